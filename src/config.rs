@@ -1,0 +1,307 @@
+//! What the operator wants: flags over environment over file over defaults.
+//!
+//! Two types: [`Flags`] is what was typed (or set in the environment), [`Config`] is what holds. [`Config::resolve`]
+//! goes from one to the other and refuses what it does not know, before anything is touched.
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use std::fmt;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+/// `leveret serve`, as typed. Clap lets a flag win over its environment variable.
+#[derive(Debug, Default, Clone, Args)]
+pub struct Flags {
+    /// Where the data is kept [default: leveret-data]
+    #[arg(long, value_name = "DIR", env = "LEVERET_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where AMQP clients connect; may be repeated [default: 127.0.0.1:5672]
+    #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_AMQP", value_delimiter = ',', value_parser = address)]
+    pub amqp: Vec<SocketAddr>,
+    /// Where health and metrics are served [default: 127.0.0.1:15672]
+    #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_HTTP", value_parser = address)]
+    pub http: Option<SocketAddr>,
+    /// Settings in TOML; flags and environment win over them
+    #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What is logged: a level, or levels by module as in `info,leveret::session=debug` [default: info]
+    #[arg(long, value_name = "FILTER", env = "LEVERET_LOG")]
+    pub log: Option<String>,
+    /// How it is logged [default: text]
+    #[arg(long, value_name = "FORMAT", env = "LEVERET_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything the operator may decide, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The folder of the data file.
+    pub data_dir: PathBuf,
+    /// Where AMQP clients connect; at least one.
+    pub amqp: Vec<SocketAddr>,
+    /// Where health and metrics are served.
+    pub http: SocketAddr,
+    /// The filter of the log.
+    pub log: String,
+    /// The format of the log.
+    pub log_format: LogFormat,
+    /// What clients are told they talk to.
+    pub advertise: Advertise,
+    /// What is too much.
+    pub limits: Limits,
+}
+
+/// `[advertise]`: for clients that insist on another broker's name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Advertise {
+    /// `server-properties.product`.
+    pub product: String,
+    /// `server-properties.version`.
+    pub version: String,
+}
+
+/// `[limits]`: what one client, or all together, may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest frame, in bytes with its framing: 4096 (AMQP 0-9-1 section 4.2.3) to 131072 (what every client
+    /// asks for).
+    pub frame_max: u32,
+    /// The most channels of a connection; 1 to 65535.
+    pub channel_max: u16,
+    /// Seconds between heartbeats that are offered; 0 offers none.
+    pub heartbeat_s: u16,
+    /// The largest body, in bytes; up to 512 MiB, where RabbitMQ ends too.
+    pub message_bytes_max: u64,
+    /// The most AMQP connections at a time.
+    pub connections_max: u32,
+}
+
+/// Why a configuration is refused, in one line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+/// The file, as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    data_dir: Option<PathBuf>,
+    amqp: Vec<Address>,
+    http: Option<Address>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+    advertise: Advertise,
+    limits: Limits,
+}
+
+/// An address in the file, parsed as a flag's would be.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Address(SocketAddr);
+
+/// Frames from AMQP's smallest to the largest the session keeps a buffer for.
+const FRAME_MAX: RangeInclusive<u64> = 4096..=131_072;
+/// The smallest is a client's idea of a tiny message, not a way to switch publishing off.
+const MESSAGE_BYTES_MAX: RangeInclusive<u64> = 1024..=512 * 1024 * 1024;
+/// A million idle connections would hold 20 GB.
+const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=1_000_000;
+
+impl Default for Advertise {
+    fn default() -> Self {
+        Self { product: "Leveret".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_max: 131_072,
+            channel_max: 2047,
+            heartbeat_s: 60,
+            message_bytes_max: 128 * 1024 * 1024,
+            connections_max: 16_384,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file that `flags` name, if any, and settles every question.
+    ///
+    /// # Errors
+    /// The file cannot be read or has a key or a value that is not known.
+    pub fn resolve(flags: Flags) -> Result<Self, ConfigError> {
+        let file = match &flags.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        Ok(Self::merge(flags, file))
+    }
+
+    fn merge(flags: Flags, file: File) -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut amqp = flags.amqp;
+        if amqp.is_empty() {
+            amqp = file.amqp.into_iter().map(|address| address.0).collect();
+        }
+        if amqp.is_empty() {
+            amqp.push(local(5672));
+        }
+        Self {
+            data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("leveret-data")),
+            amqp,
+            http: flags.http.or(file.http.map(|address| address.0)).unwrap_or_else(|| local(15_672)),
+            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+            advertise: file.advertise,
+            limits: file.limits,
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), String> {
+        within("limits.frame_max", self.frame_max.into(), &FRAME_MAX)?;
+        within("limits.channel_max", self.channel_max.into(), &(1..=u16::MAX.into()))?;
+        within("limits.message_bytes_max", self.message_bytes_max, &MESSAGE_BYTES_MAX)?;
+        within("limits.connections_max", self.connections_max.into(), &CONNECTIONS_MAX)
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        address(&text).map(Self)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("cannot read {}: {error}", path.display())))?;
+    parse(&text).map_err(|why| ConfigError(format!("{} {why}", path.display())))
+}
+
+/// The fault is told in one line, with the number of the file's line where that is known.
+fn parse(text: &str) -> Result<File, String> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count());
+        format!("line {line}: {}", error.message().replace('\n', ", "))
+    })?;
+    file.limits.check()?;
+    Ok(file)
+}
+
+fn within(key: &str, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} is {value}; it may be from {} to {}", range.start(), range.end()))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_bad| format!("'{text}' is not an address and a port, as in 127.0.0.1:5672 or [::1]:5672"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(flags: Flags, file: &str) -> Config {
+        Config::merge(flags, parse(file).unwrap())
+    }
+
+    #[track_caller]
+    fn refused(file: &str, why: &str) {
+        let error = parse(file).unwrap_err();
+        assert!(error.contains(why), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn nothing_said_means_the_documented_defaults() {
+        let config = Config::resolve(Flags::default()).unwrap();
+        assert_eq!(config.data_dir, Path::new("leveret-data"));
+        assert_eq!(config.amqp, [address("127.0.0.1:5672").unwrap()]);
+        assert_eq!(config.http, address("127.0.0.1:15672").unwrap());
+        assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
+        assert_eq!(config.advertise.product, "Leveret");
+        assert_eq!(config.limits.message_bytes_max, 134_217_728);
+    }
+
+    #[test]
+    fn what_was_typed_wins_over_the_file() {
+        let file = "data_dir = 'a'\namqp = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\nlog = 'debug'\n\
+                    log_format = 'json'\n[limits]\nheartbeat_s = 0\n[advertise]\nversion = '4.3.6'\n";
+        let config = resolved(Flags::default(), file);
+        assert_eq!(config.amqp, [address("127.0.0.1:1").unwrap(), address("[::1]:2").unwrap()]);
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!((config.limits.heartbeat_s, config.limits.frame_max), (0, 131_072));
+        assert_eq!(
+            (config.advertise.product.as_str(), config.advertise.version.as_str()),
+            ("Leveret", "4.3.6")
+        );
+
+        let typed = Flags {
+            data_dir: Some("b".into()),
+            amqp: vec![address("127.0.0.1:9").unwrap()],
+            log: Some("warn".into()),
+            ..Flags::default()
+        };
+        let config = resolved(typed, file);
+        assert_eq!(config.data_dir, Path::new("b"));
+        assert_eq!(config.amqp, [address("127.0.0.1:9").unwrap()], "replaced, not added to");
+        assert_eq!(config.http, address("127.0.0.1:3").unwrap(), "not typed, so the file's");
+        assert_eq!(config.log, "warn");
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_in_one_line() {
+        refused("htttp = '127.0.0.1:1'", "line 1: unknown field `htttp`");
+        refused("log = 'info'\n[limits]\nframe_maxi = 1", "line 3: unknown field `frame_maxi`");
+        refused("\n\nhttp = 'localhost:80'", "line 3: 'localhost:80' is not an address");
+        refused("amqp = ['127.0.0.1']", "'127.0.0.1' is not an address");
+        refused("log_format = 'xml'", "unknown variant `xml`");
+        refused("log = ", "line 1");
+    }
+
+    #[test]
+    fn a_limit_has_limits() {
+        refused("[limits]\nframe_max = 4095", "limits.frame_max is 4095; it may be from 4096 to 131072");
+        refused("[limits]\nchannel_max = 0", "limits.channel_max");
+        refused("[limits]\nmessage_bytes_max = 536870913", "limits.message_bytes_max");
+        refused("[limits]\nconnections_max = 0", "limits.connections_max");
+        refused("[limits]\nheartbeat_s = 65536", "line 2");
+        assert_eq!(parse("[limits]\nframe_max = 4096").unwrap().limits.frame_max, 4096);
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named() {
+        let flags = Flags { config: Some("no/such.toml".into()), ..Flags::default() };
+        let error = Config::resolve(flags).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read no/such.toml: "), "{error}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Identifiers as types, so that two of them cannot be exchanged by mistake.
+//!
+//! Plain values: nothing here allocates, locks or knows what the number points at.
+
+use std::fmt;
+
+/// Names a queue for the life of its data: never used again, not even after the queue is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(pub u64);
+
+/// Names a client's connection for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// Names a consumer for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConsumerId(pub u64);
+
+/// A commit group of the log; what was appended under a ticket is on disk once that ticket is durable.
+/// Ticket 0 is always durable: "nothing to wait for".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Ticket(pub u64);
+
+/// Sequence numbers of one queue, from `first` up to but not including `end`.
+///
+/// A message keeps its sequence number from the moment it enters a queue until it is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeqRange {
+    /// The first number of the range.
+    pub first: u64,
+    /// One past the last number of the range.
+    pub end: u64,
+}
+
+impl SeqRange {
+    /// The range of `count` numbers that begins at `first`.
+    #[must_use]
+    pub fn of(first: u64, count: u64) -> Self {
+        Self { first, end: first + count }
+    }
+
+    /// How many numbers the range holds.
+    #[must_use]
+    pub fn len(self) -> u64 {
+        self.end.saturating_sub(self.first)
+    }
+
+    /// Whether the range holds no number.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.end <= self.first
+    }
+
+    /// What both ranges hold; empty when they do not meet.
+    #[must_use]
+    pub fn meet(self, other: Self) -> Self {
+        let first = self.first.max(other.first);
+        Self { first, end: self.end.min(other.end).max(first) }
+    }
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "queue #{}", self.0)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection #{}", self.0)
+    }
+}

@@ -1,0 +1,3 @@
+//! The `leveret` binary: nothing to start yet.
+
+fn main() {}

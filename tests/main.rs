@@ -1,0 +1,3 @@
+//! The one test binary: what needs more than a module's own unit tests, a room each.
+
+mod tidy;

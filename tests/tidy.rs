@@ -1,0 +1,400 @@
+//! The rules of the house that no compiler checks, held against the source tree as text.
+//!
+//! A rule is a function of a path and a text. Its test first shows that it finds a fault made for the purpose,
+//! then holds it against every file and lists every offence.
+
+mod source;
+
+use self::source::{File, code, files, root};
+use std::collections::BTreeSet;
+use std::fs;
+
+/// What breaks a rule: the line, from 1, and what is wrong there.
+type Offence = (usize, String);
+/// See the head of this file.
+type Rule = fn(path: &str, text: &str) -> Vec<Offence>;
+
+/// The rooms of `src/` from the bottom up; one room imports only from those in rows above its own.
+const ROOMS: &[&[&str]] = &[
+    &["ids", "clock", "error", "config", "metrics"],
+    &["wire"],
+    &["message"],
+    &["auth"],
+    &["store"],
+    &["broker"],
+    &["session"],
+    &["server", "http"],
+    &["perf"],
+];
+
+/// What `perf` may import, being a client of any broker.
+const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "wire"];
+
+/// Crates that only some rooms may name, so that replacing one touches one room.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("amq_protocol", &["wire", "broker", "session", "perf"]),
+    ("hyper", &["http"]),
+    ("hyper_util", &["http"]),
+    ("indicatif", &["perf"]),
+    ("redb", &["store"]),
+    ("rustix", &["store", "main"]),
+    ("tokio", &["server", "http", "perf", "main"]),
+    ("toml", &["config"]),
+];
+
+/// What every room that may name `amq_protocol` besides `wire` may use of it: its values.
+const PROTOCOL_VALUES: &[&str] = &["types", "protocol"];
+
+/// Lines of a file, at most: what a reader still keeps in his head.
+const LINES_MAX: usize = 600;
+
+/// All that the top level holds beside dot files.
+const TOP_LEVEL: &[&str] =
+    &["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "conformance", "src", "tests"];
+
+/// First folders of absolute paths that exist on one machine only.
+const MACHINE_FOLDERS: &[&str] = &["home", "mnt", "opt", "root", "srv", "tmp", "work", "Users"];
+
+/// Shows that `rule` finds the fault in line `line` of `bad` and nothing in `good`, then holds it against every file.
+#[track_caller]
+fn check(rule: Rule, (path, line, bad): (&str, usize, &str), good: (&str, &str)) {
+    let lines: Vec<usize> = rule(path, bad).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(lines, [line], "the rule misses the fault made for it");
+    assert_eq!(rule(good.0, good.1), [], "the rule finds fault with what is right");
+    let mut offences = Vec::new();
+    for File { path, text } in files() {
+        offences.extend(rule(&path, &text).into_iter().map(|(line, what)| format!("{path}:{line}: {what}")));
+    }
+    assert!(offences.is_empty(), "{} offences:\n{}", offences.len(), offences.join("\n"));
+}
+
+/// The offences of one kind: `what` for every line of `text` that `is_bad`.
+fn lines_where(text: &str, what: &str, is_bad: impl Fn(&str) -> bool) -> Vec<Offence> {
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| is_bad(line))
+        .map(|(at, _)| (at + 1, what.to_owned()))
+        .collect()
+}
+
+fn is_rust(path: &str) -> bool {
+    path.ends_with(".rs")
+}
+
+/// The room that a file of `src/` belongs to; none for `lib.rs` and for what is elsewhere.
+fn room(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("src/")?.split('/').next()?;
+    let name = name.strip_suffix(".rs").unwrap_or(name);
+    (name != "lib").then_some(name)
+}
+
+fn row(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|row| row.contains(&room))
+}
+
+/// The words of `code` that directly follow `prefix`, with the line each is on. Of `prefix{a::b, c}` these are `a`
+/// and `c`.
+fn names_after<'a>(code: &'a str, prefix: &str) -> Vec<(usize, &'a str)> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        if code[..at].ends_with(is_word) {
+            continue;
+        }
+        let rest = &code[at + prefix.len()..];
+        let starts = if rest.starts_with('{') { starts_in_braces(rest) } else { vec![0] };
+        for start in starts {
+            let name = &rest[start..];
+            let name = &name[..name.find(|c| !is_word(c)).unwrap_or(name.len())];
+            found.push((code[..at + prefix.len() + start].lines().count().max(1), name));
+        }
+    }
+    found
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Where each entry of the brace that opens `list` begins.
+fn starts_in_braces(list: &str) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let (mut depth, mut fresh) = (0_u32, false);
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => (depth, fresh) = (depth + 1, depth == 0),
+            '}' if depth == 1 => break,
+            '}' => depth -= 1,
+            ',' if depth == 1 => fresh = true,
+            c if fresh && !c.is_whitespace() => {
+                starts.push(at);
+                fresh = false;
+            }
+            _ => {}
+        }
+    }
+    starts
+}
+
+fn layers(path: &str, text: &str) -> Vec<Offence> {
+    let Some(from) = room(path).filter(|&room| room != "main") else { return Vec::new() };
+    let Some(from_row) = row(from) else {
+        return vec![(1, format!("`{from}` is not a room of the map"))];
+    };
+    let code = code(text);
+    let mut uses = names_after(&code, "crate::");
+    let at_top = !path["src/".len()..].contains('/') || path.ends_with("/mod.rs");
+    if at_top {
+        uses.extend(names_after(&code, "super::").into_iter().filter(|(_, to)| row(to).is_some()));
+    }
+    let allowed = |to: &str| match from {
+        _ if to == from => true,
+        "perf" => ROOMS_OF_PERF.contains(&to),
+        _ => row(to).is_some_and(|to_row| to_row < from_row || (to_row == 0 && from_row == 0)),
+    };
+    let mut offences = lines_where(&code, "reaches out of its room by `super::super`", |line| {
+        line.contains("super::super") && path.matches('/').count() < 3
+    });
+    offences.extend(
+        uses.into_iter()
+            .filter(|(_, to)| !allowed(to))
+            .map(|(line, to)| (line, format!("`{from}` may not import from `{to}`"))),
+    );
+    offences
+}
+
+#[test]
+fn rooms_import_only_from_rooms_above_them_on_the_map() {
+    check(
+        layers,
+        (
+            "src/wire/frame.rs",
+            3,
+            "//! Frames of crate::store.\nuse crate::ids::QueueId;\nuse crate::store::Log;\n",
+        ),
+        ("src/session/publish.rs", "use crate::{broker::{Broker, Queue}, wire::encode};\n"),
+    );
+}
+
+#[test]
+fn server_and_http_do_not_know_each_other_and_perf_knows_only_the_wire() {
+    let found = |path: &str, text: &str| layers(path, text).len();
+    assert_eq!(found("src/server/listener.rs", "use crate::http::Http;"), 1);
+    assert_eq!(found("src/http/router.rs", "use crate::{session::Session, server};"), 1);
+    assert_eq!(found("src/perf/mod.rs", "use crate::{\n    broker::Broker,\n    wire::encode,\n};"), 1);
+    assert_eq!(found("src/store/mod.rs", "use super::broker::Broker;"), 1);
+    assert_eq!(found("src/broker/queue/core.rs", "use super::super::Mailbox;"), 0);
+    assert_eq!(found("src/broker/route.rs", "use super::super::session;"), 1);
+    assert_eq!(found("src/jokes.rs", ""), 1);
+    assert_eq!(found("src/main.rs", "use crate::server;"), 0);
+}
+
+fn owners(path: &str, text: &str) -> Vec<Offence> {
+    if !is_rust(path) || !path.starts_with("src/") {
+        return Vec::new();
+    }
+    let room = room(path).unwrap_or("lib");
+    let code = code(text);
+    let mut offences = Vec::new();
+    for &(owned, rooms) in OWNERS {
+        let bare = format!("use {owned}");
+        let uses = names_after(&code, &format!("{owned}::"));
+        let foreign = |part: &str| {
+            !rooms.contains(&room)
+                || (owned == "amq_protocol" && room != "wire" && !PROTOCOL_VALUES.contains(&part))
+        };
+        offences.extend(
+            uses.into_iter()
+                .filter(|(_, part)| foreign(part))
+                .map(|(line, part)| (line, format!("`{owned}::{part}` is not for `{room}`"))),
+        );
+        offences.extend(lines_where(&code, "names a crate as a whole that it does not own", |line| {
+            !rooms.contains(&room)
+                && line.trim_start().strip_prefix(&bare).is_some_and(|rest| rest.starts_with([';', ' ']))
+        }));
+    }
+    offences
+}
+
+#[test]
+fn a_crate_is_named_only_where_it_is_owned() {
+    check(
+        owners,
+        ("src/broker/queue.rs", 2, "//! Waits on tokio::time.\nuse tokio::time::sleep;\n"),
+        ("src/server/listener.rs", "use tokio::net::TcpListener;\n"),
+    );
+    assert_eq!(owners("src/session/mod.rs", "use redb;").len(), 1);
+    assert_eq!(
+        owners("src/session/mod.rs", "use amq_protocol::{frame::gen_frame, types::FieldTable};").len(),
+        1
+    );
+    assert_eq!(owners("src/wire/mod.rs", "use amq_protocol::frame::gen_frame;"), []);
+}
+
+fn neutral(path: &str, text: &str) -> Vec<Offence> {
+    let applies = is_rust(path) && path.starts_with("conformance/");
+    let uses = if applies { code(text) } else { String::new() };
+    lines_where(&uses, "the suite is broker-neutral: it may not use the broker's code", |line| {
+        line.contains("leveret::")
+    })
+}
+
+#[test]
+fn the_conformance_suite_uses_none_of_the_brokers_code() {
+    check(
+        neutral,
+        ("conformance/src/main.rs", 1, "use leveret::wire::frame;\n"),
+        ("conformance/src/main.rs", "const BROKER: &str = \"leveret::\";\n"),
+    );
+}
+
+fn length(path: &str, text: &str) -> Vec<Offence> {
+    let lines = text.lines().count();
+    let bound = !matches!(path, "Cargo.lock" | "LICENSE");
+    if bound && lines > LINES_MAX {
+        vec![(lines, format!("{lines} lines, {LINES_MAX} at most"))]
+    } else {
+        Vec::new()
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_be_read_in_one_go() {
+    let lines = |n| "//\n".repeat(n);
+    check(length, ("src/long.rs", 601, &lines(601)), ("src/short.rs", &lines(600)));
+}
+
+fn head(path: &str, text: &str) -> Vec<Offence> {
+    let opening = match path.rsplit('.').next() {
+        Some("rs") => "//! ",
+        Some("py") => "\"\"\"",
+        _ => "",
+    };
+    if text.starts_with(opening) { Vec::new() } else { vec![(1, format!("does not open with `{opening}`"))] }
+}
+
+#[test]
+fn every_file_opens_by_saying_what_it_is() {
+    check(head, ("src/ids.rs", 1, "use std::fmt;\n"), ("src/ids.rs", "//! Identifiers.\n"));
+    assert_eq!(head("tests/clients/programs/rpc.py", "import pika\n").len(), 1);
+}
+
+fn ascii(_: &str, text: &str) -> Vec<Offence> {
+    lines_where(text, "not ASCII", |line| !line.is_ascii())
+}
+
+#[test]
+fn every_text_is_ascii() {
+    check(ascii, ("README.md", 2, "A hare\nof 3 \u{b5}s\n"), ("README.md", "A hare of 3 us\n"));
+}
+
+fn unfinished(path: &str, text: &str) -> Vec<Offence> {
+    let marks = [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("XX", "X")];
+    let mut offences = lines_where(text, "marks unfinished work", |line| {
+        marks.iter().any(|mark| line.split(|c| !is_word(c)).any(|word| word == *mark))
+    });
+    if is_rust(path) {
+        let shapes = ["todo!", "unimplemented!", "#[ignore", "[allow(", ", allow("];
+        offences.extend(lines_where(&code(text), "unfinished, skipped or waved through", |line| {
+            shapes.iter().any(|shape| line.contains(shape))
+        }));
+    }
+    offences
+}
+
+#[test]
+fn nothing_is_left_undone_or_waved_through() {
+    check(
+        unfinished,
+        ("src/ids.rs", 2, "//! Ids.\nfn id() { todo!() }\n"),
+        ("src/ids.rs", "//! No todo!() here.\nfn allow() { self.allow(1) }\n"),
+    );
+    for bad in [
+        "#[ignore]",
+        "#![allow(dead_code)]",
+        "#[cfg_attr(test, allow(unused))]",
+        "fn f() { unimplemented!() }",
+    ] {
+        assert_eq!(unfinished("tests/a.rs", bad).len(), 1, "{bad}");
+    }
+    assert_eq!(unfinished(".ci/run", concat!("# FIX", "ME later")).len(), 1);
+}
+
+fn names(path: &str, _: &str) -> Vec<Offence> {
+    let bad = ["util", "utils", "misc", "helper", "helpers", "common"];
+    path.split(['/', '.', '_', '-'])
+        .filter(|part| bad.contains(part))
+        .map(|part| (1, format!("`{part}` does not name an idea")))
+        .collect()
+}
+
+#[test]
+fn files_are_named_by_their_idea() {
+    check(names, ("src/wire/util.rs", 1, ""), ("src/wire/utilisation.rs", ""));
+}
+
+fn globs(path: &str, text: &str) -> Vec<Offence> {
+    let code = if is_rust(path) { code(text) } else { String::new() };
+    let of_tests = path.ends_with("/tests.rs") || path.contains("/tests/");
+    lines_where(&code, "imports by a glob", |line| {
+        let in_test_module = line.trim() == "use super::*;" && (line.starts_with(' ') || of_tests);
+        line.trim_end().trim_end_matches([';', ',', '}', ' ']).ends_with("::*") && !in_test_module
+    })
+}
+
+#[test]
+fn imports_name_what_they_import() {
+    check(
+        globs,
+        ("src/wire/method.rs", 2, "//! Methods.\nuse amq_protocol::types::*;\n"),
+        ("src/wire/method.rs", "mod tests {\n    use super::*;\n}\n"),
+    );
+    assert_eq!(globs("src/ids.rs", "use super::*;").len(), 1);
+    assert_eq!(globs("src/broker/queue/tests.rs", "use super::*;"), []);
+    assert_eq!(globs("src/broker/vhost/tests/routing.rs", "use super::*;"), []);
+    assert_eq!(globs("src/ids.rs", "use std::{fmt::*, io};\nuse std::{io, fmt::*};").len(), 1);
+}
+
+fn machine_paths(_: &str, text: &str) -> Vec<Offence> {
+    lines_where(text, "names a place on one machine", |line| {
+        line.match_indices('/').any(|(at, _)| {
+            let folder = line[at + 1..].split(|c: char| !is_word(c)).next().unwrap_or_default();
+            let absolute =
+                !line[..at].ends_with(|c: char| is_word(c) || matches!(c, '.' | '/' | '}' | '*' | '>' | ')'));
+            absolute && MACHINE_FOLDERS.contains(&folder)
+        })
+    })
+}
+
+#[test]
+fn no_path_of_one_machine_is_named() {
+    check(
+        machine_paths,
+        ("README.md", 2, concat!("Run it\nwith `/", "home/hare/leveret`.\n")),
+        ("README.md", "It is in `target/tmp`, see https://example.org/home or ./work.\n"),
+    );
+}
+
+fn strays(entries: &BTreeSet<String>) -> Vec<&String> {
+    entries.iter().filter(|entry| !entry.starts_with('.') && !TOP_LEVEL.contains(&entry.as_str())).collect()
+}
+
+#[test]
+fn the_top_level_holds_nothing_unexpected() {
+    assert_eq!(strays(&["src".to_owned(), ".ci".to_owned(), "docs".to_owned()].into()), ["docs"]);
+    let entries: BTreeSet<String> = files()
+        .into_iter()
+        .map(|file| file.path.split('/').next().expect("split gives at least one part").to_owned())
+        .collect();
+    assert_eq!(strays(&entries), Vec::<&String>::new());
+    assert!(entries.contains("src"), "the tree was not read");
+}
+
+#[test]
+fn the_licence_is_the_one_that_the_manifest_names() {
+    let read =
+        |name: &str| fs::read_to_string(root().join(name)).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+    let licence = read("LICENSE");
+    assert!(read("Cargo.toml").contains("license = \"Apache-2.0\""));
+    assert!(licence.contains("Apache License") && licence.contains("Version 2.0, January 2004"));
+    assert!(licence.contains("END OF TERMS AND CONDITIONS"), "the licence is cut short");
+}
