@@ -67,4 +67,6 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod ids;
+pub mod message;
 pub mod metrics;
+pub mod wire;

@@ -1,0 +1,344 @@
+//! A message as bytes: the record, and the block of records that one read of a socket makes.
+//!
+//! A message is encoded once, when its content is complete. The same bytes lie in memory and on disk, and a
+//! delivery copies them into frames. A [`Block`] never changes after it is built, so any number of queues,
+//! consumers and the store share one without a lock.
+//!
+//! A record, integers big-endian:
+//!
+//! ```text
+//!  0  u32  length of the whole record
+//!  4  u8   flags: bit 0 = persistent (delivery-mode 2), bit 1 = dead-lettered here
+//!  5  u8   length of the exchange's name
+//!  6  u8   length of the routing key
+//!  7  u8   0
+//!  8  u32  length of the properties
+//! 12  u64  when it arrived, milliseconds since 1970
+//! 20  exchange | routing key | properties (flags and list, as received) | body
+//! ```
+//!
+//! A record has no sequence number of its own: a run of records lies under the number of its first one, and a
+//! block that is routed to several queues has another in each.
+
+use bytes::Bytes;
+use std::fmt;
+use std::ops::Range;
+
+/// Bytes of a record before its exchange's name.
+pub const RECORD_HEAD: usize = 20;
+
+/// A block takes no further record beyond this many bytes. 254 KiB: redb rounds a value up to a power of two of
+/// its pages, so 256 KiB less a little is the largest that does not cost 512 KiB of file.
+pub const BLOCK_BYTES_MAX: usize = 254 * 1024;
+
+/// A block takes no further record beyond this many.
+pub const BLOCK_RECORDS_MAX: usize = 4096;
+
+/// A body of this many bytes or more makes a block of its own, which no queue copies.
+pub const LARGE_BODY: usize = 64 * 1024;
+
+const PERSISTENT: u8 = 1;
+const DIED: u8 = 2;
+
+/// The parts of a message, borrowed: what a record is made of, and what one reads back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Whether it must survive a restart (delivery-mode 2).
+    pub persistent: bool,
+    /// Whether this broker dead-lettered it: only then is its `x-death` header ours to read.
+    pub died: bool,
+    /// When the broker took it, milliseconds since 1970.
+    pub arrived_at_ms: u64,
+    /// The exchange it was published to; empty for the default exchange. At most 255 bytes.
+    pub exchange: &'a [u8],
+    /// At most 255 bytes.
+    pub routing_key: &'a [u8],
+    /// Property flags and property list as on the wire.
+    pub properties: &'a [u8],
+    /// The content.
+    pub body: &'a [u8],
+}
+
+impl Message<'_> {
+    /// Bytes of the record that this message becomes.
+    #[must_use]
+    pub fn record_len(&self) -> usize {
+        RECORD_HEAD + self.exchange.len() + self.routing_key.len() + self.properties.len() + self.body.len()
+    }
+}
+
+/// Records in the order of their arrival; immutable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Block {
+    bytes: Bytes,
+    /// Where each record begins.
+    starts: Box<[u32]>,
+    persistent: u32,
+}
+
+/// Why bytes are not a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotABlock {
+    /// Where the record begins that does not fit.
+    pub at: usize,
+}
+
+impl fmt::Display for NotABlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the record at byte {} is cut off or malformed", self.at)
+    }
+}
+
+impl std::error::Error for NotABlock {}
+
+impl Block {
+    /// Reads a block back from the bytes of its records.
+    ///
+    /// # Errors
+    /// A record's lengths do not add up.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, NotABlock> {
+        let mut starts = Vec::new();
+        let mut persistent = 0;
+        let mut at = 0;
+        while at < bytes.len() {
+            let record = &bytes[at..];
+            let len = record_len(record).ok_or(NotABlock { at })?;
+            starts.push(u32::try_from(at).map_err(|_beyond_4_gib| NotABlock { at })?);
+            persistent += u32::from(record[4] & PERSISTENT);
+            at += len;
+        }
+        Ok(Self { bytes, starts: starts.into(), persistent })
+    }
+
+    /// A block of one message whose body is large: the body is written once and never copied again.
+    #[must_use]
+    pub fn of(message: &Message<'_>) -> Self {
+        let mut builder = BlockBuilder::default();
+        builder.push(message);
+        builder.build()
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.starts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it holds no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// How many of its records are persistent.
+    #[must_use]
+    pub fn persistent(&self) -> u32 {
+        self.persistent
+    }
+
+    /// The bytes of all records.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The bytes of the records in `range`.
+    #[must_use]
+    pub fn slice(&self, range: Range<u32>) -> Bytes {
+        self.bytes.slice(self.start(range.start)..self.start(range.end))
+    }
+
+    /// How many bytes the records in `range` take.
+    #[must_use]
+    pub fn bytes_of(&self, range: Range<u32>) -> usize {
+        self.start(range.end).saturating_sub(self.start(range.start))
+    }
+
+    /// Whether record `index` is persistent.
+    #[must_use]
+    pub fn is_persistent(&self, index: u32) -> bool {
+        self.bytes.get(self.start(index) + 4).is_some_and(|flags| flags & PERSISTENT != 0)
+    }
+
+    /// Record `index`.
+    ///
+    /// # Panics
+    /// When there is no such record: indices come from the queue that holds the block.
+    #[must_use]
+    pub fn message(&self, index: u32) -> Message<'_> {
+        let record = &self.bytes[self.start(index)..self.start(index + 1)];
+        let exchange_end = RECORD_HEAD + usize::from(record[5]);
+        let key_end = exchange_end + usize::from(record[6]);
+        let properties_end = key_end + word(record, 8) as usize;
+        let mut arrived = [0; 8];
+        arrived.copy_from_slice(&record[12..20]);
+        Message {
+            persistent: record[4] & PERSISTENT != 0,
+            died: record[4] & DIED != 0,
+            arrived_at_ms: u64::from_be_bytes(arrived),
+            exchange: &record[RECORD_HEAD..exchange_end],
+            routing_key: &record[exchange_end..key_end],
+            properties: &record[key_end..properties_end],
+            body: &record[properties_end..],
+        }
+    }
+
+    /// The body of record `index` as a share of the block's bytes.
+    #[must_use]
+    pub fn body(&self, index: u32) -> Bytes {
+        let body_len = self.message(index).body.len();
+        let end = self.start(index + 1);
+        self.bytes.slice(end - body_len..end)
+    }
+
+    fn start(&self, index: u32) -> usize {
+        self.starts.get(index as usize).map_or(self.bytes.len(), |&at| at as usize)
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({} records, {} bytes)", self.starts.len(), self.bytes.len())
+    }
+}
+
+fn word(record: &[u8], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&record[at..at + 4]);
+    u32::from_be_bytes(bytes)
+}
+
+/// The length of the record at the head of `bytes`, when all of it is there and its parts fit into it.
+fn record_len(bytes: &[u8]) -> Option<usize> {
+    if bytes.len() < RECORD_HEAD {
+        return None;
+    }
+    let len = word(bytes, 0) as usize;
+    let parts = RECORD_HEAD + usize::from(bytes[5]) + usize::from(bytes[6]) + word(bytes, 8) as usize;
+    (parts <= len && len <= bytes.len()).then_some(len)
+}
+
+/// Collects records into the next [`Block`].
+#[derive(Debug, Default)]
+pub struct BlockBuilder {
+    bytes: Vec<u8>,
+    starts: Vec<u32>,
+    persistent: u32,
+}
+
+impl BlockBuilder {
+    /// Appends a message.
+    ///
+    /// # Panics
+    /// On a name or key over 255 bytes or a record over 4 GiB: the wire cannot carry them.
+    pub fn push(&mut self, message: &Message<'_>) {
+        self.push_head(message, message.body.len());
+        self.bytes.extend_from_slice(message.body);
+    }
+
+    /// Begins a record whose body of `body_len` bytes follows through [`BlockBuilder::push_body`];
+    /// `message.body` is not looked at.
+    ///
+    /// # Panics
+    /// As [`BlockBuilder::push`].
+    pub fn push_head(&mut self, message: &Message<'_>, body_len: usize) {
+        let at = u32::try_from(self.bytes.len()).expect("a block is far smaller than 4 GiB");
+        let len = message.record_len() - message.body.len() + body_len;
+        let mut head = [0; RECORD_HEAD];
+        head[0..4].copy_from_slice(&u32::try_from(len).expect("bodies are limited").to_be_bytes());
+        head[4] = if message.persistent { PERSISTENT } else { 0 } | if message.died { DIED } else { 0 };
+        head[5] = u8::try_from(message.exchange.len()).expect("a short string");
+        head[6] = u8::try_from(message.routing_key.len()).expect("a short string");
+        let properties_len = u32::try_from(message.properties.len()).expect("fits a frame");
+        head[8..12].copy_from_slice(&properties_len.to_be_bytes());
+        head[12..20].copy_from_slice(&message.arrived_at_ms.to_be_bytes());
+        self.starts.push(at);
+        self.persistent += u32::from(message.persistent);
+        self.bytes.reserve(len.min(BLOCK_BYTES_MAX));
+        self.bytes.extend_from_slice(&head);
+        self.bytes.extend_from_slice(message.exchange);
+        self.bytes.extend_from_slice(message.routing_key);
+        self.bytes.extend_from_slice(message.properties);
+    }
+
+    /// Goes on with the body of the record that [`BlockBuilder::push_head`] began.
+    pub fn push_body(&mut self, part: &[u8]) {
+        self.bytes.extend_from_slice(part);
+    }
+
+    /// Whether a record of `record_len` bytes may still go into this block.
+    #[must_use]
+    pub fn has_room(&self, record_len: usize) -> bool {
+        self.starts.is_empty()
+            || (self.bytes.len() + record_len <= BLOCK_BYTES_MAX && self.starts.len() < BLOCK_RECORDS_MAX)
+    }
+
+    /// Whether nothing was pushed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// How many records were pushed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The block of everything pushed.
+    #[must_use]
+    pub fn build(self) -> Block {
+        Block { bytes: self.bytes.into(), starts: self.starts.into(), persistent: self.persistent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(body: &[u8], persistent: bool) -> Message<'_> {
+        Message {
+            persistent,
+            died: false,
+            arrived_at_ms: 1_795_000_000_123,
+            exchange: b"logs",
+            routing_key: b"a.b",
+            properties: &[0x10, 0, 2],
+            body,
+        }
+    }
+
+    #[test]
+    fn a_block_reads_back_what_was_pushed() {
+        let mut builder = BlockBuilder::default();
+        builder.push(&sample(b"one", true));
+        builder.push(&sample(b"", false));
+        builder.push_head(&sample(b"", true), 4);
+        builder.push_body(b"fo");
+        builder.push_body(b"ur");
+        let block = builder.build();
+        let again = Block::from_bytes(block.bytes().clone()).unwrap();
+        assert_eq!(block, again);
+        assert_eq!(again.len(), 3);
+        assert_eq!(again.persistent(), 2);
+        assert_eq!(again.message(0), sample(b"one", true));
+        assert_eq!(again.message(1), sample(b"", false));
+        assert_eq!(&again.body(2)[..], b"four");
+        assert_eq!(again.slice(1..3), block.bytes().slice(block.bytes_of(0..1)..));
+    }
+
+    #[test]
+    fn malformed_bytes_are_refused() {
+        let block = Block::of(&sample(b"body", true));
+        for cut in 1..block.bytes().len() {
+            assert_eq!(
+                Block::from_bytes(block.bytes().slice(..cut)),
+                Err(NotABlock { at: 0 }),
+                "cut at {cut}"
+            );
+        }
+        let mut wrong = block.bytes().to_vec();
+        wrong[8] = 0xff;
+        assert_eq!(Block::from_bytes(wrong.into()), Err(NotABlock { at: 0 }));
+    }
+}

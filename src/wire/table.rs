@@ -1,0 +1,373 @@
+//! Field tables: whole, as `amq-protocol`'s values, or one key of the raw bytes without allocation.
+//!
+//! The kinds are RabbitMQ's, which differ from AMQP 0-9-1 section 4.2.5 (`s` is a number there, `x` is unknown):
+//!
+//! ```text
+//! table  = u32 length, { short string name, value }
+//! array  = u32 length, { value }
+//! value  = u8 kind, then
+//!          t bool | b i8 | B u8                          1 byte
+//!          s U i16 | u u16                               2 bytes
+//!          I i32 | i u32 | f f32                         4 bytes
+//!          l L i64 | T u64 seconds since 1970 | d f64    8 bytes
+//!          D decimal: u8 scale, u32 value                5 bytes
+//!          S long string | x bytes | A array | F table   u32 length and that many bytes
+//!          V nothing                                     0 bytes
+//! ```
+//!
+//! "Bytes of a table" are here always without the u32 length. Of two entries of one name the first counts.
+
+use super::reader::Reader;
+use crate::error::AmqpError;
+use amq_protocol::types::{AMQPType, AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
+
+/// How deep tables and arrays may nest; a table without any counts as 1. Nobody needs more than a few, and a frame
+/// could nest 26,000 arrays, which a recursive parser would pay for with its stack.
+pub const DEPTH_MAX: usize = 64;
+
+const ARRAY: u8 = b'A';
+const TABLE: u8 = b'F';
+
+/// A value as it lies in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawValue<'a> {
+    /// The octet that tells its kind, such as `b'S'`.
+    pub kind: u8,
+    /// Its bytes, without the length of those kinds that have one.
+    pub bytes: &'a [u8],
+}
+
+/// Why bytes are not a table, as the peer is told.
+type Flaw = &'static str;
+const MALFORMED: Flaw = "field table does not decode";
+const NOT_UTF8: Flaw = "field table with a name that is not UTF-8";
+const TOO_DEEP: Flaw = "field table nested too deep";
+
+impl RawValue<'_> {
+    /// The value that the bytes stand for.
+    ///
+    /// # Errors
+    /// 502 when a nested table or array is malformed, or nested too deep.
+    pub fn decode(self) -> Result<AMQPValue, AmqpError> {
+        const WITHIN_A_TABLE: usize = 2;
+        decode_value(self, WITHIN_A_TABLE).map_err(refuse)
+    }
+}
+
+/// A whole table.
+///
+/// # Errors
+/// 502 when it is malformed, nested deeper than [`DEPTH_MAX`], or has a name that is not UTF-8.
+pub fn decode(bytes: &[u8]) -> Result<FieldTable, AmqpError> {
+    decode_table(bytes, 1).map_err(refuse)
+}
+
+/// Whether [`decode`] would take these bytes, without building anything: what must be known before `amq-protocol`'s
+/// recursive parser may see them.
+///
+/// # Errors
+/// As [`decode`].
+pub fn check(bytes: &[u8]) -> Result<(), AmqpError> {
+    check_within(RawValue { kind: TABLE, bytes }, 1).map_err(refuse)
+}
+
+/// The value of one key; `None` when it is absent, or lies behind a malformed entry.
+#[must_use]
+pub fn get<'a>(bytes: &'a [u8], key: &[u8]) -> Option<RawValue<'a>> {
+    let mut rest = Reader::new(bytes);
+    loop {
+        let name = rest.short_string()?;
+        let value = read_value(&mut rest)?;
+        if name == key {
+            return Some(value);
+        }
+    }
+}
+
+fn refuse(flaw: Flaw) -> AmqpError {
+    AmqpError::Syntax(flaw.to_owned())
+}
+
+fn read_value<'a>(from: &mut Reader<'a>) -> Option<RawValue<'a>> {
+    let kind = from.u8()?;
+    let bytes = match kind {
+        b't' | b'b' | b'B' => from.take(1)?,
+        b's' | b'U' | b'u' => from.take(2)?,
+        b'I' | b'i' | b'f' => from.take(4)?,
+        b'l' | b'L' | b'T' | b'd' => from.take(8)?,
+        b'D' => from.take(5)?,
+        b'S' | b'x' | ARRAY | TABLE => from.long_string()?,
+        b'V' => &[],
+        _ => return None,
+    };
+    Some(RawValue { kind, bytes })
+}
+
+fn read_name<'a>(from: &mut Reader<'a>) -> Result<&'a str, Flaw> {
+    let name = from.short_string().ok_or(MALFORMED)?;
+    str::from_utf8(name).map_err(|_position| NOT_UTF8)
+}
+
+/// `depth` counts this table or array.
+fn check_within(container: RawValue<'_>, depth: usize) -> Result<(), Flaw> {
+    if depth > DEPTH_MAX {
+        return Err(TOO_DEEP);
+    }
+    let mut rest = Reader::new(container.bytes);
+    while !rest.is_empty() {
+        if container.kind == TABLE {
+            read_name(&mut rest)?;
+        }
+        let value = read_value(&mut rest).ok_or(MALFORMED)?;
+        if matches!(value.kind, ARRAY | TABLE) {
+            check_within(value, depth + 1)?;
+        }
+    }
+    Ok(())
+}
+
+fn decode_table(bytes: &[u8], depth: usize) -> Result<FieldTable, Flaw> {
+    if depth > DEPTH_MAX {
+        return Err(TOO_DEEP);
+    }
+    let mut table = FieldTable::default();
+    let mut rest = Reader::new(bytes);
+    while !rest.is_empty() {
+        let name = read_name(&mut rest)?;
+        let value = decode_value(read_value(&mut rest).ok_or(MALFORMED)?, depth + 1)?;
+        if !table.contains_key(name) {
+            table.insert(ShortString::from(name), value);
+        }
+    }
+    Ok(table)
+}
+
+fn decode_array(bytes: &[u8], depth: usize) -> Result<FieldArray, Flaw> {
+    if depth > DEPTH_MAX {
+        return Err(TOO_DEEP);
+    }
+    let mut array = FieldArray::default();
+    let mut rest = Reader::new(bytes);
+    while !rest.is_empty() {
+        array.push(decode_value(read_value(&mut rest).ok_or(MALFORMED)?, depth + 1)?);
+    }
+    Ok(array)
+}
+
+/// `depth` counts the value, if it is a table or an array.
+fn decode_value(value: RawValue<'_>, depth: usize) -> Result<AMQPValue, Flaw> {
+    match value.kind {
+        ARRAY => return decode_array(value.bytes, depth).map(AMQPValue::FieldArray),
+        TABLE => return decode_table(value.bytes, depth).map(AMQPValue::FieldTable),
+        _ => {}
+    }
+    decode_scalar(value).ok_or(MALFORMED)
+}
+
+fn decode_scalar(RawValue { kind, bytes }: RawValue<'_>) -> Option<AMQPValue> {
+    Some(match kind {
+        b't' => AMQPValue::Boolean(array(bytes)? != [0]),
+        b'b' => AMQPValue::ShortShortInt(i8::from_be_bytes(array(bytes)?)),
+        b'B' => AMQPValue::ShortShortUInt(u8::from_be_bytes(array(bytes)?)),
+        b's' | b'U' => AMQPValue::ShortInt(i16::from_be_bytes(array(bytes)?)),
+        b'u' => AMQPValue::ShortUInt(u16::from_be_bytes(array(bytes)?)),
+        b'I' => AMQPValue::LongInt(i32::from_be_bytes(array(bytes)?)),
+        b'i' => AMQPValue::LongUInt(u32::from_be_bytes(array(bytes)?)),
+        b'l' | b'L' => AMQPValue::LongLongInt(i64::from_be_bytes(array(bytes)?)),
+        b'T' => AMQPValue::Timestamp(u64::from_be_bytes(array(bytes)?)),
+        b'f' => AMQPValue::Float(f32::from_be_bytes(array(bytes)?)),
+        b'd' => AMQPValue::Double(f64::from_be_bytes(array(bytes)?)),
+        b'D' => {
+            let [scale, value @ ..] = array::<5>(bytes)?;
+            AMQPValue::DecimalValue(DecimalValue { scale, value: u32::from_be_bytes(value) })
+        }
+        b'S' => AMQPValue::LongString(bytes.into()),
+        b'x' => AMQPValue::ByteArray(bytes.to_vec().into()),
+        b'V' => AMQPValue::Void,
+        _ => return None,
+    })
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
+}
+
+/// Appends the bytes of a table, its names in ascending order.
+///
+/// # Panics
+/// When a value is longer than 4 GiB, which nothing that came in a frame is.
+pub fn encode(table: &FieldTable, out: &mut Vec<u8>) {
+    for (name, value) in table {
+        let name = name.as_str().as_bytes();
+        out.push(u8::try_from(name.len()).expect("a short string"));
+        out.extend_from_slice(name);
+        encode_value(value, out);
+    }
+}
+
+fn encode_value(value: &AMQPValue, out: &mut Vec<u8>) {
+    let kind = match value.get_type() {
+        // Has no octet of its own in RabbitMQ's tables.
+        AMQPType::ShortString => AMQPType::LongString,
+        kind => kind,
+    };
+    out.push(u8::try_from(kind.get_id()).expect("the octets of kinds are ASCII"));
+    match value {
+        AMQPValue::Boolean(value) => out.push(u8::from(*value)),
+        AMQPValue::ShortShortInt(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::ShortShortUInt(value) => out.push(*value),
+        AMQPValue::ShortInt(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::ShortUInt(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::LongInt(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::LongUInt(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::LongLongInt(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::Float(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::Double(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::DecimalValue(value) => {
+            out.push(value.scale);
+            out.extend_from_slice(&value.value.to_be_bytes());
+        }
+        AMQPValue::ShortString(text) => with_len(out, |out| out.extend_from_slice(text.as_str().as_bytes())),
+        AMQPValue::LongString(bytes) => with_len(out, |out| out.extend_from_slice(bytes.as_bytes())),
+        AMQPValue::FieldArray(array) => with_len(out, |out| {
+            for value in array.as_slice() {
+                encode_value(value, out);
+            }
+        }),
+        AMQPValue::Timestamp(value) => out.extend_from_slice(&value.to_be_bytes()),
+        AMQPValue::FieldTable(table) => with_len(out, |out| encode(table, out)),
+        AMQPValue::ByteArray(bytes) => with_len(out, |out| out.extend_from_slice(bytes.as_slice())),
+        AMQPValue::Void => {}
+    }
+}
+
+/// Appends what `write` writes, after its length.
+fn with_len(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let len = u32::try_from(out.len() - at - 4).expect("a value is far smaller than 4 GiB");
+    out[at..at + 4].copy_from_slice(&len.to_be_bytes());
+}
+
+/// A value's type as RabbitMQ's error texts name it, such as `signedint`.
+#[must_use]
+pub fn type_name(value: &AMQPValue) -> &'static str {
+    match value {
+        AMQPValue::Boolean(_) => "bool",
+        AMQPValue::ShortShortInt(_) => "byte",
+        AMQPValue::ShortShortUInt(_) => "unsignedbyte",
+        AMQPValue::ShortInt(_) => "short",
+        AMQPValue::ShortUInt(_) => "unsignedshort",
+        AMQPValue::LongInt(_) => "signedint",
+        AMQPValue::LongUInt(_) => "unsignedint",
+        AMQPValue::LongLongInt(_) => "long",
+        AMQPValue::Float(_) => "float",
+        AMQPValue::Double(_) => "double",
+        AMQPValue::DecimalValue(_) => "decimal",
+        AMQPValue::ShortString(_) | AMQPValue::LongString(_) => "longstr",
+        AMQPValue::FieldArray(_) => "array",
+        AMQPValue::Timestamp(_) => "timestamp",
+        AMQPValue::FieldTable(_) => "table",
+        AMQPValue::ByteArray(_) => "binary",
+        AMQPValue::Void => "void",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::samples::{every_kind, nested};
+    use amq_protocol::types::parsing::parse_field_table;
+
+    fn encoded(table: &FieldTable) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(table, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn every_kind_comes_back_as_it_went() {
+        let table = every_kind();
+        let bytes = encoded(&table);
+        assert_eq!(decode(&bytes), Ok(table.clone()));
+        assert_eq!(check(&bytes), Ok(()));
+        let mut with_len = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+        with_len.extend_from_slice(&bytes);
+        assert_eq!(parse_field_table(with_len.as_slice()), Ok((&[][..], table.clone())));
+        for (name, value) in &table {
+            let raw = get(&bytes, name.as_str().as_bytes()).unwrap();
+            assert_eq!(raw.decode().as_ref(), Ok(value), "{name}");
+        }
+        assert_eq!(get(&bytes, b"absent"), None);
+    }
+
+    #[test]
+    fn names_are_written_in_ascending_order() {
+        let mut table = FieldTable::default();
+        for name in ["b", "c", "a"] {
+            table.insert(name.into(), AMQPValue::Void);
+        }
+        assert_eq!(encoded(&table), b"\x01aV\x01bV\x01cV");
+    }
+
+    #[test]
+    fn other_octets_for_the_same_kind_are_understood() {
+        let table = decode(b"\x01aU\xff\xfe\x01bL\0\0\0\0\0\0\0\x05").unwrap();
+        assert_eq!(table.inner()["a"], AMQPValue::ShortInt(-2));
+        assert_eq!(table.inner()["b"], AMQPValue::LongLongInt(5));
+    }
+
+    #[test]
+    fn a_short_string_travels_as_a_long_one() {
+        let mut table = FieldTable::default();
+        table.insert("a".into(), AMQPValue::ShortString("text".into()));
+        assert_eq!(decode(&encoded(&table)).unwrap().inner()["a"], AMQPValue::LongString("text".into()));
+    }
+
+    #[test]
+    fn the_first_of_two_equal_names_counts() {
+        let bytes = b"\x01at\x01\x01at\x00";
+        assert_eq!(decode(bytes).unwrap().inner()["a"], AMQPValue::Boolean(true));
+        assert_eq!(get(bytes, b"a"), Some(RawValue { kind: b't', bytes: &[1] }));
+    }
+
+    #[test]
+    fn a_table_cut_anywhere_is_refused() {
+        let bytes = encoded(&every_kind());
+        let whole_entries = every_kind().inner().len();
+        let accepted = (0..bytes.len()).filter(|&cut| check(&bytes[..cut]).is_ok()).count();
+        assert_eq!(accepted, whole_entries, "only between two entries is what is left a table");
+        for cut in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..cut]).is_ok(), check(&bytes[..cut]).is_ok(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused_and_says_why() {
+        let refused = |bytes: &[u8]| {
+            let fault = decode(bytes).unwrap_err();
+            assert_eq!(check(bytes), Err(fault.clone()));
+            fault.to_string()
+        };
+        assert_eq!(refused(b"\x01aZ"), "502 SYNTAX_ERROR - field table does not decode");
+        assert_eq!(refused(b"\x01aF\xff\xff\xff\xff"), "502 SYNTAX_ERROR - field table does not decode");
+        assert_eq!(refused(b"\x01\xffV"), "502 SYNTAX_ERROR - field table with a name that is not UTF-8");
+    }
+
+    #[test]
+    fn the_deepest_table_is_taken_and_one_level_more_refused() {
+        for kind in [ARRAY, TABLE] {
+            let deepest = nested(kind, DEPTH_MAX - 1);
+            assert_eq!(check(&deepest), Ok(()));
+            assert_eq!(encoded(&decode(&deepest).unwrap()), deepest);
+            for depth in [DEPTH_MAX, 20_000] {
+                let too_deep = nested(kind, depth);
+                assert_eq!(check(&too_deep), Err(refuse(TOO_DEEP)));
+                assert_eq!(decode(&too_deep), Err(refuse(TOO_DEEP)));
+                assert!(get(&too_deep, b"a").unwrap().decode().is_err());
+                assert_eq!(get(&too_deep, b"b"), None);
+            }
+        }
+    }
+}
