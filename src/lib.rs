@@ -69,4 +69,5 @@ pub mod error;
 pub mod ids;
 pub mod message;
 pub mod metrics;
+pub mod store;
 pub mod wire;

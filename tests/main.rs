@@ -1,3 +1,5 @@
 //! The one test binary: what needs more than a module's own unit tests, a room each.
 
+mod store;
+mod support;
 mod tidy;

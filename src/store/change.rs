@@ -1,0 +1,227 @@
+//! What may happen to durable state, and the seam behind which it is kept.
+//!
+//! A [`Change`] is the unit of commit, of recovery and, later, of replication. The rest of the broker sees the
+//! store through [`Log`] (append, and learn when it is durable) and [`PageSource`] (read records back); neither
+//! names a database. Invariant: what is appended by one call of [`Log::append`], or under one [`Gate`], is on
+//! disk together or not at all.
+
+use crate::ids::{QueueId, SeqRange, Ticket};
+use crate::message::Block;
+use std::ops::Range;
+use std::sync::{Arc, RwLockReadGuard};
+
+/// One durable mutation.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Records enter a queue: record `range.start` of `block` under the number `first`, and so on.
+    ///
+    /// Records that are not persistent may be among them (a queue that runs out of memory writes those too):
+    /// they are read back by [`PageSource::load`], but recovery does not see them.
+    Publish {
+        /// The queue.
+        queue: QueueId,
+        /// The sequence number of the first record of `range`.
+        first: u64,
+        /// Where the records are.
+        block: Arc<Block>,
+        /// Which of the block's records.
+        range: Range<u32>,
+    },
+    /// Messages leave a queue for good: acknowledged, dropped, dead-lettered, purged. Numbers that are not on
+    /// disk, or not any more, may be among them.
+    Settle {
+        /// The queue.
+        queue: QueueId,
+        /// Which messages.
+        range: SeqRange,
+    },
+    /// A message was returned: how often it has been delivered in vain.
+    Return {
+        /// The queue.
+        queue: QueueId,
+        /// The message.
+        seq: u64,
+        /// Its deliveries that failed.
+        deliveries: u32,
+    },
+    /// Written on a clean stop: messages below this number may have been delivered before.
+    Delivered {
+        /// The queue.
+        queue: QueueId,
+        /// One past the highest number that was ever delivered.
+        up_to: u64,
+    },
+    /// A durable queue is declared.
+    DeclareQueue(QueueRecord),
+    /// A queue is gone with all its messages.
+    DeleteQueue(QueueId),
+    /// A durable exchange is declared.
+    DeclareExchange(ExchangeRecord),
+    /// An exchange is gone. Its bindings are removed by changes of their own.
+    DeleteExchange {
+        /// Its vhost.
+        vhost: String,
+        /// Its name.
+        name: String,
+    },
+    /// A durable binding is made.
+    Bind(BindingRecord),
+    /// A binding is removed.
+    Unbind(BindingRecord),
+}
+
+/// A durable queue as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRecord {
+    /// Its id: the key of its messages.
+    pub id: QueueId,
+    /// Its vhost.
+    pub vhost: String,
+    /// Its name.
+    pub name: String,
+    /// Deleted when its last consumer goes.
+    pub auto_delete: bool,
+    /// Arguments as an encoded field table, without the table's own length.
+    pub arguments: Vec<u8>,
+}
+
+/// A durable exchange as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeRecord {
+    /// Its vhost.
+    pub vhost: String,
+    /// Its name.
+    pub name: String,
+    /// `direct`, `fanout`, `topic`, `headers`, ...
+    pub kind: String,
+    /// Deleted when the last binding from it goes.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// Arguments as an encoded field table, without the table's own length.
+    pub arguments: Vec<u8>,
+}
+
+/// A durable binding as it is kept; also the whole of its identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BindingRecord {
+    /// The vhost of both ends.
+    pub vhost: String,
+    /// The exchange that routes.
+    pub source: String,
+    /// Whether `destination` names an exchange rather than a queue.
+    pub to_exchange: bool,
+    /// The queue or exchange that receives.
+    pub destination: String,
+    /// The binding key.
+    pub routing_key: Vec<u8>,
+    /// Arguments as an encoded field table, without the table's own length.
+    pub arguments: Vec<u8>,
+}
+
+/// Everything that was on disk.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// Queues, in order of their ids.
+    pub queues: Vec<RecoveredQueue>,
+    /// Exchanges.
+    pub exchanges: Vec<ExchangeRecord>,
+    /// Bindings.
+    pub bindings: Vec<BindingRecord>,
+    /// Whether the last run stopped cleanly; if not, any message may have been delivered before.
+    pub clean: bool,
+    /// An id that no queue has ever had, nor any above it.
+    pub next_queue: u64,
+}
+
+/// A queue as it was on disk.
+#[derive(Debug, Clone)]
+pub struct RecoveredQueue {
+    /// How it was declared.
+    pub record: QueueRecord,
+    /// Its messages, in order; neighbouring ranges are joined.
+    pub messages: Vec<SeqRange>,
+    /// Bytes of those messages' records.
+    pub bytes: u64,
+    /// Messages with failed deliveries, and how many, in order.
+    pub returns: Vec<(u64, u32)>,
+    /// From [`Change::Delivered`]: meaningful after a clean stop only.
+    pub delivered_up_to: u64,
+    /// A number that no message on disk has, nor any above it.
+    pub next: u64,
+}
+
+/// How the store fares, for those who publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It commits.
+    Good,
+    /// The disk is (nearly) full: what is pending waits, publishers should; settles still reach the disk when
+    /// they can.
+    Full,
+    /// It will never commit again: nothing may be confirmed from now on.
+    Failed,
+}
+
+/// Held while changes are appended that must reach the disk together; the commit thread waits for it, so it is
+/// held for microseconds and never while waiting for anything but a queue's lock. Not to be taken twice.
+#[derive(Debug)]
+pub struct Gate<'a>(pub RwLockReadGuard<'a, ()>);
+
+/// Learns when a commit group is on disk.
+pub trait Waiter: Send + Sync {
+    /// Everything up to and including `up_to` is on disk. Called on the commit thread; must not block.
+    fn durable(&self, up_to: Ticket);
+}
+
+/// Takes changes in, and tells when they are on disk.
+pub trait Log: Send + Sync {
+    /// Appends the changes of `changes`, in order, as one unit; empties the vector but keeps its memory.
+    /// Never blocks on the disk. Callers hold the lock of the queue concerned, so that the order of changes
+    /// here is the order in the queue.
+    fn append(&self, changes: &mut Vec<Change>) -> Ticket;
+
+    /// Begins a set of appends that reach the disk together.
+    fn gate(&self) -> Gate<'_>;
+
+    /// The newest ticket that is on disk.
+    fn durable(&self) -> Ticket;
+
+    /// Has `waiter` told once `ticket` is durable (at once, when it is already): something now waits for the
+    /// disk, so the group is committed without gathering. Never answers after the store failed.
+    fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>);
+
+    /// Bytes of records that are appended and neither on disk nor dropped: the measure for slowing publishers.
+    fn pending_bytes(&self) -> usize;
+
+    /// Whether the store still commits.
+    fn health(&self) -> Health;
+
+    /// Commits what is pending, marks the stop as clean, and ends the commit thread. Appends after this are
+    /// dropped.
+    ///
+    /// # Errors
+    /// What kept the last group from the disk.
+    fn close(&self) -> Result<(), super::StoreError>;
+}
+
+/// Records that were read back.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The number of the block's first record.
+    pub first: u64,
+    /// The records; some may be settled already.
+    pub block: Block,
+}
+
+/// Reads records back from disk.
+pub trait PageSource: Send + Sync {
+    /// The pages of `queue` from the one that holds `from` on, in order, until they make `bytes_max` bytes or
+    /// `up_to` is reached; at least one, if `from` or anything after it below `up_to` is on disk. Blocks on the
+    /// disk: call it on a thread that may.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize)
+    -> Result<Vec<Page>, super::StoreError>;
+}

@@ -1,0 +1,141 @@
+//! Why the store cannot be opened or cannot go on.
+
+use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// A fault of the store. None is a peer's fault: after one that is not about opening, nothing may be confirmed.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another process has the data folder open.
+    InUse {
+        /// The folder.
+        place: String,
+    },
+    /// The file is not a Leveret data file; it was not touched.
+    NotOurs {
+        /// The file.
+        place: String,
+    },
+    /// The file was written by a version of Leveret that keeps its data in another way; it was not touched.
+    WrongVersion {
+        /// The file.
+        place: String,
+        /// Its format.
+        found: u64,
+    },
+    /// The file contradicts itself.
+    Damaged(String),
+    /// Reading or writing failed.
+    Io(io::Error),
+    /// The store was closed, or failed before.
+    Stopped,
+}
+
+impl StoreError {
+    /// Whether the disk (or the user's share of it) is full: this passes.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io(error)
+            if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// Says where it happened, for the faults that do not know.
+    pub(super) fn at(self, at: &str) -> Self {
+        match self {
+            Self::InUse { .. } => Self::InUse { place: at.to_owned() },
+            Self::NotOurs { .. } => Self::NotOurs { place: at.to_owned() },
+            Self::WrongVersion { found, .. } => Self::WrongVersion { place: at.to_owned(), found },
+            Self::Io(error) => Self::Io(io::Error::new(error.kind(), format!("{at}: {error}"))),
+            Self::Damaged(what) => Self::Damaged(format!("{at}: {what}")),
+            Self::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { place } => write!(f, "the data folder {place} is in use by another process"),
+            Self::NotOurs { place } => write!(f, "{place} is not a Leveret data file; it was left as it is"),
+            Self::WrongVersion { place, found } => write!(
+                f,
+                "{place} has data format {found}, which this version of Leveret does not know; it was left as it is"
+            ),
+            Self::Damaged(what) => write!(f, "the data file is damaged: {what}"),
+            Self::Io(error) => write!(f, "the data cannot be read or written: {error}"),
+            Self::Stopped => write!(f, "the store has stopped"),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<StorageError> for StoreError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            // What redb says of a file without its magic number, and of one that is too short for it.
+            StorageError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Self::NotOurs { place: String::new() }
+            }
+            StorageError::Io(error) => Self::Io(error),
+            StorageError::PreviousIo | StorageError::DatabaseClosed => Self::Stopped,
+            StorageError::Corrupted(what) => Self::Damaged(what),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                Self::InUse { place: String::new() }
+            }
+            DatabaseError::UpgradeRequired(_) => Self::NotOurs { place: String::new() },
+            DatabaseError::Storage(error) => error.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<TransactionError> for StoreError {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Storage(error) => error.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<TableError> for StoreError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Storage(error) => error.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<CommitError> for StoreError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Storage(error) => error.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The net effect of changes: what is settled before it was written is never written.
+//!
+//! [`Work`] takes changes in their order and keeps, per queue, what is to be written; [`Work::settle`] then takes
+//! settled messages out of what enters, and out of what is settled those that cannot be on disk. A queue's number is
+//! published at most once and settled after that, so within a group the order of the two does not matter. Work that
+//! cannot be written (the disk is full) takes in later groups the same way.
+
+use super::change::{Change, QueueRecord};
+use super::shelf::{Shelf, Shelves};
+use crate::ids::{QueueId, SeqRange};
+use crate::message::Block;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Changes that are to reach the disk together, merged.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Per queue, in order of ids: neighbours in the file are written one after the other.
+    pub(super) queues: BTreeMap<QueueId, QueueWork>,
+    /// Changes of exchanges and bindings, in their order.
+    pub(super) topology: Vec<Change>,
+    /// Bytes of records in `queues`.
+    pub(super) bytes: usize,
+}
+
+/// What happens to one queue.
+#[derive(Debug, Default)]
+pub(super) struct QueueWork {
+    /// It is gone with all it had; nothing else of it is left in this group.
+    pub(super) deleted: bool,
+    /// It is declared.
+    pub(super) declared: Option<QueueRecord>,
+    /// Records that enter; after [`Work::settle`] in order of their numbers, none of them settled.
+    pub(super) runs: Vec<Run>,
+    /// Messages that leave; after [`Work::settle`] in order, apart from each other, and perhaps on disk.
+    pub(super) settled: Vec<SeqRange>,
+    /// Failed deliveries of messages; after [`Work::settle`] of such that stay.
+    pub(super) returns: BTreeMap<u64, u32>,
+    /// The mark of a clean stop.
+    pub(super) delivered: Option<u64>,
+}
+
+/// Records of a block and the number of the first one.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) first: u64,
+    pub(super) block: Arc<Block>,
+    pub(super) range: Range<u32>,
+}
+
+impl Run {
+    pub(super) fn len(&self) -> u32 {
+        self.range.end - self.range.start
+    }
+
+    /// One past the number of the last record.
+    pub(super) fn end(&self) -> u64 {
+        self.first + u64::from(self.len())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.block.bytes_of(self.range.clone())
+    }
+
+    /// Cuts off the records from number `at` on; `at` lies within or at an end.
+    pub(super) fn split_off(&mut self, at: u64) -> Self {
+        let behind = u32::try_from(self.end() - at).expect("a block has few records");
+        let middle = self.range.end - behind;
+        let rest = Self { first: at, block: Arc::clone(&self.block), range: middle..self.range.end };
+        self.range.end = middle;
+        rest
+    }
+}
+
+/// Bytes of the records that a change carries.
+pub(super) fn record_bytes(change: &Change) -> usize {
+    match change {
+        Change::Publish { block, range, .. } => block.bytes_of(range.clone()),
+        _ => 0,
+    }
+}
+
+impl Work {
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.topology.is_empty()
+    }
+
+    /// Takes in `changes`, which come after everything before.
+    pub(super) fn absorb(&mut self, changes: Vec<Change>) {
+        let mut changes = changes.into_iter().peekable();
+        while let Some(change) = changes.next() {
+            let Some(id) = queue_of(&change) else {
+                self.topology.push(change);
+                continue;
+            };
+            let queue = self.queues.entry(id).or_default();
+            self.bytes += queue.absorb(change);
+            while let Some(next) = changes.next_if(|next| queue_of(next) == Some(id)) {
+                self.bytes += queue.absorb(next);
+            }
+        }
+    }
+
+    /// Takes what is settled out of what enters, and forgets what cannot be on disk.
+    pub(super) fn settle(&mut self, shelves: &Shelves) {
+        self.bytes = 0;
+        self.queues.retain(|id, queue| {
+            let shelf = shelves.get(id);
+            if queue.deleted {
+                *queue = QueueWork { deleted: true, ..QueueWork::default() };
+                return shelf.is_some();
+            }
+            queue.settle(shelf);
+            self.bytes += queue.runs.iter().map(Run::bytes).sum::<usize>();
+            !queue.is_empty()
+        });
+    }
+}
+
+impl QueueWork {
+    fn is_empty(&self) -> bool {
+        !self.deleted
+            && self.declared.is_none()
+            && self.runs.is_empty()
+            && self.settled.is_empty()
+            && self.returns.is_empty()
+            && self.delivered.is_none()
+    }
+
+    fn settle(&mut self, shelf: Option<&Shelf>) {
+        if !self.runs.is_sorted_by_key(|run| run.first) {
+            self.runs.sort_by_key(|run| run.first);
+        }
+        join(&mut self.settled);
+        cancel(&mut self.runs, &self.settled);
+        self.returns.retain(|&seq, _| !holds(&self.settled, seq));
+        let on_disk = shelf.map_or(SeqRange::of(0, 0), Shelf::range);
+        self.settled.retain_mut(|range| {
+            *range = range.meet(on_disk);
+            !range.is_empty()
+        });
+        if self.declared.is_none() && !shelf.is_some_and(|shelf| shelf.declared) {
+            // Nobody will ask: the next start forgets this queue.
+            self.returns.clear();
+            self.delivered = None;
+        }
+    }
+
+    /// Takes in a change of this queue; returns the bytes of its records.
+    fn absorb(&mut self, change: Change) -> usize {
+        let bytes = record_bytes(&change);
+        match change {
+            Change::Publish { first, block, range, .. } => self.runs.push(Run { first, block, range }),
+            Change::Settle { range, .. } => match self.settled.last_mut() {
+                Some(last) if last.end == range.first => last.end = range.end,
+                _ => self.settled.push(range),
+            },
+            Change::Return { seq, deliveries, .. } => {
+                self.returns.insert(seq, deliveries);
+            }
+            Change::Delivered { up_to, .. } => self.delivered = Some(up_to),
+            Change::DeclareQueue(record) => self.declared = Some(record),
+            Change::DeleteQueue(_) => self.deleted = true,
+            Change::DeclareExchange(_)
+            | Change::DeleteExchange { .. }
+            | Change::Bind(_)
+            | Change::Unbind(_) => {}
+        }
+        bytes
+    }
+}
+
+/// The queue that a change is about.
+fn queue_of(change: &Change) -> Option<QueueId> {
+    match change {
+        Change::Publish { queue, .. }
+        | Change::Settle { queue, .. }
+        | Change::Return { queue, .. }
+        | Change::Delivered { queue, .. }
+        | Change::DeleteQueue(queue) => Some(*queue),
+        Change::DeclareQueue(record) => Some(record.id),
+        Change::DeclareExchange(_) | Change::DeleteExchange { .. } | Change::Bind(_) | Change::Unbind(_) => {
+            None
+        }
+    }
+}
+
+/// Brings ranges into order and joins those that meet.
+fn join(ranges: &mut Vec<SeqRange>) {
+    ranges.retain(|range| !range.is_empty());
+    if !ranges.is_sorted() {
+        ranges.sort_unstable();
+    }
+    ranges.dedup_by(|next, last| {
+        let meets = next.first <= last.end;
+        if meets {
+            last.end = last.end.max(next.end);
+        }
+        meets
+    });
+}
+
+/// Whether ordered ranges hold `seq`.
+fn holds(ranges: &[SeqRange], seq: u64) -> bool {
+    let at = ranges.partition_point(|range| range.end <= seq);
+    ranges.get(at).is_some_and(|range| range.first <= seq)
+}
+
+/// Takes the settled numbers out of `runs`, both in order.
+fn cancel(runs: &mut Vec<Run>, settled: &[SeqRange]) {
+    let mut kept = Vec::with_capacity(runs.len());
+    let mut next = 0;
+    for mut run in runs.drain(..) {
+        while settled.get(next).is_some_and(|range| range.end <= run.first) {
+            next += 1;
+        }
+        for range in &settled[next..] {
+            let out = range.meet(SeqRange { first: run.first, end: run.end() });
+            if out.is_empty() {
+                break;
+            }
+            let rest = run.split_off(out.first);
+            if !run.range.is_empty() {
+                kept.push(run);
+            }
+            run = rest;
+            run = run.split_off(out.end);
+        }
+        if !run.range.is_empty() {
+            kept.push(run);
+        }
+    }
+    *runs = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{BlockBuilder, Message};
+    use std::collections::BTreeSet;
+    use std::collections::hash_map::RandomState;
+    use std::hash::BuildHasher;
+
+    const QUEUE: QueueId = QueueId(7);
+
+    fn block(records: u32) -> Arc<Block> {
+        let mut builder = BlockBuilder::default();
+        for _ in 0..records {
+            builder.push(&Message {
+                persistent: true,
+                died: false,
+                arrived_at_ms: 0,
+                exchange: b"",
+                routing_key: b"q",
+                properties: &[0, 0],
+                body: b"body",
+            });
+        }
+        Arc::new(builder.build())
+    }
+
+    fn publish(first: u64, range: Range<u32>) -> Change {
+        Change::Publish { queue: QUEUE, first, block: block(range.end + 1), range }
+    }
+
+    fn settle(first: u64, end: u64) -> Change {
+        Change::Settle { queue: QUEUE, range: SeqRange { first, end } }
+    }
+
+    fn shelves(first: u64, end: u64) -> Shelves {
+        let mut shelf = Shelf::default();
+        shelf.declared = true;
+        shelf.add(SeqRange { first, end }, 1, end - first);
+        Shelves::from([(QUEUE, shelf)])
+    }
+
+    /// The net effect as (numbers that enter, numbers that leave).
+    fn net(shelves: &Shelves, changes: Vec<Change>) -> (Vec<u64>, Vec<u64>) {
+        let mut work = Work::default();
+        work.absorb(changes);
+        work.settle(shelves);
+        let Some(queue) = work.queues.get(&QUEUE) else {
+            assert!(work.is_empty() && work.bytes == 0);
+            return Default::default();
+        };
+        let record = block(1).bytes().len();
+        assert_eq!(work.bytes, record * queue.runs.iter().map(|run| run.len() as usize).sum::<usize>());
+        (
+            queue.runs.iter().flat_map(|run| run.first..run.end()).collect(),
+            queue.settled.iter().flat_map(|range| range.first..range.end).collect(),
+        )
+    }
+
+    #[test]
+    fn what_is_settled_before_the_disk_is_not_written() {
+        let nothing = Shelves::new();
+        assert_eq!(net(&nothing, vec![publish(10, 0..5), settle(10, 15)]), (vec![], vec![]));
+        assert_eq!(net(&nothing, vec![publish(10, 2..7), settle(11, 13)]), (vec![10, 13, 14], vec![]));
+        let numbers = shelves(5, 10);
+        assert_eq!(net(&numbers, vec![publish(10, 0..5), settle(8, 12)]), (vec![12, 13, 14], vec![8, 9]));
+        assert_eq!(net(&numbers, vec![settle(0, 5), settle(10, 99)]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_deleted_queue_leaves_nothing_but_its_deletion() {
+        let declare = Change::DeclareQueue(QueueRecord {
+            id: QUEUE,
+            vhost: String::new(),
+            name: String::new(),
+            auto_delete: false,
+            arguments: Vec::new(),
+        });
+        let returned = Change::Return { queue: QUEUE, seq: 10, deliveries: 1 };
+        let changes = vec![declare, publish(10, 0..5), returned, Change::DeleteQueue(QUEUE)];
+        let mut work = Work::default();
+        work.absorb(changes.clone());
+        work.settle(&Shelves::new());
+        assert!(work.is_empty(), "it never was on disk: {work:?}");
+        work.absorb(changes);
+        work.settle(&shelves(1, 2));
+        assert!(work.queues[&QUEUE].deleted && work.queues[&QUEUE].runs.is_empty() && work.bytes == 0);
+    }
+
+    #[test]
+    fn returns_of_settled_messages_and_of_undeclared_queues_are_dropped() {
+        let returned = |seq| Change::Return { queue: QUEUE, seq, deliveries: 2 };
+        let mut work = Work::default();
+        work.absorb(vec![returned(5), returned(6), settle(5, 6)]);
+        work.settle(&shelves(5, 10));
+        assert_eq!(work.queues[&QUEUE].returns, BTreeMap::from([(6, 2)]));
+        let mut work = Work::default();
+        work.absorb(vec![returned(5)]);
+        work.settle(&Shelves::new());
+        assert!(work.is_empty());
+    }
+
+    /// Against a model of sets of numbers, in one go and with a second group merged into the first.
+    #[test]
+    fn random_groups_have_the_effect_of_their_changes() {
+        for seed in [1, RandomState::new().hash_one(0)] {
+            let mut draw = seed | 1;
+            let mut below = |n: u64| {
+                draw ^= draw << 13;
+                draw ^= draw >> 7;
+                draw ^= draw << 17;
+                draw % n
+            };
+            for round in 0..500 {
+                let on_disk = below(50);
+                let numbers = shelves(0, on_disk);
+                let (mut enters, mut leaves) = (BTreeSet::new(), BTreeSet::new());
+                let mut next = on_disk;
+                let mut changes = Vec::new();
+                for _ in 0..below(12) {
+                    if below(2) == 0 {
+                        let (from, count) = (below(3), below(9));
+                        next += below(2);
+                        let range = u32::try_from(from).unwrap()..u32::try_from(from + count).unwrap();
+                        changes.push(publish(next, range));
+                        enters.extend(next..next + count);
+                        next += count;
+                    } else if next > 0 {
+                        let first = below(next);
+                        let end = first + below(next - first + 1);
+                        changes.push(settle(first, end));
+                        enters.retain(|seq| !(first..end).contains(seq));
+                        leaves.extend(first..end.min(on_disk).max(first));
+                    }
+                }
+                let expected = (enters.into_iter().collect(), leaves.into_iter().collect());
+                assert_eq!(net(&numbers, changes), expected, "seed {seed}, round {round}");
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The store: durable state in one redb file, the only place that names redb.
+//!
+//! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in the order in which
+//! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
+//! `write` and `join` (rows in a transaction, with the counters of `shelf`) -> redb -> `disk` (the file). `table`,
+//! `segment` and `record` draw the bytes; `recover` reads them at the start, `page` records later on.
+//!
+//! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
+
+pub mod change;
+mod commit;
+mod disk;
+mod error;
+mod join;
+mod linger;
+mod log;
+mod merge;
+mod page;
+mod pending;
+mod record;
+mod recover;
+mod segment;
+mod shelf;
+mod table;
+mod write;
+
+use self::change::{Log, PageSource, Recovered};
+use self::commit::Committer;
+use self::disk::Disk;
+pub use self::error::StoreError;
+use self::log::RedbLog;
+use self::merge::Work;
+use self::page::Pages;
+use self::pending::Pending;
+use redb::backends::FileBackend;
+use redb::{Database, StorageBackend};
+use std::fmt;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+/// The data file's name in its folder.
+pub const FILE_NAME: &str = "leveret.redb";
+
+/// Tells how many bytes are free where the data lies.
+pub type FreeBytes = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// How a store behaves.
+#[derive(Clone)]
+pub struct Options {
+    /// Memory for pages of the file, bytes.
+    pub cache_bytes: usize,
+    /// Below this many free bytes the disk counts as full for publishers.
+    pub free_bytes_min: u64,
+    /// Where free space is learnt; none for a folder asks its file system, none for a backend does not ask.
+    pub free_bytes: Option<FreeBytes>,
+}
+
+impl Default for Options {
+    /// 8 MiB of cache: rows are read once and in order, so that more of it saves nothing but the upper pages of the trees.
+    /// 50 MiB of disk: RabbitMQ's `disk_free_limit`.
+    fn default() -> Self {
+        Self { cache_bytes: 8 * 1024 * 1024, free_bytes_min: 50_000_000, free_bytes: None }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("cache_bytes", &self.cache_bytes)
+            .field("free_bytes_min", &self.free_bytes_min)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A store at work.
+pub struct Opened {
+    /// Takes changes in.
+    pub log: Arc<dyn Log>,
+    /// Reads records back.
+    pub pages: Arc<dyn PageSource>,
+    /// What was on disk.
+    pub recovered: Recovered,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("recovered", &self.recovered).finish_non_exhaustive()
+    }
+}
+
+/// Opens the data file of the folder `dir`, or makes both; holds the folder until the log is closed or dropped.
+///
+/// # Errors
+/// Another process holds the folder, the file there is not ours or of another version (it stays as it is), or it
+/// cannot be read or written.
+pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
+    let folder = dir.display().to_string();
+    fs::create_dir_all(dir).map_err(|error| StoreError::from(error).at(&folder))?;
+    let path = dir.join(FILE_NAME);
+    let file = path.display().to_string();
+    let backend = open_file(&path).map_err(|error| error.at(&file))?;
+    let mut options = options;
+    let dir = dir.to_owned();
+    // A file system that cannot say is taken to have room.
+    options.free_bytes.get_or_insert_with(|| {
+        Arc::new(move || rustix::fs::statvfs(&dir).map_or(u64::MAX, |found| found.f_bavail * found.f_frsize))
+    });
+    open_backend(backend, options).map_err(|error| match error {
+        StoreError::InUse { .. } => error.at(&folder),
+        error => error.at(&file),
+    })
+}
+
+fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    Ok(FileBackend::new(file)?)
+}
+
+/// Opens what `backend` holds, or begins with it when it is empty.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Opened, StoreError> {
+    let disk = Disk::new(backend);
+    if disk.is_unfinished()? {
+        disk.set_len(0)?;
+    } else {
+        disk.hold();
+    }
+    let database = open_database(&disk, &options)?;
+    let identity = table::identify(&database)?;
+    disk.release()?;
+    disk.keep_locks();
+    let mut found = recover::recover(&database, identity)?;
+    table::begin_run(&database, found.recovered.next_queue)?;
+    recover::tidy(&database, &mut found)?;
+    let shared = Arc::new(RwLock::new(Some(database)));
+    let log = RedbLog::start(Committer {
+        pending: Arc::new(Pending::default()),
+        database: Arc::clone(&shared),
+        disk,
+        options,
+        shelves: found.shelves,
+        work: Work::default(),
+        broken: false,
+        restless: true,
+        linger: linger::Linger::default(),
+    })?;
+    Ok(Opened { log: Arc::new(log), pages: Arc::new(Pages(shared)), recovered: found.recovered })
+}
+
+fn open_database(disk: &Disk, options: &Options) -> Result<Database, StoreError> {
+    Ok(Database::builder().set_cache_size(options.cache_bytes).create_with_backend(disk.clone())?)
+}

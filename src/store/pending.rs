@@ -1,0 +1,369 @@
+//! Where changes wait for the commit thread, and who waits for them: one short mutex between everybody and that
+//! thread.
+//!
+//! Changes gather in the open group; its number is the ticket that [`Pending::append`] hands out. The commit thread
+//! cuts the group (from then on changes go into the next one) and, when it is on disk, says so. Invariant: the
+//! cut happens while nobody holds the gate, so what is appended under one gate is in one group.
+
+use super::change::{Change, Gate, Health, Waiter};
+use super::merge::record_bytes;
+use crate::ids::Ticket;
+use std::mem;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+/// How long changes that nobody waits for gather, so that what is consumed meanwhile needs no disk.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Bytes of records that end the gathering: a few rows of the largest size; more would only hold memory.
+const GATHER_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long after the last commit the store counts as idle.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How often the disk is looked at again while it is full.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    open: Mutex<Open>,
+    /// The commit thread waits here.
+    wake: Condvar,
+    gate: RwLock<()>,
+    /// The newest group that is on disk.
+    durable: AtomicU64,
+    /// Bytes of records appended and neither on disk nor dropped.
+    bytes: AtomicUsize,
+    /// A [`Health`], as `health_code` writes it.
+    health: AtomicU8,
+}
+
+/// The open group and what is asked of the commit thread.
+#[derive(Default)]
+struct Open {
+    /// How many groups were cut before this one.
+    cut: u64,
+    changes: Vec<Change>,
+    /// Bytes of records in `changes`.
+    bytes: usize,
+    /// Who wants to know of the open group.
+    waiting: Vec<Arc<dyn Waiter>>,
+    /// Who wants to know of groups that are cut and not yet on disk.
+    watching: Vec<Arc<dyn Waiter>>,
+    stop: Option<Stop>,
+    /// Nothing will be written any more: changes are dropped.
+    closed: bool,
+    /// The commit thread waits a moment before it cuts: whoever comes meanwhile need not wake it.
+    lingering: bool,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open").field("cut", &self.cut).field("changes", &self.changes.len()).finish()
+    }
+}
+
+impl Open {
+    /// Whether the group must be committed now.
+    fn is_urgent(&self) -> bool {
+        self.stop.is_some() || !self.waiting.is_empty() || self.bytes >= GATHER_BYTES
+    }
+}
+
+/// How the commit thread is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Write what is pending and mark the stop as clean.
+    Clean,
+    /// Leave things as they are on disk.
+    Abandon,
+}
+
+/// What the commit thread is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Commit this group; when there is a `Stop`, it is the last one.
+    Commit(Group),
+    /// Nothing has happened for a while.
+    Rest,
+}
+
+/// A group that was cut.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) number: Ticket,
+    pub(super) changes: Vec<Change>,
+    pub(super) stop: Option<Stop>,
+}
+
+/// What the commit thread waits for besides changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It has nothing to do.
+    Endless,
+    /// It would rather rest, once it is idle.
+    UntilIdle,
+    /// There is work that cannot be written: try again in a while, and not before.
+    UntilRetry,
+}
+
+impl Pending {
+    pub(super) fn append(&self, changes: &mut Vec<Change>) -> Ticket {
+        let bytes: usize = changes.iter().map(record_bytes).sum();
+        let mut open = self.open();
+        let ticket = Ticket(open.cut + 1);
+        if open.closed {
+            // A ticket that will never be durable.
+            changes.clear();
+            return ticket;
+        }
+        if changes.is_empty() {
+            // Whatever the caller did before is in the open group, if that has anything in it.
+            return if open.changes.is_empty() { Ticket(open.cut) } else { ticket };
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let wake =
+            open.changes.is_empty() || (open.bytes < GATHER_BYTES && open.bytes + bytes >= GATHER_BYTES);
+        open.changes.append(changes);
+        open.bytes += bytes;
+        drop(open);
+        if wake {
+            self.wake.notify_one();
+        }
+        ticket
+    }
+
+    pub(super) fn gate(&self) -> Gate<'_> {
+        Gate(self.gate.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn durable(&self) -> Ticket {
+        Ticket(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(super) fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
+        let mut open = self.open();
+        let durable = self.durable();
+        if ticket <= durable {
+            drop(open);
+            return waiter.durable(durable);
+        }
+        if open.closed {
+            return;
+        }
+        if ticket.0 <= open.cut {
+            return watch(&mut open.watching, waiter);
+        }
+        watch(&mut open.waiting, waiter);
+        if !open.lingering {
+            drop(open);
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// `bytes` of records are on disk or dropped.
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            0 => Health::Good,
+            1 => Health::Full,
+            _ => Health::Failed,
+        }
+    }
+
+    pub(super) fn set_health(&self, health: Health) {
+        let code = match health {
+            Health::Good => 0,
+            Health::Full => 1,
+            Health::Failed => 2,
+        };
+        self.health.store(code, Ordering::Relaxed);
+    }
+
+    /// Has the commit thread stop.
+    pub(super) fn stop(&self, stop: Stop) {
+        self.open().stop.get_or_insert(stop);
+        self.wake.notify_one();
+    }
+
+    /// For the commit thread: waits for something to do, and cuts the open group, at the earliest `moment` after somebody
+    /// has come to wait for it.
+    pub(super) fn next(&self, patience: Patience, moment: Duration) -> Next {
+        let mut open = self.open();
+        if patience == Patience::UntilRetry {
+            let stopped = |open: &mut Open| open.stop.is_none();
+            open =
+                self.wake.wait_timeout_while(open, RETRY, stopped).unwrap_or_else(PoisonError::into_inner).0;
+        } else {
+            let nothing = |open: &mut Open| open.changes.is_empty() && !open.is_urgent();
+            if patience == Patience::UntilIdle {
+                let waited = self.wake.wait_timeout_while(open, IDLE, nothing);
+                let (still_open, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                if waited.timed_out() {
+                    return Next::Rest;
+                }
+                open = still_open;
+            } else {
+                open = self.wake.wait_while(open, nothing).unwrap_or_else(PoisonError::into_inner);
+            }
+            let leisure = |open: &mut Open| !open.is_urgent();
+            open =
+                self.wake.wait_timeout_while(open, GATHER, leisure).unwrap_or_else(PoisonError::into_inner).0;
+            if !moment.is_zero() {
+                open.lingering = true;
+                let unhurried = |open: &mut Open| open.stop.is_none() && open.bytes < GATHER_BYTES;
+                let waited = self.wake.wait_timeout_while(open, moment, unhurried);
+                open = waited.unwrap_or_else(PoisonError::into_inner).0;
+                open.lingering = false;
+            }
+        }
+        drop(open);
+        Next::Commit(self.cut())
+    }
+
+    fn cut(&self) -> Group {
+        // Taken first and for an instant: whoever holds it has not appended all that belongs together.
+        let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
+        let group =
+            Group { number: Ticket(open.cut + 1), changes: mem::take(&mut open.changes), stop: open.stop };
+        open.cut += 1;
+        open.bytes = 0;
+        let mut waiting = mem::take(&mut open.waiting);
+        open.watching.append(&mut waiting);
+        drop(open);
+        drop(gate);
+        group
+    }
+
+    /// For the commit thread: everything up to and including `number` is on disk. Tells who waits.
+    pub(super) fn announce(&self, number: Ticket) {
+        let mut open = self.open();
+        self.durable.store(number.0, Ordering::Release);
+        let mut watching = mem::take(&mut open.watching);
+        drop(open);
+        watching.sort_unstable_by_key(address);
+        watching.dedup_by_key(|waiter| address(waiter));
+        for waiter in watching {
+            waiter.durable(number);
+        }
+    }
+
+    /// For the commit thread: nothing more will be written. Waiters are let go unanswered.
+    pub(super) fn close(&self) {
+        let mut open = self.open();
+        open.closed = true;
+        open.waiting.clear();
+        open.watching.clear();
+        open.changes.clear();
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds a waiter, unless it was the last one to come; those that came before are found on telling.
+fn watch(list: &mut Vec<Arc<dyn Waiter>>, waiter: &Arc<dyn Waiter>) {
+    if list.last().is_none_or(|last| address(last) != address(waiter)) {
+        list.push(Arc::clone(waiter));
+    }
+}
+
+/// What tells waiters apart. Not `Arc::ptr_eq`, which also compares the tables of functions.
+fn address(waiter: &Arc<dyn Waiter>) -> usize {
+    Arc::as_ptr(waiter).cast::<()>().addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{QueueId, SeqRange};
+    use std::thread;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Ticket>>);
+
+    impl Waiter for Told {
+        fn durable(&self, up_to: Ticket) {
+            self.0.lock().unwrap().push(up_to);
+        }
+    }
+
+    fn append(pending: &Pending) -> Ticket {
+        pending.append(&mut vec![Change::Settle { queue: QueueId(1), range: SeqRange::of(0, 1) }])
+    }
+
+    fn cut(pending: &Pending) -> Group {
+        match pending.next(Patience::Endless, Duration::ZERO) {
+            Next::Commit(group) => group,
+            Next::Rest => panic!("there is something to do"),
+        }
+    }
+
+    #[test]
+    fn what_is_appended_under_one_gate_is_one_group() {
+        let pending = Pending::default();
+        let waiter: Arc<dyn Waiter> = Arc::new(Told::default());
+        thread::scope(|scope| {
+            let gate = pending.gate();
+            let first = append(&pending);
+            pending.notify(first, &waiter);
+            let group = scope.spawn(|| cut(&pending));
+            // The other thread has every chance to cut too early.
+            (0..1000).for_each(|_| thread::yield_now());
+            let second = append(&pending);
+            drop(gate);
+            let group = group.join().unwrap();
+            assert_eq!((first, second, group.number, group.changes.len()), (first, first, first, 2));
+        });
+    }
+
+    #[test]
+    fn each_waiter_is_told_once_and_of_what_it_waits_for() {
+        let pending = Pending::default();
+        let told: [Arc<Told>; 2] = Default::default();
+        let waiters = told.clone().map(|told| -> Arc<dyn Waiter> { told });
+        let first = append(&pending);
+        for index in [0, 1, 0, 1, 1] {
+            pending.notify(first, &waiters[index]);
+        }
+        assert_eq!(cut(&pending).number, first);
+        let second = append(&pending);
+        pending.notify(first, &waiters[0]);
+        pending.notify(second, &waiters[1]);
+        let heard = || told.each_ref().map(|told| told.0.lock().unwrap().clone());
+        assert_eq!(heard(), [[], []]);
+        pending.announce(first);
+        assert_eq!(heard(), [vec![first], vec![first]]);
+        pending.notify(first, &waiters[0]);
+        assert_eq!(heard(), [vec![first, first], vec![first]], "told at once");
+        assert_eq!(cut(&pending).number, second);
+        pending.announce(second);
+        assert_eq!(heard(), [vec![first, first], vec![first, second]]);
+        assert_eq!(pending.append(&mut Vec::new()), second, "nothing new to wait for");
+    }
+
+    #[test]
+    fn a_closed_log_takes_nothing_and_tells_nobody() {
+        let pending = Pending::default();
+        let told = Arc::new(Told::default());
+        let waiter: Arc<dyn Waiter> = Arc::<Told>::clone(&told);
+        let before = append(&pending);
+        pending.notify(before, &waiter);
+        pending.close();
+        let after = append(&pending);
+        pending.notify(after, &waiter);
+        assert_eq!((pending.bytes(), Arc::strong_count(&told)), (0, 2), "the waiter is let go");
+        assert!(told.0.lock().unwrap().is_empty());
+    }
+}

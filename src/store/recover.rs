@@ -1,0 +1,209 @@
+//! What is on disk when the broker starts, told by rows of metadata: no record is read.
+//!
+//! Messages outlive the broker when their queue has a record and they were persistent and not settled. The rest is
+//! tidied away: rows of queues without a record, rows of which nothing lasts, marks of transient records (which
+//! are settled now), returns of messages that are gone.
+
+use super::change::{BindingRecord, ExchangeRecord, Recovered, RecoveredQueue};
+use super::error::StoreError;
+use super::record;
+use super::segment::{Segment, SegmentView};
+use super::shelf::Shelves;
+use super::table::{BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
+use crate::ids::{QueueId, SeqRange};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use std::collections::BTreeMap;
+use std::mem;
+
+/// Rows that one transaction tidies at most: so much memory a transaction holds, and no more.
+const TIDY_ROWS: usize = 4096;
+
+/// What is found and what is to be done about it.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) recovered: Recovered,
+    pub(super) shelves: Shelves,
+    chores: Vec<Chore>,
+}
+
+#[derive(Debug)]
+enum Chore {
+    /// The row is of no use.
+    Remove(RowKey),
+    /// Its transient records are gone.
+    SettleTransient(RowKey),
+    /// A failed delivery of a message that is gone.
+    Forget(RowKey),
+}
+
+/// Reads everything but records.
+pub(super) fn recover(database: &Database, identity: Identity) -> Result<Found, StoreError> {
+    let Identity::Ours { clean, next_queue } = identity else {
+        let recovered = Recovered { clean: true, next_queue: 1, ..Recovered::default() };
+        return Ok(Found { recovered, ..Found::default() });
+    };
+    let tx = database.begin_read()?;
+    let mut queues = read_queues(&tx)?;
+    let mut found = Found::default();
+    read_segments(&tx, &mut queues, &mut found)?;
+    read_returns(&tx, &mut queues, &mut found)?;
+    for (&id, queue) in &queues {
+        let shelf = found.shelves.entry(QueueId(id)).or_default();
+        shelf.declared = true;
+        shelf.returns = queue.returns.len() as u64;
+    }
+    found.shelves.retain(|_, shelf| !shelf.is_empty());
+    found.recovered = Recovered {
+        queues: queues.into_values().collect(),
+        exchanges: read_exchanges(&tx)?,
+        bindings: read_bindings(&tx)?,
+        clean,
+        next_queue,
+    };
+    Ok(found)
+}
+
+/// Counts the rows of a database that was opened anew while the broker runs.
+pub(super) fn recount(database: &Database) -> Result<Shelves, StoreError> {
+    let tx = database.begin_read()?;
+    let mut shelves = Shelves::new();
+    for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
+        let (key, value) = row?;
+        let ((id, first), view) = (key.value(), SegmentView::decode(value.value())?);
+        let shelf = shelves.entry(QueueId(id)).or_default();
+        shelf.add(view.range(first), view.bytes as usize, view.unsettled().into());
+    }
+    for row in tx.open_table(RETURNS)?.range::<RowKey>(..)? {
+        shelves.entry(QueueId(row?.0.value().0)).or_default().returns += 1;
+    }
+    for row in tx.open_table(QUEUES)?.range::<u64>(..)? {
+        shelves.entry(QueueId(row?.0.value())).or_default().declared = true;
+    }
+    Ok(shelves)
+}
+
+/// Tidies up, a bounded number of rows in each transaction.
+pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreError> {
+    for chores in mem::take(&mut found.chores).chunks(TIDY_ROWS) {
+        let tx = database.begin_write()?;
+        let mut rows = Rows::new(&tx);
+        for chore in chores {
+            match *chore {
+                Chore::Remove(key) => {
+                    rows.segments()?.remove(key)?;
+                    rows.bodies()?.remove(key)?;
+                }
+                Chore::SettleTransient(key) => {
+                    let row = rows.segments()?.get(key)?;
+                    let segment = row.map(|row| SegmentView::decode(row.value()).map(Segment::from));
+                    if let Some(mut segment) = segment.transpose()? {
+                        let transient = mem::take(&mut segment.transient);
+                        segment.settled.set_shifted(&transient, 0);
+                        rows.segments()?.insert(key, segment.encode().as_slice())?;
+                    }
+                }
+                Chore::Forget(key) => {
+                    rows.returns()?.remove(key)?;
+                }
+            }
+        }
+        drop(rows);
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, StoreError> {
+    let mut queues = BTreeMap::new();
+    let delivered = tx.open_table(DELIVERED)?;
+    for row in tx.open_table(QUEUES)?.range::<u64>(..)? {
+        let (id, value) = row?;
+        let id = id.value();
+        let queue = RecoveredQueue {
+            record: record::decode_queue(id, value.value())?,
+            messages: Vec::new(),
+            bytes: 0,
+            returns: Vec::new(),
+            delivered_up_to: delivered.get(id)?.map_or(0, |up_to| up_to.value()),
+            next: 0,
+        };
+        queues.insert(id, queue);
+    }
+    Ok(queues)
+}
+
+fn read_segments(
+    tx: &ReadTransaction,
+    queues: &mut BTreeMap<u64, RecoveredQueue>,
+    found: &mut Found,
+) -> Result<(), StoreError> {
+    for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
+        let (key, value) = row?;
+        let ((id, first), view) = (key.value(), SegmentView::decode(value.value())?);
+        let Some(queue) = queues.get_mut(&id) else {
+            found.chores.push(Chore::Remove((id, first)));
+            continue;
+        };
+        let mut lasting = 0;
+        view.each_lasting(first, |range| {
+            lasting += range.len();
+            match queue.messages.last_mut() {
+                Some(last) if last.end == range.first => last.end = range.end,
+                _ => queue.messages.push(range),
+            }
+        });
+        if lasting == 0 {
+            found.chores.push(Chore::Remove((id, first)));
+            continue;
+        }
+        if view.has_transient() {
+            found.chores.push(Chore::SettleTransient((id, first)));
+        }
+        // Of a row that is partly gone only the bytes of the whole are known.
+        queue.bytes += u64::from(view.bytes) * lasting / u64::from(view.count.max(1));
+        queue.next = queue.next.max(view.range(first).end);
+        let shelf = found.shelves.entry(QueueId(id)).or_default();
+        shelf.add(view.range(first), view.bytes as usize, lasting);
+    }
+    Ok(())
+}
+
+fn read_returns(
+    tx: &ReadTransaction,
+    queues: &mut BTreeMap<u64, RecoveredQueue>,
+    found: &mut Found,
+) -> Result<(), StoreError> {
+    for row in tx.open_table(RETURNS)?.range::<RowKey>(..)? {
+        let (key, deliveries) = row?;
+        let (id, seq) = key.value();
+        let queue = queues.get_mut(&id).filter(|queue| holds(&queue.messages, seq));
+        match queue {
+            Some(queue) => queue.returns.push((seq, deliveries.value())),
+            None => found.chores.push(Chore::Forget((id, seq))),
+        }
+    }
+    Ok(())
+}
+
+/// Whether ordered ranges hold `seq`.
+fn holds(ranges: &[SeqRange], seq: u64) -> bool {
+    let at = ranges.partition_point(|range| range.end <= seq);
+    ranges.get(at).is_some_and(|range| range.first <= seq)
+}
+
+fn read_exchanges(tx: &ReadTransaction) -> Result<Vec<ExchangeRecord>, StoreError> {
+    let mut exchanges = Vec::new();
+    for row in tx.open_table(EXCHANGES)?.range::<&[u8]>(..)? {
+        let (key, value) = row?;
+        exchanges.push(record::decode_exchange(key.value(), value.value())?);
+    }
+    Ok(exchanges)
+}
+
+fn read_bindings(tx: &ReadTransaction) -> Result<Vec<BindingRecord>, StoreError> {
+    let mut bindings = Vec::new();
+    for row in tx.open_table(BINDINGS)?.range::<&[u8]>(..)? {
+        bindings.push(record::decode_binding(row?.0.value())?);
+    }
+    Ok(bindings)
+}

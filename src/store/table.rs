@@ -1,0 +1,147 @@
+//! The tables of the data file: every kind of row there is, and what identifies the file.
+//!
+//! Integers inside keys and values are redb's own where the type below says so (little-endian, fixed width) and
+//! big-endian in the byte strings, which `segment` and `record` draw byte by byte.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `leveret` | `"format"`, `"clean"`, `"next_queue"` | u64 |
+//! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
+//! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
+//! | `returns` | (queue id, number) | u32, failed deliveries |
+//! | `delivered` | queue id | u64, one past the highest number ever delivered; empty while the broker runs |
+//! | `queues` | queue id | a queue's record |
+//! | `exchanges` | vhost and name | an exchange's record |
+//! | `bindings` | the whole binding | nothing |
+//!
+//! A file is ours when its table `leveret` has a `"format"`; it is read and written only if that is [`FORMAT`].
+
+use super::error::StoreError;
+use redb::{Database, ReadableDatabase, Table, TableDefinition, TableError, WriteTransaction};
+use std::sync::{PoisonError, RwLock};
+
+/// The version of everything this page and its neighbours draw. Another version is another number.
+pub(super) const FORMAT: u64 = 1;
+
+/// Key of [`META`]: the file's [`FORMAT`].
+pub(super) const META_FORMAT: &str = "format";
+/// Key of [`META`]: 1 when the last run stopped cleanly, 0 from the moment the next one begins.
+pub(super) const META_CLEAN: &str = "clean";
+/// Key of [`META`]: above every id that a durable queue ever had.
+pub(super) const META_NEXT_QUEUE: &str = "next_queue";
+
+/// (queue, number of the first record).
+pub(super) type RowKey = (u64, u64);
+
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("leveret");
+pub(super) const SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("segments");
+pub(super) const BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("bodies");
+pub(super) const RETURNS: TableDefinition<'_, RowKey, u32> = TableDefinition::new("returns");
+pub(super) const DELIVERED: TableDefinition<'_, u64, u64> = TableDefinition::new("delivered");
+pub(super) const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queues");
+pub(super) const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
+pub(super) const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
+
+/// What an existing file says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// Nothing was ever put into it.
+    Fresh,
+    /// It is ours.
+    Ours {
+        /// Whether the last run stopped cleanly.
+        clean: bool,
+        /// No durable queue has or had this id or one above it.
+        next_queue: u64,
+    },
+}
+
+/// Tells whether `database` is ours, reading only.
+pub(super) fn identify(database: &Database) -> Result<Identity, StoreError> {
+    let not_ours = || StoreError::NotOurs { place: String::new() };
+    let tx = database.begin_read()?;
+    let meta = match tx.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) => {
+            let empty = tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none();
+            return if empty { Ok(Identity::Fresh) } else { Err(not_ours()) };
+        }
+        Err(TableError::Storage(error)) => return Err(error.into()),
+        Err(_another_type) => return Err(not_ours()),
+    };
+    let read = |key| meta.get(key).map(|value| value.map(|value| value.value()));
+    match read(META_FORMAT)? {
+        Some(FORMAT) => Ok(Identity::Ours {
+            clean: read(META_CLEAN)? == Some(1),
+            next_queue: read(META_NEXT_QUEUE)?.unwrap_or(1),
+        }),
+        Some(found) => Err(StoreError::WrongVersion { place: String::new(), found }),
+        None => Err(not_ours()),
+    }
+}
+
+/// Begins a run: makes what is missing, takes back the mark of a clean stop and what it vouched for.
+pub(super) fn begin_run(database: &Database, next_queue: u64) -> Result<(), StoreError> {
+    let tx = database.begin_write()?;
+    {
+        let mut meta = tx.open_table(META)?;
+        meta.insert(META_FORMAT, FORMAT)?;
+        meta.insert(META_CLEAN, 0)?;
+        meta.insert(META_NEXT_QUEUE, next_queue)?;
+    }
+    tx.delete_table(DELIVERED)?;
+    tx.open_table(DELIVERED)?;
+    tx.open_table(SEGMENTS)?;
+    tx.open_table(BODIES)?;
+    tx.open_table(RETURNS)?;
+    tx.open_table(QUEUES)?;
+    tx.open_table(EXCHANGES)?;
+    tx.open_table(BINDINGS)?;
+    Ok(tx.commit()?)
+}
+
+/// A commit of nothing that saves what a start would otherwise find out by walking the whole file.
+pub(super) fn put_in_order(database: &RwLock<Option<Database>>) -> Result<(), StoreError> {
+    let database = database.read().unwrap_or_else(PoisonError::into_inner);
+    let mut tx = database.as_ref().ok_or(StoreError::Stopped)?.begin_write()?;
+    tx.set_quick_repair(true);
+    Ok(tx.commit()?)
+}
+
+/// The tables of messages within a transaction, each opened when it is first needed: opening one that is not used
+/// would cost every small commit.
+pub(super) struct Rows<'tx> {
+    tx: &'tx WriteTransaction,
+    segments: Option<Table<'tx, RowKey, &'static [u8]>>,
+    bodies: Option<Table<'tx, RowKey, &'static [u8]>>,
+    returns: Option<Table<'tx, RowKey, u32>>,
+}
+
+impl<'tx> Rows<'tx> {
+    pub(super) fn new(tx: &'tx WriteTransaction) -> Self {
+        Self { tx, segments: None, bodies: None, returns: None }
+    }
+
+    pub(super) fn segments(&mut self) -> Result<&mut Table<'tx, RowKey, &'static [u8]>, StoreError> {
+        opened(self.tx, &mut self.segments, SEGMENTS)
+    }
+
+    pub(super) fn bodies(&mut self) -> Result<&mut Table<'tx, RowKey, &'static [u8]>, StoreError> {
+        opened(self.tx, &mut self.bodies, BODIES)
+    }
+
+    pub(super) fn returns(&mut self) -> Result<&mut Table<'tx, RowKey, u32>, StoreError> {
+        opened(self.tx, &mut self.returns, RETURNS)
+    }
+}
+
+fn opened<'a, 'tx, K: redb::Key + 'static, V: redb::Value + 'static>(
+    tx: &'tx WriteTransaction,
+    slot: &'a mut Option<Table<'tx, K, V>>,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<&'a mut Table<'tx, K, V>, StoreError> {
+    match slot {
+        Some(table) => Ok(table),
+        None => Ok(slot.insert(tx.open_table(definition)?)),
+    }
+}

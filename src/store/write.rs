@@ -1,0 +1,320 @@
+//! Writes merged work into a transaction: rows for what enters, marks or nothing for what leaves.
+//!
+//! Nothing here commits. What the writer learns of each queue takes effect in the [`Shelves`] only once the
+//! transaction has: see [`Writer::finish`].
+
+use super::change::Change;
+use super::error::StoreError;
+use super::join;
+use super::merge::{QueueWork, Run, Work};
+use super::record;
+use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
+use super::shelf::{Shelf, Shelves};
+use super::table::{BINDINGS, DELIVERED, EXCHANGES, META, META_NEXT_QUEUE, QUEUES, Rows};
+use crate::ids::{QueueId, SeqRange};
+use redb::{ReadableTable, WriteTransaction};
+
+/// One transaction in the making.
+pub(super) struct Writer<'tx> {
+    tx: &'tx WriteTransaction,
+    rows: Rows<'tx>,
+    changed: Vec<(QueueId, Shelf)>,
+}
+
+impl<'tx> Writer<'tx> {
+    pub(super) fn new(tx: &'tx WriteTransaction) -> Self {
+        Self { tx, rows: Rows::new(tx), changed: Vec::new() }
+    }
+
+    /// Writes all of `work`.
+    pub(super) fn write(&mut self, work: &Work, shelves: &Shelves) -> Result<(), StoreError> {
+        write_topology(self.tx, &work.topology)?;
+        for (&id, queue) in &work.queues {
+            let mut shelf = shelves.get(&id).cloned().unwrap_or_default();
+            if queue.deleted {
+                self.delete(id)?;
+                shelf = Shelf::default();
+            } else {
+                self.write_queue(id, queue, &mut shelf)?;
+            }
+            self.changed.push((id, shelf));
+        }
+        Ok(())
+    }
+
+    /// What is known of the queues once the transaction is committed.
+    pub(super) fn finish(self) -> Vec<(QueueId, Shelf)> {
+        self.changed
+    }
+
+    fn write_queue(&mut self, id: QueueId, queue: &QueueWork, shelf: &mut Shelf) -> Result<(), StoreError> {
+        if let Some(record) = &queue.declared {
+            self.tx.open_table(QUEUES)?.insert(id.0, record::encode_queue(record).as_slice())?;
+            shelf.declared = true;
+            let mut meta = self.tx.open_table(META)?;
+            let next = meta.get(META_NEXT_QUEUE)?.map_or(0, |next| next.value());
+            if next <= id.0 {
+                meta.insert(META_NEXT_QUEUE, id.0 + 1)?;
+            }
+        }
+        if let Some(up_to) = queue.delivered {
+            self.tx.open_table(DELIVERED)?.insert(id.0, up_to)?;
+        }
+        self.publish(id, &queue.runs, shelf)?;
+        for (&seq, &deliveries) in &queue.returns {
+            shelf.returns += u64::from(self.rows.returns()?.insert((id.0, seq), deliveries)?.is_none());
+        }
+        self.settle(id, &queue.settled, shelf)?;
+        while let Some(due) = shelf.due() {
+            let joined = join::join(&mut self.rows, id, due.range)?;
+            shelf.joined(due, &joined);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, id: QueueId, runs: &[Run], shelf: &mut Shelf) -> Result<(), StoreError> {
+        let mut row = Row::default();
+        let there = shelf.range();
+        for run in runs {
+            // An attempt that seemed to fail may have come through after all.
+            if run.first < there.end && find(&mut self.rows, id, run.first)?.is_some() {
+                continue;
+            }
+            let mut run = run.clone();
+            loop {
+                let fit = row.records_that_fit(&run);
+                let rest = run.split_off(run.first + u64::from(fit));
+                row.push(run);
+                if rest.range.is_empty() {
+                    break;
+                }
+                self.insert(id, &row, shelf)?;
+                row = Row::default();
+                run = rest;
+            }
+        }
+        self.insert(id, &row, shelf)
+    }
+
+    fn insert(&mut self, id: QueueId, row: &Row, shelf: &mut Shelf) -> Result<(), StoreError> {
+        let Some(first) = row.runs.first().map(|run| run.first) else { return Ok(()) };
+        let mut segment = Segment {
+            count: row.records,
+            bytes: u32::try_from(row.bytes)
+                .map_err(|_over| StoreError::Damaged("a record is over 4 GiB".to_owned()))?,
+            transient: row.transient(),
+            ..Segment::default()
+        };
+        if row.bytes <= INLINE_BYTES_MAX {
+            let mut records = vec![0; row.bytes];
+            row.copy_to(&mut records);
+            segment.inline = Some(records);
+        } else {
+            row.copy_to(self.rows.bodies()?.insert_reserve((id.0, first), row.bytes)?.as_mut());
+        }
+        self.rows.segments()?.insert((id.0, first), segment.encode().as_slice())?;
+        shelf.add(segment.range(first), row.bytes, row.records.into());
+        Ok(())
+    }
+
+    /// Settles ordered ranges; each partly settled row is written once.
+    fn settle(&mut self, id: QueueId, settled: &[SeqRange], shelf: &mut Shelf) -> Result<(), StoreError> {
+        let mut open: Option<(u64, Segment)> = None;
+        for &range in settled {
+            if shelf.returns > 0 {
+                let keys = (id.0, range.first)..(id.0, range.end);
+                let returns = &mut shelf.returns;
+                self.rows.returns()?.retain_in(keys, |_, _| {
+                    *returns -= 1;
+                    false
+                })?;
+            }
+            let mut range = range;
+            if open.as_ref().is_none_or(|(first, segment)| segment.range(*first).end <= range.first) {
+                self.put_back(id, open.take())?;
+                open = find(&mut self.rows, id, range.first)?;
+            }
+            if let Some((first, segment)) = &mut open {
+                shelf.live -= u64::from(mark(segment, *first, range));
+                range.first = range.end.min(segment.range(*first).end);
+            }
+            if range.is_empty() {
+                continue;
+            }
+            // What is left begins where a row begins, or where none is; its last row may go beyond it.
+            if let Some((first, mut segment)) = find_in(&mut self.rows, id, range)?
+                && segment.range(first).end > range.end
+            {
+                self.put_back(id, open.take())?;
+                shelf.live -= u64::from(mark(&mut segment, first, range));
+                range.end = first;
+                open = Some((first, segment));
+            }
+            shelf.live -= self.remove(id, range)?;
+        }
+        self.put_back(id, open)
+    }
+
+    /// Writes a partly settled row back, or removes it when nothing of it is left.
+    fn put_back(&mut self, id: QueueId, row: Option<(u64, Segment)>) -> Result<(), StoreError> {
+        let Some((first, segment)) = row else { return Ok(()) };
+        let key = (id.0, first);
+        if segment.is_gone() {
+            self.rows.segments()?.remove(key)?;
+            if segment.inline.is_none() {
+                self.rows.bodies()?.remove(key)?;
+            }
+        } else {
+            self.rows.segments()?.insert(key, segment.encode().as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Removes the rows that begin in `range`; returns how many unsettled messages they had.
+    fn remove(&mut self, id: QueueId, range: SeqRange) -> Result<u64, StoreError> {
+        let keys = || (id.0, range.first)..(id.0, range.end);
+        let (mut live, mut bodies, mut damaged) = (0, false, None);
+        if range.is_empty() {
+            return Ok(0);
+        }
+        self.rows.segments()?.retain_in(keys(), |_, row| {
+            match SegmentView::decode(row) {
+                Ok(view) => {
+                    live += u64::from(view.unsettled());
+                    bodies |= view.inline.is_none();
+                }
+                Err(error) => damaged = Some(error),
+            }
+            false
+        })?;
+        if bodies {
+            self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
+        }
+        damaged.map_or(Ok(live), Err)
+    }
+
+    /// Removes all that a queue has.
+    fn delete(&mut self, id: QueueId) -> Result<(), StoreError> {
+        let keys = || (id.0, 0)..=(id.0, u64::MAX);
+        self.tx.open_table(QUEUES)?.remove(id.0)?;
+        self.tx.open_table(DELIVERED)?.remove(id.0)?;
+        self.rows.segments()?.retain_in(keys(), |_, _| false)?;
+        self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
+        self.rows.returns()?.retain_in(keys(), |_, _| false)?;
+        Ok(())
+    }
+}
+
+/// Consecutive runs on their way into one row.
+#[derive(Debug, Default)]
+struct Row {
+    runs: Vec<Run>,
+    records: u32,
+    bytes: usize,
+}
+
+impl Row {
+    /// How many of the first records of `run` this row takes; a row that is empty takes one in any case.
+    fn records_that_fit(&self, run: &Run) -> u32 {
+        if self.runs.last().is_some_and(|last| last.end() != run.first) {
+            return 0;
+        }
+        let bytes = RUN_BYTES_MAX.saturating_sub(self.bytes);
+        let fits = |records| run.block.bytes_of(run.range.start..run.range.start + records) <= bytes;
+        let (mut low, mut high) = (0, run.len().min(RUN_RECORDS_MAX - self.records));
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if fits(middle) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        low.max(u32::from(self.runs.is_empty()))
+    }
+
+    fn push(&mut self, run: Run) {
+        if !run.range.is_empty() {
+            self.records += run.len();
+            self.bytes += run.bytes();
+            self.runs.push(run);
+        }
+    }
+
+    fn copy_to(&self, mut out: &mut [u8]) {
+        for run in &self.runs {
+            let (part, rest) = out.split_at_mut(run.bytes());
+            part.copy_from_slice(&run.block.slice(run.range.clone()));
+            out = rest;
+        }
+    }
+
+    fn transient(&self) -> Marks {
+        let mut marks = Marks::default();
+        let mut at = 0;
+        for run in &self.runs {
+            if run.block.persistent() < run.block.len() {
+                for (at, index) in (at..).zip(run.range.clone()) {
+                    if !run.block.is_persistent(index) {
+                        marks.set(at..at + 1);
+                    }
+                }
+            }
+            at += run.len();
+        }
+        marks
+    }
+}
+
+/// Marks what `range` and the row have in common as settled; returns how many were not before.
+fn mark(segment: &mut Segment, first: u64, range: SeqRange) -> u32 {
+    let part = range.meet(segment.range(first));
+    let index = |seq: u64| u32::try_from(seq - first).expect("within a row");
+    segment.settled.set(index(part.first)..index(part.end))
+}
+
+/// The row that holds number `seq`.
+fn find(rows: &mut Rows<'_>, id: QueueId, seq: u64) -> Result<Option<(u64, Segment)>, StoreError> {
+    let row = find_in(rows, id, SeqRange { first: 0, end: seq + 1 })?;
+    Ok(row.filter(|(first, segment)| seq < segment.range(*first).end))
+}
+
+/// The last row that begins in `range`.
+fn find_in(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Option<(u64, Segment)>, StoreError> {
+    let mut found = rows.segments()?.range((id.0, range.first)..(id.0, range.end))?;
+    let Some(row) = found.next_back().transpose()? else { return Ok(None) };
+    Ok(Some((row.0.value().1, SegmentView::decode(row.1.value())?.into())))
+}
+
+/// Applies changes of exchanges and bindings in their order.
+fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut exchanges = tx.open_table(EXCHANGES)?;
+    let mut bindings = tx.open_table(BINDINGS)?;
+    for change in changes {
+        match change {
+            Change::DeclareExchange(record) => {
+                let key = record::exchange_key(&record.vhost, &record.name);
+                exchanges.insert(key.as_slice(), record::encode_exchange(record).as_slice())?;
+            }
+            Change::DeleteExchange { vhost, name } => {
+                exchanges.remove(record::exchange_key(vhost, name).as_slice())?;
+            }
+            Change::Bind(record) => {
+                bindings.insert(record::encode_binding(record).as_slice(), ())?;
+            }
+            Change::Unbind(record) => {
+                bindings.remove(record::encode_binding(record).as_slice())?;
+            }
+            Change::Publish { .. }
+            | Change::Settle { .. }
+            | Change::Return { .. }
+            | Change::Delivered { .. }
+            | Change::DeclareQueue(_)
+            | Change::DeleteQueue(_) => {}
+        }
+    }
+    Ok(())
+}

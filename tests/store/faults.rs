@@ -1,0 +1,133 @@
+//! A disk that fails, and a disk that is full.
+
+use super::model::{Model, Workload, found};
+use super::{ALL, Told, bodies, commit, declare, open_sim, publish, settle, wait_for, wait_until};
+use crate::support::disk::SimDisk;
+use crate::support::draw::seeds;
+use leveret::ids::Ticket;
+use leveret::store::change::{Health, Waiter};
+use leveret::store::{Options, StoreError, open_backend};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every call fails once; what was durable is there for the next process, and nothing is confirmed after the fault.
+#[test]
+fn nothing_is_confirmed_after_a_fault_at_any_call() {
+    for seed in seeds(1) {
+        let mut faults = 0;
+        for call in 1.. {
+            let disk = SimDisk::default().fail_at(call, io::ErrorKind::Other);
+            let Ok(opened) = open_backend(disk.clone(), Options::default()) else { continue };
+            let mut workload = Workload::new(seed);
+            let mut states = vec![Model::default()];
+            let mut durable = 0;
+            for tried in 1..=12 {
+                let (unit, state) = workload.step();
+                states.push(state);
+                let mut ticket = Ticket(0);
+                let gate = opened.log.gate();
+                for mut changes in unit {
+                    ticket = opened.log.append(&mut changes);
+                }
+                drop(gate);
+                let told: Arc<dyn Waiter> = Arc::new(Told::default());
+                opened.log.notify(ticket, &told);
+                wait_until("durable or failed", || {
+                    opened.log.durable() >= ticket || opened.log.health() == Health::Failed
+                });
+                if opened.log.durable() < ticket {
+                    break;
+                }
+                durable = tried;
+            }
+            if opened.log.health() != Health::Failed {
+                break;
+            }
+            faults += 1;
+            let case = format!("seed {seed}, fault at call {call}, {durable} durable");
+            let after = opened.log.append(&mut vec![declare(99)]);
+            assert!(opened.log.durable() < after, "{case}");
+            assert!(opened.log.close().is_err(), "{case}");
+            drop(opened);
+            let found = found(&open_sim(&SimDisk::holding(disk.image())));
+            assert!(states[durable..].contains(&found), "{case}: {found:#?}");
+        }
+        assert!(faults > 20, "seed {seed}: only {faults} faults");
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_what_is_pending_until_there_is_room() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(1), publish(1, 0, &["first"])]);
+    disk.set_capacity(Some(disk.bytes() + 100_000));
+    let large = vec![b'x'; 100_000];
+    let mut ticket = Ticket(0);
+    for seq in 1..=10 {
+        ticket = opened.log.append(&mut vec![publish(1, seq, &[&large])]);
+    }
+    let told: Arc<dyn Waiter> = Arc::new(Told::default());
+    opened.log.notify(ticket, &told);
+    wait_until("full", || opened.log.health() == Health::Full);
+    assert!(opened.log.durable() < ticket && opened.log.pending_bytes() > 1_000_000);
+    // What is consumed meanwhile need not be written any more.
+    opened.log.append(&mut vec![settle(1, 2, 11)]);
+    disk.set_capacity(None);
+    wait_for(&opened.log, ticket);
+    wait_until("good", || opened.log.health() == Health::Good);
+    commit(&opened.log, [publish(1, 11, &["last"])]);
+    assert_eq!(opened.log.pending_bytes(), 0);
+    drop(opened);
+    let opened = open_sim(&SimDisk::holding(disk.image()));
+    let there: Vec<u64> = bodies(&opened, 1, ALL).into_keys().collect();
+    assert_eq!(there.first_chunk(), Some(&[0, 1]));
+    assert_eq!(there.last(), Some(&11));
+    let lasting: u64 = opened.recovered.queues[0].messages.iter().map(|range| range.len()).sum();
+    assert_eq!(lasting, 3);
+}
+
+#[test]
+fn a_store_that_stops_on_a_full_disk_says_so() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    disk.set_capacity(Some(disk.bytes()));
+    opened.log.append(&mut vec![declare(1), publish(1, 0, &[vec![b'x'; 1_000_000]])]);
+    let error = opened.log.close().unwrap_err();
+    assert!(error.is_full(), "{error}");
+    drop(opened);
+    let opened = open_sim(&SimDisk::holding(disk.image()));
+    assert!(!opened.recovered.clean && opened.recovered.queues.is_empty());
+}
+
+#[test]
+fn publishers_are_slowed_before_the_disk_is_full() {
+    let free = Arc::new(AtomicU64::new(1_000_000_000));
+    let asked = Arc::clone(&free);
+    let options =
+        Options { free_bytes: Some(Arc::new(move || asked.load(Ordering::Relaxed))), ..Options::default() };
+    let opened = open_backend(SimDisk::default(), options).unwrap();
+    commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
+    assert_eq!(opened.log.health(), Health::Good);
+    // Nearly full: what comes nevertheless is still written.
+    free.store(20_000_000, Ordering::Relaxed);
+    commit(&opened.log, [publish(1, 1, &["b"])]);
+    assert_eq!(opened.log.health(), Health::Full);
+    // Full but for what a commit itself needs: records wait, but what is settled is still taken off the disk.
+    free.store(1_000_000, Ordering::Relaxed);
+    commit(&opened.log, [settle(1, 0, 1)]);
+    let ticket = opened.log.append(&mut vec![publish(1, 2, &["c"])]);
+    let told: Arc<dyn Waiter> = Arc::new(Told::default());
+    opened.log.notify(ticket, &told);
+    wait_until("held", || opened.log.pending_bytes() > 0);
+    assert!(opened.log.durable() < ticket);
+    // Consumed, it needs no disk.
+    let ticket = opened.log.append(&mut vec![settle(1, 2, 3)]);
+    wait_for(&opened.log, ticket);
+    assert_eq!((opened.log.health(), opened.log.pending_bytes()), (Health::Full, 0));
+    free.store(1_000_000_000, Ordering::Relaxed);
+    wait_until("good", || opened.log.health() == Health::Good);
+    assert!(matches!(opened.log.close(), Ok(())), "and it stops in order");
+    assert!(matches!(opened.pages.load(leveret::ids::QueueId(1), ALL, 1), Err(StoreError::Stopped)));
+}

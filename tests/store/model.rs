@@ -1,0 +1,230 @@
+//! A naive store: what must be on disk after each unit of a random workload.
+
+use super::{block, bodies};
+use crate::support::draw::Draw;
+use leveret::ids::{QueueId, SeqRange};
+use leveret::store::Opened;
+use leveret::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What outlives the broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Model {
+    queues: BTreeMap<u64, ModelQueue>,
+    exchanges: BTreeMap<String, String>,
+    bindings: BTreeSet<BindingRecord>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct ModelQueue {
+    name: String,
+    messages: BTreeMap<u64, Vec<u8>>,
+    returns: BTreeMap<u64, u32>,
+}
+
+/// Changes that reach the disk together: several appends under one gate.
+pub(super) type Unit = Vec<Vec<Change>>;
+
+/// A random workload.
+pub(super) struct Workload {
+    draw: Draw,
+    model: Model,
+    next_queue: u64,
+    /// The next number of each queue, undeclared ones too.
+    next_seq: BTreeMap<u64, u64>,
+}
+
+impl Workload {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { draw: Draw::new(seed), model: Model::default(), next_queue: 1, next_seq: BTreeMap::new() }
+    }
+
+    /// The next unit and what must be on disk after it.
+    pub(super) fn step(&mut self) -> (Unit, Model) {
+        let mut unit = Vec::new();
+        match self.draw.below(20) {
+            0 | 1 => unit.push(vec![self.declare()]),
+            2 => unit.push(self.delete()),
+            3 => unit.push(vec![self.exchange()]),
+            4 => unit.push(vec![self.bind()]),
+            5..=9 => unit.push(self.publish()),
+            10..=13 => unit.push(self.settle()),
+            14 | 15 => unit.push(self.give_back()),
+            16 => {
+                // A dead letter: it enters one queue and leaves the other.
+                unit.push(self.publish());
+                unit.push(self.settle());
+            }
+            _ => {
+                // Everything at once, also what is consumed before it is written.
+                unit.push(self.publish());
+                let mut more = self.publish();
+                more.append(&mut self.settle());
+                more.append(&mut self.give_back());
+                more.append(&mut self.settle());
+                unit.push(more);
+                unit.push(vec![self.bind()]);
+            }
+        }
+        (unit, self.model.clone())
+    }
+
+    fn declare(&mut self) -> Change {
+        let id = self.next_queue;
+        self.next_queue += 1;
+        // Now and then a queue stays without a record, as one that is not durable.
+        self.next_seq.insert(id, self.draw.below(3));
+        let name = format!("queue {id}");
+        let queue = ModelQueue { name: name.clone(), ..ModelQueue::default() };
+        self.model.queues.insert(id, queue);
+        Change::DeclareQueue(QueueRecord {
+            id: QueueId(id),
+            vhost: "/".to_owned(),
+            name,
+            auto_delete: id.is_multiple_of(2),
+            arguments: vec![1; 5],
+        })
+    }
+
+    fn delete(&mut self) -> Vec<Change> {
+        let Some(id) = self.a_queue() else { return vec![self.declare()] };
+        if self.next_seq.len() < 3 {
+            return self.publish();
+        }
+        self.model.queues.remove(&id);
+        self.next_seq.remove(&id);
+        self.model.bindings.retain(|binding| binding.destination != format!("queue {id}"));
+        let mut changes: Vec<Change> = vec![Change::DeleteQueue(QueueId(id))];
+        changes.extend((0..3).map(|key| Change::Unbind(binding(id, key))));
+        changes
+    }
+
+    fn exchange(&mut self) -> Change {
+        let name = format!("exchange {}", self.draw.below(4));
+        if self.model.exchanges.remove(&name).is_some() {
+            return Change::DeleteExchange { vhost: "/".to_owned(), name };
+        }
+        let kind = if self.draw.one_in(2) { "topic" } else { "fanout" }.to_owned();
+        self.model.exchanges.insert(name.clone(), kind.clone());
+        Change::DeclareExchange(ExchangeRecord {
+            vhost: "/".to_owned(),
+            name,
+            kind,
+            auto_delete: false,
+            internal: true,
+            arguments: Vec::new(),
+        })
+    }
+
+    fn bind(&mut self) -> Change {
+        let Some(id) = self.a_queue() else { return self.exchange() };
+        let binding = binding(id, self.draw.below(3));
+        if !self.model.queues.contains_key(&id) || self.model.bindings.remove(&binding) {
+            return Change::Unbind(binding);
+        }
+        self.model.bindings.insert(binding.clone());
+        Change::Bind(binding)
+    }
+
+    fn publish(&mut self) -> Vec<Change> {
+        if self.next_seq.is_empty() || self.draw.one_in(30) {
+            let id = self.next_queue;
+            self.next_queue += 1;
+            self.next_seq.insert(id, 0);
+        }
+        let Some(id) = self.a_queue() else { return Vec::new() };
+        // Now and then a number is left out: a transient message that was not written.
+        let gap = u64::from(self.draw.one_in(4));
+        let first = self.next_seq[&id] + gap;
+        let records: Vec<(Vec<u8>, bool)> = (0..=self.draw.below(6))
+            .map(|index| {
+                let len = if self.draw.one_in(8) { 3000 } else { 20 };
+                let mut body = format!("{id}:{}:", first + index).into_bytes();
+                body.resize(body.len() + usize::try_from(self.draw.below(len)).unwrap(), b'x');
+                (body, !self.draw.one_in(5))
+            })
+            .collect();
+        // Not always the whole block.
+        let skip = self.draw.below(2).min(records.len() as u64 - 1);
+        let block = block(&records);
+        let range = u32::try_from(skip).unwrap()..block.len();
+        self.next_seq.insert(id, first + u64::from(block.len()) - skip);
+        if let Some(queue) = self.model.queues.get_mut(&id) {
+            let entering = (first..).zip(records.into_iter().skip(usize::try_from(skip).unwrap()));
+            let lasting = entering.filter(|(_, (_, persistent))| *persistent);
+            queue.messages.extend(lasting.map(|(seq, (body, _))| (seq, body)));
+        }
+        vec![Change::Publish { queue: QueueId(id), first, block, range }]
+    }
+
+    fn settle(&mut self) -> Vec<Change> {
+        let Some(id) = self.a_queue() else { return Vec::new() };
+        let next = self.next_seq[&id];
+        // Mostly in order from the front, as acks come; sometimes anywhere, sometimes everything.
+        let front = self.model.queues.get(&id).and_then(|queue| queue.messages.keys().next().copied());
+        let range = match self.draw.below(8) {
+            0 => SeqRange { first: 0, end: next },
+            1 | 2 => SeqRange::of(self.draw.below(next + 1), self.draw.below(4)),
+            _ => SeqRange::of(front.unwrap_or(0), self.draw.below(8)),
+        };
+        if let Some(queue) = self.model.queues.get_mut(&id) {
+            queue.messages.retain(|&seq, _| seq < range.first || range.end <= seq);
+            queue.returns.retain(|&seq, _| seq < range.first || range.end <= seq);
+        }
+        let end = range.end.min(next).max(range.first);
+        vec![Change::Settle { queue: QueueId(id), range: SeqRange { first: range.first, end } }]
+    }
+
+    fn give_back(&mut self) -> Vec<Change> {
+        let Some(id) = self.a_queue() else { return Vec::new() };
+        let deliveries = 1 + u32::try_from(self.draw.below(9)).unwrap();
+        let Some(queue) = self.model.queues.get_mut(&id) else {
+            return vec![Change::Return { queue: QueueId(id), seq: 0, deliveries }];
+        };
+        let nth = usize::try_from(self.draw.below(queue.messages.len() as u64 + 1)).unwrap();
+        let Some((&seq, _)) = queue.messages.iter().nth(nth) else { return Vec::new() };
+        queue.returns.insert(seq, deliveries);
+        vec![Change::Return { queue: QueueId(id), seq, deliveries }]
+    }
+
+    fn a_queue(&mut self) -> Option<u64> {
+        let nth = usize::try_from(self.draw.below(self.next_seq.len().max(1) as u64)).unwrap();
+        self.next_seq.keys().nth(nth).copied()
+    }
+}
+
+fn binding(queue: u64, key: u64) -> BindingRecord {
+    BindingRecord {
+        vhost: "/".to_owned(),
+        source: "amq.topic".to_owned(),
+        to_exchange: false,
+        destination: format!("queue {queue}"),
+        routing_key: format!("key.{key}").into_bytes(),
+        arguments: Vec::new(),
+    }
+}
+
+/// What a store found when it was opened, in the model's terms, read back to the last body.
+pub(super) fn found(opened: &Opened) -> Model {
+    let recovered = &opened.recovered;
+    let mut model = Model::default();
+    for queue in &recovered.queues {
+        let id = queue.record.id.0;
+        assert!(id < recovered.next_queue, "ids are never used again");
+        assert!(queue.messages.is_sorted_by(|a, b| a.end < b.first), "ordered and joined");
+        assert!(queue.messages.last().is_none_or(|last| last.end <= queue.next));
+        assert_eq!(queue.bytes > 0, !queue.messages.is_empty());
+        let mut messages = BTreeMap::new();
+        for &range in &queue.messages {
+            let there = bodies(opened, id, range);
+            assert_eq!(there.len() as u64, range.len(), "every message found can be read");
+            messages.extend(there);
+        }
+        let returns = queue.returns.iter().copied().collect();
+        model.queues.insert(id, ModelQueue { name: queue.record.name.clone(), messages, returns });
+    }
+    model.exchanges =
+        recovered.exchanges.iter().map(|found| (found.name.clone(), found.kind.clone())).collect();
+    model.bindings = recovered.bindings.iter().cloned().collect();
+    model
+}

@@ -1,0 +1,165 @@
+//! What becomes of messages as rows: joined, partly settled, read back, gone.
+
+use super::{ALL, block, bodies, commit, declare, open_sim, publish, settle, wait_for};
+use crate::support::disk::SimDisk;
+use leveret::ids::{QueueId, SeqRange, Ticket};
+use leveret::store::change::Change;
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use std::collections::BTreeMap;
+
+/// How many rows a table has in the file of a store that has stopped.
+fn rows(disk: &SimDisk, table: &str) -> u64 {
+    let database = Database::builder().create_with_backend(SimDisk::holding(disk.image())).unwrap();
+    let tx = database.begin_read().unwrap();
+    match table {
+        "returns" => tx.open_table(TableDefinition::<(u64, u64), u32>::new(table)).unwrap().len().unwrap(),
+        _ => tx.open_table(TableDefinition::<(u64, u64), &[u8]>::new(table)).unwrap().len().unwrap(),
+    }
+}
+
+#[test]
+fn messages_published_one_at_a_time_cost_few_rows() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(1)]);
+    let body = |seq: u64| format!("message {seq}").into_bytes();
+    for seq in 0..1000 {
+        commit(&opened.log, [publish(1, seq, &[body(seq)])]);
+    }
+    commit(&opened.log, [settle(1, 0, 5), settle(1, 300, 301)]);
+    let expected: BTreeMap<_, _> = (0..1000).map(|seq| (seq, body(seq))).collect();
+    assert_eq!(bodies(&opened, 1, ALL), expected, "settled ones are still in their rows");
+    opened.log.close().unwrap();
+    assert!(rows(&disk, "segments") < 128 + 8, "{} rows", rows(&disk, "segments"));
+    assert_eq!(rows(&disk, "bodies"), 7, "joined 128 at a time");
+
+    let opened = open_sim(&SimDisk::holding(disk.image()));
+    let queue = &opened.recovered.queues[0];
+    let there = [(5, 300), (301, 1000)].map(|(first, end)| SeqRange { first, end });
+    assert_eq!((queue.messages.as_slice(), queue.next), (there.as_slice(), 1000));
+}
+
+#[test]
+fn settled_rows_leave_the_file() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(1)]);
+    let large = vec![b'x'; 1000];
+    for first in (0..100).step_by(10) {
+        commit(&opened.log, [publish(1, first, &[&large; 10])]);
+    }
+    let returned = |seq| Change::Return { queue: QueueId(1), seq, deliveries: 3 };
+    commit(&opened.log, [returned(12), returned(95)]);
+    // A row in part, rows as a whole, rows across the edges, numbers that never were.
+    commit(&opened.log, [settle(1, 3, 5)]);
+    commit(&opened.log, [settle(1, 10, 20), settle(1, 0, 3)]);
+    commit(&opened.log, [settle(1, 5, 94), settle(1, 98, 200)]);
+    let left: Vec<u64> = bodies(&opened, 1, ALL).into_keys().collect();
+    assert_eq!(left, (90..100).collect::<Vec<_>>(), "one row is left");
+    opened.log.close().unwrap();
+    assert_eq!((rows(&disk, "segments"), rows(&disk, "bodies"), rows(&disk, "returns")), (1, 1, 1));
+
+    let disk = SimDisk::holding(disk.image());
+    let opened = open_sim(&disk);
+    let queue = &opened.recovered.queues[0];
+    assert_eq!(queue.messages, [SeqRange { first: 94, end: 98 }]);
+    assert_eq!(queue.returns, [(95, 3)]);
+    commit(&opened.log, [settle(1, 94, 98)]);
+    opened.log.close().unwrap();
+    assert_eq!((rows(&disk, "segments"), rows(&disk, "bodies"), rows(&disk, "returns")), (0, 0, 0));
+}
+
+#[test]
+fn what_is_consumed_at_once_never_touches_the_disk() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(1)]);
+    // One unit, so that the group cannot be cut between them.
+    let before = disk.calls();
+    let ticket = opened.log.append(&mut vec![publish(1, 0, &["a", "b", "c"]), settle(1, 0, 3)]);
+    wait_for(&opened.log, ticket);
+    assert_eq!(disk.calls(), before);
+    assert_eq!(opened.log.pending_bytes(), 0);
+    let ticket = opened.log.append(&mut Vec::new());
+    assert!(ticket <= opened.log.durable(), "nothing to wait for");
+    wait_for(&opened.log, Ticket(0));
+}
+
+#[test]
+fn transient_messages_can_be_read_until_the_end_and_not_after() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    let records = [("a", true), ("b", false), ("c", true), ("d", false)];
+    let mixed = block(&records);
+    let spill =
+        |queue, range| Change::Publish { queue: QueueId(queue), first: 10, block: mixed.clone(), range };
+    commit(&opened.log, [declare(1), spill(1, 0..4), declare(2), spill(2, 1..2), spill(3, 0..4)]);
+    commit(&opened.log, [settle(1, 10, 11), settle(1, 12, 13)]);
+    assert_eq!(bodies(&opened, 1, SeqRange { first: 11, end: 12 })[&11], b"b");
+    assert_eq!(bodies(&opened, 2, ALL)[&10], b"b");
+    assert_eq!(bodies(&opened, 3, ALL).len(), 4);
+    commit(&opened.log, [publish(1, 14, &["e"]), spill(4, 0..4)]);
+    opened.log.close().unwrap();
+    let again = open_sim(&disk_of(&disk));
+    assert_eq!(again.recovered.queues.len(), 2);
+    assert_eq!(again.recovered.queues[0].messages, [SeqRange::of(14, 1)]);
+    assert!(again.recovered.queues[1].messages.is_empty());
+    assert_eq!(bodies(&again, 1, ALL).into_keys().collect::<Vec<_>>(), [14]);
+    assert!(bodies(&again, 2, ALL).is_empty() && bodies(&again, 3, ALL).is_empty());
+}
+
+fn disk_of(disk: &SimDisk) -> SimDisk {
+    SimDisk::holding(disk.image())
+}
+
+#[test]
+fn a_row_of_persistent_and_transient_messages_goes_with_the_last_persistent_one() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    let mixed = block(&[("a", true), ("b", false), ("c", true)]);
+    commit(
+        &opened.log,
+        [declare(1), Change::Publish { queue: QueueId(1), first: 0, block: mixed, range: 0..3 }],
+    );
+    drop(opened);
+    let disk = disk_of(&disk);
+    let opened = open_sim(&disk);
+    commit(&opened.log, [settle(1, 0, 1), settle(1, 2, 3)]);
+    opened.log.close().unwrap();
+    assert_eq!(rows(&disk, "segments"), 0);
+}
+
+#[test]
+fn records_of_every_size_come_back() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    let sizes = [0, 1, 2000, 2048, 5000, 70_000, 100_000, 200_000, 254 * 1024, 600_000, 3];
+    let body = |seq: usize, len: usize| vec![u8::try_from(seq).unwrap(); len];
+    let numbered = || (0u64..).zip(sizes.iter().enumerate().map(|(seq, &len)| body(seq, len)));
+    // All in one group: they are packed into rows, and none is split.
+    commit(&opened.log, numbered().map(|(seq, body)| publish(1, seq, &[body])));
+    let all: BTreeMap<u64, Vec<u8>> = numbered().collect();
+    assert_eq!(bodies(&opened, 1, ALL), all);
+    let pages = opened.pages.load(QueueId(1), SeqRange { first: 8, end: 10 }, 1).unwrap();
+    assert_eq!(pages.iter().map(|page| page.first).collect::<Vec<_>>(), [8]);
+    assert!(opened.pages.load(QueueId(1), SeqRange { first: 11, end: 50 }, 1).unwrap().is_empty());
+    assert!(opened.pages.load(QueueId(9), ALL, 1).unwrap().is_empty());
+}
+
+#[test]
+fn the_marks_of_a_clean_stop_hold_for_one_start() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(7), publish(7, 0, &["a", "b"])]);
+    opened.log.append(&mut vec![Change::Delivered { queue: QueueId(7), up_to: 1 }]);
+    opened.log.close().unwrap();
+    let disk = disk_of(&disk);
+    let opened = open_sim(&disk);
+    let queue = &opened.recovered.queues[0];
+    assert_eq!((opened.recovered.clean, queue.delivered_up_to, opened.recovered.next_queue), (true, 1, 8));
+    commit(&opened.log, [Change::DeleteQueue(QueueId(7))]);
+    drop(opened);
+    let opened = open_sim(&disk_of(&disk));
+    assert!(!opened.recovered.clean && opened.recovered.queues.is_empty());
+    assert_eq!(opened.recovered.next_queue, 8, "the id of a queue that is gone is not used again");
+}

@@ -1,0 +1,211 @@
+//! A disk in memory that fails on demand: it loses power, returns errors, or is full.
+//!
+//! Between two `sync_data` calls every write is only pending. A power cut keeps the synced bytes, and of each pending
+//! write, by a seeded draw: none of it, a prefix of it (torn), or all of it. The calls go on after the cut as if
+//! nothing had happened, to nobody's use: what counts is the image that the cut leaves behind.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::draw::Draw;
+use redb::StorageBackend;
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A handle; clones share the disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SimDisk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What a reader sees.
+    live: Vec<u8>,
+    /// What is safe.
+    synced: Vec<u8>,
+    /// What was written since.
+    pending: Vec<Write>,
+    /// Calls that change something, so far.
+    calls: u64,
+    /// When power is cut, and the seed of what it leaves.
+    cut: Option<(When, u64)>,
+    cuts: Vec<Cut>,
+    progress: (usize, usize),
+    /// The call that fails, and how.
+    fault: Option<(u64, io::ErrorKind)>,
+    /// The disk has room for this many bytes.
+    capacity: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// At this call, counted from 1.
+    Call(u64),
+    /// At each call, as if each were the last.
+    Always,
+}
+
+/// A power cut.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    /// The call it came at.
+    pub(crate) call: u64,
+    /// What it left behind.
+    pub(crate) image: Vec<u8>,
+    /// What [`SimDisk::set_progress`] said last before it.
+    pub(crate) progress: (usize, usize),
+}
+
+#[derive(Debug, Clone)]
+enum Write {
+    Bytes(usize, Vec<u8>),
+    Len(usize),
+}
+
+impl SimDisk {
+    /// A disk that holds `image`.
+    pub(crate) fn holding(image: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(State { live: image.clone(), synced: image, ..State::default() })))
+    }
+
+    /// Cuts power at call number `call`, counted from 1.
+    pub(crate) fn cut_at(self, call: u64, seed: u64) -> Self {
+        self.state().cut = Some((When::Call(call), seed));
+        self
+    }
+
+    /// Cuts power at every call, each time as if it had not been cut before.
+    pub(crate) fn cut_everywhere(self, seed: u64) -> Self {
+        self.state().cut = Some((When::Always, seed));
+        self
+    }
+
+    /// Notes how far a workload has come: what must survive, and what may.
+    pub(crate) fn set_progress(&self, durable: usize, tried: usize) {
+        self.state().progress = (durable, tried);
+    }
+
+    /// The cuts there have been.
+    pub(crate) fn take_cuts(&self) -> Vec<Cut> {
+        mem::take(&mut self.state().cuts)
+    }
+
+    /// Has call number `call`, counted from 1, return an error of `kind`.
+    pub(crate) fn fail_at(self, call: u64, kind: io::ErrorKind) -> Self {
+        self.state().fault = Some((call, kind));
+        self
+    }
+
+    /// From now on there is room for this many bytes.
+    pub(crate) fn set_capacity(&self, bytes: Option<usize>) {
+        self.state().capacity = bytes;
+    }
+
+    /// Calls that changed something.
+    pub(crate) fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    /// Bytes in use.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state().live.len()
+    }
+
+    /// What a process finds that comes after this one, without a power cut.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        self.state().live.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl State {
+    fn call(&mut self, grows_to: usize) -> io::Result<()> {
+        self.calls += 1;
+        if let Some((when, seed)) = self.cut
+            && (when == When::Always || when == When::Call(self.calls))
+        {
+            let image = self.cut_power(seed);
+            self.cuts.push(Cut { call: self.calls, image, progress: self.progress });
+        }
+        match self.fault {
+            Some((call, kind)) if call == self.calls => Err(kind.into()),
+            _ if self.capacity.is_some_and(|capacity| capacity < grows_to && self.live.len() < grows_to) => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn cut_power(&self, seed: u64) -> Vec<u8> {
+        let mut image = self.synced.clone();
+        let mut draw = Draw::new(seed ^ self.calls);
+        for write in &self.pending {
+            let keep = match (draw.below(4), write) {
+                (0, _) => continue,
+                (1, Write::Bytes(_, bytes)) => usize::try_from(draw.below(bytes.len() as u64 + 1)).unwrap(),
+                _ => usize::MAX,
+            };
+            write.apply(&mut image, keep);
+        }
+        image
+    }
+}
+
+impl Write {
+    /// Applies this write, of which at most `keep` bytes.
+    fn apply(&self, image: &mut Vec<u8>, keep: usize) {
+        match self {
+            Self::Len(len) => image.resize(*len, 0),
+            Self::Bytes(at, bytes) => {
+                let bytes = &bytes[..keep.min(bytes.len())];
+                image.resize(image.len().max(at + bytes.len()), 0);
+                image[*at..at + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+    }
+}
+
+fn place(at: u64) -> usize {
+    usize::try_from(at).unwrap()
+}
+
+impl StorageBackend for SimDisk {
+    fn len(&self) -> Result<u64, io::Error> {
+        Ok(self.state().live.len() as u64)
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        let state = self.state();
+        let bytes = state.live.get(place(at)..place(at) + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        let mut state = self.state();
+        state.call(place(len))?;
+        let write = Write::Len(place(len));
+        write.apply(&mut state.live, usize::MAX);
+        state.pending.push(write);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        let mut state = self.state();
+        state.call(0)?;
+        for write in mem::take(&mut state.pending) {
+            write.apply(&mut state.synced, usize::MAX);
+        }
+        Ok(())
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), io::Error> {
+        let mut state = self.state();
+        state.call(place(at) + bytes.len())?;
+        let write = Write::Bytes(place(at), bytes.to_vec());
+        write.apply(&mut state.live, usize::MAX);
+        state.pending.push(write);
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! Random choices that can be repeated: everything follows from the seed, which a failing test names.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+/// A source of choices (xorshift64*).
+#[derive(Debug, Clone)]
+pub(crate) struct Draw(u64);
+
+impl Draw {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) % end
+    }
+
+    /// True once in `n` times.
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of `from`, which is not empty.
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        let index = self.below(from.len() as u64);
+        &from[usize::try_from(index).expect("below a length")]
+    }
+}
+
+/// Seeds to try: the same ones every time, and one that nobody has tried.
+pub(crate) fn seeds(fixed: u64) -> impl Iterator<Item = u64> {
+    (1..=fixed).chain([RandomState::new().hash_one(fixed)])
+}

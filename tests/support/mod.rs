@@ -1,0 +1,5 @@
+//! What several rooms of tests need.
+
+pub(crate) mod disk;
+pub(crate) mod draw;
+pub(crate) mod folder;
