@@ -63,6 +63,7 @@
 //!   run. Waiting for the publishers who were told last, so that they share one fsync, was tried too and did not help
 //!   where the processor is the limit (two cores): it is not here.
 
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -1,0 +1,203 @@
+//! Values in field tables: when two are equal, and how RabbitMQ prints them in its error texts.
+
+use crate::error::{AmqpError, Resource};
+use crate::wire::table::type_name;
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+/// The value as a whole number, if it is one of the integer types.
+#[must_use]
+pub fn integer(value: &AMQPValue) -> Option<i64> {
+    match *value {
+        AMQPValue::ShortShortInt(number) => Some(number.into()),
+        AMQPValue::ShortShortUInt(number) => Some(number.into()),
+        AMQPValue::ShortInt(number) => Some(number.into()),
+        AMQPValue::ShortUInt(number) => Some(number.into()),
+        AMQPValue::LongInt(number) => Some(number.into()),
+        AMQPValue::LongUInt(number) => Some(number.into()),
+        AMQPValue::LongLongInt(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// The value as text, if it is a long string.
+#[must_use]
+pub fn text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        _ => None,
+    }
+}
+
+/// Whether two values are the same to a client: whole numbers and timestamps by value whatever their type, so too
+/// the floats, so too strings and binaries; a whole number and a float are never the same. Everything else has to
+/// have the same type.
+#[must_use]
+pub fn same(one: &AMQPValue, other: &AMQPValue) -> bool {
+    match (class(one), class(other)) {
+        (Class::Other(one), Class::Other(other)) => one == other,
+        (one, other) => one == other,
+    }
+}
+
+#[derive(PartialEq)]
+enum Class<'a> {
+    Integer(i128),
+    Float(f64),
+    Bytes(&'a [u8]),
+    Other(&'a AMQPValue),
+}
+
+fn class(value: &AMQPValue) -> Class<'_> {
+    match value {
+        AMQPValue::Timestamp(seconds) => Class::Integer((*seconds).into()),
+        AMQPValue::Float(number) => Class::Float((*number).into()),
+        AMQPValue::Double(number) => Class::Float(*number),
+        AMQPValue::LongString(text) => Class::Bytes(text.as_bytes()),
+        AMQPValue::ByteArray(bytes) => Class::Bytes(bytes.as_slice()),
+        other => integer(other).map_or(Class::Other(other), |number| Class::Integer(number.into())),
+    }
+}
+
+/// Refuses a redeclare whose `key` differs from what was declared first.
+///
+/// # Errors
+/// 406 with both values.
+pub fn equivalent(
+    key: &str,
+    on: &Resource,
+    received: Option<&AMQPValue>,
+    current: Option<&AMQPValue>,
+) -> Result<(), AmqpError> {
+    let (received, current) = match (received, current) {
+        (None, None) => return Ok(()),
+        (Some(received), Some(current)) if same(received, current) => return Ok(()),
+        (Some(received), Some(current)) => (quoted(received), quoted(current)),
+        (received, current) => (described(received), described(current)),
+    };
+    Err(AmqpError::Inequivalent { key: key.to_owned(), on: on.clone(), received, current })
+}
+
+/// As [`equivalent`], for a flag of the method.
+///
+/// # Errors
+/// 406 with both values.
+pub fn equivalent_flag(key: &str, on: &Resource, received: bool, current: bool) -> Result<(), AmqpError> {
+    equivalent(key, on, Some(&AMQPValue::Boolean(received)), Some(&AMQPValue::Boolean(current)))
+}
+
+/// The text of a value beside another one.
+fn quoted(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::Void => "none".to_owned(),
+        value => format!("'{}'", plain(value)),
+    }
+}
+
+/// The text of a value where the other side has none.
+fn described(value: Option<&AMQPValue>) -> String {
+    value.map_or_else(
+        || "none".to_owned(),
+        |value| format!("the value '{}' of type '{}'", plain(value), type_name(value)),
+    )
+}
+
+/// A value as text: strings as they are, anything else as [`term`].
+fn plain(value: &AMQPValue) -> String {
+    match class(value) {
+        Class::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => term(value),
+    }
+}
+
+/// A value as the Erlang term that RabbitMQ prints.
+#[must_use]
+pub fn term(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::Boolean(flag) => flag.to_string(),
+        AMQPValue::Void => "undefined".to_owned(),
+        AMQPValue::Double(number) => format!("{number:?}"),
+        AMQPValue::Float(number) => format!("{:?}", f64::from(*number)),
+        AMQPValue::DecimalValue(decimal) => format!("{{{},{}}}", decimal.scale, decimal.value),
+        AMQPValue::Timestamp(seconds) => seconds.to_string(),
+        AMQPValue::ShortString(text) => format!("<<\"{text}\">>"),
+        AMQPValue::LongString(text) => format!("<<\"{text}\">>"),
+        AMQPValue::ByteArray(bytes) => format!("<<\"{}\">>", String::from_utf8_lossy(bytes.as_slice())),
+        AMQPValue::FieldArray(items) => {
+            let items: Vec<_> = items
+                .as_slice()
+                .iter()
+                .map(|item| format!("{{{},{}}}", type_name(item), term(item)))
+                .collect();
+            format!("[{}]", items.join(","))
+        }
+        AMQPValue::FieldTable(table) => term_of_table(table),
+        number => integer(number).unwrap_or_default().to_string(),
+    }
+}
+
+fn term_of_table(table: &FieldTable) -> String {
+    let items: Vec<_> = table
+        .into_iter()
+        .map(|(key, item)| format!("{{<<\"{key}\">>,{},{}}}", type_name(item), term(item)))
+        .collect();
+    format!("[{}]", items.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amq_protocol::types::{ByteArray, FieldArray};
+
+    #[track_caller]
+    fn check(received: Option<&AMQPValue>, current: Option<&AMQPValue>, expected: &str) {
+        let on = Resource::Queue("q".to_owned());
+        let said = equivalent("k", &on, received, current).err().map(|fault| fault.reply().text);
+        let said = said.unwrap_or_default();
+        let head = "PRECONDITION_FAILED - inequivalent arg 'k' for queue 'q' in vhost '/': ";
+        assert_eq!(said.strip_prefix(head).unwrap_or(&said), expected);
+    }
+
+    #[test]
+    fn whole_numbers_are_equal_by_value() {
+        let ten = Some(&AMQPValue::LongInt(10));
+        check(ten, Some(&AMQPValue::LongLongInt(10)), "");
+        check(ten, Some(&AMQPValue::ShortShortUInt(10)), "");
+        check(ten, Some(&AMQPValue::Timestamp(10)), "");
+        check(ten, Some(&AMQPValue::Double(10.0)), "received '10' but current is '10.0'");
+        check(ten, Some(&AMQPValue::LongString("10".into())), "received '10' but current is '10'");
+        check(Some(&AMQPValue::Float(1.5)), Some(&AMQPValue::Double(1.5)), "");
+        check(
+            Some(&AMQPValue::LongString("a".into())),
+            Some(&AMQPValue::ByteArray(ByteArray::from(&b"a"[..]))),
+            "",
+        );
+    }
+
+    #[test]
+    fn texts_are_rabbitmqs() {
+        let ten = Some(&AMQPValue::LongInt(10));
+        check(None, ten, "received none but current is the value '10' of type 'signedint'");
+        check(ten, None, "received the value '10' of type 'signedint' but current is none");
+        check(Some(&AMQPValue::LongInt(20)), ten, "received '20' but current is '10'");
+        check(Some(&AMQPValue::Void), ten, "received none but current is '10'");
+        check(
+            Some(&AMQPValue::Void),
+            None,
+            "received the value 'undefined' of type 'void' but current is none",
+        );
+        let array = AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::LongInt(1)]));
+        check(Some(&array), ten, "received '[{signedint,1}]' but current is '10'");
+        let mut table = FieldTable::default();
+        table.insert("a".into(), AMQPValue::LongInt(1));
+        check(
+            Some(&AMQPValue::FieldTable(table)),
+            ten,
+            "received '[{<<\"a\">>,signedint,1}]' but current is '10'",
+        );
+        check(
+            Some(&AMQPValue::Boolean(false)),
+            Some(&AMQPValue::Boolean(true)),
+            "received 'false' but current is 'true'",
+        );
+    }
+}

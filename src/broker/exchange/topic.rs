@@ -1,0 +1,442 @@
+//! A topic exchange: keys are words between dots; in a binding key `*` stands for one word, `#` for any number.
+//!
+//! A trie, one step a word. Words are numbered, and one map holds the steps of all nodes, so that a node costs some
+//! forty bytes and a word of a routing key is hashed once, however many nodes it is compared in. A message walks all
+//! matching paths at the same time: after each word there is one set of nodes it may be in. Each node is in that set
+//! once at most, so the cost is bounded by words times nodes touched, and no pattern makes it explode.
+//!
+//! As in RabbitMQ an empty key has no words at all: `*` does not match it, `#` and the empty pattern do.
+
+use super::bag::Bag;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Number of a node.
+type Node = u32;
+/// Where every walk begins.
+const ROOT: Node = 0;
+/// No such node.
+const NONE: Node = Node::MAX;
+/// Nodes that a thread keeps room for between messages.
+const WALK_KEPT: usize = 4096;
+
+/// Binding keys and where they lead.
+#[derive(Debug)]
+pub struct Topic<T> {
+    nodes: Vec<NodeState<T>>,
+    free_nodes: Vec<Node>,
+    /// From a node, with a word that is not a wildcard, to the next.
+    steps: HashMap<(Node, u32), Node, BuildHasherDefault<StepHasher>>,
+    /// The words that occur in `steps`.
+    words: HashMap<Box<[u8]>, Word>,
+    free_words: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct NodeState<T> {
+    /// After any one word.
+    star: Node,
+    /// After any number of words.
+    hash: Node,
+    /// How many entries of `steps` begin here.
+    steps: u32,
+    /// What is bound with the key that ends here.
+    targets: Bag<T>,
+}
+
+#[derive(Debug)]
+struct Word {
+    number: u32,
+    /// How many entries of `steps` use it.
+    uses: u32,
+}
+
+/// Hashes a node and a word by one multiplication: both numbers are given out here, one after the other, so nobody
+/// can choose them to collide. Words themselves are the client's choice and hashed with a secret.
+#[derive(Default)]
+struct StepHasher(u64);
+
+impl Hasher for StepHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u32(byte.into()));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = self.0 << 32 | u64::from(number);
+    }
+
+    fn finish(&self) -> u64 {
+        // 2^64 divided by the golden ratio: neighbouring numbers end up far apart (Knuth, section 6.4).
+        let spread = u128::from(self.0) * 0x9e37_79b9_7f4a_7c15;
+        #[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
+        let folded = (spread >> 64) as u64 ^ spread as u64;
+        folded
+    }
+}
+
+/// The sets of nodes of one walk, kept by each thread for their memory.
+#[derive(Default)]
+struct Walk {
+    /// The nodes that the words so far lead to, except for those in `loops`.
+    active: Vec<Node>,
+    /// The same after the next word.
+    next: Vec<Node>,
+    /// `#` nodes reached: whatever follows, the walk stays there too.
+    loops: Vec<Node>,
+}
+
+thread_local! {
+    static WALK: RefCell<Walk> = RefCell::default();
+}
+
+impl<T> Default for Topic<T> {
+    fn default() -> Self {
+        Self {
+            nodes: vec![NodeState::default()],
+            free_nodes: Vec::new(),
+            steps: HashMap::default(),
+            words: HashMap::new(),
+            free_words: Vec::new(),
+        }
+    }
+}
+
+impl<T> Default for NodeState<T> {
+    fn default() -> Self {
+        Self { star: NONE, hash: NONE, steps: 0, targets: Bag::Empty }
+    }
+}
+
+/// The words of a key.
+fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    key.split(|&byte| byte == b'.').filter(move |_| !key.is_empty())
+}
+
+impl<T: Ord> Topic<T> {
+    /// Binds `target` with `pattern`.
+    pub fn insert(&mut self, pattern: &[u8], target: T) {
+        let mut node = ROOT;
+        for word in words(pattern) {
+            node = match self.child(node, word) {
+                NONE => self.grow(node, word),
+                child => child,
+            };
+        }
+        self.at_mut(node).targets.insert(target);
+    }
+
+    /// Takes one binding of `target` with `pattern` back.
+    pub fn remove(&mut self, pattern: &[u8], target: &T) {
+        let mut path = Vec::new();
+        let mut node = ROOT;
+        for word in words(pattern) {
+            path.push((node, word));
+            node = self.child(node, word);
+            if node == NONE {
+                return;
+            }
+        }
+        self.at_mut(node).targets.remove(target);
+        while let Some((parent, word)) = path.pop() {
+            if !self.at(node).is_unused() {
+                return;
+            }
+            self.cut(parent, word, node);
+            node = parent;
+        }
+    }
+
+    /// Shows where a message with this routing key goes; a target once for each pattern of its that matches.
+    pub fn route<'a>(&'a self, routing_key: &[u8], mut visit: impl FnMut(&'a T)) {
+        WALK.with_borrow_mut(|walk| {
+            self.walk(routing_key, walk);
+            for &node in walk.active.iter().chain(&walk.loops) {
+                self.at(node).targets.each(&mut visit);
+            }
+            walk.active.shrink_to(WALK_KEPT);
+            walk.next.shrink_to(WALK_KEPT);
+            walk.loops.shrink_to(WALK_KEPT);
+        });
+    }
+
+    /// Leaves the nodes where the whole key leads in `active` and `loops`.
+    fn walk(&self, routing_key: &[u8], walk: &mut Walk) {
+        let Walk { active, next, loops } = walk;
+        active.clear();
+        loops.clear();
+        self.enter(ROOT, active, loops);
+        for word in words(routing_key) {
+            let number = self.words.get(word).map(|word| word.number);
+            next.clear();
+            let looping = loops.len();
+            for index in 0..looping {
+                self.follow(loops[index], number, next, loops);
+            }
+            for &node in active.iter() {
+                self.follow(node, number, next, loops);
+            }
+            if loops.len() > looping {
+                // Only a `#` node can be reached in two ways: by staying there, and from its parent.
+                loops.sort_unstable();
+                loops.dedup();
+            }
+            std::mem::swap(active, next);
+            if active.is_empty() && loops.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Goes from `node` wherever one word leads.
+    fn follow(&self, node: Node, word: Option<u32>, next: &mut Vec<Node>, loops: &mut Vec<Node>) {
+        let state = self.at(node);
+        if state.star != NONE {
+            self.enter(state.star, next, loops);
+        }
+        if state.steps > 0
+            && let Some(&child) = word.and_then(|word| self.steps.get(&(node, word)))
+        {
+            self.enter(child, next, loops);
+        }
+    }
+
+    /// The walk is in `node` now, and in what `#` makes of it with no word at all.
+    fn enter(&self, node: Node, active: &mut Vec<Node>, loops: &mut Vec<Node>) {
+        active.push(node);
+        let mut hash = self.at(node).hash;
+        while hash != NONE {
+            loops.push(hash);
+            hash = self.at(hash).hash;
+        }
+    }
+
+    fn child(&self, node: Node, word: &[u8]) -> Node {
+        match word {
+            b"*" => self.at(node).star,
+            b"#" => self.at(node).hash,
+            _ => {
+                let number = self.words.get(word).map(|word| word.number);
+                number.and_then(|number| self.steps.get(&(node, number))).copied().unwrap_or(NONE)
+            }
+        }
+    }
+
+    /// Makes the child of `parent` after `word`, which it does not have.
+    fn grow(&mut self, parent: Node, word: &[u8]) -> Node {
+        let child = self.free_nodes.pop().unwrap_or_else(|| {
+            self.nodes.push(NodeState::default());
+            number_of(self.nodes.len() - 1)
+        });
+        match word {
+            b"*" => self.at_mut(parent).star = child,
+            b"#" => self.at_mut(parent).hash = child,
+            _ => {
+                let word = self.use_word(word);
+                self.steps.insert((parent, word), child);
+                self.at_mut(parent).steps += 1;
+            }
+        }
+        child
+    }
+
+    /// Removes the unused `child` of `parent` after `word`.
+    fn cut(&mut self, parent: Node, word: &[u8], child: Node) {
+        match word {
+            b"*" => self.at_mut(parent).star = NONE,
+            b"#" => self.at_mut(parent).hash = NONE,
+            _ => {
+                if let Some(number) = self.release_word(word) {
+                    self.steps.remove(&(parent, number));
+                }
+                self.at_mut(parent).steps -= 1;
+            }
+        }
+        self.free_nodes.push(child);
+    }
+
+    /// The number of a word that is used once more now.
+    fn use_word(&mut self, word: &[u8]) -> u32 {
+        if let Some(known) = self.words.get_mut(word) {
+            known.uses += 1;
+            return known.number;
+        }
+        let number = self.free_words.pop().unwrap_or_else(|| number_of(self.words.len()));
+        self.words.insert(word.into(), Word { number, uses: 1 });
+        number
+    }
+
+    /// The number of a word that is used once less now.
+    fn release_word(&mut self, word: &[u8]) -> Option<u32> {
+        let known = self.words.get_mut(word)?;
+        known.uses -= 1;
+        let number = known.number;
+        if known.uses == 0 {
+            self.words.remove(word);
+            self.free_words.push(number);
+        }
+        Some(number)
+    }
+
+    fn at(&self, node: Node) -> &NodeState<T> {
+        &self.nodes[node as usize]
+    }
+
+    fn at_mut(&mut self, node: Node) -> &mut NodeState<T> {
+        &mut self.nodes[node as usize]
+    }
+}
+
+impl<T: Ord> NodeState<T> {
+    fn is_unused(&self) -> bool {
+        self.steps == 0 && self.star == NONE && self.hash == NONE && self.targets.is_empty()
+    }
+}
+
+fn number_of(index: usize) -> u32 {
+    u32::try_from(index).expect("memory ends long before four billion nodes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{BuildHasher, RandomState};
+
+    /// Which of `patterns` a key matches, by position.
+    #[track_caller]
+    fn check(patterns: &[&str], key: &str, expected: &[usize]) {
+        let mut topic = Topic::default();
+        for (target, pattern) in patterns.iter().enumerate() {
+            topic.insert(pattern.as_bytes(), target);
+        }
+        assert_eq!(routed(&topic, key.as_bytes()), expected, "{patterns:?} for {key:?}");
+    }
+
+    fn routed(topic: &Topic<usize>, key: &[u8]) -> Vec<usize> {
+        let mut found = Vec::new();
+        topic.route(key, |&target| found.push(target));
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn wildcards_stand_for_words() {
+        check(&["a.b", "a.*", "*.b", "*.*", "*", "a", "a.b.c"], "a.b", &[0, 1, 2, 3]);
+        check(&["#", "a.#", "#.a", "a.#.b", "#.b.#", "b.#"], "a.x.y.b", &[0, 1, 3, 4]);
+        check(&["a.#", "#.a", "a.#.a", "*.#", "#.*", "#.#"], "a", &[0, 1, 3, 4, 5]);
+        check(&["#.a.#.a.#"], "a", &[]);
+        check(&["#.a.#.a.#"], "x.a.y.a.z", &[0]);
+    }
+
+    #[test]
+    fn corner_cases_are_rabbitmqs() {
+        check(&["", "*", "#", "*.#", "#.#"], "", &[0, 2, 4]);
+        check(&["*.*", ".", "", "#"], ".", &[0, 1, 3]);
+        check(&["a.", "a.*", "a.#", "*."], "a.", &[0, 1, 2, 3]);
+        check(&["a..b", "a.*.b"], "a..b", &[0, 1]);
+        check(&["a*", "##", "*"], "a*", &[0, 2]);
+        check(&["a*", "##"], "ab", &[]);
+        check(&["*", "#"], "#", &[0, 1]);
+    }
+
+    #[test]
+    fn long_keys_have_many_words() {
+        let key = "w.".repeat(127) + "w";
+        check(&[&key, &("*.".repeat(127) + "*"), &("*.".repeat(126) + "*"), "#.w"], &key, &[0, 1, 3]);
+        let delay = "0.".repeat(28) + "queue";
+        check(&[&("*.".repeat(27) + "0.#"), &("*.".repeat(27) + "1.#")], &delay, &[0]);
+    }
+
+    #[test]
+    fn patterns_made_to_explode_do_not() {
+        let pattern = "#.a.".repeat(60) + "#";
+        let (too_short, enough) = ("a.".repeat(58) + "a", "a.".repeat(126) + "a");
+        check(&[&pattern, &(pattern.clone() + ".b")], &too_short, &[]);
+        check(&[&pattern, &(pattern.clone() + ".b")], &enough, &[0]);
+        check(&[&("#.".repeat(120) + "b")], &enough, &[]);
+    }
+
+    #[test]
+    fn what_is_unbound_leaves_nothing_behind() {
+        let mut topic = Topic::default();
+        let patterns = ["a.b.c", "a.b", "a.*.c", "#", "a.#.c", "", "x.x.x"];
+        for (target, pattern) in patterns.iter().enumerate() {
+            topic.insert(pattern.as_bytes(), target);
+        }
+        topic.remove(b"a.b", &99);
+        topic.remove(b"a.b.c.d", &0);
+        assert_eq!(routed(&topic, b"a.b"), [1, 3]);
+        for (target, pattern) in patterns.iter().enumerate() {
+            topic.remove(pattern.as_bytes(), &target);
+        }
+        assert!(topic.at(ROOT).is_unused() && topic.steps.is_empty() && topic.words.is_empty());
+        assert_eq!(topic.free_nodes.len(), topic.nodes.len() - 1);
+        assert_eq!(routed(&topic, b"a.b"), Vec::<usize>::new());
+    }
+
+    /// The definition, word by word.
+    fn matches(pattern: &[&[u8]], key: &[&[u8]]) -> bool {
+        match pattern.split_first() {
+            None => key.is_empty(),
+            Some((&b"#", rest)) => (0..=key.len()).any(|skipped| matches(rest, &key[skipped..])),
+            Some((&word, rest)) => key
+                .split_first()
+                .is_some_and(|(&first, left)| (word == b"*" || word == first) && matches(rest, left)),
+        }
+    }
+
+    fn random_operations(seed: u64) {
+        let mut state = seed | 1;
+        let mut random = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let mut topic = Topic::default();
+        let mut model: Vec<(Vec<u8>, usize)> = Vec::new();
+        for round in 0..4000 {
+            let mut text = |alphabet: &[&str]| {
+                let words: Vec<&str> = (0..random(7))
+                    .map(|_| alphabet[usize::try_from(random(alphabet.len() as u64)).unwrap()])
+                    .collect();
+                words.join(".").into_bytes()
+            };
+            let (pattern, key) = (text(&["a", "b", "", "*", "#", "#"]), text(&["a", "b", "", "c"]));
+            let target = usize::try_from(random(5)).unwrap();
+            if random(3) > 0 && model.len() < 60 {
+                topic.insert(&pattern, target);
+                model.push((pattern, target));
+            } else if !model.is_empty() {
+                let index = usize::try_from(random(model.len() as u64)).unwrap();
+                let (pattern, target) = model.swap_remove(index);
+                topic.remove(&pattern, &target);
+            }
+            let mut expected: Vec<usize> = model
+                .iter()
+                .filter(|(pattern, _)| {
+                    let (pattern, key): (Vec<_>, Vec<_>) = (words(pattern).collect(), words(&key).collect());
+                    matches(&pattern, &key)
+                })
+                .map(|&(_, target)| target)
+                .collect();
+            expected.sort_unstable();
+            expected.dedup();
+            let mut found = routed(&topic, &key);
+            found.dedup();
+            assert_eq!(
+                found,
+                expected,
+                "seed {seed}, round {round}, key {:?}",
+                String::from_utf8_lossy(&key)
+            );
+        }
+    }
+
+    #[test]
+    fn random_bindings_match_as_the_definition_says() {
+        for seed in [20_260_101, RandomState::new().hash_one(0)] {
+            random_operations(seed);
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! The broker: what sessions call. Exchanges, routes, queues; no I/O, no async, time passed in.
+//!
+//! A queue returns what must happen elsewhere as effects; [`Broker`] carries them out after the queue's lock is
+//! released. Whatever may touch two queues runs under one gate of the log, so that it reaches the disk as one.
+
+pub mod argument;
+mod dead_letter;
+pub mod exchange;
+pub mod mailbox;
+mod paging;
+pub mod queue;
+pub mod route;
+pub mod settings;
+mod topology;
+pub mod vhost;
+
+use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
+use self::mailbox::Mailbox;
+use self::paging::{Pager, Request};
+use self::queue::{Consumer, Dead, DeathReason, Effects, Got, Queue, QueueStats, Settled, Shared};
+use self::route::Route;
+use self::vhost::VHost;
+use crate::clock::{self, Now};
+use crate::error::AmqpError;
+use crate::ids::{ConnectionId, ConsumerId, Ticket};
+use crate::message::Block;
+use crate::metrics::Metrics;
+use crate::store::change::{Change, Health, Log, Page};
+use crate::store::{Opened, StoreError};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+/// What the operator decides.
+#[derive(Debug, Clone)]
+pub struct BrokerSettings {
+    /// `product` in the server's properties.
+    pub product: String,
+    /// `version` in the server's properties.
+    pub version: String,
+    /// Largest frame offered, bytes.
+    pub frame_max: u32,
+    /// Most channels of one connection offered.
+    pub channel_max: u16,
+    /// Heartbeat offered, seconds; 0 is none.
+    pub heartbeat_s: u16,
+    /// Largest body accepted, bytes.
+    pub message_bytes_max: u64,
+}
+
+impl Default for BrokerSettings {
+    fn default() -> Self {
+        Self {
+            product: "Leveret".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            frame_max: 131_072,
+            channel_max: 2047,
+            heartbeat_s: 60,
+            message_bytes_max: 128 * 1024 * 1024,
+        }
+    }
+}
+
+/// What there is at this moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Queues.
+    pub queues: u64,
+    /// Messages that wait for a consumer.
+    pub messages_ready: u64,
+    /// Messages delivered and not settled.
+    pub messages_unacked: u64,
+    /// Consumers.
+    pub consumers: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Open channels.
+    pub channels: u64,
+    /// Bytes of records that queues hold in memory.
+    pub resident: u64,
+}
+
+/// What a transaction does with messages it settles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TxAck {
+    /// They are done.
+    Ack,
+    /// They go back.
+    Requeue,
+    /// They are dead-lettered or dropped.
+    Reject,
+}
+
+/// See the head of this file.
+pub struct Broker {
+    vhost: VHost,
+    log: Arc<dyn Log>,
+    settings: BrokerSettings,
+    metrics: Metrics,
+    next_connection: AtomicU64,
+    next_consumer: AtomicU64,
+    pager: OnceLock<Pager>,
+}
+
+impl Broker {
+    /// Starts on what the store recovered.
+    ///
+    /// # Errors
+    /// The recovered state makes no sense, or the thread that reads pages cannot be started.
+    pub fn start(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, StoreError> {
+        let Opened { log, pages, recovered } = opened;
+        let shared = Shared { log: Arc::clone(&log), memory: Arc::new(AtomicUsize::new(0)) };
+        let metrics = Metrics::default();
+        let vhost = VHost::recover(&recovered, shared);
+        let broker = Arc::new(Self {
+            vhost,
+            log,
+            settings,
+            metrics,
+            next_connection: AtomicU64::new(1),
+            next_consumer: AtomicU64::new(1),
+            pager: OnceLock::new(),
+        });
+        let weak = Arc::downgrade(&broker);
+        let pager = Pager::start(pages, move |request, pages| deliver_pages(&weak, request, pages))
+            .map_err(StoreError::Io)?;
+        let _first = broker.pager.set(pager);
+        Ok(broker)
+    }
+
+    /// After the last session: writes down what was delivered, and closes the log.
+    ///
+    /// # Errors
+    /// The last changes could not be written.
+    pub fn shutdown(&self) -> Result<(), StoreError> {
+        let mut changes = Vec::new();
+        self.vhost.each_queue(|queue| {
+            if queue.is_durable() {
+                changes.push(Change::Delivered { queue: queue.id, up_to: queue.delivered_up_to() });
+            }
+        });
+        self.log.append(&mut changes);
+        self.log.close()
+    }
+
+    /// The one virtual host.
+    #[must_use]
+    pub fn vhost(&self) -> &VHost {
+        &self.vhost
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.log
+    }
+
+    /// What the operator decided.
+    #[must_use]
+    pub fn settings(&self) -> &BrokerSettings {
+        &self.settings
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Whether the store still commits.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.log.health()
+    }
+
+    /// What there is now. Locks each queue once.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let Metrics { connections_opened, connections_closed, channels_opened, channels_closed, .. } =
+            &self.metrics;
+        let mut gauges = Gauges {
+            connections: connections_opened.get().saturating_sub(connections_closed.get()),
+            channels: channels_opened.get().saturating_sub(channels_closed.get()),
+            ..Gauges::default()
+        };
+        self.vhost.each_queue(|queue| {
+            let QueueStats { ready, unacked, consumers, resident } = queue.stats();
+            gauges.queues += 1;
+            gauges.messages_ready += ready;
+            gauges.messages_unacked += unacked;
+            gauges.consumers += u64::from(consumers);
+            gauges.resident += resident as u64;
+        });
+        gauges
+    }
+
+    /// An id for a connection.
+    #[must_use]
+    pub fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// An id for a consumer.
+    #[must_use]
+    pub fn next_consumer(&self) -> ConsumerId {
+        ConsumerId(self.next_consumer.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Puts a block into every queue of a route; the ticket is durable when all persistent copies are.
+    pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Ticket {
+        let _gate = (route.queues.len() > 1).then(|| self.log.gate());
+        self.enqueue_in_gate(route, block, now)
+    }
+
+    fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now) -> Ticket {
+        let block = Arc::new(block);
+        let mut newest = Ticket(0);
+        for queue in &route.queues {
+            let (ticket, effects) = queue.enqueue(&block);
+            newest = newest.max(ticket);
+            self.carry_out(queue, effects, now);
+        }
+        newest
+    }
+
+    /// Messages are acknowledged.
+    pub fn settle(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
+        let effects = queue.settle(settled);
+        self.carry_out(queue, effects, now);
+    }
+
+    /// Messages were delivered in vain and go back to their places; beyond the delivery limit they die.
+    pub fn requeue(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
+        let _gate = self.log.gate();
+        let effects = queue.put_back(settled, true);
+        self.carry_out(queue, effects, now);
+    }
+
+    /// Messages were dealt but never sent: they go back to their places as if nothing had been.
+    pub fn give_back(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
+        let effects = queue.put_back(settled, false);
+        self.carry_out(queue, effects, now);
+    }
+
+    /// Messages are rejected: they are dead-lettered, or dropped.
+    pub fn reject(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
+        let _gate = self.log.gate();
+        let effects = queue.reject(settled);
+        self.carry_out(queue, effects, now);
+    }
+
+    /// Adds a consumer.
+    ///
+    /// # Errors
+    /// 403 when the queue is in exclusive use; 404 when it is gone.
+    pub fn subscribe(&self, queue: &Arc<Queue>, consumer: Consumer, now: Now) -> Result<(), AmqpError> {
+        let effects = queue.subscribe(consumer)?;
+        self.carry_out(queue, effects, now);
+        Ok(())
+    }
+
+    /// Removes a consumer; what it holds stays unacknowledged. An auto-delete queue goes with its last one.
+    pub fn cancel(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
+        let effects = queue.cancel(id);
+        self.carry_out(queue, effects, now);
+    }
+
+    /// `bytes` of the records dealt to a consumer have been encoded.
+    pub fn credit(&self, queue: &Arc<Queue>, id: ConsumerId, bytes: usize, now: Now) {
+        let effects = queue.credit(id, bytes);
+        self.carry_out(queue, effects, now);
+    }
+
+    /// A channel's limit was raised, or messages under it were settled: deal again.
+    pub fn poke(&self, queue: &Arc<Queue>, now: Now) {
+        let effects = queue.poke();
+        self.carry_out(queue, effects, now);
+    }
+
+    /// Takes one message.
+    pub fn get(&self, queue: &Arc<Queue>, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> Got {
+        let (got, effects) = queue.get(no_ack, mailbox);
+        self.carry_out(queue, effects, now);
+        got
+    }
+
+    /// Drops everything that is ready.
+    pub fn purge(&self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
+        let (purged, ticket, effects) = queue.purge();
+        self.carry_out(queue, effects, now);
+        (purged, ticket)
+    }
+
+    /// Everything a transaction did, as one.
+    pub fn commit_tx(
+        &self,
+        publishes: Vec<(Arc<Route>, Block)>,
+        acks: &[(Arc<Queue>, TxAck, Vec<Settled>)],
+        now: Now,
+    ) -> Ticket {
+        let _gate = self.log.gate();
+        let mut newest = Ticket(0);
+        for (route, block) in publishes {
+            newest = newest.max(self.enqueue_in_gate(&route, block, now));
+        }
+        for (queue, ack, settled) in acks {
+            let effects = match ack {
+                TxAck::Ack => queue.settle(settled),
+                TxAck::Requeue => queue.put_back(settled, true),
+                TxAck::Reject => queue.reject(settled),
+            };
+            newest = newest.max(effects.ticket);
+            self.carry_out(queue, effects, now);
+        }
+        newest
+    }
+
+    /// Does what a queue could not do under its lock, and what follows from that. It ends: only a consumer's doing
+    /// kills a message, so a dead letter has no dead letters of its own.
+    fn carry_out(&self, queue: &Arc<Queue>, effects: Effects, now: Now) {
+        if effects.is_empty() {
+            return;
+        }
+        let mut todo = VecDeque::from([(Arc::clone(queue), effects)]);
+        while let Some((queue, effects)) = todo.pop_front() {
+            if let Some(wanted) = effects.page {
+                self.request_page(Request { queue: Arc::clone(&queue), wanted });
+            }
+            if effects.dropped > 0 {
+                self.metrics.dropped_delivery_limit.add(effects.dropped);
+                let limit = queue.settings.delivery_limit;
+                tracing::warn!(queue = %queue.name, dropped = effects.dropped, limit,
+                    "messages dropped at the delivery limit: the queue has no dead-letter exchange");
+            }
+            for dead in &effects.dead {
+                self.bury(&queue, dead, now, &mut todo);
+            }
+            if effects.delete {
+                self.vhost.remove_queue(&queue);
+            }
+        }
+    }
+
+    /// Sends the messages of `dead` to the dead-letter exchange of the queue they died in.
+    fn bury(&self, queue: &Arc<Queue>, dead: &Dead, now: Now, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
+        let Some(exchange) = queue.settings.dead_letter_exchange.as_deref() else { return };
+        let count = match dead.reason {
+            DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
+            DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
+        };
+        count.add(u64::from(dead.range.end - dead.range.start));
+        let at = Circumstances {
+            queue: &queue.name,
+            reason: dead.reason,
+            now_unix_ms: now.unix_ms,
+            exchange,
+            routing_key: queue.settings.dead_letter_routing_key.as_deref(),
+        };
+        for index in dead.range.clone() {
+            let letter = dead_letter(&dead.block.message(index), &at);
+            self.post(letter, exchange, todo);
+        }
+    }
+
+    /// Routes one dead letter. Where it cannot go it is dropped, as RabbitMQ does (dlx.md).
+    fn post(&self, letter: DeadLetter, exchange: &str, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
+        let route = self.vhost.route_own(exchange, &letter.routing_key, letter.properties());
+        let targets: Vec<_> =
+            route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name)).cloned().collect();
+        let block = Arc::new(letter.block);
+        for target in targets {
+            let (_, effects) = target.enqueue(&block);
+            if !effects.is_empty() {
+                todo.push_back((target, effects));
+            }
+        }
+    }
+
+    fn request_page(&self, request: Request) {
+        if let Some(pager) = self.pager.get() {
+            pager.request(request);
+        }
+    }
+}
+
+/// Hands pages to the queue that waits for them; on the pager's thread.
+fn deliver_pages(broker: &Weak<Broker>, request: &Request, pages: Vec<Page>) {
+    let Some(broker) = broker.upgrade() else { return };
+    let _gate = broker.log.gate();
+    let (lost, effects) = request.queue.pages_loaded(request.wanted, pages);
+    if lost > 0 {
+        tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store");
+    }
+    broker.carry_out(&request.queue, effects, clock::now());
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Broker")
+    }
+}

@@ -1,0 +1,65 @@
+//! Who reads pages from disk for the queues.
+//!
+//! One thread, so that a queue's lock is never held during a read and sessions never wait for the disk. A queue asks for
+//! one page at a time, so there are no more requests than queues.
+
+use crate::broker::queue::Queue;
+use crate::ids::SeqRange;
+use crate::store::StoreError;
+use crate::store::change::{Page, PageSource};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// Bytes of records that one request brings: enough to read sequentially, little enough for the memory of many queues.
+pub(super) const PAGE_BYTES: usize = 512 * 1024;
+
+/// A queue that waits for messages from disk.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) queue: Arc<Queue>,
+    pub(super) wanted: SeqRange,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Pager {
+    requests: Mutex<Sender<Request>>,
+}
+
+impl Pager {
+    /// Starts the thread; `deliver` gets what was read. The thread ends when the pager is dropped.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(super) fn start(
+        pages: Arc<dyn PageSource>,
+        deliver: impl Fn(&Request, Vec<Page>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        thread::Builder::new()
+            .name("leveret-pager".into())
+            .spawn(move || serve(&receiver, &*pages, deliver))?;
+        Ok(Self { requests: Mutex::new(sender) })
+    }
+
+    /// Asks for a page.
+    pub(super) fn request(&self, request: Request) {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(unsent) = requests.send(request) {
+            tracing::error!(queue = %unsent.0.queue.name, "the thread that reads pages is gone");
+        }
+    }
+}
+
+fn serve(requests: &Receiver<Request>, pages: &dyn PageSource, deliver: impl Fn(&Request, Vec<Page>)) {
+    while let Ok(request) = requests.recv() {
+        let loaded: Result<Vec<Page>, StoreError> = pages.load(request.queue.id, request.wanted, PAGE_BYTES);
+        match loaded {
+            Ok(loaded) => deliver(&request, loaded),
+            Err(why) => {
+                tracing::error!(queue = %request.queue.name, %why, "messages cannot be read; the queue waits");
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Who may be dealt a message next: the consumers of one queue, their windows, and whose turn it is.
+//!
+//! Pure state under the queue's lock. A consumer's window closes when it holds as many unacknowledged messages as
+//! its prefetch allows, when its channel does (`basic.qos global=true`), or when more bytes were dealt to it than
+//! its session has encoded: a slow reader costs bounded memory.
+
+use crate::broker::mailbox::{Mail, Mailbox};
+use crate::error::AmqpError;
+use crate::ids::ConsumerId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Bytes of records dealt to a consumer and not yet encoded by its session, beyond which it is dealt no more. Enough
+/// for a session to fill the socket's buffer several times while the queue's lock is elsewhere.
+const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// The limit that `basic.qos global=true` sets on all consumers of a channel together.
+#[derive(Debug, Default)]
+pub struct ChannelLimit {
+    /// 0: no limit.
+    limit: AtomicU32,
+    used: AtomicU32,
+}
+
+impl ChannelLimit {
+    /// No limit yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// From now on at most `limit` unacknowledged messages; 0 lifts the limit.
+    pub fn set(&self, limit: u32) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Whether there is a limit.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) > 0
+    }
+
+    fn room(&self) -> u32 {
+        match self.limit.load(Ordering::Relaxed) {
+            0 => u32::MAX,
+            limit => limit.saturating_sub(self.used.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Takes up to `wanted` of what is free; two queues may race for the last of it, so it may be less than `room` said.
+    fn take(&self, wanted: u32) -> u32 {
+        let mut taken = 0;
+        let _always_updates = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            let limit = self.limit.load(Ordering::Relaxed);
+            taken = if limit == 0 { wanted } else { wanted.min(limit.saturating_sub(used)) };
+            Some(used.saturating_add(taken))
+        });
+        taken
+    }
+
+    fn release(&self, count: u32) {
+        let _always_updates = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(count)));
+    }
+}
+
+/// A consumer as it subscribes.
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    /// Its id.
+    pub id: ConsumerId,
+    /// Where its messages go.
+    pub mailbox: Arc<Mailbox>,
+    /// Its messages are settled as they are dealt.
+    pub no_ack: bool,
+    /// Unacknowledged messages at most; 0 means no limit.
+    pub prefetch: u32,
+    /// Refuses to share the queue.
+    pub exclusive: bool,
+    /// `x-priority`: higher ones are served while their windows are open.
+    pub priority: i32,
+    /// The limit of its channel.
+    pub channel: Arc<ChannelLimit>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    consumer: Consumer,
+    unacked: u32,
+    /// Bytes dealt and not yet encoded.
+    unsent: usize,
+}
+
+impl Slot {
+    /// How many messages it may be dealt now.
+    fn room(&self) -> u32 {
+        if self.unsent >= WINDOW_BYTES {
+            0
+        } else if self.consumer.no_ack {
+            u32::MAX
+        } else if self.consumer.prefetch == 0 {
+            self.consumer.channel.room()
+        } else {
+            self.consumer.prefetch.saturating_sub(self.unacked).min(self.consumer.channel.room())
+        }
+    }
+}
+
+/// What the consumer whose turn it is may be dealt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Where it is in the list.
+    index: usize,
+    /// At most this many messages: 1 when others of its rank wait, so that they share evenly.
+    pub(super) count: u32,
+    /// At most this many bytes, or one message.
+    pub(super) bytes: usize,
+    /// Its messages are settled as they are dealt.
+    pub(super) no_ack: bool,
+}
+
+/// All consumers of a queue, highest priority first, in order of subscription within one.
+#[derive(Debug, Default)]
+pub(super) struct Consumers {
+    slots: Vec<Slot>,
+    /// Where the search for the next one begins.
+    cursor: usize,
+    /// What was dealt and not yet posted, in order, with the place of the consumer in `slots`.
+    dealt: Vec<(usize, Mail)>,
+    /// Memory for one post, kept.
+    post: Vec<Mail>,
+    /// Whether any ever subscribed: only then may an auto-delete queue go.
+    pub(super) ever: bool,
+}
+
+impl Consumers {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// # Errors
+    /// 403: the queue is in exclusive use, or this one wants it alone and is not.
+    pub(super) fn add(&mut self, consumer: Consumer, queue: &str) -> Result<(), AmqpError> {
+        let taken = self.slots.iter().any(|slot| slot.consumer.exclusive);
+        if taken || (consumer.exclusive && !self.slots.is_empty()) {
+            return Err(AmqpError::AccessRefused(format!("queue '{queue}' in vhost '/' in exclusive use")));
+        }
+        let place = self.slots.partition_point(|slot| slot.consumer.priority >= consumer.priority);
+        self.slots.insert(place, Slot { consumer, unacked: 0, unsent: 0 });
+        self.cursor = 0;
+        self.ever = true;
+        Ok(())
+    }
+
+    /// Removes a consumer; whether it was there.
+    pub(super) fn remove(&mut self, id: ConsumerId) -> bool {
+        let Some(index) = self.position(id) else { return false };
+        let slot = self.slots.remove(index);
+        slot.consumer.channel.release(slot.unacked);
+        self.cursor = 0;
+        true
+    }
+
+    /// Removes all; each is told that it is cancelled.
+    pub(super) fn cancel_all(&mut self) {
+        for slot in self.slots.drain(..) {
+            slot.consumer.channel.release(slot.unacked);
+            slot.consumer.mailbox.post(&mut vec![Mail::Cancelled(slot.consumer.id)]);
+        }
+    }
+
+    /// Whose turn it is. `single_active` leaves all but the first out.
+    pub(super) fn turn(&mut self, single_active: bool) -> Option<Turn> {
+        let candidates = if single_active { self.slots.len().min(1) } else { self.slots.len() };
+        let open = |slot: &Slot| slot.room() > 0;
+        let best = self.slots[..candidates].iter().position(open)?;
+        let priority = self.slots[best].consumer.priority;
+        let end = candidates
+            .min(best + self.slots[best..].partition_point(|slot| slot.consumer.priority == priority));
+        let start = if (best..end).contains(&self.cursor) { self.cursor } else { best };
+        let mut waiting = (start..end).chain(best..start).filter(|&index| open(&self.slots[index]));
+        let index = waiting.next()?;
+        let alone = waiting.next().is_none();
+        let slot = &self.slots[index];
+        let count = if alone { slot.room() } else { 1 };
+        Some(Turn {
+            index,
+            count,
+            bytes: WINDOW_BYTES.saturating_sub(slot.unsent),
+            no_ack: slot.consumer.no_ack,
+        })
+    }
+
+    /// Takes up to `count` from the limit that the consumer's channel shares; what it got.
+    pub(super) fn reserve(&self, turn: Turn, count: u32) -> u32 {
+        let consumer = &self.slots[turn.index].consumer;
+        if consumer.no_ack { count } else { consumer.channel.take(count) }
+    }
+
+    /// Deals a run to the consumer whose turn it was; `mail` makes the run for its id. The next turn is the next one's.
+    pub(super) fn deal(
+        &mut self,
+        turn: Turn,
+        count: u32,
+        bytes: usize,
+        mail: impl FnOnce(ConsumerId) -> Mail,
+    ) {
+        let slot = &mut self.slots[turn.index];
+        slot.unsent += bytes;
+        if !slot.consumer.no_ack {
+            slot.unacked += count;
+        }
+        self.dealt.push((turn.index, mail(slot.consumer.id)));
+        self.cursor = turn.index + 1;
+    }
+
+    /// Posts what was dealt since the last call: one wake for what is in a row for one session, and in the order in which
+    /// it was dealt for all consumers of a session.
+    pub(super) fn post(&mut self) {
+        let mut to: Option<&Arc<Mailbox>> = None;
+        for (index, mail) in self.dealt.drain(..) {
+            let mailbox = &self.slots[index].consumer.mailbox;
+            if let Some(other) = to.filter(|other| !Arc::ptr_eq(other, mailbox)) {
+                other.post(&mut self.post);
+            }
+            to = Some(mailbox);
+            self.post.push(mail);
+        }
+        if let Some(mailbox) = to {
+            mailbox.post(&mut self.post);
+        }
+    }
+
+    /// `count` messages of this consumer are settled or back in the queue.
+    pub(super) fn release(&mut self, id: ConsumerId, count: u32) {
+        if let Some(index) = self.position(id) {
+            let slot = &mut self.slots[index];
+            slot.unacked = slot.unacked.saturating_sub(count);
+            slot.consumer.channel.release(count);
+        }
+    }
+
+    /// `bytes` that were dealt to this consumer have been encoded.
+    pub(super) fn credit(&mut self, id: ConsumerId, bytes: usize) {
+        if let Some(index) = self.position(id) {
+            let slot = &mut self.slots[index];
+            slot.unsent = slot.unsent.saturating_sub(bytes);
+        }
+    }
+
+    fn position(&self, id: ConsumerId) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.consumer.id == id)
+    }
+}

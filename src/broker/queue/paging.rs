@@ -1,0 +1,200 @@
+//! What a queue keeps in memory and what on disk only: a backlog costs disk, not memory.
+//!
+//! Over its budget a queue forgets the bytes of what the disk has: first of what is unacknowledged (an ack needs
+//! no bytes), then of what is waiting beyond the next [`HEAD_BYTES`]. Messages that are not on disk (transient
+//! ones) are written there first. Bytes come back as pages when a message is due and its bytes are not here.
+
+use crate::broker::queue::core::{Core, Place, records, weight};
+use crate::ids::{QueueId, SeqRange, Ticket};
+use crate::store::change::{Change, Page};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What waits next in line and stays in memory, bytes: several reads of a page, so that consumers do not wait for
+/// each.
+const HEAD_BYTES: usize = 512 * 1024;
+
+/// Which numbers of a queue the disk has, and how far forgetting has come.
+#[derive(Debug, Default)]
+pub(super) struct Paging {
+    /// (one past the last number, the ticket that makes everything below durable), in order.
+    marks: VecDeque<(u64, Ticket)>,
+    /// Everything logged below this number is on disk.
+    synced: u64,
+    /// Transient messages on their way to disk.
+    spilled: VecDeque<(SeqRange, Ticket)>,
+    /// Everything fresh below this number that could be forgotten is.
+    forgotten: u64,
+    /// Everything unacknowledged below this number that could be forgotten is.
+    forgotten_unacked: u64,
+    /// A page was asked for and has not come.
+    pub(super) reading: bool,
+}
+
+impl Paging {
+    /// Messages below `end` are durable with `ticket`.
+    pub(super) fn mark(&mut self, end: u64, ticket: Ticket) {
+        match self.marks.back_mut() {
+            Some(last) if last.1 == ticket => last.0 = end,
+            _ => self.marks.push_back((end, ticket)),
+        }
+    }
+
+    /// The ticket under which the spilled ranges of this round were appended.
+    pub(super) fn spilled(&mut self, ranges: Vec<SeqRange>, ticket: Ticket) {
+        self.spilled.extend(ranges.into_iter().map(|range| (range, ticket)));
+    }
+
+    /// Learns what is durable; cheap, called with each batch so that the marks stay few.
+    pub(super) fn advance(&mut self, durable: Ticket) {
+        while let Some(&(end, ticket)) = self.marks.front()
+            && ticket <= durable
+        {
+            self.synced = end;
+            self.marks.pop_front();
+        }
+    }
+
+    /// Forgets bytes until `core` is within `budget`, as far as the disk has them. Returns the ranges of transient
+    /// messages for which changes were added to `core.changes`: pass them to [`Paging::spilled`].
+    pub(super) fn forget(
+        &mut self,
+        core: &mut Core,
+        queue: QueueId,
+        budget: usize,
+        durable: Ticket,
+    ) -> Vec<SeqRange> {
+        while let Some(&(range, ticket)) = self.spilled.front()
+            && ticket <= durable
+        {
+            self.spilled.pop_front();
+            to_disk(core, range);
+        }
+        let mut spill = Vec::new();
+        let first = core.live.first().map_or(core.next, |(range, _)| range.first);
+        let from = self.forgotten_unacked.max(first);
+        self.forgotten_unacked = self.sweep(core, from, core.next, budget, &mut spill);
+        if self.forgotten < core.next {
+            self.forgotten = head_end(core);
+        }
+        self.forgotten = self.sweep(core, self.forgotten, core.tail, budget, &mut spill);
+        for &range in &spill {
+            tell_of_transients(core, queue, range);
+        }
+        spill
+    }
+
+    /// Whether some of these are on their way to disk under a ticket of their own.
+    fn is_spilling(&self, piece: SeqRange) -> bool {
+        self.spilled.iter().any(|(range, _)| !range.meet(piece).is_empty())
+    }
+
+    /// Forgets pieces from `from` on until within budget or at `end`; returns how far it came.
+    fn sweep(&self, core: &mut Core, from: u64, end: u64, budget: usize, spill: &mut Vec<SeqRange>) -> u64 {
+        let mut at = from;
+        let mut spilling = 0;
+        while core.resident > budget + spilling && at < end {
+            let Some((piece, place)) = core.live.at(at).or_else(|| core.live.from(at).next()) else {
+                return end;
+            };
+            let piece = piece.meet(SeqRange { first: at, end });
+            if piece.is_empty() {
+                return end;
+            }
+            match place {
+                Place::Disk => {}
+                Place::Memory { logged: true, .. } if self.is_spilling(piece) => {}
+                Place::Memory { logged: true, .. } if piece.end > self.synced => return at,
+                Place::Memory { logged: true, .. } => to_disk(core, piece),
+                Place::Memory { block, base, logged: false } => {
+                    spilling += weight(block, records(block, *base, piece));
+                    spill.push(piece);
+                }
+            }
+            at = piece.end;
+        }
+        at
+    }
+}
+
+/// Where the part of the fresh messages ends that stays in memory.
+fn head_end(core: &Core) -> u64 {
+    let mut bytes = 0;
+    for (piece, place) in core.live.from(core.next) {
+        if let Place::Memory { block, base, .. } = place {
+            bytes += weight(block, records(block, *base, piece));
+        }
+        if bytes >= HEAD_BYTES {
+            return piece.end;
+        }
+    }
+    core.tail
+}
+
+/// The disk has these: keep no bytes.
+fn to_disk(core: &mut Core, range: SeqRange) {
+    replace(core, range, |core, piece, place| match place {
+        Place::Memory { block, base, logged: true } => {
+            core.resident -= weight(&block, records(&block, base, piece));
+            Place::Disk
+        }
+        Place::Memory { .. } | Place::Disk => place,
+    });
+}
+
+/// Gives every live piece of `range` a new place.
+fn replace(core: &mut Core, range: SeqRange, mut new: impl FnMut(&mut Core, SeqRange, Place) -> Place) {
+    let mut pieces = Vec::new();
+    core.live.take(range, |piece, place| pieces.push((piece, place)));
+    for (piece, place) in pieces {
+        let place = new(core, piece, place);
+        core.live.insert(piece, place);
+    }
+}
+
+/// Appends the change that writes transient messages to disk, and remembers that the store knows them.
+fn tell_of_transients(core: &mut Core, queue: QueueId, range: SeqRange) {
+    replace(core, range, |core, piece, place| match place {
+        Place::Memory { block, base, logged: false } => {
+            let range = records(&block, base, piece);
+            core.changes.push(Change::Publish {
+                queue,
+                first: piece.first,
+                block: Arc::clone(&block),
+                range,
+            });
+            Place::Memory { block, base, logged: true }
+        }
+        Place::Memory { .. } | Place::Disk => place,
+    });
+}
+
+/// Puts the bytes of `pages` where `core` has messages without; those that lay below the first page but `from` or
+/// after it are not on disk, although they should be: they are dropped, and their number is returned.
+pub(super) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<Page>) -> u64 {
+    let mut at = wanted.first;
+    let mut lost = 0;
+    for page in pages {
+        let block = Arc::new(page.block);
+        let range = SeqRange::of(page.first, u64::from(block.len()));
+        lost += drop_missing(core, SeqRange { first: at, end: range.first.min(wanted.end) });
+        at = at.max(range.end);
+        replace(core, range, |core, piece, place| match place {
+            Place::Disk => {
+                core.resident += weight(&block, records(&block, page.first, piece));
+                Place::Memory { block: Arc::clone(&block), base: page.first, logged: true }
+            }
+            Place::Memory { .. } => place,
+        });
+    }
+    if at == wanted.first {
+        lost += drop_missing(core, wanted);
+    }
+    lost
+}
+
+fn drop_missing(core: &mut Core, range: SeqRange) -> u64 {
+    let mut missing = Vec::new();
+    core.live.within(range, |piece, place| missing.extend((*place == Place::Disk).then_some(piece)));
+    missing.into_iter().map(|piece| core.lose(piece)).sum()
+}

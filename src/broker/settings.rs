@@ -1,0 +1,362 @@
+//! What can be asked of a queue: its flags and its arguments, checked against one table.
+//!
+//! [`TABLE`] knows every argument: its type and range, which types of queue have it, and whether anything is done
+//! with it yet. A new feature adds a row or changes one, and a field of [`Settings`]. Arguments that are not in the
+//! table are the client's own: kept, never compared, never refused.
+
+#[cfg(test)]
+mod tests;
+
+use crate::broker::argument::{equivalent, equivalent_flag, integer, text};
+use crate::error::{AmqpError, Resource};
+use crate::wire::table::type_name;
+use amq_protocol::types::{AMQPValue, FieldTable};
+use std::sync::LazyLock;
+
+/// How often a message of a quorum queue may be returned when its declaration does not say (RabbitMQ: quorum-queues).
+const QUORUM_DELIVERY_LIMIT: u32 = 20;
+
+/// The longest time in milliseconds, ten years; RabbitMQ's own bound.
+const TIME_MAX_MS: i64 = 315_360_000_000;
+
+const QUEUE_TYPE: &str = "x-queue-type";
+const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
+const DELIVERY_LIMIT: &str = "x-delivery-limit";
+const SINGLE_ACTIVE_CONSUMER: &str = "x-single-active-consumer";
+const PRIORITY: &str = "x-priority";
+/// The argument of an exchange that names where unroutable messages go.
+pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+/// The flags of a declaration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Survives a restart; never so for an exclusive queue.
+    pub durable: bool,
+    /// Deleted when its last consumer goes.
+    pub auto_delete: bool,
+    /// For the connection that declared it alone.
+    pub exclusive: bool,
+}
+
+/// How a queue was declared.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// It and its persistent messages survive a restart.
+    pub durable: bool,
+    /// Deleted when its last consumer goes.
+    pub auto_delete: bool,
+    /// For the connection that declared it alone.
+    pub exclusive: bool,
+    /// Declared as `x-queue-type: quorum`.
+    pub quorum: bool,
+    /// Messages go to one consumer at a time, whoever came first.
+    pub single_active: bool,
+    /// Where rejected messages go; the empty name is the default exchange.
+    pub dead_letter_exchange: Option<String>,
+    /// The routing key they get; their own when absent.
+    pub dead_letter_routing_key: Option<String>,
+    /// How many deliveries of a message may fail.
+    pub delivery_limit: Option<u32>,
+    /// All arguments as declared.
+    pub arguments: FieldTable,
+}
+
+/// An argument of `queue.declare`.
+struct Argument {
+    name: &'static str,
+    rule: Rule,
+    /// The types of queue that have it.
+    on: On,
+    effect: Effect,
+}
+
+/// What values an argument takes.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// Anything at all.
+    Any,
+    /// Any whole number.
+    Integer,
+    /// A whole number from `least` to `most`.
+    Range { least: i64, most: i64, over: &'static str },
+    /// A boolean.
+    Flag,
+    /// One of these strings; otherwise the second says why not.
+    OneOf(&'static [&'static str], &'static str),
+    /// The name of an exchange.
+    Exchange,
+    /// A string that makes sense beside a dead-letter exchange only.
+    DeadLetterKey,
+    /// The version of RabbitMQ's classic queues; there is one left.
+    Version,
+    /// The type of queue.
+    Type,
+}
+
+/// Types of queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    Both,
+    Classic,
+    Quorum,
+    /// A type that does not exist here yet: refused on the others.
+    Stream,
+}
+
+/// What comes of an argument.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// The broker does what it says.
+    Done,
+    /// Checked and compared, but nothing is done with it yet: each declaration that uses it is logged.
+    Later,
+    /// There is nothing to do on one node and with one storage format.
+    Moot,
+}
+
+const AT_LEAST_0: Rule = Rule::Range { least: 0, most: i64::MAX, over: "" };
+const AT_LEAST_1: Rule = Rule::Range { least: 1, most: i64::MAX, over: "" };
+const TIME: Rule = Rule::Range { least: 0, most: TIME_MAX_MS, over: "value_too_large" };
+const TIME_NOT_0: Rule = Rule::Range { least: 1, most: TIME_MAX_MS, over: "value_too_large" };
+const PRIORITIES: Rule = Rule::Range { least: 0, most: 255, over: "max_value_exceeded" };
+const OVERFLOW: Rule =
+    Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow");
+const STRATEGY: Rule = Rule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy");
+const LOCATOR: Rule = Rule::OneOf(&["client-local", "balanced"], "invalid_queue_locator_arg");
+
+/// All arguments, in the order in which RabbitMQ compares those of a classic queue.
+const TABLE: &[Argument] = &[
+    row("x-expires", TIME_NOT_0, On::Both, Effect::Later),
+    row("x-message-ttl", TIME, On::Both, Effect::Later),
+    row(DEAD_LETTER_EXCHANGE, Rule::Exchange, On::Both, Effect::Done),
+    row(DEAD_LETTER_ROUTING_KEY, Rule::DeadLetterKey, On::Both, Effect::Done),
+    row("x-dead-letter-strategy", STRATEGY, On::Quorum, Effect::Later),
+    row("x-max-length", AT_LEAST_0, On::Both, Effect::Later),
+    row("x-max-length-bytes", AT_LEAST_0, On::Both, Effect::Later),
+    row("x-max-priority", PRIORITIES, On::Classic, Effect::Later),
+    row("x-overflow", OVERFLOW, On::Both, Effect::Later),
+    row("x-queue-mode", Rule::Any, On::Classic, Effect::Moot),
+    row("x-queue-version", Rule::Version, On::Classic, Effect::Moot),
+    row(SINGLE_ACTIVE_CONSUMER, Rule::Flag, On::Both, Effect::Done),
+    row("x-queue-leader-locator", LOCATOR, On::Both, Effect::Moot),
+    row("x-quorum-initial-group-size", AT_LEAST_1, On::Quorum, Effect::Moot),
+    row(DELIVERY_LIMIT, Rule::Integer, On::Both, Effect::Done),
+    row("x-consumer-timeout", AT_LEAST_0, On::Quorum, Effect::Later),
+    row("x-consumer-disconnected-timeout", AT_LEAST_0, On::Quorum, Effect::Moot),
+    row("x-delayed-retry-type", Rule::Any, On::Quorum, Effect::Later),
+    row("x-delayed-retry-min", Rule::Any, On::Quorum, Effect::Later),
+    row("x-delayed-retry-max", Rule::Any, On::Quorum, Effect::Later),
+    row("x-max-age", Rule::Any, On::Stream, Effect::Later),
+    row("x-stream-max-segment-size-bytes", Rule::Any, On::Stream, Effect::Later),
+    row("x-stream-filter-size-bytes", Rule::Any, On::Stream, Effect::Later),
+    row("x-initial-cluster-size", Rule::Any, On::Stream, Effect::Later),
+    row(QUEUE_TYPE, Rule::Type, On::Both, Effect::Done),
+];
+
+const fn row(name: &'static str, rule: Rule, on: On, effect: Effect) -> Argument {
+    Argument { name, rule, on, effect }
+}
+
+impl Settings {
+    /// The settings of a new queue, if there can be such a queue.
+    ///
+    /// # Errors
+    /// 406 for an argument with a wrong type or value, one that this type of queue does not have, and for flags that
+    /// a quorum queue cannot have.
+    pub fn declare(name: &str, flags: Flags, arguments: FieldTable) -> Result<Self, AmqpError> {
+        let on = Resource::Queue(name.to_owned());
+        for argument in TABLE {
+            if let Some(value) = arguments.inner().get(argument.name) {
+                argument.rule.check(argument.name, &on, value, &arguments)?;
+            }
+        }
+        let settings = Self::new(flags, arguments);
+        for argument in TABLE {
+            if settings.arguments.contains_key(argument.name) && !argument.is_on(settings.quorum) {
+                let (key, kind) = (argument.name, settings.rabbit_type());
+                let why = format!("invalid arg '{key}' for {on} of queue type {kind}");
+                return Err(AmqpError::Precondition(why));
+            }
+        }
+        if settings.quorum {
+            let wrong = [
+                (flags.auto_delete, "auto-delete"),
+                (flags.exclusive, "exclusive-owner"),
+                (!flags.durable, "non-durable"),
+            ];
+            if let Some((_, property)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
+                return Err(AmqpError::Precondition(format!("invalid property '{property}' for {on}")));
+            }
+        }
+        for argument in TABLE {
+            if argument.effect == Effect::Later && settings.arguments.contains_key(argument.name) {
+                tracing::warn!(queue = name, argument = argument.name, "this argument has no effect yet");
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The settings that flags and arguments amount to; what is wrong with an argument makes it count as absent. For
+    /// queues that exist already.
+    #[must_use]
+    pub fn new(flags: Flags, arguments: FieldTable) -> Self {
+        let value = |name| arguments.inner().get(name);
+        let quorum = value(QUEUE_TYPE).and_then(text).as_deref() == Some("quorum");
+        let delivery_limit = match value(DELIVERY_LIMIT).and_then(integer) {
+            Some(limit) if limit < 0 => None,
+            Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
+            None => quorum.then_some(QUORUM_DELIVERY_LIMIT),
+        };
+        Self {
+            durable: flags.durable && !flags.exclusive,
+            auto_delete: flags.auto_delete,
+            exclusive: flags.exclusive,
+            quorum,
+            single_active: value(SINGLE_ACTIVE_CONSUMER) == Some(&AMQPValue::Boolean(true)),
+            dead_letter_exchange: value(DEAD_LETTER_EXCHANGE).and_then(text),
+            dead_letter_routing_key: value(DEAD_LETTER_ROUTING_KEY).and_then(text),
+            delivery_limit,
+            arguments,
+        }
+    }
+
+    /// Refuses to redeclare the queue differently. Whether it is exclusive has been looked at before.
+    ///
+    /// # Errors
+    /// 406 that names the first difference.
+    pub fn check_equivalent(
+        &self,
+        name: &str,
+        flags: Flags,
+        arguments: &FieldTable,
+    ) -> Result<(), AmqpError> {
+        let on = Resource::Queue(name.to_owned());
+        equivalent_flag("durable", &on, flags.durable && !flags.exclusive, self.durable)?;
+        equivalent_flag("auto_delete", &on, flags.auto_delete, self.auto_delete)?;
+        for argument in TABLE.iter().filter(|argument| argument.is_on(self.quorum)) {
+            let absent = argument.absent();
+            let received = arguments.inner().get(argument.name).or(absent);
+            let current = self.arguments.inner().get(argument.name).or(absent);
+            equivalent(argument.name, &on, received, current)?;
+        }
+        Ok(())
+    }
+
+    /// What RabbitMQ's texts call this type of queue.
+    fn rabbit_type(&self) -> &'static str {
+        if self.quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" }
+    }
+}
+
+/// Refuses to make up a name for a queue of a type that has to have one of its own.
+///
+/// # Errors
+/// 406 for a quorum queue.
+pub fn check_server_named(arguments: &FieldTable) -> Result<(), AmqpError> {
+    let kind = arguments.inner().get(QUEUE_TYPE).and_then(text);
+    match kind.as_deref() {
+        Some(kind @ ("quorum" | "stream")) => Err(AmqpError::Precondition(format!(
+            "Cannot declare a server-named queue for type rabbit_{kind}_queue"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The priority that the arguments of `basic.consume` ask for; 0 when they do not.
+///
+/// # Errors
+/// 406 when it is not a whole number.
+pub fn consumer_priority(queue: &str, arguments: &FieldTable) -> Result<i32, AmqpError> {
+    let Some(value) = arguments.inner().get(PRIORITY) else { return Ok(0) };
+    let Some(priority) = integer(value) else {
+        return Err(invalid(PRIORITY, &Resource::Queue(queue.to_owned()), expected_integer(value)));
+    };
+    Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+}
+
+/// The alternate exchange that the arguments of `exchange.declare` name.
+///
+/// # Errors
+/// 406 when it is not a string.
+pub fn alternate_exchange(exchange: &str, arguments: &FieldTable) -> Result<Option<String>, AmqpError> {
+    let Some(value) = arguments.inner().get(ALTERNATE_EXCHANGE) else { return Ok(None) };
+    let on = Resource::Exchange(exchange.to_owned());
+    text(value).ok_or_else(|| wrong_type(ALTERNATE_EXCHANGE, &on, value)).map(Some)
+}
+
+impl Argument {
+    fn is_on(&self, quorum: bool) -> bool {
+        self.on == On::Both || self.on == if quorum { On::Quorum } else { On::Classic }
+    }
+
+    /// The value that is meant where there is none.
+    fn absent(&self) -> Option<&'static AMQPValue> {
+        static CLASSIC: LazyLock<AMQPValue> = LazyLock::new(|| AMQPValue::LongString("classic".into()));
+        (self.name == QUEUE_TYPE).then(|| &*CLASSIC)
+    }
+}
+
+impl Rule {
+    fn check(
+        self,
+        key: &str,
+        on: &Resource,
+        value: &AMQPValue,
+        arguments: &FieldTable,
+    ) -> Result<(), AmqpError> {
+        let why = match self {
+            Self::Any => None,
+            Self::Exchange => match value {
+                AMQPValue::LongString(_) => None,
+                _ => return Err(wrong_type(key, on, value)),
+            },
+            Self::Integer => integer(value).is_none().then(|| expected_integer(value)),
+            Self::Range { least, most, over } => match integer(value) {
+                None => Some(expected_integer(value)),
+                Some(number) if number < 0 => Some(format!("{{value_negative,{number}}}")),
+                Some(number) if number < least => Some(format!("{{value_zero,{number}}}")),
+                Some(number) if number > most => Some(format!("{{{over},{number}}}")),
+                Some(_) => None,
+            },
+            Self::Flag => (!matches!(value, AMQPValue::Boolean(_))).then(|| unacceptable_type(value)),
+            Self::OneOf(values, why) => match text(value) {
+                None => Some(unacceptable_type(value)),
+                Some(text) => (!values.contains(&&*text)).then(|| why.to_owned()),
+            },
+            Self::DeadLetterKey => match text(value) {
+                None => Some(unacceptable_type(value)),
+                Some(_) if arguments.contains_key(DEAD_LETTER_EXCHANGE) => None,
+                Some(_) => Some("routing_key_but_no_dlx_defined".to_owned()),
+            },
+            Self::Version => match integer(value) {
+                None => Some(expected_integer(value)),
+                Some(2) => None,
+                Some(number) if number < 0 => Some(format!("{{value_negative,{number}}}")),
+                Some(number) => Some(format!("\"unsupported queue version '{number}'\"")),
+            },
+            Self::Type => match text(value).as_deref() {
+                None => Some(unacceptable_type(value)),
+                Some("" | "classic" | "quorum") => None,
+                Some(other) => Some(format!("\"unsupported queue type '{other}'\"")),
+            },
+        };
+        why.map_or(Ok(()), |why| Err(invalid(key, on, why)))
+    }
+}
+
+fn invalid(key: &str, on: &Resource, why: String) -> AmqpError {
+    AmqpError::InvalidArgument { key: key.to_owned(), on: on.clone(), why }
+}
+
+fn wrong_type(key: &str, on: &Resource, value: &AMQPValue) -> AmqpError {
+    AmqpError::Precondition(format!("invalid type '{}' for arg '{key}' in {on}", type_name(value)))
+}
+
+fn expected_integer(value: &AMQPValue) -> String {
+    format!("\"expected integer, got {}\"", type_name(value))
+}
+
+fn unacceptable_type(value: &AMQPValue) -> String {
+    format!("{{unacceptable_type,{}}}", type_name(value))
+}

@@ -1,0 +1,175 @@
+//! Every refusal of an argument, and what arguments amount to.
+
+use super::*;
+
+const DURABLE: Flags = Flags { durable: true, auto_delete: false, exclusive: false };
+
+fn string(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+fn int(number: i64) -> AMQPValue {
+    AMQPValue::LongLongInt(number)
+}
+
+fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in entries {
+        table.insert((*key).into(), value.clone());
+    }
+    table
+}
+
+/// `expected` is what follows `invalid arg 'KEY' for queue 'q' in vhost '/'`, or nothing for a good declaration.
+#[track_caller]
+fn check(key: &str, value: AMQPValue, expected: &str) {
+    check_beside(key, value, &[], expected);
+}
+
+#[track_caller]
+fn check_quorum(key: &str, value: AMQPValue, expected: &str) {
+    check_beside(key, value, &[(QUEUE_TYPE, string("quorum"))], expected);
+}
+
+#[track_caller]
+fn check_beside(key: &str, value: AMQPValue, others: &[(&str, AMQPValue)], expected: &str) {
+    let arguments = table(&[others, &[(key, value)]].concat());
+    let said = Settings::declare("q", DURABLE, arguments).err().map(|fault| fault.reply().text);
+    let head = format!("PRECONDITION_FAILED - invalid arg '{key}' for queue 'q' in vhost '/'");
+    let said = said.unwrap_or_default();
+    assert_eq!(said.strip_prefix(&head).unwrap_or(&said), expected, "{key}");
+}
+
+#[test]
+fn values_out_of_range_are_refused_in_rabbitmqs_words() {
+    check("x-expires", int(0), ": {value_zero,0}");
+    check("x-expires", int(-1), ": {value_negative,-1}");
+    check("x-expires", int(315_360_000_001), ": {value_too_large,315360000001}");
+    check("x-expires", int(315_360_000_000), "");
+    check("x-message-ttl", int(0), "");
+    check("x-message-ttl", string("s"), ": \"expected integer, got longstr\"");
+    check("x-message-ttl", AMQPValue::Void, ": \"expected integer, got void\"");
+    check("x-max-length", AMQPValue::Boolean(true), ": \"expected integer, got bool\"");
+    check("x-max-length-bytes", int(i64::MAX), "");
+    check("x-max-priority", int(256), ": {max_value_exceeded,256}");
+    check("x-max-priority", int(255), "");
+    check("x-queue-version", int(1), ": \"unsupported queue version '1'\"");
+    check("x-queue-version", int(2), "");
+    check("x-overflow", string("zz"), ": invalid_overflow");
+    check("x-overflow", int(1), ": {unacceptable_type,long}");
+    check("x-queue-leader-locator", string(""), ": invalid_queue_locator_arg");
+    check("x-single-active-consumer", string("true"), ": {unacceptable_type,longstr}");
+    check("x-queue-type", string("zz"), ": \"unsupported queue type 'zz'\"");
+    check("x-queue-type", string("stream"), ": \"unsupported queue type 'stream'\"");
+    check("x-queue-type", AMQPValue::LongInt(1), ": {unacceptable_type,signedint}");
+    check("x-queue-mode", int(1), "");
+    check("x-something-of-the-clients", int(1), "");
+}
+
+#[test]
+fn dead_letter_arguments_are_checked() {
+    let no_exchange = ": routing_key_but_no_dlx_defined";
+    check(DEAD_LETTER_ROUTING_KEY, string("k"), no_exchange);
+    check_beside(DEAD_LETTER_ROUTING_KEY, string("k"), &[(DEAD_LETTER_EXCHANGE, string(""))], "");
+    check(DEAD_LETTER_ROUTING_KEY, AMQPValue::LongInt(1), ": {unacceptable_type,signedint}");
+    let type_text = "PRECONDITION_FAILED - invalid type 'signedint' for arg 'x-dead-letter-exchange' \
+                     in queue 'q' in vhost '/'";
+    check(DEAD_LETTER_EXCHANGE, AMQPValue::LongInt(1), type_text);
+    check_quorum("x-dead-letter-strategy", string("zz"), ": invalid_dlx_strategy");
+    check("x-dead-letter-strategy", string("at-least-once"), " of queue type rabbit_classic_queue");
+}
+
+#[test]
+fn each_type_of_queue_has_its_arguments() {
+    check("x-consumer-timeout", int(1), " of queue type rabbit_classic_queue");
+    check_quorum("x-consumer-timeout", int(-1), ": {value_negative,-1}");
+    check("x-max-age", string("1D"), " of queue type rabbit_classic_queue");
+    check_quorum("x-max-age", string("1D"), " of queue type rabbit_quorum_queue");
+    check_quorum("x-max-priority", int(1), " of queue type rabbit_quorum_queue");
+    check_quorum("x-quorum-initial-group-size", int(0), ": {value_zero,0}");
+    check(DELIVERY_LIMIT, int(3), "");
+    check(DELIVERY_LIMIT, string("s"), ": \"expected integer, got longstr\"");
+}
+
+#[test]
+fn a_quorum_queue_is_durable_and_for_everyone() {
+    let quorum = || table(&[(QUEUE_TYPE, string("quorum"))]);
+    let said = |flags| Settings::declare("q", flags, quorum()).err().map(|fault| fault.reply().text);
+    let refused = |property: &str| {
+        Some(format!("PRECONDITION_FAILED - invalid property '{property}' for queue 'q' in vhost '/'"))
+    };
+    assert_eq!(said(DURABLE), None);
+    assert_eq!(said(Flags { durable: false, ..DURABLE }), refused("non-durable"));
+    assert_eq!(said(Flags { exclusive: true, ..DURABLE }), refused("exclusive-owner"));
+    assert_eq!(said(Flags { exclusive: true, auto_delete: true, durable: false }), refused("auto-delete"));
+    let named = check_server_named(&quorum()).err().map(|fault| fault.reply().text);
+    let text = "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue";
+    assert_eq!(named.as_deref(), Some(text));
+}
+
+#[test]
+fn the_delivery_limit_depends_on_the_type() {
+    let limit = |entries: &[(&str, AMQPValue)]| Settings::new(DURABLE, table(entries)).delivery_limit;
+    let quorum = (QUEUE_TYPE, string("quorum"));
+    assert_eq!(limit(&[]), None);
+    assert_eq!(limit(std::slice::from_ref(&quorum)), Some(20));
+    assert_eq!(limit(&[quorum.clone(), (DELIVERY_LIMIT, int(-1))]), None);
+    assert_eq!(limit(&[quorum, (DELIVERY_LIMIT, int(0))]), Some(0));
+    assert_eq!(limit(&[(DELIVERY_LIMIT, int(5_000_000_000))]), Some(u32::MAX));
+}
+
+#[track_caller]
+fn check_redeclare(first: &[(&str, AMQPValue)], again: &[(&str, AMQPValue)], flags: Flags, expected: &str) {
+    let settings = Settings::declare("q", DURABLE, table(first)).unwrap();
+    let said = settings.check_equivalent("q", flags, &table(again)).err().map(|fault| fault.reply().text);
+    let said = said.unwrap_or_default();
+    let head = "PRECONDITION_FAILED - inequivalent arg ";
+    assert_eq!(said.strip_prefix(head).unwrap_or(&said), expected);
+}
+
+#[test]
+fn a_redeclare_must_be_equivalent() {
+    let ten = ("x-max-length", AMQPValue::LongInt(10));
+    check_redeclare(std::slice::from_ref(&ten), &[("x-max-length", int(10))], DURABLE, "");
+    check_redeclare(
+        std::slice::from_ref(&ten),
+        &[],
+        DURABLE,
+        "'x-max-length' for queue 'q' in vhost '/': \
+         received none but current is the value '10' of type 'signedint'",
+    );
+    check_redeclare(
+        &[],
+        &[ten.clone(), ("x-expires", AMQPValue::LongInt(5))],
+        DURABLE,
+        "'x-expires' for queue 'q' in vhost '/': \
+         received the value '5' of type 'signedint' but current is none",
+    );
+    let flags = Flags { durable: false, auto_delete: true, exclusive: false };
+    let text = "'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'";
+    check_redeclare(&[], std::slice::from_ref(&ten), flags, text);
+    let text = "'auto_delete' for queue 'q' in vhost '/': received 'true' but current is 'false'";
+    check_redeclare(&[], &[ten], Flags { auto_delete: true, ..DURABLE }, text);
+}
+
+#[test]
+fn what_the_type_does_not_know_is_not_compared() {
+    check_redeclare(&[], &[("foo", int(1)), ("x-consumer-timeout", int(1))], DURABLE, "");
+    check_redeclare(&[], &[(QUEUE_TYPE, string("classic"))], DURABLE, "");
+    let text = "'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'classic'";
+    check_redeclare(&[], &[(QUEUE_TYPE, string("quorum"))], DURABLE, text);
+    let text = "'x-queue-type' for queue 'q' in vhost '/': received 'classic' but current is 'quorum'";
+    check_redeclare(&[(QUEUE_TYPE, string("quorum"))], &[], DURABLE, text);
+}
+
+#[test]
+fn a_consumers_priority_is_a_whole_number() {
+    let priority =
+        |value| consumer_priority("q", &table(&[(PRIORITY, value)])).map_err(|fault| fault.to_string());
+    assert_eq!(consumer_priority("q", &FieldTable::default()), Ok(0));
+    assert_eq!(priority(AMQPValue::ShortShortInt(-3)), Ok(-3));
+    assert_eq!(priority(int(5_000_000_000)), Ok(i32::MAX));
+    let text = "406 PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q' in vhost '/': \
+                \"expected integer, got longstr\"";
+    assert_eq!(priority(string("s")), Err(text.to_owned()));
+}

@@ -1,0 +1,388 @@
+//! What exists in a vhost and what is bound to what: plain data, changed by one caller at a time.
+//!
+//! Names have been checked and refusals made before anything here is called. Every change to durable things is
+//! described in `changes`, in an order in which it can be replayed. Invariants: both ends of every binding exist; a
+//! binding is in the set of its source and in the source's table; the destination knows its sources.
+//!
+//! A binding is stored once, with its source, in a set ordered by destination: whether it exists, all of a source
+//! and all of a source to one destination are found without a search, and deleting either end costs no more than
+//! its own bindings.
+
+#[cfg(test)]
+mod tests;
+
+use crate::broker::exchange::{Kind, Table};
+use crate::broker::queue::Queue;
+use crate::ids::{ConnectionId, QueueId};
+use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
+use crate::wire::table;
+use amq_protocol::types::FieldTable;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The name of the only vhost there is.
+pub(crate) const VHOST: &str = "/";
+
+/// The exchanges that exist from the beginning. They are durable, but no change ever tells of them.
+const PREDECLARED: [(&str, Kind); 5] = [
+    ("amq.direct", Kind::Direct),
+    ("amq.fanout", Kind::Fanout),
+    ("amq.topic", Kind::Topic),
+    ("amq.headers", Kind::Headers),
+    ("amq.match", Kind::Headers),
+];
+
+/// See the head of this file.
+pub struct Topology {
+    exchanges: HashMap<Arc<str>, Exchange>,
+    queues: HashMap<Arc<str>, Bound>,
+    owned: BTreeMap<(ConnectionId, QueueId), Arc<Queue>>,
+    /// Counts the changes made to what exists or is bound.
+    revision: u64,
+}
+
+/// A queue and where its bindings are.
+struct Bound {
+    queue: Arc<Queue>,
+    sources: BTreeSet<Arc<str>>,
+}
+
+/// How an exchange was declared.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type.
+    pub kind: Kind,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Deleted when the last binding from it goes.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// Where messages go that it cannot route.
+    pub alternate: Option<Arc<str>>,
+    /// All arguments as declared.
+    pub arguments: FieldTable,
+}
+
+/// An exchange.
+pub struct Exchange {
+    /// How it was declared.
+    pub declared: Arc<Declared>,
+    /// The bindings from it, for routing.
+    pub table: Table<Target>,
+    bindings: BTreeSet<Binding>,
+    /// The exchanges that have bindings to it.
+    sources: BTreeSet<Arc<str>>,
+}
+
+/// The end of a binding that receives.
+#[derive(Clone)]
+pub enum Target {
+    /// A queue.
+    Queue(Arc<Queue>),
+    /// An exchange.
+    Exchange(Arc<Declared>),
+}
+
+/// A binding, as its source keeps it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Binding {
+    /// The end that receives.
+    pub target: Target,
+    /// The binding key.
+    pub key: Box<[u8]>,
+    /// Arguments as an encoded table.
+    pub arguments: Box<[u8]>,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        let mut topology =
+            Self { exchanges: HashMap::new(), queues: HashMap::new(), owned: BTreeMap::new(), revision: 0 };
+        for (name, kind) in PREDECLARED {
+            let declared = Declared {
+                name: name.into(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal: false,
+                alternate: None,
+                arguments: FieldTable::default(),
+            };
+            topology.restore_exchange(declared);
+        }
+        topology
+    }
+}
+
+impl Topology {
+    /// A number that is another one after each change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The queue of this name.
+    pub fn queue(&self, name: &str) -> Option<&Arc<Queue>> {
+        self.queues.get(name).map(|bound| &bound.queue)
+    }
+
+    /// The exchange of this name; the default exchange is none of them.
+    pub fn exchange(&self, name: &str) -> Option<&Exchange> {
+        self.exchanges.get(name)
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.queues.values().map(|bound| &bound.queue)
+    }
+
+    /// The exclusive queues of a connection.
+    pub fn owned_by(&self, owner: ConnectionId) -> impl Iterator<Item = &Arc<Queue>> {
+        let (first, last) = ((owner, QueueId(0)), (owner, QueueId(u64::MAX)));
+        self.owned.range(first..=last).map(|(_, queue)| queue)
+    }
+
+    /// A new queue, whose name is not taken.
+    pub fn add_queue(&mut self, queue: Arc<Queue>, changes: &mut Vec<Change>) {
+        if queue.settings.durable {
+            changes.push(Change::DeclareQueue(QueueRecord {
+                id: queue.id,
+                vhost: VHOST.to_owned(),
+                name: queue.name.to_string(),
+                auto_delete: queue.settings.auto_delete,
+                arguments: encoded(&queue.settings.arguments),
+            }));
+        }
+        self.restore_queue(queue);
+    }
+
+    /// As [`Self::add_queue`], for what is on disk already.
+    pub fn restore_queue(&mut self, queue: Arc<Queue>) {
+        self.revision += 1;
+        if let Some(owner) = queue.owner() {
+            self.owned.insert((owner, queue.id), Arc::clone(&queue));
+        }
+        self.queues.insert(Arc::clone(&queue.name), Bound { queue, sources: BTreeSet::new() });
+    }
+
+    /// Removes a queue with its bindings, and the auto-delete exchanges that lose their last one.
+    pub fn remove_queue(&mut self, name: &str, changes: &mut Vec<Change>) {
+        let Some(Bound { queue, sources }) = self.queues.remove(name) else { return };
+        self.revision += 1;
+        if let Some(owner) = queue.owner() {
+            self.owned.remove(&(owner, queue.id));
+        }
+        let mut bare = Vec::new();
+        self.unbind_target(&Target::Queue(Arc::clone(&queue)), &sources, &mut bare, changes);
+        self.remove_exchanges(bare, changes);
+        if queue.settings.durable {
+            changes.push(Change::DeleteQueue(queue.id));
+        }
+    }
+
+    /// A new exchange, whose name is not taken.
+    pub fn add_exchange(&mut self, declared: Declared, changes: &mut Vec<Change>) {
+        if declared.durable {
+            changes.push(Change::DeclareExchange(ExchangeRecord {
+                vhost: VHOST.to_owned(),
+                name: declared.name.to_string(),
+                kind: declared.kind.name().to_owned(),
+                auto_delete: declared.auto_delete,
+                internal: declared.internal,
+                arguments: encoded(&declared.arguments),
+            }));
+        }
+        self.restore_exchange(declared);
+    }
+
+    /// As [`Self::add_exchange`], for what is on disk already.
+    pub fn restore_exchange(&mut self, declared: Declared) {
+        self.revision += 1;
+        let table = Table::new(declared.kind);
+        let name = Arc::clone(&declared.name);
+        let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
+        self.exchanges.insert(name, Exchange { declared, table, bindings, sources });
+    }
+
+    /// Removes an exchange with the bindings from it and to it, and the auto-delete exchanges that lose their last
+    /// one.
+    pub fn remove_exchange(&mut self, name: &str, changes: &mut Vec<Change>) {
+        self.remove_exchanges(vec![name.into()], changes);
+    }
+
+    /// A chain of auto-delete exchanges may be long: a list of what is left to do, not recursion.
+    fn remove_exchanges(&mut self, mut doomed: Vec<Arc<str>>, changes: &mut Vec<Change>) {
+        while let Some(name) = doomed.pop() {
+            let Some(exchange) = self.exchanges.remove(&name) else { continue };
+            self.revision += 1;
+            for binding in &exchange.bindings {
+                record(Change::Unbind, &exchange.declared, binding, changes);
+                if let Some(sources) = self.sources_of(&binding.target) {
+                    sources.remove(&name);
+                }
+            }
+            let target = Target::Exchange(Arc::clone(&exchange.declared));
+            self.unbind_target(&target, &exchange.sources, &mut doomed, changes);
+            if exchange.declared.durable {
+                changes.push(Change::DeleteExchange { vhost: VHOST.to_owned(), name: name.to_string() });
+            }
+        }
+    }
+
+    /// Makes a binding, both ends of which exist; nothing happens when it exists.
+    pub fn bind(&mut self, source: &str, binding: Binding, changes: &mut Vec<Change>) {
+        let Some(exchange) = self.exchanges.get_mut(source) else { return };
+        if exchange.bindings.contains(&binding) {
+            return;
+        }
+        self.revision += 1;
+        exchange.table.insert(&binding.key, &binding.arguments, binding.target.clone());
+        record(Change::Bind, &exchange.declared, &binding, changes);
+        let (name, target) = (Arc::clone(&exchange.declared.name), binding.target.clone());
+        exchange.bindings.insert(binding);
+        if let Some(sources) = self.sources_of(&target) {
+            sources.insert(name);
+        }
+    }
+
+    /// Removes a binding, and its source if that is an auto-delete exchange and this was its last; nothing happens
+    /// when it does not exist.
+    pub fn unbind(&mut self, source: &str, binding: &Binding, changes: &mut Vec<Change>) {
+        let Some(exchange) = self.exchanges.get_mut(source) else { return };
+        if !exchange.bindings.remove(binding) {
+            return;
+        }
+        self.revision += 1;
+        exchange.table.remove(&binding.key, &binding.arguments, &binding.target);
+        record(Change::Unbind, &exchange.declared, binding, changes);
+        let was_last = exchange.to(&binding.target).next().is_none();
+        let is_bare = exchange.is_bare();
+        if was_last && let Some(sources) = self.sources_of(&binding.target) {
+            sources.remove(source);
+        }
+        if is_bare {
+            self.remove_exchange(source, changes);
+        }
+    }
+
+    /// Removes all bindings to `target`, which is gone itself; the auto-delete exchanges left without a binding are
+    /// added to `bare`.
+    fn unbind_target(
+        &mut self,
+        target: &Target,
+        sources: &BTreeSet<Arc<str>>,
+        bare: &mut Vec<Arc<str>>,
+        changes: &mut Vec<Change>,
+    ) {
+        for source in sources {
+            let Some(exchange) = self.exchanges.get_mut(source) else { continue };
+            let lost: Vec<Binding> = exchange.to(target).cloned().collect();
+            for binding in lost {
+                exchange.bindings.remove(&binding);
+                exchange.table.remove(&binding.key, &binding.arguments, target);
+                record(Change::Unbind, &exchange.declared, &binding, changes);
+            }
+            if exchange.is_bare() {
+                bare.push(Arc::clone(source));
+            }
+        }
+    }
+
+    /// The exchanges that have bindings to `target`, if that exists.
+    fn sources_of(&mut self, target: &Target) -> Option<&mut BTreeSet<Arc<str>>> {
+        match target {
+            Target::Queue(queue) => self.queues.get_mut(&queue.name).map(|bound| &mut bound.sources),
+            Target::Exchange(declared) => {
+                self.exchanges.get_mut(&declared.name).map(|exchange| &mut exchange.sources)
+            }
+        }
+    }
+}
+
+impl Exchange {
+    /// Whether anything is bound to it, so that it may not be deleted "if unused".
+    pub fn is_used(&self) -> bool {
+        !self.bindings.is_empty()
+    }
+
+    /// Whether it is to be deleted now that a binding was removed.
+    fn is_bare(&self) -> bool {
+        self.declared.auto_delete && self.bindings.is_empty()
+    }
+
+    /// The bindings to one destination.
+    fn to(&self, target: &Target) -> impl Iterator<Item = &Binding> {
+        let first = Binding { target: target.clone(), key: Box::default(), arguments: Box::default() };
+        self.bindings.range(first..).take_while(move |binding| binding.target == *target)
+    }
+}
+
+impl Target {
+    /// Whether it survives a restart.
+    pub fn is_durable(&self) -> bool {
+        match self {
+            Self::Queue(queue) => queue.settings.durable,
+            Self::Exchange(declared) => declared.durable,
+        }
+    }
+}
+
+/// Queues by age, then exchanges by name: what a set needs to find a target again.
+impl Ord for Target {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Queue(one), Self::Queue(other)) => one.id.cmp(&other.id),
+            (Self::Exchange(one), Self::Exchange(other)) => one.name.cmp(&other.name),
+            (Self::Queue(_), Self::Exchange(_)) => Ordering::Less,
+            (Self::Exchange(_), Self::Queue(_)) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for Target {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Target {}
+
+/// The bytes of a table, for what is stored and compared as bytes.
+pub(super) fn encoded(arguments: &FieldTable) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    table::encode(arguments, &mut bytes);
+    bytes
+}
+
+/// Tells of a binding whose both ends are durable.
+fn record(
+    change: fn(BindingRecord) -> Change,
+    source: &Declared,
+    binding: &Binding,
+    changes: &mut Vec<Change>,
+) {
+    if !source.durable || !binding.target.is_durable() {
+        return;
+    }
+    let (to_exchange, destination) = match &binding.target {
+        Target::Queue(queue) => (false, queue.name.to_string()),
+        Target::Exchange(declared) => (true, declared.name.to_string()),
+    };
+    changes.push(change(BindingRecord {
+        vhost: VHOST.to_owned(),
+        source: source.name.to_string(),
+        to_exchange,
+        destination,
+        routing_key: binding.key.to_vec(),
+        arguments: binding.arguments.to_vec(),
+    }));
+}

@@ -1,0 +1,490 @@
+//! A vhost: declares, deletes, binds and routes, and refuses what clients may not do.
+//!
+//! One lock guards everything that exists by name, exchanges, bindings and queues alike, so that a route never meets
+//! a queue without its bindings or the other way round. Publishing does not depend on it: routes are cached and stay
+//! valid while [`VHost::epoch`] is the same. Lock order: topology -> queue -> log. Durable changes are appended as one
+//! unit while the lock is held, so that their order on disk is the order in which they happened; the ticket that is
+//! returned also covers what an idempotent request relies on.
+
+mod recover;
+#[cfg(test)]
+mod tests;
+
+use crate::broker::argument::{equivalent, equivalent_flag};
+use crate::broker::exchange::{Kind, Message, headers};
+use crate::broker::queue::{Busy, Queue, Shared};
+use crate::broker::route::{self, Route};
+use crate::broker::settings::{self, ALTERNATE_EXCHANGE, Flags, Settings};
+use crate::broker::topology::{Binding, Declared, Exchange, Target, Topology, encoded};
+use crate::error::{AmqpError, Resource};
+use crate::ids::{ConnectionId, QueueId, Ticket};
+use crate::store::change::Change;
+use amq_protocol::types::{AMQPValue, FieldTable};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+/// What names of the broker's own begin with.
+const RESERVED: &str = "amq.";
+
+/// `queue.declare`.
+#[derive(Debug, Clone)]
+pub struct QueueDeclare {
+    /// The name; empty for one that the broker makes up.
+    pub name: String,
+    /// Only ask whether it exists.
+    pub passive: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// For this connection alone.
+    pub exclusive: bool,
+    /// Deleted when its last consumer goes.
+    pub auto_delete: bool,
+    /// Arguments.
+    pub arguments: FieldTable,
+    /// Who asks.
+    pub connection: ConnectionId,
+}
+
+/// `exchange.declare`.
+#[derive(Debug, Clone)]
+pub struct ExchangeDeclare {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub kind: String,
+    /// Only ask whether it exists.
+    pub passive: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Deleted when the last binding from it goes.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// Arguments.
+    pub arguments: FieldTable,
+}
+
+/// The end of a binding that receives, by name.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// A queue.
+    Queue(String),
+    /// An exchange.
+    Exchange(String),
+}
+
+/// `queue.bind`, `queue.unbind`, `exchange.bind`, `exchange.unbind`.
+#[derive(Debug, Clone)]
+pub struct Bind {
+    /// The exchange that routes.
+    pub source: String,
+    /// What receives.
+    pub destination: Destination,
+    /// The binding key.
+    pub routing_key: Vec<u8>,
+    /// Arguments.
+    pub arguments: FieldTable,
+}
+
+/// See the head of this file.
+pub struct VHost {
+    shared: Shared,
+    state: RwLock<State>,
+    epoch: AtomicU64,
+    next_queue: AtomicU64,
+    /// Secret, for names that cannot be guessed.
+    entropy: [RandomState; 2],
+}
+
+struct State {
+    topology: Topology,
+    /// When it is durable, everything durable in `topology` is.
+    ticket: Ticket,
+}
+
+impl VHost {
+    /// Declares a queue, or asks for one.
+    ///
+    /// # Errors
+    /// 403 for a reserved name, 404 for a passive declare of nothing, 405 for another connection's exclusive queue,
+    /// 406 for wrong arguments and for a redeclare that differs.
+    pub fn declare_queue(&self, declare: QueueDeclare) -> Result<(Arc<Queue>, Ticket), AmqpError> {
+        let name = clean(declare.name);
+        if declare.passive {
+            let state = self.read();
+            let queue = usable(&state.topology, &name, declare.connection)?;
+            return Ok((Arc::clone(queue), state.known(queue.settings.durable)));
+        }
+        check_reserved("queue", &name)?;
+        let QueueDeclare { durable, auto_delete, exclusive, arguments, .. } = declare;
+        let flags = Flags { durable, auto_delete, exclusive };
+        self.change(|state, changes| {
+            if let Some(queue) = state.topology.queue(&name) {
+                if queue.owner() != exclusive.then_some(declare.connection) {
+                    return Err(locked(&name));
+                }
+                queue.settings.check_equivalent(&name, flags, &arguments)?;
+                return Ok((Arc::clone(queue), queue.settings.durable));
+            }
+            let name = if name.is_empty() {
+                settings::check_server_named(&arguments)?;
+                self.unused_name(&state.topology)
+            } else {
+                name
+            };
+            let settings = Settings::declare(&name, flags, arguments)?;
+            let id = QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed));
+            let owner = exclusive.then_some(declare.connection);
+            let queue = Queue::new((id, name.into()), settings, owner, &self.shared);
+            state.topology.add_queue(Arc::clone(&queue), changes);
+            let durable = queue.settings.durable;
+            Ok((queue, durable))
+        })
+    }
+
+    /// Deletes a queue; how many messages were ready in it. One that does not exist is deleted already.
+    ///
+    /// # Errors
+    /// 405 for another connection's exclusive queue, 406 when it is in use or not empty but should not be.
+    pub fn delete_queue(
+        &self,
+        name: &str,
+        connection: ConnectionId,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<(u64, Ticket), AmqpError> {
+        let name = clean(name.to_owned());
+        self.change(|state, changes| {
+            let Some(queue) = state.topology.queue(&name) else { return Ok((0, true)) };
+            check_owner(queue, connection)?;
+            let ready = queue.close(if_unused, if_empty).map_err(|busy| {
+                let on = Resource::Queue(name.clone());
+                AmqpError::Precondition(match busy {
+                    Busy::InUse => format!("{on} in use"),
+                    Busy::NotEmpty => format!("{on} not empty"),
+                })
+            })?;
+            let durable = queue.settings.durable;
+            state.topology.remove_queue(&name, changes);
+            Ok((ready, durable))
+        })
+    }
+
+    /// Deletes this very queue, unless that is done already: one that is auto-delete and has lost its last consumer,
+    /// or exclusive and has lost its connection.
+    pub fn remove_queue(&self, queue: &Arc<Queue>) -> Ticket {
+        let removed = self.change(|state, changes| {
+            if state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue)) {
+                let _unconditional = queue.close(false, false);
+                state.topology.remove_queue(&queue.name, changes);
+            }
+            Ok(((), queue.settings.durable))
+        });
+        removed.map_or(Ticket(0), |((), ticket)| ticket)
+    }
+
+    /// The queue of this name, for use by a connection.
+    ///
+    /// # Errors
+    /// 404 when there is none, 405 when it is another connection's exclusive queue.
+    pub fn queue(&self, name: &str, connection: ConnectionId) -> Result<Arc<Queue>, AmqpError> {
+        usable(&self.read().topology, name, connection).cloned()
+    }
+
+    /// Declares an exchange, or asks for one.
+    ///
+    /// # Errors
+    /// 403 for the default exchange and reserved names, 404 for a passive declare of nothing, 406 for an unknown type,
+    /// wrong arguments and a redeclare that differs.
+    pub fn declare_exchange(&self, declare: ExchangeDeclare) -> Result<Ticket, AmqpError> {
+        let name = clean(declare.name);
+        if declare.passive {
+            check_not_default(&name)?;
+            let state = self.read();
+            return Ok(state.known(exchange(&state.topology, &name)?.declared.durable));
+        }
+        let kind = Kind::named(&declare.kind)?;
+        check_not_default(&name)?;
+        let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
+        let wanted = |name: &str| -> Declared {
+            let alternate = alternate(&arguments);
+            let name = name.into();
+            Declared { name, kind, durable, auto_delete, internal, alternate, arguments: arguments.clone() }
+        };
+        let declared = self.change(|state, changes| {
+            if let Some(existing) = state.topology.exchange(&name) {
+                check_exchange_equivalent(&existing.declared, &wanted(&name))?;
+            } else {
+                check_reserved("exchange", &name)?;
+                settings::alternate_exchange(&name, &arguments)?;
+                state.topology.add_exchange(wanted(&name), changes);
+            }
+            Ok(((), durable))
+        });
+        declared.map(|((), ticket)| ticket)
+    }
+
+    /// Deletes an exchange. One that does not exist is deleted already.
+    ///
+    /// # Errors
+    /// 403 for the broker's own exchanges, 406 when it should be unused and something is bound to it.
+    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Ticket, AmqpError> {
+        let name = clean(name.to_owned());
+        check_not_default(&name)?;
+        let on = Resource::Exchange(name.clone());
+        if name.starts_with(RESERVED) {
+            return Err(AmqpError::AccessRefused(format!("deletion of system {on} not allowed")));
+        }
+        let deleted = self.change(|state, changes| {
+            let Some(exchange) = state.topology.exchange(&name) else { return Ok(((), true)) };
+            if if_unused && exchange.is_used() {
+                return Err(AmqpError::Precondition(format!("{on} in use")));
+            }
+            let durable = exchange.declared.durable;
+            state.topology.remove_exchange(&name, changes);
+            Ok(((), durable))
+        });
+        deleted.map(|((), ticket)| ticket)
+    }
+
+    /// Binds a queue or an exchange to an exchange; a binding that exists is not made again.
+    ///
+    /// # Errors
+    /// 403 for the default exchange, 404 when either end does not exist, 405 for another connection's exclusive queue,
+    /// 406 for arguments that the exchange cannot use.
+    pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
+        let bind = bind.clean()?;
+        let bound = self.change(|state, changes| {
+            let source = exchange(&state.topology, &bind.source)?;
+            let target = match &bind.destination {
+                Destination::Queue(name) => {
+                    Target::Queue(Arc::clone(usable(&state.topology, name, connection)?))
+                }
+                Destination::Exchange(name) => {
+                    Target::Exchange(Arc::clone(&exchange(&state.topology, name)?.declared))
+                }
+            };
+            if source.declared.kind == Kind::Headers {
+                headers::check(&bind.arguments)?;
+            }
+            let durable = source.declared.durable && target.is_durable();
+            state.topology.bind(&bind.source, bind.to(target), changes);
+            Ok(((), durable))
+        });
+        bound.map(|((), ticket)| ticket)
+    }
+
+    /// Removes a binding. One that does not exist, or has lost an end, is removed already.
+    ///
+    /// # Errors
+    /// 403 for the default exchange.
+    pub fn unbind(&self, bind: Bind) -> Result<Ticket, AmqpError> {
+        let bind = bind.clean()?;
+        let unbound = self.change(|state, changes| {
+            let target = match &bind.destination {
+                Destination::Queue(name) => state.topology.queue(name).cloned().map(Target::Queue),
+                Destination::Exchange(name) => {
+                    let found = state.topology.exchange(name);
+                    found.map(|exchange| Target::Exchange(Arc::clone(&exchange.declared)))
+                }
+            };
+            if let Some(target) = target {
+                state.topology.unbind(&bind.source, &bind.to(target), changes);
+            }
+            Ok(((), true))
+        });
+        unbound.map(|((), ticket)| ticket)
+    }
+
+    /// Where a client's message goes.
+    ///
+    /// # Errors
+    /// 403 for an internal exchange, 404 when there is no such exchange, 502 when headers have to be looked at and do
+    /// not decode.
+    pub fn route(
+        &self,
+        exchange_name: &[u8],
+        routing_key: &[u8],
+        properties: &[u8],
+    ) -> Result<Arc<Route>, AmqpError> {
+        let state = self.read();
+        let message = Message { routing_key, properties };
+        if exchange_name.is_empty() {
+            return route::find(&state.topology, None, message).map(Arc::new);
+        }
+        let name = String::from_utf8_lossy(exchange_name);
+        let origin = exchange(&state.topology, &name)?;
+        if origin.declared.internal {
+            let why = format!("cannot publish to internal {}", Resource::Exchange(name.into_owned()));
+            return Err(AmqpError::AccessRefused(why));
+        }
+        route::find(&state.topology, Some(origin), message).map(Arc::new)
+    }
+
+    /// Where a message of the broker's own goes, such as a dead letter: internal exchanges are open to it, and what
+    /// cannot be routed goes nowhere.
+    #[must_use]
+    pub fn route_own(&self, exchange_name: &str, routing_key: &[u8], properties: &[u8]) -> Arc<Route> {
+        let state = self.read();
+        let message = Message { routing_key, properties };
+        let origin = state.topology.exchange(exchange_name);
+        if origin.is_none() && !exchange_name.is_empty() {
+            return Arc::default();
+        }
+        route::find(&state.topology, origin, message).map_or_else(|_| Arc::default(), Arc::new)
+    }
+
+    /// Another number after each change: a route that was found after reading it is right while it is the same.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The exclusive queues of a connection.
+    #[must_use]
+    pub fn queues_of(&self, owner: ConnectionId) -> Vec<Arc<Queue>> {
+        self.read().topology.owned_by(owner).cloned().collect()
+    }
+
+    /// Shows every queue, outside of the lock.
+    pub fn each_queue(&self, visit: impl FnMut(&Arc<Queue>)) {
+        let queues: Vec<_> = self.read().topology.queues().cloned().collect();
+        queues.iter().for_each(visit);
+    }
+
+    /// Runs `work` under the lock and appends its changes. `work` makes no change when it fails, and tells whether
+    /// what it answers rests on something durable.
+    fn change<R>(
+        &self,
+        work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), AmqpError>,
+    ) -> Result<(R, Ticket), AmqpError> {
+        let mut changes = Vec::new();
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let (result, durable) = work(&mut state, &mut changes)?;
+        if let Some(ticket) = append(&self.shared, &mut changes) {
+            state.ticket = ticket;
+        }
+        self.epoch.store(state.topology.revision(), Ordering::Release);
+        Ok((result, state.known(durable)))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A name of RabbitMQ's form that no queue has: 22 characters of base64url, 128 of whose bits are random.
+    fn unused_name(&self, topology: &Topology) -> String {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        loop {
+            let count = self.next_queue.fetch_add(1, Ordering::Relaxed);
+            let [low, high] = self.entropy.each_ref().map(|key| u128::from(key.hash_one(count)));
+            let bits = high << 64 | low;
+            let digits = (0..22).map(|place| char::from(DIGITS[((bits >> (6 * place)) & 63) as usize]));
+            let name = format!("{RESERVED}gen-{}", digits.collect::<String>());
+            if topology.queue(&name).is_none() {
+                return name;
+            }
+        }
+    }
+}
+
+impl State {
+    /// What to wait for before telling a client that a thing is there: nothing, for one that is not durable.
+    fn known(&self, durable: bool) -> Ticket {
+        if durable { self.ticket } else { Ticket(0) }
+    }
+}
+
+impl Bind {
+    /// The same with clean names.
+    fn clean(self) -> Result<Self, AmqpError> {
+        let source = clean(self.source);
+        check_not_default(&source)?;
+        let destination = match self.destination {
+            Destination::Queue(name) => Destination::Queue(clean(name)),
+            Destination::Exchange(name) => {
+                let name = clean(name);
+                check_not_default(&name)?;
+                Destination::Exchange(name)
+            }
+        };
+        Ok(Self { source, destination, ..self })
+    }
+
+    fn to(&self, target: Target) -> Binding {
+        let key = self.routing_key.as_slice().into();
+        Binding { target, key, arguments: encoded(&self.arguments).into() }
+    }
+}
+
+/// Appends what there is to append.
+fn append(shared: &Shared, changes: &mut Vec<Change>) -> Option<Ticket> {
+    (!changes.is_empty()).then(|| shared.log.append(changes))
+}
+
+/// Names without line ends, as RabbitMQ takes them.
+fn clean(mut name: String) -> String {
+    name.retain(|character| !matches!(character, '\r' | '\n'));
+    name
+}
+
+fn check_reserved(what: &str, name: &str) -> Result<(), AmqpError> {
+    if name.starts_with(RESERVED) {
+        let why = format!("{what} name '{name}' contains reserved prefix 'amq.*'");
+        return Err(AmqpError::AccessRefused(why));
+    }
+    Ok(())
+}
+
+fn check_not_default(exchange: &str) -> Result<(), AmqpError> {
+    if exchange.is_empty() {
+        return Err(AmqpError::AccessRefused("operation not permitted on the default exchange".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_owner(queue: &Queue, connection: ConnectionId) -> Result<(), AmqpError> {
+    match queue.owner() {
+        Some(owner) if owner != connection => Err(locked(&queue.name)),
+        _ => Ok(()),
+    }
+}
+
+fn locked(name: &str) -> AmqpError {
+    AmqpError::ResourceLocked(format!(
+        "cannot obtain exclusive access to locked {}. It could be originally declared on another connection or the \
+         exclusive property value does not match that of the original declaration.",
+        Resource::Queue(name.to_owned())
+    ))
+}
+
+fn usable<'a>(
+    topology: &'a Topology,
+    name: &str,
+    connection: ConnectionId,
+) -> Result<&'a Arc<Queue>, AmqpError> {
+    let queue = topology.queue(name).ok_or_else(|| AmqpError::no_queue(name))?;
+    check_owner(queue, connection)?;
+    Ok(queue)
+}
+
+fn exchange<'a>(topology: &'a Topology, name: &str) -> Result<&'a Exchange, AmqpError> {
+    topology.exchange(name).ok_or_else(|| AmqpError::no_exchange(name))
+}
+
+/// Refuses to redeclare an exchange differently; in RabbitMQ's order.
+fn check_exchange_equivalent(current: &Declared, received: &Declared) -> Result<(), AmqpError> {
+    let on = Resource::Exchange(current.name.to_string());
+    let kind = |declared: &Declared| AMQPValue::LongString(declared.kind.name().into());
+    equivalent("type", &on, Some(&kind(received)), Some(&kind(current)))?;
+    equivalent_flag("durable", &on, received.durable, current.durable)?;
+    equivalent_flag("auto_delete", &on, received.auto_delete, current.auto_delete)?;
+    equivalent_flag("internal", &on, received.internal, current.internal)?;
+    let alternate = |declared: &'_ Declared| declared.arguments.inner().get(ALTERNATE_EXCHANGE).cloned();
+    equivalent(ALTERNATE_EXCHANGE, &on, alternate(received).as_ref(), alternate(current).as_ref())
+}
+
+/// The alternate exchange among arguments, if there is a valid one.
+fn alternate(arguments: &FieldTable) -> Option<Arc<str>> {
+    settings::alternate_exchange("", arguments).ok().flatten().map(Arc::from)
+}

@@ -1,0 +1,79 @@
+//! A vhost from what was on disk.
+
+use super::{State, VHost, alternate, append};
+use crate::broker::exchange::Kind;
+use crate::broker::queue::{Queue, Shared};
+use crate::broker::settings::{Flags, Settings};
+use crate::broker::topology::{Binding, Declared, Target, Topology, VHOST};
+use crate::store::change::{BindingRecord, Change, Recovered};
+use crate::wire::table;
+use amq_protocol::types::FieldTable;
+use std::hash::RandomState;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
+
+impl VHost {
+    /// What was on disk. Bindings without both of their ends are dropped, from disk as well.
+    #[must_use]
+    pub fn recover(recovered: &Recovered, shared: Shared) -> Self {
+        let mut topology = Topology::default();
+        for record in &recovered.exchanges {
+            match Kind::named(&record.kind) {
+                Ok(kind) => topology.restore_exchange(Declared {
+                    name: record.name.as_str().into(),
+                    kind,
+                    durable: true,
+                    auto_delete: record.auto_delete,
+                    internal: record.internal,
+                    alternate: alternate(&decoded(&record.arguments)),
+                    arguments: decoded(&record.arguments),
+                }),
+                Err(fault) => {
+                    tracing::error!(exchange = record.name, %fault, "cannot bring an exchange back")
+                }
+            }
+        }
+        for queue in &recovered.queues {
+            let flags = Flags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
+            let settings = Settings::new(flags, decoded(&queue.record.arguments));
+            topology.restore_queue(Queue::recover(queue, settings, recovered.clean, &shared));
+        }
+        let mut changes = Vec::new();
+        for record in &recovered.bindings {
+            match binding_of(&topology, record) {
+                // The change that this makes is on disk already.
+                Some(binding) => topology.bind(&record.source, binding, &mut Vec::new()),
+                None => changes.push(Change::Unbind(record.clone())),
+            }
+        }
+        let ticket = append(&shared, &mut changes).unwrap_or_default();
+        Self {
+            epoch: AtomicU64::new(topology.revision()),
+            next_queue: AtomicU64::new(recovered.next_queue),
+            entropy: [RandomState::new(), RandomState::new()],
+            state: RwLock::new(State { topology, ticket }),
+            shared,
+        }
+    }
+}
+
+/// A table that this broker wrote.
+fn decoded(bytes: &[u8]) -> FieldTable {
+    table::decode(bytes).unwrap_or_else(|fault| {
+        tracing::error!(%fault, "stored arguments do not decode; going on without");
+        FieldTable::default()
+    })
+}
+
+/// A stored binding, if both ends are there.
+fn binding_of(topology: &Topology, record: &BindingRecord) -> Option<Binding> {
+    debug_assert_eq!(record.vhost, VHOST, "there is one vhost");
+    topology.exchange(&record.source)?;
+    let target = if record.to_exchange {
+        Target::Exchange(Arc::clone(&topology.exchange(&record.destination)?.declared))
+    } else {
+        Target::Queue(Arc::clone(topology.queue(&record.destination)?))
+    };
+    let (key, arguments) = (record.routing_key.as_slice().into(), record.arguments.as_slice().into());
+    Some(Binding { target, key, arguments })
+}

@@ -1,0 +1,129 @@
+//! What touches two queues reaches the disk as one: its appends are made under one gate of the log.
+
+use crate::support::log::{MemoryLog, NoPages};
+use amq_protocol::types::{AMQPValue, FieldTable};
+use leveret::broker::mailbox::Mailbox;
+use leveret::broker::queue::{Got, Queue, Settled};
+use leveret::broker::vhost::{Bind, Destination, QueueDeclare};
+use leveret::broker::{Broker, BrokerSettings, TxAck};
+use leveret::clock::Now;
+use leveret::ids::{ConnectionId, SeqRange};
+use leveret::message::{Block, Message};
+use leveret::store::Opened;
+use leveret::store::change::Recovered;
+use std::sync::Arc;
+
+const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
+const ME: ConnectionId = ConnectionId(1);
+
+struct House {
+    broker: Arc<Broker>,
+    log: Arc<MemoryLog>,
+    work: Arc<Queue>,
+}
+
+impl House {
+    /// `work`, whose dead letters go to `dead` after one failed delivery; both bound to `amq.fanout`.
+    fn new() -> Self {
+        let log = MemoryLog::new();
+        let recovered = Recovered { clean: true, ..Recovered::default() };
+        let opened = Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered };
+        let broker = Broker::start(opened, BrokerSettings::default()).expect("an empty store");
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+        arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("dead".into()));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(0));
+        for (name, arguments) in [("work", arguments), ("dead", FieldTable::default())] {
+            let declare = QueueDeclare {
+                name: name.into(),
+                passive: false,
+                durable: true,
+                exclusive: false,
+                auto_delete: false,
+                arguments,
+                connection: ME,
+            };
+            broker.vhost().declare_queue(declare).expect("a plain queue");
+            let bind = Bind {
+                source: "amq.fanout".into(),
+                destination: Destination::Queue(name.into()),
+                routing_key: Vec::new(),
+                arguments: FieldTable::default(),
+            };
+            broker.vhost().bind(bind, ME).expect("both ends exist");
+        }
+        let work = broker.vhost().queue("work", ME).expect("it was declared");
+        Self { broker, log, work }
+    }
+
+    fn publish(&self, exchange: &[u8]) {
+        let route = self.broker.vhost().route(exchange, b"work", &[0, 0]).expect("the exchange exists");
+        self.broker.enqueue(&route, message(), NOW);
+    }
+
+    /// Takes one message from `work` and leaves it unsettled.
+    fn take(&self) -> [Settled; 1] {
+        match self.broker.get(&self.work, false, &Mailbox::new(), NOW) {
+            Got::Message { first, .. } => [Settled { consumer: None, range: SeqRange::of(first, 1) }],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Every append since the last call was made under a gate, and there were `appends`.
+    #[track_caller]
+    fn together(&self, appends: usize) {
+        assert_eq!(self.log.take_gated(), vec![true; appends]);
+    }
+}
+
+fn message() -> Block {
+    Block::of(&Message {
+        persistent: true,
+        died: false,
+        arrived_at_ms: 0,
+        exchange: b"",
+        routing_key: b"work",
+        properties: &[0x10, 0, 2],
+        body: b"body",
+    })
+}
+
+#[test]
+fn a_rejected_message_leaves_as_it_arrives() {
+    let house = House::new();
+    house.publish(b"");
+    let taken = house.take();
+    house.log.take_gated();
+    house.broker.reject(&house.work, &taken, NOW);
+    house.together(2);
+}
+
+#[test]
+fn a_message_over_the_delivery_limit_leaves_as_it_arrives() {
+    let house = House::new();
+    house.publish(b"");
+    let taken = house.take();
+    house.log.take_gated();
+    house.broker.requeue(&house.work, &taken, NOW);
+    house.together(2);
+}
+
+#[test]
+fn a_publish_to_two_queues_is_one() {
+    let house = House::new();
+    house.log.take_gated();
+    house.publish(b"amq.fanout");
+    house.together(2);
+}
+
+#[test]
+fn a_transaction_is_one() {
+    let house = House::new();
+    house.publish(b"");
+    let taken = house.take();
+    house.log.take_gated();
+    let route = house.broker.vhost().route(b"", b"dead", &[0, 0]).unwrap();
+    let acks = [(Arc::clone(&house.work), TxAck::Ack, taken.to_vec())];
+    house.broker.commit_tx(vec![(route, message())], &acks, NOW);
+    house.together(2);
+}

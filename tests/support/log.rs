@@ -1,0 +1,134 @@
+//! A log in memory, whose test decides when the disk has what, and when it fails.
+
+use leveret::ids::{QueueId, SeqRange, Ticket};
+use leveret::store::StoreError;
+use leveret::store::change::{Change, Gate, Health, Log, Page, PageSource, Waiter};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// See the head of this file.
+pub(crate) struct MemoryLog {
+    gate: RwLock<()>,
+    state: Mutex<State>,
+}
+
+struct State {
+    durable: u64,
+    /// Something was appended since the last sync.
+    pending: bool,
+    pending_bytes: usize,
+    /// Nothing is durable before [`MemoryLog::sync`].
+    manual: bool,
+    health: Health,
+    waiters: Vec<(Ticket, Arc<dyn Waiter>)>,
+    /// Of each append, whether it was made under a gate.
+    gated: Vec<bool>,
+}
+
+impl MemoryLog {
+    /// A log on which everything is durable at once.
+    pub(crate) fn new() -> Arc<Self> {
+        let state = State {
+            durable: 0,
+            pending: false,
+            pending_bytes: 0,
+            manual: false,
+            health: Health::Good,
+            waiters: Vec::new(),
+            gated: Vec::new(),
+        };
+        Arc::new(Self { gate: RwLock::new(()), state: Mutex::new(state) })
+    }
+
+    /// From now on nothing is durable before [`MemoryLog::sync`].
+    pub(crate) fn hold(&self) {
+        self.state().manual = true;
+    }
+
+    /// Everything that was appended is on disk.
+    pub(crate) fn sync(&self) {
+        let mut state = self.state();
+        state.sync();
+    }
+
+    pub(crate) fn set_health(&self, health: Health) {
+        self.state().health = health;
+    }
+
+    /// Of each append since the last call, whether it was made under a gate: those reach the disk together.
+    pub(crate) fn take_gated(&self) -> Vec<bool> {
+        std::mem::take(&mut self.state().gated)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sync(&mut self) {
+        self.durable += u64::from(self.pending);
+        self.pending = false;
+        self.pending_bytes = 0;
+        let durable = Ticket(self.durable);
+        for (_, waiter) in self.waiters.extract_if(.., |(ticket, _)| *ticket <= durable) {
+            waiter.durable(durable);
+        }
+    }
+}
+
+impl Log for MemoryLog {
+    fn append(&self, changes: &mut Vec<Change>) -> Ticket {
+        let gated = self.gate.try_write().is_err();
+        let mut state = self.state();
+        state.gated.push(gated);
+        for change in changes.drain(..) {
+            state.pending = true;
+            if let Change::Publish { block, range, .. } = change {
+                state.pending_bytes += block.bytes_of(range);
+            }
+        }
+        let ticket = Ticket(state.durable + u64::from(state.pending));
+        if !state.manual {
+            state.sync();
+        }
+        ticket
+    }
+
+    fn gate(&self) -> Gate<'_> {
+        Gate(self.gate.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn durable(&self) -> Ticket {
+        Ticket(self.state().durable)
+    }
+
+    fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
+        let mut state = self.state();
+        if ticket.0 <= state.durable {
+            waiter.durable(Ticket(state.durable));
+        } else {
+            state.waiters.push((ticket, Arc::clone(waiter)));
+        }
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.state().pending_bytes
+    }
+
+    fn health(&self) -> Health {
+        self.state().health
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Has no pages: nothing is forgotten in a test that uses it.
+pub(crate) struct NoPages;
+
+impl PageSource for NoPages {
+    fn load(&self, _: QueueId, _: SeqRange, _: usize) -> Result<Vec<Page>, StoreError> {
+        Ok(Vec::new())
+    }
+}
