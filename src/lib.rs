@@ -70,5 +70,6 @@ pub mod error;
 pub mod ids;
 pub mod message;
 pub mod metrics;
+pub mod session;
 pub mod store;
 pub mod wire;

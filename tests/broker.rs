@@ -1,4 +1,5 @@
 //! The broker as a whole, without sockets.
 
+mod model;
 mod one_commit;
 mod power_cut;

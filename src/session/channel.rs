@@ -1,0 +1,162 @@
+//! One open channel: its state, and which method goes where.
+//!
+//! The methods themselves are in the files named after what they do; each is an `impl Channel` over the state here.
+//! Opening and closing, and what a closing channel ignores, are the business of [`super::connection`].
+
+use super::confirm::Confirms;
+use super::held::Held;
+use super::link::Link;
+use super::publish::Incoming;
+use super::settle::Unacked;
+use super::tx::Transaction;
+use crate::broker::queue::ChannelLimit;
+use crate::error::AmqpError;
+use crate::ids::{ConsumerId, Ticket};
+use crate::wire::encode;
+use amq_protocol::protocol::{AMQPClass, access, channel as amqp, confirm};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What publishing means on a channel.
+pub(super) enum Mode {
+    Plain,
+    Confirm(Confirms),
+    Transaction(Box<Transaction>),
+}
+
+impl Mode {
+    #[inline]
+    pub(super) fn transaction(&mut self) -> Option<&mut Transaction> {
+        match self {
+            Self::Transaction(tx) => Some(tx),
+            Self::Plain | Self::Confirm(_) => None,
+        }
+    }
+}
+
+/// See the head of this file.
+pub(super) struct Channel {
+    pub(super) number: u16,
+    pub(super) mode: Mode,
+    /// The content that is on its way.
+    pub(super) incoming: Option<Box<Incoming>>,
+    pub(super) unacked: Unacked,
+    pub(super) next_tag: u64,
+    /// Consumers by their tags.
+    pub(super) consumers: BTreeMap<Box<[u8]>, ConsumerId>,
+    /// The window of consumers that come; 0 for none.
+    pub(super) prefetch: u16,
+    /// The window that all consumers share.
+    pub(super) limit: Arc<ChannelLimit>,
+    /// The name of the queue declared last, which an empty name stands for.
+    pub(super) last_queue: Option<Arc<str>>,
+    pub(super) held: Held,
+}
+
+impl Channel {
+    pub(super) fn new(number: u16) -> Self {
+        Self {
+            number,
+            mode: Mode::Plain,
+            incoming: None,
+            unacked: Unacked::default(),
+            next_tag: 1,
+            consumers: BTreeMap::new(),
+            prefetch: 0,
+            limit: ChannelLimit::new(),
+            last_queue: None,
+            held: Held::default(),
+        }
+    }
+
+    /// Any method but publishes and acknowledgements. Everything that the read brought before it has taken effect.
+    pub(super) fn handle_method(&mut self, link: &mut Link, method: AMQPClass) -> Result<(), AmqpError> {
+        match method {
+            AMQPClass::Basic(method) => self.handle_basic(link, method),
+            AMQPClass::Exchange(method) => self.handle_exchange(link, method),
+            AMQPClass::Queue(method) => self.handle_queue(link, method),
+            AMQPClass::Tx(method) => self.handle_tx(link, &method),
+            AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => self.select_confirms(link, &select),
+            AMQPClass::Channel(amqp::AMQPMethod::Flow(flow)) => self.flow(link, &flow),
+            AMQPClass::Channel(amqp::AMQPMethod::Open(_)) => {
+                Err(AmqpError::ChannelState("second 'channel.open' seen".to_owned()))
+            }
+            AMQPClass::Access(access::AMQPMethod::Request(_)) => {
+                let ok = access::AMQPMethod::RequestOk(access::RequestOk {});
+                self.reply(link, &AMQPClass::Access(ok));
+                Ok(())
+            }
+            AMQPClass::Access(_)
+            | AMQPClass::Channel(_)
+            | AMQPClass::Confirm(_)
+            | AMQPClass::Connection(_) => Err(unimplemented()),
+        }
+    }
+
+    /// confirm.select
+    fn select_confirms(&mut self, link: &mut Link, select: &confirm::Select) -> Result<(), AmqpError> {
+        match self.mode {
+            Mode::Transaction(_) => {
+                let why = "cannot switch from tx to confirm mode";
+                return Err(AmqpError::Precondition(why.to_owned()));
+            }
+            Mode::Plain => self.mode = Mode::Confirm(Confirms::default()),
+            Mode::Confirm(_) => {}
+        }
+        if !select.nowait {
+            self.reply(link, &AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {})));
+        }
+        Ok(())
+    }
+
+    /// channel.flow
+    fn flow(&mut self, link: &mut Link, flow: &amqp::Flow) -> Result<(), AmqpError> {
+        if !flow.active {
+            return Err(AmqpError::NotImplemented("active=false".to_owned()));
+        }
+        self.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::FlowOk(amqp::FlowOk { active: true })));
+        Ok(())
+    }
+
+    pub(super) fn reply(&mut self, link: &mut Link, method: &AMQPClass) {
+        encode::method(self.held.out(&mut link.output).own(), self.number, method);
+    }
+
+    /// What the channel says from now on waits until `ticket` is durable.
+    pub(super) fn hold(&mut self, link: &mut Link, ticket: Ticket) {
+        if ticket > link.durable() {
+            self.held.hold(ticket);
+            link.wait_for(self.number, ticket);
+        }
+    }
+
+    /// Everything published so far is durable with `ticket`.
+    pub(super) fn staged(&mut self, ticket: Ticket) {
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.staged(ticket);
+        }
+    }
+
+    /// Answers the publishes that are on disk.
+    pub(super) fn confirm(&mut self, link: &mut Link, durable: Ticket) {
+        let Mode::Confirm(confirms) = &mut self.mode else { return };
+        if let Some(answer) = confirms.answer(durable) {
+            link.tally.confirmed += answer.count;
+            let out = self.held.out(&mut link.output).own();
+            encode::ack(out, self.number, answer.tag, answer.multiple);
+        }
+    }
+
+    /// The ticket that the channel waits for to send its confirms.
+    pub(super) fn awaits(&self) -> Option<Ticket> {
+        match &self.mode {
+            Mode::Confirm(confirms) => confirms.awaits(),
+            Mode::Plain | Mode::Transaction(_) => None,
+        }
+    }
+}
+
+/// A method that no client may send, or that comes where it has no meaning.
+pub(super) fn unimplemented() -> AmqpError {
+    AmqpError::CommandInvalid("unimplemented method".to_owned())
+}

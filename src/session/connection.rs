@@ -1,0 +1,378 @@
+//! An open connection: cuts the input into frames, finds their channels, and ends the turn.
+//!
+//! A turn is one call of `handle_input`. What it gathered is handed over by [`Connection::flush`], which also runs before
+//! every method that could tell the difference.
+
+use super::channel::{Channel, unimplemented};
+use super::consume::check_qos;
+use super::link::Link;
+use super::publish::{self, Incoming};
+use super::slot::{Closer, Slot, release};
+use super::{Fault, Next};
+use crate::broker::TxAck;
+use crate::error::AmqpError;
+use crate::ids::Ticket;
+use crate::store::change::Health;
+use crate::wire::encode;
+use crate::wire::frame::{self, Frame, Kind};
+use crate::wire::method::{self, Method};
+use amq_protocol::protocol::{AMQPClass, channel as amqp, connection};
+use tracing::info;
+
+/// Bytes that the log may be behind before publishers are not read any more: what redb writes in about 20 ms.
+const LOG_BEHIND_MAX: usize = 8 * 1024 * 1024;
+
+/// Replies that may lie in the output before the client's next request is read.
+const REPLIES_MAX: usize = 4 * 1024 * 1024;
+
+/// Class and method of basic.publish, at fault for its content.
+const PUBLISH: (u16, u16) = (60, 40);
+
+/// See the head of this file.
+pub(super) struct Connection {
+    /// By channel number; 0 is always free.
+    pub(super) slots: Vec<Slot>,
+    /// The disk is full and this connection published.
+    blocked: bool,
+    /// The log is behind and this connection published.
+    throttled: bool,
+}
+
+impl Connection {
+    /// A connection whose handshake is done.
+    pub(super) fn open(link: &Link) -> Self {
+        info!(peer = %link.peer.address, user = link.user, connection = link.id.0, "connected");
+        Self { slots: Vec::new(), blocked: false, throttled: false }
+    }
+
+    /// Takes all whole frames; `used` grows by their bytes.
+    pub(super) fn handle_input(
+        &mut self,
+        link: &mut Link,
+        input: &[u8],
+        used: &mut usize,
+    ) -> Result<Next, Fault> {
+        let frame_max = link.limits.frame_max;
+        while link.pending_get.is_none() {
+            let Some((frame, len)) = frame::decode(&input[*used..], frame_max).map_err(Fault::deaf)? else {
+                break;
+            };
+            *used += len;
+            match frame {
+                Frame { kind: Kind::Method, channel: 0, payload } => match self.handle_own(link, payload)? {
+                    Next::Stay => {}
+                    next => return Ok(next),
+                },
+                Frame { kind: Kind::Method, channel, payload } => {
+                    let (content, outcome) = self.handle_method(link, channel, payload, &input[*used..]);
+                    *used += content;
+                    if let Err(error) = outcome {
+                        // A method where a content should be is the fault of that content's publish.
+                        let misplaced = matches!(error, AmqpError::UnexpectedFrame(_));
+                        let ids = if misplaced { PUBLISH } else { method::ids(payload) };
+                        self.fail(link, channel, error, ids)?;
+                    }
+                }
+                Frame { kind: Kind::Heartbeat, channel: 0, .. } => {}
+                Frame { kind: Kind::Header | Kind::Body, channel, .. } if channel != 0 => {
+                    if let Err(error) = self.handle_content(link, frame) {
+                        self.fail(link, channel, error, PUBLISH)?;
+                    }
+                }
+                Frame { kind, channel, .. } => {
+                    let octet = kind.octet();
+                    let why = format!("unexpected frame of type {octet} on channel {channel}");
+                    return Err(Fault::of(AmqpError::UnexpectedFrame(why), (0, 0)));
+                }
+            }
+        }
+        Ok(Next::Stay)
+    }
+
+    /// Hands everything over and says what can be said.
+    pub(super) fn end_turn(&mut self, link: &mut Link) -> Result<(), Fault> {
+        self.flush(link);
+        // Before anything is announced: what a failed store has kept is not known.
+        self.watch_store(link, link.tally.received > 0)?;
+        self.announce(link);
+        link.report();
+        Ok(())
+    }
+
+    pub(super) fn handle_mail(&mut self, link: &mut Link) -> Result<(), Fault> {
+        self.watch_store(link, false)?;
+        link.take_mail();
+        self.deliver(link);
+        self.announce(link);
+        link.report();
+        Ok(())
+    }
+
+    /// Acts upon mail that a method had to take before its time: nobody is woken for it again.
+    pub(super) fn deliver_taken(&mut self, link: &mut Link) {
+        if !link.backlog.is_empty() {
+            self.deliver(link);
+            link.report();
+        }
+    }
+
+    pub(super) fn wants_input(&self, link: &Link) -> bool {
+        link.pending_get.is_none()
+            && !self.blocked
+            && !self.throttled
+            && link.replies.min(link.output.len()) < REPLIES_MAX
+            && self.held_bytes(link) < REPLIES_MAX
+    }
+
+    /// Undoes everything: what is outstanding goes back, exclusive queues go.
+    pub(super) fn shut(&mut self, link: &mut Link) {
+        self.flush(link);
+        let durable = link.durable();
+        let mut channels = Vec::new();
+        for slot in self.slots.drain(..) {
+            match slot {
+                Slot::Open(mut channel) => {
+                    channel.held.release(durable, &mut link.output);
+                    channels.push(*channel);
+                }
+                Slot::Closing(mut held) | Slot::Draining(mut held) => {
+                    held.release(durable, &mut link.output);
+                }
+                Slot::Free => {}
+            }
+        }
+        release(link, channels);
+        for queue in link.broker.vhost().queues_of(link.id) {
+            link.broker.vhost().remove_queue(&queue);
+        }
+        link.pending_get = None;
+        link.waiting.clear();
+        link.backlog.clear();
+        link.report();
+    }
+
+    /// The open channel of that number.
+    #[inline]
+    pub(super) fn channel(&mut self, number: u16) -> Option<&mut Channel> {
+        match self.slots.get_mut(usize::from(number)) {
+            Some(Slot::Open(channel)) => Some(channel),
+            _ => None,
+        }
+    }
+
+    /// A method on a channel, and the content behind it when that is all there: how many bytes that takes.
+    #[inline]
+    fn handle_method(
+        &mut self,
+        link: &mut Link,
+        number: u16,
+        payload: &[u8],
+        rest: &[u8],
+    ) -> (usize, Result<(), AmqpError>) {
+        let Some(channel) = self.channel(number) else {
+            return (0, self.handle_outside(link, number, payload));
+        };
+        if let Some(incoming) = &channel.incoming {
+            return (0, Err(incoming.expects()));
+        }
+        let outcome = match method::decode(payload) {
+            Ok(Method::Publish { immediate: true, .. }) => {
+                Err(AmqpError::NotImplemented("immediate=true".to_owned()))
+            }
+            Ok(Method::Publish { exchange, routing_key, mandatory, .. }) => {
+                let Some((header, body, used)) = publish::whole_content(rest, number, link.limits.frame_max)
+                else {
+                    channel.incoming = Some(Box::new(Incoming::new(exchange, routing_key, mandatory)));
+                    return (0, Ok(()));
+                };
+                let message = publish::message(link.now, (exchange, routing_key), header.raw, body);
+                let checked = publish::check_header(link, &header);
+                return (used, checked.and_then(|()| channel.publish(link, mandatory, &message)));
+            }
+            Ok(Method::Ack { tag, multiple }) => channel.settle(link, tag, multiple, TxAck::Ack),
+            Ok(Method::Nack { tag, multiple, requeue }) => channel.settle(link, tag, multiple, fate(requeue)),
+            Ok(Method::Reject { tag, requeue }) => channel.settle(link, tag, false, fate(requeue)),
+            Ok(Method::Deliver { .. }) => Err(unimplemented()),
+            Ok(Method::Other(method)) => self.handle_cold(link, number, *method, payload),
+            Err(error) => Err(error),
+        };
+        (0, outcome)
+    }
+
+    /// Any method but publishes and acknowledgements, on an open channel.
+    fn handle_cold(
+        &mut self,
+        link: &mut Link,
+        number: u16,
+        method: AMQPClass,
+        payload: &[u8],
+    ) -> Result<(), AmqpError> {
+        self.flush(link);
+        check_qos(payload)?;
+        if let AMQPClass::Channel(amqp::AMQPMethod::Close(_)) = method {
+            let ok = AMQPClass::Channel(amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
+            self.close_channel(link, number, &ok, Closer::Client);
+            return Ok(());
+        }
+        match self.channel(number) {
+            Some(channel) => channel.handle_method(link, method),
+            None => Ok(()),
+        }
+    }
+
+    /// A part of a content.
+    fn handle_content(&mut self, link: &mut Link, frame: Frame<'_>) -> Result<(), AmqpError> {
+        match self.slots.get_mut(usize::from(frame.channel)) {
+            Some(Slot::Open(channel)) if frame.kind == Kind::Header => {
+                channel.take_header(link, frame.payload)
+            }
+            Some(Slot::Open(channel)) => channel.take_body(link, frame.payload),
+            Some(Slot::Closing(_)) => Ok(()),
+            _ => Err(AmqpError::UnexpectedFrame(
+                "expected method frame, got non method frame instead".to_owned(),
+            )),
+        }
+    }
+
+    /// A method of the connection itself.
+    fn handle_own(&mut self, link: &mut Link, payload: &[u8]) -> Result<Next, Fault> {
+        use connection::AMQPMethod as M;
+        let fault = |error| Fault::of(error, method::ids(payload));
+        let reply = match method::decode(payload).map_err(fault)? {
+            Method::Other(class) => match *class {
+                AMQPClass::Connection(M::Close(close)) => {
+                    info!(
+                        peer = %link.peer.address, user = link.user, code = close.reply_code,
+                        reason = close.reply_text.as_str(), "closed by the client"
+                    );
+                    self.shut(link);
+                    let ok = AMQPClass::Connection(M::CloseOk(connection::CloseOk {}));
+                    encode::method(link.output.own(), 0, &ok);
+                    return Ok(Next::Closed);
+                }
+                AMQPClass::Connection(M::UpdateSecret(_)) => M::UpdateSecretOk(connection::UpdateSecretOk {}),
+                _ => return Err(fault(unexpected())),
+            },
+            _ => return Err(fault(unexpected())),
+        };
+        encode::method(link.output.own(), 0, &AMQPClass::Connection(reply));
+        Ok(Next::Stay)
+    }
+
+    /// Hands over what the read gathered.
+    pub(super) fn flush(&mut self, link: &mut Link) {
+        if !link.stage.is_empty() || !link.publishers.is_empty() {
+            let ticket = link.stage.flush(&link.broker, link.now);
+            for number in std::mem::take(&mut link.publishers) {
+                if let Some(channel) = self.channel(number) {
+                    channel.staged(ticket);
+                    link.waiting.insert(number);
+                }
+            }
+        }
+        if !link.settles.is_empty() {
+            link.settles.flush(&link.broker, link.now);
+        }
+        for number in std::mem::take(&mut link.eased) {
+            if let Some(channel) = self.channel(number) {
+                channel.poke(link);
+            }
+        }
+    }
+
+    /// Sends what waited for tickets that are durable now.
+    fn announce(&mut self, link: &mut Link) {
+        if link.waiting.is_empty() {
+            return;
+        }
+        let durable = link.durable();
+        for number in std::mem::take(&mut link.waiting) {
+            let Some(slot) = self.slots.get_mut(usize::from(number)) else { continue };
+            let waits = match slot {
+                Slot::Open(channel) => {
+                    let released = channel.held.release(durable, &mut link.output);
+                    channel.confirm(link, durable);
+                    if let Some(ticket) = channel.awaits() {
+                        link.wake_at(ticket);
+                    }
+                    !released || channel.awaits().is_some()
+                }
+                Slot::Closing(held) => !held.release(durable, &mut link.output),
+                Slot::Draining(held) => {
+                    let released = held.release(durable, &mut link.output);
+                    if released {
+                        *slot = Slot::Free;
+                    }
+                    !released
+                }
+                Slot::Free => false,
+            };
+            if waits {
+                link.waiting.insert(number);
+            }
+        }
+    }
+
+    /// Publishers are told when the disk is full, wait while the log is behind, and go when the store failed.
+    fn watch_store(&mut self, link: &mut Link, published: bool) -> Result<(), Fault> {
+        match link.broker.health() {
+            Health::Failed => {
+                tell_blocked(link, "the store has failed");
+                return Err(Fault::of(store_failed(), (0, 0)));
+            }
+            Health::Full if published && !self.blocked => {
+                self.blocked = true;
+                tell_blocked(link, "low on disk");
+            }
+            Health::Good if self.blocked => {
+                self.blocked = false;
+                tell(link, connection::AMQPMethod::Unblocked(connection::Unblocked {}));
+            }
+            Health::Full | Health::Good => {}
+        }
+        if published || self.throttled {
+            self.throttled = link.broker.log().pending_bytes() > LOG_BEHIND_MAX;
+            if self.throttled {
+                // Whatever is pending gets a ticket after the one that is durable.
+                let next = Ticket(link.durable().0 + 1);
+                link.wake_at(next);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that channels keep back.
+    fn held_bytes(&self, link: &Link) -> usize {
+        let slots = link.waiting.iter().filter_map(|&number| self.slots.get(usize::from(number)));
+        slots
+            .map(|slot| match slot {
+                Slot::Open(channel) => channel.held.len(),
+                Slot::Closing(held) | Slot::Draining(held) => held.len(),
+                Slot::Free => 0,
+            })
+            .sum()
+    }
+}
+
+/// Tells clients that understand it why they are not heard.
+pub(super) fn tell_blocked(link: &mut Link, reason: &str) {
+    tell(link, connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }));
+}
+
+fn tell(link: &mut Link, method: connection::AMQPMethod) {
+    if link.capabilities.connection_blocked {
+        encode::method(link.output.own(), 0, &AMQPClass::Connection(method));
+    }
+}
+
+pub(super) fn store_failed() -> AmqpError {
+    AmqpError::Internal("the store has failed, nothing more can be kept".to_owned())
+}
+
+fn fate(requeue: bool) -> TxAck {
+    if requeue { TxAck::Requeue } else { TxAck::Reject }
+}
+
+fn unexpected() -> AmqpError {
+    AmqpError::ChannelState("unexpected method in connection state running".to_owned())
+}

@@ -1,0 +1,234 @@
+//! Consumers and everything else that asks for messages: basic.qos, consume, cancel, get, recover.
+
+use super::channel::{Channel, unimplemented};
+use super::connection::Connection;
+use super::deliver::{Subscription, with_delivery_count};
+use super::link::Link;
+use super::settle::Run;
+use crate::broker::mailbox::Mail;
+use crate::broker::queue::{Consumer, Got, Queue};
+use crate::broker::{TxAck, argument};
+use crate::error::{AmqpError, Resource};
+use crate::ids::ConsumerId;
+use crate::wire::encode::{self, Content, Delivery};
+use crate::wire::table;
+use amq_protocol::protocol::{AMQPClass, basic};
+use amq_protocol::types::{FieldTable, ShortString};
+use std::sync::Arc;
+
+/// Consumers of one channel; an entry is about 200 bytes here and as much at its queue.
+const CONSUMERS_MAX: usize = 65_535;
+
+/// A `basic.get` that waits for the disk.
+#[derive(Clone)]
+pub(super) struct PendingGet {
+    channel: u16,
+    queue: Arc<Queue>,
+    no_ack: bool,
+}
+
+/// `prefetch-size`, which amq-protocol does not show, has to be 0.
+pub(super) fn check_qos(payload: &[u8]) -> Result<(), AmqpError> {
+    match payload {
+        [0, 60, 0, 10, a, b, c, d, ..] => match u32::from_be_bytes([*a, *b, *c, *d]) {
+            0 => Ok(()),
+            size => Err(AmqpError::NotImplemented(format!("prefetch_size!=0 ({size})"))),
+        },
+        _ => Ok(()),
+    }
+}
+
+impl Channel {
+    /// The methods of class basic that are not hot.
+    pub(super) fn handle_basic(
+        &mut self,
+        link: &mut Link,
+        method: basic::AMQPMethod,
+    ) -> Result<(), AmqpError> {
+        use basic::AMQPMethod as M;
+        match method {
+            M::Qos(qos) => {
+                self.set_prefetch(link, &qos);
+                self.reply(link, &AMQPClass::Basic(M::QosOk(basic::QosOk {})));
+                Ok(())
+            }
+            M::Consume(consume) => self.consume(link, &consume),
+            M::Cancel(cancel) => {
+                self.cancel(link, cancel);
+                Ok(())
+            }
+            M::Get(get) => {
+                let queue = self.queue(link, &get.queue)?;
+                self.get(link, PendingGet { channel: self.number, queue, no_ack: get.no_ack });
+                Ok(())
+            }
+            M::Recover(recover) => {
+                self.recover(link, recover.requeue)?;
+                self.reply(link, &AMQPClass::Basic(M::RecoverOk(basic::RecoverOk {})));
+                Ok(())
+            }
+            M::RecoverAsync(recover) => self.recover(link, recover.requeue),
+            _ => Err(unimplemented()),
+        }
+    }
+
+    /// basic.qos: a window for each consumer that comes, or one for all of the channel together.
+    fn set_prefetch(&mut self, link: &mut Link, qos: &basic::Qos) {
+        if qos.global {
+            self.limit.set(qos.prefetch_count.into());
+            self.poke(link);
+        } else {
+            self.prefetch = qos.prefetch_count;
+        }
+    }
+
+    /// The window that the consumers share has changed or has room again: their queues deal again.
+    pub(super) fn poke(&self, link: &Link) {
+        let mut poked: Vec<&Arc<Queue>> = Vec::new();
+        for subscription in self.consumers.values().filter_map(|id| link.subscriptions.get(id)) {
+            if !poked.iter().any(|queue| Arc::ptr_eq(queue, &subscription.queue)) {
+                link.broker.poke(&subscription.queue, link.now);
+                poked.push(&subscription.queue);
+            }
+        }
+    }
+
+    fn consume(&mut self, link: &mut Link, consume: &basic::Consume) -> Result<(), AmqpError> {
+        let queue = self.queue(link, &consume.queue)?;
+        if self.consumers.len() >= CONSUMERS_MAX {
+            let why = format!("reached maximum ({CONSUMERS_MAX}) of consumers per channel");
+            return Err(AmqpError::NotAllowed(why));
+        }
+        let id = link.broker.next_consumer();
+        let tag = consumer_tag(&consume.consumer_tag, id);
+        if self.consumers.contains_key(tag.as_bytes()) {
+            return Err(AmqpError::NotAllowed(format!("attempt to reuse consumer tag '{tag}'")));
+        }
+        let consumer = Consumer {
+            id,
+            mailbox: Arc::clone(&link.mailbox),
+            no_ack: consume.no_ack,
+            prefetch: self.prefetch.into(),
+            exclusive: consume.exclusive,
+            priority: priority(&consume.arguments, &queue)?,
+            channel: Arc::clone(&self.limit),
+        };
+        link.broker.subscribe(&queue, consumer, link.now)?;
+        let key: Box<[u8]> = tag.as_bytes().into();
+        let (channel, no_ack) = (self.number, consume.no_ack);
+        let subscription = Subscription { channel, tag: key.clone(), queue, no_ack, uncredited: 0 };
+        link.subscriptions.insert(id, subscription);
+        self.consumers.insert(key, id);
+        if !consume.nowait {
+            let ok = basic::ConsumeOk { consumer_tag: tag.into() };
+            self.reply(link, &AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)));
+        }
+        Ok(())
+    }
+
+    /// basic.cancel: what was dealt to the consumer is delivered, then nothing more.
+    fn cancel(&mut self, link: &mut Link, cancel: basic::Cancel) {
+        if let Some(id) = self.consumers.remove(cancel.consumer_tag.as_str().as_bytes()) {
+            if let Some(subscription) = link.subscriptions.get(&id) {
+                link.broker.cancel(&subscription.queue, id, link.now);
+            }
+            link.take_mail();
+            for mail in std::mem::take(&mut link.backlog) {
+                match mail {
+                    Mail::Deliver(run) if run.consumer == id => {
+                        let rest = self.deliver(link, run, usize::MAX);
+                        debug_assert!(rest.is_none(), "there is room for all of it");
+                    }
+                    Mail::Cancelled(gone) if gone == id => {}
+                    Mail::Deliver(_) | Mail::Cancelled(_) | Mail::Retry => link.backlog.push_back(mail),
+                }
+            }
+            link.subscriptions.remove(&id);
+            if self.limit.is_set() {
+                self.poke(link);
+            }
+        }
+        if !cancel.nowait {
+            let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
+            self.reply(link, &AMQPClass::Basic(basic::AMQPMethod::CancelOk(ok)));
+        }
+    }
+
+    /// basic.get. When the message has to be read from disk first, the session waits with everything that comes after.
+    fn get(&mut self, link: &mut Link, get: PendingGet) {
+        let metrics = link.broker.metrics();
+        let got = link.broker.get(&get.queue, get.no_ack, &link.mailbox, link.now);
+        let Got::Message { first, block, index, redelivered, deliveries, remaining } = got else {
+            if matches!(got, Got::Paging) {
+                link.pending_get = Some(get);
+            } else {
+                metrics.get_empty.add(1);
+                self.reply(link, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
+            }
+            return;
+        };
+        let counter = if get.no_ack { &metrics.get_auto_ack } else { &metrics.get_manual_ack };
+        counter.add(1);
+        metrics.redelivered.add(u64::from(redelivered));
+        let first_tag = self.next_tag;
+        self.next_tag += 1;
+        let message = block.message(index);
+        let counted = (deliveries > 0).then(|| with_delivery_count(message.properties, deliveries));
+        let content = Content {
+            exchange: message.exchange,
+            routing_key: message.routing_key,
+            properties: counted.as_deref().unwrap_or(message.properties),
+            body: message.body,
+        };
+        let delivery = Delivery { tag: first_tag, redelivered };
+        let out = self.held.out(&mut link.output).own();
+        encode::get_ok(out, self.number, link.limits.frame_max, delivery, remaining, &content);
+        if !get.no_ack {
+            self.unacked.add(Run { first_tag, first_seq: first, queue: get.queue, consumer: None }, 1);
+        }
+    }
+
+    /// basic.recover: everything outstanding goes back to its queue.
+    fn recover(&mut self, link: &mut Link, requeue: bool) -> Result<(), AmqpError> {
+        if !requeue {
+            return Err(AmqpError::NotImplemented("requeue=false".to_owned()));
+        }
+        let settles = &mut link.settles;
+        self.unacked.take_all(|part| settles.add(part.queue, TxAck::Requeue, part.settled));
+        settles.flush(&link.broker, link.now);
+        if self.limit.is_set() {
+            self.poke(link);
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// The page that a `basic.get` waits for may be there.
+    pub(super) fn retry_get(&mut self, link: &mut Link) {
+        if let Some(get) = link.pending_get.take()
+            && let Some(channel) = self.channel(get.channel)
+        {
+            channel.get(link, get);
+        }
+    }
+}
+
+/// The client's tag, or one that no other consumer has.
+fn consumer_tag(given: &ShortString, id: ConsumerId) -> String {
+    if given.as_str().is_empty() { format!("amq.ctag-{}", id.0) } else { given.to_string() }
+}
+
+/// The consumer argument `x-priority` (RabbitMQ: consumer-priority.md).
+fn priority(arguments: &FieldTable, queue: &Queue) -> Result<i32, AmqpError> {
+    let Some(value) = arguments.inner().get("x-priority") else { return Ok(0) };
+    let Some(priority) = argument::integer(value) else {
+        return Err(AmqpError::InvalidArgument {
+            key: "x-priority".to_owned(),
+            on: Resource::Queue(queue.name.to_string()),
+            why: format!("\"expected integer, got {}\"", table::type_name(value)),
+        });
+    };
+    let bounded = priority.clamp(i32::MIN.into(), i32::MAX.into());
+    Ok(i32::try_from(bounded).unwrap_or_default())
+}

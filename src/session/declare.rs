@@ -1,0 +1,177 @@
+//! The methods of exchanges and queues.
+//!
+//! Durable things are answered when they are on disk; see [`super::held`].
+
+use super::channel::{Channel, unimplemented};
+use super::link::Link;
+use crate::broker::queue::Queue;
+use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
+use crate::error::AmqpError;
+use crate::ids::Ticket;
+use amq_protocol::protocol::{AMQPClass, exchange, queue};
+use amq_protocol::types::{FieldTable, ShortString};
+use std::sync::Arc;
+
+impl Channel {
+    /// exchange.declare, exchange.delete, exchange.bind, exchange.unbind
+    pub(super) fn handle_exchange(
+        &mut self,
+        link: &mut Link,
+        method: exchange::AMQPMethod,
+    ) -> Result<(), AmqpError> {
+        use exchange::AMQPMethod as M;
+        let vhost = link.broker.vhost();
+        let (ticket, nowait, ok) = match method {
+            M::Declare(declare) => {
+                let ticket = vhost.declare_exchange(ExchangeDeclare {
+                    name: name(&declare.exchange),
+                    kind: declare.kind.to_string(),
+                    passive: declare.passive,
+                    durable: declare.durable,
+                    auto_delete: declare.auto_delete,
+                    internal: declare.internal,
+                    arguments: declare.arguments,
+                })?;
+                (ticket, declare.nowait, M::DeclareOk(exchange::DeclareOk {}))
+            }
+            M::Delete(delete) => {
+                let ticket = vhost.delete_exchange(&name(&delete.exchange), delete.if_unused)?;
+                (ticket, delete.nowait, M::DeleteOk(exchange::DeleteOk {}))
+            }
+            M::Bind(bind) => {
+                let binding = Bind {
+                    source: name(&bind.source),
+                    destination: Destination::Exchange(name(&bind.destination)),
+                    routing_key: bind.routing_key.as_str().as_bytes().to_vec(),
+                    arguments: bind.arguments,
+                };
+                (vhost.bind(binding, link.id)?, bind.nowait, M::BindOk(exchange::BindOk {}))
+            }
+            M::Unbind(unbind) => {
+                let binding = Bind {
+                    source: name(&unbind.source),
+                    destination: Destination::Exchange(name(&unbind.destination)),
+                    routing_key: unbind.routing_key.as_str().as_bytes().to_vec(),
+                    arguments: unbind.arguments,
+                };
+                (vhost.unbind(binding)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
+            }
+            M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => return Err(unimplemented()),
+        };
+        self.answer(link, ticket, nowait, &AMQPClass::Exchange(ok));
+        Ok(())
+    }
+
+    /// queue.declare, queue.bind, queue.unbind, queue.purge, queue.delete
+    pub(super) fn handle_queue(
+        &mut self,
+        link: &mut Link,
+        method: queue::AMQPMethod,
+    ) -> Result<(), AmqpError> {
+        use queue::AMQPMethod as M;
+        let (ticket, nowait, ok) = match method {
+            M::Declare(declare) => return self.declare_queue(link, declare),
+            M::Bind(bind) => {
+                let binding = self.binding(&bind.exchange, &bind.queue, &bind.routing_key, bind.arguments)?;
+                let ticket = link.broker.vhost().bind(binding, link.id)?;
+                (ticket, bind.nowait, M::BindOk(queue::BindOk {}))
+            }
+            M::Unbind(unbind) => {
+                let binding =
+                    self.binding(&unbind.exchange, &unbind.queue, &unbind.routing_key, unbind.arguments)?;
+                let ticket = link.broker.vhost().unbind(binding)?;
+                (ticket, false, M::UnbindOk(queue::UnbindOk {}))
+            }
+            M::Purge(purge) => {
+                let queue = self.queue(link, &purge.queue)?;
+                let (count, ticket) = link.broker.purge(&queue, link.now);
+                (ticket, purge.nowait, M::PurgeOk(queue::PurgeOk { message_count: saturate(count) }))
+            }
+            M::Delete(delete) => {
+                let name = self.queue_name(&delete.queue)?;
+                let vhost = link.broker.vhost();
+                let (count, ticket) =
+                    vhost.delete_queue(&name, link.id, delete.if_unused, delete.if_empty)?;
+                (ticket, delete.nowait, M::DeleteOk(queue::DeleteOk { message_count: saturate(count) }))
+            }
+            M::DeclareOk(_) | M::BindOk(_) | M::UnbindOk(_) | M::PurgeOk(_) | M::DeleteOk(_) => {
+                return Err(unimplemented());
+            }
+        };
+        self.answer(link, ticket, nowait, &AMQPClass::Queue(ok));
+        Ok(())
+    }
+
+    fn declare_queue(&mut self, link: &mut Link, declare: queue::Declare) -> Result<(), AmqpError> {
+        let (queue, ticket) = link.broker.vhost().declare_queue(QueueDeclare {
+            name: name(&declare.queue),
+            passive: declare.passive,
+            durable: declare.durable,
+            exclusive: declare.exclusive,
+            auto_delete: declare.auto_delete,
+            arguments: declare.arguments,
+            connection: link.id,
+        })?;
+        self.last_queue = Some(Arc::clone(&queue.name));
+        if declare.nowait {
+            return Ok(());
+        }
+        let stats = queue.stats();
+        let ok = queue::DeclareOk {
+            queue: ShortString::from(&*queue.name),
+            message_count: saturate(stats.ready),
+            consumer_count: stats.consumers,
+        };
+        self.answer(link, ticket, false, &AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)));
+        Ok(())
+    }
+
+    /// Without a queue name and a key, the key is the name of the queue declared last (AMQP 0-9-1 section 1.7.2.3).
+    fn binding(
+        &self,
+        source: &ShortString,
+        queue: &ShortString,
+        key: &ShortString,
+        arguments: FieldTable,
+    ) -> Result<Bind, AmqpError> {
+        let destination = self.queue_name(queue)?;
+        let unnamed = queue.as_str().is_empty() && key.as_str().is_empty();
+        let routing_key = if unnamed { destination.clone() } else { key.to_string() }.into_bytes();
+        Ok(Bind {
+            source: name(source),
+            destination: Destination::Queue(destination),
+            routing_key,
+            arguments,
+        })
+    }
+
+    /// The queue of that name, or the one declared last for an empty name.
+    pub(super) fn queue(&self, link: &Link, given: &ShortString) -> Result<Arc<Queue>, AmqpError> {
+        link.broker.vhost().queue(&self.queue_name(given)?, link.id)
+    }
+
+    fn queue_name(&self, given: &ShortString) -> Result<String, AmqpError> {
+        if given.as_str().is_empty() {
+            let last = self.last_queue.as_ref().ok_or(AmqpError::NoPreviousQueue)?;
+            return Ok(last.to_string());
+        }
+        Ok(name(given))
+    }
+
+    /// Replies once `ticket` is durable; with `nowait` not at all.
+    fn answer(&mut self, link: &mut Link, ticket: Ticket, nowait: bool, ok: &AMQPClass) {
+        if !nowait {
+            self.hold(link, ticket);
+            self.reply(link, ok);
+        }
+    }
+}
+
+/// A name as it was meant: RabbitMQ takes line ends out.
+fn name(given: &ShortString) -> String {
+    given.as_str().replace(['\r', '\n'], "")
+}
+
+fn saturate(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

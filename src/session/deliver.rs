@@ -1,0 +1,225 @@
+//! From runs in the mailbox to `basic.deliver` frames.
+//!
+//! A session encodes what its queues dealt until its output is full; the rest waits in the backlog, which the windows
+//! of the consumers limit. Small bodies are copied into frames, large ones are shared with the queue's block.
+
+use super::channel::Channel;
+use super::connection::Connection;
+use super::link::Link;
+use super::settle;
+use crate::broker::mailbox::{Mail, Run};
+use crate::broker::queue::{Queue, Settled};
+use crate::ids::{ConsumerId, SeqRange};
+use crate::message::Block;
+use crate::wire::encode::{self, Content, Delivery};
+use crate::wire::frame::FRAME_END;
+use crate::wire::output::Output;
+use crate::wire::{properties, table};
+use amq_protocol::protocol::{AMQPClass, basic};
+use amq_protocol::types::{AMQPValue, ShortString};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// No delivery is encoded beyond this many bytes of output: several times what a socket takes at once.
+const OUTPUT_MARK: usize = 1024 * 1024;
+
+/// Bodies from this size on are not copied.
+const SHARED_BODY: usize = 16 * 1024;
+
+/// A queue is told what was encoded when it is this much: a small part of the window that a queue deals ahead, so
+/// that a stream of small messages does not lock the queue for each read.
+const CREDIT_BYTES: usize = 64 * 1024;
+
+/// One consumer, as its session knows it.
+pub(super) struct Subscription {
+    pub(super) channel: u16,
+    /// The consumer tag.
+    pub(super) tag: Box<[u8]>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) no_ack: bool,
+    /// Bytes that were encoded and not credited yet.
+    pub(super) uncredited: usize,
+}
+
+impl Connection {
+    /// Acts upon the backlog as far as the output has room.
+    pub(super) fn deliver(&mut self, link: &mut Link) {
+        let mut sent = BTreeSet::new();
+        while let Some(mail) = link.backlog.pop_front() {
+            match mail {
+                Mail::Deliver(run) => {
+                    let id = run.consumer;
+                    let rest = self
+                        .consumer_channel(link, id)
+                        .and_then(|channel| channel.deliver(link, run, OUTPUT_MARK));
+                    sent.insert(id);
+                    if let Some(rest) = rest {
+                        link.backlog.push_front(Mail::Deliver(rest));
+                        break;
+                    }
+                }
+                Mail::Cancelled(id) => {
+                    if let Some(channel) = self.consumer_channel(link, id) {
+                        channel.consumer_cancelled(link, id);
+                    }
+                }
+                Mail::Retry => self.retry_get(link),
+            }
+        }
+        for id in sent {
+            link.credit(id);
+        }
+    }
+
+    fn consumer_channel(&mut self, link: &Link, id: ConsumerId) -> Option<&mut Channel> {
+        let number = link.subscriptions.get(&id)?.channel;
+        self.channel(number)
+    }
+}
+
+impl Channel {
+    /// Encodes the messages of `run` until the output has `mark` bytes; returns those that are left.
+    pub(super) fn deliver(&mut self, link: &mut Link, mut run: Run, mark: usize) -> Option<Run> {
+        let subscription = link.subscriptions.get_mut(&run.consumer)?;
+        let out = self.held.out(&mut link.output);
+        let (first_index, first_tag) = (run.range.start, self.next_tag);
+        let writer = Writer {
+            channel: self.number,
+            frame_max: link.limits.frame_max,
+            consumer_tag: &subscription.tag,
+            block: &run.block,
+            deliveries: run.deliveries,
+        };
+        while run.range.start < run.range.end && out.len() < mark {
+            let delivery = Delivery { tag: self.next_tag, redelivered: run.redelivered };
+            writer.write(out, run.range.start, delivery);
+            self.next_tag += 1;
+            run.range.start += 1;
+        }
+        let count = self.next_tag - first_tag;
+        subscription.uncredited += run.block.bytes_of(first_index..run.range.start);
+        if subscription.no_ack {
+            link.tally.delivered_auto_ack += count;
+        } else {
+            link.tally.delivered_manual_ack += count;
+            let queue = Arc::clone(&subscription.queue);
+            let consumer = Some(run.consumer);
+            self.unacked.add(settle::Run { first_tag, first_seq: run.first, queue, consumer }, count);
+        }
+        if run.redelivered {
+            link.tally.redelivered += count;
+        }
+        run.first += count;
+        (run.range.start < run.range.end).then_some(run)
+    }
+
+    /// The queue of a consumer is gone: clients that want to know are told (RabbitMQ: consumer-cancel.md).
+    fn consumer_cancelled(&mut self, link: &mut Link, id: ConsumerId) {
+        let Some(subscription) = link.subscriptions.remove(&id) else { return };
+        self.consumers.remove(&subscription.tag);
+        if link.capabilities.consumer_cancel_notify {
+            let consumer_tag = ShortString::from(String::from_utf8_lossy(&subscription.tag).into_owned());
+            let cancel = basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });
+            self.reply(link, &AMQPClass::Basic(cancel));
+        }
+    }
+}
+
+impl Link {
+    /// Tells the queue of a consumer how much was encoded, when it is worth it.
+    fn credit(&mut self, id: ConsumerId) {
+        if let Some(subscription) = self.subscriptions.get_mut(&id)
+            && subscription.uncredited >= CREDIT_BYTES
+        {
+            let bytes = std::mem::take(&mut subscription.uncredited);
+            self.broker.credit(&subscription.queue, id, bytes, self.now);
+        }
+    }
+
+    /// Takes the runs of these consumers out of the backlog, which are to be given back to their queues. Nothing more
+    /// comes for them.
+    pub(super) fn withdraw(&mut self, consumers: &BTreeSet<ConsumerId>) -> Vec<(Arc<Queue>, Vec<Settled>)> {
+        self.take_mail();
+        let mut unsent: Vec<(Arc<Queue>, Vec<Settled>)> = Vec::new();
+        for mail in std::mem::take(&mut self.backlog) {
+            match mail {
+                Mail::Deliver(run) if consumers.contains(&run.consumer) => {
+                    let Some(subscription) = self.subscriptions.get(&run.consumer) else { continue };
+                    let range = SeqRange::of(run.first, u64::from(run.range.end - run.range.start));
+                    let settled = Settled { consumer: Some(run.consumer), range };
+                    match unsent.iter_mut().find(|(queue, _)| Arc::ptr_eq(queue, &subscription.queue)) {
+                        Some((_, parts)) => parts.push(settled),
+                        None => unsent.push((Arc::clone(&subscription.queue), vec![settled])),
+                    }
+                }
+                Mail::Cancelled(id) if consumers.contains(&id) => {}
+                Mail::Deliver(_) | Mail::Cancelled(_) | Mail::Retry => self.backlog.push_back(mail),
+            }
+        }
+        for id in consumers {
+            self.subscriptions.remove(id);
+        }
+        unsent
+    }
+}
+
+/// Writes deliveries of one run.
+struct Writer<'a> {
+    channel: u16,
+    frame_max: u32,
+    consumer_tag: &'a [u8],
+    block: &'a Block,
+    deliveries: u32,
+}
+
+impl Writer<'_> {
+    #[inline]
+    fn write(&self, out: &mut Output, index: u32, delivery: Delivery) {
+        let message = self.block.message(index);
+        let counted;
+        let mut properties = message.properties;
+        if self.deliveries > 0 {
+            counted = with_delivery_count(properties, self.deliveries);
+            properties = &counted;
+        }
+        let content = Content {
+            exchange: message.exchange,
+            routing_key: message.routing_key,
+            properties,
+            body: message.body,
+        };
+        if message.body.len() < SHARED_BODY {
+            let out = out.own();
+            encode::deliver(out, self.channel, self.frame_max, self.consumer_tag, delivery, &content);
+        } else {
+            self.write_shared(out, index, delivery, &content);
+        }
+    }
+
+    fn write_shared(&self, out: &mut Output, index: u32, delivery: Delivery, content: &Content<'_>) {
+        let mut body = self.block.body(index);
+        let size = body.len() as u64;
+        encode::deliver_head(out.own(), self.channel, self.consumer_tag, delivery, content, size);
+        let part_max = encode::body_frame_max(self.frame_max);
+        while !body.is_empty() {
+            let part = body.split_to(body.len().min(part_max));
+            let len = u32::try_from(part.len()).expect("a part fits a frame");
+            encode::body_frame_head(out.own(), self.channel, len);
+            out.share(part);
+            out.own().push(FRAME_END);
+        }
+    }
+}
+
+/// The properties with the header that tells how many deliveries failed (RabbitMQ: quorum-queues.md).
+pub(super) fn with_delivery_count(raw: &[u8], deliveries: u32) -> Vec<u8> {
+    let Ok(mut parts) = properties::decode(raw) else { return raw.to_vec() };
+    let mut headers = parts.headers.and_then(|headers| table::decode(headers).ok()).unwrap_or_default();
+    headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(deliveries.into()));
+    let mut encoded = Vec::new();
+    table::encode(&headers, &mut encoded);
+    parts.headers = Some(&encoded);
+    let mut rewritten = Vec::with_capacity(raw.len() + encoded.len());
+    properties::encode(&parts, &mut rewritten);
+    rewritten
+}

@@ -1,0 +1,281 @@
+//! From the protocol header to `connection.open-ok` (AMQP 0-9-1 section 2.2.4): who the client is, what it
+//! understands, and which limits hold.
+
+use super::link::{Capabilities, Limits, Link};
+use super::{Fault, Next, Peer};
+use crate::error::AmqpError;
+use crate::wire::frame::{self, FRAME_MIN, Frame, Header, Kind, PROTOCOL_HEADER};
+use crate::wire::method::{self, Method};
+use crate::wire::{encode, table};
+use amq_protocol::protocol::{AMQPClass, connection as amqp};
+use amq_protocol::types::{AMQPValue, FieldTable};
+use tracing::warn;
+
+/// What this broker understands beyond AMQP 0-9-1, under the names that RabbitMQ gave it.
+const CAPABILITIES: [&str; 8] = [
+    "authentication_failure_close",
+    "basic.nack",
+    "connection.blocked",
+    "consumer_cancel_notify",
+    "consumer_priorities",
+    "exchange_exchange_bindings",
+    "per_consumer_qos",
+    "publisher_confirms",
+];
+
+/// The one user there is.
+const USER: &[u8] = b"guest";
+const PASSWORD: &[u8] = b"guest";
+
+/// What is expected next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handshake {
+    Header,
+    StartOk,
+    TuneOk,
+    Open,
+}
+
+impl Handshake {
+    /// Takes what it can; `used` grows by its bytes.
+    pub(super) fn handle_input(
+        &mut self,
+        link: &mut Link,
+        input: &[u8],
+        used: &mut usize,
+    ) -> Result<Next, Fault> {
+        loop {
+            if *self == Self::Header {
+                match frame::protocol_header(input) {
+                    Header::Incomplete => return Ok(Next::Stay),
+                    Header::Other => {
+                        warn!(peer = %link.peer.address, "refused: does not speak AMQP 0-9-1");
+                        link.output.own().extend_from_slice(&PROTOCOL_HEADER);
+                        *used = input.len();
+                        return Ok(Next::Closed);
+                    }
+                    Header::Amqp091 => *used += PROTOCOL_HEADER.len(),
+                }
+                say(link, start(link));
+                *self = Self::StartOk;
+            }
+            let frame_max = link.limits.frame_max;
+            let Some((frame, len)) = frame::decode(&input[*used..], frame_max).map_err(Fault::deaf)? else {
+                return Ok(Next::Stay);
+            };
+            *used += len;
+            match self.handle_frame(link, frame)? {
+                Next::Stay => {}
+                next => return Ok(next),
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, link: &mut Link, frame: Frame<'_>) -> Result<Next, Fault> {
+        let payload = match frame {
+            Frame { kind: Kind::Method, channel: 0, payload } => payload,
+            Frame { kind: Kind::Heartbeat, channel: 0, .. } => return Ok(Next::Stay),
+            Frame { kind, channel, .. } => {
+                let octet = kind.octet();
+                let why = format!("unexpected frame of type {octet} on channel {channel} in the handshake");
+                return Err(Fault::of(AmqpError::UnexpectedFrame(why), (0, 0)));
+            }
+        };
+        let fault = |error| Fault::of(error, method::ids(payload));
+        match method::decode(payload).map_err(fault)? {
+            Method::Other(class) => match *class {
+                AMQPClass::Connection(method) => self.handle_method(link, &method).map_err(fault),
+                _ => Err(fault(self.unexpected())),
+            },
+            _ => Err(fault(self.unexpected())),
+        }
+    }
+
+    fn handle_method(&mut self, link: &mut Link, method: &amqp::AMQPMethod) -> Result<Next, AmqpError> {
+        match (*self, method) {
+            (Self::StartOk, amqp::AMQPMethod::StartOk(start_ok)) => {
+                link.capabilities = capabilities(&start_ok.client_properties);
+                match log_in(link.peer, start_ok) {
+                    Ok(user) => link.user = user,
+                    Err(refused @ AmqpError::LoginRefused { .. }) => {
+                        warn!(peer = %link.peer.address, "refused: {refused}");
+                        if link.capabilities.authentication_failure_close {
+                            return Err(refused);
+                        }
+                        return Ok(Next::Silence);
+                    }
+                    Err(error) => return Err(error),
+                }
+                let Limits { channel_max, frame_max, heartbeat_s } = link.limits;
+                say(
+                    link,
+                    amqp::AMQPMethod::Tune(amqp::Tune { channel_max, frame_max, heartbeat: heartbeat_s }),
+                );
+                *self = Self::TuneOk;
+                Ok(Next::Stay)
+            }
+            (Self::TuneOk, amqp::AMQPMethod::TuneOk(tune_ok)) => {
+                link.limits = negotiate(link.limits, tune_ok)?;
+                *self = Self::Open;
+                Ok(Next::Stay)
+            }
+            (Self::Open, amqp::AMQPMethod::Open(open)) => {
+                let vhost = open.virtual_host.as_str();
+                if vhost != "/" {
+                    return Err(AmqpError::NotAllowed(format!("vhost {vhost} not found")));
+                }
+                say(link, amqp::AMQPMethod::OpenOk(amqp::OpenOk {}));
+                Ok(Next::Opened)
+            }
+            (_, amqp::AMQPMethod::Close(_)) => {
+                say(link, amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
+                Ok(Next::Closed)
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn unexpected(self) -> AmqpError {
+        let state = match self {
+            Self::Header | Self::StartOk => "starting",
+            Self::TuneOk => "tuning",
+            Self::Open => "opening",
+        };
+        AmqpError::ChannelState(format!("unexpected method in connection state {state}"))
+    }
+}
+
+fn say(link: &mut Link, method: amqp::AMQPMethod) {
+    encode::method(link.output.own(), 0, &AMQPClass::Connection(method));
+}
+
+fn start(link: &Link) -> amqp::AMQPMethod {
+    let settings = link.broker.settings();
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    let mut capabilities = FieldTable::default();
+    for name in CAPABILITIES {
+        capabilities.insert(name.into(), AMQPValue::Boolean(true));
+    }
+    let mut server_properties = FieldTable::default();
+    server_properties
+        .insert("capabilities".into(), AMQPValue::FieldTable(capabilities))
+        .insert("cluster_name".into(), text("leveret"))
+        .insert("copyright".into(), text("The Leveret authors"))
+        .insert("information".into(), text("Licensed under the Apache License 2.0"))
+        .insert("platform".into(), text("Rust"))
+        .insert("product".into(), text(&settings.product))
+        .insert("version".into(), text(&settings.version));
+    amqp::AMQPMethod::Start(amqp::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties,
+        mechanisms: "PLAIN AMQPLAIN".into(),
+        locales: "en_US".into(),
+    })
+}
+
+fn capabilities(properties: &FieldTable) -> Capabilities {
+    let Some(AMQPValue::FieldTable(table)) = properties.inner().get("capabilities") else {
+        return Capabilities::default();
+    };
+    let has = |name: &str| matches!(table.inner().get(name), Some(AMQPValue::Boolean(true)));
+    Capabilities {
+        authentication_failure_close: has("authentication_failure_close"),
+        connection_blocked: has("connection.blocked"),
+        consumer_cancel_notify: has("consumer_cancel_notify"),
+    }
+}
+
+/// The user's name, when the password is right and the user may come from there.
+fn log_in(peer: Peer, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
+    let mechanism = start_ok.mechanism.as_str();
+    let response = start_ok.response.as_bytes();
+    let credentials = match mechanism {
+        "PLAIN" => plain(response),
+        "AMQPLAIN" => amqplain(response),
+        _ => {
+            let why = format!("unknown authentication mechanism '{mechanism}'");
+            return Err(AmqpError::CommandInvalid(why));
+        }
+    };
+    match credentials {
+        Some((user, password)) if user == USER && password == PASSWORD && is_local(peer) => {
+            Ok(String::from_utf8_lossy(user).into_owned())
+        }
+        _ => Err(AmqpError::LoginRefused { mechanism: mechanism.to_owned() }),
+    }
+}
+
+/// User and password of `authorization-id NUL user NUL password` (RFC 4616).
+fn plain(response: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut parts = response.splitn(3, |&byte| byte == 0);
+    let _authorization_id = parts.next()?;
+    Some((parts.next()?, parts.next()?))
+}
+
+/// User and password of a field table without its length (RabbitMQ: `rabbit_auth_mechanism_amqplain`).
+fn amqplain(response: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = |key| table::get(response, key).filter(|value| value.kind == b'S').map(|value| value.bytes);
+    text(b"LOGIN".as_slice()).zip(text(b"PASSWORD"))
+}
+
+/// The user everybody knows may come from this machine only (RabbitMQ: `loopback_users`).
+fn is_local(peer: Peer) -> bool {
+    peer.address.ip().to_canonical().is_loopback()
+}
+
+fn negotiate(offer: Limits, wish: &amqp::TuneOk) -> Result<Limits, AmqpError> {
+    const CHANNEL_MIN: u32 = 1;
+    within("channel_max", wish.channel_max.into(), CHANNEL_MIN, offer.channel_max.into())?;
+    within("frame_max", wish.frame_max, FRAME_MIN, offer.frame_max)?;
+    let channel_max = if wish.channel_max == 0 { u16::MAX } else { wish.channel_max };
+    Ok(Limits { channel_max, frame_max: wish.frame_max, heartbeat_s: wish.heartbeat })
+}
+
+/// 0 stands for no limit, on both sides.
+fn within(field: &str, wish: u32, min: u32, max: u32) -> Result<(), AmqpError> {
+    let detail = if wish == 0 { " (no limit)" } else { "" };
+    let (relation, extreme, allowed) = if wish != 0 && wish < min {
+        ("lower", "minimum", min)
+    } else if max != 0 && (wish == 0 || wish > max) {
+        ("higher", "maximum", max)
+    } else {
+        return Ok(());
+    };
+    Err(AmqpError::NotAllowed(format!(
+        "negotiated {field} = {wish}{detail} is {relation} than the {extreme} allowed value ({allowed})"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_read_from_both_mechanisms() {
+        assert_eq!(plain(b"\0guest\0gu\0est"), Some((&b"guest"[..], &b"gu\0est"[..])));
+        assert_eq!(plain(b"guest"), None);
+        let table = b"\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x03abc";
+        assert_eq!(amqplain(table), Some((&b"guest"[..], &b"abc"[..])));
+        assert_eq!(amqplain(&table[..20]), None);
+    }
+
+    #[test]
+    fn wishes_have_to_lie_within_the_offer() {
+        assert_eq!(within("frame_max", 4096, 4096, 131_072), Ok(()));
+        assert_eq!(within("channel_max", 0, 1, 0), Ok(()));
+        let refusal = |wish| within("frame_max", wish, 4096, 131_072).unwrap_err().reply().text;
+        assert_eq!(
+            refusal(131_073),
+            "NOT_ALLOWED - negotiated frame_max = 131073 is higher than the maximum allowed value (131072)"
+        );
+        assert_eq!(
+            refusal(4095),
+            "NOT_ALLOWED - negotiated frame_max = 4095 is lower than the minimum allowed value (4096)"
+        );
+        assert_eq!(
+            refusal(0),
+            "NOT_ALLOWED - negotiated frame_max = 0 (no limit) is higher than the maximum allowed value (131072)"
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! What all channels of a connection share: who is at the other end, the way out, and what the current read gathers.
+
+use super::Peer;
+use super::consume::PendingGet;
+use super::deliver::Subscription;
+use super::routes::RouteCache;
+use super::settle::Settles;
+use super::stage::Stage;
+use crate::broker::Broker;
+use crate::broker::mailbox::{Mail, Mailbox};
+use crate::clock::Now;
+use crate::ids::{ConnectionId, ConsumerId, Ticket};
+use crate::store::change::Waiter;
+use crate::wire::output::Output;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// What was negotiated; before that, what the broker offers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) channel_max: u16,
+    pub(super) frame_max: u32,
+    pub(super) heartbeat_s: u16,
+}
+
+/// What the client understands beyond AMQP 0-9-1 (RabbitMQ: `client-properties.capabilities`).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Capabilities {
+    pub(super) authentication_failure_close: bool,
+    pub(super) connection_blocked: bool,
+    pub(super) consumer_cancel_notify: bool,
+}
+
+/// What is counted during one turn, so that the shared counters are touched once.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) received: u64,
+    pub(super) received_confirm: u64,
+    pub(super) dropped: u64,
+    pub(super) returned: u64,
+    pub(super) confirmed: u64,
+    pub(super) delivered_auto_ack: u64,
+    pub(super) delivered_manual_ack: u64,
+    pub(super) redelivered: u64,
+}
+
+/// See the head of this file.
+pub(super) struct Link {
+    pub(super) broker: Arc<Broker>,
+    pub(super) id: ConnectionId,
+    pub(super) peer: Peer,
+    /// Empty until the login succeeded.
+    pub(super) user: String,
+    pub(super) capabilities: Capabilities,
+    pub(super) limits: Limits,
+    pub(super) mailbox: Arc<Mailbox>,
+    /// When the current call was made.
+    pub(super) now: Now,
+    pub(super) output: Output,
+    /// Bytes in the output, at most, that answer something the client asked.
+    pub(super) replies: usize,
+    pub(super) tally: Tally,
+
+    /// Publishes that are not handed to their queues yet.
+    pub(super) stage: Stage,
+    pub(super) routes: RouteCache,
+    /// Channels in confirm mode with publishes on the stage.
+    pub(super) publishers: Vec<u16>,
+    /// Acknowledgements that are not handed to their queues yet.
+    pub(super) settles: Settles,
+    /// Channels whose consumers share a window, which has more room than before.
+    pub(super) eased: BTreeSet<u16>,
+
+    pub(super) subscriptions: BTreeMap<ConsumerId, Subscription>,
+    /// Mail that was taken and not acted upon: the client takes its deliveries slowly. Limited by the windows of the
+    /// consumers.
+    pub(super) backlog: VecDeque<Mail>,
+    inbox: Vec<Mail>,
+    /// A `basic.get` that waits for the disk; until then no input is taken.
+    pub(super) pending_get: Option<PendingGet>,
+
+    /// Channels that wait for a ticket: with confirms to send or with frames held back.
+    pub(super) waiting: BTreeSet<u16>,
+    /// The newest ticket the mailbox is to be told of.
+    notified: Ticket,
+}
+
+impl Link {
+    pub(super) fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
+        let settings = broker.settings();
+        let limits = Limits {
+            channel_max: settings.channel_max,
+            frame_max: settings.frame_max,
+            heartbeat_s: settings.heartbeat_s,
+        };
+        Self {
+            id: broker.next_connection(),
+            broker,
+            peer,
+            user: String::new(),
+            capabilities: Capabilities::default(),
+            limits,
+            mailbox: Mailbox::new(),
+            now,
+            output: Output::default(),
+            replies: 0,
+            tally: Tally::default(),
+            stage: Stage::default(),
+            routes: RouteCache::default(),
+            publishers: Vec::new(),
+            settles: Settles::default(),
+            eased: BTreeSet::new(),
+            subscriptions: BTreeMap::new(),
+            backlog: VecDeque::new(),
+            inbox: Vec::new(),
+            pending_get: None,
+            waiting: BTreeSet::new(),
+            notified: Ticket(0),
+        }
+    }
+
+    /// Moves all mail to the end of the backlog.
+    pub(super) fn take_mail(&mut self) {
+        self.mailbox.take(&mut self.inbox);
+        self.backlog.extend(self.inbox.drain(..));
+    }
+
+    /// Takes what came too late: consumers and waiting replies are gone.
+    pub(super) fn discard_mail(&mut self) {
+        self.take_mail();
+        self.backlog.clear();
+    }
+
+    /// The newest ticket that is on disk.
+    pub(super) fn durable(&self) -> Ticket {
+        self.broker.log().durable()
+    }
+
+    /// Has the mailbox woken once `ticket` is durable.
+    pub(super) fn wake_at(&mut self, ticket: Ticket) {
+        if ticket > self.notified {
+            self.notified = ticket;
+            let waiter: Arc<dyn Waiter> = Arc::clone(&self.mailbox) as Arc<dyn Waiter>;
+            self.broker.log().notify(ticket, &waiter);
+        }
+    }
+
+    /// A channel has something to say once `ticket` is durable.
+    pub(super) fn wait_for(&mut self, channel: u16, ticket: Ticket) {
+        self.waiting.insert(channel);
+        self.wake_at(ticket);
+    }
+
+    /// What input added to the output since it had `before` bytes counts as replies, for as long as it lies there.
+    pub(super) fn count_replies(&mut self, before: usize) {
+        let len = self.output.len();
+        self.replies = (self.replies + len.saturating_sub(before)).min(len);
+    }
+
+    /// Hands what was counted to the broker.
+    pub(super) fn report(&mut self) {
+        let tally = std::mem::take(&mut self.tally);
+        let metrics = self.broker.metrics();
+        metrics.received.add(tally.received);
+        metrics.received_confirm.add(tally.received_confirm);
+        metrics.unroutable_dropped.add(tally.dropped);
+        metrics.unroutable_returned.add(tally.returned);
+        metrics.confirmed.add(tally.confirmed);
+        metrics.delivered_auto_ack.add(tally.delivered_auto_ack);
+        metrics.delivered_manual_ack.add(tally.delivered_manual_ack);
+        metrics.redelivered.add(tally.redelivered);
+    }
+}

@@ -1,0 +1,348 @@
+//! One client's protocol state: bytes in, bytes out, time as an argument; no socket, no runtime, no lock of its own.
+//!
+//! The owner of a [`Session`] calls `handle_*` with what happened (input, mail, time, the end) and then looks at
+//! [`Session::output`], [`Session::poll_deadline`], [`Session::wants_input`] and [`Session::is_closed`].
+//!
+//! A session is in one of four states: it shakes hands, it is open, it has said `connection.close` and waits for the
+//! answer, or it is closed. What a read brought is gathered (publishes by route, acknowledgements by queue) and handed
+//! to the broker once, at the end of the read or before a method that could tell the difference.
+//!
+//! Invariants: nothing that a peer sends makes it panic; what it keeps for a peer is limited; a reply that promises
+//! durability is in the output only after the log said so.
+
+mod channel;
+mod confirm;
+mod connection;
+mod consume;
+mod declare;
+mod deliver;
+mod handshake;
+mod heartbeat;
+mod held;
+mod link;
+mod publish;
+mod routes;
+mod settle;
+mod slot;
+mod stage;
+mod tx;
+
+use self::connection::Connection;
+use self::handshake::Handshake;
+use self::heartbeat::{Beat, Pulse};
+use self::link::Link;
+use crate::broker::Broker;
+use crate::broker::mailbox::Mailbox;
+use crate::clock::Now;
+use crate::error::AmqpError;
+use crate::wire::encode;
+use crate::wire::frame::{self, Frame};
+use crate::wire::method;
+use crate::wire::output::Output;
+use amq_protocol::protocol::{AMQPClass, connection as amqp};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// How long the handshake may take (RabbitMQ: `handshake_timeout`).
+const HANDSHAKE_MS: u64 = 10_000;
+
+/// How long a peer may take to answer `connection.close` (RabbitMQ: `CLOSING_TIMEOUT`).
+const CLOSING_MS: u64 = 30_000;
+
+/// How long a refused client is kept in silence, so that guessing passwords is slow (RabbitMQ: `SILENT_CLOSE_DELAY`).
+const SILENCE_MS: u64 = 3_000;
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The address of its socket.
+    pub address: SocketAddr,
+}
+
+/// See the head of this file.
+pub struct Session {
+    link: Link,
+    state: State,
+    pulse: Pulse,
+}
+
+enum State {
+    Handshake {
+        handshake: Handshake,
+        until_ms: u64,
+    },
+    Open(Connection),
+    /// Waits for `connection.close-ok`.
+    Closing {
+        until_ms: u64,
+        /// What comes is not looked at: the stream of frames is lost, or the client was refused.
+        deaf: bool,
+    },
+    Closed,
+}
+
+/// What a state wants after it took its input.
+enum Next {
+    Stay,
+    Opened,
+    /// The login was refused and the client does not understand a refusal: say nothing for a while.
+    Silence,
+    Closed,
+}
+
+/// A fault that ends the connection.
+struct Fault {
+    error: AmqpError,
+    /// Class and method at fault; zeros for none.
+    ids: (u16, u16),
+    /// The input cannot be cut into frames any more.
+    deaf: bool,
+}
+
+impl Fault {
+    fn of(error: AmqpError, ids: (u16, u16)) -> Self {
+        Self { error, ids, deaf: false }
+    }
+
+    fn deaf(error: AmqpError) -> Self {
+        Self { error, ids: (0, 0), deaf: true }
+    }
+}
+
+impl Session {
+    /// A session for a client that has just connected.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
+        let until_ms = now.mono_ms + HANDSHAKE_MS;
+        Self {
+            link: Link::new(broker, peer, now),
+            state: State::Handshake { handshake: Handshake::Header, until_ms },
+            pulse: Pulse::off(now),
+        }
+    }
+
+    /// Takes what it can use of `input` and returns how many bytes that was. Call it again with the rest and more;
+    /// after [`Session::wants_input`] has become true again, with the rest even if nothing more came.
+    pub fn handle_input(&mut self, input: &[u8], now: Now) -> usize {
+        self.link.now = now;
+        self.pulse.heard(now);
+        let before = self.link.output.len();
+        let mut used = 0;
+        loop {
+            let step = self.take(&input[used..]);
+            used += step;
+            if step == 0 {
+                break;
+            }
+        }
+        if let State::Open(connection) = &mut self.state
+            && let Err(fault) = connection.end_turn(&mut self.link)
+        {
+            self.close(&fault);
+        }
+        self.link.count_replies(before);
+        if let State::Open(connection) = &mut self.state {
+            connection.deliver_taken(&mut self.link);
+        }
+        self.note_output();
+        used
+    }
+
+    /// Takes what the mailbox has. Call it when the mailbox woke, and when output was written.
+    pub fn handle_mail(&mut self, now: Now) {
+        self.link.now = now;
+        match &mut self.state {
+            State::Open(connection) => {
+                if let Err(fault) = connection.handle_mail(&mut self.link) {
+                    self.close(&fault);
+                }
+            }
+            State::Handshake { .. } | State::Closing { .. } | State::Closed => self.link.discard_mail(),
+        }
+        self.note_output();
+    }
+
+    /// Does what is due. Call it at [`Session::poll_deadline`].
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.link.now = now;
+        match self.state {
+            State::Handshake { until_ms, .. } if now.mono_ms >= until_ms => {
+                warn!(peer = %self.link.peer.address, "closed: the handshake took too long");
+                self.state = State::Closed;
+            }
+            State::Closing { until_ms, .. } if now.mono_ms >= until_ms => self.state = State::Closed,
+            State::Open(_) => self.check_pulse(),
+            State::Handshake { .. } | State::Closing { .. } | State::Closed => {}
+        }
+        self.note_output();
+    }
+
+    /// Says goodbye because the broker stops.
+    pub fn handle_shutdown(&mut self, now: Now) {
+        let why = "broker forced connection closure with reason 'shutdown'".to_owned();
+        self.end(AmqpError::ConnectionForced(why), now);
+    }
+
+    /// Says goodbye because the store failed: nothing is confirmed any more.
+    pub fn handle_store_failure(&mut self, now: Now) {
+        if let State::Open(_) = self.state {
+            connection::tell_blocked(&mut self.link, "the store has failed");
+        }
+        self.end(connection::store_failed(), now);
+    }
+
+    /// The socket is gone: what was not acknowledged goes back, exclusive queues go.
+    pub fn handle_disconnect(&mut self, now: Now) {
+        self.link.now = now;
+        if let State::Open(connection) = &mut self.state {
+            info!(peer = %self.link.peer.address, user = self.link.user, "disconnected without a close");
+            connection.shut(&mut self.link);
+        }
+        self.state = State::Closed;
+    }
+
+    /// What is to be written to the socket.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.link.output
+    }
+
+    /// When [`Session::handle_timeout`] is due, in [`Now::mono_ms`]; `u64::MAX` for never.
+    #[must_use]
+    pub fn poll_deadline(&self) -> u64 {
+        match self.state {
+            State::Handshake { until_ms, .. } | State::Closing { until_ms, .. } => until_ms,
+            State::Open(_) => self.pulse.poll_deadline(),
+            State::Closed => u64::MAX,
+        }
+    }
+
+    /// Whether the socket is to be read. When not: the log is behind or the disk full, the client does not take the
+    /// replies to what it asked, or a `basic.get` waits for the disk. The mailbox wakes when that may have changed.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        match &self.state {
+            State::Handshake { .. } | State::Closing { .. } => true,
+            State::Open(connection) => connection.wants_input(&self.link),
+            State::Closed => false,
+        }
+    }
+
+    /// Whether nothing more will be said once the output is written.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Where queues and the log reach this session.
+    #[must_use]
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.link.mailbox
+    }
+
+    /// Lets the state take what it can; how many bytes that was.
+    fn take(&mut self, input: &[u8]) -> usize {
+        let mut used = 0;
+        let taken = match &mut self.state {
+            State::Handshake { handshake, .. } => handshake.handle_input(&mut self.link, input, &mut used),
+            State::Open(connection) => connection.handle_input(&mut self.link, input, &mut used),
+            State::Closing { deaf: false, .. } => Ok(await_close_ok(&mut self.link, input, &mut used)),
+            State::Closing { deaf: true, .. } | State::Closed => {
+                used = input.len();
+                Ok(Next::Stay)
+            }
+        };
+        match taken {
+            Ok(Next::Stay) => {}
+            Ok(Next::Opened) => {
+                self.pulse = Pulse::every(self.link.limits.heartbeat_s, self.link.now);
+                self.state = State::Open(Connection::open(&self.link));
+            }
+            Ok(Next::Silence) => {
+                self.state = State::Closing { until_ms: self.link.now.mono_ms + SILENCE_MS, deaf: true };
+            }
+            Ok(Next::Closed) => self.state = State::Closed,
+            Err(fault) => self.close(&fault),
+        }
+        used
+    }
+
+    /// Ends the connection for a reason that is not the client's.
+    fn end(&mut self, why: AmqpError, now: Now) {
+        self.link.now = now;
+        match self.state {
+            State::Open(_) => self.close(&Fault::of(why, (0, 0))),
+            State::Handshake { .. } => self.state = State::Closed,
+            State::Closing { .. } | State::Closed => {}
+        }
+        self.note_output();
+    }
+
+    /// Ends the connection for a fault: everything of it is undone, then the client is told.
+    fn close(&mut self, fault: &Fault) {
+        warn!(peer = %self.link.peer.address, user = self.link.user, "closes the connection: {}", fault.error);
+        if let State::Open(connection) = &mut self.state {
+            connection.shut(&mut self.link);
+        }
+        let reply = fault.error.reply();
+        let close = amqp::AMQPMethod::Close(amqp::Close {
+            reply_code: reply.code,
+            reply_text: reply.text.into(),
+            class_id: fault.ids.0,
+            method_id: fault.ids.1,
+        });
+        encode::method(self.link.output.own(), 0, &AMQPClass::Connection(close));
+        self.state = State::Closing { until_ms: self.link.now.mono_ms + CLOSING_MS, deaf: fault.deaf };
+    }
+
+    fn check_pulse(&mut self) {
+        let now = self.link.now;
+        if !self.wants_input() {
+            // The socket is not read, so the client's silence says nothing.
+            self.pulse.heard(now);
+        }
+        match self.pulse.check(now) {
+            Beat::Quiet => {}
+            Beat::Send if self.link.output.is_empty() => encode::heartbeat(self.link.output.own()),
+            Beat::Send => {}
+            Beat::Dead => {
+                let (peer, timeout_s) = (self.link.peer.address, self.link.limits.heartbeat_s);
+                warn!(%peer, user = self.link.user, timeout_s, "closed: two heartbeats of the client are missing");
+                if let State::Open(connection) = &mut self.state {
+                    connection.shut(&mut self.link);
+                }
+                self.link.output = Output::default();
+                self.state = State::Closed;
+            }
+        }
+    }
+
+    /// What is being written counts as a sign of life.
+    fn note_output(&mut self) {
+        if !self.link.output.is_empty() {
+            self.pulse.spoke(self.link.now);
+        }
+    }
+}
+
+/// After `connection.close` everything is discarded but its answer and the client's own close.
+fn await_close_ok(link: &mut Link, input: &[u8], used: &mut usize) -> Next {
+    loop {
+        match frame::decode(&input[*used..], link.limits.frame_max) {
+            Ok(Some((Frame { payload, channel, .. }, len))) => {
+                *used += len;
+                match (channel, method::ids(payload)) {
+                    (0, (10, 51)) => return Next::Closed,
+                    (0, (10, 50)) => {
+                        let close_ok = amqp::AMQPMethod::CloseOk(amqp::CloseOk {});
+                        encode::method(link.output.own(), 0, &AMQPClass::Connection(close_ok));
+                        return Next::Closed;
+                    }
+                    _ => {}
+                }
+            }
+            Ok(None) => return Next::Stay,
+            Err(_garbage) => return Next::Closed,
+        }
+    }
+}

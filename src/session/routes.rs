@@ -1,0 +1,71 @@
+//! Routes a connection has used, so that a message for the same exchange and key need not ask the vhost again.
+
+use crate::broker::route::Route;
+use crate::broker::vhost::VHost;
+use crate::error::AmqpError;
+use crate::message::Message;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Routes remembered per connection; an entry is about 150 bytes.
+const ROUTES_MAX: usize = 1024;
+
+/// Routes by exchange and key, valid while the vhost's topology is unchanged.
+#[derive(Default)]
+pub(super) struct RouteCache {
+    epoch: u64,
+    /// The newest route, and what it is for when that may be asked again.
+    exchange: Vec<u8>,
+    routing_key: Vec<u8>,
+    known: bool,
+    route: Arc<Route>,
+    others: HashMap<Box<[u8]>, Arc<Route>>,
+}
+
+impl RouteCache {
+    /// The route found last.
+    #[inline]
+    pub(super) fn current(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Finds the queues for a message.
+    #[inline]
+    pub(super) fn find(&mut self, vhost: &VHost, message: &Message<'_>) -> Result<&Arc<Route>, AmqpError> {
+        let same = self.known
+            && self.routing_key == message.routing_key
+            && self.exchange == message.exchange
+            && self.epoch == vhost.epoch();
+        if !same {
+            self.look_up(vhost, message)?;
+        }
+        Ok(&self.route)
+    }
+
+    fn look_up(&mut self, vhost: &VHost, message: &Message<'_>) -> Result<(), AmqpError> {
+        self.known = false;
+        // Read before the lookup: a change in between makes the route old at once, never too new.
+        let epoch = vhost.epoch();
+        if epoch != self.epoch || self.others.len() >= ROUTES_MAX {
+            self.others.clear();
+            self.epoch = epoch;
+        }
+        let length = u8::try_from(message.exchange.len()).unwrap_or(u8::MAX);
+        let key = [&[length], message.exchange, message.routing_key].concat();
+        if let Some(route) = self.others.get(key.as_slice()) {
+            self.route = Arc::clone(route);
+        } else {
+            self.route = vhost.route(message.exchange, message.routing_key, message.properties)?;
+            if !self.route.cacheable {
+                return Ok(());
+            }
+            self.others.insert(key.into(), Arc::clone(&self.route));
+        }
+        self.exchange.clear();
+        self.exchange.extend_from_slice(message.exchange);
+        self.routing_key.clear();
+        self.routing_key.extend_from_slice(message.routing_key);
+        self.known = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! Deliveries that wait for their acknowledgement, and acknowledgements on their way to the queues.
+//!
+//! A channel's outstanding deliveries are runs: consecutive tags of consecutive messages of one queue. They are
+//! ordered by the tag that ends them, so that taking tags off the front of a run changes nothing but its value.
+
+use super::link::Link;
+use crate::broker::queue::{Queue, Settled};
+use crate::broker::{Broker, TxAck};
+use crate::clock::Now;
+use crate::error::AmqpError;
+use crate::ids::{ConsumerId, SeqRange};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// So many of the newest groups are looked through for the one a message belongs to.
+const GROUPS_OPEN: usize = 64;
+
+/// Deliveries with consecutive tags.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) first_tag: u64,
+    /// The message that has `first_tag`.
+    pub(super) first_seq: u64,
+    pub(super) queue: Arc<Queue>,
+    /// None: fetched by `basic.get`.
+    pub(super) consumer: Option<ConsumerId>,
+}
+
+/// A part of a run that is settled; borrowed from it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) first_tag: u64,
+    pub(super) queue: &'a Arc<Queue>,
+    pub(super) settled: Settled,
+}
+
+/// What one channel's client has to acknowledge.
+#[derive(Debug, Default)]
+pub(super) struct Unacked {
+    /// Keys are one past the last tag of the run.
+    runs: BTreeMap<u64, Run>,
+}
+
+impl Unacked {
+    /// `count` deliveries from `run.first_tag` on are outstanding.
+    pub(super) fn add(&mut self, run: Run, count: u64) {
+        if count > 0 {
+            self.runs.insert(run.first_tag + count, run);
+        }
+    }
+
+    /// Settles `tag`, or everything up to it. Tag 0 with `multiple` stands for all.
+    ///
+    /// # Errors
+    /// 406: the tag is not outstanding.
+    pub(super) fn take(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        each: impl FnMut(Part<'_>),
+    ) -> Result<(), AmqpError> {
+        if tag == 0 && multiple {
+            self.take_all(each);
+            return Ok(());
+        }
+        let Some(end) = self.end_of_run(tag) else { return Err(AmqpError::UnknownDeliveryTag(tag)) };
+        if multiple {
+            self.take_up_to(tag, each);
+        } else {
+            self.take_one(tag, end, each);
+        }
+        Ok(())
+    }
+
+    /// Settles everything, in the order of delivery.
+    pub(super) fn take_all(&mut self, mut each: impl FnMut(Part<'_>)) {
+        for (end, run) in std::mem::take(&mut self.runs) {
+            each(run.part(run.first_tag, end));
+        }
+    }
+
+    /// The key of the run that holds `tag`.
+    fn end_of_run(&self, tag: u64) -> Option<u64> {
+        let (&end, run) = self.runs.range(tag.checked_add(1)?..).next()?;
+        (run.first_tag <= tag).then_some(end)
+    }
+
+    fn take_one(&mut self, tag: u64, end: u64, mut each: impl FnMut(Part<'_>)) {
+        let Some(run) = self.runs.get_mut(&end) else { return };
+        each(run.part(tag, tag + 1));
+        let before = (run.first_tag < tag).then(|| run.clone());
+        run.trim_to(tag + 1);
+        if tag + 1 == end {
+            self.runs.remove(&end);
+        }
+        if let Some(before) = before {
+            self.runs.insert(tag, before);
+        }
+    }
+
+    fn take_up_to(&mut self, tag: u64, mut each: impl FnMut(Part<'_>)) {
+        while let Some(mut entry) = self.runs.first_entry()
+            && entry.get().first_tag <= tag
+        {
+            let end = *entry.key();
+            let run = entry.get_mut();
+            if end <= tag + 1 {
+                each(run.part(run.first_tag, end));
+                entry.remove();
+            } else {
+                each(run.part(run.first_tag, tag + 1));
+                run.trim_to(tag + 1);
+            }
+        }
+    }
+}
+
+impl Run {
+    fn part(&self, first_tag: u64, end_tag: u64) -> Part<'_> {
+        let first_seq = self.first_seq + (first_tag - self.first_tag);
+        let settled =
+            Settled { consumer: self.consumer, range: SeqRange::of(first_seq, end_tag - first_tag) };
+        Part { first_tag, queue: &self.queue, settled }
+    }
+
+    /// The first `count` messages of the run.
+    pub(super) fn settled(&self, count: u64) -> Settled {
+        self.part(self.first_tag, self.first_tag + count).settled
+    }
+
+    fn trim_to(&mut self, first_tag: u64) {
+        self.first_seq += first_tag - self.first_tag;
+        self.first_tag = first_tag;
+    }
+}
+
+/// Settled messages of one queue that share their fate.
+type Group = (Arc<Queue>, TxAck, Vec<Settled>);
+
+/// What the current read settled, by queue.
+#[derive(Debug, Default)]
+pub(super) struct Settles {
+    groups: Vec<Group>,
+}
+
+impl Settles {
+    pub(super) fn add(&mut self, queue: &Arc<Queue>, fate: TxAck, settled: Settled) {
+        // The newest group first: a client acknowledges one queue many times in a row.
+        let mut newest = self.groups.iter_mut().rev().take(GROUPS_OPEN);
+        let group = newest.find(|group| Arc::ptr_eq(&group.0, queue) && group.1 == fate);
+        let Some((_, _, parts)) = group else {
+            self.groups.push((Arc::clone(queue), fate, vec![settled]));
+            return;
+        };
+        match parts.last_mut() {
+            Some(last) if last.consumer == settled.consumer && last.range.end == settled.range.first => {
+                last.range.end = settled.range.end;
+            }
+            _ => parts.push(settled),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Hands everything to the queues.
+    pub(super) fn flush(&mut self, broker: &Broker, now: Now) {
+        for (queue, fate, settled) in self.groups.drain(..) {
+            match fate {
+                TxAck::Ack => {
+                    let count = settled.iter().map(|part| part.range.len()).sum();
+                    broker.metrics().acknowledged.add(count);
+                    broker.settle(&queue, &settled, now);
+                }
+                TxAck::Requeue => broker.requeue(&queue, &settled, now),
+                TxAck::Reject => broker.reject(&queue, &settled, now),
+            }
+        }
+    }
+
+    /// Everything, for a transaction.
+    pub(super) fn take(&mut self) -> Vec<Group> {
+        std::mem::take(&mut self.groups)
+    }
+}
+
+impl super::channel::Channel {
+    /// basic.ack, basic.nack, basic.reject.
+    pub(super) fn settle(
+        &mut self,
+        link: &mut Link,
+        tag: u64,
+        multiple: bool,
+        fate: TxAck,
+    ) -> Result<(), AmqpError> {
+        if let Some(tx) = self.mode.transaction() {
+            return self.unacked.take(tag, multiple, |part| tx.settle(part, fate));
+        }
+        if self.limit.is_set() {
+            link.eased.insert(self.number);
+        }
+        let settles = &mut link.settles;
+        self.unacked.take(tag, multiple, |part| settles.add(part.queue, fate, part.settled))
+    }
+}

@@ -1,0 +1,141 @@
+//! What channel numbers stand for, and how channels begin and end.
+
+use super::Fault;
+use super::channel::Channel;
+use super::connection::Connection;
+use super::held::Held;
+use super::link::Link;
+use crate::broker::TxAck;
+use crate::error::{AmqpError, Scope};
+use crate::ids::ConsumerId;
+use crate::wire::{encode, method};
+use amq_protocol::protocol::{AMQPClass, channel as amqp};
+use std::collections::BTreeSet;
+use tracing::warn;
+
+/// What a channel number stands for.
+pub(super) enum Slot {
+    Free,
+    Open(Box<Channel>),
+    /// The broker closed the channel; all is ignored until `channel.close-ok`.
+    Closing(Box<Held>),
+    /// The client closed the channel; `channel.close-ok` is among what is held back.
+    Draining(Box<Held>),
+}
+
+/// Who ends a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closer {
+    Broker,
+    Client,
+}
+
+impl Connection {
+    /// A method on a channel that is not open.
+    pub(super) fn handle_outside(
+        &mut self,
+        link: &mut Link,
+        number: u16,
+        payload: &[u8],
+    ) -> Result<(), AmqpError> {
+        const OPEN: (u16, u16) = (20, 10);
+        const CLOSE: (u16, u16) = (20, 40);
+        const CLOSE_OK: (u16, u16) = (20, 41);
+        let index = usize::from(number);
+        match (self.slots.get_mut(index), method::ids(payload)) {
+            (Some(slot @ Slot::Closing(_)), CLOSE_OK) => *slot = Slot::Free,
+            (Some(Slot::Closing(held)), CLOSE) => {
+                let ok = AMQPClass::Channel(amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
+                encode::method(held.out(&mut link.output).own(), number, &ok);
+            }
+            (Some(Slot::Closing(_)), _) => {}
+            (None | Some(Slot::Free), OPEN) => return self.open_channel(link, number),
+            _ => return Err(AmqpError::ChannelState("expected 'channel.open'".to_owned())),
+        }
+        Ok(())
+    }
+
+    fn open_channel(&mut self, link: &mut Link, number: u16) -> Result<(), AmqpError> {
+        let channel_max = link.limits.channel_max;
+        if number > channel_max {
+            return Err(AmqpError::NotAllowed(format!(
+                "number of channels opened ({channel_max}) has reached the negotiated channel_max ({channel_max})"
+            )));
+        }
+        let index = usize::from(number);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || Slot::Free);
+        }
+        let mut channel = Channel::new(number);
+        channel.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::OpenOk(amqp::OpenOk {})));
+        self.slots[index] = Slot::Open(Box::new(channel));
+        link.broker.metrics().channels_opened.add(1);
+        Ok(())
+    }
+
+    /// Answers a fault on a channel: the channel ends, or the connection.
+    pub(super) fn fail(
+        &mut self,
+        link: &mut Link,
+        number: u16,
+        error: AmqpError,
+        ids: (u16, u16),
+    ) -> Result<(), Fault> {
+        let reply = error.reply();
+        if reply.scope == Scope::Connection {
+            return Err(Fault::of(error, ids));
+        }
+        let (class_id, method_id) = ids;
+        warn!(peer = %link.peer.address, user = link.user, channel = number, "closes the channel: {error}");
+        self.flush(link);
+        let close =
+            amqp::Close { reply_code: reply.code, reply_text: reply.text.into(), class_id, method_id };
+        let close = AMQPClass::Channel(amqp::AMQPMethod::Close(close));
+        self.close_channel(link, number, &close, Closer::Broker);
+        Ok(())
+    }
+
+    /// Ends a channel with its last words, which wait if something before them does.
+    pub(super) fn close_channel(&mut self, link: &mut Link, number: u16, last_words: &AMQPClass, by: Closer) {
+        let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
+        let Slot::Open(mut channel) = std::mem::replace(slot, Slot::Free) else { return };
+        let durable = link.durable();
+        channel.confirm(link, durable);
+        let mut held = std::mem::take(&mut channel.held);
+        release(link, vec![*channel]);
+        encode::method(held.out(&mut link.output).own(), number, last_words);
+        if held.is_holding() {
+            link.waiting.insert(number);
+        }
+        match by {
+            Closer::Broker => *slot = Slot::Closing(Box::new(held)),
+            Closer::Client if held.is_holding() => *slot = Slot::Draining(Box::new(held)),
+            Closer::Client => {}
+        }
+    }
+}
+
+/// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then what they have not
+/// acknowledged goes back, older than what they were dealt and not sent.
+pub(super) fn release(link: &mut Link, mut channels: Vec<Channel>) {
+    let consumers: BTreeSet<ConsumerId> =
+        channels.iter().flat_map(|channel| channel.consumers.values().copied()).collect();
+    for &id in &consumers {
+        if let Some(subscription) = link.subscriptions.get(&id) {
+            link.broker.cancel(&subscription.queue, id, link.now);
+        }
+    }
+    let unsent = link.withdraw(&consumers);
+    let settles = &mut link.settles;
+    for channel in &mut channels {
+        if let Some(tx) = channel.mode.transaction() {
+            tx.roll_back(&mut channel.unacked);
+        }
+        channel.unacked.take_all(|part| settles.add(part.queue, TxAck::Requeue, part.settled));
+    }
+    settles.flush(&link.broker, link.now);
+    for (queue, settled) in unsent {
+        link.broker.give_back(&queue, &settled, link.now);
+    }
+    link.broker.metrics().channels_closed.add(channels.len() as u64);
+}

@@ -1,0 +1,113 @@
+//! Transactions of one channel (AMQP 0-9-1 section 1.9): publishes and acknowledgements that take effect together.
+//!
+//! Messages are routed, and tags taken, when the client names them; both wait here for `tx.commit`, which hands
+//! everything to the broker under one gate, so that it reaches the disk in one commit. A rollback forgets the
+//! publishes, and the acknowledged deliveries are outstanding again.
+
+use super::channel::{Channel, Mode};
+use super::link::Link;
+use super::settle::{Part, Run, Settles, Unacked};
+use super::stage::Stage;
+use crate::broker::TxAck;
+use crate::error::AmqpError;
+use amq_protocol::protocol::{AMQPClass, tx as amqp};
+
+/// Bytes that a transaction may hold: more is no transaction but a backlog in the wrong place.
+const BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// See the head of this file.
+#[derive(Default)]
+pub(super) struct Transaction {
+    pub(super) stage: Stage,
+    /// The `basic.return`s of what no queue takes.
+    pub(super) returns: Vec<u8>,
+    settles: Vec<(Run, u64, TxAck)>,
+}
+
+impl Transaction {
+    /// An acknowledgement that waits for the commit.
+    pub(super) fn settle(&mut self, part: Part<'_>, fate: TxAck) {
+        let run = Run {
+            first_tag: part.first_tag,
+            first_seq: part.settled.range.first,
+            queue: part.queue.clone(),
+            consumer: part.settled.consumer,
+        };
+        self.settles.push((run, part.settled.range.len(), fate));
+    }
+
+    /// Forgets everything; the acknowledged deliveries go back to `unacked`.
+    pub(super) fn roll_back(&mut self, unacked: &mut Unacked) {
+        for (run, count, _) in self.settles.drain(..) {
+            unacked.add(run, count);
+        }
+        *self = Self::default();
+    }
+
+    fn settled(&mut self) -> Settles {
+        let mut settles = Settles::default();
+        for (run, count, fate) in self.settles.drain(..) {
+            settles.add(&run.queue, fate, run.settled(count));
+        }
+        settles
+    }
+}
+
+impl Channel {
+    /// tx.select, tx.commit, tx.rollback.
+    pub(super) fn handle_tx(&mut self, link: &mut Link, method: &amqp::AMQPMethod) -> Result<(), AmqpError> {
+        let reply = match method {
+            amqp::AMQPMethod::Select(_) => {
+                match self.mode {
+                    Mode::Confirm(_) => {
+                        let why = "cannot switch from confirm to tx mode";
+                        return Err(AmqpError::Precondition(why.to_owned()));
+                    }
+                    Mode::Plain => self.mode = Mode::Transaction(Box::default()),
+                    Mode::Transaction(_) => {}
+                }
+                amqp::AMQPMethod::SelectOk(amqp::SelectOk {})
+            }
+            amqp::AMQPMethod::Commit(_) => {
+                self.commit(link)?;
+                amqp::AMQPMethod::CommitOk(amqp::CommitOk {})
+            }
+            amqp::AMQPMethod::Rollback(_) => {
+                let tx = self.mode.transaction().ok_or_else(not_transactional)?;
+                tx.roll_back(&mut self.unacked);
+                amqp::AMQPMethod::RollbackOk(amqp::RollbackOk {})
+            }
+            _ => return Err(super::channel::unimplemented()),
+        };
+        self.reply(link, &AMQPClass::Tx(reply));
+        Ok(())
+    }
+
+    /// Everything takes effect; what the channel says from now on waits until it is on disk.
+    fn commit(&mut self, link: &mut Link) -> Result<(), AmqpError> {
+        let tx = self.mode.transaction().ok_or_else(not_transactional)?;
+        let publishes: Vec<_> = tx.stage.take().collect();
+        let acks = tx.settled().take();
+        let returns = std::mem::take(&mut tx.returns);
+        self.held.out(&mut link.output).own().extend_from_slice(&returns);
+        if !publishes.is_empty() || !acks.is_empty() {
+            let ticket = link.broker.commit_tx(publishes, &acks, link.now);
+            self.hold(link, ticket);
+        }
+        Ok(())
+    }
+
+    /// A transaction does not grow without a limit.
+    pub(super) fn check_transaction(&mut self) -> Result<(), AmqpError> {
+        match self.mode.transaction() {
+            Some(tx) if tx.stage.bytes() + tx.returns.len() > BYTES_MAX => {
+                Err(AmqpError::Precondition(format!("transaction is larger than {BYTES_MAX} bytes")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn not_transactional() -> AmqpError {
+    AmqpError::Precondition("channel is not transactional".to_owned())
+}

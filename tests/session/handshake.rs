@@ -1,0 +1,247 @@
+//! From the protocol header to the open connection, and what ends one.
+
+use crate::session::script::check;
+
+const CAPABLE: &str = "authentication_failure_close";
+
+#[test]
+fn a_client_shakes_hands() {
+    check(
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok AMQPLAIN guest guest
+        h< 0 connection.tune 2047 131072 60
+        h> 0 connection.tune-ok 10 4096 0
+        h> 0 connection.open /
+        h< 0 connection.open-ok
+        h> 0 heartbeat
+        h> 10 channel.open
+        h< 10 channel.open-ok
+        h> 0 connection.update-secret
+        h< 0 connection.update-secret-ok
+        h> 0 connection.close
+        h< 0 connection.close-ok
+        ! closed h
+        ",
+    );
+}
+
+#[test]
+fn other_protocols_are_shown_ours() {
+    for greeting in ["bytes AMQP0123", "bytes GET", "hex 160301", "hex 414d515003010000"] {
+        check(&format!(
+            "
+            ! accept h
+            h> {greeting}
+            h< header
+            ! closed h
+            "
+        ));
+    }
+}
+
+#[test]
+fn a_wrong_login_is_refused() {
+    for (address, login) in [
+        ("127.0.0.1:1", "PLAIN guest wrong"),
+        ("127.0.0.1:1", "PLAIN nobody guest"),
+        ("127.0.0.1:1", "AMQPLAIN guest wrong"),
+        ("10.0.0.1:1", "PLAIN guest guest"),
+        ("[2001:db8::1]:1", "PLAIN guest guest"),
+    ] {
+        let mechanism = login.split(' ').next().unwrap();
+        check(&format!(
+            "
+            ! accept h {address}
+            h> header
+            h< 0 connection.start PLAIN AMQPLAIN en_US
+            h> 0 connection.start-ok {login} {CAPABLE}
+            h< 0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. For details see the broker logfile. (10,11)
+            ! open h
+            h> 0 connection.close-ok
+            ! closed h
+            "
+        ));
+    }
+}
+
+#[test]
+fn an_old_client_is_refused_in_silence() {
+    check(
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok PLAIN guest wrong
+        h> 0 connection.start-ok PLAIN guest guest
+        ! wait 2999
+        ! open h
+        ! wait 1
+        ! closed h
+        ",
+    );
+}
+
+#[test]
+fn loopback_is_local_in_both_families() {
+    for address in ["[::1]:1", "[::ffff:127.0.0.1]:1", "127.1.2.3:1"] {
+        check(&format!(
+            "
+            ! accept h {address}
+            h> header
+            h< 0 connection.start PLAIN AMQPLAIN en_US
+            h> 0 connection.start-ok PLAIN guest guest
+            h< 0 connection.tune 2047 131072 60
+            "
+        ));
+    }
+}
+
+#[test]
+fn a_handshake_out_of_order_is_refused() {
+    let start = "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        ";
+    let tuned = "
+        h> 0 connection.start-ok PLAIN guest guest
+        h< 0 connection.tune 2047 131072 60
+        ";
+    for (before, said, refusal) in [
+        (
+            "",
+            "0 connection.open /",
+            "504 CHANNEL_ERROR - unexpected method in connection state starting (10,40)",
+        ),
+        (
+            "",
+            "0 queue.declare q",
+            "504 CHANNEL_ERROR - unexpected method in connection state starting (50,10)",
+        ),
+        (
+            "",
+            "0 connection.start-ok KERBEROS a b",
+            "503 COMMAND_INVALID - unknown authentication mechanism 'KERBEROS' (10,11)",
+        ),
+        (
+            "",
+            "1 channel.open",
+            "505 UNEXPECTED_FRAME - unexpected frame of type 1 on channel 1 in the handshake (0,0)",
+        ),
+        (
+            tuned,
+            "0 connection.open /",
+            "504 CHANNEL_ERROR - unexpected method in connection state tuning (10,40)",
+        ),
+        (
+            tuned,
+            "0 connection.tune-ok 0 131072 0",
+            "530 NOT_ALLOWED - negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047) (10,31)",
+        ),
+        (
+            tuned,
+            "0 connection.tune-ok 2047 4095 0",
+            "530 NOT_ALLOWED - negotiated frame_max = 4095 is lower than the minimum allowed value (4096) (10,31)",
+        ),
+        (
+            tuned,
+            "0 connection.tune-ok 2047 131073 0",
+            "530 NOT_ALLOWED - negotiated frame_max = 131073 is higher than the maximum allowed value (131072) (10,31)",
+        ),
+    ] {
+        check(&format!("{start}{before}\nh> {said}\nh< 0 connection.close {refusal}"));
+    }
+    check(&format!(
+        "
+        {start}{tuned}
+        h> 0 connection.tune-ok 2047 131072 0
+        h> 0 connection.open nowhere
+        h< 0 connection.close 530 NOT_ALLOWED - vhost nowhere not found (10,40)
+        h> 0 connection.close
+        h< 0 connection.close-ok
+        ! closed h
+        "
+    ));
+}
+
+#[test]
+fn a_handshake_does_not_take_for_ever() {
+    check(
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        ! wait 9999
+        ! open h
+        ! wait 1
+        ! closed h
+        ",
+    );
+}
+
+#[test]
+fn heartbeats_go_both_ways() {
+    check(
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok PLAIN guest guest
+        h< 0 connection.tune 2047 131072 60
+        h> 0 connection.tune-ok 2047 131072 10
+        h> 0 connection.open /
+        h< 0 connection.open-ok
+        ! wait 4999
+        ! wait 1
+        h< 0 heartbeat
+        h> 0 heartbeat
+        ! wait 5000
+        h< 0 heartbeat
+        ! wait 5000
+        h< 0 heartbeat
+        ! wait 5000
+        h< 0 heartbeat
+        ! open h
+        ! wait 5000
+        ! closed h
+        ",
+    );
+}
+
+#[test]
+fn the_operator_ends_connections() {
+    check(
+        "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        ! shutdown a
+        < 0 connection.close 320 CONNECTION_FORCED - broker forced connection closure with reason 'shutdown' (0,0)
+        > 1 queue.declare ignored
+        ! open a
+        > 0 connection.close-ok
+        ! closed a
+        b> 1 queue.declare ignored passive
+        b< 1 channel.close 404 NOT_FOUND - no queue 'ignored' in vhost '/' (50,10)
+        ",
+    );
+}
+
+#[test]
+fn a_client_that_does_not_answer_a_close_is_left() {
+    check(
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.open /
+        h< 0 connection.close 504 CHANNEL_ERROR - unexpected method in connection state starting (10,40)
+        ! wait 29999
+        ! open h
+        ! wait 1
+        ! closed h
+        ",
+    );
+}

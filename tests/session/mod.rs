@@ -1,0 +1,14 @@
+//! Sessions against a real broker, without sockets and without a disk: dialogues as text, see [`script`].
+
+mod basics;
+mod confirms;
+mod consumers;
+mod content;
+mod garbage;
+mod handshake;
+mod order;
+mod script;
+mod topology;
+mod transactions;
+mod wire;
+mod world;

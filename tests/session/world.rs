@@ -1,0 +1,153 @@
+//! A broker and its clients, in one thread: what one sends is acted upon, and everybody's answers are read, before
+//! anything else happens.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use crate::session::wire::Answers;
+use crate::support::log::{MemoryLog, NoPages};
+use leveret::broker::{Broker, BrokerSettings};
+use leveret::clock::Now;
+use leveret::session::{Peer, Session};
+use leveret::store::Opened;
+use leveret::store::change::Recovered;
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+/// Having had more than this to write, a session is asked for more once it is written; as the server does.
+const OUTPUT_LOW: usize = 16 * 1024;
+
+/// How a client's bytes reach its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pieces {
+    /// All that the client says at once is one read.
+    Whole,
+    /// Every byte is a read.
+    Bytes,
+}
+
+pub(crate) struct World {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) now: Now,
+    pieces: Pieces,
+    clients: BTreeMap<String, Client>,
+}
+
+pub(crate) struct Client {
+    pub(crate) session: Session,
+    /// Sent, and not used by the session.
+    unused: Vec<u8>,
+    answers: Answers,
+    /// Its output stays where it is, as if the client did not read.
+    pub(crate) deaf: bool,
+}
+
+impl World {
+    pub(crate) fn new(pieces: Pieces, settings: BrokerSettings) -> Self {
+        let log = MemoryLog::new();
+        let opened =
+            Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered: Recovered::default() };
+        let broker = Broker::start(opened, settings).unwrap();
+        let now = Now { mono_ms: 1_000, unix_ms: 1_795_000_000_000 };
+        Self { broker, log, now, pieces, clients: BTreeMap::new() }
+    }
+
+    /// A socket that has just been accepted.
+    pub(crate) fn accept(&mut self, name: &str, address: &str) -> &mut Client {
+        let peer = Peer { address: address.parse().unwrap() };
+        let session = Session::new(Arc::clone(&self.broker), peer, self.now);
+        let client = Client { session, unused: Vec::new(), answers: Answers::default(), deaf: false };
+        self.clients.insert(name.to_owned(), client);
+        self.client(name)
+    }
+
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.clients.contains_key(name)
+    }
+
+    pub(crate) fn client(&mut self, name: &str) -> &mut Client {
+        self.clients.get_mut(name).unwrap()
+    }
+
+    /// The client says this, and the broker acts upon it.
+    pub(crate) fn say(&mut self, name: &str, bytes: &[u8]) {
+        let (now, pieces) = (self.now, self.pieces);
+        let client = self.client(name);
+        match pieces {
+            Pieces::Whole => client.hear(bytes, now),
+            Pieces::Bytes => bytes.chunks(1).for_each(|byte| client.hear(byte, now)),
+        }
+        self.settle();
+    }
+
+    /// Everybody acts upon mail until there is none.
+    pub(crate) fn settle(&mut self) {
+        let context = Context::from_waker(Waker::noop());
+        for _round in 0..100 {
+            let mut quiet = true;
+            for client in self.clients.values_mut() {
+                if client.session.mailbox().poll(&context).is_ready() {
+                    client.session.handle_mail(self.now);
+                    client.hear(&[], self.now);
+                    quiet = false;
+                }
+                quiet &= !client.read(self.now);
+            }
+            if quiet {
+                return;
+            }
+        }
+        panic!("the sessions keep each other busy");
+    }
+
+    /// Time passes.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.unix_ms += ms;
+        for client in self.clients.values_mut() {
+            if client.session.poll_deadline() <= self.now.mono_ms {
+                client.session.handle_timeout(self.now);
+            }
+        }
+        self.settle();
+    }
+
+    /// Everything the broker has said to this client since the last call.
+    pub(crate) fn heard(&mut self, name: &str) -> Vec<String> {
+        self.client(name).answers.take()
+    }
+}
+
+impl Client {
+    /// As the server does: what the session did not use is offered again with what comes next.
+    fn hear(&mut self, bytes: &[u8], now: Now) {
+        self.unused.extend_from_slice(bytes);
+        if self.session.is_closed() || !self.session.wants_input() {
+            return;
+        }
+        let used = self.session.handle_input(&self.unused, now);
+        self.unused.drain(..used);
+    }
+
+    /// Takes all output; whether there was any.
+    fn read(&mut self, now: Now) -> bool {
+        if self.deaf || self.session.output().is_empty() {
+            return false;
+        }
+        let asks_for_more = self.session.output().len() >= OUTPUT_LOW;
+        while !self.session.output().is_empty() {
+            let output = self.session.output();
+            let mut slices = [IoSlice::new(&[]); 8];
+            let count = output.slices(&mut slices);
+            let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+            output.advance(bytes.len());
+            self.answers.add(&bytes);
+        }
+        if asks_for_more {
+            self.session.handle_mail(now);
+        }
+        true
+    }
+}
