@@ -70,6 +70,7 @@ pub mod error;
 pub mod ids;
 pub mod message;
 pub mod metrics;
+pub mod perf;
 pub mod session;
 pub mod store;
 pub mod wire;
