@@ -1,3 +1,222 @@
-//! The `leveret` binary: nothing to start yet.
+//! The `leveret` binary: the command line, and the life of the process from the first check to the last flush.
+//!
+//! Order matters here. What can be refused is refused before anything is touched: flags and file, then the ports,
+//! then the data folder. On the way down sockets go first, the store last.
 
-fn main() {}
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use leveret::broker::{Broker, BrokerSettings};
+use leveret::config::{Config, Flags, LogFormat};
+use leveret::server::{Farewell, Server};
+use leveret::{http, perf, server, store};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::panic;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// How long connections may take to end when the broker stops, and when its store has failed.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How long the runtime may take to drop what is left after that.
+const DROP_WAIT: Duration = Duration::from_secs(1);
+
+/// Exit status for a command line or a file that is refused; clap uses the same.
+const STATUS_USAGE: u8 = 2;
+/// Exit status for everything else that ends the broker.
+const STATUS_FAILURE: u8 = 1;
+
+/// A message broker: AMQP 0-9-1 with RabbitMQ's semantics, one binary, one data file.
+#[derive(Debug, Parser)]
+#[command(name = "leveret", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker; what happens when no command is given
+    Serve(Flags),
+    /// Put load on any AMQP broker and measure it
+    Perf(perf::Options),
+}
+
+/// Why the process ends otherwise than asked.
+struct Failure {
+    line: String,
+    status: u8,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::try_parse_from(with_default_command(std::env::args_os().collect())) {
+        Ok(Cli { command: Command::Serve(flags) }) => serve(flags),
+        Ok(Cli { command: Command::Perf(options) }) => perf::run(options).map_err(failure),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return if error.print().is_ok() { ExitCode::SUCCESS } else { STATUS_FAILURE.into() };
+        }
+        Err(error) => Err(Failure { line: in_one_line(&error), status: STATUS_USAGE }),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // There is nobody left to tell when this cannot be written.
+            let _told = writeln!(io::stderr(), "leveret: {}", failure.line);
+            failure.status.into()
+        }
+    }
+}
+
+/// `leveret` and `leveret --flag` mean `leveret serve`.
+fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    let first = args.get(1).and_then(|first| first.to_str());
+    let asks = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
+    if !asks && first.is_none_or(|first| first.starts_with('-')) {
+        args.insert(args.len().min(1), "serve".into());
+    }
+    args
+}
+
+/// What clap says, without its advice: everything up to the first empty line.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    format!("{} (see leveret --help)", line.strip_prefix("error: ").unwrap_or(&line))
+}
+
+/// The broker, from start to end.
+fn serve(flags: Flags) -> Result<(), Failure> {
+    let config = Config::resolve(flags).map_err(usage)?;
+    start_log(&config)?;
+    raise_descriptor_limit();
+    let runtime = runtime::Builder::new_multi_thread()
+        .thread_name("leveret")
+        .enable_all()
+        .build()
+        .map_err(|error| failure(format_args!("cannot start threads: {error}")))?;
+    let (broker, reason) = runtime.block_on(run(&config))?;
+    runtime.shutdown_timeout(DROP_WAIT);
+    if reason == Farewell::StoreFailed {
+        return Err(failure("the store has failed; what was confirmed before is on disk"));
+    }
+    broker.shutdown().map_err(|why| {
+        failure(format_args!(
+            "the store has failed while stopping; what was confirmed before is on disk: {why}"
+        ))
+    })?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Every connection is a file descriptor, and the limit that a process starts with is often 1024 for the sake of programs
+/// that Leveret is not; it may raise it as far as the operator allows.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
+}
+
+/// Serves until there is a reason to end, then ends all connections.
+async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
+    let mut terminate = on_signal(SignalKind::terminate())?;
+    let mut interrupt = on_signal(SignalKind::interrupt())?;
+    let mut amqp = Vec::new();
+    for address in &config.amqp {
+        amqp.push(bind(*address).await?);
+    }
+    let http = bind(config.http).await?;
+    let ready = ready_line(config, &amqp, &http).map_err(failure)?;
+
+    let opened = store::open(&config.data_dir, store::Options::default()).map_err(failure)?;
+    let broker = Broker::start(opened, settings(config)).map_err(failure)?;
+    let server = Server::new(Arc::clone(&broker), config.limits.connections_max);
+
+    let mut accepting = JoinSet::new();
+    for listener in amqp {
+        accepting.spawn(server::accept(Arc::clone(&server), listener));
+    }
+    accepting.spawn(http::serve(http, Arc::clone(&broker)));
+    info!("{ready}");
+    if let Err(error) = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush()) {
+        warn!(%error, "cannot write the ready line");
+    }
+
+    let reason = tokio::select! {
+        _ = terminate.recv() => Farewell::Stop,
+        _ = interrupt.recv() => Farewell::Stop,
+        () = server::run_timer(&server) => Farewell::StoreFailed,
+        _ = accepting.join_next() => return Err(failure("a fault of the broker ended a listener")),
+    };
+    info!(?reason, "stopping");
+    accepting.shutdown().await;
+    if !server.close(reason, STOP_WAIT).await {
+        warn!("connections that did not end in {} s are cut", STOP_WAIT.as_secs());
+    }
+    Ok((broker, reason))
+}
+
+fn settings(config: &Config) -> BrokerSettings {
+    let (advertise, limits) = (config.advertise.clone(), &config.limits);
+    BrokerSettings {
+        product: advertise.product,
+        version: advertise.version,
+        frame_max: limits.frame_max,
+        channel_max: limits.channel_max,
+        heartbeat_s: limits.heartbeat_s,
+        message_bytes_max: limits.message_bytes_max,
+    }
+}
+
+fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| failure(format_args!("cannot wait for signals: {error}")))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| failure(format_args!("cannot listen on {address}: {error}")))
+}
+
+/// What scripts wait for: the ports as they are, which matters for port 0.
+fn ready_line(config: &Config, amqp: &[TcpListener], http: &TcpListener) -> io::Result<String> {
+    let amqp: Result<Vec<_>, _> =
+        amqp.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect();
+    let amqp = amqp.map_err(|error: io::Error| error)?.join(",");
+    let (version, http, data) = (env!("CARGO_PKG_VERSION"), http.local_addr()?, config.data_dir.display());
+    Ok(format!("leveret {version} ready amqp={amqp} http={http} data={data}"))
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::builder()
+        .parse(&config.log)
+        .map_err(|error| usage(format_args!("'{}' is not a log filter: {error}", config.log)))?;
+    // A log that cannot be written (whoever read it is gone) must not end the broker.
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it happens.
+    panic::set_hook(Box::new(|panic| error!(backtrace = %std::backtrace::Backtrace::capture(), "{panic}")));
+    Ok(())
+}
+
+fn usage(line: impl Display) -> Failure {
+    Failure { line: line.to_string(), status: STATUS_USAGE }
+}
+
+fn failure(line: impl Display) -> Failure {
+    Failure { line: line.to_string(), status: STATUS_FAILURE }
+}

@@ -4,3 +4,4 @@ pub(crate) mod disk;
 pub(crate) mod draw;
 pub(crate) mod folder;
 pub(crate) mod log;
+pub(crate) mod process;

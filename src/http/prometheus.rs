@@ -1,0 +1,221 @@
+//! The metrics page: Prometheus text, with RabbitMQ's names and labels so that its dashboards work.
+//!
+//! One line of the table per metric; RabbitMQ: prometheus_rabbitmq_global_metrics_collector and
+//! prometheus_rabbitmq_core_metrics_collector. What RabbitMQ splits by queue type has one type here.
+
+use super::process::Usage;
+use crate::broker::Gauges;
+use crate::metrics::Metrics;
+use crate::store::change::Health;
+use std::fmt::Write;
+
+const PROTOCOL: &str = "{protocol=\"amqp091\"}";
+const QUEUE: &str = "{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"}";
+const DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"at_least_once\"}";
+const NO_DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"}";
+
+/// The page.
+pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, health: Health, usage: &Usage) -> String {
+    let mut page = Page(String::with_capacity(8 * 1024));
+    page.build_info();
+    page.messages(metrics);
+    page.dead_letters(metrics);
+    page.churn(metrics);
+    page.gauges(gauges);
+    page.node(health, usage);
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn build_info(&mut self) {
+        let labels = format!(
+            "{{rabbitmq_version=\"{0}\",product_name=\"Leveret\",product_version=\"{0}\"}}",
+            env!("CARGO_PKG_VERSION")
+        );
+        self.gauge("rabbitmq_build_info", "Version of this broker", &labels, 1);
+    }
+
+    /// What became of messages.
+    fn messages(&mut self, m: &Metrics) {
+        for (name, help, value) in [
+            ("received", "Messages published by clients", &m.received),
+            ("received_confirm", "Of those, expecting a confirm", &m.received_confirm),
+            ("routed", "Messages that reached a queue", &m.routed),
+            ("confirmed", "Messages confirmed to publishers", &m.confirmed),
+            ("unroutable_dropped", "Messages dropped for want of a queue", &m.unroutable_dropped),
+            ("unroutable_returned", "Messages returned for want of a queue", &m.unroutable_returned),
+        ] {
+            self.counter(&format!("rabbitmq_global_messages_{name}_total"), help, PROTOCOL, value.get());
+        }
+        for (name, help, value) in [
+            ("delivered_consume_auto_ack", "Messages consumed with no-ack", &m.delivered_auto_ack),
+            (
+                "delivered_consume_manual_ack",
+                "Messages consumed, to be acknowledged",
+                &m.delivered_manual_ack,
+            ),
+            ("delivered_get_auto_ack", "Messages fetched with no-ack", &m.get_auto_ack),
+            ("delivered_get_manual_ack", "Messages fetched, to be acknowledged", &m.get_manual_ack),
+            ("get_empty", "Fetches from a queue without messages", &m.get_empty),
+            ("redelivered", "Deliveries that are not a message's first", &m.redelivered),
+            ("acknowledged", "Messages acknowledged", &m.acknowledged),
+        ] {
+            self.counter(&format!("rabbitmq_global_messages_{name}_total"), help, QUEUE, value.get());
+        }
+        let delivered = [&m.delivered_auto_ack, &m.delivered_manual_ack, &m.get_auto_ack, &m.get_manual_ack];
+        let delivered = delivered.iter().map(|counter| counter.get()).sum();
+        self.counter(
+            "rabbitmq_global_messages_delivered_total",
+            "Messages delivered in any way",
+            QUEUE,
+            delivered,
+        );
+    }
+
+    fn dead_letters(&mut self, m: &Metrics) {
+        for (reason, value) in [
+            ("rejected", &m.dead_lettered_rejected),
+            ("expired", &m.dead_lettered_expired),
+            ("maxlen", &m.dead_lettered_maxlen),
+            ("delivery_limit", &m.dead_lettered_delivery_limit),
+        ] {
+            let name = format!("rabbitmq_global_messages_dead_lettered_{reason}_total");
+            let help = format!("Messages dead-lettered, or dropped where that is disabled: {reason}");
+            self.counter(&name, &help, DEAD_LETTER, value.get());
+        }
+        // The last metric's second sample.
+        let name = "rabbitmq_global_messages_dead_lettered_delivery_limit_total";
+        self.sample(name, NO_DEAD_LETTER, m.dropped_delivery_limit.get());
+    }
+
+    /// What came and went.
+    fn churn(&mut self, m: &Metrics) {
+        for (name, help, value) in [
+            ("connections_opened", "Connections accepted", &m.connections_opened),
+            ("connections_closed", "Connections that ended", &m.connections_closed),
+            ("connections_refused", "Connections over the limit", &m.connections_refused),
+            ("channels_opened", "Channels opened", &m.channels_opened),
+            ("channels_closed", "Channels closed", &m.channels_closed),
+            ("queues_declared", "Queues declared, new or not", &m.queues_declared),
+            ("queues_created", "Queues created", &m.queues_created),
+            ("queues_deleted", "Queues deleted", &m.queues_deleted),
+        ] {
+            self.counter(&format!("rabbitmq_{name}_total"), help, "", value.get());
+        }
+    }
+
+    /// What is there now.
+    fn gauges(&mut self, gauges: &Gauges) {
+        let messages = gauges.messages_ready + gauges.messages_unacked;
+        for (name, help, value) in [
+            ("connections", "Open connections", gauges.connections),
+            ("channels", "Open channels", gauges.channels),
+            ("consumers", "Consumers", gauges.consumers),
+            ("queues", "Queues", gauges.queues),
+            ("queue_messages", "Messages in queues", messages),
+            ("queue_messages_ready", "Messages that wait for a consumer", gauges.messages_ready),
+            ("queue_messages_unacked", "Messages that wait for an acknowledgement", gauges.messages_unacked),
+        ] {
+            self.gauge(&format!("rabbitmq_{name}"), help, "", value);
+        }
+        self.gauge("rabbitmq_global_consumers", "Consumers", PROTOCOL, gauges.consumers);
+    }
+
+    /// How the process and its store fare.
+    fn node(&mut self, health: Health, usage: &Usage) {
+        let full = u64::from(health != Health::Good);
+        let help = "1 while publishers are blocked because the disk is full";
+        self.gauge("rabbitmq_alarms_free_disk_space_watermark", help, "", full);
+        for (name, help, value) in [
+            ("rabbitmq_process_resident_memory_bytes", "Memory in use", usage.resident_bytes),
+            ("rabbitmq_process_open_fds", "Open file descriptors", usage.open_fds),
+            ("rabbitmq_process_max_fds", "Open file descriptors limit", usage.max_fds),
+        ] {
+            if let Some(value) = value {
+                self.gauge(name, help, "", value);
+            }
+        }
+    }
+
+    fn counter(&mut self, name: &str, help: &str, labels: &str, value: u64) {
+        self.head(name, help, "counter");
+        self.sample(name, labels, value);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, labels: &str, value: u64) {
+        self.head(name, help, "gauge");
+        self.sample(name, labels, value);
+    }
+
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        // Writing to a String does not fail.
+        let _always = write!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: u64) {
+        let _always = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn page() -> String {
+        let metrics = Metrics::default();
+        metrics.received.add(7);
+        metrics.delivered_auto_ack.add(2);
+        metrics.get_manual_ack.add(3);
+        metrics.dropped_delivery_limit.add(1);
+        let gauges = Gauges { queues: 4, messages_ready: 5, messages_unacked: 6, ..Gauges::default() };
+        let usage = Usage { resident_bytes: Some(4096), ..Usage::default() };
+        exposition(&metrics, &gauges, Health::Full, &usage)
+    }
+
+    #[test]
+    fn the_names_are_rabbitmqs() {
+        let page = page();
+        for line in [
+            "rabbitmq_global_messages_received_total{protocol=\"amqp091\"} 7",
+            "rabbitmq_global_messages_delivered_total{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"} 5",
+            "rabbitmq_global_messages_dead_lettered_delivery_limit_total\
+             {queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"} 1",
+            "rabbitmq_queues 4",
+            "rabbitmq_queue_messages 11",
+            "rabbitmq_connections_opened_total 0",
+            "rabbitmq_alarms_free_disk_space_watermark 1",
+            "rabbitmq_process_resident_memory_bytes 4096",
+        ] {
+            assert!(page.lines().any(|have| have == line), "{line} is not in\n{page}");
+        }
+        assert!(!page.contains("open_fds"), "what is not known is left out");
+    }
+
+    /// The exposition format: a metric's type and help come once, before its samples, which stand together.
+    #[test]
+    fn the_page_is_prometheus_text() {
+        let page = page();
+        assert!(page.ends_with('\n'));
+        let (mut announced, mut samples) = (HashSet::new(), HashSet::new());
+        let mut current = "";
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert!(announced.insert(name), "{name} is announced twice");
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+                current = name;
+            } else if let Some(rest) = line.strip_prefix("# HELP ") {
+                assert!(rest.starts_with(current) && rest.len() > current.len() + 1, "{line}");
+            } else {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                assert_eq!(series.split('{').next().unwrap(), current, "{line}");
+                assert!(samples.insert(series), "{series} comes twice");
+                value.parse::<u64>().unwrap();
+            }
+        }
+        assert!(samples.len() > 30);
+    }
+}

@@ -1,0 +1,332 @@
+//! One client's loop: bytes from the socket to the session, and back.
+//!
+//! Written as one poll function rather than a `select!`, so that a turn registers nothing that is registered already
+//! and allocates nothing. A turn reads once, hands everything to the session in one piece, lets it look into its
+//! mailbox, and writes what it said. Invariants: the socket is not read while the session does not want it
+//! (what waits to be written is the session's to judge: a client that publishes while it is slow to take its deliveries
+//! must be heard); an idle connection holds no buffer; `handle_disconnect` is called exactly once, even after a panic.
+
+use super::timer::Alarm;
+use super::{Farewell, Seat};
+use crate::clock::{self, Now};
+use crate::session::{Peer, Session};
+use crate::wire::output::Output;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice};
+use std::mem;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
+
+/// The most that is read at once. Reads larger than a processor's second cache (256 KiB and up) gain nothing.
+const READ_BYTES: usize = 256 * 1024;
+
+/// What a session may leave unused: a read that it did not want any more, and a frame that is not complete.
+const PARTIAL_MAX: usize = 4 * READ_BYTES;
+
+/// A buffer up to this size is kept between reads, so that small pieces of frames do not cost an allocation each.
+const PARTIAL_KEPT: usize = 4 * 1024;
+
+/// Once less than this is left to write, a session that held back deliveries is asked again.
+const OUTPUT_LOW: usize = 16 * 1024;
+
+/// Slices of one vectored write; Linux takes up to 1024, and beyond 64 the call itself no longer shows.
+const SLICES: usize = 64;
+
+/// Turns before other tasks have theirs.
+const TURNS_MAX: usize = 8;
+
+/// How long a connection is quiet before its buffers are given back.
+const QUIET_MS: u64 = 1000;
+
+/// How long the last words of a connection may take to be written.
+const FLUSH_WAIT: Duration = Duration::from_secs(3);
+
+/// How long the client may take to notice them; the socket must be read until then, or the kernel would answer unread
+/// bytes with a reset that destroys what was written.
+const LINGER_WAIT: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// What connections read into, one at a time: memory per thread instead of per connection.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Serves one client until it or the broker ends the connection.
+pub(super) async fn serve(socket: TcpStream, address: SocketAddr, seat: Seat) {
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(peer = %address, %error, "connection lost before it began");
+        return;
+    }
+    let mut connection = Connection::new(socket, address, seat);
+    match poll_fn(|context| connection.poll_guarded(context)).await {
+        End::Closed => {
+            // What the session held is the broker's again before the client is waited for.
+            let last_words = mem::take(connection.session.output());
+            connection.disconnect();
+            finish(connection.socket, last_words).await;
+            info!(peer = %address, "connection closed");
+        }
+        End::Lost(error) if !connection.heard => {
+            connection.disconnect();
+            debug!(peer = %address, %error, "connection lost before it began");
+        }
+        End::Lost(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            connection.disconnect();
+            warn!(peer = %address, "client closed the socket without closing the connection");
+        }
+        End::Lost(error) => {
+            connection.disconnect();
+            warn!(peer = %address, %error, "connection lost");
+        }
+        End::Panicked => {
+            error!(peer = %address, "connection ended by a fault of the broker");
+            connection.disconnect();
+        }
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// The session has said everything; its output is to be written.
+    Closed,
+    /// The socket is of no use any more.
+    Lost(io::Error),
+    /// The broker's fault; it is in the log.
+    Panicked,
+}
+
+/// What a turn came to.
+enum Turn {
+    /// Nothing is left to do until something wakes the task.
+    Idle,
+    /// There may be more to do.
+    Worked,
+    /// There is more to do, and other tasks have waited long enough.
+    Yield,
+    /// The session has said everything.
+    Closed,
+}
+
+struct Connection {
+    socket: TcpStream,
+    session: Session,
+    /// Input that the session did not use: a piece of a frame, or more when it stopped wanting input.
+    partial: Vec<u8>,
+    /// `partial` has more than a piece of a frame: offered again, without reading, once input is wanted.
+    held_back: bool,
+    alarm: Alarm,
+    /// When to give buffers back; `u64::MAX` when that is done.
+    quiet_at_ms: u64,
+    /// The client has sent something. Until then it may be a probe of the port, which is not worth a line in the log.
+    heard: bool,
+    /// The session knows that every connection is to end.
+    told: bool,
+    address: SocketAddr,
+    seat: Seat,
+}
+
+impl Connection {
+    fn new(socket: TcpStream, address: SocketAddr, seat: Seat) -> Self {
+        let session = Session::new(Arc::clone(seat.broker()), Peer { address }, clock::now());
+        seat.take(session.mailbox());
+        Self {
+            socket,
+            session,
+            partial: Vec::new(),
+            held_back: false,
+            alarm: Alarm::default(),
+            quiet_at_ms: u64::MAX,
+            heard: false,
+            told: false,
+            address,
+            seat,
+        }
+    }
+
+    /// As [`Self::poll`], with a panic turned into an end of this connection alone.
+    fn poll_guarded(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        catch_unwind(AssertUnwindSafe(|| self.poll(context))).unwrap_or(Poll::Ready(End::Panicked))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        for _turn in 0..TURNS_MAX {
+            match self.turn(context) {
+                Ok(Turn::Idle) => return Poll::Pending,
+                Ok(Turn::Worked) => {}
+                Ok(Turn::Yield) => break,
+                Ok(Turn::Closed) => return Poll::Ready(End::Closed),
+                Err(error) => return Poll::Ready(End::Lost(error)),
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The hot path. Input comes before mail, so that what the client caused itself goes out with the same write.
+    fn turn(&mut self, context: &mut Context<'_>) -> io::Result<Turn> {
+        let now = clock::now();
+        self.hear_farewell(now);
+        let could_read = self.may_read();
+        let read = if could_read { self.read(context, now)? } else { 0 };
+        let due = self.session.poll_deadline() <= now.mono_ms;
+        if due {
+            self.session.handle_timeout(now);
+        }
+        let mail = self.session.mailbox().poll(context).is_ready();
+        if mail {
+            self.session.handle_mail(now);
+        }
+        let drained = self.write(context)?;
+        if drained {
+            self.session.handle_mail(now);
+        }
+        if self.session.is_closed() {
+            return Ok(Turn::Closed);
+        }
+        let resumed = !could_read && self.may_read();
+        if read > 0 || due || mail || drained || resumed {
+            self.quiet_at_ms = now.mono_ms + QUIET_MS;
+            return Ok(if read >= READ_BYTES { Turn::Yield } else { Turn::Worked });
+        }
+        Ok(self.rest(context, now))
+    }
+
+    /// Nothing to do: sees to it that the task is woken in time, and after a while gives memory back.
+    fn rest(&mut self, context: &mut Context<'_>, now: Now) -> Turn {
+        if self.quiet_at_ms <= now.mono_ms {
+            self.quiet_at_ms = u64::MAX;
+            self.partial.shrink_to_fit();
+            self.session.output().shrink();
+        }
+        let deadline_ms = self.session.poll_deadline().min(self.quiet_at_ms);
+        match self.alarm.poll(deadline_ms, now, context) {
+            Poll::Ready(()) => Turn::Worked,
+            Poll::Pending => Turn::Idle,
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.session.wants_input()
+    }
+
+    /// Hands the session what it left last time and what has come since; returns how many bytes have come.
+    fn read(&mut self, context: &mut Context<'_>, now: Now) -> io::Result<usize> {
+        if self.held_back {
+            let used = self.session.handle_input(&self.partial, now);
+            self.partial.drain(..used);
+            self.held_back = !self.session.wants_input();
+            if self.held_back {
+                return Ok(0);
+            }
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let old = self.partial.len();
+            scratch.resize(scratch.len().max(old + READ_BYTES), 0);
+            let new = match poll_read(&mut self.socket, context, &mut scratch[old..old + READ_BYTES]) {
+                Poll::Ready(new) => new?,
+                Poll::Pending => return Ok(0),
+            };
+            if new == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            if !mem::replace(&mut self.heard, true) {
+                info!(peer = %self.address, "connection accepted");
+            }
+            scratch[..old].copy_from_slice(&self.partial);
+            let input = &scratch[..old + new];
+            let used = self.session.handle_input(input, now);
+            self.held_back = !self.session.wants_input();
+            self.keep(&input[used..])?;
+            Ok(new)
+        })
+    }
+
+    fn keep(&mut self, rest: &[u8]) -> io::Result<()> {
+        if rest.len() > PARTIAL_MAX && !self.session.is_closed() {
+            return Err(io::Error::other("more input is unused than any frame has"));
+        }
+        self.partial.clear();
+        if rest.is_empty() && self.partial.capacity() > PARTIAL_KEPT {
+            self.partial = Vec::new();
+        }
+        self.partial.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Writes what there is; whether a session that held back deliveries may go on.
+    fn write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        let output = self.session.output();
+        let before = output.len();
+        write_some(&mut self.socket, output, context)?;
+        Ok(before >= OUTPUT_LOW && output.len() < OUTPUT_LOW)
+    }
+
+    fn hear_farewell(&mut self, now: Now) {
+        let Some(farewell) = self.seat.farewell() else { return };
+        if !mem::replace(&mut self.told, true) {
+            match farewell {
+                Farewell::Stop => self.session.handle_shutdown(now),
+                Farewell::StoreFailed => self.session.handle_store_failure(now),
+            }
+        }
+    }
+
+    /// Gives back to the broker what the session holds. After a panic the session may be in any state, and may panic
+    /// again; the process goes on nevertheless.
+    fn disconnect(&mut self) {
+        let gone = catch_unwind(AssertUnwindSafe(|| self.session.handle_disconnect(clock::now())));
+        if gone.is_err() {
+            error!("a connection could not give back what it held");
+        }
+    }
+}
+
+/// Sees that the client gets the last words: writes them, ends the stream, and waits for the client's end of it.
+async fn finish(mut socket: TcpStream, mut output: Output) {
+    let flush = poll_fn(|context| {
+        write_some(&mut socket, &mut output, context)?;
+        if output.is_empty() { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
+    });
+    if !matches!(timeout(FLUSH_WAIT, flush).await, Ok(Ok(()))) || socket.shutdown().await.is_err() {
+        return;
+    }
+    // Whether the client is heard of again or not, the connection is over.
+    let _either = timeout(LINGER_WAIT, poll_fn(|context| poll_discard(&mut socket, context))).await;
+}
+
+/// Writes as much as the socket takes; when that is not everything, the task is woken once it takes more.
+fn write_some(socket: &mut TcpStream, output: &mut Output, context: &mut Context<'_>) -> io::Result<()> {
+    while !output.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = output.slices(&mut slices);
+        match Pin::new(&mut *socket).poll_write_vectored(context, &slices[..count]) {
+            Poll::Ready(Ok(0)) => return Err(ErrorKind::WriteZero.into()),
+            Poll::Ready(written) => output.advance(written?),
+            Poll::Pending => break,
+        }
+    }
+    Ok(())
+}
+
+/// Reads and forgets until the client ends its side.
+fn poll_discard(socket: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(scratch.len().max(READ_BYTES), 0);
+        while ready!(poll_read(socket, context, scratch))? > 0 {}
+        Poll::Ready(Ok(()))
+    })
+}
+
+fn poll_read(socket: &mut TcpStream, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(into);
+    ready!(Pin::new(socket).poll_read(context, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}

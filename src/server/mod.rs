@@ -1,0 +1,129 @@
+//! The tokio shell around sessions: sockets, timers, and the end of both.
+//!
+//! [`Server`] is what connections share. `listener` accepts, `connection` is the loop of one client, `timer` drives
+//! what the broker does by the clock, `pressure` notices a store that is full or has failed. Everything that knows
+//! AMQP is in `session`; everything that is kept is in `broker`. No lock is held across an await.
+
+mod connection;
+mod listener;
+mod pressure;
+mod timer;
+
+pub use listener::accept;
+pub use timer::run as run_timer;
+
+use crate::broker::Broker;
+use crate::broker::mailbox::Mailbox;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tracing::error;
+
+/// Why every connection is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// The operator stops the broker: 320.
+    Stop,
+    /// The store has failed: `connection.blocked`, then 541.
+    StoreFailed,
+}
+
+/// What all connections share.
+pub struct Server {
+    broker: Arc<Broker>,
+    connections_max: u32,
+    /// One for each connection that may still come: the limit, and (all of them back) the sign that none is left.
+    permits: Arc<Semaphore>,
+    /// The mailbox of every connection, under a number of its own: for waking them.
+    mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
+    next: AtomicU64,
+    /// Set once, before every connection is woken to read it.
+    farewell: OnceLock<Farewell>,
+}
+
+impl Server {
+    /// A server without connections that will take up to `connections_max` at a time.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, connections_max: u32) -> Arc<Self> {
+        // A usize has 32 bits or more wherever tokio runs; a semaphore counts up to an eighth of that.
+        let permits = usize::try_from(connections_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            broker,
+            connections_max,
+            permits: Arc::new(Semaphore::new(permits)),
+            mailboxes: Mutex::default(),
+            next: AtomicU64::new(0),
+            farewell: OnceLock::new(),
+        })
+    }
+
+    /// Tells every connection to end, and waits up to `wait` until they have; whether they all did. Connections that
+    /// are still accepted end at once.
+    pub async fn close(&self, farewell: Farewell, wait: Duration) -> bool {
+        if self.farewell.set(farewell).is_err() {
+            error!("connections were already told to end");
+        }
+        self.wake_all();
+        matches!(timeout(wait, self.permits.acquire_many(self.connections_max)).await, Ok(Ok(_all)))
+    }
+
+    /// Has every session look at the broker again.
+    fn wake_all(&self) {
+        for mailbox in self.mailboxes().values() {
+            mailbox.wake();
+        }
+    }
+
+    /// Serves the client behind `socket` on a task of its own; false when there are too many already.
+    fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr) -> bool {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return false;
+        };
+        let seat = Seat {
+            server: Arc::clone(self),
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            _permit: permit,
+        };
+        self.broker.metrics().connections_opened.add(1);
+        tokio::spawn(connection::serve(socket, address, seat));
+        true
+    }
+
+    fn mailboxes(&self) -> MutexGuard<'_, HashMap<u64, Arc<Mailbox>>> {
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place among the others; given up when dropped, however the connection ends.
+struct Seat {
+    server: Arc<Server>,
+    number: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Seat {
+    fn broker(&self) -> &Arc<Broker> {
+        &self.server.broker
+    }
+
+    /// From now on the connection is woken with all others.
+    fn take(&self, mailbox: &Arc<Mailbox>) {
+        self.server.mailboxes().insert(self.number, Arc::clone(mailbox));
+    }
+
+    fn farewell(&self) -> Option<Farewell> {
+        self.server.farewell.get().copied()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.server.mailboxes().remove(&self.number);
+        self.broker().metrics().connections_closed.add(1);
+    }
+}

@@ -1,0 +1,46 @@
+//! Notices when the store fills up, recovers or fails, and says so in the log.
+//!
+//! What follows from it is the session's: it reads the broker's health itself and blocks its client. Here is only the
+//! question whether sessions must be woken to look.
+
+use crate::store::change::Health;
+use tracing::{error, info, warn};
+
+/// The store's health as it was last seen.
+pub(super) struct Pressure {
+    seen: Health,
+}
+
+impl Default for Pressure {
+    fn default() -> Self {
+        Self { seen: Health::Good }
+    }
+}
+
+impl Pressure {
+    /// Whether `health` is not what was last seen.
+    pub(super) fn changes(&mut self, health: Health) -> bool {
+        if health == self.seen {
+            return false;
+        }
+        self.seen = health;
+        match health {
+            Health::Good => info!("the disk has room again: publishers go on"),
+            Health::Full => warn!("the disk is full: publishers are blocked, consumers go on"),
+            Health::Failed => error!("the store has failed: nothing is confirmed any more, the broker stops"),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_woken_once_a_change() {
+        let mut pressure = Pressure::default();
+        let seen = [Health::Good, Health::Full, Health::Full, Health::Good, Health::Failed, Health::Failed];
+        assert_eq!(seen.map(|health| pressure.changes(health)), [false, true, false, true, true, false]);
+    }
+}

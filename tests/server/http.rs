@@ -1,0 +1,71 @@
+//! The HTTP port over real sockets.
+
+use crate::support::process::{Folder, PATIENCE, Process};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// Sends `request` as it is and reads until the server ends the connection.
+pub(super) fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).expect("the broker is ready");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a minute is a timeout");
+    socket.write_all(request.as_bytes()).expect("the broker reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("the stream ends, and is not reset");
+    answer
+}
+
+/// One request for `path`: status line and headers, and body.
+pub(super) fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
+    let answer =
+        exchange(address, &format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    let (head, body) = answer.split_once("\r\n\r\n").expect("there is a head");
+    (head.to_owned(), body.to_owned())
+}
+
+/// The value of one series of the metrics page.
+pub(super) fn metric(address: SocketAddr, series: &str) -> u64 {
+    let (_head, page) = ask(address, "GET", "/metrics");
+    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.expect("the series is on the page").parse().expect("it is a whole number")
+}
+
+#[test]
+fn health_and_metrics_are_served() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let (head, body) = ask(broker.http, "GET", "/healthz");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert_eq!(body, "ok");
+    let (head, body) = ask(broker.http, "GET", "/metrics");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(body.contains("\nrabbitmq_global_messages_received_total{protocol=\"amqp091\"} 0\n"), "{body}");
+    assert!(metric(broker.http, "rabbitmq_process_resident_memory_bytes") > 1_000_000);
+    assert!(metric(broker.http, "rabbitmq_process_open_fds") > 5);
+}
+
+#[test]
+fn errors_are_rabbitmqs_json() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let (head, body) = ask(broker.http, "GET", "/api/none");
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    assert_eq!(body, r#"{"error":"not_found","reason":"Not Found"}"#);
+    let (head, body) = ask(broker.http, "DELETE", "/healthz");
+    assert!(head.starts_with("HTTP/1.1 405 ") && head.contains("allow: GET, HEAD"), "{head}");
+    assert_eq!(body, r#"{"error":"method_not_allowed","reason":"Method Not Allowed"}"#);
+    let (head, body) = ask(broker.http, "HEAD", "/healthz");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert_eq!(body, "");
+}
+
+#[test]
+fn what_is_not_http_ends_the_connection_only() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    exchange(broker.http, "AMQP\0\0\u{9}\u{1}\r\n\r\n");
+    let long = exchange(broker.http, &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)));
+    assert!(long.starts_with("HTTP/1.1 431 "), "{long}");
+    assert_eq!(ask(broker.http, "GET", "/healthz").1, "ok");
+}

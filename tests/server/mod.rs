@@ -1,0 +1,6 @@
+//! The process from outside: how it starts, what it refuses, how its sockets behave, how it stops.
+
+mod http;
+mod refuse;
+mod sockets;
+mod start;

@@ -1,0 +1,80 @@
+//! What cannot be served is refused: one clear line, a status other than 0, nothing touched.
+
+use crate::support::process::{Folder, Process, leveret, leveret_in, outcome};
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+/// Holds that `command` is refused in one line with `why` in it.
+#[track_caller]
+fn refused(command: &mut Command, why: &str) {
+    let output = outcome(command);
+    let text = String::from_utf8(output.stderr).expect("it is text");
+    assert!(text.contains(why), "'{why}' is not in: {text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("leveret: "), "{text}");
+    assert!(output.status.code().is_some_and(|code| code != 0), "{:?}", output.status);
+    assert_eq!(output.stdout, b"", "it never said that it was ready");
+}
+
+#[test]
+fn flags_that_are_not_known() {
+    let folder = Folder::new();
+    refused(leveret_in(&folder).arg("--bogus"), "unexpected argument '--bogus'");
+    refused(leveret_in(&folder).args(["--amqp", "localhost"]), "'localhost' is not an address and a port");
+    refused(leveret_in(&folder).args(["--log", "info,=x=y"]), "is not a log filter");
+    refused(leveret().env("LEVERET_HTTP", "nowhere"), "'nowhere' is not an address and a port");
+    refused(leveret().arg("sreve"), "unrecognized subcommand 'sreve'");
+    assert!(!folder.at("data").exists());
+}
+
+#[test]
+fn files_that_are_not_understood() {
+    let folder = Folder::new();
+    let file = folder.write("leveret.toml", "log = 'info'\n[limits]\nframes_max = 1\n");
+    refused(
+        leveret_in(&folder).arg("--config").arg(&file),
+        "leveret.toml line 3: unknown field `frames_max`",
+    );
+    refused(leveret_in(&folder).arg("--config").arg(folder.at("none.toml")), "none.toml: No such file");
+    assert!(!folder.at("data").exists());
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let folder = Folder::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--amqp", "--http"] {
+        let mut command = leveret();
+        let other = if flag == "--amqp" { "--http" } else { "--amqp" };
+        command.args([flag, &address, other, "127.0.0.1:0", "--data-dir"]).arg(folder.at("data"));
+        refused(&mut command, &format!("cannot listen on {address}"));
+    }
+    assert!(!folder.at("data").exists(), "the data is not touched when the ports cannot be had");
+}
+
+#[test]
+fn a_folder_that_another_process_uses() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    refused(&mut leveret_in(&folder), "in use");
+    let (status, log) = broker.stop();
+    assert_eq!(status.code(), Some(0), "the first process was not disturbed: {log}");
+}
+
+#[test]
+fn a_file_that_is_not_ours() {
+    let folder = Folder::new();
+    fs::create_dir(folder.at("data")).unwrap();
+    let file = folder.write("data/leveret.redb", "a shopping list");
+    refused(&mut leveret_in(&folder), "leveret.redb");
+    assert_eq!(fs::read(file).unwrap(), b"a shopping list");
+}
+
+#[test]
+fn a_folder_that_is_a_file() {
+    let folder = Folder::new();
+    folder.write("data", "x");
+    refused(&mut leveret_in(&folder), "data");
+}

@@ -1,0 +1,82 @@
+//! The ready line, where settings come from, and a clean stop.
+
+use crate::support::process::{Folder, Process, leveret, leveret_in};
+use std::net::TcpStream;
+
+#[test]
+fn the_ready_line_names_ports_that_answer_and_the_data() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let expected = format!(
+        "leveret {} ready amqp={} http={} data={}\n",
+        env!("CARGO_PKG_VERSION"),
+        broker.amqp,
+        broker.http,
+        folder.at("data").display()
+    );
+    assert_eq!(broker.ready, expected);
+    assert_ne!(broker.amqp.port(), 0);
+    TcpStream::connect(broker.amqp).unwrap();
+    TcpStream::connect(broker.http).unwrap();
+    assert!(folder.at("data").is_dir());
+}
+
+#[test]
+fn several_ports_may_be_asked_for() {
+    let folder = Folder::new();
+    let broker = Process::spawn(leveret_in(&folder).args(["--amqp", "[::1]:0"]));
+    let listed = broker.ready.split(" amqp=").nth(1).unwrap().split(' ').next().unwrap();
+    let addresses: Vec<_> = listed.split(',').collect();
+    assert_eq!(addresses.len(), 2, "{listed}");
+    assert!(addresses[1].starts_with("[::1]:"), "{listed}");
+    TcpStream::connect(addresses[1]).unwrap();
+}
+
+/// Flags win over the environment, the environment over the file, the file over the defaults.
+#[test]
+fn each_source_of_settings_wins_over_the_next() {
+    let folder = Folder::new();
+    let data = |name: &str| folder.at(name).display().to_string();
+    let file = format!("data_dir = '{}'\namqp = ['127.0.0.1:0']\nhttp = '127.0.0.1:0'\n", data("of-file"));
+    let file = folder.write("leveret.toml", &file);
+    let told = |broker: &Process| broker.ready.trim_end().rsplit_once("data=").unwrap().1.to_owned();
+
+    let broker = Process::spawn(leveret().args(["serve", "--config"]).arg(&file));
+    assert_eq!(told(&broker), data("of-file"));
+    let mut by_environment = leveret();
+    by_environment.env("LEVERET_CONFIG", &file).env("LEVERET_DATA_DIR", data("of-environment"));
+    let broker = Process::spawn(&mut by_environment);
+    assert_eq!(told(&broker), data("of-environment"));
+    let broker = Process::spawn(by_environment.args(["--data-dir", &data("of-flag")]));
+    assert_eq!(told(&broker), data("of-flag"));
+}
+
+#[test]
+fn sigterm_and_sigint_stop_it_cleanly() {
+    let folder = Folder::new();
+    for signal in ["TERM", "INT"] {
+        let broker = Process::start(&folder);
+        broker.signal(signal);
+        let (status, log) = broker.ended();
+        assert_eq!(status.code(), Some(0), "{signal}: {log}");
+        assert!(log.contains("stopped"), "{signal}: {log}");
+    }
+}
+
+#[test]
+fn the_folder_is_free_again_after_kill() {
+    let folder = Folder::new();
+    Process::start(&folder).kill();
+    let (status, log) = Process::start(&folder).stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn the_log_is_json_on_request() {
+    let folder = Folder::new();
+    let (_status, log) = Process::spawn(leveret_in(&folder).args(["--log-format", "json"])).stop();
+    assert!(log.lines().count() > 1, "{log}");
+    for line in log.lines() {
+        assert!(line.starts_with('{') && line.ends_with('}') && line.contains("\"level\":"), "{line}");
+    }
+}

@@ -1,0 +1,170 @@
+//! The real process: started on free ports with a folder of its own, stopped in every way, gone when dropped.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long the process may take for anything before the test fails: long, for it is only reached by a fault.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder for one test, removed with it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// An empty folder, different from all others.
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("folder-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("the build's folder for tests can be written");
+        Self(path)
+    }
+
+    /// The path of something in it.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file in it; returns its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.at(name);
+        fs::write(&path, text).expect("a file in a folder of ours can be written");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is in the build's folder.
+        let _removed = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `leveret`, with nothing said but what a test adds.
+pub(crate) fn leveret() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    for name in ["DATA_DIR", "AMQP", "HTTP", "CONFIG", "LOG", "LOG_FORMAT"] {
+        command.env_remove(format!("LEVERET_{name}"));
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// As [`leveret`], with free ports and the data in `folder`.
+pub(crate) fn leveret_in(folder: &Folder) -> Command {
+    let mut command = leveret();
+    command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"]).arg(folder.at("data"));
+    command
+}
+
+/// Runs a command that is expected to end by itself.
+pub(crate) fn outcome(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built");
+    let id = child.id();
+    in_time(move || child.wait_with_output(), || kill("KILL", id)).expect("its pipes can be read")
+}
+
+/// A running broker; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// The line it printed when it was ready.
+    pub(crate) ready: String,
+    /// Where it takes AMQP clients; the first, if there are several.
+    pub(crate) amqp: SocketAddr,
+    /// Where it serves health and metrics.
+    pub(crate) http: SocketAddr,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Process {
+    /// Starts a broker on free ports, its data in `folder`, and waits until it is ready.
+    pub(crate) fn start(folder: &Folder) -> Self {
+        Self::spawn(&mut leveret_in(folder))
+    }
+
+    /// Starts a broker as `command` says and waits until it is ready.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built");
+        let stdout = child.stdout.take().expect("it was piped");
+        let mut stderr = child.stderr.take().expect("it was piped");
+        let log = thread::spawn(move || {
+            let mut text = Vec::new();
+            // What was read before an error is still worth showing.
+            let _read = stderr.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let id = child.id();
+        let mut ready = String::new();
+        let ready = in_time(
+            move || BufReader::new(stdout).read_line(&mut ready).map(|_bytes| ready),
+            || kill("KILL", id),
+        )
+        .expect("its output can be read");
+        if ready.is_empty() {
+            panic!("the broker did not become ready: {}", log.join().unwrap_or_default());
+        }
+        let address = |key| {
+            let word = ready.split_whitespace().find_map(|word| word.strip_prefix(key))?;
+            word.split(',').next()?.parse().ok()
+        };
+        let (amqp, http) = (address("amqp="), address("http="));
+        let (Some(amqp), Some(http)) = (amqp, http) else { panic!("not a ready line: {ready}") };
+        Self { child, ready, amqp, http, log: Some(log) }
+    }
+
+    /// Sends a signal by its name, as in `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        kill(name, self.child.id());
+    }
+
+    /// Waits until it has ended by itself; its status and what it logged.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let id = self.child.id();
+        let log = self.log.take().expect("it is taken here only");
+        // The log's pipe ends with the process.
+        let log = in_time(move || log.join().unwrap_or_default(), || kill("KILL", id));
+        (self.child.wait().expect("it is a child of ours"), log)
+    }
+
+    /// SIGTERM, and everything that follows from it.
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// `kill -9`: what the process had only in memory is gone.
+    pub(crate) fn kill(self) {
+        self.signal("KILL");
+        self.ended();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn kill(signal: &str, id: u32) {
+    let sent = Command::new("kill").arg(format!("-{signal}")).arg(id.to_string()).status();
+    assert!(sent.expect("there is a kill command").success(), "{signal} could not be sent to {id}");
+}
+
+/// What `wait` comes back with; should it take too long, `give_up` is called and the test fails.
+fn in_time<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static, give_up: impl FnOnce()) -> T {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(wait()));
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_late| {
+        give_up();
+        panic!("the broker did not answer within {PATIENCE:?}");
+    })
+}
