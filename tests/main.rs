@@ -1,6 +1,7 @@
 //! The one test binary: what needs more than a module's own unit tests, a room each.
 
 mod broker;
+mod clients;
 mod server;
 mod session;
 mod store;
