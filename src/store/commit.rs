@@ -22,6 +22,7 @@ use super::table::{self, META, META_CLEAN};
 use super::write::Writer;
 use super::{Options, open_database};
 use crate::ids::QueueId;
+use redb::CompactionError;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
@@ -149,12 +150,28 @@ impl Committer {
 
     /// Nothing has happened for a while: puts the file in order for a quick start.
     fn rest(&mut self) -> Result<(), StoreError> {
+        if self.restless && self.pending.health() == Health::Full {
+            self.shrink().inspect_err(|_| self.broken = true)?;
+        }
         self.look_for_room();
         if self.restless {
             table::put_in_order(&self.database).inspect_err(|_| self.broken = true)?;
             self.restless = false;
         }
         Ok(())
+    }
+
+    /// Gives the disk back what was consumed: redb keeps it in the file, where nobody else can see that there is room.
+    fn shrink(&self) -> Result<(), StoreError> {
+        let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        match place.as_mut().ok_or(StoreError::Stopped)?.compact() {
+            Ok(_any) => Ok(()),
+            Err(CompactionError::Storage(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, "the file is not made smaller");
+                Ok(())
+            }
+        }
     }
 
     /// After a full disk, and once nothing is held back: lets publishers go on if there is room.

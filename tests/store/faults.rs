@@ -131,3 +131,23 @@ fn publishers_are_slowed_before_the_disk_is_full() {
     assert!(matches!(opened.log.close(), Ok(())), "and it stops in order");
     assert!(matches!(opened.pages.load(leveret::ids::QueueId(1), ALL, 1), Err(StoreError::Stopped)));
 }
+
+/// Redb keeps what is consumed inside its file: it has to be given back, or publishers would wait for ever.
+#[test]
+fn a_disk_that_was_full_has_room_once_its_messages_are_consumed() {
+    const DISK: u64 = 24 << 20;
+    const ROOM: u64 = DISK - (3 << 20);
+    let disk = SimDisk::default();
+    let seen = disk.clone();
+    let free = move || DISK.saturating_sub(seen.bytes() as u64);
+    let options = Options { free_bytes: Some(Arc::new(free)), free_bytes_min: ROOM, ..Options::default() };
+    let opened = open_backend(disk.clone(), options).unwrap();
+    commit(&opened.log, [declare(1)]);
+    for seq in 0..60 {
+        commit(&opened.log, [publish(1, seq, &[vec![7; 60_000]])]);
+    }
+    assert_eq!(opened.log.health(), Health::Full);
+    commit(&opened.log, [settle(1, 0, 60)]);
+    wait_until("room", || opened.log.health() == Health::Good);
+    assert!((disk.bytes() as u64) < 3 << 20, "{} bytes are left", disk.bytes());
+}
