@@ -273,18 +273,6 @@ impl BlockBuilder {
             || (self.bytes.len() + record_len <= BLOCK_BYTES_MAX && self.starts.len() < BLOCK_RECORDS_MAX)
     }
 
-    /// Whether nothing was pushed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
-    /// How many records were pushed.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.starts.len()
-    }
-
     /// The block of everything pushed.
     #[must_use]
     pub fn build(self) -> Block {
