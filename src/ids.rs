@@ -24,7 +24,7 @@ pub struct Ticket(pub u64);
 /// Sequence numbers of one queue, from `first` up to but not including `end`.
 ///
 /// A message keeps its sequence number from the moment it enters a queue until it is settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct SeqRange {
     /// The first number of the range.
     pub first: u64,
@@ -56,6 +56,18 @@ impl SeqRange {
     pub fn meet(self, other: Self) -> Self {
         let first = self.first.max(other.first);
         Self { first, end: self.end.min(other.end).max(first) }
+    }
+
+    /// The smallest range that holds what either holds.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        if self.is_empty() {
+            other
+        } else if other.is_empty() {
+            self
+        } else {
+            Self { first: self.first.min(other.first), end: self.end.max(other.end) }
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 //! in, bytes out. The session turns what it reads into batches and hands them to **queues**, which are logs of
 //! immutable blocks of records behind one short lock each. A queue deals runs of records to consumers through
 //! the **mailbox** of their connection and appends durable **changes** to the **log**; one commit thread writes
-//! those, a group at a time, into redb, and tells the sessions up to which **ticket** everything is on disk.
+//! those, a group at a time, into the file (small groups into its journal first, then many at once into redb), and tells
+//! the sessions up to which **ticket** everything is on disk.
 //!
 //! # The path of a message
 //!
@@ -54,6 +55,11 @@
 //!   are joined where it matters, on disk, by the commit thread.
 //! * The store knows **rows**, the broker knows **sequence ranges**: what is only on disk costs the broker one range,
 //!   however long. Settled messages are ranges taken out of ranges; there are no bitmaps in memory.
+//! * Small groups go into a **journal** at the front of the data file before redb gets them, many at a time. A transaction of redb
+//!   writes seven pages all over the file, which took 250 us to write and sync where the same bytes side by side took 125 us. In
+//!   one run, before and after: one publisher with one confirm at a time 3.1 and 4.9 k/s, ten 17.6 and 33.2 k/s (50 and 27 us of CPU a
+//!   message); messages to 1, 100 and 10,000 queues in turn 0.53, 4.2 and 12.5 us, then 0.37, 1.9 and 4.4 us of CPU. The file is ours
+//!   from its head on, so it is also told from somebody else's without opening redb.
 //! * Commit groups are atomic through a **gate** (a read-write lock that the commit thread takes to cut a group), so
 //!   dead-lettering, transactions and multi-queue publishes need no change type of their own.
 //! * A record has **no sequence number** of its own: a run lies under the number of its first record, and a block that

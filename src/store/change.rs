@@ -187,6 +187,10 @@ pub trait Log: Send + Sync {
     /// The newest ticket that is on disk.
     fn durable(&self) -> Ticket;
 
+    /// The newest ticket up to which a [`PageSource`] finds everything; never above [`Log::durable`]. Whoever forgets
+    /// records goes by this one.
+    fn stored(&self) -> Ticket;
+
     /// Has `waiter` told once `ticket` is durable (at once, when it is already): something now waits for the
     /// disk, so the group is committed without gathering. Never answers after the store failed.
     fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>);

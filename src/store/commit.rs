@@ -1,5 +1,8 @@
-//! The commit thread: the only writer of the file. It cuts a group, merges it, writes it as one transaction, and
-//! tells who waits.
+//! The commit thread: the only writer of the file. It cuts a group, merges it, writes it, and tells who waits.
+//!
+//! A small group is written to the journal, and gathers with others until it is worth a transaction: until the journal
+//! is full, there is much of it, or nothing has happened for a while. A large group has a transaction of its own. So
+//! `journaled` is on disk and `work` is not, and what is in `journaled` comes before what is in `work`.
 //!
 //! A full disk is not the end: the work is kept, later groups are merged into it (what is consumed meanwhile
 //! need not be written any more), and it is tried again every second. Any other fault is: nothing is confirmed
@@ -11,9 +14,11 @@
 
 use super::change::Health;
 use super::disk::Disk;
+use super::entry;
 use super::error::StoreError;
+use super::journal::Journal;
 use super::linger::{Linger, Tally};
-use super::merge::Work;
+use super::merge::{Before, Work};
 use super::page::Shared;
 use super::pending::{Group, Next, Patience, Pending, Stop};
 use super::recover;
@@ -24,11 +29,22 @@ use super::{Options, open_database};
 use crate::ids::QueueId;
 use redb::CompactionError;
 use std::io;
+use std::mem;
 use std::sync::{Arc, PoisonError};
 
 /// So many bytes, beside the group's own, must be free to write records: a commit also writes trees, and what it
 /// replaces is free only after it.
 const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A group of more bytes than this is not written twice: a transaction then costs less than the second copy.
+const JOURNALED_BYTES_MAX: usize = 128 * 1024;
+
+/// So much gathers in the journal, in bytes of records and [`RUN_BYTES`] for each run, before it is put into the tables:
+/// what is held in memory meanwhile.
+const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// About what a run costs in memory beside its records.
+const RUN_BYTES: usize = 128;
 
 /// See the head of this file.
 pub(super) struct Committer {
@@ -37,9 +53,14 @@ pub(super) struct Committer {
     pub(super) database: Shared,
     pub(super) disk: Disk,
     pub(super) options: Options,
+    pub(super) journal: Journal,
     pub(super) shelves: Shelves,
+    /// What is in the journal and not in the tables.
+    pub(super) journaled: Work,
     /// What is cut and not on disk.
     pub(super) work: Work,
+    /// Of the last group that is in the journal or in the tables.
+    pub(super) number: u64,
     /// A commit failed: whether `work` is on disk is unknown, and redb will do no more with this database.
     pub(super) broken: bool,
     /// Something was committed since the file was last put in order.
@@ -91,33 +112,94 @@ impl Committer {
 
     /// Takes a group in, which was waited for or not, and commits all that is there.
     fn take(&mut self, group: Group, waited: bool) -> Result<(), StoreError> {
-        let tally = Tally::of(&group.changes);
-        self.work.absorb(group.changes);
         if self.broken {
             self.reopen()?;
         }
+        let tally = Tally::of(&group.changes);
+        self.work.absorb(group.changes);
         let appended = self.work.bytes;
-        self.work.settle(&self.shelves);
+        let (shelves, journaled) = (&self.shelves, &self.journaled);
+        self.work.settle(|id| Before::in_tables(shelves.get(&id)).in_journal_too(journaled.queues.get(&id)));
         self.pending.give_back(appended - self.work.bytes);
         self.linger.learn(tally, waited, appended, self.work.bytes);
-        self.make_sure_it_fits()?;
-        if !self.work.is_empty() || group.stop.is_some() {
-            let changed = self.write(group.stop.is_some()).inspect_err(|_| self.broken = true)?;
-            self.learn(changed);
+        let last = group.stop.is_some();
+        if !self.work.is_empty() || last {
+            self.write(last)?;
         }
         self.pending.give_back(self.work.bytes);
         self.work = Work::default();
         self.look_for_room();
         self.pending.announce(group.number);
+        if self.journal.is_empty() {
+            self.pending.set_stored(group.number);
+        }
         Ok(())
     }
 
-    /// Writes the work as one transaction; returns what then holds of its queues.
-    fn write(&self, last: bool) -> Result<Vec<(QueueId, Shelf)>, StoreError> {
+    /// Brings the work to disk, this way or that.
+    fn write(&mut self, last: bool) -> Result<(), StoreError> {
+        self.notice_little_room();
+        if !last && self.work.bytes <= JOURNALED_BYTES_MAX {
+            if self.append()? {
+                return Ok(());
+            }
+            self.empty_journal()?;
+            if self.append()? {
+                return Ok(());
+            }
+        }
+        self.empty_journal()?;
+        self.make_sure_it_fits(&self.work)?;
+        let number = self.number + 1;
+        let changed = self.commit(&self.work, number, last).inspect_err(|_| self.broken = true)?;
+        self.number = number;
+        self.learn(changed);
+        Ok(())
+    }
+
+    /// Writes the work to the journal, if there is room for it.
+    fn append(&mut self) -> Result<bool, StoreError> {
+        let gathered = self.journaled.bytes + self.journaled.runs * RUN_BYTES;
+        if gathered > GATHERED_BYTES_MAX {
+            return Ok(false);
+        }
+        let number = self.number + 1;
+        let fits = self.journal.append(number, |out| entry::encode(&self.work, out))?;
+        if fits {
+            self.number = number;
+            self.pending.give_back(self.work.bytes);
+            self.journaled.merge(mem::take(&mut self.work));
+            self.restless = true;
+        }
+        Ok(fits)
+    }
+
+    /// Puts what is in the journal into the tables.
+    fn empty_journal(&mut self) -> Result<(), StoreError> {
+        if self.journal.is_empty() {
+            return Ok(());
+        }
+        let shelves = &self.shelves;
+        self.journaled.settle(|id| Before::in_tables(shelves.get(&id)));
+        self.make_sure_it_fits(&self.journaled)?;
+        let changed = self.commit(&self.journaled, self.number, false).inspect_err(|_| self.broken = true)?;
+        self.learn(changed);
+        self.forget_journal();
+        Ok(())
+    }
+
+    fn forget_journal(&mut self) {
+        self.journaled = Work::default();
+        self.journal.reset();
+        self.pending.set_stored(self.pending.durable());
+    }
+
+    /// Writes `work`, which ends with group `number`, as one transaction; returns what the tables then hold of its queues.
+    fn commit(&self, work: &Work, number: u64, last: bool) -> Result<Vec<(QueueId, Shelf)>, StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let tx = database.as_ref().ok_or(StoreError::Stopped)?.begin_write()?;
         let mut writer = Writer::new(&tx);
-        writer.write(&self.work, &self.shelves)?;
+        writer.write(work, number, &self.shelves)?;
         let changed = writer.finish();
         if last {
             tx.open_table(META)?.insert(META_CLEAN, 1)?;
@@ -137,19 +219,29 @@ impl Committer {
         self.restless = true;
     }
 
-    /// Opens the database anew after a fault, and looks what of the work is on disk.
+    /// Opens the database anew after a fault, and looks whether what was being written is in the tables after all.
     fn reopen(&mut self) -> Result<(), StoreError> {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(place.take());
         let database = open_database(&self.disk, &self.options)?;
         self.shelves = recover::recount(&database)?;
+        let stored = table::identify(&database)?.journal;
         *place = Some(database);
+        drop(place);
         self.broken = false;
+        if stored > self.number {
+            self.number = stored;
+            self.pending.give_back(self.work.bytes);
+            self.work = Work::default();
+        } else if stored == self.number && !self.journal.is_empty() {
+            self.forget_journal();
+        }
         Ok(())
     }
 
     /// Nothing has happened for a while: puts the file in order for a quick start.
     fn rest(&mut self) -> Result<(), StoreError> {
+        self.empty_journal()?;
         if self.restless && self.pending.health() == Health::Full {
             self.shrink().inspect_err(|_| self.broken = true)?;
         }
@@ -177,22 +269,33 @@ impl Committer {
     /// After a full disk, and once nothing is held back: lets publishers go on if there is room.
     fn look_for_room(&self) {
         if self.pending.health() == Health::Full {
-            let free = self.options.free_bytes.as_ref().map_or(u64::MAX, |free| free());
-            self.set_room(free >= self.options.free_bytes_min);
+            self.set_room(self.free_bytes().is_none_or(|free| free >= self.options.free_bytes_min));
         }
     }
 
-    /// Notices a disk that fills up before a write fails; holds back records that would hardly fit.
-    fn make_sure_it_fits(&self) -> Result<(), StoreError> {
-        let Some(free) = self.options.free_bytes.as_ref().filter(|_| self.work.bytes > 0) else {
-            return Ok(());
-        };
-        let (free, min) = (free(), self.options.free_bytes_min);
-        if free < min {
+    /// Notices a disk that fills up before a write fails.
+    fn notice_little_room(&self) {
+        if self.work.bytes > 0 && self.free_bytes().is_some_and(|free| free < self.options.free_bytes_min) {
             self.set_room(false);
         }
-        let needed = (self.work.bytes as u64).saturating_mul(2).saturating_add(RESERVE_BYTES);
-        if free < needed.min(min) { Err(io::Error::from(io::ErrorKind::StorageFull).into()) } else { Ok(()) }
+    }
+
+    /// Holds back records that would hardly fit.
+    fn make_sure_it_fits(&self, work: &Work) -> Result<(), StoreError> {
+        if work.bytes == 0 {
+            return Ok(());
+        }
+        let needed = (work.bytes as u64).saturating_mul(2).saturating_add(RESERVE_BYTES);
+        match self.free_bytes() {
+            Some(free) if free < needed.min(self.options.free_bytes_min) => {
+                Err(io::Error::from(io::ErrorKind::StorageFull).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.options.free_bytes.as_ref().map(|free| free())
     }
 
     fn set_room(&self, enough: bool) {

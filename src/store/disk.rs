@@ -1,25 +1,37 @@
-//! What lies between redb and the file: nothing reaches a file before it is known to be ours, and the lock on it
-//! outlives a database that failed.
+//! The data file as a whole: a head that says it is ours, the journal's room, and redb behind both.
 //!
-//! redb writes to a file as it opens it. [`Disk::hold`] keeps such writes in memory, where redb reads them back,
-//! until [`Disk::release`] lets them through in their order: a file that turns out to be somebody else's is left
-//! byte for byte as it was. After an I/O error redb refuses to go on with a database, so it is opened anew
-//! over the same `Disk`, which meanwhile keeps the file's lock.
+//! ```text
+//! 0                 head: magic 16 bytes | u32 format | u32 1 once the file is complete | u64 j | zeros
+//! 4 KiB             journal, j bytes: see `journal`
+//! 4 KiB + j         redb's own file, to the end
+//! ```
+//!
+//! Integers of the head are big-endian. The head is read before anything is written, under the file's lock: a file
+//! that turns out to be somebody else's is left byte for byte as it was. To redb a [`Disk`] is a file that begins
+//! where its part begins. After an I/O error redb refuses to go on with a database, so it is opened anew over the
+//! same `Disk`, which meanwhile keeps the lock.
 
+use super::error::StoreError;
 use redb::{BackendError, StorageBackend};
 use std::io;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-/// What redb puts at the head of a new file, last of all.
-const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+/// The version of everything that this page and `journal`, `table`, `segment` and `record` draw. Another version is
+/// another number.
+const FORMAT: u32 = 2;
 
-/// All that redb writes to a new file before that lies below this byte.
-const NEW_HEAD: usize = 512;
+/// What a data file begins with: as PNG does, with bytes that a transfer as text would spoil.
+const MAGIC: [u8; 16] = *b"Leveret data\r\n\x1a\n";
 
-/// A new file is shorter than this.
-const NEW_LEN_MAX: u64 = 1024 * 1024;
+/// Magic, format, whether it is complete, length of the journal.
+const HEAD_LEN: usize = 32;
+
+/// Where the journal begins: a page, so that the parts of the file do not share any.
+const HEAD_ROOM: u64 = 4096;
+
+/// How much of the journal's room is zeroed at a time.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A backend that several databases use, one after the other.
 #[derive(Debug, Clone)]
@@ -28,87 +40,90 @@ pub(super) struct Disk(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     backend: Box<dyn StorageBackend>,
-    /// Set once a database was opened: the locks it took stay.
-    locked: AtomicBool,
-    /// Calls that change the file, while they are held back.
-    held: Mutex<Option<Vec<Call>>>,
-    /// Whether `held` holds, so that the usual case takes no lock.
-    holding: AtomicBool,
+    journal_bytes: u64,
 }
 
+/// A file that was opened.
 #[derive(Debug)]
-enum Call {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-    Sync,
+pub(super) struct Found {
+    pub(super) disk: Disk,
+    /// Nothing was ever put into it: [`Disk::complete`] is to be called once there is a database.
+    pub(super) fresh: bool,
 }
 
 impl Disk {
-    pub(super) fn new(backend: impl StorageBackend) -> Self {
-        Self(Arc::new(Inner {
-            backend: Box::new(backend),
-            locked: AtomicBool::new(false),
-            held: Mutex::new(None),
-            holding: AtomicBool::new(false),
-        }))
-    }
-
-    /// Whether this is what a power cut leaves of a file in the making: nothing of anybody's was ever in it.
-    pub(super) fn is_unfinished(&self) -> io::Result<bool> {
-        let len = self.0.backend.len()?;
-        if len > NEW_LEN_MAX {
-            return Ok(false);
+    /// Locks and opens what `backend` holds, or prepares it with a journal of `journal_bytes` when it is empty.
+    pub(super) fn open(backend: impl StorageBackend, journal_bytes: u64) -> Result<Found, StoreError> {
+        match backend.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+            Ok(true) | Err(BackendError::Unsupported) => {}
+            Ok(false) => return Err(StoreError::InUse { place: String::new() }),
+            Err(BackendError::Io(error)) => return Err(error.into()),
+            Err(other) => return Err(io::Error::other(format!("{other:?}")).into()),
         }
-        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-        self.0.backend.read(0, &mut bytes)?;
-        let head = &bytes[..bytes.len().min(MAGIC.len())];
-        let written = head.iter().zip(MAGIC).take_while(|(byte, magic)| **byte == *magic).count();
-        let is_blank = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
-        Ok(written < MAGIC.len()
-            && is_blank(&head[written..])
-            && is_blank(bytes.get(NEW_HEAD..).unwrap_or_default()))
-    }
-
-    /// From now on nothing is written until [`Disk::release`].
-    pub(super) fn hold(&self) {
-        *self.held() = Some(Vec::new());
-        self.0.holding.store(true, Ordering::Release);
-    }
-
-    /// Writes what was held back, and holds back no more.
-    pub(super) fn release(&self) -> io::Result<()> {
-        let mut held = self.held();
-        for call in held.take().into_iter().flatten() {
-            match call {
-                Call::Write(at, bytes) => self.0.backend.write(at, &bytes)?,
-                Call::SetLen(len) => self.0.backend.set_len(len)?,
-                Call::Sync => self.0.backend.sync_data()?,
+        let found = Head::read(&backend)?;
+        let journal_bytes = found.as_ref().map_or(journal_bytes, |head| head.journal_bytes);
+        let disk = Self(Arc::new(Inner { backend: Box::new(backend), journal_bytes }));
+        match found {
+            Some(Head { complete: true, .. }) => Ok(Found { disk, fresh: false }),
+            Some(_) | None => {
+                disk.prepare()?;
+                Ok(Found { disk, fresh: true })
             }
         }
-        self.0.holding.store(false, Ordering::Release);
-        Ok(())
     }
 
-    /// Keeps the locks that the database just opened has taken for the databases after it.
-    pub(super) fn keep_locks(&self) {
-        self.0.locked.store(true, Ordering::Release);
-    }
-
-    fn held(&self) -> MutexGuard<'_, Option<Vec<Call>>> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Holds `call` back; false when calls go through.
-    fn holds(&self, call: impl FnOnce() -> Call) -> bool {
-        if !self.0.holding.load(Ordering::Acquire) {
-            return false;
+    /// Says that the file is ours before anything else is in it, then makes room.
+    fn prepare(&self) -> io::Result<()> {
+        let Inner { backend, journal_bytes } = &*self.0;
+        backend.set_len(0)?;
+        backend.set_len(HEAD_LEN as u64)?;
+        self.write_head(false)?;
+        // Zeros, not a hole: a commit then changes no metadata of the file system.
+        let mut at = HEAD_ROOM;
+        backend.set_len(at + journal_bytes)?;
+        while at < HEAD_ROOM + journal_bytes {
+            let left = usize::try_from(HEAD_ROOM + journal_bytes - at).unwrap_or(usize::MAX);
+            let part = &ZEROS[..left.min(ZEROS.len())];
+            backend.write(at, part)?;
+            at += part.len() as u64;
         }
-        let mut held = self.held();
-        held.as_mut().map(|calls| calls.push(call())).is_some()
+        backend.sync_data()
     }
 
-    fn is_locked(&self) -> bool {
-        self.0.locked.load(Ordering::Acquire)
+    /// From now on the file counts.
+    pub(super) fn complete(&self) -> io::Result<()> {
+        self.write_head(true)
+    }
+
+    fn write_head(&self, complete: bool) -> io::Result<()> {
+        let head = Head { complete, journal_bytes: self.0.journal_bytes };
+        self.0.backend.write(0, &head.encode())?;
+        self.0.backend.sync_data()
+    }
+
+    /// How many bytes the journal has.
+    pub(super) fn journal_bytes(&self) -> u64 {
+        self.0.journal_bytes
+    }
+
+    /// Reads from the journal's room.
+    pub(super) fn read_journal(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.backend.read(HEAD_ROOM + at, out)
+    }
+
+    /// Writes to the journal's room; the caller keeps to its length.
+    pub(super) fn write_journal(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        assert!(at + bytes.len() as u64 <= self.0.journal_bytes, "the journal would run into the database");
+        self.0.backend.write(HEAD_ROOM + at, bytes)
+    }
+
+    /// Everything written so far, to the journal too, is on disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.0.backend.sync_data()
+    }
+
+    fn front(&self) -> u64 {
+        HEAD_ROOM + self.0.journal_bytes
     }
 }
 
@@ -120,90 +135,102 @@ impl Drop for Inner {
     }
 }
 
-/// What a file of the bytes `base` holds at `at` after `calls`.
-fn overlay(base: &dyn StorageBackend, calls: &[Call], at: u64, out: &mut [u8]) -> io::Result<()> {
-    let end = at + out.len() as u64;
-    let there = base.len()?.min(end).saturating_sub(at);
-    let there = usize::try_from(there).map_err(io::Error::other)?;
-    base.read(at, &mut out[..there])?;
-    out[there..].fill(0);
-    // Where the part of `out` begins that lies at or behind `place`.
-    let index = |place: u64| usize::try_from(place.clamp(at, end) - at).map_err(io::Error::other);
-    for call in calls {
-        match call {
-            Call::Write(place, bytes) => {
-                let (from, to) = (index(*place)?, index(place + bytes.len() as u64)?);
-                if from < to {
-                    let skip = usize::try_from(at.saturating_sub(*place)).map_err(io::Error::other)?;
-                    out[from..to].copy_from_slice(&bytes[skip..skip + (to - from)]);
-                }
-            }
-            Call::SetLen(len) => out[index(*len)?..].fill(0),
-            Call::Sync => {}
-        }
-    }
-    Ok(())
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    complete: bool,
+    journal_bytes: u64,
 }
 
+impl Head {
+    fn encode(&self) -> [u8; HEAD_LEN] {
+        let mut head = [0; HEAD_LEN];
+        head[..16].copy_from_slice(&MAGIC);
+        head[16..20].copy_from_slice(&FORMAT.to_be_bytes());
+        head[20..24].copy_from_slice(&u32::from(self.complete).to_be_bytes());
+        head[24..].copy_from_slice(&self.journal_bytes.to_be_bytes());
+        head
+    }
+
+    /// None for a file that nobody has put anything into.
+    fn read(backend: &dyn StorageBackend) -> Result<Option<Self>, StoreError> {
+        let not_ours = || StoreError::NotOurs { place: String::new() };
+        let len = backend.len()?;
+        let mut head = [0; HEAD_LEN];
+        let there = usize::try_from(len).map_or(HEAD_LEN, |len| len.min(HEAD_LEN));
+        backend.read(0, &mut head[..there])?;
+        if len <= HEAD_LEN as u64 && is_begun(&head[..there]) {
+            return Ok(None);
+        }
+        if there < HEAD_LEN || head[..16] != MAGIC {
+            return Err(not_ours());
+        }
+        let [.., format, complete, high, low] = *head.as_chunks::<4>().0 else { return Err(not_ours()) };
+        let format = u32::from_be_bytes(format);
+        if format != FORMAT {
+            return Err(StoreError::WrongVersion { place: String::new(), found: format.into() });
+        }
+        let journal_bytes = u64::from(u32::from_be_bytes(high)) << 32 | u64::from(u32::from_be_bytes(low));
+        let complete = u32::from_be_bytes(complete) != 0;
+        if complete && len < HEAD_ROOM.saturating_add(journal_bytes) {
+            return Err(StoreError::Damaged("the file ends within its journal".to_owned()));
+        }
+        Ok(Some(Self { complete, journal_bytes }))
+    }
+}
+
+/// Whether these few bytes are what a power cut leaves of a head in the making, in which nothing of anybody's can be.
+fn is_begun(bytes: &[u8]) -> bool {
+    let written = bytes.iter().zip(MAGIC).take_while(|(byte, magic)| **byte == *magic).count();
+    written == MAGIC.len() && bytes.get(20..24).is_none_or(|complete| complete == [0; 4])
+        || bytes[written..].iter().all(|&byte| byte == 0)
+}
+
+/// What redb sees: its own part.
 impl StorageBackend for Disk {
     fn len(&self) -> Result<u64, io::Error> {
-        let mut len = self.0.backend.len()?;
-        if self.0.holding.load(Ordering::Acquire) {
-            for call in self.held().iter().flatten() {
-                match call {
-                    Call::Write(at, bytes) => len = len.max(at + bytes.len() as u64),
-                    Call::SetLen(new) => len = *new,
-                    Call::Sync => {}
-                }
-            }
-        }
-        Ok(len)
+        Ok(self.0.backend.len()?.saturating_sub(self.front()))
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        if self.0.holding.load(Ordering::Acquire)
-            && let Some(calls) = self.held().as_ref()
-            && !calls.is_empty()
-        {
-            return overlay(&*self.0.backend, calls, at, out);
-        }
-        self.0.backend.read(at, out)
+        self.0.backend.read(self.front() + at, out)
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        if self.holds(|| Call::SetLen(len)) { Ok(()) } else { self.0.backend.set_len(len) }
+        self.0.backend.set_len(self.front() + len)
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        if self.holds(|| Call::Sync) { Ok(()) } else { self.0.backend.sync_data() }
+        self.0.backend.sync_data()
     }
 
     fn write(&self, at: u64, bytes: &[u8]) -> Result<(), io::Error> {
-        if self.holds(|| Call::Write(at, bytes.to_vec())) { Ok(()) } else { self.0.backend.write(at, bytes) }
+        self.0.backend.write(self.front() + at, bytes)
     }
 
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        if self.is_locked() { Ok(true) } else { self.0.backend.try_lock_range(start, end) }
+    // The whole file is locked from [`Disk::open`] on, for as long as it is open.
+
+    fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
     }
 
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        if self.is_locked() { Ok(true) } else { self.0.backend.try_lock_shared_range(start, end) }
+    fn try_lock_shared_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
     }
 
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        if self.is_locked() { Ok(()) } else { self.0.backend.lock_range(start, end) }
+    fn lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
     }
 
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        if self.is_locked() { Ok(()) } else { self.0.backend.lock_shared_range(start, end) }
+    fn lock_shared_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
     }
 
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        if self.is_locked() { Ok(()) } else { self.0.backend.unlock_range(start, end) }
+    fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
     }
 
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        if self.is_locked() { Ok(false) } else { self.0.backend.query_lock_range(start, end) }
+    fn query_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(false)
     }
 }
 
@@ -212,69 +239,63 @@ mod tests {
     use super::*;
     use redb::backends::InMemoryBackend;
 
-    #[test]
-    fn held_calls_are_read_back_and_arrive_in_order() {
-        let disk = Disk::new(InMemoryBackend::new());
-        disk.set_len(8).unwrap();
-        disk.write(0, b"abcdefgh").unwrap();
-        disk.hold();
-        disk.write(6, b"XYZW").unwrap();
-        disk.write(1, b"12").unwrap();
-        disk.set_len(7).unwrap();
-        disk.sync_data().unwrap();
-        disk.set_len(9).unwrap();
-        let read = |from: u64, len| {
-            let mut out = vec![0; len];
-            disk.read(from, &mut out).unwrap();
-            out
-        };
-        assert_eq!(disk.len().unwrap(), 9);
-        let (whole, middle) = (read(0, 9), read(2, 5));
-        assert_eq!(whole, b"a12defX\0\0");
-        assert_eq!(middle, b"2defX");
-        let mut below = [0; 8];
-        disk.0.backend.read(0, &mut below).unwrap();
-        assert_eq!(&below, b"abcdefgh", "nothing reaches what lies below");
+    fn holding(bytes: &[u8]) -> InMemoryBackend {
+        let backend = InMemoryBackend::new();
+        backend.set_len(bytes.len() as u64).unwrap();
+        backend.write(0, bytes).unwrap();
+        backend
+    }
+
+    fn opened(bytes: &[u8]) -> Result<bool, StoreError> {
+        Disk::open(holding(bytes), 64).map(|found| found.fresh)
     }
 
     #[test]
-    fn only_a_file_in_the_making_is_unfinished() {
-        let is_unfinished = |bytes: &[u8]| {
-            let disk = Disk::new(InMemoryBackend::new());
-            disk.set_len(bytes.len() as u64).unwrap();
-            disk.write(0, bytes).unwrap();
-            disk.is_unfinished().unwrap()
-        };
-        let mut new = vec![0; 72 * 1024];
-        new[64..320].fill(7);
-        assert!(
-            is_unfinished(b"")
-                && is_unfinished(&new)
-                && is_unfinished(&new[..5])
-                && is_unfinished(&new[..100])
-        );
-        new[..4].copy_from_slice(b"redb");
-        assert!(is_unfinished(&new));
-        new[..9].copy_from_slice(&MAGIC);
-        assert!(!is_unfinished(&new));
-        new[..9].copy_from_slice(b"letters\0\0");
-        assert!(!is_unfinished(&new));
-        new[..9].fill(0);
-        new[600] = 1;
-        assert!(!is_unfinished(&new));
+    fn a_file_counts_once_it_is_complete() {
+        let head = |complete| Head { complete, journal_bytes: 3 }.encode();
+        let mut file = head(false).to_vec();
+        for end in 0..=HEAD_LEN {
+            assert!(opened(&file[..end]).unwrap(), "cut at {end}");
+            assert!(opened(&vec![0; end]).unwrap(), "{end} zeros");
+        }
+        file.resize(5000, 7);
+        assert!(opened(&file).unwrap(), "what was never complete begins anew");
+        file[..HEAD_LEN].copy_from_slice(&head(true));
+        assert!(!opened(&file).unwrap());
+        let found = Disk::open(holding(&file), 64).unwrap();
+        assert_eq!(found.disk.journal_bytes(), 3, "the file knows its journal");
+        let cut = opened(&file[..4098]);
+        assert!(matches!(cut, Err(StoreError::Damaged(_))), "{cut:?}");
     }
 
     #[test]
-    fn what_was_held_is_written_on_release() {
-        let disk = Disk::new(InMemoryBackend::new());
-        disk.hold();
-        disk.set_len(3).unwrap();
-        disk.write(0, b"abc").unwrap();
-        disk.write(1, b"x").unwrap();
-        disk.release().unwrap();
-        disk.write(2, b"y").unwrap();
-        let mut below = [0; 3];
-        disk.0.backend.read(0, &mut below).unwrap();
-        assert_eq!(&below, b"axy");
+    fn other_files_are_refused() {
+        let mut file = vec![0; 5000];
+        for begin in [&b"redb\x1a\x0a\xa9\x0d\x0a"[..], b"letters", b"\0", &MAGIC[..15]] {
+            file[..64].fill(0);
+            file[..begin.len()].copy_from_slice(begin);
+            assert!(matches!(opened(&file), Err(StoreError::NotOurs { .. })), "{begin:?}");
+        }
+        assert!(matches!(opened(b"short"), Err(StoreError::NotOurs { .. })));
+        let mut other = Head { complete: true, journal_bytes: 0 }.encode().to_vec();
+        other[19] = 9;
+        assert!(matches!(opened(&other), Err(StoreError::WrongVersion { found: 9, .. })));
+    }
+
+    #[test]
+    fn the_parts_of_the_file_lie_behind_each_other() {
+        let Found { disk, fresh } = Disk::open(InMemoryBackend::new(), 100).unwrap();
+        assert!(fresh);
+        assert_eq!(StorageBackend::len(&disk).unwrap(), 0);
+        disk.set_len(10).unwrap();
+        disk.write(2, b"database").unwrap();
+        disk.write_journal(92, b"journal!").unwrap();
+        let mut whole = vec![0; 4096 + 110];
+        disk.0.backend.read(0, &mut whole).unwrap();
+        assert_eq!(&whole[4096 + 92..], b"journal!\0\0database");
+        let (mut journal, mut database) = ([0; 3], [0; 4]);
+        disk.read_journal(92, &mut journal).unwrap();
+        disk.read(6, &mut database).unwrap();
+        assert_eq!((&journal, &database), (b"jou", b"base"));
     }
 }

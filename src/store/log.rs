@@ -61,6 +61,10 @@ impl Log for RedbLog {
         self.pending.durable()
     }
 
+    fn stored(&self) -> Ticket {
+        self.pending.stored()
+    }
+
     fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
         self.pending.notify(ticket, waiter);
     }

@@ -3,13 +3,15 @@
 //! [`Work`] takes changes in their order and keeps, per queue, what is to be written; [`Work::settle`] then takes
 //! settled messages out of what enters, and out of what is settled those that cannot be on disk. A queue's number is
 //! published at most once and settled after that, so within a group the order of the two does not matter. Work that
-//! cannot be written (the disk is full) takes in later groups the same way.
+//! cannot be written (the disk is full) takes in later groups the same way, and so does work that is in the journal
+//! and not yet in the tables.
 
 use super::change::{Change, QueueRecord};
-use super::shelf::{Shelf, Shelves};
+use super::shelf::Shelf;
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,6 +24,10 @@ pub(super) struct Work {
     pub(super) topology: Vec<Change>,
     /// Bytes of records in `queues`.
     pub(super) bytes: usize,
+    /// How many runs they are in.
+    pub(super) runs: usize,
+    /// Above the ids of all queues that were declared, those that are gone again too.
+    pub(super) next_queue: u64,
 }
 
 /// What happens to one queue.
@@ -39,6 +45,40 @@ pub(super) struct QueueWork {
     pub(super) returns: BTreeMap<u64, u32>,
     /// The mark of a clean stop.
     pub(super) delivered: Option<u64>,
+    /// All of `runs`, and what was settled of them, lie within.
+    numbers: SeqRange,
+}
+
+/// What may be on disk of a queue when some work comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before {
+    /// Its messages lie within.
+    messages: SeqRange,
+    /// It has a record: its messages outlive the broker.
+    declared: bool,
+    /// There may be something of it.
+    anything: bool,
+}
+
+impl Before {
+    /// In the tables.
+    pub(super) fn in_tables(shelf: Option<&Shelf>) -> Self {
+        Self {
+            messages: shelf.map_or(SeqRange::of(0, 0), Shelf::range),
+            declared: shelf.is_some_and(|shelf| shelf.declared),
+            anything: shelf.is_some(),
+        }
+    }
+
+    /// In the tables and, for what `queue` says, in the journal.
+    pub(super) fn in_journal_too(self, queue: Option<&QueueWork>) -> Self {
+        let Some(queue) = queue else { return self };
+        Self {
+            messages: self.messages.hull(queue.numbers),
+            declared: self.declared || queue.declared.is_some(),
+            anything: true,
+        }
+    }
 }
 
 /// Records of a block and the number of the first one.
@@ -95,25 +135,46 @@ impl Work {
                 self.topology.push(change);
                 continue;
             };
+            if let Change::DeclareQueue(record) = &change {
+                self.next_queue = self.next_queue.max(record.id.0 + 1);
+            }
             let queue = self.queues.entry(id).or_default();
             self.bytes += queue.absorb(change);
-            while let Some(next) = changes.next_if(|next| queue_of(next) == Some(id)) {
+            let same = |next: &Change| queue_of(next) == Some(id) && !matches!(next, Change::DeclareQueue(_));
+            while let Some(next) = changes.next_if(same) {
                 self.bytes += queue.absorb(next);
             }
         }
     }
 
-    /// Takes what is settled out of what enters, and forgets what cannot be on disk.
-    pub(super) fn settle(&mut self, shelves: &Shelves) {
-        self.bytes = 0;
-        self.queues.retain(|id, queue| {
-            let shelf = shelves.get(id);
+    /// Takes in `later`, whose changes come after everything here.
+    pub(super) fn merge(&mut self, later: Self) {
+        for (id, queue) in later.queues {
+            match self.queues.entry(id) {
+                Entry::Vacant(place) => {
+                    place.insert(queue);
+                }
+                Entry::Occupied(mut earlier) => earlier.get_mut().merge(queue),
+            }
+        }
+        self.topology.extend(later.topology);
+        self.bytes += later.bytes;
+        self.runs += later.runs;
+        self.next_queue = self.next_queue.max(later.next_queue);
+    }
+
+    /// Takes what is settled out of what enters, and forgets what cannot be on disk: `before` tells what can.
+    pub(super) fn settle(&mut self, before: impl Fn(QueueId) -> Before) {
+        (self.bytes, self.runs) = (0, 0);
+        self.queues.retain(|&id, queue| {
+            let before = before(id);
             if queue.deleted {
                 *queue = QueueWork { deleted: true, ..QueueWork::default() };
-                return shelf.is_some();
+                return before.anything;
             }
-            queue.settle(shelf);
+            queue.settle(before);
             self.bytes += queue.runs.iter().map(Run::bytes).sum::<usize>();
+            self.runs += queue.runs.len();
             !queue.is_empty()
         });
     }
@@ -129,19 +190,28 @@ impl QueueWork {
             && self.delivered.is_none()
     }
 
-    fn settle(&mut self, shelf: Option<&Shelf>) {
+    fn merge(&mut self, mut later: Self) {
+        self.deleted |= later.deleted;
+        self.declared = later.declared.or(self.declared.take());
+        self.runs.append(&mut later.runs);
+        self.settled.append(&mut later.settled);
+        self.returns.append(&mut later.returns);
+        self.delivered = later.delivered.or(self.delivered);
+        self.numbers = self.numbers.hull(later.numbers);
+    }
+
+    fn settle(&mut self, before: Before) {
         if !self.runs.is_sorted_by_key(|run| run.first) {
             self.runs.sort_by_key(|run| run.first);
         }
         join(&mut self.settled);
         cancel(&mut self.runs, &self.settled);
         self.returns.retain(|&seq, _| !holds(&self.settled, seq));
-        let on_disk = shelf.map_or(SeqRange::of(0, 0), Shelf::range);
         self.settled.retain_mut(|range| {
-            *range = range.meet(on_disk);
+            *range = range.meet(before.messages);
             !range.is_empty()
         });
-        if self.declared.is_none() && !shelf.is_some_and(|shelf| shelf.declared) {
+        if self.declared.is_none() && !before.declared {
             // Nobody will ask: the next start forgets this queue.
             self.returns.clear();
             self.delivered = None;
@@ -152,7 +222,11 @@ impl QueueWork {
     fn absorb(&mut self, change: Change) -> usize {
         let bytes = record_bytes(&change);
         match change {
-            Change::Publish { first, block, range, .. } => self.runs.push(Run { first, block, range }),
+            Change::Publish { first, block, range, .. } => {
+                let run = Run { first, block, range };
+                self.numbers = self.numbers.hull(SeqRange { first, end: run.end() });
+                self.runs.push(run);
+            }
             Change::Settle { range, .. } => match self.settled.last_mut() {
                 Some(last) if last.end == range.first => last.end = range.end,
                 _ => self.settled.push(range),
@@ -239,6 +313,7 @@ fn cancel(runs: &mut Vec<Run>, settled: &[SeqRange]) {
 mod tests {
     use super::*;
     use crate::message::{BlockBuilder, Message};
+    use crate::store::shelf::Shelves;
     use std::collections::BTreeSet;
     use std::collections::hash_map::RandomState;
     use std::hash::BuildHasher;
@@ -276,11 +351,32 @@ mod tests {
         Shelves::from([(QUEUE, shelf)])
     }
 
+    fn in_tables(shelves: &Shelves) -> impl Fn(QueueId) -> Before {
+        |id| Before::in_tables(shelves.get(&id))
+    }
+
     /// The net effect as (numbers that enter, numbers that leave).
     fn net(shelves: &Shelves, changes: Vec<Change>) -> (Vec<u64>, Vec<u64>) {
         let mut work = Work::default();
         work.absorb(changes);
-        work.settle(shelves);
+        work.settle(in_tables(shelves));
+        effect(&work)
+    }
+
+    /// The net effect of groups of so many changes each, which gather in the journal one by one.
+    fn merged(shelves: &Shelves, changes: &[Change], each: usize) -> (Vec<u64>, Vec<u64>) {
+        let mut journaled = Work::default();
+        for group in changes.chunks(each) {
+            let mut work = Work::default();
+            work.absorb(group.to_vec());
+            work.settle(|id| in_tables(shelves)(id).in_journal_too(journaled.queues.get(&id)));
+            journaled.merge(work);
+        }
+        journaled.settle(in_tables(shelves));
+        effect(&journaled)
+    }
+
+    fn effect(work: &Work) -> (Vec<u64>, Vec<u64>) {
         let Some(queue) = work.queues.get(&QUEUE) else {
             assert!(work.is_empty() && work.bytes == 0);
             return Default::default();
@@ -316,10 +412,10 @@ mod tests {
         let changes = vec![declare, publish(10, 0..5), returned, Change::DeleteQueue(QUEUE)];
         let mut work = Work::default();
         work.absorb(changes.clone());
-        work.settle(&Shelves::new());
+        work.settle(|_| Before::in_tables(None));
         assert!(work.is_empty(), "it never was on disk: {work:?}");
         work.absorb(changes);
-        work.settle(&shelves(1, 2));
+        work.settle(in_tables(&shelves(1, 2)));
         assert!(work.queues[&QUEUE].deleted && work.queues[&QUEUE].runs.is_empty() && work.bytes == 0);
     }
 
@@ -328,15 +424,15 @@ mod tests {
         let returned = |seq| Change::Return { queue: QUEUE, seq, deliveries: 2 };
         let mut work = Work::default();
         work.absorb(vec![returned(5), returned(6), settle(5, 6)]);
-        work.settle(&shelves(5, 10));
+        work.settle(in_tables(&shelves(5, 10)));
         assert_eq!(work.queues[&QUEUE].returns, BTreeMap::from([(6, 2)]));
         let mut work = Work::default();
         work.absorb(vec![returned(5)]);
-        work.settle(&Shelves::new());
+        work.settle(|_| Before::in_tables(None));
         assert!(work.is_empty());
     }
 
-    /// Against a model of sets of numbers, in one go and with a second group merged into the first.
+    /// Against a model of sets of numbers, in one go and in several groups.
     #[test]
     fn random_groups_have_the_effect_of_their_changes() {
         for seed in [1, RandomState::new().hash_one(0)] {
@@ -370,7 +466,10 @@ mod tests {
                     }
                 }
                 let expected = (enters.into_iter().collect(), leaves.into_iter().collect());
-                assert_eq!(net(&numbers, changes), expected, "seed {seed}, round {round}");
+                assert_eq!(net(&numbers, changes.clone()), expected, "seed {seed}, round {round}");
+                let groups = usize::try_from(1 + below(4)).unwrap();
+                let merged = merged(&numbers, &changes, changes.len().div_ceil(groups).max(1));
+                assert_eq!(merged, expected, "seed {seed}, round {round}, {groups} groups");
             }
         }
     }

@@ -2,16 +2,19 @@
 //!
 //! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in the order in which
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
-//! `write` and `join` (rows in a transaction, with the counters of `shelf`) -> redb -> `disk` (the file). `table`,
-//! `segment` and `record` draw the bytes; `recover` reads them at the start, `page` records later on.
+//! `journal` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
+//! counters of `shelf`) -> redb -> `disk` (the file). `table`, `segment` and `record` draw the bytes; `recover`
+//! reads them at the start, `page` records later on.
 //!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
 
 pub mod change;
 mod commit;
 mod disk;
+mod entry;
 mod error;
 mod join;
+mod journal;
 mod linger;
 mod log;
 mod merge;
@@ -28,6 +31,7 @@ use self::change::{Log, PageSource, Recovered};
 use self::commit::Committer;
 use self::disk::Disk;
 pub use self::error::StoreError;
+use self::journal::Journal;
 use self::log::RedbLog;
 use self::merge::Work;
 use self::page::Pages;
@@ -50,6 +54,8 @@ pub type FreeBytes = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct Options {
     /// Memory for pages of the file, bytes.
     pub cache_bytes: usize,
+    /// Room for the journal in a file that is new; 0 is none, so that every group is a transaction.
+    pub journal_bytes: u64,
     /// Below this many free bytes the disk counts as full for publishers.
     pub free_bytes_min: u64,
     /// Where free space is learnt; none for a folder asks its file system, none for a backend does not ask.
@@ -58,9 +64,10 @@ pub struct Options {
 
 impl Default for Options {
     /// 8 MiB of cache: rows are read once and in order, so that more of it saves nothing but the upper pages of the trees.
-    /// 50 MiB of disk: RabbitMQ's `disk_free_limit`.
+    /// 8 MiB of journal: some 50,000 small messages to a transaction, and a few milliseconds to read at the start.
+    /// 50 MB of disk: RabbitMQ's `disk_free_limit`.
     fn default() -> Self {
-        Self { cache_bytes: 8 * 1024 * 1024, free_bytes_min: 50_000_000, free_bytes: None }
+        Self { cache_bytes: 8 << 20, journal_bytes: 8 << 20, free_bytes_min: 50_000_000, free_bytes: None }
     }
 }
 
@@ -68,6 +75,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("cache_bytes", &self.cache_bytes)
+            .field("journal_bytes", &self.journal_bytes)
             .field("free_bytes_min", &self.free_bytes_min)
             .finish_non_exhaustive()
     }
@@ -122,27 +130,35 @@ fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
 /// # Errors
 /// As [`open`].
 pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Opened, StoreError> {
-    let disk = Disk::new(backend);
-    if disk.is_unfinished()? {
-        disk.set_len(0)?;
-    } else {
-        disk.hold();
-    }
+    let disk::Found { disk, fresh } = Disk::open(backend, options.journal_bytes)?;
     let database = open_database(&disk, &options)?;
-    let identity = table::identify(&database)?;
-    disk.release()?;
-    disk.keep_locks();
+    let mut identity = table::Identity::FRESH;
+    if fresh {
+        table::begin_run(&database, identity.next_queue)?;
+        disk.complete()?;
+    } else {
+        identity = table::identify(&database)?;
+        if !identity.clean {
+            recover::replay(&database, &disk, identity.journal)?;
+            identity = table::identify(&database)?;
+        }
+    }
     let mut found = recover::recover(&database, identity)?;
-    table::begin_run(&database, found.recovered.next_queue)?;
+    if !fresh {
+        table::begin_run(&database, identity.next_queue)?;
+    }
     recover::tidy(&database, &mut found)?;
     let shared = Arc::new(RwLock::new(Some(database)));
     let log = RedbLog::start(Committer {
         pending: Arc::new(Pending::default()),
         database: Arc::clone(&shared),
+        journal: Journal::new(disk.clone()),
         disk,
         options,
         shelves: found.shelves,
+        journaled: Work::default(),
         work: Work::default(),
+        number: identity.journal,
         broken: false,
         restless: true,
         linger: linger::Linger::default(),

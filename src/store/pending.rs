@@ -34,6 +34,8 @@ pub(super) struct Pending {
     gate: RwLock<()>,
     /// The newest group that is on disk.
     durable: AtomicU64,
+    /// The newest group that is in the tables.
+    stored: AtomicU64,
     /// Bytes of records appended and neither on disk nor dropped.
     bytes: AtomicUsize,
     /// A [`Health`], as `health_code` writes it.
@@ -141,6 +143,15 @@ impl Pending {
 
     pub(super) fn durable(&self) -> Ticket {
         Ticket(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(super) fn stored(&self) -> Ticket {
+        Ticket(self.stored.load(Ordering::Acquire))
+    }
+
+    /// For the commit thread: everything up to and including `number` is in the tables.
+    pub(super) fn set_stored(&self, number: Ticket) {
+        self.stored.store(number.0, Ordering::Release);
     }
 
     pub(super) fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {

@@ -1,15 +1,20 @@
-//! What is on disk when the broker starts, told by rows of metadata: no record is read.
+//! What is on disk when the broker starts, told by rows of metadata: no record is read but those of the journal.
 //!
 //! Messages outlive the broker when their queue has a record and they were persistent and not settled. The rest is
 //! tidied away: rows of queues without a record, rows of which nothing lasts, marks of transient records (which
 //! are settled now), returns of messages that are gone.
 
 use super::change::{BindingRecord, ExchangeRecord, Recovered, RecoveredQueue};
+use super::disk::Disk;
+use super::entry;
 use super::error::StoreError;
+use super::journal;
+use super::merge::{Before, Work};
 use super::record;
 use super::segment::{Segment, SegmentView};
 use super::shelf::Shelves;
 use super::table::{BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
+use super::write::Writer;
 use crate::ids::{QueueId, SeqRange};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use std::collections::BTreeMap;
@@ -36,12 +41,29 @@ enum Chore {
     Forget(RowKey),
 }
 
+/// Puts into the tables what only the journal has: the groups after number `last`.
+pub(super) fn replay(database: &Database, disk: &Disk, last: u64) -> Result<(), StoreError> {
+    let payloads = journal::read(disk, last)?;
+    if payloads.is_empty() {
+        return Ok(());
+    }
+    let mut work = Work::default();
+    for payload in &payloads {
+        work.absorb(entry::decode(payload)?);
+    }
+    let shelves = recount(database)?;
+    work.settle(|id| Before::in_tables(shelves.get(&id)));
+    let number = last + payloads.len() as u64;
+    let tx = database.begin_write()?;
+    let mut writer = Writer::new(&tx);
+    writer.write(&work, number, &shelves)?;
+    writer.finish();
+    Ok(tx.commit()?)
+}
+
 /// Reads everything but records.
 pub(super) fn recover(database: &Database, identity: Identity) -> Result<Found, StoreError> {
-    let Identity::Ours { clean, next_queue } = identity else {
-        let recovered = Recovered { clean: true, next_queue: 1, ..Recovered::default() };
-        return Ok(Found { recovered, ..Found::default() });
-    };
+    let Identity { clean, next_queue, .. } = identity;
     let tx = database.begin_read()?;
     let mut queues = read_queues(&tx)?;
     let mut found = Found::default();

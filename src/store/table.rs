@@ -5,7 +5,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `leveret` | `"format"`, `"clean"`, `"next_queue"` | u64 |
+//! | `leveret` | `"clean"`, `"next_queue"`, `"journal"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
 //! | `returns` | (queue id, number) | u32, failed deliveries |
@@ -14,19 +14,16 @@
 //! | `exchanges` | vhost and name | an exchange's record |
 //! | `bindings` | the whole binding | nothing |
 //!
-//! A file is ours when its table `leveret` has a `"format"`; it is read and written only if that is [`FORMAT`].
+//! The version of all this is in the file's head: see `disk`.
 
 use super::error::StoreError;
-use redb::{Database, ReadableDatabase, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{Database, ReadableDatabase, Table, TableDefinition, WriteTransaction};
 use std::sync::{PoisonError, RwLock};
 
-/// The version of everything this page and its neighbours draw. Another version is another number.
-pub(super) const FORMAT: u64 = 1;
-
-/// Key of [`META`]: the file's [`FORMAT`].
-pub(super) const META_FORMAT: &str = "format";
 /// Key of [`META`]: 1 when the last run stopped cleanly, 0 from the moment the next one begins.
 pub(super) const META_CLEAN: &str = "clean";
+/// Key of [`META`]: the last entry of the journal that the tables hold, or would, had it been written there.
+pub(super) const META_JOURNAL: &str = "journal";
 /// Key of [`META`]: above every id that a durable queue ever had.
 pub(super) const META_NEXT_QUEUE: &str = "next_queue";
 
@@ -42,42 +39,31 @@ pub(super) const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 pub(super) const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
 pub(super) const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
 
-/// What an existing file says of itself.
+/// What the tables say of themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Identity {
-    /// Nothing was ever put into it.
-    Fresh,
-    /// It is ours.
-    Ours {
-        /// Whether the last run stopped cleanly.
-        clean: bool,
-        /// No durable queue has or had this id or one above it.
-        next_queue: u64,
-    },
+pub(super) struct Identity {
+    /// Whether the last run stopped cleanly.
+    pub(super) clean: bool,
+    /// No durable queue has or had this id or one above it.
+    pub(super) next_queue: u64,
+    /// See [`META_JOURNAL`].
+    pub(super) journal: u64,
 }
 
-/// Tells whether `database` is ours, reading only.
+impl Identity {
+    /// Of a file that nothing was put into.
+    pub(super) const FRESH: Self = Self { clean: true, next_queue: 1, journal: 0 };
+}
+
+/// Reads what a database of ours says of itself.
 pub(super) fn identify(database: &Database) -> Result<Identity, StoreError> {
-    let not_ours = || StoreError::NotOurs { place: String::new() };
-    let tx = database.begin_read()?;
-    let meta = match tx.open_table(META) {
-        Ok(meta) => meta,
-        Err(TableError::TableDoesNotExist(_)) => {
-            let empty = tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none();
-            return if empty { Ok(Identity::Fresh) } else { Err(not_ours()) };
-        }
-        Err(TableError::Storage(error)) => return Err(error.into()),
-        Err(_another_type) => return Err(not_ours()),
-    };
+    let meta = database.begin_read()?.open_table(META)?;
     let read = |key| meta.get(key).map(|value| value.map(|value| value.value()));
-    match read(META_FORMAT)? {
-        Some(FORMAT) => Ok(Identity::Ours {
-            clean: read(META_CLEAN)? == Some(1),
-            next_queue: read(META_NEXT_QUEUE)?.unwrap_or(1),
-        }),
-        Some(found) => Err(StoreError::WrongVersion { place: String::new(), found }),
-        None => Err(not_ours()),
-    }
+    Ok(Identity {
+        clean: read(META_CLEAN)? == Some(1),
+        next_queue: read(META_NEXT_QUEUE)?.unwrap_or(1),
+        journal: read(META_JOURNAL)?.unwrap_or(0),
+    })
 }
 
 /// Begins a run: makes what is missing, takes back the mark of a clean stop and what it vouched for.
@@ -85,7 +71,6 @@ pub(super) fn begin_run(database: &Database, next_queue: u64) -> Result<(), Stor
     let tx = database.begin_write()?;
     {
         let mut meta = tx.open_table(META)?;
-        meta.insert(META_FORMAT, FORMAT)?;
         meta.insert(META_CLEAN, 0)?;
         meta.insert(META_NEXT_QUEUE, next_queue)?;
     }

@@ -10,7 +10,7 @@ use super::merge::{QueueWork, Run, Work};
 use super::record;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
 use super::shelf::{Shelf, Shelves};
-use super::table::{BINDINGS, DELIVERED, EXCHANGES, META, META_NEXT_QUEUE, QUEUES, Rows};
+use super::table::{BINDINGS, DELIVERED, EXCHANGES, META, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows};
 use crate::ids::{QueueId, SeqRange};
 use redb::{ReadableTable, WriteTransaction};
 
@@ -26,8 +26,9 @@ impl<'tx> Writer<'tx> {
         Self { tx, rows: Rows::new(tx), changed: Vec::new() }
     }
 
-    /// Writes all of `work`.
-    pub(super) fn write(&mut self, work: &Work, shelves: &Shelves) -> Result<(), StoreError> {
+    /// Writes all of `work`, which ends with entry `number` of the journal or takes its place.
+    pub(super) fn write(&mut self, work: &Work, number: u64, shelves: &Shelves) -> Result<(), StoreError> {
+        self.write_meta(work, number)?;
         write_topology(self.tx, &work.topology)?;
         for (&id, queue) in &work.queues {
             let mut shelf = shelves.get(&id).cloned().unwrap_or_default();
@@ -42,6 +43,16 @@ impl<'tx> Writer<'tx> {
         Ok(())
     }
 
+    fn write_meta(&mut self, work: &Work, number: u64) -> Result<(), StoreError> {
+        let mut meta = self.tx.open_table(META)?;
+        meta.insert(META_JOURNAL, number)?;
+        let next = meta.get(META_NEXT_QUEUE)?.map_or(0, |next| next.value());
+        if next < work.next_queue {
+            meta.insert(META_NEXT_QUEUE, work.next_queue)?;
+        }
+        Ok(())
+    }
+
     /// What is known of the queues once the transaction is committed.
     pub(super) fn finish(self) -> Vec<(QueueId, Shelf)> {
         self.changed
@@ -51,11 +62,6 @@ impl<'tx> Writer<'tx> {
         if let Some(record) = &queue.declared {
             self.tx.open_table(QUEUES)?.insert(id.0, record::encode_queue(record).as_slice())?;
             shelf.declared = true;
-            let mut meta = self.tx.open_table(META)?;
-            let next = meta.get(META_NEXT_QUEUE)?.map_or(0, |next| next.value());
-            if next <= id.0 {
-                meta.insert(META_NEXT_QUEUE, id.0 + 1)?;
-            }
         }
         if let Some(up_to) = queue.delivered {
             self.tx.open_table(DELIVERED)?.insert(id.0, up_to)?;
@@ -74,12 +80,7 @@ impl<'tx> Writer<'tx> {
 
     fn publish(&mut self, id: QueueId, runs: &[Run], shelf: &mut Shelf) -> Result<(), StoreError> {
         let mut row = Row::default();
-        let there = shelf.range();
         for run in runs {
-            // An attempt that seemed to fail may have come through after all.
-            if run.first < there.end && find(&mut self.rows, id, run.first)?.is_some() {
-                continue;
-            }
             let mut run = run.clone();
             loop {
                 let fit = row.records_that_fit(&run);

@@ -84,7 +84,9 @@ struct Run {
 }
 
 fn open(disk: &SimDisk) -> Arc<Broker> {
-    let opened = store::open_backend(disk.clone(), store::Options::default()).expect("the store opens");
+    // A journal that is full now and then.
+    let options = store::Options { journal_bytes: 3000, ..store::Options::default() };
+    let opened = store::open_backend(disk.clone(), options).expect("the store opens");
     Broker::start(opened, BrokerSettings::default()).expect("the broker starts")
 }
 

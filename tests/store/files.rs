@@ -73,13 +73,11 @@ fn a_file_of_another_version_is_left_alone() {
     let folder = Folder::new();
     let file = folder.at(FILE_NAME);
     open_folder(&folder.at("")).unwrap().log.close().unwrap();
-    let database = Database::open(&file).unwrap();
-    let tx = database.begin_write().unwrap();
-    tx.open_table(TableDefinition::<&str, u64>::new("leveret")).unwrap().insert("format", 2).unwrap();
-    tx.commit().unwrap();
-    drop(database);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[19] = 3;
+    fs::write(&file, bytes).unwrap();
     let text = format!(
-        "{} has data format 2, which this version of Leveret does not know; it was left as it is",
+        "{} has data format 3, which this version of Leveret does not know; it was left as it is",
         file.display()
     );
     check_refused(&folder.at(""), &text);

@@ -3,6 +3,7 @@
 
 mod faults;
 mod files;
+mod journal;
 mod model;
 mod power_cut;
 mod rows;
@@ -62,8 +63,14 @@ fn commit(log: &Arc<dyn Log>, changes: impl IntoIterator<Item = Change>) {
     wait_for(log, ticket);
 }
 
+/// Without a journal: every group is a transaction, and can be read back at once.
 fn open_sim(disk: &SimDisk) -> Opened {
-    open_backend(disk.clone(), Options::default()).unwrap()
+    open_with(disk, 0)
+}
+
+/// With a journal of so many bytes, if the disk is empty.
+fn open_with(disk: &SimDisk, journal_bytes: u64) -> Opened {
+    open_backend(disk.clone(), Options { journal_bytes, ..Options::default() }).unwrap()
 }
 
 /// A block of records with these bodies; `true` means persistent.

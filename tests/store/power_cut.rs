@@ -1,13 +1,16 @@
 //! Power is cut at every call to the disk; whatever survives must be a state the store has promised.
 
 use super::model::{Model, Unit, Workload, found};
-use super::{ALL, bodies, commit, declare, open_sim, publish, wait_for};
+use super::{ALL, bodies, commit, declare, open_sim, open_with, publish, wait_for};
 use crate::support::disk::{Cut, SimDisk};
 use crate::support::draw::{Draw, seeds};
 use leveret::ids::Ticket;
 use std::collections::BTreeMap;
 
 const UNITS: usize = 24;
+
+/// None, one that is full every few groups, one that is never full.
+const JOURNALS: [u64; 3] = [0, 2000, 100_000];
 
 /// A workload, and what must be on disk after each of its units; before the first, nothing.
 fn workload(seed: u64) -> (Vec<Unit>, Vec<Model>) {
@@ -22,9 +25,9 @@ fn workload(seed: u64) -> (Vec<Unit>, Vec<Model>) {
 }
 
 /// Runs the workload; tells the disk how many units are on it for certain, and how many were tried.
-fn run(disk: &SimDisk, units: &[Unit], seed: u64) {
+fn run(disk: &SimDisk, journal_bytes: u64, units: &[Unit], seed: u64) {
     let mut draw = Draw::new(seed ^ 7);
-    let opened = open_sim(disk);
+    let opened = open_with(disk, journal_bytes);
     let mut durable = 0;
     for (unit, tried) in units.iter().zip(1..) {
         disk.set_progress(durable, tried);
@@ -45,16 +48,17 @@ fn run(disk: &SimDisk, units: &[Unit], seed: u64) {
 
 #[test]
 fn what_was_durable_survives_a_power_cut_at_every_call() {
-    for seed in seeds(3) {
+    for (seed, journal_bytes) in seeds(3).flat_map(|seed| JOURNALS.map(|bytes| (seed, bytes))) {
         let (units, states) = workload(seed);
         let disk = SimDisk::default().cut_everywhere(seed);
-        run(&disk, &units, seed);
+        run(&disk, journal_bytes, &units, seed);
         let cuts = disk.take_cuts();
         // Units that share a group share its calls too, so the number varies; a workload that hardly reaches the disk does
         // not come near this.
-        assert!(cuts.len() > 40, "seed {seed}: only {} cuts", cuts.len());
+        assert!(cuts.len() > 30, "seed {seed}, journal {journal_bytes}: only {} cuts", cuts.len());
         for Cut { call, image, progress: (durable, tried) } in cuts {
-            let case = format!("seed {seed}, cut at call {call}, {durable}..={tried}");
+            let case =
+                format!("seed {seed}, journal {journal_bytes}, cut at call {call}, {durable}..={tried}");
             let image = reopen_under_a_cut(image, call, seed);
             let opened = open_sim(&SimDisk::holding(image));
             assert!(!opened.recovered.clean || durable == 0, "{case}: it was not closed");
@@ -74,10 +78,10 @@ fn reopen_under_a_cut(image: Vec<u8>, call: u64, seed: u64) -> Vec<u8> {
 
 #[test]
 fn a_clean_stop_keeps_everything_and_says_so() {
-    for seed in seeds(3) {
+    for (seed, journal_bytes) in seeds(3).flat_map(|seed| JOURNALS.map(|bytes| (seed, bytes))) {
         let (units, states) = workload(seed);
         let disk = SimDisk::default();
-        let opened = open_sim(&disk);
+        let opened = open_with(&disk, journal_bytes);
         assert!(opened.recovered.clean && opened.recovered.queues.is_empty());
         for unit in units {
             for mut changes in unit {

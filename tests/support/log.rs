@@ -102,6 +102,10 @@ impl Log for MemoryLog {
         Ticket(self.state().durable)
     }
 
+    fn stored(&self) -> Ticket {
+        self.durable()
+    }
+
     fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
         let mut state = self.state();
         if ticket.0 <= state.durable {

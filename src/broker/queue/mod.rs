@@ -427,12 +427,12 @@ impl Queue {
         if state.deleted {
             return Effects::default();
         }
-        let durable = self.log.durable();
-        state.paging.advance(durable);
+        let stored = self.log.stored();
+        state.paging.advance(stored);
         let tight = self.memory.load(Ordering::Relaxed) > MEMORY_PLENTY;
         let budget = if tight { BUDGET_TIGHT } else { BUDGET };
         if state.core.resident > budget {
-            let spill = state.paging.forget(&mut state.core, self.id, budget, durable);
+            let spill = state.paging.forget(&mut state.core, self.id, budget, stored);
             if !spill.is_empty() {
                 let ticket = self.flush(state);
                 state.paging.spilled(spill, ticket);

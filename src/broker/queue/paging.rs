@@ -17,10 +17,10 @@ const HEAD_BYTES: usize = 512 * 1024;
 /// Which numbers of a queue the disk has, and how far forgetting has come.
 #[derive(Debug, Default)]
 pub(super) struct Paging {
-    /// (one past the last number, the ticket that makes everything below durable), in order.
+    /// (one past the last number, the ticket with which everything below is stored), in order.
     marks: VecDeque<(u64, Ticket)>,
-    /// Everything logged below this number is on disk.
-    synced: u64,
+    /// Everything logged below this number can be read back.
+    stored: u64,
     /// Transient messages on their way to disk.
     spilled: VecDeque<(SeqRange, Ticket)>,
     /// Everything fresh below this number that could be forgotten is.
@@ -32,7 +32,7 @@ pub(super) struct Paging {
 }
 
 impl Paging {
-    /// Messages below `end` are durable with `ticket`.
+    /// Messages below `end` are stored with `ticket`.
     pub(super) fn mark(&mut self, end: u64, ticket: Ticket) {
         match self.marks.back_mut() {
             Some(last) if last.1 == ticket => last.0 = end,
@@ -45,12 +45,12 @@ impl Paging {
         self.spilled.extend(ranges.into_iter().map(|range| (range, ticket)));
     }
 
-    /// Learns what is durable; cheap, called with each batch so that the marks stay few.
-    pub(super) fn advance(&mut self, durable: Ticket) {
+    /// Learns what is stored; cheap, called with each batch so that the marks stay few.
+    pub(super) fn advance(&mut self, stored: Ticket) {
         while let Some(&(end, ticket)) = self.marks.front()
-            && ticket <= durable
+            && ticket <= stored
         {
-            self.synced = end;
+            self.stored = end;
             self.marks.pop_front();
         }
     }
@@ -62,10 +62,10 @@ impl Paging {
         core: &mut Core,
         queue: QueueId,
         budget: usize,
-        durable: Ticket,
+        stored: Ticket,
     ) -> Vec<SeqRange> {
         while let Some(&(range, ticket)) = self.spilled.front()
-            && ticket <= durable
+            && ticket <= stored
         {
             self.spilled.pop_front();
             to_disk(core, range);
@@ -104,7 +104,7 @@ impl Paging {
             match place {
                 Place::Disk => {}
                 Place::Memory { logged: true, .. } if self.is_spilling(piece) => {}
-                Place::Memory { logged: true, .. } if piece.end > self.synced => return at,
+                Place::Memory { logged: true, .. } if piece.end > self.stored => return at,
                 Place::Memory { logged: true, .. } => to_disk(core, piece),
                 Place::Memory { block, base, logged: false } => {
                     spilling += weight(block, records(block, *base, piece));

@@ -43,6 +43,9 @@ impl Log for Disk {
     fn durable(&self) -> Ticket {
         if self.lagging { Ticket(0) } else { Ticket(self.tickets.load(Ordering::Relaxed) as u64) }
     }
+    fn stored(&self) -> Ticket {
+        self.durable()
+    }
     fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
         waiter.durable(ticket);
     }

@@ -38,6 +38,9 @@ impl Log for Notes {
     fn durable(&self) -> Ticket {
         Ticket(0)
     }
+    fn stored(&self) -> Ticket {
+        self.durable()
+    }
     fn notify(&self, _ticket: Ticket, _waiter: &Arc<dyn Waiter>) {}
     fn pending_bytes(&self) -> usize {
         0

@@ -1,0 +1,281 @@
+//! A commit group as bytes: the payload of a journal's entry.
+//!
+//! One change after the other, each a kind and its fields; integers big-endian, `str` a u32 length and that many
+//! bytes.
+//!
+//! ```text
+//! 1 publish          u64 queue | u64 first | u32 length | records, as `message` draws them
+//! 2 settle           u64 queue | u64 first | u64 end
+//! 3 return           u64 queue | u64 number | u32 deliveries
+//! 4 delivered        u64 queue | u64 up to
+//! 5 declare queue    u64 queue | str row of `queues`
+//! 6 delete queue     u64 queue
+//! 7 declare exchange str key | str row of `exchanges`
+//! 8 delete exchange  str vhost | str name
+//! 9 bind, 10 unbind  str key of `bindings`
+//! ```
+
+use super::change::Change;
+use super::error::StoreError;
+use super::merge::{QueueWork, Work};
+use super::record;
+use crate::ids::{QueueId, SeqRange};
+use crate::message::Block;
+use bytes::Bytes;
+use std::sync::Arc;
+
+const PUBLISH: u8 = 1;
+const SETTLE: u8 = 2;
+const RETURN: u8 = 3;
+const DELIVERED: u8 = 4;
+const DECLARE_QUEUE: u8 = 5;
+const DELETE_QUEUE: u8 = 6;
+const DECLARE_EXCHANGE: u8 = 7;
+const DELETE_EXCHANGE: u8 = 8;
+const BIND: u8 = 9;
+const UNBIND: u8 = 10;
+
+/// Appends all of `work` to `out`.
+pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
+    for (&id, queue) in &work.queues {
+        encode_queue(id, queue, out);
+    }
+    for change in &work.topology {
+        match change {
+            Change::DeclareExchange(record) => {
+                out.push(DECLARE_EXCHANGE);
+                put(out, &record::exchange_key(&record.vhost, &record.name));
+                put(out, &record::encode_exchange(record));
+            }
+            Change::DeleteExchange { vhost, name } => {
+                out.push(DELETE_EXCHANGE);
+                put(out, vhost.as_bytes());
+                put(out, name.as_bytes());
+            }
+            Change::Bind(record) => {
+                out.push(BIND);
+                put(out, &record::encode_binding(record));
+            }
+            Change::Unbind(record) => {
+                out.push(UNBIND);
+                put(out, &record::encode_binding(record));
+            }
+            Change::Publish { .. }
+            | Change::Settle { .. }
+            | Change::Return { .. }
+            | Change::Delivered { .. }
+            | Change::DeclareQueue(_)
+            | Change::DeleteQueue(_) => unreachable!("changes of queues are merged by queue"),
+        }
+    }
+}
+
+fn encode_queue(id: QueueId, queue: &QueueWork, out: &mut Vec<u8>) {
+    let mut begin = |kind, numbers: &[u64]| {
+        out.push(kind);
+        out.extend_from_slice(&id.0.to_be_bytes());
+        numbers.iter().for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
+    };
+    if queue.deleted {
+        return begin(DELETE_QUEUE, &[]);
+    }
+    for range in &queue.settled {
+        begin(SETTLE, &[range.first, range.end]);
+    }
+    if let Some(up_to) = queue.delivered {
+        begin(DELIVERED, &[up_to]);
+    }
+    for (&seq, &deliveries) in &queue.returns {
+        out.push(RETURN);
+        out.extend_from_slice(&id.0.to_be_bytes());
+        out.extend_from_slice(&seq.to_be_bytes());
+        out.extend_from_slice(&deliveries.to_be_bytes());
+    }
+    if let Some(record) = &queue.declared {
+        out.push(DECLARE_QUEUE);
+        out.extend_from_slice(&id.0.to_be_bytes());
+        put(out, &record::encode_queue(record));
+    }
+    for run in &queue.runs {
+        out.push(PUBLISH);
+        out.extend_from_slice(&id.0.to_be_bytes());
+        out.extend_from_slice(&run.first.to_be_bytes());
+        put(out, &run.block.slice(run.range.clone()));
+    }
+}
+
+/// Reads a payload back.
+pub(super) fn decode(payload: &[u8]) -> Result<Vec<Change>, StoreError> {
+    let mut reader = Reader(payload);
+    let mut changes = Vec::new();
+    while let Some(kind) = reader.kind() {
+        changes.push(reader.change(kind)?);
+    }
+    Ok(changes)
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u32::try_from(bytes.len()).expect("an entry is no longer than the journal");
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn kind(&mut self) -> Option<u8> {
+        let (&kind, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(kind)
+    }
+
+    fn change(&mut self, kind: u8) -> Result<Change, StoreError> {
+        Ok(match kind {
+            PUBLISH => {
+                let (queue, first) = (self.queue()?, self.u64()?);
+                let block = Block::from_bytes(Bytes::copy_from_slice(self.bytes()?))
+                    .map_err(|error| StoreError::Damaged(format!("an entry of the journal: {error}")))?;
+                Change::Publish { queue, first, range: 0..block.len(), block: Arc::new(block) }
+            }
+            SETTLE => Change::Settle {
+                queue: self.queue()?,
+                range: SeqRange { first: self.u64()?, end: self.u64()? },
+            },
+            RETURN => Change::Return { queue: self.queue()?, seq: self.u64()?, deliveries: self.u32()? },
+            DELIVERED => Change::Delivered { queue: self.queue()?, up_to: self.u64()? },
+            DECLARE_QUEUE => Change::DeclareQueue(record::decode_queue(self.queue()?.0, self.bytes()?)?),
+            DELETE_QUEUE => Change::DeleteQueue(self.queue()?),
+            DECLARE_EXCHANGE => {
+                Change::DeclareExchange(record::decode_exchange(self.bytes()?, self.bytes()?)?)
+            }
+            DELETE_EXCHANGE => Change::DeleteExchange { vhost: self.text()?, name: self.text()? },
+            BIND => Change::Bind(record::decode_binding(self.bytes()?)?),
+            UNBIND => Change::Unbind(record::decode_binding(self.bytes()?)?),
+            _ => return Err(malformed()),
+        })
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+        let (array, rest) = self.0.split_first_chunk().ok_or_else(malformed)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn u32(&mut self) -> Result<u32, StoreError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, StoreError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn queue(&mut self) -> Result<QueueId, StoreError> {
+        self.u64().map(QueueId)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], StoreError> {
+        let len = self.u32()? as usize;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or_else(malformed)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn text(&mut self) -> Result<String, StoreError> {
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_not_utf8| malformed())
+    }
+}
+
+fn malformed() -> StoreError {
+    StoreError::Damaged("an entry of the journal is malformed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+    use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
+
+    fn record() -> QueueRecord {
+        QueueRecord {
+            id: QueueId(1),
+            vhost: "/".into(),
+            name: "jobs".into(),
+            auto_delete: true,
+            arguments: vec![1, 2],
+        }
+    }
+
+    /// One change of every kind, and the bytes of the first few.
+    fn changes() -> Vec<Change> {
+        let message = Message {
+            persistent: true,
+            died: false,
+            arrived_at_ms: 5,
+            exchange: b"",
+            routing_key: b"jobs",
+            properties: &[0, 0],
+            body: b"hello",
+        };
+        let block = Arc::new(Block::of(&message));
+        let exchange = ExchangeRecord {
+            vhost: "/".into(),
+            name: "logs".into(),
+            kind: "topic".into(),
+            auto_delete: false,
+            internal: true,
+            arguments: vec![3],
+        };
+        let binding = BindingRecord {
+            vhost: "/".into(),
+            source: "logs".into(),
+            to_exchange: false,
+            destination: "jobs".into(),
+            routing_key: b"#".to_vec(),
+            arguments: vec![],
+        };
+        vec![
+            Change::Settle { queue: QueueId(1), range: SeqRange { first: 2, end: 4 } },
+            Change::Delivered { queue: QueueId(1), up_to: 7 },
+            Change::Return { queue: QueueId(1), seq: 6, deliveries: 3 },
+            Change::DeclareQueue(record()),
+            Change::Publish { queue: QueueId(1), first: 9, block, range: 0..1 },
+            Change::DeleteQueue(QueueId(2)),
+            Change::DeclareExchange(exchange),
+            Change::DeleteExchange { vhost: "/".into(), name: "old".into() },
+            Change::Bind(binding.clone()),
+            Change::Unbind(binding),
+        ]
+    }
+
+    fn encoded() -> Vec<u8> {
+        let mut work = Work::default();
+        work.absorb(changes());
+        let mut out = Vec::new();
+        encode(&work, &mut out);
+        out
+    }
+
+    #[test]
+    fn every_kind_of_change_comes_back() {
+        assert_eq!(format!("{:?}", decode(&encoded()).unwrap()), format!("{:?}", changes()));
+    }
+
+    /// The bytes that the head of this file draws; a change here is a new format.
+    #[test]
+    fn the_payload_is_as_drawn() {
+        let bytes = encoded();
+        let begin = b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\
+                      \x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\
+                      \x03\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x06\0\0\0\x03\
+                      \x05\0\0\0\0\0\0\0\x01\0\0\0\x14";
+        assert!(bytes.starts_with(begin), "{bytes:?}");
+    }
+
+    #[test]
+    fn a_payload_that_is_cut_off_is_refused_or_ends_between_changes() {
+        let bytes = encoded();
+        let whole = (0..bytes.len()).filter(|&end| decode(&bytes[..end]).is_ok()).count();
+        assert_eq!(whole, changes().len(), "only between changes");
+        assert!(decode(b"\x63").is_err());
+    }
+}
