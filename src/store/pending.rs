@@ -42,6 +42,20 @@ pub(super) struct Pending {
     health: AtomicU8,
 }
 
+/// What the commit thread does, so that nobody pays for waking it in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Doing {
+    /// It commits, and will look by itself.
+    #[default]
+    Working,
+    /// It will look by itself before long: only who waits for the disk wakes it.
+    Gathering,
+    /// It gives consumers a moment before it cuts.
+    Lingering,
+    /// It waits for changes without end: the first one has to wake it.
+    Sleeping,
+}
+
 /// The open group and what is asked of the commit thread.
 #[derive(Default)]
 struct Open {
@@ -57,8 +71,7 @@ struct Open {
     stop: Option<Stop>,
     /// Nothing will be written any more: changes are dropped.
     closed: bool,
-    /// The commit thread waits a moment before it cuts: whoever comes meanwhile need not wake it.
-    lingering: bool,
+    thread: Doing,
 }
 
 impl std::fmt::Debug for Open {
@@ -68,6 +81,10 @@ impl std::fmt::Debug for Open {
 }
 
 impl Open {
+    fn has_nothing(&self) -> bool {
+        self.changes.is_empty() && !self.is_urgent()
+    }
+
     /// Whether the group must be committed now.
     fn is_urgent(&self) -> bool {
         self.stop.is_some() || !self.waiting.is_empty() || self.bytes >= GATHER_BYTES
@@ -126,8 +143,12 @@ impl Pending {
             return if open.changes.is_empty() { Ticket(open.cut) } else { ticket };
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let wake =
-            open.changes.is_empty() || (open.bytes < GATHER_BYTES && open.bytes + bytes >= GATHER_BYTES);
+        let is_much = open.bytes < GATHER_BYTES && open.bytes + bytes >= GATHER_BYTES;
+        let wake = match open.thread {
+            Doing::Working => false,
+            Doing::Gathering | Doing::Lingering => is_much,
+            Doing::Sleeping => true,
+        };
         open.changes.append(changes);
         open.bytes += bytes;
         drop(open);
@@ -168,7 +189,7 @@ impl Pending {
             return watch(&mut open.watching, waiter);
         }
         watch(&mut open.waiting, waiter);
-        if !open.lingering {
+        if matches!(open.thread, Doing::Gathering | Doing::Sleeping) {
             drop(open);
             self.wake.notify_one();
         }
@@ -211,34 +232,44 @@ impl Pending {
     pub(super) fn next(&self, patience: Patience, moment: Duration) -> Next {
         let mut open = self.open();
         if patience == Patience::UntilRetry {
-            let stopped = |open: &mut Open| open.stop.is_none();
-            open =
-                self.wake.wait_timeout_while(open, RETRY, stopped).unwrap_or_else(PoisonError::into_inner).0;
+            open = self.wait(open, Doing::Lingering, Some(RETRY), |open| open.stop.is_none());
         } else {
-            let nothing = |open: &mut Open| open.changes.is_empty() && !open.is_urgent();
-            if patience == Patience::UntilIdle {
-                let waited = self.wake.wait_timeout_while(open, IDLE, nothing);
-                let (still_open, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-                if waited.timed_out() {
+            open = self.wait(open, Doing::Gathering, Some(GATHER), |open| !open.is_urgent());
+            if open.has_nothing() {
+                let most = (patience == Patience::UntilIdle).then_some(IDLE);
+                open = self.wait(open, Doing::Sleeping, most, |open| open.has_nothing());
+                if open.has_nothing() {
+                    open.thread = Doing::Working;
                     return Next::Rest;
                 }
-                open = still_open;
-            } else {
-                open = self.wake.wait_while(open, nothing).unwrap_or_else(PoisonError::into_inner);
+                open = self.wait(open, Doing::Gathering, Some(GATHER), |open| !open.is_urgent());
             }
-            let leisure = |open: &mut Open| !open.is_urgent();
-            open =
-                self.wake.wait_timeout_while(open, GATHER, leisure).unwrap_or_else(PoisonError::into_inner).0;
             if !moment.is_zero() {
-                open.lingering = true;
-                let unhurried = |open: &mut Open| open.stop.is_none() && open.bytes < GATHER_BYTES;
-                let waited = self.wake.wait_timeout_while(open, moment, unhurried);
-                open = waited.unwrap_or_else(PoisonError::into_inner).0;
-                open.lingering = false;
+                let unhurried = |open: &Open| open.stop.is_none() && open.bytes < GATHER_BYTES;
+                open = self.wait(open, Doing::Lingering, Some(moment), unhurried);
             }
         }
+        open.thread = Doing::Working;
         drop(open);
         Next::Commit(self.cut())
+    }
+
+    /// Waits while `reason` holds, `most` at the most.
+    fn wait<'a>(
+        &self,
+        mut open: MutexGuard<'a, Open>,
+        doing: Doing,
+        most: Option<Duration>,
+        reason: impl Fn(&Open) -> bool,
+    ) -> MutexGuard<'a, Open> {
+        open.thread = doing;
+        let reason = |open: &mut Open| reason(open);
+        match most {
+            None => self.wake.wait_while(open, reason).unwrap_or_else(PoisonError::into_inner),
+            Some(most) => {
+                self.wake.wait_timeout_while(open, most, reason).unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
     }
 
     fn cut(&self) -> Group {
@@ -337,6 +368,27 @@ mod tests {
             let group = group.join().unwrap();
             assert_eq!((first, second, group.number, group.changes.len()), (first, first, first, 2));
         });
+    }
+
+    /// The thread sleeps without end, gathers, or is on its way there: whenever a change comes, it is found.
+    #[test]
+    fn a_change_is_found_whatever_the_thread_is_about() {
+        let pending = Pending::default();
+        let waiter: Arc<dyn Waiter> = Arc::new(Told::default());
+        for round in 0..40 {
+            thread::scope(|scope| {
+                let group = scope.spawn(|| cut(&pending));
+                let asleep = || pending.open().thread == Doing::Sleeping;
+                while round % 3 == 0 && !asleep() {
+                    thread::yield_now();
+                }
+                let ticket = append(&pending);
+                if round % 2 == 0 {
+                    pending.notify(ticket, &waiter);
+                }
+                assert_eq!(group.join().unwrap().number, ticket);
+            });
+        }
     }
 
     #[test]
