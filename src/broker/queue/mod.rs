@@ -15,7 +15,7 @@ pub use self::core::{Dead, DeathReason};
 
 use self::consumers::Consumers;
 use self::core::{Core, Fate, Head};
-use self::paging::{Paging, put_pages};
+use self::paging::{Budget, Paging, put_pages};
 use crate::broker::mailbox::{Mail, Mailbox, Run};
 use crate::broker::settings::Settings;
 use crate::error::AmqpError;
@@ -26,14 +26,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Bytes that a queue keeps in memory while memory is plentiful.
-const BUDGET: usize = 4 * 1024 * 1024;
+/// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to forget; transient ones have to
+/// be written first, which a consumer who is a moment behind should not cause.
+const BUDGET: Budget = Budget { bytes: 4 << 20, transient_bytes: 16 << 20 };
 
-/// Bytes that a queue keeps in memory when all queues together hold more than [`MEMORY_PLENTY`].
-const BUDGET_TIGHT: usize = 256 * 1024;
+/// What a queue keeps in memory when all queues together hold more than [`MEMORY_PLENTY`].
+const BUDGET_TIGHT: Budget = Budget { bytes: 256 << 10, transient_bytes: 256 << 10 };
 
 /// What all queues together may hold before each of them is held short.
-const MEMORY_PLENTY: usize = 8 * 1024 * 1024;
+const MEMORY_PLENTY: usize = 20 << 20;
 
 /// Messages that a consumer settled; `consumer` is none for what `basic.get` fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -431,7 +432,7 @@ impl Queue {
         state.paging.advance(stored);
         let tight = self.memory.load(Ordering::Relaxed) > MEMORY_PLENTY;
         let budget = if tight { BUDGET_TIGHT } else { BUDGET };
-        if state.core.resident > budget {
+        if state.core.resident > budget.bytes {
             let spill = state.paging.forget(&mut state.core, self.id, budget, stored);
             if !spill.is_empty() {
                 let ticket = self.flush(state);

@@ -14,6 +14,15 @@ use std::sync::Arc;
 /// each.
 const HEAD_BYTES: usize = 512 * 1024;
 
+/// How much a queue may hold in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    /// Beyond so many bytes it forgets what is stored.
+    pub(super) bytes: usize,
+    /// Beyond so many it has the disk take what is not persistent.
+    pub(super) transient_bytes: usize,
+}
+
 /// Which numbers of a queue the disk has, and how far forgetting has come.
 #[derive(Debug, Default)]
 pub(super) struct Paging {
@@ -61,7 +70,7 @@ impl Paging {
         &mut self,
         core: &mut Core,
         queue: QueueId,
-        budget: usize,
+        budget: Budget,
         stored: Ticket,
     ) -> Vec<SeqRange> {
         while let Some(&(range, ticket)) = self.spilled.front()
@@ -90,10 +99,10 @@ impl Paging {
     }
 
     /// Forgets pieces from `from` on until within budget or at `end`; returns how far it came.
-    fn sweep(&self, core: &mut Core, from: u64, end: u64, budget: usize, spill: &mut Vec<SeqRange>) -> u64 {
+    fn sweep(&self, core: &mut Core, from: u64, end: u64, budget: Budget, spill: &mut Vec<SeqRange>) -> u64 {
         let mut at = from;
         let mut spilling = 0;
-        while core.resident > budget + spilling && at < end {
+        while core.resident > budget.bytes + spilling && at < end {
             let Some((piece, place)) = core.live.at(at).or_else(|| core.live.from(at).next()) else {
                 return end;
             };
@@ -106,6 +115,9 @@ impl Paging {
                 Place::Memory { logged: true, .. } if self.is_spilling(piece) => {}
                 Place::Memory { logged: true, .. } if piece.end > self.stored => return at,
                 Place::Memory { logged: true, .. } => to_disk(core, piece),
+                Place::Memory { logged: false, .. } if core.resident <= budget.transient_bytes + spilling => {
+                    return at;
+                }
                 Place::Memory { block, base, logged: false } => {
                     spilling += weight(block, records(block, *base, piece));
                     spill.push(piece);
