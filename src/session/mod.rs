@@ -50,7 +50,8 @@ const HANDSHAKE_MS: u64 = 10_000;
 /// How long a peer may take to answer `connection.close` (RabbitMQ: `CLOSING_TIMEOUT`).
 const CLOSING_MS: u64 = 30_000;
 
-/// How long a refused client is kept in silence, so that guessing passwords is slow (RabbitMQ: `SILENT_CLOSE_DELAY`).
+/// How long a client is kept that is not heard any more: one that was refused, so that guessing passwords is slow (RabbitMQ:
+/// `SILENT_CLOSE_DELAY`), and one whose answer to `connection.close` could not be told from garbage (RabbitMQ takes as long).
 const SILENCE_MS: u64 = 3_000;
 
 /// Who is at the other end.
@@ -292,7 +293,8 @@ impl Session {
             method_id: fault.ids.1,
         });
         encode::method(self.link.output.own(), 0, &AMQPClass::Connection(close));
-        self.state = State::Closing { until_ms: self.link.now.mono_ms + CLOSING_MS, deaf: fault.deaf };
+        let patience_ms = if fault.deaf { SILENCE_MS } else { CLOSING_MS };
+        self.state = State::Closing { until_ms: self.link.now.mono_ms + patience_ms, deaf: fault.deaf };
     }
 
     fn check_pulse(&mut self) {
