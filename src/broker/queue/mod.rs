@@ -26,15 +26,25 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+/// What waits next in line, bytes: several reads of a page, so that consumers do not wait for each.
+const HEAD: usize = 512 << 10;
+
 /// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to forget; transient ones have to
 /// be written first, which a consumer who is a moment behind should not cause.
-const BUDGET: Budget = Budget { bytes: 4 << 20, transient_bytes: 16 << 20 };
+const BUDGET: Budget = Budget { bytes: 4 << 20, transient_bytes: 16 << 20, head_bytes: HEAD };
 
 /// What a queue keeps in memory when all queues together hold more than [`MEMORY_PLENTY`].
-const BUDGET_TIGHT: Budget = Budget { bytes: 256 << 10, transient_bytes: 256 << 10 };
+const BUDGET_TIGHT: Budget = Budget { bytes: 256 << 10, transient_bytes: 256 << 10, head_bytes: HEAD };
+
+/// What a queue without consumers keeps when all together hold more than [`MEMORY_SHORT`]: ten thousand queues with a backlog
+/// each then hold 20 MB. One with consumers keeps its head.
+const BUDGET_SHORT: Budget = Budget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
 
 /// What all queues together may hold before each of them is held short.
 const MEMORY_PLENTY: usize = 20 << 20;
+
+/// What all queues together may hold before those without consumers keep next to nothing.
+const MEMORY_SHORT: usize = 32 << 20;
 
 /// Messages that a consumer settled; `consumer` is none for what `basic.get` fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -430,8 +440,11 @@ impl Queue {
         }
         let stored = self.log.stored();
         state.paging.advance(stored);
-        let tight = self.memory.load(Ordering::Relaxed) > MEMORY_PLENTY;
-        let budget = if tight { BUDGET_TIGHT } else { BUDGET };
+        let budget = match self.memory.load(Ordering::Relaxed) {
+            ..=MEMORY_PLENTY => BUDGET,
+            memory if memory <= MEMORY_SHORT || !state.consumers.is_empty() => BUDGET_TIGHT,
+            _ => BUDGET_SHORT,
+        };
         if state.core.resident > budget.bytes {
             let spill = state.paging.forget(&mut state.core, self.id, budget, stored);
             if !spill.is_empty() {

@@ -1,7 +1,7 @@
 //! What a queue keeps in memory and what on disk only: a backlog costs disk, not memory.
 //!
 //! Over its budget a queue forgets the bytes of what the disk has: first of what is unacknowledged (an ack needs
-//! no bytes), then of what is waiting beyond the next [`HEAD_BYTES`]. Messages that are not on disk (transient
+//! no bytes), then of what is waiting beyond the head of the line. Messages that are not on disk (transient
 //! ones) are written there first. Bytes come back as pages when a message is due and its bytes are not here.
 
 use crate::broker::queue::core::{Core, Place, records, weight};
@@ -10,10 +10,6 @@ use crate::store::change::{Change, Page};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// What waits next in line and stays in memory, bytes: several reads of a page, so that consumers do not wait for
-/// each.
-const HEAD_BYTES: usize = 512 * 1024;
-
 /// How much a queue may hold in memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
@@ -21,6 +17,8 @@ pub(super) struct Budget {
     pub(super) bytes: usize,
     /// Beyond so many it has the disk take what is not persistent.
     pub(super) transient_bytes: usize,
+    /// What waits next in line and stays in any case.
+    pub(super) head_bytes: usize,
 }
 
 /// Which numbers of a queue the disk has, and how far forgetting has come.
@@ -34,6 +32,8 @@ pub(super) struct Paging {
     spilled: VecDeque<(SeqRange, Ticket)>,
     /// Everything fresh below this number that could be forgotten is.
     forgotten: u64,
+    /// What was left in memory before that.
+    head_bytes: usize,
     /// Everything unacknowledged below this number that could be forgotten is.
     forgotten_unacked: u64,
     /// A page was asked for and has not come.
@@ -83,9 +83,10 @@ impl Paging {
         let first = core.live.first().map_or(core.next, |(range, _)| range.first);
         let from = self.forgotten_unacked.max(first);
         self.forgotten_unacked = self.sweep(core, from, core.next, budget, &mut spill);
-        if self.forgotten < core.next {
-            self.forgotten = head_end(core);
+        if self.forgotten < core.next || budget.head_bytes < self.head_bytes {
+            self.forgotten = head_end(core, budget.head_bytes);
         }
+        self.head_bytes = budget.head_bytes;
         self.forgotten = self.sweep(core, self.forgotten, core.tail, budget, &mut spill);
         for &range in &spill {
             tell_of_transients(core, queue, range);
@@ -130,13 +131,13 @@ impl Paging {
 }
 
 /// Where the part of the fresh messages ends that stays in memory.
-fn head_end(core: &Core) -> u64 {
+fn head_end(core: &Core, head_bytes: usize) -> u64 {
     let mut bytes = 0;
     for (piece, place) in core.live.from(core.next) {
         if let Place::Memory { block, base, .. } = place {
             bytes += weight(block, records(block, *base, piece));
         }
-        if bytes >= HEAD_BYTES {
+        if bytes >= head_bytes {
             return piece.end;
         }
     }

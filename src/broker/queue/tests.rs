@@ -310,6 +310,33 @@ fn only_fresh_messages_and_returned_ones_are_purged() {
     assert_eq!(bench.dealt(), ["1:a", "1:d"]);
 }
 
+/// Many queues with a small backlog each are as much as one with a large one.
+#[test]
+fn a_queue_without_consumers_keeps_next_to_nothing_when_memory_is_short() {
+    for persistent in [true, false] {
+        let bench = Bench::new(durable());
+        let body = "x".repeat(100);
+        let publish = || (0..100).for_each(|_| drop(bench.publish(&[&body], persistent)));
+        publish();
+        assert!(bench.queue.stats().resident > 20_000);
+        // Somebody else's.
+        bench.queue.memory.fetch_add(MEMORY_SHORT, Ordering::Relaxed);
+        publish();
+        let resident = bench.queue.stats().resident;
+        assert!(resident < 2 * BUDGET_SHORT.bytes, "{resident} bytes in memory, persistent {persistent}");
+        bench.subscribe(Consumer { no_ack: true, ..bench.consumer(1, 0) });
+        let mut delivered = bench.dealt().len();
+        while delivered < 200 {
+            let effects = bench.queue.credit(ConsumerId(1), 10_000);
+            bench.serve(effects);
+            let dealt = bench.dealt().len();
+            assert!(dealt > 0, "after {delivered} of 200, persistent {persistent}");
+            delivered += dealt;
+        }
+        assert_eq!((delivered, bench.counts()), (200, (0, 0)));
+    }
+}
+
 #[test]
 fn a_backlog_costs_disk_and_not_memory() {
     for persistent in [true, false] {
