@@ -1,15 +1,26 @@
-//! Other people's clients against the real process, unmodified.
+//! Other people's clients against the real process, unmodified: the programs and suites of `conformance/clients/`.
 //!
 //! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead: what they expect is what RabbitMQ does,
 //! and this is how it is checked. Only the tests that end the process themselves always start their own.
 
+mod aio_pika;
+mod amqplib;
+mod celery;
+mod install;
 mod kill;
 mod lapin;
 mod pika;
 
-use crate::support::process::{Folder, Process, leveret};
+use crate::support::process::{Folder, Process, leveret, outcome, outcome_within};
 use std::env;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+/// How long a whole suite may take.
+const SUITE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// The broker under test.
 struct Subject {
@@ -44,4 +55,77 @@ fn restart(folder: &Folder, amqp: SocketAddr) -> Process {
     let mut command = leveret();
     command.args(["--amqp", &amqp, "--http", "127.0.0.1:0", "--data-dir"]).arg(folder.at("data"));
     Process::spawn(&mut command)
+}
+
+/// Defines a test for each program; `$run` is called with its name.
+macro_rules! tests {
+    ($run:ident: $($program:ident)*) => { $(#[test] fn $program() { $run(stringify!($program)); })* };
+}
+use tests;
+
+/// Where the programs of a client are.
+fn programs(client: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/clients").join(client)
+}
+
+/// A program in Python, to be given a URI.
+fn python(client: &str, program: &str) -> Command {
+    let mut command = Command::new(install::python(client));
+    command.arg(programs(client).join(program).with_extension("py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// Runs a program against a broker: it must end well.
+#[track_caller]
+fn check(mut program: Command) {
+    let broker = Subject::start();
+    let output = outcome(program.arg(&broker.uri).stdin(Stdio::null()));
+    ended_well(&output, &broker.stop());
+}
+
+/// Runs a suite as it was published, against a broker: only what `<package>.list` names, with a reason, may fail.
+#[track_caller]
+fn check_suite(client: &str, pin: &str, arguments: &[&str]) {
+    let source = install::source(client, pin);
+    let package = pin.split("==").next().expect("split gives at least one part");
+    let broker = Subject::start();
+    let mut suite = Command::new(install::python(client));
+    suite.args(["-m", "pytest", "-p", "suite", "-p", "no:cacheprovider", "-o", "log_cli=false"]);
+    suite.args(["--quiet", "--tb=short", "--disable-warnings", "--timeout=30"]).args(arguments);
+    suite.current_dir(source).env("PYTHONPATH", programs("")).env("PYTHONDONTWRITEBYTECODE", "1");
+    suite
+        .env("SUITE_BROKER", &broker.uri)
+        .env("SUITE_LIST", programs(client).join(format!("{package}.list")));
+    let output = outcome_within(SUITE_PATIENCE, suite.stdin(Stdio::null()));
+    ended_well(&output, &broker.stop());
+}
+
+/// Runs a program that says `published` when its broker is to die, and goes on when it is told `restarted`.
+#[track_caller]
+fn check_over_a_restart(mut program: Command) {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let amqp = broker.amqp;
+    program.arg(uri(amqp)).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = program.spawn().expect("it was installed");
+    let mut line = String::new();
+    let mut stdout = BufReader::new(client.stdout.take().expect("it was piped"));
+    stdout.read_line(&mut line).expect("a pipe can be read");
+    let again = (line == "published\n").then(|| {
+        broker.kill();
+        let again = restart(&folder, amqp);
+        writeln!(client.stdin.take().expect("it was piped"), "restarted").expect("the client waits for it");
+        again
+    });
+    let output = client.wait_with_output().expect("its pipes can be read");
+    let log = again.map_or_else(String::new, |again| again.stop().1);
+    ended_well(&output, &log);
+}
+
+#[track_caller]
+fn ended_well(output: &Output, log: &str) {
+    let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
+    let [printed, complained] = said;
+    let status = output.status;
+    assert!(status.success(), "it ended with {status}\n{printed}{complained}\nthe broker logged:\n{log}");
 }

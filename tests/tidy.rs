@@ -275,7 +275,7 @@ fn head(path: &str, text: &str) -> Vec<Offence> {
 #[test]
 fn every_file_opens_by_saying_what_it_is() {
     check(head, ("src/ids.rs", 1, "use std::fmt;\n"), ("src/ids.rs", "//! Identifiers.\n"));
-    assert_eq!(head("tests/clients/programs/rpc.py", "import pika\n").len(), 1);
+    assert_eq!(head("conformance/clients/pika/rpc.py", "import pika\n").len(), 1);
 }
 
 fn ascii(_: &str, text: &str) -> Vec<Offence> {

@@ -65,9 +65,14 @@ pub(crate) fn leveret_in(folder: &Folder) -> Command {
 
 /// Runs a command that is expected to end by itself.
 pub(crate) fn outcome(command: &mut Command) -> Output {
+    outcome_within(PATIENCE, command)
+}
+
+/// As [`outcome`], for a command that is known to take long.
+pub(crate) fn outcome_within(patience: Duration, command: &mut Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built");
     let id = child.id();
-    in_time(move || child.wait_with_output(), || kill("KILL", id)).expect("its pipes can be read")
+    within(patience, move || child.wait_with_output(), || kill("KILL", id)).expect("its pipes can be read")
 }
 
 /// A running broker; killed when dropped.
@@ -161,10 +166,18 @@ fn kill(signal: &str, id: u32) {
 
 /// What `wait` comes back with; should it take too long, `give_up` is called and the test fails.
 fn in_time<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static, give_up: impl FnOnce()) -> T {
+    within(PATIENCE, wait, give_up)
+}
+
+fn within<T: Send + 'static>(
+    patience: Duration,
+    wait: impl FnOnce() -> T + Send + 'static,
+    give_up: impl FnOnce(),
+) -> T {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(wait()));
-    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_late| {
+    receiver.recv_timeout(patience).unwrap_or_else(|_late| {
         give_up();
-        panic!("the broker did not answer within {PATIENCE:?}");
+        panic!("not done within {patience:?}");
     })
 }
