@@ -137,8 +137,13 @@ impl Queue {
         (self.ready.len() as u64, self.held.len() as u64, consumers)
     }
 
-    fn find(&self, id: u64) -> Option<Place> {
-        self.ready.iter().find(|(_, message)| message.id == id).map(|(&place, _)| place)
+    /// The message that was delivered. One that was published to a queue and to its dead-letter queue at once may be in
+    /// there twice: then it is the one that the marks fit, if they fit any.
+    fn find(&self, delivery: &Delivered) -> Option<Place> {
+        let mut same = self.ready.iter().filter(|(_, message)| message.id == delivery.id).peekable();
+        let first = same.peek().map(|&(&place, _)| place);
+        same.find(|(_, message)| check_marks(self, message, delivery).is_ok())
+            .map_or(first, |(&place, _)| Some(place))
     }
 }
 
@@ -303,7 +308,7 @@ impl Naive {
     pub(crate) fn accept(&mut self, name: &str, delivery: &Delivered) -> Result<Place, String> {
         let queue = self.queues.get_mut(name).ok_or(format!("'{name}' is gone"))?;
         let place =
-            queue.find(delivery.id).ok_or(format!("'{name}' has no such message ready: {delivery:?}"))?;
+            queue.find(delivery).ok_or(format!("'{name}' has no such message ready: {delivery:?}"))?;
         let message = queue.ready.remove(&place).expect("it was just found");
         check_marks(queue, &message, delivery)
             .map_err(|what| format!("'{name}': {what} in {delivery:?} of {message:?}"))?;
