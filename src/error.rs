@@ -10,6 +10,9 @@ use std::fmt;
 /// The longest reply text, in bytes: it travels as a short string (AMQP 0-9-1 section 4.2.5.3).
 pub const REPLY_TEXT_MAX: usize = 255;
 
+/// The end of a text that was cut.
+const ELLIPSIS: &str = "...";
+
 /// What ends with the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -154,11 +157,15 @@ impl AmqpError {
             }
         };
         let mut text = format!("{name} - {why}");
-        let mut end = text.len().min(REPLY_TEXT_MAX);
-        while !text.is_char_boundary(end) {
-            end -= 1;
+        if text.len() > REPLY_TEXT_MAX {
+            // RabbitMQ shows that something is missing.
+            let mut end = REPLY_TEXT_MAX - ELLIPSIS.len();
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push_str(ELLIPSIS);
         }
-        text.truncate(end);
         Reply { code, scope, text }
     }
 
@@ -209,5 +216,8 @@ mod tests {
         let reply = AmqpError::Precondition("\u{e9}".repeat(300)).reply();
         assert!(reply.text.len() <= REPLY_TEXT_MAX);
         assert!(reply.text.len() >= REPLY_TEXT_MAX - 1);
+        assert!(reply.text.ends_with("\u{e9}..."));
+        let fits = AmqpError::Precondition("x".repeat(REPLY_TEXT_MAX - 22)).reply().text;
+        assert!(fits.len() == REPLY_TEXT_MAX && fits.ends_with("xx"));
     }
 }

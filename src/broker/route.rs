@@ -73,10 +73,9 @@ impl<'a> Walk<'a> {
                 Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
             }
         })?;
-        match exchange.declared.alternate.as_deref() {
-            Some("") if !anywhere => self.visit_default(message.routing_key),
-            Some(name) if !anywhere => pending.extend(topology.exchange(name)),
-            _ => {}
+        // The default exchange, "", is no alternate: in RabbitMQ nothing comes of it.
+        if !anywhere && let Some(name) = exchange.declared.alternate.as_deref() {
+            pending.extend(topology.exchange(name));
         }
         Ok(())
     }

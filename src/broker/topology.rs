@@ -248,6 +248,12 @@ impl Topology {
         }
     }
 
+    /// Whether there is such a binding.
+    #[must_use]
+    pub fn is_bound(&self, source: &str, binding: &Binding) -> bool {
+        self.exchanges.get(source).is_some_and(|exchange| exchange.bindings.contains(binding))
+    }
+
     /// Removes a binding, and its source if that is an auto-delete exchange and this was its last; nothing happens
     /// when it does not exist.
     pub fn unbind(&mut self, source: &str, binding: &Binding, changes: &mut Vec<Change>) {

@@ -278,8 +278,8 @@ impl VHost {
     /// Removes a binding. One that does not exist, or has lost an end, is removed already.
     ///
     /// # Errors
-    /// 403 for the default exchange.
-    pub fn unbind(&self, bind: Bind) -> Result<Ticket, AmqpError> {
+    /// 403 for the default exchange, 405 when the binding is to another connection's exclusive queue.
+    pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
         let bind = bind.clean()?;
         let unbound = self.change(|state, changes| {
             let target = match &bind.destination {
@@ -289,9 +289,14 @@ impl VHost {
                     found.map(|exchange| Target::Exchange(Arc::clone(&exchange.declared)))
                 }
             };
-            if let Some(target) = target {
-                state.topology.unbind(&bind.source, &bind.to(target), changes);
+            let Some(target) = target else { return Ok(((), true)) };
+            let binding = bind.to(target);
+            if let Target::Queue(queue) = &binding.target
+                && state.topology.is_bound(&bind.source, &binding)
+            {
+                check_owner(queue, connection)?;
             }
+            state.topology.unbind(&bind.source, &binding, changes);
             Ok(((), true))
         });
         unbound.map(|((), ticket)| ticket)

@@ -16,6 +16,7 @@ use crate::store::change::Health;
 use crate::wire::encode;
 use crate::wire::frame::{self, Frame, Kind};
 use crate::wire::method::{self, Method};
+use crate::wire::properties;
 use amq_protocol::protocol::{AMQPClass, channel as amqp, connection};
 use tracing::info;
 
@@ -27,6 +28,9 @@ const REPLIES_MAX: usize = 4 * 1024 * 1024;
 
 /// Class and method of basic.publish, at fault for its content.
 const PUBLISH: (u16, u16) = (60, 40);
+
+/// Class and method of channel.open, which RabbitMQ does not blame when there are too many channels.
+const OPEN: (u16, u16) = (20, 10);
 
 /// See the head of this file.
 pub(super) struct Connection {
@@ -54,9 +58,9 @@ impl Connection {
     ) -> Result<Next, Fault> {
         let frame_max = link.limits.frame_max;
         while link.pending_get.is_none() {
-            let Some((frame, len)) = frame::decode(&input[*used..], frame_max).map_err(Fault::deaf)? else {
-                break;
-            };
+            let decoded = frame::decode(&input[*used..], frame_max);
+            let decoded = decoded.map_err(|error| Fault::unreadable(error, input, used))?;
+            let Some((frame, len)) = decoded else { break };
             *used += len;
             match frame {
                 Frame { kind: Kind::Method, channel: 0, payload } => match self.handle_own(link, payload)? {
@@ -69,14 +73,19 @@ impl Connection {
                     if let Err(error) = outcome {
                         // A method where a content should be is the fault of that content's publish.
                         let misplaced = matches!(error, AmqpError::UnexpectedFrame(_));
-                        let ids = if misplaced { PUBLISH } else { method::ids(payload) };
+                        let ids = match error {
+                            AmqpError::NotAllowed(_) if method::ids(payload) == OPEN => (0, 0),
+                            _ if misplaced => PUBLISH,
+                            _ => method::ids(payload),
+                        };
                         self.fail(link, channel, error, ids)?;
                     }
                 }
                 Frame { kind: Kind::Heartbeat, channel: 0, .. } => {}
                 Frame { kind: Kind::Header | Kind::Body, channel, .. } if channel != 0 => {
+                    let ids = self.content_of(frame);
                     if let Err(error) = self.handle_content(link, frame) {
-                        self.fail(link, channel, error, PUBLISH)?;
+                        self.fail(link, channel, error, ids)?;
                     }
                 }
                 Frame { kind, channel, .. } => {
@@ -221,6 +230,15 @@ impl Connection {
     }
 
     /// A part of a content.
+    /// Which method is at fault for a content frame that cannot be taken: the publish that waits for it, if it is a frame that
+    /// any publish could wait for.
+    fn content_of(&self, frame: Frame<'_>) -> (u16, u16) {
+        let slot = self.slots.get(usize::from(frame.channel));
+        let waits = matches!(slot, Some(Slot::Open(channel)) if channel.incoming.is_some());
+        let is_cut = frame.kind == Kind::Header && frame.payload.len() < properties::HEADER_MIN;
+        if waits && !is_cut { PUBLISH } else { (0, 0) }
+    }
+
     fn handle_content(&mut self, link: &mut Link, frame: Frame<'_>) -> Result<(), AmqpError> {
         match self.slots.get_mut(usize::from(frame.channel)) {
             Some(Slot::Open(channel)) if frame.kind == Kind::Header => {

@@ -54,7 +54,7 @@ impl Channel {
                     routing_key: unbind.routing_key.as_str().as_bytes().to_vec(),
                     arguments: unbind.arguments,
                 };
-                (vhost.unbind(binding)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
+                (vhost.unbind(binding, link.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
             }
             M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => return Err(unimplemented()),
         };
@@ -79,7 +79,7 @@ impl Channel {
             M::Unbind(unbind) => {
                 let binding =
                     self.binding(&unbind.exchange, &unbind.queue, &unbind.routing_key, unbind.arguments)?;
-                let ticket = link.broker.vhost().unbind(binding)?;
+                let ticket = link.broker.vhost().unbind(binding, link.id)?;
                 (ticket, false, M::UnbindOk(queue::UnbindOk {}))
             }
             M::Purge(purge) => {

@@ -60,9 +60,9 @@ impl Handshake {
                 *self = Self::StartOk;
             }
             let frame_max = link.limits.frame_max;
-            let Some((frame, len)) = frame::decode(&input[*used..], frame_max).map_err(Fault::deaf)? else {
-                return Ok(Next::Stay);
-            };
+            let decoded = frame::decode(&input[*used..], frame_max);
+            let decoded = decoded.map_err(|error| Fault::unreadable(error, input, used))?;
+            let Some((frame, len)) = decoded else { return Ok(Next::Stay) };
             *used += len;
             match self.handle_frame(link, frame)? {
                 Next::Stay => {}
@@ -84,7 +84,12 @@ impl Handshake {
         let fault = |error| Fault::of(error, method::ids(payload));
         match method::decode(payload).map_err(fault)? {
             Method::Other(class) => match *class {
-                AMQPClass::Connection(method) => self.handle_method(link, &method).map_err(fault),
+                AMQPClass::Connection(method) => {
+                    self.handle_method(link, &method).map_err(|error| match error {
+                        AmqpError::LoginRefused { .. } => Fault::of(error, (0, 0)),
+                        error => fault(error),
+                    })
+                }
                 _ => Err(fault(self.unexpected())),
             },
             _ => Err(fault(self.unexpected())),
@@ -206,10 +211,11 @@ fn log_in(peer: Peer, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
     }
 }
 
-/// User and password of `authorization-id NUL user NUL password` (RFC 4616).
+/// User and password of `NUL user NUL password` (RFC 4616).
 fn plain(response: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut parts = response.splitn(3, |&byte| byte == 0);
-    let _authorization_id = parts.next()?;
+    // Nobody may act as somebody else, and RabbitMQ takes not even a user's own name.
+    parts.next().filter(|authorization_id| authorization_id.is_empty())?;
     Some((parts.next()?, parts.next()?))
 }
 
@@ -255,6 +261,7 @@ mod tests {
     fn credentials_are_read_from_both_mechanisms() {
         assert_eq!(plain(b"\0guest\0gu\0est"), Some((&b"guest"[..], &b"gu\0est"[..])));
         assert_eq!(plain(b"guest"), None);
+        assert_eq!(plain(b"admin\0guest\0guest"), None);
         let table = b"\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x03abc";
         assert_eq!(amqplain(table), Some((&b"guest"[..], &b"abc"[..])));
         assert_eq!(amqplain(&table[..20]), None);

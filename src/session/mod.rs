@@ -106,8 +106,11 @@ impl Fault {
         Self { error, ids, deaf: false }
     }
 
-    fn deaf(error: AmqpError) -> Self {
-        Self { error, ids: (0, 0), deaf: true }
+    /// A frame that cannot be read, at `*used` in `input`: past it, if it can be told where that is, and then `used` grows.
+    fn unreadable(error: AmqpError, input: &[u8], used: &mut usize) -> Self {
+        let len = frame::whole(&input[*used..]);
+        *used += len.unwrap_or_default();
+        Self { error, ids: (0, 0), deaf: len.is_none() }
     }
 }
 

@@ -50,7 +50,11 @@ impl Connection {
             }
             (Some(Slot::Closing(_)), _) => {}
             (None | Some(Slot::Free), OPEN) => return self.open_channel(link, number),
-            _ => return Err(AmqpError::ChannelState("expected 'channel.open'".to_owned())),
+            // As in RabbitMQ a method that does not decode is found first.
+            _ => {
+                method::decode(payload)?;
+                return Err(AmqpError::ChannelState("expected 'channel.open'".to_owned()));
+            }
         }
         Ok(())
     }

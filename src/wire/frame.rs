@@ -32,6 +32,9 @@ pub const FRAME_OVERHEAD: u32 = 8;
 /// What a client of AMQP 0-9-1 sends first, and what a server answers to anything else.
 pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\0\0\x09\x01";
 
+/// What a client of AMQP 0-9 sends first.
+const HEADER_0_9: [u8; 8] = *b"AMQP\x01\x01\0\x09";
+
 /// What a frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -107,6 +110,15 @@ pub fn decode(input: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usize)>
     }
 }
 
+/// How many bytes the frame at the head of the input takes, whatever it is, when it is whole and ends as it should: what
+/// follows one that [`decode`] refuses can then still be read.
+#[must_use]
+pub fn whole(input: &[u8]) -> Option<usize> {
+    let (&[_, _, _, a, b, c, d], rest) = input.split_first_chunk::<FRAME_HEAD>()?;
+    let size = u32::from_be_bytes([a, b, c, d]) as usize;
+    (*rest.get(size)? == FRAME_END).then_some(FRAME_HEAD + size + 1)
+}
+
 #[cold]
 fn too_large(octet: u8, size: u32, frame_max: u32) -> AmqpError {
     let allowed = frame_max.saturating_sub(FRAME_OVERHEAD);
@@ -156,7 +168,7 @@ fn erlang_binary(bytes: &[u8]) -> String {
 /// What a client began the connection with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
-    /// [`PROTOCOL_HEADER`]: it takes eight bytes of the input.
+    /// [`PROTOCOL_HEADER`], or what clients of AMQP 0-9 say, which RabbitMQ takes for the same: eight bytes of the input.
     Amqp091,
     /// Another protocol or version, HTTP or TLS among them: answer [`PROTOCOL_HEADER`] and close.
     Other,
@@ -167,9 +179,9 @@ pub enum Header {
 /// Looks at the first bytes of a connection.
 #[must_use]
 pub fn protocol_header(input: &[u8]) -> Header {
-    if input.starts_with(&PROTOCOL_HEADER) {
+    if [PROTOCOL_HEADER, HEADER_0_9].iter().any(|header| input.starts_with(header)) {
         Header::Amqp091
-    } else if PROTOCOL_HEADER.starts_with(input) {
+    } else if [PROTOCOL_HEADER, HEADER_0_9].iter().any(|header| header.starts_with(input)) {
         Header::Incomplete
     } else {
         Header::Other

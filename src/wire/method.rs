@@ -87,8 +87,8 @@ pub enum Method<'a> {
 /// Reads the payload of a method frame.
 ///
 /// # Errors
-/// 503 for an unknown method; 502 for arguments that do not decode, that something follows, or whose table is
-/// nested too deep or has a name that is not UTF-8.
+/// 503 for an unknown method; 501, as in RabbitMQ, for arguments that do not decode or that something follows; 502 for a
+/// table that is malformed, nested too deep or has a name that is not UTF-8.
 #[inline]
 pub fn decode(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
     let mut arguments = Reader::new(payload);
@@ -160,7 +160,7 @@ fn reject(arguments: Reader<'_>) -> Option<Method<'_>> {
 #[cold]
 fn undecodable(payload: &[u8]) -> AmqpError {
     let (class, method) = ids(payload);
-    AmqpError::Syntax(format!("method {method} of class {class} does not decode"))
+    AmqpError::Frame(format!("method {method} of class {class} does not decode"))
 }
 
 #[inline(never)]
@@ -275,11 +275,11 @@ mod tests {
         assert_eq!(decode(&payload), Ok(expected), "{name}");
         for cut in 0..payload.len() {
             let fault = decode(&payload[..cut]).unwrap_err();
-            assert!(matches!(fault, AmqpError::Syntax(_)), "{name} cut at {cut}: {fault}");
+            assert!(matches!(fault, AmqpError::Frame(_)), "{name} cut at {cut}: {fault}");
         }
         let mut longer = payload;
         longer.push(0);
-        assert!(matches!(decode(&longer), Err(AmqpError::Syntax(_))), "{name} and a byte more");
+        assert!(matches!(decode(&longer), Err(AmqpError::Frame(_))), "{name} and a byte more");
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_method_that_does_not_decode_is_named() {
         let fault = decode(&[0, 60, 0, 40, 0, 0, 9, b'x']).unwrap_err();
-        assert_eq!(fault.to_string(), "502 SYNTAX_ERROR - method 40 of class 60 does not decode");
+        assert_eq!(fault.to_string(), "501 FRAME_ERROR - method 40 of class 60 does not decode");
         assert_eq!(ids(&[0, 60, 0]), (0, 0));
     }
 

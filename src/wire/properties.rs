@@ -23,6 +23,9 @@ use crate::error::AmqpError;
 /// The only class with a content.
 pub const BASIC: u16 = 60;
 
+/// Bytes of a content header before its property flags.
+pub const HEADER_MIN: usize = 12;
+
 /// The property flags of a message without properties.
 pub const NONE: &[u8] = &[0, 0];
 
@@ -97,10 +100,11 @@ pub struct Properties<'a> {
 /// [`table::decode`] accepts its headers.
 ///
 /// # Errors
-/// 502 when flags, list or headers do not decode, or something follows; 505 for a weight, as in RabbitMQ.
+/// 501 when it ends before the flags and 505 for a weight, as in RabbitMQ; 502 when flags, list or headers do not decode, or
+/// something follows.
 #[inline]
 pub fn decode_header(payload: &[u8]) -> Result<ContentHeader<'_>, AmqpError> {
-    let Some((head, raw)) = payload.split_first_chunk::<12>() else { return Err(undecodable()) };
+    let Some((head, raw)) = payload.split_first_chunk::<HEADER_MIN>() else { return Err(too_short()) };
     let [class_high, class_low, weight_high, weight_low, body_size @ ..] = *head;
     let class = u16::from_be_bytes([class_high, class_low]);
     if [weight_high, weight_low] != [0, 0] {
@@ -142,6 +146,11 @@ fn check(raw: &[u8]) -> Result<(), AmqpError> {
         Some(headers) => table::check(headers),
         None => Ok(()),
     }
+}
+
+#[cold]
+fn too_short() -> AmqpError {
+    AmqpError::Frame("content header is too short".to_owned())
 }
 
 #[cold]
@@ -327,10 +336,13 @@ mod tests {
         assert_eq!(delivery_mode(&raw), expected.delivery_mode().unwrap_or(1));
 
         for cut in 0..payload.len() {
-            assert!(
-                matches!(decode_header(&payload[..cut]), Err(AmqpError::Syntax(_))),
-                "{bits:b} cut at {cut}"
-            );
+            let fault = decode_header(&payload[..cut]).unwrap_err();
+            let is_right = match fault {
+                AmqpError::Frame(_) => cut < HEADER_MIN,
+                AmqpError::Syntax(_) => cut >= HEADER_MIN,
+                _ => false,
+            };
+            assert!(is_right, "{bits:b} cut at {cut}: {fault}");
         }
         let longer = [payload.as_slice(), &[0]].concat();
         assert!(matches!(decode_header(&longer), Err(AmqpError::Syntax(_))), "{bits:b} and a byte more");

@@ -48,7 +48,7 @@ fn channels_are_limited_in_number_and_may_have_any() {
         h> 7 channel.open
         h< 7 channel.open-ok
         h> 1 channel.open
-        h< 0 connection.close 530 NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2) (20,10)
+        h< 0 connection.close 530 NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2) (0,0)
         ",
     );
 }
@@ -65,11 +65,13 @@ fn faults_that_end_the_connection() {
         ("1 method 60 60 000000000000000000000000", "503 COMMAND_INVALID - unimplemented method (60,60)"),
         ("1 method 60 99", "503 COMMAND_INVALID - unimplemented method (60,99)"),
         ("1 method 20 41", "503 COMMAND_INVALID - unimplemented method (20,41)"),
+        ("1 method 50 10 00000568", "501 FRAME_ERROR - method 10 of class 50 does not decode (50,10)"),
+        ("2 method 50 10 00000568", "501 FRAME_ERROR - method 10 of class 50 does not decode (50,10)"),
         ("1 heartbeat", "505 UNEXPECTED_FRAME - unexpected frame of type 8 on channel 1 (0,0)"),
         ("0 content-body x", "505 UNEXPECTED_FRAME - unexpected frame of type 3 on channel 0 (0,0)"),
         (
             "1 content-body x",
-            "505 UNEXPECTED_FRAME - expected method frame, got non method frame instead (60,40)",
+            "505 UNEXPECTED_FRAME - expected method frame, got non method frame instead (0,0)",
         ),
         ("1 channel.flow", "540 NOT_IMPLEMENTED - active=false (20,20)"),
         ("1 basic.publish '' q x immediate", "540 NOT_IMPLEMENTED - immediate=true (60,40)"),
@@ -101,6 +103,19 @@ fn a_stream_that_is_no_frames_any_more_is_not_heard() {
         ! wait 2900
         ! open a
         ! wait 100
+        ! closed a
+        ",
+    );
+}
+
+#[test]
+fn a_frame_of_an_unknown_kind_ends_where_it_says() {
+    check(
+        "
+        > hex 0900000000000161ce
+        < 0 connection.close 501 FRAME_ERROR - type 9, all octets = <<\"a\">>: unknown_frame (0,0)
+        > 1 queue.declare q
+        > 0 connection.close-ok
         ! closed a
         ",
     );

@@ -29,6 +29,17 @@ fn a_client_shakes_hands() {
 }
 
 #[test]
+fn a_client_of_0_9_is_taken_for_one_of_0_9_1() {
+    check(
+        "
+        ! accept h
+        h> hex 414d515001010009
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        ",
+    );
+}
+
+#[test]
 fn other_protocols_are_shown_ours() {
     for greeting in ["bytes AMQP0123", "bytes GET", "hex 160301", "hex 414d515003010000"] {
         check(&format!(
@@ -58,7 +69,7 @@ fn a_wrong_login_is_refused() {
             h> header
             h< 0 connection.start PLAIN AMQPLAIN en_US
             h> 0 connection.start-ok {login} {CAPABLE}
-            h< 0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. For details see the broker logfile. (10,11)
+            h< 0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. For details see the broker logfile. (0,0)
             ! open h
             h> 0 connection.close-ok
             ! closed h

@@ -371,11 +371,12 @@ impl Queue {
     /// It has consumers, or messages that are ready, where it should not.
     pub fn close(&self, if_unused: bool, if_empty: bool) -> Result<u64, Busy> {
         let mut state = self.lock();
-        if if_unused && !state.consumers.is_empty() {
-            return Err(Busy::InUse);
-        }
+        // In RabbitMQ's order.
         if if_empty && state.core.ready() > 0 {
             return Err(Busy::NotEmpty);
+        }
+        if if_unused && !state.consumers.is_empty() {
+            return Err(Busy::InUse);
         }
         state.deleted = true;
         let ready = state.core.ready();

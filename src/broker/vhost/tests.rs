@@ -278,7 +278,7 @@ fn bindings_need_both_ends() {
     refused(bind(to_exchange("", "x", "k")), NOT_DEFAULT);
     refused(bind(to_exchange("nx", "ny", "k")), NO_EXCHANGE);
     refused(bind(to_exchange("x", "nx", "k")), NO_EXCHANGE);
-    let unbind = |bind| f.vhost.unbind(bind);
+    let unbind = |bind| f.vhost.unbind(bind, ME);
     refused(unbind(to_queue("", "q", "k")), NOT_DEFAULT);
     refused(unbind(to_exchange("x", "", "k")), NOT_DEFAULT);
     for missing in [to_queue("nx", "q", "k"), to_queue("x", "nq", "k"), to_queue("x", "q", "k")] {
@@ -311,10 +311,10 @@ fn a_binding_is_made_once_and_known_by_all_it_is() {
     }
     assert_eq!(f.appended(), vec!["+b amq.direct>q"; 3], "each once");
     f.check("amq.direct", "k", &["q"]);
-    f.vhost.unbind(int(AMQPValue::LongInt(1))).unwrap();
-    f.vhost.unbind(to_queue("amq.direct", "q", "k")).unwrap();
+    f.vhost.unbind(int(AMQPValue::LongInt(1)), ME).unwrap();
+    f.vhost.unbind(to_queue("amq.direct", "q", "k"), ME).unwrap();
     f.check("amq.direct", "k", &["q"]);
-    f.vhost.unbind(int(AMQPValue::LongLongInt(1))).unwrap();
+    f.vhost.unbind(int(AMQPValue::LongLongInt(1)), ME).unwrap();
     f.check("amq.direct", "k", &[]);
 }
 
@@ -366,7 +366,12 @@ fn an_exclusive_queue_is_for_its_connection_alone() {
         &locked_text("shared"),
     );
     f.bind(to_queue("amq.direct", "e", "k"));
-    assert!(f.vhost.unbind(to_queue("amq.direct", "e", "k")).is_ok());
+    refused(f.vhost.unbind(to_queue("amq.direct", "e", "k"), OTHER), text);
+    assert!(
+        f.vhost.unbind(to_queue("amq.direct", "e", "other"), OTHER).is_ok(),
+        "as in RabbitMQ, what is not there"
+    );
+    assert!(f.vhost.unbind(to_queue("amq.direct", "e", "k"), ME).is_ok());
     assert_eq!(f.vhost.queues_of(ME).len(), 1);
     assert_eq!(f.vhost.queues_of(OTHER).len(), 0);
     f.vhost.remove_queue(&queue_e);
@@ -437,7 +442,8 @@ fn queues_are_deleted_with_care() {
         channel: ChannelLimit::new(),
     };
     let _ = q.subscribe(consumer).unwrap();
-    refused(delete(true, true), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' in use");
+    refused(delete(true, false), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' in use");
+    refused(delete(true, true), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' not empty");
     refused(delete(false, true), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' not empty");
     f.bind(to_queue("amq.fanout", "q", ""));
     f.appended();
