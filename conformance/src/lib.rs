@@ -1,3 +1,12 @@
-//! What the conformance suite and the benchmark share: a plain AMQP 0-9-1 client that shares no code with any broker.
+//! A broker-neutral conformance suite for AMQP 0-9-1: the runner, and the plain client that the benchmark uses.
+//!
+//! It shares no code with any broker. A script (`conformance/scripts/<class>/<case>.amqp`, see `conformance/README.md`)
+//! goes this way: [`script`] reads and checks it, [`run`] holds a broker against it, [`suite`] does so for all of them
+//! and reports. [`protocol`] is AMQP itself as one table and a codec over it.
 
 pub mod client;
+mod clock;
+mod protocol;
+pub mod run;
+pub mod script;
+pub mod suite;

@@ -1,0 +1,268 @@
+//! Holds what came against what was expected, and captures. Pure: variables are changed, nothing else.
+
+use crate::protocol::content::Header;
+use crate::protocol::value::{Value, show_text};
+use crate::run::eval::{Variables, inserted, integer, value};
+use crate::run::message::Message;
+use crate::script::expr::{Expr, Piece};
+use crate::script::{Call, Field, Relation};
+
+/// What a message has other than it should; empty when it is as expected. Captures stay in `variables` either way.
+pub(crate) fn call(call: &Call, message: &Message, variables: &mut Variables) -> Vec<String> {
+    if call.spec != message.method.spec {
+        return vec![format!("{} expected, {} came", call.spec.name, message.method.spec.name)];
+    }
+    let mut wrong = Vec::new();
+    for said in &call.fields {
+        field(said, message.method.argument(said.spec.name), variables, &mut wrong);
+    }
+    if let Some((header, body)) = &message.content {
+        self::header(&call.properties, header, call.only, variables, &mut wrong);
+        if let Some(said) = &call.body {
+            field(said, Some(&Value::Text(body.clone())), variables, &mut wrong);
+        }
+    }
+    wrong
+}
+
+/// What the properties of `header` are other than `fields` say.
+pub(crate) fn header(
+    fields: &[Field],
+    header: &Header,
+    only: bool,
+    variables: &mut Variables,
+    wrong: &mut Vec<String>,
+) {
+    for said in fields {
+        let numbers =
+            [("class", header.class.into()), ("weight", header.weight.into()), ("size", header.size.into())];
+        match numbers.into_iter().find(|(name, _)| *name == said.spec.name) {
+            Some((_, number)) => field(said, Some(&Value::Int('_', number)), variables, wrong),
+            None => field(said, header.property(said.spec.name), variables, wrong),
+        }
+    }
+    if only {
+        wrong.extend(
+            header
+                .properties
+                .iter()
+                .filter(|(name, _)| !fields.iter().any(|said| said.spec.name == *name))
+                .map(|(name, value)| format!("{name}: none expected, {} came", value.show(true))),
+        );
+    }
+}
+
+/// Holds one field against what came in it.
+fn field(said: &Field, came: Option<&Value>, variables: &mut Variables, wrong: &mut Vec<String>) {
+    let name = said.spec.name;
+    let absent = matches!(said.value, Expr::Absent);
+    let outcome = match (came, said.relation) {
+        (None, Relation::Is) if absent => Ok(()),
+        (None, _) => Err("it did not come".to_owned()),
+        (Some(_), Relation::IsNot) if absent => Ok(()),
+        (Some(came), _) if absent => Err(format!("none expected, {} came", came.show(false))),
+        (Some(came), Relation::Is) => argument(&said.value, came, variables),
+        (Some(came), Relation::Like) => like(&said.value, came, variables),
+        (Some(came), relation) => compare(relation, &said.value, came, variables),
+    };
+    if let Err(why) = outcome {
+        wrong.push(format!("{name}: {why}"));
+    }
+}
+
+/// Holds the bytes of a body against `expected`.
+///
+/// # Errors
+/// They are others.
+pub(crate) fn body(expected: &Expr, came: &[u8], variables: &mut Variables) -> Result<(), String> {
+    argument(expected, &Value::Text(came.to_vec()), variables)
+}
+
+/// A method's field or a property: its type is given, so that only the value is compared.
+fn argument(expected: &Expr, came: &Value, variables: &mut Variables) -> Result<(), String> {
+    match (expected, came) {
+        (Expr::Bytes(_), Value::Text(text)) => any_value(expected, &Value::Bytes(text.clone()), variables),
+        (
+            Expr::Literal(Value::Int(..)) | Expr::Typed(..) | Expr::Sum(..),
+            Value::Int(..) | Value::Timestamp(_),
+        ) => {
+            let (wanted, found) = (integer(expected, variables)?, as_integer(came));
+            if Some(wanted) == found {
+                Ok(())
+            } else {
+                Err(format!("{wanted} expected, {} came", came.show(false)))
+            }
+        }
+        _ => any_value(expected, came, variables),
+    }
+}
+
+fn as_integer(value: &Value) -> Option<i128> {
+    match value {
+        Value::Int(_, number) => Some(*number),
+        Value::Timestamp(seconds) => Some((*seconds).into()),
+        _ => None,
+    }
+}
+
+fn compare(relation: Relation, expected: &Expr, came: &Value, variables: &Variables) -> Result<(), String> {
+    let wanted = value(expected, variables)?;
+    let holds = match (relation, as_integer(&wanted), as_integer(came)) {
+        (Relation::AtLeast, Some(wanted), Some(came)) => came >= wanted,
+        (Relation::AtMost, Some(wanted), Some(came)) => came <= wanted,
+        (_, Some(wanted), Some(came)) => came != wanted,
+        _ => *came != wanted,
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("{}{} expected, {} came", relation.sign(), wanted.show(false), came.show(false)))
+    }
+}
+
+/// Holds any value, of a table too, against `expected`.
+fn any_value(expected: &Expr, came: &Value, variables: &mut Variables) -> Result<(), String> {
+    let differs = |wanted: &str| Err(format!("{wanted} expected, {} came", came.show(true)));
+    match expected {
+        Expr::Any(None) => Ok(()),
+        Expr::Any(Some(letter)) if came.letter() == *letter => Ok(()),
+        Expr::Any(Some(letter)) => differs(&format!("any {letter}")),
+        Expr::Var(name) => match variables.get(name) {
+            None => {
+                let kept = match came {
+                    // Where a number came from says nothing about where it goes.
+                    Value::Int(_, number) => Value::Int('_', *number),
+                    other => other.clone(),
+                };
+                variables.insert(name.clone(), kept);
+                Ok(())
+            }
+            Some(known) => same(known, came),
+        },
+        Expr::Text(pieces) => match came {
+            Value::Text(text) if matches(pieces, text, false, variables) => Ok(()),
+            _ => differs(&show(pieces, variables)),
+        },
+        Expr::Array(wanted) => match came {
+            Value::Array(values) if values.len() == wanted.len() => {
+                for (at, (wanted, came)) in wanted.iter().zip(values).enumerate() {
+                    any_value(wanted, came, variables).map_err(|why| format!("[{at}]: {why}"))?;
+                }
+                Ok(())
+            }
+            Value::Array(values) => differs(&format!("an array of {} (not {})", wanted.len(), values.len())),
+            _ => differs("an array"),
+        },
+        Expr::Table(wanted, open) => match came {
+            Value::Table(entries) => table(wanted, *open, entries, variables),
+            _ => differs("a table"),
+        },
+        _ => same(&value(expected, variables)?, came),
+    }
+}
+
+fn table(
+    wanted: &[(String, Expr)],
+    open: bool,
+    came: &[(Vec<u8>, Value)],
+    variables: &mut Variables,
+) -> Result<(), String> {
+    for (key, expected) in wanted {
+        if matches!(expected, Expr::Absent) {
+            continue;
+        }
+        let (_, value) = came.iter().find(|(found, _)| found == key.as_bytes()).ok_or_else(|| {
+            format!("'{key}' did not come; {} came", Value::Table(came.to_vec()).show(true))
+        })?;
+        any_value(expected, value, variables).map_err(|why| format!("'{key}': {why}"))?;
+    }
+    let more = came.iter().find(|(found, _)| {
+        let said = wanted.iter().find(|(key, _)| found == key.as_bytes());
+        said.map_or(!open, |(_, expected)| matches!(expected, Expr::Absent))
+    });
+    match more {
+        Some((key, value)) => {
+            Err(format!("'{}' was not expected, {} came", String::from_utf8_lossy(key), value.show(true)))
+        }
+        None if came.len() > wanted.len() && !open => Err("a key came twice".into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether `came` is `wanted`; an integer whose type was not said is equal in any type.
+fn same(wanted: &Value, came: &Value) -> Result<(), String> {
+    let equal = match (wanted, came) {
+        (Value::Int('_', wanted), Value::Int(_, came)) => wanted == came,
+        (Value::Array(wanted), Value::Array(came)) => {
+            wanted.len() == came.len()
+                && wanted.iter().zip(came).all(|(wanted, came)| same(wanted, came).is_ok())
+        }
+        (Value::Table(wanted), Value::Table(came)) => {
+            wanted.len() == came.len()
+                && wanted.iter().all(|(key, wanted)| {
+                    came.iter().any(|(found, came)| found == key && same(wanted, came).is_ok())
+                })
+        }
+        _ => wanted == came,
+    };
+    if equal {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} expected, {} came",
+            wanted.show(!matches!(wanted, Value::Int('_', _))),
+            came.show(true)
+        ))
+    }
+}
+
+fn like(expected: &Expr, came: &Value, variables: &mut Variables) -> Result<(), String> {
+    match (expected, came) {
+        (Expr::Text(pieces), Value::Text(text)) if matches(pieces, text, true, variables) => Ok(()),
+        (Expr::Text(pieces), _) => {
+            Err(format!("something like {} expected, {} came", show(pieces, variables), came.show(true)))
+        }
+        _ => Err("a pattern is a text".into()),
+    }
+}
+
+/// Whether `text` is what `pieces` describe; captures the shortest texts that make it so.
+fn matches(pieces: &[Piece], text: &[u8], stars: bool, variables: &mut Variables) -> bool {
+    let Some((first, rest)) = pieces.split_first() else { return text.is_empty() };
+    let after = |plain: &[u8], variables: &mut Variables| {
+        text.strip_prefix(plain).is_some_and(|text| matches(rest, text, stars, variables))
+    };
+    match first {
+        Piece::Plain(plain) => after(plain, variables),
+        Piece::Star if !stars => after(b"*", variables),
+        Piece::Star => (0..=text.len()).any(|len| matches(rest, &text[len..], stars, variables)),
+        Piece::Value(Expr::Var(name)) if !variables.contains_key(name) => (0..=text.len()).any(|len| {
+            variables.insert(name.clone(), Value::Text(text[..len].to_vec()));
+            let found = matches(rest, &text[len..], stars, variables);
+            if !found {
+                variables.remove(name);
+            }
+            found
+        }),
+        Piece::Value(inner) => match value(inner, variables) {
+            Ok(known) => after(&inserted(&known), variables),
+            Err(_no_value) => false,
+        },
+    }
+}
+
+/// What a text or pattern means here.
+fn show(pieces: &[Piece], variables: &Variables) -> String {
+    let mut out = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Plain(plain) => out.extend_from_slice(plain),
+            Piece::Star => out.push(b'*'),
+            Piece::Value(inner) => match value(inner, variables) {
+                Ok(known) => out.extend(inserted(&known)),
+                Err(_captured_here) => out.extend_from_slice(b"<anything>"),
+            },
+        }
+    }
+    show_text(&out)
+}

@@ -1,0 +1,300 @@
+//! Runs one script against one broker: its steps in order, until one fails or all are done.
+//!
+//! A case owns its connections and its variables and shares nothing with other cases but the broker. Whatever happens,
+//! its connections are gone and what it declared is deleted when it is over.
+
+mod eval;
+mod expect;
+mod group;
+mod handshake;
+mod link;
+mod matching;
+mod message;
+mod send;
+pub(crate) mod sweep;
+pub mod target;
+
+use crate::clock;
+use crate::protocol::value::Value;
+use crate::script::{Action, Address, Script, Step};
+use eval::Variables;
+use link::{Event, Link};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use sweep::Declared;
+use target::Target;
+
+/// How long something expected may take when the script does not say.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How many lines of a transcript are kept, the last ones.
+const TRANSCRIPT_MAX: usize = 200;
+/// How long a line of it may be, characters.
+const TRANSCRIPT_WIDTH: usize = 400;
+
+/// Why a case failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The script's line, from 1.
+    pub line: usize,
+    /// That line as it is written.
+    pub text: String,
+    /// What went wrong, in a sentence or several lines.
+    pub reason: String,
+    /// What came instead, decoded; empty when nothing did.
+    pub came: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What was sent and what came before, oldest first.
+    pub transcript: Vec<String>,
+}
+
+/// What stopped a step: reason and what came, decoded and as bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    reason: String,
+    came: String,
+    bytes: Vec<u8>,
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Self {
+        Self { reason, ..Self::default() }
+    }
+}
+
+/// What a step comes to.
+type Done<T = ()> = Result<T, Trouble>;
+
+/// A script that runs.
+struct Case<'a> {
+    target: &'a Target,
+    /// Different for each case of each run; part of the names that `unique` makes.
+    mark: String,
+    variables: Variables,
+    links: BTreeMap<String, Link>,
+    next_link: usize,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    began: Instant,
+    transcript: Vec<String>,
+    declared: Declared,
+    /// Product and version of the last connection.start that the runner itself answered.
+    introduced: (String, String),
+    /// The step that is being done.
+    line: usize,
+    text: String,
+}
+
+/// Runs `script` against `target`; `mark` is different for each case of each run.
+///
+/// # Errors
+/// The broker did not do what the script says.
+pub fn run(script: &Script, target: &Target, mark: &str) -> Result<(), Box<Failure>> {
+    let mut case = Case::new(target, mark);
+    let outcome = case.steps(&script.steps).and_then(|()| case.nothing_left());
+    let outcome = outcome.map_err(|trouble| Box::new(case.failure(trouble)));
+    case.close_all();
+    outcome
+}
+
+/// Asks the broker at `target` for its product and version.
+///
+/// # Errors
+/// It is not there or does not let the user in.
+pub(crate) fn identify(mut target: Target) -> Result<Target, String> {
+    let (product, version) = {
+        let mut case = Case::new(&target, "");
+        let at = Address { connection: "a".into(), channel: None };
+        let outcome = case.open(&at, &[]).map(|()| case.introduced.clone());
+        case.close_all();
+        outcome.map_err(|trouble| format!("{} {}", trouble.reason, trouble.came))?
+    };
+    (target.product, target.version) = (product, version);
+    Ok(target)
+}
+
+impl<'a> Case<'a> {
+    fn new(target: &'a Target, mark: &str) -> Self {
+        let (sender, events) = channel();
+        let given = [
+            ("vhost", &target.vhost),
+            ("user", &target.user),
+            ("password", &target.password),
+            ("product", &target.product),
+            ("version", &target.version),
+        ];
+        Self {
+            target,
+            mark: mark.to_owned(),
+            variables: given
+                .into_iter()
+                .map(|(name, text)| (name.to_owned(), Value::Text(text.clone().into_bytes())))
+                .collect(),
+            links: BTreeMap::new(),
+            next_link: 0,
+            sender,
+            events,
+            began: clock::now(),
+            transcript: Vec::new(),
+            declared: Declared::default(),
+            introduced: (String::new(), String::new()),
+            line: 1,
+            text: String::new(),
+        }
+    }
+
+    fn failure(&mut self, trouble: Trouble) -> Failure {
+        Failure {
+            line: self.line,
+            text: self.text.clone(),
+            reason: trouble.reason,
+            came: trouble.came,
+            bytes: trouble.bytes,
+            transcript: std::mem::take(&mut self.transcript),
+        }
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Done {
+        for step in steps {
+            self.line = step.line;
+            self.text.clone_from(&step.text);
+            self.step(&step.action)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, action: &Action) -> Done {
+        match action {
+            Action::Open(at, options) => self.open(at, options),
+            Action::Connect(name) => self.connect(name),
+            Action::Close(at) => self.close(at),
+            Action::Drop(name) => {
+                self.say(&format!("{name}: this side closes the socket"));
+                self.link(name)?.shut();
+                Ok(())
+            }
+            Action::Send(at, sent) => self.send(at, sent),
+            Action::Expect(expectation) => self.expect(expectation),
+            Action::Nothing(at, during) => self.nothing(at, *during),
+            Action::Sync(at) => self.round_trip(at),
+            Action::Ignore(at) => {
+                self.link(&at.connection)?.ignore(at.number());
+                Ok(())
+            }
+            Action::Wait(time) => {
+                self.pump_until(clock::now() + *time);
+                Ok(())
+            }
+            Action::Unique(names) => {
+                for name in names {
+                    let value = Value::Text(format!("{name}-{}", self.mark).into_bytes());
+                    self.variables.insert(name.clone(), value);
+                }
+                Ok(())
+            }
+            Action::Let(name, expr) => {
+                let value = eval::value(expr, &self.variables)?;
+                self.variables.insert(name.clone(), value);
+                Ok(())
+            }
+            Action::AnyOrder(steps) => self.any_order(steps),
+            Action::InOrder(steps) => self.steps(steps),
+            Action::OneOf(steps) => self.one_of(steps),
+            Action::Repeat { times, counter, steps } => {
+                self.repeat(eval::integer(times, &self.variables)?, counter, steps)
+            }
+            Action::When { arms, otherwise } => {
+                let broker = self.target.broker();
+                let arm = arms.iter().find(|(name, _)| *name == broker);
+                self.steps(arm.map_or(otherwise, |(_, steps)| steps))
+            }
+        }
+    }
+
+    fn repeat(&mut self, times: i128, counter: &str, steps: &[Step]) -> Done {
+        let before: Vec<String> = self.variables.keys().cloned().collect();
+        for turn in 1..=times {
+            // What a turn captures is captured anew in the next.
+            self.variables.retain(|name, _| before.contains(name));
+            self.variables.insert(counter.to_owned(), Value::Int('_', turn));
+            self.steps(steps)?;
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, name: &str) -> Done {
+        if self.links.get(name).is_some_and(|link| link.ended.is_none()) {
+            return Err(Trouble::from(format!("connection '{name}' is open already")));
+        }
+        self.next_link += 1;
+        let address = (self.target.host.as_str(), self.target.port);
+        let link = Link::connect(address, self.next_link, self.sender.clone())
+            .map_err(|why| Trouble::from(format!("{}:{}: {why}", self.target.host, self.target.port)))?;
+        self.links.insert(name.to_owned(), link);
+        Ok(())
+    }
+
+    fn link(&mut self, name: &str) -> Done<&mut Link> {
+        self.links.get_mut(name).ok_or_else(|| Trouble::from(format!("connection '{name}' was not opened")))
+    }
+
+    /// Adds a line to the transcript.
+    fn say(&mut self, line: &str) {
+        let shown: String = line.chars().take(TRANSCRIPT_WIDTH).collect();
+        let more = if shown.len() < line.len() { " ..." } else { "" };
+        if self.transcript.len() >= TRANSCRIPT_MAX {
+            self.transcript.remove(0);
+        }
+        self.transcript
+            .push(format!("{:8.1} ms  {shown}{more}", self.began.elapsed().as_secs_f64() * 1000.0));
+    }
+
+    /// Takes in what comes next on any connection; whether something came before `deadline`.
+    fn pump(&mut self, deadline: Instant) -> bool {
+        match self.events.recv_timeout(deadline.saturating_duration_since(clock::now())) {
+            Ok(Event { link, what }) => {
+                if let Some(link) = self.links.values_mut().find(|known| known.id == link) {
+                    link.accept(what);
+                }
+                true
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => false,
+        }
+    }
+
+    /// Takes in whatever comes until `deadline`.
+    fn pump_until(&mut self, deadline: Instant) {
+        while self.pump(deadline) {}
+    }
+
+    /// Makes frames of what came on the connection called `name`, and says so.
+    fn sort(&mut self, name: &str) {
+        let Some(link) = self.links.get_mut(name) else { return };
+        for frame in link.sort() {
+            let at = Address {
+                connection: name.to_owned(),
+                channel: Some(frame.channel).filter(|&channel| channel != 0),
+            };
+            self.declared.note_frame(name, &frame);
+            self.say(&format!("{at} < {}", frame.show()));
+        }
+    }
+
+    /// Ends every connection, politely where it can be, and deletes what was declared.
+    fn close_all(&mut self) {
+        for link in self.links.values_mut().filter(|link| link.ended.is_none() && link.is_open) {
+            // The broker may close it at the same moment.
+            let _written = link.write(handshake::GOODBYE);
+        }
+        let deadline = clock::now() + LIMIT;
+        let waiting = |case: &Self| case.links.values().any(|link| link.ended.is_none() && link.is_open);
+        while waiting(self) && self.pump(deadline) {
+            for link in self.links.values_mut() {
+                link.sort();
+            }
+        }
+        self.links.clear();
+        sweep::sweep(self.target, &self.declared);
+    }
+}

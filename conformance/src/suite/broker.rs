@@ -1,0 +1,66 @@
+//! The broker under test: asked who it is, or started for the occasion.
+
+use crate::run::identify;
+use crate::run::target::Target;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Asks the broker at `uri` who it is.
+///
+/// # Errors
+/// It is not there, or refuses.
+pub fn ask(uri: &str) -> Result<Target, String> {
+    let target = Target::parse(uri)?;
+    identify(target).map_err(|why| format!("{uri}: {why}"))
+}
+
+/// A Leveret that lives as long as this does.
+#[derive(Debug)]
+pub struct Own {
+    child: Child,
+    folder: PathBuf,
+    /// Where it is.
+    pub uri: String,
+}
+
+impl Own {
+    /// Starts `program` on a free port, with its data in a new folder inside `parent`.
+    ///
+    /// # Errors
+    /// It cannot be started or does not become ready.
+    pub fn start(program: &Path, parent: &Path) -> Result<Self, String> {
+        let named = |why: &dyn std::fmt::Display| format!("{}: {why}", program.display());
+        let folder = parent.join(format!("conformance-{}-{:x}", std::process::id(), crate::clock::stamp()));
+        fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+        let child = Command::new(program)
+            .args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
+            .arg(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|why| named(&why))?;
+        let mut own = Self { child, folder, uri: String::new() };
+        let mut ready = String::new();
+        let stdout = own.child.stdout.take().ok_or_else(|| named(&"it has no output"))?;
+        BufReader::new(stdout).read_line(&mut ready).map_err(|why| named(&why))?;
+        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("amqp="));
+        let address = address.and_then(|all| all.split(',').next());
+        own.uri = match address {
+            Some(address) => format!("amqp://guest:guest@{address}/%2f"),
+            None => return Err(named(&"it did not become ready")),
+        };
+        Ok(own)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // It may have ended already, and what is left behind is in a folder for such things.
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+        let _removed = fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,133 @@
+//! The whole suite: finds the scripts, reads them all, and runs them on a bounded number of threads.
+
+pub mod broker;
+pub mod report;
+
+use crate::clock;
+use crate::run::target::Target;
+use crate::run::{self, Failure};
+use crate::script::{self, Refusal, Script};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// What a case came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The broker did all that the script says.
+    Passed,
+    /// It did not.
+    Failed(Box<Failure>),
+    /// It was not run, for this reason.
+    Skipped(String),
+}
+
+/// A case that was run.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// Its script.
+    pub script: &'a Script,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// How a run is done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many cases run at once.
+    pub jobs: usize,
+    /// What the broker does not offer, of what scripts need.
+    pub without: Vec<String>,
+}
+
+/// Reads every script under `folder` whose name contains one of `filters`, or every one when there are none.
+///
+/// # Errors
+/// The bad ones, all of them.
+pub fn read(folder: &Path, filters: &[String]) -> Result<Vec<Script>, Vec<Refusal>> {
+    let (mut scripts, mut refusals) = (Vec::new(), Vec::new());
+    let refused =
+        |path: &Path, why: io::Error| Refusal { path: path.to_owned(), line: 1, reason: why.to_string() };
+    let mut files = Vec::new();
+    if let Err(why) = find(folder, &mut files) {
+        return Err(vec![refused(folder, why)]);
+    }
+    files.sort();
+    for path in files {
+        let name = path.strip_prefix(folder).unwrap_or(&path).with_extension("");
+        let name = name.to_string_lossy().replace('\\', "/");
+        if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
+            continue;
+        }
+        let read = fs::read_to_string(&path)
+            .map_err(|why| refused(&path, why))
+            .and_then(|text| script::read(&path, &name, &text));
+        match read {
+            Ok(script) => scripts.push(script),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    if refusals.is_empty() { Ok(scripts) } else { Err(refusals) }
+}
+
+fn find(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "amqp") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Runs `scripts` against `target`; `done` is told of each as it ends. The result is in the order of `scripts`.
+pub fn run<'a>(
+    scripts: &'a [Script],
+    target: &Target,
+    options: &Options,
+    done: &(impl Fn(&Case<'a>) + Sync),
+) -> Vec<Case<'a>> {
+    let stamp = clock::stamp() / 1_000_000 % (1 << 36);
+    let results: Mutex<Vec<(usize, Case<'a>)>> = Mutex::new(Vec::new());
+    let work = |at: usize| {
+        let case = one(&scripts[at], target, options, &format!("{stamp:x}-{at}"));
+        done(&case);
+        if let Ok(mut results) = results.lock() {
+            results.push((at, case));
+        }
+    };
+    let alone = |at: &usize| scripts[*at].head.needs.iter().any(|need| need == "alone");
+    let (apart, together): (Vec<usize>, Vec<usize>) = (0..scripts.len()).partition(alone);
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, together.len().max(1)) {
+            scope.spawn(|| {
+                while let Some(&at) = together.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(at);
+                }
+            });
+        }
+    });
+    apart.into_iter().for_each(work);
+    let mut results = results.into_inner().unwrap_or_default();
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, case)| case).collect()
+}
+
+fn one<'a>(script: &'a Script, target: &Target, options: &Options, mark: &str) -> Case<'a> {
+    let began = clock::now();
+    let missing = script.head.needs.iter().find(|need| options.without.contains(need));
+    let outcome = match missing {
+        Some(need) => Outcome::Skipped(format!("needs {need}")),
+        None => run::run(script, target, mark).map_or_else(Outcome::Failed, |()| Outcome::Passed),
+    };
+    Case { script, outcome, took: began.elapsed() }
+}

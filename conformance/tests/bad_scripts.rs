@@ -1,0 +1,144 @@
+//! Every kind of bad script is refused with its line and the reason, before anything is sent.
+
+use conformance::script::read;
+use std::path::Path;
+
+/// The head that the bodies below get; their first line is line 3.
+const HEAD: &str = "title: t\nsource: s\n";
+
+/// That the script is refused in `line` for a reason that contains `reason`.
+#[track_caller]
+fn check(text: &str, line: usize, reason: &str) {
+    match read(Path::new("scripts/x/y.amqp"), "x/y", text) {
+        Ok(_) => panic!("this script was accepted:\n{text}"),
+        Err(refusal) => {
+            assert!(
+                refusal.line == line && refusal.reason.contains(reason),
+                "{refusal}\n  (expected line {line}, '{reason}')\n{text}"
+            );
+            assert!(refusal.to_string().starts_with(&format!("scripts/x/y.amqp:{line}: ")));
+        }
+    }
+}
+
+/// As [`check`], with the head before `body`.
+#[track_caller]
+fn body(body: &str, line: usize, reason: &str) {
+    check(&format!("{HEAD}{body}\n"), line, reason);
+}
+
+#[test]
+fn a_head_says_title_and_source_and_nothing_unknown() {
+    check("source: s\nopen a\n", 1, "no 'title:'");
+    check("title: t\nopen a\n", 1, "no 'source:'");
+    check("title: t\ntitle: u\nsource: s\nopen a\n", 2, "twice");
+    check("title: t\nsource:\nopen a\n", 2, "says nothing");
+    check("title: t\nsauce: s\nopen a\n", 2, "'sauce:' is not one of");
+    check("title: t\nsource: s\nneeds: wings\nopen a\n", 3, "'wings' is not one of");
+    check("title: t\nsource: s\n", 3, "does nothing");
+}
+
+#[test]
+fn names_of_methods_and_fields_exist() {
+    body("open a.1\na.1 > queue.decalre queue=\"q\"", 4, "no method 'queue.decalre'; is it queue.declare?");
+    body("open a.1\na.1 < hare.run", 4, "no method 'hare.run'");
+    body("open a.1\na.1 > queue.declare quue=\"q\"", 4, "no field 'quue'; is it queue?");
+    body("open a.1\na.1 > queue.declare priority=1", 4, "no field 'priority'");
+    body("open a.1\na.1 > method basic.publish body=\"x\"", 4, "no field 'body'");
+    body("open a.1\na.1 > queue.declare\n\n  queue=\"q\" wings=1", 6, "no field 'wings'");
+    body("open a speed=1", 3, "no field 'speed'");
+    body("jump a.1", 3, "'jump' is not a step");
+    body("open a.1\na.1 > queue.bind arguments={a: hare}", 4, "'hare' is not a value");
+}
+
+#[test]
+fn values_are_of_the_type_and_range_of_their_field() {
+    body("open a.1\na.1 > basic.qos prefetch-count=\"x\"", 4, "wants an integer, this is a text");
+    body("open a.1\na.1 > basic.qos prefetch-count=65536", 4, "cannot hold 65536");
+    body("open a.1\na.1 > basic.qos prefetch-count=0-1", 4, "cannot hold -1");
+    body("open a.1\na.1 > basic.qos prefetch-count=1u", 4, "has a type of its own");
+    body("open a.1\na.1 > queue.declare durable=1", 4, "wants true or false");
+    body("open a.1\na.1 > queue.declare queue=1", 4, "wants a text");
+    body("open a.1\na.1 > queue.declare queue=fill(256)", 4, "255 bytes, not 256");
+    body("open a.1\na.1 > queue.declare arguments=\"x\"", 4, "wants a table");
+    body("open a.1\na.1 > queue.declare queue", 4, "wants a value");
+    body("open a.1\na.1 > queue.declare arguments={a: 200b}", 4, "does not fit into type b");
+    body("open a.1\na.1 > queue.declare arguments={a: 1Q}", 4, "a type that does not exist");
+    body("open a.1\na.1 > queue.declare queue=\"a\" queue=\"b\"", 4, "twice");
+    body("open a.1\na > raw 012", 4, "even number of hexadecimal digits");
+    body("open a.1\na > raw u8(256)", 4, "cannot hold 256");
+    body("open a.1\na.1 < basic.ack delivery-tag=\"x\"", 4, "wants an integer");
+    body("open a.1\na.1 < basic.ack delivery-tag~\"*\"", 4, "a field that is a text");
+    body("open a.1\na.1 < queue.declare-ok queue>=\"q\"", 4, "a field that is an integer");
+    body("open a.1\na.1 < queue.declare-ok queue=none", 4, "cannot be none");
+    body("open a.1\na.1 > queue.declare queue=\"open", 4, "no closing quote");
+}
+
+#[test]
+fn what_is_for_expectations_is_not_sent() {
+    body("open a.1\na.1 > queue.declare queue=_", 4, "'_' is for what is expected");
+    body("open a.1\na.1 > queue.declare queue~\"x*\"", 4, "is for what is expected");
+    body("open a.1\na.1 > queue.declare arguments={a: 1I, ...}", 4, "'...'");
+    body("open a.1\na.1 > basic.publish priority=none", 4, "cannot be none");
+    body("open a.1\nwithin 1s a.1 > queue.declare", 4, "'within' is for what is expected");
+}
+
+#[test]
+fn variables_have_a_value_before_they_are_used() {
+    body("open a.1\na.1 > queue.declare queue=$q", 4, "$q has no value");
+    body("open a.1\na.1 > queue.declare queue=\"a $q\"", 4, "$q has no value");
+    body("open a.1\na.1 > queue.declare arguments={x: [$q]}", 4, "$q has no value");
+    body("open a.1\na.1 < basic.ack delivery-tag=$n+1", 4, "$n has no value");
+    body("open a.1\na.1 < acks 1..$n", 4, "$n has no value");
+    body(
+        "open a.1\na.1 < queue.declare-ok queue=$q\na.1 > basic.qos prefetch-count=$q",
+        5,
+        "wants an integer, this is a text",
+    );
+    body(
+        "open a.1\none-of {\n  a.1 < queue.declare-ok queue=$q\n  a.1 < basic.cancel-ok\n}\n\
+         a.1 > queue.purge queue=$q",
+        8,
+        "$q has no value",
+    );
+}
+
+#[test]
+fn connections_and_channels_are_opened_before_they_are_used() {
+    body("a.1 > queue.declare", 3, "connection 'a' was never opened");
+    body("open a\na.1 > queue.declare", 4, "channel a.1 was never opened");
+    body("open a.1\na.2 < queue.declare-ok", 4, "channel a.2 was never opened");
+    body("open a.1\nnothing b", 4, "connection 'b' was never opened");
+    body("open a.1\na > queue.declare", 4, "wants a channel");
+    body("open a.1\na.1 < connection.close", 4, "belongs to channel 0");
+    body("open a.70000", 3, "no channel");
+    body("open repeat", 3, "cannot name a connection");
+}
+
+#[test]
+fn blocks_are_closed_and_hold_what_belongs_there() {
+    body("open a.1\nany-order {\n  a.1 < basic.ack", 4, "never closed");
+    body("open a.1\n}", 4, "closes no block");
+    body("open a.1\nrepeat 2 {\n}", 4, "empty");
+    body("open a.1\nany-order {\n  a.1 > basic.ack\n}", 5, "expectations only");
+    body("open a.1\nany-order {\n  a.1 < eof\n}", 5, "a group holds methods and acks");
+    body("open a.1\notherwise {\n  sync a.1\n}", 4, "follows a 'when'");
+    body("open a.1 open b.1", 3, "no field 'open'");
+    body("open a.1\nsync a.1 b.1", 4, "should end here");
+    body("wait soon", 3, "no time");
+}
+
+#[test]
+fn what_differs_has_its_block_and_a_block_its_reason() {
+    let differs = "title: t\nsource: s\ndiffers: rabbitmq 4.3 does so; we do not\n";
+    check(&format!("{differs}open a\n"), 1, "no block 'when rabbitmq");
+    body("open a.1\nwhen rabbitmq {\n  sync a.1\n}", 4, "wants 'differs: rabbitmq");
+    check(
+        "title: t\nsource: s\ndiffers: rabbitmq does so\nopen a\n",
+        3,
+        "a broker, its version and a reason",
+    );
+    let sound =
+        format!("{differs}open a.1\nwhen rabbitmq {{\n  sync a.1\n}} otherwise {{\n  nothing a.1\n}}\n");
+    assert!(read(Path::new("x"), "x/y", &sound).is_ok());
+}
