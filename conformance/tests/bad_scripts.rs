@@ -126,6 +126,11 @@ fn blocks_are_closed_and_hold_what_belongs_there() {
     body("open a.1 open b.1", 3, "no field 'open'");
     body("open a.1\nsync a.1 b.1", 4, "should end here");
     body("wait soon", 3, "no time");
+    body("open a.1\npause b", 4, "connection 'b' was never opened");
+    body("open a.1\nresume a.1", 4, "a connection is named here");
+    body("unique q(10)", 3, "has 21 to 255 bytes, not 10");
+    body("unique q(256)", 3, "not 256");
+    body("unique q(x)", 3, "no length");
 }
 
 #[test]
@@ -138,6 +143,7 @@ fn what_differs_has_its_block_and_a_block_its_reason() {
         3,
         "a broker, its version and a reason",
     );
+    check(&format!("{differs}open a.1\nwhen rabbitmq new {{\n  sync a.1\n}}\n"), 5, "'new' is no version");
     let sound =
         format!("{differs}open a.1\nwhen rabbitmq {{\n  sync a.1\n}} otherwise {{\n  nothing a.1\n}}\n");
     assert!(read(Path::new("x"), "x/y", &sound).is_ok());

@@ -175,6 +175,9 @@ impl Case<'_> {
         }
         match &link.ended {
             Some(why) => Err(Trouble::from(format!("nothing can come any more: {why}"))),
+            None if link.is_paused() => {
+                Err(Trouble::from("nothing can come: this side does not read".to_owned()))
+            }
             None => Ok(()),
         }
     }
@@ -250,6 +253,7 @@ impl Case<'_> {
         let at_end = |case: &mut Self| {
             case.text = format!("{}   (after the last step)", case.text);
         };
+        self.links.values_mut().for_each(|link| link.resume());
         let open: Vec<Address> = self
             .links
             .iter()

@@ -1,6 +1,7 @@
 //! Groups of expectations: all of them in any order, or one of them.
 //!
-//! A message goes to the first branch, from the top, whose next expectation it meets; nothing is taken back later.
+//! A message goes to the first branch, from the top, whose next expectation it meets. When a later message then meets
+//! none, all that came is dealt anew in every other way, so that a group fails only if no way of dealing meets it.
 
 use crate::clock;
 use crate::protocol::value::Value;
@@ -12,7 +13,11 @@ use crate::run::{Case, Done, LIMIT, Trouble};
 use crate::script::{Action, Address, Call, Expected, Step};
 use std::collections::{BTreeSet, VecDeque};
 
+/// How many branches are looked at, at most, to deal anew: some tenths of a second.
+const LOOKS_MAX: usize = 200_000;
+
 /// An expectation of a group, with the counters that it was written under.
+#[derive(Clone)]
 struct Wish<'a> {
     step: &'a Step,
     at: &'a Address,
@@ -20,12 +25,23 @@ struct Wish<'a> {
     counters: Vec<(String, Value)>,
 }
 
+#[derive(Clone)]
 enum Want<'a> {
     Call(&'a Call),
     Acks(BTreeSet<u64>),
 }
 
 type Branch<'a> = VecDeque<Wish<'a>>;
+
+/// How far a group has come.
+#[derive(Clone)]
+struct State<'a> {
+    /// What is still expected; none of them is empty.
+    branches: Vec<Branch<'a>>,
+    /// Whether the first message chooses one branch and ends all others.
+    one_only: bool,
+    variables: Variables,
+}
 
 /// What a message was to a wish.
 enum Outcome {
@@ -38,101 +54,157 @@ enum Outcome {
 impl Case<'_> {
     /// All of `steps`, in any order.
     pub(super) fn any_order(&mut self, steps: &[Step]) -> Done {
-        let mut branches = Vec::new();
-        unfold(steps, &self.variables, &[], &mut |branch| branches.push(branch))?;
-        while !branches.is_empty() {
-            self.one_message(&mut branches)?;
-            branches.retain(|branch| !branch.is_empty());
-        }
-        Ok(())
+        self.group(steps, false)
     }
 
     /// One of `steps`.
     pub(super) fn one_of(&mut self, steps: &[Step]) -> Done {
-        let mut branches = Vec::new();
-        unfold(steps, &self.variables, &[], &mut |branch| branches.push(branch))?;
-        let mut at = self.one_message(&mut branches)?;
-        while !branches[at].is_empty() {
-            let chosen = branches.swap_remove(at);
-            branches = vec![chosen];
-            at = self.one_message(&mut branches)?;
+        self.group(steps, true)
+    }
+
+    fn group(&mut self, steps: &[Step], one_only: bool) -> Done {
+        let start = State::new(steps, one_only, &self.variables)?;
+        let mut state = start.clone();
+        let mut came = Vec::new();
+        while !state.branches.is_empty() {
+            came.push(self.next_of(&state.branches)?);
+            let Err(reasons) = state.deal(&came[came.len() - 1]) else { continue };
+            let mut looks = LOOKS_MAX;
+            match deal_anew(&start, &came, &mut looks) {
+                Some(found) => state = found,
+                None => {
+                    let (_, message) = &came[came.len() - 1];
+                    let reason =
+                        format!("this meets none of what is still expected:\n{}", reasons.join("\n"));
+                    return Err(Trouble { reason, came: message.show(), bytes: message.bytes() });
+                }
+            }
         }
+        self.variables = state.variables;
         Ok(())
     }
 
-    /// Gives the next message to a branch; which.
-    fn one_message(&mut self, branches: &mut [Branch<'_>]) -> Done<usize> {
+    /// The next message where one of `branches` expects something.
+    fn next_of(&mut self, branches: &[Branch<'_>]) -> Done<(Address, Message)> {
         let deadline = clock::now() + LIMIT;
         let places: BTreeSet<&Address> =
             branches.iter().filter_map(|branch| branch.front()).map(|wish| wish.at).collect();
         let places: Vec<Address> = places.into_iter().cloned().collect();
+        let mut is_over = false;
         loop {
             for at in &places {
                 if let Some(message) = self.message_now(at)? {
-                    return self.give(at, &message, branches);
+                    return Ok((at.clone(), message));
                 }
+            }
+            if is_over {
+                let mut trouble = self.too_late(&places[0]);
+                trouble.reason = format!("the connection is closed; still expected:\n{}", still(branches));
+                return Err(trouble);
             }
             if !self.pump(deadline) {
                 let mut trouble = self.too_late(&places[0]);
                 trouble.reason = format!("{}; still expected:\n{}", trouble.reason, still(branches));
                 return Err(trouble);
             }
-            let dead = |case: &Self, at: &Address| {
-                case.links
-                    .get(&at.connection)
-                    .is_none_or(|link| link.ended.is_some() || link.close().is_some())
+            let dead = |at: &Address| {
+                let link = self.links.get(&at.connection);
+                link.is_none_or(|link| link.ended.is_some() || link.close().is_some())
             };
-            if places.iter().all(|at| dead(self, at)) {
-                for at in &places {
-                    if let Some(message) = self.message_now(at)? {
-                        return self.give(at, &message, branches);
-                    }
-                }
-                let mut trouble = self.too_late(&places[0]);
-                trouble.reason = format!("the connection is closed; still expected:\n{}", still(branches));
-                return Err(trouble);
-            }
+            is_over = places.iter().all(dead);
         }
-    }
-
-    fn give(&mut self, at: &Address, message: &Message, branches: &mut [Branch<'_>]) -> Done<usize> {
-        let mut reasons = Vec::new();
-        for (index, branch) in branches.iter_mut().enumerate() {
-            let Some(wish) = branch.front_mut().filter(|wish| wish.at == at) else { continue };
-            let (outcome, variables) = hold(wish, message, &self.variables);
-            match outcome {
-                Outcome::Met => {
-                    self.variables = variables;
-                    branch.pop_front();
-                    return Ok(index);
-                }
-                Outcome::Partly => return Ok(index),
-                Outcome::Not(why) => {
-                    reasons.push(format!("line {}: {}: {}", wish.step.line, wish.step.text, why.join("; ")));
-                }
-            }
-        }
-        let reason = format!("this meets none of what is still expected:\n{}", reasons.join("\n"));
-        Err(Trouble { reason, came: message.show(), bytes: message.bytes() })
     }
 }
 
-/// Holds `message` against `wish`; the variables as they are if it is met.
-fn hold(wish: &mut Wish<'_>, message: &Message, variables: &Variables) -> (Outcome, Variables) {
-    let mut tried = variables.clone();
-    let outcome = match &mut wish.what {
+impl<'a> State<'a> {
+    fn new(steps: &'a [Step], one_only: bool, variables: &Variables) -> Result<Self, String> {
+        let mut branches = Vec::new();
+        unfold(steps, variables, &[], &mut |branch: Branch<'a>| {
+            if !branch.is_empty() {
+                branches.push(branch);
+            }
+        })?;
+        Ok(Self { branches, one_only, variables: variables.clone() })
+    }
+
+    /// Gives a message to the first branch that it meets; why it meets none.
+    fn deal(&mut self, (at, message): &(Address, Message)) -> Result<(), Vec<String>> {
+        let mut reasons = Vec::new();
+        for index in 0..self.branches.len() {
+            match self.give(index, at, message) {
+                Ok(()) => return Ok(()),
+                Err(why) => reasons.extend(why),
+            }
+        }
+        Err(reasons)
+    }
+
+    /// Gives `message` to one branch; why it does not meet it, unless it is plainly for another place.
+    fn give(&mut self, index: usize, at: &Address, message: &Message) -> Result<(), Option<String>> {
+        let branch = &mut self.branches[index];
+        let Some(wish) = branch.front_mut().filter(|wish| wish.at == at) else { return Err(None) };
+        match hold(wish, message, &mut self.variables) {
+            Outcome::Met => {
+                branch.pop_front();
+            }
+            Outcome::Partly => {}
+            Outcome::Not(why) => {
+                let (line, text) = (wish.step.line, &wish.step.text);
+                return Err(Some(format!("line {line}: {text}: {}", why.join("; "))));
+            }
+        }
+        if self.one_only {
+            self.branches.swap(0, index);
+            self.branches.truncate(1);
+            self.branches.retain(|branch| !branch.is_empty());
+        } else if self.branches[index].is_empty() {
+            self.branches.remove(index);
+        }
+        Ok(())
+    }
+}
+
+/// Deals all that `came` in some way that meets `state`; `looks` is how many branches may still be looked at.
+fn deal_anew<'a>(state: &State<'a>, came: &[(Address, Message)], looks: &mut usize) -> Option<State<'a>> {
+    let Some(((at, message), rest)) = came.split_first() else { return Some(state.clone()) };
+    for index in 0..state.branches.len() {
+        if state.branches[index].front().is_none_or(|wish| wish.at != at) {
+            continue;
+        }
+        *looks = looks.checked_sub(state.branches.len())?;
+        let mut next = state.clone();
+        if next.give(index, at, message).is_ok()
+            && let Some(found) = deal_anew(&next, rest, looks)
+        {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// Holds `message` against `wish`; `variables` gain what it captures if it is met.
+fn hold(wish: &mut Wish<'_>, message: &Message, variables: &mut Variables) -> Outcome {
+    match &mut wish.what {
         Want::Acks(left) => match acknowledge(left, message) {
             Ok(()) if left.is_empty() => Outcome::Met,
             Ok(()) => Outcome::Partly,
             Err(why) => Outcome::Not(vec![why]),
         },
         Want::Call(call) => {
+            if call.spec != message.method.spec {
+                // The most frequent answer by far, and it needs no copy of the variables.
+                return Outcome::Not(vec![format!("this is {}", message.method.spec.name)]);
+            }
+            let mut tried = variables.clone();
             tried.extend(wish.counters.iter().cloned());
             let wrong = matching::call(call, message, &mut tried);
-            if wrong.is_empty() { Outcome::Met } else { Outcome::Not(wrong) }
+            if !wrong.is_empty() {
+                return Outcome::Not(wrong);
+            }
+            *variables = tried;
+            Outcome::Met
         }
-    };
-    (outcome, tried)
+    }
 }
 
 /// What is still expected, a line each.

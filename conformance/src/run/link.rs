@@ -1,7 +1,8 @@
 //! One connection of a script: the socket, a thread that reads it, and what came sorted by channel.
 //!
 //! The thread only moves bytes into the case's one queue of events, so that a case can wait for several connections at
-//! once without polling. Bytes become frames when the case looks, for a script may ask for the bytes.
+//! once without polling. Bytes become frames when the case looks, for a script may ask for the bytes. While a
+//! connection is paused the thread leaves in the socket what is there: it looks first, and takes through a gate.
 
 use crate::protocol::frame::{self, Frame};
 use crate::protocol::method::Method;
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -27,12 +29,35 @@ pub(crate) struct Event {
     pub(crate) what: Result<Vec<u8>, String>,
 }
 
+/// Whether a reading thread may take what is there.
+#[derive(Debug, Default)]
+struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn set(&self, closed: bool) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = closed;
+        self.opened.notify_all();
+    }
+
+    /// Does `work` while the gate is open and stays so.
+    fn pass<T>(&self, work: impl FnOnce() -> T) -> T {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let _open = self.opened.wait_while(closed, |closed| *closed).unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Its number among all connections of the case.
     pub(crate) id: usize,
     socket: TcpStream,
+    gate: Arc<Gate>,
+    is_paused: bool,
     /// Bytes that are not frames yet.
     bytes: Vec<u8>,
     /// Frames by channel, oldest first.
@@ -74,10 +99,14 @@ impl Link {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(SOCKET_LIMIT))?;
         let reading = socket.try_clone()?;
-        thread::spawn(move || read(reading, id, &events));
+        let gate = Arc::new(Gate::default());
+        let through = Arc::clone(&gate);
+        thread::spawn(move || read(reading, id, &events, &through));
         Ok(Self {
             id,
             socket,
+            gate,
+            is_paused: false,
             bytes: Vec::new(),
             inbox: BTreeMap::new(),
             heartbeats: 0,
@@ -102,9 +131,29 @@ impl Link {
     pub(crate) fn shut(&mut self) {
         // It may be closed already.
         let _closed = self.socket.shutdown(Shutdown::Both);
+        self.resume();
         self.ended.get_or_insert_with(|| "this side closed it".into());
         self.is_open = false;
         self.channels.clear();
+    }
+
+    /// Leaves in the socket whatever comes, until [`Link::resume`].
+    pub(crate) fn pause(&mut self) {
+        self.is_paused = true;
+        self.gate.set(true);
+    }
+
+    /// Takes again what comes.
+    pub(crate) fn resume(&mut self) {
+        if self.is_paused {
+            self.is_paused = false;
+            self.gate.set(false);
+        }
+    }
+
+    /// Whether nothing is taken from the socket now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     /// Takes in what its thread told.
@@ -214,10 +263,15 @@ impl Drop for Link {
     }
 }
 
-fn read(mut socket: TcpStream, link: usize, events: &Sender<Event>) {
+fn read(mut socket: TcpStream, link: usize, events: &Sender<Event>, gate: &Gate) {
     let mut part = vec![0; 64 * 1024];
     loop {
-        let (what, over) = match socket.read(&mut part) {
+        // Waits without taking anything, and not in the gate. An error shows again in the read.
+        match socket.peek(&mut part[..1]) {
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
+            _ => {}
+        }
+        let (what, over) = match gate.pass(|| socket.read(&mut part)) {
             Ok(0) => (Err("the broker closed the socket".to_owned()), true),
             Ok(len) => (Ok(part[..len].to_vec()), false),
             Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,

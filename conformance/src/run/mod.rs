@@ -182,14 +182,25 @@ impl<'a> Case<'a> {
                 self.link(&at.connection)?.ignore(at.number());
                 Ok(())
             }
+            Action::Pause(name) => {
+                self.say(&format!("{name}: this side stops to read"));
+                self.link(name)?.pause();
+                Ok(())
+            }
+            Action::Resume(name) => {
+                self.say(&format!("{name}: this side reads again"));
+                self.link(name)?.resume();
+                Ok(())
+            }
             Action::Wait(time) => {
                 self.pump_until(clock::now() + *time);
                 Ok(())
             }
             Action::Unique(names) => {
-                for name in names {
-                    let value = Value::Text(format!("{name}-{}", self.mark).into_bytes());
-                    self.variables.insert(name.clone(), value);
+                for (name, len) in names {
+                    let mut text = format!("{name}-{}", self.mark).into_bytes();
+                    text.resize(len.unwrap_or(text.len()), b'x');
+                    self.variables.insert(name.clone(), Value::Text(text));
                 }
                 Ok(())
             }
@@ -205,8 +216,8 @@ impl<'a> Case<'a> {
                 self.repeat(eval::integer(times, &self.variables)?, counter, steps)
             }
             Action::When { arms, otherwise } => {
-                let broker = self.target.broker();
-                let arm = arms.iter().find(|(name, _)| *name == broker);
+                let (broker, version) = (self.target.broker(), &self.target.version);
+                let arm = arms.iter().find(|(condition, _)| condition.holds(&broker, version));
                 self.steps(arm.map_or(otherwise, |(_, steps)| steps))
             }
         }
@@ -284,6 +295,7 @@ impl<'a> Case<'a> {
     /// Ends every connection, politely where it can be, and deletes what was declared.
     fn close_all(&mut self) {
         for link in self.links.values_mut().filter(|link| link.ended.is_none() && link.is_open) {
+            link.resume();
             // The broker may close it at the same moment.
             let _written = link.write(handshake::GOODBYE);
         }

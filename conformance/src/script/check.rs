@@ -4,11 +4,15 @@
 
 use crate::protocol::table::{BASIC, Kind};
 use crate::protocol::value::{Value, fits};
+use crate::script::condition::Condition;
 use crate::script::cursor::{Read, Wrong};
 use crate::script::expr::{ByteItem, Expr, Piece};
 use crate::script::scope::{Scope, Sort};
 use crate::script::{Action, Address, Call, Expected, Field, Head, Relation, Sent, Step};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What makes a name unique, and what sets it apart from the name itself, has this many bytes at most.
+pub(crate) const UNIQUE_MIN: usize = 20;
 
 /// Whether a value is sent or expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +67,23 @@ impl Check<'_> {
             Action::Connect(name) => {
                 self.opened.entry(name.clone()).or_default();
             }
-            Action::Drop(name) => self.connection(name)?,
+            Action::Drop(name) | Action::Pause(name) | Action::Resume(name) => self.connection(name)?,
             Action::Close(at) | Action::Nothing(at, _) | Action::Sync(at) | Action::Ignore(at) => {
                 self.channel(at)?
             }
             Action::Send(at, sent) => self.sent(at, sent)?,
             Action::Expect(expectation) => self.expected(&expectation.at, &expectation.what)?,
             Action::Wait(_) => {}
-            Action::Unique(names) => names.iter().for_each(|name| self.scope.set(name, Sort::Text)),
+            Action::Unique(names) => {
+                for (name, len) in names {
+                    if let Some(len) = len.filter(|len| !(name.len() + UNIQUE_MIN..=255).contains(len)) {
+                        let least = name.len() + UNIQUE_MIN;
+                        return self
+                            .wrong(format!("a unique name for ${name} has {least} to 255 bytes, not {len}"));
+                    }
+                    self.scope.set(name, Sort::Text);
+                }
+            }
             Action::Let(name, value) => {
                 self.value(value, Way::Sent)?;
                 let sort = self.sort(value);
@@ -97,10 +110,10 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn when(&mut self, arms: &[(String, Vec<Step>)], otherwise: &[Step]) -> Read<()> {
+    fn when(&mut self, arms: &[(Condition, Vec<Step>)], otherwise: &[Step]) -> Read<()> {
         let before = self.scope.clone();
         let mut after: Option<Scope> = None;
-        for (broker, steps) in arms {
+        for (Condition { broker, .. }, steps) in arms {
             if !self.head.differs.iter().any(|differs| differs.broker == *broker) {
                 return self.wrong(format!("'when {broker}' wants 'differs: {broker} ...' in the head"));
             }

@@ -4,6 +4,7 @@
 //! channels and variables that exist. What it cannot know is what a broker will answer.
 
 pub(crate) mod check;
+pub(crate) mod condition;
 pub(crate) mod cursor;
 pub(crate) mod expr;
 pub(crate) mod fields;
@@ -12,6 +13,7 @@ pub(crate) mod parser;
 pub(crate) mod scope;
 
 use crate::protocol::table::{FieldSpec, MethodSpec};
+use condition::Condition;
 use expr::{ByteItem, Expr};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,26 @@ impl Script {
     pub fn class(&self) -> &str {
         self.name.split_once('/').map_or("", |(class, _)| class)
     }
+
+    /// Why the broker that calls itself `product` in `version` is not held against what is expected of all others.
+    /// None when it is.
+    #[must_use]
+    pub fn differs_for(&self, product: &str, version: &str) -> Option<&Differs> {
+        let broker = product.to_ascii_lowercase();
+        let differs = self.head.differs.iter().find(|differs| differs.broker == broker)?;
+        any_arm_holds(&self.steps, &broker, version).then_some(differs)
+    }
+}
+
+fn any_arm_holds(steps: &[Step], broker: &str, version: &str) -> bool {
+    steps.iter().any(|step| match &step.action {
+        Action::When { arms, otherwise } => {
+            arms.iter().any(|(condition, _)| condition.holds(broker, version))
+                || any_arm_holds(otherwise, broker, version)
+        }
+        Action::Repeat { steps, .. } => any_arm_holds(steps, broker, version),
+        _ => false,
+    })
 }
 
 /// What a script says of itself.
@@ -136,10 +158,14 @@ pub(crate) enum Action {
     Sync(Address),
     /// Whatever comes from now on is of no interest.
     Ignore(Address),
+    /// Reads the socket no longer, so that the broker cannot write for ever.
+    Pause(String),
+    /// Reads it again.
+    Resume(String),
     /// Lets time pass.
     Wait(Duration),
-    /// Makes names that nobody else uses.
-    Unique(Vec<String>),
+    /// Makes names that nobody else uses, of a length in bytes where one is said.
+    Unique(Vec<(String, Option<usize>)>),
     /// Gives a value a name.
     Let(String, Expr),
     /// Expectations that are met in any order.
@@ -159,8 +185,8 @@ pub(crate) enum Action {
     },
     /// Steps for one broker or another.
     When {
-        /// Broker's name and its steps.
-        arms: Vec<(String, Vec<Step>)>,
+        /// Which broker, and its steps.
+        arms: Vec<(Condition, Vec<Step>)>,
         /// For all others.
         otherwise: Vec<Step>,
     },

@@ -1,5 +1,6 @@
 //! Steps, one a line, and blocks of steps between braces.
 
+use crate::script::condition::Condition;
 use crate::script::cursor::{Cursor, Read};
 use crate::script::expr::{Expr, byte_items, expr, method_named, variable};
 use crate::script::fields;
@@ -15,6 +16,8 @@ const WORDS: &[&str] = &[
     "nothing",
     "sync",
     "ignore",
+    "pause",
+    "resume",
     "wait",
     "within",
     "unique",
@@ -111,24 +114,15 @@ fn action(cursor: &mut Cursor<'_>) -> Read<Action> {
             Action::Sync(at)
         }
         "ignore" => Action::Ignore(address(cursor)?),
+        "pause" => Action::Pause(connection(cursor)?),
+        "resume" => Action::Resume(connection(cursor)?),
         "wait" => Action::Wait(duration(cursor)?),
         "within" => {
             let limit = duration(cursor)?;
             cursor.skip_spaces();
             exchange(cursor, Some(limit))?
         }
-        "unique" => {
-            let mut names = Vec::new();
-            while !cursor.at_line_end() {
-                cursor.eat("$");
-                names.push(variable(cursor)?.to_owned());
-                cursor.skip_spaces();
-            }
-            if names.is_empty() {
-                return Err(start.wrong("'unique' wants the names of variables: unique q x"));
-            }
-            Action::Unique(names)
-        }
+        "unique" => unique(cursor)?,
         "let" => {
             cursor.eat("$");
             let name = variable(cursor)?.to_owned();
@@ -144,6 +138,27 @@ fn action(cursor: &mut Cursor<'_>) -> Read<Action> {
         "when" => when(cursor)?,
         _ => return Err(start.wrong("'otherwise' follows a 'when' block")),
     })
+}
+
+fn unique(cursor: &mut Cursor<'_>) -> Read<Action> {
+    let mut names = Vec::new();
+    while !cursor.at_line_end() {
+        cursor.eat("$");
+        let name = variable(cursor)?.to_owned();
+        let mut len = None;
+        if cursor.eat("(") {
+            let digits = cursor.take_while(|byte| byte.is_ascii_digit());
+            len =
+                Some(digits.parse().map_err(|why| cursor.wrong(format!("'{digits}' is no length: {why}")))?);
+            cursor.expect(")")?;
+        }
+        names.push((name, len));
+        cursor.skip_spaces();
+    }
+    if names.is_empty() {
+        return Err(cursor.wrong("'unique' wants the names of variables: unique q x"));
+    }
+    Ok(Action::Unique(names))
 }
 
 fn repeat(cursor: &mut Cursor<'_>) -> Read<Action> {
@@ -162,8 +177,8 @@ fn when(cursor: &mut Cursor<'_>) -> Read<Action> {
     let mut arms = Vec::new();
     loop {
         cursor.skip_spaces();
-        let broker = cursor.name("a broker's name")?.to_owned();
-        arms.push((broker, braces(cursor)?));
+        let condition = Condition::read(cursor)?;
+        arms.push((condition, braces(cursor)?));
         let mut ahead = *cursor;
         ahead.skip_blank();
         if ahead.eat_word("when") {
