@@ -4,8 +4,13 @@
 
 use clap::Parser;
 use conformance::suite::broker::{Own, ask};
-use conformance::suite::{Options, Outcome, read, report, run};
+use conformance::suite::json::json;
+use conformance::suite::junit::junit;
+use conformance::suite::result::{Case, Outcome, Run, Tally};
+use conformance::suite::table::table;
+use conformance::suite::{Options, read, report, run};
 use std::env;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,23 +19,32 @@ use std::process::ExitCode;
 const STATUS_UNABLE: u8 = 2;
 
 #[derive(Debug, Parser)]
-#[command(name = "conformance", about = "Holds an AMQP 0-9-1 broker against a suite of scripts")]
+#[command(name = "conformance", about = "Holds AMQP 0-9-1 brokers against a suite of scripts")]
 struct Arguments {
-    /// The broker: amqp://user:password@host:port/vhost [default: a Leveret of its own]
+    /// A broker: amqp://user:password@host:port/vhost; repeat for each [default: a Leveret of its own]
     #[arg(long)]
-    uri: Option<String>,
-    /// The leveret program to start when there is no --uri [default: `leveret` beside this program]
-    #[arg(long)]
+    uri: Vec<String>,
+    /// A leveret program to start, before any --uri [default: `leveret` beside this program, without any --uri]
+    #[arg(long, value_name = "PATH")]
     leveret: Option<PathBuf>,
     /// The folder of scripts [default: that of this package]
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     scripts: Option<PathBuf>,
     /// How many cases run at once
     #[arg(long, default_value_t = 16)]
     jobs: usize,
-    /// What the broker does not offer, so that cases which need it are skipped; repeat for each
-    #[arg(long)]
+    /// What the brokers do not offer, so that cases which need it are skipped; repeat for each
+    #[arg(long, value_name = "NEED")]
     without: Vec<String>,
+    /// Write the result to standard output as JSON, and all else to standard error
+    #[arg(long, conflicts_with = "table")]
+    json: bool,
+    /// Write the result to standard output as a table in Markdown, and all else to standard error
+    #[arg(long)]
+    table: bool,
+    /// Write the result to this file as JUnit does
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Say each case's name as it ends
     #[arg(long, short)]
     verbose: bool,
@@ -51,7 +65,41 @@ fn main() -> ExitCode {
 }
 
 fn say(text: &str) -> Result<(), String> {
-    write!(io::stdout(), "{text}").map_err(|why| format!("standard output: {why}"))
+    io::stdout().write_all(text.as_bytes()).map_err(|why| format!("standard output: {why}"))
+}
+
+impl Arguments {
+    /// Says what is for a person, where it is not in the way of what is for a program.
+    fn tell(&self, text: &str) -> Result<(), String> {
+        if self.json || self.table {
+            io::stderr().write_all(text.as_bytes()).map_err(|why| format!("standard error: {why}"))
+        } else {
+            say(text)
+        }
+    }
+
+    /// The program to start, if one is to be.
+    fn program(&self) -> Option<PathBuf> {
+        let beside = || env::current_exe().ok().map(|here| here.with_file_name("leveret"));
+        match &self.leveret {
+            Some(program) => Some(program.clone()),
+            None if self.uri.is_empty() => Some(beside().unwrap_or_else(|| "leveret".into())),
+            None => None,
+        }
+    }
+
+    fn tell_of(&self, case: &Case<'_>) {
+        if !self.verbose {
+            return;
+        }
+        let word = match &case.outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed(_) => "FAILED",
+            Outcome::Skipped(_) => "skipped",
+        };
+        let line = format!("{word:<8}{} ({} ms)\n", case.script.name, case.took.as_millis());
+        let _nobody_listens = self.tell(&line);
+    }
 }
 
 /// Whether all passed.
@@ -65,33 +113,25 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
     if scripts.is_empty() {
         return Err("no script has such a name".into());
     }
-    let (uri, _own) = match &arguments.uri {
-        Some(uri) => (uri.clone(), None),
-        None => {
-            let beside = || env::current_exe().ok().map(|here| here.with_file_name("leveret"));
-            let program = arguments.leveret.clone().or_else(beside).unwrap_or_else(|| "leveret".into());
-            let own = Own::start(&program, &env::temp_dir())?;
-            (own.uri.clone(), Some(own))
-        }
-    };
-    let target = ask(&uri)?;
+    let own = arguments.program().map(|program| Own::start(&program, &env::temp_dir())).transpose()?;
+    let uris = own.iter().map(|own| &own.uri).chain(&arguments.uri);
+    let targets = uris.map(|uri| ask(uri)).collect::<Result<Vec<_>, _>>()?;
     let options = Options { jobs: arguments.jobs, without: arguments.without.clone() };
-    let cases = run(&scripts, &target, &options, &|case| {
-        if arguments.verbose {
-            let word = match &case.outcome {
-                Outcome::Passed => "passed",
-                Outcome::Failed(_) => "FAILED",
-                Outcome::Skipped(_) => "skipped",
-            };
-            let _standard_output_is_gone =
-                say(&format!("{word:<8}{} ({} ms)\n", case.script.name, case.took.as_millis()));
-        }
-    });
-    for case in &cases {
-        if let Outcome::Failed(failure) = &case.outcome {
-            say(&format!("{}\n", report::failure(case, failure)))?;
-        }
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    for target in &targets {
+        let run = run(&scripts, target, &options, &|case| arguments.tell_of(case));
+        arguments.tell(&report::failures(&run.cases))?;
+        arguments.tell(&report::summary(&run))?;
+        runs.push(run);
     }
-    say(&report::summary(&cases, &target))?;
-    Ok(report::Tally::of(&cases).failed == 0)
+    if let Some(file) = &arguments.junit {
+        fs::write(file, junit(&runs)).map_err(|why| format!("{}: {why}", file.display()))?;
+    }
+    if arguments.json {
+        say(&json(&runs))?;
+    }
+    if arguments.table {
+        say(&table(&runs))?;
+    }
+    Ok(runs.iter().all(|run| Tally::of(&run.cases).failed == 0))
 }

@@ -56,6 +56,12 @@ impl Script {
         self.name.split_once('/').map_or("", |(class, _)| class)
     }
 
+    /// Whether the head says that it needs `what`.
+    #[must_use]
+    pub fn needs(&self, what: &str) -> bool {
+        self.head.needs.iter().any(|need| need == what)
+    }
+
     /// Why the broker that calls itself `product` in `version` is not held against what is expected of all others.
     /// None when it is.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use crate::run::identify;
 use crate::run::target::Target;
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,9 +33,19 @@ impl Own {
     /// It cannot be started or does not become ready.
     pub fn start(program: &Path, parent: &Path) -> Result<Self, String> {
         let named = |why: &dyn std::fmt::Display| format!("{}: {why}", program.display());
+        if !program.exists() {
+            return Err(named(
+                &"there is no such program; 'cargo build' makes it, --uri takes any other broker",
+            ));
+        }
         let folder = parent.join(format!("conformance-{}-{:x}", std::process::id(), crate::clock::stamp()));
         fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        let settings = env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LEVERET_"));
+        settings.for_each(|(name, _)| {
+            command.env_remove(name);
+        });
+        let child = command
             .args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
             .arg(&folder)
             .stdin(Stdio::null())

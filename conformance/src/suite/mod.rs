@@ -1,41 +1,24 @@
 //! The whole suite: finds the scripts, reads them all, and runs them on a bounded number of threads.
 
 pub mod broker;
+mod hexadecimal;
+pub mod json;
+pub mod junit;
 pub mod report;
+pub mod result;
+pub mod table;
 
 use crate::clock;
+use crate::run;
 use crate::run::target::Target;
-use crate::run::{self, Failure};
 use crate::script::{self, Refusal, Script};
+use crate::suite::result::{Case, Outcome, Run};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
-
-/// What a case came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The broker did all that the script says.
-    Passed,
-    /// It did not.
-    Failed(Box<Failure>),
-    /// It was not run, for this reason.
-    Skipped(String),
-}
-
-/// A case that was run.
-#[derive(Debug)]
-pub struct Case<'a> {
-    /// Its script.
-    pub script: &'a Script,
-    /// What it came to.
-    pub outcome: Outcome,
-    /// How long it took.
-    pub took: Duration,
-}
 
 /// How a run is done.
 #[derive(Debug, Clone)]
@@ -88,24 +71,23 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `scripts` against `target`; `done` is told of each as it ends. The result is in the order of `scripts`.
+/// Runs `scripts` against `target`; `done` is told of each as it ends.
 pub fn run<'a>(
     scripts: &'a [Script],
     target: &Target,
     options: &Options,
     done: &(impl Fn(&Case<'a>) + Sync),
-) -> Vec<Case<'a>> {
+) -> Run<'a> {
+    let began = clock::now();
     let stamp = clock::stamp() / 1_000_000 % (1 << 36);
     let results: Mutex<Vec<(usize, Case<'a>)>> = Mutex::new(Vec::new());
     let work = |at: usize| {
         let case = one(&scripts[at], target, options, &format!("{stamp:x}-{at}"));
         done(&case);
-        if let Ok(mut results) = results.lock() {
-            results.push((at, case));
-        }
+        results.lock().unwrap_or_else(PoisonError::into_inner).push((at, case));
     };
-    let alone = |at: &usize| scripts[*at].head.needs.iter().any(|need| need == "alone");
-    let (apart, together): (Vec<usize>, Vec<usize>) = (0..scripts.len()).partition(alone);
+    let (apart, together): (Vec<usize>, Vec<usize>) =
+        (0..scripts.len()).partition(|&at| scripts[at].needs("alone"));
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..options.jobs.clamp(1, together.len().max(1)) {
@@ -117,17 +99,19 @@ pub fn run<'a>(
         }
     });
     apart.into_iter().for_each(work);
-    let mut results = results.into_inner().unwrap_or_default();
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(at, _)| *at);
-    results.into_iter().map(|(_, case)| case).collect()
+    let cases = results.into_iter().map(|(_, case)| case).collect();
+    Run { target: target.clone(), cases, took: began.elapsed() }
 }
 
 fn one<'a>(script: &'a Script, target: &Target, options: &Options, mark: &str) -> Case<'a> {
     let began = clock::now();
-    let missing = script.head.needs.iter().find(|need| options.without.contains(need));
+    let missing = options.without.iter().find(|need| script.needs(need));
     let outcome = match missing {
         Some(need) => Outcome::Skipped(format!("needs {need}")),
         None => run::run(script, target, mark).map_or_else(Outcome::Failed, |()| Outcome::Passed),
     };
-    Case { script, outcome, took: began.elapsed() }
+    let differs = script.differs_for(&target.product, &target.version);
+    Case { script, outcome, differs, took: began.elapsed() }
 }

@@ -1,43 +1,12 @@
-//! What a run says: a line a class and every failure in full for a person; JSON, JUnit and a table for programs.
+//! What a run says to a person: a line a class, and every failure in full.
 
 use crate::run::Failure;
-use crate::run::target::Target;
-use crate::suite::{Case, Outcome};
-use std::collections::BTreeMap;
+use crate::suite::hexadecimal::hex;
+use crate::suite::result::{Case, Outcome, Run, Tally};
 use std::fmt::Write;
 
 /// How many bytes of what came are shown in hexadecimal.
 const HEX_MAX: usize = 512;
-
-/// Counts of outcomes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
-    /// Cases that passed.
-    pub passed: usize,
-    /// Cases that failed.
-    pub failed: usize,
-    /// Cases that were not run.
-    pub skipped: usize,
-}
-
-impl Tally {
-    /// Counts one more.
-    fn add(&mut self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Passed => self.passed += 1,
-            Outcome::Failed(_) => self.failed += 1,
-            Outcome::Skipped(_) => self.skipped += 1,
-        }
-    }
-
-    /// Of all `cases`.
-    #[must_use]
-    pub fn of(cases: &[Case<'_>]) -> Self {
-        let mut tally = Self::default();
-        cases.iter().for_each(|case| tally.add(&case.outcome));
-        tally
-    }
-}
 
 /// Writing into a string cannot fail.
 macro_rules! put {
@@ -75,38 +44,38 @@ pub fn failure(case: &Case<'_>, failure: &Failure) -> String {
     out
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        put!(out, "{byte:02x}");
-        out
-    })
-}
-
-fn by_class(cases: &[Case<'_>]) -> BTreeMap<String, Tally> {
-    let mut classes: BTreeMap<String, Tally> = BTreeMap::new();
-    for case in cases {
-        classes.entry(case.script.class().to_owned()).or_default().add(&case.outcome);
-    }
-    classes
-}
-
 /// A line a class, and one for all.
 #[must_use]
-pub fn summary(cases: &[Case<'_>], target: &Target) -> String {
+pub fn summary(run: &Run<'_>) -> String {
     let mut out = String::new();
     let mut line = |name: &str, tally: Tally| {
         put!(out, "{name:<20} {:>4} passed", tally.passed);
-        if tally.failed > 0 {
-            put!(out, " {:>4} failed", tally.failed);
+        for (count, word) in [(tally.failed, "failed"), (tally.skipped, "skipped")] {
+            if count > 0 {
+                put!(out, " {count:>4} {word}");
+            }
         }
-        if tally.skipped > 0 {
-            put!(out, " {:>4} skipped", tally.skipped);
+        if tally.differing > 0 {
+            put!(out, "  ({} as only this broker does)", tally.differing);
         }
         out.push('\n');
     };
-    for (class, tally) in by_class(cases) {
+    for (class, tally) in Tally::by_class(&run.cases) {
         line(&class, tally);
     }
-    line(&format!("{} {}", target.product, target.version), Tally::of(cases));
+    line(&run.name(), Tally::of(&run.cases));
+    put!(out, "{} cases in {:.1} s\n", run.cases.len(), run.took.as_secs_f64());
+    out
+}
+
+/// Every failure in full.
+#[must_use]
+pub fn failures(cases: &[Case<'_>]) -> String {
+    let mut out = String::new();
+    for case in cases {
+        if let Outcome::Failed(failed) = &case.outcome {
+            put!(out, "{}\n", failure(case, failed));
+        }
+    }
     out
 }
