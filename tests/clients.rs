@@ -23,14 +23,16 @@ use std::time::Duration;
 const SUITE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// The broker under test.
-struct Subject {
-    uri: String,
+pub(crate) struct Subject {
+    /// Where it is.
+    pub(crate) uri: String,
     /// None when it is somebody else's.
     own: Option<(Process, Folder)>,
 }
 
 impl Subject {
-    fn start() -> Self {
+    /// Starts one, unless there is one already.
+    pub(crate) fn start() -> Self {
         if let Ok(uri) = env::var("LEVERET_TEST_AMQP") {
             return Self { uri, own: None };
         }
@@ -40,7 +42,7 @@ impl Subject {
     }
 
     /// Stops it; what it logged.
-    fn stop(self) -> String {
+    pub(crate) fn stop(self) -> String {
         self.own.map_or_else(String::new, |(process, _folder)| process.stop().1)
     }
 }

@@ -2,6 +2,7 @@
 
 mod broker;
 mod clients;
+mod scripts;
 mod server;
 mod session;
 mod store;

@@ -267,6 +267,7 @@ fn head(path: &str, text: &str) -> Vec<Offence> {
     let opening = match path.rsplit('.').next() {
         Some("rs") => "//! ",
         Some("py") => "\"\"\"",
+        Some("amqp") => "title: ",
         _ => "",
     };
     if text.starts_with(opening) { Vec::new() } else { vec![(1, format!("does not open with `{opening}`"))] }
@@ -276,6 +277,7 @@ fn head(path: &str, text: &str) -> Vec<Offence> {
 fn every_file_opens_by_saying_what_it_is() {
     check(head, ("src/ids.rs", 1, "use std::fmt;\n"), ("src/ids.rs", "//! Identifiers.\n"));
     assert_eq!(head("conformance/clients/pika/rpc.py", "import pika\n").len(), 1);
+    assert_eq!(head("conformance/scripts/queue/purge.amqp", "open a.1\n").len(), 1);
 }
 
 fn ascii(_: &str, text: &str) -> Vec<Offence> {
