@@ -44,11 +44,11 @@ impl Frame {
         out.push(END);
     }
 
-    /// Takes the first frame off `bytes`; `None` when more must come.
+    /// The first frame of `bytes`, and how many of them it is; `None` when more must come.
     ///
     /// # Errors
     /// What is there is not a frame.
-    pub(crate) fn decode(bytes: &mut Vec<u8>) -> Result<Option<Self>, String> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, String> {
         let Some(head) = bytes.first_chunk::<7>() else { return Ok(None) };
         if head.starts_with(b"AMQP") {
             return Err("a protocol header came where a frame was expected".into());
@@ -64,10 +64,8 @@ impl Frame {
         if bytes[len + 7] != END {
             return Err(format!("a frame ends with {:#04x} instead of 0xce", bytes[len + 7]));
         }
-        let rest = bytes.split_off(len + OVERHEAD);
-        let frame = std::mem::replace(bytes, rest);
-        let payload = frame[7..7 + len].to_vec();
-        Ok(Some(Self { kind, channel: u16::from_be_bytes(channel), payload }))
+        let payload = bytes[7..7 + len].to_vec();
+        Ok(Some((Self { kind, channel: u16::from_be_bytes(channel), payload }, len + OVERHEAD)))
     }
 
     /// All of its bytes.
@@ -107,7 +105,10 @@ mod tests {
         let (mut bytes, mut found) = (Vec::new(), Vec::new());
         for byte in wire {
             bytes.push(byte);
-            found.extend(Frame::decode(&mut bytes).unwrap());
+            if let Some((frame, len)) = Frame::decode(&bytes).unwrap() {
+                found.push(frame);
+                bytes.drain(..len);
+            }
         }
         let first = Frame { kind: METHOD, channel: 1, payload: b"abc".to_vec() };
         assert_eq!(found, [first, Frame { kind: HEARTBEAT, channel: 0, payload: Vec::new() }]);
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_refused() {
         for bad in [&b"AMQP\0\0\x09\x01"[..], b"HTTP/1.1", b"\x01\0\0\0\0\0\0\xcf"] {
-            assert!(Frame::decode(&mut bad.to_vec()).is_err(), "{bad:?}");
+            assert!(Frame::decode(bad).is_err(), "{bad:?}");
         }
     }
 }

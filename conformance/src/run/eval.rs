@@ -1,10 +1,11 @@
 //! Works out the value of an expression. Pure: variables in, value or reason out.
 
+use crate::protocol::content::Header;
 use crate::protocol::method::{Method, zero};
 use crate::protocol::table::MethodSpec;
 use crate::protocol::value::{Value, put_integer};
-use crate::script::Field;
 use crate::script::expr::{ByteItem, Expr, Piece};
+use crate::script::{Call, Field};
 use std::collections::BTreeMap;
 
 /// How long a text that `fill` makes may be, bytes.
@@ -142,4 +143,104 @@ pub(crate) fn method(
         }
     }
     Ok(Method { spec, arguments })
+}
+
+/// A method that is sent with its content, if it has any.
+pub(crate) type Sent = (Method, Option<(Header, Vec<u8>)>);
+
+/// All that `call` sends.
+///
+/// # Errors
+/// As [`sent`].
+pub(crate) fn call(call: &Call, variables: &Variables) -> Result<Sent, String> {
+    let method = method(call.spec, &call.fields, variables)?;
+    if !call.spec.content {
+        return Ok((method, None));
+    }
+    let body = call.body.as_ref().map_or(Ok(Vec::new()), |field| text(&field.value, variables))?;
+    let mut properties = Vec::new();
+    for field in &call.properties {
+        properties.push((field.spec.name, sent(field, variables)?));
+    }
+    let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    Ok((method, Some((Header::new(size, properties), body))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::samples::step;
+    use crate::run::samples::{let_value, variables};
+    use crate::script::{Action, Sent as Sends};
+
+    /// That `written` has a value which is `shown` so, with the type that it has in a table.
+    #[track_caller]
+    fn check(written: &str, shown: &str) {
+        let value = value(&let_value(written), &variables(&[]));
+        assert_eq!(value.map(|value| value.show(true)), Ok(shown.to_owned()), "{written}");
+    }
+
+    #[track_caller]
+    fn fails(written: &str, why: &str) {
+        let fault = value(&let_value(written), &variables(&[])).unwrap_err();
+        assert!(fault.contains(why), "{written}: {fault}");
+    }
+
+    #[test]
+    fn literals_are_what_they_say() {
+        check("-1", "-1I");
+        check("0xff", "255I");
+        check("10l", "10l");
+        check("1.5", "1.5d");
+        check("-0.5f", "-0.5f");
+        check("3.14D", "3.14D");
+        check("7T", "7T");
+        check("void", "void");
+        check("[1I, \"a\"]", "[1I, \"a\"]");
+        check("{a: true, \"odd key\": {}}", "{a: true, odd key: {}}");
+    }
+
+    #[test]
+    fn arithmetic_multiplies_first_and_gives_no_type() {
+        check("1 + 2 * 3 - 4", "3I");
+        check("(1 + 2) * -3", "-9I");
+        check("$n + 1", "8I");
+        check("-$n", "-7I");
+        check("($n * 2):B", "14B");
+        fails("0x7fffffffffffffffffffffffffffffff + 1", "too large");
+        fails("$q + 1", "no integer");
+        fails("$none", "$none has no value");
+    }
+
+    #[test]
+    fn texts_and_bytes_take_values_in() {
+        check("\"a $q ${$n + 1} \\$ *\"", "\"a hare 8 \\$ *\"");
+        check("fill(3)", "\"xxx\"");
+        check("fill($n - 5, \"y\")", "\"yy\"");
+        fails("fill(0 - 1)", "fill");
+        fails("fill(0x7fffffff)", "at most");
+        let items = "bytes(00 ff01 \"a\" $q fill(1) u8(1) u16(2) u32($n) u64(4))";
+        let bytes = text(&let_value(items), &variables(&[])).unwrap();
+        let wanted = [
+            &b"\x00\xff\x01ahare"[..],
+            b"x\x01\x00\x02\x00\x00\x00\x07",
+            b"\x00\x00\x00\x00\x00\x00\x00\x04",
+        ];
+        assert_eq!(bytes, wanted.concat());
+        let method = text(&let_value("bytes(method(basic.qos prefetch-count=$n))"), &variables(&[]));
+        assert_eq!(method.unwrap(), b"\x00\x3c\x00\x0a\x00\x00\x00\x00\x00\x07\x00");
+    }
+
+    #[test]
+    fn what_is_not_named_is_sent_as_zero() {
+        let Action::Send(_, Sends::Method(said)) =
+            step("a.1 > basic.publish routing-key=$q priority=3 body=bytes(00)").action
+        else {
+            panic!("it is sent");
+        };
+        let (method, content) = call(&said, &variables(&[])).unwrap();
+        assert_eq!((method.text("exchange"), method.text("routing-key")), (&b""[..], &b"hare"[..]));
+        let (header, body) = content.unwrap();
+        assert_eq!((header.size, header.properties.len(), body), (1, 1, vec![0]));
+    }
 }

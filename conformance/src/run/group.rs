@@ -14,7 +14,7 @@ use crate::script::{Action, Address, Call, Expected, Step};
 use std::collections::{BTreeSet, VecDeque};
 
 /// How many branches are looked at, at most, to deal anew: some tenths of a second.
-const LOOKS_MAX: usize = 200_000;
+const LOOKS_MAX: usize = 50_000;
 
 /// An expectation of a group, with the counters that it was written under.
 #[derive(Clone)]
@@ -43,6 +43,15 @@ struct State<'a> {
     variables: Variables,
 }
 
+/// A group that is being met.
+struct Group<'a> {
+    /// As it was before anything came.
+    start: State<'a>,
+    now: State<'a>,
+    /// All that came, oldest first.
+    came: Vec<(Address, Message)>,
+}
+
 /// What a message was to a wish.
 enum Outcome {
     Met,
@@ -63,24 +72,16 @@ impl Case<'_> {
     }
 
     fn group(&mut self, steps: &[Step], one_only: bool) -> Done {
-        let start = State::new(steps, one_only, &self.variables)?;
-        let mut state = start.clone();
-        let mut came = Vec::new();
-        while !state.branches.is_empty() {
-            came.push(self.next_of(&state.branches)?);
-            let Err(reasons) = state.deal(&came[came.len() - 1]) else { continue };
-            let mut looks = LOOKS_MAX;
-            match deal_anew(&start, &came, &mut looks) {
-                Some(found) => state = found,
-                None => {
-                    let (_, message) = &came[came.len() - 1];
-                    let reason =
-                        format!("this meets none of what is still expected:\n{}", reasons.join("\n"));
-                    return Err(Trouble { reason, came: message.show(), bytes: message.bytes() });
-                }
-            }
+        let mut group = Group::new(steps, one_only, &self.variables)?;
+        while !group.now.branches.is_empty() {
+            let (at, message) = self.next_of(&group.now.branches)?;
+            let (shown, bytes) = (message.show(), message.bytes());
+            group.take(at, message).map_err(|reasons| {
+                let reason = format!("this meets none of what is still expected:\n{}", reasons.join("\n"));
+                Trouble { reason, came: shown, bytes }
+            })?;
         }
-        self.variables = state.variables;
+        self.variables = group.now.variables;
         Ok(())
     }
 
@@ -113,6 +114,22 @@ impl Case<'_> {
             };
             is_over = places.iter().all(dead);
         }
+    }
+}
+
+impl<'a> Group<'a> {
+    fn new(steps: &'a [Step], one_only: bool, variables: &Variables) -> Result<Self, String> {
+        let start = State::new(steps, one_only, variables)?;
+        Ok(Self { now: start.clone(), start, came: Vec::new() })
+    }
+
+    /// Takes what came next; why it meets nothing that is still expected.
+    fn take(&mut self, at: Address, message: Message) -> Result<(), Vec<String>> {
+        self.came.push((at, message));
+        let Err(reasons) = self.now.deal(&self.came[self.came.len() - 1]) else { return Ok(()) };
+        let mut looks = LOOKS_MAX;
+        self.now = deal_anew(&self.start, &self.came, &mut looks).ok_or(reasons)?;
+        Ok(())
     }
 }
 
@@ -255,4 +272,87 @@ fn with(counters: &[(String, Value)], counter: &str, turn: i128) -> Vec<(String,
     let mut counters = counters.to_vec();
     counters.push((counter.to_owned(), Value::Int('_', turn)));
     counters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::samples::{message, step, variables};
+
+    /// Whether the messages `came` meet the group: how many branches are left, or why the last one meets nothing.
+    fn take(group: &str, came: &[&str]) -> Result<usize, String> {
+        let step = step(group);
+        let (steps, one_only) = match &step.action {
+            Action::AnyOrder(steps) => (steps, false),
+            Action::OneOf(steps) => (steps, true),
+            other => panic!("no group: {other:?}"),
+        };
+        let mut group = Group::new(steps, one_only, &variables(&[])).unwrap();
+        for said in came {
+            let (place, written) = said.split_once(' ').unwrap();
+            let (connection, channel) = place.split_once('.').unwrap();
+            let at = Address { connection: connection.into(), channel: channel.parse().ok() };
+            group.take(at, message(written)).map_err(|reasons| reasons.join("\n"))?;
+        }
+        Ok(group.now.branches.len())
+    }
+
+    #[test]
+    fn all_come_in_any_order_over_channels_and_connections() {
+        let group = "any-order {\n a.1 < basic.cancel-ok\n a.2 < tx.select-ok\n b.1 < basic.cancel-ok\n}";
+        assert_eq!(take(group, &["b.1 basic.cancel-ok", "a.2 tx.select-ok", "a.1 basic.cancel-ok"]), Ok(0));
+        assert_eq!(take(group, &["b.1 basic.cancel-ok", "a.2 tx.select-ok"]), Ok(1));
+        let twice = take(group, &["b.1 basic.cancel-ok", "b.1 basic.cancel-ok"]).unwrap_err();
+        assert_eq!(twice, "", "nothing is expected there any more");
+        let other = take(group, &["a.1 tx.select-ok"]).unwrap_err();
+        assert!(other.contains("line 2") && other.contains("this is tx.select-ok"), "{other}");
+    }
+
+    #[test]
+    fn what_is_in_order_keeps_its_order_among_the_others() {
+        let group = "any-order {\n a.1 < acks 1..3\n in-order {\n a.1 < basic.deliver body=\"1\"\n a.1 < basic.deliver body=\"2\"\n }\n}";
+        let (one, two) = ("a.1 basic.deliver body=\"1\"", "a.1 basic.deliver body=\"2\"");
+        let (ack, rest) = ("a.1 basic.ack delivery-tag=1", "a.1 basic.ack delivery-tag=3 multiple");
+        assert_eq!(take(group, &[ack, one, rest, two]), Ok(0));
+        assert_eq!(take(group, &[one, two, ack]), Ok(1));
+        assert!(take(group, &[two]).unwrap_err().contains("body: \"1\" expected, \"2\" came"));
+        assert!(take(group, &[rest, ack]).unwrap_err().contains("this is basic.ack"));
+    }
+
+    #[test]
+    fn a_message_may_go_to_another_than_the_first_it_meets() {
+        // The first message meets both; only the second of them can have the second message.
+        let group = "any-order {\n a.1 < basic.deliver\n a.1 < basic.deliver body=\"x\"\n}";
+        let (x, y) = ("a.1 basic.deliver body=\"x\"", "a.1 basic.deliver body=\"y\"");
+        assert_eq!(take(group, &[x, y]), Ok(0));
+        assert_eq!(take(group, &[y, x]), Ok(0));
+        assert!(take(group, &[y, y]).is_err());
+        // With a capture, which is undone with the choice it was made by.
+        let group = "any-order {\n a.1 < basic.deliver consumer-tag=$c body=$b\n a.1 < basic.deliver consumer-tag=\"c1\" body=$b\n}";
+        let (c1, c2) = (
+            "a.1 basic.deliver consumer-tag=\"c1\" body=\"x\"",
+            "a.1 basic.deliver consumer-tag=\"c2\" body=\"x\"",
+        );
+        assert_eq!(take(group, &[c1, c2]), Ok(0));
+    }
+
+    #[test]
+    fn repetitions_count_and_a_hopeless_group_ends_soon() {
+        let group = "any-order {\n repeat 3 {\n a.1 < basic.deliver body=\"m$i\"\n }\n}";
+        let said = |n| format!("a.1 basic.deliver body=\"m{n}\"");
+        assert_eq!(take(group, &[&said(3), &said(1), &said(2)]), Ok(0));
+        assert!(take(group, &[&said(3), &said(3)]).is_err());
+        let group = "any-order {\n repeat 30 {\n a.1 < basic.deliver\n }\n}";
+        let many: Vec<String> = (0..29).map(said).chain(["a.1 basic.cancel-ok".to_owned()]).collect();
+        assert!(take(group, &many.iter().map(String::as_str).collect::<Vec<_>>()).is_err());
+    }
+
+    #[test]
+    fn exactly_one_branch_is_met_and_to_its_end() {
+        let group = "one-of {\n a.1 < basic.get-empty\n in-order {\n a.1 < basic.cancel-ok\n a.1 < basic.get-empty\n }\n}";
+        assert_eq!(take(group, &["a.1 basic.get-empty"]), Ok(0));
+        assert_eq!(take(group, &["a.1 basic.cancel-ok"]), Ok(1));
+        assert_eq!(take(group, &["a.1 basic.cancel-ok", "a.1 basic.get-empty"]), Ok(0));
+        assert!(take(group, &["a.1 basic.cancel-ok", "a.1 basic.cancel-ok"]).is_err());
+    }
 }

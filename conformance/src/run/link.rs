@@ -170,11 +170,12 @@ impl Link {
 
     /// Makes frames of the bytes; returns those that are new.
     pub(crate) fn sort(&mut self) -> Vec<Frame> {
-        let mut new = Vec::new();
+        let (mut new, mut used) = (Vec::new(), 0);
         while self.malformed.is_none() {
-            match Frame::decode(&mut self.bytes) {
+            match Frame::decode(&self.bytes[used..]) {
                 Ok(None) => break,
-                Ok(Some(frame)) => {
+                Ok(Some((frame, len))) => {
+                    used += len;
                     self.note(&frame);
                     if frame.kind == frame::HEARTBEAT && frame.channel == 0 {
                         self.heartbeats += 1;
@@ -186,6 +187,7 @@ impl Link {
                 Err(why) => self.malformed = Some(why),
             }
         }
+        self.bytes.drain(..used);
         new
     }
 

@@ -266,3 +266,97 @@ fn show(pieces: &[Piece], variables: &Variables) -> String {
     }
     show_text(&out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::samples::{expected, message, variables};
+
+    /// What is wrong with `came` where `wanted` is expected, all in one line.
+    fn wrong(wanted: &str, came: &str) -> String {
+        call(&expected(wanted), &message(came), &mut variables(&[])).join("; ")
+    }
+
+    #[track_caller]
+    fn meets(wanted: &str, came: &str) {
+        assert_eq!(wrong(wanted, came), "", "{wanted} and {came}");
+    }
+
+    #[track_caller]
+    fn fails(wanted: &str, came: &str, why: &str) {
+        let wrong = wrong(wanted, came);
+        assert!(wrong.contains(why), "{wanted} and {came}: '{wrong}'");
+    }
+
+    #[test]
+    fn fields_that_are_not_named_may_be_anything() {
+        meets("queue.declare-ok", "queue.declare-ok queue=\"x\" message-count=3");
+        meets("queue.declare-ok message-count=3", "queue.declare-ok queue=\"x\" message-count=3");
+        fails(
+            "queue.declare-ok message-count=2",
+            "queue.declare-ok message-count=3",
+            "message-count: 2 expected, 3",
+        );
+        fails("queue.declare-ok", "queue.delete-ok", "queue.declare-ok expected, queue.delete-ok came");
+    }
+
+    #[test]
+    fn numbers_are_compared() {
+        meets("basic.ack delivery-tag>=2", "basic.ack delivery-tag=2");
+        meets("basic.ack delivery-tag<=$n", "basic.ack delivery-tag=7");
+        meets("basic.ack delivery-tag!=1", "basic.ack delivery-tag=2");
+        fails("basic.ack delivery-tag>=3", "basic.ack delivery-tag=2", ">=3 expected, 2 came");
+        fails("basic.ack delivery-tag!=$n", "basic.ack delivery-tag=7", "!=7 expected");
+    }
+
+    #[test]
+    fn patterns_and_captures_in_texts() {
+        meets(
+            "channel.close reply-text~\"NOT_FOUND - * '$q'*\"",
+            "channel.close reply-text=\"NOT_FOUND - no 'hare'\"",
+        );
+        meets("channel.close reply-text~\"a\\*b\"", "channel.close reply-text=\"a*b\"");
+        fails("channel.close reply-text~\"a\\*b\"", "channel.close reply-text=\"axb\"", "something like");
+        fails("channel.close reply-text=\"a*b\"", "channel.close reply-text=\"axb\"", "expected");
+        let mut known = variables(&[]);
+        let ok = message("queue.declare-ok queue=\"amq.gen-xyz\" message-count=5");
+        let wanted = expected("queue.declare-ok queue=\"amq.gen-$rest\" message-count=$count");
+        assert_eq!(call(&wanted, &ok, &mut known), Vec::<String>::new());
+        assert_eq!(known.get("rest"), Some(&Value::Text(b"xyz".to_vec())));
+        assert_eq!(known.get("count"), Some(&Value::Int('_', 5)), "it has no type of its own any more");
+        // Captured once, it is a value.
+        assert_eq!(call(&wanted, &ok, &mut known), Vec::<String>::new());
+        let other = message("queue.declare-ok queue=\"amq.gen-other\" message-count=5");
+        assert_eq!(call(&wanted, &other, &mut known).len(), 1);
+    }
+
+    #[test]
+    fn tables_hold_exactly_what_is_said_with_exactly_the_types() {
+        let came = "basic.deliver headers={a: 1I, b: [\"x\", {c: true}], d: 7T}";
+        meets("basic.deliver headers={d: 7T, a: 1I, b: [\"x\", {c: true}]}", came);
+        meets("basic.deliver headers={a: 1, b: _A, d: _T}", came);
+        meets("basic.deliver headers={a: _, ...}", came);
+        meets("basic.deliver headers={a: $new, e: none, ...}", came);
+        fails("basic.deliver headers={a: 1l, ...}", came, "'a': 1l expected, 1I came");
+        fails("basic.deliver headers={a: _S, ...}", came, "'a': any S expected, 1I came");
+        fails("basic.deliver headers={a: 1I}", came, "was not expected");
+        fails("basic.deliver headers={a: none, ...}", came, "'a' was not expected, 1I came");
+        fails("basic.deliver headers={e: _, ...}", came, "'e' did not come");
+        fails("basic.deliver headers={b: [\"x\"], ...}", came, "an array of 1 (not 2)");
+        fails("basic.deliver headers={b: [\"x\", {c: false}], ...}", came, "'b': [1]: 'c': false expected");
+    }
+
+    #[test]
+    fn properties_that_must_come_or_must_not() {
+        let came = "basic.deliver priority=3 body=\"hare\"";
+        meets("basic.deliver priority=_ body=$q", came);
+        meets("basic.deliver priority!=none expiration=none", came);
+        meets("basic.deliver only priority=3", came);
+        meets("basic.deliver body=bytes(68 61 \"re\")", came);
+        fails("basic.deliver expiration=_", came, "expiration: it did not come");
+        fails("basic.deliver expiration!=none", came, "expiration: it did not come");
+        fails("basic.deliver priority=none", came, "none expected, 3 came");
+        fails("basic.deliver only", came, "priority: none expected");
+        fails("basic.deliver body=\"har\"", came, "body: \"har\" expected, \"hare\"");
+    }
+}

@@ -10,6 +10,8 @@ mod handshake;
 mod link;
 mod matching;
 mod message;
+#[cfg(test)]
+mod samples;
 mod send;
 pub(crate) mod sweep;
 pub mod target;
@@ -300,7 +302,8 @@ impl<'a> Case<'a> {
             let _written = link.write(handshake::GOODBYE);
         }
         let deadline = clock::now() + LIMIT;
-        let waiting = |case: &Self| case.links.values().any(|link| link.ended.is_none() && link.is_open);
+        let awaits = |link: &Link| link.ended.is_none() && link.is_open && link.malformed.is_none();
+        let waiting = |case: &Self| case.links.values().any(awaits);
         while waiting(self) && self.pump(deadline) {
             for link in self.links.values_mut() {
                 link.sort();

@@ -37,19 +37,7 @@ impl Case<'_> {
 
     /// Sends a method, and its content if it has any.
     fn send_call(&mut self, at: &Address, call: &Call) -> Done {
-        let method = eval::method(call.spec, &call.fields, &self.variables)?;
-        let mut content = None;
-        if call.spec.content {
-            let body = match &call.body {
-                Some(field) => eval::text(&field.value, &self.variables)?,
-                None => Vec::new(),
-            };
-            let mut properties = Vec::new();
-            for field in &call.properties {
-                properties.push((field.spec.name, eval::sent(field, &self.variables)?));
-            }
-            content = Some((Header::new(body.len().try_into().unwrap_or(u64::MAX), properties), body));
-        }
+        let (method, content) = eval::call(call, &self.variables)?;
         self.send_method(at, &method, content.as_ref())
     }
 

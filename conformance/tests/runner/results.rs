@@ -1,0 +1,153 @@
+//! A whole run as its readers see it: counts, JSON, JUnit, the table.
+
+use crate::fake::{Fake, Say};
+use conformance::run::Failure;
+use conformance::run::target::Target;
+use conformance::script::{Script, read};
+use conformance::suite::json::json;
+use conformance::suite::junit::junit;
+use conformance::suite::report::summary;
+use conformance::suite::result::{Case, Outcome, Run, Tally};
+use conformance::suite::table::table;
+use conformance::suite::{Options, run};
+use std::path::Path;
+use std::time::Duration;
+
+const DIFFERENT: &str = "title: A <thing>\nsource: s\ndiffers: fake 1 does it so; we do not\n\
+    open a\nwhen fake >= 1.2 {\n  close a\n} otherwise {\n  drop a\n}\n";
+
+fn scripts() -> Vec<Script> {
+    let named = |name: &str, text: &str| read(Path::new(name), name, text).expect("a sound script");
+    vec![
+        named("hare/different", DIFFERENT),
+        named(
+            "hare/failing",
+            "title: t\nsource: s\nopen a.1\na.1 > queue.purge\nwithin 20ms a.1 < queue.purge-ok\n",
+        ),
+        named("stream/skipped", "title: t\nsource: s\nneeds: streams\nopen a\n"),
+        named("stream/alone", "title: t\nsource: s\nneeds: alone\nopen a\n"),
+    ]
+}
+
+fn target(version: &str) -> Target {
+    let mut target = Target::parse("amqp://").expect("all of it has a default");
+    (target.product, target.version) = ("Fake".into(), version.into());
+    target
+}
+
+#[test]
+fn a_run_counts_and_says_each_case_once() {
+    let broker = Fake::answering(|_, _| Vec::<Say>::new());
+    let scripts = scripts();
+    let target = conformance::suite::broker::ask(&broker.uri()).expect("it answers");
+    let options = Options { jobs: 3, without: vec!["streams".into()] };
+    let names = std::sync::Mutex::new(Vec::new());
+    let run = run(&scripts, &target, &options, &|case| {
+        names.lock().expect("no thread failed").push(case.script.name.clone());
+    });
+    broker.end();
+    let tally = Tally { passed: 2, differing: 1, failed: 1, skipped: 1 };
+    assert_eq!(Tally::of(&run.cases), tally);
+    let mut names = names.into_inner().expect("no thread failed");
+    assert_eq!(names.last().map(String::as_str), Some("stream/alone"), "it waits for all others");
+    names.sort();
+    assert_eq!(names, ["hare/different", "hare/failing", "stream/alone", "stream/skipped"]);
+    let order: Vec<&str> = run.cases.iter().map(|case| case.script.name.as_str()).collect();
+    assert_eq!(order, ["hare/different", "hare/failing", "stream/skipped", "stream/alone"]);
+    assert!(
+        summary(&run).contains("Fake 1.2.3              2 passed    1 failed    1 skipped"),
+        "{}",
+        summary(&run)
+    );
+}
+
+/// Two brokers of two versions, one of which differs.
+fn runs(scripts: &[Script]) -> Vec<Run<'_>> {
+    let failure = Failure {
+        line: 5,
+        text: "a < eof".into(),
+        reason: "it is \"<\"\nand more".into(),
+        came: String::new(),
+        bytes: vec![0, 0xce],
+        transcript: vec!["\u{1}".into()],
+    };
+    let run = |version: &str| {
+        let target = target(version);
+        let cases = scripts.iter().enumerate().map(|(at, script)| {
+            let outcome = match at {
+                1 => Outcome::Failed(Box::new(failure.clone())),
+                2 => Outcome::Skipped("needs streams".into()),
+                _ => Outcome::Passed,
+            };
+            let differs = script.differs_for(&target.product, &target.version);
+            Case { script, outcome, differs, took: Duration::from_millis(1500) }
+        });
+        let cases = cases.collect();
+        Run { cases, target, took: Duration::from_secs(2) }
+    };
+    vec![run("1.1"), run("1.2.3")]
+}
+
+#[test]
+fn the_table_has_a_column_a_broker_and_says_what_differs() {
+    let scripts = scripts();
+    let wanted = "\
+| class | Fake 1.1 | Fake 1.2.3 |
+|---|---|---|
+| hare | 1, **1 failed** | 0 and 1 otherwise, **1 failed** |
+| stream | 1, 1 not asked | 1, 1 not asked |
+| **all** | 2, **1 failed**, 1 not asked | 1 and 1 otherwise, **1 failed**, 1 not asked |
+
+Fake 1.1 fails:
+
+- `hare/failing`: line 5: it is \"<\"
+
+Fake 1.1 was not asked:
+
+- `stream/skipped`: needs streams
+
+Fake 1.2.3 does otherwise, as the scripts say:
+
+- `hare/different`: does it so; we do not
+
+Fake 1.2.3 fails:
+
+- `hare/failing`: line 5: it is \"<\"
+
+Fake 1.2.3 was not asked:
+
+- `stream/skipped`: needs streams
+";
+    assert_eq!(table(&runs(&scripts)), wanted);
+}
+
+#[test]
+fn json_tells_all_of_every_case() {
+    let scripts = scripts();
+    let value: serde_json::Value = serde_json::from_str(&json(&runs(&scripts))).expect("it is JSON");
+    let run = &value["runs"][1];
+    assert_eq!((run["product"].as_str(), run["version"].as_str()), (Some("Fake"), Some("1.2.3")));
+    assert_eq!((run["passed"].as_u64(), run["differing"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(run["cases"][0]["differs"]["reason"], "does it so; we do not");
+    assert_eq!(value["runs"][0]["cases"][0]["differs"], serde_json::Value::Null);
+    let failed = &run["cases"][1];
+    assert_eq!((failed["outcome"].as_str(), failed["took_ms"].as_u64()), (Some("failed"), Some(1500)));
+    assert_eq!(failed["failure"]["line"], 5);
+    assert_eq!(failed["failure"]["bytes"], "00ce");
+    assert_eq!(run["cases"][2]["skipped"], "needs streams");
+}
+
+#[test]
+fn junit_has_a_suite_a_class_and_no_byte_that_xml_has_not() {
+    let scripts = scripts();
+    let xml = junit(&runs(&scripts));
+    for part in [
+        "<testsuite name=\"Fake 1.1 hare\" tests=\"2\" failures=\"1\" skipped=\"0\" errors=\"0\" time=\"3.000\">",
+        "<testcase classname=\"hare\" name=\"hare/different\" time=\"1.500\"/>",
+        "<failure message=\"line 5: it is &quot;&lt;&quot;\nand more\">FAILED hare/failing: t\n",
+        "<skipped message=\"needs streams\"/>",
+    ] {
+        assert!(xml.contains(part), "'{part}' is not in\n{xml}");
+    }
+    assert!(!xml.contains('\u{1}') && xml.ends_with("</testsuites>\n"));
+}
