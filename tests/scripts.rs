@@ -71,7 +71,9 @@ macro_rules! classes {
     };
 }
 
-classes! { basic channel confirm connection content deadletter exchange queue tx }
+classes! {
+    access basic channel confirm connection content deadletter exchange frame queue routing tx user_id
+}
 
 #[test]
 fn no_class_is_without_a_test() {

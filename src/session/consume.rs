@@ -2,7 +2,7 @@
 
 use super::channel::{Channel, unimplemented};
 use super::connection::Connection;
-use super::deliver::{Subscription, with_delivery_count};
+use super::deliver::{Subscription, with_counts};
 use super::link::Link;
 use super::settle::Run;
 use crate::broker::mailbox::Mail;
@@ -173,7 +173,7 @@ impl Channel {
         let first_tag = self.next_tag;
         self.next_tag += 1;
         let message = block.message(index);
-        let counted = (deliveries > 0).then(|| with_delivery_count(message.properties, deliveries));
+        let counted = (deliveries > 0).then(|| with_counts(message.properties, deliveries, &get.queue));
         let content = Content {
             exchange: message.exchange,
             routing_key: message.routing_key,

@@ -87,6 +87,7 @@ impl Channel {
             channel: self.number,
             frame_max: link.limits.frame_max,
             consumer_tag: &subscription.tag,
+            queue: &subscription.queue,
             block: &run.block,
             deliveries: run.deliveries,
         };
@@ -168,6 +169,7 @@ struct Writer<'a> {
     channel: u16,
     frame_max: u32,
     consumer_tag: &'a [u8],
+    queue: &'a Queue,
     block: &'a Block,
     deliveries: u32,
 }
@@ -179,7 +181,7 @@ impl Writer<'_> {
         let counted;
         let mut properties = message.properties;
         if self.deliveries > 0 {
-            counted = with_delivery_count(properties, self.deliveries);
+            counted = with_counts(properties, self.deliveries, self.queue);
             properties = &counted;
         }
         let content = Content {
@@ -211,11 +213,15 @@ impl Writer<'_> {
     }
 }
 
-/// The properties with the header that tells how many deliveries failed (RabbitMQ: quorum-queues.md).
-pub(super) fn with_delivery_count(raw: &[u8], deliveries: u32) -> Vec<u8> {
+/// The properties with the headers that tell how many deliveries failed and, of a quorum queue's, how many there were
+/// (RabbitMQ: quorum-queues.md). Here every delivery that came back counts as failed, so both are the same number.
+pub(super) fn with_counts(raw: &[u8], deliveries: u32, queue: &Queue) -> Vec<u8> {
     let Ok(mut parts) = properties::decode(raw) else { return raw.to_vec() };
     let mut headers = parts.headers.and_then(|headers| table::decode(headers).ok()).unwrap_or_default();
     headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(deliveries.into()));
+    if queue.settings.quorum {
+        headers.insert("x-acquired-count".into(), AMQPValue::LongLongInt(deliveries.into()));
+    }
     let mut encoded = Vec::new();
     table::encode(&headers, &mut encoded);
     parts.headers = Some(&encoded);
