@@ -2,9 +2,15 @@
 
 mod broker;
 mod clients;
+mod fuzz;
 mod scripts;
 mod server;
 mod session;
 mod store;
 mod support;
 mod tidy;
+
+/// What the fuzz targets check, for `fuzz` to run a bounded number of times.
+#[expect(unreachable_pub, reason = "they are public where cargo-fuzz builds them as a library")]
+#[path = "../conformance/fuzz/src/targets/mod.rs"]
+mod targets;

@@ -10,5 +10,5 @@ mod order;
 mod script;
 mod topology;
 mod transactions;
-mod wire;
+pub(crate) mod wire;
 mod world;

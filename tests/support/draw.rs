@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// A source of choices (xorshift64*).
 #[derive(Debug, Clone)]
@@ -35,4 +36,15 @@ impl Draw {
 /// Seeds to try: the same ones every time, and one that nobody has tried.
 pub(crate) fn seeds(fixed: u64) -> impl Iterator<Item = u64> {
     (1..=fixed).chain([RandomState::new().hash_one(fixed)])
+}
+
+/// Runs `test` with one fixed seed and a fresh one; a failure names its seed.
+#[expect(clippy::print_stderr, reason = "a failing seed must be seen, to be run again")]
+pub(crate) fn for_seeds(test: impl Fn(&mut Draw)) {
+    for seed in seeds(1) {
+        if let Err(failure) = catch_unwind(AssertUnwindSafe(|| test(&mut Draw::new(seed)))) {
+            eprintln!("failed with seed {seed:#x}");
+            resume_unwind(failure);
+        }
+    }
 }

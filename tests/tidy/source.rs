@@ -29,7 +29,7 @@ pub(crate) fn files() -> Vec<File> {
             let entry = entry.expect("an entry of the project can be read").path();
             let path =
                 entry.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
-            if path == ".git" || path == "tests/corpus" || ignored.contains(&path.as_str()) {
+            if path == ".git" || path == "conformance/fuzz/corpus" || ignored.contains(&path.as_str()) {
                 continue;
             }
             if entry.is_dir() {
