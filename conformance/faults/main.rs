@@ -1,0 +1,79 @@
+//! Hurts a broker while clients use it, and checks what it owed them.
+//!
+//! ```text
+//! cargo run -p conformance --bin faults -- --minutes 15 --seed 7
+//! ```
+//!
+//! A line for each fault, then the sum. The status is 0 when every promise was kept, 1 when not, 2 when the run could not be
+//! made. See `conformance/README.md`.
+
+use clap::Parser;
+use conformance::faults::inject::Fault;
+use conformance::faults::run::{Extent, Options, fresh_seed, run};
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Seconds of a minute.
+const MINUTE_S: u64 = 60;
+
+#[derive(Parser)]
+#[command(about = "Hurts a broker while clients use it, and checks what it owed them")]
+struct Arguments {
+    /// How long to go on
+    #[arg(long, default_value_t = 1)]
+    minutes: u64,
+    /// What faults and clients choose follows from it [default: a fresh one]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The broker's program [default: `leveret` beside this program]
+    #[arg(long, value_name = "PATH")]
+    leveret: Option<PathBuf>,
+    /// Faults, with commas between: kill, term, stop, vanish, half-open, slow, full [default: all]
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Fault>,
+    /// Where data and log go; kept afterwards [default: `faults-SEED` in the folder for temporary files, removed if all is well]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    let beside = || env::current_exe().unwrap_or_default().with_file_name("leveret");
+    let kept = arguments.folder.is_some();
+    let folder = arguments.folder.unwrap_or_else(|| env::temp_dir().join(format!("faults-{seed:x}")));
+    let options = Options {
+        leveret: arguments.leveret.unwrap_or_else(beside),
+        folder: folder.clone(),
+        seed,
+        faults: if arguments.only.is_empty() { Fault::ALL.to_vec() } else { arguments.only },
+        extent: Extent::Time(Duration::from_secs(arguments.minutes * MINUTE_S)),
+    };
+    say(&format!("seed {seed}"));
+    match run(&options, &mut say) {
+        Ok(report) => {
+            say(&report.to_string());
+            if !report.violations.is_empty() {
+                say(&format!("data and log are in {}", folder.display()));
+                return ExitCode::FAILURE;
+            }
+            if !kept {
+                // What cannot be removed is left to whoever cleans that folder.
+                let _removed = std::fs::remove_dir_all(folder);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            let _nowhere_else_to_say = writeln!(io::stderr(), "faults: {why}");
+            2.into()
+        }
+    }
+}
+
+fn say(line: &str) {
+    // Nobody listens when this cannot be written; the status still tells.
+    let _said = writeln!(io::stdout(), "{line}");
+}
