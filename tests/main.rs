@@ -2,6 +2,7 @@
 
 mod broker;
 mod clients;
+mod faults;
 mod fuzz;
 mod scripts;
 mod server;
