@@ -13,7 +13,7 @@
 //! connection died before the answer. Invariant: an operation is recorded before its first byte is sent, an answer after its
 //! last byte was read; so what the history calls earlier was earlier.
 
-mod body;
+pub mod body;
 pub mod check;
 mod dice;
 mod disk;

@@ -13,13 +13,15 @@ use super::history::Id;
 const LARGE: u64 = 60;
 
 /// The bytes of a message.
-pub(crate) fn encode(id: Id) -> Vec<u8> {
+#[must_use]
+pub fn encode(id: Id) -> Vec<u8> {
     let head = head(id);
     head.iter().copied().cycle().take(len(id)).collect()
 }
 
 /// The message that has these bytes.
-pub(crate) fn decode(body: &[u8]) -> Option<Id> {
+#[must_use]
+pub fn decode(body: &[u8]) -> Option<Id> {
     let (&[c0, c1, c2, c3, n0, n1, n2, n3], _) = body.split_first_chunk()?;
     let id =
         Id { channel: u32::from_be_bytes([c0, c1, c2, c3]), number: u32::from_be_bytes([n0, n1, n2, n3]) };

@@ -192,7 +192,7 @@ pub struct Record {
 
 /// A history that grows, shared by all clients.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub struct History {
     records: Mutex<Growing>,
     /// Told when the goal is reached.
     reached: Condvar,
@@ -209,7 +209,7 @@ struct Growing {
 
 impl History {
     /// Appends what happened.
-    pub(crate) fn record(&self, epoch: u32, channel: u32, event: Event) {
+    pub fn record(&self, epoch: u32, channel: u32, event: Event) {
         let mut growing = self.lock();
         if matches!(event, Event::Confirmed { .. } | Event::Committed) {
             growing.progress += 1;
@@ -221,7 +221,8 @@ impl History {
     }
 
     /// Waits until `count` more publishes or commits are confirmed, for `limit` at most; whether they were.
-    pub(crate) fn wait_for_progress(&self, count: u64, limit: Duration) -> bool {
+    #[must_use]
+    pub fn wait_for_progress(&self, count: u64, limit: Duration) -> bool {
         let mut growing = self.lock();
         let goal = growing.progress + count;
         growing.goal = Some(goal);
@@ -232,7 +233,8 @@ impl History {
     }
 
     /// Everything so far; the history is empty afterwards.
-    pub(crate) fn take(&self) -> Vec<Record> {
+    #[must_use]
+    pub fn take(&self) -> Vec<Record> {
         std::mem::take(&mut self.lock().records)
     }
 
