@@ -27,14 +27,24 @@ pub enum Fault {
     HalfOpen,
     /// A client does not read for a while what it is sent.
     Slow,
+    /// Nobody says anything for a while, and the broker has time to put its data in order.
+    Idle,
     /// There is no room on the disk for a while.
     Full,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Kill, Self::Term, Self::Stop, Self::Vanish, Self::HalfOpen, Self::Slow, Self::Full];
+    pub const ALL: [Self; 8] = [
+        Self::Kill,
+        Self::Term,
+        Self::Stop,
+        Self::Vanish,
+        Self::HalfOpen,
+        Self::Slow,
+        Self::Idle,
+        Self::Full,
+    ];
 
     /// As the command line has it.
     #[must_use]
@@ -46,6 +56,7 @@ impl Fault {
             Self::Vanish => "vanish",
             Self::HalfOpen => "half-open",
             Self::Slow => "slow",
+            Self::Idle => "idle",
             Self::Full => "full",
         }
     }
@@ -157,6 +168,11 @@ impl<'a> Stage<'a> {
             Fault::Vanish => Ok(clients::vanish(self.world, dice)),
             Fault::HalfOpen => Ok(clients::half_open(self.world, dice)),
             Fault::Slow => Ok(clients::slow(self.world, dice)),
+            Fault::Idle => {
+                let duration = Duration::from_millis(dice.between(500, 1_800));
+                self.world.be_quiet(duration);
+                Ok(format!("nobody says anything for {duration:?}"))
+            }
             Fault::Full => self.fill(dice),
         }
     }

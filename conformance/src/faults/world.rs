@@ -26,6 +26,8 @@ pub(crate) struct World {
     /// Told when the broker comes and when the clients are to end.
     changed: Condvar,
     ended: AtomicBool,
+    /// Clients are to say nothing.
+    quiet: AtomicBool,
     /// The newest channel of any client.
     channels: AtomicU32,
 }
@@ -60,6 +62,14 @@ impl World {
     /// Whether clients are to go on.
     pub(crate) fn goes_on(&self) -> bool {
         !self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Keeps all clients quiet for `duration`.
+    pub(crate) fn be_quiet(&self, duration: Duration) {
+        self.quiet.store(true, Ordering::SeqCst);
+        self.hold(duration);
+        self.quiet.store(false, Ordering::SeqCst);
+        self.changed.notify_all();
     }
 
     /// Connects once the broker is up; none when it goes down meanwhile, or clients are to end.
@@ -129,6 +139,13 @@ impl Seat<'_> {
     pub(crate) fn next_id(&mut self) -> Id {
         self.published += 1;
         Id { channel: self.channel, number: self.published }
+    }
+
+    /// Says nothing as long as clients are to be quiet.
+    pub(crate) fn rest(&self) {
+        while self.world.quiet.load(Ordering::SeqCst) && self.world.goes_on() {
+            self.world.wait_a_moment();
+        }
     }
 
     /// The next thing but a request to pause, if it comes within `limit`.

@@ -34,6 +34,7 @@ impl Churn {
             }
         }
         while seat.world.goes_on() {
+            seat.rest();
             let which = dice.pick(&[0, 1]);
             let queue = CHURN[which];
             match dice.between(0, 9) {

@@ -36,6 +36,7 @@ pub(super) fn consume(
     let mut count = 0_u64;
     let mut patience = dice.between(1, u64::from(PREFETCH));
     while seat.world.goes_on() {
+        seat.rest();
         let Some(incoming) = seat.poll(TICK)? else {
             seat.ack_all()?;
             seat.catch_up(PREFETCH)?;
@@ -86,6 +87,7 @@ fn choose(seat: &mut Seat<'_>, tag: u64, id: Id, redelivered: bool) -> Result<()
 pub(super) fn poll(seat: &mut Seat<'_>, queue: &'static str) -> Result<(), ClientError> {
     seat.record(Event::Consumes { queue });
     while seat.world.goes_on() {
+        seat.rest();
         let answer = seat.call(get(queue))?;
         match seat.take(queue, &answer) {
             Some((tag, id, redelivered)) => {

@@ -25,6 +25,7 @@ pub(super) fn publish(seat: &mut Seat<'_>, dice: &mut Dice, window: u32) -> Resu
     seat.call(select_confirms())?;
     let mut confirms = Confirms::default();
     while seat.world.goes_on() {
+        seat.rest();
         if !confirms.blocked {
             for _ in 0..dice.between(1, u64::from(window)) {
                 confirms.publish(seat, dice.pick(&TARGETS))?;

@@ -25,6 +25,7 @@ pub(super) fn transact(seat: &mut Seat<'_>, dice: &mut Dice) -> Result<(), Clien
     seat.call(prefetch(PREFETCH))?;
     seat.call(consume(INPUT))?;
     while seat.world.goes_on() {
+        seat.rest();
         let wanted = dice.between(1, INPUTS_MAX);
         while (seat.held() as u64) < wanted {
             let Some(incoming) = seat.poll(TICK)? else { break };
