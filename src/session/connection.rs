@@ -109,8 +109,9 @@ impl Connection {
     }
 
     pub(super) fn handle_mail(&mut self, link: &mut Link) -> Result<(), Fault> {
-        self.watch_store(link, false)?;
+        // What comes from here on wakes the session again: the store is looked at after that, not before.
         link.take_mail();
+        self.watch_store(link, false)?;
         self.deliver(link);
         self.announce(link);
         link.report();
@@ -349,10 +350,10 @@ impl Connection {
             Health::Full | Health::Good => {}
         }
         if published || self.throttled {
+            // Whatever is pending after this was read gets a later ticket; what is durable by then wakes at once.
+            let next = Ticket(link.durable().0 + 1);
             self.throttled = link.broker.log().pending_bytes() > LOG_BEHIND_MAX;
             if self.throttled {
-                // Whatever is pending gets a ticket after the one that is durable.
-                let next = Ticket(link.durable().0 + 1);
                 link.wake_at(next);
             }
         }

@@ -160,6 +160,21 @@ fn publishers_wait_while_the_disk_is_full() {
 }
 
 #[test]
+fn publishers_go_on_if_the_log_catches_up_while_they_look() {
+    let publish = "> 1 basic.publish '' q *1000000 persistent\n".repeat(9);
+    check_whole(&format!(
+        "
+        > 1 queue.declare q durable
+        < 1 queue.declare-ok q 0 0
+        ! hold
+        ! sync when asked
+        {publish}
+        ! reads a
+        "
+    ));
+}
+
+#[test]
 fn publishers_wait_while_the_log_is_behind() {
     let publish = "> 1 basic.publish '' q *1000000 persistent\n".repeat(9);
     check_whole(&format!(

@@ -112,6 +112,7 @@ fn happen(world: &mut World, event: &str) {
         // From now on the disk waits for `sync`.
         ["hold"] => world.log.hold(),
         ["sync"] => world.log.sync(),
+        ["sync", "when", "asked"] => world.log.sync_when_asked(),
         ["disk", "full"] => world.log.set_health(Health::Full),
         ["disk", "good"] => world.log.set_health(Health::Good),
         ["disk", "failed"] => world.log.set_health(Health::Failed),

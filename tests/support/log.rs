@@ -18,6 +18,8 @@ struct State {
     pending_bytes: usize,
     /// Nothing is durable before [`MemoryLog::sync`].
     manual: bool,
+    /// The disk has everything right after it was asked how much is pending.
+    hasty: bool,
     health: Health,
     waiters: Vec<(Ticket, Arc<dyn Waiter>)>,
     /// Of each append, whether it was made under a gate.
@@ -32,6 +34,7 @@ impl MemoryLog {
             pending: false,
             pending_bytes: 0,
             manual: false,
+            hasty: false,
             health: Health::Good,
             waiters: Vec::new(),
             gated: Vec::new(),
@@ -42,6 +45,11 @@ impl MemoryLog {
     /// From now on nothing is durable before [`MemoryLog::sync`].
     pub(crate) fn hold(&self) {
         self.state().manual = true;
+    }
+
+    /// From now on everything is durable as soon as somebody has asked how much is pending.
+    pub(crate) fn sync_when_asked(&self) {
+        self.state().hasty = true;
     }
 
     /// Everything that was appended is on disk.
@@ -116,7 +124,12 @@ impl Log for MemoryLog {
     }
 
     fn pending_bytes(&self) -> usize {
-        self.state().pending_bytes
+        let mut state = self.state();
+        let pending_bytes = state.pending_bytes;
+        if state.hasty {
+            state.sync();
+        }
+        pending_bytes
     }
 
     fn health(&self) -> Health {

@@ -168,16 +168,19 @@ impl Episode<'_> {
     /// One fault after the other, with something going on between them.
     fn hurt(&mut self, plan: &[Fault]) -> Result<(), String> {
         for &fault in plan {
-            self.wait_for_progress()?;
+            if !self.wait_for_progress()? {
+                return Ok(());
+            }
             self.stage.record(Event::Fault { what: fault.to_string() });
             let what = self.stage.inject(fault, &mut self.dice)?;
             (self.say)(&format!("{fault}: {what}"));
             *self.report.faults.entry(fault).or_default() += 1;
         }
-        self.wait_for_progress()
+        self.wait_for_progress().map(|_moved| ())
     }
 
-    fn wait_for_progress(&mut self) -> Result<(), String> {
+    /// Whether something goes on.
+    fn wait_for_progress(&mut self) -> Result<bool, String> {
         let count = self.dice.between(1, CONFIRMS_MAX);
         let moved = self.stage.world.history.wait_for_progress(count, PATIENCE);
         if let Some(why) = self.stage.has_ended() {
@@ -187,7 +190,7 @@ impl Episode<'_> {
             let what = format!("{count} more confirms did not come within {PATIENCE:?}");
             self.stage.record(Event::Stuck { what });
         }
-        Ok(())
+        Ok(moved)
     }
 
     /// Ends all connections with the process, empties the queues, and looks whether they stay empty.

@@ -81,13 +81,20 @@ impl World {
             .expect("no client panics while it holds it");
         let Standing { epoch, address } = standing.clone();
         drop(standing);
-        let client = Client::connect_within(&address?, PATIENCE).ok()?;
+        let connected = Client::connect_within(&address?, PATIENCE);
         // Another process may listen at the same place by now; it is not the one that was asked for.
         let standing = self.standing();
         if standing.epoch != epoch || standing.address.is_none() {
             return None;
         }
         drop(standing);
+        let client = match connected {
+            Ok(client) => client,
+            Err(why) => {
+                self.history.record(epoch, 0, Event::Cut { why: format!("no connection: {why}") });
+                return None;
+            }
+        };
         let channel = self.channels.fetch_add(1, Ordering::SeqCst) + 1;
         Some(Seat { world: self, client, epoch, channel, published: 0, held: BTreeMap::new() })
     }

@@ -162,6 +162,10 @@ impl House {
         let want: Vec<_> =
             self.naive.queues.iter().map(|(name, queue)| (name.clone(), queue.stats())).collect();
         loop {
+            // A session that does not want input yet (the log is behind) has it still.
+            for client in self.clients.values_mut() {
+                client.pump(&self.waker)?;
+            }
             let mut have = Vec::new();
             self.broker.vhost().each_queue(|queue| {
                 let stats = queue.stats();
