@@ -8,7 +8,8 @@
 //!
 //! ```text
 //!  0  u32  length of the whole record
-//!  4  u8   flags: bit 0 = persistent (delivery-mode 2), bit 1 = dead-lettered here
+//!  4  u8   flags: bit 0 = persistent (delivery-mode 2), bit 1 = dead-lettered here,
+//!           bit 2 = has a header BCC to hide, bit 3 = its header CC counts no more
 //!  5  u8   length of the exchange's name
 //!  6  u8   length of the routing key
 //!  7  u8   0
@@ -39,6 +40,26 @@ pub const LARGE_BODY: usize = 64 * 1024;
 
 const PERSISTENT: u8 = 1;
 const DIED: u8 = 2;
+const BLIND: u8 = 4;
+const SPENT: u8 = 8;
+
+/// The header that holds further routing keys, an array of strings.
+pub const CC: &str = "CC";
+
+/// As [`CC`], and only the broker may know of them.
+pub const BCC: &str = "BCC";
+
+/// What the headers `CC` and `BCC` of a message mean (RabbitMQ: sender-selected.md).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Copies {
+    /// `CC`, if there is one, holds further routing keys. There is no `BCC`.
+    #[default]
+    Open,
+    /// As [`Copies::Open`]; and there is a `BCC`, of more keys, that nobody may be shown.
+    Blind,
+    /// `CC` is only there to be read: a dead-letter routing key has replaced all keys. There is no `BCC`.
+    Spent,
+}
 
 /// The parts of a message, borrowed: what a record is made of, and what one reads back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +68,8 @@ pub struct Message<'a> {
     pub persistent: bool,
     /// Whether this broker dead-lettered it: only then is its `x-death` header ours to read.
     pub died: bool,
+    /// Whether it has further routing keys, and what is to be hidden of them.
+    pub copies: Copies,
     /// When the broker took it, milliseconds since 1970.
     pub arrived_at_ms: u64,
     /// The exchange it was published to; empty for the default exchange. At most 255 bytes.
@@ -175,6 +198,7 @@ impl Block {
         Message {
             persistent: record[4] & PERSISTENT != 0,
             died: record[4] & DIED != 0,
+            copies: copies(record[4]),
             arrived_at_ms: u64::from_be_bytes(arrived),
             exchange: &record[RECORD_HEAD..exchange_end],
             routing_key: &record[exchange_end..key_end],
@@ -199,6 +223,14 @@ impl Block {
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Block({} records, {} bytes)", self.starts.len(), self.bytes.len())
+    }
+}
+
+fn copies(flags: u8) -> Copies {
+    match flags & (BLIND | SPENT) {
+        0 => Copies::Open,
+        BLIND => Copies::Blind,
+        _ => Copies::Spent,
     }
 }
 
@@ -247,6 +279,11 @@ impl BlockBuilder {
         let mut head = [0; RECORD_HEAD];
         head[0..4].copy_from_slice(&u32::try_from(len).expect("bodies are limited").to_be_bytes());
         head[4] = if message.persistent { PERSISTENT } else { 0 } | if message.died { DIED } else { 0 };
+        head[4] |= match message.copies {
+            Copies::Open => 0,
+            Copies::Blind => BLIND,
+            Copies::Spent => SPENT,
+        };
         head[5] = u8::try_from(message.exchange.len()).expect("a short string");
         head[6] = u8::try_from(message.routing_key.len()).expect("a short string");
         let properties_len = u32::try_from(message.properties.len()).expect("fits a frame");
@@ -288,6 +325,7 @@ mod tests {
         Message {
             persistent,
             died: false,
+            copies: Copies::Open,
             arrived_at_ms: 1_795_000_000_123,
             exchange: b"logs",
             routing_key: b"a.b",
@@ -313,6 +351,21 @@ mod tests {
         assert_eq!(again.message(1), sample(b"", false));
         assert_eq!(&again.body(2)[..], b"four");
         assert_eq!(again.slice(1..3), block.bytes().slice(block.bytes_of(0..1)..));
+    }
+
+    #[test]
+    fn flags_do_not_disturb_each_other() {
+        let mut builder = BlockBuilder::default();
+        let mut pushed = Vec::new();
+        for copies in [Copies::Open, Copies::Blind, Copies::Spent] {
+            for bits in 0..4 {
+                let message = Message { died: bits & 1 != 0, copies, ..sample(b"body", bits & 2 != 0) };
+                builder.push(&message);
+                pushed.push(message);
+            }
+        }
+        let block = Block::from_bytes(builder.build().bytes().clone()).unwrap();
+        assert_eq!((0..12).map(|index| block.message(index)).collect::<Vec<_>>(), pushed);
     }
 
     #[test]

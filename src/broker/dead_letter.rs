@@ -1,10 +1,11 @@
 //! Dead letters: what a message becomes when it dies in a queue, and where it may not go.
 //!
 //! RabbitMQ: dlx.md. The `x-death` header is an array of tables, the most recent death first, one for each (queue,
-//! reason); a repeated death moves to the front and counts up. Everything here is a pure function from records to records.
+//! reason); a repeated death moves to the front and counts up. A dead letter has the routing keys of its message, copies and
+//! all, unless the queue has a key for it, which then replaces all of them for good. Everything here is a pure function from records to records.
 
 use crate::broker::queue::DeathReason;
-use crate::message::{Block, BlockBuilder, Message};
+use crate::message::{BCC, Block, BlockBuilder, CC, Copies, Message};
 use crate::wire::properties;
 use crate::wire::table;
 use amq_protocol::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -40,7 +41,8 @@ pub(super) struct Circumstances<'a> {
 pub(super) struct DeadLetter {
     /// A block of this one message.
     pub(super) block: Block,
-    pub(super) routing_key: Vec<u8>,
+    /// The first is the one that consumers see.
+    pub(super) routing_keys: Vec<Vec<u8>>,
     history: Vec<Death>,
 }
 
@@ -67,22 +69,34 @@ pub(super) fn dead_letter(message: &Message<'_>, at: &Circumstances<'_>) -> Dead
     let headers = old.headers.and_then(|bytes| table::decode(bytes).ok()).unwrap_or_default();
     let mut history = if message.died { read_history(&headers) } else { Vec::new() };
     record_death(&mut history, message, at, &headers, old.expiration);
-    let bytes = write_headers(headers, message, at, &history);
+    let mut routing_keys = known_keys(message, &headers);
+    let mut copies = message.copies;
+    if copies == Copies::Blind {
+        routing_keys.extend(strings(headers.inner().get(BCC)));
+    }
+    if let Some(key) = at.routing_key {
+        routing_keys = vec![key.as_bytes().to_vec()];
+        copies = Copies::Spent;
+    }
+    let mut bytes = write_headers(headers, message, at, &history);
+    if copies == Copies::Spent {
+        bytes = table::with(&bytes, BCC, None);
+    }
     old.headers = Some(&bytes);
     old.expiration = None;
     let mut raw = Vec::with_capacity(message.properties.len() + bytes.len());
     properties::encode(&old, &mut raw);
-    let routing_key = at.routing_key.map_or(message.routing_key, str::as_bytes);
     let mut builder = BlockBuilder::default();
     builder.push(&Message {
         died: true,
+        copies,
         arrived_at_ms: at.now_unix_ms,
         exchange: at.exchange.as_bytes(),
-        routing_key,
+        routing_key: &routing_keys[0],
         properties: &raw,
         ..*message
     });
-    DeadLetter { block: builder.build(), routing_key: routing_key.to_vec(), history }
+    DeadLetter { block: builder.build(), routing_keys, history }
 }
 
 fn record_death(
@@ -105,23 +119,30 @@ fn record_death(
             queue: at.queue.to_owned(),
             time_s: at.now_unix_ms / 1000,
             exchange: text(message.exchange),
-            routing_keys: routing_keys(message, headers),
+            routing_keys: known_keys(message, headers),
             original_expiration: expiration.map(<[u8]>::to_vec),
         },
     };
     history.insert(0, newest);
 }
 
-/// The routing key and those of the `CC` header; `BCC` stays secret.
-fn routing_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
+/// The routing key and those of the `CC` header, while they count; `BCC` stays secret.
+fn known_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
     let mut keys = vec![message.routing_key.to_vec()];
-    if let Some(AMQPValue::FieldArray(more)) = headers.inner().get("CC") {
-        keys.extend(more.as_slice().iter().filter_map(|key| match key {
-            AMQPValue::LongString(key) => Some(key.as_bytes().to_vec()),
-            _ => None,
-        }));
+    if message.copies != Copies::Spent {
+        keys.extend(strings(headers.inner().get(CC)));
     }
     keys
+}
+
+/// The strings of an array.
+fn strings(array: Option<&AMQPValue>) -> Vec<Vec<u8>> {
+    let Some(AMQPValue::FieldArray(items)) = array else { return Vec::new() };
+    let string = |item: &AMQPValue| match item {
+        AMQPValue::LongString(text) => Some(text.as_bytes().to_vec()),
+        _ => None,
+    };
+    items.as_slice().iter().filter_map(string).collect()
 }
 
 fn read_history(headers: &FieldTable) -> Vec<Death> {
@@ -135,24 +156,13 @@ fn read_death(entry: &AMQPValue) -> Option<Death> {
         Some(AMQPValue::LongString(value)) => Some(value.as_bytes().to_vec()),
         _ => None,
     };
-    let routing_keys = match fields.inner().get("routing-keys") {
-        Some(AMQPValue::FieldArray(keys)) => keys
-            .as_slice()
-            .iter()
-            .filter_map(|key| match key {
-                AMQPValue::LongString(key) => Some(key.as_bytes().to_vec()),
-                _ => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
     Some(Death {
         count: fields.inner().get("count").and_then(AMQPValue::as_long_long_int)?,
         reason: text(&string("reason")?),
         queue: text(&string("queue")?),
         time_s: fields.inner().get("time").and_then(AMQPValue::as_timestamp)?,
         exchange: text(&string("exchange")?),
-        routing_keys,
+        routing_keys: strings(fields.inner().get("routing-keys")),
         original_expiration: string("original-expiration"),
     })
 }
@@ -267,6 +277,7 @@ mod tests {
         Message {
             persistent: true,
             died: false,
+            copies: Copies::Open,
             arrived_at_ms: 1,
             exchange: b"logs",
             routing_key: b"a.b",
@@ -319,6 +330,50 @@ mod tests {
                 original_expiration: Some(b"60000".to_vec()),
             }]
         );
+    }
+
+    /// A message with the copies `c` and, for nobody to see, `b`.
+    fn with_copies() -> Vec<u8> {
+        let key = |key: &str| AMQPValue::FieldArray(vec![AMQPValue::LongString(key.into())].into());
+        let mut headers = FieldTable::default();
+        headers.insert(CC.into(), key("c"));
+        headers.insert(BCC.into(), key("b"));
+        let mut bytes = Vec::new();
+        table::encode(&headers, &mut bytes);
+        let mut raw = Vec::new();
+        properties::encode(&Properties { headers: Some(&bytes), ..Properties::default() }, &mut raw);
+        raw
+    }
+
+    #[test]
+    fn copies_are_addressed_again_until_a_key_replaces_them() {
+        let raw = with_copies();
+        let first = Message { copies: Copies::Blind, ..message(&raw) };
+        let at = |queue, routing_key| Circumstances {
+            queue,
+            reason: DeathReason::Rejected,
+            now_unix_ms: 5_000,
+            exchange: "dlx",
+            routing_key,
+        };
+        let again = dead_letter(&first, &at("q", None));
+        assert_eq!(again.routing_keys, [&b"a.b"[..], b"c", b"b"]);
+        let second = again.block.message(0);
+        assert_eq!((second.copies, second.routing_key), (Copies::Blind, &b"a.b"[..]));
+
+        let replaced = dead_letter(&second, &at("r", Some("dead")));
+        assert_eq!(replaced.routing_keys, [b"dead"]);
+        let third = replaced.block.message(0);
+        assert_eq!((third.copies, third.routing_key), (Copies::Spent, &b"dead"[..]));
+        let headers = headers_of(&replaced);
+        assert!(headers.contains_key(CC) && !headers.contains_key(BCC));
+
+        let last = dead_letter(&third, &at("s", None));
+        assert_eq!(last.routing_keys, [b"dead"]);
+        let keys: Vec<_> =
+            read_history(&headers_of(&last)).into_iter().map(|death| death.routing_keys).collect();
+        let known = vec![b"a.b".to_vec(), b"c".to_vec()];
+        assert_eq!(keys, [vec![b"dead".to_vec()], known.clone(), known]);
     }
 
     #[test]

@@ -365,7 +365,8 @@ impl Broker {
 
     /// Routes one dead letter. Where it cannot go it is dropped, as RabbitMQ does (dlx.md).
     fn post(&self, letter: DeadLetter, exchange: &str, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
-        let route = self.vhost.route_own(exchange, &letter.routing_key, letter.properties());
+        let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
+        let route = self.vhost.route_own(exchange, &keys, letter.properties());
         let targets: Vec<_> =
             route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name)).cloned().collect();
         let block = Arc::new(letter.block);

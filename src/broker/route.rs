@@ -1,7 +1,9 @@
 //! Where a message goes: from an exchange along bindings to a set of queues.
 //!
+//! A message with copies has several keys, and is routed by all of them at once.
+//!
 //! Each exchange is visited once and each queue gets the message once, whatever loops and doubles the bindings make.
-//! An exchange that leads nowhere at all hands the message to its alternate exchange, if it has one.
+//! An exchange that leads nowhere with any key hands the message to its alternate exchange, if it has one.
 
 use crate::broker::exchange::Message;
 use crate::broker::queue::Queue;
@@ -9,6 +11,9 @@ use crate::broker::topology::{Exchange, Target, Topology};
 use crate::error::AmqpError;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// So many queues and exchanges gather before doubles are looked for.
+const GATHERED: usize = 1024;
 
 /// The queues of a message.
 #[derive(Clone, Default)]
@@ -23,32 +28,46 @@ pub struct Route {
 /// A message on its way.
 struct Walk<'a> {
     topology: &'a Topology,
+    /// The routing keys and the properties of the message.
+    keys: &'a [&'a [u8]],
+    properties: &'a [u8],
     queues: Vec<Arc<Queue>>,
     /// Exchanges that were reached and not visited yet; some may have been.
     pending: Vec<&'a Exchange>,
     cacheable: bool,
+    /// Doubles are taken out when there are more queues and pending exchanges than this.
+    doubles_at: usize,
 }
 
-/// The route from `origin`; `None` stands for the default exchange.
+/// The route from `origin`, by `keys`, of a message with `properties`; `None` stands for the default exchange.
 ///
 /// # Errors
 /// 502 when headers have to be looked at and do not decode.
-pub fn find(
-    topology: &Topology,
-    origin: Option<&Exchange>,
-    message: Message<'_>,
+pub fn find<'a>(
+    topology: &'a Topology,
+    origin: Option<&'a Exchange>,
+    keys: &'a [&'a [u8]],
+    properties: &'a [u8],
 ) -> Result<Route, AmqpError> {
-    let mut walk = Walk { topology, queues: Vec::new(), pending: Vec::new(), cacheable: true };
+    let mut walk = Walk {
+        topology,
+        keys,
+        properties,
+        queues: Vec::new(),
+        pending: Vec::new(),
+        cacheable: true,
+        doubles_at: GATHERED,
+    };
     let Some(origin) = origin else {
-        walk.visit_default(message.routing_key);
+        walk.visit_default();
         return Ok(walk.finish());
     };
-    walk.visit(origin, message)?;
+    walk.visit(origin)?;
     if !walk.pending.is_empty() {
         let mut visited = HashSet::from([&*origin.declared.name]);
         while let Some(exchange) = walk.pending.pop() {
             if visited.insert(&exchange.declared.name) {
-                walk.visit(exchange, message)?;
+                walk.visit(exchange)?;
             }
         }
     }
@@ -57,27 +76,44 @@ pub fn find(
 
 impl<'a> Walk<'a> {
     /// The default exchange: every queue is bound to it with its own name.
-    fn visit_default(&mut self, routing_key: &[u8]) {
-        let queue = std::str::from_utf8(routing_key).ok().and_then(|name| self.topology.queue(name));
-        self.queues.extend(queue.cloned());
+    fn visit_default(&mut self) {
+        let named = |key: &&[u8]| str::from_utf8(key).ok().and_then(|name| self.topology.queue(name));
+        self.queues.extend(self.keys.iter().filter_map(named).cloned());
     }
 
-    fn visit(&mut self, exchange: &'a Exchange, message: Message<'_>) -> Result<(), AmqpError> {
-        let Self { topology, queues, pending, cacheable } = self;
-        *cacheable &= !exchange.table.reads_headers();
+    fn visit(&mut self, exchange: &'a Exchange) -> Result<(), AmqpError> {
+        self.cacheable &= !exchange.table.reads_headers();
         let mut anywhere = false;
-        exchange.table.route(message, |target| {
-            anywhere = true;
-            match target {
-                Target::Queue(queue) => queues.push(Arc::clone(queue)),
-                Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
+        // Where keys play no part, one is as good as all.
+        let keys =
+            if exchange.table.reads_key() { self.keys } else { self.keys.get(..1).unwrap_or_default() };
+        for &routing_key in keys {
+            let Self { topology, queues, pending, .. } = self;
+            exchange.table.route(Message { routing_key, properties: self.properties }, |target| {
+                anywhere = true;
+                match target {
+                    Target::Queue(queue) => queues.push(Arc::clone(queue)),
+                    Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
+                }
+            })?;
+            if queues.len() + pending.len() > self.doubles_at {
+                self.drop_doubles();
             }
-        })?;
+        }
         // The default exchange, "", is no alternate: in RabbitMQ nothing comes of it.
         if !anywhere && let Some(name) = exchange.declared.alternate.as_deref() {
-            pending.extend(topology.exchange(name));
+            self.pending.extend(self.topology.exchange(name));
         }
         Ok(())
+    }
+
+    /// A message with many keys may find the same few targets over and over.
+    fn drop_doubles(&mut self) {
+        self.queues.sort_unstable_by_key(|queue| queue.id);
+        self.queues.dedup_by_key(|queue| queue.id);
+        self.pending.sort_unstable_by_key(|exchange| &exchange.declared.name);
+        self.pending.dedup_by_key(|exchange| &exchange.declared.name);
+        self.doubles_at = (2 * (self.queues.len() + self.pending.len())).max(GATHERED);
     }
 
     fn finish(mut self) -> Route {

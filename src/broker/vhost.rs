@@ -11,7 +11,7 @@ mod recover;
 mod tests;
 
 use crate::broker::argument::{equivalent, equivalent_flag};
-use crate::broker::exchange::{Kind, Message, headers};
+use crate::broker::exchange::{Kind, headers};
 use crate::broker::queue::{Busy, Queue, Shared};
 use crate::broker::route::{self, Route};
 use crate::broker::settings::{self, ALTERNATE_EXCHANGE, Flags, Settings};
@@ -313,10 +313,22 @@ impl VHost {
         routing_key: &[u8],
         properties: &[u8],
     ) -> Result<Arc<Route>, AmqpError> {
+        self.route_copies(exchange_name, &[routing_key], properties)
+    }
+
+    /// As [`Self::route`], for a message with one routing key or more.
+    ///
+    /// # Errors
+    /// As [`Self::route`].
+    pub fn route_copies(
+        &self,
+        exchange_name: &[u8],
+        keys: &[&[u8]],
+        properties: &[u8],
+    ) -> Result<Arc<Route>, AmqpError> {
         let state = self.read();
-        let message = Message { routing_key, properties };
         if exchange_name.is_empty() {
-            return route::find(&state.topology, None, message).map(Arc::new);
+            return route::find(&state.topology, None, keys, properties).map(Arc::new);
         }
         let name = String::from_utf8_lossy(exchange_name);
         let origin = exchange(&state.topology, &name)?;
@@ -324,20 +336,19 @@ impl VHost {
             let why = format!("cannot publish to internal {}", Resource::Exchange(name.into_owned()));
             return Err(AmqpError::AccessRefused(why));
         }
-        route::find(&state.topology, Some(origin), message).map(Arc::new)
+        route::find(&state.topology, Some(origin), keys, properties).map(Arc::new)
     }
 
     /// Where a message of the broker's own goes, such as a dead letter: internal exchanges are open to it, and what
     /// cannot be routed goes nowhere.
     #[must_use]
-    pub fn route_own(&self, exchange_name: &str, routing_key: &[u8], properties: &[u8]) -> Arc<Route> {
+    pub fn route_own(&self, exchange_name: &str, keys: &[&[u8]], properties: &[u8]) -> Arc<Route> {
         let state = self.read();
-        let message = Message { routing_key, properties };
         let origin = state.topology.exchange(exchange_name);
         if origin.is_none() && !exchange_name.is_empty() {
             return Arc::default();
         }
-        route::find(&state.topology, origin, message).map_or_else(|_| Arc::default(), Arc::new)
+        route::find(&state.topology, origin, keys, properties).map_or_else(|_| Arc::default(), Arc::new)
     }
 
     /// Another number after each change: a route that was found after reading it is right while it is the same.

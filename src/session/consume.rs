@@ -2,7 +2,7 @@
 
 use super::channel::{Channel, unimplemented};
 use super::connection::Connection;
-use super::deliver::{Subscription, with_counts};
+use super::deliver::{Subscription, shown};
 use super::link::Link;
 use super::settle::Run;
 use crate::broker::mailbox::Mail;
@@ -173,11 +173,10 @@ impl Channel {
         let first_tag = self.next_tag;
         self.next_tag += 1;
         let message = block.message(index);
-        let counted = (deliveries > 0).then(|| with_counts(message.properties, deliveries, &get.queue));
         let content = Content {
             exchange: message.exchange,
             routing_key: message.routing_key,
-            properties: counted.as_deref().unwrap_or(message.properties),
+            properties: &shown(&message, deliveries, get.queue.settings.quorum),
             body: message.body,
         };
         let delivery = Delivery { tag: first_tag, redelivered };

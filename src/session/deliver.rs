@@ -10,13 +10,14 @@ use super::settle;
 use crate::broker::mailbox::{Mail, Run};
 use crate::broker::queue::{Queue, Settled};
 use crate::ids::{ConsumerId, SeqRange};
-use crate::message::Block;
+use crate::message::{BCC, Block, Copies, Message};
 use crate::wire::encode::{self, Content, Delivery};
 use crate::wire::frame::FRAME_END;
 use crate::wire::output::Output;
 use crate::wire::{properties, table};
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::{AMQPValue, ShortString};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ impl Channel {
             channel: self.number,
             frame_max: link.limits.frame_max,
             consumer_tag: &subscription.tag,
-            queue: &subscription.queue,
+            quorum: subscription.queue.settings.quorum,
             block: &run.block,
             deliveries: run.deliveries,
         };
@@ -169,7 +170,7 @@ struct Writer<'a> {
     channel: u16,
     frame_max: u32,
     consumer_tag: &'a [u8],
-    queue: &'a Queue,
+    quorum: bool,
     block: &'a Block,
     deliveries: u32,
 }
@@ -178,16 +179,11 @@ impl Writer<'_> {
     #[inline]
     fn write(&self, out: &mut Output, index: u32, delivery: Delivery) {
         let message = self.block.message(index);
-        let counted;
-        let mut properties = message.properties;
-        if self.deliveries > 0 {
-            counted = with_counts(properties, self.deliveries, self.queue);
-            properties = &counted;
-        }
+        let properties = shown(&message, self.deliveries, self.quorum);
         let content = Content {
             exchange: message.exchange,
             routing_key: message.routing_key,
-            properties,
+            properties: &properties,
             body: message.body,
         };
         if message.body.len() < SHARED_BODY {
@@ -213,19 +209,30 @@ impl Writer<'_> {
     }
 }
 
-/// The properties with the headers that tell how many deliveries failed and, of a quorum queue's, how many there were
-/// (RabbitMQ: quorum-queues.md). Here every delivery that came back counts as failed, so both are the same number.
-pub(super) fn with_counts(raw: &[u8], deliveries: u32, queue: &Queue) -> Vec<u8> {
-    let Ok(mut parts) = properties::decode(raw) else { return raw.to_vec() };
-    let mut headers = parts.headers.and_then(|headers| table::decode(headers).ok()).unwrap_or_default();
-    headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(deliveries.into()));
-    if queue.settings.quorum {
-        headers.insert("x-acquired-count".into(), AMQPValue::LongLongInt(deliveries.into()));
+/// The properties of a message as clients see them: with headers that tell how many deliveries failed, if any did, and, of
+/// a quorum queue's, how many there were (RabbitMQ: quorum-queues.md; here every delivery that came back counts as failed, so
+/// both are the same number), and without the one that names blind copies.
+#[inline]
+pub(super) fn shown<'a>(message: &Message<'a>, deliveries: u32, quorum: bool) -> Cow<'a, [u8]> {
+    if deliveries == 0 && message.copies != Copies::Blind {
+        return Cow::Borrowed(message.properties);
     }
-    let mut encoded = Vec::new();
-    table::encode(&headers, &mut encoded);
-    parts.headers = Some(&encoded);
-    let mut rewritten = Vec::with_capacity(raw.len() + encoded.len());
+    rewritten(message.properties, deliveries, quorum)
+}
+
+#[cold]
+fn rewritten<'a>(raw: &'a [u8], deliveries: u32, quorum: bool) -> Cow<'a, [u8]> {
+    let Ok(mut parts) = properties::decode(raw) else { return Cow::Borrowed(raw) };
+    let mut headers = table::with(parts.headers.unwrap_or_default(), BCC, None);
+    if deliveries > 0 {
+        let count = AMQPValue::LongLongInt(deliveries.into());
+        headers = table::with(&headers, "x-delivery-count", Some(&count));
+        if quorum {
+            headers = table::with(&headers, "x-acquired-count", Some(&count));
+        }
+    }
+    parts.headers = Some(&headers);
+    let mut rewritten = Vec::with_capacity(raw.len() + headers.len());
     properties::encode(&parts, &mut rewritten);
-    rewritten
+    Cow::Owned(rewritten)
 }

@@ -1,27 +1,24 @@
 //! From `basic.publish` and its content to the stage.
 //!
 //! A content that lies in the input in one piece is copied once, from there into a block. One that comes in parts is
-//! gathered as a record first; a large body keeps that record as its block.
+//! gathered as a record first; a large body keeps that record as its block. What has properties that matter here goes
+//! through [`super::inspect`].
 //!
 //! What every message passes is always inlined: calls cost a 16-byte message a quarter of its time here.
 
 use super::channel::{Channel, Mode};
+use super::deliver::shown;
+use super::inspect;
 use super::link::Link;
 use crate::clock::Now;
 use crate::error::AmqpError;
-use crate::message::{Block, BlockBuilder, LARGE_BODY, Message};
+use crate::message::{Block, BlockBuilder, Copies, LARGE_BODY, Message};
 use crate::wire::encode::{self, Content};
 use crate::wire::frame::{self, Frame, Kind};
 use crate::wire::properties::{self, BASIC, ContentHeader};
 
 /// The largest body that may be declared, whatever the configuration says (RabbitMQ: `MAX_MSG_SIZE`).
 const BODY_MAX: u64 = 512 * 1024 * 1024;
-
-/// Ten years (RabbitMQ: `MAX_EXPIRY_TIMER`).
-const EXPIRATION_MAX_MS: i128 = 315_360_000_000;
-
-/// Property flags of `expiration` and `user-id`, the properties a broker has to look into.
-const CHECKED_FLAGS: [u8; 2] = [0x01, 0x10];
 
 /// A content that is on its way.
 #[derive(Debug)]
@@ -112,12 +109,29 @@ impl Channel {
         mandatory: bool,
         message: &Message<'_>,
     ) -> Result<(), AmqpError> {
-        if self.admit(link, mandatory, message)? {
+        if inspect::is_due(message.properties) {
+            return self.publish_inspected(link, mandatory, message, None);
+        }
+        link.routes.find(link.broker.vhost(), message)?;
+        self.publish_checked(link, mandatory, message, None)
+    }
+
+    /// A message that nothing is wrong with goes to `link.routes.current()`; `block` is of this message alone, when
+    /// there is one already.
+    #[inline(always)]
+    pub(super) fn publish_checked(
+        &mut self,
+        link: &mut Link,
+        mandatory: bool,
+        message: &Message<'_>,
+        block: Option<Block>,
+    ) -> Result<(), AmqpError> {
+        if self.admit(link, mandatory, message) {
             let stage = self.mode.transaction().map_or(&mut link.stage, |tx| &mut tx.stage);
-            if message.body.len() < LARGE_BODY {
-                stage.push(link.routes.current(), message);
-            } else {
-                stage.push_block(link.routes.current(), Block::of(message));
+            match block {
+                Some(block) => stage.push_block(link.routes.current(), block),
+                None if message.body.len() < LARGE_BODY => stage.push(link.routes.current(), message),
+                None => stage.push_block(link.routes.current(), Block::of(message)),
             }
         }
         self.check_transaction()
@@ -172,18 +186,19 @@ impl Channel {
         if message.body.len() < LARGE_BODY {
             return self.publish(link, mandatory, &message);
         }
-        if self.admit(link, mandatory, &message)? {
-            let stage = self.mode.transaction().map_or(&mut link.stage, |tx| &mut tx.stage);
-            stage.push_block(link.routes.current(), block);
+        // The block's bytes are shared, not copied.
+        let own = Some(block.clone());
+        if inspect::is_due(message.properties) {
+            return self.publish_inspected(link, mandatory, &message, own);
         }
-        self.check_transaction()
+        link.routes.find(link.broker.vhost(), &message)?;
+        self.publish_checked(link, mandatory, &message, own)
     }
 
-    /// Checks and routes a message; whether it is to be staged for `link.routes.current()`.
-    #[inline]
-    fn admit(&mut self, link: &mut Link, mandatory: bool, message: &Message<'_>) -> Result<bool, AmqpError> {
-        check_properties(&link.user, message.properties)?;
-        let routed = !link.routes.find(link.broker.vhost(), message)?.queues.is_empty();
+    /// Counts a message; whether it is to be staged for `link.routes.current()`.
+    #[inline(always)]
+    fn admit(&mut self, link: &mut Link, mandatory: bool, message: &Message<'_>) -> bool {
+        let routed = !link.routes.current().queues.is_empty();
         link.tally.received += 1;
         if let Mode::Confirm(confirms) = &mut self.mode {
             link.tally.received_confirm += 1;
@@ -194,7 +209,7 @@ impl Channel {
         if !routed {
             self.drop_or_return(link, mandatory, message);
         }
-        Ok(routed)
+        routed
     }
 
     #[cold]
@@ -204,8 +219,8 @@ impl Channel {
             return;
         }
         link.tally.returned += 1;
-        let &Message { exchange, routing_key, properties, body, .. } = message;
-        let content = Content { exchange, routing_key, properties, body };
+        let &Message { exchange, routing_key, body, .. } = message;
+        let content = Content { exchange, routing_key, properties: &shown(message, 0, false), body };
         let out = match &mut self.mode {
             // What a transaction returns, it returns when it commits.
             Mode::Transaction(tx) => &mut tx.returns,
@@ -224,44 +239,6 @@ pub(super) fn message<'a>(
     body: &'a [u8],
 ) -> Message<'a> {
     let persistent = properties::delivery_mode(properties) == 2;
-    Message { persistent, died: false, arrived_at_ms: now.unix_ms, exchange, routing_key, properties, body }
-}
-
-/// Looks into the properties that a broker must, if they are there.
-#[inline]
-fn check_properties(user: &str, raw: &[u8]) -> Result<(), AmqpError> {
-    match raw {
-        [high, low, ..] if (high & CHECKED_FLAGS[0]) | (low & CHECKED_FLAGS[1]) != 0 => look_into(user, raw),
-        _ => Ok(()),
-    }
-}
-
-#[cold]
-fn look_into(user: &str, raw: &[u8]) -> Result<(), AmqpError> {
-    let properties = properties::decode(raw)?;
-    if let Some(claimed) = properties.user_id
-        && claimed != user.as_bytes()
-    {
-        let claimed = String::from_utf8_lossy(claimed);
-        return Err(AmqpError::Precondition(format!(
-            "user_id property set to '{claimed}' but authenticated user was '{user}'"
-        )));
-    }
-    properties.expiration.map_or(Ok(()), check_expiration)
-}
-
-/// `expiration` is a number of milliseconds in decimal digits (RabbitMQ: ttl.md); the texts are Erlang's.
-fn check_expiration(expiration: &[u8]) -> Result<(), AmqpError> {
-    let text = String::from_utf8_lossy(expiration);
-    let sign = usize::from(text.starts_with(['-', '+']));
-    let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count();
-    let (number, rest) = text.split_at(if digits == 0 { 0 } else { sign + digits });
-    let why = match number.parse::<i128>() {
-        Err(_no_digits) if number.is_empty() => "no_integer".to_owned(),
-        _ if !rest.is_empty() => format!("{{leftover_string,\"{rest}\"}}"),
-        Ok(ms) if ms < 0 => format!("{{value_negative,{ms}}}"),
-        Ok(ms) if ms <= EXPIRATION_MAX_MS => return Ok(()),
-        Ok(_) | Err(_) => format!("{{value_too_large,{number}}}"),
-    };
-    Err(AmqpError::Precondition(format!("invalid expiration '{text}': {why}")))
+    let (died, copies, arrived_at_ms) = (false, Copies::Open, now.unix_ms);
+    Message { persistent, died, copies, arrived_at_ms, exchange, routing_key, properties, body }
 }

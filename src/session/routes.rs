@@ -29,6 +29,12 @@ impl RouteCache {
         &self.route
     }
 
+    /// Makes a route that is not to be asked for again the current one.
+    pub(super) fn set_current(&mut self, route: Arc<Route>) {
+        self.known = false;
+        self.route = route;
+    }
+
     /// Finds the queues for a message.
     #[inline]
     pub(super) fn find(&mut self, vhost: &VHost, message: &Message<'_>) -> Result<&Arc<Route>, AmqpError> {

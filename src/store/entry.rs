@@ -192,7 +192,7 @@ fn malformed() -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Message;
+    use crate::message::{Copies, Message};
     use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
 
     fn record() -> QueueRecord {
@@ -210,6 +210,7 @@ mod tests {
         let message = Message {
             persistent: true,
             died: false,
+            copies: Copies::Open,
             arrived_at_ms: 5,
             exchange: b"",
             routing_key: b"jobs",

@@ -312,7 +312,7 @@ fn cancel(runs: &mut Vec<Run>, settled: &[SeqRange]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BlockBuilder, Message};
+    use crate::message::{BlockBuilder, Copies, Message};
     use crate::store::shelf::Shelves;
     use std::collections::BTreeSet;
     use std::collections::hash_map::RandomState;
@@ -326,6 +326,7 @@ mod tests {
             builder.push(&Message {
                 persistent: true,
                 died: false,
+                copies: Copies::Open,
                 arrived_at_ms: 0,
                 exchange: b"",
                 routing_key: b"q",

@@ -43,7 +43,13 @@ const MALFORMED: Flaw = "field table does not decode";
 const NOT_UTF8: Flaw = "field table with a name that is not UTF-8";
 const TOO_DEEP: Flaw = "field table nested too deep";
 
-impl RawValue<'_> {
+impl<'a> RawValue<'a> {
+    /// The values of an array, up to the first that is malformed; of anything else none.
+    pub fn items(self) -> impl Iterator<Item = RawValue<'a>> {
+        let mut rest = Reader::new(if self.kind == ARRAY { self.bytes } else { &[] });
+        std::iter::from_fn(move || read_value(&mut rest))
+    }
+
     /// The value that the bytes stand for.
     ///
     /// # Errors
@@ -192,6 +198,40 @@ fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
 }
 
+/// The bytes of a table that has `value` under `name`, or nothing, and is otherwise the same to the byte: decoding and
+/// encoding would put the fields of nested tables into another order.
+///
+/// # Panics
+/// When `name` is longer than 255 bytes.
+#[must_use]
+pub fn with(bytes: &[u8], name: &str, value: Option<&AMQPValue>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let (mut rest, mut at, mut missing) = (Reader::new(bytes), 0, value);
+    let put = |value: &AMQPValue, out: &mut Vec<u8>| {
+        out.push(u8::try_from(name.len()).expect("a short string"));
+        out.extend_from_slice(name.as_bytes());
+        encode_value(value, out);
+    };
+    while let Some(key) = rest.short_string()
+        && read_value(&mut rest).is_some()
+    {
+        if key > name.as_bytes()
+            && let Some(value) = missing.take()
+        {
+            put(value, &mut out);
+        }
+        let end = bytes.len() - rest.len();
+        if key != name.as_bytes() {
+            out.extend_from_slice(&bytes[at..end]);
+        }
+        at = end;
+    }
+    if let Some(value) = missing {
+        put(value, &mut out);
+    }
+    out
+}
+
 /// Appends the bytes of a table, its names in ascending order.
 ///
 /// # Panics
@@ -312,6 +352,18 @@ mod tests {
     }
 
     #[test]
+    fn one_name_is_replaced_and_everything_else_stays_as_it_is() {
+        let bytes = b"\x01aV\x01cF\0\0\0\x06\x01zV\x01yV\x01bV\x01aV";
+        assert_eq!(with(bytes, "a", None), b"\x01cF\0\0\0\x06\x01zV\x01yV\x01bV");
+        assert_eq!(with(bytes, "d", None), bytes);
+        let flag = Some(&AMQPValue::Boolean(true));
+        assert_eq!(with(bytes, "b", flag), b"\x01aV\x01bt\x01\x01cF\0\0\0\x06\x01zV\x01yV\x01aV");
+        assert_eq!(with(b"\x01aV", "b", flag), b"\x01aV\x01bt\x01");
+        assert_eq!(with(b"", "b", flag), b"\x01bt\x01");
+        assert_eq!(with(b"\x01aV\x01bI\0", "c", None), b"\x01aV", "it ends where it is malformed");
+    }
+
+    #[test]
     fn other_octets_for_the_same_kind_are_understood() {
         let table = decode(b"\x01aU\xff\xfe\x01bL\0\0\0\0\0\0\0\x05").unwrap();
         assert_eq!(table.inner()["a"], AMQPValue::ShortInt(-2));
@@ -330,6 +382,16 @@ mod tests {
         let bytes = b"\x01at\x01\x01at\x00";
         assert_eq!(decode(bytes).unwrap().inner()["a"], AMQPValue::Boolean(true));
         assert_eq!(get(bytes, b"a"), Some(RawValue { kind: b't', bytes: &[1] }));
+    }
+
+    #[test]
+    fn an_array_is_walked_without_building_it() {
+        let array = |kind, bytes| RawValue { kind, bytes };
+        let items: Vec<_> = array(ARRAY, b"S\0\0\0\x01aVb\x07").items().collect();
+        assert_eq!(items, [array(b'S', b"a"), array(b'V', b""), array(b'b', b"\x07")]);
+        assert_eq!(array(ARRAY, b"").items().count(), 0);
+        assert_eq!(array(ARRAY, b"VS\0\0\0\x02a").items().count(), 1, "it ends where it is malformed");
+        assert_eq!(array(b'S', b"VV").items().count(), 0);
     }
 
     #[test]

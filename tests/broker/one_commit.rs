@@ -8,7 +8,7 @@ use leveret::broker::vhost::{Bind, Destination, QueueDeclare};
 use leveret::broker::{Broker, BrokerSettings, TxAck};
 use leveret::clock::Now;
 use leveret::ids::{ConnectionId, SeqRange};
-use leveret::message::{Block, Message};
+use leveret::message::{Block, Copies, Message};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
 use std::sync::Arc;
@@ -80,6 +80,7 @@ fn message() -> Block {
     Block::of(&Message {
         persistent: true,
         died: false,
+        copies: Copies::Open,
         arrived_at_ms: 0,
         exchange: b"",
         routing_key: b"work",

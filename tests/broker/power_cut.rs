@@ -13,7 +13,7 @@ use leveret::broker::vhost::{Bind, Destination, QueueDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::{ConnectionId, ConsumerId, SeqRange, Ticket};
-use leveret::message::{Block, BlockBuilder, Message};
+use leveret::message::{Block, BlockBuilder, Copies, Message};
 use leveret::store;
 use leveret::store::change::Waiter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +117,7 @@ fn block(ids: impl IntoIterator<Item = u64>) -> Block {
         builder.push(&Message {
             persistent: true,
             died: false,
+            copies: Copies::Open,
             arrived_at_ms: NOW.unix_ms,
             exchange: b"",
             routing_key: b"work",

@@ -4,6 +4,7 @@ mod basics;
 mod confirms;
 mod consumers;
 mod content;
+mod copies;
 mod garbage;
 mod handshake;
 mod order;

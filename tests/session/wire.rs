@@ -80,19 +80,26 @@ impl<'a> Flags<'a> {
             .map(|(_, value)| value)
     }
 
-    /// Everything that begins with `x-`: numbers as such, the rest as text.
+    /// Everything that begins with `x-`, and `CC` and `BCC`: numbers as such, `[a,b]` as an array, the rest as text.
     fn arguments(self) -> FieldTable {
         let mut table = FieldTable::default();
         for (key, value) in self.0.iter().filter_map(|word| word.split_once('=')) {
-            if key.starts_with("x-") || key == "alternate-exchange" {
-                let value = match value.parse() {
-                    Ok(number) => AMQPValue::LongInt(number),
-                    Err(_text) => AMQPValue::LongString(value.into()),
-                };
-                table.insert(key.into(), value);
+            if key.starts_with("x-") || matches!(key, "alternate-exchange" | "CC" | "BCC") {
+                table.insert(key.into(), argument(value));
             }
         }
         table
+    }
+}
+
+fn argument(text: &str) -> AMQPValue {
+    if let Some(items) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let items = items.split(',').filter(|item| !item.is_empty()).map(argument);
+        return AMQPValue::FieldArray(items.collect::<Vec<_>>().into());
+    }
+    match text.parse() {
+        Ok(number) => AMQPValue::LongInt(number),
+        Err(_text) => AMQPValue::LongString(text.into()),
     }
 }
 
@@ -388,12 +395,21 @@ fn show_properties(raw: &[u8]) -> String {
             AMQPValue::LongLongInt(number) => number.to_string(),
             AMQPValue::LongInt(number) => number.to_string(),
             AMQPValue::LongString(text) => text.to_string(),
-            AMQPValue::FieldArray(array) => format!("[{}]", array.as_slice().len()),
+            AMQPValue::FieldArray(array) => show_array(array.as_slice()),
             other => format!("{other:?}"),
         };
         write!(text, " {key}={value}").unwrap();
     }
     text
+}
+
+/// The strings of an array, or how many other values it has.
+fn show_array(items: &[AMQPValue]) -> String {
+    let text = |item: &AMQPValue| item.as_long_string().map(ToString::to_string);
+    match items.iter().map(text).collect::<Option<Vec<_>>>() {
+        Some(texts) => format!("[{}]", texts.join(",")),
+        None => format!("[{}]", items.len()),
+    }
 }
 
 fn show(method: &Method<'_>) -> String {

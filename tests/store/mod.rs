@@ -10,7 +10,7 @@ mod rows;
 
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange, Ticket};
-use leveret::message::{Block, BlockBuilder, Message};
+use leveret::message::{Block, BlockBuilder, Copies, Message};
 use leveret::store::change::{Change, Log, QueueRecord, Waiter};
 use leveret::store::{Opened, Options, open_backend};
 use std::collections::BTreeMap;
@@ -80,6 +80,7 @@ fn block<B: AsRef<[u8]>>(bodies: &[(B, bool)]) -> Arc<Block> {
         builder.push(&Message {
             persistent: *persistent,
             died: false,
+            copies: Copies::Open,
             arrived_at_ms: 1_795_000_000_000,
             exchange: b"",
             routing_key: b"q",

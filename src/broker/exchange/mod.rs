@@ -111,6 +111,11 @@ impl<T: Ord + Clone> Table<T> {
         }
     }
 
+    /// Whether the routing key of a message plays a part.
+    pub fn reads_key(&self) -> bool {
+        matches!(self, Self::Direct(_) | Self::Topic(_))
+    }
+
     /// Whether the headers of a message play a part.
     pub fn reads_headers(&self) -> bool {
         matches!(self, Self::Headers(headers) if !headers.is_empty())

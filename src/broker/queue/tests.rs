@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::broker::settings::Settings;
-use crate::message::{BlockBuilder, Message};
+use crate::message::{BlockBuilder, Copies, Message};
 use crate::store::StoreError;
 use crate::store::change::{Gate, Health, QueueRecord, Waiter};
 use std::collections::BTreeMap;
@@ -158,6 +158,7 @@ fn message(body: &[u8], persistent: bool) -> Message<'_> {
     Message {
         persistent,
         died: false,
+        copies: Copies::Open,
         arrived_at_ms: 0,
         exchange: b"",
         routing_key: b"q",

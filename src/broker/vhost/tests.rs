@@ -7,7 +7,7 @@ use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::queue::{ChannelLimit, Consumer};
 use crate::broker::topology::VHOST;
 use crate::ids::ConsumerId;
-use crate::message::{Block, Message};
+use crate::message::{Block, Copies, Message};
 use crate::store::StoreError;
 use crate::store::change::{
     BindingRecord, ExchangeRecord, Gate, Health, Log, QueueRecord, Recovered, RecoveredQueue, Waiter,
@@ -422,6 +422,7 @@ fn queues_are_deleted_with_care() {
     let message = Message {
         persistent: false,
         died: false,
+        copies: Copies::Open,
         arrived_at_ms: 0,
         exchange: b"",
         routing_key: b"q",

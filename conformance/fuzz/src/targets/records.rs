@@ -1,7 +1,7 @@
 //! Records and blocks of them: bytes that are taken for a block give messages that make the same block.
 
 use bytes::Bytes;
-use leveret::message::{Block, BlockBuilder, Message};
+use leveret::message::{Block, BlockBuilder, Copies, Message};
 
 /// Reads `data` as the bytes of a block.
 pub fn check(data: &[u8]) {
@@ -28,14 +28,22 @@ pub fn samples() -> Vec<Vec<u8>> {
     let message = Message {
         persistent: true,
         died: false,
+        copies: Copies::Blind,
         arrived_at_ms: 1_795_000_000_000,
         exchange: b"amq.topic",
         routing_key: b"a.b",
         properties: &[0x10, 0, 2],
         body: b"hare",
     };
-    let plain =
-        Message { persistent: false, died: true, exchange: b"", properties: &[0, 0], body: b"", ..message };
+    let plain = Message {
+        persistent: false,
+        died: true,
+        copies: Copies::Spent,
+        exchange: b"",
+        properties: &[0, 0],
+        body: b"",
+        ..message
+    };
     let mut builder = BlockBuilder::default();
     for message in [&message, &plain, &message] {
         builder.push(message);

@@ -109,6 +109,31 @@ fn an_alternate_exchange_takes_what_leads_nowhere() {
 }
 
 #[test]
+fn many_keys_are_one_message() {
+    let f = fresh();
+    f.queue("1");
+    f.queue("2");
+    f.queue("stray");
+    f.exchange("spare", "fanout");
+    f.bind(to_queue("spare", "stray", ""));
+    let arguments = one(ALTERNATE_EXCHANGE, string("spare"));
+    f.vhost.declare_exchange(ExchangeDeclare { arguments, ..exchange("x", "topic") }).unwrap();
+    f.exchange("behind", "fanout");
+    f.bind(to_queue("x", "1", "#.a"));
+    f.bind(to_exchange("x", "behind", "#.a"));
+    f.bind(to_queue("behind", "2", ""));
+    let names = |keys: &[&[u8]]| -> Vec<String> {
+        let route = f.vhost.route_copies(b"x", keys, NONE).unwrap();
+        route.queues.iter().map(|queue| queue.name.to_string()).collect()
+    };
+    assert_eq!(names(&[b"no", b"c.a", b"a"]), ["1", "2"], "the alternate exchange is for what no key routes");
+    assert_eq!(names(&[b"no", b"neither"]), ["stray"]);
+    let many: Vec<_> = (0..10_000).map(|count| format!("{count}.a")).collect();
+    let many: Vec<_> = many.iter().map(String::as_bytes).collect();
+    assert_eq!(names(&many), ["1", "2"]);
+}
+
+#[test]
 fn internal_exchanges_are_for_exchanges() {
     let f = fresh();
     f.queue("q");
@@ -121,9 +146,9 @@ fn internal_exchanges_are_for_exchanges() {
         "403 ACCESS_REFUSED - cannot publish to internal exchange 'inside' in vhost '/'",
     );
     f.check("outside", "", &["q"]);
-    assert_eq!(f.vhost.route_own("inside", b"", NONE).queues.len(), 1);
-    assert_eq!(f.vhost.route_own("", b"q", NONE).queues.len(), 1);
-    assert_eq!(f.vhost.route_own("nx", b"", NONE).queues.len(), 0);
+    assert_eq!(f.vhost.route_own("inside", &[b""], NONE).queues.len(), 1);
+    assert_eq!(f.vhost.route_own("", &[b"q"], NONE).queues.len(), 1);
+    assert_eq!(f.vhost.route_own("nx", &[b""], NONE).queues.len(), 0);
 }
 
 #[test]
