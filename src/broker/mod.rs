@@ -20,6 +20,7 @@ use self::paging::{Pager, Request};
 use self::queue::{Consumer, Dead, DeathReason, Effects, Got, Queue, QueueStats, Settled, Shared};
 use self::route::Route;
 use self::vhost::VHost;
+use self::vhost::replies::is_reply_queue;
 use crate::clock::{self, Now};
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
@@ -65,7 +66,7 @@ impl Default for BrokerSettings {
 /// What there is at this moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gauges {
-    /// Queues.
+    /// Queues; those of direct reply-to, and what is in them, are counted in `resident` alone.
     pub queues: u64,
     /// Messages that wait for a consumer.
     pub messages_ready: u64,
@@ -186,11 +187,15 @@ impl Broker {
         };
         self.vhost.each_queue(|queue| {
             let QueueStats { ready, unacked, consumers, resident } = queue.stats();
+            gauges.resident += resident as u64;
+            if is_reply_queue(&queue.name) {
+                // Part of its channel, as an operator sees it.
+                return;
+            }
             gauges.queues += 1;
             gauges.messages_ready += ready;
             gauges.messages_unacked += unacked;
             gauges.consumers += u64::from(consumers);
-            gauges.resident += resident as u64;
         });
         gauges
     }

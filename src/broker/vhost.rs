@@ -7,9 +7,11 @@
 //! returned also covers what an idempotent request relies on.
 
 mod recover;
+pub mod replies;
 #[cfg(test)]
 mod tests;
 
+use self::replies::is_reply_queue;
 use crate::broker::argument::{equivalent, equivalent_flag};
 use crate::broker::exchange::{Kind, headers};
 use crate::broker::queue::{Busy, Queue, Shared};
@@ -20,6 +22,7 @@ use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, QueueId, Ticket};
 use crate::store::change::Change;
 use amq_protocol::types::{AMQPValue, FieldTable};
+use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -129,21 +132,35 @@ impl VHost {
             }
             let name = if name.is_empty() {
                 settings::check_server_named(&arguments)?;
-                self.unused_name(&state.topology)
+                self.unused_name(&state.topology, "amq.gen-")
             } else {
                 name
             };
             let settings = Settings::declare(&name, flags, arguments)?;
-            let id = QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed));
             let owner = exclusive.then_some(declare.connection);
-            let queue = Queue::new((id, name.into()), settings, owner, &self.shared);
-            state.topology.add_queue(Arc::clone(&queue), changes);
+            let queue = self.create(state, changes, name, settings, owner);
             let durable = queue.settings.durable;
             Ok((queue, durable))
         })
     }
 
-    /// Deletes a queue; how many messages were ready in it. One that does not exist is deleted already.
+    /// A new queue, whose name is not taken.
+    fn create(
+        &self,
+        state: &mut State,
+        changes: &mut Vec<Change>,
+        name: String,
+        settings: Settings,
+        owner: Option<ConnectionId>,
+    ) -> Arc<Queue> {
+        let id = QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed));
+        let queue = Queue::new((id, name.into()), settings, owner, &self.shared);
+        state.topology.add_queue(Arc::clone(&queue), changes);
+        queue
+    }
+
+    /// Deletes a queue; how many messages were ready in it. One that does not exist is deleted already, and reply queues
+    /// are not deleted by name.
     ///
     /// # Errors
     /// 405 for another connection's exclusive queue, 406 when it is in use or not empty but should not be.
@@ -155,6 +172,9 @@ impl VHost {
         if_empty: bool,
     ) -> Result<(u64, Ticket), AmqpError> {
         let name = clean(name.to_owned());
+        if is_reply_queue(&name) {
+            return Ok((0, Ticket(0)));
+        }
         self.change(|state, changes| {
             let Some(queue) = state.topology.queue(&name) else { return Ok((0, true)) };
             check_owner(queue, connection)?;
@@ -174,14 +194,14 @@ impl VHost {
     /// Deletes this very queue, unless that is done already: one that is auto-delete and has lost its last consumer,
     /// or exclusive and has lost its connection.
     pub fn remove_queue(&self, queue: &Arc<Queue>) -> Ticket {
-        let removed = self.change(|state, changes| {
+        let Ok(((), ticket)) = self.change(|state, changes| {
             if state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue)) {
                 let _unconditional = queue.close(false, false);
                 state.topology.remove_queue(&queue.name, changes);
             }
-            Ok(((), queue.settings.durable))
+            Ok::<_, Infallible>(((), queue.settings.durable))
         });
-        removed.map_or(Ticket(0), |((), ticket)| ticket)
+        ticket
     }
 
     /// The queue of this name, for use by a connection.
@@ -251,7 +271,7 @@ impl VHost {
     /// Binds a queue or an exchange to an exchange; a binding that exists is not made again.
     ///
     /// # Errors
-    /// 403 for the default exchange, 404 when either end does not exist, 405 for another connection's exclusive queue,
+    /// 403 for the default exchange and for reply queues, 404 when either end does not exist, 405 for another connection's exclusive queue,
     /// 406 for arguments that the exchange cannot use.
     pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
         let bind = bind.clean()?;
@@ -278,7 +298,7 @@ impl VHost {
     /// Removes a binding. One that does not exist, or has lost an end, is removed already.
     ///
     /// # Errors
-    /// 403 for the default exchange, 405 when the binding is to another connection's exclusive queue.
+    /// 403 for the default exchange and for reply queues, 405 when the binding is to another connection's exclusive queue.
     pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
         let bind = bind.clean()?;
         let unbound = self.change(|state, changes| {
@@ -370,10 +390,10 @@ impl VHost {
 
     /// Runs `work` under the lock and appends its changes. `work` makes no change when it fails, and tells whether
     /// what it answers rests on something durable.
-    fn change<R>(
+    fn change<R, E>(
         &self,
-        work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), AmqpError>,
-    ) -> Result<(R, Ticket), AmqpError> {
+        work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), E>,
+    ) -> Result<(R, Ticket), E> {
         let mut changes = Vec::new();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let (result, durable) = work(&mut state, &mut changes)?;
@@ -388,15 +408,15 @@ impl VHost {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A name of RabbitMQ's form that no queue has: 22 characters of base64url, 128 of whose bits are random.
-    fn unused_name(&self, topology: &Topology) -> String {
+    /// A name that no queue has: what it is to begin with, and 22 characters of base64url, 128 of whose bits are random.
+    fn unused_name(&self, topology: &Topology, prefix: &str) -> String {
         const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         loop {
             let count = self.next_queue.fetch_add(1, Ordering::Relaxed);
             let [low, high] = self.entropy.each_ref().map(|key| u128::from(key.hash_one(count)));
             let bits = high << 64 | low;
             let digits = (0..22).map(|place| char::from(DIGITS[((bits >> (6 * place)) & 63) as usize]));
-            let name = format!("{RESERVED}gen-{}", digits.collect::<String>());
+            let name = format!("{prefix}{}", digits.collect::<String>());
             if topology.queue(&name).is_none() {
                 return name;
             }
@@ -415,6 +435,12 @@ impl Bind {
     /// The same with clean names.
     fn clean(self) -> Result<Self, AmqpError> {
         let source = clean(self.source);
+        if let Destination::Queue(name) = &self.destination
+            && is_reply_queue(name)
+        {
+            let why = "cannot bind or unbind to a volatile (direct reply-to) queue";
+            return Err(AmqpError::AccessRefused(why.to_owned()));
+        }
         check_not_default(&source)?;
         let destination = match self.destination {
             Destination::Queue(name) => Destination::Queue(clean(name)),

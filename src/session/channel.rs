@@ -7,6 +7,7 @@ use super::confirm::Confirms;
 use super::held::Held;
 use super::link::Link;
 use super::publish::Incoming;
+use super::replies::Replies;
 use super::settle::Unacked;
 use super::tx::Transaction;
 use crate::broker::queue::ChannelLimit;
@@ -44,6 +45,8 @@ pub(super) struct Channel {
     pub(super) next_tag: u64,
     /// Consumers by their tags.
     pub(super) consumers: BTreeMap<Box<[u8]>, ConsumerId>,
+    /// The one of them that takes direct replies.
+    pub(super) replies: Option<Replies>,
     /// The window of consumers that come; 0 for none.
     pub(super) prefetch: u16,
     /// The window that all consumers share.
@@ -62,6 +65,7 @@ impl Channel {
             unacked: Unacked::default(),
             next_tag: 1,
             consumers: BTreeMap::new(),
+            replies: None,
             prefetch: 0,
             limit: ChannelLimit::new(),
             last_queue: None,
@@ -116,6 +120,13 @@ impl Channel {
         }
         self.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::FlowOk(amqp::FlowOk { active: true })));
         Ok(())
+    }
+
+    /// A consumer is there no more; which one the tag stood for.
+    pub(super) fn forget_consumer(&mut self, tag: &[u8]) -> Option<ConsumerId> {
+        let id = self.consumers.remove(tag)?;
+        self.replies.take_if(|replies| replies.consumer == id);
+        Some(id)
     }
 
     pub(super) fn reply(&mut self, link: &mut Link, method: &AMQPClass) {

@@ -4,6 +4,7 @@ use super::channel::{Channel, unimplemented};
 use super::connection::Connection;
 use super::deliver::{Subscription, shown};
 use super::link::Link;
+use super::replies;
 use super::settle::Run;
 use crate::broker::mailbox::Mail;
 use crate::broker::queue::{Consumer, Got, Queue};
@@ -58,6 +59,7 @@ impl Channel {
                 Ok(())
             }
             M::Get(get) => {
+                replies::check_get(link, &self.queue_name(&get.queue)?)?;
                 let queue = self.queue(link, &get.queue)?;
                 self.get(link, PendingGet { channel: self.number, queue, no_ack: get.no_ack });
                 Ok(())
@@ -94,7 +96,23 @@ impl Channel {
     }
 
     fn consume(&mut self, link: &mut Link, consume: &basic::Consume) -> Result<(), AmqpError> {
-        let queue = self.queue(link, &consume.queue)?;
+        let name = self.queue_name(&consume.queue)?;
+        if replies::is_special(&name) {
+            return self.consume_replies(link, consume, &name);
+        }
+        let queue = link.broker.vhost().queue(&name, link.id)?;
+        let (consumer, tag) = self.new_consumer(link, consume)?;
+        let priority = priority(&consume.arguments, &queue)?;
+        let consumer = Consumer { exclusive: consume.exclusive, priority, ..consumer };
+        self.subscribe(link, consume, tag, queue, consumer)
+    }
+
+    /// A consumer with nothing special about it, and its tag.
+    pub(super) fn new_consumer(
+        &self,
+        link: &Link,
+        consume: &basic::Consume,
+    ) -> Result<(Consumer, String), AmqpError> {
         if self.consumers.len() >= CONSUMERS_MAX {
             let why = format!("reached maximum ({CONSUMERS_MAX}) of consumers per channel");
             return Err(AmqpError::NotAllowed(why));
@@ -109,13 +127,25 @@ impl Channel {
             mailbox: Arc::clone(&link.mailbox),
             no_ack: consume.no_ack,
             prefetch: self.prefetch.into(),
-            exclusive: consume.exclusive,
-            priority: priority(&consume.arguments, &queue)?,
+            exclusive: false,
+            priority: 0,
             channel: Arc::clone(&self.limit),
         };
+        Ok((consumer, tag))
+    }
+
+    /// Subscribes to a queue that the client may use.
+    pub(super) fn subscribe(
+        &mut self,
+        link: &mut Link,
+        consume: &basic::Consume,
+        tag: String,
+        queue: Arc<Queue>,
+        consumer: Consumer,
+    ) -> Result<(), AmqpError> {
+        let (id, no_ack, channel) = (consumer.id, consumer.no_ack, self.number);
         link.broker.subscribe(&queue, consumer, link.now)?;
         let key: Box<[u8]> = tag.as_bytes().into();
-        let (channel, no_ack) = (self.number, consume.no_ack);
         let subscription = Subscription { channel, tag: key.clone(), queue, no_ack, uncredited: 0 };
         link.subscriptions.insert(id, subscription);
         self.consumers.insert(key, id);
@@ -128,7 +158,7 @@ impl Channel {
 
     /// basic.cancel: what was dealt to the consumer is delivered, then nothing more.
     fn cancel(&mut self, link: &mut Link, cancel: basic::Cancel) {
-        if let Some(id) = self.consumers.remove(cancel.consumer_tag.as_str().as_bytes()) {
+        if let Some(id) = self.forget_consumer(cancel.consumer_tag.as_str().as_bytes()) {
             if let Some(subscription) = link.subscriptions.get(&id) {
                 link.broker.cancel(&subscription.queue, id, link.now);
             }

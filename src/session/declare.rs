@@ -4,7 +4,9 @@
 
 use super::channel::{Channel, unimplemented};
 use super::link::Link;
+use super::replies;
 use crate::broker::queue::Queue;
+use crate::broker::vhost::replies::is_reply_queue;
 use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 use crate::error::AmqpError;
 use crate::ids::Ticket;
@@ -83,8 +85,7 @@ impl Channel {
                 (ticket, false, M::UnbindOk(queue::UnbindOk {}))
             }
             M::Purge(purge) => {
-                let queue = self.queue(link, &purge.queue)?;
-                let (count, ticket) = link.broker.purge(&queue, link.now);
+                let (count, ticket) = self.purge(link, &purge.queue)?;
                 (ticket, purge.nowait, M::PurgeOk(queue::PurgeOk { message_count: saturate(count) }))
             }
             M::Delete(delete) => {
@@ -102,9 +103,22 @@ impl Channel {
         Ok(())
     }
 
+    /// How many messages are gone. What is on its way to somebody who asked is not there to be purged.
+    fn purge(&self, link: &Link, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
+        let name = self.queue_name(given)?;
+        if is_reply_queue(&name) {
+            return link.broker.vhost().reply_queue(&name).map(|_| (0, Ticket(0)));
+        }
+        Ok(link.broker.purge(&link.broker.vhost().queue(&name, link.id)?, link.now))
+    }
+
     fn declare_queue(&mut self, link: &mut Link, declare: queue::Declare) -> Result<(), AmqpError> {
+        let asked = name(&declare.queue);
+        if replies::is_special(&asked) {
+            return self.declare_replies(link, &asked, declare.nowait);
+        }
         let (queue, ticket) = link.broker.vhost().declare_queue(QueueDeclare {
-            name: name(&declare.queue),
+            name: asked,
             passive: declare.passive,
             durable: declare.durable,
             exclusive: declare.exclusive,
@@ -150,7 +164,7 @@ impl Channel {
         link.broker.vhost().queue(&self.queue_name(given)?, link.id)
     }
 
-    fn queue_name(&self, given: &ShortString) -> Result<String, AmqpError> {
+    pub(super) fn queue_name(&self, given: &ShortString) -> Result<String, AmqpError> {
         if given.as_str().is_empty() {
             let last = self.last_queue.as_ref().ok_or(AmqpError::NoPreviousQueue)?;
             return Ok(last.to_string());
@@ -159,7 +173,7 @@ impl Channel {
     }
 
     /// Replies once `ticket` is durable; with `nowait` not at all.
-    fn answer(&mut self, link: &mut Link, ticket: Ticket, nowait: bool, ok: &AMQPClass) {
+    pub(super) fn answer(&mut self, link: &mut Link, ticket: Ticket, nowait: bool, ok: &AMQPClass) {
         if !nowait {
             self.hold(link, ticket);
             self.reply(link, ok);

@@ -118,7 +118,7 @@ impl Channel {
     /// The queue of a consumer is gone: clients that want to know are told (RabbitMQ: consumer-cancel.md).
     fn consumer_cancelled(&mut self, link: &mut Link, id: ConsumerId) {
         let Some(subscription) = link.subscriptions.remove(&id) else { return };
-        self.consumers.remove(&subscription.tag);
+        self.forget_consumer(&subscription.tag);
         if link.capabilities.consumer_cancel_notify {
             let consumer_tag = ShortString::from(String::from_utf8_lossy(&subscription.tag).into_owned());
             let cancel = basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });

@@ -12,12 +12,13 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use tracing::warn;
 
 /// What this broker understands beyond AMQP 0-9-1, under the names that RabbitMQ gave it.
-const CAPABILITIES: [&str; 8] = [
+const CAPABILITIES: [&str; 9] = [
     "authentication_failure_close",
     "basic.nack",
     "connection.blocked",
     "consumer_cancel_notify",
     "consumer_priorities",
+    "direct_reply_to",
     "exchange_exchange_bindings",
     "per_consumer_qos",
     "publisher_confirms",

@@ -1,7 +1,7 @@
-//! Publishes with properties that a broker has to look into: `user-id`, `expiration`, and headers, which may ask for
-//! copies. All others go past this file.
+//! Publishes with properties that a broker has to look into: `reply-to`, `expiration`, `user-id`, and headers, which may
+//! ask for copies. All others go past this file.
 //!
-//! What there is to refuse is refused in RabbitMQ's order: the exchange, `expiration`, copies, `user-id`.
+//! What there is to refuse is refused in RabbitMQ's order: the exchange, `reply-to`, `expiration`, copies, `user-id`.
 
 use super::channel::Channel;
 use super::copies::CopyKeys;
@@ -13,8 +13,8 @@ use crate::wire::properties;
 /// Ten years (RabbitMQ: `MAX_EXPIRY_TIMER`).
 const EXPIRATION_MAX_MS: i128 = 315_360_000_000;
 
-/// The property flags of headers and `expiration`, and of `user-id`.
-const FLAGS: [u8; 2] = [0x21, 0x10];
+/// The property flags of headers, `reply-to` and `expiration`, and of `user-id`.
+const FLAGS: [u8; 2] = [0x23, 0x10];
 
 /// Whether a message with these properties has to be looked into.
 #[inline(always)]
@@ -35,13 +35,18 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         link.routes.find(link.broker.vhost(), message)?;
         let properties = properties::decode(message.properties)?;
+        let (mut message, mut block, named) = (*message, block, self.name_reply_queue(&properties)?);
+        if let Some(named) = &named {
+            message.properties = named;
+            block = None;
+        }
         properties.expiration.map_or(Ok(()), check_expiration)?;
         let copies = properties.headers.map_or(Ok(CopyKeys::default()), CopyKeys::among)?;
         properties.user_id.map_or(Ok(()), |claimed| check_user(&link.user, claimed))?;
         if copies.is_empty() {
-            return self.publish_checked(link, mandatory, message, block);
+            return self.publish_checked(link, mandatory, &message, block);
         }
-        self.publish_copies(link, mandatory, message, &copies, block)
+        self.publish_copies(link, mandatory, &message, &copies, block)
     }
 
     #[cold]

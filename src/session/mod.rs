@@ -23,6 +23,7 @@ mod held;
 mod inspect;
 mod link;
 mod publish;
+mod replies;
 mod routes;
 mod settle;
 mod slot;

@@ -8,6 +8,7 @@ mod copies;
 mod garbage;
 mod handshake;
 mod order;
+mod replies;
 mod script;
 mod topology;
 mod transactions;

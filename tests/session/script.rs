@@ -5,6 +5,7 @@
 //! < 1 queue.declare-ok q 0 0           ... and the broker answers exactly this, and nothing more
 //! b> 1 basic.publish '' q hello        another client; it comes into being, with channel 1 open, when it is named
 //! ! sync                               something happens, see `happen`
+//! > 1 basic.publish '' $1 hello        $1 is the first name of a reply queue that anybody heard, $2 the second
 //! ```
 //!
 //! Lines in a row of one client are one read. What the broker says to anybody is expected before the next thing is
@@ -44,7 +45,8 @@ pub(crate) fn play(world: &mut World, script: &str) {
                 rest.iter().take_while(|line| split(line, "> ").is_some_and(|(by, _)| by == name)).count();
             ensure(world, name);
             let sentences = rest[..said].iter().filter_map(|line| split(line, "> "));
-            let bytes: Vec<u8> = sentences.flat_map(|(_, sentence)| wire::encode(sentence)).collect();
+            let bytes: Vec<u8> =
+                sentences.flat_map(|(_, sentence)| wire::encode(&world.replies.put_in(sentence))).collect();
             world.say(name, &bytes);
             rest = &rest[said..];
         }
@@ -69,6 +71,7 @@ fn listen(world: &mut World, expected: &[&str], after: &str) {
             .filter_map(|(to, sentence)| (to == name).then_some(sentence))
             .collect();
         let heard = if world.knows(name) { world.heard(name) } else { Vec::new() };
+        let heard: Vec<_> = heard.into_iter().map(|sentence| world.replies.take_out(sentence)).collect();
         assert_eq!(heard, wanted, "what {name} heard (left), and should have heard, after {after:?}");
     }
 }

@@ -114,6 +114,7 @@ fn publish(out: &mut Vec<u8>, channel: u16, (exchange, key, body): (&str, &str, 
     let properties = Properties {
         headers: (!headers.is_empty()).then_some(&headers),
         delivery_mode: flags.has("persistent").then_some(2),
+        reply_to: flags.value("reply-to").map(str::as_bytes),
         expiration: flags.value("expiration").map(str::as_bytes),
         user_id: flags.value("user-id").map(str::as_bytes),
         ..Properties::default()
@@ -389,6 +390,9 @@ fn show_properties(raw: &[u8]) -> String {
     let mut text = String::new();
     if properties.delivery_mode == Some(2) {
         text.push_str(" persistent");
+    }
+    if let Some(reply_to) = properties.reply_to {
+        write!(text, " reply-to={}", String::from_utf8_lossy(reply_to)).unwrap();
     }
     for (key, value) in table::decode(properties.headers.unwrap_or_default()).unwrap().inner() {
         let value = match value {

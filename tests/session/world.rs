@@ -27,10 +27,41 @@ pub(crate) enum Pieces {
     Bytes,
 }
 
+/// Names that the broker made up for reply queues, in the order in which they were heard: `$1`, `$2`...
+#[derive(Debug, Default)]
+pub(crate) struct ReplyNames(Vec<String>);
+
+impl ReplyNames {
+    /// The sentence with names instead of numbers.
+    pub(crate) fn put_in(&self, sentence: &str) -> String {
+        let numbered = self.0.iter().enumerate().rev();
+        numbered.fold(sentence.to_owned(), |said, (at, name)| said.replace(&format!("${}", at + 1), name))
+    }
+
+    /// The sentence with numbers instead of names.
+    pub(crate) fn take_out(&mut self, mut sentence: String) -> String {
+        const PREFIX: &str = "amq.rabbitmq.reply-to.";
+        const LEN: usize = PREFIX.len() + 22;
+        let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let made_up = |name: &&str| name.bytes().skip(PREFIX.len()).all(is_digit);
+        while let Some(name) = sentence.find(PREFIX).and_then(|at| sentence.get(at..at + LEN)).filter(made_up)
+        {
+            let name = name.to_owned();
+            let at = self.0.iter().position(|known| *known == name).unwrap_or_else(|| {
+                self.0.push(name.clone());
+                self.0.len() - 1
+            });
+            sentence = sentence.replace(&name, &format!("${}", at + 1));
+        }
+        sentence
+    }
+}
+
 pub(crate) struct World {
     pub(crate) broker: Arc<Broker>,
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) now: Now,
+    pub(crate) replies: ReplyNames,
     pieces: Pieces,
     clients: BTreeMap<String, Client>,
 }
@@ -51,7 +82,7 @@ impl World {
             Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered: Recovered::default() };
         let broker = Broker::start(opened, settings).unwrap();
         let now = Now { mono_ms: 1_000, unix_ms: 1_795_000_000_000 };
-        Self { broker, log, now, pieces, clients: BTreeMap::new() }
+        Self { broker, log, now, replies: ReplyNames::default(), pieces, clients: BTreeMap::new() }
     }
 
     /// A socket that has just been accepted.

@@ -1,0 +1,51 @@
+//! Reply queues, which direct reply-to is made of (RabbitMQ: direct-reply-to.md).
+//!
+//! A reply queue belongs to one consumer of one channel and goes with it. It is a queue like any other under a name
+//! that nobody can guess or declare: the default exchange routes to it, whoever publishes; windows and memory limits are
+//! what they are elsewhere; and it is never durable. All that a client may do with it is to publish to it, and to ask
+//! whether it is still there.
+
+use super::VHost;
+use crate::broker::queue::Queue;
+use crate::broker::settings::{Flags, Settings};
+use crate::error::AmqpError;
+use crate::ids::ConnectionId;
+use amq_protocol::types::FieldTable;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// What a client consumes from, and names in `reply-to`, to get replies directly.
+pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+/// What the names of reply queues begin with.
+const PREFIX: &str = "amq.rabbitmq.reply-to.";
+
+/// Whether only a reply queue can have this name.
+#[must_use]
+pub fn is_reply_queue(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
+impl VHost {
+    /// A new reply queue. It goes with its first consumer, or with its connection.
+    #[must_use]
+    pub fn open_reply_queue(&self, connection: ConnectionId) -> Arc<Queue> {
+        let flags = Flags { durable: false, auto_delete: true, exclusive: true };
+        let settings = Settings::new(flags, FieldTable::default());
+        let Ok((queue, _never_on_disk)) = self.change(|state, changes| {
+            let name = self.unused_name(&state.topology, PREFIX);
+            Ok::<_, Infallible>((self.create(state, changes, name, settings, Some(connection)), false))
+        });
+        queue
+    }
+
+    /// The reply queue of this name.
+    ///
+    /// # Errors
+    /// 404 when it is gone, or never was.
+    pub fn reply_queue(&self, name: &str) -> Result<Arc<Queue>, AmqpError> {
+        let state = self.read();
+        let queue = state.topology.queue(name).filter(|_| is_reply_queue(name));
+        queue.cloned().ok_or_else(|| AmqpError::no_queue(name))
+    }
+}

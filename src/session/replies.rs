@@ -1,0 +1,97 @@
+//! Direct reply-to: replies go straight to the channel that asked (RabbitMQ: direct-reply-to.md).
+//!
+//! A channel that consumes from [`REPLY_TO`] gets a reply queue of its own, see [`crate::broker::vhost::replies`]. What it
+//! publishes with that name as `reply-to` leaves with the name of its queue instead.
+
+use super::channel::Channel;
+use super::link::Link;
+use crate::broker::vhost::replies::{REPLY_TO, is_reply_queue};
+use crate::error::{AmqpError, Resource};
+use crate::ids::{ConsumerId, Ticket};
+use crate::wire::properties::{self, Properties};
+use amq_protocol::protocol::{AMQPClass, basic, queue};
+use amq_protocol::types::ShortString;
+use std::sync::Arc;
+
+/// The consumer of replies that a channel has.
+pub(super) struct Replies {
+    pub(super) consumer: ConsumerId,
+    /// The name of its queue.
+    name: Arc<str>,
+}
+
+/// Whether a name is one that direct reply-to gives a meaning to.
+pub(super) fn is_special(name: &str) -> bool {
+    name == REPLY_TO || is_reply_queue(name)
+}
+
+impl Channel {
+    /// basic.consume of a name that is special.
+    pub(super) fn consume_replies(
+        &mut self,
+        link: &mut Link,
+        consume: &basic::Consume,
+        name: &str,
+    ) -> Result<(), AmqpError> {
+        if is_reply_queue(name) {
+            link.broker.vhost().reply_queue(name)?;
+            let on = Resource::Queue(name.to_owned());
+            return Err(AmqpError::Precondition(format!("only creator channel may consume from {on}")));
+        }
+        let (consumer, tag) = self.new_consumer(link, consume)?;
+        let refuse = |why: &str| Err(AmqpError::Precondition(why.to_owned()));
+        if !consume.no_ack {
+            return refuse("reply consumer cannot acknowledge");
+        }
+        if self.replies.is_some() {
+            return refuse("reply consumer already set");
+        }
+        let queue = link.broker.vhost().open_reply_queue(link.id);
+        self.replies = Some(Replies { consumer: consumer.id, name: Arc::clone(&queue.name) });
+        self.subscribe(link, consume, tag, queue, consumer)
+    }
+
+    /// queue.declare of a name that is special asks whether replies can be sent there; it makes nothing.
+    pub(super) fn declare_replies(
+        &mut self,
+        link: &mut Link,
+        name: &str,
+        nowait: bool,
+    ) -> Result<(), AmqpError> {
+        if is_reply_queue(name) {
+            link.broker.vhost().reply_queue(name)?;
+        }
+        self.last_queue = Some(name.into());
+        let ok = queue::DeclareOk { queue: ShortString::from(name), message_count: 0, consumer_count: 1 };
+        self.answer(link, Ticket(0), nowait, &AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)));
+        Ok(())
+    }
+
+    /// The properties with the name of the channel's reply queue, when they ask for direct replies.
+    #[inline]
+    pub(super) fn name_reply_queue(&self, properties: &Properties<'_>) -> Result<Option<Vec<u8>>, AmqpError> {
+        if properties.reply_to != Some(REPLY_TO.as_bytes()) {
+            return Ok(None);
+        }
+        let Some(replies) = &self.replies else {
+            return Err(AmqpError::Precondition("fast reply consumer does not exist".to_owned()));
+        };
+        let mut raw = Vec::new();
+        let reply_to = Some(replies.name.as_bytes());
+        properties::encode(&Properties { reply_to, ..*properties }, &mut raw);
+        Ok(Some(raw))
+    }
+}
+
+/// Refuses basic.get from a reply queue.
+///
+/// # Errors
+/// 540, or 404 when it is gone.
+pub(super) fn check_get(link: &Link, name: &str) -> Result<(), AmqpError> {
+    if is_reply_queue(name) {
+        link.broker.vhost().reply_queue(name)?;
+        let on = Resource::Queue(name.to_owned());
+        return Err(AmqpError::NotImplemented(format!("basic.get not supported by volatile {on}")));
+    }
+    Ok(())
+}
