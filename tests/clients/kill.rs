@@ -164,6 +164,8 @@ async fn crash(story: &Arc<Story>, broker: Process, confirms: u64, seed: u64) {
 /// Takes out everything there is, on a broker that has no other clients.
 async fn drain(story: &Arc<Story>, uri: &str) -> lapin::Result<()> {
     let connection = connect(uri).await?;
+    // lapin closes what is dropped by itself, which may cross the connection's own end.
+    let mut open = Vec::new();
     for queue in QUEUES {
         let (teller, channel) = (story.teller(), connection.create_channel().await?);
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -178,6 +180,7 @@ async fn drain(story: &Arc<Story>, uri: &str) -> lapin::Result<()> {
             delivery.ack(BasicAckOptions::default()).await?;
         }
         teller.catch_up(&channel).await?;
+        open.push((channel, consumer));
     }
     connection.close(200, "done".into()).await
 }
