@@ -21,6 +21,22 @@ pub struct ConsumerId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Ticket(pub u64);
 
+/// Bits of a sequence number below its lane.
+const LANE_BITS: u32 = 56;
+
+/// The lane of a sequence number, its top byte: messages of one priority have numbers of one lane, and a queue delivers lane
+/// 0 first. A queue without priorities has no other.
+#[must_use]
+pub fn lane_of(seq: u64) -> u8 {
+    seq.to_be_bytes()[0]
+}
+
+/// The first number of a lane.
+#[must_use]
+pub fn lane_start(lane: u8) -> u64 {
+    u64::from(lane) << LANE_BITS
+}
+
 /// Sequence numbers of one queue, from `first` up to but not including `end`.
 ///
 /// A message keeps its sequence number from the moment it enters a queue until it is settled.

@@ -9,10 +9,11 @@
 //! ```text
 //!  0  u32  length of the whole record
 //!  4  u8   flags: bit 0 = persistent (delivery-mode 2), bit 1 = dead-lettered here,
-//!           bit 2 = has a header BCC to hide, bit 3 = its header CC counts no more
+//!           bit 2 = has a header BCC to hide, bit 3 = its header CC counts no more,
+//!           bit 4 = has a property `expiration`, bit 5 = has a property `priority`
 //!  5  u8   length of the exchange's name
 //!  6  u8   length of the routing key
-//!  7  u8   0
+//!  7  u8   priority, or 0
 //!  8  u32  length of the properties
 //! 12  u64  when it arrived, milliseconds since 1970
 //! 20  exchange | routing key | properties (flags and list, as received) | body
@@ -42,6 +43,8 @@ const PERSISTENT: u8 = 1;
 const DIED: u8 = 2;
 const BLIND: u8 = 4;
 const SPENT: u8 = 8;
+const EXPIRES: u8 = 16;
+const PRIORITIZED: u8 = 32;
 
 /// The header that holds further routing keys, an array of strings.
 pub const CC: &str = "CC";
@@ -70,6 +73,10 @@ pub struct Message<'a> {
     pub died: bool,
     /// Whether it has further routing keys, and what is to be hidden of them.
     pub copies: Copies,
+    /// Whether it has a property `expiration`.
+    pub expires: bool,
+    /// Its property `priority`.
+    pub priority: Option<u8>,
     /// When the broker took it, milliseconds since 1970.
     pub arrived_at_ms: u64,
     /// The exchange it was published to; empty for the default exchange. At most 255 bytes.
@@ -97,6 +104,23 @@ pub struct Block {
     /// Where each record begins.
     starts: Box<[u32]>,
     persistent: u32,
+    traits: Traits,
+}
+
+/// What some record of a block has that most have not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Traits {
+    /// A property `expiration`.
+    expires: bool,
+    /// A property `priority`.
+    prioritized: bool,
+}
+
+impl Traits {
+    fn add(&mut self, flags: u8) {
+        self.expires |= flags & EXPIRES != 0;
+        self.prioritized |= flags & PRIORITIZED != 0;
+    }
 }
 
 /// Why bytes are not a block.
@@ -121,16 +145,17 @@ impl Block {
     /// A record's lengths do not add up.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, NotABlock> {
         let mut starts = Vec::new();
-        let mut persistent = 0;
+        let (mut persistent, mut traits) = (0, Traits::default());
         let mut at = 0;
         while at < bytes.len() {
             let record = &bytes[at..];
             let len = record_len(record).ok_or(NotABlock { at })?;
             starts.push(u32::try_from(at).map_err(|_beyond_4_gib| NotABlock { at })?);
             persistent += u32::from(record[4] & PERSISTENT);
+            traits.add(record[4]);
             at += len;
         }
-        Ok(Self { bytes, starts: starts.into(), persistent })
+        Ok(Self { bytes, starts: starts.into(), persistent, traits })
     }
 
     /// A block of one message whose body is large: the body is written once and never copied again.
@@ -157,6 +182,26 @@ impl Block {
     #[must_use]
     pub fn persistent(&self) -> u32 {
         self.persistent
+    }
+
+    /// Whether a record has a property `expiration`.
+    #[must_use]
+    pub fn expires(&self) -> bool {
+        self.traits.expires
+    }
+
+    /// Whether a record has a property `priority`.
+    #[must_use]
+    pub fn is_prioritized(&self) -> bool {
+        self.traits.prioritized
+    }
+
+    /// The priority of record `index`.
+    #[must_use]
+    pub fn priority(&self, index: u32) -> Option<u8> {
+        let at = self.start(index);
+        let (flags, priority) = (self.bytes.get(at + 4)?, self.bytes.get(at + 7)?);
+        (flags & PRIORITIZED != 0).then_some(*priority)
     }
 
     /// The bytes of all records.
@@ -199,6 +244,8 @@ impl Block {
             persistent: record[4] & PERSISTENT != 0,
             died: record[4] & DIED != 0,
             copies: copies(record[4]),
+            expires: record[4] & EXPIRES != 0,
+            priority: (record[4] & PRIORITIZED != 0).then_some(record[7]),
             arrived_at_ms: u64::from_be_bytes(arrived),
             exchange: &record[RECORD_HEAD..exchange_end],
             routing_key: &record[exchange_end..key_end],
@@ -256,6 +303,7 @@ pub struct BlockBuilder {
     bytes: Vec<u8>,
     starts: Vec<u32>,
     persistent: u32,
+    traits: Traits,
 }
 
 impl BlockBuilder {
@@ -284,6 +332,11 @@ impl BlockBuilder {
             Copies::Blind => BLIND,
             Copies::Spent => SPENT,
         };
+        head[4] |= if message.expires { EXPIRES } else { 0 };
+        if let Some(priority) = message.priority {
+            head[4] |= PRIORITIZED;
+            head[7] = priority;
+        }
         head[5] = u8::try_from(message.exchange.len()).expect("a short string");
         head[6] = u8::try_from(message.routing_key.len()).expect("a short string");
         let properties_len = u32::try_from(message.properties.len()).expect("fits a frame");
@@ -291,6 +344,7 @@ impl BlockBuilder {
         head[12..20].copy_from_slice(&message.arrived_at_ms.to_be_bytes());
         self.starts.push(at);
         self.persistent += u32::from(message.persistent);
+        self.traits.add(head[4]);
         self.bytes.reserve(len.min(BLOCK_BYTES_MAX));
         self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(message.exchange);
@@ -313,7 +367,8 @@ impl BlockBuilder {
     /// The block of everything pushed.
     #[must_use]
     pub fn build(self) -> Block {
-        Block { bytes: self.bytes.into(), starts: self.starts.into(), persistent: self.persistent }
+        let (starts, persistent, traits) = (self.starts.into(), self.persistent, self.traits);
+        Block { bytes: self.bytes.into(), starts, persistent, traits }
     }
 }
 
@@ -326,6 +381,8 @@ mod tests {
             persistent,
             died: false,
             copies: Copies::Open,
+            expires: false,
+            priority: None,
             arrived_at_ms: 1_795_000_000_123,
             exchange: b"logs",
             routing_key: b"a.b",
@@ -359,13 +416,24 @@ mod tests {
         let mut pushed = Vec::new();
         for copies in [Copies::Open, Copies::Blind, Copies::Spent] {
             for bits in 0..4 {
-                let message = Message { died: bits & 1 != 0, copies, ..sample(b"body", bits & 2 != 0) };
+                let (expires, priority) = (bits & 1 == 0, (bits > 0).then_some(bits));
+                let message = Message {
+                    died: bits & 1 != 0,
+                    copies,
+                    expires,
+                    priority,
+                    ..sample(b"body", bits & 2 != 0)
+                };
                 builder.push(&message);
                 pushed.push(message);
             }
         }
         let block = Block::from_bytes(builder.build().bytes().clone()).unwrap();
         assert_eq!((0..12).map(|index| block.message(index)).collect::<Vec<_>>(), pushed);
+        assert_eq!((block.priority(3), block.expires(), block.is_prioritized()), (Some(3), true, true));
+        let plain = Block::of(&sample(b"body", true));
+        assert!(!plain.expires() && !plain.is_prioritized());
+        assert_eq!(block.priority(0), None);
     }
 
     #[test]

@@ -90,6 +90,7 @@ pub(super) fn dead_letter(message: &Message<'_>, at: &Circumstances<'_>) -> Dead
     builder.push(&Message {
         died: true,
         copies,
+        expires: false,
         arrived_at_ms: at.now_unix_ms,
         exchange: at.exchange.as_bytes(),
         routing_key: &routing_keys[0],
@@ -278,6 +279,8 @@ mod tests {
             persistent: true,
             died: false,
             copies: Copies::Open,
+            expires: false,
+            priority: None,
             arrived_at_ms: 1,
             exchange: b"logs",
             routing_key: b"a.b",

@@ -11,14 +11,16 @@ mod paging;
 pub mod queue;
 pub mod route;
 pub mod settings;
+pub mod timers;
 mod topology;
 pub mod vhost;
 
 use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
 use self::mailbox::Mailbox;
 use self::paging::{Pager, Request};
-use self::queue::{Consumer, Dead, DeathReason, Effects, Got, Queue, QueueStats, Settled, Shared};
+use self::queue::{Consumer, Dead, DeathReason, Effects, Got, Queue, QueueStats, Return, Settled, Shared};
 use self::route::Route;
+use self::timers::Timers;
 use self::vhost::VHost;
 use self::vhost::replies::is_reply_queue;
 use crate::clock::{self, Now};
@@ -26,12 +28,15 @@ use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
 use crate::metrics::Metrics;
-use crate::store::change::{Change, Health, Log, Page};
+use crate::store::change::{Change, Gate, Health, Log, Page};
 use crate::store::{Opened, StoreError};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+
+/// Queues that are called in one go at most.
+const TICK_QUEUES_MAX: usize = 256;
 
 /// What the operator decides.
 #[derive(Debug, Clone)]
@@ -88,7 +93,7 @@ pub enum TxAck {
     /// They are done.
     Ack,
     /// They go back.
-    Requeue,
+    Requeue(Return),
     /// They are dead-lettered or dropped.
     Reject,
 }
@@ -97,6 +102,7 @@ pub enum TxAck {
 pub struct Broker {
     vhost: VHost,
     log: Arc<dyn Log>,
+    timers: Arc<Timers>,
     settings: BrokerSettings,
     metrics: Metrics,
     next_connection: AtomicU64,
@@ -111,12 +117,15 @@ impl Broker {
     /// The recovered state makes no sense, or the thread that reads pages cannot be started.
     pub fn start(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, StoreError> {
         let Opened { log, pages, recovered } = opened;
-        let shared = Shared { log: Arc::clone(&log), memory: Arc::new(AtomicUsize::new(0)) };
+        let timers = Arc::new(Timers::default());
+        let memory = Arc::new(AtomicUsize::new(0));
+        let shared = Shared { log: Arc::clone(&log), memory, timers: Arc::clone(&timers) };
         let metrics = Metrics::default();
         let vhost = VHost::recover(&recovered, shared);
         let broker = Arc::new(Self {
             vhost,
             log,
+            timers,
             settings,
             metrics,
             next_connection: AtomicU64::new(1),
@@ -127,6 +136,7 @@ impl Broker {
         let pager = Pager::start(pages, move |request, pages| deliver_pages(&weak, request, pages))
             .map_err(StoreError::Io)?;
         let _first = broker.pager.set(pager);
+        broker.wind_up(clock::now());
         Ok(broker)
     }
 
@@ -138,7 +148,8 @@ impl Broker {
         let mut changes = Vec::new();
         self.vhost.each_queue(|queue| {
             if queue.is_durable() {
-                changes.push(Change::Delivered { queue: queue.id, up_to: queue.delivered_up_to() });
+                let delivered = queue.delivered_up_to().into_iter();
+                changes.extend(delivered.map(|up_to| Change::Delivered { queue: queue.id, up_to }));
             }
         });
         self.log.append(&mut changes);
@@ -155,6 +166,12 @@ impl Broker {
     #[must_use]
     pub fn log(&self) -> &Arc<dyn Log> {
         &self.log
+    }
+
+    /// When queues want to be called.
+    #[must_use]
+    pub fn timers(&self) -> &Timers {
+        &self.timers
     }
 
     /// What the operator decided.
@@ -214,7 +231,10 @@ impl Broker {
 
     /// Puts a block into every queue of a route; the ticket is durable when all persistent copies are.
     pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Ticket {
-        let _gate = (route.queues.len() > 1).then(|| self.log.gate());
+        let _gate = match &*route.queues {
+            [queue] => self.gate_for(queue),
+            _ => Some(self.log.gate()),
+        };
         self.enqueue_in_gate(route, block, now)
     }
 
@@ -222,36 +242,36 @@ impl Broker {
         let block = Arc::new(block);
         let mut newest = Ticket(0);
         for queue in &route.queues {
-            let (ticket, effects) = queue.enqueue(&block);
+            let (ticket, effects) = queue.enqueue(&block, now);
             newest = newest.max(ticket);
             self.carry_out(queue, effects, now);
         }
         newest
     }
 
+    /// The gate, if what is done with this queue alone may touch others: its messages may die at any time.
+    fn gate_for(&self, queue: &Queue) -> Option<Gate<'_>> {
+        queue.settings.dead_letter_exchange.is_some().then(|| self.log.gate())
+    }
+
     /// Messages are acknowledged.
     pub fn settle(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-        let effects = queue.settle(settled);
+        let _gate = self.gate_for(queue);
+        let effects = queue.settle(settled, now);
         self.carry_out(queue, effects, now);
     }
 
-    /// Messages were delivered in vain and go back to their places; beyond the delivery limit they die.
-    pub fn requeue(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-        let _gate = self.log.gate();
-        let effects = queue.put_back(settled, true);
-        self.carry_out(queue, effects, now);
-    }
-
-    /// Messages were dealt but never sent: they go back to their places as if nothing had been.
-    pub fn give_back(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-        let effects = queue.put_back(settled, false);
+    /// Messages come back to their places, some perhaps later; beyond the delivery limit they die.
+    pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Return, now: Now) {
+        let _gate = self.gate_for(queue);
+        let effects = queue.put_back(settled, how, now);
         self.carry_out(queue, effects, now);
     }
 
     /// Messages are rejected: they are dead-lettered, or dropped.
     pub fn reject(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-        let _gate = self.log.gate();
-        let effects = queue.reject(settled);
+        let _gate = self.gate_for(queue);
+        let effects = queue.reject(settled, now);
         self.carry_out(queue, effects, now);
     }
 
@@ -260,41 +280,64 @@ impl Broker {
     /// # Errors
     /// 403 when the queue is in exclusive use; 404 when it is gone.
     pub fn subscribe(&self, queue: &Arc<Queue>, consumer: Consumer, now: Now) -> Result<(), AmqpError> {
-        let effects = queue.subscribe(consumer)?;
+        let _gate = self.gate_for(queue);
+        let effects = queue.subscribe(consumer, now)?;
         self.carry_out(queue, effects, now);
         Ok(())
     }
 
     /// Removes a consumer; what it holds stays unacknowledged. An auto-delete queue goes with its last one.
     pub fn cancel(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
-        let effects = queue.cancel(id);
+        let _gate = self.gate_for(queue);
+        let effects = queue.cancel(id, now);
         self.carry_out(queue, effects, now);
     }
 
     /// `bytes` of the records dealt to a consumer have been encoded.
     pub fn credit(&self, queue: &Arc<Queue>, id: ConsumerId, bytes: usize, now: Now) {
-        let effects = queue.credit(id, bytes);
+        let _gate = self.gate_for(queue);
+        let effects = queue.credit(id, bytes, now);
         self.carry_out(queue, effects, now);
     }
 
     /// A channel's limit was raised, or messages under it were settled: deal again.
     pub fn poke(&self, queue: &Arc<Queue>, now: Now) {
-        let effects = queue.poke();
+        let _gate = self.gate_for(queue);
+        let effects = queue.poke(now);
         self.carry_out(queue, effects, now);
     }
 
     /// Takes one message.
     pub fn get(&self, queue: &Arc<Queue>, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> Got {
-        let (got, effects) = queue.get(no_ack, mailbox);
+        let _gate = self.gate_for(queue);
+        let (got, effects) = queue.get(no_ack, mailbox, now);
         self.carry_out(queue, effects, now);
         got
     }
 
     /// Drops everything that is ready.
     pub fn purge(&self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
-        let (purged, ticket, effects) = queue.purge();
+        let _gate = self.gate_for(queue);
+        let (purged, ticket, effects) = queue.purge(now);
         self.carry_out(queue, effects, now);
         (purged, ticket)
+    }
+
+    /// Does what is due by the clock, for a bounded number of queues; [`Broker::timers`] says when more is.
+    pub fn tick(&self, now: Now) {
+        for queue in self.timers.take_due(now.unix_ms, TICK_QUEUES_MAX) {
+            let _gate = self.gate_for(&queue);
+            let effects = queue.tick(now);
+            self.carry_out(&queue, effects, now);
+        }
+    }
+
+    /// Sets the timers of the queues that were on disk; their leases begin anew.
+    fn wind_up(&self, now: Now) {
+        self.vhost.each_queue(|queue| {
+            queue.touch(now);
+            self.poke(queue, now);
+        });
     }
 
     /// Everything a transaction did, as one.
@@ -311,9 +354,9 @@ impl Broker {
         }
         for (queue, ack, settled) in acks {
             let effects = match ack {
-                TxAck::Ack => queue.settle(settled),
-                TxAck::Requeue => queue.put_back(settled, true),
-                TxAck::Reject => queue.reject(settled),
+                TxAck::Ack => queue.settle(settled, now),
+                TxAck::Requeue(how) => queue.put_back(settled, *how, now),
+                TxAck::Reject => queue.reject(settled, now),
             };
             newest = newest.max(effects.ticket);
             self.carry_out(queue, effects, now);
@@ -321,8 +364,8 @@ impl Broker {
         newest
     }
 
-    /// Does what a queue could not do under its lock, and what follows from that. It ends: only a consumer's doing
-    /// kills a message, so a dead letter has no dead letters of its own.
+    /// Does what a queue could not do under its lock, and what follows from that. It ends although a dead letter may die where
+    /// it comes: it does not come to a queue twice without a consumer's doing, see [`DeadLetter::is_cycle`].
     fn carry_out(&self, queue: &Arc<Queue>, effects: Effects, now: Now) {
         if effects.is_empty() {
             return;
@@ -343,6 +386,8 @@ impl Broker {
             }
             if effects.delete {
                 self.vhost.remove_queue(&queue);
+            } else if effects.expired {
+                self.vhost.remove_expired(&queue, now);
             }
         }
     }
@@ -353,6 +398,7 @@ impl Broker {
         let count = match dead.reason {
             DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
             DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
+            DeathReason::Expired => &self.metrics.dead_lettered_expired,
         };
         count.add(u64::from(dead.range.end - dead.range.start));
         let at = Circumstances {
@@ -364,19 +410,19 @@ impl Broker {
         };
         for index in dead.range.clone() {
             let letter = dead_letter(&dead.block.message(index), &at);
-            self.post(letter, exchange, todo);
+            self.post(letter, exchange, now, todo);
         }
     }
 
     /// Routes one dead letter. Where it cannot go it is dropped, as RabbitMQ does (dlx.md).
-    fn post(&self, letter: DeadLetter, exchange: &str, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
+    fn post(&self, letter: DeadLetter, exchange: &str, now: Now, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
         let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
         let route = self.vhost.route_own(exchange, &keys, letter.properties());
         let targets: Vec<_> =
             route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name)).cloned().collect();
         let block = Arc::new(letter.block);
         for target in targets {
-            let (_, effects) = target.enqueue(&block);
+            let (_, effects) = target.enqueue(&block, now);
             if !effects.is_empty() {
                 todo.push_back((target, effects));
             }
@@ -394,11 +440,12 @@ impl Broker {
 fn deliver_pages(broker: &Weak<Broker>, request: &Request, pages: Vec<Page>) {
     let Some(broker) = broker.upgrade() else { return };
     let _gate = broker.log.gate();
-    let (lost, effects) = request.queue.pages_loaded(request.wanted, pages);
+    let now = clock::now();
+    let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, now);
     if lost > 0 {
         tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store");
     }
-    broker.carry_out(&request.queue, effects, clock::now());
+    broker.carry_out(&request.queue, effects, now);
 }
 
 impl fmt::Debug for Broker {

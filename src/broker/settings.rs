@@ -4,9 +4,13 @@
 //! with it yet. A new feature adds a row or changes one, and a field of [`Settings`]. Arguments that are not in the
 //! table are the client's own: kept, never compared, never refused.
 
+mod retry;
 #[cfg(test)]
 mod tests;
 
+pub use self::retry::Retry;
+
+use self::retry::{DELAYED_RETRY_MAX, DELAYED_RETRY_MIN, DELAYED_RETRY_TYPE, RETRY_DELAYS, RETRY_JITTER};
 use crate::broker::argument::{equivalent, equivalent_flag, integer, text};
 use crate::error::{AmqpError, Resource};
 use crate::wire::table::type_name;
@@ -16,6 +20,12 @@ use std::sync::LazyLock;
 /// How often a message of a quorum queue may be returned when its declaration does not say (RabbitMQ: quorum-queues).
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
+/// The priorities of a quorum queue, which has them without asking (RabbitMQ 4.3: quorum-queues).
+const QUORUM_PRIORITIES: Priorities = Priorities { most: 31, unset: 4 };
+
+/// Delays of `x-retry-delays` at most.
+const RETRY_DELAYS_MAX: usize = 100;
+
 /// The longest time in milliseconds, ten years; RabbitMQ's own bound.
 const TIME_MAX_MS: i64 = 315_360_000_000;
 
@@ -23,6 +33,9 @@ const QUEUE_TYPE: &str = "x-queue-type";
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
 const DELIVERY_LIMIT: &str = "x-delivery-limit";
+const EXPIRES: &str = "x-expires";
+const MESSAGE_TTL: &str = "x-message-ttl";
+const MAX_PRIORITY: &str = "x-max-priority";
 const SINGLE_ACTIVE_CONSUMER: &str = "x-single-active-consumer";
 const PRIORITY: &str = "x-priority";
 /// The argument of an exchange that names where unroutable messages go.
@@ -37,6 +50,15 @@ pub struct Flags {
     pub auto_delete: bool,
     /// For the connection that declared it alone.
     pub exclusive: bool,
+}
+
+/// What priorities of messages mean in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Priorities {
+    /// The highest; higher ones count as this one.
+    pub most: u8,
+    /// As what a message without one counts.
+    pub unset: u8,
 }
 
 /// How a queue was declared.
@@ -58,6 +80,14 @@ pub struct Settings {
     pub dead_letter_routing_key: Option<String>,
     /// How many deliveries of a message may fail.
     pub delivery_limit: Option<u32>,
+    /// How long a message waits before it is delivered again.
+    pub retry: Retry,
+    /// How long a message lives, milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// How long the queue stays when nobody uses it, milliseconds.
+    pub expires_ms: Option<u64>,
+    /// The priorities of its messages.
+    pub priorities: Option<Priorities>,
     /// All arguments as declared.
     pub arguments: FieldTable,
 }
@@ -92,6 +122,8 @@ enum Rule {
     Version,
     /// The type of queue.
     Type,
+    /// An array of times.
+    Delays,
 }
 
 /// Types of queue.
@@ -119,6 +151,7 @@ const AT_LEAST_0: Rule = Rule::Range { least: 0, most: i64::MAX, over: "" };
 const AT_LEAST_1: Rule = Rule::Range { least: 1, most: i64::MAX, over: "" };
 const TIME: Rule = Rule::Range { least: 0, most: TIME_MAX_MS, over: "value_too_large" };
 const TIME_NOT_0: Rule = Rule::Range { least: 1, most: TIME_MAX_MS, over: "value_too_large" };
+const PERCENT: Rule = Rule::Range { least: 0, most: 100, over: "max_value_exceeded" };
 const PRIORITIES: Rule = Rule::Range { least: 0, most: 255, over: "max_value_exceeded" };
 const OVERFLOW: Rule =
     Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow");
@@ -127,14 +160,14 @@ const LOCATOR: Rule = Rule::OneOf(&["client-local", "balanced"], "invalid_queue_
 
 /// All arguments, in the order in which RabbitMQ compares those of a classic queue.
 const TABLE: &[Argument] = &[
-    row("x-expires", TIME_NOT_0, On::Both, Effect::Later),
-    row("x-message-ttl", TIME, On::Both, Effect::Later),
+    row(EXPIRES, TIME_NOT_0, On::Both, Effect::Done),
+    row(MESSAGE_TTL, TIME, On::Both, Effect::Done),
     row(DEAD_LETTER_EXCHANGE, Rule::Exchange, On::Both, Effect::Done),
     row(DEAD_LETTER_ROUTING_KEY, Rule::DeadLetterKey, On::Both, Effect::Done),
     row("x-dead-letter-strategy", STRATEGY, On::Quorum, Effect::Later),
     row("x-max-length", AT_LEAST_0, On::Both, Effect::Later),
     row("x-max-length-bytes", AT_LEAST_0, On::Both, Effect::Later),
-    row("x-max-priority", PRIORITIES, On::Classic, Effect::Later),
+    row(MAX_PRIORITY, PRIORITIES, On::Classic, Effect::Done),
     row("x-overflow", OVERFLOW, On::Both, Effect::Later),
     row("x-queue-mode", Rule::Any, On::Classic, Effect::Moot),
     row("x-queue-version", Rule::Version, On::Classic, Effect::Moot),
@@ -144,9 +177,11 @@ const TABLE: &[Argument] = &[
     row(DELIVERY_LIMIT, Rule::Integer, On::Both, Effect::Done),
     row("x-consumer-timeout", AT_LEAST_0, On::Quorum, Effect::Later),
     row("x-consumer-disconnected-timeout", AT_LEAST_0, On::Quorum, Effect::Moot),
-    row("x-delayed-retry-type", Rule::Any, On::Quorum, Effect::Later),
-    row("x-delayed-retry-min", Rule::Any, On::Quorum, Effect::Later),
-    row("x-delayed-retry-max", Rule::Any, On::Quorum, Effect::Later),
+    row(DELAYED_RETRY_TYPE, Rule::Any, On::Quorum, Effect::Done),
+    row(DELAYED_RETRY_MIN, Rule::Any, On::Quorum, Effect::Done),
+    row(DELAYED_RETRY_MAX, Rule::Any, On::Quorum, Effect::Done),
+    row(RETRY_DELAYS, Rule::Delays, On::Both, Effect::Done),
+    row(RETRY_JITTER, PERCENT, On::Both, Effect::Done),
     row("x-max-age", Rule::Any, On::Stream, Effect::Later),
     row("x-stream-max-segment-size-bytes", Rule::Any, On::Stream, Effect::Later),
     row("x-stream-filter-size-bytes", Rule::Any, On::Stream, Effect::Later),
@@ -208,7 +243,19 @@ impl Settings {
             Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             None => quorum.then_some(QUORUM_DELIVERY_LIMIT),
         };
+        let number = |name| value(name).and_then(integer);
+        let ms = |name| number(name).and_then(|ms| u64::try_from(ms).ok());
+        let retry = Retry::of(&arguments);
+        let delivery_limit = delivery_limit.into_iter().chain(retry.limit()).min();
+        let priorities = match number(MAX_PRIORITY).and_then(|most| u8::try_from(most).ok()) {
+            Some(most) if most > 0 => Some(Priorities { most, unset: 0 }),
+            _ => quorum.then_some(QUORUM_PRIORITIES),
+        };
         Self {
+            retry,
+            ttl_ms: ms(MESSAGE_TTL),
+            expires_ms: ms(EXPIRES),
+            priorities,
             durable: flags.durable && !flags.exclusive,
             auto_delete: flags.auto_delete,
             exclusive: flags.exclusive,
@@ -335,6 +382,17 @@ impl Rule {
                 Some(number) if number < 0 => Some(format!("{{value_negative,{number}}}")),
                 Some(number) => Some(format!("\"unsupported queue version '{number}'\"")),
             },
+            Self::Delays => match array_of_integers(value) {
+                None => Some(format!("\"expected array of integers, got {}\"", type_name(value))),
+                Some(delays) if delays.is_empty() => Some("no_delays".to_owned()),
+                Some(delays) if delays.len() > RETRY_DELAYS_MAX => {
+                    Some(format!("{{too_many_delays,{}}}", delays.len()))
+                }
+                Some(delays) => delays.iter().find(|ms| !(0..=TIME_MAX_MS).contains(*ms)).map(|ms| {
+                    let what = if *ms < 0 { "value_negative" } else { "value_too_large" };
+                    format!("{{{what},{ms}}}")
+                }),
+            },
             Self::Type => match text(value).as_deref() {
                 None => Some(unacceptable_type(value)),
                 Some("" | "classic" | "quorum") => None,
@@ -342,6 +400,14 @@ impl Rule {
             },
         };
         why.map_or(Ok(()), |why| Err(invalid(key, on, why)))
+    }
+}
+
+/// The numbers of an array that holds nothing else.
+fn array_of_integers(value: &AMQPValue) -> Option<Vec<i64>> {
+    match value {
+        AMQPValue::FieldArray(items) => items.as_slice().iter().map(integer).collect(),
+        _ => None,
     }
 }
 

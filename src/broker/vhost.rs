@@ -18,6 +18,7 @@ use crate::broker::queue::{Busy, Queue, Shared};
 use crate::broker::route::{self, Route};
 use crate::broker::settings::{self, ALTERNATE_EXCHANGE, Flags, Settings};
 use crate::broker::topology::{Binding, Declared, Exchange, Target, Topology, encoded};
+use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, QueueId, Ticket};
 use crate::store::change::Change;
@@ -47,6 +48,8 @@ pub struct QueueDeclare {
     pub arguments: FieldTable,
     /// Who asks.
     pub connection: ConnectionId,
+    /// When.
+    pub now: Now,
 }
 
 /// `exchange.declare`.
@@ -117,6 +120,7 @@ impl VHost {
         if declare.passive {
             let state = self.read();
             let queue = usable(&state.topology, &name, declare.connection)?;
+            queue.touch(declare.now);
             return Ok((Arc::clone(queue), state.known(queue.settings.durable)));
         }
         check_reserved("queue", &name)?;
@@ -128,6 +132,7 @@ impl VHost {
                     return Err(locked(&name));
                 }
                 queue.settings.check_equivalent(&name, flags, &arguments)?;
+                queue.touch(declare.now);
                 return Ok((Arc::clone(queue), queue.settings.durable));
             }
             let name = if name.is_empty() {
@@ -139,6 +144,7 @@ impl VHost {
             let settings = Settings::declare(&name, flags, arguments)?;
             let owner = exclusive.then_some(declare.connection);
             let queue = self.create(state, changes, name, settings, owner);
+            queue.touch(declare.now);
             let durable = queue.settings.durable;
             Ok((queue, durable))
         })
@@ -202,6 +208,19 @@ impl VHost {
             Ok::<_, Infallible>(((), queue.settings.durable))
         });
         ticket
+    }
+
+    /// Deletes this very queue if nobody has used it for as long as it may stay.
+    pub fn remove_expired(&self, queue: &Arc<Queue>, now: Now) {
+        let Ok(((), _ticket)) = self.change(|state, changes| {
+            if state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue))
+                && queue.close_expired(now)
+            {
+                tracing::debug!(queue = %queue.name, "nobody has used the queue: it expires");
+                state.topology.remove_queue(&queue.name, changes);
+            }
+            Ok::<_, Infallible>(((), false))
+        });
     }
 
     /// The queue of this name, for use by a connection.

@@ -1,31 +1,47 @@
-//! What happens by the clock: a look at the store's health, and the alarm of a connection.
+//! What happens by the clock: a look at the store's health, queues whose time has come, and the alarm of a connection.
 
 use super::Server;
 use super::pressure::Pressure;
 use crate::clock::{self, Now};
 use crate::store::change::Health;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until};
 
-/// How often the broker looks for what is due: expiry is that late at most, and ten looks a second cost nothing.
+/// How often somebody looks whether the store is well; queues are called when they want to be. A jump of the machine's clock
+/// is noticed that late at most.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Watches the broker's store until the store has failed for good.
+/// Watches the broker's store, and calls queues when they want to be called, until the store has failed for good.
 pub async fn run(server: &Server) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pressure = Pressure::default();
+    let mut due_ms = None;
     loop {
-        ticks.tick().await;
-        let health = server.broker.health();
-        if pressure.changes(health) {
-            server.wake_all();
+        tokio::select! {
+            _ = ticks.tick() => {
+                let health = server.broker.health();
+                if pressure.changes(health) {
+                    server.wake_all();
+                }
+                if health == Health::Failed {
+                    return;
+                }
+            }
+            next_ms = poll_fn(|context| server.broker.timers().poll_next(context, due_ms)) => due_ms = next_ms,
+            () = until(due_ms) => server.broker.tick(clock::now()),
         }
-        if health == Health::Failed {
-            return;
-        }
+    }
+}
+
+/// Waits until the time has come, milliseconds since 1970.
+async fn until(due_ms: Option<u64>) {
+    match due_ms {
+        Some(due_ms) => sleep(Duration::from_millis(due_ms.saturating_sub(clock::now().unix_ms))).await,
+        None => pending().await,
     }
 }
 

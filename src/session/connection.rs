@@ -10,6 +10,7 @@ use super::publish::{self, Incoming};
 use super::slot::{Closer, Slot, release};
 use super::{Fault, Next};
 use crate::broker::TxAck;
+use crate::broker::queue::Return;
 use crate::error::AmqpError;
 use crate::ids::Ticket;
 use crate::store::change::Health;
@@ -200,8 +201,12 @@ impl Connection {
                 return (used, checked.and_then(|()| channel.publish(link, mandatory, &message)));
             }
             Ok(Method::Ack { tag, multiple }) => channel.settle(link, tag, multiple, TxAck::Ack),
-            Ok(Method::Nack { tag, multiple, requeue }) => channel.settle(link, tag, multiple, fate(requeue)),
-            Ok(Method::Reject { tag, requeue }) => channel.settle(link, tag, false, fate(requeue)),
+            Ok(Method::Nack { tag, multiple, requeue }) => {
+                channel.settle(link, tag, multiple, fate(requeue, Return::Declined))
+            }
+            Ok(Method::Reject { tag, requeue }) => {
+                channel.settle(link, tag, false, fate(requeue, Return::Failed))
+            }
             Ok(Method::Deliver { .. }) => Err(unimplemented()),
             Ok(Method::Other(method)) => self.handle_cold(link, number, *method, payload),
             Err(error) => Err(error),
@@ -388,8 +393,8 @@ pub(super) fn store_failed() -> AmqpError {
     AmqpError::Internal("the store has failed, nothing more can be kept".to_owned())
 }
 
-fn fate(requeue: bool) -> TxAck {
-    if requeue { TxAck::Requeue } else { TxAck::Reject }
+fn fate(requeue: bool, how: Return) -> TxAck {
+    if requeue { TxAck::Requeue(how) } else { TxAck::Reject }
 }
 
 fn unexpected() -> AmqpError {

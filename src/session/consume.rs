@@ -7,7 +7,7 @@ use super::link::Link;
 use super::replies;
 use super::settle::Run;
 use crate::broker::mailbox::Mail;
-use crate::broker::queue::{Consumer, Got, Queue};
+use crate::broker::queue::{Consumer, Got, Queue, Return};
 use crate::broker::{TxAck, argument};
 use crate::error::{AmqpError, Resource};
 use crate::ids::ConsumerId;
@@ -223,7 +223,7 @@ impl Channel {
             return Err(AmqpError::NotImplemented("requeue=false".to_owned()));
         }
         let settles = &mut link.settles;
-        self.unacked.take_all(|part| settles.add(part.queue, TxAck::Requeue, part.settled));
+        self.unacked.take_all(|part| settles.add(part.queue, TxAck::Requeue(Return::Declined), part.settled));
         settles.flush(&link.broker, link.now);
         if self.limit.is_set() {
             self.poke(link);

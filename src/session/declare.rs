@@ -125,6 +125,7 @@ impl Channel {
             auto_delete: declare.auto_delete,
             arguments: declare.arguments,
             connection: link.id,
+            now: link.now,
         })?;
         self.last_queue = Some(Arc::clone(&queue.name));
         if declare.nowait {

@@ -240,5 +240,17 @@ pub(super) fn message<'a>(
 ) -> Message<'a> {
     let persistent = properties::delivery_mode(properties) == 2;
     let (died, copies, arrived_at_ms) = (false, Copies::Open, now.unix_ms);
-    Message { persistent, died, copies, arrived_at_ms, exchange, routing_key, properties, body }
+    let (expires, priority) = (properties::has_expiration(properties), properties::priority(properties));
+    Message {
+        persistent,
+        died,
+        copies,
+        expires,
+        priority,
+        arrived_at_ms,
+        exchange,
+        routing_key,
+        properties,
+        body,
+    }
 }

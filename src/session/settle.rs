@@ -173,7 +173,7 @@ impl Settles {
                     broker.metrics().acknowledged.add(count);
                     broker.settle(&queue, &settled, now);
                 }
-                TxAck::Requeue => broker.requeue(&queue, &settled, now),
+                TxAck::Requeue(how) => broker.put_back(&queue, &settled, how, now),
                 TxAck::Reject => broker.reject(&queue, &settled, now),
             }
         }

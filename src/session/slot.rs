@@ -6,6 +6,7 @@ use super::connection::Connection;
 use super::held::Held;
 use super::link::Link;
 use crate::broker::TxAck;
+use crate::broker::queue::Return;
 use crate::error::{AmqpError, Scope};
 use crate::ids::ConsumerId;
 use crate::wire::{encode, method};
@@ -138,11 +139,13 @@ pub(super) fn release(link: &mut Link, mut channels: Vec<Channel>) {
         if let Some(tx) = channel.mode.transaction() {
             tx.roll_back(&mut channel.unacked);
         }
-        channel.unacked.take_all(|part| settles.add(part.queue, TxAck::Requeue, part.settled));
+        channel
+            .unacked
+            .take_all(|part| settles.add(part.queue, TxAck::Requeue(Return::Failed), part.settled));
     }
     settles.flush(&link.broker, link.now);
     for (queue, settled) in unsent {
-        link.broker.give_back(&queue, &settled, link.now);
+        link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
     }
     link.broker.metrics().channels_closed.add(channels.len() as u64);
 }

@@ -35,7 +35,7 @@ pub enum Change {
         /// Which messages.
         range: SeqRange,
     },
-    /// A message was returned: how often it has been delivered in vain.
+    /// A message was returned: how often it has been delivered in vain, and how long it waits.
     Return {
         /// The queue.
         queue: QueueId,
@@ -43,12 +43,14 @@ pub enum Change {
         seq: u64,
         /// Its deliveries that failed.
         deliveries: u32,
+        /// Until when it waits, milliseconds since 1970; 0 when it does not.
+        due_ms: u64,
     },
-    /// Written on a clean stop: messages below this number may have been delivered before.
+    /// Written on a clean stop: messages of a lane below this number may have been delivered before.
     Delivered {
         /// The queue.
         queue: QueueId,
-        /// One past the highest number that was ever delivered.
+        /// One past the highest number of its lane that was ever delivered.
         up_to: u64,
     },
     /// A durable queue is declared.
@@ -143,11 +145,33 @@ pub struct RecoveredQueue {
     pub messages: Vec<SeqRange>,
     /// Bytes of those messages' records.
     pub bytes: u64,
-    /// Messages with failed deliveries, and how many, in order.
-    pub returns: Vec<(u64, u32)>,
+    /// Messages that were returned, in order.
+    pub returns: Vec<RecoveredReturn>,
+    /// The lanes whose numbers were given, in order.
+    pub lanes: Vec<RecoveredLane>,
+    /// Whether some of its messages have an expiration of their own.
+    pub expires: bool,
+}
+
+/// A message that was returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveredReturn {
+    /// Its number.
+    pub seq: u64,
+    /// Its deliveries that failed.
+    pub deliveries: u32,
+    /// Until when it waits, milliseconds since 1970; 0 when it does not.
+    pub due_ms: u64,
+}
+
+/// The numbers of a queue with the same top byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveredLane {
+    /// The top byte.
+    pub lane: u8,
     /// From [`Change::Delivered`]: meaningful after a clean stop only.
     pub delivered_up_to: u64,
-    /// A number that no message on disk has, nor any above it.
+    /// A number that no message of the lane on disk has, nor any above it.
     pub next: u64,
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// The version of everything that this page and `journal`, `table`, `segment` and `record` draw. Another version is
 /// another number.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What a data file begins with: as PNG does, with bytes that a transfer as text would spoil.
 const MAGIC: [u8; 16] = *b"Leveret data\r\n\x1a\n";

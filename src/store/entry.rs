@@ -6,7 +6,7 @@
 //! ```text
 //! 1 publish          u64 queue | u64 first | u32 length | records, as `message` draws them
 //! 2 settle           u64 queue | u64 first | u64 end
-//! 3 return           u64 queue | u64 number | u32 deliveries
+//! 3 return           u64 queue | u64 number | u32 deliveries | u64 until when it waits
 //! 4 delivered        u64 queue | u64 up to
 //! 5 declare queue    u64 queue | str row of `queues`
 //! 6 delete queue     u64 queue
@@ -82,14 +82,15 @@ fn encode_queue(id: QueueId, queue: &QueueWork, out: &mut Vec<u8>) {
     for range in &queue.settled {
         begin(SETTLE, &[range.first, range.end]);
     }
-    if let Some(up_to) = queue.delivered {
+    for &up_to in queue.delivered.values() {
         begin(DELIVERED, &[up_to]);
     }
-    for (&seq, &deliveries) in &queue.returns {
+    for (&seq, &(deliveries, due_ms)) in &queue.returns {
         out.push(RETURN);
         out.extend_from_slice(&id.0.to_be_bytes());
         out.extend_from_slice(&seq.to_be_bytes());
         out.extend_from_slice(&deliveries.to_be_bytes());
+        out.extend_from_slice(&due_ms.to_be_bytes());
     }
     if let Some(record) = &queue.declared {
         out.push(DECLARE_QUEUE);
@@ -141,7 +142,12 @@ impl<'a> Reader<'a> {
                 queue: self.queue()?,
                 range: SeqRange { first: self.u64()?, end: self.u64()? },
             },
-            RETURN => Change::Return { queue: self.queue()?, seq: self.u64()?, deliveries: self.u32()? },
+            RETURN => Change::Return {
+                queue: self.queue()?,
+                seq: self.u64()?,
+                deliveries: self.u32()?,
+                due_ms: self.u64()?,
+            },
             DELIVERED => Change::Delivered { queue: self.queue()?, up_to: self.u64()? },
             DECLARE_QUEUE => Change::DeclareQueue(record::decode_queue(self.queue()?.0, self.bytes()?)?),
             DELETE_QUEUE => Change::DeleteQueue(self.queue()?),
@@ -211,6 +217,8 @@ mod tests {
             persistent: true,
             died: false,
             copies: Copies::Open,
+            expires: false,
+            priority: None,
             arrived_at_ms: 5,
             exchange: b"",
             routing_key: b"jobs",
@@ -237,7 +245,7 @@ mod tests {
         vec![
             Change::Settle { queue: QueueId(1), range: SeqRange { first: 2, end: 4 } },
             Change::Delivered { queue: QueueId(1), up_to: 7 },
-            Change::Return { queue: QueueId(1), seq: 6, deliveries: 3 },
+            Change::Return { queue: QueueId(1), seq: 6, deliveries: 3, due_ms: 9 },
             Change::DeclareQueue(record()),
             Change::Publish { queue: QueueId(1), first: 9, block, range: 0..1 },
             Change::DeleteQueue(QueueId(2)),
@@ -267,7 +275,7 @@ mod tests {
         let bytes = encoded();
         let begin = b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\
                       \x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\
-                      \x03\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x06\0\0\0\x03\
+                      \x03\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x06\0\0\0\x03\0\0\0\0\0\0\0\x09\
                       \x05\0\0\0\0\0\0\0\x01\0\0\0\x14";
         assert!(bytes.starts_with(begin), "{bytes:?}");
     }

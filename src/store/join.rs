@@ -25,6 +25,7 @@ impl Joined {
     fn take(&mut self, mut next: Self) {
         self.segment.settled.set_shifted(&next.segment.settled, self.segment.count);
         self.segment.transient.set_shifted(&next.segment.transient, self.segment.count);
+        self.segment.expires |= next.segment.expires;
         self.segment.count += next.segment.count;
         self.segment.bytes += next.segment.bytes;
         self.records.append(&mut next.records);

@@ -8,7 +8,8 @@
 
 use super::change::{Change, QueueRecord};
 use super::shelf::Shelf;
-use crate::ids::{QueueId, SeqRange};
+use super::table::ReturnRow;
+use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::message::Block;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -41,10 +42,10 @@ pub(super) struct QueueWork {
     pub(super) runs: Vec<Run>,
     /// Messages that leave; after [`Work::settle`] in order, apart from each other, and perhaps on disk.
     pub(super) settled: Vec<SeqRange>,
-    /// Failed deliveries of messages; after [`Work::settle`] of such that stay.
-    pub(super) returns: BTreeMap<u64, u32>,
-    /// The mark of a clean stop.
-    pub(super) delivered: Option<u64>,
+    /// Messages that were returned; after [`Work::settle`] such that stay.
+    pub(super) returns: BTreeMap<u64, ReturnRow>,
+    /// The mark of a clean stop, lane by lane.
+    pub(super) delivered: BTreeMap<u8, u64>,
     /// All of `runs`, and what was settled of them, lie within.
     numbers: SeqRange,
 }
@@ -187,7 +188,7 @@ impl QueueWork {
             && self.runs.is_empty()
             && self.settled.is_empty()
             && self.returns.is_empty()
-            && self.delivered.is_none()
+            && self.delivered.is_empty()
     }
 
     fn merge(&mut self, mut later: Self) {
@@ -196,7 +197,7 @@ impl QueueWork {
         self.runs.append(&mut later.runs);
         self.settled.append(&mut later.settled);
         self.returns.append(&mut later.returns);
-        self.delivered = later.delivered.or(self.delivered);
+        self.delivered.append(&mut later.delivered);
         self.numbers = self.numbers.hull(later.numbers);
     }
 
@@ -214,7 +215,7 @@ impl QueueWork {
         if self.declared.is_none() && !before.declared {
             // Nobody will ask: the next start forgets this queue.
             self.returns.clear();
-            self.delivered = None;
+            self.delivered.clear();
         }
     }
 
@@ -231,10 +232,12 @@ impl QueueWork {
                 Some(last) if last.end == range.first => last.end = range.end,
                 _ => self.settled.push(range),
             },
-            Change::Return { seq, deliveries, .. } => {
-                self.returns.insert(seq, deliveries);
+            Change::Return { seq, deliveries, due_ms, .. } => {
+                self.returns.insert(seq, (deliveries, due_ms));
             }
-            Change::Delivered { up_to, .. } => self.delivered = Some(up_to),
+            Change::Delivered { up_to, .. } => {
+                self.delivered.insert(lane_of(up_to), up_to);
+            }
             Change::DeclareQueue(record) => self.declared = Some(record),
             Change::DeleteQueue(_) => self.deleted = true,
             Change::DeclareExchange(_)
@@ -327,6 +330,8 @@ mod tests {
                 persistent: true,
                 died: false,
                 copies: Copies::Open,
+                expires: false,
+                priority: None,
                 arrived_at_ms: 0,
                 exchange: b"",
                 routing_key: b"q",
@@ -409,7 +414,7 @@ mod tests {
             auto_delete: false,
             arguments: Vec::new(),
         });
-        let returned = Change::Return { queue: QUEUE, seq: 10, deliveries: 1 };
+        let returned = Change::Return { queue: QUEUE, seq: 10, deliveries: 1, due_ms: 0 };
         let changes = vec![declare, publish(10, 0..5), returned, Change::DeleteQueue(QUEUE)];
         let mut work = Work::default();
         work.absorb(changes.clone());
@@ -422,11 +427,11 @@ mod tests {
 
     #[test]
     fn returns_of_settled_messages_and_of_undeclared_queues_are_dropped() {
-        let returned = |seq| Change::Return { queue: QUEUE, seq, deliveries: 2 };
+        let returned = |seq| Change::Return { queue: QUEUE, seq, deliveries: 2, due_ms: 5 };
         let mut work = Work::default();
         work.absorb(vec![returned(5), returned(6), settle(5, 6)]);
         work.settle(in_tables(&shelves(5, 10)));
-        assert_eq!(work.queues[&QUEUE].returns, BTreeMap::from([(6, 2)]));
+        assert_eq!(work.queues[&QUEUE].returns, BTreeMap::from([(6, (2, 5))]));
         let mut work = Work::default();
         work.absorb(vec![returned(5)]);
         work.settle(|_| Before::in_tables(None));

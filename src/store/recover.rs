@@ -4,7 +4,9 @@
 //! tidied away: rows of queues without a record, rows of which nothing lasts, marks of transient records (which
 //! are settled now), returns of messages that are gone.
 
-use super::change::{BindingRecord, ExchangeRecord, Recovered, RecoveredQueue};
+use super::change::{
+    BindingRecord, ExchangeRecord, Recovered, RecoveredLane, RecoveredQueue, RecoveredReturn,
+};
 use super::disk::Disk;
 use super::entry;
 use super::error::StoreError;
@@ -15,7 +17,7 @@ use super::segment::{Segment, SegmentView};
 use super::shelf::Shelves;
 use super::table::{BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
 use super::write::Writer;
-use crate::ids::{QueueId, SeqRange};
+use crate::ids::{QueueId, SeqRange, lane_of};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use std::collections::BTreeMap;
 use std::mem;
@@ -141,14 +143,18 @@ fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, St
     for row in tx.open_table(QUEUES)?.range::<u64>(..)? {
         let (id, value) = row?;
         let id = id.value();
-        let queue = RecoveredQueue {
+        let mut queue = RecoveredQueue {
             record: record::decode_queue(id, value.value())?,
             messages: Vec::new(),
             bytes: 0,
             returns: Vec::new(),
-            delivered_up_to: delivered.get(id)?.map_or(0, |up_to| up_to.value()),
-            next: 0,
+            lanes: Vec::new(),
+            expires: false,
         };
+        for row in delivered.range((id, 0)..=(id, u64::MAX))? {
+            let up_to = row?.1.value();
+            queue.lanes.push(RecoveredLane { lane: lane_of(up_to), delivered_up_to: up_to, next: 0 });
+        }
         queues.insert(id, queue);
     }
     Ok(queues)
@@ -183,7 +189,14 @@ fn read_segments(
         }
         // Of a row that is partly gone only the bytes of the whole are known.
         queue.bytes += u64::from(view.bytes) * lasting / u64::from(view.count.max(1));
-        queue.next = queue.next.max(view.range(first).end);
+        queue.expires |= view.expires;
+        let lane = lane_of(first);
+        let index = queue.lanes.binary_search_by_key(&lane, |lane| lane.lane).unwrap_or_else(|index| {
+            queue.lanes.insert(index, RecoveredLane { lane, delivered_up_to: 0, next: 0 });
+            index
+        });
+        let next = &mut queue.lanes[index].next;
+        *next = view.range(first).end.max(*next);
         let shelf = found.shelves.entry(QueueId(id)).or_default();
         shelf.add(view.range(first), view.bytes as usize, lasting);
     }
@@ -196,11 +209,11 @@ fn read_returns(
     found: &mut Found,
 ) -> Result<(), StoreError> {
     for row in tx.open_table(RETURNS)?.range::<RowKey>(..)? {
-        let (key, deliveries) = row?;
-        let (id, seq) = key.value();
+        let (key, value) = row?;
+        let ((id, seq), (deliveries, due_ms)) = (key.value(), value.value());
         let queue = queues.get_mut(&id).filter(|queue| holds(&queue.messages, seq));
         match queue {
-            Some(queue) => queue.returns.push((seq, deliveries.value())),
+            Some(queue) => queue.returns.push(RecoveredReturn { seq, deliveries, due_ms }),
             None => found.chores.push(Chore::Forget((id, seq))),
         }
     }

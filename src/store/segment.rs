@@ -3,7 +3,8 @@
 //! A row of `segments`, integers big-endian:
 //!
 //! ```text
-//!  0  u8   flags: bit 0 = the records follow here and not in `bodies`
+//!  0  u8   flags: bit 0 = the records follow here and not in `bodies`,
+//!           bit 1 = some may have an expiration of their own
 //!  1  u32  how many records
 //!  5  u32  bytes of all records
 //!  9  u16  s, bytes of the settled marks
@@ -30,6 +31,7 @@ pub(super) const RUN_RECORDS_MAX: u32 = 8192;
 pub(super) const INLINE_BYTES_MAX: usize = 2048;
 
 const INLINE: u8 = 1;
+const EXPIRES: u8 = 2;
 const HEAD: usize = 13;
 
 /// One bit for each record of a run; bits beyond the end of the vector are zero.
@@ -83,6 +85,8 @@ pub(super) struct SegmentView<'a> {
     pub(super) count: u32,
     /// Bytes of all records.
     pub(super) bytes: u32,
+    /// Whether a record may have an expiration of its own.
+    pub(super) expires: bool,
     settled: &'a [u8],
     transient: &'a [u8],
     /// The records, when they are here.
@@ -104,9 +108,10 @@ impl<'a> SegmentView<'a> {
         let inline = (flags & INLINE != 0).then_some(rest);
         let records_fit = rest.len() == if inline.is_some() { bytes as usize } else { 0 };
         let marks_fit = settled.len().max(transient.len()) <= (count as usize).div_ceil(8);
-        (flags & !INLINE == 0 && records_fit && marks_fit).then_some(Self {
+        (flags & !(INLINE | EXPIRES) == 0 && records_fit && marks_fit).then_some(Self {
             count,
             bytes,
+            expires: flags & EXPIRES != 0,
             settled,
             transient,
             inline,
@@ -152,6 +157,8 @@ pub(super) struct Segment {
     pub(super) count: u32,
     /// Bytes of all records.
     pub(super) bytes: u32,
+    /// Whether a record may have an expiration of its own.
+    pub(super) expires: bool,
     /// Which are gone.
     pub(super) settled: Marks,
     /// Which are not to be found by the next start.
@@ -165,6 +172,7 @@ impl From<SegmentView<'_>> for Segment {
         Self {
             count: view.count,
             bytes: view.bytes,
+            expires: view.expires,
             settled: Marks(view.settled.to_vec()),
             transient: Marks(view.transient.to_vec()),
             inline: view.inline.map(<[u8]>::to_vec),
@@ -177,7 +185,7 @@ impl Segment {
     pub(super) fn encode(&self) -> Vec<u8> {
         let inline = self.inline.as_deref().unwrap_or_default();
         let mut row = Vec::with_capacity(HEAD + self.settled.0.len() + self.transient.0.len() + inline.len());
-        row.push(if self.inline.is_some() { INLINE } else { 0 });
+        row.push(if self.inline.is_some() { INLINE } else { 0 } | if self.expires { EXPIRES } else { 0 });
         row.extend_from_slice(&self.count.to_be_bytes());
         row.extend_from_slice(&self.bytes.to_be_bytes());
         for marks in [&self.settled, &self.transient] {
@@ -214,13 +222,13 @@ mod tests {
     /// The bytes that the head of this file draws; a change here is a new format.
     #[test]
     fn the_row_is_as_drawn() {
-        let mut segment =
-            Segment { count: 10, bytes: 3, inline: Some(b"abc".to_vec()), ..Segment::default() };
+        let inline = Some(b"abc".to_vec());
+        let mut segment = Segment { count: 10, bytes: 3, expires: true, inline, ..Segment::default() };
         assert_eq!(segment.settled.set(1..3), 2);
         assert_eq!(segment.settled.set(2..4), 1);
         assert_eq!(segment.transient.set(9..10), 1);
         let row = segment.encode();
-        assert_eq!(row, b"\x01\0\0\0\x0a\0\0\0\x03\0\x01\0\x02\x0e\0\x02abc");
+        assert_eq!(row, b"\x03\0\0\0\x0a\0\0\0\x03\0\x01\0\x02\x0e\0\x02abc");
         let view = SegmentView::decode(&row).unwrap();
         assert_eq!(Segment::from(view), segment);
         assert_eq!(view.unsettled(), 7);
@@ -255,7 +263,7 @@ mod tests {
         for end in 0..row.len() {
             assert!(SegmentView::decode(&row[..end]).is_err(), "cut at {end}");
         }
-        assert!(SegmentView::decode(b"\x02\0\0\0\x0a\0\0\0\x03\0\0\0\0").is_err());
+        assert!(SegmentView::decode(b"\x04\0\0\0\x0a\0\0\0\x03\0\0\0\0").is_err());
         assert!(SegmentView::decode(b"\0\0\0\0\x01\0\0\0\x03\0\x02\0\0\x01\x01").is_err());
     }
 }

@@ -8,8 +8,8 @@
 //! | `leveret` | `"clean"`, `"next_queue"`, `"journal"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
-//! | `returns` | (queue id, number) | u32, failed deliveries |
-//! | `delivered` | queue id | u64, one past the highest number ever delivered; empty while the broker runs |
+//! | `returns` | (queue id, number) | u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0 |
+//! | `delivered` | (queue id, lane) | u64, one past the highest number of the lane ever delivered; empty while the broker runs |
 //! | `queues` | queue id | a queue's record |
 //! | `exchanges` | vhost and name | an exchange's record |
 //! | `bindings` | the whole binding | nothing |
@@ -30,11 +30,14 @@ pub(super) const META_NEXT_QUEUE: &str = "next_queue";
 /// (queue, number of the first record).
 pub(super) type RowKey = (u64, u64);
 
+/// (failed deliveries, until when the message waits).
+pub(super) type ReturnRow = (u32, u64);
+
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("leveret");
 pub(super) const SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("segments");
 pub(super) const BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("bodies");
-pub(super) const RETURNS: TableDefinition<'_, RowKey, u32> = TableDefinition::new("returns");
-pub(super) const DELIVERED: TableDefinition<'_, u64, u64> = TableDefinition::new("delivered");
+pub(super) const RETURNS: TableDefinition<'_, RowKey, ReturnRow> = TableDefinition::new("returns");
+pub(super) const DELIVERED: TableDefinition<'_, RowKey, u64> = TableDefinition::new("delivered");
 pub(super) const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queues");
 pub(super) const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
 pub(super) const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
@@ -99,7 +102,7 @@ pub(super) struct Rows<'tx> {
     tx: &'tx WriteTransaction,
     segments: Option<Table<'tx, RowKey, &'static [u8]>>,
     bodies: Option<Table<'tx, RowKey, &'static [u8]>>,
-    returns: Option<Table<'tx, RowKey, u32>>,
+    returns: Option<Table<'tx, RowKey, ReturnRow>>,
 }
 
 impl<'tx> Rows<'tx> {
@@ -115,7 +118,7 @@ impl<'tx> Rows<'tx> {
         opened(self.tx, &mut self.bodies, BODIES)
     }
 
-    pub(super) fn returns(&mut self) -> Result<&mut Table<'tx, RowKey, u32>, StoreError> {
+    pub(super) fn returns(&mut self) -> Result<&mut Table<'tx, RowKey, ReturnRow>, StoreError> {
         opened(self.tx, &mut self.returns, RETURNS)
     }
 }

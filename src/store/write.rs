@@ -63,12 +63,12 @@ impl<'tx> Writer<'tx> {
             self.tx.open_table(QUEUES)?.insert(id.0, record::encode_queue(record).as_slice())?;
             shelf.declared = true;
         }
-        if let Some(up_to) = queue.delivered {
-            self.tx.open_table(DELIVERED)?.insert(id.0, up_to)?;
+        for (&lane, &up_to) in &queue.delivered {
+            self.tx.open_table(DELIVERED)?.insert((id.0, lane.into()), up_to)?;
         }
         self.publish(id, &queue.runs, shelf)?;
-        for (&seq, &deliveries) in &queue.returns {
-            shelf.returns += u64::from(self.rows.returns()?.insert((id.0, seq), deliveries)?.is_none());
+        for (&seq, &row) in &queue.returns {
+            shelf.returns += u64::from(self.rows.returns()?.insert((id.0, seq), row)?.is_none());
         }
         self.settle(id, &queue.settled, shelf)?;
         while let Some(due) = shelf.due() {
@@ -104,6 +104,7 @@ impl<'tx> Writer<'tx> {
             bytes: u32::try_from(row.bytes)
                 .map_err(|_over| StoreError::Damaged("a record is over 4 GiB".to_owned()))?,
             transient: row.transient(),
+            expires: row.runs.iter().any(|run| run.block.expires()),
             ..Segment::default()
         };
         if row.bytes <= INLINE_BYTES_MAX {
@@ -198,7 +199,7 @@ impl<'tx> Writer<'tx> {
     fn delete(&mut self, id: QueueId) -> Result<(), StoreError> {
         let keys = || (id.0, 0)..=(id.0, u64::MAX);
         self.tx.open_table(QUEUES)?.remove(id.0)?;
-        self.tx.open_table(DELIVERED)?.remove(id.0)?;
+        self.tx.open_table(DELIVERED)?.retain_in(keys(), |_, _| false)?;
         self.rows.segments()?.retain_in(keys(), |_, _| false)?;
         self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
         self.rows.returns()?.retain_in(keys(), |_, _| false)?;

@@ -141,6 +141,23 @@ pub fn delivery_mode(raw: &[u8]) -> u8 {
     }
 }
 
+/// The priority, if there is one.
+#[must_use]
+#[inline]
+pub fn priority(raw: &[u8]) -> Option<u8> {
+    match raw {
+        [high, ..] if high & PRIORITY.to_be_bytes()[0] != 0 => read_priority(raw),
+        _ => None,
+    }
+}
+
+/// Whether there is an expiration.
+#[must_use]
+#[inline]
+pub fn has_expiration(raw: &[u8]) -> bool {
+    raw.first().is_some_and(|high| high & EXPIRATION.to_be_bytes()[0] != 0)
+}
+
 fn check(raw: &[u8]) -> Result<(), AmqpError> {
     match decode(raw)?.headers {
         Some(headers) => table::check(headers),
@@ -199,6 +216,16 @@ fn read_delivery_mode(raw: &[u8]) -> Option<u8> {
     when(flags, CONTENT_TYPE, || list.short_string())?;
     when(flags, CONTENT_ENCODING, || list.short_string())?;
     when(flags, HEADERS, || list.long_string())?;
+    list.u8()
+}
+
+fn read_priority(raw: &[u8]) -> Option<u8> {
+    let mut list = Reader::new(raw);
+    let flags = list.u16()?;
+    when(flags, CONTENT_TYPE, || list.short_string())?;
+    when(flags, CONTENT_ENCODING, || list.short_string())?;
+    when(flags, HEADERS, || list.long_string())?;
+    when(flags, DELIVERY_MODE, || list.u8())?;
     list.u8()
 }
 
@@ -334,6 +361,8 @@ mod tests {
         encode(&decoded, &mut again);
         assert_eq!(again, [b"before", raw.as_slice()].concat());
         assert_eq!(delivery_mode(&raw), expected.delivery_mode().unwrap_or(1));
+        assert_eq!(priority(&raw), *expected.priority());
+        assert_eq!(has_expiration(&raw), expected.expiration().is_some());
 
         for cut in 0..payload.len() {
             let fault = decode_header(&payload[..cut]).unwrap_err();

@@ -3,7 +3,7 @@
 use crate::support::log::{MemoryLog, NoPages};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::Mailbox;
-use leveret::broker::queue::{Got, Queue, Settled};
+use leveret::broker::queue::{Got, Queue, Return, Settled};
 use leveret::broker::vhost::{Bind, Destination, QueueDeclare};
 use leveret::broker::{Broker, BrokerSettings, TxAck};
 use leveret::clock::Now;
@@ -42,6 +42,7 @@ impl House {
                 auto_delete: false,
                 arguments,
                 connection: ME,
+                now: NOW,
             };
             broker.vhost().declare_queue(declare).expect("a plain queue");
             let bind = Bind {
@@ -81,6 +82,8 @@ fn message() -> Block {
         persistent: true,
         died: false,
         copies: Copies::Open,
+        expires: false,
+        priority: None,
         arrived_at_ms: 0,
         exchange: b"",
         routing_key: b"work",
@@ -105,7 +108,7 @@ fn a_message_over_the_delivery_limit_leaves_as_it_arrives() {
     house.publish(b"");
     let taken = house.take();
     house.log.take_gated();
-    house.broker.requeue(&house.work, &taken, NOW);
+    house.broker.put_back(&house.work, &taken, Return::Failed, NOW);
     house.together(2);
 }
 

@@ -8,7 +8,7 @@ use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::{Mail, Mailbox};
-use leveret::broker::queue::{ChannelLimit, Consumer, Got, Queue, Settled};
+use leveret::broker::queue::{ChannelLimit, Consumer, Got, Queue, Return, Settled};
 use leveret::broker::vhost::{Bind, Destination, QueueDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
@@ -99,6 +99,7 @@ fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> (Arc<Queue>, T
         auto_delete: false,
         arguments,
         connection: ME,
+        now: NOW,
     };
     broker.vhost().declare_queue(declare).expect("a plain queue")
 }
@@ -118,6 +119,8 @@ fn block(ids: impl IntoIterator<Item = u64>) -> Block {
             persistent: true,
             died: false,
             copies: Copies::Open,
+            expires: false,
+            priority: None,
             arrived_at_ms: NOW.unix_ms,
             exchange: b"",
             routing_key: b"work",
@@ -217,7 +220,7 @@ impl Run {
                 let failed = self.failed.entry(id).or_default();
                 *failed += 1;
                 known.died |= *failed > LIMIT;
-                self.broker.requeue(&self.work, &settled, NOW);
+                self.broker.put_back(&self.work, &settled, Return::Failed, NOW);
             }
         }
     }

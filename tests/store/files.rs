@@ -74,10 +74,10 @@ fn a_file_of_another_version_is_left_alone() {
     let file = folder.at(FILE_NAME);
     open_folder(&folder.at("")).unwrap().log.close().unwrap();
     let mut bytes = fs::read(&file).unwrap();
-    bytes[19] = 3;
+    bytes[19] = 4;
     fs::write(&file, bytes).unwrap();
     let text = format!(
-        "{} has data format 3, which this version of Leveret does not know; it was left as it is",
+        "{} has data format 4, which this version of Leveret does not know; it was left as it is",
         file.display()
     );
     check_refused(&folder.at(""), &text);

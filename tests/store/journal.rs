@@ -3,7 +3,7 @@
 use super::{ALL, bodies, commit, declare, open_with, publish, settle, wait_until};
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange};
-use leveret::store::change::{Change, Health};
+use leveret::store::change::{Change, Health, RecoveredReturn};
 use leveret::store::{Opened, Options, open_backend};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,14 +83,17 @@ fn what_is_consumed_before_it_is_stored_stays_gone() {
     let opened = open_with(&disk, JOURNAL);
     commit(&opened.log, [declare(1), declare(2)]);
     commit(&opened.log, [publish(1, 0, &["a", "b", "c"]), publish(2, 0, &["d"])]);
-    commit(&opened.log, [Change::Return { queue: QueueId(1), seq: 0, deliveries: 2 }]);
-    commit(&opened.log, [settle(1, 1, 2), Change::Return { queue: QueueId(1), seq: 2, deliveries: 1 }]);
+    commit(&opened.log, [Change::Return { queue: QueueId(1), seq: 0, deliveries: 2, due_ms: 7 }]);
+    commit(
+        &opened.log,
+        [settle(1, 1, 2), Change::Return { queue: QueueId(1), seq: 2, deliveries: 1, due_ms: 0 }],
+    );
     commit(&opened.log, [settle(1, 2, 3), Change::DeleteQueue(QueueId(2))]);
     let check = |found: &Opened| {
         let [queue] = found.recovered.queues.as_slice() else { panic!("one queue is left") };
         assert_eq!(
             (queue.messages.as_slice(), queue.returns.as_slice()),
-            (&[SeqRange::of(0, 1)][..], &[(0, 2)][..])
+            (&[SeqRange::of(0, 1)][..], &[RecoveredReturn { seq: 0, deliveries: 2, due_ms: 7 }][..])
         );
         assert_eq!(found.recovered.next_queue, 3);
     };

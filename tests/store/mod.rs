@@ -81,6 +81,8 @@ fn block<B: AsRef<[u8]>>(bodies: &[(B, bool)]) -> Arc<Block> {
             persistent: *persistent,
             died: false,
             copies: Copies::Open,
+            expires: false,
+            priority: None,
             arrived_at_ms: 1_795_000_000_000,
             exchange: b"",
             routing_key: b"q",

@@ -2,10 +2,13 @@
 
 use super::{block, bodies};
 use crate::support::draw::Draw;
-use leveret::ids::{QueueId, SeqRange};
+use leveret::ids::{QueueId, SeqRange, lane_of, lane_start};
 use leveret::store::Opened;
 use leveret::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The lanes that queues have.
+const LANES: [u8; 3] = [0, 3, 255];
 
 /// What outlives the broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +22,8 @@ pub(super) struct Model {
 struct ModelQueue {
     name: String,
     messages: BTreeMap<u64, Vec<u8>>,
-    returns: BTreeMap<u64, u32>,
+    /// Failed deliveries, and until when the message waits.
+    returns: BTreeMap<u64, (u32, u64)>,
 }
 
 /// Changes that reach the disk together: several appends under one gate.
@@ -30,8 +34,8 @@ pub(super) struct Workload {
     draw: Draw,
     model: Model,
     next_queue: u64,
-    /// The next number of each queue, undeclared ones too.
-    next_seq: BTreeMap<u64, u64>,
+    /// The next number of each lane of each queue, undeclared ones too.
+    next_seq: BTreeMap<u64, BTreeMap<u8, u64>>,
 }
 
 impl Workload {
@@ -73,7 +77,8 @@ impl Workload {
         let id = self.next_queue;
         self.next_queue += 1;
         // Now and then a queue stays without a record, as one that is not durable.
-        self.next_seq.insert(id, self.draw.below(3));
+        let first = self.draw.below(3);
+        self.next_seq.insert(id, LANES.map(|lane| (lane, lane_start(lane) + first)).into());
         let name = format!("queue {id}");
         let queue = ModelQueue { name: name.clone(), ..ModelQueue::default() };
         self.model.queues.insert(id, queue);
@@ -130,12 +135,13 @@ impl Workload {
         if self.next_seq.is_empty() || self.draw.one_in(30) {
             let id = self.next_queue;
             self.next_queue += 1;
-            self.next_seq.insert(id, 0);
+            self.next_seq.insert(id, LANES.map(|lane| (lane, lane_start(lane))).into());
         }
         let Some(id) = self.a_queue() else { return Vec::new() };
         // Now and then a number is left out: a transient message that was not written.
         let gap = u64::from(self.draw.one_in(4));
-        let first = self.next_seq[&id] + gap;
+        let lane = *self.draw.pick(&LANES);
+        let first = self.next_seq[&id][&lane] + gap;
         let records: Vec<(Vec<u8>, bool)> = (0..=self.draw.below(6))
             .map(|index| {
                 let len = if self.draw.one_in(8) { 3000 } else { 20 };
@@ -148,7 +154,8 @@ impl Workload {
         let skip = self.draw.below(2).min(records.len() as u64 - 1);
         let block = block(&records);
         let range = u32::try_from(skip).unwrap()..block.len();
-        self.next_seq.insert(id, first + u64::from(block.len()) - skip);
+        let next = first + u64::from(block.len()) - skip;
+        self.next_seq.entry(id).or_default().insert(lane, next);
         if let Some(queue) = self.model.queues.get_mut(&id) {
             let entering = (first..).zip(records.into_iter().skip(usize::try_from(skip).unwrap()));
             let lasting = entering.filter(|(_, (_, persistent))| *persistent);
@@ -159,18 +166,20 @@ impl Workload {
 
     fn settle(&mut self) -> Vec<Change> {
         let Some(id) = self.a_queue() else { return Vec::new() };
-        let next = self.next_seq[&id];
+        let lane = *self.draw.pick(&LANES);
+        let (start, next) = (lane_start(lane), self.next_seq[&id][&lane]);
         // Mostly in order from the front, as acks come; sometimes anywhere, sometimes everything.
         let front = self.model.queues.get(&id).and_then(|queue| queue.messages.keys().next().copied());
         let range = match self.draw.below(8) {
-            0 => SeqRange { first: 0, end: next },
-            1 | 2 => SeqRange::of(self.draw.below(next + 1), self.draw.below(4)),
+            0 => SeqRange { first: start, end: next },
+            1 | 2 => SeqRange::of(start + self.draw.below(next - start + 1), self.draw.below(4)),
             _ => SeqRange::of(front.unwrap_or(0), self.draw.below(8)),
         };
         if let Some(queue) = self.model.queues.get_mut(&id) {
             queue.messages.retain(|&seq, _| seq < range.first || range.end <= seq);
             queue.returns.retain(|&seq, _| seq < range.first || range.end <= seq);
         }
+        let next = self.next_seq[&id][&lane_of(range.first)];
         let end = range.end.min(next).max(range.first);
         vec![Change::Settle { queue: QueueId(id), range: SeqRange { first: range.first, end } }]
     }
@@ -178,13 +187,14 @@ impl Workload {
     fn give_back(&mut self) -> Vec<Change> {
         let Some(id) = self.a_queue() else { return Vec::new() };
         let deliveries = 1 + u32::try_from(self.draw.below(9)).unwrap();
+        let due_ms = self.draw.below(2) * self.draw.below(1 << 40);
         let Some(queue) = self.model.queues.get_mut(&id) else {
-            return vec![Change::Return { queue: QueueId(id), seq: 0, deliveries }];
+            return vec![Change::Return { queue: QueueId(id), seq: 0, deliveries, due_ms }];
         };
         let nth = usize::try_from(self.draw.below(queue.messages.len() as u64 + 1)).unwrap();
         let Some((&seq, _)) = queue.messages.iter().nth(nth) else { return Vec::new() };
-        queue.returns.insert(seq, deliveries);
-        vec![Change::Return { queue: QueueId(id), seq, deliveries }]
+        queue.returns.insert(seq, (deliveries, due_ms));
+        vec![Change::Return { queue: QueueId(id), seq, deliveries, due_ms }]
     }
 
     fn a_queue(&mut self) -> Option<u64> {
@@ -212,7 +222,10 @@ pub(super) fn found(opened: &Opened) -> Model {
         let id = queue.record.id.0;
         assert!(id < recovered.next_queue, "ids are never used again");
         assert!(queue.messages.is_sorted_by(|a, b| a.end < b.first), "ordered and joined");
-        assert!(queue.messages.last().is_none_or(|last| last.end <= queue.next));
+        for last in &queue.messages {
+            let lane = queue.lanes.iter().find(|lane| lane.lane == lane_of(last.first));
+            assert!(lane.is_some_and(|lane| last.end <= lane.next));
+        }
         assert_eq!(queue.bytes > 0, !queue.messages.is_empty());
         let mut messages = BTreeMap::new();
         for &range in &queue.messages {
@@ -220,7 +233,8 @@ pub(super) fn found(opened: &Opened) -> Model {
             assert_eq!(there.len() as u64, range.len(), "every message found can be read");
             messages.extend(there);
         }
-        let returns = queue.returns.iter().copied().collect();
+        let returned = queue.returns.iter();
+        let returns = returned.map(|found| (found.seq, (found.deliveries, found.due_ms))).collect();
         model.queues.insert(id, ModelQueue { name: queue.record.name.clone(), messages, returns });
     }
     model.exchanges =

@@ -3,7 +3,7 @@
 use super::{ALL, block, bodies, commit, declare, open_sim, publish, settle, wait_for};
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange, Ticket};
-use leveret::store::change::Change;
+use leveret::store::change::{Change, RecoveredReturn};
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use std::collections::BTreeMap;
 
@@ -14,7 +14,9 @@ fn rows(disk: &SimDisk, table: &str) -> u64 {
     let database = Database::builder().create_with_backend(SimDisk::holding(database)).unwrap();
     let tx = database.begin_read().unwrap();
     match table {
-        "returns" => tx.open_table(TableDefinition::<(u64, u64), u32>::new(table)).unwrap().len().unwrap(),
+        "returns" => {
+            tx.open_table(TableDefinition::<(u64, u64), (u32, u64)>::new(table)).unwrap().len().unwrap()
+        }
         _ => tx.open_table(TableDefinition::<(u64, u64), &[u8]>::new(table)).unwrap().len().unwrap(),
     }
 }
@@ -38,7 +40,7 @@ fn messages_published_one_at_a_time_cost_few_rows() {
     let opened = open_sim(&SimDisk::holding(disk.image()));
     let queue = &opened.recovered.queues[0];
     let there = [(5, 300), (301, 1000)].map(|(first, end)| SeqRange { first, end });
-    assert_eq!((queue.messages.as_slice(), queue.next), (there.as_slice(), 1000));
+    assert_eq!((queue.messages.as_slice(), queue.lanes[0].next), (there.as_slice(), 1000));
 }
 
 #[test]
@@ -50,7 +52,7 @@ fn settled_rows_leave_the_file() {
     for first in (0..100).step_by(10) {
         commit(&opened.log, [publish(1, first, &[&large; 10])]);
     }
-    let returned = |seq| Change::Return { queue: QueueId(1), seq, deliveries: 3 };
+    let returned = |seq| Change::Return { queue: QueueId(1), seq, deliveries: 3, due_ms: 0 };
     commit(&opened.log, [returned(12), returned(95)]);
     // A row in part, rows as a whole, rows across the edges, numbers that never were.
     commit(&opened.log, [settle(1, 3, 5)]);
@@ -65,7 +67,7 @@ fn settled_rows_leave_the_file() {
     let opened = open_sim(&disk);
     let queue = &opened.recovered.queues[0];
     assert_eq!(queue.messages, [SeqRange { first: 94, end: 98 }]);
-    assert_eq!(queue.returns, [(95, 3)]);
+    assert_eq!(queue.returns, [RecoveredReturn { seq: 95, deliveries: 3, due_ms: 0 }]);
     commit(&opened.log, [settle(1, 94, 98)]);
     opened.log.close().unwrap();
     assert_eq!((rows(&disk, "segments"), rows(&disk, "bodies"), rows(&disk, "returns")), (0, 0, 0));
@@ -158,7 +160,10 @@ fn the_marks_of_a_clean_stop_hold_for_one_start() {
     let disk = disk_of(&disk);
     let opened = open_sim(&disk);
     let queue = &opened.recovered.queues[0];
-    assert_eq!((opened.recovered.clean, queue.delivered_up_to, opened.recovered.next_queue), (true, 1, 8));
+    assert_eq!(
+        (opened.recovered.clean, queue.lanes[0].delivered_up_to, opened.recovered.next_queue),
+        (true, 1, 8)
+    );
     commit(&opened.log, [Change::DeleteQueue(QueueId(7))]);
     drop(opened);
     let opened = open_sim(&disk_of(&disk));

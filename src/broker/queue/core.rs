@@ -1,20 +1,17 @@
 //! The log of one queue: which messages live, where their bytes are, and which may be delivered next.
 //!
-//! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s and [`Dead`] messages.
+//! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s and [`Dead`] messages. What comes back is
+//! in `returns`, what runs out of time in `expiry`, what was found at the start in `recover`.
 //!
-//! ```text
-//!   sequence numbers:   ... settled ... | live ........................................ | tail
-//!                                       unacked, with returned ones between  ^next  fresh
-//! ```
-//!
-//! Invariants: every number from `next` to `tail` is live; `returned`, `failed` and `dying` hold live numbers below
-//! `next` only, and `returned` shares none with the other two.
+//! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `dying` and `waiting` hold live numbers that are
+//! not fresh, and `returned` and `waiting` share none with each other or the other two.
 
-use crate::broker::queue::ranges::RangeMap;
+use super::lanes::{Lane, Lanes};
+use super::ranges::RangeMap;
+use super::returns::{Returned, Waiting};
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
-use crate::store::change::{Change, RecoveredQueue};
-use std::collections::BTreeMap;
+use crate::store::change::Change;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -68,6 +65,8 @@ pub enum DeathReason {
     Rejected,
     /// It was returned more often than the queue's delivery limit allows.
     DeliveryLimit,
+    /// Its time was up.
+    Expired,
 }
 
 impl DeathReason {
@@ -77,6 +76,7 @@ impl DeathReason {
         match self {
             Self::Rejected => "rejected",
             Self::DeliveryLimit => "delivery_limit",
+            Self::Expired => "expired",
         }
     }
 }
@@ -90,13 +90,6 @@ pub struct Dead {
     pub range: Range<u32>,
     /// Why.
     pub reason: DeathReason,
-}
-
-/// A message that was returned and may be delivered again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Returned {
-    pub(super) deliveries: u32,
-    pub(super) redelivered: bool,
 }
 
 /// The next messages to deliver, all from one block.
@@ -119,29 +112,21 @@ pub(super) enum Head {
     OnDisk(SeqRange),
 }
 
-/// What happens to messages that die.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fate {
-    /// Whether the queue has a dead-letter exchange.
-    pub(super) dead_letters: bool,
-    /// Failed deliveries that a message survives.
-    pub(super) limit: Option<u32>,
-}
-
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Core {
-    queue: QueueId,
+    pub(super) queue: QueueId,
     pub(super) live: RangeMap<Place>,
-    pub(super) next: u64,
-    pub(super) tail: u64,
-    returned: RangeMap<Returned>,
+    pub(super) lanes: Lanes,
+    pub(super) returned: RangeMap<Returned>,
     /// Delivered again and unacknowledged: how often that failed before.
-    failed: RangeMap<u32>,
+    pub(super) failed: RangeMap<u32>,
     /// Dead, but on disk only: they leave when their bytes are read.
     pub(super) dying: RangeMap<DeathReason>,
-    /// Numbers below this were here when the process started and may have been delivered before.
-    redelivered_below: u64,
+    /// Back, but not before their time.
+    pub(super) waiting: Waiting,
+    /// Whether some message may have an expiration of its own.
+    pub(super) expires: bool,
     /// Bytes of live records in memory.
     pub(super) resident: usize,
     /// What the store must be told; taken after each operation.
@@ -156,12 +141,12 @@ impl Core {
         Self {
             queue,
             live: RangeMap::default(),
-            next: 0,
-            tail: 0,
+            lanes: Lanes::default(),
             returned: RangeMap::default(),
             failed: RangeMap::default(),
             dying: RangeMap::default(),
-            redelivered_below: 0,
+            waiting: Waiting::default(),
+            expires: false,
             resident: 0,
             changes: Vec::new(),
             dead: Vec::new(),
@@ -169,80 +154,47 @@ impl Core {
         }
     }
 
-    /// The state of a queue that was on disk. After a crash any message may have been delivered before.
-    pub(super) fn recover(recovered: &RecoveredQueue, clean: bool) -> Self {
-        let mut core = Self::new(recovered.record.id);
-        core.tail = recovered.next;
-        // Numbers that were delivered and are gone may be given again: they say nothing about new messages.
-        let seen = if clean { recovered.delivered_up_to } else { recovered.next };
-        core.redelivered_below = seen.min(core.tail);
-        for &range in &recovered.messages {
-            core.live.insert(range, Place::Disk);
-        }
-        // The last stretch without a hole or a failed delivery is fresh; everything before it was returned.
-        let unbroken = match recovered.messages.last() {
-            Some(range) if range.end == core.tail => range.first,
-            Some(_) | None => core.tail,
-        };
-        let after_failed = recovered.returns.last().map_or(0, |&(seq, _)| seq + 1);
-        core.next = unbroken.max(after_failed).max(core.redelivered_below).min(core.tail);
-        let counts: BTreeMap<u64, u32> = recovered.returns.iter().copied().collect();
-        for &range in &recovered.messages {
-            core.put_back_recovered(range.meet(SeqRange { first: 0, end: core.next }), &counts);
-        }
-        core
-    }
-
-    fn put_back_recovered(&mut self, range: SeqRange, counts: &BTreeMap<u64, u32>) {
-        let mut at = range.first;
-        for (&seq, &deliveries) in counts.range(range.first..range.end.max(range.first)) {
-            self.put_back_plain(SeqRange { first: at, end: seq });
-            self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
-            at = seq + 1;
-        }
-        self.put_back_plain(SeqRange { first: at, end: range.end });
-    }
-
-    fn put_back_plain(&mut self, range: SeqRange) {
-        let seen = range.meet(SeqRange { first: 0, end: self.redelivered_below });
-        self.returned.insert(seen, Returned { deliveries: 0, redelivered: true });
-        let unseen = SeqRange { first: range.first.max(seen.end), end: range.end };
-        self.returned.insert(unseen, Returned { deliveries: 0, redelivered: false });
-    }
-
     /// Messages that may be delivered.
     pub(super) fn ready(&self) -> u64 {
-        self.returned.len() + (self.tail - self.next)
+        self.returned.len() + self.lanes.fresh()
     }
 
     /// Messages that were delivered and not settled.
     pub(super) fn unacked(&self) -> u64 {
-        self.live.len() - self.ready()
+        self.live.len() - self.ready() - self.waiting.len()
     }
 
-    /// Numbers the records of `block` and appends them; `logged` tells the store.
-    pub(super) fn push(&mut self, block: &Arc<Block>, logged: bool) -> SeqRange {
-        let range = SeqRange::of(self.tail, u64::from(block.len()));
+    /// Numbers these records of `block` and appends them to a lane; `logged` tells the store.
+    pub(super) fn push(
+        &mut self,
+        block: &Arc<Block>,
+        records: Range<u32>,
+        lane: u8,
+        logged: bool,
+    ) -> SeqRange {
+        let range = self.lanes.give(lane, u64::from(records.end - records.start));
         if logged {
             self.changes.push(Change::Publish {
                 queue: self.queue,
                 first: range.first,
                 block: Arc::clone(block),
-                range: 0..block.len(),
+                range: records.clone(),
             });
         }
-        self.resident += weight(block, 0..block.len());
-        self.live.insert(range, Place::Memory { block: Arc::clone(block), base: range.first, logged });
-        self.tail = range.end;
+        self.expires |= block.expires();
+        self.resident += weight(block, records.clone());
+        let base = range.first.wrapping_sub(records.start.into());
+        self.live.insert(range, Place::Memory { block: Arc::clone(block), base, logged });
         range
     }
 
     /// What is next: messages that came back in their old place, then fresh ones.
     pub(super) fn head(&self) -> Head {
-        let range = match self.returned.first() {
-            Some((range, _)) => range,
-            None if self.next < self.tail => SeqRange { first: self.next, end: self.tail },
-            None => return Head::Empty,
+        let returned = self.returned.first().map(|(range, _)| range);
+        let range = match (returned, self.lanes.first_fresh()) {
+            (Some(returned), Some(fresh)) if fresh.first < returned.first => fresh,
+            (Some(range), _) | (None, Some(range)) => range,
+            (None, None) => return Head::Empty,
         };
         match self.live.at(range.first) {
             Some((piece, Place::Memory { .. })) => Head::Ready(range.meet(piece)),
@@ -280,14 +232,14 @@ impl Core {
             Some((_, Place::Memory { block, base, .. })) => (Arc::clone(block), records(block, *base, range)),
             Some((_, Place::Disk)) | None => return None,
         };
-        let mut mark = Returned { deliveries: 0, redelivered: range.first < self.redelivered_below };
-        if range.first < self.next {
+        let mut mark = Returned { deliveries: 0, redelivered: self.lanes.was_seen(range.first) };
+        if self.lanes.is_fresh(range.first) {
+            self.lanes.advance(range.end);
+        } else {
             self.returned.take(range, |_, returned| mark = returned);
             if mark.deliveries > 0 && !settled {
                 self.failed.insert(range, mark.deliveries);
             }
-        } else {
-            self.next = range.end;
         }
         if settled {
             self.remove(range);
@@ -329,35 +281,6 @@ impl Core {
         self.changes.push(Change::Settle { queue: self.queue, range });
     }
 
-    /// Puts delivered messages back in their old place. Counted ones have failed once more, and die beyond the limit.
-    pub(super) fn put_back(&mut self, range: SeqRange, counted: bool, fate: Fate) {
-        let mut outstanding = Vec::new();
-        self.live.within(range, |piece, place| {
-            outstanding.push((piece, matches!(place, Place::Disk | Place::Memory { logged: true, .. })));
-        });
-        for (piece, logged) in outstanding {
-            let mut counts = Vec::new();
-            self.failed.take_with_gaps(piece, |part, count| counts.push((part, count.unwrap_or(0))));
-            for (part, before) in counts {
-                let deliveries = before + u32::from(counted);
-                if counted && fate.limit.is_some_and(|limit| deliveries > limit) {
-                    self.die(part, DeathReason::DeliveryLimit, fate.dead_letters);
-                    continue;
-                }
-                if counted && logged && fate.limit.is_some() {
-                    let queue = self.queue;
-                    self.changes.extend((part.first..part.end).map(|seq| Change::Return {
-                        queue,
-                        seq,
-                        deliveries,
-                    }));
-                }
-                let redelivered = deliveries > 0 || part.first < self.redelivered_below;
-                self.returned.insert(part, Returned { deliveries, redelivered });
-            }
-        }
-    }
-
     /// Ends delivered messages: to the dead-letter exchange, or nowhere.
     pub(super) fn die(&mut self, range: SeqRange, reason: DeathReason, dead_letters: bool) {
         if !dead_letters {
@@ -397,21 +320,29 @@ impl Core {
     pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
         self.returned.take(range, |_, _| ());
         self.dying.take(range, |_, _| ());
-        if range.end > self.next {
-            let before = SeqRange { first: self.next, end: range.first.max(self.next) };
+        self.waiting.lose(range);
+        if let Some(next) = self.lanes.next_before(range) {
+            let before = SeqRange { first: next, end: range.first.max(next) };
             self.returned.insert(before, Returned { deliveries: 0, redelivered: false });
-            self.next = range.end;
+            self.lanes.advance(range.end);
         }
         self.remove(range)
     }
 
-    /// Drops all messages that may be delivered; how many.
+    /// Takes ready messages out of the line; they stay live, and it is the caller's to say what becomes of them.
+    pub(super) fn withdraw(&mut self, range: SeqRange) {
+        if self.lanes.is_fresh(range.first) {
+            self.lanes.advance(range.end);
+        } else {
+            self.returned.take(range, |_, _| ());
+        }
+    }
+
+    /// Drops all messages that may be delivered, now or when their time comes; how many.
     pub(super) fn purge(&mut self) -> u64 {
-        let fresh = SeqRange { first: self.next, end: self.tail };
-        self.next = self.tail;
-        let mut ready = Vec::new();
+        let mut ready: Vec<SeqRange> = self.lanes.iter_mut().map(Lane::take_fresh).collect();
         self.returned.take(SeqRange { first: 0, end: u64::MAX }, |range, _| ready.push(range));
-        ready.push(fresh);
+        ready.extend(self.waiting.take_all().map(|seq| SeqRange::of(seq, 1)));
         ready.into_iter().map(|range| self.remove(range)).sum()
     }
 }

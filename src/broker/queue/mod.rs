@@ -5,46 +5,36 @@
 
 mod consumers;
 pub(crate) mod core;
+mod expiry;
+mod lanes;
 mod paging;
 mod ranges;
+mod recover;
+mod returns;
+mod state;
 #[cfg(test)]
 mod tests;
 
 pub use self::consumers::{ChannelLimit, Consumer};
 pub use self::core::{Dead, DeathReason};
+pub use self::returns::Return;
 
-use self::consumers::Consumers;
-use self::core::{Core, Fate, Head};
-use self::paging::{Budget, Paging, put_pages};
-use crate::broker::mailbox::{Mail, Mailbox, Run};
+use self::core::{Core, Head};
+use self::expiry::NextExpiry;
+use self::lanes::split;
+use self::paging::put_pages;
+use self::state::State;
+use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::settings::Settings;
+use crate::broker::timers::Timers;
+use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
-use crate::store::change::{Change, Log, Page, RecoveredQueue};
+use crate::store::change::{Log, Page, RecoveredQueue};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-
-/// What waits next in line, bytes: several reads of a page, so that consumers do not wait for each.
-const HEAD: usize = 512 << 10;
-
-/// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to forget; transient ones have to
-/// be written first, which a consumer who is a moment behind should not cause.
-const BUDGET: Budget = Budget { bytes: 4 << 20, transient_bytes: 16 << 20, head_bytes: HEAD };
-
-/// What a queue keeps in memory when all queues together hold more than [`MEMORY_PLENTY`].
-const BUDGET_TIGHT: Budget = Budget { bytes: 256 << 10, transient_bytes: 256 << 10, head_bytes: HEAD };
-
-/// What a queue without consumers keeps when all together hold more than [`MEMORY_SHORT`]: ten thousand queues with a backlog
-/// each then hold 20 MB. One with consumers keeps its head.
-const BUDGET_SHORT: Budget = Budget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
-
-/// What all queues together may hold before each of them is held short.
-const MEMORY_PLENTY: usize = 20 << 20;
-
-/// What all queues together may hold before those without consumers keep next to nothing.
-const MEMORY_SHORT: usize = 32 << 20;
+use std::sync::{Arc, Mutex, Weak};
 
 /// Messages that a consumer settled; `consumer` is none for what `basic.get` fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +101,8 @@ pub struct Effects {
     pub page: Option<SeqRange>,
     /// The last consumer of an auto-delete queue is gone.
     pub delete: bool,
+    /// Nobody has used the queue for as long as it may stay.
+    pub expired: bool,
     /// Messages that were dropped at the delivery limit, for want of a dead-letter exchange.
     pub dropped: u64,
     /// When it is durable, everything that was done is.
@@ -120,7 +112,7 @@ pub struct Effects {
 impl Effects {
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        self.dead.is_empty() && self.page.is_none() && !self.delete && self.dropped == 0
+        self.dead.is_empty() && self.page.is_none() && !(self.delete || self.expired) && self.dropped == 0
     }
 }
 
@@ -136,18 +128,10 @@ pub struct Queue {
     log: Arc<dyn Log>,
     /// Bytes that all queues hold in memory.
     memory: Arc<AtomicUsize>,
+    timers: Arc<Timers>,
+    /// What the timers call.
+    this: Weak<Self>,
     state: Mutex<State>,
-}
-
-struct State {
-    core: Core,
-    consumers: Consumers,
-    paging: Paging,
-    /// Sessions whose `basic.get` waits for a page.
-    getters: Vec<Arc<Mailbox>>,
-    deleted: bool,
-    /// What this queue last added to `Queue::memory`.
-    counted: usize,
 }
 
 impl Queue {
@@ -160,7 +144,7 @@ impl Queue {
         shared: &Shared,
     ) -> Arc<Self> {
         let core = Core::new(identity.0);
-        Arc::new(Self::with(identity, settings, owner, shared, core))
+        Self::with(identity, settings, owner, shared, core)
     }
 
     /// A queue as it was on disk; `clean` tells whether the last process stopped cleanly.
@@ -172,7 +156,7 @@ impl Queue {
         shared: &Shared,
     ) -> Arc<Self> {
         let identity = (recovered.record.id, Arc::from(recovered.record.name.as_str()));
-        Arc::new(Self::with(identity, settings, None, shared, Core::recover(recovered, clean)))
+        Self::with(identity, settings, None, shared, Core::recover(recovered, clean))
     }
 
     fn with(
@@ -181,17 +165,13 @@ impl Queue {
         owner: Option<ConnectionId>,
         shared: &Shared,
         core: Core,
-    ) -> Self {
-        let state = State {
-            core,
-            consumers: Consumers::default(),
-            paging: Paging::default(),
-            getters: Vec::new(),
-            deleted: false,
-            counted: 0,
-        };
-        let (log, memory) = (Arc::clone(&shared.log), Arc::clone(&shared.memory));
-        Self { id, name, settings, owner, log, memory, state: Mutex::new(state) }
+    ) -> Arc<Self> {
+        let Shared { log, memory, timers } = shared.clone();
+        let state = Mutex::new(State::new(core));
+        Arc::new_cyclic(|this| {
+            let this = Weak::clone(this);
+            Self { id, name, settings, owner, log, memory, timers, this, state }
+        })
     }
 
     /// Whether it and its persistent messages survive a restart.
@@ -218,111 +198,122 @@ impl Queue {
         }
     }
 
-    /// One past the highest number ever delivered: what a clean stop writes down.
+    /// One past the highest number ever delivered, of each lane: what a clean stop writes down.
     #[must_use]
-    pub fn delivered_up_to(&self) -> u64 {
-        self.lock().core.next
+    pub fn delivered_up_to(&self) -> Vec<u64> {
+        self.lock().core.lanes.iter().map(|lane| lane.next).collect()
     }
 
     /// Appends the records of `block`. The ticket tells when its persistent ones are on disk.
-    pub(super) fn enqueue(&self, block: &Arc<Block>) -> (Ticket, Effects) {
+    pub(super) fn enqueue(&self, block: &Arc<Block>, now: Now) -> (Ticket, Effects) {
         let mut state = self.lock();
         if state.deleted || block.is_empty() {
             return (Ticket(0), Effects::default());
         }
         let logged = self.settings.durable && block.persistent() > 0;
         let was_empty = state.core.ready() == 0;
-        let range = state.core.push(block, logged);
-        self.deal(&mut state);
-        if logged && was_empty && state.core.live.is_free(range) {
-            // Consumed and settled as it came: the disk need not know of it.
-            state.core.changes.retain(|change| !concerns(change, range));
+        let (mut pushed, mut parts) = (SeqRange::default(), 0);
+        split(block, self.settings.priorities, |lane, records| {
+            pushed = state.core.push(block, records, lane, logged);
+            parts += 1;
+        });
+        self.deal(&mut state, now);
+        if logged && was_empty && parts == 1 {
+            Self::forget_consumed(&mut state, pushed);
         }
-        let ticket = self.flush(&mut state);
-        if logged && ticket > Ticket(0) {
-            state.paging.mark(range.end, ticket);
-        }
-        (if logged { ticket } else { Ticket(0) }, self.finish(state, ticket))
+        let effects = self.finish(state, now);
+        (if logged { effects.ticket } else { Ticket(0) }, effects)
     }
 
     /// Messages are acknowledged.
-    pub(super) fn settle(&self, settled: &[Settled]) -> Effects {
+    pub(super) fn settle(&self, settled: &[Settled], now: Now) -> Effects {
         let mut state = self.lock();
         for part in settled {
             state.core.remove(part.range);
         }
-        self.release_and_finish(state, settled)
+        self.release_and_finish(state, settled, now)
     }
 
-    /// Messages come back; `counted` ones have failed once more.
-    pub(super) fn put_back(&self, settled: &[Settled], counted: bool) -> Effects {
+    /// Messages come back.
+    pub(super) fn put_back(&self, settled: &[Settled], how: Return, now: Now) -> Effects {
         let mut state = self.lock();
         for part in settled {
-            state.core.put_back(part.range, counted, self.fate());
+            state.core.put_back(part.range, how, self.fate(now));
         }
-        self.release_and_finish(state, settled)
+        self.release_and_finish(state, settled, now)
     }
 
     /// Messages are rejected for good.
-    pub(super) fn reject(&self, settled: &[Settled]) -> Effects {
+    pub(super) fn reject(&self, settled: &[Settled], now: Now) -> Effects {
         let mut state = self.lock();
         for part in settled {
-            state.core.die(part.range, DeathReason::Rejected, self.fate().dead_letters);
+            state.core.die(part.range, DeathReason::Rejected, self.dead_letters());
         }
-        self.release_and_finish(state, settled)
-    }
-
-    fn release_and_finish(&self, mut state: MutexGuard<'_, State>, settled: &[Settled]) -> Effects {
-        for part in settled {
-            if let Some(id) = part.consumer {
-                state.consumers.release(id, u32::try_from(part.range.len()).unwrap_or(u32::MAX));
-            }
-        }
-        self.deal(&mut state);
-        self.finish_flushed(state)
+        self.release_and_finish(state, settled, now)
     }
 
     /// Adds a consumer.
     ///
     /// # Errors
     /// 403: exclusive use. 404: the queue was deleted meanwhile.
-    pub(super) fn subscribe(&self, consumer: Consumer) -> Result<Effects, AmqpError> {
+    pub(super) fn subscribe(&self, consumer: Consumer, now: Now) -> Result<Effects, AmqpError> {
         let mut state = self.lock();
         if state.deleted {
             return Err(AmqpError::no_queue(&self.name));
         }
         state.consumers.add(consumer, &self.name)?;
-        self.deal(&mut state);
-        Ok(self.finish_flushed(state))
+        Ok(self.deal_and_finish(state, now))
     }
 
     /// Removes a consumer; what it holds stays unacknowledged.
-    pub(super) fn cancel(&self, id: ConsumerId) -> Effects {
+    pub(super) fn cancel(&self, id: ConsumerId, now: Now) -> Effects {
         let mut state = self.lock();
         let removed = state.consumers.remove(id);
-        self.deal(&mut state);
+        state.used_at_ms = now.unix_ms;
         let delete = removed && self.settings.auto_delete && state.consumers.is_empty() && !state.deleted;
-        Effects { delete, ..self.finish_flushed(state) }
+        Effects { delete, ..self.deal_and_finish(state, now) }
     }
 
     /// The session has encoded `bytes` of what was dealt to this consumer.
-    pub(super) fn credit(&self, id: ConsumerId, bytes: usize) -> Effects {
+    pub(super) fn credit(&self, id: ConsumerId, bytes: usize, now: Now) -> Effects {
         let mut state = self.lock();
         state.consumers.credit(id, bytes);
-        self.deal(&mut state);
-        self.finish_flushed(state)
+        self.deal_and_finish(state, now)
     }
 
     /// Deals again: a limit outside this queue has changed.
-    pub(super) fn poke(&self) -> Effects {
+    pub(super) fn poke(&self, now: Now) -> Effects {
+        self.deal_and_finish(self.lock(), now)
+    }
+
+    /// Somebody has declared it: its lease begins anew.
+    pub(super) fn touch(&self, now: Now) {
+        if self.settings.expires_ms.is_none() {
+            return;
+        }
         let mut state = self.lock();
-        self.deal(&mut state);
-        self.finish_flushed(state)
+        state.used_at_ms = now.unix_ms;
+        // Nothing has expired that had not before: whoever comes next deals with that.
+        self.arm(&mut state, NextExpiry::default());
+    }
+
+    /// Its time has come: messages expire or come back, or nobody has used it for too long.
+    pub(super) fn tick(&self, now: Now) -> Effects {
+        let mut state = self.lock();
+        if state.deleted {
+            return Effects::default();
+        }
+        state.armed_ms = None;
+        state.core.resume(now.unix_ms);
+        let expired = self.lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
+        Effects { expired, ..self.deal_and_finish(state, now) }
     }
 
     /// Takes one message.
-    pub(super) fn get(&self, no_ack: bool, mailbox: &Arc<Mailbox>) -> (Got, Effects) {
+    pub(super) fn get(&self, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> (Got, Effects) {
         let mut state = self.lock();
+        state.used_at_ms = now.unix_ms;
+        let _looked_at_in_the_end = state.core.expire(self.clock(now, true), self.dead_letters());
         let got = match state.core.head() {
             Head::Empty => Got::Empty,
             Head::OnDisk(_) => {
@@ -341,19 +332,19 @@ impl Queue {
                 },
             },
         };
-        (got, self.finish_flushed(state))
+        (got, self.finish(state, now))
     }
 
     /// Drops everything that is ready; how much that was.
-    pub(super) fn purge(&self) -> (u64, Ticket, Effects) {
+    pub(super) fn purge(&self, now: Now) -> (u64, Ticket, Effects) {
         let mut state = self.lock();
         let purged = state.core.purge();
-        let ticket = self.flush(&mut state);
-        (purged, ticket, self.finish(state, ticket))
+        let effects = self.finish(state, now);
+        (purged, effects.ticket, effects)
     }
 
     /// Pages have come from disk. Returns how many messages were not there that should have been.
-    pub(super) fn pages_loaded(&self, wanted: SeqRange, pages: Vec<Page>) -> (u64, Effects) {
+    pub(super) fn pages_loaded(&self, wanted: SeqRange, pages: Vec<Page>, now: Now) -> (u64, Effects) {
         let mut state = self.lock();
         state.paging.reading = false;
         let lost = put_pages(&mut state.core, wanted, pages);
@@ -361,8 +352,17 @@ impl Queue {
         for getter in state.getters.drain(..) {
             getter.post(&mut vec![Mail::Retry]);
         }
-        self.deal(&mut state);
-        (lost, self.finish_flushed(state))
+        (lost, self.deal_and_finish(state, now))
+    }
+
+    /// Closes it if nobody has used it for too long; whether that is so.
+    pub(super) fn close_expired(&self, now: Now) -> bool {
+        let mut state = self.lock();
+        let expired = self.lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
+        if expired && !state.deleted {
+            self.shut(&mut state);
+        }
+        expired
     }
 
     /// Marks it as deleted and tells its consumers; how many messages were ready.
@@ -378,128 +378,23 @@ impl Queue {
         if if_unused && !state.consumers.is_empty() {
             return Err(Busy::InUse);
         }
-        state.deleted = true;
         let ready = state.core.ready();
+        self.shut(&mut state);
+        Ok(ready)
+    }
+
+    fn shut(&self, state: &mut State) {
+        state.deleted = true;
         state.consumers.cancel_all();
         for getter in state.getters.drain(..) {
             getter.post(&mut vec![Mail::Retry]);
         }
         let counted = std::mem::take(&mut state.counted);
         self.memory.fetch_sub(counted, Ordering::Relaxed);
+        if let Some(at_ms) = state.armed_ms.take() {
+            self.timers.remove(at_ms, self.id);
+        }
         state.core = Core::new(self.id);
-        Ok(ready)
-    }
-
-    /// Gives consumers what their windows take.
-    fn deal(&self, state: &mut State) {
-        while let Some(turn) = state.consumers.turn(self.settings.single_active) {
-            let Head::Ready(range) = state.core.head() else { break };
-            let (count, _) = state.core.fit(range, turn.count, turn.bytes);
-            let count = state.consumers.reserve(turn, count);
-            if count == 0 {
-                break;
-            }
-            let Some(taken) = state.core.take(range, count, turn.no_ack) else { break };
-            let bytes = taken.block.bytes_of(taken.range.clone());
-            state.consumers.deal(turn, count, bytes, |consumer| {
-                Mail::Deliver(Run {
-                    consumer,
-                    first: taken.first,
-                    block: taken.block,
-                    range: taken.range,
-                    redelivered: taken.redelivered,
-                    deliveries: taken.deliveries,
-                })
-            });
-        }
-        state.consumers.post();
-    }
-
-    /// Hands the changes to the log, in the order they happened.
-    fn flush(&self, state: &mut State) -> Ticket {
-        if state.core.changes.is_empty() {
-            return Ticket(0);
-        }
-        if state.deleted {
-            state.core.changes.clear();
-            return Ticket(0);
-        }
-        // Taken with its memory: an idle queue keeps none.
-        self.log.append(&mut std::mem::take(&mut state.core.changes))
-    }
-
-    fn finish_flushed(&self, mut state: MutexGuard<'_, State>) -> Effects {
-        let ticket = self.flush(&mut state);
-        self.finish(state, ticket)
-    }
-
-    /// Keeps to the memory budget and collects the effects.
-    fn finish(&self, mut guard: MutexGuard<'_, State>, ticket: Ticket) -> Effects {
-        let state = &mut *guard;
-        if state.deleted {
-            return Effects::default();
-        }
-        let stored = self.log.stored();
-        state.paging.advance(stored);
-        let budget = match self.memory.load(Ordering::Relaxed) {
-            ..=MEMORY_PLENTY => BUDGET,
-            memory if memory <= MEMORY_SHORT || !state.consumers.is_empty() => BUDGET_TIGHT,
-            _ => BUDGET_SHORT,
-        };
-        if state.core.resident > budget.bytes {
-            let spill = state.paging.forget(&mut state.core, self.id, budget, stored);
-            if !spill.is_empty() {
-                let ticket = self.flush(state);
-                state.paging.spilled(spill, ticket);
-            }
-        }
-        self.count_memory(state);
-        Effects {
-            dead: std::mem::take(&mut state.core.dead),
-            page: self.page_wanted(state),
-            delete: false,
-            dropped: std::mem::take(&mut state.core.dropped_at_limit),
-            ticket,
-        }
-    }
-
-    fn count_memory(&self, state: &mut State) {
-        let resident = state.core.resident;
-        if resident >= state.counted {
-            self.memory.fetch_add(resident - state.counted, Ordering::Relaxed);
-        } else {
-            self.memory.fetch_sub(state.counted - resident, Ordering::Relaxed);
-        }
-        state.counted = resident;
-    }
-
-    /// The messages on disk that are due, unless they are being read already.
-    fn page_wanted(&self, state: &mut State) -> Option<SeqRange> {
-        if state.paging.reading {
-            return None;
-        }
-        let dying = state.core.dying.first().map(|(range, _)| range);
-        let wanted = dying.or_else(|| {
-            let asked =
-                !state.getters.is_empty() || state.consumers.turn(self.settings.single_active).is_some();
-            match state.core.head() {
-                Head::OnDisk(range) if asked => Some(range),
-                Head::OnDisk(_) | Head::Ready(_) | Head::Empty => None,
-            }
-        });
-        state.paging.reading = wanted.is_some();
-        wanted
-    }
-
-    fn fate(&self) -> Fate {
-        Fate {
-            dead_letters: self.settings.dead_letter_exchange.is_some(),
-            limit: self.settings.delivery_limit,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("a queue's lock is poisoned only by a broken invariant of its log")
     }
 }
 
@@ -510,15 +405,8 @@ pub struct Shared {
     pub log: Arc<dyn Log>,
     /// Bytes that all queues hold in memory.
     pub memory: Arc<AtomicUsize>,
-}
-
-/// Whether a change is about nothing but messages in `range`.
-fn concerns(change: &Change, range: SeqRange) -> bool {
-    match change {
-        Change::Publish { first, .. } => *first == range.first,
-        Change::Settle { range: settled, .. } => settled.meet(range) == *settled,
-        _ => false,
-    }
+    /// When they want to be called.
+    pub timers: Arc<Timers>,
 }
 
 impl fmt::Debug for Queue {

@@ -4,8 +4,9 @@
 //! no bytes), then of what is waiting beyond the head of the line. Messages that are not on disk (transient
 //! ones) are written there first. Bytes come back as pages when a message is due and its bytes are not here.
 
-use crate::broker::queue::core::{Core, Place, records, weight};
-use crate::ids::{QueueId, SeqRange, Ticket};
+use super::core::{Core, Place, records, weight};
+use super::lanes::Lanes;
+use crate::ids::{SeqRange, Ticket, lane_of};
 use crate::store::change::{Change, Page};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,41 +22,36 @@ pub(super) struct Budget {
     pub(super) head_bytes: usize,
 }
 
-/// Which numbers of a queue the disk has, and how far forgetting has come.
+/// Which numbers of a lane the disk has, and how far forgetting has come.
 #[derive(Debug, Default)]
-pub(super) struct Paging {
+pub(super) struct Progress {
     /// (one past the last number, the ticket with which everything below is stored), in order.
     marks: VecDeque<(u64, Ticket)>,
     /// Everything logged below this number can be read back.
     stored: u64,
-    /// Transient messages on their way to disk.
-    spilled: VecDeque<(SeqRange, Ticket)>,
     /// Everything fresh below this number that could be forgotten is.
     forgotten: u64,
-    /// What was left in memory before that.
-    head_bytes: usize,
     /// Everything unacknowledged below this number that could be forgotten is.
     forgotten_unacked: u64,
-    /// A page was asked for and has not come.
-    pub(super) reading: bool,
 }
 
-impl Paging {
+impl Progress {
+    /// Of a lane that begins at `first`.
+    pub(super) fn new(first: u64) -> Self {
+        Self { marks: VecDeque::new(), stored: first, forgotten: first, forgotten_unacked: first }
+    }
+
     /// Messages below `end` are stored with `ticket`.
-    pub(super) fn mark(&mut self, end: u64, ticket: Ticket) {
+    fn mark(&mut self, end: u64, ticket: Ticket) {
         match self.marks.back_mut() {
+            Some(last) if last.0 == end => {}
             Some(last) if last.1 == ticket => last.0 = end,
+            None if self.stored == end => {}
             _ => self.marks.push_back((end, ticket)),
         }
     }
 
-    /// The ticket under which the spilled ranges of this round were appended.
-    pub(super) fn spilled(&mut self, ranges: Vec<SeqRange>, ticket: Ticket) {
-        self.spilled.extend(ranges.into_iter().map(|range| (range, ticket)));
-    }
-
-    /// Learns what is stored; cheap, called with each batch so that the marks stay few.
-    pub(super) fn advance(&mut self, stored: Ticket) {
+    fn advance(&mut self, stored: Ticket) {
         while let Some(&(end, ticket)) = self.marks.front()
             && ticket <= stored
         {
@@ -63,15 +59,55 @@ impl Paging {
             self.marks.pop_front();
         }
     }
+}
 
-    /// Forgets bytes until `core` is within `budget`, as far as the disk has them. Returns the ranges of transient
-    /// messages for which changes were added to `core.changes`: pass them to [`Paging::spilled`].
+/// What a queue has on its way to disk and back.
+#[derive(Debug, Default)]
+pub(super) struct Paging {
+    /// Transient messages on their way to disk.
+    spilled: VecDeque<(SeqRange, Ticket)>,
+    /// What was left in memory the last time.
+    head_bytes: usize,
+    /// A page was asked for and has not come.
+    pub(super) reading: bool,
+}
+
+/// Transient messages that the disk is to take.
+#[derive(Debug, Default)]
+struct Spill {
+    ranges: Vec<SeqRange>,
+    bytes: usize,
+}
+
+/// Everything that the lanes have given is stored with `ticket`.
+pub(super) fn mark(lanes: &mut Lanes, ticket: Ticket) {
+    for lane in lanes.iter_mut() {
+        lane.progress.mark(lane.tail, ticket);
+    }
+}
+
+/// Learns what is stored; cheap, called with each batch so that the marks stay few.
+pub(super) fn advance(lanes: &mut Lanes, stored: Ticket) {
+    for lane in lanes.iter_mut() {
+        lane.progress.advance(stored);
+    }
+}
+
+impl Paging {
+    /// The ticket under which the spilled ranges of this round were appended.
+    pub(super) fn spilled(&mut self, ranges: Vec<SeqRange>, ticket: Ticket) {
+        self.spilled.extend(ranges.into_iter().map(|range| (range, ticket)));
+    }
+
+    /// Forgets bytes until `core` is within `budget`, as far as the disk has them. `due` is kept: its bytes are wanted next.
+    /// Returns the ranges of transient messages for which changes were added to `core.changes`: pass them to
+    /// [`Paging::spilled`].
     pub(super) fn forget(
         &mut self,
         core: &mut Core,
-        queue: QueueId,
         budget: Budget,
         stored: Ticket,
+        due: Option<SeqRange>,
     ) -> Vec<SeqRange> {
         while let Some(&(range, ticket)) = self.spilled.front()
             && ticket <= stored
@@ -79,19 +115,36 @@ impl Paging {
             self.spilled.pop_front();
             to_disk(core, range);
         }
-        let mut spill = Vec::new();
-        let first = core.live.first().map_or(core.next, |(range, _)| range.first);
-        let from = self.forgotten_unacked.max(first);
-        self.forgotten_unacked = self.sweep(core, from, core.next, budget, &mut spill);
-        if self.forgotten < core.next || budget.head_bytes < self.head_bytes {
-            self.forgotten = head_end(core, budget.head_bytes);
+        let mut spill = Spill::default();
+        let first = core.live.first().map_or(0, |(range, _)| range.first);
+        let lanes = core.lanes.len();
+        for index in 0..lanes {
+            let Some(lane) = core.lanes.at(index) else { continue };
+            let (next, mut progress) = (lane.next, std::mem::take(&mut lane.progress));
+            let kept = due.filter(|due| lane_of(due.first) == lane_of(lane.first)).map_or(0, |due| due.end);
+            let from = progress.forgotten_unacked.max(first).max(kept);
+            progress.forgotten_unacked = self.sweep(core, (from, next), progress.stored, budget, &mut spill);
+            core.lanes.put(index, progress);
         }
+        let shrunk = budget.head_bytes < self.head_bytes;
         self.head_bytes = budget.head_bytes;
-        self.forgotten = self.sweep(core, self.forgotten, core.tail, budget, &mut spill);
-        for &range in &spill {
-            tell_of_transients(core, queue, range);
+        let mut head = None;
+        // The last lane first: its messages are the last to be delivered.
+        for index in (0..lanes).rev() {
+            let Some(lane) = core.lanes.at(index) else { continue };
+            let (next, tail, mut progress) = (lane.next, lane.tail, std::mem::take(&mut lane.progress));
+            if progress.forgotten < next || shrunk {
+                let head = *head.get_or_insert_with(|| head_end(core, budget.head_bytes));
+                progress.forgotten = head.clamp(next, tail);
+            }
+            let span = (progress.forgotten, tail);
+            progress.forgotten = self.sweep(core, span, progress.stored, budget, &mut spill);
+            core.lanes.put(index, progress);
         }
-        spill
+        for &range in &spill.ranges {
+            tell_of_transients(core, range);
+        }
+        spill.ranges
     }
 
     /// Whether some of these are on their way to disk under a ticket of their own.
@@ -100,10 +153,16 @@ impl Paging {
     }
 
     /// Forgets pieces from `from` on until within budget or at `end`; returns how far it came.
-    fn sweep(&self, core: &mut Core, from: u64, end: u64, budget: Budget, spill: &mut Vec<SeqRange>) -> u64 {
+    fn sweep(
+        &self,
+        core: &mut Core,
+        (from, end): (u64, u64),
+        stored: u64,
+        budget: Budget,
+        spill: &mut Spill,
+    ) -> u64 {
         let mut at = from;
-        let mut spilling = 0;
-        while core.resident > budget.bytes + spilling && at < end {
+        while core.resident > budget.bytes + spill.bytes && at < end {
             let Some((piece, place)) = core.live.at(at).or_else(|| core.live.from(at).next()) else {
                 return end;
             };
@@ -114,14 +173,16 @@ impl Paging {
             match place {
                 Place::Disk => {}
                 Place::Memory { logged: true, .. } if self.is_spilling(piece) => {}
-                Place::Memory { logged: true, .. } if piece.end > self.stored => return at,
+                Place::Memory { logged: true, .. } if piece.end > stored => return at,
                 Place::Memory { logged: true, .. } => to_disk(core, piece),
-                Place::Memory { logged: false, .. } if core.resident <= budget.transient_bytes + spilling => {
+                Place::Memory { logged: false, .. }
+                    if core.resident <= budget.transient_bytes + spill.bytes =>
+                {
                     return at;
                 }
                 Place::Memory { block, base, logged: false } => {
-                    spilling += weight(block, records(block, *base, piece));
-                    spill.push(piece);
+                    spill.bytes += weight(block, records(block, *base, piece));
+                    spill.ranges.push(piece);
                 }
             }
             at = piece.end;
@@ -133,15 +194,19 @@ impl Paging {
 /// Where the part of the fresh messages ends that stays in memory.
 fn head_end(core: &Core, head_bytes: usize) -> u64 {
     let mut bytes = 0;
-    for (piece, place) in core.live.from(core.next) {
-        if let Place::Memory { block, base, .. } = place {
-            bytes += weight(block, records(block, *base, piece));
-        }
-        if bytes >= head_bytes {
-            return piece.end;
+    let mut end = 0;
+    for lane in core.lanes.iter() {
+        end = lane.tail;
+        for (piece, place) in core.live.from(lane.next).take_while(|(piece, _)| piece.first < lane.tail) {
+            if let Place::Memory { block, base, .. } = place {
+                bytes += weight(block, records(block, *base, piece));
+            }
+            if bytes >= head_bytes {
+                return piece.end;
+            }
         }
     }
-    core.tail
+    end
 }
 
 /// The disk has these: keep no bytes.
@@ -166,7 +231,8 @@ fn replace(core: &mut Core, range: SeqRange, mut new: impl FnMut(&mut Core, SeqR
 }
 
 /// Appends the change that writes transient messages to disk, and remembers that the store knows them.
-fn tell_of_transients(core: &mut Core, queue: QueueId, range: SeqRange) {
+fn tell_of_transients(core: &mut Core, range: SeqRange) {
+    let queue = core.queue;
     replace(core, range, |core, piece, place| match place {
         Place::Memory { block, base, logged: false } => {
             let range = records(&block, base, piece);

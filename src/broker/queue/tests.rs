@@ -1,13 +1,19 @@
 //! Tests of one queue against a log that keeps what it is told in memory.
 
+mod order;
+mod time;
+
+use super::state::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
 use super::*;
 use crate::broker::settings::Settings;
 use crate::message::{BlockBuilder, Copies, Message};
 use crate::store::StoreError;
-use crate::store::change::{Gate, Health, QueueRecord, Waiter};
+use crate::store::change::{Change, Gate, Health, QueueRecord, RecoveredLane, RecoveredReturn, Waiter};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::RwLock;
+
+const NOW: Now = Now { mono_ms: 1_000, unix_ms: 1_795_000_000_000 };
 
 /// A log whose disk is a map, durable at once unless `lagging`.
 #[derive(Default)]
@@ -80,8 +86,14 @@ impl Disk {
     }
 }
 
+fn shared(disk: &Arc<Disk>, timers: &Arc<Timers>) -> Shared {
+    let log = Arc::clone(disk) as Arc<dyn Log>;
+    Shared { log, memory: Arc::default(), timers: Arc::clone(timers) }
+}
+
 struct Bench {
     disk: Arc<Disk>,
+    timers: Arc<Timers>,
     queue: Arc<Queue>,
     mailbox: Arc<Mailbox>,
 }
@@ -93,9 +105,13 @@ impl Bench {
 
     fn on(disk: Disk, settings: Settings) -> Self {
         let disk = Arc::new(disk);
-        let shared = Shared { log: Arc::clone(&disk) as Arc<dyn Log>, memory: Arc::default() };
-        let queue = Queue::new((QueueId(1), "q".into()), settings, None, &shared);
-        Self { disk, queue, mailbox: Mailbox::new() }
+        let timers = Arc::new(Timers::default());
+        let queue = Queue::new((QueueId(1), "q".into()), settings, None, &shared(&disk, &timers));
+        Self { disk, timers, queue, mailbox: Mailbox::new() }
+    }
+
+    fn shared(&self) -> Shared {
+        shared(&self.disk, &self.timers)
     }
 
     fn publish(&self, bodies: &[&str], persistent: bool) -> Effects {
@@ -103,7 +119,7 @@ impl Bench {
         for body in bodies {
             builder.push(&message(body.as_bytes(), persistent));
         }
-        self.queue.enqueue(&Arc::new(builder.build())).1
+        self.queue.enqueue(&Arc::new(builder.build()), NOW).1
     }
 
     fn consumer(&self, id: u64, prefetch: u32) -> Consumer {
@@ -119,14 +135,14 @@ impl Bench {
     }
 
     fn subscribe(&self, consumer: Consumer) {
-        let effects = self.queue.subscribe(consumer).unwrap();
+        let effects = self.queue.subscribe(consumer, NOW).unwrap();
         self.serve(effects);
     }
 
     /// Plays the pager until nothing more is wanted.
     fn serve(&self, mut effects: Effects) {
         while let Some(wanted) = effects.page {
-            let (lost, next) = self.queue.pages_loaded(wanted, self.disk.pages(wanted, 12));
+            let (lost, next) = self.queue.pages_loaded(wanted, self.disk.pages(wanted, 12), NOW);
             assert_eq!(lost, 0);
             effects = next;
         }
@@ -159,6 +175,8 @@ fn message(body: &[u8], persistent: bool) -> Message<'_> {
         persistent,
         died: false,
         copies: Copies::Open,
+        expires: false,
+        priority: None,
         arrived_at_ms: 0,
         exchange: b"",
         routing_key: b"q",
@@ -183,7 +201,7 @@ fn consumers_take_turns_within_their_windows() {
     let _ = bench.publish(&["a", "b", "c", "d", "e", "f", "g"], true);
     assert_eq!(bench.dealt(), ["1:a", "2:b", "1:c", "2:d", "2:e"]);
     assert_eq!(bench.counts(), (2, 5));
-    let _ = bench.queue.settle(&held(1, 0, 1));
+    let _ = bench.queue.settle(&held(1, 0, 1), NOW);
     assert_eq!(bench.dealt(), ["1:f"], "only the freed place is filled");
 }
 
@@ -193,9 +211,9 @@ fn returned_messages_come_first_and_in_their_old_order() {
     bench.subscribe(bench.consumer(1, 3));
     let _ = bench.publish(&["a", "b", "c", "d"], true);
     assert_eq!(bench.dealt(), ["1:a", "1:b", "1:c"]);
-    let _ = bench.queue.cancel(ConsumerId(1));
-    let _ = bench.queue.put_back(&held(1, 2, 1), true);
-    let _ = bench.queue.put_back(&held(1, 0, 1), true);
+    let _ = bench.queue.cancel(ConsumerId(1), NOW);
+    let _ = bench.queue.put_back(&held(1, 2, 1), Return::Failed, NOW);
+    let _ = bench.queue.put_back(&held(1, 0, 1), Return::Failed, NOW);
     bench.subscribe(bench.consumer(2, 0));
     assert_eq!(bench.dealt(), ["2:a!", "2:c!", "2:d"]);
     assert_eq!(bench.counts(), (0, 4), "b is with the first consumer still");
@@ -206,8 +224,8 @@ fn what_was_dealt_but_never_sent_comes_back_unmarked() {
     let bench = Bench::new(durable());
     bench.subscribe(bench.consumer(1, 0));
     let _ = bench.publish(&["a"], true);
-    let _ = bench.queue.cancel(ConsumerId(1));
-    let _ = bench.queue.put_back(&held(1, 0, 1), false);
+    let _ = bench.queue.cancel(ConsumerId(1), NOW);
+    let _ = bench.queue.put_back(&held(1, 0, 1), Return::Unsent, NOW);
     bench.dealt();
     bench.subscribe(bench.consumer(2, 0));
     assert_eq!(bench.dealt(), ["2:a"]);
@@ -221,10 +239,10 @@ fn a_message_dies_when_it_failed_more_often_than_the_limit() {
     bench.subscribe(bench.consumer(1, 1));
     let _ = bench.publish(&["poison", "good"], true);
     for _failure in 0..2 {
-        let effects = bench.queue.put_back(&held(1, 0, 1), true);
+        let effects = bench.queue.put_back(&held(1, 0, 1), Return::Failed, NOW);
         assert!(effects.dead.is_empty());
     }
-    let effects = bench.queue.put_back(&held(1, 0, 1), true);
+    let effects = bench.queue.put_back(&held(1, 0, 1), Return::Failed, NOW);
     assert_eq!(effects.dead[0].reason, DeathReason::DeliveryLimit);
     assert_eq!(bench.dealt(), ["1:poison", "1:poison!", "1:poison!", "1:good"]);
     assert_eq!(bench.disk.rows.lock().unwrap().len(), 1, "it left the disk");
@@ -237,7 +255,7 @@ fn without_a_dead_letter_exchange_the_drop_is_counted() {
     let bench = Bench::new(Settings { delivery_limit: Some(0), ..durable() });
     bench.subscribe(bench.consumer(1, 1));
     let _ = bench.publish(&["poison"], true);
-    let effects = bench.queue.put_back(&held(1, 0, 1), true);
+    let effects = bench.queue.put_back(&held(1, 0, 1), Return::Failed, NOW);
     assert_eq!((effects.dropped, effects.dead.len()), (1, 0));
     assert_eq!(bench.counts(), (0, 0));
 }
@@ -269,11 +287,11 @@ fn what_one_consumer_holds_reaches_the_log_though_others_have_settled_the_rest()
 fn an_exclusive_consumer_is_alone() {
     let bench = Bench::new(durable());
     bench.subscribe(Consumer { exclusive: true, ..bench.consumer(1, 0) });
-    let refused = bench.queue.subscribe(bench.consumer(2, 0)).unwrap_err();
+    let refused = bench.queue.subscribe(bench.consumer(2, 0), NOW).unwrap_err();
     assert_eq!(refused.to_string(), "403 ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use");
-    let _ = bench.queue.cancel(ConsumerId(1));
+    let _ = bench.queue.cancel(ConsumerId(1), NOW);
     bench.subscribe(bench.consumer(2, 0));
-    assert!(bench.queue.subscribe(Consumer { exclusive: true, ..bench.consumer(3, 0) }).is_err());
+    assert!(bench.queue.subscribe(Consumer { exclusive: true, ..bench.consumer(3, 0) }, NOW).is_err());
 }
 
 #[test]
@@ -295,7 +313,7 @@ fn a_channel_limit_is_shared() {
     }
     let _ = bench.publish(&["a", "b", "c", "d"], true);
     assert_eq!(bench.dealt().len(), 3);
-    let _ = bench.queue.settle(&held(1, 0, 1));
+    let _ = bench.queue.settle(&held(1, 0, 1), NOW);
     assert_eq!(bench.dealt().len(), 1);
 }
 
@@ -304,10 +322,10 @@ fn only_fresh_messages_and_returned_ones_are_purged() {
     let bench = Bench::new(durable());
     bench.subscribe(bench.consumer(1, 1));
     let _ = bench.publish(&["a", "b", "c"], true);
-    let (purged, _, _) = bench.queue.purge();
+    let (purged, _, _) = bench.queue.purge(NOW);
     assert_eq!((purged, bench.counts()), (2, (0, 1)));
     let _ = bench.publish(&["d"], true);
-    let _ = bench.queue.settle(&held(1, 0, 1));
+    let _ = bench.queue.settle(&held(1, 0, 1), NOW);
     assert_eq!(bench.dealt(), ["1:a", "1:d"]);
 }
 
@@ -328,7 +346,7 @@ fn a_queue_without_consumers_keeps_next_to_nothing_when_memory_is_short() {
         bench.subscribe(Consumer { no_ack: true, ..bench.consumer(1, 0) });
         let mut delivered = bench.dealt().len();
         while delivered < 200 {
-            let effects = bench.queue.credit(ConsumerId(1), 10_000);
+            let effects = bench.queue.credit(ConsumerId(1), 10_000, NOW);
             bench.serve(effects);
             let dealt = bench.dealt().len();
             assert!(dealt > 0, "after {delivered} of 200, persistent {persistent}");
@@ -356,7 +374,7 @@ fn a_backlog_costs_disk_and_not_memory() {
             let dealt = bench.dealt().len();
             assert!(dealt > 0, "after {delivered} of 400, persistent {persistent}");
             delivered += dealt;
-            let effects = bench.queue.credit(ConsumerId(1), dealt * 200_000);
+            let effects = bench.queue.credit(ConsumerId(1), dealt * 200_000, NOW);
             bench.serve(effects);
         }
         assert_eq!(bench.counts(), (0, 0));
@@ -384,15 +402,17 @@ fn recovered(messages: Vec<SeqRange>, delivered_up_to: u64) -> RecoveredQueue {
         arguments: Vec::new(),
     };
     let next = messages.last().map_or(0, |range| range.end);
-    RecoveredQueue { record, messages, bytes: 0, returns: Vec::new(), delivered_up_to, next }
+    let lanes = vec![RecoveredLane { lane: 0, delivered_up_to, next }];
+    RecoveredQueue { record, messages, bytes: 0, returns: Vec::new(), lanes, expires: false }
 }
 
 #[test]
 fn a_number_that_is_given_again_is_not_taken_for_delivered() {
     let disk = Arc::new(Disk::default());
-    let shared = Shared { log: Arc::clone(&disk) as Arc<dyn Log>, memory: Arc::default() };
+    let shared =
+        Shared { log: Arc::clone(&disk) as Arc<dyn Log>, memory: Arc::default(), timers: Arc::default() };
     let queue = Queue::recover(&recovered(Vec::new(), 5), durable(), true, &shared);
-    let bench = Bench { disk, queue, mailbox: Mailbox::new() };
+    let bench = Bench { disk, timers: Arc::default(), queue, mailbox: Mailbox::new() };
     bench.subscribe(bench.consumer(1, 0));
     let _ = bench.publish(&["a"], true);
     assert_eq!(bench.dealt(), ["1:a"]);
@@ -407,15 +427,19 @@ fn a_recovered_queue_goes_on_where_it_was() {
         disk.rows.lock().unwrap().insert(seq, block.bytes().to_vec());
     }
     let messages = vec![SeqRange { first: 0, end: 3 }, SeqRange { first: 5, end: 8 }];
-    let recovered = RecoveredQueue { returns: vec![(1, 4)], ..recovered(messages, 6) };
+    let recovered = RecoveredQueue {
+        returns: vec![RecoveredReturn { seq: 1, deliveries: 4, due_ms: 0 }],
+        ..recovered(messages, 6)
+    };
     for (clean, expected) in [
         (true, ["1:0!", "1:1!", "1:2!", "1:5!", "1:6", "1:7"]),
         (false, ["1:0!", "1:1!", "1:2!", "1:5!", "1:6!", "1:7!"]),
     ] {
         let disk = Arc::new(Disk { rows: Mutex::new(disk.rows.lock().unwrap().clone()), ..Disk::default() });
-        let shared = Shared { log: Arc::clone(&disk) as Arc<dyn Log>, memory: Arc::default() };
+        let shared =
+            Shared { log: Arc::clone(&disk) as Arc<dyn Log>, memory: Arc::default(), timers: Arc::default() };
         let queue = Queue::recover(&recovered, durable(), clean, &shared);
-        let bench = Bench { disk, queue, mailbox: Mailbox::new() };
+        let bench = Bench { disk, timers: Arc::default(), queue, mailbox: Mailbox::new() };
         assert_eq!(bench.counts(), (6, 0));
         bench.subscribe(bench.consumer(1, 0));
         assert_eq!(bench.dealt(), expected, "clean {clean}");
@@ -433,7 +457,7 @@ fn take_dealt(bench: &Bench, ready: &mut BTreeMap<u64, u32>, out: &mut BTreeMap<
             let failed = ready.remove(&seq).unwrap_or_else(|| panic!("{at}: {seq} is not ready"));
             assert_eq!(run.deliveries, failed, "{at}");
             out.insert(seq, (run.consumer.0, failed));
-            let effects = bench.queue.credit(run.consumer, 1 << 20);
+            let effects = bench.queue.credit(run.consumer, 1 << 20, NOW);
             bench.serve(effects);
         }
     }
@@ -473,13 +497,13 @@ fn check_against_a_list(seed: u64) {
                     continue;
                 };
                 out.remove(&seq);
-                let effects = bench.queue.settle(&held(consumer, seq, 1));
+                let effects = bench.queue.settle(&held(consumer, seq, 1), NOW);
                 bench.serve(effects);
             }
             6 => {
                 let Some((&seq, &(consumer, failed))) = out.iter().next() else { continue };
                 out.remove(&seq);
-                let effects = bench.queue.put_back(&held(consumer, seq, 1), true);
+                let effects = bench.queue.put_back(&held(consumer, seq, 1), Return::Failed, NOW);
                 bench.serve(effects);
                 if failed < 3 {
                     ready.insert(seq, failed + 1);
@@ -487,7 +511,7 @@ fn check_against_a_list(seed: u64) {
             }
             _ => {
                 let (ready_in_queue, _) = bench.counts();
-                let (purged, _, effects) = bench.queue.purge();
+                let (purged, _, effects) = bench.queue.purge(NOW);
                 bench.serve(effects);
                 assert_eq!(purged, ready_in_queue);
             }

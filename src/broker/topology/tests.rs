@@ -308,7 +308,8 @@ impl Trial {
 #[test]
 fn random_operations_agree_with_a_naive_topology() {
     for seed in [20_260_101, RandomState::new().hash_one(0)] {
-        let shared = Shared { log: Arc::new(Nowhere), memory: Arc::new(AtomicUsize::new(0)) };
+        let shared =
+            Shared { log: Arc::new(Nowhere), memory: Arc::new(AtomicUsize::new(0)), timers: Arc::default() };
         let mut trial = Trial {
             topology: Topology::default(),
             model: Model::default(),

@@ -61,13 +61,15 @@ struct Fixture {
 fn recover(recovered: &Recovered) -> Fixture {
     let notes = Arc::<Notes>::default();
     let log: Arc<dyn Log> = notes.clone();
-    let shared = Shared { log, memory: Arc::new(AtomicUsize::new(0)) };
+    let shared = Shared { log, memory: Arc::new(AtomicUsize::new(0)), timers: Arc::default() };
     Fixture { vhost: VHost::recover(recovered, shared), notes }
 }
 
 fn fresh() -> Fixture {
     recover(&Recovered { next_queue: 1, clean: true, ..Recovered::default() })
 }
+
+const NOW: Now = Now { mono_ms: 0, unix_ms: 1_795_000_000_000 };
 
 fn queue(name: &str) -> QueueDeclare {
     QueueDeclare {
@@ -78,6 +80,7 @@ fn queue(name: &str) -> QueueDeclare {
         auto_delete: false,
         arguments: FieldTable::default(),
         connection: ME,
+        now: NOW,
     }
 }
 
@@ -423,6 +426,8 @@ fn queues_are_deleted_with_care() {
         persistent: false,
         died: false,
         copies: Copies::Open,
+        expires: false,
+        priority: None,
         arrived_at_ms: 0,
         exchange: b"",
         routing_key: b"q",
@@ -430,7 +435,7 @@ fn queues_are_deleted_with_care() {
         body: b"",
     };
     for _message in 0..3 {
-        let _ = q.enqueue(&Arc::new(Block::of(&message)));
+        let _ = q.enqueue(&Arc::new(Block::of(&message)), NOW);
     }
     let mailbox = Mailbox::new();
     let consumer = Consumer {
@@ -442,7 +447,7 @@ fn queues_are_deleted_with_care() {
         priority: 0,
         channel: ChannelLimit::new(),
     };
-    let _ = q.subscribe(consumer).unwrap();
+    let _ = q.subscribe(consumer, NOW).unwrap();
     refused(delete(true, false), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' in use");
     refused(delete(true, true), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' not empty");
     refused(delete(false, true), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' not empty");
@@ -503,8 +508,8 @@ fn what_was_on_disk_is_there_again() {
             messages: Vec::new(),
             bytes: 0,
             returns: Vec::new(),
-            delivered_up_to: 0,
-            next: 0,
+            lanes: Vec::new(),
+            expires: false,
         }],
         exchanges: vec![ExchangeRecord {
             vhost: VHOST.into(),

@@ -1,0 +1,122 @@
+//! Messages whose time is up: they die at the head of the line, as in RabbitMQ (ttl.md).
+//!
+//! A message's deadline is the time of its arrival plus its own expiration or the queue's time to live, whichever is
+//! shorter; both are in its record, so that a restart changes nothing. Only what is next in line is looked at: a message
+//! that waits costs nothing.
+
+use super::core::{Core, DeathReason, Head, Place, records};
+use crate::ids::SeqRange;
+use crate::message::Block;
+use crate::wire::properties;
+
+/// Messages that expire in one go at most: so long the queue's lock is held, and so many dead letters are made at once.
+const EXPIRED_MAX: u32 = 1024;
+
+/// By what messages expire.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    /// The queue's `x-message-ttl`.
+    pub(super) ttl_ms: Option<u64>,
+    /// Milliseconds since 1970.
+    pub(super) now_unix_ms: u64,
+    /// Whether a deadline of this very moment has passed. It has not while messages are dealt that just came: one
+    /// that may not wait at all goes to a consumer who does.
+    pub(super) at_once: bool,
+}
+
+impl Clock {
+    /// When a message expires: milliseconds since 1970.
+    fn deadline(self, block: &Block, index: u32) -> Option<u64> {
+        let message = block.message(index);
+        let own_ms = if message.expires { expiration_ms(message.properties) } else { None };
+        let ttl_ms = match (own_ms, self.ttl_ms) {
+            (Some(own_ms), Some(ttl_ms)) => own_ms.min(ttl_ms),
+            (own_ms, ttl_ms) => own_ms.or(ttl_ms)?,
+        };
+        Some(message.arrived_at_ms.saturating_add(ttl_ms))
+    }
+
+    fn has_passed(self, deadline: u64) -> bool {
+        deadline < self.now_unix_ms || (self.at_once && deadline == self.now_unix_ms)
+    }
+}
+
+/// The property `expiration`, which was found to be valid when the message came.
+fn expiration_ms(raw: &[u8]) -> Option<u64> {
+    let properties = properties::decode(raw).ok()?;
+    str::from_utf8(properties.expiration?).ok()?.parse().ok()
+}
+
+/// What there is to wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct NextExpiry {
+    /// When the next message expires.
+    pub(super) at_ms: Option<u64>,
+    /// The next message is on disk, and nobody knows when it expires.
+    pub(super) unread: Option<SeqRange>,
+}
+
+impl Core {
+    /// Whether messages expire here.
+    pub(super) fn may_expire(&self, ttl_ms: Option<u64>) -> bool {
+        ttl_ms.is_some() || self.expires
+    }
+
+    /// Ends the messages at the head of the line whose time is up.
+    pub(super) fn expire(&mut self, clock: Clock, dead_letters: bool) -> NextExpiry {
+        let mut next = NextExpiry::default();
+        if !self.may_expire(clock.ttl_ms) {
+            return next;
+        }
+        let mut left = EXPIRED_MAX;
+        loop {
+            let range = match self.head() {
+                Head::Ready(range) => range,
+                Head::OnDisk(range) => {
+                    next.unread = Some(range);
+                    return next;
+                }
+                Head::Empty => {
+                    self.expires &= !self.live.is_empty();
+                    return next;
+                }
+            };
+            let expired = self.expired(range, clock);
+            if expired == 0 {
+                next.at_ms = self.first_deadline(range, clock);
+                return next;
+            }
+            if left == 0 {
+                next.at_ms = Some(clock.now_unix_ms);
+                return next;
+            }
+            let count = expired.min(left);
+            left -= count;
+            let gone = SeqRange::of(range.first, count.into());
+            self.withdraw(gone);
+            self.die(gone, DeathReason::Expired, dead_letters);
+        }
+    }
+
+    /// The first messages of `range`, which is ready, that have not expired.
+    pub(super) fn fit_time(&self, range: SeqRange, clock: Clock) -> SeqRange {
+        let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return range };
+        let count = records(block, *base, range)
+            .take_while(|&index| !clock.deadline(block, index).is_some_and(|at| clock.has_passed(at)))
+            .count();
+        SeqRange::of(range.first, count as u64)
+    }
+
+    /// How many of the first messages of `range`, which is ready, have expired.
+    fn expired(&self, range: SeqRange, clock: Clock) -> u32 {
+        let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return 0 };
+        let records = records(block, *base, range);
+        let passed = |&index: &u32| clock.deadline(block, index).is_some_and(|at| clock.has_passed(at));
+        u32::try_from(records.take_while(passed).count()).unwrap_or(u32::MAX)
+    }
+
+    fn first_deadline(&self, range: SeqRange, clock: Clock) -> Option<u64> {
+        let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return None };
+        clock.deadline(block, records(block, *base, range).start)
+    }
+}

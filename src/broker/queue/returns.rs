@@ -1,0 +1,148 @@
+//! What comes back to a queue: into its old place, at once or after a delay, or to its end when it came back too often.
+//!
+//! A delay is durable: the store knows until when a message waits.
+
+use super::core::{Core, DeathReason, Place};
+use crate::broker::settings::Retry;
+use crate::ids::SeqRange;
+use crate::store::change::Change;
+use std::collections::BTreeMap;
+
+/// Messages whose time comes in one go at most: so long the queue's lock is held.
+const DUE_MAX: usize = 4096;
+
+/// A message that was returned and may be delivered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Returned {
+    pub(super) deliveries: u32,
+    pub(super) redelivered: bool,
+}
+
+/// How messages come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Return {
+    /// They were dealt and never sent, as if nothing had been.
+    Unsent,
+    /// A consumer does not want them now: `basic.nack` with requeue.
+    Declined,
+    /// A consumer failed: `basic.reject` with requeue, or its channel is gone.
+    Failed,
+}
+
+/// What a queue does with messages that come back or die.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fate<'a> {
+    /// Whether the queue has a dead-letter exchange.
+    pub(super) dead_letters: bool,
+    /// Failed deliveries that a message survives.
+    pub(super) limit: Option<u32>,
+    /// How long a message waits before it is delivered again.
+    pub(super) retry: &'a Retry,
+    /// Milliseconds since 1970.
+    pub(super) now_unix_ms: u64,
+}
+
+/// Messages that wait for their time, by the time and by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// (Milliseconds since 1970, number) -> failed deliveries.
+    due: BTreeMap<(u64, u64), u32>,
+}
+
+impl Waiting {
+    pub(super) fn len(&self) -> u64 {
+        self.due.len() as u64
+    }
+
+    /// When the first one's time comes.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.due.first_key_value().map(|(&(due_ms, _), _)| due_ms)
+    }
+
+    pub(super) fn insert(&mut self, due_ms: u64, seq: u64, deliveries: u32) {
+        self.due.insert((due_ms, seq), deliveries);
+    }
+
+    /// The first one, if its time has come; it stays.
+    pub(super) fn peek(&self, now_unix_ms: u64) -> Option<u64> {
+        self.due.first_key_value().filter(|((due_ms, _), _)| *due_ms <= now_unix_ms).map(|(&(_, seq), _)| seq)
+    }
+
+    /// Takes out the first one, if its time has come: its number and its failed deliveries.
+    pub(super) fn pop(&mut self, now_unix_ms: u64) -> Option<(u64, u32)> {
+        self.peek(now_unix_ms)?;
+        self.due.pop_first().map(|((_, seq), deliveries)| (seq, deliveries))
+    }
+
+    /// Takes all out; their numbers.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = u64> {
+        std::mem::take(&mut self.due).into_keys().map(|(_, seq)| seq)
+    }
+
+    /// These are gone.
+    pub(super) fn lose(&mut self, range: SeqRange) {
+        if !self.due.is_empty() {
+            self.due.retain(|&(_, seq), _| !(range.first..range.end).contains(&seq));
+        }
+    }
+}
+
+impl Core {
+    /// Puts delivered messages back in their old place. What was sent has failed once more, and dies beyond the limit.
+    pub(super) fn put_back(&mut self, range: SeqRange, how: Return, fate: Fate<'_>) {
+        let counted = how != Return::Unsent;
+        let mut outstanding = Vec::new();
+        self.live.within(range, |piece, place| {
+            outstanding.push((piece, matches!(place, Place::Disk | Place::Memory { logged: true, .. })));
+        });
+        for (piece, logged) in outstanding {
+            let mut counts = Vec::new();
+            self.failed.take_with_gaps(piece, |part, count| counts.push((part, count.unwrap_or(0))));
+            for (part, before) in counts {
+                let deliveries = before + u32::from(counted);
+                if counted && fate.limit.is_some_and(|limit| deliveries > limit) {
+                    self.die(part, DeathReason::DeliveryLimit, fate.dead_letters);
+                    continue;
+                }
+                let told = counted && logged && (fate.limit.is_some() || !fate.retry.is_none());
+                self.come_back(part, deliveries, how, told, fate);
+            }
+        }
+    }
+
+    fn come_back(&mut self, part: SeqRange, deliveries: u32, how: Return, told: bool, fate: Fate<'_>) {
+        let delayed = !fate.retry.is_none() && how != Return::Unsent;
+        let queue = self.queue;
+        if !delayed {
+            if told {
+                let due_ms = 0;
+                let returns =
+                    (part.first..part.end).map(|seq| Change::Return { queue, seq, deliveries, due_ms });
+                self.changes.extend(returns);
+            }
+            let redelivered = deliveries > 0 || self.lanes.was_seen(part.first);
+            self.returned.insert(part, Returned { deliveries, redelivered });
+            return;
+        }
+        for seq in part.first..part.end {
+            let delay_ms = fate.retry.delay_ms(how, deliveries, seq);
+            let due_ms = if delay_ms == 0 { 0 } else { fate.now_unix_ms.saturating_add(delay_ms) };
+            if told {
+                self.changes.push(Change::Return { queue, seq, deliveries, due_ms });
+            }
+            if due_ms == 0 {
+                self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
+            } else {
+                self.waiting.insert(due_ms, seq, deliveries);
+            }
+        }
+    }
+
+    /// Brings back those whose time has come, so many in one go.
+    pub(super) fn resume(&mut self, now_unix_ms: u64) {
+        for _ in 0..DUE_MAX {
+            let Some((seq, deliveries)) = self.waiting.pop(now_unix_ms) else { break };
+            self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
+        }
+    }
+}

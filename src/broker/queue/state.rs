@@ -1,0 +1,269 @@
+//! What every method of a queue does before it lets go of the lock: deal, tell the log, keep to the budget of memory, and say
+//! what is left to do.
+
+use super::consumers::Consumers;
+use super::core::{Core, Head};
+use super::expiry::{Clock, NextExpiry};
+use super::paging::{self, Budget, Paging};
+use super::returns::Fate;
+use super::{Effects, Queue, Settled};
+use crate::broker::mailbox::{Mail, Mailbox, Run};
+use crate::clock::Now;
+use crate::ids::{SeqRange, Ticket};
+use crate::store::change::Change;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+
+/// What waits next in line, bytes: several reads of a page, so that consumers do not wait for each.
+const HEAD: usize = 512 << 10;
+
+/// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to forget; transient ones have to
+/// be written first, which a consumer who is a moment behind should not cause.
+pub(super) const BUDGET: Budget = Budget { bytes: 4 << 20, transient_bytes: 16 << 20, head_bytes: HEAD };
+
+/// What a queue keeps in memory when all queues together hold more than [`MEMORY_PLENTY`].
+const BUDGET_TIGHT: Budget = Budget { bytes: 256 << 10, transient_bytes: 256 << 10, head_bytes: HEAD };
+
+/// What a queue without consumers keeps when all together hold more than [`MEMORY_SHORT`]: ten thousand queues with a backlog
+/// each then hold 20 MB. One with consumers keeps its head.
+pub(super) const BUDGET_SHORT: Budget =
+    Budget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
+
+/// What all queues together may hold before each of them is held short.
+const MEMORY_PLENTY: usize = 20 << 20;
+
+/// What all queues together may hold before those without consumers keep next to nothing.
+pub(super) const MEMORY_SHORT: usize = 32 << 20;
+
+/// What a queue's lock guards.
+pub(super) struct State {
+    pub(super) core: Core,
+    pub(super) consumers: Consumers,
+    pub(super) paging: Paging,
+    /// Sessions whose `basic.get` waits for a page.
+    pub(super) getters: Vec<Arc<Mailbox>>,
+    pub(super) deleted: bool,
+    /// What this queue last added to `Queue::memory`.
+    pub(super) counted: usize,
+    /// When the queue is to be called, as the timers know it: milliseconds since 1970.
+    pub(super) armed_ms: Option<u64>,
+    /// When somebody last declared it, consumed from it or asked it for a message: milliseconds since 1970.
+    pub(super) used_at_ms: u64,
+}
+
+impl State {
+    pub(super) fn new(core: Core) -> Self {
+        Self {
+            core,
+            consumers: Consumers::default(),
+            paging: Paging::default(),
+            getters: Vec::new(),
+            deleted: false,
+            counted: 0,
+            armed_ms: None,
+            used_at_ms: 0,
+        }
+    }
+}
+
+impl Queue {
+    /// Gives consumers what their windows take.
+    pub(super) fn deal(&self, state: &mut State, now: Now) {
+        let may_expire = state.core.may_expire(self.settings.ttl_ms);
+        let clock = self.clock(now, false);
+        while let Some(turn) = state.consumers.turn(self.settings.single_active) {
+            if may_expire {
+                let _looked_at_in_the_end = state.core.expire(clock, self.dead_letters());
+            }
+            let Head::Ready(mut range) = state.core.head() else { break };
+            if may_expire {
+                let most = range.first.saturating_add(turn.count.into());
+                range = state.core.fit_time(SeqRange { end: range.end.min(most), ..range }, clock);
+                if range.is_empty() {
+                    break;
+                }
+            }
+            let (count, _) = state.core.fit(range, turn.count, turn.bytes);
+            let count = state.consumers.reserve(turn, count);
+            if count == 0 {
+                break;
+            }
+            let Some(taken) = state.core.take(range, count, turn.no_ack) else { break };
+            let bytes = taken.block.bytes_of(taken.range.clone());
+            state.consumers.deal(turn, count, bytes, |consumer| {
+                Mail::Deliver(Run {
+                    consumer,
+                    first: taken.first,
+                    block: taken.block,
+                    range: taken.range,
+                    redelivered: taken.redelivered,
+                    deliveries: taken.deliveries,
+                })
+            });
+        }
+        state.consumers.post();
+    }
+
+    /// Hands the changes to the log, in the order they happened.
+    pub(super) fn flush(&self, state: &mut State) -> Ticket {
+        if state.core.changes.is_empty() {
+            return Ticket(0);
+        }
+        if state.deleted {
+            state.core.changes.clear();
+            return Ticket(0);
+        }
+        // Taken with its memory: an idle queue keeps none.
+        self.log.append(&mut std::mem::take(&mut state.core.changes))
+    }
+
+    /// Takes out of what is to be logged what was consumed and settled as it came: the disk need not know of it.
+    pub(super) fn forget_consumed(state: &mut State, pushed: SeqRange) {
+        if state.core.live.is_free(pushed) {
+            state.core.changes.retain(|change| !concerns(change, pushed));
+        }
+    }
+
+    pub(super) fn release_and_finish(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        settled: &[Settled],
+        now: Now,
+    ) -> Effects {
+        for part in settled {
+            if let Some(id) = part.consumer {
+                state.consumers.release(id, u32::try_from(part.range.len()).unwrap_or(u32::MAX));
+            }
+        }
+        self.deal_and_finish(state, now)
+    }
+
+    pub(super) fn deal_and_finish(&self, mut state: MutexGuard<'_, State>, now: Now) -> Effects {
+        self.deal(&mut state, now);
+        self.finish(state, now)
+    }
+
+    /// Ends what has expired, tells the log, keeps to the memory budget and collects the effects.
+    pub(super) fn finish(&self, mut guard: MutexGuard<'_, State>, now: Now) -> Effects {
+        let state = &mut *guard;
+        if state.deleted {
+            state.core.changes.clear();
+            return Effects::default();
+        }
+        let next = state.core.expire(self.clock(now, true), self.dead_letters());
+        let ticket = self.flush(state);
+        if ticket > Ticket(0) {
+            paging::mark(&mut state.core.lanes, ticket);
+        }
+        let stored = self.log.stored();
+        paging::advance(&mut state.core.lanes, stored);
+        let budget = match self.memory.load(Ordering::Relaxed) {
+            ..=MEMORY_PLENTY => BUDGET,
+            memory if memory <= MEMORY_SHORT || !state.consumers.is_empty() => BUDGET_TIGHT,
+            _ => BUDGET_SHORT,
+        };
+        if state.core.resident > budget.bytes {
+            let due = self.due(state, next);
+            let spill = state.paging.forget(&mut state.core, budget, stored, due);
+            if !spill.is_empty() {
+                let ticket = self.flush(state);
+                state.paging.spilled(spill, ticket);
+            }
+        }
+        self.count_memory(state);
+        self.arm(state, next);
+        Effects {
+            dead: std::mem::take(&mut state.core.dead),
+            page: self.page_wanted(state, next),
+            delete: false,
+            expired: false,
+            dropped: std::mem::take(&mut state.core.dropped_at_limit),
+            ticket,
+        }
+    }
+
+    fn count_memory(&self, state: &mut State) {
+        let resident = state.core.resident;
+        if resident >= state.counted {
+            self.memory.fetch_add(resident - state.counted, Ordering::Relaxed);
+        } else {
+            self.memory.fetch_sub(state.counted - resident, Ordering::Relaxed);
+        }
+        state.counted = resident;
+    }
+
+    /// What is next in a queue whose messages expire: its bytes stay, for they say when.
+    fn due(&self, state: &State, next: NextExpiry) -> Option<SeqRange> {
+        next.at_ms?;
+        match state.core.head() {
+            Head::Ready(range) => Some(range),
+            Head::OnDisk(_) | Head::Empty => None,
+        }
+    }
+
+    /// The messages on disk that are due, unless they are being read already.
+    fn page_wanted(&self, state: &mut State, next: NextExpiry) -> Option<SeqRange> {
+        if state.paging.reading {
+            return None;
+        }
+        let dying = state.core.dying.first().map(|(range, _)| range);
+        let wanted = dying.or_else(|| {
+            let asked =
+                !state.getters.is_empty() || state.consumers.turn(self.settings.single_active).is_some();
+            match state.core.head() {
+                Head::OnDisk(range) if asked => Some(range),
+                Head::OnDisk(_) | Head::Ready(_) | Head::Empty => next.unread,
+            }
+        });
+        state.paging.reading = wanted.is_some();
+        wanted
+    }
+
+    /// Has the queue called when its next message expires or comes back, or when nobody has used it for too long. A call that
+    /// comes too early does no harm, so a time that is put off is left as it is.
+    pub(super) fn arm(&self, state: &mut State, next: NextExpiry) {
+        let lease = self.lease_ends(state);
+        let times = [next.at_ms, state.core.waiting.first(), lease];
+        let Some(at_ms) = times.into_iter().flatten().min() else { return };
+        if state.armed_ms.is_none_or(|armed_ms| at_ms < armed_ms) {
+            self.timers.set(&self.this, (state.armed_ms, at_ms), self.id);
+            state.armed_ms = Some(at_ms);
+        }
+    }
+
+    /// When the queue goes unless somebody uses it.
+    pub(super) fn lease_ends(&self, state: &State) -> Option<u64> {
+        let expires_ms = self.settings.expires_ms?;
+        state.consumers.is_empty().then(|| state.used_at_ms.saturating_add(expires_ms))
+    }
+
+    pub(super) fn clock(&self, now: Now, at_once: bool) -> Clock {
+        Clock { ttl_ms: self.settings.ttl_ms, now_unix_ms: now.unix_ms, at_once }
+    }
+
+    pub(super) fn dead_letters(&self) -> bool {
+        self.settings.dead_letter_exchange.is_some()
+    }
+
+    pub(super) fn fate(&self, now: Now) -> Fate<'_> {
+        Fate {
+            dead_letters: self.dead_letters(),
+            limit: self.settings.delivery_limit,
+            retry: &self.settings.retry,
+            now_unix_ms: now.unix_ms,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a queue's lock is poisoned only by a broken invariant of its log")
+    }
+}
+
+/// Whether a change is about nothing but messages in `range`.
+fn concerns(change: &Change, range: SeqRange) -> bool {
+    match change {
+        Change::Publish { first, .. } => *first == range.first,
+        Change::Settle { range: settled, .. } => settled.meet(range) == *settled,
+        _ => false,
+    }
+}
