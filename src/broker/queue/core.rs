@@ -191,7 +191,12 @@ impl Core {
     /// What is next: messages that came back in their old place, then fresh ones.
     pub(super) fn head(&self) -> Head {
         let returned = self.returned.first().map(|(range, _)| range);
-        let range = match (returned, self.lanes.first_fresh()) {
+        self.head_of(returned, self.lanes.first_fresh())
+    }
+
+    /// What is next of what came back and what is fresh.
+    pub(super) fn head_of(&self, returned: Option<SeqRange>, fresh: Option<SeqRange>) -> Head {
+        let range = match (returned, fresh) {
             (Some(returned), Some(fresh)) if fresh.first < returned.first => fresh,
             (Some(range), _) | (None, Some(range)) => range,
             (None, None) => return Head::Empty,

@@ -22,6 +22,8 @@ pub(super) struct Clock {
     /// Whether a deadline of this very moment has passed. It has not while messages are dealt that just came: one
     /// that may not wait at all goes to a consumer who does.
     pub(super) at_once: bool,
+    /// Whether the first message of every lane may expire, not only the one that is next.
+    pub(super) each_lane: bool,
 }
 
 impl Clock {
@@ -69,33 +71,53 @@ impl Core {
             return next;
         }
         let mut left = EXPIRED_MAX;
+        match self.expire_head(Self::head, clock, dead_letters, &mut left) {
+            Head::Ready(range) => next.at_ms = self.first_deadline(range, clock),
+            Head::OnDisk(range) => next.unread = Some(range),
+            Head::Empty => self.expires &= !self.live.is_empty(),
+        }
+        if clock.each_lane {
+            for index in 0..self.lanes.len() {
+                let head = |core: &Self| core.head_of_lane(index);
+                // What is on disk is looked at when it is next in line.
+                if let Head::Ready(range) = self.expire_head(head, clock, dead_letters, &mut left) {
+                    next.at_ms = next.at_ms.into_iter().chain(self.first_deadline(range, clock)).min();
+                }
+            }
+        }
+        if left == 0 {
+            next.at_ms = Some(clock.now_unix_ms);
+        }
+        next
+    }
+
+    /// Ends what `head` finds as long as its time is up; what it finds then.
+    fn expire_head(
+        &mut self,
+        head: impl Fn(&Self) -> Head,
+        clock: Clock,
+        dead_letters: bool,
+        left: &mut u32,
+    ) -> Head {
         loop {
-            let range = match self.head() {
-                Head::Ready(range) => range,
-                Head::OnDisk(range) => {
-                    next.unread = Some(range);
-                    return next;
-                }
-                Head::Empty => {
-                    self.expires &= !self.live.is_empty();
-                    return next;
-                }
-            };
-            let expired = self.expired(range, clock);
-            if expired == 0 {
-                next.at_ms = self.first_deadline(range, clock);
-                return next;
+            let found = head(self);
+            let Head::Ready(range) = found else { return found };
+            let count = self.expired(range, clock).min(*left);
+            if count == 0 {
+                return found;
             }
-            if left == 0 {
-                next.at_ms = Some(clock.now_unix_ms);
-                return next;
-            }
-            let count = expired.min(left);
-            left -= count;
+            *left -= count;
             let gone = SeqRange::of(range.first, count.into());
             self.withdraw(gone);
             self.die(gone, DeathReason::Expired, dead_letters);
         }
+    }
+
+    fn head_of_lane(&self, index: usize) -> Head {
+        let Some(lane) = self.lanes.iter().nth(index) else { return Head::Empty };
+        let returned = self.returned.from(lane.first).next().map(|(range, _)| range);
+        let returned = returned.filter(|range| range.first < lane.tail);
+        self.head_of(returned, Some(lane.fresh()).filter(|fresh| !fresh.is_empty()))
     }
 
     /// The first messages of `range`, which is ready, that have not expired.

@@ -238,7 +238,9 @@ impl Queue {
     }
 
     pub(super) fn clock(&self, now: Now, at_once: bool) -> Clock {
-        Clock { ttl_ms: self.settings.ttl_ms, now_unix_ms: now.unix_ms, at_once }
+        // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of each priority.
+        let each_lane = self.settings.quorum;
+        Clock { ttl_ms: self.settings.ttl_ms, now_unix_ms: now.unix_ms, at_once, each_lane }
     }
 
     pub(super) fn dead_letters(&self) -> bool {
