@@ -6,6 +6,7 @@
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use leveret::broker::{Broker, BrokerSettings};
+use leveret::clock;
 use leveret::config::{Config, Flags, LogFormat};
 use leveret::server::{Farewell, Server};
 use leveret::{http, perf, server, store};
@@ -139,7 +140,7 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
     let ready = ready_line(config, &amqp, &http).map_err(failure)?;
 
     let opened = store::open(&config.data_dir, store::Options::default()).map_err(failure)?;
-    let broker = Broker::start(opened, settings(config)).map_err(failure)?;
+    let broker = Broker::start(opened, settings(config), clock::now()).map_err(failure)?;
     let server = Server::new(Arc::clone(&broker), config.limits.connections_max);
 
     let mut accepting = JoinSet::new();

@@ -3,3 +3,4 @@
 mod model;
 mod one_commit;
 mod power_cut;
+mod time;

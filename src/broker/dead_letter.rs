@@ -136,6 +136,16 @@ fn known_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
     keys
 }
 
+/// All keys that a message with these headers is routed by, the secret ones too.
+pub(super) fn all_keys(message: &Message<'_>, headers: &[u8]) -> Vec<Vec<u8>> {
+    let headers = table::decode(headers).unwrap_or_default();
+    let mut keys = known_keys(message, &headers);
+    if message.copies == Copies::Blind {
+        keys.extend(strings(headers.inner().get(BCC)));
+    }
+    keys
+}
+
 /// The strings of an array.
 fn strings(array: Option<&AMQPValue>) -> Vec<Vec<u8>> {
     let Some(AMQPValue::FieldArray(items)) = array else { return Vec::new() };

@@ -5,6 +5,7 @@
 
 pub mod argument;
 mod dead_letter;
+pub mod delayed;
 pub mod exchange;
 pub mod mailbox;
 mod paging;
@@ -16,14 +17,17 @@ mod topology;
 pub mod vhost;
 
 use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
+use self::delayed::{exchange_of, release};
 use self::mailbox::Mailbox;
 use self::paging::{Pager, Request};
-use self::queue::{Consumer, Dead, DeathReason, Effects, Got, Queue, QueueStats, Return, Settled, Shared};
+use self::queue::{
+    Consumer, Dead, DeathReason, Due, Effects, Got, Queue, QueueStats, Return, Settled, Shared,
+};
 use self::route::Route;
 use self::timers::Timers;
 use self::vhost::VHost;
 use self::vhost::replies::is_reply_queue;
-use crate::clock::{self, Now};
+use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
@@ -111,11 +115,11 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts on what the store recovered.
+    /// Starts on what the store recovered; `now` is when the leases of its queues begin.
     ///
     /// # Errors
     /// The recovered state makes no sense, or the thread that reads pages cannot be started.
-    pub fn start(opened: Opened, settings: BrokerSettings) -> Result<Arc<Self>, StoreError> {
+    pub fn start(opened: Opened, settings: BrokerSettings, now: Now) -> Result<Arc<Self>, StoreError> {
         let Opened { log, pages, recovered } = opened;
         let timers = Arc::new(Timers::default());
         let memory = Arc::new(AtomicUsize::new(0));
@@ -136,7 +140,7 @@ impl Broker {
         let pager = Pager::start(pages, move |request, pages| deliver_pages(&weak, request, pages))
             .map_err(StoreError::Io)?;
         let _first = broker.pager.set(pager);
-        broker.wind_up(clock::now());
+        broker.wind_up(now);
         Ok(broker)
     }
 
@@ -249,9 +253,10 @@ impl Broker {
         newest
     }
 
-    /// The gate, if what is done with this queue alone may touch others: its messages may die at any time.
+    /// The gate, if what is done with this queue alone may touch others: its messages may die, or be due, at any time.
     fn gate_for(&self, queue: &Queue) -> Option<Gate<'_>> {
-        queue.settings.dead_letter_exchange.is_some().then(|| self.log.gate())
+        let sends = queue.settings.dead_letter_exchange.is_some() || queue.settings.delays;
+        sends.then(|| self.log.gate())
     }
 
     /// Messages are acknowledged.
@@ -373,7 +378,7 @@ impl Broker {
         let mut todo = VecDeque::from([(Arc::clone(queue), effects)]);
         while let Some((queue, effects)) = todo.pop_front() {
             if let Some(wanted) = effects.page {
-                self.request_page(Request { queue: Arc::clone(&queue), wanted });
+                self.request_page(Request { queue: Arc::clone(&queue), wanted, now });
             }
             if effects.dropped > 0 {
                 self.metrics.dropped_delivery_limit.add(effects.dropped);
@@ -383,6 +388,9 @@ impl Broker {
             }
             for dead in &effects.dead {
                 self.bury(&queue, dead, now, &mut todo);
+            }
+            for due in &effects.due {
+                self.send(&queue, due, now, &mut todo);
             }
             if effects.delete {
                 self.vhost.remove_queue(&queue);
@@ -420,7 +428,26 @@ impl Broker {
         let route = self.vhost.route_own(exchange, &keys, letter.properties());
         let targets: Vec<_> =
             route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name)).cloned().collect();
-        let block = Arc::new(letter.block);
+        self.hand_over(letter.block, targets, now, todo);
+    }
+
+    /// Routes a delayed message whose time has come.
+    fn send(&self, queue: &Queue, due: &Due, now: Now, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
+        let Some(exchange) = exchange_of(&queue.name) else { return };
+        let released = release(&due.block.message(due.index), now.unix_ms);
+        let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
+        let route = self.vhost.route_own(exchange, &keys, released.block.message(0).properties);
+        self.hand_over(released.block, route.queues.to_vec(), now, todo);
+    }
+
+    fn hand_over(
+        &self,
+        block: Block,
+        targets: Vec<Arc<Queue>>,
+        now: Now,
+        todo: &mut VecDeque<(Arc<Queue>, Effects)>,
+    ) {
+        let block = Arc::new(block);
         for target in targets {
             let (_, effects) = target.enqueue(&block, now);
             if !effects.is_empty() {
@@ -440,12 +467,11 @@ impl Broker {
 fn deliver_pages(broker: &Weak<Broker>, request: &Request, pages: Vec<Page>) {
     let Some(broker) = broker.upgrade() else { return };
     let _gate = broker.log.gate();
-    let now = clock::now();
-    let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, now);
+    let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, request.now);
     if lost > 0 {
         tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store");
     }
-    broker.carry_out(&request.queue, effects, now);
+    broker.carry_out(&request.queue, effects, request.now);
 }
 
 impl fmt::Debug for Broker {

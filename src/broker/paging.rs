@@ -4,6 +4,7 @@
 //! one page at a time, so there are no more requests than queues.
 
 use crate::broker::queue::Queue;
+use crate::clock::Now;
 use crate::ids::SeqRange;
 use crate::store::StoreError;
 use crate::store::change::{Page, PageSource};
@@ -19,6 +20,8 @@ pub(super) const PAGE_BYTES: usize = 512 * 1024;
 pub(super) struct Request {
     pub(super) queue: Arc<Queue>,
     pub(super) wanted: SeqRange,
+    /// When they were asked for: no time passes for the queue until they come.
+    pub(super) now: Now,
 }
 
 /// See the head of this file.

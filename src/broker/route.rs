@@ -5,6 +5,7 @@
 //! Each exchange is visited once and each queue gets the message once, whatever loops and doubles the bindings make.
 //! An exchange that leads nowhere with any key hands the message to its alternate exchange, if it has one.
 
+use crate::broker::delayed::delay_ms;
 use crate::broker::exchange::Message;
 use crate::broker::queue::Queue;
 use crate::broker::topology::{Exchange, Target, Topology};
@@ -82,6 +83,13 @@ impl<'a> Walk<'a> {
     }
 
     fn visit(&mut self, exchange: &'a Exchange) -> Result<(), AmqpError> {
+        if let Some(delay) = &exchange.declared.delay {
+            self.cacheable = false;
+            if delay_ms(self.properties).is_some() {
+                self.queues.push(Arc::clone(delay));
+                return Ok(());
+            }
+        }
         self.cacheable &= !exchange.table.reads_headers();
         let mut anywhere = false;
         // Where keys play no part, one is as good as all.

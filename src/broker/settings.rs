@@ -86,6 +86,8 @@ pub struct Settings {
     pub ttl_ms: Option<u64>,
     /// How long the queue stays when nobody uses it, milliseconds.
     pub expires_ms: Option<u64>,
+    /// It keeps the delayed messages of an exchange, and nobody consumes from it.
+    pub delays: bool,
     /// The priorities of its messages.
     pub priorities: Option<Priorities>,
     /// All arguments as declared.
@@ -256,6 +258,7 @@ impl Settings {
             ttl_ms: ms(MESSAGE_TTL),
             expires_ms: ms(EXPIRES),
             priorities,
+            delays: false,
             durable: flags.durable && !flags.exclusive,
             auto_delete: flags.auto_delete,
             exclusive: flags.exclusive,

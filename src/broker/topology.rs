@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::broker::delayed::DELAYED_MESSAGE;
 use crate::broker::exchange::{Kind, Table};
 use crate::broker::queue::Queue;
 use crate::ids::{ConnectionId, QueueId};
@@ -53,7 +54,7 @@ struct Bound {
 pub struct Declared {
     /// Its name.
     pub name: Arc<str>,
-    /// Its type.
+    /// How it routes.
     pub kind: Kind,
     /// Survives a restart.
     pub durable: bool,
@@ -63,6 +64,8 @@ pub struct Declared {
     pub internal: bool,
     /// Where messages go that it cannot route.
     pub alternate: Option<Arc<str>>,
+    /// Where messages wait that are to be routed later; only an exchange of the type `x-delayed-message` has it.
+    pub delay: Option<Arc<Queue>>,
     /// All arguments as declared.
     pub arguments: FieldTable,
 }
@@ -110,6 +113,7 @@ impl Default for Topology {
                 auto_delete: false,
                 internal: false,
                 alternate: None,
+                delay: None,
                 arguments: FieldTable::default(),
             };
             topology.restore_exchange(declared);
@@ -189,7 +193,7 @@ impl Topology {
             changes.push(Change::DeclareExchange(ExchangeRecord {
                 vhost: VHOST.to_owned(),
                 name: declared.name.to_string(),
-                kind: declared.kind.name().to_owned(),
+                kind: declared.type_name().to_owned(),
                 auto_delete: declared.auto_delete,
                 internal: declared.internal,
                 arguments: encoded(&declared.arguments),
@@ -228,6 +232,10 @@ impl Topology {
             self.unbind_target(&target, &exchange.sources, &mut doomed, changes);
             if exchange.declared.durable {
                 changes.push(Change::DeleteExchange { vhost: VHOST.to_owned(), name: name.to_string() });
+            }
+            if let Some(delay) = &exchange.declared.delay {
+                let _unconditional = delay.close(false, false);
+                self.remove_queue(&delay.name, changes);
             }
         }
     }
@@ -323,6 +331,14 @@ impl Exchange {
     fn to(&self, target: &Target) -> impl Iterator<Item = &Binding> {
         let first = Binding { target: target.clone(), key: Box::default(), arguments: Box::default() };
         self.bindings.range(first..).take_while(move |binding| binding.target == *target)
+    }
+}
+
+impl Declared {
+    /// Its type, as clients write it.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        if self.delay.is_some() { DELAYED_MESSAGE } else { self.kind.name() }
     }
 }
 

@@ -6,13 +6,16 @@
 //! unit while the lock is held, so that their order on disk is the order in which they happened; the ticket that is
 //! returned also covers what an idempotent request relies on.
 
+mod delayed;
 mod recover;
 pub mod replies;
 #[cfg(test)]
 mod tests;
 
+use self::delayed::{check_not_delay_queue, kind_of};
 use self::replies::is_reply_queue;
 use crate::broker::argument::{equivalent, equivalent_flag};
+use crate::broker::delayed::DELAYED_TYPE;
 use crate::broker::exchange::{Kind, headers};
 use crate::broker::queue::{Busy, Queue, Shared};
 use crate::broker::route::{self, Route};
@@ -181,6 +184,7 @@ impl VHost {
         if is_reply_queue(&name) {
             return Ok((0, Ticket(0)));
         }
+        check_not_delay_queue(&name)?;
         self.change(|state, changes| {
             let Some(queue) = state.topology.queue(&name) else { return Ok((0, true)) };
             check_owner(queue, connection)?;
@@ -243,21 +247,21 @@ impl VHost {
             let state = self.read();
             return Ok(state.known(exchange(&state.topology, &name)?.declared.durable));
         }
-        let kind = Kind::named(&declare.kind)?;
+        let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
         check_not_default(&name)?;
         let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
-        let wanted = |name: &str| -> Declared {
-            let alternate = alternate(&arguments);
-            let name = name.into();
-            Declared { name, kind, durable, auto_delete, internal, alternate, arguments: arguments.clone() }
+        let wanted = |name: &str, delay: Option<Arc<Queue>>| -> Declared {
+            let (name, alternate, arguments) = (name.into(), alternate(&arguments), arguments.clone());
+            Declared { name, kind, durable, auto_delete, internal, alternate, delay, arguments }
         };
         let declared = self.change(|state, changes| {
             if let Some(existing) = state.topology.exchange(&name) {
-                check_exchange_equivalent(&existing.declared, &wanted(&name))?;
+                check_exchange_equivalent(&existing.declared, &wanted(&name, None), &declare.kind)?;
             } else {
                 check_reserved("exchange", &name)?;
                 settings::alternate_exchange(&name, &arguments)?;
-                state.topology.add_exchange(wanted(&name), changes);
+                let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
+                state.topology.add_exchange(wanted(&name, delay), changes);
             }
             Ok(((), durable))
         });
@@ -461,6 +465,9 @@ impl Bind {
             return Err(AmqpError::AccessRefused(why.to_owned()));
         }
         check_not_default(&source)?;
+        if let Destination::Queue(name) = &self.destination {
+            check_not_delay_queue(name)?;
+        }
         let destination = match self.destination {
             Destination::Queue(name) => Destination::Queue(clean(name)),
             Destination::Exchange(name) => {
@@ -533,11 +540,15 @@ fn exchange<'a>(topology: &'a Topology, name: &str) -> Result<&'a Exchange, Amqp
     topology.exchange(name).ok_or_else(|| AmqpError::no_exchange(name))
 }
 
-/// Refuses to redeclare an exchange differently; in RabbitMQ's order.
-fn check_exchange_equivalent(current: &Declared, received: &Declared) -> Result<(), AmqpError> {
+/// Refuses to redeclare an exchange differently, as one of the type `kind`; in RabbitMQ's order.
+fn check_exchange_equivalent(current: &Declared, received: &Declared, kind: &str) -> Result<(), AmqpError> {
     let on = Resource::Exchange(current.name.to_string());
-    let kind = |declared: &Declared| AMQPValue::LongString(declared.kind.name().into());
-    equivalent("type", &on, Some(&kind(received)), Some(&kind(current)))?;
+    let name = |kind: &str| AMQPValue::LongString(kind.into());
+    equivalent("type", &on, Some(&name(kind)), Some(&name(current.type_name())))?;
+    if current.delay.is_some() {
+        let (received, current) = (name(received.kind.name()), name(current.kind.name()));
+        equivalent(DELAYED_TYPE, &on, Some(&received), Some(&current))?;
+    }
     equivalent_flag("durable", &on, received.durable, current.durable)?;
     equivalent_flag("auto_delete", &on, received.auto_delete, current.auto_delete)?;
     equivalent_flag("internal", &on, received.internal, current.internal)?;

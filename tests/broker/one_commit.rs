@@ -28,7 +28,7 @@ impl House {
         let log = MemoryLog::new();
         let recovered = Recovered { clean: true, ..Recovered::default() };
         let opened = Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered };
-        let broker = Broker::start(opened, BrokerSettings::default()).expect("an empty store");
+        let broker = Broker::start(opened, BrokerSettings::default(), NOW).expect("an empty store");
         let mut arguments = FieldTable::default();
         arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
         arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("dead".into()));

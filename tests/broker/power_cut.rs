@@ -87,7 +87,7 @@ fn open(disk: &SimDisk) -> Arc<Broker> {
     // A journal that is full now and then.
     let options = store::Options { journal_bytes: 3000, ..store::Options::default() };
     let opened = store::open_backend(disk.clone(), options).expect("the store opens");
-    Broker::start(opened, BrokerSettings::default()).expect("the broker starts")
+    Broker::start(opened, BrokerSettings::default(), NOW).expect("the broker starts")
 }
 
 fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> (Arc<Queue>, Ticket) {

@@ -80,8 +80,8 @@ impl World {
         let log = MemoryLog::new();
         let opened =
             Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered: Recovered::default() };
-        let broker = Broker::start(opened, settings).unwrap();
         let now = Now { mono_ms: 1_000, unix_ms: 1_795_000_000_000 };
+        let broker = Broker::start(opened, settings, now).unwrap();
         Self { broker, log, now, replies: ReplyNames::default(), pieces, clients: BTreeMap::new() }
     }
 

@@ -6,6 +6,7 @@
 //! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `dying` and `waiting` hold live numbers that are
 //! not fresh, and `returned` and `waiting` share none with each other or the other two.
 
+use super::delay::Due;
 use super::lanes::{Lane, Lanes};
 use super::ranges::RangeMap;
 use super::returns::{Returned, Waiting};
@@ -129,6 +130,10 @@ pub(super) struct Core {
     pub(super) expires: bool,
     /// Bytes of live records in memory.
     pub(super) resident: usize,
+    /// Pages that were read for messages that are due, by the number of the first record: see `delay`.
+    pub(super) read: Vec<(u64, Arc<Block>)>,
+    /// Messages whose time to be routed has come.
+    pub(super) due: Vec<Due>,
     /// What the store must be told; taken after each operation.
     pub(super) changes: Vec<Change>,
     pub(super) dead: Vec<Dead>,
@@ -147,6 +152,8 @@ impl Core {
             dying: RangeMap::default(),
             waiting: Waiting::default(),
             expires: false,
+            read: Vec::new(),
+            due: Vec::new(),
             resident: 0,
             changes: Vec::new(),
             dead: Vec::new(),

@@ -5,6 +5,7 @@
 
 mod consumers;
 pub(crate) mod core;
+mod delay;
 mod expiry;
 mod lanes;
 mod paging;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use self::consumers::{ChannelLimit, Consumer};
 pub use self::core::{Dead, DeathReason};
+pub use self::delay::Due;
 pub use self::returns::Return;
 
 use self::core::{Core, Head};
@@ -97,6 +99,8 @@ pub struct QueueStats {
 pub struct Effects {
     /// Messages for the dead-letter exchange.
     pub dead: Vec<Dead>,
+    /// Messages whose time to be routed has come.
+    pub due: Vec<Due>,
     /// Messages to read from disk.
     pub page: Option<SeqRange>,
     /// The last consumer of an auto-delete queue is gone.
@@ -112,7 +116,11 @@ pub struct Effects {
 impl Effects {
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        self.dead.is_empty() && self.page.is_none() && !(self.delete || self.expired) && self.dropped == 0
+        self.dead.is_empty()
+            && self.due.is_empty()
+            && self.page.is_none()
+            && !(self.delete || self.expired)
+            && self.dropped == 0
     }
 }
 
@@ -191,7 +199,8 @@ impl Queue {
     pub fn stats(&self) -> QueueStats {
         let state = self.lock();
         QueueStats {
-            ready: state.core.ready(),
+            // Who asks a queue of delayed messages wants to know how many there are.
+            ready: state.core.ready() + if self.settings.delays { state.core.waiting.len() } else { 0 },
             unacked: state.core.unacked(),
             consumers: u32::try_from(state.consumers.len()).unwrap_or(u32::MAX),
             resident: state.core.resident,
@@ -217,6 +226,9 @@ impl Queue {
             pushed = state.core.push(block, records, lane, logged);
             parts += 1;
         });
+        if self.settings.delays {
+            state.core.hold(pushed, block, 0, logged);
+        }
         self.deal(&mut state, now);
         if logged && was_empty && parts == 1 {
             Self::forget_consumed(&mut state, pushed);
@@ -304,7 +316,9 @@ impl Queue {
             return Effects::default();
         }
         state.armed_ms = None;
-        state.core.resume(now.unix_ms);
+        if !self.settings.delays {
+            state.core.resume(now.unix_ms);
+        }
         let expired = self.lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
         Effects { expired, ..self.deal_and_finish(state, now) }
     }
@@ -347,7 +361,11 @@ impl Queue {
     pub(super) fn pages_loaded(&self, wanted: SeqRange, pages: Vec<Page>, now: Now) -> (u64, Effects) {
         let mut state = self.lock();
         state.paging.reading = false;
-        let lost = put_pages(&mut state.core, wanted, pages);
+        let lost = if self.settings.delays {
+            state.core.keep_pages(wanted, pages)
+        } else {
+            put_pages(&mut state.core, wanted, pages)
+        };
         state.core.bury();
         for getter in state.getters.drain(..) {
             getter.post(&mut vec![Mail::Retry]);

@@ -150,7 +150,11 @@ impl Queue {
             state.core.changes.clear();
             return Effects::default();
         }
-        let next = state.core.expire(self.clock(now, true), self.dead_letters());
+        let next = if self.settings.delays {
+            state.core.release_due(now.unix_ms)
+        } else {
+            state.core.expire(self.clock(now, true), self.dead_letters())
+        };
         let ticket = self.flush(state);
         if ticket > Ticket(0) {
             paging::mark(&mut state.core.lanes, ticket);
@@ -174,6 +178,7 @@ impl Queue {
         self.arm(state, next);
         Effects {
             dead: std::mem::take(&mut state.core.dead),
+            due: std::mem::take(&mut state.core.due),
             page: self.page_wanted(state, next),
             delete: false,
             expired: false,
@@ -223,7 +228,9 @@ impl Queue {
     /// comes too early does no harm, so a time that is put off is left as it is.
     pub(super) fn arm(&self, state: &mut State, next: NextExpiry) {
         let lease = self.lease_ends(state);
-        let times = [next.at_ms, state.core.waiting.first(), lease];
+        // What is being read is called for by its page.
+        let waiting = if next.unread.is_none() { state.core.waiting.first() } else { None };
+        let times = [next.at_ms, waiting, lease];
         let Some(at_ms) = times.into_iter().flatten().min() else { return };
         if state.armed_ms.is_none_or(|armed_ms| at_ms < armed_ms) {
             self.timers.set(&self.this, (state.armed_ms, at_ms), self.id);

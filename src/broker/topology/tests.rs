@@ -203,6 +203,7 @@ impl Trial {
             auto_delete,
             internal: false,
             alternate: None,
+            delay: None,
             arguments: FieldTable::default(),
         };
         self.topology.add_exchange(declared, changes);

@@ -1,11 +1,13 @@
 //! A vhost from what was on disk.
 
+use super::delayed::{delay_settings, kind_of};
 use super::{State, VHost, alternate, append};
-use crate::broker::exchange::Kind;
+use crate::broker::delayed::{exchange_of, queue_name};
 use crate::broker::queue::{Queue, Shared};
 use crate::broker::settings::{Flags, Settings};
 use crate::broker::topology::{Binding, Declared, Target, Topology, VHOST};
-use crate::store::change::{BindingRecord, Change, Recovered};
+use crate::error::AmqpError;
+use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered};
 use crate::wire::table;
 use amq_protocol::types::FieldTable;
 use std::hash::RandomState;
@@ -17,26 +19,21 @@ impl VHost {
     #[must_use]
     pub fn recover(recovered: &Recovered, shared: Shared) -> Self {
         let mut topology = Topology::default();
+        for queue in &recovered.queues {
+            let flags = Flags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
+            let settings = match exchange_of(&queue.record.name) {
+                Some(_) => delay_settings(true),
+                None => Settings::new(flags, decoded(&queue.record.arguments)),
+            };
+            topology.restore_queue(Queue::recover(queue, settings, recovered.clean, &shared));
+        }
         for record in &recovered.exchanges {
-            match Kind::named(&record.kind) {
-                Ok(kind) => topology.restore_exchange(Declared {
-                    name: record.name.as_str().into(),
-                    kind,
-                    durable: true,
-                    auto_delete: record.auto_delete,
-                    internal: record.internal,
-                    alternate: alternate(&decoded(&record.arguments)),
-                    arguments: decoded(&record.arguments),
-                }),
+            match declared(&topology, record) {
+                Ok(declared) => topology.restore_exchange(declared),
                 Err(fault) => {
                     tracing::error!(exchange = record.name, %fault, "cannot bring an exchange back")
                 }
             }
-        }
-        for queue in &recovered.queues {
-            let flags = Flags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
-            let settings = Settings::new(flags, decoded(&queue.record.arguments));
-            topology.restore_queue(Queue::recover(queue, settings, recovered.clean, &shared));
         }
         let mut changes = Vec::new();
         for record in &recovered.bindings {
@@ -55,6 +52,27 @@ impl VHost {
             shared,
         }
     }
+}
+
+/// An exchange, whose queue of delayed messages, if it has one, is there.
+fn declared(topology: &Topology, record: &ExchangeRecord) -> Result<Declared, AmqpError> {
+    let arguments = decoded(&record.arguments);
+    let (kind, delays) = kind_of(&record.kind, &arguments)?;
+    let delay = match topology.queue(&queue_name(&record.name)) {
+        Some(queue) if delays => Some(Arc::clone(queue)),
+        None if delays => return Err(AmqpError::no_queue(&queue_name(&record.name))),
+        Some(_) | None => None,
+    };
+    Ok(Declared {
+        name: record.name.as_str().into(),
+        kind,
+        durable: true,
+        auto_delete: record.auto_delete,
+        internal: record.internal,
+        alternate: alternate(&arguments),
+        delay,
+        arguments,
+    })
 }
 
 /// A table that this broker wrote.

@@ -244,5 +244,5 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Result
 fn start(disk: &SimDisk) -> Arc<Broker> {
     let opened =
         store::open_backend(disk.clone(), Options::default()).expect("a disk in memory can be opened");
-    Broker::start(opened, BrokerSettings::default()).expect("what was stored makes sense")
+    Broker::start(opened, BrokerSettings::default(), now()).expect("what was stored makes sense")
 }

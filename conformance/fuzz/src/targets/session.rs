@@ -144,7 +144,7 @@ impl Client {
 pub fn broker() -> Arc<Broker> {
     let opened =
         Opened { log: MemoryLog::new() as _, pages: Arc::new(NoPages), recovered: Recovered::default() };
-    Broker::start(opened, BrokerSettings::default()).expect("there is nothing to recover")
+    Broker::start(opened, BrokerSettings::default(), NOW).expect("there is nothing to recover")
 }
 
 /// Plays `data`.

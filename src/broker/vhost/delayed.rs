@@ -1,0 +1,65 @@
+//! Exchanges that delay messages: what their declaration asks for, and the queue that keeps what waits.
+
+use super::{State, VHost};
+use crate::broker::delayed::{DELAYED_MESSAGE, DELAYED_TYPE, exchange_of, queue_name};
+use crate::broker::exchange::Kind;
+use crate::broker::queue::Queue;
+use crate::broker::settings::{Flags, Settings};
+use crate::error::{AmqpError, Resource};
+use crate::store::change::Change;
+use amq_protocol::types::{AMQPValue, FieldTable};
+use std::sync::Arc;
+
+/// By what an exchange of this type routes, and whether it delays messages.
+///
+/// # Errors
+/// 406 for a type that does not exist, and for an exchange that delays without saying how it routes.
+pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(Kind, bool), AmqpError> {
+    if name != DELAYED_MESSAGE {
+        return Ok((Kind::named(name)?, false));
+    }
+    let refused = |why: String| AmqpError::Precondition(format!("Invalid argument, {why}"));
+    match arguments.inner().get(DELAYED_TYPE) {
+        Some(AMQPValue::LongString(kind)) => match kind.to_string().as_str() {
+            DELAYED_MESSAGE => {
+                Err(refused(format!("'{DELAYED_MESSAGE}' can't be used for '{DELAYED_TYPE}'")))
+            }
+            kind => Ok((Kind::named(kind)?, true)),
+        },
+        _ => Err(refused(format!("'{DELAYED_TYPE}' must be an existing exchange type"))),
+    }
+}
+
+/// Refuses what clients may not do to a queue of delayed messages: it goes with its exchange, and nothing enters it by the way.
+///
+/// # Errors
+/// 403.
+pub(super) fn check_not_delay_queue(name: &str) -> Result<(), AmqpError> {
+    match exchange_of(name) {
+        None => Ok(()),
+        Some(exchange) => Err(AmqpError::AccessRefused(format!(
+            "{} keeps the delayed messages of {}",
+            Resource::Queue(name.to_owned()),
+            Resource::Exchange(exchange.to_owned())
+        ))),
+    }
+}
+
+impl VHost {
+    /// A queue for the delayed messages of a new exchange.
+    pub(super) fn open_delay_queue(
+        &self,
+        state: &mut State,
+        changes: &mut Vec<Change>,
+        exchange: &str,
+        durable: bool,
+    ) -> Arc<Queue> {
+        self.create(state, changes, queue_name(exchange), delay_settings(durable), None)
+    }
+}
+
+/// The settings of a queue that keeps delayed messages.
+pub(super) fn delay_settings(durable: bool) -> Settings {
+    let flags = Flags { durable, auto_delete: false, exclusive: false };
+    Settings { delays: true, ..Settings::new(flags, FieldTable::default()) }
+}
