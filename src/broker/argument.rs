@@ -1,7 +1,7 @@
 //! Values in field tables: when two are equal, and how RabbitMQ prints them in its error texts.
 
 use crate::error::{AmqpError, Resource};
-use crate::wire::table::type_name;
+use crate::wire::table::{RawValue, type_name};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 /// The value as a whole number, if it is one of the integer types.
@@ -36,6 +36,25 @@ pub fn same(one: &AMQPValue, other: &AMQPValue) -> bool {
     match (class(one), class(other)) {
         (Class::Other(one), Class::Other(other)) => one == other,
         (one, other) => one == other,
+    }
+}
+
+/// Bytes that two values have in common when they are [`same`]; arrays and tables only when their bytes are equal.
+#[must_use]
+pub fn canonical(value: RawValue<'_>) -> Vec<u8> {
+    let tagged = |kind: u8, bytes: &[u8]| [&[kind], bytes].concat();
+    match value.kind {
+        b'A' | b'F' => return tagged(value.kind, value.bytes),
+        b'S' | b'x' => return tagged(b'S', value.bytes),
+        _ => {}
+    }
+    match value.decode() {
+        Ok(decoded) => match class(&decoded) {
+            Class::Integer(number) => tagged(b'l', &number.to_be_bytes()),
+            Class::Float(number) => tagged(b'd', &number.to_be_bytes()),
+            Class::Bytes(_) | Class::Other(_) => tagged(value.kind, value.bytes),
+        },
+        Err(_malformed) => tagged(value.kind, value.bytes),
     }
 }
 
@@ -171,6 +190,20 @@ mod tests {
             Some(&AMQPValue::ByteArray(ByteArray::from(&b"a"[..]))),
             "",
         );
+    }
+
+    #[test]
+    fn canonical_bytes_are_those_of_equal_values() {
+        let bytes = |kind: u8, bytes: &[u8]| canonical(RawValue { kind, bytes });
+        assert_eq!(bytes(b'I', &7_i32.to_be_bytes()), bytes(b'l', &7_i64.to_be_bytes()));
+        assert_eq!(bytes(b'b', &[0xff]), bytes(b's', &[0xff, 0xff]));
+        assert_ne!(bytes(b'b', &[0xff]), bytes(b'B', &[0xff]));
+        assert_eq!(bytes(b'T', &7_u64.to_be_bytes()), bytes(b'I', &7_i32.to_be_bytes()));
+        assert_eq!(bytes(b'f', &1.5_f32.to_be_bytes()), bytes(b'd', &1.5_f64.to_be_bytes()));
+        assert_eq!(bytes(b'S', b"7"), bytes(b'x', b"7"));
+        assert_ne!(bytes(b'S', b"7"), bytes(b'I', &7_i32.to_be_bytes()));
+        assert_ne!(bytes(b't', &[1]), bytes(b'B', &[1]));
+        assert_ne!(bytes(b'V', &[]), bytes(b'S', &[]));
     }
 
     #[test]

@@ -21,15 +21,15 @@ const GATHERED: usize = 1024;
 pub struct Route {
     /// Each queue once, the oldest first.
     pub queues: Box<[Arc<Queue>]>,
-    /// Whether every message to the same exchange with the same routing key goes there; false once headers were
-    /// looked at.
+    /// Whether every message to the same exchange with the same routing key goes there; false once anything else of the
+    /// message was looked at, or chance had a say.
     pub cacheable: bool,
 }
 
 /// A message on its way.
 struct Walk<'a> {
     topology: &'a Topology,
-    /// The routing keys and the properties of the message.
+    /// The routing keys, that of the publish first, and the properties of the message.
     keys: &'a [&'a [u8]],
     properties: &'a [u8],
     queues: Vec<Arc<Queue>>,
@@ -90,11 +90,10 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
         }
-        self.cacheable &= !exchange.table.reads_headers();
+        self.cacheable &= exchange.table.goes_by_key_alone();
         let mut anywhere = false;
-        // Where keys play no part, one is as good as all.
-        let keys =
-            if exchange.table.reads_key() { self.keys } else { self.keys.get(..1).unwrap_or_default() };
+        let first = || self.keys.get(..1).unwrap_or_default();
+        let keys = if exchange.table.reads_all_keys() { self.keys } else { first() };
         for &routing_key in keys {
             let Self { topology, queues, pending, .. } = self;
             exchange.table.route(Message { routing_key, properties: self.properties }, |target| {

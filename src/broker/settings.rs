@@ -294,7 +294,7 @@ impl Settings {
     }
 
     /// What RabbitMQ's texts call this type of queue.
-    fn rabbit_type(&self) -> &'static str {
+    pub(super) fn rabbit_type(&self) -> &'static str {
         if self.quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" }
     }
 }

@@ -12,7 +12,8 @@
 mod tests;
 
 use crate::broker::delayed::DELAYED_MESSAGE;
-use crate::broker::exchange::{Kind, Table};
+use crate::broker::exchange::hash::hash;
+use crate::broker::exchange::{Kind, Place, Table};
 use crate::broker::queue::Queue;
 use crate::ids::{ConnectionId, QueueId};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
@@ -205,7 +206,7 @@ impl Topology {
     /// As [`Self::add_exchange`], for what is on disk already.
     pub fn restore_exchange(&mut self, declared: Declared) {
         self.revision += 1;
-        let table = Table::new(declared.kind);
+        let table = Table::new(declared.kind, &declared.arguments);
         let name = Arc::clone(&declared.name);
         let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
         self.exchanges.insert(name, Exchange { declared, table, bindings, sources });
@@ -260,6 +261,12 @@ impl Topology {
     #[must_use]
     pub fn is_bound(&self, source: &str, binding: &Binding) -> bool {
         self.exchanges.get(source).is_some_and(|exchange| exchange.bindings.contains(binding))
+    }
+
+    /// Whether any binding leads from `source` to `target`.
+    #[must_use]
+    pub fn leads_to(&self, source: &str, target: &Target) -> bool {
+        self.exchanges.get(source).is_some_and(|exchange| exchange.to(target).next().is_some())
     }
 
     /// Removes a binding, and its source if that is an auto-delete exchange and this was its last; nothing happens
@@ -348,6 +355,23 @@ impl Target {
         match self {
             Self::Queue(queue) => queue.settings.durable,
             Self::Exchange(declared) => declared.durable,
+        }
+    }
+
+    /// What RabbitMQ calls the type of this queue; nothing for an exchange.
+    pub fn queue_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Queue(queue) => Some(queue.settings.rabbit_type()),
+            Self::Exchange(_) => None,
+        }
+    }
+}
+
+impl Place for Target {
+    fn place(&self) -> u64 {
+        match self {
+            Self::Queue(queue) => hash(queue.name.as_bytes()),
+            Self::Exchange(declared) => !hash(declared.name.as_bytes()),
         }
     }
 }

@@ -16,7 +16,6 @@ use self::delayed::{check_not_delay_queue, kind_of};
 use self::replies::is_reply_queue;
 use crate::broker::argument::{equivalent, equivalent_flag};
 use crate::broker::delayed::DELAYED_TYPE;
-use crate::broker::exchange::{Kind, headers};
 use crate::broker::queue::{Busy, Queue, Shared};
 use crate::broker::route::{self, Route};
 use crate::broker::settings::{self, ALTERNATE_EXCHANGE, Flags, Settings};
@@ -260,6 +259,7 @@ impl VHost {
             } else {
                 check_reserved("exchange", &name)?;
                 settings::alternate_exchange(&name, &arguments)?;
+                kind.check_arguments(&name, &arguments)?;
                 let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
                 state.topology.add_exchange(wanted(&name, delay), changes);
             }
@@ -308,11 +308,12 @@ impl VHost {
                     Target::Exchange(Arc::clone(&exchange(&state.topology, name)?.declared))
                 }
             };
-            if source.declared.kind == Kind::Headers {
-                headers::check(&bind.arguments)?;
-            }
+            let kind = source.declared.kind;
+            kind.check_binding(&bind.routing_key, &bind.arguments, target.queue_type())?;
             let durable = source.declared.durable && target.is_durable();
-            state.topology.bind(&bind.source, bind.to(target), changes);
+            if !(kind.binds_once() && state.topology.leads_to(&bind.source, &target)) {
+                state.topology.bind(&bind.source, bind.to(target), changes);
+            }
             Ok(((), durable))
         });
         bound.map(|((), ticket)| ticket)

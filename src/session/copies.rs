@@ -34,14 +34,15 @@ impl<'a> CopyKeys<'a> {
         if self.blind.is_some() { Copies::Blind } else { Copies::Open }
     }
 
-    /// All routing keys, each once.
+    /// All routing keys, each once, and first the one that the message has without copies: some exchanges go by that alone.
     pub(super) fn with(&self, routing_key: &'a [u8]) -> Vec<&'a [u8]> {
         let strings =
             |array: RawValue<'a>| array.items().filter(|item| item.kind == b'S').map(|item| item.bytes);
         let copies = self.open.into_iter().chain(self.blind).flat_map(strings);
-        let mut keys: Vec<_> = std::iter::once(routing_key).chain(copies).collect();
+        let mut keys: Vec<_> = copies.filter(|key| *key != routing_key).collect();
         keys.sort_unstable();
         keys.dedup();
+        keys.insert(0, routing_key);
         keys
     }
 }
@@ -76,7 +77,7 @@ mod tests {
         let copies = CopyKeys::among(headers).unwrap();
         assert!(!copies.is_empty());
         assert_eq!(copies.kind(), Copies::Blind);
-        assert_eq!(copies.with(b"b"), [&b"a"[..], b"b", b"zz"]);
+        assert_eq!(copies.with(b"b"), [&b"b"[..], b"a", b"zz"]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use crate::script::cursor::{Read, Wrong};
 use crate::script::{Differs, Head};
 
 /// What a script may need, as [`Head::needs`] names it. `alone` is about the runner, the rest about the broker.
-pub(crate) const NEEDS: &[&str] = &["alone", "streams", "quorum", "reject-publish", "tls"];
+pub(crate) const NEEDS: &[&str] =
+    &["alone", "streams", "quorum", "reject-publish", "tls", "consistent-hash", "random-exchange"];
 
 const KEYS: &[&str] = &["title", "source", "needs", "differs"];
 

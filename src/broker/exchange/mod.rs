@@ -4,17 +4,27 @@
 //! taken out as often as it is made and removed; a target is shown at least once per match, and made unique later.
 
 pub mod bag;
+pub mod consistent_hash;
 pub mod direct;
 pub mod fanout;
+pub mod hash;
 pub mod headers;
+pub mod local_random;
+pub mod modulus_hash;
+pub mod random;
 pub mod topic;
+pub mod urn;
 
+use self::consistent_hash::{ConsistentHash, HashOn};
 use self::direct::Direct;
 use self::fanout::Fanout;
 use self::headers::Headers;
+use self::modulus_hash::ModulusHash;
+use self::random::Random;
 use self::topic::Topic;
 use crate::error::AmqpError;
 use crate::wire::{properties, table};
+use amq_protocol::types::FieldTable;
 
 /// The type of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +37,14 @@ pub enum Kind {
     Topic,
     /// The headers match the binding's arguments.
     Headers,
+    /// A hash chooses one destination by weight.
+    ConsistentHash,
+    /// A hash chooses one binding.
+    ModulusHash,
+    /// Chance chooses one binding.
+    Random,
+    /// As [`Kind::Random`], to classic queues alone.
+    LocalRandom,
 }
 
 impl Kind {
@@ -40,6 +58,10 @@ impl Kind {
             "fanout" => Ok(Self::Fanout),
             "topic" => Ok(Self::Topic),
             "headers" => Ok(Self::Headers),
+            "x-consistent-hash" => Ok(Self::ConsistentHash),
+            "x-modulus-hash" => Ok(Self::ModulusHash),
+            "x-random" => Ok(Self::Random),
+            "x-local-random" => Ok(Self::LocalRandom),
             "" => Err(AmqpError::Precondition("invalid exchange type ''".to_owned())),
             other => Err(AmqpError::Precondition(format!("unknown exchange type '{other}'"))),
         }
@@ -53,8 +75,54 @@ impl Kind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::LocalRandom => "x-local-random",
         }
     }
+
+    /// Whether an exchange of this type may be declared with these arguments.
+    ///
+    /// # Errors
+    /// 406 when not.
+    pub fn check_arguments(self, exchange: &str, arguments: &FieldTable) -> Result<(), AmqpError> {
+        match self {
+            Self::ConsistentHash => HashOn::declared(exchange, arguments).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an exchange of this type may have such a binding; `queue_type` is RabbitMQ's name for the type of the
+    /// queue at its end, or nothing for an exchange.
+    ///
+    /// # Errors
+    /// 406 when not.
+    pub fn check_binding(
+        self,
+        key: &[u8],
+        arguments: &FieldTable,
+        queue_type: Option<&str>,
+    ) -> Result<(), AmqpError> {
+        match self {
+            Self::Headers => headers::check(arguments),
+            Self::ConsistentHash => consistent_hash::weight(key).map(|_| ()),
+            Self::LocalRandom => local_random::check(key, queue_type),
+            Self::Direct | Self::Fanout | Self::Topic | Self::ModulusHash | Self::Random => Ok(()),
+        }
+    }
+
+    /// Whether a destination can be bound once only, and a second binding to it is not made.
+    #[must_use]
+    pub fn binds_once(self) -> bool {
+        self == Self::ConsistentHash
+    }
+}
+
+/// What a binding leads to, as far as exchanges that choose have to know it.
+pub trait Place: Ord + Clone {
+    /// A number made of what it is and of its name: the same after a restart, or when it is declared again.
+    fn place(&self) -> u64;
 }
 
 /// What decides where a message goes.
@@ -77,17 +145,28 @@ pub enum Table<T> {
     Topic(Topic<T>),
     /// See [`headers`].
     Headers(Headers<T>),
+    /// See [`consistent_hash`].
+    ConsistentHash(ConsistentHash<T>),
+    /// See [`modulus_hash`].
+    ModulusHash(ModulusHash<T>),
+    /// See [`random`], and [`local_random`].
+    Random(Random<T>),
 }
 
-impl<T: Ord + Clone> Table<T> {
-    /// No bindings.
+impl<T: Place> Table<T> {
+    /// No bindings; the arguments are those of the exchange, and what is wrong with one makes it count as absent.
     #[must_use]
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: Kind, arguments: &FieldTable) -> Self {
         match kind {
             Kind::Direct => Self::Direct(Direct::default()),
             Kind::Fanout => Self::Fanout(Fanout::default()),
             Kind::Topic => Self::Topic(Topic::default()),
             Kind::Headers => Self::Headers(Headers::default()),
+            Kind::ConsistentHash => {
+                Self::ConsistentHash(ConsistentHash::new(HashOn::declared("", arguments).unwrap_or_default()))
+            }
+            Kind::ModulusHash => Self::ModulusHash(ModulusHash::default()),
+            Kind::Random | Kind::LocalRandom => Self::Random(Random::default()),
         }
     }
 
@@ -98,6 +177,9 @@ impl<T: Ord + Clone> Table<T> {
             Self::Fanout(fanout) => fanout.insert(target),
             Self::Topic(topic) => topic.insert(key, target),
             Self::Headers(headers) => headers.insert(arguments, target),
+            Self::ConsistentHash(exchange) => exchange.insert(key, target),
+            Self::ModulusHash(exchange) => exchange.insert(target),
+            Self::Random(exchange) => exchange.insert(target),
         }
     }
 
@@ -108,23 +190,31 @@ impl<T: Ord + Clone> Table<T> {
             Self::Fanout(fanout) => fanout.remove(target),
             Self::Topic(topic) => topic.remove(key, target),
             Self::Headers(headers) => headers.remove(arguments, target.clone()),
+            Self::ConsistentHash(exchange) => exchange.remove(target),
+            Self::ModulusHash(exchange) => exchange.remove(target),
+            Self::Random(exchange) => exchange.remove(target),
         }
     }
 
-    /// Whether the routing key of a message plays a part.
-    pub fn reads_key(&self) -> bool {
+    /// Whether each routing key of a message is looked up; otherwise the first one stands for all.
+    pub fn reads_all_keys(&self) -> bool {
         matches!(self, Self::Direct(_) | Self::Topic(_))
     }
 
-    /// Whether the headers of a message play a part.
-    pub fn reads_headers(&self) -> bool {
-        matches!(self, Self::Headers(headers) if !headers.is_empty())
+    /// Whether all messages with one routing key go the same way: nothing of them beside it plays a part, nor does chance.
+    pub fn goes_by_key_alone(&self) -> bool {
+        match self {
+            Self::Direct(_) | Self::Fanout(_) | Self::Topic(_) | Self::ModulusHash(_) => true,
+            Self::Headers(headers) => headers.is_empty(),
+            Self::ConsistentHash(exchange) => exchange.goes_by_key_alone(),
+            Self::Random(exchange) => !exchange.has_choice(),
+        }
     }
 
     /// Shows where a message goes, each target once or more.
     ///
     /// # Errors
-    /// 502 when the headers have to be looked at and do not decode.
+    /// 502 when the properties have to be looked at and do not decode.
     pub fn route<'a>(&'a self, message: Message<'_>, visit: impl FnMut(&'a T)) -> Result<(), AmqpError> {
         match self {
             Self::Direct(direct) => direct.route(message.routing_key, visit),
@@ -135,7 +225,17 @@ impl<T: Ord + Clone> Table<T> {
                 let bytes = properties::decode(message.properties)?.headers;
                 headers.route(&table::decode(bytes.unwrap_or_default())?, visit);
             }
+            Self::ConsistentHash(exchange) => exchange.route(message, visit)?,
+            Self::ModulusHash(exchange) => exchange.route(message.routing_key, visit),
+            Self::Random(exchange) => exchange.route(visit),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Place for &'static str {
+    fn place(&self) -> u64 {
+        hash::hash(self.as_bytes())
     }
 }

@@ -107,6 +107,7 @@ impl Model {
                     Kind::Direct => bind.key == key,
                     Kind::Topic => bind.key == "#" || bind.key == key || bind.key == "*" && !key.is_empty(),
                     Kind::Fanout | Kind::Headers => true,
+                    _ => unreachable!("no exchange here chooses"),
                 };
                 let into = if bind.to_exchange { &mut reached } else { &mut queues };
                 if matches && !into.contains(&bind.destination) {

@@ -169,6 +169,85 @@ fn headers_decide_for_each_message() {
 }
 
 #[test]
+fn a_route_that_more_than_the_key_decides_is_not_remembered() {
+    let f = fresh();
+    let by = one("hash-property", string("message_id"));
+    f.vhost
+        .declare_exchange(ExchangeDeclare { arguments: by, ..exchange("by-id", "x-consistent-hash") })
+        .unwrap();
+    for (name, kind, cacheable) in [
+        ("by-id", "x-consistent-hash", false),
+        ("by-key", "x-consistent-hash", true),
+        ("modulus", "x-modulus-hash", true),
+        ("random", "x-random", false),
+        ("local", "x-local-random", false),
+    ] {
+        if name != "by-id" {
+            f.exchange(name, kind);
+        }
+        let key = if kind == "x-consistent-hash" { "5" } else { "" };
+        for queue in ["1", "2"] {
+            f.queue(queue);
+            f.bind(to_queue(name, queue, key));
+        }
+        for count in 0..50 {
+            let route = f.vhost.route(name.as_bytes(), format!("{count}").as_bytes(), NONE).unwrap();
+            assert_eq!((route.queues.len(), route.cacheable), (1, cacheable), "{name}");
+        }
+        let copies: &[&[u8]] = &[b"k", b"l", b"m"];
+        assert_eq!(f.vhost.route_copies(name.as_bytes(), copies, NONE).unwrap().queues.len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn keys_keep_their_queues_over_a_restart_and_a_redeclare() {
+    let homes = |f: &Fixture| -> Vec<String> {
+        let routes = ["consistent", "modulus"].iter().flat_map(|name| {
+            (0..100).map(|key| f.vhost.route(name.as_bytes(), format!("{key}").as_bytes(), NONE).unwrap())
+        });
+        routes.map(|route| route.queues[0].name.to_string()).collect()
+    };
+    let f = fresh();
+    f.exchange("consistent", "x-consistent-hash");
+    f.exchange("modulus", "x-modulus-hash");
+    let bind = |name: &str| {
+        f.queue(name);
+        f.bind(to_queue("consistent", name, "3"));
+        f.bind(to_queue("modulus", name, "3"));
+    };
+    ["c", "a", "d", "b"].into_iter().for_each(bind);
+    // One that is ignored is not kept either.
+    f.bind(to_queue("consistent", "a", "9"));
+    let before = homes(&f);
+    f.vhost.delete_queue("a", ME, false, false).unwrap();
+    assert_ne!(homes(&f), before);
+    bind("a");
+    assert_eq!(homes(&f), before);
+
+    let mut recovered = Recovered { next_queue: 9, ..Recovered::default() };
+    for change in f.notes.appended.lock().unwrap().drain(..).flatten() {
+        match change {
+            Change::DeclareExchange(record) => recovered.exchanges.push(record),
+            Change::Bind(record) => recovered.bindings.push(record),
+            Change::Unbind(record) => recovered.bindings.retain(|other| *other != record),
+            Change::DeleteQueue(id) => recovered.queues.retain(|queue| queue.record.id != id),
+            Change::DeclareQueue(record) => recovered.queues.push(RecoveredQueue {
+                record,
+                messages: Vec::new(),
+                bytes: 0,
+                returns: Vec::new(),
+                lanes: Vec::new(),
+                expires: false,
+            }),
+            _ => {}
+        }
+    }
+    assert_eq!(recovered.bindings.len(), 8);
+    recovered.bindings.sort();
+    assert_eq!(homes(&recover(&recovered)), before);
+}
+
+#[test]
 fn the_epoch_changes_with_the_topology_only() {
     let f = fresh();
     let mut last = f.vhost.epoch();
