@@ -4,8 +4,17 @@ use crate::script::cursor::{Read, Wrong};
 use crate::script::{Differs, Head};
 
 /// What a script may need, as [`Head::needs`] names it. `alone` is about the runner, the rest about the broker.
-pub(crate) const NEEDS: &[&str] =
-    &["alone", "streams", "quorum", "reject-publish", "tls", "consistent-hash", "random-exchange"];
+pub(crate) const NEEDS: &[&str] = &[
+    "alone",
+    "streams",
+    "quorum",
+    "reject-publish",
+    "tls",
+    "consistent-hash",
+    "random-exchange",
+    "delayed-message",
+    "retry-delays",
+];
 
 const KEYS: &[&str] = &["title", "source", "needs", "differs"];
 
