@@ -1,5 +1,6 @@
 //! The broker as a whole, without sockets.
 
+mod limits;
 mod model;
 mod one_commit;
 mod power_cut;

@@ -14,7 +14,10 @@ pub mod route;
 pub mod settings;
 pub mod timers;
 mod topology;
+mod verdict;
 pub mod vhost;
+
+pub use self::verdict::Enqueued;
 
 use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
 use self::delayed::{exchange_of, release};
@@ -41,6 +44,10 @@ use std::sync::{Arc, OnceLock, Weak};
 
 /// Queues that are called in one go at most.
 const TICK_QUEUES_MAX: usize = 256;
+
+/// Dead letters that one step may make before those that these drive out are dropped: all of a block through sixty full
+/// queues in a row. It bounds how long the commit thread waits for the gate to about a second.
+const FOLLOWERS_MAX: u64 = 256 * 1024;
 
 /// What the operator decides.
 #[derive(Debug, Clone)]
@@ -136,6 +143,13 @@ impl Broker {
             next_consumer: AtomicU64::new(1),
             pager: OnceLock::new(),
         });
+        let mut weighed = Ok(());
+        broker.vhost.each_queue(|queue| {
+            if weighed.is_ok() {
+                weighed = queue.weigh(&*pages);
+            }
+        });
+        weighed?;
         let weak = Arc::downgrade(&broker);
         let pager = Pager::start(pages, move |request, pages| deliver_pages(&weak, request, pages))
             .map_err(StoreError::Io)?;
@@ -233,30 +247,26 @@ impl Broker {
         ConsumerId(self.next_consumer.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Puts a block into every queue of a route; the ticket is durable when all persistent copies are.
-    pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Ticket {
-        let _gate = match &*route.queues {
-            [queue] => self.gate_for(queue),
-            _ => Some(self.log.gate()),
-        };
+    /// Puts a block into every queue of a route.
+    pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Enqueued {
+        let _gate = route.gated.then(|| self.log.gate());
         self.enqueue_in_gate(route, block, now)
     }
 
-    fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now) -> Ticket {
+    fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now) -> Enqueued {
         let block = Arc::new(block);
-        let mut newest = Ticket(0);
+        let mut all = Enqueued::default();
         for queue in &route.queues {
-            let (ticket, effects) = queue.enqueue(&block, now);
-            newest = newest.max(ticket);
+            let (ticket, mut effects) = queue.enqueue(&block, now);
+            all.add(ticket, std::mem::take(&mut effects.refused));
             self.carry_out(queue, effects, now);
         }
-        newest
+        all
     }
 
     /// The gate, if what is done with this queue alone may touch others: its messages may die, or be due, at any time.
     fn gate_for(&self, queue: &Queue) -> Option<Gate<'_>> {
-        let sends = queue.settings.dead_letter_exchange.is_some() || queue.settings.delays;
-        sends.then(|| self.log.gate())
+        queue.settings.sends().then(|| self.log.gate())
     }
 
     /// Messages are acknowledged.
@@ -345,17 +355,20 @@ impl Broker {
         });
     }
 
-    /// Everything a transaction did, as one.
+    /// Everything a transaction did, as one. Whether nothing was refused: what a full queue refuses is missing there, and the
+    /// rest takes effect all the same, as in RabbitMQ.
     pub fn commit_tx(
         &self,
         publishes: Vec<(Arc<Route>, Block)>,
         acks: &[(Arc<Queue>, TxAck, Vec<Settled>)],
         now: Now,
-    ) -> Ticket {
+    ) -> (Ticket, bool) {
         let _gate = self.log.gate();
-        let mut newest = Ticket(0);
+        let (mut newest, mut whole) = (Ticket(0), true);
         for (route, block) in publishes {
-            newest = newest.max(self.enqueue_in_gate(&route, block, now));
+            let enqueued = self.enqueue_in_gate(&route, block, now);
+            newest = newest.max(enqueued.ticket);
+            whole &= enqueued.refused.is_empty();
         }
         for (queue, ack, settled) in acks {
             let effects = match ack {
@@ -366,17 +379,19 @@ impl Broker {
             newest = newest.max(effects.ticket);
             self.carry_out(queue, effects, now);
         }
-        newest
+        (newest, whole)
     }
 
-    /// Does what a queue could not do under its lock, and what follows from that. It ends although a dead letter may die where
-    /// it comes: it does not come to a queue twice without a consumer's doing, see [`DeadLetter::is_cycle`].
+    /// Does what a queue could not do under its lock, and what follows from that: a dead letter may die where it comes, or drive
+    /// another message out of a full queue. It ends, because nothing enters a queue again in which it has died without
+    /// a consumer's doing; and before full queues that lead to each other make it long, see [`FOLLOWERS_MAX`].
     fn carry_out(&self, queue: &Arc<Queue>, effects: Effects, now: Now) {
         if effects.is_empty() {
             return;
         }
         let mut todo = VecDeque::from([(Arc::clone(queue), effects)]);
-        while let Some((queue, effects)) = todo.pop_front() {
+        let mut followers: u64 = 0;
+        while let Some((queue, mut effects)) = todo.pop_front() {
             if let Some(wanted) = effects.page {
                 self.request_page(Request { queue: Arc::clone(&queue), wanted, now });
             }
@@ -386,8 +401,14 @@ impl Broker {
                 tracing::warn!(queue = %queue.name, dropped = effects.dropped, limit,
                     "messages dropped at the delivery limit: the queue has no dead-letter exchange");
             }
+            if followers > FOLLOWERS_MAX {
+                let dropped: u64 = effects.dead.drain(..).map(|dead| u64::from(dead.len())).sum();
+                tracing::error!(queue = %queue.name, dropped,
+                    "messages dropped: full queues that dead-letter into each other");
+            }
             for dead in &effects.dead {
                 self.bury(&queue, dead, now, &mut todo);
+                followers += u64::from(dead.len());
             }
             for due in &effects.due {
                 self.send(&queue, due, now, &mut todo);
@@ -407,8 +428,9 @@ impl Broker {
             DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
             DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
             DeathReason::Expired => &self.metrics.dead_lettered_expired,
+            DeathReason::MaxLen => &self.metrics.dead_lettered_maxlen,
         };
-        count.add(u64::from(dead.range.end - dead.range.start));
+        count.add(u64::from(dead.len()));
         let at = Circumstances {
             queue: &queue.name,
             reason: dead.reason,

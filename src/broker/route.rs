@@ -8,6 +8,7 @@
 use crate::broker::delayed::delay_ms;
 use crate::broker::exchange::Message;
 use crate::broker::queue::Queue;
+use crate::broker::settings::Settings;
 use crate::broker::topology::{Exchange, Target, Topology};
 use crate::error::AmqpError;
 use std::collections::HashSet;
@@ -24,6 +25,10 @@ pub struct Route {
     /// Whether every message to the same exchange with the same routing key goes there; false once anything else of the
     /// message was looked at, or chance had a say.
     pub cacheable: bool,
+    /// Whether one of the queues may refuse a message.
+    pub may_refuse: bool,
+    /// Whether a message may change more than one queue: there are several, or one whose messages may leave it for others.
+    pub gated: bool,
 }
 
 /// A message on its way.
@@ -128,6 +133,9 @@ impl<'a> Walk<'a> {
             self.queues.sort_unstable_by_key(|queue| queue.id);
             self.queues.dedup_by_key(|queue| queue.id);
         }
-        Route { queues: self.queues.into_boxed_slice(), cacheable: self.cacheable }
+        let any = |may: fn(&Settings) -> bool| self.queues.iter().any(|queue| may(&queue.settings));
+        let may_refuse = any(Settings::may_refuse);
+        let gated = self.queues.len() > 1 || any(Settings::sends);
+        Route { queues: self.queues.into_boxed_slice(), cacheable: self.cacheable, may_refuse, gated }
     }
 }

@@ -36,6 +36,9 @@ const DELIVERY_LIMIT: &str = "x-delivery-limit";
 const EXPIRES: &str = "x-expires";
 const MESSAGE_TTL: &str = "x-message-ttl";
 const MAX_PRIORITY: &str = "x-max-priority";
+const MAX_LENGTH: &str = "x-max-length";
+const MAX_LENGTH_BYTES: &str = "x-max-length-bytes";
+const OVERFLOW: &str = "x-overflow";
 const SINGLE_ACTIVE_CONSUMER: &str = "x-single-active-consumer";
 const PRIORITY: &str = "x-priority";
 /// The argument of an exchange that names where unroutable messages go.
@@ -90,8 +93,32 @@ pub struct Settings {
     pub delays: bool,
     /// The priorities of its messages.
     pub priorities: Option<Priorities>,
+    /// How much it may hold; none: any amount.
+    pub length: Option<LengthLimit>,
     /// All arguments as declared.
     pub arguments: FieldTable,
+}
+
+/// How much may be ready in a queue, and what gives way beyond that (RabbitMQ: maxlength.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LengthLimit {
+    /// Messages at most.
+    pub messages: u64,
+    /// Bytes of their bodies at most.
+    pub bytes: Option<u64>,
+    /// What gives way.
+    pub overflow: Overflow,
+}
+
+/// What a full queue does with a message too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// Its oldest ready messages go.
+    DropHead,
+    /// The new message is refused.
+    Reject,
+    /// The new message is refused, and dead-lettered.
+    RejectAndDeadLetter,
 }
 
 /// An argument of `queue.declare`.
@@ -155,7 +182,7 @@ const TIME: Rule = Rule::Range { least: 0, most: TIME_MAX_MS, over: "value_too_l
 const TIME_NOT_0: Rule = Rule::Range { least: 1, most: TIME_MAX_MS, over: "value_too_large" };
 const PERCENT: Rule = Rule::Range { least: 0, most: 100, over: "max_value_exceeded" };
 const PRIORITIES: Rule = Rule::Range { least: 0, most: 255, over: "max_value_exceeded" };
-const OVERFLOW: Rule =
+const OVERFLOWS: Rule =
     Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow");
 const STRATEGY: Rule = Rule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy");
 const LOCATOR: Rule = Rule::OneOf(&["client-local", "balanced"], "invalid_queue_locator_arg");
@@ -167,10 +194,10 @@ const TABLE: &[Argument] = &[
     row(DEAD_LETTER_EXCHANGE, Rule::Exchange, On::Both, Effect::Done),
     row(DEAD_LETTER_ROUTING_KEY, Rule::DeadLetterKey, On::Both, Effect::Done),
     row("x-dead-letter-strategy", STRATEGY, On::Quorum, Effect::Later),
-    row("x-max-length", AT_LEAST_0, On::Both, Effect::Later),
-    row("x-max-length-bytes", AT_LEAST_0, On::Both, Effect::Later),
+    row(MAX_LENGTH, AT_LEAST_0, On::Both, Effect::Done),
+    row(MAX_LENGTH_BYTES, AT_LEAST_0, On::Both, Effect::Done),
     row(MAX_PRIORITY, PRIORITIES, On::Classic, Effect::Done),
-    row("x-overflow", OVERFLOW, On::Both, Effect::Later),
+    row(OVERFLOW, OVERFLOWS, On::Both, Effect::Done),
     row("x-queue-mode", Rule::Any, On::Classic, Effect::Moot),
     row("x-queue-version", Rule::Version, On::Classic, Effect::Moot),
     row(SINGLE_ACTIVE_CONSUMER, Rule::Flag, On::Both, Effect::Done),
@@ -267,6 +294,7 @@ impl Settings {
             dead_letter_exchange: value(DEAD_LETTER_EXCHANGE).and_then(text),
             dead_letter_routing_key: value(DEAD_LETTER_ROUTING_KEY).and_then(text),
             delivery_limit,
+            length: length_limit(&arguments),
             arguments,
         }
     }
@@ -293,10 +321,38 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether it may refuse a message.
+    #[must_use]
+    pub fn may_refuse(&self) -> bool {
+        self.length.is_some_and(|limit| limit.overflow != Overflow::DropHead)
+    }
+
+    /// Whether messages may leave it for other queues, at any time.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        self.dead_letter_exchange.is_some() || self.delays
+    }
+
     /// What RabbitMQ's texts call this type of queue.
     pub(super) fn rabbit_type(&self) -> &'static str {
         if self.quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" }
     }
+}
+
+/// The limit that the arguments set; a value that is none counts as absent.
+fn length_limit(arguments: &FieldTable) -> Option<LengthLimit> {
+    let limit =
+        |name| arguments.inner().get(name).and_then(integer).and_then(|number| u64::try_from(number).ok());
+    let (messages, bytes) = (limit(MAX_LENGTH), limit(MAX_LENGTH_BYTES));
+    if messages.is_none() && bytes.is_none() {
+        return None;
+    }
+    let overflow = match arguments.inner().get(OVERFLOW).and_then(text).as_deref() {
+        Some("reject-publish") => Overflow::Reject,
+        Some("reject-publish-dlx") => Overflow::RejectAndDeadLetter,
+        Some(_) | None => Overflow::DropHead,
+    };
+    Some(LengthLimit { messages: messages.unwrap_or(u64::MAX), bytes, overflow })
 }
 
 /// Refuses to make up a name for a queue of a type that has to have one of its own.

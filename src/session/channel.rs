@@ -3,7 +3,7 @@
 //! The methods themselves are in the files named after what they do; each is an `impl Channel` over the state here.
 //! Opening and closing, and what a closing channel ignores, are the business of [`super::connection`].
 
-use super::confirm::Confirms;
+use super::confirm::{Answer, Confirms, Verdict};
 use super::held::Held;
 use super::link::Link;
 use super::publish::Incoming;
@@ -16,6 +16,7 @@ use crate::ids::{ConsumerId, Ticket};
 use crate::wire::encode;
 use amq_protocol::protocol::{AMQPClass, access, channel as amqp, confirm};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// What publishing means on a channel.
@@ -148,14 +149,27 @@ impl Channel {
         }
     }
 
-    /// Answers the publishes that are on disk.
+    /// A queue refused these publishes.
+    pub(super) fn refused(&mut self, numbers: RangeInclusive<u64>) {
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.refuse(numbers);
+        }
+    }
+
+    /// Answers the publishes that are on disk or refused.
     pub(super) fn confirm(&mut self, link: &mut Link, durable: Ticket) {
         let Mode::Confirm(confirms) = &mut self.mode else { return };
-        if let Some(answer) = confirms.answer(durable) {
-            link.tally.confirmed += answer.count;
+        confirms.answer(durable, |Answer { verdict, tag, multiple, count }| {
             let out = self.held.out(&mut link.output).own();
-            encode::ack(out, self.number, answer.tag, answer.multiple);
-        }
+            match verdict {
+                Verdict::Taken => {
+                    link.tally.confirmed += count;
+                    encode::ack(out, self.number, tag, multiple);
+                }
+                // `requeue` means nothing here; RabbitMQ sets it.
+                Verdict::Refused => encode::nack(out, self.number, tag, multiple, true),
+            }
+        });
     }
 
     /// The ticket that the channel waits for to send its confirms.

@@ -286,7 +286,13 @@ impl Connection {
     /// Hands over what the read gathered.
     pub(super) fn flush(&mut self, link: &mut Link) {
         if !link.stage.is_empty() || !link.publishers.is_empty() {
-            let ticket = link.stage.flush(&link.broker, link.now);
+            let mut refused = Vec::new();
+            let ticket = link.stage.flush(&link.broker, link.now, &mut refused);
+            for refusal in refused {
+                if let Some(channel) = self.channel(refusal.channel) {
+                    channel.refused(refusal.numbers);
+                }
+            }
             for number in std::mem::take(&mut link.publishers) {
                 if let Some(channel) = self.channel(number) {
                     channel.staged(ticket);

@@ -10,6 +10,7 @@ use super::channel::{Channel, Mode};
 use super::deliver::shown;
 use super::inspect;
 use super::link::Link;
+use super::stage::Publish;
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::message::{Block, BlockBuilder, Copies, LARGE_BODY, Message};
@@ -127,6 +128,10 @@ impl Channel {
         block: Option<Block>,
     ) -> Result<(), AmqpError> {
         if self.admit(link, mandatory, message) {
+            if link.routes.current().may_refuse {
+                self.stage_refusable(link, message, block);
+                return self.check_transaction();
+            }
             let stage = self.mode.transaction().map_or(&mut link.stage, |tx| &mut tx.stage);
             match block {
                 Some(block) => stage.push_block(link.routes.current(), block),
@@ -210,6 +215,19 @@ impl Channel {
             self.drop_or_return(link, mandatory, message);
         }
         routed
+    }
+
+    /// Stages a message that a queue may refuse, so that it can be told which publish it was. A transaction is not told.
+    #[cold]
+    fn stage_refusable(&mut self, link: &mut Link, message: &Message<'_>, block: Option<Block>) {
+        let (stage, number) = match &mut self.mode {
+            Mode::Plain => (&mut link.stage, 0),
+            Mode::Confirm(confirms) => (&mut link.stage, confirms.newest()),
+            Mode::Transaction(tx) => (&mut tx.stage, 0),
+        };
+        let block = block.or_else(|| (message.body.len() >= LARGE_BODY).then(|| Block::of(message)));
+        let publish = Publish { channel: self.number, number };
+        stage.push_refusable(link.routes.current(), message, block, publish);
     }
 
     #[cold]

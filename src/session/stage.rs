@@ -10,6 +10,7 @@ use crate::broker::route::Route;
 use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::message::{Block, BlockBuilder, Message};
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 /// So many of the newest blocks take further messages: looking through more costs more than it saves.
@@ -33,11 +34,37 @@ struct Staged {
     records: Records,
     /// Takes no more messages.
     shut: bool,
+    /// How many records there are; counted only where a queue may refuse some.
+    refusable: u32,
+    /// Which publishes those are, in order.
+    origins: Vec<Origin>,
 }
 
 enum Records {
     Growing(BlockBuilder),
     Done(Block),
+}
+
+/// Which publishes the records from `index` on are, up to the next one's.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    index: u32,
+    publish: Publish,
+}
+
+/// A publish that may have to be answered with a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Publish {
+    pub(super) channel: u16,
+    /// Its number in the channel's confirms; 0 when nobody waits for an answer.
+    pub(super) number: u64,
+}
+
+/// Publishes with consecutive numbers that a queue refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) channel: u16,
+    pub(super) numbers: RangeInclusive<u64>,
 }
 
 impl Stage {
@@ -46,7 +73,7 @@ impl Stage {
     pub(super) fn push(&mut self, route: &Arc<Route>, message: &Message<'_>) {
         let len = message.record_len();
         self.bytes += len;
-        if let Some(Staged { route: open, records: Records::Growing(builder), shut: false }) =
+        if let Some(Staged { route: open, records: Records::Growing(builder), shut: false, .. }) =
             self.blocks.get_mut(self.newest)
             && Arc::ptr_eq(open, route)
             && builder.has_room(len)
@@ -57,6 +84,31 @@ impl Stage {
         self.newest = self.find_or_open(route, len);
         if let Some(Staged { records: Records::Growing(builder), .. }) = self.blocks.get_mut(self.newest) {
             builder.push(message);
+        }
+    }
+
+    /// Appends a message that a queue may refuse; `block` is of this message alone, when there is one already.
+    pub(super) fn push_refusable(
+        &mut self,
+        route: &Arc<Route>,
+        message: &Message<'_>,
+        block: Option<Block>,
+        publish: Publish,
+    ) {
+        match block {
+            Some(block) => {
+                self.push_block(route, block);
+                self.newest = self.blocks.len() - 1;
+            }
+            None => self.push(route, message),
+        }
+        if let Some(Staged { refusable, origins, .. }) = self.blocks.get_mut(self.newest) {
+            let index = *refusable;
+            *refusable += 1;
+            let goes_on = origins.last().is_some_and(|last| last.publish_at(index) == publish);
+            if !goes_on {
+                origins.push(Origin { index, publish });
+            }
         }
     }
 
@@ -75,19 +127,31 @@ impl Stage {
         self.bytes
     }
 
-    /// Hands every block to its queues; what is returned is durable when all of them are.
-    pub(super) fn flush(&mut self, broker: &Broker, now: Now) -> Ticket {
-        let newest = self.take().map(|(route, block)| broker.enqueue(&route, block, now)).max();
-        newest.unwrap_or_default()
+    /// Hands every block to its queues. The ticket is durable when all that they took is; what they did not is added to
+    /// `refused`.
+    pub(super) fn flush(&mut self, broker: &Broker, now: Now, refused: &mut Vec<Refusal>) -> Ticket {
+        let mut newest = Ticket(0);
+        for (route, block, origins) in self.drain() {
+            let enqueued = broker.enqueue(&route, block, now);
+            newest = newest.max(enqueued.ticket);
+            for records in enqueued.refused {
+                who_is_refused(&origins, records, refused);
+            }
+        }
+        newest
     }
 
     /// All blocks, in order; the stage is empty afterwards.
     pub(super) fn take(&mut self) -> impl Iterator<Item = (Arc<Route>, Block)> {
+        self.drain().map(|(route, block, _)| (route, block))
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = (Arc<Route>, Block, Vec<Origin>)> {
         self.newest = 0;
         self.bytes = 0;
         self.blocks.drain(..).map(|staged| match staged.records {
-            Records::Growing(builder) => (staged.route, builder.build()),
-            Records::Done(block) => (staged.route, block),
+            Records::Growing(builder) => (staged.route, builder.build(), staged.origins),
+            Records::Done(block) => (staged.route, block, staged.origins),
         })
     }
 
@@ -111,8 +175,35 @@ impl Stage {
             older.shut = overlap(&older.route, route);
         }
         let shut = matches!(records, Records::Done(_));
-        self.blocks.push(Staged { route: Arc::clone(route), records, shut });
+        let route = Arc::clone(route);
+        self.blocks.push(Staged { route, records, shut, refusable: 0, origins: Vec::new() });
         self.blocks.len() - 1
+    }
+}
+
+impl Origin {
+    /// The publish that record `index`, at or after the first of these, is if they go so far.
+    fn publish_at(&self, index: u32) -> Publish {
+        let Publish { channel, number } = self.publish;
+        // What nobody waits for has no number, however many there are.
+        let further = if number == 0 { 0 } else { index - self.index };
+        Publish { channel, number: number + u64::from(further) }
+    }
+}
+
+/// Adds the publishes that `records` are, and that somebody waits for, to `refused`.
+fn who_is_refused(origins: &[Origin], records: Range<u32>, refused: &mut Vec<Refusal>) {
+    let first = origins.partition_point(|origin| origin.index <= records.start).saturating_sub(1);
+    for (at, origin) in origins.iter().enumerate().skip(first) {
+        let end = origins.get(at + 1).map_or(records.end, |next| next.index.min(records.end));
+        let start = origin.index.max(records.start);
+        if origin.index >= records.end {
+            break;
+        }
+        if origin.publish.number > 0 && start < end {
+            let (from, to) = (origin.publish_at(start), origin.publish_at(end - 1));
+            refused.push(Refusal { channel: from.channel, numbers: from.number..=to.number });
+        }
     }
 }
 

@@ -84,6 +84,9 @@ impl Channel {
     }
 
     /// Everything takes effect; what the channel says from now on waits until it is on disk.
+    ///
+    /// # Errors
+    /// 406: a full queue refused a message. The rest has taken effect.
     fn commit(&mut self, link: &mut Link) -> Result<(), AmqpError> {
         let tx = self.mode.transaction().ok_or_else(not_transactional)?;
         let publishes: Vec<_> = tx.stage.take().collect();
@@ -91,8 +94,11 @@ impl Channel {
         let returns = std::mem::take(&mut tx.returns);
         self.held.out(&mut link.output).own().extend_from_slice(&returns);
         if !publishes.is_empty() || !acks.is_empty() {
-            let ticket = link.broker.commit_tx(publishes, &acks, link.now);
+            let (ticket, whole) = link.broker.commit_tx(publishes, &acks, link.now);
             self.hold(link, ticket);
+            if !whole {
+                return Err(AmqpError::Precondition("partial tx completion".to_owned()));
+            }
         }
         Ok(())
     }

@@ -34,17 +34,7 @@ impl House {
         arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("dead".into()));
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(0));
         for (name, arguments) in [("work", arguments), ("dead", FieldTable::default())] {
-            let declare = QueueDeclare {
-                name: name.into(),
-                passive: false,
-                durable: true,
-                exclusive: false,
-                auto_delete: false,
-                arguments,
-                connection: ME,
-                now: NOW,
-            };
-            broker.vhost().declare_queue(declare).expect("a plain queue");
+            declare(&broker, name, arguments);
             let bind = Bind {
                 source: "amq.fanout".into(),
                 destination: Destination::Queue(name.into()),
@@ -75,6 +65,20 @@ impl House {
     fn together(&self, appends: usize) {
         assert_eq!(self.log.take_gated(), vec![true; appends]);
     }
+}
+
+fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> Arc<Queue> {
+    let declare = QueueDeclare {
+        name: name.into(),
+        passive: false,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments,
+        connection: ME,
+        now: NOW,
+    };
+    broker.vhost().declare_queue(declare).expect("a plain queue").0
 }
 
 fn message() -> Block {
@@ -110,6 +114,51 @@ fn a_message_over_the_delivery_limit_leaves_as_it_arrives() {
     house.log.take_gated();
     house.broker.put_back(&house.work, &taken, Return::Failed, NOW);
     house.together(2);
+}
+
+#[test]
+fn a_message_leaves_a_full_queue_as_another_arrives() {
+    let house = House::new();
+    let mut arguments = FieldTable::default();
+    for (key, value) in [("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "dead")] {
+        arguments.insert(key.into(), AMQPValue::LongString(value.into()));
+    }
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    declare(&house.broker, "small", arguments);
+    let route = house.broker.vhost().route(b"", b"small", &[0, 0]).expect("the default exchange");
+    assert!(route.gated && !route.may_refuse);
+    house.broker.enqueue(&route, message(), NOW);
+    house.log.take_gated();
+    house.broker.enqueue(&route, message(), NOW);
+    house.together(2);
+}
+
+/// Each of six full queues dead-letters to all six: every message that comes drives out one in each, and so on.
+#[test]
+fn full_queues_that_dead_letter_into_each_other_come_to_an_end() {
+    let house = House::new();
+    let names = ["f1", "f2", "f3", "f4", "f5", "f6"];
+    for name in names {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("amq.direct".into()));
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        let queue = declare(&house.broker, name, arguments);
+        let bind = Bind {
+            source: "amq.direct".into(),
+            destination: Destination::Queue(name.into()),
+            routing_key: b"work".to_vec(),
+            arguments: FieldTable::default(),
+        };
+        house.broker.vhost().bind(bind, ME).expect("both ends exist");
+        assert_eq!(queue.stats().ready, 0);
+    }
+    for name in names.iter().chain(&names) {
+        let route = house.broker.vhost().route(b"", name.as_bytes(), &[0, 0]).expect("the default exchange");
+        house.broker.enqueue(&route, message(), NOW);
+        assert_eq!(house.broker.vhost().queue(name, ME).expect("it was declared").stats().ready, 1);
+    }
+    let died = house.broker.metrics().dead_lettered_maxlen.get();
+    assert!(died > 6, "{died} died");
 }
 
 #[test]

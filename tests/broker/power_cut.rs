@@ -179,7 +179,7 @@ impl Run {
                 .messages
                 .insert(id, Known { ticket: Ticket(u64::MAX), doubled, acked: false, died: false });
         }
-        let ticket = self.broker.enqueue(&route, block(ids.iter().copied()), NOW);
+        let ticket = self.broker.enqueue(&route, block(ids.iter().copied()), NOW).ticket;
         for id in ids {
             self.known.messages.entry(id).and_modify(|known| known.ticket = ticket);
         }
@@ -304,7 +304,7 @@ fn read_back(broker: &Arc<Broker>) -> BTreeMap<&'static str, Vec<u64>> {
     found
 }
 
-fn wait_for(mailbox: &Mailbox) {
+pub(super) fn wait_for(mailbox: &Mailbox) {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: Arc<Self>) {

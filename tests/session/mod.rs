@@ -8,6 +8,7 @@ mod copies;
 mod garbage;
 mod handshake;
 mod order;
+mod refusals;
 mod replies;
 mod script;
 mod topology;

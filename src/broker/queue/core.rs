@@ -8,6 +8,7 @@
 
 use super::delay::Due;
 use super::lanes::{Lane, Lanes};
+use super::limits::Sizes;
 use super::ranges::RangeMap;
 use super::returns::{Returned, Waiting};
 use crate::ids::{QueueId, SeqRange};
@@ -68,6 +69,8 @@ pub enum DeathReason {
     DeliveryLimit,
     /// Its time was up.
     Expired,
+    /// Its queue was full.
+    MaxLen,
 }
 
 impl DeathReason {
@@ -78,6 +81,7 @@ impl DeathReason {
             Self::Rejected => "rejected",
             Self::DeliveryLimit => "delivery_limit",
             Self::Expired => "expired",
+            Self::MaxLen => "maxlen",
         }
     }
 }
@@ -91,6 +95,13 @@ pub struct Dead {
     pub range: Range<u32>,
     /// Why.
     pub reason: DeathReason,
+}
+
+impl Dead {
+    /// How many.
+    pub(in crate::broker) fn len(&self) -> u32 {
+        self.range.end - self.range.start
+    }
 }
 
 /// The next messages to deliver, all from one block.
@@ -134,6 +145,8 @@ pub(super) struct Core {
     pub(super) read: Vec<(u64, Arc<Block>)>,
     /// Messages whose time to be routed has come.
     pub(super) due: Vec<Due>,
+    /// What bodies weigh; only where that is limited.
+    pub(super) sizes: Option<Box<Sizes>>,
     /// What the store must be told; taken after each operation.
     pub(super) changes: Vec<Change>,
     pub(super) dead: Vec<Dead>,
@@ -155,6 +168,7 @@ impl Core {
             read: Vec::new(),
             due: Vec::new(),
             resident: 0,
+            sizes: None,
             changes: Vec::new(),
             dead: Vec::new(),
             dropped_at_limit: 0,
@@ -190,6 +204,9 @@ impl Core {
         }
         self.expires |= block.expires();
         self.resident += weight(block, records.clone());
+        if let Some(sizes) = &mut self.sizes {
+            sizes.push(range.first, block, records.clone());
+        }
         let base = range.first.wrapping_sub(records.start.into());
         self.live.insert(range, Place::Memory { block: Arc::clone(block), base, logged });
         range
@@ -213,6 +230,11 @@ impl Core {
             Some((piece, Place::Disk)) => Head::OnDisk(range.meet(piece)),
             None => Head::Empty,
         }
+    }
+
+    /// Bytes of the bodies of messages that may be delivered; known only where that is limited.
+    pub(super) fn ready_bytes(&self) -> u64 {
+        self.sizes.as_ref().map_or(0, |sizes| sizes.ready())
     }
 
     /// Bytes of the first of `range`, which is in memory, that make `count` messages at most and `bytes` at most, but
@@ -253,6 +275,9 @@ impl Core {
                 self.failed.insert(range, mark.deliveries);
             }
         }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.take(range);
+        }
         if settled {
             self.remove(range);
         }
@@ -276,6 +301,9 @@ impl Core {
         self.resident -= freed;
         if !self.failed.is_empty() {
             self.failed.take(range, |_, _| ());
+        }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.remove(range);
         }
         if logged {
             self.tell_settled(range);
@@ -330,7 +358,11 @@ impl Core {
 
     /// Messages that should be on disk are not there: they are gone, and the queue goes on without them.
     pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
-        self.returned.take(range, |_, _| ());
+        let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
+        self.returned.take(range, |piece, _| ready.push(piece));
+        if let Some(sizes) = &mut self.sizes {
+            ready.into_iter().for_each(|piece| sizes.take(piece));
+        }
         self.dying.take(range, |_, _| ());
         self.waiting.lose(range);
         if let Some(next) = self.lanes.next_before(range) {
@@ -343,6 +375,9 @@ impl Core {
 
     /// Takes ready messages out of the line; they stay live, and it is the caller's to say what becomes of them.
     pub(super) fn withdraw(&mut self, range: SeqRange) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.take(range);
+        }
         if self.lanes.is_fresh(range.first) {
             self.lanes.advance(range.end);
         } else {
@@ -354,6 +389,9 @@ impl Core {
     pub(super) fn purge(&mut self) -> u64 {
         let mut ready: Vec<SeqRange> = self.lanes.iter_mut().map(Lane::take_fresh).collect();
         self.returned.take(SeqRange { first: 0, end: u64::MAX }, |range, _| ready.push(range));
+        if let Some(sizes) = &mut self.sizes {
+            ready.iter().for_each(|&range| sizes.take(range));
+        }
         ready.extend(self.waiting.take_all().map(|seq| SeqRange::of(seq, 1)));
         ready.into_iter().map(|range| self.remove(range)).sum()
     }

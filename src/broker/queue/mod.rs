@@ -8,6 +8,7 @@ pub(crate) mod core;
 mod delay;
 mod expiry;
 mod lanes;
+mod limits;
 mod paging;
 mod ranges;
 mod recover;
@@ -35,6 +36,7 @@ use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::store::change::{Log, Page, RecoveredQueue};
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -109,6 +111,8 @@ pub struct Effects {
     pub expired: bool,
     /// Messages that were dropped at the delivery limit, for want of a dead-letter exchange.
     pub dropped: u64,
+    /// The records of the block just handed over that the queue does not take, in order.
+    pub refused: Vec<Range<u32>>,
     /// When it is durable, everything that was done is.
     pub ticket: Ticket,
 }
@@ -172,8 +176,9 @@ impl Queue {
         settings: Settings,
         owner: Option<ConnectionId>,
         shared: &Shared,
-        core: Core,
+        mut core: Core,
     ) -> Arc<Self> {
+        core.sizes = settings.length.and_then(|limit| limit.bytes).map(|_| Box::default());
         let Shared { log, memory, timers } = shared.clone();
         let state = Mutex::new(State::new(core));
         Arc::new_cyclic(|this| {
@@ -220,6 +225,19 @@ impl Queue {
             return (Ticket(0), Effects::default());
         }
         let logged = self.settings.durable && block.persistent() > 0;
+        let refused = match self.settings.length {
+            None => {
+                self.append(&mut state, block, logged, now);
+                Vec::new()
+            }
+            Some(limit) => self.append_within(&mut state, limit, (block, logged), now),
+        };
+        let effects = Effects { refused, ..self.finish(state, now) };
+        (if logged { effects.ticket } else { Ticket(0) }, effects)
+    }
+
+    /// Appends records, and deals.
+    fn append(&self, state: &mut State, block: &Arc<Block>, logged: bool, now: Now) {
         let was_empty = state.core.ready() == 0;
         let (mut pushed, mut parts) = (SeqRange::default(), 0);
         split(block, self.settings.priorities, |lane, records| {
@@ -229,12 +247,10 @@ impl Queue {
         if self.settings.delays {
             state.core.hold(pushed, block, 0, logged);
         }
-        self.deal(&mut state, now);
+        self.deal(state, now);
         if logged && was_empty && parts == 1 {
-            Self::forget_consumed(&mut state, pushed);
+            Self::forget_consumed(state, pushed);
         }
-        let effects = self.finish(state, now);
-        (if logged { effects.ticket } else { Ticket(0) }, effects)
     }
 
     /// Messages are acknowledged.
@@ -252,6 +268,8 @@ impl Queue {
         for part in settled {
             state.core.put_back(part.range, how, self.fate(now));
         }
+        // Before it is dealt, as in RabbitMQ.
+        self.trim(&mut state);
         self.release_and_finish(state, settled, now)
     }
 

@@ -74,6 +74,11 @@ impl Waiting {
         self.due.pop_first().map(|((_, seq), deliveries)| (seq, deliveries))
     }
 
+    /// Their numbers.
+    pub(super) fn seqs(&self) -> impl Iterator<Item = u64> {
+        self.due.keys().map(|&(_, seq)| seq)
+    }
+
     /// Takes all out; their numbers.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = u64> {
         std::mem::take(&mut self.due).into_keys().map(|(_, seq)| seq)
@@ -121,7 +126,7 @@ impl Core {
                 self.changes.extend(returns);
             }
             let redelivered = deliveries > 0 || self.lanes.was_seen(part.first);
-            self.returned.insert(part, Returned { deliveries, redelivered });
+            self.ready_again(part, Returned { deliveries, redelivered });
             return;
         }
         for seq in part.first..part.end {
@@ -131,7 +136,7 @@ impl Core {
                 self.changes.push(Change::Return { queue, seq, deliveries, due_ms });
             }
             if due_ms == 0 {
-                self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
+                self.ready_again(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
             } else {
                 self.waiting.insert(due_ms, seq, deliveries);
             }
@@ -142,7 +147,14 @@ impl Core {
     pub(super) fn resume(&mut self, now_unix_ms: u64) {
         for _ in 0..DUE_MAX {
             let Some((seq, deliveries)) = self.waiting.pop(now_unix_ms) else { break };
-            self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
+            self.ready_again(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
         }
+    }
+
+    fn ready_again(&mut self, range: SeqRange, returned: Returned) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.put_back(range);
+        }
+        self.returned.insert(range, returned);
     }
 }

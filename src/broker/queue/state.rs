@@ -182,6 +182,7 @@ impl Queue {
             page: self.page_wanted(state, next),
             delete: false,
             expired: false,
+            refused: Vec::new(),
             dropped: std::mem::take(&mut state.core.dropped_at_limit),
             ticket,
         }

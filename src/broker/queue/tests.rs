@@ -1,5 +1,6 @@
 //! Tests of one queue against a log that keeps what it is told in memory.
 
+mod limits;
 mod order;
 mod time;
 
@@ -8,7 +9,9 @@ use super::*;
 use crate::broker::settings::Settings;
 use crate::message::{BlockBuilder, Copies, Message};
 use crate::store::StoreError;
-use crate::store::change::{Change, Gate, Health, QueueRecord, RecoveredLane, RecoveredReturn, Waiter};
+use crate::store::change::{
+    Change, Gate, Health, PageSource, QueueRecord, RecoveredLane, RecoveredReturn, Waiter,
+};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::RwLock;

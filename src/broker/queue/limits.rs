@@ -1,0 +1,188 @@
+//! Length limits: how much may be ready in a queue, and what gives way beyond that (RabbitMQ: maxlength.md).
+//!
+//! Only what is ready counts: its messages, and the bytes of their bodies. A full queue that refuses decides before a
+//! consumer who waits is considered; one that drops its head deals first, so what is consumed at once drives nothing
+//! out. Queues with a limit of bytes know the size of each of their messages, also of those that are on disk only.
+
+use super::core::{Core, Head};
+use super::ranges::RangeMap;
+use super::state::State;
+use super::{Dead, DeathReason, Queue};
+use crate::broker::settings::{LengthLimit, Overflow};
+use crate::clock::Now;
+use crate::ids::SeqRange;
+use crate::message::Block;
+use crate::store::StoreError;
+use crate::store::change::PageSource;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes read at a time to learn the sizes of messages.
+const WEIGHED_AT_ONCE: usize = 1 << 20;
+
+/// What the bodies of a queue's messages weigh.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    /// Of all that live; equal neighbours are one entry.
+    live: RangeMap<u32>,
+    /// The sum over those that are ready.
+    ready: u64,
+}
+
+impl Sizes {
+    /// Records `range` of `block` come, ready, under the number `first` and those after it.
+    pub(super) fn push(&mut self, first: u64, block: &Block, range: Range<u32>) {
+        for (seq, index) in (first..).zip(range) {
+            let size = body_size(block, index);
+            self.live.insert(SeqRange::of(seq, 1), size);
+            self.ready += u64::from(size);
+        }
+    }
+
+    /// These are ready no more.
+    pub(super) fn take(&mut self, range: SeqRange) {
+        self.ready -= self.sum(range);
+    }
+
+    /// These are ready again.
+    pub(super) fn put_back(&mut self, range: SeqRange) {
+        self.ready += self.sum(range);
+    }
+
+    /// These, which are not ready, are gone.
+    pub(super) fn remove(&mut self, range: SeqRange) {
+        self.live.take(range, |_, _| ());
+    }
+
+    /// Bytes of those that are ready.
+    pub(super) fn ready(&self) -> u64 {
+        self.ready
+    }
+
+    fn sum(&self, range: SeqRange) -> u64 {
+        let mut sum = 0;
+        self.live.within(range, |piece, &size| sum += piece.len() * u64::from(size));
+        sum
+    }
+}
+
+fn body_size(block: &Block, index: u32) -> u32 {
+    u32::try_from(block.message(index).body.len()).unwrap_or(u32::MAX)
+}
+
+impl LengthLimit {
+    /// Whether more is ready than may be.
+    fn is_exceeded(&self, core: &Core) -> bool {
+        core.ready() > self.messages || self.bytes.is_some_and(|most| core.ready_bytes() > most)
+    }
+
+    /// How many of the first records of `range` may come.
+    fn room_for(&self, core: &Core, block: &Block, range: Range<u32>) -> u32 {
+        let room = self.messages.saturating_sub(core.ready());
+        let count = (range.end - range.start).min(u32::try_from(room).unwrap_or(u32::MAX));
+        let Some(most) = self.bytes else { return count };
+        let mut bytes = core.ready_bytes();
+        let fits = |&index: &u32| {
+            bytes += u64::from(body_size(block, index));
+            bytes <= most
+        };
+        let fitting = (range.start..range.start + count).take_while(fits).count();
+        u32::try_from(fitting).unwrap_or(count)
+    }
+}
+
+impl Queue {
+    /// Appends what `limit` allows of `block` and deals it; what it does not is returned.
+    pub(super) fn append_within(
+        &self,
+        state: &mut State,
+        limit: LengthLimit,
+        (block, logged): (&Arc<Block>, bool),
+        now: Now,
+    ) -> Vec<Range<u32>> {
+        if limit.overflow == Overflow::DropHead {
+            self.append(state, block, logged, now);
+            self.trim(state);
+            return Vec::new();
+        }
+        let mut refused: Vec<Range<u32>> = Vec::new();
+        let mut at = 0;
+        // A consumer makes room for what comes after what it takes: a part of the block at a time.
+        while at < block.len() {
+            let fits = limit.room_for(&state.core, block, at..block.len());
+            if fits > 0 {
+                self.append(state, &part(block, at..at + fits), logged, now);
+                at += fits;
+                continue;
+            }
+            match refused.last_mut() {
+                Some(last) if last.end == at => last.end += 1,
+                _ => refused.push(at..at + 1),
+            }
+            at += 1;
+        }
+        if limit.overflow == Overflow::RejectAndDeadLetter && self.dead_letters() {
+            let letter = |range: &Range<u32>| Dead {
+                block: Arc::clone(block),
+                range: range.clone(),
+                reason: DeathReason::MaxLen,
+            };
+            state.core.dead.extend(refused.iter().map(letter));
+        }
+        refused
+    }
+
+    /// Drops what is too much off the head.
+    pub(super) fn trim(&self, state: &mut State) {
+        let Some(limit) = self.settings.length.filter(|limit| limit.overflow == Overflow::DropHead) else {
+            return;
+        };
+        let dead_letters = self.dead_letters();
+        while limit.is_exceeded(&state.core) {
+            let (Head::Ready(head) | Head::OnDisk(head)) = state.core.head() else { break };
+            let excess = state.core.ready().saturating_sub(limit.messages).max(1);
+            let head = SeqRange::of(head.first, head.len().min(excess));
+            state.core.withdraw(head);
+            state.core.die(head, DeathReason::MaxLen, dead_letters);
+        }
+    }
+
+    /// Learns the sizes of messages that were on disk when the process started, if they matter.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(in crate::broker) fn weigh(&self, pages: &dyn PageSource) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let core = &mut state.core;
+        let Some(mut sizes) = core.sizes.take() else { return Ok(()) };
+        let mut unread: Vec<SeqRange> = core.live.from(0).map(|(range, _)| range).collect();
+        unread.reverse();
+        while let Some(wanted) = unread.pop() {
+            let mut read_to = wanted.first;
+            for page in pages.load(self.id, wanted, WEIGHED_AT_ONCE)? {
+                let end = page.first + u64::from(page.block.len());
+                for (seq, index) in (page.first..end).zip(0..) {
+                    if seq >= read_to && seq < wanted.end && core.live.at(seq).is_some() {
+                        sizes.push(seq, &page.block, index..index + 1);
+                    }
+                }
+                read_to = read_to.max(end);
+            }
+            // What is not on disk is found missing when it is due.
+            if read_to > wanted.first && read_to < wanted.end {
+                unread.push(SeqRange { first: read_to, end: wanted.end });
+            }
+        }
+        core.waiting.seqs().for_each(|seq| sizes.take(SeqRange::of(seq, 1)));
+        core.sizes = Some(sizes);
+        Ok(())
+    }
+}
+
+/// Some records of a block as a block, which shares its bytes.
+fn part(block: &Arc<Block>, range: Range<u32>) -> Arc<Block> {
+    if range == (0..block.len()) {
+        return Arc::clone(block);
+    }
+    Arc::new(Block::from_bytes(block.slice(range)).expect("records of a block are a block"))
+}
