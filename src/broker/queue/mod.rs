@@ -241,6 +241,10 @@ impl Queue {
         let was_empty = state.core.ready() == 0;
         let (mut pushed, mut parts) = (SeqRange::default(), 0);
         split(block, self.settings.priorities, |lane, records| {
+            if parts > 0 {
+                // A consumer who waits takes what comes first, not the best of what comes together.
+                self.deal(state, now);
+            }
             pushed = state.core.push(block, records, lane, logged);
             parts += 1;
         });

@@ -34,6 +34,16 @@ fn the_highest_priority_comes_first_and_then_the_oldest() {
 }
 
 #[test]
+fn a_consumer_who_waits_takes_what_comes_first() {
+    let bench = Bench::new(prioritized(5));
+    bench.subscribe(bench.consumer(1, 1));
+    publish(&bench, &[("a1", 1), ("b2", 2), ("c3", 3)]);
+    assert_eq!(bench.dealt(), ["1:a1"]);
+    let _ = bench.queue.settle(&held(1, crate::ids::lane_start(4), 1), NOW);
+    assert_eq!(bench.dealt(), ["1:c3"]);
+}
+
+#[test]
 fn what_comes_back_has_its_old_place_among_its_like() {
     let bench = Bench::new(prioritized(5));
     publish(&bench, &[("a2", 2), ("b2", 2), ("c2", 2)]);
