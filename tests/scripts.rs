@@ -72,7 +72,8 @@ macro_rules! classes {
 }
 
 classes! {
-    access basic cc_bcc channel confirm connection content deadletter delayed_message direct_reply_to exchange exchange_types frame queue retry_delays routing tx user_id
+    access basic cc_bcc channel confirm connection content deadletter delayed_message
+    direct_reply_to exchange exchange_types frame queue retry_delays routing ttl tx user_id
 }
 
 #[test]
