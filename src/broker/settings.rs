@@ -172,7 +172,7 @@ enum Effect {
     Done,
     /// Checked and compared, but nothing is done with it yet: each declaration that uses it is logged.
     Later,
-    /// There is nothing to do on one node and with one storage format.
+    /// There is nothing to do on one node, with one storage format, and where a dead letter changes queues in one commit.
     Moot,
 }
 
@@ -185,6 +185,8 @@ const PRIORITIES: Rule = Rule::Range { least: 0, most: 255, over: "max_value_exc
 const OVERFLOWS: Rule =
     Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow");
 const STRATEGY: Rule = Rule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy");
+const RETRY_TYPE: Rule =
+    Rule::OneOf(&["all", "failed", "returned", "disabled"], "invalid_delayed_retry_type");
 const LOCATOR: Rule = Rule::OneOf(&["client-local", "balanced"], "invalid_queue_locator_arg");
 
 /// All arguments, in the order in which RabbitMQ compares those of a classic queue.
@@ -193,7 +195,7 @@ const TABLE: &[Argument] = &[
     row(MESSAGE_TTL, TIME, On::Both, Effect::Done),
     row(DEAD_LETTER_EXCHANGE, Rule::Exchange, On::Both, Effect::Done),
     row(DEAD_LETTER_ROUTING_KEY, Rule::DeadLetterKey, On::Both, Effect::Done),
-    row("x-dead-letter-strategy", STRATEGY, On::Quorum, Effect::Later),
+    row("x-dead-letter-strategy", STRATEGY, On::Quorum, Effect::Moot),
     row(MAX_LENGTH, AT_LEAST_0, On::Both, Effect::Done),
     row(MAX_LENGTH_BYTES, AT_LEAST_0, On::Both, Effect::Done),
     row(MAX_PRIORITY, PRIORITIES, On::Classic, Effect::Done),
@@ -206,9 +208,9 @@ const TABLE: &[Argument] = &[
     row(DELIVERY_LIMIT, Rule::Integer, On::Both, Effect::Done),
     row("x-consumer-timeout", AT_LEAST_0, On::Quorum, Effect::Later),
     row("x-consumer-disconnected-timeout", AT_LEAST_0, On::Quorum, Effect::Moot),
-    row(DELAYED_RETRY_TYPE, Rule::Any, On::Quorum, Effect::Done),
-    row(DELAYED_RETRY_MIN, Rule::Any, On::Quorum, Effect::Done),
-    row(DELAYED_RETRY_MAX, Rule::Any, On::Quorum, Effect::Done),
+    row(DELAYED_RETRY_TYPE, RETRY_TYPE, On::Quorum, Effect::Done),
+    row(DELAYED_RETRY_MIN, TIME, On::Quorum, Effect::Done),
+    row(DELAYED_RETRY_MAX, TIME, On::Quorum, Effect::Done),
     row(RETRY_DELAYS, Rule::Delays, On::Both, Effect::Done),
     row(RETRY_JITTER, PERCENT, On::Both, Effect::Done),
     row("x-max-age", Rule::Any, On::Stream, Effect::Later),

@@ -360,11 +360,11 @@ impl Core {
     pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
         let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
         self.returned.take(range, |piece, _| ready.push(piece));
+        ready.extend(self.waiting.lose(range).into_iter().map(|seq| SeqRange::of(seq, 1)));
         if let Some(sizes) = &mut self.sizes {
             ready.into_iter().for_each(|piece| sizes.take(piece));
         }
         self.dying.take(range, |_, _| ());
-        self.waiting.lose(range);
         if let Some(next) = self.lanes.next_before(range) {
             let before = SeqRange { first: next, end: range.first.max(next) };
             self.returned.insert(before, Returned { deliveries: 0, redelivered: false });
@@ -389,10 +389,10 @@ impl Core {
     pub(super) fn purge(&mut self) -> u64 {
         let mut ready: Vec<SeqRange> = self.lanes.iter_mut().map(Lane::take_fresh).collect();
         self.returned.take(SeqRange { first: 0, end: u64::MAX }, |range, _| ready.push(range));
+        ready.extend(self.waiting.take_all().map(|seq| SeqRange::of(seq, 1)));
         if let Some(sizes) = &mut self.sizes {
             ready.iter().for_each(|&range| sizes.take(range));
         }
-        ready.extend(self.waiting.take_all().map(|seq| SeqRange::of(seq, 1)));
         ready.into_iter().map(|range| self.remove(range)).sum()
     }
 }

@@ -1,6 +1,6 @@
 //! Length limits: how much may be ready in a queue, and what gives way beyond that (RabbitMQ: maxlength.md).
 //!
-//! Only what is ready counts: its messages, and the bytes of their bodies. A full queue that refuses decides before a
+//! Only what is ready, or will be after a delay, counts: its messages, and the bytes of their bodies. A full queue that refuses decides before a
 //! consumer who waits is considered; one that drops its head deals first, so what is consumed at once drives nothing
 //! out. Queues with a limit of bytes know the size of each of their messages, also of those that are on disk only.
 
@@ -73,12 +73,13 @@ fn body_size(block: &Block, index: u32) -> u32 {
 impl LengthLimit {
     /// Whether more is ready than may be.
     fn is_exceeded(&self, core: &Core) -> bool {
-        core.ready() > self.messages || self.bytes.is_some_and(|most| core.ready_bytes() > most)
+        core.ready() + core.waiting.len() > self.messages
+            || self.bytes.is_some_and(|most| core.ready_bytes() > most)
     }
 
     /// How many of the first records of `range` may come.
     fn room_for(&self, core: &Core, block: &Block, range: Range<u32>) -> u32 {
-        let room = self.messages.saturating_sub(core.ready());
+        let room = self.messages.saturating_sub(core.ready() + core.waiting.len());
         let count = (range.end - range.start).min(u32::try_from(room).unwrap_or(u32::MAX));
         let Some(most) = self.bytes else { return count };
         let mut bytes = core.ready_bytes();
@@ -140,7 +141,8 @@ impl Queue {
         let dead_letters = self.dead_letters();
         while limit.is_exceeded(&state.core) {
             let (Head::Ready(head) | Head::OnDisk(head)) = state.core.head() else { break };
-            let excess = state.core.ready().saturating_sub(limit.messages).max(1);
+            let there = state.core.ready() + state.core.waiting.len();
+            let excess = there.saturating_sub(limit.messages).max(1);
             let head = SeqRange::of(head.first, head.len().min(excess));
             state.core.withdraw(head);
             state.core.die(head, DeathReason::MaxLen, dead_letters);
@@ -173,7 +175,6 @@ impl Queue {
                 unread.push(SeqRange { first: read_to, end: wanted.end });
             }
         }
-        core.waiting.seqs().for_each(|seq| sizes.take(SeqRange::of(seq, 1)));
         core.sizes = Some(sizes);
         Ok(())
     }

@@ -74,21 +74,22 @@ impl Waiting {
         self.due.pop_first().map(|((_, seq), deliveries)| (seq, deliveries))
     }
 
-    /// Their numbers.
-    pub(super) fn seqs(&self) -> impl Iterator<Item = u64> {
-        self.due.keys().map(|&(_, seq)| seq)
-    }
-
     /// Takes all out; their numbers.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = u64> {
         std::mem::take(&mut self.due).into_keys().map(|(_, seq)| seq)
     }
 
-    /// These are gone.
-    pub(super) fn lose(&mut self, range: SeqRange) {
+    /// Takes these out; their numbers.
+    pub(super) fn lose(&mut self, range: SeqRange) -> Vec<u64> {
+        let mut lost = Vec::new();
         if !self.due.is_empty() {
-            self.due.retain(|&(_, seq), _| !(range.first..range.end).contains(&seq));
+            self.due.retain(|&(_, seq), _| {
+                let is_lost = (range.first..range.end).contains(&seq);
+                lost.extend(is_lost.then_some(seq));
+                !is_lost
+            });
         }
+        lost
     }
 }
 
@@ -118,6 +119,10 @@ impl Core {
     fn come_back(&mut self, part: SeqRange, deliveries: u32, how: Return, told: bool, fate: Fate<'_>) {
         let delayed = !fate.retry.is_none() && how != Return::Unsent;
         let queue = self.queue;
+        if let Some(sizes) = &mut self.sizes {
+            // What waits counts as if it were ready.
+            sizes.put_back(part);
+        }
         if !delayed {
             if told {
                 let due_ms = 0;
@@ -126,7 +131,7 @@ impl Core {
                 self.changes.extend(returns);
             }
             let redelivered = deliveries > 0 || self.lanes.was_seen(part.first);
-            self.ready_again(part, Returned { deliveries, redelivered });
+            self.returned.insert(part, Returned { deliveries, redelivered });
             return;
         }
         for seq in part.first..part.end {
@@ -136,7 +141,7 @@ impl Core {
                 self.changes.push(Change::Return { queue, seq, deliveries, due_ms });
             }
             if due_ms == 0 {
-                self.ready_again(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
+                self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
             } else {
                 self.waiting.insert(due_ms, seq, deliveries);
             }
@@ -147,14 +152,7 @@ impl Core {
     pub(super) fn resume(&mut self, now_unix_ms: u64) {
         for _ in 0..DUE_MAX {
             let Some((seq, deliveries)) = self.waiting.pop(now_unix_ms) else { break };
-            self.ready_again(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
+            self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
         }
-    }
-
-    fn ready_again(&mut self, range: SeqRange, returned: Returned) {
-        if let Some(sizes) = &mut self.sizes {
-            sizes.put_back(range);
-        }
-        self.returned.insert(range, returned);
     }
 }
