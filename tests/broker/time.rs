@@ -1,5 +1,7 @@
 //! What is due later, and that a restart in between changes nothing: delays, expiry, priorities, retries.
 
+mod cut;
+
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::Mailbox;
@@ -8,7 +10,7 @@ use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::error::AmqpError;
-use leveret::ids::{ConnectionId, SeqRange};
+use leveret::ids::{ConnectionId, SeqRange, Ticket};
 use leveret::message::{Block, Copies, Message};
 use leveret::store;
 use leveret::wire::properties::{self, Properties};
@@ -34,7 +36,9 @@ impl House {
     }
 
     fn open(disk: &SimDisk, now: Now) -> Arc<Broker> {
-        let opened = store::open_backend(disk.clone(), store::Options::default()).expect("the store opens");
+        // A journal that is full now and then.
+        let options = store::Options { journal_bytes: 3000, ..store::Options::default() };
+        let opened = store::open_backend(disk.clone(), options).expect("the store opens");
         Broker::start(opened, BrokerSettings::default(), now).expect("the broker starts")
     }
 
@@ -85,8 +89,8 @@ impl House {
         self.broker.vhost().bind(bind, ME).expect("both are there");
     }
 
-    /// Publishes a persistent message to `exchange` with the key `k`.
-    fn publish(&self, exchange: &str, key: &str, body: &str, own: &Properties<'_>, now: Now) {
+    /// Publishes a persistent message.
+    fn publish(&self, exchange: &str, key: &str, body: &str, own: &Properties<'_>, now: Now) -> Ticket {
         let mut raw = Vec::new();
         properties::encode(&Properties { delivery_mode: Some(2), ..*own }, &mut raw);
         let block = Block::of(&Message {
@@ -103,7 +107,7 @@ impl House {
         });
         let route =
             self.broker.vhost().route(exchange.as_bytes(), key.as_bytes(), &raw).expect("it is there");
-        self.broker.enqueue(&route, block, now);
+        self.broker.enqueue(&route, block, now).ticket
     }
 
     fn publish_delayed(&self, key: &str, body: &str, delay_ms: i64, now: Now) {
@@ -134,6 +138,18 @@ impl House {
                 Got::Empty => return bodies,
                 Got::Paging => std::thread::park_timeout(std::time::Duration::from_millis(1)),
             }
+        }
+        panic!("a page never comes");
+    }
+
+    /// Does all that is due, until no delayed message waits.
+    fn settle_down(&self, now: Now) {
+        for _patience in 0..10_000 {
+            self.broker.tick(now);
+            if self.queue("amq.delayed.later").stats().ready == 0 {
+                return;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
         }
         panic!("a page never comes");
     }

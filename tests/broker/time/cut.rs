@@ -1,0 +1,139 @@
+//! Power cuts while messages expire, wait for their retry and are delayed: each is in one place, once, wherever the power goes.
+
+use super::{House, at, fields, number};
+use crate::support::disk::SimDisk;
+use crate::support::draw::{Draw, seeds};
+use amq_protocol::types::AMQPValue;
+use leveret::broker::Broker;
+use leveret::broker::mailbox::Mailbox;
+use leveret::broker::queue::{Got, Return, Settled};
+use leveret::ids::{SeqRange, Ticket};
+use leveret::wire::properties::Properties;
+use leveret::wire::table;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const STEPS: usize = 80;
+
+/// Where messages are published, and where they may be found.
+const LINES: [(&str, &str, [&str; 2]); 3] = [
+    ("", "mortal", ["mortal", "dead"]),
+    ("", "retried", ["retried", "dead"]),
+    ("later", "k", ["arrived", "arrived"]),
+];
+
+/// What is known of one message.
+struct Known {
+    line: usize,
+    ticket: Ticket,
+    /// It was taken out for good.
+    taken: bool,
+}
+
+fn declare(house: &House) {
+    let dead = || {
+        [
+            ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
+            ("x-dead-letter-routing-key", AMQPValue::LongString("dead".into())),
+        ]
+    };
+    let [exchange, key] = dead();
+    house.declare("mortal", &[("x-message-ttl", number(40)), exchange, key]);
+    let [exchange, key] = dead();
+    let delays = AMQPValue::FieldArray(vec![number(20), number(50)].into());
+    house.declare("retried", &[("x-retry-delays", delays), exchange, key]);
+    house.declare("dead", &[]);
+    house.declare("arrived", &[]);
+    house.delay_exchange().expect("it can be declared");
+    house.bind("arrived", "k");
+}
+
+/// Works until the power goes; what is known then, and what was durable for certain.
+fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket) {
+    let house = House { disk: disk.clone(), broker: House::open(disk, at(0)) };
+    declare(&house);
+    let mut draw = Draw::new(seed);
+    let (mut known, mut clock, mut durable) = (BTreeMap::new(), 0, Ticket(0));
+    for id in 0..STEPS as u64 {
+        clock += draw.below(15);
+        house.broker.tick(at(clock));
+        let line = usize::try_from(draw.below(3)).expect("small");
+        let (exchange, key, _) = LINES[line];
+        let mut headers = Vec::new();
+        let delay = AMQPValue::LongInt(i32::try_from(draw.below(60)).expect("small"));
+        table::encode(&fields(&[("x-delay", delay)]), &mut headers);
+        let own = Properties { headers: Some(&headers), ..Properties::default() };
+        known.insert(id, Known { line, ticket: Ticket(u64::MAX), taken: false });
+        let ticket = house.publish(exchange, key, &id.to_string(), &own, at(clock));
+        known.entry(id).and_modify(|known: &mut Known| known.ticket = ticket);
+        if let Some(id) = serve(&house.broker, &mut draw, clock) {
+            known.entry(id).and_modify(|known: &mut Known| known.taken = true);
+        }
+        let now_durable = house.broker.log().durable();
+        if disk.calls() >= cut_at {
+            break;
+        }
+        durable = now_durable;
+    }
+    house.broker.shutdown().expect("the disk itself works");
+    (known, durable)
+}
+
+/// Takes a message that may be retried, and mostly puts it back; which one was taken for good.
+fn serve(broker: &Arc<Broker>, draw: &mut Draw, clock: u64) -> Option<u64> {
+    let queue = broker.vhost().queue("retried", super::ME).ok()?;
+    let Got::Message { first, block, index, .. } = broker.get(&queue, false, &Mailbox::new(), at(clock))
+    else {
+        return None;
+    };
+    let settled = [Settled { consumer: None, range: SeqRange::of(first, 1) }];
+    if draw.one_in(5) {
+        broker.settle(&queue, &settled, at(clock));
+        return String::from_utf8_lossy(block.message(index).body).parse().ok();
+    }
+    broker.put_back(&queue, &settled, Return::Failed, at(clock));
+    None
+}
+
+fn check(disk: SimDisk, known: &BTreeMap<u64, Known>, durable: Ticket, what: &str) {
+    const END: u64 = 1 << 20;
+    let house = House { broker: House::open(&disk, at(END)), disk };
+    // What the cut came before.
+    declare(&house);
+    house.settle_down(at(END));
+    let mut found: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for name in ["mortal", "retried", "dead", "arrived"] {
+        for body in house.drain(name, at(END)) {
+            found.entry(body.parse().expect("a number")).or_default().push(name);
+        }
+    }
+    for (id, places) in &found {
+        let message = known.get(id).unwrap_or_else(|| panic!("{what}: message {id} was never tried"));
+        assert_eq!(places.len(), 1, "{what}: message {id} is in {places:?}");
+        let may_be = LINES[message.line].2;
+        assert!(may_be.contains(&places[0]), "{what}: message {id} is in {places:?}");
+        assert_ne!(places[0], "mortal", "{what}: message {id} has expired long ago");
+    }
+    for (id, message) in known {
+        if message.ticket > Ticket(0) && message.ticket <= durable && !message.taken {
+            assert!(found.contains_key(id), "{what}: message {id} was confirmed and is lost");
+        }
+    }
+    house.broker.shutdown().expect("the disk works");
+}
+
+#[test]
+fn each_message_is_in_one_place_whatever_it_waits_for_and_wherever_the_power_goes() {
+    for (seed, step) in seeds(2).zip([2, 3, 2]) {
+        let mut reached = 0;
+        for cut_at in (1..).map(|n| n * step) {
+            let disk = SimDisk::default().cut_at(cut_at, seed ^ cut_at);
+            let (known, durable) = work(&disk, seed, cut_at);
+            let Some(cut) = disk.take_cuts().pop() else { break };
+            reached += 1;
+            let what = format!("seed {seed:#x}, cut at call {cut_at}");
+            check(SimDisk::holding(cut.image), &known, durable, &what);
+        }
+        assert!(reached >= 10, "seed {seed:#x}: only {reached} cuts were reached");
+    }
+}
