@@ -1,6 +1,7 @@
 //! Tests of one queue against a log that keeps what it is told in memory.
 
 mod limits;
+mod naive;
 mod order;
 mod time;
 
