@@ -3,7 +3,7 @@
 use crate::protocol::content::Header;
 use crate::protocol::method::{Method, zero};
 use crate::protocol::table::MethodSpec;
-use crate::protocol::value::{Value, put_integer};
+use crate::protocol::value::{Value, encode_table, put_integer};
 use crate::script::expr::{ByteItem, Expr, Piece};
 use crate::script::{Call, Field};
 use std::collections::BTreeMap;
@@ -44,8 +44,9 @@ pub(crate) fn value(expr: &Expr, variables: &Variables) -> Result<Value, String>
         Expr::Array(values) => {
             Value::Array(values.iter().map(|item| value(item, variables)).collect::<Result<_, _>>()?)
         }
-        Expr::Table(entries, _) => Value::Table(
-            entries
+        Expr::Table(table) => Value::Table(
+            table
+                .entries
                 .iter()
                 .map(|(key, item)| Ok((key.clone().into_bytes(), value(item, variables)?)))
                 .collect::<Result<_, String>>()?,
@@ -108,6 +109,18 @@ pub(crate) fn bytes(items: &[ByteItem], variables: &Variables) -> Result<Vec<u8>
             ByteItem::Plain(plain) => out.extend_from_slice(plain),
             ByteItem::Value(inner) => out.extend(text(inner, variables)?),
             ByteItem::Integer(len, inner) => put_integer(&mut out, *len, integer(inner, variables)?),
+            ByteItem::Table(inner) => match value(inner, variables)? {
+                Value::Table(entries) => encode_table(&entries, &mut out),
+                other => return Err(format!("{} is no table", other.show(true))),
+            },
+            ByteItem::Sized(len, inner) => {
+                let inner = bytes(inner, variables)?;
+                if *len == 1 && inner.len() > 255 {
+                    return Err(format!("sized8 holds 255 bytes, not {}", inner.len()));
+                }
+                put_integer(&mut out, *len, i128::try_from(inner.len()).unwrap_or(i128::MAX));
+                out.extend(inner);
+            }
             ByteItem::Method(spec, fields) => out.extend(method(spec, fields, variables)?.encode()?),
         }
     }
@@ -227,6 +240,11 @@ mod tests {
             b"\x00\x00\x00\x00\x00\x00\x00\x04",
         ];
         assert_eq!(bytes, wanted.concat());
+        let sized = text(&let_value("bytes(sized(sized8($q) \"V\") sized() 00)"), &variables(&[]));
+        assert_eq!(sized.unwrap(), b"\0\0\0\x06\x04hareV\0\0\0\0\0");
+        let table = text(&let_value("bytes(table({a: true, a: $q, b: {}}))"), &variables(&[]));
+        assert_eq!(table.unwrap(), b"\0\0\0\x16\x01at\x01\x01aS\0\0\0\x04hare\x01bF\0\0\0\0");
+        fails("bytes(sized8(fill($n * 100)))", "sized8 holds 255 bytes, not 700");
         let method = text(&let_value("bytes(method(basic.qos prefetch-count=$n))"), &variables(&[]));
         assert_eq!(method.unwrap(), b"\x00\x3c\x00\x0a\x00\x00\x00\x00\x00\x07\x00");
     }

@@ -124,6 +124,24 @@ impl Case<'_> {
         }
     }
 
+    /// No heartbeat came that nobody asked for, and none comes for so long.
+    pub(super) fn no_heartbeat(&mut self, name: &str, during: Duration) -> Done {
+        let at = Address { connection: name.to_owned(), channel: None };
+        let deadline = clock::now() + during;
+        loop {
+            self.sort(name);
+            if self.link(name)?.take_heartbeat() {
+                let frame = Frame { kind: frame::HEARTBEAT, channel: 0, payload: Vec::new() };
+                let wrong = ["no heartbeat expected".to_owned()];
+                return unless_wrong(&wrong, || (frame.show(), frame.bytes()));
+            }
+            self.over(&at)?;
+            if !self.pump(deadline) {
+                return Ok(());
+            }
+        }
+    }
+
     fn raw(&mut self, at: &Address, wanted: &[u8], deadline: Instant) -> Done {
         let mut late = false;
         loop {

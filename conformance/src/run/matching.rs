@@ -4,7 +4,7 @@ use crate::protocol::content::Header;
 use crate::protocol::value::{Value, show_text};
 use crate::run::eval::{Variables, inserted, integer, value};
 use crate::run::message::Message;
-use crate::script::expr::{Expr, Piece};
+use crate::script::expr::{Expr, Piece, Table};
 use crate::script::{Call, Field, Relation};
 
 /// What a message has other than it should; empty when it is as expected. Captures stay in `variables` either way.
@@ -153,40 +153,52 @@ fn any_value(expected: &Expr, came: &Value, variables: &mut Variables) -> Result
             Value::Array(values) => differs(&format!("an array of {} (not {})", wanted.len(), values.len())),
             _ => differs("an array"),
         },
-        Expr::Table(wanted, open) => match came {
-            Value::Table(entries) => table(wanted, *open, entries, variables),
+        Expr::Table(wanted) => match came {
+            Value::Table(entries) => table(wanted, entries, variables),
             _ => differs("a table"),
         },
         _ => same(&value(expected, variables)?, came),
     }
 }
 
-fn table(
-    wanted: &[(String, Expr)],
-    open: bool,
-    came: &[(Vec<u8>, Value)],
-    variables: &mut Variables,
-) -> Result<(), String> {
-    for (key, expected) in wanted {
-        if matches!(expected, Expr::Absent) {
-            continue;
+/// Each key as often as it is said, the first of a name against the first that came; in order if that is wanted.
+fn table(wanted: &Table, came: &[(Vec<u8>, Value)], variables: &mut Variables) -> Result<(), String> {
+    let shown = || Value::Table(came.to_vec()).show(true);
+    let mut met = vec![false; came.len()];
+    let mut last: Option<(usize, &str)> = None;
+    let (forbidden, said): (Vec<_>, Vec<_>) =
+        wanted.entries.iter().partition(|(_, expected)| matches!(expected, Expr::Absent));
+    for (key, expected) in &said {
+        let at = meet(key.as_bytes(), came, &mut met)
+            .ok_or_else(|| format!("'{key}' did not come; {}", shown()))?;
+        any_value(expected, &came[at].1, variables).map_err(|why| format!("'{key}': {why}"))?;
+        if let Some((before, name)) = last.filter(|(before, _)| wanted.is_ordered && *before > at) {
+            return Err(format!(
+                "'{name}' expected before '{key}', it came {} later; {}",
+                before - at,
+                shown()
+            ));
         }
-        let (_, value) = came.iter().find(|(found, _)| found == key.as_bytes()).ok_or_else(|| {
-            format!("'{key}' did not come; {} came", Value::Table(came.to_vec()).show(true))
-        })?;
-        any_value(expected, value, variables).map_err(|why| format!("'{key}': {why}"))?;
+        last = Some((at, key));
     }
-    let more = came.iter().find(|(found, _)| {
-        let said = wanted.iter().find(|(key, _)| found == key.as_bytes());
-        said.map_or(!open, |(_, expected)| matches!(expected, Expr::Absent))
-    });
-    match more {
-        Some((key, value)) => {
-            Err(format!("'{}' was not expected, {} came", String::from_utf8_lossy(key), value.show(true)))
+    for ((key, value), _) in came.iter().zip(&met).filter(|(_, met)| !**met) {
+        let is_among = |keys: &[&(String, Expr)]| keys.iter().any(|(said, _)| key == said.as_bytes());
+        let name = String::from_utf8_lossy(key);
+        if is_among(&said) {
+            return Err(format!("'{name}' came more often than expected; {}", shown()));
         }
-        None if came.len() > wanted.len() && !open => Err("a key came twice".into()),
-        None => Ok(()),
+        if !wanted.is_open || is_among(&forbidden) {
+            return Err(format!("'{name}' was not expected, {} came", value.show(true)));
+        }
     }
+    Ok(())
+}
+
+/// Where `key` came first of those that nothing `met` yet; it is met from here on.
+fn meet(key: &[u8], came: &[(Vec<u8>, Value)], met: &mut [bool]) -> Option<usize> {
+    let at = came.iter().zip(&*met).position(|((found, _), met)| !met && found == key)?;
+    met[at] = true;
+    Some(at)
 }
 
 /// Whether `came` is `wanted`; an integer whose type was not said is equal in any type.
@@ -198,9 +210,10 @@ fn same(wanted: &Value, came: &Value) -> Result<(), String> {
                 && wanted.iter().zip(came).all(|(wanted, came)| same(wanted, came).is_ok())
         }
         (Value::Table(wanted), Value::Table(came)) => {
+            let mut met = vec![false; came.len()];
             wanted.len() == came.len()
                 && wanted.iter().all(|(key, wanted)| {
-                    came.iter().any(|(found, came)| found == key && same(wanted, came).is_ok())
+                    meet(key, came, &mut met).is_some_and(|at| same(wanted, &came[at].1).is_ok())
                 })
         }
         _ => wanted == came,
@@ -341,9 +354,45 @@ mod tests {
         fails("basic.deliver headers={a: _S, ...}", came, "'a': any S expected, 1I came");
         fails("basic.deliver headers={a: 1I}", came, "was not expected");
         fails("basic.deliver headers={a: none, ...}", came, "'a' was not expected, 1I came");
+        fails("basic.deliver headers={a: none}", came, "'a' was not expected, 1I came");
         fails("basic.deliver headers={e: _, ...}", came, "'e' did not come");
         fails("basic.deliver headers={b: [\"x\"], ...}", came, "an array of 1 (not 2)");
         fails("basic.deliver headers={b: [\"x\", {c: false}], ...}", came, "'b': [1]: 'c': false expected");
+    }
+
+    #[test]
+    fn keys_come_in_order_where_that_is_wanted() {
+        let came = "basic.deliver headers={a: 1I, b: 2I, c: {y: void, x: void}}";
+        meets("basic.deliver headers=ordered {a: 1I, b: 2I, c: {x: void, y: void}}", came);
+        meets("basic.deliver headers=ordered {a: 1I, c: ordered {y: void, x: void}, d: none, ...}", came);
+        meets("basic.deliver headers={c: ordered {y: void, ...}, a: 1I, ...}", came);
+        fails(
+            "basic.deliver headers=ordered {b: 2I, a: 1I, ...}",
+            came,
+            "'b' expected before 'a', it came 1 later; {a: 1I, b: 2I, ",
+        );
+        fails("basic.deliver headers=ordered {c: _, a: _, b: _}", came, "'c' expected before 'a'");
+        fails("basic.deliver headers=ordered {a: _, b: _}", came, "'c' was not expected");
+        fails("basic.deliver headers={c: ordered {x: _, y: _}, ...}", came, "'c': 'x' expected before 'y'");
+    }
+
+    #[test]
+    fn a_key_comes_as_often_as_it_is_said() {
+        let came = "basic.deliver headers={a: 1I, b: true, a: 2I}";
+        meets("basic.deliver headers={a: 1I, a: 2I, b: true}", came);
+        meets("basic.deliver headers=ordered {a: 1I, b: true, a: 2I}", came);
+        meets("basic.deliver headers={b: true, a: _, a: $new, ...}", came);
+        fails("basic.deliver headers={a: 2I, a: 1I, ...}", came, "'a': 2I expected, 1I came");
+        fails("basic.deliver headers={a: 1I, ...}", came, "'a' came more often than expected");
+        fails("basic.deliver headers={a: 1I, b: true}", came, "'a' came more often than expected");
+        fails("basic.deliver headers={a: 1I, a: 2I, a: 3I, b: true}", came, "'a' did not come");
+        fails("basic.deliver headers=ordered {a: 1I, a: 2I, b: true}", came, "'a' expected before 'b'");
+        let mut known = variables(&[]);
+        let keep = expected("basic.deliver headers=$all");
+        assert_eq!(call(&keep, &message(came), &mut known), Vec::<String>::new());
+        assert_eq!(call(&keep, &message(came), &mut known), Vec::<String>::new());
+        let other = message("basic.deliver headers={a: 1I, b: true, a: 1I}");
+        assert_eq!(call(&keep, &other, &mut known).len(), 1, "the second of a name is another");
     }
 
     #[test]

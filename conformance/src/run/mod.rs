@@ -179,6 +179,7 @@ impl<'a> Case<'a> {
             Action::Send(at, sent) => self.send(at, sent),
             Action::Expect(expectation) => self.expect(expectation),
             Action::Nothing(at, during) => self.nothing(at, *during),
+            Action::NoHeartbeat(name, during) => self.no_heartbeat(name, *during),
             Action::Sync(at) => self.round_trip(at),
             Action::Ignore(at) => {
                 self.link(&at.connection)?.ignore(at.number());

@@ -69,7 +69,10 @@ impl Check<'_> {
             Action::Connect(name) => {
                 self.opened.entry(name.clone()).or_default();
             }
-            Action::Drop(name) | Action::Pause(name) | Action::Resume(name) => self.connection(name)?,
+            Action::Drop(name)
+            | Action::Pause(name)
+            | Action::Resume(name)
+            | Action::NoHeartbeat(name, _) => self.connection(name)?,
             Action::Close(at) | Action::Nothing(at, _) | Action::Sync(at) | Action::Ignore(at) => {
                 self.channel(at)?
             }

@@ -25,12 +25,23 @@ pub(crate) enum Expr {
     Typed(Box<Self>, char),
     /// An array.
     Array(Vec<Self>),
-    /// A table; `true` when it may hold more than these.
-    Table(Vec<(String, Self)>, bool),
+    /// A table.
+    Table(Table),
     /// Any value; with a letter, any of that type.
     Any(Option<char>),
-    /// A property that is not there.
+    /// A property or a table's key that is not there.
     Absent,
+}
+
+/// A table as a script writes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    /// Keys and their values in the order of the script. A key may be there several times.
+    pub(crate) entries: Vec<(String, Expr)>,
+    /// Whether other keys may come as well.
+    pub(crate) is_open: bool,
+    /// Whether the keys come in the order in which they are written.
+    pub(crate) is_ordered: bool,
 }
 
 /// A part of a text.
@@ -53,6 +64,10 @@ pub(crate) enum ByteItem {
     Value(Expr),
     /// An integer of so many bytes.
     Integer(usize, Expr),
+    /// A table as the wire has it: its length in four bytes, then its keys and values.
+    Table(Expr),
+    /// Bytes with their length before them, in so many bytes.
+    Sized(usize, Vec<Self>),
     /// The payload of a method's frame.
     Method(&'static MethodSpec, Vec<Field>),
 }
@@ -113,7 +128,7 @@ fn primary(cursor: &mut Cursor<'_>) -> Read<Expr> {
             Expr::Var(variable(cursor)?.to_owned())
         }
         Some(b'[') => array(cursor)?,
-        Some(b'{') => table(cursor)?,
+        Some(b'{') => Expr::Table(table(cursor, false)?),
         Some(b'(') => {
             cursor.advance();
             cursor.skip_blank();
@@ -167,6 +182,10 @@ fn word(cursor: &mut Cursor<'_>) -> Read<Expr> {
             let items = byte_items(cursor, true)?;
             cursor.expect(")")?;
             Expr::Bytes(items)
+        }
+        "ordered" => {
+            cursor.skip_blank();
+            Expr::Table(table(cursor, true)?)
         }
         name => {
             return Err(start.wrong(format!(
@@ -266,25 +285,26 @@ fn array(cursor: &mut Cursor<'_>) -> Read<Expr> {
     }
 }
 
-fn table(cursor: &mut Cursor<'_>) -> Read<Expr> {
+fn table(cursor: &mut Cursor<'_>, is_ordered: bool) -> Read<Table> {
     cursor.expect("{")?;
-    let mut entries: Vec<(String, Expr)> = Vec::new();
+    let mut table = Table { entries: Vec::new(), is_open: false, is_ordered };
     loop {
         cursor.skip_blank();
         if cursor.eat("}") {
-            return Ok(Expr::Table(entries, false));
+            return Ok(table);
         }
-        if !entries.is_empty() {
+        if !table.entries.is_empty() {
             cursor.expect(",")?;
             cursor.skip_blank();
             if cursor.eat("}") {
-                return Ok(Expr::Table(entries, false));
+                return Ok(table);
             }
         }
         if cursor.eat("...") {
             cursor.skip_blank();
             cursor.expect("}")?;
-            return Ok(Expr::Table(entries, true));
+            table.is_open = true;
+            return Ok(table);
         }
         let key = if cursor.peek() == Some(b'"') {
             match text(cursor)?.as_slice() {
@@ -298,7 +318,7 @@ fn table(cursor: &mut Cursor<'_>) -> Read<Expr> {
         cursor.skip_blank();
         cursor.expect(":")?;
         cursor.skip_blank();
-        entries.push((key, expr(cursor)?));
+        table.entries.push((key, expr(cursor)?));
     }
 }
 
@@ -405,6 +425,13 @@ fn byte_item(cursor: &mut Cursor<'_>) -> Read<ByteItem> {
             cursor.expect(")")?;
             return Ok(ByteItem::Method(spec, fields));
         }
+        "sized" | "sized8" => {
+            cursor.expect("(")?;
+            let items = byte_items(cursor, true)?;
+            cursor.expect(")")?;
+            return Ok(ByteItem::Sized(if name == "sized" { 4 } else { 1 }, items));
+        }
+        "table" => 0,
         digits => {
             let byte = |at: usize| digits.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
             let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
@@ -418,7 +445,7 @@ fn byte_item(cursor: &mut Cursor<'_>) -> Read<ByteItem> {
     let value = expr(cursor)?;
     cursor.skip_blank();
     cursor.expect(")")?;
-    Ok(ByteItem::Integer(width, value))
+    Ok(if width == 0 { ByteItem::Table(value) } else { ByteItem::Integer(width, value) })
 }
 
 /// Reads the name of a method that exists.

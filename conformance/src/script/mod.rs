@@ -160,6 +160,8 @@ pub(crate) enum Action {
     Expect(Expectation),
     /// Nothing more may come.
     Nothing(Address, Option<Duration>),
+    /// No heartbeat is left over, and none comes for so long.
+    NoHeartbeat(String, Duration),
     /// A round trip that changes nothing.
     Sync(Address),
     /// Whatever comes from now on is of no interest.

@@ -14,6 +14,7 @@ const WORDS: &[&str] = &[
     "close",
     "drop",
     "nothing",
+    "no-heartbeat",
     "sync",
     "ignore",
     "pause",
@@ -105,6 +106,11 @@ fn action(cursor: &mut Cursor<'_>) -> Read<Action> {
             cursor.skip_spaces();
             let during = if cursor.at_line_end() { None } else { Some(duration(cursor)?) };
             Action::Nothing(at, during)
+        }
+        "no-heartbeat" => {
+            let name = connection(cursor)?;
+            cursor.skip_spaces();
+            Action::NoHeartbeat(name, duration(cursor)?)
         }
         "sync" => {
             let at = address(cursor)?;

@@ -80,7 +80,49 @@ fn what_is_for_expectations_is_not_sent() {
     body("open a.1\na.1 > queue.declare queue~\"x*\"", 4, "is for what is expected");
     body("open a.1\na.1 > queue.declare arguments={a: 1I, ...}", 4, "'...'");
     body("open a.1\na.1 > basic.publish priority=none", 4, "cannot be none");
+    body("open a.1\na.1 > queue.declare arguments={a: none}", 4, "'none' is for what must not come");
+    body("open a.1\na.1 > queue.declare arguments=ordered {a: 1I}", 4, "sent in the order it is written in");
+    body("let t = ordered {a: 1I}", 3, "'ordered' is for what is expected");
+    body("open a\na > raw table({a: _})", 4, "'_' is for what is expected");
+    body("open a\na > raw table({a: 1I, ...})", 4, "'...'");
     body("open a.1\nwithin 1s a.1 > queue.declare", 4, "'within' is for what is expected");
+}
+
+#[test]
+fn tables_of_what_is_expected_can_be_met() {
+    body(
+        "open a.1\na.1 < basic.deliver headers={a: 1I, a: none}",
+        4,
+        "'a' must not come, and is there twice",
+    );
+    body("open a.1\na.1 < basic.deliver headers={a: none, b: {a: none, a: none, ...}}", 4, "is there twice");
+    body("open a.1\na.1 < basic.deliver headers={a: [none]}", 4, "'none' is for what must not come");
+    body("open a.1\na.1 < basic.deliver headers={a: 1I, ..., b: 2I}", 4, "'}' expected");
+    body("open a.1\na.1 < basic.deliver headers=ordered [1I]", 4, "'{' expected");
+    let long = format!("open a.1\na.1 < basic.deliver headers={{{}: 1I}}", "k".repeat(256));
+    body(&long, 4, "a key holds 255 bytes, not 256");
+}
+
+#[test]
+fn parts_of_bytes_are_sound() {
+    body("open a\na > raw table(1)", 4, "table wants a table, this is an integer");
+    body("open a\na > raw table($t)", 4, "$t has no value");
+    body("open a\na > raw sized(01 u8(256))", 4, "u8 cannot hold 256");
+    body("open a\na > raw sized8(00 fill(250) \"hares\")", 4, "sized8 holds 255 bytes, not 256");
+    body("open a\na > raw sized(sized8(fill(200) sized8(fill(55))))", 4, "not 256");
+    body("open a.1\na.1 > frame payload=bytes(sized16(00))", 4, "'sized16' is not an even number");
+    body("open a\na > raw sized(00", 5, "bytes expected");
+    body("open a\na < raw sized(table(\"x\"))", 4, "table wants a table, this is a text");
+}
+
+#[test]
+fn a_time_without_heartbeats_is_that_of_a_connection() {
+    body("open a\nno-heartbeat b 1s", 4, "connection 'b' was never opened");
+    body("open a.1\nno-heartbeat a.1 1s", 4, "a connection is named here");
+    body("open a\nno-heartbeat a", 4, "a time such as 100ms or 2s expected");
+    body("open a\nno-heartbeat a soon", 4, "'soon' is no time");
+    body("open no-heartbeat", 3, "cannot name a connection");
+    body("open a\nany-order {\n  no-heartbeat a 1s\n}", 5, "expectations only");
 }
 
 #[test]

@@ -5,3 +5,4 @@ mod failures;
 mod fake;
 mod leftovers;
 mod results;
+mod values;

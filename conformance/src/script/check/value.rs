@@ -5,9 +5,8 @@ use crate::protocol::table::Kind;
 use crate::protocol::value::{Value, fits};
 use crate::script::Field;
 use crate::script::cursor::Read;
-use crate::script::expr::{ByteItem, Expr, Piece};
+use crate::script::expr::{ByteItem, Expr, Piece, Table};
 use crate::script::scope::Sort;
-use std::collections::BTreeSet;
 
 impl Check<'_> {
     /// A number or a short string that is plainly too large.
@@ -23,20 +22,7 @@ impl Check<'_> {
         {
             return self.wrong(format!("'{name}' has a type of its own: write the number alone"));
         }
-        let len = match &field.value {
-            Expr::Text(pieces) => pieces
-                .iter()
-                .map(|piece| match piece {
-                    Piece::Plain(plain) => plain.len(),
-                    Piece::Value(_) => 0,
-                    Piece::Star => 1,
-                })
-                .sum(),
-            Expr::Fill(times, _) => {
-                constant(times).and_then(|times| usize::try_from(times).ok()).unwrap_or(0)
-            }
-            _ => 0,
-        };
+        let len = least_len(&field.value);
         if field.spec.kind == Kind::ShortText && len > 255 {
             return self.wrong(format!("'{name}' holds 255 bytes, not {len}"));
         }
@@ -97,22 +83,33 @@ impl Check<'_> {
                 }
             }
             Expr::Array(values) => values.iter().try_for_each(|value| self.value(value, way)),
-            Expr::Table(entries, open) => {
-                if *open && way == Way::Sent {
-                    return self.wrong("'...' in a table is for what is expected");
-                }
-                let mut keys = BTreeSet::new();
-                if let Some((key, _)) =
-                    entries.iter().find(|(key, _)| !keys.insert(key) && way == Way::Expected)
-                {
-                    return self.wrong(format!("the key '{key}' is there twice"));
-                }
-                entries.iter().try_for_each(|(_, value)| self.value(value, way))
-            }
+            Expr::Table(table) => self.table(table, way),
             Expr::Any(_) if way == Way::Sent => self.wrong("'_' is for what is expected"),
             Expr::Any(_) => Ok(()),
-            Expr::Absent => self.wrong("'none' is for a property which must not come"),
+            Expr::Absent => self
+                .wrong("'none' is for what must not come: a property, or a key of a table that is expected"),
         }
+    }
+
+    fn table(&mut self, table: &Table, way: Way) -> Read<()> {
+        if table.is_open && way == Way::Sent {
+            return self.wrong("'...' in a table is for what is expected");
+        }
+        if table.is_ordered && way == Way::Sent {
+            return self
+                .wrong("'ordered' is for what is expected: a table is sent in the order it is written in");
+        }
+        for (key, value) in &table.entries {
+            if key.len() > 255 {
+                return self.wrong(format!("a key holds 255 bytes, not {}", key.len()));
+            }
+            if !matches!(value, Expr::Absent) || way == Way::Sent {
+                self.value(value, way)?;
+            } else if table.entries.iter().filter(|(other, _)| other == key).count() > 1 {
+                return self.wrong(format!("the key '{key}' must not come, and is there twice"));
+            }
+        }
+        Ok(())
     }
 
     fn pieces(&mut self, pieces: &[Piece], way: Way) -> Read<()> {
@@ -142,6 +139,14 @@ impl Check<'_> {
                         return self.wrong(format!("u{} cannot hold {number}", bytes * 8));
                     }
                 }
+                ByteItem::Table(table) => self.of_sort(table, Sort::Table, "table")?,
+                ByteItem::Sized(bytes, inner) => {
+                    self.items(inner)?;
+                    let len: usize = inner.iter().map(least_len_of_item).sum();
+                    if *bytes == 1 && len > 255 {
+                        return self.wrong(format!("sized8 holds 255 bytes, not {len}"));
+                    }
+                }
                 ByteItem::Method(_, fields) => self.fields(fields, Way::Sent)?,
             }
         }
@@ -167,6 +172,32 @@ pub(super) fn sort_of(kind: Kind) -> Sort {
         Kind::Octet | Kind::Short | Kind::Long | Kind::LongLong | Kind::Timestamp => Sort::Integer,
         Kind::ShortText | Kind::LongText => Sort::Text,
         Kind::Table => Sort::Table,
+    }
+}
+
+/// How many bytes a text has at least, as far as that shows without running.
+fn least_len(value: &Expr) -> usize {
+    match value {
+        Expr::Text(pieces) => pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Plain(plain) => plain.len(),
+                Piece::Value(_) => 0,
+                Piece::Star => 1,
+            })
+            .sum(),
+        Expr::Fill(times, _) => constant(times).and_then(|times| usize::try_from(times).ok()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn least_len_of_item(item: &ByteItem) -> usize {
+    match item {
+        ByteItem::Plain(plain) => plain.len(),
+        ByteItem::Value(value) => least_len(value),
+        ByteItem::Integer(bytes, _) => *bytes,
+        ByteItem::Table(_) | ByteItem::Method(..) => 4,
+        ByteItem::Sized(bytes, inner) => bytes + inner.iter().map(least_len_of_item).sum::<usize>(),
     }
 }
 
