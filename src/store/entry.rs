@@ -19,6 +19,7 @@ use super::change::Change;
 use super::error::StoreError;
 use super::merge::{QueueWork, Work};
 use super::record;
+use super::table;
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use bytes::Bytes;
@@ -138,15 +139,18 @@ impl<'a> Reader<'a> {
                     .map_err(|error| StoreError::Damaged(format!("an entry of the journal: {error}")))?;
                 Change::Publish { queue, first, range: 0..block.len(), block: Arc::new(block) }
             }
-            SETTLE => Change::Settle {
-                queue: self.queue()?,
-                range: SeqRange { first: self.u64()?, end: self.u64()? },
-            },
+            SETTLE => {
+                let (queue, range) = (self.queue()?, SeqRange { first: self.u64()?, end: self.u64()? });
+                if range.is_empty() {
+                    return Err(malformed());
+                }
+                Change::Settle { queue, range }
+            }
             RETURN => Change::Return {
                 queue: self.queue()?,
                 seq: self.u64()?,
                 deliveries: self.u32()?,
-                due_ms: self.u64()?,
+                due_ms: self.array().map(u64::from_be_bytes)?,
             },
             DELIVERED => Change::Delivered { queue: self.queue()?, up_to: self.u64()? },
             DECLARE_QUEUE => Change::DeclareQueue(record::decode_queue(self.queue()?.0, self.bytes()?)?),
@@ -172,7 +176,7 @@ impl<'a> Reader<'a> {
     }
 
     fn u64(&mut self) -> Result<u64, StoreError> {
-        self.array().map(u64::from_be_bytes)
+        self.array().map(u64::from_be_bytes).and_then(table::number)
     }
 
     fn queue(&mut self) -> Result<QueueId, StoreError> {
@@ -286,5 +290,8 @@ mod tests {
         let whole = (0..bytes.len()).filter(|&end| decode(&bytes[..end]).is_ok()).count();
         assert_eq!(whole, changes().len(), "only between changes");
         assert!(decode(b"\x63").is_err());
+        assert!(decode(b"\x06\xff\xff\xff\xff\xff\xff\xff\xff").is_err(), "no queue has this id");
+        let backwards = b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x02";
+        assert!(decode(backwards).is_err());
     }
 }

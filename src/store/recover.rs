@@ -15,7 +15,7 @@ use super::merge::{Before, Work};
 use super::record;
 use super::segment::{Segment, SegmentView};
 use super::shelf::Shelves;
-use super::table::{BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
+use super::table::{self, BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -56,6 +56,7 @@ pub(super) fn replay(database: &Database, disk: &Disk, last: u64) -> Result<(), 
     let shelves = recount(database)?;
     work.settle(|id| Before::in_tables(shelves.get(&id)));
     let number = last + payloads.len() as u64;
+    check_new(&work)?;
     let tx = database.begin_write()?;
     let mut writer = Writer::new(&tx);
     writer.write(&work, number, &shelves)?;
@@ -63,15 +64,30 @@ pub(super) fn replay(database: &Database, disk: &Disk, last: u64) -> Result<(), 
     Ok(tx.commit()?)
 }
 
+/// Checks that no number enters a queue twice; those that are in the tables already are found in [`recover`].
+fn check_new(work: &Work) -> Result<(), StoreError> {
+    for (&id, queue) in &work.queues {
+        if queue.runs.windows(2).any(|runs| runs[1].first < runs[0].end()) {
+            return Err(overlapping(id.0));
+        }
+    }
+    Ok(())
+}
+
+fn overlapping(id: u64) -> StoreError {
+    StoreError::Damaged(format!("a number of {} is there twice", QueueId(id)))
+}
+
 /// Reads everything but records.
 pub(super) fn recover(database: &Database, identity: Identity) -> Result<Found, StoreError> {
-    let Identity { clean, next_queue, .. } = identity;
+    let Identity { clean, mut next_queue, .. } = identity;
     let tx = database.begin_read()?;
     let mut queues = read_queues(&tx)?;
     let mut found = Found::default();
     read_segments(&tx, &mut queues, &mut found)?;
     read_returns(&tx, &mut queues, &mut found)?;
     for (&id, queue) in &queues {
+        next_queue = next_queue.max(id + 1);
         let shelf = found.shelves.entry(QueueId(id)).or_default();
         shelf.declared = true;
         shelf.returns = queue.returns.len() as u64;
@@ -95,7 +111,7 @@ pub(super) fn recount(database: &Database) -> Result<Shelves, StoreError> {
         let (key, value) = row?;
         let ((id, first), view) = (key.value(), SegmentView::decode(value.value())?);
         let shelf = shelves.entry(QueueId(id)).or_default();
-        shelf.add(view.range(first), view.bytes as usize, view.unsettled().into());
+        shelf.add(table::numbers(first, view.count)?, view.bytes as usize, view.unsettled().into());
     }
     for row in tx.open_table(RETURNS)?.range::<RowKey>(..)? {
         shelves.entry(QueueId(row?.0.value().0)).or_default().returns += 1;
@@ -142,7 +158,7 @@ fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, St
     let delivered = tx.open_table(DELIVERED)?;
     for row in tx.open_table(QUEUES)?.range::<u64>(..)? {
         let (id, value) = row?;
-        let id = id.value();
+        let id = table::number(id.value())?;
         let mut queue = RecoveredQueue {
             record: record::decode_queue(id, value.value())?,
             messages: Vec::new(),
@@ -165,9 +181,15 @@ fn read_segments(
     queues: &mut BTreeMap<u64, RecoveredQueue>,
     found: &mut Found,
 ) -> Result<(), StoreError> {
+    let mut last = (0, 0);
     for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
         let (key, value) = row?;
         let ((id, first), view) = (key.value(), SegmentView::decode(value.value())?);
+        let numbers = table::numbers(first, view.count)?;
+        if last > (id, first) {
+            return Err(overlapping(id));
+        }
+        last = (id, numbers.end);
         let Some(queue) = queues.get_mut(&id) else {
             found.chores.push(Chore::Remove((id, first)));
             continue;
@@ -188,7 +210,7 @@ fn read_segments(
             found.chores.push(Chore::SettleTransient((id, first)));
         }
         // Of a row that is partly gone only the bytes of the whole are known.
-        queue.bytes += u64::from(view.bytes) * lasting / u64::from(view.count.max(1));
+        queue.bytes += u64::from(view.bytes) * lasting / u64::from(view.count);
         queue.expires |= view.expires;
         let lane = lane_of(first);
         let index = queue.lanes.binary_search_by_key(&lane, |lane| lane.lane).unwrap_or_else(|index| {
@@ -196,9 +218,9 @@ fn read_segments(
             index
         });
         let next = &mut queue.lanes[index].next;
-        *next = view.range(first).end.max(*next);
+        *next = numbers.end.max(*next);
         let shelf = found.shelves.entry(QueueId(id)).or_default();
-        shelf.add(view.range(first), view.bytes as usize, lasting);
+        shelf.add(numbers, view.bytes as usize, lasting);
     }
     Ok(())
 }

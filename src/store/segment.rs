@@ -74,6 +74,13 @@ fn bit(at: u32) -> u8 {
     1 << (at % 8)
 }
 
+/// Whether `marks` are for `count` records at most.
+fn fit(marks: &[u8], count: u32) -> bool {
+    let (whole, more) = ((count / 8) as usize, count % 8);
+    let last_fits = marks.get(whole).is_none_or(|last| u32::from(*last) >> more == 0);
+    marks.len() <= (count as usize).div_ceil(8) && last_fits
+}
+
 fn marked(marks: &[u8], at: u32) -> bool {
     marks.get(at as usize / 8).is_some_and(|byte| byte & bit(at) != 0)
 }
@@ -107,8 +114,9 @@ impl<'a> SegmentView<'a> {
         let (count, bytes) = (u32::from_be_bytes([c0, c1, c2, c3]), u32::from_be_bytes([b0, b1, b2, b3]));
         let inline = (flags & INLINE != 0).then_some(rest);
         let records_fit = rest.len() == if inline.is_some() { bytes as usize } else { 0 };
-        let marks_fit = settled.len().max(transient.len()) <= (count as usize).div_ceil(8);
-        (flags & !(INLINE | EXPIRES) == 0 && records_fit && marks_fit).then_some(Self {
+        let marks_fit = fit(settled, count) && fit(transient, count);
+        let is_known = flags & !(INLINE | EXPIRES) == 0 && (1..=RUN_RECORDS_MAX).contains(&count);
+        (is_known && records_fit && marks_fit).then_some(Self {
             count,
             bytes,
             expires: flags & EXPIRES != 0,
@@ -265,5 +273,12 @@ mod tests {
         }
         assert!(SegmentView::decode(b"\x04\0\0\0\x0a\0\0\0\x03\0\0\0\0").is_err());
         assert!(SegmentView::decode(b"\0\0\0\0\x01\0\0\0\x03\0\x02\0\0\x01\x01").is_err());
+        let ninth = b"\0\0\0\0\x08\0\0\0\x03\0\x02\0\0\x01\x01";
+        assert!(SegmentView::decode(ninth).is_err(), "a mark of a record that is none");
+        assert!(SegmentView::decode(b"\0\0\0\0\x07\0\0\0\x03\0\x01\0\0\x80").is_err());
+        assert!(SegmentView::decode(b"\0\0\0\0\x07\0\0\0\x03\0\x01\0\0\x40").is_ok());
+        assert!(SegmentView::decode(b"\0\0\0\0\0\0\0\0\0\0\0\0\0").is_err(), "a run of nothing");
+        assert!(SegmentView::decode(b"\0\0\0\x20\0\0\0\0\x03\0\0\0\0").is_ok());
+        assert!(SegmentView::decode(b"\0\0\0\x20\x01\0\0\0\x03\0\0\0\0").is_err(), "no run is so long");
     }
 }

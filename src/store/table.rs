@@ -17,6 +17,7 @@
 //! The version of all this is in the file's head: see `disk`.
 
 use super::error::StoreError;
+use crate::ids::{SeqRange, lane_of, lane_start};
 use redb::{Database, ReadableDatabase, Table, TableDefinition, WriteTransaction};
 use std::sync::{PoisonError, RwLock};
 
@@ -26,6 +27,9 @@ pub(super) const META_CLEAN: &str = "clean";
 pub(super) const META_JOURNAL: &str = "journal";
 /// Key of [`META`]: above every id that a durable queue ever had.
 pub(super) const META_NEXT_QUEUE: &str = "next_queue";
+
+/// Ids, and numbers without their lane, lie below this: nothing has ever counted so far, and no sum with one overflows.
+const NUMBER_END: u64 = 1 << 55;
 
 /// (queue, number of the first record).
 pub(super) type RowKey = (u64, u64);
@@ -61,12 +65,28 @@ impl Identity {
 /// Reads what a database of ours says of itself.
 pub(super) fn identify(database: &Database) -> Result<Identity, StoreError> {
     let meta = database.begin_read()?.open_table(META)?;
-    let read = |key| meta.get(key).map(|value| value.map(|value| value.value()));
+    let read = |key, missing| match meta.get(key)? {
+        Some(value) => number(value.value()),
+        None => Ok(missing),
+    };
     Ok(Identity {
-        clean: read(META_CLEAN)? == Some(1),
-        next_queue: read(META_NEXT_QUEUE)?.unwrap_or(1),
-        journal: read(META_JOURNAL)?.unwrap_or(0),
+        clean: read(META_CLEAN, 0)? == 1,
+        next_queue: read(META_NEXT_QUEUE, 1)?,
+        journal: read(META_JOURNAL, 0)?,
     })
+}
+
+/// An id or a number as it was read.
+pub(super) fn number(read: u64) -> Result<u64, StoreError> {
+    if read - lane_start(lane_of(read)) < NUMBER_END {
+        return Ok(read);
+    }
+    Err(StoreError::Damaged(format!("it has an id or a number of {read}")))
+}
+
+/// The numbers of a row, as it was read.
+pub(super) fn numbers(first: u64, count: u32) -> Result<SeqRange, StoreError> {
+    Ok(SeqRange::of(number(first)?, count.into()))
 }
 
 /// Begins a run: makes what is missing, takes back the mark of a clean stop and what it vouched for.
