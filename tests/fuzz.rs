@@ -56,11 +56,17 @@ fn input(samples: &[Vec<u8>], draw: &mut Draw) -> Vec<u8> {
             break;
         }
         let at = usize::try_from(draw.below(bytes.len() as u64)).expect("below a length");
-        match draw.below(5) {
+        match draw.below(6) {
             0 => bytes[at] ^= 1 << draw.below(8),
             1 => bytes[at] = octet(draw),
             2 => bytes.truncate(at),
             3 => bytes.insert(at, octet(draw)),
+            4 => {
+                // A number of every width at one of its ends.
+                let len = 1 << draw.below(4);
+                let end = bytes.len().min(at + len);
+                bytes[at..end].fill(if draw.one_in(2) { 0xff } else { 0 });
+            }
             _ => {
                 let more = draw.pick(samples).clone();
                 bytes.splice(at..at, more);
@@ -93,6 +99,21 @@ fn sessions() {
 #[test]
 fn records() {
     check("records", 20_000);
+}
+
+#[test]
+fn formats() {
+    check("formats", 20_000);
+}
+
+#[test]
+fn journals() {
+    check("journal", 300);
+}
+
+#[test]
+fn rows() {
+    check("rows", 300);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod commit;
 mod disk;
 mod entry;
 mod error;
+pub mod format;
 mod join;
 mod journal;
 mod linger;

@@ -168,8 +168,13 @@ fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, St
             expires: false,
         };
         for row in delivered.range((id, 0)..=(id, u64::MAX))? {
-            let up_to = row?.1.value();
-            queue.lanes.push(RecoveredLane { lane: lane_of(up_to), delivered_up_to: up_to, next: 0 });
+            let (key, up_to) = row?;
+            let delivered_up_to = table::number(up_to.value())?;
+            let lane = lane_of(delivered_up_to);
+            if key.value().1 != u64::from(lane) {
+                return Err(StoreError::Damaged("a mark of a clean stop is in the wrong lane".to_owned()));
+            }
+            queue.lanes.push(RecoveredLane { lane, delivered_up_to, next: 0 });
         }
         queues.insert(id, queue);
     }

@@ -1,0 +1,5 @@
+//! Fuzzes what `targets/journal.rs` checks.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| leveret_fuzz::targets::journal::check(data));

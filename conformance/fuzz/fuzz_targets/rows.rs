@@ -1,0 +1,5 @@
+//! Fuzzes what `targets/rows.rs` checks.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| leveret_fuzz::targets::rows::check(data));

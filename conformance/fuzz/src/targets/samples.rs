@@ -1,0 +1,83 @@
+//! Sound rows and entries, as the store's pages draw them: what the targets of the store begin with.
+
+use leveret::message::{BlockBuilder, Copies, Message};
+
+/// A text with its length before it.
+pub fn text(bytes: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(bytes.len()).expect("a sample is short");
+    [&len.to_be_bytes(), bytes].concat()
+}
+
+/// Records of two messages, of which the second is transient.
+#[must_use]
+pub fn records() -> Vec<u8> {
+    let mut builder = BlockBuilder::default();
+    for persistent in [true, false] {
+        builder.push(&Message {
+            persistent,
+            died: false,
+            copies: Copies::Open,
+            expires: false,
+            priority: None,
+            arrived_at_ms: 1_795_000_000_000,
+            exchange: b"",
+            routing_key: b"q",
+            properties: &[0, 0],
+            body: b"hare",
+        });
+    }
+    builder.build().bytes().to_vec()
+}
+
+/// A row of `queues`.
+#[must_use]
+pub fn queue() -> Vec<u8> {
+    [&[1][..], &text(b"/"), &text(b"jobs"), &text(b"\x01xt\x01")].concat()
+}
+
+/// A key of `exchanges`, and its row.
+#[must_use]
+pub fn exchange() -> (Vec<u8>, Vec<u8>) {
+    ([text(b"/"), text(b"logs")].concat(), [&[2][..], &text(b"topic"), &text(b"")].concat())
+}
+
+/// A key of `bindings`.
+#[must_use]
+pub fn binding() -> Vec<u8> {
+    [&[0][..], &text(b"/"), &text(b"logs"), &text(b"jobs"), &text(b"a.*"), &text(b"")].concat()
+}
+
+/// A row of `segments` that holds [`records`], the second of them marked as transient.
+#[must_use]
+pub fn segment() -> Vec<u8> {
+    let records = records();
+    let bytes = u32::try_from(records.len()).expect("a sample is short").to_be_bytes();
+    [b"\x01\0\0\0\x02", &bytes[..], b"\0\0\0\x01\x02", &records].concat()
+}
+
+/// A row of `segments` whose ten records are elsewhere, some of them settled.
+#[must_use]
+pub fn large_segment() -> Vec<u8> {
+    b"\0\0\0\0\x0a\0\0\x10\0\0\x01\0\x02\x0e\0\x02".to_vec()
+}
+
+/// An entry with one change of every kind.
+#[must_use]
+pub fn entry() -> Vec<u8> {
+    let number = |number: u64| number.to_be_bytes().to_vec();
+    let (key, row) = exchange();
+    [
+        // Of queue 1: settle, delivered, return, declare, publish; queue 2 is gone.
+        [vec![2], number(1), number(0), number(1)].concat(),
+        [vec![4], number(1), number(1)].concat(),
+        [vec![3], number(1), number(1), vec![0, 0, 0, 2]].concat(),
+        [vec![5], number(1), text(&queue())].concat(),
+        [vec![1], number(1), number(0), text(&records())].concat(),
+        [vec![6], number(2)].concat(),
+        [vec![7], text(&key), text(&row)].concat(),
+        [vec![8], text(b"/"), text(b"old")].concat(),
+        [vec![9], text(&binding())].concat(),
+        [vec![10], text(&binding())].concat(),
+    ]
+    .concat()
+}
