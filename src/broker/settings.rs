@@ -26,6 +26,10 @@ const QUORUM_PRIORITIES: Priorities = Priorities { most: 31, unset: 4 };
 /// Delays of `x-retry-delays` at most.
 const RETRY_DELAYS_MAX: usize = 100;
 
+/// How long a consumer of a quorum queue may leave a delivery unacknowledged when nobody says, milliseconds (RabbitMQ:
+/// consumers.md).
+const QUORUM_CONSUMER_TIMEOUT_MS: u64 = 1_800_000;
+
 /// The longest time in milliseconds, ten years; RabbitMQ's own bound.
 const TIME_MAX_MS: i64 = 315_360_000_000;
 
@@ -39,6 +43,7 @@ const MAX_PRIORITY: &str = "x-max-priority";
 const MAX_LENGTH: &str = "x-max-length";
 const MAX_LENGTH_BYTES: &str = "x-max-length-bytes";
 const OVERFLOW: &str = "x-overflow";
+const CONSUMER_TIMEOUT: &str = "x-consumer-timeout";
 const SINGLE_ACTIVE_CONSUMER: &str = "x-single-active-consumer";
 const PRIORITY: &str = "x-priority";
 /// The argument of an exchange that names where unroutable messages go.
@@ -95,6 +100,8 @@ pub struct Settings {
     pub priorities: Option<Priorities>,
     /// How much it may hold; none: any amount.
     pub length: Option<LengthLimit>,
+    /// How long a consumer may leave a delivery unacknowledged, milliseconds; none: for ever.
+    pub consumer_timeout_ms: Option<u64>,
     /// All arguments as declared.
     pub arguments: FieldTable,
 }
@@ -206,7 +213,7 @@ const TABLE: &[Argument] = &[
     row("x-queue-leader-locator", LOCATOR, On::Both, Effect::Moot),
     row("x-quorum-initial-group-size", AT_LEAST_1, On::Quorum, Effect::Moot),
     row(DELIVERY_LIMIT, Rule::Integer, On::Both, Effect::Done),
-    row("x-consumer-timeout", AT_LEAST_0, On::Quorum, Effect::Later),
+    row(CONSUMER_TIMEOUT, AT_LEAST_0, On::Both, Effect::Done),
     row("x-consumer-disconnected-timeout", AT_LEAST_0, On::Quorum, Effect::Moot),
     row(DELAYED_RETRY_TYPE, RETRY_TYPE, On::Quorum, Effect::Done),
     row(DELAYED_RETRY_MIN, TIME, On::Quorum, Effect::Done),
@@ -274,11 +281,10 @@ impl Settings {
             Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             None => quorum.then_some(QUORUM_DELIVERY_LIMIT),
         };
-        let number = |name| value(name).and_then(integer);
-        let ms = |name| number(name).and_then(|ms| u64::try_from(ms).ok());
+        let ms = |name| number(&arguments, name);
         let retry = Retry::of(&arguments);
         let delivery_limit = delivery_limit.into_iter().chain(retry.limit()).min();
-        let priorities = match number(MAX_PRIORITY).and_then(|most| u8::try_from(most).ok()) {
+        let priorities = match number(&arguments, MAX_PRIORITY).and_then(|most| u8::try_from(most).ok()) {
             Some(most) if most > 0 => Some(Priorities { most, unset: 0 }),
             _ => quorum.then_some(QUORUM_PRIORITIES),
         };
@@ -297,6 +303,7 @@ impl Settings {
             dead_letter_routing_key: value(DEAD_LETTER_ROUTING_KEY).and_then(text),
             delivery_limit,
             length: length_limit(&arguments),
+            consumer_timeout_ms: ms(CONSUMER_TIMEOUT).or(quorum.then_some(QUORUM_CONSUMER_TIMEOUT_MS)),
             arguments,
         }
     }
@@ -314,7 +321,7 @@ impl Settings {
         let on = Resource::Queue(name.to_owned());
         equivalent_flag("durable", &on, flags.durable && !flags.exclusive, self.durable)?;
         equivalent_flag("auto_delete", &on, flags.auto_delete, self.auto_delete)?;
-        for argument in TABLE.iter().filter(|argument| argument.is_on(self.quorum)) {
+        for argument in TABLE.iter().filter(|argument| argument.is_compared(self.quorum)) {
             let absent = argument.absent();
             let received = arguments.inner().get(argument.name).or(absent);
             let current = self.arguments.inner().get(argument.name).or(absent);
@@ -343,9 +350,7 @@ impl Settings {
 
 /// The limit that the arguments set; a value that is none counts as absent.
 fn length_limit(arguments: &FieldTable) -> Option<LengthLimit> {
-    let limit =
-        |name| arguments.inner().get(name).and_then(integer).and_then(|number| u64::try_from(number).ok());
-    let (messages, bytes) = (limit(MAX_LENGTH), limit(MAX_LENGTH_BYTES));
+    let (messages, bytes) = (number(arguments, MAX_LENGTH), number(arguments, MAX_LENGTH_BYTES));
     if messages.is_none() && bytes.is_none() {
         return None;
     }
@@ -383,6 +388,22 @@ pub fn consumer_priority(queue: &str, arguments: &FieldTable) -> Result<i32, Amq
     Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
 }
 
+/// The consumer timeout in milliseconds that the arguments of `basic.consume` ask for.
+///
+/// # Errors
+/// 406 when it is not a whole number, or negative.
+pub fn consumer_timeout(queue: &str, arguments: &FieldTable) -> Result<Option<u64>, AmqpError> {
+    if let Some(value) = arguments.inner().get(CONSUMER_TIMEOUT) {
+        AT_LEAST_0.check(CONSUMER_TIMEOUT, &Resource::Queue(queue.to_owned()), value, arguments)?;
+    }
+    Ok(number(arguments, CONSUMER_TIMEOUT))
+}
+
+/// A number that is not negative; what is none counts as absent.
+fn number(arguments: &FieldTable, name: &str) -> Option<u64> {
+    arguments.inner().get(name).and_then(integer).and_then(|number| u64::try_from(number).ok())
+}
+
 /// The alternate exchange that the arguments of `exchange.declare` name.
 ///
 /// # Errors
@@ -396,6 +417,12 @@ pub fn alternate_exchange(exchange: &str, arguments: &FieldTable) -> Result<Opti
 impl Argument {
     fn is_on(&self, quorum: bool) -> bool {
         self.on == On::Both || self.on == if quorum { On::Quorum } else { On::Classic }
+    }
+
+    /// Whether a redeclaration has to have the same value. Clients redeclare classic queues with another consumer timeout
+    /// or none, for RabbitMQ has it on quorum queues alone.
+    fn is_compared(&self, quorum: bool) -> bool {
+        self.is_on(quorum) && (quorum || self.name != CONSUMER_TIMEOUT)
     }
 
     /// The value that is meant where there is none.

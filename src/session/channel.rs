@@ -63,7 +63,7 @@ impl Channel {
             number,
             mode: Mode::Plain,
             incoming: None,
-            unacked: Unacked::default(),
+            unacked: Unacked::new(),
             next_tag: 1,
             consumers: BTreeMap::new(),
             replies: None,

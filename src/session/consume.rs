@@ -2,13 +2,13 @@
 
 use super::channel::{Channel, unimplemented};
 use super::connection::Connection;
-use super::deliver::{Subscription, shown};
+use super::deliver::{Subscription, acquired, shown};
 use super::link::Link;
 use super::replies;
 use super::settle::Run;
 use crate::broker::mailbox::Mail;
 use crate::broker::queue::{Consumer, Got, Queue, Return};
-use crate::broker::{TxAck, argument};
+use crate::broker::{TxAck, argument, settings};
 use crate::error::{AmqpError, Resource};
 use crate::ids::ConsumerId;
 use crate::wire::encode::{self, Content, Delivery};
@@ -103,8 +103,15 @@ impl Channel {
         let queue = link.broker.vhost().queue(&name, link.id)?;
         let (consumer, tag) = self.new_consumer(link, consume)?;
         let priority = priority(&consume.arguments, &queue)?;
+        let timeout_ms = settings::consumer_timeout(&queue.name, &consume.arguments)?;
         let consumer = Consumer { exclusive: consume.exclusive, priority, ..consumer };
-        self.subscribe(link, consume, tag, queue, consumer)
+        let id = consumer.id;
+        let timeout_ms = timeout_ms.or(queue.settings.consumer_timeout_ms);
+        self.subscribe(link, consume, tag, queue, consumer)?;
+        if let Some(subscription) = link.subscriptions.get_mut(&id) {
+            subscription.timeout_ms = timeout_ms.unwrap_or(u64::MAX);
+        }
+        Ok(())
     }
 
     /// A consumer with nothing special about it, and its tag.
@@ -146,7 +153,9 @@ impl Channel {
         let (id, no_ack, channel) = (consumer.id, consumer.no_ack, self.number);
         link.broker.subscribe(&queue, consumer, link.now)?;
         let key: Box<[u8]> = tag.as_bytes().into();
-        let subscription = Subscription { channel, tag: key.clone(), queue, no_ack, uncredited: 0 };
+        let tag_key = key.clone();
+        let subscription =
+            Subscription { channel, tag: tag_key, queue, no_ack, uncredited: 0, timeout_ms: u64::MAX };
         link.subscriptions.insert(id, subscription);
         self.consumers.insert(key, id);
         if !consume.nowait {
@@ -206,14 +215,16 @@ impl Channel {
         let content = Content {
             exchange: message.exchange,
             routing_key: message.routing_key,
-            properties: &shown(&message, deliveries, get.queue.settings.quorum),
+            properties: &shown(&message, deliveries, acquired(&get.queue, redelivered, deliveries)),
             body: message.body,
         };
         let delivery = Delivery { tag: first_tag, redelivered };
         let out = self.held.out(&mut link.output).own();
         encode::get_ok(out, self.number, link.limits.frame_max, delivery, remaining, &content);
         if !get.no_ack {
-            self.unacked.add(Run { first_tag, first_seq: first, queue: get.queue, consumer: None }, 1);
+            let due_ms = link.due_after(get.queue.settings.consumer_timeout_ms.unwrap_or(u64::MAX));
+            let run = Run::new(first_tag, first, get.queue, None, due_ms);
+            self.await_acks(link, run, 1);
         }
     }
 
@@ -223,7 +234,9 @@ impl Channel {
             return Err(AmqpError::NotImplemented("requeue=false".to_owned()));
         }
         let settles = &mut link.settles;
-        self.unacked.take_all(|part| settles.add(part.queue, TxAck::Requeue(Return::Declined), part.settled));
+        self.unacked.take_all(|part| {
+            settles.add(&part.run.queue, TxAck::Requeue(Return::Declined), part.settled);
+        });
         settles.flush(&link.broker, link.now);
         if self.limit.is_set() {
             self.poke(link);

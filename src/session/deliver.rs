@@ -40,6 +40,8 @@ pub(super) struct Subscription {
     pub(super) no_ack: bool,
     /// Bytes that were encoded and not credited yet.
     pub(super) uncredited: usize,
+    /// How long it may leave a delivery unacknowledged, milliseconds; `u64::MAX` for ever.
+    pub(super) timeout_ms: u64,
 }
 
 impl Connection {
@@ -88,9 +90,9 @@ impl Channel {
             channel: self.number,
             frame_max: link.limits.frame_max,
             consumer_tag: &subscription.tag,
-            quorum: subscription.queue.settings.quorum,
             block: &run.block,
             deliveries: run.deliveries,
+            acquired: acquired(&subscription.queue, run.redelivered, run.deliveries),
         };
         while run.range.start < run.range.end && out.len() < mark {
             let delivery = Delivery { tag: self.next_tag, redelivered: run.redelivered };
@@ -104,9 +106,10 @@ impl Channel {
             link.tally.delivered_auto_ack += count;
         } else {
             link.tally.delivered_manual_ack += count;
-            let queue = Arc::clone(&subscription.queue);
-            let consumer = Some(run.consumer);
-            self.unacked.add(settle::Run { first_tag, first_seq: run.first, queue, consumer }, count);
+            let (queue, timeout_ms) = (Arc::clone(&subscription.queue), subscription.timeout_ms);
+            let due_ms = link.due_after(timeout_ms);
+            let outstanding = settle::Run::new(first_tag, run.first, queue, Some(run.consumer), due_ms);
+            self.await_acks(link, outstanding, count);
         }
         if run.redelivered {
             link.tally.redelivered += count;
@@ -120,10 +123,15 @@ impl Channel {
         let Some(subscription) = link.subscriptions.remove(&id) else { return };
         self.forget_consumer(&subscription.tag);
         if link.capabilities.consumer_cancel_notify {
-            let consumer_tag = ShortString::from(String::from_utf8_lossy(&subscription.tag).into_owned());
-            let cancel = basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });
-            self.reply(link, &AMQPClass::Basic(cancel));
+            self.tell_cancelled(link, &subscription.tag);
         }
+    }
+
+    /// Tells the client that a consumer is no more.
+    pub(super) fn tell_cancelled(&mut self, link: &mut Link, tag: &[u8]) {
+        let consumer_tag = ShortString::from(String::from_utf8_lossy(tag).into_owned());
+        let cancel = basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });
+        self.reply(link, &AMQPClass::Basic(cancel));
     }
 }
 
@@ -170,16 +178,16 @@ struct Writer<'a> {
     channel: u16,
     frame_max: u32,
     consumer_tag: &'a [u8],
-    quorum: bool,
     block: &'a Block,
     deliveries: u32,
+    acquired: u32,
 }
 
 impl Writer<'_> {
     #[inline]
     fn write(&self, out: &mut Output, index: u32, delivery: Delivery) {
         let message = self.block.message(index);
-        let properties = shown(&message, self.deliveries, self.quorum);
+        let properties = shown(&message, self.deliveries, self.acquired);
         let content = Content {
             exchange: message.exchange,
             routing_key: message.routing_key,
@@ -209,26 +217,29 @@ impl Writer<'_> {
     }
 }
 
-/// The properties of a message as clients see them: with headers that tell how many deliveries failed, if any did, and, of
-/// a quorum queue's, how many there were (RabbitMQ: quorum-queues.md; here every delivery that came back counts as failed, so
-/// both are the same number), and without the one that names blind copies.
+/// How often a message of a quorum queue was delivered before (RabbitMQ: quorum-queues.md); 0 on all others, who do not say.
+/// Nearly every delivery that came back counts as failed; of those that do not, a restart or a timeout, one is known.
+pub(super) fn acquired(queue: &Queue, redelivered: bool, deliveries: u32) -> u32 {
+    if queue.settings.quorum { deliveries.max(u32::from(redelivered)) } else { 0 }
+}
+
+/// The properties of a message as clients see them: with headers that tell how many deliveries failed, if any did, and how
+/// many there were, where that is said, and without the one that names blind copies.
 #[inline]
-pub(super) fn shown<'a>(message: &Message<'a>, deliveries: u32, quorum: bool) -> Cow<'a, [u8]> {
-    if deliveries == 0 && message.copies != Copies::Blind {
+pub(super) fn shown<'a>(message: &Message<'a>, deliveries: u32, acquired: u32) -> Cow<'a, [u8]> {
+    if deliveries | acquired == 0 && message.copies != Copies::Blind {
         return Cow::Borrowed(message.properties);
     }
-    rewritten(message.properties, deliveries, quorum)
+    rewritten(message.properties, deliveries, acquired)
 }
 
 #[cold]
-fn rewritten<'a>(raw: &'a [u8], deliveries: u32, quorum: bool) -> Cow<'a, [u8]> {
+fn rewritten<'a>(raw: &'a [u8], deliveries: u32, acquired: u32) -> Cow<'a, [u8]> {
     let Ok(mut parts) = properties::decode(raw) else { return Cow::Borrowed(raw) };
     let mut headers = table::with(parts.headers.unwrap_or_default(), BCC, None);
-    if deliveries > 0 {
-        let count = AMQPValue::LongLongInt(deliveries.into());
-        headers = table::with(&headers, "x-delivery-count", Some(&count));
-        if quorum {
-            headers = table::with(&headers, "x-acquired-count", Some(&count));
+    for (header, count) in [("x-delivery-count", deliveries), ("x-acquired-count", acquired)] {
+        if count > 0 {
+            headers = table::with(&headers, header, Some(&AMQPValue::LongLongInt(count.into())));
         }
     }
     parts.headers = Some(&headers);

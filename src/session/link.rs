@@ -83,6 +83,8 @@ pub(super) struct Link {
     pub(super) waiting: BTreeSet<u16>,
     /// The newest ticket the mailbox is to be told of.
     notified: Ticket,
+    /// No delivery is overdue before this, in monotonic milliseconds.
+    pub(super) due_ms: u64,
 }
 
 impl Link {
@@ -116,7 +118,13 @@ impl Link {
             pending_get: None,
             waiting: BTreeSet::new(),
             notified: Ticket(0),
+            due_ms: u64::MAX,
         }
+    }
+
+    /// When what is delivered now is overdue.
+    pub(super) fn due_after(&self, timeout_ms: u64) -> u64 {
+        self.now.mono_ms.saturating_add(timeout_ms)
     }
 
     /// Moves all mail to the end of the backlog.

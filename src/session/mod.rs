@@ -22,6 +22,7 @@ mod heartbeat;
 mod held;
 mod inspect;
 mod link;
+mod overdue;
 mod publish;
 mod replies;
 mod routes;
@@ -179,7 +180,10 @@ impl Session {
                 self.state = State::Closed;
             }
             State::Closing { until_ms, .. } if now.mono_ms >= until_ms => self.state = State::Closed,
-            State::Open(_) => self.check_pulse(),
+            State::Open(_) => {
+                self.check_pulse();
+                self.check_overdue();
+            }
             State::Handshake { .. } | State::Closing { .. } | State::Closed => {}
         }
         self.note_output();
@@ -219,7 +223,7 @@ impl Session {
     pub fn poll_deadline(&self) -> u64 {
         match self.state {
             State::Handshake { until_ms, .. } | State::Closing { until_ms, .. } => until_ms,
-            State::Open(_) => self.pulse.poll_deadline(),
+            State::Open(_) => self.pulse.poll_deadline().min(self.link.due_ms),
             State::Closed => u64::MAX,
         }
     }
@@ -322,6 +326,14 @@ impl Session {
                 self.link.output = Output::default();
                 self.state = State::Closed;
             }
+        }
+    }
+
+    fn check_overdue(&mut self) {
+        if let State::Open(connection) = &mut self.state
+            && let Err(fault) = connection.check_overdue(&mut self.link)
+        {
+            self.close(&fault);
         }
     }
 

@@ -238,7 +238,7 @@ impl Channel {
         }
         link.tally.returned += 1;
         let &Message { exchange, routing_key, body, .. } = message;
-        let content = Content { exchange, routing_key, properties: &shown(message, 0, false), body };
+        let content = Content { exchange, routing_key, properties: &shown(message, 0, 0), body };
         let out = match &mut self.mode {
             // What a transaction returns, it returns when it commits.
             Mode::Transaction(tx) => &mut tx.returns,

@@ -24,28 +24,65 @@ pub(super) struct Run {
     pub(super) queue: Arc<Queue>,
     /// None: fetched by `basic.get`.
     pub(super) consumer: Option<ConsumerId>,
+    /// When it should be acknowledged, in monotonic milliseconds; `u64::MAX` for never, and for what is back in its queue.
+    pub(super) due_ms: u64,
+    /// Its consumer was cancelled because something else was overdue.
+    pub(super) excused: bool,
+    /// It was not acknowledged in time and is back in its queue; only its tags are kept.
+    pub(super) back: bool,
 }
 
 /// A part of a run that is settled; borrowed from it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
+    pub(super) run: &'a Run,
     pub(super) first_tag: u64,
-    pub(super) queue: &'a Arc<Queue>,
     pub(super) settled: Settled,
 }
 
 /// What one channel's client has to acknowledge.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unacked {
     /// Keys are one past the last tag of the run.
     runs: BTreeMap<u64, Run>,
+    /// No run is due before this.
+    due_ms: u64,
 }
 
 impl Unacked {
+    pub(super) fn new() -> Self {
+        Self { runs: BTreeMap::new(), due_ms: u64::MAX }
+    }
+
     /// `count` deliveries from `run.first_tag` on are outstanding.
     pub(super) fn add(&mut self, run: Run, count: u64) {
         if count > 0 {
+            self.due_ms = self.due_ms.min(run.due_ms);
             self.runs.insert(run.first_tag + count, run);
+        }
+    }
+
+    /// Nothing is overdue before this; `u64::MAX` for never.
+    pub(super) fn due_ms(&self) -> u64 {
+        self.due_ms
+    }
+
+    /// Shows every run that is overdue. Its tags stay, and stand for nothing.
+    pub(super) fn take_overdue(&mut self, now_ms: u64, mut each: impl FnMut(&Run, Settled)) {
+        self.due_ms = u64::MAX;
+        for (&end, run) in &mut self.runs {
+            if run.due_ms <= now_ms {
+                each(run, run.part(run.first_tag, end).settled);
+                (run.due_ms, run.back) = (u64::MAX, true);
+            }
+            self.due_ms = self.due_ms.min(run.due_ms);
+        }
+    }
+
+    /// A consumer was cancelled: nobody else is blamed for what else it holds.
+    pub(super) fn excuse(&mut self, id: ConsumerId) {
+        for run in self.runs.values_mut().filter(|run| run.consumer == Some(id)) {
+            run.excused = true;
         }
     }
 
@@ -59,6 +96,12 @@ impl Unacked {
         multiple: bool,
         each: impl FnMut(Part<'_>),
     ) -> Result<(), AmqpError> {
+        let mut each = each;
+        let each = |part: Part<'_>| {
+            if !part.run.back {
+                each(part);
+            }
+        };
         if tag == 0 && multiple {
             self.take_all(each);
             return Ok(());
@@ -75,7 +118,9 @@ impl Unacked {
     /// Settles everything, in the order of delivery.
     pub(super) fn take_all(&mut self, mut each: impl FnMut(Part<'_>)) {
         for (end, run) in std::mem::take(&mut self.runs) {
-            each(run.part(run.first_tag, end));
+            if !run.back {
+                each(run.part(run.first_tag, end));
+            }
         }
     }
 
@@ -116,11 +161,22 @@ impl Unacked {
 }
 
 impl Run {
+    /// Deliveries of messages from `first_seq` on, under tags from `first_tag` on.
+    pub(super) fn new(
+        first_tag: u64,
+        first_seq: u64,
+        queue: Arc<Queue>,
+        consumer: Option<ConsumerId>,
+        due_ms: u64,
+    ) -> Self {
+        Self { first_tag, first_seq, queue, consumer, due_ms, excused: false, back: false }
+    }
+
     fn part(&self, first_tag: u64, end_tag: u64) -> Part<'_> {
         let first_seq = self.first_seq + (first_tag - self.first_tag);
         let settled =
             Settled { consumer: self.consumer, range: SeqRange::of(first_seq, end_tag - first_tag) };
-        Part { first_tag, queue: &self.queue, settled }
+        Part { run: self, first_tag, settled }
     }
 
     /// The first `count` messages of the run.
@@ -201,6 +257,6 @@ impl super::channel::Channel {
             link.eased.insert(self.number);
         }
         let settles = &mut link.settles;
-        self.unacked.take(tag, multiple, |part| settles.add(part.queue, fate, part.settled))
+        self.unacked.take(tag, multiple, |part| settles.add(&part.run.queue, fate, part.settled))
     }
 }

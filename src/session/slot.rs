@@ -139,9 +139,9 @@ pub(super) fn release(link: &mut Link, mut channels: Vec<Channel>) {
         if let Some(tx) = channel.mode.transaction() {
             tx.roll_back(&mut channel.unacked);
         }
-        channel
-            .unacked
-            .take_all(|part| settles.add(part.queue, TxAck::Requeue(Return::Failed), part.settled));
+        channel.unacked.take_all(|part| {
+            settles.add(&part.run.queue, TxAck::Requeue(Return::Failed), part.settled);
+        });
     }
     settles.flush(&link.broker, link.now);
     for (queue, settled) in unsent {

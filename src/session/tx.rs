@@ -27,12 +27,7 @@ pub(super) struct Transaction {
 impl Transaction {
     /// An acknowledgement that waits for the commit.
     pub(super) fn settle(&mut self, part: Part<'_>, fate: TxAck) {
-        let run = Run {
-            first_tag: part.first_tag,
-            first_seq: part.settled.range.first,
-            queue: part.queue.clone(),
-            consumer: part.settled.consumer,
-        };
+        let run = Run { first_tag: part.first_tag, first_seq: part.settled.range.first, ..part.run.clone() };
         self.settles.push((run, part.settled.range.len(), fate));
     }
 
@@ -75,6 +70,7 @@ impl Channel {
             amqp::AMQPMethod::Rollback(_) => {
                 let tx = self.mode.transaction().ok_or_else(not_transactional)?;
                 tx.roll_back(&mut self.unacked);
+                link.due_ms = link.due_ms.min(self.unacked.due_ms());
                 amqp::AMQPMethod::RollbackOk(amqp::RollbackOk {})
             }
             _ => return Err(super::channel::unimplemented()),

@@ -8,6 +8,7 @@ mod copies;
 mod garbage;
 mod handshake;
 mod order;
+mod overdue;
 mod refusals;
 mod replies;
 mod script;

@@ -131,7 +131,7 @@ pub(super) struct Core {
     pub(super) live: RangeMap<Place>,
     pub(super) lanes: Lanes,
     pub(super) returned: RangeMap<Returned>,
-    /// Delivered again and unacknowledged: how often that failed before.
+    /// Delivered again and unacknowledged: how often that failed before, perhaps never.
     pub(super) failed: RangeMap<u32>,
     /// Dead, but on disk only: they leave when their bytes are read.
     pub(super) dying: RangeMap<DeathReason>,
@@ -271,7 +271,7 @@ impl Core {
             self.lanes.advance(range.end);
         } else {
             self.returned.take(range, |_, returned| mark = returned);
-            if mark.deliveries > 0 && !settled {
+            if mark.redelivered && !settled {
                 self.failed.insert(range, mark.deliveries);
             }
         }

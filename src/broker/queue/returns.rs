@@ -23,6 +23,8 @@ pub(super) struct Returned {
 pub enum Return {
     /// They were dealt and never sent, as if nothing had been.
     Unsent,
+    /// A consumer did not settle them in time.
+    Overdue,
     /// A consumer does not want them now: `basic.nack` with requeue.
     Declined,
     /// A consumer failed: `basic.reject` with requeue, or its channel is gone.
@@ -94,54 +96,53 @@ impl Waiting {
 }
 
 impl Core {
-    /// Puts delivered messages back in their old place. What was sent has failed once more, and dies beyond the limit.
+    /// Puts delivered messages back in their old place. What was settled has failed once more, and dies beyond the limit.
     pub(super) fn put_back(&mut self, range: SeqRange, how: Return, fate: Fate<'_>) {
-        let counted = how != Return::Unsent;
+        let counted = matches!(how, Return::Declined | Return::Failed);
         let mut outstanding = Vec::new();
         self.live.within(range, |piece, place| {
             outstanding.push((piece, matches!(place, Place::Disk | Place::Memory { logged: true, .. })));
         });
         for (piece, logged) in outstanding {
             let mut counts = Vec::new();
-            self.failed.take_with_gaps(piece, |part, count| counts.push((part, count.unwrap_or(0))));
+            self.failed.take_with_gaps(piece, |part, count| counts.push((part, count)));
             for (part, before) in counts {
-                let deliveries = before + u32::from(counted);
+                let deliveries = before.unwrap_or(0) + u32::from(counted);
                 if counted && fate.limit.is_some_and(|limit| deliveries > limit) {
                     self.die(part, DeathReason::DeliveryLimit, fate.dead_letters);
                     continue;
                 }
-                let told = counted && logged && (fate.limit.is_some() || !fate.retry.is_none());
-                self.come_back(part, deliveries, how, told, fate);
+                let was_seen = how != Return::Unsent || before.is_some() || self.lanes.was_seen(part.first);
+                let returned = Returned { deliveries, redelivered: was_seen };
+                self.come_back(part, returned, how, logged, fate);
             }
         }
     }
 
-    fn come_back(&mut self, part: SeqRange, deliveries: u32, how: Return, told: bool, fate: Fate<'_>) {
-        let delayed = !fate.retry.is_none() && how != Return::Unsent;
-        let queue = self.queue;
+    fn come_back(&mut self, part: SeqRange, returned: Returned, how: Return, logged: bool, fate: Fate<'_>) {
+        let (queue, deliveries) = (self.queue, returned.deliveries);
         if let Some(sizes) = &mut self.sizes {
             // What waits counts as if it were ready.
             sizes.put_back(part);
         }
-        if !delayed {
-            if told {
+        if fate.retry.is_none() || how == Return::Unsent {
+            if logged && fate.limit.is_some() && matches!(how, Return::Declined | Return::Failed) {
                 let due_ms = 0;
                 let returns =
                     (part.first..part.end).map(|seq| Change::Return { queue, seq, deliveries, due_ms });
                 self.changes.extend(returns);
             }
-            let redelivered = deliveries > 0 || self.lanes.was_seen(part.first);
-            self.returned.insert(part, Returned { deliveries, redelivered });
+            self.returned.insert(part, returned);
             return;
         }
         for seq in part.first..part.end {
             let delay_ms = fate.retry.delay_ms(how, deliveries, seq);
             let due_ms = if delay_ms == 0 { 0 } else { fate.now_unix_ms.saturating_add(delay_ms) };
-            if told {
+            if logged {
                 self.changes.push(Change::Return { queue, seq, deliveries, due_ms });
             }
             if due_ms == 0 {
-                self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });
+                self.returned.insert(SeqRange::of(seq, 1), returned);
             } else {
                 self.waiting.insert(due_ms, seq, deliveries);
             }

@@ -87,6 +87,8 @@ impl Retry {
     pub fn delay_ms(&self, how: Return, deliveries: u32, seq: u64) -> u64 {
         match self {
             Self::None => 0,
+            // Nobody has failed.
+            Self::Steps { .. } if matches!(how, Return::Unsent | Return::Overdue) => 0,
             Self::Steps { delays_ms, jitter } => {
                 let step = usize::try_from(deliveries.saturating_sub(1)).unwrap_or(usize::MAX);
                 let delay_ms = delays_ms.get(step).or(delays_ms.last()).copied().unwrap_or_default();
@@ -95,10 +97,10 @@ impl Retry {
             Self::Linear { declined, failed, min_ms, max_ms } => {
                 let waits = match how {
                     Return::Unsent => false,
-                    Return::Declined => *declined,
+                    Return::Declined | Return::Overdue => *declined,
                     Return::Failed => *failed,
                 };
-                if waits { min_ms.saturating_mul(deliveries.into()).min(*max_ms) } else { 0 }
+                if waits { min_ms.saturating_mul(u64::from(deliveries).max(1)).min(*max_ms) } else { 0 }
             }
         }
     }

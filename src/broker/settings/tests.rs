@@ -81,7 +81,7 @@ fn dead_letter_arguments_are_checked() {
 
 #[test]
 fn each_type_of_queue_has_its_arguments() {
-    check("x-consumer-timeout", int(1), " of queue type rabbit_classic_queue");
+    check("x-consumer-timeout", int(-1), ": {value_negative,-1}");
     check_quorum("x-consumer-timeout", int(-1), ": {value_negative,-1}");
     check("x-max-age", string("1D"), " of queue type rabbit_classic_queue");
     check_quorum("x-max-age", string("1D"), " of queue type rabbit_quorum_queue");
@@ -116,6 +116,38 @@ fn the_delivery_limit_depends_on_the_type() {
     assert_eq!(limit(&[quorum.clone(), (DELIVERY_LIMIT, int(-1))]), None);
     assert_eq!(limit(&[quorum, (DELIVERY_LIMIT, int(0))]), Some(0));
     assert_eq!(limit(&[(DELIVERY_LIMIT, int(5_000_000_000))]), Some(u32::MAX));
+}
+
+#[test]
+fn the_consumer_timeout_depends_on_the_type() {
+    let timeout = |entries: &[(&str, AMQPValue)]| Settings::new(DURABLE, table(entries)).consumer_timeout_ms;
+    let quorum = (QUEUE_TYPE, string("quorum"));
+    assert_eq!(timeout(&[]), None);
+    assert_eq!(timeout(&[(CONSUMER_TIMEOUT, int(0))]), Some(0));
+    assert_eq!(timeout(std::slice::from_ref(&quorum)), Some(1_800_000));
+    assert_eq!(timeout(&[quorum, (CONSUMER_TIMEOUT, int(7))]), Some(7));
+    let asked = |value| consumer_timeout("q", &table(&[(CONSUMER_TIMEOUT, value)]));
+    assert_eq!(asked(int(5)), Ok(Some(5)));
+    assert!(asked(int(-1)).is_err() && asked(string("5")).is_err());
+}
+
+#[test]
+fn the_length_is_limited_by_either_argument() {
+    let limit = |entries: &[(&str, AMQPValue)]| Settings::new(DURABLE, table(entries));
+    let length = (MAX_LENGTH, int(3));
+    assert_eq!(limit(&[(OVERFLOW, string("reject-publish"))]).length, None);
+    let drops = limit(std::slice::from_ref(&length));
+    let expected = LengthLimit { messages: 3, bytes: None, overflow: Overflow::DropHead };
+    assert_eq!((drops.length, drops.may_refuse(), drops.sends()), (Some(expected), false, false));
+    let dead_letters = (DEAD_LETTER_EXCHANGE, string(""));
+    assert!(limit(&[length.clone(), dead_letters.clone()]).sends());
+    let refuses = limit(&[length, (OVERFLOW, string("reject-publish")), dead_letters.clone()]);
+    assert!(refuses.may_refuse() && !refuses.sends());
+    let bytes = [(MAX_LENGTH_BYTES, int(9)), (OVERFLOW, string("reject-publish-dlx")), dead_letters];
+    let both = limit(&bytes);
+    let overflow = Overflow::RejectAndDeadLetter;
+    assert_eq!(both.length, Some(LengthLimit { messages: u64::MAX, bytes: Some(9), overflow }));
+    assert!(both.may_refuse() && both.sends());
 }
 
 #[track_caller]
