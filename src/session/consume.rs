@@ -61,6 +61,7 @@ impl Channel {
             M::Get(get) => {
                 replies::check_get(link, &self.queue_name(&get.queue)?)?;
                 let queue = self.queue(link, &get.queue)?;
+                check_get(&queue)?;
                 self.get(link, PendingGet { channel: self.number, queue, no_ack: get.no_ack });
                 Ok(())
             }
@@ -243,6 +244,18 @@ impl Channel {
         }
         Ok(())
     }
+}
+
+/// The one consumer that a quorum queue serves at a time is not passed by; a classic queue allows it.
+fn check_get(queue: &Queue) -> Result<(), AmqpError> {
+    if queue.settings.quorum && queue.settings.single_active {
+        let on = Resource::Queue(queue.name.to_string());
+        return Err(AmqpError::ResourceLocked(format!(
+            "cannot obtain access to locked {on}. basic.get operations are not supported by <<\"quorum\">> queues \
+             with single active consumer"
+        )));
+    }
+    Ok(())
 }
 
 impl Connection {

@@ -5,6 +5,7 @@
 //! its session has encoded: a slow reader costs bounded memory.
 
 use crate::broker::mailbox::{Mail, Mailbox};
+use crate::broker::settings::Settings;
 use crate::error::AmqpError;
 use crate::ids::ConsumerId;
 use std::sync::Arc;
@@ -120,10 +121,36 @@ pub(super) struct Turn {
     pub(super) no_ack: bool,
 }
 
-/// All consumers of a queue, highest priority first, in order of subscription within one.
+/// Whose turn it may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Everybody's.
+    #[default]
+    Fair,
+    /// That of the first who came, until it goes; then that of the first among the highest priority.
+    SingleActive,
+    /// As [`Rule::SingleActive`], but one of a higher priority takes over once the active one holds nothing.
+    SingleHighest,
+}
+
+impl Rule {
+    /// That of a queue with these settings.
+    pub(super) fn of(settings: &Settings) -> Self {
+        match (settings.single_active, settings.quorum) {
+            (false, _) => Self::Fair,
+            (true, false) => Self::SingleActive,
+            (true, true) => Self::SingleHighest,
+        }
+    }
+}
+
+/// All consumers of a queue, highest priority first; within one in the order in which they take turns.
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
     slots: Vec<Slot>,
+    rule: Rule,
+    /// The one that has the queue to itself, if the rule gives it to one.
+    active: Option<ConsumerId>,
     /// Where the search for the next one begins.
     cursor: usize,
     /// What was dealt and not yet posted, in order, with the place of the consumer in `slots`.
@@ -135,6 +162,10 @@ pub(super) struct Consumers {
 }
 
 impl Consumers {
+    pub(super) fn new(rule: Rule) -> Self {
+        Self { rule, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -147,12 +178,19 @@ impl Consumers {
     /// 403: the queue is in exclusive use, or this one wants it alone and is not.
     pub(super) fn add(&mut self, consumer: Consumer, queue: &str) -> Result<(), AmqpError> {
         let taken = self.slots.iter().any(|slot| slot.consumer.exclusive);
-        if taken || (consumer.exclusive && !self.slots.is_empty()) {
+        let alone = self.slots.is_empty() && self.rule == Rule::Fair;
+        if taken || (consumer.exclusive && !alone) {
             return Err(AmqpError::AccessRefused(format!("queue '{queue}' in vhost '/' in exclusive use")));
         }
-        let place = self.slots.partition_point(|slot| slot.consumer.priority >= consumer.priority);
+        let priority = consumer.priority;
+        let first = self.slots.partition_point(|slot| slot.consumer.priority > priority);
+        let mut place = self.slots.partition_point(|slot| slot.consumer.priority >= priority);
+        if self.rule == Rule::Fair && (first + 1..place).contains(&self.cursor) {
+            // After those whose turn was longest ago.
+            place = self.cursor;
+        }
         self.slots.insert(place, Slot { consumer, unacked: 0, unsent: 0 });
-        self.cursor = 0;
+        self.cursor += usize::from(place <= self.cursor);
         self.ever = true;
         Ok(())
     }
@@ -162,7 +200,7 @@ impl Consumers {
         let Some(index) = self.position(id) else { return false };
         let slot = self.slots.remove(index);
         slot.consumer.channel.release(slot.unacked);
-        self.cursor = 0;
+        self.cursor -= usize::from(index < self.cursor);
         true
     }
 
@@ -174,26 +212,48 @@ impl Consumers {
         }
     }
 
-    /// Whose turn it is. `single_active` leaves all but the first out.
-    pub(super) fn turn(&mut self, single_active: bool) -> Option<Turn> {
-        let candidates = if single_active { self.slots.len().min(1) } else { self.slots.len() };
+    /// Whose turn it is.
+    pub(super) fn turn(&mut self) -> Option<Turn> {
         let open = |slot: &Slot| slot.room() > 0;
-        let best = self.slots[..candidates].iter().position(open)?;
+        if self.rule != Rule::Fair {
+            let index = self.active()?;
+            return open(&self.slots[index]).then(|| self.turn_of(index, true));
+        }
+        let best = self.slots.iter().position(open)?;
         let priority = self.slots[best].consumer.priority;
-        let end = candidates
-            .min(best + self.slots[best..].partition_point(|slot| slot.consumer.priority == priority));
+        let end = best + self.slots[best..].partition_point(|slot| slot.consumer.priority == priority);
         let start = if (best..end).contains(&self.cursor) { self.cursor } else { best };
         let mut waiting = (start..end).chain(best..start).filter(|&index| open(&self.slots[index]));
         let index = waiting.next()?;
         let alone = waiting.next().is_none();
+        Some(self.turn_of(index, alone))
+    }
+
+    fn turn_of(&self, index: usize, alone: bool) -> Turn {
         let slot = &self.slots[index];
-        let count = if alone { slot.room() } else { 1 };
-        Some(Turn {
+        Turn {
             index,
-            count,
+            count: if alone { slot.room() } else { 1 },
             bytes: WINDOW_BYTES.saturating_sub(slot.unsent),
             no_ack: slot.consumer.no_ack,
-        })
+        }
+    }
+
+    /// Where the active one is; none while one that is to take over waits for what the active one holds.
+    fn active(&mut self) -> Option<usize> {
+        let highest = self.slots.first()?.consumer.priority;
+        let index = self.active.and_then(|id| self.position(id));
+        let stays = index.filter(|&index| {
+            self.rule == Rule::SingleActive || self.slots[index].consumer.priority == highest
+        });
+        if stays.is_some() {
+            return stays;
+        }
+        if index.is_some_and(|index| self.slots[index].unacked > 0) {
+            return None;
+        }
+        self.active = Some(self.slots[0].consumer.id);
+        Some(0)
     }
 
     /// Takes up to `count` from the limit that the consumer's channel shares; what it got.

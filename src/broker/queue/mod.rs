@@ -22,6 +22,7 @@ pub use self::core::{Dead, DeathReason};
 pub use self::delay::Due;
 pub use self::returns::Return;
 
+use self::consumers::{Consumers, Rule};
 use self::core::{Core, Head};
 use self::expiry::NextExpiry;
 use self::lanes::split;
@@ -180,7 +181,7 @@ impl Queue {
     ) -> Arc<Self> {
         core.sizes = settings.length.and_then(|limit| limit.bytes).map(|_| Box::default());
         let Shared { log, memory, timers } = shared.clone();
-        let state = Mutex::new(State::new(core));
+        let state = Mutex::new(State::new(core, Consumers::new(Rule::of(&settings))));
         Arc::new_cyclic(|this| {
             let this = Weak::clone(this);
             Self { id, name, settings, owner, log, memory, timers, this, state }

@@ -52,10 +52,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(core: Core) -> Self {
+    pub(super) fn new(core: Core, consumers: Consumers) -> Self {
         Self {
             core,
-            consumers: Consumers::default(),
+            consumers,
             paging: Paging::default(),
             getters: Vec::new(),
             deleted: false,
@@ -71,7 +71,7 @@ impl Queue {
     pub(super) fn deal(&self, state: &mut State, now: Now) {
         let may_expire = state.core.may_expire(self.settings.ttl_ms);
         let clock = self.clock(now, false);
-        while let Some(turn) = state.consumers.turn(self.settings.single_active) {
+        while let Some(turn) = state.consumers.turn() {
             if may_expire {
                 let _looked_at_in_the_end = state.core.expire(clock, self.dead_letters());
             }
@@ -214,8 +214,7 @@ impl Queue {
         }
         let dying = state.core.dying.first().map(|(range, _)| range);
         let wanted = dying.or_else(|| {
-            let asked =
-                !state.getters.is_empty() || state.consumers.turn(self.settings.single_active).is_some();
+            let asked = !state.getters.is_empty() || state.consumers.turn().is_some();
             match state.core.head() {
                 Head::OnDisk(range) if asked => Some(range),
                 Head::OnDisk(_) | Head::Ready(_) | Head::Empty => next.unread,

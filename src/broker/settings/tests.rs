@@ -141,7 +141,7 @@ fn the_length_is_limited_by_either_argument() {
     assert_eq!((drops.length, drops.may_refuse(), drops.sends()), (Some(expected), false, false));
     let dead_letters = (DEAD_LETTER_EXCHANGE, string(""));
     assert!(limit(&[length.clone(), dead_letters.clone()]).sends());
-    let refuses = limit(&[length, (OVERFLOW, string("reject-publish")), dead_letters.clone()]);
+    let refuses = limit(&[length, (OVERFLOW, string("reject-publish"))]);
     assert!(refuses.may_refuse() && !refuses.sends());
     let bytes = [(MAX_LENGTH_BYTES, int(9)), (OVERFLOW, string("reject-publish-dlx")), dead_letters];
     let both = limit(&bytes);
