@@ -21,6 +21,10 @@
 //! An ack: `wire/method` -> `session/settle` turns (tag, multiple) into ranges per queue -> at the end of the read
 //! `queue.settle(ranges)`, one lock per queue: drop, return credit, deal again -> `Change::Settle`.
 //!
+//! A **stream** is a queue whose log nobody empties: `broker/queue/stream` stands in behind the same methods. Each consumer
+//! has a position of its own; an ack gives it room and, if it asked, is remembered under its name; the oldest chunks go
+//! by size and age.
+//!
 //! # Modules, each importing only from those above it
 //!
 //! | module | holds |

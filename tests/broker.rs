@@ -4,4 +4,5 @@ mod limits;
 mod model;
 mod one_commit;
 mod power_cut;
+mod streams;
 mod time;

@@ -74,7 +74,7 @@ macro_rules! classes {
 classes! {
     access basic cc_bcc channel confirm connection consumer content deadletter delayed_message
     direct_reply_to exchange exchange_types expires frame length priority queue retry retry_delays
-    routing ttl tx user_id
+    routing stream ttl tx user_id
 }
 
 #[test]

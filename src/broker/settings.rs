@@ -5,10 +5,12 @@
 //! table are the client's own: kept, never compared, never refused.
 
 mod retry;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use self::retry::Retry;
+pub use self::stream::{Retention, interval_ms};
 
 use self::retry::{DELAYED_RETRY_MAX, DELAYED_RETRY_MIN, DELAYED_RETRY_TYPE, RETRY_DELAYS, RETRY_JITTER};
 use crate::broker::argument::{equivalent, equivalent_flag, integer, text};
@@ -69,6 +71,30 @@ pub struct Priorities {
     pub unset: u8,
 }
 
+/// Types of queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Of no special type.
+    #[default]
+    Classic,
+    /// Durable, with a delivery limit.
+    Quorum,
+    /// A log that every consumer reads from where it likes, and that forgets by size and age alone.
+    Stream,
+}
+
+impl Kind {
+    /// What RabbitMQ's texts call it.
+    #[must_use]
+    pub fn rabbit_type(self) -> &'static str {
+        match self {
+            Self::Classic => "rabbit_classic_queue",
+            Self::Quorum => "rabbit_quorum_queue",
+            Self::Stream => "rabbit_stream_queue",
+        }
+    }
+}
+
 /// How a queue was declared.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -78,8 +104,10 @@ pub struct Settings {
     pub auto_delete: bool,
     /// For the connection that declared it alone.
     pub exclusive: bool,
-    /// Declared as `x-queue-type: quorum`.
-    pub quorum: bool,
+    /// As `x-queue-type` says.
+    pub kind: Kind,
+    /// How much of a stream is kept.
+    pub retention: Retention,
     /// Messages go to one consumer at a time, whoever came first.
     pub single_active: bool,
     /// Where rejected messages go; the empty name is the default exchange.
@@ -160,15 +188,18 @@ enum Rule {
     Type,
     /// An array of times.
     Delays,
+    /// An interval such as `7D`.
+    Interval,
 }
 
-/// Types of queue.
+/// Which types of queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum On {
+    All,
+    /// Not streams.
     Both,
     Classic,
     Quorum,
-    /// A type that does not exist here yet: refused on the others.
     Stream,
 }
 
@@ -196,7 +227,7 @@ const RETRY_TYPE: Rule =
     Rule::OneOf(&["all", "failed", "returned", "disabled"], "invalid_delayed_retry_type");
 const LOCATOR: Rule = Rule::OneOf(&["client-local", "balanced"], "invalid_queue_locator_arg");
 
-/// All arguments, in the order in which RabbitMQ compares those of a classic queue.
+/// All arguments, in the order in which RabbitMQ compares those of a classic queue, and of a stream.
 const TABLE: &[Argument] = &[
     row(EXPIRES, TIME_NOT_0, On::Both, Effect::Done),
     row(MESSAGE_TTL, TIME, On::Both, Effect::Done),
@@ -204,13 +235,13 @@ const TABLE: &[Argument] = &[
     row(DEAD_LETTER_ROUTING_KEY, Rule::DeadLetterKey, On::Both, Effect::Done),
     row("x-dead-letter-strategy", STRATEGY, On::Quorum, Effect::Moot),
     row(MAX_LENGTH, AT_LEAST_0, On::Both, Effect::Done),
-    row(MAX_LENGTH_BYTES, AT_LEAST_0, On::Both, Effect::Done),
+    row(MAX_LENGTH_BYTES, AT_LEAST_0, On::All, Effect::Done),
     row(MAX_PRIORITY, PRIORITIES, On::Classic, Effect::Done),
     row(OVERFLOW, OVERFLOWS, On::Both, Effect::Done),
     row("x-queue-mode", Rule::Any, On::Classic, Effect::Moot),
     row("x-queue-version", Rule::Version, On::Classic, Effect::Moot),
     row(SINGLE_ACTIVE_CONSUMER, Rule::Flag, On::Both, Effect::Done),
-    row("x-queue-leader-locator", LOCATOR, On::Both, Effect::Moot),
+    row("x-queue-leader-locator", LOCATOR, On::All, Effect::Moot),
     row("x-quorum-initial-group-size", AT_LEAST_1, On::Quorum, Effect::Moot),
     row(DELIVERY_LIMIT, Rule::Integer, On::Both, Effect::Done),
     row(CONSUMER_TIMEOUT, AT_LEAST_0, On::Both, Effect::Done),
@@ -220,11 +251,11 @@ const TABLE: &[Argument] = &[
     row(DELAYED_RETRY_MAX, TIME, On::Quorum, Effect::Done),
     row(RETRY_DELAYS, Rule::Delays, On::Both, Effect::Done),
     row(RETRY_JITTER, PERCENT, On::Both, Effect::Done),
-    row("x-max-age", Rule::Any, On::Stream, Effect::Later),
-    row("x-stream-max-segment-size-bytes", Rule::Any, On::Stream, Effect::Later),
-    row("x-stream-filter-size-bytes", Rule::Any, On::Stream, Effect::Later),
-    row("x-initial-cluster-size", Rule::Any, On::Stream, Effect::Later),
-    row(QUEUE_TYPE, Rule::Type, On::Both, Effect::Done),
+    row(QUEUE_TYPE, Rule::Type, On::All, Effect::Done),
+    row(stream::MAX_AGE, Rule::Interval, On::Stream, Effect::Done),
+    row(stream::SEGMENT_BYTES, AT_LEAST_0, On::Stream, Effect::Done),
+    row(stream::FILTER_BYTES, AT_LEAST_0, On::Stream, Effect::Moot),
+    row("x-initial-cluster-size", AT_LEAST_1, On::Stream, Effect::Moot),
 ];
 
 const fn row(name: &'static str, rule: Rule, on: On, effect: Effect) -> Argument {
@@ -236,23 +267,28 @@ impl Settings {
     ///
     /// # Errors
     /// 406 for an argument with a wrong type or value, one that this type of queue does not have, and for flags that
-    /// a quorum queue cannot have.
+    /// a quorum queue or a stream cannot have.
     pub fn declare(name: &str, flags: Flags, arguments: FieldTable) -> Result<Self, AmqpError> {
         let on = Resource::Queue(name.to_owned());
-        for argument in TABLE {
-            if let Some(value) = arguments.inner().get(argument.name) {
-                argument.rule.check(argument.name, &on, value, &arguments)?;
-            }
+        if let Some(kind) = arguments.inner().get(QUEUE_TYPE) {
+            Rule::Type.check(QUEUE_TYPE, &on, kind, &arguments)?;
         }
         let settings = Self::new(flags, arguments);
+        let arguments = &settings.arguments;
+        for argument in TABLE.iter().filter(|argument| argument.is_on(settings.kind)) {
+            if let Some(value) = arguments.inner().get(argument.name) {
+                argument.rule.check(argument.name, &on, value, arguments)?;
+            }
+        }
         for argument in TABLE {
-            if settings.arguments.contains_key(argument.name) && !argument.is_on(settings.quorum) {
-                let (key, kind) = (argument.name, settings.rabbit_type());
+            if arguments.contains_key(argument.name) && !argument.is_on(settings.kind) {
+                let (key, kind) = (argument.name, settings.kind.rabbit_type());
                 let why = format!("invalid arg '{key}' for {on} of queue type {kind}");
                 return Err(AmqpError::Precondition(why));
             }
         }
-        if settings.quorum {
+        stream::check(settings.kind, arguments)?;
+        if settings.kind != Kind::Classic {
             let wrong = [
                 (flags.auto_delete, "auto-delete"),
                 (flags.exclusive, "exclusive-owner"),
@@ -263,7 +299,8 @@ impl Settings {
             }
         }
         for argument in TABLE {
-            if argument.effect == Effect::Later && settings.arguments.contains_key(argument.name) {
+            let later = argument.effect == Effect::Later && settings.kind != Kind::Stream;
+            if later && arguments.contains_key(argument.name) {
                 tracing::warn!(queue = name, argument = argument.name, "this argument has no effect yet");
             }
         }
@@ -275,18 +312,22 @@ impl Settings {
     #[must_use]
     pub fn new(flags: Flags, arguments: FieldTable) -> Self {
         let value = |name| arguments.inner().get(name);
-        let quorum = value(QUEUE_TYPE).and_then(text).as_deref() == Some("quorum");
+        let kind = match value(QUEUE_TYPE).and_then(text).as_deref() {
+            Some("quorum") => Kind::Quorum,
+            Some("stream") => Kind::Stream,
+            Some(_) | None => Kind::Classic,
+        };
         let delivery_limit = match value(DELIVERY_LIMIT).and_then(integer) {
             Some(limit) if limit < 0 => None,
             Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
-            None => quorum.then_some(QUORUM_DELIVERY_LIMIT),
+            None => (kind == Kind::Quorum).then_some(QUORUM_DELIVERY_LIMIT),
         };
         let ms = |name| number(&arguments, name);
         let retry = Retry::of(&arguments);
         let delivery_limit = delivery_limit.into_iter().chain(retry.limit()).min();
         let priorities = match number(&arguments, MAX_PRIORITY).and_then(|most| u8::try_from(most).ok()) {
             Some(most) if most > 0 => Some(Priorities { most, unset: 0 }),
-            _ => quorum.then_some(QUORUM_PRIORITIES),
+            _ => (kind == Kind::Quorum).then_some(QUORUM_PRIORITIES),
         };
         Self {
             retry,
@@ -297,13 +338,16 @@ impl Settings {
             durable: flags.durable && !flags.exclusive,
             auto_delete: flags.auto_delete,
             exclusive: flags.exclusive,
-            quorum,
+            kind,
+            retention: Retention::new(&arguments),
             single_active: value(SINGLE_ACTIVE_CONSUMER) == Some(&AMQPValue::Boolean(true)),
             dead_letter_exchange: value(DEAD_LETTER_EXCHANGE).and_then(text),
             dead_letter_routing_key: value(DEAD_LETTER_ROUTING_KEY).and_then(text),
             delivery_limit,
-            length: length_limit(&arguments),
-            consumer_timeout_ms: ms(CONSUMER_TIMEOUT).or(quorum.then_some(QUORUM_CONSUMER_TIMEOUT_MS)),
+            // A stream keeps to its size by itself.
+            length: length_limit(&arguments).filter(|_| kind != Kind::Stream),
+            consumer_timeout_ms: ms(CONSUMER_TIMEOUT)
+                .or((kind == Kind::Quorum).then_some(QUORUM_CONSUMER_TIMEOUT_MS)),
             arguments,
         }
     }
@@ -321,11 +365,13 @@ impl Settings {
         let on = Resource::Queue(name.to_owned());
         equivalent_flag("durable", &on, flags.durable && !flags.exclusive, self.durable)?;
         equivalent_flag("auto_delete", &on, flags.auto_delete, self.auto_delete)?;
-        for argument in TABLE.iter().filter(|argument| argument.is_compared(self.quorum)) {
+        for argument in TABLE.iter().filter(|argument| argument.is_compared(self.kind)) {
             let absent = argument.absent();
             let received = arguments.inner().get(argument.name).or(absent);
             let current = self.arguments.inner().get(argument.name).or(absent);
-            equivalent(argument.name, &on, received, current)?;
+            let comparable = |value: Option<&AMQPValue>| stream::comparable(argument.name, value?);
+            let (shown, held) = (comparable(received), comparable(current));
+            equivalent(argument.name, &on, shown.as_ref().or(received), held.as_ref().or(current))?;
         }
         Ok(())
     }
@@ -340,11 +386,6 @@ impl Settings {
     #[must_use]
     pub fn sends(&self) -> bool {
         self.dead_letter_exchange.is_some() || self.delays
-    }
-
-    /// What RabbitMQ's texts call this type of queue.
-    pub(super) fn rabbit_type(&self) -> &'static str {
-        if self.quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" }
     }
 }
 
@@ -365,7 +406,7 @@ fn length_limit(arguments: &FieldTable) -> Option<LengthLimit> {
 /// Refuses to make up a name for a queue of a type that has to have one of its own.
 ///
 /// # Errors
-/// 406 for a quorum queue.
+/// 406 for a quorum queue and a stream.
 pub fn check_server_named(arguments: &FieldTable) -> Result<(), AmqpError> {
     let kind = arguments.inner().get(QUEUE_TYPE).and_then(text);
     match kind.as_deref() {
@@ -415,14 +456,20 @@ pub fn alternate_exchange(exchange: &str, arguments: &FieldTable) -> Result<Opti
 }
 
 impl Argument {
-    fn is_on(&self, quorum: bool) -> bool {
-        self.on == On::Both || self.on == if quorum { On::Quorum } else { On::Classic }
+    fn is_on(&self, kind: Kind) -> bool {
+        match self.on {
+            On::All => true,
+            On::Both => kind != Kind::Stream,
+            On::Classic => kind == Kind::Classic,
+            On::Quorum => kind == Kind::Quorum,
+            On::Stream => kind == Kind::Stream,
+        }
     }
 
     /// Whether a redeclaration has to have the same value. Clients redeclare classic queues with another consumer timeout
     /// or none, for RabbitMQ has it on quorum queues alone.
-    fn is_compared(&self, quorum: bool) -> bool {
-        self.is_on(quorum) && (quorum || self.name != CONSUMER_TIMEOUT)
+    fn is_compared(&self, kind: Kind) -> bool {
+        self.is_on(kind) && (kind == Kind::Quorum || self.name != CONSUMER_TIMEOUT)
     }
 
     /// The value that is meant where there is none.
@@ -483,8 +530,12 @@ impl Rule {
             },
             Self::Type => match text(value).as_deref() {
                 None => Some(unacceptable_type(value)),
-                Some("" | "classic" | "quorum") => None,
+                Some("" | "classic" | "quorum" | "stream") => None,
                 Some(other) => Some(format!("\"unsupported queue type '{other}'\"")),
+            },
+            Self::Interval => match text(value) {
+                None => Some(unacceptable_type(value)),
+                Some(text) => interval_ms(&text).is_none().then(|| "invalid_max_age".to_owned()),
             },
         };
         why.map_or(Ok(()), |why| Err(invalid(key, on, why)))

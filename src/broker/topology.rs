@@ -16,7 +16,7 @@ use crate::broker::exchange::hash::hash;
 use crate::broker::exchange::{Kind, Place, Table};
 use crate::broker::queue::Queue;
 use crate::ids::{ConnectionId, QueueId};
-use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
+use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
 use crate::wire::table;
 use amq_protocol::types::FieldTable;
 use std::cmp::Ordering;
@@ -160,6 +160,9 @@ impl Topology {
                 auto_delete: queue.settings.auto_delete,
                 arguments: encoded(&queue.settings.arguments),
             }));
+        }
+        if queue.is_stream() {
+            changes.push(Change::Stream { queue: queue.id, note: StreamNote::Begins(0) });
         }
         self.restore_queue(queue);
     }
@@ -361,7 +364,7 @@ impl Target {
     /// What RabbitMQ calls the type of this queue; nothing for an exchange.
     pub fn queue_type(&self) -> Option<&'static str> {
         match self {
-            Self::Queue(queue) => Some(queue.settings.rabbit_type()),
+            Self::Queue(queue) => Some(queue.settings.kind.rabbit_type()),
             Self::Exchange(_) => None,
         }
     }

@@ -6,9 +6,11 @@ use super::deliver::{Subscription, acquired, shown};
 use super::link::Link;
 use super::replies;
 use super::settle::Run;
+use super::stream;
 use crate::broker::mailbox::Mail;
-use crate::broker::queue::{Consumer, Got, Queue, Return};
-use crate::broker::{TxAck, argument, settings};
+use crate::broker::queue::{Consumer, Got, Queue, Reading, Return};
+use crate::broker::settings::{self, Kind};
+use crate::broker::{TxAck, argument};
 use crate::error::{AmqpError, Resource};
 use crate::ids::ConsumerId;
 use crate::wire::encode::{self, Content, Delivery};
@@ -61,7 +63,9 @@ impl Channel {
             M::Get(get) => {
                 replies::check_get(link, &self.queue_name(&get.queue)?)?;
                 let queue = self.queue(link, &get.queue)?;
+                stream::refuse(&queue, "basic.get")?;
                 check_get(&queue)?;
+                stream::refuse(&queue, "basic.get")?;
                 self.get(link, PendingGet { channel: self.number, queue, no_ack: get.no_ack });
                 Ok(())
             }
@@ -103,9 +107,12 @@ impl Channel {
         }
         let queue = link.broker.vhost().queue(&name, link.id)?;
         let (consumer, tag) = self.new_consumer(link, consume)?;
+        let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
+        let reading = Reading::parse((kind, &name), given, &consume.arguments, link.now)?;
+        self.check_stream_consumer(&queue, consume)?;
         let priority = priority(&consume.arguments, &queue)?;
         let timeout_ms = settings::consumer_timeout(&queue.name, &consume.arguments)?;
-        let consumer = Consumer { exclusive: consume.exclusive, priority, ..consumer };
+        let consumer = Consumer { exclusive: consume.exclusive, priority, reading, ..consumer };
         let id = consumer.id;
         let timeout_ms = timeout_ms.or(queue.settings.consumer_timeout_ms);
         self.subscribe(link, consume, tag, queue, consumer)?;
@@ -138,6 +145,7 @@ impl Channel {
             exclusive: false,
             priority: 0,
             channel: Arc::clone(&self.limit),
+            reading: None,
         };
         Ok((consumer, tag))
     }
@@ -248,7 +256,7 @@ impl Channel {
 
 /// The one consumer that a quorum queue serves at a time is not passed by; a classic queue allows it.
 fn check_get(queue: &Queue) -> Result<(), AmqpError> {
-    if queue.settings.quorum && queue.settings.single_active {
+    if queue.settings.kind == Kind::Quorum && queue.settings.single_active {
         let on = Resource::Queue(queue.name.to_string());
         return Err(AmqpError::ResourceLocked(format!(
             "cannot obtain access to locked {on}. basic.get operations are not supported by <<\"quorum\">> queues \

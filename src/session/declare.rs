@@ -5,6 +5,7 @@
 use super::channel::{Channel, unimplemented};
 use super::link::Link;
 use super::replies;
+use super::stream;
 use crate::broker::queue::Queue;
 use crate::broker::vhost::replies::is_reply_queue;
 use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
@@ -109,7 +110,9 @@ impl Channel {
         if is_reply_queue(&name) {
             return link.broker.vhost().reply_queue(&name).map(|_| (0, Ticket(0)));
         }
-        Ok(link.broker.purge(&link.broker.vhost().queue(&name, link.id)?, link.now))
+        let queue = link.broker.vhost().queue(&name, link.id)?;
+        stream::refuse(&queue, "queue.purge")?;
+        Ok(link.broker.purge(&queue, link.now))
     }
 
     fn declare_queue(&mut self, link: &mut Link, declare: queue::Declare) -> Result<(), AmqpError> {

@@ -7,8 +7,10 @@ use super::channel::Channel;
 use super::connection::Connection;
 use super::link::Link;
 use super::settle;
+use super::stream::numbered;
 use crate::broker::mailbox::{Mail, Run};
 use crate::broker::queue::{Queue, Settled};
+use crate::broker::settings::Kind;
 use crate::ids::{ConsumerId, SeqRange};
 use crate::message::{BCC, Block, Copies, Message};
 use crate::wire::encode::{self, Content, Delivery};
@@ -86,13 +88,16 @@ impl Channel {
         let subscription = link.subscriptions.get_mut(&run.consumer)?;
         let out = self.held.out(&mut link.output);
         let (first_index, first_tag) = (run.range.start, self.next_tag);
+        let acquired = acquired(&subscription.queue, run.redelivered, run.deliveries);
         let writer = Writer {
             channel: self.number,
             frame_max: link.limits.frame_max,
             consumer_tag: &subscription.tag,
+            acquired,
+            offsets: subscription.queue.is_stream().then(|| run.first.wrapping_sub(first_index.into())),
             block: &run.block,
             deliveries: run.deliveries,
-            acquired: acquired(&subscription.queue, run.redelivered, run.deliveries),
+            plain: run.deliveries | acquired == 0 && !subscription.queue.is_stream(),
         };
         while run.range.start < run.range.end && out.len() < mark {
             let delivery = Delivery { tag: self.next_tag, redelivered: run.redelivered };
@@ -178,16 +183,24 @@ struct Writer<'a> {
     channel: u16,
     frame_max: u32,
     consumer_tag: &'a [u8],
+    acquired: u32,
+    /// The number that record 0 of the block would have in the stream, if the queue is one (wrapping).
+    offsets: Option<u64>,
     block: &'a Block,
     deliveries: u32,
-    acquired: u32,
+    /// Messages that hide nothing are shown as they came.
+    plain: bool,
 }
 
 impl Writer<'_> {
     #[inline]
     fn write(&self, out: &mut Output, index: u32, delivery: Delivery) {
         let message = self.block.message(index);
-        let properties = shown(&message, self.deliveries, self.acquired);
+        let properties = if self.plain && message.copies != Copies::Blind {
+            Cow::Borrowed(message.properties)
+        } else {
+            self.rewritten(&message, index)
+        };
         let content = Content {
             exchange: message.exchange,
             routing_key: message.routing_key,
@@ -199,6 +212,14 @@ impl Writer<'_> {
             encode::deliver(out, self.channel, self.frame_max, self.consumer_tag, delivery, &content);
         } else {
             self.write_shared(out, index, delivery, &content);
+        }
+    }
+
+    #[cold]
+    fn rewritten<'a>(&self, message: &Message<'a>, index: u32) -> Cow<'a, [u8]> {
+        match self.offsets {
+            None => shown(message, self.deliveries, self.acquired),
+            Some(base) => numbered(message, base.wrapping_add(index.into())),
         }
     }
 
@@ -220,7 +241,7 @@ impl Writer<'_> {
 /// How often a message of a quorum queue was delivered before (RabbitMQ: quorum-queues.md); 0 on all others, who do not say.
 /// Nearly every delivery that came back counts as failed; of those that do not, a restart or a timeout, one is known.
 pub(super) fn acquired(queue: &Queue, redelivered: bool, deliveries: u32) -> u32 {
-    if queue.settings.quorum { deliveries.max(u32::from(redelivered)) } else { 0 }
+    if queue.settings.kind == Kind::Quorum { deliveries.max(u32::from(redelivered)) } else { 0 }
 }
 
 /// The properties of a message as clients see them: with headers that tell how many deliveries failed, if any did, and how

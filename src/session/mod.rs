@@ -29,6 +29,7 @@ mod routes;
 mod settle;
 mod slot;
 mod stage;
+mod stream;
 mod tx;
 
 use self::connection::Connection;

@@ -53,6 +53,13 @@ pub enum Change {
         /// One past the highest number of its lane that was ever delivered.
         up_to: u64,
     },
+    /// Something about a stream beside its records.
+    Stream {
+        /// The queue.
+        queue: QueueId,
+        /// What.
+        note: StreamNote,
+    },
     /// A durable queue is declared.
     DeclareQueue(QueueRecord),
     /// A queue is gone with all its messages.
@@ -70,6 +77,50 @@ pub enum Change {
     Bind(BindingRecord),
     /// A binding is removed.
     Unbind(BindingRecord),
+}
+
+/// What is kept of a stream beside its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamNote {
+    /// It begins at this number: what is below is gone, and no number below is given again. The first such note
+    /// makes a stream of a queue, all of whose records last.
+    Begins(u64),
+    /// A chunk begins.
+    Chunk(StreamChunk),
+    /// A named consumer has handled everything below a number.
+    Offset {
+        /// Its name.
+        name: Box<str>,
+        /// The first number that it has not handled.
+        next: u64,
+    },
+    /// A named consumer is forgotten.
+    Forget {
+        /// Its name.
+        name: Box<str>,
+    },
+}
+
+/// Consecutive records of a stream that are found, and go, together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamChunk {
+    /// The number of its first record.
+    pub first: u64,
+    /// When that arrived, milliseconds since 1970; never less than of the chunk before.
+    pub since_ms: u64,
+    /// Bytes of all records that ever were in the stream before this chunk.
+    pub position: u64,
+}
+
+/// What is kept of a stream beside its records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveredStream {
+    /// From [`StreamNote::Begins`].
+    pub first: u64,
+    /// Its chunks, in order.
+    pub chunks: Vec<StreamChunk>,
+    /// Named consumers, and what each has not handled yet.
+    pub offsets: Vec<(Box<str>, u64)>,
 }
 
 /// A durable queue as it is kept.
@@ -151,6 +202,8 @@ pub struct RecoveredQueue {
     pub lanes: Vec<RecoveredLane>,
     /// Whether some of its messages have an expiration of their own.
     pub expires: bool,
+    /// What there is beside records if it is a stream.
+    pub stream: Option<RecoveredStream>,
 }
 
 /// A message that was returned.

@@ -13,12 +13,17 @@
 //! 7 declare exchange str key | str row of `exchanges`
 //! 8 delete exchange  str vhost | str name
 //! 9 bind, 10 unbind  str key of `bindings`
+//! 11 stream begins   u64 queue | u64 first
+//! 12 stream chunk    u64 queue | u64 first | u64 ms | u64 position
+//! 13 stream offset   u64 queue | u64 next | str name
+//! 14 stream forgets  u64 queue | str name
 //! ```
 
-use super::change::Change;
+use super::change::{Change, StreamChunk, StreamNote};
 use super::error::StoreError;
 use super::merge::{QueueWork, Work};
 use super::record;
+use super::stream::StreamWork;
 use super::table;
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
@@ -35,6 +40,10 @@ const DECLARE_EXCHANGE: u8 = 7;
 const DELETE_EXCHANGE: u8 = 8;
 const BIND: u8 = 9;
 const UNBIND: u8 = 10;
+const STREAM_BEGINS: u8 = 11;
+const STREAM_CHUNK: u8 = 12;
+const STREAM_OFFSET: u8 = 13;
+const STREAM_FORGET: u8 = 14;
 
 /// Appends all of `work` to `out`.
 pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
@@ -65,6 +74,7 @@ pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
             | Change::Settle { .. }
             | Change::Return { .. }
             | Change::Delivered { .. }
+            | Change::Stream { .. }
             | Change::DeclareQueue(_)
             | Change::DeleteQueue(_) => unreachable!("changes of queues are merged by queue"),
         }
@@ -86,6 +96,12 @@ fn encode_queue(id: QueueId, queue: &QueueWork, out: &mut Vec<u8>) {
     for &up_to in queue.delivered.values() {
         begin(DELIVERED, &[up_to]);
     }
+    if let Some(stream) = &queue.stream {
+        stream.first.iter().for_each(|&first| begin(STREAM_BEGINS, &[first]));
+        for chunk in stream.chunks.values() {
+            begin(STREAM_CHUNK, &[chunk.first, chunk.since_ms, chunk.position]);
+        }
+    }
     for (&seq, &(deliveries, due_ms)) in &queue.returns {
         out.push(RETURN);
         out.extend_from_slice(&id.0.to_be_bytes());
@@ -98,11 +114,28 @@ fn encode_queue(id: QueueId, queue: &QueueWork, out: &mut Vec<u8>) {
         out.extend_from_slice(&id.0.to_be_bytes());
         put(out, &record::encode_queue(record));
     }
+    if let Some(stream) = &queue.stream {
+        encode_names(id, stream, out);
+    }
     for run in &queue.runs {
         out.push(PUBLISH);
         out.extend_from_slice(&id.0.to_be_bytes());
         out.extend_from_slice(&run.first.to_be_bytes());
         put(out, &run.block.slice(run.range.clone()));
+    }
+}
+
+fn encode_names(id: QueueId, stream: &StreamWork, out: &mut Vec<u8>) {
+    for (name, &next) in &stream.offsets {
+        out.push(STREAM_OFFSET);
+        out.extend_from_slice(&id.0.to_be_bytes());
+        out.extend_from_slice(&next.to_be_bytes());
+        put(out, name.as_bytes());
+    }
+    for name in &stream.forgotten {
+        out.push(STREAM_FORGET);
+        out.extend_from_slice(&id.0.to_be_bytes());
+        put(out, name.as_bytes());
     }
 }
 
@@ -161,7 +194,23 @@ impl<'a> Reader<'a> {
             DELETE_EXCHANGE => Change::DeleteExchange { vhost: self.text()?, name: self.text()? },
             BIND => Change::Bind(record::decode_binding(self.bytes()?)?),
             UNBIND => Change::Unbind(record::decode_binding(self.bytes()?)?),
+            STREAM_BEGINS | STREAM_CHUNK | STREAM_OFFSET | STREAM_FORGET => {
+                Change::Stream { queue: self.queue()?, note: self.note(kind)? }
+            }
             _ => return Err(malformed()),
+        })
+    }
+
+    fn note(&mut self, kind: u8) -> Result<StreamNote, StoreError> {
+        Ok(match kind {
+            STREAM_BEGINS => StreamNote::Begins(self.u64()?),
+            STREAM_CHUNK => StreamNote::Chunk(StreamChunk {
+                first: self.u64()?,
+                since_ms: self.u64()?,
+                position: self.u64()?,
+            }),
+            STREAM_OFFSET => StreamNote::Offset { next: self.u64()?, name: self.text()?.into() },
+            _ => StreamNote::Forget { name: self.text()?.into() },
         })
     }
 
@@ -230,6 +279,7 @@ mod tests {
             body: b"hello",
         };
         let block = Arc::new(Block::of(&message));
+        let stream = |note| Change::Stream { queue: QueueId(1), note };
         let exchange = ExchangeRecord {
             vhost: "/".into(),
             name: "logs".into(),
@@ -249,8 +299,12 @@ mod tests {
         vec![
             Change::Settle { queue: QueueId(1), range: SeqRange { first: 2, end: 4 } },
             Change::Delivered { queue: QueueId(1), up_to: 7 },
+            stream(StreamNote::Begins(2)),
+            stream(StreamNote::Chunk(StreamChunk { first: 5, since_ms: 6, position: 7 })),
             Change::Return { queue: QueueId(1), seq: 6, deliveries: 3, due_ms: 9 },
             Change::DeclareQueue(record()),
+            stream(StreamNote::Offset { name: "reader".into(), next: 8 }),
+            stream(StreamNote::Forget { name: "gone".into() }),
             Change::Publish { queue: QueueId(1), first: 9, block, range: 0..1 },
             Change::DeleteQueue(QueueId(2)),
             Change::DeclareExchange(exchange),
@@ -279,6 +333,8 @@ mod tests {
         let bytes = encoded();
         let begin = b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\
                       \x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\
+                      \x0b\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\
+                      \x0c\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x07\
                       \x03\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x06\0\0\0\x03\0\0\0\0\0\0\0\x09\
                       \x05\0\0\0\0\0\0\0\x01\0\0\0\x14";
         assert!(bytes.starts_with(begin), "{bytes:?}");

@@ -8,6 +8,7 @@
 
 use super::change::{Change, QueueRecord};
 use super::shelf::Shelf;
+use super::stream::StreamWork;
 use super::table::ReturnRow;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::message::Block;
@@ -46,6 +47,8 @@ pub(super) struct QueueWork {
     pub(super) returns: BTreeMap<u64, ReturnRow>,
     /// The mark of a clean stop, lane by lane.
     pub(super) delivered: BTreeMap<u8, u64>,
+    /// Of a stream: what happens beside its records.
+    pub(super) stream: Option<Box<StreamWork>>,
     /// All of `runs`, and what was settled of them, lie within.
     numbers: SeqRange,
 }
@@ -189,6 +192,7 @@ impl QueueWork {
             && self.settled.is_empty()
             && self.returns.is_empty()
             && self.delivered.is_empty()
+            && self.stream.is_none()
     }
 
     fn merge(&mut self, mut later: Self) {
@@ -198,6 +202,9 @@ impl QueueWork {
         self.settled.append(&mut later.settled);
         self.returns.append(&mut later.returns);
         self.delivered.append(&mut later.delivered);
+        if let Some(stream) = later.stream {
+            self.stream.get_or_insert_default().merge(*stream);
+        }
         self.numbers = self.numbers.hull(later.numbers);
     }
 
@@ -216,6 +223,7 @@ impl QueueWork {
             // Nobody will ask: the next start forgets this queue.
             self.returns.clear();
             self.delivered.clear();
+            self.stream = None;
         }
     }
 
@@ -238,6 +246,7 @@ impl QueueWork {
             Change::Delivered { up_to, .. } => {
                 self.delivered.insert(lane_of(up_to), up_to);
             }
+            Change::Stream { note, .. } => self.stream.get_or_insert_default().absorb(note),
             Change::DeclareQueue(record) => self.declared = Some(record),
             Change::DeleteQueue(_) => self.deleted = true,
             Change::DeclareExchange(_)
@@ -256,6 +265,7 @@ fn queue_of(change: &Change) -> Option<QueueId> {
         | Change::Settle { queue, .. }
         | Change::Return { queue, .. }
         | Change::Delivered { queue, .. }
+        | Change::Stream { queue, .. }
         | Change::DeleteQueue(queue) => Some(*queue),
         Change::DeclareQueue(record) => Some(record.id),
         Change::DeclareExchange(_) | Change::DeleteExchange { .. } | Change::Bind(_) | Change::Unbind(_) => {

@@ -25,6 +25,7 @@ mod record;
 mod recover;
 mod segment;
 mod shelf;
+mod stream;
 mod table;
 mod write;
 

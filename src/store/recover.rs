@@ -15,6 +15,7 @@ use super::merge::{Before, Work};
 use super::record;
 use super::segment::{Segment, SegmentView};
 use super::shelf::Shelves;
+use super::stream;
 use super::table::{self, BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
@@ -166,6 +167,7 @@ fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, St
             returns: Vec::new(),
             lanes: Vec::new(),
             expires: false,
+            stream: None,
         };
         for row in delivered.range((id, 0)..=(id, u64::MAX))? {
             let (key, up_to) = row?;
@@ -178,6 +180,7 @@ fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, St
         }
         queues.insert(id, queue);
     }
+    stream::recover(tx, &mut queues)?;
     Ok(queues)
 }
 
@@ -200,7 +203,8 @@ fn read_segments(
             continue;
         };
         let mut lasting = 0;
-        view.each_lasting(first, |range| {
+        let transients_last = queue.stream.is_some();
+        view.each_lasting(first, transients_last, |range| {
             lasting += range.len();
             match queue.messages.last_mut() {
                 Some(last) if last.end == range.first => last.end = range.end,
@@ -211,7 +215,7 @@ fn read_segments(
             found.chores.push(Chore::Remove((id, first)));
             continue;
         }
-        if view.has_transient() {
+        if view.has_transient() && !transients_last {
             found.chores.push(Chore::SettleTransient((id, first)));
         }
         // Of a row that is partly gone only the bytes of the whole are known.

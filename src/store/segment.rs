@@ -136,12 +136,14 @@ impl<'a> SegmentView<'a> {
         !self.transient.is_empty()
     }
 
-    /// Calls `take` with the numbers of the records that outlive the broker, when the first one's number is `first`.
-    pub(super) fn each_lasting(&self, first: u64, mut take: impl FnMut(SeqRange)) {
-        if self.settled.is_empty() && self.transient.is_empty() {
+    /// Calls `take` with the numbers of the records that outlive the broker, when the first one's number is `first`;
+    /// of a stream transient ones are among them.
+    pub(super) fn each_lasting(&self, first: u64, transients_last: bool, mut take: impl FnMut(SeqRange)) {
+        let transient = if transients_last { &[] } else { self.transient };
+        if self.settled.is_empty() && transient.is_empty() {
             return take(SeqRange::of(first, self.count.into()));
         }
-        let gone = |&at: &u32| marked(self.settled, at) || marked(self.transient, at);
+        let gone = |&at: &u32| marked(self.settled, at) || marked(transient, at);
         let mut at = 0;
         while at < self.count {
             let end = (at..self.count).find(gone).unwrap_or(self.count);
@@ -223,7 +225,7 @@ mod tests {
 
     fn lasting(view: &SegmentView<'_>, first: u64) -> Vec<(u64, u64)> {
         let mut all = Vec::new();
-        view.each_lasting(first, |range| all.push((range.first, range.end)));
+        view.each_lasting(first, false, |range| all.push((range.first, range.end)));
         all
     }
 

@@ -10,6 +10,9 @@
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
 //! | `returns` | (queue id, number) | u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0 |
 //! | `delivered` | (queue id, lane) | u64, one past the highest number of the lane ever delivered; empty while the broker runs |
+//! | `streams` | queue id | u64, the first number that a stream keeps; no number below is given again |
+//! | `stream_chunks` | (queue id, number of the first record) | u64 ms since 1970, u64 bytes in the stream before it |
+//! | `stream_offsets` | (queue id, consumer's name) | u64, the first number that the consumer has not handled |
 //! | `queues` | queue id | a queue's record |
 //! | `exchanges` | vhost and name | an exchange's record |
 //! | `bindings` | the whole binding | nothing |
@@ -42,6 +45,11 @@ pub(super) const SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition:
 pub(super) const BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("bodies");
 pub(super) const RETURNS: TableDefinition<'_, RowKey, ReturnRow> = TableDefinition::new("returns");
 pub(super) const DELIVERED: TableDefinition<'_, RowKey, u64> = TableDefinition::new("delivered");
+pub(super) const STREAMS: TableDefinition<'_, u64, u64> = TableDefinition::new("streams");
+pub(super) const STREAM_CHUNKS: TableDefinition<'_, RowKey, (u64, u64)> =
+    TableDefinition::new("stream_chunks");
+pub(super) const STREAM_OFFSETS: TableDefinition<'_, (u64, &str), u64> =
+    TableDefinition::new("stream_offsets");
 pub(super) const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queues");
 pub(super) const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
 pub(super) const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
@@ -102,6 +110,9 @@ pub(super) fn begin_run(database: &Database, next_queue: u64) -> Result<(), Stor
     tx.open_table(SEGMENTS)?;
     tx.open_table(BODIES)?;
     tx.open_table(RETURNS)?;
+    tx.open_table(STREAMS)?;
+    tx.open_table(STREAM_CHUNKS)?;
+    tx.open_table(STREAM_OFFSETS)?;
     tx.open_table(QUEUES)?;
     tx.open_table(EXCHANGES)?;
     tx.open_table(BINDINGS)?;

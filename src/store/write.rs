@@ -10,6 +10,7 @@ use super::merge::{QueueWork, Run, Work};
 use super::record;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
 use super::shelf::{Shelf, Shelves};
+use super::stream;
 use super::table::{BINDINGS, DELIVERED, EXCHANGES, META, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows};
 use crate::ids::{QueueId, SeqRange};
 use redb::{ReadableTable, WriteTransaction};
@@ -65,6 +66,9 @@ impl<'tx> Writer<'tx> {
         }
         for (&lane, &up_to) in &queue.delivered {
             self.tx.open_table(DELIVERED)?.insert((id.0, lane.into()), up_to)?;
+        }
+        if let Some(work) = &queue.stream {
+            stream::write(self.tx, id, work)?;
         }
         self.publish(id, &queue.runs, shelf)?;
         for (&seq, &row) in &queue.returns {
@@ -203,7 +207,7 @@ impl<'tx> Writer<'tx> {
         self.rows.segments()?.retain_in(keys(), |_, _| false)?;
         self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
         self.rows.returns()?.retain_in(keys(), |_, _| false)?;
-        Ok(())
+        stream::delete(self.tx, id)
     }
 }
 
@@ -314,6 +318,7 @@ fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Store
             | Change::Settle { .. }
             | Change::Return { .. }
             | Change::Delivered { .. }
+            | Change::Stream { .. }
             | Change::DeclareQueue(_)
             | Change::DeleteQueue(_) => {}
         }

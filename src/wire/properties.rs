@@ -229,6 +229,19 @@ fn read_priority(raw: &[u8]) -> Option<u8> {
     list.u8()
 }
 
+/// The bytes of the headers' table, without its length; none when there are no headers.
+#[must_use]
+pub fn headers(raw: &[u8]) -> Option<&[u8]> {
+    let mut list = Reader::new(raw);
+    let flags = list.u16()?;
+    if flags & HEADERS == 0 {
+        return None;
+    }
+    when(flags, CONTENT_TYPE, || list.short_string())?;
+    when(flags, CONTENT_ENCODING, || list.short_string())?;
+    list.long_string()
+}
+
 /// Appends property flags and list.
 ///
 /// # Panics

@@ -12,6 +12,7 @@ mod overdue;
 mod refusals;
 mod replies;
 mod script;
+mod streams;
 mod topology;
 mod transactions;
 pub(crate) mod wire;

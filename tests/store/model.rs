@@ -5,6 +5,7 @@ use crate::support::draw::Draw;
 use leveret::ids::{QueueId, SeqRange, lane_of, lane_start};
 use leveret::store::Opened;
 use leveret::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
+use leveret::store::change::{RecoveredStream, StreamChunk, StreamNote};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The lanes that queues have.
@@ -24,6 +25,7 @@ struct ModelQueue {
     messages: BTreeMap<u64, Vec<u8>>,
     /// Failed deliveries, and until when the message waits.
     returns: BTreeMap<u64, (u32, u64)>,
+    stream: Option<RecoveredStream>,
 }
 
 /// Changes that reach the disk together: several appends under one gate.
@@ -47,13 +49,15 @@ impl Workload {
     pub(super) fn step(&mut self) -> (Unit, Model) {
         let mut unit = Vec::new();
         match self.draw.below(20) {
-            0 | 1 => unit.push(vec![self.declare()]),
+            0 => unit.push(vec![self.declare()]),
+            1 => unit.push(self.declare_stream()),
             2 => unit.push(self.delete()),
             3 => unit.push(vec![self.exchange()]),
             4 => unit.push(vec![self.bind()]),
             5..=9 => unit.push(self.publish()),
             10..=13 => unit.push(self.settle()),
-            14 | 15 => unit.push(self.give_back()),
+            14 => unit.push(self.give_back()),
+            15 => unit.push(self.note()),
             16 => {
                 // A dead letter: it enters one queue and leaves the other.
                 unit.push(self.publish());
@@ -66,6 +70,8 @@ impl Workload {
                 more.append(&mut self.settle());
                 more.append(&mut self.give_back());
                 more.append(&mut self.settle());
+                more.append(&mut self.note());
+                more.append(&mut self.note());
                 unit.push(more);
                 unit.push(vec![self.bind()]);
             }
@@ -89,6 +95,55 @@ impl Workload {
             auto_delete: id.is_multiple_of(2),
             arguments: vec![1; 5],
         })
+    }
+
+    fn declare_stream(&mut self) -> Vec<Change> {
+        let (queue, declared) = (QueueId(self.next_queue), self.declare());
+        if let Some(queue) = self.model.queues.get_mut(&queue.0) {
+            queue.stream = Some(RecoveredStream::default());
+        }
+        vec![declared, Change::Stream { queue, note: StreamNote::Begins(0) }]
+    }
+
+    /// Something about a stream, if the queue that is drawn is one.
+    fn note(&mut self) -> Vec<Change> {
+        let Some(id) = self.a_queue() else { return Vec::new() };
+        let (queue, end) = (QueueId(id), self.next_seq[&id][&0]);
+        let Some(ModelQueue { messages, stream: Some(stream), .. }) = self.model.queues.get_mut(&id) else {
+            return Vec::new();
+        };
+        let mut changes = Vec::new();
+        let note = match self.draw.below(5) {
+            0 => {
+                let first = stream.first + self.draw.below(end - stream.first.min(end) + 1);
+                messages.retain(|&seq, _| seq >= first);
+                stream.chunks.retain(|chunk| chunk.first >= first);
+                stream.first = first;
+                changes.push(Change::Settle { queue, range: SeqRange { first: 0, end: first } });
+                StreamNote::Begins(first)
+            }
+            1 | 2 => {
+                let first = stream.chunks.last().map_or(stream.first, |chunk| chunk.first + 1);
+                let chunk =
+                    StreamChunk { first, since_ms: self.draw.below(99), position: self.draw.below(99) };
+                stream.chunks.push(chunk);
+                StreamNote::Chunk(chunk)
+            }
+            draw => {
+                let name: Box<str> = format!("reader {}", self.draw.below(3)).into();
+                stream.offsets.retain(|(other, _)| *other != name);
+                if draw == 3 {
+                    StreamNote::Forget { name }
+                } else {
+                    let next = self.draw.below(end + 1);
+                    stream.offsets.push((name.clone(), next));
+                    stream.offsets.sort();
+                    StreamNote::Offset { name, next }
+                }
+            }
+        };
+        changes.push(Change::Stream { queue, note });
+        changes
     }
 
     fn delete(&mut self) -> Vec<Change> {
@@ -140,7 +195,7 @@ impl Workload {
         let Some(id) = self.a_queue() else { return Vec::new() };
         // Now and then a number is left out: a transient message that was not written.
         let gap = u64::from(self.draw.one_in(4));
-        let lane = *self.draw.pick(&LANES);
+        let lane = self.a_lane(id);
         let first = self.next_seq[&id][&lane] + gap;
         let records: Vec<(Vec<u8>, bool)> = (0..=self.draw.below(6))
             .map(|index| {
@@ -158,7 +213,8 @@ impl Workload {
         self.next_seq.entry(id).or_default().insert(lane, next);
         if let Some(queue) = self.model.queues.get_mut(&id) {
             let entering = (first..).zip(records.into_iter().skip(usize::try_from(skip).unwrap()));
-            let lasting = entering.filter(|(_, (_, persistent))| *persistent);
+            let all = queue.stream.is_some();
+            let lasting = entering.filter(|(_, (_, persistent))| all || *persistent);
             queue.messages.extend(lasting.map(|(seq, (body, _))| (seq, body)));
         }
         vec![Change::Publish { queue: QueueId(id), first, block, range }]
@@ -166,7 +222,7 @@ impl Workload {
 
     fn settle(&mut self) -> Vec<Change> {
         let Some(id) = self.a_queue() else { return Vec::new() };
-        let lane = *self.draw.pick(&LANES);
+        let lane = self.a_lane(id);
         let (start, next) = (lane_start(lane), self.next_seq[&id][&lane]);
         // Mostly in order from the front, as acks come; sometimes anywhere, sometimes everything.
         let front = self.model.queues.get(&id).and_then(|queue| queue.messages.keys().next().copied());
@@ -191,10 +247,19 @@ impl Workload {
         let Some(queue) = self.model.queues.get_mut(&id) else {
             return vec![Change::Return { queue: QueueId(id), seq: 0, deliveries, due_ms }];
         };
+        if queue.stream.is_some() {
+            return Vec::new();
+        }
         let nth = usize::try_from(self.draw.below(queue.messages.len() as u64 + 1)).unwrap();
         let Some((&seq, _)) = queue.messages.iter().nth(nth) else { return Vec::new() };
         queue.returns.insert(seq, (deliveries, due_ms));
         vec![Change::Return { queue: QueueId(id), seq, deliveries, due_ms }]
+    }
+
+    /// A lane of a queue; a stream has one only.
+    fn a_lane(&mut self, id: u64) -> u8 {
+        let is_stream = self.model.queues.get(&id).is_some_and(|queue| queue.stream.is_some());
+        if is_stream { 0 } else { *self.draw.pick(&LANES) }
     }
 
     fn a_queue(&mut self) -> Option<u64> {
@@ -226,6 +291,9 @@ pub(super) fn found(opened: &Opened) -> Model {
             let lane = queue.lanes.iter().find(|lane| lane.lane == lane_of(last.first));
             assert!(lane.is_some_and(|lane| last.end <= lane.next));
         }
+        let stream = queue.stream.clone();
+        let next = queue.lanes.first().map_or(0, |lane| lane.next);
+        assert!(stream.as_ref().is_none_or(|stream| stream.first <= next), "no number comes again");
         assert_eq!(queue.bytes > 0, !queue.messages.is_empty());
         let mut messages = BTreeMap::new();
         for &range in &queue.messages {
@@ -235,7 +303,7 @@ pub(super) fn found(opened: &Opened) -> Model {
         }
         let returned = queue.returns.iter();
         let returns = returned.map(|found| (found.seq, (found.deliveries, found.due_ms))).collect();
-        model.queues.insert(id, ModelQueue { name: queue.record.name.clone(), messages, returns });
+        model.queues.insert(id, ModelQueue { name: queue.record.name.clone(), messages, returns, stream });
     }
     model.exchanges =
         recovered.exchanges.iter().map(|found| (found.name.clone(), found.kind.clone())).collect();

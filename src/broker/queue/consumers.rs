@@ -4,8 +4,9 @@
 //! its prefetch allows, when its channel does (`basic.qos global=true`), or when more bytes were dealt to it than
 //! its session has encoded: a slow reader costs bounded memory.
 
+use super::stream::Reading;
 use crate::broker::mailbox::{Mail, Mailbox};
-use crate::broker::settings::Settings;
+use crate::broker::settings::{Kind, Settings};
 use crate::error::AmqpError;
 use crate::ids::ConsumerId;
 use std::sync::Arc;
@@ -83,6 +84,8 @@ pub struct Consumer {
     pub priority: i32,
     /// The limit of its channel.
     pub channel: Arc<ChannelLimit>,
+    /// What it asks of a stream.
+    pub reading: Option<Box<Reading>>,
 }
 
 #[derive(Debug)]
@@ -136,7 +139,7 @@ pub(super) enum Rule {
 impl Rule {
     /// That of a queue with these settings.
     pub(super) fn of(settings: &Settings) -> Self {
-        match (settings.single_active, settings.quorum) {
+        match (settings.single_active, settings.kind == Kind::Quorum) {
             (false, _) => Self::Fair,
             (true, false) => Self::SingleActive,
             (true, true) => Self::SingleHighest,

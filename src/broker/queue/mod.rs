@@ -14,6 +14,7 @@ mod ranges;
 mod recover;
 mod returns;
 mod state;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub use self::consumers::{ChannelLimit, Consumer};
 pub use self::core::{Dead, DeathReason};
 pub use self::delay::Due;
 pub use self::returns::Return;
+pub use self::stream::{Filter, Reading, Start};
 
 use self::consumers::{Consumers, Rule};
 use self::core::{Core, Head};
@@ -28,8 +30,9 @@ use self::expiry::NextExpiry;
 use self::lanes::split;
 use self::paging::put_pages;
 use self::state::State;
+use self::stream::Stream;
 use crate::broker::mailbox::{Mail, Mailbox};
-use crate::broker::settings::Settings;
+use crate::broker::settings::{Kind, Settings};
 use crate::broker::timers::Timers;
 use crate::clock::Now;
 use crate::error::AmqpError;
@@ -144,6 +147,8 @@ pub struct Queue {
     timers: Arc<Timers>,
     /// What the timers call.
     this: Weak<Self>,
+    /// Of a stream: what stands in for `state`.
+    stream: Option<Box<Stream>>,
     state: Mutex<State>,
 }
 
@@ -156,8 +161,10 @@ impl Queue {
         owner: Option<ConnectionId>,
         shared: &Shared,
     ) -> Arc<Self> {
+        let stream = (settings.kind == Kind::Stream)
+            .then(|| Box::new(Stream::new(identity.clone(), settings.retention, shared)));
         let core = Core::new(identity.0);
-        Self::with(identity, settings, owner, shared, core)
+        Self::with(identity, settings, owner, shared, (core, stream))
     }
 
     /// A queue as it was on disk; `clean` tells whether the last process stopped cleanly.
@@ -169,7 +176,14 @@ impl Queue {
         shared: &Shared,
     ) -> Arc<Self> {
         let identity = (recovered.record.id, Arc::from(recovered.record.name.as_str()));
-        Self::with(identity, settings, None, shared, Core::recover(recovered, clean))
+        let of_a_stream = settings.kind == Kind::Stream || recovered.stream.is_some();
+        let (core, stream) = if of_a_stream {
+            let stream = Stream::recover(recovered, settings.retention, shared);
+            (Core::new(identity.0), Some(Box::new(stream)))
+        } else {
+            (Core::recover(recovered, clean), None)
+        };
+        Self::with(identity, settings, None, shared, (core, stream))
     }
 
     fn with(
@@ -177,14 +191,14 @@ impl Queue {
         settings: Settings,
         owner: Option<ConnectionId>,
         shared: &Shared,
-        mut core: Core,
+        (mut core, stream): (Core, Option<Box<Stream>>),
     ) -> Arc<Self> {
         core.sizes = settings.length.and_then(|limit| limit.bytes).map(|_| Box::default());
         let Shared { log, memory, timers } = shared.clone();
         let state = Mutex::new(State::new(core, Consumers::new(Rule::of(&settings))));
         Arc::new_cyclic(|this| {
             let this = Weak::clone(this);
-            Self { id, name, settings, owner, log, memory, timers, this, state }
+            Self { id, name, settings, owner, log, memory, timers, this, stream, state }
         })
     }
 
@@ -192,6 +206,12 @@ impl Queue {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.settings.durable
+    }
+
+    /// Whether it is a stream, which nobody empties.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// The connection that alone may use it.
@@ -203,6 +223,9 @@ impl Queue {
     /// How it stands.
     #[must_use]
     pub fn stats(&self) -> QueueStats {
+        if let Some(stream) = &self.stream {
+            return stream.stats();
+        }
         let state = self.lock();
         QueueStats {
             // Who asks a queue of delayed messages wants to know how many there are.
@@ -221,6 +244,9 @@ impl Queue {
 
     /// Appends the records of `block`. The ticket tells when its persistent ones are on disk.
     pub(super) fn enqueue(&self, block: &Arc<Block>, now: Now) -> (Ticket, Effects) {
+        if let Some(stream) = &self.stream {
+            return stream.enqueue(block);
+        }
         let mut state = self.lock();
         if state.deleted || block.is_empty() {
             return (Ticket(0), Effects::default());
@@ -260,6 +286,9 @@ impl Queue {
 
     /// Messages are acknowledged.
     pub(super) fn settle(&self, settled: &[Settled], now: Now) -> Effects {
+        if let Some(stream) = &self.stream {
+            return stream.settle(settled, false);
+        }
         let mut state = self.lock();
         for part in settled {
             state.core.remove(part.range);
@@ -269,6 +298,9 @@ impl Queue {
 
     /// Messages come back.
     pub(super) fn put_back(&self, settled: &[Settled], how: Return, now: Now) -> Effects {
+        if let Some(stream) = &self.stream {
+            return stream.settle(settled, true);
+        }
         let mut state = self.lock();
         for part in settled {
             state.core.put_back(part.range, how, self.fate(now));
@@ -280,6 +312,9 @@ impl Queue {
 
     /// Messages are rejected for good.
     pub(super) fn reject(&self, settled: &[Settled], now: Now) -> Effects {
+        if let Some(stream) = &self.stream {
+            return stream.settle(settled, false);
+        }
         let mut state = self.lock();
         for part in settled {
             state.core.die(part.range, DeathReason::Rejected, self.dead_letters());
@@ -292,6 +327,9 @@ impl Queue {
     /// # Errors
     /// 403: exclusive use. 404: the queue was deleted meanwhile.
     pub(super) fn subscribe(&self, consumer: Consumer, now: Now) -> Result<Effects, AmqpError> {
+        if let Some(stream) = &self.stream {
+            return stream.subscribe(consumer);
+        }
         let mut state = self.lock();
         if state.deleted {
             return Err(AmqpError::no_queue(&self.name));
@@ -302,6 +340,9 @@ impl Queue {
 
     /// Removes a consumer; what it holds stays unacknowledged.
     pub(super) fn cancel(&self, id: ConsumerId, now: Now) -> Effects {
+        if let Some(stream) = &self.stream {
+            return stream.cancel(id);
+        }
         let mut state = self.lock();
         let removed = state.consumers.remove(id);
         state.used_at_ms = now.unix_ms;
@@ -311,6 +352,9 @@ impl Queue {
 
     /// The session has encoded `bytes` of what was dealt to this consumer.
     pub(super) fn credit(&self, id: ConsumerId, bytes: usize, now: Now) -> Effects {
+        if let Some(stream) = &self.stream {
+            return stream.credit(id, bytes);
+        }
         let mut state = self.lock();
         state.consumers.credit(id, bytes);
         self.deal_and_finish(state, now)
@@ -382,6 +426,9 @@ impl Queue {
 
     /// Pages have come from disk. Returns how many messages were not there that should have been.
     pub(super) fn pages_loaded(&self, wanted: SeqRange, pages: Vec<Page>, now: Now) -> (u64, Effects) {
+        if let Some(stream) = &self.stream {
+            return stream.pages_loaded(wanted, pages);
+        }
         let mut state = self.lock();
         state.paging.reading = false;
         let lost = if self.settings.delays {
@@ -411,6 +458,9 @@ impl Queue {
     /// # Errors
     /// It has consumers, or messages that are ready, where it should not.
     pub fn close(&self, if_unused: bool, if_empty: bool) -> Result<u64, Busy> {
+        if let Some(stream) = &self.stream {
+            return stream.close(if_unused, if_empty);
+        }
         let mut state = self.lock();
         // In RabbitMQ's order.
         if if_empty && state.core.ready() > 0 {

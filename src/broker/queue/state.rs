@@ -8,6 +8,7 @@ use super::paging::{self, Budget, Paging};
 use super::returns::Fate;
 use super::{Effects, Queue, Settled};
 use crate::broker::mailbox::{Mail, Mailbox, Run};
+use crate::broker::settings::Kind;
 use crate::clock::Now;
 use crate::ids::{SeqRange, Ticket};
 use crate::store::change::Change;
@@ -30,10 +31,19 @@ pub(super) const BUDGET_SHORT: Budget =
     Budget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
 
 /// What all queues together may hold before each of them is held short.
-const MEMORY_PLENTY: usize = 20 << 20;
+pub(super) const MEMORY_PLENTY: usize = 20 << 20;
 
 /// What all queues together may hold before those without consumers keep next to nothing.
 pub(super) const MEMORY_SHORT: usize = 32 << 20;
+
+/// What a queue keeps in memory when all together hold `memory` bytes.
+pub(super) fn budget(memory: usize, has_consumers: bool) -> Budget {
+    match memory {
+        ..=MEMORY_PLENTY => BUDGET,
+        memory if memory <= MEMORY_SHORT || has_consumers => BUDGET_TIGHT,
+        _ => BUDGET_SHORT,
+    }
+}
 
 /// What a queue's lock guards.
 pub(super) struct State {
@@ -161,11 +171,7 @@ impl Queue {
         }
         let stored = self.log.stored();
         paging::advance(&mut state.core.lanes, stored);
-        let budget = match self.memory.load(Ordering::Relaxed) {
-            ..=MEMORY_PLENTY => BUDGET,
-            memory if memory <= MEMORY_SHORT || !state.consumers.is_empty() => BUDGET_TIGHT,
-            _ => BUDGET_SHORT,
-        };
+        let budget = budget(self.memory.load(Ordering::Relaxed), !state.consumers.is_empty());
         if state.core.resident > budget.bytes {
             let due = self.due(state, next);
             let spill = state.paging.forget(&mut state.core, budget, stored, due);
@@ -246,7 +252,7 @@ impl Queue {
 
     pub(super) fn clock(&self, now: Now, at_once: bool) -> Clock {
         // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of each priority.
-        let each_lane = self.settings.quorum;
+        let each_lane = self.settings.kind == Kind::Quorum;
         Clock { ttl_ms: self.settings.ttl_ms, now_unix_ms: now.unix_ms, at_once, each_lane }
     }
 

@@ -136,6 +136,7 @@ impl Bench {
             exclusive: false,
             priority: 0,
             channel: ChannelLimit::new(),
+            reading: None,
         }
     }
 
@@ -340,7 +341,7 @@ fn one_consumer_is_active_until_it_goes() {
 
 #[test]
 fn a_higher_one_takes_over_a_quorum_queue_from_one_that_holds_nothing() {
-    let bench = Bench::new(Settings { single_active: true, quorum: true, ..durable() });
+    let bench = Bench::new(Settings { single_active: true, kind: Kind::Quorum, ..durable() });
     bench.subscribe(bench.consumer(1, 0));
     let _ = bench.publish(&["a"], true);
     bench.subscribe(Consumer { priority: 1, ..bench.consumer(2, 0) });
@@ -455,7 +456,8 @@ fn recovered(messages: Vec<SeqRange>, delivered_up_to: u64) -> RecoveredQueue {
     };
     let next = messages.last().map_or(0, |range| range.end);
     let lanes = vec![RecoveredLane { lane: 0, delivered_up_to, next }];
-    RecoveredQueue { record, messages, bytes: 0, returns: Vec::new(), lanes, expires: false }
+    let (returns, stream) = (Vec::new(), None);
+    RecoveredQueue { record, messages, bytes: 0, returns, lanes, expires: false, stream }
 }
 
 #[test]

@@ -32,6 +32,11 @@ fn check_quorum(key: &str, value: AMQPValue, expected: &str) {
 }
 
 #[track_caller]
+fn check_stream(key: &str, value: AMQPValue, expected: &str) {
+    check_beside(key, value, &[(QUEUE_TYPE, string("stream"))], expected);
+}
+
+#[track_caller]
 fn check_beside(key: &str, value: AMQPValue, others: &[(&str, AMQPValue)], expected: &str) {
     let arguments = table(&[others, &[(key, value)]].concat());
     let said = Settings::declare("q", DURABLE, arguments).err().map(|fault| fault.reply().text);
@@ -60,7 +65,7 @@ fn values_out_of_range_are_refused_in_rabbitmqs_words() {
     check("x-queue-leader-locator", string(""), ": invalid_queue_locator_arg");
     check("x-single-active-consumer", string("true"), ": {unacceptable_type,longstr}");
     check("x-queue-type", string("zz"), ": \"unsupported queue type 'zz'\"");
-    check("x-queue-type", string("stream"), ": \"unsupported queue type 'stream'\"");
+    check("x-queue-type", string("stream"), "");
     check("x-queue-type", AMQPValue::LongInt(1), ": {unacceptable_type,signedint}");
     check("x-queue-mode", int(1), "");
     check("x-something-of-the-clients", int(1), "");
@@ -89,6 +94,42 @@ fn each_type_of_queue_has_its_arguments() {
     check_quorum("x-quorum-initial-group-size", int(0), ": {value_zero,0}");
     check(DELIVERY_LIMIT, int(3), "");
     check(DELIVERY_LIMIT, string("s"), ": \"expected integer, got longstr\"");
+}
+
+#[test]
+fn a_stream_has_arguments_of_its_own() {
+    check_stream("x-max-age", string("7D"), "");
+    check_stream("x-max-age", string("7d"), ": invalid_max_age");
+    check_stream("x-max-age", int(7), ": {unacceptable_type,long}");
+    check_stream("x-max-length-bytes", int(0), "");
+    check_stream("x-max-length-bytes", int(-1), ": {value_negative,-1}");
+    check_stream("x-stream-max-segment-size-bytes", int(3_000_000_000), "");
+    let text = "PRECONDITION_FAILED - Exceeded max value for x-stream-max-segment-size-bytes";
+    check_stream("x-stream-max-segment-size-bytes", int(3_000_000_001), text);
+    check_stream("x-stream-filter-size-bytes", int(16), "");
+    let text = "PRECONDITION_FAILED - Invalid value for x-stream-filter-size-bytes";
+    check_stream("x-stream-filter-size-bytes", int(15), text);
+    check_stream("x-stream-filter-size-bytes", int(256), text);
+    check_stream("x-initial-cluster-size", int(0), ": {value_zero,0}");
+    check_stream("x-max-length", int(1), " of queue type rabbit_stream_queue");
+    check_stream("x-dead-letter-exchange", string(""), " of queue type rabbit_stream_queue");
+    check_stream("x-single-active-consumer", AMQPValue::Boolean(true), " of queue type rabbit_stream_queue");
+    check("x-max-age", string("7D"), " of queue type rabbit_classic_queue");
+}
+
+#[test]
+fn ages_are_compared_by_their_length() {
+    let stream = |age: Option<&str>| {
+        let kind = (QUEUE_TYPE, string("stream"));
+        age.map(|age| ("x-max-age", string(age))).into_iter().chain([kind]).collect::<Vec<_>>()
+    };
+    check_redeclare(&stream(Some("1h")), &stream(Some("60m")), DURABLE, "");
+    let text = "'x-max-age' for queue 'q' in vhost '/': received '7200000' but current is '3600000'";
+    check_redeclare(&stream(Some("1h")), &stream(Some("2h")), DURABLE, text);
+    let text = "'x-max-age' for queue 'q' in vhost '/': received none but current is the value '3600000' of type 'longstr'";
+    check_redeclare(&stream(Some("1h")), &stream(None), DURABLE, text);
+    let text = "'x-queue-type' for queue 'q' in vhost '/': received 'classic' but current is 'stream'";
+    check_redeclare(&stream(Some("1h")), &[], DURABLE, text);
 }
 
 #[test]

@@ -446,6 +446,7 @@ fn queues_are_deleted_with_care() {
         exclusive: false,
         priority: 0,
         channel: ChannelLimit::new(),
+        reading: None,
     };
     let _ = q.subscribe(consumer, NOW).unwrap();
     refused(delete(true, false), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' in use");
@@ -510,6 +511,7 @@ fn what_was_on_disk_is_there_again() {
             returns: Vec::new(),
             lanes: Vec::new(),
             expires: false,
+            stream: None,
         }],
         exchanges: vec![ExchangeRecord {
             vhost: VHOST.into(),

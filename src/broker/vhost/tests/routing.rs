@@ -238,6 +238,7 @@ fn keys_keep_their_queues_over_a_restart_and_a_redeclare() {
                 returns: Vec::new(),
                 lanes: Vec::new(),
                 expires: false,
+                stream: None,
             }),
             _ => {}
         }
