@@ -308,6 +308,14 @@ impl Broker {
         self.carry_out(queue, effects, now);
     }
 
+    /// As [`Broker::cancel`], but nothing is dealt to others before the next call for this queue: what the consumer gives
+    /// back is older than what they would get.
+    pub fn leave(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
+        let _gate = self.gate_for(queue);
+        let effects = queue.leave(id, now);
+        self.carry_out(queue, effects, now);
+    }
+
     /// `bytes` of the records dealt to a consumer have been encoded.
     pub fn credit(&self, queue: &Arc<Queue>, id: ConsumerId, bytes: usize, now: Now) {
         let _gate = self.gate_for(queue);

@@ -73,7 +73,7 @@ impl Channel {
             let (queue, timeout_ms) = (&subscription.queue, subscription.timeout_ms);
             warn!(peer = %link.peer.address, user = link.user, channel = self.number, queue = %queue.name,
                 timeout_ms, "cancels a consumer that did not acknowledge in time");
-            link.broker.cancel(queue, id, link.now);
+            link.broker.leave(queue, id, link.now);
             let tag = subscription.tag.clone();
             self.forget_consumer(&tag);
             if link.capabilities.consumer_cancel_notify {
@@ -81,12 +81,11 @@ impl Channel {
                 self.tell_cancelled(link, &tag);
             }
         }
-        let unsent = link.withdraw(&overdue.consumers);
+        for (queue, settled) in link.withdraw(&overdue.consumers) {
+            link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
+        }
         for (queue, settled) in overdue.queues {
             link.broker.put_back(&queue, &settled, Return::Overdue, link.now);
-        }
-        for (queue, settled) in unsent {
-            link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
         }
         if self.limit.is_set() {
             self.poke(link);

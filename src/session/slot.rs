@@ -6,12 +6,13 @@ use super::connection::Connection;
 use super::held::Held;
 use super::link::Link;
 use crate::broker::TxAck;
-use crate::broker::queue::Return;
+use crate::broker::queue::{Queue, Return};
 use crate::error::{AmqpError, Scope};
-use crate::ids::ConsumerId;
+use crate::ids::{ConsumerId, QueueId};
 use crate::wire::{encode, method};
 use amq_protocol::protocol::{AMQPClass, channel as amqp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tracing::warn;
 
 /// What a channel number stands for.
@@ -123,17 +124,21 @@ impl Connection {
     }
 }
 
-/// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then what they have not
-/// acknowledged goes back, older than what they were dealt and not sent.
+/// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then what they were dealt and
+/// not sent goes back, and what they have not acknowledged. Only then others are dealt what they held.
 pub(super) fn release(link: &mut Link, mut channels: Vec<Channel>) {
     let consumers: BTreeSet<ConsumerId> =
         channels.iter().flat_map(|channel| channel.consumers.values().copied()).collect();
+    let mut left: BTreeMap<QueueId, Arc<Queue>> = BTreeMap::new();
     for &id in &consumers {
         if let Some(subscription) = link.subscriptions.get(&id) {
-            link.broker.cancel(&subscription.queue, id, link.now);
+            link.broker.leave(&subscription.queue, id, link.now);
+            left.insert(subscription.queue.id, Arc::clone(&subscription.queue));
         }
     }
-    let unsent = link.withdraw(&consumers);
+    for (queue, settled) in link.withdraw(&consumers) {
+        link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
+    }
     let settles = &mut link.settles;
     for channel in &mut channels {
         if let Some(tx) = channel.mode.transaction() {
@@ -144,8 +149,8 @@ pub(super) fn release(link: &mut Link, mut channels: Vec<Channel>) {
         });
     }
     settles.flush(&link.broker, link.now);
-    for (queue, settled) in unsent {
-        link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
+    for queue in left.values() {
+        link.broker.poke(queue, link.now);
     }
     link.broker.metrics().channels_closed.add(channels.len() as u64);
 }

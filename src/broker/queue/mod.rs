@@ -307,6 +307,10 @@ impl Queue {
         }
         // Before it is dealt, as in RabbitMQ.
         self.trim(&mut state);
+        if how == Return::Unsent {
+            // They belong to a consumer that is gone: dealing waits for what else it gives back.
+            return self.finish(state, now);
+        }
         self.release_and_finish(state, settled, now)
     }
 
@@ -344,10 +348,22 @@ impl Queue {
             return stream.cancel(id);
         }
         let mut state = self.lock();
+        let delete = self.remove_consumer(&mut state, id, now);
+        Effects { delete, ..self.deal_and_finish(state, now) }
+    }
+
+    /// As [`Queue::cancel`], but what others may be dealt now waits for what this one gives back.
+    pub(super) fn leave(&self, id: ConsumerId, now: Now) -> Effects {
+        let mut state = self.lock();
+        let delete = self.remove_consumer(&mut state, id, now);
+        Effects { delete, ..self.finish(state, now) }
+    }
+
+    /// Whether the queue is to go with it.
+    fn remove_consumer(&self, state: &mut State, id: ConsumerId, now: Now) -> bool {
         let removed = state.consumers.remove(id);
         state.used_at_ms = now.unix_ms;
-        let delete = removed && self.settings.auto_delete && state.consumers.is_empty() && !state.deleted;
-        Effects { delete, ..self.deal_and_finish(state, now) }
+        removed && self.settings.auto_delete && state.consumers.is_empty() && !state.deleted
     }
 
     /// The session has encoded `bytes` of what was dealt to this consumer.

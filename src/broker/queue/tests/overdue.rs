@@ -14,8 +14,8 @@ fn it_is_marked_and_has_not_failed() {
     let counted = |change: &Change| matches!(change, Change::Return { .. });
     assert!(!bench.disk.told.lock().unwrap().iter().any(counted));
     // Not even seen the last time, but before.
+    let _ = bench.queue.leave(ConsumerId(1), NOW);
     let _ = bench.queue.put_back(&held(1, 0, 1), Return::Unsent, NOW);
-    assert_eq!(bench.dealt(), ["1:a!"]);
-    let _ = bench.queue.settle(&held(1, 0, 1), NOW);
-    assert_eq!(bench.dealt(), ["1:b"]);
+    bench.subscribe(bench.consumer(2, 0));
+    assert_eq!(bench.dealt(), ["2:a!", "2:b"]);
 }
