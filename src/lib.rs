@@ -44,9 +44,9 @@
 //! # Invariants
 //!
 //! * Nothing is confirmed that is not on disk, unless it was already consumed and settled.
-//! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> queue ->
-//!   { mailbox, log }. What must touch another queue (a dead letter) is returned as an effect and done after the
-//!   unlock, under one [`store::change::Gate`], so that both ends reach the disk in one commit.
+//! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> memory of
+//!   [`broker::dedup`] -> queue -> { mailbox, log }. What must touch another queue (a dead letter) is returned as an
+//!   effect and done after the unlock, under one [`store::change::Gate`], so that both ends reach the disk in one commit.
 //! * No session, queue or exchange reads a clock, a socket or the disk.
 //! * A block never changes once built; whoever holds one may share it without asking.
 //! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is not read while

@@ -56,6 +56,8 @@ pub struct Metrics {
     pub unroutable_dropped: Counter,
     /// Messages that reached no queue and went back to their publishers.
     pub unroutable_returned: Counter,
+    /// Duplicates that a queue or an exchange did not take.
+    pub deduplicated: Counter,
     /// Messages delivered to consumers that do not acknowledge.
     pub delivered_auto_ack: Counter,
     /// Messages delivered to consumers that acknowledge.

@@ -1,5 +1,6 @@
 //! The broker as a whole, without sockets.
 
+mod dedup;
 mod limits;
 mod model;
 mod one_commit;

@@ -5,6 +5,7 @@
 
 pub mod argument;
 mod dead_letter;
+pub mod dedup;
 pub mod delayed;
 pub mod exchange;
 pub mod mailbox;
@@ -254,6 +255,9 @@ impl Broker {
     }
 
     fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now) -> Enqueued {
+        if route.sifts {
+            return self.enqueue_unseen(route, block, now);
+        }
         let block = Arc::new(block);
         let mut all = Enqueued::default();
         for queue in &route.queues {
@@ -479,7 +483,7 @@ impl Broker {
     ) {
         let block = Arc::new(block);
         for target in targets {
-            let (_, effects) = target.enqueue(&block, now);
+            let (_, effects) = self.hand_in(&target, &block, now);
             if !effects.is_empty() {
                 todo.push_back((target, effects));
             }

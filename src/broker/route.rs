@@ -5,12 +5,15 @@
 //! Each exchange is visited once and each queue gets the message once, whatever loops and doubles the bindings make.
 //! An exchange that leads nowhere with any key hands the message to its alternate exchange, if it has one.
 
+use crate::broker::dedup::Deduplicator;
 use crate::broker::delayed::delay_ms;
 use crate::broker::exchange::Message;
 use crate::broker::queue::Queue;
 use crate::broker::settings::Settings;
 use crate::broker::topology::{Exchange, Target, Topology};
+use crate::clock::Now;
 use crate::error::AmqpError;
+use crate::message;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -29,6 +32,30 @@ pub struct Route {
     pub may_refuse: bool,
     /// Whether a message may change more than one queue: there are several, or one whose messages may leave it for others.
     pub gated: bool,
+    /// What the exchange has seen that the message is published to, if it takes in each message once.
+    pub dedup: Option<Arc<Deduplicator>>,
+    /// Whether that exchange or one of the queues takes in each message once.
+    pub sifts: bool,
+}
+
+impl Route {
+    /// Whether the same exchange, or none, refuses what it has seen.
+    #[inline]
+    #[must_use]
+    pub fn is_sifted_as(&self, other: &Self) -> bool {
+        match (&self.dedup, &other.dedup) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// Whether the exchange has seen a message, so that it is delivered although no queue is bound.
+    #[inline]
+    #[must_use]
+    pub fn knows(&self, message: &message::Message<'_>, now: Now) -> bool {
+        self.dedup.as_ref().is_some_and(|dedup| dedup.knows(message, now))
+    }
 }
 
 /// A message on its way.
@@ -41,6 +68,7 @@ struct Walk<'a> {
     /// Exchanges that were reached and not visited yet; some may have been.
     pending: Vec<&'a Exchange>,
     cacheable: bool,
+    dedup: Option<Arc<Deduplicator>>,
     /// Doubles are taken out when there are more queues and pending exchanges than this.
     doubles_at: usize,
 }
@@ -62,12 +90,14 @@ pub fn find<'a>(
         queues: Vec::new(),
         pending: Vec::new(),
         cacheable: true,
+        dedup: None,
         doubles_at: GATHERED,
     };
     let Some(origin) = origin else {
         walk.visit_default();
         return Ok(walk.finish());
     };
+    walk.dedup.clone_from(&origin.dedup);
     walk.visit(origin)?;
     if !walk.pending.is_empty() {
         let mut visited = HashSet::from([&*origin.declared.name]);
@@ -135,7 +165,9 @@ impl<'a> Walk<'a> {
         }
         let any = |may: fn(&Settings) -> bool| self.queues.iter().any(|queue| may(&queue.settings));
         let may_refuse = any(Settings::may_refuse);
-        let gated = self.queues.len() > 1 || any(Settings::sends);
-        Route { queues: self.queues.into_boxed_slice(), cacheable: self.cacheable, may_refuse, gated }
+        let sifts = self.dedup.is_some() || self.queues.iter().any(|queue| queue.dedup.is_some());
+        let gated = self.queues.len() > 1 || sifts || any(Settings::sends);
+        let (queues, cacheable, dedup) = (self.queues.into_boxed_slice(), self.cacheable, self.dedup);
+        Route { queues, cacheable, may_refuse, gated, dedup, sifts }
     }
 }

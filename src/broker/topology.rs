@@ -11,12 +11,14 @@
 #[cfg(test)]
 mod tests;
 
+use crate::broker::dedup::Deduplicator;
 use crate::broker::delayed::DELAYED_MESSAGE;
 use crate::broker::exchange::hash::hash;
 use crate::broker::exchange::{Kind, Place, Table};
 use crate::broker::queue::Queue;
 use crate::ids::{ConnectionId, QueueId};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
+use crate::store::seen::SeenBy;
 use crate::wire::table;
 use amq_protocol::types::FieldTable;
 use std::cmp::Ordering;
@@ -77,6 +79,8 @@ pub struct Exchange {
     pub declared: Arc<Declared>,
     /// The bindings from it, for routing.
     pub table: Table<Target>,
+    /// What it has seen, if it takes in each message once.
+    pub dedup: Option<Arc<Deduplicator>>,
     bindings: BTreeSet<Binding>,
     /// The exchanges that have bindings to it.
     sources: BTreeSet<Arc<str>>,
@@ -189,6 +193,7 @@ impl Topology {
         if queue.settings.durable {
             changes.push(Change::DeleteQueue(queue.id));
         }
+        changes.extend(queue.dedup.as_ref().and_then(|dedup| dedup.close()));
     }
 
     /// A new exchange, whose name is not taken.
@@ -210,9 +215,11 @@ impl Topology {
     pub fn restore_exchange(&mut self, declared: Declared) {
         self.revision += 1;
         let table = Table::new(declared.kind, &declared.arguments);
+        let by = SeenBy::Exchange { vhost: VHOST.to_owned(), name: declared.name.to_string() };
+        let dedup = Deduplicator::new(by, declared.durable, &declared.arguments);
         let name = Arc::clone(&declared.name);
         let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
-        self.exchanges.insert(name, Exchange { declared, table, bindings, sources });
+        self.exchanges.insert(name, Exchange { declared, table, dedup, bindings, sources });
     }
 
     /// Removes an exchange with the bindings from it and to it, and the auto-delete exchanges that lose their last
@@ -237,6 +244,7 @@ impl Topology {
             if exchange.declared.durable {
                 changes.push(Change::DeleteExchange { vhost: VHOST.to_owned(), name: name.to_string() });
             }
+            changes.extend(exchange.dedup.as_ref().and_then(|dedup| dedup.close()));
             if let Some(delay) = &exchange.declared.delay {
                 let _unconditional = delay.close(false, false);
                 self.remove_queue(&delay.name, changes);

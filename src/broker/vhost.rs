@@ -15,6 +15,7 @@ mod tests;
 use self::delayed::{check_not_delay_queue, kind_of};
 use self::replies::is_reply_queue;
 use crate::broker::argument::{equivalent, equivalent_flag};
+use crate::broker::dedup::rules;
 use crate::broker::delayed::DELAYED_TYPE;
 use crate::broker::queue::{Busy, Queue, Shared};
 use crate::broker::route::{self, Route};
@@ -134,6 +135,8 @@ impl VHost {
                     return Err(locked(&name));
                 }
                 queue.settings.check_equivalent(&name, flags, &arguments)?;
+                let on = Resource::Queue(name.clone());
+                rules::check_equivalent(&on, &arguments, &queue.settings.arguments)?;
                 queue.touch(declare.now);
                 return Ok((Arc::clone(queue), queue.settings.durable));
             }
@@ -143,6 +146,7 @@ impl VHost {
             } else {
                 name
             };
+            rules::check(&Resource::Queue(name.clone()), &arguments)?;
             let settings = Settings::declare(&name, flags, arguments)?;
             let owner = exclusive.then_some(declare.connection);
             let queue = self.create(state, changes, name, settings, owner);
@@ -260,6 +264,7 @@ impl VHost {
                 check_reserved("exchange", &name)?;
                 settings::alternate_exchange(&name, &arguments)?;
                 kind.check_arguments(&name, &arguments)?;
+                rules::check(&Resource::Exchange(name.clone()), &arguments)?;
                 let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
                 state.topology.add_exchange(wanted(&name, delay), changes);
             }
@@ -554,7 +559,8 @@ fn check_exchange_equivalent(current: &Declared, received: &Declared, kind: &str
     equivalent_flag("auto_delete", &on, received.auto_delete, current.auto_delete)?;
     equivalent_flag("internal", &on, received.internal, current.internal)?;
     let alternate = |declared: &'_ Declared| declared.arguments.inner().get(ALTERNATE_EXCHANGE).cloned();
-    equivalent(ALTERNATE_EXCHANGE, &on, alternate(received).as_ref(), alternate(current).as_ref())
+    equivalent(ALTERNATE_EXCHANGE, &on, alternate(received).as_ref(), alternate(current).as_ref())?;
+    rules::check_equivalent(&on, &received.arguments, &current.arguments)
 }
 
 /// The alternate exchange among arguments, if there is a valid one.

@@ -1,7 +1,8 @@
 //! The metrics page: Prometheus text, with RabbitMQ's names and labels so that its dashboards work.
 //!
 //! One line of the table per metric; RabbitMQ: prometheus_rabbitmq_global_metrics_collector and
-//! prometheus_rabbitmq_core_metrics_collector. What RabbitMQ splits by queue type has one type here.
+//! prometheus_rabbitmq_core_metrics_collector. What RabbitMQ splits by queue type has one type here, and what it has not
+//! begins with `leveret`.
 
 use super::process::Usage;
 use crate::broker::Gauges;
@@ -49,6 +50,8 @@ impl Page {
         ] {
             self.counter(&format!("rabbitmq_global_messages_{name}_total"), help, PROTOCOL, value.get());
         }
+        let duplicates = m.deduplicated.get();
+        self.counter("leveret_messages_deduplicated_total", "Duplicates not taken", PROTOCOL, duplicates);
         for (name, help, value) in [
             ("delivered_consume_auto_ack", "Messages consumed with no-ack", &m.delivered_auto_ack),
             (
@@ -170,6 +173,7 @@ mod tests {
         metrics.delivered_auto_ack.add(2);
         metrics.get_manual_ack.add(3);
         metrics.dropped_delivery_limit.add(1);
+        metrics.deduplicated.add(8);
         let gauges = Gauges { queues: 4, messages_ready: 5, messages_unacked: 6, ..Gauges::default() };
         let usage = Usage { resident_bytes: Some(4096), ..Usage::default() };
         exposition(&metrics, &gauges, Health::Full, &usage)
@@ -183,6 +187,7 @@ mod tests {
             "rabbitmq_global_messages_delivered_total{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"} 5",
             "rabbitmq_global_messages_dead_lettered_delivery_limit_total\
              {queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"} 1",
+            "leveret_messages_deduplicated_total{protocol=\"amqp091\"} 8",
             "rabbitmq_queues 4",
             "rabbitmq_queue_messages 11",
             "rabbitmq_connections_opened_total 0",

@@ -203,7 +203,8 @@ impl Channel {
     /// Counts a message; whether it is to be staged for `link.routes.current()`.
     #[inline(always)]
     fn admit(&mut self, link: &mut Link, mandatory: bool, message: &Message<'_>) -> bool {
-        let routed = !link.routes.current().queues.is_empty();
+        let route = link.routes.current();
+        let routed = !route.queues.is_empty() || route.knows(message, link.now);
         link.tally.received += 1;
         if let Mode::Confirm(confirms) = &mut self.mode {
             link.tally.received_confirm += 1;

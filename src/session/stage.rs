@@ -157,9 +157,7 @@ impl Stage {
 
     fn find_or_open(&mut self, route: &Arc<Route>, len: usize) -> usize {
         let takes = |staged: &Staged| match &staged.records {
-            Records::Growing(builder) => {
-                !staged.shut && same_queues(&staged.route, route) && builder.has_room(len)
-            }
+            Records::Growing(builder) => !staged.shut && alike(&staged.route, route) && builder.has_room(len),
             Records::Done(_) => false,
         };
         let window = self.blocks.len().saturating_sub(OPEN_MAX);
@@ -207,10 +205,13 @@ fn who_is_refused(origins: &[Origin], records: Range<u32>, refused: &mut Vec<Ref
     }
 }
 
-fn same_queues(one: &Arc<Route>, other: &Arc<Route>) -> bool {
+/// Whether the same happens to messages of both routes.
+fn alike(one: &Arc<Route>, other: &Arc<Route>) -> bool {
     let same = |(a, b): (&Arc<Queue>, &Arc<Queue>)| Arc::ptr_eq(a, b);
     Arc::ptr_eq(one, other)
-        || (one.queues.len() == other.queues.len() && one.queues.iter().zip(&other.queues).all(same))
+        || (one.queues.len() == other.queues.len()
+            && one.queues.iter().zip(&other.queues).all(same)
+            && one.is_sifted_as(other))
 }
 
 /// Whether a queue may be in both.

@@ -7,6 +7,7 @@
 
 use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::message::Block;
+use crate::store::seen::{SeenBy, SeenRecord};
 use std::ops::Range;
 use std::sync::{Arc, RwLockReadGuard};
 
@@ -77,6 +78,10 @@ pub enum Change {
     Bind(BindingRecord),
     /// A binding is removed.
     Unbind(BindingRecord),
+    /// A queue or an exchange that deduplicates has taken in a message with this value.
+    Seen(SeenRecord),
+    /// A queue or an exchange that deduplicates is gone with all it has seen.
+    Forget(SeenBy),
 }
 
 /// What is kept of a stream beside its records.
@@ -181,6 +186,8 @@ pub struct Recovered {
     pub exchanges: Vec<ExchangeRecord>,
     /// Bindings.
     pub bindings: Vec<BindingRecord>,
+    /// What queues and exchanges have seen; of each in ascending order of numbers.
+    pub seen: Vec<SeenRecord>,
     /// Whether the last run stopped cleanly; if not, any message may have been delivered before.
     pub clean: bool,
     /// An id that no queue has ever had, nor any above it.

@@ -17,12 +17,15 @@
 //! 12 stream chunk    u64 queue | u64 first | u64 ms | u64 position
 //! 13 stream offset   u64 queue | u64 next | str name
 //! 14 stream forgets  u64 queue | str name
+//! 20 seen            str key | str row of `seen`
+//! 21 forget          str key of `seen` without its slot
 //! ```
 
 use super::change::{Change, StreamChunk, StreamNote};
 use super::error::StoreError;
 use super::merge::{QueueWork, Work};
 use super::record;
+use super::seen;
 use super::stream::StreamWork;
 use super::table;
 use crate::ids::{QueueId, SeqRange};
@@ -44,6 +47,8 @@ const STREAM_BEGINS: u8 = 11;
 const STREAM_CHUNK: u8 = 12;
 const STREAM_OFFSET: u8 = 13;
 const STREAM_FORGET: u8 = 14;
+const SEEN: u8 = 20;
+const FORGET: u8 = 21;
 
 /// Appends all of `work` to `out`.
 pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
@@ -69,6 +74,15 @@ pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
             Change::Unbind(record) => {
                 out.push(UNBIND);
                 put(out, &record::encode_binding(record));
+            }
+            Change::Seen(record) => {
+                out.push(SEEN);
+                put(out, &seen::encode_key(record));
+                put(out, &seen::encode_row(record));
+            }
+            Change::Forget(by) => {
+                out.push(FORGET);
+                put(out, &seen::encode_owner(by));
             }
             Change::Publish { .. }
             | Change::Settle { .. }
@@ -197,6 +211,8 @@ impl<'a> Reader<'a> {
             STREAM_BEGINS | STREAM_CHUNK | STREAM_OFFSET | STREAM_FORGET => {
                 Change::Stream { queue: self.queue()?, note: self.note(kind)? }
             }
+            SEEN => Change::Seen(seen::decode(self.bytes()?, self.bytes()?)?),
+            FORGET => Change::Forget(seen::decode_owner(self.bytes()?)?),
             _ => return Err(malformed()),
         })
     }
@@ -253,6 +269,7 @@ mod tests {
     use super::*;
     use crate::message::{Copies, Message};
     use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
+    use crate::store::seen::{SeenBy, SeenRecord};
 
     fn record() -> QueueRecord {
         QueueRecord {
@@ -296,6 +313,7 @@ mod tests {
             routing_key: b"#".to_vec(),
             arguments: vec![],
         };
+        let by = SeenBy::Queue(QueueId(1));
         vec![
             Change::Settle { queue: QueueId(1), range: SeqRange { first: 2, end: 4 } },
             Change::Delivered { queue: QueueId(1), up_to: 7 },
@@ -311,6 +329,8 @@ mod tests {
             Change::DeleteExchange { vhost: "/".into(), name: "old".into() },
             Change::Bind(binding.clone()),
             Change::Unbind(binding),
+            Change::Seen(SeenRecord { by: by.clone(), slot: 3, number: 131, until_ms: 5, value: vec![4] }),
+            Change::Forget(by),
         ]
     }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub(super) struct Work {
     /// Per queue, in order of ids: neighbours in the file are written one after the other.
     pub(super) queues: BTreeMap<QueueId, QueueWork>,
-    /// Changes of exchanges and bindings, in their order.
+    /// Changes of exchanges and bindings and of what was seen, in their order.
     pub(super) topology: Vec<Change>,
     /// Bytes of records in `queues`.
     pub(super) bytes: usize,
@@ -252,7 +252,9 @@ impl QueueWork {
             Change::DeclareExchange(_)
             | Change::DeleteExchange { .. }
             | Change::Bind(_)
-            | Change::Unbind(_) => {}
+            | Change::Unbind(_)
+            | Change::Seen(_)
+            | Change::Forget(_) => {}
         }
         bytes
     }
@@ -268,9 +270,12 @@ fn queue_of(change: &Change) -> Option<QueueId> {
         | Change::Stream { queue, .. }
         | Change::DeleteQueue(queue) => Some(*queue),
         Change::DeclareQueue(record) => Some(record.id),
-        Change::DeclareExchange(_) | Change::DeleteExchange { .. } | Change::Bind(_) | Change::Unbind(_) => {
-            None
-        }
+        Change::DeclareExchange(_)
+        | Change::DeleteExchange { .. }
+        | Change::Bind(_)
+        | Change::Unbind(_)
+        | Change::Seen(_)
+        | Change::Forget(_) => None,
     }
 }
 

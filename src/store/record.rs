@@ -46,6 +46,14 @@ pub(super) fn exchange_key(vhost: &str, name: &str) -> Vec<u8> {
     key
 }
 
+/// The vhost and the name that a key is made of.
+pub(super) fn decode_exchange_key(key: &[u8]) -> Result<(String, String), StoreError> {
+    let mut names = Reader { table: "exchanges", rest: key };
+    let read = (names.text()?, names.text()?);
+    names.end()?;
+    Ok(read)
+}
+
 /// The value only; the key is [`exchange_key`].
 pub(super) fn encode_exchange(record: &ExchangeRecord) -> Vec<u8> {
     let auto_delete = if record.auto_delete { AUTO_DELETE } else { 0 };
@@ -56,18 +64,17 @@ pub(super) fn encode_exchange(record: &ExchangeRecord) -> Vec<u8> {
 }
 
 pub(super) fn decode_exchange(key: &[u8], row: &[u8]) -> Result<ExchangeRecord, StoreError> {
-    let mut names = Reader { table: "exchanges", rest: key };
+    let (vhost, name) = decode_exchange_key(key)?;
     let mut reader = Reader { table: "exchanges", rest: row };
     let flags = reader.flags(AUTO_DELETE | INTERNAL)?;
     let record = ExchangeRecord {
-        vhost: names.text()?,
-        name: names.text()?,
+        vhost,
+        name,
         kind: reader.text()?,
         auto_delete: flags & AUTO_DELETE != 0,
         internal: flags & INTERNAL != 0,
         arguments: reader.bytes()?,
     };
-    names.end()?;
     reader.end()?;
     Ok(record)
 }

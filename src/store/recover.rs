@@ -13,6 +13,7 @@ use super::error::StoreError;
 use super::journal;
 use super::merge::{Before, Work};
 use super::record;
+use super::seen;
 use super::segment::{Segment, SegmentView};
 use super::shelf::Shelves;
 use super::stream;
@@ -98,6 +99,7 @@ pub(super) fn recover(database: &Database, identity: Identity) -> Result<Found, 
         queues: queues.into_values().collect(),
         exchanges: read_exchanges(&tx)?,
         bindings: read_bindings(&tx)?,
+        seen: seen::read(&tx)?,
         clean,
         next_queue,
     };

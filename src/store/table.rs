@@ -16,6 +16,7 @@
 //! | `queues` | queue id | a queue's record |
 //! | `exchanges` | vhost and name | an exchange's record |
 //! | `bindings` | the whole binding | nothing |
+//! | `seen` | whose, and a slot | a value that a message had: see `seen` |
 //!
 //! The version of all this is in the file's head: see `disk`.
 
@@ -53,6 +54,7 @@ pub(super) const STREAM_OFFSETS: TableDefinition<'_, (u64, &str), u64> =
 pub(super) const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queues");
 pub(super) const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
 pub(super) const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
+pub(super) const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
 
 /// What the tables say of themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +118,7 @@ pub(super) fn begin_run(database: &Database, next_queue: u64) -> Result<(), Stor
     tx.open_table(QUEUES)?;
     tx.open_table(EXCHANGES)?;
     tx.open_table(BINDINGS)?;
+    tx.open_table(SEEN)?;
     Ok(tx.commit()?)
 }
 

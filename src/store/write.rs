@@ -8,6 +8,7 @@ use super::error::StoreError;
 use super::join;
 use super::merge::{QueueWork, Run, Work};
 use super::record;
+use super::seen;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
 use super::shelf::{Shelf, Shelves};
 use super::stream;
@@ -31,6 +32,7 @@ impl<'tx> Writer<'tx> {
     pub(super) fn write(&mut self, work: &Work, number: u64, shelves: &Shelves) -> Result<(), StoreError> {
         self.write_meta(work, number)?;
         write_topology(self.tx, &work.topology)?;
+        seen::write(self.tx, &work.topology)?;
         for (&id, queue) in &work.queues {
             let mut shelf = shelves.get(&id).cloned().unwrap_or_default();
             if queue.deleted {
@@ -294,7 +296,7 @@ fn find_in(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Option<(
 
 /// Applies changes of exchanges and bindings in their order.
 fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
-    if changes.is_empty() {
+    if changes.iter().all(seen::concerns) {
         return Ok(());
     }
     let mut exchanges = tx.open_table(EXCHANGES)?;
@@ -320,7 +322,9 @@ fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Store
             | Change::Delivered { .. }
             | Change::Stream { .. }
             | Change::DeclareQueue(_)
-            | Change::DeleteQueue(_) => {}
+            | Change::DeleteQueue(_)
+            | Change::Seen(_)
+            | Change::Forget(_) => {}
         }
     }
     Ok(())

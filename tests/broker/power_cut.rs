@@ -50,13 +50,13 @@ struct Knowledge {
 
 /// Rings when a ticket is durable.
 #[derive(Default)]
-struct Bell {
+pub(super) struct Bell {
     durable: Mutex<Ticket>,
     rung: Condvar,
 }
 
 impl Bell {
-    fn wait(&self, ticket: Ticket) {
+    pub(super) fn wait(&self, ticket: Ticket) {
         let mut durable = self.durable.lock().expect("nobody panics with it");
         while *durable < ticket {
             durable = self.rung.wait(durable).expect("nobody panics with it");
@@ -83,14 +83,14 @@ struct Run {
     next: u64,
 }
 
-fn open(disk: &SimDisk) -> Arc<Broker> {
+pub(super) fn open(disk: &SimDisk) -> Arc<Broker> {
     // A journal that is full now and then.
     let options = store::Options { journal_bytes: 3000, ..store::Options::default() };
     let opened = store::open_backend(disk.clone(), options).expect("the store opens");
     Broker::start(opened, BrokerSettings::default(), NOW).expect("the broker starts")
 }
 
-fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> (Arc<Queue>, Ticket) {
+pub(super) fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> (Arc<Queue>, Ticket) {
     let declare = QueueDeclare {
         name: name.into(),
         passive: false,

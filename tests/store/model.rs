@@ -6,6 +6,7 @@ use leveret::ids::{QueueId, SeqRange, lane_of, lane_start};
 use leveret::store::Opened;
 use leveret::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
 use leveret::store::change::{RecoveredStream, StreamChunk, StreamNote};
+use leveret::store::seen::{SeenBy, SeenRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The lanes that queues have.
@@ -17,6 +18,8 @@ pub(super) struct Model {
     queues: BTreeMap<u64, ModelQueue>,
     exchanges: BTreeMap<String, String>,
     bindings: BTreeSet<BindingRecord>,
+    /// By owner and slot.
+    seen: BTreeMap<(SeenBy, u64), SeenRecord>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +51,7 @@ impl Workload {
     /// The next unit and what must be on disk after it.
     pub(super) fn step(&mut self) -> (Unit, Model) {
         let mut unit = Vec::new();
-        match self.draw.below(20) {
+        match self.draw.below(22) {
             0 => unit.push(vec![self.declare()]),
             1 => unit.push(self.declare_stream()),
             2 => unit.push(self.delete()),
@@ -63,6 +66,7 @@ impl Workload {
                 unit.push(self.publish());
                 unit.push(self.settle());
             }
+            17 | 18 => unit.push(self.see()),
             _ => {
                 // Everything at once, also what is consumed before it is written.
                 unit.push(self.publish());
@@ -156,7 +160,31 @@ impl Workload {
         self.model.bindings.retain(|binding| binding.destination != format!("queue {id}"));
         let mut changes: Vec<Change> = vec![Change::DeleteQueue(QueueId(id))];
         changes.extend((0..3).map(|key| Change::Unbind(binding(id, key))));
+        changes.push(self.forget(SeenBy::Queue(QueueId(id))));
         changes
+    }
+
+    fn see(&mut self) -> Vec<Change> {
+        let exchange = SeenBy::Exchange { vhost: "/".to_owned(), name: "x".to_owned() };
+        let queue = self.a_queue().map(|id| SeenBy::Queue(QueueId(id)));
+        let by = queue.filter(|_| self.draw.one_in(2)).unwrap_or(exchange);
+        if self.draw.one_in(10) {
+            return vec![self.forget(by)];
+        }
+        let mut changes = Vec::new();
+        for _ in 0..=self.draw.below(3) {
+            let (slot, number, until_ms) = (self.draw.below(5), self.draw.below(900), self.draw.below(900));
+            let value = vec![b'v'; usize::try_from(self.draw.below(40)).unwrap()];
+            let record = SeenRecord { by: by.clone(), slot, number, until_ms, value };
+            self.model.seen.insert((by.clone(), slot), record.clone());
+            changes.push(Change::Seen(record));
+        }
+        changes
+    }
+
+    fn forget(&mut self, by: SeenBy) -> Change {
+        self.model.seen.retain(|(owner, _), _| *owner != by);
+        Change::Forget(by)
     }
 
     fn exchange(&mut self) -> Change {
@@ -308,5 +336,8 @@ pub(super) fn found(opened: &Opened) -> Model {
     model.exchanges =
         recovered.exchanges.iter().map(|found| (found.name.clone(), found.kind.clone())).collect();
     model.bindings = recovered.bindings.iter().cloned().collect();
+    assert!(recovered.seen.is_sorted_by_key(|record| (record.by.clone(), record.number)));
+    model.seen =
+        recovered.seen.iter().map(|record| ((record.by.clone(), record.slot), record.clone())).collect();
     model
 }

@@ -31,6 +31,7 @@ use self::lanes::split;
 use self::paging::put_pages;
 use self::state::State;
 use self::stream::Stream;
+use crate::broker::dedup::Deduplicator;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::settings::{Kind, Settings};
 use crate::broker::timers::Timers;
@@ -39,6 +40,7 @@ use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::store::change::{Log, Page, RecoveredQueue};
+use crate::store::seen::SeenBy;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -140,6 +142,8 @@ pub struct Queue {
     pub name: Arc<str>,
     /// How it was declared.
     pub settings: Settings,
+    /// What it has seen, if it takes in each message once.
+    pub dedup: Option<Arc<Deduplicator>>,
     owner: Option<ConnectionId>,
     log: Arc<dyn Log>,
     /// Bytes that all queues hold in memory.
@@ -196,9 +200,10 @@ impl Queue {
         core.sizes = settings.length.and_then(|limit| limit.bytes).map(|_| Box::default());
         let Shared { log, memory, timers } = shared.clone();
         let state = Mutex::new(State::new(core, Consumers::new(Rule::of(&settings))));
+        let dedup = Deduplicator::new(SeenBy::Queue(id), settings.durable, &settings.arguments);
         Arc::new_cyclic(|this| {
             let this = Weak::clone(this);
-            Self { id, name, settings, owner, log, memory, timers, this, stream, state }
+            Self { id, name, settings, dedup, owner, log, memory, timers, this, stream, state }
         })
     }
 

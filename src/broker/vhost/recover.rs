@@ -8,8 +8,10 @@ use crate::broker::settings::{Flags, Settings};
 use crate::broker::topology::{Binding, Declared, Target, Topology, VHOST};
 use crate::error::AmqpError;
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered};
+use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::table;
 use amq_protocol::types::FieldTable;
+use std::collections::HashMap;
 use std::hash::RandomState;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
@@ -43,6 +45,7 @@ impl VHost {
                 None => changes.push(Change::Unbind(record.clone())),
             }
         }
+        restore_seen(&topology, &recovered.seen, &mut changes);
         let ticket = append(&shared, &mut changes).unwrap_or_default();
         Self {
             epoch: AtomicU64::new(topology.revision()),
@@ -73,6 +76,25 @@ fn declared(topology: &Topology, record: &ExchangeRecord) -> Result<Declared, Am
         delay,
         arguments,
     })
+}
+
+/// Gives back what was seen, and drops it from disk where nobody is left to know it.
+fn restore_seen(topology: &Topology, seen: &[SeenRecord], changes: &mut Vec<Change>) {
+    if seen.is_empty() {
+        return;
+    }
+    let queues: HashMap<_, _> = topology.queues().map(|queue| (queue.id, &queue.dedup)).collect();
+    for of_one in seen.chunk_by(|one, other| one.by == other.by) {
+        let Some(SeenRecord { by, .. }) = of_one.first() else { continue };
+        let dedup = match by {
+            SeenBy::Queue(id) => queues.get(id).copied(),
+            SeenBy::Exchange { name, .. } => topology.exchange(name).map(|exchange| &exchange.dedup),
+        };
+        match dedup.and_then(Option::as_ref) {
+            Some(dedup) => of_one.iter().for_each(|record| dedup.restore(record)),
+            None => changes.push(Change::Forget(by.clone())),
+        }
+    }
 }
 
 /// A table that this broker wrote.

@@ -12,6 +12,7 @@ use crate::store::StoreError;
 use crate::store::change::{
     BindingRecord, ExchangeRecord, Gate, Health, Log, QueueRecord, Recovered, RecoveredQueue, Waiter,
 };
+use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::properties::NONE;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
@@ -157,6 +158,7 @@ impl Fixture {
             Change::DeleteExchange { name, .. } => format!("-x {name}"),
             Change::Bind(record) => format!("+b {}>{}", record.source, record.destination),
             Change::Unbind(record) => format!("-b {}>{}", record.source, record.destination),
+            Change::Forget(by) => format!("-s {by:?}"),
             other => format!("{other:?}"),
         };
         let appended = std::mem::take(&mut *self.notes.appended.lock().unwrap());
@@ -503,6 +505,8 @@ fn what_was_on_disk_is_there_again() {
     let arguments = encoded(&one("x-delivery-limit", AMQPValue::LongInt(3)));
     let record =
         QueueRecord { id: QueueId(7), vhost: VHOST.into(), name: "q".into(), auto_delete: true, arguments };
+    let gone = SeenBy::Exchange { vhost: VHOST.into(), name: "gone".into() };
+    let seen = |by| SeenRecord { by, slot: 0, number: 0, until_ms: 0, value: Vec::new() };
     let recovered = Recovered {
         queues: vec![RecoveredQueue {
             record,
@@ -521,6 +525,7 @@ fn what_was_on_disk_is_there_again() {
             internal: true,
             arguments: encoded(&one(ALTERNATE_EXCHANGE, string("q"))),
         }],
+        seen: vec![seen(SeenBy::Queue(QueueId(7))), seen(gone.clone()), seen(gone)],
         bindings: vec![
             binding("amq.direct", true, "x"),
             binding("x", false, "q"),
@@ -531,7 +536,11 @@ fn what_was_on_disk_is_there_again() {
         next_queue: 9,
     };
     let f = recover(&recovered);
-    assert_eq!(f.appended(), ["-b gone>q -b x>gone"], "half a binding is none");
+    assert_eq!(
+        f.appended(),
+        ["-b gone>q -b x>gone -s Queue(QueueId(7)) -s Exchange { vhost: \"/\", name: \"gone\" }"],
+        "half a binding is none"
+    );
     f.check("amq.direct", "k", &["q"]);
     let q = f.vhost.queue("q", ME).unwrap();
     assert_eq!(

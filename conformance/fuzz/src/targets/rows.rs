@@ -17,6 +17,7 @@ const DELIVERED: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("de
 const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queues");
 const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
 const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
+const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
 
 /// The head of a data file, before what is redb's when there is no journal.
 const HEAD: usize = 4096;
@@ -50,7 +51,7 @@ pub fn check(data: &[u8]) {
 /// Puts the next row of `input` into its table.
 fn put(tx: &redb::WriteTransaction, input: &mut Input<'_>) -> Option<()> {
     let table = "the tables are there";
-    match input.array::<1>()?[0] % 8 {
+    match input.array::<1>()?[0] % 9 {
         0 => tx.open_table(QUEUES).expect(table).insert(input.number()?, input.text()?).map(drop),
         1 => tx.open_table(SEGMENTS).expect(table).insert(input.key()?, input.text()?).map(drop),
         2 => tx.open_table(BODIES).expect(table).insert(input.key()?, input.text()?).map(drop),
@@ -62,6 +63,7 @@ fn put(tx: &redb::WriteTransaction, input: &mut Input<'_>) -> Option<()> {
         4 => tx.open_table(DELIVERED).expect(table).insert(input.key()?, input.number()?).map(drop),
         5 => tx.open_table(EXCHANGES).expect(table).insert(input.text()?, input.text()?).map(drop),
         6 => tx.open_table(BINDINGS).expect(table).insert(input.text()?, ()).map(drop),
+        7 => tx.open_table(SEEN).expect(table).insert(input.text()?, input.text()?).map(drop),
         _ => {
             let key = ["next_queue", "clean", "journal"][usize::from(input.array::<1>()?[0]) % 3];
             tx.open_table(META).expect(table).insert(key, input.number()?).map(drop)
@@ -124,6 +126,7 @@ pub(crate) fn start(image: Vec<u8>) {
     assert_eq!(seen(&again.recovered.queues), seen(&found.queues), "another start finds other queues");
     assert_eq!(again.recovered.exchanges, found.exchanges);
     assert_eq!(again.recovered.bindings, found.bindings);
+    assert_eq!(again.recovered.seen, found.seen);
     assert!(again.recovered.clean);
     if consume(&again, &found.queues) {
         drop(again);
@@ -212,8 +215,10 @@ pub fn samples() -> Vec<Vec<u8>> {
     let (key, row) = samples::exchange();
     let exchange = [vec![5], sized(&key), sized(&row)].concat();
     let binding = [vec![6], sized(&samples::binding())].concat();
-    let meta = [vec![7, 0], number(2), vec![7, 1], number(1)].concat();
-    let all = [&queue, &inline, &large, &body, &returned, &delivered, &exchange, &binding, &meta];
+    let (key, row) = samples::seen();
+    let seen = [vec![7], sized(&key), sized(&row)].concat();
+    let meta = [vec![8, 0], number(2), vec![8, 1], number(1)].concat();
+    let all = [&queue, &inline, &large, &body, &returned, &delivered, &exchange, &binding, &seen, &meta];
     vec![
         all.into_iter().flatten().copied().collect(),
         [&queue[..], &inline, &meta].concat(),

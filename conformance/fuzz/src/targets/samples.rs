@@ -47,6 +47,12 @@ pub fn binding() -> Vec<u8> {
     [&[0][..], &text(b"/"), &text(b"logs"), &text(b"jobs"), &text(b"a.*"), &text(b"")].concat()
 }
 
+/// A key of `seen`, and its row.
+#[must_use]
+pub fn seen() -> (Vec<u8>, Vec<u8>) {
+    (b"\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x03".to_vec(), [&[0; 7][..], &[131], &[0xff; 8], b"Sid"].concat())
+}
+
 /// A row of `segments` that holds [`records`], the second of them marked as transient.
 #[must_use]
 pub fn segment() -> Vec<u8> {
@@ -66,6 +72,7 @@ pub fn large_segment() -> Vec<u8> {
 pub fn entry() -> Vec<u8> {
     let number = |number: u64| number.to_be_bytes().to_vec();
     let (key, row) = exchange();
+    let (slot, value) = seen();
     [
         // Of queue 1: settle, delivered, return, declare, publish; queue 2 is gone.
         [vec![2], number(1), number(0), number(1)].concat(),
@@ -78,6 +85,8 @@ pub fn entry() -> Vec<u8> {
         [vec![8], text(b"/"), text(b"old")].concat(),
         [vec![9], text(&binding())].concat(),
         [vec![10], text(&binding())].concat(),
+        [vec![20], text(&slot), text(&value)].concat(),
+        [vec![21], text(&slot[..9])].concat(),
     ]
     .concat()
 }

@@ -1,0 +1,181 @@
+//! What queues and exchanges that deduplicate have seen: the rows of `seen`.
+//!
+//! Each has as many slots as it remembers values; a value replaces the one that had its slot before. Strings are a u32
+//! length and that many bytes; integers are big-endian, so that the slots of one owner lie side by side.
+//!
+//! ```text
+//! key    0 | u64 queue           | u64 slot          value  u64 number | u64 until, ms since 1970 | the value
+//!        1 | str vhost | str name | u64 slot
+//! ```
+
+use super::change::Change;
+use super::error::StoreError;
+use super::record;
+use super::table::{self, SEEN};
+use crate::ids::QueueId;
+use redb::{ReadTransaction, TableError, WriteTransaction};
+
+const QUEUE: u8 = 0;
+const EXCHANGE: u8 = 1;
+
+/// Who has seen something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SeenBy {
+    /// A queue.
+    Queue(QueueId),
+    /// An exchange.
+    Exchange {
+        /// Its vhost.
+        vhost: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A value that a message had, by which another one is told to be the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenRecord {
+    /// Who has seen it.
+    pub by: SeenBy,
+    /// Where it is kept: it replaces what was there.
+    pub slot: u64,
+    /// Grows with each value that this owner sees.
+    pub number: u64,
+    /// Until when it counts, milliseconds since 1970.
+    pub until_ms: u64,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// Whether a change is about what was seen.
+pub(super) fn concerns(change: &Change) -> bool {
+    matches!(change, Change::Seen(_) | Change::Forget(_))
+}
+
+/// Applies those of the changes that are about what was seen, in their order.
+pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
+    let mut changes = changes.iter().filter(|change| concerns(change)).peekable();
+    if changes.peek().is_none() {
+        return Ok(());
+    }
+    let mut table = tx.open_table(SEEN)?;
+    for change in changes {
+        match change {
+            Change::Seen(record) => {
+                table.insert(encode_key(record).as_slice(), encode_row(record).as_slice())?;
+            }
+            Change::Forget(by) => {
+                let owner = encode_owner(by);
+                let keys = [owner.as_slice(), &[0; 8]].concat()..=[owner.as_slice(), &[0xff; 8]].concat();
+                let keys = keys.start().as_slice()..=keys.end().as_slice();
+                table.retain_in::<&[u8], _>(keys, |_, _| false)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Everything that was seen and counts; of each owner in ascending order of numbers.
+pub(super) fn read(tx: &ReadTransaction) -> Result<Vec<SeenRecord>, StoreError> {
+    let table = match tx.open_table(SEEN) {
+        // Nobody has ever seen anything.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        table => table?,
+    };
+    let mut seen = Vec::new();
+    for row in table.range::<&[u8]>(..)? {
+        let (key, value) = row?;
+        seen.push(decode(key.value(), value.value())?);
+    }
+    seen.sort_unstable_by(|one, other| (&one.by, one.number).cmp(&(&other.by, other.number)));
+    Ok(seen)
+}
+
+pub(super) fn encode_owner(by: &SeenBy) -> Vec<u8> {
+    match by {
+        SeenBy::Queue(id) => [&[QUEUE][..], &id.0.to_be_bytes()].concat(),
+        SeenBy::Exchange { vhost, name } => [&[EXCHANGE][..], &record::exchange_key(vhost, name)].concat(),
+    }
+}
+
+pub(super) fn encode_key(record: &SeenRecord) -> Vec<u8> {
+    [encode_owner(&record.by).as_slice(), &record.slot.to_be_bytes()].concat()
+}
+
+pub(super) fn encode_row(record: &SeenRecord) -> Vec<u8> {
+    [&record.number.to_be_bytes()[..], &record.until_ms.to_be_bytes(), &record.value].concat()
+}
+
+pub(super) fn decode_owner(owner: &[u8]) -> Result<SeenBy, StoreError> {
+    match owner.split_first().ok_or_else(malformed)? {
+        (&QUEUE, id) => Ok(SeenBy::Queue(QueueId(number(id.try_into().map_err(cut)?)?))),
+        (&EXCHANGE, key) => {
+            let (vhost, name) = record::decode_exchange_key(key)?;
+            Ok(SeenBy::Exchange { vhost, name })
+        }
+        _ => Err(malformed()),
+    }
+}
+
+pub(super) fn decode(key: &[u8], row: &[u8]) -> Result<SeenRecord, StoreError> {
+    let (owner, slot) = key.split_last_chunk().ok_or_else(malformed)?;
+    let (counted, rest) = row.split_first_chunk().ok_or_else(malformed)?;
+    let (until_ms, value) = rest.split_first_chunk().ok_or_else(malformed)?;
+    Ok(SeenRecord {
+        by: decode_owner(owner)?,
+        slot: number(*slot)?,
+        number: number(*counted)?,
+        until_ms: u64::from_be_bytes(*until_ms),
+        value: value.to_vec(),
+    })
+}
+
+fn number(bytes: [u8; 8]) -> Result<u64, StoreError> {
+    table::number(u64::from_be_bytes(bytes))
+}
+
+fn malformed() -> StoreError {
+    StoreError::Damaged("a row of `seen` is malformed".to_owned())
+}
+
+fn cut(_not_eight: std::array::TryFromSliceError) -> StoreError {
+    malformed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(by: SeenBy) -> SeenRecord {
+        SeenRecord { by, slot: 3, number: 131, until_ms: u64::MAX, value: b"Sid".to_vec() }
+    }
+
+    /// The bytes that the head of this file draws; a change here is a new format.
+    #[test]
+    fn rows_are_as_drawn() {
+        let queue = record(SeenBy::Queue(QueueId(7)));
+        assert_eq!(encode_key(&queue), b"\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x03");
+        let row = encode_row(&queue);
+        assert_eq!(row, b"\0\0\0\0\0\0\0\x83\xff\xff\xff\xff\xff\xff\xff\xffSid");
+        assert_eq!(decode(&encode_key(&queue), &row).unwrap(), queue);
+        let exchange = record(SeenBy::Exchange { vhost: "/".to_owned(), name: "x".to_owned() });
+        let key = encode_key(&exchange);
+        assert_eq!(key, b"\x01\0\0\0\x01/\0\0\0\x01x\0\0\0\0\0\0\0\x03");
+        assert_eq!(decode(&key, &row).unwrap(), exchange);
+    }
+
+    #[test]
+    fn malformed_rows_are_refused() {
+        let exchange = record(SeenBy::Exchange { vhost: "/".to_owned(), name: "x".to_owned() });
+        let (key, row) = (encode_key(&exchange), encode_row(&exchange));
+        for end in 0..key.len() {
+            assert!(decode(&key[..end], &row).is_err(), "cut at {end}");
+        }
+        for end in 0..16 {
+            assert!(decode(&key, &row[..end]).is_err(), "cut at {end}");
+        }
+        assert!(decode(&key, &[0xff; 20]).is_err(), "nothing counts so far");
+        assert!(decode(b"\x02\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x03", &row).is_err());
+    }
+}
