@@ -22,12 +22,15 @@
 //! A record has no sequence number of its own: a run of records lies under the number of its first one, and a
 //! block that is routed to several queues has another in each.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::ops::Range;
 
 /// Bytes of a record before its exchange's name.
 pub const RECORD_HEAD: usize = 20;
+
+/// Where the time of its arrival lies in a record.
+const ARRIVED: usize = 12;
 
 /// A block takes no further record beyond this many bytes. 254 KiB: redb rounds a value up to a power of two of
 /// its pages, so 256 KiB less a little is the largest that does not cost 512 KiB of file.
@@ -166,6 +169,17 @@ impl Block {
         builder.build()
     }
 
+    /// The same records as if they had arrived at this time, milliseconds since 1970.
+    #[must_use]
+    pub fn arrived_at(self, unix_ms: u64) -> Self {
+        let mut bytes = self.bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        for &start in &self.starts {
+            let at = start as usize + ARRIVED;
+            bytes[at..at + 8].copy_from_slice(&unix_ms.to_be_bytes());
+        }
+        Self { bytes: bytes.freeze(), ..self }
+    }
+
     /// How many records.
     #[must_use]
     pub fn len(&self) -> u32 {
@@ -239,7 +253,7 @@ impl Block {
         let key_end = exchange_end + usize::from(record[6]);
         let properties_end = key_end + word(record, 8) as usize;
         let mut arrived = [0; 8];
-        arrived.copy_from_slice(&record[12..20]);
+        arrived.copy_from_slice(&record[ARRIVED..ARRIVED + 8]);
         Message {
             persistent: record[4] & PERSISTENT != 0,
             died: record[4] & DIED != 0,
@@ -341,7 +355,7 @@ impl BlockBuilder {
         head[6] = u8::try_from(message.routing_key.len()).expect("a short string");
         let properties_len = u32::try_from(message.properties.len()).expect("fits a frame");
         head[8..12].copy_from_slice(&properties_len.to_be_bytes());
-        head[12..20].copy_from_slice(&message.arrived_at_ms.to_be_bytes());
+        head[ARRIVED..ARRIVED + 8].copy_from_slice(&message.arrived_at_ms.to_be_bytes());
         self.starts.push(at);
         self.persistent += u32::from(message.persistent);
         self.traits.add(head[4]);
@@ -434,6 +448,19 @@ mod tests {
         let plain = Block::of(&sample(b"body", true));
         assert!(!plain.expires() && !plain.is_prioritized());
         assert_eq!(block.priority(0), None);
+    }
+
+    #[test]
+    fn the_time_of_arrival_can_be_another_one() {
+        let mut builder = BlockBuilder::default();
+        builder.push(&sample(b"one", true));
+        builder.push(&sample(b"two", false));
+        let block = builder.build();
+        let shared = block.clone();
+        let later = block.arrived_at(7);
+        assert_eq!(later.message(1), Message { arrived_at_ms: 7, ..sample(b"two", false) });
+        assert_eq!(later.message(0).arrived_at_ms, 7);
+        assert_eq!(shared.message(0), sample(b"one", true), "who shares the block sees nothing of it");
     }
 
     #[test]

@@ -85,7 +85,10 @@ impl Channel {
     /// 406: a full queue refused a message. The rest has taken effect.
     fn commit(&mut self, link: &mut Link) -> Result<(), AmqpError> {
         let tx = self.mode.transaction().ok_or_else(not_transactional)?;
-        let publishes: Vec<_> = tx.stage.take().collect();
+        // A message's time to live begins now.
+        let now = link.now.unix_ms;
+        let publishes: Vec<_> =
+            tx.stage.take().map(|(route, block)| (route, block.arrived_at(now))).collect();
         let acks = tx.settled().take();
         let returns = std::mem::take(&mut tx.returns);
         self.held.out(&mut link.output).own().extend_from_slice(&returns);

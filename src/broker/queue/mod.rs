@@ -359,6 +359,9 @@ impl Queue {
 
     /// As [`Queue::cancel`], but what others may be dealt now waits for what this one gives back.
     pub(super) fn leave(&self, id: ConsumerId, now: Now) -> Effects {
+        if let Some(stream) = &self.stream {
+            return stream.cancel(id);
+        }
         let mut state = self.lock();
         let delete = self.remove_consumer(&mut state, id, now);
         Effects { delete, ..self.finish(state, now) }
