@@ -12,7 +12,7 @@
 //! the last commit has saved that knowledge. Saving it costs a second fsync, so no commit that somebody waits for
 //! does; once the store is idle, one more commit does.
 
-use super::change::Health;
+use super::change::{Change, Health};
 use super::disk::Disk;
 use super::entry;
 use super::error::StoreError;
@@ -59,6 +59,8 @@ pub(super) struct Committer {
     pub(super) journaled: Work,
     /// What is cut and not on disk.
     pub(super) work: Work,
+    /// What is cut since a commit failed and not part of `work`, which may turn out to be on disk.
+    pub(super) late: Vec<Change>,
     /// Of the last group that is in the journal or in the tables.
     pub(super) number: u64,
     /// A commit failed: whether `work` is on disk is unknown, and redb will do no more with this database.
@@ -112,11 +114,17 @@ impl Committer {
 
     /// Takes a group in, which was waited for or not, and commits all that is there.
     fn take(&mut self, group: Group, waited: bool) -> Result<(), StoreError> {
+        if self.late.is_empty() {
+            self.late = group.changes;
+        } else {
+            self.late.extend(group.changes);
+        }
         if self.broken {
             self.reopen()?;
         }
-        let tally = Tally::of(&group.changes);
-        self.work.absorb(group.changes);
+        let changes = mem::take(&mut self.late);
+        let tally = Tally::of(&changes);
+        self.work.absorb(changes);
         let appended = self.work.bytes;
         let (shelves, journaled) = (&self.shelves, &self.journaled);
         self.work.settle(|id| Before::in_tables(shelves.get(&id)).in_journal_too(journaled.queues.get(&id)));

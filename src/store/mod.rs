@@ -161,6 +161,7 @@ pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Op
         shelves: found.shelves,
         journaled: Work::default(),
         work: Work::default(),
+        late: Vec::new(),
         number: identity.journal,
         broken: false,
         restless: true,

@@ -1,7 +1,7 @@
 //! A disk that fails, and a disk that is full.
 
 use super::model::{Model, Workload, found};
-use super::{ALL, Told, bodies, commit, declare, open_sim, publish, settle, wait_for, wait_until};
+use super::{ALL, Told, bodies, commit, declare, open_sim, open_with, publish, settle, wait_for, wait_until};
 use crate::support::disk::SimDisk;
 use crate::support::draw::seeds;
 use leveret::ids::Ticket;
@@ -89,6 +89,30 @@ fn a_full_disk_keeps_what_is_pending_until_there_is_room() {
     assert_eq!(there.last(), Some(&11));
     let lasting: u64 = opened.recovered.queues[0].messages.iter().map(|range| range.len()).sum();
     assert_eq!(lasting, 3);
+}
+
+/// The database has to be opened anew after a commit that failed, which a full disk may prevent as well: what comes
+/// meanwhile waits like all the rest.
+#[test]
+fn what_comes_while_a_full_disk_cannot_be_opened_is_kept() {
+    for journal_bytes in [0, 2000] {
+        let disk = SimDisk::default();
+        let opened = open_with(&disk, journal_bytes);
+        commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
+        disk.set_failing(Some(io::ErrorKind::StorageFull));
+        opened.log.append(&mut vec![publish(1, 1, &[vec![b'x'; 200_000]])]);
+        wait_until("full", || opened.log.health() == Health::Full);
+        let meanwhile = opened.log.append(&mut vec![publish(1, 2, &["c"])]);
+        // Two groups later it was tried again, and failed again.
+        let later = || opened.log.append(&mut vec![settle(1, 90, 91)]);
+        wait_until("tried again", || later().0 >= meanwhile.0 + 2);
+        assert!(opened.log.durable() < meanwhile);
+        disk.set_failing(None);
+        wait_for(&opened.log, later());
+        let found = open_sim(&SimDisk::holding(disk.image()));
+        let there: Vec<u64> = bodies(&found, 1, ALL).into_keys().collect();
+        assert_eq!(there, [0, 1, 2], "journal {journal_bytes}");
+    }
 }
 
 #[test]

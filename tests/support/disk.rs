@@ -30,7 +30,7 @@ struct State {
     cuts: Vec<Cut>,
     progress: (usize, usize),
     /// The call that fails, and how.
-    fault: Option<(u64, io::ErrorKind)>,
+    fault: Option<(When, io::ErrorKind)>,
     /// The disk has room for this many bytes.
     capacity: Option<usize>,
 }
@@ -90,8 +90,13 @@ impl SimDisk {
 
     /// Has call number `call`, counted from 1, return an error of `kind`.
     pub(crate) fn fail_at(self, call: u64, kind: io::ErrorKind) -> Self {
-        self.state().fault = Some((call, kind));
+        self.state().fault = Some((When::Call(call), kind));
         self
+    }
+
+    /// From now on each call returns an error of this kind, until there is none.
+    pub(crate) fn set_failing(&self, kind: Option<io::ErrorKind>) {
+        self.state().fault = kind.map(|kind| (When::Always, kind));
     }
 
     /// From now on there is room for this many bytes.
@@ -129,7 +134,7 @@ impl State {
             self.cuts.push(Cut { call: self.calls, image, progress: self.progress });
         }
         match self.fault {
-            Some((call, kind)) if call == self.calls => Err(kind.into()),
+            Some((when, kind)) if when == When::Always || when == When::Call(self.calls) => Err(kind.into()),
             _ if self.capacity.is_some_and(|capacity| capacity < grows_to && self.live.len() < grows_to) => {
                 Err(io::ErrorKind::StorageFull.into())
             }
