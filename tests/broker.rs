@@ -4,6 +4,7 @@ mod dedup;
 mod limits;
 mod model;
 mod one_commit;
+mod paging;
 mod power_cut;
 mod streams;
 mod time;

@@ -1,19 +1,24 @@
 //! Who reads pages from disk for the queues.
 //!
 //! One thread, so that a queue's lock is never held during a read and sessions never wait for the disk. A queue asks for
-//! one page at a time, so there are no more requests than queues.
+//! one page at a time, so there are no more requests than queues. A read that fails is tried again until it does not: the
+//! messages are not given up, and the store tells by itself when it is beyond help.
 
 use crate::broker::queue::Queue;
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::ids::SeqRange;
-use crate::store::StoreError;
 use crate::store::change::{Page, PageSource};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// Bytes of records that one request brings: enough to read sequentially, little enough for the memory of many queues.
 pub(super) const PAGE_BYTES: usize = 512 * 1024;
+
+/// How long after a read that failed it is tried again. While the disk is full the store cannot be read for a second or so
+/// after each commit that failed.
+const RETRY_MS: u64 = 500;
 
 /// A queue that waits for messages from disk.
 #[derive(Debug)]
@@ -56,13 +61,39 @@ impl Pager {
 }
 
 fn serve(requests: &Receiver<Request>, pages: &dyn PageSource, deliver: impl Fn(&Request, Vec<Page>)) {
-    while let Ok(request) = requests.recv() {
-        let loaded: Result<Vec<Page>, StoreError> = pages.load(request.queue.id, request.wanted, PAGE_BYTES);
-        match loaded {
-            Ok(loaded) => deliver(&request, loaded),
-            Err(why) => {
-                tracing::error!(queue = %request.queue.name, %why, "messages cannot be read; the queue waits");
-            }
+    let mut failed: Vec<Request> = Vec::new();
+    let mut retry_at_ms = 0_u64;
+    loop {
+        let next = if failed.is_empty() {
+            requests.recv().map_err(|_all_gone| RecvTimeoutError::Disconnected)
+        } else {
+            let left_ms = retry_at_ms.saturating_sub(clock::now().mono_ms);
+            requests.recv_timeout(Duration::from_millis(left_ms))
+        };
+        match next {
+            Ok(request) => match pages.load(request.queue.id, request.wanted, PAGE_BYTES) {
+                Ok(loaded) => deliver(&request, loaded),
+                Err(why) => {
+                    tracing::error!(queue = %request.queue.name, %why, "messages cannot be read; the queue waits");
+                    if failed.is_empty() {
+                        retry_at_ms = clock::now().mono_ms + RETRY_MS;
+                    }
+                    failed.push(request);
+                }
+            },
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if !failed.is_empty() && clock::now().mono_ms >= retry_at_ms {
+            failed.retain(|request| match pages.load(request.queue.id, request.wanted, PAGE_BYTES) {
+                Ok(loaded) => {
+                    tracing::info!(queue = %request.queue.name, "messages can be read again");
+                    deliver(request, loaded);
+                    false
+                }
+                Err(_still) => true,
+            });
+            retry_at_ms = clock::now().mono_ms + RETRY_MS;
         }
     }
 }

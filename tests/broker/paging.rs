@@ -1,0 +1,107 @@
+//! Messages that are on disk only, when the disk cannot be read for a while.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use crate::support::disk::SimDisk;
+use leveret::broker::mailbox::Mailbox;
+use leveret::broker::queue::Got;
+use leveret::broker::{Broker, BrokerSettings};
+use leveret::clock::{Now, now};
+use leveret::ids::{ConnectionId, QueueId, SeqRange};
+use leveret::message::{Block, Copies, Message};
+use leveret::store::change::{Change, Page, PageSource, QueueRecord};
+use leveret::store::{Opened, Options, StoreError, open_backend};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
+const ME: ConnectionId = ConnectionId(1);
+const PATIENCE_MS: u64 = 20_000;
+
+/// Pages that cannot be read so many times, where they are those of the first queue.
+struct Failing {
+    pages: Arc<dyn PageSource>,
+    left: AtomicU32,
+}
+
+impl PageSource for Failing {
+    fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError> {
+        let is_due = queue == QueueId(1)
+            && self
+                .left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok();
+        if is_due { Err(StoreError::Stopped) } else { self.pages.load(queue, range, bytes_max) }
+    }
+}
+
+/// A broker on two queues, `q1` and `q2`, each with a message on disk; pages of the first fail at first.
+fn start(failures: u32) -> (Arc<Broker>, Arc<Failing>) {
+    let disk = SimDisk::default();
+    let message = Message {
+        persistent: true,
+        died: false,
+        copies: Copies::Open,
+        arrived_at_ms: 0,
+        exchange: b"",
+        routing_key: b"q",
+        properties: &[0, 0],
+        body: b"hare",
+    };
+    let opened = open_backend(disk.clone(), Options::default()).unwrap();
+    for id in [QueueId(1), QueueId(2)] {
+        let name = format!("q{}", id.0);
+        let declare = QueueRecord { id, vhost: "/".into(), name, auto_delete: false, arguments: Vec::new() };
+        let block = Arc::new(Block::of(&message));
+        opened.log.append(&mut vec![
+            Change::DeclareQueue(declare),
+            Change::Publish { queue: id, first: 0, block, range: 0..1 },
+        ]);
+    }
+    opened.log.close().unwrap();
+    drop(opened);
+    let Opened { log, pages, recovered } = open_backend(disk, Options::default()).unwrap();
+    let failing = Arc::new(Failing { pages, left: AtomicU32::new(failures) });
+    let opened = Opened { log, pages: Arc::clone(&failing) as _, recovered };
+    (Broker::start(opened, BrokerSettings::default()).unwrap(), failing)
+}
+
+/// Asks for a message of `queue` until it is there, as a session does whose mailbox wakes.
+fn get(broker: &Arc<Broker>, queue: &str) -> Vec<u8> {
+    let queue = broker.vhost().queue(queue, ME).unwrap();
+    let mailbox = Mailbox::new();
+    let until_ms = now().mono_ms + PATIENCE_MS;
+    loop {
+        match broker.get(&queue, true, &mailbox, NOW) {
+            Got::Message { block, index, .. } => return block.message(index).body.to_vec(),
+            Got::Paging => {}
+            Got::Empty => panic!("the message of {queue:?} is lost"),
+        }
+        let mut mail = Vec::new();
+        while mail.is_empty() {
+            assert!(now().mono_ms < until_ms, "the message of {queue:?} is never read");
+            thread::park_timeout(Duration::from_millis(1));
+            mailbox.take(&mut mail);
+        }
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_asked_for_again() {
+    let (broker, failing) = start(3);
+    assert_eq!(get(&broker, "q1"), b"hare");
+    assert_eq!(failing.left.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_queue_that_cannot_be_read_does_not_hold_up_others() {
+    let (broker, _failing) = start(u32::MAX);
+    let damaged = broker.vhost().queue("q1", ME).unwrap();
+    assert!(matches!(broker.get(&damaged, true, &Mailbox::new(), NOW), Got::Paging));
+    assert_eq!(get(&broker, "q2"), b"hare");
+    assert!(
+        matches!(broker.get(&damaged, true, &Mailbox::new(), NOW), Got::Paging),
+        "it waits, nothing is lost"
+    );
+}
