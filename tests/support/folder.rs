@@ -16,6 +16,8 @@ impl Folder {
     pub(crate) fn new() -> Self {
         let name = format!("store-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // A test run that was killed leaves its folders behind, and process ids are used again.
+        let _removed = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }

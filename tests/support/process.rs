@@ -22,6 +22,8 @@ impl Folder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("folder-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // A test run that was killed leaves its folders behind, and process ids are used again.
+        let _removed = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("the build's folder for tests can be written");
         Self(path)
     }
