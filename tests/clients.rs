@@ -1,7 +1,8 @@
 //! Other people's clients against the real process, unmodified: the programs and suites of `conformance/clients/`.
 //!
 //! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead: what they expect is what RabbitMQ does,
-//! and this is how it is checked. Only the tests that end the process themselves always start their own.
+//! and this is how it is checked. Programs that meet a restart do so there when `LEVERET_TEST_RESTART` has a command for the
+//! shell that ends once that broker was ended and is back, with its data; without one they start their own. `kill` always does.
 
 mod aio_pika;
 mod amqplib;
@@ -17,33 +18,47 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 /// How long a whole suite may take.
 const SUITE_PATIENCE: Duration = Duration::from_secs(300);
 
+/// Held for reading by whoever uses somebody else's broker, for writing by who restarts it.
+static SHARED: RwLock<()> = RwLock::new(());
+
 /// The broker under test.
 pub(crate) struct Subject {
     /// Where it is.
     pub(crate) uri: String,
-    /// None when it is somebody else's.
-    own: Option<(Process, Folder)>,
+    whose: Whose,
+}
+
+/// Whom the broker belongs to.
+enum Whose {
+    Ours(Process, Folder),
+    /// Nobody restarts it meanwhile.
+    Others(#[expect(dead_code, reason = "it is held, not looked at")] RwLockReadGuard<'static, ()>),
 }
 
 impl Subject {
     /// Starts one, unless there is one already.
     pub(crate) fn start() -> Self {
         if let Ok(uri) = env::var("LEVERET_TEST_AMQP") {
-            return Self { uri, own: None };
+            let shared = SHARED.read().unwrap_or_else(PoisonError::into_inner);
+            return Self { uri, whose: Whose::Others(shared) };
         }
         let folder = Folder::new();
         let process = Process::start(&folder);
-        Self { uri: uri(process.amqp), own: Some((process, folder)) }
+        Self { uri: uri(process.amqp), whose: Whose::Ours(process, folder) }
     }
 
     /// Stops it; what it logged.
     pub(crate) fn stop(self) -> String {
-        self.own.map_or_else(String::new, |(process, _folder)| process.stop().1)
+        match self.whose {
+            Whose::Ours(process, _folder) => process.stop().1,
+            Whose::Others(_) => String::new(),
+        }
     }
 }
 
@@ -51,12 +66,58 @@ fn uri(amqp: SocketAddr) -> String {
     format!("amqp://guest:guest@{amqp}/%2F")
 }
 
-/// Starts a broker again on the data in `folder`, where its clients look for it.
-fn restart(folder: &Folder, amqp: SocketAddr) -> Process {
-    let amqp = amqp.to_string();
-    let mut command = leveret();
-    command.args(["--amqp", &amqp, "--http", "127.0.0.1:0", "--data-dir"]).arg(folder.at("data"));
-    Process::spawn(&mut command)
+/// A broker that can be restarted.
+enum Restartable {
+    Ours(Process, Folder),
+    /// Nobody else uses it meanwhile.
+    Others {
+        uri: String,
+        command: String,
+        _alone: RwLockWriteGuard<'static, ()>,
+    },
+}
+
+impl Restartable {
+    fn start() -> Self {
+        if let (Ok(uri), Ok(command)) = (env::var("LEVERET_TEST_AMQP"), env::var("LEVERET_TEST_RESTART")) {
+            let alone = SHARED.write().unwrap_or_else(PoisonError::into_inner);
+            return Self::Others { uri, command, _alone: alone };
+        }
+        let folder = Folder::new();
+        Self::Ours(Process::start(&folder), folder)
+    }
+
+    fn uri(&self) -> String {
+        match self {
+            Self::Ours(process, _) => uri(process.amqp),
+            Self::Others { uri, .. } => uri.clone(),
+        }
+    }
+
+    /// Ends it, ours without a word, and has it back where its clients look for it.
+    fn restart(self) -> Self {
+        match self {
+            Self::Ours(process, folder) => {
+                let amqp = process.amqp.to_string();
+                process.kill();
+                let mut command = leveret();
+                command.args(["--amqp", &amqp, "--http", "127.0.0.1:0", "--data-dir"]).arg(folder.at("data"));
+                Self::Ours(Process::spawn(&mut command), folder)
+            }
+            Self::Others { ref command, .. } => {
+                ended_well(&outcome(Command::new("sh").args(["-c", command]).stdin(Stdio::null())), command);
+                self
+            }
+        }
+    }
+
+    /// What it has logged, if it is ours; it is stopped then.
+    fn stop(self) -> String {
+        match self {
+            Self::Ours(process, _folder) => process.stop().1,
+            Self::Others { .. } => String::new(),
+        }
+    }
 }
 
 /// Defines a test for each program; `$run` is called with its name.
@@ -105,22 +166,19 @@ fn check_suite(client: &str, pin: &str, arguments: &[&str]) {
 /// Runs a program that says `published` when its broker is to die, and goes on when it is told `restarted`.
 #[track_caller]
 fn check_over_a_restart(mut program: Command) {
-    let folder = Folder::new();
-    let broker = Process::start(&folder);
-    let amqp = broker.amqp;
-    program.arg(uri(amqp)).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let broker = Restartable::start();
+    program.arg(broker.uri()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut client = program.spawn().expect("it was installed");
     let mut line = String::new();
     let mut stdout = BufReader::new(client.stdout.take().expect("it was piped"));
     stdout.read_line(&mut line).expect("a pipe can be read");
     let again = (line == "published\n").then(|| {
-        broker.kill();
-        let again = restart(&folder, amqp);
+        let again = broker.restart();
         writeln!(client.stdin.take().expect("it was piped"), "restarted").expect("the client waits for it");
         again
     });
     let output = client.wait_with_output().expect("its pipes can be read");
-    let log = again.map_or_else(String::new, |again| again.stop().1);
+    let log = again.map_or_else(String::new, Restartable::stop);
     ended_well(&output, &log);
 }
 

@@ -1,14 +1,12 @@
-"""Bodies of every size, from none to many frames, come out as they went in."""
+"""Bodies of every size, from none to many frames, come out as they went in: up to 64 MiB, or what RabbitMQ 4 takes."""
 
 import hashlib
-import sys
 
 import pika
-from house import connect, name, take
+from house import connect, is_rabbitmq, name, take
 
-LARGEST = int(sys.argv[2]) if len(sys.argv) > 2 else 64 * 1024 * 1024
 FRAME_MAX = 131_072
-SIZES = [0, 1, FRAME_MAX - 9, FRAME_MAX - 8, FRAME_MAX - 7, 2 * (FRAME_MAX - 8), 65_535, 65_536, 1_000_000, LARGEST]
+SIZES = [0, 1, FRAME_MAX - 9, FRAME_MAX - 8, FRAME_MAX - 7, 2 * (FRAME_MAX - 8), 65_535, 65_536, 1_000_000]
 
 
 def body_of(size):
@@ -21,7 +19,8 @@ for frame_max in (FRAME_MAX, 8_192):
     channel.confirm_delivery()
     queue = name("bodies")
     channel.queue_declare(queue, durable=True)
-    sizes = SIZES if frame_max == FRAME_MAX else SIZES[:-1]
+    largest = (16 if is_rabbitmq(connection) else 64) * 1024 * 1024
+    sizes = [*SIZES, largest] if frame_max == FRAME_MAX else SIZES
     for size in sizes:
         channel.basic_publish("", queue, body_of(size), pika.BasicProperties(delivery_mode=2))
     for size, (_, _, body) in zip(sizes, take(connection, channel, queue, len(sizes)), strict=True):

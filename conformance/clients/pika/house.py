@@ -24,6 +24,11 @@ def connect(**options):
     return pika.BlockingConnection(parameters)
 
 
+def is_rabbitmq(connection):
+    """Whether the broker is RabbitMQ: for what is better elsewhere on purpose."""
+    return connection._impl.server_properties["product"] == "RabbitMQ"
+
+
 def name(word):
     """A name that nothing else has, so that programs may share a broker."""
     return f"{word}-{uuid.uuid4().hex[:8]}"

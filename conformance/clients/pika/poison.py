@@ -1,8 +1,13 @@
 """Beyond RabbitMQ: a delivery limit on any queue counts every return, nacks and lost connections too."""
 
-from house import connect, name, take, wait
+import sys
+
+from house import connect, is_rabbitmq, name, take
 
 connection = connect()
+if is_rabbitmq(connection):
+    print("skipped: RabbitMQ has delivery limits on quorum queues alone, and does not count nacks")
+    sys.exit()
 channel = connection.channel()
 poisoned, dead = name("poisoned"), name("dead")
 channel.queue_declare(dead, durable=True)
