@@ -1,8 +1,7 @@
 //! What can be asked of a queue: its flags and its arguments, checked against one table.
 //!
-//! [`TABLE`] knows every argument: its type and range, which types of queue have it, and whether anything is done
-//! with it yet. A new feature adds a row or changes one, and a field of [`Settings`]. Arguments that are not in the
-//! table are the client's own: kept, never compared, never refused.
+//! [`TABLE`] knows every argument: its type and range, and which types of queue have it. A new feature adds a row, and a field of
+//! [`Settings`]. Arguments that are not in the table are the client's own: kept, never compared, never refused.
 
 mod retry;
 mod stream;
@@ -162,7 +161,6 @@ struct Argument {
     rule: Rule,
     /// The types of queue that have it.
     on: On,
-    effect: Effect,
 }
 
 /// What values an argument takes.
@@ -203,17 +201,6 @@ enum On {
     Stream,
 }
 
-/// What comes of an argument.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    /// The broker does what it says.
-    Done,
-    /// Checked and compared, but nothing is done with it yet: each declaration that uses it is logged.
-    Later,
-    /// There is nothing to do on one node, with one storage format, and where a dead letter changes queues in one commit.
-    Moot,
-}
-
 const AT_LEAST_0: Rule = Rule::Range { least: 0, most: i64::MAX, over: "" };
 const AT_LEAST_1: Rule = Rule::Range { least: 1, most: i64::MAX, over: "" };
 const TIME: Rule = Rule::Range { least: 0, most: TIME_MAX_MS, over: "value_too_large" };
@@ -229,37 +216,43 @@ const LOCATOR: Rule = Rule::OneOf(&["client-local", "balanced"], "invalid_queue_
 
 /// All arguments, in the order in which RabbitMQ compares those of a classic queue, and of a stream.
 const TABLE: &[Argument] = &[
-    row(EXPIRES, TIME_NOT_0, On::Both, Effect::Done),
-    row(MESSAGE_TTL, TIME, On::Both, Effect::Done),
-    row(DEAD_LETTER_EXCHANGE, Rule::Exchange, On::Both, Effect::Done),
-    row(DEAD_LETTER_ROUTING_KEY, Rule::DeadLetterKey, On::Both, Effect::Done),
-    row("x-dead-letter-strategy", STRATEGY, On::Quorum, Effect::Moot),
-    row(MAX_LENGTH, AT_LEAST_0, On::Both, Effect::Done),
-    row(MAX_LENGTH_BYTES, AT_LEAST_0, On::All, Effect::Done),
-    row(MAX_PRIORITY, PRIORITIES, On::Classic, Effect::Done),
-    row(OVERFLOW, OVERFLOWS, On::Both, Effect::Done),
-    row("x-queue-mode", Rule::Any, On::Classic, Effect::Moot),
-    row("x-queue-version", Rule::Version, On::Classic, Effect::Moot),
-    row(SINGLE_ACTIVE_CONSUMER, Rule::Flag, On::Both, Effect::Done),
-    row("x-queue-leader-locator", LOCATOR, On::All, Effect::Moot),
-    row("x-quorum-initial-group-size", AT_LEAST_1, On::Quorum, Effect::Moot),
-    row(DELIVERY_LIMIT, Rule::Integer, On::Both, Effect::Done),
-    row(CONSUMER_TIMEOUT, AT_LEAST_0, On::Both, Effect::Done),
-    row("x-consumer-disconnected-timeout", AT_LEAST_0, On::Quorum, Effect::Moot),
-    row(DELAYED_RETRY_TYPE, RETRY_TYPE, On::Quorum, Effect::Done),
-    row(DELAYED_RETRY_MIN, TIME, On::Quorum, Effect::Done),
-    row(DELAYED_RETRY_MAX, TIME, On::Quorum, Effect::Done),
-    row(RETRY_DELAYS, Rule::Delays, On::Both, Effect::Done),
-    row(RETRY_JITTER, PERCENT, On::Both, Effect::Done),
-    row(QUEUE_TYPE, Rule::Type, On::All, Effect::Done),
-    row(stream::MAX_AGE, Rule::Interval, On::Stream, Effect::Done),
-    row(stream::SEGMENT_BYTES, AT_LEAST_0, On::Stream, Effect::Done),
-    row(stream::FILTER_BYTES, AT_LEAST_0, On::Stream, Effect::Moot),
-    row("x-initial-cluster-size", AT_LEAST_1, On::Stream, Effect::Moot),
+    row(EXPIRES, TIME_NOT_0, On::Both),
+    row(MESSAGE_TTL, TIME, On::Both),
+    row(DEAD_LETTER_EXCHANGE, Rule::Exchange, On::Both),
+    row(DEAD_LETTER_ROUTING_KEY, Rule::DeadLetterKey, On::Both),
+    moot("x-dead-letter-strategy", STRATEGY, On::Quorum),
+    row(MAX_LENGTH, AT_LEAST_0, On::Both),
+    row(MAX_LENGTH_BYTES, AT_LEAST_0, On::All),
+    row(MAX_PRIORITY, PRIORITIES, On::Classic),
+    row(OVERFLOW, OVERFLOWS, On::Both),
+    moot("x-queue-mode", Rule::Any, On::Classic),
+    moot("x-queue-version", Rule::Version, On::Classic),
+    row(SINGLE_ACTIVE_CONSUMER, Rule::Flag, On::Both),
+    moot("x-queue-leader-locator", LOCATOR, On::All),
+    moot("x-quorum-initial-group-size", AT_LEAST_1, On::Quorum),
+    row(DELIVERY_LIMIT, Rule::Integer, On::Both),
+    row(CONSUMER_TIMEOUT, AT_LEAST_0, On::Both),
+    moot("x-consumer-disconnected-timeout", AT_LEAST_0, On::Quorum),
+    row(DELAYED_RETRY_TYPE, RETRY_TYPE, On::Quorum),
+    row(DELAYED_RETRY_MIN, TIME, On::Quorum),
+    row(DELAYED_RETRY_MAX, TIME, On::Quorum),
+    row(RETRY_DELAYS, Rule::Delays, On::Both),
+    row(RETRY_JITTER, PERCENT, On::Both),
+    row(QUEUE_TYPE, Rule::Type, On::All),
+    row(stream::MAX_AGE, Rule::Interval, On::Stream),
+    row(stream::SEGMENT_BYTES, AT_LEAST_0, On::Stream),
+    moot(stream::FILTER_BYTES, AT_LEAST_0, On::Stream),
+    moot("x-initial-cluster-size", AT_LEAST_1, On::Stream),
 ];
 
-const fn row(name: &'static str, rule: Rule, on: On, effect: Effect) -> Argument {
-    Argument { name, rule, on, effect }
+const fn row(name: &'static str, rule: Rule, on: On) -> Argument {
+    Argument { name, rule, on }
+}
+
+/// An argument about which there is nothing to do on one node, with one storage format, and where a dead letter changes
+/// queues in one commit: it is checked and compared like the others.
+const fn moot(name: &'static str, rule: Rule, on: On) -> Argument {
+    row(name, rule, on)
 }
 
 impl Settings {
@@ -296,12 +289,6 @@ impl Settings {
             ];
             if let Some((_, property)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
                 return Err(AmqpError::Precondition(format!("invalid property '{property}' for {on}")));
-            }
-        }
-        for argument in TABLE {
-            let later = argument.effect == Effect::Later && settings.kind != Kind::Stream;
-            if later && arguments.contains_key(argument.name) {
-                tracing::warn!(queue = name, argument = argument.name, "this argument has no effect yet");
             }
         }
         Ok(settings)

@@ -1,9 +1,9 @@
-//! Messages that are on disk only, when the disk cannot be read for a while.
+//! Messages that are on disk only: read when they are due, again when that failed, and forgotten again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::support::disk::SimDisk;
 use leveret::broker::mailbox::Mailbox;
-use leveret::broker::queue::Got;
+use leveret::broker::queue::{Got, Return, Settled};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::{Now, now};
 use leveret::ids::{ConnectionId, QueueId, SeqRange};
@@ -36,44 +36,48 @@ impl PageSource for Failing {
     }
 }
 
-/// A broker on two queues, `q1` and `q2`, each with a message on disk; pages of the first fail at first.
-fn start(failures: u32) -> (Arc<Broker>, Arc<Failing>) {
+/// A broker on two queues, `q1` and `q2`, each with `count` messages on disk; pages of the first fail at first.
+fn start(count: u32, body: &[u8], failures: u32) -> (Arc<Broker>, Arc<Failing>) {
     let disk = SimDisk::default();
     let message = Message {
         persistent: true,
         died: false,
         copies: Copies::Open,
+        expires: false,
+        priority: None,
         arrived_at_ms: 0,
         exchange: b"",
         routing_key: b"q",
         properties: &[0, 0],
-        body: b"hare",
+        body,
     };
     let opened = open_backend(disk.clone(), Options::default()).unwrap();
     for id in [QueueId(1), QueueId(2)] {
         let name = format!("q{}", id.0);
         let declare = QueueRecord { id, vhost: "/".into(), name, auto_delete: false, arguments: Vec::new() };
         let block = Arc::new(Block::of(&message));
-        opened.log.append(&mut vec![
-            Change::DeclareQueue(declare),
-            Change::Publish { queue: id, first: 0, block, range: 0..1 },
-        ]);
+        let mut changes = vec![Change::DeclareQueue(declare)];
+        changes.extend((0..count.into()).map(|first| {
+            let block = Arc::clone(&block);
+            Change::Publish { queue: id, first, block, range: 0..1 }
+        }));
+        opened.log.append(&mut changes);
     }
     opened.log.close().unwrap();
     drop(opened);
     let Opened { log, pages, recovered } = open_backend(disk, Options::default()).unwrap();
     let failing = Arc::new(Failing { pages, left: AtomicU32::new(failures) });
     let opened = Opened { log, pages: Arc::clone(&failing) as _, recovered };
-    (Broker::start(opened, BrokerSettings::default()).unwrap(), failing)
+    (Broker::start(opened, BrokerSettings::default(), NOW).unwrap(), failing)
 }
 
-/// Asks for a message of `queue` until it is there, as a session does whose mailbox wakes.
+/// Asks for a message of `queue` until it is there, as a session does whose mailbox wakes; it stays unacknowledged.
 fn get(broker: &Arc<Broker>, queue: &str) -> Vec<u8> {
     let queue = broker.vhost().queue(queue, ME).unwrap();
     let mailbox = Mailbox::new();
     let until_ms = now().mono_ms + PATIENCE_MS;
     loop {
-        match broker.get(&queue, true, &mailbox, NOW) {
+        match broker.get(&queue, false, &mailbox, NOW) {
             Got::Message { block, index, .. } => return block.message(index).body.to_vec(),
             Got::Paging => {}
             Got::Empty => panic!("the message of {queue:?} is lost"),
@@ -89,14 +93,14 @@ fn get(broker: &Arc<Broker>, queue: &str) -> Vec<u8> {
 
 #[test]
 fn a_page_that_cannot_be_read_is_asked_for_again() {
-    let (broker, failing) = start(3);
+    let (broker, failing) = start(1, b"hare", 3);
     assert_eq!(get(&broker, "q1"), b"hare");
     assert_eq!(failing.left.load(Ordering::Relaxed), 0);
 }
 
 #[test]
 fn a_queue_that_cannot_be_read_does_not_hold_up_others() {
-    let (broker, _failing) = start(u32::MAX);
+    let (broker, _failing) = start(1, b"hare", u32::MAX);
     let damaged = broker.vhost().queue("q1", ME).unwrap();
     assert!(matches!(broker.get(&damaged, true, &Mailbox::new(), NOW), Got::Paging));
     assert_eq!(get(&broker, "q2"), b"hare");
@@ -104,4 +108,27 @@ fn a_queue_that_cannot_be_read_does_not_hold_up_others() {
         matches!(broker.get(&damaged, true, &Mailbox::new(), NOW), Got::Paging),
         "it waits, nothing is lost"
     );
+}
+
+#[test]
+fn what_a_start_found_is_forgotten_again_once_it_was_delivered() {
+    const COUNT: u32 = 100;
+    let body = vec![b'x'; 200_000];
+    let (broker, _) = start(COUNT, &body, 0);
+    let queue = broker.vhost().queue("q1", ME).unwrap();
+    for round in ["first", "second"] {
+        for _ in 0..COUNT {
+            assert_eq!(get(&broker, "q1").len(), body.len());
+        }
+        let stats = queue.stats();
+        assert_eq!((stats.ready, stats.unacked), (0, COUNT.into()));
+        assert!(stats.resident < 5 << 20, "the {round} time {} bytes are held", stats.resident);
+        // The client is gone, and the next one gets them again.
+        broker.put_back(
+            &queue,
+            &[Settled { consumer: None, range: SeqRange::of(0, COUNT.into()) }],
+            Return::Failed,
+            NOW,
+        );
+    }
 }

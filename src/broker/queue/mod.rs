@@ -37,7 +37,7 @@ use crate::broker::settings::{Kind, Settings};
 use crate::broker::timers::Timers;
 use crate::clock::Now;
 use crate::error::AmqpError;
-use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket};
+use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket, lane_of};
 use crate::message::Block;
 use crate::store::change::{Log, Page, RecoveredQueue};
 use crate::store::seen::SeenBy;
@@ -458,7 +458,9 @@ impl Queue {
         let lost = if self.settings.delays {
             state.core.keep_pages(wanted, pages)
         } else {
-            put_pages(&mut state.core, wanted, pages)
+            let lost = put_pages(&mut state.core, wanted, pages);
+            state.core.lanes.lane(lane_of(wanted.first)).progress.loaded(wanted.first);
+            lost
         };
         state.core.bury();
         for getter in state.getters.drain(..) {

@@ -4,7 +4,7 @@
 //! no bytes), then of what is waiting beyond the head of the line. Messages that are not on disk (transient
 //! ones) are written there first. Bytes come back as pages when a message is due and its bytes are not here.
 
-use super::core::{Core, Place, records, weight};
+use super::core::{Core, Head, Place, records, weight};
 use super::lanes::Lanes;
 use crate::ids::{SeqRange, Ticket, lane_of};
 use crate::store::change::{Change, Page};
@@ -33,12 +33,24 @@ pub(super) struct Progress {
     forgotten: u64,
     /// Everything unacknowledged below this number that could be forgotten is.
     forgotten_unacked: u64,
+    /// Below `forgotten_unacked` too there are bytes again, from this number on.
+    loaded_from: Option<u64>,
 }
 
 impl Progress {
     /// Of a lane that begins at `first`.
     pub(super) fn new(first: u64) -> Self {
-        Self { marks: VecDeque::new(), stored: first, forgotten: first, forgotten_unacked: first }
+        Self { stored: first, forgotten: first, forgotten_unacked: first, ..Self::default() }
+    }
+
+    /// Of a lane whose messages, all below `end`, were found on disk.
+    pub(super) fn recovered(first: u64, end: u64) -> Self {
+        Self { stored: end, ..Self::new(first) }
+    }
+
+    /// Messages from `first` on have come back from disk, and can be forgotten once more when they were delivered.
+    pub(super) fn loaded(&mut self, first: u64) {
+        self.loaded_from = Some(self.loaded_from.map_or(first, |before| before.min(first)));
     }
 
     /// Messages below `end` are stored with `ticket`.
@@ -122,6 +134,7 @@ impl Paging {
             let Some(lane) = core.lanes.at(index) else { continue };
             let (next, mut progress) = (lane.next, std::mem::take(&mut lane.progress));
             let kept = due.filter(|due| lane_of(due.first) == lane_of(lane.first)).map_or(0, |due| due.end);
+            self.forget_loaded(core, next, &mut progress, budget, &mut spill);
             let from = progress.forgotten_unacked.max(first).max(kept);
             progress.forgotten_unacked = self.sweep(core, (from, next), progress.stored, budget, &mut spill);
             core.lanes.put(index, progress);
@@ -145,6 +158,26 @@ impl Paging {
             tell_of_transients(core, range);
         }
         spill.ranges
+    }
+
+    /// Forgets what was loaded and delivered of a lane whose fresh messages begin at `next`; not what is next in line, or it would
+    /// have to be loaded again at once.
+    fn forget_loaded(
+        &self,
+        core: &mut Core,
+        next: u64,
+        progress: &mut Progress,
+        budget: Budget,
+        spill: &mut Spill,
+    ) {
+        let Some(from) = progress.loaded_from else { return };
+        let head = match core.head() {
+            Head::Ready(range) | Head::OnDisk(range) if lane_of(range.first) == lane_of(from) => range.first,
+            Head::Ready(_) | Head::OnDisk(_) | Head::Empty => next,
+        };
+        let end = head.min(next).min(progress.forgotten_unacked);
+        let at = self.sweep(core, (from, end), progress.stored, budget, spill).max(from);
+        progress.loaded_from = (at < progress.forgotten_unacked).then_some(at);
     }
 
     /// Whether some of these are on their way to disk under a ticket of their own.

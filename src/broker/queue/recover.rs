@@ -1,6 +1,7 @@
 //! The log of a queue that was on disk.
 
 use super::core::{Core, Place};
+use super::paging::Progress;
 use super::returns::Returned;
 use crate::ids::{SeqRange, lane_of};
 use crate::store::change::{RecoveredLane, RecoveredQueue, RecoveredReturn};
@@ -33,6 +34,7 @@ impl Core {
     ) {
         let lane = self.lanes.lane(recovered.lane);
         lane.tail = recovered.next.max(lane.first);
+        lane.progress = Progress::recovered(lane.first, lane.tail);
         // Numbers that were delivered and are gone may be given again: they say nothing about new messages.
         let seen = if clean { recovered.delivered_up_to } else { recovered.next };
         lane.seen = seen.clamp(lane.first, lane.tail);
