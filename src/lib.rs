@@ -25,6 +25,9 @@
 //! has a position of its own; an ack gives it room and, if it asked, is remembered under its name; the oldest chunks go
 //! by size and age.
 //!
+//! What happens by the clock: each queue tells `broker/timers` when it wants to be called next (a message expires, comes back or
+//! is to be routed, a lease ends), `server/timer` sleeps until the first of these and calls `Broker::tick`. Nothing is scanned.
+//!
 //! # Modules, each importing only from those above it
 //!
 //! | module | holds |
@@ -66,6 +69,11 @@
 //!   from its head on, so it is also told from somebody else's without opening redb.
 //! * Commit groups are atomic through a **gate** (a read-write lock that the commit thread takes to cut a group), so
 //!   dead-lettering, transactions and multi-queue publishes need no change type of their own.
+//! * **Priorities are lanes of sequence numbers**: the top byte of a number is its lane, the highest priority first, so that the
+//!   order of numbers is the order of delivery, on disk as well, and a queue without priorities has one lane and pays nothing.
+//! * **Deadlines are not stored**: a message expires so long after its arrival as its record or its queue says. Only what is
+//!   next in line is looked at, so that a million messages with times to live cost nothing while they wait. What waits for a
+//!   retry or is delayed is in an index by time, 40 bytes each, and on disk as a row of `returns`.
 //! * A record has **no sequence number** of its own: a run lies under the number of its first record, and a block that
 //!   is routed to several queues has another in each.
 //! * The commit thread **waits 150 us before a cut while consumers keep pace** with publishers and as long as that makes
