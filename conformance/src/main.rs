@@ -33,7 +33,8 @@ struct Arguments {
     /// How many cases run at once
     #[arg(long, default_value_t = 16)]
     jobs: usize,
-    /// What the brokers do not offer, so that cases which need it are skipped; repeat for each
+    /// What the brokers do not offer, so that cases which need it are skipped; repeat for each. With a product and a
+    /// colon in front it is about brokers of that product alone
     #[arg(long, value_name = "NEED")]
     without: Vec<String>,
     /// Write the result to standard output as JSON, and all else to standard error

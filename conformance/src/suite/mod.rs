@@ -25,7 +25,7 @@ use std::thread;
 pub struct Options {
     /// How many cases run at once.
     pub jobs: usize,
-    /// What the broker does not offer, of what scripts need.
+    /// What the broker does not offer, of what scripts need; `product:need` for brokers of that product alone.
     pub without: Vec<String>,
 }
 
@@ -107,7 +107,11 @@ pub fn run<'a>(
 
 fn one<'a>(script: &'a Script, target: &Target, options: &Options, mark: &str) -> Case<'a> {
     let began = clock::now();
-    let missing = options.without.iter().find(|need| script.needs(need));
+    let missing = options.without.iter().find_map(|without| match without.split_once(':') {
+        Some((product, _)) if !product.eq_ignore_ascii_case(&target.product) => None,
+        Some((_, need)) => script.needs(need).then_some(need),
+        None => script.needs(without).then_some(without.as_str()),
+    });
     let outcome = match missing {
         Some(need) => Outcome::Skipped(format!("needs {need}")),
         None => run::run(script, target, mark).map_or_else(Outcome::Failed, |()| Outcome::Passed),
