@@ -35,6 +35,7 @@
 //! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`] | plain values; `clock` alone reads a clock |
 //! | [`wire`] | bytes to frames, methods, properties, tables, and back |
 //! | [`message`] | a message as bytes: record and block |
+//! | [`auth`] | users, passwords, permissions: who may do what |
 //! | [`store`] | `Change`, the `Log`, the commit thread, recovery, paging; alone names redb |
 //! | [`broker`] | exchanges, routes, queues, mailboxes: no I/O, no async, time passed in |
 //! | [`session`] | one client's protocol state |
@@ -81,6 +82,7 @@
 //!   run. Waiting for the publishers who were told last, so that they share one fsync, was tried too and did not help
 //!   where the processor is the limit (two cores): it is not here.
 
+pub mod auth;
 pub mod broker;
 pub mod clock;
 pub mod config;

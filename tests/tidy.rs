@@ -33,11 +33,14 @@ const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "wire"];
 /// Crates that only some rooms may name, so that replacing one touches one room.
 const OWNERS: &[(&str, &[&str])] = &[
     ("amq_protocol", &["wire", "broker", "session", "perf"]),
+    ("base64", &["auth"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("indicatif", &["perf"]),
     ("redb", &["store"]),
+    ("regex", &["auth"]),
     ("rustix", &["store", "main"]),
+    ("sha2", &["auth"]),
     ("tokio", &["server", "http", "perf", "main"]),
     ("toml", &["config"]),
 ];

@@ -1,0 +1,167 @@
+//! Passwords as they are kept: four bytes of salt, and the hash of salt and password (RabbitMQ: passwords.md).
+//!
+//! In definitions and on the command line these bytes are base64, beside the name of the algorithm.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256, Sha512};
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Bytes of salt: RabbitMQ's, whose hashes these are.
+const SALT: usize = 4;
+
+/// How a password is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// SHA-256, which new passwords are hashed with.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// The name that RabbitMQ's definitions have for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "rabbit_password_hashing_sha256",
+            Self::Sha512 => "rabbit_password_hashing_sha512",
+        }
+    }
+
+    /// The algorithm that RabbitMQ's definitions call so.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Sha256, Self::Sha512].into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// Bytes of a hash without its salt.
+    fn len(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+}
+
+/// A password that is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash {
+    algorithm: Algorithm,
+    /// Salt, then hash.
+    bytes: Vec<u8>,
+}
+
+impl PasswordHash {
+    /// Hashes a password with a salt of its own.
+    ///
+    /// The salt has to differ from others', not to be a secret: [`RandomState`] has its keys from the operating system, and
+    /// other keys each time.
+    #[must_use]
+    pub fn of(password: &[u8]) -> Self {
+        let salt = RandomState::new().build_hasher().finish().to_be_bytes();
+        Self::salted(Algorithm::Sha256, &salt[..SALT], password)
+    }
+
+    fn salted(algorithm: Algorithm, salt: &[u8], password: &[u8]) -> Self {
+        let mut bytes = salt.to_vec();
+        match algorithm {
+            Algorithm::Sha256 => {
+                bytes.extend_from_slice(&Sha256::new().chain_update(salt).chain_update(password).finalize());
+            }
+            Algorithm::Sha512 => {
+                bytes.extend_from_slice(&Sha512::new().chain_update(salt).chain_update(password).finalize());
+            }
+        }
+        Self { algorithm, bytes }
+    }
+
+    /// A hash that was made elsewhere; none if it has the wrong length.
+    #[must_use]
+    pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == SALT + algorithm.len()).then(|| Self { algorithm, bytes: bytes.to_vec() })
+    }
+
+    /// As [`PasswordHash::from_bytes`], of base64.
+    #[must_use]
+    pub fn from_base64(algorithm: Algorithm, text: &str) -> Option<Self> {
+        STANDARD.decode(text).ok().and_then(|bytes| Self::from_bytes(algorithm, &bytes))
+    }
+
+    /// Salt and hash in base64, as RabbitMQ's definitions have them.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(&self.bytes)
+    }
+
+    /// Salt and hash.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How it was hashed.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether this is the password. Takes as long wherever the first difference is.
+    #[must_use]
+    pub fn verify(&self, password: &[u8]) -> bool {
+        let given = Self::salted(self.algorithm, &self.bytes[..SALT], password);
+        let differing = self.bytes.iter().zip(&given.bytes).fold(0, |sum, (one, other)| sum | (one ^ other));
+        std::hint::black_box(differing) == 0
+    }
+}
+
+/// A hash is not for logs.
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordHash").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From RabbitMQ's passwords.md.
+    #[test]
+    fn rabbitmqs_own_example_verifies() {
+        let hash =
+            PasswordHash::from_base64(Algorithm::Sha256, "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR");
+        assert!(hash.unwrap().verify(b"test12"));
+    }
+
+    #[test]
+    fn only_the_password_verifies() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let hash = PasswordHash::salted(algorithm, b"salt", b"secret");
+            assert!(hash.verify(b"secret"));
+            for wrong in [&b"Secret"[..], b"secret ", b"secre", b""] {
+                assert!(!hash.verify(wrong));
+            }
+            let read = PasswordHash::from_base64(algorithm, &hash.to_base64()).unwrap();
+            assert_eq!(read, hash);
+            assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
+        }
+        assert_eq!(Algorithm::named("rabbit_password_hashing_md5"), None);
+    }
+
+    #[test]
+    fn each_hash_has_a_salt_of_its_own() {
+        assert_ne!(PasswordHash::of(b"a").as_bytes(), PasswordHash::of(b"a").as_bytes());
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        for text in ["", "a", "a===", "kI3GCqW5", "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR0000"] {
+            assert_eq!(PasswordHash::from_base64(Algorithm::Sha256, text), None, "{text}");
+        }
+        let sha256 = PasswordHash::of(b"a");
+        assert_eq!(PasswordHash::from_bytes(Algorithm::Sha512, sha256.as_bytes()), None);
+        assert!(!format!("{sha256:?}").contains(&sha256.to_base64()));
+    }
+}

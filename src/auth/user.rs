@@ -1,0 +1,94 @@
+//! A user: a name, a password, tags, limits.
+
+use super::password::PasswordHash;
+
+/// The longest name, in bytes: it is shown in reply texts and travels as a short string.
+pub const NAME_MAX: usize = 255;
+
+/// Tags of one user, at most.
+const TAGS_MAX: usize = 64;
+
+/// The tag of those who may set `user-id` to anybody's name (RabbitMQ: validated-user-id.md).
+pub const IMPERSONATOR: &str = "impersonator";
+
+/// The tag of those who may do everything to the broker.
+pub const ADMINISTRATOR: &str = "administrator";
+
+/// What one user may have at a time; none is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UserLimits {
+    /// Connections.
+    pub connections_max: Option<u32>,
+    /// Channels of all its connections.
+    pub channels_max: Option<u32>,
+}
+
+/// A user as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its password; without one it cannot log in with any.
+    pub password: Option<PasswordHash>,
+    /// `administrator`, `monitoring`, `policymaker`, `management`, `impersonator`, or whatever the operator likes; each once.
+    pub tags: Vec<String>,
+    /// What it may have at a time.
+    pub limits: UserLimits,
+}
+
+impl User {
+    /// Whether the user has a tag.
+    #[must_use]
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|own| own == tag)
+    }
+}
+
+/// Tags, each once, in order.
+///
+/// # Errors
+/// There are too many, or one is empty or too long.
+pub fn tags(given: &[&str]) -> Result<Vec<String>, String> {
+    let mut tags: Vec<String> = given.iter().map(|&tag| tag.to_owned()).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    if tags.len() > TAGS_MAX {
+        return Err(format!("a user has {} tags; {TAGS_MAX} are allowed", tags.len()));
+    }
+    tags.iter().try_for_each(|tag| check_name("tag", tag))?;
+    Ok(tags)
+}
+
+/// Whether something may be called that.
+///
+/// # Errors
+/// The name is empty, or too long.
+pub fn check_name(what: &str, name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > NAME_MAX {
+        return Err(format!("the name of a {what} has 1 to {NAME_MAX} bytes, not {}", name.len()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_each_there_once() {
+        assert_eq!(
+            tags(&["monitoring", "administrator", "monitoring"]).unwrap(),
+            ["administrator", "monitoring"]
+        );
+        assert!(tags(&[""]).is_err());
+        let many: Vec<String> = (0..65).map(|n| n.to_string()).collect();
+        assert!(tags(&many.iter().map(String::as_str).collect::<Vec<_>>()).is_err());
+    }
+
+    #[test]
+    fn a_name_has_a_length() {
+        assert_eq!(check_name("user", "u"), Ok(()));
+        assert_eq!(check_name("user", "").unwrap_err(), "the name of a user has 1 to 255 bytes, not 0");
+        assert!(check_name("user", &"u".repeat(256)).is_err());
+    }
+}
