@@ -5,6 +5,7 @@
 //! names a database. Invariant: what is appended by one call of [`Log::append`], or under one [`Gate`], is on
 //! disk together or not at all.
 
+use crate::auth::directory::AuthChange;
 use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::store::seen::{SeenBy, SeenRecord};
@@ -82,6 +83,8 @@ pub enum Change {
     Seen(SeenRecord),
     /// A queue or an exchange that deduplicates is gone with all it has seen.
     Forget(SeenBy),
+    /// Something about users and what they may do.
+    Auth(AuthChange),
 }
 
 /// What is kept of a stream beside its records.
@@ -188,6 +191,8 @@ pub struct Recovered {
     pub bindings: Vec<BindingRecord>,
     /// What queues and exchanges have seen; of each in ascending order of numbers.
     pub seen: Vec<SeenRecord>,
+    /// The changes that make the users and permissions that there are; none if there never was a user.
+    pub auth: Option<Vec<AuthChange>>,
     /// Whether the last run stopped cleanly; if not, any message may have been delivered before.
     pub clean: bool,
     /// An id that no queue has ever had, nor any above it.

@@ -19,8 +19,11 @@
 //! 14 stream forgets  u64 queue | str name
 //! 20 seen            str key | str row of `seen`
 //! 21 forget          str key of `seen` without its slot
+//! 40 put user, 42 permission, 44 topic permission           str key | str row of their table
+//! 41 delete user, 43 permission, 45 topic permission        str key
 //! ```
 
+use super::auth::{self, AuthRow};
 use super::change::{Change, StreamChunk, StreamNote};
 use super::error::StoreError;
 use super::merge::{QueueWork, Work};
@@ -49,6 +52,9 @@ const STREAM_OFFSET: u8 = 13;
 const STREAM_FORGET: u8 = 14;
 const SEEN: u8 = 20;
 const FORGET: u8 = 21;
+/// Two for each kind of row: one to put it, one to delete it.
+const AUTH: u8 = 40;
+const AUTH_LAST: u8 = AUTH + 2 * auth::KINDS - 1;
 
 /// Appends all of `work` to `out`.
 pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
@@ -83,6 +89,12 @@ pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
             Change::Forget(by) => {
                 out.push(FORGET);
                 put(out, &seen::encode_owner(by));
+            }
+            Change::Auth(change) => {
+                let AuthRow { kind, key, value } = auth::encode(change);
+                out.push(AUTH + 2 * kind + u8::from(value.is_none()));
+                put(out, &key);
+                value.iter().for_each(|value| put(out, value));
             }
             Change::Publish { .. }
             | Change::Settle { .. }
@@ -213,6 +225,12 @@ impl<'a> Reader<'a> {
             }
             SEEN => Change::Seen(seen::decode(self.bytes()?, self.bytes()?)?),
             FORGET => Change::Forget(seen::decode_owner(self.bytes()?)?),
+            AUTH..=AUTH_LAST => {
+                let (kind, deletes) = ((kind - AUTH) / 2, (kind - AUTH) % 2 == 1);
+                let key = self.bytes()?;
+                let value = if deletes { None } else { Some(self.bytes()?) };
+                Change::Auth(auth::decode(kind, key, value)?)
+            }
             _ => return Err(malformed()),
         })
     }
@@ -267,6 +285,8 @@ fn malformed() -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::directory::AuthChange;
+    use crate::auth::permission::Permission;
     use crate::message::{Copies, Message};
     use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
     use crate::store::seen::{SeenBy, SeenRecord};
@@ -331,6 +351,14 @@ mod tests {
             Change::Unbind(binding),
             Change::Seen(SeenRecord { by: by.clone(), slot: 3, number: 131, until_ms: 5, value: vec![4] }),
             Change::Forget(by),
+            Change::Auth(AuthChange::DeleteUser { name: "gone".into() }),
+            Change::Auth(AuthChange::PutPermission(Permission {
+                user: "u".into(),
+                vhost: "/".into(),
+                configure: String::new(),
+                write: ".*".into(),
+                read: "^q".into(),
+            })),
         ]
     }
 

@@ -254,7 +254,8 @@ impl QueueWork {
             | Change::Bind(_)
             | Change::Unbind(_)
             | Change::Seen(_)
-            | Change::Forget(_) => {}
+            | Change::Forget(_)
+            | Change::Auth(_) => {}
         }
         bytes
     }
@@ -275,7 +276,8 @@ fn queue_of(change: &Change) -> Option<QueueId> {
         | Change::Bind(_)
         | Change::Unbind(_)
         | Change::Seen(_)
-        | Change::Forget(_) => None,
+        | Change::Forget(_)
+        | Change::Auth(_) => None,
     }
 }
 

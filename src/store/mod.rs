@@ -3,11 +3,12 @@
 //! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in the order in which
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
 //! `journal` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
-//! counters of `shelf`) -> redb -> `disk` (the file). `table`, `segment`, `record` and `seen` draw the bytes;
+//! counters of `shelf`) -> redb -> `disk` (the file). `table`, `segment`, `record`, `seen` and `auth` draw the bytes;
 //! `recover` reads them at the start, `page` records later on.
 //!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
 
+mod auth;
 pub mod change;
 mod commit;
 mod disk;

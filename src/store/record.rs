@@ -105,41 +105,47 @@ pub(super) fn decode_binding(key: &[u8]) -> Result<BindingRecord, StoreError> {
     Ok(record)
 }
 
-fn put(row: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put(row: &mut Vec<u8>, bytes: &[u8]) {
     let len = u32::try_from(bytes.len()).expect("names, keys and arguments come in frames");
     row.extend_from_slice(&len.to_be_bytes());
     row.extend_from_slice(bytes);
 }
 
-struct Reader<'a> {
-    table: &'static str,
-    rest: &'a [u8],
+/// Reads a row, or a part of one, from its head.
+pub(super) struct Reader<'a> {
+    pub(super) table: &'static str,
+    pub(super) rest: &'a [u8],
 }
 
 impl Reader<'_> {
-    fn malformed(&self) -> StoreError {
+    pub(super) fn malformed(&self) -> StoreError {
         StoreError::Damaged(format!("a row of `{}` is malformed", self.table))
     }
 
-    fn flags(&mut self, known: u8) -> Result<u8, StoreError> {
+    pub(super) fn flags(&mut self, known: u8) -> Result<u8, StoreError> {
         let (&flags, rest) = self.rest.split_first().ok_or_else(|| self.malformed())?;
         self.rest = rest;
         if flags & !known == 0 { Ok(flags) } else { Err(self.malformed()) }
     }
 
-    fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
-        let (len, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed())?;
-        let len = u32::from_be_bytes(*len) as usize;
-        let (bytes, rest) = rest.split_at_checked(len).ok_or_else(|| self.malformed())?;
+    pub(super) fn u32(&mut self) -> Result<u32, StoreError> {
+        let (number, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed())?;
+        self.rest = rest;
+        Ok(u32::from_be_bytes(*number))
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
+        let len = self.u32()? as usize;
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.malformed())?;
         self.rest = rest;
         Ok(bytes.to_vec())
     }
 
-    fn text(&mut self) -> Result<String, StoreError> {
+    pub(super) fn text(&mut self) -> Result<String, StoreError> {
         String::from_utf8(self.bytes()?).map_err(|_not_utf8| self.malformed())
     }
 
-    fn end(&self) -> Result<(), StoreError> {
+    pub(super) fn end(&self) -> Result<(), StoreError> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.malformed()) }
     }
 }

@@ -4,6 +4,7 @@
 //! tidied away: rows of queues without a record, rows of which nothing lasts, marks of transient records (which
 //! are settled now), returns of messages that are gone.
 
+use super::auth;
 use super::change::{
     BindingRecord, ExchangeRecord, Recovered, RecoveredLane, RecoveredQueue, RecoveredReturn,
 };
@@ -100,6 +101,7 @@ pub(super) fn recover(database: &Database, identity: Identity) -> Result<Found, 
         exchanges: read_exchanges(&tx)?,
         bindings: read_bindings(&tx)?,
         seen: seen::read(&tx)?,
+        auth: auth::read(&tx)?,
         clean,
         next_queue,
     };

@@ -16,6 +16,9 @@
 //! | `queues` | queue id | a queue's record |
 //! | `exchanges` | vhost and name | an exchange's record |
 //! | `bindings` | the whole binding | nothing |
+//! | `users` | name | a user's record; there once there was a user: see `auth` |
+//! | `permissions` | user and vhost | three patterns |
+//! | `topic_permissions` | user, vhost and exchange | two patterns |
 //! | `seen` | whose, and a slot | a value that a message had: see `seen` |
 //!
 //! The version of all this is in the file's head: see `disk`.
@@ -54,6 +57,10 @@ pub(super) const STREAM_OFFSETS: TableDefinition<'_, (u64, &str), u64> =
 pub(super) const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queues");
 pub(super) const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
 pub(super) const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
+pub(super) const USERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("users");
+pub(super) const PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("permissions");
+pub(super) const TOPIC_PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> =
+    TableDefinition::new("topic_permissions");
 pub(super) const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
 
 /// What the tables say of themselves.

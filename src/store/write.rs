@@ -3,6 +3,7 @@
 //! Nothing here commits. What the writer learns of each queue takes effect in the [`Shelves`] only once the
 //! transaction has: see [`Writer::finish`].
 
+use super::auth;
 use super::change::Change;
 use super::error::StoreError;
 use super::join;
@@ -33,6 +34,7 @@ impl<'tx> Writer<'tx> {
         self.write_meta(work, number)?;
         write_topology(self.tx, &work.topology)?;
         seen::write(self.tx, &work.topology)?;
+        auth::write(self.tx, &work.topology)?;
         for (&id, queue) in &work.queues {
             let mut shelf = shelves.get(&id).cloned().unwrap_or_default();
             if queue.deleted {
@@ -296,7 +298,7 @@ fn find_in(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Option<(
 
 /// Applies changes of exchanges and bindings in their order.
 fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
-    if changes.iter().all(seen::concerns) {
+    if changes.iter().all(|change| seen::concerns(change) || auth::concerns(change)) {
         return Ok(());
     }
     let mut exchanges = tx.open_table(EXCHANGES)?;
@@ -324,7 +326,8 @@ fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Store
             | Change::DeclareQueue(_)
             | Change::DeleteQueue(_)
             | Change::Seen(_)
-            | Change::Forget(_) => {}
+            | Change::Forget(_)
+            | Change::Auth(_) => {}
         }
     }
     Ok(())

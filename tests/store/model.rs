@@ -2,6 +2,9 @@
 
 use super::{block, bodies};
 use crate::support::draw::Draw;
+use leveret::auth::directory::{AuthChange, Directory};
+use leveret::auth::permission::{Permission, TopicPermission};
+use leveret::auth::user::{User, UserLimits};
 use leveret::ids::{QueueId, SeqRange, lane_of, lane_start};
 use leveret::store::Opened;
 use leveret::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
@@ -20,6 +23,8 @@ pub(super) struct Model {
     bindings: BTreeSet<BindingRecord>,
     /// By owner and slot.
     seen: BTreeMap<(SeenBy, u64), SeenRecord>,
+    /// The changes that make the users there are, once there was one.
+    auth: Option<Vec<AuthChange>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +43,7 @@ pub(super) type Unit = Vec<Vec<Change>>;
 pub(super) struct Workload {
     draw: Draw,
     model: Model,
+    users: Directory,
     next_queue: u64,
     /// The next number of each lane of each queue, undeclared ones too.
     next_seq: BTreeMap<u64, BTreeMap<u8, u64>>,
@@ -45,13 +51,14 @@ pub(super) struct Workload {
 
 impl Workload {
     pub(super) fn new(seed: u64) -> Self {
-        Self { draw: Draw::new(seed), model: Model::default(), next_queue: 1, next_seq: BTreeMap::new() }
+        let (draw, model, users) = (Draw::new(seed), Model::default(), Directory::default());
+        Self { draw, model, users, next_queue: 1, next_seq: BTreeMap::new() }
     }
 
     /// The next unit and what must be on disk after it.
     pub(super) fn step(&mut self) -> (Unit, Model) {
         let mut unit = Vec::new();
-        match self.draw.below(22) {
+        match self.draw.below(24) {
             0 => unit.push(vec![self.declare()]),
             1 => unit.push(self.declare_stream()),
             2 => unit.push(self.delete()),
@@ -67,6 +74,7 @@ impl Workload {
                 unit.push(self.settle());
             }
             17 | 18 => unit.push(self.see()),
+            19 | 20 => unit.push(self.allow()),
             _ => {
                 // Everything at once, also what is consumed before it is written.
                 unit.push(self.publish());
@@ -187,6 +195,35 @@ impl Workload {
         Change::Forget(by)
     }
 
+    /// Something about users; a permission may be of one that is not there.
+    fn allow(&mut self) -> Vec<Change> {
+        let name = format!("user {}", self.draw.below(4));
+        let (user, vhost, exchange) = (name.clone(), "/".to_owned(), format!("t{}", self.draw.below(2)));
+        let pattern = format!("^{}", self.draw.below(99));
+        let (configure, write, read) = (String::new(), pattern.clone(), ".*".to_owned());
+        let changes = match self.draw.below(6) {
+            0 => self.users.deletion_of(&name),
+            1 => vec![AuthChange::DeletePermission { user, vhost }],
+            2 => vec![AuthChange::DeleteTopicPermission { user, vhost, exchange }],
+            3 => {
+                vec![AuthChange::PutTopicPermission(TopicPermission { user, vhost, exchange, write, read })]
+            }
+            4 => vec![AuthChange::PutPermission(Permission { user, vhost, configure, write, read })],
+            _ => {
+                let limits = UserLimits { connections_max: Some(3), channels_max: None };
+                vec![AuthChange::PutUser(User { name, password: None, tags: vec![pattern], limits })]
+            }
+        };
+        for change in changes.iter().cloned() {
+            self.users.apply(change);
+        }
+        if self.model.auth.is_some() || changes.iter().any(|change| matches!(change, AuthChange::PutUser(_)))
+        {
+            self.model.auth = Some(all(&self.users));
+        }
+        changes.into_iter().map(Change::Auth).collect()
+    }
+
     fn exchange(&mut self) -> Change {
         let name = format!("exchange {}", self.draw.below(4));
         if self.model.exchanges.remove(&name).is_some() {
@@ -296,6 +333,13 @@ impl Workload {
     }
 }
 
+/// The changes that make the users there are.
+fn all(users: &Directory) -> Vec<AuthChange> {
+    let permissions = users.permissions().cloned().map(AuthChange::PutPermission);
+    let topics = users.topic_permissions().cloned().map(AuthChange::PutTopicPermission);
+    users.users().cloned().map(AuthChange::PutUser).chain(permissions).chain(topics).collect()
+}
+
 fn binding(queue: u64, key: u64) -> BindingRecord {
     BindingRecord {
         vhost: "/".to_owned(),
@@ -335,6 +379,7 @@ pub(super) fn found(opened: &Opened) -> Model {
     }
     model.exchanges =
         recovered.exchanges.iter().map(|found| (found.name.clone(), found.kind.clone())).collect();
+    model.auth = recovered.auth.clone();
     model.bindings = recovered.bindings.iter().cloned().collect();
     assert!(recovered.seen.is_sorted_by_key(|record| (record.by.clone(), record.number)));
     model.seen =

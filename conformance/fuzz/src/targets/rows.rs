@@ -17,6 +17,9 @@ const DELIVERED: TableDefinition<'_, (u64, u64), u64> = TableDefinition::new("de
 const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queues");
 const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
 const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
+const USERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("users");
+const PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("permissions");
+const TOPICS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("topic_permissions");
 const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
 
 /// The head of a data file, before what is redb's when there is no journal.
@@ -51,7 +54,7 @@ pub fn check(data: &[u8]) {
 /// Puts the next row of `input` into its table.
 fn put(tx: &redb::WriteTransaction, input: &mut Input<'_>) -> Option<()> {
     let table = "the tables are there";
-    match input.array::<1>()?[0] % 9 {
+    match input.array::<1>()?[0] % 12 {
         0 => tx.open_table(QUEUES).expect(table).insert(input.number()?, input.text()?).map(drop),
         1 => tx.open_table(SEGMENTS).expect(table).insert(input.key()?, input.text()?).map(drop),
         2 => tx.open_table(BODIES).expect(table).insert(input.key()?, input.text()?).map(drop),
@@ -64,6 +67,9 @@ fn put(tx: &redb::WriteTransaction, input: &mut Input<'_>) -> Option<()> {
         5 => tx.open_table(EXCHANGES).expect(table).insert(input.text()?, input.text()?).map(drop),
         6 => tx.open_table(BINDINGS).expect(table).insert(input.text()?, ()).map(drop),
         7 => tx.open_table(SEEN).expect(table).insert(input.text()?, input.text()?).map(drop),
+        9 => tx.open_table(USERS).expect(table).insert(input.text()?, input.text()?).map(drop),
+        10 => tx.open_table(PERMISSIONS).expect(table).insert(input.text()?, input.text()?).map(drop),
+        11 => tx.open_table(TOPICS).expect(table).insert(input.text()?, input.text()?).map(drop),
         _ => {
             let key = ["next_queue", "clean", "journal"][usize::from(input.array::<1>()?[0]) % 3];
             tx.open_table(META).expect(table).insert(key, input.number()?).map(drop)

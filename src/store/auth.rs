@@ -1,0 +1,278 @@
+//! Users and what they may do: the rows of `users`, `permissions` and `topic_permissions`.
+//!
+//! The table `users` comes into being with the first user that is kept: a file without one has never had any.
+//! Strings are a u32 length and that many bytes, integers are big-endian.
+//!
+//! ```text
+//! users              key: str name                          value: flags (1 SHA-256, 2 SHA-512, 4 connections are limited,
+//!                                                                  8 channels are) | str salt and hash, or nothing
+//!                                                                  | u32 connections | u32 channels | str tag ...
+//! permissions        key: str user | str vhost              value: str configure | str write | str read
+//! topic_permissions  key: str user | str vhost | str exchange      str write | str read
+//! ```
+
+use super::change::Change;
+use super::error::StoreError;
+use super::record::{Reader, put};
+use super::table::{PERMISSIONS, TOPIC_PERMISSIONS, USERS};
+use crate::auth::directory::AuthChange;
+use crate::auth::password::{Algorithm, PasswordHash};
+use crate::auth::permission::{Permission, TopicPermission};
+use crate::auth::user::{User, UserLimits};
+use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
+
+const SHA256: u8 = 1;
+const SHA512: u8 = 2;
+const CONNECTIONS: u8 = 4;
+const CHANNELS: u8 = 8;
+
+/// What a row is about: an index into [`TABLES`].
+pub(super) type Kind = u8;
+
+const USER: Kind = 0;
+const PERMISSION: Kind = 1;
+const TOPIC_PERMISSION: Kind = 2;
+
+/// How many kinds of rows there are.
+pub(super) const KINDS: Kind = 3;
+
+const TABLES: [TableDefinition<'_, &[u8], &[u8]>; KINDS as usize] = [USERS, PERMISSIONS, TOPIC_PERMISSIONS];
+
+/// A change as bytes.
+pub(super) struct AuthRow {
+    pub(super) kind: Kind,
+    pub(super) key: Vec<u8>,
+    /// None takes the row away.
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// Whether a change is about users.
+pub(super) fn concerns(change: &Change) -> bool {
+    matches!(change, Change::Auth(_))
+}
+
+/// Applies those of the changes that are about users, in their order.
+pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
+    for change in changes {
+        let Change::Auth(change) = change else { continue };
+        let AuthRow { kind, key, value } = encode(change);
+        let mut table = tx.open_table(TABLES[usize::from(kind)])?;
+        match value {
+            Some(value) => table.insert(key.as_slice(), value.as_slice())?,
+            None => table.remove(key.as_slice())?,
+        };
+    }
+    Ok(())
+}
+
+/// The changes that make all users and permissions there are; none if there never was a user.
+pub(super) fn read(tx: &ReadTransaction) -> Result<Option<Vec<AuthChange>>, StoreError> {
+    let mut found = Vec::new();
+    for (kind, definition) in (0..KINDS).zip(TABLES) {
+        let table = match tx.open_table(definition) {
+            Err(TableError::TableDoesNotExist(_)) if kind == USER => return Ok(None),
+            Err(TableError::TableDoesNotExist(_)) => continue,
+            table => table?,
+        };
+        for row in table.range::<&[u8]>(..)? {
+            let (key, value) = row?;
+            found.push(decode(kind, key.value(), Some(value.value()))?);
+        }
+    }
+    Ok(Some(found))
+}
+
+pub(super) fn encode(change: &AuthChange) -> AuthRow {
+    let (kind, key, value) = match change {
+        AuthChange::PutUser(user) => (USER, strings(&[&user.name]), Some(encode_user(user))),
+        AuthChange::DeleteUser { name } => (USER, strings(&[name]), None),
+        AuthChange::PutPermission(Permission { user, vhost, configure, write, read }) => {
+            (PERMISSION, strings(&[user, vhost]), Some(strings(&[configure, write, read])))
+        }
+        AuthChange::DeletePermission { user, vhost } => (PERMISSION, strings(&[user, vhost]), None),
+        AuthChange::PutTopicPermission(TopicPermission { user, vhost, exchange, write, read }) => {
+            (TOPIC_PERMISSION, strings(&[user, vhost, exchange]), Some(strings(&[write, read])))
+        }
+        AuthChange::DeleteTopicPermission { user, vhost, exchange } => {
+            (TOPIC_PERMISSION, strings(&[user, vhost, exchange]), None)
+        }
+    };
+    AuthRow { kind, key, value }
+}
+
+pub(super) fn decode(kind: Kind, key: &[u8], value: Option<&[u8]>) -> Result<AuthChange, StoreError> {
+    match kind {
+        USER => {
+            let [name] = texts("users", key)?;
+            Ok(match value {
+                Some(value) => AuthChange::PutUser(decode_user(name, value)?),
+                None => AuthChange::DeleteUser { name },
+            })
+        }
+        PERMISSION => {
+            let [user, vhost] = texts("permissions", key)?;
+            let Some(value) = value else { return Ok(AuthChange::DeletePermission { user, vhost }) };
+            let [configure, write, read] = texts("permissions", value)?;
+            Ok(AuthChange::PutPermission(Permission { user, vhost, configure, write, read }))
+        }
+        _ => {
+            let [user, vhost, exchange] = texts("topic_permissions", key)?;
+            let Some(value) = value else {
+                return Ok(AuthChange::DeleteTopicPermission { user, vhost, exchange });
+            };
+            let [write, read] = texts("topic_permissions", value)?;
+            Ok(AuthChange::PutTopicPermission(TopicPermission { user, vhost, exchange, write, read }))
+        }
+    }
+}
+
+fn encode_user(user: &User) -> Vec<u8> {
+    let algorithm = user.password.as_ref().map_or(0, |password| match password.algorithm() {
+        Algorithm::Sha256 => SHA256,
+        Algorithm::Sha512 => SHA512,
+    });
+    let UserLimits { connections_max, channels_max } = user.limits;
+    let connections = if connections_max.is_some() { CONNECTIONS } else { 0 };
+    let channels = if channels_max.is_some() { CHANNELS } else { 0 };
+    let mut row = vec![algorithm | connections | channels];
+    put(&mut row, user.password.as_ref().map_or(&[], |password| password.as_bytes()));
+    row.extend_from_slice(&connections_max.unwrap_or_default().to_be_bytes());
+    row.extend_from_slice(&channels_max.unwrap_or_default().to_be_bytes());
+    user.tags.iter().for_each(|tag| put(&mut row, tag.as_bytes()));
+    row
+}
+
+fn decode_user(name: String, row: &[u8]) -> Result<User, StoreError> {
+    let mut reader = Reader { table: "users", rest: row };
+    let flags = reader.flags(SHA256 | SHA512 | CONNECTIONS | CHANNELS)?;
+    let hash = reader.bytes()?;
+    let password = match flags & (SHA256 | SHA512) {
+        0 if hash.is_empty() => None,
+        SHA256 => PasswordHash::from_bytes(Algorithm::Sha256, &hash),
+        SHA512 => PasswordHash::from_bytes(Algorithm::Sha512, &hash),
+        _ => return Err(reader.malformed()),
+    };
+    if password.is_none() && !hash.is_empty() || flags & (SHA256 | SHA512) != 0 && password.is_none() {
+        return Err(reader.malformed());
+    }
+    let (connections, channels) = (reader.u32()?, reader.u32()?);
+    let limit = |flag, value| match (flags & flag, value) {
+        (0, 0) => Ok(None),
+        (0, _) => Err(reader.malformed()),
+        _ => Ok(Some(value)),
+    };
+    let limits = UserLimits {
+        connections_max: limit(CONNECTIONS, connections)?,
+        channels_max: limit(CHANNELS, channels)?,
+    };
+    let mut tags = Vec::new();
+    while !reader.rest.is_empty() {
+        tags.push(reader.text()?);
+    }
+    Ok(User { name, password, tags, limits })
+}
+
+fn strings(parts: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    parts.iter().for_each(|part| put(&mut bytes, part.as_bytes()));
+    bytes
+}
+
+fn texts<const N: usize>(table: &'static str, bytes: &[u8]) -> Result<[String; N], StoreError> {
+    let mut reader = Reader { table, rest: bytes };
+    let mut texts = [const { String::new() }; N];
+    for text in &mut texts {
+        *text = reader.text()?;
+    }
+    reader.end()?;
+    Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user() -> User {
+        let hash = [&b"salt"[..], &[7; 32]].concat();
+        User {
+            name: "u".to_owned(),
+            password: PasswordHash::from_bytes(Algorithm::Sha256, &hash),
+            tags: vec!["administrator".to_owned()],
+            limits: UserLimits { connections_max: None, channels_max: Some(9) },
+        }
+    }
+
+    fn permission() -> Permission {
+        let [user, vhost, configure, write, read] = ["u", "/", ".*", "", "^q"].map(str::to_owned);
+        Permission { user, vhost, configure, write, read }
+    }
+
+    fn topic() -> TopicPermission {
+        let [user, vhost, exchange, write, read] = ["u", "/", "t", "a", "b"].map(str::to_owned);
+        TopicPermission { user, vhost, exchange, write, read }
+    }
+
+    fn changes() -> [AuthChange; 6] {
+        let [user, vhost, exchange] = ["u", "/", "t"].map(str::to_owned);
+        [
+            AuthChange::PutUser(self::user()),
+            AuthChange::DeleteUser { name: "u".to_owned() },
+            AuthChange::PutPermission(permission()),
+            AuthChange::DeletePermission { user: user.clone(), vhost: vhost.clone() },
+            AuthChange::PutTopicPermission(topic()),
+            AuthChange::DeleteTopicPermission { user, vhost, exchange },
+        ]
+    }
+
+    /// The bytes that the head of this file draws; a change here is a new format.
+    #[test]
+    fn rows_are_as_drawn() {
+        let row = encode(&AuthChange::PutUser(user()));
+        assert_eq!((row.kind, row.key.as_slice()), (USER, &b"\0\0\0\x01u"[..]));
+        let value = row.value.unwrap();
+        assert_eq!(value[..9], *b"\x09\0\0\0\x24salt");
+        assert_eq!(value[41..], *b"\0\0\0\0\0\0\0\x09\0\0\0\x0dadministrator");
+        let row = encode(&AuthChange::PutPermission(permission()));
+        assert_eq!((row.kind, row.key.as_slice()), (PERMISSION, &b"\0\0\0\x01u\0\0\0\x01/"[..]));
+        assert_eq!(row.value.unwrap(), b"\0\0\0\x02.*\0\0\0\0\0\0\0\x02^q");
+        let row = encode(&AuthChange::PutTopicPermission(topic()));
+        assert_eq!(
+            (row.kind, row.key.as_slice()),
+            (TOPIC_PERMISSION, &b"\0\0\0\x01u\0\0\0\x01/\0\0\0\x01t"[..])
+        );
+        assert_eq!(row.value.unwrap(), b"\0\0\0\x01a\0\0\0\x01b");
+    }
+
+    #[test]
+    fn every_change_comes_back() {
+        for change in changes() {
+            let AuthRow { kind, key, value } = encode(&change);
+            assert_eq!(decode(kind, &key, value.as_deref()).unwrap(), change);
+        }
+        let bare = User { password: None, tags: Vec::new(), limits: UserLimits::default(), ..user() };
+        let AuthRow { kind, key, value } = encode(&AuthChange::PutUser(bare.clone()));
+        assert_eq!(decode(kind, &key, value.as_deref()).unwrap(), AuthChange::PutUser(bare));
+    }
+
+    #[test]
+    fn malformed_rows_are_refused() {
+        for change in changes() {
+            let AuthRow { kind, key, value } = encode(&change);
+            for end in 0..key.len() {
+                assert!(decode(kind, &key[..end], value.as_deref()).is_err(), "cut at {end}");
+            }
+            let Some(value) = value else { continue };
+            // A user without its last tag is a user.
+            let cuts = (0..value.len()).filter(|&end| kind != USER || end != 49);
+            for end in cuts {
+                assert!(decode(kind, &key, Some(&value[..end])).is_err(), "cut at {end}");
+            }
+        }
+        let AuthRow { key, value, .. } = encode(&AuthChange::PutUser(user()));
+        let mut value = value.unwrap();
+        for flags in [0, 1, 2, 3, 0x0a, 0x10] {
+            value[0] = flags;
+            assert!(decode(USER, &key, Some(&value)).is_err(), "flags {flags}");
+        }
+    }
+}
