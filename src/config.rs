@@ -62,6 +62,8 @@ pub struct Config {
     pub advertise: Advertise,
     /// What is too much.
     pub limits: Limits,
+    /// Who may come from where.
+    pub users: Users,
 }
 
 /// `[advertise]`: for clients that insist on another broker's name.
@@ -91,6 +93,17 @@ pub struct Limits {
     pub connections_max: u32,
 }
 
+/// `[users]`: who may come from where, before anything is known of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Users {
+    /// Users who may come from this machine only, whatever their password (RabbitMQ: `loopback_users`).
+    pub local_only: Vec<String>,
+    /// Whether a broker runs on an address that others can reach although `guest` with the password `guest` is all the
+    /// users it has.
+    pub allow_default: bool,
+}
+
 /// Why a configuration is refused, in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
@@ -106,6 +119,7 @@ struct File {
     log_format: Option<LogFormat>,
     advertise: Advertise,
     limits: Limits,
+    users: Users,
 }
 
 /// An address in the file, parsed as a flag's would be.
@@ -123,6 +137,12 @@ const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=1_000_000;
 impl Default for Advertise {
     fn default() -> Self {
         Self { product: "Leveret".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { local_only: vec!["guest".to_owned()], allow_default: false }
     }
 }
 
@@ -168,6 +188,7 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             advertise: file.advertise,
             limits: file.limits,
+            users: file.users,
         }
     }
 }
@@ -255,10 +276,12 @@ mod tests {
     #[test]
     fn what_was_typed_wins_over_the_file() {
         let file = "data_dir = 'a'\namqp = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\nlog = 'debug'\n\
-                    log_format = 'json'\n[limits]\nheartbeat_s = 0\n[advertise]\nversion = '4.3.6'\n";
+                    log_format = 'json'\n[limits]\nheartbeat_s = 0\n[advertise]\nversion = '4.3.6'\n\
+                    [users]\nlocal_only = []\n";
         let config = resolved(Flags::default(), file);
         assert_eq!(config.amqp, [address("127.0.0.1:1").unwrap(), address("[::1]:2").unwrap()]);
         assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.users, Users { local_only: Vec::new(), allow_default: false });
         assert_eq!((config.limits.heartbeat_s, config.limits.frame_max), (0, 131_072));
         assert_eq!(
             (config.advertise.product.as_str(), config.advertise.version.as_str()),

@@ -141,6 +141,7 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
 
     let opened = store::open(&config.data_dir, store::Options::default()).map_err(failure)?;
     let broker = Broker::start(opened, settings(config), clock::now()).map_err(failure)?;
+    check_first_users(config, &broker)?;
     let server = Server::new(Arc::clone(&broker), config.limits.connections_max);
 
     let mut accepting = JoinSet::new();
@@ -167,6 +168,20 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
     Ok((broker, reason))
 }
 
+/// Everybody knows the first user's password: with nobody else there, a broker that others can reach is not meant to run.
+fn check_first_users(config: &Config, broker: &Broker) -> Result<(), Failure> {
+    let is_public = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
+    let Some(public) = config.amqp.iter().find(is_public) else { return Ok(()) };
+    if config.users.allow_default || !broker.accounts().is_untouched() {
+        return Ok(());
+    }
+    broker.shutdown().map_err(failure)?;
+    Err(failure(format_args!(
+        "will not listen on {public} while guest with the password guest is the only user: change the password or add a \
+         user on a loopback address first, or set users.allow_default = true"
+    )))
+}
+
 fn settings(config: &Config) -> BrokerSettings {
     let (advertise, limits) = (config.advertise.clone(), &config.limits);
     BrokerSettings {
@@ -176,6 +191,7 @@ fn settings(config: &Config) -> BrokerSettings {
         channel_max: limits.channel_max,
         heartbeat_s: limits.heartbeat_s,
         message_bytes_max: limits.message_bytes_max,
+        local_only: config.users.local_only.clone(),
     }
 }
 

@@ -8,3 +8,4 @@ mod paging;
 mod power_cut;
 mod streams;
 mod time;
+mod users;

@@ -3,6 +3,7 @@
 //! A queue returns what must happen elsewhere as effects; [`Broker`] carries them out after the queue's lock is
 //! released. Whatever may touch two queues runs under one gate of the log, so that it reaches the disk as one.
 
+pub mod accounts;
 pub mod argument;
 mod dead_letter;
 pub mod dedup;
@@ -15,11 +16,13 @@ pub mod route;
 pub mod settings;
 pub mod timers;
 mod topology;
+pub mod users;
 mod verdict;
 pub mod vhost;
 
 pub use self::verdict::Enqueued;
 
+use self::accounts::Accounts;
 use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
 use self::delayed::{exchange_of, release};
 use self::mailbox::Mailbox;
@@ -65,6 +68,8 @@ pub struct BrokerSettings {
     pub heartbeat_s: u16,
     /// Largest body accepted, bytes.
     pub message_bytes_max: u64,
+    /// Users who may come from this machine only.
+    pub local_only: Vec<String>,
 }
 
 impl Default for BrokerSettings {
@@ -76,6 +81,7 @@ impl Default for BrokerSettings {
             channel_max: 2047,
             heartbeat_s: 60,
             message_bytes_max: 128 * 1024 * 1024,
+            local_only: vec!["guest".into()],
         }
     }
 }
@@ -113,6 +119,7 @@ pub enum TxAck {
 /// See the head of this file.
 pub struct Broker {
     vhost: VHost,
+    accounts: Accounts,
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
     settings: BrokerSettings,
@@ -128,14 +135,17 @@ impl Broker {
     /// # Errors
     /// The recovered state makes no sense, or the thread that reads pages cannot be started.
     pub fn start(opened: Opened, settings: BrokerSettings, now: Now) -> Result<Arc<Self>, StoreError> {
-        let Opened { log, pages, recovered } = opened;
+        let Opened { log, pages, mut recovered } = opened;
         let timers = Arc::new(Timers::default());
         let memory = Arc::new(AtomicUsize::new(0));
         let shared = Shared { log: Arc::clone(&log), memory, timers: Arc::clone(&timers) };
         let metrics = Metrics::default();
         let vhost = VHost::recover(&recovered, shared);
+        let local_only = settings.local_only.clone();
+        let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
         let broker = Arc::new(Self {
             vhost,
+            accounts,
             log,
             timers,
             settings,

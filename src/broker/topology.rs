@@ -133,6 +133,11 @@ impl Topology {
         self.revision
     }
 
+    /// Makes routes that were found before be looked for again.
+    pub fn renew(&mut self) {
+        self.revision += 1;
+    }
+
     /// The queue of this name.
     pub fn queue(&self, name: &str) -> Option<&Arc<Queue>> {
         self.queues.get(name).map(|bound| &bound.queue)

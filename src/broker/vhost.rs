@@ -6,12 +6,14 @@
 //! unit while the lock is held, so that their order on disk is the order in which they happened; the ticket that is
 //! returned also covers what an idempotent request relies on.
 
+pub mod access;
 mod delayed;
 mod recover;
 pub mod replies;
 #[cfg(test)]
 mod tests;
 
+use self::access::{May, anything};
 use self::delayed::{check_not_delay_queue, kind_of};
 use self::replies::is_reply_queue;
 use crate::broker::argument::{equivalent, equivalent_flag};
@@ -119,6 +121,18 @@ impl VHost {
     /// 403 for a reserved name, 404 for a passive declare of nothing, 405 for another connection's exclusive queue,
     /// 406 for wrong arguments and for a redeclare that differs.
     pub fn declare_queue(&self, declare: QueueDeclare) -> Result<(Arc<Queue>, Ticket), AmqpError> {
+        self.declare_queue_if(&anything, declare)
+    }
+
+    /// As [`Self::declare_queue`], if it may be declared.
+    ///
+    /// # Errors
+    /// As [`Self::declare_queue`], and what `may` says.
+    pub fn declare_queue_if(
+        &self,
+        may: May<'_>,
+        declare: QueueDeclare,
+    ) -> Result<(Arc<Queue>, Ticket), AmqpError> {
         let name = clean(declare.name);
         if declare.passive {
             let state = self.read();
@@ -131,6 +145,7 @@ impl VHost {
         let flags = Flags { durable, auto_delete, exclusive };
         self.change(|state, changes| {
             if let Some(queue) = state.topology.queue(&name) {
+                may(&name, None)?;
                 if queue.owner() != exclusive.then_some(declare.connection) {
                     return Err(locked(&name));
                 }
@@ -146,6 +161,7 @@ impl VHost {
             } else {
                 name
             };
+            may(&name, Some(&arguments))?;
             rules::check(&Resource::Queue(name.clone()), &arguments)?;
             let settings = Settings::declare(&name, flags, arguments)?;
             let owner = exclusive.then_some(declare.connection);
@@ -244,6 +260,14 @@ impl VHost {
     /// 403 for the default exchange and reserved names, 404 for a passive declare of nothing, 406 for an unknown type,
     /// wrong arguments and a redeclare that differs.
     pub fn declare_exchange(&self, declare: ExchangeDeclare) -> Result<Ticket, AmqpError> {
+        self.declare_exchange_if(&anything, declare)
+    }
+
+    /// As [`Self::declare_exchange`], if it may be declared.
+    ///
+    /// # Errors
+    /// As [`Self::declare_exchange`], and what `may` says.
+    pub fn declare_exchange_if(&self, may: May<'_>, declare: ExchangeDeclare) -> Result<Ticket, AmqpError> {
         let name = clean(declare.name);
         if declare.passive {
             check_not_default(&name)?;
@@ -258,11 +282,13 @@ impl VHost {
             Declared { name, kind, durable, auto_delete, internal, alternate, delay, arguments }
         };
         let declared = self.change(|state, changes| {
+            may(&name, None)?;
             if let Some(existing) = state.topology.exchange(&name) {
                 check_exchange_equivalent(&existing.declared, &wanted(&name, None), &declare.kind)?;
             } else {
                 check_reserved("exchange", &name)?;
                 settings::alternate_exchange(&name, &arguments)?;
+                may(&name, Some(&arguments))?;
                 kind.check_arguments(&name, &arguments)?;
                 rules::check(&Resource::Exchange(name.clone()), &arguments)?;
                 let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));

@@ -78,3 +78,17 @@ fn a_folder_that_is_a_file() {
     folder.write("data", "x");
     refused(&mut leveret_in(&folder), "data");
 }
+
+#[test]
+fn a_public_address_while_everybody_knows_the_only_password() {
+    let folder = Folder::new();
+    let why = "will not listen on 0.0.0.0:0 while guest with the password guest is the only user";
+    for _attempt in 0..2 {
+        let mut command = leveret_in(&folder);
+        refused(command.args(["--amqp", "0.0.0.0:0"]), why);
+    }
+    let allowed = folder.write("leveret.toml", "[users]\nallow_default = true\n");
+    let mut command = leveret_in(&folder);
+    command.args(["--amqp", "0.0.0.0:0", "--config"]).arg(allowed);
+    assert!(Process::spawn(&mut command).stop().0.success());
+}

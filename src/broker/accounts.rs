@@ -1,0 +1,218 @@
+//! The users of a running broker, who of them is connected, and what each may do.
+//!
+//! A connection keeps the [`Grants`] of its user and asks for them again once [`Accounts::epoch`] is another number; there is
+//! nothing else on its way. A change is first made here, then the epoch is counted up, then routes are renewed and the
+//! connections woken: whoever sees a later step sees the earlier ones.
+//!
+//! The lock is a leaf but for the log.
+
+use crate::auth::directory::{AuthChange, Directory};
+use crate::auth::password::PasswordHash;
+use crate::auth::permission::{Grants, Permission};
+use crate::auth::user::{ADMINISTRATOR, User, UserLimits};
+use crate::broker::mailbox::Mailbox;
+use crate::ids::{ConnectionId, Ticket};
+use crate::store::change::{Change, Log};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+/// The user of a broker that never had another, and its password.
+const DEFAULT: &str = "guest";
+
+/// Why a login is refused: for the log, the client is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such user.
+    UnknownUser,
+    /// The password is another one, empty, or the user has none.
+    WrongPassword,
+    /// The user may come from this machine only.
+    NotLocal,
+}
+
+impl Refusal {
+    /// The reason in words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "there is no such user",
+            Self::WrongPassword => "the password is wrong",
+            Self::NotLocal => "the user can only connect from this machine",
+        }
+    }
+}
+
+/// See the head of this file.
+pub struct Accounts {
+    state: RwLock<State>,
+    epoch: AtomicU64,
+    log: Arc<dyn Log>,
+    /// Users who may come from this machine only.
+    local_only: Vec<String>,
+    /// What a password is compared with when there is no user, so that this takes as long.
+    nobody: PasswordHash,
+}
+
+struct State {
+    directory: Directory,
+    /// When it is durable, all of `directory` is.
+    ticket: Ticket,
+    /// Connections of users that are there; a connection whose user was deleted is not among them any more.
+    logins: BTreeMap<ConnectionId, Login>,
+    /// By user and vhost; as many at most as there are users and vhosts that met.
+    grants: BTreeMap<(String, String), Arc<Grants>>,
+}
+
+struct Login {
+    user: String,
+    mailbox: Weak<Mailbox>,
+}
+
+impl Accounts {
+    /// Starts with what was on disk; the first time with the default user.
+    pub(super) fn recover(
+        recovered: Option<Vec<AuthChange>>,
+        log: Arc<dyn Log>,
+        local_only: Vec<String>,
+    ) -> Self {
+        let (mut directory, mut ticket) = (Directory::default(), Ticket(0));
+        let fresh = recovered.is_none();
+        let changes = recovered.unwrap_or_else(first_users);
+        changes.iter().cloned().for_each(|change| directory.apply(change));
+        if fresh {
+            ticket = log.append(&mut changes.into_iter().map(Change::Auth).collect());
+        }
+        let state = State { directory, ticket, logins: BTreeMap::new(), grants: BTreeMap::new() };
+        let (epoch, nobody) = (AtomicU64::new(1), PasswordHash::of(DEFAULT.as_bytes()));
+        Self { state: RwLock::new(state), epoch, log, local_only, nobody }
+    }
+
+    /// Another number after each change. Never 0.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Lets a user in, or not. From then on [`Accounts::grants`] knows the connection, which has to be logged out.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn log_in(
+        &self,
+        connection: ConnectionId,
+        (user, password): (&str, &[u8]),
+        is_local: bool,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<(), Refusal> {
+        let known = self.read().directory.user(user).map(|user| user.password.clone());
+        // An empty password is what a client sends that has none.
+        let hash = known.as_ref().and_then(Option::as_ref);
+        let right = hash.unwrap_or(&self.nobody).verify(password) && hash.is_some() && !password.is_empty();
+        if known.is_none() {
+            return Err(Refusal::UnknownUser);
+        }
+        if !right {
+            return Err(Refusal::WrongPassword);
+        }
+        if !is_local && self.local_only.iter().any(|local| local == user) {
+            return Err(Refusal::NotLocal);
+        }
+        let mut state = self.write();
+        let still = state.directory.user(user).map(|user| &user.password);
+        if still != known.as_ref() {
+            return Err(Refusal::WrongPassword);
+        }
+        state.logins.insert(connection, Login { user: user.to_owned(), mailbox: Arc::downgrade(mailbox) });
+        Ok(())
+    }
+
+    /// A connection is gone.
+    pub fn log_out(&self, connection: ConnectionId) {
+        self.write().logins.remove(&connection);
+    }
+
+    /// What the user of a connection may do in a vhost; none once the user was deleted.
+    #[must_use]
+    pub fn grants(&self, connection: ConnectionId, vhost: &str) -> Option<Arc<Grants>> {
+        let state = self.read();
+        let place = (state.logins.get(&connection)?.user.clone(), vhost.to_owned());
+        if let Some(grants) = state.grants.get(&place) {
+            return Some(Arc::clone(grants));
+        }
+        drop(state);
+        let mut state = self.write();
+        // It may have been deleted meanwhile.
+        state.logins.get(&connection)?;
+        let grants = Arc::new(state.directory.grants(&place.0, vhost));
+        Some(Arc::clone(state.grants.entry(place).or_insert(grants)))
+    }
+
+    /// Shows all users and permissions.
+    pub(super) fn show<R>(&self, look: impl FnOnce(&Directory) -> R) -> R {
+        look(&self.read().directory)
+    }
+
+    /// Makes the changes that `decide` wants, and returns what it returns; when that is an error, none. The mailboxes are of the
+    /// connections to be woken once routes are renewed.
+    pub(super) fn change<E>(
+        &self,
+        decide: impl FnOnce(&Directory) -> Result<Vec<AuthChange>, E>,
+    ) -> Result<(Ticket, Vec<Arc<Mailbox>>), E> {
+        let mut state = self.write();
+        let changes = decide(&state.directory)?;
+        if changes.is_empty() {
+            return Ok((state.ticket, Vec::new()));
+        }
+        let mut woken = Vec::new();
+        for change in &changes {
+            state.directory.apply(change.clone());
+            if let AuthChange::DeleteUser { name } = change {
+                state.logins.retain(|_, login| {
+                    let stays = login.user != *name;
+                    if !stays {
+                        woken.extend(login.mailbox.upgrade());
+                    }
+                    stays
+                });
+            }
+        }
+        state.grants.clear();
+        state.ticket = self.log.append(&mut changes.into_iter().map(Change::Auth).collect());
+        self.epoch.fetch_add(1, Ordering::Release);
+        Ok((state.ticket, woken))
+    }
+
+    /// Whether nobody can log in but the default user with its default password.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        let state = self.read();
+        let mut able = state.directory.users().filter(|user| user.password.is_some());
+        let first = able.next();
+        let is_default = |user: &User| {
+            user.name == DEFAULT && user.password.as_ref().is_some_and(|hash| hash.verify(DEFAULT.as_bytes()))
+        };
+        first.is_some_and(is_default) && able.next().is_none()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who there is when nobody ever was: one who may do everything, for a start.
+fn first_users() -> Vec<AuthChange> {
+    let user = User {
+        name: DEFAULT.to_owned(),
+        password: Some(PasswordHash::of(DEFAULT.as_bytes())),
+        tags: vec![ADMINISTRATOR.to_owned()],
+        limits: UserLimits::default(),
+    };
+    let [user_name, vhost, configure, write, read] = [DEFAULT, "/", ".*", ".*", ".*"].map(str::to_owned);
+    let permission = Permission { user: user_name, vhost, configure, write, read };
+    vec![AuthChange::PutUser(user), AuthChange::PutPermission(permission)]
+}

@@ -1,0 +1,122 @@
+//! What permissions need to know of a vhost, and what a vhost needs to know of permissions.
+
+use super::{Bind, Destination, Resource, VHost};
+use crate::auth::permission::{Grants, Right};
+use crate::broker::exchange::Kind;
+use crate::broker::settings::ALTERNATE_EXCHANGE;
+use crate::error::AmqpError;
+use amq_protocol::types::{AMQPValue, FieldTable};
+use std::convert::Infallible;
+
+/// The argument that names where dead letters go.
+const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+
+/// Whether something may be declared: its name, and the arguments of what is not there yet. Asked under the vhost's lock.
+pub type May<'a> = &'a dyn Fn(&str, Option<&FieldTable>) -> Result<(), AmqpError>;
+
+/// Everything may be declared.
+///
+/// # Errors
+/// None.
+pub fn anything(_name: &str, _new: Option<&FieldTable>) -> Result<(), AmqpError> {
+    Ok(())
+}
+
+/// Whether somebody may declare a queue. Of a new one with a dead-letter exchange, which messages leave for there, they must be
+/// able to read from the queue and write to the exchange.
+///
+/// # Errors
+/// 403 if not.
+pub fn may_declare_queue(grants: &Grants, name: &str, new: Option<&FieldTable>) -> Result<(), AmqpError> {
+    may_declare(
+        grants,
+        &Resource::Queue(name.to_owned()),
+        new.and_then(|new| text(new, DEAD_LETTER_EXCHANGE)),
+    )
+}
+
+/// Whether somebody may declare an exchange; of a new one with an alternate exchange as [`may_declare_queue`].
+///
+/// # Errors
+/// 403 if not.
+pub fn may_declare_exchange(grants: &Grants, name: &str, new: Option<&FieldTable>) -> Result<(), AmqpError> {
+    may_declare(
+        grants,
+        &Resource::Exchange(name.to_owned()),
+        new.and_then(|new| text(new, ALTERNATE_EXCHANGE)),
+    )
+}
+
+/// Whether somebody may ask for a queue or an exchange without making it: who may do anything with it may.
+///
+/// # Errors
+/// 403 if not.
+pub fn may_ask(grants: &Grants, on: &Resource) -> Result<(), AmqpError> {
+    let may = |right| grants.check(right, on).is_ok();
+    if may(Right::Write) || may(Right::Read) { Ok(()) } else { grants.check(Right::Configure, on) }
+}
+
+fn may_declare(grants: &Grants, on: &Resource, leads_to: Option<String>) -> Result<(), AmqpError> {
+    grants.check(Right::Configure, on)?;
+    let Some(target) = leads_to else { return Ok(()) };
+    grants.check(Right::Read, on)?;
+    grants.check(Right::Write, &Resource::Exchange(target))
+}
+
+fn text(arguments: &FieldTable, key: &str) -> Option<String> {
+    match arguments.inner().get(key)? {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        _ => None,
+    }
+}
+
+impl VHost {
+    /// Makes every route that was found before be looked for again, because somebody may do more or less than before.
+    pub fn renew_routes(&self) {
+        let Ok(((), _ticket)) = self.change(|state, _changes| {
+            state.topology.renew();
+            Ok::<_, Infallible>(((), false))
+        });
+    }
+
+    /// Whether somebody may bind like this, or unbind: write to what receives, read from what routes, and from a topic exchange
+    /// with that key.
+    ///
+    /// # Errors
+    /// 403 if not.
+    pub fn check_bind(&self, grants: &Grants, bind: &Bind) -> Result<(), AmqpError> {
+        let destination = match &bind.destination {
+            Destination::Queue(name) => Resource::Queue(name.clone()),
+            Destination::Exchange(name) => Resource::Exchange(name.clone()),
+        };
+        grants.check(Right::Write, &destination)?;
+        if bind.source.is_empty() {
+            // Nobody may, which is said elsewhere.
+            return Ok(());
+        }
+        grants.check(Right::Read, &Resource::Exchange(bind.source.clone()))?;
+        self.check_keys(grants, Right::Read, bind.source.as_bytes(), &[&bind.routing_key])
+    }
+
+    /// Whether somebody may use these keys with an exchange: always, unless it is a topic exchange.
+    ///
+    /// # Errors
+    /// 403 if not.
+    pub fn check_keys(
+        &self,
+        grants: &Grants,
+        right: Right,
+        exchange: &[u8],
+        keys: &[&[u8]],
+    ) -> Result<(), AmqpError> {
+        if !grants.limits_keys_of(exchange) {
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(exchange);
+        let is_topic = {
+            let state = self.read();
+            state.topology.exchange(&name).is_some_and(|found| found.declared.kind == Kind::Topic)
+        };
+        if is_topic { keys.iter().try_for_each(|key| grants.check_key(right, &name, key)) } else { Ok(()) }
+    }
+}
