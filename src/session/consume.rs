@@ -7,6 +7,7 @@ use super::link::Link;
 use super::replies;
 use super::settle::Run;
 use super::stream;
+use crate::auth::permission::Right;
 use crate::broker::mailbox::Mail;
 use crate::broker::queue::{Consumer, Got, Queue, Reading, Return};
 use crate::broker::settings::{self, Kind};
@@ -61,7 +62,9 @@ impl Channel {
                 Ok(())
             }
             M::Get(get) => {
-                replies::check_get(link, &self.queue_name(&get.queue)?)?;
+                let name = self.queue_name(&get.queue)?;
+                replies::check_get(link, &name)?;
+                link.check_queue(Right::Read, &name)?;
                 let queue = self.queue(link, &get.queue)?;
                 stream::refuse(&queue, "basic.get")?;
                 check_get(&queue)?;
@@ -105,6 +108,7 @@ impl Channel {
         if replies::is_special(&name) {
             return self.consume_replies(link, consume, &name);
         }
+        link.check_queue(Right::Read, &name)?;
         let queue = link.broker.vhost().queue(&name, link.id)?;
         let (consumer, tag) = self.new_consumer(link, consume)?;
         let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());

@@ -6,10 +6,12 @@ use super::channel::{Channel, unimplemented};
 use super::link::Link;
 use super::replies;
 use super::stream;
+use crate::auth::permission::Right;
 use crate::broker::queue::Queue;
+use crate::broker::vhost::access::{may_ask, may_declare_exchange, may_declare_queue};
 use crate::broker::vhost::replies::is_reply_queue;
 use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
-use crate::error::AmqpError;
+use crate::error::{AmqpError, Resource};
 use crate::ids::Ticket;
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
 use amq_protocol::types::{FieldTable, ShortString};
@@ -23,22 +25,36 @@ impl Channel {
         method: exchange::AMQPMethod,
     ) -> Result<(), AmqpError> {
         use exchange::AMQPMethod as M;
+        let grants = link.grants();
         let vhost = link.broker.vhost();
         let (ticket, nowait, ok) = match method {
             M::Declare(declare) => {
-                let ticket = vhost.declare_exchange(ExchangeDeclare {
-                    name: name(&declare.exchange),
-                    kind: declare.kind.to_string(),
-                    passive: declare.passive,
-                    durable: declare.durable,
-                    auto_delete: declare.auto_delete,
-                    internal: declare.internal,
-                    arguments: declare.arguments,
-                })?;
+                let may = |name: &str, new: Option<&FieldTable>| may_declare_exchange(&grants, name, new);
+                let name = name(&declare.exchange);
+                if declare.passive && !name.is_empty() {
+                    may_ask(&grants, &Resource::Exchange(name.clone()))?;
+                }
+                let ticket = vhost.declare_exchange_if(
+                    &may,
+                    ExchangeDeclare {
+                        name,
+                        kind: declare.kind.to_string(),
+                        passive: declare.passive,
+                        durable: declare.durable,
+                        auto_delete: declare.auto_delete,
+                        internal: declare.internal,
+                        arguments: declare.arguments,
+                    },
+                )?;
                 (ticket, declare.nowait, M::DeclareOk(exchange::DeclareOk {}))
             }
             M::Delete(delete) => {
-                let ticket = vhost.delete_exchange(&name(&delete.exchange), delete.if_unused)?;
+                let name = name(&delete.exchange);
+                // Nobody may delete what is the broker's own, which is said elsewhere.
+                if !name.is_empty() && !name.starts_with("amq.") {
+                    grants.check(Right::Configure, &Resource::Exchange(name.clone()))?;
+                }
+                let ticket = vhost.delete_exchange(&name, delete.if_unused)?;
                 (ticket, delete.nowait, M::DeleteOk(exchange::DeleteOk {}))
             }
             M::Bind(bind) => {
@@ -48,6 +64,7 @@ impl Channel {
                     routing_key: bind.routing_key.as_str().as_bytes().to_vec(),
                     arguments: bind.arguments,
                 };
+                vhost.check_bind(&grants, &binding)?;
                 (vhost.bind(binding, link.id)?, bind.nowait, M::BindOk(exchange::BindOk {}))
             }
             M::Unbind(unbind) => {
@@ -57,6 +74,7 @@ impl Channel {
                     routing_key: unbind.routing_key.as_str().as_bytes().to_vec(),
                     arguments: unbind.arguments,
                 };
+                vhost.check_bind(&grants, &binding)?;
                 (vhost.unbind(binding, link.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
             }
             M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => return Err(unimplemented()),
@@ -76,12 +94,14 @@ impl Channel {
             M::Declare(declare) => return self.declare_queue(link, declare),
             M::Bind(bind) => {
                 let binding = self.binding(&bind.exchange, &bind.queue, &bind.routing_key, bind.arguments)?;
+                check_bind(link, &binding)?;
                 let ticket = link.broker.vhost().bind(binding, link.id)?;
                 (ticket, bind.nowait, M::BindOk(queue::BindOk {}))
             }
             M::Unbind(unbind) => {
                 let binding =
                     self.binding(&unbind.exchange, &unbind.queue, &unbind.routing_key, unbind.arguments)?;
+                check_bind(link, &binding)?;
                 let ticket = link.broker.vhost().unbind(binding, link.id)?;
                 (ticket, false, M::UnbindOk(queue::UnbindOk {}))
             }
@@ -91,6 +111,7 @@ impl Channel {
             }
             M::Delete(delete) => {
                 let name = self.queue_name(&delete.queue)?;
+                link.check_queue(Right::Configure, &name)?;
                 let vhost = link.broker.vhost();
                 let (count, ticket) =
                     vhost.delete_queue(&name, link.id, delete.if_unused, delete.if_empty)?;
@@ -105,11 +126,12 @@ impl Channel {
     }
 
     /// How many messages are gone. What is on its way to somebody who asked is not there to be purged.
-    fn purge(&self, link: &Link, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
+    fn purge(&self, link: &mut Link, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
         let name = self.queue_name(given)?;
         if is_reply_queue(&name) {
             return link.broker.vhost().reply_queue(&name).map(|_| (0, Ticket(0)));
         }
+        link.check_queue(Right::Read, &name)?;
         let queue = link.broker.vhost().queue(&name, link.id)?;
         stream::refuse(&queue, "queue.purge")?;
         Ok(link.broker.purge(&queue, link.now))
@@ -120,16 +142,24 @@ impl Channel {
         if replies::is_special(&asked) {
             return self.declare_replies(link, &asked, declare.nowait);
         }
-        let (queue, ticket) = link.broker.vhost().declare_queue(QueueDeclare {
-            name: asked,
-            passive: declare.passive,
-            durable: declare.durable,
-            exclusive: declare.exclusive,
-            auto_delete: declare.auto_delete,
-            arguments: declare.arguments,
-            connection: link.id,
-            now: link.now,
-        })?;
+        let grants = link.grants();
+        if declare.passive {
+            may_ask(&grants, &Resource::Queue(asked.clone()))?;
+        }
+        let may = |name: &str, new: Option<&FieldTable>| may_declare_queue(&grants, name, new);
+        let (queue, ticket) = link.broker.vhost().declare_queue_if(
+            &may,
+            QueueDeclare {
+                name: asked,
+                passive: declare.passive,
+                durable: declare.durable,
+                exclusive: declare.exclusive,
+                auto_delete: declare.auto_delete,
+                arguments: declare.arguments,
+                connection: link.id,
+                now: link.now,
+            },
+        )?;
         self.last_queue = Some(Arc::clone(&queue.name));
         if declare.nowait {
             return Ok(());
@@ -183,6 +213,11 @@ impl Channel {
             self.reply(link, ok);
         }
     }
+}
+
+fn check_bind(link: &mut Link, bind: &Bind) -> Result<(), AmqpError> {
+    let grants = link.grants();
+    link.broker.vhost().check_bind(&grants, bind)
 }
 
 /// A name as it was meant: RabbitMQ takes line ends out.

@@ -1,6 +1,7 @@
 //! From the protocol header to `connection.open-ok` (AMQP 0-9-1 section 2.2.4): who the client is, what it
 //! understands, and which limits hold.
 
+use super::access::VHOST;
 use super::link::{Capabilities, Limits, Link};
 use super::{Fault, Next, Peer};
 use crate::error::AmqpError;
@@ -23,10 +24,6 @@ const CAPABILITIES: [&str; 9] = [
     "per_consumer_qos",
     "publisher_confirms",
 ];
-
-/// The one user there is.
-const USER: &[u8] = b"guest";
-const PASSWORD: &[u8] = b"guest";
 
 /// What is expected next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +98,9 @@ impl Handshake {
         match (*self, method) {
             (Self::StartOk, amqp::AMQPMethod::StartOk(start_ok)) => {
                 link.capabilities = capabilities(&start_ok.client_properties);
-                match log_in(link.peer, start_ok) {
+                match log_in(link, start_ok) {
                     Ok(user) => link.user = user,
                     Err(refused @ AmqpError::LoginRefused { .. }) => {
-                        warn!(peer = %link.peer.address, "refused: {refused}");
                         if link.capabilities.authentication_failure_close {
                             return Err(refused);
                         }
@@ -127,8 +123,13 @@ impl Handshake {
             }
             (Self::Open, amqp::AMQPMethod::Open(open)) => {
                 let vhost = open.virtual_host.as_str();
-                if vhost != "/" {
+                if vhost != VHOST {
                     return Err(AmqpError::NotAllowed(format!("vhost {vhost} not found")));
+                }
+                if !link.grants().may_enter() {
+                    let user = &link.user;
+                    let why = format!("access to vhost '{vhost}' refused for user '{user}'");
+                    return Err(AmqpError::NotAllowed(why));
                 }
                 say(link, amqp::AMQPMethod::OpenOk(amqp::OpenOk {}));
                 Ok(Next::Opened)
@@ -193,7 +194,7 @@ fn capabilities(properties: &FieldTable) -> Capabilities {
 }
 
 /// The user's name, when the password is right and the user may come from there.
-fn log_in(peer: Peer, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
+fn log_in(link: &Link, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
     let credentials = match mechanism {
@@ -204,11 +205,16 @@ fn log_in(peer: Peer, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
             return Err(AmqpError::CommandInvalid(why));
         }
     };
-    match credentials {
-        Some((user, password)) if user == USER && password == PASSWORD && is_local(peer) => {
-            Ok(String::from_utf8_lossy(user).into_owned())
-        }
-        _ => Err(AmqpError::LoginRefused { mechanism: mechanism.to_owned() }),
+    let peer = link.peer;
+    let refused = |user: &str, why: &str| {
+        warn!(peer = %peer.address, user, mechanism, "refuses a login: {why}");
+        Err(AmqpError::LoginRefused { mechanism: mechanism.to_owned() })
+    };
+    let Some((user, password)) = credentials else { return refused("", "there are no credentials") };
+    let Ok(user) = str::from_utf8(user) else { return refused("", "the user's name is not UTF-8") };
+    match link.broker.accounts().log_in(link.id, (user, password), is_local(peer), &link.mailbox) {
+        Ok(()) => Ok(user.to_owned()),
+        Err(refusal) => refused(user, refusal.text()),
     }
 }
 

@@ -6,6 +6,7 @@
 use super::channel::Channel;
 use super::copies::CopyKeys;
 use super::link::Link;
+use crate::auth::permission::Right;
 use crate::error::AmqpError;
 use crate::message::{Block, Copies, Message};
 use crate::wire::properties;
@@ -33,7 +34,7 @@ impl Channel {
         message: &Message<'_>,
         block: Option<Block>,
     ) -> Result<(), AmqpError> {
-        link.routes.find(link.broker.vhost(), message)?;
+        link.routes.find(&link.broker, (&mut link.access, link.id), message)?;
         let properties = properties::decode(message.properties)?;
         let (mut message, mut block, named) = (*message, block, self.name_reply_queue(&properties)?);
         if let Some(named) = &named {
@@ -42,7 +43,7 @@ impl Channel {
         }
         properties.expiration.map_or(Ok(()), check_expiration)?;
         let copies = properties.headers.map_or(Ok(CopyKeys::default()), CopyKeys::among)?;
-        properties.user_id.map_or(Ok(()), |claimed| check_user(&link.user, claimed))?;
+        properties.user_id.map_or(Ok(()), |claimed| check_user(link, claimed))?;
         if copies.is_empty() {
             return self.publish_checked(link, mandatory, &message, block);
         }
@@ -59,6 +60,8 @@ impl Channel {
         block: Option<Block>,
     ) -> Result<(), AmqpError> {
         let keys = copies.with(message.routing_key);
+        let grants = link.grants();
+        link.broker.vhost().check_keys(&grants, Right::Write, message.exchange, &keys)?;
         let route = link.broker.vhost().route_copies(message.exchange, &keys, message.properties)?;
         link.routes.set_current(route);
         let message = Message { copies: copies.kind(), ..*message };
@@ -68,10 +71,11 @@ impl Channel {
     }
 }
 
-fn check_user(user: &str, claimed: &[u8]) -> Result<(), AmqpError> {
-    if claimed == user.as_bytes() {
+fn check_user(link: &mut Link, claimed: &[u8]) -> Result<(), AmqpError> {
+    if claimed == link.user.as_bytes() || link.grants().may_impersonate() {
         return Ok(());
     }
+    let user = &link.user;
     let claimed = String::from_utf8_lossy(claimed);
     let why = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
     Err(AmqpError::Precondition(why))

@@ -1,6 +1,7 @@
 //! What all channels of a connection share: who is at the other end, the way out, and what the current read gathers.
 
 use super::Peer;
+use super::access::Access;
 use super::consume::PendingGet;
 use super::deliver::Subscription;
 use super::routes::RouteCache;
@@ -51,6 +52,7 @@ pub(super) struct Link {
     pub(super) peer: Peer,
     /// Empty until the login succeeded.
     pub(super) user: String,
+    pub(super) access: Access,
     pub(super) capabilities: Capabilities,
     pub(super) limits: Limits,
     pub(super) mailbox: Arc<Mailbox>,
@@ -100,6 +102,7 @@ impl Link {
             broker,
             peer,
             user: String::new(),
+            access: Access::none(),
             capabilities: Capabilities::default(),
             limits,
             mailbox: Mailbox::new(),

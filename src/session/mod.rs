@@ -10,6 +10,7 @@
 //! Invariants: nothing that a peer sends makes it panic; what it keeps for a peer is limited; a reply that promises
 //! durability is in the output only after the log said so.
 
+mod access;
 mod channel;
 mod confirm;
 mod connection;

@@ -113,7 +113,7 @@ impl Channel {
         if inspect::is_due(message.properties) {
             return self.publish_inspected(link, mandatory, message, None);
         }
-        link.routes.find(link.broker.vhost(), message)?;
+        link.routes.find(&link.broker, (&mut link.access, link.id), message)?;
         self.publish_checked(link, mandatory, message, None)
     }
 
@@ -196,7 +196,7 @@ impl Channel {
         if inspect::is_due(message.properties) {
             return self.publish_inspected(link, mandatory, &message, own);
         }
-        link.routes.find(link.broker.vhost(), &message)?;
+        link.routes.find(&link.broker, (&mut link.access, link.id), &message)?;
         self.publish_checked(link, mandatory, &message, own)
     }
 

@@ -1,8 +1,14 @@
 //! Routes a connection has used, so that a message for the same exchange and key need not ask the vhost again.
+//!
+//! Whether the client may publish like that is asked when the route is looked up. A change of what somebody may do renews all
+//! routes, so that it is asked again.
 
+use super::access::Access;
+use crate::auth::permission::Right;
+use crate::broker::Broker;
 use crate::broker::route::Route;
-use crate::broker::vhost::VHost;
-use crate::error::AmqpError;
+use crate::error::{AmqpError, Resource};
+use crate::ids::ConnectionId;
 use crate::message::Message;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,18 +43,29 @@ impl RouteCache {
 
     /// Finds the queues for a message.
     #[inline]
-    pub(super) fn find(&mut self, vhost: &VHost, message: &Message<'_>) -> Result<&Arc<Route>, AmqpError> {
+    pub(super) fn find(
+        &mut self,
+        broker: &Broker,
+        (access, id): (&mut Access, ConnectionId),
+        message: &Message<'_>,
+    ) -> Result<&Arc<Route>, AmqpError> {
         let same = self.known
             && self.routing_key == message.routing_key
             && self.exchange == message.exchange
-            && self.epoch == vhost.epoch();
+            && self.epoch == broker.vhost().epoch();
         if !same {
-            self.look_up(vhost, message)?;
+            self.look_up(broker, (access, id), message)?;
         }
         Ok(&self.route)
     }
 
-    fn look_up(&mut self, vhost: &VHost, message: &Message<'_>) -> Result<(), AmqpError> {
+    fn look_up(
+        &mut self,
+        broker: &Broker,
+        (access, id): (&mut Access, ConnectionId),
+        message: &Message<'_>,
+    ) -> Result<(), AmqpError> {
+        let vhost = broker.vhost();
         self.known = false;
         // Read before the lookup: a change in between makes the route old at once, never too new.
         let epoch = vhost.epoch();
@@ -61,7 +78,13 @@ impl RouteCache {
         if let Some(route) = self.others.get(key.as_slice()) {
             self.route = Arc::clone(route);
         } else {
+            let grants = access.grants(broker, id);
+            if !grants.allow(Right::Write, message.exchange) {
+                let exchange = String::from_utf8_lossy(message.exchange).into_owned();
+                grants.check(Right::Write, &Resource::Exchange(exchange))?;
+            }
             self.route = vhost.route(message.exchange, message.routing_key, message.properties)?;
+            vhost.check_keys(grants, Right::Write, message.exchange, &[message.routing_key])?;
             if !self.route.cacheable {
                 return Ok(());
             }

@@ -9,6 +9,7 @@ mod garbage;
 mod handshake;
 mod order;
 mod overdue;
+mod permissions;
 mod refusals;
 mod replies;
 mod script;

@@ -15,6 +15,7 @@
 
 use crate::session::wire;
 use crate::session::world::{Pieces, World};
+use leveret::auth::permission::{Permission, TopicPermission};
 use leveret::broker::BrokerSettings;
 use leveret::store::change::Health;
 
@@ -88,18 +89,21 @@ fn split<'a>(line: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
 
 /// A client that is spoken for the first time has shaken hands and opened channel 1.
 fn ensure(world: &mut World, name: &str) {
-    if world.knows(name) {
-        return;
+    if !world.knows(name) {
+        log_in(world, name, "guest guest");
     }
+}
+
+/// The client shakes hands as this user with this password, and opens channel 1.
+fn log_in(world: &mut World, name: &str, credentials: &str) {
     world.accept(name, "127.0.0.1:40000");
-    for sentence in [
-        "header",
-        "0 connection.start-ok PLAIN guest guest consumer_cancel_notify connection.blocked \
-         authentication_failure_close",
-        "0 connection.tune-ok 2047 131072 0",
-        "0 connection.open /",
-        "1 channel.open",
-    ] {
+    let start_ok = format!(
+        "0 connection.start-ok PLAIN {credentials} consumer_cancel_notify connection.blocked \
+         authentication_failure_close"
+    );
+    for sentence in
+        ["header", &start_ok, "0 connection.tune-ok 2047 131072 0", "0 connection.open /", "1 channel.open"]
+    {
         world.say(name, &wire::encode(sentence));
     }
     let heard = world.heard(name);
@@ -112,6 +116,8 @@ fn happen(world: &mut World, event: &str) {
         // A stranger comes: the handshake is up to the script.
         ["accept", name] => drop(world.accept(name, "127.0.0.1:40000")),
         ["accept", name, address] => drop(world.accept(name, address)),
+        ["log", "in", name, user, password] => log_in(world, name, &format!("{user} {password}")),
+        ["user", what @ ..] => administer(world, what),
         // From now on the disk waits for `sync`.
         ["hold"] => world.log.hold(),
         ["sync"] => world.log.sync(),
@@ -136,4 +142,28 @@ fn happen(world: &mut World, event: &str) {
         _ => panic!("nobody knows what this is: {event}"),
     }
     world.settle();
+}
+
+/// An operator does something about users; `''` stands for nothing.
+fn administer(world: &World, what: &[&str]) {
+    let users = world.broker.users();
+    let own = |text: &str| text.replace("''", "");
+    match *what {
+        ["add", name, password, ref tags @ ..] => users.add(name, password, tags),
+        ["delete", name] => users.delete(name),
+        ["password", name, password] => users.change_password(name, password),
+        ["tags", name, ref tags @ ..] => users.set_tags(name, tags),
+        ["may", name, configure, write, read] => {
+            let [user, vhost, configure, write, read] = [name, "/", configure, write, read].map(own);
+            users.set_permission(Permission { user, vhost, configure, write, read })
+        }
+        ["may-nothing", name] => users.clear_permission(name, "/"),
+        ["keys", name, exchange, write, read] => {
+            let [user, vhost, exchange, write, read] = [name, "/", exchange, write, read].map(own);
+            users.set_topic_permission(TopicPermission { user, vhost, exchange, write, read })
+        }
+        ["all-keys", name] => users.clear_topic_permission(name, "/", None),
+        _ => panic!("nobody knows what this is: {what:?}"),
+    }
+    .unwrap();
 }

@@ -1,0 +1,90 @@
+//! What the client may do: looked up once, and again when something about users has changed.
+//!
+//! Publishes are asked for where their route is looked up, see [`super::routes`]: a publish whose route is known is allowed.
+
+use super::link::Link;
+use crate::auth::permission::{Grants, Right};
+use crate::broker::Broker;
+use crate::error::{AmqpError, Resource};
+use crate::ids::ConnectionId;
+use std::sync::Arc;
+
+/// The one vhost there is.
+pub(super) const VHOST: &str = "/";
+
+/// See the head of this file.
+pub(super) struct Access {
+    /// Of which state of the users `grants` are; 0 for none.
+    epoch: u64,
+    grants: Arc<Grants>,
+    /// The user was deleted.
+    gone: bool,
+}
+
+impl Access {
+    /// Of somebody who has not logged in.
+    pub(super) fn none() -> Self {
+        Self { epoch: 0, grants: Arc::new(Grants::nothing("")), gone: false }
+    }
+
+    /// What the client may do now; nothing, once its user was deleted.
+    pub(super) fn grants(&mut self, broker: &Broker, id: ConnectionId) -> &Arc<Grants> {
+        // Read before the grants: a change in between makes them old at once, never too new.
+        let epoch = broker.accounts().epoch();
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            match broker.accounts().grants(id, VHOST) {
+                Some(grants) => self.grants = grants,
+                None => {
+                    self.gone = true;
+                    self.grants = Arc::new(Grants::nothing(self.grants.user()));
+                }
+            }
+        }
+        &self.grants
+    }
+}
+
+impl Link {
+    /// What the client may do now.
+    pub(super) fn grants(&mut self) -> Arc<Grants> {
+        Arc::clone(self.access.grants(&self.broker, self.id))
+    }
+
+    /// Whether the client may do that.
+    ///
+    /// # Errors
+    /// 403 if not.
+    pub(super) fn check(&mut self, right: Right, on: &Resource) -> Result<(), AmqpError> {
+        self.access.grants(&self.broker, self.id).check(right, on)
+    }
+
+    /// As [`Link::check`], for a queue.
+    ///
+    /// # Errors
+    /// 403 if not.
+    pub(super) fn check_queue(&mut self, right: Right, name: &str) -> Result<(), AmqpError> {
+        self.check(right, &Resource::Queue(name.to_owned()))
+    }
+
+    /// Whether the user is still there.
+    ///
+    /// # Errors
+    /// 320 if not.
+    #[inline]
+    pub(super) fn check_user(&mut self) -> Result<(), AmqpError> {
+        self.access.grants(&self.broker, self.id);
+        if !self.access.gone {
+            return Ok(());
+        }
+        Err(AmqpError::ConnectionForced(format!("user '{}' is deleted", self.user)))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if !self.user.is_empty() {
+            self.broker.accounts().log_out(self.id);
+        }
+    }
+}
