@@ -133,6 +133,7 @@ pub(crate) fn start(image: Vec<u8>) {
     assert_eq!(again.recovered.exchanges, found.exchanges);
     assert_eq!(again.recovered.bindings, found.bindings);
     assert_eq!(again.recovered.seen, found.seen);
+    assert_eq!(again.recovered.auth, found.auth);
     assert!(again.recovered.clean);
     if consume(&again, &found.queues) {
         drop(again);
@@ -223,8 +224,12 @@ pub fn samples() -> Vec<Vec<u8>> {
     let binding = [vec![6], sized(&samples::binding())].concat();
     let (key, row) = samples::seen();
     let seen = [vec![7], sized(&key), sized(&row)].concat();
+    let auth = [samples::user(), samples::permission(), samples::topic_permission()];
+    let auth = (9..).zip(auth).flat_map(|(kind, (key, row))| [vec![kind], sized(&key), sized(&row)].concat());
+    let auth: Vec<u8> = auth.collect();
     let meta = [vec![8, 0], number(2), vec![8, 1], number(1)].concat();
-    let all = [&queue, &inline, &large, &body, &returned, &delivered, &exchange, &binding, &seen, &meta];
+    let all =
+        [&queue, &inline, &large, &body, &returned, &delivered, &exchange, &binding, &seen, &auth, &meta];
     vec![
         all.into_iter().flatten().copied().collect(),
         [&queue[..], &inline, &meta].concat(),

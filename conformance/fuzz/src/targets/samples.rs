@@ -53,6 +53,25 @@ pub fn seen() -> (Vec<u8>, Vec<u8>) {
     (b"\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x03".to_vec(), [&[0; 7][..], &[131], &[0xff; 8], b"Sid"].concat())
 }
 
+/// A key of `users`, and its row: a password, a limit and a tag.
+#[must_use]
+pub fn user() -> (Vec<u8>, Vec<u8>) {
+    let hash = [&b"salt"[..], &[7; 32]].concat();
+    (text(b"bob"), [&[9][..], &text(&hash), &[0; 7], &[3], &text(b"monitoring")].concat())
+}
+
+/// A key of `permissions`, and its row.
+#[must_use]
+pub fn permission() -> (Vec<u8>, Vec<u8>) {
+    ([text(b"bob"), text(b"/")].concat(), [text(b""), text(b".*"), text(b"^jobs")].concat())
+}
+
+/// A key of `topic_permissions`, and its row.
+#[must_use]
+pub fn topic_permission() -> (Vec<u8>, Vec<u8>) {
+    ([text(b"bob"), text(b"/"), text(b"logs")].concat(), [text(b"^a"), text(b"")].concat())
+}
+
 /// A row of `segments` that holds [`records`], the second of them marked as transient.
 #[must_use]
 pub fn segment() -> Vec<u8> {
@@ -73,6 +92,8 @@ pub fn entry() -> Vec<u8> {
     let number = |number: u64| number.to_be_bytes().to_vec();
     let (key, row) = exchange();
     let (slot, value) = seen();
+    let auth = [user(), permission(), topic_permission()];
+    let [bob, may, keys] = auth.map(|(key, row)| (text(&key), text(&row)));
     [
         // Of queue 1: settle, delivered, return, declare, publish; queue 2 is gone.
         [vec![2], number(1), number(0), number(1)].concat(),
@@ -87,6 +108,9 @@ pub fn entry() -> Vec<u8> {
         [vec![10], text(&binding())].concat(),
         [vec![20], text(&slot), text(&value)].concat(),
         [vec![21], text(&slot[..9])].concat(),
+        [&[40][..], &bob.0, &bob.1, &[41], &bob.0].concat(),
+        [&[42][..], &may.0, &may.1, &[43], &may.0].concat(),
+        [&[44][..], &keys.0, &keys.1, &[45], &keys.0].concat(),
     ]
     .concat()
 }
