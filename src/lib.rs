@@ -12,7 +12,7 @@
 //! # The path of a message
 //!
 //! `server/connection` reads up to 256 KiB and the clock once -> `wire/frame`, `wire/method` -> `session/channel`
-//! joins the content -> `session/publish` finds the route (cached) and appends a record to the open block of that
+//! joins the content -> `session/publish` finds the route (cached, permission and all) and appends a record to the open block of that
 //! route -> at the end of the read each block is handed to its queues, one lock each: `broker/queue` numbers it,
 //! deals it to consumers, appends `Change::Publish` -> the mailbox wakes each consumer's task once ->
 //! `session/deliver` numbers the deliveries and `wire/encode` writes the frames -> the commit thread writes, syncs
@@ -49,8 +49,11 @@
 //!
 //! * Nothing is confirmed that is not on disk, unless it was already consumed and settled.
 //! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> memory of
-//!   [`broker::dedup`] -> queue -> { mailbox, log }. What must touch another queue (a dead letter) is returned as an
+//!   [`broker::dedup`] -> queue -> { mailbox, log }; users -> log. What must touch another queue (a dead letter) is returned as an
 //!   effect and done after the unlock, under one [`store::change::Gate`], so that both ends reach the disk in one commit.
+//! * Whether a client may do something is asked of its user's compiled permissions, which are looked up once and again when
+//!   any have changed; a publish asks when its route is looked up, and a change of permissions makes every route be looked up
+//!   again, so that one whose route is known asks nothing.
 //! * No session, queue or exchange reads a clock, a socket or the disk.
 //! * A block never changes once built; whoever holds one may share it without asking.
 //! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is not read while

@@ -135,6 +135,24 @@ mod tests {
         assert!(hash.unwrap().verify(b"test12"));
     }
 
+    /// The first was made by RabbitMQ 4.3.6, which lets the second in; the third is of the same shape, made elsewhere.
+    #[test]
+    fn hashes_are_rabbitmqs() {
+        for (algorithm, hash) in [
+            (Algorithm::Sha256, "VgC7t6vlFkVSBguHPCYqoU29LN6UMkVJ6aOEEJ6NNg28Igg1"),
+            (Algorithm::Sha256, "AQIDBIWjSI0tEAUUQQwCnZAhb4cy2FwX243IaQkIaBM3/rVR"),
+            (
+                Algorithm::Sha512,
+                "AQIDBPxZ9dINRo0L8lDHLIDfxryl4lOwNg3eD+E4WwlrP7lVWWCnnpj9cw+JDeI0lEkqlk4WYZLIvfkDcxQPgJr+JE8=",
+            ),
+        ] {
+            let read = PasswordHash::from_base64(algorithm, hash).unwrap();
+            assert!(read.verify(b"hare"), "{hash}");
+            let salt = &read.as_bytes()[..SALT];
+            assert_eq!(PasswordHash::salted(algorithm, salt, b"hare").to_base64(), hash);
+        }
+    }
+
     #[test]
     fn only_the_password_verifies() {
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
