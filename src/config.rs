@@ -3,6 +3,8 @@
 //! Two types: [`Flags`] is what was typed (or set in the environment), [`Config`] is what holds. [`Config::resolve`]
 //! goes from one to the other and refuses what it does not know, before anything is touched.
 
+pub mod tls;
+
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::fmt;
@@ -20,6 +22,9 @@ pub struct Flags {
     /// Where AMQP clients connect; may be repeated [default: 127.0.0.1:5672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_AMQP", value_delimiter = ',', value_parser = address)]
     pub amqp: Vec<SocketAddr>,
+    /// Where AMQP clients connect by TLS; may be repeated; wants [tls] in the file [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_AMQPS", value_delimiter = ',', value_parser = address)]
+    pub amqps: Vec<SocketAddr>,
     /// Where health and metrics are served [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_HTTP", value_parser = address)]
     pub http: Option<SocketAddr>,
@@ -52,6 +57,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where AMQP clients connect; at least one.
     pub amqp: Vec<SocketAddr>,
+    /// Where AMQP clients connect by TLS.
+    pub amqps: Vec<SocketAddr>,
+    /// How TLS is spoken; there if it is spoken anywhere.
+    pub tls: Option<tls::Tls>,
     /// Where health and metrics are served.
     pub http: SocketAddr,
     /// The filter of the log.
@@ -114,6 +123,8 @@ pub struct ConfigError(String);
 struct File {
     data_dir: Option<PathBuf>,
     amqp: Vec<Address>,
+    amqps: Vec<Address>,
+    tls: Option<tls::Section>,
     http: Option<Address>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -168,28 +179,34 @@ impl Config {
             Some(path) => read(path)?,
             None => File::default(),
         };
-        Ok(Self::merge(flags, file))
+        Self::merge(flags, file).map_err(ConfigError)
     }
 
-    fn merge(flags: Flags, file: File) -> Self {
+    fn merge(flags: Flags, file: File) -> Result<Self, String> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut amqp = flags.amqp;
-        if amqp.is_empty() {
-            amqp = file.amqp.into_iter().map(|address| address.0).collect();
-        }
+        let mut amqp = either(flags.amqp, file.amqp);
         if amqp.is_empty() {
             amqp.push(local(5672));
         }
-        Self {
+        let amqps = either(flags.amqps, file.amqps);
+        let tls = file.tls.map(tls::Section::complete).transpose()?;
+        if let (Some(address), None) = (amqps.first(), &tls) {
+            return Err(format!(
+                "TLS on {address} wants a certificate: name it in the section [tls] of the file of --config"
+            ));
+        }
+        Ok(Self {
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("leveret-data")),
             amqp,
+            amqps,
+            tls,
             http: flags.http.or(file.http.map(|address| address.0)).unwrap_or_else(|| local(15_672)),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             advertise: file.advertise,
             limits: file.limits,
             users: file.users,
-        }
+        })
     }
 }
 
@@ -235,6 +252,11 @@ fn parse(text: &str) -> Result<File, String> {
     Ok(file)
 }
 
+/// What was typed, or else what is written.
+fn either(typed: Vec<SocketAddr>, written: Vec<Address>) -> Vec<SocketAddr> {
+    if typed.is_empty() { written.into_iter().map(|address| address.0).collect() } else { typed }
+}
+
 fn within(key: &str, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
     if range.contains(&value) {
         return Ok(());
@@ -252,7 +274,7 @@ mod tests {
     use super::*;
 
     fn resolved(flags: Flags, file: &str) -> Config {
-        Config::merge(flags, parse(file).unwrap())
+        Config::merge(flags, parse(file).unwrap()).unwrap()
     }
 
     #[track_caller]
@@ -299,6 +321,19 @@ mod tests {
         assert_eq!(config.amqp, [address("127.0.0.1:9").unwrap()], "replaced, not added to");
         assert_eq!(config.http, address("127.0.0.1:3").unwrap(), "not typed, so the file's");
         assert_eq!(config.log, "warn");
+    }
+
+    #[test]
+    fn tls_is_spoken_only_with_a_certificate() {
+        let typed = || Flags { amqps: vec![address("127.0.0.1:5671").unwrap()], ..Flags::default() };
+        let refusal = Config::merge(typed(), File::default()).unwrap_err();
+        assert!(refusal.starts_with("TLS on 127.0.0.1:5671 wants a certificate"), "{refusal}");
+        let file = "amqps = ['127.0.0.1:1']\n[tls]\ncert = 'a'\nkey = 'b'";
+        assert_eq!(resolved(Flags::default(), file).amqps, [address("127.0.0.1:1").unwrap()]);
+        let config = resolved(typed(), file);
+        assert_eq!(config.amqps, typed().amqps, "replaced, not added to");
+        assert_eq!(config.tls.unwrap().shown.key, Path::new("b"));
+        refused("[tls]\ncerts = 'a'", "line 2: unknown field `certs`");
     }
 
     #[test]

@@ -28,6 +28,9 @@
 //! What happens by the clock: each queue tells `broker/timers` when it wants to be called next (a message expires, comes back or
 //! is to be routed, a lease ends), `server/timer` sleeps until the first of these and calls `Broker::tick`. Nothing is scanned.
 //!
+//! A client that comes to a TLS port goes through `server/arrival` first; from there on its bytes take the same path, in a loop
+//! that is compiled a second time for it.
+//!
 //! # Modules, each importing only from those above it
 //!
 //! | module | holds |

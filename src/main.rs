@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock;
 use leveret::config::{Config, Flags, LogFormat};
-use leveret::server::{Farewell, Server};
+use leveret::server::{Certificates, Door, Farewell, Server};
 use leveret::{http, perf, server, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
@@ -132,12 +132,12 @@ fn raise_descriptor_limit() {
 async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
-    let mut amqp = Vec::new();
-    for address in &config.amqp {
-        amqp.push(bind(*address).await?);
-    }
+    let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::now()));
+    let certificates = certificates.transpose().map_err(failure)?.map(Arc::new);
+    let amqp = bind_all(&config.amqp).await?;
+    let amqps = bind_all(&config.amqps).await?;
     let http = bind(config.http).await?;
-    let ready = ready_line(config, &amqp, &http).map_err(failure)?;
+    let ready = ready_line(config, &amqp, &amqps, &http).map_err(failure)?;
 
     let opened = store::open(&config.data_dir, store::Options::default()).map_err(failure)?;
     let broker = Broker::start(opened, settings(config), clock::now()).map_err(failure)?;
@@ -146,7 +146,10 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
 
     let mut accepting = JoinSet::new();
     for listener in amqp {
-        accepting.spawn(server::accept(Arc::clone(&server), listener));
+        accepting.spawn(server::accept(Arc::clone(&server), listener, Door::default()));
+    }
+    for listener in amqps {
+        accepting.spawn(server::accept(Arc::clone(&server), listener, Door { tls: certificates.clone() }));
     }
     accepting.spawn(http::serve(http, Arc::clone(&broker)));
     info!("{ready}");
@@ -199,6 +202,14 @@ fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| failure(format_args!("cannot wait for signals: {error}")))
 }
 
+async fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(bind(*address).await?);
+    }
+    Ok(listeners)
+}
+
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address)
         .await
@@ -206,12 +217,21 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// What scripts wait for: the ports as they are, which matters for port 0.
-fn ready_line(config: &Config, amqp: &[TcpListener], http: &TcpListener) -> io::Result<String> {
-    let amqp: Result<Vec<_>, _> =
-        amqp.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect();
-    let amqp = amqp.map_err(|error: io::Error| error)?.join(",");
-    let (version, http, data) = (env!("CARGO_PKG_VERSION"), http.local_addr()?, config.data_dir.display());
-    Ok(format!("leveret {version} ready amqp={amqp} http={http} data={data}"))
+fn ready_line(
+    config: &Config,
+    amqp: &[TcpListener],
+    amqps: &[TcpListener],
+    http: &TcpListener,
+) -> io::Result<String> {
+    let (version, amqp, http) = (env!("CARGO_PKG_VERSION"), ports(amqp)?, http.local_addr()?);
+    let amqps = if amqps.is_empty() { String::new() } else { format!(" amqps={}", ports(amqps)?) };
+    let data = config.data_dir.display();
+    Ok(format!("leveret {version} ready amqp={amqp}{amqps} http={http} data={data}"))
+}
+
+fn ports(listeners: &[TcpListener]) -> io::Result<String> {
+    let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string()));
+    Ok(ports.collect::<io::Result<Vec<_>>>()?.join(","))
 }
 
 fn start_log(config: &Config) -> Result<(), Failure> {

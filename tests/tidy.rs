@@ -42,6 +42,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["store", "main"]),
     ("sha2", &["auth"]),
     ("tokio", &["server", "http", "perf", "main"]),
+    ("tokio_rustls", &["server"]),
     ("toml", &["config"]),
 ];
 

@@ -21,8 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
@@ -59,19 +58,20 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Serves one client until it or the broker ends the connection.
-pub(super) async fn serve(socket: TcpStream, address: SocketAddr, seat: Seat) {
-    if let Err(error) = socket.set_nodelay(true) {
-        debug!(peer = %address, %error, "connection lost before it began");
-        return;
-    }
-    let mut connection = Connection::new(socket, address, seat);
+/// What a connection is: a socket, or TLS on one. The loop is compiled for each, so that either costs only itself.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// Serves one client, who came at the time `began`, until it or the broker ends the connection.
+pub(super) async fn serve<S: Stream>(stream: S, address: SocketAddr, seat: Seat, began: Now) {
+    let mut connection = Connection::new(stream, address, seat, began);
     match poll_fn(|context| connection.poll_guarded(context)).await {
         End::Closed => {
             // What the session held is the broker's again before the client is waited for.
             let last_words = mem::take(connection.session.output());
             connection.disconnect();
-            finish(connection.socket, last_words).await;
+            finish(connection.stream, last_words).await;
             info!(peer = %address, "connection closed");
         }
         End::Lost(error) if !connection.heard => {
@@ -115,8 +115,8 @@ enum Turn {
     Closed,
 }
 
-struct Connection {
-    socket: TcpStream,
+struct Connection<S> {
+    stream: S,
     session: Session,
     /// Input that the session did not use: a piece of a frame, or more when it stopped wanting input.
     partial: Vec<u8>,
@@ -133,12 +133,12 @@ struct Connection {
     seat: Seat,
 }
 
-impl Connection {
-    fn new(socket: TcpStream, address: SocketAddr, seat: Seat) -> Self {
-        let session = Session::new(Arc::clone(seat.broker()), Peer { address }, clock::now());
+impl<S: Stream> Connection<S> {
+    fn new(stream: S, address: SocketAddr, seat: Seat, began: Now) -> Self {
+        let session = Session::new(Arc::clone(seat.broker()), Peer { address }, began);
         seat.take(session.mailbox());
         Self {
-            socket,
+            stream,
             session,
             partial: Vec::new(),
             held_back: false,
@@ -230,7 +230,7 @@ impl Connection {
         SCRATCH.with_borrow_mut(|scratch| {
             let old = self.partial.len();
             scratch.resize(scratch.len().max(old + READ_BYTES), 0);
-            let new = match poll_read(&mut self.socket, context, &mut scratch[old..old + READ_BYTES]) {
+            let new = match poll_read(&mut self.stream, context, &mut scratch[old..old + READ_BYTES]) {
                 Poll::Ready(new) => new?,
                 Poll::Pending => return Ok(0),
             };
@@ -265,7 +265,7 @@ impl Connection {
     fn write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
         let output = self.session.output();
         let before = output.len();
-        write_some(&mut self.socket, output, context)?;
+        write_some(&mut self.stream, output, context)?;
         Ok(before >= OUTPUT_LOW && output.len() < OUTPUT_LOW)
     }
 
@@ -290,43 +290,54 @@ impl Connection {
 }
 
 /// Sees that the client gets the last words: writes them, ends the stream, and waits for the client's end of it.
-async fn finish(mut socket: TcpStream, mut output: Output) {
+pub(super) async fn finish<S: Stream>(mut stream: S, mut output: Output) {
     let flush = poll_fn(|context| {
-        write_some(&mut socket, &mut output, context)?;
-        if output.is_empty() { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
+        write_some(&mut stream, &mut output, context)?;
+        if !output.is_empty() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut stream).poll_shutdown(context)
     });
-    if !matches!(timeout(FLUSH_WAIT, flush).await, Ok(Ok(()))) || socket.shutdown().await.is_err() {
+    if !matches!(timeout(FLUSH_WAIT, flush).await, Ok(Ok(()))) {
         return;
     }
     // Whether the client is heard of again or not, the connection is over.
-    let _either = timeout(LINGER_WAIT, poll_fn(|context| poll_discard(&mut socket, context))).await;
+    let _either = timeout(LINGER_WAIT, poll_fn(|context| poll_discard(&mut stream, context))).await;
 }
 
 /// Writes as much as the socket takes; when that is not everything, the task is woken once it takes more.
-fn write_some(socket: &mut TcpStream, output: &mut Output, context: &mut Context<'_>) -> io::Result<()> {
+fn write_some<S: Stream>(stream: &mut S, output: &mut Output, context: &mut Context<'_>) -> io::Result<()> {
     while !output.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = output.slices(&mut slices);
-        match Pin::new(&mut *socket).poll_write_vectored(context, &slices[..count]) {
+        match Pin::new(&mut *stream).poll_write_vectored(context, &slices[..count]) {
             Poll::Ready(Ok(0)) => return Err(ErrorKind::WriteZero.into()),
             Poll::Ready(written) => output.advance(written?),
             Poll::Pending => break,
         }
     }
-    Ok(())
+    // TLS keeps what the socket did not take; a socket keeps nothing, and this nothing is compiled away.
+    match Pin::new(stream).poll_flush(context) {
+        Poll::Ready(flushed) => flushed,
+        Poll::Pending => Ok(()),
+    }
 }
 
 /// Reads and forgets until the client ends its side.
-fn poll_discard(socket: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn poll_discard<S: Stream>(stream: &mut S, context: &mut Context<'_>) -> Poll<io::Result<()>> {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.resize(scratch.len().max(READ_BYTES), 0);
-        while ready!(poll_read(socket, context, scratch))? > 0 {}
+        while ready!(poll_read(stream, context, scratch))? > 0 {}
         Poll::Ready(Ok(()))
     })
 }
 
-fn poll_read(socket: &mut TcpStream, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+fn poll_read<S: Stream>(
+    stream: &mut S,
+    context: &mut Context<'_>,
+    into: &mut [u8],
+) -> Poll<io::Result<usize>> {
     let mut buffer = ReadBuf::new(into);
-    ready!(Pin::new(socket).poll_read(context, &mut buffer))?;
+    ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
     Poll::Ready(Ok(buffer.filled().len()))
 }

@@ -1,6 +1,6 @@
 //! Accepts AMQP connections for as long as the process lives, whatever the system says meanwhile.
 
-use super::Server;
+use super::{Door, Server};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use tracing::{debug, warn};
 /// listener's queue meanwhile.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// Accepts on `listener` until the future is dropped.
-pub async fn accept(server: Arc<Server>, listener: TcpListener) {
+/// Accepts on `listener`, whose clients come in by `door`, until the future is dropped.
+pub async fn accept(server: Arc<Server>, listener: TcpListener, door: Door) {
     let mut wait = BACK_OFF.0;
     let mut full = false;
     loop {
@@ -23,7 +23,7 @@ pub async fn accept(server: Arc<Server>, listener: TcpListener) {
                 wait = BACK_OFF.0;
                 // An IPv4 client of an IPv6 socket shows its own address: guest may log in from the loopback only.
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                let refused = !server.admit(socket, address);
+                let refused = !server.admit(socket, address, &door);
                 if refused {
                     server.broker.metrics().connections_refused.add(1);
                 }

@@ -1,19 +1,24 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
-//! [`Server`] is what connections share. `listener` accepts, `connection` is the loop of one client, `timer` drives
-//! what the broker does by the clock, `pressure` notices a store that is full or has failed. Everything that knows
+//! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`tls`),
+//! `connection` is the loop of one client, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or has failed. Everything that knows
 //! AMQP is in `session`; everything that is kept is in `broker`. No lock is held across an await.
 
+mod arrival;
 mod connection;
 mod listener;
 mod pressure;
 mod timer;
+mod tls;
 
+pub use arrival::Door;
 pub use listener::accept;
 pub use timer::run as run_timer;
+pub use tls::{BadFile, Certificates};
 
 use crate::broker::Broker;
 use crate::broker::mailbox::Mailbox;
+use crate::clock;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +27,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tracing::error;
+use tracing::{debug, error};
 
 /// Why every connection is told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub struct Server {
     next: AtomicU64,
     /// Set once, before every connection is woken to read it.
     farewell: OnceLock<Farewell>,
+    /// Without permits, and closed once there is a farewell: what is not a connection yet waits for that.
+    ending: Semaphore,
 }
 
 impl Server {
@@ -59,6 +66,7 @@ impl Server {
             mailboxes: Mutex::default(),
             next: AtomicU64::new(0),
             farewell: OnceLock::new(),
+            ending: Semaphore::new(0),
         })
     }
 
@@ -68,6 +76,7 @@ impl Server {
         if self.farewell.set(farewell).is_err() {
             error!("connections were already told to end");
         }
+        self.ending.close();
         self.wake_all();
         matches!(timeout(wait, self.permits.acquire_many(self.connections_max)).await, Ok(Ok(_all)))
     }
@@ -80,7 +89,7 @@ impl Server {
     }
 
     /// Serves the client behind `socket` on a task of its own; false when there are too many already.
-    fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr) -> bool {
+    fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, door: &Door) -> bool {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return false;
         };
@@ -90,7 +99,13 @@ impl Server {
             _permit: permit,
         };
         self.broker.metrics().connections_opened.add(1);
-        tokio::spawn(connection::serve(socket, address, seat));
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(peer = %address, %error, "connection lost before it began");
+        } else if door.is_open() {
+            tokio::spawn(connection::serve(socket, address, seat, clock::now()));
+        } else {
+            tokio::spawn(arrival::receive(socket, address, seat, door.clone()));
+        }
         true
     }
 
@@ -118,6 +133,12 @@ impl Seat {
 
     fn farewell(&self) -> Option<Farewell> {
         self.server.farewell.get().copied()
+    }
+
+    /// Waits until every connection is told to end.
+    async fn ending(&self) {
+        // Nobody adds a permit: this comes back when the semaphore is closed.
+        let _closed = self.server.ending.acquire().await;
     }
 }
 

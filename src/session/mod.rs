@@ -50,8 +50,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tracing::{info, warn};
 
-/// How long the handshake may take (RabbitMQ: `handshake_timeout`).
-const HANDSHAKE_MS: u64 = 10_000;
+/// How long the handshake may take, with whatever comes before it (RabbitMQ: `handshake_timeout`).
+pub const HANDSHAKE_MS: u64 = 10_000;
 
 /// How long a peer may take to answer `connection.close` (RabbitMQ: `CLOSING_TIMEOUT`).
 const CLOSING_MS: u64 = 30_000;
@@ -121,7 +121,7 @@ impl Fault {
 }
 
 impl Session {
-    /// A session for a client that has just connected.
+    /// A session for a client that connected at the time `now`, or a little before.
     #[must_use]
     pub fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
         let until_ms = now.mono_ms + HANDSHAKE_MS;

@@ -1,6 +1,8 @@
 //! The process from outside: how it starts, what it refuses, how its sockets behave, how it stops.
 
+mod dialogue;
 mod http;
 mod refuse;
 mod sockets;
 mod start;
+mod tls;

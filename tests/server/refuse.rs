@@ -1,5 +1,6 @@
 //! What cannot be served is refused: one clear line, a status other than 0, nothing touched.
 
+use crate::support::certificates::Authority;
 use crate::support::process::{Folder, Process, leveret, leveret_in, outcome};
 use std::fs;
 use std::net::TcpListener;
@@ -37,6 +38,34 @@ fn files_that_are_not_understood() {
         "leveret.toml line 3: unknown field `frames_max`",
     );
     refused(leveret_in(&folder).arg("--config").arg(folder.at("none.toml")), "none.toml: No such file");
+    assert!(!folder.at("data").exists());
+}
+
+#[test]
+fn certificates_that_are_of_no_use() {
+    let folder = Folder::new();
+    let good = Authority::new().sign("localhost", &["localhost"]).write(&folder, "good");
+    Authority::new().sign("localhost", &["localhost"]).write(&folder, "other");
+    let other = |name: &str| format!("'{}'", folder.at(name).display());
+    let good_cert = format!("cert = {}\n", other("good.pem"));
+    folder.write("empty", "");
+    folder.write("garbage", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n");
+    let check = |tls: &str, why: &str| {
+        let file = folder.write("leveret.toml", &format!("[tls]\n{tls}"));
+        refused(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(file), why);
+    };
+    check(&format!("cert = {}\nkey = 'x'", other("none.pem")), "none.pem for TLS: No such file");
+    check(&format!("cert = {}\nkey = 'x'", other("empty")), "empty for TLS: there is no certificate in it");
+    check(&format!("cert = {}\nkey = 'x'", other("garbage")), "garbage for TLS: ");
+    check(&format!("{good_cert}key = {}", other("none.key")), "none.key for TLS: No such file");
+    check(
+        &format!("{good_cert}key = {}", other("good.pem")),
+        "good.pem for TLS: there is no private key in it",
+    );
+    check(&format!("{good_cert}key = {}", other("other.key")), "other.key for TLS: it is not the key of");
+    check(&format!("{good}verify = 'required'\nca = {}", other("empty")), "empty for TLS: there is no cert");
+    check(&format!("{good}verify = 'required'"), "tls.ca is missing");
+    refused(leveret_in(&folder).args(["--amqps", "127.0.0.1:0"]), "TLS on 127.0.0.1:0 wants a certificate");
     assert!(!folder.at("data").exists());
 }
 

@@ -339,6 +339,11 @@ impl Answers {
         self.bytes = bytes[at..].to_vec();
     }
 
+    /// Whether nothing is missing of what the broker has begun to say.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.bytes.is_empty() && self.contents.is_empty()
+    }
+
     pub(crate) fn take(&mut self) -> Vec<String> {
         assert!(self.bytes.is_empty() && self.contents.is_empty(), "the broker said half a thing: {self:?}");
         std::mem::take(&mut self.sentences)

@@ -1,5 +1,6 @@
 //! What several rooms of tests need.
 
+pub(crate) mod certificates;
 pub(crate) mod disk;
 pub(crate) mod draw;
 pub(crate) mod folder;

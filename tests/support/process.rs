@@ -51,7 +51,7 @@ impl Drop for Folder {
 /// `leveret`, with nothing said but what a test adds.
 pub(crate) fn leveret() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    for name in ["DATA_DIR", "AMQP", "HTTP", "CONFIG", "LOG", "LOG_FORMAT"] {
+    for name in ["DATA_DIR", "AMQP", "AMQPS", "HTTP", "CONFIG", "LOG", "LOG_FORMAT"] {
         command.env_remove(format!("LEVERET_{name}"));
     }
     command.stdin(Stdio::null());
@@ -84,6 +84,8 @@ pub(crate) struct Process {
     pub(crate) ready: String,
     /// Where it takes AMQP clients; the first, if there are several.
     pub(crate) amqp: SocketAddr,
+    /// Where it takes AMQP clients by TLS, if it was told to.
+    pub(crate) amqps: Option<SocketAddr>,
     /// Where it serves health and metrics.
     pub(crate) http: SocketAddr,
     log: Option<JoinHandle<String>>,
@@ -121,9 +123,9 @@ impl Process {
             let word = ready.split_whitespace().find_map(|word| word.strip_prefix(key))?;
             word.split(',').next()?.parse().ok()
         };
-        let (amqp, http) = (address("amqp="), address("http="));
+        let (amqp, amqps, http) = (address("amqp="), address("amqps="), address("http="));
         let (Some(amqp), Some(http)) = (amqp, http) else { panic!("not a ready line: {ready}") };
-        Self { child, ready, amqp, http, log: Some(log) }
+        Self { child, ready, amqp, amqps, http, log: Some(log) }
     }
 
     /// Sends a signal by its name, as in `TERM`.

@@ -1,0 +1,203 @@
+//! Certificates: read at the start, shown by the name that a client asks for, and read again when their files change.
+//!
+//! Files are looked at when a client connects, at most once a second. What is wrong with new ones is logged, and the old
+//! certificates stay. Alone names rustls.
+
+use crate::clock::Now;
+use crate::config::tls::{Shown, Tls, TlsVersion, Verify};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{self, InvalidMessage, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tracing::{error, info};
+
+/// How often files are looked at, at most.
+const LOOK_MS: u64 = 1000;
+
+/// A file of certificates is no larger: some 600 of them.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The certificates in use.
+pub struct Certificates {
+    settings: Tls,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    acceptor: TlsAcceptor,
+    /// What the files were when they were last read, whether what was read was good or not.
+    stamps: Vec<Stamp>,
+    looked_at_ms: u64,
+}
+
+/// Tells a file from what it was before: its inode, length, and time of change in seconds and nanoseconds; nothing for a file that is not
+/// there.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// Which file is of no use, and why.
+#[derive(Debug)]
+pub struct BadFile {
+    path: PathBuf,
+    why: String,
+}
+
+impl fmt::Display for BadFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot use {} for TLS: {}", self.path.display(), self.why)
+    }
+}
+
+impl std::error::Error for BadFile {}
+
+impl Certificates {
+    /// Reads all files that `settings` name.
+    ///
+    /// # Errors
+    /// One of them cannot be read or is not what it should be.
+    pub fn read(settings: Tls, now: Now) -> Result<Self, BadFile> {
+        let stamps = stamps(&settings);
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(&settings)?));
+        let current = Mutex::new(Current { acceptor, stamps, looked_at_ms: now.mono_ms });
+        Ok(Self { settings, current })
+    }
+
+    /// What shakes hands with a client that connects now.
+    pub(super) fn acceptor(&self, now: Now) -> TlsAcceptor {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.mono_ms >= current.looked_at_ms + LOOK_MS {
+            current.looked_at_ms = now.mono_ms;
+            let stamps = stamps(&self.settings);
+            if stamps != current.stamps {
+                current.stamps = stamps;
+                match server_config(&self.settings) {
+                    Ok(config) => {
+                        current.acceptor = TlsAcceptor::from(Arc::new(config));
+                        info!("the certificates are read again");
+                    }
+                    Err(why) => error!("the certificates stay as they were: {why}"),
+                }
+            }
+        }
+        current.acceptor.clone()
+    }
+}
+
+/// Whether a handshake failed because what came is not TLS at all.
+pub(super) fn is_foreign(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
+
+/// Taken before the files are read: what changes meanwhile is seen the next time.
+fn stamps(settings: &Tls) -> Vec<Stamp> {
+    let pairs = settings.sni.values().chain([&settings.shown]);
+    let paths = pairs.flat_map(|shown| [&shown.cert, &shown.key]).chain(&settings.ca);
+    let stamp = |path: &PathBuf| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+    };
+    paths.map(stamp).collect()
+}
+
+fn server_config(settings: &Tls) -> Result<ServerConfig, BadFile> {
+    let provider = Arc::new(ring::default_provider());
+    let default = certified(&settings.shown, &provider)?;
+    let mut by_name = BTreeMap::new();
+    for (name, shown) in &settings.sni {
+        by_name.insert(name.clone(), certified(shown, &provider)?);
+    }
+    let versions: &[&'static SupportedProtocolVersion] = match settings.min_version {
+        TlsVersion::V1_2 => &[&TLS13, &TLS12],
+        TlsVersion::V1_3 => &[&TLS13],
+    };
+    let verifier = verifier(settings, &provider)?;
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(|error| bad(&settings.shown.cert, error))?;
+    Ok(builder.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(ByName { by_name, default })))
+}
+
+fn certified(shown: &Shown, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, BadFile> {
+    let chain = certificates(&shown.cert)?;
+    let key = PrivateKeyDer::from_pem_slice(&content(&shown.key)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => bad(&shown.key, "there is no private key in it"),
+        error => bad(&shown.key, error),
+    })?;
+    let key = provider.key_provider.load_private_key(key).map_err(|error| bad(&shown.key, error))?;
+    let certified = CertifiedKey::new(chain, key);
+    certified
+        .keys_match()
+        .map_err(|_error| bad(&shown.key, format_args!("it is not the key of {}", shown.cert.display())))?;
+    Ok(Arc::new(certified))
+}
+
+fn verifier(settings: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, BadFile> {
+    let Some(ca) = settings.ca.as_ref().filter(|_ca| settings.verify != Verify::None) else {
+        return Ok(Arc::new(NoClientAuth));
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots.add(certificate).map_err(|error| bad(ca, error))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = if settings.verify == Verify::Optional { builder.allow_unauthenticated() } else { builder };
+    builder.build().map(|verifier| verifier as _).map_err(|error| bad(ca, error))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BadFile> {
+    let content = content(path)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+    let all = all.map_err(|error| bad(path, error))?;
+    if all.is_empty() {
+        return Err(bad(path, "there is no certificate in it"));
+    }
+    Ok(all)
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, BadFile> {
+    let file = fs::metadata(path).map_err(|error| bad(path, error))?;
+    if file.len() > FILE_BYTES_MAX {
+        return Err(bad(path, format_args!("it is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    fs::read(path).map_err(|error| bad(path, error))
+}
+
+fn bad(path: &Path, why: impl fmt::Display) -> BadFile {
+    BadFile { path: path.to_owned(), why: why.to_string() }
+}
+
+/// Finds the certificate for the host that a client names.
+#[derive(Debug)]
+struct ByName {
+    by_name: BTreeMap<String, Arc<CertifiedKey>>,
+    default: Arc<CertifiedKey>,
+}
+
+impl ByName {
+    fn find(&self, host: &str) -> Option<&Arc<CertifiedKey>> {
+        let host = host.to_ascii_lowercase();
+        self.by_name.get(&host).or_else(|| {
+            let (_first, rest) = host.split_once('.')?;
+            self.by_name.get(&format!("*.{rest}"))
+        })
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|host| self.find(host));
+        Some(Arc::clone(named.unwrap_or(&self.default)))
+    }
+}

@@ -1,0 +1,181 @@
+//! The TLS port: who gets in, what they are shown, and what happens to those who do not.
+
+use super::dialogue::{Client, Tls, connect};
+use crate::support::certificates::Authority;
+use crate::support::process::{Folder, Process, leveret_in};
+use leveret::clock;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+/// A broker with a TLS port, on which `tls` holds beside the certificate of `localhost`.
+pub(super) fn broker(folder: &Folder, authority: &Authority, tls: &str) -> Process {
+    let files = authority.sign("localhost", &["localhost"]).write(folder, "server");
+    let config = folder.write("leveret.toml", &format!("[tls]\n{files}{tls}"));
+    Process::spawn(leveret_in(folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(config))
+}
+
+/// Where its TLS port is.
+pub(super) fn port(broker: &Process) -> SocketAddr {
+    broker.amqps.expect("it has one")
+}
+
+#[test]
+fn plain_and_tls_are_served_side_by_side() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let broker = broker(&folder, &authority, "");
+    let expected = format!(" ready amqp={} amqps={} http={} ", broker.amqp, port(&broker), broker.http);
+    assert!(broker.ready.contains(&expected), "{}", broker.ready);
+    let mut plain = Client::over(connect(broker.amqp));
+    plain.log_in("PLAIN guest guest");
+    plain.say(&["1 queue.declare q"]);
+    assert_eq!(plain.hear(), "1 queue.declare-ok q 0 0");
+    for old in [false, true] {
+        let mut secure = Tls { old, ..Tls::trusting(&authority) }.client(port(&broker));
+        secure.log_in("PLAIN guest guest");
+        // More than TLS and the socket keep between them, in both directions.
+        secure.say(&["1 basic.publish '' q *30000000"]);
+        plain.say(&["1 basic.publish '' q small"]);
+        secure.say(&["1 basic.consume q t no-ack"]);
+        assert_eq!(secure.hear(), "1 basic.consume-ok t");
+        let mut heard = [secure.hear(), secure.hear()];
+        heard.sort_by_key(String::len);
+        assert!(heard.iter().any(|said| said.ends_with(" small")), "{heard:?}");
+        assert!(heard.iter().any(|said| said.ends_with(" *30000000")), "{heard:?}");
+        secure.say(&["0 connection.close"]);
+        assert_eq!(secure.hear(), "0 connection.close-ok");
+    }
+}
+
+#[test]
+fn who_does_not_speak_tls_is_let_go_cleanly() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let broker = broker(&folder, &authority, "");
+    for greeting in [&b"AMQP\0\0\x09\x01"[..], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[0xFF; 100_000]] {
+        let mut socket = connect(port(&broker));
+        socket.write_all(greeting).unwrap();
+        let mut said = Vec::new();
+        socket.read_to_end(&mut said).expect("the stream ends, and is not reset");
+        assert_eq!(said.first(), Some(&21), "a TLS alert: {said:?}");
+    }
+    Tls::trusting(&authority).client(port(&broker)).log_in("PLAIN guest guest");
+    let (_status, log) = broker.stop();
+    assert_eq!(log.matches("refused: does not speak TLS").count(), 3, "{log}");
+    assert!(!log.contains("are cut"), "{log}");
+}
+
+#[test]
+fn a_handshake_takes_no_longer_than_amqps() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let broker = broker(&folder, &authority, "");
+    let mut silent = connect(port(&broker));
+    let mut half = connect(port(&broker));
+    half.write_all(&[22, 3, 1, 0, 200, 1]).unwrap();
+    let mut silent_inside = Tls::trusting(&authority).connect(connect(port(&broker))).unwrap();
+    for way in [&mut silent as &mut dyn Read, &mut half, &mut silent_inside] {
+        assert_eq!(way.read(&mut [0]).expect("the stream ends"), 0);
+    }
+    let (_status, log) = broker.stop();
+    assert_eq!(log.matches("closed: the handshake took too long").count(), 3, "{log}");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_handshakes() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let broker = broker(&folder, &authority, "");
+    let mut silent = connect(port(&broker));
+    let mut inside = Tls::trusting(&authority).client(port(&broker));
+    inside.greet();
+    let (status, log) = broker.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("are cut"), "{log}");
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_host_is_shown_its_own_certificate() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let names = [("a.example", "a.example"), ("*.field.example", "hare.field.example")];
+    let mut sections = String::new();
+    let mut expected = Vec::new();
+    for (at, (name, host)) in names.into_iter().enumerate() {
+        let signed = authority.sign(name, &[name]);
+        sections += &format!("[tls.sni.'{name}']\n{}", signed.write(&folder, &format!("sni-{at}")));
+        expected.push((host, signed.certificate().clone()));
+    }
+    let broker = broker(&folder, &authority, &sections);
+    for (host, certificate) in expected {
+        let seen = Tls { host, ..Tls::trusting(&authority) }.sees(port(&broker));
+        assert_eq!(seen, certificate, "{host}");
+    }
+    // Anybody else, and who names no host, is shown the first one.
+    Tls::trusting(&authority).sees(port(&broker));
+    let other = Tls { host: "b.example", ..Tls::trusting(&authority) };
+    assert!(other.refused(port(&broker)).contains("not valid for name"));
+}
+
+#[test]
+fn versions_that_are_too_old_are_refused() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let broker = broker(&folder, &authority, "min_version = '1.3'\n");
+    let refusal = Tls { old: true, ..Tls::trusting(&authority) }.refused(port(&broker));
+    assert!(refusal.contains("ProtocolVersion"), "{refusal}");
+    Tls::trusting(&authority).client(port(&broker)).log_in("PLAIN guest guest");
+    let (_status, log) = broker.stop();
+    assert!(log.contains("refused: the TLS handshake failed"), "{log}");
+}
+
+#[test]
+fn clients_show_certificates_where_they_have_to() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let ca = folder.write("ca.pem", &authority.pem());
+    let verify = |how: &str| format!("verify = '{how}'\nca = '{}'\n", ca.display());
+    let (good, stranger) = (authority.sign("hare", &[]), Authority::new().sign("hare", &[]));
+    let required = broker(&folder, &authority, &verify("required"));
+    for old in [false, true] {
+        let nobody = Tls { old, ..Tls::trusting(&authority) };
+        assert!(nobody.refused(port(&required)).contains("alert"), "it shows nothing");
+        let wrong = Tls { shows: Some(&stranger), old, ..Tls::trusting(&authority) };
+        assert!(wrong.refused(port(&required)).contains("alert"), "nobody knows who signed it");
+        let right = Tls { shows: Some(&good), old, ..Tls::trusting(&authority) };
+        right.client(port(&required)).log_in("PLAIN guest guest");
+    }
+    let (_status, log) = required.stop();
+    assert_eq!(log.matches("refused: the TLS handshake failed").count(), 4, "{log}");
+
+    let optional = broker(&folder, &authority, &verify("optional"));
+    Tls::trusting(&authority).client(port(&optional)).log_in("PLAIN guest guest");
+    let wrong = Tls { shows: Some(&stranger), ..Tls::trusting(&authority) };
+    assert!(wrong.refused(port(&optional)).contains("alert"));
+}
+
+/// Files are looked at once a second, so this asks until they have been.
+#[test]
+fn certificates_are_read_again_when_they_change() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let broker = broker(&folder, &authority, "");
+    let client = Tls::trusting(&authority);
+    let mut inside = client.client(port(&broker));
+    let first = client.sees(port(&broker));
+
+    let second = authority.sign("localhost", &["localhost"]);
+    second.write(&folder, "server");
+    let mut seen = first.clone();
+    while seen != *second.certificate() {
+        assert_eq!(seen, first, "there is always a certificate");
+        seen = client.sees(port(&broker));
+    }
+    inside.log_in("PLAIN guest guest");
+
+    // What is of no use changes nothing, and what comes after it is used.
+    folder.write("server.pem", "nothing");
+    let third = authority.sign("localhost", &["localhost"]);
+    let looked = clock::now().mono_ms + 1500;
+    while clock::now().mono_ms < looked {
+        assert_eq!(client.sees(port(&broker)), *second.certificate());
+    }
+    third.write(&folder, "server");
+    while client.sees(port(&broker)) != *third.certificate() {}
+    let (_status, log) = broker.stop();
+    assert!(log.contains("the certificates stay as they were: cannot use "), "{log}");
+    assert!(log.contains("the certificates are read again"), "{log}");
+}
