@@ -94,21 +94,26 @@ impl Accounts {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Lets a user in, or not. From then on [`Accounts::grants`] knows the connection, which has to be logged out.
+    /// Whether this is the password of that user. An empty one is what a client sends that has none.
+    #[must_use]
+    pub fn is_password(&self, user: &str, password: &[u8]) -> bool {
+        let known = self.read().directory.user(user).and_then(|user| user.password.clone());
+        known.as_ref().unwrap_or(&self.nobody).verify(password) && known.is_some() && !password.is_empty()
+    }
+
+    /// Lets a user in, or not; without a password when something else has shown who it is. From then on [`Accounts::grants`] knows the connection, which has to be logged out.
     ///
     /// # Errors
     /// Why not.
     pub fn log_in(
         &self,
         connection: ConnectionId,
-        (user, password): (&str, &[u8]),
+        (user, password): (&str, Option<&[u8]>),
         is_local: bool,
         mailbox: &Arc<Mailbox>,
     ) -> Result<(), Refusal> {
         let known = self.read().directory.user(user).map(|user| user.password.clone());
-        // An empty password is what a client sends that has none.
-        let hash = known.as_ref().and_then(Option::as_ref);
-        let right = hash.unwrap_or(&self.nobody).verify(password) && hash.is_some() && !password.is_empty();
+        let right = password.is_none_or(|password| self.is_password(user, password));
         if known.is_none() {
             return Err(Refusal::UnknownUser);
         }

@@ -6,7 +6,7 @@
 use super::tls::{Certificates, is_foreign};
 use super::{Seat, connection};
 use crate::clock::{self, Now};
-use crate::session::HANDSHAKE_MS;
+use crate::session::{HANDSHAKE_MS, Peer};
 use crate::wire::output::Output;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -40,8 +40,13 @@ pub(super) async fn receive(socket: TcpStream, address: SocketAddr, seat: Seat, 
         () = seat.ending() => return,
     };
     match outcome {
-        Ok(Ok(Passed::Plain(stream))) => drop(tokio::spawn(connection::serve(stream, address, seat, began))),
-        Ok(Ok(Passed::Tls(stream))) => drop(tokio::spawn(connection::serve(stream, address, seat, began))),
+        Ok(Ok(Passed::Plain(stream))) => {
+            tokio::spawn(connection::serve(stream, Peer::at(address), seat, began));
+        }
+        Ok(Ok(Passed::Tls { stream, certificate_name })) => {
+            let peer = Peer { address, certificate_name };
+            tokio::spawn(connection::serve(stream, peer, seat, began));
+        }
         Ok(Err(Turned { error, .. })) if error.kind() == ErrorKind::UnexpectedEof => {
             debug!(peer = %address, "connection lost before the TLS handshake was done");
         }
@@ -60,7 +65,11 @@ pub(super) async fn receive(socket: TcpStream, address: SocketAddr, seat: Seat, 
 /// A client that is through.
 enum Passed {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls {
+        stream: Box<TlsStream<TcpStream>>,
+        /// See [`Peer::certificate_name`].
+        certificate_name: Option<String>,
+    },
 }
 
 /// A client that did not get through.
@@ -73,5 +82,6 @@ async fn pass(socket: TcpStream, door: &Door, now: Now) -> Result<Passed, Turned
     let Some(certificates) = &door.tls else { return Ok(Passed::Plain(socket)) };
     let handshake = certificates.acceptor(now).accept(socket).into_fallible();
     let stream = handshake.await.map_err(|(error, socket)| Turned { error, socket })?;
-    Ok(Passed::Tls(Box::new(stream)))
+    let certificate_name = certificates.client_name(stream.get_ref().1);
+    Ok(Passed::Tls { stream: Box::new(stream), certificate_name })
 }

@@ -64,8 +64,9 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 /// Serves one client, who came at the time `began`, until it or the broker ends the connection.
-pub(super) async fn serve<S: Stream>(stream: S, address: SocketAddr, seat: Seat, began: Now) {
-    let mut connection = Connection::new(stream, address, seat, began);
+pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, seat: Seat, began: Now) {
+    let address = peer.address;
+    let mut connection = Connection::new(stream, peer, seat, began);
     match poll_fn(|context| connection.poll_guarded(context)).await {
         End::Closed => {
             // What the session held is the broker's again before the client is waited for.
@@ -134,8 +135,9 @@ struct Connection<S> {
 }
 
 impl<S: Stream> Connection<S> {
-    fn new(stream: S, address: SocketAddr, seat: Seat, began: Now) -> Self {
-        let session = Session::new(Arc::clone(seat.broker()), Peer { address }, began);
+    fn new(stream: S, peer: Peer, seat: Seat, began: Now) -> Self {
+        let address = peer.address;
+        let session = Session::new(Arc::clone(seat.broker()), peer, began);
         seat.take(session.mailbox());
         Self {
             stream,

@@ -1,10 +1,11 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
-//! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`tls`),
+//! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`tls`, `certificate`),
 //! `connection` is the loop of one client, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or has failed. Everything that knows
 //! AMQP is in `session`; everything that is kept is in `broker`. No lock is held across an await.
 
 mod arrival;
+mod certificate;
 mod connection;
 mod listener;
 mod pressure;
@@ -19,6 +20,7 @@ pub use tls::{BadFile, Certificates};
 use crate::broker::Broker;
 use crate::broker::mailbox::Mailbox;
 use crate::clock;
+use crate::session::Peer;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -102,7 +104,7 @@ impl Server {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(peer = %address, %error, "connection lost before it began");
         } else if door.is_open() {
-            tokio::spawn(connection::serve(socket, address, seat, clock::now()));
+            tokio::spawn(connection::serve(socket, Peer::at(address), seat, clock::now()));
         } else {
             tokio::spawn(arrival::receive(socket, address, seat, door.clone()));
         }

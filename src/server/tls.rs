@@ -3,6 +3,7 @@
 //! Files are looked at when a client connects, at most once a second. What is wrong with new ones is logged, and the old
 //! certificates stay. Alone names rustls.
 
+use super::certificate;
 use crate::clock::Now;
 use crate::config::tls::{Shown, Tls, TlsVersion, Verify};
 use std::collections::BTreeMap;
@@ -20,7 +21,9 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{self, InvalidMessage, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::rustls::{
+    self, InvalidMessage, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+};
 use tracing::{error, info};
 
 /// How often files are looked at, at most.
@@ -91,6 +94,12 @@ impl Certificates {
             }
         }
         current.acceptor.clone()
+    }
+
+    /// The user that the client's certificate names, if it showed one; one that is shown was verified.
+    pub(super) fn client_name(&self, connection: &ServerConnection) -> Option<String> {
+        let certificate = connection.peer_certificates()?.first()?;
+        certificate::name(certificate, self.settings.login_from)
     }
 }
 

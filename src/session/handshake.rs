@@ -176,9 +176,14 @@ fn start(link: &Link) -> amqp::AMQPMethod {
         version_major: 0,
         version_minor: 9,
         server_properties,
-        mechanisms: "PLAIN AMQPLAIN".into(),
+        mechanisms: mechanisms(&link.peer).into(),
         locales: "en_US".into(),
     })
+}
+
+/// What a client may log in by. EXTERNAL is for those who have shown who they are already.
+fn mechanisms(peer: &Peer) -> &'static str {
+    if peer.certificate_name.is_some() { "PLAIN AMQPLAIN EXTERNAL" } else { "PLAIN AMQPLAIN" }
 }
 
 fn capabilities(properties: &FieldTable) -> Capabilities {
@@ -193,19 +198,22 @@ fn capabilities(properties: &FieldTable) -> Capabilities {
     }
 }
 
-/// The user's name, when the password is right and the user may come from there.
+/// The user's name, when the password is right (EXTERNAL: when the certificate is that of a user) and the user may come
+/// from there.
 fn log_in(link: &Link, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
-    let credentials = match mechanism {
-        "PLAIN" => plain(response),
-        "AMQPLAIN" => amqplain(response),
+    let peer = &link.peer;
+    let credentials = match (mechanism, &peer.certificate_name) {
+        ("PLAIN", _) => with_password(plain(response)),
+        ("AMQPLAIN", _) => with_password(amqplain(response)),
+        // What the client responds is not looked at: it could only name somebody else.
+        ("EXTERNAL", Some(name)) => Some((name.as_bytes(), None)),
         _ => {
             let why = format!("unknown authentication mechanism '{mechanism}'");
             return Err(AmqpError::CommandInvalid(why));
         }
     };
-    let peer = link.peer;
     let refused = |user: &str, why: &str| {
         warn!(peer = %peer.address, user, mechanism, "refuses a login: {why}");
         Err(AmqpError::LoginRefused { mechanism: mechanism.to_owned() })
@@ -216,6 +224,10 @@ fn log_in(link: &Link, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
         Ok(()) => Ok(user.to_owned()),
         Err(refusal) => refused(user, refusal.text()),
     }
+}
+
+fn with_password<'a>(credentials: Option<(&'a [u8], &'a [u8])>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    credentials.map(|(user, password)| (user, Some(password)))
 }
 
 /// User and password of `NUL user NUL password` (RFC 4616).
@@ -233,7 +245,7 @@ fn amqplain(response: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The user everybody knows may come from this machine only (RabbitMQ: `loopback_users`).
-fn is_local(peer: Peer) -> bool {
+fn is_local(peer: &Peer) -> bool {
     peer.address.ip().to_canonical().is_loopback()
 }
 

@@ -61,10 +61,20 @@ const CLOSING_MS: u64 = 30_000;
 const SILENCE_MS: u64 = 3_000;
 
 /// Who is at the other end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// The address of its socket.
     pub address: SocketAddr,
+    /// The user that its certificate names, if it showed one and that was verified.
+    pub certificate_name: Option<String>,
+}
+
+impl Peer {
+    /// Somebody of whom nothing is known but where it is.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, certificate_name: None }
+    }
 }
 
 /// See the head of this file.

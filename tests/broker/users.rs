@@ -30,7 +30,7 @@ fn restart(broker: Arc<Broker>, disk: &SimDisk) -> Arc<Broker> {
 fn log_in(broker: &Broker, user: &str, password: &str, is_local: bool) -> Result<(), Refusal> {
     let mailbox = Mailbox::new();
     let login = (user, password.as_bytes());
-    let outcome = broker.accounts().log_in(ConnectionId(1), login, is_local, &mailbox);
+    let outcome = broker.accounts().log_in(ConnectionId(1), (login.0, Some(login.1)), is_local, &mailbox);
     broker.accounts().log_out(ConnectionId(1));
     outcome
 }

@@ -148,6 +148,30 @@ fn clients_show_certificates_where_they_have_to() {
     assert!(wrong.refused(port(&optional)).contains("alert"));
 }
 
+#[test]
+fn a_certificate_is_a_login() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let ca = folder.write("ca.pem", &authority.pem());
+    let verify = |from| format!("verify = 'optional'\nca = '{}'\nlogin_from = '{from}'\n", ca.display());
+    let guest = authority.sign("guest", &["guest"]);
+    for from in ["common_name", "subject_alternative_name"] {
+        let broker = broker(&folder, &authority, &verify(from));
+        let shows = |shows| Tls { shows, ..Tls::trusting(&authority) }.client(port(&broker));
+        shows(Some(&guest)).log_in("EXTERNAL");
+        assert_eq!(shows(None).greet(), "0 connection.start PLAIN AMQPLAIN en_US");
+        let mut other = shows(Some(&authority.sign("hare", &["hare"])));
+        assert_eq!(other.greet(), "0 connection.start PLAIN AMQPLAIN EXTERNAL en_US");
+        other.say(&["0 connection.start-ok EXTERNAL guest guest authentication_failure_close"]);
+        assert!(other.hear().starts_with("0 connection.close 403 ACCESS_REFUSED"));
+    }
+    let broker = broker(&folder, &authority, &verify("distinguished_name"));
+    let mut other = Tls { shows: Some(&guest), ..Tls::trusting(&authority) }.client(port(&broker));
+    other.greet();
+    other.say(&["0 connection.start-ok EXTERNAL"]);
+    let (_status, log) = broker.stop();
+    assert!(log.contains("refused"), "the user is O=Field,CN=guest: {log}");
+}
+
 /// Files are looked at once a second, so this asks until they have been.
 #[test]
 fn certificates_are_read_again_when_they_change() {

@@ -79,6 +79,40 @@ fn a_wrong_login_is_refused() {
 }
 
 #[test]
+fn a_certificate_is_a_login() {
+    check(
+        "
+        ! accept h 127.0.0.1:1 guest
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN EXTERNAL en_US
+        h> 0 connection.start-ok EXTERNAL
+        h< 0 connection.tune 2047 131072 60
+        ! accept p 127.0.0.1:1 nobody
+        p> header
+        p< 0 connection.start PLAIN AMQPLAIN EXTERNAL en_US
+        p> 0 connection.start-ok PLAIN guest guest
+        p< 0 connection.tune 2047 131072 60
+        ! accept x
+        x> header
+        x< 0 connection.start PLAIN AMQPLAIN en_US
+        x> 0 connection.start-ok EXTERNAL guest
+        x< 0 connection.close 503 COMMAND_INVALID - unknown authentication mechanism 'EXTERNAL' (10,11)
+        ",
+    );
+    for (address, user) in [("127.0.0.1:1", "nobody"), ("127.0.0.1:1", "CN=guest"), ("10.0.0.1:1", "guest")] {
+        check(&format!(
+            "
+            ! accept h {address} {user}
+            h> header
+            h< 0 connection.start PLAIN AMQPLAIN EXTERNAL en_US
+            h> 0 connection.start-ok EXTERNAL guest guest {CAPABLE}
+            h< 0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism EXTERNAL. For details see the broker logfile. (0,0)
+            "
+        ));
+    }
+}
+
+#[test]
 fn an_old_client_is_refused_in_silence() {
     check(
         "

@@ -17,6 +17,7 @@ use crate::session::wire;
 use crate::session::world::{Pieces, World};
 use leveret::auth::permission::{Permission, TopicPermission};
 use leveret::broker::BrokerSettings;
+use leveret::session::Peer;
 use leveret::store::change::Health;
 
 /// Plays a script twice: with each line in one piece, and with each byte on its own.
@@ -118,6 +119,11 @@ fn happen(world: &mut World, event: &str) {
         ["accept", name, address] => drop(world.accept(name, address)),
         ["log", "in", name, user, password] => log_in(world, name, &format!("{user} {password}")),
         ["user", what @ ..] => administer(world, what),
+        // It has shown the certificate of that user.
+        ["accept", name, address, user] => {
+            let peer = Peer { address: address.parse().unwrap(), certificate_name: Some((*user).to_owned()) };
+            world.accept_peer(name, peer);
+        }
         // From now on the disk waits for `sync`.
         ["hold"] => world.log.hold(),
         ["sync"] => world.log.sync(),

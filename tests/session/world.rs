@@ -87,7 +87,11 @@ impl World {
 
     /// A socket that has just been accepted.
     pub(crate) fn accept(&mut self, name: &str, address: &str) -> &mut Client {
-        let peer = Peer { address: address.parse().unwrap() };
+        self.accept_peer(name, Peer::at(address.parse().unwrap()))
+    }
+
+    /// As [`Self::accept`], with all that is known about who comes.
+    pub(crate) fn accept_peer(&mut self, name: &str, peer: Peer) -> &mut Client {
         let session = Session::new(Arc::clone(&self.broker), peer, self.now);
         let client = Client { session, unused: Vec::new(), answers: Answers::default(), deaf: false };
         self.clients.insert(name.to_owned(), client);

@@ -68,7 +68,7 @@ impl Client {
     /// answered everything.
     pub(super) fn connect(index: usize, broker: &Arc<Broker>, channels: &[u16]) -> Self {
         let address = "127.0.0.1:5671".parse().expect("an address");
-        let session = Session::new(Arc::clone(broker), Peer { address }, now());
+        let session = Session::new(Arc::clone(broker), Peer::at(address), now());
         let mut client = Self {
             index,
             session,

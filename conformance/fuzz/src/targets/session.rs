@@ -81,7 +81,7 @@ impl Client {
     /// A peer that has said nothing yet.
     #[must_use]
     pub fn new(broker: &Arc<Broker>, now: Now) -> Self {
-        let peer = Peer { address: ([127, 0, 0, 1], 1).into() };
+        let peer = Peer::at(([127, 0, 0, 1], 1).into());
         Self { session: Session::new(Arc::clone(broker), peer, now), unused: Vec::new() }
     }
 
