@@ -3,6 +3,7 @@
 //! Two types: [`Flags`] is what was typed (or set in the environment), [`Config`] is what holds. [`Config::resolve`]
 //! goes from one to the other and refuses what it does not know, before anything is touched.
 
+pub mod network;
 pub mod tls;
 
 use clap::{Args, ValueEnum};
@@ -61,6 +62,8 @@ pub struct Config {
     pub amqps: Vec<SocketAddr>,
     /// How TLS is spoken; there if it is spoken anywhere.
     pub tls: Option<tls::Tls>,
+    /// From where every AMQP connection has to begin with a PROXY header, and may.
+    pub proxy_protocol_from: Vec<network::Network>,
     /// Where health and metrics are served.
     pub http: SocketAddr,
     /// The filter of the log.
@@ -125,6 +128,7 @@ struct File {
     amqp: Vec<Address>,
     amqps: Vec<Address>,
     tls: Option<tls::Section>,
+    proxy_protocol_from: Vec<network::Network>,
     http: Option<Address>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -200,6 +204,7 @@ impl Config {
             amqp,
             amqps,
             tls,
+            proxy_protocol_from: file.proxy_protocol_from,
             http: flags.http.or(file.http.map(|address| address.0)).unwrap_or_else(|| local(15_672)),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
@@ -333,6 +338,7 @@ mod tests {
         let config = resolved(typed(), file);
         assert_eq!(config.amqps, typed().amqps, "replaced, not added to");
         assert_eq!(config.tls.unwrap().shown.key, Path::new("b"));
+        refused("proxy_protocol_from = ['10.0.0.0/40']", "'10.0.0.0/40' is not a network");
         refused("[tls]\ncerts = 'a'", "line 2: unknown field `certs`");
     }
 

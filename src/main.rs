@@ -145,11 +145,12 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
     let server = Server::new(Arc::clone(&broker), config.limits.connections_max);
 
     let mut accepting = JoinSet::new();
-    for listener in amqp {
-        accepting.spawn(server::accept(Arc::clone(&server), listener, Door::default()));
-    }
-    for listener in amqps {
-        accepting.spawn(server::accept(Arc::clone(&server), listener, Door { tls: certificates.clone() }));
+    let plain = Door { tls: None, proxies: config.proxy_protocol_from.clone().into() };
+    let secure = Door { tls: certificates, ..plain.clone() };
+    for (listeners, door) in [(amqp, plain), (amqps, secure)] {
+        for listener in listeners {
+            accepting.spawn(server::accept(Arc::clone(&server), listener, door.clone()));
+        }
     }
     accepting.spawn(http::serve(http, Arc::clone(&broker)));
     info!("{ready}");

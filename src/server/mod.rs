@@ -1,6 +1,6 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
-//! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`tls`, `certificate`),
+//! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`proxy`, `tls`, `certificate`),
 //! `connection` is the loop of one client, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or has failed. Everything that knows
 //! AMQP is in `session`; everything that is kept is in `broker`. No lock is held across an await.
 
@@ -9,6 +9,7 @@ mod certificate;
 mod connection;
 mod listener;
 mod pressure;
+mod proxy;
 mod timer;
 mod tls;
 
@@ -103,7 +104,7 @@ impl Server {
         self.broker.metrics().connections_opened.add(1);
         if let Err(error) = socket.set_nodelay(true) {
             debug!(peer = %address, %error, "connection lost before it began");
-        } else if door.is_open() {
+        } else if door.is_open(address) {
             tokio::spawn(connection::serve(socket, Peer::at(address), seat, clock::now()));
         } else {
             tokio::spawn(arrival::receive(socket, address, seat, door.clone()));

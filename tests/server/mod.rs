@@ -2,6 +2,7 @@
 
 mod dialogue;
 mod http;
+mod proxy;
 mod refuse;
 mod sockets;
 mod start;
