@@ -5,6 +5,7 @@
 
 use super::channel::{Channel, unimplemented};
 use super::consume::check_qos;
+use super::handshake::renew;
 use super::link::Link;
 use super::publish::{self, Incoming};
 use super::slot::{Closer, Slot, release};
@@ -276,7 +277,12 @@ impl Connection {
                     encode::method(link.output.own(), 0, &ok);
                     return Ok(Next::Closed);
                 }
-                AMQPClass::Connection(M::UpdateSecret(_)) => M::UpdateSecretOk(connection::UpdateSecretOk {}),
+                AMQPClass::Connection(M::UpdateSecret(update)) => {
+                    renew(link, update.new_secret.as_bytes()).map_err(fault)?;
+                    let reason = update.reason.as_str();
+                    info!(peer = %link.peer.address, user = link.user, reason, "secret renewed by the client");
+                    M::UpdateSecretOk(connection::UpdateSecretOk {})
+                }
                 _ => return Err(fault(unexpected())),
             },
             _ => return Err(fault(unexpected())),

@@ -25,6 +25,9 @@ const CAPABILITIES: [&str; 9] = [
     "publisher_confirms",
 ];
 
+/// The mechanism by which a client says that it has shown who it is already (RFC 4422 appendix A).
+const EXTERNAL: &str = "EXTERNAL";
+
 /// What is expected next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handshake {
@@ -99,7 +102,10 @@ impl Handshake {
             (Self::StartOk, amqp::AMQPMethod::StartOk(start_ok)) => {
                 link.capabilities = capabilities(&start_ok.client_properties);
                 match log_in(link, start_ok) {
-                    Ok(user) => link.user = user,
+                    Ok(user) => {
+                        link.user = user;
+                        link.by_password = start_ok.mechanism.as_str() != EXTERNAL;
+                    }
                     Err(refused @ AmqpError::LoginRefused { .. }) => {
                         if link.capabilities.authentication_failure_close {
                             return Err(refused);
@@ -208,7 +214,7 @@ fn log_in(link: &Link, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
         ("PLAIN", _) => with_password(plain(response)),
         ("AMQPLAIN", _) => with_password(amqplain(response)),
         // What the client responds is not looked at: it could only name somebody else.
-        ("EXTERNAL", Some(name)) => Some((name.as_bytes(), None)),
+        (EXTERNAL, Some(name)) => Some((name.as_bytes(), None)),
         _ => {
             let why = format!("unknown authentication mechanism '{mechanism}'");
             return Err(AmqpError::CommandInvalid(why));
@@ -224,6 +230,17 @@ fn log_in(link: &Link, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
         Ok(()) => Ok(user.to_owned()),
         Err(refusal) => refused(user, refusal.text()),
     }
+}
+
+/// Whether the client may go on after it has told its new secret: where it logged in by password, that is its password.
+///
+/// # Errors
+/// It is not, in RabbitMQ's words for a token that is refused; of its own users it takes any secret.
+pub(super) fn renew(link: &Link, secret: &[u8]) -> Result<(), AmqpError> {
+    if !link.by_password || link.broker.accounts().is_password(&link.user, secret) {
+        return Ok(());
+    }
+    Err(AmqpError::NotAllowed("New secret was refused by one of the backends".to_owned()))
 }
 
 fn with_password<'a>(credentials: Option<(&'a [u8], &'a [u8])>) -> Option<(&'a [u8], Option<&'a [u8]>)> {

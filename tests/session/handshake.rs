@@ -19,7 +19,7 @@ fn a_client_shakes_hands() {
         h> 0 heartbeat
         h> 10 channel.open
         h< 10 channel.open-ok
-        h> 0 connection.update-secret
+        h> 0 connection.update-secret guest
         h< 0 connection.update-secret-ok
         h> 0 connection.close
         h< 0 connection.close-ok
@@ -110,6 +110,43 @@ fn a_certificate_is_a_login() {
             "
         ));
     }
+}
+
+#[test]
+fn a_new_secret_is_the_users_password() {
+    let open = "
+        h> 0 connection.tune-ok 10 4096 0
+        h> 0 connection.open /
+        h< 0 connection.tune 2047 131072 60
+        h< 0 connection.open-ok
+        ";
+    for secret in ["wrong", "''", "guest2"] {
+        check(&format!(
+            "
+            ! accept h
+            h> header
+            h< 0 connection.start PLAIN AMQPLAIN en_US
+            h> 0 connection.start-ok PLAIN guest guest
+            {open}
+            h> 0 connection.update-secret {secret}
+            h< 0 connection.close 530 NOT_ALLOWED - New secret was refused by one of the backends (10,70)
+            h> 0 connection.close-ok
+            ! closed h
+            "
+        ));
+    }
+    // Who has shown a certificate has no secret that could be wrong.
+    check(&format!(
+        "
+        ! accept h 127.0.0.1:1 guest
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN EXTERNAL en_US
+        h> 0 connection.start-ok EXTERNAL
+        {open}
+        h> 0 connection.update-secret anything
+        h< 0 connection.update-secret-ok
+        "
+    ));
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn connection_named(name: &str, words: &[&str]) -> connection::AMQPMethod {
         }),
         "connection.close-ok" => connection::AMQPMethod::CloseOk(connection::CloseOk {}),
         "connection.update-secret" => connection::AMQPMethod::UpdateSecret(connection::UpdateSecret {
-            new_secret: "new".into(),
+            new_secret: word(0).into(),
             reason: "old".into(),
         }),
         _ => panic!("unknown: {name}"),
