@@ -169,7 +169,7 @@ fn a_certificate_is_a_login() {
     other.greet();
     other.say(&["0 connection.start-ok EXTERNAL"]);
     let (_status, log) = broker.stop();
-    assert!(log.contains("refused"), "the user is O=Field,CN=guest: {log}");
+    assert!(log.contains("there is no such user") && log.contains("user=\"O=Field,CN=guest\""), "{log}");
 }
 
 /// Files are looked at once a second, so this asks until they have been.
