@@ -3,15 +3,19 @@
 //! Two types: [`Flags`] is what was typed (or set in the environment), [`Config`] is what holds. [`Config::resolve`]
 //! goes from one to the other and refuses what it does not know, before anything is touched.
 
+mod amount;
+mod limits;
 pub mod network;
 pub mod tls;
+
+pub use self::amount::Amount;
+pub use self::limits::Limits;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// `leveret serve`, as typed. Clap lets a flag win over its environment variable.
@@ -29,6 +33,12 @@ pub struct Flags {
     /// Where health and metrics are served [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_HTTP", value_parser = address)]
     pub http: Option<SocketAddr>,
+    /// Memory in use from which on publishers wait: bytes (512MiB), or a share of the machine's (0.6) [default: 0.6]
+    #[arg(long, value_name = "AMOUNT", env = "LEVERET_MEMORY_LIMIT")]
+    pub memory_limit: Option<Amount>,
+    /// Free disk space below which publishers wait [default: 256MiB]
+    #[arg(long, value_name = "BYTES", env = "LEVERET_DISK_FREE_LIMIT")]
+    pub disk_free_limit: Option<Amount>,
     /// Settings in TOML; flags and environment win over them
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     pub config: Option<PathBuf>,
@@ -70,6 +80,10 @@ pub struct Config {
     pub log: String,
     /// The format of the log.
     pub log_format: LogFormat,
+    /// Memory in use from which on publishers wait.
+    pub memory_limit: Amount,
+    /// Free disk space below which publishers wait.
+    pub disk_free_limit: Amount,
     /// What clients are told they talk to.
     pub advertise: Advertise,
     /// What is too much.
@@ -86,23 +100,6 @@ pub struct Advertise {
     pub product: String,
     /// `server-properties.version`.
     pub version: String,
-}
-
-/// `[limits]`: what one client, or all together, may ask for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// The largest frame, in bytes with its framing: 4096 (AMQP 0-9-1 section 4.2.3) to 131072 (what every client
-    /// asks for).
-    pub frame_max: u32,
-    /// The most channels of a connection; 1 to 65535.
-    pub channel_max: u16,
-    /// Seconds between heartbeats that are offered; 0 offers none.
-    pub heartbeat_s: u16,
-    /// The largest body, in bytes; up to 512 MiB, where RabbitMQ ends too.
-    pub message_bytes_max: u64,
-    /// The most AMQP connections at a time.
-    pub connections_max: u32,
 }
 
 /// `[users]`: who may come from where, before anything is known of them.
@@ -132,22 +129,22 @@ struct File {
     http: Option<Address>,
     log: Option<String>,
     log_format: Option<LogFormat>,
+    memory_limit: Option<Amount>,
+    disk_free_limit: Option<Amount>,
     advertise: Advertise,
     limits: Limits,
     users: Users,
 }
 
+/// What RabbitMQ begins with too: other programs, and the cache of files, have the rest.
+const MEMORY_LIMIT: Amount = Amount::Share(600_000);
+/// What a broker writes at its fastest while somebody is on the way to make room, and more than one message.
+const DISK_FREE_LIMIT: Amount = Amount::Bytes(256 << 20);
+
 /// An address in the file, parsed as a flag's would be.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct Address(SocketAddr);
-
-/// Frames from AMQP's smallest to the largest the session keeps a buffer for.
-const FRAME_MAX: RangeInclusive<u64> = 4096..=131_072;
-/// The smallest is a client's idea of a tiny message, not a way to switch publishing off.
-const MESSAGE_BYTES_MAX: RangeInclusive<u64> = 1024..=512 * 1024 * 1024;
-/// A million idle connections would hold 20 GB.
-const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=1_000_000;
 
 impl Default for Advertise {
     fn default() -> Self {
@@ -161,18 +158,6 @@ impl Default for Users {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            frame_max: 131_072,
-            channel_max: 2047,
-            heartbeat_s: 60,
-            message_bytes_max: 128 * 1024 * 1024,
-            connections_max: 16_384,
-        }
-    }
-}
-
 impl Config {
     /// Reads the file that `flags` name, if any, and settles every question.
     ///
@@ -183,7 +168,12 @@ impl Config {
             Some(path) => read(path)?,
             None => File::default(),
         };
-        Self::merge(flags, file).map_err(ConfigError)
+        let config = Self::merge(flags, file).map_err(ConfigError)?;
+        if matches!(config.disk_free_limit, Amount::Share(_)) {
+            // A disk is not the broker's alone, and may be of any size.
+            return Err(ConfigError("disk_free_limit has to be bytes, as in 256MiB".to_owned()));
+        }
+        Ok(config)
     }
 
     fn merge(flags: Flags, file: File) -> Result<Self, String> {
@@ -208,19 +198,12 @@ impl Config {
             http: flags.http.or(file.http.map(|address| address.0)).unwrap_or_else(|| local(15_672)),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+            memory_limit: flags.memory_limit.or(file.memory_limit).unwrap_or(MEMORY_LIMIT),
+            disk_free_limit: flags.disk_free_limit.or(file.disk_free_limit).unwrap_or(DISK_FREE_LIMIT),
             advertise: file.advertise,
             limits: file.limits,
             users: file.users,
         })
-    }
-}
-
-impl Limits {
-    fn check(&self) -> Result<(), String> {
-        within("limits.frame_max", self.frame_max.into(), &FRAME_MAX)?;
-        within("limits.channel_max", self.channel_max.into(), &(1..=u16::MAX.into()))?;
-        within("limits.message_bytes_max", self.message_bytes_max, &MESSAGE_BYTES_MAX)?;
-        within("limits.connections_max", self.connections_max.into(), &CONNECTIONS_MAX)
     }
 }
 
@@ -262,13 +245,6 @@ fn either(typed: Vec<SocketAddr>, written: Vec<Address>) -> Vec<SocketAddr> {
     if typed.is_empty() { written.into_iter().map(|address| address.0).collect() } else { typed }
 }
 
-fn within(key: &str, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(format!("{key} is {value}; it may be from {} to {}", range.start(), range.end()))
-}
-
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_bad| format!("'{text}' is not an address and a port, as in 127.0.0.1:5672 or [::1]:5672"))
@@ -298,6 +274,8 @@ mod tests {
         assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
         assert_eq!(config.advertise.product, "Leveret");
         assert_eq!(config.limits.message_bytes_max, 134_217_728);
+        assert_eq!(config.memory_limit, Amount::Share(600_000));
+        assert_eq!(config.disk_free_limit, Amount::Bytes(268_435_456));
     }
 
     #[test]
@@ -343,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn amounts_may_be_numbers_or_text() {
+        let config = resolved(Flags::default(), "memory_limit = 0.25\ndisk_free_limit = '1GiB'\n");
+        assert_eq!(config.memory_limit, Amount::Share(250_000));
+        assert_eq!(config.disk_free_limit, Amount::Bytes(1 << 30));
+        let typed = Flags { memory_limit: "64MiB".parse().ok(), ..Flags::default() };
+        let config = resolved(typed, "memory_limit = 1000\ndisk_free_limit = 5\n");
+        assert_eq!(config.memory_limit, Amount::Bytes(64 << 20), "typed");
+        assert_eq!(config.disk_free_limit, Amount::Bytes(5));
+        let share = Flags { disk_free_limit: "0.5".parse().ok(), ..Flags::default() };
+        assert!(
+            Config::resolve(share).unwrap_err().to_string().starts_with("disk_free_limit has to be bytes")
+        );
+        refused("memory_limit = 'much'", "'much' is not an amount");
+    }
+
+    #[test]
     fn what_is_not_known_is_refused_in_one_line() {
         refused("htttp = '127.0.0.1:1'", "line 1: unknown field `htttp`");
         refused("log = 'info'\n[limits]\nframe_maxi = 1", "line 3: unknown field `frame_maxi`");
@@ -358,6 +352,13 @@ mod tests {
         refused("[limits]\nchannel_max = 0", "limits.channel_max");
         refused("[limits]\nmessage_bytes_max = 536870913", "limits.message_bytes_max");
         refused("[limits]\nconnections_max = 0", "limits.connections_max");
+        refused(
+            "[limits]\nhandshake_frame_max = 100",
+            "limits.handshake_frame_max is 100; it may be from 4096",
+        );
+        refused("[limits]\nhandshake_timeout_s = 0", "limits.handshake_timeout_s");
+        refused("[limits]\nbindings_max = 0", "limits.bindings_max is 0; it may be from 1 to 10000000");
+        refused("[limits]\nwrite_timeout_s = -1", "line 2");
         refused("[limits]\nheartbeat_s = 65536", "line 2");
         assert_eq!(parse("[limits]\nframe_max = 4096").unwrap().limits.frame_max, 4096);
     }

@@ -36,6 +36,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`] | plain values; `clock` alone reads a clock |
+//! | [`audit`] | how many log lines of a kind there may be |
 //! | [`wire`] | bytes to frames, methods, properties, tables, and back |
 //! | [`message`] | a message as bytes: record and block |
 //! | [`auth`] | users, passwords, permissions: who may do what |
@@ -88,6 +89,7 @@
 //!   run. Waiting for the publishers who were told last, so that they share one fsync, was tried too and did not help
 //!   where the processor is the limit (two cores): it is not here.
 
+pub mod audit;
 pub mod auth;
 pub mod broker;
 pub mod clock;

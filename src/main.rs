@@ -5,9 +5,10 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use leveret::broker::{Broker, BrokerSettings};
+use leveret::audit::Audit;
+use leveret::broker::{AlarmLimits, Broker, BrokerSettings};
 use leveret::clock;
-use leveret::config::{Config, Flags, LogFormat};
+use leveret::config::{Advertise, Config, Flags, LogFormat};
 use leveret::server::{Certificates, Door, Farewell, Server};
 use leveret::{http, perf, server, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -23,13 +24,20 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::interval;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, registry};
 
 /// How long connections may take to end when the broker stops, and when its store has failed.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// How long the runtime may take to drop what is left after that.
 const DROP_WAIT: Duration = Duration::from_secs(1);
+
+/// How often it is said how many log lines were left out.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Exit status for a command line or a file that is refused; clap uses the same.
 const STATUS_USAGE: u8 = 2;
@@ -98,15 +106,17 @@ fn in_one_line(error: &clap::Error) -> String {
 /// The broker, from start to end.
 fn serve(flags: Flags) -> Result<(), Failure> {
     let config = Config::resolve(flags).map_err(usage)?;
-    start_log(&config)?;
+    let audit = start_log(&config)?;
     raise_descriptor_limit();
     let runtime = runtime::Builder::new_multi_thread()
         .thread_name("leveret")
         .enable_all()
         .build()
         .map_err(|error| failure(format_args!("cannot start threads: {error}")))?;
+    runtime.spawn(report(audit.clone()));
     let (broker, reason) = runtime.block_on(run(&config))?;
     runtime.shutdown_timeout(DROP_WAIT);
+    audit.report();
     if reason == Farewell::StoreFailed {
         return Err(failure("the store has failed; what was confirmed before is on disk"));
     }
@@ -142,7 +152,7 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
     let opened = store::open(&config.data_dir, store::Options::default()).map_err(failure)?;
     let broker = Broker::start(opened, settings(config), clock::now()).map_err(failure)?;
     check_first_users(config, &broker)?;
-    let server = Server::new(Arc::clone(&broker), config.limits.connections_max);
+    let server = Server::new(Arc::clone(&broker));
 
     let mut accepting = JoinSet::new();
     let plain = Door { tls: None, proxies: config.proxy_protocol_from.clone().into() };
@@ -161,7 +171,7 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
     let reason = tokio::select! {
         _ = terminate.recv() => Farewell::Stop,
         _ = interrupt.recv() => Farewell::Stop,
-        () = server::run_timer(&server) => Farewell::StoreFailed,
+        () = server::run_timer(&server, &config.data_dir) => Farewell::StoreFailed,
         _ = accepting.join_next() => return Err(failure("a fault of the broker ended a listener")),
     };
     info!(?reason, "stopping");
@@ -187,16 +197,14 @@ fn check_first_users(config: &Config, broker: &Broker) -> Result<(), Failure> {
 }
 
 fn settings(config: &Config) -> BrokerSettings {
-    let (advertise, limits) = (config.advertise.clone(), &config.limits);
-    BrokerSettings {
-        product: advertise.product,
-        version: advertise.version,
-        frame_max: limits.frame_max,
-        channel_max: limits.channel_max,
-        heartbeat_s: limits.heartbeat_s,
-        message_bytes_max: limits.message_bytes_max,
-        local_only: config.users.local_only.clone(),
-    }
+    let Advertise { product, version } = config.advertise.clone();
+    let none = AlarmLimits::default();
+    let alarms = AlarmLimits {
+        memory_bytes: config.memory_limit.bytes_of(server::memory_bytes()).unwrap_or(none.memory_bytes),
+        disk_free_bytes: config.disk_free_limit.bytes_of(None).unwrap_or(none.disk_free_bytes),
+    };
+    let local_only = config.users.local_only.clone();
+    BrokerSettings { product, version, local_only, limits: config.limits.clone(), alarms }
 }
 
 fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
@@ -235,20 +243,30 @@ fn ports(listeners: &[TcpListener]) -> io::Result<String> {
     Ok(ports.collect::<io::Result<Vec<_>>>()?.join(","))
 }
 
-fn start_log(config: &Config) -> Result<(), Failure> {
+fn start_log(config: &Config) -> Result<Audit, Failure> {
     let filter = EnvFilter::builder()
         .parse(&config.log)
         .map_err(|error| usage(format_args!("'{}' is not a log filter: {error}", config.log)))?;
     // A log that cannot be written (whoever read it is gone) must not end the broker.
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    match config.log_format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let lines = layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = match config.log_format {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let audit = Audit::default();
+    registry().with(filter).with(audit.clone()).with(lines).init();
     // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it happens.
     panic::set_hook(Box::new(|panic| error!(backtrace = %std::backtrace::Backtrace::capture(), "{panic}")));
-    Ok(())
+    Ok(audit)
+}
+
+/// Says now and then how many log lines were left out.
+async fn report(audit: Audit) {
+    let mut times = interval(REPORT_EVERY);
+    loop {
+        times.tick().await;
+        audit.report();
+    }
 }
 
 fn usage(line: impl Display) -> Failure {

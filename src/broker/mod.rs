@@ -4,6 +4,7 @@
 //! released. Whatever may touch two queues runs under one gate of the log, so that it reaches the disk as one.
 
 pub mod accounts;
+mod alarms;
 pub mod argument;
 mod dead_letter;
 pub mod dedup;
@@ -11,6 +12,7 @@ pub mod delayed;
 pub mod exchange;
 pub mod mailbox;
 mod paging;
+mod places;
 pub mod queue;
 pub mod route;
 pub mod settings;
@@ -20,6 +22,8 @@ pub mod users;
 mod verdict;
 pub mod vhost;
 
+pub use self::alarms::{AlarmLimits, Alarms, Shortage};
+pub use self::places::{Place, Places};
 pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
@@ -35,6 +39,7 @@ use self::timers::Timers;
 use self::vhost::VHost;
 use self::vhost::replies::is_reply_queue;
 use crate::clock::Now;
+use crate::config::Limits;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
@@ -60,16 +65,12 @@ pub struct BrokerSettings {
     pub product: String,
     /// `version` in the server's properties.
     pub version: String,
-    /// Largest frame offered, bytes.
-    pub frame_max: u32,
-    /// Most channels of one connection offered.
-    pub channel_max: u16,
-    /// Heartbeat offered, seconds; 0 is none.
-    pub heartbeat_s: u16,
-    /// Largest body accepted, bytes.
-    pub message_bytes_max: u64,
     /// Users who may come from this machine only.
     pub local_only: Vec<String>,
+    /// What clients may ask for.
+    pub limits: Limits,
+    /// When publishers have to wait.
+    pub alarms: AlarmLimits,
 }
 
 impl Default for BrokerSettings {
@@ -77,11 +78,9 @@ impl Default for BrokerSettings {
         Self {
             product: "Leveret".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            frame_max: 131_072,
-            channel_max: 2047,
-            heartbeat_s: 60,
-            message_bytes_max: 128 * 1024 * 1024,
             local_only: vec!["guest".into()],
+            limits: Limits::default(),
+            alarms: AlarmLimits::default(),
         }
     }
 }
@@ -124,6 +123,8 @@ pub struct Broker {
     timers: Arc<Timers>,
     settings: BrokerSettings,
     metrics: Metrics,
+    places: Places,
+    alarms: Alarms,
     next_connection: AtomicU64,
     next_consumer: AtomicU64,
     pager: OnceLock<Pager>,
@@ -140,7 +141,8 @@ impl Broker {
         let memory = Arc::new(AtomicUsize::new(0));
         let shared = Shared { log: Arc::clone(&log), memory, timers: Arc::clone(&timers) };
         let metrics = Metrics::default();
-        let vhost = VHost::recover(&recovered, shared);
+        let vhost = VHost::recover(&recovered, shared).within(settings.limits.clone());
+        let (places, alarms) = (Places::new(&settings.limits), Alarms::new(settings.alarms));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
         let broker = Arc::new(Self {
@@ -150,6 +152,8 @@ impl Broker {
             timers,
             settings,
             metrics,
+            places,
+            alarms,
             next_connection: AtomicU64::new(1),
             next_consumer: AtomicU64::new(1),
             pager: OnceLock::new(),
@@ -213,6 +217,18 @@ impl Broker {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// How many connections and channels there may still be.
+    #[must_use]
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// What is watched of memory and disk.
+    #[must_use]
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// Whether the store still commits.

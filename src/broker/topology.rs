@@ -42,6 +42,8 @@ pub struct Topology {
     exchanges: HashMap<Arc<str>, Exchange>,
     queues: HashMap<Arc<str>, Bound>,
     owned: BTreeMap<(ConnectionId, QueueId), Arc<Queue>>,
+    /// How many bindings there are.
+    bindings: usize,
     /// Counts the changes made to what exists or is bound.
     revision: u64,
 }
@@ -108,8 +110,13 @@ pub struct Binding {
 
 impl Default for Topology {
     fn default() -> Self {
-        let mut topology =
-            Self { exchanges: HashMap::new(), queues: HashMap::new(), owned: BTreeMap::new(), revision: 0 };
+        let mut topology = Self {
+            exchanges: HashMap::new(),
+            queues: HashMap::new(),
+            owned: BTreeMap::new(),
+            bindings: 0,
+            revision: 0,
+        };
         for (name, kind) in PREDECLARED {
             let declared = Declared {
                 name: name.into(),
@@ -151,6 +158,21 @@ impl Topology {
     /// All queues.
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.queues.values().map(|bound| &bound.queue)
+    }
+
+    /// How many queues there are, those of direct reply-to and of delayed messages included.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// How many exchanges there are, without the default exchange.
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// How many bindings there are.
+    pub fn binding_count(&self) -> usize {
+        self.bindings
     }
 
     /// The exclusive queues of a connection.
@@ -238,6 +260,7 @@ impl Topology {
         while let Some(name) = doomed.pop() {
             let Some(exchange) = self.exchanges.remove(&name) else { continue };
             self.revision += 1;
+            self.bindings -= exchange.bindings.len();
             for binding in &exchange.bindings {
                 record(Change::Unbind, &exchange.declared, binding, changes);
                 if let Some(sources) = self.sources_of(&binding.target) {
@@ -264,6 +287,7 @@ impl Topology {
             return;
         }
         self.revision += 1;
+        self.bindings += 1;
         exchange.table.insert(&binding.key, &binding.arguments, binding.target.clone());
         record(Change::Bind, &exchange.declared, &binding, changes);
         let (name, target) = (Arc::clone(&exchange.declared.name), binding.target.clone());
@@ -293,6 +317,7 @@ impl Topology {
             return;
         }
         self.revision += 1;
+        self.bindings -= 1;
         exchange.table.remove(&binding.key, &binding.arguments, &binding.target);
         record(Change::Unbind, &exchange.declared, binding, changes);
         let was_last = exchange.to(&binding.target).next().is_none();
@@ -317,6 +342,7 @@ impl Topology {
         for source in sources {
             let Some(exchange) = self.exchanges.get_mut(source) else { continue };
             let lost: Vec<Binding> = exchange.to(target).cloned().collect();
+            self.bindings -= lost.len();
             for binding in lost {
                 exchange.bindings.remove(&binding);
                 exchange.table.remove(&binding.key, &binding.arguments, target);

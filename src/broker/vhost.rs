@@ -7,7 +7,9 @@
 //! returned also covers what an idempotent request relies on.
 
 pub mod access;
+mod ceilings;
 mod delayed;
+mod names;
 mod recover;
 pub mod replies;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod tests;
 
 use self::access::{May, anything};
 use self::delayed::{check_not_delay_queue, kind_of};
+use self::names::{RESERVED, check_not_default, check_reserved, clean};
 use self::replies::is_reply_queue;
 use crate::broker::argument::{equivalent, equivalent_flag};
 use crate::broker::dedup::rules;
@@ -24,6 +27,7 @@ use crate::broker::route::{self, Route};
 use crate::broker::settings::{self, ALTERNATE_EXCHANGE, Flags, Settings};
 use crate::broker::topology::{Binding, Declared, Exchange, Target, Topology, encoded};
 use crate::clock::Now;
+use crate::config::Limits;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, QueueId, Ticket};
 use crate::store::change::Change;
@@ -32,9 +36,6 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-
-/// What names of the broker's own begin with.
-const RESERVED: &str = "amq.";
 
 /// `queue.declare`.
 #[derive(Debug, Clone)]
@@ -101,6 +102,7 @@ pub struct Bind {
 /// See the head of this file.
 pub struct VHost {
     shared: Shared,
+    limits: Limits,
     state: RwLock<State>,
     epoch: AtomicU64,
     next_queue: AtomicU64,
@@ -162,6 +164,7 @@ impl VHost {
                 name
             };
             may(&name, Some(&arguments))?;
+            self.check_new_queue(state, &name, &arguments)?;
             rules::check(&Resource::Queue(name.clone()), &arguments)?;
             let settings = Settings::declare(&name, flags, arguments)?;
             let owner = exclusive.then_some(declare.connection);
@@ -287,6 +290,7 @@ impl VHost {
                 check_exchange_equivalent(&existing.declared, &wanted(&name, None), &declare.kind)?;
             } else {
                 check_reserved("exchange", &name)?;
+                self.check_new_exchange(state, &name, &arguments)?;
                 settings::alternate_exchange(&name, &arguments)?;
                 may(&name, Some(&arguments))?;
                 kind.check_arguments(&name, &arguments)?;
@@ -326,7 +330,7 @@ impl VHost {
     ///
     /// # Errors
     /// 403 for the default exchange and for reply queues, 404 when either end does not exist, 405 for another connection's exclusive queue,
-    /// 406 for arguments that the exchange cannot use.
+    /// 406 for arguments that the exchange cannot use, and when there are too many.
     pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
         let bind = bind.clean()?;
         let bound = self.change(|state, changes| {
@@ -343,7 +347,11 @@ impl VHost {
             kind.check_binding(&bind.routing_key, &bind.arguments, target.queue_type())?;
             let durable = source.declared.durable && target.is_durable();
             if !(kind.binds_once() && state.topology.leads_to(&bind.source, &target)) {
-                state.topology.bind(&bind.source, bind.to(target), changes);
+                let binding = bind.to(target);
+                if !state.topology.is_bound(&bind.source, &binding) {
+                    self.check_new_binding(state, kind, &bind)?;
+                }
+                state.topology.bind(&bind.source, binding, changes);
             }
             Ok(((), durable))
         });
@@ -520,27 +528,6 @@ impl Bind {
 /// Appends what there is to append.
 fn append(shared: &Shared, changes: &mut Vec<Change>) -> Option<Ticket> {
     (!changes.is_empty()).then(|| shared.log.append(changes))
-}
-
-/// Names without line ends, as RabbitMQ takes them.
-fn clean(mut name: String) -> String {
-    name.retain(|character| !matches!(character, '\r' | '\n'));
-    name
-}
-
-fn check_reserved(what: &str, name: &str) -> Result<(), AmqpError> {
-    if name.starts_with(RESERVED) {
-        let why = format!("{what} name '{name}' contains reserved prefix 'amq.*'");
-        return Err(AmqpError::AccessRefused(why));
-    }
-    Ok(())
-}
-
-fn check_not_default(exchange: &str) -> Result<(), AmqpError> {
-    if exchange.is_empty() {
-        return Err(AmqpError::AccessRefused("operation not permitted on the default exchange".to_owned()));
-    }
-    Ok(())
 }
 
 fn check_owner(queue: &Queue, connection: ConnectionId) -> Result<(), AmqpError> {

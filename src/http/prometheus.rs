@@ -5,9 +5,8 @@
 //! begins with `leveret`.
 
 use super::process::Usage;
-use crate::broker::Gauges;
+use crate::broker::{Alarms, Gauges, Shortage};
 use crate::metrics::Metrics;
-use crate::store::change::Health;
 use std::fmt::Write;
 
 const PROTOCOL: &str = "{protocol=\"amqp091\"}";
@@ -15,15 +14,25 @@ const QUEUE: &str = "{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"}"
 const DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"at_least_once\"}";
 const NO_DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"}";
 
+/// How the process, the store and the machine fare.
+pub(super) struct Node<'a> {
+    /// What is watched.
+    pub(super) alarms: &'a Alarms,
+    /// What came of it.
+    pub(super) shortage: Shortage,
+    /// What the process uses.
+    pub(super) usage: &'a Usage,
+}
+
 /// The page.
-pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, health: Health, usage: &Usage) -> String {
+pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, node: &Node<'_>) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
     page.build_info();
     page.messages(metrics);
     page.dead_letters(metrics);
     page.churn(metrics);
     page.gauges(gauges);
-    page.node(health, usage);
+    page.node(node);
     page.0
 }
 
@@ -126,13 +135,29 @@ impl Page {
         self.gauge("rabbitmq_global_consumers", "Consumers", PROTOCOL, gauges.consumers);
     }
 
-    /// How the process and its store fare.
-    fn node(&mut self, health: Health, usage: &Usage) {
-        let full = u64::from(health != Health::Good);
-        let help = "1 while publishers are blocked because the disk is full";
-        self.gauge("rabbitmq_alarms_free_disk_space_watermark", help, "", full);
+    /// How the process, the store and the machine fare.
+    fn node(&mut self, &Node { alarms, shortage, usage }: &Node<'_>) {
+        for (resource, help, is_short) in [
+            ("memory_used", "1 while publishers are blocked because memory is short", shortage.memory),
+            (
+                "free_disk_space",
+                "1 while publishers are blocked because the disk is (nearly) full",
+                shortage.disk,
+            ),
+        ] {
+            self.gauge(&format!("rabbitmq_alarms_{resource}_watermark"), help, "", is_short.into());
+        }
+        let limits = alarms.limits();
+        let memory_limit = Some(limits.memory_bytes).filter(|&limit| limit != u64::MAX);
         for (name, help, value) in [
             ("rabbitmq_process_resident_memory_bytes", "Memory in use", usage.resident_bytes),
+            ("rabbitmq_resident_memory_limit_bytes", "Memory in use that blocks publishers", memory_limit),
+            ("rabbitmq_disk_space_available_bytes", "Free disk space", alarms.disk_free_bytes()),
+            (
+                "rabbitmq_disk_space_available_limit_bytes",
+                "Free disk space that blocks publishers",
+                Some(limits.disk_free_bytes),
+            ),
             ("rabbitmq_process_open_fds", "Open file descriptors", usage.open_fds),
             ("rabbitmq_process_max_fds", "Open file descriptors limit", usage.max_fds),
         ] {
@@ -165,6 +190,8 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::AlarmLimits;
+    use crate::store::change::Health;
     use std::collections::HashSet;
 
     fn page() -> String {
@@ -176,7 +203,10 @@ mod tests {
         metrics.deduplicated.add(8);
         let gauges = Gauges { queues: 4, messages_ready: 5, messages_unacked: 6, ..Gauges::default() };
         let usage = Usage { resident_bytes: Some(4096), ..Usage::default() };
-        exposition(&metrics, &gauges, Health::Full, &usage)
+        let alarms = Alarms::new(AlarmLimits { memory_bytes: 1000, disk_free_bytes: 2000 });
+        alarms.observe_disk(1500);
+        let node = Node { alarms: &alarms, shortage: alarms.shortage(Health::Good), usage: &usage };
+        exposition(&metrics, &gauges, &node)
     }
 
     #[test]
@@ -192,6 +222,9 @@ mod tests {
             "rabbitmq_queue_messages 11",
             "rabbitmq_connections_opened_total 0",
             "rabbitmq_alarms_free_disk_space_watermark 1",
+            "rabbitmq_alarms_memory_used_watermark 0",
+            "rabbitmq_disk_space_available_bytes 1500",
+            "rabbitmq_resident_memory_limit_bytes 1000",
             "rabbitmq_process_resident_memory_bytes 4096",
         ] {
             assert!(page.lines().any(|have| have == line), "{line} is not in\n{page}");

@@ -1,7 +1,7 @@
 //! Which path is answered by what.
 
 use super::{process, prometheus};
-use crate::broker::Broker;
+use crate::broker::{Broker, Shortage};
 use crate::store::change::Health;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,7 +14,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 /// Answers one request; its body, should it have one, is never read.
 pub(super) fn answer<Body>(request: &Request<Body>, broker: &Broker) -> Answer {
     let page: fn(&Broker) -> Answer = match request.uri().path() {
-        "/healthz" => |broker| healthz(broker.health()),
+        "/healthz" => |broker| healthz(broker.health(), broker.alarms().shortage(Health::Good)),
         "/metrics" => metrics,
         _ => return error(StatusCode::NOT_FOUND, "not_found", "Not Found"),
     };
@@ -27,8 +27,14 @@ pub(super) fn answer<Body>(request: &Request<Body>, broker: &Broker) -> Answer {
 }
 
 /// Whether publishers are served, for load balancers and container platforms.
-fn healthz(health: Health) -> Answer {
+fn healthz(health: Health, shortage: Shortage) -> Answer {
     let (status, text) = match health {
+        Health::Good if shortage.memory => {
+            (StatusCode::SERVICE_UNAVAILABLE, "low on memory: publishers are blocked")
+        }
+        Health::Good if shortage.disk => {
+            (StatusCode::SERVICE_UNAVAILABLE, "low on disk: publishers are blocked")
+        }
         Health::Good => (StatusCode::OK, "ok"),
         Health::Full => (StatusCode::SERVICE_UNAVAILABLE, "the disk is full: publishers are blocked"),
         Health::Failed => (StatusCode::SERVICE_UNAVAILABLE, "the store has failed"),
@@ -37,7 +43,10 @@ fn healthz(health: Health) -> Answer {
 }
 
 fn metrics(broker: &Broker) -> Answer {
-    let text = prometheus::exposition(broker.metrics(), &broker.gauges(), broker.health(), &process::usage());
+    let (alarms, usage) = (broker.alarms(), process::usage());
+    let shortage = alarms.shortage(broker.health());
+    let node = prometheus::Node { alarms, shortage, usage: &usage };
+    let text = prometheus::exposition(broker.metrics(), &broker.gauges(), &node);
     text_answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
 }
 
@@ -59,9 +68,14 @@ mod tests {
 
     #[test]
     fn only_a_broker_that_takes_messages_is_healthy() {
-        assert_eq!(healthz(Health::Good).status(), StatusCode::OK);
+        let enough = Shortage::default();
+        assert_eq!(healthz(Health::Good, enough).status(), StatusCode::OK);
         for health in [Health::Full, Health::Failed] {
-            assert_eq!(healthz(health).status(), StatusCode::SERVICE_UNAVAILABLE, "{health:?}");
+            assert_eq!(healthz(health, enough).status(), StatusCode::SERVICE_UNAVAILABLE, "{health:?}");
+        }
+        for shortage in [Shortage { memory: true, ..enough }, Shortage { disk: true, ..enough }] {
+            let answer = healthz(Health::Good, shortage);
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{shortage:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::tls::{Certificates, is_foreign};
 use super::{Seat, connection};
 use crate::clock::{self, Now};
 use crate::config::network::Network;
-use crate::session::{HANDSHAKE_MS, Peer};
+use crate::session::Peer;
 use crate::wire::output::Output;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ impl Door {
 /// Sees the client through the door, and serves it when that went well.
 pub(super) async fn receive(socket: TcpStream, address: SocketAddr, seat: Seat, door: Door) {
     let began = clock::now();
-    let wait = Duration::from_millis(HANDSHAKE_MS);
+    let wait = Duration::from_secs(seat.broker().settings().limits.handshake_timeout_s.into());
     // Who it is may be told before the end.
     let mut peer = Peer::at(address);
     let outcome = tokio::select! {

@@ -178,6 +178,7 @@ impl<S: Stream> Connection<S> {
         self.hear_farewell(now);
         let could_read = self.may_read();
         let read = if could_read { self.read(context, now)? } else { 0 };
+        self.seat.look_at(&self.session);
         let due = self.session.poll_deadline() <= now.mono_ms;
         if due {
             self.session.handle_timeout(now);

@@ -28,7 +28,7 @@ pub async fn accept(server: Arc<Server>, listener: TcpListener, door: Door) {
                     server.broker.metrics().connections_refused.add(1);
                 }
                 if refused && !full {
-                    warn!(peer = %address, limit = server.connections_max, "connections refused: limits.connections_max is reached");
+                    warn!(peer = %address, "connections refused: too many clients have not shaken hands, see limits.handshakes_max and limits.handshakes_per_address_max");
                 }
                 full = refused;
             }

@@ -1,13 +1,16 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
 //! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`proxy`, `tls`, `certificate`),
-//! `connection` is the loop of one client, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or has failed. Everything that knows
+//! `connection` is the loop of one client, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or
+//! has failed, and what `machine` says of memory and disk. Everything that knows
 //! AMQP is in `session`; everything that is kept is in `broker`. No lock is held across an await.
 
 mod arrival;
 mod certificate;
 mod connection;
 mod listener;
+mod machine;
+mod newcomers;
 mod pressure;
 mod proxy;
 mod timer;
@@ -15,13 +18,15 @@ mod tls;
 
 pub use arrival::Door;
 pub use listener::accept;
+pub use machine::memory_bytes;
 pub use timer::run as run_timer;
 pub use tls::{BadFile, Certificates};
 
+use self::newcomers::{Newcomer, Newcomers};
 use crate::broker::Broker;
 use crate::broker::mailbox::Mailbox;
 use crate::clock;
-use crate::session::Peer;
+use crate::session::{Peer, Session};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +49,9 @@ pub enum Farewell {
 /// What all connections share.
 pub struct Server {
     broker: Arc<Broker>,
-    connections_max: u32,
+    sockets_max: u32,
+    /// Those who have not shaken hands.
+    newcomers: Arc<Newcomers>,
     /// One for each connection that may still come: the limit, and (all of them back) the sign that none is left.
     permits: Arc<Semaphore>,
     /// The mailbox of every connection, under a number of its own: for waking them.
@@ -57,14 +64,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server without connections that will take up to `connections_max` at a time.
+    /// A server without connections. Who shakes hands when there are as many as there may be is told so; therefore it takes more
+    /// sockets than connections.
     #[must_use]
-    pub fn new(broker: Arc<Broker>, connections_max: u32) -> Arc<Self> {
+    pub fn new(broker: Arc<Broker>) -> Arc<Self> {
+        let limits = &broker.settings().limits;
+        let sockets_max = limits.connections_max.saturating_add(limits.handshakes_max);
+        let newcomers = Newcomers::new(limits);
         // A usize has 32 bits or more wherever tokio runs; a semaphore counts up to an eighth of that.
-        let permits = usize::try_from(connections_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let permits = usize::try_from(sockets_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             broker,
-            connections_max,
+            sockets_max,
+            newcomers,
             permits: Arc::new(Semaphore::new(permits)),
             mailboxes: Mutex::default(),
             next: AtomicU64::new(0),
@@ -81,7 +93,7 @@ impl Server {
         }
         self.ending.close();
         self.wake_all();
-        matches!(timeout(wait, self.permits.acquire_many(self.connections_max)).await, Ok(Ok(_all)))
+        matches!(timeout(wait, self.permits.acquire_many(self.sockets_max)).await, Ok(Ok(_all)))
     }
 
     /// Has every session look at the broker again.
@@ -96,9 +108,13 @@ impl Server {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return false;
         };
+        let Some(newcomer) = self.newcomers.admit(address.ip()) else {
+            return false;
+        };
         let seat = Seat {
             server: Arc::clone(self),
             number: self.next.fetch_add(1, Ordering::Relaxed),
+            newcomer: Some(newcomer),
             _permit: permit,
         };
         self.broker.metrics().connections_opened.add(1);
@@ -121,6 +137,8 @@ impl Server {
 struct Seat {
     server: Arc<Server>,
     number: u64,
+    /// Its place among those who have not shaken hands.
+    newcomer: Option<Newcomer>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -132,6 +150,13 @@ impl Seat {
     /// From now on the connection is woken with all others.
     fn take(&self, mailbox: &Arc<Mailbox>) {
         self.server.mailboxes().insert(self.number, Arc::clone(mailbox));
+    }
+
+    /// Leaves the newcomers once the session has shaken hands.
+    fn look_at(&mut self, session: &Session) {
+        if self.newcomer.is_some() && session.has_entered() {
+            self.newcomer = None;
+        }
     }
 
     fn farewell(&self) -> Option<Farewell> {

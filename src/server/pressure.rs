@@ -1,9 +1,12 @@
-//! Notices when the store fills up, recovers or fails, and says so in the log.
+//! Notices when the store fills up, recovers or fails, when memory or disk get short, and says so in the log.
 //!
 //! What follows from it is the session's: it reads the broker's health itself and blocks its client. Here is only the
 //! question whether sessions must be woken to look.
 
+use super::machine;
+use crate::broker::Alarms;
 use crate::store::change::Health;
+use std::path::Path;
 use tracing::{error, info, warn};
 
 /// The store's health as it was last seen.
@@ -31,6 +34,34 @@ impl Pressure {
         }
         true
     }
+}
+
+/// Measures memory and the disk of `folder`; whether an alarm began or ended.
+pub(super) fn look(alarms: &Alarms, folder: &Path) -> bool {
+    let (limits, mut changed) = (alarms.limits(), false);
+    if let Some(resident) = machine::resident_bytes()
+        && alarms.observe_memory(resident)
+    {
+        changed = true;
+        let limit = limits.memory_bytes;
+        if alarms.shortage(Health::Good).memory {
+            warn!(resident, limit, "low on memory: publishers are blocked, consumers go on");
+        } else {
+            info!(resident, limit, "memory is within its limit again: publishers go on");
+        }
+    }
+    if let Some(free) = machine::disk_free_bytes(folder)
+        && alarms.observe_disk(free)
+    {
+        changed = true;
+        let limit = limits.disk_free_bytes;
+        if alarms.shortage(Health::Good).disk {
+            warn!(free, limit, "low on disk: publishers are blocked, consumers go on");
+        } else {
+            info!(free, limit, "the disk has enough room again: publishers go on");
+        }
+    }
+    changed
 }
 
 #[cfg(test)]

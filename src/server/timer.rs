@@ -1,10 +1,11 @@
 //! What happens by the clock: a look at the store's health, queues whose time has come, and the alarm of a connection.
 
 use super::Server;
-use super::pressure::Pressure;
+use super::pressure::{self, Pressure};
 use crate::clock::{self, Now};
 use crate::store::change::Health;
 use std::future::{pending, poll_fn};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,17 +15,24 @@ use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_unt
 /// is noticed that late at most.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Watches the broker's store, and calls queues when they want to be called, until the store has failed for good.
-pub async fn run(server: &Server) {
+/// Of those times, one in so many is for the machine's memory and disk, about which the kernel must be asked.
+const MACHINE_TICKS: u32 = 10;
+
+/// Watches the broker's store, memory and the disk of `folder`, and calls queues when they want to be called, until the store has
+/// failed for good.
+pub async fn run(server: &Server, folder: &Path) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pressure = Pressure::default();
-    let mut due_ms = None;
+    let (mut due_ms, mut tick) = (None, 0_u32);
     loop {
         tokio::select! {
             _ = ticks.tick() => {
                 let health = server.broker.health();
-                if pressure.changes(health) {
+                let asks = tick.is_multiple_of(MACHINE_TICKS);
+                tick = tick.wrapping_add(1);
+                let alarms = asks && pressure::look(server.broker.alarms(), folder);
+                if pressure.changes(health) || alarms {
                     server.wake_all();
                 }
                 if health == Health::Failed {

@@ -10,6 +10,7 @@ use super::publish::Incoming;
 use super::replies::Replies;
 use super::settle::Unacked;
 use super::tx::Transaction;
+use crate::broker::Place;
 use crate::broker::queue::ChannelLimit;
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, Ticket};
@@ -55,10 +56,11 @@ pub(super) struct Channel {
     /// The name of the queue declared last, which an empty name stands for.
     pub(super) last_queue: Option<Arc<str>>,
     pub(super) held: Held,
+    _place: Place,
 }
 
 impl Channel {
-    pub(super) fn new(number: u16) -> Self {
+    pub(super) fn new(number: u16, place: Place) -> Self {
         Self {
             number,
             mode: Mode::Plain,
@@ -71,6 +73,7 @@ impl Channel {
             limit: ChannelLimit::new(),
             last_queue: None,
             held: Held::default(),
+            _place: place,
         }
     }
 

@@ -38,7 +38,7 @@ const OPEN: (u16, u16) = (20, 10);
 pub(super) struct Connection {
     /// By channel number; 0 is always free.
     pub(super) slots: Vec<Slot>,
-    /// The disk is full and this connection published.
+    /// Memory or disk is short and this connection published.
     blocked: bool,
     /// The log is behind and this connection published.
     throttled: bool,
@@ -105,7 +105,8 @@ impl Connection {
     pub(super) fn end_turn(&mut self, link: &mut Link) -> Result<(), Fault> {
         self.flush(link);
         // Before anything is announced: what a failed store has kept is not known.
-        self.watch_store(link, link.tally.received > 0)?;
+        let published = link.tally.received > 0 || link.tally.partial;
+        self.watch_store(link, published)?;
         self.announce(link);
         link.report();
         Ok(())
@@ -351,22 +352,23 @@ impl Connection {
         }
     }
 
-    /// Publishers are told when the disk is full, wait while the log is behind, and go when the store failed.
+    /// Publishers are told when memory or disk is short, wait while the log is behind, and go when the store failed.
     fn watch_store(&mut self, link: &mut Link, published: bool) -> Result<(), Fault> {
-        match link.broker.health() {
-            Health::Failed => {
-                tell_blocked(link, "the store has failed");
-                return Err(Fault::of(store_failed(), (0, 0)));
-            }
-            Health::Full if published && !self.blocked => {
+        let health = link.broker.health();
+        if health == Health::Failed {
+            tell_blocked(link, "the store has failed");
+            return Err(Fault::of(store_failed(), (0, 0)));
+        }
+        match link.broker.alarms().shortage(health).reason() {
+            Some(reason) if published && !self.blocked => {
                 self.blocked = true;
-                tell_blocked(link, "low on disk");
+                tell_blocked(link, reason);
             }
-            Health::Good if self.blocked => {
+            None if self.blocked => {
                 self.blocked = false;
                 tell(link, connection::AMQPMethod::Unblocked(connection::Unblocked {}));
             }
-            Health::Full | Health::Good => {}
+            Some(_) | None => {}
         }
         if published || self.throttled {
             // Whatever is pending after this was read gets a later ticket; what is durable by then wakes at once.

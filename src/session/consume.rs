@@ -20,9 +20,6 @@ use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::{FieldTable, ShortString};
 use std::sync::Arc;
 
-/// Consumers of one channel; an entry is about 200 bytes here and as much at its queue.
-const CONSUMERS_MAX: usize = 65_535;
-
 /// A `basic.get` that waits for the disk.
 #[derive(Clone)]
 pub(super) struct PendingGet {
@@ -68,7 +65,7 @@ impl Channel {
                 let queue = self.queue(link, &get.queue)?;
                 stream::refuse(&queue, "basic.get")?;
                 check_get(&queue)?;
-                stream::refuse(&queue, "basic.get")?;
+                self.check_unacked(link)?;
                 self.get(link, PendingGet { channel: self.number, queue, no_ack: get.no_ack });
                 Ok(())
             }
@@ -132,8 +129,10 @@ impl Channel {
         link: &Link,
         consume: &basic::Consume,
     ) -> Result<(Consumer, String), AmqpError> {
-        if self.consumers.len() >= CONSUMERS_MAX {
-            let why = format!("reached maximum ({CONSUMERS_MAX}) of consumers per channel");
+        let limits = &link.broker.settings().limits;
+        let max = limits.consumers_per_channel_max;
+        if self.consumers.len() >= max as usize {
+            let why = format!("reached maximum ({max}) of consumers per channel");
             return Err(AmqpError::NotAllowed(why));
         }
         let id = link.broker.next_consumer();
@@ -145,7 +144,7 @@ impl Channel {
             id,
             mailbox: Arc::clone(&link.mailbox),
             no_ack: consume.no_ack,
-            prefetch: self.prefetch.into(),
+            prefetch: if self.prefetch == 0 { limits.unacked_max } else { self.prefetch.into() },
             exclusive: false,
             priority: 0,
             channel: Arc::clone(&self.limit),
@@ -204,6 +203,17 @@ impl Channel {
             let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
             self.reply(link, &AMQPClass::Basic(basic::AMQPMethod::CancelOk(ok)));
         }
+    }
+
+    /// Messages that are fetched without ever being acknowledged are not piled up for ever.
+    fn check_unacked(&self, link: &Link) -> Result<(), AmqpError> {
+        let max = link.broker.settings().limits.unacked_max;
+        if self.unacked.len() >= max as usize {
+            return Err(AmqpError::Precondition(format!(
+                "reached maximum ({max}) of unacknowledged messages"
+            )));
+        }
+        Ok(())
     }
 
     /// basic.get. When the message has to be read from disk first, the session waits with everything that comes after.

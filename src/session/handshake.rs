@@ -60,7 +60,7 @@ impl Handshake {
                 say(link, start(link));
                 *self = Self::StartOk;
             }
-            let frame_max = link.limits.frame_max;
+            let frame_max = link.broker.settings().limits.handshake_frame_max;
             let decoded = frame::decode(&input[*used..], frame_max);
             let decoded = decoded.map_err(|error| Fault::unreadable(error, input, used))?;
             let Some((frame, len)) = decoded else { return Ok(Next::Stay) };
@@ -137,6 +137,7 @@ impl Handshake {
                     let why = format!("access to vhost '{vhost}' refused for user '{user}'");
                     return Err(AmqpError::NotAllowed(why));
                 }
+                link.enter()?;
                 say(link, amqp::AMQPMethod::OpenOk(amqp::OpenOk {}));
                 Ok(Next::Opened)
             }

@@ -7,9 +7,10 @@ use super::deliver::Subscription;
 use super::routes::RouteCache;
 use super::settle::Settles;
 use super::stage::Stage;
-use crate::broker::Broker;
 use crate::broker::mailbox::{Mail, Mailbox};
+use crate::broker::{Broker, Place};
 use crate::clock::Now;
+use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::store::change::Waiter;
 use crate::wire::output::Output;
@@ -43,6 +44,8 @@ pub(super) struct Tally {
     pub(super) delivered_auto_ack: u64,
     pub(super) delivered_manual_ack: u64,
     pub(super) redelivered: u64,
+    /// A part of a large content came: a client that never sends the last one has published nothing, and takes memory.
+    pub(super) partial: bool,
 }
 
 /// See the head of this file.
@@ -50,6 +53,8 @@ pub(super) struct Link {
     pub(super) broker: Arc<Broker>,
     pub(super) id: ConnectionId,
     pub(super) peer: Peer,
+    /// Its place among the connections, once it has shaken hands.
+    pub(super) place: Option<Place>,
     /// Empty until the login succeeded.
     pub(super) user: String,
     pub(super) access: Access,
@@ -93,7 +98,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
-        let settings = broker.settings();
+        let settings = &broker.settings().limits;
         let limits = Limits {
             channel_max: settings.channel_max,
             frame_max: settings.frame_max,
@@ -103,6 +108,7 @@ impl Link {
             id: broker.next_connection(),
             broker,
             peer,
+            place: None,
             user: String::new(),
             access: Access::none(),
             by_password: false,
@@ -126,6 +132,19 @@ impl Link {
             notified: Ticket(0),
             due_ms: u64::MAX,
         }
+    }
+
+    /// The client is about to be let in.
+    ///
+    /// # Errors
+    /// 530: there are too many already.
+    pub(super) fn enter(&mut self) -> Result<(), AmqpError> {
+        let room = &self.broker.places().connections;
+        let max = room.max();
+        let full =
+            || AmqpError::NotAllowed(format!("connection refused: node connection limit ({max}) is reached"));
+        self.place = Some(room.take().ok_or_else(full)?);
+        Ok(())
     }
 
     /// When what is delivered now is overdue.

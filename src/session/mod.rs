@@ -24,6 +24,7 @@ mod held;
 mod inspect;
 mod link;
 mod overdue;
+mod patience;
 mod publish;
 mod replies;
 mod routes;
@@ -37,6 +38,7 @@ use self::connection::Connection;
 use self::handshake::Handshake;
 use self::heartbeat::{Beat, Pulse};
 use self::link::Link;
+use self::patience::Patience;
 use crate::broker::Broker;
 use crate::broker::mailbox::Mailbox;
 use crate::clock::Now;
@@ -49,9 +51,6 @@ use amq_protocol::protocol::{AMQPClass, connection as amqp};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tracing::{info, warn};
-
-/// How long the handshake may take, with whatever comes before it (RabbitMQ: `handshake_timeout`).
-pub const HANDSHAKE_MS: u64 = 10_000;
 
 /// How long a peer may take to answer `connection.close` (RabbitMQ: `CLOSING_TIMEOUT`).
 const CLOSING_MS: u64 = 30_000;
@@ -82,6 +81,7 @@ pub struct Session {
     link: Link,
     state: State,
     pulse: Pulse,
+    patience: Patience,
 }
 
 enum State {
@@ -134,11 +134,13 @@ impl Session {
     /// A session for a client that connected at the time `now`, or a little before.
     #[must_use]
     pub fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
-        let until_ms = now.mono_ms + HANDSHAKE_MS;
+        let patience = Patience::of(broker.settings().limits.write_timeout_s);
+        let until_ms = now.mono_ms + 1000 * u64::from(broker.settings().limits.handshake_timeout_s);
         Self {
             link: Link::new(broker, peer, now),
             state: State::Handshake { handshake: Handshake::Header, until_ms },
             pulse: Pulse::off(now),
+            patience,
         }
     }
 
@@ -194,6 +196,7 @@ impl Session {
             State::Closing { until_ms, .. } if now.mono_ms >= until_ms => self.state = State::Closed,
             State::Open(_) => {
                 self.check_pulse();
+                self.check_patience();
                 self.check_overdue();
             }
             State::Handshake { .. } | State::Closing { .. } | State::Closed => {}
@@ -222,6 +225,7 @@ impl Session {
             info!(peer = %self.link.peer.address, user = self.link.user, "disconnected without a close");
             connection.shut(&mut self.link);
         }
+        self.link.place = None;
         self.state = State::Closed;
     }
 
@@ -235,7 +239,9 @@ impl Session {
     pub fn poll_deadline(&self) -> u64 {
         match self.state {
             State::Handshake { until_ms, .. } | State::Closing { until_ms, .. } => until_ms,
-            State::Open(_) => self.pulse.poll_deadline().min(self.link.due_ms),
+            State::Open(_) => {
+                self.pulse.poll_deadline().min(self.patience.poll_deadline()).min(self.link.due_ms)
+            }
             State::Closed => u64::MAX,
         }
     }
@@ -249,6 +255,12 @@ impl Session {
             State::Open(connection) => connection.wants_input(&self.link),
             State::Closed => false,
         }
+    }
+
+    /// Whether the client has shaken hands and was let in.
+    #[must_use]
+    pub fn has_entered(&self) -> bool {
+        self.link.place.is_some()
     }
 
     /// Whether nothing more will be said once the output is written.
@@ -332,13 +344,26 @@ impl Session {
             Beat::Dead => {
                 let (peer, timeout_s) = (self.link.peer.address, self.link.limits.heartbeat_s);
                 warn!(%peer, user = self.link.user, timeout_s, "closed: two heartbeats of the client are missing");
-                if let State::Open(connection) = &mut self.state {
-                    connection.shut(&mut self.link);
-                }
-                self.link.output = Output::default();
-                self.state = State::Closed;
+                self.cut();
             }
         }
+    }
+
+    fn check_patience(&mut self) {
+        if self.patience.ends(&self.link.output, self.link.now) {
+            let (peer, unread) = (self.link.peer.address, self.link.output.len());
+            warn!(%peer, user = self.link.user, unread, "closed: the client does not read (limits.write_timeout_s)");
+            self.cut();
+        }
+    }
+
+    /// Ends the connection of a client that would not hear why.
+    fn cut(&mut self) {
+        if let State::Open(connection) = &mut self.state {
+            connection.shut(&mut self.link);
+        }
+        self.link.output = Output::default();
+        self.state = State::Closed;
     }
 
     fn check_overdue(&mut self) {
@@ -349,10 +374,11 @@ impl Session {
         }
     }
 
-    /// What is being written counts as a sign of life.
+    /// What is being written counts as a sign of life, and is to be read.
     fn note_output(&mut self) {
         if !self.link.output.is_empty() {
             self.pulse.spoke(self.link.now);
+            self.patience.watch(&self.link.output, self.link.now);
         }
     }
 }

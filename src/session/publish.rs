@@ -93,7 +93,7 @@ pub(super) fn check_header(link: &Link, header: &ContentHeader<'_>) -> Result<()
             "content body size {size} exceeds maximum allowed size {BODY_MAX}"
         )));
     }
-    let allowed = link.broker.settings().message_bytes_max;
+    let allowed = link.broker.settings().limits.message_bytes_max;
     if size > allowed {
         let why = format!("message size {size} is larger than configured max size {allowed}");
         return Err(AmqpError::Precondition(why));
@@ -130,7 +130,7 @@ impl Channel {
         if self.admit(link, mandatory, message) {
             if link.routes.current().may_refuse {
                 self.stage_refusable(link, message, block);
-                return self.check_transaction();
+                return self.check_transaction(link);
             }
             let stage = self.mode.transaction().map_or(&mut link.stage, |tx| &mut tx.stage);
             match block {
@@ -139,7 +139,7 @@ impl Channel {
                 None => stage.push_block(link.routes.current(), Block::of(message)),
             }
         }
-        self.check_transaction()
+        self.check_transaction(link)
     }
 
     /// A content header for the publish that came before.
@@ -157,6 +157,7 @@ impl Channel {
         let missing = usize::try_from(header.body_size).map_err(|_too_large| {
             AmqpError::Frame("content body size exceeds the address space".to_owned())
         })?;
+        link.tally.partial |= missing >= LARGE_BODY;
         let mut record = BlockBuilder::default();
         let head = message(link.now, (&incoming.exchange, &incoming.routing_key), header.raw, &[]);
         record.push_head(&head, missing);
@@ -175,6 +176,7 @@ impl Channel {
         if payload.len() > partial.missing {
             return Err(AmqpError::Frame("content body frame exceeds remaining content size".to_owned()));
         }
+        link.tally.partial |= partial.missing >= LARGE_BODY;
         partial.record.push_body(payload);
         partial.missing -= payload.len();
         if partial.missing == 0 { self.complete(link) } else { Ok(()) }

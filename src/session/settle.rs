@@ -54,6 +54,11 @@ impl Unacked {
         Self { runs: BTreeMap::new(), due_ms: u64::MAX }
     }
 
+    /// How many runs there are; what `basic.get` fetches is one each.
+    pub(super) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
     /// `count` deliveries from `run.first_tag` on are outstanding.
     pub(super) fn add(&mut self, run: Run, count: u64) {
         if count > 0 {

@@ -71,11 +71,12 @@ impl Connection {
                 "number of channels opened ({channel_max}) has reached the negotiated channel_max ({channel_max})"
             )));
         }
+        let place = link.broker.places().channels.take().ok_or_else(|| too_many_channels(link))?;
         let index = usize::from(number);
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || Slot::Free);
         }
-        let mut channel = Channel::new(number);
+        let mut channel = Channel::new(number, place);
         channel.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::OpenOk(amqp::OpenOk {})));
         self.slots[index] = Slot::Open(Box::new(channel));
         link.broker.metrics().channels_opened.add(1);
@@ -122,6 +123,14 @@ impl Connection {
             Closer::Client => {}
         }
     }
+}
+
+fn too_many_channels(link: &Link) -> AmqpError {
+    let max = link.broker.places().channels.max();
+    let why = format!(
+        "number of channels opened on node 'leveret' has reached the maximum allowed limit of ({max})"
+    );
+    AmqpError::NotAllowed(why)
 }
 
 /// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then what they were dealt and

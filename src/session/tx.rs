@@ -12,9 +12,6 @@ use crate::broker::TxAck;
 use crate::error::AmqpError;
 use amq_protocol::protocol::{AMQPClass, tx as amqp};
 
-/// Bytes that a transaction may hold: more is no transaction but a backlog in the wrong place.
-const BYTES_MAX: usize = 256 * 1024 * 1024;
-
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct Transaction {
@@ -102,14 +99,14 @@ impl Channel {
         Ok(())
     }
 
-    /// A transaction does not grow without a limit.
-    pub(super) fn check_transaction(&mut self) -> Result<(), AmqpError> {
-        match self.mode.transaction() {
-            Some(tx) if tx.stage.bytes() + tx.returns.len() > BYTES_MAX => {
-                Err(AmqpError::Precondition(format!("transaction is larger than {BYTES_MAX} bytes")))
-            }
-            _ => Ok(()),
+    /// A transaction does not grow without a limit: a larger one is a backlog in the wrong place.
+    pub(super) fn check_transaction(&mut self, link: &Link) -> Result<(), AmqpError> {
+        let Some(tx) = self.mode.transaction() else { return Ok(()) };
+        let max = link.broker.settings().limits.transaction_bytes_max;
+        if (tx.stage.bytes() + tx.returns.len()) as u64 > max {
+            return Err(AmqpError::Precondition(format!("transaction is larger than {max} bytes")));
         }
+        Ok(())
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Output {
     shared: VecDeque<Shared>,
     /// Bytes in `shared`.
     shared_len: usize,
+    /// Grows with everything that is written.
+    progress: u64,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,12 @@ impl Output {
     #[must_use]
     pub fn len(&self) -> usize {
         self.own.len() - self.written + self.shared_len
+    }
+
+    /// Another number after anything was written.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.progress
     }
 
     /// Whether everything is written.
@@ -95,6 +103,7 @@ impl Output {
     /// Takes note that the first `count` bytes are written, and lets go of them.
     pub fn advance(&mut self, count: usize) {
         debug_assert!(count <= self.len(), "more was written than there was");
+        self.progress += count as u64;
         let mut left = count;
         while let Some(first) = self.shared.front_mut() {
             let own = left.min(first.after - self.written);
@@ -148,7 +157,7 @@ impl Output {
     /// Gives the buffers back if nothing waits in them: for a connection that has become idle.
     pub fn shrink(&mut self) {
         if self.is_empty() {
-            *self = Self::default();
+            *self = Self { progress: self.progress, ..Self::default() };
         }
     }
 }

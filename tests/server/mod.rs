@@ -1,5 +1,6 @@
 //! The process from outside: how it starts, what it refuses, how its sockets behave, how it stops.
 
+mod alarms;
 mod dialogue;
 mod http;
 mod proxy;

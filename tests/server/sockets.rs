@@ -3,7 +3,7 @@
 use super::http::metric;
 use crate::support::process::{Folder, PATIENCE, Process, leveret_in};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 const HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
@@ -64,21 +64,56 @@ fn a_client_that_vanishes_is_noticed() {
     assert_eq!(metric(broker.http, "rabbitmq_connections_opened_total"), 2);
 }
 
+/// They say nothing, and after a second they are gone; meanwhile, and afterwards, a client that speaks is served.
 #[test]
-fn connections_over_the_limit_are_turned_away() {
+fn strangers_that_say_nothing_are_few_and_do_not_stay() {
+    const STRANGERS: usize = 300;
     let folder = Folder::new();
-    let file = folder.write("leveret.toml", "[limits]\nconnections_max = 1\n");
+    let limits = "[limits]\nhandshake_timeout_s = 1\nhandshakes_per_address_max = 100\n";
+    let file = folder.write("leveret.toml", limits);
     let broker = Process::spawn(leveret_in(&folder).arg("--config").arg(file));
-    let mut first = connect(broker.amqp);
-    first.write_all(HEADER).unwrap();
-    first.read_exact(&mut [0; 3]).unwrap();
-    assert_eq!(heard(&mut connect(broker.amqp)), b"", "the second is closed without a word");
-    assert_eq!(metric(broker.http, "rabbitmq_connections_refused_total"), 1);
-    first.shutdown(Shutdown::Both).unwrap();
-    until(&broker, "rabbitmq_connections_closed_total", 1);
-    let mut third = connect(broker.amqp);
-    third.write_all(HEADER).unwrap();
-    third.read_exact(&mut [0; 3]).unwrap();
+    let before = metric(broker.http, "rabbitmq_process_resident_memory_bytes");
+    let mut strangers: Vec<_> = (0..STRANGERS).map(|_| connect(broker.amqp)).collect();
+    for stranger in &mut strangers {
+        // Whoever was turned away may know it by now.
+        let _reset = stranger.write_all(b"AMQP");
+    }
+    for stranger in &mut strangers {
+        let mut bytes = Vec::new();
+        let _reset = stranger.read_to_end(&mut bytes);
+        assert_eq!(bytes, b"", "nothing was said to them");
+    }
+    let refused = metric(broker.http, "rabbitmq_connections_refused_total");
+    assert!((1..=STRANGERS as u64 - 100).contains(&refused), "{refused} were turned away");
+    until(&broker, "rabbitmq_connections_closed_total", STRANGERS as u64 - refused);
+    let mut client = connect(broker.amqp);
+    client.write_all(HEADER).unwrap();
+    client.read_exact(&mut [0; 3]).unwrap();
+    let after = metric(broker.http, "rabbitmq_process_resident_memory_bytes");
+    assert!(after < before + 16 * 1024 * 1024, "{before} bytes before, {after} after");
+}
+
+/// However many come, the log keeps the first thousand lines of a kind, and how many more there were.
+#[test]
+fn an_attack_does_not_fill_the_log() {
+    const REFUSED: &str = "refused: does not speak AMQP 0-9-1";
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    for _stranger in 0..1300 {
+        let mut socket = connect(broker.amqp);
+        socket.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(heard(&mut socket), HEADER);
+    }
+    let (status, log) = broker.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let told = log.lines().filter(|line| line.contains(REFUSED) && !line.contains("left out")).count();
+    assert!((1000..1300).contains(&told), "{told} lines");
+    let left_out: usize = log
+        .lines()
+        .filter(|line| line.contains("left out") && line.contains(REFUSED))
+        .filter_map(|line| line.split("left_out=").nth(1)?.trim().parse::<usize>().ok())
+        .sum();
+    assert_eq!(told + left_out, 1300, "{log}");
 }
 
 #[test]

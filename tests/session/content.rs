@@ -2,8 +2,10 @@
 
 use crate::session::script::{check, play};
 use crate::session::wire::encode;
+use crate::session::world::limited;
 use crate::session::world::{Pieces, World};
 use leveret::broker::BrokerSettings;
+use leveret::config::Limits;
 
 #[test]
 fn bodies_of_any_size_come_back_whole() {
@@ -123,7 +125,7 @@ fn what_properties_claim_is_checked() {
 
 #[test]
 fn a_message_above_the_limit_ends_the_channel_and_is_skipped() {
-    let settings = BrokerSettings { message_bytes_max: 10, ..BrokerSettings::default() };
+    let settings = limited(Limits { message_bytes_max: 10, ..Limits::default() });
     for pieces in [Pieces::Whole, Pieces::Bytes] {
         let mut world = World::new(pieces, settings.clone());
         play(

@@ -1,6 +1,9 @@
 //! Sessions against a real broker, without sockets and without a disk: dialogues as text, see [`script`].
 
+mod alarms;
+mod attacks;
 mod basics;
+mod ceilings;
 mod confirms;
 mod consumers;
 mod content;

@@ -7,6 +7,7 @@ use crate::session::wire::Answers;
 use crate::support::log::{MemoryLog, NoPages};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
+use leveret::config::Limits;
 use leveret::session::{Peer, Session};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
@@ -185,4 +186,9 @@ impl Client {
         }
         true
     }
+}
+
+/// The broker's settings with other limits.
+pub(crate) fn limited(limits: Limits) -> BrokerSettings {
+    BrokerSettings { limits, ..BrokerSettings::default() }
 }

@@ -51,7 +51,17 @@ impl Drop for Folder {
 /// `leveret`, with nothing said but what a test adds.
 pub(crate) fn leveret() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    for name in ["DATA_DIR", "AMQP", "AMQPS", "HTTP", "CONFIG", "LOG", "LOG_FORMAT"] {
+    for name in [
+        "DATA_DIR",
+        "AMQP",
+        "AMQPS",
+        "HTTP",
+        "CONFIG",
+        "LOG",
+        "LOG_FORMAT",
+        "MEMORY_LIMIT",
+        "DISK_FREE_LIMIT",
+    ] {
         command.env_remove(format!("LEVERET_{name}"));
     }
     command.stdin(Stdio::null());

@@ -113,6 +113,12 @@ fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|&byte| byte == b'.').filter(move |_| !key.is_empty())
 }
 
+/// How many words `#` a binding key has.
+#[must_use]
+pub fn hashes(pattern: &[u8]) -> usize {
+    words(pattern).filter(|word| *word == b"#").count()
+}
+
 impl<T: Ord> Topic<T> {
     /// Binds `target` with `pattern`.
     pub fn insert(&mut self, pattern: &[u8], target: T) {

@@ -6,6 +6,7 @@ use crate::broker::delayed::{exchange_of, queue_name};
 use crate::broker::queue::{Queue, Shared};
 use crate::broker::settings::{Flags, Settings};
 use crate::broker::topology::{Binding, Declared, Target, Topology, VHOST};
+use crate::config::Limits;
 use crate::error::AmqpError;
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered};
 use crate::store::seen::{SeenBy, SeenRecord};
@@ -52,6 +53,7 @@ impl VHost {
             next_queue: AtomicU64::new(recovered.next_queue),
             entropy: [RandomState::new(), RandomState::new()],
             state: RwLock::new(State { topology, ticket }),
+            limits: Limits::default(),
             shared,
         }
     }

@@ -1,0 +1,143 @@
+//! When publishers have to wait: too much memory is in use, or too little of the disk is free. Others measure and say what they
+//! saw; here is what follows from it. An alarm ends a sixteenth on the good side of its limit, so that it does not flicker.
+
+use crate::store::change::Health;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Where alarms begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlarmLimits {
+    /// Resident memory, in bytes; above it publishers wait.
+    pub memory_bytes: u64,
+    /// Free space of the data folder's file system, in bytes; below it publishers wait.
+    pub disk_free_bytes: u64,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Alarms {
+    limits: AlarmLimits,
+    memory: AtomicBool,
+    disk: AtomicBool,
+    disk_free_bytes: AtomicU64,
+}
+
+/// What there is too little of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// Memory.
+    pub memory: bool,
+    /// Disk: too little is free, or it is full already.
+    pub disk: bool,
+}
+
+impl Default for AlarmLimits {
+    /// None.
+    fn default() -> Self {
+        Self { memory_bytes: u64::MAX, disk_free_bytes: 0 }
+    }
+}
+
+impl Alarms {
+    /// No alarm yet.
+    #[must_use]
+    pub fn new(limits: AlarmLimits) -> Self {
+        Self {
+            limits,
+            memory: AtomicBool::new(false),
+            disk: AtomicBool::new(false),
+            disk_free_bytes: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Where they begin.
+    #[must_use]
+    pub fn limits(&self) -> AlarmLimits {
+        self.limits
+    }
+
+    /// So much memory is resident; whether that begins or ends the alarm.
+    pub fn observe_memory(&self, resident_bytes: u64) -> bool {
+        let limit = self.limits.memory_bytes;
+        let was = self.memory.load(Ordering::Relaxed);
+        let is = resident_bytes > if was { limit - limit / 16 } else { limit };
+        self.memory.store(is, Ordering::Relaxed);
+        is != was
+    }
+
+    /// So much of the disk is free; whether that begins or ends the alarm.
+    pub fn observe_disk(&self, free_bytes: u64) -> bool {
+        self.disk_free_bytes.store(free_bytes, Ordering::Relaxed);
+        let limit = self.limits.disk_free_bytes;
+        let was = self.disk.load(Ordering::Relaxed);
+        let is = free_bytes < if was { limit.saturating_add(limit / 16) } else { limit };
+        self.disk.store(is, Ordering::Relaxed);
+        is != was
+    }
+
+    /// What of the disk was free when it was last looked at, in bytes.
+    #[must_use]
+    pub fn disk_free_bytes(&self) -> Option<u64> {
+        Some(self.disk_free_bytes.load(Ordering::Relaxed)).filter(|&free| free != u64::MAX)
+    }
+
+    /// What there is too little of, the store being in this state.
+    #[must_use]
+    #[inline]
+    pub fn shortage(&self, health: Health) -> Shortage {
+        Shortage {
+            memory: self.memory.load(Ordering::Relaxed),
+            disk: health != Health::Good || self.disk.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Shortage {
+    /// What publishers are told; nothing when they need not wait (RabbitMQ: connection-blocked.md).
+    #[must_use]
+    #[inline]
+    pub fn reason(self) -> Option<&'static str> {
+        match (self.memory, self.disk) {
+            (false, false) => None,
+            (true, false) => Some("low on memory"),
+            (false, true) => Some("low on disk"),
+            (true, true) => Some("low on memory & disk"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_begin_at_their_limits_and_end_with_some_room() {
+        let alarms = Alarms::new(AlarmLimits { memory_bytes: 160, disk_free_bytes: 160 });
+        assert_eq!(
+            [160, 161, 159, 151, 150, 151].map(|used| alarms.observe_memory(used)),
+            [false, true, false, false, true, false]
+        );
+        assert_eq!(
+            [160, 159, 160, 169, 170, 169].map(|free| alarms.observe_disk(free)),
+            [false, true, false, false, true, false]
+        );
+        assert_eq!(alarms.disk_free_bytes(), Some(169));
+    }
+
+    #[test]
+    fn reasons_are_rabbitmqs() {
+        let alarms = Alarms::new(AlarmLimits { memory_bytes: 10, disk_free_bytes: 10 });
+        assert_eq!(alarms.shortage(Health::Good).reason(), None);
+        assert_eq!(alarms.shortage(Health::Full).reason(), Some("low on disk"));
+        alarms.observe_memory(11);
+        assert_eq!(alarms.shortage(Health::Good).reason(), Some("low on memory"));
+        alarms.observe_disk(9);
+        assert_eq!(alarms.shortage(Health::Good).reason(), Some("low on memory & disk"));
+    }
+
+    #[test]
+    fn without_limits_nothing_is_too_much() {
+        let alarms = Alarms::new(AlarmLimits::default());
+        assert!(!alarms.observe_memory(u64::MAX) && !alarms.observe_disk(0));
+    }
+}

@@ -1,0 +1,109 @@
+//! Amounts of memory and disk as people write them: `512MiB`, `2GB`, `1073741824`, or a share of what there is, `0.6`.
+
+use serde::Deserialize;
+use std::str::FromStr;
+
+/// See the head of this file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub enum Amount {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many millionths of what there is.
+    Share(u32),
+}
+
+/// An amount in the file: a number is as good as a text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Whole(u64),
+    Share(f64),
+    Text(String),
+}
+
+const MILLION: u32 = 1_000_000;
+
+const UNITS: [(&str, u64); 12] = [
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("tib", 1 << 40),
+    ("kb", 1000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("tb", 1_000_000_000_000),
+    ("k", 1 << 10),
+    ("m", 1 << 20),
+    ("g", 1 << 30),
+    ("b", 1),
+];
+
+impl Amount {
+    /// In bytes, of `all`; nothing for a share of what is not known.
+    #[must_use]
+    pub fn bytes_of(self, all: Option<u64>) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Share(millionths) => {
+                let bytes = u128::from(all?) * u128::from(millionths) / u128::from(MILLION);
+                u64::try_from(bytes).ok()
+            }
+        }
+    }
+}
+
+impl FromStr for Amount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is not an amount, as in 512MiB, 2GB or 0.6");
+        if let Some(digits) = text.strip_prefix("0.").filter(|digits| (1..=6).contains(&digits.len())) {
+            let millionths: u32 = format!("{digits:0<6}").parse().map_err(|_not_digits| wrong())?;
+            return Ok(Self::Share(millionths));
+        }
+        let lower = text.to_ascii_lowercase();
+        let unit = UNITS.iter().find_map(|&(name, unit)| Some((lower.strip_suffix(name)?, unit)));
+        let (number, unit) = unit.unwrap_or((&lower, 1));
+        let number: u64 = number.trim_end().parse().map_err(|_not_a_number| wrong())?;
+        number.checked_mul(unit).map(Self::Bytes).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<Written> for Amount {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Whole(bytes) => Ok(Self::Bytes(bytes)),
+            Written::Share(share) if share > 0.0 && share < 1.0 => format!("{share:.6}").parse(),
+            Written::Share(share) => share.to_string().parse(),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_as_people_write_them() {
+        for (text, amount) in [
+            ("1024", Amount::Bytes(1024)),
+            ("512MiB", Amount::Bytes(512 << 20)),
+            ("2 gb", Amount::Bytes(2_000_000_000)),
+            ("1G", Amount::Bytes(1 << 30)),
+            ("0", Amount::Bytes(0)),
+            ("0.6", Amount::Share(600_000)),
+            ("0.000001", Amount::Share(1)),
+        ] {
+            assert_eq!(text.parse(), Ok(amount), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5", "0.", "0.x", "0.1234567", "99999999999TiB", "12 miles"] {
+            assert!(text.parse::<Amount>().is_err(), "{text}");
+        }
+        assert_eq!(Amount::Share(600_000).bytes_of(Some(1000)), Some(600));
+        assert_eq!(Amount::Share(600_000).bytes_of(None), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! `[limits]`: what one client, or all together, may ask for. What each one is for, and what a client is told that reaches
+//! it, is in the table of README's configuration section.
+
+use serde::Deserialize;
+use std::ops::RangeInclusive;
+
+/// See the head of this file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest frame, in bytes with its framing: 4096 (AMQP 0-9-1 section 4.2.3) to 131072 (what every client
+    /// asks for).
+    pub frame_max: u32,
+    /// The most channels of a connection; 1 to 65535.
+    pub channel_max: u16,
+    /// Seconds between heartbeats that are offered; 0 offers none.
+    pub heartbeat_s: u16,
+    /// The largest body, in bytes; up to 512 MiB, where RabbitMQ ends too.
+    pub message_bytes_max: u64,
+    /// The most AMQP connections at a time that have shaken hands.
+    pub connections_max: u32,
+    /// Seconds a handshake may take, with whatever comes before it (RabbitMQ: `handshake_timeout`).
+    pub handshake_timeout_s: u16,
+    /// The largest frame before the connection is open, in bytes (RabbitMQ: `initial_frame_max`, 8192): clients send long lists of
+    /// properties, and 1024 strangers of one address keep no more than 64 MiB.
+    pub handshake_frame_max: u32,
+    /// The most clients that have not shaken hands yet.
+    pub handshakes_max: u32,
+    /// Of those, the most from one address.
+    pub handshakes_per_address_max: u32,
+    /// Seconds a client may leave unread what the broker has for it; 0 means for ever.
+    pub write_timeout_s: u16,
+    /// The most channels of all connections together (RabbitMQ: `channel_max_per_node`).
+    pub channels_max: u64,
+    /// The most consumers of a channel (RabbitMQ: `consumer_max_per_channel`).
+    pub consumers_per_channel_max: u32,
+    /// The most unacknowledged messages of a consumer without a prefetch; for `basic.get`, of a channel.
+    pub unacked_max: u32,
+    /// The most bytes that a transaction of one channel holds.
+    pub transaction_bytes_max: u64,
+    /// The most queues.
+    pub queues_max: u32,
+    /// The most exchanges, those that are always there included.
+    pub exchanges_max: u32,
+    /// The most bindings.
+    pub bindings_max: u32,
+    /// The most `#` in a binding key of a topic exchange: each may stand for any number of words, so a message is held
+    /// against the rest of the key from every word on.
+    pub topic_hashes_max: u32,
+    /// The largest arguments of a queue, an exchange or a binding, in bytes as they are sent.
+    pub arguments_bytes_max: u32,
+}
+
+/// Frames from AMQP's smallest to the largest the session keeps a buffer for.
+const FRAME_MAX: RangeInclusive<u64> = 4096..=131_072;
+/// The smallest is a client's idea of a tiny message, not a way to switch publishing off.
+const MESSAGE_BYTES_MAX: RangeInclusive<u64> = 1024..=512 * 1024 * 1024;
+/// A million idle connections would hold 20 GB; as many of anything else is a few GB.
+const MILLIONS: RangeInclusive<u64> = 1..=10_000_000;
+/// What the connections' own limits come to.
+const CHANNELS_MAX: RangeInclusive<u64> = 1..=10_000_000_000;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_max: 131_072,
+            channel_max: 2047,
+            heartbeat_s: 60,
+            message_bytes_max: 128 * 1024 * 1024,
+            connections_max: 16_384,
+            handshake_timeout_s: 10,
+            handshake_frame_max: 65_536,
+            handshakes_max: 4096,
+            handshakes_per_address_max: 1024,
+            write_timeout_s: 300,
+            channels_max: 500_000,
+            consumers_per_channel_max: 65_535,
+            unacked_max: 2_000_000,
+            transaction_bytes_max: 256 * 1024 * 1024,
+            queues_max: 200_000,
+            exchanges_max: 50_000,
+            bindings_max: 1_000_000,
+            topic_hashes_max: 16,
+            arguments_bytes_max: 16 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// What is wrong with them, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        within("frame_max", self.frame_max.into(), &FRAME_MAX)?;
+        within("channel_max", self.channel_max.into(), &(1..=u16::MAX.into()))?;
+        within("message_bytes_max", self.message_bytes_max, &MESSAGE_BYTES_MAX)?;
+        within("connections_max", self.connections_max.into(), &(1..=1_000_000))?;
+        within("handshake_timeout_s", self.handshake_timeout_s.into(), &(1..=u16::MAX.into()))?;
+        within("handshake_frame_max", self.handshake_frame_max.into(), &FRAME_MAX)?;
+        within("channels_max", self.channels_max, &CHANNELS_MAX)?;
+        within("transaction_bytes_max", self.transaction_bytes_max, &(1024..=u64::from(u32::MAX)))?;
+        within("arguments_bytes_max", self.arguments_bytes_max.into(), &(256..=131_072))?;
+        for (key, value) in [
+            ("handshakes_max", self.handshakes_max),
+            ("handshakes_per_address_max", self.handshakes_per_address_max),
+            ("consumers_per_channel_max", self.consumers_per_channel_max),
+            ("unacked_max", self.unacked_max),
+            ("queues_max", self.queues_max),
+            ("exchanges_max", self.exchanges_max),
+            ("bindings_max", self.bindings_max),
+            ("topic_hashes_max", self.topic_hashes_max),
+        ] {
+            within(key, value.into(), &MILLIONS)?;
+        }
+        Ok(())
+    }
+}
+
+fn within(key: &str, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(format!("limits.{key} is {value}; it may be from {} to {}", range.start(), range.end()))
+}

@@ -1,0 +1,124 @@
+//! Memory or disk are short: who publishes waits and is told why, who consumes goes on.
+
+use crate::session::script::play;
+use crate::session::world::{Pieces, World};
+use leveret::broker::{AlarmLimits, BrokerSettings};
+
+/// On each side of the limits, which are 1000.
+const MUCH: u64 = 2000;
+const LITTLE: u64 = 500;
+
+fn world(pieces: Pieces) -> World {
+    let alarms = AlarmLimits { memory_bytes: 1000, disk_free_bytes: 1000 };
+    let mut world = World::new(pieces, BrokerSettings { alarms, ..BrokerSettings::default() });
+    play(&mut world, "> 1 queue.declare q\n< 1 queue.declare-ok q 0 0");
+    world
+}
+
+/// Sets memory in use and free disk, and has everybody look.
+fn machine(world: &mut World, resident: u64, free: u64) {
+    let alarms = world.broker.alarms();
+    alarms.observe_memory(resident);
+    alarms.observe_disk(free);
+    world.client("a").session.mailbox().wake();
+    world.settle();
+}
+
+#[track_caller]
+fn check(resident: u64, free: u64, reason: &str) {
+    for pieces in [Pieces::Whole, Pieces::Bytes] {
+        let mut world = world(pieces);
+        machine(&mut world, resident, free);
+        play(
+            &mut world,
+            &format!(
+                "
+                b> 1 basic.consume q c no-ack
+                b< 1 basic.consume-ok c
+                ! reads a
+                > 1 basic.publish '' q one
+                < 0 connection.blocked {reason}
+                b< 1 basic.deliver c 1 '' q one
+                ! ignores a
+                > 1 basic.publish '' q two
+                b> 1 queue.declare r
+                b< 1 queue.declare-ok r 0 0
+                ! reads b
+                "
+            ),
+        );
+        machine(&mut world, LITTLE, MUCH);
+        play(&mut world, "! reads a\n< 0 connection.unblocked\nb< 1 basic.deliver c 2 '' q two");
+    }
+}
+
+#[test]
+fn memory_is_short() {
+    check(MUCH, MUCH, "low on memory");
+}
+
+#[test]
+fn disk_is_short() {
+    check(LITTLE, LITTLE, "low on disk");
+}
+
+#[test]
+fn both_are_short() {
+    check(MUCH, LITTLE, "low on memory & disk");
+}
+
+#[test]
+fn as_long_as_anything_is_short_publishers_wait() {
+    let mut world = world(Pieces::Whole);
+    machine(&mut world, MUCH, LITTLE);
+    play(&mut world, "> 1 basic.publish '' q one\n< 0 connection.blocked low on memory & disk");
+    machine(&mut world, LITTLE, LITTLE);
+    play(&mut world, "! ignores a");
+    play(&mut world, "! disk full");
+    machine(&mut world, LITTLE, MUCH);
+    play(&mut world, "! ignores a\n! disk good\n! wake a\n< 0 connection.unblocked\n! reads a");
+}
+
+/// A body that never ends is memory too.
+#[test]
+fn a_part_of_a_message_counts() {
+    let mut world = world(Pieces::Whole);
+    machine(&mut world, MUCH, MUCH);
+    play(
+        &mut world,
+        "
+        > 1 method 60 40 0000 00 0171 00
+        > 1 content-header 60 1000000
+        > 1 content-body x
+        < 0 connection.blocked low on memory
+        ! ignores a
+        ",
+    );
+}
+
+/// Heartbeats of a client that is not read are not missed, however long it takes.
+#[test]
+fn who_does_not_understand_is_not_told() {
+    let mut world = world(Pieces::Whole);
+    machine(&mut world, MUCH, MUCH);
+    play(
+        &mut world,
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok PLAIN guest guest
+        h< 0 connection.tune 2047 131072 60
+        h> 0 connection.tune-ok 2047 131072 600
+        h> 0 connection.open /
+        h< 0 connection.open-ok
+        h> 1 channel.open
+        h< 1 channel.open-ok
+        h> 1 basic.publish '' q one
+        ! ignores h
+        ! wait 1300000
+        h< 0 heartbeat
+        ! open h
+        ",
+    );
+}

@@ -1,0 +1,302 @@
+//! Clients that ask for more than there may be: what they are told, and that what there is goes on.
+
+use crate::session::script::play;
+use crate::session::world::{Pieces, World, limited};
+use leveret::config::Limits;
+
+#[track_caller]
+fn check(limits: &Limits, script: &str) {
+    for pieces in [Pieces::Whole, Pieces::Bytes] {
+        play(&mut World::new(pieces, limited(limits.clone())), script);
+    }
+}
+
+#[test]
+fn connections() {
+    check(
+        &Limits { connections_max: 1, ..Limits::default() },
+        "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok PLAIN guest guest
+        h< 0 connection.tune 2047 131072 60
+        h> 0 connection.tune-ok 2047 131072 0
+        h> 0 connection.open /
+        h< 0 connection.close 530 NOT_ALLOWED - connection refused: node connection limit (1) is reached (10,40)
+        h> 0 connection.close-ok
+        ! closed h
+        ! lost a
+        b> 1 queue.declare r
+        b< 1 queue.declare-ok r 0 0
+        ",
+    );
+}
+
+#[test]
+fn channels_of_all_connections() {
+    check(
+        &Limits { channels_max: 2, ..Limits::default() },
+        "
+        b> 1 queue.declare q
+        b< 1 queue.declare-ok q 0 0
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 2 channel.open
+        < 0 connection.close 530 NOT_ALLOWED - number of channels opened on node 'leveret' has reached the maximum \
+         allowed limit of (2) (0,0)
+        > 0 connection.close-ok
+        b> 2 channel.open
+        b< 2 channel.open-ok
+        ",
+    );
+}
+
+#[test]
+fn consumers() {
+    check(
+        &Limits { consumers_per_channel_max: 1, ..Limits::default() },
+        "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 basic.consume q one
+        < 1 basic.consume-ok one
+        > 1 basic.consume q two
+        < 0 connection.close 530 NOT_ALLOWED - reached maximum (1) of consumers per channel (60,20)
+        > 0 connection.close-ok
+        ",
+    );
+}
+
+#[test]
+fn queues() {
+    check(
+        &Limits { queues_max: 1, ..Limits::default() },
+        "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 queue.declare r
+        < 1 channel.close 406 PRECONDITION_FAILED - cannot declare queue 'r': queue limit in vhost '/' (1) is reached (50,10)
+        > 1 channel.close-ok
+        > 1 channel.open
+        < 1 channel.open-ok
+        > 1 queue.delete q
+        < 1 queue.delete-ok 0
+        > 1 queue.declare r
+        < 1 queue.declare-ok r 0 0
+        ",
+    );
+}
+
+#[test]
+fn exchanges() {
+    check(
+        &Limits { exchanges_max: 6, ..Limits::default() },
+        "
+        > 1 exchange.declare x fanout
+        < 1 exchange.declare-ok
+        > 1 exchange.declare x fanout
+        < 1 exchange.declare-ok
+        > 1 exchange.declare y fanout
+        < 1 channel.close 406 PRECONDITION_FAILED - cannot declare exchange 'y' in vhost '/': exchange limit of 6 is reached (40,10)
+        > 1 channel.close-ok
+        > 1 channel.open
+        < 1 channel.open-ok
+        > 1 exchange.delete x
+        < 1 exchange.delete-ok
+        > 1 exchange.declare y fanout
+        < 1 exchange.declare-ok
+        ",
+    );
+}
+
+/// Bindings end in every way there is, and each makes room.
+#[test]
+fn bindings() {
+    let full = "1 channel.close 406 PRECONDITION_FAILED - cannot bind to exchange 'x' in vhost '/': binding limit of 2 is reached";
+    check(
+        &Limits { bindings_max: 2, ..Limits::default() },
+        &format!(
+            "
+            > 1 exchange.declare x direct
+            < 1 exchange.declare-ok
+            > 1 queue.declare q
+            < 1 queue.declare-ok q 0 0
+            > 1 queue.bind q x 1
+            < 1 queue.bind-ok
+            > 1 queue.bind q x 2
+            < 1 queue.bind-ok
+            > 1 queue.bind q x 2
+            < 1 queue.bind-ok
+            > 1 queue.bind q x 3
+            < {full} (50,20)
+            > 1 channel.close-ok
+            > 1 channel.open
+            < 1 channel.open-ok
+            > 1 queue.unbind q x 2
+            < 1 queue.unbind-ok
+            > 1 queue.bind q x 3
+            < 1 queue.bind-ok
+            > 1 queue.delete q
+            < 1 queue.delete-ok 0
+            > 1 queue.declare q
+            < 1 queue.declare-ok q 0 0
+            > 1 queue.bind q x 1
+            < 1 queue.bind-ok
+            > 1 queue.bind q x 2
+            < 1 queue.bind-ok
+            > 1 exchange.delete x
+            < 1 exchange.delete-ok
+            > 1 exchange.declare x direct
+            < 1 exchange.declare-ok
+            > 1 queue.bind q x 1
+            < 1 queue.bind-ok
+            > 1 queue.bind q x 2
+            < 1 queue.bind-ok
+            > 1 queue.bind q x 3
+            < {full} (50,20)
+            "
+        ),
+    );
+}
+
+#[test]
+fn patterns_that_match_in_many_ways() {
+    check(
+        &Limits { topic_hashes_max: 2, ..Limits::default() },
+        "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 queue.bind q amq.topic a.#.b.#.c#.*
+        < 1 queue.bind-ok
+        > 1 queue.bind q amq.direct #.#.#
+        < 1 queue.bind-ok
+        > 1 queue.bind q amq.topic #.a.#.#
+        < 1 channel.close 406 PRECONDITION_FAILED - cannot bind to exchange 'amq.topic' in vhost '/': the binding key has 3 \
+         words '#', more than 2 (50,20)
+        ",
+    );
+}
+
+#[test]
+fn arguments() {
+    let half = "y".repeat(150);
+    let (long, why) = (format!("{half} x-more={half}"), "have 324 bytes, more than 300");
+    check(
+        &Limits { arguments_bytes_max: 300, ..Limits::default() },
+        &format!(
+            "
+            > 1 queue.declare q x-note={long}
+            < 1 channel.close 406 PRECONDITION_FAILED - arguments for queue 'q' in vhost '/' {why} (50,10)
+            > 1 channel.close-ok
+            > 1 channel.open
+            < 1 channel.open-ok
+            > 1 exchange.declare x direct x-note={long}
+            < 1 channel.close 406 PRECONDITION_FAILED - arguments for exchange 'x' in vhost '/' {why} (40,10)
+            > 1 channel.close-ok
+            > 1 channel.open
+            < 1 channel.open-ok
+            > 1 queue.declare q
+            < 1 queue.declare-ok q 0 0
+            > 1 queue.bind q amq.headers k x-note={long}
+            < 1 channel.close 406 PRECONDITION_FAILED - arguments for exchange 'amq.headers' in vhost '/' {why} (50,20)
+            "
+        ),
+    );
+}
+
+#[test]
+fn unacknowledged_messages_without_a_prefetch() {
+    check(
+        &Limits { unacked_max: 2, ..Limits::default() },
+        "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 basic.publish '' q one
+        > 1 basic.publish '' q two
+        > 1 basic.publish '' q three
+        > 1 basic.publish '' q four
+        > 1 basic.publish '' q five
+        > 1 basic.publish '' q six
+        > 1 basic.get q
+        > 1 basic.get q
+        < 1 basic.get-ok 1 '' q 5 one
+        < 1 basic.get-ok 2 '' q 4 two
+        > 1 basic.get q
+        < 1 channel.close 406 PRECONDITION_FAILED - reached maximum (2) of unacknowledged messages (60,70)
+        > 1 channel.close-ok
+        > 1 channel.open
+        < 1 channel.open-ok
+        > 1 queue.purge q
+        < 1 queue.purge-ok 6
+        > 1 basic.consume q c
+        < 1 basic.consume-ok c
+        > 1 basic.publish '' q one
+        > 1 basic.publish '' q two
+        > 1 basic.publish '' q three
+        < 1 basic.deliver c 1 '' q one
+        < 1 basic.deliver c 2 '' q two
+        > 1 basic.ack 1
+        < 1 basic.deliver c 3 '' q three
+        ",
+    );
+}
+
+#[test]
+fn transactions() {
+    check(
+        &Limits { transaction_bytes_max: 10_000, ..Limits::default() },
+        "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 tx.select
+        < 1 tx.select-ok
+        > 1 basic.publish '' q *5000
+        > 1 basic.publish '' q *5000
+        < 1 channel.close 406 PRECONDITION_FAILED - transaction is larger than 10000 bytes (60,40)
+        > 1 channel.close-ok
+        > 1 channel.open
+        < 1 channel.open-ok
+        > 1 queue.declare q passive
+        < 1 queue.declare-ok q 0 0
+        ",
+    );
+}
+
+/// The length is enough: nothing is kept until the frame is there.
+#[test]
+fn frames_of_strangers() {
+    check(
+        &Limits { handshake_frame_max: 8192, ..Limits::default() },
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> hex 01000000002001
+        h< 0 connection.close 501 FRAME_ERROR - type 1, all octets = <<>>: {frame_too_large,8193,8184} (0,0)
+        ",
+    );
+}
+
+#[test]
+fn strangers_that_take_their_time() {
+    let mut world =
+        World::new(Pieces::Bytes, limited(Limits { handshake_timeout_s: 3, ..Limits::default() }));
+    play(
+        &mut world,
+        "
+        ! accept h
+        h> bytes AM
+        ! wait 1500
+        h> bytes QP
+        ! wait 1499
+        ! open h
+        ! wait 1
+        ! closed h
+        ",
+    );
+}
