@@ -64,7 +64,9 @@ impl Start {
         let failed = |why: io::Error| format!("the broker cannot be started: {why}");
         let log = File::options().create(true).append(true).open(&self.log).map_err(failed)?;
         let mut child = Command::new(&self.leveret)
-            .args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+            .args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"])
+            // A disk is to be full here, not nearly.
+            .args(["--disk-free-limit", "0", "--data-dir"])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
