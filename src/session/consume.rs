@@ -8,16 +8,15 @@ use super::replies;
 use super::settle::Run;
 use super::stream;
 use crate::auth::permission::Right;
+use crate::broker::TxAck;
 use crate::broker::mailbox::Mail;
 use crate::broker::queue::{Consumer, Got, Queue, Reading, Return};
 use crate::broker::settings::{self, Kind};
-use crate::broker::{TxAck, argument};
 use crate::error::{AmqpError, Resource};
 use crate::ids::ConsumerId;
 use crate::wire::encode::{self, Content, Delivery};
-use crate::wire::table;
 use amq_protocol::protocol::{AMQPClass, basic};
-use amq_protocol::types::{FieldTable, ShortString};
+use amq_protocol::types::ShortString;
 use std::sync::Arc;
 
 /// A `basic.get` that waits for the disk.
@@ -111,7 +110,7 @@ impl Channel {
         let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
         let reading = Reading::parse((kind, &name), given, &consume.arguments, link.now)?;
         self.check_stream_consumer(&queue, consume)?;
-        let priority = priority(&consume.arguments, &queue)?;
+        let priority = settings::consumer_priority(&queue.name, &consume.arguments)?;
         let timeout_ms = settings::consumer_timeout(&queue.name, &consume.arguments)?;
         let consumer = Consumer { exclusive: consume.exclusive, priority, reading, ..consumer };
         let id = consumer.id;
@@ -294,18 +293,4 @@ impl Connection {
 /// The client's tag, or one that no other consumer has.
 fn consumer_tag(given: &ShortString, id: ConsumerId) -> String {
     if given.as_str().is_empty() { format!("amq.ctag-{}", id.0) } else { given.to_string() }
-}
-
-/// The consumer argument `x-priority` (RabbitMQ: consumer-priority.md).
-fn priority(arguments: &FieldTable, queue: &Queue) -> Result<i32, AmqpError> {
-    let Some(value) = arguments.inner().get("x-priority") else { return Ok(0) };
-    let Some(priority) = argument::integer(value) else {
-        return Err(AmqpError::InvalidArgument {
-            key: "x-priority".to_owned(),
-            on: Resource::Queue(queue.name.to_string()),
-            why: format!("\"expected integer, got {}\"", table::type_name(value)),
-        });
-    };
-    let bounded = priority.clamp(i32::MIN.into(), i32::MAX.into());
-    Ok(i32::try_from(bounded).unwrap_or_default())
 }
