@@ -8,6 +8,8 @@ use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::basic::AMQPMethod as Basic;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::now;
+use leveret::ids::Ticket;
+use leveret::store::change::Waiter;
 use leveret::store::{self, Options};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +34,12 @@ impl Wake for Unpark {
     }
 }
 
+impl Waiter for Unpark {
+    fn durable(&self, _up_to: Ticket) {
+        self.0.unpark();
+    }
+}
+
 /// See the head of this file.
 pub(super) struct House {
     pub(super) random: Draw,
@@ -40,6 +48,7 @@ pub(super) struct House {
     pub(super) clients: BTreeMap<usize, Client>,
     pub(super) naive: Naive,
     waker: Waker,
+    unpark: Arc<dyn Waiter>,
     /// Which queue each consumer tag consumes from.
     pub(super) consumed: BTreeMap<String, String>,
     pub(super) numbers: u64,
@@ -63,13 +72,15 @@ pub(super) struct Expected {
 impl House {
     pub(super) fn new(seed: u64) -> Result<Self, String> {
         let disk = SimDisk::default();
+        let unpark = Arc::new(Unpark(thread::current()));
         let mut house = Self {
             random: Draw::new(seed),
             broker: start(&disk),
             disk,
             clients: BTreeMap::new(),
             naive: Naive::default(),
-            waker: Waker::from(Arc::new(Unpark(thread::current()))),
+            waker: Waker::from(Arc::clone(&unpark)),
+            unpark,
             consumed: BTreeMap::new(),
             numbers: 0,
             step: "connect".to_owned(),
@@ -172,7 +183,7 @@ impl House {
                 have.push((queue.name.to_string(), (stats.ready, stats.unacked, stats.consumers)));
             });
             have.sort();
-            if have == want {
+            if have == want && self.everything_is_routed() {
                 break;
             }
             if now().mono_ms > until_ms {
@@ -187,6 +198,15 @@ impl House {
             }
         }
         Ok(())
+    }
+
+    /// Whether every message that has left one queue is where it goes. Between the two a dead letter is nowhere, and finds what is
+    /// declared meanwhile; but it goes under one gate, and what left its queue is durable only once that is open.
+    fn everything_is_routed(&self) -> bool {
+        let log = self.broker.log();
+        let left = log.append(&mut Vec::new());
+        log.notify(left, &self.unpark);
+        log.durable() >= left
     }
 
     fn judge(&mut self, expected: &Expected) -> Result<Option<Delivered>, String> {
