@@ -1,6 +1,6 @@
 //! A short run of the fault harness: the real process, hurt once in every way, with a history and a verdict.
 //!
-//! `cargo run -p conformance --bin faults` is the long one.
+//! `cargo run -p conformance -- faults` is the long one.
 
 use crate::support::process::Folder;
 use conformance::faults::inject::Fault;

@@ -407,3 +407,23 @@ fn the_licence_is_the_one_that_the_manifest_names() {
     assert!(licence.contains("Apache License") && licence.contains("Version 2.0, January 2004"));
     assert!(licence.contains("END OF TERMS AND CONDITIONS"), "the licence is cut short");
 }
+
+/// The programs that a package has beside the one named like itself, and which one it asks to be run.
+fn programs(manifest: &str) -> (usize, Option<&str>) {
+    let named = |line: &'_ str, key: &str| {
+        line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let default = manifest.lines().find(|line| named(line, "default-run"));
+    (manifest.matches("[[bin]]").count(), default.and_then(|line| line.split('"').nth(1)))
+}
+
+/// `cargo run` at the root must start the broker, and with `-p conformance` the suite: it goes by the one package that says
+/// which program is meant, or else by there being one program only.
+#[test]
+fn cargo_run_starts_the_broker() {
+    assert_eq!(programs("[[bin]]\n[[bin]]\n"), (2, None));
+    assert_eq!(programs("default-run = \"leveret\"\n"), (0, Some("leveret")));
+    let manifest = |path| fs::read_to_string(root().join(path)).expect("a manifest is there");
+    assert_eq!(programs(&manifest("Cargo.toml")), (0, Some("leveret")));
+    assert_eq!(programs(&manifest("conformance/Cargo.toml")), (1, None));
+}

@@ -1,8 +1,8 @@
 //! Growth: what one message costs as bindings, queues and backlog become many.
 
-use crate::broker::Broker;
-use crate::perf::{Perf, words};
-use crate::say;
+use crate::bench::broker::Broker;
+use crate::bench::perf::{Perf, words};
+use crate::bench::say;
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
 use amq_protocol::types::FieldTable;
 use clap::Args;

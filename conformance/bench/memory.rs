@@ -1,8 +1,8 @@
 //! Memory: with a large backlog while it grows and drains, with idle queues, with idle connections.
 
-use crate::broker::Broker;
-use crate::perf::{Perf, words};
-use crate::say;
+use crate::bench::broker::Broker;
+use crate::bench::perf::{Perf, words};
+use crate::bench::say;
 use clap::Args;
 use std::process::Child;
 use std::sync::mpsc::{RecvTimeoutError, channel};

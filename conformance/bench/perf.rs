@@ -1,6 +1,6 @@
 //! Runs `leveret perf --json` and reads its one object.
 
-use crate::broker::Broker;
+use crate::bench::broker::Broker;
 use serde_json::Value;
 use std::env;
 use std::path::PathBuf;

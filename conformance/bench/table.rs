@@ -1,8 +1,8 @@
 //! The table: throughput, CPU per message and latency of each kind of work, broker by broker.
 
-use crate::broker::Broker;
-use crate::perf::{Figures, Perf, median, words};
-use crate::say;
+use crate::bench::broker::Broker;
+use crate::bench::perf::{Figures, Perf, median, words};
+use crate::bench::say;
 use clap::Args;
 
 /// What is measured, and how it is shown.

@@ -1,8 +1,14 @@
-//! The runner's command line: `conformance [--uri amqp://...] [FILTER...]`.
+//! The command line: `conformance [--uri amqp://...] [FILTER...]` runs the scripts, `conformance bench` and `conformance
+//! faults` what their folders hold. One program, so that `cargo run` knows which one is meant.
 //!
 //! Exit status: 0 when all cases pass, 1 when one fails, 2 when a script is bad or there is no broker.
 
-use clap::Parser;
+#[path = "../bench/mod.rs"]
+mod bench;
+#[path = "../faults/mod.rs"]
+mod faults;
+
+use clap::{Parser, Subcommand};
 use conformance::suite::broker::{Own, ask};
 use conformance::suite::json::json;
 use conformance::suite::junit::junit;
@@ -19,8 +25,15 @@ use std::process::ExitCode;
 const STATUS_UNABLE: u8 = 2;
 
 #[derive(Debug, Parser)]
-#[command(name = "conformance", about = "Holds AMQP 0-9-1 brokers against a suite of scripts")]
+#[command(
+    name = "conformance",
+    about = "Holds AMQP 0-9-1 brokers against a suite of scripts",
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    work: Option<Work>,
     /// A broker: amqp://user:password@host:port/vhost; repeat for each [default: a Leveret of its own]
     #[arg(long)]
     uri: Vec<String>,
@@ -53,8 +66,22 @@ struct Arguments {
     filter: Vec<String>,
 }
 
+/// What else there is to do.
+#[derive(Debug, Subcommand)]
+enum Work {
+    /// Measure brokers side by side
+    Bench(bench::Arguments),
+    /// Hurt a broker while clients use it, and check what it owed them
+    Faults(faults::Arguments),
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    match arguments.work.take() {
+        Some(Work::Bench(arguments)) => return bench::run(arguments),
+        Some(Work::Faults(arguments)) => return faults::run(arguments),
+        None => {}
+    }
     match all(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

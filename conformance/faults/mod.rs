@@ -1,15 +1,15 @@
 //! Hurts a broker while clients use it, and checks what it owed them.
 //!
 //! ```text
-//! cargo run -p conformance --bin faults -- --minutes 15 --seed 7
+//! cargo run -p conformance -- faults --minutes 15 --seed 7
 //! ```
 //!
 //! A line for each fault, then the sum. The status is 0 when every promise was kept, 1 when not, 2 when the run could not be
 //! made. See `conformance/README.md`.
 
-use clap::Parser;
+use clap::Args;
 use conformance::faults::inject::Fault;
-use conformance::faults::run::{Extent, Options, fresh_seed, run};
+use conformance::faults::run::{self, Extent, Options, fresh_seed};
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ use std::time::Duration;
 /// Seconds of a minute.
 const MINUTE_S: u64 = 60;
 
-#[derive(Parser)]
-#[command(about = "Hurts a broker while clients use it, and checks what it owed them")]
-struct Arguments {
+/// How to hurt it.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
     /// How long to go on
     #[arg(long, default_value_t = 1)]
     minutes: u64,
@@ -39,8 +39,8 @@ struct Arguments {
     folder: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+/// Hurts a broker, and says whether it kept its promises.
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
     let beside = || env::current_exe().unwrap_or_default().with_file_name("leveret");
     let kept = arguments.folder.is_some();
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         extent: Extent::Time(Duration::from_secs(arguments.minutes * MINUTE_S)),
     };
     say(&format!("seed {seed}"));
-    match run(&options, &mut say) {
+    match run::run(&options, &mut say) {
         Ok(report) => {
             say(&report.to_string());
             if !report.violations.is_empty() {

@@ -1,7 +1,7 @@
 //! The benchmark: the same work against several brokers, turn by turn on one machine, as a table.
 //!
 //! ```text
-//! cargo run --release -p conformance --bin bench -- table \
+//! cargo run --release -p conformance -- bench table \
 //!     --broker Leveret=127.0.0.1:5672,PID --broker RabbitMQ=127.0.0.1:5680,PID
 //! ```
 //!
@@ -16,14 +16,14 @@ mod perf;
 mod table;
 
 use broker::Broker;
-use clap::{Parser, Subcommand};
+use clap::{Args, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(about = "Measures AMQP 0-9-1 brokers side by side")]
-struct Arguments {
+/// What to measure, and where.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
     #[command(subcommand)]
     work: Work,
     /// A broker: NAME=HOST:PORT[,PID]; repeat for each. Without PID there is no CPU and no memory
@@ -34,7 +34,7 @@ struct Arguments {
     perf: Option<PathBuf>,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Work {
     /// Throughput, CPU per message and latency, row by row
     Table(table::Options),
@@ -44,8 +44,8 @@ enum Work {
     Growth(growth::Options),
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+/// Measures, and says what came of it.
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let perf = perf::Perf::new(arguments.perf);
     let done = match &arguments.work {
         _ if arguments.broker.is_empty() => Err("name at least one --broker NAME=HOST:PORT[,PID]".to_owned()),
