@@ -69,11 +69,7 @@ pub(super) fn dead_letter(message: &Message<'_>, at: &Circumstances<'_>) -> Dead
     let headers = old.headers.and_then(|bytes| table::decode(bytes).ok()).unwrap_or_default();
     let mut history = if message.died { read_history(&headers) } else { Vec::new() };
     record_death(&mut history, message, at, &headers, old.expiration);
-    let mut routing_keys = known_keys(message, &headers);
-    let mut copies = message.copies;
-    if copies == Copies::Blind {
-        routing_keys.extend(strings(headers.inner().get(BCC)));
-    }
+    let (mut routing_keys, mut copies) = (all_keys(message, &headers), message.copies);
     if let Some(key) = at.routing_key {
         routing_keys = vec![key.as_bytes().to_vec()];
         copies = Copies::Spent;
@@ -137,9 +133,8 @@ fn known_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
 }
 
 /// All keys that a message with these headers is routed by, the secret ones too.
-pub(super) fn all_keys(message: &Message<'_>, headers: &[u8]) -> Vec<Vec<u8>> {
-    let headers = table::decode(headers).unwrap_or_default();
-    let mut keys = known_keys(message, &headers);
+pub(super) fn all_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
+    let mut keys = known_keys(message, headers);
     if message.copies == Copies::Blind {
         keys.extend(strings(headers.inner().get(BCC)));
     }

@@ -57,7 +57,8 @@ pub(super) struct Released {
 /// What `message` becomes; its time to live begins now.
 pub(super) fn release(message: &Message<'_>, now_unix_ms: u64) -> Released {
     let mut own = properties::decode(message.properties).unwrap_or_default();
-    let routing_keys = all_keys(message, own.headers.unwrap_or_default());
+    let headers = own.headers.and_then(|bytes| table::decode(bytes).ok()).unwrap_or_default();
+    let routing_keys = all_keys(message, &headers);
     let negated = delay(message.properties).map(|ms| AMQPValue::LongLongInt(ms.saturating_neg()));
     let headers =
         negated.map(|negated| table::with(own.headers.unwrap_or_default(), "x-delay", Some(&negated)));

@@ -31,6 +31,13 @@ pub enum Return {
     Failed,
 }
 
+impl Return {
+    /// Whether it counts: the message was in a consumer's hands, who gave it back.
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Declined | Self::Failed)
+    }
+}
+
 /// What a queue does with messages that come back or die.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fate<'a> {
@@ -98,7 +105,7 @@ impl Waiting {
 impl Core {
     /// Puts delivered messages back in their old place. What was settled has failed once more, and dies beyond the limit.
     pub(super) fn put_back(&mut self, range: SeqRange, how: Return, fate: Fate<'_>) {
-        let counted = matches!(how, Return::Declined | Return::Failed);
+        let counted = how.is_failure();
         let mut outstanding = Vec::new();
         self.live.within(range, |piece, place| {
             outstanding.push((piece, matches!(place, Place::Disk | Place::Memory { logged: true, .. })));
@@ -126,7 +133,7 @@ impl Core {
             sizes.put_back(part);
         }
         if fate.retry.is_none() || how == Return::Unsent {
-            if logged && fate.limit.is_some() && matches!(how, Return::Declined | Return::Failed) {
+            if logged && fate.limit.is_some() && how.is_failure() {
                 let due_ms = 0;
                 let returns =
                     (part.first..part.end).map(|seq| Change::Return { queue, seq, deliveries, due_ms });
