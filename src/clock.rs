@@ -38,6 +38,27 @@ pub fn instant(mono_ms: u64) -> Option<Instant> {
     START.checked_add(Duration::from_millis(mono_ms))
 }
 
+/// The length of an interval such as `7D`: a whole number above 0 of years, months, days, hours, minutes or seconds.
+#[must_use]
+pub fn interval_ms(text: &str) -> Option<u64> {
+    let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "Y" => 365 * 24 * 3600,
+        "M" => 30 * 24 * 3600,
+        "D" => 24 * 3600,
+        "h" => 3600,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    if count.is_empty() || !count.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    // More than a number holds is for ever.
+    let count = count.parse::<u64>().unwrap_or(u64::MAX);
+    (count > 0).then(|| count.saturating_mul(seconds * 1000))
+}
+
 fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -70,5 +91,19 @@ mod tests {
     fn no_deadline_has_no_instant_that_comes() {
         let never = instant(u64::MAX);
         assert!(never.is_none_or(|at| at > instant(u64::MAX / 4).unwrap()));
+    }
+
+    #[test]
+    fn intervals() {
+        assert_eq!(interval_ms("1s"), Some(1000));
+        assert_eq!(interval_ms("90m"), Some(5_400_000));
+        assert_eq!(interval_ms("2h"), Some(7_200_000));
+        assert_eq!(interval_ms("1D"), Some(86_400_000));
+        assert_eq!(interval_ms("1M"), Some(2_592_000_000));
+        assert_eq!(interval_ms("1Y"), Some(31_536_000_000));
+        assert_eq!(interval_ms("99999999999999999999Y"), Some(u64::MAX));
+        for wrong in ["", "s", "0s", "1", "1x", "-1s", "+1s", " 1s", "1.5h", "1h ", "1\u{e9}", "\u{e9}"] {
+            assert_eq!(interval_ms(wrong), None, "{wrong}");
+        }
     }
 }

@@ -13,9 +13,6 @@ use amq_protocol::types::AMQPValue;
 /// The type of exchange, as clients write it.
 pub const DELAYED_MESSAGE: &str = "x-delayed-message";
 
-/// The argument that names the type that such an exchange routes by.
-pub const DELAYED_TYPE: &str = "x-delayed-type";
-
 const DELAY: &[u8] = b"x-delay";
 
 /// What the names of the queues begin with in which delayed messages wait.

@@ -20,11 +20,10 @@ use self::delayed::{check_not_delay_queue, kind_of};
 use self::names::{RESERVED, check_not_default, check_reserved, clean};
 use self::replies::is_reply_queue;
 use crate::broker::argument::{equivalent, equivalent_flag};
-use crate::broker::dedup::rules;
-use crate::broker::delayed::DELAYED_TYPE;
 use crate::broker::queue::{Busy, Queue, Shared};
 use crate::broker::route::{self, Route};
-use crate::broker::settings::{self, ALTERNATE_EXCHANGE, Flags, Settings};
+use crate::broker::settings::table::{DELAYED_TYPE, Taker};
+use crate::broker::settings::{self, Flags, Settings};
 use crate::broker::topology::{Binding, Declared, Exchange, Target, Topology, encoded};
 use crate::clock::Now;
 use crate::config::Limits;
@@ -152,8 +151,6 @@ impl VHost {
                     return Err(locked(&name));
                 }
                 queue.settings.check_equivalent(&name, flags, &arguments)?;
-                let on = Resource::Queue(name.clone());
-                rules::check_equivalent(&on, &arguments, &queue.settings.arguments)?;
                 queue.touch(declare.now);
                 return Ok((Arc::clone(queue), queue.settings.durable));
             }
@@ -165,7 +162,6 @@ impl VHost {
             };
             may(&name, Some(&arguments))?;
             self.check_new_queue(state, &name, &arguments)?;
-            rules::check(&Resource::Queue(name.clone()), &arguments)?;
             let settings = Settings::declare(&name, flags, arguments)?;
             let owner = exclusive.then_some(declare.connection);
             let queue = self.create(state, changes, name, settings, owner);
@@ -291,10 +287,10 @@ impl VHost {
             } else {
                 check_reserved("exchange", &name)?;
                 self.check_new_exchange(state, &name, &arguments)?;
-                settings::alternate_exchange(&name, &arguments)?;
+                let on = Resource::Exchange(name.clone());
+                settings::check_alternate_exchange(&on, &arguments)?;
                 may(&name, Some(&arguments))?;
-                kind.check_arguments(&name, &arguments)?;
-                rules::check(&Resource::Exchange(name.clone()), &arguments)?;
+                Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
                 let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
                 state.topology.add_exchange(wanted(&name, delay), changes);
             }
@@ -571,12 +567,11 @@ fn check_exchange_equivalent(current: &Declared, received: &Declared, kind: &str
     equivalent_flag("durable", &on, received.durable, current.durable)?;
     equivalent_flag("auto_delete", &on, received.auto_delete, current.auto_delete)?;
     equivalent_flag("internal", &on, received.internal, current.internal)?;
-    let alternate = |declared: &'_ Declared| declared.arguments.inner().get(ALTERNATE_EXCHANGE).cloned();
-    equivalent(ALTERNATE_EXCHANGE, &on, alternate(received).as_ref(), alternate(current).as_ref())?;
-    rules::check_equivalent(&on, &received.arguments, &current.arguments)
+    let taker = Taker::Exchange { kind: current.kind, delays: current.delay.is_some() };
+    taker.check_equivalent(&on, &received.arguments, &current.arguments)
 }
 
 /// The alternate exchange among arguments, if there is a valid one.
 fn alternate(arguments: &FieldTable) -> Option<Arc<str>> {
-    settings::alternate_exchange("", arguments).ok().flatten().map(Arc::from)
+    settings::alternate_exchange(arguments).map(Arc::from)
 }

@@ -110,8 +110,8 @@ impl Channel {
         let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
         let reading = Reading::parse((kind, &name), given, &consume.arguments, link.now)?;
         self.check_stream_consumer(&queue, consume)?;
-        let priority = settings::consumer_priority(&queue.name, &consume.arguments)?;
-        let timeout_ms = settings::consumer_timeout(&queue.name, &consume.arguments)?;
+        let priority = settings::consumer_priority(&consume.arguments);
+        let timeout_ms = settings::consumer_timeout(&consume.arguments);
         let consumer = Consumer { exclusive: consume.exclusive, priority, reading, ..consumer };
         let id = consumer.id;
         let timeout_ms = timeout_ms.or(queue.settings.consumer_timeout_ms);

@@ -3,15 +3,13 @@
 use super::channel::Channel;
 use super::deliver::shown;
 use crate::broker::queue::Queue;
+use crate::broker::settings::table::STREAM_OFFSET;
 use crate::error::{AmqpError, Resource};
 use crate::message::Message;
 use crate::wire::{properties, table};
 use amq_protocol::protocol::basic::Consume;
 use amq_protocol::types::AMQPValue;
 use std::borrow::Cow;
-
-/// The header that tells the number of a message in its stream (RabbitMQ: streams.md).
-const OFFSET: &str = "x-stream-offset";
 
 /// Refuses what streams do not have.
 ///
@@ -59,7 +57,7 @@ pub(super) fn numbered<'a>(message: &Message<'a>, offset: u64) -> Cow<'a, [u8]> 
     let seen = shown(message, 0, 0);
     let Ok(mut parts) = properties::decode(&seen) else { return seen };
     let number = AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX));
-    let headers = table::with(parts.headers.unwrap_or_default(), OFFSET, Some(&number));
+    let headers = table::with(parts.headers.unwrap_or_default(), STREAM_OFFSET, Some(&number));
     parts.headers = Some(&headers);
     let mut numbered = Vec::with_capacity(seen.len() + headers.len() + 4);
     properties::encode(&parts, &mut numbered);
@@ -73,7 +71,7 @@ fn alone(raw: &[u8], offset: u64) -> Vec<u8> {
     const ENTRY_LEN: u8 = 1 + NAME_LEN + 1 + 8;
     let mut out = Vec::with_capacity(raw.len() + 4 + usize::from(ENTRY_LEN));
     out.extend_from_slice(&[raw[0] | HEADERS, 0, 0, 0, 0, ENTRY_LEN, NAME_LEN]);
-    out.extend_from_slice(OFFSET.as_bytes());
+    out.extend_from_slice(STREAM_OFFSET.as_bytes());
     out.push(b'l');
     out.extend_from_slice(&offset.to_be_bytes());
     out.extend_from_slice(&raw[2..]);

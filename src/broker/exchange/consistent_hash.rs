@@ -10,15 +10,13 @@
 use super::hash::{hash, mix};
 use super::{Message, Place};
 use crate::broker::argument::canonical;
-use crate::error::{AmqpError, Resource};
+use crate::broker::settings::table::{HASH_HEADER, HASH_PROPERTY, string};
+use crate::error::AmqpError;
 use crate::wire::{properties, table};
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::FieldTable;
 
 /// The largest weight (RabbitMQ's own bound).
 const WEIGHT_MAX: i64 = 10_000;
-
-const HEADER: &str = "hash-header";
-const PROPERTY: &str = "hash-property";
 
 /// What of a message is hashed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,35 +49,22 @@ struct Share<T> {
 }
 
 impl HashOn {
-    /// What the arguments of `exchange.declare` say.
-    ///
-    /// # Errors
-    /// 406 when they contradict each other, name a property that there is not, or are no strings.
-    pub fn declared(exchange: &str, arguments: &FieldTable) -> Result<Self, AmqpError> {
-        let text = |key: &str| match arguments.inner().get(key) {
-            None => Ok(None),
-            Some(AMQPValue::LongString(text)) => Ok(Some(String::from_utf8_lossy(text.as_bytes()))),
-            Some(value) => {
-                let (kind, on) = (table::type_name(value), Resource::Exchange(exchange.to_owned()));
-                Err(AmqpError::Precondition(format!("invalid type '{kind}' for arg '{key}' in {on}")))
-            }
-        };
-        let why = match (text(HEADER)?, text(PROPERTY)?) {
-            (None, None) => return Ok(Self::RoutingKey),
-            (Some(header), None) => return Ok(Self::Header(header.into())),
-            (None, Some(property)) => match &*property {
-                "message_id" => return Ok(Self::MessageId),
-                "correlation_id" => return Ok(Self::CorrelationId),
-                "timestamp" => return Ok(Self::Timestamp),
-                other => format!("Unsupported property: {other}"),
-            },
-            (Some(_), Some(_)) => format!("{HEADER} and {PROPERTY} are mutually exclusive"),
-        };
-        Err(AmqpError::Precondition(why))
+    /// What arguments that were found to be valid say.
+    #[must_use]
+    pub fn of(arguments: &FieldTable) -> Self {
+        if let Some(header) = string(arguments, HASH_HEADER) {
+            return Self::Header(header.into());
+        }
+        match string(arguments, HASH_PROPERTY).as_deref() {
+            Some("message_id") => Self::MessageId,
+            Some("correlation_id") => Self::CorrelationId,
+            Some("timestamp") => Self::Timestamp,
+            Some(_) | None => Self::RoutingKey,
+        }
     }
 
     /// The hash of a message; one that has not what is asked for counts as if that were empty.
-    fn of(&self, message: Message<'_>) -> Result<u64, AmqpError> {
+    fn hash(&self, message: Message<'_>) -> Result<u64, AmqpError> {
         if *self == Self::RoutingKey {
             return Ok(hash(message.routing_key));
         }
@@ -152,7 +137,7 @@ impl<T: Place> ConsistentHash<T> {
     /// 502 when the properties have to be looked at and do not decode.
     pub fn route<'a>(&'a self, message: Message<'_>, visit: impl FnMut(&'a T)) -> Result<(), AmqpError> {
         if !self.shares.is_empty() {
-            let value = self.on.of(message)?;
+            let value = self.on.hash(message)?;
             self.choose(value).into_iter().for_each(visit);
         }
         Ok(())
@@ -204,6 +189,7 @@ fn ln(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amq_protocol::types::AMQPValue;
     use std::collections::BTreeMap;
 
     const KEYS: u32 = 20_000;
@@ -313,7 +299,7 @@ mod tests {
         };
         properties::encode(&full, &mut raw);
         let of = |on: HashOn, routing_key: &[u8], properties: &[u8]| {
-            on.of(Message { routing_key, properties }).unwrap()
+            on.hash(Message { routing_key, properties }).unwrap()
         };
         assert_eq!(of(HashOn::RoutingKey, b"k", &raw), hash(b"k"));
         assert_eq!(of(HashOn::MessageId, b"k", &raw), hash(b"m"));
@@ -324,29 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_and_weights_are_refused_in_rabbitmqs_words() {
-        let table = |entries: &[(&str, AMQPValue)]| {
-            let mut table = FieldTable::default();
-            for (key, value) in entries {
-                table.insert((*key).into(), value.clone());
-            }
-            table
-        };
-        let string = |text: &str| AMQPValue::LongString(text.into());
-        let said = |entries: &[(&str, AMQPValue)]| {
-            HashOn::declared("x", &table(entries)).map_err(|fault| fault.reply().text)
-        };
-        assert_eq!(said(&[]), Ok(HashOn::RoutingKey));
-        assert_eq!(said(&[(HEADER, string("h"))]), Ok(HashOn::Header("h".into())));
-        assert_eq!(said(&[(PROPERTY, string("timestamp"))]), Ok(HashOn::Timestamp));
-        assert_eq!(said(&[(PROPERTY, string("app_id"))]), refused("Unsupported property: app_id"));
-        assert_eq!(
-            said(&[(PROPERTY, string("app_id")), (HEADER, string("h"))]),
-            refused("hash-header and hash-property are mutually exclusive")
-        );
-        let odd = refused("invalid type 'bool' for arg 'hash-header' in exchange 'x' in vhost '/'");
-        assert_eq!(said(&[(HEADER, AMQPValue::Boolean(true))]), odd);
-
+    fn weights_are_refused_in_rabbitmqs_words() {
         let said = |key: &str| weight(key.as_bytes()).map_err(|fault| fault.reply().text);
         assert_eq!((said("1"), said("+0010000")), (Ok(1), Ok(10_000)));
         let must = |why: &str| refused(&format!("The binding key must {why}"));

@@ -82,17 +82,6 @@ impl Kind {
         }
     }
 
-    /// Whether an exchange of this type may be declared with these arguments.
-    ///
-    /// # Errors
-    /// 406 when not.
-    pub fn check_arguments(self, exchange: &str, arguments: &FieldTable) -> Result<(), AmqpError> {
-        match self {
-            Self::ConsistentHash => HashOn::declared(exchange, arguments).map(|_| ()),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether an exchange of this type may have such a binding; `queue_type` is RabbitMQ's name for the type of the
     /// queue at its end, or nothing for an exchange.
     ///
@@ -162,9 +151,7 @@ impl<T: Place> Table<T> {
             Kind::Fanout => Self::Fanout(Fanout::default()),
             Kind::Topic => Self::Topic(Topic::default()),
             Kind::Headers => Self::Headers(Headers::default()),
-            Kind::ConsistentHash => {
-                Self::ConsistentHash(ConsistentHash::new(HashOn::declared("", arguments).unwrap_or_default()))
-            }
+            Kind::ConsistentHash => Self::ConsistentHash(ConsistentHash::new(HashOn::of(arguments))),
             Kind::ModulusHash => Self::ModulusHash(ModulusHash::default()),
             Kind::Random | Kind::LocalRandom => Self::Random(Random::default()),
         }

@@ -3,21 +3,13 @@
 //! Leveret: `x-retry-delays`, an array of milliseconds, the first return's delay first; `x-retry-jitter` spreads each by so many
 //! per cent. RabbitMQ: `x-delayed-retry-type`, `-min` and `-max` of quorum queues (quorum-queues.md).
 
-use super::array_of_integers;
-use crate::broker::argument::{integer, text};
+use super::rule::array_of_integers;
+use super::table::{
+    DELAYED_RETRY_MAX, DELAYED_RETRY_MIN, DELAYED_RETRY_TYPE, RETRY_DELAYS, RETRY_JITTER, number, string,
+    value,
+};
 use crate::broker::queue::Return;
 use amq_protocol::types::FieldTable;
-
-/// The delays, milliseconds.
-pub(super) const RETRY_DELAYS: &str = "x-retry-delays";
-/// By how many per cent a delay may be shorter or longer.
-pub(super) const RETRY_JITTER: &str = "x-retry-jitter";
-/// Which returns are delayed.
-pub(super) const DELAYED_RETRY_TYPE: &str = "x-delayed-retry-type";
-/// The first delay, milliseconds.
-pub(super) const DELAYED_RETRY_MIN: &str = "x-delayed-retry-min";
-/// The longest delay, milliseconds.
-pub(super) const DELAYED_RETRY_MAX: &str = "x-delayed-retry-max";
 
 /// See the head of this file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,16 +40,15 @@ pub enum Retry {
 impl Retry {
     /// What arguments that were found to be valid amount to.
     pub(super) fn of(arguments: &FieldTable) -> Self {
-        let value = |name| arguments.inner().get(name);
-        let ms = |name| value(name).and_then(integer).and_then(|ms| u64::try_from(ms).ok());
-        if let Some(delays) = value(RETRY_DELAYS).and_then(array_of_integers)
+        let ms = |name| number(arguments, name);
+        if let Some(delays) = value(arguments, RETRY_DELAYS).and_then(array_of_integers)
             && !delays.is_empty()
         {
             let delays_ms = delays.into_iter().map(|ms| u64::try_from(ms).unwrap_or_default()).collect();
             let jitter = ms(RETRY_JITTER).and_then(|percent| u8::try_from(percent).ok()).unwrap_or_default();
             return Self::Steps { delays_ms, jitter: jitter.min(100) };
         }
-        let (declined, failed) = match value(DELAYED_RETRY_TYPE).and_then(text).as_deref() {
+        let (declined, failed) = match string(arguments, DELAYED_RETRY_TYPE).as_deref() {
             Some("all") => (true, true),
             Some("failed") => (false, true),
             Some("returned") => (true, false),

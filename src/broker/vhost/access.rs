@@ -3,13 +3,10 @@
 use super::{Bind, Destination, Resource, VHost};
 use crate::auth::permission::{Grants, Right};
 use crate::broker::exchange::Kind;
-use crate::broker::settings::ALTERNATE_EXCHANGE;
+use crate::broker::settings::table::{ALTERNATE_EXCHANGE, DEAD_LETTER_EXCHANGE, string};
 use crate::error::AmqpError;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::FieldTable;
 use std::convert::Infallible;
-
-/// The argument that names where dead letters go.
-const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
 /// Whether something may be declared: its name, and the arguments of what is not there yet. Asked under the vhost's lock.
 pub type May<'a> = &'a dyn Fn(&str, Option<&FieldTable>) -> Result<(), AmqpError>;
@@ -31,7 +28,7 @@ pub fn may_declare_queue(grants: &Grants, name: &str, new: Option<&FieldTable>) 
     may_declare(
         grants,
         &Resource::Queue(name.to_owned()),
-        new.and_then(|new| text(new, DEAD_LETTER_EXCHANGE)),
+        new.and_then(|new| string(new, DEAD_LETTER_EXCHANGE)),
     )
 }
 
@@ -43,7 +40,7 @@ pub fn may_declare_exchange(grants: &Grants, name: &str, new: Option<&FieldTable
     may_declare(
         grants,
         &Resource::Exchange(name.to_owned()),
-        new.and_then(|new| text(new, ALTERNATE_EXCHANGE)),
+        new.and_then(|new| string(new, ALTERNATE_EXCHANGE)),
     )
 }
 
@@ -61,13 +58,6 @@ fn may_declare(grants: &Grants, on: &Resource, leads_to: Option<String>) -> Resu
     let Some(target) = leads_to else { return Ok(()) };
     grants.check(Right::Read, on)?;
     grants.check(Right::Write, &Resource::Exchange(target))
-}
-
-fn text(arguments: &FieldTable, key: &str) -> Option<String> {
-    match arguments.inner().get(key)? {
-        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
-        _ => None,
-    }
 }
 
 impl VHost {

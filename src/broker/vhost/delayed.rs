@@ -1,13 +1,14 @@
 //! Exchanges that delay messages: what their declaration asks for, and the queue that keeps what waits.
 
 use super::{State, VHost};
-use crate::broker::delayed::{DELAYED_MESSAGE, DELAYED_TYPE, exchange_of, queue_name};
+use crate::broker::delayed::{DELAYED_MESSAGE, exchange_of, queue_name};
 use crate::broker::exchange::Kind;
 use crate::broker::queue::Queue;
+use crate::broker::settings::table::delayed_type;
 use crate::broker::settings::{Flags, Settings};
 use crate::error::{AmqpError, Resource};
 use crate::store::change::Change;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::FieldTable;
 use std::sync::Arc;
 
 /// By what an exchange of this type routes, and whether it delays messages.
@@ -18,16 +19,7 @@ pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(Kind, bool)
     if name != DELAYED_MESSAGE {
         return Ok((Kind::named(name)?, false));
     }
-    let refused = |why: String| AmqpError::Precondition(format!("Invalid argument, {why}"));
-    match arguments.inner().get(DELAYED_TYPE) {
-        Some(AMQPValue::LongString(kind)) => match kind.to_string().as_str() {
-            DELAYED_MESSAGE => {
-                Err(refused(format!("'{DELAYED_MESSAGE}' can't be used for '{DELAYED_TYPE}'")))
-            }
-            kind => Ok((Kind::named(kind)?, true)),
-        },
-        _ => Err(refused(format!("'{DELAYED_TYPE}' must be an existing exchange type"))),
-    }
+    Ok((delayed_type(arguments)?, true))
 }
 
 /// Refuses what clients may not do to a queue of delayed messages: it goes with its exchange, and nothing enters it by the way.

@@ -5,6 +5,7 @@ mod routing;
 use super::*;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::queue::{ChannelLimit, Consumer};
+use crate::broker::settings::table::ALTERNATE_EXCHANGE;
 use crate::broker::topology::VHOST;
 use crate::ids::ConsumerId;
 use crate::message::{Block, Copies, Message};

@@ -1,24 +1,18 @@
 //! What a consumer of a stream asks for: where to begin, which messages, and whether to remember how far it came.
 
-use crate::broker::argument::{integer, term, text};
-use crate::broker::settings::{Kind, interval_ms};
-use crate::clock::Now;
+use crate::broker::argument::{integer, text};
+use crate::broker::settings::table::{
+    MATCH_UNFILTERED, OFFSET_TRACKING, STREAM_FILTER, STREAM_OFFSET, Taker, flag, string, value,
+};
+use crate::broker::settings::{Kind, invalid};
+use crate::clock::{Now, interval_ms};
 use crate::error::{AmqpError, Resource};
 use crate::message::Message;
-use crate::wire::table::type_name;
 use crate::wire::{properties, table};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-const OFFSET: &str = "x-stream-offset";
-const FILTER: &str = "x-stream-filter";
-const MATCH_UNFILTERED: &str = "x-stream-match-unfiltered";
-const TRACKING: &str = "x-stream-automatic-offset-tracking";
-
 /// The header of a message that filters look at.
 const FILTER_VALUE: &[u8] = b"x-stream-filter-value";
-
-/// Filter values of one consumer; each message is compared with all.
-const FILTERS_MAX: usize = 64;
 
 /// Where a consumer begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,103 +71,42 @@ impl Reading {
         now: Now,
     ) -> Result<Option<Box<Self>>, AmqpError> {
         let on = Resource::Queue(queue.to_owned());
-        let foreign: &[&str] = match kind {
-            Kind::Stream => &["x-priority", "x-consumer-timeout"],
-            Kind::Classic | Kind::Quorum => &[OFFSET, FILTER, MATCH_UNFILTERED, TRACKING],
-        };
-        if let Some(key) = foreign.iter().find(|key| arguments.contains_key(key)) {
-            let kind = kind.rabbit_type();
-            return Err(AmqpError::Precondition(format!(
-                "invalid arg '{key}' for {on} of queue type {kind}"
-            )));
-        }
+        let taker = Taker::Consumer(kind);
+        taker.check_foreign(&on, arguments)?;
+        taker.check_values(&on, arguments)?;
         if kind != Kind::Stream {
             return Ok(None);
         }
-        let of = Arguments { arguments, on };
-        let track = of.track(tag)?;
+        let tracks =
+            flag(arguments, OFFSET_TRACKING) || string(arguments, OFFSET_TRACKING).as_deref() == Some("true");
+        if tracks && tag.is_empty() {
+            let why = "\"needs a consumer tag, by which it is known again\"";
+            return Err(invalid(OFFSET_TRACKING, &on, why.into()));
+        }
+        let track = tracks.then(|| tag.into());
         // Who wants to be remembered and says nothing else wants everything (LavinMQ: streams).
-        let otherwise = if track.is_some() { Start::First } else { Start::Next };
-        let start = of.start(now)?.unwrap_or(otherwise);
-        Ok(Some(Box::new(Self { start, filter: of.filter()?, track, asked_at_ms: now.unix_ms })))
+        let otherwise = if tracks { Start::First } else { Start::Next };
+        let start =
+            value(arguments, STREAM_OFFSET).and_then(|value| Start::of(value, now)).unwrap_or(otherwise);
+        Ok(Some(Box::new(Self { start, filter: Filter::of(arguments), track, asked_at_ms: now.unix_ms })))
     }
 }
 
-struct Arguments<'a> {
-    arguments: &'a FieldTable,
-    on: Resource,
-}
-
-impl Arguments<'_> {
-    fn value(&self, key: &str) -> Option<&AMQPValue> {
-        self.arguments.inner().get(key).filter(|value| **value != AMQPValue::Void)
-    }
-
-    fn invalid(&self, key: &str, why: String) -> AmqpError {
-        AmqpError::InvalidArgument { key: key.to_owned(), on: self.on.clone(), why }
-    }
-
-    fn unacceptable(&self, key: &str, value: &AMQPValue) -> AmqpError {
-        self.invalid(key, format!("{{unacceptable_type,{}}}", type_name(value)))
-    }
-
-    fn start(&self, now: Now) -> Result<Option<Start>, AmqpError> {
-        let Some(value) = self.value(OFFSET) else { return Ok(None) };
-        let start = match (value, integer(value), text(value).as_deref()) {
+impl Start {
+    /// Where a valid value says to begin; nowhere special when it is void.
+    fn of(value: &AMQPValue, now: Now) -> Option<Self> {
+        match (value, integer(value), text(value).as_deref()) {
             (AMQPValue::Timestamp(seconds), ..) => Some(since(seconds.saturating_mul(1000), now)),
             (_, Some(number), _) => Some(match u64::try_from(number) {
-                Ok(number) => Start::Offset(number),
-                Err(_negative) => Start::FromEnd(number.unsigned_abs()),
+                Ok(number) => Self::Offset(number),
+                Err(_negative) => Self::FromEnd(number.unsigned_abs()),
             }),
-            (_, _, Some("first")) => Some(Start::First),
-            (_, _, Some("last")) => Some(Start::Last),
-            (_, _, Some("next")) => Some(Start::Next),
+            (_, _, Some("first")) => Some(Self::First),
+            (_, _, Some("last")) => Some(Self::Last),
+            (_, _, Some("next")) => Some(Self::Next),
             (_, _, Some(text)) => interval_ms(text).map(|ms| since(now.unix_ms.saturating_sub(ms), now)),
             (_, None, None) => None,
-        };
-        start.map(Some).ok_or_else(|| {
-            let shown =
-                if text(value).is_some_and(|text| text.is_empty()) { "<<>>".to_owned() } else { term(value) };
-            self.invalid(OFFSET, format!("{{invalid_stream_offset_arg,{{{},{shown}}}}}", type_name(value)))
-        })
-    }
-
-    fn filter(&self) -> Result<Option<Filter>, AmqpError> {
-        let unfiltered = self.flag(MATCH_UNFILTERED)?;
-        let values = match self.value(FILTER) {
-            None => return Ok(None),
-            Some(AMQPValue::FieldArray(values)) => values.as_slice(),
-            Some(value) => std::slice::from_ref(value),
-        };
-        if values.is_empty() || values.len() > FILTERS_MAX {
-            return Err(self.invalid(FILTER, format!("\"expected 1 to {FILTERS_MAX} values\"")));
         }
-        let values = values.iter().map(|value| match value {
-            AMQPValue::LongString(text) => Ok(text.as_bytes().into()),
-            _ => Err(self.unacceptable(FILTER, value)),
-        });
-        Ok(Some(Filter { values: values.collect::<Result<_, _>>()?, unfiltered }))
-    }
-
-    fn flag(&self, key: &str) -> Result<bool, AmqpError> {
-        match self.value(key) {
-            None => Ok(false),
-            Some(AMQPValue::Boolean(flag)) => Ok(*flag),
-            Some(value) => Err(self.unacceptable(key, value)),
-        }
-    }
-
-    fn track(&self, tag: &str) -> Result<Option<Box<str>>, AmqpError> {
-        // Some clients have no booleans to give (LavinMQ takes both).
-        let wanted = match self.value(TRACKING).and_then(text).as_deref() {
-            Some("true") => true,
-            Some("false") => false,
-            _ => self.flag(TRACKING)?,
-        };
-        if wanted && tag.is_empty() {
-            return Err(self.invalid(TRACKING, "\"needs a consumer tag, by which it is known again\"".into()));
-        }
-        Ok(wanted.then(|| tag.into()))
     }
 }
 
@@ -183,6 +116,21 @@ fn since(ms: u64, now: Now) -> Start {
 }
 
 impl Filter {
+    /// What valid arguments ask for.
+    fn of(arguments: &FieldTable) -> Option<Self> {
+        let values = match value(arguments, STREAM_FILTER)? {
+            AMQPValue::Void => return None,
+            AMQPValue::FieldArray(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        let bytes = |value: &AMQPValue| match value {
+            AMQPValue::LongString(text) => Some(text.as_bytes().into()),
+            _ => None,
+        };
+        let unfiltered = flag(arguments, MATCH_UNFILTERED);
+        Some(Self { values: values.iter().filter_map(bytes).collect(), unfiltered })
+    }
+
     /// Whether the consumer wants this message. An empty value counts as none (RabbitMQ: stream-filtering).
     pub(super) fn wants(&self, message: &Message<'_>) -> bool {
         let value =
