@@ -1,15 +1,29 @@
 //! The data file as a whole: a head that says it is ours, the journal's room, and redb behind both.
 //!
 //! ```text
-//! 0                 head: magic 16 bytes | u32 format | u32 1 once the file is complete | u64 j | zeros
+//! 0                 head: magic 16 bytes | u32 format | u32 state | u64 j | u32 CRC-32 of magic, format and j | zeros
 //! 4 KiB             journal, j bytes: see `journal`
 //! 4 KiB + j         redb's own file, to the end
 //! ```
 //!
-//! Integers of the head are big-endian. The head is read before anything is written, under the file's lock: a file
-//! that turns out to be somebody else's is left byte for byte as it was. To redb a [`Disk`] is a file that begins
-//! where its part begins. After an I/O error redb refuses to go on with a database, so it is opened anew over the
-//! same `Disk`, which meanwhile keeps the lock.
+//! Integers of the head are big-endian. The state is 0 while the file is made and all ones once it is complete; it is
+//! outside of the checksum, so that it changes with one write of which any part will do. The head is read before
+//! anything is written, under the file's lock: a file that turns out to be somebody else's, of a newer version or damaged
+//! is left byte for byte as it was. To redb a [`Disk`] is a file that begins where its part begins. After an I/O error redb
+//! refuses to go on with a database, so it is opened anew over the same `Disk`, which meanwhile keeps the lock.
+//!
+//! The formats there have been, each the number of everything that this page and `journal`, `entry`, `table`, `segment`,
+//! `record` and `message` draw:
+//!
+//! | format | beside the one before it |
+//! |---|---|
+//! | 1 | redb's file alone; its table `leveret` has the format under `"format"` |
+//! | 2 | the head and the journal; the head has state 1 when complete, and no checksum |
+//! | 3 | `returns` and the journal's returns have a time; `delivered` goes by lane; records tell expiration and priority |
+//! | 4 | the head's checksum and its state of all ones; tables that a reader of format 3 would pass over |
+//!
+//! What is older is made the newest as it is opened: see `upgrade`. The order of [`Disk::make_current`] lets a power cut
+//! leave a file of the one format or of the other.
 
 use super::error::StoreError;
 use redb::{BackendError, StorageBackend};
@@ -17,15 +31,32 @@ use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// The version of everything that this page and `journal`, `table`, `segment` and `record` draw. Another version is
-/// another number.
-const FORMAT: u32 = 3;
+/// What new files have, and old ones once they were opened. Another way to keep data is another number.
+pub(super) const FORMAT: u32 = 4;
+
+/// The first format with a head.
+const FORMAT_OLDEST: u32 = 2;
+
+/// The first format whose head has a checksum.
+const FORMAT_CHECKED: u32 = 4;
 
 /// What a data file begins with: as PNG does, with bytes that a transfer as text would spoil.
 const MAGIC: [u8; 16] = *b"Leveret data\r\n\x1a\n";
 
-/// Magic, format, whether it is complete, length of the journal.
-const HEAD_LEN: usize = 32;
+/// Magic, format, state, length of the journal, checksum.
+const HEAD_LEN: usize = 36;
+
+/// Where the format lies in the head.
+const FORMAT_AT: usize = 16;
+
+/// Where the state lies in the head.
+const STATE_AT: usize = 20;
+
+/// Where the length of the journal lies in the head.
+const JOURNAL_AT: usize = 24;
+
+/// Where the checksum lies in the head.
+const CHECKSUM_AT: usize = 32;
 
 /// Where the journal begins: a page, so that the parts of the file do not share any.
 const HEAD_ROOM: u64 = 4096;
@@ -49,25 +80,22 @@ pub(super) struct Found {
     pub(super) disk: Disk,
     /// Nothing was ever put into it: [`Disk::complete`] is to be called once there is a database.
     pub(super) fresh: bool,
+    /// What it has; [`Disk::make_current`] is to be called once its data are of the newest.
+    pub(super) format: u32,
 }
 
 impl Disk {
     /// Locks and opens what `backend` holds, or prepares it with a journal of `journal_bytes` when it is empty.
     pub(super) fn open(backend: impl StorageBackend, journal_bytes: u64) -> Result<Found, StoreError> {
-        match backend.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
-            Ok(true) | Err(BackendError::Unsupported) => {}
-            Ok(false) => return Err(StoreError::InUse { place: String::new() }),
-            Err(BackendError::Io(error)) => return Err(error.into()),
-            Err(other) => return Err(io::Error::other(format!("{other:?}")).into()),
-        }
+        lock(&backend)?;
         let found = Head::read(&backend)?;
         let journal_bytes = found.as_ref().map_or(journal_bytes, |head| head.journal_bytes);
         let disk = Self(Arc::new(Inner { backend: Box::new(backend), journal_bytes }));
         match found {
-            Some(Head { complete: true, .. }) => Ok(Found { disk, fresh: false }),
+            Some(Head { complete: true, format, .. }) => Ok(Found { disk, fresh: false, format }),
             Some(_) | None => {
                 disk.prepare()?;
-                Ok(Found { disk, fresh: true })
+                Ok(Found { disk, fresh: true, format: FORMAT })
             }
         }
     }
@@ -77,7 +105,8 @@ impl Disk {
         let Inner { backend, journal_bytes } = &*self.0;
         backend.set_len(0)?;
         backend.set_len(HEAD_LEN as u64)?;
-        self.write_head(false)?;
+        backend.write(0, &Head { complete: false, ..self.head() }.encode())?;
+        backend.sync_data()?;
         // Zeros, not a hole: a commit then changes no metadata of the file system.
         let mut at = HEAD_ROOM;
         backend.set_len(at + journal_bytes)?;
@@ -92,13 +121,22 @@ impl Disk {
 
     /// From now on the file counts.
     pub(super) fn complete(&self) -> io::Result<()> {
-        self.write_head(true)
+        self.0.backend.write(STATE_AT as u64, &self.head().encode()[STATE_AT..JOURNAL_AT])?;
+        self.0.backend.sync_data()
     }
 
-    fn write_head(&self, complete: bool) -> io::Result<()> {
-        let head = Head { complete, journal_bytes: self.0.journal_bytes };
-        self.0.backend.write(0, &head.encode())?;
+    /// Says that the file is of the newest format: first all that an older reader passes over, then the number, of which
+    /// one byte changes.
+    pub(super) fn make_current(&self) -> io::Result<()> {
+        let head = self.head().encode();
+        self.0.backend.write(STATE_AT as u64, &head[STATE_AT..])?;
+        self.0.backend.sync_data()?;
+        self.0.backend.write(FORMAT_AT as u64, &head[FORMAT_AT..STATE_AT])?;
         self.0.backend.sync_data()
+    }
+
+    fn head(&self) -> Head {
+        Head { format: FORMAT, complete: true, journal_bytes: self.0.journal_bytes }
     }
 
     /// How many bytes the journal has.
@@ -137,6 +175,7 @@ impl Drop for Inner {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
+    format: u32,
     complete: bool,
     journal_bytes: u64,
 }
@@ -144,44 +183,81 @@ struct Head {
 impl Head {
     fn encode(&self) -> [u8; HEAD_LEN] {
         let mut head = [0; HEAD_LEN];
-        head[..16].copy_from_slice(&MAGIC);
-        head[16..20].copy_from_slice(&FORMAT.to_be_bytes());
-        head[20..24].copy_from_slice(&u32::from(self.complete).to_be_bytes());
-        head[24..].copy_from_slice(&self.journal_bytes.to_be_bytes());
+        head[..FORMAT_AT].copy_from_slice(&MAGIC);
+        head[FORMAT_AT..STATE_AT].copy_from_slice(&self.format.to_be_bytes());
+        head[STATE_AT..JOURNAL_AT].fill(if self.complete { 0xff } else { 0 });
+        head[JOURNAL_AT..CHECKSUM_AT].copy_from_slice(&self.journal_bytes.to_be_bytes());
+        let sum = checksum(&head);
+        head[CHECKSUM_AT..].copy_from_slice(&sum);
         head
     }
 
     /// None for a file that nobody has put anything into.
     fn read(backend: &dyn StorageBackend) -> Result<Option<Self>, StoreError> {
-        let not_ours = || StoreError::NotOurs { place: String::new() };
         let len = backend.len()?;
-        let mut head = [0; HEAD_LEN];
+        let mut bytes = [0; HEAD_LEN];
         let there = usize::try_from(len).map_or(HEAD_LEN, |len| len.min(HEAD_LEN));
-        backend.read(0, &mut head[..there])?;
-        if len <= HEAD_LEN as u64 && is_begun(&head[..there]) {
+        backend.read(0, &mut bytes[..there])?;
+        if len <= HEAD_LEN as u64 && is_begun(&bytes[..there]) {
             return Ok(None);
         }
-        if there < HEAD_LEN || head[..16] != MAGIC {
-            return Err(not_ours());
+        if there < HEAD_LEN || bytes[..FORMAT_AT] != MAGIC {
+            return Err(StoreError::NotOurs { place: String::new() });
         }
-        let [.., format, complete, high, low] = *head.as_chunks::<4>().0 else { return Err(not_ours()) };
-        let format = u32::from_be_bytes(format);
-        if format != FORMAT {
-            return Err(StoreError::WrongVersion { place: String::new(), found: format.into() });
-        }
-        let journal_bytes = u64::from(u32::from_be_bytes(high)) << 32 | u64::from(u32::from_be_bytes(low));
-        let complete = u32::from_be_bytes(complete) != 0;
-        if complete && len < HEAD_ROOM.saturating_add(journal_bytes) {
+        let head = Self::decode(&bytes)?;
+        let format = head.format;
+        if head.complete && len <= HEAD_ROOM.saturating_add(head.journal_bytes) {
             return Err(StoreError::Damaged("the file ends within its journal".to_owned()));
         }
-        Ok(Some(Self { complete, journal_bytes }))
+        if !head.complete && format < FORMAT_CHECKED {
+            // One bit would make the difference to a file full of messages.
+            let what = format!(
+                "an older version of Leveret, with format {format}, began it and did not finish; \
+                                remove it if it is to be empty"
+            );
+            return Err(StoreError::Damaged(what));
+        }
+        Ok(Some(head))
+    }
+
+    fn decode(bytes: &[u8; HEAD_LEN]) -> Result<Self, StoreError> {
+        let format = u32::from_be_bytes(array(bytes, FORMAT_AT));
+        if !(FORMAT_OLDEST..=FORMAT).contains(&format) {
+            return Err(StoreError::WrongVersion { place: String::new(), found: format.into() });
+        }
+        if format >= FORMAT_CHECKED && bytes[CHECKSUM_AT..] != checksum(bytes) {
+            return Err(StoreError::Damaged("its head does not match its checksum".to_owned()));
+        }
+        let complete = array::<4>(bytes, STATE_AT) != [0; 4];
+        Ok(Self { format, complete, journal_bytes: u64::from_be_bytes(array(bytes, JOURNAL_AT)) })
+    }
+}
+
+fn array<const N: usize>(head: &[u8; HEAD_LEN], at: usize) -> [u8; N] {
+    *head[at..].first_chunk().expect("the fields lie within the head")
+}
+
+fn checksum(head: &[u8; HEAD_LEN]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&head[..STATE_AT]);
+    hasher.update(&head[JOURNAL_AT..CHECKSUM_AT]);
+    hasher.finalize().to_be_bytes()
+}
+
+/// Makes sure that no other process has what `backend` holds.
+pub(super) fn lock(backend: &dyn StorageBackend) -> Result<(), StoreError> {
+    match backend.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+        Ok(true) | Err(BackendError::Unsupported) => Ok(()),
+        Ok(false) => Err(StoreError::InUse { place: String::new() }),
+        Err(BackendError::Io(error)) => Err(error.into()),
+        Err(other) => Err(io::Error::other(format!("{other:?}")).into()),
     }
 }
 
 /// Whether these few bytes are what a power cut leaves of a head in the making, in which nothing of anybody's can be.
 fn is_begun(bytes: &[u8]) -> bool {
     let written = bytes.iter().zip(MAGIC).take_while(|(byte, magic)| **byte == *magic).count();
-    written == MAGIC.len() && bytes.get(20..24).is_none_or(|complete| complete == [0; 4])
+    written == MAGIC.len() && bytes.get(STATE_AT..JOURNAL_AT).is_none_or(|state| state == [0; 4])
         || bytes[written..].iter().all(|&byte| byte == 0)
 }
 
@@ -252,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_file_counts_once_it_is_complete() {
-        let head = |complete| Head { complete, journal_bytes: 3 }.encode();
+        let head = |complete| Head { format: FORMAT, complete, journal_bytes: 3 }.encode();
         let mut file = head(false).to_vec();
         for end in 0..=HEAD_LEN {
             assert!(opened(&file[..end]).unwrap(), "cut at {end}");
@@ -277,14 +353,58 @@ mod tests {
             assert!(matches!(opened(&file), Err(StoreError::NotOurs { .. })), "{begin:?}");
         }
         assert!(matches!(opened(b"short"), Err(StoreError::NotOurs { .. })));
-        let mut other = Head { complete: true, journal_bytes: 0 }.encode().to_vec();
-        other[19] = 9;
-        assert!(matches!(opened(&other), Err(StoreError::WrongVersion { found: 9, .. })));
+        for format in [0, 1, FORMAT + 1, 9, u32::MAX] {
+            file[..HEAD_LEN].copy_from_slice(&Head { format, complete: true, journal_bytes: 0 }.encode());
+            let refused = opened(&file);
+            let found = u64::from(format);
+            assert!(matches!(refused, Err(StoreError::WrongVersion { found: told, .. }) if told == found));
+        }
+    }
+
+    /// The bytes that the head of this file draws; a change here is a new format.
+    #[test]
+    fn the_head_is_as_drawn() {
+        let head = Head { format: 4, complete: true, journal_bytes: 258 }.encode();
+        assert_eq!(&head[..32], b"Leveret data\r\n\x1a\n\0\0\0\x04\xff\xff\xff\xff\0\0\0\0\0\0\x01\x02");
+        let summed = b"Leveret data\r\n\x1a\n\0\0\0\x04\0\0\0\0\0\0\x01\x02";
+        assert_eq!(head[32..], crc32fast::hash(summed).to_be_bytes());
+    }
+
+    #[test]
+    fn a_head_with_a_bit_turned_is_refused_or_says_the_same() {
+        for journal_bytes in [0, 3, 1 << 20] {
+            let mut file = Head { format: FORMAT, complete: true, journal_bytes }.encode().to_vec();
+            file.resize(4097 + usize::try_from(journal_bytes).unwrap(), 7);
+            for bit in 0..HEAD_LEN * 8 {
+                let mut turned = file.clone();
+                turned[bit / 8] ^= 1 << (bit % 8);
+                let found = Disk::open(holding(&turned), 64);
+                let is_state = (STATE_AT..JOURNAL_AT).contains(&(bit / 8));
+                assert_eq!(found.is_ok(), is_state, "bit {bit}");
+                assert!(found.is_err() || found.is_ok_and(|found| !found.fresh), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_older_head_is_not_taken_for_an_empty_file() {
+        for format in FORMAT_OLDEST..FORMAT_CHECKED {
+            let mut file = vec![7; 5000];
+            file[..HEAD_LEN].copy_from_slice(&Head { format, complete: false, journal_bytes: 3 }.encode());
+            assert!(matches!(opened(&file), Err(StoreError::Damaged(_))));
+            file[STATE_AT + 3] = 1;
+            let found = Disk::open(holding(&file), 64).unwrap();
+            assert_eq!((found.fresh, found.format, found.disk.journal_bytes()), (false, format, 3));
+            found.disk.make_current().unwrap();
+            let mut head = [0; HEAD_LEN];
+            found.disk.0.backend.read(0, &mut head).unwrap();
+            assert_eq!(head, Head { format: FORMAT, complete: true, journal_bytes: 3 }.encode());
+        }
     }
 
     #[test]
     fn the_parts_of_the_file_lie_behind_each_other() {
-        let Found { disk, fresh } = Disk::open(InMemoryBackend::new(), 100).unwrap();
+        let Found { disk, fresh, .. } = Disk::open(InMemoryBackend::new(), 100).unwrap();
         assert!(fresh);
         assert_eq!(StorageBackend::len(&disk).unwrap(), 0);
         disk.set_len(10).unwrap();

@@ -6,7 +6,7 @@
 //! ```text
 //! 1 publish          u64 queue | u64 first | u32 length | records, as `message` draws them
 //! 2 settle           u64 queue | u64 first | u64 end
-//! 3 return           u64 queue | u64 number | u32 deliveries | u64 until when it waits
+//! 3 return           u64 queue | u64 number | u32 deliveries | u64 until when it waits, from format 3 on
 //! 4 delivered        u64 queue | u64 up to
 //! 5 declare queue    u64 queue | str row of `queues`
 //! 6 delete queue     u64 queue
@@ -35,6 +35,9 @@ use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use bytes::Bytes;
 use std::sync::Arc;
+
+/// The first format whose returns have a time.
+const RETURNS_TIMED: u32 = 3;
 
 const PUBLISH: u8 = 1;
 const SETTLE: u8 = 2;
@@ -165,9 +168,9 @@ fn encode_names(id: QueueId, stream: &StreamWork, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a payload back.
-pub(super) fn decode(payload: &[u8]) -> Result<Vec<Change>, StoreError> {
-    let mut reader = Reader(payload);
+/// Reads a payload back, of a file that has this format.
+pub(super) fn decode(payload: &[u8], format: u32) -> Result<Vec<Change>, StoreError> {
+    let mut reader = Reader { rest: payload, format };
     let mut changes = Vec::new();
     while let Some(kind) = reader.kind() {
         changes.push(reader.change(kind)?);
@@ -181,12 +184,15 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    rest: &'a [u8],
+    format: u32,
+}
 
 impl<'a> Reader<'a> {
     fn kind(&mut self) -> Option<u8> {
-        let (&kind, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let (&kind, rest) = self.rest.split_first()?;
+        self.rest = rest;
         Some(kind)
     }
 
@@ -209,7 +215,7 @@ impl<'a> Reader<'a> {
                 queue: self.queue()?,
                 seq: self.u64()?,
                 deliveries: self.u32()?,
-                due_ms: self.array().map(u64::from_be_bytes)?,
+                due_ms: if self.format < RETURNS_TIMED { 0 } else { self.array().map(u64::from_be_bytes)? },
             },
             DELIVERED => Change::Delivered { queue: self.queue()?, up_to: self.u64()? },
             DECLARE_QUEUE => Change::DeclareQueue(record::decode_queue(self.queue()?.0, self.bytes()?)?),
@@ -249,8 +255,8 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
-        let (array, rest) = self.0.split_first_chunk().ok_or_else(malformed)?;
-        self.0 = rest;
+        let (array, rest) = self.rest.split_first_chunk().ok_or_else(malformed)?;
+        self.rest = rest;
         Ok(*array)
     }
 
@@ -268,8 +274,8 @@ impl<'a> Reader<'a> {
 
     fn bytes(&mut self) -> Result<&'a [u8], StoreError> {
         let len = self.u32()? as usize;
-        let (bytes, rest) = self.0.split_at_checked(len).ok_or_else(malformed)?;
-        self.0 = rest;
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or_else(malformed)?;
+        self.rest = rest;
         Ok(bytes)
     }
 
@@ -289,6 +295,7 @@ mod tests {
     use crate::auth::permission::Permission;
     use crate::message::{Copies, Message};
     use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
+    use crate::store::disk::FORMAT;
     use crate::store::seen::{SeenBy, SeenRecord};
 
     fn record() -> QueueRecord {
@@ -372,7 +379,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_comes_back() {
-        assert_eq!(format!("{:?}", decode(&encoded()).unwrap()), format!("{:?}", changes()));
+        assert_eq!(format!("{:?}", decode(&encoded(), FORMAT).unwrap()), format!("{:?}", changes()));
     }
 
     /// The bytes that the head of this file draws; a change here is a new format.
@@ -391,11 +398,11 @@ mod tests {
     #[test]
     fn a_payload_that_is_cut_off_is_refused_or_ends_between_changes() {
         let bytes = encoded();
-        let whole = (0..bytes.len()).filter(|&end| decode(&bytes[..end]).is_ok()).count();
+        let whole = (0..bytes.len()).filter(|&end| decode(&bytes[..end], FORMAT).is_ok()).count();
         assert_eq!(whole, changes().len(), "only between changes");
-        assert!(decode(b"\x63").is_err());
-        assert!(decode(b"\x06\xff\xff\xff\xff\xff\xff\xff\xff").is_err(), "no queue has this id");
+        assert!(decode(b"\x63", FORMAT).is_err());
+        assert!(decode(b"\x06\xff\xff\xff\xff\xff\xff\xff\xff", FORMAT).is_err(), "no queue has this id");
         let backwards = b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x02";
-        assert!(decode(backwards).is_err());
+        assert!(decode(backwards, FORMAT).is_err());
     }
 }

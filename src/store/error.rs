@@ -1,5 +1,6 @@
 //! Why the store cannot be opened or cannot go on.
 
+use super::disk;
 use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
 use std::error::Error;
 use std::fmt;
@@ -18,7 +19,7 @@ pub enum StoreError {
         /// The file.
         place: String,
     },
-    /// The file was written by a version of Leveret that keeps its data in another way; it was not touched.
+    /// The file was written by a newer version of Leveret, which keeps its data in another way; it was not touched.
     WrongVersion {
         /// The file.
         place: String,
@@ -61,7 +62,9 @@ impl fmt::Display for StoreError {
             Self::NotOurs { place } => write!(f, "{place} is not a Leveret data file; it was left as it is"),
             Self::WrongVersion { place, found } => write!(
                 f,
-                "{place} has data format {found}, which this version of Leveret does not know; it was left as it is"
+                "{place} has data format {found}, and this version of Leveret reads the formats 1 to {}: start the \
+                 version that wrote it, or a newer one; the file was left as it is",
+                disk::FORMAT
             ),
             Self::Damaged(what) => write!(f, "the data file is damaged: {what}"),
             Self::Io(error) => write!(f, "the data cannot be read or written: {error}"),

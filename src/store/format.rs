@@ -2,6 +2,7 @@
 //!
 //! Nothing of the broker uses this. It is here so that the decoders themselves stay the store's own.
 
+use super::disk;
 use super::entry;
 use super::error::StoreError;
 use super::merge::Work;
@@ -33,7 +34,7 @@ pub fn rewrite(format: Format, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
         Format::Segment => Segment::from(SegmentView::decode(bytes)?).encode(),
         Format::Entry => {
             let (mut work, mut out) = (Work::default(), Vec::new());
-            work.absorb(entry::decode(bytes)?);
+            work.absorb(entry::decode(bytes, disk::FORMAT)?);
             entry::encode(&work, &mut out);
             out
         }

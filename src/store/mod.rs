@@ -4,7 +4,7 @@
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
 //! `journal` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
 //! counters of `shelf`) -> redb -> `disk` (the file). `table`, `segment`, `record`, `seen` and `auth` draw the bytes;
-//! `recover` reads them at the start, `page` records later on.
+//! `recover` reads them at the start, after `upgrade` has made older ones the same, and `page` records later on.
 //!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
 
@@ -29,6 +29,7 @@ mod segment;
 mod shelf;
 mod stream;
 mod table;
+mod upgrade;
 mod write;
 
 use self::change::{Log, PageSource, Recovered};
@@ -104,14 +105,17 @@ impl fmt::Debug for Opened {
 /// Opens the data file of the folder `dir`, or makes both; holds the folder until the log is closed or dropped.
 ///
 /// # Errors
-/// Another process holds the folder, the file there is not ours or of another version (it stays as it is), or it
+/// Another process holds the folder, the file there is not ours or of a newer version (it stays as it is), or it
 /// cannot be read or written.
 pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     let folder = dir.display().to_string();
     fs::create_dir_all(dir).map_err(|error| StoreError::from(error).at(&folder))?;
     let path = dir.join(FILE_NAME);
     let file = path.display().to_string();
-    let backend = open_file(&path).map_err(|error| error.at(&file))?;
+    let backend = open_file(&path).and_then(|found| upgrade::with_head(found, &path, &options));
+    let backend = backend.map_err(|error| {
+        if let StoreError::InUse { .. } = error { error.at(&folder) } else { error.at(&file) }
+    })?;
     let mut options = options;
     let dir = dir.to_owned();
     // A file system that cannot say is taken to have room.
@@ -134,20 +138,24 @@ fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
 /// # Errors
 /// As [`open`].
 pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Opened, StoreError> {
-    let disk::Found { disk, fresh } = Disk::open(backend, options.journal_bytes)?;
+    let disk::Found { disk, fresh, format } = Disk::open(backend, options.journal_bytes)?;
     let database = open_database(&disk, &options)?;
     let mut identity = table::Identity::FRESH;
     if fresh {
         table::begin_run(&database, identity.next_queue)?;
         disk.complete()?;
     } else {
+        upgrade::tables(&database, format)?;
         identity = table::identify(&database)?;
         if !identity.clean {
-            recover::replay(&database, &disk, identity.journal)?;
+            recover::replay(&database, &disk, identity.journal, format)?;
             identity = table::identify(&database)?;
         }
     }
     let mut found = recover::recover(&database, identity)?;
+    if format < disk::FORMAT {
+        disk.make_current()?;
+    }
     if !fresh {
         table::begin_run(&database, identity.next_queue)?;
     }

@@ -46,15 +46,15 @@ enum Chore {
     Forget(RowKey),
 }
 
-/// Puts into the tables what only the journal has: the groups after number `last`.
-pub(super) fn replay(database: &Database, disk: &Disk, last: u64) -> Result<(), StoreError> {
+/// Puts into the tables what only the journal has, which is of this format: the groups after number `last`.
+pub(super) fn replay(database: &Database, disk: &Disk, last: u64, format: u32) -> Result<(), StoreError> {
     let payloads = journal::read(disk, last)?;
     if payloads.is_empty() {
         return Ok(());
     }
     let mut work = Work::default();
     for payload in &payloads {
-        work.absorb(entry::decode(payload)?);
+        work.absorb(entry::decode(payload, format)?);
     }
     let shelves = recount(database)?;
     work.settle(|id| Before::in_tables(shelves.get(&id)));

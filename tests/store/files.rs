@@ -69,15 +69,16 @@ fn files_that_are_not_ours_are_left_alone() {
 }
 
 #[test]
-fn a_file_of_another_version_is_left_alone() {
+fn a_file_of_a_newer_version_is_left_alone() {
     let folder = Folder::new();
     let file = folder.at(FILE_NAME);
     open_folder(&folder.at("")).unwrap().log.close().unwrap();
     let mut bytes = fs::read(&file).unwrap();
-    bytes[19] = 4;
+    bytes[19] = 5;
     fs::write(&file, bytes).unwrap();
     let text = format!(
-        "{} has data format 4, which this version of Leveret does not know; it was left as it is",
+        "{} has data format 5, and this version of Leveret reads the formats 1 to 4: start the version that wrote it, or a \
+         newer one; the file was left as it is",
         file.display()
     );
     check_refused(&folder.at(""), &text);
