@@ -1,6 +1,7 @@
 //! The broker as a whole, without sockets.
 
 mod dedup;
+mod golden;
 mod limits;
 mod model;
 mod one_commit;

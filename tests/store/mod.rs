@@ -3,6 +3,7 @@
 
 mod faults;
 mod files;
+pub(crate) mod golden;
 mod journal;
 mod model;
 mod power_cut;
