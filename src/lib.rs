@@ -77,6 +77,8 @@
 //!   from its head on, so it is also told from somebody else's without opening redb.
 //! * Commit groups are atomic through a **gate** (a read-write lock that the commit thread takes to cut a group), so
 //!   dead-lettering, transactions and multi-queue publishes need no change type of their own.
+//!   A transaction first takes room in each queue that may refuse, one lock at a time, so that it is taken whole or not at all: see
+//!   [`broker::Broker::reserve`].
 //! * **Priorities are lanes of sequence numbers**: the top byte of a number is its lane, the highest priority first, so that the
 //!   order of numbers is the order of delivery, on disk as well, and a queue without priorities has one lane and pays nothing.
 //! * **Deadlines are not stored**: a message expires so long after its arrival as its record or its queue says. Only what is

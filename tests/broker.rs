@@ -9,4 +9,5 @@ mod paging;
 mod power_cut;
 mod streams;
 mod time;
+mod transactions;
 mod users;

@@ -18,12 +18,14 @@ pub mod route;
 pub mod settings;
 pub mod timers;
 mod topology;
+mod transaction;
 pub mod users;
 mod verdict;
 pub mod vhost;
 
 pub use self::alarms::{AlarmLimits, Alarms, Shortage};
 pub use self::places::{Place, Places};
+pub use self::transaction::{Rooms, TxAck};
 pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
@@ -102,17 +104,6 @@ pub struct Gauges {
     pub channels: u64,
     /// Bytes of records that queues hold in memory.
     pub resident: u64,
-}
-
-/// What a transaction does with messages it settles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TxAck {
-    /// They are done.
-    Ack,
-    /// They go back.
-    Requeue(Return),
-    /// They are dead-lettered or dropped.
-    Reject,
 }
 
 /// See the head of this file.
@@ -282,7 +273,7 @@ impl Broker {
 
     fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now) -> Enqueued {
         if route.sifts {
-            return self.enqueue_unseen(route, block, now);
+            return self.enqueue_unseen(route, block, &mut Rooms::default(), now);
         }
         let block = Arc::new(block);
         let mut all = Enqueued::default();
@@ -391,33 +382,6 @@ impl Broker {
             queue.touch(now);
             self.poke(queue, now);
         });
-    }
-
-    /// Everything a transaction did, as one. Whether nothing was refused: what a full queue refuses is missing there, and the
-    /// rest takes effect all the same, as in RabbitMQ.
-    pub fn commit_tx(
-        &self,
-        publishes: Vec<(Arc<Route>, Block)>,
-        acks: &[(Arc<Queue>, TxAck, Vec<Settled>)],
-        now: Now,
-    ) -> (Ticket, bool) {
-        let _gate = self.log.gate();
-        let (mut newest, mut whole) = (Ticket(0), true);
-        for (route, block) in publishes {
-            let enqueued = self.enqueue_in_gate(&route, block, now);
-            newest = newest.max(enqueued.ticket);
-            whole &= enqueued.refused.is_empty();
-        }
-        for (queue, ack, settled) in acks {
-            let effects = match ack {
-                TxAck::Ack => queue.settle(settled, now),
-                TxAck::Requeue(how) => queue.put_back(settled, *how, now),
-                TxAck::Reject => queue.reject(settled, now),
-            };
-            newest = newest.max(effects.ticket);
-            self.carry_out(queue, effects, now);
-        }
-        (newest, whole)
     }
 
     /// Does what a queue could not do under its lock, and what follows from that: a dead letter may die where it comes, or drive

@@ -2,7 +2,8 @@
 //!
 //! Messages are routed, and tags taken, when the client names them; both wait here for `tx.commit`, which hands
 //! everything to the broker under one gate, so that it reaches the disk in one commit. A rollback forgets the
-//! publishes, and the acknowledged deliveries are outstanding again.
+//! publishes, and the acknowledged deliveries are outstanding again; so does a commit of which a full queue would refuse a
+//! part, and the channel closes.
 
 use super::channel::{Channel, Mode};
 use super::link::Link;
@@ -79,22 +80,24 @@ impl Channel {
     /// Everything takes effect; what the channel says from now on waits until it is on disk.
     ///
     /// # Errors
-    /// 406: a full queue refused a message. The rest has taken effect.
+    /// 406: a queue is full. Nothing has taken effect: what was acknowledged is outstanding again, and goes back with the
+    /// channel.
     fn commit(&mut self, link: &mut Link) -> Result<(), AmqpError> {
         let tx = self.mode.transaction().ok_or_else(not_transactional)?;
         // A message's time to live begins now.
         let now = link.now.unix_ms;
         let publishes: Vec<_> =
             tx.stage.take().map(|(route, block)| (route, block.arrived_at(now))).collect();
+        let Some(rooms) = link.broker.reserve(&publishes, link.now) else {
+            // RabbitMQ's words, although here it is all or nothing. The channel takes back what was acknowledged as it closes.
+            return Err(AmqpError::Precondition("partial tx completion".to_owned()));
+        };
         let acks = tx.settled().take();
         let returns = std::mem::take(&mut tx.returns);
         self.held.out(&mut link.output).own().extend_from_slice(&returns);
         if !publishes.is_empty() || !acks.is_empty() {
-            let (ticket, whole) = link.broker.commit_tx(publishes, &acks, link.now);
+            let ticket = link.broker.commit_tx(publishes, rooms, &acks, link.now);
             self.hold(link, ticket);
-            if !whole {
-                return Err(AmqpError::Precondition("partial tx completion".to_owned()));
-            }
         }
         Ok(())
     }

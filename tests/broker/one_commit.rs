@@ -177,6 +177,8 @@ fn a_transaction_is_one() {
     house.log.take_gated();
     let route = house.broker.vhost().route(b"", b"dead", &[0, 0]).unwrap();
     let acks = [(Arc::clone(&house.work), TxAck::Ack, taken.to_vec())];
-    house.broker.commit_tx(vec![(route, message())], &acks, NOW);
+    let publishes = vec![(route, message())];
+    let rooms = house.broker.reserve(&publishes, NOW).expect("no queue has a limit");
+    house.broker.commit_tx(publishes, rooms, &acks, NOW);
     house.together(2);
 }

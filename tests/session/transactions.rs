@@ -99,3 +99,114 @@ fn a_channel_confirms_or_is_transactional_or_neither() {
         check(&format!("{said}\n< 1 channel.close 406 PRECONDITION_FAILED - {refusal}"));
     }
 }
+
+/// `q` takes one message, `r` any number; on channel 1 a transaction, on channel 2 none.
+const QUEUES: &str = "
+    > 1 queue.declare q durable x-max-length=1 x-overflow=reject-publish
+    < 1 queue.declare-ok q 0 0
+    > 1 queue.declare r durable
+    < 1 queue.declare-ok r 0 0
+    > 2 channel.open
+    < 2 channel.open-ok
+    > 1 tx.select
+    < 1 tx.select-ok
+    ";
+
+#[test]
+fn a_commit_of_which_a_full_queue_refuses_a_part_does_nothing() {
+    check(&format!(
+        "{QUEUES}
+        > 2 basic.publish '' r job
+        > 1 basic.get r
+        < 1 basic.get-ok 1 '' r 0 job
+        > 1 basic.publish '' r first
+        > 1 basic.publish '' q second
+        > 1 basic.publish '' nowhere back mandatory
+        > 1 basic.publish '' q third
+        > 1 basic.publish '' r fourth
+        > 1 basic.ack 1
+        > 1 tx.commit
+        < 1 channel.close 406 PRECONDITION_FAILED - partial tx completion (90,20)
+        > 1 channel.close-ok
+        > 2 queue.declare q passive
+        < 2 queue.declare-ok q 0 0
+        > 2 basic.get r
+        < 2 basic.get-ok 1 redelivered '' r 0 x-delivery-count=1 job
+        > 2 basic.publish '' q room
+        > 2 queue.declare q passive
+        < 2 queue.declare-ok q 1 0
+        "
+    ));
+}
+
+#[test]
+fn an_acknowledgement_in_the_transaction_makes_no_room() {
+    check(&format!(
+        "{QUEUES}
+        > 1 basic.publish '' q one
+        > 1 tx.commit
+        < 1 tx.commit-ok
+        > 1 basic.get q
+        < 1 basic.get-ok 1 '' q 0 one
+        > 1 basic.publish '' q two
+        > 1 basic.ack 1
+        > 1 tx.commit
+        < 1 tx.commit-ok
+        > 1 basic.get q
+        < 1 basic.get-ok 2 '' q 0 two
+        > 2 basic.publish '' q other
+        > 1 basic.publish '' q three
+        > 1 basic.ack 2
+        > 1 tx.commit
+        < 1 channel.close 406 PRECONDITION_FAILED - partial tx completion (90,20)
+        > 1 channel.close-ok
+        > 2 queue.declare q passive
+        < 2 queue.declare-ok q 2 0
+        "
+    ));
+}
+
+#[test]
+fn a_consumer_who_waits_makes_room_for_a_commit() {
+    check(&format!(
+        "{QUEUES}
+        > 2 basic.consume q c no-ack
+        < 2 basic.consume-ok c
+        > 1 basic.publish '' q one
+        > 1 basic.publish '' q two
+        > 1 basic.publish '' q three
+        > 1 tx.commit
+        < 1 tx.commit-ok
+        < 2 basic.deliver c 1 '' q one
+        < 2 basic.deliver c 2 '' q two
+        < 2 basic.deliver c 3 '' q three
+        "
+    ));
+}
+
+#[test]
+fn what_is_refused_with_its_transaction_is_not_dead_lettered() {
+    check(
+        "
+        > 1 queue.declare q x-max-length=1 x-overflow=reject-publish-dlx x-dead-letter-exchange=amq.fanout
+        < 1 queue.declare-ok q 0 0
+        > 1 queue.declare dead
+        < 1 queue.declare-ok dead 0 0
+        > 1 queue.bind dead amq.fanout
+        < 1 queue.bind-ok
+        > 1 tx.select
+        < 1 tx.select-ok
+        > 1 basic.publish '' q one
+        > 1 basic.publish '' q two
+        > 1 tx.commit
+        < 1 channel.close 406 PRECONDITION_FAILED - partial tx completion (90,20)
+        > 1 channel.close-ok
+        > 1 channel.open
+        < 1 channel.open-ok
+        > 1 queue.declare dead passive
+        < 1 queue.declare-ok dead 0 0
+        > 1 queue.declare q passive
+        < 1 queue.declare-ok q 0 0
+        ",
+    );
+}

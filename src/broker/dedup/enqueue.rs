@@ -6,6 +6,7 @@ use super::turn::{Sifted, Turn};
 use crate::broker::Broker;
 use crate::broker::queue::{Effects, Queue};
 use crate::broker::route::Route;
+use crate::broker::transaction::Rooms;
 use crate::broker::verdict::Enqueued;
 use crate::clock::Now;
 use crate::ids::Ticket;
@@ -16,7 +17,13 @@ use std::sync::Arc;
 impl Broker {
     /// Puts into each queue of a route what neither the exchange nor the queue has seen. A message that one of the queues
     /// refuses was not taken in by the exchange: it may come again, and then all queues get it.
-    pub(in crate::broker) fn enqueue_unseen(&self, route: &Route, block: Block, now: Now) -> Enqueued {
+    pub(in crate::broker) fn enqueue_unseen(
+        &self,
+        route: &Route,
+        block: Block,
+        rooms: &mut Rooms,
+        now: Now,
+    ) -> Enqueued {
         let mut sifted = Sifted::all(Arc::new(block));
         let (mut all, mut all_effects) = (Enqueued::default(), Vec::new());
         let mut at_exchange = route.dedup.as_deref().map(Turn::begin);
@@ -24,7 +31,7 @@ impl Broker {
             all.ticket = turn.sift(&mut sifted, !route.queues.is_empty(), now);
         }
         for queue in &route.queues {
-            let (ticket, mut effects) = self.enqueue_sifted(queue, sifted.clone(), now);
+            let (ticket, mut effects) = self.enqueue_sifted(queue, sifted.clone(), rooms, now);
             all.add(ticket, mem::take(&mut effects.refused));
             all_effects.push((queue, effects));
         }
@@ -51,14 +58,20 @@ impl Broker {
         if queue.dedup.is_none() {
             return queue.enqueue(block, now);
         }
-        self.enqueue_sifted(queue, Sifted::all(Arc::clone(block)), now)
+        self.enqueue_sifted(queue, Sifted::all(Arc::clone(block)), &mut Rooms::default(), now)
     }
 
     /// What is refused is told by its places in the block as it came.
-    fn enqueue_sifted(&self, queue: &Arc<Queue>, mut sifted: Sifted, now: Now) -> (Ticket, Effects) {
+    fn enqueue_sifted(
+        &self,
+        queue: &Arc<Queue>,
+        mut sifted: Sifted,
+        rooms: &mut Rooms,
+        now: Now,
+    ) -> (Ticket, Effects) {
         let mut turn = queue.dedup.as_deref().map(Turn::begin);
         let waits_for = turn.as_mut().map_or(Ticket(0), |turn| turn.sift(&mut sifted, true, now));
-        let (mut ticket, mut effects) = queue.enqueue(&sifted.block, now);
+        let (mut ticket, mut effects) = rooms.enqueue(queue, &sifted.block, now);
         let mut refused = Enqueued::default();
         refused.add(Ticket(0), sifted.places_of(mem::take(&mut effects.refused)));
         if let Some(mut turn) = turn {

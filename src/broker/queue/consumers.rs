@@ -232,6 +232,24 @@ impl Consumers {
         Some(self.turn_of(index, alone))
     }
 
+    /// How many messages would be dealt at once if so many came, with records of `bytes` in all; at least so many. Who shares a
+    /// limit with other queues is not counted: they may be faster.
+    pub(super) fn spare(&mut self, bytes: usize) -> u64 {
+        let takers = match self.turn() {
+            None => return 0,
+            Some(turn) if self.rule != Rule::Fair => &self.slots[turn.index..=turn.index],
+            Some(_) => &self.slots[..],
+        };
+        let takes = |slot: &Slot| match slot.room() {
+            0 => 0,
+            _ if slot.consumer.channel.is_set() && !slot.consumer.no_ack => 0,
+            // A window of bytes takes one message at least.
+            room if bytes <= WINDOW_BYTES.saturating_sub(slot.unsent) => room,
+            _ => 1,
+        };
+        takers.iter().map(|slot| u64::from(takes(slot))).sum()
+    }
+
     fn turn_of(&self, index: usize, alone: bool) -> Turn {
         let slot = &self.slots[index];
         Turn {

@@ -66,7 +66,8 @@ impl Sizes {
     }
 }
 
-fn body_size(block: &Block, index: u32) -> u32 {
+/// The bytes of a body.
+pub(super) fn body_size(block: &Block, index: u32) -> u32 {
     u32::try_from(block.message(index).body.len()).unwrap_or(u32::MAX)
 }
 
@@ -78,11 +79,12 @@ impl LengthLimit {
     }
 
     /// How many of the first records of `range` may come.
-    fn room_for(&self, core: &Core, block: &Block, range: Range<u32>) -> u32 {
-        let room = self.messages.saturating_sub(core.ready() + core.waiting.len());
+    fn room_for(&self, state: &State, block: &Block, range: Range<u32>) -> u32 {
+        let State { core, reserved, .. } = state;
+        let room = self.messages.saturating_sub(core.ready() + core.waiting.len() + reserved.messages());
         let count = (range.end - range.start).min(u32::try_from(room).unwrap_or(u32::MAX));
         let Some(most) = self.bytes else { return count };
-        let mut bytes = core.ready_bytes();
+        let mut bytes = core.ready_bytes() + reserved.bytes;
         let fits = |&index: &u32| {
             bytes += u64::from(body_size(block, index));
             bytes <= most
@@ -110,7 +112,7 @@ impl Queue {
         let mut at = 0;
         // A consumer makes room for what comes after what it takes: a part of the block at a time.
         while at < block.len() {
-            let fits = limit.room_for(&state.core, block, at..block.len());
+            let fits = limit.room_for(state, block, at..block.len());
             if fits > 0 {
                 self.append(state, &part(block, at..at + fits), logged, now);
                 at += fits;

@@ -12,6 +12,7 @@ mod limits;
 mod paging;
 mod ranges;
 mod recover;
+mod reserve;
 mod returns;
 mod state;
 mod stream;
@@ -21,6 +22,7 @@ mod tests;
 pub use self::consumers::{ChannelLimit, Consumer};
 pub use self::core::{Dead, DeathReason};
 pub use self::delay::Due;
+pub(super) use self::reserve::{Room, Wanted};
 pub use self::returns::Return;
 pub use self::stream::{Filter, Reading, Start};
 

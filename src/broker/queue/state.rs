@@ -5,6 +5,7 @@ use super::consumers::Consumers;
 use super::core::{Core, Head};
 use super::expiry::{Clock, NextExpiry};
 use super::paging::{self, Budget, Paging};
+use super::reserve::Room;
 use super::returns::Fate;
 use super::{Effects, Queue, Settled};
 use crate::broker::mailbox::{Mail, Mailbox, Run};
@@ -53,6 +54,8 @@ pub(super) struct State {
     /// Sessions whose `basic.get` waits for a page.
     pub(super) getters: Vec<Arc<Mailbox>>,
     pub(super) deleted: bool,
+    /// What transactions that are about to come have reserved.
+    pub(super) reserved: Room,
     /// What this queue last added to `Queue::memory`.
     pub(super) counted: usize,
     /// When the queue is to be called, as the timers know it: milliseconds since 1970.
@@ -69,6 +72,7 @@ impl State {
             paging: Paging::default(),
             getters: Vec::new(),
             deleted: false,
+            reserved: Room::default(),
             counted: 0,
             armed_ms: None,
             used_at_ms: 0,

@@ -4,6 +4,7 @@ mod limits;
 mod naive;
 mod order;
 mod overdue;
+mod reserve;
 mod time;
 mod turns;
 

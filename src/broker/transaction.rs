@@ -1,0 +1,119 @@
+//! What a transaction did takes effect, as one or not at all.
+//!
+//! Queues that may refuse are asked before anything is done: [`Broker::reserve`] takes room in each, in order of their ids and
+//! one lock at a time, and gives back all of it when one has not enough. Nobody waits, so nobody waits for another; and of two
+//! transactions that want the same last rooms the one that came first to the first of these gets on. Acknowledgements in the
+//! same transaction make no room: what they settle is not ready. Of a transaction that is refused nothing is
+//! dead-lettered either, also where `x-overflow` is `reject-publish-dlx`.
+//!
+//! A duplicate that a queue or an exchange has seen needs no room, so that a transaction may be repeated when its answer was
+//! lost; two in one transaction need room for both.
+
+use super::Broker;
+use super::dedup::Deduplicator;
+use super::queue::{Effects, Queue, Return, Room, Settled, Wanted};
+use super::route::Route;
+use crate::clock::Now;
+use crate::ids::{QueueId, Ticket};
+use crate::message::Block;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a transaction does with messages it settles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TxAck {
+    /// They are done.
+    Ack,
+    /// They go back.
+    Requeue(Return),
+    /// They are dead-lettered or dropped.
+    Reject,
+}
+
+/// The room that a transaction has in the queues that might refuse; what is not used is given back.
+#[derive(Debug, Default)]
+pub struct Rooms(BTreeMap<QueueId, (Arc<Queue>, Room)>);
+
+impl Rooms {
+    /// Puts a block into a queue: into the room there is, if it may refuse.
+    pub(super) fn enqueue(&mut self, queue: &Arc<Queue>, block: &Arc<Block>, now: Now) -> (Ticket, Effects) {
+        match self.0.get_mut(&queue.id) {
+            Some((_, room)) => queue.enqueue_reserved(room, block, now),
+            None => queue.enqueue(block, now),
+        }
+    }
+}
+
+impl Drop for Rooms {
+    fn drop(&mut self) {
+        for (queue, room) in self.0.values() {
+            if *room != Room::default() {
+                queue.give_back(*room);
+            }
+        }
+    }
+}
+
+impl Broker {
+    /// Takes room for what a transaction publishes; none if a queue would refuse any of it.
+    #[must_use]
+    pub fn reserve(&self, publishes: &[(Arc<Route>, Block)], now: Now) -> Option<Rooms> {
+        let mut wanted: BTreeMap<QueueId, (&Arc<Queue>, Wanted)> = BTreeMap::new();
+        for (route, block) in publishes.iter().filter(|(route, _)| route.may_refuse) {
+            for queue in route.queues.iter().filter(|queue| queue.settings.may_refuse()) {
+                let (_, wanted) = wanted.entry(queue.id).or_insert_with(|| (queue, Wanted::default()));
+                let seen_by = [route.dedup.as_deref(), queue.dedup.as_deref()];
+                let is_seen = |index| {
+                    let knows = |by: &Deduplicator| by.knows(&block.message(index), now);
+                    seen_by.into_iter().flatten().any(knows)
+                };
+                (0..block.len()).filter(|&index| !is_seen(index)).for_each(|index| wanted.add(block, index));
+            }
+        }
+        let mut rooms = Rooms::default();
+        for (id, (queue, wanted)) in wanted {
+            rooms.0.insert(id, (Arc::clone(queue), queue.reserve(&wanted)?));
+        }
+        Some(rooms)
+    }
+
+    /// Everything a transaction did, as one, in the `rooms` that [`Broker::reserve`] took for the same `publishes`. When the
+    /// ticket is durable, all of it is.
+    pub fn commit_tx(
+        &self,
+        publishes: Vec<(Arc<Route>, Block)>,
+        mut rooms: Rooms,
+        acks: &[(Arc<Queue>, TxAck, Vec<Settled>)],
+        now: Now,
+    ) -> Ticket {
+        let _gate = self.log.gate();
+        let mut newest = Ticket(0);
+        for (route, block) in publishes {
+            newest = newest.max(self.enqueue_in_rooms(&route, block, &mut rooms, now));
+        }
+        for (queue, ack, settled) in acks {
+            let effects = match ack {
+                TxAck::Ack => queue.settle(settled, now),
+                TxAck::Requeue(how) => queue.put_back(settled, *how, now),
+                TxAck::Reject => queue.reject(settled, now),
+            };
+            newest = newest.max(effects.ticket);
+            self.carry_out(queue, effects, now);
+        }
+        newest
+    }
+
+    fn enqueue_in_rooms(&self, route: &Route, block: Block, rooms: &mut Rooms, now: Now) -> Ticket {
+        if route.sifts {
+            return self.enqueue_unseen(route, block, rooms, now).ticket;
+        }
+        let block = Arc::new(block);
+        let mut newest = Ticket(0);
+        for queue in &route.queues {
+            let (ticket, effects) = rooms.enqueue(queue, &block, now);
+            newest = newest.max(ticket);
+            self.carry_out(queue, effects, now);
+        }
+        newest
+    }
+}
