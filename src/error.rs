@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The longest reply text, in bytes: it travels as a short string (AMQP 0-9-1 section 4.2.5.3).
 pub const REPLY_TEXT_MAX: usize = 255;
@@ -33,21 +34,49 @@ pub struct Reply {
     pub text: String,
 }
 
-/// A thing that has a name in a vhost, as error texts write it.
+/// What has a name in a vhost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// A queue.
+    Queue,
+    /// An exchange; the default exchange is written `amq.default`.
+    Exchange,
+}
+
+/// A thing that has a name in a vhost, as error texts write it: `queue 'q' in vhost '/'`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resource {
-    /// `queue 'q' in vhost '/'`
-    Queue(String),
-    /// `exchange 'x' in vhost '/'`; the default exchange is written `amq.default`.
-    Exchange(String),
+pub struct Resource {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// The name of its vhost.
+    pub vhost: Arc<str>,
+    /// Its name.
+    pub name: Box<str>,
+}
+
+impl Resource {
+    /// The queue of this name.
+    #[must_use]
+    pub fn queue(vhost: &Arc<str>, name: &str) -> Self {
+        Self { kind: ResourceKind::Queue, vhost: Arc::clone(vhost), name: name.into() }
+    }
+
+    /// The exchange of this name.
+    #[must_use]
+    pub fn exchange(vhost: &Arc<str>, name: &str) -> Self {
+        Self { kind: ResourceKind::Exchange, vhost: Arc::clone(vhost), name: name.into() }
+    }
 }
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queue(name) => write!(f, "queue '{name}' in vhost '/'"),
-            Self::Exchange(name) if name.is_empty() => write!(f, "exchange 'amq.default' in vhost '/'"),
-            Self::Exchange(name) => write!(f, "exchange '{name}' in vhost '/'"),
+        let Self { kind, vhost, name } = self;
+        match kind {
+            ResourceKind::Queue => write!(f, "queue '{name}' in vhost '{vhost}'"),
+            ResourceKind::Exchange if name.is_empty() => {
+                write!(f, "exchange 'amq.default' in vhost '{vhost}'")
+            }
+            ResourceKind::Exchange => write!(f, "exchange '{name}' in vhost '{vhost}'"),
         }
     }
 }
@@ -169,16 +198,16 @@ impl AmqpError {
         Reply { code, scope, text }
     }
 
-    /// A queue of this name does not exist.
+    /// A queue of this name does not exist in the vhost.
     #[must_use]
-    pub fn no_queue(name: &str) -> Self {
-        Self::NotFound(Resource::Queue(name.to_owned()))
+    pub fn no_queue(vhost: &Arc<str>, name: &str) -> Self {
+        Self::NotFound(Resource::queue(vhost, name))
     }
 
-    /// An exchange of this name does not exist.
+    /// An exchange of this name does not exist in the vhost.
     #[must_use]
-    pub fn no_exchange(name: &str) -> Self {
-        Self::NotFound(Resource::Exchange(name.to_owned()))
+    pub fn no_exchange(vhost: &Arc<str>, name: &str) -> Self {
+        Self::NotFound(Resource::exchange(vhost, name))
     }
 }
 
@@ -197,10 +226,15 @@ mod tests {
 
     #[test]
     fn texts_are_rabbitmqs() {
-        assert_eq!(AmqpError::no_queue("q").to_string(), "404 NOT_FOUND - no queue 'q' in vhost '/'");
+        let root = Arc::from("/");
+        assert_eq!(AmqpError::no_queue(&root, "q").to_string(), "404 NOT_FOUND - no queue 'q' in vhost '/'");
+        assert_eq!(
+            AmqpError::no_exchange(&Arc::from("v"), "").to_string(),
+            "404 NOT_FOUND - no exchange 'amq.default' in vhost 'v'"
+        );
         let differs = AmqpError::Inequivalent {
             key: "durable".into(),
-            on: Resource::Queue("q".into()),
+            on: Resource::queue(&root, "q"),
             received: "'false'".into(),
             current: "'true'".into(),
         };

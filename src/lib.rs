@@ -28,6 +28,10 @@
 //! What happens by the clock: each queue tells `broker/timers` when it wants to be called next (a message expires, comes back or
 //! is to be routed, a lease ends), `server/timer` sleeps until the first of these and calls `Broker::tick`. Nothing is scanned.
 //!
+//! A **vhost** holds what has a name: queues, exchanges, bindings. A session gets its own from the registry when the client opens
+//! it and keeps it; a queue knows the one it is in, so that what it sends on (dead letters, delayed messages) stays there. What is kept
+//! of vhosts (metadata, limits) is in the directory of `auth`, beside the users.
+//!
 //! A client that comes to a TLS port goes through `server/arrival` first; from there on its bytes take the same path, in a loop
 //! that is compiled a second time for it.
 //!
@@ -39,7 +43,7 @@
 //! | [`audit`] | how many log lines of a kind there may be |
 //! | [`wire`] | bytes to frames, methods, properties, tables, and back |
 //! | [`message`] | a message as bytes: record and block |
-//! | [`auth`] | users, passwords, permissions: who may do what |
+//! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
 //! | [`store`] | `Change`, the `Log`, the commit thread, recovery, paging; alone names redb |
 //! | [`broker`] | exchanges, routes, queues, mailboxes: no I/O, no async, time passed in |
 //! | [`session`] | one client's protocol state |
@@ -53,7 +57,7 @@
 //!
 //! * Nothing is confirmed that is not on disk, unless it was already consumed and settled.
 //! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> memory of
-//!   [`broker::dedup`] -> queue -> { mailbox, log }; users -> log. What must touch another queue (a dead letter) is returned as an
+//!   [`broker::dedup`] -> queue -> { mailbox, log }; users -> log; changes of vhosts -> { users, one topology }. What must touch another queue (a dead letter) is returned as an
 //!   effect and done after the unlock, under one [`store::change::Gate`], so that both ends reach the disk in one commit.
 //! * Whether a client may do something is asked of its user's compiled permissions, which are looked up once and again when
 //!   any have changed; a publish asks when its route is looked up, and a change of permissions makes every route be looked up

@@ -1,7 +1,8 @@
-//! All users and what each may do in each vhost.
+//! All users and vhosts, and what each user may do in each vhost.
 
 use super::permission::{Grants, Permission, TopicPermission};
 use super::user::User;
+use super::vhost::VHostRecord;
 use std::collections::BTreeMap;
 
 /// How a [`Directory`] becomes another one. What deletes something that is not there changes nothing.
@@ -34,6 +35,13 @@ pub enum AuthChange {
         /// The exchange.
         exchange: String,
     },
+    /// A vhost is there, like this.
+    PutVHost(VHostRecord),
+    /// A vhost is gone. What is in it, and the permissions for it, go by changes of their own.
+    DeleteVHost {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// A user and a vhost.
@@ -45,6 +53,7 @@ pub struct Directory {
     users: BTreeMap<String, User>,
     permissions: BTreeMap<Place, Permission>,
     topics: BTreeMap<Place, BTreeMap<String, TopicPermission>>,
+    vhosts: BTreeMap<String, VHostRecord>,
 }
 
 impl Directory {
@@ -77,6 +86,12 @@ impl Directory {
                     }
                 }
             }
+            AuthChange::PutVHost(record) => {
+                self.vhosts.insert(record.name.clone(), record);
+            }
+            AuthChange::DeleteVHost { name } => {
+                self.vhosts.remove(&name);
+            }
         }
     }
 
@@ -101,22 +116,45 @@ impl Directory {
         self.topics.values().flat_map(BTreeMap::values)
     }
 
+    /// The vhost of that name.
+    #[must_use]
+    pub fn vhost(&self, name: &str) -> Option<&VHostRecord> {
+        self.vhosts.get(name)
+    }
+
+    /// All vhosts, in order of their names.
+    pub fn vhosts(&self) -> impl Iterator<Item = &VHostRecord> {
+        self.vhosts.values()
+    }
+
     /// The changes by which a user goes with all its permissions.
     #[must_use]
     pub fn deletion_of(&self, name: &str) -> Vec<AuthChange> {
-        let permissions = self.permissions().filter(|permission| permission.user == name);
-        let permissions = permissions.map(|permission| AuthChange::DeletePermission {
-            user: name.to_owned(),
-            vhost: permission.vhost.clone(),
+        let mut changes = self.without(|user, _vhost| user == name);
+        changes.extend(self.user(name).map(|_| AuthChange::DeleteUser { name: name.to_owned() }));
+        changes
+    }
+
+    /// The changes by which a vhost goes with all permissions for it.
+    #[must_use]
+    pub fn deletion_of_vhost(&self, name: &str) -> Vec<AuthChange> {
+        let mut changes = self.without(|_user, vhost| vhost == name);
+        changes.extend(self.vhost(name).map(|_| AuthChange::DeleteVHost { name: name.to_owned() }));
+        changes
+    }
+
+    /// The changes by which those permissions go that `doomed` picks by user and vhost.
+    fn without(&self, doomed: impl Fn(&str, &str) -> bool) -> Vec<AuthChange> {
+        let permissions = self.permissions().filter(|it| doomed(&it.user, &it.vhost));
+        let permissions = permissions
+            .map(|it| AuthChange::DeletePermission { user: it.user.clone(), vhost: it.vhost.clone() });
+        let topics = self.topic_permissions().filter(|it| doomed(&it.user, &it.vhost));
+        let topics = topics.map(|it| AuthChange::DeleteTopicPermission {
+            user: it.user.clone(),
+            vhost: it.vhost.clone(),
+            exchange: it.exchange.clone(),
         });
-        let topics = self.topic_permissions().filter(|topic| topic.user == name);
-        let topics = topics.map(|topic| AuthChange::DeleteTopicPermission {
-            user: name.to_owned(),
-            vhost: topic.vhost.clone(),
-            exchange: topic.exchange.clone(),
-        });
-        let user = self.user(name).map(|_| AuthChange::DeleteUser { name: name.to_owned() });
-        permissions.chain(topics).chain(user).collect()
+        permissions.chain(topics).collect()
     }
 
     /// What a user may do in a vhost; nothing, if one of its patterns cannot be used any more.

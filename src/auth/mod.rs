@@ -11,3 +11,4 @@ pub mod password;
 mod pattern;
 pub mod permission;
 pub mod user;
+pub mod vhost;

@@ -191,8 +191,7 @@ impl Grants {
     /// # Errors
     /// 403 if not.
     pub fn check(&self, right: Right, on: &Resource) -> Result<(), AmqpError> {
-        let (Resource::Queue(name) | Resource::Exchange(name)) = on;
-        if self.allow(right, name.as_bytes()) {
+        if self.allow(right, on.name.as_bytes()) {
             return Ok(());
         }
         Err(AmqpError::AccessRefused(format!("{right} access to {on} refused for user '{}'", self.user)))
@@ -202,16 +201,16 @@ impl Grants {
     ///
     /// # Errors
     /// 403 if not.
-    pub fn check_key(&self, right: Right, exchange: &str, key: &[u8]) -> Result<(), AmqpError> {
-        let allowed = self.topic(exchange.as_bytes()).is_none_or(|topic| match right {
+    pub fn check_key(&self, right: Right, exchange: &Resource, key: &[u8]) -> Result<(), AmqpError> {
+        let allowed = self.topic(exchange.name.as_bytes()).is_none_or(|topic| match right {
             Right::Read => topic.read.matches(key),
             Right::Configure | Right::Write => topic.write.matches(key),
         });
         if allowed {
             return Ok(());
         }
-        let (key, on) = (String::from_utf8_lossy(key), Resource::Exchange(exchange.to_owned()));
-        let why = format!("{right} access to topic '{key}' in {on} refused for user '{}'", self.user);
+        let (key, user) = (String::from_utf8_lossy(key), &self.user);
+        let why = format!("{right} access to topic '{key}' in {exchange} refused for user '{user}'");
         Err(AmqpError::AccessRefused(why))
     }
 }
@@ -220,6 +219,7 @@ impl Grants {
 mod tests {
     use super::*;
     use crate::auth::user::UserLimits;
+    use std::sync::Arc;
 
     fn user(tags: &[&str]) -> User {
         let tags = tags.iter().map(|&tag| tag.to_owned()).collect();
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn each_right_has_a_pattern_of_its_own() {
         let grants = Grants::compile(&user(&[]), Some(&permission("^c", "^w", "^r")), [].iter()).unwrap();
-        let queue = |name: &str| Resource::Queue(name.to_owned());
+        let (root, queue) = (Arc::from("/"), |name: &str| Resource::queue(&Arc::from("/"), name));
         assert_eq!(grants.check(Right::Configure, &queue("c1")), Ok(()));
         assert_eq!(grants.check(Right::Write, &queue("w1")), Ok(()));
         assert_eq!(grants.check(Right::Read, &queue("r1")), Ok(()));
@@ -252,7 +252,7 @@ mod tests {
             "ACCESS_REFUSED - configure access to queue 'w1' in vhost '/' refused for user 'a.b'"
         );
         assert_eq!(
-            text(grants.check(Right::Write, &Resource::Exchange(String::new()))),
+            text(grants.check(Right::Write, &Resource::exchange(&root, ""))),
             "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'a.b'"
         );
         assert!(grants.may_enter() && !grants.may_impersonate());
@@ -284,11 +284,12 @@ mod tests {
                 && !grants.limits_keys_of(b"other")
                 && !grants.limits_keys_of(b"\xff")
         );
-        assert_eq!(grants.check_key(Right::Write, "t", b"a.b.x"), Ok(()));
-        assert_eq!(grants.check_key(Right::Read, "t", b"/"), Ok(()));
-        assert_eq!(grants.check_key(Right::Write, "other", b"x"), Ok(()));
+        let exchange = |name: &str| Resource::exchange(&Arc::from("/"), name);
+        assert_eq!(grants.check_key(Right::Write, &exchange("t"), b"a.b.x"), Ok(()));
+        assert_eq!(grants.check_key(Right::Read, &exchange("t"), b"/"), Ok(()));
+        assert_eq!(grants.check_key(Right::Write, &exchange("other"), b"x"), Ok(()));
         assert_eq!(
-            text(grants.check_key(Right::Write, "t", b"aXb.x")),
+            text(grants.check_key(Right::Write, &exchange("t"), b"aXb.x")),
             "ACCESS_REFUSED - write access to topic 'aXb.x' in exchange 't' in vhost '/' refused for user 'a.b'"
         );
     }

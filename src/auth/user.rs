@@ -5,7 +5,7 @@ use super::password::PasswordHash;
 /// The longest name, in bytes: it is shown in reply texts and travels as a short string.
 pub const NAME_MAX: usize = 255;
 
-/// Tags of one user, at most.
+/// Tags of one user or vhost, at most.
 const TAGS_MAX: usize = 64;
 
 /// The tag of those who may set `user-id` to anybody's name (RabbitMQ: validated-user-id.md).
@@ -44,16 +44,16 @@ impl User {
     }
 }
 
-/// Tags, each once, in order.
+/// The tags of something, each once, in order.
 ///
 /// # Errors
 /// There are too many, or one is empty or too long.
-pub fn tags(given: &[&str]) -> Result<Vec<String>, String> {
+pub fn tags(what: &str, given: &[&str]) -> Result<Vec<String>, String> {
     let mut tags: Vec<String> = given.iter().map(|&tag| tag.to_owned()).collect();
     tags.sort_unstable();
     tags.dedup();
     if tags.len() > TAGS_MAX {
-        return Err(format!("a user has {} tags; {TAGS_MAX} are allowed", tags.len()));
+        return Err(format!("a {what} has {} tags; {TAGS_MAX} are allowed", tags.len()));
     }
     tags.iter().try_for_each(|tag| check_name("tag", tag))?;
     Ok(tags)
@@ -77,12 +77,12 @@ mod tests {
     #[test]
     fn tags_are_each_there_once() {
         assert_eq!(
-            tags(&["monitoring", "administrator", "monitoring"]).unwrap(),
+            tags("user", &["monitoring", "administrator", "monitoring"]).unwrap(),
             ["administrator", "monitoring"]
         );
-        assert!(tags(&[""]).is_err());
+        assert!(tags("user", &[""]).is_err());
         let many: Vec<String> = (0..65).map(|n| n.to_string()).collect();
-        assert!(tags(&many.iter().map(String::as_str).collect::<Vec<_>>()).is_err());
+        assert!(tags("user", &many.iter().map(String::as_str).collect::<Vec<_>>()).is_err());
     }
 
     #[test]

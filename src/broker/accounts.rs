@@ -1,4 +1,4 @@
-//! The users of a running broker, who of them is connected, and what each may do.
+//! The users of a running broker, who of them is connected, and what each may do in which vhost.
 //!
 //! A connection keeps the [`Grants`] of its user and asks for them again once [`Accounts::epoch`] is another number; there is
 //! nothing else on its way. A change is first made here, then the epoch is counted up, then routes are renewed and the
@@ -10,7 +10,9 @@ use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::password::PasswordHash;
 use crate::auth::permission::{Grants, Permission};
 use crate::auth::user::{ADMINISTRATOR, User, UserLimits};
+use crate::auth::vhost::VHostRecord;
 use crate::broker::mailbox::Mailbox;
+use crate::broker::places::Places;
 use crate::ids::{ConnectionId, Ticket};
 use crate::store::change::{Change, Log};
 use std::collections::BTreeMap;
@@ -54,18 +56,22 @@ pub struct Accounts {
     nobody: PasswordHash,
 }
 
-struct State {
-    directory: Directory,
+pub(super) struct State {
+    pub(super) directory: Directory,
     /// When it is durable, all of `directory` is.
     ticket: Ticket,
     /// Connections of users that are there; a connection whose user was deleted is not among them any more.
-    logins: BTreeMap<ConnectionId, Login>,
+    pub(super) logins: BTreeMap<ConnectionId, Login>,
     /// By user and vhost; as many at most as there are users and vhosts that met.
     grants: BTreeMap<(String, String), Arc<Grants>>,
+    /// What users have who have been there; as many at most as there are users.
+    pub(super) places: BTreeMap<String, Arc<Places>>,
 }
 
-struct Login {
-    user: String,
+pub(super) struct Login {
+    pub(super) user: String,
+    /// The vhost it has entered.
+    pub(super) vhost: Option<Arc<str>>,
     mailbox: Weak<Mailbox>,
 }
 
@@ -83,7 +89,8 @@ impl Accounts {
         if fresh {
             ticket = log.append(&mut changes.into_iter().map(Change::Auth).collect());
         }
-        let state = State { directory, ticket, logins: BTreeMap::new(), grants: BTreeMap::new() };
+        let (logins, grants, places) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let state = State { directory, ticket, logins, grants, places };
         let (epoch, nobody) = (AtomicU64::new(1), PasswordHash::of(DEFAULT.as_bytes()));
         Self { state: RwLock::new(state), epoch, log, local_only, nobody }
     }
@@ -128,7 +135,10 @@ impl Accounts {
         if still != known.as_ref() {
             return Err(Refusal::WrongPassword);
         }
-        state.logins.insert(connection, Login { user: user.to_owned(), mailbox: Arc::downgrade(mailbox) });
+        state.logins.insert(
+            connection,
+            Login { user: user.to_owned(), vhost: None, mailbox: Arc::downgrade(mailbox) },
+        );
         Ok(())
     }
 
@@ -172,14 +182,20 @@ impl Accounts {
         let mut woken = Vec::new();
         for change in &changes {
             state.directory.apply(change.clone());
-            if let AuthChange::DeleteUser { name } = change {
-                state.logins.retain(|_, login| {
-                    let stays = login.user != *name;
-                    if !stays {
-                        woken.extend(login.mailbox.upgrade());
-                    }
-                    stays
-                });
+            match change {
+                AuthChange::PutUser(user) => {
+                    state.places.get(&user.name).iter().for_each(|places| places.follow(user.limits));
+                }
+                AuthChange::DeleteUser { name } => {
+                    // Those who are still there give their places back to nobody: another user of that name begins anew.
+                    state.places.remove(name);
+                    woken.extend(state.leaving(|login| login.user == *name));
+                    state.logins.retain(|_, login| login.user != *name);
+                }
+                AuthChange::DeleteVHost { name } => {
+                    woken.extend(state.leaving(|login| login.vhost.as_deref() == Some(name)));
+                }
+                _ => {}
             }
         }
         state.grants.clear();
@@ -204,8 +220,16 @@ impl Accounts {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The mailboxes of those connections that `goes` picks.
+    fn leaving(&self, goes: impl Fn(&Login) -> bool) -> Vec<Arc<Mailbox>> {
+        let leaving = self.logins.values().filter(|login| goes(login));
+        leaving.filter_map(|login| login.mailbox.upgrade()).collect()
     }
 }
 
@@ -219,5 +243,6 @@ fn first_users() -> Vec<AuthChange> {
     };
     let [user_name, vhost, configure, write, read] = [DEFAULT, "/", ".*", ".*", ".*"].map(str::to_owned);
     let permission = Permission { user: user_name, vhost, configure, write, read };
-    vec![AuthChange::PutUser(user), AuthChange::PutPermission(permission)]
+    let root = AuthChange::PutVHost(VHostRecord::root());
+    vec![root, AuthChange::PutUser(user), AuthChange::PutPermission(permission)]
 }

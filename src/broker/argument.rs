@@ -169,7 +169,7 @@ mod tests {
 
     #[track_caller]
     fn check(received: Option<&AMQPValue>, current: Option<&AMQPValue>, expected: &str) {
-        let on = Resource::Queue("q".to_owned());
+        let on = Resource::queue(&"/".into(), "q");
         let said = equivalent("k", &on, received, current).err().map(|fault| fault.reply().text);
         let said = said.unwrap_or_default();
         let head = "PRECONDITION_FAILED - inequivalent arg 'k' for queue 'q' in vhost '/': ";

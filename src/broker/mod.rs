@@ -9,11 +9,13 @@ pub mod argument;
 mod dead_letter;
 pub mod dedup;
 pub mod delayed;
+pub mod entry;
 pub mod exchange;
 pub mod mailbox;
 mod paging;
 mod places;
 pub mod queue;
+mod registry;
 pub mod route;
 pub mod settings;
 pub mod timers;
@@ -22,9 +24,10 @@ mod transaction;
 pub mod users;
 mod verdict;
 pub mod vhost;
+pub mod vhosts;
 
 pub use self::alarms::{AlarmLimits, Alarms, Shortage};
-pub use self::places::{Place, Places};
+pub use self::places::{Place, Places, Room};
 pub use self::transaction::{Rooms, TxAck};
 pub use self::verdict::Enqueued;
 
@@ -33,24 +36,26 @@ use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
 use self::delayed::{exchange_of, release};
 use self::mailbox::Mailbox;
 use self::paging::{Pager, Request};
-use self::queue::{
-    Consumer, Dead, DeathReason, Due, Effects, Got, Queue, QueueStats, Return, Settled, Shared,
-};
+use self::queue::{Consumer, Dead, DeathReason, Due, Effects, Got, Queue, QueueStats, Return, Settled};
+use self::registry::Registry;
 use self::route::Route;
 use self::timers::Timers;
-use self::vhost::VHost;
 use self::vhost::replies::is_reply_queue;
+use self::vhost::{Commons, Part, VHost};
+use crate::auth::directory::AuthChange;
+use crate::auth::vhost::VHostRecord;
 use crate::clock::Now;
 use crate::config::Limits;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
 use crate::metrics::Metrics;
-use crate::store::change::{Change, Gate, Health, Log, Page};
+use crate::store::change::{Change, Gate, Health, Log, Page, Recovered};
 use crate::store::{Opened, StoreError};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// Queues that are called in one go at most.
@@ -108,7 +113,7 @@ pub struct Gauges {
 
 /// See the head of this file.
 pub struct Broker {
-    vhost: VHost,
+    registry: Registry,
     accounts: Accounts,
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
@@ -129,15 +134,14 @@ impl Broker {
     pub fn start(opened: Opened, settings: BrokerSettings, now: Now) -> Result<Arc<Self>, StoreError> {
         let Opened { log, pages, mut recovered } = opened;
         let timers = Arc::new(Timers::default());
-        let memory = Arc::new(AtomicUsize::new(0));
-        let shared = Shared { log: Arc::clone(&log), memory, timers: Arc::clone(&timers) };
         let metrics = Metrics::default();
-        let vhost = VHost::recover(&recovered, shared).within(settings.limits.clone());
+        let (limits, next_queue) = (settings.limits.clone(), recovered.next_queue);
+        let commons = Commons::new(Arc::clone(&log), Arc::clone(&timers), limits, next_queue);
         let (places, alarms) = (Places::new(&settings.limits), Alarms::new(settings.alarms));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
         let broker = Arc::new(Self {
-            vhost,
+            registry: Registry::new(commons),
             accounts,
             log,
             timers,
@@ -149,8 +153,9 @@ impl Broker {
             next_consumer: AtomicU64::new(1),
             pager: OnceLock::new(),
         });
+        broker.restore(&recovered);
         let mut weighed = Ok(());
-        broker.vhost.each_queue(|queue| {
+        broker.each_queue(|queue| {
             if weighed.is_ok() {
                 weighed = queue.weigh(&*pages);
             }
@@ -170,7 +175,7 @@ impl Broker {
     /// The last changes could not be written.
     pub fn shutdown(&self) -> Result<(), StoreError> {
         let mut changes = Vec::new();
-        self.vhost.each_queue(|queue| {
+        self.each_queue(|queue| {
             if queue.is_durable() {
                 let delivered = queue.delivered_up_to().into_iter();
                 changes.extend(delivered.map(|up_to| Change::Delivered { queue: queue.id, up_to }));
@@ -180,10 +185,41 @@ impl Broker {
         self.log.close()
     }
 
-    /// The one virtual host.
+    /// Brings all vhosts back.
+    fn restore(&self, recovered: &Recovered) {
+        let (mut parts, mut orphans) = Part::all(recovered);
+        if !orphans.is_empty() {
+            self.log.append(&mut orphans);
+        }
+        for record in self.vhosts().list() {
+            let part = parts.remove(record.name.as_str()).unwrap_or_default();
+            self.registry.restore(&record.name, &part).follow(&record);
+        }
+        for (name, part) in parts {
+            // A deletion takes everything with it, so the file is damaged; messages are worth more than an odd vhost.
+            tracing::error!(vhost = name, "what is on disk is in a vhost that is not: the vhost is back");
+            let put = vec![AuthChange::PutVHost(VHostRecord::named(name))];
+            let Ok(_ticket) = self.accounts.change(|_directory| Ok::<_, Infallible>(put));
+            self.registry.restore(name, &part);
+        }
+    }
+
+    /// The vhost `/`, which is there from the beginning and which most never leave. Once it was deleted, one in which nothing is
+    /// and nothing can be declared.
     #[must_use]
-    pub fn vhost(&self) -> &VHost {
-        &self.vhost
+    pub fn vhost(&self) -> Arc<VHost> {
+        self.registry.root()
+    }
+
+    /// A vhost for those who have not opened one: nothing is in it, and nothing can be declared.
+    #[must_use]
+    pub fn nowhere(&self) -> &Arc<VHost> {
+        self.registry.nowhere()
+    }
+
+    /// Shows every queue of every vhost, outside of all locks.
+    pub fn each_queue(&self, mut visit: impl FnMut(&Arc<Queue>)) {
+        self.registry.all().iter().for_each(|vhost| vhost.each_queue(&mut visit));
     }
 
     /// The log.
@@ -238,7 +274,7 @@ impl Broker {
             channels: channels_opened.get().saturating_sub(channels_closed.get()),
             ..Gauges::default()
         };
-        self.vhost.each_queue(|queue| {
+        self.each_queue(|queue| {
             let QueueStats { ready, unacked, consumers, resident } = queue.stats();
             gauges.resident += resident as u64;
             if is_reply_queue(&queue.name) {
@@ -378,7 +414,7 @@ impl Broker {
 
     /// Sets the timers of the queues that were on disk; their leases begin anew.
     fn wind_up(&self, now: Now) {
-        self.vhost.each_queue(|queue| {
+        self.each_queue(|queue| {
             queue.touch(now);
             self.poke(queue, now);
         });
@@ -415,10 +451,14 @@ impl Broker {
             for due in &effects.due {
                 self.send(&queue, due, now, &mut todo);
             }
-            if effects.delete {
-                self.vhost.remove_queue(&queue);
-            } else if effects.expired {
-                self.vhost.remove_expired(&queue, now);
+            if (effects.delete || effects.expired)
+                && let Some(vhost) = queue.vhost()
+            {
+                if effects.delete {
+                    vhost.remove_queue(&queue);
+                } else {
+                    vhost.remove_expired(&queue, now);
+                }
             }
         }
     }
@@ -426,6 +466,8 @@ impl Broker {
     /// Sends the messages of `dead` to the dead-letter exchange of the queue they died in.
     fn bury(&self, queue: &Arc<Queue>, dead: &Dead, now: Now, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
         let Some(exchange) = queue.settings.dead_letter_exchange.as_deref() else { return };
+        // With a vhost goes where its dead letters would go.
+        let Some(vhost) = queue.vhost() else { return };
         let count = match dead.reason {
             DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
             DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
@@ -442,14 +484,20 @@ impl Broker {
         };
         for index in dead.range.clone() {
             let letter = dead_letter(&dead.block.message(index), &at);
-            self.post(letter, exchange, now, todo);
+            self.post(letter, (&vhost, exchange), now, todo);
         }
     }
 
     /// Routes one dead letter. Where it cannot go it is dropped, as RabbitMQ does (dlx.md).
-    fn post(&self, letter: DeadLetter, exchange: &str, now: Now, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
+    fn post(
+        &self,
+        letter: DeadLetter,
+        (vhost, exchange): (&VHost, &str),
+        now: Now,
+        todo: &mut VecDeque<(Arc<Queue>, Effects)>,
+    ) {
         let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
-        let route = self.vhost.route_own(exchange, &keys, letter.properties());
+        let route = vhost.route_own(exchange, &keys, letter.properties());
         let targets: Vec<_> =
             route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name)).cloned().collect();
         self.hand_over(letter.block, targets, now, todo);
@@ -457,10 +505,10 @@ impl Broker {
 
     /// Routes a delayed message whose time has come.
     fn send(&self, queue: &Queue, due: &Due, now: Now, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
-        let Some(exchange) = exchange_of(&queue.name) else { return };
+        let (Some(exchange), Some(vhost)) = (exchange_of(&queue.name), queue.vhost()) else { return };
         let released = release(&due.block.message(due.index), now.unix_ms);
         let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
-        let route = self.vhost.route_own(exchange, &keys, released.block.message(0).properties);
+        let route = vhost.route_own(exchange, &keys, released.block.message(0).properties);
         self.hand_over(released.block, route.queues.to_vec(), now, todo);
     }
 

@@ -18,12 +18,19 @@ pub struct Places {
 #[derive(Debug)]
 pub struct Room {
     taken: Arc<AtomicU64>,
-    max: u64,
+    max: AtomicU64,
 }
 
 /// One of them.
 #[derive(Debug)]
 pub struct Place(Arc<AtomicU64>);
+
+impl Default for Places {
+    /// Without limits.
+    fn default() -> Self {
+        Self { connections: Room::with(u64::MAX), channels: Room::with(u64::MAX) }
+    }
+}
 
 impl Places {
     /// Nobody is there yet.
@@ -37,23 +44,41 @@ impl Places {
 }
 
 impl Room {
-    fn with(max: u64) -> Self {
-        Self { taken: Arc::default(), max }
+    /// Nobody is there yet; `u64::MAX` places are no limit.
+    #[must_use]
+    pub fn with(max: u64) -> Self {
+        Self { taken: Arc::default(), max: AtomicU64::new(max) }
     }
 
     /// How many places there are, taken or not.
     #[must_use]
     pub fn max(&self) -> u64 {
-        self.max
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// There are so many places from now on. Who is there stays, even if those are too many.
+    pub fn set_max(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// How many places are taken.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// A place, unless all are taken.
-    #[must_use]
-    pub fn take(&self) -> Option<Place> {
-        // Made first, so that a place too many is given back in the same way.
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.taken));
-        (before < self.max).then_some(place)
+    ///
+    /// # Errors
+    /// How many there are.
+    pub fn take(&self) -> Result<Place, u64> {
+        let max = self.max();
+        // In one step: who is turned away has at no time taken a place that somebody else could have had.
+        let one_more = |taken| if taken < max { Some(taken + 1) } else { None };
+        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_before) => Ok(Place(Arc::clone(&self.taken))),
+            Err(_all) => Err(max),
+        }
     }
 }
 
@@ -72,6 +97,7 @@ mod tests {
         let room = Room::with(2);
         let places: Vec<_> = (0..4).map(|_| room.take()).collect();
         assert_eq!(places.iter().flatten().count(), 2);
+        assert_eq!(room.taken(), 2);
         drop(places);
         assert_eq!((0..2).map(|_| room.take()).collect::<Vec<_>>().iter().flatten().count(), 2);
     }

@@ -20,7 +20,7 @@ use self::table::{
 };
 use crate::broker::argument::{equivalent_flag, integer};
 use crate::error::{AmqpError, Resource};
-use amq_protocol::types::FieldTable;
+use amq_protocol::types::{AMQPValue, FieldTable};
 
 /// How often a message of a quorum queue may be returned when its declaration does not say (RabbitMQ: quorum-queues).
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
@@ -65,6 +65,34 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The type of that name; there is a classic one for all others.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        match name {
+            "quorum" => Self::Quorum,
+            "stream" => Self::Stream,
+            _ => Self::Classic,
+        }
+    }
+
+    /// Names this type in a declaration that names none, if it can be meant: RabbitMQ takes a classic queue where the flags
+    /// are not those of another type.
+    pub fn fill(self, flags: Flags, arguments: &mut FieldTable) {
+        let lasts = flags.durable && !flags.auto_delete && !flags.exclusive;
+        let name = match self {
+            Self::Quorum if lasts => "quorum",
+            Self::Stream if lasts => "stream",
+            _ => return,
+        };
+        if !arguments.contains_key(QUEUE_TYPE) {
+            arguments.insert(QUEUE_TYPE.into(), AMQPValue::LongString(name.into()));
+        }
+    }
+
+    fn of(arguments: &FieldTable) -> Self {
+        string(arguments, QUEUE_TYPE).map_or(Self::Classic, |name| Self::named(&name))
+    }
+
     /// What RabbitMQ's texts call it.
     #[must_use]
     pub fn rabbit_type(self) -> &'static str {
@@ -143,13 +171,12 @@ impl Settings {
     /// # Errors
     /// 406 for an argument with a wrong type or value, one that this type of queue does not have, and for flags that
     /// a quorum queue or a stream cannot have.
-    pub fn declare(name: &str, flags: Flags, arguments: FieldTable) -> Result<Self, AmqpError> {
-        let on = Resource::Queue(name.to_owned());
-        table::check_one(QUEUE_TYPE, &on, &arguments)?;
+    pub fn declare(on: &Resource, flags: Flags, arguments: FieldTable) -> Result<Self, AmqpError> {
+        table::check_one(QUEUE_TYPE, on, &arguments)?;
         let settings = Self::new(flags, arguments);
         let taker = Taker::Queue(settings.kind);
-        taker.check_values(&on, &settings.arguments)?;
-        taker.check_foreign(&on, &settings.arguments)?;
+        taker.check_values(on, &settings.arguments)?;
+        taker.check_foreign(on, &settings.arguments)?;
         if settings.kind != Kind::Classic {
             let wrong = [
                 (flags.auto_delete, "auto-delete"),
@@ -167,11 +194,7 @@ impl Settings {
     /// queues that exist already.
     #[must_use]
     pub fn new(flags: Flags, arguments: FieldTable) -> Self {
-        let kind = match string(&arguments, QUEUE_TYPE).as_deref() {
-            Some("quorum") => Kind::Quorum,
-            Some("stream") => Kind::Stream,
-            Some(_) | None => Kind::Classic,
-        };
+        let kind = Kind::of(&arguments);
         let delivery_limit = match table::value(&arguments, DELIVERY_LIMIT).and_then(integer) {
             Some(limit) if limit < 0 => None,
             Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
@@ -213,14 +236,13 @@ impl Settings {
     /// 406 that names the first difference.
     pub fn check_equivalent(
         &self,
-        name: &str,
+        on: &Resource,
         flags: Flags,
         arguments: &FieldTable,
     ) -> Result<(), AmqpError> {
-        let on = Resource::Queue(name.to_owned());
-        equivalent_flag("durable", &on, flags.durable && !flags.exclusive, self.durable)?;
-        equivalent_flag("auto_delete", &on, flags.auto_delete, self.auto_delete)?;
-        Taker::Queue(self.kind).check_equivalent(&on, arguments, &self.arguments)
+        equivalent_flag("durable", on, flags.durable && !flags.exclusive, self.durable)?;
+        equivalent_flag("auto_delete", on, flags.auto_delete, self.auto_delete)?;
+        Taker::Queue(self.kind).check_equivalent(on, arguments, &self.arguments)
     }
 
     /// Whether it may refuse a message.

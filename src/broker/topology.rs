@@ -12,10 +12,11 @@
 mod tests;
 
 use crate::broker::dedup::Deduplicator;
-use crate::broker::delayed::DELAYED_MESSAGE;
+use crate::broker::delayed::{DELAYED_MESSAGE, exchange_of};
 use crate::broker::exchange::hash::hash;
 use crate::broker::exchange::{Kind, Place, Table};
 use crate::broker::queue::Queue;
+use crate::broker::vhost::replies::is_reply_queue;
 use crate::ids::{ConnectionId, QueueId};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
 use crate::store::seen::SeenBy;
@@ -24,9 +25,6 @@ use amq_protocol::types::FieldTable;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// The name of the only vhost there is.
-pub(crate) const VHOST: &str = "/";
 
 /// The exchanges that exist from the beginning. They are durable, but no change ever tells of them.
 const PREDECLARED: [(&str, Kind); 5] = [
@@ -39,9 +37,13 @@ const PREDECLARED: [(&str, Kind); 5] = [
 
 /// See the head of this file.
 pub struct Topology {
+    /// The name of the vhost.
+    vhost: Arc<str>,
     exchanges: HashMap<Arc<str>, Exchange>,
     queues: HashMap<Arc<str>, Bound>,
     owned: BTreeMap<(ConnectionId, QueueId), Arc<Queue>>,
+    /// How many of the queues are the broker's own.
+    own_queues: usize,
     /// How many bindings there are.
     bindings: usize,
     /// Counts the changes made to what exists or is bound.
@@ -108,12 +110,16 @@ pub struct Binding {
     pub arguments: Box<[u8]>,
 }
 
-impl Default for Topology {
-    fn default() -> Self {
+impl Topology {
+    /// What there is in a new vhost.
+    #[must_use]
+    pub fn new(vhost: Arc<str>) -> Self {
         let mut topology = Self {
+            vhost,
             exchanges: HashMap::new(),
             queues: HashMap::new(),
             owned: BTreeMap::new(),
+            own_queues: 0,
             bindings: 0,
             revision: 0,
         };
@@ -132,9 +138,13 @@ impl Default for Topology {
         }
         topology
     }
-}
 
-impl Topology {
+    /// The name of the vhost.
+    #[must_use]
+    pub fn vhost(&self) -> &Arc<str> {
+        &self.vhost
+    }
+
     /// A number that is another one after each change.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -165,6 +175,11 @@ impl Topology {
         self.queues.len()
     }
 
+    /// How many of them clients have declared.
+    pub fn client_queue_count(&self) -> usize {
+        self.queues.len() - self.own_queues
+    }
+
     /// How many exchanges there are, without the default exchange.
     pub fn exchange_count(&self) -> usize {
         self.exchanges.len()
@@ -186,7 +201,7 @@ impl Topology {
         if queue.settings.durable {
             changes.push(Change::DeclareQueue(QueueRecord {
                 id: queue.id,
-                vhost: VHOST.to_owned(),
+                vhost: self.vhost.to_string(),
                 name: queue.name.to_string(),
                 auto_delete: queue.settings.auto_delete,
                 arguments: encoded(&queue.settings.arguments),
@@ -204,6 +219,7 @@ impl Topology {
         if let Some(owner) = queue.owner() {
             self.owned.insert((owner, queue.id), Arc::clone(&queue));
         }
+        self.own_queues += usize::from(is_own(&queue.name));
         self.queues.insert(Arc::clone(&queue.name), Bound { queue, sources: BTreeSet::new() });
     }
 
@@ -211,6 +227,7 @@ impl Topology {
     pub fn remove_queue(&mut self, name: &str, changes: &mut Vec<Change>) {
         let Some(Bound { queue, sources }) = self.queues.remove(name) else { return };
         self.revision += 1;
+        self.own_queues -= usize::from(is_own(&queue.name));
         if let Some(owner) = queue.owner() {
             self.owned.remove(&(owner, queue.id));
         }
@@ -227,7 +244,7 @@ impl Topology {
     pub fn add_exchange(&mut self, declared: Declared, changes: &mut Vec<Change>) {
         if declared.durable {
             changes.push(Change::DeclareExchange(ExchangeRecord {
-                vhost: VHOST.to_owned(),
+                vhost: self.vhost.to_string(),
                 name: declared.name.to_string(),
                 kind: declared.type_name().to_owned(),
                 auto_delete: declared.auto_delete,
@@ -242,7 +259,7 @@ impl Topology {
     pub fn restore_exchange(&mut self, declared: Declared) {
         self.revision += 1;
         let table = Table::new(declared.kind, &declared.arguments);
-        let by = SeenBy::Exchange { vhost: VHOST.to_owned(), name: declared.name.to_string() };
+        let by = SeenBy::Exchange { vhost: self.vhost.to_string(), name: declared.name.to_string() };
         let dedup = Deduplicator::new(by, declared.durable, &declared.arguments);
         let name = Arc::clone(&declared.name);
         let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
@@ -262,7 +279,7 @@ impl Topology {
             self.revision += 1;
             self.bindings -= exchange.bindings.len();
             for binding in &exchange.bindings {
-                record(Change::Unbind, &exchange.declared, binding, changes);
+                record(Change::Unbind, (&self.vhost, &exchange.declared), binding, changes);
                 if let Some(sources) = self.sources_of(&binding.target) {
                     sources.remove(&name);
                 }
@@ -270,7 +287,8 @@ impl Topology {
             let target = Target::Exchange(Arc::clone(&exchange.declared));
             self.unbind_target(&target, &exchange.sources, &mut doomed, changes);
             if exchange.declared.durable {
-                changes.push(Change::DeleteExchange { vhost: VHOST.to_owned(), name: name.to_string() });
+                changes
+                    .push(Change::DeleteExchange { vhost: self.vhost.to_string(), name: name.to_string() });
             }
             changes.extend(exchange.dedup.as_ref().and_then(|dedup| dedup.close()));
             if let Some(delay) = &exchange.declared.delay {
@@ -278,6 +296,24 @@ impl Topology {
                 self.remove_queue(&delay.name, changes);
             }
         }
+    }
+
+    /// Removes everything, what was there from the beginning too.
+    pub fn clear(&mut self, changes: &mut Vec<Change>) {
+        let names: Vec<_> = self.queues.keys().cloned().collect();
+        for name in names {
+            if let Some(queue) = self.queue(&name) {
+                let _unconditional = queue.close(false, false);
+            }
+            self.remove_queue(&name, changes);
+        }
+        let names: Vec<_> = self.exchanges.keys().cloned().collect();
+        self.remove_exchanges(names, changes);
+        // No row tells of these.
+        changes.retain(|change| {
+            let Change::DeleteExchange { name, .. } = change else { return true };
+            PREDECLARED.iter().all(|(predeclared, _)| predeclared != name)
+        });
     }
 
     /// Makes a binding, both ends of which exist; nothing happens when it exists.
@@ -289,7 +325,7 @@ impl Topology {
         self.revision += 1;
         self.bindings += 1;
         exchange.table.insert(&binding.key, &binding.arguments, binding.target.clone());
-        record(Change::Bind, &exchange.declared, &binding, changes);
+        record(Change::Bind, (&self.vhost, &exchange.declared), &binding, changes);
         let (name, target) = (Arc::clone(&exchange.declared.name), binding.target.clone());
         exchange.bindings.insert(binding);
         if let Some(sources) = self.sources_of(&target) {
@@ -319,7 +355,7 @@ impl Topology {
         self.revision += 1;
         self.bindings -= 1;
         exchange.table.remove(&binding.key, &binding.arguments, &binding.target);
-        record(Change::Unbind, &exchange.declared, binding, changes);
+        record(Change::Unbind, (&self.vhost, &exchange.declared), binding, changes);
         let was_last = exchange.to(&binding.target).next().is_none();
         let is_bare = exchange.is_bare();
         if was_last && let Some(sources) = self.sources_of(&binding.target) {
@@ -346,7 +382,7 @@ impl Topology {
             for binding in lost {
                 exchange.bindings.remove(&binding);
                 exchange.table.remove(&binding.key, &binding.arguments, target);
-                record(Change::Unbind, &exchange.declared, &binding, changes);
+                record(Change::Unbind, (&self.vhost, &exchange.declared), &binding, changes);
             }
             if exchange.is_bare() {
                 bare.push(Arc::clone(source));
@@ -454,7 +490,7 @@ pub(super) fn encoded(arguments: &FieldTable) -> Vec<u8> {
 /// Tells of a binding whose both ends are durable.
 fn record(
     change: fn(BindingRecord) -> Change,
-    source: &Declared,
+    (vhost, source): (&str, &Declared),
     binding: &Binding,
     changes: &mut Vec<Change>,
 ) {
@@ -466,11 +502,16 @@ fn record(
         Target::Exchange(declared) => (true, declared.name.to_string()),
     };
     changes.push(change(BindingRecord {
-        vhost: VHOST.to_owned(),
+        vhost: vhost.to_owned(),
         source: source.name.to_string(),
         to_exchange,
         destination,
         routing_key: binding.key.to_vec(),
         arguments: binding.arguments.to_vec(),
     }));
+}
+
+/// Whether a queue of this name is part of something else: a channel that takes replies, or an exchange that delays.
+fn is_own(queue: &str) -> bool {
+    is_reply_queue(queue) || exchange_of(queue).is_some()
 }

@@ -90,7 +90,7 @@ impl Users<'_> {
         let user = User {
             name: name.to_owned(),
             password: Some(hash(password)?),
-            tags: user::tags(tags).map_err(UserError::Invalid)?,
+            tags: user::tags("user", tags).map_err(UserError::Invalid)?,
             limits: UserLimits::default(),
         };
         self.change("added", name, |directory| match directory.user(name) {
@@ -105,7 +105,7 @@ impl Users<'_> {
     /// Something of it cannot be used.
     pub fn put(self, user: User) -> Result<Ticket, UserError> {
         let tags: Vec<&str> = user.tags.iter().map(String::as_str).collect();
-        let tags = user::tags(&tags).map_err(UserError::Invalid)?;
+        let tags = user::tags("user", &tags).map_err(UserError::Invalid)?;
         let name = user.name.clone();
         self.change("put", &name, |directory| put(directory, User { tags, ..user }))
     }
@@ -132,7 +132,7 @@ impl Users<'_> {
     /// # Errors
     /// There is no such user, or a tag cannot be used.
     pub fn set_tags(self, name: &str, tags: &[&str]) -> Result<Ticket, UserError> {
-        let tags = user::tags(tags).map_err(UserError::Invalid)?;
+        let tags = user::tags("user", tags).map_err(UserError::Invalid)?;
         self.alter("set the tags of", name, |user| user.tags = tags)
     }
 
@@ -161,10 +161,10 @@ impl Users<'_> {
     /// There is no such user or vhost, or a pattern cannot be used.
     pub fn set_permission(self, permission: Permission) -> Result<Ticket, UserError> {
         permission.check().map_err(UserError::Invalid)?;
-        check_vhost(&permission.vhost)?;
         let name = permission.user.clone();
         self.change("set a permission of", &name, |directory| {
             known(directory, &name)?;
+            check_vhost(directory, &permission.vhost)?;
             Ok(vec![AuthChange::PutPermission(permission)])
         })
     }
@@ -174,9 +174,9 @@ impl Users<'_> {
     /// # Errors
     /// There is no such user or vhost.
     pub fn clear_permission(self, name: &str, vhost: &str) -> Result<Ticket, UserError> {
-        check_vhost(vhost)?;
         self.change("cleared a permission of", name, |directory| {
             known(directory, name)?;
+            check_vhost(directory, vhost)?;
             let (user, vhost) = (name.to_owned(), vhost.to_owned());
             Ok(vec![AuthChange::DeletePermission { user, vhost }])
         })
@@ -188,10 +188,10 @@ impl Users<'_> {
     /// There is no such user or vhost, or a pattern cannot be used.
     pub fn set_topic_permission(self, topic: TopicPermission) -> Result<Ticket, UserError> {
         topic.check().map_err(UserError::Invalid)?;
-        check_vhost(&topic.vhost)?;
         let name = topic.user.clone();
         self.change("set a topic permission of", &name, |directory| {
             known(directory, &name)?;
+            check_vhost(directory, &topic.vhost)?;
             let others = directory.topic_permissions().filter(|other| other.user == name);
             if others.count() >= TOPICS_MAX {
                 return Err(UserError::Invalid(format!("a user has {TOPICS_MAX} topic permissions at most")));
@@ -210,9 +210,9 @@ impl Users<'_> {
         vhost: &str,
         exchange: Option<&str>,
     ) -> Result<Ticket, UserError> {
-        check_vhost(vhost)?;
         self.change("cleared topic permissions of", name, |directory| {
             known(directory, name)?;
+            check_vhost(directory, vhost)?;
             let topics = directory.topic_permissions().filter(|topic| {
                 let named = exchange.is_none_or(|exchange| topic.exchange == exchange);
                 named && topic.user == name && topic.vhost == vhost
@@ -241,7 +241,7 @@ impl Users<'_> {
         decide: impl FnOnce(&Directory) -> Result<Vec<AuthChange>, UserError>,
     ) -> Result<Ticket, UserError> {
         let (ticket, leaving) = self.0.accounts.change(decide)?;
-        self.0.vhost.renew_routes();
+        self.0.registry.all().iter().for_each(|vhost| vhost.renew_routes());
         info!(user = name, connections_closed = leaving.len(), "{what} a user");
         leaving.iter().for_each(|mailbox| mailbox.wake());
         Ok(ticket)
@@ -267,7 +267,6 @@ fn hash(password: &str) -> Result<PasswordHash, UserError> {
     Ok(PasswordHash::of(password.as_bytes()))
 }
 
-/// There is one vhost.
-fn check_vhost(name: &str) -> Result<(), UserError> {
-    if name == "/" { Ok(()) } else { Err(UserError::NoSuchVHost(name.to_owned())) }
+fn check_vhost(directory: &Directory, name: &str) -> Result<(), UserError> {
+    directory.vhost(name).map(|_| ()).ok_or_else(|| UserError::NoSuchVHost(name.to_owned()))
 }

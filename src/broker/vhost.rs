@@ -8,103 +8,54 @@
 
 pub mod access;
 mod ceilings;
+mod closing;
+mod commons;
 mod delayed;
 mod names;
 mod recover;
 pub mod replies;
+mod request;
+mod routing;
 #[cfg(test)]
 mod tests;
 
+pub use self::commons::Commons;
+pub use self::recover::Part;
+pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
+
 use self::access::{May, anything};
+use self::commons::Counts;
 use self::delayed::{check_not_delay_queue, kind_of};
 use self::names::{RESERVED, check_not_default, check_reserved, clean};
 use self::replies::is_reply_queue;
 use crate::broker::argument::{equivalent, equivalent_flag};
-use crate::broker::queue::{Busy, Queue, Shared};
-use crate::broker::route::{self, Route};
+use crate::broker::places::Room;
+use crate::broker::queue::{Busy, Home, Queue, Shared};
 use crate::broker::settings::table::{DELAYED_TYPE, Taker};
-use crate::broker::settings::{self, Flags, Settings};
-use crate::broker::topology::{Binding, Declared, Exchange, Target, Topology, encoded};
+use crate::broker::settings::{self, Flags, Kind, Settings};
+use crate::broker::topology::{Declared, Exchange, Target, Topology};
 use crate::clock::Now;
-use crate::config::Limits;
 use crate::error::{AmqpError, Resource};
-use crate::ids::{ConnectionId, QueueId, Ticket};
+use crate::ids::{ConnectionId, Ticket};
 use crate::store::change::Change;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-
-/// `queue.declare`.
-#[derive(Debug, Clone)]
-pub struct QueueDeclare {
-    /// The name; empty for one that the broker makes up.
-    pub name: String,
-    /// Only ask whether it exists.
-    pub passive: bool,
-    /// Survives a restart.
-    pub durable: bool,
-    /// For this connection alone.
-    pub exclusive: bool,
-    /// Deleted when its last consumer goes.
-    pub auto_delete: bool,
-    /// Arguments.
-    pub arguments: FieldTable,
-    /// Who asks.
-    pub connection: ConnectionId,
-    /// When.
-    pub now: Now,
-}
-
-/// `exchange.declare`.
-#[derive(Debug, Clone)]
-pub struct ExchangeDeclare {
-    /// The name.
-    pub name: String,
-    /// The type.
-    pub kind: String,
-    /// Only ask whether it exists.
-    pub passive: bool,
-    /// Survives a restart.
-    pub durable: bool,
-    /// Deleted when the last binding from it goes.
-    pub auto_delete: bool,
-    /// Clients may not publish to it.
-    pub internal: bool,
-    /// Arguments.
-    pub arguments: FieldTable,
-}
-
-/// The end of a binding that receives, by name.
-#[derive(Debug, Clone)]
-pub enum Destination {
-    /// A queue.
-    Queue(String),
-    /// An exchange.
-    Exchange(String),
-}
-
-/// `queue.bind`, `queue.unbind`, `exchange.bind`, `exchange.unbind`.
-#[derive(Debug, Clone)]
-pub struct Bind {
-    /// The exchange that routes.
-    pub source: String,
-    /// What receives.
-    pub destination: Destination,
-    /// The binding key.
-    pub routing_key: Vec<u8>,
-    /// Arguments.
-    pub arguments: FieldTable,
-}
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 /// See the head of this file.
 pub struct VHost {
+    /// Its name.
+    pub name: Arc<str>,
+    /// For the connections of clients that have opened it.
+    pub connections: Room,
+    commons: Arc<Commons>,
+    /// What its queues are made with.
     shared: Shared,
-    limits: Limits,
     state: RwLock<State>,
     epoch: AtomicU64,
-    next_queue: AtomicU64,
+    deleted: AtomicBool,
     /// Secret, for names that cannot be guessed.
     entropy: [RandomState; 2],
 }
@@ -113,9 +64,49 @@ struct State {
     topology: Topology,
     /// When it is durable, everything durable in `topology` is.
     ticket: Ticket,
+    /// What of `topology` is in the counts of all vhosts.
+    counted: Counts,
+    /// The vhost is gone, and nothing can be declared in it.
+    closed: bool,
+    /// Queues of clients, at most.
+    queues_max: Option<u32>,
+    /// The type of a queue whose declaration names none.
+    default_kind: Kind,
 }
 
 impl VHost {
+    /// An empty one; `this` is where it will be.
+    fn empty(name: &Arc<str>, commons: &Arc<Commons>, this: &Weak<Self>) -> Self {
+        let home = Home { name: Arc::clone(name), vhost: Weak::clone(this) };
+        let topology = Topology::new(Arc::clone(name));
+        let counted = Counts::of(&topology);
+        commons.count(Counts::default(), counted);
+        Self {
+            name: Arc::clone(name),
+            connections: Room::with(u64::MAX),
+            shared: commons.shared(home),
+            commons: Arc::clone(commons),
+            epoch: AtomicU64::new(topology.revision()),
+            deleted: AtomicBool::new(false),
+            state: RwLock::new(State {
+                topology,
+                ticket: Ticket(0),
+                counted,
+                closed: false,
+                queues_max: None,
+                default_kind: Kind::Classic,
+            }),
+            entropy: [RandomState::new(), RandomState::new()],
+        }
+    }
+
+    /// A new one.
+    #[must_use]
+    pub fn new(name: &str, commons: &Arc<Commons>) -> Arc<Self> {
+        let name = Arc::from(name);
+        Arc::new_cyclic(|this| Self::empty(&name, commons, this))
+    }
+
     /// Declares a queue, or asks for one.
     ///
     /// # Errors
@@ -142,15 +133,17 @@ impl VHost {
             return Ok((Arc::clone(queue), state.known(queue.settings.durable)));
         }
         check_reserved("queue", &name)?;
-        let QueueDeclare { durable, auto_delete, exclusive, arguments, .. } = declare;
+        let QueueDeclare { durable, auto_delete, exclusive, mut arguments, .. } = declare;
         let flags = Flags { durable, auto_delete, exclusive };
         self.change(|state, changes| {
+            state.default_kind.fill(flags, &mut arguments);
             if let Some(queue) = state.topology.queue(&name) {
-                may(&name, None)?;
+                let on = queue.on();
+                may(&on, None)?;
                 if queue.owner() != exclusive.then_some(declare.connection) {
-                    return Err(locked(&name));
+                    return Err(locked(&on));
                 }
-                queue.settings.check_equivalent(&name, flags, &arguments)?;
+                queue.settings.check_equivalent(&on, flags, &arguments)?;
                 queue.touch(declare.now);
                 return Ok((Arc::clone(queue), queue.settings.durable));
             }
@@ -160,9 +153,10 @@ impl VHost {
             } else {
                 name
             };
-            may(&name, Some(&arguments))?;
-            self.check_new_queue(state, &name, &arguments)?;
-            let settings = Settings::declare(&name, flags, arguments)?;
+            let on = self.on_queue(&name);
+            may(&on, Some(&arguments))?;
+            self.check_new_queue(state, &on, &arguments)?;
+            let settings = Settings::declare(&on, flags, arguments)?;
             let owner = exclusive.then_some(declare.connection);
             let queue = self.create(state, changes, name, settings, owner);
             queue.touch(declare.now);
@@ -180,8 +174,8 @@ impl VHost {
         settings: Settings,
         owner: Option<ConnectionId>,
     ) -> Arc<Queue> {
-        let id = QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed));
-        let queue = Queue::new((id, name.into()), settings, owner, &self.shared);
+        let identity = (self.commons.next_queue(), name.into());
+        let queue = Queue::new(identity, settings, owner, &self.shared);
         state.topology.add_queue(Arc::clone(&queue), changes);
         queue
     }
@@ -202,12 +196,12 @@ impl VHost {
         if is_reply_queue(&name) {
             return Ok((0, Ticket(0)));
         }
-        check_not_delay_queue(&name)?;
+        check_not_delay_queue(&self.name, &name)?;
         self.change(|state, changes| {
             let Some(queue) = state.topology.queue(&name) else { return Ok((0, true)) };
             check_owner(queue, connection)?;
             let ready = queue.close(if_unused, if_empty).map_err(|busy| {
-                let on = Resource::Queue(name.clone());
+                let on = queue.on();
                 AmqpError::Precondition(match busy {
                     Busy::InUse => format!("{on} in use"),
                     Busy::NotEmpty => format!("{on} not empty"),
@@ -281,15 +275,15 @@ impl VHost {
             Declared { name, kind, durable, auto_delete, internal, alternate, delay, arguments }
         };
         let declared = self.change(|state, changes| {
-            may(&name, None)?;
+            let on = self.on_exchange(&name);
+            may(&on, None)?;
             if let Some(existing) = state.topology.exchange(&name) {
-                check_exchange_equivalent(&existing.declared, &wanted(&name, None), &declare.kind)?;
+                check_exchange_equivalent(&on, &existing.declared, &wanted(&name, None), &declare.kind)?;
             } else {
                 check_reserved("exchange", &name)?;
-                self.check_new_exchange(state, &name, &arguments)?;
-                let on = Resource::Exchange(name.clone());
+                self.check_new_exchange(state, &on, &arguments)?;
                 settings::check_alternate_exchange(&on, &arguments)?;
-                may(&name, Some(&arguments))?;
+                may(&on, Some(&arguments))?;
                 Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
                 let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
                 state.topology.add_exchange(wanted(&name, delay), changes);
@@ -306,7 +300,7 @@ impl VHost {
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Ticket, AmqpError> {
         let name = clean(name.to_owned());
         check_not_default(&name)?;
-        let on = Resource::Exchange(name.clone());
+        let on = self.on_exchange(&name);
         if name.starts_with(RESERVED) {
             return Err(AmqpError::AccessRefused(format!("deletion of system {on} not allowed")));
         }
@@ -328,7 +322,7 @@ impl VHost {
     /// 403 for the default exchange and for reply queues, 404 when either end does not exist, 405 for another connection's exclusive queue,
     /// 406 for arguments that the exchange cannot use, and when there are too many.
     pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
-        let bind = bind.clean()?;
+        let bind = bind.clean(&self.name)?;
         let bound = self.change(|state, changes| {
             let source = exchange(&state.topology, &bind.source)?;
             let target = match &bind.destination {
@@ -345,7 +339,7 @@ impl VHost {
             if !(kind.binds_once() && state.topology.leads_to(&bind.source, &target)) {
                 let binding = bind.to(target);
                 if !state.topology.is_bound(&bind.source, &binding) {
-                    self.check_new_binding(state, kind, &bind)?;
+                    self.check_new_binding(kind, &bind)?;
                 }
                 state.topology.bind(&bind.source, binding, changes);
             }
@@ -359,7 +353,7 @@ impl VHost {
     /// # Errors
     /// 403 for the default exchange and for reply queues, 405 when the binding is to another connection's exclusive queue.
     pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
-        let bind = bind.clean()?;
+        let bind = bind.clean(&self.name)?;
         let unbound = self.change(|state, changes| {
             let target = match &bind.destination {
                 Destination::Queue(name) => state.topology.queue(name).cloned().map(Target::Queue),
@@ -379,55 +373,6 @@ impl VHost {
             Ok(((), true))
         });
         unbound.map(|((), ticket)| ticket)
-    }
-
-    /// Where a client's message goes.
-    ///
-    /// # Errors
-    /// 403 for an internal exchange, 404 when there is no such exchange, 502 when headers have to be looked at and do
-    /// not decode.
-    pub fn route(
-        &self,
-        exchange_name: &[u8],
-        routing_key: &[u8],
-        properties: &[u8],
-    ) -> Result<Arc<Route>, AmqpError> {
-        self.route_copies(exchange_name, &[routing_key], properties)
-    }
-
-    /// As [`Self::route`], for a message with one routing key or more.
-    ///
-    /// # Errors
-    /// As [`Self::route`].
-    pub fn route_copies(
-        &self,
-        exchange_name: &[u8],
-        keys: &[&[u8]],
-        properties: &[u8],
-    ) -> Result<Arc<Route>, AmqpError> {
-        let state = self.read();
-        if exchange_name.is_empty() {
-            return route::find(&state.topology, None, keys, properties).map(Arc::new);
-        }
-        let name = String::from_utf8_lossy(exchange_name);
-        let origin = exchange(&state.topology, &name)?;
-        if origin.declared.internal {
-            let why = format!("cannot publish to internal {}", Resource::Exchange(name.into_owned()));
-            return Err(AmqpError::AccessRefused(why));
-        }
-        route::find(&state.topology, Some(origin), keys, properties).map(Arc::new)
-    }
-
-    /// Where a message of the broker's own goes, such as a dead letter: internal exchanges are open to it, and what
-    /// cannot be routed goes nowhere.
-    #[must_use]
-    pub fn route_own(&self, exchange_name: &str, keys: &[&[u8]], properties: &[u8]) -> Arc<Route> {
-        let state = self.read();
-        let origin = state.topology.exchange(exchange_name);
-        if origin.is_none() && !exchange_name.is_empty() {
-            return Arc::default();
-        }
-        route::find(&state.topology, origin, keys, properties).map_or_else(|_| Arc::default(), Arc::new)
     }
 
     /// Another number after each change: a route that was found after reading it is right while it is the same.
@@ -459,6 +404,9 @@ impl VHost {
         if let Some(ticket) = append(&self.shared, &mut changes) {
             state.ticket = ticket;
         }
+        let counts = Counts::of(&state.topology);
+        self.commons.count(state.counted, counts);
+        state.counted = counts;
         self.epoch.store(state.topology.revision(), Ordering::Release);
         Ok((result, state.known(durable)))
     }
@@ -471,7 +419,7 @@ impl VHost {
     fn unused_name(&self, topology: &Topology, prefix: &str) -> String {
         const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         loop {
-            let count = self.next_queue.fetch_add(1, Ordering::Relaxed);
+            let count = self.commons.next_queue().0;
             let [low, high] = self.entropy.each_ref().map(|key| u128::from(key.hash_one(count)));
             let bits = high << 64 | low;
             let digits = (0..22).map(|place| char::from(DIGITS[((bits >> (6 * place)) & 63) as usize]));
@@ -490,54 +438,28 @@ impl State {
     }
 }
 
-impl Bind {
-    /// The same with clean names.
-    fn clean(self) -> Result<Self, AmqpError> {
-        let source = clean(self.source);
-        if let Destination::Queue(name) = &self.destination
-            && is_reply_queue(name)
-        {
-            let why = "cannot bind or unbind to a volatile (direct reply-to) queue";
-            return Err(AmqpError::AccessRefused(why.to_owned()));
-        }
-        check_not_default(&source)?;
-        if let Destination::Queue(name) = &self.destination {
-            check_not_delay_queue(name)?;
-        }
-        let destination = match self.destination {
-            Destination::Queue(name) => Destination::Queue(clean(name)),
-            Destination::Exchange(name) => {
-                let name = clean(name);
-                check_not_default(&name)?;
-                Destination::Exchange(name)
-            }
-        };
-        Ok(Self { source, destination, ..self })
-    }
-
-    fn to(&self, target: Target) -> Binding {
-        let key = self.routing_key.as_slice().into();
-        Binding { target, key, arguments: encoded(&self.arguments).into() }
-    }
-}
-
 /// Appends what there is to append.
 fn append(shared: &Shared, changes: &mut Vec<Change>) -> Option<Ticket> {
     (!changes.is_empty()).then(|| shared.log.append(changes))
 }
 
+/// What those are told who are still in a vhost that was deleted.
+#[must_use]
+pub fn gone(vhost: &str) -> AmqpError {
+    AmqpError::ConnectionForced(format!("vhost '{vhost}' is deleted"))
+}
+
 fn check_owner(queue: &Queue, connection: ConnectionId) -> Result<(), AmqpError> {
     match queue.owner() {
-        Some(owner) if owner != connection => Err(locked(&queue.name)),
+        Some(owner) if owner != connection => Err(locked(&queue.on())),
         _ => Ok(()),
     }
 }
 
-fn locked(name: &str) -> AmqpError {
+fn locked(on: &Resource) -> AmqpError {
     AmqpError::ResourceLocked(format!(
-        "cannot obtain exclusive access to locked {}. It could be originally declared on another connection or the \
-         exclusive property value does not match that of the original declaration.",
-        Resource::Queue(name.to_owned())
+        "cannot obtain exclusive access to locked {on}. It could be originally declared on another connection or the \
+         exclusive property value does not match that of the original declaration."
     ))
 }
 
@@ -546,29 +468,33 @@ fn usable<'a>(
     name: &str,
     connection: ConnectionId,
 ) -> Result<&'a Arc<Queue>, AmqpError> {
-    let queue = topology.queue(name).ok_or_else(|| AmqpError::no_queue(name))?;
+    let queue = topology.queue(name).ok_or_else(|| AmqpError::no_queue(topology.vhost(), name))?;
     check_owner(queue, connection)?;
     Ok(queue)
 }
 
 fn exchange<'a>(topology: &'a Topology, name: &str) -> Result<&'a Exchange, AmqpError> {
-    topology.exchange(name).ok_or_else(|| AmqpError::no_exchange(name))
+    topology.exchange(name).ok_or_else(|| AmqpError::no_exchange(topology.vhost(), name))
 }
 
 /// Refuses to redeclare an exchange differently, as one of the type `kind`; in RabbitMQ's order.
-fn check_exchange_equivalent(current: &Declared, received: &Declared, kind: &str) -> Result<(), AmqpError> {
-    let on = Resource::Exchange(current.name.to_string());
+fn check_exchange_equivalent(
+    on: &Resource,
+    current: &Declared,
+    received: &Declared,
+    kind: &str,
+) -> Result<(), AmqpError> {
     let name = |kind: &str| AMQPValue::LongString(kind.into());
-    equivalent("type", &on, Some(&name(kind)), Some(&name(current.type_name())))?;
+    equivalent("type", on, Some(&name(kind)), Some(&name(current.type_name())))?;
     if current.delay.is_some() {
         let (received, current) = (name(received.kind.name()), name(current.kind.name()));
-        equivalent(DELAYED_TYPE, &on, Some(&received), Some(&current))?;
+        equivalent(DELAYED_TYPE, on, Some(&received), Some(&current))?;
     }
-    equivalent_flag("durable", &on, received.durable, current.durable)?;
-    equivalent_flag("auto_delete", &on, received.auto_delete, current.auto_delete)?;
-    equivalent_flag("internal", &on, received.internal, current.internal)?;
+    equivalent_flag("durable", on, received.durable, current.durable)?;
+    equivalent_flag("auto_delete", on, received.auto_delete, current.auto_delete)?;
+    equivalent_flag("internal", on, received.internal, current.internal)?;
     let taker = Taker::Exchange { kind: current.kind, delays: current.delay.is_some() };
-    taker.check_equivalent(&on, &received.arguments, &current.arguments)
+    taker.check_equivalent(on, &received.arguments, &current.arguments)
 }
 
 /// The alternate exchange among arguments, if there is a valid one.

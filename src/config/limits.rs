@@ -38,11 +38,13 @@ pub struct Limits {
     pub unacked_max: u32,
     /// The most bytes that a transaction of one channel holds.
     pub transaction_bytes_max: u64,
-    /// The most queues.
+    /// The most vhosts (RabbitMQ: `vhost_max`). An empty one is about 8 KB.
+    pub vhosts_max: u32,
+    /// The most queues of all vhosts together.
     pub queues_max: u32,
-    /// The most exchanges, those that are always there included.
+    /// The most exchanges of all vhosts together, those that are always there included.
     pub exchanges_max: u32,
-    /// The most bindings.
+    /// The most bindings of all vhosts together.
     pub bindings_max: u32,
     /// The most `#` in a binding key of a topic exchange: each may stand for any number of words, so a message is held
     /// against the rest of the key from every word on.
@@ -77,6 +79,7 @@ impl Default for Limits {
             consumers_per_channel_max: 65_535,
             unacked_max: 2_000_000,
             transaction_bytes_max: 256 * 1024 * 1024,
+            vhosts_max: 1000,
             queues_max: 200_000,
             exchanges_max: 50_000,
             bindings_max: 1_000_000,
@@ -103,6 +106,7 @@ impl Limits {
             ("handshakes_per_address_max", self.handshakes_per_address_max),
             ("consumers_per_channel_max", self.consumers_per_channel_max),
             ("unacked_max", self.unacked_max),
+            ("vhosts_max", self.vhosts_max),
             ("queues_max", self.queues_max),
             ("exchanges_max", self.exchanges_max),
             ("bindings_max", self.bindings_max),

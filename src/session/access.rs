@@ -5,19 +5,17 @@
 use super::link::Link;
 use crate::auth::permission::{Grants, Right};
 use crate::broker::Broker;
+use crate::broker::vhost::VHost;
 use crate::error::{AmqpError, Resource};
 use crate::ids::ConnectionId;
 use std::sync::Arc;
-
-/// The one vhost there is.
-pub(super) const VHOST: &str = "/";
 
 /// See the head of this file.
 pub(super) struct Access {
     /// Of which state of the users `grants` are; 0 for none.
     epoch: u64,
     grants: Arc<Grants>,
-    /// The user was deleted.
+    /// The user was deleted, or the vhost.
     gone: bool,
 }
 
@@ -27,13 +25,14 @@ impl Access {
         Self { epoch: 0, grants: Arc::new(Grants::nothing("")), gone: false }
     }
 
-    /// What the client may do now; nothing, once its user was deleted.
-    pub(super) fn grants(&mut self, broker: &Broker, id: ConnectionId) -> &Arc<Grants> {
+    /// What the client may do now; nothing, once its user or the vhost was deleted.
+    pub(super) fn grants(&mut self, (broker, vhost): (&Broker, &VHost), id: ConnectionId) -> &Arc<Grants> {
         // Read before the grants: a change in between makes them old at once, never too new.
         let epoch = broker.accounts().epoch();
         if epoch != self.epoch {
             self.epoch = epoch;
-            match broker.accounts().grants(id, VHOST) {
+            let grants = broker.accounts().grants(id, &vhost.name);
+            match grants.filter(|_| !vhost.is_deleted()) {
                 Some(grants) => self.grants = grants,
                 None => {
                     self.gone = true;
@@ -48,7 +47,7 @@ impl Access {
 impl Link {
     /// What the client may do now.
     pub(super) fn grants(&mut self) -> Arc<Grants> {
-        Arc::clone(self.access.grants(&self.broker, self.id))
+        Arc::clone(self.access.grants((&self.broker, &self.vhost), self.id))
     }
 
     /// Whether the client may do that.
@@ -56,7 +55,7 @@ impl Link {
     /// # Errors
     /// 403 if not.
     pub(super) fn check(&mut self, right: Right, on: &Resource) -> Result<(), AmqpError> {
-        self.access.grants(&self.broker, self.id).check(right, on)
+        self.access.grants((&self.broker, &self.vhost), self.id).check(right, on)
     }
 
     /// As [`Link::check`], for a queue.
@@ -64,19 +63,20 @@ impl Link {
     /// # Errors
     /// 403 if not.
     pub(super) fn check_queue(&mut self, right: Right, name: &str) -> Result<(), AmqpError> {
-        self.check(right, &Resource::Queue(name.to_owned()))
+        self.check(right, &self.vhost.on_queue(name))
     }
 
-    /// Whether the user is still there.
+    /// Whether the user and the vhost are still there.
     ///
     /// # Errors
     /// 320 if not.
     #[inline]
-    pub(super) fn check_user(&mut self) -> Result<(), AmqpError> {
-        self.access.grants(&self.broker, self.id);
+    pub(super) fn check_presence(&mut self) -> Result<(), AmqpError> {
+        self.access.grants((&self.broker, &self.vhost), self.id);
         if !self.access.gone {
             return Ok(());
         }
+        self.vhost.check()?;
         Err(AmqpError::ConnectionForced(format!("user '{}' is deleted", self.user)))
     }
 }

@@ -56,11 +56,11 @@ pub(super) struct Channel {
     /// The name of the queue declared last, which an empty name stands for.
     pub(super) last_queue: Option<Arc<str>>,
     pub(super) held: Held,
-    _place: Place,
+    _places: Vec<Place>,
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, place: Place) -> Self {
+    pub(super) fn new(number: u16, places: Vec<Place>) -> Self {
         Self {
             number,
             mode: Mode::Plain,
@@ -73,7 +73,7 @@ impl Channel {
             limit: ChannelLimit::new(),
             last_queue: None,
             held: Held::default(),
-            _place: place,
+            _places: places,
         }
     }
 

@@ -58,7 +58,7 @@ impl Connection {
         input: &[u8],
         used: &mut usize,
     ) -> Result<Next, Fault> {
-        link.check_user().map_err(|gone| Fault::of(gone, (0, 0)))?;
+        link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
         let frame_max = link.limits.frame_max;
         while link.pending_get.is_none() {
             let decoded = frame::decode(&input[*used..], frame_max);
@@ -115,7 +115,7 @@ impl Connection {
     pub(super) fn handle_mail(&mut self, link: &mut Link) -> Result<(), Fault> {
         // What comes from here on wakes the session again: the store is looked at after that, not before.
         link.take_mail();
-        link.check_user().map_err(|gone| Fault::of(gone, (0, 0)))?;
+        link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
         self.watch_store(link, false)?;
         self.deliver(link);
         self.announce(link);
@@ -157,8 +157,8 @@ impl Connection {
             }
         }
         release(link, channels);
-        for queue in link.broker.vhost().queues_of(link.id) {
-            link.broker.vhost().remove_queue(&queue);
+        for queue in link.vhost.queues_of(link.id) {
+            link.vhost.remove_queue(&queue);
         }
         link.pending_get = None;
         link.waiting.clear();

@@ -12,7 +12,7 @@ use crate::broker::TxAck;
 use crate::broker::mailbox::Mail;
 use crate::broker::queue::{Consumer, Got, Queue, Reading, Return};
 use crate::broker::settings::{self, Kind};
-use crate::error::{AmqpError, Resource};
+use crate::error::AmqpError;
 use crate::ids::ConsumerId;
 use crate::wire::encode::{self, Content, Delivery};
 use amq_protocol::protocol::{AMQPClass, basic};
@@ -105,10 +105,10 @@ impl Channel {
             return self.consume_replies(link, consume, &name);
         }
         link.check_queue(Right::Read, &name)?;
-        let queue = link.broker.vhost().queue(&name, link.id)?;
+        let queue = link.vhost.queue(&name, link.id)?;
         let (consumer, tag) = self.new_consumer(link, consume)?;
         let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
-        let reading = Reading::parse((kind, &name), given, &consume.arguments, link.now)?;
+        let reading = Reading::parse((kind, queue.on()), given, &consume.arguments, link.now)?;
         self.check_stream_consumer(&queue, consume)?;
         let priority = settings::consumer_priority(&consume.arguments);
         let timeout_ms = settings::consumer_timeout(&consume.arguments);
@@ -270,7 +270,7 @@ impl Channel {
 /// The one consumer that a quorum queue serves at a time is not passed by; a classic queue allows it.
 fn check_get(queue: &Queue) -> Result<(), AmqpError> {
     if queue.settings.kind == Kind::Quorum && queue.settings.single_active {
-        let on = Resource::Queue(queue.name.to_string());
+        let on = queue.on();
         return Err(AmqpError::ResourceLocked(format!(
             "cannot obtain access to locked {on}. basic.get operations are not supported by <<\"quorum\">> queues \
              with single active consumer"

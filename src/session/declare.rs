@@ -26,13 +26,13 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         use exchange::AMQPMethod as M;
         let grants = link.grants();
-        let vhost = link.broker.vhost();
+        let vhost = Arc::clone(&link.vhost);
         let (ticket, nowait, ok) = match method {
             M::Declare(declare) => {
-                let may = |name: &str, new: Option<&FieldTable>| may_declare_exchange(&grants, name, new);
+                let may = |on: &Resource, new: Option<&FieldTable>| may_declare_exchange(&grants, on, new);
                 let name = name(&declare.exchange);
                 if declare.passive && !name.is_empty() {
-                    may_ask(&grants, &Resource::Exchange(name.clone()))?;
+                    may_ask(&grants, &vhost.on_exchange(&name))?;
                 }
                 let ticket = vhost.declare_exchange_if(
                     &may,
@@ -52,7 +52,7 @@ impl Channel {
                 let name = name(&delete.exchange);
                 // Nobody may delete what is the broker's own, which is said elsewhere.
                 if !name.is_empty() && !name.starts_with("amq.") {
-                    grants.check(Right::Configure, &Resource::Exchange(name.clone()))?;
+                    grants.check(Right::Configure, &vhost.on_exchange(&name))?;
                 }
                 let ticket = vhost.delete_exchange(&name, delete.if_unused)?;
                 (ticket, delete.nowait, M::DeleteOk(exchange::DeleteOk {}))
@@ -95,14 +95,14 @@ impl Channel {
             M::Bind(bind) => {
                 let binding = self.binding(&bind.exchange, &bind.queue, &bind.routing_key, bind.arguments)?;
                 check_bind(link, &binding)?;
-                let ticket = link.broker.vhost().bind(binding, link.id)?;
+                let ticket = link.vhost.bind(binding, link.id)?;
                 (ticket, bind.nowait, M::BindOk(queue::BindOk {}))
             }
             M::Unbind(unbind) => {
                 let binding =
                     self.binding(&unbind.exchange, &unbind.queue, &unbind.routing_key, unbind.arguments)?;
                 check_bind(link, &binding)?;
-                let ticket = link.broker.vhost().unbind(binding, link.id)?;
+                let ticket = link.vhost.unbind(binding, link.id)?;
                 (ticket, false, M::UnbindOk(queue::UnbindOk {}))
             }
             M::Purge(purge) => {
@@ -112,9 +112,8 @@ impl Channel {
             M::Delete(delete) => {
                 let name = self.queue_name(&delete.queue)?;
                 link.check_queue(Right::Configure, &name)?;
-                let vhost = link.broker.vhost();
                 let (count, ticket) =
-                    vhost.delete_queue(&name, link.id, delete.if_unused, delete.if_empty)?;
+                    link.vhost.delete_queue(&name, link.id, delete.if_unused, delete.if_empty)?;
                 (ticket, delete.nowait, M::DeleteOk(queue::DeleteOk { message_count: saturate(count) }))
             }
             M::DeclareOk(_) | M::BindOk(_) | M::UnbindOk(_) | M::PurgeOk(_) | M::DeleteOk(_) => {
@@ -129,10 +128,10 @@ impl Channel {
     fn purge(&self, link: &mut Link, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
         let name = self.queue_name(given)?;
         if is_reply_queue(&name) {
-            return link.broker.vhost().reply_queue(&name).map(|_| (0, Ticket(0)));
+            return link.vhost.reply_queue(&name).map(|_| (0, Ticket(0)));
         }
         link.check_queue(Right::Read, &name)?;
-        let queue = link.broker.vhost().queue(&name, link.id)?;
+        let queue = link.vhost.queue(&name, link.id)?;
         stream::refuse(&queue, "queue.purge")?;
         Ok(link.broker.purge(&queue, link.now))
     }
@@ -144,10 +143,10 @@ impl Channel {
         }
         let grants = link.grants();
         if declare.passive {
-            may_ask(&grants, &Resource::Queue(asked.clone()))?;
+            may_ask(&grants, &link.vhost.on_queue(&asked))?;
         }
-        let may = |name: &str, new: Option<&FieldTable>| may_declare_queue(&grants, name, new);
-        let (queue, ticket) = link.broker.vhost().declare_queue_if(
+        let may = |on: &Resource, new: Option<&FieldTable>| may_declare_queue(&grants, on, new);
+        let (queue, ticket) = link.vhost.declare_queue_if(
             &may,
             QueueDeclare {
                 name: asked,
@@ -195,7 +194,7 @@ impl Channel {
 
     /// The queue of that name, or the one declared last for an empty name.
     pub(super) fn queue(&self, link: &Link, given: &ShortString) -> Result<Arc<Queue>, AmqpError> {
-        link.broker.vhost().queue(&self.queue_name(given)?, link.id)
+        link.vhost.queue(&self.queue_name(given)?, link.id)
     }
 
     pub(super) fn queue_name(&self, given: &ShortString) -> Result<String, AmqpError> {
@@ -217,7 +216,7 @@ impl Channel {
 
 fn check_bind(link: &mut Link, bind: &Bind) -> Result<(), AmqpError> {
     let grants = link.grants();
-    link.broker.vhost().check_bind(&grants, bind)
+    link.vhost.check_bind(&grants, bind)
 }
 
 /// A name as it was meant: RabbitMQ takes line ends out.

@@ -1,7 +1,6 @@
 //! From the protocol header to `connection.open-ok` (AMQP 0-9-1 section 2.2.4): who the client is, what it
 //! understands, and which limits hold.
 
-use super::access::VHOST;
 use super::link::{Capabilities, Limits, Link};
 use super::{Fault, Next, Peer};
 use crate::error::AmqpError;
@@ -128,16 +127,7 @@ impl Handshake {
                 Ok(Next::Stay)
             }
             (Self::Open, amqp::AMQPMethod::Open(open)) => {
-                let vhost = open.virtual_host.as_str();
-                if vhost != VHOST {
-                    return Err(AmqpError::NotAllowed(format!("vhost {vhost} not found")));
-                }
-                if !link.grants().may_enter() {
-                    let user = &link.user;
-                    let why = format!("access to vhost '{vhost}' refused for user '{user}'");
-                    return Err(AmqpError::NotAllowed(why));
-                }
-                link.enter()?;
+                link.enter(open.virtual_host.as_str())?;
                 say(link, amqp::AMQPMethod::OpenOk(amqp::OpenOk {}));
                 Ok(Next::Opened)
             }

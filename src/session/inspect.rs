@@ -34,7 +34,7 @@ impl Channel {
         message: &Message<'_>,
         block: Option<Block>,
     ) -> Result<(), AmqpError> {
-        link.routes.find(&link.broker, (&mut link.access, link.id), message)?;
+        link.routes.find((&link.broker, &link.vhost), (&mut link.access, link.id), message)?;
         let properties = properties::decode(message.properties)?;
         let (mut message, mut block, named) = (*message, block, self.name_reply_queue(&properties)?);
         if let Some(named) = &named {
@@ -61,8 +61,8 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         let keys = copies.with(message.routing_key);
         let grants = link.grants();
-        link.broker.vhost().check_keys(&grants, Right::Write, message.exchange, &keys)?;
-        let route = link.broker.vhost().route_copies(message.exchange, &keys, message.properties)?;
+        link.vhost.check_keys(&grants, Right::Write, message.exchange, &keys)?;
+        let route = link.vhost.route_copies(message.exchange, &keys, message.properties)?;
         link.routes.set_current(route);
         let message = Message { copies: copies.kind(), ..*message };
         // What has to be hidden is marked in the record, so a block that was made before will not do.

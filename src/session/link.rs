@@ -7,7 +7,9 @@ use super::deliver::Subscription;
 use super::routes::RouteCache;
 use super::settle::Settles;
 use super::stage::Stage;
+use crate::broker::entry::{Entry, no_vhost};
 use crate::broker::mailbox::{Mail, Mailbox};
+use crate::broker::vhost::VHost;
 use crate::broker::{Broker, Place};
 use crate::clock::Now;
 use crate::error::AmqpError;
@@ -53,8 +55,10 @@ pub(super) struct Link {
     pub(super) broker: Arc<Broker>,
     pub(super) id: ConnectionId,
     pub(super) peer: Peer,
-    /// Its place among the connections, once it has shaken hands.
-    pub(super) place: Option<Place>,
+    /// Its places among the connections, once it was let in: of all, and of its vhost and user.
+    pub(super) places: Option<(Place, Entry)>,
+    /// The vhost it is in; nowhere to begin with.
+    pub(super) vhost: Arc<VHost>,
     /// Empty until the login succeeded.
     pub(super) user: String,
     pub(super) access: Access,
@@ -106,9 +110,10 @@ impl Link {
         };
         Self {
             id: broker.next_connection(),
+            vhost: Arc::clone(broker.nowhere()),
             broker,
             peer,
-            place: None,
+            places: None,
             user: String::new(),
             access: Access::none(),
             by_password: false,
@@ -134,16 +139,22 @@ impl Link {
         }
     }
 
-    /// The client is about to be let in.
+    /// Lets the client into a vhost, if it may be there.
     ///
     /// # Errors
-    /// 530: there are too many already.
-    pub(super) fn enter(&mut self) -> Result<(), AmqpError> {
-        let room = &self.broker.places().connections;
-        let max = room.max();
-        let full =
-            || AmqpError::NotAllowed(format!("connection refused: node connection limit ({max}) is reached"));
-        self.place = Some(room.take().ok_or_else(full)?);
+    /// 530: there are too many already, there is no such vhost, or it is not for this user.
+    pub(super) fn enter(&mut self, name: &str) -> Result<(), AmqpError> {
+        let place = self.broker.places().connections.take().map_err(|max| {
+            AmqpError::NotAllowed(format!("connection refused: node connection limit ({max}) is reached"))
+        })?;
+        let vhost = self.broker.vhosts().get(name).ok_or_else(|| no_vhost(name))?;
+        let entry = self.broker.accounts().enter(self.id, &vhost)?;
+        self.vhost = vhost;
+        if !self.grants().may_enter() {
+            let why = format!("access to vhost '{name}' refused for user '{}'", self.user);
+            return Err(AmqpError::NotAllowed(why));
+        }
+        self.places = Some((place, entry));
         Ok(())
     }
 

@@ -225,7 +225,7 @@ impl Session {
             info!(peer = %self.link.peer.address, user = self.link.user, "disconnected without a close");
             connection.shut(&mut self.link);
         }
-        self.link.place = None;
+        self.link.places = None;
         self.state = State::Closed;
     }
 
@@ -260,7 +260,7 @@ impl Session {
     /// Whether the client has shaken hands and was let in.
     #[must_use]
     pub fn has_entered(&self) -> bool {
-        self.link.place.is_some()
+        self.link.places.is_some()
     }
 
     /// Whether nothing more will be said once the output is written.

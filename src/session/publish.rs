@@ -113,7 +113,7 @@ impl Channel {
         if inspect::is_due(message.properties) {
             return self.publish_inspected(link, mandatory, message, None);
         }
-        link.routes.find(&link.broker, (&mut link.access, link.id), message)?;
+        link.routes.find((&link.broker, &link.vhost), (&mut link.access, link.id), message)?;
         self.publish_checked(link, mandatory, message, None)
     }
 
@@ -198,7 +198,7 @@ impl Channel {
         if inspect::is_due(message.properties) {
             return self.publish_inspected(link, mandatory, &message, own);
         }
-        link.routes.find(&link.broker, (&mut link.access, link.id), &message)?;
+        link.routes.find((&link.broker, &link.vhost), (&mut link.access, link.id), &message)?;
         self.publish_checked(link, mandatory, &message, own)
     }
 

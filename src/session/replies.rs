@@ -6,7 +6,7 @@
 use super::channel::Channel;
 use super::link::Link;
 use crate::broker::vhost::replies::{REPLY_TO, is_reply_queue};
-use crate::error::{AmqpError, Resource};
+use crate::error::AmqpError;
 use crate::ids::{ConsumerId, Ticket};
 use crate::wire::properties::{self, Properties};
 use amq_protocol::protocol::{AMQPClass, basic, queue};
@@ -34,8 +34,8 @@ impl Channel {
         name: &str,
     ) -> Result<(), AmqpError> {
         if is_reply_queue(name) {
-            link.broker.vhost().reply_queue(name)?;
-            let on = Resource::Queue(name.to_owned());
+            link.vhost.reply_queue(name)?;
+            let on = link.vhost.on_queue(name);
             return Err(AmqpError::Precondition(format!("only creator channel may consume from {on}")));
         }
         let (consumer, tag) = self.new_consumer(link, consume)?;
@@ -46,7 +46,7 @@ impl Channel {
         if self.replies.is_some() {
             return refuse("reply consumer already set");
         }
-        let queue = link.broker.vhost().open_reply_queue(link.id);
+        let queue = link.vhost.open_reply_queue(link.id);
         self.replies = Some(Replies { consumer: consumer.id, name: Arc::clone(&queue.name) });
         self.subscribe(link, consume, tag, queue, consumer)
     }
@@ -59,7 +59,7 @@ impl Channel {
         nowait: bool,
     ) -> Result<(), AmqpError> {
         if is_reply_queue(name) {
-            link.broker.vhost().reply_queue(name)?;
+            link.vhost.reply_queue(name)?;
         }
         self.last_queue = Some(name.into());
         let ok = queue::DeclareOk { queue: ShortString::from(name), message_count: 0, consumer_count: 1 };
@@ -89,8 +89,8 @@ impl Channel {
 /// 540, or 404 when it is gone.
 pub(super) fn check_get(link: &Link, name: &str) -> Result<(), AmqpError> {
     if is_reply_queue(name) {
-        link.broker.vhost().reply_queue(name)?;
-        let on = Resource::Queue(name.to_owned());
+        link.vhost.reply_queue(name)?;
+        let on = link.vhost.on_queue(name);
         return Err(AmqpError::NotImplemented(format!("basic.get not supported by volatile {on}")));
     }
     Ok(())

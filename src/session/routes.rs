@@ -7,7 +7,8 @@ use super::access::Access;
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::route::Route;
-use crate::error::{AmqpError, Resource};
+use crate::broker::vhost::VHost;
+use crate::error::AmqpError;
 use crate::ids::ConnectionId;
 use crate::message::Message;
 use std::collections::HashMap;
@@ -45,27 +46,26 @@ impl RouteCache {
     #[inline]
     pub(super) fn find(
         &mut self,
-        broker: &Broker,
+        (broker, vhost): (&Broker, &Arc<VHost>),
         (access, id): (&mut Access, ConnectionId),
         message: &Message<'_>,
     ) -> Result<&Arc<Route>, AmqpError> {
         let same = self.known
             && self.routing_key == message.routing_key
             && self.exchange == message.exchange
-            && self.epoch == broker.vhost().epoch();
+            && self.epoch == vhost.epoch();
         if !same {
-            self.look_up(broker, (access, id), message)?;
+            self.look_up((broker, vhost), (access, id), message)?;
         }
         Ok(&self.route)
     }
 
     fn look_up(
         &mut self,
-        broker: &Broker,
+        (broker, vhost): (&Broker, &Arc<VHost>),
         (access, id): (&mut Access, ConnectionId),
         message: &Message<'_>,
     ) -> Result<(), AmqpError> {
-        let vhost = broker.vhost();
         self.known = false;
         // Read before the lookup: a change in between makes the route old at once, never too new.
         let epoch = vhost.epoch();
@@ -78,10 +78,10 @@ impl RouteCache {
         if let Some(route) = self.others.get(key.as_slice()) {
             self.route = Arc::clone(route);
         } else {
-            let grants = access.grants(broker, id);
+            let grants = access.grants((broker, vhost), id);
             if !grants.allow(Right::Write, message.exchange) {
-                let exchange = String::from_utf8_lossy(message.exchange).into_owned();
-                grants.check(Right::Write, &Resource::Exchange(exchange))?;
+                let exchange = String::from_utf8_lossy(message.exchange);
+                grants.check(Right::Write, &vhost.on_exchange(&exchange))?;
             }
             self.route = vhost.route(message.exchange, message.routing_key, message.properties)?;
             vhost.check_keys(grants, Right::Write, message.exchange, &[message.routing_key])?;

@@ -5,8 +5,8 @@ use super::channel::Channel;
 use super::connection::Connection;
 use super::held::Held;
 use super::link::Link;
-use crate::broker::TxAck;
 use crate::broker::queue::{Queue, Return};
+use crate::broker::{Place, TxAck};
 use crate::error::{AmqpError, Scope};
 use crate::ids::{ConsumerId, QueueId};
 use crate::wire::{encode, method};
@@ -71,12 +71,12 @@ impl Connection {
                 "number of channels opened ({channel_max}) has reached the negotiated channel_max ({channel_max})"
             )));
         }
-        let place = link.broker.places().channels.take().ok_or_else(|| too_many_channels(link))?;
+        let places = take_places(link)?;
         let index = usize::from(number);
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || Slot::Free);
         }
-        let mut channel = Channel::new(number, place);
+        let mut channel = Channel::new(number, places);
         channel.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::OpenOk(amqp::OpenOk {})));
         self.slots[index] = Slot::Open(Box::new(channel));
         link.broker.metrics().channels_opened.add(1);
@@ -125,12 +125,24 @@ impl Connection {
     }
 }
 
-fn too_many_channels(link: &Link) -> AmqpError {
-    let max = link.broker.places().channels.max();
-    let why = format!(
-        "number of channels opened on node 'leveret' has reached the maximum allowed limit of ({max})"
-    );
-    AmqpError::NotAllowed(why)
+/// A place among all channels, and among those of the user.
+///
+/// # Errors
+/// 530: all are taken.
+fn take_places(link: &Link) -> Result<Vec<Place>, AmqpError> {
+    let all = link.broker.places().channels.take().map_err(|max| {
+        AmqpError::NotAllowed(format!(
+            "number of channels opened on node 'leveret' has reached the maximum allowed limit of ({max})"
+        ))
+    })?;
+    let Some((_, entry)) = &link.places else { return Ok(vec![all]) };
+    let of_user = entry.user.channels.take().map_err(|max| {
+        AmqpError::NotAllowed(format!(
+            "number of channels opened for user '{}' has reached the maximum allowed user limit of {max}",
+            link.user
+        ))
+    })?;
+    Ok(vec![all, of_user])
 }
 
 /// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then what they were dealt and

@@ -4,7 +4,7 @@ use super::channel::Channel;
 use super::deliver::shown;
 use crate::broker::queue::Queue;
 use crate::broker::settings::table::STREAM_OFFSET;
-use crate::error::{AmqpError, Resource};
+use crate::error::AmqpError;
 use crate::message::Message;
 use crate::wire::{properties, table};
 use amq_protocol::protocol::basic::Consume;
@@ -19,7 +19,7 @@ pub(super) fn refuse(queue: &Queue, method: &str) -> Result<(), AmqpError> {
     if !queue.is_stream() {
         return Ok(());
     }
-    let on = Resource::Queue(queue.name.to_string());
+    let on = queue.on();
     Err(AmqpError::NotImplemented(format!("{method} not supported by stream queues {on}")))
 }
 
@@ -32,7 +32,7 @@ impl Channel {
         if !queue.is_stream() {
             return Ok(());
         }
-        let on = Resource::Queue(queue.name.to_string());
+        let on = queue.on();
         if self.limit.is_set() {
             return Err(AmqpError::NotImplemented(format!("{on} does not support global qos")));
         }

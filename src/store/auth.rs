@@ -1,6 +1,7 @@
-//! Users and what they may do: the rows of `users`, `permissions` and `topic_permissions`.
+//! Users, vhosts and what users may do in them: the rows of `users`, `permissions`, `topic_permissions` and `vhosts`.
 //!
-//! The table `users` comes into being with the first user that is kept: a file without one has never had any.
+//! The table `users` comes into being with the first user that is kept: a file without one has never had any. The table `vhosts`
+//! is made with the vhost `/` in it, when a file is new and when it is from a time that knew no other.
 //! Strings are a u32 length and that many bytes, integers are big-endian.
 //!
 //! ```text
@@ -9,22 +10,30 @@
 //!                                                                  | u32 connections | u32 channels | str tag ...
 //! permissions        key: str user | str vhost              value: str configure | str write | str read
 //! topic_permissions  key: str user | str vhost | str exchange      str write | str read
+//! vhosts             key: str name                          value: flags (1 connections are limited, 2 queues are, 4 has a default
+//!                                                                  queue type) | u32 connections | u32 queues | str description
+//!                                                                  | str default queue type | str tag ...
 //! ```
 
 use super::change::Change;
 use super::error::StoreError;
 use super::record::{Reader, put};
-use super::table::{PERMISSIONS, TOPIC_PERMISSIONS, USERS};
+use super::table::{PERMISSIONS, TOPIC_PERMISSIONS, USERS, VHOSTS};
 use crate::auth::directory::AuthChange;
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, UserLimits};
-use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
+use crate::auth::vhost::{VHostLimits, VHostRecord};
+use redb::{ReadTransaction, TableDefinition, TableError, TableHandle, WriteTransaction};
 
 const SHA256: u8 = 1;
 const SHA512: u8 = 2;
 const CONNECTIONS: u8 = 4;
 const CHANNELS: u8 = 8;
+
+const VHOST_CONNECTIONS: u8 = 1;
+const VHOST_QUEUES: u8 = 2;
+const VHOST_QUEUE_TYPE: u8 = 4;
 
 /// What a row is about: an index into [`TABLES`].
 pub(super) type Kind = u8;
@@ -32,11 +41,13 @@ pub(super) type Kind = u8;
 const USER: Kind = 0;
 const PERMISSION: Kind = 1;
 const TOPIC_PERMISSION: Kind = 2;
+const VHOST: Kind = 3;
 
 /// How many kinds of rows there are.
-pub(super) const KINDS: Kind = 3;
+pub(super) const KINDS: Kind = 4;
 
-const TABLES: [TableDefinition<'_, &[u8], &[u8]>; KINDS as usize] = [USERS, PERMISSIONS, TOPIC_PERMISSIONS];
+const TABLES: [TableDefinition<'_, &[u8], &[u8]>; KINDS as usize] =
+    [USERS, PERMISSIONS, TOPIC_PERMISSIONS, VHOSTS];
 
 /// A change as bytes.
 pub(super) struct AuthRow {
@@ -71,7 +82,10 @@ pub(super) fn read(tx: &ReadTransaction) -> Result<Option<Vec<AuthChange>>, Stor
     for (kind, definition) in (0..KINDS).zip(TABLES) {
         let table = match tx.open_table(definition) {
             Err(TableError::TableDoesNotExist(_)) if kind == USER => return Ok(None),
-            Err(TableError::TableDoesNotExist(_)) => continue,
+            Err(TableError::TableDoesNotExist(_)) => {
+                found.extend((kind == VHOST).then(|| AuthChange::PutVHost(VHostRecord::root())));
+                continue;
+            }
             table => table?,
         };
         for row in table.range::<&[u8]>(..)? {
@@ -80,6 +94,14 @@ pub(super) fn read(tx: &ReadTransaction) -> Result<Option<Vec<AuthChange>>, Stor
         }
     }
     Ok(Some(found))
+}
+
+/// Makes the table of vhosts, with the one that is always there in the beginning, if the file has none.
+pub(super) fn make_vhosts(tx: &WriteTransaction) -> Result<(), StoreError> {
+    if tx.list_tables()?.any(|table| table.name() == VHOSTS.name()) {
+        return Ok(());
+    }
+    write(tx, &[Change::Auth(AuthChange::PutVHost(VHostRecord::root()))])
 }
 
 pub(super) fn encode(change: &AuthChange) -> AuthRow {
@@ -96,6 +118,8 @@ pub(super) fn encode(change: &AuthChange) -> AuthRow {
         AuthChange::DeleteTopicPermission { user, vhost, exchange } => {
             (TOPIC_PERMISSION, strings(&[user, vhost, exchange]), None)
         }
+        AuthChange::PutVHost(record) => (VHOST, strings(&[&record.name]), Some(encode_vhost(record))),
+        AuthChange::DeleteVHost { name } => (VHOST, strings(&[name]), None),
     };
     AuthRow { kind, key, value }
 }
@@ -114,6 +138,13 @@ pub(super) fn decode(kind: Kind, key: &[u8], value: Option<&[u8]>) -> Result<Aut
             let Some(value) = value else { return Ok(AuthChange::DeletePermission { user, vhost }) };
             let [configure, write, read] = texts("permissions", value)?;
             Ok(AuthChange::PutPermission(Permission { user, vhost, configure, write, read }))
+        }
+        VHOST => {
+            let [name] = texts("vhosts", key)?;
+            Ok(match value {
+                Some(value) => AuthChange::PutVHost(decode_vhost(name, value)?),
+                None => AuthChange::DeleteVHost { name },
+            })
         }
         _ => {
             let [user, vhost, exchange] = texts("topic_permissions", key)?;
@@ -172,6 +203,44 @@ fn decode_user(name: String, row: &[u8]) -> Result<User, StoreError> {
     Ok(User { name, password, tags, limits })
 }
 
+fn encode_vhost(record: &VHostRecord) -> Vec<u8> {
+    let VHostLimits { connections_max, queues_max } = record.limits;
+    let connections = if connections_max.is_some() { VHOST_CONNECTIONS } else { 0 };
+    let queues = if queues_max.is_some() { VHOST_QUEUES } else { 0 };
+    let kind = if record.default_queue_type.is_some() { VHOST_QUEUE_TYPE } else { 0 };
+    let mut row = vec![connections | queues | kind];
+    row.extend_from_slice(&connections_max.unwrap_or_default().to_be_bytes());
+    row.extend_from_slice(&queues_max.unwrap_or_default().to_be_bytes());
+    put(&mut row, record.description.as_bytes());
+    put(&mut row, record.default_queue_type.as_deref().unwrap_or_default().as_bytes());
+    record.tags.iter().for_each(|tag| put(&mut row, tag.as_bytes()));
+    row
+}
+
+fn decode_vhost(name: String, row: &[u8]) -> Result<VHostRecord, StoreError> {
+    let mut reader = Reader { table: "vhosts", rest: row };
+    let flags = reader.flags(VHOST_CONNECTIONS | VHOST_QUEUES | VHOST_QUEUE_TYPE)?;
+    let (connections, queues) = (reader.u32()?, reader.u32()?);
+    let (description, kind) = (reader.text()?, reader.text()?);
+    let has = |flag| flags & flag != 0;
+    let unsaid = !has(VHOST_CONNECTIONS) && connections != 0
+        || !has(VHOST_QUEUES) && queues != 0
+        || has(VHOST_QUEUE_TYPE) == kind.is_empty();
+    if unsaid {
+        return Err(reader.malformed());
+    }
+    let limits = VHostLimits {
+        connections_max: has(VHOST_CONNECTIONS).then_some(connections),
+        queues_max: has(VHOST_QUEUES).then_some(queues),
+    };
+    let default_queue_type = has(VHOST_QUEUE_TYPE).then_some(kind);
+    let mut tags = Vec::new();
+    while !reader.rest.is_empty() {
+        tags.push(reader.text()?);
+    }
+    Ok(VHostRecord { name, description, tags, default_queue_type, limits })
+}
+
 fn strings(parts: &[&str]) -> Vec<u8> {
     let mut bytes = Vec::new();
     parts.iter().for_each(|part| put(&mut bytes, part.as_bytes()));
@@ -212,7 +281,17 @@ mod tests {
         TopicPermission { user, vhost, exchange, write, read }
     }
 
-    fn changes() -> [AuthChange; 6] {
+    fn vhost() -> VHostRecord {
+        VHostRecord {
+            description: "d".to_owned(),
+            tags: vec!["t".to_owned()],
+            default_queue_type: Some("quorum".to_owned()),
+            limits: VHostLimits { connections_max: Some(7), queues_max: None },
+            ..VHostRecord::named("v")
+        }
+    }
+
+    fn changes() -> [AuthChange; 8] {
         let [user, vhost, exchange] = ["u", "/", "t"].map(str::to_owned);
         [
             AuthChange::PutUser(self::user()),
@@ -221,6 +300,8 @@ mod tests {
             AuthChange::DeletePermission { user: user.clone(), vhost: vhost.clone() },
             AuthChange::PutTopicPermission(topic()),
             AuthChange::DeleteTopicPermission { user, vhost, exchange },
+            AuthChange::PutVHost(self::vhost()),
+            AuthChange::DeleteVHost { name: "v".to_owned() },
         ]
     }
 
@@ -241,6 +322,10 @@ mod tests {
             (TOPIC_PERMISSION, &b"\0\0\0\x01u\0\0\0\x01/\0\0\0\x01t"[..])
         );
         assert_eq!(row.value.unwrap(), b"\0\0\0\x01a\0\0\0\x01b");
+        let row = encode(&AuthChange::PutVHost(vhost()));
+        assert_eq!((row.kind, row.key.as_slice()), (VHOST, &b"\0\0\0\x01v"[..]));
+        let value = b"\x05\0\0\0\x07\0\0\0\0\0\0\0\x01d\0\0\0\x06quorum\0\0\0\x01t";
+        assert_eq!(row.value.unwrap(), value);
     }
 
     #[test]
@@ -262,8 +347,9 @@ mod tests {
                 assert!(decode(kind, &key[..end], value.as_deref()).is_err(), "cut at {end}");
             }
             let Some(value) = value else { continue };
-            // A user without its last tag is a user.
-            let cuts = (0..value.len()).filter(|&end| kind != USER || end != 49);
+            // A user without its last tag is a user, and so it is with vhosts.
+            let whole = (kind == USER).then_some(49).or((kind == VHOST).then_some(24));
+            let cuts = (0..value.len()).filter(|&end| Some(end) != whole);
             for end in cuts {
                 assert!(decode(kind, &key, Some(&value[..end])).is_err(), "cut at {end}");
             }
@@ -274,5 +360,14 @@ mod tests {
             value[0] = flags;
             assert!(decode(USER, &key, Some(&value)).is_err(), "flags {flags}");
         }
+        let AuthRow { key, value, .. } = encode(&AuthChange::PutVHost(vhost()));
+        let mut value = value.unwrap();
+        for flags in [0, 1, 4, 8, 13] {
+            value[0] = flags;
+            assert!(decode(VHOST, &key, Some(&value)).is_err(), "flags {flags}");
+        }
+        let bare = AuthChange::PutVHost(VHostRecord::named("v"));
+        let AuthRow { key, value, .. } = encode(&bare);
+        assert_eq!(decode(VHOST, &key, value.as_deref()).unwrap(), bare);
     }
 }

@@ -20,7 +20,9 @@
 //! 20 seen            str key | str row of `seen`
 //! 21 forget          str key of `seen` without its slot
 //! 40 put user, 42 permission, 44 topic permission           str key | str row of their table
+//! 46 put vhost                                              str key | str row of its table
 //! 41 delete user, 43 permission, 45 topic permission        str key
+//! 47 delete vhost                                           str key
 //! ```
 
 use super::auth::{self, AuthRow};
@@ -293,6 +295,7 @@ mod tests {
     use super::*;
     use crate::auth::directory::AuthChange;
     use crate::auth::permission::Permission;
+    use crate::auth::vhost::VHostRecord;
     use crate::message::{Copies, Message};
     use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
     use crate::store::disk::FORMAT;
@@ -359,6 +362,8 @@ mod tests {
             Change::Seen(SeenRecord { by: by.clone(), slot: 3, number: 131, until_ms: 5, value: vec![4] }),
             Change::Forget(by),
             Change::Auth(AuthChange::DeleteUser { name: "gone".into() }),
+            Change::Auth(AuthChange::PutVHost(VHostRecord::root())),
+            Change::Auth(AuthChange::DeleteVHost { name: "v".into() }),
             Change::Auth(AuthChange::PutPermission(Permission {
                 user: "u".into(),
                 vhost: "/".into(),

@@ -19,10 +19,12 @@
 //! | `users` | name | a user's record; there once there was a user: see `auth` |
 //! | `permissions` | user and vhost | three patterns |
 //! | `topic_permissions` | user, vhost and exchange | two patterns |
+//! | `vhosts` | name | a vhost's record; a file that never had this table has the vhost `/` alone |
 //! | `seen` | whose, and a slot | a value that a message had: see `seen` |
 //!
 //! The version of all this is in the file's head: see `disk`.
 
+use super::auth;
 use super::error::StoreError;
 use crate::ids::{SeqRange, lane_of, lane_start};
 use redb::{Database, ReadableDatabase, Table, TableDefinition, WriteTransaction};
@@ -61,6 +63,7 @@ pub(super) const USERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new
 pub(super) const PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("permissions");
 pub(super) const TOPIC_PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> =
     TableDefinition::new("topic_permissions");
+pub(super) const VHOSTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("vhosts");
 pub(super) const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
 
 /// What the tables say of themselves.
@@ -126,6 +129,7 @@ pub(super) fn begin_run(database: &Database, next_queue: u64) -> Result<(), Stor
     tx.open_table(EXCHANGES)?;
     tx.open_table(BINDINGS)?;
     tx.open_table(SEEN)?;
+    auth::make_vhosts(&tx)?;
     Ok(tx.commit()?)
 }
 

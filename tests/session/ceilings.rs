@@ -80,7 +80,7 @@ fn queues() {
         > 1 queue.declare q
         < 1 queue.declare-ok q 0 0
         > 1 queue.declare r
-        < 1 channel.close 406 PRECONDITION_FAILED - cannot declare queue 'r': queue limit in vhost '/' (1) is reached (50,10)
+        < 1 channel.close 406 PRECONDITION_FAILED - cannot declare queue 'r': queue limit in cluster (1) is reached (50,10)
         > 1 channel.close-ok
         > 1 channel.open
         < 1 channel.open-ok

@@ -19,5 +19,6 @@ mod script;
 mod streams;
 mod topology;
 mod transactions;
+mod vhosts;
 pub(crate) mod wire;
 mod world;

@@ -16,7 +16,10 @@
 use crate::session::wire;
 use crate::session::world::{Pieces, World};
 use leveret::auth::permission::{Permission, TopicPermission};
+use leveret::auth::user::UserLimits;
+use leveret::auth::vhost::{VHostLimits, VHostRecord};
 use leveret::broker::BrokerSettings;
+use leveret::broker::vhosts::VHostMetadata;
 use leveret::session::Peer;
 use leveret::store::change::Health;
 
@@ -91,20 +94,19 @@ fn split<'a>(line: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
 /// A client that is spoken for the first time has shaken hands and opened channel 1.
 fn ensure(world: &mut World, name: &str) {
     if !world.knows(name) {
-        log_in(world, name, "guest guest");
+        log_in(world, name, ("guest guest", "/"));
     }
 }
 
-/// The client shakes hands as this user with this password, and opens channel 1.
-fn log_in(world: &mut World, name: &str, credentials: &str) {
+/// The client shakes hands as this user with this password, enters this vhost, and opens channel 1.
+fn log_in(world: &mut World, name: &str, (credentials, vhost): (&str, &str)) {
     world.accept(name, "127.0.0.1:40000");
     let start_ok = format!(
         "0 connection.start-ok PLAIN {credentials} consumer_cancel_notify connection.blocked \
          authentication_failure_close"
     );
-    for sentence in
-        ["header", &start_ok, "0 connection.tune-ok 2047 131072 0", "0 connection.open /", "1 channel.open"]
-    {
+    let open = format!("0 connection.open {vhost}");
+    for sentence in ["header", &start_ok, "0 connection.tune-ok 2047 131072 0", &open, "1 channel.open"] {
         world.say(name, &wire::encode(sentence));
     }
     let heard = world.heard(name);
@@ -117,7 +119,11 @@ fn happen(world: &mut World, event: &str) {
         // A stranger comes: the handshake is up to the script.
         ["accept", name] => drop(world.accept(name, "127.0.0.1:40000")),
         ["accept", name, address] => drop(world.accept(name, address)),
-        ["log", "in", name, user, password] => log_in(world, name, &format!("{user} {password}")),
+        ["log", "in", name, user, password] => log_in(world, name, (&format!("{user} {password}"), "/")),
+        ["log", "in", name, user, password, vhost] => {
+            log_in(world, name, (&format!("{user} {password}"), vhost));
+        }
+        ["vhost", what @ ..] => provide(world, what),
         ["user", what @ ..] => administer(world, what),
         // It has shown the certificate of that user.
         ["accept", name, address, user] => {
@@ -163,6 +169,14 @@ fn administer(world: &World, what: &[&str]) {
             let [user, vhost, configure, write, read] = [name, "/", configure, write, read].map(own);
             users.set_permission(Permission { user, vhost, configure, write, read })
         }
+        ["may-in", vhost, name, configure, write, read] => {
+            let [user, vhost, configure, write, read] = [name, vhost, configure, write, read].map(own);
+            users.set_permission(Permission { user, vhost, configure, write, read })
+        }
+        ["limits", name, connections, channels] => {
+            let [connections_max, channels_max] = [connections, channels].map(limit);
+            users.set_limits(name, UserLimits { connections_max, channels_max })
+        }
         ["may-nothing", name] => users.clear_permission(name, "/"),
         ["keys", name, exchange, write, read] => {
             let [user, vhost, exchange, write, read] = [name, "/", exchange, write, read].map(own);
@@ -172,4 +186,31 @@ fn administer(world: &World, what: &[&str]) {
         _ => panic!("nobody knows what this is: {what:?}"),
     }
     .unwrap();
+}
+
+/// An operator does something about vhosts; `guest` may do everything in a new one.
+fn provide(world: &World, what: &[&str]) {
+    let vhosts = world.broker.vhosts();
+    match *what {
+        ["add", name] => {
+            vhosts.create(VHostRecord::named(name)).unwrap();
+            administer(world, &["may-in", name, "guest", ".*", ".*", ".*"]);
+        }
+        ["delete", name] => drop(vhosts.delete(name).unwrap()),
+        ["limits", name, connections, queues] => {
+            let [connections_max, queues_max] = [connections, queues].map(limit);
+            let _ticket = vhosts.set_limits(name, VHostLimits { connections_max, queues_max }).unwrap();
+        }
+        ["queue-type", name, kind] => {
+            let default_queue_type = Some(kind.to_owned());
+            let metadata = VHostMetadata { default_queue_type, ..VHostMetadata::default() };
+            let _ticket = vhosts.set_metadata(name, metadata).unwrap();
+        }
+        _ => panic!("nobody knows what this is: {what:?}"),
+    }
+}
+
+/// A number, or `-` for no limit.
+fn limit(text: &str) -> Option<u32> {
+    (text != "-").then(|| text.parse().unwrap())
 }

@@ -5,6 +5,7 @@ use crate::support::draw::Draw;
 use leveret::auth::directory::{AuthChange, Directory};
 use leveret::auth::permission::{Permission, TopicPermission};
 use leveret::auth::user::{User, UserLimits};
+use leveret::auth::vhost::{VHostLimits, VHostRecord};
 use leveret::ids::{QueueId, SeqRange, lane_of, lane_start};
 use leveret::store::Opened;
 use leveret::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
@@ -51,7 +52,9 @@ pub(super) struct Workload {
 
 impl Workload {
     pub(super) fn new(seed: u64) -> Self {
-        let (draw, model, users) = (Draw::new(seed), Model::default(), Directory::default());
+        let (draw, model, mut users) = (Draw::new(seed), Model::default(), Directory::default());
+        // A new file has this one.
+        users.apply(AuthChange::PutVHost(VHostRecord::root()));
         Self { draw, model, users, next_queue: 1, next_seq: BTreeMap::new() }
     }
 
@@ -195,13 +198,14 @@ impl Workload {
         Change::Forget(by)
     }
 
-    /// Something about users; a permission may be of one that is not there.
+    /// Something about users and vhosts; a permission may be of one that is not there.
     fn allow(&mut self) -> Vec<Change> {
         let name = format!("user {}", self.draw.below(4));
-        let (user, vhost, exchange) = (name.clone(), "/".to_owned(), format!("t{}", self.draw.below(2)));
+        let vhost = ["/", "v"][usize::try_from(self.draw.below(2)).unwrap()].to_owned();
+        let (user, exchange) = (name.clone(), format!("t{}", self.draw.below(2)));
         let pattern = format!("^{}", self.draw.below(99));
         let (configure, write, read) = (String::new(), pattern.clone(), ".*".to_owned());
-        let changes = match self.draw.below(6) {
+        let changes = match self.draw.below(8) {
             0 => self.users.deletion_of(&name),
             1 => vec![AuthChange::DeletePermission { user, vhost }],
             2 => vec![AuthChange::DeleteTopicPermission { user, vhost, exchange }],
@@ -209,6 +213,15 @@ impl Workload {
                 vec![AuthChange::PutTopicPermission(TopicPermission { user, vhost, exchange, write, read })]
             }
             4 => vec![AuthChange::PutPermission(Permission { user, vhost, configure, write, read })],
+            5 => self.users.deletion_of_vhost(&vhost),
+            6 => {
+                let limits = VHostLimits { connections_max: None, queues_max: Some(7) };
+                vec![AuthChange::PutVHost(VHostRecord {
+                    tags: vec![pattern],
+                    limits,
+                    ..VHostRecord::named(&vhost)
+                })]
+            }
             _ => {
                 let limits = UserLimits { connections_max: Some(3), channels_max: None };
                 vec![AuthChange::PutUser(User { name, password: None, tags: vec![pattern], limits })]
@@ -333,11 +346,13 @@ impl Workload {
     }
 }
 
-/// The changes that make the users there are.
+/// The changes that make the users and vhosts there are.
 fn all(users: &Directory) -> Vec<AuthChange> {
     let permissions = users.permissions().cloned().map(AuthChange::PutPermission);
     let topics = users.topic_permissions().cloned().map(AuthChange::PutTopicPermission);
-    users.users().cloned().map(AuthChange::PutUser).chain(permissions).chain(topics).collect()
+    let vhosts = users.vhosts().cloned().map(AuthChange::PutVHost);
+    let users = users.users().cloned().map(AuthChange::PutUser);
+    users.chain(permissions).chain(topics).chain(vhosts).collect()
 }
 
 fn binding(queue: u64, key: u64) -> BindingRecord {

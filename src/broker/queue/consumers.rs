@@ -7,7 +7,7 @@
 use super::stream::Reading;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::settings::{Kind, Settings};
-use crate::error::AmqpError;
+use crate::error::{AmqpError, Resource};
 use crate::ids::ConsumerId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -179,11 +179,11 @@ impl Consumers {
 
     /// # Errors
     /// 403: the queue is in exclusive use, or this one wants it alone and is not.
-    pub(super) fn add(&mut self, consumer: Consumer, queue: &str) -> Result<(), AmqpError> {
+    pub(super) fn add(&mut self, consumer: Consumer, on: &Resource) -> Result<(), AmqpError> {
         let taken = self.slots.iter().any(|slot| slot.consumer.exclusive);
         let alone = self.slots.is_empty() && self.rule == Rule::Fair;
         if taken || (consumer.exclusive && !alone) {
-            return Err(AmqpError::AccessRefused(format!("queue '{queue}' in vhost '/' in exclusive use")));
+            return Err(AmqpError::AccessRefused(format!("{on} in exclusive use")));
         }
         let priority = consumer.priority;
         let first = self.slots.partition_point(|slot| slot.consumer.priority > priority);

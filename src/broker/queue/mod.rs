@@ -37,8 +37,9 @@ use crate::broker::dedup::Deduplicator;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::settings::{Kind, Settings};
 use crate::broker::timers::Timers;
+use crate::broker::vhost::VHost;
 use crate::clock::Now;
-use crate::error::AmqpError;
+use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket, lane_of};
 use crate::message::Block;
 use crate::store::change::{Log, Page, RecoveredQueue};
@@ -147,6 +148,7 @@ pub struct Queue {
     /// What it has seen, if it takes in each message once.
     pub dedup: Option<Arc<Deduplicator>>,
     owner: Option<ConnectionId>,
+    home: Home,
     log: Arc<dyn Log>,
     /// Bytes that all queues hold in memory.
     memory: Arc<AtomicUsize>,
@@ -168,7 +170,7 @@ impl Queue {
         shared: &Shared,
     ) -> Arc<Self> {
         let stream = (settings.kind == Kind::Stream)
-            .then(|| Box::new(Stream::new(identity.clone(), settings.retention, shared)));
+            .then(|| Box::new(Stream::new(identity.0, settings.retention, shared)));
         let core = Core::new(identity.0);
         Self::with(identity, settings, owner, shared, (core, stream))
     }
@@ -200,12 +202,12 @@ impl Queue {
         (mut core, stream): (Core, Option<Box<Stream>>),
     ) -> Arc<Self> {
         core.sizes = settings.length.and_then(|limit| limit.bytes).map(|_| Box::default());
-        let Shared { log, memory, timers } = shared.clone();
+        let Shared { log, memory, timers, home } = shared.clone();
         let state = Mutex::new(State::new(core, Consumers::new(Rule::of(&settings))));
         let dedup = Deduplicator::new(SeenBy::Queue(id), settings.durable, &settings.arguments);
         Arc::new_cyclic(|this| {
             let this = Weak::clone(this);
-            Self { id, name, settings, dedup, owner, log, memory, timers, this, stream, state }
+            Self { id, name, settings, dedup, owner, home, log, memory, timers, this, stream, state }
         })
     }
 
@@ -225,6 +227,18 @@ impl Queue {
     #[must_use]
     pub fn owner(&self) -> Option<ConnectionId> {
         self.owner
+    }
+
+    /// What texts call it.
+    #[must_use]
+    pub fn on(&self) -> Resource {
+        Resource::queue(&self.home.name, &self.name)
+    }
+
+    /// The vhost it is in, unless that is gone.
+    #[must_use]
+    pub fn vhost(&self) -> Option<Arc<VHost>> {
+        self.home.vhost.upgrade()
     }
 
     /// How it stands.
@@ -338,14 +352,15 @@ impl Queue {
     /// # Errors
     /// 403: exclusive use. 404: the queue was deleted meanwhile.
     pub(super) fn subscribe(&self, consumer: Consumer, now: Now) -> Result<Effects, AmqpError> {
+        let on = self.on();
         if let Some(stream) = &self.stream {
-            return stream.subscribe(consumer);
+            return stream.subscribe(consumer, on);
         }
         let mut state = self.lock();
         if state.deleted {
-            return Err(AmqpError::no_queue(&self.name));
+            return Err(AmqpError::NotFound(on));
         }
-        state.consumers.add(consumer, &self.name)?;
+        state.consumers.add(consumer, &on)?;
         Ok(self.deal_and_finish(state, now))
     }
 
@@ -517,7 +532,7 @@ impl Queue {
     }
 }
 
-/// What all queues share.
+/// What the queues of a vhost share.
 #[derive(Clone)]
 pub struct Shared {
     /// Where changes go.
@@ -526,6 +541,17 @@ pub struct Shared {
     pub memory: Arc<AtomicUsize>,
     /// When they want to be called.
     pub timers: Arc<Timers>,
+    /// Where they are.
+    pub home: Home,
+}
+
+/// The vhost of a queue.
+#[derive(Clone)]
+pub struct Home {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The vhost itself; its queues do not keep it.
+    pub vhost: Weak<VHost>,
 }
 
 impl fmt::Debug for Queue {

@@ -95,7 +95,12 @@ impl Disk {
 
 fn shared(disk: &Arc<Disk>, timers: &Arc<Timers>) -> Shared {
     let log = Arc::clone(disk) as Arc<dyn Log>;
-    Shared { log, memory: Arc::default(), timers: Arc::clone(timers) }
+    Shared {
+        log,
+        memory: Arc::default(),
+        timers: Arc::clone(timers),
+        home: Home { name: "/".into(), vhost: Weak::new() },
+    }
 }
 
 struct Bench {
@@ -418,8 +423,12 @@ fn recovered(messages: Vec<SeqRange>, delivered_up_to: u64) -> RecoveredQueue {
 #[test]
 fn a_number_that_is_given_again_is_not_taken_for_delivered() {
     let disk = Arc::new(Disk::default());
-    let shared =
-        Shared { log: Arc::clone(&disk) as Arc<dyn Log>, memory: Arc::default(), timers: Arc::default() };
+    let shared = Shared {
+        log: Arc::clone(&disk) as Arc<dyn Log>,
+        memory: Arc::default(),
+        timers: Arc::default(),
+        home: Home { name: "/".into(), vhost: Weak::new() },
+    };
     let queue = Queue::recover(&recovered(Vec::new(), 5), durable(), true, &shared);
     let bench = Bench { disk, timers: Arc::default(), queue, mailbox: Mailbox::new() };
     bench.subscribe(bench.consumer(1, 0));
@@ -445,8 +454,12 @@ fn a_recovered_queue_goes_on_where_it_was() {
         (false, ["1:0!", "1:1!", "1:2!", "1:5!", "1:6!", "1:7!"]),
     ] {
         let disk = Arc::new(Disk { rows: Mutex::new(disk.rows.lock().unwrap().clone()), ..Disk::default() });
-        let shared =
-            Shared { log: Arc::clone(&disk) as Arc<dyn Log>, memory: Arc::default(), timers: Arc::default() };
+        let shared = Shared {
+            log: Arc::clone(&disk) as Arc<dyn Log>,
+            memory: Arc::default(),
+            timers: Arc::default(),
+            home: Home { name: "/".into(), vhost: Weak::new() },
+        };
         let queue = Queue::recover(&recovered, durable(), clean, &shared);
         let bench = Bench { disk, timers: Arc::default(), queue, mailbox: Mailbox::new() };
         assert_eq!(bench.counts(), (6, 0));

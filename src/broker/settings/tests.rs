@@ -5,6 +5,10 @@ use amq_protocol::types::AMQPValue;
 
 const DURABLE: Flags = Flags { durable: true, auto_delete: false, exclusive: false };
 
+fn on() -> Resource {
+    Resource::queue(&"/".into(), "q")
+}
+
 fn string(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
@@ -40,7 +44,7 @@ fn check_stream(key: &str, value: AMQPValue, expected: &str) {
 #[track_caller]
 fn check_beside(key: &str, value: AMQPValue, others: &[(&str, AMQPValue)], expected: &str) {
     let arguments = table(&[others, &[(key, value)]].concat());
-    let said = Settings::declare("q", DURABLE, arguments).err().map(|fault| fault.reply().text);
+    let said = Settings::declare(&on(), DURABLE, arguments).err().map(|fault| fault.reply().text);
     let head = format!("PRECONDITION_FAILED - invalid arg '{key}' for queue 'q' in vhost '/'");
     let said = said.unwrap_or_default();
     assert_eq!(said.strip_prefix(&head).unwrap_or(&said), expected, "{key}");
@@ -136,7 +140,7 @@ fn ages_are_compared_by_their_length() {
 #[test]
 fn a_quorum_queue_is_durable_and_for_everyone() {
     let quorum = || table(&[(QUEUE_TYPE, string("quorum"))]);
-    let said = |flags| Settings::declare("q", flags, quorum()).err().map(|fault| fault.reply().text);
+    let said = |flags| Settings::declare(&on(), flags, quorum()).err().map(|fault| fault.reply().text);
     let refused = |property: &str| {
         Some(format!("PRECONDITION_FAILED - invalid property '{property}' for queue 'q' in vhost '/'"))
     };
@@ -193,8 +197,8 @@ fn the_length_is_limited_by_either_argument() {
 
 #[track_caller]
 fn check_redeclare(first: &[(&str, AMQPValue)], again: &[(&str, AMQPValue)], flags: Flags, expected: &str) {
-    let settings = Settings::declare("q", DURABLE, table(first)).unwrap();
-    let said = settings.check_equivalent("q", flags, &table(again)).err().map(|fault| fault.reply().text);
+    let settings = Settings::declare(&on(), DURABLE, table(first)).unwrap();
+    let said = settings.check_equivalent(&on(), flags, &table(again)).err().map(|fault| fault.reply().text);
     let said = said.unwrap_or_default();
     let head = "PRECONDITION_FAILED - inequivalent arg ";
     assert_eq!(said.strip_prefix(head).unwrap_or(&said), expected);

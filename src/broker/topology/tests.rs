@@ -1,7 +1,7 @@
 //! Random operations against a naive topology: a list of names and a list of bindings, searched from end to end.
 
 use super::*;
-use crate::broker::queue::Shared;
+use crate::broker::queue::{Home, Shared};
 use crate::broker::route;
 use crate::broker::settings::{Flags, Settings};
 use crate::ids::Ticket;
@@ -9,6 +9,7 @@ use crate::store::StoreError;
 use crate::store::change::{Gate, Health, Log, Waiter};
 use crate::wire::properties::NONE;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Weak;
 use std::sync::atomic::AtomicUsize;
 
 struct Nowhere;
@@ -310,10 +311,14 @@ impl Trial {
 #[test]
 fn random_operations_agree_with_a_naive_topology() {
     for seed in [20_260_101, RandomState::new().hash_one(0)] {
-        let shared =
-            Shared { log: Arc::new(Nowhere), memory: Arc::new(AtomicUsize::new(0)), timers: Arc::default() };
+        let shared = Shared {
+            log: Arc::new(Nowhere),
+            memory: Arc::new(AtomicUsize::new(0)),
+            timers: Arc::default(),
+            home: Home { name: "/".into(), vhost: Weak::new() },
+        };
         let mut trial = Trial {
-            topology: Topology::default(),
+            topology: Topology::new("/".into()),
             model: Model::default(),
             disk: Disk::default(),
             shared,

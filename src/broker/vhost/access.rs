@@ -9,13 +9,13 @@ use amq_protocol::types::FieldTable;
 use std::convert::Infallible;
 
 /// Whether something may be declared: its name, and the arguments of what is not there yet. Asked under the vhost's lock.
-pub type May<'a> = &'a dyn Fn(&str, Option<&FieldTable>) -> Result<(), AmqpError>;
+pub type May<'a> = &'a dyn Fn(&Resource, Option<&FieldTable>) -> Result<(), AmqpError>;
 
 /// Everything may be declared.
 ///
 /// # Errors
 /// None.
-pub fn anything(_name: &str, _new: Option<&FieldTable>) -> Result<(), AmqpError> {
+pub fn anything(_on: &Resource, _new: Option<&FieldTable>) -> Result<(), AmqpError> {
     Ok(())
 }
 
@@ -24,24 +24,20 @@ pub fn anything(_name: &str, _new: Option<&FieldTable>) -> Result<(), AmqpError>
 ///
 /// # Errors
 /// 403 if not.
-pub fn may_declare_queue(grants: &Grants, name: &str, new: Option<&FieldTable>) -> Result<(), AmqpError> {
-    may_declare(
-        grants,
-        &Resource::Queue(name.to_owned()),
-        new.and_then(|new| string(new, DEAD_LETTER_EXCHANGE)),
-    )
+pub fn may_declare_queue(grants: &Grants, on: &Resource, new: Option<&FieldTable>) -> Result<(), AmqpError> {
+    may_declare(grants, on, new.and_then(|new| string(new, DEAD_LETTER_EXCHANGE)))
 }
 
 /// Whether somebody may declare an exchange; of a new one with an alternate exchange as [`may_declare_queue`].
 ///
 /// # Errors
 /// 403 if not.
-pub fn may_declare_exchange(grants: &Grants, name: &str, new: Option<&FieldTable>) -> Result<(), AmqpError> {
-    may_declare(
-        grants,
-        &Resource::Exchange(name.to_owned()),
-        new.and_then(|new| string(new, ALTERNATE_EXCHANGE)),
-    )
+pub fn may_declare_exchange(
+    grants: &Grants,
+    on: &Resource,
+    new: Option<&FieldTable>,
+) -> Result<(), AmqpError> {
+    may_declare(grants, on, new.and_then(|new| string(new, ALTERNATE_EXCHANGE)))
 }
 
 /// Whether somebody may ask for a queue or an exchange without making it: who may do anything with it may.
@@ -57,10 +53,22 @@ fn may_declare(grants: &Grants, on: &Resource, leads_to: Option<String>) -> Resu
     grants.check(Right::Configure, on)?;
     let Some(target) = leads_to else { return Ok(()) };
     grants.check(Right::Read, on)?;
-    grants.check(Right::Write, &Resource::Exchange(target))
+    grants.check(Right::Write, &Resource::exchange(&on.vhost, &target))
 }
 
 impl VHost {
+    /// What texts call a queue of this name here.
+    #[must_use]
+    pub fn on_queue(&self, name: &str) -> Resource {
+        Resource::queue(&self.name, name)
+    }
+
+    /// What texts call an exchange of this name here.
+    #[must_use]
+    pub fn on_exchange(&self, name: &str) -> Resource {
+        Resource::exchange(&self.name, name)
+    }
+
     /// Makes every route that was found before be looked for again, because somebody may do more or less than before.
     pub fn renew_routes(&self) {
         let Ok(((), _ticket)) = self.change(|state, _changes| {
@@ -76,15 +84,15 @@ impl VHost {
     /// 403 if not.
     pub fn check_bind(&self, grants: &Grants, bind: &Bind) -> Result<(), AmqpError> {
         let destination = match &bind.destination {
-            Destination::Queue(name) => Resource::Queue(name.clone()),
-            Destination::Exchange(name) => Resource::Exchange(name.clone()),
+            Destination::Queue(name) => self.on_queue(name),
+            Destination::Exchange(name) => self.on_exchange(name),
         };
         grants.check(Right::Write, &destination)?;
         if bind.source.is_empty() {
             // Nobody may, which is said elsewhere.
             return Ok(());
         }
-        grants.check(Right::Read, &Resource::Exchange(bind.source.clone()))?;
+        grants.check(Right::Read, &self.on_exchange(&bind.source))?;
         self.check_keys(grants, Right::Read, bind.source.as_bytes(), &[&bind.routing_key])
     }
 
@@ -107,6 +115,10 @@ impl VHost {
             let state = self.read();
             state.topology.exchange(&name).is_some_and(|found| found.declared.kind == Kind::Topic)
         };
-        if is_topic { keys.iter().try_for_each(|key| grants.check_key(right, &name, key)) } else { Ok(()) }
+        if !is_topic {
+            return Ok(());
+        }
+        let on = self.on_exchange(&name);
+        keys.iter().try_for_each(|key| grants.check_key(right, &on, key))
     }
 }

@@ -1,20 +1,13 @@
-//! How much there may be in a vhost. What exists is declared again, and bound again, whatever the limits are.
+//! How much there may be in a vhost, and in all of them. What exists is declared again, and bound again, whatever the limits are.
 
-use super::{Bind, State, VHost};
+use super::{Bind, State, VHost, gone};
 use crate::broker::exchange::Kind;
 use crate::broker::exchange::topic::hashes;
-use crate::broker::topology::{VHOST, encoded};
-use crate::config::Limits;
+use crate::broker::topology::encoded;
 use crate::error::{AmqpError, Resource};
 use amq_protocol::types::FieldTable;
 
 impl VHost {
-    /// The same with limits to what clients may declare.
-    #[must_use]
-    pub fn within(self, limits: Limits) -> Self {
-        Self { limits, ..self }
-    }
-
     /// Whether there may be one more queue, with these arguments.
     ///
     /// # Errors
@@ -22,16 +15,26 @@ impl VHost {
     pub(super) fn check_new_queue(
         &self,
         state: &State,
-        name: &str,
+        on: &Resource,
         arguments: &FieldTable,
     ) -> Result<(), AmqpError> {
-        let (on, max) = (Resource::Queue(name.to_owned()), self.limits.queues_max);
-        if state.topology.queue_count() >= max as usize {
-            let why =
-                format!("cannot declare queue '{name}': queue limit in vhost '{VHOST}' ({max}) is reached");
-            return Err(AmqpError::Precondition(why));
+        check_open(state, on)?;
+        let Resource { vhost, name, .. } = on;
+        let refused = |limit: String| {
+            Err(AmqpError::Precondition(format!(
+                "cannot declare queue '{name}': queue limit in {limit} is reached"
+            )))
+        };
+        let max = self.commons.limits.queues_max;
+        if self.commons.counts().queues >= max as usize {
+            return refused(format!("cluster ({max})"));
         }
-        self.check_arguments(&on, arguments)
+        if let Some(max) = state.queues_max
+            && state.topology.client_queue_count() >= max as usize
+        {
+            return refused(format!("vhost '{vhost}' ({max})"));
+        }
+        self.check_arguments(on, arguments)
     }
 
     /// Whether there may be one more exchange, with these arguments.
@@ -41,30 +44,31 @@ impl VHost {
     pub(super) fn check_new_exchange(
         &self,
         state: &State,
-        name: &str,
+        on: &Resource,
         arguments: &FieldTable,
     ) -> Result<(), AmqpError> {
-        let (on, max) = (Resource::Exchange(name.to_owned()), self.limits.exchanges_max);
-        if state.topology.exchange_count() >= max as usize {
+        check_open(state, on)?;
+        let max = self.commons.limits.exchanges_max;
+        if self.commons.counts().exchanges >= max as usize {
             let why = format!("cannot declare {on}: exchange limit of {max} is reached");
             return Err(AmqpError::Precondition(why));
         }
-        self.check_arguments(&on, arguments)
+        self.check_arguments(on, arguments)
     }
 
     /// Whether there may be one more binding.
     ///
     /// # Errors
     /// 406.
-    pub(super) fn check_new_binding(&self, state: &State, kind: Kind, bind: &Bind) -> Result<(), AmqpError> {
-        let on = Resource::Exchange(bind.source.clone());
-        let max = self.limits.bindings_max;
-        if state.topology.binding_count() >= max as usize {
+    pub(super) fn check_new_binding(&self, kind: Kind, bind: &Bind) -> Result<(), AmqpError> {
+        let on = self.on_exchange(&bind.source);
+        let max = self.commons.limits.bindings_max;
+        if self.commons.counts().bindings >= max as usize {
             return Err(AmqpError::Precondition(format!(
                 "cannot bind to {on}: binding limit of {max} is reached"
             )));
         }
-        let max = self.limits.topic_hashes_max;
+        let max = self.commons.limits.topic_hashes_max;
         let count = if kind == Kind::Topic { hashes(&bind.routing_key) } else { 0 };
         if count > max as usize {
             return Err(AmqpError::Precondition(format!(
@@ -75,7 +79,7 @@ impl VHost {
     }
 
     fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
-        let max = self.limits.arguments_bytes_max;
+        let max = self.commons.limits.arguments_bytes_max;
         if arguments.inner().is_empty() {
             return Ok(());
         }
@@ -86,4 +90,12 @@ impl VHost {
         }
         Ok(())
     }
+}
+
+/// Whether the vhost is still there; its connections are about to learn that it is not.
+///
+/// # Errors
+/// 320.
+fn check_open(state: &State, on: &Resource) -> Result<(), AmqpError> {
+    if state.closed { Err(gone(&on.vhost)) } else { Ok(()) }
 }

@@ -26,13 +26,13 @@ pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(Kind, bool)
 ///
 /// # Errors
 /// 403.
-pub(super) fn check_not_delay_queue(name: &str) -> Result<(), AmqpError> {
+pub(super) fn check_not_delay_queue(vhost: &Arc<str>, name: &str) -> Result<(), AmqpError> {
     match exchange_of(name) {
         None => Ok(()),
         Some(exchange) => Err(AmqpError::AccessRefused(format!(
             "{} keeps the delayed messages of {}",
-            Resource::Queue(name.to_owned()),
-            Resource::Exchange(exchange.to_owned())
+            Resource::queue(vhost, name),
+            Resource::exchange(vhost, exchange)
         ))),
     }
 }

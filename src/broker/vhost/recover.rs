@@ -1,37 +1,97 @@
-//! A vhost from what was on disk.
+//! Vhosts from what was on disk.
 
+use super::commons::{Commons, Counts};
 use super::delayed::{delay_settings, kind_of};
 use super::{State, VHost, alternate, append};
 use crate::broker::delayed::{exchange_of, queue_name};
 use crate::broker::queue::{Queue, Shared};
 use crate::broker::settings::{Flags, Settings};
-use crate::broker::topology::{Binding, Declared, Target, Topology, VHOST};
-use crate::config::Limits;
+use crate::broker::topology::{Binding, Declared, Target, Topology};
 use crate::error::AmqpError;
-use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered};
+use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered, RecoveredQueue};
 use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::table;
 use amq_protocol::types::FieldTable;
-use std::collections::HashMap;
-use std::hash::RandomState;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+/// What was on disk of one vhost.
+#[derive(Debug, Default)]
+pub struct Part<'a> {
+    queues: Vec<&'a RecoveredQueue>,
+    exchanges: Vec<&'a ExchangeRecord>,
+    bindings: Vec<&'a BindingRecord>,
+    /// What each queue and exchange has seen.
+    seen: Vec<&'a [SeenRecord]>,
+    /// Whether the last process stopped cleanly.
+    clean: bool,
+}
+
+impl<'a> Part<'a> {
+    /// What was on disk, by vhost; and whose vhost cannot be found, because what it is of is gone.
+    #[must_use]
+    pub fn all(recovered: &'a Recovered) -> (BTreeMap<&'a str, Self>, Vec<Change>) {
+        let mut parts = BTreeMap::<&str, Self>::new();
+        let mut of = |vhost: &'a str, add: &dyn Fn(&mut Self)| {
+            let part = parts.entry(vhost).or_default();
+            part.clean = recovered.clean;
+            add(part);
+        };
+        recovered.queues.iter().for_each(|queue| of(&queue.record.vhost, &|part| part.queues.push(queue)));
+        recovered.exchanges.iter().for_each(|record| of(&record.vhost, &|part| part.exchanges.push(record)));
+        recovered.bindings.iter().for_each(|record| of(&record.vhost, &|part| part.bindings.push(record)));
+        let mut orphans = Vec::new();
+        if !recovered.seen.is_empty() {
+            let queues = recovered.queues.iter().map(|queue| (queue.record.id, &*queue.record.vhost));
+            let queues: HashMap<_, _> = queues.collect();
+            for of_one in recovered.seen.chunk_by(|one, other| one.by == other.by) {
+                let vhost = of_one.first().and_then(|first| match &first.by {
+                    SeenBy::Queue(id) => queues.get(id).copied(),
+                    SeenBy::Exchange { vhost, .. } => Some(vhost),
+                });
+                match vhost {
+                    Some(vhost) => of(vhost, &|part| part.seen.push(of_one)),
+                    None => orphans.extend(of_one.first().map(|first| Change::Forget(first.by.clone()))),
+                }
+            }
+        }
+        (parts, orphans)
+    }
+}
 
 impl VHost {
     /// What was on disk. Bindings without both of their ends are dropped, from disk as well.
     #[must_use]
-    pub fn recover(recovered: &Recovered, shared: Shared) -> Self {
-        let mut topology = Topology::default();
-        for queue in &recovered.queues {
+    pub fn recover(name: &str, part: &Part<'_>, commons: &Arc<Commons>) -> Arc<Self> {
+        let name = Arc::from(name);
+        Arc::new_cyclic(|this| {
+            let mut vhost = Self::empty(&name, commons, this);
+            let shared = vhost.shared.clone();
+            let state = vhost.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            state.restore(part, &shared);
+            let counts = Counts::of(&state.topology);
+            commons.count(state.counted, counts);
+            state.counted = counts;
+            vhost.epoch.store(state.topology.revision(), Ordering::Release);
+            vhost
+        })
+    }
+}
+
+impl State {
+    fn restore(&mut self, part: &Part<'_>, shared: &Shared) {
+        let topology = &mut self.topology;
+        for queue in &part.queues {
             let flags = Flags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
             let settings = match exchange_of(&queue.record.name) {
                 Some(_) => delay_settings(true),
                 None => Settings::new(flags, decoded(&queue.record.arguments)),
             };
-            topology.restore_queue(Queue::recover(queue, settings, recovered.clean, &shared));
+            topology.restore_queue(Queue::recover(queue, settings, part.clean, shared));
         }
-        for record in &recovered.exchanges {
-            match declared(&topology, record) {
+        for record in &part.exchanges {
+            match declared(topology, record) {
                 Ok(declared) => topology.restore_exchange(declared),
                 Err(fault) => {
                     tracing::error!(exchange = record.name, %fault, "cannot bring an exchange back")
@@ -39,23 +99,15 @@ impl VHost {
             }
         }
         let mut changes = Vec::new();
-        for record in &recovered.bindings {
-            match binding_of(&topology, record) {
+        for &record in &part.bindings {
+            match binding_of(topology, record) {
                 // The change that this makes is on disk already.
                 Some(binding) => topology.bind(&record.source, binding, &mut Vec::new()),
                 None => changes.push(Change::Unbind(record.clone())),
             }
         }
-        restore_seen(&topology, &recovered.seen, &mut changes);
-        let ticket = append(&shared, &mut changes).unwrap_or_default();
-        Self {
-            epoch: AtomicU64::new(topology.revision()),
-            next_queue: AtomicU64::new(recovered.next_queue),
-            entropy: [RandomState::new(), RandomState::new()],
-            state: RwLock::new(State { topology, ticket }),
-            limits: Limits::default(),
-            shared,
-        }
+        restore_seen(topology, &part.seen, &mut changes);
+        self.ticket = append(shared, &mut changes).unwrap_or_default();
     }
 }
 
@@ -65,7 +117,7 @@ fn declared(topology: &Topology, record: &ExchangeRecord) -> Result<Declared, Am
     let (kind, delays) = kind_of(&record.kind, &arguments)?;
     let delay = match topology.queue(&queue_name(&record.name)) {
         Some(queue) if delays => Some(Arc::clone(queue)),
-        None if delays => return Err(AmqpError::no_queue(&queue_name(&record.name))),
+        None if delays => return Err(AmqpError::no_queue(topology.vhost(), &queue_name(&record.name))),
         Some(_) | None => None,
     };
     Ok(Declared {
@@ -81,12 +133,12 @@ fn declared(topology: &Topology, record: &ExchangeRecord) -> Result<Declared, Am
 }
 
 /// Gives back what was seen, and drops it from disk where nobody is left to know it.
-fn restore_seen(topology: &Topology, seen: &[SeenRecord], changes: &mut Vec<Change>) {
+fn restore_seen(topology: &Topology, seen: &[&[SeenRecord]], changes: &mut Vec<Change>) {
     if seen.is_empty() {
         return;
     }
     let queues: HashMap<_, _> = topology.queues().map(|queue| (queue.id, &queue.dedup)).collect();
-    for of_one in seen.chunk_by(|one, other| one.by == other.by) {
+    for of_one in seen {
         let Some(SeenRecord { by, .. }) = of_one.first() else { continue };
         let dedup = match by {
             SeenBy::Queue(id) => queues.get(id).copied(),
@@ -109,7 +161,6 @@ fn decoded(bytes: &[u8]) -> FieldTable {
 
 /// A stored binding, if both ends are there.
 fn binding_of(topology: &Topology, record: &BindingRecord) -> Option<Binding> {
-    debug_assert_eq!(record.vhost, VHOST, "there is one vhost");
     topology.exchange(&record.source)?;
     let target = if record.to_exchange {
         Target::Exchange(Arc::clone(&topology.exchange(&record.destination)?.declared))

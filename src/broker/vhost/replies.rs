@@ -46,6 +46,6 @@ impl VHost {
     pub fn reply_queue(&self, name: &str) -> Result<Arc<Queue>, AmqpError> {
         let state = self.read();
         let queue = state.topology.queue(name).filter(|_| is_reply_queue(name));
-        queue.cloned().ok_or_else(|| AmqpError::no_queue(name))
+        queue.cloned().ok_or_else(|| AmqpError::no_queue(&self.name, name))
     }
 }

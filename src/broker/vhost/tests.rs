@@ -3,11 +3,14 @@
 mod routing;
 
 use super::*;
+use crate::auth::vhost::ROOT;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::queue::{ChannelLimit, Consumer};
 use crate::broker::settings::table::ALTERNATE_EXCHANGE;
-use crate::broker::topology::VHOST;
-use crate::ids::ConsumerId;
+use crate::broker::timers::Timers;
+use crate::broker::topology::encoded;
+use crate::config::Limits;
+use crate::ids::{ConsumerId, QueueId};
 use crate::message::{Block, Copies, Message};
 use crate::store::StoreError;
 use crate::store::change::{
@@ -16,7 +19,6 @@ use crate::store::change::{
 use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::properties::NONE;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
 
 const ME: ConnectionId = ConnectionId(1);
 const OTHER: ConnectionId = ConnectionId(2);
@@ -56,15 +58,17 @@ impl Log for Notes {
 }
 
 struct Fixture {
-    vhost: VHost,
+    vhost: Arc<VHost>,
     notes: Arc<Notes>,
 }
 
 fn recover(recovered: &Recovered) -> Fixture {
     let notes = Arc::<Notes>::default();
     let log: Arc<dyn Log> = notes.clone();
-    let shared = Shared { log, memory: Arc::new(AtomicUsize::new(0)), timers: Arc::default() };
-    Fixture { vhost: VHost::recover(recovered, shared), notes }
+    let commons = Commons::new(log, Arc::<Timers>::default(), Limits::default(), recovered.next_queue);
+    let (mut parts, _orphans) = Part::all(recovered);
+    let part = parts.remove(ROOT).unwrap_or_default();
+    Fixture { vhost: VHost::recover(ROOT, &part, &commons), notes }
 }
 
 fn fresh() -> Fixture {
@@ -496,7 +500,7 @@ fn only_what_is_durable_at_both_ends_is_kept() {
 #[test]
 fn what_was_on_disk_is_there_again() {
     let binding = |source: &str, to_exchange, destination: &str| BindingRecord {
-        vhost: VHOST.to_owned(),
+        vhost: ROOT.to_owned(),
         source: source.to_owned(),
         to_exchange,
         destination: destination.to_owned(),
@@ -505,8 +509,8 @@ fn what_was_on_disk_is_there_again() {
     };
     let arguments = encoded(&one("x-delivery-limit", AMQPValue::LongInt(3)));
     let record =
-        QueueRecord { id: QueueId(7), vhost: VHOST.into(), name: "q".into(), auto_delete: true, arguments };
-    let gone = SeenBy::Exchange { vhost: VHOST.into(), name: "gone".into() };
+        QueueRecord { id: QueueId(7), vhost: ROOT.into(), name: "q".into(), auto_delete: true, arguments };
+    let gone = SeenBy::Exchange { vhost: ROOT.into(), name: "gone".into() };
     let seen = |by| SeenRecord { by, slot: 0, number: 0, until_ms: 0, value: Vec::new() };
     let recovered = Recovered {
         auth: None,
@@ -520,7 +524,7 @@ fn what_was_on_disk_is_there_again() {
             stream: None,
         }],
         exchanges: vec![ExchangeRecord {
-            vhost: VHOST.into(),
+            vhost: ROOT.into(),
             name: "x".into(),
             kind: "direct".into(),
             auto_delete: false,

@@ -20,6 +20,7 @@ const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings"
 const USERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("users");
 const PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("permissions");
 const TOPICS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("topic_permissions");
+const VHOSTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("vhosts");
 const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
 
 /// The head of a data file, before what is redb's when there is no journal.
@@ -54,7 +55,7 @@ pub fn check(data: &[u8]) {
 /// Puts the next row of `input` into its table.
 fn put(tx: &redb::WriteTransaction, input: &mut Input<'_>) -> Option<()> {
     let table = "the tables are there";
-    match input.array::<1>()?[0] % 12 {
+    match input.array::<1>()?[0] % 13 {
         0 => tx.open_table(QUEUES).expect(table).insert(input.number()?, input.text()?).map(drop),
         1 => tx.open_table(SEGMENTS).expect(table).insert(input.key()?, input.text()?).map(drop),
         2 => tx.open_table(BODIES).expect(table).insert(input.key()?, input.text()?).map(drop),
@@ -70,6 +71,7 @@ fn put(tx: &redb::WriteTransaction, input: &mut Input<'_>) -> Option<()> {
         9 => tx.open_table(USERS).expect(table).insert(input.text()?, input.text()?).map(drop),
         10 => tx.open_table(PERMISSIONS).expect(table).insert(input.text()?, input.text()?).map(drop),
         11 => tx.open_table(TOPICS).expect(table).insert(input.text()?, input.text()?).map(drop),
+        12 => tx.open_table(VHOSTS).expect(table).insert(input.text()?, input.text()?).map(drop),
         _ => {
             let key = ["next_queue", "clean", "journal"][usize::from(input.array::<1>()?[0]) % 3];
             tx.open_table(META).expect(table).insert(key, input.number()?).map(drop)
@@ -224,7 +226,7 @@ pub fn samples() -> Vec<Vec<u8>> {
     let binding = [vec![6], sized(&samples::binding())].concat();
     let (key, row) = samples::seen();
     let seen = [vec![7], sized(&key), sized(&row)].concat();
-    let auth = [samples::user(), samples::permission(), samples::topic_permission()];
+    let auth = [samples::user(), samples::permission(), samples::topic_permission(), samples::vhost()];
     let auth = (9..).zip(auth).flat_map(|(kind, (key, row))| [vec![kind], sized(&key), sized(&row)].concat());
     let auth: Vec<u8> = auth.collect();
     let meta = [vec![8, 0], number(2), vec![8, 1], number(1)].concat();

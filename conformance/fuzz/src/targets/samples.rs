@@ -72,6 +72,13 @@ pub fn topic_permission() -> (Vec<u8>, Vec<u8>) {
     ([text(b"bob"), text(b"/"), text(b"logs")].concat(), [text(b"^a"), text(b"")].concat())
 }
 
+/// A key of `vhosts`, and its row: a limit, a description, a type of queue and a tag.
+#[must_use]
+pub fn vhost() -> (Vec<u8>, Vec<u8>) {
+    let limits = [&[5, 0, 0, 0, 7][..], &[0; 4]].concat();
+    (text(b"v"), [limits, text(b"of the shop"), text(b"quorum"), text(b"shop")].concat())
+}
+
 /// A row of `segments` that holds [`records`], the second of them marked as transient.
 #[must_use]
 pub fn segment() -> Vec<u8> {
@@ -92,8 +99,8 @@ pub fn entry() -> Vec<u8> {
     let number = |number: u64| number.to_be_bytes().to_vec();
     let (key, row) = exchange();
     let (slot, value) = seen();
-    let auth = [user(), permission(), topic_permission()];
-    let [bob, may, keys] = auth.map(|(key, row)| (text(&key), text(&row)));
+    let auth = [user(), permission(), topic_permission(), vhost()];
+    let [bob, may, keys, shop] = auth.map(|(key, row)| (text(&key), text(&row)));
     [
         // Of queue 1: settle, delivered, return, declare, publish; queue 2 is gone.
         [vec![2], number(1), number(0), number(1)].concat(),
@@ -111,6 +118,7 @@ pub fn entry() -> Vec<u8> {
         [&[40][..], &bob.0, &bob.1, &[41], &bob.0].concat(),
         [&[42][..], &may.0, &may.1, &[43], &may.0].concat(),
         [&[44][..], &keys.0, &keys.1, &[45], &keys.0].concat(),
+        [&[46][..], &shop.0, &shop.1, &[47], &shop.0].concat(),
     ]
     .concat()
 }

@@ -22,7 +22,7 @@ use super::state::{MEMORY_PLENTY, MEMORY_SHORT, budget};
 use super::{Busy, QueueStats, Settled, Shared};
 use crate::broker::mailbox::Mail;
 use crate::broker::settings::Retention;
-use crate::error::AmqpError;
+use crate::error::{AmqpError, Resource};
 use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::store::change::{Change, Log, Page, RecoveredQueue, StreamNote};
@@ -36,7 +36,6 @@ const NAMES_MAX: usize = 4096;
 /// See the head of this file.
 pub(super) struct Stream {
     id: QueueId,
-    name: Arc<str>,
     log: Arc<dyn Log>,
     /// Bytes that all queues hold in memory.
     memory: Arc<AtomicUsize>,
@@ -62,23 +61,18 @@ struct State {
 
 impl Stream {
     /// An empty stream.
-    pub(super) fn new(identity: (QueueId, Arc<str>), retention: Retention, shared: &Shared) -> Self {
-        Self::with(identity, shared, StreamLog::new(retention), BTreeMap::new())
+    pub(super) fn new(id: QueueId, retention: Retention, shared: &Shared) -> Self {
+        Self::with(id, shared, StreamLog::new(retention), BTreeMap::new())
     }
 
     /// A stream as it was on disk.
     pub(super) fn recover(recovered: &RecoveredQueue, retention: Retention, shared: &Shared) -> Self {
-        let identity = (recovered.record.id, Arc::from(recovered.record.name.as_str()));
+        let id = recovered.record.id;
         let offsets = recovered.stream.iter().flat_map(|stream| stream.offsets.iter().cloned()).collect();
-        Self::with(identity, shared, StreamLog::recover(recovered, retention), offsets)
+        Self::with(id, shared, StreamLog::recover(recovered, retention), offsets)
     }
 
-    fn with(
-        (id, name): (QueueId, Arc<str>),
-        shared: &Shared,
-        stream: StreamLog,
-        offsets: BTreeMap<Box<str>, u64>,
-    ) -> Self {
+    fn with(id: QueueId, shared: &Shared, stream: StreamLog, offsets: BTreeMap<Box<str>, u64>) -> Self {
         let state = State {
             log: stream,
             readers: BTreeMap::new(),
@@ -91,7 +85,7 @@ impl Stream {
             counted: 0,
         };
         let (log, memory) = (Arc::clone(&shared.log), Arc::clone(&shared.memory));
-        Self { id, name, log, memory, state: Mutex::new(state) }
+        Self { id, log, memory, state: Mutex::new(state) }
     }
 
     /// How it stands.
@@ -163,12 +157,12 @@ impl Stream {
     /// Adds a consumer.
     ///
     /// # Errors
-    /// 404: the stream was deleted meanwhile.
-    pub(super) fn subscribe(&self, mut consumer: Consumer) -> Result<Effects, AmqpError> {
+    /// 404: the stream `on` was deleted meanwhile.
+    pub(super) fn subscribe(&self, mut consumer: Consumer, on: Resource) -> Result<Effects, AmqpError> {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.deleted {
-            return Err(AmqpError::no_queue(&self.name));
+            return Err(AmqpError::NotFound(on));
         }
         let reading = consumer.reading.take().map_or_else(Reading::default, |reading| *reading);
         self.trim(state, reading.asked_at_ms);

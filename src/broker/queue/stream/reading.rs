@@ -65,12 +65,11 @@ impl Reading {
     /// # Errors
     /// 406 for arguments that this kind of queue does not have, and for values that make no sense.
     pub fn parse(
-        (kind, queue): (Kind, &str),
+        (kind, on): (Kind, Resource),
         tag: &str,
         arguments: &FieldTable,
         now: Now,
     ) -> Result<Option<Box<Self>>, AmqpError> {
-        let on = Resource::Queue(queue.to_owned());
         let taker = Taker::Consumer(kind);
         taker.check_foreign(&on, arguments)?;
         taker.check_values(&on, arguments)?;

@@ -5,7 +5,7 @@ mod model;
 use super::*;
 use crate::broker::mailbox::Mailbox;
 use crate::broker::queue::state::BUDGET;
-use crate::broker::queue::{ChannelLimit, Queue, Return};
+use crate::broker::queue::{ChannelLimit, Home, Queue, Return};
 use crate::broker::settings::{Flags, Settings};
 use crate::clock::Now;
 use crate::message::{BlockBuilder, Copies, Message};
@@ -14,7 +14,7 @@ use crate::store::change::{Gate, Health, QueueRecord, RecoveredLane, RecoveredSt
 use crate::wire::{properties, table};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::RwLock;
+use std::sync::{RwLock, Weak};
 
 /// Rows as they were published; everything is stored at once, unless `lags`.
 #[derive(Default)]
@@ -137,10 +137,19 @@ impl Bench {
         for (key, value) in arguments {
             table.insert((*key).into(), value.clone());
         }
-        let settings = Settings::declare("s", Flags { durable: true, ..Flags::default() }, table).unwrap();
+        let settings = Settings::declare(
+            &Resource::queue(&"/".into(), "s"),
+            Flags { durable: true, ..Flags::default() },
+            table,
+        )
+        .unwrap();
         let disk = Arc::new(Disk::default());
-        let shared =
-            Shared { log: Arc::clone(&disk) as Arc<dyn Log>, memory: Arc::default(), timers: Arc::default() };
+        let shared = Shared {
+            log: Arc::clone(&disk) as Arc<dyn Log>,
+            memory: Arc::default(),
+            timers: Arc::default(),
+            home: Home { name: "/".into(), vhost: Weak::new() },
+        };
         let queue = Queue::new((QueueId(1), "s".into()), settings.clone(), None, &shared);
         Self { disk, shared, settings, queue, mailbox: Mailbox::new() }
     }
@@ -262,7 +271,7 @@ fn parsed(arguments: &[(&str, AMQPValue)]) -> Reading {
         table.insert((*key).into(), value.clone());
     }
     let now = NOW;
-    let queue = (crate::broker::settings::Kind::Stream, "s");
+    let queue = (crate::broker::settings::Kind::Stream, Resource::queue(&"/".into(), "s"));
     *Reading::parse(queue, "tag", &table, now).unwrap().unwrap()
 }
 

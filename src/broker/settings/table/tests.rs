@@ -87,7 +87,7 @@ fn said(taker: Taker, on: &Resource, entries: &[(&str, AMQPValue)]) -> String {
 
 #[test]
 fn an_exchange_refuses_what_it_cannot_use() {
-    let on = Resource::Exchange("x".to_owned());
+    let on = Resource::exchange(&"/".into(), "x");
     let hashing = Taker::Exchange { kind: ExchangeKind::ConsistentHash, delays: false };
     let of = |entries: &[(&str, AMQPValue)]| said(hashing, &on, entries);
     assert_eq!(of(&[(HASH_HEADER, string_value("h"))]), "");
@@ -111,8 +111,8 @@ fn an_exchange_refuses_what_it_cannot_use() {
 fn deduplication_is_the_same_for_queues_and_exchanges() {
     let exchange = Taker::Exchange { kind: ExchangeKind::Fanout, delays: false };
     let takers = [
-        (Taker::Queue(Kind::Classic), Resource::Queue("n".to_owned())),
-        (exchange, Resource::Exchange("n".to_owned())),
+        (Taker::Queue(Kind::Classic), Resource::queue(&"/".into(), "n")),
+        (exchange, Resource::exchange(&"/".into(), "n")),
     ];
     for (taker, on) in takers {
         let check = |key: &str, value, why: &str| {
@@ -137,7 +137,7 @@ fn deduplication_is_the_same_for_queues_and_exchanges() {
 
 #[test]
 fn a_consumer_refuses_what_it_cannot_use() {
-    let on = Resource::Queue("q".to_owned());
+    let on = Resource::queue(&"/".into(), "q");
     let (reader, consumer) = (Taker::Consumer(Kind::Stream), Taker::Consumer(Kind::Quorum));
     let head = "invalid arg 'x-priority' for queue 'q' in vhost '/'";
     let text = said(consumer, &on, &[(PRIORITY, string_value("s"))]);

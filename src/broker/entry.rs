@@ -1,0 +1,76 @@
+//! How a connection enters a vhost, and the places it takes there: of the vhost, and of its user.
+//!
+//! A place is given back when its connection is dropped, however that ends. Whether there is one is decided under the lock of
+//! the accounts, where vhosts and users are also deleted: nobody enters what is on its way out.
+
+use super::accounts::Accounts;
+use super::places::{Place, Places};
+use super::vhost::VHost;
+use crate::auth::user::UserLimits;
+use crate::error::AmqpError;
+use crate::ids::ConnectionId;
+use std::sync::Arc;
+
+/// What a connection has while it is in a vhost.
+#[derive(Debug)]
+pub struct Entry {
+    /// Where its channels take their places.
+    pub user: Arc<Places>,
+    _places: [Place; 2],
+}
+
+impl Places {
+    /// For a user with these limits.
+    pub(super) fn of(limits: UserLimits) -> Self {
+        let places = Self::default();
+        places.follow(limits);
+        places
+    }
+
+    /// There are so many from now on. Who is there stays.
+    pub(super) fn follow(&self, limits: UserLimits) {
+        let UserLimits { connections_max, channels_max } = limits;
+        self.connections.set_max(connections_max.map_or(u64::MAX, u64::from));
+        self.channels.set_max(channels_max.map_or(u64::MAX, u64::from));
+    }
+}
+
+impl Accounts {
+    /// Lets a connection that has logged in enter a vhost, whose deletion it will then hear of. In RabbitMQ's order: the vhost's
+    /// places come before the user's, and both before what the user may do.
+    ///
+    /// # Errors
+    /// 530: the vhost is gone, or it or the user has as many connections as it may have. 320: the user is gone.
+    pub fn enter(&self, connection: ConnectionId, vhost: &Arc<VHost>) -> Result<Entry, AmqpError> {
+        let mut state = self.write();
+        let name = &vhost.name;
+        if vhost.is_deleted() {
+            return Err(no_vhost(name));
+        }
+        let Some(login) = state.logins.get_mut(&connection) else {
+            return Err(AmqpError::ConnectionForced("the user is deleted".to_owned()));
+        };
+        let user = login.user.clone();
+        let place = vhost.connections.take().map_err(|max| {
+            let why = format!(
+                "access to vhost '{name}' refused for user '{user}': connection limit ({max}) is reached"
+            );
+            AmqpError::NotAllowed(why)
+        })?;
+        login.vhost = Some(Arc::clone(name));
+        let limits = state.directory.user(&user).map(|user| user.limits).unwrap_or_default();
+        let places = state.places.entry(user.clone()).or_insert_with(|| Arc::new(Places::of(limits)));
+        let of_user = places.connections.take().map_err(|max| {
+            let why =
+                format!("connection refused for user '{user}': user connection limit ({max}) is reached");
+            AmqpError::NotAllowed(why)
+        })?;
+        Ok(Entry { user: Arc::clone(places), _places: [place, of_user] })
+    }
+}
+
+/// What those are told who open a vhost that is not there.
+#[must_use]
+pub fn no_vhost(name: &str) -> AmqpError {
+    AmqpError::NotAllowed(format!("vhost {name} not found"))
+}

@@ -1,0 +1,100 @@
+//! What all vhosts of a broker share: where changes go, who wakes their queues, and how much there may be in all of them together.
+//!
+//! The counts are exact. Two clients that declare in two vhosts at the very same moment may each take the last place: the
+//! limits here keep memory in bounds, they are no quota.
+
+use crate::broker::queue::{Home, Shared};
+use crate::broker::timers::Timers;
+use crate::broker::topology::Topology;
+use crate::config::Limits;
+use crate::ids::QueueId;
+use crate::store::change::Log;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// See the head of this file.
+pub struct Commons {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) limits: Limits,
+    memory: Arc<AtomicUsize>,
+    timers: Arc<Timers>,
+    /// Ids of queues are unique over all vhosts: they are the keys of their messages.
+    next_queue: AtomicU64,
+    queues: AtomicUsize,
+    exchanges: AtomicUsize,
+    bindings: AtomicUsize,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Queues, those of direct reply-to and of delayed messages included.
+    pub(super) queues: usize,
+    /// Exchanges, without the default exchange.
+    pub(super) exchanges: usize,
+    /// Bindings.
+    pub(super) bindings: usize,
+}
+
+impl Commons {
+    /// `next_queue` is an id that no queue has had, nor any above it.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, timers: Arc<Timers>, limits: Limits, next_queue: u64) -> Arc<Self> {
+        Arc::new(Self {
+            log,
+            limits,
+            memory: Arc::default(),
+            timers,
+            next_queue: AtomicU64::new(next_queue),
+            queues: AtomicUsize::new(0),
+            exchanges: AtomicUsize::new(0),
+            bindings: AtomicUsize::new(0),
+        })
+    }
+
+    /// What the queues of a vhost are made with.
+    pub(super) fn shared(&self, home: Home) -> Shared {
+        Shared {
+            log: Arc::clone(&self.log),
+            memory: Arc::clone(&self.memory),
+            timers: Arc::clone(&self.timers),
+            home,
+        }
+    }
+
+    /// An id that no queue has had.
+    pub(super) fn next_queue(&self) -> QueueId {
+        QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How much there is in all vhosts.
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            queues: self.queues.load(Ordering::Relaxed),
+            exchanges: self.exchanges.load(Ordering::Relaxed),
+            bindings: self.bindings.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A vhost has `after` where it had `before`.
+    pub(super) fn count(&self, before: Counts, after: Counts) {
+        let turn = |total: &AtomicUsize, before: usize, after: usize| {
+            // A wrapping sum is right in the end, whatever order the vhosts come in.
+            total.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        };
+        turn(&self.queues, before.queues, after.queues);
+        turn(&self.exchanges, before.exchanges, after.exchanges);
+        turn(&self.bindings, before.bindings, after.bindings);
+    }
+}
+
+impl Counts {
+    /// What is in a topology.
+    pub(super) fn of(topology: &Topology) -> Self {
+        Self {
+            queues: topology.queue_count(),
+            exchanges: topology.exchange_count(),
+            bindings: topology.binding_count(),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What clients ask of a vhost, as values.
+
+use super::delayed::check_not_delay_queue;
+use super::names::{check_not_default, clean};
+use super::replies::is_reply_queue;
+use crate::broker::topology::{Binding, Target, encoded};
+use crate::clock::Now;
+use crate::error::AmqpError;
+use crate::ids::ConnectionId;
+use amq_protocol::types::FieldTable;
+use std::sync::Arc;
+
+/// `queue.declare`.
+#[derive(Debug, Clone)]
+pub struct QueueDeclare {
+    /// The name; empty for one that the broker makes up.
+    pub name: String,
+    /// Only ask whether it exists.
+    pub passive: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// For this connection alone.
+    pub exclusive: bool,
+    /// Deleted when its last consumer goes.
+    pub auto_delete: bool,
+    /// Arguments.
+    pub arguments: FieldTable,
+    /// Who asks.
+    pub connection: ConnectionId,
+    /// When.
+    pub now: Now,
+}
+
+/// `exchange.declare`.
+#[derive(Debug, Clone)]
+pub struct ExchangeDeclare {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub kind: String,
+    /// Only ask whether it exists.
+    pub passive: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Deleted when the last binding from it goes.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// Arguments.
+    pub arguments: FieldTable,
+}
+
+/// The end of a binding that receives, by name.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// A queue.
+    Queue(String),
+    /// An exchange.
+    Exchange(String),
+}
+
+/// `queue.bind`, `queue.unbind`, `exchange.bind`, `exchange.unbind`.
+#[derive(Debug, Clone)]
+pub struct Bind {
+    /// The exchange that routes.
+    pub source: String,
+    /// What receives.
+    pub destination: Destination,
+    /// The binding key.
+    pub routing_key: Vec<u8>,
+    /// Arguments.
+    pub arguments: FieldTable,
+}
+
+impl Bind {
+    /// The same with clean names.
+    ///
+    /// # Errors
+    /// 403 for what nobody may bind.
+    pub(super) fn clean(self, vhost: &Arc<str>) -> Result<Self, AmqpError> {
+        let source = clean(self.source);
+        if let Destination::Queue(name) = &self.destination
+            && is_reply_queue(name)
+        {
+            let why = "cannot bind or unbind to a volatile (direct reply-to) queue";
+            return Err(AmqpError::AccessRefused(why.to_owned()));
+        }
+        check_not_default(&source)?;
+        if let Destination::Queue(name) = &self.destination {
+            check_not_delay_queue(vhost, name)?;
+        }
+        let destination = match self.destination {
+            Destination::Queue(name) => Destination::Queue(clean(name)),
+            Destination::Exchange(name) => {
+                let name = clean(name);
+                check_not_default(&name)?;
+                Destination::Exchange(name)
+            }
+        };
+        Ok(Self { source, destination, ..self })
+    }
+
+    /// The binding to what its destination names.
+    pub(super) fn to(&self, target: Target) -> Binding {
+        let key = self.routing_key.as_slice().into();
+        Binding { target, key, arguments: encoded(&self.arguments).into() }
+    }
+}

@@ -1,0 +1,185 @@
+//! What an operator does with vhosts: the same for the command line and for everything else that asks.
+//!
+//! Each operation is in effect when it returns: the connections of a deleted vhost are on their way out, and nobody finds it any
+//! more. It is on disk once its ticket is durable; a deletion with all that was in the vhost, or not at all.
+//!
+//! A vhost that exists is in the directory of [`super::accounts`], which is what is kept of it, and in the registry, where its
+//! queues are. Both change while the registry's lock for changes is held.
+
+use super::Broker;
+use super::vhost::VHost;
+use crate::auth::directory::AuthChange;
+use crate::auth::vhost::{VHostLimits, VHostRecord};
+use crate::ids::Ticket;
+use std::fmt;
+use std::sync::Arc;
+use tracing::info;
+
+/// Why an operation is refused, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VHostError {
+    /// There is no such vhost.
+    NoSuchVHost(String),
+    /// There are as many as there may be.
+    TooMany {
+        /// The one that was to be added.
+        name: String,
+        /// `limits.vhosts_max`.
+        max: u32,
+    },
+    /// A name, a tag, a type or a description cannot be used.
+    Invalid(String),
+}
+
+impl fmt::Display for VHostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchVHost(name) => write!(f, "there is no vhost '{name}'"),
+            Self::TooMany { name, max } => {
+                write!(f, "cannot create vhost '{name}': vhost limit of {max} is reached")
+            }
+            Self::Invalid(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for VHostError {}
+
+/// What an operator says of a vhost; what is none stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VHostMetadata {
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whatever the operator likes.
+    pub tags: Option<Vec<String>>,
+    /// The type of a queue whose declaration names none.
+    pub default_queue_type: Option<String>,
+}
+
+/// See the head of this file.
+#[derive(Clone, Copy)]
+pub struct VHosts<'a>(&'a Broker);
+
+impl Broker {
+    /// What an operator does with vhosts.
+    #[must_use]
+    pub fn vhosts(&self) -> VHosts<'_> {
+        VHosts(self)
+    }
+}
+
+impl VHosts<'_> {
+    /// All vhosts as they are kept, in order of their names.
+    #[must_use]
+    pub fn list(self) -> Vec<VHostRecord> {
+        self.0.accounts.show(|directory| directory.vhosts().cloned().collect())
+    }
+
+    /// A vhost as it is kept.
+    #[must_use]
+    pub fn record(self, name: &str) -> Option<VHostRecord> {
+        self.0.accounts.show(|directory| directory.vhost(name).cloned())
+    }
+
+    /// The vhost of that name, for use.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<Arc<VHost>> {
+        self.0.registry.get(name)
+    }
+
+    /// Those for use, in order of their names.
+    #[must_use]
+    pub fn all(self) -> Vec<Arc<VHost>> {
+        self.0.registry.all()
+    }
+
+    /// Adds a vhost, in which nobody may do anything yet. One of that name stays as it is (RabbitMQ: `add_vhost`).
+    ///
+    /// # Errors
+    /// There are too many, or something of it cannot be used.
+    pub fn create(self, record: VHostRecord) -> Result<Ticket, VHostError> {
+        let record = record.checked().map_err(VHostError::Invalid)?;
+        let (name, max) = (record.name.clone(), self.0.settings.limits.vhosts_max);
+        let _alone = self.0.registry.change();
+        let (ticket, _nobody) = self.0.accounts.change(|directory| {
+            if directory.vhost(&name).is_some() {
+                return Ok(Vec::new());
+            }
+            if directory.vhosts().count() >= max as usize {
+                return Err(VHostError::TooMany { name: name.clone(), max });
+            }
+            Ok(vec![AuthChange::PutVHost(record.clone())])
+        })?;
+        // What is declared in it comes later on disk than the vhost itself.
+        if self.get(&name).is_none() {
+            self.0.registry.add(&name).follow(&record);
+            info!(vhost = name, "added a vhost");
+        }
+        Ok(ticket)
+    }
+
+    /// Says something else of a vhost.
+    ///
+    /// # Errors
+    /// There is no such vhost, or something cannot be used.
+    pub fn set_metadata(self, name: &str, metadata: VHostMetadata) -> Result<Ticket, VHostError> {
+        self.alter("set the metadata of", name, |record| {
+            let VHostMetadata { description, tags, default_queue_type } = metadata;
+            record.description = description.unwrap_or_else(|| std::mem::take(&mut record.description));
+            record.tags = tags.unwrap_or_else(|| std::mem::take(&mut record.tags));
+            record.default_queue_type = default_queue_type.or_else(|| record.default_queue_type.take());
+        })
+    }
+
+    /// Sets what there may be in a vhost at a time. What is there stays.
+    ///
+    /// # Errors
+    /// There is no such vhost.
+    pub fn set_limits(self, name: &str, limits: VHostLimits) -> Result<Ticket, VHostError> {
+        self.alter("set the limits of", name, |record| record.limits = limits)
+    }
+
+    /// Deletes a vhost with all that is in it and all permissions for it; its connections are closed.
+    ///
+    /// # Errors
+    /// There is no such vhost.
+    pub fn delete(self, name: &str) -> Result<Ticket, VHostError> {
+        let _alone = self.0.registry.change();
+        let (ticket, leaving) = {
+            // The rows about the vhost and those of what is in it reach the disk together.
+            let _gate = self.0.log.gate();
+            let vhost = self.get(name);
+            let (ticket, leaving) = self.0.accounts.change(|directory| {
+                let vhost = vhost.as_ref().filter(|_| directory.vhost(name).is_some());
+                vhost.ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?.mark_deleted();
+                Ok(directory.deletion_of_vhost(name))
+            })?;
+            let emptied = vhost.map_or(ticket, |vhost| vhost.close());
+            self.0.registry.remove(name);
+            (ticket.max(emptied), leaving)
+        };
+        info!(vhost = name, connections_closed = leaving.len(), "deleted a vhost");
+        leaving.iter().for_each(|mailbox| mailbox.wake());
+        Ok(ticket)
+    }
+
+    fn alter(
+        self,
+        what: &str,
+        name: &str,
+        alter: impl FnOnce(&mut VHostRecord),
+    ) -> Result<Ticket, VHostError> {
+        let _alone = self.0.registry.change();
+        let known = self.record(name).ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?;
+        let mut record = known;
+        alter(&mut record);
+        let record = record.checked().map_err(VHostError::Invalid)?;
+        let put = |_: &_| Ok::<_, VHostError>(vec![AuthChange::PutVHost(record.clone())]);
+        let (ticket, _nobody) = self.0.accounts.change(put)?;
+        if let Some(vhost) = self.get(name) {
+            vhost.follow(&record);
+        }
+        info!(vhost = name, "{what} a vhost");
+        Ok(ticket)
+    }
+}
