@@ -11,3 +11,4 @@ mod streams;
 mod time;
 mod transactions;
 mod users;
+mod vhosts;
