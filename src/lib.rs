@@ -44,6 +44,7 @@
 //! | [`wire`] | bytes to frames, methods, properties, tables, and back |
 //! | [`message`] | a message as bytes: record and block |
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
+//! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`store`] | `Change`, the `Log`, the commit thread, recovery, paging; alone names redb |
 //! | [`broker`] | exchanges, routes, queues, mailboxes: no I/O, no async, time passed in |
 //! | [`session`] | one client's protocol state |
@@ -106,6 +107,7 @@ pub mod ids;
 pub mod message;
 pub mod metrics;
 pub mod perf;
+pub mod policy;
 pub mod server;
 pub mod session;
 pub mod store;

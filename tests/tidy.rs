@@ -21,6 +21,7 @@ const ROOMS: &[&[&str]] = &[
     &["wire"],
     &["message"],
     &["auth"],
+    &["policy"],
     &["store"],
     &["broker"],
     &["session"],

@@ -8,7 +8,7 @@
 
 pub mod directory;
 pub mod password;
-mod pattern;
+pub mod pattern;
 pub mod permission;
 pub mod user;
 pub mod vhost;

@@ -16,7 +16,7 @@ const NEST_MAX: u32 = 50;
 
 /// See the head of this file.
 #[derive(Debug, Clone)]
-pub(super) enum Pattern {
+pub enum Pattern {
     /// Every name.
     Any,
     /// No name.
@@ -26,8 +26,11 @@ pub(super) enum Pattern {
 }
 
 impl Pattern {
-    /// Why it cannot be used, in one line, if it cannot.
-    pub(super) fn compile(text: &str) -> Result<Self, String> {
+    /// A pattern ready for use.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in one line.
+    pub fn compile(text: &str) -> Result<Self, String> {
         if text.len() > LEN_MAX {
             return Err(format!("a pattern has {} bytes; {LEN_MAX} are allowed", text.len()));
         }
@@ -50,7 +53,9 @@ impl Pattern {
         })
     }
 
-    pub(super) fn matches(&self, name: &[u8]) -> bool {
+    /// Whether it is found in a name.
+    #[must_use]
+    pub fn matches(&self, name: &[u8]) -> bool {
         match self {
             Self::Any => true,
             Self::Nothing => false,

@@ -6,17 +6,9 @@ use crate::broker::delayed::DELAYED_MESSAGE;
 use crate::broker::exchange::Kind as ExchangeKind;
 use crate::clock::interval_ms;
 use crate::error::{AmqpError, Resource};
+use crate::policy::key::{DELAYS_MAX, SEGMENT_BYTES_MAX, TIME_MAX_MS};
 use crate::wire::table::type_name;
 use amq_protocol::types::{AMQPValue, FieldTable};
-
-/// The longest time in milliseconds, ten years; RabbitMQ's own bound.
-const TIME_MAX_MS: i64 = 315_360_000_000;
-
-/// Delays of `x-retry-delays` at most.
-const DELAYS_MAX: usize = 100;
-
-/// The largest segment that may be asked for (RabbitMQ: `MAX_STREAM_MAX_SEGMENT_SIZE`).
-const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
 
 /// Filter values of one consumer; each message is compared with all.
 const FILTERS_MAX: usize = 64;
