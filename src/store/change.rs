@@ -8,6 +8,7 @@
 use crate::auth::directory::AuthChange;
 use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::message::Block;
+use crate::policy::PolicyChange;
 use crate::store::seen::{SeenBy, SeenRecord};
 use std::ops::Range;
 use std::sync::{Arc, RwLockReadGuard};
@@ -85,6 +86,8 @@ pub enum Change {
     Forget(SeenBy),
     /// Something about users and what they may do.
     Auth(AuthChange),
+    /// Something about policies.
+    Policy(PolicyChange),
 }
 
 /// What is kept of a stream beside its records.
@@ -193,6 +196,8 @@ pub struct Recovered {
     pub seen: Vec<SeenRecord>,
     /// The changes that make the users and permissions that there are; none if there never was a user.
     pub auth: Option<Vec<AuthChange>>,
+    /// The changes that make the policies that there are.
+    pub policies: Vec<PolicyChange>,
     /// Whether the last run stopped cleanly; if not, any message may have been delivered before.
     pub clean: bool,
     /// An id that no queue has ever had, nor any above it.

@@ -23,12 +23,15 @@
 //! 46 put vhost                                              str key | str row of its table
 //! 41 delete user, 43 permission, 45 topic permission        str key
 //! 47 delete vhost                                           str key
+//! 48 put policy      str key | str row of `policies`
+//! 49 delete policy   str key
 //! ```
 
 use super::auth::{self, AuthRow};
 use super::change::{Change, StreamChunk, StreamNote};
 use super::error::StoreError;
 use super::merge::{QueueWork, Work};
+use super::policy::{self, PolicyRow};
 use super::record;
 use super::seen;
 use super::stream::StreamWork;
@@ -60,6 +63,8 @@ const FORGET: u8 = 21;
 /// Two for each kind of row: one to put it, one to delete it.
 const AUTH: u8 = 40;
 const AUTH_LAST: u8 = AUTH + 2 * auth::KINDS - 1;
+const PUT_POLICY: u8 = 48;
+const DELETE_POLICY: u8 = 49;
 
 /// Appends all of `work` to `out`.
 pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
@@ -98,6 +103,12 @@ pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
             Change::Auth(change) => {
                 let AuthRow { kind, key, value } = auth::encode(change);
                 out.push(AUTH + 2 * kind + u8::from(value.is_none()));
+                put(out, &key);
+                value.iter().for_each(|value| put(out, value));
+            }
+            Change::Policy(change) => {
+                let PolicyRow { key, value } = policy::encode(change);
+                out.push(if value.is_some() { PUT_POLICY } else { DELETE_POLICY });
                 put(out, &key);
                 value.iter().for_each(|value| put(out, value));
             }
@@ -239,6 +250,8 @@ impl<'a> Reader<'a> {
                 let value = if deletes { None } else { Some(self.bytes()?) };
                 Change::Auth(auth::decode(kind, key, value)?)
             }
+            PUT_POLICY => Change::Policy(policy::decode(self.bytes()?, Some(self.bytes()?))?),
+            DELETE_POLICY => Change::Policy(policy::decode(self.bytes()?, None)?),
             _ => return Err(malformed()),
         })
     }
@@ -297,6 +310,7 @@ mod tests {
     use crate::auth::permission::Permission;
     use crate::auth::vhost::VHostRecord;
     use crate::message::{Copies, Message};
+    use crate::policy::{ApplyTo, Policy, PolicyChange, Rank, Value};
     use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
     use crate::store::disk::FORMAT;
     use crate::store::seen::{SeenBy, SeenRecord};
@@ -312,6 +326,17 @@ mod tests {
     }
 
     /// One change of every kind, and the bytes of the first few.
+    fn policy() -> Policy {
+        Policy {
+            vhost: "/".into(),
+            name: "p".into(),
+            pattern: "^q".into(),
+            apply_to: ApplyTo::All,
+            priority: 1,
+            definition: [("max-length".to_owned(), Value::Integer(3))].into(),
+        }
+    }
+
     fn changes() -> Vec<Change> {
         let message = Message {
             persistent: true,
@@ -371,6 +396,12 @@ mod tests {
                 write: ".*".into(),
                 read: "^q".into(),
             })),
+            Change::Policy(PolicyChange::Put(Rank::User, policy())),
+            Change::Policy(PolicyChange::Delete {
+                rank: Rank::Operator,
+                vhost: "/".into(),
+                name: "gone".into(),
+            }),
         ]
     }
 

@@ -255,7 +255,8 @@ impl QueueWork {
             | Change::Unbind(_)
             | Change::Seen(_)
             | Change::Forget(_)
-            | Change::Auth(_) => {}
+            | Change::Auth(_)
+            | Change::Policy(_) => {}
         }
         bytes
     }
@@ -277,7 +278,8 @@ fn queue_of(change: &Change) -> Option<QueueId> {
         | Change::Unbind(_)
         | Change::Seen(_)
         | Change::Forget(_)
-        | Change::Auth(_) => None,
+        | Change::Auth(_)
+        | Change::Policy(_) => None,
     }
 }
 

@@ -123,9 +123,20 @@ impl Reader<'_> {
     }
 
     pub(super) fn flags(&mut self, known: u8) -> Result<u8, StoreError> {
-        let (&flags, rest) = self.rest.split_first().ok_or_else(|| self.malformed())?;
-        self.rest = rest;
+        let flags = self.u8()?;
         if flags & !known == 0 { Ok(flags) } else { Err(self.malformed()) }
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, StoreError> {
+        let (&byte, rest) = self.rest.split_first().ok_or_else(|| self.malformed())?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, StoreError> {
+        let (number, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed())?;
+        self.rest = rest;
+        Ok(i64::from_be_bytes(*number))
     }
 
     pub(super) fn u32(&mut self) -> Result<u32, StoreError> {

@@ -13,6 +13,7 @@ use super::entry;
 use super::error::StoreError;
 use super::journal;
 use super::merge::{Before, Work};
+use super::policy;
 use super::record;
 use super::seen;
 use super::segment::{Segment, SegmentView};
@@ -102,6 +103,7 @@ pub(super) fn recover(database: &Database, identity: Identity) -> Result<Found, 
         bindings: read_bindings(&tx)?,
         seen: seen::read(&tx)?,
         auth: auth::read(&tx)?,
+        policies: policy::read(&tx)?,
         clean,
         next_queue,
     };

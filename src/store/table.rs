@@ -20,6 +20,7 @@
 //! | `permissions` | user and vhost | three patterns |
 //! | `topic_permissions` | user, vhost and exchange | two patterns |
 //! | `vhosts` | name | a vhost's record; a file that never had this table has the vhost `/` alone |
+//! | `policies` | rank, vhost and name | a policy: see `policy`; there once there was one |
 //! | `seen` | whose, and a slot | a value that a message had: see `seen` |
 //!
 //! The version of all this is in the file's head: see `disk`.
@@ -64,6 +65,7 @@ pub(super) const PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinitio
 pub(super) const TOPIC_PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> =
     TableDefinition::new("topic_permissions");
 pub(super) const VHOSTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("vhosts");
+pub(super) const POLICIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("policies");
 pub(super) const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
 
 /// What the tables say of themselves.

@@ -8,6 +8,7 @@ use super::change::Change;
 use super::error::StoreError;
 use super::join;
 use super::merge::{QueueWork, Run, Work};
+use super::policy;
 use super::record;
 use super::seen;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
@@ -35,6 +36,7 @@ impl<'tx> Writer<'tx> {
         write_topology(self.tx, &work.topology)?;
         seen::write(self.tx, &work.topology)?;
         auth::write(self.tx, &work.topology)?;
+        policy::write(self.tx, &work.topology)?;
         for (&id, queue) in &work.queues {
             let mut shelf = shelves.get(&id).cloned().unwrap_or_default();
             if queue.deleted {
@@ -298,7 +300,8 @@ fn find_in(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Option<(
 
 /// Applies changes of exchanges and bindings in their order.
 fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
-    if changes.iter().all(|change| seen::concerns(change) || auth::concerns(change)) {
+    let elsewhere = [seen::concerns, auth::concerns, policy::concerns];
+    if changes.iter().all(|change| elsewhere.iter().any(|concerns| concerns(change))) {
         return Ok(());
     }
     let mut exchanges = tx.open_table(EXCHANGES)?;
@@ -327,7 +330,8 @@ fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Store
             | Change::DeleteQueue(_)
             | Change::Seen(_)
             | Change::Forget(_)
-            | Change::Auth(_) => {}
+            | Change::Auth(_)
+            | Change::Policy(_) => {}
         }
     }
     Ok(())

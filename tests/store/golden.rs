@@ -46,7 +46,8 @@ pub(crate) fn expected(name: &str) -> String {
 
 /// Everything that a start found, line by line.
 fn told(opened: &Opened) -> String {
-    let Recovered { queues, exchanges, bindings, seen, auth, clean, next_queue } = &opened.recovered;
+    let Recovered { queues, exchanges, bindings, seen, auth, policies, clean, next_queue } =
+        &opened.recovered;
     let mut out = String::new();
     writeln!(out, "clean {clean}, next queue {next_queue}").unwrap();
     for exchange in exchanges {
@@ -69,6 +70,9 @@ fn told(opened: &Opened) -> String {
         writeln!(out, "seen by {:?}: '{value}' in {slot} as {number} until {until_ms}", record.by).unwrap();
     }
     for change in auth.iter().flatten() {
+        writeln!(out, "{change:?}").unwrap();
+    }
+    for change in policies {
         writeln!(out, "{change:?}").unwrap();
     }
     for queue in queues {

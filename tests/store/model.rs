@@ -7,6 +7,7 @@ use leveret::auth::permission::{Permission, TopicPermission};
 use leveret::auth::user::{User, UserLimits};
 use leveret::auth::vhost::{VHostLimits, VHostRecord};
 use leveret::ids::{QueueId, SeqRange, lane_of, lane_start};
+use leveret::policy::{ApplyTo, Policy, PolicyChange, Rank, Value};
 use leveret::store::Opened;
 use leveret::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord};
 use leveret::store::change::{RecoveredStream, StreamChunk, StreamNote};
@@ -26,6 +27,8 @@ pub(super) struct Model {
     seen: BTreeMap<(SeenBy, u64), SeenRecord>,
     /// The changes that make the users there are, once there was one.
     auth: Option<Vec<AuthChange>>,
+    /// By rank and name.
+    policies: BTreeMap<(Rank, String), Policy>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,7 +64,7 @@ impl Workload {
     /// The next unit and what must be on disk after it.
     pub(super) fn step(&mut self) -> (Unit, Model) {
         let mut unit = Vec::new();
-        match self.draw.below(24) {
+        match self.draw.below(26) {
             0 => unit.push(vec![self.declare()]),
             1 => unit.push(self.declare_stream()),
             2 => unit.push(self.delete()),
@@ -78,6 +81,7 @@ impl Workload {
             }
             17 | 18 => unit.push(self.see()),
             19 | 20 => unit.push(self.allow()),
+            21 | 22 => unit.push(vec![self.rule()]),
             _ => {
                 // Everything at once, also what is consumed before it is written.
                 unit.push(self.publish());
@@ -235,6 +239,27 @@ impl Workload {
             self.model.auth = Some(all(&self.users));
         }
         changes.into_iter().map(Change::Auth).collect()
+    }
+
+    /// Something about policies.
+    fn rule(&mut self) -> Change {
+        let rank = *self.draw.pick(&[Rank::User, Rank::Operator]);
+        let (vhost, name) = ("/".to_owned(), format!("policy {}", self.draw.below(3)));
+        if self.draw.one_in(3) {
+            self.model.policies.remove(&(rank, name.clone()));
+            return Change::Policy(PolicyChange::Delete { rank, vhost, name });
+        }
+        let length = Value::Integer(self.draw.below(9).cast_signed());
+        let policy = Policy {
+            vhost,
+            name: name.clone(),
+            pattern: format!("^{}", self.draw.below(9)),
+            apply_to: ApplyTo::Queues,
+            priority: -self.draw.below(9).cast_signed(),
+            definition: [("max-length".to_owned(), length)].into(),
+        };
+        self.model.policies.insert((rank, name), policy.clone());
+        Change::Policy(PolicyChange::Put(rank, policy))
     }
 
     fn exchange(&mut self) -> Change {
@@ -395,6 +420,10 @@ pub(super) fn found(opened: &Opened) -> Model {
     model.exchanges =
         recovered.exchanges.iter().map(|found| (found.name.clone(), found.kind.clone())).collect();
     model.auth = recovered.auth.clone();
+    for change in &recovered.policies {
+        let PolicyChange::Put(rank, policy) = change else { panic!("a row of a policy is that policy") };
+        model.policies.insert((*rank, policy.name.clone()), policy.clone());
+    }
     model.bindings = recovered.bindings.iter().cloned().collect();
     assert!(recovered.seen.is_sorted_by_key(|record| (record.by.clone(), record.number)));
     model.seen =

@@ -514,6 +514,7 @@ fn what_was_on_disk_is_there_again() {
     let seen = |by| SeenRecord { by, slot: 0, number: 0, until_ms: 0, value: Vec::new() };
     let recovered = Recovered {
         auth: None,
+        policies: Vec::new(),
         queues: vec![RecoveredQueue {
             record,
             messages: Vec::new(),

@@ -21,6 +21,7 @@ const USERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("users");
 const PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("permissions");
 const TOPICS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("topic_permissions");
 const VHOSTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("vhosts");
+const POLICIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("policies");
 const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
 
 /// The head of a data file, before what is redb's when there is no journal.
@@ -55,7 +56,7 @@ pub fn check(data: &[u8]) {
 /// Puts the next row of `input` into its table.
 fn put(tx: &redb::WriteTransaction, input: &mut Input<'_>) -> Option<()> {
     let table = "the tables are there";
-    match input.array::<1>()?[0] % 13 {
+    match input.array::<1>()?[0] % 14 {
         0 => tx.open_table(QUEUES).expect(table).insert(input.number()?, input.text()?).map(drop),
         1 => tx.open_table(SEGMENTS).expect(table).insert(input.key()?, input.text()?).map(drop),
         2 => tx.open_table(BODIES).expect(table).insert(input.key()?, input.text()?).map(drop),
@@ -70,6 +71,7 @@ fn put(tx: &redb::WriteTransaction, input: &mut Input<'_>) -> Option<()> {
         7 => tx.open_table(SEEN).expect(table).insert(input.text()?, input.text()?).map(drop),
         9 => tx.open_table(USERS).expect(table).insert(input.text()?, input.text()?).map(drop),
         10 => tx.open_table(PERMISSIONS).expect(table).insert(input.text()?, input.text()?).map(drop),
+        13 => tx.open_table(POLICIES).expect(table).insert(input.text()?, input.text()?).map(drop),
         11 => tx.open_table(TOPICS).expect(table).insert(input.text()?, input.text()?).map(drop),
         12 => tx.open_table(VHOSTS).expect(table).insert(input.text()?, input.text()?).map(drop),
         _ => {
@@ -226,7 +228,13 @@ pub fn samples() -> Vec<Vec<u8>> {
     let binding = [vec![6], sized(&samples::binding())].concat();
     let (key, row) = samples::seen();
     let seen = [vec![7], sized(&key), sized(&row)].concat();
-    let auth = [samples::user(), samples::permission(), samples::topic_permission(), samples::vhost()];
+    let auth = [
+        samples::user(),
+        samples::permission(),
+        samples::topic_permission(),
+        samples::vhost(),
+        samples::policy(),
+    ];
     let auth = (9..).zip(auth).flat_map(|(kind, (key, row))| [vec![kind], sized(&key), sized(&row)].concat());
     let auth: Vec<u8> = auth.collect();
     let meta = [vec![8, 0], number(2), vec![8, 1], number(1)].concat();

@@ -79,6 +79,16 @@ pub fn vhost() -> (Vec<u8>, Vec<u8>) {
     (text(b"v"), [limits, text(b"of the shop"), text(b"quorum"), text(b"shop")].concat())
 }
 
+/// A key of `policies`, and its row: a number, a text and an array.
+#[must_use]
+pub fn policy() -> (Vec<u8>, Vec<u8>) {
+    let length = [&text(b"max-length")[..], b"\0\0\0\0\0\0\0\0\x05"].concat();
+    let overflow = [&text(b"overflow")[..], b"\x01", &text(b"drop-head")].concat();
+    let delays = [&text(b"retry-delays")[..], b"\x02\0\0\0\x01\0\0\0\0\0\0\0\x09"].concat();
+    let head = [&[0; 8][..], &text(b"^jobs"), &text(b"queues")].concat();
+    ([&[0][..], &text(b"/"), &text(b"p")].concat(), [head, length, overflow, delays].concat())
+}
+
 /// A row of `segments` that holds [`records`], the second of them marked as transient.
 #[must_use]
 pub fn segment() -> Vec<u8> {
@@ -101,6 +111,7 @@ pub fn entry() -> Vec<u8> {
     let (slot, value) = seen();
     let auth = [user(), permission(), topic_permission(), vhost()];
     let [bob, may, keys, shop] = auth.map(|(key, row)| (text(&key), text(&row)));
+    let (rule, says) = policy();
     [
         // Of queue 1: settle, delivered, return, declare, publish; queue 2 is gone.
         [vec![2], number(1), number(0), number(1)].concat(),
@@ -119,6 +130,7 @@ pub fn entry() -> Vec<u8> {
         [&[42][..], &may.0, &may.1, &[43], &may.0].concat(),
         [&[44][..], &keys.0, &keys.1, &[45], &keys.0].concat(),
         [&[46][..], &shop.0, &shop.1, &[47], &shop.0].concat(),
+        [&[48][..], &text(&rule), &text(&says), &[49], &text(&rule)].concat(),
     ]
     .concat()
 }
