@@ -6,6 +6,7 @@ mod limits;
 mod model;
 mod one_commit;
 mod paging;
+mod policies;
 mod power_cut;
 mod streams;
 mod time;

@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod mailbox;
 mod paging;
 mod places;
+pub mod policies;
 pub mod queue;
 mod registry;
 pub mod route;
@@ -36,9 +37,11 @@ use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
 use self::delayed::{exchange_of, release};
 use self::mailbox::Mailbox;
 use self::paging::{Pager, Request};
+use self::policies::PolicyBook;
 use self::queue::{Consumer, Dead, DeathReason, Due, Effects, Got, Queue, QueueStats, Return, Settled};
 use self::registry::Registry;
 use self::route::Route;
+use self::settings::Settings;
 use self::timers::Timers;
 use self::vhost::replies::is_reply_queue;
 use self::vhost::{Commons, Part, VHost};
@@ -50,7 +53,7 @@ use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
 use crate::metrics::Metrics;
-use crate::store::change::{Change, Gate, Health, Log, Page, Recovered};
+use crate::store::change::{Change, Gate, Health, Log, Page, PageSource, Recovered};
 use crate::store::{Opened, StoreError};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -115,6 +118,7 @@ pub struct Gauges {
 pub struct Broker {
     registry: Registry,
     accounts: Accounts,
+    policies: Arc<PolicyBook>,
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
     settings: BrokerSettings,
@@ -123,6 +127,7 @@ pub struct Broker {
     alarms: Alarms,
     next_connection: AtomicU64,
     next_consumer: AtomicU64,
+    pages: Arc<dyn PageSource>,
     pager: OnceLock<Pager>,
 }
 
@@ -136,13 +141,16 @@ impl Broker {
         let timers = Arc::new(Timers::default());
         let metrics = Metrics::default();
         let (limits, next_queue) = (settings.limits.clone(), recovered.next_queue);
-        let commons = Commons::new(Arc::clone(&log), Arc::clone(&timers), limits, next_queue);
+        let policies = Arc::new(PolicyBook::recover(std::mem::take(&mut recovered.policies)));
+        let (of_log, of_policies) = (Arc::clone(&log), Arc::clone(&policies));
+        let commons = Commons::new(of_log, Arc::clone(&timers), limits, next_queue, of_policies);
         let (places, alarms) = (Places::new(&settings.limits), Alarms::new(settings.alarms));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
         let broker = Arc::new(Self {
             registry: Registry::new(commons),
             accounts,
+            policies,
             log,
             timers,
             settings,
@@ -151,9 +159,11 @@ impl Broker {
             alarms,
             next_connection: AtomicU64::new(1),
             next_consumer: AtomicU64::new(1),
+            pages: Arc::clone(&pages),
             pager: OnceLock::new(),
         });
         broker.restore(&recovered);
+        broker.registry.all().iter().for_each(|vhost| vhost.govern_restored());
         let mut weighed = Ok(());
         broker.each_queue(|queue| {
             if weighed.is_ok() {
@@ -323,7 +333,7 @@ impl Broker {
 
     /// The gate, if what is done with this queue alone may touch others: its messages may die, or be due, at any time.
     fn gate_for(&self, queue: &Queue) -> Option<Gate<'_>> {
-        queue.settings.sends().then(|| self.log.gate())
+        queue.sends().then(|| self.log.gate())
     }
 
     /// Messages are acknowledged.
@@ -435,7 +445,7 @@ impl Broker {
             }
             if effects.dropped > 0 {
                 self.metrics.dropped_delivery_limit.add(effects.dropped);
-                let limit = queue.settings.delivery_limit;
+                let limit = effects.settings.as_ref().and_then(|settings| settings.delivery_limit);
                 tracing::warn!(queue = %queue.name, dropped = effects.dropped, limit,
                     "messages dropped at the delivery limit: the queue has no dead-letter exchange");
             }
@@ -445,7 +455,8 @@ impl Broker {
                     "messages dropped: full queues that dead-letter into each other");
             }
             for dead in &effects.dead {
-                self.bury(&queue, dead, now, &mut todo);
+                let settings = effects.settings.as_deref().unwrap_or(&queue.settings);
+                self.bury((&queue, settings), dead, now, &mut todo);
                 followers += u64::from(dead.len());
             }
             for due in &effects.due {
@@ -464,8 +475,14 @@ impl Broker {
     }
 
     /// Sends the messages of `dead` to the dead-letter exchange of the queue they died in.
-    fn bury(&self, queue: &Arc<Queue>, dead: &Dead, now: Now, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
-        let Some(exchange) = queue.settings.dead_letter_exchange.as_deref() else { return };
+    fn bury(
+        &self,
+        (queue, settings): (&Queue, &Settings),
+        dead: &Dead,
+        now: Now,
+        todo: &mut VecDeque<(Arc<Queue>, Effects)>,
+    ) {
+        let Some(exchange) = settings.dead_letter_exchange.as_deref() else { return };
         // With a vhost goes where its dead letters would go.
         let Some(vhost) = queue.vhost() else { return };
         let count = match dead.reason {
@@ -480,7 +497,7 @@ impl Broker {
             reason: dead.reason,
             now_unix_ms: now.unix_ms,
             exchange,
-            routing_key: queue.settings.dead_letter_routing_key.as_deref(),
+            routing_key: settings.dead_letter_routing_key.as_deref(),
         };
         for index in dead.range.clone() {
             let letter = dead_letter(&dead.block.message(index), &at);

@@ -9,7 +9,6 @@ use crate::broker::dedup::Deduplicator;
 use crate::broker::delayed::delay_ms;
 use crate::broker::exchange::Message;
 use crate::broker::queue::Queue;
-use crate::broker::settings::Settings;
 use crate::broker::topology::{Exchange, Target, Topology};
 use crate::clock::Now;
 use crate::error::AmqpError;
@@ -143,7 +142,7 @@ impl<'a> Walk<'a> {
             }
         }
         // The default exchange, "", is no alternate: in RabbitMQ nothing comes of it.
-        if !anywhere && let Some(name) = exchange.declared.alternate.as_deref() {
+        if !anywhere && let Some(name) = exchange.alternate.as_deref() {
             self.pending.extend(self.topology.exchange(name));
         }
         Ok(())
@@ -163,10 +162,10 @@ impl<'a> Walk<'a> {
             self.queues.sort_unstable_by_key(|queue| queue.id);
             self.queues.dedup_by_key(|queue| queue.id);
         }
-        let any = |may: fn(&Settings) -> bool| self.queues.iter().any(|queue| may(&queue.settings));
-        let may_refuse = any(Settings::may_refuse);
+        let any = |may: fn(&Queue) -> bool| self.queues.iter().any(|queue| may(queue));
+        let may_refuse = any(Queue::may_refuse);
         let sifts = self.dedup.is_some() || self.queues.iter().any(|queue| queue.dedup.is_some());
-        let gated = self.queues.len() > 1 || sifts || any(Settings::sends);
+        let gated = self.queues.len() > 1 || sifts || any(Queue::sends);
         let (queues, cacheable, dedup) = (self.queues.into_boxed_slice(), self.cacheable, self.dedup);
         Route { queues, cacheable, may_refuse, gated, dedup, sifts }
     }

@@ -2,6 +2,7 @@
 //!
 //! `table` knows every argument; whoever wants to know what there is to ask for looks there.
 
+mod policy;
 mod retry;
 mod rule;
 mod stream;
@@ -20,6 +21,7 @@ use self::table::{
 };
 use crate::broker::argument::{equivalent_flag, integer};
 use crate::error::{AmqpError, Resource};
+use crate::policy::Definition;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 /// How often a message of a quorum queue may be returned when its declaration does not say (RabbitMQ: quorum-queues).
@@ -141,6 +143,8 @@ pub struct Settings {
     pub consumer_timeout_ms: Option<u64>,
     /// All arguments as declared.
     pub arguments: FieldTable,
+    /// What policies say of it, which the other fields take into account; nothing in what was declared.
+    pub policy: Definition,
 }
 
 /// How much may be ready in a queue, and what gives way beyond that (RabbitMQ: maxlength.md).
@@ -227,6 +231,7 @@ impl Settings {
             consumer_timeout_ms: ms(CONSUMER_TIMEOUT)
                 .or((kind == Kind::Quorum).then_some(QUORUM_CONSUMER_TIMEOUT_MS)),
             arguments,
+            policy: Definition::new(),
         }
     }
 
@@ -243,6 +248,18 @@ impl Settings {
         equivalent_flag("durable", on, flags.durable && !flags.exclusive, self.durable)?;
         equivalent_flag("auto_delete", on, flags.auto_delete, self.auto_delete)?;
         Taker::Queue(self.kind).check_equivalent(on, arguments, &self.arguments)
+    }
+
+    /// Whether messages that die are sent elsewhere.
+    #[must_use]
+    pub fn dead_letters(&self) -> bool {
+        self.dead_letter_exchange.is_some()
+    }
+
+    /// Whether the bytes of its messages matter.
+    #[must_use]
+    pub fn weighs(&self) -> bool {
+        self.length.is_some_and(|limit| limit.bytes.is_some())
     }
 
     /// Whether it may refuse a message.

@@ -16,6 +16,7 @@ use crate::broker::delayed::{DELAYED_MESSAGE, exchange_of};
 use crate::broker::exchange::hash::hash;
 use crate::broker::exchange::{Kind, Place, Table};
 use crate::broker::queue::Queue;
+use crate::broker::settings::alternate_exchange;
 use crate::broker::vhost::replies::is_reply_queue;
 use crate::ids::{ConnectionId, QueueId};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
@@ -69,8 +70,6 @@ pub struct Declared {
     pub auto_delete: bool,
     /// Clients may not publish to it.
     pub internal: bool,
-    /// Where messages go that it cannot route.
-    pub alternate: Option<Arc<str>>,
     /// Where messages wait that are to be routed later; only an exchange of the type `x-delayed-message` has it.
     pub delay: Option<Arc<Queue>>,
     /// All arguments as declared.
@@ -83,6 +82,8 @@ pub struct Exchange {
     pub declared: Arc<Declared>,
     /// The bindings from it, for routing.
     pub table: Table<Target>,
+    /// Where messages go that it cannot route, as declared or as a policy has it.
+    pub alternate: Option<Arc<str>>,
     /// What it has seen, if it takes in each message once.
     pub dedup: Option<Arc<Deduplicator>>,
     bindings: BTreeSet<Binding>,
@@ -130,7 +131,6 @@ impl Topology {
                 durable: true,
                 auto_delete: false,
                 internal: false,
-                alternate: None,
                 delay: None,
                 arguments: FieldTable::default(),
             };
@@ -163,6 +163,19 @@ impl Topology {
     /// The exchange of this name; the default exchange is none of them.
     pub fn exchange(&self, name: &str) -> Option<&Exchange> {
         self.exchanges.get(name)
+    }
+
+    /// All exchanges.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
+    }
+
+    /// Sends what an exchange cannot route elsewhere.
+    pub fn set_alternate(&mut self, name: &str, alternate: Option<Arc<str>>) {
+        self.revision += 1;
+        if let Some(exchange) = self.exchanges.get_mut(name) {
+            exchange.alternate = alternate;
+        }
     }
 
     /// All queues.
@@ -261,9 +274,10 @@ impl Topology {
         let table = Table::new(declared.kind, &declared.arguments);
         let by = SeenBy::Exchange { vhost: self.vhost.to_string(), name: declared.name.to_string() };
         let dedup = Deduplicator::new(by, declared.durable, &declared.arguments);
+        let alternate = alternate_exchange(&declared.arguments).map(Arc::from);
         let name = Arc::clone(&declared.name);
         let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
-        self.exchanges.insert(name, Exchange { declared, table, dedup, bindings, sources });
+        self.exchanges.insert(name, Exchange { declared, table, alternate, dedup, bindings, sources });
     }
 
     /// Removes an exchange with the bindings from it and to it, and the auto-delete exchanges that lose their last

@@ -32,13 +32,18 @@ pub enum TxAck {
 
 /// The room that a transaction has in the queues that might refuse; what is not used is given back.
 #[derive(Debug, Default)]
-pub struct Rooms(BTreeMap<QueueId, (Arc<Queue>, Room)>);
+pub struct Rooms {
+    reserved: BTreeMap<QueueId, (Arc<Queue>, Room)>,
+    /// Nothing is refused any more, also by a queue that did not refuse before a policy had it so.
+    whole: bool,
+}
 
 impl Rooms {
     /// Puts a block into a queue: into the room there is, if it may refuse.
     pub(super) fn enqueue(&mut self, queue: &Arc<Queue>, block: &Arc<Block>, now: Now) -> (Ticket, Effects) {
-        match self.0.get_mut(&queue.id) {
+        match self.reserved.get_mut(&queue.id) {
             Some((_, room)) => queue.enqueue_reserved(room, block, now),
+            None if self.whole => queue.enqueue_reserved(&mut Room::default(), block, now),
             None => queue.enqueue(block, now),
         }
     }
@@ -46,7 +51,7 @@ impl Rooms {
 
 impl Drop for Rooms {
     fn drop(&mut self) {
-        for (queue, room) in self.0.values() {
+        for (queue, room) in self.reserved.values() {
             if *room != Room::default() {
                 queue.give_back(*room);
             }
@@ -60,7 +65,7 @@ impl Broker {
     pub fn reserve(&self, publishes: &[(Arc<Route>, Block)], now: Now) -> Option<Rooms> {
         let mut wanted: BTreeMap<QueueId, (&Arc<Queue>, Wanted)> = BTreeMap::new();
         for (route, block) in publishes.iter().filter(|(route, _)| route.may_refuse) {
-            for queue in route.queues.iter().filter(|queue| queue.settings.may_refuse()) {
+            for queue in route.queues.iter().filter(|queue| queue.may_refuse()) {
                 let (_, wanted) = wanted.entry(queue.id).or_insert_with(|| (queue, Wanted::default()));
                 let seen_by = [route.dedup.as_deref(), queue.dedup.as_deref()];
                 let is_seen = |index| {
@@ -70,9 +75,9 @@ impl Broker {
                 (0..block.len()).filter(|&index| !is_seen(index)).for_each(|index| wanted.add(block, index));
             }
         }
-        let mut rooms = Rooms::default();
+        let mut rooms = Rooms { reserved: BTreeMap::new(), whole: true };
         for (id, (queue, wanted)) in wanted {
-            rooms.0.insert(id, (Arc::clone(queue), queue.reserve(&wanted)?));
+            rooms.reserved.insert(id, (Arc::clone(queue), queue.reserve(&wanted)?));
         }
         Some(rooms)
     }

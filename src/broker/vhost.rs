@@ -11,6 +11,7 @@ mod ceilings;
 mod closing;
 mod commons;
 mod delayed;
+mod govern;
 mod names;
 mod recover;
 pub mod replies;
@@ -38,7 +39,7 @@ use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, Ticket};
 use crate::store::change::Change;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::AMQPValue;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -176,6 +177,7 @@ impl VHost {
     ) -> Arc<Queue> {
         let identity = (self.commons.next_queue(), name.into());
         let queue = Queue::new(identity, settings, owner, &self.shared);
+        self.govern_new(&queue);
         state.topology.add_queue(Arc::clone(&queue), changes);
         queue
     }
@@ -271,8 +273,8 @@ impl VHost {
         check_not_default(&name)?;
         let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
         let wanted = |name: &str, delay: Option<Arc<Queue>>| -> Declared {
-            let (name, alternate, arguments) = (name.into(), alternate(&arguments), arguments.clone());
-            Declared { name, kind, durable, auto_delete, internal, alternate, delay, arguments }
+            let (name, arguments) = (name.into(), arguments.clone());
+            Declared { name, kind, durable, auto_delete, internal, delay, arguments }
         };
         let declared = self.change(|state, changes| {
             let on = self.on_exchange(&name);
@@ -287,6 +289,7 @@ impl VHost {
                 Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
                 let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
                 state.topology.add_exchange(wanted(&name, delay), changes);
+                self.govern_exchange(&mut state.topology, &name);
             }
             Ok(((), durable))
         });
@@ -495,9 +498,4 @@ fn check_exchange_equivalent(
     equivalent_flag("internal", on, received.internal, current.internal)?;
     let taker = Taker::Exchange { kind: current.kind, delays: current.delay.is_some() };
     taker.check_equivalent(on, &received.arguments, &current.arguments)
-}
-
-/// The alternate exchange among arguments, if there is a valid one.
-fn alternate(arguments: &FieldTable) -> Option<Arc<str>> {
-    settings::alternate_exchange(arguments).map(Arc::from)
 }

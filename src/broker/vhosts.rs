@@ -139,7 +139,7 @@ impl VHosts<'_> {
         self.alter("set the limits of", name, |record| record.limits = limits)
     }
 
-    /// Deletes a vhost with all that is in it and all permissions for it; its connections are closed.
+    /// Deletes a vhost with all that is in it and all permissions and policies for it; its connections are closed.
     ///
     /// # Errors
     /// There is no such vhost.
@@ -154,6 +154,7 @@ impl VHosts<'_> {
                 vhost.ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?.mark_deleted();
                 Ok(directory.deletion_of_vhost(name))
             })?;
+            self.0.policies.forget(&*self.0.log, name);
             let emptied = vhost.map_or(ticket, |vhost| vhost.close());
             self.0.registry.remove(name);
             (ticket.max(emptied), leaving)

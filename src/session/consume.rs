@@ -114,7 +114,7 @@ impl Channel {
         let timeout_ms = settings::consumer_timeout(&consume.arguments);
         let consumer = Consumer { exclusive: consume.exclusive, priority, reading, ..consumer };
         let id = consumer.id;
-        let timeout_ms = timeout_ms.or(queue.settings.consumer_timeout_ms);
+        let timeout_ms = timeout_ms.or(queue.consumer_timeout_ms());
         self.subscribe(link, consume, tag, queue, consumer)?;
         if let Some(subscription) = link.subscriptions.get_mut(&id) {
             subscription.timeout_ms = timeout_ms.unwrap_or(u64::MAX);
@@ -244,7 +244,7 @@ impl Channel {
         let out = self.held.out(&mut link.output).own();
         encode::get_ok(out, self.number, link.limits.frame_max, delivery, remaining, &content);
         if !get.no_ack {
-            let due_ms = link.due_after(get.queue.settings.consumer_timeout_ms.unwrap_or(u64::MAX));
+            let due_ms = link.due_after(get.queue.consumer_timeout_ms().unwrap_or(u64::MAX));
             let run = Run::new(first_tag, first, get.queue, None, due_ms);
             self.await_acks(link, run, 1);
         }

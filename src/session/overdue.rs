@@ -106,7 +106,7 @@ impl Channel {
             if !run.excused && !cancelled {
                 let timeout_ms = match subscription {
                     Some(subscription) => Some(subscription.timeout_ms),
-                    None => run.queue.settings.consumer_timeout_ms,
+                    None => run.queue.consumer_timeout_ms(),
                 };
                 found.unexcused_ms = found.unexcused_ms.or(timeout_ms).or(Some(0));
             }

@@ -373,6 +373,13 @@ impl Core {
         self.remove(range)
     }
 
+    /// The messages that may be delivered, now or when their time comes.
+    pub(super) fn ready_ranges(&self) -> impl Iterator<Item = SeqRange> {
+        let returned = self.returned.from(0).map(|(range, _)| range);
+        let waiting = self.waiting.numbers().map(|seq| SeqRange::of(seq, 1));
+        self.lanes.iter().map(Lane::fresh).chain(returned).chain(waiting)
+    }
+
     /// Takes ready messages out of the line; they stay live, and it is the caller's to say what becomes of them.
     pub(super) fn withdraw(&mut self, range: SeqRange) {
         if let Some(sizes) = &mut self.sizes {

@@ -4,7 +4,7 @@
 //! consumer who waits is considered; one that drops its head deals first, so what is consumed at once drives nothing
 //! out. Queues with a limit of bytes know the size of each of their messages, also of those that are on disk only.
 
-use super::core::{Core, Head};
+use super::core::{Core, Head, Place, records};
 use super::ranges::RangeMap;
 use super::state::State;
 use super::{Dead, DeathReason, Queue};
@@ -105,7 +105,7 @@ impl Queue {
     ) -> Vec<Range<u32>> {
         if limit.overflow == Overflow::DropHead {
             self.append(state, block, logged, now);
-            self.trim(state);
+            Self::trim(state);
             return Vec::new();
         }
         let mut refused: Vec<Range<u32>> = Vec::new();
@@ -124,7 +124,7 @@ impl Queue {
             }
             at += 1;
         }
-        if limit.overflow == Overflow::RejectAndDeadLetter && self.dead_letters() {
+        if limit.overflow == Overflow::RejectAndDeadLetter && state.settings.dead_letters() {
             let letter = |range: &Range<u32>| Dead {
                 block: Arc::clone(block),
                 range: range.clone(),
@@ -136,11 +136,11 @@ impl Queue {
     }
 
     /// Drops what is too much off the head.
-    pub(super) fn trim(&self, state: &mut State) {
-        let Some(limit) = self.settings.length.filter(|limit| limit.overflow == Overflow::DropHead) else {
+    pub(super) fn trim(state: &mut State) {
+        let Some(limit) = state.settings.length.filter(|limit| limit.overflow == Overflow::DropHead) else {
             return;
         };
-        let dead_letters = self.dead_letters();
+        let dead_letters = state.settings.dead_letters();
         while limit.is_exceeded(&state.core) {
             let (Head::Ready(head) | Head::OnDisk(head)) = state.core.head() else { break };
             let there = state.core.ready() + state.core.waiting.len();
@@ -157,9 +157,27 @@ impl Queue {
     /// The store cannot be read.
     pub(in crate::broker) fn weigh(&self, pages: &dyn PageSource) -> Result<(), StoreError> {
         let mut state = self.lock();
-        let core = &mut state.core;
-        let Some(mut sizes) = core.sizes.take() else { return Ok(()) };
-        let mut unread: Vec<SeqRange> = core.live.from(0).map(|(range, _)| range).collect();
+        if state.core.sizes.is_some() {
+            state.core.sizes = Some(Box::new(self.weighed(&state.core, pages)?));
+        }
+        Ok(())
+    }
+
+    /// The sizes of all messages; those that are on disk alone are read.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn weighed(&self, core: &Core, pages: &dyn PageSource) -> Result<Sizes, StoreError> {
+        let mut sizes = Sizes::default();
+        let mut unread: Vec<SeqRange> = Vec::new();
+        for (range, place) in core.live.from(0) {
+            match place {
+                Place::Memory { block, base, .. } => {
+                    sizes.push(range.first, block, records(block, *base, range))
+                }
+                Place::Disk => unread.push(range),
+            }
+        }
         unread.reverse();
         while let Some(wanted) = unread.pop() {
             let mut read_to = wanted.first;
@@ -177,8 +195,8 @@ impl Queue {
                 unread.push(SeqRange { first: read_to, end: wanted.end });
             }
         }
-        core.sizes = Some(sizes);
-        Ok(())
+        sizes.ready = core.ready_ranges().map(|range| sizes.sum(range)).sum();
+        Ok(sizes)
     }
 }
 

@@ -7,6 +7,7 @@ mod consumers;
 pub(crate) mod core;
 mod delay;
 mod expiry;
+mod govern;
 mod lanes;
 mod limits;
 mod paging;
@@ -29,9 +30,10 @@ pub use self::stream::{Filter, Reading, Start};
 use self::consumers::{Consumers, Rule};
 use self::core::{Core, Head};
 use self::expiry::NextExpiry;
+use self::govern::Unlocked;
 use self::lanes::split;
 use self::paging::put_pages;
-use self::state::State;
+use self::state::{State, clock, fate};
 use self::stream::Stream;
 use crate::broker::dedup::Deduplicator;
 use crate::broker::mailbox::{Mail, Mailbox};
@@ -124,6 +126,8 @@ pub struct Effects {
     pub refused: Vec<Range<u32>>,
     /// When it is durable, everything that was done is.
     pub ticket: Ticket,
+    /// What was in effect when messages died.
+    pub settings: Option<Arc<Settings>>,
 }
 
 impl Effects {
@@ -143,8 +147,8 @@ pub struct Queue {
     pub id: QueueId,
     /// Its name.
     pub name: Arc<str>,
-    /// How it was declared.
-    pub settings: Settings,
+    /// How it was declared. What policies make of that is [`Queue::in_effect`].
+    pub settings: Arc<Settings>,
     /// What it has seen, if it takes in each message once.
     pub dedup: Option<Arc<Deduplicator>>,
     owner: Option<ConnectionId>,
@@ -157,6 +161,7 @@ pub struct Queue {
     this: Weak<Self>,
     /// Of a stream: what stands in for `state`.
     stream: Option<Box<Stream>>,
+    unlocked: Unlocked,
     state: Mutex<State>,
 }
 
@@ -201,13 +206,30 @@ impl Queue {
         shared: &Shared,
         (mut core, stream): (Core, Option<Box<Stream>>),
     ) -> Arc<Self> {
-        core.sizes = settings.length.and_then(|limit| limit.bytes).map(|_| Box::default());
+        core.sizes = settings.weighs().then(Box::default);
         let Shared { log, memory, timers, home } = shared.clone();
-        let state = Mutex::new(State::new(core, Consumers::new(Rule::of(&settings))));
+        let (settings, unlocked) = (Arc::new(settings), Unlocked::default());
+        unlocked.set(&settings);
+        let consumers = Consumers::new(Rule::of(&settings));
+        let state = Mutex::new(State::new(core, consumers, Arc::clone(&settings)));
         let dedup = Deduplicator::new(SeenBy::Queue(id), settings.durable, &settings.arguments);
         Arc::new_cyclic(|this| {
             let this = Weak::clone(this);
-            Self { id, name, settings, dedup, owner, home, log, memory, timers, this, stream, state }
+            Self {
+                id,
+                name,
+                settings,
+                dedup,
+                owner,
+                home,
+                log,
+                memory,
+                timers,
+                this,
+                stream,
+                unlocked,
+                state,
+            }
         })
     }
 
@@ -273,7 +295,7 @@ impl Queue {
             return (Ticket(0), Effects::default());
         }
         let logged = self.settings.durable && block.persistent() > 0;
-        let refused = match self.settings.length {
+        let refused = match state.settings.length {
             None => {
                 self.append(&mut state, block, logged, now);
                 Vec::new()
@@ -323,11 +345,12 @@ impl Queue {
             return stream.settle(settled, true);
         }
         let mut state = self.lock();
+        let State { core, settings, .. } = &mut *state;
         for part in settled {
-            state.core.put_back(part.range, how, self.fate(now));
+            core.put_back(part.range, how, fate(settings, now));
         }
         // Before it is dealt, as in RabbitMQ.
-        self.trim(&mut state);
+        Self::trim(&mut state);
         if how == Return::Unsent {
             // They belong to a consumer that is gone: dealing waits for what else it gives back.
             return self.finish(state, now);
@@ -341,8 +364,9 @@ impl Queue {
             return stream.settle(settled, false);
         }
         let mut state = self.lock();
+        let dead_letters = state.settings.dead_letters();
         for part in settled {
-            state.core.die(part.range, DeathReason::Rejected, self.dead_letters());
+            state.core.die(part.range, DeathReason::Rejected, dead_letters);
         }
         self.release_and_finish(state, settled, now)
     }
@@ -408,9 +432,6 @@ impl Queue {
 
     /// Somebody has declared it: its lease begins anew.
     pub(super) fn touch(&self, now: Now) {
-        if self.settings.expires_ms.is_none() {
-            return;
-        }
         let mut state = self.lock();
         state.used_at_ms = now.unix_ms;
         // Nothing has expired that had not before: whoever comes next deals with that.
@@ -427,7 +448,7 @@ impl Queue {
         if !self.settings.delays {
             state.core.resume(now.unix_ms);
         }
-        let expired = self.lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
+        let expired = Self::lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
         Effects { expired, ..self.deal_and_finish(state, now) }
     }
 
@@ -435,7 +456,8 @@ impl Queue {
     pub(super) fn get(&self, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> (Got, Effects) {
         let mut state = self.lock();
         state.used_at_ms = now.unix_ms;
-        let _looked_at_in_the_end = state.core.expire(self.clock(now, true), self.dead_letters());
+        let (clock, dead_letters) = (clock(&state.settings, now, true), state.settings.dead_letters());
+        let _looked_at_in_the_end = state.core.expire(clock, dead_letters);
         let got = match state.core.head() {
             Head::Empty => Got::Empty,
             Head::OnDisk(_) => {
@@ -489,7 +511,7 @@ impl Queue {
     /// Closes it if nobody has used it for too long; whether that is so.
     pub(super) fn close_expired(&self, now: Now) -> bool {
         let mut state = self.lock();
-        let expired = self.lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
+        let expired = Self::lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
         if expired && !state.deleted {
             self.shut(&mut state);
         }

@@ -102,13 +102,12 @@ impl LengthLimit {
 impl Queue {
     /// Reserves room for all of `wanted`; none if some of it would be refused.
     pub(in crate::broker) fn reserve(&self, wanted: &Wanted) -> Option<Room> {
-        let Some(limit) = self.settings.length.filter(|_| self.settings.may_refuse()) else {
-            return Some(Room::default());
-        };
-        let mut state = self.lock();
-        if state.deleted {
+        if !self.may_refuse() {
             return Some(Room::default());
         }
+        let mut state = self.lock();
+        let limit = state.settings.length.filter(|_| state.settings.may_refuse() && !state.deleted);
+        let Some(limit) = limit else { return Some(Room::default()) };
         let room = limit.reserve(&mut state, wanted)?;
         state.reserved.add(room);
         Some(room)
@@ -119,13 +118,16 @@ impl Queue {
         self.lock().reserved.remove(room);
     }
 
-    /// As [`Queue::enqueue`], of records for which there is room.
+    /// As [`Queue::enqueue`], of records for which there is room, or was when it was asked for: none is refused.
     pub(in crate::broker) fn enqueue_reserved(
         &self,
         room: &mut Room,
         block: &Arc<Block>,
         now: Now,
     ) -> (Ticket, Effects) {
+        if let Some(stream) = &self.stream {
+            return stream.enqueue(block);
+        }
         let mut state = self.lock();
         if state.deleted || block.is_empty() {
             return (Ticket(0), Effects::default());
@@ -133,6 +135,7 @@ impl Queue {
         state.reserved.remove(room.take(block));
         let logged = self.settings.durable && block.persistent() > 0;
         self.append(&mut state, block, logged, now);
+        Self::trim(&mut state);
         let effects = self.finish(state, now);
         (if logged { effects.ticket } else { Ticket(0) }, effects)
     }

@@ -63,6 +63,11 @@ impl Waiting {
         self.due.len() as u64
     }
 
+    /// Their numbers.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.due.keys().map(|&(_, seq)| seq)
+    }
+
     /// When the first one's time comes.
     pub(super) fn first(&self) -> Option<u64> {
         self.due.first_key_value().map(|(&(due_ms, _), _)| due_ms)

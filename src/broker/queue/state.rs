@@ -9,7 +9,7 @@ use super::reserve::Room;
 use super::returns::Fate;
 use super::{Effects, Queue, Settled};
 use crate::broker::mailbox::{Mail, Mailbox, Run};
-use crate::broker::settings::Kind;
+use crate::broker::settings::{Kind, Settings};
 use crate::clock::Now;
 use crate::ids::{SeqRange, Ticket};
 use crate::store::change::Change;
@@ -50,6 +50,8 @@ pub(super) fn budget(memory: usize, has_consumers: bool) -> Budget {
 pub(super) struct State {
     pub(super) core: Core,
     pub(super) consumers: Consumers,
+    /// What is in effect: as declared, and as policies have it.
+    pub(super) settings: Arc<Settings>,
     pub(super) paging: Paging,
     /// Sessions whose `basic.get` waits for a page.
     pub(super) getters: Vec<Arc<Mailbox>>,
@@ -65,10 +67,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(core: Core, consumers: Consumers) -> Self {
+    pub(super) fn new(core: Core, consumers: Consumers, settings: Arc<Settings>) -> Self {
         Self {
             core,
             consumers,
+            settings,
             paging: Paging::default(),
             getters: Vec::new(),
             deleted: false,
@@ -83,11 +86,11 @@ impl State {
 impl Queue {
     /// Gives consumers what their windows take.
     pub(super) fn deal(&self, state: &mut State, now: Now) {
-        let may_expire = state.core.may_expire(self.settings.ttl_ms);
-        let clock = self.clock(now, false);
+        let may_expire = state.core.may_expire(state.settings.ttl_ms);
+        let (clock, dead_letters) = (clock(&state.settings, now, false), state.settings.dead_letters());
         while let Some(turn) = state.consumers.turn() {
             if may_expire {
-                let _looked_at_in_the_end = state.core.expire(clock, self.dead_letters());
+                let _looked_at_in_the_end = state.core.expire(clock, dead_letters);
             }
             let Head::Ready(mut range) = state.core.head() else { break };
             if may_expire {
@@ -167,7 +170,7 @@ impl Queue {
         let next = if self.settings.delays {
             state.core.release_due(now.unix_ms)
         } else {
-            state.core.expire(self.clock(now, true), self.dead_letters())
+            state.core.expire(clock(&state.settings, now, true), state.settings.dead_letters())
         };
         let ticket = self.flush(state);
         if ticket > Ticket(0) {
@@ -186,7 +189,9 @@ impl Queue {
         }
         self.count_memory(state);
         self.arm(state, next);
+        let letters = !state.core.dead.is_empty() || state.core.dropped_at_limit > 0;
         Effects {
+            settings: letters.then(|| Arc::clone(&state.settings)),
             dead: std::mem::take(&mut state.core.dead),
             due: std::mem::take(&mut state.core.due),
             page: self.page_wanted(state, next),
@@ -237,7 +242,7 @@ impl Queue {
     /// Has the queue called when its next message expires or comes back, or when nobody has used it for too long. A call that
     /// comes too early does no harm, so a time that is put off is left as it is.
     pub(super) fn arm(&self, state: &mut State, next: NextExpiry) {
-        let lease = self.lease_ends(state);
+        let lease = Self::lease_ends(state);
         // What is being read is called for by its page.
         let waiting = if next.unread.is_none() { state.core.waiting.first() } else { None };
         let times = [next.at_ms, waiting, lease];
@@ -249,32 +254,30 @@ impl Queue {
     }
 
     /// When the queue goes unless somebody uses it.
-    pub(super) fn lease_ends(&self, state: &State) -> Option<u64> {
-        let expires_ms = self.settings.expires_ms?;
+    pub(super) fn lease_ends(state: &State) -> Option<u64> {
+        let expires_ms = state.settings.expires_ms?;
         state.consumers.is_empty().then(|| state.used_at_ms.saturating_add(expires_ms))
-    }
-
-    pub(super) fn clock(&self, now: Now, at_once: bool) -> Clock {
-        // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of each priority.
-        let each_lane = self.settings.kind == Kind::Quorum;
-        Clock { ttl_ms: self.settings.ttl_ms, now_unix_ms: now.unix_ms, at_once, each_lane }
-    }
-
-    pub(super) fn dead_letters(&self) -> bool {
-        self.settings.dead_letter_exchange.is_some()
-    }
-
-    pub(super) fn fate(&self, now: Now) -> Fate<'_> {
-        Fate {
-            dead_letters: self.dead_letters(),
-            limit: self.settings.delivery_limit,
-            retry: &self.settings.retry,
-            now_unix_ms: now.unix_ms,
-        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a queue's lock is poisoned only by a broken invariant of its log")
+    }
+}
+
+/// By what messages expire under these settings.
+pub(super) fn clock(settings: &Settings, now: Now, at_once: bool) -> Clock {
+    // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of each priority.
+    let each_lane = settings.kind == Kind::Quorum;
+    Clock { ttl_ms: settings.ttl_ms, now_unix_ms: now.unix_ms, at_once, each_lane }
+}
+
+/// What becomes under these settings of messages that come back.
+pub(super) fn fate(settings: &Settings, now: Now) -> Fate<'_> {
+    Fate {
+        dead_letters: settings.dead_letters(),
+        limit: settings.delivery_limit,
+        retry: &settings.retry,
+        now_unix_ms: now.unix_ms,
     }
 }
 

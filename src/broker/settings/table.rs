@@ -247,7 +247,7 @@ pub enum Taker {
 
 impl Taker {
     /// The arguments that it takes.
-    fn arguments(self) -> impl Iterator<Item = &'static Argument> {
+    pub(super) fn arguments(self) -> impl Iterator<Item = &'static Argument> {
         TABLE.iter().filter(move |argument| argument.on.iter().any(|&on| self.is(on)))
     }
 

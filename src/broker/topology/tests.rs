@@ -204,7 +204,6 @@ impl Trial {
             durable,
             auto_delete,
             internal: false,
-            alternate: None,
             delay: None,
             arguments: FieldTable::default(),
         };

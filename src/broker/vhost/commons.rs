@@ -3,6 +3,7 @@
 //! The counts are exact. Two clients that declare in two vhosts at the very same moment may each take the last place: the
 //! limits here keep memory in bounds, they are no quota.
 
+use crate::broker::policies::PolicyBook;
 use crate::broker::queue::{Home, Shared};
 use crate::broker::timers::Timers;
 use crate::broker::topology::Topology;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub struct Commons {
     pub(super) log: Arc<dyn Log>,
     pub(super) limits: Limits,
+    pub(super) policies: Arc<PolicyBook>,
     memory: Arc<AtomicUsize>,
     timers: Arc<Timers>,
     /// Ids of queues are unique over all vhosts: they are the keys of their messages.
@@ -39,10 +41,17 @@ pub(super) struct Counts {
 impl Commons {
     /// `next_queue` is an id that no queue has had, nor any above it.
     #[must_use]
-    pub fn new(log: Arc<dyn Log>, timers: Arc<Timers>, limits: Limits, next_queue: u64) -> Arc<Self> {
+    pub fn new(
+        log: Arc<dyn Log>,
+        timers: Arc<Timers>,
+        limits: Limits,
+        next_queue: u64,
+        policies: Arc<PolicyBook>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             log,
             limits,
+            policies,
             memory: Arc::default(),
             timers,
             next_queue: AtomicU64::new(next_queue),

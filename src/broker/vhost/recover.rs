@@ -2,7 +2,7 @@
 
 use super::commons::{Commons, Counts};
 use super::delayed::{delay_settings, kind_of};
-use super::{State, VHost, alternate, append};
+use super::{State, VHost, append};
 use crate::broker::delayed::{exchange_of, queue_name};
 use crate::broker::queue::{Queue, Shared};
 use crate::broker::settings::{Flags, Settings};
@@ -126,7 +126,6 @@ fn declared(topology: &Topology, record: &ExchangeRecord) -> Result<Declared, Am
         durable: true,
         auto_delete: record.auto_delete,
         internal: record.internal,
-        alternate: alternate(&arguments),
         delay,
         arguments,
     })

@@ -90,6 +90,11 @@ impl StreamLog {
         }
     }
 
+    /// Keeps so much from now on.
+    pub(super) fn retain(&mut self, retention: Retention) {
+        self.retention = retention;
+    }
+
     /// As it was on disk.
     pub(super) fn recover(recovered: &RecoveredQueue, retention: Retention) -> Self {
         let mut log = Self::new(retention);

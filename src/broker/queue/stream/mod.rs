@@ -88,6 +88,14 @@ impl Stream {
         Self { id, log, memory, state: Mutex::new(state) }
     }
 
+    /// Keeps so much from now on.
+    pub(super) fn retain(&self, retention: Retention, now_ms: u64) -> Effects {
+        let mut guard = self.lock();
+        guard.log.retain(retention);
+        self.trim(&mut guard, now_ms);
+        self.finish_flushed(guard)
+    }
+
     /// How it stands.
     pub(super) fn stats(&self) -> QueueStats {
         let state = self.lock();

@@ -1,0 +1,99 @@
+//! What policies are in effect for the queues and exchanges of a vhost.
+//!
+//! A new one is under its policies before anybody knows of it. When the book of policies changes, what was there before is
+//! looked at again: exchanges here, under the lock of the topology, and queues by the broker, which carries out what
+//! comes of it.
+
+use super::{Topology, VHost};
+use crate::broker::queue::Queue;
+use crate::broker::settings::{Kind, Settings, alternate_exchange};
+use crate::broker::topology::Declared;
+use crate::broker::vhost::replies::is_reply_queue;
+use crate::policy::book::InEffect;
+use crate::policy::{Object, Value};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+impl VHost {
+    /// Puts policies in effect for what was on disk.
+    pub(in crate::broker) fn govern_restored(&self) {
+        self.each_queue(|queue| self.govern_new(queue));
+        self.govern_exchanges();
+    }
+
+    /// What is in effect for a queue.
+    #[must_use]
+    pub fn policy_of_queue(&self, queue: &Queue) -> InEffect {
+        // Part of a channel, or of an exchange: not an operator's.
+        if is_reply_queue(&queue.name) || queue.settings.delays {
+            return InEffect::default();
+        }
+        let object = match queue.settings.kind {
+            Kind::Classic => Object::ClassicQueue,
+            Kind::Quorum => Object::QuorumQueue,
+            Kind::Stream => Object::Stream,
+        };
+        self.commons.policies.in_effect(&self.name, object, &queue.name)
+    }
+
+    /// What is in effect for an exchange; none when there is no such exchange.
+    #[must_use]
+    pub fn policy_of_exchange(&self, name: &str) -> Option<InEffect> {
+        self.read().topology.exchange(name)?;
+        Some(self.commons.policies.in_effect(&self.name, Object::Exchange, name))
+    }
+
+    /// The queues for which something else should be in effect than is, and what.
+    pub(in crate::broker) fn queues_to_govern(&self) -> Vec<(Arc<Queue>, Arc<Settings>)> {
+        let mut found = Vec::new();
+        self.each_queue(|queue| {
+            let policy = self.policy_of_queue(queue).definition;
+            if queue.in_effect().policy != policy {
+                found.push((Arc::clone(queue), Arc::new(queue.settings.under(&policy))));
+            }
+        });
+        found
+    }
+
+    /// Puts policies in effect for a queue that nobody knows of yet.
+    pub(super) fn govern_new(&self, queue: &Queue) {
+        let policy = self.policy_of_queue(queue).definition;
+        if !policy.is_empty() {
+            queue.begin_under(Arc::new(queue.settings.under(&policy)));
+        }
+    }
+
+    /// Puts policies in effect for all exchanges, and makes every route be looked up again.
+    pub(in crate::broker) fn govern_exchanges(&self) {
+        let Ok(((), _ticket)) = self.change(|state, _changes| {
+            let names: Vec<Arc<str>> =
+                state.topology.exchanges().map(|exchange| Arc::clone(&exchange.declared.name)).collect();
+            names.iter().for_each(|name| self.govern_exchange(&mut state.topology, name));
+            state.topology.renew();
+            Ok::<_, Infallible>(((), false))
+        });
+    }
+
+    /// Puts policies in effect for an exchange.
+    pub(super) fn govern_exchange(&self, topology: &mut Topology, name: &str) {
+        let Some(exchange) = topology.exchange(name) else { return };
+        let alternate = self.alternate(&exchange.declared);
+        if exchange.alternate != alternate {
+            topology.set_alternate(name, alternate);
+        }
+    }
+
+    /// Where an exchange sends what it cannot route: as declared, or else as a policy says.
+    fn alternate(&self, declared: &Declared) -> Option<Arc<str>> {
+        let own = alternate_exchange(&declared.arguments);
+        let policys = || {
+            let policy =
+                self.commons.policies.in_effect(&self.name, Object::Exchange, &declared.name).definition;
+            match policy.get("alternate-exchange") {
+                Some(Value::Text(name)) => Some(name.clone()),
+                _ => None,
+            }
+        };
+        own.or_else(policys).map(Arc::from)
+    }
+}
