@@ -55,7 +55,8 @@ impl Retry {
             Some(_) | None => return Self::None,
         };
         let Some(min_ms) = ms(DELAYED_RETRY_MIN) else { return Self::None };
-        let max_ms = ms(DELAYED_RETRY_MAX).unwrap_or(u64::MAX).max(min_ms);
+        // Without a longest delay none is longer than the first.
+        let max_ms = ms(DELAYED_RETRY_MAX).unwrap_or(min_ms).max(min_ms);
         Self::Linear { declined, failed, min_ms, max_ms }
     }
 
@@ -159,5 +160,8 @@ mod tests {
         assert_eq!(delays(&of("failed"), Return::Failed), [100, 200, 250, 250]);
         assert_eq!(delays(&of("returned"), Return::Failed), [0; 4]);
         assert!(of("disabled").is_none());
+        let kind = (DELAYED_RETRY_TYPE, AMQPValue::LongString("all".into()));
+        let constant = retry(&[kind, (DELAYED_RETRY_MIN, AMQPValue::LongInt(100))]);
+        assert_eq!(delays(&constant, Return::Failed), [100; 4]);
     }
 }
