@@ -36,6 +36,9 @@ const ARRIVED: usize = 12;
 /// its pages, so 256 KiB less a little is the largest that does not cost 512 KiB of file.
 pub const BLOCK_BYTES_MAX: usize = 254 * 1024;
 
+/// A body that comes in parts has room for so many times what has just come: one of 64 KiB, cut in two by a read, is seldom moved.
+const PART_GROWTH: usize = 4;
+
 /// A block takes no further record beyond this many.
 pub const BLOCK_RECORDS_MAX: usize = 4096;
 
@@ -326,6 +329,7 @@ impl BlockBuilder {
     /// # Panics
     /// On a name or key over 255 bytes or a record over 4 GiB: the wire cannot carry them.
     pub fn push(&mut self, message: &Message<'_>) {
+        self.bytes.reserve(message.record_len().min(BLOCK_BYTES_MAX));
         self.push_head(message, message.body.len());
         self.bytes.extend_from_slice(message.body);
     }
@@ -359,16 +363,23 @@ impl BlockBuilder {
         self.starts.push(at);
         self.persistent += u32::from(message.persistent);
         self.traits.add(head[4]);
-        self.bytes.reserve(len.min(BLOCK_BYTES_MAX));
         self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(message.exchange);
         self.bytes.extend_from_slice(message.routing_key);
         self.bytes.extend_from_slice(message.properties);
     }
 
-    /// Goes on with the body of the record that [`BlockBuilder::push_head`] began.
-    pub fn push_body(&mut self, part: &[u8]) {
+    /// Goes on with the body of the record that [`BlockBuilder::push_head`] began; `missing` is its length from here on.
+    pub fn push_body(&mut self, part: &[u8], missing: usize) {
+        // Room for what is announced is made by what has come: announcing costs a client nothing.
+        self.bytes.reserve(missing.min(PART_GROWTH * part.len()));
         self.bytes.extend_from_slice(part);
+    }
+
+    /// Bytes of what was pushed so far.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Whether a record of `record_len` bytes may still go into this block.
@@ -406,13 +417,22 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_is_announced_takes_no_memory_before_it_comes() {
+        let mut builder = BlockBuilder::default();
+        builder.push_head(&sample(b"", true), 1 << 27);
+        assert!(builder.bytes.capacity() < 200, "{}", builder.bytes.capacity());
+        builder.push_body(b"x", 1 << 27);
+        assert!(builder.bytes.capacity() < 400, "{}", builder.bytes.capacity());
+    }
+
+    #[test]
     fn a_block_reads_back_what_was_pushed() {
         let mut builder = BlockBuilder::default();
         builder.push(&sample(b"one", true));
         builder.push(&sample(b"", false));
         builder.push_head(&sample(b"", true), 4);
-        builder.push_body(b"fo");
-        builder.push_body(b"ur");
+        builder.push_body(b"fo", 4);
+        builder.push_body(b"ur", 2);
         let block = builder.build();
         let again = Block::from_bytes(block.bytes().clone()).unwrap();
         assert_eq!(block, again);

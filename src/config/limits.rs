@@ -38,6 +38,8 @@ pub struct Limits {
     pub unacked_max: u32,
     /// The most bytes that a transaction of one channel holds.
     pub transaction_bytes_max: u64,
+    /// The most bytes that all channels of a connection hold in bodies whose end has not come, and in transactions.
+    pub unfinished_bytes_max: u64,
     /// The most vhosts (RabbitMQ: `vhost_max`). An empty one is about 8 KB.
     pub vhosts_max: u32,
     /// The most queues of all vhosts together.
@@ -80,6 +82,7 @@ impl Default for Limits {
             unacked_max: 2_000_000,
             transaction_bytes_max: 256 * 1024 * 1024,
             vhosts_max: 1000,
+            unfinished_bytes_max: 512 * 1024 * 1024,
             queues_max: 200_000,
             exchanges_max: 50_000,
             bindings_max: 1_000_000,
@@ -100,6 +103,8 @@ impl Limits {
         within("handshake_frame_max", self.handshake_frame_max.into(), &FRAME_MAX)?;
         within("channels_max", self.channels_max, &CHANNELS_MAX)?;
         within("transaction_bytes_max", self.transaction_bytes_max, &(1024..=u64::from(u32::MAX)))?;
+        // Less than one message would refuse messages that are allowed.
+        within("unfinished_bytes_max", self.unfinished_bytes_max, &(self.message_bytes_max..=1 << 40))?;
         within("arguments_bytes_max", self.arguments_bytes_max.into(), &(256..=131_072))?;
         for (key, value) in [
             ("handshakes_max", self.handshakes_max),

@@ -105,6 +105,7 @@ impl Connection {
     pub(super) fn end_turn(&mut self, link: &mut Link) -> Result<(), Fault> {
         self.flush(link);
         // Before anything is announced: what a failed store has kept is not known.
+        self.check_unfinished(link)?;
         let published = link.tally.received > 0 || link.tally.partial;
         self.watch_store(link, published)?;
         self.announce(link);

@@ -48,6 +48,8 @@ pub(super) struct Tally {
     pub(super) redelivered: u64,
     /// A part of a large content came: a client that never sends the last one has published nothing, and takes memory.
     pub(super) partial: bool,
+    /// A transaction grew.
+    pub(super) transacted: bool,
 }
 
 /// See the head of this file.

@@ -33,6 +33,7 @@ mod slot;
 mod stage;
 mod stream;
 mod tx;
+mod unfinished;
 
 use self::connection::Connection;
 use self::handshake::Handshake;

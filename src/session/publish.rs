@@ -42,6 +42,11 @@ impl Incoming {
         Self { exchange: exchange.into(), routing_key: routing_key.into(), mandatory, body: None }
     }
 
+    /// Bytes that are kept of it.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, |partial| partial.record.bytes_len())
+    }
+
     /// What comes next, as error texts name it.
     pub(super) fn expects(&self) -> AmqpError {
         AmqpError::UnexpectedFrame(match self.body {
@@ -177,7 +182,7 @@ impl Channel {
             return Err(AmqpError::Frame("content body frame exceeds remaining content size".to_owned()));
         }
         link.tally.partial |= partial.missing >= LARGE_BODY;
-        partial.record.push_body(payload);
+        partial.record.push_body(payload, partial.missing);
         partial.missing -= payload.len();
         if partial.missing == 0 { self.complete(link) } else { Ok(()) }
     }

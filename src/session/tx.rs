@@ -37,6 +37,11 @@ impl Transaction {
         *self = Self::default();
     }
 
+    /// Bytes of its messages, and of what is to be returned.
+    pub(super) fn bytes(&self) -> usize {
+        self.stage.bytes() + self.returns.len()
+    }
+
     fn settled(&mut self) -> Settles {
         let mut settles = Settles::default();
         for (run, count, fate) in self.settles.drain(..) {
@@ -103,10 +108,11 @@ impl Channel {
     }
 
     /// A transaction does not grow without a limit: a larger one is a backlog in the wrong place.
-    pub(super) fn check_transaction(&mut self, link: &Link) -> Result<(), AmqpError> {
+    pub(super) fn check_transaction(&mut self, link: &mut Link) -> Result<(), AmqpError> {
         let Some(tx) = self.mode.transaction() else { return Ok(()) };
         let max = link.broker.settings().limits.transaction_bytes_max;
-        if (tx.stage.bytes() + tx.returns.len()) as u64 > max {
+        link.tally.transacted = true;
+        if tx.bytes() as u64 > max {
             return Err(AmqpError::Precondition(format!("transaction is larger than {max} bytes")));
         }
         Ok(())

@@ -267,6 +267,44 @@ fn transactions() {
     );
 }
 
+/// Bodies that have begun and transactions that are open count together, whatever channels they are on.
+#[test]
+fn what_a_connection_does_not_finish() {
+    let (much, little) = ("x".repeat(900), "y".repeat(300));
+    check(
+        &Limits { unfinished_bytes_max: 2_000, ..Limits::default() },
+        &format!(
+            "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 basic.publish '' q *5000
+        > 2 channel.open
+        < 2 channel.open-ok
+        > 3 channel.open
+        < 3 channel.open-ok
+        > 2 method 60 40 0000 00 0161 00
+        > 2 content-header 60 100000
+        > 2 content-body {much}
+        > 3 tx.select
+        < 3 tx.select-ok
+        > 3 basic.publish '' q *900
+        > 3 tx.commit
+        < 3 tx.commit-ok
+        > 3 basic.publish '' q *900
+        > 1 queue.declare q passive
+        < 1 queue.declare-ok q 2 0
+        > 1 method 60 40 0000 00 0161 00
+        > 1 content-header 60 100000
+        > 1 content-body {little}
+        < 0 connection.close 530 NOT_ALLOWED - reached maximum (2000) of bytes in unfinished bodies and transactions (0,0)
+        > 0 connection.close-ok
+        b> 1 queue.declare q passive
+        b< 1 queue.declare-ok q 2 0
+        "
+        ),
+    );
+}
+
 /// The length is enough: nothing is kept until the frame is there.
 #[test]
 fn frames_of_strangers() {
