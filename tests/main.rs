@@ -1,5 +1,6 @@
 //! The one test binary: what needs more than a module's own unit tests, a room each.
 
+mod attacks;
 mod broker;
 mod clients;
 mod faults;

@@ -15,12 +15,12 @@
 
 pub mod body;
 pub mod check;
-mod dice;
+pub(crate) mod dice;
 mod disk;
 mod drain;
 pub mod history;
 pub mod inject;
-mod process;
+pub(crate) mod process;
 pub mod report;
 pub mod run;
 mod topology;

@@ -1,8 +1,10 @@
-//! The command line: `conformance [--uri amqp://...] [FILTER...]` runs the scripts, `conformance bench` and `conformance
-//! faults` what their folders hold. One program, so that `cargo run` knows which one is meant.
+//! The command line: `conformance [--uri amqp://...] [FILTER...]` runs the scripts, `conformance bench`, `conformance
+//! faults` and `conformance attacks` what their folders hold. One program, so that `cargo run` knows which one is meant.
 //!
 //! Exit status: 0 when all cases pass, 1 when one fails, 2 when a script is bad or there is no broker.
 
+#[path = "../attacks/mod.rs"]
+mod attacks;
 #[path = "../bench/mod.rs"]
 mod bench;
 #[path = "../faults/mod.rs"]
@@ -73,6 +75,8 @@ enum Work {
     Bench(bench::Arguments),
     /// Hurt a broker while clients use it, and check what it owed them
     Faults(faults::Arguments),
+    /// Have clients try to take a broker down, and check how it stands that
+    Attacks(attacks::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
     match arguments.work.take() {
         Some(Work::Bench(arguments)) => return bench::run(arguments),
         Some(Work::Faults(arguments)) => return faults::run(arguments),
+        Some(Work::Attacks(arguments)) => return attacks::run(arguments),
         None => {}
     }
     match all(&arguments) {

@@ -1,6 +1,7 @@
 //! The broker's process: started on a free port, ended in every way, gone when dropped.
 
 use super::world::PATIENCE;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub(crate) struct Start {
     pub(crate) leveret: PathBuf,
     /// Where it logs to.
     pub(crate) log: PathBuf,
+    /// What it is told beside its ports, its data and how much to log.
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// A running broker.
@@ -65,8 +68,8 @@ impl Start {
         let log = File::options().create(true).append(true).open(&self.log).map_err(failed)?;
         let mut child = Command::new(&self.leveret)
             .args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"])
-            // A disk is to be full here, not nearly.
-            .args(["--disk-free-limit", "0", "--data-dir"])
+            .args(&self.arguments)
+            .arg("--data-dir")
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -120,6 +123,11 @@ impl Process {
             Ok(status) => Err(format!("{name} could not be sent: {status}")),
             Err(why) => Err(format!("{name} could not be sent: {why}")),
         }
+    }
+
+    /// Its number, for what the system tells of it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it has ended by itself, and how.

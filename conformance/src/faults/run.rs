@@ -71,7 +71,12 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Strin
     let failed = |why| format!("{}: {why}", options.folder.display());
     fs::create_dir_all(&options.folder).map_err(failed)?;
     let folder = options.folder.canonicalize().map_err(failed)?;
-    let start = Start { leveret: options.leveret.clone(), log: folder.join("broker.log") };
+    let start = Start {
+        leveret: options.leveret.clone(),
+        log: folder.join("broker.log"),
+        // A disk is to be full here, not nearly.
+        arguments: vec!["--disk-free-limit".into(), "0".into()],
+    };
     let small = if options.faults.contains(&Fault::Full) {
         SmallDisk::mount(&folder.join("small"))
             .inspect_err(|why| say(&format!("no full disk: mounting is not permitted here ({why})")))

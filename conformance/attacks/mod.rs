@@ -1,0 +1,88 @@
+//! Has clients try to take a broker down, and checks how it stands that.
+//!
+//! ```text
+//! cargo run --release -p conformance -- attacks --only flood
+//! ```
+//!
+//! A line for each attack, then a table. The status is 0 when the broker stood all of them, 1 when not, 2 when the run could not be
+//! made. See `conformance/README.md`.
+
+use clap::Args;
+use conformance::attacks::run::{self, Options};
+use conformance::attacks::scale::Scale;
+use conformance::attacks::{Attack, all};
+use conformance::faults::run::fresh_seed;
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Seconds of the flood when nothing else is asked for.
+const FLOOD_S: u64 = 300;
+/// Seconds of any other attack that goes on for as long as one likes.
+const ATTACK_S: u64 = 20;
+
+/// What to try.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// How long each attack goes on that has no end of its own [default: 20, and 300 for the flood]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Attacks, with commas between [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    only: Vec<Attack>,
+    /// Less of everything, in seconds: what `cargo test` does
+    #[arg(long)]
+    short: bool,
+    /// What random attacks send follows from it [default: a fresh one]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The broker's program [default: `leveret` beside this program]
+    #[arg(long, value_name = "PATH")]
+    leveret: Option<PathBuf>,
+    /// Where data and log go; kept afterwards [default: `attacks-SEED` in the folder for temporary files, removed if all is well]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+/// Attacks a broker, and says whether it stood that.
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    let kept = arguments.folder.is_some();
+    let folder = arguments.folder.unwrap_or_else(|| env::temp_dir().join(format!("attacks-{seed:x}")));
+    let options = Options {
+        leveret: arguments
+            .leveret
+            .unwrap_or_else(|| env::current_exe().unwrap_or_default().with_file_name("leveret")),
+        folder: folder.clone(),
+        seed,
+        attacks: if arguments.only.is_empty() { all().to_vec() } else { arguments.only },
+        seconds: arguments.seconds.unwrap_or(ATTACK_S),
+        flood_seconds: arguments.seconds.unwrap_or(FLOOD_S),
+        scale: if arguments.short { Scale::SHORT } else { Scale::FULL },
+    };
+    say(&format!("seed {seed}"));
+    match run::run(&options, &mut say) {
+        Ok(report) => {
+            say(&format!("\n{report}"));
+            if !report.findings().is_empty() {
+                say(&format!("data and log are in {}", folder.display()));
+                return ExitCode::FAILURE;
+            }
+            if !kept {
+                // What cannot be removed is left to whoever cleans that folder.
+                let _removed = std::fs::remove_dir_all(folder);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            let _nowhere_else_to_say = writeln!(io::stderr(), "attacks: {why}");
+            2.into()
+        }
+    }
+}
+
+fn say(line: &str) {
+    // Nobody listens when this cannot be written; the status still tells.
+    let _said = writeln!(io::stdout(), "{line}");
+}

@@ -1,0 +1,77 @@
+//! A real broker process that clients try to take down, one attack after the other, and a checker of how it stood them.
+//!
+//! ```text
+//! run          start, and for each attack: look, attack, let it settle, look again
+//!  handshakes  clients that never come in, that come in by the thousand, that come and go, that talk nonsense
+//!  growth      channels, queues, exchanges, bindings, consumers: to their limits, and without end
+//!  contents    tables, bodies, patterns and tiny frames of the kinds that cost most
+//!  deaf        clients that do not read, or do not acknowledge
+//!  flood       many publishers against a slow consumer, every message counted
+//! probe        a normal client beside all that: how long its round trips take, and that it loses nothing
+//! gauge        what the system tells of the process: memory, descriptors
+//! report       the table, and what is wrong
+//! ```
+//!
+//! Clients are sockets and bytes ([`wire`]), for most of what is sent here no client would send. Nothing of the broker's code is
+//! used. Invariant: an attack ends by itself, after the time it was given or at the broker's refusals.
+
+mod contents;
+mod deaf;
+mod flood;
+mod frames;
+mod gauge;
+mod growth;
+mod handshakes;
+mod probe;
+pub mod report;
+pub mod run;
+pub mod scale;
+mod site;
+mod tally;
+mod wire;
+
+use self::site::Site;
+use self::tally::Tally;
+use std::str::FromStr;
+
+/// One way of attacking.
+#[derive(Debug, Clone, Copy)]
+pub struct Attack {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Carries it out and counts; an error says what the broker did that it should not.
+    run: fn(&Site, &Tally) -> Result<(), String>,
+}
+
+/// Every attack, in the order in which a run has them.
+#[must_use]
+pub fn all() -> &'static [Attack] {
+    &[
+        Attack { name: "half-open", run: handshakes::half_open },
+        Attack { name: "connections", run: handshakes::connections },
+        Attack { name: "connection-churn", run: handshakes::connection_churn },
+        Attack { name: "garbage", run: handshakes::garbage },
+        Attack { name: "channels", run: growth::channels },
+        Attack { name: "queues", run: growth::queues },
+        Attack { name: "topology-churn", run: growth::topology_churn },
+        Attack { name: "consumers", run: growth::consumers },
+        Attack { name: "tables", run: contents::tables },
+        Attack { name: "bodies", run: contents::bodies },
+        Attack { name: "tiny-frames", run: contents::tiny_frames },
+        Attack { name: "patterns", run: contents::patterns },
+        Attack { name: "deaf", run: deaf::deaf },
+        Attack { name: "unacked", run: deaf::unacked },
+        Attack { name: "flood", run: flood::flood },
+    ]
+}
+
+impl FromStr for Attack {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        all().iter().find(|attack| attack.name == name).copied().ok_or_else(|| {
+            let names: Vec<&str> = all().iter().map(|attack| attack.name).collect();
+            format!("no attack is called '{name}'; there are {}", names.join(", "))
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! How much of everything is tried, and the limits that the broker is given so that all of them are reached.
+
+use std::fmt::Write as _;
+
+/// See the head of this file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// Handshakes that are begun and not ended.
+    pub half_open: u32,
+    /// The broker's `handshake_timeout_s`.
+    pub handshake_timeout_s: u16,
+    /// The broker's `write_timeout_s`.
+    pub write_timeout_s: u16,
+    /// The broker's `connections_max`; some more are tried.
+    pub connections: u32,
+    /// The broker's `channels_max`; some more are tried.
+    pub channels: u32,
+    /// The broker's `queues_max`; some more are tried, as of everything below.
+    pub queues: u32,
+    /// The broker's `exchanges_max`.
+    pub exchanges: u32,
+    /// The broker's `bindings_max`.
+    pub bindings: u32,
+    /// The broker's `consumers_per_channel_max`.
+    pub consumers: u32,
+    /// The broker's `unacked_max`.
+    pub unacked: u32,
+    /// Clients that do not read, of each kind.
+    pub deaf: u32,
+    /// MiB of bodies that are begun and not ended; the last bytes never come.
+    pub unfinished_mib: u32,
+    /// Messages that fill the broker's caches before the first attack.
+    pub warm_up: u32,
+    /// Publishers of the flood.
+    pub producers: u32,
+    /// Round trips of a normal client before and after each attack.
+    pub round_trips: u32,
+}
+
+impl Scale {
+    /// What a machine is to stand.
+    pub const FULL: Self = Self {
+        half_open: 4500,
+        handshake_timeout_s: 10,
+        write_timeout_s: 10,
+        connections: 10_000,
+        channels: 20_000,
+        queues: 20_000,
+        exchanges: 5_000,
+        bindings: 50_000,
+        consumers: 2_000,
+        unacked: 200_000,
+        deaf: 50,
+        unfinished_mib: 1024,
+        warm_up: 1_000_000,
+        producers: 20,
+        round_trips: 300,
+    };
+
+    /// The same in seconds, for a gate.
+    pub const SHORT: Self = Self {
+        half_open: 1100,
+        handshake_timeout_s: 1,
+        write_timeout_s: 1,
+        connections: 300,
+        channels: 3_000,
+        queues: 500,
+        exchanges: 200,
+        bindings: 1_000,
+        consumers: 100,
+        unacked: 5_000,
+        deaf: 4,
+        unfinished_mib: 64,
+        warm_up: 50_000,
+        producers: 20,
+        round_trips: 20,
+    };
+
+    /// The broker's configuration; what is not in it has its default.
+    pub(super) fn config(&self) -> String {
+        let mut text = String::from("[limits]\n");
+        for (key, value) in [
+            ("handshake_timeout_s", self.handshake_timeout_s.into()),
+            ("write_timeout_s", self.write_timeout_s.into()),
+            ("connections_max", self.connections),
+            ("channels_max", self.channels),
+            ("queues_max", self.queues),
+            ("exchanges_max", self.exchanges),
+            ("bindings_max", self.bindings),
+            ("consumers_per_channel_max", self.consumers),
+            ("unacked_max", self.unacked),
+        ] {
+            writeln!(text, "{key} = {value}").expect("a text takes everything");
+        }
+        text
+    }
+}
