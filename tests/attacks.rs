@@ -8,6 +8,7 @@ use conformance::attacks::run::{Options, run};
 use conformance::attacks::scale::Scale;
 use conformance::faults::run::fresh_seed;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[test]
 fn a_broker_that_is_attacked_serves_others_as_before() {
@@ -17,8 +18,8 @@ fn a_broker_that_is_attacked_serves_others_as_before() {
         folder: folder.at("attacks"),
         seed: fresh_seed(),
         attacks: all().to_vec(),
-        seconds: 0,
-        flood_seconds: 1,
+        duration: Duration::from_millis(100),
+        flood_duration: Duration::from_millis(300),
         scale: Scale::SHORT,
     };
     let mut lines = vec![format!("seed {}", options.seed)];

@@ -16,6 +16,7 @@ use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Seconds of the flood when nothing else is asked for.
 const FLOOD_S: u64 = 300;
@@ -57,8 +58,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         folder: folder.clone(),
         seed,
         attacks: if arguments.only.is_empty() { all().to_vec() } else { arguments.only },
-        seconds: arguments.seconds.unwrap_or(ATTACK_S),
-        flood_seconds: arguments.seconds.unwrap_or(FLOOD_S),
+        duration: Duration::from_secs(arguments.seconds.unwrap_or(ATTACK_S)),
+        flood_duration: Duration::from_secs(arguments.seconds.unwrap_or(FLOOD_S)),
         scale: if arguments.short { Scale::SHORT } else { Scale::FULL },
     };
     say(&format!("seed {seed}"));

@@ -63,8 +63,12 @@ pub(crate) fn tables(site: &Site, tally: &Tally) -> Result<(), String> {
         let table = [frames::short(&format!("key-{n}")), b"S".to_vec(), frames::long(b"no")].concat();
         wire.call(&frames::method(1, (50, 20), &[&[0, 0], &names, &[0], &frames::long(&table)]), (50, 21))?;
     }
-    tally.tried("messages with 6000 headers against 100 bindings", 200);
-    wire.send(&headers(&frames::wide(6_000)).repeat(200))?;
+    let messages = site.scale.round_trips;
+    tally.tried("messages with 6000 headers against 100 bindings", messages.into());
+    let message = headers(&frames::wide(6_000));
+    for _message in 0..messages {
+        wire.send(&message)?;
+    }
     wire.call(&frames::declare_exclusive("headers"), (50, 11))?;
     Ok(wire.close()?)
 }

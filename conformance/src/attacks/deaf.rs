@@ -19,7 +19,7 @@ const TURNS: u32 = 200;
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long nothing comes before nothing more will come.
-const QUIET: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_millis(700);
 
 /// A client that goes on saying one thing, and does not hear.
 struct Deaf {

@@ -19,8 +19,7 @@ use std::time::Duration;
 const QUEUE: &str = "flood";
 /// Bytes of a body.
 const BODY_BYTES: usize = 128;
-/// Messages of a warm-up that fill whole pages of a store's cache, and their bytes.
-const LARGE: u32 = 1000;
+/// Bytes of a message of the warm-up that fills whole pages of a store's cache.
 const LARGE_BYTES: usize = 64 * 1024;
 /// Messages that are sent at once.
 const BATCH: u64 = 100;
@@ -36,8 +35,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const FLAT_KIB: u64 = 16 * 1024;
 /// A flood of less time has not been everywhere in its first half.
 const FLAT_AFTER: Duration = Duration::from_secs(20);
-/// A queue of a hundred million messages is kept from filling the attacker's disk.
-const MESSAGES_MAX: u64 = 150_000_000;
+/// All that is published in a full flood, so that it does not fill the attacker's disk: as fast as it goes, slice by slice of the time.
+const MESSAGES_MAX: u64 = 40_000_000;
+/// Slices of the flood's time; in each its share of the messages is published.
+const SLICES: u64 = 30;
 
 /// What publishers and consumer know of each other.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ pub(crate) fn warm_up(site: &Site) -> Result<(), String> {
         wire.send(&batch)?;
     }
     let large = frames::publish(QUEUE, &[0; LARGE_BYTES], true);
-    for _message in 0..LARGE {
+    for _message in 0..site.scale.warm_up_large {
         wire.send(&large)?;
     }
     wire.call(&frames::delete(QUEUE), (50, 41))?;
@@ -157,7 +158,14 @@ fn pour(mut socket: TcpStream, site: &Site, stand: &Stand, number: u32) -> Resul
     // The number lies behind the publisher's, before the rest of the body and the end of the frame.
     let at = message.len() - 1 - BODY_BYTES + 4;
     let mut batch = message.repeat(usize::try_from(BATCH).unwrap_or(1));
-    while !site.is_over() && stand.published.load(Ordering::Relaxed) < MESSAGES_MAX {
+    let began = clock::now();
+    let slice = site.duration().max(Duration::from_secs(1)) / u32::try_from(SLICES).unwrap_or(1);
+    while !site.is_over() {
+        let slices = u64::try_from(began.elapsed().as_nanos() / slice.as_nanos()).unwrap_or(SLICES) + 1;
+        if stand.published.load(Ordering::Relaxed) >= MESSAGES_MAX / SLICES * slices {
+            site.pause(SLOW.1);
+            continue;
+        }
         for part in batch.chunks_mut(message.len()) {
             sent += 1;
             part[at..at + 8].copy_from_slice(&u64::to_be_bytes(sent));

@@ -5,15 +5,8 @@ use super::probe::Times;
 use super::tally::Counts;
 use std::fmt;
 
-/// So much more may be resident after an attack than before it, in KiB: what an allocator keeps for the next time, and the caches
-/// of the store, which fill up once.
-pub(crate) const MEMORY_TOLERANCE_KIB: u64 = 16 * 1024;
-
-/// A normal client's median may be so many times as long afterwards, beside [`SLOWER_US`]: machines that others share are not
-/// steadier than that.
+/// A normal client's median may be so many times as long afterwards, beside [`Scale::slower_us`](super::scale::Scale).
 pub(crate) const SLOWER_FACTOR: u64 = 2;
-/// See [`SLOWER_FACTOR`].
-pub(crate) const SLOWER_US: u64 = 1_000;
 
 /// One attack.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +20,10 @@ pub(crate) struct Row {
     pub(crate) times_before: Times,
     pub(crate) times_during: Times,
     pub(crate) times_after: Times,
+    /// How much more may be resident afterwards, in KiB.
+    pub(crate) memory_kib: u64,
+    /// How much longer a round trip may be afterwards, in microseconds, beside its share.
+    pub(crate) slower_us: u64,
     /// How long it took until memory was back, in seconds.
     pub(crate) settled_s: u64,
     /// What is wrong.
@@ -46,12 +43,12 @@ pub struct Report {
 impl Row {
     /// Whether memory is within its tolerance.
     pub(crate) fn is_back(&self, now: Gauge) -> bool {
-        now.resident_kib <= self.before.resident_kib + MEMORY_TOLERANCE_KIB
+        now.resident_kib <= self.before.resident_kib + self.memory_kib
     }
 
     /// Whether a normal client is served as fast as before.
     pub(crate) fn is_fast(&self, times: &Times) -> bool {
-        times.median_us() <= self.times_before.median_us() * SLOWER_FACTOR + SLOWER_US
+        times.median_us() <= self.times_before.median_us() * SLOWER_FACTOR + self.slower_us
     }
 
     /// Finds what is wrong with the figures.
@@ -161,7 +158,17 @@ mod tests {
         let row = |after, times: &[u64]| {
             let (before, times_before) = (gauge(10_000, 9), Times::of(vec![300, 200, 400]));
             let times_after = Times::of(times.to_vec());
-            let mut row = Row { name: "x", before, after, times_before, times_after, ..Row::default() };
+            let (slower_us, memory_kib) = (1000, 16_384);
+            let mut row = Row {
+                name: "x",
+                slower_us,
+                memory_kib,
+                before,
+                after,
+                times_before,
+                times_after,
+                ..Row::default()
+            };
             row.judge();
             row.findings
         };

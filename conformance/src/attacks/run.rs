@@ -34,9 +34,9 @@ pub struct Options {
     /// The attacks, in this order.
     pub attacks: Vec<Attack>,
     /// How long an attack goes on that has no end of its own.
-    pub seconds: u64,
+    pub duration: Duration,
     /// The same for the flood.
-    pub flood_seconds: u64,
+    pub flood_duration: Duration,
     /// How much of everything.
     pub scale: Scale,
 }
@@ -61,19 +61,26 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Strin
     let mut process = start.start(&folder.join("data"))?;
     let address: SocketAddrV4 =
         process.address.parse().map_err(|why| format!("the broker is at {}: {why}", process.address))?;
-    super::flood::warm_up(&Site::new(address, process.id(), options.scale, options.seed, 0))?;
+    super::flood::warm_up(&Site::new(address, process.id(), options.scale, options.seed, Duration::ZERO))?;
     let mut report = Report { start_kib: gauge(&process)?.resident_kib, ..Report::default() };
     for attack in &options.attacks {
-        let seconds = if attack.name == "flood" { options.flood_seconds } else { options.seconds };
-        let mut site = Site::new(address, process.id(), options.scale, options.seed, seconds);
-        let mut row = Row { name: attack.name, ..Row::default() };
+        let duration = if attack.name == "flood" { options.flood_duration } else { options.duration };
+        let mut site = Site::new(address, process.id(), options.scale, options.seed, duration);
+        let mut row = Row {
+            name: attack.name,
+            slower_us: options.scale.slower_us,
+            memory_kib: options.scale.memory_kib,
+            ..Row::default()
+        };
+        let began = clock::now();
         if let Err(why) = one(attack, &mut site, &process, &mut row, &mut report.round_trips) {
             row.findings.push(why);
         }
         if let Some(died) = process.has_ended() {
             row.findings.push(died);
         }
-        say(&format!("{row} back after {} s{}", row.settled_s, list(&row.findings)));
+        let took = began.elapsed().as_millis();
+        say(&format!("{row} took {took} ms, back after {} s{}", row.settled_s, list(&row.findings)));
         let over = site.is_lost() || process.has_ended().is_some();
         report.rows.push(row);
         if over {

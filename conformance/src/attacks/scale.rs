@@ -31,8 +31,15 @@ pub struct Scale {
     pub unfinished_mib: u32,
     /// Messages that fill the broker's caches before the first attack.
     pub warm_up: u32,
+    /// The same, of 64 KiB each.
+    pub warm_up_large: u32,
     /// Publishers of the flood.
     pub producers: u32,
+    /// So much more may be resident after an attack than before it, in KiB: what an allocator keeps for the next time.
+    pub memory_kib: u64,
+    /// A normal client's median may be so much longer afterwards, in microseconds, beside twice what it was before:
+    /// what else the machine does comes and goes.
+    pub slower_us: u64,
     /// Round trips of a normal client before and after each attack.
     pub round_trips: u32,
 }
@@ -53,7 +60,10 @@ impl Scale {
         deaf: 50,
         unfinished_mib: 1024,
         warm_up: 1_000_000,
+        warm_up_large: 1_000,
         producers: 20,
+        memory_kib: 16 * 1024,
+        slower_us: 1_000,
         round_trips: 300,
     };
 
@@ -62,18 +72,22 @@ impl Scale {
         half_open: 1100,
         handshake_timeout_s: 1,
         write_timeout_s: 1,
-        connections: 300,
+        connections: 100,
         channels: 3_000,
         queues: 500,
         exchanges: 200,
         bindings: 1_000,
         consumers: 100,
-        unacked: 5_000,
-        deaf: 4,
-        unfinished_mib: 64,
-        warm_up: 50_000,
+        unacked: 2_000,
+        deaf: 1,
+        unfinished_mib: 8,
+        warm_up: 10_000,
+        warm_up_large: 50,
         producers: 20,
-        round_trips: 20,
+        // A second is not the time to judge an allocator by; what grows without a limit shows nevertheless.
+        memory_kib: 64 * 1024,
+        slower_us: 100_000,
+        round_trips: 10,
     };
 
     /// The broker's configuration; what is not in it has its default.

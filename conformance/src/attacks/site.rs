@@ -32,8 +32,13 @@ pub(crate) struct Site {
 
 impl Site {
     /// For one attack.
-    pub(crate) fn new(address: SocketAddrV4, process: u32, scale: Scale, seed: u64, seconds: u64) -> Self {
-        let duration = Duration::from_secs(seconds);
+    pub(crate) fn new(
+        address: SocketAddrV4,
+        process: u32,
+        scale: Scale,
+        seed: u64,
+        duration: Duration,
+    ) -> Self {
         Self {
             address,
             scale,
