@@ -324,6 +324,18 @@ pub struct BlockBuilder {
 }
 
 impl BlockBuilder {
+    /// How many records there are so far.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.starts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether there is none yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
     /// Appends a message.
     ///
     /// # Panics

@@ -6,6 +6,7 @@
 pub mod accounts;
 mod alarms;
 pub mod argument;
+pub mod clients;
 mod dead_letter;
 pub mod dedup;
 pub mod delayed;
@@ -20,7 +21,7 @@ mod registry;
 pub mod route;
 pub mod settings;
 pub mod timers;
-mod topology;
+pub mod topology;
 mod transaction;
 pub mod users;
 mod verdict;
@@ -33,6 +34,7 @@ pub use self::transaction::{Rooms, TxAck};
 pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
+use self::clients::Clients;
 use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
 use self::delayed::{exchange_of, release};
 use self::mailbox::Mailbox;
@@ -119,12 +121,14 @@ pub struct Broker {
     registry: Registry,
     accounts: Accounts,
     policies: Arc<PolicyBook>,
+    clients: Clients,
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
     settings: BrokerSettings,
     metrics: Metrics,
     places: Places,
     alarms: Alarms,
+    started_at: Now,
     next_connection: AtomicU64,
     next_consumer: AtomicU64,
     pages: Arc<dyn PageSource>,
@@ -151,6 +155,8 @@ impl Broker {
             registry: Registry::new(commons),
             accounts,
             policies,
+            clients: Clients::default(),
+            started_at: now,
             log,
             timers,
             settings,
@@ -260,6 +266,18 @@ impl Broker {
     #[must_use]
     pub fn places(&self) -> &Places {
         &self.places
+    }
+
+    /// The clients that have shaken hands, as an operator sees them.
+    #[must_use]
+    pub fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// When it was started.
+    #[must_use]
+    pub fn started_at(&self) -> Now {
+        self.started_at
     }
 
     /// What is watched of memory and disk.

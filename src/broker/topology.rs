@@ -165,11 +165,6 @@ impl Topology {
         self.exchanges.get(name)
     }
 
-    /// All exchanges.
-    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
-        self.exchanges.values()
-    }
-
     /// Sends what an exchange cannot route elsewhere.
     pub fn set_alternate(&mut self, name: &str, alternate: Option<Arc<str>>) {
         self.revision += 1;
@@ -181,6 +176,11 @@ impl Topology {
     /// All queues.
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.queues.values().map(|bound| &bound.queue)
+    }
+
+    /// All exchanges; the default exchange is none of them.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
     }
 
     /// How many queues there are, those of direct reply-to and of delayed messages included.
@@ -419,6 +419,11 @@ impl Exchange {
     /// Whether anything is bound to it, so that it may not be deleted "if unused".
     pub fn is_used(&self) -> bool {
         !self.bindings.is_empty()
+    }
+
+    /// All bindings from it, by their destinations.
+    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter()
     }
 
     /// Whether it is to be deleted now that a binding was removed.

@@ -12,6 +12,7 @@ mod closing;
 mod commons;
 mod delayed;
 mod govern;
+pub mod listing;
 mod names;
 mod recover;
 pub mod replies;

@@ -44,7 +44,7 @@ pub(super) async fn receive(socket: TcpStream, address: SocketAddr, seat: Seat, 
     let began = clock::now();
     let wait = Duration::from_secs(seat.broker().settings().limits.handshake_timeout_s.into());
     // Who it is may be told before the end.
-    let mut peer = Peer::at(address);
+    let mut peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
     let outcome = tokio::select! {
         outcome = timeout(wait, pass(socket, &mut peer, &door, began)) => outcome,
         () = seat.ending() => return,
@@ -100,6 +100,7 @@ async fn pass(mut socket: TcpStream, peer: &mut Peer, door: &Door, now: Now) -> 
         error,
         socket,
     })?;
+    peer.tls = true;
     peer.certificate_name = certificates.client_name(stream.get_ref().1);
     Ok(Passed::Tls(Box::new(stream)))
 }

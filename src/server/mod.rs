@@ -121,7 +121,8 @@ impl Server {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(peer = %address, %error, "connection lost before it began");
         } else if door.is_open(address) {
-            tokio::spawn(connection::serve(socket, Peer::at(address), seat, clock::now()));
+            let peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
+            tokio::spawn(connection::serve(socket, peer, seat, clock::now()));
         } else {
             tokio::spawn(arrival::receive(socket, address, seat, door.clone()));
         }

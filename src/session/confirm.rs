@@ -141,6 +141,12 @@ impl Confirms {
         }
     }
 
+    /// How many publishes are not answered.
+    pub(super) fn unanswered(&self) -> u64 {
+        let overtook: u64 = self.overtook.iter().map(|(first, last)| last + 1 - first).sum();
+        self.published - self.answered - overtook
+    }
+
     /// The ticket that answers everything, if something waits.
     pub(super) fn awaits(&self) -> Option<Ticket> {
         self.waiting.back().map(|&(ticket, _)| ticket)

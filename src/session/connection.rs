@@ -39,9 +39,9 @@ pub(super) struct Connection {
     /// By channel number; 0 is always free.
     pub(super) slots: Vec<Slot>,
     /// Memory or disk is short and this connection published.
-    blocked: bool,
+    pub(super) blocked: bool,
     /// The log is behind and this connection published.
-    throttled: bool,
+    pub(super) throttled: bool,
 }
 
 impl Connection {
@@ -117,6 +117,7 @@ impl Connection {
         // What comes from here on wakes the session again: the store is looked at after that, not before.
         link.take_mail();
         link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
+        self.answer_calls(link)?;
         self.watch_store(link, false)?;
         self.deliver(link);
         self.announce(link);
@@ -142,6 +143,7 @@ impl Connection {
 
     /// Undoes everything: what is outstanding goes back, exclusive queues go.
     pub(super) fn shut(&mut self, link: &mut Link) {
+        link.appearance = None;
         self.flush(link);
         let durable = link.durable();
         let mut channels = Vec::new();

@@ -10,11 +10,12 @@ use super::stream;
 use crate::auth::permission::Right;
 use crate::broker::TxAck;
 use crate::broker::mailbox::Mail;
-use crate::broker::queue::{Consumer, Got, Queue, Reading, Return};
+use crate::broker::queue::{Consumer, Got, Label, Queue, Reading, Return};
 use crate::broker::settings::{self, Kind};
 use crate::error::AmqpError;
 use crate::ids::ConsumerId;
 use crate::wire::encode::{self, Content, Delivery};
+use crate::wire::table;
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
 use std::sync::Arc;
@@ -139,6 +140,15 @@ impl Channel {
         if self.consumers.contains_key(tag.as_bytes()) {
             return Err(AmqpError::NotAllowed(format!("attempt to reuse consumer tag '{tag}'")));
         }
+        let mut arguments = Vec::new();
+        table::encode(&consume.arguments, &mut arguments);
+        let label = Label {
+            connection: link.id,
+            channel: self.number,
+            tag: tag.as_bytes().into(),
+            prefetch: self.prefetch,
+            arguments: arguments.into(),
+        };
         let consumer = Consumer {
             id,
             mailbox: Arc::clone(&link.mailbox),
@@ -147,6 +157,7 @@ impl Channel {
             exclusive: false,
             priority: 0,
             channel: Arc::clone(&self.limit),
+            label: Some(Box::new(label)),
             reading: None,
         };
         Ok((consumer, tag))

@@ -2,6 +2,7 @@
 //! understands, and which limits hold.
 
 use super::link::{Capabilities, Limits, Link};
+use super::report::Introduction;
 use super::{Fault, Next, Peer};
 use crate::error::AmqpError;
 use crate::wire::frame::{self, FRAME_MIN, Frame, Header, Kind, PROTOCOL_HEADER};
@@ -103,6 +104,7 @@ impl Handshake {
                 match log_in(link, start_ok) {
                     Ok(user) => {
                         link.user = user;
+                        link.introduction = Some(Box::new(Introduction::of(start_ok)));
                         link.by_password = start_ok.mechanism.as_str() != EXTERNAL;
                     }
                     Err(refused @ AmqpError::LoginRefused { .. }) => {
@@ -128,6 +130,7 @@ impl Handshake {
             }
             (Self::Open, amqp::AMQPMethod::Open(open)) => {
                 link.enter(open.virtual_host.as_str())?;
+                link.appear();
                 say(link, amqp::AMQPMethod::OpenOk(amqp::OpenOk {}));
                 Ok(Next::Opened)
             }

@@ -4,9 +4,11 @@ use super::Peer;
 use super::access::Access;
 use super::consume::PendingGet;
 use super::deliver::Subscription;
+use super::report::Introduction;
 use super::routes::RouteCache;
 use super::settle::Settles;
 use super::stage::Stage;
+use crate::broker::clients::Appearance;
 use crate::broker::entry::{Entry, no_vhost};
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::vhost::VHost;
@@ -61,6 +63,12 @@ pub(super) struct Link {
     pub(super) places: Option<(Place, Entry)>,
     /// The vhost it is in; nowhere to begin with.
     pub(super) vhost: Arc<VHost>,
+    /// Its place among the clients that an operator sees, while it is open.
+    pub(super) appearance: Option<Appearance>,
+    /// Who the client says it is, until it is let in.
+    pub(super) introduction: Option<Box<Introduction>>,
+    /// Bytes taken from the client.
+    pub(super) received_bytes: u64,
     /// Empty until the login succeeded.
     pub(super) user: String,
     pub(super) access: Access,
@@ -116,6 +124,9 @@ impl Link {
             broker,
             peer,
             places: None,
+            appearance: None,
+            introduction: None,
+            received_bytes: 0,
             user: String::new(),
             access: Access::none(),
             by_password: false,

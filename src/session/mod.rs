@@ -27,6 +27,7 @@ mod overdue;
 mod patience;
 mod publish;
 mod replies;
+mod report;
 mod routes;
 mod settle;
 mod slot;
@@ -65,6 +66,10 @@ const SILENCE_MS: u64 = 3_000;
 pub struct Peer {
     /// The address of its socket.
     pub address: SocketAddr,
+    /// The address it came to, if that is known.
+    pub local: Option<SocketAddr>,
+    /// It speaks TLS.
+    pub tls: bool,
     /// The user that its certificate names, if it showed one and that was verified.
     pub certificate_name: Option<String>,
 }
@@ -73,7 +78,7 @@ impl Peer {
     /// Somebody of whom nothing is known but where it is.
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, certificate_name: None }
+        Self { address, local: None, tls: false, certificate_name: None }
     }
 }
 
@@ -165,6 +170,7 @@ impl Session {
             self.close(&fault);
         }
         self.link.count_replies(before);
+        self.link.received_bytes += used as u64;
         if let State::Open(connection) = &mut self.state {
             connection.deliver_taken(&mut self.link);
         }

@@ -54,6 +54,11 @@ impl Unacked {
         Self { runs: BTreeMap::new(), due_ms: u64::MAX }
     }
 
+    /// How many deliveries are outstanding; what is back in its queue already is none.
+    pub(super) fn count(&self) -> u64 {
+        self.runs.iter().filter(|(_, run)| !run.back).map(|(end, run)| end - run.first_tag).sum()
+    }
+
     /// How many runs there are; what `basic.get` fetches is one each.
     pub(super) fn len(&self) -> usize {
         self.runs.len()

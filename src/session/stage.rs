@@ -122,6 +122,15 @@ impl Stage {
         self.blocks.is_empty()
     }
 
+    /// How many records there are.
+    pub(super) fn count(&self) -> u64 {
+        let len = |staged: &Staged| match &staged.records {
+            Records::Growing(builder) => builder.len(),
+            Records::Done(block) => block.len(),
+        };
+        self.blocks.iter().map(|staged| u64::from(len(staged))).sum()
+    }
+
     /// Bytes of records.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

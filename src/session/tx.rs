@@ -29,6 +29,11 @@ impl Transaction {
         self.settles.push((run, part.settled.range.len(), fate));
     }
 
+    /// How many publishes and how many acknowledgements wait.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.stage.count(), self.settles.iter().map(|(_, count, _)| count).sum())
+    }
+
     /// Forgets everything; the acknowledged deliveries go back to `unacked`.
     pub(super) fn roll_back(&mut self, unacked: &mut Unacked) {
         for (run, count, _) in self.settles.drain(..) {

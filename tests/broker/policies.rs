@@ -371,6 +371,7 @@ fn a_consumer_stays_where_it_is_when_a_policy_changes() {
         priority: 0,
         channel: ChannelLimit::new(),
         reading: None,
+        label: None,
     };
     bench.broker.subscribe(&queue, consumer, bench.now).unwrap();
     bench.publish("q", &["a", "b", "c"]);

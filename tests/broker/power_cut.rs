@@ -150,6 +150,7 @@ impl Run {
             exclusive: false,
             priority: 0,
             channel: ChannelLimit::new(),
+            label: None,
             reading: None,
         };
         broker.subscribe(&work, consumer, NOW).expect("nobody else consumes");

@@ -95,6 +95,7 @@ impl Reader {
             exclusive: false,
             priority: 0,
             channel: ChannelLimit::new(),
+            label: None,
             reading: Some(Box::new(reading)),
         };
         broker.subscribe(queue, consumer, NOW).expect("there is a stream");

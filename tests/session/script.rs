@@ -127,7 +127,8 @@ fn happen(world: &mut World, event: &str) {
         ["user", what @ ..] => administer(world, what),
         // It has shown the certificate of that user.
         ["accept", name, address, user] => {
-            let peer = Peer { address: address.parse().unwrap(), certificate_name: Some((*user).to_owned()) };
+            let peer =
+                Peer { certificate_name: Some((*user).to_owned()), ..Peer::at(address.parse().unwrap()) };
             world.accept_peer(name, peer);
         }
         // From now on the disk waits for `sync`.

@@ -80,7 +80,7 @@ impl<'a> Flags<'a> {
             .map(|(_, value)| value)
     }
 
-    /// Everything that begins with `x-`, and `CC` and `BCC`: numbers as such, `[a,b]` as an array, the rest as text.
+    /// Everything that begins with `x-`, and `CC` and `BCC`: numbers and bools as such, `[a,b]` as an array, the rest as text.
     fn arguments(self) -> FieldTable {
         let mut table = FieldTable::default();
         for (key, value) in self.0.iter().filter_map(|word| word.split_once('=')) {
@@ -97,9 +97,10 @@ fn argument(text: &str) -> AMQPValue {
         let items = items.split(',').filter(|item| !item.is_empty()).map(argument);
         return AMQPValue::FieldArray(items.collect::<Vec<_>>().into());
     }
-    match text.parse() {
-        Ok(number) => AMQPValue::LongInt(number),
-        Err(_text) => AMQPValue::LongString(text.into()),
+    match (text, text.parse()) {
+        ("true" | "false", _) => AMQPValue::Boolean(text == "true"),
+        (_, Ok(number)) => AMQPValue::LongInt(number),
+        (_, Err(_text)) => AMQPValue::LongString(text.into()),
     }
 }
 

@@ -8,7 +8,7 @@ use super::stream::Reading;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::settings::{Kind, Settings};
 use crate::error::{AmqpError, Resource};
-use crate::ids::ConsumerId;
+use crate::ids::{ConnectionId, ConsumerId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,6 +34,12 @@ impl ChannelLimit {
     /// From now on at most `limit` unacknowledged messages; 0 lifts the limit.
     pub fn set(&self, limit: u32) {
         self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// The limit; 0 for none.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Whether there is a limit.
@@ -67,6 +73,34 @@ impl ChannelLimit {
     }
 }
 
+/// What tells a consumer from others, for whoever looks at a queue.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Whose it is.
+    pub connection: ConnectionId,
+    /// The channel it was made on.
+    pub channel: u16,
+    /// Its tag.
+    pub tag: Box<[u8]>,
+    /// What `basic.qos` said: unacknowledged messages at most; 0 for no limit.
+    pub prefetch: u16,
+    /// Its arguments as an encoded table.
+    pub arguments: Box<[u8]>,
+}
+
+/// A consumer, as whoever looks at a queue sees it.
+#[derive(Debug, Clone)]
+pub struct Subscribed {
+    /// What tells it from others.
+    pub label: Label,
+    /// It has to acknowledge.
+    pub ack_required: bool,
+    /// It does not share the queue.
+    pub exclusive: bool,
+    /// It may be dealt messages: where one is served at a time, it is the one.
+    pub active: bool,
+}
+
 /// A consumer as it subscribes.
 #[derive(Debug, Clone)]
 pub struct Consumer {
@@ -84,8 +118,19 @@ pub struct Consumer {
     pub priority: i32,
     /// The limit of its channel.
     pub channel: Arc<ChannelLimit>,
+    /// What tells it from others; none for one that nobody looks at.
+    pub label: Option<Box<Label>>,
     /// What it asks of a stream.
     pub reading: Option<Box<Reading>>,
+}
+
+impl Consumer {
+    /// As whoever looks at its queue sees it.
+    pub(super) fn shown(&self, active: bool) -> Option<Subscribed> {
+        let label = self.label.as_deref()?.clone();
+        let (ack_required, exclusive) = (!self.no_ack, self.exclusive);
+        Some(Subscribed { label, ack_required, exclusive, active })
+    }
 }
 
 #[derive(Debug)]
@@ -196,6 +241,13 @@ impl Consumers {
         self.cursor += usize::from(place <= self.cursor);
         self.ever = true;
         Ok(())
+    }
+
+    /// All of them, in the order in which they are served.
+    pub(super) fn list(&self) -> Vec<Subscribed> {
+        let active = |id| self.rule == Rule::Fair || self.active == Some(id);
+        let shown = self.slots.iter().filter_map(|slot| slot.consumer.shown(active(slot.consumer.id)));
+        shown.collect()
     }
 
     /// Removes a consumer; whether it was there.

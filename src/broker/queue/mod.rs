@@ -20,7 +20,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use self::consumers::{ChannelLimit, Consumer};
+pub use self::consumers::{ChannelLimit, Consumer, Label, Subscribed};
 pub use self::core::{Dead, DeathReason};
 pub use self::delay::Due;
 pub(super) use self::reserve::{Room, Wanted};
@@ -276,6 +276,15 @@ impl Queue {
             unacked: state.core.unacked(),
             consumers: u32::try_from(state.consumers.len()).unwrap_or(u32::MAX),
             resident: state.core.resident,
+        }
+    }
+
+    /// Its consumers, in the order in which they are served.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<Subscribed> {
+        match &self.stream {
+            Some(stream) => stream.consumers(),
+            None => self.lock().consumers.list(),
         }
     }
 

@@ -143,6 +143,7 @@ impl Bench {
             exclusive: false,
             priority: 0,
             channel: ChannelLimit::new(),
+            label: None,
             reading: None,
         }
     }

@@ -455,6 +455,7 @@ fn queues_are_deleted_with_care() {
         exclusive: false,
         priority: 0,
         channel: ChannelLimit::new(),
+        label: None,
         reading: None,
     };
     let _ = q.subscribe(consumer, NOW).unwrap();

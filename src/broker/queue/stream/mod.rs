@@ -17,7 +17,7 @@ use self::log::StreamLog;
 use self::pages::Pages;
 use self::reader::{Left, Reader};
 use super::Effects;
-use super::consumers::Consumer;
+use super::consumers::{Consumer, Subscribed};
 use super::state::{MEMORY_PLENTY, MEMORY_SHORT, budget};
 use super::{Busy, QueueStats, Settled, Shared};
 use crate::broker::mailbox::Mail;
@@ -105,6 +105,11 @@ impl Stream {
             consumers: u32::try_from(state.readers.len()).unwrap_or(u32::MAX),
             resident: state.counted,
         }
+    }
+
+    /// Its consumers, all of whom are served at a time.
+    pub(super) fn consumers(&self) -> Vec<Subscribed> {
+        self.lock().readers.values().filter_map(|reader| reader.consumer.shown(true)).collect()
     }
 
     /// Appends the records of `block`. The ticket tells when they are on disk.

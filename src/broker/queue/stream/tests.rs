@@ -189,6 +189,7 @@ impl Bench {
             exclusive: false,
             priority: 0,
             channel: ChannelLimit::new(),
+            label: None,
             reading: Some(Box::new(reading)),
         };
         self.serve(self.queue.subscribe(consumer, NOW).unwrap());
@@ -519,6 +520,7 @@ fn what_the_disk_has_lost_is_passed_over() {
         exclusive: false,
         priority: 0,
         channel: ChannelLimit::new(),
+        label: None,
         reading: Some(Box::new(Reading { start: Start::First, ..Reading::default() })),
     };
     let mut effects = bench.queue.subscribe(consumer, NOW).unwrap();
