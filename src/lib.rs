@@ -32,6 +32,10 @@
 //! it and keeps it; a queue knows the one it is in, so that what it sends on (dead letters, delayed messages) stays there. What is kept
 //! of vhosts (metadata, limits) is in the directory of `auth`, beside the users.
 //!
+//! An operator's command comes over a socket in the data folder to `server/control`, is an operation of [`manage`], and returns when its
+//! ticket is durable. What only a session knows (its channels) it is asked for through a flag in [`broker::clients`] and a wake; it
+//! answers from its own state, so that nothing is counted for the purpose on the path of a message.
+//!
 //! A client that comes to a TLS port goes through `server/arrival` first; from there on its bytes take the same path, in a loop
 //! that is compiled a second time for it.
 //!
@@ -47,6 +51,7 @@
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`store`] | `Change`, the `Log`, the commit thread, recovery, paging; alone names redb |
 //! | [`broker`] | exchanges, routes, queues, mailboxes: no I/O, no async, time passed in |
+//! | [`manage`] | what an operator may do, as a list of operations: no I/O, no async |
 //! | [`session`] | one client's protocol state |
 //! | [`server`], [`http`] | the tokio shell; they never name each other |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `wire` alone |
@@ -105,6 +110,7 @@ pub mod config;
 pub mod error;
 pub mod http;
 pub mod ids;
+pub mod manage;
 pub mod message;
 pub mod metrics;
 pub mod perf;

@@ -5,6 +5,7 @@ mod broker;
 mod clients;
 mod faults;
 mod fuzz;
+mod manage;
 mod scripts;
 mod server;
 mod session;

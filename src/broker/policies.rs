@@ -12,7 +12,7 @@ use crate::policy::{Object, Policy, PolicyChange, Rank};
 use crate::store::change::{Change, Log};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use tracing::info;
+use tracing::debug;
 
 /// Policies of both ranks in all vhosts that there may be: each new queue is held against all of its vhost.
 const POLICIES_MAX: usize = 1000;
@@ -131,7 +131,7 @@ impl Policies<'_> {
             Ok(PolicyChange::Put(rank, policy))
         })?;
         let (queues, operator) = (self.follow(&vhost, now), rank == Rank::Operator);
-        info!(vhost = %vhost.name, policy = name, operator, queues, "set a policy");
+        debug!(vhost = %vhost.name, policy = name, operator, queues, "set a policy");
         Ok(ticket)
     }
 
@@ -150,7 +150,7 @@ impl Policies<'_> {
             Ok(PolicyChange::Delete { rank, vhost: vhost.to_owned(), name: name.to_owned() })
         })?;
         let (queues, operator) = (self.follow(&of, now), rank == Rank::Operator);
-        info!(vhost, policy = name, operator, queues, "deleted a policy");
+        debug!(vhost, policy = name, operator, queues, "deleted a policy");
         Ok(ticket)
     }
 

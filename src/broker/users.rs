@@ -11,7 +11,7 @@ use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{self, User, UserLimits};
 use crate::ids::Ticket;
 use std::fmt;
-use tracing::info;
+use tracing::debug;
 
 /// Users there may be: far more than people and programs, and they are all in memory.
 const USERS_MAX: usize = 100_000;
@@ -141,7 +141,25 @@ impl Users<'_> {
     /// # Errors
     /// There is no such user.
     pub fn set_limits(self, name: &str, limits: UserLimits) -> Result<Ticket, UserError> {
-        self.alter("set the limits of", name, |user| user.limits = limits)
+        self.change_limits(name, |own| *own = limits)
+    }
+
+    /// Changes what a user may have at a time.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn change_limits(
+        self,
+        name: &str,
+        change: impl FnOnce(&mut UserLimits),
+    ) -> Result<Ticket, UserError> {
+        self.alter("set the limits of", name, |user| change(&mut user.limits))
+    }
+
+    /// The user of that name.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<User> {
+        self.0.accounts.show(|directory| directory.user(name).cloned())
     }
 
     /// Deletes a user with all that it may do; its connections are closed.
@@ -242,7 +260,7 @@ impl Users<'_> {
     ) -> Result<Ticket, UserError> {
         let (ticket, leaving) = self.0.accounts.change(decide)?;
         self.0.registry.all().iter().for_each(|vhost| vhost.renew_routes());
-        info!(user = name, connections_closed = leaving.len(), "{what} a user");
+        debug!(user = name, connections_closed = leaving.len(), "{what} a user");
         leaving.iter().for_each(|mailbox| mailbox.wake());
         Ok(ticket)
     }

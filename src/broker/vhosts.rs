@@ -13,7 +13,7 @@ use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::ids::Ticket;
 use std::fmt;
 use std::sync::Arc;
-use tracing::info;
+use tracing::debug;
 
 /// Why an operation is refused, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl VHosts<'_> {
         // What is declared in it comes later on disk than the vhost itself.
         if self.get(&name).is_none() {
             self.0.registry.add(&name).follow(&record);
-            info!(vhost = name, "added a vhost");
+            debug!(vhost = name, "added a vhost");
         }
         Ok(ticket)
     }
@@ -159,7 +159,7 @@ impl VHosts<'_> {
             self.0.registry.remove(name);
             (ticket.max(emptied), leaving)
         };
-        info!(vhost = name, connections_closed = leaving.len(), "deleted a vhost");
+        debug!(vhost = name, connections_closed = leaving.len(), "deleted a vhost");
         leaving.iter().for_each(|mailbox| mailbox.wake());
         Ok(ticket)
     }
@@ -180,7 +180,7 @@ impl VHosts<'_> {
         if let Some(vhost) = self.get(name) {
             vhost.follow(&record);
         }
-        info!(vhost = name, "{what} a vhost");
+        debug!(vhost = name, "{what} a vhost");
         Ok(ticket)
     }
 }

@@ -21,4 +21,4 @@ mod topology;
 mod transactions;
 mod vhosts;
 pub(crate) mod wire;
-mod world;
+pub(crate) mod world;

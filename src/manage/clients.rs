@@ -1,0 +1,248 @@
+//! Connections and channels. Who a client is the broker knows; how it stands its session is asked.
+
+use super::refusal::{Kind, Refusal};
+use super::value::{Arguments, Value, decoded};
+use super::{Caller, Performed, Row, Told};
+use crate::broker::Broker;
+use crate::broker::clients::{ChannelReport, Client, Publishing, Report, Standing};
+use crate::ids::{ConnectionId, Ticket};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What can be done with clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientOperation {
+    /// All connections.
+    ListConnections,
+    /// All channels.
+    ListChannels,
+    /// A connection and its channels.
+    DescribeConnection {
+        /// Which.
+        connection: String,
+    },
+    /// A connection is closed with 320 and a reason.
+    CloseConnection {
+        /// Which.
+        connection: String,
+        /// What its client is told.
+        reason: String,
+    },
+}
+
+/// A connection, as it is listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// Its name: from where it comes, and to where.
+    pub name: String,
+    /// Its user.
+    pub user: String,
+    /// Its vhost.
+    pub vhost: String,
+    /// The address that it comes from.
+    pub peer_host: String,
+    /// The port that it comes from.
+    pub peer_port: u16,
+    /// The address that it came to.
+    pub host: Option<String>,
+    /// The port that it came to.
+    pub port: Option<u16>,
+    /// What it speaks.
+    pub protocol: String,
+    /// It speaks TLS.
+    pub ssl: bool,
+    /// The mechanism that its user logged in by.
+    pub auth_mechanism: String,
+    /// The name that the client gave it.
+    pub user_provided_name: Option<String>,
+    /// What the client says of itself.
+    pub client_properties: Arguments,
+    /// When it was let in, milliseconds since 1970.
+    pub connected_at: u64,
+    /// Seconds between heartbeats; 0 for none.
+    pub timeout: u16,
+    /// The largest frame, in bytes.
+    pub frame_max: u32,
+    /// Channels it may have.
+    pub channel_max: u16,
+    /// `running`; `flow` or `blocked` when it published and has to wait; none when it does not answer.
+    pub state: Option<String>,
+    /// Its channels.
+    pub channels: Option<u64>,
+    /// Bytes that came from it.
+    pub recv_oct: Option<u64>,
+    /// Bytes that went to it.
+    pub send_oct: Option<u64>,
+    /// Bytes that wait for it.
+    pub send_pend: Option<u64>,
+}
+
+/// A channel, as it is listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChannelRow {
+    /// The name of its connection, and its number.
+    pub name: String,
+    /// The name of its connection.
+    pub connection: String,
+    /// Its number.
+    pub number: u16,
+    /// Its user.
+    pub user: String,
+    /// Its vhost.
+    pub vhost: String,
+    /// `tx.select` was said.
+    pub transactional: bool,
+    /// `confirm.select` was said.
+    pub confirm: bool,
+    /// Its consumers.
+    pub consumer_count: u64,
+    /// Delivered and not settled.
+    pub messages_unacknowledged: u64,
+    /// Published and not confirmed.
+    pub messages_unconfirmed: u64,
+    /// Published and not committed.
+    pub messages_uncommitted: u64,
+    /// Settled and not committed.
+    pub acks_uncommitted: u64,
+    /// The window of consumers that come; 0 for none.
+    pub prefetch_count: u16,
+    /// The window that its consumers share; 0 for none.
+    pub global_prefetch_count: u32,
+}
+
+/// A connection and its channels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionDescription {
+    /// The connection.
+    pub connection: ConnectionRow,
+    /// Its channels.
+    pub channels: Vec<ChannelRow>,
+}
+
+impl ClientOperation {
+    /// Whether something is not as before afterwards.
+    pub(super) fn is_change(&self) -> bool {
+        matches!(self, Self::CloseConnection { .. })
+    }
+
+    /// Whether it tells what only sessions know.
+    pub(super) fn asks_sessions(&self) -> bool {
+        !self.is_change()
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// Why not.
+pub(super) fn perform(
+    broker: &Arc<Broker>,
+    operation: ClientOperation,
+    caller: &Caller,
+) -> Result<Performed, Refusal> {
+    let mut reports = caller.inquiry.as_ref().map(|inquiry| inquiry.take()).unwrap_or_default();
+    match operation {
+        ClientOperation::ListConnections => {
+            let rows = broker.clients().list().into_iter().map(move |client| {
+                let report = reports.remove(&client.id);
+                Row::Connection(Box::new(connection_row(&client, report.as_ref())))
+            });
+            Ok(Performed::rows(rows))
+        }
+        ClientOperation::ListChannels => {
+            let rows = broker.clients().list().into_iter().flat_map(move |client| {
+                channel_rows(&client, &reports).into_iter().map(|row| Row::Channel(Box::new(row)))
+            });
+            Ok(Performed::rows(rows))
+        }
+        ClientOperation::DescribeConnection { connection } => {
+            let client = find(broker, &connection)?;
+            let description = ConnectionDescription {
+                connection: connection_row(&client, reports.get(&client.id)),
+                channels: channel_rows(&client, &reports),
+            };
+            Ok(Performed::told(Told::Connection(description), Ticket(0)))
+        }
+        ClientOperation::CloseConnection { connection, reason } => {
+            find(broker, &connection)?.close(&reason);
+            Ok(Performed::done(Ticket(0)))
+        }
+    }
+}
+
+/// The connection of that name; of a name, the part before the arrow will do where it is told by that.
+fn find(broker: &Broker, name: &str) -> Result<Arc<Client>, Refusal> {
+    let all = broker.clients().list();
+    let is_it = |client: &&Arc<Client>| client.facts.name() == name || client.facts.peer.to_string() == name;
+    let mut found = all.iter().filter(is_it);
+    match (found.next(), found.next()) {
+        (Some(client), None) => Ok(Arc::clone(client)),
+        (Some(_), Some(_)) => {
+            let why = format!("there are several connections from '{name}': give the whole name of one");
+            Err(Refusal::new(Kind::Conflict, why))
+        }
+        (None, _) => {
+            Err(Refusal::not_found("connection", name, all.iter().map(|client| client.facts.name())))
+        }
+    }
+}
+
+fn connection_row(client: &Client, report: Option<&Report>) -> ConnectionRow {
+    let facts = &client.facts;
+    let client_properties = decoded(&facts.properties);
+    let user_provided_name = match client_properties.get("connection_name") {
+        Some(Value::Text(name)) => Some(name.clone()),
+        _ => None,
+    };
+    let state = report.map(|report| match report.standing {
+        Standing::Running => "running",
+        Standing::Flow => "flow",
+        Standing::Blocked => "blocked",
+    });
+    ConnectionRow {
+        name: facts.name(),
+        user: facts.user.clone(),
+        vhost: facts.vhost.clone(),
+        peer_host: facts.peer.ip().to_string(),
+        peer_port: facts.peer.port(),
+        host: facts.local.map(|local| local.ip().to_string()),
+        port: facts.local.map(|local| local.port()),
+        protocol: "AMQP 0-9-1".to_owned(),
+        ssl: facts.tls,
+        auth_mechanism: facts.mechanism.clone(),
+        user_provided_name,
+        client_properties,
+        connected_at: facts.connected_at_unix_ms,
+        timeout: facts.heartbeat_s,
+        frame_max: facts.frame_max,
+        channel_max: facts.channel_max,
+        state: state.map(str::to_owned),
+        channels: report.map(|report| report.channels.len() as u64),
+        recv_oct: report.map(|report| report.received_bytes),
+        send_oct: report.map(|report| report.sent_bytes),
+        send_pend: report.map(|report| report.pending_bytes),
+    }
+}
+
+fn channel_rows(client: &Client, reports: &BTreeMap<ConnectionId, Report>) -> Vec<ChannelRow> {
+    let connection = client.facts.name();
+    let row = |channel: &ChannelReport| ChannelRow {
+        name: format!("{connection} ({})", channel.number),
+        connection: connection.clone(),
+        number: channel.number,
+        user: client.facts.user.clone(),
+        vhost: client.facts.vhost.clone(),
+        transactional: channel.publishing == Publishing::Transaction,
+        confirm: channel.publishing == Publishing::Confirm,
+        consumer_count: channel.consumers,
+        messages_unacknowledged: channel.unacked,
+        messages_unconfirmed: channel.unconfirmed,
+        messages_uncommitted: channel.uncommitted,
+        acks_uncommitted: channel.acks_uncommitted,
+        prefetch_count: channel.prefetch,
+        global_prefetch_count: channel.shared_prefetch,
+    };
+    reports.get(&client.id).map_or_else(Vec::new, |report| report.channels.iter().map(row).collect())
+}

@@ -1,0 +1,205 @@
+//! What an operator may do with a running broker, and the one place where it is done: the command line asks through a
+//! socket, other ways in ask the same.
+//!
+//! [`Operation`] is a closed list in groups, a file each; arguments and results are types of this room, which may be
+//! written and read as JSON, so that the broker's own types stay free of it. [`perform`] does one and says what came of it
+//! ([`Answer`]) and which ticket has to be durable before that may be told, or why it is refused ([`Refusal`]).
+//! Lists are iterators over references: a row is made when it is asked for. What only sessions know is asked of them first
+//! ([`inquiry_for`]).
+//!
+//! Every change is one log line: who, and what. A password is in none of them.
+//!
+//! No I/O, no waiting, time passed in.
+
+pub mod clients;
+pub mod exchanges;
+mod near;
+pub mod node;
+pub mod password;
+pub mod permissions;
+pub mod queues;
+pub mod refusal;
+pub mod users;
+pub mod value;
+mod vhost;
+pub mod vhosts;
+
+pub use self::password::Password;
+pub use self::refusal::{Kind, Refusal};
+
+use self::clients::ClientOperation;
+use self::exchanges::ExchangeOperation;
+use self::node::NodeOperation;
+use self::permissions::PermissionOperation;
+use self::queues::QueueOperation;
+use self::users::UserOperation;
+use self::vhosts::VHostOperation;
+use crate::broker::Broker;
+use crate::broker::clients::Inquiry;
+use crate::clock::Now;
+use crate::ids::Ticket;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tracing::info;
+
+/// Everything that can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Operation {
+    /// About the broker as a whole.
+    Node(NodeOperation),
+    /// About users and their limits.
+    Users(UserOperation),
+    /// About what users may do.
+    Permissions(PermissionOperation),
+    /// About vhosts and their limits.
+    #[serde(rename = "vhosts")]
+    VHosts(VHostOperation),
+    /// About queues and their consumers.
+    Queues(QueueOperation),
+    /// About exchanges and bindings.
+    Exchanges(ExchangeOperation),
+    /// About connections and channels.
+    Clients(ClientOperation),
+}
+
+/// Who asks, and when.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// For the log.
+    pub by: String,
+    /// When.
+    pub now: Now,
+    /// What the sessions answered, where [`inquiry_for`] asked them.
+    pub inquiry: Option<Arc<Inquiry>>,
+}
+
+/// What came of an operation.
+pub struct Performed {
+    /// What is told.
+    pub answer: Answer,
+    /// It may be told once this is durable.
+    pub ticket: Ticket,
+}
+
+/// What is told.
+pub enum Answer {
+    /// One thing.
+    One(Box<Told>),
+    /// Any number of things.
+    Many(Rows),
+}
+
+/// The rows of a list, made one by one.
+pub type Rows = Box<dyn Iterator<Item = Row> + Send>;
+
+/// One thing that is told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// It is done.
+    Done,
+    /// How the broker stands.
+    Status(node::Status),
+    /// It is done, to so many messages.
+    Messages(u64),
+    /// A queue and all that belongs to it.
+    Queue(queues::QueueDescription),
+    /// An exchange and what is bound to it.
+    Exchange(exchanges::ExchangeDescription),
+    /// A connection and its channels.
+    Connection(clients::ConnectionDescription),
+}
+
+/// One row of a list. Its fields have the names of RabbitMQ's columns.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Row {
+    /// A user.
+    User(users::UserRow),
+    /// The limits of a user.
+    UserLimits(users::UserLimitsRow),
+    /// What a user may do.
+    Permission(permissions::PermissionRow),
+    /// Which keys a user may use.
+    TopicPermission(permissions::TopicPermissionRow),
+    /// A vhost.
+    VHost(vhosts::VHostRow),
+    /// The limits of a vhost.
+    VHostLimits(vhosts::VHostLimitsRow),
+    /// A queue.
+    Queue(Box<queues::QueueRow>),
+    /// A consumer.
+    Consumer(queues::ConsumerRow),
+    /// An exchange.
+    Exchange(exchanges::ExchangeRow),
+    /// A binding.
+    Binding(exchanges::BindingRow),
+    /// A connection.
+    Connection(Box<clients::ConnectionRow>),
+    /// A channel.
+    Channel(Box<clients::ChannelRow>),
+}
+
+impl Performed {
+    /// Something is done, and on disk with `ticket`.
+    fn done(ticket: Ticket) -> Self {
+        Self::told(Told::Done, ticket)
+    }
+
+    fn told(told: Told, ticket: Ticket) -> Self {
+        Self { answer: Answer::One(Box::new(told)), ticket }
+    }
+
+    fn rows(rows: impl Iterator<Item = Row> + Send + 'static) -> Self {
+        Self { answer: Answer::Many(Box::new(rows)), ticket: Ticket(0) }
+    }
+}
+
+impl Operation {
+    /// Whether something is not as before afterwards.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Node(_) | Self::Exchanges(_) => false,
+            Self::Users(operation) => operation.is_change(),
+            Self::Permissions(operation) => operation.is_change(),
+            Self::VHosts(operation) => operation.is_change(),
+            Self::Queues(operation) => operation.is_change(),
+            Self::Clients(operation) => operation.is_change(),
+        }
+    }
+}
+
+/// What has to be waited for before an operation can be performed: the answers of the sessions, for those that tell of them.
+#[must_use]
+pub fn inquiry_for(broker: &Broker, operation: &Operation) -> Option<Arc<Inquiry>> {
+    match operation {
+        Operation::Clients(operation) if operation.asks_sessions() => Some(broker.clients().inquire()),
+        _ => None,
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// Why not; nothing has changed then.
+pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> Result<Performed, Refusal> {
+    let change = operation.is_change().then(|| format!("{operation:?}"));
+    let performed = match operation {
+        Operation::Node(operation) => Ok(node::perform(broker, &operation, caller)),
+        Operation::Users(operation) => users::perform(broker, operation),
+        Operation::Permissions(operation) => permissions::perform(broker, operation),
+        Operation::VHosts(operation) => vhosts::perform(broker, operation),
+        Operation::Queues(operation) => queues::perform(broker, operation, caller),
+        Operation::Exchanges(operation) => exchanges::perform(broker, operation),
+        Operation::Clients(operation) => clients::perform(broker, operation, caller),
+    };
+    if let Some(change) = change {
+        match &performed {
+            Ok(_) => info!(by = caller.by, "changed: {change}"),
+            Err(refusal) => info!(by = caller.by, "refused: {change}: {refusal}"),
+        }
+    }
+    performed
+}

@@ -1,0 +1,266 @@
+//! Queues and their consumers. An operator may use every queue, exclusive or not; queues of direct reply-to are part of their
+//! channels and are not seen.
+
+use super::exchanges::BindingRow;
+use super::refusal::{Kind, Refusal};
+use super::value::{Arguments, arguments, decoded};
+use super::{Caller, Performed, Row, Told, vhost};
+use crate::broker::Broker;
+use crate::broker::queue::{Queue, Subscribed};
+use crate::broker::settings;
+use crate::broker::topology::Target;
+use crate::ids::{ConnectionId, Ticket};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Bindings and consumers that a description has at most; lists have them all.
+pub(super) const DESCRIBED_MAX: usize = 1000;
+
+/// What can be done with queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum QueueOperation {
+    /// All queues of a vhost.
+    ListQueues {
+        /// Which.
+        vhost: String,
+    },
+    /// All consumers of a vhost.
+    ListConsumers {
+        /// Which.
+        vhost: String,
+    },
+    /// A queue with its bindings and consumers.
+    DescribeQueue {
+        /// Where.
+        vhost: String,
+        /// Which.
+        queue: String,
+    },
+    /// What is ready in a queue is dropped.
+    PurgeQueue {
+        /// Where.
+        vhost: String,
+        /// Which.
+        queue: String,
+    },
+    /// A queue goes, with what is in it.
+    DeleteQueue {
+        /// Where.
+        vhost: String,
+        /// Which.
+        queue: String,
+        /// Only if nothing is ready in it.
+        if_empty: bool,
+        /// Only if it has no consumer.
+        if_unused: bool,
+    },
+}
+
+/// A queue, as it is listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueRow {
+    /// Its name.
+    pub name: String,
+    /// Its vhost.
+    pub vhost: String,
+    /// `classic`, `quorum` or `stream`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Goes with its last consumer.
+    pub auto_delete: bool,
+    /// For one connection alone.
+    pub exclusive: bool,
+    /// As declared.
+    pub arguments: Arguments,
+    /// `running`.
+    pub state: String,
+    /// Ready and unacknowledged.
+    pub messages: u64,
+    /// Messages that wait for a consumer.
+    pub messages_ready: u64,
+    /// Messages delivered and not settled.
+    pub messages_unacknowledged: u64,
+    /// Consumers.
+    pub consumers: u32,
+    /// Bytes of messages in memory.
+    pub memory: u64,
+    /// The name of the connection that alone may use it.
+    pub owner_pid: Option<String>,
+    /// The tag of the consumer that does not share it.
+    pub exclusive_consumer_tag: Option<String>,
+}
+
+/// A consumer, as it is listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConsumerRow {
+    /// Its queue.
+    pub queue_name: String,
+    /// The name of its channel.
+    pub channel_pid: String,
+    /// Its tag.
+    pub consumer_tag: String,
+    /// It has to acknowledge.
+    pub ack_required: bool,
+    /// Unacknowledged messages at most; 0 for no limit.
+    pub prefetch_count: u16,
+    /// It may be dealt messages.
+    pub active: bool,
+    /// `up`; where one is served at a time `single_active` or `waiting`.
+    pub activity_status: String,
+    /// It does not share the queue.
+    pub exclusive: bool,
+    /// As given.
+    pub arguments: Arguments,
+}
+
+/// A queue and all that belongs to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueDescription {
+    /// The queue.
+    pub queue: QueueRow,
+    /// What leads to it.
+    pub bindings: Vec<BindingRow>,
+    /// Who is served.
+    pub consumers: Vec<ConsumerRow>,
+}
+
+impl QueueOperation {
+    /// Whether something is not as before afterwards.
+    pub(super) fn is_change(&self) -> bool {
+        matches!(self, Self::PurgeQueue { .. } | Self::DeleteQueue { .. })
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// Why not.
+pub(super) fn perform(
+    broker: &Arc<Broker>,
+    operation: QueueOperation,
+    caller: &Caller,
+) -> Result<Performed, Refusal> {
+    match operation {
+        QueueOperation::ListQueues { vhost } => {
+            let queues = vhost::find(broker, &vhost)?.list_queues();
+            let broker = Arc::clone(broker);
+            Ok(Performed::rows(
+                queues.into_iter().map(move |queue| Row::Queue(Box::new(row(&broker, &vhost, &queue)))),
+            ))
+        }
+        QueueOperation::ListConsumers { vhost } => {
+            let queues = vhost::find(broker, &vhost)?.list_queues();
+            let broker = Arc::clone(broker);
+            Ok(Performed::rows(
+                queues.into_iter().flat_map(move |queue| consumers(&broker, &queue)).map(Row::Consumer),
+            ))
+        }
+        QueueOperation::DescribeQueue { vhost, queue } => describe(broker, &vhost, &queue),
+        QueueOperation::PurgeQueue { vhost, queue } => {
+            let queue = find(broker, &vhost, &queue)?;
+            if queue.is_stream() {
+                let why = format!("queue '{}' is a stream, which cannot be purged", queue.name);
+                return Err(Refusal::new(Kind::Invalid, why));
+            }
+            let (purged, ticket) = broker.purge(&queue, caller.now);
+            Ok(Performed::told(Told::Messages(purged), ticket))
+        }
+        QueueOperation::DeleteQueue { vhost, queue, if_empty, if_unused } => {
+            let queue = find(broker, &vhost, &queue)?;
+            // On behalf of its owner, if it has one.
+            let owner = queue.owner().unwrap_or(ConnectionId(0));
+            let vhost = vhost::find(broker, &vhost)?;
+            let (deleted, ticket) = vhost.delete_queue(&queue.name, owner, if_unused, if_empty)?;
+            Ok(Performed::told(Told::Messages(deleted), ticket))
+        }
+    }
+}
+
+/// The queue of that name.
+///
+/// # Errors
+/// There is none, or no such vhost.
+fn find(broker: &Broker, vhost: &str, name: &str) -> Result<Arc<Queue>, Refusal> {
+    let place = vhost::find(broker, vhost)?;
+    place.find_queue(name).ok_or_else(|| {
+        let known = place.list_queues();
+        Refusal::not_found("queue", name, known.iter().map(|queue| &*queue.name))
+    })
+}
+
+fn describe(broker: &Broker, vhost: &str, name: &str) -> Result<Performed, Refusal> {
+    let queue = find(broker, vhost, name)?;
+    let bindings = vhost::find(broker, vhost)?.list_bindings().into_iter();
+    let own = bindings.filter(|bound| matches!(&bound.target, Target::Queue(to) if to.id == queue.id));
+    let mut consumers: Vec<_> = consumers(broker, &queue);
+    consumers.truncate(DESCRIBED_MAX);
+    let description = QueueDescription {
+        queue: row(broker, vhost, &queue),
+        bindings: own.take(DESCRIBED_MAX).map(|bound| BindingRow::of(&bound)).collect(),
+        consumers,
+    };
+    Ok(Performed::told(Told::Queue(description), Ticket(0)))
+}
+
+fn row(broker: &Broker, vhost: &str, queue: &Queue) -> QueueRow {
+    let (stats, settings) = (queue.stats(), &queue.settings);
+    let alone = if stats.consumers == 1 { queue.consumers() } else { Vec::new() };
+    let alone = alone.into_iter().find(|consumer| consumer.exclusive);
+    let kind = match settings.kind {
+        settings::Kind::Classic => "classic",
+        settings::Kind::Quorum => "quorum",
+        settings::Kind::Stream => "stream",
+    };
+    QueueRow {
+        name: queue.name.to_string(),
+        vhost: vhost.to_owned(),
+        kind: kind.to_owned(),
+        durable: settings.durable,
+        auto_delete: settings.auto_delete,
+        exclusive: settings.exclusive,
+        arguments: arguments(&settings.arguments),
+        state: "running".to_owned(),
+        messages: stats.ready + stats.unacked,
+        messages_ready: stats.ready,
+        messages_unacknowledged: stats.unacked,
+        consumers: stats.consumers,
+        memory: stats.resident as u64,
+        owner_pid: queue.owner().map(|owner| connection_name(broker, owner)),
+        exclusive_consumer_tag: alone.map(|consumer| text(&consumer.label.tag)),
+    }
+}
+
+fn consumers(broker: &Broker, queue: &Queue) -> Vec<ConsumerRow> {
+    let shown = |consumer: Subscribed| {
+        let connection = connection_name(broker, consumer.label.connection);
+        let activity = match (queue.settings.single_active, consumer.active) {
+            (false, _) => "up",
+            (true, true) => "single_active",
+            (true, false) => "waiting",
+        };
+        ConsumerRow {
+            queue_name: queue.name.to_string(),
+            channel_pid: format!("{connection} ({})", consumer.label.channel),
+            consumer_tag: text(&consumer.label.tag),
+            ack_required: consumer.ack_required,
+            prefetch_count: consumer.label.prefetch,
+            active: consumer.active,
+            activity_status: activity.to_owned(),
+            exclusive: consumer.exclusive,
+            arguments: decoded(&consumer.label.arguments),
+        }
+    };
+    queue.consumers().into_iter().map(shown).collect()
+}
+
+/// The name of a connection; its number when it is on its way out.
+fn connection_name(broker: &Broker, id: ConnectionId) -> String {
+    broker.clients().get(id).map_or_else(|| id.to_string(), |client| client.facts.name())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,97 @@
+//! Why an operation is refused: a kind for programs, and a sentence for people with the name and the value at fault.
+
+use super::near::nearest;
+use super::vhost::not_found;
+use crate::broker::Broker;
+use crate::broker::users::UserError;
+use crate::error::AmqpError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What kind of reason it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// What is named does not exist.
+    NotFound,
+    /// What is there does not allow it: it exists already, is in use, is not empty.
+    Conflict,
+    /// An argument cannot be used.
+    Invalid,
+    /// It may not be done at all, or by nobody with that password.
+    Denied,
+    /// The broker cannot do it now.
+    Unavailable,
+}
+
+/// See the head of this file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The kind.
+    pub kind: Kind,
+    /// The sentence, without a full stop.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal of this kind.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// There is none of that name; `known` are the names that there are.
+    pub(super) fn not_found<N: AsRef<str>>(
+        what: &str,
+        name: &str,
+        known: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let mut message = format!("there is no {what} '{name}'");
+        let near = nearest(name, known);
+        if !near.is_empty() {
+            message.push_str("; did you mean ");
+            message.push_str(&near.iter().map(|near| format!("'{near}'")).collect::<Vec<_>>().join(" or "));
+            message.push('?');
+        }
+        Self::new(Kind::NotFound, message)
+    }
+
+    /// Why something cannot be done with users.
+    pub(super) fn of_users(broker: &Broker, error: UserError) -> Self {
+        match error {
+            UserError::NoSuchUser(name) => {
+                let known = broker.users().list().into_iter().map(|user| user.name);
+                Self::not_found("user", &name, known)
+            }
+            UserError::UserExists(_) => Self::new(Kind::Conflict, error.to_string()),
+            UserError::NoSuchVHost(name) => not_found(broker, &name),
+            UserError::Invalid(why) => Self::new(Kind::Invalid, why),
+        }
+    }
+}
+
+impl From<AmqpError> for Refusal {
+    /// What a client would be told with a code.
+    fn from(error: AmqpError) -> Self {
+        let kind = match error {
+            AmqpError::NotFound(_) | AmqpError::NoPreviousQueue => Kind::NotFound,
+            AmqpError::AccessRefused(_) | AmqpError::NotAllowed(_) | AmqpError::ResourceLocked(_) => {
+                Kind::Denied
+            }
+            AmqpError::Precondition(_) | AmqpError::Inequivalent { .. } => Kind::Conflict,
+            AmqpError::Internal(_) => Kind::Unavailable,
+            _ => Kind::Invalid,
+        };
+        let text = error.reply().text;
+        let message = text.split_once(" - ").map_or(text.as_str(), |(_, why)| why);
+        Self::new(kind, message)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refusal {}

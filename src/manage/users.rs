@@ -1,0 +1,214 @@
+//! Users: their passwords, tags and limits.
+
+use super::{Password, Performed, Refusal, Row};
+use crate::auth::user::{User, UserLimits};
+use crate::broker::Broker;
+use crate::broker::users::UserError;
+use crate::ids::Ticket;
+use crate::manage::refusal::Kind;
+use serde::{Deserialize, Serialize};
+
+/// What can be done with users.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum UserOperation {
+    /// A new user, who may do nothing yet.
+    AddUser {
+        /// Its name.
+        user: String,
+        /// Its password.
+        password: Password,
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// Another password.
+    ChangePassword {
+        /// Whose.
+        user: String,
+        /// The new one.
+        password: Password,
+    },
+    /// No password any more.
+    ClearPassword {
+        /// Whose.
+        user: String,
+    },
+    /// Whether that is the password.
+    AuthenticateUser {
+        /// Whose.
+        user: String,
+        /// The one to try.
+        password: Password,
+    },
+    /// Other tags.
+    SetUserTags {
+        /// Whose.
+        user: String,
+        /// All that it has from now on.
+        tags: Vec<String>,
+    },
+    /// The user goes, with all that it may do; its connections are closed.
+    DeleteUser {
+        /// Who.
+        user: String,
+    },
+    /// All users.
+    ListUsers,
+    /// Limits; those that are not named stay.
+    SetUserLimits {
+        /// Whose.
+        user: String,
+        /// What changes.
+        limits: LimitsChange,
+    },
+    /// No limits any more.
+    ClearUserLimits {
+        /// Whose.
+        user: String,
+        /// Which.
+        which: WhichLimits,
+    },
+    /// The limits of a user, or of all that have any.
+    ListUserLimits {
+        /// Whose.
+        user: Option<String>,
+    },
+}
+
+/// What limits become; a negative number lifts one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LimitsChange {
+    /// Connections at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<i64>,
+    /// Channels at a time, of all its connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_channels: Option<i64>,
+}
+
+/// Limits by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhichLimits {
+    /// That of connections.
+    MaxConnections,
+    /// That of channels.
+    MaxChannels,
+    /// All.
+    All,
+}
+
+/// A user, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRow {
+    /// Its name.
+    pub user: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+}
+
+/// The limits of a user, as they are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserLimitsRow {
+    /// Whose.
+    pub user: String,
+    /// Connections at a time, if they are limited.
+    #[serde(rename = "max-connections")]
+    pub max_connections: Option<u32>,
+    /// Channels at a time, of all its connections, if they are limited.
+    #[serde(rename = "max-channels")]
+    pub max_channels: Option<u32>,
+}
+
+impl UserOperation {
+    /// Whether something is not as before afterwards.
+    pub(super) fn is_change(&self) -> bool {
+        !matches!(self, Self::AuthenticateUser { .. } | Self::ListUsers | Self::ListUserLimits { .. })
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// Why not.
+pub(super) fn perform(broker: &Broker, operation: UserOperation) -> Result<Performed, Refusal> {
+    let users = broker.users();
+    let changed = match operation {
+        UserOperation::AddUser { user, password, tags } => {
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            users.add(&user, &password.0, &tags)
+        }
+        UserOperation::ChangePassword { user, password } => users.change_password(&user, &password.0),
+        UserOperation::ClearPassword { user } => users.clear_password(&user),
+        UserOperation::SetUserTags { user, tags } => {
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            users.set_tags(&user, &tags)
+        }
+        UserOperation::DeleteUser { user } => users.delete(&user),
+        UserOperation::SetUserLimits { user, limits } => set_limits(broker, &user, limits),
+        UserOperation::ClearUserLimits { user, which } => users.change_limits(&user, |own| match which {
+            WhichLimits::MaxConnections => own.connections_max = None,
+            WhichLimits::MaxChannels => own.channels_max = None,
+            WhichLimits::All => *own = UserLimits::default(),
+        }),
+        UserOperation::AuthenticateUser { user, password } => return authenticate(broker, &user, &password),
+        UserOperation::ListUsers => {
+            let row = |User { name, tags, .. }| Row::User(UserRow { user: name, tags });
+            return Ok(Performed::rows(users.list().into_iter().map(row)));
+        }
+        UserOperation::ListUserLimits { user } => return list_limits(broker, user),
+    };
+    changed.map(Performed::done).map_err(|error| Refusal::of_users(broker, error))
+}
+
+fn authenticate(broker: &Broker, user: &str, password: &Password) -> Result<Performed, Refusal> {
+    if broker.accounts().is_password(user, password.0.as_bytes()) {
+        return Ok(Performed::done(Ticket(0)));
+    }
+    let missing = broker.users().get(user).is_none();
+    Err(if missing {
+        Refusal::of_users(broker, UserError::NoSuchUser(user.to_owned()))
+    } else {
+        Refusal::new(Kind::Denied, format!("the password of user '{user}' is another one"))
+    })
+}
+
+fn set_limits(broker: &Broker, user: &str, limits: LimitsChange) -> Result<Ticket, UserError> {
+    let limit = |name: &str, given: Option<i64>| match given {
+        None => Ok(None),
+        Some(given) if given < 0 => Ok(Some(None)),
+        Some(given) => u32::try_from(given).map(|limit| Some(Some(limit))).map_err(|_too_large| {
+            UserError::Invalid(format!(
+                "{name} of user '{user}' is {given}; at most {} is possible",
+                u32::MAX
+            ))
+        }),
+    };
+    let connections = limit("max-connections", limits.max_connections)?;
+    let channels = limit("max-channels", limits.max_channels)?;
+    broker.users().change_limits(user, |own| {
+        own.connections_max = connections.unwrap_or(own.connections_max);
+        own.channels_max = channels.unwrap_or(own.channels_max);
+    })
+}
+
+fn list_limits(broker: &Broker, user: Option<String>) -> Result<Performed, Refusal> {
+    let users = match user {
+        None => {
+            broker.users().list().into_iter().filter(|user| user.limits != UserLimits::default()).collect()
+        }
+        Some(name) => match broker.users().get(&name) {
+            Some(user) => vec![user],
+            None => return Err(Refusal::of_users(broker, UserError::NoSuchUser(name))),
+        },
+    };
+    Ok(Performed::rows(users.into_iter().map(|user| {
+        let UserLimits { connections_max, channels_max } = user.limits;
+        Row::UserLimits(UserLimitsRow {
+            user: user.name,
+            max_connections: connections_max,
+            max_channels: channels_max,
+        })
+    })))
+}

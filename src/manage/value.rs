@@ -1,0 +1,114 @@
+//! Arguments and properties as an operator reads them: AMQP's values without their widths.
+
+use crate::wire::table;
+use amq_protocol::types::{AMQPValue, FieldTable};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Nothing.
+    Nothing,
+    /// A bool.
+    Bool(bool),
+    /// A whole number that fits.
+    Signed(i64),
+    /// A whole number that is too large for that.
+    Unsigned(u64),
+    /// Any other number.
+    Float(f64),
+    /// A text; what is not UTF-8 is replaced.
+    Text(String),
+    /// A list.
+    List(Vec<Self>),
+    /// Values by name.
+    Table(Arguments),
+}
+
+/// Values by name.
+pub type Arguments = BTreeMap<String, Value>;
+
+/// A table as it is told.
+#[must_use]
+pub fn arguments(table: &FieldTable) -> Arguments {
+    table.inner().iter().map(|(name, value)| (name.to_string(), Value::of(value))).collect()
+}
+
+/// As [`arguments`], of an encoded table; empty if it cannot be read.
+#[must_use]
+pub fn decoded(bytes: &[u8]) -> Arguments {
+    table::decode(bytes).map(|table| arguments(&table)).unwrap_or_default()
+}
+
+impl Value {
+    fn of(value: &AMQPValue) -> Self {
+        let text = |bytes: &[u8]| Self::Text(String::from_utf8_lossy(bytes).into_owned());
+        match value {
+            AMQPValue::Boolean(value) => Self::Bool(*value),
+            AMQPValue::ShortShortInt(value) => Self::Signed((*value).into()),
+            AMQPValue::ShortShortUInt(value) => Self::Signed((*value).into()),
+            AMQPValue::ShortInt(value) => Self::Signed((*value).into()),
+            AMQPValue::ShortUInt(value) => Self::Signed((*value).into()),
+            AMQPValue::LongInt(value) => Self::Signed((*value).into()),
+            AMQPValue::LongUInt(value) => Self::Signed((*value).into()),
+            AMQPValue::LongLongInt(value) => Self::Signed(*value),
+            AMQPValue::Float(value) => Self::float((*value).into()),
+            AMQPValue::Double(value) => Self::float(*value),
+            AMQPValue::DecimalValue(value) => {
+                Self::float(f64::from(value.value) / 10_f64.powi(value.scale.into()))
+            }
+            AMQPValue::ShortString(value) => text(value.as_str().as_bytes()),
+            AMQPValue::LongString(value) => text(value.as_bytes()),
+            AMQPValue::ByteArray(value) => text(value.as_slice()),
+            AMQPValue::FieldArray(array) => Self::List(array.as_slice().iter().map(Self::of).collect()),
+            AMQPValue::FieldTable(table) => Self::Table(arguments(table)),
+            AMQPValue::Timestamp(value) => i64::try_from(*value).map_or(Self::Unsigned(*value), Self::Signed),
+            AMQPValue::Void => Self::Nothing,
+        }
+    }
+
+    /// JSON has no number that is none.
+    fn float(value: f64) -> Self {
+        if value.is_finite() { Self::Float(value) } else { Self::Nothing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amq_protocol::types::{DecimalValue, FieldArray};
+
+    #[track_caller]
+    fn check(value: AMQPValue, expected: &Value) {
+        let mut table = FieldTable::default();
+        table.insert("x".into(), value);
+        assert_eq!(&arguments(&table)["x"], expected);
+        let mut encoded = Vec::new();
+        table::encode(&table, &mut encoded);
+        assert_eq!(&decoded(&encoded)["x"], expected, "as it lies in a table");
+    }
+
+    #[test]
+    fn every_kind_is_told() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        check(AMQPValue::Boolean(true), &Value::Bool(true));
+        check(AMQPValue::ShortShortInt(-1), &Value::Signed(-1));
+        check(AMQPValue::LongUInt(u32::MAX), &Value::Signed(u32::MAX.into()));
+        check(AMQPValue::LongLongInt(i64::MIN), &Value::Signed(i64::MIN));
+        check(AMQPValue::Timestamp(u64::MAX), &Value::Unsigned(u64::MAX));
+        check(AMQPValue::Double(1.5), &Value::Float(1.5));
+        check(AMQPValue::Double(f64::NAN), &Value::Nothing);
+        check(AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 125 }), &Value::Float(1.25));
+        check(AMQPValue::LongString("a".into()), &text("a"));
+        check(AMQPValue::LongString(b"\xff".to_vec().into()), &text("\u{fffd}"));
+        check(AMQPValue::Void, &Value::Nothing);
+        let list: FieldArray = vec![AMQPValue::Boolean(false)].into();
+        check(AMQPValue::FieldArray(list), &Value::List(vec![Value::Bool(false)]));
+        let mut table = FieldTable::default();
+        table.insert("in".into(), AMQPValue::Void);
+        check(AMQPValue::FieldTable(table), &Value::Table([("in".to_owned(), Value::Nothing)].into()));
+        assert_eq!(decoded(b"\xff"), Arguments::new());
+    }
+}

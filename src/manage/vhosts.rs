@@ -1,0 +1,174 @@
+//! Vhosts: what an operator says of them, and what there may be in them.
+
+use super::refusal::{Kind, Refusal};
+use super::vhost::not_found;
+use super::{Performed, Row};
+use crate::auth::vhost::{VHostLimits, VHostRecord};
+use crate::broker::Broker;
+use crate::broker::vhosts::{VHostError, VHostMetadata};
+use crate::ids::Ticket;
+use serde::{Deserialize, Serialize};
+
+/// What can be done with vhosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum VHostOperation {
+    /// A new vhost, in which nobody may do anything yet; one that is there stays as it is.
+    AddVhost {
+        /// Its name.
+        vhost: String,
+        /// What it is for.
+        description: String,
+        /// Its tags.
+        tags: Vec<String>,
+        /// The type of queues whose declaration names none.
+        default_queue_type: Option<String>,
+    },
+    /// Something else is said of a vhost; what is none stays.
+    UpdateVhostMetadata {
+        /// Which.
+        vhost: String,
+        /// What it is for.
+        description: Option<String>,
+        /// Its tags.
+        tags: Option<Vec<String>>,
+        /// The type of queues whose declaration names none.
+        default_queue_type: Option<String>,
+    },
+    /// The vhost goes with all that is in it; its connections are closed.
+    DeleteVhost {
+        /// Which.
+        vhost: String,
+    },
+    /// All vhosts.
+    ListVhosts,
+    /// Limits; those that are not named stay.
+    SetVhostLimits {
+        /// Which vhost's.
+        vhost: String,
+        /// What changes.
+        limits: VHostLimitsChange,
+    },
+    /// No limits any more.
+    ClearVhostLimits {
+        /// Which vhost's.
+        vhost: String,
+    },
+    /// The limits of a vhost, or of all that have any.
+    ListVhostLimits {
+        /// Which vhost's.
+        vhost: Option<String>,
+    },
+}
+
+/// What limits become; a negative number lifts one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct VHostLimitsChange {
+    /// Connections at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<i64>,
+    /// Queues at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_queues: Option<i64>,
+}
+
+/// A vhost, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VHostRow {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The type of queues whose declaration names none.
+    pub default_queue_type: String,
+}
+
+/// The limits of a vhost, as they are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VHostLimitsRow {
+    /// Which vhost's.
+    pub vhost: String,
+    /// Connections at a time, if they are limited.
+    #[serde(rename = "max-connections")]
+    pub max_connections: Option<u32>,
+    /// Queues at a time, if they are limited.
+    #[serde(rename = "max-queues")]
+    pub max_queues: Option<u32>,
+}
+
+impl VHostOperation {
+    /// Whether something is not as before afterwards.
+    pub(super) fn is_change(&self) -> bool {
+        !matches!(self, Self::ListVhosts | Self::ListVhostLimits { .. })
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// Why not.
+pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Performed, Refusal> {
+    let vhosts = broker.vhosts();
+    let changed = match operation {
+        VHostOperation::AddVhost { vhost, description, tags, default_queue_type } => {
+            let limits = VHostLimits::default();
+            vhosts.create(VHostRecord { name: vhost, description, tags, default_queue_type, limits })
+        }
+        VHostOperation::UpdateVhostMetadata { vhost, description, tags, default_queue_type } => {
+            vhosts.set_metadata(&vhost, VHostMetadata { description, tags, default_queue_type })
+        }
+        VHostOperation::DeleteVhost { vhost } => vhosts.delete(&vhost),
+        VHostOperation::SetVhostLimits { vhost, limits } => set_limits(broker, &vhost, limits),
+        VHostOperation::ClearVhostLimits { vhost } => vhosts.set_limits(&vhost, VHostLimits::default()),
+        VHostOperation::ListVhosts => {
+            return Ok(Performed::rows(vhosts.list().into_iter().map(|record| {
+                Row::VHost(VHostRow {
+                    name: record.name,
+                    description: record.description,
+                    tags: record.tags,
+                    default_queue_type: record.default_queue_type.unwrap_or_else(|| "classic".to_owned()),
+                })
+            })));
+        }
+        VHostOperation::ListVhostLimits { vhost } => return list_limits(broker, vhost),
+    };
+    changed.map(Performed::done).map_err(|error| match error {
+        VHostError::NoSuchVHost(name) => not_found(broker, &name),
+        VHostError::TooMany { .. } => Refusal::new(Kind::Conflict, error.to_string()),
+        VHostError::Invalid(why) => Refusal::new(Kind::Invalid, why),
+    })
+}
+
+fn set_limits(broker: &Broker, name: &str, change: VHostLimitsChange) -> Result<Ticket, VHostError> {
+    let limit = |what: &str, given: Option<i64>, own: Option<u32>| match given {
+        None => Ok(own),
+        Some(given) if given < 0 => Ok(None),
+        Some(given) => u32::try_from(given).map(Some).map_err(|_too_large| {
+            let most = u32::MAX;
+            VHostError::Invalid(format!("{what} of vhost '{name}' is {given}; at most {most} is possible"))
+        }),
+    };
+    let record = broker.vhosts().record(name).ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?;
+    let limits = VHostLimits {
+        connections_max: limit("max-connections", change.max_connections, record.limits.connections_max)?,
+        queues_max: limit("max-queues", change.max_queues, record.limits.queues_max)?,
+    };
+    broker.vhosts().set_limits(name, limits)
+}
+
+fn list_limits(broker: &Broker, vhost: Option<String>) -> Result<Performed, Refusal> {
+    let records = match vhost {
+        None => {
+            let all = broker.vhosts().list().into_iter();
+            all.filter(|record| record.limits != VHostLimits::default()).collect()
+        }
+        Some(name) => vec![broker.vhosts().record(&name).ok_or_else(|| not_found(broker, &name))?],
+    };
+    Ok(Performed::rows(records.into_iter().map(|VHostRecord { name, limits, .. }| {
+        let VHostLimits { connections_max: max_connections, queues_max: max_queues } = limits;
+        Row::VHostLimits(VHostLimitsRow { vhost: name, max_connections, max_queues })
+    })))
+}

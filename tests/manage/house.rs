@@ -1,0 +1,82 @@
+//! A broker, its clients, and an operator who asks and is answered in JSON.
+
+use crate::session::wire::encode;
+use crate::session::world::{Pieces, World};
+use leveret::broker::BrokerSettings;
+use leveret::ids::Ticket;
+use leveret::manage::{self, Answer, Caller, Kind, Operation};
+use serde_json::{Value, from_value, to_value};
+use std::task::{Context, Waker};
+
+/// See the head of this file.
+pub(super) struct House {
+    pub(super) world: World,
+    /// What has to be durable before the last answer may be told.
+    pub(super) ticket: Ticket,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        Self { world: World::new(Pieces::Whole, BrokerSettings::default()), ticket: Ticket(0) }
+    }
+
+    /// A client that has shaken hands and opened channel 1.
+    pub(super) fn client(&mut self, name: &str, port: u16) {
+        self.world.accept(name, &format!("127.0.0.1:{port}"));
+        for sentence in [
+            "header",
+            "0 connection.start-ok PLAIN guest guest",
+            "0 connection.tune-ok 2047 131072 0",
+            "0 connection.open /",
+            "1 channel.open",
+        ] {
+            self.world.say(name, &encode(sentence));
+        }
+        assert_eq!(self.world.heard(name).last().map(String::as_str), Some("1 channel.open-ok"));
+    }
+
+    /// The client says this.
+    pub(super) fn say(&mut self, name: &str, sentences: &[&str]) {
+        for sentence in sentences {
+            self.world.say(name, &encode(sentence));
+        }
+    }
+
+    /// What an operation answers: a list for a list.
+    pub(super) fn ask(&mut self, operation: &Value) -> Result<Value, (Kind, String)> {
+        let operation: Operation = from_value(operation.clone()).expect("it is an operation");
+        let inquiry = manage::inquiry_for(&self.world.broker, &operation);
+        self.world.settle();
+        if let Some(inquiry) = &inquiry {
+            assert!(inquiry.poll(&Context::from_waker(Waker::noop())).is_ready(), "everybody has answered");
+        }
+        let caller = Caller { by: "test".to_owned(), now: self.world.now, inquiry };
+        let performed = manage::perform(&self.world.broker, operation, &caller);
+        self.world.settle();
+        let performed = performed.map_err(|refusal| (refusal.kind, refusal.message))?;
+        self.ticket = performed.ticket;
+        Ok(match performed.answer {
+            Answer::One(told) => to_value(*told).expect("it can be told"),
+            Answer::Many(rows) => rows.map(|row| to_value(row).expect("it can be told")).collect(),
+        })
+    }
+
+    /// Asks, and gets this.
+    #[track_caller]
+    pub(super) fn answers(&mut self, operation: &Value, expected: &Value) {
+        assert_eq!(self.ask(operation), Ok(expected.clone()), "{operation}");
+    }
+
+    /// Asks, and is refused with these words.
+    #[track_caller]
+    pub(super) fn refuses(&mut self, operation: &Value, kind: Kind, words: &str) {
+        assert_eq!(self.ask(operation), Err((kind, words.to_owned())), "{operation}");
+    }
+
+    /// One column of a list.
+    #[track_caller]
+    pub(super) fn column(&mut self, operation: &Value, name: &str) -> Vec<Value> {
+        let rows = self.ask(operation).expect("it is a list");
+        rows.as_array().expect("it is a list").iter().map(|row| row[name].clone()).collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! What an operator does, performed on a broker with sessions, without sockets and without a disk.
+
+mod clients;
+mod house;
+mod objects;
+mod users;
+mod wire;

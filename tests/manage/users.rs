@@ -1,0 +1,159 @@
+//! Users, their limits and their permissions: each operation once as it is meant, and once refused.
+
+use super::house::House;
+use leveret::ids::Ticket;
+use leveret::manage::Kind;
+use leveret::store::change::Log;
+use serde_json::{Value, json};
+
+fn users(operation: &Value) -> Value {
+    json!({ "users": operation })
+}
+
+fn permissions(operation: &Value) -> Value {
+    json!({ "permissions": operation })
+}
+
+fn add(user: &str, password: &str) -> Value {
+    users(&json!({ "add_user": { "user": user, "password": password, "tags": [] } }))
+}
+
+/// What every operation on a user says when there is none of the name.
+const NOBODY: &str = "there is no user 'gest'; did you mean 'guest'?";
+
+#[test]
+fn users_come_change_and_go() {
+    let mut house = House::new();
+    let authenticate =
+        |password: &str| users(&json!({ "authenticate_user": { "user": "ann", "password": password } }));
+    house.answers(&add("ann", "secret"), &json!("done"));
+    house.answers(&authenticate("secret"), &json!("done"));
+    house.refuses(&authenticate("other"), Kind::Denied, "the password of user 'ann' is another one");
+    let change = json!({ "change_password": { "user": "ann", "password": "other" } });
+    house.answers(&users(&change), &json!("done"));
+    house.answers(&authenticate("other"), &json!("done"));
+    house.answers(&users(&json!({ "clear_password": { "user": "ann" } })), &json!("done"));
+    house.refuses(&authenticate("other"), Kind::Denied, "the password of user 'ann' is another one");
+    let tags = json!({ "set_user_tags": { "user": "ann", "tags": ["monitoring", "a"] } });
+    house.answers(&users(&tags), &json!("done"));
+    house.answers(
+        &users(&json!("list_users")),
+        &json!([
+            { "user": "ann", "tags": ["a", "monitoring"] },
+            { "user": "guest", "tags": ["administrator"] },
+        ]),
+    );
+    house.answers(&users(&json!({ "delete_user": { "user": "ann" } })), &json!("done"));
+    assert_eq!(house.column(&users(&json!("list_users")), "user"), ["guest"]);
+}
+
+#[test]
+fn what_cannot_be_done_with_users_is_refused_with_the_name() {
+    let mut house = House::new();
+    house.refuses(&add("guest", "x"), Kind::Conflict, "there is a user 'guest' already");
+    house.refuses(&add("ann", ""), Kind::Invalid, "a password may not be empty");
+    house.refuses(&add("", "x"), Kind::Invalid, "the name of a user has 1 to 255 bytes, not 0");
+    for operation in [
+        json!({ "change_password": { "user": "gest", "password": "x" } }),
+        json!({ "clear_password": { "user": "gest" } }),
+        json!({ "authenticate_user": { "user": "gest", "password": "x" } }),
+        json!({ "set_user_tags": { "user": "gest", "tags": [] } }),
+        json!({ "delete_user": { "user": "gest" } }),
+        json!({ "set_user_limits": { "user": "gest", "limits": { "max-channels": 1 } } }),
+        json!({ "clear_user_limits": { "user": "gest", "which": "all" } }),
+        json!({ "list_user_limits": { "user": "gest" } }),
+    ] {
+        house.refuses(&users(&operation), Kind::NotFound, NOBODY);
+    }
+    assert_eq!(house.column(&users(&json!("list_users")), "user"), ["guest"]);
+}
+
+#[test]
+fn limits_are_changed_one_by_one() {
+    let mut house = House::new();
+    let set = |limits: &Value| users(&json!({ "set_user_limits": { "user": "guest", "limits": limits } }));
+    let list = users(&json!({ "list_user_limits": { "user": null } }));
+    house.answers(&list, &json!([]));
+    house.answers(&set(&json!({ "max-connections": 5 })), &json!("done"));
+    house.answers(&set(&json!({ "max-channels": 7 })), &json!("done"));
+    let both = json!([{ "user": "guest", "max-connections": 5, "max-channels": 7 }]);
+    house.answers(&list, &both);
+    house.answers(&set(&json!({ "max-channels": -1 })), &json!("done"));
+    house.answers(&list, &json!([{ "user": "guest", "max-connections": 5, "max-channels": null }]));
+    let too_many = "max-channels of user 'guest' is 5000000000; at most 4294967295 is possible";
+    house.refuses(&set(&json!({ "max-channels": 5_000_000_000_i64 })), Kind::Invalid, too_many);
+    let clear = json!({ "clear_user_limits": { "user": "guest", "which": "max-connections" } });
+    house.answers(&users(&clear), &json!("done"));
+    house.answers(&list, &json!([]));
+}
+
+#[test]
+fn permissions_are_set_listed_and_cleared() {
+    let mut house = House::new();
+    house.answers(&add("ann", "secret"), &json!("done"));
+    let own = json!({ "user": "ann", "vhost": "/", "configure": "^a", "write": ".*", "read": "" });
+    house.answers(&permissions(&json!({ "set_permissions": own })), &json!("done"));
+    let of_ann = permissions(&json!({ "list_user_permissions": { "user": "ann" } }));
+    house.answers(&of_ann, &json!([own]));
+    let all = permissions(&json!({ "list_permissions": { "vhost": "/" } }));
+    assert_eq!(house.column(&all, "user"), ["ann", "guest"]);
+    let clear = permissions(&json!({ "clear_permissions": { "user": "ann", "vhost": "/" } }));
+    house.answers(&clear, &json!("done"));
+    house.answers(&of_ann, &json!([]));
+    let topic = json!({ "user": "ann", "vhost": "/", "exchange": "amq.topic", "write": "a", "read": "b" });
+    house.answers(&permissions(&json!({ "set_topic_permissions": topic })), &json!("done"));
+    house.answers(&permissions(&json!({ "list_topic_permissions": { "vhost": "/" } })), &json!([topic]));
+    let of_ann = permissions(&json!({ "list_user_topic_permissions": { "user": "ann" } }));
+    house.answers(&of_ann, &json!([topic]));
+    let clear = json!({ "clear_topic_permissions": { "user": "ann", "vhost": "/", "exchange": null } });
+    house.answers(&permissions(&clear), &json!("done"));
+    house.answers(&of_ann, &json!([]));
+}
+
+#[test]
+fn permissions_of_nobody_and_nowhere_are_refused() {
+    let mut house = House::new();
+    let row = |user: &str, vhost: &str, read: &str| {
+        json!({ "set_permissions":
+            { "user": user, "vhost": vhost, "configure": "", "write": "", "read": read } })
+    };
+    let topic = |user: &str| {
+        json!({ "set_topic_permissions":
+            { "user": user, "vhost": "/", "exchange": "x", "write": "", "read": "" } })
+    };
+    for operation in [
+        row("gest", "/", ""),
+        json!({ "clear_permissions": { "user": "gest", "vhost": "/" } }),
+        json!({ "list_user_permissions": { "user": "gest" } }),
+        topic("gest"),
+        json!({ "clear_topic_permissions": { "user": "gest", "vhost": "/", "exchange": null } }),
+        json!({ "list_user_topic_permissions": { "user": "gest" } }),
+    ] {
+        house.refuses(&permissions(&operation), Kind::NotFound, NOBODY);
+    }
+    for operation in [
+        row("guest", "v", ""),
+        json!({ "clear_permissions": { "user": "guest", "vhost": "v" } }),
+        json!({ "list_permissions": { "vhost": "v" } }),
+        json!({ "list_topic_permissions": { "vhost": "v" } }),
+    ] {
+        let (kind, message) = house.ask(&permissions(&operation)).unwrap_err();
+        assert_eq!(kind, Kind::NotFound, "{operation}");
+        assert!(message.starts_with("there is no vhost 'v'"), "{message}");
+    }
+    let (kind, message) = house.ask(&permissions(&row("guest", "/", "("))).unwrap_err();
+    assert_eq!(kind, Kind::Invalid);
+    assert!(message.contains("'('"), "{message}");
+}
+
+#[test]
+fn a_change_names_the_ticket_to_wait_for() {
+    let mut house = House::new();
+    house.world.log.hold();
+    house.answers(&add("ann", "secret"), &json!("done"));
+    assert!(house.ticket > house.world.log.durable());
+    house.world.log.sync();
+    assert!(house.ticket <= house.world.log.durable());
+    house.answers(&json!({ "node": "ping" }), &json!("done"));
+    assert_eq!(house.ticket, Ticket(0), "there is nothing to wait for");
+}
