@@ -4,6 +4,7 @@
 //! goes from one to the other and refuses what it does not know, before anything is touched.
 
 mod amount;
+pub mod control;
 mod limits;
 pub mod network;
 pub mod tls;

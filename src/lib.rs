@@ -54,6 +54,7 @@
 //! | [`manage`] | what an operator may do, as a list of operations: no I/O, no async |
 //! | [`session`] | one client's protocol state |
 //! | [`server`], [`http`] | the tokio shell; they never name each other |
+//! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `wire` alone |
 //!
 //! Beside `src/`: `tests/` (one binary; `tests/tidy.rs` holds the rules of the house) and `conformance/` (a
@@ -107,6 +108,7 @@ pub mod auth;
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod ctl;
 pub mod error;
 pub mod http;
 pub mod ids;

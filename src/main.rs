@@ -4,13 +4,13 @@
 //! then the data folder. On the way down sockets go first, the store last.
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
 use leveret::broker::{AlarmLimits, Broker, BrokerSettings};
 use leveret::clock;
 use leveret::config::{Advertise, Config, Flags, LogFormat};
-use leveret::server::{Certificates, Door, Farewell, Server};
-use leveret::{http, perf, server, store};
+use leveret::server::{Certificates, Control, Door, Farewell, Server};
+use leveret::{ctl, http, perf, server, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -58,6 +58,8 @@ enum Command {
     Serve(Flags),
     /// Put load on any AMQP broker and measure it
     Perf(perf::Options),
+    /// Ask and tell a running broker: the operator's commands
+    Ctl(ctl::Options),
 }
 
 /// Why the process ends otherwise than asked.
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::try_parse_from(with_default_command(std::env::args_os().collect())) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(flags),
         Ok(Cli { command: Command::Perf(options) }) => perf::run(options).map_err(failure),
+        Ok(Cli { command: Command::Ctl(options) }) => ctl::run(options, Cli::command())
+            .map_err(|error| Failure { status: error.status(), line: error.to_string() }),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return if error.print().is_ok() { ExitCode::SUCCESS } else { STATUS_FAILURE.into() };
         }
@@ -163,6 +167,10 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
         }
     }
     accepting.spawn(http::serve(http, Arc::clone(&broker)));
+    match Control::bind(&config.data_dir) {
+        Ok(control) => drop(accepting.spawn(server::serve_control(control, Arc::clone(&broker)))),
+        Err(why) => warn!("leveret ctl will not reach this broker: {why}"),
+    }
     info!("{ready}");
     if let Err(error) = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush()) {
         warn!(%error, "cannot write the ready line");

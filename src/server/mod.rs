@@ -1,13 +1,14 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
 //! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`proxy`, `tls`, `certificate`),
-//! `connection` is the loop of one client, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or
+//! `connection` is the loop of one client, `control` serves operators, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or
 //! has failed, and what `machine` says of memory and disk. Everything that knows
 //! AMQP is in `session`; everything that is kept is in `broker`. No lock is held across an await.
 
 mod arrival;
 mod certificate;
 mod connection;
+mod control;
 mod listener;
 mod machine;
 mod newcomers;
@@ -17,6 +18,7 @@ mod timer;
 mod tls;
 
 pub use arrival::Door;
+pub use control::{Control, serve as serve_control};
 pub use listener::accept;
 pub use machine::memory_bytes;
 pub use timer::run as run_timer;

@@ -1,6 +1,8 @@
 //! The process from outside: how it starts, what it refuses, how its sockets behave, how it stops.
 
 mod alarms;
+mod control;
+mod ctl;
 mod dialogue;
 mod http;
 mod proxy;

@@ -1,0 +1,105 @@
+//! Commands about connections and channels.
+
+use super::error::CtlError;
+use super::table::Columns;
+use super::{Request, Shown};
+use crate::manage::Operation;
+use crate::manage::clients::ClientOperation;
+use clap::Subcommand;
+
+/// The commands.
+#[derive(Subcommand, Debug, Clone)]
+#[command(rename_all = "snake_case")]
+pub enum Command {
+    /// List connections: user, peer and state, or the columns that are named
+    ListConnections {
+        /// Columns, such as name, vhost, ssl, channels, client_properties, recv_oct
+        columns: Vec<String>,
+    },
+    /// List channels: name, user, consumers and unacknowledged messages, or the columns that are named
+    ListChannels {
+        /// Columns, such as number, connection, confirm, messages_unconfirmed, prefetch_count
+        columns: Vec<String>,
+    },
+    /// Show a connection with its channels
+    DescribeConnection {
+        /// Its name, as list_connections has it, or the part before the arrow
+        connection: String,
+    },
+    /// Close a connection; its client is told why
+    CloseConnection {
+        /// Its name, as list_connections has it, or the part before the arrow
+        connection: String,
+        /// What its client is told
+        reason: String,
+    },
+}
+
+const CONNECTION_COLUMNS: [&str; 21] = [
+    "name",
+    "user",
+    "vhost",
+    "peer_host",
+    "peer_port",
+    "host",
+    "port",
+    "protocol",
+    "ssl",
+    "auth_mechanism",
+    "user_provided_name",
+    "client_properties",
+    "connected_at",
+    "timeout",
+    "frame_max",
+    "channel_max",
+    "state",
+    "channels",
+    "recv_oct",
+    "send_oct",
+    "send_pend",
+];
+
+const CHANNEL_COLUMNS: [&str; 14] = [
+    "name",
+    "connection",
+    "number",
+    "user",
+    "vhost",
+    "transactional",
+    "confirm",
+    "consumer_count",
+    "messages_unacknowledged",
+    "messages_unconfirmed",
+    "messages_uncommitted",
+    "acks_uncommitted",
+    "prefetch_count",
+    "global_prefetch_count",
+];
+
+impl Command {
+    /// What it asks for.
+    ///
+    /// # Errors
+    /// What was typed cannot be meant.
+    pub fn request(self) -> Result<Request, CtlError> {
+        let (operation, answer) = match self {
+            Self::ListConnections { columns } => {
+                let usual = ["user", "peer_host", "peer_port", "state"];
+                let columns = Columns::chosen(&columns, &usual, &CONNECTION_COLUMNS)?;
+                (ClientOperation::ListConnections, Shown::List(columns))
+            }
+            Self::ListChannels { columns } => {
+                let usual = ["name", "user", "consumer_count", "messages_unacknowledged"];
+                let columns = Columns::chosen(&columns, &usual, &CHANNEL_COLUMNS)?;
+                (ClientOperation::ListChannels, Shown::List(columns))
+            }
+            Self::DescribeConnection { connection } => {
+                (ClientOperation::DescribeConnection { connection }, Shown::Thing)
+            }
+            Self::CloseConnection { connection, reason } => {
+                (ClientOperation::CloseConnection { connection, reason }, Shown::Done(""))
+            }
+        };
+        Ok(Request { operation: Operation::Clients(operation), answer })
+    }
+}

@@ -1,0 +1,202 @@
+//! `leveret ctl`: the operator's command line, a client of the socket in the broker's data folder.
+//!
+//! Commands have the names and the arguments that rabbitmqctl gave them, in groups, a file each: what was typed becomes a
+//! [`Request`], an operation of [`crate::manage`] and how its answer is to be shown. A new group is a file and a line in
+//! [`Command`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`node`], [`users`], [`permissions`], [`vhosts`], [`objects`], [`clients`] | the commands |
+//! | [`socket`] | the conversation with the broker |
+//! | [`table`], [`text`] | answers as tables, tab-separated lines and JSON |
+//! | [`secret`] | passwords that are not on the command line |
+//! | [`error`] | why a command did not do what it should |
+//!
+//! Not here: any decision about what may be done, which is the broker's; a runtime.
+
+pub mod clients;
+pub mod error;
+pub mod node;
+pub mod objects;
+pub mod permissions;
+pub mod secret;
+pub mod socket;
+pub mod table;
+pub mod text;
+pub mod users;
+pub mod vhosts;
+
+pub use self::error::CtlError;
+
+use self::socket::{Broker, Reply};
+use self::table::{Columns, Style, Table};
+use crate::config::{Config, Flags};
+use crate::manage::Operation;
+use clap::{Args, Subcommand};
+use clap_complete::Shell;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+/// The vhost when none is named.
+const VHOST: &str = "/";
+
+/// Ask and tell a running broker, as the user that runs it or as root
+#[derive(Args, Debug, Clone)]
+#[command(disable_help_subcommand = true)]
+pub struct Options {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    show: Show,
+    /// The vhost that the command is about
+    #[arg(short = 'p', long, value_name = "VHOST", default_value = VHOST, global = true)]
+    vhost: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which broker.
+#[derive(Args, Debug, Clone)]
+struct Place {
+    /// Where the broker keeps its data [default: leveret-data]
+    #[arg(long, value_name = "DIR", env = "LEVERET_DATA_DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// The broker's settings, which may say where it keeps its data
+    #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG", global = true)]
+    config: Option<PathBuf>,
+}
+
+/// How answers are shown.
+#[derive(Args, Debug, Clone, Copy)]
+struct Show {
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Leave out headers, and words for people
+    #[arg(short, long, alias = "silent", short_alias = 's', alias = "no-table-headers", global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+#[command(rename_all = "snake_case")]
+enum Command {
+    #[command(flatten)]
+    Node(node::Command),
+    #[command(flatten)]
+    Users(users::Command),
+    #[command(flatten)]
+    Permissions(permissions::Command),
+    #[command(flatten)]
+    VHosts(vhosts::Command),
+    #[command(flatten)]
+    Objects(objects::Command),
+    #[command(flatten)]
+    Clients(clients::Command),
+    /// Write what a shell needs to complete commands: bash, zsh, fish, elvish, powershell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What a command asks of the broker, and how the answer is shown.
+#[derive(Debug)]
+pub struct Request {
+    /// What is asked.
+    pub operation: Operation,
+    /// How it is shown.
+    pub answer: Shown,
+}
+
+/// How an answer is shown.
+#[derive(Debug)]
+pub enum Shown {
+    /// Nothing, or these words for people.
+    Done(&'static str),
+    /// How many messages it was done to.
+    Messages(&'static str),
+    /// A thing with all its parts.
+    Thing,
+    /// A list with these columns.
+    List(Columns),
+}
+
+impl Request {
+    /// A command that does something.
+    fn done(operation: Operation, words: &'static str) -> Self {
+        Self { operation, answer: Shown::Done(words) }
+    }
+}
+
+/// Does what was typed; `program` is the whole command line, for completions.
+///
+/// # Errors
+/// Why not.
+pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError> {
+    let Options { place, show, vhost, command } = options;
+    let request = match command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut program, "leveret", &mut script);
+            return print(&script);
+        }
+        Command::Node(command) => command.request(),
+        Command::Users(command) => command.request()?,
+        Command::Permissions(command) => command.request(vhost),
+        Command::VHosts(command) => command.request(vhost)?,
+        Command::Objects(command) => command.request(vhost)?,
+        Command::Clients(command) => command.request()?,
+    };
+    let Place { data_dir, config } = place;
+    let flags = Flags { data_dir, config, ..Flags::default() };
+    let config = Config::resolve(flags).map_err(|error| CtlError::Usage(error.to_string()))?;
+    let mut broker = Broker::connect(&config.data_dir)?;
+    broker.ask(&request.operation)?;
+    answer(&mut broker, request.answer, show)
+}
+
+fn answer(broker: &mut Broker, shown: Shown, show: Show) -> Result<(), CtlError> {
+    let terminal = io::stdout().is_terminal();
+    if let Shown::List(columns) = shown {
+        let style = match (show.json, terminal) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Aligned,
+            (false, false) => Style::Tabs,
+        };
+        let mut table = Table::new(columns, style, !show.quiet);
+        loop {
+            match broker.hear()? {
+                Reply::Row(row) => print(&table.row(row))?,
+                Reply::Answer(_) => return print(&table.end()),
+                Reply::Refusal(refusal) => return Err(CtlError::Refused(refusal)),
+            }
+        }
+    }
+    let told = match broker.hear()? {
+        Reply::Answer(told) => told,
+        Reply::Refusal(refusal) => return Err(CtlError::Refused(refusal)),
+        Reply::Row(_) => return Err(CtlError::Garbled("a row where none was asked for".to_owned())),
+    };
+    let text = match shown {
+        _ if show.json => format!("{told}\n"),
+        Shown::Done(words) if !show.quiet && !words.is_empty() => format!("{words}\n"),
+        Shown::Messages(words) if !show.quiet => {
+            format!(
+                "{words}: {}\n",
+                told.get("messages").and_then(serde_json::Value::as_u64).unwrap_or_default()
+            )
+        }
+        Shown::Done(_) | Shown::Messages(_) | Shown::List(_) => String::new(),
+        Shown::Thing => table::thing(&told, if terminal { Style::Aligned } else { Style::Tabs }, !show.quiet),
+    };
+    print(text.as_bytes())
+}
+
+/// Writes to standard output. Whoever reads it may have read enough: that is no fault.
+fn print(bytes: &[u8]) -> Result<(), CtlError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(CtlError::Unread),
+        written => written.map_err(|error| CtlError::Output(error.to_string())),
+    }
+}

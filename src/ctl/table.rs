@@ -1,0 +1,250 @@
+//! Answers on standard output: columns under each other for a terminal, separated by tabs for everybody else, or JSON.
+
+use super::error::CtlError;
+use super::text::cell;
+use serde_json::{Map, Value};
+
+/// Rows that are looked at before the width of columns is settled; longer cells further down stick out.
+const MEASURED_ROWS: usize = 10_000;
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Columns under each other.
+    Aligned,
+    /// Tabs between columns.
+    Tabs,
+    /// An array of objects.
+    Json,
+}
+
+/// Which columns a list has.
+#[derive(Debug)]
+pub struct Columns {
+    shown: Vec<String>,
+    /// They were asked for, so that JSON has no others.
+    chosen: bool,
+}
+
+impl Columns {
+    /// Always these.
+    #[must_use]
+    pub fn fixed(names: &[&str]) -> Self {
+        Self { shown: names.iter().map(|&name| name.to_owned()).collect(), chosen: false }
+    }
+
+    /// Those of `known` that are asked for; if none is, `usual`. What RabbitMQ calls `pid` is here a name.
+    ///
+    /// # Errors
+    /// One is asked for that is not known.
+    pub fn chosen(asked: &[String], usual: &[&str], known: &[&str]) -> Result<Self, CtlError> {
+        if asked.is_empty() {
+            return Ok(Self::fixed(usual));
+        }
+        let mut shown = Vec::new();
+        for name in asked.iter().flat_map(|asked| asked.split(',')).filter(|name| !name.is_empty()) {
+            let meant = if name == "pid" { "name" } else { name };
+            if !known.contains(&meant) {
+                let known = known.join(", ");
+                return Err(CtlError::Usage(format!("'{name}' is not a column; there are {known}")));
+            }
+            shown.push(meant.to_owned());
+        }
+        Ok(Self { shown, chosen: true })
+    }
+}
+
+/// A list on its way out.
+#[derive(Debug)]
+pub struct Table {
+    columns: Columns,
+    style: Style,
+    header: bool,
+    /// Rows that wait for their columns' widths.
+    waiting: Vec<Vec<String>>,
+    widths: Option<Vec<usize>>,
+    rows: u64,
+}
+
+impl Table {
+    /// A list without rows so far; with the names of its columns at its head, or without.
+    #[must_use]
+    pub fn new(columns: Columns, style: Style, header: bool) -> Self {
+        Self { columns, style, header, waiting: Vec::new(), widths: None, rows: 0 }
+    }
+
+    /// Takes a row; what can be written of the list now.
+    pub fn row(&mut self, row: Value) -> Vec<u8> {
+        self.rows += 1;
+        if self.style == Style::Json {
+            let shown = if self.columns.chosen { self.pick(&row) } else { row };
+            let before = if self.rows == 1 { "[\n" } else { ",\n" };
+            return format!("{before}{shown}").into_bytes();
+        }
+        let empty = Value::Null;
+        let cells = self.columns.shown.iter().map(|name| cell(row.get(name).unwrap_or(&empty))).collect();
+        if self.style == Style::Aligned && self.widths.is_none() {
+            self.waiting.push(cells);
+            return if self.waiting.len() < MEASURED_ROWS { Vec::new() } else { self.settle() };
+        }
+        let mut text = String::new();
+        self.begin(&mut text);
+        self.line(&cells, &mut text);
+        text.into_bytes()
+    }
+
+    /// What is left to write when there are no more rows.
+    pub fn end(&mut self) -> Vec<u8> {
+        match self.style {
+            Style::Json if self.rows == 0 => b"[]\n".to_vec(),
+            Style::Json => b"\n]\n".to_vec(),
+            Style::Aligned if self.widths.is_none() => self.settle(),
+            Style::Aligned => Vec::new(),
+            Style::Tabs => {
+                let mut text = String::new();
+                self.rows += 1;
+                self.begin(&mut text);
+                text.into_bytes()
+            }
+        }
+    }
+
+    fn pick(&self, row: &Value) -> Value {
+        let column = |name: &String| (name.clone(), row.get(name).cloned().unwrap_or_default());
+        Value::Object(self.columns.shown.iter().map(column).collect::<Map<_, _>>())
+    }
+
+    /// Knows the widths of the columns: everything that waited for them.
+    fn settle(&mut self) -> Vec<u8> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let names = self.columns.shown.iter().map(|name| if self.header { name.chars().count() } else { 0 });
+        let mut widths: Vec<usize> = names.collect();
+        for cells in &waiting {
+            for (width, cell) in widths.iter_mut().zip(cells) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        self.widths = Some(widths);
+        let mut text = String::new();
+        self.begin(&mut text);
+        for cells in &waiting {
+            self.line(cells, &mut text);
+        }
+        text.into_bytes()
+    }
+
+    /// The names of the columns, once.
+    fn begin(&mut self, text: &mut String) {
+        if std::mem::take(&mut self.header) {
+            let names = self.columns.shown.clone();
+            self.line(&names, text);
+        }
+    }
+
+    fn line(&self, cells: &[String], text: &mut String) {
+        for (at, cell) in cells.iter().enumerate() {
+            let last = at + 1 == cells.len();
+            text.push_str(cell);
+            match &self.widths {
+                _ if last => {}
+                None => text.push('\t'),
+                Some(widths) => {
+                    let width = widths.get(at).copied().unwrap_or_default();
+                    let gap = width.saturating_sub(cell.chars().count()) + 2;
+                    text.extend(std::iter::repeat_n(' ', gap));
+                }
+            }
+        }
+        text.push('\n');
+    }
+}
+
+/// A thing with its parts: each field a line, each list of parts a table under its name.
+#[must_use]
+pub fn thing(told: &Value, style: Style, header: bool) -> String {
+    let mut text = String::new();
+    let Some(parts) = told.as_object().and_then(|told| told.values().next()).and_then(Value::as_object)
+    else {
+        return text;
+    };
+    let mut fields = Table::new(Columns::fixed(&["field", "value"]), style, false);
+    let mut field = |name: &str, value: &Value| {
+        let line = Value::from_iter([("field", Value::from(name)), ("value", Value::from(cell(value)))]);
+        String::from_utf8_lossy(&fields.row(line)).into_owned()
+    };
+    let mut lists = Vec::new();
+    for (name, value) in parts {
+        match value {
+            Value::Object(own) => own.iter().for_each(|(name, value)| text.push_str(&field(name, value))),
+            Value::Array(list) if list.iter().all(Value::is_object) && name != "alarms" => {
+                lists.push((name, list));
+            }
+            _ => text.push_str(&field(name, value)),
+        }
+    }
+    text.push_str(&String::from_utf8_lossy(&fields.end()));
+    for (name, list) in lists {
+        if header {
+            text.push_str(&format!("\n{name}: {}\n", list.len()));
+        }
+        let Some(first) = list.first().and_then(Value::as_object) else { continue };
+        let names: Vec<&str> = first.keys().map(String::as_str).collect();
+        let mut table = Table::new(Columns::fixed(&names), style, header);
+        for row in list {
+            text.push_str(&String::from_utf8_lossy(&table.row(row.clone())));
+        }
+        text.push_str(&String::from_utf8_lossy(&table.end()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: [&str; 2] =
+        [r#"{"name":"a","messages":10,"x":1}"#, r#"{"name":"longer","messages":2,"x":2}"#];
+
+    fn written(columns: Columns, style: Style, header: bool, rows: &[&str]) -> String {
+        let mut table = Table::new(columns, style, header);
+        let mut bytes = Vec::new();
+        for row in rows {
+            bytes.extend(table.row(serde_json::from_str(row).unwrap()));
+        }
+        bytes.extend(table.end());
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn columns() -> Columns {
+        Columns::fixed(&["name", "messages"])
+    }
+
+    #[test]
+    fn a_terminal_gets_columns_and_a_pipe_gets_tabs() {
+        assert_eq!(
+            written(columns(), Style::Aligned, true, &ROWS),
+            "name    messages\na       10\nlonger  2\n"
+        );
+        assert_eq!(written(columns(), Style::Aligned, false, &ROWS), "a       10\nlonger  2\n");
+        assert_eq!(written(columns(), Style::Tabs, true, &ROWS), "name\tmessages\na\t10\nlonger\t2\n");
+        assert_eq!(written(columns(), Style::Tabs, false, &ROWS), "a\t10\nlonger\t2\n");
+        assert_eq!(written(columns(), Style::Tabs, true, &[]), "name\tmessages\n");
+    }
+
+    #[test]
+    fn json_is_an_array_with_all_fields_or_those_asked_for() {
+        let parse = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+        assert_eq!(parse(written(columns(), Style::Json, true, &[])), Value::Array(Vec::new()));
+        assert_eq!(parse(written(columns(), Style::Json, true, &ROWS))[1]["x"], 2);
+        let chosen = Columns::chosen(&["name".to_owned()], &[], &["name", "x"]).unwrap();
+        assert_eq!(parse(written(chosen, Style::Json, true, &ROWS))[1].to_string(), r#"{"name":"longer"}"#);
+    }
+
+    #[test]
+    fn columns_are_checked() {
+        let chosen = |asked: &str| Columns::chosen(&[asked.to_owned()], &["name"], &["name", "state"]);
+        assert_eq!(chosen("state,pid").unwrap().shown, ["state", "name"]);
+        let refused = chosen("nme").unwrap_err().to_string();
+        assert_eq!(refused, "'nme' is not a column; there are name, state");
+    }
+}

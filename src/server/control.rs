@@ -1,0 +1,307 @@
+//! The operator's way in: a unix socket in the data folder, which only the broker's own user and root can connect to.
+//!
+//! A client writes a request a line, an [`Operation`] as JSON, and reads lines of JSON until the one that ends its answer:
+//! `{"row": ..}` any number of times, then `{"answer": ..}`, or `{"refusal": {"kind": .., "message": ..}}`. What is
+//! answered is on disk.
+//!
+//! Invariants: the socket is reachable under its name only once its mode is 0600, and gone when the broker ends; a request
+//! has a longest line, a client a time to send it and to take what is there for it, and only so many are there at a time;
+//! of an answer no more than a buffer is made ahead of what the client takes.
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::config::control::{REQUEST_BYTES_MAX, socket};
+use crate::ids::Ticket;
+use crate::manage::{self, Answer, Caller, Kind, Operation, Performed, Refusal, Row, Told};
+use crate::store::change::{Health, Waiter};
+use serde::Serialize;
+use std::fmt::Display;
+use std::fs;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{error, warn};
+
+/// Clients at a time: an operator and his scripts.
+const CLIENTS_MAX: usize = 16;
+
+/// How long a request may take to arrive.
+const REQUEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a client may take no byte of its answer.
+const WRITE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the sessions may take to say how they stand. Those that have not by then are shown without it.
+const INQUIRY_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a change may take to get to the disk.
+const DISK_WAIT: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the store has failed, which it does not say by itself.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer that are made before they are written.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long to wait when the system has no descriptors left.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// The folder in the data folder in which the socket is made, and its name there; no longer than its name in the end.
+const WORKSHOP: (&str, &str) = (".control", "s");
+
+/// The socket; removed when dropped.
+#[derive(Debug)]
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Control {
+    /// Makes the socket in the data folder, which is this process's alone. A socket that is there already is replaced unless
+    /// somebody answers on it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn bind(data_dir: &Path) -> Result<Self, String> {
+        let path = socket(data_dir)?;
+        check_place(&path)?;
+        let why = |what: &str, place: &Path, error: &dyn Display| {
+            format!("cannot {what} {}: {error}", place.display())
+        };
+        // Nobody else can look into the folder, so nobody can connect before the mode is right.
+        let workshop = data_dir.join(WORKSHOP.0);
+        let made = workshop.join(WORKSHOP.1);
+        // What a process left here that was killed.
+        let _left = fs::remove_file(&made).and_then(|()| fs::remove_dir(&workshop));
+        let _empty = fs::remove_dir(&workshop);
+        let folder = fs::DirBuilder::new().mode(0o700).create(&workshop);
+        folder.map_err(|error| why("make the folder", &workshop, &error))?;
+        let listener = UnixListener::bind(&made).map_err(|error| why("make the socket", &made, &error))?;
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&made, mode).map_err(|error| why("protect the socket", &made, &error))?;
+        fs::rename(&made, &path).map_err(|error| why("put the socket at", &path, &error))?;
+        let _empty = fs::remove_dir(&workshop);
+        Ok(Self { listener, path })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            warn!(%error, "cannot remove {}", self.path.display());
+        }
+    }
+}
+
+/// Whether the socket may be put there.
+fn check_place(path: &Path) -> Result<(), String> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("cannot look at {}: {error}", path.display())),
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(format!("{} is in the way: it is no socket", path.display()));
+        }
+        Ok(_socket) => {}
+    }
+    match net::UnixStream::connect(path) {
+        Ok(_answered) => Err(format!("another process answers on {}", path.display())),
+        Err(_nobody) => Ok(()),
+    }
+}
+
+/// Serves operators until the future is dropped, and with it the socket.
+pub async fn serve(control: Control, broker: Arc<Broker>) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let mut clients = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = control.listener.accept() => accepted,
+            Some(ended) = clients.join_next(), if !clients.is_empty() => {
+                if let Err(fault) = ended {
+                    error!(%fault, "an operation ended by a fault of the broker");
+                }
+                continue;
+            }
+        };
+        match accepted {
+            Ok((stream, _unnamed)) => match Arc::clone(&places).try_acquire_owned() {
+                Ok(place) => {
+                    let broker = Arc::clone(&broker);
+                    clients.spawn(async move {
+                        // Whoever does not hear the answer has ended the connection.
+                        let _lost = attend(stream, &broker).await;
+                        drop(place);
+                    });
+                }
+                Err(_full) => turn_away(&stream),
+            },
+            Err(error) => {
+                warn!(%error, "cannot accept operators");
+                sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+fn turn_away(stream: &UnixStream) {
+    let why = format!("{CLIENTS_MAX} operators are being served: try again");
+    let mut line = Vec::new();
+    if encode(&Reply::Refusal(&Refusal::new(Kind::Unavailable, why)), &mut line).is_ok() {
+        // A socket that was just accepted has room; it is closed in any case.
+        let _told = stream.try_write(&line);
+    }
+}
+
+/// A line of an answer.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply<'a> {
+    Row(&'a Row),
+    Answer(&'a Told),
+    Refusal(&'a Refusal),
+}
+
+fn encode(reply: &Reply<'_>, into: &mut Vec<u8>) -> io::Result<()> {
+    serde_json::to_writer(&mut *into, reply)?;
+    into.push(b'\n');
+    Ok(())
+}
+
+/// One client, request by request.
+async fn attend(mut stream: UnixStream, broker: &Arc<Broker>) -> io::Result<()> {
+    let by = stream.peer_cred().map_or_else(|_| "ctl".to_owned(), |who| format!("ctl, uid {}", who.uid()));
+    let mut input = Vec::new();
+    loop {
+        let line = match timeout(REQUEST_WAIT, read_line(&mut stream, &mut input)).await {
+            Ok(Ok(Line::Whole(line))) => line,
+            Ok(Ok(Line::TooLong)) => {
+                let why = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
+                let refusal = Refusal::new(Kind::Invalid, why);
+                return write(&mut stream, Reply::Refusal(&refusal)).await;
+            }
+            Ok(Ok(Line::End)) | Err(_) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+        };
+        match answer(broker, &line, &by).await {
+            Ok(Answer::One(told)) => write(&mut stream, Reply::Answer(&told)).await?,
+            Ok(Answer::Many(rows)) => write_rows(&mut stream, rows).await?,
+            Err(refusal) => write(&mut stream, Reply::Refusal(&refusal)).await?,
+        }
+    }
+}
+
+enum Line {
+    Whole(Vec<u8>),
+    TooLong,
+    End,
+}
+
+/// The next line; what has come of the one after it stays in `input`.
+async fn read_line(stream: &mut UnixStream, input: &mut Vec<u8>) -> io::Result<Line> {
+    let mut searched = 0;
+    loop {
+        if let Some(at) = input[searched..].iter().position(|&byte| byte == b'\n') {
+            let rest = input.split_off(searched + at + 1);
+            let mut line = std::mem::replace(input, rest);
+            line.pop();
+            let too_long = line.len() > REQUEST_BYTES_MAX;
+            return Ok(if too_long { Line::TooLong } else { Line::Whole(line) });
+        }
+        searched = input.len();
+        if searched > REQUEST_BYTES_MAX {
+            return Ok(Line::TooLong);
+        }
+        if stream.read_buf(input).await? == 0 {
+            return Ok(Line::End);
+        }
+    }
+}
+
+/// Does what a line asks for, and waits until it is on disk.
+async fn answer(broker: &Arc<Broker>, line: &[u8], by: &str) -> Result<Answer, Refusal> {
+    let operation: Operation = serde_json::from_slice(line)
+        .map_err(|error| Refusal::new(Kind::Invalid, format!("not an operation: {error}")))?;
+    let inquiry = manage::inquiry_for(broker, &operation);
+    if let Some(inquiry) = &inquiry {
+        // What has come by then is shown.
+        let _all = timeout(INQUIRY_WAIT, poll_fn(|context| inquiry.poll(context))).await;
+    }
+    let caller = Caller { by: by.to_owned(), now: clock::now(), inquiry };
+    let Performed { answer, ticket } = manage::perform(broker, operation, &caller)?;
+    on_disk(broker, ticket).await?;
+    Ok(answer)
+}
+
+/// Learns that a group is on disk.
+#[derive(Default)]
+struct Alert(Notify);
+
+impl Waiter for Alert {
+    fn durable(&self, _up_to: Ticket) {
+        self.0.notify_one();
+    }
+}
+
+/// Comes back when `ticket` is durable.
+async fn on_disk(broker: &Broker, ticket: Ticket) -> Result<(), Refusal> {
+    let log = broker.log();
+    if ticket <= log.durable() {
+        return Ok(());
+    }
+    let alert = Arc::new(Alert::default());
+    let waiter: Arc<dyn Waiter> = Arc::clone(&alert) as Arc<dyn Waiter>;
+    log.notify(ticket, &waiter);
+    let until_ms = clock::now().mono_ms + u64::try_from(DISK_WAIT.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        if ticket <= log.durable() {
+            return Ok(());
+        }
+        let why = match log.health() {
+            Health::Failed => "the store has failed",
+            Health::Full if clock::now().mono_ms >= until_ms => "the disk is full",
+            Health::Good if clock::now().mono_ms >= until_ms => "the disk does not keep up",
+            Health::Full | Health::Good => {
+                let _either = timeout(HEALTH_EVERY, alert.0.notified()).await;
+                continue;
+            }
+        };
+        let why = format!("it is in effect, but not on disk, and gone after a restart: {why}");
+        return Err(Refusal::new(Kind::Unavailable, why));
+    }
+}
+
+async fn write_rows(stream: &mut UnixStream, rows: manage::Rows) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    for row in rows {
+        encode(&Reply::Row(&row), &mut buffer)?;
+        if buffer.len() >= BUFFER_BYTES {
+            flush(stream, &mut buffer).await?;
+        }
+    }
+    encode(&Reply::Answer(&Told::Done), &mut buffer)?;
+    flush(stream, &mut buffer).await
+}
+
+async fn write(stream: &mut UnixStream, reply: Reply<'_>) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    encode(&reply, &mut buffer)?;
+    flush(stream, &mut buffer).await
+}
+
+async fn flush(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+    let mut written = 0;
+    while written < buffer.len() {
+        written += timeout(WRITE_WAIT, stream.write(&buffer[written..])).await??;
+    }
+    buffer.clear();
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! `leveret ctl` against a running broker: each command once as it is meant and once refused, what it prints, how it ends.
+
+use super::dialogue::{Client, connect};
+use crate::support::process::{Folder, Process, leveret, outcome};
+use serde_json::{Value, from_str};
+use std::fs::File;
+use std::process::Command;
+
+/// A broker, its folder, and a client that has declared the queue `q` with a message and a consumer, and `empty`.
+struct House {
+    folder: Folder,
+    broker: Process,
+    client: Client,
+}
+
+/// The end of a command: status, standard output, standard error.
+type End = (i32, String, String);
+
+fn ctl(folder: &Folder, args: &[&str]) -> Command {
+    let mut command = leveret();
+    command.arg("ctl").arg("--data-dir").arg(folder.at("data")).args(args);
+    command
+}
+
+fn run(command: &mut Command) -> End {
+    let output = outcome(command);
+    let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
+    (output.status.code().expect("it ended by itself"), text(output.stdout), text(output.stderr))
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let broker = Process::start(&folder);
+        let mut client = Client::over(connect(broker.amqp));
+        client.log_in("PLAIN guest guest");
+        for (said, answer) in [
+            ("1 queue.declare q durable", "1 queue.declare-ok q 0 0"),
+            ("1 queue.declare empty", "1 queue.declare-ok empty 0 0"),
+            ("1 basic.qos 1", "1 basic.qos-ok"),
+            ("1 basic.consume q c", "1 basic.consume-ok c"),
+        ] {
+            client.say(&[said]);
+            assert_eq!(client.hear(), answer);
+        }
+        client.say(&["1 basic.publish '' q one", "1 basic.publish '' q two"]);
+        assert!(client.hear().starts_with("1 basic.deliver c 1"));
+        Self { folder, broker, client }
+    }
+
+    fn run(&self, args: &[&str]) -> End {
+        run(&mut ctl(&self.folder, args))
+    }
+
+    /// The command does what it should, and prints this.
+    #[track_caller]
+    fn prints(&self, args: &[&str], expected: &str) {
+        assert_eq!(self.run(args), (0, expected.to_owned(), String::new()), "{args:?}");
+    }
+
+    /// The command is refused with this status and these words.
+    #[track_caller]
+    fn refuses(&self, args: &[&str], status: i32, words: &str) {
+        assert_eq!(self.run(args), (status, String::new(), format!("leveret: {words}\n")), "{args:?}");
+    }
+
+    /// As [`Self::run`], with this on standard input.
+    fn with_input(&self, args: &[&str], input: &str) -> End {
+        let file = File::open(self.folder.write("input", input)).expect("it was written");
+        run(ctl(&self.folder, args).stdin(file))
+    }
+}
+
+const NOBODY: &str = "there is no user 'gest'; did you mean 'guest'?";
+
+#[test]
+fn users_are_managed() {
+    let house = House::new();
+    let hint = "The user is added and may do nothing yet: see leveret ctl set_permissions --help\n";
+    house.prints(&["ping"], "Ping succeeded\n");
+    house.prints(&["add_user", "ann", "secret"], hint);
+    house.refuses(&["add_user", "ann", "secret"], 1, "there is a user 'ann' already");
+    house.prints(&["authenticate_user", "ann", "secret"], "Success\n");
+    house.refuses(&["authenticate_user", "ann", "x"], 1, "the password of user 'ann' is another one");
+    house.prints(&["change_password", "ann", "other"], "");
+    house.refuses(&["change_password", "gest", "other"], 1, NOBODY);
+    house.prints(&["clear_password", "ann"], "");
+    house.refuses(&["clear_password", "gest"], 1, NOBODY);
+    house.prints(&["set_user_tags", "ann", "monitoring", "b"], "");
+    house.refuses(&["set_user_tags", "gest"], 1, NOBODY);
+    house.prints(&["list_users"], "user\ttags\nann\t[b, monitoring]\nguest\t[administrator]\n");
+    house.prints(&["set_user_limits", "ann", r#"{"max-connections": 5}"#], "");
+    let (status, _, words) = house.run(&["set_user_limits", "ann", r#"{"foo": 5}"#]);
+    assert!(status == 2 && words.contains("unknown field `foo`"), "{words}");
+    house.prints(&["list_user_limits"], "user\tmax-connections\tmax-channels\nann\t5\t\n");
+    house.refuses(&["list_user_limits", "--user", "gest"], 1, NOBODY);
+    house.prints(&["clear_user_limits", "ann", "all"], "");
+    house.refuses(&["clear_user_limits", "gest", "max-channels"], 1, NOBODY);
+    house.prints(&["-q", "list_user_limits"], "");
+    house.prints(&["delete_user", "ann"], "");
+    house.refuses(&["delete_user", "ann"], 1, "there is no user 'ann'");
+}
+
+#[test]
+fn permissions_are_managed() {
+    let house = House::new();
+    let nowhere = "there is no vhost '/x'; did you mean '/'?";
+    house.run(&["add_user", "ann", "secret"]);
+    house.prints(&["set_permissions", "-p", "/", "ann", "^a", "-b", ".*"], "");
+    house.refuses(&["set_permissions", "gest", "", "", ""], 1, NOBODY);
+    house.prints(&["list_permissions"], "user\tconfigure\twrite\tread\nann\t^a\t-b\t.*\nguest\t.*\t.*\t.*\n");
+    house.refuses(&["list_permissions", "-p", "/x"], 1, nowhere);
+    house.prints(&["list_user_permissions", "ann"], "vhost\tconfigure\twrite\tread\n/\t^a\t-b\t.*\n");
+    house.refuses(&["list_user_permissions", "gest"], 1, NOBODY);
+    house.prints(&["clear_permissions", "ann"], "");
+    house.refuses(&["clear_permissions", "gest"], 1, NOBODY);
+    house.prints(&["set_topic_permissions", "ann", "amq.topic", "w", "r"], "");
+    house.refuses(&["set_topic_permissions", "gest", "amq.topic", "w", "r"], 1, NOBODY);
+    house.prints(&["list_topic_permissions"], "user\texchange\twrite\tread\nann\tamq.topic\tw\tr\n");
+    house.refuses(&["list_topic_permissions", "-p", "/x"], 1, nowhere);
+    let own = "vhost\texchange\twrite\tread\n/\tamq.topic\tw\tr\n";
+    house.prints(&["list_user_topic_permissions", "ann"], own);
+    house.refuses(&["list_user_topic_permissions", "gest"], 1, NOBODY);
+    house.prints(&["clear_topic_permissions", "ann", "amq.topic"], "");
+    house.refuses(&["clear_topic_permissions", "gest"], 1, NOBODY);
+    house.prints(&["list_topic_permissions", "--quiet"], "");
+}
+
+#[test]
+fn vhosts_are_managed() {
+    let house = House::new();
+    let nowhere = "there is no vhost 'stagin'; did you mean 'staging'?";
+    let add = [
+        "add_vhost",
+        "staging",
+        "--description",
+        "try it",
+        "--tags",
+        "b,a",
+        "--default-queue-type",
+        "quorum",
+    ];
+    house.prints(&add, "");
+    let bogus = "the default queue type is classic, quorum or stream, not 'bogus'";
+    house.refuses(&["add_vhost", "x", "--default-queue-type", "bogus"], 1, bogus);
+    house.prints(&["list_vhosts"], "name\n/\nstaging\n");
+    let columns = ["list_vhosts", "-q", "name", "description", "tags", "default_queue_type"];
+    house.prints(&columns, "/\tDefault virtual host\t[]\tclassic\nstaging\ttry it\t[a, b]\tquorum\n");
+    assert_eq!(house.run(&["list_vhosts", "nonsense"]).0, 2);
+    house.prints(&["update_vhost_metadata", "staging", "--description", "other"], "");
+    house.refuses(&["update_vhost_metadata", "stagin"], 1, nowhere);
+    house.prints(&["-q", "list_vhosts", "description"], "Default virtual host\nother\n");
+    house.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-queues": 3}"#], "");
+    house.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-connections": 5}"#], "");
+    house.refuses(&["-p", "stagin", "set_vhost_limits", "{}"], 1, nowhere);
+    house.prints(&["list_vhost_limits"], "vhost\tmax-connections\tmax-queues\nstaging\t5\t3\n");
+    house.prints(&["-p", "staging", "clear_vhost_limits"], "");
+    house.refuses(&["-p", "stagin", "clear_vhost_limits"], 1, nowhere);
+    house.prints(&["-q", "list_vhost_limits"], "");
+    house.prints(&["-q", "list_queues", "-p", "staging"], "");
+    house.refuses(&["delete_vhost", "stagin"], 1, nowhere);
+    house.prints(&["delete_vhost", "staging"], "");
+    house.prints(&["-q", "list_vhosts"], "/\n");
+}
+
+#[test]
+fn queues_and_what_belongs_to_them_are_managed() {
+    let mut house = House::new();
+    let nowhere = "there is no vhost '/x'; did you mean '/'?";
+    for list in ["list_queues", "list_exchanges", "list_bindings", "list_consumers"] {
+        house.refuses(&[list, "-p", "/x"], 1, nowhere);
+        let (status, _, words) = house.run(&[list, "nonsense"]);
+        assert!(status == 2 && words.contains("'nonsense' is not a column; there are "), "{words}");
+    }
+    house.prints(&["list_queues"], "name\tmessages\nempty\t0\nq\t2\n");
+    house.prints(
+        &["list_queues", "name", "durable", "messages_ready,messages_unacknowledged", "-q"],
+        "empty\tfalse\t0\t0\nq\ttrue\t1\t1\n",
+    );
+    let (_, exchanges, _) = house.run(&["list_exchanges"]);
+    assert!(exchanges.starts_with("name\ttype\n\tdirect\namq.direct\tdirect\n"), "{exchanges}");
+    house.prints(&["list_bindings", "destination_name", "-q"], "empty\nq\n");
+    house.prints(&["list_consumers", "queue_name", "consumer_tag", "prefetch_count", "-q"], "q\tc\t1\n");
+    let (_, told, _) = house.run(&["describe_queue", "q"]);
+    assert!(told.starts_with("name\tq\n") && told.contains("\nconsumers: 1\nqueue_name\t"), "{told}");
+    house.refuses(&["describe_queue", "empt"], 1, "there is no queue 'empt'; did you mean 'empty'?");
+    let (_, told, _) = house.run(&["describe_exchange", ""]);
+    assert!(told.contains("type\tdirect\n") && told.contains("\nbindings: 2\n"), "{told}");
+    house.refuses(&["describe_exchange", "x"], 1, "there is no exchange 'x'");
+    house.prints(&["purge_queue", "q"], "messages purged: 1\n");
+    house.refuses(&["purge_queue", "qq"], 1, "there is no queue 'qq'; did you mean 'q'?");
+    house.refuses(&["delete_queue", "q", "--if-unused"], 1, "queue 'q' in vhost '/' in use");
+    house.client.say(&["1 basic.publish '' empty one"]);
+    while house.run(&["-q", "list_queues", "messages"]).1 != "1\n1\n" {}
+    house.refuses(&["delete_queue", "empty", "--if-empty"], 1, "queue 'empty' in vhost '/' not empty");
+    house.prints(&["delete_queue", "empty"], "queue deleted, messages ready in it: 1\n");
+    house.prints(&["list_queues", "name", "-q"], "q\n");
+}
+
+#[test]
+fn connections_are_listed_and_closed() {
+    let mut house = House::new();
+    let (_, name, _) = house.run(&["-q", "list_connections", "name"]);
+    let name = name.trim_end();
+    assert!(
+        name.starts_with("127.0.0.1:") && name.ends_with(&format!(" -> {}", house.broker.amqp)),
+        "{name}"
+    );
+    let (_, usual, _) = house.run(&["list_connections"]);
+    assert!(usual.starts_with("user\tpeer_host\tpeer_port\tstate\nguest\t127.0.0.1\t"), "{usual}");
+    let channel = format!("name\tuser\tconsumer_count\tmessages_unacknowledged\n{name} (1)\tguest\t1\t1\n");
+    house.prints(&["list_channels"], &channel);
+    let (status, told, _) = house.run(&["describe_connection", name]);
+    assert!(status == 0 && told.contains("user\tguest\n") && told.contains("\nchannels: 1\n"), "{told}");
+    house.refuses(&["close_connection", "x", "why"], 1, "there is no connection 'x'");
+    house.refuses(&["describe_connection", "x"], 1, "there is no connection 'x'");
+    for list in ["list_connections", "list_channels"] {
+        assert_eq!(house.run(&[list, "nonsense"]).0, 2);
+    }
+    house.prints(&["close_connection", name, "go away"], "");
+    assert_eq!(house.client.hear(), "0 connection.close 320 CONNECTION_FORCED - go away (0,0)");
+    house.prints(&["-q", "list_connections"], "");
+}
+
+/// What was typed is told from what is there, and both from a broker that is not.
+#[test]
+fn how_a_command_ends_tells_what_was_wrong() {
+    let folder = Folder::new();
+    let (status, _, words) = run(&mut ctl(&folder, &["ping"]));
+    let expected = format!("leveret: no broker is running on the data in {}", folder.at("data").display());
+    assert!(status == 69 && words.starts_with(&expected), "{words}");
+    let broker = Process::start(&folder);
+    for usage in [&["nonsense"][..], &[], &["add_user"], &["ping", "x"], &["clear_user_limits", "a", "b"]] {
+        assert_eq!(run(&mut ctl(&folder, usage)).0, 2, "{usage:?}");
+    }
+    broker.kill();
+    let (status, _, words) = run(&mut ctl(&folder, &["ping"]));
+    assert!(status == 69 && words.contains("nobody answers on"), "{words}");
+}
+
+#[test]
+fn passwords_come_from_standard_input_and_are_not_in_the_log() {
+    let house = House::new();
+    assert_eq!(house.with_input(&["add_user", "ann"], "hush-hush\nrest").0, 0);
+    assert_eq!(house.with_input(&["authenticate_user", "ann"], "hush-hush\n").0, 0);
+    assert_eq!(house.with_input(&["authenticate_user", "ann"], "other\n").0, 1);
+    assert_eq!(house.with_input(&["change_password", "ann"], "").0, 2);
+    let (_status, log) = house.broker.stop();
+    assert!(
+        log.contains(r#"changed: Users(AddUser { user: "ann", password: ***, tags: [] }) by="ctl, uid "#),
+        "{log}"
+    );
+    assert!(!log.contains("hush"), "{log}");
+    assert!(!log.contains("AuthenticateUser"), "a question is no change: {log}");
+}
+
+#[test]
+fn what_a_command_did_outlives_the_process() {
+    let House { folder, broker, .. } = House::new();
+    assert_eq!(run(&mut ctl(&folder, &["add_user", "ann", "secret"])).0, 0);
+    assert_eq!(run(&mut ctl(&folder, &["delete_queue", "q"])).0, 0);
+    broker.kill();
+    let _broker = Process::start(&folder);
+    assert_eq!(run(&mut ctl(&folder, &["-q", "list_users", "--json"])).1.matches("\"user\"").count(), 2);
+    assert_eq!(run(&mut ctl(&folder, &["-q", "list_queues"])).1, "");
+}
+
+/// Whatever clients call things.
+#[test]
+fn json_is_json_and_a_line_is_a_line() {
+    let mut house = House::new();
+    house.client.say(&["1 queue.declare a\t\"b'\u{e9}\u{1b}[2J x-max-priority=3"]);
+    assert!(house.client.hear().starts_with("1 queue.declare-ok"));
+    for command in [
+        &["list_queues", "--json"][..],
+        &["--json", "list_exchanges"],
+        &["--json", "list_bindings"],
+        &["--json", "list_consumers"],
+        &["--json", "list_connections"],
+        &["--json", "list_channels"],
+        &["--json", "list_users"],
+        &["--json", "list_permissions"],
+        &["--json", "list_topic_permissions"],
+        &["--json", "list_user_limits"],
+        &["--json", "list_queues", "name", "arguments"],
+        &["--json", "status"],
+        &["--json", "ping"],
+        &["--json", "describe_queue", "q"],
+        &["--json", "purge_queue", "q"],
+    ] {
+        let (status, text, _) = house.run(command);
+        assert!(status == 0 && from_str::<Value>(&text).is_ok(), "{command:?}: {text}");
+    }
+    let rows: Value = from_str(&house.run(&["--json", "list_queues"]).1).expect("it is JSON");
+    assert_eq!(
+        (&rows[0]["name"], rows[0]["arguments"]["x-max-priority"].as_i64()),
+        (&Value::from("a\t\"b'\u{e9}\u{1b}[2J"), Some(3))
+    );
+    house.prints(&["-q", "list_queues", "name"], "a\\t\"b'\u{e9}\\u{1b}[2J\nempty\nq\n");
+}
+
+#[test]
+fn shells_can_complete_commands() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, script, _) = run(&mut ctl(&folder, &["completions", shell]));
+        assert!(status == 0 && script.contains("set_topic_permissions"), "{shell}: {script}");
+    }
+    assert_eq!(run(&mut ctl(&folder, &["completions", "tcl"])).0, 2);
+}
