@@ -64,9 +64,9 @@
 //!
 //! * Nothing is confirmed that is not on disk, unless it was already consumed and settled.
 //! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> memory of
-//!   [`broker::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies -> log; changes of vhosts -> { users, policies,
-//!   one topology }. What must touch another queue (a dead letter) is returned as an
-//!   effect and done after the unlock, under one [`store::change::Gate`], so that both ends reach the disk in one commit.
+//!   [`broker::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies -> log; changes of vhosts ->
+//!   { users, policies, one topology }. What must touch another queue (a dead letter) is returned as an effect and done after
+//!   the unlock, under one [`store::change::Gate`], so that both ends reach the disk in one commit.
 //! * Whether a client may do something is asked of its user's compiled permissions, which are looked up once and again when
 //!   any have changed; a publish asks when its route is looked up, and a change of permissions makes every route be looked up
 //!   again, so that one whose route is known asks nothing.
