@@ -17,6 +17,7 @@ mod near;
 pub mod node;
 pub mod password;
 pub mod permissions;
+pub mod policies;
 pub mod queues;
 pub mod refusal;
 pub mod users;
@@ -31,6 +32,7 @@ use self::clients::ClientOperation;
 use self::exchanges::ExchangeOperation;
 use self::node::NodeOperation;
 use self::permissions::PermissionOperation;
+use self::policies::PolicyOperation;
 use self::queues::QueueOperation;
 use self::users::UserOperation;
 use self::vhosts::VHostOperation;
@@ -43,7 +45,7 @@ use std::sync::Arc;
 use tracing::info;
 
 /// Everything that can be asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Operation {
     /// About the broker as a whole.
@@ -55,6 +57,8 @@ pub enum Operation {
     /// About vhosts and their limits.
     #[serde(rename = "vhosts")]
     VHosts(VHostOperation),
+    /// About policies.
+    Policies(PolicyOperation),
     /// About queues and their consumers.
     Queues(QueueOperation),
     /// About exchanges and bindings.
@@ -127,6 +131,8 @@ pub enum Row {
     VHost(vhosts::VHostRow),
     /// The limits of a vhost.
     VHostLimits(vhosts::VHostLimitsRow),
+    /// A policy.
+    Policy(policies::PolicyRow),
     /// A queue.
     Queue(Box<queues::QueueRow>),
     /// A consumer.
@@ -165,6 +171,7 @@ impl Operation {
             Self::Users(operation) => operation.is_change(),
             Self::Permissions(operation) => operation.is_change(),
             Self::VHosts(operation) => operation.is_change(),
+            Self::Policies(operation) => operation.is_change(),
             Self::Queues(operation) => operation.is_change(),
             Self::Clients(operation) => operation.is_change(),
         }
@@ -191,6 +198,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         Operation::Users(operation) => users::perform(broker, operation),
         Operation::Permissions(operation) => permissions::perform(broker, operation),
         Operation::VHosts(operation) => vhosts::perform(broker, operation),
+        Operation::Policies(operation) => policies::perform(broker, operation, caller),
         Operation::Queues(operation) => queues::perform(broker, operation, caller),
         Operation::Exchanges(operation) => exchanges::perform(broker, operation),
         Operation::Clients(operation) => clients::perform(broker, operation, caller),

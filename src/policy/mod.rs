@@ -131,7 +131,7 @@ impl Policy {
             .definition
             .iter()
             .filter(|(name, _)| unknown(name))
-            .map(|(name, value)| format!("{{<<\"{name}\">>,{value}}}"))
+            .map(|(name, value)| format!("{{<<{name:?}>>,{value}}}"))
             .collect();
         if !unknown.is_empty() {
             return Err(format!("[{}] are not recognised policy settings", unknown.join(",")));
@@ -219,7 +219,7 @@ impl fmt::Display for Value {
         match self {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Text(text) if text.is_empty() => f.write_str("<<>>"),
-            Self::Text(text) => write!(f, "<<\"{text}\">>"),
+            Self::Text(text) => write!(f, "<<{text:?}>>"),
             Self::Integers(numbers) => {
                 let numbers: Vec<String> = numbers.iter().map(i64::to_string).collect();
                 write!(f, "[{}]", numbers.join(","))

@@ -1,0 +1,239 @@
+//! Policies of both ranks: set, cleared and listed, and what they say as JSON has it.
+
+use super::refusal::{Kind, Refusal};
+use super::value::{Arguments, Value};
+use super::{Caller, Performed, Row, vhost};
+use crate::broker::Broker;
+use crate::broker::policies::PolicyError;
+use crate::ids::Ticket;
+use crate::policy::{self, ApplyTo, Definition, Policy, Rank};
+use serde::{Deserialize, Serialize};
+
+/// What can be done with policies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PolicyOperation {
+    /// A user's policy, in place of any of that name.
+    SetPolicy(PolicySetting),
+    /// An operator's, which a user's cannot exceed.
+    SetOperatorPolicy(PolicySetting),
+    /// A user's policy goes.
+    ClearPolicy {
+        /// Where.
+        vhost: String,
+        /// Which.
+        policy: String,
+    },
+    /// An operator's goes.
+    ClearOperatorPolicy {
+        /// Where.
+        vhost: String,
+        /// Which.
+        policy: String,
+    },
+    /// All users' policies of a vhost.
+    ListPolicies {
+        /// Which.
+        vhost: String,
+    },
+    /// All operators' policies of a vhost.
+    ListOperatorPolicies {
+        /// Which.
+        vhost: String,
+    },
+}
+
+/// A policy, as it is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySetting {
+    /// Where.
+    pub vhost: String,
+    /// Its name.
+    pub policy: String,
+    /// A regular expression; the policy is for objects in whose names it is found.
+    pub pattern: String,
+    /// The kinds of objects that it is for.
+    pub apply_to: String,
+    /// Of several policies for an object the one with the highest is in effect.
+    pub priority: i64,
+    /// What it says.
+    pub definition: Arguments,
+}
+
+/// A policy, as it is listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PolicyRow {
+    /// Its vhost.
+    pub vhost: String,
+    /// Its name.
+    pub name: String,
+    /// Found in the names of what it is for.
+    pub pattern: String,
+    /// The kinds of objects that it is for.
+    #[serde(rename = "apply-to")]
+    pub apply_to: String,
+    /// What it says.
+    pub definition: Arguments,
+    /// The highest is in effect.
+    pub priority: i64,
+}
+
+impl PolicyOperation {
+    /// Whether something is not as before afterwards.
+    pub(super) fn is_change(&self) -> bool {
+        !matches!(self, Self::ListPolicies { .. } | Self::ListOperatorPolicies { .. })
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// Why not.
+pub(super) fn perform(
+    broker: &Broker,
+    operation: PolicyOperation,
+    caller: &Caller,
+) -> Result<Performed, Refusal> {
+    let changed = match operation {
+        PolicyOperation::SetPolicy(setting) => set(broker, Rank::User, setting, caller),
+        PolicyOperation::SetOperatorPolicy(setting) => set(broker, Rank::Operator, setting, caller),
+        PolicyOperation::ClearPolicy { vhost, policy } => clear(broker, Rank::User, &vhost, &policy, caller),
+        PolicyOperation::ClearOperatorPolicy { vhost, policy } => {
+            clear(broker, Rank::Operator, &vhost, &policy, caller)
+        }
+        PolicyOperation::ListPolicies { vhost } => return list(broker, Rank::User, &vhost),
+        PolicyOperation::ListOperatorPolicies { vhost } => return list(broker, Rank::Operator, &vhost),
+    };
+    changed.map(Performed::done)
+}
+
+fn set(broker: &Broker, rank: Rank, setting: PolicySetting, caller: &Caller) -> Result<Ticket, Refusal> {
+    let PolicySetting { vhost, policy: name, pattern, apply_to, priority, definition } = setting;
+    let apply_to = ApplyTo::named(&apply_to).map_err(|why| Refusal::new(Kind::Invalid, why))?;
+    let definition = definition_of(&definition);
+    let policy = Policy { vhost: vhost.clone(), name, pattern, apply_to, priority, definition };
+    let set = broker.policies().set(rank, policy, caller.now);
+    set.map_err(|error| refusal(broker, rank, &vhost, error))
+}
+
+fn clear(broker: &Broker, rank: Rank, vhost: &str, name: &str, caller: &Caller) -> Result<Ticket, Refusal> {
+    let cleared = broker.policies().delete(rank, vhost, name, caller.now);
+    cleared.map_err(|error| refusal(broker, rank, vhost, error))
+}
+
+fn list(broker: &Broker, rank: Rank, vhost: &str) -> Result<Performed, Refusal> {
+    vhost::find(broker, vhost)?;
+    let mut policies = broker.policies().list(rank);
+    policies.retain(|policy| policy.vhost == vhost);
+    Ok(Performed::rows(policies.into_iter().map(|policy| Row::Policy(row(policy)))))
+}
+
+fn row(policy: Policy) -> PolicyRow {
+    PolicyRow {
+        vhost: policy.vhost,
+        name: policy.name,
+        pattern: policy.pattern,
+        apply_to: policy.apply_to.name().to_owned(),
+        definition: arguments_of(&policy.definition),
+        priority: policy.priority,
+    }
+}
+
+fn refusal(broker: &Broker, rank: Rank, vhost: &str, error: PolicyError) -> Refusal {
+    match error {
+        PolicyError::NoSuchPolicy(name) => {
+            let what = if rank == Rank::User { "policy" } else { "operator policy" };
+            let mut known = broker.policies().list(rank);
+            known.retain(|policy| policy.vhost == vhost);
+            Refusal::not_found(what, &name, known.iter().map(|policy| &policy.name))
+        }
+        PolicyError::NoSuchVHost(name) => vhost::not_found(broker, &name),
+        PolicyError::Invalid(why) => Refusal::new(Kind::Invalid, why),
+    }
+}
+
+/// What a policy says that is given as JSON. What no key takes is kept to be shown in a refusal.
+pub(super) fn definition_of(arguments: &Arguments) -> Definition {
+    arguments.iter().map(|(name, value)| (name.clone(), policy_value(value))).collect()
+}
+
+/// As [`definition_of`], the other way.
+pub(super) fn arguments_of(definition: &Definition) -> Arguments {
+    let value = |value: &policy::Value| match value {
+        policy::Value::Integer(number) => Value::Signed(*number),
+        policy::Value::Text(text) => Value::Text(text.clone()),
+        policy::Value::Integers(numbers) => Value::List(numbers.iter().copied().map(Value::Signed).collect()),
+        policy::Value::Other(shown) => Value::Text(shown.clone()),
+    };
+    definition.iter().map(|(name, of)| (name.clone(), value(of))).collect()
+}
+
+fn policy_value(value: &Value) -> policy::Value {
+    let integer = |value: &Value| match value {
+        Value::Signed(number) => Some(*number),
+        _ => None,
+    };
+    match value {
+        Value::Signed(number) => policy::Value::Integer(*number),
+        Value::Text(text) => policy::Value::Text(text.clone()),
+        Value::List(list) => list
+            .iter()
+            .map(integer)
+            .collect::<Option<_>>()
+            .map_or_else(|| policy::Value::Other(term(value)), policy::Value::Integers),
+        Value::Nothing | Value::Bool(_) | Value::Unsigned(_) | Value::Float(_) | Value::Table(_) => {
+            policy::Value::Other(term(value))
+        }
+    }
+}
+
+/// As the Erlang term that RabbitMQ shows.
+fn term(value: &Value) -> String {
+    match value {
+        Value::Nothing => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Unsigned(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
+        Value::Signed(_) | Value::Text(_) => policy_value(value).to_string(),
+        Value::List(list) => format!("[{}]", list.iter().map(term).collect::<Vec<_>>().join(",")),
+        Value::Table(table) => {
+            let entries = table.iter().map(|(name, value)| format!("<<{name:?}>> => {}", term(value)));
+            format!("#{{{}}}", entries.collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What JSON says of a key, as a refusal shows it; and what every key may be comes back as it was given.
+    #[track_caller]
+    fn check(json: &str, expected: &str) {
+        let arguments: Arguments = serde_json::from_str(&format!(r#"{{"k":{json}}}"#)).unwrap();
+        let definition = definition_of(&arguments);
+        assert_eq!(definition["k"].to_string(), expected);
+        if !matches!(definition["k"], policy::Value::Other(_)) {
+            assert_eq!(arguments_of(&definition), arguments);
+        }
+    }
+
+    #[test]
+    fn values_are_shown_as_rabbitmq_shows_them() {
+        check("5", "5");
+        check("-9223372036854775808", "-9223372036854775808");
+        check("18446744073709551615", "18446744073709551615");
+        check(r#""a\"b""#, "<<\"a\\\"b\">>");
+        check(r#""""#, "<<>>");
+        check("[]", "[]");
+        check("[1000,0]", "[1000,0]");
+        check(r#"[1,"a"]"#, "[1,<<\"a\">>]");
+        check("[[1]]", "[[1]]");
+        check("true", "true");
+        check("null", "null");
+        check("1.5", "1.5");
+        check("{}", "#{}");
+        check(r#"{"a":1,"b":[null]}"#, "#{<<\"a\">> => 1,<<\"b\">> => [null]}");
+    }
+}
