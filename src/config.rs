@@ -40,6 +40,9 @@ pub struct Flags {
     /// Free disk space below which publishers wait [default: 256MiB]
     #[arg(long, value_name = "BYTES", env = "LEVERET_DISK_FREE_LIMIT")]
     pub disk_free_limit: Option<Amount>,
+    /// Definitions in RabbitMQ's JSON to take in at the start [default: none]
+    #[arg(long, value_name = "FILE", env = "LEVERET_DEFINITIONS")]
+    pub definitions: Option<PathBuf>,
     /// Settings in TOML; flags and environment win over them
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     pub config: Option<PathBuf>,
@@ -67,6 +70,8 @@ pub enum LogFormat {
 pub struct Config {
     /// The folder of the data file.
     pub data_dir: PathBuf,
+    /// What is taken in at the start.
+    pub definitions: Option<PathBuf>,
     /// Where AMQP clients connect; at least one.
     pub amqp: Vec<SocketAddr>,
     /// Where AMQP clients connect by TLS.
@@ -130,6 +135,7 @@ struct File {
     http: Option<Address>,
     log: Option<String>,
     log_format: Option<LogFormat>,
+    definitions: Option<PathBuf>,
     memory_limit: Option<Amount>,
     disk_free_limit: Option<Amount>,
     advertise: Advertise,
@@ -199,6 +205,7 @@ impl Config {
             http: flags.http.or(file.http.map(|address| address.0)).unwrap_or_else(|| local(15_672)),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+            definitions: flags.definitions.or(file.definitions),
             memory_limit: flags.memory_limit.or(file.memory_limit).unwrap_or(MEMORY_LIMIT),
             disk_free_limit: flags.disk_free_limit.or(file.disk_free_limit).unwrap_or(DISK_FREE_LIMIT),
             advertise: file.advertise,

@@ -67,6 +67,8 @@
 //!   [`broker::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies -> log; changes of vhosts ->
 //!   { users, policies, one topology }. What must touch another queue (a dead letter) is returned as an effect and done after
 //!   the unlock, under one [`store::change::Gate`], so that both ends reach the disk in one commit.
+//! * Definitions are looked at with all vhosts concerned locked, in order of their names, before any of it is made: gate -> topologies ->
+//!   { users, policies } -> log. Nobody else holds two topologies.
 //! * Whether a client may do something is asked of its user's compiled permissions, which are looked up once and again when
 //!   any have changed; a publish asks when its route is looked up, and a change of permissions makes every route be looked up
 //!   again, so that one whose route is known asks nothing.

@@ -9,11 +9,14 @@ use leveret::audit::Audit;
 use leveret::broker::{AlarmLimits, Broker, BrokerSettings};
 use leveret::clock;
 use leveret::config::{Advertise, Config, Flags, LogFormat};
+use leveret::manage::Caller;
+use leveret::manage::definitions::{Source, start_with};
 use leveret::server::{Certificates, Control, Door, Farewell, Server};
 use leveret::{ctl, http, perf, server, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::panic;
@@ -155,6 +158,7 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
 
     let opened = store::open(&config.data_dir, store::Options::default()).map_err(failure)?;
     let broker = Broker::start(opened, settings(config), clock::now()).map_err(failure)?;
+    define(config, &broker)?;
     check_first_users(config, &broker)?;
     let server = Server::new(Arc::clone(&broker));
 
@@ -188,6 +192,19 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
         warn!("connections that did not end in {} s are cut", STOP_WAIT.as_secs());
     }
     Ok((broker, reason))
+}
+
+/// Takes in the definitions that the operator starts the broker with.
+fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), Failure> {
+    let Some(file) = &config.definitions else { return Ok(()) };
+    let named = |why: &dyn Display| failure(format_args!("definitions of {}: {why}", file.display()));
+    let text = fs::read(file).map_err(|error| named(&error))?;
+    let source = Source::parse(&text).map_err(|error| named(&error))?;
+    let caller = Caller { by: format!("the start, {}", file.display()), now: clock::now(), inquiry: None };
+    start_with(broker, source, &caller).or_else(|refusal| {
+        broker.shutdown().map_err(failure)?;
+        Err(named(&refusal))
+    })
 }
 
 /// Everybody knows the first user's password: with nobody else there, a broker that others can reach is not meant to run.

@@ -1,6 +1,7 @@
 //! The broker as a whole, without sockets.
 
 mod dedup;
+mod definitions;
 mod golden;
 mod limits;
 mod model;

@@ -47,7 +47,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
     ("regex", &["auth"]),
     ("rustix", &["store", "server", "ctl", "main"]),
-    ("serde_json", &["server", "ctl"]),
+    ("serde_json", &["manage", "server", "ctl"]),
     ("sha2", &["auth"]),
     ("tokio", &["server", "http", "perf", "main"]),
     ("tokio_rustls", &["server"]),

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// The user of a broker that never had another, and its password.
-const DEFAULT: &str = "guest";
+pub const DEFAULT_USER: &str = "guest";
 
 /// Why a login is refused: for the log, the client is not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,8 @@ impl Refusal {
 pub struct Accounts {
     state: RwLock<State>,
     epoch: AtomicU64,
+    /// There never were users before.
+    fresh: bool,
     log: Arc<dyn Log>,
     /// Users who may come from this machine only.
     local_only: Vec<String>,
@@ -91,8 +93,14 @@ impl Accounts {
         }
         let (logins, grants, places) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let state = State { directory, ticket, logins, grants, places };
-        let (epoch, nobody) = (AtomicU64::new(1), PasswordHash::of(DEFAULT.as_bytes()));
-        Self { state: RwLock::new(state), epoch, log, local_only, nobody }
+        let (epoch, nobody) = (AtomicU64::new(1), PasswordHash::of(DEFAULT_USER.as_bytes()));
+        Self { state: RwLock::new(state), fresh, epoch, log, local_only, nobody }
+    }
+
+    /// Whether there never were users before this start, which has made the default one.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// Another number after each change. Never 0.
@@ -211,7 +219,8 @@ impl Accounts {
         let mut able = state.directory.users().filter(|user| user.password.is_some());
         let first = able.next();
         let is_default = |user: &User| {
-            user.name == DEFAULT && user.password.as_ref().is_some_and(|hash| hash.verify(DEFAULT.as_bytes()))
+            user.name == DEFAULT_USER
+                && user.password.as_ref().is_some_and(|hash| hash.verify(DEFAULT_USER.as_bytes()))
         };
         first.is_some_and(is_default) && able.next().is_none()
     }
@@ -236,12 +245,12 @@ impl State {
 /// Who there is when nobody ever was: one who may do everything, for a start.
 fn first_users() -> Vec<AuthChange> {
     let user = User {
-        name: DEFAULT.to_owned(),
-        password: Some(PasswordHash::of(DEFAULT.as_bytes())),
+        name: DEFAULT_USER.to_owned(),
+        password: Some(PasswordHash::of(DEFAULT_USER.as_bytes())),
         tags: vec![ADMINISTRATOR.to_owned()],
         limits: UserLimits::default(),
     };
-    let [user_name, vhost, configure, write, read] = [DEFAULT, "/", ".*", ".*", ".*"].map(str::to_owned);
+    let [user_name, vhost, configure, write, read] = [DEFAULT_USER, "/", ".*", ".*", ".*"].map(str::to_owned);
     let permission = Permission { user: user_name, vhost, configure, write, read };
     let root = AuthChange::PutVHost(VHostRecord::root());
     vec![root, AuthChange::PutUser(user), AuthChange::PutPermission(permission)]

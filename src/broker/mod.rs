@@ -9,6 +9,7 @@ pub mod argument;
 pub mod clients;
 mod dead_letter;
 pub mod dedup;
+pub mod definitions;
 pub mod delayed;
 pub mod entry;
 pub mod exchange;

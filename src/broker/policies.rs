@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tracing::debug;
 
 /// Policies of both ranks in all vhosts that there may be: each new queue is held against all of its vhost.
-const POLICIES_MAX: usize = 1000;
+pub(super) const POLICIES_MAX: usize = 1000;
 
 /// All policies of a running broker. The lock is a leaf but for the log.
 #[derive(Debug, Default)]
@@ -76,6 +76,20 @@ impl PolicyBook {
         if !gone.is_empty() {
             log.append(&mut gone.into_iter().map(Change::Policy).collect());
         }
+    }
+
+    /// Puts these, which were looked at before; what is so already is not changed.
+    pub(super) fn put(&self, log: &dyn Log, policies: &[(Rank, Policy)]) -> Ticket {
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = Vec::new();
+        for (rank, policy) in policies {
+            if !book.policies(*rank).any(|known| known == policy) {
+                let change = PolicyChange::Put(*rank, policy.clone());
+                book.apply(change.clone());
+                changes.push(Change::Policy(change));
+            }
+        }
+        log.append(&mut changes)
     }
 
     fn show<R>(&self, look: impl FnOnce(&Book) -> R) -> R {
@@ -160,7 +174,7 @@ impl Policies<'_> {
 
     /// Makes queues and exchanges follow the policies that there are now; how many queues had to. The registry's lock for
     /// changes is held meanwhile, so that the last change is the last to be followed.
-    fn follow(self, vhost: &VHost, now: Now) -> usize {
+    pub(super) fn follow(self, vhost: &VHost, now: Now) -> usize {
         let broker = self.0;
         let queues = vhost.queues_to_govern();
         queues.iter().for_each(|(queue, next)| queue.announce(next));

@@ -32,10 +32,16 @@ impl Registry {
 
     /// Adds an empty vhost.
     pub(super) fn add(&self, name: &str) -> Arc<VHost> {
-        self.insert(VHost::new(name, &self.commons))
+        self.insert(self.prepare(name))
     }
 
-    fn insert(&self, vhost: Arc<VHost>) -> Arc<VHost> {
+    /// An empty vhost that nobody finds yet: see [`Self::insert`].
+    pub(super) fn prepare(&self, name: &str) -> Arc<VHost> {
+        VHost::new(name, &self.commons)
+    }
+
+    /// Lets everybody find a vhost.
+    pub(super) fn insert(&self, vhost: Arc<VHost>) -> Arc<VHost> {
         let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
         vhosts.insert(Arc::clone(&vhost.name), Arc::clone(&vhost));
         vhost

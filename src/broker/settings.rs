@@ -95,6 +95,16 @@ impl Kind {
         string(arguments, QUEUE_TYPE).map_or(Self::Classic, |name| Self::named(&name))
     }
 
+    /// As clients write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+            Self::Stream => "stream",
+        }
+    }
+
     /// What RabbitMQ's texts call it.
     #[must_use]
     pub fn rabbit_type(self) -> &'static str {

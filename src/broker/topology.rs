@@ -111,6 +111,12 @@ pub struct Binding {
     pub arguments: Box<[u8]>,
 }
 
+/// Whether every vhost has an exchange of this name from the beginning.
+#[must_use]
+pub fn is_predeclared(exchange: &str) -> bool {
+    PREDECLARED.iter().any(|(name, _)| *name == exchange)
+}
+
 impl Topology {
     /// What there is in a new vhost.
     #[must_use]

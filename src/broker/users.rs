@@ -14,7 +14,7 @@ use std::fmt;
 use tracing::debug;
 
 /// Users there may be: far more than people and programs, and they are all in memory.
-const USERS_MAX: usize = 100_000;
+pub(super) const USERS_MAX: usize = 100_000;
 
 /// Topic permissions of one user, at most.
 const TOPICS_MAX: usize = 1000;

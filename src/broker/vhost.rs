@@ -10,6 +10,7 @@ pub mod access;
 mod ceilings;
 mod closing;
 mod commons;
+mod define;
 mod delayed;
 mod govern;
 pub mod listing;
@@ -22,6 +23,8 @@ mod routing;
 mod tests;
 
 pub use self::commons::Commons;
+pub use self::define::Draft;
+pub(super) use self::define::why;
 pub use self::recover::Part;
 pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 

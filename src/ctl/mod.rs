@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`node`], [`users`], [`permissions`], [`vhosts`], [`objects`], [`clients`] | the commands |
+//! | [`node`], [`users`], [`permissions`], [`vhosts`], [`objects`], [`clients`], [`definitions`] | the commands |
 //! | [`socket`] | the conversation with the broker |
 //! | [`table`], [`text`] | answers as tables, tab-separated lines and JSON |
 //! | [`secret`] | passwords that are not on the command line |
@@ -15,6 +15,7 @@
 //! Not here: any decision about what may be done, which is the broker's; a runtime.
 
 pub mod clients;
+pub mod definitions;
 pub mod error;
 pub mod node;
 pub mod objects;
@@ -92,6 +93,8 @@ enum Command {
     Objects(objects::Command),
     #[command(flatten)]
     Clients(clients::Command),
+    #[command(flatten)]
+    Definitions(definitions::Command),
     /// Write what a shell needs to complete commands: bash, zsh, fish, elvish, powershell
     Completions {
         /// The shell
@@ -117,6 +120,10 @@ pub enum Shown {
     Messages(&'static str),
     /// A thing with all its parts.
     Thing,
+    /// JSON, into a file or to standard output.
+    File(Option<PathBuf>),
+    /// What an import came to.
+    Imported,
     /// A list with these columns.
     List(Columns),
 }
@@ -146,6 +153,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
         Command::VHosts(command) => command.request(vhost)?,
         Command::Objects(command) => command.request(vhost)?,
         Command::Clients(command) => command.request()?,
+        Command::Definitions(command) => command.request()?,
     };
     let Place { data_dir, config } = place;
     let flags = Flags { data_dir, config, ..Flags::default() };
@@ -178,6 +186,7 @@ fn answer(broker: &mut Broker, shown: Shown, show: Show) -> Result<(), CtlError>
         Reply::Row(_) => return Err(CtlError::Garbled("a row where none was asked for".to_owned())),
     };
     let text = match shown {
+        Shown::File(file) => return definitions::write(&told, file.as_deref()),
         _ if show.json => format!("{told}\n"),
         Shown::Done(words) if !show.quiet && !words.is_empty() => format!("{words}\n"),
         Shown::Messages(words) if !show.quiet => {
@@ -186,6 +195,7 @@ fn answer(broker: &mut Broker, shown: Shown, show: Show) -> Result<(), CtlError>
                 told.get("messages").and_then(serde_json::Value::as_u64).unwrap_or_default()
             )
         }
+        Shown::Imported => definitions::imported(&told, !show.quiet),
         Shown::Done(_) | Shown::Messages(_) | Shown::List(_) => String::new(),
         Shown::Thing => table::thing(&told, if terminal { Style::Aligned } else { Style::Tabs }, !show.quiet),
     };

@@ -12,6 +12,7 @@
 //! No I/O, no waiting, time passed in.
 
 pub mod clients;
+pub mod definitions;
 pub mod exchanges;
 mod near;
 pub mod node;
@@ -29,6 +30,7 @@ pub use self::password::Password;
 pub use self::refusal::{Kind, Refusal};
 
 use self::clients::ClientOperation;
+use self::definitions::DefinitionsOperation;
 use self::exchanges::ExchangeOperation;
 use self::node::NodeOperation;
 use self::permissions::PermissionOperation;
@@ -65,6 +67,8 @@ pub enum Operation {
     Exchanges(ExchangeOperation),
     /// About connections and channels.
     Clients(ClientOperation),
+    /// About everything that is declared, as one.
+    Definitions(DefinitionsOperation),
 }
 
 /// Who asks, and when.
@@ -105,6 +109,10 @@ pub enum Told {
     Done,
     /// How the broker stands.
     Status(node::Status),
+    /// Everything that is declared.
+    Definitions(definitions::Document),
+    /// What an import came to.
+    Imported(definitions::Imported),
     /// It is done, to so many messages.
     Messages(u64),
     /// A queue and all that belongs to it.
@@ -174,6 +182,7 @@ impl Operation {
             Self::Policies(operation) => operation.is_change(),
             Self::Queues(operation) => operation.is_change(),
             Self::Clients(operation) => operation.is_change(),
+            Self::Definitions(operation) => operation.is_change(),
         }
     }
 }
@@ -202,6 +211,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         Operation::Queues(operation) => queues::perform(broker, operation, caller),
         Operation::Exchanges(operation) => exchanges::perform(broker, operation),
         Operation::Clients(operation) => clients::perform(broker, operation, caller),
+        Operation::Definitions(operation) => definitions::perform(broker, operation, caller),
     };
     if let Some(change) = change {
         match &performed {

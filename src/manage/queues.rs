@@ -7,7 +7,6 @@ use super::value::{Arguments, arguments, decoded};
 use super::{Caller, Performed, Row, Told, vhost};
 use crate::broker::Broker;
 use crate::broker::queue::{Queue, Subscribed};
-use crate::broker::settings;
 use crate::broker::topology::Target;
 use crate::ids::{ConnectionId, Ticket};
 use serde::{Deserialize, Serialize};
@@ -209,15 +208,10 @@ fn row(broker: &Broker, vhost: &str, queue: &Queue) -> QueueRow {
     let (stats, settings) = (queue.stats(), &queue.settings);
     let alone = if stats.consumers == 1 { queue.consumers() } else { Vec::new() };
     let alone = alone.into_iter().find(|consumer| consumer.exclusive);
-    let kind = match settings.kind {
-        settings::Kind::Classic => "classic",
-        settings::Kind::Quorum => "quorum",
-        settings::Kind::Stream => "stream",
-    };
     QueueRow {
         name: queue.name.to_string(),
         vhost: vhost.to_owned(),
-        kind: kind.to_owned(),
+        kind: settings.kind.name().to_owned(),
         durable: settings.durable,
         auto_delete: settings.auto_delete,
         exclusive: settings.exclusive,

@@ -42,7 +42,42 @@ pub fn decoded(bytes: &[u8]) -> Arguments {
     table::decode(bytes).map(|table| arguments(&table)).unwrap_or_default()
 }
 
+/// Arguments as an operator wrote them, in AMQP's types: whole numbers become `long`, others `double`, texts `longstr`
+/// (RabbitMQ: `rabbit_misc:to_amqp_table`).
+///
+/// # Errors
+/// A name is too long for a table, or a number does not fit.
+pub fn table_of(arguments: &Arguments) -> Result<FieldTable, String> {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        if name.len() > usize::from(u8::MAX) {
+            return Err(format!("the argument '{name}' has a name of more than {} bytes", u8::MAX));
+        }
+        table.insert(
+            name.as_str().into(),
+            value.to_amqp().map_err(|why| format!("the argument '{name}' {why}"))?,
+        );
+    }
+    Ok(table)
+}
+
 impl Value {
+    fn to_amqp(&self) -> Result<AMQPValue, String> {
+        Ok(match self {
+            Self::Nothing => AMQPValue::Void,
+            Self::Bool(value) => AMQPValue::Boolean(*value),
+            Self::Signed(value) => AMQPValue::LongLongInt(*value),
+            Self::Unsigned(value) => return Err(format!("is {value}, which is too large")),
+            Self::Float(value) => AMQPValue::Double(*value),
+            Self::Text(value) => AMQPValue::LongString(value.as_str().into()),
+            Self::List(values) => {
+                let values: Result<Vec<_>, _> = values.iter().map(Self::to_amqp).collect();
+                AMQPValue::FieldArray(values?.into())
+            }
+            Self::Table(values) => AMQPValue::FieldTable(table_of(values)?),
+        })
+    }
+
     fn of(value: &AMQPValue) -> Self {
         let text = |bytes: &[u8]| Self::Text(String::from_utf8_lossy(bytes).into_owned());
         match value {

@@ -2,6 +2,7 @@
 
 use super::dialogue::{Client, connect};
 use crate::support::process::{Folder, PATIENCE, Process, leveret, outcome};
+use leveret::config::control::REQUEST_BYTES_MAX;
 use serde_json::{Value, from_str};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -133,8 +134,8 @@ fn a_line_without_end_ends() {
     let _broker = Process::start(&folder);
     let mut operator = Operator::of(&folder);
     // Exactly what is too much, so that nothing is left unread and the refusal is heard.
-    operator.write(&vec![b' '; 256 * 1024 + 1]);
-    operator.hears_refusal("a request has at most 262144 bytes");
+    operator.write(&vec![b' '; REQUEST_BYTES_MAX + 1]);
+    operator.hears_refusal(&format!("a request has at most {REQUEST_BYTES_MAX} bytes"));
     assert_eq!(operator.line(), None, "and the connection ends");
     Operator::of(&folder).is_served();
 }

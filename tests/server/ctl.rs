@@ -1,9 +1,10 @@
 //! `leveret ctl` against a running broker: each command once as it is meant and once refused, what it prints, how it ends.
 
 use super::dialogue::{Client, connect};
-use crate::support::process::{Folder, Process, leveret, outcome};
+use crate::support::process::{Folder, Process, leveret, leveret_in, outcome};
 use serde_json::{Value, from_str};
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// A broker, its folder, and a client that has declared the queue `q` with a message and a consumer, and `empty`.
@@ -307,4 +308,60 @@ fn shells_can_complete_commands() {
         assert!(status == 0 && script.contains("set_topic_permissions"), "{shell}: {script}");
     }
     assert_eq!(run(&mut ctl(&folder, &["completions", "tcl"])).0, 2);
+}
+
+#[test]
+fn definitions_go_from_one_broker_to_another() {
+    let house = House::new();
+    house.run(&["add_user", "ann", "secret"]);
+    let (status, exported, _) = house.run(&["export_definitions"]);
+    let document: Value = from_str(&exported).expect("it is JSON");
+    assert_eq!((status, &document["queues"][0]["name"]), (0, &Value::from("q")));
+    assert_eq!(document["queues"].as_array().map(Vec::len), Some(1), "'empty' is not durable");
+    let file = house.folder.at("all.json");
+    let name = file.to_str().expect("a path of ours");
+    house.prints(&["definitions", "export", name], "");
+    let mode = std::fs::metadata(&file).expect("it was written").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it has hashes of passwords");
+
+    let other = House::new();
+    other.run(&["delete_queue", "q"]);
+    let words = "Definitions imported: 5\n";
+    assert_eq!(other.with_input(&["import_definitions"], &exported), (0, words.to_owned(), String::new()));
+    other.prints(&["-q", "definitions", "import", name], "");
+    other.prints(&["-q", "list_queues", "name", "durable"], "empty\tfalse\nq\ttrue\n");
+    other.prints(&["authenticate_user", "ann", "secret"], "Success\n");
+    other.refuses(
+        &["import_definitions", "no/such"],
+        2,
+        "cannot read no/such: No such file or directory (os error 2)",
+    );
+    let (status, _, words) = other.with_input(&["import_definitions"], "{");
+    assert!(status == 2 && words.starts_with("leveret: -: not JSON"), "{words}");
+    let bad = r#"{"queues": [{"name": "r", "vhost": "/"}, {"name": "s", "vhost": "/x"}]}"#;
+    let refused =
+        (1, String::new(), "leveret: something is to be declared: there is no vhost '/x'\n".to_owned());
+    assert_eq!(other.with_input(&["import_definitions"], bad), refused);
+    other.prints(&["-q", "list_queues", "name"], "empty\nq\n");
+}
+
+#[test]
+fn a_broker_starts_with_definitions_or_not_at_all() {
+    let folder = Folder::new();
+    let users = r#"{"users": [{"name": "ann", "password": "secret", "tags": "administrator"}],
+                    "permissions": [{"user": "ann", "vhost": "/", "configure": "", "write": "", "read": ""}]}"#;
+    let file = folder.write("users.json", users);
+    for _again in 0..2 {
+        // Nobody knows a password of its users, so it may be where others can reach it.
+        let mut command = leveret_in(&folder);
+        let broker = Process::spawn(command.args(["--amqp", "0.0.0.0:0", "--definitions"]).arg(&file));
+        assert_eq!(run(&mut ctl(&folder, &["-q", "list_users"])).1, "ann\t[administrator]\n");
+        broker.signal("TERM");
+        assert!(broker.ended().0.success());
+    }
+    let bad = folder.write("bad.json", r#"{"permissions": [{"user": "bob", "vhost": "/"}]}"#);
+    let output = outcome(leveret_in(&folder).arg("--definitions").arg(&bad));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("bad.json: these are no definitions: missing field `configure`"), "{words}");
 }

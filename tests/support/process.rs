@@ -60,6 +60,7 @@ pub(crate) fn leveret() -> Command {
         "LOG",
         "LOG_FORMAT",
         "MEMORY_LIMIT",
+        "DEFINITIONS",
         "DISK_FREE_LIMIT",
     ] {
         command.env_remove(format!("LEVERET_{name}"));

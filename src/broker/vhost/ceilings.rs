@@ -78,7 +78,11 @@ impl VHost {
         self.check_arguments(&on, &bind.arguments)
     }
 
-    fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
+    /// Whether these arguments are not too many.
+    ///
+    /// # Errors
+    /// 406.
+    pub(super) fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
         let max = self.commons.limits.arguments_bytes_max;
         if arguments.inner().is_empty() {
             return Ok(());

@@ -1,0 +1,208 @@
+//! Definitions: users, vhosts, what users may do, policies, and what is declared, taken in as one (RabbitMQ: definitions.md).
+//!
+//! Everything is looked at first, with all vhosts concerned locked in the order of their names; then it is made, which cannot
+//! fail any more, and under one gate, so that it is on disk whole or not at all. Users, vhosts and policies that are there
+//! become what the definitions say; queues and exchanges that are there stay what they are.
+
+use super::Broker;
+use super::policies::POLICIES_MAX;
+use super::users::USERS_MAX;
+use super::vhost::{Draft, VHost, why};
+use crate::auth::directory::{AuthChange, Directory};
+use crate::auth::permission::{Permission, TopicPermission};
+use crate::auth::user::{User, check_name, tags};
+use crate::auth::vhost::VHostRecord;
+use crate::clock::Now;
+use crate::ids::Ticket;
+use crate::policy::{Policy, Rank};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What there is to be.
+#[derive(Debug, Clone, Default)]
+pub struct Definitions {
+    /// Vhosts.
+    pub vhosts: Vec<VHostRecord>,
+    /// Users.
+    pub users: Vec<User>,
+    /// What users may do.
+    pub permissions: Vec<Permission>,
+    /// Which keys they may use.
+    pub topic_permissions: Vec<TopicPermission>,
+    /// Policies of both ranks.
+    pub policies: Vec<(Rank, Policy)>,
+    /// What is declared, by vhost.
+    pub drafts: BTreeMap<String, Draft>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defined {
+    /// When it is durable, all of it is.
+    pub ticket: Ticket,
+    /// Queues and exchanges that are there and differ, in words.
+    pub kept: Vec<String>,
+    /// Bindings that lack an end and are left out, in words.
+    pub skipped: Vec<String>,
+}
+
+impl Broker {
+    /// Makes what there is to be; nothing, when some of it cannot be made.
+    ///
+    /// # Errors
+    /// What cannot be made and why, in a sentence.
+    pub fn define(&self, definitions: Definitions, now: Now) -> Result<Defined, String> {
+        let _alone = self.registry.change();
+        let definitions = definitions.checked(self)?;
+        let named = definitions.vhosts.iter().map(|record| &record.name).chain(definitions.drafts.keys());
+        let names: BTreeSet<String> = named.cloned().collect();
+        let place = |name: &String| self.registry.get(name).unwrap_or_else(|| self.registry.prepare(name));
+        let places: Vec<Arc<VHost>> = names.iter().map(place).collect();
+        let is_new = |place: &Arc<VHost>| self.registry.get(&place.name).is_none();
+        for record in &definitions.vhosts {
+            // A new one has its default type before its queues are looked at.
+            places
+                .iter()
+                .filter(|of| *of.name == *record.name && is_new(of))
+                .for_each(|of| of.follow(record));
+        }
+        let Definitions { vhosts, policies, .. } = definitions.clone();
+        let defined = self.define_in(&places, definitions, now);
+        for place in places.into_iter().filter(is_new) {
+            if defined.is_ok() {
+                self.registry.insert(place);
+            } else {
+                let _never_on_disk = place.close();
+            }
+        }
+        let defined = defined?;
+        for record in &vhosts {
+            if let Some(place) = self.registry.get(&record.name) {
+                place.follow(record);
+            }
+        }
+        let governed: BTreeSet<&str> = policies.iter().map(|(_, policy)| policy.vhost.as_str()).collect();
+        for place in self.registry.all() {
+            if governed.contains(&*place.name) {
+                self.policies().follow(&place, now);
+            } else {
+                place.renew_routes();
+            }
+        }
+        Ok(defined)
+    }
+
+    /// As [`Broker::define`], in the vhosts concerned, in order of their names.
+    fn define_in(
+        &self,
+        places: &[Arc<VHost>],
+        mut definitions: Definitions,
+        now: Now,
+    ) -> Result<Defined, String> {
+        let _gate = self.log.gate();
+        let locked: Vec<_> = places.iter().map(|place| place.lock()).collect();
+        let mut checked = Vec::with_capacity(locked.len());
+        for (place, of) in locked.iter().zip(places) {
+            let draft = definitions.drafts.remove(&*of.name).unwrap_or_default();
+            checked.push(place.check(draft).map_err(|error| why(&error))?);
+        }
+        let (mut ticket, _nobody) = self.accounts.change(|directory| definitions.changes(directory))?;
+        ticket = ticket.max(self.policies.put(&*self.log, &definitions.policies));
+        let (mut kept, mut skipped) = (Vec::new(), Vec::new());
+        for (place, mut checked) in locked.into_iter().zip(checked) {
+            kept.append(&mut checked.kept);
+            skipped.append(&mut checked.skipped);
+            ticket = ticket.max(place.make(checked, now));
+        }
+        Ok(Defined { ticket, kept, skipped })
+    }
+}
+
+impl Definitions {
+    /// The same with tags in order, if all that does not depend on what is in the vhosts is right.
+    fn checked(mut self, broker: &Broker) -> Result<Self, String> {
+        let mut vhosts: BTreeSet<String> =
+            broker.registry.all().iter().map(|vhost| vhost.name.to_string()).collect();
+        for record in &mut self.vhosts {
+            let about = |why| format!("vhost '{}': {why}", record.name);
+            *record = record.clone().checked().map_err(about)?;
+            vhosts.insert(record.name.clone());
+        }
+        let max = broker.settings.limits.vhosts_max;
+        if vhosts.len() > max as usize {
+            return Err(format!("cannot define so many vhosts: vhost limit of {max} is reached"));
+        }
+        for user in &mut self.users {
+            check_name("user", &user.name)?;
+            let own: Vec<&str> = user.tags.iter().map(String::as_str).collect();
+            user.tags = tags("user", &own).map_err(|why| format!("user '{}': {why}", user.name))?;
+        }
+        let there = |what: String, vhost: &str| {
+            if vhosts.contains(vhost) { Ok(()) } else { Err(format!("{what}: there is no vhost '{vhost}'")) }
+        };
+        for permission in &self.permissions {
+            let what = format!("permission of user '{}' in vhost '{}'", permission.user, permission.vhost);
+            permission.check().map_err(|why| format!("{what}: {why}"))?;
+            there(what, &permission.vhost)?;
+        }
+        for topic in &self.topic_permissions {
+            let what = format!("topic permission of user '{}' in vhost '{}'", topic.user, topic.vhost);
+            topic.check().map_err(|why| format!("{what}: {why}"))?;
+            there(what, &topic.vhost)?;
+        }
+        for (rank, policy) in &self.policies {
+            let what = format!("policy '{}' in vhost '{}'", policy.name, policy.vhost);
+            policy.check(*rank).map_err(|why| format!("{what}: {why}"))?;
+            there(what, &policy.vhost)?;
+        }
+        for vhost in self.drafts.keys() {
+            there("something is to be declared".to_owned(), vhost)?;
+        }
+        self.check_policies(broker)?;
+        Ok(self)
+    }
+
+    fn check_policies(&self, broker: &Broker) -> Result<(), String> {
+        let mut all = BTreeSet::new();
+        for rank in [Rank::User, Rank::Operator] {
+            all.extend(
+                broker.policies().list(rank).into_iter().map(|policy| (rank, policy.vhost, policy.name)),
+            );
+        }
+        all.extend(self.policies.iter().map(|(rank, of)| (*rank, of.vhost.clone(), of.name.clone())));
+        if all.len() > POLICIES_MAX {
+            return Err(format!("cannot define so many policies: there may be {POLICIES_MAX}"));
+        }
+        Ok(())
+    }
+
+    /// How users, vhosts and permissions become what is defined; what is so already is not changed.
+    fn changes(&self, directory: &Directory) -> Result<Vec<AuthChange>, String> {
+        let mut users: BTreeSet<&str> = directory.users().map(|user| user.name.as_str()).collect();
+        users.extend(self.users.iter().map(|user| user.name.as_str()));
+        if users.len() > USERS_MAX {
+            return Err(format!("cannot define so many users: there may be {USERS_MAX}"));
+        }
+        let named = self.permissions.iter().map(|permission| &permission.user);
+        for user in named.chain(self.topic_permissions.iter().map(|topic| &topic.user)) {
+            if !users.contains(user.as_str()) {
+                return Err(format!("permission of user '{user}': there is no such user"));
+            }
+        }
+        let mut changes = Vec::new();
+        for record in self.vhosts.iter().filter(|record| directory.vhost(&record.name) != Some(*record)) {
+            changes.push(AuthChange::PutVHost(record.clone()));
+        }
+        for user in self.users.iter().filter(|user| directory.user(&user.name) != Some(*user)) {
+            changes.push(AuthChange::PutUser(user.clone()));
+        }
+        let known: BTreeMap<_, _> = directory.permissions().map(|of| ((&of.user, &of.vhost), of)).collect();
+        let new = self.permissions.iter().filter(|of| known.get(&(&of.user, &of.vhost)) != Some(of));
+        changes.extend(new.cloned().map(AuthChange::PutPermission));
+        let place = |of: &TopicPermission| (of.user.clone(), of.vhost.clone(), of.exchange.clone());
+        let known: BTreeMap<_, _> = directory.topic_permissions().map(|of| (place(of), of)).collect();
+        let new = self.topic_permissions.iter().filter(|of| known.get(&place(of)) != Some(of));
+        changes.extend(new.cloned().map(AuthChange::PutTopicPermission));
+        Ok(changes)
+    }
+}

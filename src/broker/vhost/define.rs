@@ -1,0 +1,233 @@
+//! What definitions put into a vhost: all of it is looked at before any of it is made, under one lock, so that it is made whole
+//! or not at all.
+//!
+//! Definitions are an operator's: names that are reserved may be used, and the limits of the vhost are not asked. What is there
+//! already stays as it is.
+
+use super::commons::Counts;
+use super::delayed::{check_not_delay_queue, kind_of};
+use super::names::{check_not_default, clean};
+use super::replies::is_reply_queue;
+use super::{
+    Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, append, check_exchange_equivalent,
+};
+use crate::broker::exchange::Kind;
+use crate::broker::settings::table::Taker;
+use crate::broker::settings::{self, Flags, Settings};
+use crate::broker::topology::{Declared, Target};
+use crate::clock::Now;
+use crate::error::{AmqpError, Resource};
+use crate::ids::Ticket;
+use crate::store::change::Change;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+
+/// What is to be in a vhost.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// Exchanges.
+    pub exchanges: Vec<ExchangeDeclare>,
+    /// Queues; none of them is exclusive.
+    pub queues: Vec<QueueDeclare>,
+    /// Bindings. One that lacks an end is left out: RabbitMQ's exports have bindings of internal exchanges, which they leave out.
+    pub bindings: Vec<Bind>,
+}
+
+/// A draft that can be made.
+#[derive(Default)]
+pub(in crate::broker) struct Checked {
+    exchanges: BTreeMap<String, (Declared, bool)>,
+    queues: BTreeMap<String, Settings>,
+    bindings: Vec<Bind>,
+    /// What is there already and differs, in words.
+    pub(in crate::broker) kept: Vec<String>,
+    /// Bindings that are left out, in words.
+    pub(in crate::broker) skipped: Vec<String>,
+}
+
+/// A vhost that nobody else changes, or looks at.
+pub(in crate::broker) struct Locked<'a> {
+    vhost: &'a VHost,
+    state: RwLockWriteGuard<'a, State>,
+}
+
+impl VHost {
+    /// Keeps everybody else out.
+    pub(in crate::broker) fn lock(&self) -> Locked<'_> {
+        Locked { vhost: self, state: self.state.write().unwrap_or_else(PoisonError::into_inner) }
+    }
+}
+
+impl Locked<'_> {
+    /// Looks at a draft.
+    ///
+    /// # Errors
+    /// What of it cannot be made, as a client would be told.
+    pub(in crate::broker) fn check(&self, draft: Draft) -> Result<Checked, AmqpError> {
+        let mut checked = Checked::default();
+        for exchange in draft.exchanges {
+            self.check_exchange(exchange, &mut checked)?;
+        }
+        for queue in draft.queues {
+            self.check_queue(queue, &mut checked)?;
+        }
+        for bind in draft.bindings {
+            self.check_binding(bind, &mut checked)?;
+        }
+        self.check_counts(&checked)?;
+        Ok(checked)
+    }
+
+    fn check_exchange(&self, declare: ExchangeDeclare, checked: &mut Checked) -> Result<(), AmqpError> {
+        let name = clean(declare.name);
+        check_not_default(&name)?;
+        let on = self.vhost.on_exchange(&name);
+        let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
+        let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
+        self.vhost.check_arguments(&on, &arguments)?;
+        settings::check_alternate_exchange(&on, &arguments)?;
+        Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
+        let declared = Declared {
+            name: name.as_str().into(),
+            kind,
+            durable,
+            auto_delete,
+            internal,
+            delay: None,
+            arguments,
+        };
+        if let Some(there) = self.state.topology.exchange(&name) {
+            let differs = check_exchange_equivalent(&on, &there.declared, &declared, &declare.kind);
+            checked.kept.extend(differs.err().map(|error| why(&error)));
+            return Ok(());
+        }
+        once(&on, checked.exchanges.insert(name, (declared, delays)).is_none())
+    }
+
+    fn check_queue(&self, declare: QueueDeclare, checked: &mut Checked) -> Result<(), AmqpError> {
+        let name = clean(declare.name);
+        let on = self.vhost.on_queue(&name);
+        check_not_delay_queue(&self.vhost.name, &name)?;
+        if name.is_empty() || is_reply_queue(&name) {
+            return Err(AmqpError::AccessRefused(format!("{on} cannot be defined by that name")));
+        }
+        let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
+        let flags = Flags { durable, auto_delete, exclusive: false };
+        self.vhost.check_arguments(&on, &arguments)?;
+        self.state.default_kind.fill(flags, &mut arguments);
+        let settings = Settings::declare(&on, flags, arguments)?;
+        if let Some(there) = self.state.topology.queue(&name) {
+            let differs = there.settings.check_equivalent(&on, flags, &settings.arguments);
+            checked.kept.extend(differs.err().map(|error| why(&error)));
+            return Ok(());
+        }
+        once(&on, checked.queues.insert(name, settings).is_none())
+    }
+
+    fn check_binding(&self, bind: Bind, checked: &mut Checked) -> Result<(), AmqpError> {
+        let bind = bind.clean(&self.vhost.name)?;
+        let (kind, queue_type) = match self.ends_of(&bind, checked) {
+            Ok(ends) => ends,
+            Err(error) => {
+                let (source, Destination::Queue(name) | Destination::Exchange(name)) =
+                    (&bind.source, &bind.destination);
+                checked.skipped.push(format!("the binding from '{source}' to '{name}': {}", why(&error)));
+                return Ok(());
+            }
+        };
+        kind.check_binding(&bind.routing_key, &bind.arguments, queue_type)?;
+        self.vhost.check_new_binding(kind, &bind)?;
+        checked.bindings.push(bind);
+        Ok(())
+    }
+
+    /// The type of the exchange that routes, and of the queue that receives, if it is one.
+    fn ends_of(&self, bind: &Bind, checked: &Checked) -> Result<(Kind, Option<&'static str>), AmqpError> {
+        let vhost = &self.vhost.name;
+        let exchange =
+            |name: &str| self.kind_of(name, checked).ok_or_else(|| AmqpError::no_exchange(vhost, name));
+        let kind = exchange(&bind.source)?;
+        let queue_type = match &bind.destination {
+            Destination::Exchange(name) => exchange(name).map(|_kind| None)?,
+            Destination::Queue(name) => {
+                let there = self.state.topology.queue(name).map(|queue| queue.settings.kind);
+                let there = there.or_else(|| checked.queues.get(name).map(|settings| settings.kind));
+                Some(there.ok_or_else(|| AmqpError::no_queue(vhost, name))?.rabbit_type())
+            }
+        };
+        Ok((kind, queue_type))
+    }
+
+    fn kind_of(&self, exchange: &str, checked: &Checked) -> Option<Kind> {
+        let there = self.state.topology.exchange(exchange).map(|found| found.declared.kind);
+        there.or_else(|| checked.exchanges.get(exchange).map(|(declared, _)| declared.kind))
+    }
+
+    /// The broker's own limits hold for operators, too.
+    fn check_counts(&self, checked: &Checked) -> Result<(), AmqpError> {
+        let (there, limits) = (self.vhost.commons.counts(), &self.vhost.commons.limits);
+        let delays = checked.exchanges.values().filter(|(_, delays)| *delays).count();
+        for (what, there, new, max) in [
+            ("queue", there.queues, checked.queues.len() + delays, limits.queues_max),
+            ("exchange", there.exchanges, checked.exchanges.len(), limits.exchanges_max),
+            ("binding", there.bindings, checked.bindings.len(), limits.bindings_max),
+        ] {
+            if new > 0 && there + new > max as usize {
+                let vhost = &self.vhost.name;
+                let why =
+                    format!("cannot define {new} more in vhost '{vhost}': {what} limit of {max} is reached");
+                return Err(AmqpError::Precondition(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes it.
+    pub(in crate::broker) fn make(mut self, checked: Checked, now: Now) -> Ticket {
+        let (vhost, state, mut changes) = (self.vhost, &mut *self.state, Vec::new());
+        for (name, (declared, delays)) in checked.exchanges {
+            let delay = delays.then(|| vhost.open_delay_queue(state, &mut changes, &name, declared.durable));
+            state.topology.add_exchange(Declared { delay, ..declared }, &mut changes);
+            vhost.govern_exchange(&mut state.topology, &name);
+        }
+        for (name, settings) in checked.queues {
+            vhost.create(state, &mut changes, name, settings, None).touch(now);
+        }
+        for bind in checked.bindings {
+            make_binding(state, &bind, &mut changes);
+        }
+        if let Some(ticket) = append(&vhost.shared, &mut changes) {
+            state.ticket = ticket;
+        }
+        let counts = Counts::of(&state.topology);
+        vhost.commons.count(state.counted, counts);
+        state.counted = counts;
+        vhost.epoch.store(state.topology.revision(), Ordering::Release);
+        state.ticket
+    }
+}
+
+fn make_binding(state: &mut State, bind: &Bind, changes: &mut Vec<Change>) {
+    let target = match &bind.destination {
+        Destination::Queue(name) => state.topology.queue(name).cloned().map(Target::Queue),
+        Destination::Exchange(name) => {
+            state.topology.exchange(name).map(|found| Target::Exchange(Arc::clone(&found.declared)))
+        }
+    };
+    let kind = state.topology.exchange(&bind.source).map(|found| found.declared.kind);
+    let (Some(target), Some(kind)) = (target, kind) else { return };
+    if !(kind.binds_once() && state.topology.leads_to(&bind.source, &target)) {
+        state.topology.bind(&bind.source, bind.to(target), changes);
+    }
+}
+
+/// What a client would be told, without the code's name.
+pub(in crate::broker) fn why(error: &AmqpError) -> String {
+    let text = error.reply().text;
+    text.split_once(" - ").map_or(text.as_str(), |(_, why)| why).to_owned()
+}
+
+fn once(on: &Resource, first: bool) -> Result<(), AmqpError> {
+    if first { Ok(()) } else { Err(AmqpError::Precondition(format!("{on} is defined twice"))) }
+}

@@ -1,0 +1,125 @@
+//! Commands about definitions: everything that is declared, into a file and out of it.
+
+use super::error::CtlError;
+use super::{Request, Shown};
+use crate::manage::Operation;
+use crate::manage::definitions::{DefinitionsOperation, Source};
+use clap::Subcommand;
+use serde_json::Value;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What stands for standard input and output in place of a file.
+const STANDARD: &str = "-";
+
+/// The commands.
+#[derive(Subcommand, Debug, Clone)]
+#[command(rename_all = "snake_case")]
+pub enum Command {
+    /// Write everything that is declared, but no messages, as RabbitMQ's JSON
+    ExportDefinitions {
+        /// The file; - for standard output
+        #[arg(default_value = STANDARD)]
+        file: PathBuf,
+        /// JSON is all there is
+        #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
+        format: Option<String>,
+    },
+    /// Take in RabbitMQ's JSON: all of it or nothing
+    ImportDefinitions {
+        /// The file; - for standard input
+        #[arg(default_value = STANDARD)]
+        file: PathBuf,
+        /// JSON is all there is
+        #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
+        format: Option<String>,
+    },
+    /// The same by another name
+    #[command(subcommand)]
+    Definitions(Direction),
+}
+
+/// Which way.
+#[derive(Subcommand, Debug, Clone)]
+pub enum Direction {
+    /// As export_definitions
+    Export {
+        /// The file; - for standard output
+        #[arg(default_value = STANDARD)]
+        file: PathBuf,
+    },
+    /// As import_definitions
+    Import {
+        /// The file; - for standard input
+        #[arg(default_value = STANDARD)]
+        file: PathBuf,
+    },
+}
+
+impl Command {
+    /// What it asks for.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not JSON.
+    pub fn request(self) -> Result<Request, CtlError> {
+        match self {
+            Self::ExportDefinitions { file, .. } | Self::Definitions(Direction::Export { file }) => {
+                Ok(Request {
+                    operation: Operation::Definitions(DefinitionsOperation::ExportDefinitions),
+                    answer: Shown::File((file != Path::new(STANDARD)).then_some(file)),
+                })
+            }
+            Self::ImportDefinitions { file, .. } | Self::Definitions(Direction::Import { file }) => {
+                let document = read(&file)?;
+                let operation = DefinitionsOperation::ImportDefinitions { document };
+                Ok(Request { operation: Operation::Definitions(operation), answer: Shown::Imported })
+            }
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Source, CtlError> {
+    let mut text = Vec::new();
+    let done = if file == Path::new(STANDARD) {
+        io::stdin().lock().read_to_end(&mut text)
+    } else {
+        File::open(file).and_then(|mut file| file.read_to_end(&mut text))
+    };
+    done.map_err(|error| CtlError::Usage(format!("cannot read {}: {error}", file.display())))?;
+    Source::parse(&text).map_err(|why| CtlError::Usage(format!("{}: {why}", file.display())))
+}
+
+/// Writes what was exported. It has hashes of passwords: a new file is for its owner alone.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(told: &Value, file: Option<&Path>) -> Result<(), CtlError> {
+    let document = told.get("definitions").unwrap_or(told);
+    let mut text =
+        serde_json::to_vec_pretty(document).map_err(|error| CtlError::Garbled(error.to_string()))?;
+    text.push(b'\n');
+    let Some(file) = file else { return super::print(&text) };
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
+    opened
+        .and_then(|mut opened| opened.write_all(&text))
+        .map_err(|error| CtlError::Output(format!("{}: {error}", file.display())))
+}
+
+/// What an import came to, in words; what was left out is told in any case.
+#[must_use]
+pub fn imported(told: &Value, words: bool) -> String {
+    let of = |key: &str| told.get("imported").and_then(|imported| imported.get(key));
+    let mut text = String::new();
+    if words {
+        let count = of("defined").and_then(Value::as_u64).unwrap_or_default();
+        text.push_str(&format!("Definitions imported: {count}\n"));
+    }
+    for (key, word) in [("kept", "kept"), ("skipped", "skipped")] {
+        for what in of(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            text.push_str(&format!("{word}: {what}\n"));
+        }
+    }
+    text
+}
