@@ -13,6 +13,7 @@ mod lapin;
 mod pika;
 
 use crate::support::process::{Folder, Process, leveret, outcome, outcome_within};
+use conformance::run::operator;
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -51,6 +52,16 @@ impl Subject {
         let folder = Folder::new();
         let process = Process::start(&folder);
         Self { uri: uri(process.amqp), whose: Whose::Ours(process, folder) }
+    }
+
+    /// What its operator's commands are appended to; None when nobody said.
+    pub(crate) fn operator(&self) -> Option<operator::Command> {
+        match self.whose {
+            Whose::Ours(..) => None,
+            Whose::Others(_) => {
+                env::var("LEVERET_TEST_OPERATOR").ok().map(|text| operator::Command::shell(&text))
+            }
+        }
     }
 
     /// Stops it; what it logged.

@@ -1,7 +1,8 @@
 //! The scripts of `conformance/` against the real process, a test for each class of them; a case that fails is named
 //! in its test's failure, with all that `cargo run -p conformance` says about it.
 //!
-//! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead, as the clients do.
+//! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead, as the clients do. `LEVERET_TEST_OPERATOR` is then
+//! the command of its operator, for the shell; without one, scripts that need users or policies are skipped.
 
 use crate::clients::Subject;
 use conformance::script::Script;
@@ -35,9 +36,11 @@ fn check(class: &str) {
         .partition(|script| script.needs("alone"));
     assert!(alone.len() + together.len() > 0, "class '{class}' has no script");
     let broker = Subject::start();
-    let target = ask(&broker.uri).expect("the broker lets its clients in");
+    let mut target = ask(&broker.uri).expect("the broker lets its clients in");
+    target.operator = broker.operator();
+    target.import = target.operator.clone().map(|operator| operator.and("import_definitions"));
     let options = Options { jobs: JOBS, without: Vec::new() };
-    let all = |scripts| run(scripts, &target, &options, &|_| {});
+    let all = |scripts| run(scripts, &target, &options, &|_| {}).unwrap_or_else(|why| panic!("{why}"));
     let mut failures = String::new();
     let mut note = |run: &Run<'_>| failures.push_str(&report::failures(&run.cases));
     {

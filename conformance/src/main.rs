@@ -11,6 +11,8 @@ mod bench;
 mod faults;
 
 use clap::{Parser, Subcommand};
+use conformance::run::operator::Command;
+use conformance::run::target::Target;
 use conformance::suite::broker::{Own, ask};
 use conformance::suite::json::json;
 use conformance::suite::junit::junit;
@@ -52,6 +54,15 @@ struct Arguments {
     /// colon in front it is about brokers of that product alone
     #[arg(long, value_name = "NEED")]
     without: Vec<String>,
+    /// A shell command that imports definitions, so that scripts which need users, permissions or policies can run: the
+    /// file's path is appended, or stands where {} is. One for each --uri, in their order [default: that --operator
+    /// does with import_definitions]
+    #[arg(long, value_name = "COMMAND")]
+    import: Vec<String>,
+    /// A shell command that does what is appended, as rabbitmqctl does, for scripts in which an operator steps in. One
+    /// for each --uri, in their order
+    #[arg(long, value_name = "COMMAND")]
+    operator: Vec<String>,
     /// Write the result to standard output as JSON, and all else to standard error
     #[arg(long, conflicts_with = "table")]
     json: bool,
@@ -121,6 +132,28 @@ impl Arguments {
         }
     }
 
+    /// The brokers under test, each asked who it is.
+    fn targets(&self, own: Option<&Own>) -> Result<Vec<Target>, String> {
+        for (option, commands) in [("--import", &self.import), ("--operator", &self.operator)] {
+            if commands.len() > self.uri.len() {
+                return Err(format!("{option} is there {} times, --uri {}", commands.len(), self.uri.len()));
+            }
+        }
+        let mut targets = Vec::new();
+        if let Some(own) = own {
+            targets.push(own.target()?);
+        }
+        for (at, uri) in self.uri.iter().enumerate() {
+            let command = |commands: &[String]| commands.get(at).map(|text| Command::shell(text));
+            let mut target = ask(uri)?;
+            target.operator = command(&self.operator);
+            let by_operator = || target.operator.clone().map(|operator| operator.and("import_definitions"));
+            target.import = command(&self.import).or_else(by_operator);
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
     fn tell_of(&self, case: &Case<'_>) {
         if !self.verbose {
             return;
@@ -147,12 +180,11 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
         return Err("no script has such a name".into());
     }
     let own = arguments.program().map(|program| Own::start(&program, &env::temp_dir())).transpose()?;
-    let uris = own.iter().map(|own| &own.uri).chain(&arguments.uri);
-    let targets = uris.map(|uri| ask(uri)).collect::<Result<Vec<_>, _>>()?;
+    let targets = arguments.targets(own.as_ref())?;
     let options = Options { jobs: arguments.jobs, without: arguments.without.clone() };
     let mut runs: Vec<Run<'_>> = Vec::new();
     for target in &targets {
-        let run = run(&scripts, target, &options, &|case| arguments.tell_of(case));
+        let run = run(&scripts, target, &options, &|case| arguments.tell_of(case))?;
         arguments.tell(&report::failures(&run.cases))?;
         arguments.tell(&report::summary(&run))?;
         runs.push(run);

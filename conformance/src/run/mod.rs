@@ -10,6 +10,7 @@ mod handshake;
 mod link;
 mod matching;
 mod message;
+pub mod operator;
 #[cfg(test)]
 mod samples;
 mod send;
@@ -18,9 +19,13 @@ pub mod target;
 
 use crate::clock;
 use crate::protocol::value::Value;
+use crate::script::definitions::Definitions;
+use crate::script::expr::Expr;
+use crate::script::scope::GIVEN;
 use crate::script::{Action, Address, Script, Step};
 use eval::Variables;
 use link::{Event, Link};
+use serde_json::Map;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -94,10 +99,25 @@ struct Case<'a> {
 /// The broker did not do what the script says.
 pub fn run(script: &Script, target: &Target, mark: &str) -> Result<(), Box<Failure>> {
     let mut case = Case::new(target, mark);
+    for name in script.head.definitions.iter().flat_map(Definitions::names) {
+        case.variables.insert(name.clone(), Value::Text(unique(name, mark).into_bytes()));
+    }
     let outcome = case.steps(&script.steps).and_then(|()| case.nothing_left());
     let outcome = outcome.map_err(|trouble| Box::new(case.failure(trouble)));
     case.close_all();
     outcome
+}
+
+/// The name that `$name` stands for, which nobody else uses.
+fn unique(name: &str, mark: &str) -> String {
+    format!("{name}-{mark}")
+}
+
+/// What `script` wants defined before it runs with this mark, by the sections of RabbitMQ's definitions.
+pub(crate) fn definitions(script: &Script, target: &Target, mark: &str) -> Map<String, serde_json::Value> {
+    let value = |name: &str| target.given(name).map_or_else(|| unique(name, mark), str::to_owned);
+    let document = script.head.definitions.as_ref().map(|definitions| definitions.resolved(&value));
+    document.unwrap_or_default()
 }
 
 /// Asks the broker at `target` for its product and version.
@@ -119,19 +139,13 @@ pub(crate) fn identify(mut target: Target) -> Result<Target, String> {
 impl<'a> Case<'a> {
     fn new(target: &'a Target, mark: &str) -> Self {
         let (sender, events) = channel();
-        let given = [
-            ("vhost", &target.vhost),
-            ("user", &target.user),
-            ("password", &target.password),
-            ("product", &target.product),
-            ("version", &target.version),
-        ];
         Self {
             target,
             mark: mark.to_owned(),
-            variables: given
-                .into_iter()
-                .map(|(name, text)| (name.to_owned(), Value::Text(text.clone().into_bytes())))
+            variables: GIVEN
+                .iter()
+                .filter_map(|name| target.given(name).map(|text| (*name, text)))
+                .map(|(name, text)| (name.to_owned(), Value::Text(text.to_owned().into_bytes())))
                 .collect(),
             links: BTreeMap::new(),
             next_link: 0,
@@ -195,13 +209,14 @@ impl<'a> Case<'a> {
                 self.link(name)?.resume();
                 Ok(())
             }
+            Action::Operator(words) => self.operate(words),
             Action::Wait(time) => {
                 self.pump_until(clock::now() + *time);
                 Ok(())
             }
             Action::Unique(names) => {
                 for (name, len) in names {
-                    let mut text = format!("{name}-{}", self.mark).into_bytes();
+                    let mut text = unique(name, &self.mark).into_bytes();
                     text.resize(len.unwrap_or(text.len()), b'x');
                     self.variables.insert(name.clone(), Value::Text(text));
                 }
@@ -224,6 +239,19 @@ impl<'a> Case<'a> {
                 self.steps(arm.map_or(otherwise, |(_, steps)| steps))
             }
         }
+    }
+
+    /// Has the operator give a command, and waits until it is done.
+    fn operate(&mut self, words: &[Expr]) -> Done {
+        let Some(operator) = &self.target.operator else {
+            return Err(Trouble::from("nobody said how the operator gives commands".to_owned()));
+        };
+        let mut said = Vec::new();
+        for word in words {
+            said.push(String::from_utf8_lossy(&eval::text(word, &self.variables)?).into_owned());
+        }
+        self.say(&format!("operator: {}", said.join(" ")));
+        operator.run(&said).map_err(Trouble::from)
     }
 
     fn repeat(&mut self, times: i128, counter: &str, steps: &[Step]) -> Done {

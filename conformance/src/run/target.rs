@@ -1,4 +1,6 @@
-//! The broker under test: where it is, who one is there, and what it calls itself.
+//! The broker under test: where it is, who one is there, what it calls itself, and how its operator gives it commands.
+
+use crate::run::operator::Command;
 
 /// See the head of this file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub struct Target {
     pub product: String,
     /// `version` of its server properties; empty until it was asked.
     pub version: String,
+    /// Imports the definitions in the file that is appended; None when nobody said how.
+    pub import: Option<Command>,
+    /// Does what is appended, as rabbitmqctl; None when nobody said how.
+    pub operator: Option<Command>,
 }
 
 impl Target {
@@ -48,6 +54,20 @@ impl Target {
             vhost: if vhost.is_empty() { "/".into() } else { vhost },
             product: String::new(),
             version: String::new(),
+            import: None,
+            operator: None,
+        })
+    }
+
+    /// What a script's variable `name` has when the runner gives it; None for any other.
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
+        Some(match name {
+            "vhost" => &self.vhost,
+            "user" => &self.user,
+            "password" => &self.password,
+            "product" => &self.product,
+            "version" => &self.version,
+            _ => return None,
         })
     }
 

@@ -7,6 +7,7 @@ mod value;
 use crate::protocol::table::BASIC;
 use crate::script::condition::Condition;
 use crate::script::cursor::{Read, Wrong};
+use crate::script::definitions::Definitions;
 use crate::script::expr::Expr;
 use crate::script::scope::{Scope, Sort};
 use crate::script::{Action, Address, Call, Expected, Field, Head, Relation, Sent, Step};
@@ -37,6 +38,9 @@ struct Check<'a> {
 pub(crate) fn check(head: &Head, steps: &[Step]) -> Read<()> {
     let mut check =
         Check { head, scope: Scope::new(), opened: BTreeMap::new(), named: BTreeSet::new(), line: 1 };
+    for name in head.definitions.iter().flat_map(Definitions::names) {
+        check.scope.set(name, Sort::Text);
+    }
     check.steps(steps)?;
     match head.differs.iter().find(|differs| !check.named.contains(&differs.broker)) {
         Some(differs) => Err(Wrong {
@@ -79,8 +83,16 @@ impl Check<'_> {
             Action::Send(at, sent) => self.sent(at, sent)?,
             Action::Expect(expectation) => self.expected(&expectation.at, &expectation.what)?,
             Action::Wait(_) => {}
+            Action::Operator(words) => {
+                for word in words {
+                    self.of_sort(word, Sort::Text, "a command")?;
+                }
+            }
             Action::Unique(names) => {
                 for (name, len) in names {
+                    if self.head.definitions.iter().any(|definitions| definitions.names().contains(name)) {
+                        return self.wrong(format!("${name} has its value from 'definitions:'"));
+                    }
                     if let Some(len) = len.filter(|len| !(name.len() + UNIQUE_MIN..=255).contains(len)) {
                         let least = name.len() + UNIQUE_MIN;
                         return self

@@ -120,7 +120,8 @@ fn product(cursor: &mut Cursor<'_>) -> Read<Expr> {
     }
 }
 
-fn primary(cursor: &mut Cursor<'_>) -> Read<Expr> {
+/// Reads one value, no arithmetic.
+pub(crate) fn primary(cursor: &mut Cursor<'_>) -> Read<Expr> {
     let value = match cursor.peek() {
         Some(b'"') => Expr::Text(text(cursor)?),
         Some(b'$') => {

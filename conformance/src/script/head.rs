@@ -1,6 +1,7 @@
 //! The head of a script: `key: value` lines before the first step. An indented line goes on with the value above.
 
 use crate::script::cursor::{Read, Wrong};
+use crate::script::definitions::Definitions;
 use crate::script::{Differs, Head};
 
 /// What a script may need, as [`Head::needs`] names it. `alone` is about the runner, the rest about the broker.
@@ -16,7 +17,10 @@ pub(crate) const NEEDS: &[&str] = &[
     "retry-delays",
 ];
 
-const KEYS: &[&str] = &["title", "source", "needs", "differs"];
+const KEYS: &[&str] = &["title", "source", "needs", "differs", "definitions"];
+
+/// The key whose value is a document of several lines.
+const DEFINITIONS: &str = "definitions";
 
 /// The head, the text after it, and the number of that text's first line.
 pub(crate) fn read(text: &str) -> Read<(Head, &str, usize)> {
@@ -28,8 +32,9 @@ pub(crate) fn read(text: &str) -> Read<(Head, &str, usize)> {
         let key = line.split_once(':').map(|(key, value)| (key, value.trim()));
         let is_key = |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase());
         match (key, lines.last_mut()) {
-            (_, Some((_, _, value))) if indented && !trimmed.starts_with('#') => {
-                value.push(' ');
+            (_, Some((_, key, value))) if indented && !trimmed.starts_with('#') => {
+                // A document keeps its lines, so that what is wrong in it has one.
+                value.push(if *key == DEFINITIONS { '\n' } else { ' ' });
                 value.push_str(trimmed);
             }
             (Some((key, value)), _) if is_key(key) => lines.push((number, key, value.to_owned())),
@@ -52,7 +57,11 @@ fn collect(lines: Vec<(usize, &str, String)>) -> Read<Head> {
         match key {
             "title" if head.title.is_empty() => head.title = value,
             "source" if head.source.is_empty() => head.source = value,
-            "title" | "source" => return Err(wrong(format!("'{key}:' is there twice"))),
+            DEFINITIONS if head.definitions.is_none() => {
+                head.definitions = Some(Definitions::read(&value, line)?);
+                head.definitions_line = line;
+            }
+            "title" | "source" | DEFINITIONS => return Err(wrong(format!("'{key}:' is there twice"))),
             "needs" => {
                 for need in value.split([',', ' ']).filter(|need| !need.is_empty()) {
                     if !NEEDS.contains(&need) {

@@ -6,6 +6,7 @@
 pub(crate) mod check;
 pub(crate) mod condition;
 pub(crate) mod cursor;
+pub(crate) mod definitions;
 pub(crate) mod expr;
 pub(crate) mod fields;
 pub(crate) mod head;
@@ -14,6 +15,7 @@ pub(crate) mod scope;
 
 use crate::protocol::table::{FieldSpec, MethodSpec};
 use condition::Condition;
+use definitions::Definitions;
 use expr::{ByteItem, Expr};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -62,24 +64,43 @@ impl Script {
         self.head.needs.iter().any(|need| need == what)
     }
 
+    /// Whether the broker must have something before the run that a client cannot make.
+    #[must_use]
+    pub fn has_definitions(&self) -> bool {
+        self.head.definitions.is_some()
+    }
+
+    /// Whether a step of it is the operator's.
+    #[must_use]
+    pub fn has_operator(&self) -> bool {
+        any_step(&self.steps, &|action| matches!(action, Action::Operator(_)))
+    }
+
     /// Why the broker that calls itself `product` in `version` is not held against what is expected of all others.
     /// None when it is.
     #[must_use]
     pub fn differs_for(&self, product: &str, version: &str) -> Option<&Differs> {
         let broker = product.to_ascii_lowercase();
         let differs = self.head.differs.iter().find(|differs| differs.broker == broker)?;
-        any_arm_holds(&self.steps, &broker, version).then_some(differs)
+        let arm_holds = |action: &Action| match action {
+            Action::When { arms, .. } => arms.iter().any(|(condition, _)| condition.holds(&broker, version)),
+            _ => false,
+        };
+        any_step(&self.steps, &arm_holds).then_some(differs)
     }
 }
 
-fn any_arm_holds(steps: &[Step], broker: &str, version: &str) -> bool {
-    steps.iter().any(|step| match &step.action {
-        Action::When { arms, otherwise } => {
-            arms.iter().any(|(condition, _)| condition.holds(broker, version))
-                || any_arm_holds(otherwise, broker, version)
-        }
-        Action::Repeat { steps, .. } => any_arm_holds(steps, broker, version),
-        _ => false,
+/// Whether `holds` for a step, or for one within.
+fn any_step(steps: &[Step], holds: &impl Fn(&Action) -> bool) -> bool {
+    steps.iter().any(|step| {
+        holds(&step.action)
+            || match &step.action {
+                Action::When { arms, otherwise } => {
+                    arms.iter().any(|(_, steps)| any_step(steps, holds)) || any_step(otherwise, holds)
+                }
+                Action::Repeat { steps, .. } => any_step(steps, holds),
+                _ => false,
+            }
     })
 }
 
@@ -94,6 +115,10 @@ pub struct Head {
     pub needs: Vec<String>,
     /// Brokers that do otherwise.
     pub differs: Vec<Differs>,
+    /// What the broker must have before the run.
+    pub(crate) definitions: Option<Definitions>,
+    /// The line in which they begin, from 1; 0 without any.
+    pub(crate) definitions_line: usize,
 }
 
 /// A broker that does otherwise, and why the others do not follow it.
@@ -172,6 +197,8 @@ pub(crate) enum Action {
     Resume(String),
     /// Lets time pass.
     Wait(Duration),
+    /// Has the broker's operator give a command.
+    Operator(Vec<Expr>),
     /// Makes names that nobody else uses, of a length in bytes where one is said.
     Unique(Vec<(String, Option<usize>)>),
     /// Gives a value a name.
@@ -316,6 +343,9 @@ pub fn read(path: &Path, name: &str, text: &str) -> Result<Script, Refusal> {
         let (head, body, line) = head::read(text)?;
         let steps = parser::steps(body, line)?;
         check::check(&head, &steps)?;
+        if let Some(definitions) = &head.definitions {
+            definitions.check_use(body, head.definitions_line)?;
+        }
         Ok(Script { path: path.to_owned(), name: name.to_owned(), head, steps })
     };
     sound().map_err(|cursor::Wrong { line, reason }| Refusal { path: path.to_owned(), line, reason })

@@ -2,7 +2,7 @@
 
 use crate::script::condition::Condition;
 use crate::script::cursor::{Cursor, Read};
-use crate::script::expr::{Expr, byte_items, expr, method_named, variable};
+use crate::script::expr::{Expr, Piece, byte_items, expr, method_named, primary, variable};
 use crate::script::fields;
 use crate::script::{Action, Address, Expectation, Expected, Sent, Step};
 use std::time::Duration;
@@ -21,6 +21,7 @@ const WORDS: &[&str] = &[
     "resume",
     "wait",
     "within",
+    "operator",
     "unique",
     "let",
     "any-order",
@@ -128,6 +129,7 @@ fn action(cursor: &mut Cursor<'_>) -> Read<Action> {
             cursor.skip_spaces();
             exchange(cursor, Some(limit))?
         }
+        "operator" => operator(cursor)?,
         "unique" => unique(cursor)?,
         "let" => {
             cursor.eat("$");
@@ -165,6 +167,22 @@ fn unique(cursor: &mut Cursor<'_>) -> Read<Action> {
         return Err(cursor.wrong("'unique' wants the names of variables: unique q x"));
     }
     Ok(Action::Unique(names))
+}
+
+/// A command for the operator: words as they are, texts in quotes, variables.
+fn operator(cursor: &mut Cursor<'_>) -> Read<Action> {
+    let mut words = Vec::new();
+    while !cursor.at_line_end() {
+        words.push(match cursor.peek() {
+            Some(b'"' | b'$') => primary(cursor)?,
+            _ => Expr::Text(vec![Piece::Plain(cursor.name("a word of a command")?.as_bytes().to_vec())]),
+        });
+        cursor.skip_spaces();
+    }
+    if words.is_empty() {
+        return Err(cursor.wrong("'operator' wants a command: operator delete_user $reader"));
+    }
+    Ok(Action::Operator(words))
 }
 
 fn repeat(cursor: &mut Cursor<'_>) -> Read<Action> {

@@ -65,6 +65,14 @@ impl Own {
         };
         Ok(own)
     }
+
+    /// Asks it who it is.
+    ///
+    /// # Errors
+    /// As [`ask`].
+    pub fn target(&self) -> Result<Target, String> {
+        ask(&self.uri)
+    }
 }
 
 impl Drop for Own {

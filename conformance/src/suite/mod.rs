@@ -1,6 +1,7 @@
 //! The whole suite: finds the scripts, reads them all, and runs them on a bounded number of threads.
 
 pub mod broker;
+mod definitions;
 mod hexadecimal;
 pub mod json;
 pub mod junit;
@@ -72,22 +73,30 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 /// Runs `scripts` against `target`; `done` is told of each as it ends.
+///
+/// # Errors
+/// What they want defined there is not.
 pub fn run<'a>(
     scripts: &'a [Script],
     target: &Target,
     options: &Options,
     done: &(impl Fn(&Case<'a>) + Sync),
-) -> Run<'a> {
+) -> Result<Run<'a>, String> {
     let began = clock::now();
     let stamp = clock::stamp() / 1_000_000 % (1 << 36);
     let results: Mutex<Vec<(usize, Case<'a>)>> = Mutex::new(Vec::new());
+    let mark = |at: usize| format!("{stamp:x}-{at}");
+    let wanted = (0..scripts.len()).filter(|&at| missing(&scripts[at], target, options).is_none());
+    definitions::import(target, wanted.map(|at| run::definitions(&scripts[at], target, &mark(at))))?;
     let work = |at: usize| {
-        let case = one(&scripts[at], target, options, &format!("{stamp:x}-{at}"));
+        let case = one(&scripts[at], target, options, &mark(at));
         done(&case);
         results.lock().unwrap_or_else(PoisonError::into_inner).push((at, case));
     };
-    let (apart, together): (Vec<usize>, Vec<usize>) =
+    let (apart, mut together): (Vec<usize>, Vec<usize>) =
         (0..scripts.len()).partition(|&at| scripts[at].needs("alone"));
+    // A command of an operator's may take seconds; those that wait for one wait while the others work.
+    together.sort_by_key(|&at| !scripts[at].has_operator());
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..options.jobs.clamp(1, together.len().max(1)) {
@@ -102,18 +111,30 @@ pub fn run<'a>(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(at, _)| *at);
     let cases = results.into_iter().map(|(_, case)| case).collect();
-    Run { target: target.clone(), cases, took: began.elapsed() }
+    Ok(Run { target: target.clone(), cases, took: began.elapsed() })
 }
 
-fn one<'a>(script: &'a Script, target: &Target, options: &Options, mark: &str) -> Case<'a> {
-    let began = clock::now();
-    let missing = options.without.iter().find_map(|without| match without.split_once(':') {
+/// Why `script` is not run against `target`; None when it is.
+fn missing(script: &Script, target: &Target, options: &Options) -> Option<String> {
+    let without = options.without.iter().find_map(|without| match without.split_once(':') {
         Some((product, _)) if !product.eq_ignore_ascii_case(&target.product) => None,
         Some((_, need)) => script.needs(need).then_some(need),
         None => script.needs(without).then_some(without.as_str()),
     });
-    let outcome = match missing {
-        Some(need) => Outcome::Skipped(format!("needs {need}")),
+    if let Some(need) = without {
+        return Some(format!("needs {need}"));
+    }
+    if script.has_definitions() && target.import.is_none() {
+        return Some("needs definitions, and there is no command to import them".into());
+    }
+    let needs_operator = script.has_operator() && target.operator.is_none();
+    needs_operator.then(|| "needs an operator, and there is no command for one".into())
+}
+
+fn one<'a>(script: &'a Script, target: &Target, options: &Options, mark: &str) -> Case<'a> {
+    let began = clock::now();
+    let outcome = match missing(script, target, options) {
+        Some(why) => Outcome::Skipped(why),
         None => run::run(script, target, mark).map_or_else(Outcome::Failed, |()| Outcome::Passed),
     };
     let differs = script.differs_for(&target.product, &target.version);

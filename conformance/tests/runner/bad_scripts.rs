@@ -190,3 +190,41 @@ fn what_differs_has_its_block_and_a_block_its_reason() {
         format!("{differs}open a.1\nwhen rabbitmq {{\n  sync a.1\n}} otherwise {{\n  nothing a.1\n}}\n");
     assert!(read(Path::new("x"), "x/y", &sound).is_ok());
 }
+
+/// That a script with these definitions, which begin in line 3, is refused.
+#[track_caller]
+fn defined(definitions: &str, body: &str, line: usize, reason: &str) {
+    check(&format!("{HEAD}definitions: {definitions}\n{body}\n"), line, reason);
+}
+
+#[test]
+fn definitions_are_a_document_whose_names_are_defined_and_used() {
+    let users = "{\n  \"users\": [{\"name\": \"$u\"}]";
+    defined("{\n  \"users\": [,]\n  }", "open a", 4, "is no JSON object: expected value");
+    defined("[]", "open a", 3, "is no JSON object");
+    defined("{}\ndefinitions: {}", "open a", 4, "twice");
+    defined("{\n  \"hares\": []}", "open a", 4, "the section 'hares' is not one of users, vhosts");
+    defined("{\n  \"users\": {}}", "open a", 4, "the section 'users' is not an array of objects");
+    defined("{\n  \"users\": [1]}", "open a", 4, "not an array of objects");
+    defined(&format!("{users}}}"), "open a", 3, "$u is defined here and never used");
+    defined(&format!("{users}}}"), "# not by $u\nopen a", 3, "$u is defined here and never used");
+    let permission = "\"permissions\": [{\"user\": \"$v\", \"vhost\": \"$vhost\"}]";
+    defined(
+        &format!("{users},\n  {permission}}}"),
+        "open a user=$u",
+        5,
+        "$v is the user of something, and not among 'users'",
+    );
+    let policy = "{\n  \"policies\": [{\"name\": \"$p\", \"vhost\": \"$w\"}]}";
+    defined(policy, "open a vhost=$w", 4, "$w is the vhost of something");
+    defined(&format!("{users}}}"), "open a user=$v", 5, "$v has no value here");
+    defined(&format!("{users}}}"), "unique u\nopen a user=$u", 5, "$u has its value from 'definitions:'");
+}
+
+#[test]
+fn an_operator_is_told_a_command() {
+    body("open a\noperator", 4, "'operator' wants a command");
+    body("open a\noperator delete_user $u", 4, "$u has no value here");
+    body("open a\nlet n = 1\noperator delete_user $n", 5, "a command wants a text, this is an integer");
+    body("open a\noperator delete_user {}", 4, "a word of a command expected");
+}

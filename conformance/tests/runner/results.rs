@@ -2,6 +2,7 @@
 
 use crate::fake::{Fake, Say};
 use conformance::run::Failure;
+use conformance::run::operator::Command;
 use conformance::run::target::Target;
 use conformance::script::{Script, read};
 use conformance::suite::json::json;
@@ -45,6 +46,7 @@ fn a_run_counts_and_says_each_case_once() {
     let run = run(&scripts, &target, &options, &|case| {
         names.lock().expect("no thread failed").push(case.script.name.clone());
     });
+    let run = run.expect("nothing is to be imported");
     broker.end();
     let tally = Tally { passed: 2, differing: 1, failed: 1, skipped: 1 };
     assert_eq!(Tally::of(&run.cases), tally);
@@ -59,6 +61,46 @@ fn a_run_counts_and_says_each_case_once() {
         "{}",
         summary(&run)
     );
+}
+
+/// What a run of a script with definitions, and of one with an operator, comes to when these commands are given.
+fn outcomes(import: Option<&str>, operator: Option<&str>) -> Result<Vec<Outcome>, String> {
+    let named = |name: &str, text: &str| read(Path::new(name), name, text).expect("a sound script");
+    let scripts = [
+        named(
+            "hare/defined",
+            "title: t\nsource: s\ndefinitions: {\"users\": [{\"name\": \"$u\", \"of\": \"$vhost\"}]}\nopen a user=$u\n",
+        ),
+        named("hare/operated", "title: t\nsource: s\nunique u\nopen a\noperator delete_user $u -p \".*\"\n"),
+        named("hare/plain", "title: t\nsource: s\nopen a\n"),
+    ];
+    let broker = Fake::answering(|_, _| Vec::<Say>::new());
+    let mut target = conformance::suite::broker::ask(&broker.uri()).expect("it answers");
+    target.import = import.map(Command::shell);
+    target.operator = operator.map(Command::shell);
+    let run = run(&scripts, &target, &Options { jobs: 3, without: Vec::new() }, &|_| {});
+    broker.end();
+    run.map(|run| run.cases.into_iter().map(|case| case.outcome).collect())
+}
+
+#[test]
+fn definitions_are_imported_and_commands_given_where_somebody_says_how() {
+    let skipped = |outcome: &Outcome| matches!(outcome, Outcome::Skipped(why) if why.contains("no command"));
+    let without = outcomes(None, None).expect("nothing is imported");
+    assert_eq!(without.iter().map(skipped).collect::<Vec<_>>(), [true, true, false]);
+
+    let import = r#"grep -q '"name": "u-[0-9a-f]*-0"' {} && grep -q '"of": "/"' {}"#;
+    let operator = r#"check() { test $1 = delete_user && test $3 = -p && test "$4" = '.*'; }; check"#;
+    let with = outcomes(Some(import), Some(operator)).expect("it is imported");
+    assert_eq!(with, [const { Outcome::Passed }; 3]);
+
+    let why = outcomes(Some("echo no such section; exit 1;"), None).expect_err("nothing is imported");
+    assert!(why.contains("were not imported") && why.contains("no such section"), "{why}");
+    let failing = outcomes(None, Some("echo no such user; exit 70;")).expect("nothing is imported");
+    match &failing[1] {
+        Outcome::Failed(failure) => assert!(failure.reason.contains("no such user"), "{failure:?}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Two brokers of two versions, one of which differs.
