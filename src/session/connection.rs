@@ -285,6 +285,7 @@ impl Connection {
                     renew(link, update.new_secret.as_bytes()).map_err(fault)?;
                     let reason = update.reason.as_str();
                     info!(peer = %link.peer.address, user = link.user, reason, "secret renewed by the client");
+                    self.cancel_unpermitted(link);
                     M::UpdateSecretOk(connection::UpdateSecretOk {})
                 }
                 _ => return Err(fault(unexpected())),

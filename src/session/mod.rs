@@ -26,6 +26,7 @@ mod link;
 mod overdue;
 mod patience;
 mod publish;
+mod renewed;
 mod replies;
 mod report;
 mod routes;

@@ -302,3 +302,34 @@ fn a_password_counts_from_the_next_login_on() {
 fn replies_need_no_permission_to_be_read() {
     answered("basic.consume amq.rabbitmq.reply-to t no-ack", "basic.consume-ok t");
 }
+
+#[test]
+fn a_consumer_that_lost_its_permission_ends_with_the_next_secret() {
+    check(&format!(
+        "{HOUSE}
+        b> 1 basic.consume rq c
+        b< 1 basic.consume-ok c
+        b> 1 basic.consume amq.rabbitmq.reply-to r no-ack
+        b< 1 basic.consume-ok r
+        b> 2 channel.open
+        b< 2 channel.open-ok
+        b> 2 basic.consume wq c no-ack
+        b< 2 channel.close 403 ACCESS_REFUSED - read access to queue 'wq' in vhost '/' refused for user 'bob' (60,20)
+        b> 2 channel.close-ok
+        > 1 basic.publish '' rq one
+        b< 1 basic.deliver c 1 '' rq one
+        ! user may bob '' '' ^w
+        > 1 basic.publish '' rq two
+        b< 1 basic.deliver c 2 '' rq two
+        b> 0 connection.update-secret secret
+        b< 1 basic.cancel c
+        b< 0 connection.update-secret-ok
+        > 1 basic.publish '' rq three
+        > 1 queue.declare rq passive
+        < 1 queue.declare-ok rq 1 0
+        b> 1 basic.ack 2 multiple
+        b> 1 basic.nack 1
+        b< 1 channel.close 406 PRECONDITION_FAILED - unknown delivery tag 1 (60,120)
+        "
+    ));
+}

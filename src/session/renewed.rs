@@ -1,0 +1,60 @@
+//! What a new secret changes: a consumer goes on when its user loses read on the queue, but only until the client renews its
+//! secret. Then those that the user could not start any more are cancelled (RabbitMQ: `rabbit_channel:update_user_state`).
+//!
+//! What such a consumer holds unacknowledged stays with the channel, which may settle it; what was dealt to it and not sent
+//! goes back to its queue. The consumer of a channel's direct replies never needed a permission.
+
+use super::channel::Channel;
+use super::connection::Connection;
+use super::link::Link;
+use super::replies;
+use crate::auth::permission::Right;
+use crate::broker::queue::Return;
+use crate::ids::ConsumerId;
+use std::collections::BTreeSet;
+use tracing::warn;
+
+impl Connection {
+    /// Cancels the consumers of queues that the client may not read any more.
+    pub(super) fn cancel_unpermitted(&mut self, link: &mut Link) {
+        let grants = link.grants();
+        let mut lost: Vec<(u16, ConsumerId)> = Vec::new();
+        for (&id, subscription) in &link.subscriptions {
+            let queue = &subscription.queue;
+            if !replies::is_special(&queue.name) && grants.check(Right::Read, &queue.on()).is_err() {
+                lost.push((subscription.channel, id));
+            }
+        }
+        for &(number, id) in &lost {
+            if let Some(channel) = self.channel(number) {
+                channel.cancel_unpermitted(link, id);
+            }
+        }
+        let ids: BTreeSet<ConsumerId> = lost.iter().map(|&(_, id)| id).collect();
+        for (queue, settled) in link.withdraw(&ids) {
+            link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
+        }
+        // What went back no longer fills the window that the consumers of a channel share.
+        for number in lost.iter().map(|&(number, _)| number).collect::<BTreeSet<u16>>() {
+            if let Some(channel) = self.channel(number)
+                && channel.limit.is_set()
+            {
+                channel.poke(link);
+            }
+        }
+    }
+}
+
+impl Channel {
+    fn cancel_unpermitted(&mut self, link: &mut Link, id: ConsumerId) {
+        let Some(subscription) = link.subscriptions.get(&id) else { return };
+        let (queue, tag) = (&subscription.queue, subscription.tag.clone());
+        warn!(peer = %link.peer.address, user = link.user, channel = self.number, queue = %queue.name,
+            "cancels a consumer whose user may not read the queue any more");
+        link.broker.leave(queue, id, link.now);
+        self.forget_consumer(&tag);
+        if link.capabilities.consumer_cancel_notify {
+            self.tell_cancelled(link, &tag);
+        }
+    }
+}
