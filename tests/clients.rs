@@ -14,6 +14,8 @@ mod pika;
 
 use crate::support::process::{Folder, Process, leveret, outcome, outcome_within};
 use conformance::run::operator;
+use conformance::run::target::Target;
+use conformance::suite::broker::operate;
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -54,12 +56,15 @@ impl Subject {
         Self { uri: uri(process.amqp), whose: Whose::Ours(process, folder) }
     }
 
-    /// What its operator's commands are appended to; None when nobody said.
-    pub(crate) fn operator(&self) -> Option<operator::Command> {
-        match self.whose {
-            Whose::Ours(..) => None,
+    /// Has its operator stand by: ours by `leveret ctl`, others' as somebody said, if at all.
+    pub(crate) fn operate(&self, target: &mut Target) {
+        match &self.whose {
+            Whose::Ours(_, folder) => {
+                operate(target, Path::new(env!("CARGO_BIN_EXE_leveret")), &folder.at("data"));
+            }
             Whose::Others(_) => {
-                env::var("LEVERET_TEST_OPERATOR").ok().map(|text| operator::Command::shell(&text))
+                let said = env::var("LEVERET_TEST_OPERATOR").ok();
+                said.into_iter().for_each(|text| target.operated_by(operator::Command::shell(&text)));
             }
         }
     }

@@ -37,8 +37,7 @@ fn check(class: &str) {
     assert!(alone.len() + together.len() > 0, "class '{class}' has no script");
     let broker = Subject::start();
     let mut target = ask(&broker.uri).expect("the broker lets its clients in");
-    target.operator = broker.operator();
-    target.import = target.operator.clone().map(|operator| operator.and("import_definitions"));
+    broker.operate(&mut target);
     let options = Options { jobs: JOBS, without: Vec::new() };
     let all = |scripts| run(scripts, &target, &options, &|_| {}).unwrap_or_else(|why| panic!("{why}"));
     let mut failures = String::new();

@@ -144,11 +144,13 @@ impl Arguments {
             targets.push(own.target()?);
         }
         for (at, uri) in self.uri.iter().enumerate() {
-            let command = |commands: &[String]| commands.get(at).map(|text| Command::shell(text));
             let mut target = ask(uri)?;
-            target.operator = command(&self.operator);
-            let by_operator = || target.operator.clone().map(|operator| operator.and("import_definitions"));
-            target.import = command(&self.import).or_else(by_operator);
+            if let Some(operator) = self.operator.get(at) {
+                target.operated_by(Command::shell(operator));
+            }
+            if let Some(import) = self.import.get(at) {
+                target.import = Some(Command::shell(import));
+            }
             targets.push(target);
         }
         Ok(targets)

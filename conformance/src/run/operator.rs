@@ -19,20 +19,23 @@ const OUTPUT_MAX: u64 = 16 * 1024;
 pub struct Command {
     program: OsString,
     arguments: Vec<OsString>,
+    /// Whether `--help` after it tells that there is such a command.
+    has_help: bool,
 }
 
 impl Command {
-    /// `program` with these first arguments.
+    /// `program` with these first arguments; it has help for each of its commands.
     #[must_use]
     pub fn program(program: &Path, arguments: &[&str]) -> Self {
-        Self { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() }
+        let arguments = arguments.iter().map(OsString::from).collect();
+        Self { program: program.into(), arguments, has_help: true }
     }
 
     /// A command for the shell. What is appended to it stands in place of `{}`, if that is in it.
     #[must_use]
     pub fn shell(text: &str) -> Self {
         let text = if text.contains("{}") { text.replace("{}", "\"$@\"") } else { format!("{text} \"$@\"") };
-        Self::program(Path::new("sh"), &["-c", &text, "sh"])
+        Self { has_help: false, ..Self::program(Path::new("sh"), &["-c", &text, "sh"]) }
     }
 
     /// This command with one argument more.
@@ -40,6 +43,11 @@ impl Command {
     pub fn and(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
+    }
+
+    /// Whether there is such a command, as far as it can be told: a program of ours has help for each, which is quick.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.has_help || self.run(&["--help".to_owned()]).is_ok()
     }
 
     /// Runs it with `arguments` appended, and waits until it is done.

@@ -59,6 +59,12 @@ impl Target {
         })
     }
 
+    /// Has `operator` do what an operator does there, imports included.
+    pub fn operated_by(&mut self, operator: Command) {
+        self.import = Some(operator.clone().and("import_definitions"));
+        self.operator = Some(operator);
+    }
+
     /// What a script's variable `name` has when the runner gives it; None for any other.
     pub(crate) fn given(&self, name: &str) -> Option<&str> {
         Some(match name {

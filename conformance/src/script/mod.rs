@@ -16,7 +16,7 @@ pub(crate) mod scope;
 use crate::protocol::table::{FieldSpec, MethodSpec};
 use condition::Condition;
 use definitions::Definitions;
-use expr::{ByteItem, Expr};
+use expr::{ByteItem, Expr, Piece};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,7 +73,21 @@ impl Script {
     /// Whether a step of it is the operator's.
     #[must_use]
     pub fn has_operator(&self) -> bool {
-        any_step(&self.steps, &|action| matches!(action, Action::Operator(_)))
+        self.has_command(&|_| true)
+    }
+
+    /// Whether `holds` for the first word of a command that the operator gives.
+    pub(crate) fn has_command(&self, holds: &impl Fn(&str) -> bool) -> bool {
+        any_step(&self.steps, &|action| match action {
+            Action::Operator(words) => match words.first() {
+                Some(Expr::Text(pieces)) => match &pieces[..] {
+                    [Piece::Plain(word)] => holds(&String::from_utf8_lossy(word)),
+                    _ => false,
+                },
+                _ => false,
+            },
+            _ => false,
+        })
     }
 
     /// Why the broker that calls itself `product` in `version` is not held against what is expected of all others.

@@ -179,7 +179,7 @@ fn operator(cursor: &mut Cursor<'_>) -> Read<Action> {
         });
         cursor.skip_spaces();
     }
-    if words.is_empty() {
+    if !matches!(words.first(), Some(Expr::Text(_))) {
         return Err(cursor.wrong("'operator' wants a command: operator delete_user $reader"));
     }
     Ok(Action::Operator(words))

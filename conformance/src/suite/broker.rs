@@ -1,12 +1,13 @@
 //! The broker under test: asked who it is, or started for the occasion.
 
 use crate::run::identify;
+use crate::run::operator::Command;
 use crate::run::target::Target;
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Stdio};
 
 /// Asks the broker at `uri` who it is.
 ///
@@ -17,10 +18,16 @@ pub fn ask(uri: &str) -> Result<Target, String> {
     identify(target).map_err(|why| format!("{uri}: {why}"))
 }
 
+/// Has the operator of a Leveret that keeps its data in `folder` use the `program` that runs it.
+pub fn operate(target: &mut Target, program: &Path, folder: &Path) {
+    target.operated_by(Command::program(program, &["ctl", "--data-dir"]).and(folder));
+}
+
 /// A Leveret that lives as long as this does.
 #[derive(Debug)]
 pub struct Own {
     child: Child,
+    program: PathBuf,
     folder: PathBuf,
     /// Where it is.
     pub uri: String,
@@ -38,9 +45,9 @@ impl Own {
                 &"there is no such program; 'cargo build' makes it, --uri takes any other broker",
             ));
         }
-        let folder = parent.join(format!("conformance-{}-{:x}", std::process::id(), crate::clock::stamp()));
+        let folder = parent.join(format!("conformance-{}-{:x}", process::id(), crate::clock::stamp()));
         fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-        let mut command = Command::new(program);
+        let mut command = process::Command::new(program);
         let settings = env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LEVERET_"));
         settings.for_each(|(name, _)| {
             command.env_remove(name);
@@ -53,7 +60,7 @@ impl Own {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|why| named(&why))?;
-        let mut own = Self { child, folder, uri: String::new() };
+        let mut own = Self { child, program: program.to_owned(), folder, uri: String::new() };
         let mut ready = String::new();
         let stdout = own.child.stdout.take().ok_or_else(|| named(&"it has no output"))?;
         BufReader::new(stdout).read_line(&mut ready).map_err(|why| named(&why))?;
@@ -66,12 +73,14 @@ impl Own {
         Ok(own)
     }
 
-    /// Asks it who it is.
+    /// Asks it who it is; its operator's commands are those of its own program.
     ///
     /// # Errors
     /// As [`ask`].
     pub fn target(&self) -> Result<Target, String> {
-        ask(&self.uri)
+        let mut target = ask(&self.uri)?;
+        operate(&mut target, &self.program, &self.folder);
+        Ok(target)
     }
 }
 

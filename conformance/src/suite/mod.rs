@@ -86,10 +86,12 @@ pub fn run<'a>(
     let stamp = clock::stamp() / 1_000_000 % (1 << 36);
     let results: Mutex<Vec<(usize, Case<'a>)>> = Mutex::new(Vec::new());
     let mark = |at: usize| format!("{stamp:x}-{at}");
-    let wanted = (0..scripts.len()).filter(|&at| missing(&scripts[at], target, options).is_none());
+    let missing: Vec<Option<String>> =
+        scripts.iter().map(|script| missing(script, target, options)).collect();
+    let wanted = (0..scripts.len()).filter(|&at| missing[at].is_none());
     definitions::import(target, wanted.map(|at| run::definitions(&scripts[at], target, &mark(at))))?;
     let work = |at: usize| {
-        let case = one(&scripts[at], target, options, &mark(at));
+        let case = one(&scripts[at], target, missing[at].as_ref(), &mark(at));
         done(&case);
         results.lock().unwrap_or_else(PoisonError::into_inner).push((at, case));
     };
@@ -127,14 +129,20 @@ fn missing(script: &Script, target: &Target, options: &Options) -> Option<String
     if script.has_definitions() && target.import.is_none() {
         return Some("needs definitions, and there is no command to import them".into());
     }
-    let needs_operator = script.has_operator() && target.operator.is_none();
-    needs_operator.then(|| "needs an operator, and there is no command for one".into())
+    if !script.has_operator() {
+        return None;
+    }
+    let Some(operator) = &target.operator else {
+        return Some("needs an operator, and there is no command for one".into());
+    };
+    let unknown = |word: &str| !operator.clone().and(word).is_known();
+    script.has_command(&unknown).then(|| "needs a command that the operator has not".into())
 }
 
-fn one<'a>(script: &'a Script, target: &Target, options: &Options, mark: &str) -> Case<'a> {
+fn one<'a>(script: &'a Script, target: &Target, missing: Option<&String>, mark: &str) -> Case<'a> {
     let began = clock::now();
-    let outcome = match missing(script, target, options) {
-        Some(why) => Outcome::Skipped(why),
+    let outcome = match missing {
+        Some(why) => Outcome::Skipped(why.clone()),
         None => run::run(script, target, mark).map_or_else(Outcome::Failed, |()| Outcome::Passed),
     };
     let differs = script.differs_for(&target.product, &target.version);
