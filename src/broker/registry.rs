@@ -4,7 +4,7 @@
 //! those that are there when it begins. The lock is a leaf.
 
 use super::vhost::{Commons, Part, VHost};
-use crate::auth::vhost::ROOT;
+use crate::auth::vhost::{ROOT, VHostRecord};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -30,9 +30,11 @@ impl Registry {
         self.insert(VHost::recover(name, part, &self.commons))
     }
 
-    /// Adds an empty vhost.
-    pub(super) fn add(&self, name: &str) -> Arc<VHost> {
-        self.insert(self.prepare(name))
+    /// Adds an empty vhost, which is as the operator wants it before anybody finds it.
+    pub(super) fn add(&self, record: &VHostRecord) {
+        let vhost = self.prepare(&record.name);
+        vhost.follow(record);
+        self.insert(vhost);
     }
 
     /// An empty vhost that nobody finds yet: see [`Self::insert`].

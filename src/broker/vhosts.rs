@@ -112,7 +112,7 @@ impl VHosts<'_> {
         })?;
         // What is declared in it comes later on disk than the vhost itself.
         if self.get(&name).is_none() {
-            self.0.registry.add(&name).follow(&record);
+            self.0.registry.add(&record);
             debug!(vhost = name, "added a vhost");
         }
         Ok(ticket)

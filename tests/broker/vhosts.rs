@@ -20,8 +20,8 @@ use leveret::message::{Block, Copies, Message};
 use leveret::store::{FILE_NAME, Options, open, open_backend};
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 const NOW: Now = Now { mono_ms: 1000, unix_ms: 1_795_000_000_000 };
@@ -314,31 +314,36 @@ fn operators_are_told_what_is_wrong() {
 #[test]
 fn places_are_counted_exactly_while_all_come_and_go() {
     const MAX: u32 = 3;
+    const WORKERS: usize = 6;
     let disk = SimDisk::default();
     let broker = start(&disk);
     let limits = VHostLimits { connections_max: Some(MAX), queues_max: None };
+    let add = || {
+        broker.vhosts().create(VHostRecord { limits, ..VHostRecord::named("v") }).expect("there is room");
+        broker.vhosts().get("v").expect("only this thread deletes it")
+    };
     let seen = AtomicU64::new(0);
-    let all = std::sync::Mutex::new(Vec::<Arc<VHost>>::new());
+    let all = std::sync::Mutex::new(vec![add()]);
+    let start = Barrier::new(WORKERS);
     let rounds = 300;
     thread::scope(|scope| {
-        for worker in 1..=6 {
-            let (broker, seen, all) = (&broker, &seen, &all);
+        for worker in 1..=WORKERS as u64 {
+            let (broker, add, seen, all, start) = (&broker, &add, &seen, &all, &start);
             scope.spawn(move || {
                 let mailbox = Mailbox::new();
                 let id = ConnectionId(worker);
                 broker.accounts().log_in(id, ("guest", None), true, &mailbox).expect("guest is there");
+                start.wait();
                 for round in 0..rounds {
-                    if worker == 1 && round % 10 == 0 {
-                        let _absent_at_first = broker.vhosts().delete("v");
-                        broker.vhosts().create(VHostRecord::named("v")).expect("there is room");
-                        broker.vhosts().set_limits("v", limits).expect("it is there");
-                        all.lock().expect("nobody panics with it").extend(broker.vhosts().get("v"));
+                    if worker == 1 && round % 10 == 9 {
+                        broker.vhosts().delete("v").expect("only this thread deletes it");
+                        all.lock().expect("nobody panics with it").push(add());
                     }
                     let Some(vhost) = broker.vhosts().get("v") else { continue };
                     if let Ok(entry) = broker.accounts().enter(id, &vhost) {
                         seen.fetch_add(1, Ordering::Relaxed);
                         thread::yield_now();
-                        assert!(vhost.connections.max() > u64::from(MAX) || vhost.connections.taken() >= 1);
+                        assert!((1..=u64::from(MAX)).contains(&vhost.connections.taken()));
                         drop(entry);
                     }
                 }
@@ -346,7 +351,8 @@ fn places_are_counted_exactly_while_all_come_and_go() {
             });
         }
     });
-    assert!(seen.into_inner() > rounds, "nearly everybody was refused");
+    // How many of the others found it there and had a place is for the scheduler to say.
+    assert!(seen.into_inner() > 0, "everybody was refused");
     let all = all.into_inner().expect("nobody panics with it");
     assert!(all.len() > 20);
     assert!(all.iter().all(|vhost| vhost.connections.taken() == 0), "a place is lost");
