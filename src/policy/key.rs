@@ -99,7 +99,8 @@ pub static KEYS: &[Key] = &[
         STREAM,
         Some(Merge::Operator),
     ),
-    key("delivery-limit", at_least(i64::MIN, "delivery limit"), CLASSIC_STREAM, Some(Merge::Limit)),
+    // Classic queues have one as well, which RabbitMQ's have not.
+    key("delivery-limit", at_least(i64::MIN, "delivery limit"), STREAM, Some(Merge::Limit)),
     key(
         "delayed-retry-type",
         Rule::OneOf(

@@ -165,7 +165,7 @@ fn a_policy_is_for_what_all_of_its_keys_make_sense_for() {
         ("message-ttl", "cqx"),
         ("dead-letter-exchange", "cqx"),
         ("max-length", "cqx"),
-        ("delivery-limit", "qx"),
+        ("delivery-limit", "cqx"),
         ("dead-letter-strategy", "qx"),
         ("target-group-size", "qx"),
         ("max-age", "sx"),

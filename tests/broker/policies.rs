@@ -145,8 +145,13 @@ impl Bench {
 
     /// Gets one message, and gives it back as one that could not be handled.
     fn fail(&self, queue: &Arc<Queue>) -> bool {
-        let Got::Message { first, .. } = self.broker.get(queue, false, &Mailbox::new(), self.now) else {
-            return false;
+        let mailbox = Mailbox::new();
+        let first = loop {
+            match self.broker.get(queue, false, &mailbox, self.now) {
+                Got::Empty => return false,
+                Got::Paging => super::power_cut::wait_for(&mailbox),
+                Got::Message { first, .. } => break first,
+            }
         };
         let settled = [Settled { consumer: None, range: SeqRange::of(first, 1) }];
         self.broker.put_back(queue, &settled, Return::Failed, self.now);
@@ -308,13 +313,25 @@ fn a_queue_that_nobody_uses_goes_as_a_policy_says() {
 fn deliveries_are_limited_and_put_off_as_a_policy_says() {
     let mut bench = Bench::new();
     bench.declare("dead", &[]);
+    for kind in ["classic", "quorum"] {
+        let name = &format!("q-{kind}");
+        let queue = bench.declare(name, &[("x-queue-type", string(kind))]);
+        bench.publish(name, &["a"]);
+        assert!(bench.fail(&queue) && bench.fail(&queue));
+        let [exchange, key] = to_dead();
+        bench.set(&[("delivery-limit", Value::Integer(2)), exchange, key]);
+        assert!(bench.fail(&queue));
+        assert_eq!((bench.drain("dead"), bench.drain(name)), ("a".to_owned(), String::new()));
+        bench.publish(name, &["b"]);
+        assert!(bench.fail(&queue) && bench.fail(&queue));
+        drop(queue);
+        bench = bench.restart();
+        let queue = bench.declare(name, &[("x-queue-type", string(kind))]);
+        assert!(bench.fail(&queue), "{kind}: it is counted over a restart");
+        assert_eq!((bench.drain("dead"), bench.drain(name)), ("b".to_owned(), String::new()));
+        bench.delete();
+    }
     let queue = bench.declare("q", &[("x-queue-type", string("quorum"))]);
-    bench.publish("q", &["a"]);
-    assert!(bench.fail(&queue) && bench.fail(&queue));
-    let [exchange, key] = to_dead();
-    bench.set(&[("delivery-limit", Value::Integer(2)), exchange, key]);
-    assert!(bench.fail(&queue));
-    assert_eq!((bench.drain("dead"), bench.drain("q")), ("a".to_owned(), String::new()));
     bench.set(&[("retry-delays", Value::Integers(vec![100, 300]))]);
     bench.publish("q", &["b"]);
     assert!(bench.fail(&queue) && !bench.fail(&queue));
