@@ -6,7 +6,8 @@
 //!
 //! Invariants: the socket is reachable under its name only once its mode is 0600, and gone when the broker ends; a request
 //! has a longest line, a client a time to send it and to take what is there for it, and only so many are there at a time;
-//! of an answer no more than a buffer is made ahead of what the client takes.
+//! of an answer no more than a buffer is made ahead of what the client takes. What is asked of the broker is done on a thread on which
+//! nobody else waits, one for each client at most: a policy may make it read a queue's backlog.
 
 use crate::broker::Broker;
 use crate::clock;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
@@ -236,7 +237,12 @@ async fn answer(broker: &Arc<Broker>, line: &[u8], by: &str) -> Result<Answer, R
         let _all = timeout(INQUIRY_WAIT, poll_fn(|context| inquiry.poll(context))).await;
     }
     let caller = Caller { by: by.to_owned(), now: clock::now(), inquiry };
-    let Performed { answer, ticket } = manage::perform(broker, operation, &caller)?;
+    let of = Arc::clone(broker);
+    let performed = spawn_blocking(move || manage::perform(&of, operation, &caller)).await;
+    let Performed { answer, ticket } = performed.map_err(|fault| {
+        error!(%fault, "an operation ended by a fault of the broker");
+        Refusal::new(Kind::Unavailable, "a fault of the broker ended it: see its log")
+    })??;
     on_disk(broker, ticket).await?;
     Ok(answer)
 }
@@ -280,15 +286,27 @@ async fn on_disk(broker: &Broker, ticket: Ticket) -> Result<(), Refusal> {
 }
 
 async fn write_rows(stream: &mut UnixStream, rows: manage::Rows) -> io::Result<()> {
+    let mut left = Some(rows);
+    while let Some(rows) = left {
+        let (mut buffer, rest) =
+            spawn_blocking(move || encode_rows(rows)).await.map_err(io::Error::other)??;
+        flush(stream, &mut buffer).await?;
+        left = rest;
+    }
+    Ok(())
+}
+
+/// A buffer full of rows and those that are left, or the end of the answer.
+fn encode_rows(mut rows: manage::Rows) -> io::Result<(Vec<u8>, Option<manage::Rows>)> {
     let mut buffer = Vec::new();
-    for row in rows {
+    for row in &mut rows {
         encode(&Reply::Row(&row), &mut buffer)?;
         if buffer.len() >= BUFFER_BYTES {
-            flush(stream, &mut buffer).await?;
+            return Ok((buffer, Some(rows)));
         }
     }
     encode(&Reply::Answer(&Told::Done), &mut buffer)?;
-    flush(stream, &mut buffer).await
+    Ok((buffer, None))
 }
 
 async fn write(stream: &mut UnixStream, reply: Reply<'_>) -> io::Result<()> {
