@@ -14,12 +14,12 @@ use clap::Subcommand;
 pub enum Command {
     /// List queues: name and messages, or the columns that are named
     ListQueues {
-        /// Columns, such as messages_ready, consumers, arguments, type, durable, owner_pid
+        /// Columns, such as messages_ready, consumers, arguments, policy, type, durable, owner_pid
         columns: Vec<String>,
     },
     /// List exchanges: name and type, or the columns that are named
     ListExchanges {
-        /// Columns, such as durable, internal, arguments
+        /// Columns, such as durable, internal, arguments, policy
         columns: Vec<String>,
     },
     /// List bindings, that of every queue to the default exchange included
@@ -60,7 +60,7 @@ pub enum Command {
     },
 }
 
-const QUEUE_COLUMNS: [&str; 15] = [
+const QUEUE_COLUMNS: [&str; 18] = [
     "name",
     "vhost",
     "type",
@@ -68,6 +68,9 @@ const QUEUE_COLUMNS: [&str; 15] = [
     "auto_delete",
     "exclusive",
     "arguments",
+    "policy",
+    "operator_policy",
+    "effective_policy_definition",
     "state",
     "messages",
     "messages_ready",
@@ -78,8 +81,8 @@ const QUEUE_COLUMNS: [&str; 15] = [
     "exclusive_consumer_tag",
 ];
 
-const EXCHANGE_COLUMNS: [&str; 7] =
-    ["name", "vhost", "type", "durable", "auto_delete", "internal", "arguments"];
+const EXCHANGE_COLUMNS: [&str; 8] =
+    ["name", "vhost", "type", "durable", "auto_delete", "internal", "arguments", "policy"];
 
 const BINDING_COLUMNS: [&str; 6] =
     ["source_name", "source_kind", "destination_name", "destination_kind", "routing_key", "arguments"];

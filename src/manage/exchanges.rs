@@ -53,6 +53,8 @@ pub struct ExchangeRow {
     pub internal: bool,
     /// As declared.
     pub arguments: Arguments,
+    /// The name of the policy in effect.
+    pub policy: Option<String>,
 }
 
 /// A binding, as it is listed.
@@ -88,9 +90,10 @@ pub struct ExchangeDescription {
 pub(super) fn perform(broker: &Broker, operation: ExchangeOperation) -> Result<Performed, Refusal> {
     match operation {
         ExchangeOperation::ListExchanges { vhost } => {
-            let exchanges = vhost::find(broker, &vhost)?.list_exchanges();
+            let place = vhost::find(broker, &vhost)?;
+            let exchanges = place.list_exchanges();
             let first = std::iter::once(default_exchange(&vhost));
-            let rows = first.chain(exchanges.into_iter().map(move |declared| row(&vhost, &declared)));
+            let rows = first.chain(exchanges.into_iter().map(move |declared| row(&place, &declared)));
             Ok(Performed::rows(rows.map(Row::Exchange)))
         }
         ExchangeOperation::ListBindings { vhost } => {
@@ -121,7 +124,7 @@ fn describe(place: &VHost, vhost: &str, name: &str) -> Result<Performed, Refusal
             leads_here || *bound.source.name == *name
         });
         let bindings = bindings.take(DESCRIBED_MAX).map(|bound| BindingRow::of(&bound));
-        (row(vhost, found), bindings.collect())
+        (row(place, found), bindings.collect())
     };
     Ok(Performed::told(Told::Exchange(ExchangeDescription { exchange, bindings }), Ticket(0)))
 }
@@ -135,18 +138,20 @@ fn default_exchange(vhost: &str) -> ExchangeRow {
         auto_delete: false,
         internal: false,
         arguments: Arguments::new(),
+        policy: None,
     }
 }
 
-fn row(vhost: &str, declared: &Declared) -> ExchangeRow {
+fn row(place: &VHost, declared: &Declared) -> ExchangeRow {
     ExchangeRow {
         name: declared.name.to_string(),
-        vhost: vhost.to_owned(),
+        vhost: place.name.to_string(),
         kind: declared.type_name().to_owned(),
         durable: declared.durable,
         auto_delete: declared.auto_delete,
         internal: declared.internal,
         arguments: arguments(&declared.arguments),
+        policy: place.policy_of_exchange(&declared.name).and_then(|in_effect| in_effect.policy),
     }
 }
 

@@ -2,13 +2,16 @@
 //! channels and are not seen.
 
 use super::exchanges::BindingRow;
+use super::policies::arguments_of;
 use super::refusal::{Kind, Refusal};
 use super::value::{Arguments, arguments, decoded};
 use super::{Caller, Performed, Row, Told, vhost};
 use crate::broker::Broker;
 use crate::broker::queue::{Queue, Subscribed};
 use crate::broker::topology::Target;
+use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, Ticket};
+use crate::policy::book::InEffect;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -74,6 +77,12 @@ pub struct QueueRow {
     pub exclusive: bool,
     /// As declared.
     pub arguments: Arguments,
+    /// The name of the policy in effect.
+    pub policy: Option<String>,
+    /// The name of the operator's policy in effect.
+    pub operator_policy: Option<String>,
+    /// What both amount to.
+    pub effective_policy_definition: Arguments,
     /// `running`.
     pub state: String,
     /// Ready and unacknowledged.
@@ -144,10 +153,13 @@ pub(super) fn perform(
 ) -> Result<Performed, Refusal> {
     match operation {
         QueueOperation::ListQueues { vhost } => {
-            let queues = vhost::find(broker, &vhost)?.list_queues();
+            let place = vhost::find(broker, &vhost)?;
             let broker = Arc::clone(broker);
             Ok(Performed::rows(
-                queues.into_iter().map(move |queue| Row::Queue(Box::new(row(&broker, &vhost, &queue)))),
+                place
+                    .list_queues()
+                    .into_iter()
+                    .map(move |queue| Row::Queue(Box::new(row(&broker, &place, &queue)))),
             ))
         }
         QueueOperation::ListConsumers { vhost } => {
@@ -192,30 +204,35 @@ fn find(broker: &Broker, vhost: &str, name: &str) -> Result<Arc<Queue>, Refusal>
 
 fn describe(broker: &Broker, vhost: &str, name: &str) -> Result<Performed, Refusal> {
     let queue = find(broker, vhost, name)?;
-    let bindings = vhost::find(broker, vhost)?.list_bindings().into_iter();
+    let place = vhost::find(broker, vhost)?;
+    let bindings = place.list_bindings().into_iter();
     let own = bindings.filter(|bound| matches!(&bound.target, Target::Queue(to) if to.id == queue.id));
     let mut consumers: Vec<_> = consumers(broker, &queue);
     consumers.truncate(DESCRIBED_MAX);
     let description = QueueDescription {
-        queue: row(broker, vhost, &queue),
+        queue: row(broker, &place, &queue),
         bindings: own.take(DESCRIBED_MAX).map(|bound| BindingRow::of(&bound)).collect(),
         consumers,
     };
     Ok(Performed::told(Told::Queue(description), Ticket(0)))
 }
 
-fn row(broker: &Broker, vhost: &str, queue: &Queue) -> QueueRow {
+fn row(broker: &Broker, place: &VHost, queue: &Queue) -> QueueRow {
     let (stats, settings) = (queue.stats(), &queue.settings);
     let alone = if stats.consumers == 1 { queue.consumers() } else { Vec::new() };
     let alone = alone.into_iter().find(|consumer| consumer.exclusive);
+    let InEffect { policy, operator: operator_policy, definition } = place.policy_of_queue(queue);
     QueueRow {
         name: queue.name.to_string(),
-        vhost: vhost.to_owned(),
+        vhost: place.name.to_string(),
         kind: settings.kind.name().to_owned(),
         durable: settings.durable,
         auto_delete: settings.auto_delete,
         exclusive: settings.exclusive,
         arguments: arguments(&settings.arguments),
+        policy,
+        operator_policy,
+        effective_policy_definition: arguments_of(&definition),
         state: "running".to_owned(),
         messages: stats.ready + stats.unacked,
         messages_ready: stats.ready,

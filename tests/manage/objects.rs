@@ -48,7 +48,8 @@ fn queues_are_listed_with_what_is_in_them() {
         rows[1],
         json!({
             "name": "q", "vhost": "/", "type": "classic", "durable": true, "auto_delete": false,
-            "exclusive": false, "arguments": { "x-max-priority": 5 }, "state": "running", "messages": 3,
+            "exclusive": false, "arguments": { "x-max-priority": 5 }, "policy": null, "operator_policy": null,
+            "effective_policy_definition": {}, "state": "running", "messages": 3,
             "messages_ready": 1, "messages_unacknowledged": 2, "consumers": 1,
             "memory": rows[1]["memory"], "owner_pid": null, "exclusive_consumer_tag": null,
         })
