@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`node`], [`users`], [`permissions`], [`vhosts`], [`objects`], [`clients`], [`definitions`] | the commands |
+//! | [`node`], [`users`], [`permissions`], [`vhosts`], [`policies`], [`objects`], [`clients`], [`definitions`] | the commands |
 //! | [`socket`] | the conversation with the broker |
 //! | [`table`], [`text`] | answers as tables, tab-separated lines and JSON |
 //! | [`secret`] | passwords that are not on the command line |
@@ -20,6 +20,7 @@ pub mod error;
 pub mod node;
 pub mod objects;
 pub mod permissions;
+pub mod policies;
 pub mod secret;
 pub mod socket;
 pub mod table;
@@ -90,6 +91,8 @@ enum Command {
     #[command(flatten)]
     VHosts(vhosts::Command),
     #[command(flatten)]
+    Policies(policies::Command),
+    #[command(flatten)]
     Objects(objects::Command),
     #[command(flatten)]
     Clients(clients::Command),
@@ -151,6 +154,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
         Command::Users(command) => command.request()?,
         Command::Permissions(command) => command.request(vhost),
         Command::VHosts(command) => command.request(vhost)?,
+        Command::Policies(command) => command.request(vhost)?,
         Command::Objects(command) => command.request(vhost)?,
         Command::Clients(command) => command.request()?,
         Command::Definitions(command) => command.request()?,

@@ -24,13 +24,15 @@ pub struct Columns {
     shown: Vec<String>,
     /// They were asked for, so that JSON has no others.
     chosen: bool,
+    /// This one is JSON in a cell, too.
+    json: Option<&'static str>,
 }
 
 impl Columns {
     /// Always these.
     #[must_use]
     pub fn fixed(names: &[&str]) -> Self {
-        Self { shown: names.iter().map(|&name| name.to_owned()).collect(), chosen: false }
+        Self { shown: names.iter().map(|&name| name.to_owned()).collect(), chosen: false, json: None }
     }
 
     /// Those of `known` that are asked for; if none is, `usual`. What RabbitMQ calls `pid` is here a name.
@@ -50,7 +52,23 @@ impl Columns {
             }
             shown.push(meant.to_owned());
         }
-        Ok(Self { shown, chosen: true })
+        Ok(Self { shown, chosen: true, json: None })
+    }
+
+    /// These, with the values of one of them as they would be typed: as JSON.
+    #[must_use]
+    pub fn with_json(self, name: &'static str) -> Self {
+        Self { json: Some(name), ..self }
+    }
+
+    /// The cells of a row.
+    fn cells(&self, row: &Value) -> Vec<String> {
+        let shown = |name: &String| match row.get(name) {
+            None => String::new(),
+            Some(value) if self.json == Some(name) => cell(&Value::from(value.to_string())),
+            Some(value) => cell(value),
+        };
+        self.shown.iter().map(shown).collect()
     }
 }
 
@@ -81,8 +99,7 @@ impl Table {
             let before = if self.rows == 1 { "[\n" } else { ",\n" };
             return format!("{before}{shown}").into_bytes();
         }
-        let empty = Value::Null;
-        let cells = self.columns.shown.iter().map(|name| cell(row.get(name).unwrap_or(&empty))).collect();
+        let cells = self.columns.cells(&row);
         if self.style == Style::Aligned && self.widths.is_none() {
             self.waiting.push(cells);
             return if self.waiting.len() < MEASURED_ROWS { Vec::new() } else { self.settle() };
@@ -238,6 +255,13 @@ mod tests {
         assert_eq!(parse(written(columns(), Style::Json, true, &ROWS))[1]["x"], 2);
         let chosen = Columns::chosen(&["name".to_owned()], &[], &["name", "x"]).unwrap();
         assert_eq!(parse(written(chosen, Style::Json, true, &ROWS))[1].to_string(), r#"{"name":"longer"}"#);
+    }
+
+    #[test]
+    fn a_column_can_be_as_it_is_typed() {
+        let row = [r#"{"name":{"a":["b",1]},"messages":{"a":["b",1]}}"#];
+        let columns = Columns::fixed(&["name", "messages"]).with_json("name");
+        assert_eq!(written(columns, Style::Tabs, false, &row), "{\"a\":[\"b\",1]}\t[{\"a\",[\"b\",1]}]\n");
     }
 
     #[test]

@@ -208,10 +208,10 @@ fn term(value: &Value) -> String {
 mod tests {
     use super::*;
 
-    /// What JSON says of a key, as a refusal shows it; and what every key may be comes back as it was given.
+    /// What a refusal shows of a value; and what a key may be comes back as it was given.
     #[track_caller]
-    fn check(json: &str, expected: &str) {
-        let arguments: Arguments = serde_json::from_str(&format!(r#"{{"k":{json}}}"#)).unwrap();
+    fn check(value: Value, expected: &str) {
+        let arguments = Arguments::from([("k".to_owned(), value)]);
         let definition = definition_of(&arguments);
         assert_eq!(definition["k"].to_string(), expected);
         if !matches!(definition["k"], policy::Value::Other(_)) {
@@ -221,19 +221,21 @@ mod tests {
 
     #[test]
     fn values_are_shown_as_rabbitmq_shows_them() {
-        check("5", "5");
-        check("-9223372036854775808", "-9223372036854775808");
-        check("18446744073709551615", "18446744073709551615");
-        check(r#""a\"b""#, "<<\"a\\\"b\">>");
-        check(r#""""#, "<<>>");
-        check("[]", "[]");
-        check("[1000,0]", "[1000,0]");
-        check(r#"[1,"a"]"#, "[1,<<\"a\">>]");
-        check("[[1]]", "[[1]]");
-        check("true", "true");
-        check("null", "null");
-        check("1.5", "1.5");
-        check("{}", "#{}");
-        check(r#"{"a":1,"b":[null]}"#, "#{<<\"a\">> => 1,<<\"b\">> => [null]}");
+        use Value::{List, Signed, Table};
+        let text = |text: &str| Value::Text(text.to_owned());
+        check(Signed(i64::MIN), "-9223372036854775808");
+        check(Value::Unsigned(u64::MAX), "18446744073709551615");
+        check(text("a\"b"), r#"<<"a\"b">>"#);
+        check(text(""), "<<>>");
+        check(List(Vec::new()), "[]");
+        check(List(vec![Signed(1000), Signed(0)]), "[1000,0]");
+        check(List(vec![Signed(1), text("a")]), r#"[1,<<"a">>]"#);
+        check(List(vec![List(vec![Signed(1)])]), "[[1]]");
+        check(Value::Bool(true), "true");
+        check(Value::Nothing, "null");
+        check(Value::Float(1.5), "1.5");
+        check(Table(Arguments::new()), "#{}");
+        let entries = [("a".to_owned(), Signed(1)), ("b".to_owned(), List(vec![Value::Nothing]))];
+        check(Table(entries.into()), r#"#{<<"a">> => 1,<<"b">> => [null]}"#);
     }
 }

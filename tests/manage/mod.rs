@@ -3,5 +3,7 @@
 mod clients;
 mod house;
 mod objects;
+mod policies;
 mod users;
+mod vhosts;
 mod wire;

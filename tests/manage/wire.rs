@@ -10,6 +10,7 @@ fn operations_come_back_as_they_went() {
         r#"{"users":{"set_user_limits":{"user":"a","limits":{"max-channels":3}}}}"#,
         r#"{"users":{"clear_user_limits":{"user":"a","which":"max-connections"}}}"#,
         r#"{"permissions":{"set_permissions":{"user":"a","vhost":"/","configure":"","write":"","read":""}}}"#,
+        r#"{"policies":{"set_policy":{"vhost":"/","policy":"p","pattern":"","apply_to":"all","priority":0,"definition":{"a":[1]}}}}"#,
         r#"{"queues":{"delete_queue":{"vhost":"/","queue":"q","if_empty":true,"if_unused":false}}}"#,
         r#"{"exchanges":{"list_bindings":{"vhost":"/"}}}"#,
         r#"{"clients":"list_channels"}"#,
@@ -28,6 +29,7 @@ fn what_is_not_known_is_refused() {
         r#"{"users":{"delete_user":{}}}"#,
         r#"{"users":{"set_user_limits":{"user":"a","limits":{"foo":1}}}}"#,
         r#"{"users":"list_users","node":"ping"}"#,
+        r#"{"policies":{"clear_policy":{"vhost":"/","policy":"p","force":true}}}"#,
     ] {
         assert!(from_str::<Operation>(text).is_err(), "{text}");
     }

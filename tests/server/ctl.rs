@@ -165,6 +165,46 @@ fn vhosts_are_managed() {
 }
 
 #[test]
+fn policies_are_managed() {
+    let mut house = House::new();
+    let head = "vhost\tname\tpattern\tapply-to\tdefinition\tpriority\n";
+    let definition = r#"{"max-length": 5, "dead-letter-exchange": "x"}"#;
+    house.prints(&["set_policy", "p1", "^q", definition, "--priority", "-3", "--apply-to", "queues"], "");
+    house.prints(
+        &["-p", "/", "set_policy", "--apply-to=exchanges", "p0", "", r#"{"alternate-exchange":"x"}"#],
+        "",
+    );
+    let row = "/\tp1\t^q\tqueues\t{\"dead-letter-exchange\":\"x\",\"max-length\":5}\t-3\n";
+    let alternate = "/\tp0\t\texchanges\t{\"alternate-exchange\":\"x\"}\t0\n";
+    house.prints(&["list_policies"], &format!("{head}{alternate}{row}"));
+    house.prints(&["set_operator_policy", "o1", "^q", r#"{"max-length": 3}"#], "");
+    house.prints(&["list_operator_policies"], &format!("{head}/\to1\t^q\tall\t{{\"max-length\":3}}\t0\n"));
+    let columns = ["-q", "list_queues", "name", "policy", "operator_policy", "effective_policy_definition"];
+    let effective = r#"[{"dead-letter-exchange","x"},{"max-length",3}]"#;
+    house.prints(&columns, &format!("empty\t\t\t[]\nq\tp1\to1\t{effective}\n"));
+    let (_, exchanges, _) = house.run(&["-q", "list_exchanges", "name", "policy"]);
+    assert!(exchanges.starts_with("\t\namq.direct\tp0\n"), "{exchanges}");
+    for (one, all) in [("policy", "policies"), ("operator_policy", "operator_policies")] {
+        let set = format!("set_{one}");
+        house.refuses(&[&set, "p2", "^q", r#"{"max-length":-5}"#], 1, "-5 is not a valid maximum length");
+        let (status, _, words) = house.run(&[&set, "p2", "^q", "{\"max-length\":"]);
+        assert!(status == 2 && words.contains("'{\"max-length\":' is no definition, as in "), "{words}");
+        assert_eq!(house.run(&[&set, "p2", "^q"]).0, 2);
+        assert_eq!(house.run(&[&set, "p2", "^q", "{}", "--priority", "x"]).0, 2);
+        let nowhere = "there is no vhost '/x'; did you mean '/'?";
+        house.refuses(&[&format!("list_{all}"), "-p", "/x"], 1, nowhere);
+        let nothing = format!("there is no {} 'none'", one.replace('_', " "));
+        house.refuses(&[&format!("clear_{one}"), "none"], 1, &nothing);
+    }
+    house.client.say(&["1 basic.publish '' q three", "1 basic.publish '' q four"]);
+    while house.run(&["-q", "list_queues", "messages"]).1 != "0\n4\n" {}
+    house.prints(&["clear_policy", "p1"], "");
+    house.prints(&["clear_operator_policy", "o1"], "");
+    house.prints(&["-q", "list_operator_policies"], "");
+    house.prints(&["-q", "list_policies"], alternate);
+}
+
+#[test]
 fn queues_and_what_belongs_to_them_are_managed() {
     let mut house = House::new();
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
@@ -283,6 +323,8 @@ fn json_is_json_and_a_line_is_a_line() {
         &["--json", "list_permissions"],
         &["--json", "list_topic_permissions"],
         &["--json", "list_user_limits"],
+        &["--json", "list_policies"],
+        &["--json", "list_operator_policies"],
         &["--json", "list_queues", "name", "arguments"],
         &["--json", "status"],
         &["--json", "ping"],

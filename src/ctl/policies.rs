@@ -1,0 +1,87 @@
+//! Commands about policies.
+
+use super::error::CtlError;
+use super::table::Columns;
+use super::{Request, Shown};
+use crate::manage::Operation;
+use crate::manage::policies::{PolicyOperation, PolicySetting};
+use clap::{Args, Subcommand};
+
+/// The commands.
+#[derive(Subcommand, Debug, Clone)]
+#[command(rename_all = "snake_case")]
+pub enum Command {
+    /// Say what is in effect for queues and exchanges by their names
+    SetPolicy(Setting),
+    /// Clear a policy
+    ClearPolicy {
+        /// Its name
+        name: String,
+    },
+    /// List policies in a vhost
+    ListPolicies,
+    /// Set a policy that other policies cannot exceed
+    SetOperatorPolicy(Setting),
+    /// Clear an operator policy
+    ClearOperatorPolicy {
+        /// Its name
+        name: String,
+    },
+    /// List operator policies in a vhost
+    ListOperatorPolicies,
+}
+
+/// A policy as it is typed.
+#[derive(Args, Debug, Clone)]
+pub struct Setting {
+    /// Of several policies for a queue or an exchange the one with the highest is in effect
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    priority: i64,
+    /// What it is for: all, queues, classic_queues, quorum_queues, streams, exchanges
+    #[arg(long = "apply-to", value_name = "WHAT", default_value = "all")]
+    apply_to: String,
+    /// Its name
+    name: String,
+    /// A pattern that is found in the names of what it is for
+    pattern: String,
+    /// What it says, as in {"max-length": 100, "overflow": "reject-publish"}
+    definition: String,
+}
+
+/// What rabbitmqctl shows of policies.
+const COLUMNS: [&str; 6] = ["vhost", "name", "pattern", "apply-to", "definition", "priority"];
+
+impl Command {
+    /// What it asks for, in that vhost.
+    ///
+    /// # Errors
+    /// What was typed cannot be meant.
+    pub fn request(self, vhost: String) -> Result<Request, CtlError> {
+        use PolicyOperation as Asks;
+        let operation = match self {
+            Self::SetPolicy(setting) => Asks::SetPolicy(setting.of(vhost)?),
+            Self::SetOperatorPolicy(setting) => Asks::SetOperatorPolicy(setting.of(vhost)?),
+            Self::ClearPolicy { name } => Asks::ClearPolicy { vhost, policy: name },
+            Self::ClearOperatorPolicy { name } => Asks::ClearOperatorPolicy { vhost, policy: name },
+            Self::ListPolicies => return Ok(list(Asks::ListPolicies { vhost })),
+            Self::ListOperatorPolicies => return Ok(list(Asks::ListOperatorPolicies { vhost })),
+        };
+        Ok(Request::done(Operation::Policies(operation), ""))
+    }
+}
+
+impl Setting {
+    fn of(self, vhost: String) -> Result<PolicySetting, CtlError> {
+        let Self { priority, apply_to, name: policy, pattern, definition } = self;
+        let definition = serde_json::from_str(&definition).map_err(|error| {
+            let example = r#"{"max-length": 100}"#;
+            CtlError::Usage(format!("'{definition}' is no definition, as in {example}: {error}"))
+        })?;
+        Ok(PolicySetting { vhost, policy, pattern, apply_to, priority, definition })
+    }
+}
+
+fn list(operation: PolicyOperation) -> Request {
+    let columns = Columns::fixed(&COLUMNS).with_json("definition");
+    Request { operation: Operation::Policies(operation), answer: Shown::List(columns) }
+}
