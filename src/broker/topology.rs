@@ -14,7 +14,7 @@ mod tests;
 use crate::broker::dedup::Deduplicator;
 use crate::broker::delayed::{DELAYED_MESSAGE, exchange_of};
 use crate::broker::exchange::hash::hash;
-use crate::broker::exchange::{Kind, Place, Table};
+use crate::broker::exchange::{Kind, Place, Table, spare};
 use crate::broker::queue::Queue;
 use crate::broker::settings::alternate_exchange;
 use crate::broker::vhost::replies::is_reply_queue;
@@ -245,6 +245,7 @@ impl Topology {
     /// Removes a queue with its bindings, and the auto-delete exchanges that lose their last one.
     pub fn remove_queue(&mut self, name: &str, changes: &mut Vec<Change>) {
         let Some(Bound { queue, sources }) = self.queues.remove(name) else { return };
+        spare::give_back(&mut self.queues);
         self.revision += 1;
         self.own_queues -= usize::from(is_own(&queue.name));
         if let Some(owner) = queue.owner() {
@@ -296,6 +297,7 @@ impl Topology {
     fn remove_exchanges(&mut self, mut doomed: Vec<Arc<str>>, changes: &mut Vec<Change>) {
         while let Some(name) = doomed.pop() {
             let Some(exchange) = self.exchanges.remove(&name) else { continue };
+            spare::give_back(&mut self.exchanges);
             self.revision += 1;
             self.bindings -= exchange.bindings.len();
             for binding in &exchange.bindings {

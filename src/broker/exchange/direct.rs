@@ -1,6 +1,7 @@
 //! A direct exchange: the routing key equals the binding key.
 
 use super::bag::Bag;
+use super::spare;
 use std::collections::HashMap;
 
 /// Binding keys and where they lead.
@@ -31,6 +32,7 @@ impl<T: Ord> Direct<T> {
             bag.remove(target);
             if bag.is_empty() {
                 self.keys.remove(key);
+                spare::give_back(&mut self.keys);
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod local_random;
 pub mod modulus_hash;
 pub mod random;
+pub mod spare;
 pub mod topic;
 pub mod urn;
 

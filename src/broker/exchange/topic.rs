@@ -8,6 +8,7 @@
 //! As in RabbitMQ an empty key has no words at all: `*` does not match it, `#` and the empty pattern do.
 
 use super::bag::Bag;
+use super::spare;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -144,12 +145,14 @@ impl<T: Ord> Topic<T> {
             }
         }
         self.at_mut(node).targets.remove(target);
-        while let Some((parent, word)) = path.pop() {
-            if !self.at(node).is_unused() {
-                return;
-            }
+        while self.at(node).is_unused()
+            && let Some((parent, word)) = path.pop()
+        {
             self.cut(parent, word, node);
             node = parent;
+        }
+        if spare::is_due(self.nodes.len() - self.free_nodes.len(), self.nodes.len()) {
+            self.renumber();
         }
     }
 
@@ -259,6 +262,37 @@ impl<T: Ord> Topic<T> {
             }
         }
         self.free_nodes.push(child);
+    }
+
+    /// Gives nodes and words the lowest numbers, so that those that are free take no memory.
+    fn renumber(&mut self) {
+        let mut numbers = vec![ROOT; self.nodes.len()];
+        for &free in &self.free_nodes {
+            numbers[free as usize] = NONE;
+        }
+        // The root is never free, so it stays the first.
+        for (number, used) in numbers.iter_mut().filter(|number| **number != NONE).enumerate() {
+            *used = number_of(number);
+        }
+        let moved = |node: Node| if node == NONE { NONE } else { numbers[node as usize] };
+        let nodes = std::mem::take(&mut self.nodes).into_iter().zip(&numbers);
+        let used = nodes.filter(|(_, number)| **number != NONE);
+        self.nodes = used
+            .map(|(node, _)| NodeState { star: moved(node.star), hash: moved(node.hash), ..node })
+            .collect();
+        self.nodes.shrink_to_fit();
+        self.free_nodes = Vec::new();
+        let mut words = vec![0; self.words.len() + self.free_words.len()];
+        for (number, word) in self.words.values_mut().enumerate() {
+            let number = number_of(number);
+            words[word.number as usize] = number;
+            word.number = number;
+        }
+        self.words.shrink_to_fit();
+        self.free_words = Vec::new();
+        let steps = std::mem::take(&mut self.steps).into_iter();
+        self.steps =
+            steps.map(|((node, word), child)| ((moved(node), words[word as usize]), moved(child))).collect();
     }
 
     /// The number of a word that is used once more now.
@@ -380,6 +414,27 @@ mod tests {
         assert_eq!(routed(&topic, b"a.b"), Vec::<usize>::new());
     }
 
+    #[test]
+    fn a_large_topic_that_becomes_small_gives_its_memory_back() {
+        let mut topic = Topic::default();
+        let pattern = |n: usize| format!("a{}.*.b{n}.#.c", n % 300);
+        for n in 0..20_000 {
+            topic.insert(pattern(n).as_bytes(), n);
+        }
+        for n in (0..20_000).filter(|n| n % 1000 != 7) {
+            topic.remove(pattern(n).as_bytes(), &n);
+        }
+        let room = (topic.nodes.capacity(), topic.steps.capacity(), topic.words.capacity());
+        assert!(room.0 < 1000 && room.1 < 1000 && room.2 < 1000, "{room:?}");
+        assert!(topic.free_nodes.capacity() + topic.free_words.capacity() < 2000);
+        for n in (0..20_000).filter(|n| n % 1000 == 7) {
+            assert_eq!(routed(&topic, format!("a{}.x.b{n}.y.z.c", n % 300).as_bytes()), [n]);
+            assert!(routed(&topic, format!("a{}.x.b{n}.y.z", n % 300).as_bytes()).is_empty());
+        }
+        topic.insert(b"new.*", 1);
+        assert_eq!(routed(&topic, b"new.a7"), [1]);
+    }
+
     /// The definition, word by word.
     fn matches(pattern: &[&[u8]], key: &[&[u8]]) -> bool {
         match pattern.split_first() {
@@ -417,6 +472,9 @@ mod tests {
                 let index = usize::try_from(random(model.len() as u64)).unwrap();
                 let (pattern, target) = model.swap_remove(index);
                 topic.remove(&pattern, &target);
+            }
+            if round % 100 == 99 {
+                topic.renumber();
             }
             let mut expected: Vec<usize> = model
                 .iter()
