@@ -81,6 +81,13 @@ impl Alarms {
         Some(self.disk_free_bytes.load(Ordering::Relaxed)).filter(|&free| free != u64::MAX)
     }
 
+    /// Whether too much memory is in use.
+    #[must_use]
+    #[inline]
+    pub fn memory_is_short(&self) -> bool {
+        self.memory.load(Ordering::Relaxed)
+    }
+
     /// What there is too little of, the store being in this state.
     #[must_use]
     #[inline]

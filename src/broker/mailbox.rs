@@ -4,6 +4,7 @@
 //! lock is a leaf: whoever holds it takes no other. It is not bounded by itself: a consumer is dealt no more than
 //! its window, and everything else is one entry for something the session asked for.
 
+use crate::broker::unread::Unread;
 use crate::ids::{ConsumerId, Ticket};
 use crate::message::Block;
 use crate::store::change::Waiter;
@@ -43,6 +44,7 @@ pub enum Mail {
 #[derive(Debug, Default)]
 pub struct Mailbox {
     inbox: Mutex<Inbox>,
+    unread: Arc<Unread>,
 }
 
 #[derive(Debug, Default)]
@@ -55,10 +57,22 @@ struct Inbox {
 }
 
 impl Mailbox {
-    /// An empty mailbox.
+    /// An empty mailbox of a client of its own.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// An empty mailbox of a client that shares `unread` with others.
+    #[must_use]
+    pub fn among(unread: &Arc<Unread>) -> Arc<Self> {
+        Arc::new(Self { unread: Arc::clone(unread), ..Self::default() })
+    }
+
+    /// What lies ready for this client and those it is among.
+    #[must_use]
+    pub fn unread(&self) -> &Arc<Unread> {
+        &self.unread
     }
 
     /// Moves everything in `mail` into the mailbox and wakes its session once.

@@ -24,6 +24,7 @@ pub mod settings;
 pub mod timers;
 pub mod topology;
 mod transaction;
+pub mod unread;
 pub mod users;
 mod verdict;
 pub mod vhost;
@@ -46,6 +47,7 @@ use self::registry::Registry;
 use self::route::Route;
 use self::settings::Settings;
 use self::timers::Timers;
+use self::unread::Unread;
 use self::vhost::replies::is_reply_queue;
 use self::vhost::{Commons, Part, VHost};
 use crate::auth::directory::AuthChange;
@@ -130,6 +132,7 @@ pub struct Broker {
     places: Places,
     alarms: Alarms,
     started_at: Now,
+    unread: Arc<Unread>,
     next_connection: AtomicU64,
     next_consumer: AtomicU64,
     pages: Arc<dyn PageSource>,
@@ -150,6 +153,7 @@ impl Broker {
         let (of_log, of_policies) = (Arc::clone(&log), Arc::clone(&policies));
         let commons = Commons::new(of_log, Arc::clone(&timers), limits, next_queue, of_policies);
         let (places, alarms) = (Places::new(&settings.limits), Alarms::new(settings.alarms));
+        let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
         let broker = Arc::new(Self {
@@ -164,6 +168,7 @@ impl Broker {
             metrics,
             places,
             alarms,
+            unread,
             next_connection: AtomicU64::new(1),
             next_consumer: AtomicU64::new(1),
             pages: Arc::clone(&pages),
@@ -285,6 +290,12 @@ impl Broker {
     #[must_use]
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+
+    /// What lies ready for all clients.
+    #[must_use]
+    pub fn unread(&self) -> &Arc<Unread> {
+        &self.unread
     }
 
     /// Whether the store still commits.

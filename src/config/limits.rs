@@ -30,6 +30,10 @@ pub struct Limits {
     pub handshakes_per_address_max: u32,
     /// Seconds a client may leave unread what the broker has for it; 0 means for ever.
     pub write_timeout_s: u16,
+    /// Bytes that lie ready for all clients together, beyond which each gets little ahead of what it takes.
+    pub unread_bytes_max: u64,
+    /// Seconds in which the body of a message must go on; 0 means for ever.
+    pub body_timeout_s: u16,
     /// The most channels of all connections together (RabbitMQ: `channel_max_per_node`).
     pub channels_max: u64,
     /// The most consumers of a channel (RabbitMQ: `consumer_max_per_channel`).
@@ -77,6 +81,8 @@ impl Default for Limits {
             handshakes_max: 4096,
             handshakes_per_address_max: 1024,
             write_timeout_s: 300,
+            unread_bytes_max: 256 * 1024 * 1024,
+            body_timeout_s: 60,
             channels_max: 500_000,
             consumers_per_channel_max: 65_535,
             unacked_max: 2_000_000,
@@ -105,6 +111,7 @@ impl Limits {
         within("transaction_bytes_max", self.transaction_bytes_max, &(1024..=u64::from(u32::MAX)))?;
         // Less than one message would refuse messages that are allowed.
         within("unfinished_bytes_max", self.unfinished_bytes_max, &(self.message_bytes_max..=1 << 40))?;
+        within("unread_bytes_max", self.unread_bytes_max, &(1024 * 1024..=1 << 40))?;
         within("arguments_bytes_max", self.arguments_bytes_max.into(), &(256..=131_072))?;
         for (key, value) in [
             ("handshakes_max", self.handshakes_max),

@@ -25,8 +25,9 @@ use tracing::info;
 /// Bytes that the log may be behind before publishers are not read any more: what redb writes in about 20 ms.
 const LOG_BEHIND_MAX: usize = 8 * 1024 * 1024;
 
-/// Replies that may lie in the output before the client's next request is read.
-const REPLIES_MAX: usize = 4 * 1024 * 1024;
+/// Replies that may lie in the output before the client's next request is read. Beside these the kernel holds some megabytes for a
+/// client that asks much before it reads.
+const REPLIES_MAX: usize = 1024 * 1024;
 
 /// Class and method of basic.publish, at fault for its content.
 const PUBLISH: (u16, u16) = (60, 40);
@@ -137,8 +138,8 @@ impl Connection {
         link.pending_get.is_none()
             && !self.blocked
             && !self.throttled
-            && link.replies.min(link.output.len()) < REPLIES_MAX
-            && self.held_bytes(link) < REPLIES_MAX
+            && link.has_room(link.replies.min(link.output.len()), REPLIES_MAX)
+            && link.has_room(self.held_bytes(link), REPLIES_MAX)
     }
 
     /// Undoes everything: what is outstanding goes back, exclusive queues go.
@@ -200,7 +201,9 @@ impl Connection {
             Ok(Method::Publish { exchange, routing_key, mandatory, .. }) => {
                 let Some((header, body, used)) = publish::whole_content(rest, number, link.limits.frame_max)
                 else {
-                    channel.incoming = Some(Box::new(Incoming::new(exchange, routing_key, mandatory)));
+                    let incoming = Incoming::new((exchange, routing_key), mandatory, link.now);
+                    channel.incoming = Some(Box::new(incoming));
+                    link.await_body();
                     return (0, Ok(()));
                 };
                 let message = publish::message(link.now, (exchange, routing_key), header.raw, body);

@@ -50,13 +50,13 @@ impl Connection {
     /// Acts upon the backlog as far as the output has room.
     pub(super) fn deliver(&mut self, link: &mut Link) {
         let mut sent = BTreeSet::new();
+        let mark = link.broker.unread().allowed(OUTPUT_MARK);
         while let Some(mail) = link.backlog.pop_front() {
             match mail {
                 Mail::Deliver(run) => {
                     let id = run.consumer;
-                    let rest = self
-                        .consumer_channel(link, id)
-                        .and_then(|channel| channel.deliver(link, run, OUTPUT_MARK));
+                    let rest =
+                        self.consumer_channel(link, id).and_then(|channel| channel.deliver(link, run, mark));
                     sent.insert(id);
                     if let Some(rest) = rest {
                         link.backlog.push_front(Mail::Deliver(rest));

@@ -11,6 +11,7 @@ use super::stage::Stage;
 use crate::broker::clients::Appearance;
 use crate::broker::entry::{Entry, no_vhost};
 use crate::broker::mailbox::{Mail, Mailbox};
+use crate::broker::unread::{Share, TIGHT_BYTES};
 use crate::broker::vhost::VHost;
 use crate::broker::{Broker, Place};
 use crate::clock::Now;
@@ -20,6 +21,9 @@ use crate::store::change::Waiter;
 use crate::wire::output::Output;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+
+/// Changes of what lies ready that are not worth telling: most connections have no more.
+const UNREAD_STEP: usize = 16 * 1024;
 
 /// What was negotiated; before that, what the broker offers.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +84,8 @@ pub(super) struct Link {
     /// When the current call was made.
     pub(super) now: Now,
     pub(super) output: Output,
+    /// What of it counts among all that lies ready for clients.
+    pub(super) unread: Share,
     /// Bytes in the output, at most, that answer something the client asked.
     pub(super) replies: usize,
     pub(super) tally: Tally,
@@ -108,6 +114,8 @@ pub(super) struct Link {
     notified: Ticket,
     /// No delivery is overdue before this, in monotonic milliseconds.
     pub(super) due_ms: u64,
+    /// No body that is on its way is given up before this, in monotonic milliseconds.
+    pub(super) stale_ms: u64,
 }
 
 impl Link {
@@ -121,7 +129,6 @@ impl Link {
         Self {
             id: broker.next_connection(),
             vhost: Arc::clone(broker.nowhere()),
-            broker,
             peer,
             places: None,
             appearance: None,
@@ -132,7 +139,8 @@ impl Link {
             by_password: false,
             capabilities: Capabilities::default(),
             limits,
-            mailbox: Mailbox::new(),
+            mailbox: Mailbox::among(broker.unread()),
+            unread: Share::of(broker.unread()),
             now,
             output: Output::default(),
             replies: 0,
@@ -149,6 +157,8 @@ impl Link {
             waiting: BTreeSet::new(),
             notified: Ticket(0),
             due_ms: u64::MAX,
+            stale_ms: u64::MAX,
+            broker,
         }
     }
 
@@ -212,6 +222,21 @@ impl Link {
     pub(super) fn count_replies(&mut self, before: usize) {
         let len = self.output.len();
         self.replies = (self.replies + len.saturating_sub(before)).min(len);
+    }
+
+    /// Whether a buffer of `len` bytes may take more, `usual` in all as long as not too much lies ready for all clients.
+    #[inline]
+    pub(super) fn has_room(&self, len: usize, usual: usize) -> bool {
+        // Most have little, and need not look at what others have.
+        len < TIGHT_BYTES || len < self.broker.unread().allowed(usual)
+    }
+
+    /// Has what lies ready counted, when it is worth it.
+    pub(super) fn count_unread(&mut self) {
+        let (len, counted) = (self.output.len(), self.unread.bytes());
+        if len.abs_diff(counted) >= UNREAD_STEP || (len == 0 && counted > 0) {
+            self.unread.set(len);
+        }
     }
 
     /// Hands what was counted to the broker.

@@ -206,6 +206,7 @@ impl Session {
                 self.check_pulse();
                 self.check_patience();
                 self.check_overdue();
+                self.check_stale();
             }
             State::Handshake { .. } | State::Closing { .. } | State::Closed => {}
         }
@@ -248,7 +249,8 @@ impl Session {
         match self.state {
             State::Handshake { until_ms, .. } | State::Closing { until_ms, .. } => until_ms,
             State::Open(_) => {
-                self.pulse.poll_deadline().min(self.patience.poll_deadline()).min(self.link.due_ms)
+                let of_link = self.link.due_ms.min(self.link.stale_ms);
+                self.pulse.poll_deadline().min(self.patience.poll_deadline()).min(of_link)
             }
             State::Closed => u64::MAX,
         }
@@ -382,12 +384,24 @@ impl Session {
         }
     }
 
+    fn check_stale(&mut self) {
+        if let State::Open(connection) = &mut self.state
+            && let Err(fault) = connection.check_stale(&mut self.link)
+        {
+            self.close(&fault);
+        }
+    }
+
     /// What is being written counts as a sign of life, and is to be read.
     fn note_output(&mut self) {
         if !self.link.output.is_empty() {
             self.pulse.spoke(self.link.now);
             self.patience.watch(&self.link.output, self.link.now);
+            if self.link.broker.alarms().memory_is_short() {
+                self.patience.hurry(&self.link.output, self.link.now);
+            }
         }
+        self.link.count_unread();
     }
 }
 

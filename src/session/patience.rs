@@ -4,6 +4,9 @@
 use crate::clock::Now;
 use crate::wire::output::Output;
 
+/// The longest that a client may leave something unread while memory is short: others wait for what it keeps.
+const PRESSED_MS: u64 = 10_000;
+
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Patience {
@@ -26,6 +29,15 @@ impl Patience {
     pub(super) fn watch(&mut self, output: &Output, now: Now) {
         if self.until_ms == u64::MAX && self.timeout_ms > 0 {
             self.until_ms = now.mono_ms.saturating_add(self.timeout_ms);
+            self.progress = output.progress();
+        }
+    }
+
+    /// Memory is short.
+    pub(super) fn hurry(&mut self, output: &Output, now: Now) {
+        let until_ms = now.mono_ms.saturating_add(PRESSED_MS);
+        if self.timeout_ms > 0 && self.until_ms > until_ms {
+            self.until_ms = until_ms;
             self.progress = output.progress();
         }
     }

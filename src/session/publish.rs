@@ -28,6 +28,8 @@ pub(super) struct Incoming {
     routing_key: Box<[u8]>,
     mandatory: bool,
     body: Option<Partial>,
+    /// When it went on last, monotonic milliseconds.
+    pub(super) heard_ms: u64,
 }
 
 /// A body of which parts are missing.
@@ -38,8 +40,9 @@ struct Partial {
 }
 
 impl Incoming {
-    pub(super) fn new(exchange: &[u8], routing_key: &[u8], mandatory: bool) -> Self {
-        Self { exchange: exchange.into(), routing_key: routing_key.into(), mandatory, body: None }
+    pub(super) fn new((exchange, routing_key): (&[u8], &[u8]), mandatory: bool, now: Now) -> Self {
+        let (exchange, routing_key) = (exchange.into(), routing_key.into());
+        Self { exchange, routing_key, mandatory, body: None, heard_ms: now.mono_ms }
     }
 
     /// Bytes that are kept of it.
@@ -157,6 +160,7 @@ impl Channel {
         if incoming.body.is_some() {
             return Err(incoming.expects());
         }
+        incoming.heard_ms = link.now.mono_ms;
         let header = properties::decode_header(payload)?;
         check_header(link, &header)?;
         let missing = usize::try_from(header.body_size).map_err(|_too_large| {
@@ -178,6 +182,7 @@ impl Channel {
             ));
         };
         let Some(partial) = &mut incoming.body else { return Err(incoming.expects()) };
+        incoming.heard_ms = link.now.mono_ms;
         if payload.len() > partial.missing {
             return Err(AmqpError::Frame("content body frame exceeds remaining content size".to_owned()));
         }

@@ -2,6 +2,9 @@
 //!
 //! Each of them has a limit of its own, but there is one for every channel; this is the limit for all of a connection
 //! together. It is looked at once a read, and only after one that brought some of it.
+//!
+//! A body that does not go on ends its connection after a while: what came of it takes memory, and while memory is short for it nobody
+//! may publish.
 
 use super::Fault;
 use super::channel::Mode;
@@ -9,6 +12,9 @@ use super::connection::Connection;
 use super::link::Link;
 use super::slot::Slot;
 use crate::error::AmqpError;
+
+/// How long nobody is blamed whose body is not read, milliseconds at a time.
+const UNREAD_MS: u64 = 1_000;
 
 impl Connection {
     /// Ends a connection that keeps too much.
@@ -27,6 +33,49 @@ impl Connection {
         let why = format!("reached maximum ({max}) of bytes in unfinished bodies and transactions");
         Err(Fault::of(AmqpError::NotAllowed(why), (0, 0)))
     }
+
+    /// Ends a connection that has left a body where it was for too long.
+    ///
+    /// # Errors
+    /// 530.
+    pub(super) fn check_stale(&self, link: &mut Link) -> Result<(), Fault> {
+        let now_ms = link.now.mono_ms;
+        if now_ms < link.stale_ms {
+            return Ok(());
+        }
+        let timeout_s = link.broker.settings().limits.body_timeout_s;
+        let timeout_ms = u64::from(timeout_s) * 1000;
+        link.stale_ms = u64::MAX;
+        let Some((heard_ms, number)) = self.slots.iter().filter_map(longest_ago).min() else {
+            return Ok(());
+        };
+        link.stale_ms = heard_ms.saturating_add(timeout_ms);
+        if link.stale_ms > now_ms {
+            return Ok(());
+        }
+        if !self.wants_input(link) && !link.broker.alarms().memory_is_short() {
+            link.stale_ms = now_ms.saturating_add(UNREAD_MS);
+            return Ok(());
+        }
+        let why = format!("the content on channel {number} did not go on for {timeout_s} s");
+        Err(Fault::of(AmqpError::NotAllowed(why), (0, 0)))
+    }
+}
+
+impl Link {
+    /// A content is on its way, of which not all came at once.
+    pub(super) fn await_body(&mut self) {
+        let timeout_s = self.broker.settings().limits.body_timeout_s;
+        if timeout_s > 0 {
+            self.stale_ms = self.stale_ms.min(self.due_after(u64::from(timeout_s) * 1000));
+        }
+    }
+}
+
+/// When the content of this channel went on last, and the channel's number.
+fn longest_ago(slot: &Slot) -> Option<(u64, u16)> {
+    let Slot::Open(channel) = slot else { return None };
+    channel.incoming.as_ref().map(|incoming| (incoming.heard_ms, channel.number))
 }
 
 fn unfinished(slot: &Slot) -> u64 {

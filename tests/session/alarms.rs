@@ -122,3 +122,46 @@ fn who_does_not_understand_is_not_told() {
         ",
     );
 }
+
+/// Who does not take what is there for it has less time while memory is short.
+#[test]
+fn who_does_not_read_is_not_waited_for() {
+    let mut world = world(Pieces::Whole);
+    play(&mut world, "b> 1 basic.consume q c no-ack\nb< 1 basic.consume-ok c");
+    world.client("b").deaf = true;
+    play(&mut world, "> 1 basic.publish '' q one\n! wait 20000\n! open b");
+    machine(&mut world, MUCH, MUCH);
+    play(&mut world, "! wake b\n! wait 9999\n! open b");
+    world.client("b").session.output().advance(1);
+    play(&mut world, "! wait 9999\n! open b\n! wait 10001\n! closed b\n! open a");
+}
+
+/// Its publisher is not read, so that it can never end: it is given up, for the others who wait.
+#[test]
+fn a_part_of_a_message_is_not_kept_while_memory_is_short() {
+    let mut world = world(Pieces::Whole);
+    machine(&mut world, LITTLE, LITTLE);
+    play(
+        &mut world,
+        "
+        > 1 method 60 40 0000 00 0171 00
+        > 1 content-header 60 1000000
+        > 1 content-body x
+        < 0 connection.blocked low on disk
+        ! wait 60000
+        ! wait 1000
+        ! ignores a
+        ! open a
+        ",
+    );
+    machine(&mut world, MUCH, MUCH);
+    play(
+        &mut world,
+        "
+        ! wait 1000
+        < 0 connection.close 530 NOT_ALLOWED - the content on channel 1 did not go on for 60 s (0,0)
+        > 0 connection.close-ok
+        ! closed a
+        ",
+    );
+}

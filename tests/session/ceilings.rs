@@ -305,6 +305,36 @@ fn what_a_connection_does_not_finish() {
     );
 }
 
+/// What came of a body takes memory for as long as the client likes, unless it has to go on.
+#[test]
+fn a_body_that_does_not_go_on() {
+    check(
+        &Limits { body_timeout_s: 20, ..Limits::default() },
+        "
+        > 1 method 60 40 0000 00 0171 00
+        ! wait 15000
+        > 1 content-header 60 3
+        ! wait 15000
+        > 1 content-body x
+        > 2 channel.open
+        < 2 channel.open-ok
+        > 2 method 60 40 0000 00 0171 00
+        > 2 content-header 60 2
+        > 2 content-body xx
+        ! wait 19000
+        > 1 content-body xx
+        ! wait 30000
+        > 1 method 60 40 0000 00 0171 00
+        ! wait 10000
+        ! wait 9999
+        ! open a
+        ! wait 1
+        < 0 connection.close 530 NOT_ALLOWED - the content on channel 1 did not go on for 20 s (0,0)
+        > 0 connection.close-ok
+        ",
+    );
+}
+
 /// The length is enough: nothing is kept until the frame is there.
 #[test]
 fn frames_of_strangers() {

@@ -2,11 +2,12 @@
 //!
 //! Pure state under the queue's lock. A consumer's window closes when it holds as many unacknowledged messages as
 //! its prefetch allows, when its channel does (`basic.qos global=true`), or when more bytes were dealt to it than
-//! its session has encoded: a slow reader costs bounded memory.
+//! its session has encoded: a slow reader costs bounded memory, and less while many are slow ([`crate::broker::unread`]).
 
 use super::stream::Reading;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::settings::{Kind, Settings};
+use crate::broker::unread::Share;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, ConsumerId};
 use std::sync::Arc;
@@ -138,13 +139,13 @@ struct Slot {
     consumer: Consumer,
     unacked: u32,
     /// Bytes dealt and not yet encoded.
-    unsent: usize,
+    unsent: Share,
 }
 
 impl Slot {
     /// How many messages it may be dealt now.
     fn room(&self) -> u32 {
-        if self.unsent >= WINDOW_BYTES {
+        if !self.unsent.has_room(WINDOW_BYTES) {
             0
         } else if self.consumer.no_ack {
             u32::MAX
@@ -237,7 +238,8 @@ impl Consumers {
             // After those whose turn was longest ago.
             place = self.cursor;
         }
-        self.slots.insert(place, Slot { consumer, unacked: 0, unsent: 0 });
+        let unsent = Share::of(consumer.mailbox.unread());
+        self.slots.insert(place, Slot { consumer, unacked: 0, unsent });
         self.cursor += usize::from(place <= self.cursor);
         self.ever = true;
         Ok(())
@@ -296,7 +298,7 @@ impl Consumers {
             0 => 0,
             _ if slot.consumer.channel.is_set() && !slot.consumer.no_ack => 0,
             // A window of bytes takes one message at least.
-            room if bytes <= WINDOW_BYTES.saturating_sub(slot.unsent) => room,
+            room if bytes <= slot.unsent.room(WINDOW_BYTES) => room,
             _ => 1,
         };
         takers.iter().map(|slot| u64::from(takes(slot))).sum()
@@ -307,7 +309,7 @@ impl Consumers {
         Turn {
             index,
             count: if alone { slot.room() } else { 1 },
-            bytes: WINDOW_BYTES.saturating_sub(slot.unsent),
+            bytes: slot.unsent.room(WINDOW_BYTES),
             no_ack: slot.consumer.no_ack,
         }
     }
@@ -344,7 +346,7 @@ impl Consumers {
         mail: impl FnOnce(ConsumerId) -> Mail,
     ) {
         let slot = &mut self.slots[turn.index];
-        slot.unsent += bytes;
+        slot.unsent.set(slot.unsent.bytes() + bytes);
         if !slot.consumer.no_ack {
             slot.unacked += count;
         }
@@ -382,7 +384,7 @@ impl Consumers {
     pub(super) fn credit(&mut self, id: ConsumerId, bytes: usize) {
         if let Some(index) = self.position(id) {
             let slot = &mut self.slots[index];
-            slot.unsent = slot.unsent.saturating_sub(bytes);
+            slot.unsent.set(slot.unsent.bytes().saturating_sub(bytes));
         }
     }
 

@@ -10,6 +10,7 @@ use super::reading::{Filter, Reading, Start};
 use crate::broker::mailbox::{Mail, Run};
 use crate::broker::queue::consumers::Consumer;
 use crate::broker::queue::ranges::RangeMap;
+use crate::broker::unread::Share;
 use crate::ids::SeqRange;
 use crate::message::Block;
 use std::collections::VecDeque;
@@ -36,7 +37,7 @@ pub(super) struct Reader {
     /// Delivered and not settled.
     pub(super) unacked: u32,
     /// Bytes dealt and not yet encoded.
-    unsent: usize,
+    unsent: Share,
     /// Pages from `position` on, each with its first number.
     ahead: VecDeque<(u64, Arc<Block>)>,
     /// It is in line for a page.
@@ -76,13 +77,15 @@ impl Reader {
             reading.track.map(|name| Track { name, outstanding: RangeMap::default(), told: position });
         let filter = reading.filter;
         let (ahead, hungry) = (VecDeque::new(), false);
-        Self { consumer, position, since, filter, track, unacked: 0, unsent: 0, ahead, hungry }
+        let unsent = Share::of(consumer.mailbox.unread());
+        Self { consumer, position, since, filter, track, unacked: 0, unsent, ahead, hungry }
     }
 
     /// How many messages, and bytes, it may be dealt now.
     fn room(&self) -> Option<(u32, usize)> {
         let count = self.consumer.prefetch.saturating_sub(self.unacked);
-        (count > 0 && self.unsent < WINDOW_BYTES).then(|| (count, WINDOW_BYTES - self.unsent))
+        let bytes = self.unsent.room(WINDOW_BYTES);
+        (count > 0 && bytes > 0).then_some((count, bytes))
     }
 
     /// Posts what there is for it and what it has room for.
@@ -99,7 +102,7 @@ impl Reader {
             let first = base + u64::from(range.start);
             let count = range.end - range.start;
             self.unacked += count;
-            self.unsent += block.bytes_of(range.clone());
+            self.unsent.set(self.unsent.bytes() + block.bytes_of(range.clone()));
             if let Some(track) = &mut self.track {
                 track.outstanding.insert(SeqRange::of(first, count.into()), ());
             }
@@ -209,7 +212,7 @@ impl Reader {
 
     /// `bytes` of what it was dealt have been encoded.
     pub(super) fn credit(&mut self, bytes: usize) {
-        self.unsent = self.unsent.saturating_sub(bytes);
+        self.unsent.set(self.unsent.bytes().saturating_sub(bytes));
     }
 }
 
