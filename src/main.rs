@@ -34,6 +34,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, registry};
 
+/// Gives what is free back to the system within some ten seconds, by a thread of its own. That of glibc keeps most of a peak: what
+/// many threads have freed, between what is still used.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long connections may take to end when the broker stops, and when its store has failed.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// How long the runtime may take to drop what is left after that.

@@ -49,6 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["store", "server", "ctl", "main"]),
     ("serde_json", &["manage", "server", "ctl"]),
     ("sha2", &["auth"]),
+    ("tikv_jemallocator", &["main"]),
     ("tokio", &["server", "http", "perf", "main"]),
     ("tokio_rustls", &["server"]),
     ("toml", &["config"]),
