@@ -155,6 +155,17 @@ fn refuses(broker: &Arc<Broker>, section: &str, entry: &Value, why: &str) {
 }
 
 #[test]
+fn a_password_that_is_not_kept_safe_is_not_kept() {
+    let broker = start(&SimDisk::default());
+    let hash = "AAAAAL1sCOUxQYVOuCVBAtNA8eU=";
+    let user = json!({"name": "old", "password_hash": hash, "hashing_algorithm": "rabbit_password_hashing_md5", "tags": ""});
+    let imported = import(&broker, &json!({"users": [user]})).expect("the user is let in");
+    let why = "the password of user 'old' is hashed by MD5, which is not safe: the user gets none";
+    assert_eq!(imported["skipped"], json!([why]));
+    assert_eq!(broker.users().get("old").map(|user| user.password), Some(None));
+}
+
+#[test]
 fn nothing_is_taken_in_by_halves() {
     let broker = start(&SimDisk::default());
     let no = |section: &str, entry: Value, why: &str| refuses(&broker, section, &entry, why);

@@ -19,6 +19,9 @@ use crate::manage::value::{Arguments, Value, table_of};
 use crate::policy::{ApplyTo, Policy, Rank};
 use serde::Deserialize;
 
+/// How RabbitMQ hashed passwords before 3.6. It is no way to keep a password any more, so whoever has one like that gets none.
+const MD5: &str = "rabbit_password_hashing_md5";
+
 /// What a document says there is to be, and what of it has no use here.
 pub(super) fn read(
     broker: &Broker,
@@ -33,6 +36,10 @@ pub(super) fn read(
     for entry in &document.users {
         let user = user(broker, entry).map_err(|why| format!("user '{}': {why}", entry.name))?;
         definitions.users.push(user);
+        if is_md5(entry) {
+            let (user, why) = (&entry.name, "hashed by MD5, which is not safe: the user gets none");
+            skipped.push(format!("the password of user '{user}' is {why}"));
+        }
     }
     definitions.permissions.extend(document.permissions.iter().map(|entry| Permission {
         user: entry.user.clone(),
@@ -140,12 +147,20 @@ fn password(broker: &Broker, entry: &UserEntry) -> Result<Option<PasswordHash>, 
         let same = known.filter(|hash| hash.verify(clear.as_bytes()));
         return Ok(Some(same.unwrap_or_else(|| PasswordHash::of(clear.as_bytes()))));
     }
+    if is_md5(entry) {
+        return Ok(None);
+    }
     let Some(hash) = entry.password_hash.as_deref().filter(|hash| !hash.is_empty()) else { return Ok(None) };
     let name = entry.hashing_algorithm.as_deref().unwrap_or_else(|| Algorithm::Sha256.name());
     let algorithm =
         Algorithm::named(name).ok_or_else(|| format!("passwords cannot be hashed by '{name}'"))?;
     let hash = PasswordHash::from_base64(algorithm, hash);
     hash.map(Some).ok_or_else(|| format!("the password's hash is none of '{name}'"))
+}
+
+fn is_md5(entry: &UserEntry) -> bool {
+    let hashed = entry.password_hash.as_deref().is_some_and(|hash| !hash.is_empty());
+    hashed && entry.hashing_algorithm.as_deref() == Some(MD5)
 }
 
 fn policy(entry: &PolicyEntry) -> Result<Policy, String> {
