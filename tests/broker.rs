@@ -2,6 +2,7 @@
 
 mod dedup;
 mod definitions;
+mod given;
 mod golden;
 mod limits;
 mod model;

@@ -1,5 +1,6 @@
 //! Deduplication: what was taken in once is not taken in again, whatever happened to the power in between.
 
+use super::given::{ME, persistent};
 use super::power_cut::{Bell, declare, open, wait_for};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
@@ -10,15 +11,14 @@ use leveret::broker::queue::{Got, Settled};
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
-use leveret::ids::{ConnectionId, SeqRange, Ticket};
-use leveret::message::{Block, BlockBuilder, Copies, Message};
+use leveret::ids::{SeqRange, Ticket};
+use leveret::message::{Block, BlockBuilder, Message};
 use leveret::store::Opened;
 use leveret::store::change::{Recovered, Waiter};
 use leveret::wire::{properties, table};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const ME: ConnectionId = ConnectionId(1);
 const NOW: Now = at(0);
 
 const fn at(ms: u64) -> Now {
@@ -51,16 +51,10 @@ fn block(ids: &[&str]) -> Block {
         let own = properties::Properties { headers, delivery_mode, ..properties::Properties::default() };
         properties::encode(&own, &mut raw);
         builder.push(&Message {
-            persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
             arrived_at_ms: NOW.unix_ms,
-            exchange: b"",
-            routing_key: b"",
             properties: &raw,
             body: id.as_bytes(),
+            ..persistent()
         });
     }
     builder.build()

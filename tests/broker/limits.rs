@@ -1,22 +1,21 @@
 //! Length limits on a disk that loses power: what was refused or dropped never comes back, and what was driven out of a
 //! full queue is in one place, once.
 
+use super::given::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::Mailbox;
 use leveret::broker::queue::Got;
-use leveret::broker::vhost::QueueDeclare;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
-use leveret::ids::{ConnectionId, Ticket};
-use leveret::message::{Block, BlockBuilder, Copies, Message};
+use leveret::ids::Ticket;
+use leveret::message::{Block, BlockBuilder, Message};
 use leveret::store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
-const ME: ConnectionId = ConnectionId(1);
 const STEPS: usize = 60;
 
 /// Two full queues lead to `dead` one after the other, one drops what is oldest, one refuses what is new.
@@ -61,16 +60,7 @@ fn declare(broker: &Broker) {
             };
             arguments.insert((*key).into(), value);
         }
-        let declare = QueueDeclare {
-            name: name.into(),
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments,
-            connection: ME,
-            now: NOW,
-        };
+        let declare = durable(name, arguments, NOW);
         broker.vhost().declare_queue(declare).expect("the same queue as before");
     }
 }
@@ -80,16 +70,10 @@ fn block(queue: &str, ids: impl IntoIterator<Item = u64>) -> Block {
     let mut builder = BlockBuilder::default();
     for id in ids {
         builder.push(&Message {
-            persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
             arrived_at_ms: NOW.unix_ms,
-            exchange: b"",
             routing_key: queue.as_bytes(),
-            properties: &[0x10, 0, 2],
             body: &id.to_be_bytes(),
+            ..persistent()
         });
     }
     builder.build()

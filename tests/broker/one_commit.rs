@@ -1,20 +1,20 @@
 //! What touches two queues reaches the disk as one: its appends are made under one gate of the log.
 
+use super::given::{ME, durable, persistent};
 use crate::support::log::{MemoryLog, NoPages};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::Mailbox;
 use leveret::broker::queue::{Got, Queue, Return, Settled};
-use leveret::broker::vhost::{Bind, Destination, QueueDeclare};
+use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings, TxAck};
 use leveret::clock::Now;
-use leveret::ids::{ConnectionId, SeqRange};
-use leveret::message::{Block, Copies, Message};
+use leveret::ids::SeqRange;
+use leveret::message::{Block, Message};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
 use std::sync::Arc;
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
-const ME: ConnectionId = ConnectionId(1);
 
 struct House {
     broker: Arc<Broker>,
@@ -68,32 +68,12 @@ impl House {
 }
 
 fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> Arc<Queue> {
-    let declare = QueueDeclare {
-        name: name.into(),
-        passive: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-        connection: ME,
-        now: NOW,
-    };
+    let declare = durable(name, arguments, NOW);
     broker.vhost().declare_queue(declare).expect("a plain queue").0
 }
 
 fn message() -> Block {
-    Block::of(&Message {
-        persistent: true,
-        died: false,
-        copies: Copies::Open,
-        expires: false,
-        priority: None,
-        arrived_at_ms: 0,
-        exchange: b"",
-        routing_key: b"work",
-        properties: &[0x10, 0, 2],
-        body: b"body",
-    })
+    Block::of(&Message { routing_key: b"work", body: b"body", ..persistent() })
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Messages that are on disk only: read when they are due, again when that failed, and forgotten again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use super::given::{ME, persistent};
 use crate::support::disk::SimDisk;
 use leveret::broker::mailbox::Mailbox;
 use leveret::broker::queue::{Got, Return, Settled};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::{Now, now};
-use leveret::ids::{ConnectionId, QueueId, SeqRange};
-use leveret::message::{Block, Copies, Message};
+use leveret::ids::{QueueId, SeqRange};
+use leveret::message::{Block, Message};
 use leveret::store::change::{Change, Page, PageSource, QueueRecord};
 use leveret::store::{Opened, Options, StoreError, open_backend};
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use std::thread;
 use std::time::Duration;
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
-const ME: ConnectionId = ConnectionId(1);
 const PATIENCE_MS: u64 = 20_000;
 
 /// Pages that cannot be read so many times, where they are those of the first queue.
@@ -39,18 +39,7 @@ impl PageSource for Failing {
 /// A broker on two queues, `q1` and `q2`, each with `count` messages on disk; pages of the first fail at first.
 fn start(count: u32, body: &[u8], failures: u32) -> (Arc<Broker>, Arc<Failing>) {
     let disk = SimDisk::default();
-    let message = Message {
-        persistent: true,
-        died: false,
-        copies: Copies::Open,
-        expires: false,
-        priority: None,
-        arrived_at_ms: 0,
-        exchange: b"",
-        routing_key: b"q",
-        properties: &[0, 0],
-        body,
-    };
+    let message = Message { routing_key: b"q", properties: &[0, 0], body, ..persistent() };
     let opened = open_backend(disk.clone(), Options::default()).unwrap();
     for id in [QueueId(1), QueueId(2)] {
         let name = format!("q{}", id.0);

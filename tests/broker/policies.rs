@@ -3,6 +3,7 @@
 mod exchanges;
 mod over_restarts;
 
+use super::given::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::auth::vhost::VHostRecord;
@@ -10,16 +11,13 @@ use leveret::broker::mailbox::{Mail, Mailbox};
 use leveret::broker::policies::PolicyError;
 use leveret::broker::queue::{ChannelLimit, Consumer, Got, Queue, Return, Settled};
 use leveret::broker::route::Route;
-use leveret::broker::vhost::QueueDeclare;
 use leveret::broker::{Broker, BrokerSettings, Enqueued};
 use leveret::clock::Now;
-use leveret::ids::{ConnectionId, ConsumerId, SeqRange};
-use leveret::message::{Block, BlockBuilder, Copies, Message};
+use leveret::ids::{ConsumerId, SeqRange};
+use leveret::message::{Block, BlockBuilder, Message};
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
 use leveret::store::{Options, open_backend};
 use std::sync::Arc;
-
-const ME: ConnectionId = ConnectionId(1);
 
 /// A broker, and the time that it is told.
 struct Bench {
@@ -85,16 +83,7 @@ impl Bench {
         for (key, value) in arguments {
             table.insert((*key).into(), value.clone());
         }
-        let declare = QueueDeclare {
-            name: name.into(),
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments: table,
-            connection: ME,
-            now: self.now,
-        };
+        let declare = durable(name, table, self.now);
         self.broker.vhost().declare_queue(declare).expect("it can be declared").0
     }
 
@@ -113,16 +102,11 @@ impl Bench {
         let mut builder = BlockBuilder::default();
         for body in bodies {
             builder.push(&Message {
-                persistent: true,
-                died: false,
-                copies: Copies::Open,
-                expires: false,
-                priority: None,
                 arrived_at_ms: self.now.unix_ms,
                 exchange: exchange.as_bytes(),
                 routing_key: key.as_bytes(),
-                properties: &[0x10, 0, 2],
                 body: body.as_bytes(),
+                ..persistent()
             });
         }
         (route, builder.build())

@@ -4,23 +4,23 @@
 //! what the run knew before the cut. What it tried and does not know about may be there or not; what is confirmed
 //! must be there; what was never tried must not. Copies of one publish, and a dead letter and its source, go together.
 
+use super::given::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::{Mail, Mailbox};
 use leveret::broker::queue::{ChannelLimit, Consumer, Got, Queue, Return, Settled};
-use leveret::broker::vhost::{Bind, Destination, QueueDeclare};
+use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
-use leveret::ids::{ConnectionId, ConsumerId, SeqRange, Ticket};
-use leveret::message::{Block, BlockBuilder, Copies, Message};
+use leveret::ids::{ConsumerId, SeqRange, Ticket};
+use leveret::message::{Block, BlockBuilder, Message};
 use leveret::store;
 use leveret::store::change::Waiter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex};
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
-const ME: ConnectionId = ConnectionId(1);
 /// Failed deliveries that a message of the queue `work` survives.
 const LIMIT: u32 = 2;
 const STEPS: usize = 60;
@@ -91,16 +91,7 @@ pub(super) fn open(disk: &SimDisk) -> Arc<Broker> {
 }
 
 pub(super) fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> (Arc<Queue>, Ticket) {
-    let declare = QueueDeclare {
-        name: name.into(),
-        passive: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-        connection: ME,
-        now: NOW,
-    };
+    let declare = durable(name, arguments, NOW);
     broker.vhost().declare_queue(declare).expect("a plain queue")
 }
 
@@ -116,16 +107,10 @@ fn block(ids: impl IntoIterator<Item = u64>) -> Block {
     let mut builder = BlockBuilder::default();
     for id in ids {
         builder.push(&Message {
-            persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
             arrived_at_ms: NOW.unix_ms,
-            exchange: b"",
             routing_key: b"work",
-            properties: &[0x10, 0, 2],
             body: &id.to_be_bytes(),
+            ..persistent()
         });
     }
     builder.build()

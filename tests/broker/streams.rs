@@ -1,15 +1,15 @@
 //! A stream on a disk that loses power: what was confirmed is there or was trimmed, no number is given twice, and a named
 //! consumer goes on no later than where it was.
 
+use super::given::{ME, durable};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::{Mail, Mailbox};
 use leveret::broker::queue::{ChannelLimit, Consumer, Queue, Reading, Settled, Start};
-use leveret::broker::vhost::QueueDeclare;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
-use leveret::ids::{ConnectionId, ConsumerId, SeqRange, Ticket};
+use leveret::ids::{ConsumerId, SeqRange, Ticket};
 use leveret::message::{Block, BlockBuilder, Copies, Message};
 use leveret::store;
 use std::collections::VecDeque;
@@ -18,7 +18,6 @@ use std::task::{Context, Wake};
 use std::thread::{self, Thread};
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
-const ME: ConnectionId = ConnectionId(1);
 const STEPS: usize = 60;
 
 fn open(disk: &SimDisk) -> Arc<Broker> {
@@ -32,16 +31,7 @@ fn declare(broker: &Broker, max_bytes: i32) -> (Arc<Queue>, Ticket) {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
     arguments.insert("x-max-length-bytes".into(), AMQPValue::LongInt(max_bytes));
-    let declare = QueueDeclare {
-        name: "s".into(),
-        passive: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-        connection: ME,
-        now: NOW,
-    };
+    let declare = durable("s", arguments, NOW);
     broker.vhost().declare_queue(declare).expect("a stream")
 }
 

@@ -2,22 +2,21 @@
 
 mod cut;
 
+use super::given::{ME, durable};
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::Mailbox;
 use leveret::broker::queue::{Got, Queue, Return, Settled};
-use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
+use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::error::AmqpError;
-use leveret::ids::{ConnectionId, SeqRange, Ticket};
+use leveret::ids::{SeqRange, Ticket};
 use leveret::message::{Block, Copies, Message};
 use leveret::store;
 use leveret::wire::properties::{self, Properties};
 use leveret::wire::table;
 use std::sync::Arc;
-
-const ME: ConnectionId = ConnectionId(1);
 
 fn at(ms: u64) -> Now {
     Now { mono_ms: 1_000 + ms, unix_ms: 1_795_000_000_000 + ms }
@@ -50,16 +49,7 @@ impl House {
     }
 
     fn declare(&self, name: &str, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
-        let declare = QueueDeclare {
-            name: name.into(),
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments: fields(arguments),
-            connection: ME,
-            now: at(0),
-        };
+        let declare = durable(name, fields(arguments), at(0));
         self.broker.vhost().declare_queue(declare).expect("it can be declared").0
     }
 

@@ -1,17 +1,17 @@
 //! Transactions into full queues: all of each is there or nothing, whoever else publishes and wherever the power goes, and no
 //! queue holds more than it may.
 
+use super::given::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::Mailbox;
 use leveret::broker::queue::{Got, Queue, Settled};
 use leveret::broker::route::Route;
-use leveret::broker::vhost::QueueDeclare;
 use leveret::broker::{Broker, BrokerSettings, TxAck};
 use leveret::clock::Now;
-use leveret::ids::{ConnectionId, SeqRange, Ticket};
-use leveret::message::{Block, BlockBuilder, Copies, Message};
+use leveret::ids::{SeqRange, Ticket};
+use leveret::message::{Block, BlockBuilder, Message};
 use leveret::store;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
-const ME: ConnectionId = ConnectionId(1);
 const STEPS: u64 = 40;
 
 /// Transactions that one client has rooms for at a time.
@@ -48,16 +47,7 @@ fn open(disk: &SimDisk) -> Arc<Broker> {
                 arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
             }
         }
-        let declare = QueueDeclare {
-            name: name.into(),
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments,
-            connection: ME,
-            now: NOW,
-        };
+        let declare = durable(name, arguments, NOW);
         broker.vhost().declare_queue(declare).expect("the same queue as before");
     }
     broker
@@ -71,16 +61,10 @@ fn to(broker: &Broker, name: &str, id: u64, copies: u64) -> (Arc<Route>, Block) 
     let mut builder = BlockBuilder::default();
     for _copy in 0..copies {
         builder.push(&Message {
-            persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
             arrived_at_ms: NOW.unix_ms,
-            exchange: b"",
             routing_key: name.as_bytes(),
-            properties: &[0x10, 0, 2],
             body: &id.to_be_bytes(),
+            ..persistent()
         });
     }
     let route = broker.vhost().route(b"", name.as_bytes(), &[0, 0]).expect("the default exchange");

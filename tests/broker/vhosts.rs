@@ -1,5 +1,6 @@
 //! Vhosts over restarts, power cuts and races, and what an operator may not do with them.
 
+use super::given::{ME, durable, persistent};
 use super::power_cut::wait_for;
 use crate::store::golden::image;
 use crate::support::disk::SimDisk;
@@ -16,7 +17,7 @@ use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::config::Limits;
 use leveret::ids::{ConnectionId, Ticket};
-use leveret::message::{Block, Copies, Message};
+use leveret::message::{Block, Message};
 use leveret::store::{FILE_NAME, Options, open, open_backend};
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,7 +26,6 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 const NOW: Now = Now { mono_ms: 1000, unix_ms: 1_795_000_000_000 };
-const ME: ConnectionId = ConnectionId(1);
 
 fn start(disk: &SimDisk) -> Arc<Broker> {
     let options = Options { journal_bytes: 3000, ..Options::default() };
@@ -68,16 +68,7 @@ fn declare(vhost: &VHost, name: &str, arguments: &[(&str, &str)]) -> (Arc<Queue>
 }
 
 fn queue(name: &str, arguments: FieldTable) -> QueueDeclare {
-    QueueDeclare {
-        name: name.into(),
-        passive: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-        connection: ME,
-        now: NOW,
-    }
+    durable(name, arguments, NOW)
 }
 
 /// A durable exchange, of that name, bound to a queue, and to another exchange that was always there.
@@ -104,16 +95,11 @@ fn bind(vhost: &VHost, exchange: &str, queue: &str) {
 
 fn publish(broker: &Broker, vhost: &VHost, exchange: &str, key: &str, body: &str) -> Ticket {
     let message = Message {
-        persistent: true,
-        died: false,
-        copies: Copies::Open,
-        expires: false,
-        priority: None,
         arrived_at_ms: NOW.unix_ms,
         exchange: exchange.as_bytes(),
         routing_key: key.as_bytes(),
-        properties: &[0x10, 0, 2],
         body: body.as_bytes(),
+        ..persistent()
     };
     let route = vhost.route(exchange.as_bytes(), key.as_bytes(), &[0, 0]).expect("the exchange is there");
     broker.enqueue(&route, Block::of(&message), NOW).ticket
