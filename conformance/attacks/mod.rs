@@ -7,13 +7,12 @@
 //! A line for each attack, then a table. The status is 0 when the broker stood all of them, 1 when not, 2 when the run could not be
 //! made. See `conformance/README.md`.
 
+use crate::harness::{Place, broker, say, unable};
 use clap::Args;
 use conformance::attacks::run::{self, Options};
 use conformance::attacks::scale::Scale;
 use conformance::attacks::{Attack, all};
 use conformance::faults::run::fresh_seed;
-use std::env;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,13 +48,10 @@ pub(crate) struct Arguments {
 /// Attacks a broker, and says whether it stood that.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
-    let kept = arguments.folder.is_some();
-    let folder = arguments.folder.unwrap_or_else(|| env::temp_dir().join(format!("attacks-{seed:x}")));
+    let place = Place::of(arguments.folder, "attacks", seed);
     let options = Options {
-        leveret: arguments
-            .leveret
-            .unwrap_or_else(|| env::current_exe().unwrap_or_default().with_file_name("leveret")),
-        folder: folder.clone(),
+        leveret: broker(arguments.leveret),
+        folder: place.folder().to_owned(),
         seed,
         attacks: if arguments.only.is_empty() { all().to_vec() } else { arguments.only },
         duration: Duration::from_secs(arguments.seconds.unwrap_or(ATTACK_S)),
@@ -66,24 +62,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     match run::run(&options, &mut say) {
         Ok(report) => {
             say(&format!("\n{report}"));
-            if !report.findings().is_empty() {
-                say(&format!("data and log are in {}", folder.display()));
-                return ExitCode::FAILURE;
-            }
-            if !kept {
-                // What cannot be removed is left to whoever cleans that folder.
-                let _removed = std::fs::remove_dir_all(folder);
-            }
-            ExitCode::SUCCESS
+            place.leave(report.findings().is_empty())
         }
-        Err(why) => {
-            let _nowhere_else_to_say = writeln!(io::stderr(), "attacks: {why}");
-            2.into()
-        }
+        Err(why) => unable("attacks", &why),
     }
-}
-
-fn say(line: &str) {
-    // Nobody listens when this cannot be written; the status still tells.
-    let _said = writeln!(io::stdout(), "{line}");
 }

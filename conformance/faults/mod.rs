@@ -7,11 +7,10 @@
 //! A line for each fault, then the sum. The status is 0 when every promise was kept, 1 when not, 2 when the run could not be
 //! made. See `conformance/README.md`.
 
+use crate::harness::{Place, broker, say, unable};
 use clap::Args;
 use conformance::faults::inject::Fault;
 use conformance::faults::run::{self, Extent, Options, fresh_seed};
-use std::env;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,12 +41,10 @@ pub(crate) struct Arguments {
 /// Hurts a broker, and says whether it kept its promises.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
-    let beside = || env::current_exe().unwrap_or_default().with_file_name("leveret");
-    let kept = arguments.folder.is_some();
-    let folder = arguments.folder.unwrap_or_else(|| env::temp_dir().join(format!("faults-{seed:x}")));
+    let place = Place::of(arguments.folder, "faults", seed);
     let options = Options {
-        leveret: arguments.leveret.unwrap_or_else(beside),
-        folder: folder.clone(),
+        leveret: broker(arguments.leveret),
+        folder: place.folder().to_owned(),
         seed,
         faults: if arguments.only.is_empty() { Fault::ALL.to_vec() } else { arguments.only },
         extent: Extent::Time(Duration::from_secs(arguments.minutes * MINUTE_S)),
@@ -56,24 +53,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     match run::run(&options, &mut say) {
         Ok(report) => {
             say(&report.to_string());
-            if !report.violations.is_empty() {
-                say(&format!("data and log are in {}", folder.display()));
-                return ExitCode::FAILURE;
-            }
-            if !kept {
-                // What cannot be removed is left to whoever cleans that folder.
-                let _removed = std::fs::remove_dir_all(folder);
-            }
-            ExitCode::SUCCESS
+            place.leave(report.violations.is_empty())
         }
-        Err(why) => {
-            let _nowhere_else_to_say = writeln!(io::stderr(), "faults: {why}");
-            2.into()
-        }
+        Err(why) => unable("faults", &why),
     }
-}
-
-fn say(line: &str) {
-    // Nobody listens when this cannot be written; the status still tells.
-    let _said = writeln!(io::stdout(), "{line}");
 }

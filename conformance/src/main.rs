@@ -9,6 +9,7 @@ mod attacks;
 mod bench;
 #[path = "../faults/mod.rs"]
 mod faults;
+mod harness;
 
 use clap::{Parser, Subcommand};
 use conformance::run::operator::Command;
