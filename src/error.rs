@@ -198,6 +198,13 @@ impl AmqpError {
         Reply { code, scope, text }
     }
 
+    /// What is wrong in words, without the name that a client finds before them.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        let text = self.reply().text;
+        text.split_once(" - ").map_or(text.as_str(), |(_, why)| why).to_owned()
+    }
+
     /// A queue of this name does not exist in the vhost.
     #[must_use]
     pub fn no_queue(vhost: &Arc<str>, name: &str) -> Self {

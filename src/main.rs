@@ -34,7 +34,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, registry};
 
-/// Gives what is free back to the system within some ten seconds, by a thread of its own. That of glibc keeps most of a peak: what
+/// Gives what is free back to the system within some seconds, by a thread of its own. That of glibc keeps most of a peak: what
 /// many threads have freed, between what is still used.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]

@@ -7,7 +7,7 @@
 use super::Broker;
 use super::policies::POLICIES_MAX;
 use super::users::USERS_MAX;
-use super::vhost::{Draft, VHost, why};
+use super::vhost::{Draft, VHost};
 use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, check_name, tags};
@@ -66,7 +66,9 @@ impl Broker {
                 .filter(|of| *of.name == *record.name && is_new(of))
                 .for_each(|of| of.follow(record));
         }
-        let Definitions { vhosts, policies, .. } = definitions.clone();
+        let vhosts = definitions.vhosts.clone();
+        let governed: BTreeSet<String> =
+            definitions.policies.iter().map(|(_, policy)| policy.vhost.clone()).collect();
         let defined = self.define_in(&places, definitions, now);
         for place in places.into_iter().filter(is_new) {
             if defined.is_ok() {
@@ -81,7 +83,6 @@ impl Broker {
                 place.follow(record);
             }
         }
-        let governed: BTreeSet<&str> = policies.iter().map(|(_, policy)| policy.vhost.as_str()).collect();
         for place in self.registry.all() {
             if governed.contains(&*place.name) {
                 self.policies().follow(&place, now);
@@ -104,7 +105,7 @@ impl Broker {
         let mut checked = Vec::with_capacity(locked.len());
         for (place, of) in locked.iter().zip(places) {
             let draft = definitions.drafts.remove(&*of.name).unwrap_or_default();
-            checked.push(place.check(draft).map_err(|error| why(&error))?);
+            checked.push(place.check(draft).map_err(|error| error.explanation())?);
         }
         let (mut ticket, _nobody) = self.accounts.change(|directory| definitions.changes(directory))?;
         ticket = ticket.max(self.policies.put(&*self.log, &definitions.policies));

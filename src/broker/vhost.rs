@@ -24,7 +24,6 @@ mod tests;
 
 pub use self::commons::Commons;
 pub use self::define::Draft;
-pub(super) use self::define::why;
 pub use self::recover::Part;
 pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 
@@ -362,14 +361,7 @@ impl VHost {
     pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
         let bind = bind.clean(&self.name)?;
         let unbound = self.change(|state, changes| {
-            let target = match &bind.destination {
-                Destination::Queue(name) => state.topology.queue(name).cloned().map(Target::Queue),
-                Destination::Exchange(name) => {
-                    let found = state.topology.exchange(name);
-                    found.map(|exchange| Target::Exchange(Arc::clone(&exchange.declared)))
-                }
-            };
-            let Some(target) = target else { return Ok(((), true)) };
+            let Some(target) = bind.target(&state.topology) else { return Ok(((), true)) };
             let binding = bind.to(target);
             if let Target::Queue(queue) = &binding.target
                 && state.topology.is_bound(&bind.source, &binding)
@@ -408,14 +400,19 @@ impl VHost {
         let mut changes = Vec::new();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let (result, durable) = work(&mut state, &mut changes)?;
-        if let Some(ticket) = append(&self.shared, &mut changes) {
+        self.finish(&mut state, &mut changes);
+        Ok((result, state.known(durable)))
+    }
+
+    /// Appends what was changed under the lock, and lets everybody see it.
+    fn finish(&self, state: &mut State, changes: &mut Vec<Change>) {
+        if let Some(ticket) = append(&self.shared, changes) {
             state.ticket = ticket;
         }
         let counts = Counts::of(&state.topology);
         self.commons.count(state.counted, counts);
         state.counted = counts;
         self.epoch.store(state.topology.revision(), Ordering::Release);
-        Ok((result, state.known(durable)))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

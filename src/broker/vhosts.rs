@@ -136,7 +136,19 @@ impl VHosts<'_> {
     /// # Errors
     /// There is no such vhost.
     pub fn set_limits(self, name: &str, limits: VHostLimits) -> Result<Ticket, VHostError> {
-        self.alter("set the limits of", name, |record| record.limits = limits)
+        self.change_limits(name, |own| *own = limits)
+    }
+
+    /// Changes what there may be in a vhost at a time. What is there stays.
+    ///
+    /// # Errors
+    /// There is no such vhost.
+    pub fn change_limits(
+        self,
+        name: &str,
+        change: impl FnOnce(&mut VHostLimits),
+    ) -> Result<Ticket, VHostError> {
+        self.alter("set the limits of", name, |record| change(&mut record.limits))
     }
 
     /// Deletes a vhost with all that is in it and all permissions and policies for it; its connections are closed.
@@ -171,8 +183,7 @@ impl VHosts<'_> {
         alter: impl FnOnce(&mut VHostRecord),
     ) -> Result<Ticket, VHostError> {
         let _alone = self.0.registry.change();
-        let known = self.record(name).ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?;
-        let mut record = known;
+        let mut record = self.record(name).ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?;
         alter(&mut record);
         let record = record.checked().map_err(VHostError::Invalid)?;
         let put = |_: &_| Ok::<_, VHostError>(vec![AuthChange::PutVHost(record.clone())]);

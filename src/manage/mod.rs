@@ -14,6 +14,7 @@
 pub mod clients;
 pub mod definitions;
 pub mod exchanges;
+mod limits;
 mod near;
 pub mod node;
 pub mod password;

@@ -82,9 +82,7 @@ impl From<AmqpError> for Refusal {
             AmqpError::Internal(_) => Kind::Unavailable,
             _ => Kind::Invalid,
         };
-        let text = error.reply().text;
-        let message = text.split_once(" - ").map_or(text.as_str(), |(_, why)| why);
-        Self::new(kind, message)
+        Self::new(kind, error.explanation())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Users: their passwords, tags and limits.
 
+use super::limits::limit;
 use super::{Password, Performed, Refusal, Row};
 use crate::auth::user::{User, UserLimits};
 use crate::broker::Broker;
@@ -175,16 +176,8 @@ fn authenticate(broker: &Broker, user: &str, password: &Password) -> Result<Perf
 }
 
 fn set_limits(broker: &Broker, user: &str, limits: LimitsChange) -> Result<Ticket, UserError> {
-    let limit = |name: &str, given: Option<i64>| match given {
-        None => Ok(None),
-        Some(given) if given < 0 => Ok(Some(None)),
-        Some(given) => u32::try_from(given).map(|limit| Some(Some(limit))).map_err(|_too_large| {
-            UserError::Invalid(format!(
-                "{name} of user '{user}' is {given}; at most {} is possible",
-                u32::MAX
-            ))
-        }),
-    };
+    let whose = format!("user '{user}'");
+    let limit = |what, given| limit(what, &whose, given).map_err(UserError::Invalid);
     let connections = limit("max-connections", limits.max_connections)?;
     let channels = limit("max-channels", limits.max_channels)?;
     broker.users().change_limits(user, |own| {

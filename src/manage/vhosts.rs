@@ -1,5 +1,6 @@
 //! Vhosts: what an operator says of them, and what there may be in them.
 
+use super::limits::limit;
 use super::refusal::{Kind, Refusal};
 use super::vhost::not_found;
 use super::{Performed, Row};
@@ -143,20 +144,14 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
 }
 
 fn set_limits(broker: &Broker, name: &str, change: VHostLimitsChange) -> Result<Ticket, VHostError> {
-    let limit = |what: &str, given: Option<i64>, own: Option<u32>| match given {
-        None => Ok(own),
-        Some(given) if given < 0 => Ok(None),
-        Some(given) => u32::try_from(given).map(Some).map_err(|_too_large| {
-            let most = u32::MAX;
-            VHostError::Invalid(format!("{what} of vhost '{name}' is {given}; at most {most} is possible"))
-        }),
-    };
-    let record = broker.vhosts().record(name).ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?;
-    let limits = VHostLimits {
-        connections_max: limit("max-connections", change.max_connections, record.limits.connections_max)?,
-        queues_max: limit("max-queues", change.max_queues, record.limits.queues_max)?,
-    };
-    broker.vhosts().set_limits(name, limits)
+    let whose = format!("vhost '{name}'");
+    let limit = |what, given| limit(what, &whose, given).map_err(VHostError::Invalid);
+    let connections = limit("max-connections", change.max_connections)?;
+    let queues = limit("max-queues", change.max_queues)?;
+    broker.vhosts().change_limits(name, |own| {
+        own.connections_max = connections.unwrap_or(own.connections_max);
+        own.queues_max = queues.unwrap_or(own.queues_max);
+    })
 }
 
 fn list_limits(broker: &Broker, vhost: Option<String>) -> Result<Performed, Refusal> {

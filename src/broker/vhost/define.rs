@@ -4,24 +4,20 @@
 //! Definitions are an operator's: names that are reserved may be used, and the limits of the vhost are not asked. What is there
 //! already stays as it is.
 
-use super::commons::Counts;
 use super::delayed::{check_not_delay_queue, kind_of};
 use super::names::{check_not_default, clean};
 use super::replies::is_reply_queue;
-use super::{
-    Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, append, check_exchange_equivalent,
-};
+use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, check_exchange_equivalent};
 use crate::broker::exchange::Kind;
 use crate::broker::settings::table::Taker;
 use crate::broker::settings::{self, Flags, Settings};
-use crate::broker::topology::{Declared, Target};
+use crate::broker::topology::Declared;
 use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
 use crate::ids::Ticket;
 use crate::store::change::Change;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLockWriteGuard};
 
 /// What is to be in a vhost.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +95,7 @@ impl Locked<'_> {
         };
         if let Some(there) = self.state.topology.exchange(&name) {
             let differs = check_exchange_equivalent(&on, &there.declared, &declared, &declare.kind);
-            checked.kept.extend(differs.err().map(|error| why(&error)));
+            checked.kept.extend(differs.err().map(|error| error.explanation()));
             return Ok(());
         }
         once(&on, checked.exchanges.insert(name, (declared, delays)).is_none())
@@ -119,7 +115,7 @@ impl Locked<'_> {
         let settings = Settings::declare(&on, flags, arguments)?;
         if let Some(there) = self.state.topology.queue(&name) {
             let differs = there.settings.check_equivalent(&on, flags, &settings.arguments);
-            checked.kept.extend(differs.err().map(|error| why(&error)));
+            checked.kept.extend(differs.err().map(|error| error.explanation()));
             return Ok(());
         }
         once(&on, checked.queues.insert(name, settings).is_none())
@@ -132,7 +128,9 @@ impl Locked<'_> {
             Err(error) => {
                 let (source, Destination::Queue(name) | Destination::Exchange(name)) =
                     (&bind.source, &bind.destination);
-                checked.skipped.push(format!("the binding from '{source}' to '{name}': {}", why(&error)));
+                checked
+                    .skipped
+                    .push(format!("the binding from '{source}' to '{name}': {}", error.explanation()));
                 return Ok(());
             }
         };
@@ -197,35 +195,18 @@ impl Locked<'_> {
         for bind in checked.bindings {
             make_binding(state, &bind, &mut changes);
         }
-        if let Some(ticket) = append(&vhost.shared, &mut changes) {
-            state.ticket = ticket;
-        }
-        let counts = Counts::of(&state.topology);
-        vhost.commons.count(state.counted, counts);
-        state.counted = counts;
-        vhost.epoch.store(state.topology.revision(), Ordering::Release);
+        vhost.finish(state, &mut changes);
         state.ticket
     }
 }
 
 fn make_binding(state: &mut State, bind: &Bind, changes: &mut Vec<Change>) {
-    let target = match &bind.destination {
-        Destination::Queue(name) => state.topology.queue(name).cloned().map(Target::Queue),
-        Destination::Exchange(name) => {
-            state.topology.exchange(name).map(|found| Target::Exchange(Arc::clone(&found.declared)))
-        }
-    };
+    let target = bind.target(&state.topology);
     let kind = state.topology.exchange(&bind.source).map(|found| found.declared.kind);
     let (Some(target), Some(kind)) = (target, kind) else { return };
     if !(kind.binds_once() && state.topology.leads_to(&bind.source, &target)) {
         state.topology.bind(&bind.source, bind.to(target), changes);
     }
-}
-
-/// What a client would be told, without the code's name.
-pub(in crate::broker) fn why(error: &AmqpError) -> String {
-    let text = error.reply().text;
-    text.split_once(" - ").map_or(text.as_str(), |(_, why)| why).to_owned()
 }
 
 fn once(on: &Resource, first: bool) -> Result<(), AmqpError> {

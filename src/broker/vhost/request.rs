@@ -3,7 +3,7 @@
 use super::delayed::check_not_delay_queue;
 use super::names::{check_not_default, clean};
 use super::replies::is_reply_queue;
-use crate::broker::topology::{Binding, Target, encoded};
+use crate::broker::topology::{Binding, Target, Topology, encoded};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::ConnectionId;
@@ -98,6 +98,16 @@ impl Bind {
             }
         };
         Ok(Self { source, destination, ..self })
+    }
+
+    /// What its destination names, if that is there.
+    pub(super) fn target(&self, topology: &Topology) -> Option<Target> {
+        match &self.destination {
+            Destination::Queue(name) => topology.queue(name).cloned().map(Target::Queue),
+            Destination::Exchange(name) => {
+                topology.exchange(name).map(|found| Target::Exchange(Arc::clone(&found.declared)))
+            }
+        }
     }
 
     /// The binding to what its destination names.
