@@ -59,8 +59,8 @@ const OWNERS: &[(&str, &[&str])] = &[
 /// What every room that may name `amq_protocol` besides `wire` may use of it: its values.
 const PROTOCOL_VALUES: &[&str] = &["types", "protocol"];
 
-/// Lines of a file, at most: what a reader still keeps in his head.
-const LINES_MAX: usize = 600;
+/// Lines of a file, at most. One idea in 900 lines is better than one idea in three files that share their fields.
+const LINES_MAX: usize = 900;
 
 /// All that the top level holds beside dot files.
 const TOP_LEVEL: &[&str] =
