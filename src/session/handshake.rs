@@ -105,7 +105,6 @@ impl Handshake {
                     Ok(user) => {
                         link.user = user;
                         link.introduction = Some(Box::new(Introduction::of(start_ok)));
-                        link.by_password = start_ok.mechanism.as_str() != EXTERNAL;
                     }
                     Err(refused @ AmqpError::LoginRefused { .. }) => {
                         if link.capabilities.authentication_failure_close {
@@ -224,17 +223,6 @@ fn log_in(link: &Link, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
         Ok(()) => Ok(user.to_owned()),
         Err(refusal) => refused(user, refusal.text()),
     }
-}
-
-/// Whether the client may go on after it has told its new secret: where it logged in by password, that is its password.
-///
-/// # Errors
-/// It is not, in RabbitMQ's words for a token that is refused; of its own users it takes any secret.
-pub(super) fn renew(link: &Link, secret: &[u8]) -> Result<(), AmqpError> {
-    if !link.by_password || link.broker.accounts().is_password(&link.user, secret) {
-        return Ok(());
-    }
-    Err(AmqpError::NotAllowed("New secret was refused by one of the backends".to_owned()))
 }
 
 fn with_password<'a>(credentials: Option<(&'a [u8], &'a [u8])>) -> Option<(&'a [u8], Option<&'a [u8]>)> {

@@ -76,8 +76,6 @@ pub(super) struct Link {
     /// Empty until the login succeeded.
     pub(super) user: String,
     pub(super) access: Access,
-    /// The user was known by a password, not by a certificate.
-    pub(super) by_password: bool,
     pub(super) capabilities: Capabilities,
     pub(super) limits: Limits,
     pub(super) mailbox: Arc<Mailbox>,
@@ -136,7 +134,6 @@ impl Link {
             received_bytes: 0,
             user: String::new(),
             access: Access::none(),
-            by_password: false,
             capabilities: Capabilities::default(),
             limits,
             mailbox: Mailbox::among(broker.unread()),
