@@ -74,7 +74,10 @@ pub(super) const OVERFLOWS: Rule =
 pub(super) const STRATEGY: Rule = Rule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy");
 pub(super) const RETRY_TYPE: Rule =
     Rule::OneOf(&["all", "failed", "returned", "disabled"], "invalid_delayed_retry_type");
-pub(super) const LOCATOR: Rule = Rule::OneOf(&["client-local", "balanced"], "invalid_queue_locator_arg");
+pub(super) const LOCATOR: Rule = Rule::OneOf(
+    &["client-local", "balanced", "random", "least-leaders", "min-masters"],
+    "invalid_queue_locator_arg",
+);
 
 impl Rule {
     /// Refuses what the rule does not allow; `arguments` are those beside it.

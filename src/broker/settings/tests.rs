@@ -68,6 +68,12 @@ fn values_out_of_range_are_refused_in_rabbitmqs_words() {
     check("x-overflow", string("zz"), ": invalid_overflow");
     check("x-overflow", int(1), ": {unacceptable_type,long}");
     check("x-queue-leader-locator", string(""), ": invalid_queue_locator_arg");
+    check("x-queue-leader-locator", string("Random"), ": invalid_queue_locator_arg");
+    for locator in ["client-local", "balanced", "random", "least-leaders", "min-masters"] {
+        check("x-queue-leader-locator", string(locator), "");
+        check_quorum("x-queue-leader-locator", string(locator), "");
+        check_stream("x-queue-leader-locator", string(locator), "");
+    }
     check("x-single-active-consumer", string("true"), ": {unacceptable_type,longstr}");
     check("x-queue-type", string("zz"), ": \"unsupported queue type 'zz'\"");
     check("x-queue-type", string("stream"), "");
