@@ -198,7 +198,8 @@ impl Channel {
         else {
             return Ok(());
         };
-        let block = partial.record.build();
+        // A message arrives when all of it is there.
+        let block = partial.record.build().arrived_at(link.now.unix_ms);
         let message = block.message(0);
         if message.body.len() < LARGE_BODY {
             return self.publish(link, mandatory, &message);

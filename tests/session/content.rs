@@ -61,6 +61,36 @@ fn contents_of_two_channels_may_be_interleaved() {
 }
 
 #[test]
+fn the_time_to_live_begins_when_all_of_a_content_is_there() {
+    check(
+        "
+        > 1 queue.declare q x-message-ttl=100
+        < 1 queue.declare-ok q 0 0
+        > 1 method 60 40 000000017100
+        > 1 content-header 60 4
+        > 1 content-body la
+        ! wait 150
+        > 1 content-body te
+        ! wait 99
+        > 1 queue.declare q passive
+        < 1 queue.declare-ok q 1 0
+        ! wait 1
+        > 1 basic.get q
+        < 1 basic.get-empty
+        > 1 basic.qos 1
+        < 1 basic.qos-ok
+        > 1 basic.consume q c
+        < 1 basic.consume-ok c
+        > 1 method 60 40 000000017100
+        > 1 content-header 60 4
+        ! wait 150
+        > 1 content-body deal
+        < 1 basic.deliver c 1 '' q deal
+        ",
+    );
+}
+
+#[test]
 fn contents_out_of_order_end_the_connection() {
     let header = "expected content header for class 60, got non content header frame instead";
     let body = "expected content body, got non content body frame instead";

@@ -19,14 +19,21 @@ pub(super) struct Clock {
     pub(super) ttl_ms: Option<u64>,
     /// Milliseconds since 1970.
     pub(super) now_unix_ms: u64,
-    /// Whether a deadline of this very moment has passed. It has not while messages are dealt that just came: one
-    /// that may not wait at all goes to a consumer who does.
-    pub(super) at_once: bool,
+    /// Messages that just came do not expire before consumers who wait have been dealt what they take, whatever the clock
+    /// says: one that may not wait at all goes to a consumer who does.
+    pub(super) new: SeqRange,
     /// Whether the first message of every lane may expire, not only the one that is next.
     pub(super) each_lane: bool,
 }
 
 impl Clock {
+    /// Whether the message `index` of `block`, whose record 0 has the number `base`, has expired.
+    fn has_passed(self, block: &Block, base: u64, index: u32) -> bool {
+        let seq = base.wrapping_add(index.into());
+        let is_new = (self.new.first..self.new.end).contains(&seq);
+        !is_new && self.deadline(block, index).is_some_and(|at_ms| at_ms <= self.now_unix_ms)
+    }
+
     /// When a message expires: milliseconds since 1970.
     fn deadline(self, block: &Block, index: u32) -> Option<u64> {
         let message = block.message(index);
@@ -36,10 +43,6 @@ impl Clock {
             (own_ms, ttl_ms) => own_ms.or(ttl_ms)?,
         };
         Some(message.arrived_at_ms.saturating_add(ttl_ms))
-    }
-
-    fn has_passed(self, deadline: u64) -> bool {
-        deadline < self.now_unix_ms || (self.at_once && deadline == self.now_unix_ms)
     }
 }
 
@@ -123,9 +126,8 @@ impl Core {
     /// The first messages of `range`, which is ready, that have not expired.
     pub(super) fn fit_time(&self, range: SeqRange, clock: Clock) -> SeqRange {
         let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return range };
-        let count = records(block, *base, range)
-            .take_while(|&index| !clock.deadline(block, index).is_some_and(|at| clock.has_passed(at)))
-            .count();
+        let count =
+            records(block, *base, range).take_while(|&index| !clock.has_passed(block, *base, index)).count();
         SeqRange::of(range.first, count as u64)
     }
 
@@ -133,8 +135,8 @@ impl Core {
     fn expired(&self, range: SeqRange, clock: Clock) -> u32 {
         let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return 0 };
         let records = records(block, *base, range);
-        let passed = |&index: &u32| clock.deadline(block, index).is_some_and(|at| clock.has_passed(at));
-        u32::try_from(records.take_while(passed).count()).unwrap_or(u32::MAX)
+        let passed = records.take_while(|&index| clock.has_passed(block, *base, index));
+        u32::try_from(passed.count()).unwrap_or(u32::MAX)
     }
 
     fn first_deadline(&self, range: SeqRange, clock: Clock) -> Option<u64> {

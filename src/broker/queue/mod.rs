@@ -322,7 +322,7 @@ impl Queue {
         split(block, self.settings.priorities, |lane, records| {
             if parts > 0 {
                 // A consumer who waits takes what comes first, not the best of what comes together.
-                self.deal(state, now);
+                self.deal(state, now, pushed);
             }
             pushed = state.core.push(block, records, lane, logged);
             parts += 1;
@@ -330,7 +330,7 @@ impl Queue {
         if self.settings.delays {
             state.core.hold(pushed, block, 0, logged);
         }
-        self.deal(state, now);
+        self.deal(state, now, pushed);
         if logged && was_empty && parts == 1 {
             Self::forget_consumed(state, pushed);
         }
@@ -465,7 +465,8 @@ impl Queue {
     pub(super) fn get(&self, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> (Got, Effects) {
         let mut state = self.lock();
         state.used_at_ms = now.unix_ms;
-        let (clock, dead_letters) = (clock(&state.settings, now, true), state.settings.dead_letters());
+        let clock = clock(&state.settings, now, SeqRange::default());
+        let dead_letters = state.settings.dead_letters();
         let _looked_at_in_the_end = state.core.expire(clock, dead_letters);
         let got = match state.core.head() {
             Head::Empty => Got::Empty,

@@ -84,10 +84,10 @@ impl State {
 }
 
 impl Queue {
-    /// Gives consumers what their windows take.
-    pub(super) fn deal(&self, state: &mut State, now: Now) {
+    /// Gives consumers what their windows take. The messages `new` just came: they do not expire here.
+    pub(super) fn deal(&self, state: &mut State, now: Now, new: SeqRange) {
         let may_expire = state.core.may_expire(state.settings.ttl_ms);
-        let (clock, dead_letters) = (clock(&state.settings, now, false), state.settings.dead_letters());
+        let (clock, dead_letters) = (clock(&state.settings, now, new), state.settings.dead_letters());
         while let Some(turn) = state.consumers.turn() {
             if may_expire {
                 let _looked_at_in_the_end = state.core.expire(clock, dead_letters);
@@ -156,7 +156,7 @@ impl Queue {
     }
 
     pub(super) fn deal_and_finish(&self, mut state: MutexGuard<'_, State>, now: Now) -> Effects {
-        self.deal(&mut state, now);
+        self.deal(&mut state, now, SeqRange::default());
         self.finish(state, now)
     }
 
@@ -170,7 +170,8 @@ impl Queue {
         let next = if self.settings.delays {
             state.core.release_due(now.unix_ms)
         } else {
-            state.core.expire(clock(&state.settings, now, true), state.settings.dead_letters())
+            let clock = clock(&state.settings, now, SeqRange::default());
+            state.core.expire(clock, state.settings.dead_letters())
         };
         let ticket = self.flush(state);
         if ticket > Ticket(0) {
@@ -264,11 +265,11 @@ impl Queue {
     }
 }
 
-/// By what messages expire under these settings.
-pub(super) fn clock(settings: &Settings, now: Now, at_once: bool) -> Clock {
+/// By what messages expire under these settings; those that are `new` do not.
+pub(super) fn clock(settings: &Settings, now: Now, new: SeqRange) -> Clock {
     // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of each priority.
     let each_lane = settings.kind == Kind::Quorum;
-    Clock { ttl_ms: settings.ttl_ms, now_unix_ms: now.unix_ms, at_once, each_lane }
+    Clock { ttl_ms: settings.ttl_ms, now_unix_ms: now.unix_ms, new, each_lane }
 }
 
 /// What becomes under these settings of messages that come back.

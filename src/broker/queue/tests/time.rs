@@ -75,6 +75,47 @@ fn a_message_of_no_time_goes_to_a_consumer_who_waits_or_dies() {
 }
 
 #[test]
+fn what_is_dealt_as_it_comes_is_not_expired_whatever_the_clock_says() {
+    for (ttl_ms, own) in [(Some(0), None), (None, Some("0")), (Some(3), Some("9"))] {
+        for kind in [Kind::Classic, Kind::Quorum] {
+            let bench = Bench::new(Settings { kind, ..mortal(ttl_ms) });
+            bench.subscribe(bench.consumer(1, 2));
+            let (_, effects) = bench.queue.enqueue(&block(0, &[own, own, own]), at(5));
+            assert_eq!((bench.dealt(), dead(&effects)), (vec!["1:0".into(), "1:1".into()], expired(&["2"])));
+        }
+    }
+}
+
+#[test]
+fn what_was_there_before_expires_though_the_next_is_dealt_as_it_comes() {
+    // The window that two queues share is full, and opens without this one being told.
+    let (bench, other) = (Bench::new(mortal(None)), Bench::new(durable()));
+    let consumer = bench.consumer(1, 1);
+    consumer.channel.set(1);
+    other.subscribe(Consumer { channel: Arc::clone(&consumer.channel), ..other.consumer(2, 1) });
+    let _ = other.publish(&["x"], true);
+    bench.subscribe(consumer);
+    let _ = bench.queue.enqueue(&block(0, &[Some("10")]), at(0));
+    let _ = other.queue.settle(&held(2, 0, 1), at(1));
+    assert_eq!(bench.dealt(), [""; 0]);
+    let (_, effects) = bench.queue.enqueue(&block(20, &[Some("0")]), at(25));
+    assert_eq!((bench.dealt(), dead(&effects)), (vec!["1:0".to_owned()], expired(&["0"])));
+}
+
+#[test]
+fn what_comes_back_after_its_time_does_not_go_out_again() {
+    for how in [Return::Declined, Return::Failed, Return::Unsent] {
+        let bench = Bench::new(mortal(Some(0)));
+        bench.subscribe(bench.consumer(1, 5));
+        let _ = bench.queue.enqueue(&block(0, &[None, None]), at(0));
+        assert_eq!(bench.dealt(), ["1:0", "1:1"]);
+        // In the very millisecond in which it came.
+        let effects = bench.queue.put_back(&held(1, 0, 2), how, at(0));
+        assert_eq!((dead(&effects), bench.dealt()), (expired(&["0", "1"]), vec![]));
+    }
+}
+
+#[test]
 fn what_has_expired_is_not_dealt_even_when_nobody_called() {
     let bench = Bench::new(mortal(None));
     let _ = bench.queue.enqueue(&block(0, &[Some("10"), Some("500"), Some("10"), None]), at(0));
