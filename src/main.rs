@@ -213,10 +213,12 @@ fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), Failure> {
     })
 }
 
-/// Everybody knows the first user's password: with nobody else there, a broker that others can reach is not meant to run.
+/// Everybody knows the first user's password: with nobody else there, a broker that others can reach is not meant to run. All
+/// listeners count: metrics need no password, but who opens that port to others means to do so with this broker.
 fn check_first_users(config: &Config, broker: &Broker) -> Result<(), Failure> {
     let is_public = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
-    let Some(public) = config.amqp.iter().find(is_public) else { return Ok(()) };
+    let mut listeners = config.amqp.iter().chain(&config.amqps).chain([&config.http]);
+    let Some(public) = listeners.find(is_public) else { return Ok(()) };
     if config.users.allow_default || !broker.accounts().is_untouched() {
         return Ok(());
     }

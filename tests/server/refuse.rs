@@ -111,10 +111,22 @@ fn a_folder_that_is_a_file() {
 #[test]
 fn a_public_address_while_everybody_knows_the_only_password() {
     let folder = Folder::new();
-    let why = "will not listen on 0.0.0.0:0 while guest with the password guest is the only user";
-    for _attempt in 0..2 {
+    let files = Authority::new().sign("localhost", &["localhost"]).write(&folder, "server");
+    let config = folder.write("tls.toml", &format!("[tls]\n{files}"));
+    let public = |flag: &str| {
         let mut command = leveret_in(&folder);
-        refused(command.args(["--amqp", "0.0.0.0:0"]), why);
+        command.arg("--config").arg(&config);
+        if flag == "--http" {
+            // A flag may be given once where there is one address.
+            command = leveret();
+            command.args(["--amqp", "127.0.0.1:0", "--data-dir"]).arg(folder.at("data"));
+        }
+        command.args([flag, "0.0.0.0:0"]);
+        command
+    };
+    let why = "will not listen on 0.0.0.0:0 while guest with the password guest is the only user";
+    for flag in ["--amqp", "--amqp", "--amqps", "--http"] {
+        refused(&mut public(flag), why);
     }
     let allowed = folder.write("leveret.toml", "[users]\nallow_default = true\n");
     let mut command = leveret_in(&folder);
