@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs;
+use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::panic;
@@ -32,7 +33,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, registry, reload};
 
 /// Gives what is free back to the system within some seconds, by a thread of its own. That of glibc keeps most of a peak: what
 /// many threads have freed, between what is still used.
@@ -118,8 +119,8 @@ fn in_one_line(error: &clap::Error) -> String {
 
 /// The broker, from start to end.
 fn serve(flags: Flags) -> Result<(), Failure> {
-    let config = Config::resolve(flags).map_err(usage)?;
-    let audit = start_log(&config)?;
+    let config = Config::resolve(flags.clone()).map_err(usage)?;
+    let (audit, filter) = start_log(&config)?;
     raise_descriptor_limit();
     let runtime = runtime::Builder::new_multi_thread()
         .thread_name("leveret")
@@ -127,7 +128,7 @@ fn serve(flags: Flags) -> Result<(), Failure> {
         .build()
         .map_err(|error| failure(format_args!("cannot start threads: {error}")))?;
     runtime.spawn(report(audit.clone()));
-    let (broker, reason) = runtime.block_on(run(&config))?;
+    let (broker, reason) = runtime.block_on(run(&config, &Renewal { flags, filter }))?;
     runtime.shutdown_timeout(DROP_WAIT);
     audit.report();
     if reason == Farewell::StoreFailed {
@@ -152,7 +153,8 @@ fn raise_descriptor_limit() {
 }
 
 /// Serves until there is a reason to end, then ends all connections.
-async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
+async fn run(config: &Config, renewal: &Renewal) -> Result<(Arc<Broker>, Farewell), Failure> {
+    let mut hang_up = on_signal(SignalKind::hangup())?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::now()));
@@ -170,7 +172,7 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
 
     let mut accepting = JoinSet::new();
     let plain = Door { tls: None, proxies: config.proxy_protocol_from.clone().into() };
-    let secure = Door { tls: certificates, ..plain.clone() };
+    let secure = Door { tls: certificates.clone(), ..plain.clone() };
     for (listeners, door) in [(amqp, plain), (amqps, secure)] {
         for listener in listeners {
             accepting.spawn(server::accept(Arc::clone(&server), listener, door.clone()));
@@ -186,7 +188,15 @@ async fn run(config: &Config) -> Result<(Arc<Broker>, Farewell), Failure> {
         warn!(%error, "cannot write the ready line");
     }
 
+    let renewing = async {
+        while hang_up.recv().await.is_some() {
+            renewal.renew(config, certificates.as_deref());
+        }
+        pending().await
+    };
     let reason = tokio::select! {
+        biased;
+        () = renewing => Farewell::Stop,
         _ = terminate.recv() => Farewell::Stop,
         _ = interrupt.recv() => Farewell::Stop,
         () = server::run_timer(&server, &config.data_dir) => Farewell::StoreFailed,
@@ -227,6 +237,34 @@ fn check_first_users(config: &Config, broker: &Broker) -> Result<(), Failure> {
         "will not listen on {public} while guest with the password guest is the only user: change the password or add a \
          user on a loopback address first, or set users.allow_default = true"
     )))
+}
+
+/// What of the settings can be read again while the broker runs: by SIGHUP, the log filter and certificates.
+struct Renewal {
+    flags: Flags,
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Renewal {
+    /// Reads it again. What is wrong with it is logged, and then it stays as it was.
+    fn renew(&self, config: &Config, certificates: Option<&Certificates>) {
+        info!("SIGHUP: reads the log filter and certificates again");
+        match Config::resolve(self.flags.clone()) {
+            Ok(read) => {
+                match log_filter(&read.log).and_then(|filter| self.filter.reload(filter).map_err(failure)) {
+                    Ok(()) => info!("the log filter is now '{}'", read.log),
+                    Err(Failure { line, .. }) => error!("the log filter stays as it was: {line}"),
+                }
+                if (Config { log: config.log.clone(), ..read }) != *config {
+                    warn!("other settings that have changed take effect at the next start");
+                }
+            }
+            Err(why) => error!("settings stay as they were: {why}"),
+        }
+        if let Some(certificates) = certificates {
+            certificates.read_again(clock::now());
+        }
+    }
 }
 
 fn settings(config: &Config) -> BrokerSettings {
@@ -276,10 +314,13 @@ fn ports(listeners: &[TcpListener]) -> io::Result<String> {
     Ok(ports.collect::<io::Result<Vec<_>>>()?.join(","))
 }
 
-fn start_log(config: &Config) -> Result<Audit, Failure> {
-    let filter = EnvFilter::builder()
-        .parse(&config.log)
-        .map_err(|error| usage(format_args!("'{}' is not a log filter: {error}", config.log)))?;
+fn log_filter(text: &str) -> Result<EnvFilter, Failure> {
+    let filter = EnvFilter::builder().parse(text);
+    filter.map_err(|error| usage(format_args!("'{text}' is not a log filter: {error}")))
+}
+
+fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Registry>), Failure> {
+    let (filter, handle) = reload::Layer::new(log_filter(&config.log)?);
     // A log that cannot be written (whoever read it is gone) must not end the broker.
     let lines = layer().with_writer(io::stderr).log_internal_errors(false);
     let lines = match config.log_format {
@@ -290,7 +331,7 @@ fn start_log(config: &Config) -> Result<Audit, Failure> {
     registry().with(filter).with(audit.clone()).with(lines).init();
     // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it happens.
     panic::set_hook(Box::new(|panic| error!(backtrace = %std::backtrace::Backtrace::capture(), "{panic}")));
-    Ok(audit)
+    Ok((audit, handle))
 }
 
 /// Says now and then how many log lines were left out.

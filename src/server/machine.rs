@@ -3,17 +3,57 @@
 use rustix::fs::statvfs;
 use rustix::param::page_size;
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
-/// Where a control group says how much memory its processes may use: version 2, then version 1.
-const GROUP_LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+/// Where control groups are: version 2, version 2 beside version 1, and version 1.
+const GROUPS: &str = "/sys/fs/cgroup";
+const GROUPS_BESIDE_V1: &str = "/sys/fs/cgroup/unified";
+const GROUPS_V1: &str = "/sys/fs/cgroup/memory";
 
-/// Memory that this process may use, in bytes: the machine's, or less when its control group has less.
+/// Memory that this process may use, in bytes: the machine's, or less when its control group, or one that this is in, has less.
 #[must_use]
 pub fn memory_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
-    let groups = GROUP_LIMITS.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
-    machine.into_iter().chain(groups).min()
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // A group without a limit has the word `max`, or in version 1 a number beyond all memory.
+    let limits = limit_files(&groups);
+    let limits = limits.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    machine.into_iter().chain(limits).min()
+}
+
+/// The files in which the control groups of `/proc/self/cgroup` would say how much memory their processes may use together. Each line
+/// of it has three parts, `0::/system.slice/leveret.service` of version 2 and `4:memory:/docker/0123` of version 1. In a container the
+/// path may be that of the host, of which only the root is to be seen: files that are not there are no limits.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        let (roots, file): (&[&str], _) = if controllers.is_empty() {
+            (&[GROUPS, GROUPS_BESIDE_V1], "memory.max")
+        } else if controllers.split(',').any(|controller| controller == "memory") {
+            (&[GROUPS_V1], "memory.limit_in_bytes")
+        } else {
+            continue;
+        };
+        for root in roots {
+            // A group above the root of a container, which begins with `..`, is not to be seen either.
+            let names = Path::new(path).components().filter_map(|part| match part {
+                Component::Normal(name) => Some(name),
+                _ => None,
+            });
+            let mut folder = PathBuf::from(root);
+            files.push(folder.join(file));
+            for name in names {
+                folder.push(name);
+                files.push(folder.join(file));
+            }
+        }
+    }
+    files
 }
 
 /// Memory of this process that is in RAM, in bytes.
@@ -48,6 +88,39 @@ mod tests {
         assert_eq!(total("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16_777_216));
         assert_eq!(resident_pages("4000 1234 500 1 0 300 0\n"), Some(1234));
         assert_eq!((total(""), resident_pages("")), (None, None));
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_groups_of_the_process() {
+        let check = |groups: &str, files: &[&str]| {
+            let found: Vec<_> = limit_files(groups).iter().map(|path| path.display().to_string()).collect();
+            assert_eq!(found, files, "{groups}");
+        };
+        check(
+            "0::/system.slice/leveret.service\n",
+            &[
+                "/sys/fs/cgroup/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/system.slice/leveret.service/memory.max",
+                "/sys/fs/cgroup/unified/memory.max",
+                "/sys/fs/cgroup/unified/system.slice/memory.max",
+                "/sys/fs/cgroup/unified/system.slice/leveret.service/memory.max",
+            ],
+        );
+        check(
+            "5:cpu,memory:/docker/a:b\n3:cpuset:/x\n1:name=systemd:/memory\n",
+            &[
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/docker/a:b/memory.limit_in_bytes",
+            ],
+        );
+        check(
+            "4:memory:/../../a\n",
+            &["/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/a/memory.limit_in_bytes"],
+        );
+        check("", &[]);
+        check("4:memory", &[]);
     }
 
     #[test]

@@ -83,23 +83,37 @@ impl Certificates {
             current.looked_at_ms = now.mono_ms;
             let stamps = stamps(&self.settings);
             if stamps != current.stamps {
-                current.stamps = stamps;
-                match server_config(&self.settings) {
-                    Ok(config) => {
-                        current.acceptor = TlsAcceptor::from(Arc::new(config));
-                        info!("the certificates are read again");
-                    }
-                    Err(why) => error!("the certificates stay as they were: {why}"),
-                }
+                current.read(&self.settings, stamps);
             }
         }
         current.acceptor.clone()
+    }
+
+    /// Reads all files again, whether they seem to have changed or not.
+    pub fn read_again(&self, now: Now) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.looked_at_ms = now.mono_ms;
+        current.read(&self.settings, stamps(&self.settings));
     }
 
     /// The user that the client's certificate names, if it showed one; one that is shown was verified.
     pub(super) fn client_name(&self, connection: &ServerConnection) -> Option<String> {
         let certificate = connection.peer_certificates()?.first()?;
         certificate::name(certificate, self.settings.login_from)
+    }
+}
+
+impl Current {
+    /// Takes the files, which have these `stamps`, if they are of use.
+    fn read(&mut self, settings: &Tls, stamps: Vec<Stamp>) {
+        self.stamps = stamps;
+        match server_config(settings) {
+            Ok(config) => {
+                self.acceptor = TlsAcceptor::from(Arc::new(config));
+                info!("the certificates are read again");
+            }
+            Err(why) => error!("the certificates stay as they were: {why}"),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The ready line, where settings come from, and a clean stop.
 
+use crate::support::certificates::Authority;
 use crate::support::process::{Folder, Process, leveret, leveret_in};
 use std::net::TcpStream;
 
@@ -61,6 +62,60 @@ fn sigterm_and_sigint_stop_it_cleanly() {
         assert_eq!(status.code(), Some(0), "{signal}: {log}");
         assert!(log.contains("stopped"), "{signal}: {log}");
     }
+}
+
+/// SIGHUP and then SIGTERM: what it logged.
+fn hung_up(broker: Process) -> String {
+    broker.signal("HUP");
+    let (status, log) = broker.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    log
+}
+
+#[test]
+fn sighup_reads_the_log_filter_again() {
+    let folder = Folder::new();
+    let start = |filter: &str| {
+        let file = folder.write("leveret.toml", &format!("log = '{filter}'\n"));
+        Process::spawn(leveret_in(&folder).arg("--config").arg(file))
+    };
+    let broker = start("error");
+    folder.write("leveret.toml", "log = 'info'\n");
+    let log = hung_up(broker);
+    assert!(log.contains("the log filter is now 'info'"), "{log}");
+    assert!(log.contains("stopped"), "the filter is in effect: {log}");
+
+    let broker = start("info");
+    folder.write("leveret.toml", "log = 'info,=x=y'\n");
+    let log = hung_up(broker);
+    assert!(log.contains("'info,=x=y' is not a log filter") && log.contains("stopped"), "{log}");
+
+    let broker = start("info");
+    folder.write("leveret.toml", "log = 'warn'\n[limits]\nheartbeat_s = 7\n");
+    let log = hung_up(broker);
+    assert!(log.contains("other settings that have changed take effect at the next start"), "{log}");
+    assert!(!log.contains("stopped"), "{log}");
+
+    let broker = start("info");
+    folder.write("leveret.toml", "logs = 'warn'\n");
+    let log = hung_up(broker);
+    assert!(log.contains("settings stay as they were: ") && log.contains("unknown field `logs`"), "{log}");
+}
+
+#[test]
+fn sighup_reads_certificates_again() {
+    let folder = Folder::new();
+    let authority = Authority::new();
+    let files = authority.sign("localhost", &["localhost"]).write(&folder, "server");
+    let config = folder.write("leveret.toml", &format!("[tls]\n{files}"));
+    let start =
+        || Process::spawn(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(&config));
+    let log = hung_up(start());
+    assert!(log.contains("the certificates are read again"), "{log}");
+    let broker = start();
+    folder.write("server.pem", "");
+    let log = hung_up(broker);
+    assert!(log.contains("the certificates stay as they were: ") && log.contains("server.pem"), "{log}");
 }
 
 #[test]
