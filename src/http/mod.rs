@@ -1,27 +1,31 @@
 //! The HTTP port: health and metrics.
 //!
 //! A small server for operators' tools, apart from the AMQP one: its connections, heads and waits have limits of
-//! their own, so that whatever happens here costs the broker little.
+//! their own, so that whatever happens here costs the broker little; and it has a thread of its own, so that whatever happens
+//! there does not keep health waiting.
 
+mod places;
 mod process;
 mod prometheus;
 mod router;
 
+use self::places::{Place, Places};
 use crate::broker::Broker;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::ready;
+use std::io;
+use std::net::TcpListener as StdListener;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
-
-/// Connections at a time; more wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 64;
+use tracing::{debug, error, warn};
 
 /// The longest request head, in bytes. hyper takes no less than 8 KiB.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -38,34 +42,78 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(300);
 /// How long to wait when the system cannot accept.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
-/// Serves on `listener` until the future is dropped.
+/// Serves on `listener`, on a thread of its own, until the future is dropped; comes back only after a fault of the broker.
 pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Dropped when this future is, which ends the thread.
+    let (_stop, stopped) = oneshot::channel::<()>();
+    let (ended, has_ended) = oneshot::channel::<()>();
+    let started = listener.into_std().and_then(|listener| {
+        thread::Builder::new().name("leveret-http".to_owned()).spawn(move || {
+            // Dropped with the thread, whatever ends it.
+            let _ended = ended;
+            if let Err(error) = run(listener, broker, stopped) {
+                error!(%error, "HTTP cannot be served");
+            }
+        })
+    });
+    if let Err(error) = started {
+        error!(%error, "cannot start a thread for HTTP");
+    }
+    // Nothing is ever sent.
+    let _dropped = has_ended.await;
+}
+
+/// Serves until `stopped` says so.
+fn run(listener: StdListener, broker: Arc<Broker>, stopped: oneshot::Receiver<()>) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        tokio::select! {
+            () = accept(listener, broker) => {}
+            // Nothing is ever sent.
+            _dropped = stopped => {}
+        }
+        Ok(())
+    })
+}
+
+async fn accept(listener: TcpListener, broker: Arc<Broker>) {
+    let places = Arc::new(Places::default());
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let socket = match listener.accept().await {
-            Ok((socket, _address)) => socket,
+        match listener.accept().await {
+            Ok((socket, address)) => {
+                let (place, given_up) = places.enter(address.ip());
+                let serving = attend(socket, Arc::clone(&broker), place);
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = serving => {}
+                        _other = given_up => debug!(peer = %address, "HTTP connection ended: it was idle, and others came"),
+                    }
+                });
+            }
             Err(error) => {
                 warn!(%error, "cannot accept HTTP connections; trying again");
                 sleep(BACK_OFF).await;
-                continue;
             }
-        };
-        let broker = Arc::clone(&broker);
-        tokio::spawn(async move {
-            let _permit = permit;
-            let service = service_fn(|request| ready(Ok::<_, Infallible>(router::answer(&request, &broker))));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_WAIT)
-                .max_buf_size(HEAD_BYTES_MAX)
-                .max_headers(HEADERS_MAX)
-                .serve_connection(TokioIo::new(socket), service);
-            match timeout(CONNECTION_WAIT, connection).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => debug!(%error, "HTTP connection ended"),
-                Err(_late) => debug!("HTTP connection ended: it lasted too long"),
-            }
-        });
+        }
+    }
+}
+
+/// Answers what comes on one connection.
+async fn attend(socket: TcpStream, broker: Arc<Broker>, place: Place) {
+    let service = service_fn(|request| {
+        place.renew();
+        ready(Ok::<_, Infallible>(router::answer(&request, &broker)))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WAIT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    match timeout(CONNECTION_WAIT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "HTTP connection ended"),
+        Err(_late) => debug!("HTTP connection ended: it lasted too long"),
     }
 }

@@ -3,6 +3,7 @@
 use crate::support::process::{Folder, PATIENCE, Process};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 /// Sends `request` as it is and reads until the server ends the connection.
 pub(super) fn exchange(address: SocketAddr, request: &str) -> String {
@@ -68,4 +69,29 @@ fn what_is_not_http_ends_the_connection_only() {
     let long = exchange(broker.http, &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)));
     assert!(long.starts_with("HTTP/1.1 431 "), "{long}");
     assert_eq!(ask(broker.http, "GET", "/healthz").1, "ok");
+}
+
+/// Whoever opens all the connections there may be, and says nothing or half of something, is in nobody's way.
+#[test]
+fn idle_connections_give_way() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let connect = || TcpStream::connect(broker.http).expect("the broker is ready");
+    let begin = |start: &str| {
+        let mut socket = connect();
+        socket.write_all(start.as_bytes()).expect("the broker reads");
+        socket
+    };
+    let silent: Vec<_> = (0..70).map(|_| connect()).collect();
+    let half: Vec<_> = (0..70).map(|_| begin("GET /healthz HTTP/1.1\r\n")).collect();
+    // These have an answer, which they do not read, and could ask again.
+    let asked: Vec<_> = (0..70).map(|_| begin("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
+    let mut socket = begin("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("it is a timeout");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("health is answered at once");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let mut first = &silent[0];
+    assert_eq!(first.read(&mut [0]).expect("it is ended"), 0, "the one that was idle for longest");
+    drop((half, asked));
 }
