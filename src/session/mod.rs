@@ -58,8 +58,8 @@ use tracing::{info, warn};
 /// How long a peer may take to answer `connection.close` (RabbitMQ: `CLOSING_TIMEOUT`).
 const CLOSING_MS: u64 = 30_000;
 
-/// How long a client is kept that is not heard any more: one that was refused, so that guessing passwords is slow (RabbitMQ:
-/// `SILENT_CLOSE_DELAY`), and one whose answer to `connection.close` could not be told from garbage (RabbitMQ takes as long).
+/// As [`CLOSING_MS`], for a client that was refused before it had entered, so that guessing passwords is slow and leaves no sockets
+/// behind (RabbitMQ: `SILENT_CLOSE_DELAY`), and for one whose answer could not be told from garbage (RabbitMQ takes as long).
 const SILENCE_MS: u64 = 3_000;
 
 /// Who is at the other end.
@@ -326,6 +326,7 @@ impl Session {
     /// Ends the connection for a fault: everything of it is undone, then the client is told.
     fn close(&mut self, fault: &Fault) {
         warn!(peer = %self.link.peer.address, user = self.link.user, "closes the connection: {}", fault.error);
+        let is_stranger = matches!(self.state, State::Handshake { .. });
         if let State::Open(connection) = &mut self.state {
             connection.shut(&mut self.link);
         }
@@ -337,7 +338,7 @@ impl Session {
             method_id: fault.ids.1,
         });
         encode::method(self.link.output.own(), 0, &AMQPClass::Connection(close));
-        let patience_ms = if fault.deaf { SILENCE_MS } else { CLOSING_MS };
+        let patience_ms = if fault.deaf || is_stranger { SILENCE_MS } else { CLOSING_MS };
         self.state = State::Closing { until_ms: self.link.now.mono_ms + patience_ms, deaf: fault.deaf };
     }
 

@@ -314,15 +314,40 @@ fn the_operator_ends_connections() {
 fn a_client_that_does_not_answer_a_close_is_left() {
     check(
         "
-        ! accept h
-        h> header
-        h< 0 connection.start PLAIN AMQPLAIN en_US
-        h> 0 connection.open /
-        h< 0 connection.close 504 CHANNEL_ERROR - unexpected method in connection state starting (10,40)
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        ! shutdown a
+        < 0 connection.close 320 CONNECTION_FORCED - broker forced connection closure with reason 'shutdown' (0,0)
         ! wait 29999
-        ! open h
+        ! open a
         ! wait 1
-        ! closed h
+        ! closed a
         ",
     );
+}
+
+/// RabbitMQ waits for three seconds (`SILENT_CLOSE_DELAY`), whether the client answers or not.
+#[test]
+fn a_stranger_that_does_not_answer_a_close_is_left_soon() {
+    for (said, refusal) in [
+        (
+            "0 connection.start-ok PLAIN guest wrong authentication_failure_close",
+            "403 ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile. (0,0)",
+        ),
+        ("0 connection.open /", "504 CHANNEL_ERROR - unexpected method in connection state starting (10,40)"),
+    ] {
+        check(&format!(
+            "
+            ! accept h
+            h> header
+            h< 0 connection.start PLAIN AMQPLAIN en_US
+            h> {said}
+            h< 0 connection.close {refusal}
+            ! wait 2999
+            ! open h
+            ! wait 1
+            ! closed h
+            "
+        ));
+    }
 }
