@@ -52,8 +52,8 @@ pub struct Limits {
     pub exchanges_max: u32,
     /// The most bindings of all vhosts together.
     pub bindings_max: u32,
-    /// The most `#` in a binding key of a topic exchange: each may stand for any number of words, so a message is held
-    /// against the rest of the key from every word on.
+    /// The most `#` in a binding key of a topic exchange (RabbitMQ 4.3: 2): each may stand for any number of words, so a
+    /// message is held against the rest of the key from every word on.
     pub topic_hashes_max: u32,
     /// The largest arguments of a queue, an exchange or a binding, in bytes as they are sent.
     pub arguments_bytes_max: u32,
@@ -92,7 +92,7 @@ impl Default for Limits {
             queues_max: 200_000,
             exchanges_max: 50_000,
             bindings_max: 1_000_000,
-            topic_hashes_max: 16,
+            topic_hashes_max: 2,
             arguments_bytes_max: 16 * 1024,
         }
     }

@@ -3,7 +3,9 @@
 //! A trie, one step a word. Words are numbered, and one map holds the steps of all nodes, so that a node costs some
 //! forty bytes and a word of a routing key is hashed once, however many nodes it is compared in. A message walks all
 //! matching paths at the same time: after each word there is one set of nodes it may be in. Each node is in that set
-//! once at most, so the cost is bounded by words times nodes touched, and no pattern makes it explode.
+//! at most once, and is visited once for each word, so a match takes at most (nodes) x (words + 1) steps and memory for
+//! the nodes it is in, whatever the patterns are. A `#` node that was reached once stays in the set, so it is marked
+//! with one bit and never entered again.
 //!
 //! As in RabbitMQ an empty key has no words at all: `*` does not match it, `#` and the empty pattern do.
 
@@ -12,6 +14,7 @@ use super::spare;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::mem;
 
 /// Number of a node.
 type Node = u32;
@@ -21,6 +24,8 @@ const ROOT: Node = 0;
 const NONE: Node = Node::MAX;
 /// Nodes that a thread keeps room for between messages.
 const WALK_KEPT: usize = 4096;
+/// As many bits are in one element of [`Walk::reached`].
+const BITS: usize = u64::BITS as usize;
 
 /// Binding keys and where they lead.
 #[derive(Debug)]
@@ -85,6 +90,41 @@ struct Walk {
     next: Vec<Node>,
     /// `#` nodes reached: whatever follows, the walk stays there too.
     loops: Vec<Node>,
+    /// A bit for each node, set for those in `loops`; all clear between walks.
+    reached: Vec<u64>,
+    /// How many times a node was visited.
+    steps: u64,
+}
+
+impl Walk {
+    /// Adds a `#` node, unless it is in `loops` already; whether it was added.
+    fn add_loop(&mut self, node: Node) -> bool {
+        let (index, bit) = (node as usize / BITS, 1 << (node as usize % BITS));
+        if self.reached.len() <= index {
+            self.reached.resize(index + 1, 0);
+        }
+        let is_new = self.reached[index] & bit == 0;
+        if is_new {
+            self.reached[index] |= bit;
+            self.loops.push(node);
+        }
+        is_new
+    }
+
+    /// Forgets where it is, and returns memory beyond what is worth keeping.
+    fn clear(&mut self) {
+        for node in self.loops.drain(..) {
+            self.reached[node as usize / BITS] = 0;
+        }
+        self.active.clear();
+        self.next.clear();
+        self.steps = 0;
+        if self.active.capacity().max(self.next.capacity()).max(self.loops.capacity()) > WALK_KEPT
+            || self.reached.len() > WALK_KEPT
+        {
+            *self = Self::default();
+        }
+    }
 }
 
 thread_local! {
@@ -163,59 +203,51 @@ impl<T: Ord> Topic<T> {
             for &node in walk.active.iter().chain(&walk.loops) {
                 self.at(node).targets.each(&mut visit);
             }
-            walk.active.shrink_to(WALK_KEPT);
-            walk.next.shrink_to(WALK_KEPT);
-            walk.loops.shrink_to(WALK_KEPT);
+            walk.clear();
         });
     }
 
     /// Leaves the nodes where the whole key leads in `active` and `loops`.
     fn walk(&self, routing_key: &[u8], walk: &mut Walk) {
-        let Walk { active, next, loops } = walk;
-        active.clear();
-        loops.clear();
-        self.enter(ROOT, active, loops);
+        self.enter(ROOT, walk);
+        mem::swap(&mut walk.active, &mut walk.next);
         for word in words(routing_key) {
             let number = self.words.get(word).map(|word| word.number);
-            next.clear();
-            let looping = loops.len();
-            for index in 0..looping {
-                self.follow(loops[index], number, next, loops);
+            // What is added from here on has been reached with this word, not before it.
+            for index in 0..walk.loops.len() {
+                self.follow(walk.loops[index], number, walk);
             }
-            for &node in active.iter() {
-                self.follow(node, number, next, loops);
+            for index in 0..walk.active.len() {
+                self.follow(walk.active[index], number, walk);
             }
-            if loops.len() > looping {
-                // Only a `#` node can be reached in two ways: by staying there, and from its parent.
-                loops.sort_unstable();
-                loops.dedup();
-            }
-            std::mem::swap(active, next);
-            if active.is_empty() && loops.is_empty() {
+            mem::swap(&mut walk.active, &mut walk.next);
+            walk.next.clear();
+            if walk.active.is_empty() && walk.loops.is_empty() {
                 return;
             }
         }
     }
 
     /// Goes from `node` wherever one word leads.
-    fn follow(&self, node: Node, word: Option<u32>, next: &mut Vec<Node>, loops: &mut Vec<Node>) {
+    fn follow(&self, node: Node, word: Option<u32>, walk: &mut Walk) {
+        walk.steps += 1;
         let state = self.at(node);
         if state.star != NONE {
-            self.enter(state.star, next, loops);
+            self.enter(state.star, walk);
         }
         if state.steps > 0
             && let Some(&child) = word.and_then(|word| self.steps.get(&(node, word)))
         {
-            self.enter(child, next, loops);
+            self.enter(child, walk);
         }
     }
 
-    /// The walk is in `node` now, and in what `#` makes of it with no word at all.
-    fn enter(&self, node: Node, active: &mut Vec<Node>, loops: &mut Vec<Node>) {
-        active.push(node);
+    /// After this word the walk is in `node`, which only one other leads to, and in what `#` makes of it with no word at all.
+    fn enter(&self, node: Node, walk: &mut Walk) {
+        walk.next.push(node);
         let mut hash = self.at(node).hash;
-        while hash != NONE {
-            loops.push(hash);
+        // Behind a `#` node that was reached before, all others have been too.
+        while hash != NONE && walk.add_loop(hash) {
             hash = self.at(hash).hash;
         }
     }
@@ -275,7 +307,7 @@ impl<T: Ord> Topic<T> {
             *used = number_of(number);
         }
         let moved = |node: Node| if node == NONE { NONE } else { numbers[node as usize] };
-        let nodes = std::mem::take(&mut self.nodes).into_iter().zip(&numbers);
+        let nodes = mem::take(&mut self.nodes).into_iter().zip(&numbers);
         let used = nodes.filter(|(_, number)| **number != NONE);
         self.nodes = used
             .map(|(node, _)| NodeState { star: moved(node.star), hash: moved(node.hash), ..node })
@@ -290,7 +322,7 @@ impl<T: Ord> Topic<T> {
         }
         self.words.shrink_to_fit();
         self.free_words = Vec::new();
-        let steps = std::mem::take(&mut self.steps).into_iter();
+        let steps = mem::take(&mut self.steps).into_iter();
         self.steps =
             steps.map(|((node, word), child)| ((moved(node), words[word as usize]), moved(child))).collect();
     }
@@ -396,6 +428,37 @@ mod tests {
         check(&[&("#.".repeat(120) + "b")], &enough, &[]);
     }
 
+    /// How many visits a match takes, which may not be more than nodes times words, and not be in more nodes than there are.
+    fn visits(topic: &Topic<usize>, key: &[u8]) -> u64 {
+        let mut walk = Walk::default();
+        topic.walk(key, &mut walk);
+        let nodes = topic.nodes.len() - topic.free_nodes.len();
+        let most = (nodes * words(key).count().max(1)) as u64;
+        assert!(walk.steps <= most, "{} visits of {nodes} nodes, {}", walk.steps, key.len());
+        assert!(walk.active.len() + walk.loops.len() <= nodes);
+        assert!(walk.loops.capacity() <= 2 * nodes, "a `#` node is kept once");
+        let steps = walk.steps;
+        walk.clear();
+        assert!(walk.reached.iter().all(|&bits| bits == 0) && walk.loops.is_empty());
+        steps
+    }
+
+    #[test]
+    fn a_match_visits_each_node_once_for_each_word() {
+        let mut topic = Topic::default();
+        for binding in 0..300_usize {
+            let word = |at: usize| if binding >> (at % 9) & 1 == 0 { "a" } else { "*" };
+            let pattern: Vec<&str> = (0..24).map(|at| if at % 2 == 0 { "#" } else { word(at / 2) }).collect();
+            topic.insert(pattern.join(".").as_bytes(), binding);
+            topic.insert(format!("{}{binding}", "#.".repeat(40)).as_bytes(), binding);
+        }
+        let key = "a.".repeat(99) + "a";
+        let (all, few) = (visits(&topic, key.as_bytes()), visits(&topic, b"b"));
+        assert!(all > 100_000 && few < 100, "{all} and {few}");
+        topic.insert(b"usual.*.key", 1);
+        assert_eq!(routed(&topic, key.as_bytes()).len(), 300, "and everything is found");
+    }
+
     #[test]
     fn what_is_unbound_leaves_nothing_behind() {
         let mut topic = Topic::default();
@@ -486,6 +549,7 @@ mod tests {
                 .collect();
             expected.sort_unstable();
             expected.dedup();
+            visits(&topic, &key);
             let mut found = routed(&topic, &key);
             found.dedup();
             assert_eq!(

@@ -71,8 +71,9 @@ impl VHost {
         let max = self.commons.limits.topic_hashes_max;
         let count = if kind == Kind::Topic { hashes(&bind.routing_key) } else { 0 };
         if count > max as usize {
+            let key = String::from_utf8_lossy(&bind.routing_key);
             return Err(AmqpError::Precondition(format!(
-                "cannot bind to {on}: the binding key has {count} words '#', more than {max}"
+                "Topic binding key '{key}' uses {count} '#' wildcards, at most {max} are allowed"
             )));
         }
         self.check_arguments(&on, &bind.arguments)

@@ -135,7 +135,11 @@ impl Locked<'_> {
             }
         };
         kind.check_binding(&bind.routing_key, &bind.arguments, queue_type)?;
-        self.vhost.check_new_binding(kind, &bind)?;
+        let topology = &self.state.topology;
+        let is_new = |target| !topology.is_bound(&bind.source, &bind.to(target));
+        if bind.target(topology).is_none_or(is_new) {
+            self.vhost.check_new_binding(kind, &bind)?;
+        }
         checked.bindings.push(bind);
         Ok(())
     }

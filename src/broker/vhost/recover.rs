@@ -4,6 +4,8 @@ use super::commons::{Commons, Counts};
 use super::delayed::{delay_settings, kind_of};
 use super::{State, VHost, append};
 use crate::broker::delayed::{exchange_of, queue_name};
+use crate::broker::exchange::Kind;
+use crate::broker::exchange::topic::hashes;
 use crate::broker::queue::{Queue, Shared};
 use crate::broker::settings::{Flags, Settings};
 use crate::broker::topology::{Binding, Declared, Target, Topology};
@@ -70,6 +72,7 @@ impl VHost {
             let shared = vhost.shared.clone();
             let state = vhost.state.get_mut().unwrap_or_else(PoisonError::into_inner);
             state.restore(part, &shared);
+            tell_of_many_hashes(&name, &state.topology, commons.limits.topic_hashes_max);
             let counts = Counts::of(&state.topology);
             commons.count(state.counted, counts);
             state.counted = counts;
@@ -108,6 +111,20 @@ impl State {
         }
         restore_seen(topology, &part.seen, &mut changes);
         self.ticket = append(shared, &mut changes).unwrap_or_default();
+    }
+}
+
+/// Logs how many topic bindings have more `#` than a new one may have. They stay: the limit may have been higher, or unknown, when
+/// they were made.
+fn tell_of_many_hashes(vhost: &str, topology: &Topology, max: u32) {
+    for exchange in topology.exchanges().filter(|exchange| exchange.declared.kind == Kind::Topic) {
+        let mut above = exchange.bindings().filter(|binding| hashes(&binding.key) > max as usize);
+        if let Some(first) = above.next() {
+            let (name, key) = (&exchange.declared.name, String::from_utf8_lossy(&first.key));
+            let bindings = 1 + above.count();
+            tracing::warn!(vhost, exchange = %name, bindings, key = %key, limits.topic_hashes_max = max,
+                "topic bindings have more '#' than a new binding may have: they are kept");
+        }
     }
 }
 

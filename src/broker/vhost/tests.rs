@@ -541,6 +541,7 @@ fn what_was_on_disk_is_there_again() {
             binding("x", false, "q"),
             binding("gone", false, "q"),
             binding("x", false, "gone"),
+            BindingRecord { routing_key: b"#.a.#.b.#.c.#".to_vec(), ..binding("amq.topic", false, "q") },
         ],
         clean: true,
         next_queue: 9,
@@ -552,6 +553,13 @@ fn what_was_on_disk_is_there_again() {
         "half a binding is none"
     );
     f.check("amq.direct", "k", &["q"]);
+    f.check("amq.topic", "a.x.b.c", &["q"]);
+    refused(
+        f.vhost.bind(to_queue("amq.topic", "q", "#.a.#.b.#"), ME),
+        "406 PRECONDITION_FAILED - Topic binding key '#.a.#.b.#' uses 3 '#' wildcards, at most 2 are allowed",
+    );
+    // One that is there may be made again.
+    f.vhost.bind(to_queue("amq.topic", "q", "#.a.#.b.#.c.#"), ME).unwrap();
     let q = f.vhost.queue("q", ME).unwrap();
     assert_eq!(
         (q.settings.delivery_limit, q.settings.auto_delete, q.settings.durable),
