@@ -24,7 +24,7 @@ use std::panic;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -45,6 +45,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// How long the runtime may take to drop what is left after that.
 const DROP_WAIT: Duration = Duration::from_secs(1);
+
+/// Clients that wait in a listener's queue until they are accepted; more are not answered and try again a second later. Linux takes no
+/// more unless it is told to (`net.core.somaxconn`).
+const WAITING_MAX: u32 = 4096;
 
 /// How often it is said how many log lines were left out.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -159,9 +163,9 @@ async fn run(config: &Config, renewal: &Renewal) -> Result<(Arc<Broker>, Farewel
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::now()));
     let certificates = certificates.transpose().map_err(failure)?.map(Arc::new);
-    let amqp = bind_all(&config.amqp).await?;
-    let amqps = bind_all(&config.amqps).await?;
-    let http = bind(config.http).await?;
+    let amqp = bind_all(&config.amqp)?;
+    let amqps = bind_all(&config.amqps)?;
+    let http = bind(config.http)?;
     let ready = ready_line(config, &amqp, &amqps, &http).map_err(failure)?;
 
     let opened = store::open(&config.data_dir, store::Options::default()).map_err(failure)?;
@@ -282,18 +286,19 @@ fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| failure(format_args!("cannot wait for signals: {error}")))
 }
 
-async fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        listeners.push(bind(*address).await?);
-    }
-    Ok(listeners)
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+    addresses.iter().copied().map(bind).collect()
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| failure(format_args!("cannot listen on {address}: {error}")))
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let bound = socket.and_then(|socket| {
+        // A port is free again at once, although connections of a broker before this one are still known to the system.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(WAITING_MAX)
+    });
+    bound.map_err(|error| failure(format_args!("cannot listen on {address}: {error}")))
 }
 
 /// What scripts wait for: the ports as they are, which matters for port 0.

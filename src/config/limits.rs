@@ -22,11 +22,11 @@ pub struct Limits {
     /// Seconds a handshake may take, with whatever comes before it (RabbitMQ: `handshake_timeout`).
     pub handshake_timeout_s: u16,
     /// The largest frame before the connection is open, in bytes (RabbitMQ: `initial_frame_max`, 8192): clients send long lists of
-    /// properties, and 1024 strangers of one address keep no more than 64 MiB.
+    /// properties, and 4096 strangers keep no more than 256 MiB.
     pub handshake_frame_max: u32,
     /// The most clients that have not shaken hands yet.
     pub handshakes_max: u32,
-    /// Of those, the most from one address.
+    /// Of those, the most from one address of which none has to give way to others.
     pub handshakes_per_address_max: u32,
     /// Seconds a client may leave unread what the broker has for it; 0 means for ever.
     pub write_timeout_s: u16,

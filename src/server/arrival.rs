@@ -10,14 +10,20 @@ use crate::clock::{self, Now};
 use crate::config::network::Network;
 use crate::session::Peer;
 use crate::wire::output::Output;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
+
+/// How long a client whose time is up has for what lies in its socket already.
+const LAST_WAIT: Duration = Duration::from_millis(100);
 
 /// What a listener asks of those who come.
 #[derive(Clone)]
@@ -34,47 +40,82 @@ impl Door {
         self.tls.is_none() && !self.expects_proxy(address)
     }
 
+    /// Where a client that comes from there is known to be.
+    pub(super) fn told_address(&self, address: SocketAddr) -> Option<IpAddr> {
+        (!self.expects_proxy(address)).then_some(address.ip())
+    }
+
     fn expects_proxy(&self, address: SocketAddr) -> bool {
         self.proxies.iter().any(|network| network.contains(address.ip()))
     }
 }
 
 /// Sees the client through the door, and serves it when that went well.
-pub(super) async fn receive(socket: TcpStream, address: SocketAddr, seat: Seat, door: Door) {
+pub(super) async fn receive(mut socket: TcpStream, address: SocketAddr, mut seat: Seat, door: Door) {
     let began = clock::now();
     let wait = Duration::from_secs(seat.broker().settings().limits.handshake_timeout_s.into());
-    // Who it is may be told before the end.
+    let until = Instant::now() + wait;
     let mut peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
-    let outcome = tokio::select! {
-        outcome = timeout(wait, pass(socket, &mut peer, &door, began)) => outcome,
-        () = seat.ending() => return,
+    if door.expects_proxy(address) {
+        match in_time(&mut seat, peer.address, until, proxy::read(&mut socket)).await {
+            Some(Ok(Some(told))) => peer.address = SocketAddr::new(told.ip().to_canonical(), told.port()),
+            Some(Ok(None)) => {}
+            Some(Err(error)) => return turn_away(&peer, Turned { why: "", error, socket }).await,
+            None => return,
+        }
+        if let Some(newcomer) = &mut seat.newcomer {
+            newcomer.comes_from(peer.address.ip(), clock::now());
+        }
+    }
+    let Some(certificates) = &door.tls else {
+        tokio::spawn(connection::serve(socket, peer, seat, began));
+        return;
     };
-    match outcome {
-        Ok(Ok(Passed::Plain(stream))) => {
+    match in_time(&mut seat, peer.address, until, shake_hands(socket, certificates, began)).await {
+        Some(Ok(stream)) => {
+            peer.tls = true;
+            peer.certificate_name = certificates.client_name(stream.get_ref().1);
             tokio::spawn(connection::serve(stream, peer, seat, began));
         }
-        Ok(Ok(Passed::Tls(stream))) => {
-            tokio::spawn(connection::serve(stream, peer, seat, began));
-        }
-        Ok(Err(Turned { error, .. })) if error.kind() == ErrorKind::UnexpectedEof => {
-            debug!(peer = %peer.address, "connection lost before it began");
-        }
-        Ok(Err(Turned { why, error, socket })) => {
-            if is_foreign(&error) {
-                warn!(peer = %peer.address, "refused: does not speak TLS");
-            } else {
-                warn!(peer = %peer.address, "refused: {why}{error}");
-            }
-            connection::finish(socket, Output::default()).await;
-        }
-        Err(_late) => warn!(peer = %peer.address, "closed: the handshake took too long"),
+        Some(Err(turned)) => turn_away(&peer, turned).await,
+        None => {}
     }
 }
 
-/// A client that is through.
-enum Passed {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+/// What `step` comes to, which says nothing when the broker stops, when its time is up, or when the client has to give way to others.
+async fn in_time<T>(
+    seat: &mut Seat,
+    peer: SocketAddr,
+    until: Instant,
+    step: impl Future<Output = T>,
+) -> Option<T> {
+    let mut newcomer = seat.newcomer.take();
+    let gives_way = poll_fn(|context| match &mut newcomer {
+        Some(newcomer) => newcomer.poll_gives_way(context),
+        None => Poll::Pending,
+    });
+    let mut step = pin!(step);
+    let is_late = tokio::select! {
+        biased;
+        outcome = &mut step => {
+            seat.newcomer = newcomer;
+            return Some(outcome);
+        }
+        () = seat.ending() => return None,
+        () = gives_way => false,
+        () = sleep_until(until) => true,
+    };
+    // Its bytes may lie in the socket: after the process stood still, clocks ring before sockets are looked at.
+    if let Ok(outcome) = timeout(LAST_WAIT, step).await {
+        seat.newcomer = newcomer;
+        return Some(outcome);
+    }
+    if is_late {
+        warn!(%peer, "closed: the handshake took too long");
+    } else {
+        seat.note_refusal(peer);
+    }
+    None
 }
 
 /// A client that did not get through.
@@ -85,22 +126,29 @@ struct Turned {
     socket: TcpStream,
 }
 
-async fn pass(mut socket: TcpStream, peer: &mut Peer, door: &Door, now: Now) -> Result<Passed, Turned> {
-    if door.expects_proxy(peer.address) {
-        match proxy::read(&mut socket).await {
-            Ok(Some(told)) => peer.address = SocketAddr::new(told.ip().to_canonical(), told.port()),
-            Ok(None) => {}
-            Err(error) => return Err(Turned { why: "", error, socket }),
-        }
-    }
-    let Some(certificates) = &door.tls else { return Ok(Passed::Plain(socket)) };
+async fn shake_hands(
+    socket: TcpStream,
+    certificates: &Certificates,
+    now: Now,
+) -> Result<Box<TlsStream<TcpStream>>, Turned> {
     let handshake = certificates.acceptor(now).accept(socket).into_fallible();
     let stream = handshake.await.map_err(|(error, socket)| Turned {
         why: "the TLS handshake failed: ",
         error,
         socket,
     })?;
-    peer.tls = true;
-    peer.certificate_name = certificates.client_name(stream.get_ref().1);
-    Ok(Passed::Tls(Box::new(stream)))
+    Ok(Box::new(stream))
+}
+
+async fn turn_away(peer: &Peer, Turned { why, error, socket }: Turned) {
+    if error.kind() == ErrorKind::UnexpectedEof {
+        debug!(peer = %peer.address, "connection lost before it began");
+        return;
+    }
+    if is_foreign(&error) {
+        warn!(peer = %peer.address, "refused: does not speak TLS");
+    } else {
+        warn!(peer = %peer.address, "refused: {why}{error}");
+    }
+    connection::finish(socket, Output::default()).await;
 }

@@ -7,7 +7,7 @@
 //! must be heard); an idle connection holds no buffer; `handle_disconnect` is called exactly once, even after a panic.
 
 use super::timer::Alarm;
-use super::{Farewell, Seat};
+use super::{Farewell, Seat, socket};
 use crate::clock::{self, Now};
 use crate::session::{Peer, Session};
 use crate::wire::output::Output;
@@ -22,7 +22,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, error, info, warn};
 
 /// The most that is read at once. Reads larger than a processor's second cache (256 KiB and up) gain nothing.
@@ -46,6 +48,19 @@ const TURNS_MAX: usize = 8;
 /// How long a connection is quiet before its buffers are given back.
 const QUIET_MS: u64 = 1000;
 
+/// How long a deadline that has come waits until tokio notices what the kernel knows of the socket: after the process stood still many
+/// sockets want to be looked at, and a client can do nothing to make this longer.
+const NOTICE_MS: u64 = 5000;
+
+/// How long it waits for what is being read: less than half of the shortest heartbeat, which may be due.
+const HEARING_MS: u64 = 250;
+
+/// How long it waits until it is looked at again.
+const PUT_OFF_MS: u64 = 10;
+
+/// How often it is looked, while memory is short, whether a client is gone.
+const LOOK_MS: u64 = 2000;
+
 /// How long the last words of a connection may take to be written.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
@@ -59,9 +74,22 @@ thread_local! {
 }
 
 /// What a connection is: a socket, or TLS on one. The loop is compiled for each, so that either costs only itself.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The socket under it.
+    fn socket(&self) -> &TcpStream;
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for Box<TlsStream<TcpStream>> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
 
 /// Serves one client, who came at the time `began`, until it or the broker ends the connection.
 pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, seat: Seat, began: Now) {
@@ -87,6 +115,10 @@ pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, seat: Seat, began: N
             connection.disconnect();
             warn!(peer = %address, %error, "connection lost");
         }
+        End::GaveWay => {
+            connection.seat.note_refusal(address);
+            connection.disconnect();
+        }
         End::Panicked => {
             error!(peer = %address, "connection ended by a fault of the broker");
             connection.disconnect();
@@ -100,6 +132,8 @@ enum End {
     Closed,
     /// The socket is of no use any more.
     Lost(io::Error),
+    /// It has not shaken hands, and others wait to do so.
+    GaveWay,
     /// The broker's fault; it is in the log.
     Panicked,
 }
@@ -114,6 +148,8 @@ enum Turn {
     Yield,
     /// The session has said everything.
     Closed,
+    /// Others need the place.
+    GaveWay,
 }
 
 struct Connection<S> {
@@ -126,6 +162,10 @@ struct Connection<S> {
     alarm: Alarm,
     /// When to give buffers back; `u64::MAX` when that is done.
     quiet_at_ms: u64,
+    /// When a deadline is judged at the latest that has come while there was more to read or to write; else `u64::MAX`.
+    judged_at_ms: u64,
+    /// While memory is short, when to look next whether the client is gone; else `u64::MAX`.
+    look_at_ms: u64,
     /// The client has sent something. Until then it may be a probe of the port, which is not worth a line in the log.
     heard: bool,
     /// The session knows that every connection is to end.
@@ -146,6 +186,8 @@ impl<S: Stream> Connection<S> {
             held_back: false,
             alarm: Alarm::default(),
             quiet_at_ms: u64::MAX,
+            judged_at_ms: u64::MAX,
+            look_at_ms: u64::MAX,
             heard: false,
             told: false,
             address,
@@ -165,6 +207,7 @@ impl<S: Stream> Connection<S> {
                 Ok(Turn::Worked) => {}
                 Ok(Turn::Yield) => break,
                 Ok(Turn::Closed) => return Poll::Ready(End::Closed),
+                Ok(Turn::GaveWay) => return Poll::Ready(End::GaveWay),
                 Err(error) => return Poll::Ready(End::Lost(error)),
             }
         }
@@ -178,8 +221,12 @@ impl<S: Stream> Connection<S> {
         self.hear_farewell(now);
         let could_read = self.may_read();
         let read = if could_read { self.read(context, now)? } else { 0 };
-        self.seat.look_at(&self.session);
-        let due = self.session.poll_deadline() <= now.mono_ms;
+        if self.seat.gives_way(&mut self.session, now, context)
+            && !socket::look(self.stream.socket()).is_readable
+        {
+            return Ok(Turn::GaveWay);
+        }
+        let due = self.is_due(read, now);
         if due {
             self.session.handle_timeout(now);
         }
@@ -199,21 +246,64 @@ impl<S: Stream> Connection<S> {
             self.quiet_at_ms = now.mono_ms + QUIET_MS;
             return Ok(if read >= READ_BYTES { Turn::Yield } else { Turn::Worked });
         }
-        Ok(self.rest(context, now))
+        self.rest(context, now)
+    }
+
+    /// Whether the session's deadline has come, and is to be judged: after everything is read and written that can be, for tokio's
+    /// clock may ring before tokio knows of the socket, as it does when the process stood still. A client that goes on and on
+    /// does not put it off for long.
+    #[inline]
+    fn is_due(&mut self, read: usize, now: Now) -> bool {
+        let due = self.session.poll_deadline() <= now.mono_ms;
+        if due {
+            let wait_ms = if read == 0 { NOTICE_MS } else { HEARING_MS };
+            self.judged_at_ms = self.judged_at_ms.min(now.mono_ms.saturating_add(wait_ms));
+            if now.mono_ms < self.judged_at_ms && self.has_more() {
+                return false;
+            }
+        }
+        self.judged_at_ms = u64::MAX;
+        due
+    }
+
+    #[cold]
+    fn has_more(&mut self) -> bool {
+        let state = socket::look(self.stream.socket());
+        let reads = self.may_read() && (state.is_readable || self.held_back);
+        reads || (state.is_writable && !self.session.output().is_empty())
+    }
+
+    /// While memory is short, others wait for what a client holds that is gone. Of one whose socket is not read nothing would be heard.
+    fn look_for_client(&mut self, now: Now) -> io::Result<()> {
+        let is_short = self.seat.broker().alarms().memory_is_short();
+        if is_short != (self.look_at_ms < u64::MAX) {
+            socket::ask_for_life(self.stream.socket(), is_short);
+            self.look_at_ms = if is_short { now.mono_ms + LOOK_MS } else { u64::MAX };
+        } else if self.look_at_ms <= now.mono_ms {
+            self.look_at_ms = now.mono_ms + LOOK_MS;
+            let socket = self.stream.socket();
+            if !self.may_read() && socket::look(socket).is_over {
+                return Err(socket.take_error()?.unwrap_or_else(|| ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        Ok(())
     }
 
     /// Nothing to do: sees to it that the task is woken in time, and after a while gives memory back.
-    fn rest(&mut self, context: &mut Context<'_>, now: Now) -> Turn {
+    fn rest(&mut self, context: &mut Context<'_>, now: Now) -> io::Result<Turn> {
+        self.look_for_client(now)?;
         if self.quiet_at_ms <= now.mono_ms {
             self.quiet_at_ms = u64::MAX;
             self.partial.shrink_to_fit();
             self.session.output().shrink();
         }
-        let deadline_ms = self.session.poll_deadline().min(self.quiet_at_ms);
-        match self.alarm.poll(deadline_ms, now, context) {
+        let is_put_off = self.judged_at_ms < u64::MAX;
+        let deadline_ms = if is_put_off { now.mono_ms + PUT_OFF_MS } else { self.session.poll_deadline() };
+        let deadline_ms = deadline_ms.min(self.quiet_at_ms).min(self.look_at_ms);
+        Ok(match self.alarm.poll(deadline_ms, now, context) {
             Poll::Ready(()) => Turn::Worked,
             Poll::Pending => Turn::Idle,
-        }
+        })
     }
 
     fn may_read(&self) -> bool {

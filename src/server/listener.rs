@@ -16,21 +16,14 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::fro
 /// Accepts on `listener`, whose clients come in by `door`, until the future is dropped.
 pub async fn accept(server: Arc<Server>, listener: TcpListener, door: Door) {
     let mut wait = BACK_OFF.0;
-    let mut full = false;
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
                 wait = BACK_OFF.0;
                 // An IPv4 client of an IPv6 socket shows its own address: guest may log in from the loopback only.
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                let refused = !server.admit(socket, address, &door);
-                if refused {
-                    server.broker.metrics().connections_refused.add(1);
-                }
-                if refused && !full {
-                    warn!(peer = %address, "connections refused: too many clients have not shaken hands, see limits.handshakes_max and limits.handshakes_per_address_max");
-                }
-                full = refused;
+                // Others wait in the listener's queue until there is room for this one.
+                server.admit(socket, address, &door).await;
             }
             Err(error) if is_the_peers(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {

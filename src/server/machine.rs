@@ -2,6 +2,7 @@
 
 use rustix::fs::statvfs;
 use rustix::param::page_size;
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -60,6 +61,11 @@ fn limit_files(groups: &str) -> Vec<PathBuf> {
 pub(super) fn resident_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     resident_pages(&text)?.checked_mul(page_size() as u64)
+}
+
+/// How many files this process may have open at a time, sockets among them; nothing if any number.
+pub(super) fn descriptors_max() -> Option<u32> {
+    getrlimit(Resource::Nofile).current.and_then(|limit| u32::try_from(limit).ok())
 }
 
 /// Bytes that this process may still write to the file system of `folder`.

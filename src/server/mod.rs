@@ -14,6 +14,7 @@ mod machine;
 mod newcomers;
 mod pressure;
 mod proxy;
+mod socket;
 mod timer;
 mod tls;
 
@@ -27,17 +28,21 @@ pub use tls::{BadFile, Certificates};
 use self::newcomers::{Newcomer, Newcomers};
 use crate::broker::Broker;
 use crate::broker::mailbox::Mailbox;
-use crate::clock;
+use crate::clock::{self, Now};
 use crate::session::{Peer, Session};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Context;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
+
+/// Open files that are not clients' of AMQP: HTTP has up to 64, operators 16; the rest is for the store, listeners and the runtime.
+const DESCRIPTORS_KEPT: u32 = 128;
 
 /// Why every connection is told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +76,16 @@ impl Server {
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Arc<Self> {
         let limits = &broker.settings().limits;
-        let sockets_max = limits.connections_max.saturating_add(limits.handshakes_max);
-        let newcomers = Newcomers::new(limits);
+        let wanted = limits.connections_max.saturating_add(limits.handshakes_max);
+        let sockets_max = machine::descriptors_max()
+            .map_or(wanted, |most| wanted.min(most.saturating_sub(DESCRIPTORS_KEPT).max(2)));
+        if sockets_max < wanted {
+            warn!(
+                "the limit of open files has room for {sockets_max} clients at a time (limits.connections_max: {})",
+                limits.connections_max
+            );
+        }
+        let newcomers = Newcomers::new(limits, sockets_max);
         // A usize has 32 bits or more wherever tokio runs; a semaphore counts up to an eighth of that.
         let permits = usize::try_from(sockets_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -105,14 +118,14 @@ impl Server {
         }
     }
 
-    /// Serves the client behind `socket` on a task of its own; false when there are too many already.
-    fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, door: &Door) -> bool {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return false;
-        };
-        let Some(newcomer) = self.newcomers.admit(address.ip()) else {
-            return false;
-        };
+    /// Serves the client behind `socket` on a task of its own, once there is room for one more.
+    async fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, door: &Door) {
+        if self.permits.available_permits() == 0 {
+            warn!("as many clients are there as may be: others wait to be accepted");
+        }
+        // Nobody closes it.
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+        let newcomer = self.newcomers.admit(door.told_address(address)).await;
         let seat = Seat {
             server: Arc::clone(self),
             number: self.next.fetch_add(1, Ordering::Relaxed),
@@ -128,7 +141,6 @@ impl Server {
         } else {
             tokio::spawn(arrival::receive(socket, address, seat, door.clone()));
         }
-        true
     }
 
     fn mailboxes(&self) -> MutexGuard<'_, HashMap<u64, Arc<Mailbox>>> {
@@ -155,11 +167,22 @@ impl Seat {
         self.server.mailboxes().insert(self.number, Arc::clone(mailbox));
     }
 
-    /// Leaves the newcomers once the session has shaken hands.
-    fn look_at(&mut self, session: &Session) {
-        if self.newcomer.is_some() && session.has_entered() {
+    /// Leaves the newcomers once the session has shaken hands; whether others wait for its place, and it has not gone on.
+    fn gives_way(&mut self, session: &mut Session, now: Now, context: &mut Context<'_>) -> bool {
+        let Some(newcomer) = &mut self.newcomer else { return false };
+        if session.has_entered() {
             self.newcomer = None;
+            return false;
         }
+        newcomer.look_at(session.output().progress(), now);
+        newcomer.poll_gives_way(context).is_ready()
+    }
+
+    /// It gave way to others.
+    fn note_refusal(&self, peer: SocketAddr) {
+        self.broker().metrics().connections_refused.add(1);
+        warn!(%peer, "closed: it did not go on with its handshake, and kept others from theirs \
+            (limits.handshakes_max, limits.handshakes_per_address_max)");
     }
 
     fn farewell(&self) -> Option<Farewell> {

@@ -10,10 +10,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until};
+use tracing::warn;
 
 /// How often somebody looks whether the store is well; queues are called when they want to be. A jump of the machine's clock
 /// is noticed that late at most.
 const TICK: Duration = Duration::from_millis(100);
+
+/// A time in which the process should have done something and did not: ten times what it should take.
+const PAUSE_MS: u64 = 1000;
+
+/// How long clients are read after that before queues are called.
+const HEARING_MS: u64 = 500;
 
 /// Of those times, one in so many is for the machine's memory and disk, about which the kernel must be asked.
 const MACHINE_TICKS: u32 = 10;
@@ -24,10 +31,12 @@ pub async fn run(server: &Server, folder: &Path) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pressure = Pressure::default();
+    let mut pause = Pause::after(clock::now());
     let (mut due_ms, mut tick) = (None, 0_u32);
     loop {
         tokio::select! {
             _ = ticks.tick() => {
+                pause.notice(clock::now());
                 let health = server.broker.health();
                 let asks = tick.is_multiple_of(MACHINE_TICKS);
                 tick = tick.wrapping_add(1);
@@ -40,16 +49,51 @@ pub async fn run(server: &Server, folder: &Path) {
                 }
             }
             next_ms = poll_fn(|context| server.broker.timers().poll_next(context, due_ms)) => due_ms = next_ms,
-            () = until(due_ms) => server.broker.tick(clock::now()),
+            () = until(due_ms, pause.over_ms) => {
+                let now = clock::now();
+                pause.notice(now);
+                if now.mono_ms >= pause.over_ms {
+                    server.broker.tick(now);
+                }
+            }
         }
     }
 }
 
-/// Waits until the time has come, milliseconds since 1970.
-async fn until(due_ms: Option<u64>) {
-    match due_ms {
-        Some(due_ms) => sleep(Duration::from_millis(due_ms.saturating_sub(clock::now().unix_ms))).await,
-        None => pending().await,
+/// Waits until the time has come, milliseconds since 1970, and not before the monotonic time `over_ms`.
+async fn until(due_ms: Option<u64>, over_ms: u64) {
+    let Some(due_ms) = due_ms else { return pending().await };
+    let now = clock::now();
+    let wait_ms = due_ms.saturating_sub(now.unix_ms).max(over_ms.saturating_sub(now.mono_ms));
+    sleep(Duration::from_millis(wait_ms)).await;
+}
+
+/// Notices that the process stood still, be it stopped, suspended with its machine, or starved. What clients sent meanwhile lies in
+/// their sockets: it is read before a queue is called that goes if nobody has used it for a while.
+struct Pause {
+    /// When the clock was read last.
+    seen_ms: u64,
+    /// When queues may be called again.
+    over_ms: u64,
+}
+
+impl Pause {
+    /// None yet.
+    fn after(now: Now) -> Self {
+        Self { seen_ms: now.mono_ms, over_ms: 0 }
+    }
+
+    /// The clock is read, which it is every [`TICK`].
+    fn notice(&mut self, now: Now) {
+        let passed_ms = now.mono_ms.saturating_sub(self.seen_ms);
+        self.seen_ms = now.mono_ms;
+        if passed_ms >= PAUSE_MS {
+            self.over_ms = now.mono_ms + HEARING_MS;
+            warn!(
+                passed_ms,
+                "the process stood still: clients are heard before anything is judged by the clock"
+            );
+        }
     }
 }
 
@@ -86,5 +130,21 @@ impl Alarm {
             }
             none => none.insert(Box::pin(sleep_until(at))).as_mut().poll(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_noticed_once() {
+        let at = |mono_ms| Now { mono_ms, unix_ms: 0 };
+        let mut pause = Pause::after(at(0));
+        let mut over = |ms| {
+            pause.notice(at(ms));
+            pause.over_ms
+        };
+        assert_eq!([100, 1099, 2099, 2100, 2700].map(&mut over), [0, 0, 2599, 2599, 2599]);
     }
 }

@@ -5,6 +5,7 @@ use crate::session::wire::encode;
 use crate::support::process::{Folder, PATIENCE, Process, leveret_in};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 /// What the broker says until `end` is among it.
 fn until(socket: &mut TcpStream, end: &str) -> String {
@@ -71,4 +72,29 @@ fn a_process_short_of_memory_lets_consumers_go_on() {
 #[test]
 fn a_process_short_of_disk_lets_consumers_go_on() {
     check(["--disk-free-limit", "16777215TiB"], "free_disk_space", "low on disk");
+}
+
+/// It asked for no heartbeats, and nobody reads what it sent: that its socket is closed is all there is to notice.
+#[test]
+fn a_publisher_that_vanishes_while_memory_is_short_is_noticed() {
+    let folder = Folder::new();
+    let broker = Process::spawn(leveret_in(&folder).args(["--memory-limit", "1KiB"]));
+    while metric(broker.http, "rabbitmq_alarms_memory_used_watermark") == 0 {
+        std::thread::yield_now();
+    }
+    let mut holder = connect(&broker);
+    say(&mut holder, &["1 basic.publish '' tasks payload"]);
+    until(&mut holder, "low on memory");
+    // More than is read, so that the end of the stream is not next in the socket.
+    say(&mut holder, &["1 basic.publish '' tasks *100000"]);
+    assert_eq!(metric(broker.http, "rabbitmq_connections_closed_total"), 0);
+    drop(holder);
+    let asked =
+        (0..).take_while(|_| metric(broker.http, "rabbitmq_connections_closed_total") == 0).map(|_| {
+            // An answer that does not come is a clock: the socket is silent.
+            let mut silent = TcpStream::connect(broker.http).expect("the broker is ready");
+            silent.set_read_timeout(Some(Duration::from_millis(100))).expect("it is a timeout");
+            silent.read(&mut [0]).expect_err("nothing was asked")
+        });
+    assert!(asked.take(100).count() < 100, "it was not noticed within ten seconds");
 }

@@ -1,9 +1,11 @@
 //! How AMQP connections behave as sockets. What is said on them is the session's, and tested there.
 
+use super::dialogue::Client;
 use super::http::metric;
 use crate::support::process::{Folder, PATIENCE, Process, leveret_in};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 const HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
@@ -64,14 +66,18 @@ fn a_client_that_vanishes_is_noticed() {
     assert_eq!(metric(broker.http, "rabbitmq_connections_opened_total"), 2);
 }
 
+/// A broker with these limits.
+fn limited(folder: &Folder, limits: &str) -> Process {
+    let file = folder.write("leveret.toml", &format!("[limits]\n{limits}"));
+    Process::spawn(leveret_in(folder).arg("--config").arg(file))
+}
+
 /// They say nothing, and after a second they are gone; meanwhile, and afterwards, a client that speaks is served.
 #[test]
-fn strangers_that_say_nothing_are_few_and_do_not_stay() {
+fn strangers_that_say_nothing_do_not_stay() {
     const STRANGERS: usize = 300;
     let folder = Folder::new();
-    let limits = "[limits]\nhandshake_timeout_s = 1\nhandshakes_per_address_max = 100\n";
-    let file = folder.write("leveret.toml", limits);
-    let broker = Process::spawn(leveret_in(&folder).arg("--config").arg(file));
+    let broker = limited(&folder, "handshake_timeout_s = 1\nhandshakes_per_address_max = 100\n");
     let before = metric(broker.http, "rabbitmq_process_resident_memory_bytes");
     let mut strangers: Vec<_> = (0..STRANGERS).map(|_| connect(broker.amqp)).collect();
     for stranger in &mut strangers {
@@ -83,14 +89,109 @@ fn strangers_that_say_nothing_are_few_and_do_not_stay() {
         let _reset = stranger.read_to_end(&mut bytes);
         assert_eq!(bytes, b"", "nothing was said to them");
     }
-    let refused = metric(broker.http, "rabbitmq_connections_refused_total");
-    assert!((1..=STRANGERS as u64 - 100).contains(&refused), "{refused} were turned away");
-    until(&broker, "rabbitmq_connections_closed_total", STRANGERS as u64 - refused);
-    let mut client = connect(broker.amqp);
-    client.write_all(HEADER).unwrap();
-    client.read_exact(&mut [0; 3]).unwrap();
+    until(&broker, "rabbitmq_connections_closed_total", STRANGERS as u64);
+    Client::over(connect(broker.amqp)).log_in("PLAIN guest guest");
     let after = metric(broker.http, "rabbitmq_process_resident_memory_bytes");
     assert!(after < before + 16 * 1024 * 1024, "{before} bytes before, {after} after");
+}
+
+/// More of one address than may shake hands at a time, and more than all may.
+#[test]
+fn clients_that_come_at_once_are_all_served() {
+    const CLIENTS: usize = 200;
+    let folder = Folder::new();
+    let broker = limited(&folder, "handshakes_max = 30\nhandshakes_per_address_max = 20\n");
+    let sockets: Vec<_> = (0..CLIENTS).map(|_| connect(broker.amqp)).collect();
+    let mut clients: Vec<_> = sockets.into_iter().map(Client::over).collect();
+    for client in &mut clients {
+        client.say(&["header"]);
+    }
+    for client in &mut clients {
+        assert!(client.hear().starts_with("0 connection.start "));
+        client.say(&["0 connection.start-ok PLAIN guest guest", "0 connection.tune-ok 2047 131072 0"]);
+        client.say(&["0 connection.open /"]);
+        assert_eq!(client.hear(), "0 connection.tune 2047 131072 60");
+        assert_eq!(client.hear(), "0 connection.open-ok");
+    }
+    assert_eq!(metric(broker.http, "rabbitmq_connections_refused_total"), 0);
+}
+
+/// The strangers have all the time that there is for a handshake, but not while they keep others out.
+#[test]
+fn strangers_give_way_to_clients_of_their_own_address() {
+    const STRANGERS: usize = 40;
+    let folder = Folder::new();
+    let limits = "handshakes_max = 30\nhandshakes_per_address_max = 20\nhandshake_timeout_s = 600\n";
+    let broker = limited(&folder, limits);
+    let strangers: Vec<_> = (0..STRANGERS).map(|_| connect(broker.amqp)).collect();
+    for _client in 0..50 {
+        Client::over(connect(broker.amqp)).log_in("PLAIN guest guest");
+    }
+    assert!(metric(broker.http, "rabbitmq_connections_refused_total") >= 10);
+    let (_status, log) = broker.stop();
+    assert!(
+        log.contains("closed: it did not go on with its handshake, and kept others from theirs"),
+        "{log}"
+    );
+    drop(strangers);
+}
+
+/// The bytes of all clients lay in their sockets while the process stood still for longer than any of its time-outs.
+#[test]
+fn who_spoke_while_the_process_stood_still_is_heard() {
+    const CLIENTS: usize = 40;
+    let folder = Folder::new();
+    let broker = limited(&folder, "handshake_timeout_s = 2\nheartbeat_s = 1\n");
+    let log_in = |heartbeat_s| {
+        let mut client = Client::over(connect(broker.amqp));
+        client.greet();
+        let tune_ok = format!("0 connection.tune-ok 2047 131072 {heartbeat_s}");
+        client.say(&["0 connection.start-ok PLAIN guest guest", &tune_ok, "0 connection.open /"]);
+        assert_eq!(client.hear(), "0 connection.tune 2047 131072 1");
+        assert_eq!(client.hear(), "0 connection.open-ok");
+        client
+    };
+    let mut open: Vec<_> = (0..CLIENTS).map(|_| log_in(1)).collect();
+    let mut late = Client::over(connect(broker.amqp));
+    late.greet();
+    let (mut user, mut slow) = (log_in(0), log_in(0));
+    user.say(&["1 channel.open", "1 queue.declare used x-expires=2000", "1 basic.publish '' used once"]);
+    slow.say(&[
+        "1 channel.open",
+        "1 queue.declare slow x-consumer-timeout=2000",
+        "1 basic.publish '' slow job",
+    ]);
+    slow.say(&["1 basic.consume slow c"]);
+    for answer in ["1 channel.open-ok", "1 queue.declare-ok slow 0 0", "1 basic.consume-ok c"] {
+        assert_eq!(slow.hear(), answer);
+    }
+    assert!(slow.hear().starts_with("1 basic.deliver c 1 "));
+    for answer in ["1 channel.open-ok", "1 queue.declare-ok used 0 0"] {
+        assert_eq!(user.hear(), answer);
+    }
+    broker.signal("STOP");
+    user.say(&["1 basic.get used no-ack"]);
+    slow.say(&["1 basic.ack 1", "1 queue.declare slow passive"]);
+    for client in &mut open {
+        client.say(&["1 channel.open"]);
+    }
+    late.say(&["0 connection.start-ok PLAIN guest guest"]);
+    stand_still(&broker, Duration::from_secs(3));
+    broker.signal("CONT");
+    assert_eq!(late.hear(), "0 connection.tune 2047 131072 1");
+    assert!(user.hear().starts_with("1 basic.get-ok "), "the queue is used");
+    assert_eq!(slow.hear(), "1 queue.declare-ok slow 0 1");
+    for client in &mut open {
+        let heard = std::iter::repeat_with(|| client.hear()).find(|said| said != "0 heartbeat");
+        assert_eq!(heard.as_deref(), Some("1 channel.open-ok"));
+    }
+}
+
+/// Waits for an answer from a process that does not give any.
+fn stand_still(broker: &Process, time: Duration) {
+    let mut socket = connect(broker.http);
+    socket.set_read_timeout(Some(time)).expect("it is a timeout");
+    socket.read_exact(&mut [0]).expect_err("the process has stopped");
 }
 
 /// However many come, the log keeps the first thousand lines of a kind, and how many more there were.
