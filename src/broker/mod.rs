@@ -42,7 +42,9 @@ use self::delayed::{exchange_of, release};
 use self::mailbox::Mailbox;
 use self::paging::{Pager, Request};
 use self::policies::PolicyBook;
-use self::queue::{Consumer, Dead, DeathReason, Due, Effects, Got, Queue, QueueStats, Return, Settled};
+use self::queue::{
+    ChannelLimit, Consumer, Dead, DeathReason, Due, Effects, Got, Queue, QueueStats, Return, Settled,
+};
 use self::registry::Registry;
 use self::route::Route;
 use self::settings::Settings;
@@ -420,7 +422,16 @@ impl Broker {
         self.carry_out(queue, effects, now);
     }
 
-    /// A channel's limit was raised, or messages under it were settled: deal again.
+    /// Something is free under the limit of a channel: the queues that wait for it take their turns.
+    pub fn take_turns(&self, limit: &Arc<ChannelLimit>, now: Now) {
+        while let Some((queue, share)) = limit.next() {
+            let _gate = self.gate_for(&queue);
+            let effects = queue.take_turn(limit, share, now);
+            self.carry_out(&queue, effects, now);
+        }
+    }
+
+    /// What consumers hold has changed without this queue's doing: deal again.
     pub fn poke(&self, queue: &Arc<Queue>, now: Now) {
         let _gate = self.gate_for(queue);
         let effects = queue.poke(now);

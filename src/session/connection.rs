@@ -321,7 +321,7 @@ impl Connection {
         }
         for number in std::mem::take(&mut link.eased) {
             if let Some(channel) = self.channel(number) {
-                channel.poke(link);
+                channel.share_room(link);
             }
         }
     }

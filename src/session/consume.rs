@@ -83,21 +83,15 @@ impl Channel {
     fn set_prefetch(&mut self, link: &mut Link, qos: &basic::Qos) {
         if qos.global {
             self.limit.set(qos.prefetch_count.into());
-            self.poke(link);
+            self.share_room(link);
         } else {
             self.prefetch = qos.prefetch_count;
         }
     }
 
-    /// The window that the consumers share has changed or has room again: their queues deal again.
-    pub(super) fn poke(&self, link: &Link) {
-        let mut poked: Vec<&Arc<Queue>> = Vec::new();
-        for subscription in self.consumers.values().filter_map(|id| link.subscriptions.get(id)) {
-            if !poked.iter().any(|queue| Arc::ptr_eq(queue, &subscription.queue)) {
-                link.broker.poke(&subscription.queue, link.now);
-                poked.push(&subscription.queue);
-            }
-        }
+    /// The window that the consumers share may have room: the queues that wait for it deal.
+    pub(super) fn share_room(&self, link: &Link) {
+        link.broker.take_turns(&self.limit, link.now);
     }
 
     fn consume(&mut self, link: &mut Link, consume: &basic::Consume) -> Result<(), AmqpError> {
@@ -205,9 +199,7 @@ impl Channel {
                 }
             }
             link.subscriptions.remove(&id);
-            if self.limit.is_set() {
-                self.poke(link);
-            }
+            self.share_room(link);
         }
         if !cancel.nowait {
             let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
@@ -271,9 +263,7 @@ impl Channel {
             settles.add(&part.run.queue, TxAck::Requeue(Return::Declined), part.settled);
         });
         settles.flush(&link.broker, link.now);
-        if self.limit.is_set() {
-            self.poke(link);
-        }
+        self.share_room(link);
         Ok(())
     }
 }

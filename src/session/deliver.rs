@@ -127,6 +127,8 @@ impl Channel {
     fn consumer_cancelled(&mut self, link: &mut Link, id: ConsumerId) {
         let Some(subscription) = link.subscriptions.remove(&id) else { return };
         self.forget_consumer(&subscription.tag);
+        // What it held no longer fills the window that the consumers share.
+        self.share_room(link);
         if link.capabilities.consumer_cancel_notify {
             self.tell_cancelled(link, &subscription.tag);
         }

@@ -87,9 +87,7 @@ impl Channel {
         for (queue, settled) in overdue.queues {
             link.broker.put_back(&queue, &settled, Return::Overdue, link.now);
         }
-        if self.limit.is_set() {
-            self.poke(link);
-        }
+        self.share_room(link);
         overdue.unexcused_ms.map_or(Ok(()), |timeout_ms| Err(timed_out(self.number, timeout_ms)))
     }
 

@@ -36,10 +36,8 @@ impl Connection {
         }
         // What went back no longer fills the window that the consumers of a channel share.
         for number in lost.iter().map(|&(number, _)| number).collect::<BTreeSet<u16>>() {
-            if let Some(channel) = self.channel(number)
-                && channel.limit.is_set()
-            {
-                channel.poke(link);
+            if let Some(channel) = self.channel(number) {
+                channel.share_room(link);
             }
         }
     }

@@ -108,6 +108,7 @@ impl Channel {
         if !publishes.is_empty() || !acks.is_empty() {
             let ticket = link.broker.commit_tx(publishes, rooms, &acks, link.now);
             self.hold(link, ticket);
+            self.share_room(link);
         }
         Ok(())
     }

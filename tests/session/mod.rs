@@ -9,6 +9,7 @@ mod consumers;
 mod content;
 mod copies;
 mod garbage;
+mod global_limit;
 mod handshake;
 mod order;
 mod overdue;

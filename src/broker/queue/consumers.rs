@@ -1,78 +1,23 @@
 //! Who may be dealt a message next: the consumers of one queue, their windows, and whose turn it is.
 //!
 //! Pure state under the queue's lock. A consumer's window closes when it holds as many unacknowledged messages as
-//! its prefetch allows, when its channel does (`basic.qos global=true`), or when more bytes were dealt to it than
+//! its prefetch allows, when its channel does ([`super::ChannelLimit`]), or when more bytes were dealt to it than
 //! its session has encoded: a slow reader costs bounded memory, and less while many are slow ([`crate::broker::unread`]).
 
+use super::Queue;
+use super::channel_limit::ChannelLimit;
 use super::stream::Reading;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::settings::{Kind, Settings};
 use crate::broker::unread::Share;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, ConsumerId};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::cell::Cell;
+use std::sync::{Arc, Weak};
 
 /// Bytes of records dealt to a consumer and not yet encoded by its session, beyond which it is dealt no more. Enough
 /// for a session to fill the socket's buffer several times while the queue's lock is elsewhere.
 const WINDOW_BYTES: usize = 1024 * 1024;
-
-/// The limit that `basic.qos global=true` sets on all consumers of a channel together.
-#[derive(Debug, Default)]
-pub struct ChannelLimit {
-    /// 0: no limit.
-    limit: AtomicU32,
-    used: AtomicU32,
-}
-
-impl ChannelLimit {
-    /// No limit yet.
-    #[must_use]
-    pub fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    /// From now on at most `limit` unacknowledged messages; 0 lifts the limit.
-    pub fn set(&self, limit: u32) {
-        self.limit.store(limit, Ordering::Relaxed);
-    }
-
-    /// The limit; 0 for none.
-    #[must_use]
-    pub fn limit(&self) -> u32 {
-        self.limit.load(Ordering::Relaxed)
-    }
-
-    /// Whether there is a limit.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        self.limit.load(Ordering::Relaxed) > 0
-    }
-
-    fn room(&self) -> u32 {
-        match self.limit.load(Ordering::Relaxed) {
-            0 => u32::MAX,
-            limit => limit.saturating_sub(self.used.load(Ordering::Relaxed)),
-        }
-    }
-
-    /// Takes up to `wanted` of what is free; two queues may race for the last of it, so it may be less than `room` said.
-    fn take(&self, wanted: u32) -> u32 {
-        let mut taken = 0;
-        let _always_updates = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            let limit = self.limit.load(Ordering::Relaxed);
-            taken = if limit == 0 { wanted } else { wanted.min(limit.saturating_sub(used)) };
-            Some(used.saturating_add(taken))
-        });
-        taken
-    }
-
-    fn release(&self, count: u32) {
-        let _always_updates = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(count)));
-    }
-}
 
 /// What tells a consumer from others, for whoever looks at a queue.
 #[derive(Debug, Clone)]
@@ -138,22 +83,38 @@ impl Consumer {
 struct Slot {
     consumer: Consumer,
     unacked: u32,
+    /// The queue is in line for room under the limit of the consumer's channel.
+    in_line: bool,
+    /// It is the queue's turn under that limit.
+    at_turn: bool,
     /// Bytes dealt and not yet encoded.
     unsent: Share,
 }
 
 impl Slot {
-    /// How many messages it may be dealt now.
-    fn room(&self) -> u32 {
+    /// How many messages it would take but for the limit of its channel.
+    fn own_room(&self) -> u32 {
         if !self.unsent.has_room(WINDOW_BYTES) {
             0
-        } else if self.consumer.no_ack {
+        } else if self.consumer.no_ack || self.consumer.prefetch == 0 {
             u32::MAX
-        } else if self.consumer.prefetch == 0 {
-            self.consumer.channel.room()
         } else {
-            self.consumer.prefetch.saturating_sub(self.unacked).min(self.consumer.channel.room())
+            self.consumer.prefetch.saturating_sub(self.unacked)
         }
+    }
+
+    /// How many messages it may be dealt now, where its queue has `share` left of its turn. Who does not acknowledge waits for
+    /// room under the limit of the channel as the others do, but takes none (RabbitMQ: `rabbit_limiter`).
+    fn room(&self, share: u32) -> u32 {
+        let channel = &self.consumer.channel;
+        let (own, shared) =
+            (self.own_room(), if self.at_turn { channel.room_in_turn(share) } else { channel.room() });
+        if self.consumer.no_ack && shared > 0 { own } else { own.min(shared) }
+    }
+
+    /// Whether it takes messages, and only the limit of its channel keeps it from that.
+    fn is_held_back(&self, share: u32) -> bool {
+        self.own_room() > 0 && self.room(share) == 0
     }
 }
 
@@ -206,6 +167,10 @@ pub(super) struct Consumers {
     dealt: Vec<(usize, Mail)>,
     /// Memory for one post, kept.
     post: Vec<Mail>,
+    /// What the queue may still take of the limit of a channel whose turn it has.
+    share: u32,
+    /// Somebody was passed by because of the limit of a channel.
+    held_back: Cell<bool>,
     /// Whether any ever subscribed: only then may an auto-delete queue go.
     pub(super) ever: bool,
 }
@@ -239,7 +204,7 @@ impl Consumers {
             place = self.cursor;
         }
         let unsent = Share::of(consumer.mailbox.unread());
-        self.slots.insert(place, Slot { consumer, unacked: 0, unsent });
+        self.slots.insert(place, Slot { consumer, unacked: 0, in_line: false, at_turn: false, unsent });
         self.cursor += usize::from(place <= self.cursor);
         self.ever = true;
         Ok(())
@@ -271,11 +236,11 @@ impl Consumers {
 
     /// Whose turn it is.
     pub(super) fn turn(&mut self) -> Option<Turn> {
-        let open = |slot: &Slot| slot.room() > 0;
         if self.rule != Rule::Fair {
             let index = self.active()?;
-            return open(&self.slots[index]).then(|| self.turn_of(index, true));
+            return self.is_open(&self.slots[index]).then(|| self.turn_of(index, true));
         }
+        let open = |slot: &Slot| self.is_open(slot);
         let best = self.slots.iter().position(open)?;
         let priority = self.slots[best].consumer.priority;
         let end = best + self.slots[best..].partition_point(|slot| slot.consumer.priority == priority);
@@ -286,6 +251,55 @@ impl Consumers {
         Some(self.turn_of(index, alone))
     }
 
+    /// Whether a consumer may be dealt a message; who may not because of the limit of a channel is noted.
+    #[inline]
+    fn is_open(&self, slot: &Slot) -> bool {
+        let is_open = slot.room(self.share) > 0;
+        if !is_open && slot.consumer.channel.is_set() {
+            self.held_back.set(true);
+        }
+        is_open
+    }
+
+    /// Whether somebody was passed by because of the limit of a channel since the last call.
+    #[inline]
+    pub(super) fn take_held_back(&mut self) -> bool {
+        self.held_back.take()
+    }
+
+    /// There are messages: has the queue wait in line where the limit of a channel keeps a consumer from them. False when
+    /// one need not wait any more.
+    #[cold]
+    pub(super) fn wait_in_line(&mut self, queue: &Weak<Queue>) -> bool {
+        let share = self.share;
+        let takers = if self.rule == Rule::Fair {
+            0..self.slots.len()
+        } else {
+            self.active().map_or(0..0, |index| index..index + 1)
+        };
+        let mut waits = true;
+        for slot in &mut self.slots[takers] {
+            if !slot.in_line && slot.is_held_back(share) {
+                slot.in_line = slot.consumer.channel.wait(queue, slot.at_turn);
+                waits &= slot.in_line;
+            }
+        }
+        waits
+    }
+
+    /// It is the queue's turn to take up to `share` of what is free under the limit of a channel.
+    pub(super) fn begin_turn(&mut self, limit: &Arc<ChannelLimit>, share: u32) {
+        self.share = share;
+        for slot in self.slots.iter_mut().filter(|slot| Arc::ptr_eq(&slot.consumer.channel, limit)) {
+            (slot.in_line, slot.at_turn) = (false, true);
+        }
+    }
+
+    /// The turn that [`Consumers::begin_turn`] began is over.
+    pub(super) fn end_turn(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.at_turn = false);
+    }
+
     /// How many messages would be dealt at once if so many came, with records of `bytes` in all; at least so many. Who shares a
     /// limit with other queues is not counted: they may be faster.
     pub(super) fn spare(&mut self, bytes: usize) -> u64 {
@@ -294,9 +308,9 @@ impl Consumers {
             Some(turn) if self.rule != Rule::Fair => &self.slots[turn.index..=turn.index],
             Some(_) => &self.slots[..],
         };
-        let takes = |slot: &Slot| match slot.room() {
+        let takes = |slot: &Slot| match slot.room(self.share) {
             0 => 0,
-            _ if slot.consumer.channel.is_set() && !slot.consumer.no_ack => 0,
+            _ if slot.consumer.channel.is_set() => 0,
             // A window of bytes takes one message at least.
             room if bytes <= slot.unsent.room(WINDOW_BYTES) => room,
             _ => 1,
@@ -308,7 +322,7 @@ impl Consumers {
         let slot = &self.slots[index];
         Turn {
             index,
-            count: if alone { slot.room() } else { 1 },
+            count: if alone { slot.room(self.share) } else { 1 },
             bytes: slot.unsent.room(WINDOW_BYTES),
             no_ack: slot.consumer.no_ack,
         }
@@ -332,9 +346,19 @@ impl Consumers {
     }
 
     /// Takes up to `count` from the limit that the consumer's channel shares; what it got.
-    pub(super) fn reserve(&self, turn: Turn, count: u32) -> u32 {
-        let consumer = &self.slots[turn.index].consumer;
-        if consumer.no_ack { count } else { consumer.channel.take(count) }
+    pub(super) fn reserve(&mut self, turn: Turn, count: u32) -> u32 {
+        let slot = &self.slots[turn.index];
+        if slot.consumer.no_ack {
+            return count;
+        }
+        let taken = slot.consumer.channel.take(count);
+        if slot.at_turn {
+            self.share -= taken.min(self.share);
+        }
+        if taken == 0 {
+            self.held_back.set(true);
+        }
+        taken
     }
 
     /// Deals a run to the consumer whose turn it was; `mail` makes the run for its id. The next turn is the next one's.

@@ -3,6 +3,7 @@
 //! Each method locks once, for a batch, and returns what has to happen elsewhere as [`Effects`]; the lock is never
 //! held while another queue is touched. `broker/mod.rs` carries the effects out.
 
+mod channel_limit;
 mod consumers;
 pub(crate) mod core;
 mod delay;
@@ -20,7 +21,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use self::consumers::{ChannelLimit, Consumer, Label, Subscribed};
+pub use self::channel_limit::ChannelLimit;
+pub use self::consumers::{Consumer, Label, Subscribed};
 pub use self::core::{Dead, DeathReason};
 pub use self::delay::Due;
 pub(super) use self::reserve::{Room, Wanted};
@@ -434,9 +436,19 @@ impl Queue {
         self.deal_and_finish(state, now)
     }
 
-    /// Deals again: a limit outside this queue has changed.
+    /// Deals again: something outside this queue has changed.
     pub(super) fn poke(&self, now: Now) -> Effects {
         self.deal_and_finish(self.lock(), now)
+    }
+
+    /// It is its turn to take up to `share` of what is free under the limit of a channel.
+    pub(super) fn take_turn(&self, limit: &Arc<ChannelLimit>, share: u32, now: Now) -> Effects {
+        let mut state = self.lock();
+        state.consumers.begin_turn(limit, share);
+        self.deal(&mut state, now, SeqRange::default());
+        let effects = self.conclude(&mut state, now);
+        state.consumers.end_turn();
+        effects
     }
 
     /// Somebody has declared it: its lease begins anew.

@@ -86,6 +86,17 @@ impl State {
 impl Queue {
     /// Gives consumers what their windows take. The messages `new` just came: they do not expire here.
     pub(super) fn deal(&self, state: &mut State, now: Now, new: SeqRange) {
+        loop {
+            self.deal_turns(state, now, new);
+            let waits = state.consumers.take_held_back() && state.core.head() != Head::Empty;
+            if !waits || state.consumers.wait_in_line(&self.this) {
+                break;
+            }
+        }
+        state.consumers.post();
+    }
+
+    fn deal_turns(&self, state: &mut State, now: Now, new: SeqRange) {
         let may_expire = state.core.may_expire(state.settings.ttl_ms);
         let (clock, dead_letters) = (clock(&state.settings, now, new), state.settings.dead_letters());
         while let Some(turn) = state.consumers.turn() {
@@ -118,7 +129,6 @@ impl Queue {
                 })
             });
         }
-        state.consumers.post();
     }
 
     /// Hands the changes to the log, in the order they happened.
@@ -161,8 +171,12 @@ impl Queue {
     }
 
     /// Ends what has expired, tells the log, keeps to the memory budget and collects the effects.
-    pub(super) fn finish(&self, mut guard: MutexGuard<'_, State>, now: Now) -> Effects {
-        let state = &mut *guard;
+    pub(super) fn finish(&self, mut state: MutexGuard<'_, State>, now: Now) -> Effects {
+        self.conclude(&mut state, now)
+    }
+
+    /// As [`Queue::finish`], and keeps the lock.
+    pub(super) fn conclude(&self, state: &mut State, now: Now) -> Effects {
         if state.deleted {
             state.core.changes.clear();
             return Effects::default();

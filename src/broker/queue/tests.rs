@@ -328,7 +328,10 @@ fn a_channel_limit_is_shared() {
     let _ = bench.publish(&["a", "b", "c", "d"], true);
     assert_eq!(bench.dealt().len(), 3);
     let _ = bench.queue.settle(&held(1, 0, 1), NOW);
+    let (queue, share) = channel.next().expect("it waits");
+    let _ = queue.take_turn(&channel, share, NOW);
     assert_eq!(bench.dealt().len(), 1);
+    assert!(channel.next().is_none());
 }
 
 #[test]

@@ -88,15 +88,16 @@ fn what_is_dealt_as_it_comes_is_not_expired_whatever_the_clock_says() {
 
 #[test]
 fn what_was_there_before_expires_though_the_next_is_dealt_as_it_comes() {
-    // The window that two queues share is full, and opens without this one being told.
+    // The window that two queues share is full, and is lifted without this one being told.
     let (bench, other) = (Bench::new(mortal(None)), Bench::new(durable()));
     let consumer = bench.consumer(1, 1);
-    consumer.channel.set(1);
+    let limit = Arc::clone(&consumer.channel);
+    limit.set(1);
     other.subscribe(Consumer { channel: Arc::clone(&consumer.channel), ..other.consumer(2, 1) });
     let _ = other.publish(&["x"], true);
     bench.subscribe(consumer);
     let _ = bench.queue.enqueue(&block(0, &[Some("10")]), at(0));
-    let _ = other.queue.settle(&held(2, 0, 1), at(1));
+    limit.set(0);
     assert_eq!(bench.dealt(), [""; 0]);
     let (_, effects) = bench.queue.enqueue(&block(20, &[Some("0")]), at(25));
     assert_eq!((bench.dealt(), dead(&effects)), (vec!["1:0".to_owned()], expired(&["0"])));

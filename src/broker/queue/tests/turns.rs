@@ -17,6 +17,43 @@ fn who_comes_waits_for_those_who_wait() {
     assert_eq!(bench.dealt(), ["4:f", "1:g", "3:h"]);
 }
 
+/// Two queues under one limit, each with its publisher, while a session takes and acknowledges: nobody is left in line.
+#[test]
+fn a_queue_never_waits_in_line_for_nothing() {
+    const MESSAGES: u64 = 2000;
+    const IDLE_MAX: u32 = 10_000_000;
+    let benches = [Bench::new(durable()), Bench::new(durable())];
+    let limit = ChannelLimit::new();
+    limit.set(2);
+    for bench in &benches {
+        bench.subscribe(Consumer { channel: Arc::clone(&limit), ..bench.consumer(1, 0) });
+    }
+    let taken = std::thread::scope(|scope| {
+        for bench in &benches {
+            scope.spawn(move || (0..MESSAGES).for_each(|_| drop(bench.publish(&["m"], false))));
+        }
+        let (mut taken, mut idle) = (0, 0);
+        while taken < 2 * MESSAGES && idle < IDLE_MAX {
+            idle += 1;
+            for bench in &benches {
+                let mut mail = Vec::new();
+                bench.mailbox.take(&mut mail);
+                for mail in mail {
+                    let Mail::Deliver(run) = mail else { continue };
+                    let count = u64::from(run.range.end - run.range.start);
+                    (taken, idle) = (taken + count, 0);
+                    let _ = bench.queue.settle(&held(1, run.first, count), NOW);
+                }
+            }
+            while let Some((queue, share)) = limit.next() {
+                let _ = queue.take_turn(&limit, share, NOW);
+            }
+        }
+        taken
+    });
+    assert_eq!(taken, 2 * MESSAGES);
+}
+
 #[test]
 fn one_consumer_is_active_until_it_goes() {
     let bench = Bench::new(Settings { single_active: true, ..durable() });
