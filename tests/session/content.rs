@@ -90,6 +90,37 @@ fn the_time_to_live_begins_when_all_of_a_content_is_there() {
     );
 }
 
+/// The protocol has no way to split it, and RabbitMQ sends it too.
+#[test]
+fn a_content_header_is_one_frame_whatever_the_consumers_frames_may_be() {
+    let long = "y".repeat(9000);
+    check(&format!(
+        "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 basic.publish '' q large x-long={long}
+        > 1 basic.publish '' q after
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok PLAIN guest guest
+        h> 0 connection.tune-ok 10 4096 0
+        h> 0 connection.open /
+        h> 1 channel.open
+        h< 0 connection.tune 2047 131072 60
+        h< 0 connection.open-ok
+        h< 1 channel.open-ok
+        h> 1 basic.get q
+        h< 1 basic.get-ok 1 '' q 1 x-long={long} large
+        h> 1 basic.nack 1 requeue
+        h> 1 basic.consume q c no-ack
+        h< 1 basic.consume-ok c
+        h< 1 basic.deliver c 2 redelivered '' q x-delivery-count=1 x-long={long} large
+        h< 1 basic.deliver c 3 '' q after
+        "
+    ));
+}
+
 #[test]
 fn contents_out_of_order_end_the_connection() {
     let header = "expected content header for class 60, got non content header frame instead";
