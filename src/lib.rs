@@ -45,6 +45,7 @@
 //! |---|---|
 //! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`] | plain values; `clock` alone reads a clock |
 //! | [`audit`] | how many log lines of a kind there may be |
+//! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
 //! | [`wire`] | bytes to frames, methods, properties, tables, and back |
 //! | [`message`] | a message as bytes: record and block |
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
@@ -74,6 +75,8 @@
 //!   again, so that one whose route is known asks nothing.
 //! * No session, queue or exchange reads a clock, a socket or the disk.
 //! * A block never changes once built; whoever holds one may share it without asking.
+//! * No session holds a worker for longer than a few milliseconds: it counts what it does in steps, stops when its budget is spent
+//!   and is asked again after others had their turn; what cannot be cut is done by [`blocking::run`].
 //! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is not read while
 //!   the log is behind or the disk is full.
 //!
@@ -107,6 +110,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod blocking;
 pub mod broker;
 pub mod clock;
 pub mod config;

@@ -54,6 +54,7 @@ use self::vhost::replies::is_reply_queue;
 use self::vhost::{Commons, Part, VHost};
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
+use crate::blocking;
 use crate::clock::Now;
 use crate::config::Limits;
 use crate::error::AmqpError;
@@ -70,6 +71,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 /// Queues that are called in one go at most.
 const TICK_QUEUES_MAX: usize = 256;
+
+/// What it takes to put a block into a queue, deal it and tell the log, where [`blocking::FEW`] is a millisecond.
+const QUEUE_EFFORT: usize = 4;
 
 /// Dead letters that one step may make before those that these drive out are dropped: all of a block through sixty full
 /// queues in a row. It bounds how long the commit thread waits for the gate to about a second.
@@ -345,8 +349,11 @@ impl Broker {
 
     /// Puts a block into every queue of a route.
     pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Enqueued {
-        let _gate = route.gated.then(|| self.log.gate());
-        self.enqueue_in_gate(route, block, now)
+        // Some hundred queues take a worker's time already.
+        blocking::run_many(QUEUE_EFFORT * route.queues.len(), || {
+            let _gate = route.gated.then(|| self.log.gate());
+            self.enqueue_in_gate(route, block, now)
+        })
     }
 
     fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now) -> Enqueued {
@@ -446,12 +453,23 @@ impl Broker {
         got
     }
 
-    /// Drops everything that is ready.
+    /// Drops everything that is ready, in parts, between which others may use the queue: what they bring meanwhile stays, as
+    /// if it had come afterwards.
     pub fn purge(&self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
-        let _gate = self.gate_for(queue);
-        let (purged, ticket, effects) = queue.purge(now);
-        self.carry_out(queue, effects, now);
-        (purged, ticket)
+        let ready = queue.purgeable();
+        blocking::run_many(usize::try_from(ready).unwrap_or(usize::MAX), || {
+            let (mut purged, mut newest) = (0, Ticket(0));
+            loop {
+                let _gate = self.gate_for(queue);
+                let (part, effects) = queue.purge_part(ready - purged, now);
+                newest = newest.max(effects.ticket);
+                self.carry_out(queue, effects, now);
+                purged += part;
+                if part == 0 || purged >= ready {
+                    return (purged, newest);
+                }
+            }
+        })
     }
 
     /// Does what is due by the clock, for a bounded number of queues; [`Broker::timers`] says when more is.

@@ -5,6 +5,7 @@
 //! Each exchange is visited once and each queue gets the message once, whatever loops and doubles the bindings make.
 //! An exchange that leads nowhere with any key hands the message to its alternate exchange, if it has one.
 
+use crate::blocking;
 use crate::broker::dedup::Deduplicator;
 use crate::broker::delayed::delay_ms;
 use crate::broker::exchange::Message;
@@ -35,6 +36,8 @@ pub struct Route {
     pub dedup: Option<Arc<Deduplicator>>,
     /// Whether that exchange or one of the queues takes in each message once.
     pub sifts: bool,
+    /// How much was looked at to find it: bindings, nodes of a trie, queues.
+    pub effort: usize,
 }
 
 impl Route {
@@ -70,6 +73,7 @@ struct Walk<'a> {
     dedup: Option<Arc<Deduplicator>>,
     /// Doubles are taken out when there are more queues and pending exchanges than this.
     doubles_at: usize,
+    effort: usize,
 }
 
 /// The route from `origin`, by `keys`, of a message with `properties`; `None` stands for the default exchange.
@@ -91,6 +95,7 @@ pub fn find<'a>(
         cacheable: true,
         dedup: None,
         doubles_at: GATHERED,
+        effort: 0,
     };
     let Some(origin) = origin else {
         walk.visit_default();
@@ -130,13 +135,16 @@ impl<'a> Walk<'a> {
         let keys = if exchange.table.reads_all_keys() { self.keys } else { first() };
         for &routing_key in keys {
             let Self { topology, queues, pending, .. } = self;
-            exchange.table.route(Message { routing_key, properties: self.properties }, |target| {
-                anywhere = true;
-                match target {
-                    Target::Queue(queue) => queues.push(Arc::clone(queue)),
-                    Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
-                }
-            })?;
+            let before = queues.len() + pending.len();
+            let looked_at =
+                exchange.table.route(Message { routing_key, properties: self.properties }, |target| {
+                    anywhere = true;
+                    match target {
+                        Target::Queue(queue) => queues.push(Arc::clone(queue)),
+                        Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
+                    }
+                })?;
+            self.effort += 1 + looked_at + queues.len() + pending.len() - before;
             if queues.len() + pending.len() > self.doubles_at {
                 self.drop_doubles();
             }
@@ -159,14 +167,16 @@ impl<'a> Walk<'a> {
 
     fn finish(mut self) -> Route {
         if self.queues.len() > 1 {
-            self.queues.sort_unstable_by_key(|queue| queue.id);
-            self.queues.dedup_by_key(|queue| queue.id);
+            blocking::run_many(self.queues.len(), || {
+                self.queues.sort_unstable_by_key(|queue| queue.id);
+                self.queues.dedup_by_key(|queue| queue.id);
+            });
         }
         let any = |may: fn(&Queue) -> bool| self.queues.iter().any(|queue| may(queue));
         let may_refuse = any(Queue::may_refuse);
         let sifts = self.dedup.is_some() || self.queues.iter().any(|queue| queue.dedup.is_some());
         let gated = self.queues.len() > 1 || sifts || any(Queue::sends);
         let (queues, cacheable, dedup) = (self.queues.into_boxed_slice(), self.cacheable, self.dedup);
-        Route { queues, cacheable, may_refuse, gated, dedup, sifts }
+        Route { queues, cacheable, may_refuse, gated, dedup, sifts, effort: self.effort }
     }
 }

@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::blocking;
 use crate::broker::dedup::Deduplicator;
 use crate::broker::delayed::{DELAYED_MESSAGE, exchange_of};
 use crate::broker::exchange::hash::hash;
@@ -25,7 +26,11 @@ use crate::wire::table;
 use amq_protocol::types::FieldTable;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 use std::sync::Arc;
+
+/// Exchanges that are removed one after the other before it counts as long.
+const FEW_EXCHANGES: usize = 256;
 
 /// The exchanges that exist from the beginning. They are durable, but no change ever tells of them.
 const PREDECLARED: [(&str, Kind); 5] = [
@@ -49,6 +54,8 @@ pub struct Topology {
     bindings: usize,
     /// Counts the changes made to what exists or is bound.
     revision: u64,
+    /// Queues that were removed; their messages are dropped once nobody waits for it.
+    closed: Vec<Arc<Queue>>,
 }
 
 /// A queue and where its bindings are.
@@ -129,6 +136,7 @@ impl Topology {
             own_queues: 0,
             bindings: 0,
             revision: 0,
+            closed: Vec::new(),
         };
         for (name, kind) in PREDECLARED {
             let declared = Declared {
@@ -159,6 +167,11 @@ impl Topology {
     /// Makes routes that were found before be looked for again.
     pub fn renew(&mut self) {
         self.revision += 1;
+    }
+
+    /// The queues that were removed since the last call.
+    pub fn take_closed(&mut self) -> Vec<Arc<Queue>> {
+        mem::take(&mut self.closed)
     }
 
     /// The queue of this name.
@@ -254,6 +267,7 @@ impl Topology {
         let mut bare = Vec::new();
         self.unbind_target(&Target::Queue(Arc::clone(&queue)), &sources, &mut bare, changes);
         self.remove_exchanges(bare, changes);
+        self.closed.push(Arc::clone(&queue));
         if queue.settings.durable {
             changes.push(Change::DeleteQueue(queue.id));
         }
@@ -295,19 +309,37 @@ impl Topology {
 
     /// A chain of auto-delete exchanges may be long: a list of what is left to do, not recursion.
     fn remove_exchanges(&mut self, mut doomed: Vec<Arc<str>>, changes: &mut Vec<Change>) {
-        while let Some(name) = doomed.pop() {
-            let Some(exchange) = self.exchanges.remove(&name) else { continue };
-            spare::give_back(&mut self.exchanges);
-            self.revision += 1;
-            self.bindings -= exchange.bindings.len();
+        for _of_a_few in 0..FEW_EXCHANGES {
+            let Some(name) = doomed.pop() else { return };
+            self.remove_one_exchange(&name, &mut doomed, changes);
+        }
+        blocking::run(|| {
+            while let Some(name) = doomed.pop() {
+                self.remove_one_exchange(&name, &mut doomed, changes);
+            }
+        });
+    }
+
+    fn remove_one_exchange(
+        &mut self,
+        name: &Arc<str>,
+        doomed: &mut Vec<Arc<str>>,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(exchange) = self.exchanges.remove(name) else { return };
+        spare::give_back(&mut self.exchanges);
+        self.revision += 1;
+        self.bindings -= exchange.bindings.len();
+        // Dropped with its table, which takes as long as what is done with its bindings.
+        blocking::run_many(exchange.bindings.len(), || {
             for binding in &exchange.bindings {
                 record(Change::Unbind, (&self.vhost, &exchange.declared), binding, changes);
                 if let Some(sources) = self.sources_of(&binding.target) {
-                    sources.remove(&name);
+                    sources.remove(name);
                 }
             }
             let target = Target::Exchange(Arc::clone(&exchange.declared));
-            self.unbind_target(&target, &exchange.sources, &mut doomed, changes);
+            self.unbind_target(&target, &exchange.sources, doomed, changes);
             if exchange.declared.durable {
                 changes
                     .push(Change::DeleteExchange { vhost: self.vhost.to_string(), name: name.to_string() });
@@ -317,7 +349,8 @@ impl Topology {
                 let _unconditional = delay.close(false, false);
                 self.remove_queue(&delay.name, changes);
             }
-        }
+            drop(exchange);
+        });
     }
 
     /// Removes everything, what was there from the beginning too.
@@ -397,19 +430,23 @@ impl Topology {
         bare: &mut Vec<Arc<str>>,
         changes: &mut Vec<Change>,
     ) {
-        for source in sources {
-            let Some(exchange) = self.exchanges.get_mut(source) else { continue };
-            let lost: Vec<Binding> = exchange.to(target).cloned().collect();
-            self.bindings -= lost.len();
-            for binding in lost {
-                exchange.bindings.remove(&binding);
-                exchange.table.remove(&binding.key, &binding.arguments, target);
-                record(Change::Unbind, (&self.vhost, &exchange.declared), &binding, changes);
+        let exchanges = sources.iter().filter_map(|source| self.exchanges.get(source));
+        let few = exchanges.flat_map(|exchange| exchange.to(target)).take(blocking::FEW + 1).count();
+        blocking::run_many(few.max(sources.len()), || {
+            for source in sources {
+                let Some(exchange) = self.exchanges.get_mut(source) else { continue };
+                let lost: Vec<Binding> = exchange.to(target).cloned().collect();
+                self.bindings -= lost.len();
+                for binding in lost {
+                    exchange.bindings.remove(&binding);
+                    exchange.table.remove(&binding.key, &binding.arguments, target);
+                    record(Change::Unbind, (&self.vhost, &exchange.declared), &binding, changes);
+                }
+                if exchange.is_bare() {
+                    bare.push(Arc::clone(source));
+                }
             }
-            if exchange.is_bare() {
-                bare.push(Arc::clone(source));
-            }
-        }
+        });
     }
 
     /// The exchanges that have bindings to `target`, if that exists.

@@ -32,6 +32,7 @@ use self::commons::Counts;
 use self::delayed::{check_not_delay_queue, kind_of};
 use self::names::{RESERVED, check_not_default, check_reserved, clean};
 use self::replies::is_reply_queue;
+use crate::blocking;
 use crate::broker::argument::{equivalent, equivalent_flag};
 use crate::broker::places::Room;
 use crate::broker::queue::{Busy, Home, Queue, Shared};
@@ -46,7 +47,7 @@ use amq_protocol::types::AMQPValue;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// See the head of this file.
 pub struct VHost {
@@ -398,10 +399,14 @@ impl VHost {
         work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), E>,
     ) -> Result<(R, Ticket), E> {
         let mut changes = Vec::new();
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.write();
         let (result, durable) = work(&mut state, &mut changes)?;
         self.finish(&mut state, &mut changes);
-        Ok((result, state.known(durable)))
+        let ticket = state.known(durable);
+        let closed = state.topology.take_closed();
+        drop(state);
+        closed.iter().for_each(|queue| queue.drop_messages());
+        Ok((result, ticket))
     }
 
     /// Appends what was changed under the lock, and lets everybody see it.
@@ -416,7 +421,13 @@ impl VHost {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        let waited = |_taken| blocking::wait(|| self.state.read().unwrap_or_else(PoisonError::into_inner));
+        self.state.try_read().unwrap_or_else(waited)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        let waited = |_taken| blocking::wait(|| self.state.write().unwrap_or_else(PoisonError::into_inner));
+        self.state.try_write().unwrap_or_else(waited)
     }
 
     /// A name that no queue has: what it is to begin with, and 22 characters of base64url, 128 of whose bits are random.

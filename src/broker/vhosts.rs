@@ -157,17 +157,16 @@ impl VHosts<'_> {
     /// There is no such vhost.
     pub fn delete(self, name: &str) -> Result<Ticket, VHostError> {
         let _alone = self.0.registry.change();
+        let no_such_vhost = || VHostError::NoSuchVHost(name.to_owned());
+        let vhost = self.get(name).filter(|_| self.record(name).is_some()).ok_or_else(no_such_vhost)?;
+        let changes = vhost.clear();
         let (ticket, leaving) = {
             // The rows about the vhost and those of what is in it reach the disk together.
             let _gate = self.0.log.gate();
-            let vhost = self.get(name);
-            let (ticket, leaving) = self.0.accounts.change(|directory| {
-                let vhost = vhost.as_ref().filter(|_| directory.vhost(name).is_some());
-                vhost.ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?.mark_deleted();
-                Ok(directory.deletion_of_vhost(name))
-            })?;
+            let (ticket, leaving) =
+                self.0.accounts.change(|directory| Ok::<_, VHostError>(directory.deletion_of_vhost(name)))?;
             self.0.policies.forget(&*self.0.log, name);
-            let emptied = vhost.map_or(ticket, |vhost| vhost.close());
+            let emptied = vhost.append_cleared(changes);
             self.0.registry.remove(name);
             (ticket.max(emptied), leaving)
         };

@@ -1,6 +1,7 @@
 //! Which path is answered by what.
 
 use super::{process, prometheus};
+use crate::blocking;
 use crate::broker::{Broker, Shortage};
 use crate::store::change::Health;
 use bytes::Bytes;
@@ -46,7 +47,9 @@ fn metrics(broker: &Broker) -> Answer {
     let (alarms, usage) = (broker.alarms(), process::usage());
     let shortage = alarms.shortage(broker.health());
     let node = prometheus::Node { alarms, shortage, usage: &usage };
-    let text = prometheus::exposition(broker.metrics(), &broker.gauges(), &node);
+    // It locks each queue once.
+    let gauges = blocking::run(|| broker.gauges());
+    let text = prometheus::exposition(broker.metrics(), &gauges, &node);
     text_answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
 }
 

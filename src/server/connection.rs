@@ -17,12 +17,13 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, error, info, warn};
@@ -201,6 +202,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        self.session.renew_budget();
         for _turn in 0..TURNS_MAX {
             match self.turn(context) {
                 Ok(Turn::Idle) => return Poll::Pending,
@@ -211,7 +213,8 @@ impl<S: Stream> Connection<S> {
                 Err(error) => return Poll::Ready(End::Lost(error)),
             }
         }
-        context.waker().wake_by_ref();
+        // Not at once: what is ready goes first, and what sockets and timers have for others is looked at.
+        let _never_ready_at_first = pin!(yield_now()).poll(context);
         Poll::Pending
     }
 
@@ -231,7 +234,7 @@ impl<S: Stream> Connection<S> {
             self.session.handle_timeout(now);
         }
         let mail = self.session.mailbox().poll(context).is_ready();
-        if mail {
+        if mail || self.session.has_more_mail() {
             self.session.handle_mail(now);
         }
         let drained = self.write(context)?;
@@ -240,6 +243,10 @@ impl<S: Stream> Connection<S> {
         }
         if self.session.is_closed() {
             return Ok(Turn::Closed);
+        }
+        if self.session.has_more_input() || self.session.has_more_mail() {
+            self.quiet_at_ms = now.mono_ms + QUIET_MS;
+            return Ok(Turn::Yield);
         }
         let resumed = !could_read && self.may_read();
         if read > 0 || due || mail || drained || resumed {
@@ -315,7 +322,7 @@ impl<S: Stream> Connection<S> {
         if self.held_back {
             let used = self.session.handle_input(&self.partial, now);
             self.partial.drain(..used);
-            self.held_back = !self.session.wants_input();
+            self.held_back = self.is_held_back();
             if self.held_back {
                 return Ok(0);
             }
@@ -336,10 +343,15 @@ impl<S: Stream> Connection<S> {
             scratch[..old].copy_from_slice(&self.partial);
             let input = &scratch[..old + new];
             let used = self.session.handle_input(input, now);
-            self.held_back = !self.session.wants_input();
+            self.held_back = self.is_held_back();
             self.keep(&input[used..])?;
             Ok(new)
         })
+    }
+
+    /// Whether what the session left is more than a piece of a frame.
+    fn is_held_back(&self) -> bool {
+        !self.session.wants_input() || self.session.has_more_input()
     }
 
     fn keep(&mut self, rest: &[u8]) -> io::Result<()> {

@@ -3,12 +3,14 @@
 //! A turn is one call of `handle_input`. What it gathered is handed over by [`Connection::flush`], which also runs before
 //! every method that could tell the difference.
 
+use super::budget::METHOD;
 use super::channel::{Channel, unimplemented};
 use super::consume::check_qos;
 use super::link::Link;
 use super::publish::{self, Incoming};
 use super::slot::{Closer, Slot, release};
 use super::{Fault, Next};
+use crate::blocking;
 use crate::broker::TxAck;
 use crate::broker::queue::Return;
 use crate::error::AmqpError;
@@ -61,6 +63,10 @@ impl Connection {
         link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
         let frame_max = link.limits.frame_max;
         while link.pending_get.is_none() {
+            if link.is_spent() {
+                link.more_input = *used < input.len();
+                break;
+            }
             let decoded = frame::decode(&input[*used..], frame_max);
             let decoded = decoded.map_err(|error| Fault::unreadable(error, input, used))?;
             let Some((frame, len)) = decoded else { break };
@@ -160,9 +166,12 @@ impl Connection {
             }
         }
         release(link, channels);
-        for queue in link.vhost.queues_of(link.id) {
-            link.vhost.remove_queue(&queue);
-        }
+        let exclusive = link.vhost.queues_of(link.id);
+        blocking::run_many(METHOD * exclusive.len(), || {
+            exclusive.iter().for_each(|queue| {
+                link.vhost.remove_queue(queue);
+            });
+        });
         link.pending_get = None;
         link.waiting.clear();
         link.backlog.clear();
@@ -232,6 +241,7 @@ impl Connection {
         payload: &[u8],
     ) -> Result<(), AmqpError> {
         self.flush(link);
+        link.input_budget.take(METHOD);
         check_qos(payload)?;
         if let AMQPClass::Channel(amqp::AMQPMethod::Close(_)) = method {
             let ok = AMQPClass::Channel(amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
@@ -301,6 +311,7 @@ impl Connection {
 
     /// Hands over what the read gathered.
     pub(super) fn flush(&mut self, link: &mut Link) {
+        link.pay();
         if !link.stage.is_empty() || !link.publishers.is_empty() {
             let mut refused = Vec::new();
             let ticket = link.stage.flush(&link.broker, link.now, &mut refused);

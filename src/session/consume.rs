@@ -8,6 +8,7 @@ use super::replies;
 use super::settle::Run;
 use super::stream;
 use crate::auth::permission::Right;
+use crate::blocking;
 use crate::broker::TxAck;
 use crate::broker::mailbox::Mail;
 use crate::broker::queue::{Consumer, Got, Label, Queue, Reading, Return};
@@ -259,10 +260,13 @@ impl Channel {
             return Err(AmqpError::NotImplemented("requeue=false".to_owned()));
         }
         let settles = &mut link.settles;
-        self.unacked.take_all(|part| {
-            settles.add(&part.run.queue, TxAck::Requeue(Return::Declined), part.settled);
+        blocking::run_many(self.unacked.len(), || {
+            self.unacked.take_all(|part| {
+                settles.add(&part.run.queue, TxAck::Requeue(Return::Declined), part.settled);
+            });
         });
-        settles.flush(&link.broker, link.now);
+        link.pay();
+        link.settles.flush(&link.broker, link.now);
         self.share_room(link);
         Ok(())
     }

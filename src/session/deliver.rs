@@ -3,6 +3,7 @@
 //! A session encodes what its queues dealt until its output is full; the rest waits in the backlog, which the windows
 //! of the consumers limit. Small bodies are copied into frames, large ones are shared with the queue's block.
 
+use super::budget::{DELIVERIES, LOOKED_AT};
 use super::channel::Channel;
 use super::connection::Connection;
 use super::link::Link;
@@ -11,7 +12,7 @@ use super::stream::numbered;
 use crate::broker::mailbox::{Mail, Run};
 use crate::broker::queue::{Queue, Settled};
 use crate::broker::settings::Kind;
-use crate::ids::{ConsumerId, SeqRange};
+use crate::ids::{ConsumerId, QueueId, SeqRange};
 use crate::message::{BCC, Block, Copies, Message};
 use crate::wire::encode::{self, Content, Delivery};
 use crate::wire::frame::FRAME_END;
@@ -20,7 +21,7 @@ use crate::wire::{properties, table};
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::{AMQPValue, ShortString};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// No delivery is encoded beyond this many bytes of output: several times what a socket takes at once.
@@ -51,7 +52,14 @@ impl Connection {
     pub(super) fn deliver(&mut self, link: &mut Link) {
         let mut sent = BTreeSet::new();
         let mark = link.broker.unread().allowed(OUTPUT_MARK);
+        link.more_mail = false;
         while let Some(mail) = link.backlog.pop_front() {
+            if link.mail_budget.is_spent() {
+                link.backlog.push_front(mail);
+                link.more_mail = true;
+                break;
+            }
+            link.mail_budget.take(1);
             match mail {
                 Mail::Deliver(run) => {
                     let id = run.consumer;
@@ -106,6 +114,7 @@ impl Channel {
             run.range.start += 1;
         }
         let count = self.next_tag - first_tag;
+        link.mail_budget.take(usize::try_from(count).unwrap_or(usize::MAX) / DELIVERIES);
         subscription.uncredited += run.block.bytes_of(first_index..run.range.start);
         if subscription.no_ack {
             link.tally.delivered_auto_ack += count;
@@ -149,6 +158,7 @@ impl Link {
             && subscription.uncredited >= CREDIT_BYTES
         {
             let bytes = std::mem::take(&mut subscription.uncredited);
+            self.mail_budget.take(1);
             self.broker.credit(&subscription.queue, id, bytes, self.now);
         }
     }
@@ -157,17 +167,18 @@ impl Link {
     /// comes for them.
     pub(super) fn withdraw(&mut self, consumers: &BTreeSet<ConsumerId>) -> Vec<(Arc<Queue>, Vec<Settled>)> {
         self.take_mail();
-        let mut unsent: Vec<(Arc<Queue>, Vec<Settled>)> = Vec::new();
+        self.input_budget.take(self.backlog.len() / LOOKED_AT);
+        let mut unsent: BTreeMap<QueueId, (Arc<Queue>, Vec<Settled>)> = BTreeMap::new();
         for mail in std::mem::take(&mut self.backlog) {
             match mail {
                 Mail::Deliver(run) if consumers.contains(&run.consumer) => {
                     let Some(subscription) = self.subscriptions.get(&run.consumer) else { continue };
                     let range = SeqRange::of(run.first, u64::from(run.range.end - run.range.start));
                     let settled = Settled { consumer: Some(run.consumer), range };
-                    match unsent.iter_mut().find(|(queue, _)| Arc::ptr_eq(queue, &subscription.queue)) {
-                        Some((_, parts)) => parts.push(settled),
-                        None => unsent.push((Arc::clone(&subscription.queue), vec![settled])),
-                    }
+                    let queue = &subscription.queue;
+                    let (_, parts) =
+                        unsent.entry(queue.id).or_insert_with(|| (Arc::clone(queue), Vec::new()));
+                    parts.push(settled);
                 }
                 Mail::Cancelled(id) if consumers.contains(&id) => {}
                 Mail::Deliver(_) | Mail::Cancelled(_) | Mail::Retry => self.backlog.push_back(mail),
@@ -176,7 +187,7 @@ impl Link {
         for id in consumers {
             self.subscriptions.remove(id);
         }
-        unsent
+        unsent.into_values().collect()
     }
 }
 

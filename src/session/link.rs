@@ -2,6 +2,7 @@
 
 use super::Peer;
 use super::access::Access;
+use super::budget::{Budget, STEPS};
 use super::consume::PendingGet;
 use super::deliver::Subscription;
 use super::report::Introduction;
@@ -105,6 +106,14 @@ pub(super) struct Link {
     inbox: Vec<Mail>,
     /// A `basic.get` that waits for the disk; until then no input is taken.
     pub(super) pending_get: Option<PendingGet>,
+    /// What is spent on input.
+    pub(super) input_budget: Budget,
+    /// What is spent on deliveries.
+    pub(super) mail_budget: Budget,
+    /// Input was left for the next turn.
+    pub(super) more_input: bool,
+    /// Mail was left for the next turn.
+    pub(super) more_mail: bool,
 
     /// Channels that wait for a ticket: with confirms to send or with frames held back.
     pub(super) waiting: BTreeSet<u16>,
@@ -151,6 +160,10 @@ impl Link {
             backlog: VecDeque::new(),
             inbox: Vec::new(),
             pending_get: None,
+            input_budget: Budget::default(),
+            mail_budget: Budget::default(),
+            more_input: false,
+            more_mail: false,
             waiting: BTreeSet::new(),
             notified: Ticket(0),
             due_ms: u64::MAX,
@@ -176,6 +189,20 @@ impl Link {
         }
         self.places = Some((place, entry));
         Ok(())
+    }
+
+    /// Whether others are to have their turn before more input is taken. What was gathered is paid for when it is handed over.
+    #[inline]
+    pub(super) fn is_spent(&self) -> bool {
+        let gathered = self.stage.cost().saturating_add(self.settles.cost());
+        gathered.saturating_add(self.input_budget.taken() + self.routes.cost()) >= STEPS
+    }
+
+    /// Counts what was gathered, and is about to be handed over.
+    pub(super) fn pay(&mut self) {
+        self.input_budget.take(self.routes.take_cost());
+        self.input_budget.take(self.stage.cost());
+        self.input_budget.take(self.settles.cost());
     }
 
     /// When what is delivered now is overdue.

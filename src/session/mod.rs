@@ -11,6 +11,7 @@
 //! durability is in the output only after the log said so.
 
 mod access;
+mod budget;
 mod channel;
 mod confirm;
 mod connection;
@@ -151,11 +152,37 @@ impl Session {
         }
     }
 
+    /// Lets the session do as much again as it may before others have their turn. Call it when they have had it.
+    pub fn renew_budget(&mut self) {
+        self.link.input_budget.renew();
+        self.link.mail_budget.renew();
+    }
+
+    /// Whether it has stopped because its budget is spent, with input left. Call [`Session::renew_budget`] and then
+    /// [`Session::handle_input`] with the rest, even if nothing more came.
+    #[must_use]
+    pub fn has_more_input(&self) -> bool {
+        self.link.more_input
+    }
+
+    /// As [`Session::has_more_input`], with [`Session::handle_mail`] to be called.
+    #[must_use]
+    pub fn has_more_mail(&self) -> bool {
+        self.link.more_mail
+    }
+
+    /// Steps taken since the budget was renewed; a step takes about a microsecond.
+    #[must_use]
+    pub fn steps_taken(&self) -> usize {
+        self.link.input_budget.taken() + self.link.mail_budget.taken()
+    }
+
     /// Takes what it can use of `input` and returns how many bytes that was. Call it again with the rest and more;
     /// after [`Session::wants_input`] has become true again, with the rest even if nothing more came.
     pub fn handle_input(&mut self, input: &[u8], now: Now) -> usize {
         self.link.now = now;
         self.pulse.heard(now);
+        self.link.more_input = false;
         let before = self.link.output.len();
         let mut used = 0;
         loop {
@@ -182,6 +209,7 @@ impl Session {
     /// Takes what the mailbox has. Call it when the mailbox woke, and when output was written.
     pub fn handle_mail(&mut self, now: Now) {
         self.link.now = now;
+        self.link.more_mail = false;
         match &mut self.state {
             State::Open(connection) => {
                 if let Err(fault) = connection.handle_mail(&mut self.link) {

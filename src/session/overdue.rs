@@ -10,10 +10,11 @@ use super::channel::Channel;
 use super::connection::Connection;
 use super::link::Link;
 use super::settle::Run;
+use crate::blocking;
 use crate::broker::queue::{Queue, Return, Settled};
 use crate::error::AmqpError;
-use crate::ids::ConsumerId;
-use std::collections::BTreeSet;
+use crate::ids::{ConsumerId, QueueId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -25,7 +26,7 @@ const UNREAD_MS: u64 = 1_000;
 struct Overdue {
     /// They can be cancelled.
     consumers: BTreeSet<ConsumerId>,
-    queues: Vec<(Arc<Queue>, Vec<Settled>)>,
+    queues: BTreeMap<QueueId, (Arc<Queue>, Vec<Settled>)>,
     /// How long was waited for what nobody can be cancelled for.
     unexcused_ms: Option<u64>,
 }
@@ -46,7 +47,8 @@ impl Connection {
             let Ok(number) = u16::try_from(number) else { break };
             let Some(channel) = self.channel(number) else { continue };
             if channel.unacked.due_ms() <= now_ms
-                && let Err(error) = channel.take_back_overdue(link)
+                && let Err(error) =
+                    blocking::run_many(channel.unacked.len(), || channel.take_back_overdue(link))
             {
                 self.fail(link, number, error, (0, 0))?;
             }
@@ -84,7 +86,7 @@ impl Channel {
         for (queue, settled) in link.withdraw(&overdue.consumers) {
             link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
         }
-        for (queue, settled) in overdue.queues {
+        for (queue, settled) in overdue.queues.into_values() {
             link.broker.put_back(&queue, &settled, Return::Overdue, link.now);
         }
         self.share_room(link);
@@ -108,10 +110,8 @@ impl Channel {
                 };
                 found.unexcused_ms = found.unexcused_ms.or(timeout_ms).or(Some(0));
             }
-            match found.queues.iter_mut().find(|(queue, _)| Arc::ptr_eq(queue, &run.queue)) {
-                Some((_, parts)) => parts.push(settled),
-                None => found.queues.push((Arc::clone(&run.queue), vec![settled])),
-            }
+            let new = || (Arc::clone(&run.queue), Vec::new());
+            found.queues.entry(run.queue.id).or_insert_with(new).1.push(settled);
         });
         found
     }

@@ -4,6 +4,7 @@
 //! routes, so that it is asked again.
 
 use super::access::Access;
+use super::budget::LOOKED_AT;
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::route::Route;
@@ -12,6 +13,7 @@ use crate::error::AmqpError;
 use crate::ids::ConnectionId;
 use crate::message::Message;
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
 /// Routes remembered per connection; an entry is about 150 bytes.
@@ -27,6 +29,8 @@ pub(super) struct RouteCache {
     known: bool,
     route: Arc<Route>,
     others: HashMap<Box<[u8]>, Arc<Route>>,
+    /// Steps that it took to look routes up, and that nobody has counted yet.
+    cost: usize,
 }
 
 impl RouteCache {
@@ -39,7 +43,19 @@ impl RouteCache {
     /// Makes a route that is not to be asked for again the current one.
     pub(super) fn set_current(&mut self, route: Arc<Route>) {
         self.known = false;
+        self.cost += cost(&route);
         self.route = route;
+    }
+
+    /// Steps that it took to look routes up since the last [`Self::take_cost`].
+    #[inline]
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// As [`Self::cost`], which is counted from now on.
+    pub(super) fn take_cost(&mut self) -> usize {
+        mem::take(&mut self.cost)
     }
 
     /// Finds the queues for a message.
@@ -84,6 +100,7 @@ impl RouteCache {
                 grants.check(Right::Write, &vhost.on_exchange(&exchange))?;
             }
             self.route = vhost.route(message.exchange, message.routing_key, message.properties)?;
+            self.cost += cost(&self.route);
             vhost.check_keys(grants, Right::Write, message.exchange, &[message.routing_key])?;
             if !self.route.cacheable {
                 return Ok(());
@@ -97,4 +114,9 @@ impl RouteCache {
         self.known = true;
         Ok(())
     }
+}
+
+/// Steps that it took to find a route.
+fn cost(route: &Route) -> usize {
+    1 + route.effort / LOOKED_AT
 }

@@ -3,17 +3,23 @@
 //! A channel's outstanding deliveries are runs: consecutive tags of consecutive messages of one queue. They are
 //! ordered by the tag that ends them, so that taking tags off the front of a run changes nothing but its value.
 
+use super::budget;
 use super::link::Link;
+use crate::blocking;
 use crate::broker::queue::{Queue, Settled};
 use crate::broker::{Broker, TxAck};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, SeqRange};
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
 /// So many of the newest groups are looked through for the one a message belongs to.
 const GROUPS_OPEN: usize = 64;
+
+/// So many messages are acknowledged under one lock of their queue at most: a few milliseconds if each is in a block of its own.
+const PORTION: u64 = 16 * 1024;
 
 /// Deliveries with consecutive tags.
 #[derive(Debug, Clone)]
@@ -127,7 +133,7 @@ impl Unacked {
 
     /// Settles everything, in the order of delivery.
     pub(super) fn take_all(&mut self, mut each: impl FnMut(Part<'_>)) {
-        for (end, run) in std::mem::take(&mut self.runs) {
+        for (end, run) in mem::take(&mut self.runs) {
             if !run.back {
                 each(run.part(run.first_tag, end));
             }
@@ -207,14 +213,21 @@ type Group = (Arc<Queue>, TxAck, Vec<Settled>);
 #[derive(Debug, Default)]
 pub(super) struct Settles {
     groups: Vec<Group>,
+    /// Steps that it takes to hand them over.
+    cost: usize,
 }
 
 impl Settles {
     pub(super) fn add(&mut self, queue: &Arc<Queue>, fate: TxAck, settled: Settled) {
+        if fate != TxAck::Ack {
+            // What comes back or dies is looked at one by one.
+            self.cost += usize::try_from(settled.range.len()).unwrap_or(usize::MAX);
+        }
         // The newest group first: a client acknowledges one queue many times in a row.
         let mut newest = self.groups.iter_mut().rev().take(GROUPS_OPEN);
         let group = newest.find(|group| Arc::ptr_eq(&group.0, queue) && group.1 == fate);
         let Some((_, _, parts)) = group else {
+            self.cost += budget::QUEUE;
             self.groups.push((Arc::clone(queue), fate, vec![settled]));
             return;
         };
@@ -222,8 +235,17 @@ impl Settles {
             Some(last) if last.consumer == settled.consumer && last.range.end == settled.range.first => {
                 last.range.end = settled.range.end;
             }
-            _ => parts.push(settled),
+            _ => {
+                self.cost += 1;
+                parts.push(settled);
+            }
         }
+    }
+
+    /// Steps that it takes to hand everything over.
+    #[inline]
+    pub(super) fn cost(&self) -> usize {
+        self.cost
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -232,22 +254,49 @@ impl Settles {
 
     /// Hands everything to the queues.
     pub(super) fn flush(&mut self, broker: &Broker, now: Now) {
-        for (queue, fate, settled) in self.groups.drain(..) {
-            match fate {
-                TxAck::Ack => {
-                    let count = settled.iter().map(|part| part.range.len()).sum();
-                    broker.metrics().acknowledged.add(count);
-                    broker.settle(&queue, &settled, now);
+        let cost = mem::take(&mut self.cost);
+        blocking::run_many(cost, || {
+            for (queue, fate, settled) in self.groups.drain(..) {
+                match fate {
+                    TxAck::Ack => acknowledge(broker, &queue, &settled, now),
+                    // Whole, so that nothing younger is dealt before all of it is back.
+                    TxAck::Requeue(how) => broker.put_back(&queue, &settled, how, now),
+                    TxAck::Reject => broker.reject(&queue, &settled, now),
                 }
-                TxAck::Requeue(how) => broker.put_back(&queue, &settled, how, now),
-                TxAck::Reject => broker.reject(&queue, &settled, now),
             }
-        }
+        });
     }
 
     /// Everything, for a transaction.
     pub(super) fn take(&mut self) -> Vec<Group> {
-        std::mem::take(&mut self.groups)
+        self.cost = 0;
+        mem::take(&mut self.groups)
+    }
+}
+
+/// Tells a queue what was acknowledged, in portions, so that others do not wait long for its lock.
+fn acknowledge(broker: &Broker, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
+    let count: u64 = settled.iter().map(|part| part.range.len()).sum();
+    broker.metrics().acknowledged.add(count);
+    if count <= PORTION {
+        return broker.settle(queue, settled, now);
+    }
+    let mut portion = Vec::new();
+    let mut room = PORTION;
+    for &Settled { consumer, range } in settled {
+        let mut rest = range;
+        while !rest.is_empty() {
+            let range = SeqRange { end: rest.end.min(rest.first.saturating_add(room)), ..rest };
+            portion.push(Settled { consumer, range });
+            (rest.first, room) = (range.end, room - range.len());
+            if room == 0 {
+                broker.settle(queue, &mem::take(&mut portion), now);
+                room = PORTION;
+            }
+        }
+    }
+    if !portion.is_empty() {
+        broker.settle(queue, &portion, now);
     }
 }
 
@@ -261,12 +310,18 @@ impl super::channel::Channel {
         fate: TxAck,
     ) -> Result<(), AmqpError> {
         if let Some(tx) = self.mode.transaction() {
-            return self.unacked.take(tag, multiple, |part| tx.settle(part, fate));
+            let runs = if multiple { self.unacked.len() } else { 1 };
+            return blocking::run_many(runs, || {
+                self.unacked.take(tag, multiple, |part| tx.settle(part, fate))
+            });
         }
         if self.limit.is_set() {
             link.eased.insert(self.number);
         }
-        let settles = &mut link.settles;
-        self.unacked.take(tag, multiple, |part| settles.add(&part.run.queue, fate, part.settled))
+        let (unacked, settles) = (&mut self.unacked, &mut link.settles);
+        let runs = if multiple { unacked.len() } else { 1 };
+        blocking::run_many(runs, || {
+            unacked.take(tag, multiple, |part| settles.add(&part.run.queue, fate, part.settled))
+        })
     }
 }

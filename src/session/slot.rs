@@ -1,10 +1,12 @@
 //! What channel numbers stand for, and how channels begin and end.
 
 use super::Fault;
+use super::budget::{LOOKED_AT, METHOD};
 use super::channel::Channel;
 use super::connection::Connection;
 use super::held::Held;
 use super::link::Link;
+use crate::blocking;
 use crate::broker::queue::{Queue, Return};
 use crate::broker::{Place, TxAck};
 use crate::error::{AmqpError, Scope};
@@ -64,6 +66,7 @@ impl Connection {
     /// How many channels there may be is negotiated, not which numbers they have, as it is on RabbitMQ. The highest
     /// number costs a connection 1 MiB of free slots.
     fn open_channel(&mut self, link: &mut Link, number: u16) -> Result<(), AmqpError> {
+        link.input_budget.take(METHOD + self.slots.len() / (LOOKED_AT * LOOKED_AT));
         let channel_max = link.limits.channel_max;
         let opened = self.slots.iter().filter(|slot| !matches!(slot, Slot::Free)).count();
         if opened >= usize::from(channel_max) {
@@ -147,7 +150,15 @@ fn take_places(link: &Link) -> Result<Vec<Place>, AmqpError> {
 
 /// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then what they were dealt and
 /// not sent goes back, and what they have not acknowledged. Only then others are dealt what they held.
-pub(super) fn release(link: &mut Link, mut channels: Vec<Channel>) {
+pub(super) fn release(link: &mut Link, channels: Vec<Channel>) {
+    let runs: usize = channels.iter().map(|channel| channel.unacked.len()).sum();
+    let consumers: usize = channels.iter().map(|channel| channel.consumers.len()).sum();
+    let steps = runs + METHOD * consumers + link.backlog.len();
+    link.input_budget.take(steps / LOOKED_AT);
+    blocking::run_many(steps, || release_all(link, channels));
+}
+
+fn release_all(link: &mut Link, mut channels: Vec<Channel>) {
     let consumers: BTreeSet<ConsumerId> =
         channels.iter().flat_map(|channel| channel.consumers.values().copied()).collect();
     let mut left: BTreeMap<QueueId, Arc<Queue>> = BTreeMap::new();
@@ -169,7 +180,8 @@ pub(super) fn release(link: &mut Link, mut channels: Vec<Channel>) {
             settles.add(&part.run.queue, TxAck::Requeue(Return::Failed), part.settled);
         });
     }
-    settles.flush(&link.broker, link.now);
+    link.pay();
+    link.settles.flush(&link.broker, link.now);
     for queue in left.values() {
         link.broker.poke(queue, link.now);
     }

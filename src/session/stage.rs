@@ -4,6 +4,7 @@
 //! block takes no more messages once a younger block has one of its queues, and blocks are handed over in the order
 //! they were opened.
 
+use super::budget;
 use crate::broker::Broker;
 use crate::broker::queue::Queue;
 use crate::broker::route::Route;
@@ -27,6 +28,8 @@ pub(super) struct Stage {
     newest: usize,
     /// Bytes of all records.
     bytes: usize,
+    /// Steps that it takes to hand the blocks to their queues.
+    cost: usize,
 }
 
 struct Staged {
@@ -131,6 +134,12 @@ impl Stage {
         self.blocks.iter().map(|staged| u64::from(len(staged))).sum()
     }
 
+    /// Steps that it takes to hand everything over.
+    #[inline]
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
     /// Bytes of records.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -158,6 +167,7 @@ impl Stage {
     fn drain(&mut self) -> impl Iterator<Item = (Arc<Route>, Block, Vec<Origin>)> {
         self.newest = 0;
         self.bytes = 0;
+        self.cost = 0;
         self.blocks.drain(..).map(|staged| match staged.records {
             Records::Growing(builder) => (staged.route, builder.build(), staged.origins),
             Records::Done(block) => (staged.route, block, staged.origins),
@@ -181,6 +191,8 @@ impl Stage {
         for older in self.blocks[window..].iter_mut().filter(|older| !older.shut) {
             older.shut = overlap(&older.route, route);
         }
+        // To open one is a step as well.
+        self.cost += 1 + budget::QUEUE * route.queues.len();
         let shut = matches!(records, Records::Done(_));
         let route = Arc::clone(route);
         self.blocks.push(Staged { route, records, shut, refusable: 0, origins: Vec::new() });

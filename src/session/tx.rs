@@ -9,9 +9,11 @@ use super::channel::{Channel, Mode};
 use super::link::Link;
 use super::settle::{Part, Run, Settles, Unacked};
 use super::stage::Stage;
+use crate::blocking;
 use crate::broker::TxAck;
 use crate::error::AmqpError;
 use amq_protocol::protocol::{AMQPClass, tx as amqp};
+use std::mem;
 
 /// See the head of this file.
 #[derive(Default)]
@@ -36,9 +38,12 @@ impl Transaction {
 
     /// Forgets everything; the acknowledged deliveries go back to `unacked`.
     pub(super) fn roll_back(&mut self, unacked: &mut Unacked) {
-        for (run, count, _) in self.settles.drain(..) {
-            unacked.add(run, count);
-        }
+        let settles = mem::take(&mut self.settles);
+        blocking::run_many(settles.len(), || {
+            for (run, count, _) in settles {
+                unacked.add(run, count);
+            }
+        });
         *self = Self::default();
     }
 
@@ -96,17 +101,23 @@ impl Channel {
         let tx = self.mode.transaction().ok_or_else(not_transactional)?;
         // A message's time to live begins now.
         let now = link.now.unix_ms;
-        let publishes: Vec<_> =
-            tx.stage.take().map(|(route, block)| (route, block.arrived_at(now))).collect();
-        let Some(rooms) = link.broker.reserve(&publishes, link.now) else {
+        let (broker, cost) = (&link.broker, tx.stage.cost() + tx.settles.len());
+        link.input_budget.take(cost);
+        let committed = blocking::run_many(cost, || {
+            let publishes: Vec<_> =
+                tx.stage.take().map(|(route, block)| (route, block.arrived_at(now))).collect();
+            let rooms = broker.reserve(&publishes, link.now)?;
+            let acks = tx.settled().take();
+            let is_empty = publishes.is_empty() && acks.is_empty();
+            Some((!is_empty).then(|| broker.commit_tx(publishes, rooms, &acks, link.now)))
+        });
+        let Some(ticket) = committed else {
             // RabbitMQ's words, although here it is all or nothing. The channel takes back what was acknowledged as it closes.
             return Err(AmqpError::Precondition("partial tx completion".to_owned()));
         };
-        let acks = tx.settled().take();
-        let returns = std::mem::take(&mut tx.returns);
+        let returns = mem::take(&mut tx.returns);
         self.held.out(&mut link.output).own().extend_from_slice(&returns);
-        if !publishes.is_empty() || !acks.is_empty() {
-            let ticket = link.broker.commit_tx(publishes, rooms, &acks, link.now);
+        if let Some(ticket) = ticket {
             self.hold(link, ticket);
             self.share_room(link);
         }
@@ -118,6 +129,8 @@ impl Channel {
         let Some(tx) = self.mode.transaction() else { return Ok(()) };
         let max = link.broker.settings().limits.transaction_bytes_max;
         link.tally.transacted = true;
+        // It goes into a block of its own if the worst comes to the worst.
+        link.input_budget.take(1);
         if tx.bytes() as u64 > max {
             return Err(AmqpError::Precondition(format!("transaction is larger than {max} bytes")));
         }

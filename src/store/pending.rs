@@ -7,6 +7,7 @@
 
 use super::change::{Change, Gate, Health, Waiter};
 use super::merge::record_bytes;
+use crate::blocking;
 use crate::ids::Ticket;
 use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -159,7 +160,9 @@ impl Pending {
     }
 
     pub(super) fn gate(&self) -> Gate<'_> {
-        Gate(self.gate.read().unwrap_or_else(PoisonError::into_inner))
+        Gate(self.gate.try_read().unwrap_or_else(|_taken| {
+            blocking::wait(|| self.gate.read().unwrap_or_else(PoisonError::into_inner))
+        }))
     }
 
     pub(super) fn durable(&self) -> Ticket {

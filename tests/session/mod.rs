@@ -20,6 +20,7 @@ mod script;
 mod streams;
 mod topology;
 mod transactions;
+mod turns;
 mod vhosts;
 pub(crate) mod wire;
 pub(crate) mod world;

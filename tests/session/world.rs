@@ -5,6 +5,7 @@
 
 use crate::session::wire::Answers;
 use crate::support::log::{MemoryLog, NoPages};
+use leveret::blocking;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::config::Limits;
@@ -13,11 +14,16 @@ use leveret::store::Opened;
 use leveret::store::change::Recovered;
 use std::collections::BTreeMap;
 use std::io::IoSlice;
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 /// Having had more than this to write, a session is asked for more once it is written; as the server does.
 const OUTPUT_LOW: usize = 16 * 1024;
+
+/// Steps of one turn, beyond which a session holds its worker for too long: both budgets, and one thing that is begun last and
+/// takes no longer than what is done on a worker.
+const STEPS_MAX: usize = 4096;
 
 /// How a client's bytes reach its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +80,8 @@ pub(crate) struct Client {
     answers: Answers,
     /// Its output stays where it is, as if the client did not read.
     pub(crate) deaf: bool,
+    /// How often it was listened to.
+    pub(crate) turns: u32,
 }
 
 impl World {
@@ -94,7 +102,8 @@ impl World {
     /// As [`Self::accept`], with all that is known about who comes.
     pub(crate) fn accept_peer(&mut self, name: &str, peer: Peer) -> &mut Client {
         let session = Session::new(Arc::clone(&self.broker), peer, self.now);
-        let client = Client { session, unused: Vec::new(), answers: Answers::default(), deaf: false };
+        let client =
+            Client { session, unused: Vec::new(), answers: Answers::default(), deaf: false, turns: 0 };
         self.clients.insert(name.to_owned(), client);
         self.client(name)
     }
@@ -118,14 +127,24 @@ impl World {
         self.settle();
     }
 
+    /// The client says this, and the broker does with it what it does before others have their turn; whether there is more.
+    pub(crate) fn begin_to_say(&mut self, name: &str, bytes: &[u8]) -> bool {
+        let now = self.now;
+        let client = self.client(name);
+        client.unused.extend_from_slice(bytes);
+        let more = client.hear_once(now);
+        client.turn(|session| session.handle_mail(now));
+        more
+    }
+
     /// Everybody acts upon mail until there is none.
     pub(crate) fn settle(&mut self) {
         let context = Context::from_waker(Waker::noop());
-        for _round in 0..100 {
+        for _round in 0..1000 {
             let mut quiet = true;
             for client in self.clients.values_mut() {
-                if client.session.mailbox().poll(&context).is_ready() {
-                    client.session.handle_mail(self.now);
+                if client.session.mailbox().poll(&context).is_ready() || client.session.has_more_mail() {
+                    client.turn(|session| session.handle_mail(self.now));
                     client.hear(&[], self.now);
                     quiet = false;
                 }
@@ -163,8 +182,27 @@ impl Client {
         if self.session.is_closed() || !self.session.wants_input() {
             return;
         }
-        let used = self.session.handle_input(&self.unused, now);
-        self.unused.drain(..used);
+        while self.hear_once(now) {}
+    }
+
+    /// One turn, after which others have theirs; whether it is not the last.
+    pub(crate) fn hear_once(&mut self, now: Now) -> bool {
+        let mut unused = mem::take(&mut self.unused);
+        let used = self.turn(|session| session.handle_input(&unused, now));
+        unused.drain(..used);
+        self.unused = unused;
+        self.turns += 1;
+        self.session.has_more_input() && self.session.wants_input()
+    }
+
+    /// What a session does before others have their turn is limited.
+    fn turn<R>(&mut self, work: impl FnOnce(&mut Session) -> R) -> R {
+        self.session.renew_budget();
+        let before = blocking::runs();
+        let result = work(&mut self.session);
+        let steps = self.session.steps_taken();
+        assert!(steps <= STEPS_MAX || blocking::runs() > before, "{steps} steps on the worker");
+        result
     }
 
     /// Takes all output; whether there was any.
@@ -182,7 +220,7 @@ impl Client {
             self.answers.add(&bytes);
         }
         if asks_for_more {
-            self.session.handle_mail(now);
+            self.turn(|session| session.handle_mail(now));
         }
         true
     }

@@ -3,6 +3,7 @@
 //! Two bindings may differ in their arguments alone; the target stays until both are gone. Most keys have one target
 //! and some have thousands, so one costs no allocation and many cost no linear search.
 
+use crate::blocking;
 use std::collections::BTreeMap;
 
 /// See the head of this file.
@@ -67,7 +68,7 @@ impl<T: Ord> Bag<T> {
         match self {
             Self::Empty => {}
             Self::One(only) => visit(only),
-            Self::Many(many) => many.keys().for_each(visit),
+            Self::Many(many) => blocking::run_many(many.len(), || many.keys().for_each(visit)),
         }
     }
 }

@@ -9,6 +9,7 @@
 
 use super::hash::{hash, mix};
 use super::{Message, Place};
+use crate::blocking;
 use crate::broker::argument::canonical;
 use crate::broker::settings::table::{HASH_HEADER, HASH_PROPERTY, string};
 use crate::error::AmqpError;
@@ -131,16 +132,17 @@ impl<T: Place> ConsistentHash<T> {
         self.on == HashOn::RoutingKey || self.shares.is_empty()
     }
 
-    /// Shows where a message goes.
+    /// Shows where a message goes. How many shares were looked at.
     ///
     /// # Errors
     /// 502 when the properties have to be looked at and do not decode.
-    pub fn route<'a>(&'a self, message: Message<'_>, visit: impl FnMut(&'a T)) -> Result<(), AmqpError> {
+    pub fn route<'a>(&'a self, message: Message<'_>, visit: impl FnMut(&'a T)) -> Result<usize, AmqpError> {
         if !self.shares.is_empty() {
             let value = self.on.hash(message)?;
-            self.choose(value).into_iter().for_each(visit);
+            let chosen = blocking::run_many(self.shares.len(), || self.choose(value));
+            chosen.into_iter().for_each(visit);
         }
-        Ok(())
+        Ok(self.shares.len())
     }
 
     fn choose(&self, value: u64) -> Option<&T> {

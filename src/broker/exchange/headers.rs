@@ -4,6 +4,7 @@
 //! and the same `-with-x`; without it, arguments that begin with `x-` are not looked at. An argument without a value
 //! matches when the header is there at all. No argument to look at is a match for `all` and none for `any`.
 
+use crate::blocking;
 use crate::broker::argument::{same, term};
 use crate::error::AmqpError;
 use crate::wire::table;
@@ -103,13 +104,17 @@ impl<T: Ord> Headers<T> {
         self.rules.is_empty()
     }
 
-    /// Shows where a message with these headers goes; a target once for each binding of its that matches.
-    pub fn route<'a>(&'a self, headers: &FieldTable, mut visit: impl FnMut(&'a T)) {
-        for ((target, _), rule) in &self.rules {
-            if rule.matches(headers) {
-                visit(target);
+    /// Shows where a message with these headers goes; a target once for each binding of its that matches. How many bindings
+    /// were looked at.
+    pub fn route<'a>(&'a self, headers: &FieldTable, mut visit: impl FnMut(&'a T)) -> usize {
+        blocking::run_many(self.rules.len(), || {
+            for ((target, _), rule) in &self.rules {
+                if rule.matches(headers) {
+                    visit(target);
+                }
             }
-        }
+        });
+        self.rules.len()
     }
 }
 

@@ -199,25 +199,25 @@ impl<T: Place> Table<T> {
         }
     }
 
-    /// Shows where a message goes, each target once or more.
+    /// Shows where a message goes, each target once or more. How much was looked at for it, beside the targets.
     ///
     /// # Errors
     /// 502 when the properties have to be looked at and do not decode.
-    pub fn route<'a>(&'a self, message: Message<'_>, visit: impl FnMut(&'a T)) -> Result<(), AmqpError> {
+    pub fn route<'a>(&'a self, message: Message<'_>, visit: impl FnMut(&'a T)) -> Result<usize, AmqpError> {
         match self {
             Self::Direct(direct) => direct.route(message.routing_key, visit),
             Self::Fanout(fanout) => fanout.route(visit),
-            Self::Topic(topic) => topic.route(message.routing_key, visit),
+            Self::Topic(topic) => return Ok(topic.route(message.routing_key, visit)),
             Self::Headers(headers) if headers.is_empty() => {}
             Self::Headers(headers) => {
                 let bytes = properties::decode(message.properties)?.headers;
-                headers.route(&table::decode(bytes.unwrap_or_default())?, visit);
+                return Ok(headers.route(&table::decode(bytes.unwrap_or_default())?, visit));
             }
-            Self::ConsistentHash(exchange) => exchange.route(message, visit)?,
+            Self::ConsistentHash(exchange) => return exchange.route(message, visit),
             Self::ModulusHash(exchange) => exchange.route(message.routing_key, visit),
             Self::Random(exchange) => exchange.route(visit),
         }
-        Ok(())
+        Ok(0)
     }
 }
 

@@ -11,6 +11,7 @@
 
 use super::bag::Bag;
 use super::spare;
+use crate::blocking;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -24,6 +25,8 @@ const ROOT: Node = 0;
 const NONE: Node = Node::MAX;
 /// Nodes that a thread keeps room for between messages.
 const WALK_KEPT: usize = 4096;
+/// Visits that take about a millisecond in a large topic, where each misses the processor's caches.
+const LONG_WALK: usize = 8192;
 /// As many bits are in one element of [`Walk::reached`].
 const BITS: usize = u64::BITS as usize;
 
@@ -93,10 +96,20 @@ struct Walk {
     /// A bit for each node, set for those in `loops`; all clear between walks.
     reached: Vec<u64>,
     /// How many times a node was visited.
-    steps: u64,
+    steps: usize,
 }
 
 impl Walk {
+    /// Nothing can match any more.
+    fn is_nowhere(&self) -> bool {
+        self.active.is_empty() && self.loops.is_empty()
+    }
+
+    /// It took many steps, or the next word will.
+    fn is_long(&self) -> bool {
+        self.steps > LONG_WALK || self.active.len() + self.loops.len() > LONG_WALK / 4
+    }
+
     /// Adds a `#` node, unless it is in `loops` already; whether it was added.
     fn add_loop(&mut self, node: Node) -> bool {
         let (index, bit) = (node as usize / BITS, 1 << (node as usize % BITS));
@@ -192,40 +205,52 @@ impl<T: Ord> Topic<T> {
             node = parent;
         }
         if spare::is_due(self.nodes.len() - self.free_nodes.len(), self.nodes.len()) {
-            self.renumber();
+            blocking::run_many(self.nodes.len(), || self.renumber());
         }
     }
 
-    /// Shows where a message with this routing key goes; a target once for each pattern of its that matches.
-    pub fn route<'a>(&'a self, routing_key: &[u8], mut visit: impl FnMut(&'a T)) {
+    /// Shows where a message with this routing key goes; a target once for each pattern of its that matches. How many nodes
+    /// were visited for it.
+    pub fn route<'a>(&'a self, routing_key: &[u8], mut visit: impl FnMut(&'a T)) -> usize {
         WALK.with_borrow_mut(|walk| {
             self.walk(routing_key, walk);
             for &node in walk.active.iter().chain(&walk.loops) {
                 self.at(node).targets.each(&mut visit);
             }
+            let steps = walk.steps;
             walk.clear();
-        });
+            steps
+        })
     }
 
     /// Leaves the nodes where the whole key leads in `active` and `loops`.
     fn walk(&self, routing_key: &[u8], walk: &mut Walk) {
         self.enter(ROOT, walk);
         mem::swap(&mut walk.active, &mut walk.next);
-        for word in words(routing_key) {
-            let number = self.words.get(word).map(|word| word.number);
-            // What is added from here on has been reached with this word, not before it.
-            for index in 0..walk.loops.len() {
-                self.follow(walk.loops[index], number, walk);
-            }
-            for index in 0..walk.active.len() {
-                self.follow(walk.active[index], number, walk);
-            }
-            mem::swap(&mut walk.active, &mut walk.next);
-            walk.next.clear();
-            if walk.active.is_empty() && walk.loops.is_empty() {
+        let mut words = words(routing_key);
+        while let Some(word) = words.next() {
+            self.take_word(word, walk);
+            if walk.is_nowhere() {
                 return;
             }
+            if walk.is_long() {
+                return blocking::run(|| words.for_each(|word| self.take_word(word, walk)));
+            }
         }
+    }
+
+    /// Goes on by one word of the key.
+    fn take_word(&self, word: &[u8], walk: &mut Walk) {
+        let number = self.words.get(word).map(|word| word.number);
+        // What is added from here on has been reached with this word, not before it.
+        for index in 0..walk.loops.len() {
+            self.follow(walk.loops[index], number, walk);
+        }
+        for index in 0..walk.active.len() {
+            self.follow(walk.active[index], number, walk);
+        }
+        mem::swap(&mut walk.active, &mut walk.next);
+        walk.next.clear();
     }
 
     /// Goes from `node` wherever one word leads.
@@ -274,6 +299,9 @@ impl<T: Ord> Topic<T> {
             b"#" => self.at_mut(parent).hash = child,
             _ => {
                 let word = self.use_word(word);
+                if self.steps.len() == self.steps.capacity() {
+                    blocking::run_many(self.steps.len(), || self.steps.reserve(1));
+                }
                 self.steps.insert((parent, word), child);
                 self.at_mut(parent).steps += 1;
             }
@@ -429,11 +457,11 @@ mod tests {
     }
 
     /// How many visits a match takes, which may not be more than nodes times words, and not be in more nodes than there are.
-    fn visits(topic: &Topic<usize>, key: &[u8]) -> u64 {
+    fn visits(topic: &Topic<usize>, key: &[u8]) -> usize {
         let mut walk = Walk::default();
         topic.walk(key, &mut walk);
         let nodes = topic.nodes.len() - topic.free_nodes.len();
-        let most = (nodes * words(key).count().max(1)) as u64;
+        let most = nodes * words(key).count().max(1);
         assert!(walk.steps <= most, "{} visits of {nodes} nodes, {}", walk.steps, key.len());
         assert!(walk.active.len() + walk.loops.len() <= nodes);
         assert!(walk.loops.capacity() <= 2 * nodes, "a `#` node is kept once");
@@ -455,6 +483,11 @@ mod tests {
         let key = "a.".repeat(99) + "a";
         let (all, few) = (visits(&topic, key.as_bytes()), visits(&topic, b"b"));
         assert!(all > 100_000 && few < 100, "{all} and {few}");
+        let before = blocking::runs();
+        routed(&topic, b"b");
+        assert_eq!(blocking::runs(), before, "a short one is done where it is");
+        routed(&topic, key.as_bytes());
+        assert_eq!(blocking::runs(), before + 1, "a long one is not done on a worker");
         topic.insert(b"usual.*.key", 1);
         assert_eq!(routed(&topic, key.as_bytes()).len(), 300, "and everything is found");
     }

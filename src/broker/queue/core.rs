@@ -50,6 +50,9 @@ pub(super) fn records(block: &Block, base: u64, range: SeqRange) -> Range<u32> {
     index(range.first)..index(range.end)
 }
 
+/// Pieces of a range that are purged in one go.
+const PURGED_AT_ONCE: usize = 1024;
+
 /// Memory that a block takes beside its records: its counts, its offsets, its entry in the map. An estimate, so that
 /// a backlog of single messages does not hide in a budget of bytes.
 const BLOCK_OVERHEAD: usize = 256;
@@ -392,14 +395,29 @@ impl Core {
         }
     }
 
-    /// Drops all messages that may be delivered, now or when their time comes; how many.
-    pub(super) fn purge(&mut self) -> u64 {
-        let mut ready: Vec<SeqRange> = self.lanes.iter_mut().map(Lane::take_fresh).collect();
-        self.returned.take(SeqRange { first: 0, end: u64::MAX }, |range, _| ready.push(range));
-        ready.extend(self.waiting.take_all().map(|seq| SeqRange::of(seq, 1)));
-        if let Some(sizes) = &mut self.sizes {
-            ready.iter().for_each(|&range| sizes.take(range));
+    /// Drops the first `most` messages that may be delivered, and then of those that may when their time comes, in `pieces` pieces
+    /// at most; how many.
+    pub(super) fn purge_part(&mut self, most: u64, mut pieces: usize) -> u64 {
+        let mut purged = 0;
+        while pieces > 0 && purged < most {
+            let next = match self.returned.first().map(|(range, _)| range).or(self.lanes.first_fresh()) {
+                Some(range) => self.live.part(range, pieces.min(PURGED_AT_ONCE)),
+                None => {
+                    let Some(seq) = self.waiting.take_first() else { break };
+                    if let Some(sizes) = &mut self.sizes {
+                        sizes.take(SeqRange::of(seq, 1));
+                    }
+                    pieces -= 1;
+                    purged += self.remove(SeqRange::of(seq, 1));
+                    continue;
+                }
+            };
+            let part = SeqRange { end: next.end.min(next.first.saturating_add(most - purged)), ..next };
+            self.withdraw(part);
+            let before = self.live.pieces();
+            purged += self.remove(part);
+            pieces = pieces.saturating_sub(before.saturating_sub(self.live.pieces()).max(1));
         }
-        ready.into_iter().map(|range| self.remove(range)).sum()
+        purged
     }
 }

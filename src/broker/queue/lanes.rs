@@ -41,13 +41,6 @@ impl Lane {
     pub(super) fn fresh(&self) -> SeqRange {
         SeqRange { first: self.next, end: self.tail }
     }
-
-    /// Everything counts as dealt; what was not.
-    pub(super) fn take_fresh(&mut self) -> SeqRange {
-        let fresh = self.fresh();
-        self.next = self.tail;
-        fresh
-    }
 }
 
 /// See the head of this file.

@@ -37,6 +37,7 @@ use self::lanes::split;
 use self::paging::put_pages;
 use self::state::{State, clock, fate};
 use self::stream::Stream;
+use crate::blocking;
 use crate::broker::dedup::Deduplicator;
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::settings::{Kind, Settings};
@@ -49,9 +50,13 @@ use crate::message::Block;
 use crate::store::change::{Log, Page, RecoveredQueue};
 use crate::store::seen::SeenBy;
 use std::fmt;
+use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+
+/// Blocks and ranges that are purged under one lock: about a millisecond.
+const PURGED_PIECES: usize = 4096;
 
 /// Messages that a consumer settled; `consumer` is none for what `basic.get` fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -501,12 +506,17 @@ impl Queue {
         (got, self.finish(state, now))
     }
 
-    /// Drops everything that is ready; how much that was.
-    pub(super) fn purge(&self, now: Now) -> (u64, Ticket, Effects) {
+    /// What a purge drops: messages that may be delivered, now or when their time comes.
+    pub(super) fn purgeable(&self) -> u64 {
+        let state = self.lock();
+        state.core.ready() + state.core.waiting.len()
+    }
+
+    /// Drops the first of what a purge drops, `most` messages at most and no more than others should wait for; how many that was.
+    pub(super) fn purge_part(&self, most: u64, now: Now) -> (u64, Effects) {
         let mut state = self.lock();
-        let purged = state.core.purge();
-        let effects = self.finish(state, now);
-        (purged, effects.ticket, effects)
+        let purged = state.core.purge_part(most, PURGED_PIECES);
+        (purged, self.finish(state, now))
     }
 
     /// Pages have come from disk. Returns how many messages were not there that should have been.
@@ -567,12 +577,19 @@ impl Queue {
         for getter in state.getters.drain(..) {
             getter.post(&mut vec![Mail::Retry]);
         }
-        let counted = std::mem::take(&mut state.counted);
+        let counted = mem::take(&mut state.counted);
         self.memory.fetch_sub(counted, Ordering::Relaxed);
         if let Some(at_ms) = state.armed_ms.take() {
             self.timers.remove(at_ms, self.id);
         }
-        state.core = Core::new(self.id);
+        state.remains = Some(Box::new(mem::replace(&mut state.core, Core::new(self.id))));
+    }
+
+    /// Drops the messages of a queue that was closed: a million blocks take longer than others should wait for its lock, or for
+    /// that of the topology.
+    pub(super) fn drop_messages(&self) {
+        let remains = self.lock().remains.take();
+        blocking::run_many(remains.as_ref().map_or(0, |core| core.live.pieces()), || drop(remains));
     }
 }
 

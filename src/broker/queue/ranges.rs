@@ -31,6 +31,17 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         self.total == 0
     }
 
+    /// In how many pieces they are.
+    pub(crate) fn pieces(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// As much of `range`, from its beginning on, as lies in `pieces` pieces at most.
+    pub(crate) fn part(&self, range: SeqRange, pieces: usize) -> SeqRange {
+        let end = self.entries.range(range.first..range.end).nth(pieces.max(1)).map(|(&first, _)| first);
+        SeqRange { end: end.unwrap_or(range.end), ..range }
+    }
+
     /// Puts `value` at every number of `range`, none of which may be there already. Joins neighbours of equal value.
     pub(crate) fn insert(&mut self, range: SeqRange, value: V) {
         if range.is_empty() {
@@ -137,11 +148,6 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         self.at(range.first).is_none()
             && self.from(range.first).next().is_none_or(|(next, _)| next.first >= range.end)
     }
-
-    #[cfg(test)]
-    fn entries(&self) -> usize {
-        self.entries.len()
-    }
 }
 
 #[cfg(test)]
@@ -202,6 +208,6 @@ mod tests {
         for first in [0, 20, 10, 30] {
             ranges.insert(SeqRange::of(first, 10), 'a');
         }
-        assert_eq!((ranges.entries(), ranges.len()), (1, 40));
+        assert_eq!((ranges.pieces(), ranges.len()), (1, 40));
     }
 }

@@ -88,9 +88,9 @@ impl Waiting {
         self.due.pop_first().map(|((_, seq), deliveries)| (seq, deliveries))
     }
 
-    /// Takes all out; their numbers.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = u64> {
-        std::mem::take(&mut self.due).into_keys().map(|(_, seq)| seq)
+    /// Takes out the first one, whenever its time comes; its number.
+    pub(super) fn take_first(&mut self) -> Option<u64> {
+        self.due.pop_first().map(|((_, seq), _)| seq)
     }
 
     /// Takes these out; their numbers.

@@ -8,6 +8,7 @@ use super::paging::{self, Budget, Paging};
 use super::reserve::Room;
 use super::returns::Fate;
 use super::{Effects, Queue, Settled};
+use crate::blocking;
 use crate::broker::mailbox::{Mail, Mailbox, Run};
 use crate::broker::settings::{Kind, Settings};
 use crate::clock::Now;
@@ -56,6 +57,8 @@ pub(super) struct State {
     /// Sessions whose `basic.get` waits for a page.
     pub(super) getters: Vec<Arc<Mailbox>>,
     pub(super) deleted: bool,
+    /// What was in it when it was deleted, until that is dropped outside of all locks.
+    pub(super) remains: Option<Box<Core>>,
     /// What transactions that are about to come have reserved.
     pub(super) reserved: Room,
     /// What this queue last added to `Queue::memory`.
@@ -75,6 +78,7 @@ impl State {
             paging: Paging::default(),
             getters: Vec::new(),
             deleted: false,
+            remains: None,
             reserved: Room::default(),
             counted: 0,
             armed_ms: None,
@@ -275,7 +279,9 @@ impl Queue {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("a queue's lock is poisoned only by a broken invariant of its log")
+        let waited = |_taken| blocking::wait(|| self.state.lock());
+        let state = self.state.try_lock().or_else(waited);
+        state.expect("a queue's lock is poisoned only by a broken invariant of its log")
     }
 }
 

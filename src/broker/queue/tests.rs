@@ -339,11 +339,28 @@ fn only_fresh_messages_and_returned_ones_are_purged() {
     let bench = Bench::new(durable());
     bench.subscribe(bench.consumer(1, 1));
     let _ = bench.publish(&["a", "b", "c"], true);
-    let (purged, _, _) = bench.queue.purge(NOW);
+    let (purged, _) = bench.queue.purge_part(u64::MAX, NOW);
     assert_eq!((purged, bench.counts()), (2, (0, 1)));
     let _ = bench.publish(&["d"], true);
     let _ = bench.queue.settle(&held(1, 0, 1), NOW);
     assert_eq!(bench.dealt(), ["1:a", "1:d"]);
+}
+
+/// Others wait for the lock no longer than a part takes.
+#[test]
+fn a_purge_goes_in_parts() {
+    let bench = Bench::new(durable());
+    for _message in 0..5000 {
+        let _ = bench.publish(&["a"], false);
+    }
+    let (purged, _) = bench.queue.purge_part(10, NOW);
+    assert_eq!(purged, 10, "no more than was asked for");
+    let (purged, _) = bench.queue.purge_part(u64::MAX, NOW);
+    assert!((1000..4990).contains(&purged), "{purged} in one part");
+    let rest = 4990 - purged;
+    assert_eq!(bench.queue.purgeable(), rest);
+    assert_eq!(bench.queue.purge_part(u64::MAX, NOW).0, rest);
+    assert_eq!((bench.counts(), bench.queue.stats().resident), ((0, 0), 0));
 }
 
 /// Many queues with a small backlog each are as much as one with a large one.
@@ -537,7 +554,7 @@ fn check_against_a_list(seed: u64) {
             }
             _ => {
                 let (ready_in_queue, _) = bench.counts();
-                let (purged, _, effects) = bench.queue.purge(NOW);
+                let (purged, effects) = bench.queue.purge_part(u64::MAX, NOW);
                 bench.serve(effects);
                 assert_eq!(purged, ready_in_queue);
             }

@@ -1,9 +1,11 @@
 //! How a vhost goes: with all that is in it, and at once for all who look.
 
-use super::{Kind, VHost, gone};
+use super::{Kind, VHost, append, gone};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
+use crate::blocking;
 use crate::error::AmqpError;
 use crate::ids::Ticket;
+use crate::store::change::Change;
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
@@ -27,15 +29,29 @@ impl VHost {
         self.deleted.store(true, Ordering::Release);
     }
 
-    /// Deletes all that is in it, as one unit, and refuses whatever is to be declared later.
-    pub(in crate::broker) fn close(&self) -> Ticket {
+    /// Deletes all that is in it, and refuses whatever is to be declared later. What is returned is to be appended to the log as
+    /// one unit: it may be long, and the log's gate is not held while it is gathered.
+    pub(in crate::broker) fn clear(&self) -> Vec<Change> {
         self.mark_deleted();
-        let Ok(((), ticket)) = self.change(|state, changes| {
-            state.closed = true;
-            state.topology.clear(changes);
-            Ok::<_, Infallible>(((), true))
-        });
-        ticket
+        blocking::run(|| {
+            let Ok((changes, _nothing_appended)) = self.change(|state, _changes| {
+                let mut changes = Vec::new();
+                state.closed = true;
+                state.topology.clear(&mut changes);
+                Ok::<_, Infallible>((changes, false))
+            });
+            changes
+        })
+    }
+
+    /// As [`VHost::clear`], appended.
+    pub(in crate::broker) fn close(&self) -> Ticket {
+        self.append_cleared(self.clear())
+    }
+
+    /// Appends what [`VHost::clear`] returned.
+    pub(in crate::broker) fn append_cleared(&self, mut changes: Vec<Change>) -> Ticket {
+        append(&self.shared, &mut changes).unwrap_or_default()
     }
 
     /// Goes by what the operator wants from now on. What is there stays.

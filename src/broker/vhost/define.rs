@@ -17,7 +17,7 @@ use crate::error::{AmqpError, Resource};
 use crate::ids::Ticket;
 use crate::store::change::Change;
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLockWriteGuard};
+use std::sync::RwLockWriteGuard;
 
 /// What is to be in a vhost.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +51,7 @@ pub(in crate::broker) struct Locked<'a> {
 impl VHost {
     /// Keeps everybody else out.
     pub(in crate::broker) fn lock(&self) -> Locked<'_> {
-        Locked { vhost: self, state: self.state.write().unwrap_or_else(PoisonError::into_inner) }
+        Locked { vhost: self, state: self.write() }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::policy::{Object, Value};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+/// Exchanges that are looked at under one lock.
+const GOVERNED_AT_ONCE: usize = 256;
+
 impl VHost {
     /// Puts policies in effect for what was on disk.
     pub(in crate::broker) fn govern_restored(&self) {
@@ -65,13 +68,16 @@ impl VHost {
 
     /// Puts policies in effect for all exchanges, and makes every route be looked up again.
     pub(in crate::broker) fn govern_exchanges(&self) {
-        let Ok(((), _ticket)) = self.change(|state, _changes| {
-            let names: Vec<Arc<str>> =
-                state.topology.exchanges().map(|exchange| Arc::clone(&exchange.declared.name)).collect();
-            names.iter().for_each(|name| self.govern_exchange(&mut state.topology, name));
-            state.topology.renew();
-            Ok::<_, Infallible>(((), false))
-        });
+        let exchanges: Vec<Arc<str>> =
+            self.read().topology.exchanges().map(|exchange| Arc::clone(&exchange.declared.name)).collect();
+        // In parts: patterns take their time, and others wait for the lock.
+        for names in exchanges.chunks(GOVERNED_AT_ONCE) {
+            let Ok(((), _ticket)) = self.change(|state, _changes| {
+                names.iter().for_each(|name| self.govern_exchange(&mut state.topology, name));
+                Ok::<_, Infallible>(((), false))
+            });
+        }
+        self.renew_routes();
     }
 
     /// Puts policies in effect for an exchange.

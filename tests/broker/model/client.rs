@@ -150,8 +150,10 @@ impl Client {
     /// Gives the session what is there for it and takes what it says; `waker` learns when there is more.
     pub(super) fn pump(&mut self, waker: &Waker) -> Result<(), String> {
         loop {
+            self.session.renew_budget();
             let mut moved = self.drain()?;
             while self.session.wants_input() && !self.to_session.is_empty() {
+                self.session.renew_budget();
                 let taken = self.session.handle_input(&self.to_session, now());
                 self.to_session.drain(..taken);
                 moved |= self.drain()?;
@@ -159,7 +161,8 @@ impl Client {
                     break;
                 }
             }
-            if self.session.mailbox().poll(&Context::from_waker(waker)) == Poll::Ready(()) {
+            let mail = self.session.mailbox().poll(&Context::from_waker(waker));
+            if mail == Poll::Ready(()) || self.session.has_more_mail() {
                 self.session.handle_mail(now());
                 moved = true;
             }

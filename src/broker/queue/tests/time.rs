@@ -188,7 +188,7 @@ fn what_waits_is_purged_with_the_rest() {
     let _ = bench.queue.cancel(ConsumerId(1), at(0));
     let _ = bench.queue.put_back(&held(1, 0, 1), Return::Declined, at(0));
     assert_eq!(bench.counts(), (1, 0));
-    assert_eq!(bench.queue.purge(at(50)).0, 2);
+    assert_eq!(bench.queue.purge_part(u64::MAX, at(50)).0, 2);
     let _ = bench.queue.tick(at(100));
     assert_eq!(bench.counts(), (0, 0));
 }

@@ -1,0 +1,48 @@
+//! How much a session does before others have their turn.
+//!
+//! A session counts what it does in steps, a step being what takes about a microsecond. It counts where something is done that
+//! takes as long, and not for each message: what is cheap enough is limited by the size of a read. A session has two budgets,
+//! so that a client that sends without a pause still gets what its consumers are dealt.
+
+/// Steps of one kind before others have their turn. With both budgets spent, and a step that takes twice as long as it should, a
+/// turn stays below 5 ms.
+pub(super) const STEPS: usize = 1000;
+
+/// Bindings, nodes of a trie or queues that are looked at in one step.
+pub(super) const LOOKED_AT: usize = 16;
+
+/// Steps of a method that declares, binds, deletes or asks.
+pub(super) const METHOD: usize = 8;
+
+/// Steps that it takes to put a block into one queue.
+pub(super) const QUEUE: usize = 2;
+
+/// Deliveries that are encoded in one step.
+pub(super) const DELIVERIES: usize = 16;
+
+/// Steps that were taken since the budget was renewed.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    taken: usize,
+}
+
+impl Budget {
+    #[inline]
+    pub(super) fn take(&mut self, steps: usize) {
+        self.taken = self.taken.saturating_add(steps);
+    }
+
+    /// Steps that were taken, in spite of the budget perhaps: what is begun is ended.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
+    #[inline]
+    pub(super) fn is_spent(&self) -> bool {
+        self.taken >= STEPS
+    }
+
+    pub(super) fn renew(&mut self) {
+        self.taken = 0;
+    }
+}
