@@ -80,6 +80,12 @@ pub struct Metrics {
     pub dead_lettered_maxlen: Counter,
     /// Messages dead-lettered because they were delivered in vain too often.
     pub dead_lettered_delivery_limit: Counter,
-    /// Messages dropped for the same reason where no dead-letter exchange is set.
+    /// Messages that died, have nowhere to go and are parked since.
+    pub parked: Counter,
+    /// Messages that died, have nowhere to go and were dropped, because their queue drops them or was full.
+    pub dead_letters_dropped: Counter,
+    /// Messages that died, have nowhere to go and were dropped, because as many were parked as may be.
+    pub dead_letters_dropped_at_limit: Counter,
+    /// Messages dropped at the delivery limit where no dead-letter exchange is set and none is parked.
     pub dropped_delivery_limit: Counter,
 }

@@ -1,5 +1,6 @@
 //! The broker as a whole, without sockets.
 
+mod dead_letters;
 mod dedup;
 mod definitions;
 mod given;

@@ -29,7 +29,9 @@ struct Death {
 pub(super) struct Circumstances<'a> {
     pub(super) queue: &'a str,
     pub(super) reason: DeathReason,
+    /// When it is sent.
     pub(super) now_unix_ms: u64,
+    pub(super) died_ms: u64,
     /// The dead-letter exchange.
     pub(super) exchange: &'a str,
     /// The queue's `x-dead-letter-routing-key`; the message's own key without it.
@@ -114,7 +116,7 @@ fn record_death(
             count: 1,
             reason: at.reason.name().to_owned(),
             queue: at.queue.to_owned(),
-            time_s: at.now_unix_ms / 1000,
+            time_s: at.died_ms / 1000,
             exchange: text(message.exchange),
             routing_keys: known_keys(message, headers),
             original_expiration: expiration.map(<[u8]>::to_vec),
@@ -275,7 +277,14 @@ mod tests {
     fn die(message: &Message<'_>, queue: &str, reason: DeathReason) -> DeadLetter {
         dead_letter(
             message,
-            &Circumstances { queue, reason, now_unix_ms: 5_000, exchange: "dlx", routing_key: Some("dead") },
+            &Circumstances {
+                queue,
+                reason,
+                now_unix_ms: 5_000,
+                died_ms: 5_000,
+                exchange: "dlx",
+                routing_key: Some("dead"),
+            },
         )
     }
 
@@ -361,6 +370,7 @@ mod tests {
             queue,
             reason: DeathReason::Rejected,
             now_unix_ms: 5_000,
+            died_ms: 5_000,
             exchange: "dlx",
             routing_key,
         };

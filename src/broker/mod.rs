@@ -15,11 +15,13 @@ pub mod entry;
 pub mod exchange;
 pub mod mailbox;
 mod paging;
+pub mod parked;
 mod places;
 pub mod policies;
 pub mod queue;
 mod registry;
 pub mod route;
+mod sender;
 pub mod settings;
 pub mod timers;
 pub mod topology;
@@ -37,17 +39,13 @@ pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
 use self::clients::Clients;
-use self::dead_letter::{Circumstances, DeadLetter, dead_letter};
-use self::delayed::{exchange_of, release};
 use self::mailbox::Mailbox;
 use self::paging::{Pager, Request};
 use self::policies::PolicyBook;
-use self::queue::{
-    ChannelLimit, Consumer, Dead, DeathReason, Due, Effects, Got, Queue, QueueStats, Return, Settled,
-};
+use self::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Return, Settled};
 use self::registry::Registry;
 use self::route::Route;
-use self::settings::Settings;
+use self::sender::Sender;
 use self::timers::Timers;
 use self::unread::Unread;
 use self::vhost::replies::is_reply_queue;
@@ -63,7 +61,6 @@ use crate::message::Block;
 use crate::metrics::Metrics;
 use crate::store::change::{Change, Gate, Health, Log, Page, PageSource, Recovered};
 use crate::store::{Opened, StoreError};
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,10 +71,6 @@ const TICK_QUEUES_MAX: usize = 256;
 
 /// What it takes to put a block into a queue, deal it and tell the log, where [`blocking::FEW`] is a millisecond.
 const QUEUE_EFFORT: usize = 4;
-
-/// Dead letters that one step may make before those that these drive out are dropped: all of a block through sixty full
-/// queues in a row. It bounds how long the commit thread waits for the gate to about a second.
-const FOLLOWERS_MAX: u64 = 256 * 1024;
 
 /// What the operator decides.
 #[derive(Debug, Clone)]
@@ -115,6 +108,8 @@ pub struct Gauges {
     pub messages_ready: u64,
     /// Messages delivered and not settled.
     pub messages_unacked: u64,
+    /// Messages that died and have nowhere to go.
+    pub messages_parked: u64,
     /// Consumers.
     pub consumers: u64,
     /// Open connections.
@@ -143,13 +138,14 @@ pub struct Broker {
     next_consumer: AtomicU64,
     pages: Arc<dyn PageSource>,
     pager: OnceLock<Pager>,
+    sender: OnceLock<Sender>,
 }
 
 impl Broker {
     /// Starts on what the store recovered; `now` is when the leases of its queues begin.
     ///
     /// # Errors
-    /// The recovered state makes no sense, or the thread that reads pages cannot be started.
+    /// The recovered state makes no sense, or a thread cannot be started.
     pub fn start(opened: Opened, settings: BrokerSettings, now: Now) -> Result<Arc<Self>, StoreError> {
         let Opened { log, pages, mut recovered } = opened;
         let timers = Arc::new(Timers::default());
@@ -179,6 +175,7 @@ impl Broker {
             next_consumer: AtomicU64::new(1),
             pages: Arc::clone(&pages),
             pager: OnceLock::new(),
+            sender: OnceLock::new(),
         });
         broker.restore(&recovered);
         broker.registry.all().iter().for_each(|vhost| vhost.govern_restored());
@@ -193,6 +190,8 @@ impl Broker {
         let pager = Pager::start(pages, move |request, pages| deliver_pages(&weak, request, pages))
             .map_err(StoreError::Io)?;
         let _first = broker.pager.set(pager);
+        let sender = Sender::start(Arc::downgrade(&broker)).map_err(StoreError::Io)?;
+        let _first = broker.sender.set(sender);
         broker.wind_up(now);
         Ok(broker)
     }
@@ -205,6 +204,7 @@ impl Broker {
         let mut changes = Vec::new();
         self.each_queue(|queue| {
             if queue.is_durable() {
+                queue.keep_letters();
                 let delivered = queue.delivered_up_to().into_iter();
                 changes.extend(delivered.map(|up_to| Change::Delivered { queue: queue.id, up_to }));
             }
@@ -321,7 +321,7 @@ impl Broker {
             ..Gauges::default()
         };
         self.each_queue(|queue| {
-            let QueueStats { ready, unacked, consumers, resident } = queue.stats();
+            let QueueStats { ready, unacked, consumers, parked, resident, .. } = queue.stats();
             gauges.resident += resident as u64;
             if is_reply_queue(&queue.name) {
                 // Part of its channel, as an operator sees it.
@@ -330,6 +330,7 @@ impl Broker {
             gauges.queues += 1;
             gauges.messages_ready += ready;
             gauges.messages_unacked += unacked;
+            gauges.messages_parked += parked;
             gauges.consumers += u64::from(consumers);
         });
         gauges
@@ -351,49 +352,41 @@ impl Broker {
     pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Enqueued {
         // Some hundred queues take a worker's time already.
         blocking::run_many(QUEUE_EFFORT * route.queues.len(), || {
-            let _gate = route.gated.then(|| self.log.gate());
-            self.enqueue_in_gate(route, block, now)
+            let gate = route.gated.then(|| self.log.gate());
+            self.enqueue_in_gate(route, block, now, gate.as_ref())
         })
     }
 
-    fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now) -> Enqueued {
-        if route.sifts {
-            return self.enqueue_unseen(route, block, &mut Rooms::default(), now);
+    fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now, gate: Option<&Gate<'_>>) -> Enqueued {
+        if let Some(gate) = gate.filter(|_| route.sifts) {
+            return self.enqueue_unseen(route, block, &mut Rooms::default(), (now, gate));
         }
         let block = Arc::new(block);
         let mut all = Enqueued::default();
         for queue in &route.queues {
             let (ticket, mut effects) = queue.enqueue(&block, now);
             all.add(ticket, std::mem::take(&mut effects.refused));
-            self.carry_out(queue, effects, now);
+            self.carry_out(queue, effects, now, gate);
         }
         all
     }
 
-    /// The gate, if what is done with this queue alone may touch others: its messages may die, or be due, at any time.
-    fn gate_for(&self, queue: &Queue) -> Option<Gate<'_>> {
-        queue.sends().then(|| self.log.gate())
-    }
-
     /// Messages are acknowledged.
     pub fn settle(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-        let _gate = self.gate_for(queue);
         let effects = queue.settle(settled, now);
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
     }
 
     /// Messages come back to their places, some perhaps later; beyond the delivery limit they die.
     pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Return, now: Now) {
-        let _gate = self.gate_for(queue);
         let effects = queue.put_back(settled, how, now);
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
     }
 
     /// Messages are rejected: they are dead-lettered, or dropped.
     pub fn reject(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-        let _gate = self.gate_for(queue);
         let effects = queue.reject(settled, now);
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
     }
 
     /// Adds a consumer.
@@ -401,55 +394,48 @@ impl Broker {
     /// # Errors
     /// 403 when the queue is in exclusive use; 404 when it is gone.
     pub fn subscribe(&self, queue: &Arc<Queue>, consumer: Consumer, now: Now) -> Result<(), AmqpError> {
-        let _gate = self.gate_for(queue);
         let effects = queue.subscribe(consumer, now)?;
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
         Ok(())
     }
 
     /// Removes a consumer; what it holds stays unacknowledged. An auto-delete queue goes with its last one.
     pub fn cancel(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
-        let _gate = self.gate_for(queue);
         let effects = queue.cancel(id, now);
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
     }
 
     /// As [`Broker::cancel`], but nothing is dealt to others before the next call for this queue: what the consumer gives
     /// back is older than what they would get.
     pub fn leave(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
-        let _gate = self.gate_for(queue);
         let effects = queue.leave(id, now);
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
     }
 
     /// `bytes` of the records dealt to a consumer have been encoded.
     pub fn credit(&self, queue: &Arc<Queue>, id: ConsumerId, bytes: usize, now: Now) {
-        let _gate = self.gate_for(queue);
         let effects = queue.credit(id, bytes, now);
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
     }
 
     /// Something is free under the limit of a channel: the queues that wait for it take their turns.
     pub fn take_turns(&self, limit: &Arc<ChannelLimit>, now: Now) {
         while let Some((queue, share)) = limit.next() {
-            let _gate = self.gate_for(&queue);
             let effects = queue.take_turn(limit, share, now);
-            self.carry_out(&queue, effects, now);
+            self.carry_out(&queue, effects, now, None);
         }
     }
 
     /// What consumers hold has changed without this queue's doing: deal again.
     pub fn poke(&self, queue: &Arc<Queue>, now: Now) {
-        let _gate = self.gate_for(queue);
         let effects = queue.poke(now);
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
     }
 
     /// Takes one message.
     pub fn get(&self, queue: &Arc<Queue>, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> Got {
-        let _gate = self.gate_for(queue);
         let (got, effects) = queue.get(no_ack, mailbox, now);
-        self.carry_out(queue, effects, now);
+        self.carry_out(queue, effects, now, None);
         got
     }
 
@@ -460,10 +446,9 @@ impl Broker {
         blocking::run_many(usize::try_from(ready).unwrap_or(usize::MAX), || {
             let (mut purged, mut newest) = (0, Ticket(0));
             loop {
-                let _gate = self.gate_for(queue);
                 let (part, effects) = queue.purge_part(ready - purged, now);
                 newest = newest.max(effects.ticket);
-                self.carry_out(queue, effects, now);
+                self.carry_out(queue, effects, now, None);
                 purged += part;
                 if part == 0 || purged >= ready {
                     return (purged, newest);
@@ -475,9 +460,8 @@ impl Broker {
     /// Does what is due by the clock, for a bounded number of queues; [`Broker::timers`] says when more is.
     pub fn tick(&self, now: Now) {
         for queue in self.timers.take_due(now.unix_ms, TICK_QUEUES_MAX) {
-            let _gate = self.gate_for(&queue);
             let effects = queue.tick(now);
-            self.carry_out(&queue, effects, now);
+            self.carry_out(&queue, effects, now, None);
         }
     }
 
@@ -487,121 +471,6 @@ impl Broker {
             queue.touch(now);
             self.poke(queue, now);
         });
-    }
-
-    /// Does what a queue could not do under its lock, and what follows from that: a dead letter may die where it comes, or drive
-    /// another message out of a full queue. It ends, because nothing enters a queue again in which it has died without
-    /// a consumer's doing; and before full queues that lead to each other make it long, see [`FOLLOWERS_MAX`].
-    fn carry_out(&self, queue: &Arc<Queue>, effects: Effects, now: Now) {
-        if effects.is_empty() {
-            return;
-        }
-        let mut todo = VecDeque::from([(Arc::clone(queue), effects)]);
-        let mut followers: u64 = 0;
-        while let Some((queue, mut effects)) = todo.pop_front() {
-            if let Some(wanted) = effects.page {
-                self.request_page(Request { queue: Arc::clone(&queue), wanted, now });
-            }
-            if effects.dropped > 0 {
-                self.metrics.dropped_delivery_limit.add(effects.dropped);
-                let limit = effects.settings.as_ref().and_then(|settings| settings.delivery_limit);
-                tracing::warn!(queue = %queue.name, dropped = effects.dropped, limit,
-                    "messages dropped at the delivery limit: the queue has no dead-letter exchange");
-            }
-            if followers > FOLLOWERS_MAX {
-                let dropped: u64 = effects.dead.drain(..).map(|dead| u64::from(dead.len())).sum();
-                tracing::error!(queue = %queue.name, dropped,
-                    "messages dropped: full queues that dead-letter into each other");
-            }
-            for dead in &effects.dead {
-                let settings = effects.settings.as_deref().unwrap_or(&queue.settings);
-                self.bury((&queue, settings), dead, now, &mut todo);
-                followers += u64::from(dead.len());
-            }
-            for due in &effects.due {
-                self.send(&queue, due, now, &mut todo);
-            }
-            if (effects.delete || effects.expired)
-                && let Some(vhost) = queue.vhost()
-            {
-                if effects.delete {
-                    vhost.remove_queue(&queue);
-                } else {
-                    vhost.remove_expired(&queue, now);
-                }
-            }
-        }
-    }
-
-    /// Sends the messages of `dead` to the dead-letter exchange of the queue they died in.
-    fn bury(
-        &self,
-        (queue, settings): (&Queue, &Settings),
-        dead: &Dead,
-        now: Now,
-        todo: &mut VecDeque<(Arc<Queue>, Effects)>,
-    ) {
-        let Some(exchange) = settings.dead_letter_exchange.as_deref() else { return };
-        // With a vhost goes where its dead letters would go.
-        let Some(vhost) = queue.vhost() else { return };
-        let count = match dead.reason {
-            DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
-            DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
-            DeathReason::Expired => &self.metrics.dead_lettered_expired,
-            DeathReason::MaxLen => &self.metrics.dead_lettered_maxlen,
-        };
-        count.add(u64::from(dead.len()));
-        let at = Circumstances {
-            queue: &queue.name,
-            reason: dead.reason,
-            now_unix_ms: now.unix_ms,
-            exchange,
-            routing_key: settings.dead_letter_routing_key.as_deref(),
-        };
-        for index in dead.range.clone() {
-            let letter = dead_letter(&dead.block.message(index), &at);
-            self.post(letter, (&vhost, exchange), now, todo);
-        }
-    }
-
-    /// Routes one dead letter. Where it cannot go it is dropped, as RabbitMQ does (dlx.md).
-    fn post(
-        &self,
-        letter: DeadLetter,
-        (vhost, exchange): (&VHost, &str),
-        now: Now,
-        todo: &mut VecDeque<(Arc<Queue>, Effects)>,
-    ) {
-        let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
-        let route = vhost.route_own(exchange, &keys, letter.properties());
-        let targets: Vec<_> =
-            route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name)).cloned().collect();
-        self.hand_over(letter.block, targets, now, todo);
-    }
-
-    /// Routes a delayed message whose time has come.
-    fn send(&self, queue: &Queue, due: &Due, now: Now, todo: &mut VecDeque<(Arc<Queue>, Effects)>) {
-        let (Some(exchange), Some(vhost)) = (exchange_of(&queue.name), queue.vhost()) else { return };
-        let released = release(&due.block.message(due.index), now.unix_ms);
-        let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
-        let route = vhost.route_own(exchange, &keys, released.block.message(0).properties);
-        self.hand_over(released.block, route.queues.to_vec(), now, todo);
-    }
-
-    fn hand_over(
-        &self,
-        block: Block,
-        targets: Vec<Arc<Queue>>,
-        now: Now,
-        todo: &mut VecDeque<(Arc<Queue>, Effects)>,
-    ) {
-        let block = Arc::new(block);
-        for target in targets {
-            let (_, effects) = self.hand_in(&target, &block, now);
-            if !effects.is_empty() {
-                todo.push_back((target, effects));
-            }
-        }
     }
 
     fn request_page(&self, request: Request) {
@@ -614,12 +483,11 @@ impl Broker {
 /// Hands pages to the queue that waits for them; on the pager's thread.
 fn deliver_pages(broker: &Weak<Broker>, request: &Request, pages: Vec<Page>) {
     let Some(broker) = broker.upgrade() else { return };
-    let _gate = broker.log.gate();
     let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, request.now);
     if lost > 0 {
         tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store");
     }
-    broker.carry_out(&request.queue, effects, request.now);
+    broker.carry_out(&request.queue, effects, request.now, None);
 }
 
 impl fmt::Debug for Broker {

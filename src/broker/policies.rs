@@ -181,10 +181,8 @@ impl Policies<'_> {
         vhost.govern_exchanges();
         let count = queues.len();
         for (queue, next) in queues {
-            // What is in effect until then may send messages, too.
-            let _gate = broker.log.gate();
             let effects = queue.govern(next, &*broker.pages, now);
-            broker.carry_out(&queue, effects, now);
+            broker.carry_out(&queue, effects, now, None);
         }
         // A queue that does not refuse messages any more, or send them, need not be asked to.
         vhost.renew_routes();

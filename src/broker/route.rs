@@ -30,7 +30,7 @@ pub struct Route {
     pub cacheable: bool,
     /// Whether one of the queues may refuse a message.
     pub may_refuse: bool,
-    /// Whether a message may change more than one queue: there are several, or one whose messages may leave it for others.
+    /// Whether what a message does must reach the disk together: it comes to several queues, or is remembered as well.
     pub gated: bool,
     /// What the exchange has seen that the message is published to, if it takes in each message once.
     pub dedup: Option<Arc<Deduplicator>>,
@@ -172,10 +172,9 @@ impl<'a> Walk<'a> {
                 self.queues.dedup_by_key(|queue| queue.id);
             });
         }
-        let any = |may: fn(&Queue) -> bool| self.queues.iter().any(|queue| may(queue));
-        let may_refuse = any(Queue::may_refuse);
+        let may_refuse = self.queues.iter().any(|queue| queue.may_refuse());
         let sifts = self.dedup.is_some() || self.queues.iter().any(|queue| queue.dedup.is_some());
-        let gated = self.queues.len() > 1 || sifts || any(Queue::sends);
+        let gated = self.queues.len() > 1 || sifts;
         let (queues, cacheable, dedup) = (self.queues.into_boxed_slice(), self.cacheable, self.dedup);
         Route { queues, cacheable, may_refuse, gated, dedup, sifts, effort: self.effort }
     }

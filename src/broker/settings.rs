@@ -15,9 +15,9 @@ pub(crate) use self::rule::invalid;
 pub use self::stream::Retention;
 
 use self::table::{
-    ALTERNATE_EXCHANGE, CONSUMER_TIMEOUT, DEAD_LETTER_EXCHANGE, DEAD_LETTER_ROUTING_KEY, DELIVERY_LIMIT,
-    EXPIRES, MAX_LENGTH, MAX_LENGTH_BYTES, MAX_PRIORITY, MESSAGE_TTL, OVERFLOW, PRIORITY, QUEUE_TYPE,
-    SINGLE_ACTIVE_CONSUMER, Taker, number, string,
+    ALTERNATE_EXCHANGE, CONSUMER_TIMEOUT, DEAD_LETTER_EXCHANGE, DEAD_LETTER_ROUTING_KEY,
+    DEAD_LETTER_STRATEGY, DELIVERY_LIMIT, EXPIRES, MAX_LENGTH, MAX_LENGTH_BYTES, MAX_PRIORITY, MESSAGE_TTL,
+    OVERFLOW, PRIORITY, QUEUE_TYPE, SINGLE_ACTIVE_CONSUMER, Taker, number, string,
 };
 use crate::broker::argument::{equivalent_flag, integer};
 use crate::error::{AmqpError, Resource};
@@ -135,6 +135,8 @@ pub struct Settings {
     pub dead_letter_exchange: Option<String>,
     /// The routing key they get; their own when absent.
     pub dead_letter_routing_key: Option<String>,
+    /// What becomes of dead letters that have nowhere to go.
+    pub dead_letter_strategy: DeadLetterStrategy,
     /// How many deliveries of a message may fail.
     pub delivery_limit: Option<u32>,
     /// How long a message waits before it is delivered again.
@@ -177,6 +179,28 @@ pub enum Overflow {
     Reject,
     /// The new message is refused, and dead-lettered.
     RejectAndDeadLetter,
+}
+
+/// What becomes of dead letters that have nowhere to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeadLetterStrategy {
+    /// They are parked, until an operator moves them.
+    #[default]
+    Park,
+    /// They are dropped, as RabbitMQ does.
+    AtMostOnce,
+    /// They are parked and tried again by themselves.
+    AtLeastOnce,
+}
+
+impl DeadLetterStrategy {
+    fn of(arguments: &FieldTable) -> Self {
+        match string(arguments, DEAD_LETTER_STRATEGY).as_deref() {
+            Some("at-most-once") => Self::AtMostOnce,
+            Some("at-least-once") => Self::AtLeastOnce,
+            Some(_) | None => Self::Park,
+        }
+    }
 }
 
 impl Settings {
@@ -235,6 +259,7 @@ impl Settings {
             single_active: table::flag(&arguments, SINGLE_ACTIVE_CONSUMER),
             dead_letter_exchange: string(&arguments, DEAD_LETTER_EXCHANGE),
             dead_letter_routing_key: string(&arguments, DEAD_LETTER_ROUTING_KEY),
+            dead_letter_strategy: DeadLetterStrategy::of(&arguments),
             delivery_limit,
             // A stream keeps to its size by itself.
             length: length_limit(&arguments).filter(|_| kind != Kind::Stream),
@@ -278,10 +303,16 @@ impl Settings {
         self.length.is_some_and(|limit| limit.overflow != Overflow::DropHead)
     }
 
-    /// Whether messages may leave it for other queues, at any time.
+    /// Whether messages that die and have nowhere to go are kept.
     #[must_use]
-    pub fn sends(&self) -> bool {
-        self.dead_letter_exchange.is_some() || self.delays
+    pub fn parks(&self) -> bool {
+        self.dead_letter_strategy != DeadLetterStrategy::AtMostOnce
+    }
+
+    /// Whether those that are kept are tried again.
+    #[must_use]
+    pub fn retries(&self) -> bool {
+        self.delays || self.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
     }
 }
 

@@ -16,6 +16,7 @@ use super::route::Route;
 use crate::clock::Now;
 use crate::ids::{QueueId, Ticket};
 use crate::message::Block;
+use crate::store::change::Gate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -82,6 +83,30 @@ impl Broker {
         Some(rooms)
     }
 
+    /// Takes room for one message in each of `targets`; none if one of them would refuse it. What is full says when there is room, to
+    /// `source`.
+    pub(super) fn reserve_for(
+        &self,
+        source: &Queue,
+        block: &Block,
+        targets: &[Arc<Queue>],
+        now: Now,
+    ) -> Option<Rooms> {
+        let mut rooms = Rooms { reserved: BTreeMap::new(), whole: true };
+        for queue in targets.iter().filter(|queue| queue.may_refuse()) {
+            let mut wanted = Wanted::default();
+            if !queue.dedup.as_deref().is_some_and(|seen| seen.knows(&block.message(0), now)) {
+                wanted.add(block, 0);
+            }
+            let Some(room) = queue.reserve(&wanted) else {
+                queue.call_when_there_is_room(source);
+                return None;
+            };
+            rooms.reserved.insert(queue.id, (Arc::clone(queue), room));
+        }
+        Some(rooms)
+    }
+
     /// Everything a transaction did, as one, in the `rooms` that [`Broker::reserve`] took for the same `publishes`. When the
     /// ticket is durable, all of it is.
     pub fn commit_tx(
@@ -91,10 +116,10 @@ impl Broker {
         acks: &[(Arc<Queue>, TxAck, Vec<Settled>)],
         now: Now,
     ) -> Ticket {
-        let _gate = self.log.gate();
+        let gate = self.log.gate();
         let mut newest = Ticket(0);
         for (route, block) in publishes {
-            newest = newest.max(self.enqueue_in_rooms(&route, block, &mut rooms, now));
+            newest = newest.max(self.enqueue_in_rooms(&route, block, &mut rooms, (now, &gate)));
         }
         for (queue, ack, settled) in acks {
             let effects = match ack {
@@ -103,21 +128,29 @@ impl Broker {
                 TxAck::Reject => queue.reject(settled, now),
             };
             newest = newest.max(effects.ticket);
-            self.carry_out(queue, effects, now);
+            self.carry_out(queue, effects, now, Some(&gate));
+            // What this has not sent is dead all the same once the transaction is on disk.
+            newest = newest.max(queue.keep_letters());
         }
         newest
     }
 
-    fn enqueue_in_rooms(&self, route: &Route, block: Block, rooms: &mut Rooms, now: Now) -> Ticket {
+    fn enqueue_in_rooms(
+        &self,
+        route: &Route,
+        block: Block,
+        rooms: &mut Rooms,
+        (now, gate): (Now, &Gate<'_>),
+    ) -> Ticket {
         if route.sifts {
-            return self.enqueue_unseen(route, block, rooms, now).ticket;
+            return self.enqueue_unseen(route, block, rooms, (now, gate)).ticket;
         }
         let block = Arc::new(block);
         let mut newest = Ticket(0);
         for queue in &route.queues {
             let (ticket, effects) = rooms.enqueue(queue, &block, now);
             newest = newest.max(ticket);
-            self.carry_out(queue, effects, now);
+            self.carry_out(queue, effects, now, Some(gate));
         }
         newest
     }

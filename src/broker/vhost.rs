@@ -47,7 +47,7 @@ use amq_protocol::types::AMQPValue;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// See the head of this file.
 pub struct VHost {
@@ -61,6 +61,8 @@ pub struct VHost {
     state: RwLock<State>,
     epoch: AtomicU64,
     deleted: AtomicBool,
+    /// Queues with letters that have nowhere to go, which want to know of each change.
+    stuck: Mutex<Vec<Weak<Queue>>>,
     /// Secret, for names that cannot be guessed.
     entropy: [RandomState; 2],
 }
@@ -93,6 +95,7 @@ impl VHost {
             commons: Arc::clone(commons),
             epoch: AtomicU64::new(topology.revision()),
             deleted: AtomicBool::new(false),
+            stuck: Mutex::default(),
             state: RwLock::new(State {
                 topology,
                 ticket: Ticket(0),
@@ -417,7 +420,16 @@ impl VHost {
         let counts = Counts::of(&state.topology);
         self.commons.count(state.counted, counts);
         state.counted = counts;
-        self.epoch.store(state.topology.revision(), Ordering::Release);
+        let revision = state.topology.revision();
+        if self.epoch.swap(revision, Ordering::Release) != revision {
+            let stuck = std::mem::take(&mut *self.stuck.lock().unwrap_or_else(PoisonError::into_inner));
+            stuck.iter().filter_map(Weak::upgrade).for_each(|queue| queue.hasten());
+        }
+    }
+
+    /// Calls a queue once, when there may be a route for its letters that there was not.
+    pub(super) fn call_when_changed(&self, queue: Weak<Queue>) {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).push(queue);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -44,6 +44,10 @@ pub struct Limits {
     pub transaction_bytes_max: u64,
     /// The most bytes that all channels of a connection hold in bodies whose end has not come, and in transactions.
     pub unfinished_bytes_max: u64,
+    /// The most messages of a queue that have died, have nowhere to go and are kept.
+    pub parked_max: u64,
+    /// The most bytes of their records.
+    pub parked_bytes_max: u64,
     /// The most vhosts (RabbitMQ: `vhost_max`). An empty one is about 8 KB.
     pub vhosts_max: u32,
     /// The most queues of all vhosts together.
@@ -87,6 +91,8 @@ impl Default for Limits {
             consumers_per_channel_max: 65_535,
             unacked_max: 2_000_000,
             transaction_bytes_max: 256 * 1024 * 1024,
+            parked_max: 1_000_000,
+            parked_bytes_max: 1 << 30,
             vhosts_max: 1000,
             unfinished_bytes_max: 512 * 1024 * 1024,
             queues_max: 200_000,
@@ -112,6 +118,8 @@ impl Limits {
         // Less than one message would refuse messages that are allowed.
         within("unfinished_bytes_max", self.unfinished_bytes_max, &(self.message_bytes_max..=1 << 40))?;
         within("unread_bytes_max", self.unread_bytes_max, &(1024 * 1024..=1 << 40))?;
+        within("parked_max", self.parked_max, &(0..=100_000_000))?;
+        within("parked_bytes_max", self.parked_bytes_max, &(0..=1 << 50))?;
         within("arguments_bytes_max", self.arguments_bytes_max.into(), &(256..=131_072))?;
         for (key, value) in [
             ("handshakes_max", self.handshakes_max),

@@ -81,10 +81,11 @@ pub static KEYS: &[Key] = &[
     key("consumer-disconnected-timeout", at_least(0, "consumer disconnected timeout"), &[], None),
     key("dead-letter-exchange", Rule::Text("dead letter exchange name"), STREAM, None),
     key("dead-letter-routing-key", Rule::Text("dead letter routing key"), STREAM, None),
+    // On classic queues too, where RabbitMQ has it on quorum queues alone.
     key(
         "dead-letter-strategy",
         Rule::OneOf(&["at-most-once", "at-least-once"], "dead letter strategy"),
-        CLASSIC_STREAM,
+        STREAM,
         None,
     ),
     key("message-ttl", at_least(0, "message TTL"), STREAM, LEAST),

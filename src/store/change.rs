@@ -46,7 +46,7 @@ pub enum Change {
         seq: u64,
         /// Its deliveries that failed.
         deliveries: u32,
-        /// Until when it waits, milliseconds since 1970; 0 when it does not.
+        /// Until when it waits, milliseconds since 1970; 0 when it does not. Of a message that has died, how: see [`super::mark`].
         due_ms: u64,
     },
     /// Written on a clean stop: messages of a lane below this number may have been delivered before.
@@ -230,7 +230,7 @@ pub struct RecoveredReturn {
     pub seq: u64,
     /// Its deliveries that failed.
     pub deliveries: u32,
-    /// Until when it waits, milliseconds since 1970; 0 when it does not.
+    /// Until when it waits, milliseconds since 1970; 0 when it does not. Of a message that has died, how: see [`super::mark`].
     pub due_ms: u64,
 }
 

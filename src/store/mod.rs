@@ -3,7 +3,7 @@
 //! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in the order in which
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
 //! `journal` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
-//! counters of `shelf`) -> redb -> `disk` (the file). `table`, `segment`, `record`, `seen`, `auth` and `policy` draw the bytes;
+//! counters of `shelf`) -> redb -> `disk` (the file). `table`, `segment`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
 //! `recover` reads them at the start, after `upgrade` has made older ones the same, and `page` records later on.
 //!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
@@ -19,6 +19,7 @@ mod join;
 mod journal;
 mod linger;
 mod log;
+pub mod mark;
 mod merge;
 mod page;
 mod pending;

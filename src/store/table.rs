@@ -8,7 +8,7 @@
 //! | `leveret` | `"clean"`, `"next_queue"`, `"journal"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
-//! | `returns` | (queue id, number) | u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0 |
+//! | `returns` | (queue id, number) | u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0; of a message that has died: see `mark` |
 //! | `delivered` | (queue id, lane) | u64, one past the highest number of the lane ever delivered; empty while the broker runs |
 //! | `streams` | queue id | u64, the first number that a stream keeps; no number below is given again |
 //! | `stream_chunks` | (queue id, number of the first record) | u64 ms since 1970, u64 bytes in the stream before it |

@@ -11,6 +11,7 @@ use crate::broker::verdict::Enqueued;
 use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::message::Block;
+use crate::store::change::Gate;
 use std::mem;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ impl Broker {
         route: &Route,
         block: Block,
         rooms: &mut Rooms,
-        now: Now,
+        (now, gate): (Now, &Gate<'_>),
     ) -> Enqueued {
         let mut sifted = Sifted::all(Arc::new(block));
         let (mut all, mut all_effects) = (Enqueued::default(), Vec::new());
@@ -43,7 +44,7 @@ impl Broker {
                 turn.end(&*self.log, all.ticket, route.queues.iter().any(|queue| queue.is_durable()));
         }
         for (queue, effects) in all_effects {
-            self.carry_out(queue, effects, now);
+            self.carry_out(queue, effects, now, Some(gate));
         }
         all
     }
@@ -53,12 +54,13 @@ impl Broker {
         &self,
         queue: &Arc<Queue>,
         block: &Arc<Block>,
+        rooms: &mut Rooms,
         now: Now,
     ) -> (Ticket, Effects) {
         if queue.dedup.is_none() {
-            return queue.enqueue(block, now);
+            return rooms.enqueue(queue, block, now);
         }
-        self.enqueue_sifted(queue, Sifted::all(Arc::clone(block)), &mut Rooms::default(), now)
+        self.enqueue_sifted(queue, Sifted::all(Arc::clone(block)), rooms, now)
     }
 
     /// What is refused is told by its places in the block as it came.

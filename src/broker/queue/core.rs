@@ -1,13 +1,13 @@
 //! The log of one queue: which messages live, where their bytes are, and which may be delivered next.
 //!
-//! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s and [`Dead`] messages. What comes back is
-//! in `returns`, what runs out of time in `expiry`, what was found at the start in `recover`.
+//! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s. What comes back is in `returns`, what runs
+//! out of time in `expiry`, what has died in `letters`, what was found at the start in `recover`.
 //!
-//! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `dying` and `waiting` hold live numbers that are
-//! not fresh, and `returned` and `waiting` share none with each other or the other two.
+//! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and `waiting` hold live numbers that
+//! are not fresh, and all but `failed` share none with each other.
 
-use super::delay::Due;
 use super::lanes::{Lane, Lanes};
+use super::letters::Letters;
 use super::limits::Sizes;
 use super::ranges::RangeMap;
 use super::returns::{Returned, Waiting};
@@ -63,50 +63,6 @@ pub(super) fn weight(block: &Block, records: Range<u32>) -> usize {
     block.bytes_of(records) + overhead
 }
 
-/// Why a message leaves its queue for the dead-letter exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeathReason {
-    /// A consumer rejected it without requeue.
-    Rejected,
-    /// It was returned more often than the queue's delivery limit allows.
-    DeliveryLimit,
-    /// Its time was up.
-    Expired,
-    /// Its queue was full.
-    MaxLen,
-}
-
-impl DeathReason {
-    /// As the `x-death` header writes it (RabbitMQ: dlx.md).
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rejected => "rejected",
-            Self::DeliveryLimit => "delivery_limit",
-            Self::Expired => "expired",
-            Self::MaxLen => "maxlen",
-        }
-    }
-}
-
-/// Messages that died in a queue and go to its dead-letter exchange.
-#[derive(Debug, Clone)]
-pub struct Dead {
-    /// Where the records are.
-    pub block: Arc<Block>,
-    /// Which of them.
-    pub range: Range<u32>,
-    /// Why.
-    pub reason: DeathReason,
-}
-
-impl Dead {
-    /// How many.
-    pub(in crate::broker) fn len(&self) -> u32 {
-        self.range.end - self.range.start
-    }
-}
-
 /// The next messages to deliver, all from one block.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -136,24 +92,19 @@ pub(super) struct Core {
     pub(super) returned: RangeMap<Returned>,
     /// Delivered again and unacknowledged: how often that failed before, perhaps never.
     pub(super) failed: RangeMap<u32>,
-    /// Dead, but on disk only: they leave when their bytes are read.
-    pub(super) dying: RangeMap<DeathReason>,
+    /// Dead, and not elsewhere yet.
+    pub(super) letters: Option<Box<Letters>>,
     /// Back, but not before their time.
     pub(super) waiting: Waiting,
     /// Whether some message may have an expiration of its own.
     pub(super) expires: bool,
     /// Bytes of live records in memory.
     pub(super) resident: usize,
-    /// Pages that were read for messages that are due, by the number of the first record: see `delay`.
-    pub(super) read: Vec<(u64, Arc<Block>)>,
-    /// Messages whose time to be routed has come.
-    pub(super) due: Vec<Due>,
     /// What bodies weigh; only where that is limited.
     pub(super) sizes: Option<Box<Sizes>>,
     /// What the store must be told; taken after each operation.
     pub(super) changes: Vec<Change>,
-    pub(super) dead: Vec<Dead>,
-    /// Messages dropped at the delivery limit for want of a dead-letter exchange.
+    /// Messages dropped at the delivery limit for want of a dead-letter exchange, where they are not parked.
     pub(super) dropped_at_limit: u64,
 }
 
@@ -165,15 +116,12 @@ impl Core {
             lanes: Lanes::default(),
             returned: RangeMap::default(),
             failed: RangeMap::default(),
-            dying: RangeMap::default(),
+            letters: None,
             waiting: Waiting::default(),
             expires: false,
-            read: Vec::new(),
-            due: Vec::new(),
             resident: 0,
             sizes: None,
             changes: Vec::new(),
-            dead: Vec::new(),
             dropped_at_limit: 0,
         }
     }
@@ -185,7 +133,7 @@ impl Core {
 
     /// Messages that were delivered and not settled.
     pub(super) fn unacked(&self) -> u64 {
-        self.live.len() - self.ready() - self.waiting.len()
+        self.live.len() - self.ready() - self.waiting.len() - self.dead()
     }
 
     /// Numbers these records of `block` and appends them to a lane; `logged` tells the store.
@@ -324,41 +272,6 @@ impl Core {
         self.changes.push(Change::Settle { queue: self.queue, range });
     }
 
-    /// Ends delivered messages: to the dead-letter exchange, or nowhere.
-    pub(super) fn die(&mut self, range: SeqRange, reason: DeathReason, dead_letters: bool) {
-        if !dead_letters {
-            let dropped = self.remove(range);
-            if reason == DeathReason::DeliveryLimit {
-                self.dropped_at_limit += dropped;
-            }
-            return;
-        }
-        let mut in_memory = Vec::new();
-        self.live.within(range, |piece, place| match place {
-            Place::Memory { block, base, .. } => {
-                in_memory.push(piece);
-                self.dead.push(Dead {
-                    range: records(block, *base, piece),
-                    block: Arc::clone(block),
-                    reason,
-                });
-            }
-            Place::Disk => self.dying.insert(piece, reason),
-        });
-        for piece in in_memory {
-            self.remove(piece);
-        }
-    }
-
-    /// Bytes of dying messages have come from disk: they leave now.
-    pub(super) fn bury(&mut self) {
-        let mut dying = Vec::new();
-        self.dying.take(SeqRange { first: 0, end: u64::MAX }, |range, reason| dying.push((range, reason)));
-        for (range, reason) in dying {
-            self.die(range, reason, true);
-        }
-    }
-
     /// Messages that should be on disk are not there: they are gone, and the queue goes on without them.
     pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
         let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
@@ -367,7 +280,7 @@ impl Core {
         if let Some(sizes) = &mut self.sizes {
             ready.into_iter().for_each(|piece| sizes.take(piece));
         }
-        self.dying.take(range, |_, _| ());
+        self.lose_letters(range);
         if let Some(next) = self.lanes.next_before(range) {
             let before = SeqRange { first: next, end: range.first.max(next) };
             self.returned.insert(before, Returned { deliveries: 0, redelivered: false });

@@ -4,7 +4,8 @@
 //! shorter; both are in its record, so that a restart changes nothing. Only what is next in line is looked at: a message
 //! that waits costs nothing.
 
-use super::core::{Core, DeathReason, Head, Place, records};
+use super::core::{Core, Head, Place, records};
+use super::letters::DeathReason;
 use crate::ids::SeqRange;
 use crate::message::Block;
 use crate::wire::properties;
@@ -112,7 +113,7 @@ impl Core {
             *left -= count;
             let gone = SeqRange::of(range.first, count.into());
             self.withdraw(gone);
-            self.die(gone, DeathReason::Expired, dead_letters);
+            self.die(gone, DeathReason::Expired, dead_letters, clock.now_unix_ms);
         }
     }
 

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What is asked of the settings in effect without the lock. Each is read alone, so that any order will do.
 #[derive(Debug, Default)]
 pub(super) struct Unlocked {
-    sends: AtomicBool,
     may_refuse: AtomicBool,
     /// `u64::MAX` for none.
     consumer_timeout_ms: AtomicU64,
@@ -22,7 +21,6 @@ pub(super) struct Unlocked {
 
 impl Unlocked {
     pub(super) fn set(&self, settings: &Settings) {
-        self.sends.store(settings.sends(), Ordering::Relaxed);
         self.may_refuse.store(settings.may_refuse(), Ordering::Relaxed);
         let timeout_ms = settings.consumer_timeout_ms.unwrap_or(u64::MAX);
         self.consumer_timeout_ms.store(timeout_ms, Ordering::Relaxed);
@@ -30,12 +28,6 @@ impl Unlocked {
 }
 
 impl Queue {
-    /// Whether messages may leave it for other queues, at any time.
-    #[must_use]
-    pub fn sends(&self) -> bool {
-        self.unlocked.sends.load(Ordering::Relaxed)
-    }
-
     /// Whether it may refuse a message.
     #[must_use]
     pub fn may_refuse(&self) -> bool {
@@ -54,11 +46,8 @@ impl Queue {
         Arc::clone(&self.lock().settings)
     }
 
-    /// Says beforehand that messages are going to leave it, or to be refused, so that whoever comes from now on is prepared when
-    /// the settings are swapped. Whoever looked before and is still on the way does without the log's gate: a power cut
-    /// between the two ends of a dead letter, in that moment, loses it.
+    /// Says beforehand that messages may be refused, so that whoever comes from now on is prepared when the settings are swapped.
     pub(in crate::broker) fn announce(&self, next: &Settings) {
-        self.unlocked.sends.fetch_or(next.sends(), Ordering::Relaxed);
         self.unlocked.may_refuse.fetch_or(next.may_refuse(), Ordering::Relaxed);
     }
 
@@ -101,7 +90,7 @@ impl Queue {
         }
         self.unlocked.set(&next);
         state.settings = next;
-        Self::trim(state);
+        Self::trim(state, now);
         self.deal_and_finish(guard, now)
     }
 }

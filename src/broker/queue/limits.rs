@@ -4,10 +4,11 @@
 //! consumer who waits is considered; one that drops its head deals first, so what is consumed at once drives nothing
 //! out. Queues with a limit of bytes know the size of each of their messages, also of those that are on disk only.
 
+use super::Queue;
 use super::core::{Core, Head, Place, records};
+use super::letters::DeathReason;
 use super::ranges::RangeMap;
 use super::state::State;
-use super::{Dead, DeathReason, Queue};
 use crate::broker::settings::{LengthLimit, Overflow};
 use crate::clock::Now;
 use crate::ids::SeqRange;
@@ -15,7 +16,7 @@ use crate::message::Block;
 use crate::store::StoreError;
 use crate::store::change::PageSource;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Bytes read at a time to learn the sizes of messages.
 const WEIGHED_AT_ONCE: usize = 1 << 20;
@@ -78,6 +79,13 @@ impl LengthLimit {
             || self.bytes.is_some_and(|most| core.ready_bytes() > most)
     }
 
+    /// Whether nothing more may come.
+    fn is_reached(&self, state: &State) -> bool {
+        let State { core, reserved, .. } = state;
+        core.ready() + core.waiting.len() + reserved.messages() >= self.messages
+            || self.bytes.is_some_and(|most| core.ready_bytes() + reserved.bytes >= most)
+    }
+
     /// How many of the first records of `range` may come.
     fn room_for(&self, state: &State, block: &Block, range: Range<u32>) -> u32 {
         let State { core, reserved, .. } = state;
@@ -105,7 +113,7 @@ impl Queue {
     ) -> Vec<Range<u32>> {
         if limit.overflow == Overflow::DropHead {
             self.append(state, block, logged, now);
-            Self::trim(state);
+            Self::trim(state, now);
             return Vec::new();
         }
         let mut refused: Vec<Range<u32>> = Vec::new();
@@ -125,18 +133,32 @@ impl Queue {
             at += 1;
         }
         if limit.overflow == Overflow::RejectAndDeadLetter && state.settings.dead_letters() {
-            let letter = |range: &Range<u32>| Dead {
-                block: Arc::clone(block),
-                range: range.clone(),
-                reason: DeathReason::MaxLen,
-            };
-            state.core.dead.extend(refused.iter().map(letter));
+            for records in &refused {
+                state.core.refuse(block, records.clone(), now.unix_ms);
+            }
         }
         refused
     }
 
+    /// Calls a queue once, when a letter of its that was refused may find room.
+    pub(in crate::broker) fn call_when_there_is_room(&self, source: &Self) {
+        let mut state = self.lock();
+        if state.wanted_by.iter().all(|&(id, _)| id != source.id) {
+            state.wanted_by.push((source.id, Weak::clone(&source.this)));
+        }
+    }
+
+    /// Those who are to be called because there is room.
+    pub(super) fn room_for(&self, state: &mut State) -> Vec<Weak<Self>> {
+        let is_full = |state: &State| state.settings.length.is_some_and(|limit| limit.is_reached(state));
+        if state.wanted_by.is_empty() || is_full(state) {
+            return Vec::new();
+        }
+        std::mem::take(&mut state.wanted_by).into_iter().map(|(_, source)| source).collect()
+    }
+
     /// Drops what is too much off the head.
-    pub(super) fn trim(state: &mut State) {
+    pub(super) fn trim(state: &mut State, now: Now) {
         let Some(limit) = state.settings.length.filter(|limit| limit.overflow == Overflow::DropHead) else {
             return;
         };
@@ -147,7 +169,7 @@ impl Queue {
             let excess = there.saturating_sub(limit.messages).max(1);
             let head = SeqRange::of(head.first, head.len().min(excess));
             state.core.withdraw(head);
-            state.core.die(head, DeathReason::MaxLen, dead_letters);
+            state.core.die(head, DeathReason::MaxLen, dead_letters, now.unix_ms);
         }
     }
 

@@ -10,6 +10,7 @@ mod delay;
 mod expiry;
 mod govern;
 mod lanes;
+mod letters;
 mod limits;
 mod paging;
 mod ranges;
@@ -23,8 +24,8 @@ mod tests;
 
 pub use self::channel_limit::ChannelLimit;
 pub use self::consumers::{Consumer, Label, Subscribed};
-pub use self::core::{Dead, DeathReason};
-pub use self::delay::Due;
+pub use self::letters::{Cause, DeathReason};
+pub(super) use self::letters::{Outcome, ParkedMax, Part, Tally};
 pub(super) use self::reserve::{Room, Wanted};
 pub use self::returns::Return;
 pub use self::stream::{Filter, Reading, Start};
@@ -96,7 +97,7 @@ pub enum Got {
 pub enum Busy {
     /// It has consumers.
     InUse,
-    /// It has messages that are ready.
+    /// It has messages that are ready, or parked.
     NotEmpty,
 }
 
@@ -109,6 +110,10 @@ pub struct QueueStats {
     pub unacked: u64,
     /// Consumers.
     pub consumers: u32,
+    /// Messages that have died and have nowhere to go.
+    pub parked: u64,
+    /// Bytes of their records.
+    pub parked_bytes: u64,
     /// Bytes of records in memory.
     pub resident: usize,
 }
@@ -117,34 +122,32 @@ pub struct QueueStats {
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Messages for the dead-letter exchange.
-    pub dead: Vec<Dead>,
-    /// Messages whose time to be routed has come.
-    pub due: Vec<Due>,
+    /// Messages have died, and somebody is to send them.
+    pub letters: bool,
     /// Messages to read from disk.
     pub page: Option<SeqRange>,
     /// The last consumer of an auto-delete queue is gone.
     pub delete: bool,
     /// Nobody has used the queue for as long as it may stay.
     pub expired: bool,
-    /// Messages that were dropped at the delivery limit, for want of a dead-letter exchange.
+    /// Messages that were dropped at the delivery limit, for want of a dead-letter exchange and as the settings say.
     pub dropped: u64,
+    /// There is room for letters of these, which were refused.
+    pub room_for: Vec<Weak<Queue>>,
     /// The records of the block just handed over that the queue does not take, in order.
     pub refused: Vec<Range<u32>>,
     /// When it is durable, everything that was done is.
     pub ticket: Ticket,
-    /// What was in effect when messages died.
-    pub settings: Option<Arc<Settings>>,
 }
 
 impl Effects {
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        self.dead.is_empty()
-            && self.due.is_empty()
+        !self.letters
             && self.page.is_none()
             && !(self.delete || self.expired)
             && self.dropped == 0
+            && self.room_for.is_empty()
     }
 }
 
@@ -169,6 +172,8 @@ pub struct Queue {
     /// Of a stream: what stands in for `state`.
     stream: Option<Box<Stream>>,
     unlocked: Unlocked,
+    /// Held by who sends its dead letters.
+    turn: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -235,6 +240,7 @@ impl Queue {
                 this,
                 stream,
                 unlocked,
+                turn: Mutex::default(),
                 state,
             }
         })
@@ -277,9 +283,13 @@ impl Queue {
             return stream.stats();
         }
         let state = self.lock();
+        let (parked, parked_bytes) = state.core.letters.as_ref().map_or((0, 0), |letters| letters.held());
+        let delayed = state.core.waiting.len() + state.core.dead() - parked;
         QueueStats {
             // Who asks a queue of delayed messages wants to know how many there are.
-            ready: state.core.ready() + if self.settings.delays { state.core.waiting.len() } else { 0 },
+            ready: state.core.ready() + if self.settings.delays { delayed } else { 0 },
+            parked,
+            parked_bytes,
             unacked: state.core.unacked(),
             consumers: u32::try_from(state.consumers.len()).unwrap_or(u32::MAX),
             resident: state.core.resident,
@@ -366,7 +376,7 @@ impl Queue {
             core.put_back(part.range, how, fate(settings, now));
         }
         // Before it is dealt, as in RabbitMQ.
-        Self::trim(&mut state);
+        Self::trim(&mut state, now);
         if how == Return::Unsent {
             // They belong to a consumer that is gone: dealing waits for what else it gives back.
             return self.finish(state, now);
@@ -382,7 +392,7 @@ impl Queue {
         let mut state = self.lock();
         let dead_letters = state.settings.dead_letters();
         for part in settled {
-            state.core.die(part.range, DeathReason::Rejected, dead_letters);
+            state.core.die(part.range, DeathReason::Rejected, dead_letters, now.unix_ms);
         }
         self.release_and_finish(state, settled, now)
     }
@@ -474,6 +484,7 @@ impl Queue {
         if !self.settings.delays {
             state.core.resume(now.unix_ms);
         }
+        Self::retry_letters(&mut state, now);
         let expired = Self::lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
         Effects { expired, ..self.deal_and_finish(state, now) }
     }
@@ -526,14 +537,11 @@ impl Queue {
         }
         let mut state = self.lock();
         state.paging.reading = false;
-        let lost = if self.settings.delays {
-            state.core.keep_pages(wanted, pages)
-        } else {
+        let lost = state.core.read_letters(wanted, &pages).unwrap_or_else(|| {
             let lost = put_pages(&mut state.core, wanted, pages);
             state.core.lanes.lane(lane_of(wanted.first)).progress.loaded(wanted.first);
             lost
-        };
-        state.core.bury();
+        });
         for getter in state.getters.drain(..) {
             getter.post(&mut vec![Mail::Retry]);
         }
@@ -560,7 +568,7 @@ impl Queue {
         }
         let mut state = self.lock();
         // In RabbitMQ's order.
-        if if_empty && state.core.ready() > 0 {
+        if if_empty && (state.core.ready() > 0 || state.core.dead() > 0) {
             return Err(Busy::NotEmpty);
         }
         if if_unused && !state.consumers.is_empty() {
@@ -573,6 +581,11 @@ impl Queue {
 
     fn shut(&self, state: &mut State) {
         state.deleted = true;
+        let dead = state.core.dead();
+        if dead > 0 {
+            tracing::warn!(queue = %self.name, vhost = %self.home.name, messages = dead,
+                "messages that died and were parked or on their way are gone with their queue");
+        }
         state.consumers.cancel_all();
         for getter in state.getters.drain(..) {
             getter.post(&mut vec![Mail::Retry]);

@@ -5,6 +5,7 @@ use super::paging::Progress;
 use super::returns::Returned;
 use crate::ids::{SeqRange, lane_of};
 use crate::store::change::{RecoveredLane, RecoveredQueue, RecoveredReturn};
+use crate::store::mark::Mark;
 use std::collections::BTreeMap;
 
 impl Core {
@@ -22,6 +23,7 @@ impl Core {
             let messages: Vec<SeqRange> = recovered.messages.iter().filter(in_lane).copied().collect();
             core.recover_lane(lane, &messages, &returns, clean);
         }
+        core.order_letters();
         core
     }
 
@@ -58,7 +60,9 @@ impl Core {
             returns.range(range.first..range.end.max(range.first))
         {
             self.put_back_plain(SeqRange { first: at, end: seq }, seen);
-            if due_ms > 0 {
+            if let Some(mark) = Mark::decode(due_ms) {
+                self.recover_letter(seq, mark, deliveries);
+            } else if due_ms > 0 {
                 self.waiting.insert(due_ms, seq, deliveries);
             } else {
                 self.returned.insert(SeqRange::of(seq, 1), Returned { deliveries, redelivered: true });

@@ -135,7 +135,7 @@ impl Queue {
         state.reserved.remove(room.take(block));
         let logged = self.settings.durable && block.persistent() > 0;
         self.append(&mut state, block, logged, now);
-        Self::trim(&mut state);
+        Self::trim(&mut state, now);
         let effects = self.finish(state, now);
         (if logged { effects.ticket } else { Ticket(0) }, effects)
     }

@@ -2,7 +2,8 @@
 //!
 //! A delay is durable: the store knows until when a message waits.
 
-use super::core::{Core, DeathReason, Place};
+use super::core::{Core, Place};
+use super::letters::DeathReason;
 use crate::broker::settings::Retry;
 use crate::ids::SeqRange;
 use crate::store::change::Change;
@@ -41,8 +42,8 @@ impl Return {
 /// What a queue does with messages that come back or die.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fate<'a> {
-    /// Whether the queue has a dead-letter exchange.
-    pub(super) dead_letters: bool,
+    /// Whether the queue keeps what is beyond the limit, to be sent or parked.
+    pub(super) keeps: bool,
     /// Failed deliveries that a message survives.
     pub(super) limit: Option<u32>,
     /// How long a message waits before it is delivered again.
@@ -121,7 +122,7 @@ impl Core {
             for (part, before) in counts {
                 let deliveries = before.unwrap_or(0) + u32::from(counted);
                 if counted && fate.limit.is_some_and(|limit| deliveries > limit) {
-                    self.die(part, DeathReason::DeliveryLimit, fate.dead_letters);
+                    self.die(part, DeathReason::DeliveryLimit, fate.keeps, fate.now_unix_ms);
                     continue;
                 }
                 let was_seen = how != Return::Unsent || before.is_some() || self.lanes.was_seen(part.first);

@@ -12,10 +12,10 @@ use crate::blocking;
 use crate::broker::mailbox::{Mail, Mailbox, Run};
 use crate::broker::settings::{Kind, Settings};
 use crate::clock::Now;
-use crate::ids::{SeqRange, Ticket};
+use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::store::change::Change;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, Weak};
 
 /// What waits next in line, bytes: several reads of a page, so that consumers do not wait for each.
 const HEAD: usize = 512 << 10;
@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) deleted: bool,
     /// What was in it when it was deleted, until that is dropped outside of all locks.
     pub(super) remains: Option<Box<Core>>,
+    /// Queues whose letters were refused for want of room.
+    pub(super) wanted_by: Vec<(QueueId, Weak<Queue>)>,
     /// What transactions that are about to come have reserved.
     pub(super) reserved: Room,
     /// What this queue last added to `Queue::memory`.
@@ -79,6 +81,7 @@ impl State {
             getters: Vec::new(),
             deleted: false,
             remains: None,
+            wanted_by: Vec::new(),
             reserved: Room::default(),
             counted: 0,
             armed_ms: None,
@@ -186,7 +189,7 @@ impl Queue {
             return Effects::default();
         }
         let next = if self.settings.delays {
-            state.core.release_due(now.unix_ms)
+            NextExpiry { at_ms: state.core.release_due(now.unix_ms), unread: None }
         } else {
             let clock = clock(&state.settings, now, SeqRange::default());
             state.core.expire(clock, state.settings.dead_letters())
@@ -208,15 +211,13 @@ impl Queue {
         }
         self.count_memory(state);
         self.arm(state, next);
-        let letters = !state.core.dead.is_empty() || state.core.dropped_at_limit > 0;
         Effects {
-            settings: letters.then(|| Arc::clone(&state.settings)),
-            dead: std::mem::take(&mut state.core.dead),
-            due: std::mem::take(&mut state.core.due),
+            letters: state.core.calls_for_sender(),
             page: self.page_wanted(state, next),
             delete: false,
             expired: false,
             refused: Vec::new(),
+            room_for: self.room_for(state),
             dropped: std::mem::take(&mut state.core.dropped_at_limit),
             ticket,
         }
@@ -246,8 +247,7 @@ impl Queue {
         if state.paging.reading {
             return None;
         }
-        let dying = state.core.dying.first().map(|(range, _)| range);
-        let wanted = dying.or_else(|| {
+        let wanted = state.core.unread_letters().or_else(|| {
             let asked = !state.getters.is_empty() || state.consumers.turn().is_some();
             match state.core.head() {
                 Head::OnDisk(range) if asked => Some(range),
@@ -264,7 +264,7 @@ impl Queue {
         let lease = Self::lease_ends(state);
         // What is being read is called for by its page.
         let waiting = if next.unread.is_none() { state.core.waiting.first() } else { None };
-        let times = [next.at_ms, waiting, lease];
+        let times = [next.at_ms, waiting, lease, Self::letters_due(state)];
         let Some(at_ms) = times.into_iter().flatten().min() else { return };
         if state.armed_ms.is_none_or(|armed_ms| at_ms < armed_ms) {
             self.timers.set(&self.this, (state.armed_ms, at_ms), self.id);
@@ -275,7 +275,9 @@ impl Queue {
     /// When the queue goes unless somebody uses it.
     pub(super) fn lease_ends(state: &State) -> Option<u64> {
         let expires_ms = state.settings.expires_ms?;
-        state.consumers.is_empty().then(|| state.used_at_ms.saturating_add(expires_ms))
+        // What is parked waits for somebody, who must find it.
+        (state.consumers.is_empty() && state.core.dead() == 0)
+            .then(|| state.used_at_ms.saturating_add(expires_ms))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -295,7 +297,7 @@ pub(super) fn clock(settings: &Settings, now: Now, new: SeqRange) -> Clock {
 /// What becomes under these settings of messages that come back.
 pub(super) fn fate(settings: &Settings, now: Now) -> Fate<'_> {
     Fate {
-        dead_letters: settings.dead_letters(),
+        keeps: settings.dead_letters() || settings.parks(),
         limit: settings.delivery_limit,
         retry: &settings.retry,
         now_unix_ms: now.unix_ms,

@@ -1,5 +1,6 @@
 //! Tests of one queue against a log that keeps what it is told in memory.
 
+mod letters;
 mod limits;
 mod naive;
 mod order;
@@ -10,17 +11,21 @@ mod turns;
 
 use super::state::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
 use super::*;
-use crate::broker::settings::Settings;
+use crate::broker::settings::{DeadLetterStrategy, LengthLimit, Overflow, Settings};
 use crate::message::{BlockBuilder, Copies, Message};
 use crate::store::StoreError;
 use crate::store::change::{
     Change, Gate, Health, PageSource, QueueRecord, RecoveredLane, RecoveredReturn, Waiter,
 };
+use crate::store::mark::Mark;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::RwLock;
 
 const NOW: Now = Now { mono_ms: 1_000, unix_ms: 1_795_000_000_000 };
+
+/// Room for everything that is parked.
+const PLENTY: ParkedMax = ParkedMax { messages: u64::MAX, bytes: u64::MAX };
 
 /// A log whose disk is a map, durable at once unless `lagging`.
 #[derive(Default)]
@@ -162,6 +167,41 @@ impl Bench {
         }
     }
 
+    /// Does what a call brought, as the broker and the pager do: why each of those that were sent had died, and its body.
+    fn letters(&self, effects: Effects, now: Now) -> Vec<(DeathReason, String)> {
+        self.letters_with(effects, now, PLENTY, |_| Outcome::Gone)
+    }
+
+    /// As [`Self::letters`]; `send` says what becomes of the one with this body.
+    fn letters_with(
+        &self,
+        effects: Effects,
+        now: Now,
+        most: ParkedMax,
+        send: impl Fn(&str) -> Outcome,
+    ) -> Vec<(DeathReason, String)> {
+        let (mut sent, mut todo) = (Vec::new(), vec![effects]);
+        while let Some(effects) = todo.pop() {
+            if let Some(wanted) = effects.page {
+                let (lost, next) = self.queue.pages_loaded(wanted, self.disk.pages(wanted, 3), now);
+                assert_eq!(lost, 0);
+                todo.push(next);
+            }
+            let Some(mut batch) = effects.letters.then(|| self.queue.next_letters()).flatten() else {
+                continue;
+            };
+            for part in &mut batch.parts {
+                for index in part.records.clone() {
+                    let body = String::from_utf8(part.block.message(index).body.to_vec()).unwrap();
+                    part.note(send(&body));
+                    sent.push((part.reason(), body));
+                }
+            }
+            todo.push(self.queue.letters_sent(batch, most, now).0);
+        }
+        sent
+    }
+
     /// What was dealt since the last call: `consumer:body`, with `!` when redelivered.
     fn dealt(&self) -> Vec<String> {
         let mut mail = Vec::new();
@@ -254,10 +294,10 @@ fn a_message_dies_when_it_failed_more_often_than_the_limit() {
     let _ = bench.publish(&["poison", "good"], true);
     for _failure in 0..2 {
         let effects = bench.queue.put_back(&held(1, 0, 1), Return::Failed, NOW);
-        assert!(effects.dead.is_empty());
+        assert!(!effects.letters);
     }
     let effects = bench.queue.put_back(&held(1, 0, 1), Return::Failed, NOW);
-    assert_eq!(effects.dead[0].reason, DeathReason::DeliveryLimit);
+    assert_eq!(bench.letters(effects, NOW), [(DeathReason::DeliveryLimit, "poison".to_owned())]);
     assert_eq!(bench.dealt(), ["1:poison", "1:poison!", "1:poison!", "1:good"]);
     assert_eq!(bench.disk.rows.lock().unwrap().len(), 1, "it left the disk");
     let counted = |change: &Change| matches!(change, Change::Return { seq: 0, deliveries: 2, .. });
@@ -266,11 +306,12 @@ fn a_message_dies_when_it_failed_more_often_than_the_limit() {
 
 #[test]
 fn without_a_dead_letter_exchange_the_drop_is_counted() {
-    let bench = Bench::new(Settings { delivery_limit: Some(0), ..durable() });
+    let dead_letter_strategy = DeadLetterStrategy::AtMostOnce;
+    let bench = Bench::new(Settings { delivery_limit: Some(0), dead_letter_strategy, ..durable() });
     bench.subscribe(bench.consumer(1, 1));
     let _ = bench.publish(&["poison"], true);
     let effects = bench.queue.put_back(&held(1, 0, 1), Return::Failed, NOW);
-    assert_eq!((effects.dropped, effects.dead.len()), (1, 0));
+    assert_eq!((effects.dropped, effects.letters), (1, false));
     assert_eq!(bench.counts(), (0, 0));
 }
 

@@ -169,7 +169,7 @@ pub static TABLE: &[Argument] = &[
         YES,
         Some(("dead-letter-routing-key", Wins::Argument)),
     ),
-    moot(DEAD_LETTER_STRATEGY, QUORUM, STRATEGY),
+    row(DEAD_LETTER_STRATEGY, EMPTIED, STRATEGY, YES, Some(("dead-letter-strategy", Wins::Argument))),
     row(MAX_LENGTH, EMPTIED, AT_LEAST_0, YES, Some(("max-length", Wins::Least))),
     row(MAX_LENGTH_BYTES, QUEUE, AT_LEAST_0, YES, Some(("max-length-bytes", Wins::Least))),
     row(MAX_PRIORITY, CLASSIC, PRIORITIES, YES, None),

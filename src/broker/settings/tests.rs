@@ -92,7 +92,6 @@ fn dead_letter_arguments_are_checked() {
                      in queue 'q' in vhost '/'";
     check(DEAD_LETTER_EXCHANGE, AMQPValue::LongInt(1), type_text);
     check_quorum("x-dead-letter-strategy", string("zz"), ": invalid_dlx_strategy");
-    check("x-dead-letter-strategy", string("at-least-once"), " of queue type rabbit_classic_queue");
 }
 
 #[test]
@@ -189,16 +188,16 @@ fn the_length_is_limited_by_either_argument() {
     assert_eq!(limit(&[(OVERFLOW, string("reject-publish"))]).length, None);
     let drops = limit(std::slice::from_ref(&length));
     let expected = LengthLimit { messages: 3, bytes: None, overflow: Overflow::DropHead };
-    assert_eq!((drops.length, drops.may_refuse(), drops.sends()), (Some(expected), false, false));
+    assert_eq!((drops.length, drops.may_refuse()), (Some(expected), false));
     let dead_letters = (DEAD_LETTER_EXCHANGE, string(""));
-    assert!(limit(&[length.clone(), dead_letters.clone()]).sends());
+    assert!(limit(&[length.clone(), dead_letters.clone()]).dead_letters());
     let refuses = limit(&[length, (OVERFLOW, string("reject-publish"))]);
-    assert!(refuses.may_refuse() && !refuses.sends());
+    assert!(refuses.may_refuse() && !refuses.dead_letters());
     let bytes = [(MAX_LENGTH_BYTES, int(9)), (OVERFLOW, string("reject-publish-dlx")), dead_letters];
     let both = limit(&bytes);
     let overflow = Overflow::RejectAndDeadLetter;
     assert_eq!(both.length, Some(LengthLimit { messages: u64::MAX, bytes: Some(9), overflow }));
-    assert!(both.may_refuse() && both.sends());
+    assert!(both.may_refuse() && both.dead_letters());
 }
 
 #[track_caller]

@@ -44,14 +44,14 @@ impl VHost {
     }
 
     /// Where a message of the broker's own goes, such as a dead letter: internal exchanges are open to it, and what
-    /// cannot be routed goes nowhere.
+    /// cannot be routed goes nowhere. None if there is no such exchange.
     #[must_use]
-    pub fn route_own(&self, exchange_name: &str, keys: &[&[u8]], properties: &[u8]) -> Arc<Route> {
+    pub fn route_own(&self, exchange_name: &str, keys: &[&[u8]], properties: &[u8]) -> Option<Arc<Route>> {
         let state = self.read();
         let origin = state.topology.exchange(exchange_name);
         if origin.is_none() && !exchange_name.is_empty() {
-            return Arc::default();
+            return None;
         }
-        route::find(&state.topology, origin, keys, properties).map_or_else(|_| Arc::default(), Arc::new)
+        Some(route::find(&state.topology, origin, keys, properties).map_or_else(|_| Arc::default(), Arc::new))
     }
 }

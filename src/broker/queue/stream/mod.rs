@@ -104,6 +104,7 @@ impl Stream {
             unacked: state.readers.values().map(|reader| u64::from(reader.unacked)).sum(),
             consumers: u32::try_from(state.readers.len()).unwrap_or(u32::MAX),
             resident: state.counted,
+            ..QueueStats::default()
         }
     }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
 
 use super::*;
-use crate::broker::settings::{LengthLimit, Overflow};
+
 use std::collections::VecDeque;
 
 fn limited(messages: u64, bytes: Option<u64>, overflow: Overflow) -> Settings {
@@ -14,13 +14,13 @@ fn dead_lettering(settings: Settings) -> Settings {
     Settings { dead_letter_exchange: Some("dlx".into()), ..settings }
 }
 
-fn bodies(dead: &[Dead]) -> Vec<String> {
-    let body = |dead: &Dead| {
-        assert_eq!(dead.reason, DeathReason::MaxLen);
-        let body = |index| String::from_utf8(dead.block.message(index).body.to_vec()).unwrap();
-        dead.range.clone().map(body).collect::<Vec<_>>()
+/// What a call has driven out.
+fn bodies(bench: &Bench, effects: Effects) -> Vec<String> {
+    let body = |(reason, body)| {
+        assert_eq!(reason, DeathReason::MaxLen);
+        body
     };
-    dead.iter().flat_map(body).collect()
+    bench.letters(effects, NOW).into_iter().map(body).collect()
 }
 
 impl Bench {
@@ -47,7 +47,7 @@ fn check(settings: &Settings, published: &[&str], refused: &[Range<u32>], died: 
         let bench = Bench::new(settings.clone());
         let effects = bench.publish(published, persistent);
         assert_eq!(effects.refused, refused);
-        assert_eq!(bodies(&effects.dead), died);
+        assert_eq!(bodies(&bench, effects), died);
         let rows = if persistent { left.len() } else { 0 };
         assert_eq!(bench.disk.rows.lock().unwrap().len(), rows, "what was dropped is not on disk");
         assert_eq!(bench.drain(), left);
@@ -114,7 +114,7 @@ fn what_is_unacknowledged_does_not_count_until_it_comes_back() {
     assert_eq!(bench.dealt(), ["1:aa", "1:bb"]);
     let _ = bench.queue.cancel(ConsumerId(1), NOW);
     let effects = bench.queue.put_back(&held(1, 0, 2), Return::Failed, NOW);
-    assert_eq!(bodies(&effects.dead), ["aa", "bb"], "they are the oldest again");
+    assert_eq!(bodies(&bench, effects), ["aa", "bb"], "they are the oldest again");
     assert_eq!(bench.drain(), ["cc", "dd"]);
 }
 
@@ -125,7 +125,7 @@ fn what_refuses_keeps_what_comes_back() {
     let _ = bench.publish(&["a", "b"], true);
     let _ = bench.queue.cancel(ConsumerId(1), NOW);
     let effects = bench.queue.put_back(&held(1, 0, 1), Return::Failed, NOW);
-    assert!(effects.dead.is_empty());
+    assert!(!effects.letters);
     assert_eq!(bench.publish(&["c"], true).refused, [0..1]);
     assert_eq!(bench.drain(), ["a", "b"]);
 }
@@ -136,12 +136,8 @@ fn what_is_on_disk_only_dies_in_order() {
     let number = |n: usize| format!("{n:060000}");
     let mut died = Vec::new();
     for n in 0..150 {
-        let mut effects = bench.publish(&[&number(n)], true);
-        loop {
-            died.extend(bodies(&effects.dead));
-            let Some(wanted) = effects.page else { break };
-            effects = bench.queue.pages_loaded(wanted, bench.disk.pages(wanted, 3), NOW).1;
-        }
+        let effects = bench.publish(&[&number(n)], true);
+        died.extend(bodies(&bench, effects));
     }
     assert!(bench.queue.stats().resident < 6_000_000);
     assert_eq!(died, (0..50).map(number).collect::<Vec<_>>());
@@ -236,6 +232,7 @@ fn check_against_a_list(seed: u64, overflow: Overflow) {
         while overflow == Overflow::DropHead && (ready.len() > most || bytes(&ready) > most_bytes) {
             ready.pop_front();
         }
+        bench.letters(bench.queue.poke(NOW), NOW);
         assert_eq!(bench.counts(), (ready.len() as u64, out.len() as u64), "{at}");
         assert_eq!(bench.queue.lock().core.ready_bytes(), bytes(&ready) as u64, "{at}");
     }

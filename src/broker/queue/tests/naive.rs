@@ -2,7 +2,7 @@
 //! memory, by a clock that jumps.
 
 use super::*;
-use crate::broker::settings::{LengthLimit, Overflow, Priorities, Retry};
+use crate::broker::settings::{Priorities, Retry};
 use crate::wire::properties::{self, Properties};
 
 /// Retry delays, milliseconds.
@@ -139,19 +139,9 @@ impl Pair {
     }
 
     /// Takes in what a call brought, and plays the pager.
-    fn serve(&mut self, mut effects: Effects) {
-        loop {
-            for dead in &effects.dead {
-                let id =
-                    |index| str::from_utf8(&dead.block.message(index).body[..8]).unwrap().parse().unwrap();
-                self.dead.extend(dead.range.clone().map(|index| (dead.reason, id(index))));
-            }
-            let Some(wanted) = effects.page else { return };
-            let (lost, next) =
-                self.bench.queue.pages_loaded(wanted, self.bench.disk.pages(wanted, 3), self.now());
-            assert_eq!(lost, 0);
-            effects = next;
-        }
+    fn serve(&mut self, effects: Effects) {
+        let id = |(reason, body): (DeathReason, String)| (reason, body[..8].parse().unwrap());
+        self.dead.extend(self.bench.letters(effects, self.now()).into_iter().map(id));
     }
 
     fn publish(&mut self) {

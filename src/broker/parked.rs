@@ -1,0 +1,178 @@
+//! What operators do with parked messages: dead letters and delayed messages that have nowhere to go. See `queue::letters`.
+
+use super::Broker;
+use super::paging::PAGE_BYTES;
+use super::queue::{Cause, DeathReason, Outcome, Queue};
+use super::sender::Targets;
+use crate::clock::Now;
+use crate::ids::{SeqRange, Ticket};
+use crate::message::{Block, Message};
+use crate::store::StoreError;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A parked message.
+#[derive(Debug)]
+pub struct Parked<'a> {
+    /// Why it died.
+    pub reason: DeathReason,
+    /// Why it is parked.
+    pub cause: Cause,
+    /// When it died, milliseconds since 1970.
+    pub died_ms: u64,
+    /// The message.
+    pub message: Message<'a>,
+    /// Bytes of its record.
+    pub bytes: usize,
+}
+
+/// What moving came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Messages that are elsewhere.
+    pub moved: u64,
+    /// Messages that found no way and are still parked.
+    pub parked: u64,
+    /// When it is durable, so is all this.
+    pub ticket: Ticket,
+}
+
+impl Broker {
+    /// Shows the first `most` messages that are parked in a queue, in the order in which they were. Reads the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn each_parked(
+        &self,
+        queue: &Queue,
+        most: u64,
+        mut show: impl FnMut(&Parked<'_>),
+    ) -> Result<(), StoreError> {
+        let mut shown = 0;
+        while shown < most
+            && let Some(run) = queue.parked_run(shown)
+        {
+            let pieces = match run.records {
+                Some(piece) => vec![piece],
+                None => self.read_records(queue, run.range)?,
+            };
+            let mut count = 0;
+            for (block, records) in pieces {
+                for index in records.take(usize::try_from(most - shown - count).unwrap_or(usize::MAX)) {
+                    let bytes = block.bytes_of(index..index + 1);
+                    let (reason, cause, died_ms) = (run.reason, run.cause, run.died_ms);
+                    show(&Parked { reason, cause, died_ms, message: block.message(index), bytes });
+                    count += 1;
+                }
+            }
+            // What is missing on disk is found missing when it is moved.
+            shown += count.max(1);
+        }
+        Ok(())
+    }
+
+    /// The records of consecutive messages, from the first on, as far as a read brings them.
+    fn read_records(
+        &self,
+        queue: &Queue,
+        range: SeqRange,
+    ) -> Result<Vec<(Arc<Block>, Range<u32>)>, StoreError> {
+        let mut pieces = Vec::new();
+        for page in self.pages.load(queue.id, range, PAGE_BYTES)? {
+            let of_page = SeqRange::of(page.first, u64::from(page.block.len())).meet(range);
+            let index = |seq: u64| u32::try_from(seq - page.first).unwrap_or(u32::MAX);
+            if !of_page.is_empty() {
+                let records = index(of_page.first)..index(of_page.end);
+                pieces.push((Arc::new(page.block), records));
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Moves all that is parked in a queue now: back to its end, or to where an exchange sends it with a routing key. Its times to live
+    /// begin anew, and nobody has delivered it. Reads the disk.
+    ///
+    /// # Errors
+    /// The store cannot be read; what was moved by then is.
+    pub fn requeue_parked(
+        &self,
+        queue: &Arc<Queue>,
+        to: Option<(&str, &str)>,
+        now: Now,
+    ) -> Result<Moved, StoreError> {
+        let (mut left, mut all) = (queue.stats().parked, Moved::default());
+        while left > 0 {
+            if let Some(unread) = queue.unread_parked() {
+                let pages = self.pages.load(queue.id, unread, PAGE_BYTES)?;
+                queue.show_parked(pages);
+            }
+            let gate = self.log.gate();
+            let mut targets = Targets::default();
+            let effects = {
+                let _turn = queue.turn();
+                let Some(mut batch) = queue.next_parked(left) else { break };
+                for part in &mut batch.parts {
+                    for index in part.records.clone() {
+                        left = left.saturating_sub(1);
+                        let outcome = self.move_one(queue, &part.block.message(index), to, &mut targets, now);
+                        all.moved += u64::from(outcome == Outcome::Gone);
+                        part.note(outcome);
+                    }
+                }
+                let (effects, _none_is_new) = queue.letters_sent(batch, self.parked_max(), now);
+                effects
+            };
+            all.ticket = all.ticket.max(effects.ticket);
+            for (target, effects) in targets.all() {
+                self.carry_out(&target, effects, now, Some(&gate));
+            }
+            self.carry_out(queue, effects, now, Some(&gate));
+        }
+        all.parked = queue.stats().parked;
+        Ok(all)
+    }
+
+    fn move_one(
+        &self,
+        queue: &Arc<Queue>,
+        message: &Message<'_>,
+        to: Option<(&str, &str)>,
+        targets: &mut Targets,
+        now: Now,
+    ) -> Outcome {
+        let Some((exchange, routing_key)) = to else {
+            let block = Arc::new(renewed(message, (message.exchange, message.routing_key), now));
+            // It was in the queue all the time: to whoever remembers what was there, it is no duplicate.
+            let (_, effects) = queue.enqueue(&block, now);
+            let outcome =
+                if effects.refused.is_empty() { Outcome::Gone } else { Outcome::Stuck(Cause::Refused) };
+            targets.add(queue, effects);
+            return outcome;
+        };
+        let Some(vhost) = queue.vhost() else { return Outcome::Stuck(Cause::NoRoute) };
+        let Some(route) = vhost.route_own(exchange, &[routing_key.as_bytes()], message.properties) else {
+            return Outcome::Stuck(Cause::ExchangeMissing);
+        };
+        if route.queues.is_empty() {
+            return Outcome::Stuck(Cause::NoRoute);
+        }
+        let block = renewed(message, (exchange.as_bytes(), routing_key.as_bytes()), now);
+        self.hand_over(block, &route.queues, targets, now)
+    }
+
+    /// Drops all that is parked in a queue: how many messages, and when that is durable.
+    pub fn drop_parked(&self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
+        let (mut all, mut ticket) = (0, Ticket(0));
+        while let Some((dropped, effects)) = queue.drop_parked(now) {
+            all += dropped;
+            ticket = ticket.max(effects.ticket);
+            self.carry_out(queue, effects, now, None);
+        }
+        (all, ticket)
+    }
+}
+
+/// A message that comes anew.
+fn renewed(message: &Message<'_>, (exchange, routing_key): (&[u8], &[u8]), now: Now) -> Block {
+    Block::of(&Message { exchange, routing_key, arrived_at_ms: now.unix_ms, ..*message })
+}

@@ -1,0 +1,335 @@
+//! Who sends what has died in a queue, or was delayed there, to where it goes next.
+//!
+//! A call that finds dead letters sends up to [`INLINE_MAX`] of them itself, which as a rule is all of them. What is more is left
+//! to one thread, which takes the queues in turn, a batch each, so that a long line holds up nobody. Either way a batch is sent
+//! under the gate of the log and the turn of its queue (gate first), and what it drives out of full queues is sent before the next
+//! batch, so that a chain of queues holds no more than a batch on its way, however long it is. It ends, because nothing enters a
+//! queue again in which it has died without a consumer's doing.
+
+use super::Broker;
+use super::dead_letter::{Circumstances, dead_letter};
+use super::delayed::{exchange_of, release};
+use super::paging::Request;
+use super::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally};
+use super::settings::Settings;
+use super::transaction::Rooms;
+use crate::clock::{self, Now};
+use crate::ids::QueueId;
+use crate::message::Block;
+use crate::store::change::Gate;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{self, Receiver, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+
+/// Letters that a call sends itself, those that these drive out of other queues included. It bounds how long the session waits that
+/// made it, and the commit thread for the gate.
+const INLINE_MAX: u64 = 512;
+
+/// A queue with letters to be sent.
+#[derive(Debug)]
+struct Order {
+    queue: Arc<Queue>,
+    /// When it was found.
+    now: Now,
+    found_ms: u64,
+}
+
+/// The thread that sends what calls leave to it.
+#[derive(Debug)]
+pub(super) struct Sender {
+    orders: Mutex<mpsc::Sender<Order>>,
+}
+
+impl Sender {
+    /// Starts the thread, which ends when this is dropped.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(super) fn start(broker: Weak<Broker>) -> std::io::Result<Self> {
+        let (orders, receiver) = channel();
+        thread::Builder::new().name("leveret-letters".into()).spawn(move || serve(&receiver, &broker))?;
+        Ok(Self { orders: Mutex::new(orders) })
+    }
+
+    /// Leaves the letters of a queue to the thread.
+    fn order(&self, queue: Arc<Queue>, now: Now) {
+        if !queue.claim_letters() {
+            return;
+        }
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = Order { queue, now, found_ms: clock::now().mono_ms };
+        if let Err(unsent) = orders.send(order) {
+            tracing::error!(queue = %unsent.0.queue.name, "the thread that sends dead letters is gone");
+        }
+    }
+}
+
+/// Queues whose letters are sent one after the other: the last one first, into which the one before it has sent.
+struct Chain {
+    queues: Vec<Arc<Queue>>,
+    now: Now,
+    found_ms: u64,
+}
+
+fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
+    let mut chains: VecDeque<Chain> = VecDeque::new();
+    loop {
+        let order = if chains.is_empty() {
+            orders.recv().map_err(|_gone| TryRecvError::Disconnected)
+        } else {
+            orders.try_recv()
+        };
+        match order {
+            Ok(Order { queue, now, found_ms }) => {
+                chains.push_back(Chain { queues: vec![queue], now, found_ms });
+                continue;
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return,
+        }
+        let (Some(mut chain), Some(broker)) = (chains.pop_front(), broker.upgrade()) else { return };
+        let passed_ms = clock::now().mono_ms.saturating_sub(chain.found_ms);
+        let now = Now {
+            mono_ms: chain.now.mono_ms.saturating_add(passed_ms),
+            unix_ms: chain.now.unix_ms.saturating_add(passed_ms),
+        };
+        {
+            let _gate = broker.log.gate();
+            broker.send_next(&mut chain.queues, now);
+        }
+        if !chain.queues.is_empty() {
+            chains.push_back(chain);
+        }
+    }
+}
+
+/// What letters did to the queues they came to.
+#[derive(Default)]
+pub(super) struct Targets(BTreeMap<QueueId, (Arc<Queue>, Vec<Effects>)>);
+
+impl Targets {
+    pub(super) fn add(&mut self, queue: &Arc<Queue>, effects: Effects) {
+        if !effects.is_empty() {
+            let (_, all) = self.0.entry(queue.id).or_insert_with(|| (Arc::clone(queue), Vec::new()));
+            all.push(effects);
+        }
+    }
+
+    /// Each with its effects.
+    pub(super) fn all(self) -> impl Iterator<Item = (Arc<Queue>, Effects)> {
+        let each = |(queue, all): (Arc<Queue>, Vec<Effects>)| {
+            all.into_iter().map(move |effects| (Arc::clone(&queue), effects))
+        };
+        self.0.into_values().flat_map(each)
+    }
+}
+
+impl Broker {
+    /// Does what a queue could not do under its lock, and what follows from that. `gate` is the log's, if the caller holds it.
+    pub(super) fn carry_out(&self, queue: &Arc<Queue>, effects: Effects, now: Now, gate: Option<&Gate<'_>>) {
+        if effects.is_empty() || !self.heed(queue, &effects, now) {
+            return;
+        }
+        let _own = gate.is_none().then(|| self.log.gate());
+        let (mut queues, mut left) = (vec![Arc::clone(queue)], INLINE_MAX);
+        while !queues.is_empty() && left > 0 {
+            left = left.saturating_sub(self.send_next(&mut queues, now));
+        }
+        if let Some(sender) = self.sender.get() {
+            queues.into_iter().rev().for_each(|queue| sender.order(queue, now));
+        }
+    }
+
+    /// Does what a queue could not do under its lock, but for sending its letters: whether somebody is to.
+    fn heed(&self, queue: &Arc<Queue>, effects: &Effects, now: Now) -> bool {
+        if let Some(wanted) = effects.page {
+            self.request_page(Request { queue: Arc::clone(queue), wanted, now });
+        }
+        effects.room_for.iter().filter_map(Weak::upgrade).for_each(|source| source.hasten());
+        if effects.dropped > 0 {
+            self.metrics.dropped_delivery_limit.add(effects.dropped);
+            tracing::warn!(queue = %queue.name, dropped = effects.dropped,
+                "messages dropped at the delivery limit: the queue has no dead-letter exchange, and its strategy is at-most-once");
+        }
+        if (effects.delete || effects.expired)
+            && let Some(vhost) = queue.vhost()
+        {
+            if effects.delete {
+                vhost.remove_queue(queue);
+            } else {
+                vhost.remove_expired(queue, now);
+            }
+        }
+        effects.letters
+    }
+
+    /// Sends the next batch of the last of `queues`, takes off that queue when it has no more, and adds those in which something has
+    /// died by that. Returns how many letters that were, one at least. The gate of the log is held.
+    fn send_next(&self, queues: &mut Vec<Arc<Queue>>, now: Now) -> u64 {
+        let Some(queue) = queues.last().cloned() else { return 1 };
+        let mut targets = Targets::default();
+        let (effects, sent) = {
+            let _turn = queue.turn();
+            let Some(mut batch) = queue.next_letters() else {
+                queues.pop();
+                return 1;
+            };
+            let mut sent = 0;
+            let mut refused_by = std::mem::take(&mut batch.refused_by);
+            for part in &mut batch.parts {
+                sent += u64::from(part.records.end - part.records.start);
+                self.count_deaths(part);
+                for index in part.records.clone() {
+                    let outcome = self.send(
+                        (&queue, &batch.settings),
+                        (&*part, index),
+                        &mut refused_by,
+                        &mut targets,
+                        now,
+                    );
+                    part.note(outcome);
+                }
+            }
+            batch.refused_by = refused_by;
+            let (effects, tally) = queue.letters_sent(batch, self.parked_max(), now);
+            self.count_parked(tally);
+            (effects, sent)
+        };
+        // What is left of it comes after what it has driven out elsewhere.
+        let _it_stays_until_nothing_is_left = self.heed(&queue, &effects, now);
+        for (target, all) in targets.0.into_values() {
+            let mut letters = false;
+            for effects in &all {
+                letters |= self.heed(&target, effects, now);
+            }
+            if letters && target.id != queue.id {
+                queues.push(target);
+            }
+        }
+        sent.max(1)
+    }
+
+    /// How much may be parked in a queue.
+    pub(super) fn parked_max(&self) -> ParkedMax {
+        let limits = &self.settings.limits;
+        ParkedMax { messages: limits.parked_max, bytes: limits.parked_bytes_max }
+    }
+
+    fn count_deaths(&self, part: &Part) {
+        let count = match part.reason() {
+            DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
+            DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
+            DeathReason::Expired => &self.metrics.dead_lettered_expired,
+            DeathReason::MaxLen => &self.metrics.dead_lettered_maxlen,
+            DeathReason::Delayed => return,
+        };
+        if part.is_new() {
+            count.add(u64::from(part.records.end - part.records.start));
+        }
+    }
+
+    fn count_parked(&self, tally: Tally) {
+        self.metrics.parked.add(tally.parked);
+        self.metrics.dead_letters_dropped.add(tally.dropped);
+        self.metrics.dead_letters_dropped_at_limit.add(tally.dropped_at_limit);
+    }
+
+    /// Sends one letter to all queues of its route.
+    fn send(
+        &self,
+        (queue, settings): (&Queue, &Settings),
+        (part, index): (&Part, u32),
+        refused_by: &mut Vec<QueueId>,
+        targets: &mut Targets,
+        now: Now,
+    ) -> Outcome {
+        // With a vhost goes where its dead letters would go.
+        let Some(vhost) = queue.vhost() else { return Outcome::Gone };
+        let message = part.block.message(index);
+        let routed = if part.reason() == DeathReason::Delayed {
+            let Some(exchange) = exchange_of(&queue.name) else { return Outcome::Gone };
+            let released = release(&message, now.unix_ms);
+            let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
+            let route = vhost.route_own(exchange, &keys, released.block.message(0).properties);
+            route.map(|route| (released.block, route.queues.to_vec(), false))
+        } else {
+            let Some(exchange) = settings.dead_letter_exchange.as_deref() else {
+                return Outcome::Stuck(Cause::NoExchange);
+            };
+            let at = Circumstances {
+                queue: &queue.name,
+                reason: part.reason(),
+                now_unix_ms: now.unix_ms,
+                died_ms: part.died_ms(),
+                exchange,
+                routing_key: settings.dead_letter_routing_key.as_deref(),
+            };
+            let letter = dead_letter(&message, &at);
+            let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
+            vhost.route_own(exchange, &keys, letter.properties()).map(|route| {
+                let open = route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name));
+                let open: Vec<_> = open.cloned().collect();
+                let is_cycle = open.is_empty() && !route.queues.is_empty();
+                (letter.block, open, is_cycle)
+            })
+        };
+        match routed {
+            None => Outcome::Stuck(Cause::ExchangeMissing),
+            Some((_, _, true)) => Outcome::Gone,
+            Some((_, queues, false)) if queues.is_empty() => Outcome::Stuck(Cause::NoRoute),
+            Some((block, queues, false)) if settings.retries() => {
+                self.hand_over_whole(queue, block, &queues, refused_by, targets, now)
+            }
+            Some((block, queues, false)) => self.hand_over(block, &queues, targets, now),
+        }
+    }
+
+    /// Puts a block of one message into all queues that take it.
+    pub(super) fn hand_over(
+        &self,
+        block: Block,
+        queues: &[Arc<Queue>],
+        targets: &mut Targets,
+        now: Now,
+    ) -> Outcome {
+        let (block, mut outcome) = (Arc::new(block), Outcome::Gone);
+        for target in queues {
+            let (_, effects) = self.hand_in(target, &block, &mut Rooms::default(), now);
+            if !effects.refused.is_empty() {
+                outcome = Outcome::Stuck(Cause::Refused);
+            }
+            targets.add(target, effects);
+        }
+        outcome
+    }
+
+    /// Puts a block of one message into all queues, or into none if one of them is full or has refused what comes before: it is tried
+    /// again later, and in order.
+    fn hand_over_whole(
+        &self,
+        queue: &Queue,
+        block: Block,
+        queues: &[Arc<Queue>],
+        refused_by: &mut Vec<QueueId>,
+        targets: &mut Targets,
+        now: Now,
+    ) -> Outcome {
+        let block = Arc::new(block);
+        let waits = queues.iter().any(|target| refused_by.contains(&target.id));
+        let rooms = if waits { None } else { self.reserve_for(queue, &block, queues, now) };
+        let Some(mut rooms) = rooms else {
+            for target in queues {
+                if !refused_by.contains(&target.id) {
+                    refused_by.push(target.id);
+                }
+            }
+            return Outcome::Stuck(Cause::Refused);
+        };
+        for target in queues {
+            let (_, effects) = self.hand_in(target, &block, &mut rooms, now);
+            targets.add(target, effects);
+        }
+        Outcome::Gone
+    }
+}

@@ -1,0 +1,66 @@
+//! Queues that drive each other's messages out, in any number: nothing is thrown away on the way.
+
+use super::{House, ME_AS_CONSUMER, dies_into, in_order, number, wait_until};
+use leveret::broker::queue::Settled;
+use leveret::ids::SeqRange;
+use leveret::policy::Value;
+
+/// More than a step may hold, and more than fits into memory.
+const COUNT: u64 = 140_000;
+
+/// `q1`, whose dead letters go to `q2`, which is full with ten, whose dead letters go to `q3`.
+fn chain() -> House {
+    let house = House::new();
+    house.declare("q3", &[]);
+    let [exchange, key] = dies_into("q3");
+    house.declare("q2", &[("x-max-length", number(10)), exchange, key]);
+    house.declare("q1", &dies_into("q2"));
+    house
+}
+
+/// The last ten messages are in `q2`, all others in `q3`, in order.
+#[track_caller]
+fn check_end(house: &House, count: u64) {
+    wait_until("everything is at its end", || house.stats("q2").ready + house.stats("q3").ready == count);
+    in_order(&house.drain("q2"), count - 10..count);
+    in_order(&house.drain("q3"), 0..count - 10);
+}
+
+#[test]
+fn a_policy_that_empties_a_queue_into_a_chain_loses_nothing() {
+    let house = chain();
+    house.publish_many("q1", COUNT);
+    house.set_policy("q1", &[("max-length", Value::Integer(0))]);
+    check_end(&house, COUNT);
+}
+
+#[test]
+fn a_rejection_of_everything_loses_nothing_in_a_chain() {
+    let house = chain();
+    house.publish_many("q1", COUNT);
+    let held = house.take_all("q1", false);
+    assert_eq!(held.len() as u64, COUNT);
+    let all = Settled { consumer: Some(ME_AS_CONSUMER), range: SeqRange::of(0, COUNT) };
+    house.broker.reject(&house.queue("q1"), &[all], house.now);
+    check_end(&house, COUNT);
+}
+
+/// Each of ten queues has room for ten, and what it drives out goes into the next.
+#[test]
+fn a_long_chain_keeps_ten_in_each_queue() {
+    let house = House::new();
+    let name = |n: u64| format!("q{n:02}");
+    house.declare(&name(10), &[]);
+    for n in (0..10).rev() {
+        let [exchange, key] = dies_into(&name(n + 1));
+        house.declare(&name(n), &[("x-max-length", number(10)), exchange, key]);
+    }
+    const COUNT: u64 = 20_000;
+    house.publish_many(&name(0), COUNT);
+    wait_until("everything is at its end", || house.stats(&name(10)).ready == COUNT - 100);
+    for n in 0..10 {
+        let first = COUNT - 10 * (n + 1);
+        in_order(&house.drain(&name(n)), first..first + 10);
+    }
+    in_order(&house.drain(&name(10)), 0..COUNT - 100);
+}

@@ -1,0 +1,36 @@
+//! Dead letters of one queue enter another in the order in which they died, whoever finds them dead.
+
+use super::{House, dies_into, in_order, number, wait_until};
+use leveret::clock::Now;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// Two threads end what has expired, one of which also publishes.
+#[test]
+fn two_threads_do_not_change_the_order() {
+    const COUNT: u64 = 20_000;
+    let house = House::new();
+    house.declare("dead", &[]);
+    let [exchange, key] = dies_into("dead");
+    let queue = house.declare("q", &[("x-message-ttl", number(1)), exchange, key]);
+    let done = AtomicBool::new(false);
+    let later = Now { mono_ms: house.now.mono_ms + 1, unix_ms: house.now.unix_ms + 1 };
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    house.broker.poke(&queue, later);
+                }
+            });
+        }
+        for first in (0..COUNT).step_by(8) {
+            house.publish("q", first..first + 8);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    wait_until("all have died", || {
+        house.broker.poke(&queue, later);
+        house.stats("dead").ready == COUNT
+    });
+    in_order(&house.drain("dead"), 0..COUNT);
+}
