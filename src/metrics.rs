@@ -25,6 +25,47 @@ impl Counter {
     }
 }
 
+/// The sizes of messages that are told apart, each by its upper bound in bytes; what is larger than all is counted as well
+/// (RabbitMQ: rabbit_msg_size_metrics).
+pub const SIZE_BOUNDS: [usize; 8] =
+    [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000];
+
+/// The sizes of some messages, on their way to [`Sizes`].
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct SizeTally {
+    counts: [u64; SIZE_BOUNDS.len() + 1],
+    bytes: u64,
+}
+
+impl SizeTally {
+    /// Counts a message with a body of so many bytes.
+    #[inline]
+    pub fn add(&mut self, bytes: usize) {
+        let bucket = SIZE_BOUNDS.iter().position(|&bound| bytes <= bound).unwrap_or(SIZE_BOUNDS.len());
+        self.counts[bucket] += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+/// How large messages were.
+#[derive(Debug, Default)]
+pub struct Sizes {
+    /// How many there were up to each bound of [`SIZE_BOUNDS`] and above the one before it; the last one has no bound.
+    pub counts: [Counter; SIZE_BOUNDS.len() + 1],
+    /// Bytes of all bodies.
+    pub bytes: Counter,
+}
+
+impl Sizes {
+    /// Adds all of `tally`.
+    pub fn add(&self, tally: &SizeTally) {
+        for (counter, &count) in self.counts.iter().zip(&tally.counts) {
+            counter.add(count);
+        }
+        self.bytes.add(tally.bytes);
+    }
+}
+
 /// All counters.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -38,17 +79,23 @@ pub struct Metrics {
     pub channels_opened: Counter,
     /// Channels closed, with their connection or alone.
     pub channels_closed: Counter,
-    /// Successful `queue.declare`s, of new queues and of old ones.
+    /// Channels that have published something.
+    pub publishers_started: Counter,
+    /// Of those, how many are closed.
+    pub publishers_ended: Counter,
+    /// Successful `queue.declare`s of clients, of new queues and of old ones; the passive ones are none.
     pub queues_declared: Counter,
-    /// Queues that did not exist before.
+    /// Queues that did not exist before, whoever made them. Those of direct reply-to are none.
     pub queues_created: Counter,
-    /// Queues deleted, by a client or by themselves.
+    /// Queues deleted, by a client, an operator or by themselves.
     pub queues_deleted: Counter,
     /// Messages published by clients.
     pub received: Counter,
     /// Of those, on channels in confirm mode.
     pub received_confirm: Counter,
-    /// Published messages that reached at least one queue.
+    /// Their bodies.
+    pub sizes: Sizes,
+    /// Queues that published messages reached: a message that goes to three queues counts three times.
     pub routed: Counter,
     /// Messages confirmed to their publishers.
     pub confirmed: Counter,

@@ -58,7 +58,7 @@ use crate::config::Limits;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
 use crate::store::change::{Change, Gate, Health, Log, Page, PageSource, Recovered};
 use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
@@ -116,6 +116,8 @@ pub struct Gauges {
     pub connections: u64,
     /// Open channels.
     pub channels: u64,
+    /// Those of them that have published something.
+    pub publishers: u64,
     /// Bytes of records that queues hold in memory.
     pub resident: u64,
 }
@@ -129,7 +131,7 @@ pub struct Broker {
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
     settings: BrokerSettings,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     places: Places,
     alarms: Alarms,
     started_at: Now,
@@ -149,11 +151,12 @@ impl Broker {
     pub fn start(opened: Opened, settings: BrokerSettings, now: Now) -> Result<Arc<Self>, StoreError> {
         let Opened { log, pages, mut recovered } = opened;
         let timers = Arc::new(Timers::default());
-        let metrics = Metrics::default();
+        let metrics = Arc::<Metrics>::default();
         let (limits, next_queue) = (settings.limits.clone(), recovered.next_queue);
         let policies = Arc::new(PolicyBook::recover(std::mem::take(&mut recovered.policies)));
         let (of_log, of_policies) = (Arc::clone(&log), Arc::clone(&policies));
-        let commons = Commons::new(of_log, Arc::clone(&timers), limits, next_queue, of_policies);
+        let (of_timers, counted) = (Arc::clone(&timers), Arc::clone(&metrics));
+        let commons = Commons::new(of_log, of_timers, limits, next_queue, of_policies, counted);
         let (places, alarms) = (Places::new(&settings.limits), Alarms::new(settings.alarms));
         let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
@@ -313,11 +316,12 @@ impl Broker {
     /// What there is now. Locks each queue once.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        let Metrics { connections_opened, connections_closed, channels_opened, channels_closed, .. } =
-            &self.metrics;
+        let metrics = &self.metrics;
+        let left = |came: &Counter, went: &Counter| came.get().saturating_sub(went.get());
         let mut gauges = Gauges {
-            connections: connections_opened.get().saturating_sub(connections_closed.get()),
-            channels: channels_opened.get().saturating_sub(channels_closed.get()),
+            connections: left(&metrics.connections_opened, &metrics.connections_closed),
+            channels: left(&metrics.channels_opened, &metrics.channels_closed),
+            publishers: left(&metrics.publishers_started, &metrics.publishers_ended),
             ..Gauges::default()
         };
         self.each_queue(|queue| {

@@ -52,6 +52,12 @@ impl Route {
         }
     }
 
+    /// How many queues the messages of a block come to, each counted as often as it has queues.
+    #[must_use]
+    pub fn reach(&self, block: &message::Block) -> u64 {
+        u64::from(block.len()) * self.queues.len() as u64
+    }
+
     /// Whether the exchange has seen a message, so that it is delivered although no queue is bound.
     #[inline]
     #[must_use]

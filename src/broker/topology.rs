@@ -52,10 +52,21 @@ pub struct Topology {
     own_queues: usize,
     /// How many bindings there are.
     bindings: usize,
+    /// What nobody has counted yet.
+    churn: Churn,
     /// Counts the changes made to what exists or is bound.
     revision: u64,
     /// Queues that were removed; their messages are dropped once nobody waits for it.
     closed: Vec<Arc<Queue>>,
+}
+
+/// Queues that came and went, those of direct reply-to apart.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Churn {
+    /// New ones.
+    pub created: u64,
+    /// Those that are gone.
+    pub deleted: u64,
 }
 
 /// A queue and where its bindings are.
@@ -135,6 +146,7 @@ impl Topology {
             owned: BTreeMap::new(),
             own_queues: 0,
             bindings: 0,
+            churn: Churn::default(),
             revision: 0,
             closed: Vec::new(),
         };
@@ -207,6 +219,11 @@ impl Topology {
         self.queues.len()
     }
 
+    /// What came and went since it was asked last.
+    pub fn take_churn(&mut self) -> Churn {
+        mem::take(&mut self.churn)
+    }
+
     /// How many of them clients have declared.
     pub fn client_queue_count(&self) -> usize {
         self.queues.len() - self.own_queues
@@ -242,6 +259,7 @@ impl Topology {
         if queue.is_stream() {
             changes.push(Change::Stream { queue: queue.id, note: StreamNote::Begins(0) });
         }
+        self.churn.created += u64::from(!is_reply_queue(&queue.name));
         self.restore_queue(queue);
     }
 
@@ -261,6 +279,7 @@ impl Topology {
         spare::give_back(&mut self.queues);
         self.revision += 1;
         self.own_queues -= usize::from(is_own(&queue.name));
+        self.churn.deleted += u64::from(!is_reply_queue(&queue.name));
         if let Some(owner) = queue.owner() {
             self.owned.remove(&(owner, queue.id));
         }

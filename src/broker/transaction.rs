@@ -118,6 +118,7 @@ impl Broker {
     ) -> Ticket {
         let gate = self.log.gate();
         let mut newest = Ticket(0);
+        self.metrics.routed.add(publishes.iter().map(|(route, block)| route.reach(block)).sum());
         for (route, block) in publishes {
             newest = newest.max(self.enqueue_in_rooms(&route, block, &mut rooms, (now, &gate)));
         }

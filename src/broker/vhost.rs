@@ -420,6 +420,9 @@ impl VHost {
         let counts = Counts::of(&state.topology);
         self.commons.count(state.counted, counts);
         state.counted = counts;
+        let churn = state.topology.take_churn();
+        self.commons.metrics.queues_created.add(churn.created);
+        self.commons.metrics.queues_deleted.add(churn.deleted);
         let revision = state.topology.revision();
         if self.epoch.swap(revision, Ordering::Release) != revision {
             let stuck = std::mem::take(&mut *self.stuck.lock().unwrap_or_else(PoisonError::into_inner));

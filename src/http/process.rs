@@ -13,6 +13,13 @@ pub(super) struct Usage {
     pub(super) max_fds: Option<u64>,
 }
 
+/// The name of the machine; `localhost` where it is not known.
+pub(super) fn hostname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
 /// Reads the figures.
 pub(super) fn usage() -> Usage {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

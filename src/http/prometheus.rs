@@ -6,7 +6,7 @@
 
 use super::process::Usage;
 use crate::broker::{Alarms, Gauges, Shortage};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SIZE_BOUNDS, Sizes};
 use std::fmt::Write;
 
 const PROTOCOL: &str = "{protocol=\"amqp091\"}";
@@ -16,6 +16,10 @@ const NO_DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_s
 
 /// How the process, the store and the machine fare.
 pub(super) struct Node<'a> {
+    /// The machine's name.
+    pub(super) host: &'a str,
+    /// Seconds since it was started.
+    pub(super) up_s: u64,
     /// What is watched.
     pub(super) alarms: &'a Alarms,
     /// What came of it.
@@ -27,8 +31,9 @@ pub(super) struct Node<'a> {
 /// The page.
 pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, node: &Node<'_>) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
-    page.build_info();
+    page.who(node.host);
     page.messages(metrics);
+    page.sizes(&metrics.sizes);
     page.dead_letters(metrics);
     page.churn(metrics);
     page.gauges(gauges);
@@ -39,12 +44,35 @@ pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, node: &Node<'_>) ->
 struct Page(String);
 
 impl Page {
-    fn build_info(&mut self) {
+    /// The series by whose labels RabbitMQ's dashboards choose a cluster and name its nodes. This broker is a cluster of one.
+    fn who(&mut self, host: &str) {
         let labels = format!(
-            "{{rabbitmq_version=\"{0}\",product_name=\"Leveret\",product_version=\"{0}\"}}",
+            "{{rabbitmq_version=\"{0}\",prometheus_plugin_version=\"{0}\",prometheus_client_version=\"{0}\",\
+             erlang_version=\"none\",product_name=\"Leveret\",product_version=\"{0}\"}}",
             env!("CARGO_PKG_VERSION")
         );
         self.gauge("rabbitmq_build_info", "Version of this broker", &labels, 1);
+        let host = host.replace(['\\', '"', '\n'], "_");
+        let labels = format!(
+            "{{rabbitmq_node=\"leveret@{host}\",rabbitmq_cluster=\"leveret@{host}\",\
+             rabbitmq_endpoint=\"aggregated\"}}"
+        );
+        self.gauge("rabbitmq_identity_info", "Name of this broker", &labels, 1);
+    }
+
+    /// How large published messages were, as a histogram: each bucket counts those before it as well.
+    fn sizes(&mut self, sizes: &Sizes) {
+        let name = "rabbitmq_message_size_bytes";
+        self.head(name, "Bodies of messages published by clients", "histogram");
+        let bounds = SIZE_BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
+        let mut count = 0;
+        for (bound, counter) in bounds.zip(&sizes.counts) {
+            count += counter.get();
+            let labels = format!("{{protocol=\"amqp091\",le=\"{bound}\"}}");
+            self.sample(&format!("{name}_bucket"), &labels, count);
+        }
+        self.sample(&format!("{name}_count"), PROTOCOL, count);
+        self.sample(&format!("{name}_sum"), PROTOCOL, sizes.bytes.get());
     }
 
     /// What became of messages.
@@ -52,7 +80,7 @@ impl Page {
         for (name, help, value) in [
             ("received", "Messages published by clients", &m.received),
             ("received_confirm", "Of those, expecting a confirm", &m.received_confirm),
-            ("routed", "Messages that reached a queue", &m.routed),
+            ("routed", "Queues that messages reached", &m.routed),
             ("confirmed", "Messages confirmed to publishers", &m.confirmed),
             ("unroutable_dropped", "Messages dropped for want of a queue", &m.unroutable_dropped),
             ("unroutable_returned", "Messages returned for want of a queue", &m.unroutable_returned),
@@ -133,10 +161,13 @@ impl Page {
             self.gauge(&format!("rabbitmq_{name}"), help, "", value);
         }
         self.gauge("rabbitmq_global_consumers", "Consumers", PROTOCOL, gauges.consumers);
+        let help = "Channels that have published something";
+        self.gauge("rabbitmq_global_publishers", help, PROTOCOL, gauges.publishers);
     }
 
     /// How the process, the store and the machine fare.
-    fn node(&mut self, &Node { alarms, shortage, usage }: &Node<'_>) {
+    fn node(&mut self, &Node { up_s, alarms, shortage, usage, .. }: &Node<'_>) {
+        self.gauge("rabbitmq_erlang_uptime_seconds", "Seconds since the start", "", up_s);
         for (resource, help, is_short) in [
             ("memory_used", "1 while publishers are blocked because memory is short", shortage.memory),
             (
@@ -191,6 +222,7 @@ impl Page {
 mod tests {
     use super::*;
     use crate::broker::AlarmLimits;
+    use crate::metrics::SizeTally;
     use crate::store::change::Health;
     use std::collections::HashSet;
 
@@ -201,11 +233,15 @@ mod tests {
         metrics.get_manual_ack.add(3);
         metrics.dropped_delivery_limit.add(1);
         metrics.deduplicated.add(8);
+        let mut sizes = SizeTally::default();
+        [0, 100, 101, 100_000_001].into_iter().for_each(|bytes| sizes.add(bytes));
+        metrics.sizes.add(&sizes);
         let gauges = Gauges { queues: 4, messages_ready: 5, messages_unacked: 6, ..Gauges::default() };
         let usage = Usage { resident_bytes: Some(4096), ..Usage::default() };
         let alarms = Alarms::new(AlarmLimits { memory_bytes: 1000, disk_free_bytes: 2000 });
         alarms.observe_disk(1500);
-        let node = Node { alarms: &alarms, shortage: alarms.shortage(Health::Good), usage: &usage };
+        let shortage = alarms.shortage(Health::Good);
+        let node = Node { host: "a\"b", up_s: 9, alarms: &alarms, shortage, usage: &usage };
         exposition(&metrics, &gauges, &node)
     }
 
@@ -218,6 +254,15 @@ mod tests {
             "rabbitmq_global_messages_dead_lettered_delivery_limit_total\
              {queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"} 1",
             "leveret_messages_deduplicated_total{protocol=\"amqp091\"} 8",
+            "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100\"} 2",
+            "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"1000\"} 3",
+            "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100000000\"} 3",
+            "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"+Inf\"} 4",
+            "rabbitmq_message_size_bytes_count{protocol=\"amqp091\"} 4",
+            "rabbitmq_message_size_bytes_sum{protocol=\"amqp091\"} 100000202",
+            "rabbitmq_identity_info{rabbitmq_node=\"leveret@a_b\",rabbitmq_cluster=\"leveret@a_b\",\
+             rabbitmq_endpoint=\"aggregated\"} 1",
+            "rabbitmq_erlang_uptime_seconds 9",
             "rabbitmq_queues 4",
             "rabbitmq_queue_messages 11",
             "rabbitmq_connections_opened_total 0",
@@ -238,18 +283,22 @@ mod tests {
         let page = page();
         assert!(page.ends_with('\n'));
         let (mut announced, mut samples) = (HashSet::new(), HashSet::new());
-        let mut current = "";
+        let (mut current, mut of_current) = ("", "");
         for line in page.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
                 assert!(announced.insert(name), "{name} is announced twice");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
-                current = name;
+                (current, of_current) = (name, kind);
             } else if let Some(rest) = line.strip_prefix("# HELP ") {
                 assert!(rest.starts_with(current) && rest.len() > current.len() + 1, "{line}");
             } else {
                 let (series, value) = line.rsplit_once(' ').unwrap();
-                assert_eq!(series.split('{').next().unwrap(), current, "{line}");
+                let name = series.split('{').next().unwrap();
+                let part = name.strip_prefix(current).unwrap_or(line);
+                let parts =
+                    if of_current == "histogram" { ["_bucket", "_count", "_sum"].as_slice() } else { &[""] };
+                assert!(parts.contains(&part), "{line}");
                 assert!(samples.insert(series), "{series} comes twice");
                 value.parse::<u64>().unwrap();
             }

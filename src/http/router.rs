@@ -3,6 +3,7 @@
 use super::{process, prometheus};
 use crate::blocking;
 use crate::broker::{Broker, Shortage};
+use crate::clock;
 use crate::store::change::Health;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -46,7 +47,9 @@ fn healthz(health: Health, shortage: Shortage) -> Answer {
 fn metrics(broker: &Broker) -> Answer {
     let (alarms, usage) = (broker.alarms(), process::usage());
     let shortage = alarms.shortage(broker.health());
-    let node = prometheus::Node { alarms, shortage, usage: &usage };
+    let up_ms = clock::now().mono_ms.saturating_sub(broker.started_at().mono_ms);
+    let node =
+        prometheus::Node { host: &process::hostname(), up_s: up_ms / 1000, alarms, shortage, usage: &usage };
     // It locks each queue once.
     let gauges = blocking::run(|| broker.gauges());
     let text = prometheus::exposition(broker.metrics(), &gauges, &node);

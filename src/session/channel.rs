@@ -41,6 +41,8 @@ impl Mode {
 pub(super) struct Channel {
     pub(super) number: u16,
     pub(super) mode: Mode,
+    /// It has published something.
+    pub(super) publishes: bool,
     /// The content that is on its way.
     pub(super) incoming: Option<Box<Incoming>>,
     pub(super) unacked: Unacked,
@@ -64,6 +66,7 @@ impl Channel {
         Self {
             number,
             mode: Mode::Plain,
+            publishes: false,
             incoming: None,
             unacked: Unacked::new(),
             next_tag: 1,

@@ -160,6 +160,7 @@ impl Channel {
             },
         )?;
         self.last_queue = Some(Arc::clone(&queue.name));
+        link.broker.metrics().queues_declared.add(u64::from(!declare.passive));
         if declare.nowait {
             return Ok(());
         }

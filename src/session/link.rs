@@ -18,6 +18,7 @@ use crate::broker::{Broker, Place};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
+use crate::metrics::SizeTally;
 use crate::store::change::Waiter;
 use crate::wire::output::Output;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,6 +48,7 @@ pub(super) struct Capabilities {
 pub(super) struct Tally {
     pub(super) received: u64,
     pub(super) received_confirm: u64,
+    pub(super) sizes: SizeTally,
     pub(super) dropped: u64,
     pub(super) returned: u64,
     pub(super) confirmed: u64,
@@ -267,8 +269,11 @@ impl Link {
     pub(super) fn report(&mut self) {
         let tally = std::mem::take(&mut self.tally);
         let metrics = self.broker.metrics();
-        metrics.received.add(tally.received);
-        metrics.received_confirm.add(tally.received_confirm);
+        if tally.received > 0 {
+            metrics.received.add(tally.received);
+            metrics.received_confirm.add(tally.received_confirm);
+            metrics.sizes.add(&tally.sizes);
+        }
         metrics.unroutable_dropped.add(tally.dropped);
         metrics.unroutable_returned.add(tally.returned);
         metrics.confirmed.add(tally.confirmed);

@@ -219,6 +219,10 @@ impl Channel {
         let route = link.routes.current();
         let routed = !route.queues.is_empty() || route.knows(message, link.now);
         link.tally.received += 1;
+        link.tally.sizes.add(message.body.len());
+        if !self.publishes {
+            self.start_publishing(link);
+        }
         if let Mode::Confirm(confirms) = &mut self.mode {
             link.tally.received_confirm += 1;
             if confirms.publish() {
@@ -229,6 +233,13 @@ impl Channel {
             self.drop_or_return(link, mandatory, message);
         }
         routed
+    }
+
+    /// From now on the channel counts as a publisher.
+    #[cold]
+    fn start_publishing(&mut self, link: &Link) {
+        self.publishes = true;
+        link.broker.metrics().publishers_started.add(1);
     }
 
     /// Stages a message that a queue may refuse, so that it can be told which publish it was. A transaction is not told.

@@ -185,5 +185,7 @@ fn release_all(link: &mut Link, mut channels: Vec<Channel>) {
     for queue in left.values() {
         link.broker.poke(queue, link.now);
     }
+    let publishers = channels.iter().filter(|channel| channel.publishes).count();
+    link.broker.metrics().publishers_ended.add(publishers as u64);
     link.broker.metrics().channels_closed.add(channels.len() as u64);
 }

@@ -148,14 +148,16 @@ impl Stage {
     /// Hands every block to its queues. The ticket is durable when all that they took is; what they did not is added to
     /// `refused`.
     pub(super) fn flush(&mut self, broker: &Broker, now: Now, refused: &mut Vec<Refusal>) -> Ticket {
-        let mut newest = Ticket(0);
+        let (mut newest, mut routed) = (Ticket(0), 0);
         for (route, block, origins) in self.drain() {
+            routed += route.reach(&block);
             let enqueued = broker.enqueue(&route, block, now);
             newest = newest.max(enqueued.ticket);
             for records in enqueued.refused {
                 who_is_refused(&origins, records, refused);
             }
         }
+        broker.metrics().routed.add(routed);
         newest
     }
 

@@ -121,8 +121,8 @@ impl Client {
             frame.resize(8 + usize::try_from(len).expect("it is a small number"), 0);
             self.way.read_exact(&mut frame[7..]).expect("the broker answers");
             self.answers.add(&frame);
-            // Deliveries and what basic.get brings go on in further frames.
-            body |= matches!(frame[7..11], [0, 60, 0, 60 | 71]);
+            // Returns, deliveries and what basic.get brings go on in further frames.
+            body |= matches!(frame.get(7..11), Some([0, 60, 0, 50 | 60 | 71]));
             if body && !self.answers.is_whole() {
                 continue;
             }

@@ -5,6 +5,7 @@ mod control;
 mod ctl;
 mod dialogue;
 mod http;
+mod metrics;
 mod proxy;
 mod refuse;
 mod sockets;

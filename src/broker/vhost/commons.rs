@@ -9,6 +9,7 @@ use crate::broker::timers::Timers;
 use crate::broker::topology::Topology;
 use crate::config::Limits;
 use crate::ids::QueueId;
+use crate::metrics::Metrics;
 use crate::store::change::Log;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ pub struct Commons {
     pub(super) log: Arc<dyn Log>,
     pub(super) limits: Limits,
     pub(super) policies: Arc<PolicyBook>,
+    pub(super) metrics: Arc<Metrics>,
     memory: Arc<AtomicUsize>,
     timers: Arc<Timers>,
     /// Ids of queues are unique over all vhosts: they are the keys of their messages.
@@ -47,11 +49,13 @@ impl Commons {
         limits: Limits,
         next_queue: u64,
         policies: Arc<PolicyBook>,
+        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         Arc::new(Self {
             log,
             limits,
             policies,
+            metrics,
             memory: Arc::default(),
             timers,
             next_queue: AtomicU64::new(next_queue),

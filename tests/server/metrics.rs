@@ -1,0 +1,116 @@
+//! The metrics page of a process that did all that is counted: every series moves, so that none is shown that nobody counts.
+
+use super::dialogue::{Client, connect};
+use super::http::ask;
+use crate::support::process::{Folder, PATIENCE, Process, leveret_in};
+use leveret::clock;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Series that stay what they are, or move only when the machine has little of something.
+const STILL: &[&str] = &[
+    "rabbitmq_build_info",
+    "rabbitmq_identity_info",
+    // tests/server/alarms.rs moves these.
+    "rabbitmq_alarms_memory_used_watermark",
+    "rabbitmq_alarms_free_disk_space_watermark",
+    // What the operator or the system allows.
+    "rabbitmq_resident_memory_limit_bytes",
+    "rabbitmq_disk_space_available_limit_bytes",
+    "rabbitmq_process_max_fds",
+    // Whole blocks, and pages: a small test may leave them as they were.
+    "rabbitmq_disk_space_available_bytes",
+    "rabbitmq_process_resident_memory_bytes",
+];
+
+/// What one says, and how each answer begins. The consumer on `dead` is told of each message that dies.
+const STEPS: &[(&[&str], &[&str])] = &[
+    (&["1 queue.declare dead"], &["1 queue.declare-ok"]),
+    (&["1 basic.consume dead t no-ack"], &["1 basic.consume-ok"]),
+    (
+        &[
+            "1 queue.declare work x-dead-letter-exchange= x-dead-letter-routing-key=dead x-max-length=1 x-delivery-limit=0",
+        ],
+        &["1 queue.declare-ok"],
+    ),
+    // maxlen
+    (&["1 basic.publish '' work a", "1 basic.publish '' work b"], &["1 basic.deliver"]),
+    // rejected
+    (&["1 basic.get work"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 2"], &["1 basic.deliver"]),
+    // delivery_limit
+    (&["1 basic.publish '' work c", "1 basic.get work"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 4 requeue"], &["1 basic.deliver"]),
+    // expired
+    (&["1 basic.publish '' work d expiration=1"], &["1 basic.deliver"]),
+    // The limit without a dead-letter exchange, and a redelivery on the way.
+    (&["1 queue.declare plain x-delivery-limit=1"], &["1 queue.declare-ok"]),
+    (&["1 basic.publish '' plain e", "1 basic.get plain"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 7 requeue", "1 basic.get plain"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 8 requeue", "1 basic.get plain"], &["1 basic.get-empty"]),
+    (&["1 basic.publish '' plain f", "1 basic.get plain no-ack"], &["1 basic.get-ok"]),
+    // Nowhere to go.
+    (&["1 basic.publish '' nowhere g", "1 basic.publish '' nowhere h mandatory"], &["1 basic.return"]),
+    // Twice the same.
+    (&["1 queue.declare once x-message-deduplication=true"], &["1 queue.declare-ok"]),
+    (
+        &[
+            "1 basic.publish '' once i x-deduplication-header=1",
+            "1 basic.publish '' once j x-deduplication-header=1",
+        ],
+        &[],
+    ),
+    (&["1 queue.delete once"], &["1 queue.delete-ok"]),
+    (&["2 channel.open"], &["2 channel.open-ok"]),
+    (&["2 channel.close"], &["2 channel.close-ok"]),
+    // One that stays unacknowledged, one that stays ready, and one that is acknowledged.
+    (&["1 confirm.select"], &["1 confirm.select-ok"]),
+    (&["1 basic.publish '' plain k"], &["1 basic.ack"]),
+    (&["1 basic.publish '' plain l"], &["1 basic.ack"]),
+    (&["1 basic.qos 1"], &["1 basic.qos-ok"]),
+    (&["1 basic.consume plain u"], &["1 basic.consume-ok", "1 basic.deliver"]),
+    (&["1 basic.ack 10"], &["1 basic.deliver"]),
+    (&["1 basic.publish '' work m"], &["1 basic.ack"]),
+];
+
+/// Every series of the page.
+fn series(address: SocketAddr) -> BTreeMap<String, String> {
+    let (_head, page) = ask(address, "GET", "/metrics");
+    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    let split = |line: &str| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    samples.map(|line| split(line).expect("a sample has a value")).collect()
+}
+
+#[test]
+fn every_series_moves() {
+    let folder = Folder::new();
+    let config = folder.write("leveret.toml", "[limits]\nhandshakes_per_address_max = 2\n");
+    let broker = Process::spawn(leveret_in(&folder).arg("--config").arg(config));
+    let before = series(broker.http);
+    let mut client = Client::over(connect(broker.amqp));
+    client.log_in("PLAIN guest guest");
+    for (said, answers) in STEPS {
+        client.say(said);
+        for answer in *answers {
+            let heard = client.hear();
+            assert!(heard.starts_with(answer), "{said:?} is answered by {heard}, not {answer}");
+        }
+    }
+    // Two may be silent; the third is turned away, and one that leaves is closed.
+    let _silent = [connect(broker.amqp), connect(broker.amqp)];
+    let _refused = connect(broker.amqp);
+    let until_ms = clock::now().mono_ms + u64::try_from(PATIENCE.as_millis()).expect("a minute is short");
+    loop {
+        let after = series(broker.http);
+        let moved = |name: &str| after.get(name) != before.get(name);
+        let still: Vec<_> = after.keys().filter(|name| !moved(name)).collect();
+        let is_known = |name: &str| STILL.iter().any(|known| name.split('{').next() == Some(known));
+        let stuck: Vec<_> = still.into_iter().filter(|name| !is_known(name)).collect();
+        if stuck.is_empty() {
+            break;
+        }
+        assert!(clock::now().mono_ms < until_ms, "nothing moves these: {stuck:#?}");
+        // One that has gone, for who is counted when it ends.
+        drop(connect(broker.amqp));
+    }
+}
