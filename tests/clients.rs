@@ -3,6 +3,7 @@
 //! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead: what they expect is what RabbitMQ does,
 //! and this is how it is checked. Programs that meet a restart do so there when `LEVERET_TEST_RESTART` has a command for the
 //! shell that ends once that broker was ended and is back, with its data; without one they start their own. `kill` always does.
+//! Scripts append `stop` or `kill` to that command, which says how it is ended.
 
 mod aio_pika;
 mod amqplib;
@@ -14,6 +15,7 @@ mod pika;
 
 use crate::support::process::{Folder, Process, leveret, outcome, outcome_within};
 use conformance::run::operator;
+use conformance::run::restart::Restarts;
 use conformance::run::target::Target;
 use conformance::suite::broker::operate;
 use std::env;
@@ -40,31 +42,53 @@ pub(crate) struct Subject {
 /// Whom the broker belongs to.
 enum Whose {
     Ours(Process, Folder),
-    /// Nobody restarts it meanwhile.
-    Others(#[expect(dead_code, reason = "it is held, not looked at")] RwLockReadGuard<'static, ()>),
+    /// Somebody else's, which is held meanwhile.
+    Others(#[expect(dead_code, reason = "it is held, not looked at")] Hold),
+}
+
+/// What may happen to somebody else's broker meanwhile.
+enum Hold {
+    /// Nobody restarts it.
+    Beside(#[expect(dead_code, reason = "it is held, not looked at")] RwLockReadGuard<'static, ()>),
+    /// Nobody else uses it.
+    Alone(#[expect(dead_code, reason = "it is held, not looked at")] RwLockWriteGuard<'static, ()>),
 }
 
 impl Subject {
     /// Starts one, unless there is one already.
     pub(crate) fn start() -> Self {
+        Self::held(|| Hold::Beside(SHARED.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// As [`Self::start`], where nobody else minds that it is restarted.
+    pub(crate) fn start_alone() -> Self {
+        Self::held(|| Hold::Alone(SHARED.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn held(hold: impl FnOnce() -> Hold) -> Self {
         if let Ok(uri) = env::var("LEVERET_TEST_AMQP") {
-            let shared = SHARED.read().unwrap_or_else(PoisonError::into_inner);
-            return Self { uri, whose: Whose::Others(shared) };
+            return Self { uri, whose: Whose::Others(hold()) };
         }
         let folder = Folder::new();
         let process = Process::start(&folder);
         Self { uri: uri(process.amqp), whose: Whose::Ours(process, folder) }
     }
 
-    /// Has its operator stand by: ours by `leveret ctl`, others' as somebody said, if at all.
+    /// Has its operator stand by: ours by `leveret ctl`, others' as somebody said, if at all. Ours is not restarted: a case that
+    /// wants that has one of its own.
     pub(crate) fn operate(&self, target: &mut Target) {
         match &self.whose {
             Whose::Ours(_, folder) => {
-                operate(target, Path::new(env!("CARGO_BIN_EXE_leveret")), &folder.at("data"));
+                let program = Path::new(env!("CARGO_BIN_EXE_leveret"));
+                operate(target, program, &folder.at("data"));
+                let parent = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+                target.restarts = Some(Restarts::Program { program: program.to_owned(), parent });
             }
             Whose::Others(_) => {
                 let said = env::var("LEVERET_TEST_OPERATOR").ok();
                 said.into_iter().for_each(|text| target.operated_by(operator::Command::shell(&text)));
+                let said = env::var("LEVERET_TEST_RESTART").ok();
+                target.restarts = said.map(|text| Restarts::Command(operator::Command::shell(&text)));
             }
         }
     }

@@ -2,7 +2,8 @@
 //! in its test's failure, with all that `cargo run -p conformance` says about it.
 //!
 //! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead, as the clients do. `LEVERET_TEST_OPERATOR` is then
-//! the command of its operator, for the shell; without one, scripts that need users or policies are skipped.
+//! the command of its operator, for the shell; without one, scripts that need users or policies are skipped, and without one in
+//! `LEVERET_TEST_RESTART` (see `clients`) those that have it restarted.
 
 use crate::clients::Subject;
 use conformance::script::Script;
@@ -16,6 +17,9 @@ use std::sync::{PoisonError, RwLock};
 
 /// How many cases of a class run at once: they wait more than they work.
 const JOBS: usize = 16;
+
+/// The class of scripts that have their broker restarted.
+const RESTART: &str = "restart";
 
 /// Held for writing while a case runs that must be alone.
 static ALONE: RwLock<()> = RwLock::new(());
@@ -35,7 +39,13 @@ fn check(class: &str) {
         .filter(|script| script.class() == class)
         .partition(|script| script.needs("alone"));
     assert!(alone.len() + together.len() > 0, "class '{class}' has no script");
-    let broker = Subject::start();
+    let restarts = alone.iter().chain(&together).any(Script::has_restart);
+    assert_eq!(
+        restarts,
+        class == RESTART,
+        "whatever has a broker restarted is in '{RESTART}', and nothing else is"
+    );
+    let broker = if restarts { Subject::start_alone() } else { Subject::start() };
     let mut target = ask(&broker.uri).expect("the broker lets its clients in");
     broker.operate(&mut target);
     let options = Options { jobs: JOBS, without: Vec::new() };
@@ -76,7 +86,7 @@ macro_rules! classes {
 classes! {
     access basic cc_bcc channel confirm connection consumer content deadletter deduplication
     delayed_message direct_reply_to exchange exchange_types expires frame frameworks length limits permission
-    policy priority queue quorum retry retry_delays routing stream ttl tx user_id vhost
+    policy priority queue quorum restart retry retry_delays routing stream ttl tx user_id vhost
 }
 
 #[test]

@@ -14,3 +14,4 @@ mod protocol;
 pub mod run;
 pub mod script;
 pub mod suite;
+mod watch;

@@ -13,6 +13,7 @@ mod harness;
 
 use clap::{Parser, Subcommand};
 use conformance::run::operator::Command;
+use conformance::run::restart::Restarts;
 use conformance::run::target::Target;
 use conformance::suite::broker::{Own, ask};
 use conformance::suite::json::json;
@@ -64,6 +65,10 @@ struct Arguments {
     /// for each --uri, in their order
     #[arg(long, value_name = "COMMAND")]
     operator: Vec<String>,
+    /// A shell command that restarts the broker, for scripts about what must last: it ends it, by SIGTERM when 'stop' is appended and
+    /// by SIGKILL when 'kill' is, and is done once the broker is back with its data. One for each --uri, in their order
+    #[arg(long, value_name = "COMMAND")]
+    restart: Vec<String>,
     /// Write the result to standard output as JSON, and all else to standard error
     #[arg(long, conflicts_with = "table")]
     json: bool,
@@ -135,14 +140,19 @@ impl Arguments {
 
     /// The brokers under test, each asked who it is.
     fn targets(&self, own: Option<&Own>) -> Result<Vec<Target>, String> {
-        for (option, commands) in [("--import", &self.import), ("--operator", &self.operator)] {
+        for (option, commands) in
+            [("--import", &self.import), ("--operator", &self.operator), ("--restart", &self.restart)]
+        {
             if commands.len() > self.uri.len() {
                 return Err(format!("{option} is there {} times, --uri {}", commands.len(), self.uri.len()));
             }
         }
         let mut targets = Vec::new();
         if let Some(own) = own {
-            targets.push(own.target()?);
+            let mut target = own.target()?;
+            target.restarts =
+                self.program().map(|program| Restarts::Program { program, parent: env::temp_dir() });
+            targets.push(target);
         }
         for (at, uri) in self.uri.iter().enumerate() {
             let mut target = ask(uri)?;
@@ -152,12 +162,17 @@ impl Arguments {
             if let Some(import) = self.import.get(at) {
                 target.import = Some(Command::shell(import));
             }
+            target.restarts = self.restart.get(at).map(|text| Restarts::Command(Command::shell(text)));
             targets.push(target);
         }
         Ok(targets)
     }
 
+    /// Says what became of a case: a failure in full, as it comes.
     fn tell_of(&self, case: &Case<'_>) {
+        if let Outcome::Failed(failed) = &case.outcome {
+            let _nobody_listens = self.tell(&format!("{}\n", report::failure(case, failed)));
+        }
         if !self.verbose {
             return;
         }
@@ -188,7 +203,6 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
     let mut runs: Vec<Run<'_>> = Vec::new();
     for target in &targets {
         let run = run(&scripts, target, &options, &|case| arguments.tell_of(case))?;
-        arguments.tell(&report::failures(&run.cases))?;
         arguments.tell(&report::summary(&run))?;
         runs.push(run);
     }

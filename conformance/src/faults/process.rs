@@ -1,6 +1,7 @@
 //! The broker's process: started on a free port, ended in every way, gone when dropped.
 
 use super::world::PATIENCE;
+use crate::watch::Watch;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -28,6 +29,8 @@ pub(crate) struct Start {
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    /// Gone before the child is waited for.
+    watch: Option<Watch>,
     log: PathBuf,
     /// Where it takes AMQP clients.
     pub(crate) address: String,
@@ -79,6 +82,9 @@ impl Start {
         let stdout = child.stdout.take().ok_or("its output is not piped")?;
         let (ready, line) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
+        let log = self.log.clone();
+        let mut process = Process { child, watch: None, log, address: String::new(), ended };
+        process.watch = Some(Watch::over(&process.child, None).map_err(failed)?);
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
             let mut text = String::new();
@@ -88,7 +94,6 @@ impl Start {
             let _ended = stdout.read_to_end(&mut Vec::new());
             drop(alive);
         });
-        let process = Process { child, log: self.log.clone(), address: String::new(), ended };
         Ok((process, line))
     }
 }
@@ -133,10 +138,12 @@ impl Process {
     /// Whether it has ended by itself, and how.
     pub(crate) fn has_ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
+        self.watch = None;
         Some(format!("the broker ended by itself with {status}\n{}", self.log_tail()))
     }
 
     fn wait(&mut self) -> Result<ExitStatus, String> {
+        self.watch = None;
         if let Err(mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(PATIENCE) {
             return Err(format!("the broker did not end within {PATIENCE:?}\n{}", self.log_tail()));
         }
@@ -152,6 +159,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        self.watch = None;
         // It may have ended already.
         let _killed = self.child.kill();
         let _reaped = self.child.wait();

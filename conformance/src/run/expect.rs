@@ -4,9 +4,8 @@ use crate::clock;
 use crate::protocol::content::Header;
 use crate::protocol::frame::{self, Frame};
 use crate::protocol::method::Method;
-use crate::protocol::table::{MethodSpec, method};
-use crate::protocol::value::Value;
 use crate::run::eval::{bytes, integer};
+use crate::run::handshake::active;
 use crate::run::matching;
 use crate::run::message::Message;
 use crate::run::{Case, Done, LIMIT, Trouble};
@@ -60,6 +59,7 @@ impl Case<'_> {
                         reason: why,
                         came: message.show(),
                         bytes: message.bytes(),
+                        ..Trouble::default()
                     })?;
                 }
                 Ok(())
@@ -90,7 +90,7 @@ impl Case<'_> {
         self.sort(&at.connection);
         let frames = self.link(&at.connection)?.frames(at.number());
         Message::take(frames).map_err(|reason| match frames.front() {
-            Some(frame) => Trouble { reason, came: frame.show(), bytes: frame.bytes() },
+            Some(frame) => Trouble { reason, came: frame.show(), bytes: frame.bytes(), ..Trouble::default() },
             None => Trouble::from(reason),
         })
     }
@@ -153,7 +153,12 @@ impl Case<'_> {
                     return Ok(());
                 }
                 let reason = format!("these bytes expected: {}", crate::protocol::value::show_text(wanted));
-                return Err(Trouble { reason, came: crate::protocol::value::show_text(&came), bytes: came });
+                return Err(Trouble {
+                    reason,
+                    came: crate::protocol::value::show_text(&came),
+                    bytes: came,
+                    ..Trouble::default()
+                });
             }
             late = !self.pump(deadline);
         }
@@ -165,7 +170,12 @@ impl Case<'_> {
             let link = self.link(&at.connection)?;
             if let Some(frame) = link.leftover() {
                 let reason = "the end of the stream expected".to_owned();
-                return Err(Trouble { reason, came: frame.show(), bytes: frame.bytes() });
+                return Err(Trouble {
+                    reason,
+                    came: frame.show(),
+                    bytes: frame.bytes(),
+                    ..Trouble::default()
+                });
             }
             if link.malformed.is_none() && link.ended.is_some() {
                 return Ok(());
@@ -185,11 +195,21 @@ impl Case<'_> {
         let close = link.close().filter(|_| at.number() != 0);
         if let Some(close) = close {
             let reason = "the broker closed the connection instead".to_owned();
-            return Err(Trouble { reason, came: close.show(), bytes: close.encode().unwrap_or_default() });
+            return Err(Trouble {
+                reason,
+                came: close.show(),
+                bytes: close.encode().unwrap_or_default(),
+                ..Trouble::default()
+            });
         }
         if let Some(why) = link.malformed.clone() {
             let bytes = link.take_bytes(64);
-            return Err(Trouble { reason: "what came is not AMQP".into(), came: why, bytes });
+            return Err(Trouble {
+                reason: "what came is not AMQP".into(),
+                came: why,
+                bytes,
+                ..Trouble::default()
+            });
         }
         match &link.ended {
             Some(why) => Err(Trouble::from(format!("nothing can come any more: {why}"))),
@@ -203,7 +223,7 @@ impl Case<'_> {
     /// Nothing came in time; what came elsewhere may tell why.
     pub(super) fn too_late(&mut self, at: &Address) -> Trouble {
         self.sort(&at.connection);
-        let mut trouble = Trouble::from("nothing came in time".to_owned());
+        let mut trouble = Trouble::silence("nothing came in time".to_owned());
         if let Some(frame) = self.links.get(&at.connection).and_then(|link| link.leftover()) {
             trouble.came = format!("nothing at {at}; on channel {}: {}", frame.channel, frame.show());
             trouble.bytes = frame.bytes();
@@ -219,10 +239,6 @@ impl Case<'_> {
 
     /// A round trip that changes nothing: channel.flow active=true.
     pub(super) fn round_trip(&mut self, at: &Address) -> Done {
-        let active = |name| {
-            let spec: &'static MethodSpec = method(name).expect("the table has channel.flow");
-            Method { spec, arguments: vec![Value::Bool(true)] }
-        };
         self.send_method(at, &active("channel.flow"), None)?;
         let message = self.message(at, clock::now() + LIMIT)?;
         let wrong = if message.method == active("channel.flow-ok") {
@@ -295,7 +311,12 @@ impl Case<'_> {
                 at_end(self);
                 let reason =
                     format!("nothing more was expected on connection {name}, channel {}", frame.channel);
-                return Err(Trouble { reason, came: frame.show(), bytes: frame.bytes() });
+                return Err(Trouble {
+                    reason,
+                    came: frame.show(),
+                    bytes: frame.bytes(),
+                    ..Trouble::default()
+                });
             }
         }
         Ok(())
@@ -307,7 +328,7 @@ fn unless_wrong(wrong: &[String], came: impl FnOnce() -> (String, Vec<u8>)) -> D
         return Ok(());
     }
     let (came, bytes) = came();
-    Err(Trouble { reason: wrong.join("\n"), came, bytes })
+    Err(Trouble { reason: wrong.join("\n"), came, bytes, ..Trouble::default() })
 }
 
 /// The tags that acks are expected for.

@@ -78,7 +78,7 @@ impl Case<'_> {
             let (shown, bytes) = (message.show(), message.bytes());
             group.take(at, message).map_err(|reasons| {
                 let reason = format!("this meets none of what is still expected:\n{}", reasons.join("\n"));
-                Trouble { reason, came: shown, bytes }
+                Trouble { reason, came: shown, bytes, ..Trouble::default() }
             })?;
         }
         self.variables = group.now.variables;

@@ -35,6 +35,11 @@ pub(super) fn made(name: &str, arguments: Vec<(&str, Value)>) -> Method {
     made
 }
 
+/// channel.flow or channel.flow-ok, which changes nothing.
+pub(super) fn active(name: &str) -> Method {
+    made(name, vec![("active", Value::Bool(true))])
+}
+
 /// The table that says what a client is and can do.
 pub(super) fn client_properties(capabilities: Value) -> Value {
     let text = |text: &str| Value::Text(text.into());
@@ -159,7 +164,7 @@ impl Case<'_> {
             return Ok(message);
         }
         let reason = format!("{ok} expected");
-        Err(Trouble { reason, came: message.show(), bytes: message.bytes() })
+        Err(Trouble { reason, came: message.show(), bytes: message.bytes(), ..Trouble::default() })
     }
 }
 

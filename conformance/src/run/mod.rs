@@ -11,6 +11,7 @@ mod link;
 mod matching;
 mod message;
 pub mod operator;
+pub mod restart;
 #[cfg(test)]
 mod samples;
 mod send;
@@ -25,6 +26,7 @@ use crate::script::scope::GIVEN;
 use crate::script::{Action, Address, Script, Step};
 use eval::Variables;
 use link::{Event, Link};
+use restart::{Ending, Restart};
 use serde_json::Map;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -54,6 +56,19 @@ pub struct Failure {
     pub bytes: Vec<u8>,
     /// What was sent and what came before, oldest first.
     pub transcript: Vec<String>,
+    /// The broker did not answer in time, or at all.
+    pub is_silence: bool,
+}
+
+impl Failure {
+    /// Of a script that could not even begin.
+    #[must_use]
+    pub(crate) fn before(script: &Script, reason: String) -> Box<Self> {
+        let text = script.steps.first().map_or_else(String::new, |step| step.text.clone());
+        let line = script.steps.first().map_or(1, |step| step.line);
+        let (came, bytes, transcript) = (String::new(), Vec::new(), Vec::new());
+        Box::new(Self { line, text, reason, came, bytes, transcript, is_silence: false })
+    }
 }
 
 /// What stopped a step: reason and what came, decoded and as bytes.
@@ -62,6 +77,14 @@ pub(crate) struct Trouble {
     reason: String,
     came: String,
     bytes: Vec<u8>,
+    is_silence: bool,
+}
+
+impl Trouble {
+    /// The broker says nothing.
+    pub(crate) fn silence(reason: String) -> Self {
+        Self { reason, is_silence: true, ..Self::default() }
+    }
 }
 
 impl From<String> for Trouble {
@@ -75,7 +98,10 @@ type Done<T = ()> = Result<T, Trouble>;
 
 /// A script that runs.
 struct Case<'a> {
-    target: &'a Target,
+    target: Target,
+    restart: Option<Restart<'a>>,
+    /// A round trip follows each publish.
+    one_by_one: bool,
     /// Different for each case of each run; part of the names that `unique` makes.
     mark: String,
     variables: Variables,
@@ -98,9 +124,36 @@ struct Case<'a> {
 /// # Errors
 /// The broker did not do what the script says.
 pub fn run(script: &Script, target: &Target, mark: &str) -> Result<(), Box<Failure>> {
-    let mut case = Case::new(target, mark);
+    play(script, Case::new(target, mark), mark)?;
+    if !script.head.one_by_one {
+        return Ok(());
+    }
+    // With other names: a broker may take a while to let go of exclusive queues.
+    let case = Case { one_by_one: true, ..Case::new(target, &format!("{mark}b")) };
+    play(script, case, mark).map_err(|mut failure| {
+        failure.reason.push_str("\n(in the second turn, where a round trip follows each publish)");
+        failure
+    })
+}
+
+/// As [`run`], where `restart` does what the script's steps of that name want.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_restarting(
+    script: &Script,
+    target: &Target,
+    mark: &str,
+    restart: Restart<'_>,
+) -> Result<(), Box<Failure>> {
+    play(script, Case { restart: Some(restart), ..Case::new(target, mark) }, mark)
+}
+
+/// Plays `script`, whose definitions were imported with this mark.
+fn play(script: &Script, mut case: Case<'_>, mark: &str) -> Result<(), Box<Failure>> {
     for name in script.head.definitions.iter().flat_map(Definitions::names) {
-        case.variables.insert(name.clone(), Value::Text(unique(name, mark).into_bytes()));
+        let value = unique(name, mark);
+        case.variables.insert(name.clone(), Value::Text(value.into_bytes()));
     }
     let outcome = case.steps(&script.steps).and_then(|()| case.nothing_left());
     let outcome = outcome.map_err(|trouble| Box::new(case.failure(trouble)));
@@ -136,11 +189,13 @@ pub(crate) fn identify(mut target: Target) -> Result<Target, String> {
     Ok(target)
 }
 
-impl<'a> Case<'a> {
-    fn new(target: &'a Target, mark: &str) -> Self {
+impl Case<'_> {
+    fn new(target: &Target, mark: &str) -> Self {
         let (sender, events) = channel();
         Self {
-            target,
+            target: target.clone(),
+            restart: None,
+            one_by_one: false,
             mark: mark.to_owned(),
             variables: GIVEN
                 .iter()
@@ -168,6 +223,7 @@ impl<'a> Case<'a> {
             came: trouble.came,
             bytes: trouble.bytes,
             transcript: std::mem::take(&mut self.transcript),
+            is_silence: trouble.is_silence,
         }
     }
 
@@ -210,6 +266,7 @@ impl<'a> Case<'a> {
                 Ok(())
             }
             Action::Operator(words) => self.operate(words),
+            Action::Restart(ending) => self.restart(*ending),
             Action::Wait(time) => {
                 self.pump_until(clock::now() + *time);
                 Ok(())
@@ -243,7 +300,7 @@ impl<'a> Case<'a> {
 
     /// Has the operator give a command, and waits until it is done.
     fn operate(&mut self, words: &[Expr]) -> Done {
-        let Some(operator) = &self.target.operator else {
+        let Some(operator) = self.target.operator.clone() else {
             return Err(Trouble::from("nobody said how the operator gives commands".to_owned()));
         };
         let mut said = Vec::new();
@@ -252,6 +309,17 @@ impl<'a> Case<'a> {
         }
         self.say(&format!("operator: {}", said.join(" ")));
         operator.run(&said).map_err(Trouble::from)
+    }
+
+    /// Has the broker restarted while the connections are open, which are gone then.
+    fn restart(&mut self, ending: Ending) -> Done {
+        let Some(restart) = self.restart else {
+            return Err(Trouble::from("nobody said how the broker is restarted".to_owned()));
+        };
+        self.say(&format!("the broker is restarted: {}", ending.word()));
+        self.target = restart(ending).map_err(Trouble::from)?;
+        self.links.clear();
+        Ok(())
     }
 
     fn repeat(&mut self, times: i128, counter: &str, steps: &[Step]) -> Done {
@@ -272,7 +340,7 @@ impl<'a> Case<'a> {
         self.next_link += 1;
         let address = (self.target.host.as_str(), self.target.port);
         let link = Link::connect(address, self.next_link, self.sender.clone())
-            .map_err(|why| Trouble::from(format!("{}:{}: {why}", self.target.host, self.target.port)))?;
+            .map_err(|why| Trouble::silence(format!("{}:{}: {why}", self.target.host, self.target.port)))?;
         self.links.insert(name.to_owned(), link);
         Ok(())
     }
@@ -339,6 +407,6 @@ impl<'a> Case<'a> {
             }
         }
         self.links.clear();
-        sweep::sweep(self.target, &self.declared);
+        sweep::sweep(&self.target, &self.declared);
     }
 }

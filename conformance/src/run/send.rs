@@ -1,10 +1,12 @@
 //! Sending: methods with their content cut to the negotiated frame size, single frames, bytes.
 
+use crate::clock;
 use crate::protocol::content::Header;
 use crate::protocol::frame::{self, Frame};
 use crate::protocol::method::Method;
 use crate::protocol::value::Value;
-use crate::run::{Case, Done, Trouble, eval};
+use crate::run::handshake::active;
+use crate::run::{Case, Done, LIMIT, Trouble, eval};
 use crate::script::{Address, Call, Field, Sent};
 
 impl Case<'_> {
@@ -38,7 +40,36 @@ impl Case<'_> {
     /// Sends a method, and its content if it has any.
     fn send_call(&mut self, at: &Address, call: &Call) -> Done {
         let (method, content) = eval::call(call, &self.variables)?;
-        self.send_method(at, &method, content.as_ref())
+        self.send_method(at, &method, content.as_ref())?;
+        if self.one_by_one && method.spec.name == "basic.publish" { self.part(at) } else { Ok(()) }
+    }
+
+    /// Waits until the broker has read what was sent at `at`, so that it is in no block with what follows: a channel.flow and its
+    /// answer. What else comes meanwhile is for later steps.
+    fn part(&mut self, at: &Address) -> Done {
+        self.send_method(at, &active("channel.flow"), None)?;
+        let deadline = clock::now() + LIMIT;
+        loop {
+            self.sort(&at.connection);
+            let link = self.link(&at.connection)?;
+            let is_open = link.ended.is_none() && link.channels.contains(&at.number());
+            let frames = link.frames(at.number());
+            let is_answer = |frame: &Frame| {
+                frame.kind == frame::METHOD
+                    && Method::decode(&frame.payload).is_ok_and(|method| method == active("channel.flow-ok"))
+            };
+            if let Some(answer) = frames.iter().position(is_answer) {
+                frames.remove(answer);
+                return Ok(());
+            }
+            // The publish was refused, which is for the script to say.
+            if !is_open {
+                return Ok(());
+            }
+            if !self.pump(deadline) {
+                return Err(self.too_late(at));
+            }
+        }
     }
 
     /// Sends a method that the runner or a script made.

@@ -1,6 +1,7 @@
 //! The broker under test: where it is, who one is there, what it calls itself, and how its operator gives it commands.
 
 use crate::run::operator::Command;
+use crate::run::restart::Restarts;
 
 /// See the head of this file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Target {
     pub import: Option<Command>,
     /// Does what is appended, as rabbitmqctl; None when nobody said how.
     pub operator: Option<Command>,
+    /// Who restarts it; None when nobody said how.
+    pub restarts: Option<Restarts>,
 }
 
 impl Target {
@@ -56,6 +59,7 @@ impl Target {
             version: String::new(),
             import: None,
             operator: None,
+            restarts: None,
         })
     }
 

@@ -83,6 +83,8 @@ impl Check<'_> {
             Action::Send(at, sent) => self.sent(at, sent)?,
             Action::Expect(expectation) => self.expected(&expectation.at, &expectation.what)?,
             Action::Wait(_) => {}
+            // Whoever goes on opens anew.
+            Action::Restart(_) => self.opened.clear(),
             Action::Operator(words) => {
                 for word in words {
                     self.of_sort(word, Sort::Text, "a command")?;

@@ -17,7 +17,10 @@ pub(crate) const NEEDS: &[&str] = &[
     "retry-delays",
 ];
 
-const KEYS: &[&str] = &["title", "source", "needs", "differs", "definitions"];
+const KEYS: &[&str] = &["title", "source", "needs", "also", "differs", "definitions"];
+
+/// How else a script may be played, as `also:` says it.
+const ONE_BY_ONE: &str = "one-by-one";
 
 /// The key whose value is a document of several lines.
 const DEFINITIONS: &str = "definitions";
@@ -70,6 +73,8 @@ fn collect(lines: Vec<(usize, &str, String)>) -> Read<Head> {
                     head.needs.push(need.to_owned());
                 }
             }
+            "also" if value == ONE_BY_ONE => head.one_by_one = true,
+            "also" => return Err(wrong(format!("'{value}' is not {ONE_BY_ONE}"))),
             "differs" => head.differs.push(differs(&value).ok_or_else(|| {
                 wrong(
                     "'differs:' wants a broker, its version and a reason: rabbitmq 4.3 does ..., which ..."
@@ -109,6 +114,13 @@ mod tests {
         assert_eq!((head.title.as_str(), head.source.as_str()), ("A thing", "spec 1, and 2"));
         assert_eq!(head.needs, ["streams", "alone"]);
         assert_eq!((body, line), ("\nopen a\n", 6));
+    }
+
+    #[test]
+    fn a_script_may_be_played_a_second_time() {
+        assert!(read("title: t\nsource: s\nalso: one-by-one\n").unwrap().0.one_by_one);
+        assert!(!read("title: t\nsource: s\n").unwrap().0.one_by_one);
+        assert_eq!(read("title: t\nsource: s\nalso: backwards\n").unwrap_err().line, 3);
     }
 
     #[test]

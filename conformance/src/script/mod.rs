@@ -14,6 +14,7 @@ pub(crate) mod parser;
 pub(crate) mod scope;
 
 use crate::protocol::table::{FieldSpec, MethodSpec};
+use crate::run::restart::Ending;
 use condition::Condition;
 use definitions::Definitions;
 use expr::{ByteItem, Expr, Piece};
@@ -76,6 +77,12 @@ impl Script {
         self.has_command(&|_| true)
     }
 
+    /// Whether a step of it restarts the broker.
+    #[must_use]
+    pub fn has_restart(&self) -> bool {
+        any_step(&self.steps, &|action| matches!(action, Action::Restart(_)))
+    }
+
     /// Whether `holds` for the first word of a command that the operator gives.
     pub(crate) fn has_command(&self, holds: &impl Fn(&str) -> bool) -> bool {
         any_step(&self.steps, &|action| match action {
@@ -129,6 +136,8 @@ pub struct Head {
     pub needs: Vec<String>,
     /// Brokers that do otherwise.
     pub differs: Vec<Differs>,
+    /// It is played a second time, in which the broker reads each publish apart.
+    pub one_by_one: bool,
     /// What the broker must have before the run.
     pub(crate) definitions: Option<Definitions>,
     /// The line in which they begin, from 1; 0 without any.
@@ -213,6 +222,8 @@ pub(crate) enum Action {
     Wait(Duration),
     /// Has the broker's operator give a command.
     Operator(Vec<Expr>),
+    /// Ends the broker and has it back; all connections are gone.
+    Restart(Ending),
     /// Makes names that nobody else uses, of a length in bytes where one is said.
     Unique(Vec<(String, Option<usize>)>),
     /// Gives a value a name.

@@ -1,5 +1,6 @@
 //! Steps, one a line, and blocks of steps between braces.
 
+use crate::run::restart::Ending;
 use crate::script::condition::Condition;
 use crate::script::cursor::{Cursor, Read};
 use crate::script::expr::{Expr, Piece, byte_items, expr, method_named, primary, variable};
@@ -22,6 +23,7 @@ const WORDS: &[&str] = &[
     "wait",
     "within",
     "operator",
+    "restart",
     "unique",
     "let",
     "any-order",
@@ -130,6 +132,7 @@ fn action(cursor: &mut Cursor<'_>) -> Read<Action> {
             exchange(cursor, Some(limit))?
         }
         "operator" => operator(cursor)?,
+        "restart" => Action::Restart(ending(cursor)?),
         "unique" => unique(cursor)?,
         "let" => {
             cursor.eat("$");
@@ -183,6 +186,18 @@ fn operator(cursor: &mut Cursor<'_>) -> Read<Action> {
         return Err(cursor.wrong("'operator' wants a command: operator delete_user $reader"));
     }
     Ok(Action::Operator(words))
+}
+
+/// How the broker is ended: in order, unless it says otherwise.
+fn ending(cursor: &mut Cursor<'_>) -> Read<Ending> {
+    if cursor.at_line_end() {
+        return Ok(Ending::Stop);
+    }
+    let word = cursor.peek_name();
+    let known = [Ending::Stop, Ending::Kill].into_iter().find(|ending| ending.word() == word);
+    let ending = known.ok_or_else(|| cursor.wrong("'restart' is alone, or followed by 'stop' or 'kill'"))?;
+    cursor.eat(word);
+    Ok(ending)
 }
 
 fn repeat(cursor: &mut Cursor<'_>) -> Read<Action> {

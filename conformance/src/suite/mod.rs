@@ -1,5 +1,6 @@
 //! The whole suite: finds the scripts, reads them all, and runs them on a bounded number of threads.
 
+mod attempt;
 pub mod broker;
 mod definitions;
 mod hexadecimal;
@@ -11,6 +12,7 @@ pub mod table;
 
 use crate::clock;
 use crate::run;
+use crate::run::restart::Restarts;
 use crate::run::target::Target;
 use crate::script::{self, Refusal, Script};
 use crate::suite::result::{Case, Outcome, Run};
@@ -20,6 +22,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+
+/// After so many cases in a row to which the broker said nothing in time it is taken to hang, and the run ends: at five seconds and
+/// more for each of a thousand cases nobody would wait for the end.
+const SILENCE_MAX: usize = 20;
 
 /// How a run is done.
 #[derive(Debug, Clone)]
@@ -88,15 +94,26 @@ pub fn run<'a>(
     let mark = |at: usize| format!("{stamp:x}-{at}");
     let missing: Vec<Option<String>> =
         scripts.iter().map(|script| missing(script, target, options)).collect();
-    let wanted = (0..scripts.len()).filter(|&at| missing[at].is_none());
+    let has_own = |at: usize| scripts[at].has_restart() && is_restarted_by_us(target);
+    let wanted = (0..scripts.len()).filter(|&at| missing[at].is_none() && !has_own(at));
     definitions::import(target, wanted.map(|at| run::definitions(&scripts[at], target, &mark(at))))?;
+    let silence = AtomicUsize::new(0);
     let work = |at: usize| {
-        let case = one(&scripts[at], target, missing[at].as_ref(), &mark(at));
+        let hangs = silence.load(Ordering::Relaxed) >= SILENCE_MAX;
+        let hangs = hangs.then(|| format!("the broker hangs: {SILENCE_MAX} cases in a row got no answer"));
+        let case = one(&scripts[at], target, missing[at].as_ref().or(hangs.as_ref()), &mark(at));
+        match &case.outcome {
+            Outcome::Failed(failure) if failure.is_silence => {
+                silence.fetch_add(1, Ordering::Relaxed);
+            }
+            Outcome::Passed | Outcome::Failed(_) if !hangs.is_some() => silence.store(0, Ordering::Relaxed),
+            _ => {}
+        }
         done(&case);
         results.lock().unwrap_or_else(PoisonError::into_inner).push((at, case));
     };
     let (apart, mut together): (Vec<usize>, Vec<usize>) =
-        (0..scripts.len()).partition(|&at| scripts[at].needs("alone"));
+        (0..scripts.len()).partition(|&at| is_alone(&scripts[at], target));
     // A command of an operator's may take seconds; those that wait for one wait while the others work.
     together.sort_by_key(|&at| !scripts[at].has_operator());
     let next = AtomicUsize::new(0);
@@ -116,6 +133,16 @@ pub fn run<'a>(
     Ok(Run { target: target.clone(), cases, took: began.elapsed() })
 }
 
+/// Whether a case of ours that has its broker restarted has one of its own.
+fn is_restarted_by_us(target: &Target) -> bool {
+    matches!(target.restarts, Some(Restarts::Program { .. }))
+}
+
+/// Whether no other case may run beside this one.
+fn is_alone(script: &Script, target: &Target) -> bool {
+    script.needs("alone") || (script.has_restart() && !is_restarted_by_us(target))
+}
+
 /// Why `script` is not run against `target`; None when it is.
 fn missing(script: &Script, target: &Target, options: &Options) -> Option<String> {
     let without = options.without.iter().find_map(|without| match without.split_once(':') {
@@ -128,6 +155,9 @@ fn missing(script: &Script, target: &Target, options: &Options) -> Option<String
     }
     if script.has_definitions() && target.import.is_none() {
         return Some("needs definitions, and there is no command to import them".into());
+    }
+    if script.has_restart() && target.restarts.is_none() {
+        return Some("needs a restart, and there is no command for one".into());
     }
     if !script.has_operator() {
         return None;
@@ -143,7 +173,7 @@ fn one<'a>(script: &'a Script, target: &Target, missing: Option<&String>, mark: 
     let began = clock::now();
     let outcome = match missing {
         Some(why) => Outcome::Skipped(why.clone()),
-        None => run::run(script, target, mark).map_or_else(Outcome::Failed, |()| Outcome::Passed),
+        None => attempt::run(script, target, mark).map_or_else(Outcome::Failed, |()| Outcome::Passed),
     };
     let differs = script.differs_for(&target.product, &target.version);
     Case { script, outcome, differs, took: began.elapsed() }

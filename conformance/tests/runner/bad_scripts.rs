@@ -228,3 +228,10 @@ fn an_operator_is_told_a_command() {
     body("open a\nlet n = 1\noperator delete_user $n", 5, "a command wants a text, this is an integer");
     body("open a\noperator delete_user {}", 4, "a word of a command expected");
 }
+
+#[test]
+fn after_a_restart_everything_is_opened_anew() {
+    body("open a\nrestart softly", 4, "'restart' is alone, or followed by 'stop' or 'kill'");
+    body("open a.1\nrestart kill\nsync a.1", 5, "connection 'a' was never opened");
+    body("open a.1\nrestart\nopen a\nsync a.1", 6, "channel a.1 was never opened");
+}

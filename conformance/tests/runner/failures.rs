@@ -2,10 +2,13 @@
 
 use crate::fake::{Fake, Say, bytes, script};
 use amq_protocol::frame::AMQPFrame;
-use amq_protocol::protocol::{AMQPClass, basic, connection, queue};
-use conformance::run::Failure;
+use amq_protocol::protocol::{AMQPClass, basic, channel, connection, queue};
+use conformance::run::{Failure, run};
+use conformance::script::read;
+use conformance::suite::broker::ask;
 use conformance::suite::report;
 use conformance::suite::result::{Case, Outcome};
+use std::path::Path;
 use std::time::Duration;
 
 fn declared(queue: &str) -> AMQPClass {
@@ -154,4 +157,22 @@ fn acks_are_for_the_tags_that_are_named() {
     assert!(
         failure(&body, vec![Say::Method(1, declared("q"))]).reason.contains("acks expected for 1, 2, 3, 4")
     );
+}
+
+/// What answers the publish itself comes before the answer to the round trip, and is there for the script's next step.
+#[test]
+fn a_second_turn_has_a_round_trip_after_each_publish() {
+    let acked = AMQPClass::Basic(basic::AMQPMethod::Ack(basic::Ack { delivery_tag: 1, multiple: false }));
+    let broker = Fake::answering(move |_, method| match method {
+        AMQPClass::Basic(basic::AMQPMethod::Publish(_)) => vec![Say::Method(1, acked.clone())],
+        _ => Vec::new(),
+    });
+    let text = "title: t\nsource: s\nalso: one-by-one\nopen a.1\nrepeat 2 {\n  a.1 > basic.publish body=\"x\"\n}\n\
+                repeat 2 {\n  a.1 < acks 1\n}\n";
+    let script = read(Path::new("x/y.amqp"), "x/y", text).expect("a sound script");
+    let target = ask(&broker.uri()).expect("it answers");
+    assert_eq!(run(&script, &target, "mark"), Ok(()));
+    let flows = |method: &&AMQPClass| matches!(method, AMQPClass::Channel(channel::AMQPMethod::Flow(_)));
+    // One at the end of each turn, and in the second one after each of two publishes.
+    assert_eq!(broker.end().iter().filter(flows).count(), 4);
 }

@@ -4,5 +4,6 @@ mod bad_scripts;
 mod failures;
 mod fake;
 mod leftovers;
+mod process;
 mod results;
 mod values;

@@ -3,6 +3,7 @@
 use crate::fake::{Fake, Say};
 use conformance::run::Failure;
 use conformance::run::operator::Command;
+use conformance::run::restart::Restarts;
 use conformance::run::target::Target;
 use conformance::script::{Script, read};
 use conformance::suite::json::json;
@@ -103,6 +104,53 @@ fn definitions_are_imported_and_commands_given_where_somebody_says_how() {
     }
 }
 
+#[test]
+fn a_broker_that_hangs_ends_the_run_after_twenty_cases() {
+    let body = "title: t\nsource: s\nopen a.1\na.1 > queue.purge\nwithin 20ms a.1 < queue.purge-ok\n";
+    let scripts: Vec<Script> = (0..30)
+        .map(|at| format!("hare/case{at:02}"))
+        .map(|name| read(Path::new(&name), &name, body).expect("a sound script"))
+        .collect();
+    let broker = Fake::answering(|_, _| Vec::<Say>::new());
+    let target = conformance::suite::broker::ask(&broker.uri()).expect("it answers");
+    let run = run(&scripts, &target, &Options { jobs: 1, without: Vec::new() }, &|_| {});
+    let run = run.expect("nothing is to be imported");
+    broker.end();
+    let (asked, spared) = run.cases.split_at(20);
+    assert!(asked.iter().all(|case| matches!(&case.outcome, Outcome::Failed(failure) if failure.is_silence)));
+    assert!(
+        spared.iter().all(|case| matches!(&case.outcome, Outcome::Skipped(why) if why.contains("hangs")))
+    );
+}
+
+/// What a run of two scripts, of which one has the broker restarted, comes to with this command.
+fn restarted(command: Option<&str>) -> Vec<Outcome> {
+    let named = |name: &str, text: &str| read(Path::new(name), name, text).expect("a sound script");
+    let scripts = [
+        named("hare/killed", "title: t\nsource: s\nopen a.1\nrestart kill\nopen a.1\nsync a.1\n"),
+        named("hare/plain", "title: t\nsource: s\nopen a\n"),
+    ];
+    let broker = Fake::answering(|_, _| Vec::<Say>::new());
+    let mut target = conformance::suite::broker::ask(&broker.uri()).expect("it answers");
+    target.restarts = command.map(|text| Restarts::Command(Command::shell(text)));
+    let run = run(&scripts, &target, &Options { jobs: 2, without: Vec::new() }, &|_| {});
+    broker.end();
+    let run = run.expect("nothing is to be imported");
+    run.cases.into_iter().map(|case| case.outcome).collect()
+}
+
+#[test]
+fn a_broker_is_restarted_where_somebody_says_how() {
+    let without = restarted(None);
+    assert!(matches!(&without[0], Outcome::Skipped(why) if why.contains("no command")), "{without:?}");
+    assert_eq!(restarted(Some("test kill =")), [const { Outcome::Passed }; 2]);
+    let failing = restarted(Some("echo no such node; exit 69;"));
+    assert!(
+        matches!(&failing[0], Outcome::Failed(failure) if failure.reason.contains("no such node")),
+        "{failing:?}"
+    );
+}
+
 /// Two brokers of two versions, one of which differs.
 fn runs(scripts: &[Script]) -> Vec<Run<'_>> {
     let failure = Failure {
@@ -112,6 +160,7 @@ fn runs(scripts: &[Script]) -> Vec<Run<'_>> {
         came: String::new(),
         bytes: vec![0, 0xce],
         transcript: vec!["\u{1}".into()],
+        is_silence: false,
     };
     let run = |version: &str| {
         let target = target(version);
