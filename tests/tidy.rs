@@ -41,6 +41,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("amq_protocol", &["wire", "broker", "manage", "session", "perf"]),
     ("base64", &["auth"]),
     ("clap_complete", &["ctl"]),
+    ("fancy_regex", &["auth"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("indicatif", &["perf"]),

@@ -1,9 +1,21 @@
 //! A regular expression that names are held against, found anywhere in them (RabbitMQ: access-control.md).
 //!
-//! It looks at bytes, as RabbitMQ's does, and takes time in proportion to the name, however it is built: there is nothing in
-//! it that could make it try again. Look-around and back references, which cannot be had at that price, are refused.
+//! RabbitMQ's patterns are PCRE2's, on bytes. [`rewrite`] says what they mean in the language of the crate `regex`, which takes time
+//! in proportion to the name, however a pattern is built. What that cannot find (look-around, back references, atomic groups) is
+//! found by `fancy-regex`, which tries again and again, but no more often than [`TRIES_MAX`] allows: a pattern that needs more is found in
+//! no name of that kind, and the log says so.
 
+mod class;
+mod cursor;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+
+use self::rewrite::{Rewritten, rewrite};
+use fancy_regex::{BytesMode, CompileError};
 use regex::bytes::{Regex, RegexBuilder};
+use std::sync::{Arc, OnceLock};
+use tracing::warn;
 
 /// The longest pattern, in bytes: room for some hundred names.
 const LEN_MAX: usize = 8192;
@@ -11,18 +23,54 @@ const LEN_MAX: usize = 8192;
 /// Memory of a compiled pattern, bytes: what a careful one of full length takes, and a careless one (`(a{99}){99}`) does not get.
 const SIZE_MAX: usize = 512 << 10;
 
-/// How deep a pattern may nest.
-const NEST_MAX: u32 = 50;
+/// How deep a compiled pattern may nest: what is rewritten has groups within those that were written.
+const NEST_MAX: u32 = 250;
 
-/// See the head of this file.
+/// What repetitions may add to a pattern ([`Rewritten::repeated`]): a handful of `{1,255}`. The work on a name grows with it.
+const REPEATED_MAX: usize = 2000;
+
+/// Memory that each part of a pattern that takes backtracking keeps for its next search, bytes.
+const PART_CACHE_MAX: usize = 64 << 10;
+
+/// Instructions of a pattern that takes backtracking.
+const PROGRAM_MAX: usize = 50_000;
+
+/// How often a pattern may be tried anew for one name, beside once for each of its parts: each byte of a name of 255 some forty times.
+const TRIES_MAX: usize = 10_000;
+
+/// How often a pattern may be tried anew that is as large as can be.
+const TRIES_MIN: usize = 300;
+
+/// How often the parts of a pattern may be tried, all counted: what a try costs grows with them.
+const PARTS_TRIED_MAX: usize = 300_000;
+
+/// A pattern ready for use.
 #[derive(Debug, Clone)]
 pub enum Pattern {
     /// Every name.
     Any,
+    /// The empty name, and a newline, which `$` does not count.
+    Empty,
     /// No name.
     Nothing,
     /// Names in which it is found.
-    Found(Regex),
+    Found(Arc<Finder>),
+}
+
+/// See [`Pattern::Found`].
+#[derive(Debug)]
+pub struct Finder {
+    /// As it was written.
+    text: String,
+    engine: Engine,
+    /// For names that end in a newline, if they need another one; made when there is such a name.
+    for_last_newline: Option<OnceLock<Option<Engine>>>,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Linear(Regex),
+    Backtracking(Box<fancy_regex::Regex>),
 }
 
 impl Pattern {
@@ -35,22 +83,14 @@ impl Pattern {
             return Err(format!("a pattern has {} bytes; {LEN_MAX} are allowed", text.len()));
         }
         match text {
-            // Nothing is found only in names that are empty, of which there are none: RabbitMQ's way to say no.
-            "" | "^$" => return Ok(Self::Nothing),
+            // Found only in names that are empty, of which there are none but among routing keys: RabbitMQ's way to say no.
+            "" | "^$" => return Ok(Self::Empty),
             ".*" | "^.*" => return Ok(Self::Any),
             _ => {}
         }
-        let regex = RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(SIZE_MAX)
-            .dfa_size_limit(SIZE_MAX)
-            .nest_limit(NEST_MAX)
-            .build();
-        regex.map(Self::Found).map_err(|error| {
-            let why = error.to_string();
-            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("'{text}' is not a pattern: {why}")
-        })
+        let finder = Finder::compile(text)
+            .map_err(|why| format!("'{}' is not a pattern: {why}", in_one_line(text)))?;
+        Ok(Self::Found(Arc::new(finder)))
     }
 
     /// Whether it is found in a name.
@@ -58,46 +98,85 @@ impl Pattern {
     pub fn matches(&self, name: &[u8]) -> bool {
         match self {
             Self::Any => true,
+            Self::Empty => matches!(name, b"" | b"\n"),
             Self::Nothing => false,
-            Self::Found(regex) => regex.is_match(name),
+            Self::Found(finder) => finder.is_found_in(name),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(pattern: &str, matching: &[&str], others: &[&str]) {
-        let pattern = Pattern::compile(pattern).unwrap();
-        matching.iter().for_each(|name| assert!(pattern.matches(name.as_bytes()), "{name}"));
-        others.iter().for_each(|name| assert!(!pattern.matches(name.as_bytes()), "{name}"));
-    }
-
-    #[test]
-    fn a_pattern_is_found_anywhere_in_a_name() {
-        check("job", &["job", "jobs", "my job"], &["jo", "JOB", ""]);
-        check("^job", &["job", "jobs"], &["my job"]);
-        check("^(jobs|logs\\..*)$", &["jobs", "logs.", "logs.x"], &["jobs.x", "logs"]);
-        check("(?i)job", &["Job"], &[]);
-        check("^\u{e9}.$", &["\u{e9}1"], &["e1"]);
-    }
-
-    #[test]
-    fn some_say_yes_or_no_to_all() {
-        check("", &[], &["", "jobs"]);
-        check("^$", &[], &["", "jobs"]);
-        check(".*", &["", "jobs", "a\nb"], &[]);
-    }
-
-    #[test]
-    fn what_could_explode_or_is_no_pattern_is_refused_in_one_line() {
-        for bad in ["(", "[z-a]", "(a{99}){99}{99}", "(?=a)", "(a)\\1", &"(".repeat(60), &"a".repeat(8193)] {
-            let why = Pattern::compile(bad).unwrap_err();
-            assert!(!why.contains('\n') && !why.is_empty(), "{why}");
+impl Finder {
+    fn compile(text: &str) -> Result<Self, String> {
+        let mut rewritten = rewrite(text, false)?;
+        if rewritten.is_hard && rewritten.minds_last_newline {
+            rewritten = rewrite(text, true)?;
         }
-        let pattern = Pattern::compile("(a*)*b").unwrap();
-        assert!(!pattern.matches(&[b'a'; 255]), "and that quickly");
+        let for_last_newline = (rewritten.minds_last_newline && !rewritten.is_hard).then(OnceLock::new);
+        Ok(Self { text: text.to_owned(), engine: Engine::compile(&rewritten)?, for_last_newline })
     }
+
+    fn is_found_in(&self, name: &[u8]) -> bool {
+        let engine = match &self.for_last_newline {
+            Some(other) if name.ends_with(b"\n") => {
+                let compiled =
+                    || rewrite(&self.text, true).and_then(|rewritten| Engine::compile(&rewritten)).ok();
+                other.get_or_init(compiled).as_ref()
+            }
+            _ => Some(&self.engine),
+        };
+        let found = match engine {
+            Some(Engine::Linear(regex)) => return regex.is_match(name),
+            Some(Engine::Backtracking(regex)) => regex.is_match(name).ok(),
+            None => None,
+        };
+        found.unwrap_or_else(|| {
+            let name = String::from_utf8_lossy(name);
+            warn!(pattern = self.text, %name, "a pattern takes too many steps to find, it counts as not found: make it simpler");
+            false
+        })
+    }
+}
+
+impl Engine {
+    fn compile(rewritten: &Rewritten) -> Result<Self, String> {
+        let too_large = || "it is too large with all its repetitions".to_owned();
+        if rewritten.repeated > REPEATED_MAX {
+            return Err(too_large());
+        }
+        if !rewritten.is_hard {
+            let regex = RegexBuilder::new(&rewritten.text)
+                .unicode(false)
+                .size_limit(SIZE_MAX)
+                .dfa_size_limit(SIZE_MAX)
+                .nest_limit(NEST_MAX)
+                .build();
+            return regex.map(Self::Linear).map_err(|error| last_line(&error.to_string()));
+        }
+        let parts = rewritten.parts + rewritten.repeated;
+        let tries = (PARTS_TRIED_MAX / parts.max(1)).clamp(TRIES_MIN, TRIES_MAX);
+        let regex = fancy_regex::RegexBuilder::new(&rewritten.text)
+            .bytes_mode(BytesMode::Ascii)
+            .unicode_mode(false)
+            .backtrack_limit(tries + rewritten.parts)
+            .delegate_size_limit(SIZE_MAX)
+            .delegate_dfa_size_limit(PART_CACHE_MAX)
+            .max_prog_size(PROGRAM_MAX)
+            .build();
+        let regex = regex.map_err(|error| match error {
+            fancy_regex::Error::CompileError(error) if matches!(*error, CompileError::InnerError(_)) => {
+                too_large()
+            }
+            other => last_line(&other.to_string()),
+        });
+        regex.map(|regex| Self::Backtracking(Box::new(regex)))
+    }
+}
+
+fn in_one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
+fn last_line(error: &str) -> String {
+    error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }

@@ -287,6 +287,13 @@ mod tests {
         let exchange = |name: &str| Resource::exchange(&Arc::from("/"), name);
         assert_eq!(grants.check_key(Right::Write, &exchange("t"), b"a.b.x"), Ok(()));
         assert_eq!(grants.check_key(Right::Read, &exchange("t"), b"/"), Ok(()));
+        let all = permission(".*", ".*", ".*");
+        let literal =
+            Grants::compile(&user(&[]), Some(&all), [topic("^{client_id}\\.", "^$")].iter()).unwrap();
+        // Only MQTT has a client id.
+        assert_eq!(literal.check_key(Right::Write, &exchange("t"), b"{client_id}.x"), Ok(()));
+        assert!(literal.check_key(Right::Write, &exchange("t"), b"a.x").is_err());
+        assert_eq!(literal.check_key(Right::Read, &exchange("t"), b""), Ok(()), "an empty key is there");
         assert_eq!(grants.check_key(Right::Write, &exchange("other"), b"x"), Ok(()));
         assert_eq!(
             text(grants.check_key(Right::Write, &exchange("t"), b"aXb.x")),
