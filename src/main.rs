@@ -83,7 +83,9 @@ struct Failure {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::try_parse_from(with_default_command(std::env::args_os().collect())) {
+    let args = with_default_command(std::env::args_os().collect());
+    let is_ctl = args.get(1).is_some_and(|command| command == "ctl");
+    let outcome = match Cli::try_parse_from(args) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(flags),
         Ok(Cli { command: Command::Perf(options) }) => perf::run(options).map_err(failure),
         Ok(Cli { command: Command::Ctl(options) }) => ctl::run(options, Cli::command())
@@ -91,7 +93,10 @@ fn main() -> ExitCode {
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return if error.print().is_ok() { ExitCode::SUCCESS } else { STATUS_FAILURE.into() };
         }
-        Err(error) => Err(Failure { line: in_one_line(&error), status: STATUS_USAGE }),
+        Err(error) => {
+            let status = if is_ctl { ctl::error::STATUS_USAGE } else { STATUS_USAGE };
+            Err(Failure { line: in_one_line(&error), status })
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

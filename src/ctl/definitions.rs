@@ -87,8 +87,8 @@ fn read(file: &Path) -> Result<Source, CtlError> {
     } else {
         File::open(file).and_then(|mut file| file.read_to_end(&mut text))
     };
-    done.map_err(|error| CtlError::Usage(format!("cannot read {}: {error}", file.display())))?;
-    Source::parse(&text).map_err(|why| CtlError::Usage(format!("{}: {why}", file.display())))
+    done.map_err(|error| CtlError::File(format!("cannot read {}: {error}", file.display())))?;
+    Source::parse(&text).map_err(|why| CtlError::File(format!("{}: {why}", file.display())))
 }
 
 /// Writes what was exported. It has hashes of passwords: a new file is for its owner alone.
@@ -104,7 +104,7 @@ pub fn write(told: &Value, file: Option<&Path>) -> Result<(), CtlError> {
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
     opened
         .and_then(|mut opened| opened.write_all(&text))
-        .map_err(|error| CtlError::Output(format!("{}: {error}", file.display())))
+        .map_err(|error| CtlError::File(format!("cannot write {}: {error}", file.display())))
 }
 
 /// What an import came to, in words; what was left out is told in any case.

@@ -1,18 +1,40 @@
 //! Why a command did not do what it should: one line, and a status that scripts can tell apart.
+//!
+//! The statuses are those of rabbitmqctl 4.3.6 for the same commands and mistakes, which are not always those that one would
+//! expect; most are named in sysexits. A list of what is in a vhost that is not there is refused here, where rabbitmqctl lists
+//! nothing.
 
-use crate::manage::{Kind, Refusal};
+use crate::manage::clients::ClientOperation;
+use crate::manage::permissions::PermissionOperation;
+use crate::manage::policies::PolicyOperation;
+use crate::manage::queues::QueueOperation;
+use crate::manage::users::UserOperation;
+use crate::manage::vhosts::VHostOperation;
+use crate::manage::{Kind, Operation, Refusal};
 use std::fmt;
 
-/// Everything that has no status of its own; a refusal above all.
-const STATUS_REFUSED: u8 = 1;
+/// Nobody reads the answer to its end.
+const STATUS_UNREAD: u8 = 1;
 
-/// What was typed cannot be meant.
-const STATUS_USAGE: u8 = 2;
+/// What was typed is no command (`EX_USAGE`); a queue to delete is not there.
+pub const STATUS_USAGE: u8 = 64;
 
-/// There is no broker, or it cannot do it now (sysexits: `EX_UNAVAILABLE`; rabbitmqctl's too).
+/// A name, a password or a file cannot be used (`EX_DATAERR`); a vhost or a queue is not there.
+const STATUS_DATA: u8 = 65;
+
+/// A user is not there (`EX_NOUSER`).
+const STATUS_NO_USER: u8 = 67;
+
+/// There is no broker, or it cannot do it now (`EX_UNAVAILABLE`); every refusal that has no other status.
 const STATUS_UNAVAILABLE: u8 = 69;
 
-/// The socket is somebody else's (sysexits: `EX_NOPERM`; rabbitmqctl's too).
+/// A user is there already; there is no password; the broker's answer makes no sense (`EX_SOFTWARE`).
+const STATUS_SOFTWARE: u8 = 70;
+
+/// The answer cannot be written (`EX_IOERR`).
+const STATUS_IO: u8 = 74;
+
+/// The socket is somebody else's (`EX_NOPERM`).
 const STATUS_NO_RIGHT: u8 = 77;
 
 /// See the head of this file.
@@ -20,12 +42,23 @@ const STATUS_NO_RIGHT: u8 = 77;
 pub enum CtlError {
     /// What was typed cannot be meant.
     Usage(String),
+    /// A definition or limits that were typed are not JSON, or not of this kind.
+    Definition(String),
+    /// There is no password.
+    NoPassword(String),
+    /// A file cannot be read or written, or does not hold what it should.
+    File(String),
     /// No broker is running there.
     NotRunning(String),
     /// The socket may not be used.
     NoRight(String),
     /// The broker refuses.
-    Refused(Refusal),
+    Refused {
+        /// What the process ends with; 0 where rabbitmqctl takes it for done.
+        status: u8,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The broker said what no broker says.
     Garbled(String),
     /// The answer could not be written.
@@ -40,19 +73,91 @@ impl CtlError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => STATUS_USAGE,
-            Self::NotRunning(_) => STATUS_UNAVAILABLE,
+            Self::File(_) => STATUS_DATA,
+            Self::NoPassword(_) | Self::Garbled(_) => STATUS_SOFTWARE,
+            Self::NotRunning(_) | Self::Definition(_) => STATUS_UNAVAILABLE,
             Self::NoRight(_) => STATUS_NO_RIGHT,
-            Self::Refused(refusal) if refusal.kind == Kind::Unavailable => STATUS_UNAVAILABLE,
-            Self::Refused(_) | Self::Garbled(_) | Self::Output(_) | Self::Unread => STATUS_REFUSED,
+            Self::Refused { status, .. } => *status,
+            Self::Output(_) => STATUS_IO,
+            Self::Unread => STATUS_UNREAD,
         }
     }
+}
+
+/// What a command ends with that is refused for a reason of this kind.
+pub(super) fn status_of(operation: &Operation, kind: Kind) -> u8 {
+    match kind {
+        Kind::UserExists => STATUS_SOFTWARE,
+        Kind::Denied if matches!(operation, Operation::Users(_)) => STATUS_DATA,
+        Kind::NoUser => without_user(operation),
+        Kind::NoVHost => without_vhost(operation),
+        Kind::NotFound => without_object(operation),
+        Kind::Invalid if is_checked_before(operation) => STATUS_DATA,
+        Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Unavailable => STATUS_UNAVAILABLE,
+    }
+}
+
+fn without_user(operation: &Operation) -> u8 {
+    match operation {
+        Operation::Users(UserOperation::DeleteUser { .. })
+        | Operation::Permissions(
+            PermissionOperation::ClearPermissions { .. } | PermissionOperation::ClearTopicPermissions { .. },
+        ) => 0,
+        Operation::Users(UserOperation::AuthenticateUser { .. }) => STATUS_DATA,
+        Operation::Users(UserOperation::ChangePassword { .. } | UserOperation::SetUserTags { .. })
+        | Operation::Permissions(
+            PermissionOperation::SetPermissions(_) | PermissionOperation::SetTopicPermissions(_),
+        ) => STATUS_NO_USER,
+        _ => STATUS_UNAVAILABLE,
+    }
+}
+
+fn without_vhost(operation: &Operation) -> u8 {
+    match operation {
+        Operation::Permissions(
+            PermissionOperation::ClearPermissions { .. } | PermissionOperation::ClearTopicPermissions { .. },
+        ) => 0,
+        Operation::Permissions(
+            PermissionOperation::SetPermissions(_) | PermissionOperation::SetTopicPermissions(_),
+        )
+        | Operation::VHosts(VHostOperation::ClearVhostLimits { .. })
+        | Operation::Policies(
+            PolicyOperation::ClearPolicy { .. } | PolicyOperation::ClearOperatorPolicy { .. },
+        ) => STATUS_UNAVAILABLE,
+        Operation::Queues(QueueOperation::DeleteQueue { .. }) => STATUS_USAGE,
+        _ => STATUS_DATA,
+    }
+}
+
+fn without_object(operation: &Operation) -> u8 {
+    match operation {
+        Operation::Queues(QueueOperation::DeleteQueue { .. }) => STATUS_USAGE,
+        Operation::Clients(ClientOperation::CloseConnection { .. })
+        | Operation::Policies(_)
+        | Operation::VHosts(_) => STATUS_UNAVAILABLE,
+        _ => STATUS_DATA,
+    }
+}
+
+/// Whether rabbitmqctl looks at the arguments before it asks.
+fn is_checked_before(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Users(UserOperation::AddUser { .. } | UserOperation::ChangePassword { .. })
+            | Operation::VHosts(VHostOperation::AddVhost { .. } | VHostOperation::UpdateVhostMetadata { .. })
+    )
 }
 
 impl fmt::Display for CtlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(why) | Self::NotRunning(why) | Self::NoRight(why) => f.write_str(why),
-            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Usage(why)
+            | Self::Definition(why)
+            | Self::NoPassword(why)
+            | Self::File(why)
+            | Self::NotRunning(why)
+            | Self::NoRight(why) => f.write_str(why),
+            Self::Refused { refusal, .. } => refusal.fmt(f),
             Self::Garbled(what) => write!(f, "the broker's answer makes no sense: {what}"),
             Self::Output(why) => write!(f, "cannot write the answer: {why}"),
             Self::Unread => f.write_str("nobody reads the answer"),

@@ -30,10 +30,11 @@ pub mod vhosts;
 
 pub use self::error::CtlError;
 
+use self::error::status_of;
 use self::socket::{Broker, Reply};
 use self::table::{Columns, Style, Table};
 use crate::config::{Config, Flags};
-use crate::manage::Operation;
+use crate::manage::{Operation, Refusal};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 use std::io::{self, IsTerminal, Write};
@@ -75,7 +76,16 @@ struct Show {
     #[arg(long, global = true)]
     json: bool,
     /// Leave out headers, and words for people
-    #[arg(short, long, alias = "silent", short_alias = 's', alias = "no-table-headers", global = true)]
+    // Scripts for rabbitmqctl give several of these names at once.
+    #[arg(
+        short,
+        long,
+        alias = "silent",
+        short_alias = 's',
+        alias = "no-table-headers",
+        overrides_with = "quiet",
+        global = true
+    )]
     quiet: bool,
 }
 
@@ -164,10 +174,20 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
     let config = Config::resolve(flags).map_err(|error| CtlError::Usage(error.to_string()))?;
     let mut broker = Broker::connect(&config.data_dir)?;
     broker.ask(&request.operation)?;
-    answer(&mut broker, request.answer, show)
+    match answer(&mut broker, request, show) {
+        // What was to be gone is not there.
+        Err(CtlError::Refused { status: 0, .. }) if show.quiet => Ok(()),
+        Err(CtlError::Refused { status: 0, refusal }) => print(format!("{refusal}\n").as_bytes()),
+        ended => ended,
+    }
 }
 
-fn answer(broker: &mut Broker, shown: Shown, show: Show) -> Result<(), CtlError> {
+fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlError> {
+    let Request { operation, answer: shown } = request;
+    let refused = |refusal: Refusal| {
+        let status = status_of(&operation, refusal.kind);
+        CtlError::Refused { status, refusal }
+    };
     let terminal = io::stdout().is_terminal();
     if let Shown::List(columns) = shown {
         let style = match (show.json, terminal) {
@@ -180,13 +200,13 @@ fn answer(broker: &mut Broker, shown: Shown, show: Show) -> Result<(), CtlError>
             match broker.hear()? {
                 Reply::Row(row) => print(&table.row(row))?,
                 Reply::Answer(_) => return print(&table.end()),
-                Reply::Refusal(refusal) => return Err(CtlError::Refused(refusal)),
+                Reply::Refusal(refusal) => return Err(refused(refusal)),
             }
         }
     }
     let told = match broker.hear()? {
         Reply::Answer(told) => told,
-        Reply::Refusal(refusal) => return Err(CtlError::Refused(refusal)),
+        Reply::Refusal(refusal) => return Err(refused(refusal)),
         Reply::Row(_) => return Err(CtlError::Garbled("a row where none was asked for".to_owned())),
     };
     let text = match shown {

@@ -75,7 +75,7 @@ impl Setting {
         let Self { priority, apply_to, name: policy, pattern, definition } = self;
         let definition = serde_json::from_str(&definition).map_err(|error| {
             let example = r#"{"max-length": 100}"#;
-            CtlError::Usage(format!("'{definition}' is no definition, as in {example}: {error}"))
+            CtlError::Definition(format!("'{definition}' is no definition, as in {example}: {error}"))
         })?;
         Ok(PolicySetting { vhost, policy, pattern, apply_to, priority, definition })
     }

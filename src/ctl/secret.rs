@@ -29,7 +29,7 @@ pub fn password(given: Option<String>) -> Result<Password, CtlError> {
     let no_text = |_| CtlError::Usage("the password on standard input is not UTF-8".to_owned());
     let password = String::from_utf8(line).map_err(no_text)?;
     if password.is_empty() {
-        return Err(CtlError::Usage(
+        return Err(CtlError::NoPassword(
             "there is no password, neither as an argument nor on standard input".to_owned(),
         ));
     }

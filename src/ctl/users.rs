@@ -141,6 +141,6 @@ fn list(operation: UserOperation, columns: &[&str]) -> Request {
 fn limits(definition: &str) -> Result<LimitsChange, CtlError> {
     serde_json::from_str(definition).map_err(|error| {
         let example = r#"{"max-connections": 5, "max-channels": 50}"#;
-        CtlError::Usage(format!("'{definition}' are no limits, as in {example}: {error}"))
+        CtlError::Definition(format!("'{definition}' are no limits, as in {example}: {error}"))
     })
 }

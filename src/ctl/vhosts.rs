@@ -78,7 +78,7 @@ impl Command {
             Self::SetVhostLimits { definition } => {
                 let limits = serde_json::from_str(&definition).map_err(|error| {
                     let example = r#"{"max-connections": 5, "max-queues": 50}"#;
-                    CtlError::Usage(format!("'{definition}' are no limits, as in {example}: {error}"))
+                    CtlError::Definition(format!("'{definition}' are no limits, as in {example}: {error}"))
                 })?;
                 Asks::SetVhostLimits { vhost, limits }
             }

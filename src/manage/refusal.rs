@@ -14,7 +14,14 @@ use std::fmt;
 pub enum Kind {
     /// What is named does not exist.
     NotFound,
-    /// What is there does not allow it: it exists already, is in use, is not empty.
+    /// Nor does the user.
+    NoUser,
+    /// Nor does the vhost.
+    #[serde(rename = "no_vhost")]
+    NoVHost,
+    /// There is a user of that name already.
+    UserExists,
+    /// What is there does not allow it: it is in use, is not empty, there are too many.
     Conflict,
     /// An argument cannot be used.
     Invalid,
@@ -46,6 +53,16 @@ impl Refusal {
         name: &str,
         known: impl IntoIterator<Item = N>,
     ) -> Self {
+        Self::missing(Kind::NotFound, what, name, known)
+    }
+
+    /// As [`Refusal::not_found`], of this kind.
+    pub(super) fn missing<N: AsRef<str>>(
+        kind: Kind,
+        what: &str,
+        name: &str,
+        known: impl IntoIterator<Item = N>,
+    ) -> Self {
         let mut message = format!("there is no {what} '{name}'");
         let near = nearest(name, known);
         if !near.is_empty() {
@@ -53,7 +70,7 @@ impl Refusal {
             message.push_str(&near.iter().map(|near| format!("'{near}'")).collect::<Vec<_>>().join(" or "));
             message.push('?');
         }
-        Self::new(Kind::NotFound, message)
+        Self::new(kind, message)
     }
 
     /// Why something cannot be done with users.
@@ -61,9 +78,9 @@ impl Refusal {
         match error {
             UserError::NoSuchUser(name) => {
                 let known = broker.users().list().into_iter().map(|user| user.name);
-                Self::not_found("user", &name, known)
+                Self::missing(Kind::NoUser, "user", &name, known)
             }
-            UserError::UserExists(_) => Self::new(Kind::Conflict, error.to_string()),
+            UserError::UserExists(_) => Self::new(Kind::UserExists, error.to_string()),
             UserError::NoSuchVHost(name) => not_found(broker, &name),
             UserError::Invalid(why) => Self::new(Kind::Invalid, why),
         }

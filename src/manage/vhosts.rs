@@ -123,7 +123,13 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
         }
         VHostOperation::DeleteVhost { vhost } => vhosts.delete(&vhost),
         VHostOperation::SetVhostLimits { vhost, limits } => set_limits(broker, &vhost, limits),
-        VHostOperation::ClearVhostLimits { vhost } => vhosts.set_limits(&vhost, VHostLimits::default()),
+        VHostOperation::ClearVhostLimits { vhost } => {
+            let record = vhosts.record(&vhost).ok_or_else(|| not_found(broker, &vhost))?;
+            if record.limits == VHostLimits::default() {
+                return Err(Refusal::new(Kind::NotFound, format!("vhost '{vhost}' has no limits")));
+            }
+            vhosts.set_limits(&vhost, VHostLimits::default())
+        }
         VHostOperation::ListVhosts => {
             return Ok(Performed::rows(vhosts.list().into_iter().map(|record| {
                 Row::VHost(VHostRow {

@@ -58,7 +58,7 @@ fn queues_are_listed_with_what_is_in_them() {
     assert_eq!(rows[0]["owner_pid"], "127.0.0.1:50000");
     assert_eq!((&rows[2]["name"], &rows[2]["type"]), (&json!("s"), &json!("stream")));
     let nowhere = json!({ "queues": { "list_queues": { "vhost": "/x" } } });
-    house.refuses(&nowhere, Kind::NotFound, "there is no vhost '/x'; did you mean '/'?");
+    house.refuses(&nowhere, Kind::NoVHost, "there is no vhost '/x'; did you mean '/'?");
 }
 
 #[test]

@@ -67,9 +67,9 @@ fn what_cannot_be_done_with_policies_is_refused_and_changes_nothing() {
         let what = rank.replace('_', " ");
         let near = format!("there is no {what} 'length'; did you mean 'lengths'?");
         house.refuses(&clear(rank, "length"), Kind::NotFound, &near);
-        house.refuses(&with(&clear(rank, "lengths"), "vhost", &json!("/x")), Kind::NotFound, nowhere);
-        house.refuses(&with(&good, "vhost", &json!("/x")), Kind::NotFound, nowhere);
-        house.refuses(&list(ranks, "/x"), Kind::NotFound, nowhere);
+        house.refuses(&with(&clear(rank, "lengths"), "vhost", &json!("/x")), Kind::NoVHost, nowhere);
+        house.refuses(&with(&good, "vhost", &json!("/x")), Kind::NoVHost, nowhere);
+        house.refuses(&list(ranks, "/x"), Kind::NoVHost, nowhere);
         let says = |definition: &Value| with(&good, "definition", definition);
         for (refused, words) in [
             (says(&json!({ "max-length": -5 })), "-5 is not a valid maximum length"),

@@ -50,7 +50,7 @@ fn users_come_change_and_go() {
 #[test]
 fn what_cannot_be_done_with_users_is_refused_with_the_name() {
     let mut house = House::new();
-    house.refuses(&add("guest", "x"), Kind::Conflict, "there is a user 'guest' already");
+    house.refuses(&add("guest", "x"), Kind::UserExists, "there is a user 'guest' already");
     house.refuses(&add("ann", ""), Kind::Invalid, "a password may not be empty");
     house.refuses(&add("", "x"), Kind::Invalid, "the name of a user has 1 to 255 bytes, not 0");
     for operation in [
@@ -63,7 +63,7 @@ fn what_cannot_be_done_with_users_is_refused_with_the_name() {
         json!({ "clear_user_limits": { "user": "gest", "which": "all" } }),
         json!({ "list_user_limits": { "user": "gest" } }),
     ] {
-        house.refuses(&users(&operation), Kind::NotFound, NOBODY);
+        house.refuses(&users(&operation), Kind::NoUser, NOBODY);
     }
     assert_eq!(house.column(&users(&json!("list_users")), "user"), ["guest"]);
 }
@@ -129,7 +129,7 @@ fn permissions_of_nobody_and_nowhere_are_refused() {
         json!({ "clear_topic_permissions": { "user": "gest", "vhost": "/", "exchange": null } }),
         json!({ "list_user_topic_permissions": { "user": "gest" } }),
     ] {
-        house.refuses(&permissions(&operation), Kind::NotFound, NOBODY);
+        house.refuses(&permissions(&operation), Kind::NoUser, NOBODY);
     }
     for operation in [
         row("guest", "v", ""),
@@ -138,7 +138,7 @@ fn permissions_of_nobody_and_nowhere_are_refused() {
         json!({ "list_topic_permissions": { "vhost": "v" } }),
     ] {
         let (kind, message) = house.ask(&permissions(&operation)).unwrap_err();
-        assert_eq!(kind, Kind::NotFound, "{operation}");
+        assert_eq!(kind, Kind::NoVHost, "{operation}");
         assert!(message.starts_with("there is no vhost 'v'"), "{message}");
     }
     let (kind, message) = house.ask(&permissions(&row("guest", "/", "("))).unwrap_err();

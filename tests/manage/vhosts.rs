@@ -80,7 +80,7 @@ fn what_cannot_be_done_with_vhosts_is_refused_with_the_name() {
         named("clear_vhost_limits", "stagin"),
         named("list_vhost_limits", "stagin"),
     ] {
-        house.refuses(&operation, Kind::NotFound, NOWHERE);
+        house.refuses(&operation, Kind::NoVHost, NOWHERE);
     }
     let bogus = "the default queue type is classic, quorum or stream, not 'bogus'";
     house.refuses(&add("x", &json!("bogus")), Kind::Invalid, bogus);

@@ -80,26 +80,31 @@ fn users_are_managed() {
     let hint = "The user is added and may do nothing yet: see leveret ctl set_permissions --help\n";
     house.prints(&["ping"], "Ping succeeded\n");
     house.prints(&["add_user", "ann", "secret"], hint);
-    house.refuses(&["add_user", "ann", "secret"], 1, "there is a user 'ann' already");
+    house.refuses(&["add_user", "ann", "secret"], 70, "there is a user 'ann' already");
     house.prints(&["authenticate_user", "ann", "secret"], "Success\n");
-    house.refuses(&["authenticate_user", "ann", "x"], 1, "the password of user 'ann' is another one");
+    house.refuses(&["authenticate_user", "ann", "x"], 65, "the password of user 'ann' is another one");
     house.prints(&["change_password", "ann", "other"], "");
-    house.refuses(&["change_password", "gest", "other"], 1, NOBODY);
+    house.refuses(&["change_password", "gest", "other"], 67, NOBODY);
     house.prints(&["clear_password", "ann"], "");
-    house.refuses(&["clear_password", "gest"], 1, NOBODY);
+    house.refuses(&["clear_password", "gest"], 69, NOBODY);
+    house.refuses(&["authenticate_user", "gest", "x"], 65, NOBODY);
+    house.refuses(&["add_user", "", "x"], 65, "the name of a user has 1 to 255 bytes, not 0");
     house.prints(&["set_user_tags", "ann", "monitoring", "b"], "");
-    house.refuses(&["set_user_tags", "gest"], 1, NOBODY);
+    house.refuses(&["set_user_tags", "gest"], 67, NOBODY);
     house.prints(&["list_users"], "user\ttags\nann\t[b, monitoring]\nguest\t[administrator]\n");
     house.prints(&["set_user_limits", "ann", r#"{"max-connections": 5}"#], "");
     let (status, _, words) = house.run(&["set_user_limits", "ann", r#"{"foo": 5}"#]);
-    assert!(status == 2 && words.contains("unknown field `foo`"), "{words}");
+    assert!(status == 69 && words.contains("unknown field `foo`"), "{words}");
+    house.refuses(&["set_user_limits", "gest", "{}"], 69, NOBODY);
     house.prints(&["list_user_limits"], "user\tmax-connections\tmax-channels\nann\t5\t\n");
-    house.refuses(&["list_user_limits", "--user", "gest"], 1, NOBODY);
+    house.refuses(&["list_user_limits", "--user", "gest"], 69, NOBODY);
     house.prints(&["clear_user_limits", "ann", "all"], "");
-    house.refuses(&["clear_user_limits", "gest", "max-channels"], 1, NOBODY);
+    house.refuses(&["clear_user_limits", "gest", "max-channels"], 69, NOBODY);
     house.prints(&["-q", "list_user_limits"], "");
     house.prints(&["delete_user", "ann"], "");
-    house.refuses(&["delete_user", "ann"], 1, "there is no user 'ann'");
+    // What is to be gone is gone.
+    house.prints(&["delete_user", "ann"], "there is no user 'ann'\n");
+    house.prints(&["delete_user", "ann", "--quiet"], "");
 }
 
 #[test]
@@ -108,23 +113,28 @@ fn permissions_are_managed() {
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
     house.run(&["add_user", "ann", "secret"]);
     house.prints(&["set_permissions", "-p", "/", "ann", "^a", "-b", ".*"], "");
-    house.refuses(&["set_permissions", "gest", "", "", ""], 1, NOBODY);
+    house.refuses(&["set_permissions", "gest", "", "", ""], 67, NOBODY);
+    house.refuses(&["set_permissions", "-p", "/x", "ann", "", "", ""], 69, nowhere);
+    let bad = "'(' is not a pattern: missing closing parenthesis";
+    house.refuses(&["set_permissions", "ann", "(", "", ""], 69, bad);
     house.prints(&["list_permissions"], "user\tconfigure\twrite\tread\nann\t^a\t-b\t.*\nguest\t.*\t.*\t.*\n");
-    house.refuses(&["list_permissions", "-p", "/x"], 1, nowhere);
+    house.refuses(&["list_permissions", "-p", "/x"], 65, nowhere);
     house.prints(&["list_user_permissions", "ann"], "vhost\tconfigure\twrite\tread\n/\t^a\t-b\t.*\n");
-    house.refuses(&["list_user_permissions", "gest"], 1, NOBODY);
+    house.refuses(&["list_user_permissions", "gest"], 69, NOBODY);
     house.prints(&["clear_permissions", "ann"], "");
-    house.refuses(&["clear_permissions", "gest"], 1, NOBODY);
+    house.prints(&["clear_permissions", "gest"], &format!("{NOBODY}\n"));
+    house.prints(&["clear_permissions", "-p", "/x", "ann"], &format!("{nowhere}\n"));
     house.prints(&["set_topic_permissions", "ann", "amq.topic", "w", "r"], "");
-    house.refuses(&["set_topic_permissions", "gest", "amq.topic", "w", "r"], 1, NOBODY);
+    house.refuses(&["set_topic_permissions", "gest", "amq.topic", "w", "r"], 67, NOBODY);
     house.prints(&["list_topic_permissions"], "user\texchange\twrite\tread\nann\tamq.topic\tw\tr\n");
-    house.refuses(&["list_topic_permissions", "-p", "/x"], 1, nowhere);
+    house.refuses(&["list_topic_permissions", "-p", "/x"], 65, nowhere);
     let own = "vhost\texchange\twrite\tread\n/\tamq.topic\tw\tr\n";
     house.prints(&["list_user_topic_permissions", "ann"], own);
-    house.refuses(&["list_user_topic_permissions", "gest"], 1, NOBODY);
+    house.refuses(&["list_user_topic_permissions", "gest"], 69, NOBODY);
     house.prints(&["clear_topic_permissions", "ann", "amq.topic"], "");
-    house.refuses(&["clear_topic_permissions", "gest"], 1, NOBODY);
-    house.prints(&["list_topic_permissions", "--quiet"], "");
+    house.prints(&["-q", "clear_topic_permissions", "gest"], "");
+    house.prints(&["list_topic_permissions", "--quiet", "--no-table-headers"], "");
+    house.prints(&["-q", "list_topic_permissions", "-s", "--silent"], "");
 }
 
 #[test]
@@ -143,23 +153,26 @@ fn vhosts_are_managed() {
     ];
     house.prints(&add, "");
     let bogus = "the default queue type is classic, quorum or stream, not 'bogus'";
-    house.refuses(&["add_vhost", "x", "--default-queue-type", "bogus"], 1, bogus);
+    house.refuses(&["add_vhost", "x", "--default-queue-type", "bogus"], 65, bogus);
+    house.prints(&["add_vhost", "staging"], "");
     house.prints(&["list_vhosts"], "name\n/\nstaging\n");
     let columns = ["list_vhosts", "-q", "name", "description", "tags", "default_queue_type"];
     house.prints(&columns, "/\tDefault virtual host\t[]\tclassic\nstaging\ttry it\t[a, b]\tquorum\n");
-    assert_eq!(house.run(&["list_vhosts", "nonsense"]).0, 2);
+    assert_eq!(house.run(&["list_vhosts", "nonsense"]).0, 64);
     house.prints(&["update_vhost_metadata", "staging", "--description", "other"], "");
-    house.refuses(&["update_vhost_metadata", "stagin"], 1, nowhere);
+    house.refuses(&["update_vhost_metadata", "stagin"], 65, nowhere);
     house.prints(&["-q", "list_vhosts", "description"], "Default virtual host\nother\n");
     house.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-queues": 3}"#], "");
     house.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-connections": 5}"#], "");
-    house.refuses(&["-p", "stagin", "set_vhost_limits", "{}"], 1, nowhere);
+    house.refuses(&["-p", "stagin", "set_vhost_limits", "{}"], 65, nowhere);
+    assert_eq!(house.run(&["set_vhost_limits", "{"]).0, 69);
     house.prints(&["list_vhost_limits"], "vhost\tmax-connections\tmax-queues\nstaging\t5\t3\n");
     house.prints(&["-p", "staging", "clear_vhost_limits"], "");
-    house.refuses(&["-p", "stagin", "clear_vhost_limits"], 1, nowhere);
+    house.refuses(&["-p", "stagin", "clear_vhost_limits"], 69, nowhere);
+    house.refuses(&["clear_vhost_limits"], 69, "vhost '/' has no limits");
     house.prints(&["-q", "list_vhost_limits"], "");
     house.prints(&["-q", "list_queues", "-p", "staging"], "");
-    house.refuses(&["delete_vhost", "stagin"], 1, nowhere);
+    house.refuses(&["delete_vhost", "stagin"], 65, nowhere);
     house.prints(&["delete_vhost", "staging"], "");
     house.prints(&["-q", "list_vhosts"], "/\n");
 }
@@ -186,15 +199,17 @@ fn policies_are_managed() {
     assert!(exchanges.starts_with("\t\namq.direct\tp0\n"), "{exchanges}");
     for (one, all) in [("policy", "policies"), ("operator_policy", "operator_policies")] {
         let set = format!("set_{one}");
-        house.refuses(&[&set, "p2", "^q", r#"{"max-length":-5}"#], 1, "-5 is not a valid maximum length");
+        house.refuses(&[&set, "p2", "^q", r#"{"max-length":-5}"#], 69, "-5 is not a valid maximum length");
         let (status, _, words) = house.run(&[&set, "p2", "^q", "{\"max-length\":"]);
-        assert!(status == 2 && words.contains("'{\"max-length\":' is no definition, as in "), "{words}");
-        assert_eq!(house.run(&[&set, "p2", "^q"]).0, 2);
-        assert_eq!(house.run(&[&set, "p2", "^q", "{}", "--priority", "x"]).0, 2);
+        assert!(status == 69 && words.contains("'{\"max-length\":' is no definition, as in "), "{words}");
+        assert_eq!(house.run(&[&set, "p2", "^q"]).0, 64);
+        assert_eq!(house.run(&[&set, "p2", "^q", "{}", "--priority", "x"]).0, 64);
         let nowhere = "there is no vhost '/x'; did you mean '/'?";
-        house.refuses(&[&format!("list_{all}"), "-p", "/x"], 1, nowhere);
+        house.refuses(&[&format!("list_{all}"), "-p", "/x"], 65, nowhere);
+        house.refuses(&[&set, "-p", "/x", "p2", "^q", r#"{"max-length":5}"#], 65, nowhere);
         let nothing = format!("there is no {} 'none'", one.replace('_', " "));
-        house.refuses(&[&format!("clear_{one}"), "none"], 1, &nothing);
+        house.refuses(&[&format!("clear_{one}"), "none"], 69, &nothing);
+        house.refuses(&[&format!("clear_{one}"), "-p", "/x", "none"], 69, nowhere);
     }
     house.client.say(&["1 basic.publish '' q three", "1 basic.publish '' q four"]);
     while house.run(&["-q", "list_queues", "messages"]).1 != "0\n4\n" {}
@@ -209,9 +224,9 @@ fn queues_and_what_belongs_to_them_are_managed() {
     let mut house = House::new();
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
     for list in ["list_queues", "list_exchanges", "list_bindings", "list_consumers"] {
-        house.refuses(&[list, "-p", "/x"], 1, nowhere);
+        house.refuses(&[list, "-p", "/x"], 65, nowhere);
         let (status, _, words) = house.run(&[list, "nonsense"]);
-        assert!(status == 2 && words.contains("'nonsense' is not a column; there are "), "{words}");
+        assert!(status == 64 && words.contains("'nonsense' is not a column; there are "), "{words}");
     }
     house.prints(&["list_queues"], "name\tmessages\nempty\t0\nq\t2\n");
     house.prints(
@@ -224,16 +239,18 @@ fn queues_and_what_belongs_to_them_are_managed() {
     house.prints(&["list_consumers", "queue_name", "consumer_tag", "prefetch_count", "-q"], "q\tc\t1\n");
     let (_, told, _) = house.run(&["describe_queue", "q"]);
     assert!(told.starts_with("name\tq\n") && told.contains("\nconsumers: 1\nqueue_name\t"), "{told}");
-    house.refuses(&["describe_queue", "empt"], 1, "there is no queue 'empt'; did you mean 'empty'?");
+    house.refuses(&["describe_queue", "empt"], 65, "there is no queue 'empt'; did you mean 'empty'?");
     let (_, told, _) = house.run(&["describe_exchange", ""]);
     assert!(told.contains("type\tdirect\n") && told.contains("\nbindings: 2\n"), "{told}");
-    house.refuses(&["describe_exchange", "x"], 1, "there is no exchange 'x'");
+    house.refuses(&["describe_exchange", "x"], 65, "there is no exchange 'x'");
     house.prints(&["purge_queue", "q"], "messages purged: 1\n");
-    house.refuses(&["purge_queue", "qq"], 1, "there is no queue 'qq'; did you mean 'q'?");
-    house.refuses(&["delete_queue", "q", "--if-unused"], 1, "queue 'q' in vhost '/' in use");
+    house.refuses(&["purge_queue", "qq"], 65, "there is no queue 'qq'; did you mean 'q'?");
+    house.refuses(&["delete_queue", "qq"], 64, "there is no queue 'qq'; did you mean 'q'?");
+    house.refuses(&["delete_queue", "-p", "/x", "q"], 64, nowhere);
+    house.refuses(&["delete_queue", "q", "--if-unused"], 69, "queue 'q' in vhost '/' in use");
     house.client.say(&["1 basic.publish '' empty one"]);
     while house.run(&["-q", "list_queues", "messages"]).1 != "1\n1\n" {}
-    house.refuses(&["delete_queue", "empty", "--if-empty"], 1, "queue 'empty' in vhost '/' not empty");
+    house.refuses(&["delete_queue", "empty", "--if-empty"], 69, "queue 'empty' in vhost '/' not empty");
     house.prints(&["delete_queue", "empty"], "queue deleted, messages ready in it: 1\n");
     house.prints(&["list_queues", "name", "-q"], "q\n");
 }
@@ -253,10 +270,10 @@ fn connections_are_listed_and_closed() {
     house.prints(&["list_channels"], &channel);
     let (status, told, _) = house.run(&["describe_connection", name]);
     assert!(status == 0 && told.contains("user\tguest\n") && told.contains("\nchannels: 1\n"), "{told}");
-    house.refuses(&["close_connection", "x", "why"], 1, "there is no connection 'x'");
-    house.refuses(&["describe_connection", "x"], 1, "there is no connection 'x'");
+    house.refuses(&["close_connection", "x", "why"], 69, "there is no connection 'x'");
+    house.refuses(&["describe_connection", "x"], 65, "there is no connection 'x'");
     for list in ["list_connections", "list_channels"] {
-        assert_eq!(house.run(&[list, "nonsense"]).0, 2);
+        assert_eq!(house.run(&[list, "nonsense"]).0, 64);
     }
     house.prints(&["close_connection", name, "go away"], "");
     assert_eq!(house.client.hear(), "0 connection.close 320 CONNECTION_FORCED - go away (0,0)");
@@ -272,7 +289,7 @@ fn how_a_command_ends_tells_what_was_wrong() {
     assert!(status == 69 && words.starts_with(&expected), "{words}");
     let broker = Process::start(&folder);
     for usage in [&["nonsense"][..], &[], &["add_user"], &["ping", "x"], &["clear_user_limits", "a", "b"]] {
-        assert_eq!(run(&mut ctl(&folder, usage)).0, 2, "{usage:?}");
+        assert_eq!(run(&mut ctl(&folder, usage)).0, 64, "{usage:?}");
     }
     broker.kill();
     let (status, _, words) = run(&mut ctl(&folder, &["ping"]));
@@ -284,8 +301,8 @@ fn passwords_come_from_standard_input_and_are_not_in_the_log() {
     let house = House::new();
     assert_eq!(house.with_input(&["add_user", "ann"], "hush-hush\nrest").0, 0);
     assert_eq!(house.with_input(&["authenticate_user", "ann"], "hush-hush\n").0, 0);
-    assert_eq!(house.with_input(&["authenticate_user", "ann"], "other\n").0, 1);
-    assert_eq!(house.with_input(&["change_password", "ann"], "").0, 2);
+    assert_eq!(house.with_input(&["authenticate_user", "ann"], "other\n").0, 65);
+    assert_eq!(house.with_input(&["change_password", "ann"], "").0, 70);
     let (_status, log) = house.broker.stop();
     assert!(
         log.contains(r#"changed: Users(AddUser { user: "ann", password: ***, tags: [] }) by="ctl, uid "#),
@@ -349,7 +366,7 @@ fn shells_can_complete_commands() {
         let (status, script, _) = run(&mut ctl(&folder, &["completions", shell]));
         assert!(status == 0 && script.contains("set_topic_permissions"), "{shell}: {script}");
     }
-    assert_eq!(run(&mut ctl(&folder, &["completions", "tcl"])).0, 2);
+    assert_eq!(run(&mut ctl(&folder, &["completions", "tcl"])).0, 64);
 }
 
 #[test]
@@ -375,14 +392,14 @@ fn definitions_go_from_one_broker_to_another() {
     other.prints(&["authenticate_user", "ann", "secret"], "Success\n");
     other.refuses(
         &["import_definitions", "no/such"],
-        2,
+        65,
         "cannot read no/such: No such file or directory (os error 2)",
     );
     let (status, _, words) = other.with_input(&["import_definitions"], "{");
-    assert!(status == 2 && words.starts_with("leveret: -: not JSON"), "{words}");
+    assert!(status == 65 && words.starts_with("leveret: -: not JSON"), "{words}");
     let bad = r#"{"queues": [{"name": "r", "vhost": "/"}, {"name": "s", "vhost": "/x"}]}"#;
     let refused =
-        (1, String::new(), "leveret: something is to be declared: there is no vhost '/x'\n".to_owned());
+        (69, String::new(), "leveret: something is to be declared: there is no vhost '/x'\n".to_owned());
     assert_eq!(other.with_input(&["import_definitions"], bad), refused);
     other.prints(&["-q", "list_queues", "name"], "empty\nq\n");
 }
