@@ -140,14 +140,14 @@ fn serve(flags: Flags) -> Result<(), Failure> {
     let (broker, reason) = runtime.block_on(run(&config, &Renewal { flags, filter }))?;
     runtime.shutdown_timeout(DROP_WAIT);
     audit.report();
-    if reason == Farewell::StoreFailed {
-        return Err(failure("the store has failed; what was confirmed before is on disk"));
-    }
+    let when = if reason == Farewell::StoreFailed { "" } else { " while stopping" };
     broker.shutdown().map_err(|why| {
-        failure(format_args!(
-            "the store has failed while stopping; what was confirmed before is on disk: {why}"
-        ))
+        let kept = if why.keeps_what_was_confirmed() { "; what was confirmed before is on disk" } else { "" };
+        failure(format_args!("the store has failed{when}{kept}: {why}"))
     })?;
+    if reason == Farewell::StoreFailed {
+        return Err(failure("the store has failed"));
+    }
     info!("stopped");
     Ok(())
 }
@@ -340,7 +340,11 @@ fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Regist
     let audit = Audit::default();
     registry().with(filter).with(audit.clone()).with(lines).init();
     // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it happens.
-    panic::set_hook(Box::new(|panic| error!(backtrace = %std::backtrace::Backtrace::capture(), "{panic}")));
+    panic::set_hook(Box::new(|panic| {
+        if !store::explains_panic(panic) {
+            error!(backtrace = %std::backtrace::Backtrace::capture(), "{panic}");
+        }
+    }));
     Ok((audit, handle))
 }
 

@@ -37,9 +37,12 @@ pub async fn run(server: &Server, folder: &Path) {
         tokio::select! {
             _ = ticks.tick() => {
                 pause.notice(clock::now());
-                let health = server.broker.health();
                 let asks = tick.is_multiple_of(MACHINE_TICKS);
                 tick = tick.wrapping_add(1);
+                if asks {
+                    server.broker.log().check_place();
+                }
+                let health = server.broker.health();
                 let alarms = asks && pressure::look(server.broker.alarms(), folder);
                 if pressure.changes(health) || alarms {
                     server.wake_all();

@@ -295,6 +295,10 @@ pub trait Log: Send + Sync {
     /// Whether the store still commits.
     fn health(&self) -> Health;
 
+    /// Looks whether what was written can still be found by the next who starts here; if not, the store has failed. To be
+    /// called now and then; it asks the file system.
+    fn check_place(&self) {}
+
     /// Commits what is pending, marks the stop as clean, and ends the commit thread. Appends after this are
     /// dropped.
     ///

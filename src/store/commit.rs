@@ -73,13 +73,7 @@ pub(super) struct Committer {
 impl Committer {
     /// Works until it is told to stop or cannot go on.
     pub(super) fn run(mut self) -> Result<(), StoreError> {
-        let result = self.work_until_stopped().and_then(|()| self.close_database());
-        if let Err(error) = &result {
-            tracing::error!(%error, "the store has failed: nothing is confirmed from now on");
-            self.pending.set_health(Health::Failed);
-        }
-        self.pending.close();
-        result
+        self.work_until_stopped().and_then(|()| self.close_database())
     }
 
     fn work_until_stopped(&mut self) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! Why the store cannot be opened or cannot go on.
 
 use super::disk;
+use super::file::Gone;
 use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
 use std::error::Error;
 use std::fmt;
@@ -28,6 +29,11 @@ pub enum StoreError {
     },
     /// The file contradicts itself.
     Damaged(String),
+    /// The file was deleted, moved or replaced under the running broker: what is written to it is lost.
+    Gone {
+        /// The file.
+        place: String,
+    },
     /// Reading or writing failed.
     Io(io::Error),
     /// The store was closed, or failed before.
@@ -38,8 +44,7 @@ impl StoreError {
     /// Whether the disk (or the user's share of it) is full: this passes.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io(error)
-            if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        matches!(self, Self::Io(error) if is_full(error))
     }
 
     /// Says where it happened, for the faults that do not know.
@@ -50,9 +55,21 @@ impl StoreError {
             Self::WrongVersion { found, .. } => Self::WrongVersion { place: at.to_owned(), found },
             Self::Io(error) => Self::Io(io::Error::new(error.kind(), format!("{at}: {error}"))),
             Self::Damaged(what) => Self::Damaged(format!("{at}: {what}")),
+            Self::Gone { place } => Self::Gone { place },
             Self::Stopped => Self::Stopped,
         }
     }
+
+    /// Whether what was confirmed before can be relied on to be on disk nevertheless.
+    #[must_use]
+    pub fn keeps_what_was_confirmed(&self) -> bool {
+        !matches!(self, Self::Gone { .. } | Self::Damaged(_))
+    }
+}
+
+/// Whether an error says that there is no room on the disk, or none for this user.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl fmt::Display for StoreError {
@@ -67,6 +84,10 @@ impl fmt::Display for StoreError {
                 disk::FORMAT
             ),
             Self::Damaged(what) => write!(f, "the data file is damaged: {what}"),
+            Self::Gone { place } => write!(
+                f,
+                "the data file {place} is gone: it was deleted, moved or replaced, or its disk was unmounted"
+            ),
             Self::Io(error) => write!(f, "the data cannot be read or written: {error}"),
             Self::Stopped => write!(f, "the store has stopped"),
         }
@@ -84,7 +105,10 @@ impl Error for StoreError {
 
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        match error.get_ref().and_then(|error| error.downcast_ref::<Gone>()) {
+            Some(Gone(path)) => Self::Gone { place: path.display().to_string() },
+            None => Self::Io(error),
+        }
     }
 }
 
@@ -95,7 +119,7 @@ impl From<StorageError> for StoreError {
             StorageError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Self::NotOurs { place: String::new() }
             }
-            StorageError::Io(error) => Self::Io(error),
+            StorageError::Io(error) => error.into(),
             StorageError::PreviousIo | StorageError::DatabaseClosed => Self::Stopped,
             StorageError::Corrupted(what) => Self::Damaged(what),
             other => Self::Damaged(other.to_string()),

@@ -3,6 +3,8 @@
 use super::change::{Change, Gate, Health, Log, Waiter};
 use super::commit::Committer;
 use super::error::StoreError;
+use super::file::Place;
+use super::guard::guarded;
 use super::pending::{Pending, Stop};
 use crate::ids::Ticket;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,39 +14,32 @@ use std::thread::{self, JoinHandle};
 #[derive(Debug)]
 pub(super) struct RedbLog {
     pending: Arc<Pending>,
-    thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Where the data file is, if it is one.
+    place: Option<Place>,
 }
 
 impl RedbLog {
     /// Starts the commit thread.
-    pub(super) fn start(committer: Committer) -> Result<Self, StoreError> {
+    pub(super) fn start(committer: Committer, place: Option<Place>) -> Result<Self, StoreError> {
         let pending = Arc::clone(&committer.pending);
-        let watch = PanicWatch(Arc::clone(&pending));
+        let of_thread = Arc::clone(&pending);
         let work = move || {
-            let _watch = watch;
-            committer.run()
+            if let Err(error) = guarded(|| committer.run()) {
+                of_thread.fail(error);
+            }
+            of_thread.close();
         };
         let thread = thread::Builder::new().name("commit".to_owned()).spawn(work)?;
-        Ok(Self { pending, thread: Mutex::new(Some(thread)) })
+        Ok(Self { pending, thread: Mutex::new(Some(thread)), place })
     }
 
     fn end(&self, stop: Stop) -> Result<(), StoreError> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
         self.pending.stop(stop);
-        thread.join().unwrap_or(Err(StoreError::Stopped))
-    }
-}
-
-/// On the commit thread: lets nobody believe in a thread that panicked.
-struct PanicWatch(Arc<Pending>);
-
-impl Drop for PanicWatch {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.set_health(Health::Failed);
-            self.0.close();
-        }
+        let ended = thread.join().map_err(|_panicked| StoreError::Stopped);
+        self.pending.take_fault().map_or(ended, Err)
     }
 }
 
@@ -75,6 +70,12 @@ impl Log for RedbLog {
 
     fn health(&self) -> Health {
         self.pending.health()
+    }
+
+    fn check_place(&self) {
+        if let Some(Err(gone)) = self.place.as_ref().map(Place::check) {
+            self.pending.fail(gone.into());
+        }
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -3,7 +3,8 @@
 //! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in the order in which
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
 //! `journal` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
-//! counters of `shelf`) -> redb -> `disk` (the file). `table`, `segment`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
+//! counters of `shelf`) -> redb, whose panics end in `guard` -> `disk` (the parts of the file) -> `file` (in its folder).
+//! `table`, `segment`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
 //! `recover` reads them at the start, after `upgrade` has made older ones the same, and `page` records later on.
 //!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
@@ -14,7 +15,9 @@ mod commit;
 mod disk;
 mod entry;
 mod error;
+mod file;
 pub mod format;
+mod guard;
 mod join;
 mod journal;
 mod linger;
@@ -38,15 +41,16 @@ use self::change::{Log, PageSource, Recovered};
 use self::commit::Committer;
 use self::disk::Disk;
 pub use self::error::StoreError;
+use self::file::{DataFile, Place};
+pub use self::guard::explains as explains_panic;
+use self::guard::guarded;
 use self::journal::Journal;
 use self::log::RedbLog;
 use self::merge::Work;
 use self::page::Pages;
 use self::pending::Pending;
-use redb::backends::FileBackend;
 use redb::{Database, StorageBackend};
 use std::fmt;
-use std::fs::{self, File};
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
@@ -111,28 +115,25 @@ impl fmt::Debug for Opened {
 /// cannot be read or written.
 pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     let folder = dir.display().to_string();
-    fs::create_dir_all(dir).map_err(|error| StoreError::from(error).at(&folder))?;
+    file::make_folder(dir).map_err(|error| StoreError::from(error).at(&folder))?;
     let path = dir.join(FILE_NAME);
     let file = path.display().to_string();
-    let backend = open_file(&path).and_then(|found| upgrade::with_head(found, &path, &options));
-    let backend = backend.map_err(|error| {
-        if let StoreError::InUse { .. } = error { error.at(&folder) } else { error.at(&file) }
-    })?;
+    let named =
+        |error| if let StoreError::InUse { .. } = error { error.at(&folder) } else { error.at(&file) };
+    let opened = || DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options));
+    let data = guarded(opened).map_err(named)?;
     let mut options = options;
-    let dir = dir.to_owned();
+    let of_disk = dir.to_owned();
     // A file system that cannot say is taken to have room.
     options.free_bytes.get_or_insert_with(|| {
-        Arc::new(move || rustix::fs::statvfs(&dir).map_or(u64::MAX, |found| found.f_bavail * found.f_frsize))
+        Arc::new(move || {
+            rustix::fs::statvfs(&of_disk).map_or(u64::MAX, |found| found.f_bavail * found.f_frsize)
+        })
     });
-    open_backend(backend, options).map_err(|error| match error {
-        StoreError::InUse { .. } => error.at(&folder),
-        error => error.at(&file),
-    })
-}
-
-fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-    Ok(FileBackend::new(file)?)
+    let place = data.place();
+    let opened = guarded(|| open_at(data, Some(place), options)).map_err(named)?;
+    file::tell_if_open_to_others(dir, &path);
+    Ok(opened)
 }
 
 /// Opens what `backend` holds, or begins with it when it is empty.
@@ -140,6 +141,15 @@ fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
 /// # Errors
 /// As [`open`].
 pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Opened, StoreError> {
+    guarded(|| open_at(backend, None, options))
+}
+
+/// As [`open_backend`]; the file is in a folder, if it is one.
+fn open_at(
+    backend: impl StorageBackend,
+    place: Option<Place>,
+    options: Options,
+) -> Result<Opened, StoreError> {
     let disk::Found { disk, fresh, format } = Disk::open(backend, options.journal_bytes)?;
     let database = open_database(&disk, &options)?;
     let mut identity = table::Identity::FRESH;
@@ -162,10 +172,11 @@ pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Op
         table::begin_run(&database, identity.next_queue)?;
     }
     recover::tidy(&database, &mut found)?;
-    let shared = Arc::new(RwLock::new(Some(database)));
-    let log = RedbLog::start(Committer {
-        pending: Arc::new(Pending::default()),
-        database: Arc::clone(&shared),
+    let (database, pending) = (Arc::new(RwLock::new(Some(database))), Arc::new(Pending::default()));
+    let pages = Pages { database: Arc::clone(&database), pending: Arc::clone(&pending) };
+    let committer = Committer {
+        pending,
+        database,
         journal: Journal::new(disk.clone()),
         disk,
         options,
@@ -177,8 +188,9 @@ pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Op
         broken: false,
         restless: true,
         linger: linger::Linger::default(),
-    })?;
-    Ok(Opened { log: Arc::new(log), pages: Arc::new(Pages(shared)), recovered: found.recovered })
+    };
+    let log = RedbLog::start(committer, place)?;
+    Ok(Opened { log: Arc::new(log), pages: Arc::new(pages), recovered: found.recovered })
 }
 
 fn open_database(disk: &Disk, options: &Options) -> Result<Database, StoreError> {

@@ -2,6 +2,8 @@
 
 use super::change::{Page, PageSource};
 use super::error::StoreError;
+use super::guard::guarded;
+use super::pending::Pending;
 use super::segment::SegmentView;
 use super::table::{BODIES, RowKey, SEGMENTS};
 use crate::ids::{QueueId, SeqRange};
@@ -15,11 +17,33 @@ pub(super) type Shared = Arc<RwLock<Option<Database>>>;
 
 /// Reads from the last commit; sees nothing that is not durable.
 #[derive(Debug)]
-pub(super) struct Pages(pub(super) Shared);
+pub(super) struct Pages {
+    pub(super) database: Shared,
+    pub(super) pending: Arc<Pending>,
+}
 
 impl PageSource for Pages {
     fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError> {
-        let database = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut panicked = true;
+        let loaded = guarded(|| {
+            let loaded = self.read(queue, range, bytes_max);
+            panicked = false;
+            loaded
+        });
+        match loaded {
+            // What redb is like after a panic is not known: nothing is written with it any more.
+            Err(error) if panicked => {
+                self.pending.fail(error);
+                Err(StoreError::Stopped)
+            }
+            loaded => loaded,
+        }
+    }
+}
+
+impl Pages {
+    fn read(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let tx = database.as_ref().ok_or(StoreError::Stopped)?.begin_read()?;
         let (segments, bodies) = (tx.open_table(SEGMENTS)?, tx.open_table(BODIES)?);
         let first = first_row(&segments, queue, range.first)?;

@@ -6,6 +6,7 @@
 //! cut happens while nobody holds the gate, so what is appended under one gate is in one group.
 
 use super::change::{Change, Gate, Health, Waiter};
+use super::error::StoreError;
 use super::merge::record_bytes;
 use crate::blocking;
 use crate::ids::Ticket;
@@ -26,6 +27,9 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How often the disk is looked at again while it is full.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// [`Health::Failed`] as it is kept.
+const FAILED: u8 = 2;
+
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -39,8 +43,10 @@ pub(super) struct Pending {
     stored: AtomicU64,
     /// Bytes of records appended and neither on disk nor dropped.
     bytes: AtomicUsize,
-    /// A [`Health`], as `health_code` writes it.
+    /// A [`Health`], as `set_health` writes it.
     health: AtomicU8,
+    /// Why it has failed.
+    fault: Mutex<Option<StoreError>>,
 }
 
 /// What the commit thread does, so that nobody pays for waking it in vain.
@@ -219,9 +225,31 @@ impl Pending {
         let code = match health {
             Health::Good => 0,
             Health::Full => 1,
-            Health::Failed => 2,
+            Health::Failed => FAILED,
         };
-        self.health.store(code, Ordering::Relaxed);
+        // Whoever else has found out meanwhile that it has failed is right.
+        let _kept = self
+            .health
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |was| (was != FAILED).then_some(code));
+    }
+
+    /// Nothing is confirmed from now on, because of `fault`; the commit thread is told to end.
+    pub(super) fn fail(&self, fault: StoreError) {
+        let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.health() != Health::Failed {
+            tracing::error!(error = %fault, "the store has failed: nothing is confirmed from now on");
+            // What was found out first explains the rest.
+            *first = Some(fault);
+        }
+        self.set_health(Health::Failed);
+        drop(first);
+        self.close();
+        self.stop(Stop::Abandon);
+    }
+
+    /// Why it has failed, if it has; told once.
+    pub(super) fn take_fault(&self) -> Option<StoreError> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Has the commit thread stop.
@@ -293,6 +321,10 @@ impl Pending {
     /// For the commit thread: everything up to and including `number` is on disk. Tells who waits.
     pub(super) fn announce(&self, number: Ticket) {
         let mut open = self.open();
+        if open.closed {
+            // It has failed meanwhile.
+            return;
+        }
         self.durable.store(number.0, Ordering::Release);
         let mut watching = mem::take(&mut open.watching);
         drop(open);
@@ -417,6 +449,22 @@ mod tests {
         pending.announce(second);
         assert_eq!(heard(), [vec![first, first], vec![first, second]]);
         assert_eq!(pending.append(&mut Vec::new()), second, "nothing new to wait for");
+    }
+
+    #[test]
+    fn after_a_failure_nothing_is_announced_and_nothing_is_well_again() {
+        let pending = Pending::default();
+        let told = Arc::new(Told::default());
+        let waiter: Arc<dyn Waiter> = Arc::<Told>::clone(&told);
+        let ticket = append(&pending);
+        pending.notify(ticket, &waiter);
+        assert_eq!(cut(&pending).number, ticket);
+        pending.fail(StoreError::Stopped);
+        pending.announce(ticket);
+        pending.set_health(Health::Good);
+        assert!(told.0.lock().unwrap().is_empty() && pending.durable() < ticket);
+        assert_eq!(pending.health(), Health::Failed);
+        assert_eq!(cut(&pending).stop, Some(Stop::Abandon));
     }
 
     #[test]

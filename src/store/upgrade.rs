@@ -6,10 +6,10 @@
 
 use super::disk::{self, Disk, Found};
 use super::error::StoreError;
+use super::file::{self, DataFile};
 use super::table::{self, DELIVERED, META, RETURNS, RowKey};
 use super::{Options, open_database};
 use crate::ids::lane_of;
-use redb::backends::FileBackend;
 use redb::{
     Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError, WriteTransaction,
 };
@@ -87,11 +87,7 @@ fn is_of_old<T>(opened: Result<T, TableError>) -> Result<bool, StoreError> {
 
 /// What is at `path`, which `found` is: as it is, or, if it is of the format without a head, a file in its place that has
 /// one. The other file takes its name when it is complete, so that there is one of both at any time.
-pub(super) fn with_head(
-    found: FileBackend,
-    path: &Path,
-    options: &Options,
-) -> Result<FileBackend, StoreError> {
+pub(super) fn with_head(found: DataFile, path: &Path, options: &Options) -> Result<DataFile, StoreError> {
     let mut magic = [0; REDB_MAGIC.len()];
     if found.len()? < magic.len() as u64 {
         return Ok(found);
@@ -115,12 +111,12 @@ pub(super) fn with_head(
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }
-    super::open_file(path)
+    DataFile::open(path)
 }
 
-fn copy_with_head(from: &FileBackend, path: &Path, options: &Options) -> Result<(), StoreError> {
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-    let Found { disk, .. } = Disk::open(FileBackend::new(file)?, options.journal_bytes)?;
+fn copy_with_head(from: &DataFile, path: &Path, options: &Options) -> Result<(), StoreError> {
+    let file = file::options().truncate(true).open(path)?;
+    let Found { disk, .. } = Disk::open(DataFile::of(file, path)?, options.journal_bytes)?;
     let len = from.len()?;
     disk.set_len(len)?;
     let (mut at, mut part) = (0, vec![0; COPIED_BYTES]);

@@ -4,6 +4,7 @@ mod alarms;
 mod control;
 mod ctl;
 mod dialogue;
+mod folder;
 mod http;
 mod metrics;
 mod proxy;

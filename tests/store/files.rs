@@ -1,10 +1,14 @@
 //! Which files are opened, and which are left exactly as they are.
 
-use super::{commit, declare, publish};
+use super::golden::image;
+use super::{commit, declare, nobody, publish, wait_until};
 use crate::support::folder::Folder;
+use leveret::ids::Ticket;
+use leveret::store::change::Health;
 use leveret::store::{FILE_NAME, Opened, Options, StoreError, open};
 use redb::{Database, TableDefinition};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn open_folder(dir: &Path) -> Result<Opened, StoreError> {
@@ -15,11 +19,12 @@ fn open_folder(dir: &Path) -> Result<Opened, StoreError> {
 #[track_caller]
 fn check_refused(dir: &Path, text: &str) {
     let file = dir.join(FILE_NAME);
-    let before = fs::read(&file).unwrap();
+    let count = || fs::read_dir(dir).unwrap().count();
+    let (before, beside) = (fs::read(&file).unwrap(), count());
     let error = open_folder(dir).unwrap_err();
     assert_eq!(error.to_string(), text);
     assert!(fs::read(&file).unwrap() == before, "the file was touched");
-    assert_eq!(fs::read_dir(dir).unwrap().count(), 1, "nothing was added");
+    assert_eq!(count(), beside, "nothing was added");
 }
 
 #[test]
@@ -92,4 +97,98 @@ fn a_place_that_cannot_be_a_folder_is_named() {
     let error = open_folder(&file).unwrap_err();
     assert!(error.to_string().contains(&file.display().to_string()), "{error}");
     assert!(matches!(error, StoreError::Io(_)));
+}
+
+/// What the owner, the group and others may do with what is at `path`.
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_is_made_is_the_owners_alone() {
+    let folder = Folder::new();
+    let dir = folder.at("some/where");
+    drop(open_folder(&dir).unwrap());
+    assert_eq!([mode(&dir), mode(&folder.at("some"))], [0o700; 2]);
+    let files = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path());
+    let modes: Vec<_> = files.map(|file| (mode(&file), file)).collect();
+    assert!(!modes.is_empty() && modes.iter().all(|(mode, _)| *mode == 0o600), "{modes:?}");
+    // So is the file that takes the place of an older one.
+    let file = dir.join(FILE_NAME);
+    fs::write(&file, image("1-clean")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(open_folder(&dir).unwrap());
+    assert_eq!(mode(&file), 0o600);
+}
+
+/// Appends `body` to queue 1 as message `seq`, for somebody who waits.
+fn append(opened: &Opened, seq: u64, body: &[u8]) -> Ticket {
+    let ticket = opened.log.append(&mut vec![publish(1, seq, &[body])]);
+    opened.log.notify(ticket, &nobody());
+    ticket
+}
+
+#[track_caller]
+fn check_gone(opened: &Opened, ticket: Ticket) {
+    wait_until("failed", || opened.log.health() == Health::Failed);
+    assert!(opened.log.durable() < ticket, "it was confirmed");
+    let error = opened.log.close().unwrap_err();
+    assert!(matches!(error, StoreError::Gone { .. }), "{error}");
+    assert!(!error.keeps_what_was_confirmed());
+}
+
+#[test]
+fn nothing_is_confirmed_into_a_file_that_was_deleted() {
+    let folder = Folder::new();
+    let opened = open_folder(&folder.at("data")).unwrap();
+    commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
+    fs::remove_dir_all(folder.at("data")).unwrap();
+    let ticket = append(&opened, 1, b"b");
+    check_gone(&opened, ticket);
+}
+
+#[test]
+fn a_folder_that_was_replaced_is_noticed_when_the_file_grows() {
+    let folder = Folder::new();
+    let opened = open_folder(&folder.at("data")).unwrap();
+    commit(&opened.log, [declare(1)]);
+    fs::rename(folder.at("data"), folder.at("away")).unwrap();
+    drop(open_folder(&folder.at("data")).unwrap());
+    let large = vec![7; 300_000];
+    let mut ticket = Ticket(0);
+    for seq in 0..100 {
+        ticket = append(&opened, seq, &large);
+        wait_until("durable or failed", || {
+            opened.log.durable() >= ticket || opened.log.health() == Health::Failed
+        });
+        if opened.log.health() == Health::Failed {
+            break;
+        }
+    }
+    check_gone(&opened, ticket);
+}
+
+#[test]
+fn a_folder_that_was_moved_is_noticed_by_whoever_looks() {
+    let folder = Folder::new();
+    let opened = open_folder(&folder.at("data")).unwrap();
+    commit(&opened.log, [declare(1)]);
+    opened.log.check_place();
+    assert_eq!(opened.log.health(), Health::Good);
+    fs::rename(folder.at("data"), folder.at("away")).unwrap();
+    opened.log.check_place();
+    assert_eq!(opened.log.health(), Health::Failed);
+    let ticket = append(&opened, 0, b"a");
+    check_gone(&opened, ticket);
+}
+
+/// Something else may be in the way of the folder instead of nothing.
+#[test]
+fn a_file_in_the_place_of_the_folder_is_not_the_folder() {
+    let folder = Folder::new();
+    let opened = open_folder(&folder.at("data")).unwrap();
+    fs::rename(folder.at("data"), folder.at("away")).unwrap();
+    fs::write(folder.at("data"), "").unwrap();
+    opened.log.check_place();
+    assert_eq!(opened.log.health(), Health::Failed);
 }

@@ -1,6 +1,7 @@
 //! The store from outside: what is on disk after anything that can happen to a disk.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod damage;
 mod faults;
 mod files;
 pub(crate) mod golden;
@@ -34,6 +35,11 @@ impl Waiter for Told {
         *self.newest.lock().unwrap() = up_to;
         self.news.notify_all();
     }
+}
+
+/// Somebody who waits, and to whom it does not matter who is told.
+fn nobody() -> Arc<dyn Waiter> {
+    Arc::new(Told::default())
 }
 
 /// Waits until `ticket` is on disk.

@@ -1,0 +1,156 @@
+//! The data file in its folder: made for the broker's user alone, and watched.
+//!
+//! What is written to a file that has no name any more is gone with the process. A sync therefore fails once the file was
+//! deleted, and so does making it longer once something else is in its place; [`Place::check`] finds out the same for who asks now
+//! and then. Nothing is confirmed after such a failure.
+
+use super::error::StoreError;
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::ops::Bound;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What others than the owner may do with a file or a folder.
+const OTHERS: u32 = 0o077;
+
+/// What a look at the path of a file says when something of the path is gone.
+const GONE: [io::ErrorKind; 3] =
+    [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::StaleNetworkFileHandle];
+
+/// A data file as redb and [`super::disk::Disk`] see it.
+#[derive(Debug)]
+pub(super) struct DataFile {
+    backend: FileBackend,
+    place: Place,
+}
+
+/// Where a data file was opened, and which file that was.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    path: Arc<Path>,
+    file: Arc<File>,
+    device: u64,
+    inode: u64,
+}
+
+/// The data file cannot be found any more: what an [`io::Error`] has in it until it is a [`StoreError`].
+#[derive(Debug)]
+pub(super) struct Gone(pub(super) PathBuf);
+
+/// Makes the folder `dir` and those above it, if they are not there, for the broker's user alone.
+pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Options for a file that, if it is not there, is made for the broker's user alone.
+pub(super) fn options() -> OpenOptions {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).mode(0o600);
+    options
+}
+
+/// Says so in the log if others may read or write the folder, or the data file in it.
+pub(super) fn tell_if_open_to_others(dir: &Path, file: &Path) {
+    for (what, path, right) in [("folder", dir, "700"), ("file", file, "600")] {
+        if let Ok(found) = fs::metadata(path)
+            && found.mode() & OTHERS != 0
+        {
+            let (path, mode) = (path.display(), found.mode() & 0o777);
+            tracing::warn!(
+                "the data {what} {path} is open to other users (mode {mode:03o}): chmod {right} {path}"
+            );
+        }
+    }
+}
+
+impl DataFile {
+    /// Opens the file at `path`, or makes an empty one.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::of(options().truncate(false).open(path)?, path)
+    }
+
+    /// `file` was opened at `path`.
+    pub(super) fn of(file: File, path: &Path) -> Result<Self, StoreError> {
+        let found = file.metadata()?;
+        let watched = Arc::new(file.try_clone()?);
+        let place = Place { path: path.into(), file: watched, device: found.dev(), inode: found.ino() };
+        Ok(Self { backend: FileBackend::new(file)?, place })
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
+    }
+}
+
+impl Place {
+    /// Whether the file is where it was opened.
+    ///
+    /// # Errors
+    /// It was deleted, moved or replaced, or the file system it is on was unmounted.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let is_it = |found: &Metadata| found.dev() == self.device && found.ino() == self.inode;
+        match fs::metadata(&self.path) {
+            Ok(found) if is_it(&found) => Ok(()),
+            Ok(_another) => Err(self.gone()),
+            Err(error) if GONE.contains(&error.kind()) => Err(self.gone()),
+            // It could not be looked at, which says nothing about the file.
+            Err(_unknown) => Ok(()),
+        }
+    }
+
+    /// Whether the file has a name: less than [`Place::check`] finds out, for a tenth of its price.
+    fn check_name(&self) -> io::Result<()> {
+        if self.file.metadata()?.nlink() > 0 { Ok(()) } else { Err(self.gone()) }
+    }
+
+    fn gone(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::NotFound, Gone(self.path.to_path_buf()))
+    }
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is gone", self.0.display())
+    }
+}
+
+impl Error for Gone {}
+
+impl StorageBackend for DataFile {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.backend.len()
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.backend.read(at, out)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.place.check()?;
+        self.backend.set_len(len)
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.backend.sync_data()?;
+        self.place.check_name()
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), io::Error> {
+        self.backend.write(at, bytes)
+    }
+
+    fn close(&self) -> Result<(), io::Error> {
+        self.backend.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.backend.try_lock_range(start, end)
+    }
+}
