@@ -43,6 +43,9 @@ pub struct Flags {
     /// Definitions in RabbitMQ's JSON to take in at the start [default: none]
     #[arg(long, value_name = "FILE", env = "LEVERET_DEFINITIONS")]
     pub definitions: Option<PathBuf>,
+    /// Go on without what is damaged in the data file, where the start would otherwise be refused; what is dropped is logged first
+    #[arg(long)]
+    pub repair: bool,
     /// Settings in TOML; flags and environment win over them
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     pub config: Option<PathBuf>,
@@ -72,6 +75,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What is taken in at the start.
     pub definitions: Option<PathBuf>,
+    /// Whether to go on without what is damaged in the data file.
+    pub repair: bool,
     /// Where AMQP clients connect; at least one.
     pub amqp: Vec<SocketAddr>,
     /// Where AMQP clients connect by TLS.
@@ -206,6 +211,7 @@ impl Config {
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             definitions: flags.definitions.or(file.definitions),
+            repair: flags.repair,
             memory_limit: flags.memory_limit.or(file.memory_limit).unwrap_or(MEMORY_LIMIT),
             disk_free_limit: flags.disk_free_limit.or(file.disk_free_limit).unwrap_or(DISK_FREE_LIMIT),
             advertise: file.advertise,

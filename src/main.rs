@@ -173,7 +173,9 @@ async fn run(config: &Config, renewal: &Renewal) -> Result<(Arc<Broker>, Farewel
     let http = bind(config.http)?;
     let ready = ready_line(config, &amqp, &amqps, &http).map_err(failure)?;
 
-    let opened = store::open(&config.data_dir, store::Options::default()).map_err(failure)?;
+    let opened =
+        store::open(&config.data_dir, store::Options { repair: config.repair, ..store::Options::default() })
+            .map_err(failure)?;
     let broker = Broker::start(opened, settings(config), clock::now()).map_err(failure)?;
     define(config, &broker)?;
     check_first_users(config, &broker)?;

@@ -42,6 +42,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("base64", &["auth"]),
     ("clap_complete", &["ctl"]),
     ("fancy_regex", &["auth"]),
+    ("getrandom", &["store"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("indicatif", &["perf"]),

@@ -184,15 +184,17 @@ impl Committer {
         let shelves = &self.shelves;
         self.journaled.settle(|id| Before::in_tables(shelves.get(&id)));
         self.make_sure_it_fits(&self.journaled)?;
+        self.journal.prepare_reset(self.number)?;
         let changed = self.commit(&self.journaled, self.number, false).inspect_err(|_| self.broken = true)?;
         self.learn(changed);
-        self.forget_journal();
+        self.forget_journal(true);
         Ok(())
     }
 
-    fn forget_journal(&mut self) {
+    /// The tables hold what is in the journal; what was written before them is on disk if they were `synced`.
+    fn forget_journal(&mut self, synced: bool) {
         self.journaled = Work::default();
-        self.journal.reset();
+        self.journal.reset(synced);
         self.pending.set_stored(self.pending.durable());
     }
 
@@ -236,7 +238,7 @@ impl Committer {
             self.pending.give_back(self.work.bytes);
             self.work = Work::default();
         } else if stored == self.number && !self.journal.is_empty() {
-            self.forget_journal();
+            self.forget_journal(false);
         }
         Ok(())
     }

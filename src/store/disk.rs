@@ -21,6 +21,7 @@
 //! | 2 | the head and the journal; the head has state 1 when complete, and no checksum |
 //! | 3 | `returns` and the journal's returns have a time; `delivered` goes by lane; records tell expiration and priority |
 //! | 4 | the head's checksum and its state of all ones; tables that a reader of format 3 would pass over |
+//! | 5 | the journal's slots and keyed entries; checksums of the rows of `segments`, of their records and of the table `leveret` |
 //!
 //! What is older is made the newest as it is opened: see `upgrade`. The order of [`Disk::make_current`] lets a power cut
 //! leave a file of the one format or of the other.
@@ -32,7 +33,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// What new files have, and old ones once they were opened. Another way to keep data is another number.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 
 /// The first format with a head.
 const FORMAT_OLDEST: u32 = 2;
@@ -364,9 +365,9 @@ mod tests {
     /// The bytes that the head of this file draws; a change here is a new format.
     #[test]
     fn the_head_is_as_drawn() {
-        let head = Head { format: 4, complete: true, journal_bytes: 258 }.encode();
-        assert_eq!(&head[..32], b"Leveret data\r\n\x1a\n\0\0\0\x04\xff\xff\xff\xff\0\0\0\0\0\0\x01\x02");
-        let summed = b"Leveret data\r\n\x1a\n\0\0\0\x04\0\0\0\0\0\0\x01\x02";
+        let head = Head { format: 5, complete: true, journal_bytes: 258 }.encode();
+        assert_eq!(&head[..32], b"Leveret data\r\n\x1a\n\0\0\0\x05\xff\xff\xff\xff\0\0\0\0\0\0\x01\x02");
+        let summed = b"Leveret data\r\n\x1a\n\0\0\0\x05\0\0\0\0\0\0\x01\x02";
         assert_eq!(head[32..], crc32fast::hash(summed).to_be_bytes());
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in the order in which
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
-//! `journal` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
+//! `journal`, `keyed` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
 //! counters of `shelf`) -> redb, whose panics end in `guard` -> `disk` (the parts of the file) -> `file` (in its folder).
 //! `table`, `segment`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
 //! `recover` reads them at the start, after `upgrade` has made older ones the same, and `page` records later on.
@@ -20,6 +20,7 @@ pub mod format;
 mod guard;
 mod join;
 mod journal;
+mod keyed;
 mod linger;
 mod log;
 pub mod mark;
@@ -69,6 +70,8 @@ pub struct Options {
     pub journal_bytes: u64,
     /// Below this many free bytes the disk counts as full for publishers.
     pub free_bytes_min: u64,
+    /// Whether to go on without what is damaged, where a start would otherwise be refused.
+    pub repair: bool,
     /// Where free space is learnt; none for a folder asks its file system, none for a backend does not ask.
     pub free_bytes: Option<FreeBytes>,
 }
@@ -78,7 +81,13 @@ impl Default for Options {
     /// 8 MiB of journal: some 50,000 small messages to a transaction, and a few milliseconds to read at the start.
     /// 50 MB of disk: RabbitMQ's `disk_free_limit`.
     fn default() -> Self {
-        Self { cache_bytes: 8 << 20, journal_bytes: 8 << 20, free_bytes_min: 50_000_000, free_bytes: None }
+        Self {
+            cache_bytes: 8 << 20,
+            journal_bytes: 8 << 20,
+            free_bytes_min: 50_000_000,
+            repair: false,
+            free_bytes: None,
+        }
     }
 }
 
@@ -88,6 +97,7 @@ impl fmt::Debug for Options {
             .field("cache_bytes", &self.cache_bytes)
             .field("journal_bytes", &self.journal_bytes)
             .field("free_bytes_min", &self.free_bytes_min)
+            .field("repair", &self.repair)
             .finish_non_exhaustive()
     }
 }
@@ -155,21 +165,23 @@ fn open_at(
     let mut identity = table::Identity::FRESH;
     if fresh {
         table::begin_run(&database, identity.next_queue)?;
+        journal::begin(&disk, identity.journal)?;
         disk.complete()?;
     } else {
         upgrade::tables(&database, format)?;
         identity = table::identify(&database)?;
         if !identity.clean {
-            recover::replay(&database, &disk, identity.journal, format)?;
+            recover::replay(&database, &disk, (identity.journal, format), options.repair)?;
             identity = table::identify(&database)?;
         }
     }
     let mut found = recover::recover(&database, identity)?;
-    if format < disk::FORMAT {
-        disk.make_current()?;
-    }
     if !fresh {
         table::begin_run(&database, identity.next_queue)?;
+    }
+    if format < disk::FORMAT {
+        journal::begin(&disk, identity.journal)?;
+        disk.make_current()?;
     }
     recover::tidy(&database, &mut found)?;
     let (database, pending) = (Arc::new(RwLock::new(Some(database))), Arc::new(Pending::default()));
@@ -177,7 +189,7 @@ fn open_at(
     let committer = Committer {
         pending,
         database,
-        journal: Journal::new(disk.clone()),
+        journal: Journal::open(disk.clone(), identity.journal)?,
         disk,
         options,
         shelves: found.shelves,

@@ -25,9 +25,13 @@ use crate::ids::{QueueId, SeqRange, lane_of};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use std::collections::BTreeMap;
 use std::mem;
+use std::ops::Range;
 
 /// Rows that one transaction tidies at most: so much memory a transaction holds, and no more.
 const TIDY_ROWS: usize = 4096;
+
+/// So many gaps among the journal's entries are named.
+const LISTED_MAX: usize = 20;
 
 /// What is found and what is to be done about it.
 #[derive(Debug, Default)]
@@ -47,25 +51,53 @@ enum Chore {
     Forget(RowKey),
 }
 
-/// Puts into the tables what only the journal has, which is of this format: the groups after number `last`.
-pub(super) fn replay(database: &Database, disk: &Disk, last: u64, format: u32) -> Result<(), StoreError> {
-    let payloads = journal::read(disk, last)?;
-    if payloads.is_empty() {
+/// Puts into the tables what only the journal of a file of this format has: the groups after number `last`. Without those that
+/// are damaged, if that is to be repaired.
+pub(super) fn replay(
+    database: &Database,
+    disk: &Disk,
+    (last, format): (u64, u32),
+    repair: bool,
+) -> Result<(), StoreError> {
+    let journal::Found { entries, damaged } = journal::read(disk, last, format)?;
+    let number = entries.last().map_or(last, |entry| entry.number);
+    if !damaged.is_empty() {
+        let listed = listed(&damaged);
+        if !repair {
+            return Err(StoreError::Damaged(format!(
+                "{listed} of the journal: what was on disk in full does not match its checksum; `leveret serve --repair` \
+                 drops that, and keeps the rest up to entry {number}"
+            )));
+        }
+        tracing::warn!("repair drops {listed} of the journal, and keeps the rest up to entry {number}");
+    }
+    if entries.is_empty() {
         return Ok(());
     }
     let mut work = Work::default();
-    for payload in &payloads {
+    for journal::Entry { payload, .. } in &entries {
         work.absorb(entry::decode(payload, format)?);
     }
     let shelves = recount(database)?;
     work.settle(|id| Before::in_tables(shelves.get(&id)));
-    let number = last + payloads.len() as u64;
     check_new(&work)?;
     let tx = database.begin_write()?;
     let mut writer = Writer::new(&tx);
     writer.write(&work, number, &shelves)?;
     writer.finish();
     Ok(tx.commit()?)
+}
+
+/// Names entries by their numbers.
+fn listed(numbers: &[Range<u64>]) -> String {
+    let count: u64 = numbers.iter().map(|range| range.end - range.start).sum();
+    let named = numbers.iter().map(|range| match range.end - 1 {
+        last if last == range.start => last.to_string(),
+        last => format!("{} to {last}", range.start),
+    });
+    let named: Vec<String> = named.take(LISTED_MAX).collect();
+    let more = if numbers.len() > LISTED_MAX { " and others" } else { "" };
+    format!("{} {}{more}", if count == 1 { "entry" } else { "entries" }, named.join(", "))
 }
 
 /// Checks that no number enters a queue twice; those that are in the tables already are found in [`recover`].

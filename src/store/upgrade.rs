@@ -7,6 +7,7 @@
 use super::disk::{self, Disk, Found};
 use super::error::StoreError;
 use super::file::{self, DataFile};
+use super::journal;
 use super::table::{self, DELIVERED, META, RETURNS, RowKey};
 use super::{Options, open_database};
 use crate::ids::lane_of;
@@ -132,7 +133,9 @@ fn copy_with_head(from: &DataFile, path: &Path, options: &Options) -> Result<(),
     let tx = database.begin_write()?;
     tx.open_table(META)?.remove(META_FORMAT)?;
     tx.commit()?;
+    let last = table::identify(&database)?.journal;
     drop(database);
+    journal::begin(&disk, last)?;
     disk.sync()?;
     Ok(disk.complete()?)
 }

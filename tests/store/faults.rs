@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Every call fails once; what was durable is there for the next process, and nothing is confirmed after the fault.
 #[test]
 fn nothing_is_confirmed_after_a_fault_at_any_call() {
-    for (seed, journal_bytes) in seeds(1).flat_map(|seed| [(seed, 0), (seed, 2000)]) {
+    for (seed, journal_bytes) in seeds(1).flat_map(|seed| [(seed, 0), (seed, 10_192)]) {
         let options = Options { journal_bytes, ..Options::default() };
         let mut faults = 0;
         for call in 1.. {
@@ -95,7 +95,7 @@ fn a_full_disk_keeps_what_is_pending_until_there_is_room() {
 /// meanwhile waits like all the rest.
 #[test]
 fn what_comes_while_a_full_disk_cannot_be_opened_is_kept() {
-    for journal_bytes in [0, 2000] {
+    for journal_bytes in [0, 10_192] {
         let disk = SimDisk::default();
         let opened = open_with(&disk, journal_bytes);
         commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);

@@ -154,7 +154,7 @@ fn every_format_there_has_been_is_read() {
         check(&name, &told(&opened));
         opened.log.close().unwrap();
         drop(opened);
-        assert_eq!(fs::read(&file).unwrap()[..20], *b"Leveret data\r\n\x1a\n\0\0\0\x04");
+        assert_eq!(fs::read(&file).unwrap()[..20], *b"Leveret data\r\n\x1a\n\0\0\0\x05");
         assert_eq!(fs::read_dir(folder.at("")).unwrap().count(), 1, "nothing else is left of {name}");
         let again = told(&open(&folder.at(""), Options::default()).unwrap());
         // What had been delivered before the kill is not said of a run that delivered nothing.

@@ -8,7 +8,8 @@ use leveret::store::{Opened, Options, open_backend};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const JOURNAL: u64 = 20_000;
+/// With the two pages of its slots.
+const JOURNAL: u64 = 28_192;
 
 /// What the next process finds when this one is gone without a word.
 fn killed(disk: &SimDisk) -> Opened {

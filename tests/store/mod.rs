@@ -4,10 +4,12 @@
 mod damage;
 mod faults;
 mod files;
+mod forgery;
 pub(crate) mod golden;
 mod journal;
 mod model;
 mod power_cut;
+mod redb_pages;
 mod rows;
 
 use crate::support::disk::SimDisk;

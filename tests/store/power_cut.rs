@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 const UNITS: usize = 24;
 
-/// None, one that is full every few groups, one that is never full.
-const JOURNALS: [u64; 3] = [0, 2000, 100_000];
+/// None, one that is full every few groups (two of its pages are for slots), one that is never full.
+const JOURNALS: [u64; 3] = [0, 10_192, 100_000];
 
 /// A workload, and what must be on disk after each of its units; before the first, nothing.
 fn workload(seed: u64) -> (Vec<Unit>, Vec<Model>) {

@@ -1,7 +1,7 @@
 //! A disk in memory that fails on demand: it loses power, returns errors, or is full.
 //!
 //! Between two `sync_data` calls every write is only pending. A power cut keeps the synced bytes, and of each pending
-//! write, by a seeded draw: none of it, a prefix of it (torn), or all of it. The calls go on after the cut as if
+//! write, by a seeded draw: none of it, a prefix of it (torn), some of its sectors (reordered), or all of it. The calls go on after the cut as if
 //! nothing had happened, to nobody's use: what counts is the image that the cut leaves behind.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,6 +10,9 @@ use redb::StorageBackend;
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What a disk writes as a whole.
+const SECTOR: usize = 512;
 
 /// A handle; clones share the disk.
 #[derive(Debug, Clone, Default)]
@@ -146,9 +149,17 @@ impl State {
         let mut image = self.synced.clone();
         let mut draw = Draw::new(seed ^ self.calls);
         for write in &self.pending {
-            let keep = match (draw.below(4), write) {
+            let keep = match (draw.below(5), write) {
                 (0, _) => continue,
                 (1, Write::Bytes(_, bytes)) => usize::try_from(draw.below(bytes.len() as u64 + 1)).unwrap(),
+                (2, Write::Bytes(at, bytes)) => {
+                    for sector in sectors(*at, bytes) {
+                        if draw.one_in(2) {
+                            sector.apply(&mut image, usize::MAX);
+                        }
+                    }
+                    continue;
+                }
                 _ => usize::MAX,
             };
             write.apply(&mut image, keep);
@@ -169,6 +180,15 @@ impl Write {
             }
         }
     }
+}
+
+/// A write as a disk does it: sector by sector, in whatever order.
+fn sectors(at: usize, bytes: &[u8]) -> impl Iterator<Item = Write> {
+    let first = (SECTOR - at % SECTOR).min(bytes.len());
+    let (head, rest) = bytes.split_at(first);
+    let rest = rest.chunks(SECTOR).enumerate();
+    let rest = rest.map(move |(index, part)| Write::Bytes(at + first + index * SECTOR, part.to_vec()));
+    [Write::Bytes(at, head.to_vec())].into_iter().chain(rest)
 }
 
 fn place(at: u64) -> usize {
