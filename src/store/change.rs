@@ -198,10 +198,27 @@ pub struct Recovered {
     pub auth: Option<Vec<AuthChange>>,
     /// The changes that make the policies that there are.
     pub policies: Vec<PolicyChange>,
+    /// Runs of messages that do not match their checksums, found now or before: they are in no queue.
+    pub damaged: Vec<DamagedRun>,
     /// Whether the last run stopped cleanly; if not, any message may have been delivered before.
     pub clean: bool,
     /// An id that no queue has ever had, nor any above it.
     pub next_queue: u64,
+}
+
+/// Consecutive messages of a queue that are damaged on disk, where they stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DamagedRun {
+    /// Where it is kept apart from the rest, if it was found when the broker started.
+    pub(super) aside: Option<u64>,
+    /// The queue, which may be what is damaged.
+    pub queue: QueueId,
+    /// The number of its first message, as it seems.
+    pub first: u64,
+    /// How many messages it has, as it seems; 0 when that cannot be told.
+    pub messages: u32,
+    /// Bytes of their records.
+    pub bytes: u64,
 }
 
 /// A queue as it was on disk.
@@ -319,11 +336,29 @@ pub struct Page {
 /// Reads records back from disk.
 pub trait PageSource: Send + Sync {
     /// The pages of `queue` from the one that holds `from` on, in order, until they make `bytes_max` bytes or
-    /// `up_to` is reached; at least one, if `from` or anything after it below `up_to` is on disk. Blocks on the
-    /// disk: call it on a thread that may.
+    /// `up_to` is reached; at least one, if `from` or anything after it below `up_to` is on disk and whole: what is damaged is left out.
+    /// Blocks on the disk: call it on a thread that may.
     ///
     /// # Errors
     /// The store cannot be read.
     fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize)
     -> Result<Vec<Page>, super::StoreError>;
+
+    /// The runs that are known to be damaged: those that were found at the start, and those that [`PageSource::load`] has come upon
+    /// and left out since.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn damaged(&self) -> Result<Vec<DamagedRun>, super::StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// The records of such a run, as they are on disk.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn damaged_records(&self, run: &DamagedRun) -> Result<Vec<u8>, super::StoreError> {
+        let _never_made = run;
+        Ok(Vec::new())
+    }
 }

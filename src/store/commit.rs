@@ -13,7 +13,7 @@
 //! does; once the store is idle, one more commit does.
 
 use super::change::{Change, Health};
-use super::disk::Disk;
+use super::disk::{Disk, FORMAT};
 use super::entry;
 use super::error::StoreError;
 use super::journal::Journal;
@@ -23,7 +23,7 @@ use super::page::Shared;
 use super::pending::{Group, Next, Patience, Pending, Stop};
 use super::recover;
 use super::shelf::{Shelf, Shelves};
-use super::table::{self, META, META_CLEAN};
+use super::table;
 use super::write::Writer;
 use super::{Options, open_database};
 use crate::ids::QueueId;
@@ -203,11 +203,8 @@ impl Committer {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let tx = database.as_ref().ok_or(StoreError::Stopped)?.begin_write()?;
         let mut writer = Writer::new(&tx);
-        writer.write(work, number, &self.shelves)?;
-        let changed = writer.finish();
-        if last {
-            tx.open_table(META)?.insert(META_CLEAN, 1)?;
-        }
+        writer.write(work, &self.shelves)?;
+        let changed = writer.finish(work, number, last)?;
         tx.commit()?;
         Ok(changed)
     }
@@ -229,7 +226,7 @@ impl Committer {
         drop(place.take());
         let database = open_database(&self.disk, &self.options)?;
         self.shelves = recover::recount(&database)?;
-        let stored = table::identify(&database)?.journal;
+        let stored = table::identify(&database, FORMAT, false)?.journal;
         *place = Some(database);
         drop(place);
         self.broken = false;

@@ -9,6 +9,9 @@ use super::merge::Work;
 use super::record;
 use super::segment::{Segment, SegmentView};
 
+/// Under which a row of `segments` is taken to lie.
+const KEY: (u64, u64) = (1, 0);
+
 /// What bytes are taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -31,7 +34,7 @@ pub fn rewrite(format: Format, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
     Ok(match format {
         Format::Queue => record::encode_queue(&record::decode_queue(0, bytes)?),
         Format::Binding => record::encode_binding(&record::decode_binding(bytes)?),
-        Format::Segment => Segment::from(SegmentView::decode(bytes)?).encode(),
+        Format::Segment => Segment::from(SegmentView::decode(KEY, bytes)?).encode(KEY),
         Format::Entry => {
             let (mut work, mut out) = (Work::default(), Vec::new());
             work.absorb(entry::decode(bytes, disk::FORMAT)?);

@@ -11,13 +11,17 @@ struct Joined {
     first: u64,
     segment: Segment,
     records: Vec<u8>,
+    /// Whether the records are those that were written: damaged ones stay in a row of their own, with the checksum that tells.
+    whole: bool,
     /// The rows it is made of.
     rows: Vec<u64>,
 }
 
 impl Joined {
     fn takes(&self, next: &Self) -> bool {
-        self.segment.range(self.first).end == next.first
+        self.whole
+            && next.whole
+            && self.segment.range(self.first).end == next.first
             && self.records.len() + next.records.len() <= RUN_BYTES_MAX
             && self.segment.count + next.segment.count <= RUN_RECORDS_MAX
     }
@@ -26,6 +30,7 @@ impl Joined {
         self.segment.settled.set_shifted(&next.segment.settled, self.segment.count);
         self.segment.transient.set_shifted(&next.segment.transient, self.segment.count);
         self.segment.expires |= next.segment.expires;
+        self.segment.declared |= next.segment.declared;
         self.segment.count += next.segment.count;
         self.segment.bytes += next.segment.bytes;
         self.records.append(&mut next.records);
@@ -49,7 +54,9 @@ pub(super) fn join(
     }
     let mut there = Vec::with_capacity(joined.len());
     for row in joined {
-        there.push((row.segment.range(row.first), row.records.len()));
+        // A damaged row counts as a large one, which is not tried again.
+        let bytes = if row.whole { row.records.len() } else { usize::MAX };
+        there.push((row.segment.range(row.first), bytes));
         if row.rows.len() > 1 {
             replace(rows, id, row)?;
         }
@@ -62,34 +69,32 @@ fn read(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Vec<Joined>
     let mut found = Vec::new();
     for row in rows.segments()?.range((id.0, range.first)..(id.0, range.end))? {
         let (key, value) = row?;
-        let mut segment = Segment::from(SegmentView::decode(value.value())?);
+        let mut segment = Segment::from(SegmentView::decode(key.value(), value.value())?);
         let records = segment.inline.take();
         found.push((key.value().1, segment, records));
     }
     let mut all = Vec::with_capacity(found.len());
     for (first, segment, records) in found {
         let records = match records {
-            Some(records) => records,
-            None => match rows.bodies()?.get((id.0, first))? {
-                Some(body) => body.value().to_vec(),
-                None => return Err(StoreError::Damaged(format!("records of {id} from {first} are missing"))),
-            },
+            Some(records) => Some(records),
+            None => rows.bodies()?.get((id.0, first))?.map(|body| body.value().to_vec()),
         };
-        all.push(Joined { first, segment, records, rows: vec![first] });
+        let whole = records.as_ref().is_some_and(|records| segment.matches(records));
+        all.push(Joined { first, segment, records: records.unwrap_or_default(), whole, rows: vec![first] });
     }
     Ok(all)
 }
 
 fn replace(rows: &mut Rows<'_>, id: QueueId, mut row: Joined) -> Result<(), StoreError> {
     for &first in &row.rows {
-        rows.segments()?.remove((id.0, first))?;
+        rows.remove_segment((id.0, first))?;
         rows.bodies()?.remove((id.0, first))?;
     }
+    row.segment.checksum = Some(crc32fast::hash(&row.records));
     if row.records.len() <= INLINE_BYTES_MAX {
         row.segment.inline = Some(row.records);
     } else {
         rows.bodies()?.insert((id.0, row.first), row.records.as_slice())?;
     }
-    rows.segments()?.insert((id.0, row.first), row.segment.encode().as_slice())?;
-    Ok(())
+    rows.put_segment((id.0, row.first), &row.segment)
 }

@@ -4,11 +4,12 @@
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
 //! `journal`, `keyed` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
 //! counters of `shelf`) -> redb, whose panics end in `guard` -> `disk` (the parts of the file) -> `file` (in its folder).
-//! `table`, `segment`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
+//! `table`, `segment`, `aside`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
 //! `recover` reads them at the start, after `upgrade` has made older ones the same, and `page` records later on.
 //!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
 
+mod aside;
 mod auth;
 pub mod change;
 mod commit;
@@ -50,6 +51,7 @@ use self::log::RedbLog;
 use self::merge::Work;
 use self::page::Pages;
 use self::pending::Pending;
+use self::table::Totals;
 use redb::{Database, StorageBackend};
 use std::fmt;
 use std::path::Path;
@@ -164,20 +166,21 @@ fn open_at(
     let database = open_database(&disk, &options)?;
     let mut identity = table::Identity::FRESH;
     if fresh {
-        table::begin_run(&database, identity.next_queue)?;
+        // The commit syncs both.
         journal::begin(&disk, identity.journal)?;
+        table::begin_run(&database, identity.next_queue, Totals::default())?;
         disk.complete()?;
     } else {
         upgrade::tables(&database, format)?;
-        identity = table::identify(&database)?;
+        identity = table::identify(&database, format, options.repair)?;
         if !identity.clean {
             recover::replay(&database, &disk, (identity.journal, format), options.repair)?;
-            identity = table::identify(&database)?;
+            identity = table::identify(&database, format, options.repair)?;
         }
     }
-    let mut found = recover::recover(&database, identity)?;
+    let mut found = recover::recover(&database, identity, options.repair)?;
     if !fresh {
-        table::begin_run(&database, identity.next_queue)?;
+        table::begin_run(&database, identity.next_queue, found.totals)?;
     }
     if format < disk::FORMAT {
         journal::begin(&disk, identity.journal)?;
@@ -185,7 +188,7 @@ fn open_at(
     }
     recover::tidy(&database, &mut found)?;
     let (database, pending) = (Arc::new(RwLock::new(Some(database))), Arc::new(Pending::default()));
-    let pages = Pages { database: Arc::clone(&database), pending: Arc::clone(&pending) };
+    let pages = Pages::new(Arc::clone(&database), Arc::clone(&pending));
     let committer = Committer {
         pending,
         database,

@@ -1,6 +1,7 @@
 //! Reads records back, on whatever thread asks.
 
-use super::change::{Page, PageSource};
+use super::aside;
+use super::change::{DamagedRun, Page, PageSource};
 use super::error::StoreError;
 use super::guard::guarded;
 use super::pending::Pending;
@@ -9,8 +10,12 @@ use super::table::{BODIES, RowKey, SEGMENTS};
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
-use std::sync::{Arc, PoisonError, RwLock};
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// So many damaged runs that were come upon are remembered, for a list of them; more are logged.
+const NOTED_MAX: usize = 10_000;
 
 /// The database, while it is open; the commit thread opens it anew after a fault.
 pub(super) type Shared = Arc<RwLock<Option<Database>>>;
@@ -18,57 +23,105 @@ pub(super) type Shared = Arc<RwLock<Option<Database>>>;
 /// Reads from the last commit; sees nothing that is not durable.
 #[derive(Debug)]
 pub(super) struct Pages {
-    pub(super) database: Shared,
-    pub(super) pending: Arc<Pending>,
+    database: Shared,
+    pending: Arc<Pending>,
+    /// Runs whose records turned out to be damaged.
+    noted: Mutex<BTreeMap<RowKey, DamagedRun>>,
 }
 
-impl PageSource for Pages {
-    fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError> {
+impl Pages {
+    pub(super) fn new(database: Shared, pending: Arc<Pending>) -> Self {
+        Self { database, pending, noted: Mutex::default() }
+    }
+
+    /// Reads the last commit.
+    fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut panicked = true;
-        let loaded = guarded(|| {
-            let loaded = self.read(queue, range, bytes_max);
+        let done = guarded(|| {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let tx = database.as_ref().ok_or(StoreError::Stopped).and_then(|open| Ok(open.begin_read()?));
+            let done = tx.and_then(|tx| read(&tx));
             panicked = false;
-            loaded
+            done
         });
-        match loaded {
+        match done {
             // What redb is like after a panic is not known: nothing is written with it any more.
             Err(error) if panicked => {
                 self.pending.fail(error);
                 Err(StoreError::Stopped)
             }
-            loaded => loaded,
+            done => done,
         }
+    }
+
+    /// Remembers a damaged run, and logs it once.
+    fn note(&self, (queue, first): RowKey, view: &SegmentView<'_>, why: &str) {
+        let (queue, messages, bytes) = (QueueId(queue), view.count, u64::from(view.bytes));
+        let run = DamagedRun { aside: None, queue, first, messages, bytes };
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.contains_key(&(queue.0, first)) {
+            return;
+        }
+        if noted.len() < NOTED_MAX {
+            noted.insert((queue.0, first), run);
+        }
+        drop(noted);
+        let last = first + u64::from(messages) - 1;
+        tracing::error!(
+            "messages {first} to {last} of {queue} are damaged, and stay on disk without being delivered: {why}"
+        );
     }
 }
 
-impl Pages {
-    fn read(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let tx = database.as_ref().ok_or(StoreError::Stopped)?.begin_read()?;
-        let (segments, bodies) = (tx.open_table(SEGMENTS)?, tx.open_table(BODIES)?);
-        let first = first_row(&segments, queue, range.first)?;
-        let mut pages = Vec::new();
-        let mut bytes = 0;
-        for row in segments.range((queue.0, first)..(queue.0, range.end.max(first)))? {
-            if bytes >= bytes_max && !pages.is_empty() {
-                break;
+impl PageSource for Pages {
+    fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError> {
+        self.read(|tx| {
+            let (segments, bodies) = (tx.open_table(SEGMENTS)?, tx.open_table(BODIES)?);
+            let first = first_row(&segments, queue, range.first)?;
+            let mut pages = Vec::new();
+            let mut bytes = 0;
+            for row in segments.range((queue.0, first)..(queue.0, range.end.max(first)))? {
+                if bytes >= bytes_max && !pages.is_empty() {
+                    break;
+                }
+                let (key, value) = row?;
+                let (key, view) = (key.value(), SegmentView::decode(key.value(), value.value())?);
+                let records = match view.inline {
+                    Some(records) => Some(Bytes::copy_from_slice(records)),
+                    None => {
+                        ReadableTable::get(&bodies, key)?.map(|body| Bytes::copy_from_slice(body.value()))
+                    }
+                };
+                match records.ok_or("they are missing").and_then(|records| block_of(&view, records)) {
+                    Ok(block) => {
+                        bytes += block.bytes_of(0..block.len());
+                        pages.push(Page { first: key.1, block });
+                    }
+                    Err(why) => self.note(key, &view, why),
+                }
             }
-            let (key, value) = row?;
-            let (first, view) = (key.value().1, SegmentView::decode(value.value())?);
-            let records = match view.inline {
-                Some(records) => Bytes::copy_from_slice(records),
-                None => body(&bodies, queue, first)?,
-            };
-            bytes += records.len();
-            let block =
-                Block::from_bytes(records).map_err(|error| damaged(queue, first, &error.to_string()))?;
-            if block.len() != view.count {
-                return Err(damaged(queue, first, "their number is another"));
-            }
-            pages.push(Page { first, block });
-        }
-        Ok(pages)
+            Ok(pages)
+        })
     }
+
+    fn damaged(&self) -> Result<Vec<DamagedRun>, StoreError> {
+        let mut runs = self.read(aside::list)?;
+        runs.extend(self.noted.lock().unwrap_or_else(PoisonError::into_inner).values());
+        Ok(runs)
+    }
+
+    fn damaged_records(&self, run: &DamagedRun) -> Result<Vec<u8>, StoreError> {
+        self.read(|tx| aside::records(tx, run))
+    }
+}
+
+/// The records of a run, unless something is wrong with them.
+fn block_of(view: &SegmentView<'_>, records: Bytes) -> Result<Block, &'static str> {
+    if !view.matches(&records) {
+        return Err("they do not match their checksum");
+    }
+    let block = Block::from_bytes(records).map_err(|_malformed| "they are malformed")?;
+    if block.len() == view.count { Ok(block) } else { Err("their number is another") }
 }
 
 /// Where the row begins that holds `seq`; `seq` when none does.
@@ -79,21 +132,7 @@ fn first_row(
 ) -> Result<u64, StoreError> {
     let mut before = ReadableTable::range(segments, (queue.0, 0)..=(queue.0, seq))?;
     let Some(row) = before.next_back().transpose()? else { return Ok(seq) };
-    let first = row.0.value().1;
-    let holds = seq < SegmentView::decode(row.1.value())?.range(first).end;
-    Ok(if holds { first } else { seq })
-}
-
-fn body(
-    bodies: &ReadOnlyTable<RowKey, &'static [u8]>,
-    queue: QueueId,
-    first: u64,
-) -> Result<Bytes, StoreError> {
-    let body = ReadableTable::get(bodies, (queue.0, first))?;
-    let body = body.ok_or_else(|| damaged(queue, first, "they are missing"))?;
-    Ok(Bytes::copy_from_slice(body.value()))
-}
-
-fn damaged(queue: QueueId, first: u64, what: &str) -> StoreError {
-    StoreError::Damaged(format!("the records of {queue} from {first} on: {what}"))
+    let key = row.0.value();
+    let holds = seq < SegmentView::decode(key, row.1.value())?.range(key.1).end;
+    Ok(if holds { key.1 } else { seq })
 }

@@ -4,9 +4,10 @@
 //! tidied away: rows of queues without a record, rows of which nothing lasts, marks of transient records (which
 //! are settled now), returns of messages that are gone.
 
+use super::aside;
 use super::auth;
 use super::change::{
-    BindingRecord, ExchangeRecord, Recovered, RecoveredLane, RecoveredQueue, RecoveredReturn,
+    BindingRecord, DamagedRun, ExchangeRecord, Recovered, RecoveredLane, RecoveredQueue, RecoveredReturn,
 };
 use super::disk::Disk;
 use super::entry;
@@ -19,7 +20,9 @@ use super::seen;
 use super::segment::{Segment, SegmentView};
 use super::shelf::Shelves;
 use super::stream;
-use super::table::{self, BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
+use super::table::{
+    self, BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS, Totals,
+};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -38,7 +41,11 @@ const LISTED_MAX: usize = 20;
 pub(super) struct Found {
     pub(super) recovered: Recovered,
     pub(super) shelves: Shelves,
+    /// Of the rows of `segments`, damaged ones included.
+    pub(super) totals: Totals,
     chores: Vec<Chore>,
+    /// Rows of `segments` that are damaged.
+    damaged: Vec<RowKey>,
 }
 
 #[derive(Debug)]
@@ -83,8 +90,8 @@ pub(super) fn replay(
     check_new(&work)?;
     let tx = database.begin_write()?;
     let mut writer = Writer::new(&tx);
-    writer.write(&work, number, &shelves)?;
-    writer.finish();
+    writer.write(&work, &shelves)?;
+    writer.finish(&work, number, false)?;
     Ok(tx.commit()?)
 }
 
@@ -115,12 +122,13 @@ fn overlapping(id: u64) -> StoreError {
 }
 
 /// Reads everything but records.
-pub(super) fn recover(database: &Database, identity: Identity) -> Result<Found, StoreError> {
-    let Identity { clean, mut next_queue, .. } = identity;
+pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> Result<Found, StoreError> {
+    let Identity { clean, mut next_queue, totals, .. } = identity;
     let tx = database.begin_read()?;
     let mut queues = read_queues(&tx)?;
     let mut found = Found::default();
     read_segments(&tx, &mut queues, &mut found)?;
+    check_totals(&found, totals, repair)?;
     read_returns(&tx, &mut queues, &mut found)?;
     for (&id, queue) in &queues {
         next_queue = next_queue.max(id + 1);
@@ -136,10 +144,52 @@ pub(super) fn recover(database: &Database, identity: Identity) -> Result<Found, 
         seen: seen::read(&tx)?,
         auth: auth::read(&tx)?,
         policies: policy::read(&tx)?,
+        damaged: Vec::new(),
         clean,
         next_queue,
     };
     Ok(found)
+}
+
+/// Checks that no row of `segments` has disappeared or come back. Of damaged ones only the number is known.
+fn check_totals(found: &Found, expected: Option<Totals>, repair: bool) -> Result<(), StoreError> {
+    let Some(expected) = expected else { return Ok(()) };
+    let rows = found.totals.rows;
+    if rows == expected.rows && (found.totals.sum == expected.sum || !found.damaged.is_empty()) {
+        return Ok(());
+    }
+    let what = if rows == expected.rows {
+        format!("some of the {rows} rows of `segments` are not those that were written last")
+    } else {
+        format!("`segments` has {rows} rows and should have {}", expected.rows)
+    };
+    if !repair {
+        return Err(StoreError::Damaged(format!(
+            "{what}: messages are missing; `leveret serve --repair` goes on with those that are there"
+        )));
+    }
+    tracing::warn!("repair: {what}; it goes on with those that are there");
+    Ok(())
+}
+
+/// Keeps the numbers of runs that were set aside from being given again.
+fn skip_numbers(damaged: &[DamagedRun], queues: &mut [RecoveredQueue]) {
+    for run in damaged {
+        let place = queues.binary_search_by_key(&run.queue, |queue| queue.record.id);
+        let (Ok(place), Ok(numbers)) = (place, table::numbers(run.first, run.messages)) else { continue };
+        let next = &mut lane(&mut queues[place], numbers.first).next;
+        *next = numbers.end.max(*next);
+    }
+}
+
+/// The lane of a queue that the number `seq` is in.
+fn lane(queue: &mut RecoveredQueue, seq: u64) -> &mut RecoveredLane {
+    let lane = lane_of(seq);
+    let index = queue.lanes.binary_search_by_key(&lane, |lane| lane.lane).unwrap_or_else(|index| {
+        queue.lanes.insert(index, RecoveredLane { lane, delivered_up_to: 0, next: 0 });
+        index
+    });
+    &mut queue.lanes[index]
 }
 
 /// Counts the rows of a database that was opened anew while the broker runs.
@@ -148,7 +198,7 @@ pub(super) fn recount(database: &Database) -> Result<Shelves, StoreError> {
     let mut shelves = Shelves::new();
     for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
         let (key, value) = row?;
-        let ((id, first), view) = (key.value(), SegmentView::decode(value.value())?);
+        let ((id, first), view) = (key.value(), SegmentView::decode(key.value(), value.value())?);
         let shelf = shelves.entry(QueueId(id)).or_default();
         shelf.add(table::numbers(first, view.count)?, view.bytes as usize, view.unsettled().into());
     }
@@ -161,24 +211,27 @@ pub(super) fn recount(database: &Database) -> Result<Shelves, StoreError> {
     Ok(shelves)
 }
 
-/// Tidies up, a bounded number of rows in each transaction.
+/// Tidies up, a bounded number of rows in each transaction; first of all it sets aside what is damaged.
 pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreError> {
+    aside::set_aside(database, &mem::take(&mut found.damaged))?;
+    found.recovered.damaged = aside::list(&database.begin_read()?)?;
+    skip_numbers(&found.recovered.damaged, &mut found.recovered.queues);
     for chores in mem::take(&mut found.chores).chunks(TIDY_ROWS) {
         let tx = database.begin_write()?;
         let mut rows = Rows::new(&tx);
         for chore in chores {
             match *chore {
                 Chore::Remove(key) => {
-                    rows.segments()?.remove(key)?;
+                    rows.remove_segment(key)?;
                     rows.bodies()?.remove(key)?;
                 }
                 Chore::SettleTransient(key) => {
                     let row = rows.segments()?.get(key)?;
-                    let segment = row.map(|row| SegmentView::decode(row.value()).map(Segment::from));
+                    let segment = row.map(|row| SegmentView::decode(key, row.value()).map(Segment::from));
                     if let Some(mut segment) = segment.transpose()? {
                         let transient = mem::take(&mut segment.transient);
                         segment.settled.set_shifted(&transient, 0);
-                        rows.segments()?.insert(key, segment.encode().as_slice())?;
+                        rows.put_segment(key, &segment)?;
                     }
                 }
                 Chore::Forget(key) => {
@@ -186,6 +239,7 @@ pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreEr
                 }
             }
         }
+        table::write_meta(&tx, &[], rows.totals())?;
         drop(rows);
         tx.commit()?;
     }
@@ -230,7 +284,16 @@ fn read_segments(
     let mut last = (0, 0);
     for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
         let (key, value) = row?;
-        let ((id, first), view) = (key.value(), SegmentView::decode(value.value())?);
+        let (id, first) = key.value();
+        found.totals.add(value.value());
+        let view = match SegmentView::decode((id, first), value.value()) {
+            Ok(view) if !view.declared || queues.contains_key(&id) => view,
+            // Damaged, or of a queue whose record has disappeared.
+            _ => {
+                found.damaged.push((id, first));
+                continue;
+            }
+        };
         let numbers = table::numbers(first, view.count)?;
         if last > (id, first) {
             return Err(overlapping(id));
@@ -259,12 +322,7 @@ fn read_segments(
         // Of a row that is partly gone only the bytes of the whole are known.
         queue.bytes += u64::from(view.bytes) * lasting / u64::from(view.count);
         queue.expires |= view.expires;
-        let lane = lane_of(first);
-        let index = queue.lanes.binary_search_by_key(&lane, |lane| lane.lane).unwrap_or_else(|index| {
-            queue.lanes.insert(index, RecoveredLane { lane, delivered_up_to: 0, next: 0 });
-            index
-        });
-        let next = &mut queue.lanes[index].next;
+        let next = &mut lane(queue, first).next;
         *next = numbers.end.max(*next);
         let shelf = found.shelves.entry(QueueId(id)).or_default();
         shelf.add(numbers, view.bytes as usize, lasting);

@@ -8,7 +8,7 @@ use super::disk::{self, Disk, Found};
 use super::error::StoreError;
 use super::file::{self, DataFile};
 use super::journal;
-use super::table::{self, DELIVERED, META, RETURNS, RowKey};
+use super::table::{self, DELIVERED, META, RETURNS, RowKey, SEGMENTS, Totals};
 use super::{Options, open_database};
 use crate::ids::lane_of;
 use redb::{
@@ -132,8 +132,13 @@ fn copy_with_head(from: &DataFile, path: &Path, options: &Options) -> Result<(),
     tables(&database, 1)?;
     let tx = database.begin_write()?;
     tx.open_table(META)?.remove(META_FORMAT)?;
+    let mut totals = Totals::default();
+    for row in tx.open_table(SEGMENTS)?.iter()? {
+        totals.add(row?.1.value());
+    }
+    table::write_meta(&tx, &[], totals)?;
     tx.commit()?;
-    let last = table::identify(&database)?.journal;
+    let last = table::identify(&database, 1, false)?.journal;
     drop(database);
     journal::begin(&disk, last)?;
     disk.sync()?;

@@ -14,7 +14,9 @@ use super::seen;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
 use super::shelf::{Shelf, Shelves};
 use super::stream;
-use super::table::{BINDINGS, DELIVERED, EXCHANGES, META, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows};
+use super::table::{
+    self, BINDINGS, DELIVERED, EXCHANGES, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows,
+};
 use crate::ids::{QueueId, SeqRange};
 use redb::{ReadableTable, WriteTransaction};
 
@@ -30,9 +32,8 @@ impl<'tx> Writer<'tx> {
         Self { tx, rows: Rows::new(tx), changed: Vec::new() }
     }
 
-    /// Writes all of `work`, which ends with entry `number` of the journal or takes its place.
-    pub(super) fn write(&mut self, work: &Work, number: u64, shelves: &Shelves) -> Result<(), StoreError> {
-        self.write_meta(work, number)?;
+    /// Writes all of `work`.
+    pub(super) fn write(&mut self, work: &Work, shelves: &Shelves) -> Result<(), StoreError> {
         write_topology(self.tx, &work.topology)?;
         seen::write(self.tx, &work.topology)?;
         auth::write(self.tx, &work.topology)?;
@@ -50,19 +51,18 @@ impl<'tx> Writer<'tx> {
         Ok(())
     }
 
-    fn write_meta(&mut self, work: &Work, number: u64) -> Result<(), StoreError> {
-        let mut meta = self.tx.open_table(META)?;
-        meta.insert(META_JOURNAL, number)?;
-        let next = meta.get(META_NEXT_QUEUE)?.map_or(0, |next| next.value());
-        if next < work.next_queue {
-            meta.insert(META_NEXT_QUEUE, work.next_queue)?;
-        }
-        Ok(())
-    }
-
-    /// What is known of the queues once the transaction is committed.
-    pub(super) fn finish(self) -> Vec<(QueueId, Shelf)> {
-        self.changed
+    /// Notes that `work` was written, which ends with entry `number` of the journal or takes its place, and whether the stop is a
+    /// clean one. Returns what is known of the queues once the transaction is committed.
+    pub(super) fn finish(
+        self,
+        work: &Work,
+        number: u64,
+        clean: bool,
+    ) -> Result<Vec<(QueueId, Shelf)>, StoreError> {
+        let next_queue = table::next_queue(self.tx)?.max(work.next_queue);
+        let values = [(META_JOURNAL, number), (META_NEXT_QUEUE, next_queue), (META_CLEAN, clean.into())];
+        table::write_meta(self.tx, &values, self.rows.totals())?;
+        Ok(self.changed)
     }
 
     fn write_queue(&mut self, id: QueueId, queue: &QueueWork, shelf: &mut Shelf) -> Result<(), StoreError> {
@@ -115,16 +115,20 @@ impl<'tx> Writer<'tx> {
                 .map_err(|_over| StoreError::Damaged("a record is over 4 GiB".to_owned()))?,
             transient: row.transient(),
             expires: row.runs.iter().any(|run| run.block.expires()),
+            declared: shelf.declared,
             ..Segment::default()
         };
         if row.bytes <= INLINE_BYTES_MAX {
             let mut records = vec![0; row.bytes];
             row.copy_to(&mut records);
+            segment.checksum = Some(crc32fast::hash(&records));
             segment.inline = Some(records);
         } else {
-            row.copy_to(self.rows.bodies()?.insert_reserve((id.0, first), row.bytes)?.as_mut());
+            let mut records = self.rows.bodies()?.insert_reserve((id.0, first), row.bytes)?;
+            row.copy_to(records.as_mut());
+            segment.checksum = Some(crc32fast::hash(records.as_mut()));
         }
-        self.rows.segments()?.insert((id.0, first), segment.encode().as_slice())?;
+        self.rows.put_segment((id.0, first), &segment)?;
         shelf.add(segment.range(first), row.bytes, row.records.into());
         Ok(())
     }
@@ -172,12 +176,12 @@ impl<'tx> Writer<'tx> {
         let Some((first, segment)) = row else { return Ok(()) };
         let key = (id.0, first);
         if segment.is_gone() {
-            self.rows.segments()?.remove(key)?;
+            self.rows.remove_segment(key)?;
             if segment.inline.is_none() {
                 self.rows.bodies()?.remove(key)?;
             }
         } else {
-            self.rows.segments()?.insert(key, segment.encode().as_slice())?;
+            self.rows.put_segment(key, &segment)?;
         }
         Ok(())
     }
@@ -189,8 +193,8 @@ impl<'tx> Writer<'tx> {
         if range.is_empty() {
             return Ok(0);
         }
-        self.rows.segments()?.retain_in(keys(), |_, row| {
-            match SegmentView::decode(row) {
+        self.rows.remove_segments(keys(), |key, row| {
+            match SegmentView::decode(key, row) {
                 Ok(view) => {
                     live += u64::from(view.unsettled());
                     bodies |= view.inline.is_none();
@@ -210,7 +214,7 @@ impl<'tx> Writer<'tx> {
         let keys = || (id.0, 0)..=(id.0, u64::MAX);
         self.tx.open_table(QUEUES)?.remove(id.0)?;
         self.tx.open_table(DELIVERED)?.retain_in(keys(), |_, _| false)?;
-        self.rows.segments()?.retain_in(keys(), |_, _| false)?;
+        self.rows.remove_segments(keys(), |_, _| false)?;
         self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
         self.rows.returns()?.retain_in(keys(), |_, _| false)?;
         stream::delete(self.tx, id)
@@ -295,7 +299,8 @@ fn find(rows: &mut Rows<'_>, id: QueueId, seq: u64) -> Result<Option<(u64, Segme
 fn find_in(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Option<(u64, Segment)>, StoreError> {
     let mut found = rows.segments()?.range((id.0, range.first)..(id.0, range.end))?;
     let Some(row) = found.next_back().transpose()? else { return Ok(None) };
-    Ok(Some((row.0.value().1, SegmentView::decode(row.1.value())?.into())))
+    let key = row.0.value();
+    Ok(Some((key.1, SegmentView::decode(key, row.1.value())?.into())))
 }
 
 /// Applies changes of exchanges and bindings in their order.

@@ -46,9 +46,10 @@ pub(crate) fn expected(name: &str) -> String {
 
 /// Everything that a start found, line by line.
 fn told(opened: &Opened) -> String {
-    let Recovered { queues, exchanges, bindings, seen, auth, policies, clean, next_queue } =
+    let Recovered { queues, exchanges, bindings, seen, auth, policies, damaged, clean, next_queue } =
         &opened.recovered;
     let mut out = String::new();
+    assert_eq!(damaged, &[]);
     writeln!(out, "clean {clean}, next queue {next_queue}").unwrap();
     for exchange in exchanges {
         let arguments = exchange.arguments.escape_ascii();

@@ -518,6 +518,7 @@ fn what_was_on_disk_is_there_again() {
     let recovered = Recovered {
         auth: None,
         policies: Vec::new(),
+        damaged: Vec::new(),
         queues: vec![RecoveredQueue {
             record,
             messages: Vec::new(),
