@@ -22,7 +22,7 @@ fn check(seed: u64, episodes: u32) {
     let report = run(&options, &mut |line| lines.push(line.to_owned())).expect("the harness can be run");
     assert!(report.violations.is_empty(), "{}\n{report}", lines.join("\n"));
     assert!(
-        report.confirmed > 0 && report.faults.values().sum::<u64>() >= 7 * u64::from(episodes),
+        report.confirmed > 0 && report.faults.values().sum::<u64>() >= 9 * u64::from(episodes),
         "{report}"
     );
 }

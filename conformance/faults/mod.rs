@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// The broker's program [default: `leveret` beside this program]
     #[arg(long, value_name = "PATH")]
     leveret: Option<PathBuf>,
-    /// Faults, with commas between: kill, term, stop, vanish, half-open, slow, idle, full [default: all]
+    /// Faults, with commas between: kill, term, stop, vanish, half-open, slow, idle, full, clock, folder [default: all]
     #[arg(long, value_delimiter = ',')]
     only: Vec<Fault>,
     /// Where data and log go; kept afterwards [default: `faults-SEED` in the folder for temporary files, removed if all is well]

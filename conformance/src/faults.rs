@@ -23,6 +23,7 @@ pub mod inject;
 pub(crate) mod process;
 pub mod report;
 pub mod run;
+mod skew;
 mod topology;
 mod workers;
 mod world;

@@ -57,6 +57,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Strin
         leveret: options.leveret.clone(),
         log: folder.join("broker.log"),
         arguments: vec!["--config".into(), config.into()],
+        clock: None,
     };
     let mut process = start.start(&folder.join("data"))?;
     let address: SocketAddrV4 =

@@ -1,7 +1,10 @@
 //! The end of an episode: everything that is left is taken out, and what was taken out must not be there any more.
+//!
+//! Parked messages come last: an operator moves them back into their queue, which is empty by then.
 
 use super::history::{Event, Fate};
-use super::topology::{CHURN, LASTING};
+use super::inject::Stage;
+use super::topology::{CHURN, LASTING, PARKED, PARKING};
 use super::world::World;
 use crate::client::ClientError;
 use crate::client::method::{get, look_for_queue};
@@ -13,14 +16,17 @@ const NOT_FOUND: u16 = 404;
 ///
 /// # Errors
 /// The broker does not do as it should.
-pub(crate) fn drain(world: &World) -> Result<(), String> {
+pub(crate) fn drain(stage: &Stage<'_>) -> Result<(), String> {
+    let failed = |queue, why| format!("{queue} cannot be drained: {why}");
     for queue in LASTING.into_iter().chain(CHURN) {
-        empty(world, queue).map_err(|why| format!("{queue} cannot be drained: {why}"))?;
+        empty(stage.world, queue, queue).map_err(|why| failed(queue, why))?;
     }
-    Ok(())
+    stage.start.ctl(&stage.data, &["requeue_parked", PARKING])?;
+    empty(stage.world, PARKING, PARKED).map_err(|why| failed(PARKED, why))
 }
 
-fn empty(world: &World, queue: &'static str) -> Result<(), ClientError> {
+/// Takes everything out of `queue`, which a history calls `name`.
+fn empty(world: &World, queue: &'static str, name: &'static str) -> Result<(), ClientError> {
     let mut seat = world.connect().ok_or_else(|| ClientError::Broker("no connection".into()))?;
     match seat.call(look_for_queue(queue)) {
         Ok(_declare_ok) => seat.record(Event::Looked { queue, there: true }),
@@ -30,10 +36,10 @@ fn empty(world: &World, queue: &'static str) -> Result<(), ClientError> {
         }
         Err(why) => return Err(why),
     }
-    seat.record(Event::Consumes { queue });
+    seat.consumes(name);
     loop {
         let answer = seat.call(get(queue))?;
-        let Some((tag, ..)) = seat.take(queue, &answer) else { return Ok(()) };
+        let Some((tag, ..)) = seat.take(name, &answer) else { return Ok(()) };
         seat.settle(tag, Fate::Ack)?;
     }
 }

@@ -8,9 +8,13 @@ use super::history::Event;
 use super::process::{Process, Start};
 use super::world::World;
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// By how many seconds the wall clock may differ from the machine's.
+const CLOCK_JUMPS_S: [i64; 6] = [-86_400, -20, -1, 0, 20, 86_400];
 
 /// What can be done to a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,11 +35,15 @@ pub enum Fault {
     Idle,
     /// There is no room on the disk for a while.
     Full,
+    /// The wall clock is put forward or back.
+    Clock,
+    /// The data folder is moved away under the running process, which has to end by itself.
+    Folder,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::Term,
         Self::Stop,
@@ -44,6 +52,8 @@ impl Fault {
         Self::Slow,
         Self::Idle,
         Self::Full,
+        Self::Clock,
+        Self::Folder,
     ];
 
     /// As the command line has it.
@@ -58,6 +68,8 @@ impl Fault {
             Self::Slow => "slow",
             Self::Idle => "idle",
             Self::Full => "full",
+            Self::Clock => "clock",
+            Self::Folder => "folder",
         }
     }
 }
@@ -174,6 +186,8 @@ impl<'a> Stage<'a> {
                 Ok(format!("nobody says anything for {duration:?}"))
             }
             Fault::Full => self.fill(dice),
+            Fault::Clock => self.set_clock(dice),
+            Fault::Folder => self.move_folder(dice),
         }
     }
 
@@ -226,6 +240,43 @@ impl<'a> Stage<'a> {
         Ok(format!(
             "{free_mib} MiB are left for {duration:?}, then {end:?}, and a start {start} there is room"
         ))
+    }
+
+    fn set_clock(&mut self, dice: &mut Dice) -> Result<String, String> {
+        let Some(clock) = &self.start.clock else { return Ok("no clock that can be set".into()) };
+        let by_s = dice.pick(&CLOCK_JUMPS_S);
+        clock.set(by_s)?;
+        let restarts = dice.one_in(3);
+        if restarts {
+            self.down(End::Kill)?;
+            self.up()?;
+        }
+        Ok(format!("the wall clock differs by {by_s} s{}", if restarts { ", and SIGKILL" } else { "" }))
+    }
+
+    /// The process notices by itself, and ends with a status that says so; what was confirmed is in the folder that was moved.
+    fn move_folder(&mut self, dice: &mut Dice) -> Result<String, String> {
+        let Some(mut process) = self.process.take() else { return Ok("no process".into()) };
+        let failed = |why| format!("the folder cannot be moved: {why}");
+        let away = self.data.with_extension("away");
+        self.record(Event::Ending { crash: true });
+        self.world.is_down();
+        fs::rename(&self.data, &away).map_err(failed)?;
+        let replaced = dice.one_in(2);
+        if replaced {
+            fs::create_dir(&self.data).map_err(failed)?;
+        }
+        let status = process.wait()?;
+        self.epoch += 1;
+        if status.success() {
+            return Err(format!("the broker ended with {status} when its folder was gone"));
+        }
+        if replaced {
+            fs::remove_dir_all(&self.data).map_err(failed)?;
+        }
+        fs::rename(&away, &self.data).map_err(failed)?;
+        self.up()?;
+        Ok(format!("the data folder is {}, and back", if replaced { "replaced" } else { "gone" }))
     }
 
     fn signal(&self, name: &str) -> Result<(), String> {

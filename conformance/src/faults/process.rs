@@ -1,5 +1,6 @@
 //! The broker's process: started on a free port, ended in every way, gone when dropped.
 
+use super::skew::SkewedClock;
 use super::world::PATIENCE;
 use crate::watch::Watch;
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use std::time::Duration;
 const LOG_TAIL: usize = 4_000;
 
 /// How to start a broker: what a run on another broker would exchange.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Start {
     /// The program.
     pub(crate) leveret: PathBuf,
@@ -23,6 +24,8 @@ pub(crate) struct Start {
     pub(crate) log: PathBuf,
     /// What it is told beside its ports, its data and how much to log.
     pub(crate) arguments: Vec<OsString>,
+    /// Its wall clock, if that can be set.
+    pub(crate) clock: Option<SkewedClock>,
 }
 
 /// A running broker.
@@ -65,6 +68,21 @@ impl Start {
         process.kill()
     }
 
+    /// Has the operator's command line do something to the broker on `data`.
+    ///
+    /// # Errors
+    /// It refuses, as it says.
+    pub(crate) fn ctl(&self, data: &Path, arguments: &[&str]) -> Result<(), String> {
+        let mut command = Command::new(&self.leveret);
+        command.arg("ctl").arg("--data-dir").arg(data).args(arguments).stdin(Stdio::null());
+        let done = command.output().map_err(|why| format!("ctl cannot be started: {why}"))?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&done.stderr);
+        Err(format!("ctl {} ended with {}: {}", arguments.join(" "), done.status, why.trim()))
+    }
+
     /// A process, and the first line that it says, once it does.
     fn spawn(&self, data: &Path) -> Result<(Process, Receiver<String>), String> {
         let failed = |why: io::Error| format!("the broker cannot be started: {why}");
@@ -72,6 +90,7 @@ impl Start {
         let mut child = Command::new(&self.leveret)
             .args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "warn"])
             .args(&self.arguments)
+            .envs(self.clock.iter().flat_map(SkewedClock::environment))
             .arg("--data-dir")
             .arg(data)
             .stdin(Stdio::null())
@@ -142,7 +161,11 @@ impl Process {
         Some(format!("the broker ended by itself with {status}\n{}", self.log_tail()))
     }
 
-    fn wait(&mut self) -> Result<ExitStatus, String> {
+    /// Waits until it has ended; with which status.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus, String> {
         self.watch = None;
         if let Err(mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(PATIENCE) {
             return Err(format!("the broker did not end within {PATIENCE:?}\n{}", self.log_tail()));

@@ -11,6 +11,7 @@ use super::history::Event;
 use super::inject::{End, Fault, Stage};
 use super::process::Start;
 use super::report::Report;
+use super::skew::SkewedClock;
 use super::topology;
 use super::workers;
 use super::world::{PATIENCE, World};
@@ -76,14 +77,9 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Strin
         log: folder.join("broker.log"),
         // A disk is to be full here, not nearly.
         arguments: vec!["--disk-free-limit".into(), "0".into()],
+        clock: wanted(options, Fault::Clock, say, || SkewedClock::build(&folder)),
     };
-    let small = if options.faults.contains(&Fault::Full) {
-        SmallDisk::mount(&folder.join("small"))
-            .inspect_err(|why| say(&format!("no full disk: mounting is not permitted here ({why})")))
-            .ok()
-    } else {
-        None
-    };
+    let small = wanted(options, Fault::Full, say, || SmallDisk::mount(&folder.join("small")));
     let mut report = Report { seed: options.seed, ..Report::default() };
     let begun = clock::now();
     let world = World::default();
@@ -105,6 +101,19 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Strin
         report.episodes += 1;
     }
     Ok(report)
+}
+
+/// What `fault` takes, if it is wanted and can be had.
+fn wanted<T>(
+    options: &Options,
+    fault: Fault,
+    say: &mut dyn FnMut(&str),
+    make: impl FnOnce() -> Result<T, String>,
+) -> Option<T> {
+    if !options.faults.contains(&fault) {
+        return None;
+    }
+    make().inspect_err(|why| say(&format!("the fault `{fault}` cannot be made here: {why}"))).ok()
 }
 
 fn goes_on(extent: Extent, episodes: u32, begun: Instant) -> bool {
@@ -165,7 +174,9 @@ impl Episode<'_> {
 
     fn begin(&mut self) -> Result<(), String> {
         self.stage.up()?;
-        self.stage.record(Event::DeadLetters { queue: topology::WORK, dead: topology::DEAD });
+        for (queue, dead) in [(topology::WORK, topology::DEAD), (topology::PARKING, topology::PARKED)] {
+            self.stage.record(Event::DeadLetters { queue, dead });
+        }
         let mut seat = self.stage.world.connect().ok_or("the broker takes no clients")?;
         topology::declare(&mut seat.client).map_err(|why| format!("queues cannot be declared: {why}"))
     }
@@ -203,10 +214,10 @@ impl Episode<'_> {
         let end = self.dice.pick(&[End::Kill, End::Term]);
         self.stage.down(end)?;
         self.stage.up()?;
-        drain(self.stage.world)?;
+        drain(&self.stage)?;
         self.stage.down(End::Term)?;
         self.stage.up()?;
-        drain(self.stage.world)?;
+        drain(&self.stage)?;
         self.stage.down(End::Term)
     }
 }

@@ -7,7 +7,7 @@ mod transact;
 
 use super::dice::Dice;
 use super::history::Event;
-use super::topology::{DEAD, ONE, OUTPUTS, TWO, WORK};
+use super::topology::{CHAIN, DEAD, EXPIRING, ONE, OUTPUTS, PARKING, TWO, WORK};
 use super::world::{Seat, World};
 use crate::client::ClientError;
 use std::thread::Scope;
@@ -34,6 +34,9 @@ pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, world: &'scope Wor
         (WORK, Style::Choosy),
         (OUTPUTS[0], Style::Prompt),
         (OUTPUTS[1], Style::Late),
+        (CHAIN[2], Style::Prompt),
+        (EXPIRING[1], Style::Prompt),
+        (PARKING, Style::Choosy),
     ];
     for (queue, style) in styles {
         spawn(scope, world, dice(), move |seat, dice| consume(seat, dice, queue, style));

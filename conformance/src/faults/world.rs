@@ -2,6 +2,7 @@
 
 use super::body;
 use super::history::{Event, Fate, History, Id};
+use super::topology::recorded_as;
 use crate::client::incoming::Incoming;
 use crate::client::method::{ack, nack, prefetch};
 use crate::client::{Client, ClientError};
@@ -168,8 +169,14 @@ impl Seat<'_> {
         Ok(answer)
     }
 
+    /// Records that this channel may be given messages of `queue` from now on.
+    pub(crate) fn consumes(&self, queue: &'static str) {
+        self.record(Event::Consumes { queue: recorded_as(queue) });
+    }
+
     /// Takes a delivery of `queue`, or the answer to a get; returns its tag, its id, and whether it had come before.
     pub(crate) fn take(&mut self, queue: &'static str, incoming: &Incoming) -> Option<(u64, Id, bool)> {
+        let queue = recorded_as(queue);
         let (tag, redelivered) = match &incoming.method {
             AMQPClass::Basic(AMQPMethod::Deliver(deliver)) => (deliver.delivery_tag, deliver.redelivered),
             AMQPClass::Basic(AMQPMethod::GetOk(got)) => (got.delivery_tag, got.redelivered),

@@ -93,7 +93,7 @@ fn slow_now(seat: &mut Seat<'_>, queue: &'static str, duration: Duration) -> Res
 }
 
 fn start_consuming(seat: &mut Seat<'_>, queue: &'static str, count: u16) -> Result<(), ClientError> {
-    seat.record(Event::Consumes { queue });
+    seat.consumes(queue);
     seat.call(prefetch(count))?;
     seat.call(consume(queue)).map(|_consume_ok| ())
 }

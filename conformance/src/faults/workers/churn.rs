@@ -101,7 +101,7 @@ fn remove(seat: &mut Seat<'_>, queue: &'static str, how: Removal) -> Result<(), 
 
 /// Takes up to `count` messages out.
 fn fetch(seat: &mut Seat<'_>, queue: &'static str, count: u64) -> Result<(), ClientError> {
-    seat.record(Event::Consumes { queue });
+    seat.consumes(queue);
     for _ in 0..count {
         let answer = seat.call(get(queue))?;
         let Some((tag, ..)) = seat.take(queue, &answer) else { break };

@@ -3,7 +3,7 @@
 use crate::client::ClientError;
 use crate::client::method::{consume as consume_method, get, prefetch, reject};
 use crate::faults::dice::Dice;
-use crate::faults::history::{Event, Fate, Id};
+use crate::faults::history::{Fate, Id};
 use crate::faults::world::{Seat, TICK};
 
 /// Deliveries ahead of their acknowledgements.
@@ -30,7 +30,7 @@ pub(super) fn consume(
     queue: &'static str,
     style: Style,
 ) -> Result<(), ClientError> {
-    seat.record(Event::Consumes { queue });
+    seat.consumes(queue);
     seat.call(prefetch(PREFETCH))?;
     seat.call(consume_method(queue))?;
     let mut count = 0_u64;
@@ -85,7 +85,7 @@ fn choose(seat: &mut Seat<'_>, tag: u64, id: Id, redelivered: bool) -> Result<()
 
 /// Fetches messages one by one until clients are to end.
 pub(super) fn poll(seat: &mut Seat<'_>, queue: &'static str) -> Result<(), ClientError> {
-    seat.record(Event::Consumes { queue });
+    seat.consumes(queue);
     while seat.world.goes_on() {
         seat.rest();
         let answer = seat.call(get(queue))?;

@@ -21,7 +21,7 @@ const ROLLED_BACK: u64 = 7;
 pub(super) fn transact(seat: &mut Seat<'_>, dice: &mut Dice) -> Result<(), ClientError> {
     seat.call(select_tx())?;
     seat.record(Event::Transactional);
-    seat.record(Event::Consumes { queue: INPUT });
+    seat.consumes(INPUT);
     seat.call(prefetch(PREFETCH))?;
     seat.call(consume(INPUT))?;
     while seat.world.goes_on() {
