@@ -3,6 +3,7 @@
 //! ```text
 //! run          start, and for each attack: look, attack, let it settle, look again
 //!  handshakes  clients that never come in, that come in by the thousand, that come and go, that talk nonsense
+//!  listeners   silent sockets at the HTTP port, and a crowd from one address
 //!  growth      channels, queues, exchanges, bindings, consumers: to their limits, and without end
 //!  contents    tables, bodies, patterns and tiny frames of the kinds that cost most
 //!  deaf        clients that do not read, or do not acknowledge
@@ -22,6 +23,7 @@ mod frames;
 mod gauge;
 mod growth;
 mod handshakes;
+mod listeners;
 mod probe;
 pub mod report;
 pub mod run;
@@ -50,6 +52,8 @@ pub fn all() -> &'static [Attack] {
         Attack { name: "half-open", run: handshakes::half_open },
         Attack { name: "connections", run: handshakes::connections },
         Attack { name: "connection-churn", run: handshakes::connection_churn },
+        Attack { name: "silent-http", run: listeners::silent_http },
+        Attack { name: "crowd", run: listeners::crowd },
         Attack { name: "garbage", run: handshakes::garbage },
         Attack { name: "channels", run: growth::channels },
         Attack { name: "queues", run: growth::queues },

@@ -60,13 +60,14 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Strin
         clock: None,
     };
     let mut process = start.start(&folder.join("data"))?;
-    let address: SocketAddrV4 =
-        process.address.parse().map_err(|why| format!("the broker is at {}: {why}", process.address))?;
-    super::flood::warm_up(&Site::new(address, process.id(), options.scale, options.seed, Duration::ZERO))?;
+    let address =
+        |text: &str| text.parse::<SocketAddrV4>().map_err(|why| format!("the broker is at {text}: {why}"));
+    let addresses = (address(&process.address)?, address(&process.http)?);
+    super::flood::warm_up(&Site::new(addresses, process.id(), options.scale, options.seed, Duration::ZERO))?;
     let mut report = Report { start_kib: gauge(&process)?.resident_kib, ..Report::default() };
     for attack in &options.attacks {
         let duration = if attack.name == "flood" { options.flood_duration } else { options.duration };
-        let mut site = Site::new(address, process.id(), options.scale, options.seed, duration);
+        let mut site = Site::new(addresses, process.id(), options.scale, options.seed, duration);
         let mut row = Row {
             name: attack.name,
             slower_us: options.scale.slower_us,

@@ -40,6 +40,8 @@ pub struct Scale {
     /// A normal client's median may be so much longer afterwards, in microseconds, beside twice what it was before:
     /// what else the machine does comes and goes.
     pub slower_us: u64,
+    /// So long a question about the broker's health may take, in microseconds.
+    pub health_us: u64,
     /// Round trips of a normal client before and after each attack.
     pub round_trips: u32,
 }
@@ -64,6 +66,7 @@ impl Scale {
         producers: 20,
         memory_kib: 16 * 1024,
         slower_us: 1_000,
+        health_us: 100_000,
         round_trips: 300,
     };
 
@@ -87,6 +90,7 @@ impl Scale {
         // A second is not the time to judge an allocator by; what grows without a limit shows nevertheless.
         memory_kib: 64 * 1024,
         slower_us: 100_000,
+        health_us: 5_000_000,
         round_trips: 10,
     };
 

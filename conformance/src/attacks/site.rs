@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Site {
-    /// The broker's.
+    /// Where the broker takes AMQP clients.
     address: SocketAddrV4,
+    /// Where it speaks HTTP.
+    http: SocketAddrV4,
     /// How much of everything.
     pub(crate) scale: Scale,
     /// What random choices follow from.
@@ -33,7 +35,7 @@ pub(crate) struct Site {
 impl Site {
     /// For one attack.
     pub(crate) fn new(
-        address: SocketAddrV4,
+        (address, http): (SocketAddrV4, SocketAddrV4),
         process: u32,
         scale: Scale,
         seed: u64,
@@ -41,6 +43,7 @@ impl Site {
     ) -> Self {
         Self {
             address,
+            http,
             scale,
             seed,
             process,
@@ -103,6 +106,13 @@ impl Site {
         let socket = TcpStream::connect(self.address)?;
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(socket)
+    }
+
+    /// A socket at the HTTP port.
+    pub(crate) fn http_socket(&self) -> io::Result<TcpStream> {
+        let socket = TcpStream::connect(self.http)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         Ok(socket)
     }
 

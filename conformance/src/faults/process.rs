@@ -37,6 +37,8 @@ pub(crate) struct Process {
     log: PathBuf,
     /// Where it takes AMQP clients.
     pub(crate) address: String,
+    /// Where it speaks HTTP.
+    pub(crate) http: String,
     /// Disconnected when the process has closed its standard output, that is, when it has ended.
     ended: Receiver<()>,
 }
@@ -49,11 +51,11 @@ impl Start {
     pub(crate) fn start(&self, data: &Path) -> Result<Process, String> {
         let (mut process, line) = self.spawn(data)?;
         let line = line.recv_timeout(PATIENCE).unwrap_or_default();
-        let address = line.split_whitespace().find_map(|word| word.strip_prefix("amqp="));
-        match address {
-            Some(address) => process.address = address.to_owned(),
-            None => return Err(format!("the broker did not become ready: {line}\n{}", process.log_tail())),
-        }
+        let of = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name));
+        let (Some(address), Some(http)) = (of("amqp="), of("http=")) else {
+            return Err(format!("the broker did not become ready: {line}\n{}", process.log_tail()));
+        };
+        (process.address, process.http) = (address.to_owned(), http.to_owned());
         Ok(process)
     }
 
@@ -102,7 +104,8 @@ impl Start {
         let (ready, line) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
         let log = self.log.clone();
-        let mut process = Process { child, watch: None, log, address: String::new(), ended };
+        let mut process =
+            Process { child, watch: None, log, address: String::new(), http: String::new(), ended };
         process.watch = Some(Watch::over(&process.child, None).map_err(failed)?);
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
