@@ -103,6 +103,8 @@ pub struct Metrics {
     pub unroutable_dropped: Counter,
     /// Messages that reached no queue and went back to their publishers.
     pub unroutable_returned: Counter,
+    /// Messages that were found damaged on disk, and are not delivered.
+    pub damaged: Counter,
     /// Duplicates that a queue or an exchange did not take.
     pub deduplicated: Counter,
     /// Messages delivered to consumers that do not acknowledge.

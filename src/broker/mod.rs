@@ -59,7 +59,7 @@ use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
 use crate::metrics::{Counter, Metrics};
-use crate::store::change::{Change, Gate, Health, Log, Page, PageSource, Recovered};
+use crate::store::change::{Change, DamagedRun, Gate, Health, Log, Page, PageSource, Recovered};
 use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
 use std::fmt;
@@ -68,6 +68,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 /// Queues that are called in one go at most.
 const TICK_QUEUES_MAX: usize = 256;
+
+/// So many damaged runs are logged one by one at a start.
+const DAMAGED_LOGGED_MAX: usize = 100;
 
 /// What it takes to put a block into a queue, deal it and tell the log, where [`blocking::FEW`] is a millisecond.
 const QUEUE_EFFORT: usize = 4;
@@ -216,8 +219,40 @@ impl Broker {
         self.log.close()
     }
 
+    /// The messages that are known to be damaged on disk, run by run. Reads the store.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn damaged(&self) -> Result<Vec<DamagedRun>, StoreError> {
+        self.pages.damaged()
+    }
+
+    /// What is left of such a run. Reads the store.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn damaged_records(&self, run: &DamagedRun) -> Result<Vec<u8>, StoreError> {
+        self.pages.damaged_records(run)
+    }
+
+    /// Says which messages are damaged, and were left out of what was recovered.
+    fn tell_of_damaged(&self, recovered: &Recovered) {
+        for run in recovered.damaged.iter().take(DAMAGED_LOGGED_MAX) {
+            let record = recovered.queues.iter().find(|queue| queue.record.id == run.queue);
+            let queue = record.map_or_else(|| run.queue.to_string(), |queue| queue.record.name.clone());
+            let DamagedRun { first, messages, bytes, .. } = *run;
+            tracing::error!(queue, first, messages, bytes, "messages are damaged on disk and not delivered");
+        }
+        if recovered.damaged.len() > DAMAGED_LOGGED_MAX {
+            let runs = recovered.damaged.len();
+            tracing::error!(runs, "more messages are damaged: leveret ctl list_damaged has them all");
+        }
+        self.metrics.damaged.add(recovered.damaged.iter().map(|run| u64::from(run.messages).max(1)).sum());
+    }
+
     /// Brings all vhosts back.
     fn restore(&self, recovered: &Recovered) {
+        self.tell_of_damaged(recovered);
         let (mut parts, mut orphans) = Part::all(recovered);
         if !orphans.is_empty() {
             self.log.append(&mut orphans);
@@ -489,7 +524,8 @@ fn deliver_pages(broker: &Weak<Broker>, request: &Request, pages: Vec<Page>) {
     let Some(broker) = broker.upgrade() else { return };
     let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, request.now);
     if lost > 0 {
-        tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store");
+        broker.metrics.damaged.add(lost);
+        tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store or damaged there: they are not delivered");
     }
     broker.carry_out(&request.queue, effects, request.now, None);
 }

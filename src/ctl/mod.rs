@@ -160,7 +160,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
             clap_complete::generate(shell, &mut program, "leveret", &mut script);
             return print(&script);
         }
-        Command::Node(command) => command.request(),
+        Command::Node(command) => command.request()?,
         Command::Users(command) => command.request()?,
         Command::Permissions(command) => command.request(vhost),
         Command::VHosts(command) => command.request(vhost)?,

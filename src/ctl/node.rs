@@ -1,5 +1,7 @@
 //! Commands about the broker as a whole.
 
+use super::error::CtlError;
+use super::table::Columns;
 use super::{Request, Shown};
 use crate::manage::Operation;
 use crate::manage::node::NodeOperation;
@@ -13,17 +15,33 @@ pub enum Command {
     Ping,
     /// Tell how the broker stands
     Status,
+    /// List messages that are damaged on disk and not delivered; the column records exports what is left of them
+    ListDamaged {
+        /// Columns, such as queue, vhost, queue_id, first, messages, bytes, records
+        columns: Vec<String>,
+    },
 }
+
+const DAMAGED_COLUMNS: [&str; 7] = ["queue", "vhost", "queue_id", "first", "messages", "bytes", "records"];
+
+/// All but what may be large.
+const DAMAGED_USUAL: [&str; 6] = ["queue", "vhost", "queue_id", "first", "messages", "bytes"];
 
 impl Command {
     /// What it asks for.
-    #[must_use]
-    pub fn request(self) -> Request {
-        match self {
-            Self::Ping => Request::done(Operation::Node(NodeOperation::Ping), "Ping succeeded"),
-            Self::Status => {
-                Request { operation: Operation::Node(NodeOperation::Status), answer: Shown::Thing }
+    ///
+    /// # Errors
+    /// There is no such column.
+    pub fn request(self) -> Result<Request, CtlError> {
+        let (operation, answer) = match self {
+            Self::Ping => (NodeOperation::Ping, Shown::Done("Ping succeeded")),
+            Self::Status => (NodeOperation::Status, Shown::Thing),
+            Self::ListDamaged { columns } => {
+                let records = columns.iter().any(|column| column == "records");
+                let columns = Columns::chosen(&columns, &DAMAGED_USUAL, &DAMAGED_COLUMNS)?;
+                (NodeOperation::ListDamaged { records }, Shown::List(columns))
             }
-        }
+        };
+        Ok(Request { operation: Operation::Node(operation), answer })
     }
 }

@@ -89,6 +89,13 @@ impl Page {
         }
         let duplicates = m.deduplicated.get();
         self.counter("leveret_messages_deduplicated_total", "Duplicates not taken", PROTOCOL, duplicates);
+        let damaged = m.damaged.get();
+        self.counter(
+            "leveret_messages_damaged_total",
+            "Messages damaged on disk, not delivered",
+            "",
+            damaged,
+        );
         for (name, help, value) in [
             ("delivered_consume_auto_ack", "Messages consumed with no-ack", &m.delivered_auto_ack),
             (

@@ -12,6 +12,7 @@
 //! No I/O, no waiting, time passed in.
 
 pub mod clients;
+pub mod damage;
 pub mod definitions;
 pub mod exchanges;
 mod limits;
@@ -154,6 +155,8 @@ pub enum Row {
     Connection(Box<clients::ConnectionRow>),
     /// A channel.
     Channel(Box<clients::ChannelRow>),
+    /// Messages that are damaged.
+    Damaged(damage::DamagedRow),
 }
 
 impl Performed {
@@ -204,7 +207,7 @@ pub fn inquiry_for(broker: &Broker, operation: &Operation) -> Option<Arc<Inquiry
 pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> Result<Performed, Refusal> {
     let change = operation.is_change().then(|| format!("{operation:?}"));
     let performed = match operation {
-        Operation::Node(operation) => Ok(node::perform(broker, &operation, caller)),
+        Operation::Node(operation) => node::perform(broker, &operation, caller),
         Operation::Users(operation) => users::perform(broker, operation),
         Operation::Permissions(operation) => permissions::perform(broker, operation),
         Operation::VHosts(operation) => vhosts::perform(broker, operation),

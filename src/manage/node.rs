@@ -1,10 +1,11 @@
 //! The broker as a whole: whether it is there, and how it stands.
 
-use super::{Caller, Performed, Told};
+use super::{Caller, Performed, Refusal, Told, damage};
 use crate::broker::Broker;
 use crate::ids::Ticket;
 use crate::store::change::Health;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What can be asked about the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,11 @@ pub enum NodeOperation {
     Ping,
     /// How it stands.
     Status,
+    /// Which messages are damaged on disk.
+    ListDamaged {
+        /// With what is left of them.
+        records: bool,
+    },
 }
 
 /// How the broker stands.
@@ -58,12 +64,20 @@ pub struct Status {
 }
 
 /// Does it.
-pub(super) fn perform(broker: &Broker, operation: &NodeOperation, caller: &Caller) -> Performed {
+///
+/// # Errors
+/// Why not.
+pub(super) fn perform(
+    broker: &Arc<Broker>,
+    operation: &NodeOperation,
+    caller: &Caller,
+) -> Result<Performed, Refusal> {
     let told = match operation {
         NodeOperation::Ping => Told::Done,
         NodeOperation::Status => Told::Status(status(broker, caller)),
+        NodeOperation::ListDamaged { records } => return damage::list(broker, *records, caller),
     };
-    Performed::told(told, Ticket(0))
+    Ok(Performed::told(told, Ticket(0)))
 }
 
 fn status(broker: &Broker, caller: &Caller) -> Status {

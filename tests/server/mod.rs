@@ -3,6 +3,7 @@
 mod alarms;
 mod control;
 mod ctl;
+mod damage;
 mod dialogue;
 mod folder;
 mod http;

@@ -238,6 +238,15 @@ impl Core {
 
     /// Removes messages for good, wherever they are.
     pub(super) fn remove(&mut self, range: SeqRange) -> u64 {
+        let (removed, logged) = self.forget(range);
+        if logged {
+            self.tell_settled(range);
+        }
+        removed
+    }
+
+    /// Takes messages out of memory; how many there were, and whether the store knows of any.
+    fn forget(&mut self, range: SeqRange) -> (u64, bool) {
         let (mut removed, mut logged, mut freed) = (0, false, 0);
         self.live.take(range, |piece, place| {
             removed += piece.len();
@@ -256,10 +265,7 @@ impl Core {
         if let Some(sizes) = &mut self.sizes {
             sizes.remove(range);
         }
-        if logged {
-            self.tell_settled(range);
-        }
-        removed
+        (removed, logged)
     }
 
     fn tell_settled(&mut self, range: SeqRange) {
@@ -272,7 +278,8 @@ impl Core {
         self.changes.push(Change::Settle { queue: self.queue, range });
     }
 
-    /// Messages that should be on disk are not there: they are gone, and the queue goes on without them.
+    /// Messages that should be on disk are not there, or damaged: the queue goes on without them. The store is not told, so that
+    /// what is left of them stays.
     pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
         let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
         self.returned.take(range, |piece, _| ready.push(piece));
@@ -286,7 +293,7 @@ impl Core {
             self.returned.insert(before, Returned { deliveries: 0, redelivered: false });
             self.lanes.advance(range.end);
         }
-        self.remove(range)
+        self.forget(range).0
     }
 
     /// The messages that may be delivered, now or when their time comes.
