@@ -1,13 +1,15 @@
 //! The data file as a whole: a head that says it is ours, the journal's room, and redb behind both.
 //!
 //! ```text
-//! 0                 head: magic 16 bytes | u32 format | u32 state | u64 j | u32 CRC-32 of magic, format and j | zeros
+//! 0                 head: magic 16 bytes | u32 format | u32 state | u64 j | u32 CRC-32 of magic, format and j
+//! 512               the head again, complete, from format 5 on | zeros
 //! 4 KiB             journal, j bytes: see `journal`
 //! 4 KiB + j         redb's own file, to the end
 //! ```
 //!
 //! Integers of the head are big-endian. The state is 0 while the file is made and all ones once it is complete; it is
-//! outside of the checksum, so that it changes with one write of which any part will do. The head is read before
+//! outside of the checksum, so that it changes with one write of which any part will do. The second head counts where the first does not
+//! match its checksum: it is written before the first one is written over. The head is read before
 //! anything is written, under the file's lock: a file that turns out to be somebody else's, of a newer version or damaged
 //! is left byte for byte as it was. To redb a [`Disk`] is a file that begins where its part begins. After an I/O error redb
 //! refuses to go on with a database, so it is opened anew over the same `Disk`, which meanwhile keeps the lock.
@@ -21,7 +23,20 @@
 //! | 2 | the head and the journal; the head has state 1 when complete, and no checksum |
 //! | 3 | `returns` and the journal's returns have a time; `delivered` goes by lane; records tell expiration and priority |
 //! | 4 | the head's checksum and its state of all ones; tables that a reader of format 3 would pass over |
-//! | 5 | the journal's slots and keyed entries; checksums of the rows of `segments`, of their records and of the table `leveret` |
+//! | 5 | the second head; the journal's slots and keyed entries; checksums of the rows of `segments`, of their records and of the table `leveret` |
+//!
+//! # Where clients' bytes lie
+//!
+//! They lie in the journal and in redb's part, also where nothing is said to lie any more: pages that are free, what is
+//! behind the last entry. The head and the journal's slots are in places that hold nothing else, from the moment the file has its
+//! format: the slots are written before the head says that there are any. The journal's entries count only with a key: see `journal`. Its length
+//! is that of the head, for as long as the file lives, so that none of it becomes redb's or the other way round. Redb finds pages by
+//! pointers from its two roots. A root is believed after a crash only when the checksums of all pages below match (XXH3, which
+//! has no key). Power cut in the middle of a commit can leave an older page under a new root. For that one to be believed a client would have to
+//! have put into a page that was free then what gives the checksum of a page of 128 bits of which it knows every byte beforehand, the
+//! checksums of all pages below and the times of arrival included, and have power cut between two sectors. A second sync for each transaction
+//! would end that; it is not done. What was written up to format 4 and never replayed is replayed as format 4 had it, by the first
+//! start of this version, and not again.
 //!
 //! What is older is made the newest as it is opened: see `upgrade`. The order of [`Disk::make_current`] lets a power cut
 //! leave a file of the one format or of the other.
@@ -41,6 +56,9 @@ const FORMAT_OLDEST: u32 = 2;
 /// The first format whose head has a checksum.
 const FORMAT_CHECKED: u32 = 4;
 
+/// The first format with a second head.
+const FORMAT_COPIED: u32 = 5;
+
 /// What a data file begins with: as PNG does, with bytes that a transfer as text would spoil.
 const MAGIC: [u8; 16] = *b"Leveret data\r\n\x1a\n";
 
@@ -58,6 +76,9 @@ const JOURNAL_AT: usize = 24;
 
 /// Where the checksum lies in the head.
 const CHECKSUM_AT: usize = 32;
+
+/// Where the second head lies: in a sector of its own.
+const COPY_AT: u64 = 512;
 
 /// Where the journal begins: a page, so that the parts of the file do not share any.
 const HEAD_ROOM: u64 = 4096;
@@ -83,20 +104,30 @@ pub(super) struct Found {
     pub(super) fresh: bool,
     /// What it has; [`Disk::make_current`] is to be called once its data are of the newest.
     pub(super) format: u32,
+    /// The second head was needed: [`Disk::make_current`] is to be called.
+    pub(super) head_damaged: bool,
 }
 
 impl Disk {
     /// Locks and opens what `backend` holds, or prepares it with a journal of `journal_bytes` when it is empty.
     pub(super) fn open(backend: impl StorageBackend, journal_bytes: u64) -> Result<Found, StoreError> {
         lock(&backend)?;
-        let found = Head::read(&backend)?;
+        let (found, head_damaged) = match Head::read(&backend) {
+            Err(StoreError::Damaged(what)) => match Head::read_copy(&backend)? {
+                Some(copy) => (Some(copy), true),
+                None => return Err(StoreError::Damaged(what)),
+            },
+            found => (found?, false),
+        };
         let journal_bytes = found.as_ref().map_or(journal_bytes, |head| head.journal_bytes);
         let disk = Self(Arc::new(Inner { backend: Box::new(backend), journal_bytes }));
         match found {
-            Some(Head { complete: true, format, .. }) => Ok(Found { disk, fresh: false, format }),
+            Some(Head { complete: true, format, .. }) => {
+                Ok(Found { disk, fresh: false, format, head_damaged })
+            }
             Some(_) | None => {
                 disk.prepare()?;
-                Ok(Found { disk, fresh: true, format: FORMAT })
+                Ok(Found { disk, fresh: true, format: FORMAT, head_damaged })
             }
         }
     }
@@ -122,17 +153,17 @@ impl Disk {
 
     /// From now on the file counts.
     pub(super) fn complete(&self) -> io::Result<()> {
+        self.0.backend.write(COPY_AT, &self.head().encode())?;
         self.0.backend.write(STATE_AT as u64, &self.head().encode()[STATE_AT..JOURNAL_AT])?;
         self.0.backend.sync_data()
     }
 
-    /// Says that the file is of the newest format: first all that an older reader passes over, then the number, of which
-    /// one byte changes.
+    /// Says that the file is of the newest format: first in the second head, which counts if the first is torn.
     pub(super) fn make_current(&self) -> io::Result<()> {
         let head = self.head().encode();
-        self.0.backend.write(STATE_AT as u64, &head[STATE_AT..])?;
+        self.0.backend.write(COPY_AT, &head)?;
         self.0.backend.sync_data()?;
-        self.0.backend.write(FORMAT_AT as u64, &head[FORMAT_AT..STATE_AT])?;
+        self.0.backend.write(FORMAT_AT as u64, &head[FORMAT_AT..])?;
         self.0.backend.sync_data()
     }
 
@@ -219,6 +250,17 @@ impl Head {
             return Err(StoreError::Damaged(what));
         }
         Ok(Some(head))
+    }
+
+    /// The second head, if there is one that is whole.
+    fn read_copy(backend: &dyn StorageBackend) -> io::Result<Option<Self>> {
+        if backend.len()? < HEAD_ROOM {
+            return Ok(None);
+        }
+        let mut bytes = [0; HEAD_LEN];
+        backend.read(COPY_AT, &mut bytes)?;
+        let head = Self::decode(&bytes).ok();
+        Ok(head.filter(|head| bytes[..FORMAT_AT] == MAGIC && head.complete && head.format >= FORMAT_COPIED))
     }
 
     fn decode(bytes: &[u8; HEAD_LEN]) -> Result<Self, StoreError> {
@@ -385,6 +427,35 @@ mod tests {
                 assert!(found.is_err() || found.is_ok_and(|found| !found.fresh), "bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn the_second_head_counts_where_the_first_is_damaged_and_nowhere_else() {
+        let Found { disk, .. } = Disk::open(InMemoryBackend::new(), 3).unwrap();
+        StorageBackend::set_len(&disk, 10).unwrap();
+        disk.complete().unwrap();
+        let mut file = vec![0; 4096 + 13];
+        disk.0.backend.read(0, &mut file).unwrap();
+        for bit in (STATE_AT * 8..HEAD_LEN * 8).filter(|bit| bit % 8 == 0) {
+            let mut turned = file.clone();
+            turned[bit / 8] ^= 1;
+            let found = Disk::open(holding(&turned), 64).unwrap();
+            assert_eq!((found.fresh, found.format, found.disk.journal_bytes()), (false, FORMAT, 3));
+            assert_eq!(found.head_damaged, bit / 8 >= JOURNAL_AT, "bit {bit}");
+            found.disk.make_current().unwrap();
+            let mut healed = [0; HEAD_LEN];
+            found.disk.0.backend.read(0, &mut healed).unwrap();
+            assert_eq!(healed, file[..HEAD_LEN]);
+        }
+        // Of a newer version, whatever this one may have written before.
+        file[..HEAD_LEN]
+            .copy_from_slice(&Head { format: FORMAT + 1, complete: true, journal_bytes: 3 }.encode());
+        assert!(matches!(opened(&file), Err(StoreError::WrongVersion { .. })));
+        // A copy that is damaged as well.
+        file[JOURNAL_AT] ^= 1;
+        file[FORMAT_AT + 3] = FORMAT.to_be_bytes()[3];
+        file[512 + JOURNAL_AT] ^= 1;
+        assert!(matches!(opened(&file), Err(StoreError::Damaged(_))));
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn open_at(
     place: Option<Place>,
     options: Options,
 ) -> Result<Opened, StoreError> {
-    let disk::Found { disk, fresh, format } = Disk::open(backend, options.journal_bytes)?;
+    let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.journal_bytes)?;
     let database = open_database(&disk, &options)?;
     let mut identity = table::Identity::FRESH;
     if fresh {
@@ -184,6 +184,8 @@ fn open_at(
     }
     if format < disk::FORMAT {
         journal::begin(&disk, identity.journal)?;
+    }
+    if format < disk::FORMAT || head_damaged {
         disk.make_current()?;
     }
     recover::tidy(&database, &mut found)?;
