@@ -72,6 +72,9 @@ const TICK_QUEUES_MAX: usize = 256;
 /// So many damaged runs are logged one by one at a start.
 const DAMAGED_LOGGED_MAX: usize = 100;
 
+/// What it may take to call a queue, all of whose messages may have expired.
+const TICK_EFFORT: usize = blocking::FEW / 2;
+
 /// What it takes to put a block into a queue, deal it and tell the log, where [`blocking::FEW`] is a millisecond.
 const QUEUE_EFFORT: usize = 4;
 
@@ -498,10 +501,20 @@ impl Broker {
 
     /// Does what is due by the clock, for a bounded number of queues; [`Broker::timers`] says when more is.
     pub fn tick(&self, now: Now) {
-        for queue in self.timers.take_due(now.unix_ms, TICK_QUEUES_MAX) {
-            let effects = queue.tick(now);
-            self.carry_out(&queue, effects, now, None);
-        }
+        let due = self.timers.take_due(now.unix_ms, TICK_QUEUES_MAX);
+        blocking::run_many(TICK_EFFORT * due.len(), || {
+            for queue in due {
+                sender::begin_turn();
+                let effects = queue.tick(now);
+                self.carry_out(&queue, effects, now, None);
+            }
+        });
+    }
+
+    /// Others have had their turn: the calls that this thread makes from now on may again do some of the work that would
+    /// otherwise be left to others.
+    pub fn begin_turn(&self) {
+        sender::begin_turn();
     }
 
     /// Sets the timers of the queues that were on disk; their leases begin anew.

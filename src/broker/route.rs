@@ -9,6 +9,7 @@ use crate::blocking;
 use crate::broker::dedup::Deduplicator;
 use crate::broker::delayed::delay_ms;
 use crate::broker::exchange::Message;
+use crate::broker::exchange::hash::mix;
 use crate::broker::queue::Queue;
 use crate::broker::topology::{Exchange, Target, Topology};
 use crate::clock::Now;
@@ -38,9 +39,19 @@ pub struct Route {
     pub sifts: bool,
     /// How much was looked at to find it: bindings, nodes of a trie, queues.
     pub effort: usize,
+    /// Made of the queues: the same for routes to the same queues, and hardly ever for others.
+    fingerprint: u64,
 }
 
 impl Route {
+    /// Whether the same queues get a message. Two routes that differ are told apart without looking at all of their queues.
+    #[must_use]
+    pub fn has_queues_of(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+            && self.queues.len() == other.queues.len()
+            && self.queues.iter().zip(&other.queues).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
     /// Whether the same exchange, or none, refuses what it has seen.
     #[inline]
     #[must_use]
@@ -182,6 +193,8 @@ impl<'a> Walk<'a> {
         let sifts = self.dedup.is_some() || self.queues.iter().any(|queue| queue.dedup.is_some());
         let gated = self.queues.len() > 1 || sifts;
         let (queues, cacheable, dedup) = (self.queues.into_boxed_slice(), self.cacheable, self.dedup);
-        Route { queues, cacheable, may_refuse, gated, dedup, sifts, effort: self.effort }
+        let fingerprint =
+            queues.iter().fold(0, |made: u64, queue| made.rotate_left(5).wrapping_add(mix(queue.id.0)));
+        Route { queues, cacheable, may_refuse, gated, dedup, sifts, effort: self.effort, fingerprint }
     }
 }

@@ -17,6 +17,7 @@ use crate::clock::{self, Now};
 use crate::ids::QueueId;
 use crate::message::Block;
 use crate::store::change::Gate;
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -25,6 +26,17 @@ use std::thread;
 /// Letters that a call sends itself, those that these drive out of other queues included. It bounds how long the session waits that
 /// made it, and the commit thread for the gate.
 const INLINE_MAX: u64 = 512;
+
+thread_local! {
+    /// Letters that this thread may still send before others have their turn; none: as many in each call.
+    static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Others have had their turn: this thread may send letters itself again. In one turn a session may use hundreds of queues in
+/// which something dies, and each of them is a call.
+pub(super) fn begin_turn() {
+    LEFT.set(Some(INLINE_MAX));
+}
 
 /// A queue with letters to be sent.
 #[derive(Debug)]
@@ -132,10 +144,11 @@ impl Broker {
             return;
         }
         let _own = gate.is_none().then(|| self.log.gate());
-        let (mut queues, mut left) = (vec![Arc::clone(queue)], INLINE_MAX);
+        let (mut queues, mut left) = (vec![Arc::clone(queue)], LEFT.get().unwrap_or(INLINE_MAX));
         while !queues.is_empty() && left > 0 {
             left = left.saturating_sub(self.send_next(&mut queues, now));
         }
+        LEFT.set(LEFT.get().map(|_before| left));
         if let Some(sender) = self.sender.get() {
             queues.into_iter().rev().for_each(|queue| sender.order(queue, now));
         }

@@ -156,13 +156,14 @@ impl Session {
     pub fn renew_budget(&mut self) {
         self.link.input_budget.renew();
         self.link.mail_budget.renew();
+        self.link.broker.begin_turn();
     }
 
-    /// Whether it has stopped because its budget is spent, with input left. Call [`Session::renew_budget`] and then
+    /// Whether it has stopped because its budget is spent, with input left that it wants. Call [`Session::renew_budget`] and then
     /// [`Session::handle_input`] with the rest, even if nothing more came.
     #[must_use]
     pub fn has_more_input(&self) -> bool {
-        self.link.more_input
+        self.link.more_input && self.wants_input()
     }
 
     /// As [`Session::has_more_input`], with [`Session::handle_mail`] to be called.

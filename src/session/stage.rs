@@ -6,7 +6,6 @@
 
 use super::budget;
 use crate::broker::Broker;
-use crate::broker::queue::Queue;
 use crate::broker::route::Route;
 use crate::clock::Now;
 use crate::ids::Ticket;
@@ -19,6 +18,9 @@ const OPEN_MAX: usize = 64;
 
 /// Two routes with more queues than this are taken to overlap without looking.
 const COMPARED_MAX: usize = 8;
+
+/// So many queues are compared in a step.
+const COMPARED_STEP: usize = 512;
 
 /// Messages gathered by route, in the order in which the blocks were opened.
 #[derive(Default)]
@@ -181,6 +183,8 @@ impl Stage {
             Records::Growing(builder) => !staged.shut && alike(&staged.route, route) && builder.has_room(len),
             Records::Done(_) => false,
         };
+        // The queues of one block are compared with those of the route.
+        self.cost += route.queues.len() / COMPARED_STEP;
         let window = self.blocks.len().saturating_sub(OPEN_MAX);
         match self.blocks[window..].iter().rposition(takes) {
             Some(index) => window + index,
@@ -230,11 +234,7 @@ fn who_is_refused(origins: &[Origin], records: Range<u32>, refused: &mut Vec<Ref
 
 /// Whether the same happens to messages of both routes.
 fn alike(one: &Arc<Route>, other: &Arc<Route>) -> bool {
-    let same = |(a, b): (&Arc<Queue>, &Arc<Queue>)| Arc::ptr_eq(a, b);
-    Arc::ptr_eq(one, other)
-        || (one.queues.len() == other.queues.len()
-            && one.queues.iter().zip(&other.queues).all(same)
-            && one.is_sifted_as(other))
+    Arc::ptr_eq(one, other) || (one.has_queues_of(other) && one.is_sifted_as(other))
 }
 
 /// Whether a queue may be in both.

@@ -5,7 +5,7 @@ use crate::session::script::play;
 use crate::session::wire::encode;
 use crate::session::world::{Pieces, World, limited};
 use leveret::blocking;
-use leveret::broker::BrokerSettings;
+use leveret::broker::{AlarmLimits, BrokerSettings};
 use leveret::config::Limits;
 
 fn world() -> World {
@@ -76,6 +76,26 @@ fn a_read_for_many_fanouts() {
     assert!((25..=100).contains(&turns), "{turns} turns for 20,000 enqueues");
     say(&mut world, ["1 basic.get q7 no-ack".to_owned()]);
     assert_eq!(world.heard("a"), ["1 basic.get-ok 1 x k 99 m"]);
+}
+
+/// It would be asked without end otherwise.
+#[test]
+fn what_is_left_while_publishers_wait_is_not_asked_for() {
+    let alarms = AlarmLimits { memory_bytes: 1000, disk_free_bytes: 1000 };
+    let mut world = World::new(Pieces::Whole, BrokerSettings { alarms, ..BrokerSettings::default() });
+    play(&mut world, "> 1 access.request\n< 1 access.request-ok");
+    let fanouts = ["x", "y"];
+    fan_out(&mut world, &fanouts, 200);
+    world.broker.alarms().observe_memory(2000);
+    let publishes = (0..100).map(|number| format!("1 basic.publish {} k{number} m", fanouts[number % 2]));
+    let declare = "1 queue.declare last exclusive".to_owned();
+    let bind = "1 queue.bind last x k".to_owned();
+    say(&mut world, [declare.clone(), bind].into_iter().chain(publishes).chain([declare]));
+    assert!(!world.client("a").session.wants_input() && !world.client("a").session.has_more_input());
+    world.broker.alarms().observe_memory(500);
+    world.client("a").session.mailbox().wake();
+    world.settle();
+    assert_eq!(world.heard("a").last().map(String::as_str), Some("1 queue.declare-ok last 50 0"));
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl Client {
         unused.drain(..used);
         self.unused = unused;
         self.turns += 1;
-        self.session.has_more_input() && self.session.wants_input()
+        self.session.has_more_input()
     }
 
     /// What a session does before others have their turn is limited.
