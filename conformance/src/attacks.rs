@@ -7,6 +7,7 @@
 //!  growth      channels, queues, exchanges, bindings, consumers: to their limits, and without end
 //!  contents    tables, bodies, patterns and tiny frames of the kinds that cost most
 //!  deaf        clients that do not read, or do not acknowledge
+//!  stalls      what would keep the broker's threads busy: topics, fanouts, deletes, purges, policies
 //!  flood       many publishers against a slow consumer, every message counted
 //! probe        a normal client beside all that: how long its round trips take, and that it loses nothing
 //! gauge        what the system tells of the process: memory, descriptors
@@ -29,6 +30,7 @@ pub mod report;
 pub mod run;
 pub mod scale;
 mod site;
+mod stalls;
 mod tally;
 mod wire;
 
@@ -43,6 +45,13 @@ pub struct Attack {
     pub name: &'static str,
     /// Carries it out and counts; an error says what the broker did that it should not.
     run: fn(&Site, &Tally) -> Result<(), String>,
+}
+
+impl Attack {
+    /// Whether normal clients must be answered promptly while it goes on, not only afterwards.
+    fn wants_others_to_wait(&self) -> bool {
+        self.name.starts_with("stall-")
+    }
 }
 
 /// Every attack, in the order in which a run has them.
@@ -63,6 +72,12 @@ pub fn all() -> &'static [Attack] {
         Attack { name: "bodies", run: contents::bodies },
         Attack { name: "tiny-frames", run: contents::tiny_frames },
         Attack { name: "patterns", run: contents::patterns },
+        Attack { name: "stall-topic", run: stalls::topic },
+        Attack { name: "stall-fanout", run: stalls::fanout },
+        Attack { name: "stall-headers", run: stalls::headers },
+        Attack { name: "stall-deletes", run: stalls::deletes },
+        Attack { name: "stall-backlog", run: stalls::backlog },
+        Attack { name: "stall-policy", run: stalls::policy },
         Attack { name: "deaf", run: deaf::deaf },
         Attack { name: "unacked", run: deaf::unacked },
         Attack { name: "flood", run: flood::flood },

@@ -28,6 +28,16 @@ impl Times {
         self.0.last().copied().unwrap_or_default()
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many took longer than that.
+    pub(crate) fn later_than(&self, us: u64) -> usize {
+        self.0.len() - self.0.partition_point(|&time| time <= us)
+    }
+
     /// Of round trips that took so long.
     pub(crate) fn of(mut times: Vec<u64>) -> Self {
         times.sort_unstable();

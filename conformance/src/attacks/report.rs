@@ -24,6 +24,8 @@ pub(crate) struct Row {
     pub(crate) memory_kib: u64,
     /// How much longer a round trip may be afterwards, in microseconds, beside its share.
     pub(crate) slower_us: u64,
+    /// The longest round trip that may be during the attack, in microseconds; none for any.
+    pub(crate) late_us: Option<u64>,
     /// How long it took until memory was back, in seconds.
     pub(crate) settled_s: u64,
     /// What is wrong.
@@ -60,6 +62,15 @@ impl Row {
         if !self.is_fast(&self.times_after) {
             let (before, after) = (self.times_before.median_us(), self.times_after.median_us());
             self.findings.push(format!("a round trip takes {after} us afterwards, before {before}"));
+        }
+        if let Some(late_us) = self.late_us
+            && self.times_during.worst_us() > late_us
+        {
+            let (trips, times) = (self.times_during.later_than(late_us), self.times_during.count());
+            let worst = self.times_during.worst_us();
+            self.findings.push(format!(
+                "{trips} of {times} round trips took more than {late_us} us, the longest {worst}"
+            ));
         }
         if self.after.descriptors > self.before.descriptors {
             let (before, after) = (self.before.descriptors, self.after.descriptors);
@@ -176,5 +187,18 @@ mod tests {
         assert_eq!(row(gauge(26_385, 9), &[1]), ["26385 KiB are resident afterwards, before 10000"]);
         assert_eq!(row(gauge(1, 9), &[1601]), ["a round trip takes 1601 us afterwards, before 300"]);
         assert_eq!(row(gauge(1, 10), &[1]), ["10 descriptors are open afterwards, before 9"]);
+    }
+
+    #[test]
+    fn a_client_that_waited_during_an_attack_is_found() {
+        let findings = |late_us| {
+            let times_during = Times::of(vec![100, 50_001, 50_000]);
+            let mut row = Row { late_us, times_during, ..Row::default() };
+            row.judge();
+            row.findings
+        };
+        assert_eq!(findings(None), Vec::<String>::new());
+        assert_eq!(findings(Some(50_001)), Vec::<String>::new());
+        assert_eq!(findings(Some(50_000)), ["1 of 3 round trips took more than 50000 us, the longest 50001"]);
     }
 }

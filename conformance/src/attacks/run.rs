@@ -59,7 +59,8 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Strin
         arguments: vec!["--config".into(), config.into()],
         clock: None,
     };
-    let mut process = start.start(&folder.join("data"))?;
+    let data = folder.join("data");
+    let mut process = start.start(&data)?;
     let address =
         |text: &str| text.parse::<SocketAddrV4>().map_err(|why| format!("the broker is at {text}: {why}"));
     let addresses = (address(&process.address)?, address(&process.http)?);
@@ -68,10 +69,13 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Strin
     for attack in &options.attacks {
         let duration = if attack.name == "flood" { options.flood_duration } else { options.duration };
         let mut site = Site::new(addresses, process.id(), options.scale, options.seed, duration);
+        site.operator =
+            vec![options.leveret.clone().into(), "ctl".into(), "--data-dir".into(), data.clone().into()];
         let mut row = Row {
             name: attack.name,
             slower_us: options.scale.slower_us,
             memory_kib: options.scale.memory_kib,
+            late_us: attack.wants_others_to_wait().then_some(options.scale.late_us),
             ..Row::default()
         };
         let began = clock::now();

@@ -42,6 +42,8 @@ pub struct Scale {
     pub slower_us: u64,
     /// So long a question about the broker's health may take, in microseconds.
     pub health_us: u64,
+    /// The longest round trip of a normal client during an attack that would have others wait, in microseconds.
+    pub late_us: u64,
     /// Round trips of a normal client before and after each attack.
     pub round_trips: u32,
 }
@@ -67,6 +69,7 @@ impl Scale {
         memory_kib: 16 * 1024,
         slower_us: 1_000,
         health_us: 100_000,
+        late_us: 50_000,
         round_trips: 300,
     };
 
@@ -91,6 +94,8 @@ impl Scale {
         memory_kib: 64 * 1024,
         slower_us: 100_000,
         health_us: 5_000_000,
+        // A debug build beside other tests: this shows what takes seconds. What takes milliseconds is counted in steps elsewhere.
+        late_us: 5_000_000,
         round_trips: 10,
     };
 

@@ -4,8 +4,10 @@ use super::scale::Scale;
 use super::wire::{PATIENCE, Refused, Wire};
 use crate::clock;
 use rustix::net::{AddressFamily, SocketAddrV4, SocketType, bind, connect, socket, sockopt};
+use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ pub(crate) struct Site {
     pub(crate) seed: u64,
     /// The broker's process.
     pub(crate) process: u32,
+    /// The broker's operator: a program and what it is told first.
+    pub(crate) operator: Vec<OsString>,
     /// Sockets that this process and the broker may have open.
     pub(crate) sockets_max: u32,
     /// How long an attack goes on that has no end of its own.
@@ -47,6 +51,7 @@ impl Site {
             scale,
             seed,
             process,
+            operator: Vec::new(),
             sockets_max: super::gauge::descriptors_max(),
             duration,
             until: clock::now() + duration,
@@ -99,6 +104,20 @@ impl Site {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(PATIENCE))?;
         Ok(socket)
+    }
+
+    /// Has the operator do something.
+    ///
+    /// # Errors
+    /// It cannot be done; with what was said.
+    pub(crate) fn operate(&self, arguments: &[&str]) -> Result<(), String> {
+        let (program, first) = self.operator.split_first().ok_or("nobody knows the operator")?;
+        let done = Command::new(program).args(first).args(arguments).output();
+        let done = done.map_err(|why| format!("the operator cannot be asked: {why}"))?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(format!("{arguments:?}: {}", String::from_utf8_lossy(&done.stderr)))
     }
 
     /// A socket of a normal client.
