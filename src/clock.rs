@@ -1,29 +1,128 @@
 //! The clock: the only place that reads one.
 //!
 //! Everything else is given a [`Now`] by its caller, so that a test decides what time it is.
+//!
+//! There are three clocks. One counts while the process runs; deadlines of connections are on it. The **calendar** counts milliseconds since
+//! 1970 and goes on at the same pace, while the machine sleeps as well, whatever the machine's clock is set to meanwhile: what
+//! waits in queues is on it, in memory and on disk. The **wall clock** is the machine's, which may be set to any time at any moment, and is for
+//! people. Where the calendar begins it is the wall clock; how far they are apart since is kept with the data, so that what was to
+//! come in ten minutes comes after ten minutes, even if the clock is set and the broker restarted in between. Only what is done to the wall clock
+//! while the broker does not run moves the calendar.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The clock that counts while the machine sleeps, and is never set.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BOOT_CLOCK: ClockId = ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const BOOT_CLOCK: ClockId = ClockId::Monotonic;
+
+/// The wall clock was set if it and the calendar move apart by more than this. Where time is only kept right, it is slowed down or
+/// hurried, and all clocks with it.
+const SET_MS: u64 = 100;
+
+/// Two readings of clocks that took longer than this say nothing of how far they are apart.
+const AT_ONCE_MS: u64 = 20;
 
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A moment, on both clocks.
+/// Where the calendar begins: at the wall clock.
+static BEGINNING: LazyLock<Calendar> =
+    LazyLock::new(|| Calendar { boot_ms: boot_ms(), unix_ms: wall_now_ms() });
+
+/// How far the calendar was ahead of the wall clock when it began, in milliseconds.
+static AHEAD_AT_START: AtomicI64 = AtomicI64::new(0);
+
+/// How far it is ahead now.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+/// A moment, on the clocks that are never set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Milliseconds since the process began to read the clock. Never goes back: for deadlines.
+    /// Milliseconds since the process began to read the clock. Never goes back: for deadlines of connections.
     pub mono_ms: u64,
-    /// Milliseconds since 1970. May jump when the machine's clock is set: for what people and messages are shown.
+    /// Milliseconds since 1970 by the calendar. Never jumps: for what waits in queues, which may outlive the process.
     pub unix_ms: u64,
 }
 
-/// Reads both clocks.
+/// A clock that goes on from a time that was read once.
+#[derive(Debug, Clone, Copy)]
+struct Calendar {
+    boot_ms: u64,
+    unix_ms: u64,
+}
+
+impl Calendar {
+    /// The time when the machine's clock that is never set shows `boot_ms`.
+    fn at(self, boot_ms: u64, ahead_at_start: i64) -> u64 {
+        let passed_ms = boot_ms.saturating_sub(self.boot_ms);
+        self.unix_ms.saturating_add(passed_ms).saturating_add_signed(ahead_at_start)
+    }
+}
+
+/// Reads the clocks.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn now() -> Now {
+    let unix_ms = BEGINNING.at(boot_ms(), AHEAD_AT_START.load(Ordering::Relaxed));
+    Now { mono_ms: whole_ms(START.elapsed()), unix_ms }
+}
+
+/// What the wall clock shows when the calendar shows `unix_ms`, as far as is known: it is looked at when [`is_set`] is called.
+#[must_use]
+pub fn wall_ms(unix_ms: u64) -> u64 {
+    unix_ms.saturating_add_signed(ahead_ms().saturating_neg())
+}
+
+/// What the calendar shows when the wall clock shows `wall_ms`: the other way round than [`wall_ms`].
+#[must_use]
+pub fn calendar_ms(wall_ms: u64) -> u64 {
+    wall_ms.saturating_add_signed(ahead_ms())
+}
+
+/// How far the calendar is ahead of the wall clock, in milliseconds, as it was last looked at.
+#[must_use]
+pub fn ahead_ms() -> i64 {
+    AHEAD.load(Ordering::Relaxed)
+}
+
+/// Goes on with the calendar of data that was so far ahead of the wall clock. To be called before anything of the data is looked at.
+pub fn go_on(ahead_ms: i64) {
+    AHEAD_AT_START.store(ahead_ms, Ordering::Relaxed);
+    AHEAD.store(ahead_ms, Ordering::Relaxed);
+}
+
+/// Looks at the wall clock: by how many milliseconds it was set forward since the last look, if it was set.
+pub fn is_set() -> Option<i64> {
+    let before = now();
+    let wall_ms = wall_now_ms();
+    let after = now();
+    let is_at_once = after.unix_ms.saturating_sub(before.unix_ms) <= AT_ONCE_MS;
+    let set_ms = set_by(after.unix_ms, wall_ms, ahead_ms()).filter(|_| is_at_once)?;
+    AHEAD.fetch_sub(set_ms, Ordering::Relaxed);
+    Some(set_ms)
+}
+
+/// By how much the wall clock is before the time at which it should be, if that is much.
+fn set_by(unix_ms: u64, wall_ms: u64, ahead_ms: i64) -> Option<i64> {
+    let is_ahead = i64::try_from(i128::from(unix_ms) - i128::from(wall_ms)).ok()?;
+    let set_ms = ahead_ms.saturating_sub(is_ahead);
+    (set_ms.unsigned_abs() > SET_MS).then_some(set_ms)
+}
+
+fn boot_ms() -> u64 {
+    let time = clock_gettime(BOOT_CLOCK);
+    let part = u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000_000;
+    u64::try_from(time.tv_sec).unwrap_or_default().saturating_mul(1000) + part
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+fn wall_now_ms() -> u64 {
     // A machine whose clock stands before 1970 gets the time 0 rather than a crash.
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { mono_ms: whole_ms(START.elapsed()), unix_ms: whole_ms(unix) }
+    whole_ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// Microseconds since the process began to read the clock, for what measures: latencies, rates.
@@ -78,6 +177,24 @@ mod tests {
         assert!(at > instant(before.mono_ms).unwrap());
         assert!(now().mono_ms >= before.mono_ms);
         assert!(before.unix_ms > 1_700_000_000_000, "later than 2023");
+    }
+
+    #[test]
+    fn the_calendar_goes_on_whatever_the_wall_clock_is_set_to() {
+        let beginning = Calendar { boot_ms: 5_000, unix_ms: 1_795_000_000_000 };
+        assert_eq!(beginning.at(6_500, 0), 1_795_000_001_500);
+        assert_eq!(beginning.at(6_500, -500), 1_795_000_001_000, "the data's calendar was behind");
+        assert_eq!(beginning.at(4_000, 0), 1_795_000_000_000, "it never goes back");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_told_from_one_that_is_kept_right() {
+        let unix_ms = 1_795_000_000_000;
+        assert_eq!(set_by(unix_ms, unix_ms + 100, 0), None);
+        assert_eq!(set_by(unix_ms, unix_ms + 20_000, 0), Some(20_000));
+        assert_eq!(set_by(unix_ms, unix_ms + 20_000, -20_000), None, "it is known already");
+        assert_eq!(set_by(unix_ms, unix_ms - 20_000, -20_000), Some(-40_000));
+        assert_eq!(set_by(unix_ms, 0, 0), Some(-1_795_000_000_000), "a machine that has forgotten the year");
     }
 
     #[test]

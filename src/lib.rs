@@ -27,6 +27,7 @@
 //!
 //! What happens by the clock: each queue tells `broker/timers` when it wants to be called next (a message expires, comes back or
 //! is to be routed, a lease ends), `server/timer` sleeps until the first of these and calls `Broker::tick`. Nothing is scanned.
+//! The time is that of a calendar which never jumps, on disk as well: see [`clock`].
 //!
 //! A **vhost** holds what has a name: queues, exchanges, bindings. A session gets its own from the registry when the client opens
 //! it and keeps it; a queue knows the one it is in, so that what it sends on (dead letters, delayed messages) stays there. What is kept

@@ -176,6 +176,7 @@ async fn run(config: &Config, renewal: &Renewal) -> Result<(Arc<Broker>, Farewel
     let opened =
         store::open(&config.data_dir, store::Options { repair: config.repair, ..store::Options::default() })
             .map_err(failure)?;
+    clock::go_on(opened.recovered.ahead_ms);
     let broker = Broker::start(opened, settings(config), clock::now()).map_err(failure)?;
     define(config, &broker)?;
     check_first_users(config, &broker)?;

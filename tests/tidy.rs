@@ -48,7 +48,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("indicatif", &["perf"]),
     ("redb", &["store"]),
     ("regex", &["auth"]),
-    ("rustix", &["store", "server", "ctl", "main"]),
+    ("rustix", &["clock", "store", "server", "ctl", "main"]),
     ("serde_json", &["manage", "server", "ctl"]),
     ("sha2", &["auth"]),
     ("tikv_jemallocator", &["main"]),

@@ -5,6 +5,7 @@
 //! all, unless the queue has a key for it, which then replaces all of them for good. Everything here is a pure function from records to records.
 
 use crate::broker::queue::DeathReason;
+use crate::clock;
 use crate::message::{BCC, Block, BlockBuilder, CC, Copies, Message};
 use crate::wire::properties;
 use crate::wire::table;
@@ -116,7 +117,7 @@ fn record_death(
             count: 1,
             reason: at.reason.name().to_owned(),
             queue: at.queue.to_owned(),
-            time_s: at.died_ms / 1000,
+            time_s: clock::wall_ms(at.died_ms) / 1000,
             exchange: text(message.exchange),
             routing_keys: known_keys(message, headers),
             original_expiration: expiration.map(<[u8]>::to_vec),

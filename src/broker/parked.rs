@@ -4,7 +4,7 @@ use super::Broker;
 use super::paging::PAGE_BYTES;
 use super::queue::{Cause, DeathReason, Outcome, Queue};
 use super::sender::Targets;
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::ids::{SeqRange, Ticket};
 use crate::message::{Block, Message};
 use crate::store::StoreError;
@@ -18,7 +18,7 @@ pub struct Parked<'a> {
     pub reason: DeathReason,
     /// Why it is parked.
     pub cause: Cause,
-    /// When it died, milliseconds since 1970.
+    /// When it died, milliseconds since 1970 by the wall clock.
     pub died_ms: u64,
     /// The message.
     pub message: Message<'a>,
@@ -60,7 +60,7 @@ impl Broker {
             for (block, records) in pieces {
                 for index in records.take(usize::try_from(most - shown - count).unwrap_or(usize::MAX)) {
                     let bytes = block.bytes_of(index..index + 1);
-                    let (reason, cause, died_ms) = (run.reason, run.cause, run.died_ms);
+                    let (reason, cause, died_ms) = (run.reason, run.cause, clock::wall_ms(run.died_ms));
                     show(&Parked { reason, cause, died_ms, message: block.message(index), bytes });
                     count += 1;
                 }

@@ -79,7 +79,7 @@ impl Server {
         let wanted = limits.connections_max.saturating_add(limits.handshakes_max);
         let sockets_max = machine::descriptors_max()
             .map_or(wanted, |most| wanted.min(most.saturating_sub(DESCRIPTORS_KEPT).max(2)));
-        if sockets_max < wanted {
+        if sockets_max < limits.connections_max {
             warn!(
                 "the limit of open files has room for {sockets_max} clients at a time (limits.connections_max: {})",
                 limits.connections_max

@@ -2,19 +2,25 @@
 
 use super::Server;
 use super::pressure::{self, Pressure};
+use crate::broker::Broker;
 use crate::clock::{self, Now};
 use crate::store::change::Health;
 use std::future::{pending, poll_fn};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until};
-use tracing::warn;
+use tracing::{error, warn};
 
 /// How often somebody looks whether the store is well; queues are called when they want to be. A jump of the machine's clock
 /// is noticed that late at most.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long to wait before it is tried again to keep something that could not be written.
+const KEEP_AGAIN: Duration = Duration::from_secs(1);
 
 /// A time in which the process should have done something and did not: ten times what it should take.
 const PAUSE_MS: u64 = 1000;
@@ -37,6 +43,10 @@ pub async fn run(server: &Server, folder: &Path) {
         tokio::select! {
             _ = ticks.tick() => {
                 pause.notice(clock::now());
+                if let Some(set_ms) = clock::is_set() {
+                    warn!(set_ms, "the machine's clock was set: what waits in queues goes on waiting as it would have");
+                    tokio::spawn(keep_ahead(Arc::clone(&server.broker)));
+                }
                 let asks = tick.is_multiple_of(MACHINE_TICKS);
                 tick = tick.wrapping_add(1);
                 if asks {
@@ -60,6 +70,26 @@ pub async fn run(server: &Server, folder: &Path) {
                 }
             }
         }
+    }
+}
+
+/// Keeps with the data how far the calendar is ahead of the machine's clock, so that a restart finds the time of the data again.
+async fn keep_ahead(broker: Arc<Broker>) {
+    loop {
+        let log = Arc::clone(broker.log());
+        // What it is at that time: the clock may be set again and again.
+        let kept = spawn_blocking(move || log.keep_ahead(clock::ahead_ms())).await;
+        match kept {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) if broker.health() == Health::Failed => {
+                return warn!(%error, "what waits in queues will be late or early after the next start");
+            }
+            Ok(Err(error)) => warn!(%error, "cannot keep that the machine's clock was set; trying again"),
+            Err(fault) => {
+                return error!(%fault, "what waits in queues will be late or early after the next start");
+            }
+        }
+        sleep(KEEP_AGAIN).await;
     }
 }
 

@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::link::Link;
 use super::slot::Slot;
 use crate::broker::clients::{ChannelReport, Facts, Publishing, Report, Standing};
+use crate::clock;
 use crate::error::AmqpError;
 use crate::wire::table;
 use amq_protocol::protocol::connection::StartOk;
@@ -52,7 +53,7 @@ impl Link {
             vhost: self.vhost.name.to_string(),
             mechanism,
             properties,
-            connected_at_unix_ms: self.now.unix_ms,
+            connected_at_unix_ms: clock::wall_ms(self.now.unix_ms),
             channel_max: self.limits.channel_max,
             frame_max: self.limits.frame_max,
             heartbeat_s: self.limits.heartbeat_s,

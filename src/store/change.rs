@@ -204,6 +204,8 @@ pub struct Recovered {
     pub clean: bool,
     /// An id that no queue has ever had, nor any above it.
     pub next_queue: u64,
+    /// How far the calendar by which all times are kept is ahead of the wall clock, in milliseconds.
+    pub ahead_ms: i64,
 }
 
 /// Consecutive messages of a queue that are damaged on disk, where they stay.
@@ -315,6 +317,15 @@ pub trait Log: Send + Sync {
     /// Looks whether what was written can still be found by the next who starts here; if not, the store has failed. To be
     /// called now and then; it asks the file system.
     fn check_place(&self) {}
+
+    /// Keeps how far the calendar is ahead of the wall clock, in milliseconds; on disk when it returns, so that it may block for as long as
+    /// a commit takes. A log that does not outlive the process has nothing to keep.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn keep_ahead(&self, _ahead_ms: i64) -> Result<(), super::StoreError> {
+        Ok(())
+    }
 
     /// Commits what is pending, marks the stop as clean, and ends the commit thread. Appends after this are
     /// dropped.

@@ -5,7 +5,9 @@ use super::commit::Committer;
 use super::error::StoreError;
 use super::file::Place;
 use super::guard::guarded;
+use super::page::Shared;
 use super::pending::{Pending, Stop};
+use super::table::{META_AHEAD, Totals, write_meta};
 use crate::ids::Ticket;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -15,6 +17,7 @@ use std::thread::{self, JoinHandle};
 pub(super) struct RedbLog {
     pending: Arc<Pending>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    database: Shared,
     /// Where the data file is, if it is one.
     place: Option<Place>,
 }
@@ -22,7 +25,7 @@ pub(super) struct RedbLog {
 impl RedbLog {
     /// Starts the commit thread.
     pub(super) fn start(committer: Committer, place: Option<Place>) -> Result<Self, StoreError> {
-        let pending = Arc::clone(&committer.pending);
+        let (pending, database) = (Arc::clone(&committer.pending), Arc::clone(&committer.database));
         let of_thread = Arc::clone(&pending);
         let work = move || {
             if let Err(error) = guarded(|| committer.run()) {
@@ -31,7 +34,7 @@ impl RedbLog {
             of_thread.close();
         };
         let thread = thread::Builder::new().name("commit".to_owned()).spawn(work)?;
-        Ok(Self { pending, thread: Mutex::new(Some(thread)), place })
+        Ok(Self { pending, database, thread: Mutex::new(Some(thread)), place })
     }
 
     fn end(&self, stop: Stop) -> Result<(), StoreError> {
@@ -76,6 +79,17 @@ impl Log for RedbLog {
         if let Some(Err(gone)) = self.place.as_ref().map(Place::check) {
             self.pending.fail(gone.into());
         }
+    }
+
+    /// Waits for the commit thread's transaction, should there be one, and is part of none of its groups: nothing depends on it.
+    fn keep_ahead(&self, ahead_ms: i64) -> Result<(), StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(StoreError::Stopped)?;
+        guarded(|| {
+            let tx = database.begin_write()?;
+            write_meta(&tx, &[(META_AHEAD, ahead_ms.cast_unsigned())], Totals::default())?;
+            Ok(tx.commit()?)
+        })
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -123,7 +123,7 @@ fn overlapping(id: u64) -> StoreError {
 
 /// Reads everything but records.
 pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> Result<Found, StoreError> {
-    let Identity { clean, mut next_queue, totals, .. } = identity;
+    let Identity { clean, mut next_queue, totals, ahead_ms, .. } = identity;
     let tx = database.begin_read()?;
     let mut queues = read_queues(&tx)?;
     let mut found = Found::default();
@@ -147,6 +147,7 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
         damaged: Vec::new(),
         clean,
         next_queue,
+        ahead_ms,
     };
     Ok(found)
 }

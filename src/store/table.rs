@@ -5,7 +5,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `leveret` | `"clean"`, `"next_queue"`, `"journal"`, `"rows"`, `"sum"`, `"check"` | u64 |
+//! | `leveret` | `"clean"`, `"next_queue"`, `"journal"`, `"ahead"`, `"rows"`, `"sum"`, `"check"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
 //! | `damaged` | u64, one more than the last | a run that was taken out of `segments` and `bodies`: see `aside` |
@@ -28,7 +28,7 @@
 //!
 //! Redb does not look at its pages' checksums when it reads them. So the rows of `segments` have checksums of their own (see `segment`), and
 //! `leveret` tells how many there are and what their checksums add up to, so that none disappears or comes back unnoticed.
-//! `"check"` is the CRC-32 of the other values there, in the order above.
+//! `"check"` is the CRC-32 of the other values there, in the order above, `"ahead"` last and only if it is there.
 
 use super::auth;
 use super::error::StoreError;
@@ -46,6 +46,9 @@ use std::sync::{PoisonError, RwLock};
 pub(super) const META_CLEAN: &str = "clean";
 /// Key of [`META`]: the last entry of the journal that the tables hold, or would, had it been written there.
 pub(super) const META_JOURNAL: &str = "journal";
+/// Key of [`META`]: how far the calendar is ahead of the wall clock, in milliseconds, as the bits of an i64 (see `clock`); there once
+/// the wall clock was set while the broker ran.
+pub(super) const META_AHEAD: &str = "ahead";
 /// Key of [`META`]: above every id that a durable queue ever had.
 pub(super) const META_NEXT_QUEUE: &str = "next_queue";
 
@@ -56,7 +59,7 @@ const META_SUM: &str = "sum";
 /// Key of [`META`]: the checksum of the other values.
 const META_CHECK: &str = "check";
 
-/// What [`META_CHECK`] covers.
+/// What [`META_CHECK`] covers, beside [`META_AHEAD`].
 const META_CHECKED: [&str; 5] = [META_CLEAN, META_NEXT_QUEUE, META_JOURNAL, META_ROWS, META_SUM];
 
 /// The first format with [`META_CHECK`].
@@ -104,6 +107,8 @@ pub(super) struct Identity {
     pub(super) journal: u64,
     /// What `segments` should hold; none in a file that is older than such a count.
     pub(super) totals: Option<Totals>,
+    /// See [`META_AHEAD`].
+    pub(super) ahead_ms: i64,
 }
 
 /// The rows of `segments`, and what their checksums add up to; or by how much both change.
@@ -131,7 +136,7 @@ impl Totals {
 
 impl Identity {
     /// Of a file that nothing was put into.
-    pub(super) const FRESH: Self = Self { clean: true, next_queue: 1, journal: 0, totals: None };
+    pub(super) const FRESH: Self = Self { clean: true, next_queue: 1, journal: 0, totals: None, ahead_ms: 0 };
 }
 
 /// Reads what a database of ours, of this format, says of itself. What does not match its checksum is taken as it is if that is to be
@@ -159,6 +164,7 @@ pub(super) fn identify(database: &Database, format: u32, repair: bool) -> Result
         next_queue: read(META_NEXT_QUEUE, 1)?,
         journal: read(META_JOURNAL, 0)?,
         totals: is_checked.then(totals).transpose()?,
+        ahead_ms: value(&meta, META_AHEAD)?.map_or(0, u64::cast_signed),
     })
 }
 
@@ -170,6 +176,9 @@ fn meta_checksum(meta: &impl ReadableTable<&'static str, u64>) -> Result<u32, St
     let mut hasher = Hasher::new();
     for key in META_CHECKED {
         hasher.update(&value(meta, key)?.unwrap_or(0).to_be_bytes());
+    }
+    if let Some(ahead) = value(meta, META_AHEAD)? {
+        hasher.update(&ahead.to_be_bytes());
     }
     Ok(hasher.finalize())
 }

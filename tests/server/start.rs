@@ -64,9 +64,10 @@ fn sigterm_and_sigint_stop_it_cleanly() {
     }
 }
 
-/// SIGHUP and then SIGTERM: what it logged.
-fn hung_up(broker: Process) -> String {
+/// Sends SIGHUP, waits until this is logged, and stops the broker: all that it logged.
+fn hang_up(broker: Process, answer: &str) -> String {
     broker.signal("HUP");
+    broker.until_logged(answer);
     let (status, log) = broker.stop();
     assert_eq!(status.code(), Some(0), "{log}");
     log
@@ -75,31 +76,21 @@ fn hung_up(broker: Process) -> String {
 #[test]
 fn sighup_reads_the_log_filter_again() {
     let folder = Folder::new();
-    let start = |filter: &str| {
-        let file = folder.write("leveret.toml", &format!("log = '{filter}'\n"));
-        Process::spawn(leveret_in(&folder).arg("--config").arg(file))
+    let check = |before: &str, after: &str, answer: &str| {
+        let file = folder.write("leveret.toml", before);
+        let broker = Process::spawn(leveret_in(&folder).arg("--config").arg(file));
+        folder.write("leveret.toml", after);
+        hang_up(broker, answer)
     };
-    let broker = start("error");
-    folder.write("leveret.toml", "log = 'info'\n");
-    let log = hung_up(broker);
-    assert!(log.contains("the log filter is now 'info'"), "{log}");
+    let log = check("log = 'error'", "log = 'info'", "the log filter is now 'info'");
     assert!(log.contains("stopped"), "the filter is in effect: {log}");
-
-    let broker = start("info");
-    folder.write("leveret.toml", "log = 'info,=x=y'\n");
-    let log = hung_up(broker);
-    assert!(log.contains("'info,=x=y' is not a log filter") && log.contains("stopped"), "{log}");
-
-    let broker = start("info");
-    folder.write("leveret.toml", "log = 'warn'\n[limits]\nheartbeat_s = 7\n");
-    let log = hung_up(broker);
-    assert!(log.contains("other settings that have changed take effect at the next start"), "{log}");
+    let log = check("log = 'info'", "log = 'info,=x=y'", "'info,=x=y' is not a log filter");
+    assert!(log.contains("stopped"), "{log}");
+    let more = "log = 'warn'\n[limits]\nheartbeat_s = 7\n";
+    let log = check("", more, "other settings that have changed take effect at the next start");
     assert!(!log.contains("stopped"), "{log}");
-
-    let broker = start("info");
-    folder.write("leveret.toml", "logs = 'warn'\n");
-    let log = hung_up(broker);
-    assert!(log.contains("settings stay as they were: ") && log.contains("unknown field `logs`"), "{log}");
+    let log = check("", "logs = 'warn'", "settings stay as they were: ");
+    assert!(log.contains("unknown field `logs`") && log.contains("stopped"), "{log}");
 }
 
 #[test]
@@ -110,12 +101,11 @@ fn sighup_reads_certificates_again() {
     let config = folder.write("leveret.toml", &format!("[tls]\n{files}"));
     let start =
         || Process::spawn(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(&config));
-    let log = hung_up(start());
-    assert!(log.contains("the certificates are read again"), "{log}");
+    hang_up(start(), "the certificates are read again");
     let broker = start();
     folder.write("server.pem", "");
-    let log = hung_up(broker);
-    assert!(log.contains("the certificates stay as they were: ") && log.contains("server.pem"), "{log}");
+    let log = hang_up(broker, "the certificates stay as they were: ");
+    assert!(log.contains("server.pem"), "{log}");
 }
 
 #[test]

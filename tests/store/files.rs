@@ -39,6 +39,25 @@ fn a_folder_is_made_and_found_again() {
     assert_eq!(opened.recovered.queues[0].record.name, "q1");
 }
 
+/// It is on disk when the call returns, whether the broker stops in order after that or not, and alone: no message depends on it.
+#[test]
+fn how_far_the_calendar_is_ahead_is_kept() {
+    let folder = Folder::new();
+    let check = |expected: i64, next: i64, in_order: bool| {
+        let opened = open_folder(&folder.at("")).unwrap();
+        assert_eq!(opened.recovered.ahead_ms, expected);
+        commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
+        opened.log.keep_ahead(next).unwrap();
+        if in_order {
+            opened.log.close().unwrap();
+        }
+    };
+    check(0, -20_000, false);
+    check(-20_000, i64::MAX, true);
+    check(i64::MAX, 0, false);
+    check(0, 0, true);
+}
+
 #[test]
 fn a_folder_in_use_is_refused() {
     let folder = Folder::new();

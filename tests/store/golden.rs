@@ -46,11 +46,12 @@ pub(crate) fn expected(name: &str) -> String {
 
 /// Everything that a start found, line by line.
 fn told(opened: &Opened) -> String {
-    let Recovered { queues, exchanges, bindings, seen, auth, policies, damaged, clean, next_queue } =
+    let Recovered { queues, exchanges, bindings, seen, auth, policies, damaged, clean, next_queue, ahead_ms } =
         &opened.recovered;
     let mut out = String::new();
     assert_eq!(damaged, &[]);
     writeln!(out, "clean {clean}, next queue {next_queue}").unwrap();
+    assert_eq!(*ahead_ms, 0, "the clock was never set");
     for exchange in exchanges {
         let arguments = exchange.arguments.escape_ascii();
         let (vhost, name, kind) = (&exchange.vhost, &exchange.name, &exchange.kind);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -99,7 +99,30 @@ pub(crate) struct Process {
     pub(crate) amqps: Option<SocketAddr>,
     /// Where it serves health and metrics.
     pub(crate) http: SocketAddr,
+    /// What it has logged so far.
+    logged: Arc<Logged>,
     log: Option<JoinHandle<String>>,
+}
+
+#[derive(Default)]
+struct Logged {
+    text: Mutex<String>,
+    more: Condvar,
+}
+
+impl Logged {
+    /// Takes in what comes until the end; all of it.
+    fn read(&self, pipe: impl Read) -> String {
+        let mut lines = BufReader::new(pipe);
+        let mut line = Vec::new();
+        // What was read before an error is still worth showing.
+        while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            self.text.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            self.more.notify_all();
+            line.clear();
+        }
+        self.text.lock().unwrap().clone()
+    }
 }
 
 impl Process {
@@ -113,12 +136,11 @@ impl Process {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built");
         let stdout = child.stdout.take().expect("it was piped");
-        let mut stderr = child.stderr.take().expect("it was piped");
-        let log = thread::spawn(move || {
-            let mut text = Vec::new();
-            // What was read before an error is still worth showing.
-            let _read = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
+        let stderr = child.stderr.take().expect("it was piped");
+        let logged = Arc::<Logged>::default();
+        let log = thread::spawn({
+            let logged = Arc::clone(&logged);
+            move || logged.read(stderr)
         });
         let id = child.id();
         let mut ready = String::new();
@@ -136,12 +158,20 @@ impl Process {
         };
         let (amqp, amqps, http) = (address("amqp="), address("amqps="), address("http="));
         let (Some(amqp), Some(http)) = (amqp, http) else { panic!("not a ready line: {ready}") };
-        Self { child, ready, amqp, amqps, http, log: Some(log) }
+        Self { child, ready, amqp, amqps, http, logged, log: Some(log) }
     }
 
     /// Sends a signal by its name, as in `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         kill(name, self.child.id());
+    }
+
+    /// Waits until it has logged this.
+    pub(crate) fn until_logged(&self, text: &str) {
+        let log = self.logged.text.lock().unwrap();
+        let waited = self.logged.more.wait_timeout_while(log, PATIENCE, |log| !log.contains(text));
+        let (log, waited) = waited.unwrap();
+        assert!(!waited.timed_out(), "'{text}' was never logged: {log}");
     }
 
     /// Waits until it has ended by itself; its status and what it logged.

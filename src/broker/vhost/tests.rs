@@ -516,6 +516,7 @@ fn what_was_on_disk_is_there_again() {
     let gone = SeenBy::Exchange { vhost: ROOT.into(), name: "gone".into() };
     let seen = |by| SeenRecord { by, slot: 0, number: 0, until_ms: 0, value: Vec::new() };
     let recovered = Recovered {
+        ahead_ms: 0,
         auth: None,
         policies: Vec::new(),
         damaged: Vec::new(),

@@ -5,7 +5,7 @@ use crate::broker::settings::table::{
     MATCH_UNFILTERED, OFFSET_TRACKING, STREAM_FILTER, STREAM_OFFSET, Taker, flag, string, value,
 };
 use crate::broker::settings::{Kind, invalid};
-use crate::clock::{Now, interval_ms};
+use crate::clock::{Now, calendar_ms, interval_ms};
 use crate::error::{AmqpError, Resource};
 use crate::message::Message;
 use crate::wire::{properties, table};
@@ -95,7 +95,9 @@ impl Start {
     /// Where a valid value says to begin; nowhere special when it is void.
     fn of(value: &AMQPValue, now: Now) -> Option<Self> {
         match (value, integer(value), text(value).as_deref()) {
-            (AMQPValue::Timestamp(seconds), ..) => Some(since(seconds.saturating_mul(1000), now)),
+            (AMQPValue::Timestamp(seconds), ..) => {
+                Some(since(calendar_ms(seconds.saturating_mul(1000)), now))
+            }
             (_, Some(number), _) => Some(match u64::try_from(number) {
                 Ok(number) => Self::Offset(number),
                 Err(_negative) => Self::FromEnd(number.unsigned_abs()),
