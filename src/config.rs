@@ -40,6 +40,9 @@ pub struct Flags {
     /// Free disk space below which publishers wait [default: 256MiB]
     #[arg(long, value_name = "BYTES", env = "LEVERET_DISK_FREE_LIMIT")]
     pub disk_free_limit: Option<Amount>,
+    /// The user that clients are who log in by ANONYMOUS [default: they may not]
+    #[arg(long, value_name = "USER", env = "LEVERET_ANONYMOUS_USER")]
+    pub anonymous_user: Option<String>,
     /// Definitions in RabbitMQ's JSON to take in at the start [default: none]
     #[arg(long, value_name = "FILE", env = "LEVERET_DEFINITIONS")]
     pub definitions: Option<PathBuf>,
@@ -101,6 +104,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may come from where.
     pub users: Users,
+    /// How clients log in.
+    pub auth: Auth,
 }
 
 /// `[advertise]`: for clients that insist on another broker's name.
@@ -122,6 +127,14 @@ pub struct Users {
     /// Whether a broker runs on an address that others can reach although `guest` with the password `guest` is all the
     /// users it has.
     pub allow_default: bool,
+}
+
+/// `[auth]`: how clients log in.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// The user that clients are who log in by ANONYMOUS; none for a broker that does not offer it.
+    pub anonymous_user: Option<String>,
 }
 
 /// Why a configuration is refused, in one line.
@@ -146,6 +159,7 @@ struct File {
     advertise: Advertise,
     limits: Limits,
     users: Users,
+    auth: Auth,
 }
 
 /// What RabbitMQ begins with too: other programs, and the cache of files, have the rest.
@@ -217,6 +231,7 @@ impl Config {
             advertise: file.advertise,
             limits: file.limits,
             users: file.users,
+            auth: Auth { anonymous_user: flags.anonymous_user.or(file.auth.anonymous_user) },
         })
     }
 }
@@ -290,16 +305,18 @@ mod tests {
         assert_eq!(config.limits.message_bytes_max, 134_217_728);
         assert_eq!(config.memory_limit, Amount::Share(600_000));
         assert_eq!(config.disk_free_limit, Amount::Bytes(268_435_456));
+        assert_eq!(config.auth.anonymous_user, None);
     }
 
     #[test]
     fn what_was_typed_wins_over_the_file() {
         let file = "data_dir = 'a'\namqp = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\nlog = 'debug'\n\
                     log_format = 'json'\n[limits]\nheartbeat_s = 0\n[advertise]\nversion = '4.3.6'\n\
-                    [users]\nlocal_only = []\n";
+                    [users]\nlocal_only = []\n[auth]\nanonymous_user = 'nobody'\n";
         let config = resolved(Flags::default(), file);
         assert_eq!(config.amqp, [address("127.0.0.1:1").unwrap(), address("[::1]:2").unwrap()]);
         assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.auth.anonymous_user.as_deref(), Some("nobody"));
         assert_eq!(config.users, Users { local_only: Vec::new(), allow_default: false });
         assert_eq!((config.limits.heartbeat_s, config.limits.frame_max), (0, 131_072));
         assert_eq!(
@@ -311,6 +328,7 @@ mod tests {
             data_dir: Some("b".into()),
             amqp: vec![address("127.0.0.1:9").unwrap()],
             log: Some("warn".into()),
+            anonymous_user: Some("somebody".into()),
             ..Flags::default()
         };
         let config = resolved(typed, file);
@@ -318,6 +336,7 @@ mod tests {
         assert_eq!(config.amqp, [address("127.0.0.1:9").unwrap()], "replaced, not added to");
         assert_eq!(config.http, address("127.0.0.1:3").unwrap(), "not typed, so the file's");
         assert_eq!(config.log, "warn");
+        assert_eq!(config.auth.anonymous_user.as_deref(), Some("somebody"));
     }
 
     #[test]

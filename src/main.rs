@@ -287,7 +287,8 @@ fn settings(config: &Config) -> BrokerSettings {
         disk_free_bytes: config.disk_free_limit.bytes_of(None).unwrap_or(none.disk_free_bytes),
     };
     let local_only = config.users.local_only.clone();
-    BrokerSettings { product, version, local_only, limits: config.limits.clone(), alarms }
+    let anonymous_user = config.auth.anonymous_user.clone();
+    BrokerSettings { product, version, local_only, anonymous_user, limits: config.limits.clone(), alarms }
 }
 
 fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {

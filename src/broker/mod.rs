@@ -89,6 +89,8 @@ pub struct BrokerSettings {
     pub local_only: Vec<String>,
     /// What clients may ask for.
     pub limits: Limits,
+    /// The user that clients are who log in by ANONYMOUS; none where that is not offered.
+    pub anonymous_user: Option<String>,
     /// When publishers have to wait.
     pub alarms: AlarmLimits,
 }
@@ -101,6 +103,7 @@ impl Default for BrokerSettings {
             local_only: vec!["guest".into()],
             limits: Limits::default(),
             alarms: AlarmLimits::default(),
+            anonymous_user: None,
         }
     }
 }

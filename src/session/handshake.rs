@@ -28,6 +28,9 @@ const CAPABILITIES: [&str; 9] = [
 /// The mechanism by which a client says that it has shown who it is already (RFC 4422 appendix A).
 const EXTERNAL: &str = "EXTERNAL";
 
+/// The mechanism by which a client says that it has no name (RFC 4505).
+const ANONYMOUS: &str = "ANONYMOUS";
+
 /// What is expected next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handshake {
@@ -175,14 +178,17 @@ fn start(link: &Link) -> amqp::AMQPMethod {
         version_major: 0,
         version_minor: 9,
         server_properties,
-        mechanisms: mechanisms(&link.peer).into(),
+        mechanisms: mechanisms(&link.peer, settings.anonymous_user.is_some()).into(),
         locales: "en_US".into(),
     })
 }
 
-/// What a client may log in by. EXTERNAL is for those who have shown who they are already.
-fn mechanisms(peer: &Peer) -> &'static str {
-    if peer.certificate_name.is_some() { "PLAIN AMQPLAIN EXTERNAL" } else { "PLAIN AMQPLAIN" }
+/// What a client may log in by. EXTERNAL is for those who have shown who they are already, and ANONYMOUS wants somebody whom all
+/// who use it are.
+fn mechanisms(peer: &Peer, anonymous: bool) -> String {
+    let external = peer.certificate_name.as_ref().map(|_shown| EXTERNAL);
+    let all = ["PLAIN", "AMQPLAIN"].into_iter().chain(external).chain(anonymous.then_some(ANONYMOUS));
+    all.collect::<Vec<_>>().join(" ")
 }
 
 fn capabilities(properties: &FieldTable) -> Capabilities {
@@ -197,17 +203,18 @@ fn capabilities(properties: &FieldTable) -> Capabilities {
     }
 }
 
-/// The user's name, when the password is right (EXTERNAL: when the certificate is that of a user) and the user may come
+/// The user's name, when the password is right (EXTERNAL: when the certificate is that of a user; ANONYMOUS: always) and the user may come
 /// from there.
 fn log_in(link: &Link, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
-    let peer = &link.peer;
+    let (peer, anonymous) = (&link.peer, &link.broker.settings().anonymous_user);
     let credentials = match (mechanism, &peer.certificate_name) {
         ("PLAIN", _) => with_password(plain(response)),
         ("AMQPLAIN", _) => with_password(amqplain(response)),
         // What the client responds is not looked at: it could only name somebody else.
         (EXTERNAL, Some(name)) => Some((name.as_bytes(), None)),
+        (ANONYMOUS, _) if anonymous.is_some() => anonymous.as_ref().map(|name| (name.as_bytes(), None)),
         _ => {
             let why = format!("unknown authentication mechanism '{mechanism}'");
             return Err(AmqpError::CommandInvalid(why));

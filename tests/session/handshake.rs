@@ -1,6 +1,8 @@
 //! From the protocol header to the open connection, and what ends one.
 
-use crate::session::script::check;
+use crate::session::script::{check, play};
+use crate::session::world::{Pieces, World};
+use leveret::broker::BrokerSettings;
 
 const CAPABLE: &str = "authentication_failure_close";
 
@@ -109,6 +111,48 @@ fn a_certificate_is_a_login() {
             h< 0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism EXTERNAL. For details see the broker logfile. (0,0)
             "
         ));
+    }
+}
+
+#[test]
+fn a_client_without_a_name_is_whom_the_operator_names() {
+    check(
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok ANONYMOUS
+        h< 0 connection.close 503 COMMAND_INVALID - unknown authentication mechanism 'ANONYMOUS' (10,11)
+        ",
+    );
+    let named = |user: &str, script: &str| {
+        let anonymous_user = Some(user.to_owned());
+        let settings = BrokerSettings { anonymous_user, ..BrokerSettings::default() };
+        play(&mut World::new(Pieces::Whole, settings), script);
+    };
+    // What the client responds is not looked at.
+    named(
+        "guest",
+        "
+        ! accept h 127.0.0.1:1
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN ANONYMOUS en_US
+        h> 0 connection.start-ok ANONYMOUS who ever
+        h< 0 connection.tune 2047 131072 60
+        ",
+    );
+    // Where the user may come from is.
+    for (user, address) in [("guest", "10.0.0.1:1"), ("nobody", "127.0.0.1:1")] {
+        let script = format!(
+            "
+            ! accept h {address}
+            h> header
+            h< 0 connection.start PLAIN AMQPLAIN ANONYMOUS en_US
+            h> 0 connection.start-ok ANONYMOUS who ever {CAPABLE}
+            h< 0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism ANONYMOUS. For details see the broker logfile. (0,0)
+            "
+        );
+        named(user, &script);
     }
 }
 

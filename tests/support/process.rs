@@ -62,6 +62,7 @@ pub(crate) fn leveret() -> Command {
         "MEMORY_LIMIT",
         "DEFINITIONS",
         "DISK_FREE_LIMIT",
+        "ANONYMOUS_USER",
     ] {
         command.env_remove(format!("LEVERET_{name}"));
     }
