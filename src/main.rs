@@ -11,7 +11,7 @@ use leveret::clock;
 use leveret::config::{Advertise, Config, Flags, LogFormat};
 use leveret::manage::Caller;
 use leveret::manage::definitions::{Source, start_with};
-use leveret::server::{Certificates, Control, Door, Farewell, Server};
+use leveret::server::{Certificates, Control, Door, Farewell, LogLines, LogSink, Server, log_exchange};
 use leveret::{ctl, http, perf, server, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
@@ -29,8 +29,9 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::interval;
-use tracing::{error, info, warn};
-use tracing_subscriber::fmt::layer;
+use tracing::{Level, Metadata, error, info, warn};
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, registry, reload};
@@ -129,7 +130,7 @@ fn in_one_line(error: &clap::Error) -> String {
 /// The broker, from start to end.
 fn serve(flags: Flags) -> Result<(), Failure> {
     let config = Config::resolve(flags.clone()).map_err(usage)?;
-    let (audit, filter) = start_log(&config)?;
+    let (audit, filter, lines) = start_log(&config)?;
     raise_descriptor_limit();
     let runtime = runtime::Builder::new_multi_thread()
         .thread_name("leveret")
@@ -137,7 +138,7 @@ fn serve(flags: Flags) -> Result<(), Failure> {
         .build()
         .map_err(|error| failure(format_args!("cannot start threads: {error}")))?;
     runtime.spawn(report(audit.clone()));
-    let (broker, reason) = runtime.block_on(run(&config, &Renewal { flags, filter }))?;
+    let (broker, reason) = runtime.block_on(run(&config, &Renewal { flags, filter }, lines))?;
     runtime.shutdown_timeout(DROP_WAIT);
     audit.report();
     let when = if reason == Farewell::StoreFailed { "" } else { " while stopping" };
@@ -162,7 +163,11 @@ fn raise_descriptor_limit() {
 }
 
 /// Serves until there is a reason to end, then ends all connections.
-async fn run(config: &Config, renewal: &Renewal) -> Result<(Arc<Broker>, Farewell), Failure> {
+async fn run(
+    config: &Config,
+    renewal: &Renewal,
+    lines: LogLines,
+) -> Result<(Arc<Broker>, Farewell), Failure> {
     let mut hang_up = on_signal(SignalKind::hangup())?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
@@ -191,6 +196,7 @@ async fn run(config: &Config, renewal: &Renewal) -> Result<(Arc<Broker>, Farewel
         }
     }
     accepting.spawn(http::serve(http, Arc::clone(&broker)));
+    accepting.spawn(lines.publish(Arc::clone(&broker)));
     match Control::bind(&config.data_dir) {
         Ok(control) => drop(accepting.spawn(server::serve_control(control, Arc::clone(&broker)))),
         Err(why) => warn!("leveret ctl will not reach this broker: {why}"),
@@ -333,23 +339,59 @@ fn log_filter(text: &str) -> Result<EnvFilter, Failure> {
     filter.map_err(|error| usage(format_args!("'{text}' is not a log filter: {error}")))
 }
 
-fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Registry>), Failure> {
+fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Registry>, LogLines), Failure> {
     let (filter, handle) = reload::Layer::new(log_filter(&config.log)?);
     // A log that cannot be written (whoever read it is gone) must not end the broker.
     let lines = layer().with_writer(io::stderr).log_internal_errors(false);
-    let lines = match config.log_format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.json().boxed(),
+    let (sink, published) = log_exchange();
+    let wanted = sink.clone();
+    let copies = layer().with_writer(LogCopies(sink)).with_ansi(false).log_internal_errors(false);
+    let (lines, copies) = match config.log_format {
+        LogFormat::Text => (lines.with_ansi(io::stderr().is_terminal()).boxed(), copies.boxed()),
+        LogFormat::Json => (lines.json().boxed(), copies.json().boxed()),
     };
+    let copies = copies.with_filter(dynamic_filter_fn(move |line, _| wanted.wants(*line.level())));
     let audit = Audit::default();
-    registry().with(filter).with(audit.clone()).with(lines).init();
+    registry().with(filter).with(audit.clone()).with(lines).with(copies).init();
     // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it happens.
     panic::set_hook(Box::new(|panic| {
         if !store::explains_panic(panic) {
             error!(backtrace = %std::backtrace::Backtrace::capture(), "{panic}");
         }
     }));
-    Ok((audit, handle))
+    Ok((audit, handle, published))
+}
+
+/// Lines of the log on their way to the exchange for them.
+struct LogCopies(LogSink);
+
+/// One of them.
+struct LogCopy<'a> {
+    sink: &'a LogSink,
+    level: Level,
+}
+
+impl<'a> MakeWriter<'a> for LogCopies {
+    type Writer = LogCopy<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        LogCopy { sink: &self.0, level: Level::INFO }
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
+        LogCopy { sink: &self.0, level: *line.level() }
+    }
+}
+
+impl Write for LogCopy<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.sink.offer(self.level, &String::from_utf8_lossy(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Says now and then how many log lines were left out.

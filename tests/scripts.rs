@@ -85,7 +85,7 @@ macro_rules! classes {
 
 classes! {
     access basic cc_bcc channel confirm connection consumer content deadletter deduplication
-    delayed_message direct_reply_to exchange exchange_types expires frame frameworks length limits permission
+    delayed_message direct_reply_to exchange exchange_types expires firehose frame frameworks length limits permission
     policy priority queue quorum restart retry retry_delays routing stream ttl tx user_id vhost
 }
 

@@ -13,6 +13,7 @@ pub mod definitions;
 pub mod delayed;
 pub mod entry;
 pub mod exchange;
+mod log_exchange;
 pub mod mailbox;
 mod paging;
 pub mod parked;
@@ -25,6 +26,7 @@ mod sender;
 pub mod settings;
 pub mod timers;
 pub mod topology;
+pub mod trace;
 mod transaction;
 pub mod unread;
 pub mod users;
@@ -87,10 +89,10 @@ pub struct BrokerSettings {
     pub version: String,
     /// Users who may come from this machine only.
     pub local_only: Vec<String>,
-    /// What clients may ask for.
-    pub limits: Limits,
     /// The user that clients are who log in by ANONYMOUS; none where that is not offered.
     pub anonymous_user: Option<String>,
+    /// What clients may ask for.
+    pub limits: Limits,
     /// When publishers have to wait.
     pub alarms: AlarmLimits,
 }
@@ -101,9 +103,9 @@ impl Default for BrokerSettings {
             product: "Leveret".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             local_only: vec!["guest".into()],
+            anonymous_user: None,
             limits: Limits::default(),
             alarms: AlarmLimits::default(),
-            anonymous_user: None,
         }
     }
 }

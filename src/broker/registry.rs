@@ -25,6 +25,11 @@ impl Registry {
         Self { vhosts: RwLock::default(), commons, nowhere, changing: Mutex::new(()) }
     }
 
+    /// What they share.
+    pub(super) fn commons(&self) -> &Commons {
+        &self.commons
+    }
+
     /// Adds a vhost in which there is what was on disk.
     pub(super) fn restore(&self, name: &str, part: &Part<'_>) -> Arc<VHost> {
         self.insert(VHost::recover(name, part, &self.commons))

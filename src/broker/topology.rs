@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::auth::vhost::ROOT;
 use crate::blocking;
 use crate::broker::dedup::Deduplicator;
 use crate::broker::delayed::{DELAYED_MESSAGE, exchange_of};
@@ -18,6 +19,7 @@ use crate::broker::exchange::hash::hash;
 use crate::broker::exchange::{Kind, Place, Table, spare};
 use crate::broker::queue::Queue;
 use crate::broker::settings::alternate_exchange;
+use crate::broker::trace::TRACE;
 use crate::broker::vhost::replies::is_reply_queue;
 use crate::ids::{ConnectionId, QueueId};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
@@ -32,14 +34,24 @@ use std::sync::Arc;
 /// Exchanges that are removed one after the other before it counts as long.
 const FEW_EXCHANGES: usize = 256;
 
-/// The exchanges that exist from the beginning. They are durable, but no change ever tells of them.
-const PREDECLARED: [(&str, Kind); 5] = [
-    ("amq.direct", Kind::Direct),
-    ("amq.fanout", Kind::Fanout),
-    ("amq.topic", Kind::Topic),
-    ("amq.headers", Kind::Headers),
-    ("amq.match", Kind::Headers),
+/// The exchanges that exist from the beginning, and whether they are internal. They are durable, but no change ever tells of them.
+const PREDECLARED: [(&str, Kind, bool); 6] = [
+    ("amq.direct", Kind::Direct, false),
+    ("amq.fanout", Kind::Fanout, false),
+    ("amq.topic", Kind::Topic, false),
+    ("amq.headers", Kind::Headers, false),
+    ("amq.match", Kind::Headers, false),
+    (TRACE, Kind::Topic, true),
 ];
+
+/// The exchange to which the log goes; in the first vhost only.
+pub const LOG: &str = "amq.rabbitmq.log";
+
+/// Those of a vhost.
+fn predeclared(vhost: &str) -> impl Iterator<Item = (&'static str, Kind, bool)> {
+    let log = (vhost == ROOT).then_some((LOG, Kind::Topic, true));
+    PREDECLARED.into_iter().chain(log)
+}
 
 /// See the head of this file.
 pub struct Topology {
@@ -54,6 +66,8 @@ pub struct Topology {
     bindings: usize,
     /// What nobody has counted yet.
     churn: Churn,
+    /// Whether what is published is copied to the firehose.
+    traced: bool,
     /// Counts the changes made to what exists or is bound.
     revision: u64,
     /// Queues that were removed; their messages are dropped once nobody waits for it.
@@ -129,10 +143,10 @@ pub struct Binding {
     pub arguments: Box<[u8]>,
 }
 
-/// Whether every vhost has an exchange of this name from the beginning.
+/// Whether a vhost may have an exchange of this name from the beginning.
 #[must_use]
 pub fn is_predeclared(exchange: &str) -> bool {
-    PREDECLARED.iter().any(|(name, _)| *name == exchange)
+    predeclared(ROOT).any(|(name, ..)| name == exchange)
 }
 
 impl Topology {
@@ -147,16 +161,17 @@ impl Topology {
             own_queues: 0,
             bindings: 0,
             churn: Churn::default(),
+            traced: false,
             revision: 0,
             closed: Vec::new(),
         };
-        for (name, kind) in PREDECLARED {
+        for (name, kind, internal) in predeclared(&topology.vhost.clone()) {
             let declared = Declared {
                 name: name.into(),
                 kind,
                 durable: true,
                 auto_delete: false,
-                internal: false,
+                internal,
                 delay: None,
                 arguments: FieldTable::default(),
             };
@@ -217,6 +232,17 @@ impl Topology {
     /// How many queues there are, those of direct reply-to and of delayed messages included.
     pub fn queue_count(&self) -> usize {
         self.queues.len()
+    }
+
+    /// Whether what is published is copied to the firehose.
+    pub fn is_traced(&self) -> bool {
+        self.traced
+    }
+
+    /// From now on it is, or is not; routes that were found before are looked for again.
+    pub fn set_traced(&mut self, traced: bool) {
+        self.revision += 1;
+        self.traced = traced;
     }
 
     /// What came and went since it was asked last.
@@ -386,7 +412,7 @@ impl Topology {
         // No row tells of these.
         changes.retain(|change| {
             let Change::DeleteExchange { name, .. } = change else { return true };
-            PREDECLARED.iter().all(|(predeclared, _)| predeclared != name)
+            !is_predeclared(name)
         });
     }
 

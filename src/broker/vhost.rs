@@ -63,6 +63,8 @@ pub struct VHost {
     deleted: AtomicBool,
     /// Queues with letters that have nowhere to go, which want to know of each change.
     stuck: Mutex<Vec<Weak<Queue>>>,
+    /// Whether what clients publish and are delivered is copied to the firehose.
+    tracing: AtomicBool,
     /// Secret, for names that cannot be guessed.
     entropy: [RandomState; 2],
 }
@@ -96,6 +98,7 @@ impl VHost {
             epoch: AtomicU64::new(topology.revision()),
             deleted: AtomicBool::new(false),
             stuck: Mutex::default(),
+            tracing: AtomicBool::new(false),
             state: RwLock::new(State {
                 topology,
                 ticket: Ticket(0),
@@ -378,6 +381,22 @@ impl VHost {
         unbound.map(|((), ticket)| ticket)
     }
 
+    /// Whether what clients publish and are delivered here is copied to the firehose.
+    #[inline]
+    #[must_use]
+    pub fn is_tracing(&self) -> bool {
+        self.tracing.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is, or is not, until the broker stops.
+    pub fn set_tracing(&self, on: bool) {
+        self.tracing.store(on, Ordering::Relaxed);
+        let Ok(((), _ticket)) = self.change(|state, _changes| {
+            state.topology.set_traced(on);
+            Ok::<_, Infallible>(((), false))
+        });
+    }
+
     /// Another number after each change: a route that was found after reading it is right while it is the same.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
@@ -423,6 +442,7 @@ impl VHost {
         let churn = state.topology.take_churn();
         self.commons.metrics.queues_created.add(churn.created);
         self.commons.metrics.queues_deleted.add(churn.deleted);
+        self.commons.look_for_log(&state.topology);
         let revision = state.topology.revision();
         if self.epoch.swap(revision, Ordering::Release) != revision {
             let stuck = std::mem::take(&mut *self.stuck.lock().unwrap_or_else(PoisonError::into_inner));

@@ -46,9 +46,13 @@ pub enum Command {
     },
     /// List vhosts: their names, or the columns that are named
     ListVhosts {
-        /// Columns, such as description, tags, default_queue_type
+        /// Columns, such as description, tags, default_queue_type, tracing
         columns: Vec<String>,
     },
+    /// Copy what clients publish and are delivered in the vhost of -p to the exchange amq.rabbitmq.trace, until the broker stops
+    TraceOn,
+    /// Copy it no longer
+    TraceOff,
     /// Limit what there may be in the vhost of -p at a time
     SetVhostLimits {
         /// As in {"max-connections": 5, "max-queues": 50}; -1 lifts a limit
@@ -82,9 +86,11 @@ impl Command {
                 })?;
                 Asks::SetVhostLimits { vhost, limits }
             }
+            Self::TraceOn => Asks::TraceOn { vhost },
+            Self::TraceOff => Asks::TraceOff { vhost },
             Self::ClearVhostLimits => Asks::ClearVhostLimits { vhost },
             Self::ListVhosts { columns } => {
-                let known = ["name", "description", "tags", "default_queue_type"];
+                let known = ["name", "description", "tags", "default_queue_type", "tracing"];
                 let columns = Columns::chosen(&columns, &["name"], &known)?;
                 return Ok(list(Asks::ListVhosts, columns));
             }

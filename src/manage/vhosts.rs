@@ -41,6 +41,16 @@ pub enum VHostOperation {
         /// Which.
         vhost: String,
     },
+    /// What clients publish and are delivered is copied to `amq.rabbitmq.trace`, until the broker stops.
+    TraceOn {
+        /// In which vhost.
+        vhost: String,
+    },
+    /// It is copied no longer.
+    TraceOff {
+        /// In which vhost.
+        vhost: String,
+    },
     /// All vhosts.
     ListVhosts,
     /// Limits; those that are not named stay.
@@ -85,6 +95,9 @@ pub struct VHostRow {
     pub tags: Vec<String>,
     /// The type of queues whose declaration names none.
     pub default_queue_type: String,
+    /// Whether what clients publish and are delivered is copied to `amq.rabbitmq.trace`.
+    #[serde(default)]
+    pub tracing: bool,
 }
 
 /// The limits of a vhost, as they are listed.
@@ -130,9 +143,15 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
             }
             vhosts.set_limits(&vhost, VHostLimits::default())
         }
+        VHostOperation::TraceOn { vhost } => set_tracing(broker, vhost, true),
+        VHostOperation::TraceOff { vhost } => set_tracing(broker, vhost, false),
         VHostOperation::ListVhosts => {
-            return Ok(Performed::rows(vhosts.list().into_iter().map(|record| {
+            let tracing = |name: &str| vhosts.get(name).is_some_and(|vhost| vhost.is_tracing());
+            let listed: Vec<_> =
+                vhosts.list().into_iter().map(|record| (tracing(&record.name), record)).collect();
+            return Ok(Performed::rows(listed.into_iter().map(|(tracing, record)| {
                 Row::VHost(VHostRow {
+                    tracing,
                     name: record.name,
                     description: record.description,
                     tags: record.tags,
@@ -147,6 +166,15 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
         VHostError::TooMany { .. } => Refusal::new(Kind::Conflict, error.to_string()),
         VHostError::Invalid(why) => Refusal::new(Kind::Invalid, why),
     })
+}
+
+fn set_tracing(broker: &Broker, name: String, on: bool) -> Result<Ticket, VHostError> {
+    match broker.vhosts().get(&name) {
+        Some(vhost) => vhost.set_tracing(on),
+        None => return Err(VHostError::NoSuchVHost(name)),
+    }
+    // It is not on disk.
+    Ok(Ticket(0))
 }
 
 fn set_limits(broker: &Broker, name: &str, change: VHostLimitsChange) -> Result<Ticket, VHostError> {

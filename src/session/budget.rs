@@ -17,6 +17,9 @@ pub(super) const METHOD: usize = 8;
 /// Steps that it takes to put a block into one queue.
 pub(super) const QUEUE: usize = 2;
 
+/// Steps that it takes to copy a message to the firehose.
+pub(super) const COPY: usize = 16;
+
 /// Deliveries that are encoded in one step.
 pub(super) const DELIVERIES: usize = 16;
 

@@ -247,6 +247,9 @@ impl Channel {
         let delivery = Delivery { tag: first_tag, redelivered };
         let out = self.held.out(&mut link.output).own();
         encode::get_ok(out, self.number, link.limits.frame_max, delivery, remaining, &content);
+        if link.vhost.is_tracing() {
+            self.trace_delivery(link, &get.queue, (&message, deliveries), redelivered);
+        }
         if !get.no_ack {
             let due_ms = link.due_after(get.queue.consumer_timeout_ms().unwrap_or(u64::MAX));
             let run = Run::new(first_tag, first, get.queue, None, due_ms);

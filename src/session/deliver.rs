@@ -128,6 +128,9 @@ impl Channel {
         if run.redelivered {
             link.tally.redelivered += count;
         }
+        if link.vhost.is_tracing() {
+            self.trace_deliveries(link, &run, first_index);
+        }
         run.first += count;
         (run.range.start < run.range.end).then_some(run)
     }

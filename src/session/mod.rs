@@ -35,6 +35,7 @@ mod settle;
 mod slot;
 mod stage;
 mod stream;
+mod trace;
 mod tx;
 mod unfinished;
 

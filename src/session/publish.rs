@@ -136,9 +136,15 @@ impl Channel {
         block: Option<Block>,
     ) -> Result<(), AmqpError> {
         if self.admit(link, mandatory, message) {
-            if link.routes.current().may_refuse {
-                self.stage_refusable(link, message, block);
-                return self.check_transaction(link);
+            let route = link.routes.current();
+            if route.apart {
+                if route.traced {
+                    self.trace_publish(link, message);
+                }
+                if link.routes.current().may_refuse {
+                    self.stage_refusable(link, message, block);
+                    return self.check_transaction(link);
+                }
             }
             let stage = self.mode.transaction().map_or(&mut link.stage, |tx| &mut tx.stage);
             match block {
@@ -257,6 +263,9 @@ impl Channel {
 
     #[cold]
     fn drop_or_return(&mut self, link: &mut Link, mandatory: bool, message: &Message<'_>) {
+        if link.routes.current().traced {
+            self.trace_publish(link, message);
+        }
         if !mandatory {
             link.tally.dropped += 1;
             return;

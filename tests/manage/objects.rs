@@ -109,7 +109,11 @@ fn consumers_are_listed_and_where_one_is_served_at_a_time_it_is_told_which() {
 fn exchanges_and_bindings_are_listed() {
     let mut house = furnished();
     let names = house.column(&list("exchanges", "list_exchanges"), "name");
-    assert_eq!(names, ["", "amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.topic", "t"]);
+    let (log, trace) = ("amq.rabbitmq.log", "amq.rabbitmq.trace");
+    assert_eq!(
+        names,
+        ["", "amq.direct", "amq.fanout", "amq.headers", "amq.match", log, trace, "amq.topic", "t"]
+    );
     let bindings = house.ask(&list("exchanges", "list_bindings")).unwrap();
     assert_eq!(bindings.as_array().unwrap().len(), 5);
     assert_eq!(

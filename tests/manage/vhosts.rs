@@ -39,7 +39,7 @@ fn vhosts_come_change_and_go() {
     assert!(house.ticket > Ticket(0) && house.ticket <= house.world.broker.log().durable());
     house.answers(&add("staging", &json!("stream")), &json!("done"));
     let rows = house.ask(&all).unwrap();
-    let staging = |description: &str, kind: &str| json!({ "name": "staging", "description": description, "tags": ["a", "b"], "default_queue_type": kind });
+    let staging = |description: &str, kind: &str| json!({ "name": "staging", "description": description, "tags": ["a", "b"], "default_queue_type": kind, "tracing": false });
     assert_eq!(rows[0]["name"], "/");
     assert_eq!(rows[1], staging("of ann", "quorum"), "one that is there stays as it is");
     house.answers(&update("staging", &json!("of bob"), &Value::Null), &json!("done"));

@@ -7,6 +7,7 @@ mod damage;
 mod dialogue;
 mod folder;
 mod http;
+mod log;
 mod metrics;
 mod proxy;
 mod refuse;

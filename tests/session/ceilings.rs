@@ -95,14 +95,14 @@ fn queues() {
 #[test]
 fn exchanges() {
     check(
-        &Limits { exchanges_max: 6, ..Limits::default() },
+        &Limits { exchanges_max: 8, ..Limits::default() },
         "
         > 1 exchange.declare x fanout
         < 1 exchange.declare-ok
         > 1 exchange.declare x fanout
         < 1 exchange.declare-ok
         > 1 exchange.declare y fanout
-        < 1 channel.close 406 PRECONDITION_FAILED - cannot declare exchange 'y' in vhost '/': exchange limit of 6 is reached (40,10)
+        < 1 channel.close 406 PRECONDITION_FAILED - cannot declare exchange 'y' in vhost '/': exchange limit of 8 is reached (40,10)
         > 1 channel.close-ok
         > 1 channel.open
         < 1 channel.open-ok

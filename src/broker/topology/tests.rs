@@ -299,7 +299,7 @@ impl Trial {
         assert_eq!(self.disk.binds, binds, "{context}");
         assert_eq!(
             self.topology.exchanges.len(),
-            PREDECLARED.len() + self.model.exchanges.len(),
+            predeclared(self.topology.vhost()).count() + self.model.exchanges.len(),
             "{context}"
         );
         let bindings: usize = self.topology.exchanges.values().map(|exchange| exchange.bindings.len()).sum();

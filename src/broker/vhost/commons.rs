@@ -6,13 +6,13 @@
 use crate::broker::policies::PolicyBook;
 use crate::broker::queue::{Home, Shared};
 use crate::broker::timers::Timers;
-use crate::broker::topology::Topology;
+use crate::broker::topology::{LOG, Topology};
 use crate::config::Limits;
 use crate::ids::QueueId;
 use crate::metrics::Metrics;
 use crate::store::change::Log;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// See the head of this file.
 pub struct Commons {
@@ -20,6 +20,8 @@ pub struct Commons {
     pub(super) limits: Limits,
     pub(super) policies: Arc<PolicyBook>,
     pub(super) metrics: Arc<Metrics>,
+    /// Something is bound to the exchange of the log.
+    log_wanted: AtomicBool,
     memory: Arc<AtomicUsize>,
     timers: Arc<Timers>,
     /// Ids of queues are unique over all vhosts: they are the keys of their messages.
@@ -56,6 +58,7 @@ impl Commons {
             limits,
             policies,
             metrics,
+            log_wanted: AtomicBool::new(false),
             memory: Arc::default(),
             timers,
             next_queue: AtomicU64::new(next_queue),
@@ -78,6 +81,19 @@ impl Commons {
     /// An id that no queue has had.
     pub(super) fn next_queue(&self) -> QueueId {
         QueueId(self.next_queue.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether something is bound to the exchange of the log.
+    #[inline]
+    pub(in crate::broker) fn wants_log(&self) -> bool {
+        self.log_wanted.load(Ordering::Relaxed)
+    }
+
+    /// A topology has changed: the one with the exchange of the log tells whether that is bound to something.
+    pub(super) fn look_for_log(&self, topology: &Topology) {
+        if let Some(exchange) = topology.exchange(LOG) {
+            self.log_wanted.store(exchange.is_used(), Ordering::Relaxed);
+        }
     }
 
     /// How much there is in all vhosts.

@@ -76,6 +76,7 @@ impl VHost {
             let counts = Counts::of(&state.topology);
             commons.count(state.counted, counts);
             state.counted = counts;
+            commons.look_for_log(&state.topology);
             vhost.epoch.store(state.topology.revision(), Ordering::Release);
             vhost
         })

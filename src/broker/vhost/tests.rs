@@ -204,7 +204,15 @@ fn exchange_names_and_types_are_checked() {
         |name| f.vhost.declare_exchange(ExchangeDeclare { passive: true, ..exchange(name, "nope") });
     refused(passive("nx"), NO_EXCHANGE);
     refused(passive(""), NOT_DEFAULT);
-    for name in ["amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match"] {
+    for name in [
+        "amq.direct",
+        "amq.fanout",
+        "amq.topic",
+        "amq.headers",
+        "amq.match",
+        "amq.rabbitmq.trace",
+        "amq.rabbitmq.log",
+    ] {
         assert_eq!(passive(name), Ok(Ticket(0)));
     }
     assert_eq!(declare("amq.direct", "direct"), Ok(Ticket(0)), "the same properties");

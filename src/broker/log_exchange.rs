@@ -1,0 +1,37 @@
+//! The log as messages (RabbitMQ: logging.md): lines go to the topic exchange `amq.rabbitmq.log` of the first vhost, by their level.
+//!
+//! Whoever hands lines over holds no lock of the broker. Nothing is handed over while nothing is bound to the exchange.
+
+use super::Broker;
+use super::topology::LOG;
+use super::trace::NODE;
+use crate::clock::Now;
+use crate::wire::properties::{self, Properties};
+use crate::wire::table;
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+impl Broker {
+    /// Whether something is bound to the exchange.
+    #[inline]
+    #[must_use]
+    pub fn wants_log(&self) -> bool {
+        self.registry.commons().wants_log()
+    }
+
+    /// Publishes a line of the log; `level` is `error`, `warning` or `info`.
+    pub fn publish_log(&self, level: &str, line: &str, now: Now) {
+        let mut headers = FieldTable::default();
+        headers.insert("node".into(), AMQPValue::LongString(NODE.into()));
+        let mut encoded = Vec::new();
+        table::encode(&headers, &mut encoded);
+        let properties = Properties {
+            content_type: Some(b"text/plain"),
+            headers: Some(&encoded),
+            timestamp: Some(now.unix_ms / 1000),
+            ..Properties::default()
+        };
+        let mut raw = Vec::new();
+        properties::encode(&properties, &mut raw);
+        self.publish_own(&self.vhost(), (LOG, level.as_bytes()), (&raw, line.as_bytes()), now);
+    }
+}

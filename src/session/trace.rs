@@ -1,0 +1,58 @@
+//! What a client does, for the firehose of its vhost: see [`crate::broker::trace`].
+
+use super::budget::COPY;
+use super::channel::Channel;
+use super::deliver::{acquired, shown};
+use super::link::Link;
+use crate::blocking;
+use crate::broker::mailbox::Run;
+use crate::broker::queue::Queue;
+use crate::broker::trace::{Client, Moment};
+use crate::message::Message;
+use std::sync::Arc;
+
+impl Link {
+    fn trace(&self, channel: u16, message: (&Message<'_>, &[u8]), moment: Moment<'_>) {
+        let connection = self.appearance.as_ref().map(|appearance| appearance.client().facts.name());
+        let client = Client { connection: &connection.unwrap_or_default(), user: &self.user, channel };
+        self.broker.trace(&self.vhost, message, client, moment, self.now);
+    }
+}
+
+impl Channel {
+    /// A message was published, to the queues of the current route.
+    #[cold]
+    pub(super) fn trace_publish(&self, link: &mut Link, message: &Message<'_>) {
+        link.input_budget.take(COPY);
+        let route = Arc::clone(link.routes.current());
+        link.trace(self.number, (message, message.properties), Moment::Published(&route.queues));
+    }
+
+    /// The messages of `run` from record `first` on were delivered, up to where it begins now.
+    #[cold]
+    pub(super) fn trace_deliveries(&self, link: &Link, run: &Run, first: u32) {
+        let Some(subscription) = link.subscriptions.get(&run.consumer) else { return };
+        let indices = first..run.range.start;
+        // Small messages may be many in one go.
+        blocking::run_many(indices.len().saturating_mul(COPY), || {
+            for index in indices {
+                let message = run.block.message(index);
+                self.trace_delivery(link, &subscription.queue, (&message, run.deliveries), run.redelivered);
+            }
+        });
+    }
+
+    /// A message was delivered, or fetched.
+    #[cold]
+    pub(super) fn trace_delivery(
+        &self,
+        link: &Link,
+        queue: &Queue,
+        (message, deliveries): (&Message<'_>, u32),
+        redelivered: bool,
+    ) {
+        let properties = shown(message, deliveries, acquired(queue, redelivered, deliveries));
+        let moment = Moment::Delivered { queue: &queue.name, redelivered };
+        link.trace(self.number, (message, &properties), moment);
+    }
+}
