@@ -284,6 +284,38 @@ mod tests {
         assert!(!page.contains("open_fds"), "what is not known is left out");
     }
 
+    /// Every metric that a panel of RabbitMQ's overview dashboard (10991) asks for, and the labels it joins them by.
+    #[test]
+    fn no_panel_of_the_overview_dashboard_is_empty() {
+        let page = page();
+        let of_messages = "acknowledged confirmed delivered delivered_consume_auto_ack delivered_consume_manual_ack \
+                           delivered_get_auto_ack delivered_get_manual_ack get_empty received received_confirm \
+                           redelivered routed unroutable_dropped unroutable_returned";
+        let of_messages = of_messages.split_whitespace().map(|name| format!("global_messages_{name}_total"));
+        let others = "build_info channels channels_closed_total channels_opened_total connections \
+                      connections_closed_total connections_opened_total disk_space_available_bytes \
+                      erlang_uptime_seconds global_consumers global_publishers identity_info \
+                      message_size_bytes_bucket message_size_bytes_count message_size_bytes_sum \
+                      process_resident_memory_bytes queue_messages_ready queue_messages_unacked queues \
+                      queues_created_total queues_declared_total queues_deleted_total resident_memory_limit_bytes";
+        for name in others.split_whitespace().map(str::to_owned).chain(of_messages) {
+            let is_of = |line: &str| {
+                line.strip_prefix(&format!("rabbitmq_{name}"))
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            assert!(page.lines().any(is_of), "{name}");
+        }
+        for label in [
+            "rabbitmq_node",
+            "rabbitmq_cluster",
+            "rabbitmq_endpoint=\"aggregated\"",
+            "rabbitmq_version",
+            "erlang_version",
+        ] {
+            assert!(page.lines().any(|line| line.contains("_info{") && line.contains(label)), "{label}");
+        }
+    }
+
     /// The exposition format: a metric's type and help come once, before its samples, which stand together.
     #[test]
     fn the_page_is_prometheus_text() {
