@@ -106,7 +106,7 @@ pub fn run<'a>(
             Outcome::Failed(failure) if failure.is_silence => {
                 silence.fetch_add(1, Ordering::Relaxed);
             }
-            Outcome::Passed | Outcome::Failed(_) if !hangs.is_some() => silence.store(0, Ordering::Relaxed),
+            Outcome::Passed | Outcome::Failed(_) if hangs.is_none() => silence.store(0, Ordering::Relaxed),
             _ => {}
         }
         done(&case);
