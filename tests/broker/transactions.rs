@@ -206,13 +206,13 @@ struct Known {
     ticket: Option<Ticket>,
 }
 
-/// Transactions that each take a message from `any`, if there is one, and put some into other queues.
+/// Transactions that each take a message from `any`, if there is one, and put some into other queues; one in four puts none.
 fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket) {
     let broker = open(disk);
     let any = queue(&broker, "any");
     let (mut draw, mut known, mut durable) = (Draw::new(seed), BTreeMap::new(), Ticket(0));
     for id in 1..=STEPS {
-        let parts = parts(&mut draw);
+        let parts = if draw.below(4) == 0 { BTreeMap::new() } else { parts(&mut draw) };
         let publishes: Vec<_> = parts.iter().map(|(name, &copies)| to(&broker, name, id, copies)).collect();
         let (mut acks, mut acked) = (Vec::new(), None);
         if let Got::Message { first, block, index, .. } = broker.get(&any, false, &Mailbox::new(), NOW) {
@@ -222,6 +222,10 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
         }
         let ticket =
             broker.reserve(&publishes, NOW).map(|rooms| broker.commit_tx(publishes, rooms, &acks, NOW));
+        assert!(
+            acked.is_none() || ticket != Some(Ticket(0)),
+            "{id}: a commit does not wait for its acknowledgements"
+        );
         known.insert(id, Known { parts, acks: acked, ticket });
         check_limits(&broker, &format!("seed {seed:#x}, transaction {id}"));
         let now_durable = broker.log().durable();
@@ -251,12 +255,17 @@ fn check(disk: &SimDisk, known: &BTreeMap<u64, Known>, durable: Ticket, what: &s
         let confirmed = ticket.is_some_and(|ticket| ticket > Ticket(0) && ticket <= durable);
         assert!(whole || !confirmed, "{what}: transaction {id} was confirmed and is lost");
     }
-    check_acks(known, &found, what);
+    check_acks(known, &found, durable, what);
     broker.shutdown().expect("the disk works");
 }
 
 /// An acknowledged message is gone exactly when the transaction that acknowledged it is there.
-fn check_acks(known: &BTreeMap<u64, Known>, found: &BTreeMap<u64, BTreeMap<&'static str, u64>>, what: &str) {
+fn check_acks(
+    known: &BTreeMap<u64, Known>,
+    found: &BTreeMap<u64, BTreeMap<&'static str, u64>>,
+    durable: Ticket,
+    what: &str,
+) {
     let in_any = |id: u64| found.get(&id).and_then(|parts| parts.get("any")).copied().unwrap_or(0);
     let is_there = |id: u64| {
         let limited = known[&id].parts.keys().find(|name| **name != "any");
@@ -268,7 +277,11 @@ fn check_acks(known: &BTreeMap<u64, Known>, found: &BTreeMap<u64, BTreeMap<&'sta
             continue;
         }
         let ackers = known.iter().filter(|(_, other)| other.acks == Some(id) && other.ticket.is_some());
-        let fates: Vec<Option<bool>> = ackers.map(|(&acker, _)| is_there(acker)).collect();
+        // One that put nothing anywhere is there if it was confirmed.
+        let is_confirmed =
+            |known: &Known| known.ticket.is_some_and(|ticket| ticket <= durable).then_some(true);
+        let fates: Vec<Option<bool>> =
+            ackers.map(|(&acker, known)| is_there(acker).or_else(|| is_confirmed(known))).collect();
         let (most, least) = (
             fates.iter().filter(|fate| **fate != Some(false)).count() as u64,
             fates.iter().filter(|fate| **fate == Some(true)).count() as u64,

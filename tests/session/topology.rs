@@ -1,6 +1,6 @@
 //! Exchanges, queues and bindings as clients see them.
 
-use crate::session::script::check;
+use crate::session::script::{check, check_whole};
 
 #[test]
 fn exchanges_are_declared_bound_and_deleted() {
@@ -158,6 +158,42 @@ fn durable_things_are_answered_when_they_are_on_disk() {
         < 1 channel.close-ok
         > 1 channel.open
         < 1 channel.open-ok
+        ",
+    );
+}
+
+#[test]
+fn nothing_overtakes_what_waits_for_the_disk() {
+    check_whole(
+        "
+        > 1 queue.declare transient
+        < 1 queue.declare-ok transient 0 0
+        > 1 queue.declare gone
+        < 1 queue.declare-ok gone 0 0
+        > 1 confirm.select
+        < 1 confirm.select-ok
+        > 1 basic.consume transient c no-ack
+        < 1 basic.consume-ok c
+        > 1 basic.consume gone g
+        < 1 basic.consume-ok g
+        ! hold
+        > 1 queue.declare q durable
+        > 1 basic.publish '' nowhere x mandatory
+        > 1 basic.publish '' transient hello
+        ! wait 1
+        > 1 basic.get q
+        > 2 channel.open
+        < 2 channel.open-ok
+        > 2 queue.delete gone
+        < 2 queue.delete-ok 0
+        ! wait 1
+        ! sync
+        < 1 queue.declare-ok q 0 0
+        < 1 basic.return 312 NO_ROUTE '' nowhere x
+        < 1 basic.ack 2 multiple
+        < 1 basic.deliver c 1 '' transient hello
+        < 1 basic.get-empty
+        < 1 basic.cancel g
         ",
     );
 }

@@ -83,6 +83,32 @@ fn acknowledgements_take_effect_with_the_commit() {
 }
 
 #[test]
+fn a_commit_of_acknowledgements_alone_waits_for_the_disk() {
+    for settle in ["basic.ack 1", "basic.nack 1", "basic.reject 1", "basic.ack 0 multiple"] {
+        check(&format!(
+            "
+            > 1 queue.declare q durable
+            < 1 queue.declare-ok q 0 0
+            > 1 basic.publish '' q one persistent
+            > 1 tx.select
+            < 1 tx.select-ok
+            > 1 basic.get q
+            < 1 basic.get-ok 1 '' q 0 persistent one
+            ! hold
+            > 1 {settle}
+            > 1 tx.commit
+            > 1 tx.rollback
+            ! sync
+            < 1 tx.commit-ok
+            < 1 tx.rollback-ok
+            > 1 tx.commit
+            < 1 tx.commit-ok
+            "
+        ));
+    }
+}
+
+#[test]
 fn a_channel_confirms_or_is_transactional_or_neither() {
     for (said, refusal) in [
         (
