@@ -120,6 +120,8 @@ struct Traits {
     expires: bool,
     /// A property `priority`.
     prioritized: bool,
+    /// It may have been delivered before: known while it is handed from one queue to another, and not in the bytes.
+    redelivered: bool,
 }
 
 impl Traits {
@@ -181,6 +183,19 @@ impl Block {
             bytes[at..at + 8].copy_from_slice(&unix_ms.to_be_bytes());
         }
         Self { bytes: bytes.freeze(), ..self }
+    }
+
+    /// The same records, which may have been delivered before: the next queue says so to its consumers.
+    #[must_use]
+    pub fn redelivered(mut self) -> Self {
+        self.traits.redelivered = true;
+        self
+    }
+
+    /// Whether its records may have been delivered before they came to the queue they are handed to.
+    #[must_use]
+    pub fn is_redelivered(&self) -> bool {
+        self.traits.redelivered
     }
 
     /// How many records.

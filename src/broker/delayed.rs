@@ -36,6 +36,12 @@ pub fn delay_ms(raw: &[u8]) -> Option<u64> {
     u64::try_from(delay).ok().filter(|&ms| ms > 0)
 }
 
+/// When a delayed message is to be routed, milliseconds since 1970.
+#[must_use]
+pub(super) fn due_ms(message: &Message<'_>) -> u64 {
+    message.arrived_at_ms.saturating_add(delay_ms(message.properties).unwrap_or_default())
+}
+
 fn delay(raw: &[u8]) -> Option<i64> {
     let headers = properties::decode(raw).ok()?.headers?;
     let value = table::get(headers, DELAY)?.decode().ok()?;

@@ -146,6 +146,8 @@ pub struct Broker {
     places: Places,
     alarms: Alarms,
     started_at: Now,
+    /// The last process did not stop cleanly.
+    after_crash: bool,
     unread: Arc<Unread>,
     next_connection: AtomicU64,
     next_consumer: AtomicU64,
@@ -178,6 +180,7 @@ impl Broker {
             policies,
             clients: Clients::default(),
             started_at: now,
+            after_crash: !recovered.clean,
             log,
             timers,
             settings,

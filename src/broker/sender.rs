@@ -8,14 +8,14 @@
 
 use super::Broker;
 use super::dead_letter::{Circumstances, dead_letter};
-use super::delayed::{exchange_of, release};
+use super::delayed::{due_ms, exchange_of, release};
 use super::paging::Request;
-use super::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally};
+use super::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally, deadline_ms};
 use super::settings::Settings;
 use super::transaction::Rooms;
 use crate::clock::{self, Now};
 use crate::ids::QueueId;
-use crate::message::Block;
+use crate::message::{Block, Message};
 use crate::store::change::Gate;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -287,6 +287,9 @@ impl Broker {
                 (letter.block, open, is_cycle)
             })
         };
+        let routed = routed.map(|(block, queues, is_cycle)| {
+            (self.mark_repeated(block, &message, (part.reason(), settings)), queues, is_cycle)
+        });
         match routed {
             None => Outcome::Stuck(Cause::ExchangeMissing),
             Some((_, _, true)) => Outcome::Gone,
@@ -296,6 +299,25 @@ impl Broker {
             }
             Some((block, queues, false)) => self.hand_over(block, &queues, targets, now),
         }
+    }
+
+    /// What a queue sends on may be delivered before the disk knows that it was sent, and is sent again after a crash: what may have
+    /// been sent before the crash may have been delivered. `block` is what becomes of `message`.
+    fn mark_repeated(
+        &self,
+        block: Block,
+        message: &Message<'_>,
+        (reason, settings): (DeathReason, &Settings),
+    ) -> Block {
+        if !self.after_crash {
+            return block;
+        }
+        let since_ms = match reason {
+            DeathReason::Delayed => due_ms(message),
+            DeathReason::Expired => deadline_ms(message, settings.ttl_ms).unwrap_or(message.arrived_at_ms),
+            DeathReason::Rejected | DeathReason::DeliveryLimit | DeathReason::MaxLen => message.arrived_at_ms,
+        };
+        if since_ms <= self.started_at.unix_ms { block.redelivered() } else { block }
     }
 
     /// Puts a block of one message into all queues that take it.

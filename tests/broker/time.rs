@@ -3,6 +3,7 @@
 mod cut;
 
 use super::given::{ME, durable};
+use super::power_cut::Bell;
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::Mailbox;
@@ -14,6 +15,7 @@ use leveret::error::AmqpError;
 use leveret::ids::{SeqRange, Ticket};
 use leveret::message::{Block, Copies, Message};
 use leveret::store;
+use leveret::store::change::Waiter;
 use leveret::wire::properties::{self, Properties};
 use leveret::wire::table;
 use std::sync::Arc;
@@ -44,6 +46,12 @@ impl House {
     /// Stops cleanly and starts again.
     fn restart(&mut self, now: Now) {
         self.broker.shutdown().expect("the last changes are written");
+        self.disk = SimDisk::holding(self.disk.image());
+        self.broker = Self::open(&self.disk, now);
+    }
+
+    /// Is killed with what is on disk by now, and starts again.
+    fn crash(&mut self, now: Now) {
         self.disk = SimDisk::holding(self.disk.image());
         self.broker = Self::open(&self.disk, now);
     }
@@ -118,18 +126,48 @@ impl House {
 
     /// What the queue gives without an acknowledgement, until it is empty.
     fn drain(&self, name: &str, now: Now) -> Vec<String> {
+        let mut bodies = self.drain_marked(name, now);
+        bodies.iter_mut().for_each(|body| body.truncate(body.find('!').unwrap_or(body.len())));
+        bodies
+    }
+
+    /// As [`Self::drain`]; behind each body an exclamation mark if it may have been delivered before, and how often that failed.
+    fn drain_marked(&self, name: &str, now: Now) -> Vec<String> {
         let queue = self.queue(name);
         let mut bodies = Vec::new();
         for _patience in 0..10_000 {
             match self.broker.get(&queue, true, &Mailbox::new(), now) {
-                Got::Message { block, index, .. } => {
-                    bodies.push(String::from_utf8_lossy(block.message(index).body).into_owned());
+                Got::Message { block, index, redelivered, deliveries, .. } => {
+                    let body = String::from_utf8_lossy(block.message(index).body).into_owned();
+                    let failed = if deliveries > 0 { deliveries.to_string() } else { String::new() };
+                    bodies.push(format!("{body}{}{failed}", if redelivered { "!" } else { "" }));
                 }
                 Got::Empty => return bodies,
                 Got::Paging => std::thread::park_timeout(std::time::Duration::from_millis(1)),
             }
         }
         panic!("a page never comes");
+    }
+
+    /// What the queue has once so many messages are there, by `at`.
+    fn drain_all(&self, name: &str, count: u64, at: Now) -> Vec<String> {
+        for _patience in 0..10_000 {
+            self.broker.tick(at);
+            if self.queue(name).stats().ready >= count {
+                break;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
+        }
+        self.drain_marked(name, at)
+    }
+
+    /// Returns once all that was done is on disk.
+    fn sync(&self) {
+        let ticket = self.publish("", "sync", "x", &Properties::default(), at(0));
+        let bell = Arc::new(Bell::default());
+        let waiter: Arc<dyn Waiter> = Arc::clone(&bell) as Arc<dyn Waiter>;
+        self.broker.log().notify(ticket, &waiter);
+        bell.wait(ticket);
     }
 
     /// Does all that is due, until no delayed message waits.
@@ -146,12 +184,25 @@ impl House {
 
     /// Takes one message and puts it back.
     fn fail_once(&self, name: &str, now: Now) {
-        let queue = self.queue(name);
-        let Got::Message { first, .. } = self.broker.get(&queue, false, &Mailbox::new(), now) else {
-            panic!("there is a message");
-        };
-        let settled = [Settled { consumer: None, range: SeqRange::of(first, 1) }];
-        self.broker.put_back(&queue, &settled, Return::Failed, now);
+        self.broker.put_back(&self.queue(name), &[self.take_one(name, now)], Return::Failed, now);
+    }
+
+    /// Takes one message and rejects it.
+    fn reject_one(&self, name: &str, now: Now) {
+        self.broker.reject(&self.queue(name), &[self.take_one(name, now)], now);
+    }
+
+    fn take_one(&self, name: &str, now: Now) -> Settled {
+        for _patience in 0..10_000 {
+            match self.broker.get(&self.queue(name), false, &Mailbox::new(), now) {
+                Got::Message { first, .. } => {
+                    return Settled { consumer: None, range: SeqRange::of(first, 1) };
+                }
+                Got::Empty => panic!("there is no message"),
+                Got::Paging => std::thread::park_timeout(std::time::Duration::from_millis(1)),
+            }
+        }
+        panic!("a page never comes");
     }
 }
 
@@ -161,6 +212,10 @@ fn fields(arguments: &[(&str, AMQPValue)]) -> FieldTable {
         table.insert((*key).into(), value.clone());
     }
     table
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
 }
 
 fn number(value: i32) -> AMQPValue {
@@ -210,6 +265,89 @@ fn the_queue_of_delayed_messages_goes_with_its_exchange_and_is_nobody_elses() {
     vhost.delete_exchange("later", false).expect("it can be deleted");
     assert!(vhost.queue("amq.delayed.later", ME).is_err());
     house.broker.tick(at(1000));
+}
+
+#[test]
+fn what_may_have_been_sent_on_before_a_crash_comes_again_as_redelivered() {
+    let mut house = House::new();
+    house.delay_exchange().expect("it can be declared");
+    let dead_letters = [("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text("q"))];
+    let mortal = |ttl_ms| [&[("x-message-ttl", number(ttl_ms))], &dead_letters[..]].concat();
+    house.declare("q", &[]);
+    house.declare("sync", &[]);
+    house.declare("mortal", &mortal(100));
+    house.declare("lasting", &mortal(2000));
+    house.declare("judged", &dead_letters);
+    house.bind("q", "k");
+    house.publish_delayed("k", "due", 100, at(0));
+    house.publish_delayed("k", "later", 5000, at(0));
+    house.publish("", "mortal", "expired", &Properties::default(), at(0));
+    house.publish("", "lasting", "expires later", &Properties::default(), at(0));
+    house.publish("", "judged", "rejected", &Properties::default(), at(0));
+    house.sync();
+    // What happens from here on is lost: somebody was delivered it.
+    house.crash(at(1000));
+    house.reject_one("judged", at(1000));
+    let mut found = house.drain_all("q", 3, at(1000));
+    found.sort_unstable();
+    assert_eq!(found, ["due!", "expired!", "rejected!"]);
+    house.publish_delayed("k", "new", 100, at(1000));
+    assert_eq!(house.drain_all("q", 1, at(1100)), ["new"]);
+    assert_eq!(house.drain_all("q", 1, at(2000)), ["expires later"]);
+    assert_eq!(house.drain_all("q", 1, at(5000)), ["later"]);
+}
+
+#[test]
+fn what_came_as_redelivered_stays_so() {
+    let mut house = House::new();
+    house.delay_exchange().expect("it can be declared");
+    house.declare("q", &[]);
+    house.declare("sync", &[]);
+    house.bind("q", "k");
+    house.publish_delayed("k", "due", 100, at(0));
+    house.sync();
+    house.crash(at(1000));
+    house.settle_down(at(1000));
+    house.publish("", "q", "after", &Properties::default(), at(1000));
+    house.restart(at(1100));
+    assert_eq!(house.drain_marked("q", at(1100)), ["due!", "after"]);
+}
+
+#[test]
+fn a_clean_stop_makes_nothing_redelivered() {
+    let mut house = House::new();
+    house.delay_exchange().expect("it can be declared");
+    house.declare("q", &[]);
+    house.bind("q", "k");
+    house.publish_delayed("k", "due", 100, at(0));
+    house.restart(at(1000));
+    assert_eq!(house.drain_all("q", 1, at(1000)), ["due"]);
+}
+
+#[test]
+fn how_often_a_delivery_failed_is_known_after_a_restart_and_a_crash() {
+    let mut house = House::new();
+    let classic: Vec<(&str, AMQPValue)> = vec![];
+    let quorum = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", number(-1))];
+    for (name, arguments) in [("classic", classic), ("quorum", quorum), ("sync", vec![])] {
+        house.declare(name, &arguments);
+        for body in ["a", "b", "c"] {
+            house.publish("", name, body, &Properties::default(), at(0));
+        }
+    }
+    for name in ["classic", "quorum"] {
+        house.fail_once(name, at(0));
+        house.fail_once(name, at(0));
+    }
+    house.restart(at(100));
+    for name in ["classic", "quorum"] {
+        house.fail_once(name, at(100));
+    }
+    house.sync();
+    house.crash(at(200));
+    for name in ["classic", "quorum"] {
+        assert_eq!(house.drain_marked(name, at(200)), ["a!3", "b!", "c!"]);
+    }
 }
 
 #[test]

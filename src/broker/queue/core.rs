@@ -288,12 +288,17 @@ impl Core {
             ready.into_iter().for_each(|piece| sizes.take(piece));
         }
         self.lose_letters(range);
+        self.pass_by(range);
+        self.forget(range).0
+    }
+
+    /// What never was dealt of `range` is not fresh any more; what is before it stays ready.
+    pub(super) fn pass_by(&mut self, range: SeqRange) {
         if let Some(next) = self.lanes.next_before(range) {
             let before = SeqRange { first: next, end: range.first.max(next) };
             self.returned.insert(before, Returned { deliveries: 0, redelivered: false });
             self.lanes.advance(range.end);
         }
-        self.forget(range).0
     }
 
     /// The messages that may be delivered, now or when their time comes.

@@ -4,7 +4,7 @@
 
 use super::core::Core;
 use super::letters::DeathReason;
-use crate::broker::delayed::delay_ms;
+use crate::broker::delayed::due_ms;
 use crate::ids::SeqRange;
 use crate::message::Block;
 use crate::store::change::Change;
@@ -17,9 +17,7 @@ impl Core {
     pub(super) fn hold(&mut self, range: SeqRange, block: &Block, first: u32, logged: bool) {
         self.lanes.advance(range.end);
         for (seq, index) in (range.first..range.end).zip(first..) {
-            let message = block.message(index);
-            let delay_ms = delay_ms(message.properties).unwrap_or_default();
-            let due_ms = message.arrived_at_ms.saturating_add(delay_ms);
+            let due_ms = due_ms(&block.message(index));
             self.waiting.insert(due_ms, seq, 0);
             if logged {
                 self.changes.push(Change::Return { queue: self.queue, seq, deliveries: 0, due_ms });

@@ -7,7 +7,7 @@
 use super::core::{Core, Head, Place, records};
 use super::letters::DeathReason;
 use crate::ids::SeqRange;
-use crate::message::Block;
+use crate::message::{Block, Message};
 use crate::wire::properties;
 
 /// Messages that expire in one go at most: so long the queue's lock is held, and so many dead letters are made at once.
@@ -35,16 +35,19 @@ impl Clock {
         !is_new && self.deadline(block, index).is_some_and(|at_ms| at_ms <= self.now_unix_ms)
     }
 
-    /// When a message expires: milliseconds since 1970.
     fn deadline(self, block: &Block, index: u32) -> Option<u64> {
-        let message = block.message(index);
-        let own_ms = if message.expires { expiration_ms(message.properties) } else { None };
-        let ttl_ms = match (own_ms, self.ttl_ms) {
-            (Some(own_ms), Some(ttl_ms)) => own_ms.min(ttl_ms),
-            (own_ms, ttl_ms) => own_ms.or(ttl_ms)?,
-        };
-        Some(message.arrived_at_ms.saturating_add(ttl_ms))
+        deadline_ms(&block.message(index), self.ttl_ms)
     }
+}
+
+/// When a message expires in a queue with this time to live: milliseconds since 1970.
+pub(in crate::broker) fn deadline_ms(message: &Message<'_>, ttl_ms: Option<u64>) -> Option<u64> {
+    let own_ms = if message.expires { expiration_ms(message.properties) } else { None };
+    let ttl_ms = match (own_ms, ttl_ms) {
+        (Some(own_ms), Some(ttl_ms)) => own_ms.min(ttl_ms),
+        (own_ms, ttl_ms) => own_ms.or(ttl_ms)?,
+    };
+    Some(message.arrived_at_ms.saturating_add(ttl_ms))
 }
 
 /// The property `expiration`, which was found to be valid when the message came.

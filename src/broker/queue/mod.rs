@@ -24,6 +24,7 @@ mod tests;
 
 pub use self::channel_limit::ChannelLimit;
 pub use self::consumers::{Consumer, Label, Subscribed};
+pub(super) use self::expiry::deadline_ms;
 pub use self::letters::{Cause, DeathReason};
 pub(super) use self::letters::{Outcome, ParkedMax, Part, Tally};
 pub(super) use self::reserve::{Room, Wanted};
@@ -342,6 +343,9 @@ impl Queue {
                 self.deal(state, now, pushed);
             }
             pushed = state.core.push(block, records, lane, logged);
+            if block.is_redelivered() && !self.settings.delays {
+                state.core.come_redelivered(pushed, logged);
+            }
             parts += 1;
         });
         if self.settings.delays {

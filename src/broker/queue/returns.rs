@@ -139,7 +139,7 @@ impl Core {
             sizes.put_back(part);
         }
         if fate.retry.is_none() || how == Return::Unsent {
-            if logged && fate.limit.is_some() && how.is_failure() {
+            if logged && how.is_failure() {
                 let due_ms = 0;
                 let returns =
                     (part.first..part.end).map(|seq| Change::Return { queue, seq, deliveries, due_ms });
@@ -159,6 +159,20 @@ impl Core {
             } else {
                 self.waiting.insert(due_ms, seq, deliveries);
             }
+        }
+    }
+
+    /// Messages that just came may have been delivered before, on their way through another queue: they stand where they
+    /// would stand anyway, as if they had come back, and the store knows it.
+    #[cold]
+    pub(super) fn come_redelivered(&mut self, range: SeqRange, logged: bool) {
+        self.pass_by(range);
+        self.returned.insert(range, Returned { deliveries: 0, redelivered: true });
+        if logged {
+            let (queue, deliveries, due_ms) = (self.queue, 0, 0);
+            let returns =
+                (range.first..range.end).map(|seq| Change::Return { queue, seq, deliveries, due_ms });
+            self.changes.extend(returns);
         }
     }
 

@@ -309,6 +309,7 @@ fn concerns(change: &Change, range: SeqRange) -> bool {
     match change {
         Change::Publish { first, .. } => *first == range.first,
         Change::Settle { range: settled, .. } => settled.meet(range) == *settled,
+        Change::Return { seq, .. } => (range.first..range.end).contains(seq),
         _ => false,
     }
 }

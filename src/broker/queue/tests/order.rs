@@ -34,6 +34,27 @@ fn the_highest_priority_comes_first_and_then_the_oldest() {
 }
 
 #[test]
+fn what_may_have_been_delivered_elsewhere_says_so_in_its_place() {
+    let bench = Bench::new(Settings { priorities: Some(Priorities { most: 5, unset: 2 }), ..durable() });
+    let _ = bench.publish(&["a"], true);
+    let again = Block::of(&message(b"b", true)).redelivered();
+    let _ = bench.queue.enqueue(&Arc::new(again), NOW).1;
+    let _ = bench.publish(&["c"], true);
+    publish(&bench, &[("first", 5)]);
+    assert_eq!(bench.counts(), (4, 0));
+    bench.subscribe(bench.consumer(1, 10));
+    assert_eq!(bench.dealt(), ["1:first", "1:a", "1:b!", "1:c"]);
+    let _ = bench.queue.cancel(ConsumerId(1), NOW);
+    bench.subscribe(Consumer { no_ack: true, ..bench.consumer(2, 0) });
+    let told = bench.disk.told.lock().unwrap().len();
+    let again = Block::of(&message(b"d", true)).redelivered();
+    let _ = bench.queue.enqueue(&Arc::new(again), NOW).1;
+    assert_eq!(bench.dealt(), ["2:d!"]);
+    let told = bench.disk.told.lock().unwrap().split_off(told);
+    assert!(told.is_empty(), "what was consumed as it came does not concern the disk: {told:?}");
+}
+
+#[test]
 fn a_consumer_who_waits_takes_what_comes_first() {
     let bench = Bench::new(prioritized(5));
     bench.subscribe(bench.consumer(1, 1));
