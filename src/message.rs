@@ -409,6 +409,12 @@ impl BlockBuilder {
         self.bytes.len()
     }
 
+    /// About the bytes of memory that this takes: what was pushed, and half of its room, for what was moved to make it.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + self.bytes.capacity() / 2
+    }
+
     /// Whether a record of `record_len` bytes may still go into this block.
     #[must_use]
     pub fn has_room(&self, record_len: usize) -> bool {

@@ -1,7 +1,11 @@
 //! When publishers have to wait: too much memory is in use, or too little of the disk is free. Others measure and say what they
 //! saw; here is what follows from it. An alarm ends a sixteenth on the good side of its limit, so that it does not flicker.
+//!
+//! Between two measurements clients can send more than the limit leaves. What takes memory and neither goes to disk nor to a
+//! consumer, unfinished bodies and transactions, is therefore counted as it comes, on top of what was measured last.
 
 use crate::store::change::Health;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Where alarms begin.
@@ -18,8 +22,22 @@ pub struct AlarmLimits {
 pub struct Alarms {
     limits: AlarmLimits,
     memory: AtomicBool,
+    /// What [`Alarms::observe_memory`] said last.
+    memory_seen: AtomicBool,
     disk: AtomicBool,
     disk_free_bytes: AtomicU64,
+    resident_bytes: AtomicU64,
+    /// Bytes that clients have begun and not finished.
+    unfinished: AtomicU64,
+    /// What that was when `resident_bytes` was measured.
+    unfinished_then: AtomicU64,
+}
+
+/// What one connection has begun and not finished; taken out of the sum when this is dropped.
+#[derive(Debug)]
+pub struct Unfinished {
+    alarms: Arc<Alarms>,
+    bytes: u64,
 }
 
 /// What there is too little of.
@@ -45,8 +63,12 @@ impl Alarms {
         Self {
             limits,
             memory: AtomicBool::new(false),
+            memory_seen: AtomicBool::new(false),
             disk: AtomicBool::new(false),
             disk_free_bytes: AtomicU64::new(u64::MAX),
+            resident_bytes: AtomicU64::new(0),
+            unfinished: AtomicU64::new(0),
+            unfinished_then: AtomicU64::new(0),
         }
     }
 
@@ -56,13 +78,25 @@ impl Alarms {
         self.limits
     }
 
-    /// So much memory is resident; whether that begins or ends the alarm.
+    /// So much memory is resident; whether the alarm is another than when this was called last, or ends now.
     pub fn observe_memory(&self, resident_bytes: u64) -> bool {
         let limit = self.limits.memory_bytes;
+        self.unfinished_then.store(self.unfinished.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.resident_bytes.store(resident_bytes, Ordering::Relaxed);
         let was = self.memory.load(Ordering::Relaxed);
         let is = resident_bytes > if was { limit - limit / 16 } else { limit };
         self.memory.store(is, Ordering::Relaxed);
-        is != was
+        let seen = self.memory_seen.swap(is, Ordering::Relaxed);
+        is != was || is != seen
+    }
+
+    /// Begins the alarm if what was measured last and what has come since are above the limit.
+    fn expect_memory(&self, unfinished: u64) {
+        let grown = unfinished.saturating_sub(self.unfinished_then.load(Ordering::Relaxed));
+        let expected = self.resident_bytes.load(Ordering::Relaxed).saturating_add(grown);
+        if expected > self.limits.memory_bytes {
+            self.memory.store(true, Ordering::Relaxed);
+        }
     }
 
     /// So much of the disk is free; whether that begins or ends the alarm.
@@ -99,6 +133,38 @@ impl Alarms {
     }
 }
 
+impl Unfinished {
+    /// Nothing yet.
+    #[must_use]
+    pub fn of(alarms: &Arc<Alarms>) -> Self {
+        Self { alarms: Arc::clone(alarms), bytes: 0 }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// It has so many bytes now; more of them may begin the alarm.
+    pub fn set(&mut self, bytes: u64) {
+        // A wrapping sum is right in the end, whatever order others come in.
+        let more = bytes.wrapping_sub(self.bytes);
+        let sum = self.alarms.unfinished.fetch_add(more, Ordering::Relaxed).wrapping_add(more);
+        if bytes > self.bytes {
+            self.alarms.expect_memory(sum);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Shortage {
     /// What publishers are told; nothing when they need not wait (RabbitMQ: connection-blocked.md).
     #[must_use]
@@ -129,6 +195,31 @@ mod tests {
             [false, true, false, false, true, false]
         );
         assert_eq!(alarms.disk_free_bytes(), Some(169));
+    }
+
+    #[test]
+    fn what_is_unfinished_counts_before_it_is_measured() {
+        let alarms = Arc::new(Alarms::new(AlarmLimits { memory_bytes: 160, disk_free_bytes: 0 }));
+        let mut connections = [Unfinished::of(&alarms), Unfinished::of(&alarms)];
+        assert!(!alarms.observe_memory(100));
+        connections[0].set(30);
+        connections[1].set(30);
+        assert!(!alarms.memory_is_short(), "just as much as there may be");
+        connections[0].set(0);
+        connections[1].set(60);
+        assert!(!alarms.memory_is_short());
+        connections[1].set(61);
+        assert!(alarms.memory_is_short());
+        assert!(alarms.observe_memory(155), "it is told once it was measured");
+        assert!(!alarms.observe_memory(155));
+        drop(connections);
+        assert!(alarms.memory_is_short(), "until it was measured again");
+        assert!(alarms.observe_memory(100) && !alarms.memory_is_short());
+        let mut connection = Unfinished::of(&alarms);
+        connection.set(61);
+        assert!(alarms.observe_memory(100), "whoever was told to wait is told to go on");
+        connection.set(120);
+        assert!(!alarms.memory_is_short(), "what was there when it was measured does not count twice");
     }
 
     #[test]

@@ -34,7 +34,7 @@ mod verdict;
 pub mod vhost;
 pub mod vhosts;
 
-pub use self::alarms::{AlarmLimits, Alarms, Shortage};
+pub use self::alarms::{AlarmLimits, Alarms, Shortage, Unfinished};
 pub use self::places::{Place, Places, Room};
 pub use self::transaction::{Rooms, TxAck};
 pub use self::verdict::Enqueued;
@@ -144,7 +144,7 @@ pub struct Broker {
     settings: BrokerSettings,
     metrics: Arc<Metrics>,
     places: Places,
-    alarms: Alarms,
+    alarms: Arc<Alarms>,
     started_at: Now,
     /// The last process did not stop cleanly.
     after_crash: bool,
@@ -170,7 +170,7 @@ impl Broker {
         let (of_log, of_policies) = (Arc::clone(&log), Arc::clone(&policies));
         let (of_timers, counted) = (Arc::clone(&timers), Arc::clone(&metrics));
         let commons = Commons::new(of_log, of_timers, limits, next_queue, of_policies, counted);
-        let (places, alarms) = (Places::new(&settings.limits), Alarms::new(settings.alarms));
+        let (places, alarms) = (Places::new(&settings.limits), Arc::new(Alarms::new(settings.alarms)));
         let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
@@ -343,7 +343,7 @@ impl Broker {
 
     /// What is watched of memory and disk.
     #[must_use]
-    pub fn alarms(&self) -> &Alarms {
+    pub fn alarms(&self) -> &Arc<Alarms> {
         &self.alarms
     }
 

@@ -36,32 +36,32 @@ impl Pressure {
     }
 }
 
-/// Measures memory and the disk of `folder`; whether an alarm began or ended.
-pub(super) fn look(alarms: &Alarms, folder: &Path) -> bool {
-    let (limits, mut changed) = (alarms.limits(), false);
-    if let Some(resident) = machine::resident_bytes()
-        && alarms.observe_memory(resident)
-    {
-        changed = true;
-        let limit = limits.memory_bytes;
-        if alarms.shortage(Health::Good).memory {
-            warn!(resident, limit, "low on memory: publishers are blocked, consumers go on");
-        } else {
-            info!(resident, limit, "memory is within its limit again: publishers go on");
-        }
+/// Measures memory; whether an alarm began or ended.
+pub(super) fn look_at_memory(alarms: &Alarms) -> bool {
+    let Some(resident) = machine::resident_bytes().filter(|&resident| alarms.observe_memory(resident)) else {
+        return false;
+    };
+    let limit = alarms.limits().memory_bytes;
+    if alarms.memory_is_short() {
+        warn!(resident, limit, "low on memory: publishers are blocked, consumers go on");
+    } else {
+        info!(resident, limit, "memory is within its limit again: publishers go on");
     }
-    if let Some(free) = machine::disk_free_bytes(folder)
-        && alarms.observe_disk(free)
-    {
-        changed = true;
-        let limit = limits.disk_free_bytes;
-        if alarms.shortage(Health::Good).disk {
-            warn!(free, limit, "low on disk: publishers are blocked, consumers go on");
-        } else {
-            info!(free, limit, "the disk has enough room again: publishers go on");
-        }
+    true
+}
+
+/// Measures the disk of `folder`; whether an alarm began or ended.
+pub(super) fn look_at_disk(alarms: &Alarms, folder: &Path) -> bool {
+    let Some(free) = machine::disk_free_bytes(folder).filter(|&free| alarms.observe_disk(free)) else {
+        return false;
+    };
+    let limit = alarms.limits().disk_free_bytes;
+    if alarms.shortage(Health::Good).disk {
+        warn!(free, limit, "low on disk: publishers are blocked, consumers go on");
+    } else {
+        info!(free, limit, "the disk has enough room again: publishers go on");
     }
-    changed
+    true
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until};
 use tracing::{error, warn};
 
-/// How often somebody looks whether the store is well; queues are called when they want to be. A jump of the machine's clock
-/// is noticed that late at most.
+/// How often somebody looks whether the store is well and how much memory is in use; queues are called when they want to be. A jump
+/// of the machine's clock is noticed that late at most.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long to wait before it is tried again to keep something that could not be written.
@@ -28,8 +28,8 @@ const PAUSE_MS: u64 = 1000;
 /// How long clients are read after that before queues are called.
 const HEARING_MS: u64 = 500;
 
-/// Of those times, one in so many is for the machine's memory and disk, about which the kernel must be asked.
-const MACHINE_TICKS: u32 = 10;
+/// Of those times, one in so many is for the disk: what of it is free, and whether the data file is still where it was.
+const DISK_TICKS: u32 = 10;
 
 /// Watches the broker's store, memory and the disk of `folder`, and calls queues when they want to be called, until the store has
 /// failed for good.
@@ -47,14 +47,15 @@ pub async fn run(server: &Server, folder: &Path) {
                     warn!(set_ms, "the machine's clock was set: what waits in queues goes on waiting as it would have");
                     tokio::spawn(keep_ahead(Arc::clone(&server.broker)));
                 }
-                let asks = tick.is_multiple_of(MACHINE_TICKS);
-                tick = tick.wrapping_add(1);
-                if asks {
+                let alarms = server.broker.alarms();
+                let mut changed = pressure::look_at_memory(alarms);
+                if tick.is_multiple_of(DISK_TICKS) {
                     server.broker.log().check_place();
+                    changed |= pressure::look_at_disk(alarms, folder);
                 }
+                tick = tick.wrapping_add(1);
                 let health = server.broker.health();
-                let alarms = asks && pressure::look(server.broker.alarms(), folder);
-                if pressure.changes(health) || alarms {
+                if pressure.changes(health) || changed {
                     server.wake_all();
                 }
                 if health == Health::Failed {

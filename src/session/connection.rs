@@ -15,6 +15,7 @@ use crate::broker::TxAck;
 use crate::broker::queue::Return;
 use crate::error::AmqpError;
 use crate::ids::Ticket;
+use crate::message::LARGE_BODY;
 use crate::store::change::Health;
 use crate::wire::encode;
 use crate::wire::frame::{self, Frame, Kind};
@@ -112,7 +113,9 @@ impl Connection {
         self.flush(link);
         // Before anything is announced: what a failed store has kept is not known.
         self.check_unfinished(link)?;
-        let published = link.tally.received > 0 || link.tally.partial;
+        // Contents that are small may come to their end; many of them together are not small.
+        let is_much = link.tally.partial && link.unfinished.bytes() >= LARGE_BODY as u64;
+        let published = link.tally.received > 0 || link.tally.large || is_much;
         self.watch_store(link, published)?;
         self.announce(link);
         link.report();

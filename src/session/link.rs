@@ -14,7 +14,7 @@ use crate::broker::entry::{Entry, no_vhost};
 use crate::broker::mailbox::{Mail, Mailbox};
 use crate::broker::unread::{Share, TIGHT_BYTES};
 use crate::broker::vhost::VHost;
-use crate::broker::{Broker, Place};
+use crate::broker::{Broker, Place, Unfinished};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
@@ -55,8 +55,10 @@ pub(super) struct Tally {
     pub(super) delivered_auto_ack: u64,
     pub(super) delivered_manual_ack: u64,
     pub(super) redelivered: u64,
-    /// A part of a large content came: a client that never sends the last one has published nothing, and takes memory.
+    /// A part of a content came: a client that never sends the last one has published nothing, and takes memory.
     pub(super) partial: bool,
+    /// That content is large.
+    pub(super) large: bool,
     /// A transaction grew.
     pub(super) transacted: bool,
 }
@@ -87,6 +89,8 @@ pub(super) struct Link {
     pub(super) output: Output,
     /// What of it counts among all that lies ready for clients.
     pub(super) unread: Share,
+    /// What its channels hold of bodies and transactions that are not finished.
+    pub(super) unfinished: Unfinished,
     /// Bytes in the output, at most, that answer something the client asked.
     pub(super) replies: usize,
     pub(super) tally: Tally,
@@ -149,6 +153,7 @@ impl Link {
             limits,
             mailbox: Mailbox::among(broker.unread()),
             unread: Share::of(broker.unread()),
+            unfinished: Unfinished::of(broker.alarms()),
             now,
             output: Output::default(),
             replies: 0,

@@ -50,6 +50,11 @@ impl Incoming {
         self.body.as_ref().map_or(0, |partial| partial.record.bytes_len())
     }
 
+    /// Bytes of memory that it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.body.as_ref().map_or(0, |partial| partial.record.memory())
+    }
+
     /// What comes next, as error texts name it.
     pub(super) fn expects(&self) -> AmqpError {
         AmqpError::UnexpectedFrame(match self.body {
@@ -172,7 +177,8 @@ impl Channel {
         let missing = usize::try_from(header.body_size).map_err(|_too_large| {
             AmqpError::Frame("content body size exceeds the address space".to_owned())
         })?;
-        link.tally.partial |= missing >= LARGE_BODY;
+        link.tally.partial = true;
+        link.tally.large |= missing >= LARGE_BODY;
         let mut record = BlockBuilder::default();
         let head = message(link.now, (&incoming.exchange, &incoming.routing_key), header.raw, &[]);
         record.push_head(&head, missing);
@@ -192,7 +198,8 @@ impl Channel {
         if payload.len() > partial.missing {
             return Err(AmqpError::Frame("content body frame exceeds remaining content size".to_owned()));
         }
-        link.tally.partial |= partial.missing >= LARGE_BODY;
+        link.tally.partial = true;
+        link.tally.large |= partial.missing >= LARGE_BODY;
         partial.record.push_body(payload, partial.missing);
         partial.missing -= payload.len();
         if partial.missing == 0 { self.complete(link) } else { Ok(()) }

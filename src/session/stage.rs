@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// So many of the newest blocks take further messages: looking through more costs more than it saves.
 const OPEN_MAX: usize = 64;
 
+/// About what a block takes in memory beside its records, in which many may have one: transactions gather them.
+const BLOCK_BYTES: usize = 256;
+
 /// Two routes with more queues than this are taken to overlap without looking.
 const COMPARED_MAX: usize = 8;
 
@@ -28,7 +31,7 @@ pub(super) struct Stage {
     blocks: Vec<Staged>,
     /// The block that took the last message.
     newest: usize,
-    /// Bytes of all records.
+    /// Bytes of all records, and of the blocks they are in.
     bytes: usize,
     /// Steps that it takes to hand the blocks to their queues.
     cost: usize,
@@ -142,7 +145,7 @@ impl Stage {
         self.cost
     }
 
-    /// Bytes of records.
+    /// Bytes of memory, about.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -200,6 +203,7 @@ impl Stage {
         // To open one is a step as well.
         self.cost += 1 + budget::QUEUE * route.queues.len();
         let shut = matches!(records, Records::Done(_));
+        self.bytes += BLOCK_BYTES;
         let route = Arc::clone(route);
         self.blocks.push(Staged { route, records, shut, refusable: 0, origins: Vec::new() });
         self.blocks.len() - 1

@@ -47,9 +47,9 @@ impl Transaction {
         *self = Self::default();
     }
 
-    /// Bytes of its messages, and of what is to be returned.
+    /// Bytes of its messages, of what is to be returned, and of its acknowledgements.
     pub(super) fn bytes(&self) -> usize {
-        self.stage.bytes() + self.returns.len()
+        self.stage.bytes() + self.returns.len() + self.settles.len() * size_of::<(Run, u64, TxAck)>()
     }
 
     fn settled(&mut self) -> Settles {

@@ -1,7 +1,8 @@
 //! What a client has a connection keep that it has not finished: bodies whose end has not come, and transactions.
 //!
 //! Each of them has a limit of its own, but there is one for every channel; this is the limit for all of a connection
-//! together. It is looked at once a read, and only after one that brought some of it.
+//! together. It is looked at once a read, and only after one that brought some of it or while there is some. What all connections
+//! keep counts towards the limit of memory at once.
 //!
 //! A body that does not go on ends its connection after a while: what came of it takes memory, and while memory is short for it nobody
 //! may publish.
@@ -21,12 +22,18 @@ impl Connection {
     ///
     /// # Errors
     /// 530, which undoes all of it.
-    pub(super) fn check_unfinished(&self, link: &Link) -> Result<(), Fault> {
-        if !link.tally.partial && !link.tally.transacted {
+    pub(super) fn check_unfinished(&self, link: &mut Link) -> Result<(), Fault> {
+        if !link.tally.partial && !link.tally.transacted && link.unfinished.bytes() == 0 {
             return Ok(());
         }
+        let (mut bytes, mut memory) = (0, 0);
+        for slot in &self.slots {
+            let kept = kept(slot);
+            bytes += kept.0;
+            memory += kept.1;
+        }
+        link.unfinished.set(memory);
         let max = link.broker.settings().limits.unfinished_bytes_max;
-        let bytes: u64 = self.slots.iter().map(unfinished).sum();
         if bytes <= max {
             return Ok(());
         }
@@ -78,12 +85,14 @@ fn longest_ago(slot: &Slot) -> Option<(u64, u16)> {
     channel.incoming.as_ref().map(|incoming| (incoming.heard_ms, channel.number))
 }
 
-fn unfinished(slot: &Slot) -> u64 {
-    let Slot::Open(channel) = slot else { return 0 };
-    let body = channel.incoming.as_ref().map_or(0, |incoming| incoming.bytes());
+/// Bytes that are kept of what is unfinished, and of memory that they take.
+fn kept(slot: &Slot) -> (u64, u64) {
+    let Slot::Open(channel) = slot else { return (0, 0) };
+    let body = channel.incoming.as_ref();
+    let (bytes, memory) = body.map_or((0, 0), |incoming| (incoming.bytes(), incoming.memory()));
     let transaction = match &channel.mode {
         Mode::Transaction(tx) => tx.bytes(),
         Mode::Plain | Mode::Confirm(_) => 0,
     };
-    body as u64 + transaction as u64
+    ((bytes + transaction) as u64, (memory + transaction) as u64)
 }

@@ -9,7 +9,11 @@ const MUCH: u64 = 2000;
 const LITTLE: u64 = 500;
 
 fn world(pieces: Pieces) -> World {
-    let alarms = AlarmLimits { memory_bytes: 1000, disk_free_bytes: 1000 };
+    limited(pieces, 1000)
+}
+
+fn limited(pieces: Pieces, memory_bytes: u64) -> World {
+    let alarms = AlarmLimits { memory_bytes, disk_free_bytes: 1000 };
     let mut world = World::new(pieces, BrokerSettings { alarms, ..BrokerSettings::default() });
     play(&mut world, "> 1 queue.declare q\n< 1 queue.declare-ok q 0 0");
     world
@@ -163,5 +167,41 @@ fn a_part_of_a_message_is_not_kept_while_memory_is_short() {
         > 0 connection.close-ok
         ! closed a
         ",
+    );
+}
+
+/// Memory is measured now and then: what comes between two measurements must not go beyond the limit.
+#[track_caller]
+fn check_unfinished(limit: u64, begin: &str, more: &str) {
+    let mut world = limited(Pieces::Whole, limit);
+    machine(&mut world, LITTLE, MUCH);
+    play(&mut world, &format!("{begin}\n! reads a"));
+    play(&mut world, &format!("{more}\n< 0 connection.blocked low on memory\n! ignores a"));
+    // Measured, it is within the limit.
+    machine(&mut world, LITTLE, MUCH);
+    play(&mut world, "< 0 connection.unblocked\n! reads a");
+}
+
+#[test]
+fn a_transaction_counts_before_it_is_measured() {
+    check_unfinished(
+        1000,
+        "> 1 tx.select\n< 1 tx.select-ok\n> 1 basic.publish '' q *10",
+        "> 1 basic.publish '' q *300",
+    );
+}
+
+#[test]
+fn a_body_counts_before_it_is_measured() {
+    let begin = |channel, size| {
+        format!("> {channel} method 60 40 0000 00 0171 00\n> {channel} content-header 60 {size}\n")
+    };
+    let part = |channel, len| format!("> {channel} content-body {}\n", "x".repeat(len));
+    check_unfinished(100_000, &(begin(1, 600_000) + &part(1, 10_000)), &part(1, 60_000));
+    // Many that are small are as much as a large one.
+    check_unfinished(
+        100_000,
+        &(begin(1, 60_000) + &part(1, 40_000) + "> 2 channel.open\n< 2 channel.open-ok"),
+        &(begin(2, 60_000) + &part(2, 40_000)),
     );
 }

@@ -267,12 +267,36 @@ fn transactions() {
     );
 }
 
+/// What is acknowledged in a transaction is remembered piece by piece.
+#[test]
+fn acknowledgements_in_a_transaction() {
+    let acks: String = (1..=20).map(|tag| format!("> 1 basic.ack {tag}\n")).collect();
+    let publish = "> 1 basic.publish '' q one\n".repeat(20);
+    let deliver: String = (1..=20).map(|tag| format!("< 1 basic.deliver c {tag} '' q one\n")).collect();
+    check(
+        &Limits { transaction_bytes_max: 1024, ..Limits::default() },
+        &format!(
+            "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 tx.select
+        < 1 tx.select-ok
+        {publish}> 1 tx.commit
+        < 1 tx.commit-ok
+        > 1 basic.consume q c
+        < 1 basic.consume-ok c
+        {deliver}{acks}< 1 channel.close 406 PRECONDITION_FAILED - transaction is larger than 1024 bytes (60,80)
+        "
+        ),
+    );
+}
+
 /// Bodies that have begun and transactions that are open count together, whatever channels they are on.
 #[test]
 fn what_a_connection_does_not_finish() {
     let (much, little) = ("x".repeat(900), "y".repeat(300));
     check(
-        &Limits { unfinished_bytes_max: 2_000, ..Limits::default() },
+        &Limits { unfinished_bytes_max: 2_300, ..Limits::default() },
         &format!(
             "
         > 1 queue.declare q
@@ -296,7 +320,7 @@ fn what_a_connection_does_not_finish() {
         > 1 method 60 40 0000 00 0161 00
         > 1 content-header 60 100000
         > 1 content-body {little}
-        < 0 connection.close 530 NOT_ALLOWED - reached maximum (2000) of bytes in unfinished bodies and transactions (0,0)
+        < 0 connection.close 530 NOT_ALLOWED - reached maximum (2300) of bytes in unfinished bodies and transactions (0,0)
         > 0 connection.close-ok
         b> 1 queue.declare q passive
         b< 1 queue.declare-ok q 2 0
