@@ -311,9 +311,7 @@ impl super::channel::Channel {
     ) -> Result<(), AmqpError> {
         if let Some(tx) = self.mode.transaction() {
             let runs = if multiple { self.unacked.len() } else { 1 };
-            blocking::run_many(runs, || {
-                self.unacked.take(tag, multiple, |part| tx.settle(part, fate))
-            })?;
+            blocking::run_many(runs, || self.unacked.take(tag, multiple, |part| tx.settle(part, fate)))?;
             return self.check_transaction(link);
         }
         if self.limit.is_set() {

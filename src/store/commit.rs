@@ -6,7 +6,8 @@
 //!
 //! A full disk is not the end: the work is kept, later groups are merged into it (what is consumed meanwhile
 //! need not be written any more), and it is tried again every second. Any other fault is: nothing is confirmed
-//! from then on.
+//! from then on. What brings no new records is written nevertheless, from the reserve; the disk counts as full until
+//! that is whole again.
 //!
 //! redb finds out what is in use by walking the whole file when it is opened after a crash, about 2.5 GB/s, unless
 //! the last commit has saved that knowledge. Saving it costs a second fsync, so no commit that somebody waits for
@@ -32,9 +33,9 @@ use std::io;
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
-/// So many bytes, beside the group's own, must be free to write records: a commit also writes trees, and what it
+/// So many bytes, beside twice the group's own, must be free to write records: a commit also writes trees, and what it
 /// replaces is free only after it.
-const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const TREES_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A group of more bytes than this is not written twice: a transaction then costs less than the second copy.
 const JOURNALED_BYTES_MAX: usize = 128 * 1024;
@@ -140,7 +141,9 @@ impl Committer {
 
     /// Brings the work to disk, this way or that.
     fn write(&mut self, last: bool) -> Result<(), StoreError> {
-        self.notice_little_room();
+        if self.work.bytes > 0 && !last && !self.has_room() {
+            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        }
         if !last && self.work.bytes <= JOURNALED_BYTES_MAX {
             if self.append()? {
                 return Ok(());
@@ -151,9 +154,13 @@ impl Committer {
             }
         }
         self.empty_journal()?;
-        self.make_sure_it_fits(&self.work)?;
+        let spends = self.work.bytes == 0;
+        self.make_sure_it_fits(&self.work, spends)?;
         let number = self.number + 1;
-        let changed = self.commit(&self.work, number, last).inspect_err(|_| self.broken = true)?;
+        self.disk.spend_reserve(spends);
+        let committed = self.commit(&self.work, number, last);
+        self.disk.spend_reserve(true);
+        let changed = committed.inspect_err(|_| self.broken = true)?;
         self.number = number;
         self.learn(changed);
         Ok(())
@@ -183,7 +190,7 @@ impl Committer {
         }
         let shelves = &self.shelves;
         self.journaled.settle(|id| Before::in_tables(shelves.get(&id)));
-        self.make_sure_it_fits(&self.journaled)?;
+        self.make_sure_it_fits(&self.journaled, true)?;
         self.journal.prepare_reset(self.number)?;
         let changed = self.commit(&self.journaled, self.number, false).inspect_err(|_| self.broken = true)?;
         self.learn(changed);
@@ -267,28 +274,32 @@ impl Committer {
         }
     }
 
-    /// After a full disk, and once nothing is held back: lets publishers go on if there is room.
+    /// Says that the disk is full once the reserve was touched, and that it has room again once that is whole.
     fn look_for_room(&self) {
-        if self.pending.health() == Health::Full {
-            self.set_room(self.free_bytes().is_none_or(|free| free >= self.options.free_bytes_min));
+        self.set_room(self.has_room());
+    }
+
+    /// Whether new records may be written. After a full disk there must be enough for more than the next few, and the
+    /// reserve whole again.
+    fn has_room(&self) -> bool {
+        let is_full = self.pending.health() == Health::Full;
+        let has_free = |bytes| self.free_bytes().is_none_or(|free| free >= bytes);
+        match self.disk.reserve() {
+            None => has_free(if is_full { 2 * TREES_BYTES } else { TREES_BYTES }),
+            Some(reserve) if reserve.missing() == 0 && !is_full => true,
+            Some(reserve) => has_free(reserve.missing() + 2 * TREES_BYTES) && reserve.refill(),
         }
     }
 
-    /// Notices a disk that fills up before a write fails.
-    fn notice_little_room(&self) {
-        if self.work.bytes > 0 && self.free_bytes().is_some_and(|free| free < self.options.free_bytes_min) {
-            self.set_room(false);
-        }
-    }
-
-    /// Holds back records that would hardly fit.
-    fn make_sure_it_fits(&self, work: &Work) -> Result<(), StoreError> {
+    /// Holds back records that would hardly fit, into what is free and, if they may take it, the reserve.
+    fn make_sure_it_fits(&self, work: &Work, spends: bool) -> Result<(), StoreError> {
         if work.bytes == 0 {
             return Ok(());
         }
-        let needed = (work.bytes as u64).saturating_mul(2).saturating_add(RESERVE_BYTES);
+        let needed = (work.bytes as u64).saturating_mul(2).saturating_add(TREES_BYTES);
+        let reserve = if spends { self.disk.reserve().map_or(0, |reserve| reserve.left()) } else { 0 };
         match self.free_bytes() {
-            Some(free) if free < needed.min(self.options.free_bytes_min) => {
+            Some(free) if free.saturating_add(reserve) < needed => {
                 Err(io::Error::from(io::ErrorKind::StorageFull).into())
             }
             _ => Ok(()),

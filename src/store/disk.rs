@@ -41,11 +41,13 @@
 //! What is older is made the newest as it is opened: see `upgrade`. The order of [`Disk::make_current`] lets a power cut
 //! leave a file of the one format or of the other.
 
-use super::error::StoreError;
+use super::error::{StoreError, is_full};
+use super::reserve::Reserve;
 use redb::{BackendError, StorageBackend};
 use std::io;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What new files have, and old ones once they were opened. Another way to keep data is another number.
 pub(super) const FORMAT: u32 = 5;
@@ -94,6 +96,9 @@ pub(super) struct Disk(Arc<Inner>);
 struct Inner {
     backend: Box<dyn StorageBackend>,
     journal_bytes: u64,
+    reserve: OnceLock<Arc<dyn Reserve>>,
+    /// Whether what is written now may take from the reserve.
+    spends: AtomicBool,
 }
 
 /// A file that was opened.
@@ -120,7 +125,12 @@ impl Disk {
             found => (found?, false),
         };
         let journal_bytes = found.as_ref().map_or(journal_bytes, |head| head.journal_bytes);
-        let disk = Self(Arc::new(Inner { backend: Box::new(backend), journal_bytes }));
+        let disk = Self(Arc::new(Inner {
+            backend: Box::new(backend),
+            journal_bytes,
+            reserve: OnceLock::new(),
+            spends: AtomicBool::new(true),
+        }));
         match found {
             Some(Head { complete: true, format, .. }) => {
                 Ok(Found { disk, fresh: false, format, head_damaged })
@@ -134,7 +144,7 @@ impl Disk {
 
     /// Says that the file is ours before anything else is in it, then makes room.
     fn prepare(&self) -> io::Result<()> {
-        let Inner { backend, journal_bytes } = &*self.0;
+        let Inner { backend, journal_bytes, .. } = &*self.0;
         backend.set_len(0)?;
         backend.set_len(HEAD_LEN as u64)?;
         backend.write(0, &Head { complete: false, ..self.head() }.encode())?;
@@ -171,6 +181,35 @@ impl Disk {
         Head { format: FORMAT, complete: true, journal_bytes: self.0.journal_bytes }
     }
 
+    /// From now on `reserve` makes room for writes for which the disk has none.
+    pub(super) fn rely_on(&self, reserve: Arc<dyn Reserve>) {
+        let _first = self.0.reserve.set(reserve);
+    }
+
+    /// Whether writes may take from the reserve from now on.
+    pub(super) fn spend_reserve(&self, spends: bool) {
+        self.0.spends.store(spends, Ordering::Relaxed);
+    }
+
+    /// What may make room, if anything may.
+    pub(super) fn reserve(&self) -> Option<&Arc<dyn Reserve>> {
+        self.0.reserve.get()
+    }
+
+    /// Does `what` again, which takes `bytes` of the disk, as long as the disk is full and the reserve makes room.
+    fn with_room(&self, bytes: usize, what: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        loop {
+            match what() {
+                Err(error) if is_full(&error) && self.make_room(bytes) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn make_room(&self, bytes: usize) -> bool {
+        self.0.spends.load(Ordering::Relaxed) && self.reserve().is_some_and(|reserve| reserve.spend(bytes))
+    }
+
     /// How many bytes the journal has.
     pub(super) fn journal_bytes(&self) -> u64 {
         self.0.journal_bytes
@@ -184,7 +223,7 @@ impl Disk {
     /// Writes to the journal's room; the caller keeps to its length.
     pub(super) fn write_journal(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         assert!(at + bytes.len() as u64 <= self.0.journal_bytes, "the journal would run into the database");
-        self.0.backend.write(HEAD_ROOM + at, bytes)
+        self.with_room(bytes.len(), || self.0.backend.write(HEAD_ROOM + at, bytes))
     }
 
     /// Everything written so far, to the journal too, is on disk.
@@ -315,7 +354,8 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.0.backend.set_len(self.front() + len)
+        // Longer is no more than a number, but a table of blocks may grow with it.
+        self.with_room(0, || self.0.backend.set_len(self.front() + len))
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
@@ -323,7 +363,7 @@ impl StorageBackend for Disk {
     }
 
     fn write(&self, at: u64, bytes: &[u8]) -> Result<(), io::Error> {
-        self.0.backend.write(self.front() + at, bytes)
+        self.with_room(bytes.len(), || self.0.backend.write(self.front() + at, bytes))
     }
 
     // The whole file is locked from [`Disk::open`] on, for as long as it is open.

@@ -3,8 +3,8 @@
 //! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in the order in which
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
 //! `journal`, `keyed` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
-//! counters of `shelf`) -> redb, whose panics end in `guard` -> `disk` (the parts of the file) -> `file` (in its folder).
-//! `table`, `segment`, `aside`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
+//! counters of `shelf`) -> redb, whose panics end in `guard` -> `disk` (the parts of the file) -> `file` (in its folder, beside the room
+//! that `reserve` keeps). `table`, `segment`, `aside`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
 //! `recover` reads them at the start, after `upgrade` has made older ones the same, and `page` records later on.
 //!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
@@ -31,6 +31,7 @@ mod pending;
 mod policy;
 mod record;
 mod recover;
+mod reserve;
 pub mod seen;
 mod segment;
 mod shelf;
@@ -39,8 +40,8 @@ mod table;
 mod upgrade;
 mod write;
 
-use self::change::{Log, PageSource, Recovered};
-use self::commit::Committer;
+use self::change::{Health, Log, PageSource, Recovered};
+use self::commit::{Committer, TREES_BYTES};
 use self::disk::Disk;
 pub use self::error::StoreError;
 use self::file::{DataFile, Place};
@@ -51,9 +52,12 @@ use self::log::RedbLog;
 use self::merge::Work;
 use self::page::Pages;
 use self::pending::Pending;
+pub use self::reserve::{FILE_NAME as RESERVE_NAME, Reserve};
+use self::reserve::{ReserveFile, STEP};
 use self::table::Totals;
 use redb::{Database, StorageBackend};
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
@@ -70,25 +74,23 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Room for the journal in a file that is new; 0 is none, so that every group is a transaction.
     pub journal_bytes: u64,
-    /// Below this many free bytes the disk counts as full for publishers.
-    pub free_bytes_min: u64,
     /// Whether to go on without what is damaged, where a start would otherwise be refused.
     pub repair: bool,
     /// Where free space is learnt; none for a folder asks its file system, none for a backend does not ask.
     pub free_bytes: Option<FreeBytes>,
+    /// What has room when the disk is full; none for a folder is a file in it, none for a backend is nothing.
+    pub reserve: Option<Arc<dyn Reserve>>,
 }
 
 impl Default for Options {
     /// 8 MiB of cache: rows are read once and in order, so that more of it saves nothing but the upper pages of the trees.
-    /// 8 MiB of journal: some 50,000 small messages to a transaction, and a few milliseconds to read at the start.
-    /// 50 MB of disk: RabbitMQ's `disk_free_limit`.
     fn default() -> Self {
         Self {
             cache_bytes: 8 << 20,
-            journal_bytes: 8 << 20,
-            free_bytes_min: 50_000_000,
+            journal_bytes: JOURNAL_BYTES,
             repair: false,
             free_bytes: None,
+            reserve: None,
         }
     }
 }
@@ -98,7 +100,6 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("cache_bytes", &self.cache_bytes)
             .field("journal_bytes", &self.journal_bytes)
-            .field("free_bytes_min", &self.free_bytes_min)
             .field("repair", &self.repair)
             .finish_non_exhaustive()
     }
@@ -119,6 +120,12 @@ impl fmt::Debug for Opened {
         f.debug_struct("Opened").field("recovered", &self.recovered).finish_non_exhaustive()
     }
 }
+
+/// 8 MiB of journal: some 50,000 small messages to a transaction, and a few milliseconds to read at the start.
+const JOURNAL_BYTES: u64 = 8 << 20;
+
+/// How long the reserve of a folder is: a full journal becomes rows of nearly twice its size at the worst.
+const RESERVE_BYTES: u64 = 2 * JOURNAL_BYTES + TREES_BYTES;
 
 /// Opens the data file of the folder `dir`, or makes both; holds the folder until the log is closed or dropped.
 ///
@@ -142,8 +149,9 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
             rustix::fs::statvfs(&of_disk).map_or(u64::MAX, |found| found.f_bavail * found.f_frsize)
         })
     });
+    options.reserve = options.reserve.or_else(|| reserve_of(dir, false));
     let place = data.place();
-    let opened = guarded(|| open_at(data, Some(place), options)).map_err(named)?;
+    let opened = guarded(|| open_at(data, Some((dir, place)), options)).map_err(named)?;
     file::tell_if_open_to_others(dir, &path);
     Ok(opened)
 }
@@ -159,10 +167,13 @@ pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Op
 /// As [`open_backend`]; the file is in a folder, if it is one.
 fn open_at(
     backend: impl StorageBackend,
-    place: Option<Place>,
+    folder: Option<(&Path, Place)>,
     options: Options,
 ) -> Result<Opened, StoreError> {
     let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.journal_bytes)?;
+    if let Some(reserve) = &options.reserve {
+        disk.rely_on(Arc::clone(reserve));
+    }
     let database = open_database(&disk, &options)?;
     let mut identity = table::Identity::FRESH;
     if fresh {
@@ -189,7 +200,12 @@ fn open_at(
         disk.make_current()?;
     }
     recover::tidy(&database, &mut found)?;
+    let (dir, place) = folder.unzip();
+    keep_room(&disk, dir, &options);
     let (database, pending) = (Arc::new(RwLock::new(Some(database))), Arc::new(Pending::default()));
+    if disk.reserve().is_some_and(|reserve| reserve.missing() > 0) {
+        pending.set_health(Health::Full);
+    }
     let pages = Pages::new(Arc::clone(&database), Arc::clone(&pending));
     let committer = Committer {
         pending,
@@ -208,6 +224,38 @@ fn open_at(
     };
     let log = RedbLog::start(committer, place)?;
     Ok(Opened { log: Arc::new(log), pages: Arc::new(pages), recovered: found.recovered })
+}
+
+/// The reserve of the folder `dir`, which may be made if it is not there.
+fn reserve_of(dir: &Path, make: bool) -> Option<Arc<dyn Reserve>> {
+    match ReserveFile::open(dir, RESERVE_BYTES, make) {
+        Ok(reserve) => Some(Arc::new(reserve)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::warn!(%error, "no room is kept for when the disk is full");
+            None
+        }
+    }
+}
+
+/// Fills the reserve while there is room, and makes one in the folder `dir` if there is none.
+fn keep_room(disk: &Disk, dir: Option<&Path>, options: &Options) {
+    let free = options.free_bytes.as_ref().map_or(u64::MAX, |free| free());
+    let has_room_for = |bytes: u64| free >= bytes + 2 * TREES_BYTES;
+    if let (None, Some(dir)) = (disk.reserve(), dir) {
+        match has_room_for(RESERVE_BYTES).then(|| reserve_of(dir, true)) {
+            Some(made) => made.into_iter().for_each(|reserve| disk.rely_on(reserve)),
+            None => tracing::warn!(free, "there is no room to keep for when the disk is full"),
+        }
+    }
+    if let Some(reserve) = disk.reserve() {
+        if has_room_for(reserve.missing()) {
+            reserve.refill();
+        } else if free < STEP {
+            // The operator's socket takes some as well.
+            reserve.spend(0);
+        }
+    }
 }
 
 fn open_database(disk: &Disk, options: &Options) -> Result<Database, StoreError> {

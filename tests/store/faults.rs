@@ -1,12 +1,14 @@
 //! A disk that fails, and a disk that is full.
 
 use super::model::{Model, Workload, found};
-use super::{ALL, Told, bodies, commit, declare, open_sim, open_with, publish, settle, wait_for, wait_until};
-use crate::support::disk::SimDisk;
+use super::{
+    ALL, Told, bodies, commit, declare, nobody, open_sim, open_with, publish, settle, wait_for, wait_until,
+};
+use crate::support::disk::{SimDisk, SimReserve};
 use crate::support::draw::seeds;
 use leveret::ids::Ticket;
 use leveret::store::change::{Health, Waiter};
-use leveret::store::{Options, StoreError, open_backend};
+use leveret::store::{Options, Reserve, StoreError, open_backend};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,8 +130,9 @@ fn a_store_that_stops_on_a_full_disk_says_so() {
     assert!(!opened.recovered.clean && opened.recovered.queues.is_empty());
 }
 
+/// How full a disk may get is for the operator to say; the store itself waits only when it would hardly be able to write.
 #[test]
-fn publishers_are_slowed_before_the_disk_is_full() {
+fn records_wait_for_room_and_what_is_consumed_does_not() {
     let free = Arc::new(AtomicU64::new(1_000_000_000));
     let asked = Arc::clone(&free);
     let options = Options {
@@ -139,19 +142,17 @@ fn publishers_are_slowed_before_the_disk_is_full() {
     };
     let opened = open_backend(SimDisk::default(), options).unwrap();
     commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
-    assert_eq!(opened.log.health(), Health::Good);
-    // Nearly full: what comes nevertheless is still written.
     free.store(20_000_000, Ordering::Relaxed);
     commit(&opened.log, [publish(1, 1, &["b"])]);
-    assert_eq!(opened.log.health(), Health::Full);
+    assert_eq!(opened.log.health(), Health::Good);
     // Full but for what a commit itself needs: records wait, but what is settled is still taken off the disk.
     free.store(1_000_000, Ordering::Relaxed);
     commit(&opened.log, [settle(1, 0, 1)]);
+    assert_eq!(opened.log.health(), Health::Full);
     let ticket = opened.log.append(&mut vec![publish(1, 2, &["c"])]);
-    let told: Arc<dyn Waiter> = Arc::new(Told::default());
-    opened.log.notify(ticket, &told);
-    wait_until("held", || opened.log.pending_bytes() > 0);
-    assert!(opened.log.durable() < ticket);
+    opened.log.notify(ticket, &nobody());
+    wait_until("full", || opened.log.health() == Health::Full);
+    assert!(opened.log.durable() < ticket && opened.log.pending_bytes() > 0);
     // Consumed, it needs no disk.
     let ticket = opened.log.append(&mut vec![settle(1, 2, 3)]);
     wait_for(&opened.log, ticket);
@@ -166,23 +167,96 @@ fn publishers_are_slowed_before_the_disk_is_full() {
 #[test]
 fn a_disk_that_was_full_has_room_once_its_messages_are_consumed() {
     const DISK: u64 = 24 << 20;
-    const ROOM: u64 = DISK - (3 << 20);
     let disk = SimDisk::default();
     let seen = disk.clone();
     let free = move || DISK.saturating_sub(seen.bytes() as u64);
+    let options = Options { free_bytes: Some(Arc::new(free)), journal_bytes: 0, ..Options::default() };
+    let opened = open_backend(disk.clone(), options).unwrap();
+    commit(&opened.log, [declare(1)]);
+    let published = (0..400).take_while(|&seq| {
+        let ticket = opened.log.append(&mut vec![publish(1, seq, &[vec![7; 60_000]])]);
+        opened.log.notify(ticket, &nobody());
+        wait_until("durable or full", || {
+            opened.log.durable() >= ticket || opened.log.health() == Health::Full
+        });
+        opened.log.health() == Health::Good
+    });
+    let published = published.count() as u64;
+    assert_eq!(opened.log.health(), Health::Full, "{published} were taken");
+    commit(&opened.log, [settle(1, 0, published + 1)]);
+    wait_until("room", || opened.log.health() == Health::Good);
+    assert!((disk.bytes() as u64) < 3 << 20, "{} bytes are left", disk.bytes());
+}
+
+/// What a process leaves that was killed with some records in its journal alone, and how many those are.
+fn killed() -> (Vec<u8>, u64) {
+    let disk = SimDisk::default();
+    let opened = open_with(&disk, 1 << 20);
+    commit(&opened.log, [declare(1)]);
+    let large = vec![7; 100_000];
+    for seq in 0..8 {
+        commit(&opened.log, [publish(1, seq, &[&large])]);
+    }
+    (disk.image(), 8)
+}
+
+#[test]
+fn a_start_on_a_full_disk_takes_what_it_needs_from_the_reserve() {
+    let (image, messages) = killed();
+    let disk = SimDisk::holding(image);
+    disk.set_capacity(Some(disk.bytes()));
+    let without = open_backend(disk.clone(), Options::default()).unwrap_err();
+    assert!(without.is_full(), "{without}");
+
+    let disk = SimDisk::holding(killed().0);
+    let reserve = SimReserve::of(&disk, 8 << 20);
+    disk.set_capacity(Some(disk.bytes()));
+    let options = Options { reserve: Some(Arc::clone(&reserve) as Arc<dyn Reserve>), ..Options::default() };
+    let opened = open_backend(disk.clone(), options).unwrap();
+    assert_eq!(bodies(&opened, 1, ALL).len() as u64, messages);
+    assert!(reserve.missing() > 0);
+    assert_eq!(opened.log.health(), Health::Full);
+    // Publishers wait, and are not confirmed.
+    let ticket = opened.log.append(&mut vec![publish(1, 100, &["late"])]);
+    opened.log.notify(ticket, &nobody());
+    // Consumers go on, and what they take is off the disk.
+    let settled = opened.log.append(&mut vec![settle(1, 0, 2), settle(1, 100, 101)]);
+    wait_for(&opened.log, settled);
+    let after = open_sim(&SimDisk::holding(disk.image()));
+    assert_eq!(bodies(&after, 1, ALL).into_keys().next(), Some(2));
+    let ticket = opened.log.append(&mut vec![publish(1, 101, &["later"])]);
+    opened.log.notify(ticket, &nobody());
+    wait_until("held", || opened.log.pending_bytes() > 0);
+    assert!(opened.log.durable() < ticket);
+    // Room for the reserve is room for all.
+    disk.set_capacity(None);
+    wait_for(&opened.log, ticket);
+    wait_until("good", || opened.log.health() == Health::Good);
+    assert_eq!(reserve.missing(), 0);
+}
+
+/// Records that nobody was told of are no reason to touch what is kept for the others.
+#[test]
+fn new_records_take_nothing_from_the_reserve() {
+    let disk = SimDisk::default();
+    let reserve = SimReserve::of(&disk, 8 << 20);
     let options = Options {
-        free_bytes: Some(Arc::new(free)),
-        free_bytes_min: ROOM,
         journal_bytes: 0,
+        reserve: Some(Arc::clone(&reserve) as Arc<dyn Reserve>),
         ..Options::default()
     };
     let opened = open_backend(disk.clone(), options).unwrap();
     commit(&opened.log, [declare(1)]);
-    for seq in 0..60 {
-        commit(&opened.log, [publish(1, seq, &[vec![7; 60_000]])]);
+    disk.set_capacity(Some(disk.bytes()));
+    let mut ticket = Ticket(0);
+    for seq in 0..20 {
+        ticket = opened.log.append(&mut vec![publish(1, seq, &[vec![7; 200_000]])]);
     }
-    assert_eq!(opened.log.health(), Health::Full);
-    commit(&opened.log, [settle(1, 0, 60)]);
-    wait_until("room", || opened.log.health() == Health::Good);
-    assert!((disk.bytes() as u64) < 3 << 20, "{} bytes are left", disk.bytes());
+    opened.log.notify(ticket, &nobody());
+    wait_until("full", || opened.log.health() == Health::Full);
+    assert!(opened.log.durable() < ticket);
+    assert_eq!(reserve.missing(), 0);
+    // A declaration is no record.
+    let ticket = opened.log.append(&mut vec![settle(1, 0, 20), declare(2)]);
+    wait_for(&opened.log, ticket);
 }

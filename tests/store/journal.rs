@@ -1,6 +1,6 @@
 //! Groups that are in the journal and not yet in the tables.
 
-use super::{ALL, bodies, commit, declare, open_with, publish, settle, wait_until};
+use super::{ALL, bodies, commit, declare, nobody, open_with, publish, settle, wait_until};
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange};
 use leveret::store::change::{Change, Health, RecoveredReturn};
@@ -132,8 +132,11 @@ fn a_full_disk_fills_the_journal_first() {
 
 #[test]
 fn little_room_is_noticed_although_the_journal_has_its_own() {
-    let options = Options { free_bytes: Some(Arc::new(|| 20_000_000)), ..Options::default() };
+    let options = Options { free_bytes: Some(Arc::new(|| 2_000_000)), ..Options::default() };
     let opened = open_backend(SimDisk::default(), options).unwrap();
-    commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
-    assert_eq!(opened.log.health(), Health::Full);
+    commit(&opened.log, [declare(1)]);
+    let ticket = opened.log.append(&mut vec![publish(1, 0, &["a"])]);
+    opened.log.notify(ticket, &nobody());
+    wait_until("full", || opened.log.health() == Health::Full);
+    assert!(opened.log.durable() < ticket);
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::draw::Draw;
+use leveret::store::Reserve;
 use redb::StorageBackend;
 use std::io;
 use std::mem;
@@ -44,6 +45,54 @@ enum When {
     Call(u64),
     /// At each call, as if each were the last.
     Always,
+}
+
+/// Room that is kept beside a [`SimDisk`], which has more of it for each byte that is spent.
+#[derive(Debug)]
+pub(crate) struct SimReserve {
+    disk: SimDisk,
+    whole: usize,
+    left: Mutex<usize>,
+}
+
+impl SimReserve {
+    /// As much as `whole` for `disk`.
+    pub(crate) fn of(disk: &SimDisk, whole: usize) -> Arc<Self> {
+        Arc::new(Self { disk: disk.clone(), whole, left: Mutex::new(whole) })
+    }
+}
+
+impl Reserve for SimReserve {
+    fn spend(&self, bytes: usize) -> bool {
+        let mut left = self.left.lock().unwrap();
+        let given = (bytes + 65_536).min(*left);
+        *left -= given;
+        let mut disk = self.disk.state();
+        disk.capacity = disk.capacity.map(|capacity| capacity + given);
+        given > 0
+    }
+
+    fn left(&self) -> u64 {
+        *self.left.lock().unwrap() as u64
+    }
+
+    fn missing(&self) -> u64 {
+        self.whole as u64 - self.left()
+    }
+
+    fn refill(&self) -> bool {
+        let mut left = self.left.lock().unwrap();
+        let missing = self.whole - *left;
+        let mut disk = self.disk.state();
+        let used = disk.live.len();
+        match &mut disk.capacity {
+            Some(capacity) if *capacity < used + missing => return false,
+            Some(capacity) => *capacity -= missing,
+            None => {}
+        }
+        *left = self.whole;
+        true
+    }
 }
 
 /// A power cut.
