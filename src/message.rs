@@ -248,6 +248,24 @@ impl Block {
         self.bytes.slice(self.start(range.start)..self.start(range.end))
     }
 
+    /// The records in `ranges` as a block of their own, which holds nothing of this one.
+    #[must_use]
+    pub fn only(&self, ranges: impl Iterator<Item = Range<u32>>) -> Self {
+        let mut kept = BlockBuilder::default();
+        for range in ranges {
+            let (base, at) = (self.start(range.start), kept.bytes.len());
+            kept.bytes.extend_from_slice(&self.bytes[base..self.start(range.end)]);
+            for index in range {
+                let start = at + self.start(index) - base;
+                kept.starts.push(u32::try_from(start).expect("no further in than in the whole"));
+                kept.persistent += u32::from(self.is_persistent(index));
+            }
+        }
+        kept.bytes.shrink_to_fit();
+        kept.traits = self.traits;
+        kept.build()
+    }
+
     /// How many bytes the records in `range` take.
     #[must_use]
     pub fn bytes_of(&self, range: Range<u32>) -> usize {
@@ -475,6 +493,21 @@ mod tests {
         assert_eq!(again.message(1), sample(b"", false));
         assert_eq!(&again.body(2)[..], b"four");
         assert_eq!(again.slice(1..3), block.bytes().slice(block.bytes_of(0..1)..));
+    }
+
+    #[test]
+    fn a_part_of_a_block_is_a_block() {
+        let mut builder = BlockBuilder::default();
+        for (body, persistent) in [("one", true), ("two", false), ("three", true), ("four", true)] {
+            builder.push(&sample(body.as_bytes(), persistent));
+        }
+        let block = builder.build();
+        for ranges in [vec![0..4], vec![1..3], vec![0..1, 2..4], vec![3..3], vec![]] {
+            let part = block.only(ranges.iter().cloned());
+            let bytes: Vec<_> = ranges.iter().map(|range| block.slice(range.clone())).collect();
+            assert_eq!(part.bytes(), &bytes.concat(), "{ranges:?}");
+            assert_eq!(Block::from_bytes(part.bytes().clone()).unwrap(), part, "{ranges:?}");
+        }
     }
 
     #[test]

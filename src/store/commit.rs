@@ -177,7 +177,9 @@ impl Committer {
         if fits {
             self.number = number;
             self.pending.give_back(self.work.bytes);
-            self.journaled.merge(mem::take(&mut self.work));
+            let mut work = mem::take(&mut self.work);
+            work.detach();
+            self.journaled.merge(work);
             self.restless = true;
         }
         Ok(fits)

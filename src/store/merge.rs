@@ -17,6 +17,10 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Who else holds a block that is in one queue: that queue, and whoever is just writing it to a consumer. One that more hold is in
+/// several queues, and a part of its own for each might take more than the whole.
+const OTHERS_MAX: usize = 2;
+
 /// Changes that are to reach the disk together, merged.
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -151,6 +155,12 @@ impl Work {
         }
     }
 
+    /// Has runs hold no more than about twice what they are: a run that waits for long keeps its block for as long, of which
+    /// nearly all may have been consumed.
+    pub(super) fn detach(&mut self) {
+        self.queues.values_mut().for_each(QueueWork::detach);
+    }
+
     /// Takes in `later`, whose changes come after everything here.
     pub(super) fn merge(&mut self, later: Self) {
         for (id, queue) in later.queues {
@@ -193,6 +203,24 @@ impl QueueWork {
             && self.returns.is_empty()
             && self.delivered.is_empty()
             && self.stream.is_none()
+    }
+
+    fn detach(&mut self) {
+        for runs in self.runs.chunk_by_mut(|run, next| Arc::ptr_eq(&run.block, &next.block)) {
+            let block = Arc::clone(&runs[0].block);
+            let is_much = 2 * runs.iter().map(Run::bytes).sum::<usize>() >= block.bytes().len();
+            let others = Arc::strong_count(&block).saturating_sub(runs.len() + 1);
+            if is_much || others > OTHERS_MAX {
+                continue;
+            }
+            let kept = Arc::new(block.only(runs.iter().map(|run| run.range.clone())));
+            let mut at = 0;
+            for run in runs {
+                run.range = at..at + run.len();
+                at = run.range.end;
+                run.block = Arc::clone(&kept);
+            }
+        }
     }
 
     fn merge(&mut self, mut later: Self) {

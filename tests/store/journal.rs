@@ -1,6 +1,6 @@
 //! Groups that are in the journal and not yet in the tables.
 
-use super::{ALL, bodies, commit, declare, nobody, open_with, publish, settle, wait_until};
+use super::{ALL, block, bodies, commit, declare, nobody, open_with, publish, settle, wait_until};
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange};
 use leveret::store::change::{Change, Health, RecoveredReturn};
@@ -139,4 +139,24 @@ fn little_room_is_noticed_although_the_journal_has_its_own() {
     opened.log.notify(ticket, &nobody());
     wait_until("full", || opened.log.health() == Health::Full);
     assert!(opened.log.durable() < ticket);
+}
+
+/// Consumers that keep pace leave a few records of each block. The blocks are not kept for the sake of these until the journal is
+/// put into the tables.
+#[test]
+fn what_waits_in_the_journal_does_not_keep_what_was_consumed() {
+    let disk = SimDisk::default();
+    let opened = open_with(&disk, 1 << 20);
+    commit(&opened.log, [declare(1)]);
+    let bodies: Vec<_> = (0..100).map(|number| (format!("body {number}"), true)).collect();
+    let block = block(&bodies);
+    let whole = Arc::downgrade(&block);
+    let publish = Change::Publish { queue: QueueId(1), first: 0, range: 0..block.len(), block };
+    commit(&opened.log, [publish, settle(1, 0, 60), settle(1, 61, 99)]);
+    assert!(whole.upgrade().is_none(), "two records keep a hundred");
+    assert_eq!(numbers(&killed(&disk)), [60, 99]);
+    opened.log.close().unwrap();
+    drop(opened);
+    let found = super::bodies(&open_with(&disk, 0), 1, ALL);
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [b"body 60".to_vec(), b"body 99".to_vec()]);
 }
