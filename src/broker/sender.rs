@@ -14,7 +14,7 @@ use super::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue,
 use super::settings::Settings;
 use super::transaction::Rooms;
 use crate::clock::{self, Now};
-use crate::ids::QueueId;
+use crate::ids::{QueueId, Ticket};
 use crate::message::{Block, Message};
 use crate::store::change::Gate;
 use std::cell::Cell;
@@ -108,7 +108,7 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
         };
         {
             let _gate = broker.log.gate();
-            broker.send_next(&mut chain.queues, now);
+            let (_sent, _nobody_waits_for_it) = broker.send_next(&mut chain.queues, now);
         }
         if !chain.queues.is_empty() {
             chains.push_back(chain);
@@ -139,19 +139,30 @@ impl Targets {
 
 impl Broker {
     /// Does what a queue could not do under its lock, and what follows from that. `gate` is the log's, if the caller holds it.
-    pub(super) fn carry_out(&self, queue: &Arc<Queue>, effects: Effects, now: Now, gate: Option<&Gate<'_>>) {
+    /// When the ticket is durable, what was sent is.
+    pub(super) fn carry_out(
+        &self,
+        queue: &Arc<Queue>,
+        effects: Effects,
+        now: Now,
+        gate: Option<&Gate<'_>>,
+    ) -> Ticket {
+        let mut newest = Ticket(0);
         if effects.is_empty() || !self.heed(queue, &effects, now) {
-            return;
+            return newest;
         }
         let _own = gate.is_none().then(|| self.log.gate());
         let (mut queues, mut left) = (vec![Arc::clone(queue)], LEFT.get().unwrap_or(INLINE_MAX));
         while !queues.is_empty() && left > 0 {
-            left = left.saturating_sub(self.send_next(&mut queues, now));
+            let (sent, ticket) = self.send_next(&mut queues, now);
+            left = left.saturating_sub(sent);
+            newest = newest.max(ticket);
         }
         LEFT.set(LEFT.get().map(|_before| left));
         if let Some(sender) = self.sender.get() {
             queues.into_iter().rev().for_each(|queue| sender.order(queue, now));
         }
+        newest
     }
 
     /// Does what a queue could not do under its lock, but for sending its letters: whether somebody is to.
@@ -179,14 +190,14 @@ impl Broker {
 
     /// Sends the next batch of the last of `queues`, takes off that queue when it has no more, and adds those in which something has
     /// died by that. Returns how many letters that were, one at least. The gate of the log is held.
-    fn send_next(&self, queues: &mut Vec<Arc<Queue>>, now: Now) -> u64 {
-        let Some(queue) = queues.last().cloned() else { return 1 };
+    fn send_next(&self, queues: &mut Vec<Arc<Queue>>, now: Now) -> (u64, Ticket) {
+        let Some(queue) = queues.last().cloned() else { return (1, Ticket(0)) };
         let mut targets = Targets::default();
         let (effects, sent) = {
             let _turn = queue.turn();
             let Some(mut batch) = queue.next_letters() else {
                 queues.pop();
-                return 1;
+                return (1, Ticket(0));
             };
             let mut sent = 0;
             let mut refused_by = std::mem::take(&mut batch.refused_by);
@@ -220,7 +231,7 @@ impl Broker {
                 queues.push(target);
             }
         }
-        sent.max(1)
+        (sent.max(1), effects.ticket)
     }
 
     /// How much may be parked in a queue.

@@ -129,7 +129,7 @@ impl Broker {
                 TxAck::Reject => queue.reject(settled, now),
             };
             newest = newest.max(effects.ticket);
-            self.carry_out(queue, effects, now, Some(&gate));
+            newest = newest.max(self.carry_out(queue, effects, now, Some(&gate)));
             // What this has not sent is dead all the same once the transaction is on disk.
             newest = newest.max(queue.keep_letters());
         }

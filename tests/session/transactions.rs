@@ -84,10 +84,24 @@ fn acknowledgements_take_effect_with_the_commit() {
 
 #[test]
 fn a_commit_of_acknowledgements_alone_waits_for_the_disk() {
-    for settle in ["basic.ack 1", "basic.nack 1", "basic.reject 1", "basic.ack 0 multiple"] {
+    let dead_letters = "x-dead-letter-exchange=amq.fanout";
+    for (settle, arguments) in [
+        ("basic.ack 1", ""),
+        ("basic.nack 1", ""),
+        ("basic.reject 1", ""),
+        ("basic.reject 1 requeue", ""),
+        ("basic.ack 0 multiple", ""),
+        // To a queue, and to nowhere.
+        ("basic.reject 1", dead_letters),
+        ("basic.nack 0 multiple", "x-dead-letter-exchange=amq.direct"),
+    ] {
         check(&format!(
             "
-            > 1 queue.declare q durable
+            > 1 queue.declare dead durable
+            < 1 queue.declare-ok dead 0 0
+            > 1 queue.bind dead amq.fanout ''
+            < 1 queue.bind-ok
+            > 1 queue.declare q durable {arguments}
             < 1 queue.declare-ok q 0 0
             > 1 basic.publish '' q one persistent
             > 1 tx.select
