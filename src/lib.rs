@@ -44,7 +44,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`] | plain values; `clock` alone reads a clock |
+//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`near`] | plain values; `clock` alone reads a clock |
 //! | [`audit`] | how many log lines of a kind there may be |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
 //! | [`wire`] | bytes to frames, methods, properties, tables, and back |
@@ -122,6 +122,7 @@ pub mod ids;
 pub mod manage;
 pub mod message;
 pub mod metrics;
+pub mod near;
 pub mod perf;
 pub mod policy;
 pub mod server;

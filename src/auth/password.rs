@@ -4,6 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use md5::Md5;
 use sha2::{Digest, Sha256, Sha512};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -18,6 +19,9 @@ pub enum Algorithm {
     Sha256,
     /// SHA-512.
     Sha512,
+    /// MD5, by which RabbitMQ hashed before 3.6, and which is no way to keep a password any more: whoever has one like that is let
+    /// in and told to change it.
+    Md5,
 }
 
 impl Algorithm {
@@ -27,13 +31,14 @@ impl Algorithm {
         match self {
             Self::Sha256 => "rabbit_password_hashing_sha256",
             Self::Sha512 => "rabbit_password_hashing_sha512",
+            Self::Md5 => "rabbit_password_hashing_md5",
         }
     }
 
     /// The algorithm that RabbitMQ's definitions call so.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Sha256, Self::Sha512].into_iter().find(|algorithm| algorithm.name() == name)
+        [Self::Sha256, Self::Sha512, Self::Md5].into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     /// Bytes of a hash without its salt.
@@ -41,6 +46,7 @@ impl Algorithm {
         match self {
             Self::Sha256 => 32,
             Self::Sha512 => 64,
+            Self::Md5 => 16,
         }
     }
 }
@@ -72,6 +78,9 @@ impl PasswordHash {
             }
             Algorithm::Sha512 => {
                 bytes.extend_from_slice(&Sha512::new().chain_update(salt).chain_update(password).finalize());
+            }
+            Algorithm::Md5 => {
+                bytes.extend_from_slice(&Md5::new().chain_update(salt).chain_update(password).finalize());
             }
         }
         Self { algorithm, bytes }
@@ -135,7 +144,7 @@ mod tests {
         assert!(hash.unwrap().verify(b"test12"));
     }
 
-    /// The first was made by RabbitMQ 4.3.6, which lets the second in; the third is of the same shape, made elsewhere.
+    /// The first was made by RabbitMQ 4.3.6, which lets the second and the fourth in; the third is of the same shape, made elsewhere.
     #[test]
     fn hashes_are_rabbitmqs() {
         for (algorithm, hash) in [
@@ -145,6 +154,7 @@ mod tests {
                 Algorithm::Sha512,
                 "AQIDBPxZ9dINRo0L8lDHLIDfxryl4lOwNg3eD+E4WwlrP7lVWWCnnpj9cw+JDeI0lEkqlk4WYZLIvfkDcxQPgJr+JE8=",
             ),
+            (Algorithm::Md5, "AQIDBC9sNtMpq0jYPGKq/P87dGY="),
         ] {
             let read = PasswordHash::from_base64(algorithm, hash).unwrap();
             assert!(read.verify(b"hare"), "{hash}");
@@ -155,7 +165,7 @@ mod tests {
 
     #[test]
     fn only_the_password_verifies() {
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Md5] {
             let hash = PasswordHash::salted(algorithm, b"salt", b"secret");
             assert!(hash.verify(b"secret"));
             for wrong in [&b"Secret"[..], b"secret ", b"secre", b""] {
@@ -165,7 +175,7 @@ mod tests {
             assert_eq!(read, hash);
             assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
         }
-        assert_eq!(Algorithm::named("rabbit_password_hashing_md5"), None);
+        assert_eq!(Algorithm::named("md5"), None);
     }
 
     #[test]

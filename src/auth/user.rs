@@ -1,6 +1,6 @@
 //! A user: a name, a password, tags, limits.
 
-use super::password::PasswordHash;
+use super::password::{Algorithm, PasswordHash};
 
 /// The longest name, in bytes: it is shown in reply texts and travels as a short string.
 pub const NAME_MAX: usize = 255;
@@ -37,6 +37,12 @@ pub struct User {
 }
 
 impl User {
+    /// Whether its password is kept in a way that is not safe any more.
+    #[must_use]
+    pub fn has_weak_password(&self) -> bool {
+        self.password.as_ref().is_some_and(|hash| hash.algorithm() == Algorithm::Md5)
+    }
+
     /// Whether the user has a tag.
     #[must_use]
     pub fn has_tag(&self, tag: &str) -> bool {

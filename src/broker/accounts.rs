@@ -18,6 +18,7 @@ use crate::store::change::{Change, Log};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use tracing::warn;
 
 /// The user of a broker that never had another, and its password.
 pub const DEFAULT_USER: &str = "guest";
@@ -139,14 +140,19 @@ impl Accounts {
             return Err(Refusal::NotLocal);
         }
         let mut state = self.write();
-        let still = state.directory.user(user).map(|user| &user.password);
-        if still != known.as_ref() {
+        let still = state.directory.user(user);
+        if still.map(|user| &user.password) != known.as_ref() {
             return Err(Refusal::WrongPassword);
         }
+        let is_weak = password.is_some() && still.is_some_and(User::has_weak_password);
         state.logins.insert(
             connection,
             Login { user: user.to_owned(), vhost: None, mailbox: Arc::downgrade(mailbox) },
         );
+        drop(state);
+        if is_weak {
+            warn!(user, "the password is hashed by MD5, which is not safe: change it");
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::vhost::{Draft, VHost};
 use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, check_name, tags};
-use crate::auth::vhost::VHostRecord;
+use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::policy::{Policy, Rank};
@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub struct Definitions {
     /// Vhosts.
     pub vhosts: Vec<VHostRecord>,
+    /// Limits of vhosts, which are among them or there already.
+    pub vhost_limits: Vec<(String, VHostLimits)>,
     /// Users.
     pub users: Vec<User>,
     /// What users may do.
@@ -47,13 +49,21 @@ pub struct Defined {
 }
 
 impl Broker {
-    /// Makes what there is to be; nothing, when some of it cannot be made.
+    /// Makes what there is to be; nothing, when some of it cannot be made or there are `faults` already. If `is_strict`, nothing may
+    /// be left out either.
     ///
     /// # Errors
-    /// What cannot be made and why, in a sentence.
-    pub fn define(&self, definitions: Definitions, now: Now) -> Result<Defined, String> {
+    /// All faults, a sentence each.
+    pub fn define(
+        &self,
+        mut definitions: Definitions,
+        mut faults: Vec<String>,
+        is_strict: bool,
+        now: Now,
+    ) -> Result<Defined, Vec<String>> {
         let _alone = self.registry.change();
-        let definitions = definitions.checked(self)?;
+        definitions.limit_vhosts(self, &mut faults);
+        definitions.check(self, &mut faults);
         let named = definitions.vhosts.iter().map(|record| &record.name).chain(definitions.drafts.keys());
         let names: BTreeSet<String> = named.cloned().collect();
         let place = |name: &String| self.registry.get(name).unwrap_or_else(|| self.registry.prepare(name));
@@ -69,7 +79,7 @@ impl Broker {
         let vhosts = definitions.vhosts.clone();
         let governed: BTreeSet<String> =
             definitions.policies.iter().map(|(_, policy)| policy.vhost.clone()).collect();
-        let defined = self.define_in(&places, definitions, now);
+        let defined = self.define_in(&places, definitions, (faults, is_strict), now);
         for place in places.into_iter().filter(is_new) {
             if defined.is_ok() {
                 self.registry.insert(place);
@@ -98,16 +108,21 @@ impl Broker {
         &self,
         places: &[Arc<VHost>],
         mut definitions: Definitions,
+        (mut faults, is_strict): (Vec<String>, bool),
         now: Now,
-    ) -> Result<Defined, String> {
+    ) -> Result<Defined, Vec<String>> {
         let _gate = self.log.gate();
         let locked: Vec<_> = places.iter().map(|place| place.lock()).collect();
         let mut checked = Vec::with_capacity(locked.len());
         for (place, of) in locked.iter().zip(places) {
             let draft = definitions.drafts.remove(&*of.name).unwrap_or_default();
-            checked.push(place.check(draft).map_err(|error| error.explanation())?);
+            checked.push(place.check(draft, &mut faults));
         }
-        let (mut ticket, _nobody) = self.accounts.change(|directory| definitions.changes(directory))?;
+        if is_strict {
+            checked.iter_mut().for_each(|checked| faults.append(&mut checked.skipped));
+        }
+        let (mut ticket, _nobody) =
+            self.accounts.change(|directory| definitions.changes(directory, faults))?;
         ticket = ticket.max(self.policies.put(&*self.log, &definitions.policies));
         let (mut kept, mut skipped) = (Vec::new(), Vec::new());
         for (place, mut checked) in locked.into_iter().zip(checked) {
@@ -120,47 +135,65 @@ impl Broker {
 }
 
 impl Definitions {
-    /// The same with tags in order, if all that does not depend on what is in the vhosts is right.
-    fn checked(mut self, broker: &Broker) -> Result<Self, String> {
+    /// Gives vhosts their limits; one that is there already stays otherwise as it is.
+    fn limit_vhosts(&mut self, broker: &Broker, faults: &mut Vec<String>) {
+        for (name, limits) in std::mem::take(&mut self.vhost_limits) {
+            if let Some(record) = self.vhosts.iter_mut().find(|record| record.name == name) {
+                record.limits = limits;
+            } else if let Some(record) = broker.vhosts().record(&name) {
+                self.vhosts.push(VHostRecord { limits, ..record });
+            } else {
+                faults.push(format!("limits of vhost '{name}': there is no vhost '{name}'"));
+            }
+        }
+    }
+
+    /// Looks at all that does not depend on what is in the vhosts, and puts tags in order.
+    fn check(&mut self, broker: &Broker, faults: &mut Vec<String>) {
         let mut vhosts: BTreeSet<String> =
             broker.registry.all().iter().map(|vhost| vhost.name.to_string()).collect();
         for record in &mut self.vhosts {
-            let about = |why| format!("vhost '{}': {why}", record.name);
-            *record = record.clone().checked().map_err(about)?;
             vhosts.insert(record.name.clone());
+            match record.clone().checked() {
+                Ok(checked) => *record = checked,
+                Err(why) => faults.push(format!("vhost '{}': {why}", record.name)),
+            }
         }
         let max = broker.settings.limits.vhosts_max;
         if vhosts.len() > max as usize {
-            return Err(format!("cannot define so many vhosts: vhost limit of {max} is reached"));
+            faults.push(format!("cannot define so many vhosts: vhost limit of {max} is reached"));
         }
         for user in &mut self.users {
-            check_name("user", &user.name)?;
             let own: Vec<&str> = user.tags.iter().map(String::as_str).collect();
-            user.tags = tags("user", &own).map_err(|why| format!("user '{}': {why}", user.name))?;
+            faults.extend(check_name("user", &user.name).err());
+            match tags("user", &own) {
+                Ok(tags) => user.tags = tags,
+                Err(why) => faults.push(format!("user '{}': {why}", user.name)),
+            }
         }
-        let there = |what: String, vhost: &str| {
-            if vhosts.contains(vhost) { Ok(()) } else { Err(format!("{what}: there is no vhost '{vhost}'")) }
+        let mut check = |what: String, vhost: &str, checked: Result<(), String>| {
+            faults.extend(checked.err().map(|why| format!("{what}: {why}")));
+            if !vhosts.contains(vhost) {
+                faults.push(format!("{what}: there is no vhost '{vhost}'"));
+            }
         };
         for permission in &self.permissions {
             let what = format!("permission of user '{}' in vhost '{}'", permission.user, permission.vhost);
-            permission.check().map_err(|why| format!("{what}: {why}"))?;
-            there(what, &permission.vhost)?;
+            check(what, &permission.vhost, permission.check());
         }
         for topic in &self.topic_permissions {
             let what = format!("topic permission of user '{}' in vhost '{}'", topic.user, topic.vhost);
-            topic.check().map_err(|why| format!("{what}: {why}"))?;
-            there(what, &topic.vhost)?;
+            check(what, &topic.vhost, topic.check());
         }
         for (rank, policy) in &self.policies {
             let what = format!("policy '{}' in vhost '{}'", policy.name, policy.vhost);
-            policy.check(*rank).map_err(|why| format!("{what}: {why}"))?;
-            there(what, &policy.vhost)?;
+            check(what, &policy.vhost, policy.check(*rank));
         }
         for vhost in self.drafts.keys() {
-            there("something is to be declared".to_owned(), vhost)?;
+            check("something is to be declared".to_owned(), vhost, Ok(()));
         }
-        self.check_policies(broker)?;
-        Ok(self)
+        self.drafts.retain(|vhost, _| vhosts.contains(vhost));
+        faults.extend(self.check_policies(broker).err());
     }
 
     fn check_policies(&self, broker: &Broker) -> Result<(), String> {
@@ -178,17 +211,27 @@ impl Definitions {
     }
 
     /// How users, vhosts and permissions become what is defined; what is so already is not changed.
-    fn changes(&self, directory: &Directory) -> Result<Vec<AuthChange>, String> {
+    ///
+    /// # Errors
+    /// There are `faults`, or some are found.
+    fn changes(
+        &self,
+        directory: &Directory,
+        mut faults: Vec<String>,
+    ) -> Result<Vec<AuthChange>, Vec<String>> {
         let mut users: BTreeSet<&str> = directory.users().map(|user| user.name.as_str()).collect();
         users.extend(self.users.iter().map(|user| user.name.as_str()));
         if users.len() > USERS_MAX {
-            return Err(format!("cannot define so many users: there may be {USERS_MAX}"));
+            faults.push(format!("cannot define so many users: there may be {USERS_MAX}"));
         }
         let named = self.permissions.iter().map(|permission| &permission.user);
         for user in named.chain(self.topic_permissions.iter().map(|topic| &topic.user)) {
             if !users.contains(user.as_str()) {
-                return Err(format!("permission of user '{user}': there is no such user"));
+                faults.push(format!("permission of user '{user}': there is no such user"));
             }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
         }
         let mut changes = Vec::new();
         for record in self.vhosts.iter().filter(|record| directory.vhost(&record.name) != Some(*record)) {

@@ -23,7 +23,7 @@ mod routing;
 mod tests;
 
 pub use self::commons::Commons;
-pub use self::define::Draft;
+pub use self::define::{Draft, DraftQueue};
 pub use self::recover::Part;
 pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 

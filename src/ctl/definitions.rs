@@ -27,11 +27,14 @@ pub enum Command {
         #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
         format: Option<String>,
     },
-    /// Take in RabbitMQ's JSON: all of it or nothing
+    /// Take in RabbitMQ's JSON: all of it or nothing; with -p what is of that vhost, or of the only one, into it
     ImportDefinitions {
         /// The file; - for standard input
         #[arg(default_value = STANDARD)]
         file: PathBuf,
+        /// Refuse a document of which something would be left out, being of no use here
+        #[arg(long)]
+        strict: bool,
         /// JSON is all there is
         #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
         format: Option<String>,
@@ -55,15 +58,18 @@ pub enum Direction {
         /// The file; - for standard input
         #[arg(default_value = STANDARD)]
         file: PathBuf,
+        /// Refuse a document of which something would be left out, being of no use here
+        #[arg(long)]
+        strict: bool,
     },
 }
 
 impl Command {
-    /// What it asks for.
+    /// What it asks for, in that vhost if one was typed.
     ///
     /// # Errors
     /// The file cannot be read, or is not JSON.
-    pub fn request(self) -> Result<Request, CtlError> {
+    pub fn request(self, vhost: Option<String>) -> Result<Request, CtlError> {
         match self {
             Self::ExportDefinitions { file, .. } | Self::Definitions(Direction::Export { file }) => {
                 Ok(Request {
@@ -71,9 +77,10 @@ impl Command {
                     answer: Shown::File((file != Path::new(STANDARD)).then_some(file)),
                 })
             }
-            Self::ImportDefinitions { file, .. } | Self::Definitions(Direction::Import { file }) => {
+            Self::ImportDefinitions { file, strict, .. }
+            | Self::Definitions(Direction::Import { file, strict }) => {
                 let document = read(&file)?;
-                let operation = DefinitionsOperation::ImportDefinitions { document };
+                let operation = DefinitionsOperation::ImportDefinitions { document, vhost, strict };
                 Ok(Request { operation: Operation::Definitions(operation), answer: Shown::Imported })
             }
         }
@@ -116,7 +123,7 @@ pub fn imported(told: &Value, words: bool) -> String {
         let count = of("defined").and_then(Value::as_u64).unwrap_or_default();
         text.push_str(&format!("Definitions imported: {count}\n"));
     }
-    for (key, word) in [("kept", "kept"), ("skipped", "skipped")] {
+    for (key, word) in [("kept", "kept"), ("skipped", "skipped"), ("warnings", "warning")] {
         for what in of(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             text.push_str(&format!("{word}: {what}\n"));
         }

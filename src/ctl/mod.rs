@@ -51,9 +51,9 @@ pub struct Options {
     place: Place,
     #[command(flatten)]
     show: Show,
-    /// The vhost that the command is about
-    #[arg(short = 'p', long, value_name = "VHOST", default_value = VHOST, global = true)]
-    vhost: String,
+    /// The vhost that the command is about [default: /]
+    #[arg(short = 'p', long, value_name = "VHOST", global = true)]
+    vhost: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -153,7 +153,8 @@ impl Request {
 /// # Errors
 /// Why not.
 pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError> {
-    let Options { place, show, vhost, command } = options;
+    let Options { place, show, vhost: typed, command } = options;
+    let vhost = typed.clone().unwrap_or_else(|| VHOST.to_owned());
     let request = match command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -167,7 +168,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
         Command::Policies(command) => command.request(vhost)?,
         Command::Objects(command) => command.request(vhost)?,
         Command::Clients(command) => command.request()?,
-        Command::Definitions(command) => command.request()?,
+        Command::Definitions(command) => command.request(typed)?,
     };
     let Place { data_dir, config } = place;
     let flags = Flags { data_dir, config, ..Flags::default() };

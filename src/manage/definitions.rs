@@ -4,23 +4,31 @@
 //! | file | holds |
 //! |---|---|
 //! | `document` | the document, field by field |
+//! | `reading` | a document as it was given, entry by entry |
 //! | `export` | what there is, as a document |
 //! | `import` | a document, as what there is to be |
 
 mod document;
 mod export;
 mod import;
+mod reading;
 
 pub use self::document::Document;
 
+use self::reading::Notes;
+use super::vhost::find;
 use super::{Caller, Kind, Operation, Performed, Refusal, Told};
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
 use crate::ids::Ticket;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
 use tracing::warn;
+
+/// Faults of a document that are told, at most: nobody mends more in one go.
+const FAULTS_MAX: usize = 1000;
 
 /// What can be done with definitions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,13 +40,20 @@ pub enum DefinitionsOperation {
     ImportDefinitions {
         /// The document.
         document: Source,
+        /// The vhost that it goes into, if it does not go where it says: what it says of that vhost, or of the only one of which it
+        /// says anything.
+        #[serde(default)]
+        vhost: Option<String>,
+        /// Whether it is refused if something would be left out.
+        #[serde(default)]
+        strict: bool,
     },
 }
 
 /// A document as it was given. It is not shown: it has hashes of passwords.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Source(pub serde_json::Value);
+pub struct Source(pub Value);
 
 impl Source {
     /// What a file holds.
@@ -63,8 +78,10 @@ pub struct Imported {
     pub defined: usize,
     /// What differs from what is there and stays as it is, a sentence each.
     pub kept: Vec<String>,
-    /// What of the document this broker has no use for, a sentence each.
+    /// What of the document is left out, being of no use here, a sentence each.
     pub skipped: Vec<String>,
+    /// What else should be known, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 impl DefinitionsOperation {
@@ -80,10 +97,11 @@ impl DefinitionsOperation {
 /// # Errors
 /// Why not; nothing has changed then.
 pub fn start_with(broker: &Arc<Broker>, source: Source, caller: &Caller) -> Result<(), Refusal> {
-    let document = Document::deserialize(&source.0).unwrap_or_default();
-    let operation = DefinitionsOperation::ImportDefinitions { document: source };
+    let is_default = |user: &Value| user.get("name").and_then(Value::as_str) == Some(DEFAULT_USER);
+    let users = source.0.get("users").and_then(Value::as_array);
+    let others = users.is_some_and(|users| !users.is_empty() && !users.iter().any(is_default));
+    let operation = DefinitionsOperation::ImportDefinitions { document: source, vhost: None, strict: false };
     super::perform(broker, Operation::Definitions(operation), caller)?;
-    let others = !document.users.is_empty() && document.users.iter().all(|user| user.name != DEFAULT_USER);
     if others && broker.accounts().is_fresh() && broker.users().get(DEFAULT_USER).is_some() {
         let deleted = broker.users().delete(DEFAULT_USER);
         deleted.map_err(|error| Refusal::of_users(broker, error))?;
@@ -104,22 +122,51 @@ pub(super) fn perform(
         DefinitionsOperation::ExportDefinitions => {
             Ok(Performed::told(Told::Definitions(export::export(broker)), Ticket(0)))
         }
-        DefinitionsOperation::ImportDefinitions { document: Source(value) } => {
-            let invalid = |why: String| Refusal::new(Kind::Invalid, why);
-            if !value.is_object() {
-                return Err(invalid("these are no definitions: not an object".to_owned()));
+        DefinitionsOperation::ImportDefinitions { document: Source(Value::Object(given)), vhost, strict } => {
+            if let Some(vhost) = &vhost {
+                find(broker, vhost)?;
             }
-            let document = Document::deserialize(value)
-                .map_err(|error| invalid(format!("these are no definitions: {error}")))?;
-            let (definitions, mut skipped) = import::read(broker, &document, caller.now).map_err(invalid)?;
-            let defined = document.len();
-            let made = broker.define(definitions, caller.now).map_err(invalid)?;
-            skipped.extend(made.skipped);
-            for what in made.kept.iter().chain(&skipped) {
-                warn!("definitions: {what}");
-            }
-            let imported = Imported { defined, kept: made.kept, skipped };
-            Ok(Performed::told(Told::Imported(imported), made.ticket))
+            import(broker, given, vhost.as_deref(), strict, caller)
+        }
+        DefinitionsOperation::ImportDefinitions { .. } => {
+            Err(Refusal::new(Kind::Invalid, "these are no definitions: not an object"))
         }
     }
+}
+
+fn import(
+    broker: &Broker,
+    given: Map<String, Value>,
+    vhost: Option<&str>,
+    is_strict: bool,
+    caller: &Caller,
+) -> Result<Performed, Refusal> {
+    let mut notes = Notes::default();
+    let document = reading::read(given, vhost, &mut notes);
+    let definitions = import::read(broker, &document, caller.now, &mut notes);
+    let Notes { mut faults, mut skipped, warnings } = notes;
+    if is_strict {
+        faults.append(&mut skipped);
+    }
+    let made =
+        broker.define(definitions, faults, is_strict, caller.now).map_err(|faults| refusal(&faults))?;
+    skipped.extend(made.skipped);
+    for what in made.kept.iter().chain(&skipped).chain(&warnings) {
+        warn!("definitions: {what}");
+    }
+    let imported = Imported { defined: document.len(), kept: made.kept, skipped, warnings };
+    Ok(Performed::told(Told::Imported(imported), made.ticket))
+}
+
+/// All that is wrong with a document, in one line.
+fn refusal(faults: &[String]) -> Refusal {
+    let mut message = match faults.len() {
+        1 => String::new(),
+        count => format!("{count} faults: "),
+    };
+    message.push_str(&faults[..faults.len().min(FAULTS_MAX)].join("; "));
+    if faults.len() > FAULTS_MAX {
+        message.push_str(&format!("; and {} more", faults.len() - FAULTS_MAX));
+    }
+    Refusal::new(Kind::Invalid, message)
 }

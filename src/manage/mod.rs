@@ -16,7 +16,6 @@ pub mod damage;
 pub mod definitions;
 pub mod exchanges;
 mod limits;
-mod near;
 pub mod node;
 pub mod password;
 pub mod permissions;

@@ -1,10 +1,10 @@
 //! Why an operation is refused: a kind for programs, and a sentence for people with the name and the value at fault.
 
-use super::near::nearest;
 use super::vhost::not_found;
 use crate::broker::Broker;
 use crate::broker::users::UserError;
 use crate::error::AmqpError;
+use crate::near::did_you_mean;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -63,14 +63,7 @@ impl Refusal {
         name: &str,
         known: impl IntoIterator<Item = N>,
     ) -> Self {
-        let mut message = format!("there is no {what} '{name}'");
-        let near = nearest(name, known);
-        if !near.is_empty() {
-            message.push_str("; did you mean ");
-            message.push_str(&near.iter().map(|near| format!("'{near}'")).collect::<Vec<_>>().join(" or "));
-            message.push('?');
-        }
-        Self::new(kind, message)
+        Self::new(kind, format!("there is no {what} '{name}'{}", did_you_mean(name, known)))
     }
 
     /// Why something cannot be done with users.

@@ -158,6 +158,13 @@ const fn range(least: i64, most: i64, what: &'static str) -> Rule {
     Rule::Range { least, most, what }
 }
 
+/// Whether a policy of this rank may have a key of this name.
+#[must_use]
+pub fn is_used(rank: Rank, name: &str) -> bool {
+    let key = KEYS.iter().find(|key| key.name == name && key.is_for(rank));
+    key.is_some_and(|key| !matches!(key.rule, Rule::Denied(_)))
+}
+
 impl Key {
     /// Whether policies of this rank may have it.
     pub(super) fn is_for(&self, rank: Rank) -> bool {

@@ -5,8 +5,8 @@
 //! Strings are a u32 length and that many bytes, integers are big-endian.
 //!
 //! ```text
-//! users              key: str name                          value: flags (1 SHA-256, 2 SHA-512, 4 connections are limited,
-//!                                                                  8 channels are) | str salt and hash, or nothing
+//! users              key: str name                          value: flags (1 SHA-256, 2 SHA-512, 16 MD5, 4 connections are
+//!                                                                  limited, 8 channels are) | str salt and hash, or nothing
 //!                                                                  | u32 connections | u32 channels | str tag ...
 //! permissions        key: str user | str vhost              value: str configure | str write | str read
 //! topic_permissions  key: str user | str vhost | str exchange      str write | str read
@@ -30,6 +30,8 @@ const SHA256: u8 = 1;
 const SHA512: u8 = 2;
 const CONNECTIONS: u8 = 4;
 const CHANNELS: u8 = 8;
+const MD5: u8 = 16;
+const ALGORITHMS: u8 = SHA256 | SHA512 | MD5;
 
 const VHOST_CONNECTIONS: u8 = 1;
 const VHOST_QUEUES: u8 = 2;
@@ -161,6 +163,7 @@ fn encode_user(user: &User) -> Vec<u8> {
     let algorithm = user.password.as_ref().map_or(0, |password| match password.algorithm() {
         Algorithm::Sha256 => SHA256,
         Algorithm::Sha512 => SHA512,
+        Algorithm::Md5 => MD5,
     });
     let UserLimits { connections_max, channels_max } = user.limits;
     let connections = if connections_max.is_some() { CONNECTIONS } else { 0 };
@@ -175,15 +178,16 @@ fn encode_user(user: &User) -> Vec<u8> {
 
 fn decode_user(name: String, row: &[u8]) -> Result<User, StoreError> {
     let mut reader = Reader { table: "users", rest: row };
-    let flags = reader.flags(SHA256 | SHA512 | CONNECTIONS | CHANNELS)?;
+    let flags = reader.flags(ALGORITHMS | CONNECTIONS | CHANNELS)?;
     let hash = reader.bytes()?;
-    let password = match flags & (SHA256 | SHA512) {
+    let password = match flags & ALGORITHMS {
         0 if hash.is_empty() => None,
         SHA256 => PasswordHash::from_bytes(Algorithm::Sha256, &hash),
         SHA512 => PasswordHash::from_bytes(Algorithm::Sha512, &hash),
+        MD5 => PasswordHash::from_bytes(Algorithm::Md5, &hash),
         _ => return Err(reader.malformed()),
     };
-    if password.is_none() && !hash.is_empty() || flags & (SHA256 | SHA512) != 0 && password.is_none() {
+    if password.is_none() && !hash.is_empty() || flags & ALGORITHMS != 0 && password.is_none() {
         return Err(reader.malformed());
     }
     let (connections, channels) = (reader.u32()?, reader.u32()?);
@@ -335,8 +339,11 @@ mod tests {
             assert_eq!(decode(kind, &key, value.as_deref()).unwrap(), change);
         }
         let bare = User { password: None, tags: Vec::new(), limits: UserLimits::default(), ..user() };
-        let AuthRow { kind, key, value } = encode(&AuthChange::PutUser(bare.clone()));
-        assert_eq!(decode(kind, &key, value.as_deref()).unwrap(), AuthChange::PutUser(bare));
+        let old = PasswordHash::from_bytes(Algorithm::Md5, b"saltsixteen bytes ..");
+        for user in [User { password: old, ..user() }, bare] {
+            let AuthRow { kind, key, value } = encode(&AuthChange::PutUser(user.clone()));
+            assert_eq!(decode(kind, &key, value.as_deref()).unwrap(), AuthChange::PutUser(user));
+        }
     }
 
     #[test]

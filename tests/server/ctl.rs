@@ -397,11 +397,35 @@ fn definitions_go_from_one_broker_to_another() {
     );
     let (status, _, words) = other.with_input(&["import_definitions"], "{");
     assert!(status == 65 && words.starts_with("leveret: -: not JSON"), "{words}");
+    let extra = r#"{"vhost_limits": [], "queues": []}"#;
+    let (status, _, words) = other.with_input(&["import_definitions", "--strict"], extra);
+    let left_out = "leveret: nothing here knows the key 'vhost_limits' of the document\n";
+    assert_eq!((status, words.as_str()), (69, left_out));
+    let told = "skipped: nothing here knows the key 'vhost_limits' of the document\n";
+    assert_eq!(other.with_input(&["-q", "import_definitions"], extra), (0, told.to_owned(), String::new()));
+    other.prints(&["add_vhost", "v"], "");
+    let one = r#"{"queues": [{"name": "there"}]}"#;
+    assert_eq!(other.with_input(&["-p", "v", "definitions", "import"], one).0, 0);
+    other.prints(&["-q", "list_queues", "-p", "v", "name"], "there\n");
     let bad = r#"{"queues": [{"name": "r", "vhost": "/"}, {"name": "s", "vhost": "/x"}]}"#;
     let refused =
         (69, String::new(), "leveret: something is to be declared: there is no vhost '/x'\n".to_owned());
     assert_eq!(other.with_input(&["import_definitions"], bad), refused);
     other.prints(&["-q", "list_queues", "name"], "empty\nq\n");
+}
+
+/// RabbitMQ hashed like this before 3.6, and an export does not say so.
+#[test]
+fn a_password_hashed_by_md5_lets_in_and_the_log_asks_to_change_it() {
+    let house = House::new();
+    let old = r#"{"users": [{"name": "old", "password_hash": "AQIDBDgk9ci8Lfh6CKE9Y0AUfmU=", "tags": ""}],
+                  "permissions": [{"user": "old", "vhost": "/", "configure": "", "write": "", "read": ""}]}"#;
+    let weak = "hashed by MD5, which is not safe: change it";
+    let told = format!("warning: the password of user 'old' is {weak}\n");
+    assert_eq!(house.with_input(&["-q", "import_definitions"], old), (0, told, String::new()));
+    Client::over(connect(house.broker.amqp)).log_in("PLAIN old secret");
+    let (_status, log) = house.broker.stop();
+    assert!(log.contains(&format!("the password is {weak} user=\"old\"")), "{log}");
 }
 
 #[test]
@@ -422,5 +446,5 @@ fn a_broker_starts_with_definitions_or_not_at_all() {
     let output = outcome(leveret_in(&folder).arg("--definitions").arg(&bad));
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(words.contains("bad.json: these are no definitions: missing field `configure`"), "{words}");
+    assert!(words.contains("bad.json: number 1 of permissions: missing field `configure`"), "{words}");
 }

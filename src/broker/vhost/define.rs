@@ -25,9 +25,18 @@ pub struct Draft {
     /// Exchanges.
     pub exchanges: Vec<ExchangeDeclare>,
     /// Queues; none of them is exclusive.
-    pub queues: Vec<QueueDeclare>,
+    pub queues: Vec<DraftQueue>,
     /// Bindings. One that lacks an end is left out: RabbitMQ's exports have bindings of internal exchanges, which they leave out.
     pub bindings: Vec<Bind>,
+}
+
+/// A queue that is to be.
+#[derive(Debug, Clone)]
+pub struct DraftQueue {
+    /// As a client would declare it.
+    pub declare: QueueDeclare,
+    /// Whether its type is said, or else known to be classic: the default of the vhost does not count then.
+    pub is_typed: bool,
 }
 
 /// A draft that can be made.
@@ -56,23 +65,23 @@ impl VHost {
 }
 
 impl Locked<'_> {
-    /// Looks at a draft.
-    ///
-    /// # Errors
-    /// What of it cannot be made, as a client would be told.
-    pub(in crate::broker) fn check(&self, draft: Draft) -> Result<Checked, AmqpError> {
+    /// Looks at a draft. What of it cannot be made is added to `faults`, as a client would be told.
+    pub(in crate::broker) fn check(&self, draft: Draft, faults: &mut Vec<String>) -> Checked {
         let mut checked = Checked::default();
+        let mut note = |result: Result<(), AmqpError>| {
+            faults.extend(result.err().map(|error| error.explanation()));
+        };
         for exchange in draft.exchanges {
-            self.check_exchange(exchange, &mut checked)?;
+            note(self.check_exchange(exchange, &mut checked));
         }
         for queue in draft.queues {
-            self.check_queue(queue, &mut checked)?;
+            note(self.check_queue(queue, &mut checked));
         }
         for bind in draft.bindings {
-            self.check_binding(bind, &mut checked)?;
+            note(self.check_binding(bind, &mut checked));
         }
-        self.check_counts(&checked)?;
-        Ok(checked)
+        note(self.check_counts(&checked));
+        checked
     }
 
     fn check_exchange(&self, declare: ExchangeDeclare, checked: &mut Checked) -> Result<(), AmqpError> {
@@ -101,7 +110,8 @@ impl Locked<'_> {
         once(&on, checked.exchanges.insert(name, (declared, delays)).is_none())
     }
 
-    fn check_queue(&self, declare: QueueDeclare, checked: &mut Checked) -> Result<(), AmqpError> {
+    fn check_queue(&self, queue: DraftQueue, checked: &mut Checked) -> Result<(), AmqpError> {
+        let DraftQueue { declare, is_typed } = queue;
         let name = clean(declare.name);
         let on = self.vhost.on_queue(&name);
         check_not_delay_queue(&self.vhost.name, &name)?;
@@ -111,7 +121,9 @@ impl Locked<'_> {
         let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
         let flags = Flags { durable, auto_delete, exclusive: false };
         self.vhost.check_arguments(&on, &arguments)?;
-        self.state.default_kind.fill(flags, &mut arguments);
+        if !is_typed {
+            self.state.default_kind.fill(flags, &mut arguments);
+        }
         let settings = Settings::declare(&on, flags, arguments)?;
         if let Some(there) = self.state.topology.queue(&name) {
             let differs = there.settings.check_equivalent(&on, flags, &settings.arguments);

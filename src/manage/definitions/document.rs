@@ -1,57 +1,47 @@
 //! A definitions document as RabbitMQ writes and reads it (RabbitMQ: definitions.md): JSON, field by field.
 //!
-//! Plain data: nothing here knows whether a document makes sense. Fields that are not named are ignored, as RabbitMQ does, so that
-//! an export of another version imports. Passwords are hashes; a document that somebody wrote by hand may have one in clear.
+//! Plain data: nothing here knows whether a document makes sense. Passwords are hashes; a document that somebody wrote by hand may
+//! have one in clear.
 
-use crate::manage::value::Arguments;
+use crate::manage::value::{self, Arguments};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// The whole document.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Document {
     /// The version of RabbitMQ whose form this has; some tools look for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rabbitmq_version: Option<String>,
     /// As `rabbitmq_version`, for older tools.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rabbit_version: Option<String>,
     /// Who wrote it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub product_name: Option<String>,
     /// Its version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub product_version: Option<String>,
     /// Users.
-    #[serde(default)]
     pub users: Vec<UserEntry>,
     /// Vhosts.
-    #[serde(default)]
     pub vhosts: Vec<VHostEntry>,
     /// What users may do.
-    #[serde(default)]
     pub permissions: Vec<PermissionEntry>,
     /// Which keys they may use.
-    #[serde(default)]
     pub topic_permissions: Vec<TopicPermissionEntry>,
     /// Operator policies, limits of vhosts, and what plugins keep.
-    #[serde(default)]
     pub parameters: Vec<ParameterEntry>,
     /// Parameters of no vhost; nothing here uses them.
-    #[serde(default)]
     pub global_parameters: Vec<Value>,
     /// Policies.
-    #[serde(default)]
     pub policies: Vec<PolicyEntry>,
     /// Queues.
-    #[serde(default)]
     pub queues: Vec<QueueEntry>,
     /// Exchanges.
-    #[serde(default)]
     pub exchanges: Vec<ExchangeEntry>,
     /// Bindings.
-    #[serde(default)]
     pub bindings: Vec<BindingEntry>,
 }
 
@@ -248,7 +238,8 @@ pub struct BindingEntry {
     pub destination: String,
     /// `queue` or `exchange`.
     pub destination_type: String,
-    /// The binding key.
+    /// The binding key; empty when absent.
+    #[serde(default)]
     pub routing_key: String,
     /// As bound.
     #[serde(default, deserialize_with = "map")]
@@ -259,28 +250,38 @@ fn yes() -> bool {
     true
 }
 
-/// An object; an empty list is one too, which is how Erlang's empty maps were written once.
+/// An object; a list of pairs is one too, and so an empty list, which is how Erlang's maps were written once.
 fn map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arguments, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Array(list) if list.is_empty() => Ok(Arguments::new()),
-        value => Arguments::deserialize(value).map_err(D::Error::custom),
+    read_map(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// As it is read where an object is meant.
+///
+/// # Errors
+/// It is none.
+pub(super) fn read_map(given: Value) -> Result<Arguments, serde_json::Error> {
+    match given {
+        Value::Null => Ok(Arguments::new()),
+        Value::Array(pairs) => {
+            let pairs: Vec<(String, value::Value)> = Vec::deserialize(Value::Array(pairs))?;
+            Ok(pairs.into_iter().collect())
+        }
+        object => Arguments::deserialize(object),
     }
 }
 
 /// A list of strings, or one string with commas.
 fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Tags {
-        List(Vec<String>),
-        Text(String),
-    }
-    Ok(match Tags::deserialize(deserializer)? {
-        Tags::List(list) => list,
-        Tags::Text(text) => {
-            text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+    let tag = |tag: Value| if let Value::String(tag) = tag { Some(tag) } else { None };
+    let tags = match Value::deserialize(deserializer)? {
+        Value::Array(list) => list.into_iter().map(tag).collect(),
+        Value::String(text) => {
+            let tags = text.split(',').map(str::trim).filter(|tag| !tag.is_empty());
+            Some(tags.map(str::to_owned).collect())
         }
-    })
+        _ => None,
+    };
+    tags.ok_or_else(|| D::Error::custom("tags are a list of strings, or one string with commas between them"))
 }
 
 fn some_tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {

@@ -3,43 +3,40 @@
 
 use super::document::{
     BindingEntry, Document, ExchangeEntry, MetadataEntry, ParameterEntry, PolicyEntry, QueueEntry, UserEntry,
-    VHostEntry,
+    VHostEntry, read_map,
 };
+use super::reading::Notes;
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, UserLimits};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::broker::Broker;
 use crate::broker::definitions::Definitions;
-use crate::broker::vhost::{Bind, Destination, Draft, ExchangeDeclare, QueueDeclare};
+use crate::broker::vhost::{Bind, Destination, Draft, DraftQueue, ExchangeDeclare, QueueDeclare};
 use crate::clock::Now;
 use crate::ids::ConnectionId;
 use crate::manage::policies::definition_of;
 use crate::manage::value::{Arguments, Value, table_of};
+use crate::policy::key::is_used;
 use crate::policy::{ApplyTo, Policy, Rank};
 use serde::Deserialize;
 
-/// How RabbitMQ hashed passwords before 3.6. It is no way to keep a password any more, so whoever has one like that gets none.
-const MD5: &str = "rabbit_password_hashing_md5";
-
-/// What a document says there is to be, and what of it has no use here.
-pub(super) fn read(
-    broker: &Broker,
-    document: &Document,
-    now: Now,
-) -> Result<(Definitions, Vec<String>), String> {
-    let (mut definitions, mut skipped) = (Definitions::default(), Vec::new());
+/// What a document says there is to be.
+pub(super) fn read(broker: &Broker, document: &Document, now: Now, notes: &mut Notes) -> Definitions {
+    let mut definitions = Definitions::default();
     for entry in &document.vhosts {
-        let record = vhost(entry).map_err(|why| format!("vhost '{}': {why}", entry.name))?;
-        definitions.vhosts.push(record);
+        let about = format!("vhost '{}'", entry.name);
+        definitions.vhosts.extend(notes.take(&about, vhost(entry)));
     }
     for entry in &document.users {
-        let user = user(broker, entry).map_err(|why| format!("user '{}': {why}", entry.name))?;
-        definitions.users.push(user);
-        if is_md5(entry) {
-            let (user, why) = (&entry.name, "hashed by MD5, which is not safe: the user gets none");
-            skipped.push(format!("the password of user '{user}' is {why}"));
+        let about = format!("user '{}'", entry.name);
+        let user = notes.take(&about, user(broker, entry));
+        if user.as_ref().is_some_and(User::has_weak_password) {
+            notes
+                .warnings
+                .push(format!("the password of {about} is hashed by MD5, which is not safe: change it"));
         }
+        definitions.users.extend(user);
     }
     definitions.permissions.extend(document.permissions.iter().map(|entry| Permission {
         user: entry.user.clone(),
@@ -56,35 +53,61 @@ pub(super) fn read(
         read: entry.read.clone(),
     }));
     for entry in &document.policies {
-        let policy = policy(entry).map_err(|why| format!("policy '{}': {why}", entry.name))?;
-        definitions.policies.push((Rank::User, policy));
+        let policy = policy(Rank::User, entry, notes);
+        definitions.policies.extend(policy.map(|policy| (Rank::User, policy)));
     }
     for entry in &document.parameters {
-        parameter(entry, &mut definitions, &mut skipped)
-            .map_err(|why| format!("parameter '{}' of '{}': {why}", entry.name, entry.component))?;
+        let about = format!("parameter '{}' of '{}'", entry.name, entry.component);
+        let read = parameter(entry, &mut definitions, notes);
+        notes.take(&about, read);
     }
-    declarations(document, &mut definitions, now)?;
-    Ok((definitions, skipped))
+    declarations(document, &mut definitions, now, notes);
+    definitions
 }
 
-fn declarations(document: &Document, definitions: &mut Definitions, now: Now) -> Result<(), String> {
+impl Notes {
+    /// What was read about something, or nothing, and that it cannot be read.
+    fn take<T>(&mut self, about: &str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|why| self.faults.push(format!("{about}: {why}"))).ok()
+    }
+}
+
+fn declarations(document: &Document, definitions: &mut Definitions, now: Now, notes: &mut Notes) {
     let mut draft = |vhost: &str, add: &mut dyn FnMut(&mut Draft)| {
         add(definitions.drafts.entry(vhost.to_owned()).or_default());
     };
     for entry in &document.queues {
-        let queue = queue(entry, now).map_err(|why| format!("queue '{}': {why}", entry.name))?;
-        draft(&entry.vhost, &mut |draft| draft.queues.push(queue.clone()));
+        let about = format!("queue '{}'", entry.name);
+        if let Some(kind) = entry.kind.as_deref().filter(|kind| queue_type(kind).is_none()) {
+            notes
+                .skipped
+                .push(format!("{about}: its type '{kind}' is none here, and its arguments alone count"));
+        }
+        if let Some(queue) = notes.take(&about, queue(entry, now)) {
+            draft(&entry.vhost, &mut |draft| draft.queues.push(queue.clone()));
+        }
     }
     for entry in &document.exchanges {
-        let exchange = exchange(entry).map_err(|why| format!("exchange '{}': {why}", entry.name))?;
-        draft(&entry.vhost, &mut |draft| draft.exchanges.push(exchange.clone()));
+        if entry.name.is_empty() {
+            let about = format!("exchange '' in vhost '{}'", entry.vhost);
+            notes.skipped.push(format!("{about}: every vhost has its default exchange"));
+            continue;
+        }
+        if let Some(exchange) = notes.take(&format!("exchange '{}'", entry.name), exchange(entry)) {
+            draft(&entry.vhost, &mut |draft| draft.exchanges.push(exchange.clone()));
+        }
     }
     for entry in &document.bindings {
-        let named = |why| format!("binding from '{}' to '{}': {why}", entry.source, entry.destination);
-        let bind = binding(entry).map_err(named)?;
-        draft(&entry.vhost, &mut |draft| draft.bindings.push(bind.clone()));
+        let about = format!("binding from '{}' to '{}'", entry.source, entry.destination);
+        if entry.source.is_empty() {
+            let why = "is bound to the default exchange by its name, and by that alone";
+            notes.skipped.push(format!("{about} by '{}': every queue {why}", entry.routing_key));
+            continue;
+        }
+        if let Some(bind) = notes.take(&about, binding(entry)) {
+            draft(&entry.vhost, &mut |draft| draft.bindings.push(bind.clone()));
+        }
     }
-    Ok(())
 }
 
 fn vhost(entry: &VHostEntry) -> Result<VHostRecord, String> {
@@ -147,31 +170,38 @@ fn password(broker: &Broker, entry: &UserEntry) -> Result<Option<PasswordHash>, 
         let same = known.filter(|hash| hash.verify(clear.as_bytes()));
         return Ok(Some(same.unwrap_or_else(|| PasswordHash::of(clear.as_bytes()))));
     }
-    if is_md5(entry) {
-        return Ok(None);
-    }
     let Some(hash) = entry.password_hash.as_deref().filter(|hash| !hash.is_empty()) else { return Ok(None) };
-    let name = entry.hashing_algorithm.as_deref().unwrap_or_else(|| Algorithm::Sha256.name());
-    let algorithm =
-        Algorithm::named(name).ok_or_else(|| format!("passwords cannot be hashed by '{name}'"))?;
-    let hash = PasswordHash::from_base64(algorithm, hash);
-    hash.map(Some).ok_or_else(|| format!("the password's hash is none of '{name}'"))
+    let named = match entry.hashing_algorithm.as_deref() {
+        Some(name) => {
+            vec![Algorithm::named(name).ok_or_else(|| format!("passwords cannot be hashed by '{name}'"))?]
+        }
+        // Before 3.6 there was MD5 alone, and nothing said so. No hash of the one is as long as one of the other.
+        None => vec![Algorithm::Sha256, Algorithm::Md5],
+    };
+    let read = named.iter().find_map(|&algorithm| PasswordHash::from_base64(algorithm, hash));
+    read.map(Some).ok_or_else(|| format!("the password's hash is none of '{}'", named[0].name()))
 }
 
-fn is_md5(entry: &UserEntry) -> bool {
-    let hashed = entry.password_hash.as_deref().is_some_and(|hash| !hash.is_empty());
-    hashed && entry.hashing_algorithm.as_deref() == Some(MD5)
-}
-
-fn policy(entry: &PolicyEntry) -> Result<Policy, String> {
-    Ok(Policy {
-        vhost: entry.vhost.clone(),
-        name: entry.name.clone(),
-        pattern: entry.pattern.clone(),
-        apply_to: entry.apply_to.as_deref().map_or(Ok(ApplyTo::All), ApplyTo::named)?,
-        priority: entry.priority,
-        definition: definition_of(&entry.definition),
-    })
+/// A policy, without the keys that are of no use here; none if nothing is left.
+fn policy(rank: Rank, entry: &PolicyEntry, notes: &mut Notes) -> Option<Policy> {
+    let what = if rank == Rank::User { "policy" } else { "operator policy" };
+    let about = format!("{what} '{}' in vhost '{}'", entry.name, entry.vhost);
+    let apply_to = notes.take(&about, entry.apply_to.as_deref().map_or(Ok(ApplyTo::All), ApplyTo::named))?;
+    let mut definition = definition_of(&entry.definition);
+    let was_empty = definition.is_empty();
+    definition.retain(|key, _| {
+        let is_known = is_used(rank, key);
+        if !is_known {
+            notes.skipped.push(format!("{about}: the key '{key}' does nothing here"));
+        }
+        is_known
+    });
+    if definition.is_empty() && !was_empty {
+        notes.skipped.push(format!("{about}: nothing of it is left"));
+        return None;
+    }
+    let (vhost, name, pattern) = (entry.vhost.clone(), entry.name.clone(), entry.pattern.clone());
+    Some(Policy { vhost, name, pattern, apply_to, priority: entry.priority, definition })
 }
 
 /// An operator policy, as the value of a parameter.
@@ -185,27 +215,21 @@ struct OperatorPolicy {
     priority: i64,
 }
 
-fn parameter(
-    entry: &ParameterEntry,
-    definitions: &mut Definitions,
-    skipped: &mut Vec<String>,
-) -> Result<(), String> {
+fn parameter(entry: &ParameterEntry, definitions: &mut Definitions, notes: &mut Notes) -> Result<(), String> {
     match entry.component.as_str() {
         "operator_policy" => {
             let value = OperatorPolicy::deserialize(&entry.value).map_err(|error| error.to_string())?;
             let OperatorPolicy { pattern, apply_to, definition, priority } = value;
             let (vhost, name) = (entry.vhost.clone(), entry.name.clone());
             let all = PolicyEntry { vhost, name, pattern, apply_to, definition, priority };
-            definitions.policies.push((Rank::Operator, policy(&all)?));
+            let policy = policy(Rank::Operator, &all, notes);
+            definitions.policies.extend(policy.map(|policy| (Rank::Operator, policy)));
         }
         "vhost-limits" => {
-            let limits = Arguments::deserialize(&entry.value).map_err(|error| error.to_string())?;
-            let limits = vhost_limits(&limits)?;
-            let vhost = definitions.vhosts.iter_mut().find(|record| record.name == entry.vhost);
-            let vhost = vhost.ok_or_else(|| format!("the document has no vhost '{}'", entry.vhost))?;
-            vhost.limits = limits;
+            let limits = read_map(entry.value.clone()).map_err(|error| error.to_string())?;
+            definitions.vhost_limits.push((entry.vhost.clone(), vhost_limits(&limits)?));
         }
-        component => skipped.push(format!(
+        component => notes.skipped.push(format!(
             "the parameter '{}' in vhost '{}' is for '{component}', which this broker does not have",
             entry.name, entry.vhost
         )),
@@ -213,12 +237,24 @@ fn parameter(
     Ok(())
 }
 
-fn queue(entry: &QueueEntry, now: Now) -> Result<QueueDeclare, String> {
-    let mut arguments = entry.arguments.clone();
-    if let Some(kind) = &entry.kind {
-        arguments.entry("x-queue-type".to_owned()).or_insert_with(|| Value::Text(kind.clone()));
+/// The type of a queue that an entry names, as RabbitMQ 3.8 and later write it, and some tools.
+fn queue_type(kind: &str) -> Option<&'static str> {
+    match kind {
+        "classic" | "rabbit_classic_queue" => Some("classic"),
+        "quorum" | "rabbit_quorum_queue" => Some("quorum"),
+        "stream" | "rabbit_stream_queue" => Some("stream"),
+        _ => None,
     }
-    Ok(QueueDeclare {
+}
+
+fn queue(entry: &QueueEntry, now: Now) -> Result<DraftQueue, String> {
+    let mut arguments = entry.arguments.clone();
+    let kind = entry.kind.as_deref().and_then(queue_type);
+    // A classic queue need not say so, and what clients declare again is compared with what it says.
+    if let Some(kind) = kind.filter(|&kind| kind != "classic") {
+        arguments.entry("x-queue-type".to_owned()).or_insert_with(|| Value::Text(kind.to_owned()));
+    }
+    let declare = QueueDeclare {
         name: entry.name.clone(),
         passive: false,
         durable: entry.durable,
@@ -227,7 +263,8 @@ fn queue(entry: &QueueEntry, now: Now) -> Result<QueueDeclare, String> {
         arguments: table_of(&arguments)?,
         connection: ConnectionId(0),
         now,
-    })
+    };
+    Ok(DraftQueue { declare, is_typed: kind.is_some() })
 }
 
 fn exchange(entry: &ExchangeEntry) -> Result<ExchangeDeclare, String> {
