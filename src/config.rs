@@ -5,6 +5,7 @@
 
 mod amount;
 pub mod control;
+mod fault;
 mod limits;
 pub mod network;
 pub mod tls;
@@ -12,6 +13,8 @@ pub mod tls;
 pub use self::amount::Amount;
 pub use self::limits::Limits;
 
+use self::fault::in_words;
+use crate::near::did_you_mean;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::fmt;
@@ -236,6 +239,19 @@ impl Config {
     }
 }
 
+/// What is wrong with the names of variables of the environment, a sentence each: one that begins like ours and is none is a slip,
+/// or for another version.
+pub fn misnamed_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let flags = Flags::augment_args(clap::Command::new("serve"));
+    let known: Vec<&str> = flags.get_arguments().filter_map(|flag| flag.get_env()?.to_str()).collect();
+    let unknown = names.filter(|name| name.starts_with("LEVERET_") && !known.contains(&name.as_str()));
+    unknown
+        .map(|name| {
+            format!("nothing reads the variable {name} of the environment{}", did_you_mean(&name, &known))
+        })
+        .collect()
+}
+
 impl TryFrom<String> for Address {
     type Error = String;
 
@@ -260,11 +276,9 @@ fn read(path: &Path) -> Result<File, ConfigError> {
 
 /// The fault is told in one line, with the number of the file's line where that is known.
 fn parse(text: &str) -> Result<File, String> {
-    let file: File = toml::from_str(text).map_err(|error| {
-        let line =
-            error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count());
-        format!("line {line}: {}", error.message().replace('\n', ", "))
-    })?;
+    let written = toml::Deserializer::parse(text).map_err(|error| in_words(text, "", &error))?;
+    let file: File = serde_path_to_error::deserialize(written)
+        .map_err(|error| in_words(text, &error.path().to_string(), error.inner()))?;
     file.limits.check()?;
     Ok(file)
 }
@@ -350,7 +364,7 @@ mod tests {
         assert_eq!(config.amqps, typed().amqps, "replaced, not added to");
         assert_eq!(config.tls.unwrap().shown.key, Path::new("b"));
         refused("proxy_protocol_from = ['10.0.0.0/40']", "'10.0.0.0/40' is not a network");
-        refused("[tls]\ncerts = 'a'", "line 2: unknown field `certs`");
+        refused("[tls]\ncerts = 'a'", "line 2: there is no key 'tls.certs'; did you mean 'cert'?");
     }
 
     #[test]
@@ -371,12 +385,45 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused_in_one_line() {
-        refused("htttp = '127.0.0.1:1'", "line 1: unknown field `htttp`");
-        refused("log = 'info'\n[limits]\nframe_maxi = 1", "line 3: unknown field `frame_maxi`");
-        refused("\n\nhttp = 'localhost:80'", "line 3: 'localhost:80' is not an address");
-        refused("amqp = ['127.0.0.1']", "'127.0.0.1' is not an address");
-        refused("log_format = 'xml'", "unknown variant `xml`");
+        refused("htttp = '127.0.0.1:1'", "line 1: there is no key 'htttp'; did you mean 'http'?");
+        let near = "line 3: there is no key 'limits.frame_maxi'; did you mean 'frame_max'?";
+        refused("log = 'info'\n[limits]\nframe_maxi = 1", near);
+        refused("[advertise]\nname = 'x'", "there is no key 'advertise.name'; there are product, version");
+        refused("[limits]\nnothing_like_it = 1", "there is no key 'limits.nothing_like_it'");
+        refused("amqp = ['127.0.0.1']", "amqp[0]: '127.0.0.1' is not an address");
+        refused("log_format = 'xml'", "line 1: log_format is 'xml'; it may be 'text', 'json'");
         refused("log = ", "line 1");
+    }
+
+    #[test]
+    fn variables_that_nothing_reads_are_told() {
+        let names = ["LEVERET_AMPQ", "LEVERET_AMQP", "PATH", "LEVERET_WHATEVER"].map(str::to_owned);
+        let told = [
+            "nothing reads the variable LEVERET_AMPQ of the environment; did you mean 'LEVERET_AMQP' or 'LEVERET_AMQPS'?",
+            "nothing reads the variable LEVERET_WHATEVER of the environment",
+        ];
+        assert_eq!(misnamed_variables(names.into_iter()), told);
+    }
+
+    #[test]
+    fn what_has_another_form_is_told_with_its_key() {
+        let whole =
+            "line 2: limits.frame_max is string \"x\"; it has to be a whole number from 0 to 4294967295";
+        refused("[limits]\nframe_max = 'x'", whole);
+        refused(
+            "[limits]\nheartbeat_s = 65536",
+            "limits.heartbeat_s is integer 65536; it has to be a whole number",
+        );
+        refused("[limits]\nwrite_timeout_s = -1", "limits.write_timeout_s is integer -1; it has to be");
+        refused("amqp = '127.0.0.1:1'", "amqp is string \"127.0.0.1:1\"; it has to be a list");
+        refused("[users]\nallow_default = 1", "users.allow_default is integer 1; it has to be true or false");
+        refused("http = 1", "line 1: http is integer 1; it has to be a text in quotes");
+        refused("limits = 1", "limits is integer 1; it has to be a section");
+        refused(
+            "memory_limit = true",
+            "memory_limit: an amount is bytes, as in 512MiB, or a share, as in 0.6",
+        );
+        refused("\n\nhttp = 'localhost:80'", "line 3: http: 'localhost:80' is not an address");
     }
 
     #[test]

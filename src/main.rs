@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
 use leveret::broker::{AlarmLimits, Broker, BrokerSettings};
 use leveret::clock;
-use leveret::config::{Advertise, Config, Flags, LogFormat};
+use leveret::config::{Advertise, Config, Flags, LogFormat, misnamed_variables};
 use leveret::manage::Caller;
 use leveret::manage::definitions::{Source, start_with};
 use leveret::server::{Certificates, Control, Door, Farewell, LogLines, LogSink, Server, log_exchange};
@@ -119,18 +119,23 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// What clap says, without its advice: everything up to the first empty line.
+/// What clap says, without its advice, but for a name that is near: everything up to the first empty line.
 fn in_one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let line = lines.join(" ");
-    format!("{} (see leveret --help)", line.strip_prefix("error: ").unwrap_or(&line))
+    let line = line.strip_prefix("error: ").unwrap_or(&line).trim_end_matches(" found");
+    let near = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    let near = near.filter(|tip| tip.contains(" similar ")).map(|tip| format!("; {tip}"));
+    format!("{line}{} (see leveret --help)", near.collect::<String>())
 }
 
 /// The broker, from start to end.
 fn serve(flags: Flags) -> Result<(), Failure> {
     let config = Config::resolve(flags.clone()).map_err(usage)?;
     let (audit, filter, lines) = start_log(&config)?;
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    misnamed_variables(variables).iter().for_each(|what| warn!("{what}"));
     raise_descriptor_limit();
     let runtime = runtime::Builder::new_multi_thread()
         .thread_name("leveret")

@@ -52,6 +52,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["clock", "store", "server", "ctl", "main"]),
     ("serde_ignored", &["manage"]),
     ("serde_json", &["manage", "server", "ctl"]),
+    ("serde_path_to_error", &["config"]),
     ("sha2", &["auth"]),
     ("strsim", &["near"]),
     ("tikv_jemallocator", &["main"]),

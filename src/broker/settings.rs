@@ -2,6 +2,7 @@
 //!
 //! `table` knows every argument; whoever wants to know what there is to ask for looks there.
 
+pub mod misnamed;
 mod policy;
 mod retry;
 mod rule;

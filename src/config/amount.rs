@@ -15,7 +15,7 @@ pub enum Amount {
 
 /// An amount in the file: a number is as good as a text.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "an amount is bytes, as in 512MiB, or a share, as in 0.6")]
 enum Written {
     Whole(u64),
     Share(f64),

@@ -105,6 +105,7 @@ impl Channel {
         let (consumer, tag) = self.new_consumer(link, consume)?;
         let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
         let reading = Reading::parse((kind, queue.on()), given, &consume.arguments, link.now)?;
+        link.vhost.tell_of_misnamed(&queue.on(), &consume.arguments);
         self.check_stream_consumer(&queue, consume)?;
         let priority = settings::consumer_priority(&consume.arguments);
         let timeout_ms = settings::consumer_timeout(&consume.arguments);

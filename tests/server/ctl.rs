@@ -414,6 +414,19 @@ fn definitions_go_from_one_broker_to_another() {
     other.prints(&["-q", "list_queues", "name"], "empty\nq\n");
 }
 
+#[test]
+fn an_argument_that_is_nearly_called_right_is_told_in_the_log_once() {
+    let mut house = House::new();
+    for queue in ["a", "b"] {
+        house.client.say(&[&format!("1 queue.declare {queue} x-retry-delay=3 mine=4")]);
+        assert_eq!(house.client.hear(), format!("1 queue.declare-ok {queue} 0 0"));
+    }
+    let (_status, log) = house.broker.stop();
+    let told = "queue 'a' in vhost '/' has the argument 'x-retry-delay', which does nothing; is 'x-retry-delays' meant?";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+    assert_eq!(log.matches("has the argument").count(), 1, "{log}");
+}
+
 /// RabbitMQ hashed like this before 3.6, and an export does not say so.
 #[test]
 fn a_password_hashed_by_md5_lets_in_and_the_log_asks_to_change_it() {

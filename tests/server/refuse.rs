@@ -22,10 +22,12 @@ fn refused(command: &mut Command, why: &str) {
 fn flags_that_are_not_known() {
     let folder = Folder::new();
     refused(leveret_in(&folder).arg("--bogus"), "unexpected argument '--bogus'");
+    let near = "unexpected argument '--ampq'; a similar argument exists: '--amqp' (see leveret --help)";
+    refused(leveret_in(&folder).args(["--ampq", "127.0.0.1:0"]), near);
     refused(leveret_in(&folder).args(["--amqp", "localhost"]), "'localhost' is not an address and a port");
     refused(leveret_in(&folder).args(["--log", "info,=x=y"]), "is not a log filter");
     refused(leveret().env("LEVERET_HTTP", "nowhere"), "'nowhere' is not an address and a port");
-    refused(leveret().arg("sreve"), "unrecognized subcommand 'sreve'");
+    refused(leveret().arg("sreve"), "unrecognized subcommand 'sreve'; a similar subcommand exists: 'serve'");
     assert!(!folder.at("data").exists());
 }
 
@@ -35,7 +37,7 @@ fn files_that_are_not_understood() {
     let file = folder.write("leveret.toml", "log = 'info'\n[limits]\nframes_max = 1\n");
     refused(
         leveret_in(&folder).arg("--config").arg(&file),
-        "leveret.toml line 3: unknown field `frames_max`",
+        "leveret.toml line 3: there is no key 'limits.frames_max'; did you mean 'frame_max'?",
     );
     refused(leveret_in(&folder).arg("--config").arg(folder.at("none.toml")), "none.toml: No such file");
     assert!(!folder.at("data").exists());

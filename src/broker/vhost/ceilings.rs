@@ -34,7 +34,9 @@ impl VHost {
         {
             return refused(format!("vhost '{vhost}' ({max})"));
         }
-        self.check_arguments(on, arguments)
+        self.check_arguments(on, arguments)?;
+        self.tell_of_misnamed(on, arguments);
+        Ok(())
     }
 
     /// Whether there may be one more exchange, with these arguments.
@@ -53,7 +55,9 @@ impl VHost {
             let why = format!("cannot declare {on}: exchange limit of {max} is reached");
             return Err(AmqpError::Precondition(why));
         }
-        self.check_arguments(on, arguments)
+        self.check_arguments(on, arguments)?;
+        self.tell_of_misnamed(on, arguments);
+        Ok(())
     }
 
     /// Whether there may be one more binding.
@@ -77,6 +81,11 @@ impl VHost {
             )));
         }
         self.check_arguments(&on, &bind.arguments)
+    }
+
+    /// Tells the log of arguments that do nothing and are nearly called like one that does something, of each name once.
+    pub fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
+        self.commons.misnamed.look_at(on, arguments);
     }
 
     /// Whether these arguments are not too many.

@@ -5,6 +5,7 @@
 
 use crate::broker::policies::PolicyBook;
 use crate::broker::queue::{Home, Shared};
+use crate::broker::settings::misnamed::Misnamed;
 use crate::broker::timers::Timers;
 use crate::broker::topology::{LOG, Topology};
 use crate::config::Limits;
@@ -24,6 +25,8 @@ pub struct Commons {
     log_wanted: AtomicBool,
     memory: Arc<AtomicUsize>,
     timers: Arc<Timers>,
+    /// Arguments that the log has told of.
+    pub(super) misnamed: Misnamed,
     /// Ids of queues are unique over all vhosts: they are the keys of their messages.
     next_queue: AtomicU64,
     queues: AtomicUsize,
@@ -61,6 +64,7 @@ impl Commons {
             log_wanted: AtomicBool::new(false),
             memory: Arc::default(),
             timers,
+            misnamed: Misnamed::default(),
             next_queue: AtomicU64::new(next_queue),
             queues: AtomicUsize::new(0),
             exchanges: AtomicUsize::new(0),

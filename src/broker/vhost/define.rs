@@ -91,6 +91,7 @@ impl Locked<'_> {
         let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
         let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
         self.vhost.check_arguments(&on, &arguments)?;
+        self.vhost.tell_of_misnamed(&on, &arguments);
         settings::check_alternate_exchange(&on, &arguments)?;
         Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
         let declared = Declared {
@@ -121,6 +122,7 @@ impl Locked<'_> {
         let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
         let flags = Flags { durable, auto_delete, exclusive: false };
         self.vhost.check_arguments(&on, &arguments)?;
+        self.vhost.tell_of_misnamed(&on, &arguments);
         if !is_typed {
             self.state.default_kind.fill(flags, &mut arguments);
         }
