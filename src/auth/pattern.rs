@@ -57,7 +57,7 @@ pub enum Pattern {
     Found(Arc<Finder>),
 }
 
-/// See [`Pattern::Found`].
+/// What [`Pattern::Found`] looks for, ready for use.
 #[derive(Debug)]
 pub struct Finder {
     /// As it was written.

@@ -132,7 +132,7 @@ fn what_cannot_be_is_refused_in_words() {
     refused(users.set_permission(permission("bob", "")), "there is no user 'bob'");
     refused(users.clear_permission("guest", "v"), "there is no vhost 'v'");
     let unclosed = users.set_topic_permission(topic("guest", "("));
-    refused(unclosed, "'(' is not a pattern: unclosed group");
+    refused(unclosed, "'(' is not a pattern: missing closing parenthesis");
     assert_eq!(names(&broker), ["guest"]);
 }
 
