@@ -67,8 +67,9 @@
 //! * Nothing is confirmed that is not on disk, unless it was already consumed and settled.
 //! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> memory of
 //!   [`broker::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies -> log; changes of vhosts ->
-//!   { users, policies, one topology }. What must touch another queue (a dead letter) is returned as an effect and done after
-//!   the unlock, under one [`store::change::Gate`], so that both ends reach the disk in one commit.
+//!   { users, policies, one topology }. What must touch another queue is returned as an effect and done after
+//!   the unlock. A dead letter stays in its queue until it is elsewhere: who sends it holds the [`store::change::Gate`], so that both
+//!   ends reach the disk in one commit, and then the turn of its queue, so that letters arrive in the order in which they died.
 //! * Definitions are looked at with all vhosts concerned locked, in order of their names, before any of it is made: gate -> topologies ->
 //!   { users, policies } -> log. Nobody else holds two topologies.
 //! * Whether a client may do something is asked of its user's compiled permissions, which are looked up once and again when

@@ -9,10 +9,11 @@
 use super::Broker;
 use super::dead_letter::{Circumstances, dead_letter};
 use super::delayed::{due_ms, exchange_of, release};
-use super::paging::Request;
+use super::paging::{PAGE_BYTES, Request};
 use super::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally, deadline_ms};
 use super::settings::Settings;
 use super::transaction::Rooms;
+use crate::blocking;
 use crate::clock::{self, Now};
 use crate::ids::{QueueId, Ticket};
 use crate::message::{Block, Message};
@@ -23,9 +24,12 @@ use std::sync::mpsc::{self, Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
-/// Letters that a call sends itself, those that these drive out of other queues included. It bounds how long the session waits that
+/// Letters that a call sends itself and copies of them, those that these drive out of other queues included. It bounds how long the session waits that
 /// made it, and the commit thread for the gate.
 const INLINE_MAX: u64 = 512;
+
+/// Copies of letters that are put into queues in one go, but for those of one letter. A letter that goes nowhere counts as one.
+const COPIES_MAX: u64 = 512;
 
 thread_local! {
     /// Letters that this thread may still send before others have their turn; none: as many in each call.
@@ -118,12 +122,17 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
 
 /// What letters did to the queues they came to.
 #[derive(Default)]
-pub(super) struct Targets(BTreeMap<QueueId, (Arc<Queue>, Vec<Effects>)>);
+pub(super) struct Targets {
+    /// How many copies of letters they got.
+    copies: u64,
+    effects: BTreeMap<QueueId, (Arc<Queue>, Vec<Effects>)>,
+}
 
 impl Targets {
     pub(super) fn add(&mut self, queue: &Arc<Queue>, effects: Effects) {
+        self.copies += 1;
         if !effects.is_empty() {
-            let (_, all) = self.0.entry(queue.id).or_insert_with(|| (Arc::clone(queue), Vec::new()));
+            let (_, all) = self.effects.entry(queue.id).or_insert_with(|| (Arc::clone(queue), Vec::new()));
             all.push(effects);
         }
     }
@@ -133,7 +142,7 @@ impl Targets {
         let each = |(queue, all): (Arc<Queue>, Vec<Effects>)| {
             all.into_iter().map(move |effects| (Arc::clone(&queue), effects))
         };
-        self.0.into_values().flat_map(each)
+        self.effects.into_values().flat_map(each)
     }
 }
 
@@ -148,7 +157,13 @@ impl Broker {
         gate: Option<&Gate<'_>>,
     ) -> Ticket {
         let mut newest = Ticket(0);
-        if effects.is_empty() || !self.heed(queue, &effects, now) {
+        if effects.is_empty() {
+            return newest;
+        }
+        if effects.delete && gate.is_none() {
+            self.send_letters(queue, now);
+        }
+        if !self.heed(queue, &effects, now) {
             return newest;
         }
         let _own = gate.is_none().then(|| self.log.gate());
@@ -163,6 +178,36 @@ impl Broker {
             queues.into_iter().rev().for_each(|queue| sender.order(queue, now));
         }
         newest
+    }
+
+    /// Before a queue goes: sends all letters that stand in its line. Reads the disk.
+    pub fn send_letters(&self, queue: &Arc<Queue>, now: Now) {
+        if queue.has_letters() {
+            blocking::run(|| while queue.has_letters() && self.send_some(queue, now) {});
+        }
+    }
+
+    /// Sends the next letters of a queue; whether more can be.
+    fn send_some(&self, queue: &Arc<Queue>, now: Now) -> bool {
+        if let Some(unread) = queue.unread_letters() {
+            match self.pages.load(queue.id, unread, PAGE_BYTES) {
+                Ok(pages) => queue.read_letters(unread, &pages),
+                Err(error) => {
+                    tracing::error!(queue = %queue.name, %error, "dead letters cannot be read: they go with their queue");
+                    return false;
+                }
+            }
+        }
+        let _gate = self.log.gate();
+        let mut queues = vec![Arc::clone(queue)];
+        self.send_next(&mut queues, now);
+        if let Some(sender) = self.sender.get() {
+            queues
+                .into_iter()
+                .filter(|target| target.id != queue.id)
+                .for_each(|target| sender.order(target, now));
+        }
+        true
     }
 
     /// Does what a queue could not do under its lock, but for sending its letters: whether somebody is to.
@@ -189,7 +234,7 @@ impl Broker {
     }
 
     /// Sends the next batch of the last of `queues`, takes off that queue when it has no more, and adds those in which something has
-    /// died by that. Returns how many letters that were, one at least. The gate of the log is held.
+    /// died by that. Returns how many letters and copies that were, one at least. The gate of the log is held.
     fn send_next(&self, queues: &mut Vec<Arc<Queue>>, now: Now) -> (u64, Ticket) {
         let Some(queue) = queues.last().cloned() else { return (1, Ticket(0)) };
         let mut targets = Targets::default();
@@ -202,27 +247,27 @@ impl Broker {
             let mut sent = 0;
             let mut refused_by = std::mem::take(&mut batch.refused_by);
             for part in &mut batch.parts {
-                sent += u64::from(part.records.end - part.records.start);
-                self.count_deaths(part);
                 for index in part.records.clone() {
-                    let outcome = self.send(
-                        (&queue, &batch.settings),
-                        (&*part, index),
-                        &mut refused_by,
-                        &mut targets,
-                        now,
-                    );
+                    if sent + targets.copies >= COPIES_MAX {
+                        // The queue takes back what nothing has come of.
+                        break;
+                    }
+                    sent += 1;
+                    let letter = (&*part, index);
+                    let outcome =
+                        self.send((&queue, &batch.settings), letter, &mut refused_by, &mut targets, now);
+                    self.count_death(part);
                     part.note(outcome);
                 }
             }
             batch.refused_by = refused_by;
             let (effects, tally) = queue.letters_sent(batch, self.parked_max(), now);
             self.count_parked(tally);
-            (effects, sent)
+            (effects, sent + targets.copies)
         };
         // What is left of it comes after what it has driven out elsewhere.
         let _it_stays_until_nothing_is_left = self.heed(&queue, &effects, now);
-        for (target, all) in targets.0.into_values() {
+        for (target, all) in targets.effects.into_values() {
             let mut letters = false;
             for effects in &all {
                 letters |= self.heed(&target, effects, now);
@@ -240,7 +285,7 @@ impl Broker {
         ParkedMax { messages: limits.parked_max, bytes: limits.parked_bytes_max }
     }
 
-    fn count_deaths(&self, part: &Part) {
+    fn count_death(&self, part: &Part) {
         let count = match part.reason() {
             DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
             DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
@@ -249,7 +294,7 @@ impl Broker {
             DeathReason::Delayed => return,
         };
         if part.is_new() {
-            count.add(u64::from(part.records.end - part.records.start));
+            count.add(1);
         }
     }
 

@@ -52,7 +52,7 @@ pub enum QueueOperation {
         vhost: String,
         /// Which.
         queue: String,
-        /// Only if nothing is ready in it.
+        /// Only if nothing is ready or parked in it.
         if_empty: bool,
         /// Only if it has no consumer.
         if_unused: bool,
@@ -91,6 +91,8 @@ pub struct QueueRow {
     pub messages_ready: u64,
     /// Messages delivered and not settled.
     pub messages_unacknowledged: u64,
+    /// Messages that died and have nowhere to go; in none of the other counts.
+    pub messages_parked: u64,
     /// Consumers.
     pub consumers: u32,
     /// Bytes of messages in memory.
@@ -184,6 +186,7 @@ pub(super) fn perform(
             // On behalf of its owner, if it has one.
             let owner = queue.owner().unwrap_or(ConnectionId(0));
             let vhost = vhost::find(broker, &vhost)?;
+            broker.send_letters(&queue, caller.now);
             let (deleted, ticket) = vhost.delete_queue(&queue.name, owner, if_unused, if_empty)?;
             Ok(Performed::told(Told::Messages(deleted), ticket))
         }
@@ -194,7 +197,7 @@ pub(super) fn perform(
 ///
 /// # Errors
 /// There is none, or no such vhost.
-fn find(broker: &Broker, vhost: &str, name: &str) -> Result<Arc<Queue>, Refusal> {
+pub(super) fn find(broker: &Broker, vhost: &str, name: &str) -> Result<Arc<Queue>, Refusal> {
     let place = vhost::find(broker, vhost)?;
     place.find_queue(name).ok_or_else(|| {
         let known = place.list_queues();
@@ -237,6 +240,7 @@ fn row(broker: &Broker, place: &VHost, queue: &Queue) -> QueueRow {
         messages: stats.ready + stats.unacked,
         messages_ready: stats.ready,
         messages_unacknowledged: stats.unacked,
+        messages_parked: stats.parked,
         consumers: stats.consumers,
         memory: stats.resident as u64,
         owner_pid: queue.owner().map(|owner| connection_name(broker, owner)),

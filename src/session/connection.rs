@@ -172,6 +172,7 @@ impl Connection {
         let exclusive = link.vhost.queues_of(link.id);
         blocking::run_many(METHOD * exclusive.len(), || {
             exclusive.iter().for_each(|queue| {
+                link.broker.send_letters(queue, link.now);
                 link.vhost.remove_queue(queue);
             });
         });

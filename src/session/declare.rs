@@ -112,6 +112,9 @@ impl Channel {
             M::Delete(delete) => {
                 let name = self.queue_name(&delete.queue)?;
                 link.check_queue(Right::Configure, &name)?;
+                if let Ok(queue) = link.vhost.queue(&name, link.id) {
+                    link.broker.send_letters(&queue, link.now);
+                }
                 let (count, ticket) =
                     link.vhost.delete_queue(&name, link.id, delete.if_unused, delete.if_empty)?;
                 (ticket, delete.nowait, M::DeleteOk(queue::DeleteOk { message_count: saturate(count) }))

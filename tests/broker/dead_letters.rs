@@ -3,6 +3,7 @@
 
 mod chains;
 mod order;
+mod parking;
 
 use super::given::{ME, durable, persistent};
 use super::power_cut::wait_for;
@@ -10,6 +11,7 @@ use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::mailbox::{Mail, Mailbox};
 use leveret::broker::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled};
+use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings, Enqueued};
 use leveret::clock::Now;
 use leveret::ids::{ConsumerId, SeqRange};
@@ -86,6 +88,16 @@ impl House {
             table.insert((*key).into(), value.clone());
         }
         self.broker.vhost().declare_queue(durable(name, table, self.now)).unwrap().0
+    }
+
+    fn bind(&self, exchange: &str, queue: &str) {
+        let bind = Bind {
+            source: exchange.into(),
+            destination: Destination::Queue(queue.into()),
+            routing_key: Vec::new(),
+            arguments: FieldTable::default(),
+        };
+        self.broker.vhost().bind(bind, ME).unwrap();
     }
 
     fn queue(&self, name: &str) -> Arc<Queue> {
@@ -172,6 +184,32 @@ impl House {
     /// As [`Self::take_all`], and nothing of it is left.
     fn drain(&self, name: &str) -> Vec<u64> {
         self.take_all(name, true)
+    }
+
+    /// Takes the next message of a queue and rejects it; its number.
+    fn reject(&self, name: &str) -> u64 {
+        let (held, number) = self.get(name).unwrap();
+        self.broker.reject(&self.queue(name), &held, self.now);
+        number
+    }
+
+    fn reject_many(&self, name: &str, count: u64) {
+        (0..count).for_each(|_| {
+            self.reject(name);
+        });
+    }
+
+    /// Time passes, and what is due by the clock is done.
+    fn pass(&mut self, ms: u64) {
+        self.now = Now { mono_ms: self.now.mono_ms + ms, unix_ms: self.now.unix_ms + ms };
+        self.broker.tick(self.now);
+    }
+
+    /// Stops the broker and starts it again on what is on disk.
+    fn restart(&mut self) {
+        self.broker.shutdown().unwrap();
+        self.disk = SimDisk::holding(self.disk.image());
+        self.broker = open(&self.disk, self.now);
     }
 
     /// Sets a policy for the queue of that name.

@@ -10,6 +10,7 @@ use leveret::broker::{Broker, BrokerSettings, TxAck};
 use leveret::clock::Now;
 use leveret::ids::SeqRange;
 use leveret::message::{Block, Message};
+use leveret::policy::{ApplyTo, Policy, Rank, Value};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
 use std::sync::Arc;
@@ -110,6 +111,35 @@ fn a_message_leaves_a_full_queue_as_another_arrives() {
     house.log.take_gated();
     house.broker.enqueue(&route, message(), NOW);
     assert_eq!(house.log.take_gated(), [false, true, true], "it comes, and what it drives out moves as one")
+}
+
+/// Its publisher has found its route before, and knows of no dead-letter exchange.
+#[test]
+fn a_message_leaves_as_it_arrives_in_the_moment_of_a_policy() {
+    let house = House::new();
+    declare(&house.broker, "small", FieldTable::default());
+    let route = house.broker.vhost().route(b"", b"small", &[0, 0]).expect("the default exchange");
+    house.broker.enqueue(&route, message(), NOW);
+    let text = |text: &str| Value::Text(text.to_owned());
+    let definition = [
+        ("max-length", Value::Integer(1)),
+        ("dead-letter-exchange", text("")),
+        ("dead-letter-routing-key", text("dead")),
+    ];
+    let policy = Policy {
+        vhost: "/".to_owned(),
+        name: "p".to_owned(),
+        pattern: "^small$".to_owned(),
+        apply_to: ApplyTo::All,
+        priority: 0,
+        definition: definition.map(|(key, value)| (key.to_owned(), value)).into(),
+    };
+    house.broker.policies().set(Rank::User, policy, NOW).expect("a policy");
+    house.log.take_gated();
+    house.broker.enqueue(&route, message(), NOW);
+    assert_eq!(house.log.take_gated(), [false, true, true], "it comes, and what it drives out moves as one");
+    let dead = house.broker.vhost().queue("dead", ME).expect("it was declared");
+    assert_eq!(dead.stats().ready, 1);
 }
 
 /// Each of six full queues dead-letters to all six: every message that comes drives out one in each, and so on.

@@ -2,7 +2,8 @@
 //!
 //! One run works at random on a disk that is cut at one of its calls, opens what the cut left, and holds it against
 //! what the run knew before the cut. What it tried and does not know about may be there or not; what is confirmed
-//! must be there; what was never tried must not. Copies of one publish, and a dead letter and its source, go together.
+//! must be there; what was never tried must not. Copies of one publish, and a dead letter and its source, go together. Dead letters
+//! go to a queue that is soon full and drives them on to another, or have nowhere to go and are parked.
 
 use super::given::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
@@ -23,6 +24,8 @@ use std::sync::{Arc, Condvar, Mutex};
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
 /// Failed deliveries that a message of the queue `work` survives.
 const LIMIT: u32 = 2;
+/// Messages that the queue `dead` has room for.
+const DEAD_MAX: u32 = 3;
 const STEPS: usize = 60;
 
 /// What the run knows of one message before the cut.
@@ -95,11 +98,12 @@ pub(super) fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> (Ar
     broker.vhost().declare_queue(declare).expect("a plain queue")
 }
 
-fn dead_lettering() -> FieldTable {
+/// Dead letters go to `queue`; the argument `key` has a value, too.
+fn dead_lettering(queue: &str, key: &str, value: u32) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("dead".into()));
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(LIMIT.cast_signed()));
+    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(queue.into()));
+    arguments.insert(key.into(), AMQPValue::LongInt(value.cast_signed()));
     arguments
 }
 
@@ -121,11 +125,17 @@ fn id_of(block: &Block, index: u32) -> u64 {
 }
 
 impl Run {
-    fn start(disk: &SimDisk, seed: u64) -> Self {
+    /// With `parks`, dead letters have nowhere to go.
+    fn start(disk: &SimDisk, seed: u64, parks: bool) -> Self {
         let broker = open(disk);
-        let (_, dead) = declare(&broker, "dead", FieldTable::default());
+        let (_, dead) = if parks {
+            declare(&broker, "unused", FieldTable::default())
+        } else {
+            let _ = declare(&broker, "far", FieldTable::default());
+            declare(&broker, "dead", dead_lettering("far", "x-max-length", DEAD_MAX))
+        };
         let (_, copy) = declare(&broker, "copy", FieldTable::default());
-        let (work, last) = declare(&broker, "work", dead_lettering());
+        let (work, last) = declare(&broker, "work", dead_lettering("dead", "x-delivery-limit", LIMIT));
         let mailbox = Mailbox::new();
         let consumer = Consumer {
             id: ConsumerId(1),
@@ -275,20 +285,29 @@ impl Run {
 /// Where each message is found, and how often, after the cut.
 fn read_back(broker: &Arc<Broker>) -> BTreeMap<&'static str, Vec<u64>> {
     let mut found = BTreeMap::new();
-    for name in ["work", "copy", "dead"] {
+    for name in ["work", "copy", "dead", "far"] {
         let Ok(queue) = broker.vhost().queue(name, ME) else { continue };
-        let mut ids = Vec::new();
-        let mailbox = Mailbox::new();
-        loop {
-            match broker.get(&queue, true, &mailbox, NOW) {
-                Got::Message { block, index, .. } => ids.push(id_of(&block, index)),
-                Got::Empty => break,
-                Got::Paging => wait_for(&mailbox),
-            }
+        found.insert(name, drain(broker, &queue));
+        if name == "work" {
+            let parked = queue.stats().parked;
+            let moved = broker.requeue_parked(&queue, None, NOW).expect("the disk can be read").moved;
+            assert_eq!(moved, parked);
+            found.insert("parked", drain(broker, &queue));
         }
-        found.insert(name, ids);
     }
     found
+}
+
+fn drain(broker: &Arc<Broker>, queue: &Arc<Queue>) -> Vec<u64> {
+    let mut ids = Vec::new();
+    let mailbox = Mailbox::new();
+    loop {
+        match broker.get(queue, true, &mailbox, NOW) {
+            Got::Message { block, index, .. } => ids.push(id_of(&block, index)),
+            Got::Empty => return ids,
+            Got::Paging => wait_for(&mailbox),
+        }
+    }
 }
 
 pub(super) fn wait_for(mailbox: &Mailbox) {
@@ -318,7 +337,7 @@ fn check(disk: &SimDisk, known: &Knowledge, what: &str) {
     }
     let found = read_back(&broker);
     if known.declared <= known.durable {
-        assert_eq!(found.len(), 3, "{what}: the queues were declared");
+        assert!(found.contains_key("work") && found.contains_key("copy"), "{what}: the queues were declared");
     }
     let in_queue = |name: &str, id: u64| {
         found.get(name).map_or(0, |ids| ids.iter().filter(|&&other| other == id).count())
@@ -328,7 +347,8 @@ fn check(disk: &SimDisk, known: &Knowledge, what: &str) {
         assert!(known.messages.contains_key(&id), "{what}: message {id} was never tried");
     }
     for (&id, message) in &known.messages {
-        let (work, copy, dead) = (in_queue("work", id), in_queue("copy", id), in_queue("dead", id));
+        let (work, copy) = (in_queue("work", id), in_queue("copy", id));
+        let dead = in_queue("dead", id) + in_queue("far", id) + in_queue("parked", id);
         assert!(work <= 1 && copy <= 1 && dead <= 1, "{what}: message {id} is doubled: {work} {copy} {dead}");
         assert!(work + dead <= 1, "{what}: message {id} is dead and alive");
         let confirmed = message.ticket > Ticket(0) && message.ticket <= known.durable;
@@ -354,7 +374,7 @@ fn cut_everywhere(seed: u64, step: u64) {
     let mut reached = 0;
     for at in (1..).map(|n| n * step) {
         let disk = SimDisk::default().cut_at(at, seed ^ at);
-        let known = Run::start(&disk, seed).work(&disk, at);
+        let known = Run::start(&disk, seed, at / step % 2 == 0).work(&disk, at);
         let Some(cut) = disk.take_cuts().pop() else { break };
         reached += 1;
         check(&SimDisk::holding(cut.image), &known, &format!("seed {seed:#x}, cut at call {at}"));

@@ -12,9 +12,12 @@
 //! On disk a message that is parked has a row of `returns` with a [`Mark`]; one that stands in line has none as a rule, so that
 //! after a power cut it dies again, and one if its death was part of a transaction, or the broker stopped.
 
+mod parked;
+
 use super::core::{Core, Place, records};
 use super::state::State;
 use super::{Effects, Queue};
+use crate::blocking;
 use crate::broker::settings::Settings;
 use crate::clock::Now;
 use crate::ids::{QueueId, SeqRange, Ticket};
@@ -34,9 +37,6 @@ const LETTER_BYTES_MAX: usize = 1 << 20;
 /// Bytes of messages that a queue refused and that stand in line for its dead-letter exchange. They are in memory alone, and
 /// their publishers know that they were refused: what is more is dropped.
 const REFUSED_BYTES_MAX: usize = 16 << 20;
-
-/// Entries of parked messages that are dropped in one go at most: so long the queue's lock is held.
-const DROPPED_MAX: usize = 1024;
 
 /// Deaths of neighbours that are no further apart are one entry.
 const SAME_ENTRY_MS: u64 = 1000;
@@ -496,7 +496,14 @@ impl Core {
             } else {
                 find(self.live.at(front.range.first), letters, front.range)
             };
-            let Some((block, records)) = found else { break };
+            let Some((block, records)) = found else {
+                if front.range.is_empty() || self.live.at(front.range.first).is_some() {
+                    break;
+                }
+                // It is not in the queue any more, which nobody but this file should do to it.
+                letters.lose(SeqRange::of(front.range.first, 1));
+                continue;
+            };
             let most = if parts.is_empty() {
                 bytes.max(block.bytes_of(records.start..records.start + 1))
             } else {
@@ -603,6 +610,28 @@ impl Letters {
         Entry { range, bytes, ..*front }
     }
 
+    /// Puts back in front what was not sent of a part: nothing came of those after the last outcome.
+    fn return_unsent(&mut self, part: &Part) {
+        let sent: u32 = part.outcomes.iter().map(|(count, _)| count).sum();
+        let records = part.records.start + sent..part.records.end;
+        if records.start >= records.end {
+            return;
+        }
+        let bytes = part.block.bytes_of(records.clone());
+        let mut entry = Entry { bytes: bytes as u64, ..part.entry };
+        if part.entry.range.is_empty() {
+            entry.bytes = 0;
+            self.refused_bytes += bytes;
+            self.refused.push_front((Arc::clone(&part.block), records));
+        } else {
+            entry.range.first += u64::from(sent);
+        }
+        if entry.cause.is_none() {
+            entry.bytes = 0;
+        }
+        self.line.push_front(entry);
+    }
+
     /// So many messages of an entry, with so many bytes, are not what they were.
     fn discount(&mut self, entry: &Entry, count: u64, bytes: u64) {
         if entry.cause.is_some() {
@@ -626,7 +655,8 @@ impl Letters {
 impl Queue {
     /// Who sends holds this; taken after the gate of the log and before any queue.
     pub(in crate::broker) fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+        let waited = |_taken| blocking::wait(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        self.turn.try_lock().unwrap_or_else(waited)
     }
 
     /// Takes the next letters out of the line. They stay in the queue until [`Queue::letters_sent`].
@@ -644,6 +674,24 @@ impl Queue {
         }
         let refused_by = if settings.retries() { letters.refused_by.clone() } else { Vec::new() };
         Some(Batch { settings, parts, refused_by })
+    }
+
+    /// Whether letters stand in line.
+    pub(in crate::broker) fn has_letters(&self) -> bool {
+        self.lock().core.letters.as_ref().is_some_and(|letters| !letters.line.is_empty())
+    }
+
+    /// The letters in front, if they have to be read first.
+    pub(in crate::broker) fn unread_letters(&self) -> Option<SeqRange> {
+        self.lock().core.unread_letters()
+    }
+
+    /// Takes in pages of the letters in front.
+    pub(in crate::broker) fn read_letters(&self, wanted: SeqRange, pages: &[Page]) {
+        let lost = self.lock().core.read_letters(wanted, pages).unwrap_or_default();
+        if lost > 0 {
+            tracing::error!(queue = %self.name, lost, "messages are missing from the store");
+        }
     }
 
     /// Somebody else is going to send what stands in line; whether nobody was before.
@@ -667,6 +715,11 @@ impl Queue {
         let State { core, settings, .. } = &mut *state;
         for part in &batch.parts {
             settle_part(core, settings, part, most, &mut tally);
+        }
+        for part in batch.parts.iter().rev() {
+            if let Some(letters) = core.letters.as_deref_mut() {
+                letters.return_unsent(part);
+            }
         }
         if let Some(letters) = core.letters.as_deref_mut() {
             letters.refused_by = batch.refused_by;
@@ -796,83 +849,5 @@ fn settle_part(core: &mut Core, settings: &Settings, part: &Part, most: ParkedMa
             tally.dropped_at_limit += beyond.len();
             core.letters_gone(&part.entry, beyond, bytes(middle..records.end));
         }
-    }
-}
-
-/// Consecutive parked messages that died alike, as an operator sees them.
-#[derive(Debug, Clone)]
-pub(in crate::broker) struct ParkedRun {
-    pub(in crate::broker) reason: DeathReason,
-    pub(in crate::broker) cause: Cause,
-    /// When they died, milliseconds since 1970.
-    pub(in crate::broker) died_ms: u64,
-    pub(in crate::broker) range: SeqRange,
-    /// Where the first of them are, unless on disk alone.
-    pub(in crate::broker) records: Option<(Arc<Block>, Range<u32>)>,
-}
-
-/// What an operator does with parked messages.
-impl Queue {
-    /// The parked messages after the first `skipped`.
-    pub(in crate::broker) fn parked_run(&self, skipped: u64) -> Option<ParkedRun> {
-        let state = self.lock();
-        let letters = state.core.letters.as_ref()?;
-        let mut skipped = skipped;
-        let entry = letters.parked.iter().find(|entry| {
-            let is_it = skipped < entry.range.len();
-            skipped -= if is_it { 0 } else { entry.range.len() };
-            is_it
-        })?;
-        let range = SeqRange { first: entry.range.first + skipped, end: entry.range.end };
-        let (piece, place) = state.core.live.at(range.first)?;
-        let range = range.meet(piece);
-        let records = match place {
-            Place::Memory { block, base, .. } => Some((Arc::clone(block), records(block, *base, range))),
-            Place::Disk => None,
-        };
-        let (reason, died_ms) = (entry.reason, Mark::ms_of(entry.place));
-        Some(ParkedRun { reason, cause: entry.cause.unwrap_or(Cause::NoRoute), died_ms, range, records })
-    }
-
-    /// The first parked messages, if they are on disk and no page of them was shown.
-    pub(in crate::broker) fn unread_parked(&self) -> Option<SeqRange> {
-        let state = self.lock();
-        let letters = state.core.letters.as_ref()?;
-        let front = letters.parked.front()?.range;
-        match state.core.live.at(front.first)? {
-            (piece, Place::Disk) if letters.read(front.first).is_none() => Some(front.meet(piece)),
-            _ => None,
-        }
-    }
-
-    /// Takes in pages for [`Queue::next_parked`].
-    pub(in crate::broker) fn show_parked(&self, pages: Vec<Page>) {
-        let mut state = self.lock();
-        if let Some(letters) = state.core.letters.as_deref_mut() {
-            letters.pages = pages.into_iter().map(|page| (page.first, Arc::new(page.block))).collect();
-        }
-    }
-
-    /// Takes out the first parked messages, `most` at most, which stay in the queue until [`Queue::letters_sent`]. None if there are
-    /// none, or they have to be read first.
-    pub(in crate::broker) fn next_parked(&self, most: u64) -> Option<Batch> {
-        let mut state = self.lock();
-        let parts = state.core.next_parts(|letters| &mut letters.parked, most);
-        let (settings, refused_by) = (Arc::clone(&state.settings), Vec::new());
-        (!parts.is_empty()).then_some(Batch { settings, parts, refused_by })
-    }
-
-    /// Drops parked messages, some at a time: how many, and when that is durable. None once there are no more.
-    pub(in crate::broker) fn drop_parked(&self, now: Now) -> Option<(u64, Effects)> {
-        let mut state = self.lock();
-        let mut dropped = 0;
-        for _ in 0..DROPPED_MAX {
-            let letters = state.core.letters.as_deref_mut()?;
-            let Some(entry) = letters.parked.pop_front() else { break };
-            dropped += entry.range.len();
-            state.core.letters_gone(&entry, entry.range, entry.bytes);
-        }
-        state.used_at_ms = now.unix_ms;
-        (dropped > 0).then(|| (dropped, self.finish(state, now)))
     }
 }

@@ -112,8 +112,8 @@ pub enum Compared {
     Yes,
     /// It may have another, which is not looked at.
     No,
-    /// For a quorum queue it has to. Clients redeclare classic queues with another consumer timeout or none, because RabbitMQ has
-    /// it on quorum queues alone.
+    /// For a quorum queue it has to. Clients may redeclare classic queues with another or none, because RabbitMQ has it on quorum
+    /// queues alone.
     OnQuorum,
 }
 
@@ -169,7 +169,13 @@ pub static TABLE: &[Argument] = &[
         YES,
         Some(("dead-letter-routing-key", Wins::Argument)),
     ),
-    row(DEAD_LETTER_STRATEGY, EMPTIED, STRATEGY, YES, Some(("dead-letter-strategy", Wins::Argument))),
+    row(
+        DEAD_LETTER_STRATEGY,
+        EMPTIED,
+        STRATEGY,
+        Compared::OnQuorum,
+        Some(("dead-letter-strategy", Wins::Argument)),
+    ),
     row(MAX_LENGTH, EMPTIED, AT_LEAST_0, YES, Some(("max-length", Wins::Least))),
     row(MAX_LENGTH_BYTES, QUEUE, AT_LEAST_0, YES, Some(("max-length-bytes", Wins::Least))),
     row(MAX_PRIORITY, CLASSIC, PRIORITIES, YES, None),

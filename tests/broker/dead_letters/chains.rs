@@ -1,6 +1,6 @@
 //! Queues that drive each other's messages out, in any number: nothing is thrown away on the way.
 
-use super::{House, ME_AS_CONSUMER, dies_into, in_order, number, wait_until};
+use super::{House, ME_AS_CONSUMER, dies_into, in_order, number, text, wait_until};
 use leveret::broker::queue::Settled;
 use leveret::ids::SeqRange;
 use leveret::policy::Value;
@@ -63,4 +63,23 @@ fn a_long_chain_keeps_ten_in_each_queue() {
         in_order(&house.drain(&name(n)), first..first + 10);
     }
     in_order(&house.drain(&name(10)), 0..COUNT - 100);
+}
+
+/// More copies than a batch makes: it is cut, and goes on where it was.
+#[test]
+fn a_fanout_of_dead_letters_is_whole_and_in_order() {
+    const COUNT: u64 = 200;
+    let house = House::new();
+    let names: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+    for name in &names {
+        house.declare(name, &[]);
+        house.bind("amq.fanout", name);
+    }
+    house.declare("q", &[("x-max-length", number(0)), ("x-dead-letter-exchange", text("amq.fanout"))]);
+    house.publish("q", 0..COUNT);
+    let sum = || names.iter().map(|name| house.stats(name).ready).sum::<u64>();
+    wait_until("all have all", || sum() == COUNT * 40);
+    for name in &names {
+        in_order(&house.drain(name), 0..COUNT);
+    }
 }

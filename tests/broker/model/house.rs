@@ -180,7 +180,10 @@ impl House {
             let mut have = Vec::new();
             self.broker.vhost().each_queue(|queue| {
                 let stats = queue.stats();
-                have.push((queue.name.to_string(), (stats.ready, stats.unacked, stats.consumers)));
+                have.push((
+                    queue.name.to_string(),
+                    (stats.ready, stats.unacked, stats.parked, stats.consumers),
+                ));
             });
             have.sort();
             if have == want && self.everything_is_routed() {

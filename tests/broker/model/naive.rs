@@ -51,6 +51,8 @@ pub(crate) struct Queue {
     pub(crate) ready: BTreeMap<Place, Message>,
     /// What is delivered and not settled.
     pub(crate) held: BTreeMap<Place, Message>,
+    /// Dead letters that have nowhere to go, by the step in which they died.
+    pub(crate) parked: Vec<(u64, Message)>,
     /// By channel and consumer tag.
     pub(crate) consumers: BTreeMap<(ChannelKey, String), Consumer>,
 }
@@ -131,10 +133,10 @@ impl Queue {
         room.min(self.ready.len())
     }
 
-    /// Messages ready, messages held, consumers.
-    pub(crate) fn stats(&self) -> (u64, u64, u32) {
+    /// Messages ready, messages held, messages parked, consumers.
+    pub(crate) fn stats(&self) -> (u64, u64, u64, u32) {
         let consumers = u32::try_from(self.consumers.len()).expect("few");
-        (self.ready.len() as u64, self.held.len() as u64, consumers)
+        (self.ready.len() as u64, self.held.len() as u64, self.parked.len() as u64, consumers)
     }
 
     /// The message that was delivered. One that was published to a queue and to its dead-letter queue at once may be in
@@ -160,6 +162,7 @@ impl Naive {
             incarnation,
             ready: BTreeMap::new(),
             held: BTreeMap::new(),
+            parked: Vec::new(),
             consumers: BTreeMap::new(),
         });
     }
@@ -175,6 +178,20 @@ impl Naive {
 
     pub(crate) fn purge(&mut self, name: &str) -> usize {
         self.queues.get_mut(name).map_or(0, |queue| std::mem::take(&mut queue.ready).len())
+    }
+
+    /// What is parked in a queue comes anew.
+    pub(crate) fn requeue_parked(&mut self, name: &str) -> usize {
+        let parked =
+            self.queues.get_mut(name).map_or_else(Vec::new, |queue| std::mem::take(&mut queue.parked));
+        let (count, mut died_in, mut rank) = (parked.len(), None, 0);
+        for (step, message) in parked {
+            if died_in != Some(step) {
+                (died_in, rank) = (Some(step), self.number());
+            }
+            self.push(name, rank, Message { failures: 0, seen: false, aged: false, ..message });
+        }
+        count
     }
 
     /// The queues that a message goes to, each once.
@@ -222,7 +239,7 @@ impl Naive {
             settled.into_iter().map(|delivery| delivery.queue).filter(|queue| died.contains(queue)).collect();
     }
 
-    /// Settles one delivery; the queue that it becomes a dead letter in.
+    /// Settles one delivery; the queue that it becomes a dead letter in, if it finds one.
     fn settle_one(
         &mut self,
         channel: ChannelKey,
@@ -251,7 +268,15 @@ impl Naive {
                 return None;
             }
         };
-        let target = queue.declared.dead_letters.clone()?;
+        let target = match queue.declared.dead_letters.clone() {
+            Some(target) if self.queues.contains_key(&target) => target,
+            None if reason == "rejected" => return None,
+            Some(_) | None => {
+                let queue = self.queues.get_mut(&delivery.queue)?;
+                queue.parked.push((rank, message));
+                return None;
+            }
+        };
         let death = Some((reason, delivery.queue.clone()));
         self.push(&target, rank, Message { failures: 0, seen: false, aged: false, death, ..message });
         Some(target)
@@ -273,6 +298,7 @@ impl Naive {
         self.bindings.retain(|(_, _, queue)| queues.contains_key(queue));
         for queue in self.queues.values_mut() {
             queue.ready.retain(|_, message| message.persistent);
+            queue.parked.retain(|(_, message)| message.persistent);
             for message in queue.ready.values_mut() {
                 message.aged = true;
             }

@@ -7,6 +7,7 @@ use amq_protocol::protocol::basic::{self, AMQPMethod as Basic};
 use amq_protocol::protocol::queue::{self, AMQPMethod as Queue};
 use amq_protocol::protocol::{AMQPClass, channel};
 use amq_protocol::types::{AMQPValue, FieldTable};
+use leveret::clock::now;
 
 /// Keys and patterns; few, so that they meet.
 const KEYS: [&str; 4] = ["a", "a.b", "a.b.c", "b"];
@@ -32,7 +33,8 @@ impl House {
             93 => self.purge(),
             94 => self.delete(),
             95 => self.recover(),
-            96 | 97 => self.close_channel(),
+            96 => self.requeue_parked(),
+            97 => self.close_channel(),
             98 => self.disconnect(),
             _ if self.random.one_in(4) => self.burst(),
             _ => self.restart(),
@@ -300,6 +302,18 @@ impl House {
         self.send(channel, AMQPClass::Queue(Queue::Delete(delete)));
         let ok = AMQPClass::Queue(Queue::DeleteOk(queue::DeleteOk { message_count }));
         self.compare(&Expected { replies: vec![(channel, ok)], cancelled, ..Expected::default() })
+    }
+
+    fn requeue_parked(&mut self) -> Result<(), String> {
+        let Some(queue) = self.any_queue() else { return Ok(()) };
+        self.step = format!("requeue what is parked in '{queue}'");
+        let count = self.naive.requeue_parked(&queue);
+        let of_broker = self.broker.vhost().find_queue(&queue).ok_or(format!("'{queue}' is gone"))?;
+        let moved = self.broker.requeue_parked(&of_broker, None, now()).map_err(|fault| fault.to_string())?;
+        if (moved.moved, moved.parked) != (count as u64, 0) {
+            return Err(format!("of {count} messages {moved:?}"));
+        }
+        self.compare(&Expected::default())
     }
 
     fn recover(&mut self) -> Result<(), String> {
