@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`node`], [`users`], [`permissions`], [`vhosts`], [`policies`], [`objects`], [`clients`], [`definitions`] | the commands |
+//! | [`node`], [`users`], [`permissions`], [`vhosts`], [`policies`], [`objects`], [`parked`], [`clients`], [`definitions`] | the commands |
 //! | [`socket`] | the conversation with the broker |
 //! | [`table`], [`text`] | answers as tables, tab-separated lines and JSON |
 //! | [`secret`] | passwords that are not on the command line |
@@ -19,6 +19,7 @@ pub mod definitions;
 pub mod error;
 pub mod node;
 pub mod objects;
+pub mod parked;
 pub mod permissions;
 pub mod policies;
 pub mod secret;
@@ -105,6 +106,8 @@ enum Command {
     #[command(flatten)]
     Objects(objects::Command),
     #[command(flatten)]
+    Parked(parked::Command),
+    #[command(flatten)]
     Clients(clients::Command),
     #[command(flatten)]
     Definitions(definitions::Command),
@@ -167,6 +170,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
         Command::VHosts(command) => command.request(vhost)?,
         Command::Policies(command) => command.request(vhost)?,
         Command::Objects(command) => command.request(vhost)?,
+        Command::Parked(command) => command.request(vhost)?,
         Command::Clients(command) => command.request()?,
         Command::Definitions(command) => command.request(typed)?,
     };

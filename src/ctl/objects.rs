@@ -51,7 +51,7 @@ pub enum Command {
     DeleteQueue {
         /// Its name
         queue: String,
-        /// Only if no message is ready in it
+        /// Only if no message is ready or parked in it
         #[arg(long = "if-empty", short = 'e')]
         if_empty: bool,
         /// Only if it has no consumer
@@ -60,7 +60,7 @@ pub enum Command {
     },
 }
 
-const QUEUE_COLUMNS: [&str; 18] = [
+const QUEUE_COLUMNS: [&str; 19] = [
     "name",
     "vhost",
     "type",
@@ -75,6 +75,7 @@ const QUEUE_COLUMNS: [&str; 18] = [
     "messages",
     "messages_ready",
     "messages_unacknowledged",
+    "messages_parked",
     "consumers",
     "memory",
     "owner_pid",

@@ -135,6 +135,13 @@ impl Page {
         // The last metric's second sample.
         let name = "rabbitmq_global_messages_dead_lettered_delivery_limit_total";
         self.sample(name, NO_DEAD_LETTER, m.dropped_delivery_limit.get());
+        let (name, help) =
+            ("leveret_dead_letters_parked_total", "Dead letters that had nowhere to go and were kept");
+        self.counter(name, help, "", m.parked.get());
+        let (name, help) =
+            ("leveret_dead_letters_dropped_total", "Dead letters that had nowhere to go and were dropped");
+        self.counter(name, help, "{reason=\"not_kept\"}", m.dead_letters_dropped.get());
+        self.sample(name, "{reason=\"too_many_parked\"}", m.dead_letters_dropped_at_limit.get());
     }
 
     /// What came and went.
@@ -167,6 +174,8 @@ impl Page {
         ] {
             self.gauge(&format!("rabbitmq_{name}"), help, "", value);
         }
+        let parked = gauges.messages_parked;
+        self.gauge("leveret_queue_messages_parked", "Dead letters that have nowhere to go", "", parked);
         self.gauge("rabbitmq_global_consumers", "Consumers", PROTOCOL, gauges.consumers);
         let help = "Channels that have published something";
         self.gauge("rabbitmq_global_publishers", help, PROTOCOL, gauges.publishers);
@@ -243,7 +252,16 @@ mod tests {
         let mut sizes = SizeTally::default();
         [0, 100, 101, 100_000_001].into_iter().for_each(|bytes| sizes.add(bytes));
         metrics.sizes.add(&sizes);
-        let gauges = Gauges { queues: 4, messages_ready: 5, messages_unacked: 6, ..Gauges::default() };
+        metrics.parked.add(9);
+        metrics.dead_letters_dropped.add(10);
+        metrics.dead_letters_dropped_at_limit.add(11);
+        let gauges = Gauges {
+            queues: 4,
+            messages_ready: 5,
+            messages_unacked: 6,
+            messages_parked: 3,
+            ..Gauges::default()
+        };
         let usage = Usage { resident_bytes: Some(4096), ..Usage::default() };
         let alarms = Alarms::new(AlarmLimits { memory_bytes: 1000, disk_free_bytes: 2000 });
         alarms.observe_disk(1500);
@@ -270,6 +288,10 @@ mod tests {
             "rabbitmq_identity_info{rabbitmq_node=\"leveret@a_b\",rabbitmq_cluster=\"leveret@a_b\",\
              rabbitmq_endpoint=\"aggregated\"} 1",
             "rabbitmq_erlang_uptime_seconds 9",
+            "leveret_dead_letters_parked_total 9",
+            "leveret_dead_letters_dropped_total{reason=\"not_kept\"} 10",
+            "leveret_dead_letters_dropped_total{reason=\"too_many_parked\"} 11",
+            "leveret_queue_messages_parked 3",
             "rabbitmq_queues 4",
             "rabbitmq_queue_messages 11",
             "rabbitmq_connections_opened_total 0",

@@ -17,6 +17,7 @@ pub mod definitions;
 pub mod exchanges;
 mod limits;
 pub mod node;
+pub mod parked;
 pub mod password;
 pub mod permissions;
 pub mod policies;
@@ -34,6 +35,7 @@ use self::clients::ClientOperation;
 use self::definitions::DefinitionsOperation;
 use self::exchanges::ExchangeOperation;
 use self::node::NodeOperation;
+use self::parked::ParkedOperation;
 use self::permissions::PermissionOperation;
 use self::policies::PolicyOperation;
 use self::queues::QueueOperation;
@@ -64,6 +66,8 @@ pub enum Operation {
     Policies(PolicyOperation),
     /// About queues and their consumers.
     Queues(QueueOperation),
+    /// About messages that died and have nowhere to go.
+    Parked(ParkedOperation),
     /// About exchanges and bindings.
     Exchanges(ExchangeOperation),
     /// About connections and channels.
@@ -116,6 +120,8 @@ pub enum Told {
     Imported(definitions::Imported),
     /// It is done, to so many messages.
     Messages(u64),
+    /// What came of moving parked messages.
+    Requeued(parked::Requeued),
     /// A queue and all that belongs to it.
     Queue(queues::QueueDescription),
     /// An exchange and what is bound to it.
@@ -146,6 +152,8 @@ pub enum Row {
     Queue(Box<queues::QueueRow>),
     /// A consumer.
     Consumer(queues::ConsumerRow),
+    /// A parked message.
+    Parked(parked::ParkedRow),
     /// An exchange.
     Exchange(exchanges::ExchangeRow),
     /// A binding.
@@ -184,6 +192,7 @@ impl Operation {
             Self::VHosts(operation) => operation.is_change(),
             Self::Policies(operation) => operation.is_change(),
             Self::Queues(operation) => operation.is_change(),
+            Self::Parked(operation) => operation.is_change(),
             Self::Clients(operation) => operation.is_change(),
             Self::Definitions(operation) => operation.is_change(),
         }
@@ -212,6 +221,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         Operation::VHosts(operation) => vhosts::perform(broker, operation),
         Operation::Policies(operation) => policies::perform(broker, operation, caller),
         Operation::Queues(operation) => queues::perform(broker, operation, caller),
+        Operation::Parked(operation) => parked::perform(broker, operation, caller),
         Operation::Exchanges(operation) => exchanges::perform(broker, operation),
         Operation::Clients(operation) => clients::perform(broker, operation, caller),
         Operation::Definitions(operation) => definitions::perform(broker, operation, caller),

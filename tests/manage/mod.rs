@@ -3,6 +3,7 @@
 mod clients;
 mod house;
 mod objects;
+mod parked;
 mod policies;
 mod users;
 mod vhosts;

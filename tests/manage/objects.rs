@@ -50,7 +50,7 @@ fn queues_are_listed_with_what_is_in_them() {
             "name": "q", "vhost": "/", "type": "classic", "durable": true, "auto_delete": false,
             "exclusive": false, "arguments": { "x-max-priority": 5 }, "policy": null, "operator_policy": null,
             "effective_policy_definition": {}, "state": "running", "messages": 3,
-            "messages_ready": 1, "messages_unacknowledged": 2, "consumers": 1,
+            "messages_ready": 1, "messages_unacknowledged": 2, "messages_parked": 0, "consumers": 1,
             "memory": rows[1]["memory"], "owner_pid": null, "exclusive_consumer_tag": null,
         })
     );

@@ -12,6 +12,8 @@ fn operations_come_back_as_they_went() {
         r#"{"permissions":{"set_permissions":{"user":"a","vhost":"/","configure":"","write":"","read":""}}}"#,
         r#"{"policies":{"set_policy":{"vhost":"/","policy":"p","pattern":"","apply_to":"all","priority":0,"definition":{"a":[1]}}}}"#,
         r#"{"queues":{"delete_queue":{"vhost":"/","queue":"q","if_empty":true,"if_unused":false}}}"#,
+        r#"{"parked":{"list_parked":{"vhost":"/","queue":null}}}"#,
+        r#"{"parked":{"requeue_parked":{"vhost":"/","queue":"q","to":["","other"]}}}"#,
         r#"{"exchanges":{"list_bindings":{"vhost":"/"}}}"#,
         r#"{"clients":"list_channels"}"#,
     ] {

@@ -1,0 +1,147 @@
+//! Messages that died, or were delayed, and have nowhere to go: they are parked in their queue until an operator moves them.
+
+use super::queues::find;
+use super::refusal::{Kind, Refusal};
+use super::{Caller, Performed, Row, Told, vhost};
+use crate::broker::Broker;
+use crate::broker::parked::{Moved, Parked};
+use crate::broker::queue::Queue;
+use crate::ids::Ticket;
+use crate::store::StoreError;
+use crate::wire::properties;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Messages of a queue that a list has at most; `messages_parked` of the queue says how many there are.
+pub const LISTED_MAX: u64 = 1000;
+
+/// What can be done with parked messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ParkedOperation {
+    /// The first of each queue, or of one.
+    ListParked {
+        /// Where.
+        vhost: String,
+        /// Which; none for all.
+        queue: Option<String>,
+    },
+    /// Those of a queue go back to its end, or elsewhere, with their delivery count and time to live begun anew.
+    RequeueParked {
+        /// Where.
+        vhost: String,
+        /// Which.
+        queue: String,
+        /// Where they are published instead: an exchange and a routing key.
+        to: Option<(String, String)>,
+    },
+    /// Those of a queue are dropped.
+    DropParked {
+        /// Where.
+        vhost: String,
+        /// Which.
+        queue: String,
+    },
+}
+
+/// A parked message, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedRow {
+    /// Its queue.
+    pub queue: String,
+    /// Why it died: `rejected`, `expired`, `delivery_limit`, or `delayed`.
+    pub reason: String,
+    /// Why it is parked: `no_exchange`, `exchange_missing`, `no_route` or `refused`.
+    pub why: String,
+    /// When it died, milliseconds since 1970.
+    pub died_at: u64,
+    /// The exchange it was published to.
+    pub exchange: String,
+    /// Its routing key.
+    pub routing_key: String,
+    /// The property of that name.
+    pub message_id: Option<String>,
+    /// Bytes of its body.
+    pub body_bytes: u64,
+}
+
+/// What came of moving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requeued {
+    /// Messages that are elsewhere.
+    pub moved: u64,
+    /// Messages that found no way and are still parked.
+    pub parked: u64,
+}
+
+impl ParkedOperation {
+    /// Whether something is not as before afterwards.
+    pub(super) fn is_change(&self) -> bool {
+        !matches!(self, Self::ListParked { .. })
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// Why not.
+pub(super) fn perform(
+    broker: &Arc<Broker>,
+    operation: ParkedOperation,
+    caller: &Caller,
+) -> Result<Performed, Refusal> {
+    match operation {
+        ParkedOperation::ListParked { vhost, queue } => {
+            let queues = match queue {
+                Some(queue) => vec![find(broker, &vhost, &queue)?],
+                None => vhost::find(broker, &vhost)?.list_queues(),
+            };
+            let broker = Arc::clone(broker);
+            Ok(Performed::rows(
+                queues.into_iter().flat_map(move |queue| rows(&broker, &queue)).map(Row::Parked),
+            ))
+        }
+        ParkedOperation::RequeueParked { vhost, queue, to } => {
+            let queue = find(broker, &vhost, &queue)?;
+            let to = to.as_ref().map(|(exchange, key)| (exchange.as_str(), key.as_str()));
+            let moved = broker.requeue_parked(&queue, to, caller.now);
+            let Moved { moved, parked, ticket } = moved.map_err(|error| unreadable(&queue, &error))?;
+            Ok(Performed::told(Told::Requeued(Requeued { moved, parked }), ticket))
+        }
+        ParkedOperation::DropParked { vhost, queue } => {
+            let queue = find(broker, &vhost, &queue)?;
+            let (dropped, ticket): (u64, Ticket) = broker.drop_parked(&queue, caller.now);
+            Ok(Performed::told(Told::Messages(dropped), ticket))
+        }
+    }
+}
+
+fn unreadable(queue: &Queue, error: &StoreError) -> Refusal {
+    Refusal::new(Kind::Unavailable, format!("messages of queue '{}' cannot be read: {error}", queue.name))
+}
+
+fn rows(broker: &Broker, queue: &Queue) -> Vec<ParkedRow> {
+    let mut rows = Vec::new();
+    let listed = broker.each_parked(queue, LISTED_MAX, |parked| rows.push(row(queue, parked)));
+    if let Err(error) = listed {
+        tracing::error!(queue = %queue.name, %error, "not all parked messages are listed: they cannot be read");
+    }
+    rows
+}
+
+fn row(queue: &Queue, parked: &Parked<'_>) -> ParkedRow {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let message = &parked.message;
+    ParkedRow {
+        queue: queue.name.to_string(),
+        reason: parked.reason.name().to_owned(),
+        why: parked.cause.name().to_owned(),
+        died_at: parked.died_ms,
+        exchange: text(message.exchange),
+        routing_key: text(message.routing_key),
+        message_id: properties::decode(message.properties)
+            .ok()
+            .and_then(|properties| properties.message_id.map(text)),
+        body_bytes: message.body.len() as u64,
+    }
+}

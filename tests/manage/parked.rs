@@ -1,0 +1,78 @@
+//! Dead letters that have nowhere to go, as an operator sees them, and what he does with them.
+
+use super::house::House;
+use leveret::manage::Kind;
+use serde_json::{Value, json};
+
+fn parked(name: &str, queue: &str) -> Value {
+    json!({ "parked": { name: { "vhost": "/", "queue": queue } } })
+}
+
+fn requeue(queue: &str, to: Option<(&str, &str)>) -> Value {
+    json!({ "parked": { "requeue_parked": { "vhost": "/", "queue": queue, "to": to } } })
+}
+
+/// `q` with three parked messages, whose dead-letter exchange does not exist, and `empty`.
+fn furnished() -> House {
+    let mut house = House::new();
+    house.client("a", 50_000);
+    house.say(
+        "a",
+        &[
+            "1 queue.declare q durable x-dead-letter-exchange=gone",
+            "1 queue.declare empty durable",
+            "1 basic.publish '' q one",
+            "1 basic.publish '' q two",
+            "1 basic.publish '' q three",
+            "1 basic.get q",
+            "1 basic.get q",
+            "1 basic.get q",
+            "1 basic.nack 3 multiple",
+        ],
+    );
+    house
+}
+
+#[test]
+fn parked_messages_are_listed_and_counted() {
+    let mut house = furnished();
+    let rows = house.ask(&parked("list_parked", "q")).unwrap();
+    assert_eq!(
+        rows[0],
+        json!({
+            "queue": "q", "reason": "rejected", "why": "exchange_missing", "died_at": rows[0]["died_at"],
+            "exchange": "", "routing_key": "q", "message_id": null, "body_bytes": 3,
+        })
+    );
+    assert_eq!(rows.as_array().unwrap().len(), 3);
+    assert_eq!(house.ask(&json!({ "parked": { "list_parked": { "vhost": "/", "queue": null } } })), Ok(rows));
+    let queue =
+        house.ask(&json!({ "queues": { "describe_queue": { "vhost": "/", "queue": "q" } } })).unwrap();
+    let queue = &queue["queue"]["queue"];
+    assert_eq!((&queue["messages_parked"], &queue["messages"]), (&json!(3), &json!(0)));
+    assert_eq!(house.world.broker.gauges().messages_parked, 3);
+    house.refuses(&parked("list_parked", "qq"), Kind::NotFound, "there is no queue 'qq'; did you mean 'q'?");
+}
+
+#[test]
+fn parked_messages_are_moved_back_or_elsewhere_or_dropped() {
+    let mut house = furnished();
+    let told = |moved, parked| json!({ "requeued": { "moved": moved, "parked": parked } });
+    house.answers(&requeue("q", Some(("nowhere", "k"))), &told(0, 3));
+    house.answers(&requeue("q", Some(("", "none"))), &told(0, 3));
+    let why: Vec<_> = house.column(&parked("list_parked", "q"), "why");
+    assert_eq!(why, ["no_route", "no_route", "no_route"], "as it was when they were last tried");
+    house.world.heard("a");
+    house.answers(&requeue("q", Some(("", "empty"))), &told(3, 0));
+    house.say("a", &["1 basic.get empty"]);
+    let heard = house.world.heard("a").join("\n");
+    assert!(heard.contains("one") && heard.contains("empty"), "{heard}");
+
+    let mut house = furnished();
+    house.answers(&requeue("q", None), &told(3, 0));
+    house.answers(&requeue("q", None), &told(0, 0));
+    house.say("a", &["1 basic.get q", "1 basic.reject 4"]);
+    house.answers(&parked("drop_parked", "q"), &json!({ "messages": 1 }));
+    house.answers(&parked("drop_parked", "q"), &json!({ "messages": 0 }));
+    assert_eq!(house.world.broker.gauges().messages_parked, 0);
+}
