@@ -6,14 +6,14 @@
 use super::cursor::{Cursor, Escape, Flags, escape};
 use std::fmt::Write;
 
-/// Which of the 256 bytes are meant.
+/// Which of the 256 bytes are meant: a bit for each.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Set([bool; 256]);
+pub(super) struct Set([u128; 2]);
 
 impl Set {
     /// The bytes of these ranges.
     pub(super) fn of(ranges: &[(u8, u8)]) -> Self {
-        let mut set = Self([false; 256]);
+        let mut set = Self([0; 2]);
         ranges.iter().for_each(|&(first, last)| set.add(first, last));
         set
     }
@@ -25,32 +25,36 @@ impl Set {
     }
 
     /// All other bytes.
-    pub(super) fn negated(mut self) -> Self {
-        self.0.iter_mut().for_each(|is_in| *is_in = !*is_in);
-        self
+    pub(super) fn negated(self) -> Self {
+        Self(self.0.map(|bits| !bits))
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 7)] >> (byte & 127) & 1 == 1
     }
 
     fn add(&mut self, first: u8, last: u8) {
-        self.0[usize::from(first)..=usize::from(last)].fill(true);
+        (first..=last).for_each(|byte| self.0[usize::from(byte >> 7)] |= 1 << (byte & 127));
     }
 
     fn add_all(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(is_in, too)| *is_in |= too);
+        self.0.iter_mut().zip(other.0).for_each(|(bits, too)| *bits |= too);
     }
 
     fn in_both_cases(mut self) -> Self {
         for (small, capital) in (b'a'..=b'z').zip(b'A'..=b'Z') {
-            let is_in = self.0[usize::from(small)] || self.0[usize::from(capital)];
-            self.0[usize::from(small)] = is_in;
-            self.0[usize::from(capital)] = is_in;
+            if self.has(small) || self.has(capital) {
+                self.add(small, small);
+                self.add(capital, capital);
+            }
         }
         self
     }
 
     /// Writes it as a class that every engine reads alike.
     pub(super) fn spell(&self, out: &mut String) {
-        let mut ranges: Vec<(usize, usize)> = Vec::new();
-        for byte in (0..256).filter(|&byte| self.0[byte]) {
+        let mut ranges: Vec<(u8, u8)> = Vec::new();
+        for byte in (0..=255).filter(|&byte| self.has(byte)) {
             match ranges.last_mut() {
                 Some((_, last)) if *last + 1 == byte => *last = byte,
                 _ => ranges.push((byte, byte)),
@@ -88,8 +92,7 @@ pub(super) fn class(cursor: &mut Cursor<'_>, flags: Flags) -> Result<Set, String
     let mut set = Set::of(&[]);
     let mut is_first = true;
     let mut before: Option<u8> = None;
-    loop {
-        let Some(item) = item(cursor, flags, &mut is_first)? else { break };
+    while let Some(item) = item(cursor, flags, &mut is_first)? {
         match item {
             Item::Byte(_, true) if before.is_some() => {
                 let first = before.take().unwrap_or(b'-');
