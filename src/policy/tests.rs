@@ -166,7 +166,7 @@ fn a_policy_is_for_what_all_of_its_keys_make_sense_for() {
         ("dead-letter-exchange", "cqx"),
         ("max-length", "cqx"),
         ("delivery-limit", "cqx"),
-        ("dead-letter-strategy", "qx"),
+        ("dead-letter-strategy", "cqx"),
         ("target-group-size", "qx"),
         ("max-age", "sx"),
         ("queue-mode", "cx"),
