@@ -71,6 +71,14 @@ const STEPS: &[(&[&str], &[&str])] = &[
     (&["1 basic.consume plain u"], &["1 basic.consume-ok", "1 basic.deliver"]),
     (&["1 basic.ack 10"], &["1 basic.deliver"]),
     (&["1 basic.publish '' work m"], &["1 basic.ack"]),
+    // The limit where RabbitMQ's way was asked for: dropped.
+    (
+        &["1 queue.declare dropping x-delivery-limit=0 x-dead-letter-strategy=at-most-once"],
+        &["1 queue.declare-ok"],
+    ),
+    (&["1 basic.publish '' dropping n"], &["1 basic.ack"]),
+    (&["1 basic.get dropping"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 12 requeue", "1 basic.get dropping"], &["1 basic.get-empty"]),
 ];
 
 /// Every series of the page.
