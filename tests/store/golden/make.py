@@ -5,7 +5,7 @@
 Every durable thing that the format knows is in the file. Half of the messages are in the tables and half, after a
 kill, in the journal alone: between the halves the broker has time to rest. Of ten messages in each queue the first few
 are acknowledged, and some have come back: `counted 0` four times, `counted 3` once, `patient 0` and `patient 1` once
-each, to wait for a billion milliseconds, as what `later` delays does.
+each, to wait for a billion milliseconds, as what `later` delays does. `parking 0` and `parking 1` have died and found no exchange.
 """
 
 import signal
@@ -59,6 +59,8 @@ def topology():
         queue("patient", queue_type="quorum", delayed_retry_type="all", delayed_retry_min=LONG_MS)
         channel.exchange_declare("later", "x-delayed-message", durable=True, arguments={"x-delayed-type": "direct"})
         channel.queue_bind("plain", "later", "d")
+    if version >= 5:
+        queue("parking", dead_letter_exchange="nowhere")
 
 
 def half(first):
@@ -83,6 +85,10 @@ def half(first):
     channel.basic_ack(take("urgent"))
     if version >= 3:
         half_of_3(first)
+    if version >= 5:
+        for number in range(first, first + 5):
+            say("", "parking", f"parking {number}")
+        channel.basic_reject(take("parking"), requeue=False)
 
 
 def half_of_3(first):
