@@ -496,6 +496,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "lists of ranges, some of which have one")]
     fn a_part_of_a_block_is_a_block() {
         let mut builder = BlockBuilder::default();
         for (body, persistent) in [("one", true), ("two", false), ("three", true), ("four", true)] {

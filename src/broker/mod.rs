@@ -416,7 +416,7 @@ impl Broker {
         for queue in &route.queues {
             let (ticket, mut effects) = queue.enqueue(&block, now);
             all.add(ticket, std::mem::take(&mut effects.refused));
-            self.carry_out(queue, effects, now, gate);
+            self.carry_out(queue, &effects, now, gate);
         }
         all
     }
@@ -424,19 +424,19 @@ impl Broker {
     /// Messages are acknowledged.
     pub fn settle(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
         let effects = queue.settle(settled, now);
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
     }
 
     /// Messages come back to their places, some perhaps later; beyond the delivery limit they die.
     pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Return, now: Now) {
         let effects = queue.put_back(settled, how, now);
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
     }
 
     /// Messages are rejected: they are dead-lettered, or dropped.
     pub fn reject(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
         let effects = queue.reject(settled, now);
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
     }
 
     /// Adds a consumer.
@@ -445,47 +445,47 @@ impl Broker {
     /// 403 when the queue is in exclusive use; 404 when it is gone.
     pub fn subscribe(&self, queue: &Arc<Queue>, consumer: Consumer, now: Now) -> Result<(), AmqpError> {
         let effects = queue.subscribe(consumer, now)?;
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
         Ok(())
     }
 
     /// Removes a consumer; what it holds stays unacknowledged. An auto-delete queue goes with its last one.
     pub fn cancel(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
         let effects = queue.cancel(id, now);
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
     }
 
     /// As [`Broker::cancel`], but nothing is dealt to others before the next call for this queue: what the consumer gives
     /// back is older than what they would get.
     pub fn leave(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
         let effects = queue.leave(id, now);
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
     }
 
     /// `bytes` of the records dealt to a consumer have been encoded.
     pub fn credit(&self, queue: &Arc<Queue>, id: ConsumerId, bytes: usize, now: Now) {
         let effects = queue.credit(id, bytes, now);
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
     }
 
     /// Something is free under the limit of a channel: the queues that wait for it take their turns.
     pub fn take_turns(&self, limit: &Arc<ChannelLimit>, now: Now) {
         while let Some((queue, share)) = limit.next() {
             let effects = queue.take_turn(limit, share, now);
-            self.carry_out(&queue, effects, now, None);
+            self.carry_out(&queue, &effects, now, None);
         }
     }
 
     /// What consumers hold has changed without this queue's doing: deal again.
     pub fn poke(&self, queue: &Arc<Queue>, now: Now) {
         let effects = queue.poke(now);
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
     }
 
     /// Takes one message.
     pub fn get(&self, queue: &Arc<Queue>, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> Got {
         let (got, effects) = queue.get(no_ack, mailbox, now);
-        self.carry_out(queue, effects, now, None);
+        self.carry_out(queue, &effects, now, None);
         got
     }
 
@@ -498,7 +498,7 @@ impl Broker {
             loop {
                 let (part, effects) = queue.purge_part(ready - purged, now);
                 newest = newest.max(effects.ticket);
-                self.carry_out(queue, effects, now, None);
+                self.carry_out(queue, &effects, now, None);
                 purged += part;
                 if part == 0 || purged >= ready {
                     return (purged, newest);
@@ -514,7 +514,7 @@ impl Broker {
             for queue in due {
                 sender::begin_turn();
                 let effects = queue.tick(now);
-                self.carry_out(&queue, effects, now, None);
+                self.carry_out(&queue, &effects, now, None);
             }
         });
     }
@@ -548,7 +548,7 @@ fn deliver_pages(broker: &Weak<Broker>, request: &Request, pages: Vec<Page>) {
         broker.metrics.damaged.add(lost);
         tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store or damaged there: they are not delivered");
     }
-    broker.carry_out(&request.queue, effects, request.now, None);
+    broker.carry_out(&request.queue, &effects, request.now, None);
 }
 
 impl fmt::Debug for Broker {

@@ -37,6 +37,9 @@ pub struct Moved {
     pub ticket: Ticket,
 }
 
+/// Some records of a block.
+type Piece = (Arc<Block>, Range<u32>);
+
 impl Broker {
     /// Shows the first `most` messages that are parked in a queue, in the order in which they were. Reads the disk.
     ///
@@ -72,11 +75,7 @@ impl Broker {
     }
 
     /// The records of consecutive messages, from the first on, as far as a read brings them.
-    fn read_records(
-        &self,
-        queue: &Queue,
-        range: SeqRange,
-    ) -> Result<Vec<(Arc<Block>, Range<u32>)>, StoreError> {
+    fn read_records(&self, queue: &Queue, range: SeqRange) -> Result<Vec<Piece>, StoreError> {
         let mut pieces = Vec::new();
         for page in self.pages.load(queue.id, range, PAGE_BYTES)? {
             let of_page = SeqRange::of(page.first, u64::from(page.block.len())).meet(range);
@@ -124,9 +123,9 @@ impl Broker {
             };
             all.ticket = all.ticket.max(effects.ticket);
             for (target, effects) in targets.all() {
-                self.carry_out(&target, effects, now, Some(&gate));
+                self.carry_out(&target, &effects, now, Some(&gate));
             }
-            self.carry_out(queue, effects, now, Some(&gate));
+            self.carry_out(queue, &effects, now, Some(&gate));
         }
         all.parked = queue.stats().parked;
         Ok(all)
@@ -166,7 +165,7 @@ impl Broker {
         while let Some((dropped, effects)) = queue.drop_parked(now) {
             all += dropped;
             ticket = ticket.max(effects.ticket);
-            self.carry_out(queue, effects, now, None);
+            self.carry_out(queue, &effects, now, None);
         }
         (all, ticket)
     }

@@ -182,7 +182,7 @@ impl Policies<'_> {
         let count = queues.len();
         for (queue, next) in queues {
             let effects = queue.govern(next, &*broker.pages, now);
-            broker.carry_out(&queue, effects, now, None);
+            broker.carry_out(&queue, &effects, now, None);
         }
         // A queue that does not refuse messages any more, or send them, need not be asked to.
         vhost.renew_routes();

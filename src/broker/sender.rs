@@ -152,7 +152,7 @@ impl Broker {
     pub(super) fn carry_out(
         &self,
         queue: &Arc<Queue>,
-        effects: Effects,
+        effects: &Effects,
         now: Now,
         gate: Option<&Gate<'_>>,
     ) -> Ticket {
@@ -163,7 +163,7 @@ impl Broker {
         if effects.delete && gate.is_none() {
             self.send_letters(queue, now);
         }
-        if !self.heed(queue, &effects, now) {
+        if !self.heed(queue, effects, now) {
             return newest;
         }
         let _own = gate.is_none().then(|| self.log.gate());
@@ -351,7 +351,7 @@ impl Broker {
             Some((_, _, true)) => Outcome::Gone,
             Some((_, queues, false)) if queues.is_empty() => Outcome::Stuck(Cause::NoRoute),
             Some((block, queues, false)) if settings.retries() => {
-                self.hand_over_whole(queue, block, &queues, refused_by, targets, now)
+                self.hand_over_whole(queue, block, &queues, (refused_by, targets), now)
             }
             Some((block, queues, false)) => self.hand_over(block, &queues, targets, now),
         }
@@ -402,8 +402,7 @@ impl Broker {
         queue: &Queue,
         block: Block,
         queues: &[Arc<Queue>],
-        refused_by: &mut Vec<QueueId>,
-        targets: &mut Targets,
+        (refused_by, targets): (&mut Vec<QueueId>, &mut Targets),
         now: Now,
     ) -> Outcome {
         let block = Arc::new(block);

@@ -129,7 +129,7 @@ impl Broker {
                 TxAck::Reject => queue.reject(settled, now),
             };
             newest = newest.max(effects.ticket);
-            newest = newest.max(self.carry_out(queue, effects, now, Some(&gate)));
+            newest = newest.max(self.carry_out(queue, &effects, now, Some(&gate)));
             // What this has not sent is dead all the same once the transaction is on disk.
             newest = newest.max(queue.keep_letters());
         }
@@ -151,7 +151,7 @@ impl Broker {
         for queue in &route.queues {
             let (ticket, effects) = rooms.enqueue(queue, &block, now);
             newest = newest.max(ticket);
-            self.carry_out(queue, effects, now, Some(gate));
+            self.carry_out(queue, &effects, now, Some(gate));
         }
         newest
     }

@@ -37,12 +37,11 @@ pub(super) fn set_aside(database: &Database, keys: &[RowKey]) -> Result<(), Stor
         })?;
         {
             let mut damaged = tx.open_table(DAMAGED)?;
-            let mut next = damaged.last()?.map_or(0, |(key, _)| key.value() + 1);
-            for (key, row) in &found {
+            let next = damaged.last()?.map_or(0, |(key, _)| key.value() + 1);
+            for (id, (key, row)) in (next..).zip(&found) {
                 let records = rows.bodies()?.remove(*key)?;
                 let records = records.as_ref().map(|records| records.value()).unwrap_or_default();
-                damaged.insert(next, encode(*key, row, records).as_slice())?;
-                next += 1;
+                damaged.insert(id, encode(*key, row, records).as_slice())?;
             }
         }
         write_meta(&tx, &[], rows.totals())?;

@@ -452,7 +452,7 @@ mod tests {
             let numbers: Vec<u64> = found.entries.iter().map(|entry| entry.number).collect();
             let left: Vec<u64> = (1..=3).filter(|&other| other != number).collect();
             assert_eq!(numbers, left, "bit {bit}");
-            let damaged = if number == 3 { vec![] } else { vec![number..number + 1] };
+            let damaged: Vec<_> = (number < 3).then_some(number..number + 1).into_iter().collect();
             assert_eq!(found.damaged, damaged, "bit {bit}");
             turn(&disk, ENTRIES_AT * 8 + bit);
         }

@@ -374,7 +374,7 @@ fn cut_everywhere(seed: u64, step: u64) {
     let mut reached = 0;
     for at in (1..).map(|n| n * step) {
         let disk = SimDisk::default().cut_at(at, seed ^ at);
-        let known = Run::start(&disk, seed, at / step % 2 == 0).work(&disk, at);
+        let known = Run::start(&disk, seed, (at / step).is_multiple_of(2)).work(&disk, at);
         let Some(cut) = disk.take_cuts().pop() else { break };
         reached += 1;
         check(&SimDisk::holding(cut.image), &known, &format!("seed {seed:#x}, cut at call {at}"));

@@ -205,7 +205,7 @@ fn a_start_on_a_full_disk_takes_what_it_needs_from_the_reserve() {
     let (image, messages) = killed();
     let disk = SimDisk::holding(image);
     disk.set_capacity(Some(disk.bytes()));
-    let without = open_backend(disk.clone(), Options::default()).unwrap_err();
+    let without = open_backend(disk, Options::default()).unwrap_err();
     assert!(without.is_full(), "{without}");
 
     let disk = SimDisk::holding(killed().0);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -118,11 +118,15 @@ impl Logged {
         let mut line = Vec::new();
         // What was read before an error is still worth showing.
         while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            self.text.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            self.text().push_str(&String::from_utf8_lossy(&line));
             self.more.notify_all();
             line.clear();
         }
-        self.text.lock().unwrap().clone()
+        self.text().clone()
+    }
+
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().expect("nobody panics while they hold it")
     }
 }
 
@@ -169,9 +173,9 @@ impl Process {
 
     /// Waits until it has logged this.
     pub(crate) fn until_logged(&self, text: &str) {
-        let log = self.logged.text.lock().unwrap();
+        let log = self.logged.text();
         let waited = self.logged.more.wait_timeout_while(log, PATIENCE, |log| !log.contains(text));
-        let (log, waited) = waited.unwrap();
+        let (log, waited) = waited.expect("nobody panics while they hold it");
         assert!(!waited.timed_out(), "'{text}' was never logged: {log}");
     }
 

@@ -44,7 +44,7 @@ impl Broker {
                 turn.end(&*self.log, all.ticket, route.queues.iter().any(|queue| queue.is_durable()));
         }
         for (queue, effects) in all_effects {
-            self.carry_out(queue, effects, now, Some(gate));
+            self.carry_out(queue, &effects, now, Some(gate));
         }
         all
     }

@@ -508,16 +508,19 @@ fn only_what_is_durable_at_both_ends_is_kept() {
     assert_eq!(f.appended(), Vec::<String>::new());
 }
 
-#[test]
-fn what_was_on_disk_is_there_again() {
-    let binding = |source: &str, to_exchange, destination: &str| BindingRecord {
+fn binding(source: &str, to_exchange: bool, destination: &str) -> BindingRecord {
+    BindingRecord {
         vhost: ROOT.to_owned(),
         source: source.to_owned(),
         to_exchange,
         destination: destination.to_owned(),
         routing_key: b"k".to_vec(),
         arguments: Vec::new(),
-    };
+    }
+}
+
+#[test]
+fn what_was_on_disk_is_there_again() {
     let arguments = encoded(&one("x-delivery-limit", AMQPValue::LongInt(3)));
     let record =
         QueueRecord { id: QueueId(7), vhost: ROOT.into(), name: "q".into(), auto_delete: true, arguments };
