@@ -373,7 +373,7 @@ impl Broker {
             DeathReason::Expired => deadline_ms(message, settings.ttl_ms).unwrap_or(message.arrived_at_ms),
             DeathReason::Rejected | DeathReason::DeliveryLimit | DeathReason::MaxLen => message.arrived_at_ms,
         };
-        if since_ms <= self.started_at.unix_ms { block.redelivered() } else { block }
+        if since_ms < self.started_at.unix_ms { block.redelivered() } else { block }
     }
 
     /// Puts a block of one message into all queues that take it.

@@ -163,9 +163,11 @@ impl House {
         self.broker.subscribe(&queue, consumer, self.now).unwrap();
         let (mut numbers, mut mail) = (Vec::new(), Vec::new());
         loop {
+            // What has been dealt by then is in the mailbox.
+            let ready = queue.stats().ready;
             mailbox.take(&mut mail);
             if mail.is_empty() {
-                if queue.stats().ready == 0 {
+                if ready == 0 {
                     break;
                 }
                 thread::park_timeout(Duration::from_millis(1));

@@ -98,6 +98,8 @@ fn a_real_export_of_rabbitmq_is_taken_in_and_written_again() {
     for exchange in after["exchanges"].as_array_mut().unwrap() {
         assert_eq!(exchange.as_object_mut().unwrap().shift_remove("internal"), Some(json!(false)));
     }
+    // Every broker has it of its own.
+    before["exchanges"].as_array_mut().unwrap().retain(|exchange| exchange["name"] != "amq.rabbitmq.log");
     for section in [
         "users",
         "vhosts",

@@ -18,6 +18,8 @@ const STILL: &[&str] = &[
     "rabbitmq_resident_memory_limit_bytes",
     "rabbitmq_disk_space_available_limit_bytes",
     "rabbitmq_process_max_fds",
+    // tests/server/damage.rs moves it.
+    "leveret_messages_damaged_total",
     // Whole blocks, and pages: a small test may leave them as they were.
     "rabbitmq_disk_space_available_bytes",
     "rabbitmq_process_resident_memory_bytes",
@@ -79,6 +81,21 @@ const STEPS: &[(&[&str], &[&str])] = &[
     (&["1 basic.publish '' dropping n"], &["1 basic.ack"]),
     (&["1 basic.get dropping"], &["1 basic.get-ok"]),
     (&["1 basic.reject 12 requeue", "1 basic.get dropping"], &["1 basic.get-empty"]),
+    // The same of a dead letter whose exchange is missing.
+    (
+        &["1 queue.declare astray x-dead-letter-exchange=missing x-dead-letter-strategy=at-most-once"],
+        &["1 queue.declare-ok"],
+    ),
+    (&["1 basic.publish '' astray o"], &["1 basic.ack"]),
+    (&["1 basic.get astray"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 13", "1 basic.get astray"], &["1 basic.get-empty"]),
+    // One is parked, and that is all that may be.
+    (&["1 queue.declare full x-delivery-limit=0"], &["1 queue.declare-ok"]),
+    (&["1 basic.publish '' full p"], &["1 basic.ack"]),
+    (&["1 basic.publish '' full q"], &["1 basic.ack"]),
+    (&["1 basic.get full"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 14 requeue", "1 basic.get full"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 15 requeue", "1 basic.get full"], &["1 basic.get-empty"]),
 ];
 
 /// Every series of the page.
@@ -92,7 +109,7 @@ fn series(address: SocketAddr) -> BTreeMap<String, String> {
 #[test]
 fn every_series_moves() {
     let folder = Folder::new();
-    let config = folder.write("leveret.toml", "[limits]\nhandshakes_per_address_max = 2\n");
+    let config = folder.write("leveret.toml", "[limits]\nhandshakes_per_address_max = 2\nparked_max = 1\n");
     let broker = Process::spawn(leveret_in(&folder).arg("--config").arg(config));
     let before = series(broker.http);
     let mut client = Client::over(connect(broker.amqp));

@@ -5,7 +5,7 @@
 //! already stays as it is.
 
 use super::delayed::{check_not_delay_queue, kind_of};
-use super::names::{check_not_default, clean};
+use super::names::{RESERVED, check_not_default, clean};
 use super::replies::is_reply_queue;
 use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, check_exchange_equivalent};
 use crate::broker::exchange::Kind;
@@ -104,6 +104,10 @@ impl Locked<'_> {
             arguments,
         };
         if let Some(there) = self.state.topology.exchange(&name) {
+            // RabbitMQ's exports leave out internal exchanges, but not its own, of which they do not say that they are internal.
+            let internal =
+                if name.starts_with(RESERVED) { there.declared.internal } else { declared.internal };
+            let declared = Declared { internal, ..declared };
             let differs = check_exchange_equivalent(&on, &there.declared, &declared, &declare.kind);
             checked.kept.extend(differs.err().map(|error| error.explanation()));
             return Ok(());
