@@ -344,7 +344,7 @@ impl Broker {
             })
         };
         let routed = routed.map(|(block, queues, is_cycle)| {
-            (self.mark_repeated(block, &message, (part.reason(), settings)), queues, is_cycle)
+            (self.mark_repeated(block, part, (&message, settings)), queues, is_cycle)
         });
         match routed {
             None => Outcome::Stuck(Cause::ExchangeMissing),
@@ -358,17 +358,21 @@ impl Broker {
     }
 
     /// What a queue sends on may be delivered before the disk knows that it was sent, and is sent again after a crash: what may have
-    /// been sent before the crash may have been delivered. `block` is what becomes of `message`.
+    /// been sent before the crash may have been delivered, and stays marked on its way through further queues. `block` is what becomes
+    /// of `message`.
     fn mark_repeated(
         &self,
         block: Block,
-        message: &Message<'_>,
-        (reason, settings): (DeathReason, &Settings),
+        part: &Part,
+        (message, settings): (&Message<'_>, &Settings),
     ) -> Block {
+        if part.block.is_redelivered() {
+            return block.redelivered();
+        }
         if !self.after_crash {
             return block;
         }
-        let since_ms = match reason {
+        let since_ms = match part.reason() {
             DeathReason::Delayed => due_ms(message),
             DeathReason::Expired => deadline_ms(message, settings.ttl_ms).unwrap_or(message.arrived_at_ms),
             DeathReason::Rejected | DeathReason::DeliveryLimit | DeathReason::MaxLen => message.arrived_at_ms,

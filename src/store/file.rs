@@ -7,6 +7,7 @@
 use super::error::StoreError;
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
+use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::error::Error;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -107,7 +108,9 @@ impl Place {
 
     /// Whether the file has a name: less than [`Place::check`] finds out, for a tenth of its price.
     fn check_name(&self) -> io::Result<()> {
-        if self.file.metadata()?.nlink() > 0 { Ok(()) } else { Err(self.gone()) }
+        // Its times are not asked for: once somebody has seen them, the next write changes them, and a sync writes the inode as well.
+        let found = statx(&self.file, c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK)?;
+        if found.stx_nlink > 0 { Ok(()) } else { Err(self.gone()) }
     }
 
     fn gone(&self) -> io::Error {
