@@ -3,7 +3,7 @@
 use super::Broker;
 use super::paging::PAGE_BYTES;
 use super::queue::{Cause, DeathReason, Outcome, Queue};
-use super::sender::Targets;
+use super::sender::{Targets, are_names};
 use crate::clock::{self, Now};
 use crate::ids::{SeqRange, Ticket};
 use crate::message::{Block, Message};
@@ -148,7 +148,9 @@ impl Broker {
             targets.add(queue, effects);
             return outcome;
         };
-        let Some(vhost) = queue.vhost() else { return Outcome::Stuck(Cause::NoRoute) };
+        let Some(vhost) = queue.vhost().filter(|_| are_names([exchange, routing_key])) else {
+            return Outcome::Stuck(Cause::NoRoute);
+        };
         let Some(route) = vhost.route_own(exchange, &[routing_key.as_bytes()], message.properties) else {
             return Outcome::Stuck(Cause::ExchangeMissing);
         };
@@ -156,7 +158,8 @@ impl Broker {
             return Outcome::Stuck(Cause::NoRoute);
         }
         let block = renewed(message, (exchange.as_bytes(), routing_key.as_bytes()), now);
-        self.hand_over(block, &route.queues, targets, now)
+        // Into all queues or none: what is not moved may be moved again.
+        self.hand_over_whole(queue, block, &route.queues, (&mut Vec::new(), targets), now)
     }
 
     /// Drops all that is parked in a queue: how many messages, and when that is durable.

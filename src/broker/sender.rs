@@ -146,6 +146,11 @@ impl Targets {
     }
 }
 
+/// Whether a message can have these as its exchange and its routing key. Arguments of a queue may be longer, and lead nowhere.
+pub(super) fn are_names(names: [&str; 2]) -> bool {
+    names.iter().all(|name| u8::try_from(name.len()).is_ok())
+}
+
 impl Broker {
     /// Does what a queue could not do under its lock, and what follows from that. `gate` is the log's, if the caller holds it.
     /// When the ticket is durable, what was sent is.
@@ -326,6 +331,10 @@ impl Broker {
             let Some(exchange) = settings.dead_letter_exchange.as_deref() else {
                 return Outcome::Stuck(Cause::NoExchange);
             };
+            let key = settings.dead_letter_routing_key.as_deref().unwrap_or_default();
+            if !are_names([exchange, key]) {
+                return Outcome::Stuck(Cause::NoRoute);
+            }
             let at = Circumstances {
                 queue: &queue.name,
                 reason: part.reason(),
@@ -401,7 +410,7 @@ impl Broker {
 
     /// Puts a block of one message into all queues, or into none if one of them is full or has refused what comes before: it is tried
     /// again later, and in order.
-    fn hand_over_whole(
+    pub(super) fn hand_over_whole(
         &self,
         queue: &Queue,
         block: Block,

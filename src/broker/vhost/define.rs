@@ -5,7 +5,7 @@
 //! already stays as it is.
 
 use super::delayed::{check_not_delay_queue, kind_of};
-use super::names::{RESERVED, check_not_default, clean};
+use super::names::{RESERVED, check_length, check_not_default, clean};
 use super::replies::is_reply_queue;
 use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, check_exchange_equivalent};
 use crate::broker::exchange::Kind;
@@ -87,6 +87,7 @@ impl Locked<'_> {
     fn check_exchange(&self, declare: ExchangeDeclare, checked: &mut Checked) -> Result<(), AmqpError> {
         let name = clean(declare.name);
         check_not_default(&name)?;
+        check_length("exchange", &name)?;
         let on = self.vhost.on_exchange(&name);
         let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
         let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
@@ -118,6 +119,7 @@ impl Locked<'_> {
     fn check_queue(&self, queue: DraftQueue, checked: &mut Checked) -> Result<(), AmqpError> {
         let DraftQueue { declare, is_typed } = queue;
         let name = clean(declare.name);
+        check_length("queue", &name)?;
         let on = self.vhost.on_queue(&name);
         check_not_delay_queue(&self.vhost.name, &name)?;
         if name.is_empty() || is_reply_queue(&name) {

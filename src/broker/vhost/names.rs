@@ -11,6 +11,16 @@ pub(super) fn clean(mut name: String) -> String {
     name
 }
 
+/// Refuses what no client could name: the protocol's names have 255 bytes.
+pub(super) fn check_length(what: &str, name: &str) -> Result<(), AmqpError> {
+    if name.len() > usize::from(u8::MAX) {
+        let start: String = name.chars().take(20).collect();
+        let why = format!("the {what} name '{start}...' has {} bytes: 255 at most", name.len());
+        return Err(AmqpError::AccessRefused(why));
+    }
+    Ok(())
+}
+
 pub(super) fn check_reserved(what: &str, name: &str) -> Result<(), AmqpError> {
     if name.starts_with(RESERVED) {
         let why = format!("{what} name '{name}' contains reserved prefix 'amq.*'");

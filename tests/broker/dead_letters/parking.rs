@@ -209,3 +209,45 @@ fn no_more_is_parked_than_the_settings_say() {
     let metrics = house.broker.metrics();
     assert_eq!((metrics.parked.get(), metrics.dead_letters_dropped_at_limit.get()), (3, 2));
 }
+
+/// Arguments may be longer than any exchange's name or routing key is.
+#[test]
+fn what_has_too_long_a_way_is_parked_and_neither_ends_the_broker_nor_is_lost() {
+    let mut house = House::new();
+    let long = "k".repeat(256);
+    house.declare("out", &[]);
+    house.bind("amq.fanout", "out");
+    house.declare(
+        "key",
+        &[("x-dead-letter-exchange", text("amq.fanout")), ("x-dead-letter-routing-key", text(&long))],
+    );
+    house.declare("exchange", &[("x-dead-letter-exchange", text(&long))]);
+    for name in ["key", "exchange"] {
+        house.publish(name, 0..3);
+        house.reject_many(name, 3);
+        assert_eq!(counts(&house, name), (3, 0, 0), "{name}");
+    }
+    house.restart();
+    assert_eq!((counts(&house, "key"), counts(&house, "exchange")), ((3, 0, 0), (3, 0, 0)));
+    let moved =
+        house.broker.requeue_parked(&house.queue("key"), Some(("amq.fanout", &long)), house.now).unwrap();
+    assert_eq!((moved.moved, moved.parked), (0, 3));
+    assert_eq!(house.drain("out"), [0; 0]);
+}
+
+/// What is said not to be moved has not been delivered anywhere.
+#[test]
+fn what_one_target_refuses_is_moved_to_none() {
+    let house = House::new();
+    house.declare("parking", &dies_into("missing"));
+    house.publish("parking", 0..3);
+    house.reject_many("parking", 3);
+    house.declare("open", &[]);
+    house.declare("full", &[("x-max-length", number(0)), ("x-overflow", text("reject-publish"))]);
+    house.bind("amq.fanout", "open");
+    house.bind("amq.fanout", "full");
+    let moved =
+        house.broker.requeue_parked(&house.queue("parking"), Some(("amq.fanout", "")), house.now).unwrap();
+    assert_eq!((moved.moved, moved.parked), (0, 3));
+    assert_eq!(house.drain("open"), [0; 0]);
+}
