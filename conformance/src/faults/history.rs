@@ -49,6 +49,12 @@ pub enum Event {
         /// Where they go.
         dead: &'static str,
     },
+    /// Messages move along this queue's dead-letter exchanges by themselves. A crash may undo moves, and a message that was delivered
+    /// at the end is then delivered again, as a dead letter that is new there.
+    Wanders {
+        /// The queue.
+        queue: &'static str,
+    },
     /// The channel may be given messages of `queue` from now on.
     Consumes {
         /// The queue.

@@ -177,6 +177,9 @@ impl Episode<'_> {
         for (queue, dead) in [(topology::WORK, topology::DEAD), (topology::PARKING, topology::PARKED)] {
             self.stage.record(Event::DeadLetters { queue, dead });
         }
+        for queue in [topology::CHAIN[0], topology::EXPIRING[0]] {
+            self.stage.record(Event::Wanders { queue });
+        }
         let mut seat = self.stage.world.connect().ok_or("the broker takes no clients")?;
         topology::declare(&mut seat.client).map_err(|why| format!("queues cannot be declared: {why}"))
     }

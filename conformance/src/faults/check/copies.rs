@@ -96,7 +96,7 @@ impl<'a> Copies<'a> {
         copy.held = true;
         copy.settled = None;
         copy.owed = false;
-        if before > 0 && !redelivered {
+        if before > 0 && !redelivered && !facts.wander_in(queue) {
             self.report(Kind::WrongFlag, place, queue, id, "again without saying so");
         }
         if before == 0 && self.facts.source_of(queue).is_none() {

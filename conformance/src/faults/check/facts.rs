@@ -52,6 +52,8 @@ pub(super) struct Facts {
     removals: HashMap<&'static str, Vec<Removal>>,
     /// Where refused messages of a queue go.
     dead_letters: HashMap<&'static str, &'static str>,
+    /// Queues along which messages move by themselves.
+    wander: HashSet<&'static str>,
 }
 
 impl Facts {
@@ -81,6 +83,9 @@ impl Facts {
             }
             Event::DeadLetters { queue, dead } => {
                 self.dead_letters.insert(queue, dead);
+            }
+            Event::Wanders { queue } => {
+                self.wander.insert(queue);
             }
             Event::Answered => self.answers.entry(channel).or_default().push(at),
             Event::Closed => {
@@ -146,6 +151,11 @@ impl Facts {
     /// The queue that refused messages of `queue` go to.
     pub(super) fn dead_letters_of(&self, queue: &str) -> Option<&'static str> {
         self.dead_letters.get(queue).copied()
+    }
+
+    /// Whether messages move along `queue` by themselves.
+    pub(super) fn wander_in(&self, queue: &str) -> bool {
+        self.wander.contains(queue)
     }
 
     /// The queue whose refused messages go to `queue`.
