@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 const SCRIPT: &str =
     r#"trap '' HUP INT TERM; read -r _; kill -9 "$1" 2>/dev/null; if [ -n "$2" ]; then rm -rf "$2"; fi"#;
 
-/// See the head of this file. Dropped before the broker is waited for: its number may be another's afterwards.
+/// A process that ends the broker when the runner is gone. Dropped before the broker is waited for: its number may be another's afterwards.
 #[derive(Debug)]
 pub(crate) struct Watch(Child);
 

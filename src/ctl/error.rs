@@ -56,7 +56,7 @@ pub enum CtlError {
     Refused {
         /// What the process ends with; 0 where rabbitmqctl takes it for done.
         status: u8,
-        /// Why.
+        /// What it was refused for.
         refusal: Refusal,
     },
     /// The broker said what no broker says.

@@ -21,25 +21,25 @@ pub const LISTED_MAX: u64 = 1000;
 pub enum ParkedOperation {
     /// The first of each queue, or of one.
     ListParked {
-        /// Where.
+        /// The virtual host.
         vhost: String,
-        /// Which; none for all.
+        /// The queue; none for all.
         queue: Option<String>,
     },
     /// Those of a queue go back to its end, or elsewhere, with their delivery count and time to live begun anew.
     RequeueParked {
-        /// Where.
+        /// The virtual host.
         vhost: String,
-        /// Which.
+        /// The queue.
         queue: String,
         /// Where they are published instead: an exchange and a routing key.
         to: Option<(String, String)>,
     },
     /// Those of a queue are dropped.
     DropParked {
-        /// Where.
+        /// The virtual host.
         vhost: String,
-        /// Which.
+        /// The queue.
         queue: String,
     },
 }

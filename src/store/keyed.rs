@@ -29,7 +29,7 @@ const P: u64 = (1 << 61) - 1;
 /// Bytes of a key: a word for each word of a stride, and `r`.
 pub(super) const KEY_BYTES: usize = STRIDE + 8;
 
-/// See the head of this file.
+/// The secret key of a round of the journal, and the checksum that needs it.
 #[derive(Clone)]
 pub(super) struct Key {
     words: Box<[u64; STRIDE / 8]>,

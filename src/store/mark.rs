@@ -17,7 +17,7 @@ const CAUSE_MASK: u64 = 0b11;
 const PLACE_MASK: u64 = (1 << CAUSE_SHIFT) - 1;
 const SAME_MS_BITS: u32 = 15;
 
-/// See the head of this file.
+/// Why and when a message died, and whether it is parked, as the table `returns` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// Whether it stays until somebody moves it, or is on its way out.

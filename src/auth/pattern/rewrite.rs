@@ -20,7 +20,7 @@ const REPEAT_MAX: usize = 65_535;
 /// What only backtracking finds, of one pattern at most: each is a small program of its own.
 const HARD_MAX: usize = 100;
 
-/// See the head of this file.
+/// A pattern in the syntax of the crate that runs it.
 pub(super) struct Rewritten {
     /// What `regex` reads; `fancy-regex` if it is hard.
     pub(super) text: String,

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// See the head of this file.
+/// The limit of unacknowledged messages that the consumers of a channel share, and the queues that wait for room under it.
 #[derive(Debug, Default)]
 pub struct ChannelLimit {
     /// 0: no limit.

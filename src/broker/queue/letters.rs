@@ -166,7 +166,7 @@ impl Entry {
     }
 }
 
-/// See the head of this file.
+/// The messages of a queue that have died and are still in it, in the order of their deaths.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
     /// Those that are to be sent, the next one first.
