@@ -79,6 +79,8 @@
 //! * A block never changes once built; whoever holds one may share it without asking.
 //! * No session holds a worker for longer than a few milliseconds: it counts what it does in steps, stops when its budget is spent
 //!   and is asked again after others had their turn; what cannot be cut is done by [`blocking::run`].
+//! * A panic in a session ends its connection and no other. One in a thread or task without which the broker cannot go on, or under
+//!   the gate, ends the broker (`Log::fail`), as damage does that is found while it runs.
 //! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is not read while
 //!   the log is behind or the disk is full.
 //!

@@ -12,6 +12,7 @@ use leveret::config::{Advertise, Config, Flags, LogFormat, misnamed_variables};
 use leveret::manage::Caller;
 use leveret::manage::definitions::{Source, start_with};
 use leveret::server::{Certificates, Control, Door, Farewell, LogLines, LogSink, Server, log_exchange};
+use leveret::store::StoreError;
 use leveret::{ctl, http, perf, server, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::interval;
 use tracing::{Level, Metadata, error, info, warn};
 use tracing_subscriber::filter::dynamic_filter_fn;
@@ -149,7 +150,8 @@ fn serve(flags: Flags) -> Result<(), Failure> {
     let when = if reason == Farewell::StoreFailed { "" } else { " while stopping" };
     broker.shutdown().map_err(|why| {
         let kept = if why.keeps_what_was_confirmed() { "; what was confirmed before is on disk" } else { "" };
-        failure(format_args!("the store has failed{when}{kept}: {why}"))
+        let what = if let StoreError::BrokerFault(_) = why { "broker" } else { "store" };
+        failure(format_args!("the {what} has failed{when}{kept}: {why}"))
     })?;
     if reason == Farewell::StoreFailed {
         return Err(failure("the store has failed"));
@@ -217,20 +219,33 @@ async fn run(
         }
         pending().await
     };
+    let mut timer = tokio::spawn(server::run_timer(Arc::clone(&server), config.data_dir.clone()));
     let reason = tokio::select! {
         biased;
         () = renewing => Farewell::Stop,
         _ = terminate.recv() => Farewell::Stop,
         _ = interrupt.recv() => Farewell::Stop,
-        () = server::run_timer(&server, &config.data_dir) => Farewell::StoreFailed,
-        _ = accepting.join_next() => return Err(failure("a fault of the broker ended a listener")),
+        // It ends by itself once the store has failed.
+        ended = &mut timer => fail(&broker, "the timer", ended),
+        Some(ended) = accepting.join_next() => fail(&broker, "a listener or a task beside it", ended),
     };
     info!(?reason, "stopping");
+    timer.abort();
     accepting.shutdown().await;
     if !server.close(reason, STOP_WAIT).await {
         warn!("connections that did not end in {} s are cut", STOP_WAIT.as_secs());
     }
     Ok((broker, reason))
+}
+
+/// A task has ended without which the broker cannot go on: its log fails, if it has not yet.
+fn fail(broker: &Broker, task: &str, ended: Result<(), JoinError>) -> Farewell {
+    let fault = match ended.map_err(JoinError::try_into_panic) {
+        Err(Ok(panic)) => StoreError::panicked(task, &*panic),
+        Ok(()) | Err(Err(_)) => StoreError::BrokerFault(format!("{task} has ended")),
+    };
+    broker.log().fail(fault);
+    Farewell::StoreFailed
 }
 
 /// Takes in the definitions that the operator starts the broker with.

@@ -12,6 +12,7 @@ mod paging;
 mod policies;
 mod power_cut;
 mod streams;
+mod threads;
 mod time;
 mod transactions;
 mod users;

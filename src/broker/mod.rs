@@ -24,6 +24,7 @@ mod registry;
 pub mod route;
 mod sender;
 pub mod settings;
+mod thread;
 pub mod timers;
 pub mod topology;
 pub mod trace;
@@ -204,10 +205,10 @@ impl Broker {
         });
         weighed?;
         let weak = Arc::downgrade(&broker);
-        let pager = Pager::start(pages, move |request, pages| deliver_pages(&weak, request, pages))
-            .map_err(StoreError::Io)?;
+        let deliver = move |request: &Request, pages| deliver_pages(&weak, request, pages);
+        let pager = Pager::start(&broker.log, pages, deliver).map_err(StoreError::Io)?;
         let _first = broker.pager.set(pager);
-        let sender = Sender::start(Arc::downgrade(&broker)).map_err(StoreError::Io)?;
+        let sender = Sender::start(&broker).map_err(StoreError::Io)?;
         let _first = broker.sender.set(sender);
         broker.wind_up(now);
         Ok(broker)

@@ -4,13 +4,13 @@
 //! one page at a time, so there are no more requests than queues. A read that fails is tried again until it does not: the
 //! messages are not given up, and the store tells by itself when it is beyond help.
 
+use super::thread;
 use crate::broker::queue::Queue;
 use crate::clock::{self, Now};
 use crate::ids::SeqRange;
-use crate::store::change::{Page, PageSource};
+use crate::store::change::{Log, Page, PageSource};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 /// Bytes of records that one request brings: enough to read sequentially, little enough for the memory of many queues.
@@ -41,13 +41,12 @@ impl Pager {
     /// # Errors
     /// The thread cannot be started.
     pub(super) fn start(
+        log: &Arc<dyn Log>,
         pages: Arc<dyn PageSource>,
         deliver: impl Fn(&Request, Vec<Page>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
-        thread::Builder::new()
-            .name("leveret-pager".into())
-            .spawn(move || serve(&receiver, &*pages, deliver))?;
+        thread::start("leveret-pager", log, move || serve(&receiver, &*pages, deliver))?;
         Ok(Self { requests: Mutex::new(sender) })
     }
 

@@ -12,6 +12,7 @@ use super::delayed::{due_ms, exchange_of, release};
 use super::paging::{PAGE_BYTES, Request};
 use super::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally, deadline_ms};
 use super::settings::Settings;
+use super::thread;
 use super::transaction::Rooms;
 use crate::blocking;
 use crate::clock::{self, Now};
@@ -22,7 +23,6 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread;
 
 /// Letters that a call sends itself and copies of them, those that these drive out of other queues included. It bounds how long the session waits that
 /// made it, and the commit thread for the gate.
@@ -62,9 +62,10 @@ impl Sender {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn start(broker: Weak<Broker>) -> std::io::Result<Self> {
+    pub(super) fn start(broker: &Arc<Broker>) -> std::io::Result<Self> {
         let (orders, receiver) = channel();
-        thread::Builder::new().name("leveret-letters".into()).spawn(move || serve(&receiver, &broker))?;
+        let weak = Arc::downgrade(broker);
+        thread::start("leveret-letters", &broker.log, move || serve(&receiver, &weak))?;
         Ok(Self { orders: Mutex::new(orders) })
     }
 

@@ -6,7 +6,7 @@ use crate::broker::Broker;
 use crate::clock::{self, Now};
 use crate::store::change::Health;
 use std::future::{pending, poll_fn};
-use std::path::Path;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,7 +33,7 @@ const DISK_TICKS: u32 = 10;
 
 /// Watches the broker's store, memory and the disk of `folder`, and calls queues when they want to be called, until the store has
 /// failed for good.
-pub async fn run(server: &Server, folder: &Path) {
+pub async fn run(server: Arc<Server>, folder: PathBuf) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pressure = Pressure::default();
@@ -51,7 +51,7 @@ pub async fn run(server: &Server, folder: &Path) {
                 let mut changed = pressure::look_at_memory(alarms);
                 if tick.is_multiple_of(DISK_TICKS) {
                     server.broker.log().check_place();
-                    changed |= pressure::look_at_disk(alarms, folder);
+                    changed |= pressure::look_at_disk(alarms, &folder);
                 }
                 tick = tick.wrapping_add(1);
                 let health = server.broker.health();

@@ -5,13 +5,16 @@
 //! names a database. Invariant: what is appended by one call of [`Log::append`], or under one [`Gate`], is on
 //! disk together or not at all.
 
+use super::error::StoreError;
 use crate::auth::directory::AuthChange;
 use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::policy::PolicyChange;
 use crate::store::seen::{SeenBy, SeenRecord};
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, RwLockReadGuard};
+use std::thread;
 
 /// One durable mutation.
 #[derive(Debug, Clone)]
@@ -278,8 +281,37 @@ pub enum Health {
 
 /// Held while changes are appended that must reach the disk together; the commit thread waits for it, so it is
 /// held for microseconds and never while waiting for anything but a queue's lock. Not to be taken twice.
-#[derive(Debug)]
-pub struct Gate<'a>(pub RwLockReadGuard<'a, ()>);
+///
+/// A panic while it is held ends the log: whether all that belongs together was appended is not known.
+pub struct Gate<'a> {
+    log: &'a dyn Log,
+    /// It was taken while a panic unwound, which is none of its own.
+    unwinding: bool,
+    _held: RwLockReadGuard<'a, ()>,
+}
+
+impl<'a> Gate<'a> {
+    /// The gate of `log`, as long as `held` is.
+    pub fn new(log: &'a dyn Log, held: RwLockReadGuard<'a, ()>) -> Self {
+        Self { log, unwinding: thread::panicking(), _held: held }
+    }
+}
+
+impl fmt::Debug for Gate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate")
+    }
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.unwinding {
+            self.log.fail(StoreError::BrokerFault(
+                "a panic left changes that belong together incomplete".to_owned(),
+            ));
+        }
+    }
+}
 
 /// Learns when a commit group is on disk.
 pub trait Waiter: Send + Sync {
@@ -314,6 +346,9 @@ pub trait Log: Send + Sync {
     /// Whether the store still commits.
     fn health(&self) -> Health;
 
+    /// Nothing is confirmed or written from now on, because of `fault`: [`Log::health`] is [`Health::Failed`].
+    fn fail(&self, fault: StoreError);
+
     /// Looks whether what was written can still be found by the next who starts here; if not, the store has failed. To be
     /// called now and then; it asks the file system.
     fn check_place(&self) {}
@@ -323,7 +358,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// It could not be written.
-    fn keep_ahead(&self, _ahead_ms: i64) -> Result<(), super::StoreError> {
+    fn keep_ahead(&self, _ahead_ms: i64) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -332,7 +367,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// What kept the last group from the disk.
-    fn close(&self) -> Result<(), super::StoreError>;
+    fn close(&self) -> Result<(), StoreError>;
 }
 
 /// Records that were read back.
@@ -352,15 +387,14 @@ pub trait PageSource: Send + Sync {
     ///
     /// # Errors
     /// The store cannot be read.
-    fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize)
-    -> Result<Vec<Page>, super::StoreError>;
+    fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError>;
 
     /// The runs that are known to be damaged: those that were found at the start, and those that [`PageSource::load`] has come upon
     /// and left out since.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn damaged(&self) -> Result<Vec<DamagedRun>, super::StoreError> {
+    fn damaged(&self) -> Result<Vec<DamagedRun>, StoreError> {
         Ok(Vec::new())
     }
 
@@ -368,7 +402,7 @@ pub trait PageSource: Send + Sync {
     ///
     /// # Errors
     /// The store cannot be read.
-    fn damaged_records(&self, run: &DamagedRun) -> Result<Vec<u8>, super::StoreError> {
+    fn damaged_records(&self, run: &DamagedRun) -> Result<Vec<u8>, StoreError> {
         let _never_made = run;
         Ok(Vec::new())
     }

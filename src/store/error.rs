@@ -2,7 +2,9 @@
 
 use super::disk;
 use super::file::Gone;
+use super::guard;
 use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -36,6 +38,8 @@ pub enum StoreError {
     },
     /// Reading or writing failed.
     Io(io::Error),
+    /// Not the store: the broker cannot go on.
+    BrokerFault(String),
     /// The store was closed, or failed before.
     Stopped,
 }
@@ -47,6 +51,17 @@ impl StoreError {
         matches!(self, Self::Io(error) if is_full(error))
     }
 
+    /// A thread or task panicked without which the broker cannot go on.
+    #[must_use]
+    pub fn panicked(who: &str, panic: &(dyn Any + Send)) -> Self {
+        Self::BrokerFault(format!("{who} panicked: {}", guard::message(panic)))
+    }
+
+    /// Whether it is no reason to give up: the disk is full, or somebody else found what is wrong and sees to it.
+    pub(super) fn passes(&self) -> bool {
+        self.is_full() || matches!(self, Self::Stopped)
+    }
+
     /// Says where it happened, for the faults that do not know.
     pub(super) fn at(self, at: &str) -> Self {
         match self {
@@ -56,6 +71,7 @@ impl StoreError {
             Self::Io(error) => Self::Io(io::Error::new(error.kind(), format!("{at}: {error}"))),
             Self::Damaged(what) => Self::Damaged(format!("{at}: {what}")),
             Self::Gone { place } => Self::Gone { place },
+            Self::BrokerFault(what) => Self::BrokerFault(what),
             Self::Stopped => Self::Stopped,
         }
     }
@@ -89,6 +105,7 @@ impl fmt::Display for StoreError {
                 "the data file {place} is gone: it was deleted, moved or replaced, or its disk was unmounted"
             ),
             Self::Io(error) => write!(f, "the data cannot be read or written: {error}"),
+            Self::BrokerFault(what) => write!(f, "a fault of the broker: {what}"),
             Self::Stopped => write!(f, "the store has stopped"),
         }
     }

@@ -52,7 +52,7 @@ impl Log for RedbLog {
     }
 
     fn gate(&self) -> Gate<'_> {
-        self.pending.gate()
+        Gate::new(self, self.pending.gate())
     }
 
     fn durable(&self) -> Ticket {
@@ -75,6 +75,10 @@ impl Log for RedbLog {
         self.pending.health()
     }
 
+    fn fail(&self, fault: StoreError) {
+        self.pending.fail(fault);
+    }
+
     fn check_place(&self) {
         if let Some(Err(gone)) = self.place.as_ref().map(Place::check) {
             self.pending.fail(gone.into());
@@ -85,11 +89,13 @@ impl Log for RedbLog {
     fn keep_ahead(&self, ahead_ms: i64) -> Result<(), StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Stopped)?;
-        guarded(|| {
+        let kept = guarded(|| {
             let tx = database.begin_write()?;
             write_meta(&tx, &[(META_AHEAD, ahead_ms.cast_unsigned())], Totals::default())?;
             Ok(tx.commit()?)
-        })
+        });
+        // A full disk passes: the commit thread finds that this database is of no use any more, and opens it anew.
+        kept.map_err(|error| if error.passes() { error } else { self.pending.give_up(error) })
     }
 
     fn close(&self) -> Result<(), StoreError> {

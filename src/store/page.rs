@@ -34,24 +34,14 @@ impl Pages {
         Self { database, pending, noted: Mutex::default() }
     }
 
-    /// Reads the last commit.
+    /// Reads the last commit. What is wrong with it ends the store: what a database is like after redb panicked is not known, and rows
+    /// that cannot be read would be messages that nobody gets.
     fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut panicked = true;
         let done = guarded(|| {
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-            let tx = database.as_ref().ok_or(StoreError::Stopped).and_then(|open| Ok(open.begin_read()?));
-            let done = tx.and_then(|tx| read(&tx));
-            panicked = false;
-            done
+            read(&database.as_ref().ok_or(StoreError::Stopped)?.begin_read()?)
         });
-        match done {
-            // What redb is like after a panic is not known: nothing is written with it any more.
-            Err(error) if panicked => {
-                self.pending.fail(error);
-                Err(StoreError::Stopped)
-            }
-            done => done,
-        }
+        done.map_err(|error| if error.passes() { error } else { self.pending.give_up(error) })
     }
 
     /// Remembers a damaged run, and logs it once.

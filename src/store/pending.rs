@@ -5,14 +5,14 @@
 //! cuts the group (from then on changes go into the next one) and, when it is on disk, says so. Invariant: the
 //! cut happens while nobody holds the gate, so what is appended under one gate is in one group.
 
-use super::change::{Change, Gate, Health, Waiter};
+use super::change::{Change, Health, Waiter};
 use super::error::StoreError;
 use super::merge::record_bytes;
 use crate::blocking;
 use crate::ids::Ticket;
 use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 /// How long changes that nobody waits for gather, so that what is consumed meanwhile needs no disk.
@@ -165,10 +165,10 @@ impl Pending {
         ticket
     }
 
-    pub(super) fn gate(&self) -> Gate<'_> {
-        Gate(self.gate.try_read().unwrap_or_else(|_taken| {
+    pub(super) fn gate(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.try_read().unwrap_or_else(|_taken| {
             blocking::wait(|| self.gate.read().unwrap_or_else(PoisonError::into_inner))
-        }))
+        })
     }
 
     pub(super) fn durable(&self) -> Ticket {
@@ -245,6 +245,12 @@ impl Pending {
         drop(first);
         self.close();
         self.stop(Stop::Abandon);
+    }
+
+    /// It has failed because of `fault`; what is told to who came upon that.
+    pub(super) fn give_up(&self, fault: StoreError) -> StoreError {
+        self.fail(fault);
+        StoreError::Stopped
     }
 
     /// Why it has failed, if it has; told once.

@@ -4,8 +4,9 @@ use super::{ALL, bodies, commit, declare, open_sim, open_with, publish, settle};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use leveret::ids::QueueId;
-use leveret::store::change::Change;
+use leveret::store::change::{Change, Health};
 use leveret::store::{Opened, Options, StoreError, open_backend};
+use redb::StorageBackend;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -200,4 +201,27 @@ fn bits_that_are_turned_all_over_the_tables_deliver_no_wrong_body_and_lose_none_
         }
         assert!(told > 50, "seed {seed}: {told} told, {refused} refused");
     }
+}
+
+/// A row that goes bad after the start, which looks at each, is no reason to go on without its messages: the next start tells of it.
+#[test]
+fn damage_that_a_reader_finds_ends_the_store() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(1), publish(1, 0, &["the hare in its row"])]);
+    opened.log.close().unwrap();
+    let whole = disk.image();
+    let body = find(&whole, "the hare in its row");
+    let found = (body - 60..body).rev().find_map(|at| {
+        let disk = SimDisk::holding(whole.clone());
+        let opened = open_backend(disk.clone(), Options { cache_bytes: 0, ..Options::default() }).unwrap();
+        disk.write(at as u64, &[whole[at] ^ 1]).unwrap();
+        let read = opened.pages.load(QueueId(1), ALL, usize::MAX).err()?;
+        assert!(matches!(read, StoreError::Stopped), "byte {at}: it is told once: {read}");
+        assert_eq!(opened.log.health(), Health::Failed, "byte {at}");
+        opened.log.close().err()
+    });
+    let why = found.expect("the row has a checksum");
+    assert!(matches!(why, StoreError::Damaged(_)), "{why}");
+    assert!(why.to_string().contains("segments"), "{why}");
 }

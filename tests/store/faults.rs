@@ -12,6 +12,7 @@ use leveret::store::{Options, Reserve, StoreError, open_backend};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 /// Every call fails once; what was durable is there for the next process, and nothing is confirmed after the fault.
 #[test]
@@ -259,4 +260,34 @@ fn new_records_take_nothing_from_the_reserve() {
     // A declaration is no record.
     let ticket = opened.log.append(&mut vec![settle(1, 0, 20), declare(2)]);
     wait_for(&opened.log, ticket);
+}
+
+#[test]
+fn a_calendar_that_cannot_be_written_ends_the_store() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(1)]);
+    disk.set_failing(Some(io::ErrorKind::Other));
+    opened.log.keep_ahead(7).unwrap_err();
+    assert_eq!(opened.log.health(), Health::Failed);
+    assert!(matches!(opened.log.close(), Err(StoreError::Io(_))));
+}
+
+/// What is appended under a gate reaches the disk together, or not at all.
+#[test]
+fn a_panic_under_a_gate_ends_the_store_without_what_was_appended_there() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
+    let log = Arc::clone(&opened.log);
+    let panicked = thread::spawn(move || {
+        let _gate = log.gate();
+        log.append(&mut vec![settle(1, 0, 1)]);
+        panic!("a fault made for the test");
+    });
+    assert!(panicked.join().is_err());
+    assert_eq!(opened.log.health(), Health::Failed);
+    assert!(opened.log.close().is_err());
+    let found = open_sim(&SimDisk::holding(disk.image()));
+    assert_eq!(bodies(&found, 1, ALL).len(), 1);
 }

@@ -103,7 +103,7 @@ impl Log for MemoryLog {
     }
 
     fn gate(&self) -> Gate<'_> {
-        Gate(self.gate.read().unwrap_or_else(PoisonError::into_inner))
+        Gate::new(self, self.gate.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn durable(&self) -> Ticket {
@@ -134,6 +134,10 @@ impl Log for MemoryLog {
 
     fn health(&self) -> Health {
         self.state().health
+    }
+
+    fn fail(&self, _fault: StoreError) {
+        self.set_health(Health::Failed);
     }
 
     fn close(&self) -> Result<(), StoreError> {

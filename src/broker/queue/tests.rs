@@ -56,7 +56,7 @@ impl Log for Disk {
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) as u64 + 1)
     }
     fn gate(&self) -> Gate<'_> {
-        Gate(self.gate.read().unwrap())
+        Gate::new(self, self.gate.read().unwrap())
     }
     fn durable(&self) -> Ticket {
         if self.lagging { Ticket(0) } else { Ticket(self.tickets.load(Ordering::Relaxed) as u64) }
@@ -73,6 +73,7 @@ impl Log for Disk {
     fn health(&self) -> Health {
         Health::Good
     }
+    fn fail(&self, _fault: StoreError) {}
     fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }

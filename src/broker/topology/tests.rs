@@ -33,6 +33,7 @@ impl Log for Nowhere {
     fn health(&self) -> Health {
         Health::Good
     }
+    fn fail(&self, _fault: StoreError) {}
     fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -38,7 +38,7 @@ impl Log for Notes {
         Ticket(appended.len() as u64)
     }
     fn gate(&self) -> Gate<'_> {
-        Gate(self.gate.read().unwrap())
+        Gate::new(self, self.gate.read().unwrap())
     }
     fn durable(&self) -> Ticket {
         Ticket(0)
@@ -53,6 +53,7 @@ impl Log for Notes {
     fn health(&self) -> Health {
         Health::Good
     }
+    fn fail(&self, _fault: StoreError) {}
     fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -54,7 +54,7 @@ impl Log for Disk {
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) as u64 + 1)
     }
     fn gate(&self) -> Gate<'_> {
-        Gate(self.gate.read().unwrap())
+        Gate::new(self, self.gate.read().unwrap())
     }
     fn durable(&self) -> Ticket {
         let lags = self.lags.load(Ordering::Relaxed);
@@ -72,6 +72,7 @@ impl Log for Disk {
     fn health(&self) -> Health {
         Health::Good
     }
+    fn fail(&self, _fault: StoreError) {}
     fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }
