@@ -5,8 +5,8 @@
 //! `journaled` is on disk and `work` is not, and what is in `journaled` comes before what is in `work`.
 //!
 //! A full disk is not the end: the work is kept, later groups are merged into it (what is consumed meanwhile
-//! need not be written any more), and it is tried again every second. Any other fault is: nothing is confirmed
-//! from then on. What brings no new records is written nevertheless, from the reserve; the disk counts as full until
+//! need not be written any more), and it is tried again every second; so it is when somebody else has found the disk full, after which
+//! redb does no more with this database. Any other fault is: nothing is confirmed from then on. What brings no new records is written nevertheless, from the reserve; the disk counts as full until
 //! that is whole again.
 //!
 //! redb finds out what is in use by walking the whole file when it is opened after a crash, about 2.5 GB/s, unless
@@ -91,7 +91,7 @@ impl Committer {
             match result {
                 Ok(()) if stop.is_some() => return Ok(()),
                 Ok(()) => {}
-                Err(error) if error.is_full() && stop.is_none() => self.set_room(false),
+                Err(error) if error.passes() && stop.is_none() => self.set_room(false),
                 Err(error) => return Err(error),
             }
         }

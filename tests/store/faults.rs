@@ -262,6 +262,23 @@ fn new_records_take_nothing_from_the_reserve() {
     wait_for(&opened.log, ticket);
 }
 
+/// What the operator's clock says is written beside the commit thread, which goes on with the same database.
+#[test]
+fn a_calendar_that_finds_the_disk_full_does_not_end_the_store() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
+    disk.set_failing(Some(io::ErrorKind::StorageFull));
+    let kept = opened.log.keep_ahead(7).unwrap_err();
+    assert!(kept.is_full(), "{kept}");
+    disk.set_failing(None);
+    commit(&opened.log, [publish(1, 1, &["b"])]);
+    wait_until("good", || opened.log.health() == Health::Good);
+    opened.log.keep_ahead(8).unwrap();
+    let found = open_sim(&SimDisk::holding(disk.image()));
+    assert_eq!((bodies(&found, 1, ALL).len(), found.recovered.ahead_ms), (2, 8));
+}
+
 #[test]
 fn a_calendar_that_cannot_be_written_ends_the_store() {
     let disk = SimDisk::default();
