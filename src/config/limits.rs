@@ -1,5 +1,5 @@
-//! `[limits]`: what one client, or all together, may ask for. What each one is for, and what a client is told that reaches
-//! it, is in the table of README's configuration section.
+//! `[limits]`: what one client, or all together, may ask for. What each limit is for, and what a client is told that
+//! reaches it, is in the table of `docs/configuration.md`.
 
 use serde::Deserialize;
 use std::ops::RangeInclusive;
