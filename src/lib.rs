@@ -59,8 +59,9 @@
 //! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `wire` alone |
 //!
-//! Beside `src/`: `tests/` (one binary; `tests/tidy.rs` holds the rules of the house) and `conformance/` (a
-//! broker-neutral suite and the benchmark).
+//! Beside `src/`: `tests/` (one binary; `tests/tidy.rs` holds the rules of the house), `conformance/` (a broker-neutral suite
+//! and the benchmark), `docs/` (a page for each subject) and `examples/` (programs of clients, from which the documentation's
+//! code is taken).
 //!
 //! # Invariants
 //!

@@ -8,7 +8,7 @@
 mod aio_pika;
 mod amqplib;
 mod celery;
-mod install;
+pub(crate) mod install;
 mod kill;
 mod lapin;
 mod pika;
