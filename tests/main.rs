@@ -3,6 +3,7 @@
 mod attacks;
 mod broker;
 mod clients;
+mod docs;
 mod examples;
 mod faults;
 mod fuzz;
