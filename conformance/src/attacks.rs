@@ -14,7 +14,7 @@
 //! report       the table, and what is wrong
 //! ```
 //!
-//! Clients are sockets and bytes ([`wire`]), for most of what is sent here no client would send. Nothing of the broker's code is
+//! Clients are sockets and bytes (`wire`), for most of what is sent here no client would send. Nothing of the broker's code is
 //! used. Invariant: an attack ends by itself, after the time it was given or at the broker's refusals.
 
 mod contents;

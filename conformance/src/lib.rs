@@ -3,7 +3,7 @@
 //!
 //! It shares no code with any broker. A script (`conformance/scripts/<class>/<case>.amqp`, see `conformance/README.md`)
 //! goes this way: [`script`] reads and checks it, [`run`] holds a broker against it, [`suite`] does so for all of them
-//! and reports. [`protocol`] is AMQP itself as one table and a codec over it. [`faults`] starts a broker, hurts it and checks
+//! and reports. `protocol` is AMQP itself as one table and a codec over it. [`faults`] starts a broker, hurts it and checks
 //! what it owed its clients; [`attacks`] starts one and has clients try to take it down.
 
 pub mod attacks;

@@ -1,8 +1,8 @@
 //! A regular expression that names are held against, found anywhere in them (RabbitMQ: access-control.md).
 //!
-//! RabbitMQ's patterns are PCRE2's, on bytes. [`rewrite`] says what they mean in the language of the crate `regex`, which takes time
+//! RabbitMQ's patterns are PCRE2's, on bytes. `rewrite` says what they mean in the language of the crate `regex`, which takes time
 //! in proportion to the name, however a pattern is built. What that cannot find (look-around, back references, atomic groups) is
-//! found by `fancy-regex`, which tries again and again, but no more often than [`TRIES_MAX`] allows: a pattern that needs more is found in
+//! found by `fancy-regex`, which tries again and again, but no more often than `TRIES_MAX` allows: a pattern that needs more is found in
 //! no name of that kind, and the log says so.
 
 mod class;

@@ -2,7 +2,7 @@
 //!
 //! Commands have the names and the arguments that rabbitmqctl gave them, in groups, a file each: what was typed becomes a
 //! [`Request`], an operation of [`crate::manage`] and how its answer is to be shown. A new group is a file and a line in
-//! [`Command`].
+//! `Command`.
 //!
 //! | file | holds |
 //! |---|---|

@@ -10,7 +10,7 @@
 //! | [`connection`], [`topology`] | a blocking client; the queues of a run |
 //! | [`producer`], [`ring`], [`window`], [`pace`] | publishing: prepared frames, confirms, a rate |
 //! | [`consumer`], [`inbox`] | consuming: frames read in place |
-//! | [`run`], [`conductor`] | what the threads share, and who decides when it is over |
+//! | [`mod@run`], [`conductor`] | what the threads share, and who decides when it is over |
 //! | [`histogram`], [`process`], [`report`] | latencies, CPU and memory, the result |
 //!
 //! Not here: any of the broker's code but the encoding of frames; TLS; a runtime.

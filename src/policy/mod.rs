@@ -2,7 +2,7 @@
 //! and rules: no I/O, no lock, no log, and nothing of what comes of them in a queue.
 //!
 //! A [`Policy`] is checked when it is made; a [`Book`](book::Book) holds all of them and tells which one, and which operator's
-//! policy, is in effect for an object, and what both amount to. What a key may say is in [`KEYS`](key::KEYS).
+//! policy, is in effect for an object, and what both amount to. What a key may say is in [`KEYS`].
 
 pub mod book;
 pub mod key;

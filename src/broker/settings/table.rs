@@ -1,7 +1,7 @@
 //! Every argument of queues, exchanges and consumers, one row each: what takes it, its values, whether a redeclaration compares
 //! it, and the key of a policy that does the same.
 //!
-//! All checks, comparisons and readings of arguments go by [`TABLE`]; how a value is refused is said by its [`Rule`]. A new
+//! All checks, comparisons and readings of arguments go by [`TABLE`]; how a value is refused is said by its `Rule`. A new
 //! feature adds a row here and says in [`Settings`](super::Settings) what comes of it. Arguments that are not in the table are
 //! the client's own: kept, never compared, never refused. Those of bindings are not here: see `exchange::headers`.
 
@@ -377,7 +377,7 @@ pub fn flag(arguments: &FieldTable, name: &str) -> bool {
     value(arguments, name) == Some(&AMQPValue::Boolean(true))
 }
 
-/// As [`rule::routes_by`], for the arguments of an exchange that delays messages.
+/// As `rule::routes_by`, for the arguments of an exchange that delays messages.
 ///
 /// # Errors
 /// 406 when they name no type of exchange, or nothing.
