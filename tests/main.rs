@@ -3,6 +3,7 @@
 mod attacks;
 mod broker;
 mod clients;
+mod dependencies;
 mod docs;
 mod examples;
 mod faults;
