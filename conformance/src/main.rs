@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use conformance::run::operator::Command;
 use conformance::run::restart::Restarts;
 use conformance::run::target::Target;
+use conformance::script::level::Level;
 use conformance::suite::broker::{Own, ask};
 use conformance::suite::json::json;
 use conformance::suite::junit::junit;
@@ -69,6 +70,12 @@ struct Arguments {
     /// by SIGKILL when 'kill' is, and is done once the broker is back with its data. One for each --uri, in their order
     #[arg(long, value_name = "COMMAND")]
     restart: Vec<String>,
+    /// Run only the cases of this level: 'specification', what AMQP 0-9-1 asks for, or 'rabbitmq', what RabbitMQ does
+    #[arg(long, value_name = "LEVEL", value_parser = Level::named)]
+    level: Option<Level>,
+    /// Compare reply texts in cases of the specification too, for a broker that wants to have RabbitMQ's
+    #[arg(long)]
+    words: bool,
     /// Write the result to standard output as JSON, and all else to standard error
     #[arg(long, conflicts_with = "table")]
     json: bool,
@@ -165,6 +172,7 @@ impl Arguments {
             target.restarts = self.restart.get(at).map(|text| Restarts::Command(Command::shell(text)));
             targets.push(target);
         }
+        targets.iter_mut().for_each(|target| target.compares_words = self.words);
         Ok(targets)
     }
 
@@ -190,12 +198,13 @@ impl Arguments {
 fn all(arguments: &Arguments) -> Result<bool, String> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
     let scripts = arguments.scripts.clone().unwrap_or(scripts);
-    let scripts = read(&scripts, &arguments.filter).map_err(|refusals| {
+    let mut scripts = read(&scripts, &arguments.filter).map_err(|refusals| {
         let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         format!("bad scripts:\n{}", lines.join("\n"))
     })?;
+    scripts.retain(|script| arguments.level.is_none_or(|level| script.head.level == level));
     if scripts.is_empty() {
-        return Err("no script has such a name".into());
+        return Err("no script has such a name and level".into());
     }
     let own = arguments.program().map(|program| Own::start(&program, &env::temp_dir())).transpose()?;
     let targets = arguments.targets(own.as_ref())?;

@@ -68,7 +68,7 @@ impl Case<'_> {
     }
 
     fn hold(&mut self, call: &Call, message: &Message) -> Done {
-        let wrong = matching::call(call, message, &mut self.variables);
+        let wrong = matching::call(call, message, self.compares_words, &mut self.variables);
         unless_wrong(&wrong, || (message.show(), message.bytes()))
     }
 

@@ -40,6 +40,8 @@ struct State<'a> {
     branches: Vec<Branch<'a>>,
     /// Whether the first message chooses one branch and ends all others.
     one_only: bool,
+    /// Words for people have to be as the script has them.
+    compares_words: bool,
     variables: Variables,
 }
 
@@ -72,7 +74,7 @@ impl Case<'_> {
     }
 
     fn group(&mut self, steps: &[Step], one_only: bool) -> Done {
-        let mut group = Group::new(steps, one_only, &self.variables)?;
+        let mut group = Group::new(steps, one_only, self.compares_words, &self.variables)?;
         while !group.now.branches.is_empty() {
             let (at, message) = self.next_of(&group.now.branches)?;
             let (shown, bytes) = (message.show(), message.bytes());
@@ -118,8 +120,13 @@ impl Case<'_> {
 }
 
 impl<'a> Group<'a> {
-    fn new(steps: &'a [Step], one_only: bool, variables: &Variables) -> Result<Self, String> {
-        let start = State::new(steps, one_only, variables)?;
+    fn new(
+        steps: &'a [Step],
+        one_only: bool,
+        compares_words: bool,
+        variables: &Variables,
+    ) -> Result<Self, String> {
+        let start = State::new(steps, one_only, compares_words, variables)?;
         Ok(Self { now: start.clone(), start, came: Vec::new() })
     }
 
@@ -134,14 +141,19 @@ impl<'a> Group<'a> {
 }
 
 impl<'a> State<'a> {
-    fn new(steps: &'a [Step], one_only: bool, variables: &Variables) -> Result<Self, String> {
+    fn new(
+        steps: &'a [Step],
+        one_only: bool,
+        compares_words: bool,
+        variables: &Variables,
+    ) -> Result<Self, String> {
         let mut branches = Vec::new();
         unfold(steps, variables, &[], &mut |branch: Branch<'a>| {
             if !branch.is_empty() {
                 branches.push(branch);
             }
         })?;
-        Ok(Self { branches, one_only, variables: variables.clone() })
+        Ok(Self { branches, one_only, compares_words, variables: variables.clone() })
     }
 
     /// Gives a message to the first branch that it meets; why it meets none.
@@ -160,7 +172,7 @@ impl<'a> State<'a> {
     fn give(&mut self, index: usize, at: &Address, message: &Message) -> Result<(), Option<String>> {
         let branch = &mut self.branches[index];
         let Some(wish) = branch.front_mut().filter(|wish| wish.at == at) else { return Err(None) };
-        match hold(wish, message, &mut self.variables) {
+        match hold(wish, message, self.compares_words, &mut self.variables) {
             Outcome::Met => {
                 branch.pop_front();
             }
@@ -200,7 +212,7 @@ fn deal_anew<'a>(state: &State<'a>, came: &[(Address, Message)], looks: &mut usi
 }
 
 /// Holds `message` against `wish`; `variables` gain what it captures if it is met.
-fn hold(wish: &mut Wish<'_>, message: &Message, variables: &mut Variables) -> Outcome {
+fn hold(wish: &mut Wish<'_>, message: &Message, compares_words: bool, variables: &mut Variables) -> Outcome {
     match &mut wish.what {
         Want::Acks(left) => match acknowledge(left, message) {
             Ok(()) if left.is_empty() => Outcome::Met,
@@ -214,7 +226,7 @@ fn hold(wish: &mut Wish<'_>, message: &Message, variables: &mut Variables) -> Ou
             }
             let mut tried = variables.clone();
             tried.extend(wish.counters.iter().cloned());
-            let wrong = matching::call(call, message, &mut tried);
+            let wrong = matching::call(call, message, compares_words, &mut tried);
             if !wrong.is_empty() {
                 return Outcome::Not(wrong);
             }
@@ -287,7 +299,7 @@ mod tests {
             Action::OneOf(steps) => (steps, true),
             other => panic!("no group: {other:?}"),
         };
-        let mut group = Group::new(steps, one_only, &variables(&[])).unwrap();
+        let mut group = Group::new(steps, one_only, true, &variables(&[])).unwrap();
         for said in came {
             let (place, written) = said.split_once(' ').unwrap();
             let (connection, channel) = place.split_once('.').unwrap();

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::protocol::value::Value;
 use crate::script::definitions::Definitions;
 use crate::script::expr::Expr;
+use crate::script::level::Level;
 use crate::script::scope::GIVEN;
 use crate::script::{Action, Address, Script, Step};
 use eval::Variables;
@@ -102,6 +103,8 @@ struct Case<'a> {
     restart: Option<Restart<'a>>,
     /// A round trip follows each publish.
     one_by_one: bool,
+    /// Words for people have to be as the script has them.
+    compares_words: bool,
     /// Different for each case of each run; part of the names that `unique` makes.
     mark: String,
     variables: Variables,
@@ -151,6 +154,7 @@ pub fn run_restarting(
 
 /// Plays `script`, whose definitions were imported with this mark.
 fn play(script: &Script, mut case: Case<'_>, mark: &str) -> Result<(), Box<Failure>> {
+    case.compares_words = script.head.level == Level::Rabbitmq || case.target.compares_words;
     for name in script.head.definitions.iter().flat_map(Definitions::names) {
         let value = unique(name, mark);
         case.variables.insert(name.clone(), Value::Text(value.into_bytes()));
@@ -196,6 +200,7 @@ impl Case<'_> {
             target: target.clone(),
             restart: None,
             one_by_one: false,
+            compares_words: true,
             mark: mark.to_owned(),
             variables: GIVEN
                 .iter()

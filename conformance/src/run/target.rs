@@ -26,6 +26,8 @@ pub struct Target {
     pub operator: Option<Command>,
     /// Who restarts it; None when nobody said how.
     pub restarts: Option<Restarts>,
+    /// It is held to words for people in cases of the specification too.
+    pub compares_words: bool,
 }
 
 impl Target {
@@ -60,6 +62,7 @@ impl Target {
             import: None,
             operator: None,
             restarts: None,
+            compares_words: false,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::script::cursor::{Read, Wrong};
 use crate::script::definitions::Definitions;
+use crate::script::level::Level;
 use crate::script::{Differs, Head};
 
 /// What a script may need, as [`Head::needs`] names it. `alone` is about the runner, the rest about the broker.
@@ -17,7 +18,7 @@ pub(crate) const NEEDS: &[&str] = &[
     "retry-delays",
 ];
 
-const KEYS: &[&str] = &["title", "source", "needs", "also", "differs", "definitions"];
+const KEYS: &[&str] = &["title", "source", "level", "needs", "also", "differs", "definitions"];
 
 /// How else a script may be played, as `also:` says it.
 const ONE_BY_ONE: &str = "one-by-one";
@@ -52,6 +53,7 @@ pub(crate) fn read(text: &str) -> Read<(Head, &str, usize)> {
 
 fn collect(lines: Vec<(usize, &str, String)>) -> Read<Head> {
     let mut head = Head::default();
+    let mut has_level = false;
     for (line, key, value) in lines {
         let wrong = |reason: String| Wrong { line, reason };
         if value.is_empty() {
@@ -60,11 +62,17 @@ fn collect(lines: Vec<(usize, &str, String)>) -> Read<Head> {
         match key {
             "title" if head.title.is_empty() => head.title = value,
             "source" if head.source.is_empty() => head.source = value,
+            "level" if !has_level => {
+                (head.level, head.about) = Level::read(&value).map_err(wrong)?;
+                has_level = true;
+            }
             DEFINITIONS if head.definitions.is_none() => {
                 head.definitions = Some(Definitions::read(&value, line)?);
                 head.definitions_line = line;
             }
-            "title" | "source" | DEFINITIONS => return Err(wrong(format!("'{key}:' is there twice"))),
+            "title" | "source" | "level" | DEFINITIONS => {
+                return Err(wrong(format!("'{key}:' is there twice")));
+            }
             "needs" => {
                 for need in value.split([',', ' ']).filter(|need| !need.is_empty()) {
                     if !NEEDS.contains(&need) {
@@ -84,8 +92,9 @@ fn collect(lines: Vec<(usize, &str, String)>) -> Read<Head> {
             _ => return Err(wrong(format!("'{key}:' is not one of {}", KEYS.join(", ")))),
         }
     }
-    for (key, value) in [("title", &head.title), ("source", &head.source)] {
-        if value.is_empty() {
+    let said = [("title", !head.title.is_empty()), ("source", !head.source.is_empty()), ("level", has_level)];
+    for (key, is_said) in said {
+        if !is_said {
             return Err(Wrong { line: 1, reason: format!("the head has no '{key}:'") });
         }
     }
@@ -107,28 +116,53 @@ fn differs(value: &str) -> Option<Differs> {
 mod tests {
     use super::*;
 
+    const HEAD: &str = "title: t\nsource: s\nlevel: rabbitmq\n";
+
+    #[test]
+    fn a_head_says_what_it_holds_a_broker_to() {
+        let level = |said: &str| {
+            let head = read(&format!("title: t\nsource: s\nlevel: {said}\n"))?.0;
+            Ok::<_, Wrong>((head.level, head.about))
+        };
+        let rule = "basic.ack (rule: exists), section 4.5";
+        assert_eq!(
+            level(&format!("specification, {rule}")).unwrap(),
+            (Level::Specification, rule.to_owned())
+        );
+        assert_eq!(level("rabbitmq").unwrap(), (Level::Rabbitmq, String::new()));
+        assert_eq!(level("rabbitmq, its words").unwrap(), (Level::Rabbitmq, "its words".to_owned()));
+        for (bad, reason) in [
+            ("specification", "what it is about"),
+            ("specification,", "what it is about"),
+            ("amqp", "'amqp' is no level; there is specification or rabbitmq"),
+        ] {
+            let wrong = level(bad).unwrap_err();
+            assert!(wrong.line == 3 && wrong.reason.contains(reason), "{bad}: {wrong:?}");
+        }
+    }
+
     #[test]
     fn a_head_ends_where_the_steps_begin() {
-        let text = "# note\ntitle: A thing\nsource: spec 1,\n  and 2\nneeds: streams, alone\n\nopen a\n";
+        let text = "# note\ntitle: A thing\nsource: spec 1,\n  and 2\nlevel: rabbitmq\nneeds: streams, alone\n\nopen a\n";
         let (head, body, line) = read(text).unwrap();
         assert_eq!((head.title.as_str(), head.source.as_str()), ("A thing", "spec 1, and 2"));
         assert_eq!(head.needs, ["streams", "alone"]);
-        assert_eq!((body, line), ("\nopen a\n", 6));
+        assert_eq!((body, line), ("\nopen a\n", 7));
     }
 
     #[test]
     fn a_script_may_be_played_a_second_time() {
-        assert!(read("title: t\nsource: s\nalso: one-by-one\n").unwrap().0.one_by_one);
-        assert!(!read("title: t\nsource: s\n").unwrap().0.one_by_one);
-        assert_eq!(read("title: t\nsource: s\nalso: backwards\n").unwrap_err().line, 3);
+        assert!(read(&format!("{HEAD}also: one-by-one\n")).unwrap().0.one_by_one);
+        assert!(!read(HEAD).unwrap().0.one_by_one);
+        assert_eq!(read(&format!("{HEAD}also: backwards\n")).unwrap_err().line, 4);
     }
 
     #[test]
     fn what_differs_names_broker_version_and_reason() {
-        let (head, ..) = read("title: t\nsource: s\ndiffers: rabbitmq 4.3 closes; we do not\n").unwrap();
+        let (head, ..) = read(&format!("{HEAD}differs: rabbitmq 4.3 closes; we do not\n")).unwrap();
         assert_eq!((head.differs[0].broker.as_str(), head.differs[0].version.as_str()), ("rabbitmq", "4.3"));
         for bad in ["rabbitmq", "rabbitmq 4.3", "rabbitmq closes the connection"] {
-            assert_eq!(read(&format!("title: t\nsource: s\ndiffers: {bad}\n")).unwrap_err().line, 3, "{bad}");
+            assert_eq!(read(&format!("{HEAD}differs: {bad}\n")).unwrap_err().line, 4, "{bad}");
         }
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod definitions;
 pub(crate) mod expr;
 pub(crate) mod fields;
 pub(crate) mod head;
+pub mod level;
 pub(crate) mod parser;
 pub(crate) mod scope;
 
@@ -18,6 +19,7 @@ use crate::run::restart::Ending;
 use condition::Condition;
 use definitions::Definitions;
 use expr::{ByteItem, Expr, Piece};
+use level::Level;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -132,6 +134,10 @@ pub struct Head {
     pub title: String,
     /// The section or page that it comes from.
     pub source: String,
+    /// What it holds a broker to.
+    pub level: Level,
+    /// The part of the specification that is meant, or what is RabbitMQ's own; may be empty for the latter.
+    pub about: String,
     /// What the broker or the runner must offer.
     pub needs: Vec<String>,
     /// Brokers that do otherwise.

@@ -18,7 +18,7 @@ use std::path::Path;
 pub(super) fn run(script: &Script, target: &Target, mark: &str) -> Result<(), Box<Failure>> {
     match &target.restarts {
         Some(Restarts::Program { program, parent }) if script.has_restart() => {
-            on_its_own(script, (program, parent), mark)
+            on_its_own(script, target, (program, parent), mark)
         }
         Some(Restarts::Command(command)) if script.has_restart() => {
             let restart = |ending: Ending| {
@@ -31,16 +31,23 @@ pub(super) fn run(script: &Script, target: &Target, mark: &str) -> Result<(), Bo
     }
 }
 
-/// Runs `script` on a broker that is started for it.
-fn on_its_own(script: &Script, (program, parent): (&Path, &Path), mark: &str) -> Result<(), Box<Failure>> {
+/// Runs `script` on a broker that is started for it, and held to as much as the one at `target`.
+fn on_its_own(
+    script: &Script,
+    target: &Target,
+    (program, parent): (&Path, &Path),
+    mark: &str,
+) -> Result<(), Box<Failure>> {
     let unable = |why: String| Failure::before(script, why);
     let own = RefCell::new(Own::start(program, parent).map_err(unable)?);
-    let target = own.borrow().target().map_err(unable)?;
+    let compares_words = target.compares_words;
+    let asked = || own.borrow().target().map(|target| Target { compares_words, ..target });
+    let target = asked().map_err(unable)?;
     let wanted = run::definitions(script, &target, mark);
     definitions::import(&target, iter::once(wanted)).map_err(unable)?;
     let restart = |ending: Ending| {
         own.borrow_mut().restart(ending)?;
-        own.borrow().target()
+        asked()
     };
     run::run_restarting(script, &target, mark, &restart)
 }

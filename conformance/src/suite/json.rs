@@ -1,8 +1,9 @@
-//! A result as JSON: one object, `runs` an array with a broker each, in it the counts and every case.
+//! A result as JSON: one object, `runs` an array with a broker each, in it the counts, those of each level, and every case.
 
+use crate::script::level::Level;
 use crate::suite::hexadecimal::hex;
 use crate::suite::result::{Case, Outcome, Run, Tally};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// All of `runs`.
 #[must_use]
@@ -12,18 +13,22 @@ pub fn json(runs: &[Run<'_>]) -> String {
 }
 
 fn run(run: &Run<'_>) -> Value {
-    let Tally { passed, differing, failed, skipped } = Tally::of(&run.cases);
+    let levels: Map<String, Value> = Level::ALL
+        .into_iter()
+        .map(|level| (level.word().to_owned(), counts(Tally::of_level(&run.cases, level))))
+        .collect();
     let cases: Vec<Value> = run.cases.iter().map(case).collect();
-    json!({
-        "product": run.target.product,
-        "version": run.target.version,
-        "took_ms": milliseconds(run.took),
-        "passed": passed,
-        "differing": differing,
-        "failed": failed,
-        "skipped": skipped,
-        "cases": cases,
-    })
+    let mut object = counts(Tally::of(&run.cases));
+    object["product"] = run.target.product.as_str().into();
+    object["version"] = run.target.version.as_str().into();
+    object["took_ms"] = milliseconds(run.took).into();
+    object["levels"] = levels.into();
+    object["cases"] = cases.into();
+    object
+}
+
+fn counts(Tally { passed, differing, failed, skipped }: Tally) -> Value {
+    json!({ "passed": passed, "differing": differing, "failed": failed, "skipped": skipped })
 }
 
 fn case(case: &Case<'_>) -> Value {
@@ -31,6 +36,8 @@ fn case(case: &Case<'_>) -> Value {
         "name": case.script.name,
         "title": case.script.head.title,
         "source": case.script.head.source,
+        "level": case.script.head.level.word(),
+        "about": case.script.head.about,
         "took_ms": milliseconds(case.took),
     });
     object["outcome"] = match &case.outcome {

@@ -1,4 +1,4 @@
-//! A result as JUnit's XML, as build servers read it: a suite for each class of each broker.
+//! A result as JUnit's XML, as build servers read it: a suite for each class and level of each broker.
 
 use crate::suite::report;
 use crate::suite::result::{Case, Outcome, Run, Tally};
@@ -18,17 +18,18 @@ pub fn junit(runs: &[Run<'_>]) -> String {
     let mut out =
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"conformance\">\n".to_owned();
     for run in runs {
-        for (class, Tally { passed, failed, skipped, .. }) in Tally::by_class(&run.cases) {
-            let cases: Vec<&Case<'_>> =
-                run.cases.iter().filter(|case| case.script.class() == class).collect();
+        for ((class, level), tally) in Tally::by_class_and_level(&run.cases) {
+            let Tally { failed, skipped, .. } = tally;
+            let is_part = |case: &&Case<'_>| case.script.class() == class && case.script.head.level == level;
+            let cases: Vec<&Case<'_>> = run.cases.iter().filter(is_part).collect();
             let took: Duration = cases.iter().map(|case| case.took).sum();
             put!(
                 out,
-                "  <testsuite name=\"{} {}\" tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"0\" \
+                "  <testsuite name=\"{} {} {level}\" tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"0\" \
                  time=\"{:.3}\">\n",
                 escaped(&run.name()),
                 escaped(&class),
-                passed + failed + skipped,
+                tally.total(),
                 took.as_secs_f64()
             );
             cases.into_iter().for_each(|case| put_case(&mut out, case));

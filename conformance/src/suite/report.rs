@@ -1,6 +1,7 @@
 //! What a run says to a person: a line a class, and every failure in full.
 
 use crate::run::Failure;
+use crate::script::level::Level;
 use crate::suite::hexadecimal::hex;
 use crate::suite::result::{Case, Outcome, Run, Tally};
 use std::fmt::Write;
@@ -20,7 +21,10 @@ macro_rules! put {
 pub fn failure(case: &Case<'_>, failure: &Failure) -> String {
     let mut out = String::new();
     let indented = |text: &str| text.replace('\n', "\n      ");
-    put!(out, "FAILED {}: {}\n", case.script.name, case.script.head.title);
+    let head = &case.script.head;
+    put!(out, "FAILED {}: {}\n", case.script.name, head.title);
+    let about = if head.about.is_empty() { String::new() } else { format!(": {}", head.about) };
+    put!(out, "  {}{about}\n", head.level);
     put!(out, "  {}:{}\n", case.script.path.display(), failure.line);
     put!(out, "      {}\n", indented(&failure.text));
     put!(out, "  what is wrong:\n      {}\n", indented(&failure.reason));
@@ -44,7 +48,7 @@ pub fn failure(case: &Case<'_>, failure: &Failure) -> String {
     out
 }
 
-/// A line a class, and one for all.
+/// A line a class, one for all, and one for each level.
 #[must_use]
 pub fn summary(run: &Run<'_>) -> String {
     let mut out = String::new();
@@ -64,6 +68,12 @@ pub fn summary(run: &Run<'_>) -> String {
         line(&class, tally);
     }
     line(&run.name(), Tally::of(&run.cases));
+    for level in Level::ALL {
+        let tally = Tally::of_level(&run.cases, level);
+        if tally.total() > 0 {
+            line(&format!("  {level}"), tally);
+        }
+    }
     put!(out, "{} cases in {:.1} s\n", run.cases.len(), run.took.as_secs_f64());
     out
 }

@@ -2,6 +2,7 @@
 
 use crate::run::Failure;
 use crate::run::target::Target;
+use crate::script::level::Level;
 use crate::script::{Differs, Script};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,6 +76,20 @@ impl Tally {
         tally
     }
 
+    /// Of those of `cases` that hold to `level`.
+    #[must_use]
+    pub fn of_level(cases: &[Case<'_>], level: Level) -> Self {
+        let mut tally = Self::default();
+        cases.iter().filter(|case| case.script.head.level == level).for_each(|case| tally.add(case));
+        tally
+    }
+
+    /// All that were counted.
+    #[must_use]
+    pub fn total(self) -> usize {
+        self.passed + self.failed + self.skipped
+    }
+
     /// Of each class of `cases`, by its name.
     #[must_use]
     pub fn by_class(cases: &[Case<'_>]) -> BTreeMap<String, Self> {
@@ -83,6 +98,17 @@ impl Tally {
             classes.entry(case.script.class().to_owned()).or_default().add(case);
         }
         classes
+    }
+
+    /// Of each class and level of `cases`.
+    #[must_use]
+    pub fn by_class_and_level(cases: &[Case<'_>]) -> BTreeMap<(String, Level), Self> {
+        let mut parts: BTreeMap<(String, Level), Self> = BTreeMap::new();
+        for case in cases {
+            let part = (case.script.class().to_owned(), case.script.head.level);
+            parts.entry(part).or_default().add(case);
+        }
+        parts
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a case fails: in which line, for what reason, with what came, and what was said before.
 
-use crate::fake::{Fake, Say, bytes, script};
+use crate::fake::{Fake, Say, bytes, script, script_of};
 use amq_protocol::frame::AMQPFrame;
 use amq_protocol::protocol::{AMQPClass, basic, channel, connection, queue};
 use conformance::run::{Failure, run};
@@ -53,11 +53,32 @@ fn what_is_as_expected_passes() {
 }
 
 #[test]
+fn words_alone_fail_no_case_of_the_specification() {
+    let broker = Fake::answering(|_, method| match method {
+        AMQPClass::Queue(_) => vec![Say::Method(0, closing())],
+        _ => Vec::new(),
+    });
+    let outcome = |level: &str, code: u16, compares_words: bool| {
+        // In a group as in a step of its own.
+        ["{}", "any-order {\n  {}\n}"].map(|form| {
+            let wanted = format!("a < connection.close reply-code={code} reply-text=\"not so\"");
+            let body = format!("{DECLARE}{}", form.replace("{}", &wanted));
+            broker.run_script(&script_of(level, &body), compares_words).is_ok()
+        })
+    };
+    assert_eq!(outcome("specification, class channel", 504, false), [true; 2]);
+    assert_eq!(outcome("specification, class channel", 503, false), [false; 2], "the code counts");
+    assert_eq!(outcome("specification, class channel", 504, true), [false; 2], "who wants it may");
+    assert_eq!(outcome("rabbitmq", 504, false), [false; 2]);
+    broker.end();
+}
+
+#[test]
 fn a_failure_tells_line_expectation_what_came_and_the_transcript() {
     let body =
         format!("{DECLARE}# a comment\na.1 < queue.declare-ok\n      queue=\"hare\" message-count=3\n");
     let failure = failure(&body, vec![Say::Method(1, declared("q"))]);
-    assert_eq!(failure.line, 6);
+    assert_eq!(failure.line, 7);
     assert_eq!(failure.text, "a.1 < queue.declare-ok\n      queue=\"hare\" message-count=3");
     assert_eq!(failure.reason, "queue: \"hare\" expected, \"q\" came");
     assert_eq!(failure.came, "queue.declare-ok queue=\"q\" message-count=3 consumer-count=0");
@@ -83,8 +104,8 @@ fn a_failure_tells_line_expectation_what_came_and_the_transcript() {
     };
     let report = report::failure(&case, &failure);
     for part in [
-        "FAILED x/y: t\n",
-        "scripts/x/y.amqp:6\n      a.1 < queue.declare-ok\n            queue=\"hare\" message-count=3\n",
+        "FAILED x/y: t\n  rabbitmq\n",
+        "scripts/x/y.amqp:7\n      a.1 < queue.declare-ok\n            queue=\"hare\" message-count=3\n",
         "what is wrong:\n      queue: \"hare\" expected, \"q\" came\n",
         "what came:\n      queue.declare-ok queue=\"q\"",
         "in bytes:\n      01000100 00000e00 32000b01 71000000 03000000 00ce\n",
@@ -98,7 +119,7 @@ fn a_failure_tells_line_expectation_what_came_and_the_transcript() {
 fn nothing_comes_in_time() {
     let late = format!("{DECLARE}within 30ms a.1 < queue.declare-ok");
     let silent = failure(&late, vec![]);
-    assert_eq!((silent.line, silent.reason.as_str(), silent.came.as_str()), (5, "nothing came in time", ""));
+    assert_eq!((silent.line, silent.reason.as_str(), silent.came.as_str()), (6, "nothing came in time", ""));
     // Something else did before, where nobody looks.
     let body = format!("{DECLARE}a.1 < queue.declare-ok\nwithin 30ms a.1 < queue.declare-ok");
     let elsewhere = failure(&body, vec![Say::Method(2, declared("q")), Say::Method(1, declared("q"))]);
@@ -110,14 +131,14 @@ fn nothing_comes_in_time() {
 fn a_broker_that_closes_instead_is_quoted() {
     let body = format!("{DECLARE}a.1 < queue.declare-ok");
     let closed = failure(&body, vec![Say::Method(0, closing()), Say::End]);
-    assert_eq!((closed.line, closed.reason.as_str()), (5, "the broker closed the connection instead"));
+    assert_eq!((closed.line, closed.reason.as_str()), (6, "the broker closed the connection instead"));
     assert!(closed.came.contains("reply-code=504 reply-text=\"CHANNEL_ERROR - enough\""), "{}", closed.came);
     let gone = failure(&body, vec![Say::End]);
     assert!(gone.reason.starts_with("nothing can come any more: "), "{}", gone.reason);
     let group = format!("{DECLARE}any-order {{\n  a.1 < queue.declare-ok\n  a.1 < acks 1..2\n}}");
     let group = failure(&group, vec![Say::Method(1, declared("q")), Say::End]);
-    assert_eq!(group.line, 5);
-    assert!(group.reason.contains("still expected:\nline 7: a.1 < acks 1..2"), "{}", group.reason);
+    assert_eq!(group.line, 6);
+    assert!(group.reason.contains("still expected:\nline 8: a.1 < acks 1..2"), "{}", group.reason);
 }
 
 #[test]
@@ -167,7 +188,7 @@ fn a_second_turn_has_a_round_trip_after_each_publish() {
         AMQPClass::Basic(basic::AMQPMethod::Publish(_)) => vec![Say::Method(1, acked.clone())],
         _ => Vec::new(),
     });
-    let text = "title: t\nsource: s\nalso: one-by-one\nopen a.1\nrepeat 2 {\n  a.1 > basic.publish body=\"x\"\n}\n\
+    let text = "title: t\nsource: s\nlevel: rabbitmq\nalso: one-by-one\nopen a.1\nrepeat 2 {\n  a.1 > basic.publish body=\"x\"\n}\n\
                 repeat 2 {\n  a.1 < acks 1\n}\n";
     let script = read(Path::new("x/y.amqp"), "x/y", text).expect("a sound script");
     let target = ask(&broker.uri()).expect("it answers");

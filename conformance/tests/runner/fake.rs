@@ -5,6 +5,7 @@
 use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
+use conformance::run::target::Target;
 use conformance::run::{Failure, run};
 use conformance::script::{Script, read};
 use conformance::suite::broker::ask;
@@ -82,10 +83,15 @@ impl Fake {
         format!("amqp://{}", self.address)
     }
 
-    /// Runs the script that has this body; its first line is line 3.
+    /// Runs the script that has this body; its first line is line 4.
     pub(crate) fn run(&self, body: &str) -> Result<(), Box<Failure>> {
+        self.run_script(&script(body), false)
+    }
+
+    /// Runs `script`; `compares_words` in a case of the specification, too.
+    pub(crate) fn run_script(&self, script: &Script, compares_words: bool) -> Result<(), Box<Failure>> {
         let target = ask(&self.uri()).expect("the broker lets its clients in");
-        run(&script(body), &target, "mark")
+        run(script, &Target { compares_words, ..target }, "mark")
     }
 
     /// All that was heard, when nobody speaks any more.
@@ -98,9 +104,14 @@ impl Fake {
     }
 }
 
-/// A script with this body.
+/// A script with this body, about RabbitMQ.
 pub(crate) fn script(body: &str) -> Script {
-    let text = format!("title: t\nsource: s\n{body}\n");
+    script_of("rabbitmq", body)
+}
+
+/// A script with this level and body.
+pub(crate) fn script_of(level: &str, body: &str) -> Script {
+    let text = format!("title: t\nsource: s\nlevel: {level}\n{body}\n");
     read(Path::new("scripts/x/y.amqp"), "x/y", &text).expect("a test writes scripts that are sound")
 }
 

@@ -97,7 +97,7 @@ fn what_was_declared_is_deleted_though_one_refuses_to_be() {
 #[test]
 fn what_was_declared_is_deleted_after_a_failure_too() {
     let (outcome, heard) = run(&format!("{DECLARES}within 30ms a.1 < queue.purge-ok\n"));
-    assert_eq!(outcome.expect_err("it fails").line, 19);
+    assert_eq!(outcome.expect_err("it fails").line, 20);
     assert_eq!(deleted(&heard), ["amq.gen-1", "kept-mark", "q-mark", "x-mark"]);
 }
 
@@ -118,7 +118,7 @@ fn what_nobody_asked_for_fails_the_case() {
     let faked = broker(unasked.clone());
     let failure = faked.run(body).expect_err("something is left");
     faked.end();
-    assert_eq!(failure.line, 6);
+    assert_eq!(failure.line, 7);
     assert_eq!(failure.text, "a.1 < queue.declare-ok   (after the last step)");
     assert_eq!(failure.reason, "nothing expected but the answer to a round trip");
     assert!(failure.came.starts_with("basic.cancel consumer-tag=\"c\""), "{}", failure.came);
@@ -126,7 +126,7 @@ fn what_nobody_asked_for_fails_the_case() {
     let faked = broker(unasked.clone());
     let failure = faked.run(&format!("{body}nothing a.1 20ms\n")).expect_err("something is there");
     faked.end();
-    assert_eq!((failure.line, failure.reason.as_str()), (7, "nothing expected"));
+    assert_eq!((failure.line, failure.reason.as_str()), (8, "nothing expected"));
 
     let faked = broker(unasked);
     assert_eq!(faked.run(&format!("{body}ignore a.1\n")), Ok(()));
@@ -200,5 +200,5 @@ fn a_connection_that_is_paused_takes_nothing_from_its_socket() {
     let broker = Fake::answering(answer);
     let failure = broker.run("open a.1\npause a\na.1 < queue.purge-ok\n").expect_err("nothing can come");
     broker.end();
-    assert_eq!((failure.line, failure.reason.as_str()), (5, "nothing can come: this side does not read"));
+    assert_eq!((failure.line, failure.reason.as_str()), (6, "nothing can come: this side does not read"));
 }

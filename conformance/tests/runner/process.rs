@@ -1,12 +1,13 @@
 //! The program from outside: what it prints while cases run, and what is left when it is ended.
 
-use crate::fake::Fake;
+use crate::fake::{Fake, Say};
+use amq_protocol::protocol::{AMQPClass, channel};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -23,7 +24,11 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn script(folder: &Path, name: &str, body: &str) {
-    let text = format!("title: t\nsource: s\n{body}\n");
+    script_of("rabbitmq", folder, name, body);
+}
+
+fn script_of(level: &str, folder: &Path, name: &str, body: &str) {
+    let text = format!("title: t\nsource: s\nlevel: {level}\n{body}\n");
     fs::write(folder.join("scripts/hare").join(name), text).expect("a folder of ours can be written");
 }
 
@@ -44,7 +49,7 @@ fn broker(folder: &Path, uri: &str) -> PathBuf {
 
 /// Does `work`, which must be done in time; otherwise `child` is killed and the test fails.
 fn in_time<T: Send + 'static>(child: &mut Child, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, done) = channel();
+    let (sender, done) = mpsc::channel();
     thread::spawn(move || sender.send(work()));
     done.recv_timeout(PATIENCE).unwrap_or_else(|_late| {
         child.kill().expect("it is a child of ours");
@@ -89,4 +94,46 @@ fn failures_are_printed_as_they_come_and_a_signal_ends_the_broker_too() {
     runner.wait().expect("it is a child of ours");
     fake.end();
     fs::remove_dir_all(folder).expect("it is ours");
+}
+
+#[test]
+fn the_cases_of_one_level_run_alone_and_reply_texts_count_where_that_is_asked_for() {
+    let fake = Fake::answering(|_, method| match method {
+        AMQPClass::Queue(_) => vec![Say::Method(1, missing())],
+        _ => Vec::new(),
+    });
+    let folder = folder("levels");
+    let wanted = "open a.1\na.1 > queue.purge\na.1 < channel.close reply-code=404 reply-text=\"NOT_FOUND\"";
+    script_of("specification, queue.purge", &folder, "asked.amqp", wanted);
+    script_of("rabbitmq", &folder, "done.amqp", wanted);
+    let run = |options: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_conformance"))
+            .args(["--uri", &fake.uri(), "--scripts"])
+            .arg(folder.join("scripts"))
+            .args(options)
+            .output()
+            .expect("the runner was built");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let check = |options: &[&str], status: i32, part: &str| {
+        let (code, said) = run(options);
+        assert!(code == Some(status) && said.contains(part), "{options:?}: {code:?}, '{part}' in\n{said}");
+    };
+    check(&[], 1, "  specification         1 passed\n  rabbitmq              0 passed    1 failed\n2 cases");
+    check(&["--level", "specification"], 0, "  specification         1 passed\n1 cases");
+    check(&["--level", "rabbitmq"], 1, "  rabbitmq              0 passed    1 failed\n1 cases");
+    check(&["--level", "specification", "--words"], 1, "reply-text: \"NOT_FOUND\" expected, \"gone\" came");
+    check(&["--level", "strict"], 2, "");
+    fake.end();
+    fs::remove_dir_all(folder).expect("it is ours");
+}
+
+/// A close with words of its own.
+fn missing() -> AMQPClass {
+    AMQPClass::Channel(channel::AMQPMethod::Close(channel::Close {
+        reply_code: 404,
+        reply_text: "gone".into(),
+        class_id: 50,
+        method_id: 30,
+    }))
 }

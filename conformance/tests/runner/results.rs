@@ -15,7 +15,7 @@ use conformance::suite::{Options, run};
 use std::path::Path;
 use std::time::Duration;
 
-const DIFFERENT: &str = "title: A <thing>\nsource: s\ndiffers: fake 1 does it so; we do not\n\
+const DIFFERENT: &str = "title: A <thing>\nsource: s\nlevel: specification, basic.ack\ndiffers: fake 1 does it so; we do not\n\
     open a\nwhen fake >= 1.2 {\n  close a\n} otherwise {\n  drop a\n}\n";
 
 fn scripts() -> Vec<Script> {
@@ -24,10 +24,13 @@ fn scripts() -> Vec<Script> {
         named("hare/different", DIFFERENT),
         named(
             "hare/failing",
-            "title: t\nsource: s\nopen a.1\na.1 > queue.purge\nwithin 20ms a.1 < queue.purge-ok\n",
+            "title: t\nsource: s\nlevel: rabbitmq\nopen a.1\na.1 > queue.purge\nwithin 20ms a.1 < queue.purge-ok\n",
         ),
-        named("stream/skipped", "title: t\nsource: s\nneeds: streams\nopen a\n"),
-        named("stream/alone", "title: t\nsource: s\nneeds: alone\nopen a\n"),
+        named("stream/skipped", "title: t\nsource: s\nlevel: rabbitmq\nneeds: streams\nopen a\n"),
+        named(
+            "stream/alone",
+            "title: t\nsource: s\nlevel: specification, class channel\nneeds: alone\nopen a\n",
+        ),
     ]
 }
 
@@ -57,11 +60,14 @@ fn a_run_counts_and_says_each_case_once() {
     assert_eq!(names, ["hare/different", "hare/failing", "stream/alone", "stream/skipped"]);
     let order: Vec<&str> = run.cases.iter().map(|case| case.script.name.as_str()).collect();
     assert_eq!(order, ["hare/different", "hare/failing", "stream/skipped", "stream/alone"]);
-    assert!(
-        summary(&run).contains("Fake 1.2.3              2 passed    1 failed    1 skipped"),
-        "{}",
-        summary(&run)
-    );
+    let summary = summary(&run);
+    for line in [
+        "Fake 1.2.3              2 passed    1 failed    1 skipped  (1 as only this broker does)\n",
+        "  specification         2 passed  (1 as only this broker does)\n",
+        "  rabbitmq              0 passed    1 failed    1 skipped\n",
+    ] {
+        assert!(summary.contains(line), "'{line}' is not in\n{summary}");
+    }
 }
 
 /// What a run of a script with definitions, and of one with an operator, comes to when these commands are given.
@@ -70,10 +76,13 @@ fn outcomes(import: Option<&str>, operator: Option<&str>) -> Result<Vec<Outcome>
     let scripts = [
         named(
             "hare/defined",
-            "title: t\nsource: s\ndefinitions: {\"users\": [{\"name\": \"$u\", \"of\": \"$vhost\"}]}\nopen a user=$u\n",
+            "title: t\nsource: s\nlevel: rabbitmq\ndefinitions: {\"users\": [{\"name\": \"$u\", \"of\": \"$vhost\"}]}\nopen a user=$u\n",
         ),
-        named("hare/operated", "title: t\nsource: s\nunique u\nopen a\noperator delete_user $u -p \".*\"\n"),
-        named("hare/plain", "title: t\nsource: s\nopen a\n"),
+        named(
+            "hare/operated",
+            "title: t\nsource: s\nlevel: rabbitmq\nunique u\nopen a\noperator delete_user $u -p \".*\"\n",
+        ),
+        named("hare/plain", "title: t\nsource: s\nlevel: rabbitmq\nopen a\n"),
     ];
     let broker = Fake::answering(|_, _| Vec::<Say>::new());
     let mut target = conformance::suite::broker::ask(&broker.uri()).expect("it answers");
@@ -106,7 +115,7 @@ fn definitions_are_imported_and_commands_given_where_somebody_says_how() {
 
 #[test]
 fn a_broker_that_hangs_ends_the_run_after_twenty_cases() {
-    let body = "title: t\nsource: s\nopen a.1\na.1 > queue.purge\nwithin 20ms a.1 < queue.purge-ok\n";
+    let body = "title: t\nsource: s\nlevel: rabbitmq\nopen a.1\na.1 > queue.purge\nwithin 20ms a.1 < queue.purge-ok\n";
     let scripts: Vec<Script> = (0..30)
         .map(|at| format!("hare/case{at:02}"))
         .map(|name| read(Path::new(&name), &name, body).expect("a sound script"))
@@ -127,8 +136,11 @@ fn a_broker_that_hangs_ends_the_run_after_twenty_cases() {
 fn restarted(command: Option<&str>) -> Vec<Outcome> {
     let named = |name: &str, text: &str| read(Path::new(name), name, text).expect("a sound script");
     let scripts = [
-        named("hare/killed", "title: t\nsource: s\nopen a.1\nrestart kill\nopen a.1\nsync a.1\n"),
-        named("hare/plain", "title: t\nsource: s\nopen a\n"),
+        named(
+            "hare/killed",
+            "title: t\nsource: s\nlevel: rabbitmq\nopen a.1\nrestart kill\nopen a.1\nsync a.1\n",
+        ),
+        named("hare/plain", "title: t\nsource: s\nlevel: rabbitmq\nopen a\n"),
     ];
     let broker = Fake::answering(|_, _| Vec::<Say>::new());
     let mut target = conformance::suite::broker::ask(&broker.uri()).expect("it answers");
@@ -180,32 +192,32 @@ fn runs(scripts: &[Script]) -> Vec<Run<'_>> {
 }
 
 #[test]
-fn the_table_has_a_column_a_broker_and_says_what_differs() {
+fn the_table_has_two_columns_a_broker_and_says_what_differs() {
     let scripts = scripts();
     let wanted = "\
-| class | Fake 1.1 | Fake 1.2.3 |
-|---|---|---|
-| hare | 1, **1 failed** | 0 and 1 otherwise, **1 failed** |
-| stream | 1, 1 not asked | 1, 1 not asked |
-| **all** | 2, **1 failed**, 1 not asked | 1 and 1 otherwise, **1 failed**, 1 not asked |
+| class | Fake 1.1, specification | Fake 1.1, rabbitmq | Fake 1.2.3, specification | Fake 1.2.3, rabbitmq |
+|---|---|---|---|---|
+| hare | 1 | 0, **1 failed** | 0 and 1 otherwise | 0, **1 failed** |
+| stream | 1 | 0, 1 not asked | 1 | 0, 1 not asked |
+| **all** | 2 | 0, **1 failed**, 1 not asked | 1 and 1 otherwise | 0, **1 failed**, 1 not asked |
 
-Fake 1.1 fails:
+Fake 1.1, rabbitmq, fails:
 
 - `hare/failing`: line 5: it is \"<\"
 
-Fake 1.1 was not asked:
+Fake 1.1, rabbitmq, was not asked:
 
 - `stream/skipped`: needs streams
 
-Fake 1.2.3 does otherwise, as the scripts say:
+Fake 1.2.3, specification, does otherwise, as the scripts say:
 
 - `hare/different`: does it so; we do not
 
-Fake 1.2.3 fails:
+Fake 1.2.3, rabbitmq, fails:
 
 - `hare/failing`: line 5: it is \"<\"
 
-Fake 1.2.3 was not asked:
+Fake 1.2.3, rabbitmq, was not asked:
 
 - `stream/skipped`: needs streams
 ";
@@ -219,6 +231,20 @@ fn json_tells_all_of_every_case() {
     let run = &value["runs"][1];
     assert_eq!((run["product"].as_str(), run["version"].as_str()), (Some("Fake"), Some("1.2.3")));
     assert_eq!((run["passed"].as_u64(), run["differing"].as_u64()), (Some(2), Some(1)));
+    let counts = |level: &str, what: &str| run["levels"][level][what].as_u64();
+    assert_eq!(
+        ["passed", "differing", "failed"].map(|what| counts("specification", what)),
+        [Some(2), Some(1), Some(0)]
+    );
+    assert_eq!(
+        ["passed", "failed", "skipped"].map(|what| counts("rabbitmq", what)),
+        [Some(0), Some(1), Some(1)]
+    );
+    assert_eq!(
+        (&run["cases"][0]["level"], &run["cases"][0]["about"]),
+        (&"specification".into(), &"basic.ack".into())
+    );
+    assert_eq!(run["cases"][1]["level"], "rabbitmq");
     assert_eq!(run["cases"][0]["differs"]["reason"], "does it so; we do not");
     assert_eq!(value["runs"][0]["cases"][0]["differs"], serde_json::Value::Null);
     let failed = &run["cases"][1];
@@ -229,11 +255,12 @@ fn json_tells_all_of_every_case() {
 }
 
 #[test]
-fn junit_has_a_suite_a_class_and_no_byte_that_xml_has_not() {
+fn junit_has_a_suite_for_each_class_and_level_and_no_byte_that_xml_has_not() {
     let scripts = scripts();
     let xml = junit(&runs(&scripts));
     for part in [
-        "<testsuite name=\"Fake 1.1 hare\" tests=\"2\" failures=\"1\" skipped=\"0\" errors=\"0\" time=\"3.000\">",
+        "<testsuite name=\"Fake 1.1 hare specification\" tests=\"1\" failures=\"0\" skipped=\"0\" errors=\"0\" time=\"1.500\">",
+        "<testsuite name=\"Fake 1.1 hare rabbitmq\" tests=\"1\" failures=\"1\" skipped=\"0\" errors=\"0\" time=\"1.500\">",
         "<testcase classname=\"hare\" name=\"hare/different\" time=\"1.500\"/>",
         "<failure message=\"line 5: it is &quot;&lt;&quot;\nand more\">FAILED hare/failing: t\n",
         "<skipped message=\"needs streams\"/>",

@@ -52,7 +52,7 @@ fn a_key_may_be_forbidden() {
     assert_eq!(headers("{a: \"x\", c: none, ...}", TWICE), Ok(()));
     assert_eq!(headers("{a: \"x\", b: _t, b: _t, c: none}", TWICE), Ok(()));
     let wrong = headers("{b: none, ...}", TWICE);
-    assert_eq!(wrong, Err((5, "headers: 'b' was not expected, true came".to_owned())));
+    assert_eq!(wrong, Err((6, "headers: 'b' was not expected, true came".to_owned())));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_key_may_come_twice_and_order_may_matter() {
     assert_eq!(headers("{b: true, b: false, a: \"x\"}", TWICE), Ok(()));
     assert_eq!(headers("ordered {b: true, a: \"x\", b: false}", TWICE), Ok(()));
     let (line, once) = headers("{b: true, a: \"x\"}", TWICE).unwrap_err();
-    assert!(line == 5 && once.contains("headers: 'b' came more often than expected"), "{once}");
+    assert!(line == 6 && once.contains("headers: 'b' came more often than expected"), "{once}");
     let (_, order) = headers("ordered {a: \"x\", b: true, b: false}", TWICE).unwrap_err();
     assert!(order.contains("headers: 'a' expected before 'b', it came 1 later; {b: true, a: "), "{order}");
 }
@@ -95,7 +95,7 @@ fn bytes_that_come_are_held_against_tables_and_lengths() {
     assert_eq!(outcome(&wanted, vec![Say::Bytes(table.clone())]).0, Ok(()));
     let wanted = body("table({b: true, a: \"y\", b: false})");
     let failure = outcome(&wanted, vec![Say::Bytes(table)]).0.unwrap_err();
-    assert!(failure.line == 5 && failure.reason.starts_with("these bytes expected: "), "{failure:?}");
+    assert!(failure.line == 6 && failure.reason.starts_with("these bytes expected: "), "{failure:?}");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn no_heartbeat_may_come() {
     let quiet = "open a.1\na.1 > queue.purge queue=\"q\"\nno-heartbeat a 30ms";
     assert_eq!(outcome(quiet, Vec::new()).0, Ok(()));
     let failure = outcome(quiet, vec![Say::Bytes(HEARTBEAT.to_vec())]).0.unwrap_err();
-    assert_eq!((failure.line, failure.reason.as_str()), (5, "no heartbeat expected"));
+    assert_eq!((failure.line, failure.reason.as_str()), (6, "no heartbeat expected"));
     assert_eq!((failure.came.as_str(), failure.bytes.as_slice()), ("heartbeat", HEARTBEAT));
     // One that was asked for is no longer there; one that came before and was not is.
     let asked = "open a.1\na.1 > queue.purge queue=\"q\"\na < heartbeat\nno-heartbeat a 30ms";
