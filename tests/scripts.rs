@@ -7,6 +7,7 @@
 
 use crate::clients::Subject;
 use conformance::script::Script;
+use conformance::script::level::Level;
 use conformance::suite::broker::ask;
 use conformance::suite::result::Run;
 use conformance::suite::{Options, read, report, run};
@@ -99,4 +100,30 @@ fn no_class_is_without_a_test() {
         .map(|entry| entry.expect("the scripts can be listed").file_name().to_string_lossy().into_owned())
         .collect();
     assert_eq!(there, tested, "each folder of conformance/scripts is a class in the list above");
+}
+
+/// Methods that RabbitMQ added to the protocol.
+const EXTENSIONS: &[&str] = &[
+    "confirm.select",
+    "basic.nack",
+    "exchange.bind",
+    "exchange.unbind",
+    "connection.blocked",
+    "connection.update-secret",
+];
+
+#[test]
+fn a_case_of_the_specification_uses_no_extension() {
+    let scripts = read(&folder(), &[]).expect("the scripts are sound");
+    let (mut cases, mut wrong) = (0, Vec::new());
+    for script in scripts.iter().filter(|script| script.head.level == Level::Specification) {
+        cases += 1;
+        let text = fs::read_to_string(&script.path).expect("it was read before");
+        let used =
+            EXTENSIONS.iter().filter(|method| text.contains(*method)).map(|method| (*method).to_owned());
+        let needed = script.head.needs.iter().filter(|need| *need != "alone").cloned();
+        wrong.extend(used.chain(needed).map(|what| format!("{}: {what}", script.name)));
+    }
+    assert!(cases > 0, "there are such cases");
+    assert!(wrong.is_empty(), "of the specification, with what RabbitMQ added:\n{}", wrong.join("\n"));
 }
