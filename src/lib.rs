@@ -13,7 +13,7 @@
 //!
 //! `server/connection` reads up to 256 KiB and the clock once -> `wire/frame`, `wire/method` -> `session/channel`
 //! joins the content -> `session/publish` finds the route (cached, permission and all) and appends a record to the open block of that
-//! route -> at the end of the read each block is handed to its queues, one lock each: `broker/queue` numbers it,
+//! route -> at the end of the read each block is handed to its queues, one lock each: `queue` numbers it,
 //! deals it to consumers, appends `Change::Publish` -> the mailbox wakes each consumer's task once ->
 //! `session/deliver` numbers the deliveries and `wire/encode` writes the frames -> the commit thread writes, syncs
 //! and announces -> `session/confirm` answers with one `basic.ack(multiple)`.
@@ -21,16 +21,16 @@
 //! An ack: `wire/method` -> `session/settle` turns (tag, multiple) into ranges per queue -> at the end of the read
 //! `queue.settle(ranges)`, one lock per queue: drop, return credit, deal again -> `Change::Settle`.
 //!
-//! A **stream** is a queue whose log nobody empties: `broker/queue/stream` stands in behind the same methods. Each consumer
+//! A **stream** is a queue whose log nobody empties: `queue/stream` stands in behind the same methods. Each consumer
 //! has a position of its own; an ack gives it room and, if it asked, is remembered under its name; the oldest chunks go
 //! by size and age.
 //!
-//! What happens by the clock: each queue tells `broker/timers` when it wants to be called next (a message expires, comes back or
+//! What happens by the clock: each queue tells `queue/timers` when it wants to be called next (a message expires, comes back or
 //! is to be routed, a lease ends), `server/timer` sleeps until the first of these and calls `Broker::tick`. Nothing is scanned.
 //! The time is that of a calendar which never jumps, on disk as well: see [`clock`].
 //!
 //! A **vhost** holds what has a name: queues, exchanges, bindings. A session gets its own from the registry when the client opens
-//! it and keeps it; a queue knows the one it is in, so that what it sends on (dead letters, delayed messages) stays there. What is kept
+//! it and keeps it; a queue knows its vhost by an id, so that what it sends on (dead letters, delayed messages) stays there. What is kept
 //! of vhosts (metadata, limits) is in the directory of `auth`, beside the users.
 //!
 //! An operator's command comes over a socket in the data folder to `server/control`, is an operation of [`manage`], and returns when its
@@ -51,8 +51,11 @@
 //! | [`message`] | a message as bytes: record and block |
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
+//! | [`arguments`] | every argument of queues, exchanges and consumers, in one table, and what it amounts to |
 //! | [`store`] | `Change`, the `Log`, the commit thread, recovery, paging; alone names redb |
-//! | [`broker`] | exchanges, routes, queues, mailboxes: no I/O, no async, time passed in |
+//! | [`queue`] | one queue, classic or stream: log, consumers, limits, time, dead letters; knows no exchange |
+//! | [`routing`] | exchanges, bindings, topology, routes |
+//! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
 //! | [`manage`] | what an operator may do, as a list of operations: no I/O, no async |
 //! | [`session`] | one client's protocol state |
 //! | [`server`], [`http`] | the tokio shell; they never name each other |
@@ -67,7 +70,7 @@
 //!
 //! * Nothing is confirmed that is not on disk, unless it was already consumed and settled.
 //! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> memory of
-//!   [`broker::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies -> log; changes of vhosts ->
+//!   [`queue::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies -> log; changes of vhosts ->
 //!   { users, policies, one topology }. What must touch another queue is returned as an effect and done after
 //!   the unlock. A dead letter stays in its queue until it is elsewhere: who sends it holds the [`store::change::Gate`], so that both
 //!   ends reach the disk in one commit, and then the turn of its queue, so that letters arrive in the order in which they died.
@@ -113,6 +116,7 @@
 //!   run. Waiting for the publishers who were told last, so that they share one fsync, was tried too and did not help
 //!   where the processor is the limit (two cores): it is not here.
 
+pub mod arguments;
 pub mod audit;
 pub mod auth;
 pub mod blocking;
@@ -129,6 +133,8 @@ pub mod metrics;
 pub mod near;
 pub mod perf;
 pub mod policy;
+pub mod queue;
+pub mod routing;
 pub mod server;
 pub mod session;
 pub mod store;

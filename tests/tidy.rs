@@ -22,7 +22,10 @@ const ROOMS: &[&[&str]] = &[
     &["message"],
     &["auth"],
     &["policy"],
+    &["arguments"],
     &["store"],
+    &["queue"],
+    &["routing"],
     &["broker"],
     &["manage"],
     &["session"],
@@ -38,9 +41,10 @@ const ROOMS_OF_CTL: &[&str] = &["error", "config", "manage"];
 
 /// Crates that only some rooms may name, so that replacing one touches one room.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("amq_protocol", &["wire", "broker", "manage", "session", "perf"]),
+    ("amq_protocol", &["wire", "arguments", "queue", "routing", "broker", "manage", "session", "perf"]),
     ("base64", &["auth"]),
     ("clap_complete", &["ctl"]),
+    ("dashmap", &["broker"]),
     ("fancy_regex", &["auth"]),
     ("getrandom", &["store"]),
     ("hyper", &["http"]),

@@ -7,8 +7,8 @@
 //!
 //! Locks here are leaves.
 
-use crate::broker::mailbox::Mailbox;
 use crate::ids::ConnectionId;
+use crate::queue::mailbox::Mailbox;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;

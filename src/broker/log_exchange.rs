@@ -3,9 +3,9 @@
 //! Whoever hands lines over holds no lock of the broker. Nothing is handed over while nothing is bound to the exchange.
 
 use super::Broker;
-use super::topology::LOG;
 use super::trace::NODE;
 use crate::clock::Now;
+use crate::routing::topology::LOG;
 use crate::wire::properties::{self, Properties};
 use crate::wire::table;
 use amq_protocol::types::{AMQPValue, FieldTable};

@@ -5,31 +5,20 @@
 
 pub mod accounts;
 mod alarms;
-pub mod argument;
 pub mod clients;
-mod dead_letter;
-pub mod dedup;
+mod deduplicate;
 pub mod definitions;
-pub mod delayed;
 pub mod entry;
-pub mod exchange;
 mod log_exchange;
-pub mod mailbox;
 mod paging;
 pub mod parked;
 mod places;
 pub mod policies;
-pub mod queue;
 mod registry;
-pub mod route;
 mod sender;
-pub mod settings;
 mod thread;
-pub mod timers;
-pub mod topology;
 pub mod trace;
 mod transaction;
-pub mod unread;
 pub mod users;
 mod verdict;
 pub mod vhost;
@@ -42,17 +31,12 @@ pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
 use self::clients::Clients;
-use self::mailbox::Mailbox;
 use self::paging::{Pager, Request};
 use self::policies::PolicyBook;
-use self::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Return, Settled};
 use self::registry::Registry;
-use self::route::Route;
 use self::sender::Sender;
-use self::timers::Timers;
-use self::unread::Unread;
-use self::vhost::replies::is_reply_queue;
 use self::vhost::{Commons, Part, VHost};
+use crate::arguments::Requeue;
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
 use crate::blocking;
@@ -62,6 +46,12 @@ use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
 use crate::metrics::{Counter, Metrics};
+use crate::queue::mailbox::Mailbox;
+use crate::queue::reply::is_reply_queue;
+use crate::queue::timers::Timers;
+use crate::queue::unread::Unread;
+use crate::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled};
+use crate::routing::route::Route;
 use crate::store::change::{Change, DamagedRun, Gate, Health, Log, Page, PageSource, Recovered};
 use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
@@ -295,6 +285,11 @@ impl Broker {
         self.registry.nowhere()
     }
 
+    /// The vhost that a queue is in, if it still exists.
+    fn vhost_of(&self, queue: &Queue) -> Option<Arc<VHost>> {
+        self.registry.commons().vhost(queue.home().id)
+    }
+
     /// Shows every queue of every vhost, outside of all locks.
     pub fn each_queue(&self, mut visit: impl FnMut(&Arc<Queue>)) {
         self.registry.all().iter().for_each(|vhost| vhost.each_queue(&mut visit));
@@ -429,7 +424,7 @@ impl Broker {
     }
 
     /// Messages come back to their places, some perhaps later; beyond the delivery limit they die.
-    pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Return, now: Now) {
+    pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Requeue, now: Now) {
         let effects = queue.put_back(settled, how, now);
         self.carry_out(queue, &effects, now, None);
     }

@@ -5,9 +5,9 @@
 //! messages are not given up, and the store tells by itself when it is beyond help.
 
 use super::thread;
-use crate::broker::queue::Queue;
 use crate::clock::{self, Now};
 use crate::ids::SeqRange;
+use crate::queue::Queue;
 use crate::store::change::{Log, Page, PageSource};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,11 +2,11 @@
 
 use super::Broker;
 use super::paging::PAGE_BYTES;
-use super::queue::{Cause, DeathReason, Outcome, Queue};
 use super::sender::{Targets, are_names};
 use crate::clock::{self, Now};
 use crate::ids::{SeqRange, Ticket};
 use crate::message::{Block, Message};
+use crate::queue::{Cause, DeathReason, Outcome, Queue};
 use crate::store::StoreError;
 use std::ops::Range;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ impl Broker {
             targets.add(queue, effects);
             return outcome;
         };
-        let Some(vhost) = queue.vhost().filter(|_| are_names([exchange, routing_key])) else {
+        let Some(vhost) = self.vhost_of(queue).filter(|_| are_names([exchange, routing_key])) else {
             return Outcome::Stuck(Cause::NoRoute);
         };
         let Some(route) = vhost.route_own(exchange, &[routing_key.as_bytes()], message.properties) else {

@@ -7,17 +7,17 @@
 //! queue again in which it has died without a consumer's doing.
 
 use super::Broker;
-use super::dead_letter::{Circumstances, dead_letter};
-use super::delayed::{due_ms, exchange_of, release};
 use super::paging::{PAGE_BYTES, Request};
-use super::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally, deadline_ms};
-use super::settings::Settings;
 use super::thread;
 use super::transaction::Rooms;
+use crate::arguments::Settings;
 use crate::blocking;
 use crate::clock::{self, Now};
 use crate::ids::{QueueId, Ticket};
 use crate::message::{Block, Message};
+use crate::queue::dead_letter::{Circumstances, dead_letter};
+use crate::queue::delayed::{due_ms, exchange_of, release};
+use crate::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally, deadline_ms};
 use crate::store::change::Gate;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -228,7 +228,7 @@ impl Broker {
                 "messages dropped at the delivery limit: the queue has no dead-letter exchange, and its strategy is at-most-once");
         }
         if (effects.delete || effects.expired)
-            && let Some(vhost) = queue.vhost()
+            && let Some(vhost) = self.vhost_of(queue)
         {
             if effects.delete {
                 vhost.remove_queue(queue);
@@ -320,7 +320,7 @@ impl Broker {
         now: Now,
     ) -> Outcome {
         // With a vhost goes where its dead letters would go.
-        let Some(vhost) = queue.vhost() else { return Outcome::Gone };
+        let Some(vhost) = self.vhost_of(queue) else { return Outcome::Gone };
         let message = part.block.message(index);
         let routed = if part.reason() == DeathReason::Delayed {
             let Some(exchange) = exchange_of(&queue.name) else { return Outcome::Gone };

@@ -5,18 +5,16 @@
 //! nobody reads grow. While it is off nothing is looked at but a mark of the route, and one of the vhost for each run of deliveries.
 
 use super::Broker;
-use super::dead_letter::all_keys;
-use super::queue::Queue;
 use super::vhost::VHost;
 use crate::clock::Now;
 use crate::message::{BCC, Block, Copies, Message};
+use crate::queue::Queue;
+use crate::queue::dead_letter::all_keys;
+use crate::routing::topology::TRACE;
 use crate::wire::properties::{self, Properties};
 use crate::wire::table;
 use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 use std::sync::Arc;
-
-/// The exchange that copies go to.
-pub const TRACE: &str = "amq.rabbitmq.trace";
 
 /// What a copy calls the broker, as its error texts do.
 pub(super) const NODE: &str = "leveret";

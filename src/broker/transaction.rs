@@ -10,12 +10,13 @@
 //! lost; two in one transaction need room for both.
 
 use super::Broker;
-use super::dedup::Deduplicator;
-use super::queue::{Effects, Queue, Return, Room, Settled, Wanted};
-use super::route::Route;
+use crate::arguments::Requeue;
 use crate::clock::Now;
 use crate::ids::{QueueId, Ticket};
 use crate::message::Block;
+use crate::queue::dedup::Deduplicator;
+use crate::queue::{Effects, Queue, Room, Settled, Wanted};
+use crate::routing::route::Route;
 use crate::store::change::Gate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub enum TxAck {
     /// They are done.
     Ack,
     /// They go back.
-    Requeue(Return),
+    Requeue(Requeue),
     /// They are dead-lettered or dropped.
     Reject,
 }

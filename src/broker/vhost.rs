@@ -31,23 +31,24 @@ use self::access::{May, anything};
 use self::commons::Counts;
 use self::delayed::{check_not_delay_queue, kind_of};
 use self::names::{RESERVED, check_not_default, check_reserved, clean};
-use self::replies::is_reply_queue;
+use crate::arguments::table::{DELAYED_TYPE, Taker};
+use crate::arguments::value::{equivalent, equivalent_flag};
+use crate::arguments::{self, Flags, QueueType, Settings};
 use crate::blocking;
-use crate::broker::argument::{equivalent, equivalent_flag};
 use crate::broker::places::Room;
-use crate::broker::queue::{Busy, Home, Queue, Shared};
-use crate::broker::settings::table::{DELAYED_TYPE, Taker};
-use crate::broker::settings::{self, Flags, Kind, Settings};
-use crate::broker::topology::{Declared, Exchange, Target, Topology};
 use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, Ticket};
+use crate::queue::reply::is_reply_queue;
+use crate::queue::{Busy, Home, Queue, Shared};
+use crate::routing::exchange::check_binding;
+use crate::routing::topology::{Declared, Exchange, Target, Topology};
 use crate::store::change::Change;
 use amq_protocol::types::AMQPValue;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// See the head of this file.
 pub struct VHost {
@@ -61,8 +62,6 @@ pub struct VHost {
     state: RwLock<State>,
     epoch: AtomicU64,
     deleted: AtomicBool,
-    /// Queues with letters that have nowhere to go, which want to know of each change.
-    stuck: Mutex<Vec<Weak<Queue>>>,
     /// Whether what clients publish and are delivered is copied to the firehose.
     tracing: AtomicBool,
     /// Secret, for names that cannot be guessed.
@@ -80,13 +79,19 @@ struct State {
     /// Queues of clients, at most.
     queues_max: Option<u32>,
     /// The type of a queue whose declaration names none.
-    default_kind: Kind,
+    default_kind: QueueType,
+}
+
+impl Drop for VHost {
+    fn drop(&mut self) {
+        self.commons.unregister(self.shared.home.id);
+    }
 }
 
 impl VHost {
     /// An empty one; `this` is where it will be.
     fn empty(name: &Arc<str>, commons: &Arc<Commons>, this: &Weak<Self>) -> Self {
-        let home = Home { name: Arc::clone(name), vhost: Weak::clone(this) };
+        let home = Home::new(commons.register(this), Arc::clone(name));
         let topology = Topology::new(Arc::clone(name));
         let counted = Counts::of(&topology);
         commons.count(Counts::default(), counted);
@@ -97,7 +102,6 @@ impl VHost {
             commons: Arc::clone(commons),
             epoch: AtomicU64::new(topology.revision()),
             deleted: AtomicBool::new(false),
-            stuck: Mutex::default(),
             tracing: AtomicBool::new(false),
             state: RwLock::new(State {
                 topology,
@@ -105,7 +109,7 @@ impl VHost {
                 counted,
                 closed: false,
                 queues_max: None,
-                default_kind: Kind::Classic,
+                default_kind: QueueType::Classic,
             }),
             entropy: [RandomState::new(), RandomState::new()],
         }
@@ -159,7 +163,7 @@ impl VHost {
                 return Ok((Arc::clone(queue), queue.settings.durable));
             }
             let name = if name.is_empty() {
-                settings::check_server_named(&arguments)?;
+                arguments::check_server_named(&arguments)?;
                 self.unused_name(&state.topology, "amq.gen-")
             } else {
                 name
@@ -294,7 +298,7 @@ impl VHost {
             } else {
                 check_reserved("exchange", &name)?;
                 self.check_new_exchange(state, &on, &arguments)?;
-                settings::check_alternate_exchange(&on, &arguments)?;
+                arguments::check_alternate_exchange(&on, &arguments)?;
                 may(&on, Some(&arguments))?;
                 Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
                 let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
@@ -347,7 +351,7 @@ impl VHost {
                 }
             };
             let kind = source.declared.kind;
-            kind.check_binding(&bind.routing_key, &bind.arguments, target.queue_type())?;
+            check_binding(kind, &bind.routing_key, &bind.arguments, target.queue_type())?;
             let durable = source.declared.durable && target.is_durable();
             if !(kind.binds_once() && state.topology.leads_to(&bind.source, &target)) {
                 let binding = bind.to(target);
@@ -445,14 +449,8 @@ impl VHost {
         self.commons.look_for_log(&state.topology);
         let revision = state.topology.revision();
         if self.epoch.swap(revision, Ordering::Release) != revision {
-            let stuck = std::mem::take(&mut *self.stuck.lock().unwrap_or_else(PoisonError::into_inner));
-            stuck.iter().filter_map(Weak::upgrade).for_each(|queue| queue.hasten());
+            self.shared.home.stranded.retry();
         }
-    }
-
-    /// Calls a queue once, when there may be a route for its letters that there was not.
-    pub(super) fn call_when_changed(&self, queue: Weak<Queue>) {
-        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).push(queue);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

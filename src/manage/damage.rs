@@ -38,8 +38,7 @@ pub(super) fn list(broker: &Arc<Broker>, records: bool, caller: &Caller) -> Resu
     let runs = broker.damaged().map_err(unreadable)?;
     let mut names = HashMap::new();
     broker.each_queue(|queue| {
-        let vhost = queue.vhost().map(|vhost| vhost.name.to_string()).unwrap_or_default();
-        names.insert(queue.id, (queue.name.to_string(), vhost));
+        names.insert(queue.id, (queue.name.to_string(), queue.home().name.to_string()));
     });
     if records {
         tracing::info!(by = caller.by, runs = runs.len(), "damaged messages are exported");

@@ -6,10 +6,10 @@ use super::refusal::Refusal;
 use super::value::{Arguments, arguments, decoded};
 use super::{Performed, Row, Told, vhost};
 use crate::broker::Broker;
-use crate::broker::topology::{Declared, Target};
 use crate::broker::vhost::VHost;
 use crate::broker::vhost::listing::Bound;
 use crate::ids::Ticket;
+use crate::routing::topology::{Declared, Target};
 use serde::{Deserialize, Serialize};
 
 /// What can be asked about exchanges.

@@ -7,11 +7,11 @@ use super::refusal::{Kind, Refusal};
 use super::value::{Arguments, arguments, decoded};
 use super::{Caller, Performed, Row, Told, vhost};
 use crate::broker::Broker;
-use crate::broker::queue::{Queue, Subscribed};
-use crate::broker::topology::Target;
 use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, Ticket};
 use crate::policy::book::InEffect;
+use crate::queue::{Queue, Subscribed};
+use crate::routing::topology::Target;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

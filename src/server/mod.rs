@@ -29,8 +29,8 @@ pub use tls::{BadFile, Certificates};
 
 use self::newcomers::{Newcomer, Newcomers};
 use crate::broker::Broker;
-use crate::broker::mailbox::Mailbox;
 use crate::clock::{self, Now};
+use crate::queue::mailbox::Mailbox;
 use crate::session::{Peer, Session};
 use std::collections::HashMap;
 use std::net::SocketAddr;

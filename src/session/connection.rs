@@ -10,9 +10,9 @@ use super::link::Link;
 use super::publish::{self, Incoming};
 use super::slot::{Closer, Slot, release};
 use super::{Fault, Next};
+use crate::arguments::Requeue;
 use crate::blocking;
 use crate::broker::TxAck;
-use crate::broker::queue::Return;
 use crate::error::AmqpError;
 use crate::ids::Ticket;
 use crate::message::LARGE_BODY;
@@ -224,10 +224,10 @@ impl Connection {
             }
             Ok(Method::Ack { tag, multiple }) => channel.settle(link, tag, multiple, TxAck::Ack),
             Ok(Method::Nack { tag, multiple, requeue }) => {
-                channel.settle(link, tag, multiple, fate(requeue, Return::Declined))
+                channel.settle(link, tag, multiple, fate(requeue, Requeue::Declined))
             }
             Ok(Method::Reject { tag, requeue }) => {
-                channel.settle(link, tag, false, fate(requeue, Return::Failed))
+                channel.settle(link, tag, false, fate(requeue, Requeue::Failed))
             }
             Ok(Method::Deliver { .. }) => Err(unimplemented()),
             Ok(Method::Other(method)) => self.handle_cold(link, number, *method, payload),
@@ -431,7 +431,7 @@ pub(super) fn store_failed() -> AmqpError {
     AmqpError::Internal("the store has failed, nothing more can be kept".to_owned())
 }
 
-fn fate(requeue: bool, how: Return) -> TxAck {
+fn fate(requeue: bool, how: Requeue) -> TxAck {
     if requeue { TxAck::Requeue(how) } else { TxAck::Reject }
 }
 

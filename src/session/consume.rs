@@ -7,14 +7,15 @@ use super::link::Link;
 use super::replies;
 use super::settle::Run;
 use super::stream;
+use crate::arguments::Requeue;
+use crate::arguments::{self, QueueType};
 use crate::auth::permission::Right;
 use crate::blocking;
 use crate::broker::TxAck;
-use crate::broker::mailbox::Mail;
-use crate::broker::queue::{Consumer, Got, Label, Queue, Reading, Return};
-use crate::broker::settings::{self, Kind};
 use crate::error::AmqpError;
 use crate::ids::ConsumerId;
+use crate::queue::mailbox::Mail;
+use crate::queue::{Consumer, Got, Label, Queue, Reading};
 use crate::wire::encode::{self, Content, Delivery};
 use crate::wire::table;
 use amq_protocol::protocol::{AMQPClass, basic};
@@ -107,8 +108,8 @@ impl Channel {
         let reading = Reading::parse((kind, queue.on()), given, &consume.arguments, link.now)?;
         link.vhost.tell_of_misnamed(&queue.on(), &consume.arguments);
         self.check_stream_consumer(&queue, consume)?;
-        let priority = settings::consumer_priority(&consume.arguments);
-        let timeout_ms = settings::consumer_timeout(&consume.arguments);
+        let priority = arguments::consumer_priority(&consume.arguments);
+        let timeout_ms = arguments::consumer_timeout(&consume.arguments);
         let consumer = Consumer { exclusive: consume.exclusive, priority, reading, ..consumer };
         let id = consumer.id;
         let timeout_ms = timeout_ms.or(queue.consumer_timeout_ms());
@@ -266,7 +267,7 @@ impl Channel {
         let settles = &mut link.settles;
         blocking::run_many(self.unacked.len(), || {
             self.unacked.take_all(|part| {
-                settles.add(&part.run.queue, TxAck::Requeue(Return::Declined), part.settled);
+                settles.add(&part.run.queue, TxAck::Requeue(Requeue::Declined), part.settled);
             });
         });
         link.pay();
@@ -278,7 +279,7 @@ impl Channel {
 
 /// The one consumer that a quorum queue serves at a time is not passed by; a classic queue allows it.
 fn check_get(queue: &Queue) -> Result<(), AmqpError> {
-    if queue.settings.kind == Kind::Quorum && queue.settings.single_active {
+    if queue.settings.kind == QueueType::Quorum && queue.settings.single_active {
         let on = queue.on();
         return Err(AmqpError::ResourceLocked(format!(
             "cannot obtain access to locked {on}. basic.get operations are not supported by <<\"quorum\">> queues \

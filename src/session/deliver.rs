@@ -9,11 +9,11 @@ use super::connection::Connection;
 use super::link::Link;
 use super::settle;
 use super::stream::numbered;
-use crate::broker::mailbox::{Mail, Run};
-use crate::broker::queue::{Queue, Settled};
-use crate::broker::settings::Kind;
+use crate::arguments::QueueType;
 use crate::ids::{ConsumerId, QueueId, SeqRange};
 use crate::message::{BCC, Block, Copies, Message};
+use crate::queue::mailbox::{Mail, Run};
+use crate::queue::{Queue, Settled};
 use crate::wire::encode::{self, Content, Delivery};
 use crate::wire::frame::FRAME_END;
 use crate::wire::output::Output;
@@ -257,7 +257,7 @@ impl Writer<'_> {
 /// How often a message of a quorum queue was delivered before (RabbitMQ: quorum-queues.md); 0 on all others, who do not say.
 /// Nearly every delivery that came back counts as failed; of those that do not, a restart or a timeout, one is known.
 pub(super) fn acquired(queue: &Queue, redelivered: bool, deliveries: u32) -> u32 {
-    if queue.settings.kind == Kind::Quorum { deliveries.max(u32::from(redelivered)) } else { 0 }
+    if queue.settings.kind == QueueType::Quorum { deliveries.max(u32::from(redelivered)) } else { 0 }
 }
 
 /// The properties of a message as clients see them: with headers that tell how many deliveries failed, if any did, and how

@@ -10,10 +10,11 @@ use super::channel::Channel;
 use super::connection::Connection;
 use super::link::Link;
 use super::settle::Run;
+use crate::arguments::Requeue;
 use crate::blocking;
-use crate::broker::queue::{Queue, Return, Settled};
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, QueueId};
+use crate::queue::{Queue, Settled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracing::warn;
@@ -84,10 +85,10 @@ impl Channel {
             }
         }
         for (queue, settled) in link.withdraw(&overdue.consumers) {
-            link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
+            link.broker.put_back(&queue, &settled, Requeue::Unsent, link.now);
         }
         for (queue, settled) in overdue.queues.into_values() {
-            link.broker.put_back(&queue, &settled, Return::Overdue, link.now);
+            link.broker.put_back(&queue, &settled, Requeue::Overdue, link.now);
         }
         self.share_room(link);
         overdue.unexcused_ms.map_or(Ok(()), |timeout_ms| Err(timed_out(self.number, timeout_ms)))

@@ -8,8 +8,8 @@ use super::channel::Channel;
 use super::connection::Connection;
 use super::link::Link;
 use super::replies;
+use crate::arguments::Requeue;
 use crate::auth::permission::Right;
-use crate::broker::queue::Return;
 use crate::ids::ConsumerId;
 use std::collections::BTreeSet;
 use tracing::warn;
@@ -32,7 +32,7 @@ impl Connection {
         }
         let ids: BTreeSet<ConsumerId> = lost.iter().map(|&(_, id)| id).collect();
         for (queue, settled) in link.withdraw(&ids) {
-            link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
+            link.broker.put_back(&queue, &settled, Requeue::Unsent, link.now);
         }
         // What went back no longer fills the window that the consumers of a channel share.
         for number in lost.iter().map(|&(number, _)| number).collect::<BTreeSet<u16>>() {

@@ -5,9 +5,9 @@
 
 use super::channel::Channel;
 use super::link::Link;
-use crate::broker::vhost::replies::{REPLY_TO, is_reply_queue};
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, Ticket};
+use crate::queue::reply::{REPLY_TO, is_reply_queue};
 use crate::wire::properties::{self, Properties};
 use amq_protocol::protocol::{AMQPClass, basic, queue};
 use amq_protocol::types::ShortString;

@@ -6,11 +6,11 @@
 use super::budget;
 use super::link::Link;
 use crate::blocking;
-use crate::broker::queue::{Queue, Settled};
 use crate::broker::{Broker, TxAck};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, SeqRange};
+use crate::queue::{Queue, Settled};
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;

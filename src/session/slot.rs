@@ -6,11 +6,12 @@ use super::channel::Channel;
 use super::connection::Connection;
 use super::held::Held;
 use super::link::Link;
+use crate::arguments::Requeue;
 use crate::blocking;
-use crate::broker::queue::{Queue, Return};
 use crate::broker::{Place, TxAck};
 use crate::error::{AmqpError, Scope};
 use crate::ids::{ConsumerId, QueueId};
+use crate::queue::Queue;
 use crate::wire::{encode, method};
 use amq_protocol::protocol::{AMQPClass, channel as amqp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,7 +170,7 @@ fn release_all(link: &mut Link, mut channels: Vec<Channel>) {
         }
     }
     for (queue, settled) in link.withdraw(&consumers) {
-        link.broker.put_back(&queue, &settled, Return::Unsent, link.now);
+        link.broker.put_back(&queue, &settled, Requeue::Unsent, link.now);
     }
     let settles = &mut link.settles;
     for channel in &mut channels {
@@ -177,7 +178,7 @@ fn release_all(link: &mut Link, mut channels: Vec<Channel>) {
             tx.roll_back(&mut channel.unacked);
         }
         channel.unacked.take_all(|part| {
-            settles.add(&part.run.queue, TxAck::Requeue(Return::Failed), part.settled);
+            settles.add(&part.run.queue, TxAck::Requeue(Requeue::Failed), part.settled);
         });
     }
     link.pay();

@@ -6,10 +6,10 @@
 
 use super::budget;
 use crate::broker::Broker;
-use crate::broker::route::Route;
 use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::message::{Block, BlockBuilder, Message};
+use crate::routing::route::Route;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 

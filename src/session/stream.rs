@@ -2,10 +2,10 @@
 
 use super::channel::Channel;
 use super::deliver::shown;
-use crate::broker::queue::Queue;
-use crate::broker::settings::table::STREAM_OFFSET;
+use crate::arguments::table::STREAM_OFFSET;
 use crate::error::AmqpError;
 use crate::message::Message;
+use crate::queue::Queue;
 use crate::wire::{properties, table};
 use amq_protocol::protocol::basic::Consume;
 use amq_protocol::types::AMQPValue;

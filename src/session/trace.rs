@@ -5,10 +5,10 @@ use super::channel::Channel;
 use super::deliver::{acquired, shown};
 use super::link::Link;
 use crate::blocking;
-use crate::broker::mailbox::Run;
-use crate::broker::queue::Queue;
 use crate::broker::trace::{Client, Moment};
 use crate::message::Message;
+use crate::queue::Queue;
+use crate::queue::mailbox::Run;
 use std::sync::Arc;
 
 impl Link {

@@ -42,7 +42,7 @@ pub enum Change {
         range: SeqRange,
     },
     /// A message was returned: how often it has been delivered in vain, and how long it waits.
-    Return {
+    Requeue {
         /// The queue.
         queue: QueueId,
         /// The message.

@@ -114,7 +114,7 @@ pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
             }
             Change::Publish { .. }
             | Change::Settle { .. }
-            | Change::Return { .. }
+            | Change::Requeue { .. }
             | Change::Delivered { .. }
             | Change::Stream { .. }
             | Change::DeclareQueue(_)
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
                 }
                 Change::Settle { queue, range }
             }
-            RETURN => Change::Return {
+            RETURN => Change::Requeue {
                 queue: self.queue()?,
                 seq: self.u64()?,
                 deliveries: self.u32()?,
@@ -374,7 +374,7 @@ mod tests {
             Change::Delivered { queue: QueueId(1), up_to: 7 },
             stream(StreamNote::Begins(2)),
             stream(StreamNote::Chunk(StreamChunk { first: 5, since_ms: 6, position: 7 })),
-            Change::Return { queue: QueueId(1), seq: 6, deliveries: 3, due_ms: 9 },
+            Change::Requeue { queue: QueueId(1), seq: 6, deliveries: 3, due_ms: 9 },
             Change::DeclareQueue(record()),
             stream(StreamNote::Offset { name: "reader".into(), next: 8 }),
             stream(StreamNote::Forget { name: "gone".into() }),

@@ -268,7 +268,7 @@ impl QueueWork {
                 Some(last) if last.end == range.first => last.end = range.end,
                 _ => self.settled.push(range),
             },
-            Change::Return { seq, deliveries, due_ms, .. } => {
+            Change::Requeue { seq, deliveries, due_ms, .. } => {
                 self.returns.insert(seq, (deliveries, due_ms));
             }
             Change::Delivered { up_to, .. } => {
@@ -295,7 +295,7 @@ fn queue_of(change: &Change) -> Option<QueueId> {
     match change {
         Change::Publish { queue, .. }
         | Change::Settle { queue, .. }
-        | Change::Return { queue, .. }
+        | Change::Requeue { queue, .. }
         | Change::Delivered { queue, .. }
         | Change::Stream { queue, .. }
         | Change::DeleteQueue(queue) => Some(*queue),
@@ -461,7 +461,7 @@ mod tests {
             auto_delete: false,
             arguments: Vec::new(),
         });
-        let returned = Change::Return { queue: QUEUE, seq: 10, deliveries: 1, due_ms: 0 };
+        let returned = Change::Requeue { queue: QUEUE, seq: 10, deliveries: 1, due_ms: 0 };
         let changes = vec![declare, publish(10, 0..5), returned, Change::DeleteQueue(QUEUE)];
         let mut work = Work::default();
         work.absorb(changes.clone());
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn returns_of_settled_messages_and_of_undeclared_queues_are_dropped() {
-        let returned = |seq| Change::Return { queue: QUEUE, seq, deliveries: 2, due_ms: 5 };
+        let returned = |seq| Change::Requeue { queue: QUEUE, seq, deliveries: 2, due_ms: 5 };
         let mut work = Work::default();
         work.absorb(vec![returned(5), returned(6), settle(5, 6)]);
         work.settle(in_tables(&shelves(5, 10)));

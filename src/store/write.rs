@@ -328,7 +328,7 @@ fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Store
             }
             Change::Publish { .. }
             | Change::Settle { .. }
-            | Change::Return { .. }
+            | Change::Requeue { .. }
             | Change::Delivered { .. }
             | Change::Stream { .. }
             | Change::DeclareQueue(_)

@@ -3,11 +3,11 @@
 
 use crate::store::golden::{SHOWN_BYTES, expected, image, names};
 use crate::support::folder::Folder;
-use leveret::broker::mailbox::Mailbox;
-use leveret::broker::queue::Got;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::ConnectionId;
+use leveret::queue::Got;
+use leveret::queue::mailbox::Mailbox;
 use leveret::store::{FILE_NAME, Options, open};
 use std::fs;
 

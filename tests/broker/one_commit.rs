@@ -3,14 +3,15 @@
 use super::given::{ME, durable, persistent};
 use crate::support::log::{MemoryLog, NoPages};
 use amq_protocol::types::{AMQPValue, FieldTable};
-use leveret::broker::mailbox::Mailbox;
-use leveret::broker::queue::{Got, Queue, Return, Settled};
+use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings, TxAck};
 use leveret::clock::Now;
 use leveret::ids::SeqRange;
 use leveret::message::{Block, Message};
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
+use leveret::queue::mailbox::Mailbox;
+use leveret::queue::{Got, Queue, Settled};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ fn a_message_over_the_delivery_limit_leaves_as_it_arrives() {
     house.publish(b"");
     let taken = house.take();
     house.log.take_gated();
-    house.broker.put_back(&house.work, &taken, Return::Failed, NOW);
+    house.broker.put_back(&house.work, &taken, Requeue::Failed, NOW);
     house.together(2);
 }
 

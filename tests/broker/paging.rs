@@ -3,12 +3,13 @@
 
 use super::given::{ME, persistent};
 use crate::support::disk::SimDisk;
-use leveret::broker::mailbox::Mailbox;
-use leveret::broker::queue::{Got, Return, Settled};
+use leveret::arguments::Requeue;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::{Now, now};
 use leveret::ids::{QueueId, SeqRange};
 use leveret::message::{Block, Message};
+use leveret::queue::mailbox::Mailbox;
+use leveret::queue::{Got, Settled};
 use leveret::store::change::{Change, Page, PageSource, QueueRecord};
 use leveret::store::{Opened, Options, StoreError, open_backend};
 use std::sync::Arc;
@@ -116,7 +117,7 @@ fn what_a_start_found_is_forgotten_again_once_it_was_delivered() {
         broker.put_back(
             &queue,
             &[Settled { consumer: None, range: SeqRange::of(0, COUNT.into()) }],
-            Return::Failed,
+            Requeue::Failed,
             NOW,
         );
     }

@@ -6,16 +6,17 @@ mod over_restarts;
 use super::given::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
+use leveret::arguments::Requeue;
 use leveret::auth::vhost::VHostRecord;
-use leveret::broker::mailbox::{Mail, Mailbox};
 use leveret::broker::policies::PolicyError;
-use leveret::broker::queue::{ChannelLimit, Consumer, Got, Queue, Return, Settled};
-use leveret::broker::route::Route;
 use leveret::broker::{Broker, BrokerSettings, Enqueued};
 use leveret::clock::Now;
 use leveret::ids::{ConsumerId, SeqRange};
 use leveret::message::{Block, BlockBuilder, Message};
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
+use leveret::queue::mailbox::{Mail, Mailbox};
+use leveret::queue::{ChannelLimit, Consumer, Got, Queue, Settled};
+use leveret::routing::route::Route;
 use leveret::store::{Options, open_backend};
 use std::sync::Arc;
 
@@ -138,7 +139,7 @@ impl Bench {
             }
         };
         let settled = [Settled { consumer: None, range: SeqRange::of(first, 1) }];
-        self.broker.put_back(queue, &settled, Return::Failed, self.now);
+        self.broker.put_back(queue, &settled, Requeue::Failed, self.now);
         true
     }
 
@@ -214,7 +215,7 @@ fn bytes_are_counted_from_the_first_message_on() {
     bench.set(&[("max-length-bytes", Value::Integer(4))]);
     let held = [Settled { consumer: None, range: SeqRange::of(first, 1) }];
     assert_eq!(again.stats().ready, 2, "the largest is held");
-    bench.broker.put_back(&again, &held, Return::Declined, bench.now);
+    bench.broker.put_back(&again, &held, Requeue::Declined, bench.now);
     assert_eq!((bench.drain("q"), queue.name.len()), ("bb cc".to_owned(), 1));
     bench.publish("q", &["dddd", "e"]);
     assert_eq!(bench.drain("q"), "e");

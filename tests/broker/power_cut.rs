@@ -9,13 +9,14 @@ use super::given::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};
-use leveret::broker::mailbox::{Mail, Mailbox};
-use leveret::broker::queue::{ChannelLimit, Consumer, Got, Queue, Return, Settled};
+use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::{ConsumerId, SeqRange, Ticket};
 use leveret::message::{Block, BlockBuilder, Message};
+use leveret::queue::mailbox::{Mail, Mailbox};
+use leveret::queue::{ChannelLimit, Consumer, Got, Queue, Settled};
 use leveret::store;
 use leveret::store::change::Waiter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,7 +218,7 @@ impl Run {
                 let failed = self.failed.entry(id).or_default();
                 *failed += 1;
                 known.died |= *failed > LIMIT;
-                self.broker.put_back(&self.work, &settled, Return::Failed, NOW);
+                self.broker.put_back(&self.work, &settled, Requeue::Failed, NOW);
             }
         }
     }

@@ -6,14 +6,15 @@ use super::given::{ME, durable};
 use super::power_cut::Bell;
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
-use leveret::broker::mailbox::Mailbox;
-use leveret::broker::queue::{Got, Queue, Return, Settled};
+use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::error::AmqpError;
 use leveret::ids::{SeqRange, Ticket};
 use leveret::message::{Block, Copies, Message};
+use leveret::queue::mailbox::Mailbox;
+use leveret::queue::{Got, Queue, Settled};
 use leveret::store;
 use leveret::store::change::Waiter;
 use leveret::wire::properties::{self, Properties};
@@ -184,7 +185,7 @@ impl House {
 
     /// Takes one message and puts it back.
     fn fail_once(&self, name: &str, now: Now) {
-        self.broker.put_back(&self.queue(name), &[self.take_one(name, now)], Return::Failed, now);
+        self.broker.put_back(&self.queue(name), &[self.take_one(name, now)], Requeue::Failed, now);
     }
 
     /// Takes one message and rejects it.

@@ -5,11 +5,11 @@ use leveret::auth::password::{Algorithm, PasswordHash};
 use leveret::auth::permission::{Permission, TopicPermission};
 use leveret::auth::user::{User, UserLimits};
 use leveret::broker::accounts::Refusal;
-use leveret::broker::mailbox::Mailbox;
 use leveret::broker::users::UserError;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::ConnectionId;
+use leveret::queue::mailbox::Mailbox;
 use leveret::store::{Options, open_backend};
 use std::sync::Arc;
 

@@ -120,7 +120,7 @@ fn stored() -> (Vec<u8>, Bodies) {
     expected.retain(|&(queue, seq), _| {
         !gone.iter().any(|&(other, first, end)| queue == other && (first..end).contains(&seq))
     });
-    commit(&opened.log, [Change::Return { queue: QueueId(2), seq: 9, deliveries: 3, due_ms: 0 }]);
+    commit(&opened.log, [Change::Requeue { queue: QueueId(2), seq: 9, deliveries: 3, due_ms: 0 }]);
     opened.log.close().unwrap();
     (disk.image(), expected)
 }

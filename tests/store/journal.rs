@@ -84,10 +84,10 @@ fn what_is_consumed_before_it_is_stored_stays_gone() {
     let opened = open_with(&disk, JOURNAL);
     commit(&opened.log, [declare(1), declare(2)]);
     commit(&opened.log, [publish(1, 0, &["a", "b", "c"]), publish(2, 0, &["d"])]);
-    commit(&opened.log, [Change::Return { queue: QueueId(1), seq: 0, deliveries: 2, due_ms: 7 }]);
+    commit(&opened.log, [Change::Requeue { queue: QueueId(1), seq: 0, deliveries: 2, due_ms: 7 }]);
     commit(
         &opened.log,
-        [settle(1, 1, 2), Change::Return { queue: QueueId(1), seq: 2, deliveries: 1, due_ms: 0 }],
+        [settle(1, 1, 2), Change::Requeue { queue: QueueId(1), seq: 2, deliveries: 1, due_ms: 0 }],
     );
     commit(&opened.log, [settle(1, 2, 3), Change::DeleteQueue(QueueId(2))]);
     let check = |found: &Opened| {

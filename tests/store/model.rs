@@ -348,7 +348,7 @@ impl Workload {
         let deliveries = 1 + u32::try_from(self.draw.below(9)).unwrap();
         let due_ms = self.draw.below(2) * self.draw.below(1 << 40);
         let Some(queue) = self.model.queues.get_mut(&id) else {
-            return vec![Change::Return { queue: QueueId(id), seq: 0, deliveries, due_ms }];
+            return vec![Change::Requeue { queue: QueueId(id), seq: 0, deliveries, due_ms }];
         };
         if queue.stream.is_some() {
             return Vec::new();
@@ -356,7 +356,7 @@ impl Workload {
         let nth = usize::try_from(self.draw.below(queue.messages.len() as u64 + 1)).unwrap();
         let Some((&seq, _)) = queue.messages.iter().nth(nth) else { return Vec::new() };
         queue.returns.insert(seq, (deliveries, due_ms));
-        vec![Change::Return { queue: QueueId(id), seq, deliveries, due_ms }]
+        vec![Change::Requeue { queue: QueueId(id), seq, deliveries, due_ms }]
     }
 
     /// A lane of a queue; a stream has one only.

@@ -52,7 +52,7 @@ fn settled_rows_leave_the_file() {
     for first in (0..100).step_by(10) {
         commit(&opened.log, [publish(1, first, &[&large; 10])]);
     }
-    let returned = |seq| Change::Return { queue: QueueId(1), seq, deliveries: 3, due_ms: 0 };
+    let returned = |seq| Change::Requeue { queue: QueueId(1), seq, deliveries: 3, due_ms: 0 };
     commit(&opened.log, [returned(12), returned(95)]);
     // A row in part, rows as a whole, rows across the edges, numbers that never were.
     commit(&opened.log, [settle(1, 3, 5)]);

@@ -1,9 +1,9 @@
 //! What permissions need to know of a vhost, and what a vhost needs to know of permissions.
 
 use super::{Bind, Destination, Resource, VHost};
+use crate::arguments::exchange_type::ExchangeType;
+use crate::arguments::table::{ALTERNATE_EXCHANGE, DEAD_LETTER_EXCHANGE, string};
 use crate::auth::permission::{Grants, Right};
-use crate::broker::exchange::Kind;
-use crate::broker::settings::table::{ALTERNATE_EXCHANGE, DEAD_LETTER_EXCHANGE, string};
 use crate::error::AmqpError;
 use amq_protocol::types::FieldTable;
 use std::convert::Infallible;
@@ -113,7 +113,7 @@ impl VHost {
         let name = String::from_utf8_lossy(exchange);
         let is_topic = {
             let state = self.read();
-            state.topology.exchange(&name).is_some_and(|found| found.declared.kind == Kind::Topic)
+            state.topology.exchange(&name).is_some_and(|found| found.declared.kind == ExchangeType::Topic)
         };
         if !is_topic {
             return Ok(());

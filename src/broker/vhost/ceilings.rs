@@ -1,10 +1,10 @@
 //! How much there may be in a vhost, and in all of them. What exists is declared again, and bound again, whatever the limits are.
 
 use super::{Bind, State, VHost, gone};
-use crate::broker::exchange::Kind;
-use crate::broker::exchange::topic::hashes;
-use crate::broker::topology::encoded;
+use crate::arguments::exchange_type::ExchangeType;
 use crate::error::{AmqpError, Resource};
+use crate::routing::exchange::topic::hashes;
+use crate::routing::topology::encoded;
 use amq_protocol::types::FieldTable;
 
 impl VHost {
@@ -64,7 +64,7 @@ impl VHost {
     ///
     /// # Errors
     /// 406.
-    pub(super) fn check_new_binding(&self, kind: Kind, bind: &Bind) -> Result<(), AmqpError> {
+    pub(super) fn check_new_binding(&self, kind: ExchangeType, bind: &Bind) -> Result<(), AmqpError> {
         let on = self.on_exchange(&bind.source);
         let max = self.commons.limits.bindings_max;
         if self.commons.counts().bindings >= max as usize {
@@ -73,7 +73,7 @@ impl VHost {
             )));
         }
         let max = self.commons.limits.topic_hashes_max;
-        let count = if kind == Kind::Topic { hashes(&bind.routing_key) } else { 0 };
+        let count = if kind == ExchangeType::Topic { hashes(&bind.routing_key) } else { 0 };
         if count > max as usize {
             let key = String::from_utf8_lossy(&bind.routing_key);
             return Err(AmqpError::Precondition(format!(

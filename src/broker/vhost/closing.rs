@@ -1,6 +1,6 @@
 //! How a vhost goes: with all that is in it, and at once for all who look.
 
-use super::{Kind, VHost, append, gone};
+use super::{QueueType, VHost, append, gone};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::blocking;
 use crate::error::AmqpError;
@@ -60,7 +60,8 @@ impl VHost {
         self.connections.set_max(connections_max.map_or(u64::MAX, u64::from));
         let Ok(((), _ticket)) = self.change(|state, _changes| {
             state.queues_max = queues_max;
-            state.default_kind = record.default_queue_type.as_deref().map_or(Kind::Classic, Kind::named);
+            state.default_kind =
+                record.default_queue_type.as_deref().map_or(QueueType::Classic, QueueType::named);
             Ok::<_, Infallible>(((), false))
         });
     }

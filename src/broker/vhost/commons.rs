@@ -3,17 +3,19 @@
 //! The counts are exact. Two clients that declare in two vhosts at the very same moment may each take the last place: the
 //! limits here keep memory in bounds, they are no quota.
 
+use super::VHost;
+use crate::arguments::misnamed::Misnamed;
 use crate::broker::policies::PolicyBook;
-use crate::broker::queue::{Home, Shared};
-use crate::broker::settings::misnamed::Misnamed;
-use crate::broker::timers::Timers;
-use crate::broker::topology::{LOG, Topology};
 use crate::config::Limits;
-use crate::ids::QueueId;
+use crate::ids::{QueueId, VHostId};
 use crate::metrics::Metrics;
+use crate::queue::timers::Timers;
+use crate::queue::{Home, Shared};
+use crate::routing::topology::{LOG, Topology};
 use crate::store::change::Log;
-use std::sync::Arc;
+use dashmap::DashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 /// See the head of this file.
 pub struct Commons {
@@ -27,6 +29,9 @@ pub struct Commons {
     timers: Arc<Timers>,
     /// Arguments that the log has told of.
     pub(super) misnamed: Misnamed,
+    /// The vhosts by their ids, also those that nobody finds by name yet or any more.
+    vhosts: DashMap<VHostId, Weak<VHost>>,
+    next_vhost: AtomicU64,
     /// Ids of queues are unique over all vhosts: they are the keys of their messages.
     next_queue: AtomicU64,
     queues: AtomicUsize,
@@ -65,6 +70,8 @@ impl Commons {
             memory: Arc::default(),
             timers,
             misnamed: Misnamed::default(),
+            vhosts: DashMap::new(),
+            next_vhost: AtomicU64::new(1),
             next_queue: AtomicU64::new(next_queue),
             queues: AtomicUsize::new(0),
             exchanges: AtomicUsize::new(0),
@@ -80,6 +87,23 @@ impl Commons {
             timers: Arc::clone(&self.timers),
             home,
         }
+    }
+
+    /// Gives a vhost its id, by which it is found for as long as it exists.
+    pub(super) fn register(&self, vhost: &Weak<VHost>) -> VHostId {
+        let id = VHostId(self.next_vhost.fetch_add(1, Ordering::Relaxed));
+        self.vhosts.insert(id, Weak::clone(vhost));
+        id
+    }
+
+    /// A vhost no longer exists.
+    pub(super) fn unregister(&self, id: VHostId) {
+        self.vhosts.remove(&id);
+    }
+
+    /// The vhost of this id, if it still exists.
+    pub(in crate::broker) fn vhost(&self, id: VHostId) -> Option<Arc<VHost>> {
+        self.vhosts.get(&id)?.upgrade()
     }
 
     /// An id that no queue has had.

@@ -6,15 +6,16 @@
 
 use super::delayed::{check_not_delay_queue, kind_of};
 use super::names::{RESERVED, check_length, check_not_default, clean};
-use super::replies::is_reply_queue;
 use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, check_exchange_equivalent};
-use crate::broker::exchange::Kind;
-use crate::broker::settings::table::Taker;
-use crate::broker::settings::{self, Flags, Settings};
-use crate::broker::topology::Declared;
+use crate::arguments::exchange_type::ExchangeType;
+use crate::arguments::table::Taker;
+use crate::arguments::{self, Flags, Settings};
 use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
 use crate::ids::Ticket;
+use crate::queue::reply::is_reply_queue;
+use crate::routing::exchange::check_binding;
+use crate::routing::topology::Declared;
 use crate::store::change::Change;
 use std::collections::BTreeMap;
 use std::sync::RwLockWriteGuard;
@@ -93,7 +94,7 @@ impl Locked<'_> {
         let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
         self.vhost.check_arguments(&on, &arguments)?;
         self.vhost.tell_of_misnamed(&on, &arguments);
-        settings::check_alternate_exchange(&on, &arguments)?;
+        arguments::check_alternate_exchange(&on, &arguments)?;
         Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
         let declared = Declared {
             name: name.as_str().into(),
@@ -154,7 +155,7 @@ impl Locked<'_> {
                 return Ok(());
             }
         };
-        kind.check_binding(&bind.routing_key, &bind.arguments, queue_type)?;
+        check_binding(kind, &bind.routing_key, &bind.arguments, queue_type)?;
         let topology = &self.state.topology;
         let is_new = |target| !topology.is_bound(&bind.source, &bind.to(target));
         if bind.target(topology).is_none_or(is_new) {
@@ -165,7 +166,11 @@ impl Locked<'_> {
     }
 
     /// The type of the exchange that routes, and of the queue that receives, if it is one.
-    fn ends_of(&self, bind: &Bind, checked: &Checked) -> Result<(Kind, Option<&'static str>), AmqpError> {
+    fn ends_of(
+        &self,
+        bind: &Bind,
+        checked: &Checked,
+    ) -> Result<(ExchangeType, Option<&'static str>), AmqpError> {
         let vhost = &self.vhost.name;
         let exchange =
             |name: &str| self.kind_of(name, checked).ok_or_else(|| AmqpError::no_exchange(vhost, name));
@@ -181,7 +186,7 @@ impl Locked<'_> {
         Ok((kind, queue_type))
     }
 
-    fn kind_of(&self, exchange: &str, checked: &Checked) -> Option<Kind> {
+    fn kind_of(&self, exchange: &str, checked: &Checked) -> Option<ExchangeType> {
         let there = self.state.topology.exchange(exchange).map(|found| found.declared.kind);
         there.or_else(|| checked.exchanges.get(exchange).map(|(declared, _)| declared.kind))
     }

@@ -1,12 +1,13 @@
 //! Exchanges that delay messages: what their declaration asks for, and the queue that keeps what waits.
 
 use super::{State, VHost};
-use crate::broker::delayed::{DELAYED_MESSAGE, exchange_of, queue_name};
-use crate::broker::exchange::Kind;
-use crate::broker::queue::Queue;
-use crate::broker::settings::table::delayed_type;
-use crate::broker::settings::{Flags, Settings};
+use crate::arguments::exchange_type::DELAYED_MESSAGE;
+use crate::arguments::exchange_type::ExchangeType;
+use crate::arguments::table::delayed_type;
+use crate::arguments::{Flags, Settings};
 use crate::error::{AmqpError, Resource};
+use crate::queue::Queue;
+use crate::queue::delayed::{exchange_of, queue_name};
 use crate::store::change::Change;
 use amq_protocol::types::FieldTable;
 use std::sync::Arc;
@@ -15,9 +16,9 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// 406 for a type that does not exist, and for an exchange that delays without saying how it routes.
-pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(Kind, bool), AmqpError> {
+pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(ExchangeType, bool), AmqpError> {
     if name != DELAYED_MESSAGE {
-        return Ok((Kind::named(name)?, false));
+        return Ok((ExchangeType::named(name)?, false));
     }
     Ok((delayed_type(arguments)?, true))
 }

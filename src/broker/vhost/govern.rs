@@ -5,12 +5,12 @@
 //! comes of it.
 
 use super::{Topology, VHost};
-use crate::broker::queue::Queue;
-use crate::broker::settings::{Kind, Settings, alternate_exchange};
-use crate::broker::topology::Declared;
-use crate::broker::vhost::replies::is_reply_queue;
+use crate::arguments::{QueueType, Settings, alternate_exchange};
 use crate::policy::book::InEffect;
 use crate::policy::{Object, Value};
+use crate::queue::Queue;
+use crate::queue::reply::is_reply_queue;
+use crate::routing::topology::Declared;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ impl VHost {
             return InEffect::default();
         }
         let object = match queue.settings.kind {
-            Kind::Classic => Object::ClassicQueue,
-            Kind::Quorum => Object::QuorumQueue,
-            Kind::Stream => Object::Stream,
+            QueueType::Classic => Object::ClassicQueue,
+            QueueType::Quorum => Object::QuorumQueue,
+            QueueType::Stream => Object::Stream,
         };
         self.commons.policies.in_effect(&self.name, object, &queue.name)
     }

@@ -2,9 +2,9 @@
 //! there is to be told of each thing is read from the copies.
 
 use super::VHost;
-use super::replies::is_reply_queue;
-use crate::broker::queue::Queue;
-use crate::broker::topology::{Declared, Target};
+use crate::queue::Queue;
+use crate::queue::reply::is_reply_queue;
+use crate::routing::topology::{Declared, Target};
 use std::sync::Arc;
 
 /// One end of a binding, and how messages get to the other.

@@ -3,13 +3,13 @@
 use super::commons::{Commons, Counts};
 use super::delayed::{delay_settings, kind_of};
 use super::{State, VHost, append};
-use crate::broker::delayed::{exchange_of, queue_name};
-use crate::broker::exchange::Kind;
-use crate::broker::exchange::topic::hashes;
-use crate::broker::queue::{Queue, Shared};
-use crate::broker::settings::{Flags, Settings};
-use crate::broker::topology::{Binding, Declared, Target, Topology};
+use crate::arguments::exchange_type::ExchangeType;
+use crate::arguments::{Flags, Settings};
 use crate::error::AmqpError;
+use crate::queue::delayed::{exchange_of, queue_name};
+use crate::queue::{Queue, Shared};
+use crate::routing::exchange::topic::hashes;
+use crate::routing::topology::{Binding, Declared, Target, Topology};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered, RecoveredQueue};
 use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::table;
@@ -118,7 +118,7 @@ impl State {
 /// Logs how many topic bindings have more `#` than a new one may have. They stay: the limit may have been higher, or unknown, when
 /// they were made.
 fn tell_of_many_hashes(vhost: &str, topology: &Topology, max: u32) {
-    for exchange in topology.exchanges().filter(|exchange| exchange.declared.kind == Kind::Topic) {
+    for exchange in topology.exchanges().filter(|exchange| exchange.declared.kind == ExchangeType::Topic) {
         let mut above = exchange.bindings().filter(|binding| hashes(&binding.key) > max as usize);
         if let Some(first) = above.next() {
             let (name, key) = (&exchange.declared.name, String::from_utf8_lossy(&first.key));

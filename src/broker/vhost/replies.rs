@@ -6,25 +6,14 @@
 //! whether it is still there.
 
 use super::VHost;
-use crate::broker::queue::Queue;
-use crate::broker::settings::{Flags, Settings};
+use crate::arguments::{Flags, Settings};
 use crate::error::AmqpError;
 use crate::ids::ConnectionId;
+use crate::queue::Queue;
+use crate::queue::reply::{PREFIX, is_reply_queue};
 use amq_protocol::types::FieldTable;
 use std::convert::Infallible;
 use std::sync::Arc;
-
-/// What a client consumes from, and names in `reply-to`, to get replies directly.
-pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-
-/// What the names of reply queues begin with.
-const PREFIX: &str = "amq.rabbitmq.reply-to.";
-
-/// Whether only a reply queue can have this name.
-#[must_use]
-pub fn is_reply_queue(name: &str) -> bool {
-    name.starts_with(PREFIX)
-}
 
 impl VHost {
     /// A new reply queue. It goes with its first consumer, or with its connection.

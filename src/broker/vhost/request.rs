@@ -2,11 +2,11 @@
 
 use super::delayed::check_not_delay_queue;
 use super::names::{check_not_default, clean};
-use super::replies::is_reply_queue;
-use crate::broker::topology::{Binding, Target, Topology, encoded};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::ConnectionId;
+use crate::queue::reply::is_reply_queue;
+use crate::routing::topology::{Binding, Target, Topology, encoded};
 use amq_protocol::types::FieldTable;
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Where messages go: what clients publish, and what the broker routes itself.
 
 use super::{VHost, exchange};
-use crate::broker::route::{self, Route};
 use crate::error::AmqpError;
+use crate::routing::route::{self, Route};
 use std::sync::Arc;
 
 impl VHost {

@@ -3,15 +3,15 @@
 mod routing;
 
 use super::*;
+use crate::arguments::table::ALTERNATE_EXCHANGE;
 use crate::auth::vhost::ROOT;
-use crate::broker::mailbox::{Mail, Mailbox};
-use crate::broker::queue::{ChannelLimit, Consumer};
-use crate::broker::settings::table::ALTERNATE_EXCHANGE;
-use crate::broker::timers::Timers;
-use crate::broker::topology::encoded;
 use crate::config::Limits;
 use crate::ids::{ConsumerId, QueueId};
 use crate::message::{Block, Copies, Message};
+use crate::queue::mailbox::{Mail, Mailbox};
+use crate::queue::timers::Timers;
+use crate::queue::{ChannelLimit, Consumer};
+use crate::routing::topology::encoded;
 use crate::store::StoreError;
 use crate::store::change::{
     BindingRecord, ExchangeRecord, Gate, Health, Log, QueueRecord, Recovered, RecoveredQueue, Waiter,

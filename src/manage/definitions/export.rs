@@ -8,13 +8,13 @@ use super::document::{
 use crate::auth::user::User;
 use crate::auth::vhost::VHostRecord;
 use crate::broker::Broker;
-use crate::broker::queue::Queue;
-use crate::broker::topology::{Target, is_predeclared};
 use crate::broker::vhost::VHost;
 use crate::broker::vhost::listing::Bound;
 use crate::manage::policies::arguments_of;
 use crate::manage::value::{Arguments, Value, arguments, decoded};
 use crate::policy::{Policy, Rank};
+use crate::queue::Queue;
+use crate::routing::topology::{Target, is_predeclared};
 use serde_json::json;
 
 /// The version of RabbitMQ whose documents these are.

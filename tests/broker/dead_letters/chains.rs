@@ -1,9 +1,9 @@
 //! Queues that drive each other's messages out, in any number: nothing is thrown away on the way.
 
 use super::{House, ME_AS_CONSUMER, dies_into, in_order, number, text, wait_until};
-use leveret::broker::queue::Settled;
 use leveret::ids::SeqRange;
 use leveret::policy::Value;
+use leveret::queue::Settled;
 
 /// More than a step may hold, and more than fits into memory.
 const COUNT: u64 = 140_000;

@@ -2,12 +2,13 @@
 
 use super::{House, ME_AS_CONSUMER, SimDisk, dies_into, in_order, number, persistent, text, wait_until};
 use amq_protocol::types::{AMQPValue, FieldTable};
-use leveret::broker::queue::{Return, Settled};
+use leveret::arguments::Requeue;
 use leveret::broker::vhost::ExchangeDeclare;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::config::Limits;
 use leveret::ids::SeqRange;
 use leveret::message::{Block, Message};
+use leveret::queue::Settled;
 use leveret::store::{Options, open_backend};
 
 fn at_least_once(queue: &str) -> Vec<(&'static str, AMQPValue)> {
@@ -62,7 +63,7 @@ fn a_message_that_is_looked_at_too_often_is_parked_and_begins_anew() {
     house.publish("q", [7]);
     let look = || {
         let (held, _) = house.get("q").unwrap();
-        house.broker.put_back(&house.queue("q"), &held, Return::Declined, house.now);
+        house.broker.put_back(&house.queue("q"), &held, Requeue::Declined, house.now);
     };
     (0..3).for_each(|_| look());
     assert_eq!(counts(&house, "q"), (1, 0, 0));

@@ -4,10 +4,11 @@ use super::{House, at, fields, number};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::AMQPValue;
+use leveret::arguments::Requeue;
 use leveret::broker::Broker;
-use leveret::broker::mailbox::Mailbox;
-use leveret::broker::queue::{Got, Return, Settled};
 use leveret::ids::{SeqRange, Ticket};
+use leveret::queue::mailbox::Mailbox;
+use leveret::queue::{Got, Settled};
 use leveret::wire::properties::Properties;
 use leveret::wire::table;
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ fn serve(broker: &Arc<Broker>, draw: &mut Draw, clock: u64) -> Option<u64> {
         broker.settle(&queue, &settled, at(clock));
         return String::from_utf8_lossy(block.message(index).body).parse().ok();
     }
-    broker.put_back(&queue, &settled, Return::Failed, at(clock));
+    broker.put_back(&queue, &settled, Requeue::Failed, at(clock));
     None
 }
 

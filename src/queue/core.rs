@@ -1,0 +1,348 @@
+//! The log of one queue: which messages live, where their bytes are, and which may be delivered next.
+//!
+//! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s. What comes back is in `returns`, what runs
+//! out of time in `expiry`, what has died in `letters`, what was found at the start in `recover`.
+//!
+//! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and `waiting` hold live numbers that
+//! are not fresh, and all but `failed` share none with each other.
+
+use super::lanes::{Lane, Lanes};
+use super::letters::Letters;
+use super::limits::Sizes;
+use super::ranges::RangeMap;
+use super::returns::{Requeued, Waiting};
+use crate::ids::{QueueId, SeqRange};
+use crate::message::Block;
+use crate::store::change::Change;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where the bytes of live messages are.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// In a block whose record 0 would have the number `base` (wrapping).
+    Memory {
+        block: Arc<Block>,
+        base: u64,
+        /// Whether the store was told of them, so that it must be told when they are settled.
+        logged: bool,
+    },
+    /// On disk only.
+    Disk,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Memory { block, base, logged },
+                Self::Memory { block: other_block, base: other_base, logged: other_logged },
+            ) => Arc::ptr_eq(block, other_block) && base == other_base && logged == other_logged,
+            (Self::Disk, Self::Disk) => true,
+            (Self::Memory { .. }, Self::Disk) | (Self::Disk, Self::Memory { .. }) => false,
+        }
+    }
+}
+
+/// The records of `block`, whose record 0 has the number `base`, that `range` names.
+pub(super) fn records(block: &Block, base: u64, range: SeqRange) -> Range<u32> {
+    let index = |seq: u64| u32::try_from(seq.wrapping_sub(base)).unwrap_or(u32::MAX).min(block.len());
+    index(range.first)..index(range.end)
+}
+
+/// Pieces of a range that are purged in one go.
+const PURGED_AT_ONCE: usize = 1024;
+
+/// Memory that a block takes beside its records: its counts, its offsets, its entry in the map. An estimate, so that
+/// a backlog of single messages does not hide in a budget of bytes.
+const BLOCK_OVERHEAD: usize = 256;
+
+/// What `records` of `block` add to a queue's memory; the overhead lies with the first record.
+pub(super) fn weight(block: &Block, records: Range<u32>) -> usize {
+    let overhead = if records.start == 0 { BLOCK_OVERHEAD } else { 0 };
+    block.bytes_of(records) + overhead
+}
+
+/// The next messages to deliver, all from one block.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) first: u64,
+    pub(super) block: Arc<Block>,
+    pub(super) range: Range<u32>,
+    pub(super) redelivered: bool,
+    pub(super) deliveries: u32,
+}
+
+/// What there is to deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Head {
+    Empty,
+    /// These messages are next and in memory; they share one fate (returned alike, or fresh).
+    Ready(SeqRange),
+    /// These are next, and on disk.
+    OnDisk(SeqRange),
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) queue: QueueId,
+    pub(super) live: RangeMap<Place>,
+    pub(super) lanes: Lanes,
+    pub(super) returned: RangeMap<Requeued>,
+    /// Delivered again and unacknowledged: how often that failed before, perhaps never.
+    pub(super) failed: RangeMap<u32>,
+    /// Dead, and not elsewhere yet.
+    pub(super) letters: Option<Box<Letters>>,
+    /// Back, but not before their time.
+    pub(super) waiting: Waiting,
+    /// Whether some message may have an expiration of its own.
+    pub(super) expires: bool,
+    /// Bytes of live records in memory.
+    pub(super) resident: usize,
+    /// What bodies weigh; only where that is limited.
+    pub(super) sizes: Option<Box<Sizes>>,
+    /// What the store must be told; taken after each operation.
+    pub(super) changes: Vec<Change>,
+    /// Messages dropped at the delivery limit for want of a dead-letter exchange, where they are not parked.
+    pub(super) dropped_at_limit: u64,
+}
+
+impl Core {
+    pub(super) fn new(queue: QueueId) -> Self {
+        Self {
+            queue,
+            live: RangeMap::default(),
+            lanes: Lanes::default(),
+            returned: RangeMap::default(),
+            failed: RangeMap::default(),
+            letters: None,
+            waiting: Waiting::default(),
+            expires: false,
+            resident: 0,
+            sizes: None,
+            changes: Vec::new(),
+            dropped_at_limit: 0,
+        }
+    }
+
+    /// Messages that may be delivered.
+    pub(super) fn ready(&self) -> u64 {
+        self.returned.len() + self.lanes.fresh()
+    }
+
+    /// Messages that were delivered and not settled.
+    pub(super) fn unacked(&self) -> u64 {
+        self.live.len() - self.ready() - self.waiting.len() - self.dead()
+    }
+
+    /// Numbers these records of `block` and appends them to a lane; `logged` tells the store.
+    pub(super) fn push(
+        &mut self,
+        block: &Arc<Block>,
+        records: Range<u32>,
+        lane: u8,
+        logged: bool,
+    ) -> SeqRange {
+        let range = self.lanes.give(lane, u64::from(records.end - records.start));
+        if logged {
+            self.changes.push(Change::Publish {
+                queue: self.queue,
+                first: range.first,
+                block: Arc::clone(block),
+                range: records.clone(),
+            });
+        }
+        self.expires |= block.expires();
+        self.resident += weight(block, records.clone());
+        if let Some(sizes) = &mut self.sizes {
+            sizes.push(range.first, block, records.clone());
+        }
+        let base = range.first.wrapping_sub(records.start.into());
+        self.live.insert(range, Place::Memory { block: Arc::clone(block), base, logged });
+        range
+    }
+
+    /// What is next: messages that came back in their old place, then fresh ones.
+    pub(super) fn head(&self) -> Head {
+        let returned = self.returned.first().map(|(range, _)| range);
+        self.head_of(returned, self.lanes.first_fresh())
+    }
+
+    /// What is next of what came back and what is fresh.
+    pub(super) fn head_of(&self, returned: Option<SeqRange>, fresh: Option<SeqRange>) -> Head {
+        let range = match (returned, fresh) {
+            (Some(returned), Some(fresh)) if fresh.first < returned.first => fresh,
+            (Some(range), _) | (None, Some(range)) => range,
+            (None, None) => return Head::Empty,
+        };
+        match self.live.at(range.first) {
+            Some((piece, Place::Memory { .. })) => Head::Ready(range.meet(piece)),
+            Some((piece, Place::Disk)) => Head::OnDisk(range.meet(piece)),
+            None => Head::Empty,
+        }
+    }
+
+    /// Bytes of the bodies of messages that may be delivered; known only where that is limited.
+    pub(super) fn ready_bytes(&self) -> u64 {
+        self.sizes.as_ref().map_or(0, |sizes| sizes.ready())
+    }
+
+    /// Bytes of the first of `range`, which is in memory, that make `count` messages at most and `bytes` at most, but
+    /// one at least: how many messages that is, and their bytes.
+    pub(super) fn fit(&self, range: SeqRange, count: u32, bytes: usize) -> (u32, usize) {
+        let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return (0, 0) };
+        let records = records(block, *base, range);
+        let most = (records.end - records.start).min(count.max(1));
+        let size = |n: u32| block.bytes_of(records.start..records.start + n);
+        if size(most) <= bytes {
+            return (most, size(most));
+        }
+        let (mut fits, mut beyond) = (1, most);
+        while beyond - fits > 1 {
+            let middle = fits + (beyond - fits) / 2;
+            if size(middle) <= bytes {
+                fits = middle;
+            } else {
+                beyond = middle;
+            }
+        }
+        (fits, size(fits))
+    }
+
+    /// Takes the first `count` messages of what [`Core::head`] said is ready; `settled` removes them for good.
+    pub(super) fn take(&mut self, range: SeqRange, count: u32, settled: bool) -> Option<Taken> {
+        let range = SeqRange::of(range.first, u64::from(count));
+        let (block, records) = match self.live.at(range.first) {
+            Some((_, Place::Memory { block, base, .. })) => (Arc::clone(block), records(block, *base, range)),
+            Some((_, Place::Disk)) | None => return None,
+        };
+        let mut mark = Requeued { deliveries: 0, redelivered: self.lanes.was_seen(range.first) };
+        if self.lanes.is_fresh(range.first) {
+            self.lanes.advance(range.end);
+        } else {
+            self.returned.take(range, |_, returned| mark = returned);
+            if mark.redelivered && !settled {
+                self.failed.insert(range, mark.deliveries);
+            }
+        }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.take(range);
+        }
+        if settled {
+            self.remove(range);
+        }
+        let Requeued { deliveries, redelivered } = mark;
+        Some(Taken { first: range.first, block, range: records, redelivered, deliveries })
+    }
+
+    /// Removes messages for good, wherever they are.
+    pub(super) fn remove(&mut self, range: SeqRange) -> u64 {
+        let (removed, logged) = self.forget(range);
+        if logged {
+            self.tell_settled(range);
+        }
+        removed
+    }
+
+    /// Takes messages out of memory; how many there were, and whether the store knows of any.
+    fn forget(&mut self, range: SeqRange) -> (u64, bool) {
+        let (mut removed, mut logged, mut freed) = (0, false, 0);
+        self.live.take(range, |piece, place| {
+            removed += piece.len();
+            match place {
+                Place::Memory { block, base, logged: told } => {
+                    logged |= told;
+                    freed += weight(&block, records(&block, base, piece));
+                }
+                Place::Disk => logged = true,
+            }
+        });
+        self.resident -= freed;
+        if !self.failed.is_empty() {
+            self.failed.take(range, |_, _| ());
+        }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.remove(range);
+        }
+        (removed, logged)
+    }
+
+    fn tell_settled(&mut self, range: SeqRange) {
+        if let Some(Change::Settle { range: last, .. }) = self.changes.last_mut()
+            && last.end == range.first
+        {
+            last.end = range.end;
+            return;
+        }
+        self.changes.push(Change::Settle { queue: self.queue, range });
+    }
+
+    /// Messages that should be on disk are not there, or damaged: the queue goes on without them. The store is not told, so that
+    /// what is left of them stays.
+    pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
+        let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
+        self.returned.take(range, |piece, _| ready.push(piece));
+        ready.extend(self.waiting.lose(range).into_iter().map(|seq| SeqRange::of(seq, 1)));
+        if let Some(sizes) = &mut self.sizes {
+            ready.into_iter().for_each(|piece| sizes.take(piece));
+        }
+        self.lose_letters(range);
+        self.pass_by(range);
+        self.forget(range).0
+    }
+
+    /// What never was dealt of `range` is not fresh any more; what is before it stays ready.
+    pub(super) fn pass_by(&mut self, range: SeqRange) {
+        if let Some(next) = self.lanes.next_before(range) {
+            let before = SeqRange { first: next, end: range.first.max(next) };
+            self.returned.insert(before, Requeued { deliveries: 0, redelivered: false });
+            self.lanes.advance(range.end);
+        }
+    }
+
+    /// The messages that may be delivered, now or when their time comes.
+    pub(super) fn ready_ranges(&self) -> impl Iterator<Item = SeqRange> {
+        let returned = self.returned.from(0).map(|(range, _)| range);
+        let waiting = self.waiting.numbers().map(|seq| SeqRange::of(seq, 1));
+        self.lanes.iter().map(Lane::fresh).chain(returned).chain(waiting)
+    }
+
+    /// Takes ready messages out of the line; they stay live, and it is the caller's to say what becomes of them.
+    pub(super) fn withdraw(&mut self, range: SeqRange) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.take(range);
+        }
+        if self.lanes.is_fresh(range.first) {
+            self.lanes.advance(range.end);
+        } else {
+            self.returned.take(range, |_, _| ());
+        }
+    }
+
+    /// Drops the first `most` messages that may be delivered, and then of those that may when their time comes, in `pieces` pieces
+    /// at most; how many.
+    pub(super) fn purge_part(&mut self, most: u64, mut pieces: usize) -> u64 {
+        let mut purged = 0;
+        while pieces > 0 && purged < most {
+            let next = match self.returned.first().map(|(range, _)| range).or(self.lanes.first_fresh()) {
+                Some(range) => self.live.part(range, pieces.min(PURGED_AT_ONCE)),
+                None => {
+                    let Some(seq) = self.waiting.take_first() else { break };
+                    if let Some(sizes) = &mut self.sizes {
+                        sizes.take(SeqRange::of(seq, 1));
+                    }
+                    pieces -= 1;
+                    purged += self.remove(SeqRange::of(seq, 1));
+                    continue;
+                }
+            };
+            let part = SeqRange { end: next.end.min(next.first.saturating_add(most - purged)), ..next };
+            self.withdraw(part);
+            let before = self.live.pieces();
+            purged += self.remove(part);
+            pieces = pieces.saturating_sub(before.saturating_sub(self.live.pieces()).max(1));
+        }
+        purged
+    }
+}

@@ -1,0 +1,123 @@
+//! Delayed messages: how long they wait, and what they become when their time has come.
+//!
+//! An exchange of the type `x-delayed-message` (a plugin of RabbitMQ's, up to 4.2) keeps messages with a header `x-delay`,
+//! milliseconds, in a queue of its own, and routes each as its `x-delayed-type` says when its time has come. Consumers see the
+//! header with the opposite sign: the message was delayed. Everything here is a pure function of a message.
+
+use crate::arguments::value::integer;
+use crate::message::{Block, BlockBuilder, Message};
+use crate::queue::dead_letter::all_keys;
+use crate::wire::{properties, table};
+use amq_protocol::types::AMQPValue;
+
+const DELAY: &[u8] = b"x-delay";
+
+/// What the names of the queues begin with in which delayed messages wait.
+const PREFIX: &str = "amq.delayed.";
+
+/// The name of the queue in which an exchange keeps its delayed messages.
+pub(crate) fn queue_name(exchange: &str) -> String {
+    format!("{PREFIX}{exchange}")
+}
+
+/// The exchange whose delayed messages a queue of this name keeps.
+#[must_use]
+pub fn exchange_of(queue: &str) -> Option<&str> {
+    queue.strip_prefix(PREFIX)
+}
+
+/// How long a message with these properties is to wait, milliseconds; none for one that is not.
+#[must_use]
+pub fn delay_ms(raw: &[u8]) -> Option<u64> {
+    let delay = delay(raw)?;
+    u64::try_from(delay).ok().filter(|&ms| ms > 0)
+}
+
+/// When a delayed message is to be routed, milliseconds since 1970.
+#[must_use]
+pub(crate) fn due_ms(message: &Message<'_>) -> u64 {
+    message.arrived_at_ms.saturating_add(delay_ms(message.properties).unwrap_or_default())
+}
+
+fn delay(raw: &[u8]) -> Option<i64> {
+    let headers = properties::decode(raw).ok()?.headers?;
+    let value = table::get(headers, DELAY)?.decode().ok()?;
+    integer(&value)
+}
+
+/// A message whose time has come.
+#[derive(Debug)]
+pub(crate) struct Released {
+    /// A block of this one message.
+    pub(crate) block: Block,
+    /// The first is the one that consumers see.
+    pub(crate) routing_keys: Vec<Vec<u8>>,
+}
+
+/// What `message` becomes; its time to live begins now.
+pub(crate) fn release(message: &Message<'_>, now_unix_ms: u64) -> Released {
+    let mut own = properties::decode(message.properties).unwrap_or_default();
+    let headers = own.headers.and_then(|bytes| table::decode(bytes).ok()).unwrap_or_default();
+    let routing_keys = all_keys(message, &headers);
+    let negated = delay(message.properties).map(|ms| AMQPValue::LongLongInt(ms.saturating_neg()));
+    let headers =
+        negated.map(|negated| table::with(own.headers.unwrap_or_default(), "x-delay", Some(&negated)));
+    own.headers = headers.as_deref().or(own.headers);
+    let mut raw = Vec::with_capacity(message.properties.len() + 8);
+    properties::encode(&own, &mut raw);
+    let mut builder = BlockBuilder::default();
+    builder.push(&Message { arrived_at_ms: now_unix_ms, properties: &raw, ..*message });
+    Released { block: builder.build(), routing_keys }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Copies;
+    use crate::wire::properties::Properties;
+    use amq_protocol::types::FieldTable;
+
+    fn raw(delay: AMQPValue) -> Vec<u8> {
+        let mut headers = FieldTable::default();
+        headers.insert("x-delay".into(), delay);
+        headers.insert("a".into(), AMQPValue::Boolean(true));
+        let (mut bytes, mut raw) = (Vec::new(), Vec::new());
+        table::encode(&headers, &mut bytes);
+        properties::encode(&Properties { headers: Some(&bytes), ..Properties::default() }, &mut raw);
+        raw
+    }
+
+    #[test]
+    fn only_whole_numbers_above_0_are_delays() {
+        assert_eq!(delay_ms(&raw(AMQPValue::LongInt(5000))), Some(5000));
+        assert_eq!(delay_ms(&raw(AMQPValue::ShortUInt(7))), Some(7));
+        assert_eq!(delay_ms(&raw(AMQPValue::LongLongInt(1 << 40))), Some(1 << 40));
+        assert_eq!(delay_ms(&raw(AMQPValue::LongInt(0))), None);
+        assert_eq!(delay_ms(&raw(AMQPValue::LongInt(-5000))), None);
+        assert_eq!(delay_ms(&raw(AMQPValue::LongString("5000".into()))), None);
+        assert_eq!(delay_ms(&[0x10, 0, 2]), None);
+    }
+
+    #[test]
+    fn a_released_message_says_that_it_was_delayed() {
+        let raw = raw(AMQPValue::LongInt(5000));
+        let message = Message {
+            persistent: true,
+            died: false,
+            copies: Copies::Open,
+            expires: false,
+            priority: Some(3),
+            arrived_at_ms: 1,
+            exchange: b"later",
+            routing_key: b"k",
+            properties: &raw,
+            body: b"body",
+        };
+        let released = release(&message, 9_000);
+        let again = released.block.message(0);
+        assert_eq!((again.arrived_at_ms, again.exchange, again.priority), (9_000, &b"later"[..], Some(3)));
+        assert_eq!(delay(again.properties), Some(-5000));
+        assert_eq!(delay_ms(again.properties), None);
+        assert_eq!(released.routing_keys, [b"k"]);
+    }
+}

@@ -1,0 +1,846 @@
+//! Messages that have died and are still in their queue, where they stay until they are elsewhere.
+//!
+//! They stand in line in the order in which they died, whether their bytes are in memory or on disk, and are sent from the front,
+//! a bounded batch at a time: [`Queue::next_letters`] shows it, the broker routes it, [`Queue::letters_sent`] settles it. Whoever
+//! does that holds [`Queue::turn`], so that two never send at the same time, and the gate of the log, so that a message leaves its
+//! queue in the commit in which it enters others.
+//!
+//! What has nowhere to go is **parked**: it stays in its queue until an operator moves it. Where the settings say so
+//! ([`Settings::retries`]) it is tried again, in order, when a route appears, when there is room, and every few seconds. Delayed
+//! messages whose time has come go the same way.
+//!
+//! On disk a message that is parked has a row of `returns` with a [`Mark`]; one that stands in line has none as a rule, so that
+//! after a power cut it dies again, and one if its death was part of a transaction, or the broker stopped.
+
+mod parked;
+
+use super::core::{Core, Place, records};
+use super::state::State;
+use super::{Effects, Queue};
+use crate::arguments::Settings;
+use crate::blocking;
+use crate::clock::Now;
+use crate::ids::{QueueId, SeqRange, Ticket};
+use crate::message::Block;
+use crate::store::change::{Change, Page};
+use crate::store::mark::Mark;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+
+/// Messages of a batch at most. So long, and as long as its targets take, others wait who send from the same queue.
+const LETTERS_MAX: u64 = 256;
+
+/// Bytes of the records of a batch at most, but for one message.
+const LETTER_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of messages that a queue refused and that stand in line for its dead-letter exchange. They are in memory alone, and
+/// their publishers know that they were refused: what is more is dropped.
+const REFUSED_BYTES_MAX: usize = 16 << 20;
+
+/// Deaths of neighbours that are no further apart are one entry.
+const SAME_ENTRY_MS: u64 = 1000;
+
+/// How often what is parked is tried again where the settings say so.
+const RETRY_MS: u64 = 3000;
+
+/// So many parked messages put off the next try by a millisecond: trying takes no more than a tenth of the time.
+const RETRIED_PER_MS: u64 = 30;
+
+/// A route that appears, or room, is looked at no sooner after the last try.
+const HASTE_MS: u64 = 100;
+
+/// How often it is logged that messages are parked or dropped.
+const LOG_EVERY_MS: u64 = 60_000;
+
+/// Why a message leaves its queue for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeathReason {
+    /// A consumer rejected it without requeue.
+    Rejected,
+    /// It was returned more often than the queue's delivery limit allows.
+    DeliveryLimit,
+    /// Its time was up.
+    Expired,
+    /// Its queue was full.
+    MaxLen,
+    /// It was delayed, and its time has come: no death, but it leaves in the same way.
+    Delayed,
+}
+
+impl DeathReason {
+    const ALL: [Self; 5] = [Self::Rejected, Self::DeliveryLimit, Self::Expired, Self::MaxLen, Self::Delayed];
+
+    /// As the `x-death` header writes it (RabbitMQ: dlx.md).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::DeliveryLimit => "delivery_limit",
+            Self::Expired => "expired",
+            Self::MaxLen => "maxlen",
+            Self::Delayed => "delayed",
+        }
+    }
+}
+
+/// Why a dead letter has nowhere to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Its queue has no dead-letter exchange.
+    NoExchange,
+    /// That exchange does not exist.
+    ExchangeMissing,
+    /// No queue is bound for it.
+    NoRoute,
+    /// A queue refused it: it is full.
+    Refused,
+}
+
+impl Cause {
+    const ALL: [Self; 4] = [Self::NoExchange, Self::ExchangeMissing, Self::NoRoute, Self::Refused];
+
+    /// As lists and metrics write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoExchange => "no_exchange",
+            Self::ExchangeMissing => "exchange_missing",
+            Self::NoRoute => "no_route",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What became of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is where it should be, or was in a cycle.
+    Gone,
+    /// It has nowhere to go.
+    Stuck(Cause),
+}
+
+/// How much may be parked in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ParkedMax {
+    /// Messages.
+    pub(crate) messages: u64,
+    /// Bytes of their records.
+    pub(crate) bytes: u64,
+}
+
+/// Consecutive messages that died alike. None, if `range` is empty: then it stands for the first of `Letters::refused`.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    range: SeqRange,
+    reason: DeathReason,
+    /// Why it is parked, or was when it was last tried.
+    cause: Option<Cause>,
+    /// The disk knows that it has died.
+    marked: bool,
+    /// Its place in the order of deaths.
+    place: u64,
+    /// Of the records, if it is parked.
+    bytes: u64,
+}
+
+impl Entry {
+    /// Whether `next` may be a part of this entry.
+    fn joins(&self, next: &Self) -> bool {
+        let apart_ms = Mark::ms_of(next.place).saturating_sub(Mark::ms_of(self.place));
+        self.range.end == next.range.first
+            && !next.range.is_empty()
+            && (self.reason, self.cause, self.marked) == (next.reason, next.cause, next.marked)
+            && apart_ms < SAME_ENTRY_MS
+    }
+
+    fn mark(&self) -> Mark {
+        let code = |at: Option<usize>| u8::try_from(at.unwrap_or_default()).unwrap_or_default();
+        Mark {
+            parked: self.cause.is_some(),
+            reason: code(DeathReason::ALL.iter().position(|&reason| reason == self.reason)),
+            cause: code(self.cause.and_then(|cause| Cause::ALL.iter().position(|&of| of == cause))),
+            place: self.place,
+        }
+    }
+}
+
+/// The messages of a queue that have died and are still in it, in the order of their deaths.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    /// Those that are to be sent, the next one first.
+    line: VecDeque<Entry>,
+    /// Those that have nowhere to go, in the order in which that was found.
+    parked: VecDeque<Entry>,
+    /// What the queue refused, in the order of their entries in `line`.
+    refused: VecDeque<(Arc<Block>, Range<u32>)>,
+    refused_bytes: usize,
+    /// Messages of the queue that stand in line, or are being sent, and were not parked before.
+    leaving: u64,
+    /// Parked messages; those that are tried again are among them until they are gone.
+    held: u64,
+    held_bytes: u64,
+    /// Where letters were to go that were refused at the last try: what comes after them waits.
+    refused_by: Vec<QueueId>,
+    /// Pages that were read for those in front, by the number of the first record.
+    pages: Vec<(u64, Arc<Block>)>,
+    /// The last place that was given.
+    place: u64,
+    /// Somebody is going to send.
+    claimed: bool,
+    /// Some have died since anybody was told.
+    grown: bool,
+    /// When those that are parked were last tried.
+    tried_ms: u64,
+    /// When they are to be tried again.
+    retry_ms: Option<u64>,
+    /// The vhost is to say when a route may have appeared.
+    listens: bool,
+    told: Told,
+}
+
+/// What was logged.
+#[derive(Debug, Default)]
+struct Told {
+    /// When, in monotonic milliseconds.
+    at_ms: Option<u64>,
+    parked: u64,
+    dropped: u64,
+}
+
+/// A run of letters that died alike, and what became of each.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Where they are.
+    pub(crate) block: Arc<Block>,
+    /// Which records.
+    pub(crate) records: Range<u32>,
+    entry: Entry,
+    /// How many in a row came to the same.
+    outcomes: Vec<(u32, Outcome)>,
+}
+
+impl Part {
+    /// Why they died.
+    pub(crate) fn reason(&self) -> DeathReason {
+        self.entry.reason
+    }
+
+    /// When they died, milliseconds since 1970.
+    pub(crate) fn died_ms(&self) -> u64 {
+        Mark::ms_of(self.entry.place)
+    }
+
+    /// Whether they are tried for the first time.
+    pub(crate) fn is_new(&self) -> bool {
+        self.entry.cause.is_none()
+    }
+
+    /// This became of the next one.
+    pub(crate) fn note(&mut self, outcome: Outcome) {
+        match self.outcomes.last_mut() {
+            Some((count, last)) if *last == outcome => *count += 1,
+            _ => self.outcomes.push((1, outcome)),
+        }
+    }
+}
+
+/// What is sent at a time.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// What is in effect.
+    pub(crate) settings: Arc<Settings>,
+    /// In the order in which they are to be sent.
+    pub(crate) parts: Vec<Part>,
+    /// Letters to these queues wait behind others.
+    pub(crate) refused_by: Vec<QueueId>,
+}
+
+/// What a batch came to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Messages that are parked now and were not.
+    pub(crate) parked: u64,
+    /// Messages that were dropped because they are not to be kept, as the settings say.
+    pub(crate) dropped: u64,
+    /// Messages that were dropped because as many are parked as may be.
+    pub(crate) dropped_at_limit: u64,
+}
+
+impl Letters {
+    /// Messages that are parked, and the bytes of their records.
+    pub(super) fn held(&self) -> (u64, u64) {
+        (self.held, self.held_bytes)
+    }
+
+    /// A place for what dies now.
+    fn next_place(&mut self, unix_ms: u64) -> u64 {
+        self.place = Mark::place_at(unix_ms).max(self.place + 1);
+        self.place
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.grown = true;
+        push(&mut self.line, entry);
+    }
+
+    /// What is parked is to be sent, before everything else.
+    fn retry(&mut self, now_unix_ms: u64) {
+        (self.tried_ms, self.retry_ms) = (now_unix_ms, None);
+        self.refused_by.clear();
+        self.parked.append(&mut self.line);
+        std::mem::swap(&mut self.parked, &mut self.line);
+    }
+
+    /// The record of this number in the pages that were read.
+    fn read(&self, seq: u64) -> Option<(&Arc<Block>, u64)> {
+        let holds = |(first, block): &&(u64, Arc<Block>)| {
+            seq.checked_sub(*first).is_some_and(|index| index < u64::from(block.len()))
+        };
+        self.pages.iter().find(holds).map(|(first, block)| (block, *first))
+    }
+
+    /// Takes these out, which are missing on disk.
+    fn lose(&mut self, range: SeqRange) {
+        for entries in [&mut self.line, &mut self.parked] {
+            let mut left = VecDeque::with_capacity(entries.len());
+            for entry in entries.drain(..) {
+                let lost = entry.range.meet(range);
+                if lost.is_empty() {
+                    left.push_back(entry);
+                    continue;
+                }
+                let bytes = entry.bytes * lost.len() / entry.range.len();
+                if entry.cause.is_some() {
+                    self.held -= lost.len();
+                    self.held_bytes -= bytes;
+                } else {
+                    self.leaving -= lost.len();
+                }
+                let mut share = entry.bytes - bytes;
+                let ends = [
+                    SeqRange { first: entry.range.first, end: lost.first },
+                    SeqRange { first: lost.end, end: entry.range.end },
+                ];
+                for range in ends.into_iter().filter(|range| !range.is_empty()) {
+                    left.push_back(Entry { range, bytes: std::mem::take(&mut share), ..entry });
+                }
+            }
+            *entries = left;
+        }
+    }
+}
+
+/// Appends an entry, to the last one if they are alike.
+fn push(entries: &mut VecDeque<Entry>, entry: Entry) {
+    match entries.back_mut() {
+        Some(last) if last.joins(&entry) => {
+            last.range.end = entry.range.end;
+            last.bytes += entry.bytes;
+        }
+        _ => entries.push_back(entry),
+    }
+}
+
+/// The first of `records` that make `count` messages at most and `bytes` at most: how many, and their bytes.
+fn fitting(block: &Block, records: Range<u32>, count: u64, bytes: usize) -> (u32, usize) {
+    let (mut fit, mut sum) = (0, 0);
+    for index in records {
+        let size = block.bytes_of(index..index + 1);
+        if u64::from(fit) >= count || sum + size > bytes {
+            break;
+        }
+        (fit, sum) = (fit + 1, sum + size);
+    }
+    (fit, sum)
+}
+
+impl Core {
+    /// Ends messages that nobody can be dealt: they leave the queue at once, or stand in line to be sent if it `keeps` them.
+    pub(super) fn die(&mut self, range: SeqRange, reason: DeathReason, keeps: bool, now_unix_ms: u64) {
+        if !keeps {
+            let dropped = self.remove(range);
+            if reason == DeathReason::DeliveryLimit {
+                self.dropped_at_limit += dropped;
+            }
+            return;
+        }
+        let letters = self.letters.get_or_insert_default();
+        let place = letters.next_place(now_unix_ms);
+        self.live.within(range, |piece, _| {
+            letters.leaving += piece.len();
+            letters.push(Entry { range: piece, reason, cause: None, marked: false, place, bytes: 0 });
+        });
+    }
+
+    /// The queue has refused these records, which are to be sent all the same.
+    pub(super) fn refuse(&mut self, block: &Arc<Block>, records: Range<u32>, now_unix_ms: u64) {
+        let letters = self.letters.get_or_insert_default();
+        let bytes = block.bytes_of(records.clone());
+        if letters.refused_bytes + bytes > REFUSED_BYTES_MAX {
+            letters.told.dropped += u64::from(records.end - records.start);
+            return;
+        }
+        letters.refused_bytes += bytes;
+        letters.refused.push_back((Arc::clone(block), records));
+        let (range, place) = (SeqRange::default(), letters.next_place(now_unix_ms));
+        let reason = DeathReason::MaxLen;
+        letters.push(Entry { range, reason, cause: None, marked: false, place, bytes: 0 });
+    }
+
+    /// Messages that are in the queue and neither ready, nor waiting for their time, nor with a consumer.
+    pub(super) fn dead(&self) -> u64 {
+        self.letters.as_ref().map_or(0, |letters| letters.leaving + letters.held)
+    }
+
+    /// The messages in front of the line, if they are on disk alone and no page of them is here.
+    pub(super) fn unread_letters(&self) -> Option<SeqRange> {
+        let letters = self.letters.as_ref()?;
+        let front = letters.line.front()?.range;
+        match self.live.at(front.first) {
+            Some((piece, Place::Disk)) if !front.is_empty() && letters.read(front.first).is_none() => {
+                Some(front.meet(piece))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether somebody is to send what is in front of the line, and nobody has been told.
+    pub(super) fn calls_for_sender(&mut self) -> bool {
+        let unread = self.unread_letters().is_some();
+        let Some(letters) = &mut self.letters else { return false };
+        if letters.line.is_empty() || unread {
+            return false;
+        }
+        std::mem::take(&mut letters.grown) || !letters.claimed
+    }
+
+    /// Takes in pages that were asked for because of the messages in front; how many were not there that should have been. None if
+    /// others are in front now.
+    pub(super) fn read_letters(&mut self, wanted: SeqRange, pages: &[Page]) -> Option<u64> {
+        self.unread_letters().filter(|unread| unread.first == wanted.first)?;
+        let letters = self.letters.get_or_insert_default();
+        letters.pages = pages.iter().map(|page| (page.first, Arc::new(page.block.clone()))).collect();
+        if letters.read(wanted.first).is_some() {
+            return Some(0);
+        }
+        let next = pages.iter().map(|page| page.first).find(|&first| first > wanted.first);
+        Some(self.lose(SeqRange { end: next.unwrap_or(wanted.end).min(wanted.end), ..wanted }))
+    }
+
+    /// These are missing on disk.
+    pub(super) fn lose_letters(&mut self, range: SeqRange) {
+        if let Some(letters) = &mut self.letters {
+            letters.lose(range);
+        }
+    }
+
+    /// A message that was dead when the broker stopped.
+    pub(super) fn recover_letter(&mut self, seq: u64, mark: Mark, bytes: u32) {
+        let letters = self.letters.get_or_insert_default();
+        let known = |code: u8| usize::from(code);
+        let reason = DeathReason::ALL.get(known(mark.reason)).copied().unwrap_or(DeathReason::Rejected);
+        let cause = mark.parked.then(|| Cause::ALL.get(known(mark.cause)).copied());
+        let cause = cause.map(|cause| cause.unwrap_or(Cause::NoRoute));
+        let bytes = if mark.parked { u64::from(bytes) } else { 0 };
+        let entry =
+            Entry { range: SeqRange::of(seq, 1), reason, cause, marked: true, place: mark.place, bytes };
+        if mark.parked {
+            (letters.held, letters.held_bytes) = (letters.held + 1, letters.held_bytes + bytes);
+            letters.parked.push_back(entry);
+        } else {
+            letters.leaving += 1;
+            letters.line.push_back(entry);
+        }
+        letters.place = letters.place.max(mark.place);
+    }
+
+    /// All were recovered: puts them in the order in which they died.
+    pub(super) fn order_letters(&mut self) {
+        let Some(letters) = &mut self.letters else { return };
+        for entries in [&mut letters.line, &mut letters.parked] {
+            entries.make_contiguous().sort_unstable_by_key(|entry| (entry.place, entry.range.first));
+            let ordered = std::mem::take(entries);
+            ordered.into_iter().for_each(|entry| push(entries, entry));
+        }
+    }
+
+    /// Has the disk know of those in line that they have died, but for those that it would find dead again.
+    pub(super) fn mark_letters(&mut self) {
+        let Some(letters) = &mut self.letters else { return };
+        let queue = self.queue;
+        for entry in letters.line.iter_mut().rev() {
+            if entry.marked || entry.reason == DeathReason::Delayed {
+                continue;
+            }
+            entry.marked = true;
+            let due_ms = entry.mark().encode();
+            self.live.within(entry.range, |piece, place| {
+                if is_logged(place) {
+                    let mark = |seq| Change::Requeue { queue, seq, deliveries: 0, due_ms };
+                    self.changes.extend((piece.first..piece.end).map(mark));
+                }
+            });
+        }
+    }
+
+    /// Takes the next batch out of the line; its messages stay in the queue.
+    fn next_parts(&mut self, from: impl Fn(&mut Letters) -> &mut VecDeque<Entry>, most: u64) -> Vec<Part> {
+        let (mut count, mut bytes, mut parts) = (most.min(LETTERS_MAX), LETTER_BYTES_MAX, Vec::new());
+        while count > 0 {
+            let Some(letters) = self.letters.as_deref_mut() else { break };
+            let Some(front) = from(letters).front().copied() else { break };
+            let found = if front.range.is_empty() {
+                letters.refused.front().cloned()
+            } else {
+                find(self.live.at(front.range.first), letters, front.range)
+            };
+            let Some((block, records)) = found else {
+                if front.range.is_empty() || self.live.at(front.range.first).is_some() {
+                    break;
+                }
+                // It is not in the queue any more, which nobody but this file should do to it.
+                letters.lose(SeqRange::of(front.range.first, 1));
+                continue;
+            };
+            let most = if parts.is_empty() {
+                bytes.max(block.bytes_of(records.start..records.start + 1))
+            } else {
+                bytes
+            };
+            let (fit, size) = fitting(&block, records.clone(), count, most);
+            if fit == 0 {
+                break;
+            }
+            (count, bytes) = (count - u64::from(fit), bytes.saturating_sub(size));
+            let records = records.start..records.start + fit;
+            let entry = letters.take_front(&front, fit, size as u64, &from);
+            parts.push(Part { block, records, entry, outcomes: Vec::new() });
+        }
+        parts
+    }
+
+    /// These letters are gone, and with them `bytes` of records.
+    fn letters_gone(&mut self, entry: &Entry, range: SeqRange, bytes: u64) {
+        if let Some(letters) = &mut self.letters {
+            letters.discount(entry, range.len(), bytes);
+        }
+        self.remove(range);
+    }
+
+    /// Parks these letters.
+    fn park(&mut self, part: &Part, range: SeqRange, records: Range<u32>, cause: Cause) {
+        if range.is_empty() {
+            return;
+        }
+        let bytes = part.block.bytes_of(records.clone()) as u64;
+        let Some(letters) = &mut self.letters else { return };
+        letters.discount(&part.entry, range.len(), bytes);
+        (letters.held, letters.held_bytes) = (letters.held + range.len(), letters.held_bytes + bytes);
+        let known = part.entry.marked && part.entry.cause == Some(cause);
+        let entry = Entry { range, cause: Some(cause), marked: true, bytes, ..part.entry };
+        push(&mut letters.parked, entry);
+        if known {
+            return;
+        }
+        let (queue, due_ms, first) = (self.queue, entry.mark().encode(), range.first);
+        self.live.within(range, |piece, place| {
+            if is_logged(place) {
+                for seq in piece.first..piece.end {
+                    let index = records.start + u32::try_from(seq - first).unwrap_or_default();
+                    let size = part.block.bytes_of(index..index + 1);
+                    let deliveries = u32::try_from(size).unwrap_or(u32::MAX);
+                    self.changes.push(Change::Requeue { queue, seq, deliveries, due_ms });
+                }
+            }
+        });
+    }
+}
+
+fn is_logged(place: &Place) -> bool {
+    matches!(place, Place::Disk | Place::Memory { logged: true, .. })
+}
+
+/// Where the first messages of `range` are that lie together, if they can be read.
+fn find(
+    at: Option<(SeqRange, &Place)>,
+    letters: &Letters,
+    range: SeqRange,
+) -> Option<(Arc<Block>, Range<u32>)> {
+    let (piece, place) = at?;
+    let range = range.meet(piece);
+    match place {
+        Place::Memory { block, base, .. } => Some((Arc::clone(block), records(block, *base, range))),
+        Place::Disk => {
+            letters.read(range.first).map(|(block, first)| (Arc::clone(block), records(block, first, range)))
+        }
+    }
+}
+
+impl Letters {
+    /// Takes the first `count` messages of `front`, which weigh `bytes`, off their entry, which is the first.
+    fn take_front(
+        &mut self,
+        front: &Entry,
+        count: u32,
+        bytes: u64,
+        from: impl Fn(&mut Self) -> &mut VecDeque<Entry>,
+    ) -> Entry {
+        if front.range.is_empty() {
+            self.refused_bytes =
+                self.refused_bytes.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+            let is_all = self.refused.front_mut().is_none_or(|(_, records)| {
+                records.start += count;
+                records.start >= records.end
+            });
+            if is_all {
+                self.refused.pop_front();
+                from(self).pop_front();
+            }
+            return *front;
+        }
+        let range = SeqRange::of(front.range.first, count.into());
+        let rest = SeqRange { first: range.end, end: front.range.end };
+        if rest.is_empty() {
+            from(self).pop_front();
+        } else if let Some(first) = from(self).front_mut() {
+            (first.range, first.bytes) = (rest, first.bytes.saturating_sub(bytes));
+        }
+        Entry { range, bytes, ..*front }
+    }
+
+    /// Puts back in front what was not sent of a part: nothing came of those after the last outcome.
+    fn return_unsent(&mut self, part: &Part) {
+        let sent: u32 = part.outcomes.iter().map(|(count, _)| count).sum();
+        let records = part.records.start + sent..part.records.end;
+        if records.start >= records.end {
+            return;
+        }
+        let bytes = part.block.bytes_of(records.clone());
+        let mut entry = Entry { bytes: bytes as u64, ..part.entry };
+        if part.entry.range.is_empty() {
+            entry.bytes = 0;
+            self.refused_bytes += bytes;
+            self.refused.push_front((Arc::clone(&part.block), records));
+        } else {
+            entry.range.first += u64::from(sent);
+        }
+        if entry.cause.is_none() {
+            entry.bytes = 0;
+        }
+        self.line.push_front(entry);
+    }
+
+    /// So many messages of an entry, with so many bytes, are not what they were.
+    fn discount(&mut self, entry: &Entry, count: u64, bytes: u64) {
+        if entry.cause.is_some() {
+            self.held = self.held.saturating_sub(count);
+            self.held_bytes = self.held_bytes.saturating_sub(bytes);
+        } else {
+            self.leaving = self.leaving.saturating_sub(count);
+        }
+    }
+
+    /// How many of `records` may be parked beside what is.
+    fn room(&self, entry: &Entry, block: &Block, records: Range<u32>, most: ParkedMax) -> u32 {
+        if entry.cause.is_some() {
+            return records.end - records.start;
+        }
+        let bytes = usize::try_from(most.bytes.saturating_sub(self.held_bytes)).unwrap_or(usize::MAX);
+        fitting(block, records, most.messages.saturating_sub(self.held), bytes).0
+    }
+}
+
+impl Queue {
+    /// Who sends holds this; taken after the gate of the log and before any queue.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        let waited = |_taken| blocking::wait(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        self.turn.try_lock().unwrap_or_else(waited)
+    }
+
+    /// Takes the next letters out of the line. They stay in the queue until [`Queue::letters_sent`].
+    pub(crate) fn next_letters(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        let parts = state.core.next_parts(|letters| &mut letters.line, LETTERS_MAX);
+        let settings = Arc::clone(&state.settings);
+        let letters = state.core.letters.as_deref_mut()?;
+        if parts.is_empty() {
+            letters.claimed = false;
+            if letters.line.is_empty() {
+                letters.pages = Vec::new();
+            }
+            return None;
+        }
+        let refused_by = if settings.retries() { letters.refused_by.clone() } else { Vec::new() };
+        Some(Batch { settings, parts, refused_by })
+    }
+
+    /// Whether letters stand in line.
+    pub(crate) fn has_letters(&self) -> bool {
+        self.lock().core.letters.as_ref().is_some_and(|letters| !letters.line.is_empty())
+    }
+
+    /// The letters in front, if they have to be read first.
+    pub(crate) fn unread_letters(&self) -> Option<SeqRange> {
+        self.lock().core.unread_letters()
+    }
+
+    /// Takes in pages of the letters in front.
+    pub(crate) fn read_letters(&self, wanted: SeqRange, pages: &[Page]) {
+        let lost = self.lock().core.read_letters(wanted, pages).unwrap_or_default();
+        if lost > 0 {
+            tracing::error!(queue = %self.name, lost, "messages are missing from the store");
+        }
+    }
+
+    /// Somebody else is going to send what stands in line; whether nobody was before.
+    pub(crate) fn claim_letters(&self) -> bool {
+        let mut state = self.lock();
+        state.core.letters.as_mut().is_some_and(|letters| !std::mem::replace(&mut letters.claimed, true))
+    }
+
+    /// What became of a batch: those that are elsewhere leave the queue, and the others are parked as far as they may be.
+    pub(crate) fn letters_sent(&self, batch: Batch, most: ParkedMax, now: Now) -> (Effects, Tally) {
+        let mut state = self.lock();
+        let mut tally = Tally::default();
+        if state.deleted {
+            return (Effects::default(), tally);
+        }
+        let State { core, settings, .. } = &mut *state;
+        for part in &batch.parts {
+            settle_part(core, settings, part, most, &mut tally);
+        }
+        for part in batch.parts.iter().rev() {
+            if let Some(letters) = core.letters.as_deref_mut() {
+                letters.return_unsent(part);
+            }
+        }
+        if let Some(letters) = core.letters.as_deref_mut() {
+            letters.refused_by = batch.refused_by;
+            self.tell(letters, tally, now);
+        }
+        self.listen(&mut state, now);
+        (self.finish(state, now), tally)
+    }
+
+    /// If what is parked is to be tried again, says when, and asks to be told of routes that appear.
+    fn listen(&self, state: &mut State, now: Now) {
+        let retries = state.settings.retries();
+        let Some(letters) = state.core.letters.as_deref_mut() else { return };
+        if !retries || letters.parked.is_empty() {
+            return;
+        }
+        let wait_ms = RETRY_MS + letters.held / RETRIED_PER_MS;
+        letters.retry_ms.get_or_insert(now.unix_ms.saturating_add(wait_ms));
+        if !std::mem::replace(&mut letters.listens, true) {
+            self.home.stranded.add(Weak::clone(&self.this));
+        }
+    }
+
+    /// Logs once in a while what was parked and dropped.
+    fn tell(&self, letters: &mut Letters, tally: Tally, now: Now) {
+        letters.told.parked += tally.parked;
+        letters.told.dropped += tally.dropped_at_limit;
+        let told = &mut letters.told;
+        let is_due = told.at_ms.is_none_or(|at_ms| now.mono_ms.saturating_sub(at_ms) >= LOG_EVERY_MS);
+        if !is_due || (told.parked == 0 && told.dropped == 0) {
+            return;
+        }
+        let (parked, dropped) = (std::mem::take(&mut told.parked), std::mem::take(&mut told.dropped));
+        told.at_ms = Some(now.mono_ms);
+        let why = letters.parked.back().and_then(|entry| entry.cause).map_or("", Cause::name);
+        if dropped > 0 {
+            tracing::error!(queue = %self.name, dropped, parked = letters.held,
+                "messages were dropped: as many are parked as may be");
+        }
+        if parked > 0 {
+            tracing::warn!(queue = %self.name, vhost = %self.home.name, new = parked, parked = letters.held, why,
+                "messages that died have nowhere to go and are parked: see list_parked and requeue_parked");
+        }
+    }
+
+    /// A route may have appeared, or there is room: what is parked is tried again.
+    pub(crate) fn hasten(&self) {
+        let mut state = self.lock();
+        if state.deleted || !state.settings.retries() {
+            return;
+        }
+        let Some(letters) = state.core.letters.as_deref_mut() else { return };
+        letters.listens = false;
+        if letters.parked.is_empty() {
+            return;
+        }
+        let soon_ms = letters.tried_ms.saturating_add(HASTE_MS);
+        letters.retry_ms = Some(letters.retry_ms.map_or(soon_ms, |at_ms| at_ms.min(soon_ms)));
+        self.arm(&mut state, super::NextExpiry::default());
+    }
+
+    /// Tries again what is parked, if it is time.
+    pub(super) fn retry_letters(state: &mut State, now: Now) {
+        let retries = state.settings.retries();
+        if let Some(letters) = state.core.letters.as_deref_mut()
+            && retries
+            && !letters.parked.is_empty()
+            && letters.retry_ms.is_none_or(|at_ms| at_ms <= now.unix_ms)
+        {
+            letters.retry(now.unix_ms);
+        }
+    }
+
+    /// When what is parked is to be tried again: at once what was before the broker started, or a policy said so.
+    pub(super) fn letters_due(state: &State) -> Option<u64> {
+        let letters = state.core.letters.as_ref()?;
+        let tries = state.settings.retries() && !letters.parked.is_empty();
+        tries.then(|| letters.retry_ms.unwrap_or_default())
+    }
+
+    /// What stands in line is dead on disk, too.
+    pub(crate) fn keep_letters(&self) -> Ticket {
+        let mut state = self.lock();
+        if !self.is_durable() || state.deleted {
+            return Ticket(0);
+        }
+        state.core.mark_letters();
+        self.flush(&mut state)
+    }
+}
+
+/// Takes in what became of a part.
+fn settle_part(core: &mut Core, settings: &Settings, part: &Part, most: ParkedMax, tally: &mut Tally) {
+    let (mut at, mut seq) = (part.records.start, part.entry.range.first);
+    for &(count, outcome) in &part.outcomes {
+        let records = at..at + count;
+        at += count;
+        if part.entry.range.is_empty() {
+            let is_dropped = outcome != Outcome::Gone;
+            tally.dropped += if is_dropped { count.into() } else { 0 };
+            continue;
+        }
+        let range = SeqRange::of(seq, count.into());
+        seq = range.end;
+        let bytes = |records: Range<u32>| part.block.bytes_of(records) as u64;
+        let Outcome::Stuck(cause) = outcome else {
+            core.letters_gone(&part.entry, range, bytes(records));
+            continue;
+        };
+        // Keeping what a full queue drives out would break its limit.
+        if !settings.parks() || part.entry.reason == DeathReason::MaxLen {
+            tally.dropped += range.len();
+            core.letters_gone(&part.entry, range, bytes(records));
+            continue;
+        }
+        let Some(letters) = &core.letters else { return };
+        let room = letters.room(&part.entry, &part.block, records.clone(), most);
+        let (kept, middle) = (SeqRange::of(range.first, room.into()), records.start + room);
+        if part.is_new() {
+            tally.parked += kept.len();
+        }
+        core.park(part, kept, records.start..middle, cause);
+        let beyond = SeqRange { first: kept.end, end: range.end };
+        if !beyond.is_empty() {
+            tally.dropped_at_limit += beyond.len();
+            core.letters_gone(&part.entry, beyond, bytes(middle..records.end));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Room that a transaction takes in a queue before its messages come, so that it knows that none will be refused.
+//!
+//! What is reserved counts as ready for whoever else publishes, so that a queue is never overfilled. As for messages that
+//! come without a transaction, a consumer who waits makes room: what it would be dealt needs none. Whoever leaves in
+//! between, or is dealt what came back meanwhile, makes the queue longer than its limit as a message does that comes back.
+
+use super::limits::body_size;
+use super::state::State;
+use super::{Effects, Queue};
+use crate::arguments::LengthLimit;
+use crate::clock::Now;
+use crate::ids::Ticket;
+use crate::message::Block;
+use std::sync::Arc;
+
+/// What a transaction is to put into one queue.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// The bytes of each body, in order.
+    pub(crate) sizes: Vec<u32>,
+    /// Bytes of all records.
+    pub(crate) bytes: usize,
+}
+
+impl Wanted {
+    /// Record `index` of `block` is to come.
+    pub(crate) fn add(&mut self, block: &Block, index: u32) {
+        self.sizes.push(body_size(block, index));
+        self.bytes += block.bytes_of(index..index + 1);
+    }
+}
+
+/// What is reserved.
+#[must_use]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// The first so many messages go to consumers who wait.
+    pub(super) dealt: u64,
+    /// So many messages stay.
+    pub(super) kept: u64,
+    /// The bytes of the bodies of those that stay.
+    pub(super) bytes: u64,
+}
+
+impl Room {
+    /// How many messages it is for.
+    pub(super) fn messages(self) -> u64 {
+        self.dealt + self.kept
+    }
+
+    fn add(&mut self, other: Self) {
+        self.dealt += other.dealt;
+        self.kept += other.kept;
+        self.bytes += other.bytes;
+    }
+
+    fn remove(&mut self, other: Self) {
+        self.dealt = self.dealt.saturating_sub(other.dealt);
+        self.kept = self.kept.saturating_sub(other.kept);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+
+    /// Takes out what the records of `block` need.
+    fn take(&mut self, block: &Block) -> Self {
+        let dealt = self.dealt.min(block.len().into());
+        let kept = self.kept.min(u64::from(block.len()) - dealt);
+        let first_kept = u32::try_from(dealt).unwrap_or(u32::MAX);
+        let bytes: u64 = (first_kept..block.len()).map(|index| u64::from(body_size(block, index))).sum();
+        let taken = Self { dealt, kept, bytes: bytes.min(self.bytes) };
+        self.remove(taken);
+        taken
+    }
+}
+
+impl LengthLimit {
+    /// The room that all of `wanted` would need, if there is so much.
+    fn reserve(&self, state: &mut State, wanted: &Wanted) -> Option<Room> {
+        let reserved = state.reserved;
+        let mut spare = if state.core.ready() == 0 { state.consumers.spare(wanted.bytes) } else { 0 };
+        spare = spare.saturating_sub(reserved.dealt);
+        let there = state.core.ready() + state.core.waiting.len() + reserved.kept;
+        // A queue without a limit of bytes does not know them.
+        let bytes_there = self.bytes.map_or(0, |_| state.core.ready_bytes() + reserved.bytes);
+        let mut room = Room::default();
+        for &size in &wanted.sizes {
+            let bytes = bytes_there + room.bytes + u64::from(size);
+            if there + room.kept >= self.messages || self.bytes.is_some_and(|most| bytes > most) {
+                return None;
+            }
+            if spare > 0 {
+                spare -= 1;
+                room.dealt += 1;
+            } else {
+                room.kept += 1;
+                room.bytes += u64::from(size);
+            }
+        }
+        Some(room)
+    }
+}
+
+impl Queue {
+    /// Reserves room for all of `wanted`; none if some of it would be refused.
+    pub(crate) fn reserve(&self, wanted: &Wanted) -> Option<Room> {
+        if !self.may_refuse() {
+            return Some(Room::default());
+        }
+        let mut state = self.lock();
+        let limit = state.settings.length.filter(|_| state.settings.may_refuse() && !state.deleted);
+        let Some(limit) = limit else { return Some(Room::default()) };
+        let room = limit.reserve(&mut state, wanted)?;
+        state.reserved.add(room);
+        Some(room)
+    }
+
+    /// Nothing comes for this room.
+    pub(crate) fn give_back(&self, room: Room) {
+        self.lock().reserved.remove(room);
+    }
+
+    /// As [`Queue::enqueue`], of records for which there is room, or was when it was asked for: none is refused.
+    pub(crate) fn enqueue_reserved(
+        &self,
+        room: &mut Room,
+        block: &Arc<Block>,
+        now: Now,
+    ) -> (Ticket, Effects) {
+        if let Some(stream) = &self.stream {
+            return stream.enqueue(block);
+        }
+        let mut state = self.lock();
+        if state.deleted || block.is_empty() {
+            return (Ticket(0), Effects::default());
+        }
+        state.reserved.remove(room.take(block));
+        let logged = self.settings.durable && block.persistent() > 0;
+        self.append(&mut state, block, logged, now);
+        Self::trim(&mut state, now);
+        let effects = self.finish(state, now);
+        (if logged { effects.ticket } else { Ticket(0) }, effects)
+    }
+}

@@ -1,0 +1,167 @@
+//! What comes back to a queue: into its old place, at once or after a delay, or to its end when it came back too often.
+//!
+//! A delay is durable: the store knows until when a message waits.
+
+use super::core::{Core, Place};
+use super::letters::DeathReason;
+use crate::arguments::Requeue;
+use crate::arguments::Retry;
+use crate::ids::SeqRange;
+use crate::store::change::Change;
+use std::collections::BTreeMap;
+
+/// Messages whose time comes in one go at most: so long the queue's lock is held.
+const DUE_MAX: usize = 4096;
+
+/// A message that was returned and may be delivered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Requeued {
+    pub(super) deliveries: u32,
+    pub(super) redelivered: bool,
+}
+
+/// What a queue does with messages that come back or die.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fate<'a> {
+    /// Whether the queue keeps what is beyond the limit, to be sent or parked.
+    pub(super) keeps: bool,
+    /// Failed deliveries that a message survives.
+    pub(super) limit: Option<u32>,
+    /// How long a message waits before it is delivered again.
+    pub(super) retry: &'a Retry,
+    /// Milliseconds since 1970.
+    pub(super) now_unix_ms: u64,
+}
+
+/// Messages that wait for their time, by the time and by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// (Milliseconds since 1970, number) -> failed deliveries.
+    due: BTreeMap<(u64, u64), u32>,
+}
+
+impl Waiting {
+    pub(super) fn len(&self) -> u64 {
+        self.due.len() as u64
+    }
+
+    /// Their numbers.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.due.keys().map(|&(_, seq)| seq)
+    }
+
+    /// When the first one's time comes.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.due.first_key_value().map(|(&(due_ms, _), _)| due_ms)
+    }
+
+    pub(super) fn insert(&mut self, due_ms: u64, seq: u64, deliveries: u32) {
+        self.due.insert((due_ms, seq), deliveries);
+    }
+
+    /// The first one, if its time has come; it stays.
+    pub(super) fn peek(&self, now_unix_ms: u64) -> Option<u64> {
+        self.due.first_key_value().filter(|((due_ms, _), _)| *due_ms <= now_unix_ms).map(|(&(_, seq), _)| seq)
+    }
+
+    /// Takes out the first one, if its time has come: its number and its failed deliveries.
+    pub(super) fn pop(&mut self, now_unix_ms: u64) -> Option<(u64, u32)> {
+        self.peek(now_unix_ms)?;
+        self.due.pop_first().map(|((_, seq), deliveries)| (seq, deliveries))
+    }
+
+    /// Takes out the first one, whenever its time comes; its number.
+    pub(super) fn take_first(&mut self) -> Option<u64> {
+        self.due.pop_first().map(|((_, seq), _)| seq)
+    }
+
+    /// Takes these out; their numbers.
+    pub(super) fn lose(&mut self, range: SeqRange) -> Vec<u64> {
+        let mut lost = Vec::new();
+        if !self.due.is_empty() {
+            self.due.retain(|&(_, seq), _| {
+                let is_lost = (range.first..range.end).contains(&seq);
+                lost.extend(is_lost.then_some(seq));
+                !is_lost
+            });
+        }
+        lost
+    }
+}
+
+impl Core {
+    /// Puts delivered messages back in their old place. What was settled has failed once more, and dies beyond the limit.
+    pub(super) fn put_back(&mut self, range: SeqRange, how: Requeue, fate: Fate<'_>) {
+        let counted = how.is_failure();
+        let mut outstanding = Vec::new();
+        self.live.within(range, |piece, place| {
+            outstanding.push((piece, matches!(place, Place::Disk | Place::Memory { logged: true, .. })));
+        });
+        for (piece, logged) in outstanding {
+            let mut counts = Vec::new();
+            self.failed.take_with_gaps(piece, |part, count| counts.push((part, count)));
+            for (part, before) in counts {
+                let deliveries = before.unwrap_or(0) + u32::from(counted);
+                if counted && fate.limit.is_some_and(|limit| deliveries > limit) {
+                    self.die(part, DeathReason::DeliveryLimit, fate.keeps, fate.now_unix_ms);
+                    continue;
+                }
+                let was_seen = how != Requeue::Unsent || before.is_some() || self.lanes.was_seen(part.first);
+                let returned = Requeued { deliveries, redelivered: was_seen };
+                self.come_back(part, returned, how, logged, fate);
+            }
+        }
+    }
+
+    fn come_back(&mut self, part: SeqRange, returned: Requeued, how: Requeue, logged: bool, fate: Fate<'_>) {
+        let (queue, deliveries) = (self.queue, returned.deliveries);
+        if let Some(sizes) = &mut self.sizes {
+            // What waits counts as if it were ready.
+            sizes.put_back(part);
+        }
+        if fate.retry.is_none() || how == Requeue::Unsent {
+            if logged && how.is_failure() {
+                let due_ms = 0;
+                let returns =
+                    (part.first..part.end).map(|seq| Change::Requeue { queue, seq, deliveries, due_ms });
+                self.changes.extend(returns);
+            }
+            self.returned.insert(part, returned);
+            return;
+        }
+        for seq in part.first..part.end {
+            let delay_ms = fate.retry.delay_ms(how, deliveries, seq);
+            let due_ms = if delay_ms == 0 { 0 } else { fate.now_unix_ms.saturating_add(delay_ms) };
+            if logged {
+                self.changes.push(Change::Requeue { queue, seq, deliveries, due_ms });
+            }
+            if due_ms == 0 {
+                self.returned.insert(SeqRange::of(seq, 1), returned);
+            } else {
+                self.waiting.insert(due_ms, seq, deliveries);
+            }
+        }
+    }
+
+    /// Messages that just came may have been delivered before, on their way through another queue: they stand where they
+    /// would stand anyway, as if they had come back, and the store knows it.
+    #[cold]
+    pub(super) fn come_redelivered(&mut self, range: SeqRange, logged: bool) {
+        self.pass_by(range);
+        self.returned.insert(range, Requeued { deliveries: 0, redelivered: true });
+        if logged {
+            let (queue, deliveries, due_ms) = (self.queue, 0, 0);
+            let returns =
+                (range.first..range.end).map(|seq| Change::Requeue { queue, seq, deliveries, due_ms });
+            self.changes.extend(returns);
+        }
+    }
+
+    /// Brings back those whose time has come, so many in one go.
+    pub(super) fn resume(&mut self, now_unix_ms: u64) {
+        for _ in 0..DUE_MAX {
+            let Some((seq, deliveries)) = self.waiting.pop(now_unix_ms) else { break };
+            self.returned.insert(SeqRange::of(seq, 1), Requeued { deliveries, redelivered: true });
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What a consumer of a stream asks for: where to begin, which messages, and whether to remember how far it came.
+
+use crate::arguments::table::{
+    MATCH_UNFILTERED, OFFSET_TRACKING, STREAM_FILTER, STREAM_OFFSET, Taker, flag, string, value,
+};
+use crate::arguments::value::{integer, text};
+use crate::arguments::{QueueType, invalid};
+use crate::clock::{Now, calendar_ms, interval_ms};
+use crate::error::{AmqpError, Resource};
+use crate::message::Message;
+use crate::wire::{properties, table};
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+/// The header of a message that filters look at.
+const FILTER_VALUE: &[u8] = b"x-stream-filter-value";
+
+/// Where a consumer begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest message.
+    First,
+    /// With the newest message.
+    Last,
+    /// With what comes.
+    Next,
+    /// With this number.
+    Offset(u64),
+    /// With the newest so many.
+    FromEnd(u64),
+    /// With what arrived at this time, milliseconds since 1970, or later.
+    Since(u64),
+}
+
+/// Which messages a consumer wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    values: Vec<Box<[u8]>>,
+    /// Those without a value too.
+    unfiltered: bool,
+}
+
+/// See the head of this file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Where it begins, unless it is remembered.
+    pub start: Start,
+    /// Which messages; none is all.
+    pub filter: Option<Filter>,
+    /// The name under which the stream remembers what it has handled.
+    pub track: Option<Box<str>>,
+    /// When it asked, milliseconds since 1970.
+    pub asked_at_ms: u64,
+}
+
+impl Default for Reading {
+    /// Whatever comes.
+    fn default() -> Self {
+        Self { start: Start::Next, filter: None, track: None, asked_at_ms: 0 }
+    }
+}
+
+impl Reading {
+    /// What the arguments of `basic.consume` ask of a queue of this kind; none of one that is no stream.
+    ///
+    /// # Errors
+    /// 406 for arguments that this kind of queue does not have, and for values that make no sense.
+    pub fn parse(
+        (kind, on): (QueueType, Resource),
+        tag: &str,
+        arguments: &FieldTable,
+        now: Now,
+    ) -> Result<Option<Box<Self>>, AmqpError> {
+        let taker = Taker::Consumer(kind);
+        taker.check_foreign(&on, arguments)?;
+        taker.check_values(&on, arguments)?;
+        if kind != QueueType::Stream {
+            return Ok(None);
+        }
+        let tracks =
+            flag(arguments, OFFSET_TRACKING) || string(arguments, OFFSET_TRACKING).as_deref() == Some("true");
+        if tracks && tag.is_empty() {
+            let why = "\"needs a consumer tag, by which it is known again\"";
+            return Err(invalid(OFFSET_TRACKING, &on, why.into()));
+        }
+        let track = tracks.then(|| tag.into());
+        // Who wants to be remembered and says nothing else wants everything (LavinMQ: streams).
+        let otherwise = if tracks { Start::First } else { Start::Next };
+        let start =
+            value(arguments, STREAM_OFFSET).and_then(|value| Start::of(value, now)).unwrap_or(otherwise);
+        Ok(Some(Box::new(Self { start, filter: Filter::of(arguments), track, asked_at_ms: now.unix_ms })))
+    }
+}
+
+impl Start {
+    /// Where a valid value says to begin; nowhere special when it is void.
+    fn of(value: &AMQPValue, now: Now) -> Option<Self> {
+        match (value, integer(value), text(value).as_deref()) {
+            (AMQPValue::Timestamp(seconds), ..) => {
+                Some(since(calendar_ms(seconds.saturating_mul(1000)), now))
+            }
+            (_, Some(number), _) => Some(match u64::try_from(number) {
+                Ok(number) => Self::Offset(number),
+                Err(_negative) => Self::FromEnd(number.unsigned_abs()),
+            }),
+            (_, _, Some("first")) => Some(Self::First),
+            (_, _, Some("last")) => Some(Self::Last),
+            (_, _, Some("next")) => Some(Self::Next),
+            (_, _, Some(text)) => interval_ms(text).map(|ms| since(now.unix_ms.saturating_sub(ms), now)),
+            (_, None, None) => None,
+        }
+    }
+}
+
+/// What has not come yet is what comes.
+fn since(ms: u64, now: Now) -> Start {
+    if ms > now.unix_ms { Start::Next } else { Start::Since(ms) }
+}
+
+impl Filter {
+    /// What valid arguments ask for.
+    fn of(arguments: &FieldTable) -> Option<Self> {
+        let values = match value(arguments, STREAM_FILTER)? {
+            AMQPValue::Void => return None,
+            AMQPValue::FieldArray(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        let bytes = |value: &AMQPValue| match value {
+            AMQPValue::LongString(text) => Some(text.as_bytes().into()),
+            _ => None,
+        };
+        let unfiltered = flag(arguments, MATCH_UNFILTERED);
+        Some(Self { values: values.iter().filter_map(bytes).collect(), unfiltered })
+    }
+
+    /// Whether the consumer wants this message. An empty value counts as none (RabbitMQ: stream-filtering).
+    pub(super) fn wants(&self, message: &Message<'_>) -> bool {
+        let value =
+            properties::headers(message.properties).and_then(|headers| table::get(headers, FILTER_VALUE));
+        let value = value.filter(|value| value.kind == b'S').map_or(&[][..], |value| value.bytes);
+        (value.is_empty() && self.unfiltered) || self.values.iter().any(|wanted| **wanted == *value)
+    }
+}

@@ -1,0 +1,232 @@
+//! Messages that died: the order in which they are sent, and what becomes of those that have nowhere to go.
+
+use super::*;
+
+const LATER: Now = Now { mono_ms: NOW.mono_ms + 60_000, unix_ms: NOW.unix_ms + 60_000 };
+
+fn dead_lettering() -> Settings {
+    Settings { dead_letter_exchange: Some("dlx".into()), ..durable() }
+}
+
+fn at_least_once() -> Settings {
+    Settings { dead_letter_strategy: DeadLetterStrategy::AtLeastOnce, ..dead_lettering() }
+}
+
+fn rejected(bodies: &[&str]) -> Vec<(DeathReason, String)> {
+    bodies.iter().map(|body| (DeathReason::Rejected, (*body).to_owned())).collect()
+}
+
+/// A queue whose messages `bodies` are all with a consumer, under the numbers from 0 on.
+fn held_by_a_consumer(settings: Settings, bodies: &[&str]) -> Bench {
+    let bench = Bench::new(settings);
+    let _ = bench.publish(bodies, true);
+    bench.subscribe(bench.consumer(1, 0));
+    assert_eq!(bench.dealt().len(), bodies.len());
+    bench
+}
+
+impl Bench {
+    fn reject(&self, first: u64, count: u64) -> Effects {
+        self.queue.reject(&held(1, first, count), NOW)
+    }
+
+    /// Nothing finds a way out.
+    fn park(&self, effects: Effects, most: ParkedMax) -> Vec<(DeathReason, String)> {
+        self.letters_with(effects, NOW, most, |_| Outcome::Stuck(Cause::NoRoute))
+    }
+
+    fn parked(&self) -> (u64, u64) {
+        let stats = self.queue.stats();
+        (stats.parked, stats.parked_bytes)
+    }
+
+    /// What the log was told of messages that have died, each message's last mark.
+    fn marks(&self) -> BTreeMap<u64, (Mark, u32)> {
+        let told = self.disk.told.lock().unwrap();
+        let mark = |change: &Change| match change {
+            Change::Requeue { seq, deliveries, due_ms, .. } => {
+                Mark::decode(*due_ms).map(|mark| (*seq, (mark, *deliveries)))
+            }
+            _ => None,
+        };
+        told.iter().filter_map(mark).collect()
+    }
+
+    /// The queue after a restart that is not clean, with what the log was told.
+    fn restarted(&self, settings: Settings) -> Self {
+        let seqs: Vec<u64> = self.disk.rows.lock().unwrap().keys().copied().collect();
+        let mut messages: Vec<SeqRange> = Vec::new();
+        for seq in seqs {
+            match messages.last_mut() {
+                Some(last) if last.end == seq => last.end += 1,
+                _ => messages.push(SeqRange::of(seq, 1)),
+            }
+        }
+        let returns = self.marks().into_iter().map(|(seq, (mark, deliveries))| RecoveredReturn {
+            seq,
+            deliveries,
+            due_ms: mark.encode(),
+        });
+        let recovered = RecoveredQueue { returns: returns.collect(), ..recovered(messages, 0) };
+        let queue = Queue::recover(&recovered, settings, false, &self.shared());
+        Self {
+            disk: Arc::clone(&self.disk),
+            timers: Arc::clone(&self.timers),
+            queue,
+            mailbox: Mailbox::new(),
+        }
+    }
+}
+
+#[test]
+fn the_order_is_that_of_death_wherever_they_are() {
+    for memory in [0, 2 * MEMORY_SHORT] {
+        let bodies: Vec<String> = (0..40).map(|n| format!("{n:01000}")).collect();
+        let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
+        let bench = Bench::new(dead_lettering());
+        // Somebody else's: some of the messages are on disk alone.
+        bench.queue.memory.fetch_add(memory, Ordering::Relaxed);
+        texts.chunks(4).for_each(|part| drop(bench.publish(part, true)));
+        bench.subscribe(Consumer { prefetch: 0, ..bench.consumer(1, 0) });
+        bench.serve(bench.queue.credit(ConsumerId(1), 1 << 20, NOW));
+        let mut effects = Effects::default();
+        let order = (20..40).chain(0..5).chain((5..20).rev());
+        for seq in order.clone() {
+            let next = bench.reject(seq, 1);
+            effects = Effects { page: effects.page.or(next.page), ..next };
+        }
+        let expected: Vec<_> = order.map(|seq| (DeathReason::Rejected, format!("{seq:01000}"))).collect();
+        assert!(bench.letters(effects, NOW) == expected, "with {memory} bytes of memory in use");
+        assert_eq!(bench.counts(), (0, 0));
+        assert!(bench.disk.rows.lock().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_letter_leaves_the_disk_when_it_was_sent_and_not_before() {
+    let bench = held_by_a_consumer(dead_lettering(), &["a", "b"]);
+    let effects = bench.reject(0, 2);
+    assert_eq!((bench.counts(), bench.disk.rows.lock().unwrap().len()), ((0, 0), 2));
+    assert_eq!(bench.letters(effects, NOW), rejected(&["a", "b"]));
+    assert!(bench.disk.rows.lock().unwrap().is_empty());
+}
+
+#[test]
+fn what_has_nowhere_to_go_is_parked_and_counts_apart() {
+    let bench =
+        held_by_a_consumer(Settings { expires_ms: Some(1000), ..dead_lettering() }, &["a", "bb", "c"]);
+    let effects = bench.reject(0, 2);
+    assert_eq!(bench.park(effects, PLENTY), rejected(&["a", "bb"]));
+    let (parked, bytes) = bench.parked();
+    assert_eq!((parked, bench.counts()), (2, (0, 1)));
+    let told: u64 = bench.marks().values().map(|(_, size)| u64::from(*size)).sum();
+    assert_eq!(told, bytes, "the disk knows how large they are");
+    let _ = bench.queue.settle(&held(1, 2, 1), NOW);
+    let (purged, _effects) = bench.queue.purge_part(u64::MAX, NOW);
+    assert_eq!((purged, bench.parked().0), (0, 2));
+    let _ = bench.queue.cancel(ConsumerId(1), NOW);
+    assert!(!bench.queue.close_expired(LATER), "somebody is to find them");
+    assert_eq!(bench.queue.close(false, true), Err(Busy::NotEmpty));
+    assert_eq!(bench.queue.close(false, false), Ok(0));
+}
+
+#[test]
+fn parked_messages_are_parked_after_a_restart_in_their_order() {
+    let bench = held_by_a_consumer(dead_lettering(), &["a", "b", "c", "d"]);
+    for seq in [2, 0, 3] {
+        let effects = bench.reject(seq, 1);
+        bench.park(effects, PLENTY);
+    }
+    let again = bench.restarted(at_least_once());
+    assert_eq!((again.parked(), again.counts()), (bench.parked(), (1, 0)));
+    // With another strategy they are tried again: at once, and in their order.
+    let effects = again.queue.poke(NOW);
+    assert!(!effects.letters);
+    assert_eq!(again.letters(again.queue.tick(LATER), LATER), rejected(&["c", "a", "d"]));
+    assert_eq!(again.parked(), (0, 0));
+    assert_eq!(again.disk.rows.lock().unwrap().len(), 1, "b is still there");
+}
+
+#[test]
+fn no_more_is_parked_than_may_be() {
+    let bench = held_by_a_consumer(dead_lettering(), &["a", "b", "c", "d", "e"]);
+    let effects = bench.reject(0, 3);
+    bench.park(effects, ParkedMax { messages: 2, ..PLENTY });
+    assert_eq!((bench.parked().0, bench.disk.rows.lock().unwrap().len()), (2, 4));
+    let bytes = bench.parked().1;
+    let effects = bench.reject(3, 2);
+    bench.park(effects, ParkedMax { bytes: bytes + bytes / 2, ..PLENTY });
+    assert_eq!((bench.parked().0, bench.disk.rows.lock().unwrap().len()), (3, 3));
+}
+
+#[test]
+fn what_a_full_queue_drives_out_is_not_parked() {
+    let length = Some(LengthLimit { messages: 1, bytes: None, overflow: Overflow::DropHead });
+    let bench = Bench::new(Settings { length, ..dead_lettering() });
+    let effects = bench.publish(&["a", "b"], true);
+    bench.park(effects, PLENTY);
+    assert_eq!((bench.parked(), bench.disk.rows.lock().unwrap().len()), ((0, 0), 1));
+}
+
+#[test]
+fn a_strategy_of_at_most_once_drops() {
+    let dead_letter_strategy = DeadLetterStrategy::AtMostOnce;
+    let bench = held_by_a_consumer(Settings { dead_letter_strategy, ..dead_lettering() }, &["a"]);
+    let effects = bench.reject(0, 1);
+    bench.park(effects, PLENTY);
+    assert_eq!((bench.parked(), bench.disk.rows.lock().unwrap().len()), ((0, 0), 0));
+}
+
+#[test]
+fn a_message_at_its_limit_is_parked_without_a_dead_letter_exchange() {
+    let bench = held_by_a_consumer(Settings { delivery_limit: Some(0), ..durable() }, &["a"]);
+    let effects = bench.queue.put_back(&held(1, 0, 1), Requeue::Failed, NOW);
+    let sent = bench.letters_with(effects, NOW, PLENTY, |_| Outcome::Stuck(Cause::NoExchange));
+    assert_eq!(sent, [(DeathReason::DeliveryLimit, "a".to_owned())]);
+    assert_eq!((bench.parked().0, bench.counts()), (1, (0, 0)));
+}
+
+#[test]
+fn what_is_tried_again_comes_before_what_died_later() {
+    let bench = held_by_a_consumer(at_least_once(), &["a", "b", "c"]);
+    let effects = bench.reject(0, 2);
+    bench.park(effects, PLENTY);
+    assert!(!bench.queue.tick(NOW).letters, "not at once");
+    let due = bench.timers.take_due(NOW.unix_ms + 3001, 9);
+    assert_eq!(due.len(), 1, "every three seconds");
+    let later = Now { unix_ms: NOW.unix_ms + 3001, ..NOW };
+    let effects = bench.queue.tick(later);
+    let _ = bench.reject(2, 1);
+    assert_eq!(bench.parked().0, 2, "they are parked until they are elsewhere");
+    assert_eq!(bench.letters(effects, later), rejected(&["a", "b", "c"]));
+    assert_eq!((bench.parked(), bench.counts()), ((0, 0), (0, 0)));
+}
+
+/// A batch that is on its way is not sent again by somebody else, and what could not be sent of it keeps its order.
+#[test]
+fn what_finds_a_way_goes_and_the_rest_stays_in_order() {
+    let bench = held_by_a_consumer(at_least_once(), &["a", "b", "c", "d"]);
+    let effects = bench.reject(0, 4);
+    let only = |goes: &'static [&str]| {
+        move |body: &str| {
+            if goes.contains(&body) { Outcome::Gone } else { Outcome::Stuck(Cause::Refused) }
+        }
+    };
+    bench.letters_with(effects, NOW, PLENTY, only(&["b"]));
+    bench.letters_with(bench.queue.tick(LATER), LATER, PLENTY, only(&["c"]));
+    let last = Now { unix_ms: LATER.unix_ms + 60_000, ..LATER };
+    assert_eq!(bench.letters(bench.queue.tick(last), last), rejected(&["a", "d"]));
+}
+
+/// What was rejected in a transaction that is on disk is dead after a restart, sent or not; and what was before the broker stopped.
+#[test]
+fn what_stands_in_line_is_dead_after_a_restart_if_the_disk_was_told() {
+    let bench = held_by_a_consumer(dead_lettering(), &["a", "b", "c"]);
+    let _ = bench.reject(1, 1);
+    assert!(bench.marks().is_empty());
+    bench.queue.keep_letters();
+    let _ = bench.reject(0, 1);
+    let again = bench.restarted(dead_lettering());
+    assert_eq!(again.counts(), (2, 0), "of the second the disk was not told");
+    assert_eq!(again.letters(again.queue.poke(NOW), NOW), rejected(&["b"]));
+}

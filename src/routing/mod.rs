@@ -1,0 +1,5 @@
+//! Routing: exchanges, bindings, and which queues a message reaches.
+
+pub mod exchange;
+pub mod route;
+pub mod topology;
