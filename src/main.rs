@@ -11,7 +11,9 @@ use leveret::clock;
 use leveret::config::{Advertise, Config, Flags, LogFormat, misnamed_variables};
 use leveret::manage::Caller;
 use leveret::manage::definitions::{Source, start_with};
-use leveret::server::{Certificates, Control, Door, Farewell, LogLines, LogSink, Server, log_exchange};
+use leveret::server::{
+    Certificates, Control, ListenerOptions, LogLines, LogSink, Server, ShutdownReason, log_exchange,
+};
 use leveret::store::StoreError;
 use leveret::{ctl, http, perf, server, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -147,13 +149,13 @@ fn serve(flags: Flags) -> Result<(), Failure> {
     let (broker, reason) = runtime.block_on(run(&config, &Renewal { flags, filter }, lines))?;
     runtime.shutdown_timeout(DROP_WAIT);
     audit.report();
-    let when = if reason == Farewell::StoreFailed { "" } else { " while stopping" };
+    let when = if reason == ShutdownReason::StoreFailed { "" } else { " while stopping" };
     broker.shutdown().map_err(|why| {
         let kept = if why.keeps_what_was_confirmed() { "; what was confirmed before is on disk" } else { "" };
         let what = if let StoreError::BrokerFault(_) = why { "broker" } else { "store" };
         failure(format_args!("the {what} has failed{when}{kept}: {why}"))
     })?;
-    if reason == Farewell::StoreFailed {
+    if reason == ShutdownReason::StoreFailed {
         return Err(failure("the store has failed"));
     }
     info!("stopped");
@@ -174,7 +176,7 @@ async fn run(
     config: &Config,
     renewal: &Renewal,
     lines: LogLines,
-) -> Result<(Arc<Broker>, Farewell), Failure> {
+) -> Result<(Arc<Broker>, ShutdownReason), Failure> {
     let mut hang_up = on_signal(SignalKind::hangup())?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
@@ -195,8 +197,8 @@ async fn run(
     let server = Server::new(Arc::clone(&broker));
 
     let mut accepting = JoinSet::new();
-    let plain = Door { tls: None, proxies: config.proxy_protocol_from.clone().into() };
-    let secure = Door { tls: certificates.clone(), ..plain.clone() };
+    let plain = ListenerOptions { tls: None, proxies: config.proxy_protocol_from.clone().into() };
+    let secure = ListenerOptions { tls: certificates.clone(), ..plain.clone() };
     for (listeners, door) in [(amqp, plain), (amqps, secure)] {
         for listener in listeners {
             accepting.spawn(server::accept(Arc::clone(&server), listener, door.clone()));
@@ -222,9 +224,9 @@ async fn run(
     let mut timer = tokio::spawn(server::run_timer(Arc::clone(&server), config.data_dir.clone()));
     let reason = tokio::select! {
         biased;
-        () = renewing => Farewell::Stop,
-        _ = terminate.recv() => Farewell::Stop,
-        _ = interrupt.recv() => Farewell::Stop,
+        () = renewing => ShutdownReason::Stop,
+        _ = terminate.recv() => ShutdownReason::Stop,
+        _ = interrupt.recv() => ShutdownReason::Stop,
         // It ends by itself once the store has failed.
         ended = &mut timer => fail(&broker, "the timer", ended),
         Some(ended) = accepting.join_next() => fail(&broker, "a listener or a task beside it", ended),
@@ -239,13 +241,13 @@ async fn run(
 }
 
 /// A task has ended without which the broker cannot go on: its log fails, if it has not yet.
-fn fail(broker: &Broker, task: &str, ended: Result<(), JoinError>) -> Farewell {
+fn fail(broker: &Broker, task: &str, ended: Result<(), JoinError>) -> ShutdownReason {
     let fault = match ended.map_err(JoinError::try_into_panic) {
         Err(Ok(panic)) => StoreError::panicked(task, &*panic),
         Ok(()) | Err(Err(_)) => StoreError::BrokerFault(format!("{task} has ended")),
     };
     broker.log().fail(fault);
-    Farewell::StoreFailed
+    ShutdownReason::StoreFailed
 }
 
 /// Takes in the definitions that the operator starts the broker with.

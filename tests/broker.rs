@@ -3,7 +3,7 @@
 mod dead_letters;
 mod dedup;
 mod definitions;
-mod given;
+mod fixtures;
 mod golden;
 mod limits;
 mod model;

@@ -20,7 +20,7 @@ pub use self::stream::Retention;
 use self::table::{
     ALTERNATE_EXCHANGE, CONSUMER_TIMEOUT, DEAD_LETTER_EXCHANGE, DEAD_LETTER_ROUTING_KEY,
     DEAD_LETTER_STRATEGY, DELIVERY_LIMIT, EXPIRES, MAX_LENGTH, MAX_LENGTH_BYTES, MAX_PRIORITY, MESSAGE_TTL,
-    OVERFLOW, PRIORITY, QUEUE_TYPE, SINGLE_ACTIVE_CONSUMER, Taker, number, string,
+    OVERFLOW, PRIORITY, QUEUE_TYPE, SINGLE_ACTIVE_CONSUMER, Subject, number, string,
 };
 use crate::arguments::value::{equivalent_flag, integer};
 use crate::error::{AmqpError, Resource};
@@ -215,7 +215,7 @@ impl Settings {
     pub fn declare(on: &Resource, flags: Flags, arguments: FieldTable) -> Result<Self, AmqpError> {
         table::check_one(QUEUE_TYPE, on, &arguments)?;
         let settings = Self::new(flags, arguments);
-        let taker = Taker::Queue(settings.kind);
+        let taker = Subject::Queue(settings.kind);
         taker.check_values(on, &settings.arguments)?;
         taker.check_foreign(on, &settings.arguments)?;
         if settings.kind != QueueType::Classic {
@@ -285,7 +285,7 @@ impl Settings {
     ) -> Result<(), AmqpError> {
         equivalent_flag("durable", on, flags.durable && !flags.exclusive, self.durable)?;
         equivalent_flag("auto_delete", on, flags.auto_delete, self.auto_delete)?;
-        Taker::Queue(self.kind).check_equivalent(on, arguments, &self.arguments)
+        Subject::Queue(self.kind).check_equivalent(on, arguments, &self.arguments)
     }
 
     /// Whether messages that die are sent elsewhere.

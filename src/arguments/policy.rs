@@ -1,6 +1,6 @@
 //! What a policy makes of a declared queue: arguments that nobody declared.
 
-use super::table::{Taker, Wins, value};
+use super::table::{Precedence, Subject, value};
 use super::{Flags, QueueType, Settings};
 use crate::arguments::value::integer;
 use crate::policy::{Definition, Value};
@@ -12,7 +12,7 @@ impl Settings {
     pub fn under(&self, policy: &Definition) -> Self {
         let flags = Flags { durable: self.durable, auto_delete: self.auto_delete, exclusive: self.exclusive };
         let mut arguments = self.arguments.clone();
-        for argument in Taker::Queue(self.kind).arguments() {
+        for argument in Subject::Queue(self.kind).arguments() {
             let Some((key, wins)) = argument.policy else { continue };
             let Some(asked) = policy.get(key).and_then(as_argument) else { continue };
             let policys = match value(&arguments, argument.name) {
@@ -28,7 +28,7 @@ impl Settings {
     }
 }
 
-impl Wins {
+impl Precedence {
     /// Whether what a policy asks counts, not what was declared.
     fn is_policys(self, kind: QueueType, asked: &AMQPValue, declared: &AMQPValue) -> bool {
         let numbers = integer(asked).zip(integer(declared));

@@ -15,7 +15,7 @@ const FILTERS_MAX: usize = 64;
 
 /// See the head of this file.
 #[derive(Debug, Clone, Copy)]
-pub enum Rule {
+pub enum ValueRule {
     /// Anything at all.
     Any,
     /// Any whole number.
@@ -63,23 +63,25 @@ pub enum Rule {
     Filters,
 }
 
-pub(super) const AT_LEAST_0: Rule = Rule::Range { least: 0, most: i64::MAX, over: "" };
-pub(super) const AT_LEAST_1: Rule = Rule::Range { least: 1, most: i64::MAX, over: "" };
-pub(super) const TIME: Rule = Rule::Range { least: 0, most: TIME_MAX_MS, over: "value_too_large" };
-pub(super) const TIME_NOT_0: Rule = Rule::Range { least: 1, most: TIME_MAX_MS, over: "value_too_large" };
-pub(super) const PERCENT: Rule = Rule::Range { least: 0, most: 100, over: "max_value_exceeded" };
-pub(super) const PRIORITIES: Rule = Rule::Range { least: 0, most: 255, over: "max_value_exceeded" };
-pub(super) const OVERFLOWS: Rule =
-    Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow");
-pub(super) const STRATEGY: Rule = Rule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy");
-pub(super) const RETRY_TYPE: Rule =
-    Rule::OneOf(&["all", "failed", "returned", "disabled"], "invalid_delayed_retry_type");
-pub(super) const LOCATOR: Rule = Rule::OneOf(
+pub(super) const AT_LEAST_0: ValueRule = ValueRule::Range { least: 0, most: i64::MAX, over: "" };
+pub(super) const AT_LEAST_1: ValueRule = ValueRule::Range { least: 1, most: i64::MAX, over: "" };
+pub(super) const TIME: ValueRule = ValueRule::Range { least: 0, most: TIME_MAX_MS, over: "value_too_large" };
+pub(super) const TIME_NOT_0: ValueRule =
+    ValueRule::Range { least: 1, most: TIME_MAX_MS, over: "value_too_large" };
+pub(super) const PERCENT: ValueRule = ValueRule::Range { least: 0, most: 100, over: "max_value_exceeded" };
+pub(super) const PRIORITIES: ValueRule = ValueRule::Range { least: 0, most: 255, over: "max_value_exceeded" };
+pub(super) const OVERFLOWS: ValueRule =
+    ValueRule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow");
+pub(super) const STRATEGY: ValueRule =
+    ValueRule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy");
+pub(super) const RETRY_TYPE: ValueRule =
+    ValueRule::OneOf(&["all", "failed", "returned", "disabled"], "invalid_delayed_retry_type");
+pub(super) const LOCATOR: ValueRule = ValueRule::OneOf(
     &["client-local", "balanced", "random", "least-leaders", "min-masters"],
     "invalid_queue_locator_arg",
 );
 
-impl Rule {
+impl ValueRule {
     /// Refuses what the rule does not allow; `arguments` are those beside it.
     ///
     /// # Errors

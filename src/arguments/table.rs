@@ -1,7 +1,7 @@
 //! Every argument of queues, exchanges and consumers, one row each: what takes it, its values, whether a redeclaration compares
 //! it, and the key of a policy that does the same.
 //!
-//! All checks, comparisons and readings of arguments go by [`TABLE`]; how a value is refused is said by its `Rule`. A new
+//! All checks, comparisons and readings of arguments go by [`TABLE`]; how a value is refused is said by its `ValueRule`. A new
 //! feature adds a row here and says in [`Settings`](super::Settings) what comes of it. Arguments that are not in the table are
 //! the client's own: kept, never compared, never refused. Those of bindings are not here: see `exchange::headers`.
 
@@ -9,8 +9,8 @@
 mod tests;
 
 use super::rule::{
-    AT_LEAST_0, AT_LEAST_1, LOCATOR, OVERFLOWS, PERCENT, PRIORITIES, RETRY_TYPE, Rule, STRATEGY, TIME,
-    TIME_NOT_0,
+    AT_LEAST_0, AT_LEAST_1, LOCATOR, OVERFLOWS, PERCENT, PRIORITIES, RETRY_TYPE, STRATEGY, TIME, TIME_NOT_0,
+    ValueRule,
 };
 use super::stream::comparable;
 use super::{QueueType, rule};
@@ -81,18 +81,18 @@ pub struct Argument {
     /// As clients write it.
     pub name: &'static str,
     /// What takes it.
-    pub on: &'static [On],
+    pub on: &'static [AppliesTo],
     /// Its values, and how others are refused.
-    pub rule: Rule,
+    pub rule: ValueRule,
     /// Whether a redeclaration has to have the same value.
     pub compared: Compared,
     /// The key of policies that does the same, and what counts where there are both.
-    pub policy: Option<(&'static str, Wins)>,
+    pub policy: Option<(&'static str, Precedence)>,
 }
 
 /// What takes an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum On {
+pub enum AppliesTo {
     /// A queue of this type.
     Queue(QueueType),
     /// A consumer of a queue of this type.
@@ -119,7 +119,7 @@ pub enum Compared {
 
 /// What counts when both the declaration and a policy say something (RabbitMQ: policies.md). For a stream it is the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wins {
+pub enum Precedence {
     /// The smaller number.
     Least,
     /// The smaller number; when one is negative, which means no limit, the larger.
@@ -132,117 +132,139 @@ pub enum Wins {
     PolicyOnQuorum,
 }
 
-const QUEUE: &[On] =
-    &[On::Queue(QueueType::Classic), On::Queue(QueueType::Quorum), On::Queue(QueueType::Stream)];
+const QUEUE: &[AppliesTo] = &[
+    AppliesTo::Queue(QueueType::Classic),
+    AppliesTo::Queue(QueueType::Quorum),
+    AppliesTo::Queue(QueueType::Stream),
+];
 /// Queues that consumers empty.
-const EMPTIED: &[On] = &[On::Queue(QueueType::Classic), On::Queue(QueueType::Quorum)];
-const CLASSIC: &[On] = &[On::Queue(QueueType::Classic)];
-const QUORUM: &[On] = &[On::Queue(QueueType::Quorum)];
-const STREAM: &[On] = &[On::Queue(QueueType::Stream)];
-const QUEUE_EXCHANGE: &[On] = &[
-    On::Queue(QueueType::Classic),
-    On::Queue(QueueType::Quorum),
-    On::Queue(QueueType::Stream),
-    On::Exchange,
+const EMPTIED: &[AppliesTo] = &[AppliesTo::Queue(QueueType::Classic), AppliesTo::Queue(QueueType::Quorum)];
+const CLASSIC: &[AppliesTo] = &[AppliesTo::Queue(QueueType::Classic)];
+const QUORUM: &[AppliesTo] = &[AppliesTo::Queue(QueueType::Quorum)];
+const STREAM: &[AppliesTo] = &[AppliesTo::Queue(QueueType::Stream)];
+const QUEUE_EXCHANGE: &[AppliesTo] = &[
+    AppliesTo::Queue(QueueType::Classic),
+    AppliesTo::Queue(QueueType::Quorum),
+    AppliesTo::Queue(QueueType::Stream),
+    AppliesTo::Exchange,
 ];
 /// Queues that consumers empty, and those consumers.
-const EMPTIED_BY: &[On] = &[
-    On::Queue(QueueType::Classic),
-    On::Queue(QueueType::Quorum),
-    On::Consumer(QueueType::Classic),
-    On::Consumer(QueueType::Quorum),
+const EMPTIED_BY: &[AppliesTo] = &[
+    AppliesTo::Queue(QueueType::Classic),
+    AppliesTo::Queue(QueueType::Quorum),
+    AppliesTo::Consumer(QueueType::Classic),
+    AppliesTo::Consumer(QueueType::Quorum),
 ];
-const CONSUMER: &[On] = &[On::Consumer(QueueType::Classic), On::Consumer(QueueType::Quorum)];
+const CONSUMER: &[AppliesTo] =
+    &[AppliesTo::Consumer(QueueType::Classic), AppliesTo::Consumer(QueueType::Quorum)];
 /// A consumer of a stream.
-const READER: &[On] = &[On::Consumer(QueueType::Stream)];
-const EXCHANGE: &[On] = &[On::Exchange];
-const DELAYED: &[On] = &[On::Delayed];
-const HASHING: &[On] = &[On::ExchangeOf(ExchangeType::ConsistentHash)];
+const READER: &[AppliesTo] = &[AppliesTo::Consumer(QueueType::Stream)];
+const EXCHANGE: &[AppliesTo] = &[AppliesTo::Exchange];
+const DELAYED: &[AppliesTo] = &[AppliesTo::Delayed];
+const HASHING: &[AppliesTo] = &[AppliesTo::ExchangeOf(ExchangeType::ConsistentHash)];
 
 const YES: Compared = Compared::Yes;
 const NO: Compared = Compared::No;
 
 /// All arguments, in the order in which RabbitMQ compares those of a classic queue, and of a stream.
 pub static TABLE: &[Argument] = &[
-    row(EXPIRES, EMPTIED, TIME_NOT_0, YES, Some(("expires", Wins::Least))),
-    row(MESSAGE_TTL, EMPTIED, TIME, YES, Some(("message-ttl", Wins::Least))),
-    row(DEAD_LETTER_EXCHANGE, EMPTIED, Rule::Name, YES, Some(("dead-letter-exchange", Wins::Argument))),
+    row(EXPIRES, EMPTIED, TIME_NOT_0, YES, Some(("expires", Precedence::Least))),
+    row(MESSAGE_TTL, EMPTIED, TIME, YES, Some(("message-ttl", Precedence::Least))),
+    row(
+        DEAD_LETTER_EXCHANGE,
+        EMPTIED,
+        ValueRule::Name,
+        YES,
+        Some(("dead-letter-exchange", Precedence::Argument)),
+    ),
     row(
         DEAD_LETTER_ROUTING_KEY,
         EMPTIED,
-        Rule::DeadLetterKey,
+        ValueRule::DeadLetterKey,
         YES,
-        Some(("dead-letter-routing-key", Wins::Argument)),
+        Some(("dead-letter-routing-key", Precedence::Argument)),
     ),
     row(
         DEAD_LETTER_STRATEGY,
         EMPTIED,
         STRATEGY,
         Compared::OnQuorum,
-        Some(("dead-letter-strategy", Wins::Argument)),
+        Some(("dead-letter-strategy", Precedence::Argument)),
     ),
-    row(MAX_LENGTH, EMPTIED, AT_LEAST_0, YES, Some(("max-length", Wins::Least))),
-    row(MAX_LENGTH_BYTES, QUEUE, AT_LEAST_0, YES, Some(("max-length-bytes", Wins::Least))),
+    row(MAX_LENGTH, EMPTIED, AT_LEAST_0, YES, Some(("max-length", Precedence::Least))),
+    row(MAX_LENGTH_BYTES, QUEUE, AT_LEAST_0, YES, Some(("max-length-bytes", Precedence::Least))),
     row(MAX_PRIORITY, CLASSIC, PRIORITIES, YES, None),
-    row(OVERFLOW, EMPTIED, OVERFLOWS, YES, Some(("overflow", Wins::PolicyOnQuorum))),
-    moot(QUEUE_MODE, CLASSIC, Rule::Any),
-    moot(QUEUE_VERSION, CLASSIC, Rule::Version),
-    row(SINGLE_ACTIVE_CONSUMER, EMPTIED, Rule::Flag, YES, None),
-    moot(LEADER_LOCATOR, QUEUE, LOCATOR),
-    moot(QUORUM_GROUP_SIZE, QUORUM, AT_LEAST_1),
-    row(DELIVERY_LIMIT, EMPTIED, Rule::Integer, YES, Some(("delivery-limit", Wins::Limit))),
+    row(OVERFLOW, EMPTIED, OVERFLOWS, YES, Some(("overflow", Precedence::PolicyOnQuorum))),
+    ignored(QUEUE_MODE, CLASSIC, ValueRule::Any),
+    ignored(QUEUE_VERSION, CLASSIC, ValueRule::Version),
+    row(SINGLE_ACTIVE_CONSUMER, EMPTIED, ValueRule::Flag, YES, None),
+    ignored(LEADER_LOCATOR, QUEUE, LOCATOR),
+    ignored(QUORUM_GROUP_SIZE, QUORUM, AT_LEAST_1),
+    row(DELIVERY_LIMIT, EMPTIED, ValueRule::Integer, YES, Some(("delivery-limit", Precedence::Limit))),
     row(
         CONSUMER_TIMEOUT,
         EMPTIED_BY,
         AT_LEAST_0,
         Compared::OnQuorum,
-        Some(("consumer-timeout", Wins::Least)),
+        Some(("consumer-timeout", Precedence::Least)),
     ),
-    moot(DISCONNECTED_TIMEOUT, QUORUM, AT_LEAST_0),
-    row(DELAYED_RETRY_TYPE, QUORUM, RETRY_TYPE, YES, Some(("delayed-retry-type", Wins::Policy))),
-    row(DELAYED_RETRY_MIN, QUORUM, TIME, YES, Some(("delayed-retry-min", Wins::Least))),
-    row(DELAYED_RETRY_MAX, QUORUM, TIME, YES, Some(("delayed-retry-max", Wins::Least))),
-    row(RETRY_DELAYS, EMPTIED, Rule::Delays, YES, Some(("retry-delays", Wins::Argument))),
-    row(RETRY_JITTER, EMPTIED, PERCENT, YES, Some(("retry-jitter", Wins::Argument))),
-    row(QUEUE_TYPE, QUEUE, Rule::Type, YES, None),
-    row(MAX_AGE, STREAM, Rule::Interval, YES, Some(("max-age", Wins::Policy))),
-    row(SEGMENT_BYTES, STREAM, Rule::SegmentSize, YES, Some(("stream-max-segment-size-bytes", Wins::Policy))),
-    moot(FILTER_BYTES, STREAM, Rule::FilterSize),
-    moot(CLUSTER_SIZE, STREAM, AT_LEAST_1),
-    row(DELAYED_TYPE, DELAYED, Rule::RoutesBy, YES, None),
-    row(ALTERNATE_EXCHANGE, EXCHANGE, Rule::Name, YES, Some(("alternate-exchange", Wins::Argument))),
-    row(HASH_HEADER, HASHING, Rule::Name, NO, None),
-    row(HASH_PROPERTY, HASHING, Rule::HashProperty, NO, None),
-    row(DEDUPLICATION, QUEUE_EXCHANGE, Rule::Flag, YES, None),
+    ignored(DISCONNECTED_TIMEOUT, QUORUM, AT_LEAST_0),
+    row(DELAYED_RETRY_TYPE, QUORUM, RETRY_TYPE, YES, Some(("delayed-retry-type", Precedence::Policy))),
+    row(DELAYED_RETRY_MIN, QUORUM, TIME, YES, Some(("delayed-retry-min", Precedence::Least))),
+    row(DELAYED_RETRY_MAX, QUORUM, TIME, YES, Some(("delayed-retry-max", Precedence::Least))),
+    row(RETRY_DELAYS, EMPTIED, ValueRule::Delays, YES, Some(("retry-delays", Precedence::Argument))),
+    row(RETRY_JITTER, EMPTIED, PERCENT, YES, Some(("retry-jitter", Precedence::Argument))),
+    row(QUEUE_TYPE, QUEUE, ValueRule::Type, YES, None),
+    row(MAX_AGE, STREAM, ValueRule::Interval, YES, Some(("max-age", Precedence::Policy))),
+    row(
+        SEGMENT_BYTES,
+        STREAM,
+        ValueRule::SegmentSize,
+        YES,
+        Some(("stream-max-segment-size-bytes", Precedence::Policy)),
+    ),
+    ignored(FILTER_BYTES, STREAM, ValueRule::FilterSize),
+    ignored(CLUSTER_SIZE, STREAM, AT_LEAST_1),
+    row(DELAYED_TYPE, DELAYED, ValueRule::RoutesBy, YES, None),
+    row(
+        ALTERNATE_EXCHANGE,
+        EXCHANGE,
+        ValueRule::Name,
+        YES,
+        Some(("alternate-exchange", Precedence::Argument)),
+    ),
+    row(HASH_HEADER, HASHING, ValueRule::Name, NO, None),
+    row(HASH_PROPERTY, HASHING, ValueRule::HashProperty, NO, None),
+    row(DEDUPLICATION, QUEUE_EXCHANGE, ValueRule::Flag, YES, None),
     row(CACHE_SIZE, QUEUE_EXCHANGE, AT_LEAST_1, YES, None),
     row(CACHE_TTL, QUEUE_EXCHANGE, AT_LEAST_0, YES, None),
-    row(DEDUPLICATION_HEADER, QUEUE_EXCHANGE, Rule::Text, YES, None),
-    row(PRIORITY, CONSUMER, Rule::Integer, NO, None),
-    row(STREAM_OFFSET, READER, Rule::Offset, NO, None),
-    row(STREAM_FILTER, READER, Rule::Filters, NO, None),
-    row(MATCH_UNFILTERED, READER, Rule::Flag, NO, None),
-    row(OFFSET_TRACKING, READER, Rule::FlagOrText, NO, None),
+    row(DEDUPLICATION_HEADER, QUEUE_EXCHANGE, ValueRule::Text, YES, None),
+    row(PRIORITY, CONSUMER, ValueRule::Integer, NO, None),
+    row(STREAM_OFFSET, READER, ValueRule::Offset, NO, None),
+    row(STREAM_FILTER, READER, ValueRule::Filters, NO, None),
+    row(MATCH_UNFILTERED, READER, ValueRule::Flag, NO, None),
+    row(OFFSET_TRACKING, READER, ValueRule::FlagOrText, NO, None),
 ];
 
 const fn row(
     name: &'static str,
-    on: &'static [On],
-    rule: Rule,
+    on: &'static [AppliesTo],
+    rule: ValueRule,
     compared: Compared,
-    policy: Option<(&'static str, Wins)>,
+    policy: Option<(&'static str, Precedence)>,
 ) -> Argument {
     Argument { name, on, rule, compared, policy }
 }
 
 /// An argument about which there is nothing to do on one node, with one storage format, and where a dead letter changes
 /// queues in one commit: it is checked and compared like the others.
-const fn moot(name: &'static str, on: &'static [On], rule: Rule) -> Argument {
+const fn ignored(name: &'static str, on: &'static [AppliesTo], rule: ValueRule) -> Argument {
     row(name, on, rule, YES, None)
 }
 
 /// What arguments were given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taker {
+pub enum Subject {
     /// A queue of this type.
     Queue(QueueType),
     /// A consumer of a queue of this type.
@@ -256,25 +278,30 @@ pub enum Taker {
     },
 }
 
-impl Taker {
+impl Subject {
     /// The arguments that it takes.
     pub(super) fn arguments(self) -> impl Iterator<Item = &'static Argument> {
         TABLE.iter().filter(move |argument| argument.on.iter().any(|&on| self.is(on)))
     }
 
-    fn is(self, on: On) -> bool {
+    fn is(self, on: AppliesTo) -> bool {
         match (self, on) {
-            (Self::Queue(kind), On::Queue(of)) | (Self::Consumer(kind), On::Consumer(of)) => kind == of,
-            (Self::Exchange { .. }, On::Exchange) => true,
-            (Self::Exchange { kind, .. }, On::ExchangeOf(of)) => kind == of,
-            (Self::Exchange { delays, .. }, On::Delayed) => delays,
+            (Self::Queue(kind), AppliesTo::Queue(of)) | (Self::Consumer(kind), AppliesTo::Consumer(of)) => {
+                kind == of
+            }
+            (Self::Exchange { .. }, AppliesTo::Exchange) => true,
+            (Self::Exchange { kind, .. }, AppliesTo::ExchangeOf(of)) => kind == of,
+            (Self::Exchange { delays, .. }, AppliesTo::Delayed) => delays,
             _ => false,
         }
     }
 
     /// Whether another type of the same has the argument.
-    fn is_like(self, on: On) -> bool {
-        matches!((self, on), (Self::Queue(_), On::Queue(_)) | (Self::Consumer(_), On::Consumer(_)))
+    fn is_like(self, on: AppliesTo) -> bool {
+        matches!(
+            (self, on),
+            (Self::Queue(_), AppliesTo::Queue(_)) | (Self::Consumer(_), AppliesTo::Consumer(_))
+        )
     }
 
     /// Refuses values that the arguments of `on` cannot have.

@@ -45,14 +45,14 @@ pub enum AuthChange {
 }
 
 /// A user and a vhost.
-type Place = (String, String);
+type UserAndVHost = (String, String);
 
 /// See the head of this file.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     users: BTreeMap<String, User>,
-    permissions: BTreeMap<Place, Permission>,
-    topics: BTreeMap<Place, BTreeMap<String, TopicPermission>>,
+    permissions: BTreeMap<UserAndVHost, Permission>,
+    topics: BTreeMap<UserAndVHost, BTreeMap<String, TopicPermission>>,
     vhosts: BTreeMap<String, VHostRecord>,
 }
 

@@ -11,7 +11,7 @@ use crate::auth::password::PasswordHash;
 use crate::auth::permission::{Grants, Permission};
 use crate::auth::user::{ADMINISTRATOR, User, UserLimits};
 use crate::auth::vhost::VHostRecord;
-use crate::broker::places::Places;
+use crate::broker::quotas::Quotas;
 use crate::ids::{ConnectionId, Ticket};
 use crate::queue::mailbox::Mailbox;
 use crate::store::change::{Change, Log};
@@ -68,7 +68,7 @@ pub(super) struct State {
     /// By user and vhost; as many at most as there are users and vhosts that met.
     grants: BTreeMap<(String, String), Arc<Grants>>,
     /// What users have who have been there; as many at most as there are users.
-    pub(super) places: BTreeMap<String, Arc<Places>>,
+    pub(super) places: BTreeMap<String, Arc<Quotas>>,
 }
 
 pub(super) struct Login {
@@ -198,7 +198,7 @@ impl Accounts {
             state.directory.apply(change.clone());
             match change {
                 AuthChange::PutUser(user) => {
-                    state.places.get(&user.name).iter().for_each(|places| places.follow(user.limits));
+                    state.places.get(&user.name).iter().for_each(|places| places.set_limits(user.limits));
                 }
                 AuthChange::DeleteUser { name } => {
                     // Those who are still there give their places back to nobody: another user of that name begins anew.

@@ -1,7 +1,7 @@
 //! The clients that have shaken hands: who they are, and what an operator wants of them.
 //!
 //! A session enters its client when it opens, and the client is gone when the session lets go of it. Facts about it do not
-//! change. What does (its channels, its counts) only the session knows: whoever wants it opens an [`Inquiry`], every session is
+//! change. What does (its channels, its counts) only the session knows: whoever wants it opens an [`StatsRequest`], every session is
 //! woken once and answers from its own state, so that nothing is kept for the purpose. Whether there is anything to answer is
 //! one flag, which a session looks at when it takes its mail.
 //!
@@ -61,7 +61,7 @@ impl Facts {
 
 /// How a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ClientStatus {
     /// It is served.
     Running,
     /// It published and waits, because the log is behind.
@@ -85,7 +85,7 @@ pub enum Publishing {
 #[derive(Debug, Clone)]
 pub struct Report {
     /// How it stands.
-    pub standing: Standing,
+    pub standing: ClientStatus,
     /// Bytes that came from the client since it was let in.
     pub received_bytes: u64,
     /// Bytes that were made for the client since it connected.
@@ -189,12 +189,12 @@ pub struct Clients {
 
 /// A client's place among them, given up when dropped.
 #[derive(Debug)]
-pub struct Appearance {
+pub struct ClientHandle {
     client: Arc<Client>,
     all: Arc<Mutex<BTreeMap<ConnectionId, Arc<Client>>>>,
 }
 
-impl Appearance {
+impl ClientHandle {
     /// The client itself.
     #[inline]
     #[must_use]
@@ -203,7 +203,7 @@ impl Appearance {
     }
 }
 
-impl Drop for Appearance {
+impl Drop for ClientHandle {
     fn drop(&mut self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.client.id);
     }
@@ -212,11 +212,11 @@ impl Drop for Appearance {
 impl Clients {
     /// A client is let in.
     #[must_use]
-    pub fn enter(&self, id: ConnectionId, facts: Facts, mailbox: &Arc<Mailbox>) -> Appearance {
+    pub fn enter(&self, id: ConnectionId, facts: Facts, mailbox: &Arc<Mailbox>) -> ClientHandle {
         let (called, calls) = (AtomicBool::new(false), Mutex::default());
         let client = Arc::new(Client { id, facts, mailbox: Arc::clone(mailbox), called, calls });
         self.lock().insert(id, Arc::clone(&client));
-        Appearance { client, all: Arc::clone(&self.all) }
+        ClientHandle { client, all: Arc::clone(&self.all) }
     }
 
     /// All of them, in the order in which they came.
@@ -233,8 +233,8 @@ impl Clients {
 
     /// Asks every session how it stands.
     #[must_use]
-    pub fn inquire(&self) -> Arc<Inquiry> {
-        let inquiry = Arc::new(Inquiry::default());
+    pub fn inquire(&self) -> Arc<StatsRequest> {
+        let inquiry = Arc::new(StatsRequest::default());
         for client in self.list() {
             client.ask(Question::of(client.id, &inquiry));
         }
@@ -248,7 +248,7 @@ impl Clients {
 
 /// What the sessions answer.
 #[derive(Debug, Default)]
-pub struct Inquiry {
+pub struct StatsRequest {
     answers: Mutex<Answers>,
 }
 
@@ -263,10 +263,10 @@ struct Answers {
 #[derive(Debug)]
 pub struct Question {
     id: ConnectionId,
-    inquiry: Arc<Inquiry>,
+    inquiry: Arc<StatsRequest>,
 }
 
-impl Inquiry {
+impl StatsRequest {
     /// Ready once every session has answered or is gone; otherwise the task of `context` is woken when that is so.
     pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let mut answers = self.lock();
@@ -289,7 +289,7 @@ impl Inquiry {
 }
 
 impl Question {
-    fn of(id: ConnectionId, inquiry: &Arc<Inquiry>) -> Self {
+    fn of(id: ConnectionId, inquiry: &Arc<StatsRequest>) -> Self {
         inquiry.lock().missing += 1;
         Self { id, inquiry: Arc::clone(inquiry) }
     }
@@ -334,7 +334,7 @@ mod tests {
 
     fn report() -> Report {
         let (received_bytes, sent_bytes, pending_bytes) = (1, 2, 3);
-        let (standing, channels) = (Standing::Running, Vec::new());
+        let (standing, channels) = (ClientStatus::Running, Vec::new());
         Report { standing, received_bytes, sent_bytes, pending_bytes, channels }
     }
 

@@ -74,7 +74,7 @@ impl Broker {
             places
                 .iter()
                 .filter(|of| *of.name == *record.name && is_new(of))
-                .for_each(|of| of.follow(record));
+                .for_each(|of| of.configure(record));
         }
         let vhosts = definitions.vhosts.clone();
         let governed: BTreeSet<String> =
@@ -90,12 +90,12 @@ impl Broker {
         let defined = defined?;
         for record in &vhosts {
             if let Some(place) = self.registry.get(&record.name) {
-                place.follow(record);
+                place.configure(record);
             }
         }
         for place in self.registry.all() {
             if governed.contains(&*place.name) {
-                self.policies().follow(&place, now);
+                self.policies().apply(&place, now);
             } else {
                 place.renew_routes();
             }

@@ -4,7 +4,7 @@
 //! the accounts, where vhosts and users are also deleted: nobody enters what is on its way out.
 
 use super::accounts::Accounts;
-use super::places::{Place, Places};
+use super::quotas::{Permit, Quotas};
 use super::vhost::VHost;
 use crate::auth::user::UserLimits;
 use crate::error::AmqpError;
@@ -15,20 +15,20 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Entry {
     /// Where its channels take their places.
-    pub user: Arc<Places>,
-    _places: [Place; 2],
+    pub user: Arc<Quotas>,
+    _places: [Permit; 2],
 }
 
-impl Places {
+impl Quotas {
     /// For a user with these limits.
     pub(super) fn of(limits: UserLimits) -> Self {
         let places = Self::default();
-        places.follow(limits);
+        places.set_limits(limits);
         places
     }
 
     /// There are so many from now on. Who is there stays.
-    pub(super) fn follow(&self, limits: UserLimits) {
+    pub(super) fn set_limits(&self, limits: UserLimits) {
         let UserLimits { connections_max, channels_max } = limits;
         self.connections.set_max(connections_max.map_or(u64::MAX, u64::from));
         self.channels.set_max(channels_max.map_or(u64::MAX, u64::from));
@@ -59,7 +59,7 @@ impl Accounts {
         })?;
         login.vhost = Some(Arc::clone(name));
         let limits = state.directory.user(&user).map(|user| user.limits).unwrap_or_default();
-        let places = state.places.entry(user.clone()).or_insert_with(|| Arc::new(Places::of(limits)));
+        let places = state.places.entry(user.clone()).or_insert_with(|| Arc::new(Quotas::of(limits)));
         let of_user = places.connections.take().map_err(|max| {
             let why =
                 format!("connection refused for user '{user}': user connection limit ({max}) is reached");

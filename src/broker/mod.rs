@@ -12,8 +12,8 @@ pub mod entry;
 mod log_exchange;
 mod paging;
 pub mod parked;
-mod places;
 pub mod policies;
+mod quotas;
 mod registry;
 mod sender;
 mod thread;
@@ -25,8 +25,8 @@ pub mod vhost;
 pub mod vhosts;
 
 pub use self::alarms::{AlarmLimits, Alarms, Shortage, Unfinished};
-pub use self::places::{Place, Places, Room};
-pub use self::transaction::{Rooms, TxAck};
+pub use self::quotas::{Permit, Quota, Quotas};
+pub use self::transaction::{Rooms, Settlement};
 pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
@@ -35,7 +35,7 @@ use self::paging::{Pager, Request};
 use self::policies::PolicyBook;
 use self::registry::Registry;
 use self::sender::Sender;
-use self::vhost::{Commons, Part, VHost};
+use self::vhost::{BrokerContext, Part, VHost};
 use crate::arguments::Requeue;
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
@@ -134,7 +134,7 @@ pub struct Broker {
     timers: Arc<Timers>,
     settings: BrokerSettings,
     metrics: Arc<Metrics>,
-    places: Places,
+    places: Quotas,
     alarms: Arc<Alarms>,
     started_at: Now,
     /// The last process did not stop cleanly.
@@ -160,8 +160,8 @@ impl Broker {
         let policies = Arc::new(PolicyBook::recover(std::mem::take(&mut recovered.policies)));
         let (of_log, of_policies) = (Arc::clone(&log), Arc::clone(&policies));
         let (of_timers, counted) = (Arc::clone(&timers), Arc::clone(&metrics));
-        let commons = Commons::new(of_log, of_timers, limits, next_queue, of_policies, counted);
-        let (places, alarms) = (Places::new(&settings.limits), Arc::new(Alarms::new(settings.alarms)));
+        let commons = BrokerContext::new(of_log, of_timers, limits, next_queue, of_policies, counted);
+        let (places, alarms) = (Quotas::new(&settings.limits), Arc::new(Alarms::new(settings.alarms)));
         let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
@@ -186,7 +186,7 @@ impl Broker {
             sender: OnceLock::new(),
         });
         broker.restore(&recovered);
-        broker.registry.all().iter().for_each(|vhost| vhost.govern_restored());
+        broker.registry.all().iter().for_each(|vhost| vhost.apply_policies_to_restored());
         let mut weighed = Ok(());
         broker.each_queue(|queue| {
             if weighed.is_ok() {
@@ -261,7 +261,7 @@ impl Broker {
         }
         for record in self.vhosts().list() {
             let part = parts.remove(record.name.as_str()).unwrap_or_default();
-            self.registry.restore(&record.name, &part).follow(&record);
+            self.registry.restore(&record.name, &part).configure(&record);
         }
         for (name, part) in parts {
             // A deletion takes everything with it, so the file is damaged; messages are worth more than an odd vhost.
@@ -321,7 +321,7 @@ impl Broker {
 
     /// How many connections and channels there may still be.
     #[must_use]
-    pub fn places(&self) -> &Places {
+    pub fn places(&self) -> &Quotas {
         &self.places
     }
 
@@ -473,8 +473,8 @@ impl Broker {
     }
 
     /// What consumers hold has changed without this queue's doing: deal again.
-    pub fn poke(&self, queue: &Arc<Queue>, now: Now) {
-        let effects = queue.poke(now);
+    pub fn dispatch_again(&self, queue: &Arc<Queue>, now: Now) {
+        let effects = queue.dispatch_again(now);
         self.carry_out(queue, &effects, now, None);
     }
 
@@ -525,7 +525,7 @@ impl Broker {
     fn wind_up(&self, now: Now) {
         self.each_queue(|queue| {
             queue.touch(now);
-            self.poke(queue, now);
+            self.dispatch_again(queue, now);
         });
     }
 

@@ -144,7 +144,7 @@ impl Policies<'_> {
             }
             Ok(PolicyChange::Put(rank, policy))
         })?;
-        let (queues, operator) = (self.follow(&vhost, now), rank == Rank::Operator);
+        let (queues, operator) = (self.apply(&vhost, now), rank == Rank::Operator);
         debug!(vhost = %vhost.name, policy = name, operator, queues, "set a policy");
         Ok(ticket)
     }
@@ -163,7 +163,7 @@ impl Policies<'_> {
             }
             Ok(PolicyChange::Delete { rank, vhost: vhost.to_owned(), name: name.to_owned() })
         })?;
-        let (queues, operator) = (self.follow(&of, now), rank == Rank::Operator);
+        let (queues, operator) = (self.apply(&of, now), rank == Rank::Operator);
         debug!(vhost, policy = name, operator, queues, "deleted a policy");
         Ok(ticket)
     }
@@ -174,14 +174,14 @@ impl Policies<'_> {
 
     /// Makes queues and exchanges follow the policies that there are now; how many queues had to. The registry's lock for
     /// changes is held meanwhile, so that the last change is the last to be followed.
-    pub(super) fn follow(self, vhost: &VHost, now: Now) -> usize {
+    pub(super) fn apply(self, vhost: &VHost, now: Now) -> usize {
         let broker = self.0;
-        let queues = vhost.queues_to_govern();
+        let queues = vhost.queues_to_update();
         queues.iter().for_each(|(queue, next)| queue.announce(next));
-        vhost.govern_exchanges();
+        vhost.apply_policies_to_exchanges();
         let count = queues.len();
         for (queue, next) in queues {
-            let effects = queue.govern(next, &*broker.pages, now);
+            let effects = queue.apply_policy(next, &*broker.pages, now);
             broker.carry_out(&queue, &effects, now, None);
         }
         // A queue that does not refuse messages any more, or send them, need not be asked to.

@@ -3,7 +3,7 @@
 //! Sessions look theirs up once and keep it. What else asks all of them (gauges, a stop, a change of permissions) sees
 //! those that are there when it begins. The lock is a leaf.
 
-use super::vhost::{Commons, Part, VHost};
+use super::vhost::{BrokerContext, Part, VHost};
 use crate::auth::vhost::{ROOT, VHostRecord};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// See the head of this file.
 pub(super) struct Registry {
     vhosts: RwLock<BTreeMap<Arc<str>, Arc<VHost>>>,
-    commons: Arc<Commons>,
+    commons: Arc<BrokerContext>,
     nowhere: Arc<VHost>,
     /// Held by who adds, alters or deletes one, over all of its steps.
     changing: Mutex<()>,
@@ -19,14 +19,14 @@ pub(super) struct Registry {
 
 impl Registry {
     /// No vhost yet.
-    pub(super) fn new(commons: Arc<Commons>) -> Self {
+    pub(super) fn new(commons: Arc<BrokerContext>) -> Self {
         let nowhere = VHost::new("", &commons);
         let _never_on_disk = nowhere.close();
         Self { vhosts: RwLock::default(), commons, nowhere, changing: Mutex::new(()) }
     }
 
     /// What they share.
-    pub(super) fn commons(&self) -> &Commons {
+    pub(super) fn commons(&self) -> &BrokerContext {
         &self.commons
     }
 
@@ -38,7 +38,7 @@ impl Registry {
     /// Adds an empty vhost, which is as the operator wants it before anybody finds it.
     pub(super) fn add(&self, record: &VHostRecord) {
         let vhost = self.prepare(&record.name);
-        vhost.follow(record);
+        vhost.configure(record);
         self.insert(vhost);
     }
 

@@ -15,7 +15,7 @@ use crate::clock::Now;
 use crate::ids::{QueueId, Ticket};
 use crate::message::Block;
 use crate::queue::dedup::Deduplicator;
-use crate::queue::{Effects, Queue, Room, Settled, Wanted};
+use crate::queue::{Effects, Queue, Reservation, Settled, Wanted};
 use crate::routing::route::Route;
 use crate::store::change::Gate;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// What a transaction does with messages it settles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TxAck {
+pub enum Settlement {
     /// They are done.
     Ack,
     /// They go back.
@@ -35,7 +35,7 @@ pub enum TxAck {
 /// The room that a transaction has in the queues that might refuse; what is not used is given back.
 #[derive(Debug, Default)]
 pub struct Rooms {
-    reserved: BTreeMap<QueueId, (Arc<Queue>, Room)>,
+    reserved: BTreeMap<QueueId, (Arc<Queue>, Reservation)>,
     /// Nothing is refused any more, also by a queue that did not refuse before a policy had it so.
     whole: bool,
 }
@@ -45,7 +45,7 @@ impl Rooms {
     pub(super) fn enqueue(&mut self, queue: &Arc<Queue>, block: &Arc<Block>, now: Now) -> (Ticket, Effects) {
         match self.reserved.get_mut(&queue.id) {
             Some((_, room)) => queue.enqueue_reserved(room, block, now),
-            None if self.whole => queue.enqueue_reserved(&mut Room::default(), block, now),
+            None if self.whole => queue.enqueue_reserved(&mut Reservation::default(), block, now),
             None => queue.enqueue(block, now),
         }
     }
@@ -54,7 +54,7 @@ impl Rooms {
 impl Drop for Rooms {
     fn drop(&mut self) {
         for (queue, room) in self.reserved.values() {
-            if *room != Room::default() {
+            if *room != Reservation::default() {
                 queue.give_back(*room);
             }
         }
@@ -114,7 +114,7 @@ impl Broker {
         &self,
         publishes: Vec<(Arc<Route>, Block)>,
         mut rooms: Rooms,
-        acks: &[(Arc<Queue>, TxAck, Vec<Settled>)],
+        acks: &[(Arc<Queue>, Settlement, Vec<Settled>)],
         now: Now,
     ) -> Ticket {
         let gate = self.log.gate();
@@ -125,9 +125,9 @@ impl Broker {
         }
         for (queue, ack, settled) in acks {
             let effects = match ack {
-                TxAck::Ack => queue.settle(settled, now),
-                TxAck::Requeue(how) => queue.put_back(settled, *how, now),
-                TxAck::Reject => queue.reject(settled, now),
+                Settlement::Ack => queue.settle(settled, now),
+                Settlement::Requeue(how) => queue.put_back(settled, *how, now),
+                Settlement::Reject => queue.reject(settled, now),
             };
             newest = newest.max(effects.ticket);
             newest = newest.max(self.carry_out(queue, &effects, now, Some(&gate)));

@@ -7,12 +7,12 @@
 //! returned also covers what an idempotent request relies on.
 
 pub mod access;
+mod apply_policies;
 mod ceilings;
 mod closing;
-mod commons;
+mod context;
 mod define;
 mod delayed;
-mod govern;
 pub mod listing;
 mod names;
 mod recover;
@@ -22,25 +22,25 @@ mod routing;
 #[cfg(test)]
 mod tests;
 
-pub use self::commons::Commons;
+pub use self::context::BrokerContext;
 pub use self::define::{Draft, DraftQueue};
 pub use self::recover::Part;
 pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 
 use self::access::{May, anything};
-use self::commons::Counts;
+use self::context::Counts;
 use self::delayed::{check_not_delay_queue, kind_of};
 use self::names::{RESERVED, check_not_default, check_reserved, clean};
-use crate::arguments::table::{DELAYED_TYPE, Taker};
+use crate::arguments::table::{DELAYED_TYPE, Subject};
 use crate::arguments::value::{equivalent, equivalent_flag};
 use crate::arguments::{self, Flags, QueueType, Settings};
 use crate::blocking;
-use crate::broker::places::Room;
+use crate::broker::quotas::Quota;
 use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, Ticket};
 use crate::queue::reply::is_reply_queue;
-use crate::queue::{Busy, Home, Queue, Shared};
+use crate::queue::{Busy, Home, Queue, QueueContext};
 use crate::routing::exchange::check_binding;
 use crate::routing::topology::{Declared, Exchange, Target, Topology};
 use crate::store::change::Change;
@@ -55,10 +55,10 @@ pub struct VHost {
     /// Its name.
     pub name: Arc<str>,
     /// For the connections of clients that have opened it.
-    pub connections: Room,
-    commons: Arc<Commons>,
+    pub connections: Quota,
+    commons: Arc<BrokerContext>,
     /// What its queues are made with.
-    shared: Shared,
+    shared: QueueContext,
     state: RwLock<State>,
     epoch: AtomicU64,
     deleted: AtomicBool,
@@ -90,14 +90,14 @@ impl Drop for VHost {
 
 impl VHost {
     /// An empty one; `this` is where it will be.
-    fn empty(name: &Arc<str>, commons: &Arc<Commons>, this: &Weak<Self>) -> Self {
+    fn empty(name: &Arc<str>, commons: &Arc<BrokerContext>, this: &Weak<Self>) -> Self {
         let home = Home::new(commons.register(this), Arc::clone(name));
         let topology = Topology::new(Arc::clone(name));
         let counted = Counts::of(&topology);
         commons.count(Counts::default(), counted);
         Self {
             name: Arc::clone(name),
-            connections: Room::with(u64::MAX),
+            connections: Quota::with(u64::MAX),
             shared: commons.shared(home),
             commons: Arc::clone(commons),
             epoch: AtomicU64::new(topology.revision()),
@@ -117,7 +117,7 @@ impl VHost {
 
     /// A new one.
     #[must_use]
-    pub fn new(name: &str, commons: &Arc<Commons>) -> Arc<Self> {
+    pub fn new(name: &str, commons: &Arc<BrokerContext>) -> Arc<Self> {
         let name = Arc::from(name);
         Arc::new_cyclic(|this| Self::empty(&name, commons, this))
     }
@@ -191,7 +191,7 @@ impl VHost {
     ) -> Arc<Queue> {
         let identity = (self.commons.next_queue(), name.into());
         let queue = Queue::new(identity, settings, owner, &self.shared);
-        self.govern_new(&queue);
+        self.apply_policies_to_new(&queue);
         state.topology.add_queue(Arc::clone(&queue), changes);
         queue
     }
@@ -300,10 +300,10 @@ impl VHost {
                 self.check_new_exchange(state, &on, &arguments)?;
                 arguments::check_alternate_exchange(&on, &arguments)?;
                 may(&on, Some(&arguments))?;
-                Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
+                Subject::Exchange { kind, delays }.check_values(&on, &arguments)?;
                 let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
                 state.topology.add_exchange(wanted(&name, delay), changes);
-                self.govern_exchange(&mut state.topology, &name);
+                self.apply_policies_to_exchange(&mut state.topology, &name);
             }
             Ok(((), durable))
         });
@@ -487,7 +487,7 @@ impl State {
 }
 
 /// Appends what there is to append.
-fn append(shared: &Shared, changes: &mut Vec<Change>) -> Option<Ticket> {
+fn append(shared: &QueueContext, changes: &mut Vec<Change>) -> Option<Ticket> {
     (!changes.is_empty()).then(|| shared.log.append(changes))
 }
 
@@ -541,6 +541,6 @@ fn check_exchange_equivalent(
     equivalent_flag("durable", on, received.durable, current.durable)?;
     equivalent_flag("auto_delete", on, received.auto_delete, current.auto_delete)?;
     equivalent_flag("internal", on, received.internal, current.internal)?;
-    let taker = Taker::Exchange { kind: current.kind, delays: current.delay.is_some() };
+    let taker = Subject::Exchange { kind: current.kind, delays: current.delay.is_some() };
     taker.check_equivalent(on, &received.arguments, &current.arguments)
 }

@@ -188,7 +188,7 @@ impl VHosts<'_> {
         let put = |_: &_| Ok::<_, VHostError>(vec![AuthChange::PutVHost(record.clone())]);
         let (ticket, _nobody) = self.0.accounts.change(put)?;
         if let Some(vhost) = self.get(name) {
-            vhost.follow(&record);
+            vhost.configure(&record);
         }
         debug!(vhost = name, "{what} a vhost");
         Ok(ticket)

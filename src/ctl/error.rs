@@ -10,7 +10,7 @@ use crate::manage::policies::PolicyOperation;
 use crate::manage::queues::QueueOperation;
 use crate::manage::users::UserOperation;
 use crate::manage::vhosts::VHostOperation;
-use crate::manage::{Kind, Operation, Refusal};
+use crate::manage::{Operation, Refusal, RefusalKind};
 use std::fmt;
 
 /// Nobody reads the answer to its end.
@@ -85,15 +85,17 @@ impl CtlError {
 }
 
 /// What a command ends with that is refused for a reason of this kind.
-pub(super) fn status_of(operation: &Operation, kind: Kind) -> u8 {
+pub(super) fn status_of(operation: &Operation, kind: RefusalKind) -> u8 {
     match kind {
-        Kind::UserExists => STATUS_SOFTWARE,
-        Kind::Denied if matches!(operation, Operation::Users(_)) => STATUS_DATA,
-        Kind::NoUser => without_user(operation),
-        Kind::NoVHost => without_vhost(operation),
-        Kind::NotFound => without_object(operation),
-        Kind::Invalid if is_checked_before(operation) => STATUS_DATA,
-        Kind::Invalid | Kind::Denied | Kind::Conflict | Kind::Unavailable => STATUS_UNAVAILABLE,
+        RefusalKind::UserExists => STATUS_SOFTWARE,
+        RefusalKind::Denied if matches!(operation, Operation::Users(_)) => STATUS_DATA,
+        RefusalKind::NoUser => without_user(operation),
+        RefusalKind::NoVHost => without_vhost(operation),
+        RefusalKind::NotFound => without_object(operation),
+        RefusalKind::Invalid if is_checked_before(operation) => STATUS_DATA,
+        RefusalKind::Invalid | RefusalKind::Denied | RefusalKind::Conflict | RefusalKind::Unavailable => {
+            STATUS_UNAVAILABLE
+        }
     }
 }
 

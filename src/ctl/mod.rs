@@ -49,7 +49,7 @@ const VHOST: &str = "/";
 #[command(disable_help_subcommand = true)]
 pub struct Options {
     #[command(flatten)]
-    place: Place,
+    place: Location,
     #[command(flatten)]
     show: Show,
     /// The vhost that the command is about [default: /]
@@ -61,7 +61,7 @@ pub struct Options {
 
 /// Which broker.
 #[derive(Args, Debug, Clone)]
-struct Place {
+struct Location {
     /// Where the broker keeps its data [default: leveret-data]
     #[arg(long, value_name = "DIR", env = "LEVERET_DATA_DIR", global = true)]
     data_dir: Option<PathBuf>,
@@ -174,7 +174,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
         Command::Clients(command) => command.request()?,
         Command::Definitions(command) => command.request(typed)?,
     };
-    let Place { data_dir, config } = place;
+    let Location { data_dir, config } = place;
     let flags = Flags { data_dir, config, ..Flags::default() };
     let config = Config::resolve(flags).map_err(|error| CtlError::Usage(error.to_string()))?;
     let mut broker = Broker::connect(&config.data_dir)?;

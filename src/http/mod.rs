@@ -4,12 +4,12 @@
 //! their own, so that whatever happens here costs the broker little; and it has a thread of its own, so that whatever happens
 //! there does not keep health waiting.
 
-mod places;
+mod connection_slots;
 mod process;
 mod prometheus;
 mod router;
 
-use self::places::{Place, Places};
+use self::connection_slots::{ConnectionSlot, ConnectionSlots};
 use crate::broker::Broker;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -78,7 +78,7 @@ fn run(listener: StdListener, broker: Arc<Broker>, stopped: oneshot::Receiver<()
 }
 
 async fn accept(listener: TcpListener, broker: Arc<Broker>) {
-    let places = Arc::new(Places::default());
+    let places = Arc::new(ConnectionSlots::default());
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
@@ -100,7 +100,7 @@ async fn accept(listener: TcpListener, broker: Arc<Broker>) {
 }
 
 /// Answers what comes on one connection.
-async fn attend(socket: TcpStream, broker: Arc<Broker>, place: Place) {
+async fn attend(socket: TcpStream, broker: Arc<Broker>, place: ConnectionSlot) {
     let service = service_fn(|request| {
         place.renew();
         ready(Ok::<_, Infallible>(router::answer(&request, &broker)))

@@ -1,10 +1,10 @@
 //! Connections and channels. Who a client is the broker knows; how it stands its session is asked.
 
-use super::refusal::{Kind, Refusal};
+use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, Value, decoded};
 use super::{Caller, Performed, Row, Told};
 use crate::broker::Broker;
-use crate::broker::clients::{ChannelReport, Client, Publishing, Report, Standing};
+use crate::broker::clients::{ChannelReport, Client, ClientStatus, Publishing, Report};
 use crate::ids::{ConnectionId, Ticket};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -181,7 +181,7 @@ fn find(broker: &Broker, name: &str) -> Result<Arc<Client>, Refusal> {
         (Some(client), None) => Ok(Arc::clone(client)),
         (Some(_), Some(_)) => {
             let why = format!("there are several connections from '{name}': give the whole name of one");
-            Err(Refusal::new(Kind::Conflict, why))
+            Err(Refusal::new(RefusalKind::Conflict, why))
         }
         (None, _) => {
             Err(Refusal::not_found("connection", name, all.iter().map(|client| client.facts.name())))
@@ -197,9 +197,9 @@ fn connection_row(client: &Client, report: Option<&Report>) -> ConnectionRow {
         _ => None,
     };
     let state = report.map(|report| match report.standing {
-        Standing::Running => "running",
-        Standing::Flow => "flow",
-        Standing::Blocked => "blocked",
+        ClientStatus::Running => "running",
+        ClientStatus::Flow => "flow",
+        ClientStatus::Blocked => "blocked",
     });
     ConnectionRow {
         name: facts.name(),

@@ -1,6 +1,6 @@
 //! Messages that are damaged on disk: which there are, and what is left of them. They are in no queue and are never delivered.
 
-use super::{Caller, Kind, Performed, Refusal, Row};
+use super::{Caller, Performed, Refusal, RefusalKind, Row};
 use crate::broker::Broker;
 use crate::store::StoreError;
 use crate::store::change::DamagedRun;
@@ -34,7 +34,7 @@ pub struct DamagedRow {
 /// # Errors
 /// The store cannot be read.
 pub(super) fn list(broker: &Arc<Broker>, records: bool, caller: &Caller) -> Result<Performed, Refusal> {
-    let unreadable = |error: StoreError| Refusal::new(Kind::Unavailable, error.to_string());
+    let unreadable = |error: StoreError| Refusal::new(RefusalKind::Unavailable, error.to_string());
     let runs = broker.damaged().map_err(unreadable)?;
     let mut names = HashMap::new();
     broker.each_queue(|queue| {

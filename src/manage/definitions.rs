@@ -17,7 +17,7 @@ pub use self::document::Document;
 
 use self::reading::Notes;
 use super::vhost::find;
-use super::{Caller, Kind, Operation, Performed, Refusal, Told};
+use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told};
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
 use crate::ids::Ticket;
@@ -129,7 +129,7 @@ pub(super) fn perform(
             import(broker, given, vhost.as_deref(), strict, caller)
         }
         DefinitionsOperation::ImportDefinitions { .. } => {
-            Err(Refusal::new(Kind::Invalid, "these are no definitions: not an object"))
+            Err(Refusal::new(RefusalKind::Invalid, "these are no definitions: not an object"))
         }
     }
 }
@@ -168,5 +168,5 @@ fn refusal(faults: &[String]) -> Refusal {
     if faults.len() > FAULTS_MAX {
         message.push_str(&format!("; and {} more", faults.len() - FAULTS_MAX));
     }
-    Refusal::new(Kind::Invalid, message)
+    Refusal::new(RefusalKind::Invalid, message)
 }

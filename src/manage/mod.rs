@@ -29,7 +29,7 @@ mod vhost;
 pub mod vhosts;
 
 pub use self::password::Password;
-pub use self::refusal::{Kind, Refusal};
+pub use self::refusal::{Refusal, RefusalKind};
 
 use self::clients::ClientOperation;
 use self::definitions::DefinitionsOperation;
@@ -42,7 +42,7 @@ use self::queues::QueueOperation;
 use self::users::UserOperation;
 use self::vhosts::VHostOperation;
 use crate::broker::Broker;
-use crate::broker::clients::Inquiry;
+use crate::broker::clients::StatsRequest;
 use crate::clock::Now;
 use crate::ids::Ticket;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ pub struct Caller {
     /// When.
     pub now: Now,
     /// What the sessions answered, where [`inquiry_for`] asked them.
-    pub inquiry: Option<Arc<Inquiry>>,
+    pub inquiry: Option<Arc<StatsRequest>>,
 }
 
 /// What came of an operation.
@@ -201,7 +201,7 @@ impl Operation {
 
 /// What has to be waited for before an operation can be performed: the answers of the sessions, for those that tell of them.
 #[must_use]
-pub fn inquiry_for(broker: &Broker, operation: &Operation) -> Option<Arc<Inquiry>> {
+pub fn inquiry_for(broker: &Broker, operation: &Operation) -> Option<Arc<StatsRequest>> {
     match operation {
         Operation::Clients(operation) if operation.asks_sessions() => Some(broker.clients().inquire()),
         _ => None,

@@ -1,7 +1,7 @@
 //! Messages that died, or were delayed, and have nowhere to go: they are parked in their queue until an operator moves them.
 
 use super::queues::find;
-use super::refusal::{Kind, Refusal};
+use super::refusal::{Refusal, RefusalKind};
 use super::{Caller, Performed, Row, Told, vhost};
 use crate::broker::Broker;
 use crate::broker::parked::{Moved, Parked};
@@ -117,7 +117,10 @@ pub(super) fn perform(
 }
 
 fn unreadable(queue: &Queue, error: &StoreError) -> Refusal {
-    Refusal::new(Kind::Unavailable, format!("messages of queue '{}' cannot be read: {error}", queue.name))
+    Refusal::new(
+        RefusalKind::Unavailable,
+        format!("messages of queue '{}' cannot be read: {error}", queue.name),
+    )
 }
 
 fn rows(broker: &Broker, queue: &Queue) -> Vec<ParkedRow> {

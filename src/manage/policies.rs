@@ -1,6 +1,6 @@
 //! Policies of both ranks: set, cleared and listed, and what they say as JSON has it.
 
-use super::refusal::{Kind, Refusal};
+use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, Value};
 use super::{Caller, Performed, Row, vhost};
 use crate::broker::Broker;
@@ -110,7 +110,7 @@ pub(super) fn perform(
 
 fn set(broker: &Broker, rank: Rank, setting: PolicySetting, caller: &Caller) -> Result<Ticket, Refusal> {
     let PolicySetting { vhost, policy: name, pattern, apply_to, priority, definition } = setting;
-    let apply_to = ApplyTo::named(&apply_to).map_err(|why| Refusal::new(Kind::Invalid, why))?;
+    let apply_to = ApplyTo::named(&apply_to).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
     let definition = definition_of(&definition);
     let policy = Policy { vhost: vhost.clone(), name, pattern, apply_to, priority, definition };
     let set = broker.policies().set(rank, policy, caller.now);
@@ -149,7 +149,7 @@ fn refusal(broker: &Broker, rank: Rank, vhost: &str, error: PolicyError) -> Refu
             Refusal::not_found(what, &name, known.iter().map(|policy| &policy.name))
         }
         PolicyError::NoSuchVHost(name) => vhost::not_found(broker, &name),
-        PolicyError::Invalid(why) => Refusal::new(Kind::Invalid, why),
+        PolicyError::Invalid(why) => Refusal::new(RefusalKind::Invalid, why),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::exchanges::BindingRow;
 use super::policies::arguments_of;
-use super::refusal::{Kind, Refusal};
+use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, decoded};
 use super::{Caller, Performed, Row, Told, vhost};
 use crate::broker::Broker;
@@ -176,7 +176,7 @@ pub(super) fn perform(
             let queue = find(broker, &vhost, &queue)?;
             if queue.is_stream() {
                 let why = format!("queue '{}' is a stream, which cannot be purged", queue.name);
-                return Err(Refusal::new(Kind::Invalid, why));
+                return Err(Refusal::new(RefusalKind::Invalid, why));
             }
             let (purged, ticket) = broker.purge(&queue, caller.now);
             Ok(Performed::told(Told::Messages(purged), ticket))

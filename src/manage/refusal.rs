@@ -11,7 +11,7 @@ use std::fmt;
 /// What kind of reason it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum RefusalKind {
     /// What is named does not exist.
     NotFound,
     /// Nor does the user.
@@ -35,7 +35,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The kind.
-    pub kind: Kind,
+    pub kind: RefusalKind,
     /// The sentence, without a full stop.
     pub message: String,
 }
@@ -43,7 +43,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of this kind.
     #[must_use]
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 
@@ -53,12 +53,12 @@ impl Refusal {
         name: &str,
         known: impl IntoIterator<Item = N>,
     ) -> Self {
-        Self::missing(Kind::NotFound, what, name, known)
+        Self::missing(RefusalKind::NotFound, what, name, known)
     }
 
     /// As [`Refusal::not_found`], of this kind.
     pub(super) fn missing<N: AsRef<str>>(
-        kind: Kind,
+        kind: RefusalKind,
         what: &str,
         name: &str,
         known: impl IntoIterator<Item = N>,
@@ -71,11 +71,11 @@ impl Refusal {
         match error {
             UserError::NoSuchUser(name) => {
                 let known = broker.users().list().into_iter().map(|user| user.name);
-                Self::missing(Kind::NoUser, "user", &name, known)
+                Self::missing(RefusalKind::NoUser, "user", &name, known)
             }
-            UserError::UserExists(_) => Self::new(Kind::UserExists, error.to_string()),
+            UserError::UserExists(_) => Self::new(RefusalKind::UserExists, error.to_string()),
             UserError::NoSuchVHost(name) => not_found(broker, &name),
-            UserError::Invalid(why) => Self::new(Kind::Invalid, why),
+            UserError::Invalid(why) => Self::new(RefusalKind::Invalid, why),
         }
     }
 }
@@ -84,13 +84,13 @@ impl From<AmqpError> for Refusal {
     /// What a client would be told with a code.
     fn from(error: AmqpError) -> Self {
         let kind = match error {
-            AmqpError::NotFound(_) | AmqpError::NoPreviousQueue => Kind::NotFound,
+            AmqpError::NotFound(_) | AmqpError::NoPreviousQueue => RefusalKind::NotFound,
             AmqpError::AccessRefused(_) | AmqpError::NotAllowed(_) | AmqpError::ResourceLocked(_) => {
-                Kind::Denied
+                RefusalKind::Denied
             }
-            AmqpError::Precondition(_) | AmqpError::Inequivalent { .. } => Kind::Conflict,
-            AmqpError::Internal(_) => Kind::Unavailable,
-            _ => Kind::Invalid,
+            AmqpError::Precondition(_) | AmqpError::Inequivalent { .. } => RefusalKind::Conflict,
+            AmqpError::Internal(_) => RefusalKind::Unavailable,
+            _ => RefusalKind::Invalid,
         };
         Self::new(kind, error.explanation())
     }

@@ -6,7 +6,7 @@ use crate::auth::user::{User, UserLimits};
 use crate::broker::Broker;
 use crate::broker::users::UserError;
 use crate::ids::Ticket;
-use crate::manage::refusal::Kind;
+use crate::manage::refusal::RefusalKind;
 use serde::{Deserialize, Serialize};
 
 /// What can be done with users.
@@ -171,7 +171,7 @@ fn authenticate(broker: &Broker, user: &str, password: &Password) -> Result<Perf
     Err(if missing {
         Refusal::of_users(broker, UserError::NoSuchUser(user.to_owned()))
     } else {
-        Refusal::new(Kind::Denied, format!("the password of user '{user}' is another one"))
+        Refusal::new(RefusalKind::Denied, format!("the password of user '{user}' is another one"))
     })
 }
 

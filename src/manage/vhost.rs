@@ -1,6 +1,6 @@
 //! Vhosts by name, for operations that are about what is in one.
 
-use super::refusal::{Kind, Refusal};
+use super::refusal::{Refusal, RefusalKind};
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use std::sync::Arc;
@@ -16,5 +16,5 @@ pub(super) fn find(broker: &Broker, name: &str) -> Result<Arc<VHost>, Refusal> {
 /// There is no vhost of that name.
 pub(super) fn not_found(broker: &Broker, name: &str) -> Refusal {
     let known = broker.vhosts().list().into_iter().map(|record| record.name);
-    Refusal::missing(Kind::NoVHost, "vhost", name, known)
+    Refusal::missing(RefusalKind::NoVHost, "vhost", name, known)
 }

@@ -1,7 +1,7 @@
 //! Vhosts: what an operator says of them, and what there may be in them.
 
 use super::limits::limit;
-use super::refusal::{Kind, Refusal};
+use super::refusal::{Refusal, RefusalKind};
 use super::vhost::not_found;
 use super::{Performed, Row};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
@@ -139,7 +139,7 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
         VHostOperation::ClearVhostLimits { vhost } => {
             let record = vhosts.record(&vhost).ok_or_else(|| not_found(broker, &vhost))?;
             if record.limits == VHostLimits::default() {
-                return Err(Refusal::new(Kind::NotFound, format!("vhost '{vhost}' has no limits")));
+                return Err(Refusal::new(RefusalKind::NotFound, format!("vhost '{vhost}' has no limits")));
             }
             vhosts.set_limits(&vhost, VHostLimits::default())
         }
@@ -163,8 +163,8 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
     };
     changed.map(Performed::done).map_err(|error| match error {
         VHostError::NoSuchVHost(name) => not_found(broker, &name),
-        VHostError::TooMany { .. } => Refusal::new(Kind::Conflict, error.to_string()),
-        VHostError::Invalid(why) => Refusal::new(Kind::Invalid, why),
+        VHostError::TooMany { .. } => Refusal::new(RefusalKind::Conflict, error.to_string()),
+        VHostError::Invalid(why) => Refusal::new(RefusalKind::Invalid, why),
     })
 }
 

@@ -362,7 +362,7 @@ impl Consumers {
     }
 
     /// Deals a run to the consumer whose turn it was; `mail` makes the run for its id. The next turn is the next one's.
-    pub(super) fn deal(
+    pub(super) fn dispatch(
         &mut self,
         turn: Turn,
         count: u32,

@@ -10,7 +10,7 @@ use super::lanes::{Lane, Lanes};
 use super::letters::Letters;
 use super::limits::Sizes;
 use super::ranges::RangeMap;
-use super::returns::{Requeued, Waiting};
+use super::requeues::{Requeued, Waiting};
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use crate::store::change::Change;

@@ -3,6 +3,7 @@
 //! Each method locks once, for a batch, and returns what has to happen elsewhere as [`Effects`]; the lock is never
 //! held while another queue is touched. `broker/mod.rs` carries the effects out.
 
+mod apply_policy;
 mod channel_limit;
 mod consumers;
 pub(crate) mod core;
@@ -11,7 +12,6 @@ pub mod dedup;
 mod delay;
 pub mod delayed;
 mod expiry;
-mod govern;
 mod lanes;
 mod letters;
 mod limits;
@@ -20,8 +20,8 @@ mod paging;
 mod ranges;
 mod recover;
 pub mod reply;
+mod requeues;
 mod reserve;
-mod returns;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -34,13 +34,13 @@ pub use self::consumers::{Consumer, Label, Subscribed};
 pub(crate) use self::expiry::deadline_ms;
 pub use self::letters::{Cause, DeathReason};
 pub(crate) use self::letters::{Outcome, ParkedMax, Part, Tally};
-pub(crate) use self::reserve::{Room, Wanted};
+pub(crate) use self::reserve::{Reservation, Wanted};
 pub use self::stream::{Filter, Reading, Start};
 
+use self::apply_policy::Unlocked;
 use self::consumers::{Consumers, Rule};
 use self::core::{Core, Head};
 use self::expiry::NextExpiry;
-use self::govern::Unlocked;
 use self::lanes::split;
 use self::paging::put_pages;
 use self::state::{State, clock, fate};
@@ -190,7 +190,7 @@ impl Queue {
         identity: (QueueId, Arc<str>),
         settings: Settings,
         owner: Option<ConnectionId>,
-        shared: &Shared,
+        shared: &QueueContext,
     ) -> Arc<Self> {
         let stream = (settings.kind == QueueType::Stream)
             .then(|| Box::new(Stream::new(identity.0, settings.retention, shared)));
@@ -204,7 +204,7 @@ impl Queue {
         recovered: &RecoveredQueue,
         settings: Settings,
         clean: bool,
-        shared: &Shared,
+        shared: &QueueContext,
     ) -> Arc<Self> {
         let identity = (recovered.record.id, Arc::from(recovered.record.name.as_str()));
         let of_a_stream = settings.kind == QueueType::Stream || recovered.stream.is_some();
@@ -221,11 +221,11 @@ impl Queue {
         (id, name): (QueueId, Arc<str>),
         settings: Settings,
         owner: Option<ConnectionId>,
-        shared: &Shared,
+        shared: &QueueContext,
         (mut core, stream): (Core, Option<Box<Stream>>),
     ) -> Arc<Self> {
         core.sizes = settings.weighs().then(Box::default);
-        let Shared { log, memory, timers, home } = shared.clone();
+        let QueueContext { log, memory, timers, home } = shared.clone();
         let (settings, unlocked) = (Arc::new(settings), Unlocked::default());
         unlocked.set(&settings);
         let consumers = Consumers::new(Rule::of(&settings));
@@ -345,7 +345,7 @@ impl Queue {
         split(block, self.settings.priorities, |lane, records| {
             if parts > 0 {
                 // A consumer who waits takes what comes first, not the best of what comes together.
-                self.deal(state, now, pushed);
+                self.dispatch(state, now, pushed);
             }
             pushed = state.core.push(block, records, lane, logged);
             if block.is_redelivered() && !self.settings.delays {
@@ -356,7 +356,7 @@ impl Queue {
         if self.settings.delays {
             state.core.hold(pushed, block, 0, logged);
         }
-        self.deal(state, now, pushed);
+        self.dispatch(state, now, pushed);
         if logged && was_empty && parts == 1 {
             Self::forget_consumed(state, pushed);
         }
@@ -461,7 +461,7 @@ impl Queue {
     }
 
     /// Deals again: something outside this queue has changed.
-    pub(super) fn poke(&self, now: Now) -> Effects {
+    pub(super) fn dispatch_again(&self, now: Now) -> Effects {
         self.deal_and_finish(self.lock(), now)
     }
 
@@ -469,7 +469,7 @@ impl Queue {
     pub(super) fn take_turn(&self, limit: &Arc<ChannelLimit>, share: u32, now: Now) -> Effects {
         let mut state = self.lock();
         state.consumers.begin_turn(limit, share);
-        self.deal(&mut state, now, SeqRange::default());
+        self.dispatch(&mut state, now, SeqRange::default());
         let effects = self.conclude(&mut state, now);
         state.consumers.end_turn();
         effects
@@ -617,7 +617,7 @@ impl Queue {
 
 /// What the queues of a vhost share.
 #[derive(Clone)]
-pub struct Shared {
+pub struct QueueContext {
     /// Where changes go.
     pub log: Arc<dyn Log>,
     /// Bytes that all queues hold in memory.

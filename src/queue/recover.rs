@@ -2,7 +2,7 @@
 
 use super::core::{Core, Place};
 use super::paging::Progress;
-use super::returns::Requeued;
+use super::requeues::Requeued;
 use crate::ids::{SeqRange, lane_of};
 use crate::store::change::{RecoveredLane, RecoveredQueue, RecoveredReturn};
 use crate::store::mark::Mark;

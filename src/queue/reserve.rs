@@ -33,7 +33,7 @@ impl Wanted {
 /// What is reserved.
 #[must_use]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct Reservation {
     /// The first so many messages go to consumers who wait.
     pub(super) dealt: u64,
     /// So many messages stay.
@@ -42,7 +42,7 @@ pub(crate) struct Room {
     pub(super) bytes: u64,
 }
 
-impl Room {
+impl Reservation {
     /// How many messages it is for.
     pub(super) fn messages(self) -> u64 {
         self.dealt + self.kept
@@ -74,14 +74,14 @@ impl Room {
 
 impl LengthLimit {
     /// The room that all of `wanted` would need, if there is so much.
-    fn reserve(&self, state: &mut State, wanted: &Wanted) -> Option<Room> {
+    fn reserve(&self, state: &mut State, wanted: &Wanted) -> Option<Reservation> {
         let reserved = state.reserved;
         let mut spare = if state.core.ready() == 0 { state.consumers.spare(wanted.bytes) } else { 0 };
         spare = spare.saturating_sub(reserved.dealt);
         let there = state.core.ready() + state.core.waiting.len() + reserved.kept;
         // A queue without a limit of bytes does not know them.
         let bytes_there = self.bytes.map_or(0, |_| state.core.ready_bytes() + reserved.bytes);
-        let mut room = Room::default();
+        let mut room = Reservation::default();
         for &size in &wanted.sizes {
             let bytes = bytes_there + room.bytes + u64::from(size);
             if there + room.kept >= self.messages || self.bytes.is_some_and(|most| bytes > most) {
@@ -101,27 +101,27 @@ impl LengthLimit {
 
 impl Queue {
     /// Reserves room for all of `wanted`; none if some of it would be refused.
-    pub(crate) fn reserve(&self, wanted: &Wanted) -> Option<Room> {
+    pub(crate) fn reserve(&self, wanted: &Wanted) -> Option<Reservation> {
         if !self.may_refuse() {
-            return Some(Room::default());
+            return Some(Reservation::default());
         }
         let mut state = self.lock();
         let limit = state.settings.length.filter(|_| state.settings.may_refuse() && !state.deleted);
-        let Some(limit) = limit else { return Some(Room::default()) };
+        let Some(limit) = limit else { return Some(Reservation::default()) };
         let room = limit.reserve(&mut state, wanted)?;
         state.reserved.add(room);
         Some(room)
     }
 
     /// Nothing comes for this room.
-    pub(crate) fn give_back(&self, room: Room) {
+    pub(crate) fn give_back(&self, room: Reservation) {
         self.lock().reserved.remove(room);
     }
 
     /// As [`Queue::enqueue`], of records for which there is room, or was when it was asked for: none is refused.
     pub(crate) fn enqueue_reserved(
         &self,
-        room: &mut Room,
+        room: &mut Reservation,
         block: &Arc<Block>,
         now: Now,
     ) -> (Ticket, Effects) {

@@ -5,8 +5,8 @@ use super::consumers::Consumers;
 use super::core::{Core, Head};
 use super::expiry::{Clock, NextExpiry};
 use super::paging::{self, Budget, Paging};
-use super::reserve::Room;
-use super::returns::Fate;
+use super::requeues::RequeuePolicy;
+use super::reserve::Reservation;
 use super::{Effects, Queue, Settled};
 use crate::arguments::{QueueType, Settings};
 use crate::blocking;
@@ -62,7 +62,7 @@ pub(super) struct State {
     /// Queues whose letters were refused for want of room.
     pub(super) wanted_by: Vec<(QueueId, Weak<Queue>)>,
     /// What transactions that are about to come have reserved.
-    pub(super) reserved: Room,
+    pub(super) reserved: Reservation,
     /// What this queue last added to `Queue::memory`.
     pub(super) counted: usize,
     /// When the queue is to be called, as the timers know it: milliseconds since 1970.
@@ -82,7 +82,7 @@ impl State {
             deleted: false,
             remains: None,
             wanted_by: Vec::new(),
-            reserved: Room::default(),
+            reserved: Reservation::default(),
             counted: 0,
             armed_ms: None,
             used_at_ms: 0,
@@ -92,7 +92,7 @@ impl State {
 
 impl Queue {
     /// Gives consumers what their windows take. The messages `new` just came: they do not expire here.
-    pub(super) fn deal(&self, state: &mut State, now: Now, new: SeqRange) {
+    pub(super) fn dispatch(&self, state: &mut State, now: Now, new: SeqRange) {
         loop {
             self.deal_turns(state, now, new);
             let waits = state.consumers.take_held_back() && state.core.head() != Head::Empty;
@@ -125,7 +125,7 @@ impl Queue {
             }
             let Some(taken) = state.core.take(range, count, turn.no_ack) else { break };
             let bytes = taken.block.bytes_of(taken.range.clone());
-            state.consumers.deal(turn, count, bytes, |consumer| {
+            state.consumers.dispatch(turn, count, bytes, |consumer| {
                 Mail::Deliver(Run {
                     consumer,
                     first: taken.first,
@@ -173,7 +173,7 @@ impl Queue {
     }
 
     pub(super) fn deal_and_finish(&self, mut state: MutexGuard<'_, State>, now: Now) -> Effects {
-        self.deal(&mut state, now, SeqRange::default());
+        self.dispatch(&mut state, now, SeqRange::default());
         self.finish(state, now)
     }
 
@@ -295,8 +295,8 @@ pub(super) fn clock(settings: &Settings, now: Now, new: SeqRange) -> Clock {
 }
 
 /// What becomes under these settings of messages that come back.
-pub(super) fn fate(settings: &Settings, now: Now) -> Fate<'_> {
-    Fate {
+pub(super) fn fate(settings: &Settings, now: Now) -> RequeuePolicy<'_> {
+    RequeuePolicy {
         keeps: settings.dead_letters() || settings.parks(),
         limit: settings.delivery_limit,
         retry: &settings.retry,

@@ -99,9 +99,9 @@ impl Disk {
     }
 }
 
-fn shared(disk: &Arc<Disk>, timers: &Arc<Timers>) -> Shared {
+fn shared(disk: &Arc<Disk>, timers: &Arc<Timers>) -> QueueContext {
     let log = Arc::clone(disk) as Arc<dyn Log>;
-    Shared {
+    QueueContext {
         log,
         memory: Arc::default(),
         timers: Arc::clone(timers),
@@ -128,7 +128,7 @@ impl Bench {
         Self { disk, timers, queue, mailbox: Mailbox::new() }
     }
 
-    fn shared(&self) -> Shared {
+    fn shared(&self) -> QueueContext {
         shared(&self.disk, &self.timers)
     }
 
@@ -486,7 +486,7 @@ fn recovered(messages: Vec<SeqRange>, delivered_up_to: u64) -> RecoveredQueue {
 #[test]
 fn a_number_that_is_given_again_is_not_taken_for_delivered() {
     let disk = Arc::new(Disk::default());
-    let shared = Shared {
+    let shared = QueueContext {
         log: Arc::clone(&disk) as Arc<dyn Log>,
         memory: Arc::default(),
         timers: Arc::default(),
@@ -517,7 +517,7 @@ fn a_recovered_queue_goes_on_where_it_was() {
         (false, ["1:0!", "1:1!", "1:2!", "1:5!", "1:6!", "1:7!"]),
     ] {
         let disk = Arc::new(Disk { rows: Mutex::new(disk.rows.lock().unwrap().clone()), ..Disk::default() });
-        let shared = Shared {
+        let shared = QueueContext {
             log: Arc::clone(&disk) as Arc<dyn Log>,
             memory: Arc::default(),
             timers: Arc::default(),

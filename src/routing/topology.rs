@@ -22,7 +22,7 @@ use crate::queue::dedup::Deduplicator;
 use crate::queue::delayed::exchange_of;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::exchange::hash::hash;
-use crate::routing::exchange::{Place, Table, spare};
+use crate::routing::exchange::{Destination, Table, shrink};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
 use crate::store::seen::SeenBy;
 use crate::wire::table;
@@ -306,7 +306,7 @@ impl Topology {
     /// Removes a queue with its bindings, and the auto-delete exchanges that lose their last one.
     pub fn remove_queue(&mut self, name: &str, changes: &mut Vec<Change>) {
         let Some(Bound { queue, sources }) = self.queues.remove(name) else { return };
-        spare::give_back(&mut self.queues);
+        shrink::give_back(&mut self.queues);
         self.revision += 1;
         self.own_queues -= usize::from(is_own(&queue.name));
         self.churn.deleted += u64::from(!is_reply_queue(&queue.name));
@@ -376,7 +376,7 @@ impl Topology {
         changes: &mut Vec<Change>,
     ) {
         let Some(exchange) = self.exchanges.remove(name) else { return };
-        spare::give_back(&mut self.exchanges);
+        shrink::give_back(&mut self.exchanges);
         self.revision += 1;
         self.bindings -= exchange.bindings.len();
         // Dropped with its table, which takes as long as what is done with its bindings.
@@ -558,7 +558,7 @@ impl Target {
     }
 }
 
-impl Place for Target {
+impl Destination for Target {
     fn place(&self) -> u64 {
         match self {
             Self::Queue(queue) => hash(queue.name.as_bytes()),

@@ -5,7 +5,7 @@
 
 use super::proxy;
 use super::tls::{Certificates, is_foreign};
-use super::{Seat, connection};
+use super::{ConnectionGuard, connection};
 use crate::clock::{self, Now};
 use crate::config::network::Network;
 use crate::session::Peer;
@@ -27,14 +27,14 @@ const LAST_WAIT: Duration = Duration::from_millis(100);
 
 /// What a listener asks of those who come.
 #[derive(Clone)]
-pub struct Door {
+pub struct ListenerOptions {
     /// TLS is spoken, with these.
     pub tls: Option<Arc<Certificates>>,
     /// Those who come from here are proxies, and tell who the client is.
     pub proxies: Arc<[Network]>,
 }
 
-impl Door {
+impl ListenerOptions {
     /// Whether a client that comes from there may speak AMQP at once.
     pub(super) fn is_open(&self, address: SocketAddr) -> bool {
         self.tls.is_none() && !self.expects_proxy(address)
@@ -51,7 +51,12 @@ impl Door {
 }
 
 /// Sees the client through the door, and serves it when that went well.
-pub(super) async fn receive(mut socket: TcpStream, address: SocketAddr, mut seat: Seat, door: Door) {
+pub(super) async fn receive(
+    mut socket: TcpStream,
+    address: SocketAddr,
+    mut seat: ConnectionGuard,
+    door: ListenerOptions,
+) {
     let began = clock::now();
     let wait = Duration::from_secs(seat.broker().settings().limits.handshake_timeout_s.into());
     let until = Instant::now() + wait;
@@ -84,7 +89,7 @@ pub(super) async fn receive(mut socket: TcpStream, address: SocketAddr, mut seat
 
 /// What `step` comes to, which says nothing when the broker stops, when its time is up, or when the client has to give way to others.
 async fn in_time<T>(
-    seat: &mut Seat,
+    seat: &mut ConnectionGuard,
     peer: SocketAddr,
     until: Instant,
     step: impl Future<Output = T>,

@@ -7,7 +7,7 @@
 //! must be heard); an idle connection holds no buffer; `handle_disconnect` is called exactly once, even after a panic.
 
 use super::timer::Alarm;
-use super::{Farewell, Seat, socket};
+use super::{ConnectionGuard, ShutdownReason, socket};
 use crate::clock::{self, Now};
 use crate::session::{Peer, Session};
 use crate::wire::output::Output;
@@ -93,7 +93,7 @@ impl Stream for Box<TlsStream<TcpStream>> {
 }
 
 /// Serves one client, who came at the time `began`, until it or the broker ends the connection.
-pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, seat: Seat, began: Now) {
+pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, seat: ConnectionGuard, began: Now) {
     let address = peer.address;
     let mut connection = Connection::new(stream, peer, seat, began);
     match poll_fn(|context| connection.poll_guarded(context)).await {
@@ -172,11 +172,11 @@ struct Connection<S> {
     /// The session knows that every connection is to end.
     told: bool,
     address: SocketAddr,
-    seat: Seat,
+    seat: ConnectionGuard,
 }
 
 impl<S: Stream> Connection<S> {
-    fn new(stream: S, peer: Peer, seat: Seat, began: Now) -> Self {
+    fn new(stream: S, peer: Peer, seat: ConnectionGuard, began: Now) -> Self {
         let address = peer.address;
         let session = Session::new(Arc::clone(seat.broker()), peer, began);
         seat.take(session.mailbox());
@@ -378,8 +378,8 @@ impl<S: Stream> Connection<S> {
         let Some(farewell) = self.seat.farewell() else { return };
         if !mem::replace(&mut self.told, true) {
             match farewell {
-                Farewell::Stop => self.session.handle_shutdown(now),
-                Farewell::StoreFailed => self.session.handle_store_failure(now),
+                ShutdownReason::Stop => self.session.handle_shutdown(now),
+                ShutdownReason::StoreFailed => self.session.handle_store_failure(now),
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::config::control::{REQUEST_BYTES_MAX, socket};
 use crate::ids::Ticket;
-use crate::manage::{self, Answer, Caller, Kind, Operation, Performed, Refusal, Row, Told};
+use crate::manage::{self, Answer, Caller, Operation, Performed, Refusal, RefusalKind, Row, Told};
 use crate::store::change::{Health, Waiter};
 use serde::Serialize;
 use std::fmt::Display;
@@ -156,7 +156,7 @@ pub async fn serve(control: Control, broker: Arc<Broker>) {
 fn turn_away(stream: &UnixStream) {
     let why = format!("{CLIENTS_MAX} operators are being served: try again");
     let mut line = Vec::new();
-    if encode(&Reply::Refusal(&Refusal::new(Kind::Unavailable, why)), &mut line).is_ok() {
+    if encode(&Reply::Refusal(&Refusal::new(RefusalKind::Unavailable, why)), &mut line).is_ok() {
         // A socket that was just accepted has room; it is closed in any case.
         let _told = stream.try_write(&line);
     }
@@ -186,7 +186,7 @@ async fn attend(mut stream: UnixStream, broker: &Arc<Broker>) -> io::Result<()> 
             Ok(Ok(Line::Whole(line))) => line,
             Ok(Ok(Line::TooLong)) => {
                 let why = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
-                let refusal = Refusal::new(Kind::Invalid, why);
+                let refusal = Refusal::new(RefusalKind::Invalid, why);
                 return write(&mut stream, Reply::Refusal(&refusal)).await;
             }
             Ok(Ok(Line::End)) | Err(_) => return Ok(()),
@@ -230,7 +230,7 @@ async fn read_line(stream: &mut UnixStream, input: &mut Vec<u8>) -> io::Result<L
 /// Does what a line asks for, and waits until it is on disk.
 async fn answer(broker: &Arc<Broker>, line: &[u8], by: &str) -> Result<Answer, Refusal> {
     let operation: Operation = serde_json::from_slice(line)
-        .map_err(|error| Refusal::new(Kind::Invalid, format!("not an operation: {error}")))?;
+        .map_err(|error| Refusal::new(RefusalKind::Invalid, format!("not an operation: {error}")))?;
     let inquiry = manage::inquiry_for(broker, &operation);
     if let Some(inquiry) = &inquiry {
         // What has come by then is shown.
@@ -241,7 +241,7 @@ async fn answer(broker: &Arc<Broker>, line: &[u8], by: &str) -> Result<Answer, R
     let performed = spawn_blocking(move || manage::perform(&of, operation, &caller)).await;
     let Performed { answer, ticket } = performed.map_err(|fault| {
         error!(%fault, "an operation ended by a fault of the broker");
-        Refusal::new(Kind::Unavailable, "a fault of the broker ended it: see its log")
+        Refusal::new(RefusalKind::Unavailable, "a fault of the broker ended it: see its log")
     })??;
     on_disk(broker, ticket).await?;
     Ok(answer)
@@ -281,7 +281,7 @@ async fn on_disk(broker: &Broker, ticket: Ticket) -> Result<(), Refusal> {
             }
         };
         let why = format!("it is in effect, but not on disk, and gone after a restart: {why}");
-        return Err(Refusal::new(Kind::Unavailable, why));
+        return Err(Refusal::new(RefusalKind::Unavailable, why));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Accepts AMQP connections for as long as the process lives, whatever the system says meanwhile.
 
-use super::{Door, Server};
+use super::{ListenerOptions, Server};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Accepts on `listener`, whose clients come in by `door`, until the future is dropped.
-pub async fn accept(server: Arc<Server>, listener: TcpListener, door: Door) {
+pub async fn accept(server: Arc<Server>, listener: TcpListener, door: ListenerOptions) {
     let mut wait = BACK_OFF.0;
     loop {
         match listener.accept().await {

@@ -9,17 +9,17 @@ mod arrival;
 mod certificate;
 mod connection;
 mod control;
+mod handshake_limiter;
 mod listener;
 mod log;
 mod machine;
-mod newcomers;
 mod pressure;
 mod proxy;
 mod socket;
 mod timer;
 mod tls;
 
-pub use arrival::Door;
+pub use arrival::ListenerOptions;
 pub use control::{Control, serve as serve_control};
 pub use listener::accept;
 pub use log::{LogLines, LogSink, log_exchange};
@@ -27,7 +27,7 @@ pub use machine::memory_bytes;
 pub use timer::run as run_timer;
 pub use tls::{BadFile, Certificates};
 
-use self::newcomers::{Newcomer, Newcomers};
+use self::handshake_limiter::{HandshakeLimiter, HandshakePermit};
 use crate::broker::Broker;
 use crate::clock::{self, Now};
 use crate::queue::mailbox::Mailbox;
@@ -48,7 +48,7 @@ const DESCRIPTORS_KEPT: u32 = 128;
 
 /// Why every connection is told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Farewell {
+pub enum ShutdownReason {
     /// The operator stops the broker: 320.
     Stop,
     /// The store has failed: `connection.blocked`, then 541.
@@ -60,14 +60,14 @@ pub struct Server {
     broker: Arc<Broker>,
     sockets_max: u32,
     /// Those who have not shaken hands.
-    newcomers: Arc<Newcomers>,
+    newcomers: Arc<HandshakeLimiter>,
     /// One for each connection that may still come: the limit, and (all of them back) the sign that none is left.
     permits: Arc<Semaphore>,
     /// The mailbox of every connection, under a number of its own: for waking them.
     mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     /// Set once, before every connection is woken to read it.
-    farewell: OnceLock<Farewell>,
+    farewell: OnceLock<ShutdownReason>,
     /// Without permits, and closed once there is a farewell: what is not a connection yet waits for that.
     ending: Semaphore,
 }
@@ -87,7 +87,7 @@ impl Server {
                 limits.connections_max
             );
         }
-        let newcomers = Newcomers::new(limits, sockets_max);
+        let newcomers = HandshakeLimiter::new(limits, sockets_max);
         // A usize has 32 bits or more wherever tokio runs; a semaphore counts up to an eighth of that.
         let permits = usize::try_from(sockets_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -104,7 +104,7 @@ impl Server {
 
     /// Tells every connection to end, and waits up to `wait` until they have; whether they all did. Connections that
     /// are still accepted end at once.
-    pub async fn close(&self, farewell: Farewell, wait: Duration) -> bool {
+    pub async fn close(&self, farewell: ShutdownReason, wait: Duration) -> bool {
         if self.farewell.set(farewell).is_err() {
             error!("connections were already told to end");
         }
@@ -121,14 +121,14 @@ impl Server {
     }
 
     /// Serves the client behind `socket` on a task of its own, once there is room for one more.
-    async fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, door: &Door) {
+    async fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, door: &ListenerOptions) {
         if self.permits.available_permits() == 0 {
             warn!("as many clients are there as may be: others wait to be accepted");
         }
         // Nobody closes it.
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
         let newcomer = self.newcomers.admit(door.told_address(address)).await;
-        let seat = Seat {
+        let seat = ConnectionGuard {
             server: Arc::clone(self),
             number: self.next.fetch_add(1, Ordering::Relaxed),
             newcomer: Some(newcomer),
@@ -151,15 +151,15 @@ impl Server {
 }
 
 /// A connection's place among the others; given up when dropped, however the connection ends.
-struct Seat {
+struct ConnectionGuard {
     server: Arc<Server>,
     number: u64,
     /// Its place among those who have not shaken hands.
-    newcomer: Option<Newcomer>,
+    newcomer: Option<HandshakePermit>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Seat {
+impl ConnectionGuard {
     fn broker(&self) -> &Arc<Broker> {
         &self.server.broker
     }
@@ -187,7 +187,7 @@ impl Seat {
             (limits.handshakes_max, limits.handshakes_per_address_max)");
     }
 
-    fn farewell(&self) -> Option<Farewell> {
+    fn farewell(&self) -> Option<ShutdownReason> {
         self.server.farewell.get().copied()
     }
 
@@ -198,7 +198,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.server.mailboxes().remove(&self.number);
         self.broker().metrics().connections_closed.add(1);

@@ -2,7 +2,7 @@
 //!
 //! Publishes are asked for where their route is looked up, see [`super::routes`]: a publish whose route is known is allowed.
 
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use crate::auth::permission::{Grants, Right};
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
@@ -44,7 +44,7 @@ impl Access {
     }
 }
 
-impl Link {
+impl ConnectionState {
     /// What the client may do now.
     pub(super) fn grants(&mut self) -> Arc<Grants> {
         Arc::clone(self.access.grants((&self.broker, &self.vhost), self.id))
@@ -58,7 +58,7 @@ impl Link {
         self.access.grants((&self.broker, &self.vhost), self.id).check(right, on)
     }
 
-    /// As [`Link::check`], for a queue.
+    /// As [`ConnectionState::check`], for a queue.
     ///
     /// # Errors
     /// 403 if not.
@@ -81,7 +81,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for ConnectionState {
     fn drop(&mut self) {
         if !self.user.is_empty() {
             self.broker.accounts().log_out(self.id);

@@ -4,13 +4,13 @@
 //! Opening and closing, and what a closing channel ignores, are the business of [`super::connection`].
 
 use super::confirm::{Answer, Confirms, Verdict};
-use super::held::Held;
-use super::link::Link;
+use super::connection_state::ConnectionState;
+use super::deferred_replies::DeferredReplies;
 use super::publish::Incoming;
 use super::replies::Replies;
 use super::settle::Unacked;
 use super::tx::Transaction;
-use crate::broker::Place;
+use crate::broker::Permit;
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, Ticket};
 use crate::queue::ChannelLimit;
@@ -57,12 +57,12 @@ pub(super) struct Channel {
     pub(super) limit: Arc<ChannelLimit>,
     /// The name of the queue declared last, which an empty name stands for.
     pub(super) last_queue: Option<Arc<str>>,
-    pub(super) held: Held,
-    _places: Vec<Place>,
+    pub(super) held: DeferredReplies,
+    _places: Vec<Permit>,
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, places: Vec<Place>) -> Self {
+    pub(super) fn new(number: u16, places: Vec<Permit>) -> Self {
         Self {
             number,
             mode: Mode::Plain,
@@ -75,13 +75,17 @@ impl Channel {
             prefetch: 0,
             limit: ChannelLimit::new(),
             last_queue: None,
-            held: Held::default(),
+            held: DeferredReplies::default(),
             _places: places,
         }
     }
 
     /// Any method but publishes and acknowledgements. Everything that the read brought before it has taken effect.
-    pub(super) fn handle_method(&mut self, link: &mut Link, method: AMQPClass) -> Result<(), AmqpError> {
+    pub(super) fn handle_method(
+        &mut self,
+        link: &mut ConnectionState,
+        method: AMQPClass,
+    ) -> Result<(), AmqpError> {
         match method {
             AMQPClass::Basic(method) => self.handle_basic(link, method),
             AMQPClass::Exchange(method) => self.handle_exchange(link, method),
@@ -105,7 +109,11 @@ impl Channel {
     }
 
     /// confirm.select
-    fn select_confirms(&mut self, link: &mut Link, select: &confirm::Select) -> Result<(), AmqpError> {
+    fn select_confirms(
+        &mut self,
+        link: &mut ConnectionState,
+        select: &confirm::Select,
+    ) -> Result<(), AmqpError> {
         match self.mode {
             Mode::Transaction(_) => {
                 let why = "cannot switch from tx to confirm mode";
@@ -121,7 +129,7 @@ impl Channel {
     }
 
     /// channel.flow
-    fn flow(&mut self, link: &mut Link, flow: &amqp::Flow) -> Result<(), AmqpError> {
+    fn flow(&mut self, link: &mut ConnectionState, flow: &amqp::Flow) -> Result<(), AmqpError> {
         if !flow.active {
             return Err(AmqpError::NotImplemented("active=false".to_owned()));
         }
@@ -136,12 +144,12 @@ impl Channel {
         Some(id)
     }
 
-    pub(super) fn reply(&mut self, link: &mut Link, method: &AMQPClass) {
+    pub(super) fn reply(&mut self, link: &mut ConnectionState, method: &AMQPClass) {
         encode::method(self.held.out(&mut link.output).own(), self.number, method);
     }
 
     /// What the channel says from now on waits until `ticket` is durable.
-    pub(super) fn hold(&mut self, link: &mut Link, ticket: Ticket) {
+    pub(super) fn hold(&mut self, link: &mut ConnectionState, ticket: Ticket) {
         if ticket > link.durable() {
             self.held.hold(ticket);
             link.wait_for(self.number, ticket);
@@ -163,7 +171,7 @@ impl Channel {
     }
 
     /// Answers the publishes that are on disk or refused.
-    pub(super) fn confirm(&mut self, link: &mut Link, durable: Ticket) {
+    pub(super) fn confirm(&mut self, link: &mut ConnectionState, durable: Ticket) {
         let Mode::Confirm(confirms) = &mut self.mode else { return };
         confirms.answer(durable, |Answer { verdict, tag, multiple, count }| {
             let out = self.held.out(&mut link.output).own();

@@ -5,14 +5,14 @@
 
 use super::budget::METHOD;
 use super::channel::{Channel, unimplemented};
+use super::connection_state::ConnectionState;
 use super::consume::check_qos;
-use super::link::Link;
 use super::publish::{self, Incoming};
 use super::slot::{Closer, Slot, release};
 use super::{Fault, Next};
 use crate::arguments::Requeue;
 use crate::blocking;
-use crate::broker::TxAck;
+use crate::broker::Settlement;
 use crate::error::AmqpError;
 use crate::ids::Ticket;
 use crate::message::LARGE_BODY;
@@ -49,7 +49,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection whose handshake is done.
-    pub(super) fn open(link: &Link) -> Self {
+    pub(super) fn open(link: &ConnectionState) -> Self {
         info!(peer = %link.peer.address, user = link.user, connection = link.id.0, "connected");
         Self { slots: Vec::new(), blocked: false, throttled: false }
     }
@@ -57,7 +57,7 @@ impl Connection {
     /// Takes all whole frames; `used` grows by their bytes.
     pub(super) fn handle_input(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         input: &[u8],
         used: &mut usize,
     ) -> Result<Next, Fault> {
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     /// Hands everything over and says what can be said.
-    pub(super) fn end_turn(&mut self, link: &mut Link) -> Result<(), Fault> {
+    pub(super) fn end_turn(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
         self.flush(link);
         // Before anything is announced: what a failed store has kept is not known.
         self.check_unfinished(link)?;
@@ -122,7 +122,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn handle_mail(&mut self, link: &mut Link) -> Result<(), Fault> {
+    pub(super) fn handle_mail(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
         // What comes from here on wakes the session again: the store is looked at after that, not before.
         link.take_mail();
         link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
@@ -135,14 +135,14 @@ impl Connection {
     }
 
     /// Acts upon mail that a method had to take before its time: nobody is woken for it again.
-    pub(super) fn deliver_taken(&mut self, link: &mut Link) {
+    pub(super) fn deliver_taken(&mut self, link: &mut ConnectionState) {
         if !link.backlog.is_empty() {
             self.deliver(link);
             link.report();
         }
     }
 
-    pub(super) fn wants_input(&self, link: &Link) -> bool {
+    pub(super) fn wants_input(&self, link: &ConnectionState) -> bool {
         link.pending_get.is_none()
             && !self.blocked
             && !self.throttled
@@ -151,7 +151,7 @@ impl Connection {
     }
 
     /// Undoes everything: what is outstanding goes back, exclusive queues go.
-    pub(super) fn shut(&mut self, link: &mut Link) {
+    pub(super) fn shut(&mut self, link: &mut ConnectionState) {
         link.appearance = None;
         self.flush(link);
         let durable = link.durable();
@@ -195,7 +195,7 @@ impl Connection {
     #[inline]
     fn handle_method(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         number: u16,
         payload: &[u8],
         rest: &[u8],
@@ -222,7 +222,7 @@ impl Connection {
                 let checked = publish::check_header(link, &header);
                 return (used, checked.and_then(|()| channel.publish(link, mandatory, &message)));
             }
-            Ok(Method::Ack { tag, multiple }) => channel.settle(link, tag, multiple, TxAck::Ack),
+            Ok(Method::Ack { tag, multiple }) => channel.settle(link, tag, multiple, Settlement::Ack),
             Ok(Method::Nack { tag, multiple, requeue }) => {
                 channel.settle(link, tag, multiple, fate(requeue, Requeue::Declined))
             }
@@ -239,7 +239,7 @@ impl Connection {
     /// Any method but publishes and acknowledgements, on an open channel.
     fn handle_cold(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         number: u16,
         method: AMQPClass,
         payload: &[u8],
@@ -268,7 +268,7 @@ impl Connection {
         if waits && !is_cut { PUBLISH } else { (0, 0) }
     }
 
-    fn handle_content(&mut self, link: &mut Link, frame: Frame<'_>) -> Result<(), AmqpError> {
+    fn handle_content(&mut self, link: &mut ConnectionState, frame: Frame<'_>) -> Result<(), AmqpError> {
         match self.slots.get_mut(usize::from(frame.channel)) {
             Some(Slot::Open(channel)) if frame.kind == Kind::Header => {
                 channel.take_header(link, frame.payload)
@@ -282,7 +282,7 @@ impl Connection {
     }
 
     /// A method of the connection itself.
-    fn handle_own(&mut self, link: &mut Link, payload: &[u8]) -> Result<Next, Fault> {
+    fn handle_own(&mut self, link: &mut ConnectionState, payload: &[u8]) -> Result<Next, Fault> {
         use connection::AMQPMethod as M;
         let fault = |error| Fault::of(error, method::ids(payload));
         let reply = match method::decode(payload).map_err(fault)? {
@@ -314,7 +314,7 @@ impl Connection {
     }
 
     /// Hands over what the read gathered.
-    pub(super) fn flush(&mut self, link: &mut Link) {
+    pub(super) fn flush(&mut self, link: &mut ConnectionState) {
         link.pay();
         if !link.stage.is_empty() || !link.publishers.is_empty() {
             let mut refused = Vec::new();
@@ -342,7 +342,7 @@ impl Connection {
     }
 
     /// Sends what waited for tickets that are durable now.
-    fn announce(&mut self, link: &mut Link) {
+    fn announce(&mut self, link: &mut ConnectionState) {
         if link.waiting.is_empty() {
             return;
         }
@@ -375,7 +375,7 @@ impl Connection {
     }
 
     /// Publishers are told when memory or disk is short, wait while the log is behind, and go when the store failed.
-    fn watch_store(&mut self, link: &mut Link, published: bool) -> Result<(), Fault> {
+    fn watch_store(&mut self, link: &mut ConnectionState, published: bool) -> Result<(), Fault> {
         let health = link.broker.health();
         if health == Health::Failed {
             tell_blocked(link, "the store has failed");
@@ -404,7 +404,7 @@ impl Connection {
     }
 
     /// Bytes that channels keep back.
-    fn held_bytes(&self, link: &Link) -> usize {
+    fn held_bytes(&self, link: &ConnectionState) -> usize {
         let slots = link.waiting.iter().filter_map(|&number| self.slots.get(usize::from(number)));
         slots
             .map(|slot| match slot {
@@ -417,11 +417,11 @@ impl Connection {
 }
 
 /// Tells clients that understand it why they are not heard.
-pub(super) fn tell_blocked(link: &mut Link, reason: &str) {
+pub(super) fn tell_blocked(link: &mut ConnectionState, reason: &str) {
     tell(link, connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }));
 }
 
-fn tell(link: &mut Link, method: connection::AMQPMethod) {
+fn tell(link: &mut ConnectionState, method: connection::AMQPMethod) {
     if link.capabilities.connection_blocked {
         encode::method(link.output.own(), 0, &AMQPClass::Connection(method));
     }
@@ -431,8 +431,8 @@ pub(super) fn store_failed() -> AmqpError {
     AmqpError::Internal("the store has failed, nothing more can be kept".to_owned())
 }
 
-fn fate(requeue: bool, how: Requeue) -> TxAck {
-    if requeue { TxAck::Requeue(how) } else { TxAck::Reject }
+fn fate(requeue: bool, how: Requeue) -> Settlement {
+    if requeue { Settlement::Requeue(how) } else { Settlement::Reject }
 }
 
 fn unexpected() -> AmqpError {

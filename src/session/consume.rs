@@ -2,8 +2,8 @@
 
 use super::channel::{Channel, unimplemented};
 use super::connection::Connection;
+use super::connection_state::ConnectionState;
 use super::deliver::{Subscription, acquired, shown};
-use super::link::Link;
 use super::replies;
 use super::settle::Run;
 use super::stream;
@@ -11,7 +11,7 @@ use crate::arguments::Requeue;
 use crate::arguments::{self, QueueType};
 use crate::auth::permission::Right;
 use crate::blocking;
-use crate::broker::TxAck;
+use crate::broker::Settlement;
 use crate::error::AmqpError;
 use crate::ids::ConsumerId;
 use crate::queue::mailbox::Mail;
@@ -45,7 +45,7 @@ impl Channel {
     /// The methods of class basic that are not hot.
     pub(super) fn handle_basic(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         method: basic::AMQPMethod,
     ) -> Result<(), AmqpError> {
         use basic::AMQPMethod as M;
@@ -82,7 +82,7 @@ impl Channel {
     }
 
     /// basic.qos: a window for each consumer that comes, or one for all of the channel together.
-    fn set_prefetch(&mut self, link: &mut Link, qos: &basic::Qos) {
+    fn set_prefetch(&mut self, link: &mut ConnectionState, qos: &basic::Qos) {
         if qos.global {
             self.limit.set(qos.prefetch_count.into());
             self.share_room(link);
@@ -92,11 +92,11 @@ impl Channel {
     }
 
     /// The window that the consumers share may have room: the queues that wait for it deal.
-    pub(super) fn share_room(&self, link: &Link) {
+    pub(super) fn share_room(&self, link: &ConnectionState) {
         link.broker.take_turns(&self.limit, link.now);
     }
 
-    fn consume(&mut self, link: &mut Link, consume: &basic::Consume) -> Result<(), AmqpError> {
+    fn consume(&mut self, link: &mut ConnectionState, consume: &basic::Consume) -> Result<(), AmqpError> {
         let name = self.queue_name(&consume.queue)?;
         if replies::is_special(&name) {
             return self.consume_replies(link, consume, &name);
@@ -123,7 +123,7 @@ impl Channel {
     /// A consumer with nothing special about it, and its tag.
     pub(super) fn new_consumer(
         &self,
-        link: &Link,
+        link: &ConnectionState,
         consume: &basic::Consume,
     ) -> Result<(Consumer, String), AmqpError> {
         let limits = &link.broker.settings().limits;
@@ -163,7 +163,7 @@ impl Channel {
     /// Subscribes to a queue that the client may use.
     pub(super) fn subscribe(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         consume: &basic::Consume,
         tag: String,
         queue: Arc<Queue>,
@@ -185,7 +185,7 @@ impl Channel {
     }
 
     /// basic.cancel: what was dealt to the consumer is delivered, then nothing more.
-    fn cancel(&mut self, link: &mut Link, cancel: basic::Cancel) {
+    fn cancel(&mut self, link: &mut ConnectionState, cancel: basic::Cancel) {
         if let Some(id) = self.forget_consumer(cancel.consumer_tag.as_str().as_bytes()) {
             if let Some(subscription) = link.subscriptions.get(&id) {
                 link.broker.cancel(&subscription.queue, id, link.now);
@@ -211,7 +211,7 @@ impl Channel {
     }
 
     /// Messages that are fetched without ever being acknowledged are not piled up for ever.
-    fn check_unacked(&self, link: &Link) -> Result<(), AmqpError> {
+    fn check_unacked(&self, link: &ConnectionState) -> Result<(), AmqpError> {
         let max = link.broker.settings().limits.unacked_max;
         if self.unacked.len() >= max as usize {
             return Err(AmqpError::Precondition(format!(
@@ -222,7 +222,7 @@ impl Channel {
     }
 
     /// basic.get. When the message has to be read from disk first, the session waits with everything that comes after.
-    fn get(&mut self, link: &mut Link, get: PendingGet) {
+    fn get(&mut self, link: &mut ConnectionState, get: PendingGet) {
         let metrics = link.broker.metrics();
         let got = link.broker.get(&get.queue, get.no_ack, &link.mailbox, link.now);
         let Got::Message { first, block, index, redelivered, deliveries, remaining } = got else {
@@ -260,14 +260,14 @@ impl Channel {
     }
 
     /// basic.recover: everything outstanding goes back to its queue.
-    fn recover(&mut self, link: &mut Link, requeue: bool) -> Result<(), AmqpError> {
+    fn recover(&mut self, link: &mut ConnectionState, requeue: bool) -> Result<(), AmqpError> {
         if !requeue {
             return Err(AmqpError::NotImplemented("requeue=false".to_owned()));
         }
         let settles = &mut link.settles;
         blocking::run_many(self.unacked.len(), || {
             self.unacked.take_all(|part| {
-                settles.add(&part.run.queue, TxAck::Requeue(Requeue::Declined), part.settled);
+                settles.add(&part.run.queue, Settlement::Requeue(Requeue::Declined), part.settled);
             });
         });
         link.pay();
@@ -291,7 +291,7 @@ fn check_get(queue: &Queue) -> Result<(), AmqpError> {
 
 impl Connection {
     /// The page that a `basic.get` waits for may be there.
-    pub(super) fn retry_get(&mut self, link: &mut Link) {
+    pub(super) fn retry_get(&mut self, link: &mut ConnectionState) {
         if let Some(get) = link.pending_get.take()
             && let Some(channel) = self.channel(get.channel)
         {

@@ -3,7 +3,7 @@
 //! Durable things are answered when they are on disk; see [`super::held`].
 
 use super::channel::{Channel, unimplemented};
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use super::replies;
 use super::stream;
 use crate::auth::permission::Right;
@@ -21,7 +21,7 @@ impl Channel {
     /// exchange.declare, exchange.delete, exchange.bind, exchange.unbind
     pub(super) fn handle_exchange(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         method: exchange::AMQPMethod,
     ) -> Result<(), AmqpError> {
         use exchange::AMQPMethod as M;
@@ -86,7 +86,7 @@ impl Channel {
     /// queue.declare, queue.bind, queue.unbind, queue.purge, queue.delete
     pub(super) fn handle_queue(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         method: queue::AMQPMethod,
     ) -> Result<(), AmqpError> {
         use queue::AMQPMethod as M;
@@ -128,7 +128,7 @@ impl Channel {
     }
 
     /// How many messages are gone. What is on its way to somebody who asked is not there to be purged.
-    fn purge(&self, link: &mut Link, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
+    fn purge(&self, link: &mut ConnectionState, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
         let name = self.queue_name(given)?;
         if is_reply_queue(&name) {
             return link.vhost.reply_queue(&name).map(|_| (0, Ticket(0)));
@@ -139,7 +139,11 @@ impl Channel {
         Ok(link.broker.purge(&queue, link.now))
     }
 
-    fn declare_queue(&mut self, link: &mut Link, declare: queue::Declare) -> Result<(), AmqpError> {
+    fn declare_queue(
+        &mut self,
+        link: &mut ConnectionState,
+        declare: queue::Declare,
+    ) -> Result<(), AmqpError> {
         let asked = name(&declare.queue);
         if replies::is_special(&asked) {
             return self.declare_replies(link, &asked, declare.nowait);
@@ -197,7 +201,7 @@ impl Channel {
     }
 
     /// The queue of that name, or the one declared last for an empty name.
-    pub(super) fn queue(&self, link: &Link, given: &ShortString) -> Result<Arc<Queue>, AmqpError> {
+    pub(super) fn queue(&self, link: &ConnectionState, given: &ShortString) -> Result<Arc<Queue>, AmqpError> {
         link.vhost.queue(&self.queue_name(given)?, link.id)
     }
 
@@ -210,7 +214,13 @@ impl Channel {
     }
 
     /// Replies once `ticket` is durable; with `nowait` not at all.
-    pub(super) fn answer(&mut self, link: &mut Link, ticket: Ticket, nowait: bool, ok: &AMQPClass) {
+    pub(super) fn answer(
+        &mut self,
+        link: &mut ConnectionState,
+        ticket: Ticket,
+        nowait: bool,
+        ok: &AMQPClass,
+    ) {
         if !nowait {
             self.hold(link, ticket);
             self.reply(link, ok);
@@ -218,7 +228,7 @@ impl Channel {
     }
 }
 
-fn check_bind(link: &mut Link, bind: &Bind) -> Result<(), AmqpError> {
+fn check_bind(link: &mut ConnectionState, bind: &Bind) -> Result<(), AmqpError> {
     let grants = link.grants();
     link.vhost.check_bind(&grants, bind)
 }

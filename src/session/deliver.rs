@@ -6,7 +6,7 @@
 use super::budget::{DELIVERIES, LOOKED_AT};
 use super::channel::Channel;
 use super::connection::Connection;
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use super::settle;
 use super::stream::numbered;
 use crate::arguments::QueueType;
@@ -49,7 +49,7 @@ pub(super) struct Subscription {
 
 impl Connection {
     /// Acts upon the backlog as far as the output has room.
-    pub(super) fn deliver(&mut self, link: &mut Link) {
+    pub(super) fn deliver(&mut self, link: &mut ConnectionState) {
         let mut sent = BTreeSet::new();
         let mark = link.broker.unread().allowed(OUTPUT_MARK);
         link.more_mail = false;
@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    fn consumer_channel(&mut self, link: &Link, id: ConsumerId) -> Option<&mut Channel> {
+    fn consumer_channel(&mut self, link: &ConnectionState, id: ConsumerId) -> Option<&mut Channel> {
         let number = link.subscriptions.get(&id)?.channel;
         self.channel(number)
     }
@@ -92,7 +92,7 @@ impl Connection {
 
 impl Channel {
     /// Encodes the messages of `run` until the output has `mark` bytes; returns those that are left.
-    pub(super) fn deliver(&mut self, link: &mut Link, mut run: Run, mark: usize) -> Option<Run> {
+    pub(super) fn deliver(&mut self, link: &mut ConnectionState, mut run: Run, mark: usize) -> Option<Run> {
         let subscription = link.subscriptions.get_mut(&run.consumer)?;
         let out = self.held.out(&mut link.output);
         let (first_index, first_tag) = (run.range.start, self.next_tag);
@@ -136,7 +136,7 @@ impl Channel {
     }
 
     /// The queue of a consumer is gone: clients that want to know are told (RabbitMQ: consumer-cancel.md).
-    fn consumer_cancelled(&mut self, link: &mut Link, id: ConsumerId) {
+    fn consumer_cancelled(&mut self, link: &mut ConnectionState, id: ConsumerId) {
         let Some(subscription) = link.subscriptions.remove(&id) else { return };
         self.forget_consumer(&subscription.tag);
         // What it held no longer fills the window that the consumers share.
@@ -147,14 +147,14 @@ impl Channel {
     }
 
     /// Tells the client that a consumer is no more.
-    pub(super) fn tell_cancelled(&mut self, link: &mut Link, tag: &[u8]) {
+    pub(super) fn tell_cancelled(&mut self, link: &mut ConnectionState, tag: &[u8]) {
         let consumer_tag = ShortString::from(String::from_utf8_lossy(tag).into_owned());
         let cancel = basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });
         self.reply(link, &AMQPClass::Basic(cancel));
     }
 }
 
-impl Link {
+impl ConnectionState {
     /// Tells the queue of a consumer how much was encoded, when it is worth it.
     fn credit(&mut self, id: ConsumerId) {
         if let Some(subscription) = self.subscriptions.get_mut(&id)

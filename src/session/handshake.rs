@@ -1,7 +1,7 @@
 //! From the protocol header to `connection.open-ok` (AMQP 0-9-1 section 2.2.4): who the client is, what it
 //! understands, and which limits hold.
 
-use super::link::{Capabilities, Limits, Link};
+use super::connection_state::{Capabilities, ConnectionState, Limits};
 use super::report::Introduction;
 use super::{Fault, Next, Peer};
 use crate::error::AmqpError;
@@ -44,7 +44,7 @@ impl Handshake {
     /// Takes what it can; `used` grows by its bytes.
     pub(super) fn handle_input(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         input: &[u8],
         used: &mut usize,
     ) -> Result<Next, Fault> {
@@ -75,7 +75,7 @@ impl Handshake {
         }
     }
 
-    fn handle_frame(&mut self, link: &mut Link, frame: Frame<'_>) -> Result<Next, Fault> {
+    fn handle_frame(&mut self, link: &mut ConnectionState, frame: Frame<'_>) -> Result<Next, Fault> {
         let payload = match frame {
             Frame { kind: Kind::Method, channel: 0, payload } => payload,
             Frame { kind: Kind::Heartbeat, channel: 0, .. } => return Ok(Next::Stay),
@@ -100,7 +100,11 @@ impl Handshake {
         }
     }
 
-    fn handle_method(&mut self, link: &mut Link, method: &amqp::AMQPMethod) -> Result<Next, AmqpError> {
+    fn handle_method(
+        &mut self,
+        link: &mut ConnectionState,
+        method: &amqp::AMQPMethod,
+    ) -> Result<Next, AmqpError> {
         match (*self, method) {
             (Self::StartOk, amqp::AMQPMethod::StartOk(start_ok)) => {
                 link.capabilities = capabilities(&start_ok.client_properties);
@@ -154,11 +158,11 @@ impl Handshake {
     }
 }
 
-fn say(link: &mut Link, method: amqp::AMQPMethod) {
+fn say(link: &mut ConnectionState, method: amqp::AMQPMethod) {
     encode::method(link.output.own(), 0, &AMQPClass::Connection(method));
 }
 
-fn start(link: &Link) -> amqp::AMQPMethod {
+fn start(link: &ConnectionState) -> amqp::AMQPMethod {
     let settings = link.broker.settings();
     let text = |value: &str| AMQPValue::LongString(value.into());
     let mut capabilities = FieldTable::default();
@@ -205,7 +209,7 @@ fn capabilities(properties: &FieldTable) -> Capabilities {
 
 /// The user's name, when the password is right (EXTERNAL: when the certificate is that of a user; ANONYMOUS: always) and the user may come
 /// from there.
-fn log_in(link: &Link, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
+fn log_in(link: &ConnectionState, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
     let (peer, anonymous) = (&link.peer, &link.broker.settings().anonymous_user);

@@ -4,8 +4,8 @@
 //! What there is to refuse is refused in RabbitMQ's order: the exchange, `reply-to`, `expiration`, copies, `user-id`.
 
 use super::channel::Channel;
+use super::connection_state::ConnectionState;
 use super::copies::CopyKeys;
-use super::link::Link;
 use crate::auth::permission::Right;
 use crate::error::AmqpError;
 use crate::message::{Block, Copies, Message};
@@ -29,7 +29,7 @@ impl Channel {
     #[inline(never)]
     pub(super) fn publish_inspected(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         mandatory: bool,
         message: &Message<'_>,
         block: Option<Block>,
@@ -53,7 +53,7 @@ impl Channel {
     #[cold]
     fn publish_copies(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         mandatory: bool,
         message: &Message<'_>,
         copies: &CopyKeys<'_>,
@@ -71,7 +71,7 @@ impl Channel {
     }
 }
 
-fn check_user(link: &mut Link, claimed: &[u8]) -> Result<(), AmqpError> {
+fn check_user(link: &mut ConnectionState, claimed: &[u8]) -> Result<(), AmqpError> {
     if claimed == link.user.as_bytes() || link.grants().may_impersonate() {
         return Ok(());
     }

@@ -15,35 +15,35 @@ mod budget;
 mod channel;
 mod confirm;
 mod connection;
+mod connection_state;
 mod consume;
 mod copies;
 mod declare;
+mod deferred_replies;
 mod deliver;
 mod handshake;
 mod heartbeat;
-mod held;
 mod inspect;
-mod link;
 mod overdue;
-mod patience;
 mod publish;
+mod publish_batch;
 mod renewed;
 mod replies;
 mod report;
 mod routes;
 mod settle;
 mod slot;
-mod stage;
 mod stream;
 mod trace;
 mod tx;
 mod unfinished;
+mod write_timeout;
 
 use self::connection::Connection;
+use self::connection_state::ConnectionState;
 use self::handshake::Handshake;
 use self::heartbeat::{Beat, Pulse};
-use self::link::Link;
-use self::patience::Patience;
+use self::write_timeout::WriteTimeout;
 use crate::broker::Broker;
 use crate::clock::Now;
 use crate::error::AmqpError;
@@ -87,10 +87,10 @@ impl Peer {
 
 /// See the head of this file.
 pub struct Session {
-    link: Link,
+    link: ConnectionState,
     state: State,
     pulse: Pulse,
-    patience: Patience,
+    patience: WriteTimeout,
 }
 
 enum State {
@@ -143,10 +143,10 @@ impl Session {
     /// A session for a client that connected at the time `now`, or a little before.
     #[must_use]
     pub fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
-        let patience = Patience::of(broker.settings().limits.write_timeout_s);
+        let patience = WriteTimeout::of(broker.settings().limits.write_timeout_s);
         let until_ms = now.mono_ms + 1000 * u64::from(broker.settings().limits.handshake_timeout_s);
         Self {
-            link: Link::new(broker, peer, now),
+            link: ConnectionState::new(broker, peer, now),
             state: State::Handshake { handshake: Handshake::Header, until_ms },
             pulse: Pulse::off(now),
             patience,
@@ -437,7 +437,7 @@ impl Session {
 }
 
 /// After `connection.close` everything is discarded but its answer and the client's own close.
-fn await_close_ok(link: &mut Link, input: &[u8], used: &mut usize) -> Next {
+fn await_close_ok(link: &mut ConnectionState, input: &[u8], used: &mut usize) -> Next {
     loop {
         match frame::decode(&input[*used..], link.limits.frame_max) {
             Ok(Some((Frame { payload, channel, .. }, len))) => {

@@ -8,7 +8,7 @@
 use super::Fault;
 use super::channel::Channel;
 use super::connection::Connection;
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use super::settle::Run;
 use crate::arguments::Requeue;
 use crate::blocking;
@@ -34,7 +34,7 @@ struct Overdue {
 
 impl Connection {
     /// Takes back what is overdue.
-    pub(super) fn check_overdue(&mut self, link: &mut Link) -> Result<(), Fault> {
+    pub(super) fn check_overdue(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
         let now_ms = link.now.mono_ms;
         if now_ms < link.due_ms {
             return Ok(());
@@ -64,12 +64,12 @@ impl Connection {
 impl Channel {
     /// Deliveries are outstanding from now on.
     #[inline]
-    pub(super) fn await_acks(&mut self, link: &mut Link, run: Run, count: u64) {
+    pub(super) fn await_acks(&mut self, link: &mut ConnectionState, run: Run, count: u64) {
         link.due_ms = link.due_ms.min(run.due_ms);
         self.unacked.add(run, count);
     }
 
-    fn take_back_overdue(&mut self, link: &mut Link) -> Result<(), AmqpError> {
+    fn take_back_overdue(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
         let overdue = self.overdue(link);
         for &id in &overdue.consumers {
             let Some(subscription) = link.subscriptions.get(&id) else { continue };
@@ -95,7 +95,7 @@ impl Channel {
     }
 
     /// What is overdue now, taken out of what is outstanding.
-    fn overdue(&mut self, link: &Link) -> Overdue {
+    fn overdue(&mut self, link: &ConnectionState) -> Overdue {
         let mut found = Overdue::default();
         let capable = link.capabilities.consumer_cancel_notify;
         self.unacked.take_overdue(link.now.mono_ms, |run, settled| {

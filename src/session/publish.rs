@@ -7,10 +7,10 @@
 //! What every message passes is always inlined: calls cost a 16-byte message a quarter of its time here.
 
 use super::channel::{Channel, Mode};
+use super::connection_state::ConnectionState;
 use super::deliver::shown;
 use super::inspect;
-use super::link::Link;
-use super::stage::Publish;
+use super::publish_batch::Publish;
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::message::{Block, BlockBuilder, Copies, LARGE_BODY, Message};
@@ -93,7 +93,7 @@ fn part(input: &[u8], channel: u16, kind: Kind, frame_max: u32) -> Option<(&[u8]
 
 /// Whether a content may come in.
 #[inline(always)]
-pub(super) fn check_header(link: &Link, header: &ContentHeader<'_>) -> Result<(), AmqpError> {
+pub(super) fn check_header(link: &ConnectionState, header: &ContentHeader<'_>) -> Result<(), AmqpError> {
     let size = header.body_size;
     if header.class != BASIC {
         let class = header.class;
@@ -119,7 +119,7 @@ impl Channel {
     #[inline]
     pub(super) fn publish(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         mandatory: bool,
         message: &Message<'_>,
     ) -> Result<(), AmqpError> {
@@ -135,7 +135,7 @@ impl Channel {
     #[inline(always)]
     pub(super) fn publish_checked(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         mandatory: bool,
         message: &Message<'_>,
         block: Option<Block>,
@@ -162,7 +162,11 @@ impl Channel {
     }
 
     /// A content header for the publish that came before.
-    pub(super) fn take_header(&mut self, link: &mut Link, payload: &[u8]) -> Result<(), AmqpError> {
+    pub(super) fn take_header(
+        &mut self,
+        link: &mut ConnectionState,
+        payload: &[u8],
+    ) -> Result<(), AmqpError> {
         let Some(incoming) = &mut self.incoming else {
             return Err(AmqpError::UnexpectedFrame(
                 "expected method frame, got non method frame instead".to_owned(),
@@ -187,7 +191,7 @@ impl Channel {
     }
 
     /// A part of a body.
-    pub(super) fn take_body(&mut self, link: &mut Link, payload: &[u8]) -> Result<(), AmqpError> {
+    pub(super) fn take_body(&mut self, link: &mut ConnectionState, payload: &[u8]) -> Result<(), AmqpError> {
         let Some(incoming) = &mut self.incoming else {
             return Err(AmqpError::UnexpectedFrame(
                 "expected method frame, got non method frame instead".to_owned(),
@@ -206,7 +210,7 @@ impl Channel {
     }
 
     /// Publishes the content that came in parts.
-    fn complete(&mut self, link: &mut Link) -> Result<(), AmqpError> {
+    fn complete(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
         let Some(Incoming { mandatory, body: Some(partial), .. }) = self.incoming.take().map(|boxed| *boxed)
         else {
             return Ok(());
@@ -228,7 +232,7 @@ impl Channel {
 
     /// Counts a message; whether it is to be staged for `link.routes.current()`.
     #[inline(always)]
-    fn admit(&mut self, link: &mut Link, mandatory: bool, message: &Message<'_>) -> bool {
+    fn admit(&mut self, link: &mut ConnectionState, mandatory: bool, message: &Message<'_>) -> bool {
         let route = link.routes.current();
         let routed = !route.queues.is_empty() || route.knows(message, link.now);
         link.tally.received += 1;
@@ -250,14 +254,14 @@ impl Channel {
 
     /// From now on the channel counts as a publisher.
     #[cold]
-    fn start_publishing(&mut self, link: &Link) {
+    fn start_publishing(&mut self, link: &ConnectionState) {
         self.publishes = true;
         link.broker.metrics().publishers_started.add(1);
     }
 
     /// Stages a message that a queue may refuse, so that it can be told which publish it was. A transaction is not told.
     #[cold]
-    fn stage_refusable(&mut self, link: &mut Link, message: &Message<'_>, block: Option<Block>) {
+    fn stage_refusable(&mut self, link: &mut ConnectionState, message: &Message<'_>, block: Option<Block>) {
         let (stage, number) = match &mut self.mode {
             Mode::Plain => (&mut link.stage, 0),
             Mode::Confirm(confirms) => (&mut link.stage, confirms.newest()),
@@ -269,7 +273,7 @@ impl Channel {
     }
 
     #[cold]
-    fn drop_or_return(&mut self, link: &mut Link, mandatory: bool, message: &Message<'_>) {
+    fn drop_or_return(&mut self, link: &mut ConnectionState, mandatory: bool, message: &Message<'_>) {
         if link.routes.current().traced {
             self.trace_publish(link, message);
         }

@@ -6,7 +6,7 @@
 
 use super::channel::Channel;
 use super::connection::Connection;
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use super::replies;
 use crate::arguments::Requeue;
 use crate::auth::permission::Right;
@@ -16,7 +16,7 @@ use tracing::warn;
 
 impl Connection {
     /// Cancels the consumers of queues that the client may not read any more.
-    pub(super) fn cancel_unpermitted(&mut self, link: &mut Link) {
+    pub(super) fn cancel_unpermitted(&mut self, link: &mut ConnectionState) {
         let grants = link.grants();
         let mut lost: Vec<(u16, ConsumerId)> = Vec::new();
         for (&id, subscription) in &link.subscriptions {
@@ -44,7 +44,7 @@ impl Connection {
 }
 
 impl Channel {
-    fn cancel_unpermitted(&mut self, link: &mut Link, id: ConsumerId) {
+    fn cancel_unpermitted(&mut self, link: &mut ConnectionState, id: ConsumerId) {
         let Some(subscription) = link.subscriptions.get(&id) else { return };
         let (queue, tag) = (&subscription.queue, subscription.tag.clone());
         warn!(peer = %link.peer.address, user = link.user, channel = self.number, queue = %queue.name,

@@ -4,7 +4,7 @@
 //! publishes with that name as `reply-to` leaves with the name of its queue instead.
 
 use super::channel::Channel;
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, Ticket};
 use crate::queue::reply::{REPLY_TO, is_reply_queue};
@@ -29,7 +29,7 @@ impl Channel {
     /// basic.consume of a name that is special.
     pub(super) fn consume_replies(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         consume: &basic::Consume,
         name: &str,
     ) -> Result<(), AmqpError> {
@@ -54,7 +54,7 @@ impl Channel {
     /// queue.declare of a name that is special asks whether replies can be sent there; it makes nothing.
     pub(super) fn declare_replies(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         name: &str,
         nowait: bool,
     ) -> Result<(), AmqpError> {
@@ -87,7 +87,7 @@ impl Channel {
 ///
 /// # Errors
 /// 540, or 404 when it is gone.
-pub(super) fn check_get(link: &Link, name: &str) -> Result<(), AmqpError> {
+pub(super) fn check_get(link: &ConnectionState, name: &str) -> Result<(), AmqpError> {
     if is_reply_queue(name) {
         link.vhost.reply_queue(name)?;
         let on = link.vhost.on_queue(name);

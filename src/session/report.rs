@@ -6,9 +6,9 @@
 use super::Fault;
 use super::channel::{Channel, Mode};
 use super::connection::Connection;
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use super::slot::Slot;
-use crate::broker::clients::{ChannelReport, Facts, Publishing, Report, Standing};
+use crate::broker::clients::{ChannelReport, ClientStatus, Facts, Publishing, Report};
 use crate::clock;
 use crate::error::AmqpError;
 use crate::wire::table;
@@ -38,7 +38,7 @@ impl Introduction {
     }
 }
 
-impl Link {
+impl ConnectionState {
     /// The client is let into a vhost: from now on operators see it.
     pub(super) fn appear(&mut self) {
         let Some(Introduction { mechanism, properties }) = self.introduction.take().map(|boxed| *boxed)
@@ -67,7 +67,7 @@ impl Connection {
     ///
     /// # Errors
     /// 320: the operator ends the connection.
-    pub(super) fn answer_calls(&mut self, link: &mut Link) -> Result<(), Fault> {
+    pub(super) fn answer_calls(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
         let Some(calls) = link.appearance.as_ref().and_then(|appearance| appearance.client().take_calls())
         else {
             return Ok(());
@@ -78,11 +78,11 @@ impl Connection {
         calls.close.map_or(Ok(()), |reason| Err(Fault::of(AmqpError::ConnectionForced(reason), (0, 0))))
     }
 
-    fn report(&self, link: &Link) -> Report {
+    fn report(&self, link: &ConnectionState) -> Report {
         let standing = match (self.blocked, self.throttled) {
-            (true, _) => Standing::Blocked,
-            (false, true) => Standing::Flow,
-            (false, false) => Standing::Running,
+            (true, _) => ClientStatus::Blocked,
+            (false, true) => ClientStatus::Flow,
+            (false, false) => ClientStatus::Running,
         };
         let open = self.slots.iter().filter_map(|slot| match slot {
             Slot::Open(channel) => Some(channel.report()),

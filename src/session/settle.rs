@@ -4,9 +4,9 @@
 //! ordered by the tag that ends them, so that taking tags off the front of a run changes nothing but its value.
 
 use super::budget;
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use crate::blocking;
-use crate::broker::{Broker, TxAck};
+use crate::broker::{Broker, Settlement};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, SeqRange};
@@ -207,19 +207,19 @@ impl Run {
 }
 
 /// Settled messages of one queue that share their fate.
-type Group = (Arc<Queue>, TxAck, Vec<Settled>);
+type Group = (Arc<Queue>, Settlement, Vec<Settled>);
 
 /// What the current read settled, by queue.
 #[derive(Debug, Default)]
-pub(super) struct Settles {
+pub(super) struct AckBatch {
     groups: Vec<Group>,
     /// Steps that it takes to hand them over.
     cost: usize,
 }
 
-impl Settles {
-    pub(super) fn add(&mut self, queue: &Arc<Queue>, fate: TxAck, settled: Settled) {
-        if fate != TxAck::Ack {
+impl AckBatch {
+    pub(super) fn add(&mut self, queue: &Arc<Queue>, fate: Settlement, settled: Settled) {
+        if fate != Settlement::Ack {
             // What comes back or dies is looked at one by one.
             self.cost += usize::try_from(settled.range.len()).unwrap_or(usize::MAX);
         }
@@ -258,10 +258,10 @@ impl Settles {
         blocking::run_many(cost, || {
             for (queue, fate, settled) in self.groups.drain(..) {
                 match fate {
-                    TxAck::Ack => acknowledge(broker, &queue, &settled, now),
+                    Settlement::Ack => acknowledge(broker, &queue, &settled, now),
                     // Whole, so that nothing younger is dealt before all of it is back.
-                    TxAck::Requeue(how) => broker.put_back(&queue, &settled, how, now),
-                    TxAck::Reject => broker.reject(&queue, &settled, now),
+                    Settlement::Requeue(how) => broker.put_back(&queue, &settled, how, now),
+                    Settlement::Reject => broker.reject(&queue, &settled, now),
                 }
             }
         });
@@ -304,10 +304,10 @@ impl super::channel::Channel {
     /// basic.ack, basic.nack, basic.reject.
     pub(super) fn settle(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         tag: u64,
         multiple: bool,
-        fate: TxAck,
+        fate: Settlement,
     ) -> Result<(), AmqpError> {
         if let Some(tx) = self.mode.transaction() {
             let runs = if multiple { self.unacked.len() } else { 1 };

@@ -4,11 +4,11 @@ use super::Fault;
 use super::budget::{LOOKED_AT, METHOD};
 use super::channel::Channel;
 use super::connection::Connection;
-use super::held::Held;
-use super::link::Link;
+use super::connection_state::ConnectionState;
+use super::deferred_replies::DeferredReplies;
 use crate::arguments::Requeue;
 use crate::blocking;
-use crate::broker::{Place, TxAck};
+use crate::broker::{Permit, Settlement};
 use crate::error::{AmqpError, Scope};
 use crate::ids::{ConsumerId, QueueId};
 use crate::queue::Queue;
@@ -23,9 +23,9 @@ pub(super) enum Slot {
     Free,
     Open(Box<Channel>),
     /// The broker closed the channel; all is ignored until `channel.close-ok`.
-    Closing(Box<Held>),
+    Closing(Box<DeferredReplies>),
     /// The client closed the channel; `channel.close-ok` is among what is held back.
-    Draining(Box<Held>),
+    Draining(Box<DeferredReplies>),
 }
 
 /// Who ends a channel.
@@ -39,7 +39,7 @@ impl Connection {
     /// A method on a channel that is not open.
     pub(super) fn handle_outside(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         number: u16,
         payload: &[u8],
     ) -> Result<(), AmqpError> {
@@ -66,7 +66,7 @@ impl Connection {
 
     /// How many channels there may be is negotiated, not which numbers they have, as it is on RabbitMQ. The highest
     /// number costs a connection 1 MiB of free slots.
-    fn open_channel(&mut self, link: &mut Link, number: u16) -> Result<(), AmqpError> {
+    fn open_channel(&mut self, link: &mut ConnectionState, number: u16) -> Result<(), AmqpError> {
         link.input_budget.take(METHOD + self.slots.len() / (LOOKED_AT * LOOKED_AT));
         let channel_max = link.limits.channel_max;
         let opened = self.slots.iter().filter(|slot| !matches!(slot, Slot::Free)).count();
@@ -90,7 +90,7 @@ impl Connection {
     /// Answers a fault on a channel: the channel ends, or the connection.
     pub(super) fn fail(
         &mut self,
-        link: &mut Link,
+        link: &mut ConnectionState,
         number: u16,
         error: AmqpError,
         ids: (u16, u16),
@@ -110,7 +110,13 @@ impl Connection {
     }
 
     /// Ends a channel with its last words, which wait if something before them does.
-    pub(super) fn close_channel(&mut self, link: &mut Link, number: u16, last_words: &AMQPClass, by: Closer) {
+    pub(super) fn close_channel(
+        &mut self,
+        link: &mut ConnectionState,
+        number: u16,
+        last_words: &AMQPClass,
+        by: Closer,
+    ) {
         let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
         let Slot::Open(mut channel) = std::mem::replace(slot, Slot::Free) else { return };
         let durable = link.durable();
@@ -133,7 +139,7 @@ impl Connection {
 ///
 /// # Errors
 /// 530: all are taken.
-fn take_places(link: &Link) -> Result<Vec<Place>, AmqpError> {
+fn take_places(link: &ConnectionState) -> Result<Vec<Permit>, AmqpError> {
     let all = link.broker.places().channels.take().map_err(|max| {
         AmqpError::NotAllowed(format!(
             "number of channels opened on node 'leveret' has reached the maximum allowed limit of ({max})"
@@ -151,7 +157,7 @@ fn take_places(link: &Link) -> Result<Vec<Place>, AmqpError> {
 
 /// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then what they were dealt and
 /// not sent goes back, and what they have not acknowledged. Only then others are dealt what they held.
-pub(super) fn release(link: &mut Link, channels: Vec<Channel>) {
+pub(super) fn release(link: &mut ConnectionState, channels: Vec<Channel>) {
     let runs: usize = channels.iter().map(|channel| channel.unacked.len()).sum();
     let consumers: usize = channels.iter().map(|channel| channel.consumers.len()).sum();
     let steps = runs + METHOD * consumers + link.backlog.len();
@@ -159,7 +165,7 @@ pub(super) fn release(link: &mut Link, channels: Vec<Channel>) {
     blocking::run_many(steps, || release_all(link, channels));
 }
 
-fn release_all(link: &mut Link, mut channels: Vec<Channel>) {
+fn release_all(link: &mut ConnectionState, mut channels: Vec<Channel>) {
     let consumers: BTreeSet<ConsumerId> =
         channels.iter().flat_map(|channel| channel.consumers.values().copied()).collect();
     let mut left: BTreeMap<QueueId, Arc<Queue>> = BTreeMap::new();
@@ -178,13 +184,13 @@ fn release_all(link: &mut Link, mut channels: Vec<Channel>) {
             tx.roll_back(&mut channel.unacked);
         }
         channel.unacked.take_all(|part| {
-            settles.add(&part.run.queue, TxAck::Requeue(Requeue::Failed), part.settled);
+            settles.add(&part.run.queue, Settlement::Requeue(Requeue::Failed), part.settled);
         });
     }
     link.pay();
     link.settles.flush(&link.broker, link.now);
     for queue in left.values() {
-        link.broker.poke(queue, link.now);
+        link.broker.dispatch_again(queue, link.now);
     }
     let publishers = channels.iter().filter(|channel| channel.publishes).count();
     link.broker.metrics().publishers_ended.add(publishers as u64);

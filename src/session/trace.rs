@@ -2,8 +2,8 @@
 
 use super::budget::COPY;
 use super::channel::Channel;
+use super::connection_state::ConnectionState;
 use super::deliver::{acquired, shown};
-use super::link::Link;
 use crate::blocking;
 use crate::broker::trace::{Client, Moment};
 use crate::message::Message;
@@ -11,7 +11,7 @@ use crate::queue::Queue;
 use crate::queue::mailbox::Run;
 use std::sync::Arc;
 
-impl Link {
+impl ConnectionState {
     fn trace(&self, channel: u16, message: (&Message<'_>, &[u8]), moment: Moment<'_>) {
         let connection = self.appearance.as_ref().map(|appearance| appearance.client().facts.name());
         let client = Client { connection: &connection.unwrap_or_default(), user: &self.user, channel };
@@ -22,7 +22,7 @@ impl Link {
 impl Channel {
     /// A message was published, to the queues of the current route.
     #[cold]
-    pub(super) fn trace_publish(&self, link: &mut Link, message: &Message<'_>) {
+    pub(super) fn trace_publish(&self, link: &mut ConnectionState, message: &Message<'_>) {
         link.input_budget.take(COPY);
         let route = Arc::clone(link.routes.current());
         link.trace(self.number, (message, message.properties), Moment::Published(&route.queues));
@@ -30,7 +30,7 @@ impl Channel {
 
     /// The messages of `run` from record `first` on were delivered, up to where it begins now.
     #[cold]
-    pub(super) fn trace_deliveries(&self, link: &Link, run: &Run, first: u32) {
+    pub(super) fn trace_deliveries(&self, link: &ConnectionState, run: &Run, first: u32) {
         let Some(subscription) = link.subscriptions.get(&run.consumer) else { return };
         let indices = first..run.range.start;
         // Small messages may be many in one go.
@@ -46,7 +46,7 @@ impl Channel {
     #[cold]
     pub(super) fn trace_delivery(
         &self,
-        link: &Link,
+        link: &ConnectionState,
         queue: &Queue,
         (message, deliveries): (&Message<'_>, u32),
         redelivered: bool,

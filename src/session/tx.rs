@@ -6,11 +6,11 @@
 //! part, and the channel closes.
 
 use super::channel::{Channel, Mode};
-use super::link::Link;
-use super::settle::{Part, Run, Settles, Unacked};
-use super::stage::Stage;
+use super::connection_state::ConnectionState;
+use super::publish_batch::PublishBatch;
+use super::settle::{AckBatch, Part, Run, Unacked};
 use crate::blocking;
-use crate::broker::TxAck;
+use crate::broker::Settlement;
 use crate::error::AmqpError;
 use amq_protocol::protocol::{AMQPClass, tx as amqp};
 use std::mem;
@@ -18,15 +18,15 @@ use std::mem;
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct Transaction {
-    pub(super) stage: Stage,
+    pub(super) stage: PublishBatch,
     /// The `basic.return`s of what no queue takes.
     pub(super) returns: Vec<u8>,
-    settles: Vec<(Run, u64, TxAck)>,
+    settles: Vec<(Run, u64, Settlement)>,
 }
 
 impl Transaction {
     /// An acknowledgement that waits for the commit.
-    pub(super) fn settle(&mut self, part: Part<'_>, fate: TxAck) {
+    pub(super) fn settle(&mut self, part: Part<'_>, fate: Settlement) {
         let run = Run { first_tag: part.first_tag, first_seq: part.settled.range.first, ..part.run.clone() };
         self.settles.push((run, part.settled.range.len(), fate));
     }
@@ -49,11 +49,11 @@ impl Transaction {
 
     /// Bytes of its messages, of what is to be returned, and of its acknowledgements.
     pub(super) fn bytes(&self) -> usize {
-        self.stage.bytes() + self.returns.len() + self.settles.len() * size_of::<(Run, u64, TxAck)>()
+        self.stage.bytes() + self.returns.len() + self.settles.len() * size_of::<(Run, u64, Settlement)>()
     }
 
-    fn settled(&mut self) -> Settles {
-        let mut settles = Settles::default();
+    fn settled(&mut self) -> AckBatch {
+        let mut settles = AckBatch::default();
         for (run, count, fate) in self.settles.drain(..) {
             settles.add(&run.queue, fate, run.settled(count));
         }
@@ -63,7 +63,11 @@ impl Transaction {
 
 impl Channel {
     /// tx.select, tx.commit, tx.rollback.
-    pub(super) fn handle_tx(&mut self, link: &mut Link, method: &amqp::AMQPMethod) -> Result<(), AmqpError> {
+    pub(super) fn handle_tx(
+        &mut self,
+        link: &mut ConnectionState,
+        method: &amqp::AMQPMethod,
+    ) -> Result<(), AmqpError> {
         let reply = match method {
             amqp::AMQPMethod::Select(_) => {
                 match self.mode {
@@ -97,7 +101,7 @@ impl Channel {
     /// # Errors
     /// 406: a queue is full. Nothing has taken effect: what was acknowledged is outstanding again, and goes back with the
     /// channel.
-    fn commit(&mut self, link: &mut Link) -> Result<(), AmqpError> {
+    fn commit(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
         let tx = self.mode.transaction().ok_or_else(not_transactional)?;
         // A message's time to live begins now.
         let now = link.now.unix_ms;
@@ -125,7 +129,7 @@ impl Channel {
     }
 
     /// A transaction does not grow without a limit: a larger one is a backlog in the wrong place.
-    pub(super) fn check_transaction(&mut self, link: &mut Link) -> Result<(), AmqpError> {
+    pub(super) fn check_transaction(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
         let Some(tx) = self.mode.transaction() else { return Ok(()) };
         let max = link.broker.settings().limits.transaction_bytes_max;
         link.tally.transacted = true;

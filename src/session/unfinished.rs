@@ -10,7 +10,7 @@
 use super::Fault;
 use super::channel::Mode;
 use super::connection::Connection;
-use super::link::Link;
+use super::connection_state::ConnectionState;
 use super::slot::Slot;
 use crate::error::AmqpError;
 
@@ -22,7 +22,7 @@ impl Connection {
     ///
     /// # Errors
     /// 530, which undoes all of it.
-    pub(super) fn check_unfinished(&self, link: &mut Link) -> Result<(), Fault> {
+    pub(super) fn check_unfinished(&self, link: &mut ConnectionState) -> Result<(), Fault> {
         if !link.tally.partial && !link.tally.transacted && link.unfinished.bytes() == 0 {
             return Ok(());
         }
@@ -45,7 +45,7 @@ impl Connection {
     ///
     /// # Errors
     /// 530.
-    pub(super) fn check_stale(&self, link: &mut Link) -> Result<(), Fault> {
+    pub(super) fn check_stale(&self, link: &mut ConnectionState) -> Result<(), Fault> {
         let now_ms = link.now.mono_ms;
         if now_ms < link.stale_ms {
             return Ok(());
@@ -69,7 +69,7 @@ impl Connection {
     }
 }
 
-impl Link {
+impl ConnectionState {
     /// A content is on its way, of which not all came at once.
     pub(super) fn await_body(&mut self) {
         let timeout_s = self.broker.settings().limits.body_timeout_s;

@@ -5,7 +5,7 @@ mod chains;
 mod order;
 mod parking;
 
-use super::given::{ME, durable, persistent};
+use super::fixtures::{ME, durable, persistent};
 use super::power_cut::wait_for;
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -32,7 +32,7 @@ const AT_ONCE: u64 = 4096;
 const ME_AS_CONSUMER: ConsumerId = ConsumerId(1);
 
 /// A broker, and the time that it is told.
-struct House {
+struct TestBroker {
     disk: SimDisk,
     broker: Arc<Broker>,
     now: Now,
@@ -76,7 +76,7 @@ fn in_order(found: &[u64], expected: Range<u64>) {
     assert_eq!(found.len() as u64, expected.end - expected.start);
 }
 
-impl House {
+impl TestBroker {
     fn new() -> Self {
         let (disk, now) = (SimDisk::default(), Now { mono_ms: 1000, unix_ms: 1_795_000_000_000 });
         Self { broker: open(&disk, now), disk, now }

@@ -1,6 +1,6 @@
 //! Deduplication: what was taken in once is not taken in again, whatever happened to the power in between.
 
-use super::given::{ME, persistent};
+use super::fixtures::{ME, persistent};
 use super::power_cut::{Bell, declare, open, wait_for};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
@@ -110,12 +110,12 @@ fn drain(broker: &Arc<Broker>, queue: &str) -> Vec<String> {
     std::iter::from_fn(|| take(broker, queue, true)).map(|(_, id)| id).collect()
 }
 
-struct House {
+struct TestBroker {
     broker: Arc<Broker>,
     log: Arc<MemoryLog>,
 }
 
-impl House {
+impl TestBroker {
     /// Queues `once`, which deduplicates, and `all`, which does not; both bound to the exchange `x`, with `at_exchange`.
     fn new(at_queue: &[(&str, AMQPValue)], at_exchange: &[(&str, AMQPValue)]) -> Self {
         let log = MemoryLog::new();
@@ -145,7 +145,7 @@ fn owned(texts: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_queue_takes_each_message_once_and_others_take_all() {
-    let house = House::new(&[ON], &[]);
+    let house = TestBroker::new(&[ON], &[]);
     house.publish("x", &["a", "b", "a", "-", "-"]);
     house.check(&["a", "b", "-", "-"], &["a", "b", "a", "-", "-"]);
     house.publish("", &["b", "c", "-"]);
@@ -155,7 +155,7 @@ fn a_queue_takes_each_message_once_and_others_take_all() {
 
 #[test]
 fn an_exchange_takes_each_message_once_for_all_its_queues() {
-    let house = House::new(&[], &[ON]);
+    let house = TestBroker::new(&[], &[ON]);
     house.publish("x", &["a", "b", "a", "-", "-"]);
     house.publish("x", &["b", "c"]);
     house.check(&["a", "b", "-", "-", "c"], &["a", "b", "-", "-", "c"]);
@@ -165,7 +165,7 @@ fn an_exchange_takes_each_message_once_for_all_its_queues() {
 
 #[test]
 fn both_may_deduplicate() {
-    let house = House::new(&[ON], &[ON]);
+    let house = TestBroker::new(&[ON], &[ON]);
     house.publish("", &["a"]);
     house.publish("x", &["a", "b", "b"]);
     house.publish("", &["b"]);
@@ -175,7 +175,7 @@ fn both_may_deduplicate() {
 /// What is remembered reaches the disk with the message; who does not deduplicate appends what he did before.
 #[test]
 fn memory_and_message_are_one_commit() {
-    let house = House::new(&[ON], &[]);
+    let house = TestBroker::new(&[ON], &[]);
     house.publish("", &["a", "b"]);
     assert_eq!(house.log.take_gated(), [true, true]);
     house.publish("", &["a"]);
@@ -183,7 +183,7 @@ fn memory_and_message_are_one_commit() {
     assert_eq!(house.log.take_gated(), [true]);
     publish(&house.broker, "", "all", &["a"], NOW);
     assert_eq!(house.log.take_gated(), [false]);
-    let house = House::new(&[ON], &[ON]);
+    let house = TestBroker::new(&[ON], &[ON]);
     house.publish("x", &["a", "b"]);
     assert_eq!(house.log.take_gated(), [true; 4], "two queues and two memories");
 }
@@ -192,7 +192,7 @@ fn memory_and_message_are_one_commit() {
 #[test]
 fn a_duplicate_waits_for_the_disk_as_the_first_one_does() {
     for (at_queue, at_exchange) in [(&[ON][..], &[][..]), (&[], &[ON])] {
-        let house = House::new(at_queue, at_exchange);
+        let house = TestBroker::new(at_queue, at_exchange);
         house.log.hold();
         let first = house.publish("x", &["a"]);
         assert!(first > leveret::store::change::Log::durable(&*house.log));
@@ -207,7 +207,7 @@ fn a_value_counts_for_its_time_and_while_there_is_room() {
         let (size, ttl) = (AMQPValue::LongInt(size), AMQPValue::LongInt(ttl));
         [ON, ("x-cache-size", size), ("x-cache-ttl", ttl)]
     };
-    let house = House::new(&limits(2, 50), &[]);
+    let house = TestBroker::new(&limits(2, 50), &[]);
     let publish = |id, ms| publish(&house.broker, "", "once", &[id], at(ms));
     for ms in [0, 10, 49, 50, 99, 100] {
         publish("a", ms);
@@ -221,7 +221,7 @@ fn a_value_counts_for_its_time_and_while_there_is_room() {
 
 #[test]
 fn what_goes_nowhere_is_not_remembered() {
-    let house = House::new(&[], &[]);
+    let house = TestBroker::new(&[], &[]);
     declare_exchange(&house.broker, "y", arguments(&[ON]), &[]);
     let to = |name: &str| house.broker.vhost().route(name.as_bytes(), b"", &[0, 0]).expect("it exists");
     house.publish("y", &["a"]);
@@ -237,7 +237,7 @@ fn what_goes_nowhere_is_not_remembered() {
 
 #[test]
 fn what_is_declared_anew_has_seen_nothing() {
-    let house = House::new(&[ON], &[ON]);
+    let house = TestBroker::new(&[ON], &[ON]);
     house.publish("x", &["a"]);
     house.broker.vhost().delete_queue("once", ME, false, false).expect("it is there");
     house.broker.vhost().delete_exchange("x", false).expect("it is there");
@@ -253,7 +253,7 @@ fn what_is_refused_is_not_remembered() {
     let full =
         [("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", string("reject-publish")), ON].to_vec();
     for (at_queue, at_exchange) in [(&full[..], &[][..]), (&full[..2], &[ON])] {
-        let house = House::new(at_queue, at_exchange);
+        let house = TestBroker::new(at_queue, at_exchange);
         let refused = |ids: &[&str]| {
             let route = house.broker.vhost().route(b"x", b"", &[0, 0]).expect("it exists");
             house.broker.enqueue(&route, block(ids), NOW).refused
@@ -273,7 +273,7 @@ fn what_is_refused_is_not_remembered() {
 #[test]
 fn a_dead_letter_comes_back_to_where_it_was_seen() {
     let back = [ON, ("x-dead-letter-exchange", string("")), ("x-dead-letter-routing-key", string("retry"))];
-    let house = House::new(&back, &[]);
+    let house = TestBroker::new(&back, &[]);
     let back = [("x-dead-letter-exchange", string("")), ("x-dead-letter-routing-key", string("once"))];
     declare(&house.broker, "retry", arguments(&back));
     house.publish("", &["a"]);

@@ -1,7 +1,7 @@
 //! Length limits on a disk that loses power: what was refused or dropped never comes back, and what was driven out of a
 //! full queue is in one place, once.
 
-use super::given::{ME, durable, persistent};
+use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};

@@ -3,11 +3,11 @@
 //! The whole of session, broker and store takes part, the sockets do not. A failure names its seed.
 
 mod client;
-mod house;
 mod naive;
 mod steps;
+mod test_broker;
 
-use self::house::House;
+use self::test_broker::TestBroker;
 use crate::support::draw::seeds;
 
 /// Enough for some restarts and a backlog that memory does not hold.
@@ -16,7 +16,7 @@ const STEPS: usize = 3_000;
 #[test]
 fn the_broker_does_what_a_naive_one_does() {
     for seed in seeds(1) {
-        let mut house = House::new(seed).unwrap_or_else(|what| panic!("seed {seed:#x}: {what}"));
+        let mut house = TestBroker::new(seed).unwrap_or_else(|what| panic!("seed {seed:#x}: {what}"));
         for step in 0..STEPS {
             house.step().unwrap_or_else(|what| panic!("seed {seed:#x}, step {step}: {what}"));
         }

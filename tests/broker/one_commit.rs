@@ -1,11 +1,11 @@
 //! What touches two queues reaches the disk as one: its appends are made under one gate of the log.
 
-use super::given::{ME, durable, persistent};
+use super::fixtures::{ME, durable, persistent};
 use crate::support::log::{MemoryLog, NoPages};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination};
-use leveret::broker::{Broker, BrokerSettings, TxAck};
+use leveret::broker::{Broker, BrokerSettings, Settlement};
 use leveret::clock::Now;
 use leveret::ids::SeqRange;
 use leveret::message::{Block, Message};
@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
 
-struct House {
+struct TestBroker {
     broker: Arc<Broker>,
     log: Arc<MemoryLog>,
     work: Arc<Queue>,
 }
 
-impl House {
+impl TestBroker {
     /// `work`, whose dead letters go to `dead` after one failed delivery; both bound to `amq.fanout`.
     fn new() -> Self {
         let log = MemoryLog::new();
@@ -80,7 +80,7 @@ fn message() -> Block {
 
 #[test]
 fn a_rejected_message_leaves_as_it_arrives() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.publish(b"");
     let taken = house.take();
     house.log.take_gated();
@@ -90,7 +90,7 @@ fn a_rejected_message_leaves_as_it_arrives() {
 
 #[test]
 fn a_message_over_the_delivery_limit_leaves_as_it_arrives() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.publish(b"");
     let taken = house.take();
     house.log.take_gated();
@@ -100,7 +100,7 @@ fn a_message_over_the_delivery_limit_leaves_as_it_arrives() {
 
 #[test]
 fn a_message_leaves_a_full_queue_as_another_arrives() {
-    let house = House::new();
+    let house = TestBroker::new();
     let mut arguments = FieldTable::default();
     for (key, value) in [("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "dead")] {
         arguments.insert(key.into(), AMQPValue::LongString(value.into()));
@@ -117,7 +117,7 @@ fn a_message_leaves_a_full_queue_as_another_arrives() {
 /// Its publisher has found its route before, and knows of no dead-letter exchange.
 #[test]
 fn a_message_leaves_as_it_arrives_in_the_moment_of_a_policy() {
-    let house = House::new();
+    let house = TestBroker::new();
     declare(&house.broker, "small", FieldTable::default());
     let route = house.broker.vhost().route(b"", b"small", &[0, 0]).expect("the default exchange");
     house.broker.enqueue(&route, message(), NOW);
@@ -146,7 +146,7 @@ fn a_message_leaves_as_it_arrives_in_the_moment_of_a_policy() {
 /// Each of six full queues dead-letters to all six: every message that comes drives out one in each, and so on.
 #[test]
 fn full_queues_that_dead_letter_into_each_other_come_to_an_end() {
-    let house = House::new();
+    let house = TestBroker::new();
     let names = ["f1", "f2", "f3", "f4", "f5", "f6"];
     for name in names {
         let mut arguments = FieldTable::default();
@@ -173,7 +173,7 @@ fn full_queues_that_dead_letter_into_each_other_come_to_an_end() {
 
 #[test]
 fn a_publish_to_two_queues_is_one() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.log.take_gated();
     house.publish(b"amq.fanout");
     house.together(2);
@@ -181,12 +181,12 @@ fn a_publish_to_two_queues_is_one() {
 
 #[test]
 fn a_transaction_is_one() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.publish(b"");
     let taken = house.take();
     house.log.take_gated();
     let route = house.broker.vhost().route(b"", b"dead", &[0, 0]).unwrap();
-    let acks = [(Arc::clone(&house.work), TxAck::Ack, taken.to_vec())];
+    let acks = [(Arc::clone(&house.work), Settlement::Ack, taken.to_vec())];
     let publishes = vec![(route, message())];
     let rooms = house.broker.reserve(&publishes, NOW).expect("no queue has a limit");
     house.broker.commit_tx(publishes, rooms, &acks, NOW);

@@ -1,7 +1,7 @@
 //! Messages that are on disk only: read when they are due, again when that failed, and forgotten again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::given::{ME, persistent};
+use super::fixtures::{ME, persistent};
 use crate::support::disk::SimDisk;
 use leveret::arguments::Requeue;
 use leveret::broker::{Broker, BrokerSettings};

@@ -3,7 +3,7 @@
 mod exchanges;
 mod over_restarts;
 
-use super::given::{ME, durable, persistent};
+use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;

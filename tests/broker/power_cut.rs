@@ -5,7 +5,7 @@
 //! must be there; what was never tried must not. Copies of one publish, and a dead letter and its source, go together. Dead letters
 //! go to a queue that is soon full and drives them on to another, or have nowhere to go and are parked.
 
-use super::given::{ME, durable, persistent};
+use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};

@@ -1,7 +1,7 @@
 //! A stream on a disk that loses power: what was confirmed is there or was trimmed, no number is given twice, and a named
 //! consumer goes on no later than where it was.
 
-use super::given::{ME, durable};
+use super::fixtures::{ME, durable};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};

@@ -2,7 +2,7 @@
 
 mod cut;
 
-use super::given::{ME, durable};
+use super::fixtures::{ME, durable};
 use super::power_cut::Bell;
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -25,12 +25,12 @@ fn at(ms: u64) -> Now {
     Now { mono_ms: 1_000 + ms, unix_ms: 1_795_000_000_000 + ms }
 }
 
-struct House {
+struct TestBroker {
     disk: SimDisk,
     broker: Arc<Broker>,
 }
 
-impl House {
+impl TestBroker {
     fn new() -> Self {
         let disk = SimDisk::default();
         let broker = Self::open(&disk, at(0));
@@ -225,7 +225,7 @@ fn number(value: i32) -> AMQPValue {
 
 #[test]
 fn delayed_messages_come_in_order_of_time_and_outlive_a_restart() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.declare("q", &[]);
     house.delay_exchange().expect("it can be declared");
     house.delay_exchange().expect("and again");
@@ -258,7 +258,7 @@ fn delayed_messages_come_in_order_of_time_and_outlive_a_restart() {
 
 #[test]
 fn the_queue_of_delayed_messages_goes_with_its_exchange_and_is_nobody_elses() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.delay_exchange().expect("it can be declared");
     let vhost = house.broker.vhost();
     assert!(vhost.delete_queue("amq.delayed.later", ME, false, false).is_err());
@@ -270,7 +270,7 @@ fn the_queue_of_delayed_messages_goes_with_its_exchange_and_is_nobody_elses() {
 
 #[test]
 fn what_may_have_been_sent_on_before_a_crash_comes_again_as_redelivered() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.delay_exchange().expect("it can be declared");
     let dead_letters = [("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text("q"))];
     let mortal = |ttl_ms| [&[("x-message-ttl", number(ttl_ms))], &dead_letters[..]].concat();
@@ -300,7 +300,7 @@ fn what_may_have_been_sent_on_before_a_crash_comes_again_as_redelivered() {
 
 #[test]
 fn what_came_as_redelivered_stays_so() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.delay_exchange().expect("it can be declared");
     house.declare("q", &[]);
     house.declare("sync", &[]);
@@ -316,7 +316,7 @@ fn what_came_as_redelivered_stays_so() {
 
 #[test]
 fn a_clean_stop_makes_nothing_redelivered() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.delay_exchange().expect("it can be declared");
     house.declare("q", &[]);
     house.bind("q", "k");
@@ -327,7 +327,7 @@ fn a_clean_stop_makes_nothing_redelivered() {
 
 #[test]
 fn how_often_a_delivery_failed_is_known_after_a_restart_and_a_crash() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let classic: Vec<(&str, AMQPValue)> = vec![];
     let quorum = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", number(-1))];
     for (name, arguments) in [("classic", classic), ("quorum", quorum), ("sync", vec![])] {
@@ -353,7 +353,7 @@ fn how_often_a_delivery_failed_is_known_after_a_restart_and_a_crash() {
 
 #[test]
 fn time_to_live_priorities_and_retries_outlive_a_restart() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.declare("mortal", &[("x-message-ttl", number(500))]);
     house.declare("ranked", &[("x-max-priority", number(5))]);
     let delays = AMQPValue::FieldArray(vec![number(400)].into());

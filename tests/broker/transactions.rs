@@ -1,11 +1,11 @@
 //! Transactions into full queues: all of each is there or nothing, whoever else publishes and wherever the power goes, and no
 //! queue holds more than it may.
 
-use super::given::{ME, durable, persistent};
+use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::{AMQPValue, FieldTable};
-use leveret::broker::{Broker, BrokerSettings, TxAck};
+use leveret::broker::{Broker, BrokerSettings, Settlement};
 use leveret::clock::Now;
 use leveret::ids::{SeqRange, Ticket};
 use leveret::message::{Block, BlockBuilder, Message};
@@ -218,7 +218,7 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
         if let Got::Message { first, block, index, .. } = broker.get(&any, false, &Mailbox::new(), NOW) {
             acked = Some(id_of(&block, index));
             let settled = vec![Settled { consumer: None, range: SeqRange::of(first, 1) }];
-            acks.push((Arc::clone(&any), TxAck::Ack, settled));
+            acks.push((Arc::clone(&any), Settlement::Ack, settled));
         }
         let ticket =
             broker.reserve(&publishes, NOW).map(|rooms| broker.commit_tx(publishes, rooms, &acks, NOW));

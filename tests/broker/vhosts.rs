@@ -1,6 +1,6 @@
 //! Vhosts over restarts, power cuts and races, and what an operator may not do with them.
 
-use super::given::{ME, durable, persistent};
+use super::fixtures::{ME, durable, persistent};
 use super::power_cut::wait_for;
 use crate::store::golden::image;
 use crate::support::disk::SimDisk;

@@ -1,7 +1,7 @@
 //! Connections and channels as an operator sees them, and their end at his hands.
 
-use super::house::House;
-use leveret::manage::Kind;
+use super::test_broker::TestBroker;
+use leveret::manage::RefusalKind;
 use leveret::session::Peer;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn close(connection: &str) -> Value {
 
 #[test]
 fn connections_are_there_from_the_handshake_to_the_end() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let list = clients(&json!("list_connections"));
     house.world.accept("z", "127.0.0.1:50009");
     house.answers(&list, &json!([]));
@@ -41,7 +41,7 @@ fn connections_are_there_from_the_handshake_to_the_end() {
 
 #[test]
 fn a_connection_is_named_by_both_its_ends() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let local = Some("127.0.0.1:5671".parse().unwrap());
     let peer = Peer { local, tls: true, ..Peer::at("127.0.0.1:50000".parse().unwrap()) };
     house.world.accept_peer("a", peer);
@@ -57,7 +57,7 @@ fn a_connection_is_named_by_both_its_ends() {
 
 #[test]
 fn channels_tell_what_waits_on_them() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.client("a", 50_000);
     house.world.log.hold();
     house.say(
@@ -125,7 +125,7 @@ fn channels_tell_what_waits_on_them() {
 
 #[test]
 fn a_client_that_is_closed_is_told_why() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.client("a", 50_000);
     house.client("b", 50_001);
     house.answers(&close("127.0.0.1:50000"), &json!("done"));
@@ -134,23 +134,23 @@ fn a_client_that_is_closed_is_told_why() {
     let list = clients(&json!("list_connections"));
     assert_eq!(house.column(&list, "peer_port"), [50_001]);
     let gone = "there is no connection '127.0.0.1:50000'; did you mean '127.0.0.1:50001'?";
-    house.refuses(&close("127.0.0.1:50000"), Kind::NotFound, gone);
+    house.refuses(&close("127.0.0.1:50000"), RefusalKind::NotFound, gone);
     let describe = json!({ "describe_connection": { "connection": "127.0.0.1:50000" } });
-    house.refuses(&clients(&describe), Kind::NotFound, gone);
+    house.refuses(&clients(&describe), RefusalKind::NotFound, gone);
 }
 
 #[test]
 fn a_name_that_two_have_is_that_of_neither() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.client("a", 50_000);
     house.client("b", 50_000);
     let several = "there are several connections from '127.0.0.1:50000': give the whole name of one";
-    house.refuses(&close("127.0.0.1:50000"), Kind::Conflict, several);
+    house.refuses(&close("127.0.0.1:50000"), RefusalKind::Conflict, several);
 }
 
 #[test]
 fn one_that_waits_for_memory_is_blocked() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.client("a", 50_000);
     house.world.log.set_health(leveret::store::change::Health::Full);
     house.say("a", &["1 basic.publish '' nowhere m"]);

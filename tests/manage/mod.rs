@@ -1,10 +1,10 @@
 //! What an operator does, performed on a broker with sessions, without sockets and without a disk.
 
 mod clients;
-mod house;
 mod objects;
 mod parked;
 mod policies;
+mod test_broker;
 mod users;
 mod vhosts;
 mod wire;

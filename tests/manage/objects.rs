@@ -1,7 +1,7 @@
 //! Queues, consumers, exchanges and bindings as an operator sees them, and what he does to queues.
 
-use super::house::House;
-use leveret::manage::Kind;
+use super::test_broker::TestBroker;
+use leveret::manage::RefusalKind;
 use serde_json::{Value, json};
 
 fn queues(name: &str, queue: &str) -> Value {
@@ -18,8 +18,8 @@ fn list(room: &str, what: &str) -> Value {
 }
 
 /// `q` with three messages, two of which `c` on `a` holds; `own`, exclusive; `s`, a stream; `t` bound to `q` and `amq.fanout`.
-fn furnished() -> House {
-    let mut house = House::new();
+fn furnished() -> TestBroker {
+    let mut house = TestBroker::new();
     house.client("a", 50_000);
     house.say(
         "a",
@@ -58,7 +58,7 @@ fn queues_are_listed_with_what_is_in_them() {
     assert_eq!(rows[0]["owner_pid"], "127.0.0.1:50000");
     assert_eq!((&rows[2]["name"], &rows[2]["type"]), (&json!("s"), &json!("stream")));
     let nowhere = json!({ "queues": { "list_queues": { "vhost": "/x" } } });
-    house.refuses(&nowhere, Kind::NoVHost, "there is no vhost '/x'; did you mean '/'?");
+    house.refuses(&nowhere, RefusalKind::NoVHost, "there is no vhost '/x'; did you mean '/'?");
 }
 
 #[test]
@@ -142,10 +142,10 @@ fn a_queue_and_an_exchange_are_described_with_all_that_belongs_to_them() {
     let told = house.ask(&describe("")).unwrap();
     assert_eq!(told["exchange"]["bindings"].as_array().unwrap().len(), 3);
     let near = "there is no exchange 'amq.tpic'; did you mean 'amq.topic'?";
-    house.refuses(&describe("amq.tpic"), Kind::NotFound, near);
+    house.refuses(&describe("amq.tpic"), RefusalKind::NotFound, near);
     house.refuses(
         &queues("describe_queue", "qq"),
-        Kind::NotFound,
+        RefusalKind::NotFound,
         "there is no queue 'qq'; did you mean 'q'?",
     );
 }
@@ -153,17 +153,17 @@ fn a_queue_and_an_exchange_are_described_with_all_that_belongs_to_them() {
 #[test]
 fn queues_are_purged_and_deleted_whoever_owns_them() {
     let mut house = furnished();
-    house.refuses(&delete("q", true, false), Kind::Conflict, "queue 'q' in vhost '/' not empty");
+    house.refuses(&delete("q", true, false), RefusalKind::Conflict, "queue 'q' in vhost '/' not empty");
     house.answers(&queues("purge_queue", "q"), &json!({ "messages": 1 }));
     house.answers(&queues("purge_queue", "q"), &json!({ "messages": 0 }));
-    house.refuses(&delete("q", true, true), Kind::Conflict, "queue 'q' in vhost '/' in use");
+    house.refuses(&delete("q", true, true), RefusalKind::Conflict, "queue 'q' in vhost '/' in use");
     house.world.heard("a");
     house.answers(&delete("q", true, false), &json!({ "messages": 0 }));
     assert_eq!(house.world.heard("a"), Vec::<String>::new(), "it does not understand cancels");
     house.answers(&delete("own", false, false), &json!({ "messages": 0 }));
     let stream = "queue 's' is a stream, which cannot be purged";
-    house.refuses(&queues("purge_queue", "s"), Kind::Invalid, stream);
+    house.refuses(&queues("purge_queue", "s"), RefusalKind::Invalid, stream);
     assert_eq!(house.column(&list("queues", "list_queues"), "name"), ["s"]);
-    house.refuses(&queues("purge_queue", "none"), Kind::NotFound, "there is no queue 'none'");
-    house.refuses(&delete("none", false, false), Kind::NotFound, "there is no queue 'none'");
+    house.refuses(&queues("purge_queue", "none"), RefusalKind::NotFound, "there is no queue 'none'");
+    house.refuses(&delete("none", false, false), RefusalKind::NotFound, "there is no queue 'none'");
 }

@@ -1,7 +1,7 @@
 //! Dead letters that have nowhere to go, as an operator sees them, and what he does with them.
 
-use super::house::House;
-use leveret::manage::Kind;
+use super::test_broker::TestBroker;
+use leveret::manage::RefusalKind;
 use serde_json::{Value, json};
 
 fn parked(name: &str, queue: &str) -> Value {
@@ -13,8 +13,8 @@ fn requeue(queue: &str, to: Option<(&str, &str)>) -> Value {
 }
 
 /// `q` with three parked messages, whose dead-letter exchange does not exist, and `empty`.
-fn furnished() -> House {
-    let mut house = House::new();
+fn furnished() -> TestBroker {
+    let mut house = TestBroker::new();
     house.client("a", 50_000);
     house.say(
         "a",
@@ -51,7 +51,11 @@ fn parked_messages_are_listed_and_counted() {
     let queue = &queue["queue"]["queue"];
     assert_eq!((&queue["messages_parked"], &queue["messages"]), (&json!(3), &json!(0)));
     assert_eq!(house.world.broker.gauges().messages_parked, 3);
-    house.refuses(&parked("list_parked", "qq"), Kind::NotFound, "there is no queue 'qq'; did you mean 'q'?");
+    house.refuses(
+        &parked("list_parked", "qq"),
+        RefusalKind::NotFound,
+        "there is no queue 'qq'; did you mean 'q'?",
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Policies of both ranks: each operation once as it is meant, and once refused; and how what they do is listed.
 
-use super::house::House;
+use super::test_broker::TestBroker;
 use leveret::ids::Ticket;
-use leveret::manage::Kind;
+use leveret::manage::RefusalKind;
 use serde_json::{Value, json};
 
 /// As a user's, and as an operator's.
@@ -38,7 +38,7 @@ fn list(ranks: &str, vhost: &str) -> Value {
 #[test]
 fn policies_come_change_and_go() {
     for (rank, ranks) in RANKS {
-        let mut house = House::new();
+        let mut house = TestBroker::new();
         house.answers(&set(rank, "p", &json!({ "max-length": 5 })), &json!("done"));
         assert!(house.ticket > Ticket(0) && house.ticket <= house.world.broker.log().durable());
         let definition = json!({ "max-length": 6, "overflow": "reject-publish" });
@@ -61,15 +61,15 @@ fn policies_come_change_and_go() {
 fn what_cannot_be_done_with_policies_is_refused_and_changes_nothing() {
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
     for (rank, ranks) in RANKS {
-        let mut house = House::new();
+        let mut house = TestBroker::new();
         let good = set(rank, "lengths", &json!({ "max-length": 5 }));
         house.answers(&good, &json!("done"));
         let what = rank.replace('_', " ");
         let near = format!("there is no {what} 'length'; did you mean 'lengths'?");
-        house.refuses(&clear(rank, "length"), Kind::NotFound, &near);
-        house.refuses(&with(&clear(rank, "lengths"), "vhost", &json!("/x")), Kind::NoVHost, nowhere);
-        house.refuses(&with(&good, "vhost", &json!("/x")), Kind::NoVHost, nowhere);
-        house.refuses(&list(ranks, "/x"), Kind::NoVHost, nowhere);
+        house.refuses(&clear(rank, "length"), RefusalKind::NotFound, &near);
+        house.refuses(&with(&clear(rank, "lengths"), "vhost", &json!("/x")), RefusalKind::NoVHost, nowhere);
+        house.refuses(&with(&good, "vhost", &json!("/x")), RefusalKind::NoVHost, nowhere);
+        house.refuses(&list(ranks, "/x"), RefusalKind::NoVHost, nowhere);
         let says = |definition: &Value| with(&good, "definition", definition);
         for (refused, words) in [
             (says(&json!({ "max-length": -5 })), "-5 is not a valid maximum length"),
@@ -87,22 +87,22 @@ fn what_cannot_be_done_with_policies_is_refused_and_changes_nothing() {
             ),
             (with(&good, "policy", &json!("")), "the name of a policy has 1 to 255 bytes, not 0"),
         ] {
-            house.refuses(&refused, Kind::Invalid, words);
+            house.refuses(&refused, RefusalKind::Invalid, words);
         }
         let (_, words) = house.ask(&with(&good, "pattern", &json!("("))).unwrap_err();
         assert!(words.starts_with("pattern should be regular expression but is invalid: "), "{words}");
         assert_eq!(house.column(&list(ranks, "/"), "definition"), [json!({ "max-length": 5 })]);
     }
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let users = json!({ "dead-letter-exchange": "x" });
     house.answers(&set("policy", "p", &users), &json!("done"));
     let words = r#"[{<<"dead-letter-exchange">>,<<"x">>}] are not recognised policy settings"#;
-    house.refuses(&set("operator_policy", "p", &users), Kind::Invalid, words);
+    house.refuses(&set("operator_policy", "p", &users), RefusalKind::Invalid, words);
 }
 
 #[test]
 fn what_is_in_effect_is_told_of_queues_and_exchanges() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.client("a", 50_000);
     house.say("a", &["1 queue.declare q durable", "1 queue.declare other"]);
     let users = set("policy", "u", &json!({ "max-length": 5, "retry-delays": [10, 20] }));

@@ -1,8 +1,8 @@
 //! Users, their limits and their permissions: each operation once as it is meant, and once refused.
 
-use super::house::House;
+use super::test_broker::TestBroker;
 use leveret::ids::Ticket;
-use leveret::manage::Kind;
+use leveret::manage::RefusalKind;
 use leveret::store::change::Log;
 use serde_json::{Value, json};
 
@@ -23,17 +23,17 @@ const NOBODY: &str = "there is no user 'gest'; did you mean 'guest'?";
 
 #[test]
 fn users_come_change_and_go() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let authenticate =
         |password: &str| users(&json!({ "authenticate_user": { "user": "ann", "password": password } }));
     house.answers(&add("ann", "secret"), &json!("done"));
     house.answers(&authenticate("secret"), &json!("done"));
-    house.refuses(&authenticate("other"), Kind::Denied, "the password of user 'ann' is another one");
+    house.refuses(&authenticate("other"), RefusalKind::Denied, "the password of user 'ann' is another one");
     let change = json!({ "change_password": { "user": "ann", "password": "other" } });
     house.answers(&users(&change), &json!("done"));
     house.answers(&authenticate("other"), &json!("done"));
     house.answers(&users(&json!({ "clear_password": { "user": "ann" } })), &json!("done"));
-    house.refuses(&authenticate("other"), Kind::Denied, "the password of user 'ann' is another one");
+    house.refuses(&authenticate("other"), RefusalKind::Denied, "the password of user 'ann' is another one");
     let tags = json!({ "set_user_tags": { "user": "ann", "tags": ["monitoring", "a"] } });
     house.answers(&users(&tags), &json!("done"));
     house.answers(
@@ -49,10 +49,10 @@ fn users_come_change_and_go() {
 
 #[test]
 fn what_cannot_be_done_with_users_is_refused_with_the_name() {
-    let mut house = House::new();
-    house.refuses(&add("guest", "x"), Kind::UserExists, "there is a user 'guest' already");
-    house.refuses(&add("ann", ""), Kind::Invalid, "a password may not be empty");
-    house.refuses(&add("", "x"), Kind::Invalid, "the name of a user has 1 to 255 bytes, not 0");
+    let mut house = TestBroker::new();
+    house.refuses(&add("guest", "x"), RefusalKind::UserExists, "there is a user 'guest' already");
+    house.refuses(&add("ann", ""), RefusalKind::Invalid, "a password may not be empty");
+    house.refuses(&add("", "x"), RefusalKind::Invalid, "the name of a user has 1 to 255 bytes, not 0");
     for operation in [
         json!({ "change_password": { "user": "gest", "password": "x" } }),
         json!({ "clear_password": { "user": "gest" } }),
@@ -63,14 +63,14 @@ fn what_cannot_be_done_with_users_is_refused_with_the_name() {
         json!({ "clear_user_limits": { "user": "gest", "which": "all" } }),
         json!({ "list_user_limits": { "user": "gest" } }),
     ] {
-        house.refuses(&users(&operation), Kind::NoUser, NOBODY);
+        house.refuses(&users(&operation), RefusalKind::NoUser, NOBODY);
     }
     assert_eq!(house.column(&users(&json!("list_users")), "user"), ["guest"]);
 }
 
 #[test]
 fn limits_are_changed_one_by_one() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let set = |limits: &Value| users(&json!({ "set_user_limits": { "user": "guest", "limits": limits } }));
     let list = users(&json!({ "list_user_limits": { "user": null } }));
     house.answers(&list, &json!([]));
@@ -81,7 +81,7 @@ fn limits_are_changed_one_by_one() {
     house.answers(&set(&json!({ "max-channels": -1 })), &json!("done"));
     house.answers(&list, &json!([{ "user": "guest", "max-connections": 5, "max-channels": null }]));
     let too_many = "max-channels of user 'guest' is 5000000000; at most 4294967295 is possible";
-    house.refuses(&set(&json!({ "max-channels": 5_000_000_000_i64 })), Kind::Invalid, too_many);
+    house.refuses(&set(&json!({ "max-channels": 5_000_000_000_i64 })), RefusalKind::Invalid, too_many);
     let clear = json!({ "clear_user_limits": { "user": "guest", "which": "max-connections" } });
     house.answers(&users(&clear), &json!("done"));
     house.answers(&list, &json!([]));
@@ -89,7 +89,7 @@ fn limits_are_changed_one_by_one() {
 
 #[test]
 fn permissions_are_set_listed_and_cleared() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.answers(&add("ann", "secret"), &json!("done"));
     let own = json!({ "user": "ann", "vhost": "/", "configure": "^a", "write": ".*", "read": "" });
     house.answers(&permissions(&json!({ "set_permissions": own })), &json!("done"));
@@ -112,7 +112,7 @@ fn permissions_are_set_listed_and_cleared() {
 
 #[test]
 fn permissions_of_nobody_and_nowhere_are_refused() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let row = |user: &str, vhost: &str, read: &str| {
         json!({ "set_permissions":
             { "user": user, "vhost": vhost, "configure": "", "write": "", "read": read } })
@@ -129,7 +129,7 @@ fn permissions_of_nobody_and_nowhere_are_refused() {
         json!({ "clear_topic_permissions": { "user": "gest", "vhost": "/", "exchange": null } }),
         json!({ "list_user_topic_permissions": { "user": "gest" } }),
     ] {
-        house.refuses(&permissions(&operation), Kind::NoUser, NOBODY);
+        house.refuses(&permissions(&operation), RefusalKind::NoUser, NOBODY);
     }
     for operation in [
         row("guest", "v", ""),
@@ -138,17 +138,17 @@ fn permissions_of_nobody_and_nowhere_are_refused() {
         json!({ "list_topic_permissions": { "vhost": "v" } }),
     ] {
         let (kind, message) = house.ask(&permissions(&operation)).unwrap_err();
-        assert_eq!(kind, Kind::NoVHost, "{operation}");
+        assert_eq!(kind, RefusalKind::NoVHost, "{operation}");
         assert!(message.starts_with("there is no vhost 'v'"), "{message}");
     }
     let (kind, message) = house.ask(&permissions(&row("guest", "/", "("))).unwrap_err();
-    assert_eq!(kind, Kind::Invalid);
+    assert_eq!(kind, RefusalKind::Invalid);
     assert!(message.contains("'('"), "{message}");
 }
 
 #[test]
 fn a_change_names_the_ticket_to_wait_for() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.world.log.hold();
     house.answers(&add("ann", "secret"), &json!("done"));
     assert!(house.ticket > house.world.log.durable());

@@ -1,8 +1,8 @@
 //! Vhosts and their limits: each operation once as it is meant, and once refused.
 
-use super::house::House;
+use super::test_broker::TestBroker;
 use leveret::ids::Ticket;
-use leveret::manage::Kind;
+use leveret::manage::RefusalKind;
 use serde_json::{Value, json};
 
 fn vhosts(operation: &Value) -> Value {
@@ -33,7 +33,7 @@ const NOWHERE: &str = "there is no vhost 'stagin'; did you mean 'staging'?";
 
 #[test]
 fn vhosts_come_change_and_go() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let all = vhosts(&json!("list_vhosts"));
     house.answers(&add("staging", &json!("quorum")), &json!("done"));
     assert!(house.ticket > Ticket(0) && house.ticket <= house.world.broker.log().durable());
@@ -50,7 +50,7 @@ fn vhosts_come_change_and_go() {
 
 #[test]
 fn limits_of_vhosts_are_set_lifted_and_listed() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let all = vhosts(&json!({ "list_vhost_limits": { "vhost": null } }));
     house.answers(&add("staging", &Value::Null), &json!("done"));
     house.answers(&all, &json!([]));
@@ -70,7 +70,7 @@ fn limits_of_vhosts_are_set_lifted_and_listed() {
 
 #[test]
 fn what_cannot_be_done_with_vhosts_is_refused_with_the_name() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.answers(&add("staging", &Value::Null), &json!("done"));
     let before = house.ask(&vhosts(&json!("list_vhosts"))).unwrap();
     for operation in [
@@ -80,15 +80,19 @@ fn what_cannot_be_done_with_vhosts_is_refused_with_the_name() {
         named("clear_vhost_limits", "stagin"),
         named("list_vhost_limits", "stagin"),
     ] {
-        house.refuses(&operation, Kind::NoVHost, NOWHERE);
+        house.refuses(&operation, RefusalKind::NoVHost, NOWHERE);
     }
     let bogus = "the default queue type is classic, quorum or stream, not 'bogus'";
-    house.refuses(&add("x", &json!("bogus")), Kind::Invalid, bogus);
-    house.refuses(&update("staging", &Value::Null, &json!("bogus")), Kind::Invalid, bogus);
-    house.refuses(&add("", &Value::Null), Kind::Invalid, "the name of a vhost has 1 to 255 bytes, not 0");
+    house.refuses(&add("x", &json!("bogus")), RefusalKind::Invalid, bogus);
+    house.refuses(&update("staging", &Value::Null, &json!("bogus")), RefusalKind::Invalid, bogus);
+    house.refuses(
+        &add("", &Value::Null),
+        RefusalKind::Invalid,
+        "the name of a vhost has 1 to 255 bytes, not 0",
+    );
     house.refuses(
         &limit("staging", &json!({ "max-queues": 5_000_000_000_u64 })),
-        Kind::Invalid,
+        RefusalKind::Invalid,
         "max-queues of vhost 'staging' is 5000000000; at most 4294967295 is possible",
     );
     assert_eq!(house.ask(&vhosts(&json!("list_vhosts"))).unwrap(), before);
@@ -96,7 +100,7 @@ fn what_cannot_be_done_with_vhosts_is_refused_with_the_name() {
 
 #[test]
 fn who_is_in_a_vhost_that_is_deleted_is_told() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.client("a", 50_000);
     house.answers(&named("delete_vhost", "/"), &json!("done"));
     assert_eq!(

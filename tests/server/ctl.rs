@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// A broker, its folder, and a client that has declared the queue `q` with a message and a consumer, and `empty`.
-struct House {
+struct TestBroker {
     folder: Folder,
     broker: Process,
     client: Client,
@@ -29,7 +29,7 @@ fn run(command: &mut Command) -> End {
     (output.status.code().expect("it ended by itself"), text(output.stdout), text(output.stderr))
 }
 
-impl House {
+impl TestBroker {
     fn new() -> Self {
         let folder = Folder::new();
         let broker = Process::start(&folder);
@@ -76,7 +76,7 @@ const NOBODY: &str = "there is no user 'gest'; did you mean 'guest'?";
 
 #[test]
 fn users_are_managed() {
-    let house = House::new();
+    let house = TestBroker::new();
     let hint = "The user is added and may do nothing yet: see leveret ctl set_permissions --help\n";
     house.prints(&["ping"], "Ping succeeded\n");
     house.prints(&["add_user", "ann", "secret"], hint);
@@ -109,7 +109,7 @@ fn users_are_managed() {
 
 #[test]
 fn permissions_are_managed() {
-    let house = House::new();
+    let house = TestBroker::new();
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
     house.run(&["add_user", "ann", "secret"]);
     house.prints(&["set_permissions", "-p", "/", "ann", "^a", "-b", ".*"], "");
@@ -139,7 +139,7 @@ fn permissions_are_managed() {
 
 #[test]
 fn vhosts_are_managed() {
-    let house = House::new();
+    let house = TestBroker::new();
     let nowhere = "there is no vhost 'stagin'; did you mean 'staging'?";
     let add = [
         "add_vhost",
@@ -179,7 +179,7 @@ fn vhosts_are_managed() {
 
 #[test]
 fn policies_are_managed() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let head = "vhost\tname\tpattern\tapply-to\tdefinition\tpriority\n";
     let definition = r#"{"max-length": 5, "dead-letter-exchange": "x"}"#;
     house.prints(&["set_policy", "p1", "^q", definition, "--priority", "-3", "--apply-to", "queues"], "");
@@ -221,7 +221,7 @@ fn policies_are_managed() {
 
 #[test]
 fn queues_and_what_belongs_to_them_are_managed() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
     for list in ["list_queues", "list_exchanges", "list_bindings", "list_consumers"] {
         house.refuses(&[list, "-p", "/x"], 65, nowhere);
@@ -257,7 +257,7 @@ fn queues_and_what_belongs_to_them_are_managed() {
 
 #[test]
 fn connections_are_listed_and_closed() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let (_, name, _) = house.run(&["-q", "list_connections", "name"]);
     let name = name.trim_end();
     assert!(
@@ -298,7 +298,7 @@ fn how_a_command_ends_tells_what_was_wrong() {
 
 #[test]
 fn passwords_come_from_standard_input_and_are_not_in_the_log() {
-    let house = House::new();
+    let house = TestBroker::new();
     assert_eq!(house.with_input(&["add_user", "ann"], "hush-hush\nrest").0, 0);
     assert_eq!(house.with_input(&["authenticate_user", "ann"], "hush-hush\n").0, 0);
     assert_eq!(house.with_input(&["authenticate_user", "ann"], "other\n").0, 65);
@@ -314,7 +314,7 @@ fn passwords_come_from_standard_input_and_are_not_in_the_log() {
 
 #[test]
 fn what_a_command_did_outlives_the_process() {
-    let House { folder, broker, .. } = House::new();
+    let TestBroker { folder, broker, .. } = TestBroker::new();
     assert_eq!(run(&mut ctl(&folder, &["add_user", "ann", "secret"])).0, 0);
     assert_eq!(run(&mut ctl(&folder, &["delete_queue", "q"])).0, 0);
     broker.kill();
@@ -326,7 +326,7 @@ fn what_a_command_did_outlives_the_process() {
 /// Whatever clients call things.
 #[test]
 fn json_is_json_and_a_line_is_a_line() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.client.say(&["1 queue.declare a\t\"b'\u{e9}\u{1b}[2J x-max-priority=3"]);
     assert!(house.client.hear().starts_with("1 queue.declare-ok"));
     for command in [
@@ -371,7 +371,7 @@ fn shells_can_complete_commands() {
 
 #[test]
 fn definitions_go_from_one_broker_to_another() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.run(&["add_user", "ann", "secret"]);
     let (status, exported, _) = house.run(&["export_definitions"]);
     let document: Value = from_str(&exported).expect("it is JSON");
@@ -383,7 +383,7 @@ fn definitions_go_from_one_broker_to_another() {
     let mode = std::fs::metadata(&file).expect("it was written").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it has hashes of passwords");
 
-    let other = House::new();
+    let other = TestBroker::new();
     other.run(&["delete_queue", "q"]);
     let words = "Definitions imported: 5\n";
     assert_eq!(other.with_input(&["import_definitions"], &exported), (0, words.to_owned(), String::new()));
@@ -416,7 +416,7 @@ fn definitions_go_from_one_broker_to_another() {
 
 #[test]
 fn an_argument_that_is_nearly_called_right_is_told_in_the_log_once() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     for queue in ["a", "b"] {
         house.client.say(&[&format!("1 queue.declare {queue} x-retry-delay=3 mine=4")]);
         assert_eq!(house.client.hear(), format!("1 queue.declare-ok {queue} 0 0"));
@@ -430,7 +430,7 @@ fn an_argument_that_is_nearly_called_right_is_told_in_the_log_once() {
 /// RabbitMQ hashed like this before 3.6, and an export does not say so.
 #[test]
 fn a_password_hashed_by_md5_lets_in_and_the_log_asks_to_change_it() {
-    let house = House::new();
+    let house = TestBroker::new();
     let old = r#"{"users": [{"name": "old", "password_hash": "AQIDBDgk9ci8Lfh6CKE9Y0AUfmU=", "tags": ""}],
                   "permissions": [{"user": "old", "vhost": "/", "configure": "", "write": "", "read": ""}]}"#;
     let weak = "hashed by MD5, which is not safe: change it";

@@ -45,7 +45,8 @@ fn every_name_of_an_argument_is_in_the_table_once_and_nowhere_else() {
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     let defined: Vec<(&str, &str)> =
         found.iter().flat_map(|(path, text)| names(text).into_iter().map(|name| (&**path, name))).collect();
-    let elsewhere: Vec<_> = defined.iter().filter(|(path, _)| !path.ends_with("arguments/table.rs")).collect();
+    let elsewhere: Vec<_> =
+        defined.iter().filter(|(path, _)| !path.ends_with("arguments/table.rs")).collect();
     assert!(elsewhere.is_empty(), "named outside of the table: {elsewhere:?}");
     let constants: Vec<&str> = defined.iter().map(|(_, name)| *name).collect();
     let rows: Vec<&str> = TABLE.iter().map(|argument| argument.name).collect();
@@ -78,7 +79,7 @@ fn string_value(text: &str) -> AMQPValue {
 }
 
 /// What is said to arguments, without what every such text begins with; nothing when they are taken.
-fn said(taker: Taker, on: &Resource, entries: &[(&str, AMQPValue)]) -> String {
+fn said(taker: Subject, on: &Resource, entries: &[(&str, AMQPValue)]) -> String {
     let arguments = table(entries);
     let checked = taker.check_foreign(on, &arguments).and_then(|()| taker.check_values(on, &arguments));
     let text = checked.err().map(|fault| fault.reply().text).unwrap_or_default();
@@ -88,7 +89,7 @@ fn said(taker: Taker, on: &Resource, entries: &[(&str, AMQPValue)]) -> String {
 #[test]
 fn an_exchange_refuses_what_it_cannot_use() {
     let on = Resource::exchange(&"/".into(), "x");
-    let hashing = Taker::Exchange { kind: ExchangeType::ConsistentHash, delays: false };
+    let hashing = Subject::Exchange { kind: ExchangeType::ConsistentHash, delays: false };
     let of = |entries: &[(&str, AMQPValue)]| said(hashing, &on, entries);
     assert_eq!(of(&[(HASH_HEADER, string_value("h"))]), "");
     assert_eq!(of(&[(HASH_PROPERTY, string_value("timestamp"))]), "");
@@ -100,18 +101,18 @@ fn an_exchange_refuses_what_it_cannot_use() {
     assert_eq!(of(&[(HASH_HEADER, AMQPValue::Boolean(true))]), odd);
     let odd = "invalid type 'bool' for arg 'alternate-exchange' in exchange 'x' in vhost '/'";
     assert_eq!(of(&[(ALTERNATE_EXCHANGE, AMQPValue::Boolean(true))]), odd);
-    let direct = Taker::Exchange { kind: ExchangeType::Direct, delays: false };
+    let direct = Subject::Exchange { kind: ExchangeType::Direct, delays: false };
     assert_eq!(said(direct, &on, &[app_id, (DELAYED_TYPE, string_value("y"))]), "", "the client's own");
-    let delaying = Taker::Exchange { kind: ExchangeType::Direct, delays: true };
+    let delaying = Subject::Exchange { kind: ExchangeType::Direct, delays: true };
     let text = said(delaying, &on, &[(DELAYED_TYPE, string_value("y"))]);
     assert_eq!(text, "unknown exchange type 'y'");
 }
 
 #[test]
 fn deduplication_is_the_same_for_queues_and_exchanges() {
-    let exchange = Taker::Exchange { kind: ExchangeType::Fanout, delays: false };
+    let exchange = Subject::Exchange { kind: ExchangeType::Fanout, delays: false };
     let takers = [
-        (Taker::Queue(QueueType::Classic), Resource::queue(&"/".into(), "n")),
+        (Subject::Queue(QueueType::Classic), Resource::queue(&"/".into(), "n")),
         (exchange, Resource::exchange(&"/".into(), "n")),
     ];
     for (taker, on) in takers {
@@ -138,7 +139,7 @@ fn deduplication_is_the_same_for_queues_and_exchanges() {
 #[test]
 fn a_consumer_refuses_what_it_cannot_use() {
     let on = Resource::queue(&"/".into(), "q");
-    let (reader, consumer) = (Taker::Consumer(QueueType::Stream), Taker::Consumer(QueueType::Quorum));
+    let (reader, consumer) = (Subject::Consumer(QueueType::Stream), Subject::Consumer(QueueType::Quorum));
     let head = "invalid arg 'x-priority' for queue 'q' in vhost '/'";
     let text = said(consumer, &on, &[(PRIORITY, string_value("s"))]);
     assert_eq!(text, format!("{head}: \"expected integer, got longstr\""));

@@ -55,7 +55,7 @@ impl VHost {
     }
 
     /// Goes by what the operator wants from now on. What is there stays.
-    pub(in crate::broker) fn follow(&self, record: &VHostRecord) {
+    pub(in crate::broker) fn configure(&self, record: &VHostRecord) {
         let VHostLimits { connections_max, queues_max } = record.limits;
         self.connections.set_max(connections_max.map_or(u64::MAX, u64::from));
         let Ok(((), _ticket)) = self.change(|state, _changes| {

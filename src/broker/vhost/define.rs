@@ -8,7 +8,7 @@ use super::delayed::{check_not_delay_queue, kind_of};
 use super::names::{RESERVED, check_length, check_not_default, clean};
 use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, check_exchange_equivalent};
 use crate::arguments::exchange_type::ExchangeType;
-use crate::arguments::table::Taker;
+use crate::arguments::table::Subject;
 use crate::arguments::{self, Flags, Settings};
 use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
@@ -95,7 +95,7 @@ impl Locked<'_> {
         self.vhost.check_arguments(&on, &arguments)?;
         self.vhost.tell_of_misnamed(&on, &arguments);
         arguments::check_alternate_exchange(&on, &arguments)?;
-        Taker::Exchange { kind, delays }.check_values(&on, &arguments)?;
+        Subject::Exchange { kind, delays }.check_values(&on, &arguments)?;
         let declared = Declared {
             name: name.as_str().into(),
             kind,
@@ -216,7 +216,7 @@ impl Locked<'_> {
         for (name, (declared, delays)) in checked.exchanges {
             let delay = delays.then(|| vhost.open_delay_queue(state, &mut changes, &name, declared.durable));
             state.topology.add_exchange(Declared { delay, ..declared }, &mut changes);
-            vhost.govern_exchange(&mut state.topology, &name);
+            vhost.apply_policies_to_exchange(&mut state.topology, &name);
         }
         for (name, settings) in checked.queues {
             vhost.create(state, &mut changes, name, settings, None).touch(now);

@@ -1,13 +1,13 @@
 //! Vhosts from what was on disk.
 
-use super::commons::{Commons, Counts};
+use super::context::{BrokerContext, Counts};
 use super::delayed::{delay_settings, kind_of};
 use super::{State, VHost, append};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::{Flags, Settings};
 use crate::error::AmqpError;
 use crate::queue::delayed::{exchange_of, queue_name};
-use crate::queue::{Queue, Shared};
+use crate::queue::{Queue, QueueContext};
 use crate::routing::exchange::topic::hashes;
 use crate::routing::topology::{Binding, Declared, Target, Topology};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered, RecoveredQueue};
@@ -65,7 +65,7 @@ impl<'a> Part<'a> {
 impl VHost {
     /// What was on disk. Bindings without both of their ends are dropped, from disk as well.
     #[must_use]
-    pub fn recover(name: &str, part: &Part<'_>, commons: &Arc<Commons>) -> Arc<Self> {
+    pub fn recover(name: &str, part: &Part<'_>, commons: &Arc<BrokerContext>) -> Arc<Self> {
         let name = Arc::from(name);
         Arc::new_cyclic(|this| {
             let mut vhost = Self::empty(&name, commons, this);
@@ -84,7 +84,7 @@ impl VHost {
 }
 
 impl State {
-    fn restore(&mut self, part: &Part<'_>, shared: &Shared) {
+    fn restore(&mut self, part: &Part<'_>, shared: &QueueContext) {
         let topology = &mut self.topology;
         for queue in &part.queues {
             let flags = Flags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };

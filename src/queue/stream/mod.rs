@@ -19,7 +19,7 @@ use self::reader::{Left, Reader};
 use super::Effects;
 use super::consumers::{Consumer, Subscribed};
 use super::state::{MEMORY_PLENTY, MEMORY_SHORT, budget};
-use super::{Busy, QueueStats, Settled, Shared};
+use super::{Busy, QueueContext, QueueStats, Settled};
 use crate::arguments::Retention;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
@@ -61,18 +61,18 @@ struct State {
 
 impl Stream {
     /// An empty stream.
-    pub(super) fn new(id: QueueId, retention: Retention, shared: &Shared) -> Self {
+    pub(super) fn new(id: QueueId, retention: Retention, shared: &QueueContext) -> Self {
         Self::with(id, shared, StreamLog::new(retention), BTreeMap::new())
     }
 
     /// A stream as it was on disk.
-    pub(super) fn recover(recovered: &RecoveredQueue, retention: Retention, shared: &Shared) -> Self {
+    pub(super) fn recover(recovered: &RecoveredQueue, retention: Retention, shared: &QueueContext) -> Self {
         let id = recovered.record.id;
         let offsets = recovered.stream.iter().flat_map(|stream| stream.offsets.iter().cloned()).collect();
         Self::with(id, shared, StreamLog::recover(recovered, retention), offsets)
     }
 
-    fn with(id: QueueId, shared: &Shared, stream: StreamLog, offsets: BTreeMap<Box<str>, u64>) -> Self {
+    fn with(id: QueueId, shared: &QueueContext, stream: StreamLog, offsets: BTreeMap<Box<str>, u64>) -> Self {
         let state = State {
             log: stream,
             readers: BTreeMap::new(),
@@ -299,7 +299,7 @@ impl State {
     /// Gives a consumer what its window takes, if there is such a consumer, and puts it in line for a page if it wants one.
     fn serve(&mut self, id: ConsumerId, short: bool) {
         let Some(reader) = self.readers.get_mut(&id) else { return };
-        reader.deal(&self.log, &mut self.pages);
+        reader.dispatch(&self.log, &mut self.pages);
         if !reader.hungry && reader.wanted(&self.log, &self.pages).is_some() {
             reader.hungry = true;
             self.hungry.push_back(id);

@@ -89,7 +89,7 @@ impl Reader {
     }
 
     /// Posts what there is for it and what it has room for.
-    pub(super) fn deal(&mut self, log: &StreamLog, pages: &mut Pages) {
+    pub(super) fn dispatch(&mut self, log: &StreamLog, pages: &mut Pages) {
         let mut mail = Vec::new();
         while let Some((count, bytes)) = self.room() {
             let Some((base, block)) = self.current(log, pages) else { break };

@@ -1,7 +1,7 @@
 //! What a consumer of a stream asks for: where to begin, which messages, and whether to remember how far it came.
 
 use crate::arguments::table::{
-    MATCH_UNFILTERED, OFFSET_TRACKING, STREAM_FILTER, STREAM_OFFSET, Taker, flag, string, value,
+    MATCH_UNFILTERED, OFFSET_TRACKING, STREAM_FILTER, STREAM_OFFSET, Subject, flag, string, value,
 };
 use crate::arguments::value::{integer, text};
 use crate::arguments::{QueueType, invalid};
@@ -70,7 +70,7 @@ impl Reading {
         arguments: &FieldTable,
         now: Now,
     ) -> Result<Option<Box<Self>>, AmqpError> {
-        let taker = Taker::Consumer(kind);
+        let taker = Subject::Consumer(kind);
         taker.check_foreign(&on, arguments)?;
         taker.check_values(&on, arguments)?;
         if kind != QueueType::Stream {

@@ -124,7 +124,7 @@ impl Disk {
 
 struct Bench {
     disk: Arc<Disk>,
-    shared: Shared,
+    shared: QueueContext,
     settings: Settings,
     queue: Arc<Queue>,
     mailbox: Arc<Mailbox>,
@@ -147,7 +147,7 @@ impl Bench {
         )
         .unwrap();
         let disk = Arc::new(Disk::default());
-        let shared = Shared {
+        let shared = QueueContext {
             log: Arc::clone(&disk) as Arc<dyn Log>,
             memory: Arc::default(),
             timers: Arc::default(),

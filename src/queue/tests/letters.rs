@@ -140,7 +140,7 @@ fn parked_messages_are_parked_after_a_restart_in_their_order() {
     let again = bench.restarted(at_least_once());
     assert_eq!((again.parked(), again.counts()), (bench.parked(), (1, 0)));
     // With another strategy they are tried again: at once, and in their order.
-    let effects = again.queue.poke(NOW);
+    let effects = again.queue.dispatch_again(NOW);
     assert!(!effects.letters);
     assert_eq!(again.letters(again.queue.tick(LATER), LATER), rejected(&["c", "a", "d"]));
     assert_eq!(again.parked(), (0, 0));
@@ -228,5 +228,5 @@ fn what_stands_in_line_is_dead_after_a_restart_if_the_disk_was_told() {
     let _ = bench.reject(0, 1);
     let again = bench.restarted(dead_lettering());
     assert_eq!(again.counts(), (2, 0), "of the second the disk was not told");
-    assert_eq!(again.letters(again.queue.poke(NOW), NOW), rejected(&["b"]));
+    assert_eq!(again.letters(again.queue.dispatch_again(NOW), NOW), rejected(&["b"]));
 }

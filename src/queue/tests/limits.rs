@@ -232,7 +232,7 @@ fn check_against_a_list(seed: u64, overflow: Overflow) {
         while overflow == Overflow::DropHead && (ready.len() > most || bytes(&ready) > most_bytes) {
             ready.pop_front();
         }
-        bench.letters(bench.queue.poke(NOW), NOW);
+        bench.letters(bench.queue.dispatch_again(NOW), NOW);
         assert_eq!(bench.counts(), (ready.len() as u64, out.len() as u64), "{at}");
         assert_eq!(bench.queue.lock().core.ready_bytes(), bytes(&ready) as u64, "{at}");
     }

@@ -239,7 +239,7 @@ impl Pair {
             }
         }
         // Whatever was done, the queue has looked at the clock, unless nothing was.
-        let effects = self.bench.queue.poke(self.now());
+        let effects = self.bench.queue.dispatch_again(self.now());
         self.serve(effects);
         self.naive.pass_time(self.now().unix_ms);
         self.dead.sort_unstable_by_key(|&(_, id)| id);

@@ -17,18 +17,18 @@ fn block(bodies: &[&str]) -> Arc<Block> {
 }
 
 impl Bench {
-    fn reserve(&self, bodies: &[&str]) -> Option<Room> {
+    fn reserve(&self, bodies: &[&str]) -> Option<Reservation> {
         let (block, mut wanted) = (block(bodies), Wanted::default());
         (0..block.len()).for_each(|index| wanted.add(&block, index));
         self.queue.reserve(&wanted)
     }
 
-    fn fill(&self, room: &mut Room, bodies: &[&str]) {
+    fn fill(&self, room: &mut Reservation, bodies: &[&str]) {
         let effects = self.queue.enqueue_reserved(room, &block(bodies), NOW).1;
         assert!(effects.refused.is_empty());
     }
 
-    fn reserved(&self) -> Room {
+    fn reserved(&self) -> Reservation {
         self.queue.lock().reserved
     }
 }
@@ -42,9 +42,12 @@ fn what_is_reserved_is_nobody_elses() {
     bench.fill(&mut room, &["a"]);
     assert_eq!(bench.publish(&["z"], true).refused, [0..1], "one is still to come");
     bench.fill(&mut room, &["b"]);
-    assert_eq!((room, bench.reserved(), bench.counts()), (Room::default(), Room::default(), (3, 0)));
+    assert_eq!(
+        (room, bench.reserved(), bench.counts()),
+        (Reservation::default(), Reservation::default(), (3, 0))
+    );
     assert_eq!(bench.reserve(&["c"]), None);
-    assert_eq!(bench.reserve(&[]), Some(Room::default()));
+    assert_eq!(bench.reserve(&[]), Some(Reservation::default()));
 }
 
 #[test]
@@ -55,7 +58,7 @@ fn what_is_given_back_is_everybodys() {
     bench.fill(&mut room, &["aa"]);
     assert_eq!((room.messages(), room.bytes), (1, 2));
     bench.queue.give_back(room);
-    assert_eq!(bench.reserved(), Room::default());
+    assert_eq!(bench.reserved(), Reservation::default());
     let mut room = bench.reserve(&["ccc"]).unwrap();
     bench.fill(&mut room, &["ccc"]);
     assert_eq!(bench.reserve(&["d"]), None);
@@ -66,7 +69,7 @@ fn what_is_given_back_is_everybodys() {
 fn all_fit_or_none() {
     let bench = Bench::new(limited(4, Some(5)));
     assert_eq!(bench.reserve(&["aaa", "bbb", "c"]), None, "although the first and the last would");
-    assert_eq!(bench.reserved(), Room::default());
+    assert_eq!(bench.reserved(), Reservation::default());
     let bench = Bench::new(limited(0, None));
     bench.subscribe(bench.consumer(1, 0));
     assert_eq!(bench.reserve(&["a"]), None, "it is full before anybody waits");
@@ -86,7 +89,7 @@ fn who_waits_makes_room() {
     bench.fill(&mut room, &["aaa", "bbb"]);
     bench.fill(&mut room, &["ccc", "ddd"]);
     assert_eq!(bench.dealt(), ["1:aaa", "2:bbb", "1:ccc"]);
-    assert_eq!((bench.counts(), bench.reserved()), ((1, 3), Room::default()));
+    assert_eq!((bench.counts(), bench.reserved()), ((1, 3), Reservation::default()));
 }
 
 #[test]
@@ -118,5 +121,5 @@ fn a_queue_that_is_deleted_takes_anything() {
     bench.queue.close(false, false).unwrap();
     bench.fill(&mut room, &["a"]);
     bench.queue.give_back(room);
-    assert_eq!(bench.reserve(&["a", "b"]), Some(Room::default()));
+    assert_eq!(bench.reserve(&["a", "b"]), Some(Reservation::default()));
 }

@@ -8,7 +8,7 @@
 //! arithmetic that is the same on every machine, so a restart moves nothing.
 
 use super::hash::{hash, mix};
-use super::{Message, Place};
+use super::{Destination, Message};
 use crate::arguments::table::{HASH_HEADER, HASH_PROPERTY, string};
 use crate::arguments::value::canonical;
 use crate::blocking;
@@ -105,7 +105,7 @@ pub fn weight(key: &[u8]) -> Result<u32, AmqpError> {
     Err(AmqpError::Precondition(why))
 }
 
-impl<T: Place> ConsistentHash<T> {
+impl<T: Destination> ConsistentHash<T> {
     /// No bindings yet.
     #[must_use]
     pub fn new(on: HashOn) -> Self {

@@ -1,13 +1,13 @@
 //! A direct exchange: the routing key equals the binding key.
 
-use super::bag::Bag;
-use super::spare;
+use super::multi_set::MultiSet;
+use super::shrink;
 use std::collections::HashMap;
 
 /// Binding keys and where they lead.
 #[derive(Debug)]
 pub struct Direct<T> {
-    keys: HashMap<Box<[u8]>, Bag<T>>,
+    keys: HashMap<Box<[u8]>, MultiSet<T>>,
 }
 
 impl<T> Default for Direct<T> {
@@ -22,7 +22,7 @@ impl<T: Ord> Direct<T> {
         if let Some(bag) = self.keys.get_mut(key) {
             bag.insert(target);
         } else {
-            self.keys.insert(key.into(), Bag::One(target));
+            self.keys.insert(key.into(), MultiSet::One(target));
         }
     }
 
@@ -32,7 +32,7 @@ impl<T: Ord> Direct<T> {
             bag.remove(target);
             if bag.is_empty() {
                 self.keys.remove(key);
-                spare::give_back(&mut self.keys);
+                shrink::give_back(&mut self.keys);
             }
         }
     }

@@ -1,16 +1,16 @@
 //! A fanout exchange: every message goes to everything that is bound.
 
-use super::bag::Bag;
+use super::multi_set::MultiSet;
 
 /// Everything that is bound.
 #[derive(Debug)]
 pub struct Fanout<T> {
-    all: Bag<T>,
+    all: MultiSet<T>,
 }
 
 impl<T> Default for Fanout<T> {
     fn default() -> Self {
-        Self { all: Bag::Empty }
+        Self { all: MultiSet::Empty }
     }
 }
 

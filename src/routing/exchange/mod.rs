@@ -3,7 +3,6 @@
 //! Each type is a structure of its own in a file of its own, over targets it knows nothing of. A binding is put in and
 //! taken out as often as it is made and removed; a target is shown at least once per match, and made unique later.
 
-pub mod bag;
 pub mod consistent_hash;
 pub mod direct;
 pub mod fanout;
@@ -11,10 +10,11 @@ pub mod hash;
 pub mod headers;
 pub mod local_random;
 pub mod modulus_hash;
+pub mod multi_set;
 pub mod random;
-pub mod spare;
+pub mod shrink;
 pub mod topic;
-pub mod urn;
+pub mod weighted_set;
 
 use self::consistent_hash::{ConsistentHash, HashOn};
 use self::direct::Direct;
@@ -52,7 +52,7 @@ pub fn check_binding(
 }
 
 /// What a binding leads to, as far as exchanges that choose have to know it.
-pub trait Place: Ord + Clone {
+pub trait Destination: Ord + Clone {
     /// A number made of what it is and of its name: the same after a restart, or when it is declared again.
     fn place(&self) -> u64;
 }
@@ -85,7 +85,7 @@ pub enum Table<T> {
     Random(Random<T>),
 }
 
-impl<T: Place> Table<T> {
+impl<T: Destination> Table<T> {
     /// No bindings; the arguments are those of the exchange, and what is wrong with one makes it count as absent.
     #[must_use]
     pub fn new(kind: ExchangeType, arguments: &FieldTable) -> Self {
@@ -164,7 +164,7 @@ impl<T: Place> Table<T> {
 }
 
 #[cfg(test)]
-impl Place for &'static str {
+impl Destination for &'static str {
     fn place(&self) -> u64 {
         hash::hash(self.as_bytes())
     }

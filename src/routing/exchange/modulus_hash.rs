@@ -3,23 +3,23 @@
 //! Every binding counts, so a queue that is bound twice has two shares; binding keys mean nothing beyond that. Most
 //! keys move when a binding comes or goes: [`super::consistent_hash`] is for those who mind.
 
-use super::Place;
+use super::Destination;
 use super::hash::hash;
-use super::urn::Urn;
+use super::weighted_set::WeightedSet;
 
 /// Everything that is bound.
 #[derive(Debug)]
 pub struct ModulusHash<T> {
-    urn: Urn<T>,
+    urn: WeightedSet<T>,
 }
 
 impl<T> Default for ModulusHash<T> {
     fn default() -> Self {
-        Self { urn: Urn::default() }
+        Self { urn: WeightedSet::default() }
     }
 }
 
-impl<T: Place> ModulusHash<T> {
+impl<T: Destination> ModulusHash<T> {
     /// Binds `target`.
     pub fn insert(&mut self, target: T) {
         self.urn.insert(target);

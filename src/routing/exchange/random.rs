@@ -3,26 +3,26 @@
 //! Every binding counts, so a queue that is bound twice has two shares; keys mean nothing beyond that. The draws are a
 //! counter and a hash, begun somewhere else in each exchange and each process.
 
-use super::Place;
+use super::Destination;
 use super::hash::mix;
-use super::urn::Urn;
+use super::weighted_set::WeightedSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Everything that is bound.
 #[derive(Debug)]
 pub struct Random<T> {
-    urn: Urn<T>,
+    urn: WeightedSet<T>,
     next: AtomicU64,
 }
 
 impl<T> Default for Random<T> {
     fn default() -> Self {
-        Self { urn: Urn::default(), next: AtomicU64::new(RandomState::new().hash_one(0)) }
+        Self { urn: WeightedSet::default(), next: AtomicU64::new(RandomState::new().hash_one(0)) }
     }
 }
 
-impl<T: Place> Random<T> {
+impl<T: Destination> Random<T> {
     /// Binds `target`.
     pub fn insert(&mut self, target: T) {
         self.urn.insert(target);

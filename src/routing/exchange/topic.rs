@@ -9,8 +9,8 @@
 //!
 //! As in RabbitMQ an empty key has no words at all: `*` does not match it, `#` and the empty pattern do.
 
-use super::bag::Bag;
-use super::spare;
+use super::multi_set::MultiSet;
+use super::shrink;
 use crate::blocking;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ struct NodeState<T> {
     /// How many entries of `steps` begin here.
     steps: u32,
     /// What is bound with the key that ends here.
-    targets: Bag<T>,
+    targets: MultiSet<T>,
 }
 
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl<T> Default for Topic<T> {
 
 impl<T> Default for NodeState<T> {
     fn default() -> Self {
-        Self { star: NONE, hash: NONE, steps: 0, targets: Bag::Empty }
+        Self { star: NONE, hash: NONE, steps: 0, targets: MultiSet::Empty }
     }
 }
 
@@ -204,7 +204,7 @@ impl<T: Ord> Topic<T> {
             self.cut(parent, word, node);
             node = parent;
         }
-        if spare::is_due(self.nodes.len() - self.free_nodes.len(), self.nodes.len()) {
+        if shrink::is_due(self.nodes.len() - self.free_nodes.len(), self.nodes.len()) {
             blocking::run_many(self.nodes.len(), || self.renumber());
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::arguments::{Flags, Settings};
 use crate::ids::{Ticket, VHostId};
-use crate::queue::{Home, Shared};
+use crate::queue::{Home, QueueContext};
 use crate::routing::route;
 use crate::store::StoreError;
 use crate::store::change::{Gate, Health, Log, Waiter};
@@ -164,7 +164,7 @@ struct Trial {
     topology: Topology,
     model: Model,
     disk: Disk,
-    shared: Shared,
+    shared: QueueContext,
     next_queue: u64,
     state: u64,
 }
@@ -312,7 +312,7 @@ impl Trial {
 #[test]
 fn random_operations_agree_with_a_naive_topology() {
     for seed in [20_260_101, RandomState::new().hash_one(0)] {
-        let shared = Shared {
+        let shared = QueueContext {
             log: Arc::new(Nowhere),
             memory: Arc::new(AtomicUsize::new(0)),
             timers: Arc::default(),

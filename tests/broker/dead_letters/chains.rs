@@ -1,6 +1,6 @@
 //! Queues that drive each other's messages out, in any number: nothing is thrown away on the way.
 
-use super::{House, ME_AS_CONSUMER, dies_into, in_order, number, text, wait_until};
+use super::{ME_AS_CONSUMER, TestBroker, dies_into, in_order, number, text, wait_until};
 use leveret::ids::SeqRange;
 use leveret::policy::Value;
 use leveret::queue::Settled;
@@ -9,8 +9,8 @@ use leveret::queue::Settled;
 const COUNT: u64 = 140_000;
 
 /// `q1`, whose dead letters go to `q2`, which is full with ten, whose dead letters go to `q3`.
-fn chain() -> House {
-    let house = House::new();
+fn chain() -> TestBroker {
+    let house = TestBroker::new();
     house.declare("q3", &[]);
     let [exchange, key] = dies_into("q3");
     house.declare("q2", &[("x-max-length", number(10)), exchange, key]);
@@ -20,7 +20,7 @@ fn chain() -> House {
 
 /// The last ten messages are in `q2`, all others in `q3`, in order.
 #[track_caller]
-fn check_end(house: &House, count: u64) {
+fn check_end(house: &TestBroker, count: u64) {
     wait_until("everything is at its end", || house.stats("q2").ready + house.stats("q3").ready == count);
     in_order(&house.drain("q2"), count - 10..count);
     in_order(&house.drain("q3"), 0..count - 10);
@@ -48,7 +48,7 @@ fn a_rejection_of_everything_loses_nothing_in_a_chain() {
 /// Each of ten queues has room for ten, and what it drives out goes into the next.
 #[test]
 fn a_long_chain_keeps_ten_in_each_queue() {
-    let house = House::new();
+    let house = TestBroker::new();
     let name = |n: u64| format!("q{n:02}");
     house.declare(&name(10), &[]);
     for n in (0..10).rev() {
@@ -69,7 +69,7 @@ fn a_long_chain_keeps_ten_in_each_queue() {
 #[test]
 fn a_fanout_of_dead_letters_is_whole_and_in_order() {
     const COUNT: u64 = 200;
-    let house = House::new();
+    let house = TestBroker::new();
     let names: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
     for name in &names {
         house.declare(name, &[]);

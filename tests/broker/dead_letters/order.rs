@@ -1,6 +1,6 @@
 //! Dead letters of one queue enter another in the order in which they died, whoever finds them dead.
 
-use super::{House, dies_into, in_order, number, wait_until};
+use super::{TestBroker, dies_into, in_order, number, wait_until};
 use leveret::clock::Now;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,7 +9,7 @@ use std::thread;
 #[test]
 fn two_threads_do_not_change_the_order() {
     const COUNT: u64 = 20_000;
-    let house = House::new();
+    let house = TestBroker::new();
     house.declare("dead", &[]);
     let [exchange, key] = dies_into("dead");
     let queue = house.declare("q", &[("x-message-ttl", number(1)), exchange, key]);
@@ -19,7 +19,7 @@ fn two_threads_do_not_change_the_order() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    house.broker.poke(&queue, later);
+                    house.broker.dispatch_again(&queue, later);
                 }
             });
         }
@@ -29,7 +29,7 @@ fn two_threads_do_not_change_the_order() {
         done.store(true, Ordering::Relaxed);
     });
     wait_until("all have died", || {
-        house.broker.poke(&queue, later);
+        house.broker.dispatch_again(&queue, later);
         house.stats("dead").ready == COUNT
     });
     in_order(&house.drain("dead"), 0..COUNT);

@@ -1,6 +1,6 @@
 //! Dead letters and delayed messages that have nowhere to go are kept, and found again.
 
-use super::{House, ME_AS_CONSUMER, SimDisk, dies_into, in_order, number, persistent, text, wait_until};
+use super::{ME_AS_CONSUMER, SimDisk, TestBroker, dies_into, in_order, number, persistent, text, wait_until};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::ExchangeDeclare;
@@ -18,14 +18,14 @@ fn at_least_once(queue: &str) -> Vec<(&'static str, AMQPValue)> {
 }
 
 /// What is parked, ready and unacknowledged.
-fn counts(house: &House, queue: &str) -> (u64, u64, u64) {
+fn counts(house: &TestBroker, queue: &str) -> (u64, u64, u64) {
     let stats = house.stats(queue);
     (stats.parked, stats.ready, stats.unacked)
 }
 
 #[test]
 fn parked_messages_outlive_the_broker_and_are_moved_back() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.declare("q", &dies_into("missing"));
     house.publish("q", 0..10);
     (0..5).for_each(|number| assert_eq!(house.reject("q"), number));
@@ -42,7 +42,7 @@ fn parked_messages_outlive_the_broker_and_are_moved_back() {
 #[test]
 fn a_backlog_of_parked_messages_is_moved_from_disk() {
     const COUNT: u64 = 20_000;
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.declare("q", &dies_into("missing"));
     house.publish_many("q", COUNT);
     house.take_all("q", false);
@@ -58,7 +58,7 @@ fn a_backlog_of_parked_messages_is_moved_from_disk() {
 
 #[test]
 fn a_message_that_is_looked_at_too_often_is_parked_and_begins_anew() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.declare("q", &[("x-queue-type", text("quorum")), ("x-delivery-limit", number(2))]);
     house.publish("q", [7]);
     let look = || {
@@ -74,7 +74,7 @@ fn a_message_that_is_looked_at_too_often_is_parked_and_begins_anew() {
 
 #[test]
 fn a_time_to_live_begins_anew() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.declare("q", &[("x-message-ttl", number(100)), ("x-dead-letter-exchange", text("missing"))]);
     house.publish("q", 0..2);
     house.pass(100);
@@ -89,7 +89,7 @@ fn a_time_to_live_begins_anew() {
 
 #[test]
 fn what_waits_for_a_route_goes_when_it_appears_and_in_order() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.declare("q", &at_least_once("dead"));
     house.publish("q", 0..6);
     house.reject_many("q", 4);
@@ -108,7 +108,7 @@ fn what_waits_for_a_route_goes_when_it_appears_and_in_order() {
 
 #[test]
 fn what_waits_for_room_goes_when_there_is_some_and_in_order() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     house.declare("dead", &[("x-max-length", number(2)), ("x-overflow", text("reject-publish"))]);
     house.declare("q", &at_least_once("dead"));
     house.publish("q", 0..7);
@@ -132,7 +132,7 @@ fn what_waits_for_room_goes_when_there_is_some_and_in_order() {
 
 #[test]
 fn one_queue_that_refuses_keeps_the_letter_from_no_other() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.declare("full", &[("x-max-length", number(0)), ("x-overflow", text("reject-publish"))]);
     house.declare("open", &[]);
     for queue in ["full", "open"] {
@@ -144,7 +144,7 @@ fn one_queue_that_refuses_keeps_the_letter_from_no_other() {
     assert_eq!((house.drain("open"), counts(&house, "q")), (vec![7], (1, 0, 0)));
 }
 
-fn publish_delayed(broker: &Broker, house: &House, number: u64, delay_ms: i32) {
+fn publish_delayed(broker: &Broker, house: &TestBroker, number: u64, delay_ms: i32) {
     // Headers with `x-delay`, a signed integer of four bytes.
     let mut raw = vec![0x30, 0, 0, 0, 0, 13, 7];
     raw.extend_from_slice(b"x-delayI");
@@ -163,7 +163,7 @@ fn publish_delayed(broker: &Broker, house: &House, number: u64, delay_ms: i32) {
 
 #[test]
 fn a_delayed_message_without_a_queue_waits_for_one() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let mut arguments = FieldTable::default();
     arguments.insert("x-delayed-type".into(), text("fanout"));
     let later = ExchangeDeclare {
@@ -197,7 +197,7 @@ fn a_delayed_message_without_a_queue_waits_for_one() {
 
 #[test]
 fn no_more_is_parked_than_the_settings_say() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let limits = Limits { parked_max: 3, ..Limits::default() };
     house.disk = SimDisk::default();
     let opened = open_backend(house.disk.clone(), Options::default()).unwrap();
@@ -214,7 +214,7 @@ fn no_more_is_parked_than_the_settings_say() {
 /// Arguments may be longer than any exchange's name or routing key is.
 #[test]
 fn what_has_too_long_a_way_is_parked_and_neither_ends_the_broker_nor_is_lost() {
-    let mut house = House::new();
+    let mut house = TestBroker::new();
     let long = "k".repeat(256);
     house.declare("out", &[]);
     house.bind("amq.fanout", "out");
@@ -239,7 +239,7 @@ fn what_has_too_long_a_way_is_parked_and_neither_ends_the_broker_nor_is_lost() {
 /// What is said not to be moved has not been delivered anywhere.
 #[test]
 fn what_one_target_refuses_is_moved_to_none() {
-    let house = House::new();
+    let house = TestBroker::new();
     house.declare("parking", &dies_into("missing"));
     house.publish("parking", 0..3);
     house.reject_many("parking", 3);

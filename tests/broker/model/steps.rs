@@ -1,8 +1,8 @@
 //! The steps of a run: what several clients do, each told to the broker and to the naive one.
 
 use super::client::{Client, Publication};
-use super::house::{CHANNELS, CLIENTS, Expected, House};
 use super::naive::{ChannelKey, Consumer, Declaration, How};
+use super::test_broker::{CHANNELS, CLIENTS, Expected, TestBroker};
 use amq_protocol::protocol::basic::{self, AMQPMethod as Basic};
 use amq_protocol::protocol::queue::{self, AMQPMethod as Queue};
 use amq_protocol::protocol::{AMQPClass, channel};
@@ -13,7 +13,7 @@ use leveret::clock::now;
 const KEYS: [&str; 4] = ["a", "a.b", "a.b.c", "b"];
 const PATTERNS: [&str; 6] = ["a", "a.b", "a.*", "#", "a.#", "*.b.#"];
 
-impl House {
+impl TestBroker {
     /// One random step and its comparison.
     pub(super) fn step(&mut self) -> Result<(), String> {
         self.random_step()?;

@@ -1,6 +1,6 @@
 //! Power cuts while messages expire, wait for their retry and are delayed: each is in one place, once, wherever the power goes.
 
-use super::{House, at, fields, number};
+use super::{TestBroker, at, fields, number};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use amq_protocol::types::AMQPValue;
@@ -31,7 +31,7 @@ struct Known {
     taken: bool,
 }
 
-fn declare(house: &House) {
+fn declare(house: &TestBroker) {
     let dead = || {
         [
             ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
@@ -51,7 +51,7 @@ fn declare(house: &House) {
 
 /// Works until the power goes; what is known then, and what was durable for certain.
 fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket) {
-    let house = House { disk: disk.clone(), broker: House::open(disk, at(0)) };
+    let house = TestBroker { disk: disk.clone(), broker: TestBroker::open(disk, at(0)) };
     declare(&house);
     let mut draw = Draw::new(seed);
     let (mut known, mut clock, mut durable) = (BTreeMap::new(), 0, Ticket(0));
@@ -98,7 +98,7 @@ fn serve(broker: &Arc<Broker>, draw: &mut Draw, clock: u64) -> Option<u64> {
 
 fn check(disk: SimDisk, known: &BTreeMap<u64, Known>, durable: Ticket, what: &str) {
     const END: u64 = 1 << 20;
-    let house = House { broker: House::open(&disk, at(END)), disk };
+    let house = TestBroker { broker: TestBroker::open(&disk, at(END)), disk };
     // What the cut came before.
     declare(&house);
     house.settle_down(at(END));

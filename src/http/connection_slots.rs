@@ -11,7 +11,7 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// The connections of one listener.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<Table>);
+pub(super) struct ConnectionSlots(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -31,14 +31,14 @@ struct Taken {
 
 /// One connection's place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    among: Arc<Places>,
+pub(super) struct ConnectionSlot {
+    among: Arc<ConnectionSlots>,
     number: u64,
 }
 
-impl Places {
+impl ConnectionSlots {
     /// A place for a connection from `address`, and what becomes ready when it has to give way.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> (Place, oneshot::Receiver<()>) {
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> (ConnectionSlot, oneshot::Receiver<()>) {
         let mut table = self.table();
         if table.taken.len() >= CONNECTIONS_MAX
             && let Some(number) = table.idlest()
@@ -48,7 +48,7 @@ impl Places {
         let (gives_way, has_to) = oneshot::channel();
         let number = table.number();
         table.taken.insert(number, Taken { address, last: number, _gives_way: gives_way });
-        (Place { among: Arc::clone(self), number }, has_to)
+        (ConnectionSlot { among: Arc::clone(self), number }, has_to)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -74,7 +74,7 @@ impl Table {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// The connection has sent a request.
     pub(super) fn renew(&self) {
         let mut table = self.among.table();
@@ -86,7 +86,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.among.table().taken.remove(&self.number);
     }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_idlest_of_the_address_with_most_gives_way() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(ConnectionSlots::default());
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
         let (other, mut others) = places.enter(address(2));
         let mut of_one: Vec<_> = (1..CONNECTIONS_MAX).map(|_| places.enter(address(1))).collect();

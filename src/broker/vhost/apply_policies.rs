@@ -19,9 +19,9 @@ const GOVERNED_AT_ONCE: usize = 256;
 
 impl VHost {
     /// Puts policies in effect for what was on disk.
-    pub(in crate::broker) fn govern_restored(&self) {
-        self.each_queue(|queue| self.govern_new(queue));
-        self.govern_exchanges();
+    pub(in crate::broker) fn apply_policies_to_restored(&self) {
+        self.each_queue(|queue| self.apply_policies_to_new(queue));
+        self.apply_policies_to_exchanges();
     }
 
     /// What is in effect for a queue.
@@ -47,7 +47,7 @@ impl VHost {
     }
 
     /// The queues for which something else should be in effect than is, and what.
-    pub(in crate::broker) fn queues_to_govern(&self) -> Vec<(Arc<Queue>, Arc<Settings>)> {
+    pub(in crate::broker) fn queues_to_update(&self) -> Vec<(Arc<Queue>, Arc<Settings>)> {
         let mut found = Vec::new();
         self.each_queue(|queue| {
             let policy = self.policy_of_queue(queue).definition;
@@ -59,7 +59,7 @@ impl VHost {
     }
 
     /// Puts policies in effect for a queue that nobody knows of yet.
-    pub(super) fn govern_new(&self, queue: &Queue) {
+    pub(super) fn apply_policies_to_new(&self, queue: &Queue) {
         let policy = self.policy_of_queue(queue).definition;
         if !policy.is_empty() {
             queue.begin_under(Arc::new(queue.settings.under(&policy)));
@@ -67,13 +67,13 @@ impl VHost {
     }
 
     /// Puts policies in effect for all exchanges, and makes every route be looked up again.
-    pub(in crate::broker) fn govern_exchanges(&self) {
+    pub(in crate::broker) fn apply_policies_to_exchanges(&self) {
         let exchanges: Vec<Arc<str>> =
             self.read().topology.exchanges().map(|exchange| Arc::clone(&exchange.declared.name)).collect();
         // In parts: patterns take their time, and others wait for the lock.
         for names in exchanges.chunks(GOVERNED_AT_ONCE) {
             let Ok(((), _ticket)) = self.change(|state, _changes| {
-                names.iter().for_each(|name| self.govern_exchange(&mut state.topology, name));
+                names.iter().for_each(|name| self.apply_policies_to_exchange(&mut state.topology, name));
                 Ok::<_, Infallible>(((), false))
             });
         }
@@ -81,7 +81,7 @@ impl VHost {
     }
 
     /// Puts policies in effect for an exchange.
-    pub(super) fn govern_exchange(&self, topology: &mut Topology, name: &str) {
+    pub(super) fn apply_policies_to_exchange(&self, topology: &mut Topology, name: &str) {
         let Some(exchange) = topology.exchange(name) else { return };
         let alternate = self.alternate(&exchange.declared);
         if exchange.alternate != alternate {

@@ -64,7 +64,7 @@ impl Queue {
 
     /// Puts other settings in effect. Messages that are too old or too many by them go at once; those that wait for a retry
     /// wait as long as they were told to; the lease begins anew when it is another.
-    pub(crate) fn govern(&self, next: Arc<Settings>, pages: &dyn PageSource, now: Now) -> Effects {
+    pub(crate) fn apply_policy(&self, next: Arc<Settings>, pages: &dyn PageSource, now: Now) -> Effects {
         if let Some(stream) = &self.stream {
             let effects = stream.retain(next.retention, now.unix_ms);
             self.lock().settings = next;

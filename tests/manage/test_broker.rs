@@ -4,18 +4,18 @@ use crate::session::wire::encode;
 use crate::session::world::{Pieces, World};
 use leveret::broker::BrokerSettings;
 use leveret::ids::Ticket;
-use leveret::manage::{self, Answer, Caller, Kind, Operation};
+use leveret::manage::{self, Answer, Caller, Operation, RefusalKind};
 use serde_json::{Value, from_value, to_value};
 use std::task::{Context, Waker};
 
 /// See the head of this file.
-pub(super) struct House {
+pub(super) struct TestBroker {
     pub(super) world: World,
     /// What has to be durable before the last answer may be told.
     pub(super) ticket: Ticket,
 }
 
-impl House {
+impl TestBroker {
     pub(super) fn new() -> Self {
         Self { world: World::new(Pieces::Whole, BrokerSettings::default()), ticket: Ticket(0) }
     }
@@ -43,7 +43,7 @@ impl House {
     }
 
     /// What an operation answers: a list for a list.
-    pub(super) fn ask(&mut self, operation: &Value) -> Result<Value, (Kind, String)> {
+    pub(super) fn ask(&mut self, operation: &Value) -> Result<Value, (RefusalKind, String)> {
         let operation: Operation = from_value(operation.clone()).expect("it is an operation");
         let inquiry = manage::inquiry_for(&self.world.broker, &operation);
         self.world.settle();
@@ -69,7 +69,7 @@ impl House {
 
     /// Asks, and is refused with these words.
     #[track_caller]
-    pub(super) fn refuses(&mut self, operation: &Value, kind: Kind, words: &str) {
+    pub(super) fn refuses(&mut self, operation: &Value, kind: RefusalKind, words: &str) {
         assert_eq!(self.ask(operation), Err((kind, words.to_owned())), "{operation}");
     }
 

@@ -27,7 +27,7 @@ const COMPARED_STEP: usize = 512;
 
 /// Messages gathered by route, in the order in which the blocks were opened.
 #[derive(Default)]
-pub(super) struct Stage {
+pub(super) struct PublishBatch {
     blocks: Vec<Staged>,
     /// The block that took the last message.
     newest: usize,
@@ -75,7 +75,7 @@ pub(super) struct Refusal {
     pub(super) numbers: RangeInclusive<u64>,
 }
 
-impl Stage {
+impl PublishBatch {
     /// Appends a message to the open block of its route.
     #[inline]
     pub(super) fn push(&mut self, route: &Arc<Route>, message: &Message<'_>) {

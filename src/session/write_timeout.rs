@@ -9,7 +9,7 @@ const PRESSED_MS: u64 = 10_000;
 
 /// See the head of this file.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct WriteTimeout {
     /// 0: without end.
     timeout_ms: u64,
     /// When to look; `u64::MAX` while nothing is there to be read.
@@ -18,7 +18,7 @@ pub(super) struct Patience {
     progress: u64,
 }
 
-impl Patience {
+impl WriteTimeout {
     /// 0 seconds are for ever.
     pub(super) fn of(timeout_s: u16) -> Self {
         Self { timeout_ms: u64::from(timeout_s) * 1000, until_ms: u64::MAX, progress: 0 }

@@ -2,22 +2,22 @@
 //!
 //! They lie in an order that is the same after a restart, so that the same number draws the same target then.
 
-use super::Place;
+use super::Destination;
 
 /// See the head of this file.
 #[derive(Debug)]
-pub struct Urn<T> {
+pub struct WeightedSet<T> {
     /// Ascending.
     lots: Vec<(u64, T)>,
 }
 
-impl<T> Default for Urn<T> {
+impl<T> Default for WeightedSet<T> {
     fn default() -> Self {
         Self { lots: Vec::new() }
     }
 }
 
-impl<T: Place> Urn<T> {
+impl<T: Destination> WeightedSet<T> {
     /// Puts `target` in once more.
     pub fn insert(&mut self, target: T) {
         let lot = (target.place(), target);
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_lot_is_drawn_as_often_as_it_is_in_whatever_came_first() {
         let drawn = |targets: &[&'static str], removed: &[&'static str]| {
-            let mut urn = Urn::default();
+            let mut urn = WeightedSet::default();
             targets.iter().for_each(|target| urn.insert(*target));
             removed.iter().for_each(|target| urn.remove(target));
             (0..6).map(|number| urn.draw(number).copied()).collect::<Vec<_>>()

@@ -41,7 +41,7 @@ impl Waiter for Unpark {
 }
 
 /// See the head of this file.
-pub(super) struct House {
+pub(super) struct TestBroker {
     pub(super) random: Draw,
     disk: SimDisk,
     pub(super) broker: Arc<Broker>,
@@ -69,7 +69,7 @@ pub(super) struct Expected {
     pub(super) cancelled: Vec<(ChannelKey, String)>,
 }
 
-impl House {
+impl TestBroker {
     pub(super) fn new(seed: u64) -> Result<Self, String> {
         let disk = SimDisk::default();
         let unpark = Arc::new(Unpark(thread::current()));

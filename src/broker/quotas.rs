@@ -7,43 +7,43 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// See the head of this file.
 #[derive(Debug)]
-pub struct Places {
+pub struct Quotas {
     /// For clients that have shaken hands.
-    pub connections: Room,
+    pub connections: Quota,
     /// For the channels of all connections.
-    pub channels: Room,
+    pub channels: Quota,
 }
 
 /// A limited number of places.
 #[derive(Debug)]
-pub struct Room {
+pub struct Quota {
     taken: Arc<AtomicU64>,
     max: AtomicU64,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicU64>);
+pub struct Permit(Arc<AtomicU64>);
 
-impl Default for Places {
+impl Default for Quotas {
     /// Without limits.
     fn default() -> Self {
-        Self { connections: Room::with(u64::MAX), channels: Room::with(u64::MAX) }
+        Self { connections: Quota::with(u64::MAX), channels: Quota::with(u64::MAX) }
     }
 }
 
-impl Places {
+impl Quotas {
     /// Nobody is there yet.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {
-            connections: Room::with(limits.connections_max.into()),
-            channels: Room::with(limits.channels_max),
+            connections: Quota::with(limits.connections_max.into()),
+            channels: Quota::with(limits.channels_max),
         }
     }
 }
 
-impl Room {
+impl Quota {
     /// Nobody is there yet; `u64::MAX` places are no limit.
     #[must_use]
     pub fn with(max: u64) -> Self {
@@ -71,18 +71,18 @@ impl Room {
     ///
     /// # Errors
     /// How many there are.
-    pub fn take(&self) -> Result<Place, u64> {
+    pub fn take(&self) -> Result<Permit, u64> {
         let max = self.max();
         // In one step: who is turned away has at no time taken a place that somebody else could have had.
         let one_more = |taken| if taken < max { Some(taken + 1) } else { None };
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
-            Ok(_before) => Ok(Place(Arc::clone(&self.taken))),
+            Ok(_before) => Ok(Permit(Arc::clone(&self.taken))),
             Err(_all) => Err(max),
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_it_is_dropped() {
-        let room = Room::with(2);
+        let room = Quota::with(2);
         let places: Vec<_> = (0..4).map(|_| room.take()).collect();
         assert_eq!(places.iter().flatten().count(), 2);
         assert_eq!(room.taken(), 2);

@@ -22,7 +22,7 @@ pub(super) struct Requeued {
 
 /// What a queue does with messages that come back or die.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fate<'a> {
+pub(super) struct RequeuePolicy<'a> {
     /// Whether the queue keeps what is beyond the limit, to be sent or parked.
     pub(super) keeps: bool,
     /// Failed deliveries that a message survives.
@@ -91,7 +91,7 @@ impl Waiting {
 
 impl Core {
     /// Puts delivered messages back in their old place. What was settled has failed once more, and dies beyond the limit.
-    pub(super) fn put_back(&mut self, range: SeqRange, how: Requeue, fate: Fate<'_>) {
+    pub(super) fn put_back(&mut self, range: SeqRange, how: Requeue, fate: RequeuePolicy<'_>) {
         let counted = how.is_failure();
         let mut outstanding = Vec::new();
         self.live.within(range, |piece, place| {
@@ -113,7 +113,14 @@ impl Core {
         }
     }
 
-    fn come_back(&mut self, part: SeqRange, returned: Requeued, how: Requeue, logged: bool, fate: Fate<'_>) {
+    fn come_back(
+        &mut self,
+        part: SeqRange,
+        returned: Requeued,
+        how: Requeue,
+        logged: bool,
+        fate: RequeuePolicy<'_>,
+    ) {
         let (queue, deliveries) = (self.queue, returned.deliveries);
         if let Some(sizes) = &mut self.sizes {
             // What waits counts as if it were ready.

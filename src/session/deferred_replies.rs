@@ -8,13 +8,13 @@ use crate::wire::output::Output;
 
 /// What one channel keeps back.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct DeferredReplies {
     /// Ticket 0: nothing is kept back.
     until: Ticket,
     output: Output,
 }
 
-impl Held {
+impl DeferredReplies {
     /// From here on nothing leaves before `ticket` is durable.
     pub(super) fn hold(&mut self, ticket: Ticket) {
         self.until = self.until.max(ticket);

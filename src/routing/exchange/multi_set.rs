@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// See the head of this file.
 #[derive(Debug, Default)]
-pub enum Bag<T> {
+pub enum MultiSet<T> {
     /// Nothing.
     #[default]
     Empty,
@@ -18,7 +18,7 @@ pub enum Bag<T> {
     Many(BTreeMap<T, u32>),
 }
 
-impl<T: Ord> Bag<T> {
+impl<T: Ord> MultiSet<T> {
     /// Puts `target` in once more.
     pub fn insert(&mut self, target: T) {
         *self = match std::mem::take(self) {
@@ -79,12 +79,12 @@ mod tests {
 
     #[test]
     fn a_target_stays_until_it_was_taken_out_as_often_as_put_in() {
-        let members = |bag: &Bag<u32>| {
+        let members = |bag: &MultiSet<u32>| {
             let mut all = Vec::new();
             bag.each(|&target| all.push(target));
             all
         };
-        let mut bag = Bag::default();
+        let mut bag = MultiSet::default();
         for target in [7, 7, 3] {
             bag.insert(target);
         }

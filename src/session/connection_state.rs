@@ -5,14 +5,14 @@ use super::access::Access;
 use super::budget::{Budget, STEPS};
 use super::consume::PendingGet;
 use super::deliver::Subscription;
+use super::publish_batch::PublishBatch;
 use super::report::Introduction;
 use super::routes::RouteCache;
-use super::settle::Settles;
-use super::stage::Stage;
-use crate::broker::clients::Appearance;
+use super::settle::AckBatch;
+use crate::broker::clients::ClientHandle;
 use crate::broker::entry::{Entry, no_vhost};
 use crate::broker::vhost::VHost;
-use crate::broker::{Broker, Place, Unfinished};
+use crate::broker::{Broker, Permit, Unfinished};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
@@ -64,16 +64,16 @@ pub(super) struct Tally {
 }
 
 /// See the head of this file.
-pub(super) struct Link {
+pub(super) struct ConnectionState {
     pub(super) broker: Arc<Broker>,
     pub(super) id: ConnectionId,
     pub(super) peer: Peer,
     /// Its places among the connections, once it was let in: of all, and of its vhost and user.
-    pub(super) places: Option<(Place, Entry)>,
+    pub(super) places: Option<(Permit, Entry)>,
     /// The vhost it is in; nowhere to begin with.
     pub(super) vhost: Arc<VHost>,
     /// Its place among the clients that an operator sees, while it is open.
-    pub(super) appearance: Option<Appearance>,
+    pub(super) appearance: Option<ClientHandle>,
     /// Who the client says it is, until it is let in.
     pub(super) introduction: Option<Box<Introduction>>,
     /// Bytes taken from the client.
@@ -96,12 +96,12 @@ pub(super) struct Link {
     pub(super) tally: Tally,
 
     /// Publishes that are not handed to their queues yet.
-    pub(super) stage: Stage,
+    pub(super) stage: PublishBatch,
     pub(super) routes: RouteCache,
     /// Channels in confirm mode with publishes on the stage.
     pub(super) publishers: Vec<u16>,
     /// Acknowledgements that are not handed to their queues yet.
-    pub(super) settles: Settles,
+    pub(super) settles: AckBatch,
     /// Channels whose consumers share a window, which has more room than before.
     pub(super) eased: BTreeSet<u16>,
 
@@ -131,7 +131,7 @@ pub(super) struct Link {
     pub(super) stale_ms: u64,
 }
 
-impl Link {
+impl ConnectionState {
     pub(super) fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
         let settings = &broker.settings().limits;
         let limits = Limits {
@@ -158,10 +158,10 @@ impl Link {
             output: Output::default(),
             replies: 0,
             tally: Tally::default(),
-            stage: Stage::default(),
+            stage: PublishBatch::default(),
             routes: RouteCache::default(),
             publishers: Vec::new(),
-            settles: Settles::default(),
+            settles: AckBatch::default(),
             eased: BTreeSet::new(),
             subscriptions: BTreeMap::new(),
             backlog: VecDeque::new(),

@@ -25,7 +25,7 @@ pub(super) const STEP_MS: u64 = 1000;
 
 /// All that have not shaken hands.
 #[derive(Debug)]
-pub(super) struct Newcomers {
+pub(super) struct HandshakeLimiter {
     max: u32,
     per_address_max: u32,
     count: Mutex<Count>,
@@ -49,8 +49,8 @@ type Here = BTreeMap<(u64, u64), Option<oneshot::Sender<()>>>;
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Newcomer {
-    among: Arc<Newcomers>,
+pub(super) struct HandshakePermit {
+    among: Arc<HandshakeLimiter>,
     address: Option<IpAddr>,
     key: (u64, u64),
     /// How far the output was when it went on last.
@@ -58,7 +58,7 @@ pub(super) struct Newcomer {
     gives_way: oneshot::Receiver<()>,
 }
 
-impl Newcomers {
+impl HandshakeLimiter {
     /// Nobody has come yet. There is room for `sockets_max` of all kinds, of which no more than half are for newcomers.
     pub(super) fn new(limits: &Limits, sockets_max: u32) -> Arc<Self> {
         let max = limits.handshakes_max.min((sockets_max / 2).max(1));
@@ -67,7 +67,7 @@ impl Newcomers {
     }
 
     /// One more, as soon as there is room. Its address is not known if a proxy will tell it.
-    pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Newcomer {
+    pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> HandshakePermit {
         loop {
             // Before the look, so that who goes meanwhile is noticed.
             let gone = self.gone.notified();
@@ -85,7 +85,7 @@ impl Newcomers {
     }
 
     /// One more; or, when there are too many, after how long to try again at the latest.
-    fn try_admit(self: &Arc<Self>, address: Option<IpAddr>, now: Now) -> Result<Newcomer, u64> {
+    fn try_admit(self: &Arc<Self>, address: Option<IpAddr>, now: Now) -> Result<HandshakePermit, u64> {
         let address = address.map(network);
         let mut count = self.count();
         if count.all >= self.max {
@@ -100,7 +100,7 @@ impl Newcomers {
             give_way(here, now);
         }
         drop(count);
-        Ok(Newcomer { among: Arc::clone(self), address, key, progress: 0, gives_way })
+        Ok(HandshakePermit { among: Arc::clone(self), address, key, progress: 0, gives_way })
     }
 
     fn count(&self) -> MutexGuard<'_, Count> {
@@ -163,7 +163,7 @@ fn give_way(here: &mut Here, now: Now) {
     }
 }
 
-impl Newcomer {
+impl HandshakePermit {
     /// Its output is so far: whether it has gone on with its handshake.
     pub(super) fn look_at(&mut self, progress: u64, now: Now) {
         if progress != self.progress {
@@ -191,7 +191,7 @@ impl Newcomer {
     }
 }
 
-impl Drop for Newcomer {
+impl Drop for HandshakePermit {
     fn drop(&mut self) {
         let mut count = self.among.count();
         count.all -= 1;
@@ -219,15 +219,18 @@ mod tests {
         Now { mono_ms, unix_ms: 0 }
     }
 
-    fn newcomers(handshakes_max: u32, handshakes_per_address_max: u32) -> Arc<Newcomers> {
-        Newcomers::new(&Limits { handshakes_max, handshakes_per_address_max, ..Limits::default() }, 1000)
+    fn newcomers(handshakes_max: u32, handshakes_per_address_max: u32) -> Arc<HandshakeLimiter> {
+        HandshakeLimiter::new(
+            &Limits { handshakes_max, handshakes_per_address_max, ..Limits::default() },
+            1000,
+        )
     }
 
-    fn come(newcomers: &Arc<Newcomers>, address: &str, ms: u64) -> Result<Newcomer, u64> {
+    fn come(newcomers: &Arc<HandshakeLimiter>, address: &str, ms: u64) -> Result<HandshakePermit, u64> {
         newcomers.try_admit(Some(address.parse().unwrap()), at(ms))
     }
 
-    fn gives_way(newcomer: &mut Newcomer) -> bool {
+    fn gives_way(newcomer: &mut HandshakePermit) -> bool {
         newcomer.poll_gives_way(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 

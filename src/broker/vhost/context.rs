@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::ids::{QueueId, VHostId};
 use crate::metrics::Metrics;
 use crate::queue::timers::Timers;
-use crate::queue::{Home, Shared};
+use crate::queue::{Home, QueueContext};
 use crate::routing::topology::{LOG, Topology};
 use crate::store::change::Log;
 use dashmap::DashMap;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// See the head of this file.
-pub struct Commons {
+pub struct BrokerContext {
     pub(super) log: Arc<dyn Log>,
     pub(super) limits: Limits,
     pub(super) policies: Arc<PolicyBook>,
@@ -50,7 +50,7 @@ pub(super) struct Counts {
     pub(super) bindings: usize,
 }
 
-impl Commons {
+impl BrokerContext {
     /// `next_queue` is an id that no queue has had, nor any above it.
     #[must_use]
     pub fn new(
@@ -80,8 +80,8 @@ impl Commons {
     }
 
     /// What the queues of a vhost are made with.
-    pub(super) fn shared(&self, home: Home) -> Shared {
-        Shared {
+    pub(super) fn shared(&self, home: Home) -> QueueContext {
+        QueueContext {
             log: Arc::clone(&self.log),
             memory: Arc::clone(&self.memory),
             timers: Arc::clone(&self.timers),
