@@ -87,7 +87,7 @@ impl<S: Subscriber> Layer<S> for Audit {
         if *metadata.level() > Level::INFO {
             return true;
         }
-        let (admitted, first) = self.admits(metadata.callsite(), clock::now().mono_ms);
+        let (admitted, first) = self.admits(metadata.callsite(), clock::mono_ms());
         if !admitted && first {
             // Not under the lock: what is formatted may log.
             let mut example = Example(String::new());

@@ -10,8 +10,8 @@
 //! while the broker does not run moves the calendar.
 
 use rustix::time::{ClockId, clock_gettime};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock that counts while the machine sleeps, and is never set.
@@ -33,12 +33,6 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Where the calendar begins: at the wall clock.
 static BEGINNING: LazyLock<Calendar> =
     LazyLock::new(|| Calendar { boot_ms: boot_ms(), unix_ms: wall_now_ms() });
-
-/// How far the calendar was ahead of the wall clock when it began, in milliseconds.
-static AHEAD_AT_START: AtomicI64 = AtomicI64::new(0);
-
-/// How far it is ahead now.
-static AHEAD: AtomicI64 = AtomicI64::new(0);
 
 /// A moment, on the clocks that are never set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,46 +58,67 @@ impl Calendar {
     }
 }
 
-/// Reads the clocks.
+/// The clocks of one broker: its calendar is that of its data.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Ahead>);
+
+/// How far the calendar is ahead of the wall clock, in milliseconds.
+#[derive(Debug)]
+struct Ahead {
+    at_start: i64,
+    /// As it was last looked at.
+    now: AtomicI64,
+}
+
+impl Clock {
+    /// Goes on with the calendar of data that was so far ahead of the wall clock.
+    #[must_use]
+    pub fn starting(ahead_ms: i64) -> Self {
+        Self(Arc::new(Ahead { at_start: ahead_ms, now: AtomicI64::new(ahead_ms) }))
+    }
+
+    /// Reads the clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now { mono_ms: mono_ms(), unix_ms: BEGINNING.at(boot_ms(), self.0.at_start) }
+    }
+
+    /// What the wall clock shows when the calendar shows `unix_ms`, as far as is known: it is looked at when
+    /// [`Self::is_set`] is called.
+    #[must_use]
+    pub fn wall_ms(&self, unix_ms: u64) -> u64 {
+        unix_ms.saturating_add_signed(self.ahead_ms().saturating_neg())
+    }
+
+    /// What the calendar shows when the wall clock shows `wall_ms`: the inverse of [`Self::wall_ms`].
+    #[must_use]
+    pub fn calendar_ms(&self, wall_ms: u64) -> u64 {
+        wall_ms.saturating_add_signed(self.ahead_ms())
+    }
+
+    /// How far the calendar is ahead of the wall clock, in milliseconds, as it was last looked at.
+    #[must_use]
+    pub fn ahead_ms(&self) -> i64 {
+        self.0.now.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the wall clock: by how many milliseconds it was set forward since the last look, if it was set.
+    #[must_use]
+    pub fn is_set(&self) -> Option<i64> {
+        let before = self.now();
+        let wall_ms = wall_now_ms();
+        let after = self.now();
+        let is_at_once = after.unix_ms.saturating_sub(before.unix_ms) <= AT_ONCE_MS;
+        let set_ms = set_by(after.unix_ms, wall_ms, self.ahead_ms()).filter(|_| is_at_once)?;
+        self.0.now.fetch_sub(set_ms, Ordering::Relaxed);
+        Some(set_ms)
+    }
+}
+
+/// Milliseconds since the process began to read the clock: [`Now::mono_ms`], which is the same for all brokers of a process.
 #[must_use]
-pub fn now() -> Now {
-    let unix_ms = BEGINNING.at(boot_ms(), AHEAD_AT_START.load(Ordering::Relaxed));
-    Now { mono_ms: whole_ms(START.elapsed()), unix_ms }
-}
-
-/// What the wall clock shows when the calendar shows `unix_ms`, as far as is known: it is looked at when [`is_set`] is called.
-#[must_use]
-pub fn wall_ms(unix_ms: u64) -> u64 {
-    unix_ms.saturating_add_signed(ahead_ms().saturating_neg())
-}
-
-/// What the calendar shows when the wall clock shows `wall_ms`: the other way round than [`wall_ms`].
-#[must_use]
-pub fn calendar_ms(wall_ms: u64) -> u64 {
-    wall_ms.saturating_add_signed(ahead_ms())
-}
-
-/// How far the calendar is ahead of the wall clock, in milliseconds, as it was last looked at.
-#[must_use]
-pub fn ahead_ms() -> i64 {
-    AHEAD.load(Ordering::Relaxed)
-}
-
-/// Goes on with the calendar of data that was so far ahead of the wall clock. To be called before anything of the data is looked at.
-pub fn go_on(ahead_ms: i64) {
-    AHEAD_AT_START.store(ahead_ms, Ordering::Relaxed);
-    AHEAD.store(ahead_ms, Ordering::Relaxed);
-}
-
-/// Looks at the wall clock: by how many milliseconds it was set forward since the last look, if it was set.
-pub fn is_set() -> Option<i64> {
-    let before = now();
-    let wall_ms = wall_now_ms();
-    let after = now();
-    let is_at_once = after.unix_ms.saturating_sub(before.unix_ms) <= AT_ONCE_MS;
-    let set_ms = set_by(after.unix_ms, wall_ms, ahead_ms()).filter(|_| is_at_once)?;
-    AHEAD.fetch_sub(set_ms, Ordering::Relaxed);
-    Some(set_ms)
+pub fn mono_ms() -> u64 {
+    whole_ms(START.elapsed())
 }
 
 /// By how much the wall clock is before the time at which it should be, if that is much.
@@ -172,10 +187,11 @@ mod tests {
 
     #[test]
     fn the_clock_agrees_with_the_timers() {
-        let before = now();
+        let clock = Clock::starting(0);
+        let before = clock.now();
         let at = instant(before.mono_ms + 1).unwrap();
         assert!(at > instant(before.mono_ms).unwrap());
-        assert!(now().mono_ms >= before.mono_ms);
+        assert!(mono_ms() >= before.mono_ms);
         assert!(before.unix_ms > 1_700_000_000_000, "later than 2023");
     }
 
@@ -198,10 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn each_broker_has_the_calendar_of_its_data() {
+        let (one, other) = (Clock::starting(0), Clock::starting(3_600_000));
+        let ahead_ms = other.now().unix_ms - one.now().unix_ms;
+        assert!((3_600_000..3_660_000).contains(&ahead_ms), "{ahead_ms}");
+        assert_eq!((one.wall_ms(5_000_000), other.wall_ms(5_000_000)), (5_000_000, 1_400_000));
+        assert_eq!((one.calendar_ms(7), other.calendar_ms(7)), (7, 3_600_007));
+    }
+
+    #[test]
     fn microseconds_and_milliseconds_are_of_one_clock() {
-        let (before, between, after) = (now(), mono_us(), now());
-        assert!(before.mono_ms <= between / 1000);
-        assert!(between / 1000 <= after.mono_ms);
+        let (before, between, after) = (mono_ms(), mono_us(), mono_ms());
+        assert!(before <= between / 1000);
+        assert!(between / 1000 <= after);
     }
 
     #[test]

@@ -187,6 +187,13 @@ impl Default for Users {
     }
 }
 
+impl Default for Config {
+    /// What holds where nobody says anything: see [`Flags`].
+    fn default() -> Self {
+        Self::merge(Flags::default(), File::default()).expect("only what is asked for can be refused")
+    }
+}
+
 impl Config {
     /// Reads the file that `flags` name, if any, and settles every question.
     ///

@@ -33,7 +33,7 @@
 //! it and keeps it; a queue knows its vhost by an id, so that what it sends on (dead letters, delayed messages) stays there. What is kept
 //! of vhosts (metadata, limits) is in the directory of `auth`, beside the users.
 //!
-//! An operator's command comes over a socket in the data folder to `server/control`, is an operation of [`manage`], and returns when its
+//! An operator's command comes over a socket in the data folder to `server/control`, is an operation of [`admin`], and returns when its
 //! ticket is durable. What only a session knows (its channels) it is asked for through a flag in [`broker::clients`] and a wake; it
 //! answers from its own state, so that nothing is counted for the purpose on the path of a message.
 //!
@@ -56,9 +56,10 @@
 //! | [`queue`] | one queue, classic or stream: log, consumers, limits, time, dead letters; knows no exchange |
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
-//! | [`manage`] | what an operator may do, as a list of operations: no I/O, no async |
+//! | [`admin`] | what an operator may do, as a list of operations: no I/O, no async |
 //! | [`session`] | one client's protocol state |
 //! | [`server`], [`http`] | the tokio shell; they never name each other |
+//! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
 //! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `wire` alone |
 //!
@@ -116,6 +117,7 @@
 //!   run. Waiting for the publishers who were told last, so that they share one fsync, was tried too and did not help
 //!   where the processor is the limit (two cores): it is not here.
 
+pub mod admin;
 pub mod arguments;
 pub mod audit;
 pub mod auth;
@@ -127,10 +129,10 @@ pub mod ctl;
 pub mod error;
 pub mod http;
 pub mod ids;
-pub mod manage;
 pub mod message;
 pub mod metrics;
 pub mod near;
+pub mod node;
 pub mod perf;
 pub mod policy;
 pub mod queue;

@@ -1,36 +1,21 @@
-//! The `leveret` binary: the command line, and the life of the process from the first check to the last flush.
-//!
-//! Order matters here. What can be refused is refused before anything is touched: flags and file, then the ports,
-//! then the data folder. On the way down sockets go first, the store last.
+//! The `leveret` binary: reads the command line, starts the log and a node, and waits for a signal.
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
-use leveret::broker::{AlarmLimits, Broker, BrokerSettings};
-use leveret::clock;
-use leveret::config::{Advertise, Config, Flags, LogFormat, misnamed_variables};
-use leveret::manage::Caller;
-use leveret::manage::definitions::{Source, start_with};
-use leveret::server::{
-    Certificates, Control, ListenerOptions, LogLines, LogSink, Server, ShutdownReason, log_exchange,
-};
-use leveret::store::StoreError;
-use leveret::{ctl, http, perf, server, store};
+use leveret::config::{Config, Flags, LogFormat, misnamed_variables};
+use leveret::node::Node;
+use leveret::server::{LogLines, LogSink, log_exchange};
+use leveret::{ctl, perf, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs;
-use std::future::pending;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::panic;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinError, JoinSet};
 use tokio::time::interval;
 use tracing::{Level, Metadata, error, info, warn};
 use tracing_subscriber::filter::dynamic_filter_fn;
@@ -45,14 +30,8 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, registry, reload};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How long connections may take to end when the broker stops, and when its store has failed.
-const STOP_WAIT: Duration = Duration::from_secs(5);
-/// How long the runtime may take to drop what is left after that.
+/// How long the runtime may take to drop what is left when the broker has stopped.
 const DROP_WAIT: Duration = Duration::from_secs(1);
-
-/// Clients that wait in a listener's queue until they are accepted; more are not answered and try again a second later. Linux takes no
-/// more unless it is told to (`net.core.somaxconn`).
-const WAITING_MAX: u32 = 4096;
 
 /// How often it is said how many log lines were left out.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -146,18 +125,10 @@ fn serve(flags: Flags) -> Result<(), Failure> {
         .build()
         .map_err(|error| failure(format_args!("cannot start threads: {error}")))?;
     runtime.spawn(report(audit.clone()));
-    let (broker, reason) = runtime.block_on(run(&config, &Renewal { flags, filter }, lines))?;
+    let outcome = runtime.block_on(run(config, &Renewal { flags, filter }, lines));
     runtime.shutdown_timeout(DROP_WAIT);
     audit.report();
-    let when = if reason == ShutdownReason::StoreFailed { "" } else { " while stopping" };
-    broker.shutdown().map_err(|why| {
-        let kept = if why.keeps_what_was_confirmed() { "; what was confirmed before is on disk" } else { "" };
-        let what = if let StoreError::BrokerFault(_) = why { "broker" } else { "store" };
-        failure(format_args!("the {what} has failed{when}{kept}: {why}"))
-    })?;
-    if reason == ShutdownReason::StoreFailed {
-        return Err(failure("the store has failed"));
-    }
+    outcome?;
     info!("stopped");
     Ok(())
 }
@@ -171,112 +142,28 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Serves until there is a reason to end, then ends all connections.
-async fn run(
-    config: &Config,
-    renewal: &Renewal,
-    lines: LogLines,
-) -> Result<(Arc<Broker>, ShutdownReason), Failure> {
+/// Serves until there is a reason to end, then stops.
+async fn run(config: Config, renewal: &Renewal, lines: LogLines) -> Result<(), Failure> {
     let mut hang_up = on_signal(SignalKind::hangup())?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
-    let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::now()));
-    let certificates = certificates.transpose().map_err(failure)?.map(Arc::new);
-    let amqp = bind_all(&config.amqp)?;
-    let amqps = bind_all(&config.amqps)?;
-    let http = bind(config.http)?;
-    let ready = ready_line(config, &amqp, &amqps, &http).map_err(failure)?;
-
-    let opened =
-        store::open(&config.data_dir, store::Options { repair: config.repair, ..store::Options::default() })
-            .map_err(failure)?;
-    clock::go_on(opened.recovered.ahead_ms);
-    let broker = Broker::start(opened, settings(config), clock::now()).map_err(failure)?;
-    define(config, &broker)?;
-    check_first_users(config, &broker)?;
-    let server = Server::new(Arc::clone(&broker));
-
-    let mut accepting = JoinSet::new();
-    let plain = ListenerOptions { tls: None, proxies: config.proxy_protocol_from.clone().into() };
-    let secure = ListenerOptions { tls: certificates.clone(), ..plain.clone() };
-    for (listeners, door) in [(amqp, plain), (amqps, secure)] {
-        for listener in listeners {
-            accepting.spawn(server::accept(Arc::clone(&server), listener, door.clone()));
-        }
-    }
-    accepting.spawn(http::serve(http, Arc::clone(&broker)));
-    accepting.spawn(lines.publish(Arc::clone(&broker)));
-    match Control::bind(&config.data_dir) {
-        Ok(control) => drop(accepting.spawn(server::serve_control(control, Arc::clone(&broker)))),
-        Err(why) => warn!("leveret ctl will not reach this broker: {why}"),
-    }
+    let mut node = Node::start(config.clone()).await.map_err(failure)?;
+    node.publish_log(lines);
+    let ready = node.addresses().ready_line(&config.data_dir);
     info!("{ready}");
     if let Err(error) = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush()) {
         warn!(%error, "cannot write the ready line");
     }
-
-    let renewing = async {
-        while hang_up.recv().await.is_some() {
-            renewal.renew(config, certificates.as_deref());
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = hang_up.recv() => renewal.renew(&config, &node),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = node.failed() => break,
         }
-        pending().await
-    };
-    let mut timer = tokio::spawn(server::run_timer(Arc::clone(&server), config.data_dir.clone()));
-    let reason = tokio::select! {
-        biased;
-        () = renewing => ShutdownReason::Stop,
-        _ = terminate.recv() => ShutdownReason::Stop,
-        _ = interrupt.recv() => ShutdownReason::Stop,
-        // It ends by itself once the store has failed.
-        ended = &mut timer => fail(&broker, "the timer", ended),
-        Some(ended) = accepting.join_next() => fail(&broker, "a listener or a task beside it", ended),
-    };
-    info!(?reason, "stopping");
-    timer.abort();
-    accepting.shutdown().await;
-    if !server.close(reason, STOP_WAIT).await {
-        warn!("connections that did not end in {} s are cut", STOP_WAIT.as_secs());
     }
-    Ok((broker, reason))
-}
-
-/// A task has ended without which the broker cannot go on: its log fails, if it has not yet.
-fn fail(broker: &Broker, task: &str, ended: Result<(), JoinError>) -> ShutdownReason {
-    let fault = match ended.map_err(JoinError::try_into_panic) {
-        Err(Ok(panic)) => StoreError::panicked(task, &*panic),
-        Ok(()) | Err(Err(_)) => StoreError::BrokerFault(format!("{task} has ended")),
-    };
-    broker.log().fail(fault);
-    ShutdownReason::StoreFailed
-}
-
-/// Takes in the definitions that the operator starts the broker with.
-fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), Failure> {
-    let Some(file) = &config.definitions else { return Ok(()) };
-    let named = |why: &dyn Display| failure(format_args!("definitions of {}: {why}", file.display()));
-    let text = fs::read(file).map_err(|error| named(&error))?;
-    let source = Source::parse(&text).map_err(|error| named(&error))?;
-    let caller = Caller { by: format!("the start, {}", file.display()), now: clock::now(), inquiry: None };
-    start_with(broker, source, &caller).or_else(|refusal| {
-        broker.shutdown().map_err(failure)?;
-        Err(named(&refusal))
-    })
-}
-
-/// Everybody knows the first user's password: with nobody else there, a broker that others can reach is not meant to run. All
-/// listeners count: metrics need no password, but who opens that port to others means to do so with this broker.
-fn check_first_users(config: &Config, broker: &Broker) -> Result<(), Failure> {
-    let is_public = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
-    let mut listeners = config.amqp.iter().chain(&config.amqps).chain([&config.http]);
-    let Some(public) = listeners.find(is_public) else { return Ok(()) };
-    if config.users.allow_default || !broker.accounts().is_untouched() {
-        return Ok(());
-    }
-    broker.shutdown().map_err(failure)?;
-    Err(failure(format_args!(
-        "will not listen on {public} while guest with the password guest is the only user: change the password or add a \
-         user on a loopback address first, or set users.allow_default = true"
-    )))
+    node.shutdown().await.map_err(failure)
 }
 
 /// What of the settings can be read again while the broker runs: by SIGHUP, the log filter and certificates.
@@ -287,7 +174,7 @@ struct Renewal {
 
 impl Renewal {
     /// Reads it again. What is wrong with it is logged, and then it stays as it was.
-    fn renew(&self, config: &Config, certificates: Option<&Certificates>) {
+    fn renew(&self, config: &Config, node: &Node) {
         info!("SIGHUP: reads the log filter and certificates again");
         match Config::resolve(self.flags.clone()) {
             Ok(read) => {
@@ -301,59 +188,12 @@ impl Renewal {
             }
             Err(why) => error!("settings stay as they were: {why}"),
         }
-        if let Some(certificates) = certificates {
-            certificates.read_again(clock::now());
-        }
+        node.reload_certificates();
     }
-}
-
-fn settings(config: &Config) -> BrokerSettings {
-    let Advertise { product, version } = config.advertise.clone();
-    let none = AlarmLimits::default();
-    let alarms = AlarmLimits {
-        memory_bytes: config.memory_limit.bytes_of(server::memory_bytes()).unwrap_or(none.memory_bytes),
-        disk_free_bytes: config.disk_free_limit.bytes_of(None).unwrap_or(none.disk_free_bytes),
-    };
-    let local_only = config.users.local_only.clone();
-    let anonymous_user = config.auth.anonymous_user.clone();
-    BrokerSettings { product, version, local_only, anonymous_user, limits: config.limits.clone(), alarms }
 }
 
 fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| failure(format_args!("cannot wait for signals: {error}")))
-}
-
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
-    addresses.iter().copied().map(bind).collect()
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let bound = socket.and_then(|socket| {
-        // A port is free again at once, although connections of a broker before this one are still known to the system.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(WAITING_MAX)
-    });
-    bound.map_err(|error| failure(format_args!("cannot listen on {address}: {error}")))
-}
-
-/// What scripts wait for: the ports as they are, which matters for port 0.
-fn ready_line(
-    config: &Config,
-    amqp: &[TcpListener],
-    amqps: &[TcpListener],
-    http: &TcpListener,
-) -> io::Result<String> {
-    let (version, amqp, http) = (env!("CARGO_PKG_VERSION"), ports(amqp)?, http.local_addr()?);
-    let amqps = if amqps.is_empty() { String::new() } else { format!(" amqps={}", ports(amqps)?) };
-    let data = config.data_dir.display();
-    Ok(format!("leveret {version} ready amqp={amqp}{amqps} http={http} data={data}"))
-}
-
-fn ports(listeners: &[TcpListener]) -> io::Result<String> {
-    let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string()));
-    Ok(ports.collect::<io::Result<Vec<_>>>()?.join(","))
 }
 
 fn log_filter(text: &str) -> Result<EnvFilter, Failure> {

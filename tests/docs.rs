@@ -3,7 +3,7 @@
 
 use crate::support::process::{Folder, leveret, outcome};
 use crate::tidy::source::{File, files, root};
-use leveret::broker::settings::table::TABLE;
+use leveret::arguments::table::TABLE;
 use leveret::config::{Config, Flags};
 use leveret::policy::key::KEYS;
 use std::collections::BTreeSet;

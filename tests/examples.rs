@@ -113,6 +113,14 @@ fn a_task_that_fails_for_good_is_parked() {
     assert!(parked.starts_with("tasks\tdelivery_limit\tno_exchange\t"), "{parked}");
 }
 
+/// The one example that needs no broker: it is one.
+#[test]
+fn a_program_runs_a_broker_of_its_own() {
+    let output = outcome(&mut rust("embedded"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "received hello\n");
+}
+
 #[test]
 fn every_example_is_run() {
     let listed: BTreeSet<String> = EXAMPLES
@@ -122,7 +130,7 @@ fn every_example_is_run() {
             "python" => format!("examples/python/{name}.py"),
             other => format!("examples/{other}/{name}.js"),
         })
-        .chain(["examples/retry.rs".to_owned()])
+        .chain(["examples/embedded.rs".to_owned(), "examples/retry.rs".to_owned()])
         .collect();
     let there: BTreeSet<String> =
         files().into_iter().map(|file| file.path).filter(|path| path.starts_with("examples/")).collect();

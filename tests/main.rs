@@ -1,5 +1,6 @@
 //! The one test binary: what needs more than a module's own unit tests, a room each.
 
+mod admin;
 mod attacks;
 mod broker;
 mod clients;
@@ -8,7 +9,7 @@ mod docs;
 mod examples;
 mod faults;
 mod fuzz;
-mod manage;
+mod node;
 mod scripts;
 mod server;
 mod session;

@@ -27,9 +27,10 @@ const ROOMS: &[&[&str]] = &[
     &["queue"],
     &["routing"],
     &["broker"],
-    &["manage"],
+    &["admin"],
     &["session"],
     &["server", "http"],
+    &["node"],
     &["perf", "ctl"],
 ];
 
@@ -37,11 +38,11 @@ const ROOMS: &[&[&str]] = &[
 const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "wire"];
 
 /// What `ctl` may import, being a client of a broker that runs elsewhere: where to find it, and what to ask.
-const ROOMS_OF_CTL: &[&str] = &["error", "config", "manage"];
+const ROOMS_OF_CTL: &[&str] = &["error", "config", "admin"];
 
 /// Crates that only some rooms may name, so that replacing one touches one room.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("amq_protocol", &["wire", "arguments", "queue", "routing", "broker", "manage", "session", "perf"]),
+    ("amq_protocol", &["wire", "arguments", "queue", "routing", "broker", "admin", "session", "perf"]),
     ("base64", &["auth"]),
     ("clap_complete", &["ctl"]),
     ("dashmap", &["broker"]),
@@ -54,13 +55,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
     ("regex", &["auth"]),
     ("rustix", &["clock", "store", "server", "ctl", "main"]),
-    ("serde_ignored", &["manage"]),
-    ("serde_json", &["manage", "server", "ctl"]),
+    ("serde_ignored", &["admin"]),
+    ("serde_json", &["admin", "server", "ctl"]),
     ("serde_path_to_error", &["config"]),
     ("sha2", &["auth"]),
     ("strsim", &["near"]),
     ("tikv_jemallocator", &["main"]),
-    ("tokio", &["blocking", "server", "http", "perf", "main"]),
+    ("tokio", &["blocking", "server", "http", "node", "perf", "main"]),
     ("tokio_rustls", &["server"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),
@@ -219,7 +220,7 @@ fn server_and_http_do_not_know_each_other_and_perf_knows_only_the_wire() {
     assert_eq!(found("src/server/listener.rs", "use crate::http::Http;"), 1);
     assert_eq!(found("src/http/router.rs", "use crate::{session::Session, server};"), 1);
     assert_eq!(found("src/perf/mod.rs", "use crate::{\n    broker::Broker,\n    wire::encode,\n};"), 1);
-    assert_eq!(found("src/ctl/mod.rs", "use crate::{broker::Broker, manage::Operation};"), 1);
+    assert_eq!(found("src/ctl/mod.rs", "use crate::{broker::Broker, admin::Operation};"), 1);
     assert_eq!(found("src/store/mod.rs", "use super::broker::Broker;"), 1);
     assert_eq!(found("src/broker/queue/core.rs", "use super::super::Mailbox;"), 0);
     assert_eq!(found("src/broker/route.rs", "use super::super::session;"), 1);

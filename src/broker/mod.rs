@@ -40,7 +40,7 @@ use crate::arguments::Requeue;
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
 use crate::blocking;
-use crate::clock::Now;
+use crate::clock::{Clock, Now};
 use crate::config::Limits;
 use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
@@ -136,6 +136,7 @@ pub struct Broker {
     metrics: Arc<Metrics>,
     places: Quotas,
     alarms: Arc<Alarms>,
+    clock: Clock,
     started_at: Now,
     /// The last process did not stop cleanly.
     after_crash: bool,
@@ -170,6 +171,7 @@ impl Broker {
             accounts,
             policies,
             clients: Clients::default(),
+            clock: Clock::starting(recovered.ahead_ms),
             started_at: now,
             after_crash: !recovered.clean,
             log,
@@ -283,6 +285,12 @@ impl Broker {
     #[must_use]
     pub fn nowhere(&self) -> &Arc<VHost> {
         self.registry.nowhere()
+    }
+
+    /// Its clocks.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The vhost that a queue is in, if it still exists.

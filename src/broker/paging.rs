@@ -66,7 +66,7 @@ fn serve(requests: &Receiver<Request>, pages: &dyn PageSource, deliver: impl Fn(
         let next = if failed.is_empty() {
             requests.recv().map_err(|_all_gone| RecvTimeoutError::Disconnected)
         } else {
-            let left_ms = retry_at_ms.saturating_sub(clock::now().mono_ms);
+            let left_ms = retry_at_ms.saturating_sub(clock::mono_ms());
             requests.recv_timeout(Duration::from_millis(left_ms))
         };
         match next {
@@ -75,7 +75,7 @@ fn serve(requests: &Receiver<Request>, pages: &dyn PageSource, deliver: impl Fn(
                 Err(why) => {
                     tracing::error!(queue = %request.queue.name, %why, "messages cannot be read; the queue waits");
                     if failed.is_empty() {
-                        retry_at_ms = clock::now().mono_ms + RETRY_MS;
+                        retry_at_ms = clock::mono_ms() + RETRY_MS;
                     }
                     failed.push(request);
                 }
@@ -83,7 +83,7 @@ fn serve(requests: &Receiver<Request>, pages: &dyn PageSource, deliver: impl Fn(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        if !failed.is_empty() && clock::now().mono_ms >= retry_at_ms {
+        if !failed.is_empty() && clock::mono_ms() >= retry_at_ms {
             failed.retain(|request| match pages.load(request.queue.id, request.wanted, PAGE_BYTES) {
                 Ok(loaded) => {
                     tracing::info!(queue = %request.queue.name, "messages can be read again");
@@ -92,7 +92,7 @@ fn serve(requests: &Receiver<Request>, pages: &dyn PageSource, deliver: impl Fn(
                 }
                 Err(_still) => true,
             });
-            retry_at_ms = clock::now().mono_ms + RETRY_MS;
+            retry_at_ms = clock::mono_ms() + RETRY_MS;
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Broker;
 use super::paging::PAGE_BYTES;
 use super::sender::{Targets, are_names};
-use crate::clock::{self, Now};
+use crate::clock::Now;
 use crate::ids::{SeqRange, Ticket};
 use crate::message::{Block, Message};
 use crate::queue::{Cause, DeathReason, Outcome, Queue};
@@ -63,7 +63,7 @@ impl Broker {
             for (block, records) in pieces {
                 for index in records.take(usize::try_from(most - shown - count).unwrap_or(usize::MAX)) {
                     let bytes = block.bytes_of(index..index + 1);
-                    let (reason, cause, died_ms) = (run.reason, run.cause, clock::wall_ms(run.died_ms));
+                    let (reason, cause, died_ms) = (run.reason, run.cause, self.clock.wall_ms(run.died_ms));
                     show(&Parked { reason, cause, died_ms, message: block.message(index), bytes });
                     count += 1;
                 }

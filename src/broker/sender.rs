@@ -75,7 +75,7 @@ impl Sender {
             return;
         }
         let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = Order { queue, now, found_ms: clock::now().mono_ms };
+        let order = Order { queue, now, found_ms: clock::mono_ms() };
         if let Err(unsent) = orders.send(order) {
             tracing::error!(queue = %unsent.0.queue.name, "the thread that sends dead letters is gone");
         }
@@ -106,7 +106,7 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
             Err(TryRecvError::Disconnected) => return,
         }
         let (Some(mut chain), Some(broker)) = (chains.pop_front(), broker.upgrade()) else { return };
-        let passed_ms = clock::now().mono_ms.saturating_sub(chain.found_ms);
+        let passed_ms = clock::mono_ms().saturating_sub(chain.found_ms);
         let now = Now {
             mono_ms: chain.now.mono_ms.saturating_add(passed_ms),
             unix_ms: chain.now.unix_ms.saturating_add(passed_ms),
@@ -340,7 +340,7 @@ impl Broker {
                 queue: &queue.name,
                 reason: part.reason(),
                 now_unix_ms: now.unix_ms,
-                died_ms: part.died_ms(),
+                died_wall_ms: self.clock.wall_ms(part.died_ms()),
                 exchange,
                 routing_key: settings.dead_letter_routing_key.as_deref(),
             };

@@ -3,8 +3,8 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::manage::Operation;
-use crate::manage::clients::ClientOperation;
+use crate::admin::Operation;
+use crate::admin::clients::ClientOperation;
 use clap::Subcommand;
 
 /// The commands.

@@ -2,8 +2,8 @@
 
 use super::error::CtlError;
 use super::{Request, Shown};
-use crate::manage::Operation;
-use crate::manage::definitions::{DefinitionsOperation, Source};
+use crate::admin::Operation;
+use crate::admin::definitions::{DefinitionsOperation, Source};
 use clap::Subcommand;
 use serde_json::Value;
 use std::fs::{File, OpenOptions};

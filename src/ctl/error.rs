@@ -4,13 +4,13 @@
 //! expect; most are named in sysexits. A list of what is in a vhost that is not there is refused here, where rabbitmqctl lists
 //! nothing.
 
-use crate::manage::clients::ClientOperation;
-use crate::manage::permissions::PermissionOperation;
-use crate::manage::policies::PolicyOperation;
-use crate::manage::queues::QueueOperation;
-use crate::manage::users::UserOperation;
-use crate::manage::vhosts::VHostOperation;
-use crate::manage::{Operation, Refusal, RefusalKind};
+use crate::admin::clients::ClientOperation;
+use crate::admin::permissions::PermissionOperation;
+use crate::admin::policies::PolicyOperation;
+use crate::admin::queues::QueueOperation;
+use crate::admin::users::UserOperation;
+use crate::admin::vhosts::VHostOperation;
+use crate::admin::{Operation, Refusal, RefusalKind};
 use std::fmt;
 
 /// Nobody reads the answer to its end.

@@ -1,7 +1,7 @@
 //! `leveret ctl`: the operator's command line, a client of the socket in the broker's data folder.
 //!
 //! Commands have the names and the arguments that rabbitmqctl gave them, in groups, a file each: what was typed becomes a
-//! [`Request`], an operation of [`crate::manage`] and how its answer is to be shown. A new group is a file and a line in
+//! [`Request`], an operation of [`crate::admin`] and how its answer is to be shown. A new group is a file and a line in
 //! `Command`.
 //!
 //! | file | holds |
@@ -34,8 +34,8 @@ pub use self::error::CtlError;
 use self::error::status_of;
 use self::socket::{Broker, Reply};
 use self::table::{Columns, Style, Table};
+use crate::admin::{Operation, Refusal};
 use crate::config::{Config, Flags};
-use crate::manage::{Operation, Refusal};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 use std::io::{self, IsTerminal, Write};

@@ -3,9 +3,9 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::manage::Operation;
-use crate::manage::exchanges::ExchangeOperation;
-use crate::manage::queues::QueueOperation;
+use crate::admin::Operation;
+use crate::admin::exchanges::ExchangeOperation;
+use crate::admin::queues::QueueOperation;
 use clap::Subcommand;
 
 /// The commands.

@@ -3,8 +3,8 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::manage::Operation;
-use crate::manage::parked::ParkedOperation;
+use crate::admin::Operation;
+use crate::admin::parked::ParkedOperation;
 use clap::Subcommand;
 
 /// The commands.

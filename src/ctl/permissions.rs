@@ -2,8 +2,8 @@
 
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::manage::Operation;
-use crate::manage::permissions::{PermissionOperation, PermissionRow, TopicPermissionRow};
+use crate::admin::Operation;
+use crate::admin::permissions::{PermissionOperation, PermissionRow, TopicPermissionRow};
 use clap::Subcommand;
 
 /// The commands.

@@ -3,8 +3,8 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::manage::Operation;
-use crate::manage::policies::{PolicyOperation, PolicySetting};
+use crate::admin::Operation;
+use crate::admin::policies::{PolicyOperation, PolicySetting};
 use clap::{Args, Subcommand};
 
 /// The commands.

@@ -2,7 +2,7 @@
 //! not show what is typed.
 
 use super::error::CtlError;
-use crate::manage::Password;
+use crate::admin::Password;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, BufRead, IsTerminal, Read, Stdin, Write};
 

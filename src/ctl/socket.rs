@@ -1,8 +1,8 @@
 //! The conversation with the broker: a line of JSON each way, see `server/control`.
 
 use super::error::CtlError;
+use crate::admin::{Operation, Refusal};
 use crate::config::control::socket;
-use crate::manage::{Operation, Refusal};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs;

@@ -4,8 +4,8 @@ use super::error::CtlError;
 use super::secret::password;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::manage::Operation;
-use crate::manage::users::{LimitsChange, UserOperation, WhichLimits};
+use crate::admin::Operation;
+use crate::admin::users::{LimitsChange, UserOperation, WhichLimits};
 use clap::{Subcommand, ValueEnum};
 
 /// The commands.

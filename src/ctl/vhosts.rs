@@ -3,8 +3,8 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::manage::Operation;
-use crate::manage::vhosts::VHostOperation;
+use crate::admin::Operation;
+use crate::admin::vhosts::VHostOperation;
 use clap::Subcommand;
 
 /// The commands.

@@ -47,7 +47,7 @@ fn healthz(health: Health, shortage: Shortage) -> Answer {
 fn metrics(broker: &Broker) -> Answer {
     let (alarms, usage) = (broker.alarms(), process::usage());
     let shortage = alarms.shortage(broker.health());
-    let up_ms = clock::now().mono_ms.saturating_sub(broker.started_at().mono_ms);
+    let up_ms = clock::mono_ms().saturating_sub(broker.started_at().mono_ms);
     let node =
         prometheus::Node { host: &process::hostname(), up_s: up_ms / 1000, alarms, shortage, usage: &usage };
     // It locks each queue once.

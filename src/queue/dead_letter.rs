@@ -4,7 +4,6 @@
 //! reason); a repeated death moves to the front and counts up. A dead letter has the routing keys of its message, copies and
 //! all, unless the queue has a key for it, which then replaces all of them for good. Everything here is a pure function from records to records.
 
-use crate::clock;
 use crate::message::{BCC, Block, BlockBuilder, CC, Copies, Message};
 use crate::queue::DeathReason;
 use crate::wire::properties;
@@ -32,7 +31,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) reason: DeathReason,
     /// When it is sent.
     pub(crate) now_unix_ms: u64,
-    pub(crate) died_ms: u64,
+    /// When it died, by the wall clock.
+    pub(crate) died_wall_ms: u64,
     /// The dead-letter exchange.
     pub(crate) exchange: &'a str,
     /// The queue's `x-dead-letter-routing-key`; the message's own key without it.
@@ -117,7 +117,7 @@ fn record_death(
             count: 1,
             reason: at.reason.name().to_owned(),
             queue: at.queue.to_owned(),
-            time_s: clock::wall_ms(at.died_ms) / 1000,
+            time_s: at.died_wall_ms / 1000,
             exchange: text(message.exchange),
             routing_keys: known_keys(message, headers),
             original_expiration: expiration.map(<[u8]>::to_vec),
@@ -282,7 +282,7 @@ mod tests {
                 queue,
                 reason,
                 now_unix_ms: 5_000,
-                died_ms: 5_000,
+                died_wall_ms: 5_000,
                 exchange: "dlx",
                 routing_key: Some("dead"),
             },
@@ -371,7 +371,7 @@ mod tests {
             queue,
             reason: DeathReason::Rejected,
             now_unix_ms: 5_000,
-            died_ms: 5_000,
+            died_wall_ms: 5_000,
             exchange: "dlx",
             routing_key,
         };

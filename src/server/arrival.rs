@@ -57,7 +57,7 @@ pub(super) async fn receive(
     mut seat: ConnectionGuard,
     door: ListenerOptions,
 ) {
-    let began = clock::now();
+    let began = seat.broker().clock().now();
     let wait = Duration::from_secs(seat.broker().settings().limits.handshake_timeout_s.into());
     let until = Instant::now() + wait;
     let mut peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
@@ -69,7 +69,7 @@ pub(super) async fn receive(
             None => return,
         }
         if let Some(newcomer) = &mut seat.newcomer {
-            newcomer.comes_from(peer.address.ip(), clock::now());
+            newcomer.comes_from(peer.address.ip(), clock::mono_ms());
         }
     }
     let Some(certificates) = &door.tls else {
@@ -136,7 +136,7 @@ async fn shake_hands(
     certificates: &Certificates,
     now: Now,
 ) -> Result<Box<TlsStream<TcpStream>>, Turned> {
-    let handshake = certificates.acceptor(now).accept(socket).into_fallible();
+    let handshake = certificates.acceptor(now.mono_ms).accept(socket).into_fallible();
     let stream = handshake.await.map_err(|(error, socket)| Turned {
         why: "the TLS handshake failed: ",
         error,

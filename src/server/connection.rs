@@ -8,7 +8,7 @@
 
 use super::timer::Alarm;
 use super::{ConnectionGuard, ShutdownReason, socket};
-use crate::clock::{self, Now};
+use crate::clock::Now;
 use crate::session::{Peer, Session};
 use crate::wire::output::Output;
 use std::cell::RefCell;
@@ -220,7 +220,7 @@ impl<S: Stream> Connection<S> {
 
     /// The hot path. Input comes before mail, so that what the client caused itself goes out with the same write.
     fn turn(&mut self, context: &mut Context<'_>) -> io::Result<Turn> {
-        let now = clock::now();
+        let now = self.seat.broker().clock().now();
         self.hear_farewell(now);
         let could_read = self.may_read();
         let read = if could_read { self.read(context, now)? } else { 0 };
@@ -387,7 +387,8 @@ impl<S: Stream> Connection<S> {
     /// Gives back to the broker what the session holds. After a panic the session may be in any state, and may panic
     /// again; the process goes on nevertheless.
     fn disconnect(&mut self) {
-        let gone = catch_unwind(AssertUnwindSafe(|| self.session.handle_disconnect(clock::now())));
+        let now = self.seat.broker().clock().now();
+        let gone = catch_unwind(AssertUnwindSafe(|| self.session.handle_disconnect(now)));
         if gone.is_err() {
             error!("a connection could not give back what it held");
         }

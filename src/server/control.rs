@@ -9,11 +9,11 @@
 //! of an answer no more than a buffer is made ahead of what the client takes. What is asked of the broker is done on a thread on which
 //! nobody else waits, one for each client at most: a policy may make it read a queue's backlog.
 
+use crate::admin::{self, Answer, Caller, Operation, Performed, Refusal, RefusalKind, Row, Told};
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::control::{REQUEST_BYTES_MAX, socket};
 use crate::ids::Ticket;
-use crate::manage::{self, Answer, Caller, Operation, Performed, Refusal, RefusalKind, Row, Told};
 use crate::store::change::{Health, Waiter};
 use serde::Serialize;
 use std::fmt::Display;
@@ -231,14 +231,14 @@ async fn read_line(stream: &mut UnixStream, input: &mut Vec<u8>) -> io::Result<L
 async fn answer(broker: &Arc<Broker>, line: &[u8], by: &str) -> Result<Answer, Refusal> {
     let operation: Operation = serde_json::from_slice(line)
         .map_err(|error| Refusal::new(RefusalKind::Invalid, format!("not an operation: {error}")))?;
-    let inquiry = manage::inquiry_for(broker, &operation);
+    let inquiry = admin::inquiry_for(broker, &operation);
     if let Some(inquiry) = &inquiry {
         // What has come by then is shown.
         let _all = timeout(INQUIRY_WAIT, poll_fn(|context| inquiry.poll(context))).await;
     }
-    let caller = Caller { by: by.to_owned(), now: clock::now(), inquiry };
+    let caller = Caller { by: by.to_owned(), now: broker.clock().now(), inquiry };
     let of = Arc::clone(broker);
-    let performed = spawn_blocking(move || manage::perform(&of, operation, &caller)).await;
+    let performed = spawn_blocking(move || admin::perform(&of, operation, &caller)).await;
     let Performed { answer, ticket } = performed.map_err(|fault| {
         error!(%fault, "an operation ended by a fault of the broker");
         Refusal::new(RefusalKind::Unavailable, "a fault of the broker ended it: see its log")
@@ -266,15 +266,15 @@ async fn on_disk(broker: &Broker, ticket: Ticket) -> Result<(), Refusal> {
     let alert = Arc::new(Alert::default());
     let waiter: Arc<dyn Waiter> = Arc::clone(&alert) as Arc<dyn Waiter>;
     log.notify(ticket, &waiter);
-    let until_ms = clock::now().mono_ms + u64::try_from(DISK_WAIT.as_millis()).unwrap_or(u64::MAX);
+    let until_ms = clock::mono_ms() + u64::try_from(DISK_WAIT.as_millis()).unwrap_or(u64::MAX);
     loop {
         if ticket <= log.durable() {
             return Ok(());
         }
         let why = match log.health() {
             Health::Failed => "the store has failed",
-            Health::Full if clock::now().mono_ms >= until_ms => "the disk is full",
-            Health::Good if clock::now().mono_ms >= until_ms => "the disk does not keep up",
+            Health::Full if clock::mono_ms() >= until_ms => "the disk is full",
+            Health::Good if clock::mono_ms() >= until_ms => "the disk does not keep up",
             Health::Full | Health::Good => {
                 let _either = timeout(HEALTH_EVERY, alert.0.notified()).await;
                 continue;
@@ -285,7 +285,7 @@ async fn on_disk(broker: &Broker, ticket: Ticket) -> Result<(), Refusal> {
     }
 }
 
-async fn write_rows(stream: &mut UnixStream, rows: manage::Rows) -> io::Result<()> {
+async fn write_rows(stream: &mut UnixStream, rows: admin::Rows) -> io::Result<()> {
     let mut left = Some(rows);
     while let Some(rows) = left {
         let (mut buffer, rest) =
@@ -297,7 +297,7 @@ async fn write_rows(stream: &mut UnixStream, rows: manage::Rows) -> io::Result<(
 }
 
 /// A buffer full of rows and those that are left, or the end of the answer.
-fn encode_rows(mut rows: manage::Rows) -> io::Result<(Vec<u8>, Option<manage::Rows>)> {
+fn encode_rows(mut rows: admin::Rows) -> io::Result<(Vec<u8>, Option<admin::Rows>)> {
     let mut buffer = Vec::new();
     for row in &mut rows {
         encode(&Reply::Row(&row), &mut buffer)?;

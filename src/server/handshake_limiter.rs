@@ -5,7 +5,7 @@
 //! address when there are many of that, and to anybody, of the address that has most, when there are too many in all. A client goes on
 //! when the broker has said something to it, which it does once a step; single bytes do not count.
 
-use crate::clock::{self, Now};
+use crate::clock;
 use crate::config::Limits;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -71,7 +71,7 @@ impl HandshakeLimiter {
         loop {
             // Before the look, so that who goes meanwhile is noticed.
             let gone = self.gone.notified();
-            let wait_ms = match self.try_admit(address, clock::now()) {
+            let wait_ms = match self.try_admit(address, clock::mono_ms()) {
                 Ok(newcomer) => return newcomer,
                 Err(wait_ms) => wait_ms,
             };
@@ -85,19 +85,19 @@ impl HandshakeLimiter {
     }
 
     /// One more; or, when there are too many, after how long to try again at the latest.
-    fn try_admit(self: &Arc<Self>, address: Option<IpAddr>, now: Now) -> Result<HandshakePermit, u64> {
+    fn try_admit(self: &Arc<Self>, address: Option<IpAddr>, now_ms: u64) -> Result<HandshakePermit, u64> {
         let address = address.map(network);
         let mut count = self.count();
         if count.all >= self.max {
-            return Err(count.make_room(now));
+            return Err(count.make_room(now_ms));
         }
         count.all += 1;
-        let (key, gives_way) = count.add(address, now);
+        let (key, gives_way) = count.add(address, now_ms);
         if let Some(here) = count.by_address.get_mut(&address)
             && address.is_some()
             && here.len() > usize::try_from(self.per_address_max).unwrap_or(usize::MAX)
         {
-            give_way(here, now);
+            give_way(here, now_ms);
         }
         drop(count);
         Ok(HandshakePermit { among: Arc::clone(self), address, key, progress: 0, gives_way })
@@ -109,10 +109,10 @@ impl HandshakeLimiter {
 }
 
 impl Count {
-    fn add(&mut self, address: Option<IpAddr>, now: Now) -> ((u64, u64), oneshot::Receiver<()>) {
+    fn add(&mut self, address: Option<IpAddr>, now_ms: u64) -> ((u64, u64), oneshot::Receiver<()>) {
         let (tell, gives_way) = oneshot::channel();
         self.next += 1;
-        let key = (now.mono_ms, self.next);
+        let key = (now_ms, self.next);
         self.by_address.entry(address).or_default().insert(key, Some(tell));
         (key, gives_way)
     }
@@ -128,19 +128,19 @@ impl Count {
 
     /// Tells somebody to give way, of the address that has most among those where that is possible; after how long to try again at
     /// the latest.
-    fn make_room(&mut self, now: Now) -> u64 {
+    fn make_room(&mut self, now_ms: u64) -> u64 {
         let mut wait_ms = STEP_MS;
         let mut most: Option<&mut Here> = None;
         for here in self.by_address.values_mut() {
             let Some(stale_ms) = stale_ms(here) else { continue };
-            if stale_ms > now.mono_ms {
-                wait_ms = wait_ms.min(stale_ms - now.mono_ms);
+            if stale_ms > now_ms {
+                wait_ms = wait_ms.min(stale_ms - now_ms);
             } else if most.as_ref().is_none_or(|most| most.len() < here.len()) {
                 most = Some(here);
             }
         }
         if let Some(here) = most {
-            give_way(here, now);
+            give_way(here, now_ms);
         }
         wait_ms
     }
@@ -153,10 +153,10 @@ fn stale_ms(here: &Here) -> Option<u64> {
 }
 
 /// Tells the one that went on longest ago to give way, if that is long enough ago.
-fn give_way(here: &mut Here, now: Now) {
+fn give_way(here: &mut Here, now_ms: u64) {
     let next = here.iter_mut().find(|(_, tell)| tell.is_some());
     if let Some((&(since_ms, _), tell)) = next
-        && since_ms.saturating_add(STEP_MS) <= now.mono_ms
+        && since_ms.saturating_add(STEP_MS) <= now_ms
     {
         // Dropping it tells.
         *tell = None;
@@ -165,22 +165,22 @@ fn give_way(here: &mut Here, now: Now) {
 
 impl HandshakePermit {
     /// Its output is so far: whether it has gone on with its handshake.
-    pub(super) fn look_at(&mut self, progress: u64, now: Now) {
+    pub(super) fn look_at(&mut self, progress: u64, now_ms: u64) {
         if progress != self.progress {
             self.progress = progress;
-            self.renew(self.address, now);
+            self.renew(self.address, now_ms);
         }
     }
 
     /// A proxy has told where it comes from.
-    pub(super) fn comes_from(&mut self, address: IpAddr, now: Now) {
-        self.renew(Some(network(address)), now);
+    pub(super) fn comes_from(&mut self, address: IpAddr, now_ms: u64) {
+        self.renew(Some(network(address)), now_ms);
     }
 
-    fn renew(&mut self, address: Option<IpAddr>, now: Now) {
+    fn renew(&mut self, address: Option<IpAddr>, now_ms: u64) {
         let mut count = self.among.count();
         count.remove(self.address, self.key);
-        (self.key, self.gives_way) = count.add(address, now);
+        (self.key, self.gives_way) = count.add(address, now_ms);
         self.address = address;
     }
 
@@ -215,10 +215,6 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
-    fn at(mono_ms: u64) -> Now {
-        Now { mono_ms, unix_ms: 0 }
-    }
-
     fn newcomers(handshakes_max: u32, handshakes_per_address_max: u32) -> Arc<HandshakeLimiter> {
         HandshakeLimiter::new(
             &Limits { handshakes_max, handshakes_per_address_max, ..Limits::default() },
@@ -227,7 +223,7 @@ mod tests {
     }
 
     fn come(newcomers: &Arc<HandshakeLimiter>, address: &str, ms: u64) -> Result<HandshakePermit, u64> {
-        newcomers.try_admit(Some(address.parse().unwrap()), at(ms))
+        newcomers.try_admit(Some(address.parse().unwrap()), ms)
     }
 
     fn gives_way(newcomer: &mut HandshakePermit) -> bool {
@@ -242,8 +238,8 @@ mod tests {
         let mut other = come(&newcomers, "192.0.2.2", 0).unwrap();
         let mut third = come(&newcomers, "192.0.2.1", 999).unwrap();
         assert!(!gives_way(&mut silent), "it has a second");
-        goes_on.look_at(10, at(500));
-        goes_on.look_at(10, at(1000));
+        goes_on.look_at(10, 500);
+        goes_on.look_at(10, 1000);
         let _fourth = come(&newcomers, "192.0.2.1", 1000).unwrap();
         assert!(gives_way(&mut silent) && !gives_way(&mut goes_on) && !gives_way(&mut third));
         let _fifth = come(&newcomers, "192.0.2.1", 1500).unwrap();
@@ -257,7 +253,7 @@ mod tests {
         let mut slow = come(&newcomers, "192.0.2.1", 0).unwrap();
         let _next = come(&newcomers, "192.0.2.1", 1000).unwrap();
         assert!(gives_way(&mut slow));
-        slow.look_at(10, at(1001));
+        slow.look_at(10, 1001);
         assert!(!gives_way(&mut slow));
     }
 
@@ -281,12 +277,12 @@ mod tests {
     #[test]
     fn who_comes_through_a_proxy_counts_where_it_comes_from() {
         let newcomers = newcomers(100, 1);
-        let mut untold: Vec<_> = (0..3).map(|_| newcomers.try_admit(None, at(0)).unwrap()).collect();
-        let _late = newcomers.try_admit(None, at(5000)).unwrap();
+        let mut untold: Vec<_> = (0..3).map(|_| newcomers.try_admit(None, 0).unwrap()).collect();
+        let _late = newcomers.try_admit(None, 5000).unwrap();
         assert!(!untold.iter_mut().any(gives_way), "a proxy is no client");
         let address = |text: &str| text.parse().unwrap();
-        untold[0].comes_from(address("192.0.2.1"), at(10));
-        untold[1].comes_from(address("192.0.2.2"), at(10));
+        untold[0].comes_from(address("192.0.2.1"), 10);
+        untold[1].comes_from(address("192.0.2.2"), 10);
         let _next = come(&newcomers, "192.0.2.1", 1010).unwrap();
         assert_eq!([0, 1, 2].map(|at| gives_way(&mut untold[at])), [true, false, false]);
         drop(untold);

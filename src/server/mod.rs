@@ -29,7 +29,7 @@ pub use tls::{BadFile, Certificates};
 
 use self::handshake_limiter::{HandshakeLimiter, HandshakePermit};
 use crate::broker::Broker;
-use crate::clock::{self, Now};
+use crate::clock::Now;
 use crate::queue::mailbox::Mailbox;
 use crate::session::{Peer, Session};
 use std::collections::HashMap;
@@ -41,7 +41,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 /// Open files that are not clients' of AMQP: HTTP has up to 64, operators 16; the rest is for the store, listeners and the runtime.
 const DESCRIPTORS_KEPT: u32 = 128;
@@ -67,8 +67,8 @@ pub struct Server {
     mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     /// Set once, before every connection is woken to read it.
-    farewell: OnceLock<ShutdownReason>,
-    /// Without permits, and closed once there is a farewell: what is not a connection yet waits for that.
+    reason: OnceLock<ShutdownReason>,
+    /// Without permits, and closed once there is a reason: what is not a connection yet waits for that.
     ending: Semaphore,
 }
 
@@ -97,19 +97,21 @@ impl Server {
             permits: Arc::new(Semaphore::new(permits)),
             mailboxes: Mutex::default(),
             next: AtomicU64::new(0),
-            farewell: OnceLock::new(),
+            reason: OnceLock::new(),
             ending: Semaphore::new(0),
         })
     }
 
-    /// Tells every connection to end, and waits up to `wait` until they have; whether they all did. Connections that
-    /// are still accepted end at once.
-    pub async fn close(&self, farewell: ShutdownReason, wait: Duration) -> bool {
-        if self.farewell.set(farewell).is_err() {
-            error!("connections were already told to end");
-        }
+    /// Tells every connection to end, for the reason that was given first. Connections that are still accepted end at
+    /// once.
+    pub fn end(&self, reason: ShutdownReason) {
+        let _first_counts = self.reason.set(reason);
         self.ending.close();
         self.wake_all();
+    }
+
+    /// Waits up to `wait` until connections that were told to end have ended; whether they all have.
+    pub async fn ended(&self, wait: Duration) -> bool {
         matches!(timeout(wait, self.permits.acquire_many(self.sockets_max)).await, Ok(Ok(_all)))
     }
 
@@ -139,7 +141,7 @@ impl Server {
             debug!(peer = %address, %error, "connection lost before it began");
         } else if door.is_open(address) {
             let peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
-            tokio::spawn(connection::serve(socket, peer, seat, clock::now()));
+            tokio::spawn(connection::serve(socket, peer, seat, self.broker.clock().now()));
         } else {
             tokio::spawn(arrival::receive(socket, address, seat, door.clone()));
         }
@@ -176,7 +178,7 @@ impl ConnectionGuard {
             self.newcomer = None;
             return false;
         }
-        newcomer.look_at(session.output().progress(), now);
+        newcomer.look_at(session.output().progress(), now.mono_ms);
         newcomer.poll_gives_way(context).is_ready()
     }
 
@@ -188,7 +190,7 @@ impl ConnectionGuard {
     }
 
     fn farewell(&self) -> Option<ShutdownReason> {
-        self.server.farewell.get().copied()
+        self.server.reason.get().copied()
     }
 
     /// Waits until every connection is told to end.

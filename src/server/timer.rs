@@ -3,7 +3,7 @@
 use super::Server;
 use super::pressure::{self, Pressure};
 use crate::broker::Broker;
-use crate::clock::{self, Now};
+use crate::clock::{self, Clock, Now};
 use crate::store::change::Health;
 use std::future::{pending, poll_fn};
 use std::path::PathBuf;
@@ -37,13 +37,14 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pressure = Pressure::default();
-    let mut pause = Pause::after(clock::now());
+    let clock = server.broker.clock();
+    let mut pause = Pause::after(clock.now());
     let (mut due_ms, mut tick) = (None, 0_u32);
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                pause.notice(clock::now());
-                if let Some(set_ms) = clock::is_set() {
+                pause.notice(clock.now());
+                if let Some(set_ms) = clock.is_set() {
                     warn!(set_ms, "the machine's clock was set: what waits in queues goes on waiting as it would have");
                     tokio::spawn(keep_ahead(Arc::clone(&server.broker)));
                 }
@@ -63,8 +64,8 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
                 }
             }
             next_ms = poll_fn(|context| server.broker.timers().poll_next(context, due_ms)) => due_ms = next_ms,
-            () = until(due_ms, pause.over_ms) => {
-                let now = clock::now();
+            () = until(due_ms, pause.over_ms, clock) => {
+                let now = clock.now();
                 pause.notice(now);
                 if now.mono_ms >= pause.over_ms {
                     server.broker.tick(now);
@@ -77,9 +78,9 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
 /// Keeps with the data how far the calendar is ahead of the machine's clock, so that a restart finds the time of the data again.
 async fn keep_ahead(broker: Arc<Broker>) {
     loop {
-        let log = Arc::clone(broker.log());
+        let (log, clock) = (Arc::clone(broker.log()), broker.clock().clone());
         // What it is at that time: the clock may be set again and again.
-        let kept = spawn_blocking(move || log.keep_ahead(clock::ahead_ms())).await;
+        let kept = spawn_blocking(move || log.keep_ahead(clock.ahead_ms())).await;
         match kept {
             Ok(Ok(())) => return,
             Ok(Err(error)) if broker.health() == Health::Failed => {
@@ -95,9 +96,9 @@ async fn keep_ahead(broker: Arc<Broker>) {
 }
 
 /// Waits until the time has come, milliseconds since 1970, and not before the monotonic time `over_ms`.
-async fn until(due_ms: Option<u64>, over_ms: u64) {
+async fn until(due_ms: Option<u64>, over_ms: u64, clock: &Clock) {
     let Some(due_ms) = due_ms else { return pending().await };
-    let now = clock::now();
+    let now = clock.now();
     let wait_ms = due_ms.saturating_sub(now.unix_ms).max(over_ms.saturating_sub(now.mono_ms));
     sleep(Duration::from_millis(wait_ms)).await;
 }

@@ -4,7 +4,6 @@
 //! certificates stay. Alone names rustls.
 
 use super::certificate;
-use crate::clock::Now;
 use crate::config::tls::{Shown, Tls, TlsVersion, Verify};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,18 +68,18 @@ impl Certificates {
     ///
     /// # Errors
     /// One of them cannot be read or is not what it should be.
-    pub fn read(settings: Tls, now: Now) -> Result<Self, BadFile> {
+    pub fn read(settings: Tls, now_ms: u64) -> Result<Self, BadFile> {
         let stamps = stamps(&settings);
         let acceptor = TlsAcceptor::from(Arc::new(server_config(&settings)?));
-        let current = Mutex::new(Current { acceptor, stamps, looked_at_ms: now.mono_ms });
+        let current = Mutex::new(Current { acceptor, stamps, looked_at_ms: now_ms });
         Ok(Self { settings, current })
     }
 
     /// What shakes hands with a client that connects now.
-    pub(super) fn acceptor(&self, now: Now) -> TlsAcceptor {
+    pub(super) fn acceptor(&self, now_ms: u64) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.mono_ms >= current.looked_at_ms + LOOK_MS {
-            current.looked_at_ms = now.mono_ms;
+        if now_ms >= current.looked_at_ms + LOOK_MS {
+            current.looked_at_ms = now_ms;
             let stamps = stamps(&self.settings);
             if stamps != current.stamps {
                 current.read(&self.settings, stamps);
@@ -90,9 +89,9 @@ impl Certificates {
     }
 
     /// Reads all files again, whether they seem to have changed or not.
-    pub fn read_again(&self, now: Now) {
+    pub fn read_again(&self, now_ms: u64) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.looked_at_ms = now.mono_ms;
+        current.looked_at_ms = now_ms;
         current.read(&self.settings, stamps(&self.settings));
     }
 

@@ -105,7 +105,8 @@ impl Channel {
         let queue = link.vhost.queue(&name, link.id)?;
         let (consumer, tag) = self.new_consumer(link, consume)?;
         let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
-        let reading = Reading::parse((kind, queue.on()), given, &consume.arguments, link.now)?;
+        let reading =
+            Reading::parse((kind, queue.on()), given, &consume.arguments, (link.now, link.broker.clock()))?;
         link.vhost.tell_of_misnamed(&queue.on(), &consume.arguments);
         self.check_stream_consumer(&queue, consume)?;
         let priority = arguments::consumer_priority(&consume.arguments);

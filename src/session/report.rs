@@ -9,7 +9,6 @@ use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::slot::Slot;
 use crate::broker::clients::{ChannelReport, ClientStatus, Facts, Publishing, Report};
-use crate::clock;
 use crate::error::AmqpError;
 use crate::wire::table;
 use amq_protocol::protocol::connection::StartOk;
@@ -53,7 +52,7 @@ impl ConnectionState {
             vhost: self.vhost.name.to_string(),
             mechanism,
             properties,
-            connected_at_unix_ms: clock::wall_ms(self.now.unix_ms),
+            connected_at_unix_ms: self.broker.clock().wall_ms(self.now.unix_ms),
             channel_max: self.limits.channel_max,
             frame_max: self.limits.frame_max,
             heartbeat_s: self.limits.heartbeat_s,

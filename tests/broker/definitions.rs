@@ -1,10 +1,10 @@
 //! Definitions, there and back: a real export of RabbitMQ's, nothing by halves, nothing twice.
 
 use crate::support::disk::SimDisk;
+use leveret::admin::definitions::{DefinitionsOperation, Source, start_with};
+use leveret::admin::{self, Answer, Caller, Operation};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
-use leveret::manage::definitions::{DefinitionsOperation, Source, start_with};
-use leveret::manage::{self, Answer, Caller, Operation};
 use leveret::store::{Options, open_backend};
 use serde_json::{Value, from_str, json, to_value};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn caller() -> Caller {
 }
 
 fn perform(broker: &Arc<Broker>, operation: DefinitionsOperation) -> Result<Value, String> {
-    let performed = manage::perform(broker, Operation::Definitions(operation), &caller());
+    let performed = admin::perform(broker, Operation::Definitions(operation), &caller());
     let performed = performed.map_err(|refusal| refusal.message)?;
     let Answer::One(told) = performed.answer else { panic!("one thing is told") };
     Ok(to_value(*told).expect("it can be told"))

@@ -5,7 +5,7 @@ use super::fixtures::{ME, persistent};
 use crate::support::disk::SimDisk;
 use leveret::arguments::Requeue;
 use leveret::broker::{Broker, BrokerSettings};
-use leveret::clock::{Now, now};
+use leveret::clock::{Now, mono_ms};
 use leveret::ids::{QueueId, SeqRange};
 use leveret::message::{Block, Message};
 use leveret::queue::mailbox::Mailbox;
@@ -65,7 +65,7 @@ fn start(count: u32, body: &[u8], failures: u32) -> (Arc<Broker>, Arc<Failing>) 
 fn get(broker: &Arc<Broker>, queue: &str) -> Vec<u8> {
     let queue = broker.vhost().queue(queue, ME).unwrap();
     let mailbox = Mailbox::new();
-    let until_ms = now().mono_ms + PATIENCE_MS;
+    let until_ms = mono_ms() + PATIENCE_MS;
     loop {
         match broker.get(&queue, false, &mailbox, NOW) {
             Got::Message { block, index, .. } => return block.message(index).body.to_vec(),
@@ -74,7 +74,7 @@ fn get(broker: &Arc<Broker>, queue: &str) -> Vec<u8> {
         }
         let mut mail = Vec::new();
         while mail.is_empty() {
-            assert!(now().mono_ms < until_ms, "the message of {queue:?} is never read");
+            assert!(mono_ms() < until_ms, "the message of {queue:?} is never read");
             thread::park_timeout(Duration::from_millis(1));
             mailbox.take(&mut mail);
         }

@@ -1,7 +1,7 @@
 //! A thread of the broker that panics: nobody goes on without it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::given::{ME, durable, persistent};
+use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::{Broker, BrokerSettings};

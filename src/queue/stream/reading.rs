@@ -5,7 +5,7 @@ use crate::arguments::table::{
 };
 use crate::arguments::value::{integer, text};
 use crate::arguments::{QueueType, invalid};
-use crate::clock::{Now, calendar_ms, interval_ms};
+use crate::clock::{Clock, Now, interval_ms};
 use crate::error::{AmqpError, Resource};
 use crate::message::Message;
 use crate::wire::{properties, table};
@@ -68,7 +68,7 @@ impl Reading {
         (kind, on): (QueueType, Resource),
         tag: &str,
         arguments: &FieldTable,
-        now: Now,
+        (now, clock): (Now, &Clock),
     ) -> Result<Option<Box<Self>>, AmqpError> {
         let taker = Subject::Consumer(kind);
         taker.check_foreign(&on, arguments)?;
@@ -85,18 +85,19 @@ impl Reading {
         let track = tracks.then(|| tag.into());
         // Who wants to be remembered and says nothing else wants everything (LavinMQ: streams).
         let otherwise = if tracks { Start::First } else { Start::Next };
-        let start =
-            value(arguments, STREAM_OFFSET).and_then(|value| Start::of(value, now)).unwrap_or(otherwise);
+        let start = value(arguments, STREAM_OFFSET)
+            .and_then(|value| Start::of(value, now, clock))
+            .unwrap_or(otherwise);
         Ok(Some(Box::new(Self { start, filter: Filter::of(arguments), track, asked_at_ms: now.unix_ms })))
     }
 }
 
 impl Start {
     /// Where a valid value says to begin; nowhere special when it is void.
-    fn of(value: &AMQPValue, now: Now) -> Option<Self> {
+    fn of(value: &AMQPValue, now: Now, clock: &Clock) -> Option<Self> {
         match (value, integer(value), text(value).as_deref()) {
             (AMQPValue::Timestamp(seconds), ..) => {
-                Some(since(calendar_ms(seconds.saturating_mul(1000)), now))
+                Some(since(clock.calendar_ms(seconds.saturating_mul(1000)), now))
             }
             (_, Some(number), _) => Some(match u64::try_from(number) {
                 Ok(number) => Self::Offset(number),

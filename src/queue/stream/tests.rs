@@ -5,7 +5,7 @@ mod model;
 use super::*;
 use crate::arguments::Requeue;
 use crate::arguments::{Flags, Settings};
-use crate::clock::Now;
+use crate::clock::{Clock, Now};
 use crate::ids::VHostId;
 use crate::message::{BlockBuilder, Copies, Message};
 use crate::queue::mailbox::Mailbox;
@@ -274,9 +274,8 @@ fn parsed(arguments: &[(&str, AMQPValue)]) -> Reading {
     for (key, value) in arguments {
         table.insert((*key).into(), value.clone());
     }
-    let now = NOW;
     let queue = (crate::arguments::QueueType::Stream, Resource::queue(&"/".into(), "s"));
-    *Reading::parse(queue, "tag", &table, now).unwrap().unwrap()
+    *Reading::parse(queue, "tag", &table, (NOW, &Clock::starting(0))).unwrap().unwrap()
 }
 
 fn text(text: &str) -> AMQPValue {

@@ -8,7 +8,7 @@ use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk
 use amq_protocol::protocol::{AMQPClass, channel, confirm};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::Broker;
-use leveret::clock::now;
+use leveret::clock::Clock;
 use leveret::session::{Peer, Session};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -60,6 +60,7 @@ pub(super) struct Client {
     /// By channel: how many messages were published, and up to which they are confirmed.
     confirms: BTreeMap<u16, (u64, u64)>,
     /// By channel: the newest delivery tag.
+    clock: Clock,
     newest_tag: BTreeMap<u16, u64>,
 }
 
@@ -68,9 +69,10 @@ impl Client {
     /// answered everything.
     pub(super) fn connect(index: usize, broker: &Arc<Broker>, channels: &[u16]) -> Self {
         let address = "127.0.0.1:5671".parse().expect("an address");
-        let session = Session::new(Arc::clone(broker), Peer::at(address), now());
+        let session = Session::new(Arc::clone(broker), Peer::at(address), broker.clock().now());
         let mut client = Self {
             index,
+            clock: broker.clock().clone(),
             session,
             to_session: b"AMQP\0\0\x09\x01".to_vec(),
             from_session: Vec::new(),
@@ -154,7 +156,7 @@ impl Client {
             let mut moved = self.drain()?;
             while self.session.wants_input() && !self.to_session.is_empty() {
                 self.session.renew_budget();
-                let taken = self.session.handle_input(&self.to_session, now());
+                let taken = self.session.handle_input(&self.to_session, self.clock.now());
                 self.to_session.drain(..taken);
                 moved |= self.drain()?;
                 if taken == 0 {
@@ -163,7 +165,7 @@ impl Client {
             }
             let mail = self.session.mailbox().poll(&Context::from_waker(waker));
             if mail == Poll::Ready(()) || self.session.has_more_mail() {
-                self.session.handle_mail(now());
+                self.session.handle_mail(self.clock.now());
                 moved = true;
             }
             if !moved {
@@ -174,7 +176,7 @@ impl Client {
 
     /// The socket is gone.
     pub(super) fn drop_connection(mut self) {
-        self.session.handle_disconnect(now());
+        self.session.handle_disconnect(self.clock.now());
     }
 
     /// Takes what the session has to say; whether that was anything.
@@ -194,7 +196,7 @@ impl Client {
         }
         if said {
             // Room was made: the session may go on with what it held back.
-            self.session.handle_mail(now());
+            self.session.handle_mail(self.clock.now());
             self.read_frames()?;
         }
         Ok(said)

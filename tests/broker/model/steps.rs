@@ -7,7 +7,6 @@ use amq_protocol::protocol::basic::{self, AMQPMethod as Basic};
 use amq_protocol::protocol::queue::{self, AMQPMethod as Queue};
 use amq_protocol::protocol::{AMQPClass, channel};
 use amq_protocol::types::{AMQPValue, FieldTable};
-use leveret::clock::now;
 
 /// Keys and patterns; few, so that they meet.
 const KEYS: [&str; 4] = ["a", "a.b", "a.b.c", "b"];
@@ -309,7 +308,10 @@ impl TestBroker {
         self.step = format!("requeue what is parked in '{queue}'");
         let count = self.naive.requeue_parked(&queue);
         let of_broker = self.broker.vhost().find_queue(&queue).ok_or(format!("'{queue}' is gone"))?;
-        let moved = self.broker.requeue_parked(&of_broker, None, now()).map_err(|fault| fault.to_string())?;
+        let moved = self
+            .broker
+            .requeue_parked(&of_broker, None, self.broker.clock().now())
+            .map_err(|fault| fault.to_string())?;
         if (moved.moved, moved.parked) != (count as u64, 0) {
             return Err(format!("of {count} messages {moved:?}"));
         }

@@ -7,7 +7,7 @@ use crate::support::draw::Draw;
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::basic::AMQPMethod as Basic;
 use leveret::broker::{Broker, BrokerSettings};
-use leveret::clock::now;
+use leveret::clock::{Clock, mono_ms};
 use leveret::ids::Ticket;
 use leveret::store::change::Waiter;
 use leveret::store::{self, Options};
@@ -139,7 +139,7 @@ impl TestBroker {
     }
 
     fn wait(&mut self, expected: &Expected) -> Result<(), String> {
-        let until_ms = now().mono_ms + PATIENCE_MS;
+        let until_ms = mono_ms() + PATIENCE_MS;
         let due: usize = self.naive.queues.values().map(naive::Queue::due).sum();
         let replies = expected.replies.len() + expected.cancelled.len();
         loop {
@@ -158,7 +158,7 @@ impl TestBroker {
             if enough && self.clients.values().all(Client::is_confirmed) {
                 return Ok(());
             }
-            if now().mono_ms > until_ms {
+            if mono_ms() > until_ms {
                 return Err(format!(
                     "of replies, returns, deliveries, gets there came {have:?} and not {want:?}, or confirms are missing"
                 ));
@@ -169,7 +169,7 @@ impl TestBroker {
 
     /// Waits until the queues of both hold the same, and nothing is on its way any more.
     pub(super) fn settled(&mut self) -> Result<(), String> {
-        let until_ms = now().mono_ms + PATIENCE_MS;
+        let until_ms = mono_ms() + PATIENCE_MS;
         let want: Vec<_> =
             self.naive.queues.iter().map(|(name, queue)| (name.clone(), queue.stats())).collect();
         loop {
@@ -189,7 +189,7 @@ impl TestBroker {
             if have == want && self.everything_is_routed() {
                 break;
             }
-            if now().mono_ms > until_ms {
+            if mono_ms() > until_ms {
                 return Err(format!("queues hold {have:?} and not {want:?}\nafter {}", self.step));
             }
             thread::park_timeout(Duration::from_millis(1));
@@ -267,5 +267,6 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Result
 fn start(disk: &SimDisk) -> Arc<Broker> {
     let opened =
         store::open_backend(disk.clone(), Options::default()).expect("a disk in memory can be opened");
-    Broker::start(opened, BrokerSettings::default(), now()).expect("what was stored makes sense")
+    Broker::start(opened, BrokerSettings::default(), Clock::starting(0).now())
+        .expect("what was stored makes sense")
 }

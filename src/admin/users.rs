@@ -2,11 +2,11 @@
 
 use super::limits::limit;
 use super::{Password, Performed, Refusal, Row};
+use crate::admin::refusal::RefusalKind;
 use crate::auth::user::{User, UserLimits};
 use crate::broker::Broker;
 use crate::broker::users::UserError;
 use crate::ids::Ticket;
-use crate::manage::refusal::RefusalKind;
 use serde::{Deserialize, Serialize};
 
 /// What can be done with users.

@@ -1,7 +1,7 @@
 //! Dead letters that have nowhere to go, as an operator sees them, and what he does with them.
 
 use super::test_broker::TestBroker;
-use leveret::manage::RefusalKind;
+use leveret::admin::RefusalKind;
 use serde_json::{Value, json};
 
 fn parked(name: &str, queue: &str) -> Value {

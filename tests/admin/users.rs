@@ -1,8 +1,8 @@
 //! Users, their limits and their permissions: each operation once as it is meant, and once refused.
 
 use super::test_broker::TestBroker;
+use leveret::admin::RefusalKind;
 use leveret::ids::Ticket;
-use leveret::manage::RefusalKind;
 use leveret::store::change::Log;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Queues, consumers, exchanges and bindings as an operator sees them, and what he does to queues.
 
 use super::test_broker::TestBroker;
-use leveret::manage::RefusalKind;
+use leveret::admin::RefusalKind;
 use serde_json::{Value, json};
 
 fn queues(name: &str, queue: &str) -> Value {

@@ -5,13 +5,13 @@ use super::document::{
     BindingEntry, Document, ExchangeEntry, MetadataEntry, ParameterEntry, PermissionEntry, PolicyEntry,
     QueueEntry, TopicPermissionEntry, UserEntry, VHostEntry,
 };
+use crate::admin::policies::arguments_of;
+use crate::admin::value::{Arguments, Value, arguments, decoded};
 use crate::auth::user::User;
 use crate::auth::vhost::VHostRecord;
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::broker::vhost::listing::Bound;
-use crate::manage::policies::arguments_of;
-use crate::manage::value::{Arguments, Value, arguments, decoded};
 use crate::policy::{Policy, Rank};
 use crate::queue::Queue;
 use crate::routing::topology::{Target, is_predeclared};

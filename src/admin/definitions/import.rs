@@ -6,6 +6,8 @@ use super::document::{
     VHostEntry, read_map,
 };
 use super::reading::Notes;
+use crate::admin::policies::definition_of;
+use crate::admin::value::{Arguments, Value, table_of};
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, UserLimits};
@@ -15,8 +17,6 @@ use crate::broker::definitions::Definitions;
 use crate::broker::vhost::{Bind, Destination, Draft, DraftQueue, ExchangeDeclare, QueueDeclare};
 use crate::clock::Now;
 use crate::ids::ConnectionId;
-use crate::manage::policies::definition_of;
-use crate::manage::value::{Arguments, Value, table_of};
 use crate::policy::key::is_used;
 use crate::policy::{ApplyTo, Policy, Rank};
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! Operations as they are written and read: nothing is lost, nothing unknown is taken, no password is shown.
 
-use leveret::manage::Operation;
+use leveret::admin::Operation;
 use serde_json::{from_str, to_string};
 
 #[test]

@@ -1,8 +1,8 @@
 //! Vhosts and their limits: each operation once as it is meant, and once refused.
 
 use super::test_broker::TestBroker;
+use leveret::admin::RefusalKind;
 use leveret::ids::Ticket;
-use leveret::manage::RefusalKind;
 use serde_json::{Value, json};
 
 fn vhosts(operation: &Value) -> Value {

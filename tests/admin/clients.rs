@@ -1,7 +1,7 @@
 //! Connections and channels as an operator sees them, and their end at his hands.
 
 use super::test_broker::TestBroker;
-use leveret::manage::RefusalKind;
+use leveret::admin::RefusalKind;
 use leveret::session::Peer;
 use serde_json::{Value, json};
 

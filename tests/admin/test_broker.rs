@@ -2,9 +2,9 @@
 
 use crate::session::wire::encode;
 use crate::session::world::{Pieces, World};
+use leveret::admin::{self, Answer, Caller, Operation, RefusalKind};
 use leveret::broker::BrokerSettings;
 use leveret::ids::Ticket;
-use leveret::manage::{self, Answer, Caller, Operation, RefusalKind};
 use serde_json::{Value, from_value, to_value};
 use std::task::{Context, Waker};
 
@@ -45,13 +45,13 @@ impl TestBroker {
     /// What an operation answers: a list for a list.
     pub(super) fn ask(&mut self, operation: &Value) -> Result<Value, (RefusalKind, String)> {
         let operation: Operation = from_value(operation.clone()).expect("it is an operation");
-        let inquiry = manage::inquiry_for(&self.world.broker, &operation);
+        let inquiry = admin::inquiry_for(&self.world.broker, &operation);
         self.world.settle();
         if let Some(inquiry) = &inquiry {
             assert!(inquiry.poll(&Context::from_waker(Waker::noop())).is_ready(), "everybody has answered");
         }
         let caller = Caller { by: "test".to_owned(), now: self.world.now, inquiry };
-        let performed = manage::perform(&self.world.broker, operation, &caller);
+        let performed = admin::perform(&self.world.broker, operation, &caller);
         self.world.settle();
         let performed = performed.map_err(|refusal| (refusal.kind, refusal.message))?;
         self.ticket = performed.ticket;

@@ -1,8 +1,8 @@
 //! Policies of both ranks: each operation once as it is meant, and once refused; and how what they do is listed.
 
 use super::test_broker::TestBroker;
+use leveret::admin::RefusalKind;
 use leveret::ids::Ticket;
-use leveret::manage::RefusalKind;
 use serde_json::{Value, json};
 
 /// As a user's, and as an operator's.

@@ -3,7 +3,7 @@
 //! Plain data: nothing here knows whether a document makes sense. Passwords are hashes; a document that somebody wrote by hand may
 //! have one in clear.
 
-use crate::manage::value::{self, Arguments};
+use crate::admin::value::{self, Arguments};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;

@@ -1,0 +1,330 @@
+//! A node: a running broker as a value.
+//!
+//! `leveret serve` runs one; a program or a test may start any number of them in its process, which share nothing but
+//! the runtime. Order matters here. What can be refused is refused before anything is touched: certificates, then the
+//! ports, then the data folder. On the way down sockets go first, the store last.
+
+use crate::admin::Caller;
+use crate::admin::definitions::{Source, start_with};
+use crate::broker::{AlarmLimits, Broker, BrokerSettings};
+use crate::clock::{self, Clock};
+use crate::config::{Advertise, Config};
+use crate::http;
+use crate::server::{
+    self, BadFile, Certificates, Control, ListenerOptions, LogLines, Server, ShutdownReason,
+};
+use crate::store::{self, StoreError};
+use std::fmt::{self, Display};
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tracing::{info, warn};
+
+/// How long connections may take to end when the node stops.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Clients that wait in a listener's queue until they are accepted; more are not answered and try again a second later.
+/// Linux takes no more unless it is told to (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+
+/// A running broker. It serves until [`Node::shutdown`]. A node that is dropped instead ends its connections and leaves
+/// its data as a crash does: what was confirmed is there.
+pub struct Node {
+    broker: Arc<Broker>,
+    connections: Connections,
+    addresses: Addresses,
+    certificates: Option<Arc<Certificates>>,
+    /// Listeners and what runs beside them. None of them ends by itself.
+    tasks: JoinSet<()>,
+    /// One task, which ends once the store has failed.
+    timer: JoinSet<()>,
+    reason: ShutdownReason,
+}
+
+/// The connections of a node: they end with it.
+struct Connections(Arc<Server>);
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.0.end(ShutdownReason::Stop);
+    }
+}
+
+/// Where a node listens: the ports as they are, where port 0 was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// AMQP.
+    pub amqp: Vec<SocketAddr>,
+    /// AMQP over TLS.
+    pub amqps: Vec<SocketAddr>,
+    /// Health and metrics.
+    pub http: SocketAddr,
+}
+
+/// Why a node does not start. Nothing of it runs then.
+#[derive(Debug)]
+pub enum StartError {
+    /// A certificate or key is of no use.
+    Tls(BadFile),
+    /// An address is taken, or is none of this machine.
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The data cannot be opened.
+    Store(StoreError),
+    /// The definitions to start with are refused.
+    Definitions {
+        /// Where they are.
+        file: PathBuf,
+        /// What is wrong with them.
+        why: String,
+    },
+    /// Everybody could log in: see [`crate::config::Users::allow_default`].
+    Unguarded(SocketAddr),
+}
+
+/// Why a node did not stop in order.
+#[derive(Debug)]
+pub struct StopError {
+    error: Option<StoreError>,
+    while_stopping: bool,
+}
+
+impl Node {
+    /// Starts a broker in the runtime of the caller, which has to be a multi-threaded one with time and I/O.
+    ///
+    /// # Errors
+    /// Nothing is served, and nothing was changed but for what the store repairs and upgrades as it opens.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::mono_ms()));
+        let certificates = certificates.transpose().map_err(StartError::Tls)?.map(Arc::new);
+        let amqp = bind_all(&config.amqp)?;
+        let amqps = bind_all(&config.amqps)?;
+        let http = bind(config.http)?;
+        let addresses = Addresses { amqp: ports(&amqp)?, amqps: ports(&amqps)?, http: port(&http)? };
+        let (broker, config) = off_the_runtime(move || Ok((open(&config)?, config))).await?;
+        let server = Server::new(Arc::clone(&broker));
+        let mut tasks = JoinSet::new();
+        let plain = ListenerOptions { tls: None, proxies: config.proxy_protocol_from.clone().into() };
+        let secure = ListenerOptions { tls: certificates.clone(), ..plain.clone() };
+        for (listeners, options) in [(amqp, plain), (amqps, secure)] {
+            for listener in listeners {
+                tasks.spawn(server::accept(Arc::clone(&server), listener, options.clone()));
+            }
+        }
+        tasks.spawn(http::serve(http, Arc::clone(&broker)));
+        match Control::bind(&config.data_dir) {
+            Ok(control) => drop(tasks.spawn(server::serve_control(control, Arc::clone(&broker)))),
+            Err(why) => warn!("leveret ctl will not reach this broker: {why}"),
+        }
+        let mut timer = JoinSet::new();
+        timer.spawn(server::run_timer(Arc::clone(&server), config.data_dir));
+        let connections = Connections(server);
+        Ok(Self { broker, connections, addresses, certificates, tasks, timer, reason: ShutdownReason::Stop })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Publishes lines of the log to the exchange `amq.rabbitmq.log` from now on.
+    pub fn publish_log(&mut self, lines: LogLines) {
+        self.tasks.spawn(lines.publish(Arc::clone(&self.broker)));
+    }
+
+    /// Reads certificates again. What is wrong with them is logged, and then they stay as they were.
+    pub fn reload_certificates(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.read_again(clock::mono_ms());
+        }
+    }
+
+    /// Waits until the node cannot go on, because its store or a part of it has failed. [`Self::shutdown`] is to be
+    /// called then, and says why.
+    pub async fn failed(&mut self) {
+        let (task, ended) = tokio::select! {
+            biased;
+            Some(ended) = self.timer.join_next() => ("the timer", ended),
+            Some(ended) = self.tasks.join_next() => ("a listener or a task beside it", ended),
+            // Both have run since the start.
+            else => return,
+        };
+        let fault = match ended.map_err(JoinError::try_into_panic) {
+            Err(Ok(panic)) => StoreError::panicked(task, &*panic),
+            Ok(()) | Err(Err(_)) => StoreError::BrokerFault(format!("{task} has ended")),
+        };
+        // If it is the store that has failed, its own reason came first.
+        self.broker.log().fail(fault);
+        self.reason = ShutdownReason::StoreFailed;
+    }
+
+    /// Stops: closes the listeners, ends all connections (320; 541 if it has failed) and closes the store. What takes
+    /// longer than 5 s to end is cut.
+    ///
+    /// # Errors
+    /// The node had failed, or the store cannot be closed in order. What was confirmed is on disk, unless the error
+    /// says otherwise.
+    pub async fn shutdown(mut self) -> Result<(), StopError> {
+        let reason = self.reason;
+        info!(?reason, "stopping");
+        self.timer.shutdown().await;
+        self.tasks.shutdown().await;
+        let Connections(server) = &self.connections;
+        server.end(reason);
+        if !server.ended(STOP_WAIT).await {
+            warn!("connections that did not end in {} s are cut", STOP_WAIT.as_secs());
+        }
+        let while_stopping = reason != ShutdownReason::StoreFailed;
+        let broker = Arc::clone(&self.broker);
+        match off_the_runtime(move || broker.shutdown()).await {
+            Err(error) => Err(StopError { error: Some(error), while_stopping }),
+            Ok(()) if while_stopping => Ok(()),
+            Ok(()) => Err(StopError { error: None, while_stopping }),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Does what waits for the disk on a thread where it keeps nobody waiting.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+    }
+}
+
+/// Opens the data, and takes in the definitions to start with.
+fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
+    let options = store::Options { repair: config.repair, ..store::Options::default() };
+    let opened = store::open(&config.data_dir, options).map_err(StartError::Store)?;
+    let now = Clock::starting(opened.recovered.ahead_ms).now();
+    let broker = Broker::start(opened, settings(config), now).map_err(StartError::Store)?;
+    match define(config, &broker).and_then(|()| check_first_users(config, &broker)) {
+        Ok(()) => Ok(broker),
+        Err(why) => {
+            broker.shutdown().map_err(StartError::Store)?;
+            Err(why)
+        }
+    }
+}
+
+fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
+    let Some(file) = &config.definitions else { return Ok(()) };
+    let refused = |why: &dyn Display| StartError::Definitions { file: file.clone(), why: why.to_string() };
+    let text = fs::read(file).map_err(|error| refused(&error))?;
+    let source = Source::parse(&text).map_err(|error| refused(&error))?;
+    let by = format!("the start, {}", file.display());
+    let caller = Caller { by, now: broker.clock().now(), inquiry: None };
+    start_with(broker, source, &caller).map_err(|refusal| refused(&refusal))
+}
+
+/// Everybody knows the first user's password: with nobody else there, a broker that others can reach is not meant to
+/// run. All listeners count: metrics need no password, but who opens that port to others means to do so with this
+/// broker.
+fn check_first_users(config: &Config, broker: &Broker) -> Result<(), StartError> {
+    let is_public = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
+    let mut listeners = config.amqp.iter().chain(&config.amqps).chain([&config.http]);
+    match listeners.find(is_public) {
+        Some(public) if !config.users.allow_default && broker.accounts().is_untouched() => {
+            Err(StartError::Unguarded(*public))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn settings(config: &Config) -> BrokerSettings {
+    let Advertise { product, version } = config.advertise.clone();
+    let none = AlarmLimits::default();
+    let alarms = AlarmLimits {
+        memory_bytes: config.memory_limit.bytes_of(server::memory_bytes()).unwrap_or(none.memory_bytes),
+        disk_free_bytes: config.disk_free_limit.bytes_of(None).unwrap_or(none.disk_free_bytes),
+    };
+    let local_only = config.users.local_only.clone();
+    let anonymous_user = config.auth.anonymous_user.clone();
+    BrokerSettings { product, version, local_only, anonymous_user, limits: config.limits.clone(), alarms }
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    addresses.iter().copied().map(bind).collect()
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let bound = socket.and_then(|socket| {
+        // A port is free again at once, although connections of a broker before this one are still known to the system.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    });
+    bound.map_err(|error| StartError::Listen { address, error })
+}
+
+fn ports(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+    listeners.iter().map(port).collect()
+}
+
+fn port(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    listener.local_addr().map_err(|error| StartError::Listen { address: unknown, error })
+}
+
+impl Addresses {
+    /// The line that `leveret serve` prints once it accepts connections; scripts wait for it.
+    #[must_use]
+    pub fn ready_line(&self, data_dir: &Path) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        let list = |addresses: &[SocketAddr]| {
+            addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",")
+        };
+        let amqps =
+            if self.amqps.is_empty() { String::new() } else { format!(" amqps={}", list(&self.amqps)) };
+        let (amqp, http, data) = (list(&self.amqp), self.http, data_dir.display());
+        format!("leveret {version} ready amqp={amqp}{amqps} http={http} data={data}")
+    }
+}
+
+impl Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(error) => error.fmt(f),
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Store(error) => error.fmt(f),
+            Self::Definitions { file, why } => write!(f, "definitions of {}: {why}", file.display()),
+            Self::Unguarded(address) => write!(
+                f,
+                "will not listen on {address} while guest with the password guest is the only user: change the \
+                 password or add a user on a loopback address first, or set users.allow_default = true"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(error) = &self.error else { return f.write_str("the store has failed") };
+        let what = if let StoreError::BrokerFault(_) = error { "broker" } else { "store" };
+        let when = if self.while_stopping { " while stopping" } else { "" };
+        let kept =
+            if error.keeps_what_was_confirmed() { "; what was confirmed before is on disk" } else { "" };
+        write!(f, "the {what} has failed{when}{kept}: {error}")
+    }
+}
+
+impl std::error::Error for StopError {}
