@@ -312,14 +312,17 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The conformance scripts that say what RabbitMQ does otherwise are the list of differences.
+/// The conformance scripts that say what RabbitMQ or Leveret does otherwise are the list of differences.
 #[test]
 fn every_difference_to_rabbitmq_is_listed() {
     let text = page("docs/differences.md");
     let listed: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|code| code.contains('/')).collect();
     let scripts = files().into_iter().filter_map(|file| {
         let name = file.path.strip_prefix("conformance/scripts/")?.strip_suffix(".amqp")?;
-        let differs = file.text.lines().any(|line| line.starts_with("differs: rabbitmq"));
+        let differs = file
+            .text
+            .lines()
+            .any(|line| ["differs: rabbitmq", "differs: leveret"].iter().any(|head| line.starts_with(head)));
         differs.then(|| name.to_owned())
     });
     let scripts: Vec<String> = scripts.collect();
