@@ -73,9 +73,9 @@
 //! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> memory of
 //!   [`queue::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies -> log; changes of vhosts ->
 //!   { users, policies, one topology }. What must touch another queue is returned as an effect and done after
-//!   the unlock. A dead letter stays in its queue until it is elsewhere: who sends it holds the [`store::change::Gate`], so that both
+//!   the unlock. A dead letter stays in its queue until it is elsewhere: who sends it holds the [`store::change::AtomicBatch`], so that both
 //!   ends reach the disk in one commit, and then the turn of its queue, so that letters arrive in the order in which they died.
-//! * Definitions are looked at with all vhosts concerned locked, in order of their names, before any of it is made: gate -> topologies ->
+//! * Definitions are looked at with all vhosts concerned locked, in order of their names, before any of it is made: atomic batch -> topologies ->
 //!   { users, policies } -> log. Nobody else holds two topologies.
 //! * Whether a client may do something is asked of its user's compiled permissions, which are looked up once and again when
 //!   any have changed; a publish asks when its route is looked up, and a change of permissions makes every route be looked up
@@ -85,7 +85,7 @@
 //! * No session holds a worker for longer than a few milliseconds: it counts what it does in steps, stops when its budget is spent
 //!   and is asked again after others had their turn; what cannot be cut is done by [`blocking::run`].
 //! * A panic in a session ends its connection and no other. One in a thread or task without which the broker cannot go on, or under
-//!   the gate, ends the broker (`Log::fail`), as damage does that is found while it runs.
+//!   an open atomic batch, ends the broker (`Log::fail`), as damage does that is found while it runs.
 //! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is not read while
 //!   the log is behind or the disk is full.
 //!
@@ -101,7 +101,7 @@
 //!   one run, before and after: one publisher with one confirm at a time 3.1 and 4.9 k/s, ten 17.6 and 33.2 k/s (50 and 27 us of CPU a
 //!   message); messages to 1, 100 and 10,000 queues in turn 0.53, 4.2 and 12.5 us, then 0.37, 1.9 and 4.4 us of CPU. The file is ours
 //!   from its head on, so it is also told from somebody else's without opening redb.
-//! * Commit groups are atomic through a **gate** (a read-write lock that the commit thread takes to cut a group), so
+//! * Commit groups are atomic through **atomic batches** (readers of a lock that the commit thread takes to cut a group), so
 //!   dead-lettering, transactions and multi-queue publishes need no change type of their own.
 //!   A transaction first takes room in each queue that may refuse, one lock at a time, so that it is taken whole or not at all: see
 //!   [`broker::Broker::reserve`].

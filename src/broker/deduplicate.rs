@@ -1,6 +1,6 @@
 //! The way of a block into queues where some messages may have been seen before.
 //!
-//! All of this is called under a gate, so that what is remembered reaches the disk with the messages.
+//! All of this is called in an atomic batch, so that what is remembered reaches the disk with the messages.
 
 use crate::broker::Broker;
 use crate::broker::transaction::Rooms;
@@ -11,7 +11,7 @@ use crate::message::Block;
 use crate::queue::dedup::turn::{Sifted, Turn};
 use crate::queue::{Effects, Queue};
 use crate::routing::route::Route;
-use crate::store::change::Gate;
+use crate::store::change::AtomicBatch;
 use std::mem;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Broker {
         route: &Route,
         block: Block,
         rooms: &mut Rooms,
-        (now, gate): (Now, &Gate<'_>),
+        (now, batch): (Now, &AtomicBatch<'_>),
     ) -> Enqueued {
         let mut sifted = Sifted::all(Arc::new(block));
         let (mut all, mut all_effects) = (Enqueued::default(), Vec::new());
@@ -44,7 +44,7 @@ impl Broker {
                 turn.end(&*self.log, all.ticket, route.queues.iter().any(|queue| queue.is_durable()));
         }
         for (queue, effects) in all_effects {
-            self.carry_out(queue, &effects, now, Some(gate));
+            self.carry_out(queue, &effects, now, Some(batch));
         }
         all
     }

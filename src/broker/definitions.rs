@@ -1,7 +1,7 @@
 //! Definitions: users, vhosts, what users may do, policies, and what is declared, taken in as one (RabbitMQ: definitions.md).
 //!
 //! Everything is looked at first, with all vhosts concerned locked in the order of their names; then it is made, which cannot
-//! fail any more, and under one gate, so that it is on disk whole or not at all. Users, vhosts and policies that are there
+//! fail any more, and in one atomic batch, so that it is on disk whole or not at all. Users, vhosts and policies that are there
 //! become what the definitions say; queues and exchanges that are there stay what they are.
 
 use super::Broker;
@@ -111,7 +111,7 @@ impl Broker {
         (mut faults, is_strict): (Vec<String>, bool),
         now: Now,
     ) -> Result<Defined, Vec<String>> {
-        let _gate = self.log.gate();
+        let _batch = self.log.atomic_batch();
         let locked: Vec<_> = places.iter().map(|place| place.lock()).collect();
         let mut checked = Vec::with_capacity(locked.len());
         for (place, of) in locked.iter().zip(places) {

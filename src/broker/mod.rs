@@ -1,7 +1,7 @@
 //! The broker: what sessions call. Exchanges, routes, queues; no I/O, no async, time passed in.
 //!
 //! A queue returns what must happen elsewhere as effects; [`Broker`] carries them out after the queue's lock is
-//! released. Whatever may touch two queues runs under one gate of the log, so that it reaches the disk as one.
+//! released. Whatever may touch two queues runs in one atomic batch of the log, so that it reaches the disk as one.
 
 pub mod accounts;
 mod alarms;
@@ -52,7 +52,7 @@ use crate::queue::timers::Timers;
 use crate::queue::unread::Unread;
 use crate::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled};
 use crate::routing::route::Route;
-use crate::store::change::{Change, DamagedRun, Gate, Health, Log, Page, PageSource, Recovered};
+use crate::store::change::{AtomicBatch, Change, DamagedRun, Health, Log, Page, PageSource, Recovered};
 use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
 use std::fmt;
@@ -406,21 +406,27 @@ impl Broker {
     pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Enqueued {
         // Some hundred queues take a worker's time already.
         blocking::run_many(QUEUE_EFFORT * route.queues.len(), || {
-            let gate = route.gated.then(|| self.log.gate());
-            self.enqueue_in_gate(route, block, now, gate.as_ref())
+            let batch = route.atomic.then(|| self.log.atomic_batch());
+            self.enqueue_in_batch(route, block, now, batch.as_ref())
         })
     }
 
-    fn enqueue_in_gate(&self, route: &Route, block: Block, now: Now, gate: Option<&Gate<'_>>) -> Enqueued {
-        if let Some(gate) = gate.filter(|_| route.sifts) {
-            return self.enqueue_unseen(route, block, &mut Rooms::default(), (now, gate));
+    fn enqueue_in_batch(
+        &self,
+        route: &Route,
+        block: Block,
+        now: Now,
+        batch: Option<&AtomicBatch<'_>>,
+    ) -> Enqueued {
+        if let Some(batch) = batch.filter(|_| route.sifts) {
+            return self.enqueue_unseen(route, block, &mut Rooms::default(), (now, batch));
         }
         let block = Arc::new(block);
         let mut all = Enqueued::default();
         for queue in &route.queues {
             let (ticket, mut effects) = queue.enqueue(&block, now);
             all.add(ticket, std::mem::take(&mut effects.refused));
-            self.carry_out(queue, &effects, now, gate);
+            self.carry_out(queue, &effects, now, batch);
         }
         all
     }

@@ -105,7 +105,7 @@ impl Broker {
                 let pages = self.pages.load(queue.id, unread, PAGE_BYTES)?;
                 queue.show_parked(pages);
             }
-            let gate = self.log.gate();
+            let batch = self.log.atomic_batch();
             let mut targets = Targets::default();
             let effects = {
                 let _turn = queue.turn();
@@ -123,9 +123,9 @@ impl Broker {
             };
             all.ticket = all.ticket.max(effects.ticket);
             for (target, effects) in targets.all() {
-                self.carry_out(&target, &effects, now, Some(&gate));
+                self.carry_out(&target, &effects, now, Some(&batch));
             }
-            self.carry_out(queue, &effects, now, Some(&gate));
+            self.carry_out(queue, &effects, now, Some(&batch));
         }
         all.parked = queue.stats().parked;
         Ok(all)

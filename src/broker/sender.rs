@@ -2,7 +2,7 @@
 //!
 //! A call that finds dead letters sends up to [`INLINE_MAX`] of them itself, which as a rule is all of them. What is more is left
 //! to one thread, which takes the queues in turn, a batch each, so that a long line holds up nobody. Either way a batch is sent
-//! under the gate of the log and the turn of its queue (gate first), and what it drives out of full queues is sent before the next
+//! under an atomic batch of the log and the turn of its queue (the batch first), and what it drives out of full queues is sent before the next
 //! batch, so that a chain of queues holds no more than a batch on its way, however long it is. It ends, because nothing enters a
 //! queue again in which it has died without a consumer's doing.
 
@@ -18,14 +18,14 @@ use crate::message::{Block, Message};
 use crate::queue::dead_letter::{Circumstances, dead_letter};
 use crate::queue::delayed::{due_ms, exchange_of, release};
 use crate::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally, deadline_ms};
-use crate::store::change::Gate;
+use crate::store::change::AtomicBatch;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Letters that a call sends itself and copies of them, those that these drive out of other queues included. It bounds how long the session waits that
-/// made it, and the commit thread for the gate.
+/// made it, and the commit thread for an atomic batch.
 const INLINE_MAX: u64 = 512;
 
 /// Copies of letters that are put into queues in one go, but for those of one letter. A letter that goes nowhere counts as one.
@@ -112,7 +112,7 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
             unix_ms: chain.now.unix_ms.saturating_add(passed_ms),
         };
         {
-            let _gate = broker.log.gate();
+            let _batch = broker.log.atomic_batch();
             let (_sent, _nobody_waits_for_it) = broker.send_next(&mut chain.queues, now);
         }
         if !chain.queues.is_empty() {
@@ -153,26 +153,26 @@ pub(super) fn are_names(names: [&str; 2]) -> bool {
 }
 
 impl Broker {
-    /// Does what a queue could not do under its lock, and what follows from that. `gate` is the log's, if the caller holds it.
+    /// Does what a queue could not do under its lock, and what follows from that. `batch` is the caller's, if there is one.
     /// When the ticket is durable, what was sent is.
     pub(super) fn carry_out(
         &self,
         queue: &Arc<Queue>,
         effects: &Effects,
         now: Now,
-        gate: Option<&Gate<'_>>,
+        batch: Option<&AtomicBatch<'_>>,
     ) -> Ticket {
         let mut newest = Ticket(0);
         if effects.is_empty() {
             return newest;
         }
-        if effects.delete && gate.is_none() {
+        if effects.delete && batch.is_none() {
             self.send_letters(queue, now);
         }
         if !self.heed(queue, effects, now) {
             return newest;
         }
-        let _own = gate.is_none().then(|| self.log.gate());
+        let _own = batch.is_none().then(|| self.log.atomic_batch());
         let (mut queues, mut left) = (vec![Arc::clone(queue)], LEFT.get().unwrap_or(INLINE_MAX));
         while !queues.is_empty() && left > 0 {
             let (sent, ticket) = self.send_next(&mut queues, now);
@@ -204,7 +204,7 @@ impl Broker {
                 }
             }
         }
-        let _gate = self.log.gate();
+        let _batch = self.log.atomic_batch();
         let mut queues = vec![Arc::clone(queue)];
         self.send_next(&mut queues, now);
         if let Some(sender) = self.sender.get() {
@@ -240,7 +240,7 @@ impl Broker {
     }
 
     /// Sends the next batch of the last of `queues`, takes off that queue when it has no more, and adds those in which something has
-    /// died by that. Returns how many letters and copies that were, one at least. The gate of the log is held.
+    /// died by that. Returns how many letters and copies that were, one at least. An atomic batch of the log is open.
     fn send_next(&self, queues: &mut Vec<Arc<Queue>>, now: Now) -> (u64, Ticket) {
         let Some(queue) = queues.last().cloned() else { return (1, Ticket(0)) };
         let mut targets = Targets::default();

@@ -17,7 +17,7 @@ use crate::message::Block;
 use crate::queue::dedup::Deduplicator;
 use crate::queue::{Effects, Queue, Reservation, Settled, Wanted};
 use crate::routing::route::Route;
-use crate::store::change::Gate;
+use crate::store::change::AtomicBatch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -117,11 +117,11 @@ impl Broker {
         acks: &[(Arc<Queue>, Settlement, Vec<Settled>)],
         now: Now,
     ) -> Ticket {
-        let gate = self.log.gate();
+        let batch = self.log.atomic_batch();
         let mut newest = Ticket(0);
         self.metrics.routed.add(publishes.iter().map(|(route, block)| route.reach(block)).sum());
         for (route, block) in publishes {
-            newest = newest.max(self.enqueue_in_rooms(&route, block, &mut rooms, (now, &gate)));
+            newest = newest.max(self.enqueue_in_rooms(&route, block, &mut rooms, (now, &batch)));
         }
         for (queue, ack, settled) in acks {
             let effects = match ack {
@@ -130,7 +130,7 @@ impl Broker {
                 Settlement::Reject => queue.reject(settled, now),
             };
             newest = newest.max(effects.ticket);
-            newest = newest.max(self.carry_out(queue, &effects, now, Some(&gate)));
+            newest = newest.max(self.carry_out(queue, &effects, now, Some(&batch)));
             // What this has not sent is dead all the same once the transaction is on disk.
             newest = newest.max(queue.keep_letters());
         }
@@ -142,17 +142,17 @@ impl Broker {
         route: &Route,
         block: Block,
         rooms: &mut Rooms,
-        (now, gate): (Now, &Gate<'_>),
+        (now, batch): (Now, &AtomicBatch<'_>),
     ) -> Ticket {
         if route.sifts {
-            return self.enqueue_unseen(route, block, rooms, (now, gate)).ticket;
+            return self.enqueue_unseen(route, block, rooms, (now, batch)).ticket;
         }
         let block = Arc::new(block);
         let mut newest = Ticket(0);
         for queue in &route.queues {
             let (ticket, effects) = rooms.enqueue(queue, &block, now);
             newest = newest.max(ticket);
-            self.carry_out(queue, &effects, now, Some(gate));
+            self.carry_out(queue, &effects, now, Some(batch));
         }
         newest
     }

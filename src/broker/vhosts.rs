@@ -162,7 +162,7 @@ impl VHosts<'_> {
         let changes = vhost.clear();
         let (ticket, leaving) = {
             // The rows about the vhost and those of what is in it reach the disk together.
-            let _gate = self.0.log.gate();
+            let _batch = self.0.log.atomic_batch();
             let (ticket, leaving) =
                 self.0.accounts.change(|directory| Ok::<_, VHostError>(directory.deletion_of_vhost(name)))?;
             self.0.policies.forget(&*self.0.log, name);

@@ -2,7 +2,7 @@
 //!
 //! They stand in line in the order in which they died, whether their bytes are in memory or on disk, and are sent from the front,
 //! a bounded batch at a time: [`Queue::next_letters`] shows it, the broker routes it, [`Queue::letters_sent`] settles it. Whoever
-//! does that holds [`Queue::turn`], so that two never send at the same time, and the gate of the log, so that a message leaves its
+//! does that holds [`Queue::turn`], so that two never send at the same time, and an atomic batch of the log, so that a message leaves its
 //! queue in the commit in which it enters others.
 //!
 //! What has nowhere to go is **parked**: it stays in its queue until an operator moves it. Where the settings say so
@@ -653,7 +653,7 @@ impl Letters {
 }
 
 impl Queue {
-    /// Who sends holds this; taken after the gate of the log and before any queue.
+    /// Who sends holds this; taken after an atomic batch of the log and before any queue.
     pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
         let waited = |_taken| blocking::wait(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         self.turn.try_lock().unwrap_or_else(waited)

@@ -15,7 +15,7 @@ use crate::arguments::{DeadLetterStrategy, LengthLimit, Overflow, Settings};
 use crate::message::{BlockBuilder, Copies, Message};
 use crate::store::StoreError;
 use crate::store::change::{
-    Change, Gate, Health, PageSource, QueueRecord, RecoveredLane, RecoveredReturn, Waiter,
+    AtomicBatch, Change, Health, PageSource, QueueRecord, RecoveredLane, RecoveredReturn, Waiter,
 };
 use crate::store::mark::Mark;
 use std::collections::BTreeMap;
@@ -55,8 +55,8 @@ impl Log for Disk {
         self.told.lock().unwrap().append(changes);
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) as u64 + 1)
     }
-    fn gate(&self) -> Gate<'_> {
-        Gate::new(self, self.gate.read().unwrap())
+    fn atomic_batch(&self) -> AtomicBatch<'_> {
+        AtomicBatch::new(self, self.gate.read().unwrap())
     }
     fn durable(&self) -> Ticket {
         if self.lagging { Ticket(0) } else { Ticket(self.tickets.load(Ordering::Relaxed) as u64) }

@@ -36,7 +36,7 @@ pub struct Route {
     /// Whether a publish is not done with its message in a block: it may be refused, or is copied.
     pub apart: bool,
     /// Whether what a message does must reach the disk together: it comes to several queues, or is remembered as well.
-    pub gated: bool,
+    pub atomic: bool,
     /// What the exchange has seen that the message is published to, if it takes in each message once.
     pub dedup: Option<Arc<Deduplicator>>,
     /// Whether that exchange or one of the queues takes in each message once.
@@ -195,12 +195,12 @@ impl<'a> Walk<'a> {
         }
         let may_refuse = self.queues.iter().any(|queue| queue.may_refuse());
         let sifts = self.dedup.is_some() || self.queues.iter().any(|queue| queue.dedup.is_some());
-        let gated = self.queues.len() > 1 || sifts;
+        let atomic = self.queues.len() > 1 || sifts;
         let traced = self.topology.is_traced();
         let (queues, cacheable, dedup) = (self.queues.into_boxed_slice(), self.cacheable, self.dedup);
         let fingerprint =
             queues.iter().fold(0, |made: u64, queue| made.rotate_left(5).wrapping_add(mix(queue.id.0)));
         let (apart, effort) = (may_refuse || traced, self.effort);
-        Route { queues, cacheable, may_refuse, traced, apart, gated, dedup, sifts, effort, fingerprint }
+        Route { queues, cacheable, may_refuse, traced, apart, atomic, dedup, sifts, effort, fingerprint }
     }
 }

@@ -1,7 +1,7 @@
 //! Transactions of one channel (AMQP 0-9-1 section 1.9): publishes and acknowledgements that take effect together.
 //!
 //! Messages are routed, and tags taken, when the client names them; both wait here for `tx.commit`, which hands
-//! everything to the broker under one gate, so that it reaches the disk in one commit. A rollback forgets the
+//! everything to the broker in one atomic batch, so that it reaches the disk in one commit. A rollback forgets the
 //! publishes, and the acknowledged deliveries are outstanding again; so does a commit of which a full queue would refuse a
 //! part, and the channel closes.
 

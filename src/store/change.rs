@@ -2,7 +2,7 @@
 //!
 //! A [`Change`] is the unit of commit, of recovery and, later, of replication. The rest of the broker sees the
 //! store through [`Log`] (append, and learn when it is durable) and [`PageSource`] (read records back); neither
-//! names a database. Invariant: what is appended by one call of [`Log::append`], or under one [`Gate`], is on
+//! names a database. Invariant: what is appended by one call of [`Log::append`], or under one [`AtomicBatch`], is on
 //! disk together or not at all.
 
 use super::error::StoreError;
@@ -283,27 +283,27 @@ pub enum Health {
 /// held for microseconds and never while waiting for anything but a queue's lock. Not to be taken twice.
 ///
 /// A panic while it is held ends the log: whether all that belongs together was appended is not known.
-pub struct Gate<'a> {
+pub struct AtomicBatch<'a> {
     log: &'a dyn Log,
     /// It was taken while a panic unwound, which is none of its own.
     unwinding: bool,
     _held: RwLockReadGuard<'a, ()>,
 }
 
-impl<'a> Gate<'a> {
-    /// The gate of `log`, as long as `held` is.
+impl<'a> AtomicBatch<'a> {
+    /// An atomic batch of `log`, as long as `held` is.
     pub fn new(log: &'a dyn Log, held: RwLockReadGuard<'a, ()>) -> Self {
         Self { log, unwinding: thread::panicking(), _held: held }
     }
 }
 
-impl fmt::Debug for Gate<'_> {
+impl fmt::Debug for AtomicBatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gate")
+        f.write_str("AtomicBatch")
     }
 }
 
-impl Drop for Gate<'_> {
+impl Drop for AtomicBatch<'_> {
     fn drop(&mut self) {
         if thread::panicking() && !self.unwinding {
             self.log.fail(StoreError::BrokerFault(
@@ -327,7 +327,7 @@ pub trait Log: Send + Sync {
     fn append(&self, changes: &mut Vec<Change>) -> Ticket;
 
     /// Begins a set of appends that reach the disk together.
-    fn gate(&self) -> Gate<'_>;
+    fn atomic_batch(&self) -> AtomicBatch<'_>;
 
     /// The newest ticket that is on disk.
     fn durable(&self) -> Ticket;

@@ -1,6 +1,6 @@
 //! The log as the broker holds it: the pending group, and the thread behind it.
 
-use super::change::{Change, Gate, Health, Log, Waiter};
+use super::change::{AtomicBatch, Change, Health, Log, Waiter};
 use super::commit::Committer;
 use super::error::StoreError;
 use super::file::Place;
@@ -51,8 +51,8 @@ impl Log for RedbLog {
         self.pending.append(changes)
     }
 
-    fn gate(&self) -> Gate<'_> {
-        Gate::new(self, self.pending.gate())
+    fn atomic_batch(&self) -> AtomicBatch<'_> {
+        AtomicBatch::new(self, self.pending.gate())
     }
 
     fn durable(&self) -> Ticket {

@@ -1,4 +1,4 @@
-//! What touches two queues reaches the disk as one: its appends are made under one gate of the log.
+//! What touches two queues reaches the disk as one: its appends are made in one atomic batch of the log.
 
 use super::fixtures::{ME, durable, persistent};
 use crate::support::log::{MemoryLog, NoPages};
@@ -62,7 +62,7 @@ impl TestBroker {
         }
     }
 
-    /// Every append since the last call was made under a gate, and there were `appends`.
+    /// Every append since the last call was made in an atomic batch, and there were `appends`.
     #[track_caller]
     fn together(&self, appends: usize) {
         assert_eq!(self.log.take_gated(), vec![true; appends]);

@@ -240,7 +240,7 @@ fn a_policy_makes_a_queue_refuse_and_take_again() {
     bench.set(&[("max-length", Value::Integer(2)), ("overflow", text("reject-publish"))]);
     assert_ne!(bench.broker.vhost().epoch(), before, "routes are looked up again");
     let route = bench.broker.vhost().route(b"", b"q", &[0, 0]).unwrap();
-    assert!(route.may_refuse && !route.gated);
+    assert!(route.may_refuse && !route.atomic);
     assert_eq!(bench.publish("q", &["3"]).refused, vec![0..1]);
     assert_eq!(bench.drain("q"), "0 1 2", "what is there stays");
     bench.publish("q", &["4", "5"]);
@@ -250,7 +250,7 @@ fn a_policy_makes_a_queue_refuse_and_take_again() {
     assert_eq!(bench.drain("q"), "5");
     bench.delete();
     let route = bench.broker.vhost().route(b"", b"q", &[0, 0]).unwrap();
-    assert!(!route.may_refuse && !route.gated);
+    assert!(!route.may_refuse && !route.atomic);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::{QueueId, SeqRange, Ticket};
 use leveret::message::{BlockBuilder, Message};
-use leveret::store::change::{Change, Gate, Health, Log, Page, PageSource, Waiter};
+use leveret::store::change::{AtomicBatch, Change, Health, Log, Page, PageSource, Waiter};
 use leveret::store::{Opened, Options, StoreError, open_backend};
 use std::sync::Arc;
 use std::thread;
@@ -36,8 +36,8 @@ impl Log for Panicking<dyn Log> {
     fn append(&self, changes: &mut Vec<Change>) -> Ticket {
         self.of_others().append(changes)
     }
-    fn gate(&self) -> Gate<'_> {
-        self.of_others().gate()
+    fn atomic_batch(&self) -> AtomicBatch<'_> {
+        self.of_others().atomic_batch()
     }
     fn durable(&self) -> Ticket {
         self.1.durable()

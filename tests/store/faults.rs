@@ -30,7 +30,7 @@ fn nothing_is_confirmed_after_a_fault_at_any_call() {
                 let (unit, state) = workload.step();
                 states.push(state);
                 let mut ticket = Ticket(0);
-                let gate = opened.log.gate();
+                let gate = opened.log.atomic_batch();
                 for mut changes in unit {
                     ticket = opened.log.append(&mut changes);
                 }
@@ -290,7 +290,7 @@ fn a_calendar_that_cannot_be_written_ends_the_store() {
     assert!(matches!(opened.log.close(), Err(StoreError::Io(_))));
 }
 
-/// What is appended under a gate reaches the disk together, or not at all.
+/// What is appended in an atomic batch reaches the disk together, or not at all.
 #[test]
 fn a_panic_under_a_gate_ends_the_store_without_what_was_appended_there() {
     let disk = SimDisk::default();
@@ -298,7 +298,7 @@ fn a_panic_under_a_gate_ends_the_store_without_what_was_appended_there() {
     commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
     let log = Arc::clone(&opened.log);
     let panicked = thread::spawn(move || {
-        let _gate = log.gate();
+        let _gate = log.atomic_batch();
         log.append(&mut vec![settle(1, 0, 1)]);
         panic!("a fault made for the test");
     });

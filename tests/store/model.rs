@@ -40,7 +40,7 @@ struct ModelQueue {
     stream: Option<RecoveredStream>,
 }
 
-/// Changes that reach the disk together: several appends under one gate.
+/// Changes that reach the disk together: several appends in one atomic batch.
 pub(super) type Unit = Vec<Vec<Change>>;
 
 /// A random workload.

@@ -31,7 +31,7 @@ fn run(disk: &SimDisk, journal_bytes: u64, units: &[Unit], seed: u64) {
     let mut durable = 0;
     for (unit, tried) in units.iter().zip(1..) {
         disk.set_progress(durable, tried);
-        let gate = opened.log.gate();
+        let gate = opened.log.atomic_batch();
         let mut ticket = Ticket(0);
         for changes in unit {
             ticket = opened.log.append(&mut changes.clone());

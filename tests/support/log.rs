@@ -2,7 +2,7 @@
 
 use leveret::ids::{QueueId, SeqRange, Ticket};
 use leveret::store::StoreError;
-use leveret::store::change::{Change, Gate, Health, Log, Page, PageSource, Waiter};
+use leveret::store::change::{AtomicBatch, Change, Health, Log, Page, PageSource, Waiter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// See the head of this file.
@@ -22,7 +22,7 @@ struct State {
     hasty: bool,
     health: Health,
     waiters: Vec<(Ticket, Arc<dyn Waiter>)>,
-    /// Of each append, whether it was made under a gate.
+    /// Of each append, whether it was made in an atomic batch.
     gated: Vec<bool>,
 }
 
@@ -62,7 +62,7 @@ impl MemoryLog {
         self.state().health = health;
     }
 
-    /// Of each append since the last call, whether it was made under a gate: those reach the disk together.
+    /// Of each append since the last call, whether it was made in an atomic batch: those reach the disk together.
     pub(crate) fn take_gated(&self) -> Vec<bool> {
         std::mem::take(&mut self.state().gated)
     }
@@ -102,8 +102,8 @@ impl Log for MemoryLog {
         ticket
     }
 
-    fn gate(&self) -> Gate<'_> {
-        Gate::new(self, self.gate.read().unwrap_or_else(PoisonError::into_inner))
+    fn atomic_batch(&self) -> AtomicBatch<'_> {
+        AtomicBatch::new(self, self.gate.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn durable(&self) -> Ticket {

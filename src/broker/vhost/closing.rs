@@ -30,7 +30,7 @@ impl VHost {
     }
 
     /// Deletes all that is in it, and refuses whatever is to be declared later. What is returned is to be appended to the log as
-    /// one unit: it may be long, and the log's gate is not held while it is gathered.
+    /// one unit: it may be long, and an atomic batch is not held while it is gathered.
     pub(in crate::broker) fn clear(&self) -> Vec<Change> {
         self.mark_deleted();
         blocking::run(|| {

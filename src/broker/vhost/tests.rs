@@ -14,7 +14,7 @@ use crate::queue::{ChannelLimit, Consumer};
 use crate::routing::topology::encoded;
 use crate::store::StoreError;
 use crate::store::change::{
-    BindingRecord, ExchangeRecord, Gate, Health, Log, QueueRecord, Recovered, RecoveredQueue, Waiter,
+    AtomicBatch, BindingRecord, ExchangeRecord, Health, Log, QueueRecord, Recovered, RecoveredQueue, Waiter,
 };
 use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::properties::NONE;
@@ -28,7 +28,7 @@ const OTHER: ConnectionId = ConnectionId(2);
 #[derive(Default)]
 struct Notes {
     appended: Mutex<Vec<Vec<Change>>>,
-    gate: RwLock<()>,
+    batch: RwLock<()>,
 }
 
 impl Log for Notes {
@@ -37,8 +37,8 @@ impl Log for Notes {
         appended.push(std::mem::take(changes));
         Ticket(appended.len() as u64)
     }
-    fn gate(&self) -> Gate<'_> {
-        Gate::new(self, self.gate.read().unwrap())
+    fn atomic_batch(&self) -> AtomicBatch<'_> {
+        AtomicBatch::new(self, self.batch.read().unwrap())
     }
     fn durable(&self) -> Ticket {
         Ticket(0)

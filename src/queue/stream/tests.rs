@@ -12,7 +12,7 @@ use crate::queue::mailbox::Mailbox;
 use crate::queue::state::BUDGET;
 use crate::queue::{ChannelLimit, Home, Queue};
 use crate::store::StoreError;
-use crate::store::change::{Gate, Health, QueueRecord, RecoveredLane, RecoveredStream, Waiter};
+use crate::store::change::{AtomicBatch, Health, QueueRecord, RecoveredLane, RecoveredStream, Waiter};
 use crate::wire::{properties, table};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use std::hash::{BuildHasher, RandomState};
@@ -55,8 +55,8 @@ impl Log for Disk {
         }
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) as u64 + 1)
     }
-    fn gate(&self) -> Gate<'_> {
-        Gate::new(self, self.gate.read().unwrap())
+    fn atomic_batch(&self) -> AtomicBatch<'_> {
+        AtomicBatch::new(self, self.gate.read().unwrap())
     }
     fn durable(&self) -> Ticket {
         let lags = self.lags.load(Ordering::Relaxed);

@@ -6,7 +6,7 @@ use crate::ids::{Ticket, VHostId};
 use crate::queue::{Home, QueueContext};
 use crate::routing::route;
 use crate::store::StoreError;
-use crate::store::change::{Gate, Health, Log, Waiter};
+use crate::store::change::{AtomicBatch, Health, Log, Waiter};
 use crate::wire::properties::NONE;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
@@ -16,7 +16,7 @@ impl Log for Nowhere {
     fn append(&self, _changes: &mut Vec<Change>) -> Ticket {
         Ticket(0)
     }
-    fn gate(&self) -> Gate<'_> {
+    fn atomic_batch(&self) -> AtomicBatch<'_> {
         panic!("nothing here appends anything")
     }
     fn durable(&self) -> Ticket {

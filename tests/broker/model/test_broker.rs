@@ -204,7 +204,7 @@ impl TestBroker {
     }
 
     /// Whether every message that has left one queue is where it goes. Between the two a dead letter is nowhere, and finds what is
-    /// declared meanwhile; but it goes under one gate, and what left its queue is durable only once that is open.
+    /// declared meanwhile; but it goes in one atomic batch, and what left its queue is durable only once that is open.
     fn everything_is_routed(&self) -> bool {
         let log = self.broker.log();
         let left = log.append(&mut Vec::new());
