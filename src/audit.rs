@@ -23,7 +23,7 @@ const INTERVAL_MS: u64 = 500;
 /// The longest example of what was left out, in bytes.
 const EXAMPLE_MAX: usize = 200;
 
-/// See the head of this file. Copies share what they count.
+/// A filter that limits how many log lines each place in the code may write. Copies share what they count.
 #[derive(Debug, Default, Clone)]
 pub struct Audit {
     /// One for each place in the code that has logged anything.

@@ -11,7 +11,7 @@ use std::fs;
 
 /// What breaks a rule: the line, from 1, and what is wrong there.
 type Offence = (usize, String);
-/// See the head of this file.
+/// A rule: finds the offences in a file.
 type Rule = fn(path: &str, text: &str) -> Vec<Offence>;
 
 /// The rooms of `src/` from the bottom up; one room imports only from those in rows above its own.
@@ -319,6 +319,24 @@ fn every_file_opens_by_saying_what_it_is() {
     check(head, ("src/ids.rs", 1, "use std::fmt;\n"), ("src/ids.rs", "//! Identifiers.\n"));
     assert_eq!(head("conformance/clients/pika/rpc.py", "import pika\n").len(), 1);
     assert_eq!(head("conformance/scripts/queue/purge.amqp", "open a.1\n").len(), 1);
+}
+
+fn empty_docs(path: &str, text: &str) -> Vec<Offence> {
+    let says_nothing = |line: &str| {
+        let doc = line.trim_start().strip_prefix("/// ").unwrap_or_default();
+        doc.starts_with("See the head of this")
+    };
+    let lines = if is_rust(path) { text } else { "" };
+    lines_where(lines, "says nothing where rustdoc shows it: say what the item is", says_nothing)
+}
+
+#[test]
+fn documentation_says_what_an_item_is() {
+    check(
+        empty_docs,
+        ("src/ids.rs", 2, "//! Ids.\n/// See the head of this file.\nstruct Id;\n"),
+        ("src/ids.rs", "//! Ids.\n/// An id: see the head of this file.\nstruct Id;\n"),
+    );
 }
 
 fn ascii(_: &str, text: &str) -> Vec<Offence> {

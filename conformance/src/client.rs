@@ -66,7 +66,7 @@ impl From<io::Error> for ClientError {
     }
 }
 
-/// See the head of this file.
+/// A blocking AMQP 0-9-1 client on raw frames.
 #[derive(Debug)]
 pub struct Client {
     socket: TcpStream,

@@ -31,7 +31,7 @@ pub enum RefusalKind {
     Unavailable,
 }
 
-/// See the head of this file.
+/// Why an operation is refused: a kind for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The kind.

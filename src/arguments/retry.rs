@@ -31,7 +31,7 @@ impl Requeue {
     }
 }
 
-/// See the head of this file.
+/// How long a requeued message waits before it is delivered again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Retry {
     /// A message may be delivered again at once.

@@ -13,7 +13,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 /// Filter values of one consumer; each message is compared with all.
 const FILTERS_MAX: usize = 64;
 
-/// See the head of this file.
+/// The values that an argument accepts, and RabbitMQ's words for refusing others.
 #[derive(Debug, Clone, Copy)]
 pub enum ValueRule {
     /// Anything at all.

@@ -47,7 +47,7 @@ pub enum AuthChange {
 /// A user and a vhost.
 type UserAndVHost = (String, String);
 
-/// See the head of this file.
+/// All users, virtual hosts and permissions.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     users: BTreeMap<String, User>,

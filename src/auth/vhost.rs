@@ -20,7 +20,7 @@ pub struct VHostLimits {
     pub queues_max: Option<u32>,
 }
 
-/// See the head of this file.
+/// A virtual host as it is stored: name, metadata, limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VHostRecord {
     /// Its name.

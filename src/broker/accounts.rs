@@ -46,7 +46,7 @@ impl Refusal {
     }
 }
 
-/// See the head of this file.
+/// The users of a running broker, their permissions and their connections.
 pub struct Accounts {
     state: RwLock<State>,
     epoch: AtomicU64,

@@ -17,7 +17,7 @@ pub struct AlarmLimits {
     pub disk_free_bytes: u64,
 }
 
-/// See the head of this file.
+/// The memory and disk alarms, which block publishers (RabbitMQ: alarms.md).
 #[derive(Debug)]
 pub struct Alarms {
     limits: AlarmLimits,

@@ -119,7 +119,7 @@ pub struct ChannelReport {
     pub shared_prefetch: u32,
 }
 
-/// See the head of this file.
+/// A connected client and what an operator has asked of it.
 #[derive(Debug)]
 pub struct Client {
     /// Its connection.

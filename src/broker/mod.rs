@@ -124,7 +124,7 @@ pub struct Gauges {
     pub resident: u64,
 }
 
-/// See the head of this file.
+/// A broker: virtual hosts, users, policies, clients and the log behind them.
 pub struct Broker {
     registry: Registry,
     accounts: Accounts,

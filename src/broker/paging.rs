@@ -29,7 +29,7 @@ pub(super) struct Request {
     pub(super) now: Now,
 }
 
-/// See the head of this file.
+/// A thread that reads pages from disk for queues.
 #[derive(Debug)]
 pub(super) struct Pager {
     requests: Mutex<Sender<Request>>,

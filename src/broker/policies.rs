@@ -108,7 +108,7 @@ impl PolicyBook {
     }
 }
 
-/// See the head of this file.
+/// An operator's operations on policies.
 #[derive(Clone, Copy)]
 pub struct Policies<'a>(&'a Broker);
 

@@ -5,7 +5,7 @@ use crate::config::Limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// See the head of this file.
+/// How many connections and channels may be open.
 #[derive(Debug)]
 pub struct Quotas {
     /// For clients that have shaken hands.

@@ -8,7 +8,7 @@ use crate::auth::vhost::{ROOT, VHostRecord};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// See the head of this file.
+/// The virtual hosts of a running broker, by name.
 pub(super) struct Registry {
     vhosts: RwLock<BTreeMap<Arc<str>, Arc<VHost>>>,
     commons: Arc<BrokerContext>,

@@ -45,7 +45,7 @@ impl fmt::Display for UserError {
 
 impl std::error::Error for UserError {}
 
-/// See the head of this file.
+/// An operator's operations on users and permissions.
 #[derive(Clone, Copy)]
 pub struct Users<'a>(&'a Broker);
 

@@ -3,7 +3,7 @@
 use crate::ids::Ticket;
 use std::ops::Range;
 
-/// See the head of this file.
+/// The result of enqueueing a block: its ticket, and the records that a queue refused.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Enqueued {
     /// When it is durable, all persistent copies that were taken are.

@@ -50,7 +50,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-/// See the head of this file.
+/// A virtual host: its exchanges, queues and bindings behind one lock.
 pub struct VHost {
     /// Its name.
     pub name: Arc<str>,

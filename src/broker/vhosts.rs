@@ -56,7 +56,7 @@ pub struct VHostMetadata {
     pub default_queue_type: Option<String>,
 }
 
-/// See the head of this file.
+/// An operator's operations on virtual hosts.
 #[derive(Clone, Copy)]
 pub struct VHosts<'a>(&'a Broker);
 

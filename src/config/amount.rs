@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::str::FromStr;
 
-/// See the head of this file.
+/// An amount of memory or disk: bytes, or a share of what the machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub enum Amount {

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use std::ops::RangeInclusive;
 
-/// See the head of this file.
+/// The section `[limits]`: the most that clients may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::net::IpAddr;
 
-/// See the head of this file.
+/// A range of IP addresses, as in `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Network {

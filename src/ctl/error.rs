@@ -37,7 +37,7 @@ const STATUS_IO: u8 = 74;
 /// The socket is somebody else's (`EX_NOPERM`).
 const STATUS_NO_RIGHT: u8 = 77;
 
-/// See the head of this file.
+/// Why a command failed: one line, and an exit status.
 #[derive(Debug)]
 pub enum CtlError {
     /// What was typed cannot be meant.

@@ -6,7 +6,7 @@ use crate::auth::pattern::Pattern;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// See the head of this file.
+/// All policies, indexed to find the one in effect for an object.
 #[derive(Debug, Default)]
 pub struct Book {
     policies: BTreeMap<(Rank, String), Vec<Entry>>,

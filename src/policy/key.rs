@@ -15,7 +15,7 @@ pub const DELAYS_MAX: usize = 100;
 /// The largest segment of a stream (RabbitMQ: `MAX_STREAM_MAX_SEGMENT_SIZE`).
 pub const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
 
-/// See the head of this file.
+/// A key that policies may set: its values, where it applies, and how values are merged.
 #[derive(Debug)]
 pub struct Key {
     /// Its name.

@@ -17,7 +17,7 @@ use std::fmt;
 /// Bytes of a string in a definition, at most: what fits into a name or a routing key.
 const TEXT_MAX: usize = 255;
 
-/// See the head of this file.
+/// A policy: a pattern of names, a priority and the settings it applies (RabbitMQ: policies.md).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The vhost in which it is.

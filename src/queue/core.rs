@@ -83,7 +83,7 @@ pub(super) enum Head {
     OnDisk(SeqRange),
 }
 
-/// See the head of this file.
+/// The messages of one queue: which are live, where their bytes are, and which are next.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) queue: QueueId,

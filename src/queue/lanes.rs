@@ -43,7 +43,7 @@ impl Lane {
     }
 }
 
-/// See the head of this file.
+/// The sequence numbers of a queue, one lane for each priority in use.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,

@@ -40,7 +40,7 @@ pub enum Mail {
     Retry,
 }
 
-/// See the head of this file.
+/// A connection's inbox for deliveries, confirms and wake-ups.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     inbox: Mutex<Inbox>,

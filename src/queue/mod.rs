@@ -157,7 +157,7 @@ impl Effects {
     }
 }
 
-/// See the head of this file.
+/// A queue: its settings, messages and consumers behind one lock.
 pub struct Queue {
     /// Its id, also the key of its messages on disk.
     pub id: QueueId,

@@ -6,7 +6,7 @@
 use crate::ids::SeqRange;
 use std::collections::BTreeMap;
 
-/// See the head of this file.
+/// A map from sequence numbers to values, stored as ranges of equal values.
 #[derive(Debug, Clone)]
 pub(crate) struct RangeMap<V> {
     /// First number -> (one past the last number, value).

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// See the head of this file.
+/// The times at which queues want to be called.
 #[derive(Default)]
 pub struct Timers {
     inner: Mutex<Inner>,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// queue so, or a consumer would wait for ever.
 pub const TIGHT_BYTES: usize = 64 * 1024;
 
-/// See the head of this file.
+/// How much is waiting for clients: messages not yet encoded, and bytes not yet sent.
 #[derive(Debug)]
 pub struct Unread {
     bytes: AtomicUsize,

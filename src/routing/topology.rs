@@ -57,7 +57,7 @@ fn predeclared(vhost: &str) -> impl Iterator<Item = (&'static str, ExchangeType,
     PREDECLARED.into_iter().chain(log)
 }
 
-/// See the head of this file.
+/// The exchanges, queues and bindings of a virtual host.
 pub struct Topology {
     /// The name of the vhost.
     vhost: Arc<str>,

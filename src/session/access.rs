@@ -10,7 +10,7 @@ use crate::error::{AmqpError, Resource};
 use crate::ids::ConnectionId;
 use std::sync::Arc;
 
-/// See the head of this file.
+/// A cache of the client's permissions.
 pub(super) struct Access {
     /// Of which state of the users `grants` are; 0 for none.
     epoch: u64,

@@ -37,7 +37,7 @@ impl Mode {
     }
 }
 
-/// See the head of this file.
+/// An open channel.
 pub(super) struct Channel {
     pub(super) number: u16,
     pub(super) mode: Mode,

@@ -10,7 +10,7 @@ use crate::ids::Ticket;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
-/// See the head of this file.
+/// The outstanding publisher confirms of one channel (RabbitMQ: confirms.md).
 #[derive(Debug, Default)]
 pub(super) struct Confirms {
     /// The number of the newest publish; the first one is 1.

@@ -37,7 +37,7 @@ const PUBLISH: (u16, u16) = (60, 40);
 /// Class and method of channel.open, which RabbitMQ does not blame when there are too many channels.
 const OPEN: (u16, u16) = (20, 10);
 
-/// See the head of this file.
+/// An open connection: dispatches frames to its channels.
 pub(super) struct Connection {
     /// By channel number; 0 is always free.
     pub(super) slots: Vec<Slot>,

@@ -63,7 +63,7 @@ pub(super) struct Tally {
     pub(super) transacted: bool,
 }
 
-/// See the head of this file.
+/// What all channels of a connection share: peer, output, limits, and the current read.
 pub(super) struct ConnectionState {
     pub(super) broker: Arc<Broker>,
     pub(super) id: ConnectionId,

@@ -85,7 +85,7 @@ impl Peer {
     }
 }
 
-/// See the head of this file.
+/// One client's protocol state machine: bytes in, bytes out.
 pub struct Session {
     link: ConnectionState,
     state: State,

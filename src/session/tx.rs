@@ -15,7 +15,7 @@ use crate::error::AmqpError;
 use amq_protocol::protocol::{AMQPClass, tx as amqp};
 use std::mem;
 
-/// See the head of this file.
+/// The open transaction of one channel (AMQP 0-9-1 section 1.9).
 #[derive(Default)]
 pub(super) struct Transaction {
     pub(super) stage: PublishBatch,

@@ -7,7 +7,7 @@ use crate::wire::output::Output;
 /// The longest that a client may leave something unread while memory is short: others wait for what it keeps.
 const PRESSED_MS: u64 = 10_000;
 
-/// See the head of this file.
+/// A deadline for a client that does not read what is sent to it.
 #[derive(Debug)]
 pub(super) struct WriteTimeout {
     /// 0: without end.

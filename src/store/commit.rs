@@ -47,7 +47,7 @@ const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// About what a run costs in memory beside its records.
 const RUN_BYTES: usize = 128;
 
-/// See the head of this file.
+/// The commit thread, which is the only writer of the data file.
 pub(super) struct Committer {
     pub(super) pending: Arc<Pending>,
     /// Empty when opening it anew failed.

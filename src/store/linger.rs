@@ -18,7 +18,7 @@ const PAUSE: u32 = 200;
 /// Groups that are waited for before it is judged whether that helped.
 const TRIAL: u32 = 8;
 
-/// See the head of this file. The counts are sums in which each group weighs a little less than the next.
+/// Decides whether the commit thread waits for more changes before it cuts a group. The counts are sums in which each group weighs a little less than the next.
 #[derive(Debug, Default)]
 pub(super) struct Linger {
     published: u64,

@@ -30,7 +30,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// [`Health::Failed`] as it is kept.
 const FAILED: u8 = 2;
 
-/// See the head of this file.
+/// Changes that wait for the commit thread, and the tickets that wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     open: Mutex<Open>,

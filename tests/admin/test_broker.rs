@@ -8,7 +8,7 @@ use leveret::ids::Ticket;
 use serde_json::{Value, from_value, to_value};
 use std::task::{Context, Waker};
 
-/// See the head of this file.
+/// A broker, its clients, and an operator who gets answers as JSON.
 pub(super) struct TestBroker {
     pub(super) world: World,
     /// What has to be durable before the last answer may be told.

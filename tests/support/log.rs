@@ -5,7 +5,7 @@ use leveret::store::StoreError;
 use leveret::store::change::{AtomicBatch, Change, Health, Log, Page, PageSource, Waiter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// See the head of this file.
+/// A log in memory, whose test decides when changes are durable and when it fails.
 pub(crate) struct MemoryLog {
     gate: RwLock<()>,
     state: Mutex<State>,

@@ -69,7 +69,7 @@ pub(crate) fn warm_up(site: &Site) -> Result<(), String> {
     Ok(wire.close()?)
 }
 
-/// See the head of this file.
+/// Publishes faster than one slow consumer takes, and checks memory and every confirmed message.
 pub(crate) fn flood(site: &Site, tally: &Tally) -> Result<(), String> {
     let mut owner = site.enter(0)?;
     owner.call(&frames::declare(QUEUE, true), (50, 11))?;

@@ -45,7 +45,7 @@ impl Times {
     }
 }
 
-/// See the head of this file.
+/// A well-behaved client that runs beside an attack and measures how long it waits.
 #[derive(Debug)]
 pub(crate) struct Probe {
     wire: Wire,

@@ -32,7 +32,7 @@ pub(crate) struct Row {
     pub(crate) findings: Vec<String>,
 }
 
-/// See the head of this file.
+/// The result of a run: a row for each attack, and what is wrong.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     pub(crate) rows: Vec<Row>,

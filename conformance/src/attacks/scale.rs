@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// See the head of this file.
+/// How many objects each attack makes, and the limits that the broker gets so that all are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
     /// Handshakes that are begun and not ended.

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// See the head of this file.
+/// The broker under attack: its address, the time limit, and sockets from any local address.
 #[derive(Debug)]
 pub(crate) struct Site {
     /// Where the broker takes AMQP clients.

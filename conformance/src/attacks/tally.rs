@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// See the head of this file.
+/// Counts of what an attack tried and which answers came, shared by its threads.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<Counts>);
 

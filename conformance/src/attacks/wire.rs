@@ -78,7 +78,7 @@ impl Frame<'_> {
     }
 }
 
-/// See the head of this file.
+/// A raw client socket that sends bytes and cuts what arrives into frames.
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: TcpStream,

@@ -15,7 +15,7 @@ const DISK_MIB: u64 = 256;
 /// So much of the ballast is written at a time.
 static BALLAST: [u8; 1 << 20] = [0; 1 << 20];
 
-/// See the head of this file.
+/// A small file system in memory, mounted for one run, that can be filled.
 #[derive(Debug)]
 pub(crate) struct SmallDisk {
     /// Where it was mounted; what is there now is as it was before.

@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a client listens before it looks whether to go on.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
 
-/// See the head of this file.
+/// What all clients of a run share: the history, the address of the broker, and the stop flag.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) history: History,

@@ -9,7 +9,7 @@ use crate::protocol::reader::Reader;
 use crate::protocol::table::{BASIC, properties};
 use crate::protocol::value::{Value, put_integer};
 
-/// See the head of this file.
+/// The payload of a content header frame (AMQP 0-9-1 section 2.3.5.2).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Header {
     /// The class of the content, 60.

@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 64;
 /// How many bytes of a text are shown before it is cut.
 const SHOWN_MAX: usize = 300;
 
-/// See the head of this file.
+/// A field value of AMQP 0-9-1 or of RabbitMQ (RabbitMQ: amqp-0-9-1-errata.md, section 3).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     /// `t`, and a method's bit.

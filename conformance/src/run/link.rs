@@ -50,7 +50,7 @@ impl Gate {
     }
 }
 
-/// See the head of this file.
+/// One connection of a script: its socket, and what has arrived, by channel.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Its number among all connections of the case.

@@ -6,7 +6,7 @@ use crate::protocol::method::Method;
 use crate::protocol::value::show_text;
 use std::collections::VecDeque;
 
-/// See the head of this file.
+/// A method that the broker sent on a channel, with its complete content.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     /// The method.

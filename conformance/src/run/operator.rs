@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How much of what a command says is kept, bytes.
 const OUTPUT_MAX: u64 = 16 * 1024;
 
-/// See the head of this file.
+/// A shell command that administers the broker; arguments are appended to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     program: OsString,

@@ -3,7 +3,7 @@
 use crate::run::operator::Command;
 use crate::run::restart::Restarts;
 
-/// See the head of this file.
+/// The broker under test: its address, credentials, product name and administration commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Name or address.

@@ -3,7 +3,7 @@
 use crate::script::Relation;
 use crate::script::cursor::{Cursor, Read};
 
-/// See the head of this file.
+/// The brokers and versions that a `when` block applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
     /// Its product, in lower case.

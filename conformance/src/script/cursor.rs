@@ -12,7 +12,7 @@ pub(crate) struct Wrong {
 /// A step's outcome while a script is read.
 pub(crate) type Read<T> = Result<T, Wrong>;
 
-/// See the head of this file.
+/// A position in a script's text, with its line number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     text: &'a str,

@@ -20,7 +20,7 @@ const SECTIONS: &[&str] = &[
     "bindings",
 ];
 
-/// See the head of this file.
+/// The `definitions:` of a script's head, in RabbitMQ's JSON format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Definitions {
     sections: Map<String, Value>,

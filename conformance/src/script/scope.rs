@@ -30,7 +30,7 @@ impl Sort {
     }
 }
 
-/// See the head of this file.
+/// The variables that are set at one place of a script, and their types.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     variables: BTreeMap<String, Sort>,

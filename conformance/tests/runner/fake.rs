@@ -38,7 +38,7 @@ pub(crate) struct Peer {
     heard: Arc<Mutex<Vec<AMQPClass>>>,
 }
 
-/// See the head of this file.
+/// A fake broker that answers as a test tells it to.
 pub(crate) struct Fake {
     address: SocketAddr,
     heard: Arc<Mutex<Vec<AMQPClass>>>,

@@ -17,7 +17,7 @@ use dashmap::DashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// See the head of this file.
+/// What all virtual hosts of a broker share: the log, timers, policies, metrics and limits.
 pub struct BrokerContext {
     pub(super) log: Arc<dyn Log>,
     pub(super) limits: Limits,

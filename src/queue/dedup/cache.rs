@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 128 << 20;
 /// About what a value costs beside its bytes.
 const OVERHEAD: usize = 128;
 
-/// See the head of this file.
+/// The most recently seen deduplication values, with expiry.
 #[derive(Debug)]
 pub struct Cache {
     size: u64,

@@ -19,7 +19,7 @@ use amq_protocol::types::FieldTable;
 /// How many values are remembered when the declaration does not say (LavinMQ).
 const CACHE_SIZE_DEFAULT: u64 = 128;
 
-/// See the head of this file.
+/// Which messages count as duplicates, and for how long (LavinMQ: message deduplication).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// How many values are remembered.

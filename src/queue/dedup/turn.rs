@@ -19,7 +19,7 @@ pub(crate) struct Sifted {
     places: Option<Arc<[u32]>>,
 }
 
-/// See the head of this file.
+/// The lock on a deduplication cache while one block is filtered.
 pub(crate) struct Turn<'a> {
     owner: &'a Deduplicator,
     memory: MutexGuard<'a, Memory>,

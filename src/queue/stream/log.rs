@@ -55,7 +55,7 @@ pub(super) fn fit(block: &Block, start: u32, count: u32, bytes: u64) -> u32 {
     low
 }
 
-/// See the head of this file.
+/// The log of a stream: its offsets, chunks, and the blocks in memory.
 #[derive(Debug)]
 pub(super) struct StreamLog {
     retention: Retention,

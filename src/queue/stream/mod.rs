@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Consumers that a stream remembers; beyond it the one that is furthest behind is forgotten.
 const NAMES_MAX: usize = 4096;
 
-/// See the head of this file.
+/// A stream: a log that any number of consumers read without emptying it (RabbitMQ: streams.md).
 pub(super) struct Stream {
     id: QueueId,
     log: Arc<dyn Log>,

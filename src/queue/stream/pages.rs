@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 /// What is kept of the last pages, bytes.
 const RECENT_BYTES: usize = 2 << 20;
 
-/// See the head of this file.
+/// The pages of a stream that are in memory because a consumer reads them.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// By the number of the first record.

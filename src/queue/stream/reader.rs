@@ -24,7 +24,7 @@ const WINDOW_BYTES: usize = 256 << 10;
 /// With fewer bytes than this before it a reader asks for the next page.
 const AHEAD_BYTES: usize = 256 << 10;
 
-/// See the head of this file.
+/// A consumer of a stream: its position, its unacknowledged messages and its next ones.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) consumer: Consumer,

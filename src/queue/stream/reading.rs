@@ -39,7 +39,7 @@ pub struct Filter {
     unfiltered: bool,
 }
 
-/// See the head of this file.
+/// What a stream consumer asks for: offset, filter, and offset tracking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// Where it begins, unless it is remembered.

@@ -6,7 +6,7 @@
 use crate::blocking;
 use std::collections::BTreeMap;
 
-/// See the head of this file.
+/// A set that counts how often each member was inserted.
 #[derive(Debug, Default)]
 pub enum MultiSet<T> {
     /// Nothing.

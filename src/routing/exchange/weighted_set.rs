@@ -4,7 +4,7 @@
 
 use super::Destination;
 
-/// See the head of this file.
+/// A set to draw from, in which each member weighs as often as it was inserted.
 #[derive(Debug)]
 pub struct WeightedSet<T> {
     /// Ascending.

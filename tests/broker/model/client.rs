@@ -38,7 +38,7 @@ pub(super) struct Publication {
     pub(super) size: usize,
 }
 
-/// See the head of this file.
+/// A client without a socket, connected to a session.
 pub(super) struct Client {
     /// Its place among the clients.
     index: usize,

@@ -40,7 +40,7 @@ pub(crate) struct Declaration {
 /// A message's place in its queue: rank, then a number that tells equals apart.
 pub(crate) type Place = (u64, u64);
 
-/// See the head of this file.
+/// A queue of the naive broker: a sorted map of messages.
 #[derive(Debug)]
 pub(crate) struct Queue {
     /// How it was declared.
@@ -107,7 +107,7 @@ pub(crate) struct Delivered {
     pub(crate) id: u64,
 }
 
-/// See the head of this file.
+/// A broker as naive as possible, which the real one is compared with.
 #[derive(Debug, Default)]
 pub(crate) struct Naive {
     /// By name.

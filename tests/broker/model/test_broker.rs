@@ -40,7 +40,7 @@ impl Waiter for Unpark {
     }
 }
 
-/// See the head of this file.
+/// The broker under test, its clients, and the naive model that it is compared with.
 pub(super) struct TestBroker {
     pub(super) random: Draw,
     disk: SimDisk,

@@ -27,7 +27,7 @@ pub(super) struct Copy {
     pub(super) owed: bool,
 }
 
-/// See the head of this file.
+/// The state of each message in each of its queues, followed delivery by delivery.
 pub(super) struct Copies<'a> {
     facts: &'a Facts,
     copies: HashMap<(&'static str, Id), Copy>,

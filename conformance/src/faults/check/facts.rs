@@ -34,7 +34,7 @@ struct Removal {
     done_at: Option<usize>,
 }
 
-/// See the head of this file.
+/// What a whole history says about each message and queue.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) messages: HashMap<Id, Message>,

@@ -5,7 +5,7 @@ use super::facts::{Attempt, Facts, Message};
 use super::{Kind, Violation};
 use crate::faults::history::{Fate, Id};
 
-/// See the head of this file.
+/// Finds messages that should have been delivered and were not.
 pub(super) fn check(facts: &Facts, copies: &Copies<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut ids: Vec<_> = facts.messages.keys().copied().collect();

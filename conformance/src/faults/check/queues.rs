@@ -16,7 +16,7 @@ enum Known {
     },
 }
 
-/// See the head of this file.
+/// Checks that a queue exists exactly when its only owner expects it to.
 pub(super) fn check(records: &[Record]) -> Vec<Violation> {
     let mut queues: HashMap<&'static str, Known> = HashMap::new();
     let mut violations = Vec::new();

@@ -13,7 +13,7 @@ use std::slice;
 /// The reply code for a queue that is not there.
 const NOT_FOUND: u16 = 404;
 
-/// See the head of this file.
+/// A client that declares, fills, purges and deletes its own queues and checks what it finds.
 #[derive(Debug, Default)]
 pub(super) struct Churn {
     /// A look has shown that this one is not there.
