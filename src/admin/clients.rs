@@ -4,7 +4,7 @@ use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, Value, decoded};
 use super::{Caller, Performed, Row, Told};
 use crate::broker::Broker;
-use crate::broker::clients::{ChannelReport, Client, ClientStatus, Publishing, Report};
+use crate::broker::clients::{ChannelReport, Client, ClientReport, ClientStatus, Publishing};
 use crate::ids::{ConnectionId, Ticket};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -189,7 +189,7 @@ fn find(broker: &Broker, name: &str) -> Result<Arc<Client>, Refusal> {
     }
 }
 
-fn connection_row(client: &Client, report: Option<&Report>) -> ConnectionRow {
+fn connection_row(client: &Client, report: Option<&ClientReport>) -> ConnectionRow {
     let facts = &client.facts;
     let client_properties = decoded(&facts.properties);
     let user_provided_name = match client_properties.get("connection_name") {
@@ -226,7 +226,7 @@ fn connection_row(client: &Client, report: Option<&Report>) -> ConnectionRow {
     }
 }
 
-fn channel_rows(client: &Client, reports: &BTreeMap<ConnectionId, Report>) -> Vec<ChannelRow> {
+fn channel_rows(client: &Client, reports: &BTreeMap<ConnectionId, ClientReport>) -> Vec<ChannelRow> {
     let connection = client.facts.name();
     let row = |channel: &ChannelReport| ChannelRow {
         name: format!("{connection} ({})", channel.number),

@@ -121,7 +121,7 @@ pub enum Told {
     /// It is done, to so many messages.
     Messages(u64),
     /// What came of moving parked messages.
-    Requeued(parked::Requeued),
+    Requeued(parked::RequeueResult),
     /// A queue and all that belongs to it.
     Queue(queues::QueueDescription),
     /// An exchange and what is bound to it.

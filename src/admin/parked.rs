@@ -67,7 +67,7 @@ pub struct ParkedRow {
 
 /// What came of moving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requeued {
+pub struct RequeueResult {
     /// Messages that are elsewhere.
     pub moved: u64,
     /// Messages that found no way and are still parked.
@@ -106,7 +106,7 @@ pub(super) fn perform(
             let to = to.as_ref().map(|(exchange, key)| (exchange.as_str(), key.as_str()));
             let moved = broker.requeue_parked(&queue, to, caller.now);
             let Moved { moved, parked, ticket } = moved.map_err(|error| unreadable(&queue, &error))?;
-            Ok(Performed::told(Told::Requeued(Requeued { moved, parked }), ticket))
+            Ok(Performed::told(Told::Requeued(RequeueResult { moved, parked }), ticket))
         }
         ParkedOperation::DropParked { vhost, queue } => {
             let queue = find(broker, &vhost, &queue)?;

@@ -39,7 +39,7 @@ const QUORUM_CONSUMER_TIMEOUT_MS: u64 = 1_800_000;
 
 /// The flags of a declaration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Flags {
+pub struct QueueFlags {
     /// Survives a restart; never so for an exclusive queue.
     pub durable: bool,
     /// Deleted when its last consumer goes.
@@ -82,7 +82,7 @@ impl QueueType {
 
     /// Names this type in a declaration that names none, if it can be meant: RabbitMQ takes a classic queue where the flags
     /// are not those of another type.
-    pub fn fill(self, flags: Flags, arguments: &mut FieldTable) {
+    pub fn fill(self, flags: QueueFlags, arguments: &mut FieldTable) {
         let lasts = flags.durable && !flags.auto_delete && !flags.exclusive;
         let name = match self {
             Self::Quorum if lasts => "quorum",
@@ -212,7 +212,7 @@ impl Settings {
     /// # Errors
     /// 406 for an argument with a wrong type or value, one that this type of queue does not have, and for flags that
     /// a quorum queue or a stream cannot have.
-    pub fn declare(on: &Resource, flags: Flags, arguments: FieldTable) -> Result<Self, AmqpError> {
+    pub fn declare(on: &Resource, flags: QueueFlags, arguments: FieldTable) -> Result<Self, AmqpError> {
         table::check_one(QUEUE_TYPE, on, &arguments)?;
         let settings = Self::new(flags, arguments);
         let taker = Subject::Queue(settings.kind);
@@ -234,7 +234,7 @@ impl Settings {
     /// The settings that flags and arguments amount to; what is wrong with an argument makes it count as absent. For
     /// queues that exist already.
     #[must_use]
-    pub fn new(flags: Flags, arguments: FieldTable) -> Self {
+    pub fn new(flags: QueueFlags, arguments: FieldTable) -> Self {
         let kind = QueueType::of(&arguments);
         let delivery_limit = match table::value(&arguments, DELIVERY_LIMIT).and_then(integer) {
             Some(limit) if limit < 0 => None,
@@ -280,7 +280,7 @@ impl Settings {
     pub fn check_equivalent(
         &self,
         on: &Resource,
-        flags: Flags,
+        flags: QueueFlags,
         arguments: &FieldTable,
     ) -> Result<(), AmqpError> {
         equivalent_flag("durable", on, flags.durable && !flags.exclusive, self.durable)?;

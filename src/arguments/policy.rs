@@ -1,7 +1,7 @@
 //! What a policy makes of a declared queue: arguments that nobody declared.
 
 use super::table::{Precedence, Subject, value};
-use super::{Flags, QueueType, Settings};
+use super::{QueueFlags, QueueType, Settings};
 use crate::arguments::value::integer;
 use crate::policy::{Definition, Value};
 use amq_protocol::types::AMQPValue;
@@ -10,7 +10,8 @@ impl Settings {
     /// What these settings, as declared, are under a policy. The arguments stay what they are.
     #[must_use]
     pub fn under(&self, policy: &Definition) -> Self {
-        let flags = Flags { durable: self.durable, auto_delete: self.auto_delete, exclusive: self.exclusive };
+        let flags =
+            QueueFlags { durable: self.durable, auto_delete: self.auto_delete, exclusive: self.exclusive };
         let mut arguments = self.arguments.clone();
         for argument in Subject::Queue(self.kind).arguments() {
             let Some((key, wins)) = argument.policy else { continue };
@@ -83,7 +84,7 @@ mod tests {
         for (key, value) in arguments {
             table.insert((*key).into(), value.clone());
         }
-        let flags = Flags { durable: true, auto_delete: false, exclusive: false };
+        let flags = QueueFlags { durable: true, auto_delete: false, exclusive: false };
         let policy = policy.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         Settings::new(flags, table).under(&policy)
     }

@@ -3,7 +3,7 @@
 use super::*;
 use amq_protocol::types::AMQPValue;
 
-const DURABLE: Flags = Flags { durable: true, auto_delete: false, exclusive: false };
+const DURABLE: QueueFlags = QueueFlags { durable: true, auto_delete: false, exclusive: false };
 
 fn on() -> Resource {
     Resource::queue(&"/".into(), "q")
@@ -150,9 +150,12 @@ fn a_quorum_queue_is_durable_and_for_everyone() {
         Some(format!("PRECONDITION_FAILED - invalid property '{property}' for queue 'q' in vhost '/'"))
     };
     assert_eq!(said(DURABLE), None);
-    assert_eq!(said(Flags { durable: false, ..DURABLE }), refused("non-durable"));
-    assert_eq!(said(Flags { exclusive: true, ..DURABLE }), refused("exclusive-owner"));
-    assert_eq!(said(Flags { exclusive: true, auto_delete: true, durable: false }), refused("auto-delete"));
+    assert_eq!(said(QueueFlags { durable: false, ..DURABLE }), refused("non-durable"));
+    assert_eq!(said(QueueFlags { exclusive: true, ..DURABLE }), refused("exclusive-owner"));
+    assert_eq!(
+        said(QueueFlags { exclusive: true, auto_delete: true, durable: false }),
+        refused("auto-delete")
+    );
     let named = check_server_named(&quorum()).err().map(|fault| fault.reply().text);
     let text = "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue";
     assert_eq!(named.as_deref(), Some(text));
@@ -201,7 +204,12 @@ fn the_length_is_limited_by_either_argument() {
 }
 
 #[track_caller]
-fn check_redeclare(first: &[(&str, AMQPValue)], again: &[(&str, AMQPValue)], flags: Flags, expected: &str) {
+fn check_redeclare(
+    first: &[(&str, AMQPValue)],
+    again: &[(&str, AMQPValue)],
+    flags: QueueFlags,
+    expected: &str,
+) {
     let settings = Settings::declare(&on(), DURABLE, table(first)).unwrap();
     let said = settings.check_equivalent(&on(), flags, &table(again)).err().map(|fault| fault.reply().text);
     let said = said.unwrap_or_default();
@@ -227,11 +235,11 @@ fn a_redeclare_must_be_equivalent() {
         "'x-expires' for queue 'q' in vhost '/': \
          received the value '5' of type 'signedint' but current is none",
     );
-    let flags = Flags { durable: false, auto_delete: true, exclusive: false };
+    let flags = QueueFlags { durable: false, auto_delete: true, exclusive: false };
     let text = "'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'";
     check_redeclare(&[], std::slice::from_ref(&ten), flags, text);
     let text = "'auto_delete' for queue 'q' in vhost '/': received 'true' but current is 'false'";
-    check_redeclare(&[], &[ten], Flags { auto_delete: true, ..DURABLE }, text);
+    check_redeclare(&[], &[ten], QueueFlags { auto_delete: true, ..DURABLE }, text);
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub enum Publishing {
 
 /// What a session says of itself.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct ClientReport {
     /// How it stands.
     pub standing: ClientStatus,
     /// Bytes that came from the client since it was let in.
@@ -255,7 +255,7 @@ pub struct StatsRequest {
 #[derive(Debug, Default)]
 struct Answers {
     missing: usize,
-    reports: BTreeMap<ConnectionId, Report>,
+    reports: BTreeMap<ConnectionId, ClientReport>,
     waker: Option<Waker>,
 }
 
@@ -279,7 +279,7 @@ impl StatsRequest {
 
     /// What has been answered so far.
     #[must_use]
-    pub fn take(&self) -> BTreeMap<ConnectionId, Report> {
+    pub fn take(&self) -> BTreeMap<ConnectionId, ClientReport> {
         std::mem::take(&mut self.lock().reports)
     }
 
@@ -295,7 +295,7 @@ impl Question {
     }
 
     /// Answers it.
-    pub fn answer(self, report: Report) {
+    pub fn answer(self, report: ClientReport) {
         self.inquiry.lock().reports.insert(self.id, report);
     }
 }
@@ -332,10 +332,10 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
+    fn report() -> ClientReport {
         let (received_bytes, sent_bytes, pending_bytes) = (1, 2, 3);
         let (standing, channels) = (ClientStatus::Running, Vec::new());
-        Report { standing, received_bytes, sent_bytes, pending_bytes, channels }
+        ClientReport { standing, received_bytes, sent_bytes, pending_bytes, channels }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::broker::verdict::Enqueued;
 use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::message::Block;
-use crate::queue::dedup::turn::{Sifted, Turn};
+use crate::queue::dedup::turn::{DedupGuard, Sifted};
 use crate::queue::{Effects, Queue};
 use crate::routing::route::Route;
 use crate::store::change::AtomicBatch;
@@ -27,7 +27,7 @@ impl Broker {
     ) -> Enqueued {
         let mut sifted = Sifted::all(Arc::new(block));
         let (mut all, mut all_effects) = (Enqueued::default(), Vec::new());
-        let mut at_exchange = route.dedup.as_deref().map(Turn::begin);
+        let mut at_exchange = route.dedup.as_deref().map(DedupGuard::begin);
         if let Some(turn) = &mut at_exchange {
             all.ticket = turn.sift(&mut sifted, !route.queues.is_empty(), now);
         }
@@ -71,7 +71,7 @@ impl Broker {
         rooms: &mut Rooms,
         now: Now,
     ) -> (Ticket, Effects) {
-        let mut turn = queue.dedup.as_deref().map(Turn::begin);
+        let mut turn = queue.dedup.as_deref().map(DedupGuard::begin);
         let waits_for = turn.as_mut().map_or(Ticket(0), |turn| turn.sift(&mut sifted, true, now));
         let (mut ticket, mut effects) = rooms.enqueue(queue, &sifted.block, now);
         let mut refused = Enqueued::default();

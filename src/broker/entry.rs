@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// What a connection has while it is in a vhost.
 #[derive(Debug)]
-pub struct Entry {
+pub struct VHostEntry {
     /// Where its channels take their places.
     pub user: Arc<Quotas>,
     _places: [Permit; 2],
@@ -41,7 +41,7 @@ impl Accounts {
     ///
     /// # Errors
     /// 530: the vhost is gone, or it or the user has as many connections as it may have. 320: the user is gone.
-    pub fn enter(&self, connection: ConnectionId, vhost: &Arc<VHost>) -> Result<Entry, AmqpError> {
+    pub fn enter(&self, connection: ConnectionId, vhost: &Arc<VHost>) -> Result<VHostEntry, AmqpError> {
         let mut state = self.write();
         let name = &vhost.name;
         if vhost.is_deleted() {
@@ -65,7 +65,7 @@ impl Accounts {
                 format!("connection refused for user '{user}': user connection limit ({max}) is reached");
             AmqpError::NotAllowed(why)
         })?;
-        Ok(Entry { user: Arc::clone(places), _places: [place, of_user] })
+        Ok(VHostEntry { user: Arc::clone(places), _places: [place, of_user] })
     }
 }
 

@@ -31,11 +31,11 @@ pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
 use self::clients::Clients;
-use self::paging::{Pager, Request};
+use self::paging::{PageRequest, Pager};
 use self::policies::PolicyBook;
 use self::registry::Registry;
 use self::sender::Sender;
-use self::vhost::{BrokerContext, Part, VHost};
+use self::vhost::{BrokerContext, RecoveredVHost, VHost};
 use crate::arguments::Requeue;
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
@@ -197,7 +197,7 @@ impl Broker {
         });
         weighed?;
         let weak = Arc::downgrade(&broker);
-        let deliver = move |request: &Request, pages| deliver_pages(&weak, request, pages);
+        let deliver = move |request: &PageRequest, pages| deliver_pages(&weak, request, pages);
         let pager = Pager::start(&broker.log, pages, deliver).map_err(StoreError::Io)?;
         let _first = broker.pager.set(pager);
         let sender = Sender::start(&broker).map_err(StoreError::Io)?;
@@ -257,7 +257,7 @@ impl Broker {
     /// Brings all vhosts back.
     fn restore(&self, recovered: &Recovered) {
         self.tell_of_damaged(recovered);
-        let (mut parts, mut orphans) = Part::all(recovered);
+        let (mut parts, mut orphans) = RecoveredVHost::all(recovered);
         if !orphans.is_empty() {
             self.log.append(&mut orphans);
         }
@@ -543,7 +543,7 @@ impl Broker {
         });
     }
 
-    fn request_page(&self, request: Request) {
+    fn request_page(&self, request: PageRequest) {
         if let Some(pager) = self.pager.get() {
             pager.request(request);
         }
@@ -551,7 +551,7 @@ impl Broker {
 }
 
 /// Hands pages to the queue that waits for them; on the pager's thread.
-fn deliver_pages(broker: &Weak<Broker>, request: &Request, pages: Vec<Page>) {
+fn deliver_pages(broker: &Weak<Broker>, request: &PageRequest, pages: Vec<Page>) {
     let Some(broker) = broker.upgrade() else { return };
     let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, request.now);
     if lost > 0 {

@@ -22,7 +22,7 @@ const RETRY_MS: u64 = 500;
 
 /// A queue that waits for messages from disk.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct PageRequest {
     pub(super) queue: Arc<Queue>,
     pub(super) wanted: SeqRange,
     /// When they were asked for: no time passes for the queue until they come.
@@ -32,7 +32,7 @@ pub(super) struct Request {
 /// A thread that reads pages from disk for queues.
 #[derive(Debug)]
 pub(super) struct Pager {
-    requests: Mutex<Sender<Request>>,
+    requests: Mutex<Sender<PageRequest>>,
 }
 
 impl Pager {
@@ -43,7 +43,7 @@ impl Pager {
     pub(super) fn start(
         log: &Arc<dyn Log>,
         pages: Arc<dyn PageSource>,
-        deliver: impl Fn(&Request, Vec<Page>) + Send + 'static,
+        deliver: impl Fn(&PageRequest, Vec<Page>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
         thread::start("leveret-pager", log, move || serve(&receiver, &*pages, deliver))?;
@@ -51,7 +51,7 @@ impl Pager {
     }
 
     /// Asks for a page.
-    pub(super) fn request(&self, request: Request) {
+    pub(super) fn request(&self, request: PageRequest) {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(unsent) = requests.send(request) {
             tracing::error!(queue = %unsent.0.queue.name, "the thread that reads pages is gone");
@@ -59,8 +59,12 @@ impl Pager {
     }
 }
 
-fn serve(requests: &Receiver<Request>, pages: &dyn PageSource, deliver: impl Fn(&Request, Vec<Page>)) {
-    let mut failed: Vec<Request> = Vec::new();
+fn serve(
+    requests: &Receiver<PageRequest>,
+    pages: &dyn PageSource,
+    deliver: impl Fn(&PageRequest, Vec<Page>),
+) {
+    let mut failed: Vec<PageRequest> = Vec::new();
     let mut retry_at_ms = 0_u64;
     loop {
         let next = if failed.is_empty() {

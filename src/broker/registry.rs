@@ -3,7 +3,7 @@
 //! Sessions look theirs up once and keep it. What else asks all of them (gauges, a stop, a change of permissions) sees
 //! those that are there when it begins. The lock is a leaf.
 
-use super::vhost::{BrokerContext, Part, VHost};
+use super::vhost::{BrokerContext, RecoveredVHost, VHost};
 use crate::auth::vhost::{ROOT, VHostRecord};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -31,7 +31,7 @@ impl Registry {
     }
 
     /// Adds a vhost in which there is what was on disk.
-    pub(super) fn restore(&self, name: &str, part: &Part<'_>) -> Arc<VHost> {
+    pub(super) fn restore(&self, name: &str, part: &RecoveredVHost<'_>) -> Arc<VHost> {
         self.insert(VHost::recover(name, part, &self.commons))
     }
 

@@ -7,7 +7,7 @@
 //! queue again in which it has died without a consumer's doing.
 
 use super::Broker;
-use super::paging::{PAGE_BYTES, Request};
+use super::paging::{PAGE_BYTES, PageRequest};
 use super::thread;
 use super::transaction::Rooms;
 use crate::arguments::Settings;
@@ -17,7 +17,9 @@ use crate::ids::{QueueId, Ticket};
 use crate::message::{Block, Message};
 use crate::queue::dead_letter::{Circumstances, dead_letter};
 use crate::queue::delayed::{due_ms, exchange_of, release};
-use crate::queue::{Cause, DeathReason, Effects, Outcome, ParkedMax, Part, Queue, Tally, deadline_ms};
+use crate::queue::{
+    Cause, DeathReason, Effects, LetterRun, LetterTally, Outcome, ParkedMax, Queue, deadline_ms,
+};
 use crate::store::change::AtomicBatch;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -219,7 +221,7 @@ impl Broker {
     /// Does what a queue could not do under its lock, but for sending its letters: whether somebody is to.
     fn heed(&self, queue: &Arc<Queue>, effects: &Effects, now: Now) -> bool {
         if let Some(wanted) = effects.page {
-            self.request_page(Request { queue: Arc::clone(queue), wanted, now });
+            self.request_page(PageRequest { queue: Arc::clone(queue), wanted, now });
         }
         effects.room_for.iter().filter_map(Weak::upgrade).for_each(|source| source.hasten());
         if effects.dropped > 0 {
@@ -291,7 +293,7 @@ impl Broker {
         ParkedMax { messages: limits.parked_max, bytes: limits.parked_bytes_max }
     }
 
-    fn count_death(&self, part: &Part) {
+    fn count_death(&self, part: &LetterRun) {
         let count = match part.reason() {
             DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
             DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
@@ -304,7 +306,7 @@ impl Broker {
         }
     }
 
-    fn count_parked(&self, tally: Tally) {
+    fn count_parked(&self, tally: LetterTally) {
         self.metrics.parked.add(tally.parked);
         self.metrics.dead_letters_dropped.add(tally.dropped);
         self.metrics.dead_letters_dropped_at_limit.add(tally.dropped_at_limit);
@@ -314,7 +316,7 @@ impl Broker {
     fn send(
         &self,
         (queue, settings): (&Queue, &Settings),
-        (part, index): (&Part, u32),
+        (part, index): (&LetterRun, u32),
         refused_by: &mut Vec<QueueId>,
         targets: &mut Targets,
         now: Now,
@@ -373,7 +375,7 @@ impl Broker {
     fn mark_repeated(
         &self,
         block: Block,
-        part: &Part,
+        part: &LetterRun,
         (message, settings): (&Message<'_>, &Settings),
     ) -> Block {
         if part.block.is_redelivered() {

@@ -21,7 +21,7 @@ pub(super) const NODE: &str = "leveret";
 
 /// A client, and its channel.
 #[derive(Debug, Clone, Copy)]
-pub struct Client<'a> {
+pub struct TracedClient<'a> {
     /// The name of its connection.
     pub connection: &'a str,
     /// The user's name.
@@ -50,7 +50,7 @@ impl Broker {
         &self,
         vhost: &VHost,
         (message, shown): (&Message<'_>, &[u8]),
-        client: Client<'_>,
+        client: TracedClient<'_>,
         moment: Moment<'_>,
         now: Now,
     ) {
@@ -99,7 +99,7 @@ impl Broker {
 fn told(
     vhost: &VHost,
     (message, shown): (&Message<'_>, &[u8]),
-    client: Client<'_>,
+    client: TracedClient<'_>,
     moment: Moment<'_>,
 ) -> FieldTable {
     let raw = properties::decode(message.properties).unwrap_or_default();

@@ -24,7 +24,7 @@ mod tests;
 
 pub use self::context::BrokerContext;
 pub use self::define::{Draft, DraftQueue};
-pub use self::recover::Part;
+pub use self::recover::RecoveredVHost;
 pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 
 use self::access::{May, anything};
@@ -33,7 +33,7 @@ use self::delayed::{check_not_delay_queue, kind_of};
 use self::names::{RESERVED, check_not_default, check_reserved, clean};
 use crate::arguments::table::{DELAYED_TYPE, Subject};
 use crate::arguments::value::{equivalent, equivalent_flag};
-use crate::arguments::{self, Flags, QueueType, Settings};
+use crate::arguments::{self, QueueFlags, QueueType, Settings};
 use crate::blocking;
 use crate::broker::quotas::Quota;
 use crate::clock::Now;
@@ -149,7 +149,7 @@ impl VHost {
         }
         check_reserved("queue", &name)?;
         let QueueDeclare { durable, auto_delete, exclusive, mut arguments, .. } = declare;
-        let flags = Flags { durable, auto_delete, exclusive };
+        let flags = QueueFlags { durable, auto_delete, exclusive };
         self.change(|state, changes| {
             state.default_kind.fill(flags, &mut arguments);
             if let Some(queue) = state.topology.queue(&name) {

@@ -21,7 +21,7 @@ pub struct Key {
     /// Its name.
     pub name: &'static str,
     /// Its values.
-    pub rule: Rule,
+    pub rule: PolicyValueRule,
     /// What it makes no sense for: a policy with it is not for those.
     pub never_on: &'static [Object],
     /// How an operator's value and a user's are one; none for a key that is not for operators.
@@ -30,7 +30,7 @@ pub struct Key {
 
 /// What values a key takes; each with what a wrong one is said not to be.
 #[derive(Debug, Clone, Copy)]
-pub enum Rule {
+pub enum PolicyValueRule {
     /// A whole number.
     Range {
         /// The least.
@@ -76,15 +76,15 @@ const MOST: Option<Merge> = Some(Merge::Most);
 
 /// All keys.
 pub static KEYS: &[Key] = &[
-    key("alternate-exchange", Rule::Text("alternate exchange name"), &[], None),
+    key("alternate-exchange", PolicyValueRule::Text("alternate exchange name"), &[], None),
     key("consumer-timeout", at_least(0, "consumer timeout"), &[], None),
     key("consumer-disconnected-timeout", at_least(0, "consumer disconnected timeout"), &[], None),
-    key("dead-letter-exchange", Rule::Text("dead letter exchange name"), STREAM, None),
-    key("dead-letter-routing-key", Rule::Text("dead letter routing key"), STREAM, None),
+    key("dead-letter-exchange", PolicyValueRule::Text("dead letter exchange name"), STREAM, None),
+    key("dead-letter-routing-key", PolicyValueRule::Text("dead letter routing key"), STREAM, None),
     // On classic queues too, where RabbitMQ has it on quorum queues alone.
     key(
         "dead-letter-strategy",
-        Rule::OneOf(&["at-most-once", "at-least-once"], "dead letter strategy"),
+        PolicyValueRule::OneOf(&["at-most-once", "at-least-once"], "dead letter strategy"),
         STREAM,
         None,
     ),
@@ -96,7 +96,7 @@ pub static KEYS: &[Key] = &[
     key("max-in-memory-bytes", at_least(0, "maximum memory in bytes"), CLASSIC_STREAM, LEAST),
     key(
         "overflow",
-        Rule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "overflow value"),
+        PolicyValueRule::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "overflow value"),
         STREAM,
         Some(Merge::Operator),
     ),
@@ -104,7 +104,7 @@ pub static KEYS: &[Key] = &[
     key("delivery-limit", at_least(i64::MIN, "delivery limit"), STREAM, Some(Merge::Limit)),
     key(
         "delayed-retry-type",
-        Rule::OneOf(
+        PolicyValueRule::OneOf(
             &["all", "failed", "returned", "disabled"],
             "delayed retry type. Must be one of: all, failed, returned, disabled",
         ),
@@ -123,16 +123,19 @@ pub static KEYS: &[Key] = &[
         &[],
         LEAST,
     ),
-    key("retry-delays", Rule::Delays("list of retry delays"), STREAM, None),
+    key("retry-delays", PolicyValueRule::Delays("list of retry delays"), STREAM, None),
     key("retry-jitter", range(0, 100, "retry jitter. Valid range is 0-100"), STREAM, None),
-    key("max-age", Rule::Interval("max age"), CLASSIC_QUORUM, None),
+    key("max-age", PolicyValueRule::Interval("max age"), CLASSIC_QUORUM, None),
     key("stream-max-segment-size-bytes", range(0, SEGMENT_BYTES_MAX, "segment size"), CLASSIC_QUORUM, None),
     key("stream-filter-size-bytes", range(16, 255, "filter size. Valid range is 16-255"), &[], None),
-    key("queue-mode", Rule::OneOf(&["default", "lazy"], "queue-mode value"), QUORUM_STREAM, None),
+    key("queue-mode", PolicyValueRule::OneOf(&["default", "lazy"], "queue-mode value"), QUORUM_STREAM, None),
     key("queue-version", range(1, 2, "queue-version value"), &[], Some(Merge::Operator)),
     key(
         "queue-leader-locator",
-        Rule::OneOf(&["client-local", "balanced", "random", "least-leaders"], "queue leader locator value"),
+        PolicyValueRule::OneOf(
+            &["client-local", "balanced", "random", "least-leaders"],
+            "queue leader locator value",
+        ),
         &[],
         None,
     ),
@@ -140,29 +143,34 @@ pub static KEYS: &[Key] = &[
     key("target-group-size", at_least(1, "qq target count value"), CLASSIC_STREAM, MOST),
     key(
         "queue-master-locator",
-        Rule::Denied("use of deprecated queue-master-locator argument is not permitted"),
+        PolicyValueRule::Denied("use of deprecated queue-master-locator argument is not permitted"),
         ALL_QUEUES,
         Some(Merge::Operator),
     ),
 ];
 
-const fn key(name: &'static str, rule: Rule, never_on: &'static [Object], merge: Option<Merge>) -> Key {
+const fn key(
+    name: &'static str,
+    rule: PolicyValueRule,
+    never_on: &'static [Object],
+    merge: Option<Merge>,
+) -> Key {
     Key { name, rule, never_on, merge }
 }
 
-const fn at_least(least: i64, what: &'static str) -> Rule {
+const fn at_least(least: i64, what: &'static str) -> PolicyValueRule {
     range(least, i64::MAX, what)
 }
 
-const fn range(least: i64, most: i64, what: &'static str) -> Rule {
-    Rule::Range { least, most, what }
+const fn range(least: i64, most: i64, what: &'static str) -> PolicyValueRule {
+    PolicyValueRule::Range { least, most, what }
 }
 
 /// Whether a policy of this rank may have a key of this name.
 #[must_use]
 pub fn is_used(rank: Rank, name: &str) -> bool {
     let key = KEYS.iter().find(|key| key.name == name && key.is_for(rank));
-    key.is_some_and(|key| !matches!(key.rule, Rule::Denied(_)))
+    key.is_some_and(|key| !matches!(key.rule, PolicyValueRule::Denied(_)))
 }
 
 impl Key {
@@ -172,7 +180,7 @@ impl Key {
     }
 }
 
-impl Rule {
+impl PolicyValueRule {
     pub(super) fn what(self) -> &'static str {
         match self {
             Self::Range { what, .. }

@@ -7,7 +7,7 @@
 pub mod book;
 pub mod key;
 
-use self::key::{KEYS, Rule};
+use self::key::{KEYS, PolicyValueRule};
 use crate::auth::pattern::Pattern;
 use crate::auth::user::check_name;
 use crate::clock::interval_ms;
@@ -229,7 +229,7 @@ impl fmt::Display for Value {
     }
 }
 
-impl Rule {
+impl PolicyValueRule {
     /// Refuses a value that a key cannot have.
     fn check(self, value: &Value) -> Result<(), String> {
         let refused = |what: &str| Err(format!("{value} is not a valid {what}"));

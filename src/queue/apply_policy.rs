@@ -3,7 +3,7 @@
 //! Who works with messages reads what is in effect where it holds the lock anyway. What is asked without the lock is kept beside
 //! it as well: see [`Unlocked`].
 
-use super::state::State;
+use super::state::QueueState;
 use super::{Effects, Queue};
 use crate::arguments::Settings;
 use crate::clock::Now;
@@ -71,7 +71,7 @@ impl Queue {
             return effects;
         }
         let mut guard = self.lock();
-        let state: &mut State = &mut guard;
+        let state: &mut QueueState = &mut guard;
         if state.deleted {
             return Effects::default();
         }

@@ -120,7 +120,7 @@ impl Slot {
 
 /// What the consumer whose turn it is may be dealt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn {
+pub(super) struct DispatchTurn {
     /// Where it is in the list.
     index: usize,
     /// At most this many messages: 1 when others of its rank wait, so that they share evenly.
@@ -133,17 +133,17 @@ pub(super) struct Turn {
 
 /// Whose turn it may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum SelectionRule {
     /// Everybody's.
     #[default]
     Fair,
     /// That of the first who came, until it goes; then that of the first among the highest priority.
     SingleActive,
-    /// As [`Rule::SingleActive`], but one of a higher priority takes over once the active one holds nothing.
+    /// As [`SelectionRule::SingleActive`], but one of a higher priority takes over once the active one holds nothing.
     SingleHighest,
 }
 
-impl Rule {
+impl SelectionRule {
     /// That of a queue with these settings.
     pub(super) fn of(settings: &Settings) -> Self {
         match (settings.single_active, settings.kind == QueueType::Quorum) {
@@ -158,7 +158,7 @@ impl Rule {
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
     slots: Vec<Slot>,
-    rule: Rule,
+    rule: SelectionRule,
     /// The one that has the queue to itself, if the rule gives it to one.
     active: Option<ConsumerId>,
     /// Where the search for the next one begins.
@@ -176,7 +176,7 @@ pub(super) struct Consumers {
 }
 
 impl Consumers {
-    pub(super) fn new(rule: Rule) -> Self {
+    pub(super) fn new(rule: SelectionRule) -> Self {
         Self { rule, ..Self::default() }
     }
 
@@ -192,14 +192,14 @@ impl Consumers {
     /// 403: the queue is in exclusive use, or this one wants it alone and is not.
     pub(super) fn add(&mut self, consumer: Consumer, on: &Resource) -> Result<(), AmqpError> {
         let taken = self.slots.iter().any(|slot| slot.consumer.exclusive);
-        let alone = self.slots.is_empty() && self.rule == Rule::Fair;
+        let alone = self.slots.is_empty() && self.rule == SelectionRule::Fair;
         if taken || (consumer.exclusive && !alone) {
             return Err(AmqpError::AccessRefused(format!("{on} in exclusive use")));
         }
         let priority = consumer.priority;
         let first = self.slots.partition_point(|slot| slot.consumer.priority > priority);
         let mut place = self.slots.partition_point(|slot| slot.consumer.priority >= priority);
-        if self.rule == Rule::Fair && (first + 1..place).contains(&self.cursor) {
+        if self.rule == SelectionRule::Fair && (first + 1..place).contains(&self.cursor) {
             // After those whose turn was longest ago.
             place = self.cursor;
         }
@@ -212,7 +212,7 @@ impl Consumers {
 
     /// All of them, in the order in which they are served.
     pub(super) fn list(&self) -> Vec<Subscribed> {
-        let active = |id| self.rule == Rule::Fair || self.active == Some(id);
+        let active = |id| self.rule == SelectionRule::Fair || self.active == Some(id);
         let shown = self.slots.iter().filter_map(|slot| slot.consumer.shown(active(slot.consumer.id)));
         shown.collect()
     }
@@ -235,8 +235,8 @@ impl Consumers {
     }
 
     /// Whose turn it is.
-    pub(super) fn turn(&mut self) -> Option<Turn> {
-        if self.rule != Rule::Fair {
+    pub(super) fn turn(&mut self) -> Option<DispatchTurn> {
+        if self.rule != SelectionRule::Fair {
             let index = self.active()?;
             return self.is_open(&self.slots[index]).then(|| self.turn_of(index, true));
         }
@@ -272,7 +272,7 @@ impl Consumers {
     #[cold]
     pub(super) fn wait_in_line(&mut self, queue: &Weak<Queue>) -> bool {
         let share = self.share;
-        let takers = if self.rule == Rule::Fair {
+        let takers = if self.rule == SelectionRule::Fair {
             0..self.slots.len()
         } else {
             self.active().map_or(0..0, |index| index..index + 1)
@@ -305,7 +305,7 @@ impl Consumers {
     pub(super) fn spare(&mut self, bytes: usize) -> u64 {
         let takers = match self.turn() {
             None => return 0,
-            Some(turn) if self.rule != Rule::Fair => &self.slots[turn.index..=turn.index],
+            Some(turn) if self.rule != SelectionRule::Fair => &self.slots[turn.index..=turn.index],
             Some(_) => &self.slots[..],
         };
         let takes = |slot: &Slot| match slot.room(self.share) {
@@ -318,9 +318,9 @@ impl Consumers {
         takers.iter().map(|slot| u64::from(takes(slot))).sum()
     }
 
-    fn turn_of(&self, index: usize, alone: bool) -> Turn {
+    fn turn_of(&self, index: usize, alone: bool) -> DispatchTurn {
         let slot = &self.slots[index];
-        Turn {
+        DispatchTurn {
             index,
             count: if alone { slot.room(self.share) } else { 1 },
             bytes: slot.unsent.room(WINDOW_BYTES),
@@ -333,7 +333,7 @@ impl Consumers {
         let highest = self.slots.first()?.consumer.priority;
         let index = self.active.and_then(|id| self.position(id));
         let stays = index.filter(|&index| {
-            self.rule == Rule::SingleActive || self.slots[index].consumer.priority == highest
+            self.rule == SelectionRule::SingleActive || self.slots[index].consumer.priority == highest
         });
         if stays.is_some() {
             return stays;
@@ -346,7 +346,7 @@ impl Consumers {
     }
 
     /// Takes up to `count` from the limit that the consumer's channel shares; what it got.
-    pub(super) fn reserve(&mut self, turn: Turn, count: u32) -> u32 {
+    pub(super) fn reserve(&mut self, turn: DispatchTurn, count: u32) -> u32 {
         let slot = &self.slots[turn.index];
         if slot.consumer.no_ack {
             return count;
@@ -364,7 +364,7 @@ impl Consumers {
     /// Deals a run to the consumer whose turn it was; `mail` makes the run for its id. The next turn is the next one's.
     pub(super) fn dispatch(
         &mut self,
-        turn: Turn,
+        turn: DispatchTurn,
         count: u32,
         bytes: usize,
         mail: impl FnOnce(ConsumerId) -> Mail,

@@ -8,7 +8,7 @@
 
 use super::lanes::{Lane, Lanes};
 use super::letters::Letters;
-use super::limits::Sizes;
+use super::limits::QueueSizes;
 use super::ranges::RangeMap;
 use super::requeues::{Requeued, Waiting};
 use crate::ids::{QueueId, SeqRange};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// Where the bytes of live messages are.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum RecordPlace {
     /// In a block whose record 0 would have the number `base` (wrapping).
     Memory {
         block: Arc<Block>,
@@ -31,7 +31,7 @@ pub(super) enum Place {
     Disk,
 }
 
-impl PartialEq for Place {
+impl PartialEq for RecordPlace {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -87,7 +87,7 @@ pub(super) enum Head {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) queue: QueueId,
-    pub(super) live: RangeMap<Place>,
+    pub(super) live: RangeMap<RecordPlace>,
     pub(super) lanes: Lanes,
     pub(super) returned: RangeMap<Requeued>,
     /// Delivered again and unacknowledged: how often that failed before, perhaps never.
@@ -101,7 +101,7 @@ pub(super) struct Core {
     /// Bytes of live records in memory.
     pub(super) resident: usize,
     /// What bodies weigh; only where that is limited.
-    pub(super) sizes: Option<Box<Sizes>>,
+    pub(super) sizes: Option<Box<QueueSizes>>,
     /// What the store must be told; taken after each operation.
     pub(super) changes: Vec<Change>,
     /// Messages dropped at the delivery limit for want of a dead-letter exchange, where they are not parked.
@@ -159,7 +159,7 @@ impl Core {
             sizes.push(range.first, block, records.clone());
         }
         let base = range.first.wrapping_sub(records.start.into());
-        self.live.insert(range, Place::Memory { block: Arc::clone(block), base, logged });
+        self.live.insert(range, RecordPlace::Memory { block: Arc::clone(block), base, logged });
         range
     }
 
@@ -177,8 +177,8 @@ impl Core {
             (None, None) => return Head::Empty,
         };
         match self.live.at(range.first) {
-            Some((piece, Place::Memory { .. })) => Head::Ready(range.meet(piece)),
-            Some((piece, Place::Disk)) => Head::OnDisk(range.meet(piece)),
+            Some((piece, RecordPlace::Memory { .. })) => Head::Ready(range.meet(piece)),
+            Some((piece, RecordPlace::Disk)) => Head::OnDisk(range.meet(piece)),
             None => Head::Empty,
         }
     }
@@ -191,7 +191,9 @@ impl Core {
     /// Bytes of the first of `range`, which is in memory, that make `count` messages at most and `bytes` at most, but
     /// one at least: how many messages that is, and their bytes.
     pub(super) fn fit(&self, range: SeqRange, count: u32, bytes: usize) -> (u32, usize) {
-        let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return (0, 0) };
+        let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else {
+            return (0, 0);
+        };
         let records = records(block, *base, range);
         let most = (records.end - records.start).min(count.max(1));
         let size = |n: u32| block.bytes_of(records.start..records.start + n);
@@ -214,8 +216,10 @@ impl Core {
     pub(super) fn take(&mut self, range: SeqRange, count: u32, settled: bool) -> Option<Taken> {
         let range = SeqRange::of(range.first, u64::from(count));
         let (block, records) = match self.live.at(range.first) {
-            Some((_, Place::Memory { block, base, .. })) => (Arc::clone(block), records(block, *base, range)),
-            Some((_, Place::Disk)) | None => return None,
+            Some((_, RecordPlace::Memory { block, base, .. })) => {
+                (Arc::clone(block), records(block, *base, range))
+            }
+            Some((_, RecordPlace::Disk)) | None => return None,
         };
         let mut mark = Requeued { deliveries: 0, redelivered: self.lanes.was_seen(range.first) };
         if self.lanes.is_fresh(range.first) {
@@ -251,11 +255,11 @@ impl Core {
         self.live.take(range, |piece, place| {
             removed += piece.len();
             match place {
-                Place::Memory { block, base, logged: told } => {
+                RecordPlace::Memory { block, base, logged: told } => {
                     logged |= told;
                     freed += weight(&block, records(&block, base, piece));
                 }
-                Place::Disk => logged = true,
+                RecordPlace::Disk => logged = true,
             }
         });
         self.resident -= freed;

@@ -4,7 +4,7 @@
 //! shorter; both are in its record, so that a restart changes nothing. Only what is next in line is looked at: a message
 //! that waits costs nothing.
 
-use super::core::{Core, Head, Place, records};
+use super::core::{Core, Head, RecordPlace, records};
 use super::letters::DeathReason;
 use crate::ids::SeqRange;
 use crate::message::{Block, Message};
@@ -15,7 +15,7 @@ const EXPIRED_MAX: u32 = 1024;
 
 /// By what messages expire.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(super) struct ExpiryClock {
     /// The queue's `x-message-ttl`.
     pub(super) ttl_ms: Option<u64>,
     /// Milliseconds since 1970.
@@ -27,7 +27,7 @@ pub(super) struct Clock {
     pub(super) each_lane: bool,
 }
 
-impl Clock {
+impl ExpiryClock {
     /// Whether the message `index` of `block`, whose record 0 has the number `base`, has expired.
     fn has_passed(self, block: &Block, base: u64, index: u32) -> bool {
         let seq = base.wrapping_add(index.into());
@@ -72,7 +72,7 @@ impl Core {
     }
 
     /// Ends the messages at the head of the line whose time is up.
-    pub(super) fn expire(&mut self, clock: Clock, dead_letters: bool) -> NextExpiry {
+    pub(super) fn expire(&mut self, clock: ExpiryClock, dead_letters: bool) -> NextExpiry {
         let mut next = NextExpiry::default();
         if !self.may_expire(clock.ttl_ms) {
             return next;
@@ -102,7 +102,7 @@ impl Core {
     fn expire_head(
         &mut self,
         head: impl Fn(&Self) -> Head,
-        clock: Clock,
+        clock: ExpiryClock,
         dead_letters: bool,
         left: &mut u32,
     ) -> Head {
@@ -128,23 +128,27 @@ impl Core {
     }
 
     /// The first messages of `range`, which is ready, that have not expired.
-    pub(super) fn fit_time(&self, range: SeqRange, clock: Clock) -> SeqRange {
-        let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return range };
+    pub(super) fn fit_time(&self, range: SeqRange, clock: ExpiryClock) -> SeqRange {
+        let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else {
+            return range;
+        };
         let count =
             records(block, *base, range).take_while(|&index| !clock.has_passed(block, *base, index)).count();
         SeqRange::of(range.first, count as u64)
     }
 
     /// How many of the first messages of `range`, which is ready, have expired.
-    fn expired(&self, range: SeqRange, clock: Clock) -> u32 {
-        let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return 0 };
+    fn expired(&self, range: SeqRange, clock: ExpiryClock) -> u32 {
+        let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else { return 0 };
         let records = records(block, *base, range);
         let passed = records.take_while(|&index| clock.has_passed(block, *base, index));
         u32::try_from(passed.count()).unwrap_or(u32::MAX)
     }
 
-    fn first_deadline(&self, range: SeqRange, clock: Clock) -> Option<u64> {
-        let Some((_, Place::Memory { block, base, .. })) = self.live.at(range.first) else { return None };
+    fn first_deadline(&self, range: SeqRange, clock: ExpiryClock) -> Option<u64> {
+        let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else {
+            return None;
+        };
         clock.deadline(block, records(block, *base, range).start)
     }
 }

@@ -14,8 +14,8 @@
 
 mod parked;
 
-use super::core::{Core, Place, records};
-use super::state::State;
+use super::core::{Core, RecordPlace, records};
+use super::state::QueueState;
 use super::{Effects, Queue};
 use crate::arguments::Settings;
 use crate::blocking;
@@ -211,7 +211,7 @@ struct Told {
 
 /// A run of letters that died alike, and what became of each.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct LetterRun {
     /// Where they are.
     pub(crate) block: Arc<Block>,
     /// Which records.
@@ -221,7 +221,7 @@ pub(crate) struct Part {
     outcomes: Vec<(u32, Outcome)>,
 }
 
-impl Part {
+impl LetterRun {
     /// Why they died.
     pub(crate) fn reason(&self) -> DeathReason {
         self.entry.reason
@@ -252,14 +252,14 @@ pub(crate) struct Batch {
     /// What is in effect.
     pub(crate) settings: Arc<Settings>,
     /// In the order in which they are to be sent.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<LetterRun>,
     /// Letters to these queues wait behind others.
     pub(crate) refused_by: Vec<QueueId>,
 }
 
 /// What a batch came to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct LetterTally {
     /// Messages that are parked now and were not.
     pub(crate) parked: u64,
     /// Messages that were dropped because they are not to be kept, as the settings say.
@@ -399,7 +399,7 @@ impl Core {
         let letters = self.letters.as_ref()?;
         let front = letters.line.front()?.range;
         match self.live.at(front.first) {
-            Some((piece, Place::Disk)) if !front.is_empty() && letters.read(front.first).is_none() => {
+            Some((piece, RecordPlace::Disk)) if !front.is_empty() && letters.read(front.first).is_none() => {
                 Some(front.meet(piece))
             }
             _ => None,
@@ -486,7 +486,11 @@ impl Core {
     }
 
     /// Takes the next batch out of the line; its messages stay in the queue.
-    fn next_parts(&mut self, from: impl Fn(&mut Letters) -> &mut VecDeque<Entry>, most: u64) -> Vec<Part> {
+    fn next_parts(
+        &mut self,
+        from: impl Fn(&mut Letters) -> &mut VecDeque<Entry>,
+        most: u64,
+    ) -> Vec<LetterRun> {
         let (mut count, mut bytes, mut parts) = (most.min(LETTERS_MAX), LETTER_BYTES_MAX, Vec::new());
         while count > 0 {
             let Some(letters) = self.letters.as_deref_mut() else { break };
@@ -516,7 +520,7 @@ impl Core {
             (count, bytes) = (count - u64::from(fit), bytes.saturating_sub(size));
             let records = records.start..records.start + fit;
             let entry = letters.take_front(&front, fit, size as u64, &from);
-            parts.push(Part { block, records, entry, outcomes: Vec::new() });
+            parts.push(LetterRun { block, records, entry, outcomes: Vec::new() });
         }
         parts
     }
@@ -530,7 +534,7 @@ impl Core {
     }
 
     /// Parks these letters.
-    fn park(&mut self, part: &Part, range: SeqRange, records: Range<u32>, cause: Cause) {
+    fn park(&mut self, part: &LetterRun, range: SeqRange, records: Range<u32>, cause: Cause) {
         if range.is_empty() {
             return;
         }
@@ -558,21 +562,21 @@ impl Core {
     }
 }
 
-fn is_logged(place: &Place) -> bool {
-    matches!(place, Place::Disk | Place::Memory { logged: true, .. })
+fn is_logged(place: &RecordPlace) -> bool {
+    matches!(place, RecordPlace::Disk | RecordPlace::Memory { logged: true, .. })
 }
 
 /// Where the first messages of `range` are that lie together, if they can be read.
 fn find(
-    at: Option<(SeqRange, &Place)>,
+    at: Option<(SeqRange, &RecordPlace)>,
     letters: &Letters,
     range: SeqRange,
 ) -> Option<(Arc<Block>, Range<u32>)> {
     let (piece, place) = at?;
     let range = range.meet(piece);
     match place {
-        Place::Memory { block, base, .. } => Some((Arc::clone(block), records(block, *base, range))),
-        Place::Disk => {
+        RecordPlace::Memory { block, base, .. } => Some((Arc::clone(block), records(block, *base, range))),
+        RecordPlace::Disk => {
             letters.read(range.first).map(|(block, first)| (Arc::clone(block), records(block, first, range)))
         }
     }
@@ -611,7 +615,7 @@ impl Letters {
     }
 
     /// Puts back in front what was not sent of a part: nothing came of those after the last outcome.
-    fn return_unsent(&mut self, part: &Part) {
+    fn return_unsent(&mut self, part: &LetterRun) {
         let sent: u32 = part.outcomes.iter().map(|(count, _)| count).sum();
         let records = part.records.start + sent..part.records.end;
         if records.start >= records.end {
@@ -701,13 +705,13 @@ impl Queue {
     }
 
     /// What became of a batch: those that are elsewhere leave the queue, and the others are parked as far as they may be.
-    pub(crate) fn letters_sent(&self, batch: Batch, most: ParkedMax, now: Now) -> (Effects, Tally) {
+    pub(crate) fn letters_sent(&self, batch: Batch, most: ParkedMax, now: Now) -> (Effects, LetterTally) {
         let mut state = self.lock();
-        let mut tally = Tally::default();
+        let mut tally = LetterTally::default();
         if state.deleted {
             return (Effects::default(), tally);
         }
-        let State { core, settings, .. } = &mut *state;
+        let QueueState { core, settings, .. } = &mut *state;
         for part in &batch.parts {
             settle_part(core, settings, part, most, &mut tally);
         }
@@ -725,7 +729,7 @@ impl Queue {
     }
 
     /// If what is parked is to be tried again, says when, and asks to be told of routes that appear.
-    fn listen(&self, state: &mut State, now: Now) {
+    fn listen(&self, state: &mut QueueState, now: Now) {
         let retries = state.settings.retries();
         let Some(letters) = state.core.letters.as_deref_mut() else { return };
         if !retries || letters.parked.is_empty() {
@@ -739,7 +743,7 @@ impl Queue {
     }
 
     /// Logs once in a while what was parked and dropped.
-    fn tell(&self, letters: &mut Letters, tally: Tally, now: Now) {
+    fn tell(&self, letters: &mut Letters, tally: LetterTally, now: Now) {
         letters.told.parked += tally.parked;
         letters.told.dropped += tally.dropped_at_limit;
         let told = &mut letters.told;
@@ -777,7 +781,7 @@ impl Queue {
     }
 
     /// Tries again what is parked, if it is time.
-    pub(super) fn retry_letters(state: &mut State, now: Now) {
+    pub(super) fn retry_letters(state: &mut QueueState, now: Now) {
         let retries = state.settings.retries();
         if let Some(letters) = state.core.letters.as_deref_mut()
             && retries
@@ -789,7 +793,7 @@ impl Queue {
     }
 
     /// When what is parked is to be tried again: at once what was before the broker started, or a policy said so.
-    pub(super) fn letters_due(state: &State) -> Option<u64> {
+    pub(super) fn letters_due(state: &QueueState) -> Option<u64> {
         let letters = state.core.letters.as_ref()?;
         let tries = state.settings.retries() && !letters.parked.is_empty();
         tries.then(|| letters.retry_ms.unwrap_or_default())
@@ -807,7 +811,13 @@ impl Queue {
 }
 
 /// Takes in what became of a part.
-fn settle_part(core: &mut Core, settings: &Settings, part: &Part, most: ParkedMax, tally: &mut Tally) {
+fn settle_part(
+    core: &mut Core,
+    settings: &Settings,
+    part: &LetterRun,
+    most: ParkedMax,
+    tally: &mut LetterTally,
+) {
     let (mut at, mut seq) = (part.records.start, part.entry.range.first);
     for &(count, outcome) in &part.outcomes {
         let records = at..at + count;

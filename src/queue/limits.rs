@@ -5,10 +5,10 @@
 //! out. Queues with a limit of bytes know the size of each of their messages, also of those that are on disk only.
 
 use super::Queue;
-use super::core::{Core, Head, Place, records};
+use super::core::{Core, Head, RecordPlace, records};
 use super::letters::DeathReason;
 use super::ranges::RangeMap;
-use super::state::State;
+use super::state::QueueState;
 use crate::arguments::{LengthLimit, Overflow};
 use crate::clock::Now;
 use crate::ids::SeqRange;
@@ -23,14 +23,14 @@ const WEIGHED_AT_ONCE: usize = 1 << 20;
 
 /// What the bodies of a queue's messages weigh.
 #[derive(Debug, Default)]
-pub(super) struct Sizes {
+pub(super) struct QueueSizes {
     /// Of all that live; equal neighbours are one entry.
     live: RangeMap<u32>,
     /// The sum over those that are ready.
     ready: u64,
 }
 
-impl Sizes {
+impl QueueSizes {
     /// Records `range` of `block` come, ready, under the number `first` and those after it.
     pub(super) fn push(&mut self, first: u64, block: &Block, range: Range<u32>) {
         for (seq, index) in (first..).zip(range) {
@@ -80,15 +80,15 @@ impl LengthLimit {
     }
 
     /// Whether nothing more may come.
-    fn is_reached(&self, state: &State) -> bool {
-        let State { core, reserved, .. } = state;
+    fn is_reached(&self, state: &QueueState) -> bool {
+        let QueueState { core, reserved, .. } = state;
         core.ready() + core.waiting.len() + reserved.messages() >= self.messages
             || self.bytes.is_some_and(|most| core.ready_bytes() + reserved.bytes >= most)
     }
 
     /// How many of the first records of `range` may come.
-    fn room_for(&self, state: &State, block: &Block, range: Range<u32>) -> u32 {
-        let State { core, reserved, .. } = state;
+    fn room_for(&self, state: &QueueState, block: &Block, range: Range<u32>) -> u32 {
+        let QueueState { core, reserved, .. } = state;
         let room = self.messages.saturating_sub(core.ready() + core.waiting.len() + reserved.messages());
         let count = (range.end - range.start).min(u32::try_from(room).unwrap_or(u32::MAX));
         let Some(most) = self.bytes else { return count };
@@ -106,7 +106,7 @@ impl Queue {
     /// Appends what `limit` allows of `block` and deals it; what it does not is returned.
     pub(super) fn append_within(
         &self,
-        state: &mut State,
+        state: &mut QueueState,
         limit: LengthLimit,
         (block, logged): (&Arc<Block>, bool),
         now: Now,
@@ -149,8 +149,8 @@ impl Queue {
     }
 
     /// Those who are to be called because there is room.
-    pub(super) fn room_for(&self, state: &mut State) -> Vec<Weak<Self>> {
-        let is_full = |state: &State| state.settings.length.is_some_and(|limit| limit.is_reached(state));
+    pub(super) fn room_for(&self, state: &mut QueueState) -> Vec<Weak<Self>> {
+        let is_full = |state: &QueueState| state.settings.length.is_some_and(|limit| limit.is_reached(state));
         if state.wanted_by.is_empty() || is_full(state) {
             return Vec::new();
         }
@@ -158,7 +158,7 @@ impl Queue {
     }
 
     /// Drops what is too much off the head.
-    pub(super) fn trim(state: &mut State, now: Now) {
+    pub(super) fn trim(state: &mut QueueState, now: Now) {
         let Some(limit) = state.settings.length.filter(|limit| limit.overflow == Overflow::DropHead) else {
             return;
         };
@@ -189,15 +189,15 @@ impl Queue {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn weighed(&self, core: &Core, pages: &dyn PageSource) -> Result<Sizes, StoreError> {
-        let mut sizes = Sizes::default();
+    pub(super) fn weighed(&self, core: &Core, pages: &dyn PageSource) -> Result<QueueSizes, StoreError> {
+        let mut sizes = QueueSizes::default();
         let mut unread: Vec<SeqRange> = Vec::new();
         for (range, place) in core.live.from(0) {
             match place {
-                Place::Memory { block, base, .. } => {
+                RecordPlace::Memory { block, base, .. } => {
                     sizes.push(range.first, block, records(block, *base, range))
                 }
-                Place::Disk => unread.push(range),
+                RecordPlace::Disk => unread.push(range),
             }
         }
         unread.reverse();

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 /// Consecutive messages of one block, dealt to one consumer.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub struct DeliveryRun {
     /// Who gets them.
     pub consumer: ConsumerId,
     /// The sequence number of record `range.start`.
@@ -33,7 +33,7 @@ pub struct Run {
 #[derive(Debug)]
 pub enum Mail {
     /// Messages for one of its consumers.
-    Deliver(Run),
+    Deliver(DeliveryRun),
     /// The queue of this consumer is gone; the consumer with it.
     Cancelled(ConsumerId),
     /// A `basic.get` that had to wait for the disk may be tried again.

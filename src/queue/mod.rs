@@ -33,17 +33,17 @@ pub use self::channel_limit::ChannelLimit;
 pub use self::consumers::{Consumer, Label, Subscribed};
 pub(crate) use self::expiry::deadline_ms;
 pub use self::letters::{Cause, DeathReason};
-pub(crate) use self::letters::{Outcome, ParkedMax, Part, Tally};
+pub(crate) use self::letters::{LetterRun, LetterTally, Outcome, ParkedMax};
 pub(crate) use self::reserve::{Reservation, Wanted};
 pub use self::stream::{Filter, Reading, Start};
 
 use self::apply_policy::Unlocked;
-use self::consumers::{Consumers, Rule};
+use self::consumers::{Consumers, SelectionRule};
 use self::core::{Core, Head};
 use self::expiry::NextExpiry;
 use self::lanes::split;
 use self::paging::put_pages;
-use self::state::{State, clock, fate};
+use self::state::{QueueState, clock, fate};
 use self::stream::Stream;
 use crate::arguments::{QueueType, Requeue, Settings};
 use crate::blocking;
@@ -180,7 +180,7 @@ pub struct Queue {
     unlocked: Unlocked,
     /// Held by who sends its dead letters.
     turn: Mutex<()>,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
 }
 
 impl Queue {
@@ -228,8 +228,8 @@ impl Queue {
         let QueueContext { log, memory, timers, home } = shared.clone();
         let (settings, unlocked) = (Arc::new(settings), Unlocked::default());
         unlocked.set(&settings);
-        let consumers = Consumers::new(Rule::of(&settings));
-        let state = Mutex::new(State::new(core, consumers, Arc::clone(&settings)));
+        let consumers = Consumers::new(SelectionRule::of(&settings));
+        let state = Mutex::new(QueueState::new(core, consumers, Arc::clone(&settings)));
         let dedup = Deduplicator::new(SeenBy::Queue(id), settings.durable, &settings.arguments);
         Arc::new_cyclic(|this| {
             let this = Weak::clone(this);
@@ -339,7 +339,7 @@ impl Queue {
     }
 
     /// Appends records, and deals.
-    fn append(&self, state: &mut State, block: &Arc<Block>, logged: bool, now: Now) {
+    fn append(&self, state: &mut QueueState, block: &Arc<Block>, logged: bool, now: Now) {
         let was_empty = state.core.ready() == 0;
         let (mut pushed, mut parts) = (SeqRange::default(), 0);
         split(block, self.settings.priorities, |lane, records| {
@@ -380,7 +380,7 @@ impl Queue {
             return stream.settle(settled, true);
         }
         let mut state = self.lock();
-        let State { core, settings, .. } = &mut *state;
+        let QueueState { core, settings, .. } = &mut *state;
         for part in settled {
             core.put_back(part.range, how, fate(settings, now));
         }
@@ -444,7 +444,7 @@ impl Queue {
     }
 
     /// Whether the queue is to go with it.
-    fn remove_consumer(&self, state: &mut State, id: ConsumerId, now: Now) -> bool {
+    fn remove_consumer(&self, state: &mut QueueState, id: ConsumerId, now: Now) -> bool {
         let removed = state.consumers.remove(id);
         state.used_at_ms = now.unix_ms;
         removed && self.settings.auto_delete && state.consumers.is_empty() && !state.deleted
@@ -588,7 +588,7 @@ impl Queue {
         Ok(ready)
     }
 
-    fn shut(&self, state: &mut State) {
+    fn shut(&self, state: &mut QueueState) {
         state.deleted = true;
         let dead = state.core.dead();
         if dead > 0 {

@@ -4,7 +4,7 @@
 //! no bytes), then of what is waiting beyond the head of the line. Messages that are not on disk (transient
 //! ones) are written there first. Bytes come back as pages when a message is due and its bytes are not here.
 
-use super::core::{Core, Head, Place, records, weight};
+use super::core::{Core, Head, RecordPlace, records, weight};
 use super::lanes::Lanes;
 use crate::ids::{SeqRange, Ticket, lane_of};
 use crate::store::change::{Change, Page};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// How much a queue may hold in memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     /// Beyond so many bytes it forgets what is stored.
     pub(super) bytes: usize,
     /// Beyond so many it has the disk take what is not persistent.
@@ -117,7 +117,7 @@ impl Paging {
     pub(super) fn forget(
         &mut self,
         core: &mut Core,
-        budget: Budget,
+        budget: MemoryBudget,
         stored: Ticket,
         due: Option<SeqRange>,
     ) -> Vec<SeqRange> {
@@ -167,7 +167,7 @@ impl Paging {
         core: &mut Core,
         next: u64,
         progress: &mut Progress,
-        budget: Budget,
+        budget: MemoryBudget,
         spill: &mut Spill,
     ) {
         let Some(from) = progress.loaded_from else { return };
@@ -191,7 +191,7 @@ impl Paging {
         core: &mut Core,
         (from, end): (u64, u64),
         stored: u64,
-        budget: Budget,
+        budget: MemoryBudget,
         spill: &mut Spill,
     ) -> u64 {
         let mut at = from;
@@ -204,16 +204,16 @@ impl Paging {
                 return end;
             }
             match place {
-                Place::Disk => {}
-                Place::Memory { logged: true, .. } if self.is_spilling(piece) => {}
-                Place::Memory { logged: true, .. } if piece.end > stored => return at,
-                Place::Memory { logged: true, .. } => to_disk(core, piece),
-                Place::Memory { logged: false, .. }
+                RecordPlace::Disk => {}
+                RecordPlace::Memory { logged: true, .. } if self.is_spilling(piece) => {}
+                RecordPlace::Memory { logged: true, .. } if piece.end > stored => return at,
+                RecordPlace::Memory { logged: true, .. } => to_disk(core, piece),
+                RecordPlace::Memory { logged: false, .. }
                     if core.resident <= budget.transient_bytes + spill.bytes =>
                 {
                     return at;
                 }
-                Place::Memory { block, base, logged: false } => {
+                RecordPlace::Memory { block, base, logged: false } => {
                     spill.bytes += weight(block, records(block, *base, piece));
                     spill.ranges.push(piece);
                 }
@@ -231,7 +231,7 @@ fn head_end(core: &Core, head_bytes: usize) -> u64 {
     for lane in core.lanes.iter() {
         end = lane.tail;
         for (piece, place) in core.live.from(lane.next).take_while(|(piece, _)| piece.first < lane.tail) {
-            if let Place::Memory { block, base, .. } = place {
+            if let RecordPlace::Memory { block, base, .. } = place {
                 bytes += weight(block, records(block, *base, piece));
             }
             if bytes >= head_bytes {
@@ -245,16 +245,20 @@ fn head_end(core: &Core, head_bytes: usize) -> u64 {
 /// The disk has these: keep no bytes.
 fn to_disk(core: &mut Core, range: SeqRange) {
     replace(core, range, |core, piece, place| match place {
-        Place::Memory { block, base, logged: true } => {
+        RecordPlace::Memory { block, base, logged: true } => {
             core.resident -= weight(&block, records(&block, base, piece));
-            Place::Disk
+            RecordPlace::Disk
         }
-        Place::Memory { .. } | Place::Disk => place,
+        RecordPlace::Memory { .. } | RecordPlace::Disk => place,
     });
 }
 
 /// Gives every live piece of `range` a new place.
-fn replace(core: &mut Core, range: SeqRange, mut new: impl FnMut(&mut Core, SeqRange, Place) -> Place) {
+fn replace(
+    core: &mut Core,
+    range: SeqRange,
+    mut new: impl FnMut(&mut Core, SeqRange, RecordPlace) -> RecordPlace,
+) {
     let mut pieces = Vec::new();
     core.live.take(range, |piece, place| pieces.push((piece, place)));
     for (piece, place) in pieces {
@@ -267,7 +271,7 @@ fn replace(core: &mut Core, range: SeqRange, mut new: impl FnMut(&mut Core, SeqR
 fn tell_of_transients(core: &mut Core, range: SeqRange) {
     let queue = core.queue;
     replace(core, range, |core, piece, place| match place {
-        Place::Memory { block, base, logged: false } => {
+        RecordPlace::Memory { block, base, logged: false } => {
             let range = records(&block, base, piece);
             core.changes.push(Change::Publish {
                 queue,
@@ -275,9 +279,9 @@ fn tell_of_transients(core: &mut Core, range: SeqRange) {
                 block: Arc::clone(&block),
                 range,
             });
-            Place::Memory { block, base, logged: true }
+            RecordPlace::Memory { block, base, logged: true }
         }
-        Place::Memory { .. } | Place::Disk => place,
+        RecordPlace::Memory { .. } | RecordPlace::Disk => place,
     });
 }
 
@@ -292,11 +296,11 @@ pub(super) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<Page>) -> 
         lost += drop_missing(core, SeqRange { first: at, end: range.first.min(wanted.end) });
         at = at.max(range.end);
         replace(core, range, |core, piece, place| match place {
-            Place::Disk => {
+            RecordPlace::Disk => {
                 core.resident += weight(&block, records(&block, page.first, piece));
-                Place::Memory { block: Arc::clone(&block), base: page.first, logged: true }
+                RecordPlace::Memory { block: Arc::clone(&block), base: page.first, logged: true }
             }
-            Place::Memory { .. } => place,
+            RecordPlace::Memory { .. } => place,
         });
     }
     if at == wanted.first {
@@ -307,6 +311,6 @@ pub(super) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<Page>) -> 
 
 fn drop_missing(core: &mut Core, range: SeqRange) -> u64 {
     let mut missing = Vec::new();
-    core.live.within(range, |piece, place| missing.extend((*place == Place::Disk).then_some(piece)));
+    core.live.within(range, |piece, place| missing.extend((*place == RecordPlace::Disk).then_some(piece)));
     missing.into_iter().map(|piece| core.lose(piece)).sum()
 }

@@ -1,6 +1,6 @@
 //! The log of a queue that was on disk.
 
-use super::core::{Core, Place};
+use super::core::{Core, RecordPlace};
 use super::paging::Progress;
 use super::requeues::Requeued;
 use crate::ids::{SeqRange, lane_of};
@@ -14,7 +14,7 @@ impl Core {
         let mut core = Self::new(recovered.record.id);
         core.expires = recovered.expires;
         for &range in &recovered.messages {
-            core.live.insert(range, Place::Disk);
+            core.live.insert(range, RecordPlace::Disk);
         }
         let returns: BTreeMap<u64, RecoveredReturn> =
             recovered.returns.iter().map(|&returned| (returned.seq, returned)).collect();

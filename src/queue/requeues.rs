@@ -2,7 +2,7 @@
 //!
 //! A delay is durable: the store knows until when a message waits.
 
-use super::core::{Core, Place};
+use super::core::{Core, RecordPlace};
 use super::letters::DeathReason;
 use crate::arguments::Requeue;
 use crate::arguments::Retry;
@@ -95,7 +95,8 @@ impl Core {
         let counted = how.is_failure();
         let mut outstanding = Vec::new();
         self.live.within(range, |piece, place| {
-            outstanding.push((piece, matches!(place, Place::Disk | Place::Memory { logged: true, .. })));
+            outstanding
+                .push((piece, matches!(place, RecordPlace::Disk | RecordPlace::Memory { logged: true, .. })));
         });
         for (piece, logged) in outstanding {
             let mut counts = Vec::new();

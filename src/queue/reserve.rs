@@ -5,7 +5,7 @@
 //! between, or is dealt what came back meanwhile, makes the queue longer than its limit as a message does that comes back.
 
 use super::limits::body_size;
-use super::state::State;
+use super::state::QueueState;
 use super::{Effects, Queue};
 use crate::arguments::LengthLimit;
 use crate::clock::Now;
@@ -74,7 +74,7 @@ impl Reservation {
 
 impl LengthLimit {
     /// The room that all of `wanted` would need, if there is so much.
-    fn reserve(&self, state: &mut State, wanted: &Wanted) -> Option<Reservation> {
+    fn reserve(&self, state: &mut QueueState, wanted: &Wanted) -> Option<Reservation> {
         let reserved = state.reserved;
         let mut spare = if state.core.ready() == 0 { state.consumers.spare(wanted.bytes) } else { 0 };
         spare = spare.saturating_sub(reserved.dealt);

@@ -3,8 +3,8 @@
 
 use super::consumers::Consumers;
 use super::core::{Core, Head};
-use super::expiry::{Clock, NextExpiry};
-use super::paging::{self, Budget, Paging};
+use super::expiry::{ExpiryClock, NextExpiry};
+use super::paging::{self, MemoryBudget, Paging};
 use super::requeues::RequeuePolicy;
 use super::reserve::Reservation;
 use super::{Effects, Queue, Settled};
@@ -12,7 +12,7 @@ use crate::arguments::{QueueType, Settings};
 use crate::blocking;
 use crate::clock::Now;
 use crate::ids::{QueueId, SeqRange, Ticket};
-use crate::queue::mailbox::{Mail, Mailbox, Run};
+use crate::queue::mailbox::{DeliveryRun, Mail, Mailbox};
 use crate::store::change::Change;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, Weak};
@@ -22,15 +22,17 @@ const HEAD: usize = 512 << 10;
 
 /// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to forget; transient ones have to
 /// be written first, which a consumer who is a moment behind should not cause.
-pub(super) const BUDGET: Budget = Budget { bytes: 4 << 20, transient_bytes: 16 << 20, head_bytes: HEAD };
+pub(super) const BUDGET: MemoryBudget =
+    MemoryBudget { bytes: 4 << 20, transient_bytes: 16 << 20, head_bytes: HEAD };
 
 /// What a queue keeps in memory when all queues together hold more than [`MEMORY_PLENTY`].
-const BUDGET_TIGHT: Budget = Budget { bytes: 256 << 10, transient_bytes: 256 << 10, head_bytes: HEAD };
+const BUDGET_TIGHT: MemoryBudget =
+    MemoryBudget { bytes: 256 << 10, transient_bytes: 256 << 10, head_bytes: HEAD };
 
 /// What a queue without consumers keeps when all together hold more than [`MEMORY_SHORT`]: ten thousand queues with a backlog
 /// each then hold 20 MB. One with consumers keeps its head.
-pub(super) const BUDGET_SHORT: Budget =
-    Budget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
+pub(super) const BUDGET_SHORT: MemoryBudget =
+    MemoryBudget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
 
 /// What all queues together may hold before each of them is held short.
 pub(super) const MEMORY_PLENTY: usize = 20 << 20;
@@ -39,7 +41,7 @@ pub(super) const MEMORY_PLENTY: usize = 20 << 20;
 pub(super) const MEMORY_SHORT: usize = 32 << 20;
 
 /// What a queue keeps in memory when all together hold `memory` bytes.
-pub(super) fn budget(memory: usize, has_consumers: bool) -> Budget {
+pub(super) fn budget(memory: usize, has_consumers: bool) -> MemoryBudget {
     match memory {
         ..=MEMORY_PLENTY => BUDGET,
         memory if memory <= MEMORY_SHORT || has_consumers => BUDGET_TIGHT,
@@ -48,7 +50,7 @@ pub(super) fn budget(memory: usize, has_consumers: bool) -> Budget {
 }
 
 /// What a queue's lock guards.
-pub(super) struct State {
+pub(super) struct QueueState {
     pub(super) core: Core,
     pub(super) consumers: Consumers,
     /// What is in effect: as declared, and as policies have it.
@@ -71,7 +73,7 @@ pub(super) struct State {
     pub(super) used_at_ms: u64,
 }
 
-impl State {
+impl QueueState {
     pub(super) fn new(core: Core, consumers: Consumers, settings: Arc<Settings>) -> Self {
         Self {
             core,
@@ -92,7 +94,7 @@ impl State {
 
 impl Queue {
     /// Gives consumers what their windows take. The messages `new` just came: they do not expire here.
-    pub(super) fn dispatch(&self, state: &mut State, now: Now, new: SeqRange) {
+    pub(super) fn dispatch(&self, state: &mut QueueState, now: Now, new: SeqRange) {
         loop {
             self.deal_turns(state, now, new);
             let waits = state.consumers.take_held_back() && state.core.head() != Head::Empty;
@@ -103,7 +105,7 @@ impl Queue {
         state.consumers.post();
     }
 
-    fn deal_turns(&self, state: &mut State, now: Now, new: SeqRange) {
+    fn deal_turns(&self, state: &mut QueueState, now: Now, new: SeqRange) {
         let may_expire = state.core.may_expire(state.settings.ttl_ms);
         let (clock, dead_letters) = (clock(&state.settings, now, new), state.settings.dead_letters());
         while let Some(turn) = state.consumers.turn() {
@@ -126,7 +128,7 @@ impl Queue {
             let Some(taken) = state.core.take(range, count, turn.no_ack) else { break };
             let bytes = taken.block.bytes_of(taken.range.clone());
             state.consumers.dispatch(turn, count, bytes, |consumer| {
-                Mail::Deliver(Run {
+                Mail::Deliver(DeliveryRun {
                     consumer,
                     first: taken.first,
                     block: taken.block,
@@ -139,7 +141,7 @@ impl Queue {
     }
 
     /// Hands the changes to the log, in the order they happened.
-    pub(super) fn flush(&self, state: &mut State) -> Ticket {
+    pub(super) fn flush(&self, state: &mut QueueState) -> Ticket {
         if state.core.changes.is_empty() {
             return Ticket(0);
         }
@@ -152,7 +154,7 @@ impl Queue {
     }
 
     /// Takes out of what is to be logged what was consumed and settled as it came: the disk need not know of it.
-    pub(super) fn forget_consumed(state: &mut State, pushed: SeqRange) {
+    pub(super) fn forget_consumed(state: &mut QueueState, pushed: SeqRange) {
         if state.core.live.is_free(pushed) {
             state.core.changes.retain(|change| !concerns(change, pushed));
         }
@@ -160,7 +162,7 @@ impl Queue {
 
     pub(super) fn release_and_finish(
         &self,
-        mut state: MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, QueueState>,
         settled: &[Settled],
         now: Now,
     ) -> Effects {
@@ -172,18 +174,18 @@ impl Queue {
         self.deal_and_finish(state, now)
     }
 
-    pub(super) fn deal_and_finish(&self, mut state: MutexGuard<'_, State>, now: Now) -> Effects {
+    pub(super) fn deal_and_finish(&self, mut state: MutexGuard<'_, QueueState>, now: Now) -> Effects {
         self.dispatch(&mut state, now, SeqRange::default());
         self.finish(state, now)
     }
 
     /// Ends what has expired, tells the log, keeps to the memory budget and collects the effects.
-    pub(super) fn finish(&self, mut state: MutexGuard<'_, State>, now: Now) -> Effects {
+    pub(super) fn finish(&self, mut state: MutexGuard<'_, QueueState>, now: Now) -> Effects {
         self.conclude(&mut state, now)
     }
 
     /// As [`Queue::finish`], and keeps the lock.
-    pub(super) fn conclude(&self, state: &mut State, now: Now) -> Effects {
+    pub(super) fn conclude(&self, state: &mut QueueState, now: Now) -> Effects {
         if state.deleted {
             state.core.changes.clear();
             return Effects::default();
@@ -223,7 +225,7 @@ impl Queue {
         }
     }
 
-    fn count_memory(&self, state: &mut State) {
+    fn count_memory(&self, state: &mut QueueState) {
         let resident = state.core.resident;
         if resident >= state.counted {
             self.memory.fetch_add(resident - state.counted, Ordering::Relaxed);
@@ -234,7 +236,7 @@ impl Queue {
     }
 
     /// What is next in a queue whose messages expire: its bytes stay, for they say when.
-    fn due(&self, state: &State, next: NextExpiry) -> Option<SeqRange> {
+    fn due(&self, state: &QueueState, next: NextExpiry) -> Option<SeqRange> {
         next.at_ms?;
         match state.core.head() {
             Head::Ready(range) => Some(range),
@@ -243,7 +245,7 @@ impl Queue {
     }
 
     /// The messages on disk that are due, unless they are being read already.
-    fn page_wanted(&self, state: &mut State, next: NextExpiry) -> Option<SeqRange> {
+    fn page_wanted(&self, state: &mut QueueState, next: NextExpiry) -> Option<SeqRange> {
         if state.paging.reading {
             return None;
         }
@@ -260,7 +262,7 @@ impl Queue {
 
     /// Has the queue called when its next message expires or comes back, or when nobody has used it for too long. A call that
     /// comes too early does no harm, so a time that is put off is left as it is.
-    pub(super) fn arm(&self, state: &mut State, next: NextExpiry) {
+    pub(super) fn arm(&self, state: &mut QueueState, next: NextExpiry) {
         let lease = Self::lease_ends(state);
         // What is being read is called for by its page.
         let waiting = if next.unread.is_none() { state.core.waiting.first() } else { None };
@@ -273,14 +275,14 @@ impl Queue {
     }
 
     /// When the queue goes unless somebody uses it.
-    pub(super) fn lease_ends(state: &State) -> Option<u64> {
+    pub(super) fn lease_ends(state: &QueueState) -> Option<u64> {
         let expires_ms = state.settings.expires_ms?;
         // What is parked waits for somebody, who must find it.
         (state.consumers.is_empty() && state.core.dead() == 0)
             .then(|| state.used_at_ms.saturating_add(expires_ms))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, QueueState> {
         let waited = |_taken| blocking::wait(|| self.state.lock());
         let state = self.state.try_lock().or_else(waited);
         state.expect("a queue's lock is poisoned only by a broken invariant of its log")
@@ -288,10 +290,10 @@ impl Queue {
 }
 
 /// By what messages expire under these settings; those that are `new` do not.
-pub(super) fn clock(settings: &Settings, now: Now, new: SeqRange) -> Clock {
+pub(super) fn clock(settings: &Settings, now: Now, new: SeqRange) -> ExpiryClock {
     // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of each priority.
     let each_lane = settings.kind == QueueType::Quorum;
-    Clock { ttl_ms: settings.ttl_ms, now_unix_ms: now.unix_ms, new, each_lane }
+    ExpiryClock { ttl_ms: settings.ttl_ms, now_unix_ms: now.unix_ms, new, each_lane }
 }
 
 /// What becomes under these settings of messages that come back.

@@ -12,7 +12,7 @@ use crate::message;
 use crate::queue::Queue;
 use crate::queue::dedup::Deduplicator;
 use crate::queue::delayed::delay_ms;
-use crate::routing::exchange::Message;
+use crate::routing::exchange::RoutingInput;
 use crate::routing::exchange::hash::mix;
 use crate::routing::topology::{Exchange, Target, Topology};
 use std::collections::HashSet;
@@ -157,14 +157,16 @@ impl<'a> Walk<'a> {
         for &routing_key in keys {
             let Self { topology, queues, pending, .. } = self;
             let before = queues.len() + pending.len();
-            let looked_at =
-                exchange.table.route(Message { routing_key, properties: self.properties }, |target| {
+            let looked_at = exchange.table.route(
+                RoutingInput { routing_key, properties: self.properties },
+                |target| {
                     anywhere = true;
                     match target {
                         Target::Queue(queue) => queues.push(Arc::clone(queue)),
                         Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
                     }
-                })?;
+                },
+            )?;
             self.effort += 1 + looked_at + queues.len() + pending.len() - before;
             if queues.len() + pending.len() > self.doubles_at {
                 self.drop_doubles();

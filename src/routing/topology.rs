@@ -22,7 +22,7 @@ use crate::queue::dedup::Deduplicator;
 use crate::queue::delayed::exchange_of;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::exchange::hash::hash;
-use crate::routing::exchange::{Destination, Table, shrink};
+use crate::routing::exchange::{BindingTable, RoutingTarget, shrink};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
 use crate::store::seen::SeenBy;
 use crate::wire::table;
@@ -117,7 +117,7 @@ pub struct Exchange {
     /// How it was declared.
     pub declared: Arc<Declared>,
     /// The bindings from it, for routing.
-    pub table: Table<Target>,
+    pub table: BindingTable<Target>,
     /// Where messages go that it cannot route, as declared or as a policy has it.
     pub alternate: Option<Arc<str>>,
     /// What it has seen, if it takes in each message once.
@@ -341,7 +341,7 @@ impl Topology {
     /// As [`Self::add_exchange`], for what is on disk already.
     pub fn restore_exchange(&mut self, declared: Declared) {
         self.revision += 1;
-        let table = Table::new(declared.kind, &declared.arguments);
+        let table = BindingTable::new(declared.kind, &declared.arguments);
         let by = SeenBy::Exchange { vhost: self.vhost.to_string(), name: declared.name.to_string() };
         let dedup = Deduplicator::new(by, declared.durable, &declared.arguments);
         let alternate = alternate_exchange(&declared.arguments).map(Arc::from);
@@ -558,7 +558,7 @@ impl Target {
     }
 }
 
-impl Destination for Target {
+impl RoutingTarget for Target {
     fn place(&self) -> u64 {
         match self {
             Self::Queue(queue) => hash(queue.name.as_bytes()),

@@ -20,7 +20,7 @@ const ASKED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs
 
 /// How a socket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct SocketState {
     /// There are bytes to be read, or the end of them.
     pub(super) is_readable: bool,
     /// Bytes can be written.
@@ -30,14 +30,14 @@ pub(super) struct State {
 }
 
 /// Asks the kernel.
-pub(super) fn look(socket: &TcpStream) -> State {
+pub(super) fn look(socket: &TcpStream) -> SocketState {
     let asked = PollFlags::IN | PollFlags::OUT | PollFlags::RDHUP;
     let mut sockets = [PollFd::new(socket, asked)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     // What fails here will fail where the socket is used.
     let _count = poll(&mut sockets, Some(&at_once));
     let events = sockets[0].revents();
-    State {
+    SocketState {
         is_readable: events.contains(PollFlags::IN),
         is_writable: events.contains(PollFlags::OUT),
         is_over: events.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR),

@@ -25,11 +25,11 @@ pub(super) const DELIVERIES: usize = 16;
 
 /// Steps that were taken since the budget was renewed.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
+pub(super) struct StepBudget {
     taken: usize,
 }
 
-impl Budget {
+impl StepBudget {
     #[inline]
     pub(super) fn take(&mut self, steps: usize) {
         self.taken = self.taken.saturating_add(steps);

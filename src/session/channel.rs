@@ -6,7 +6,7 @@
 use super::confirm::{Answer, Confirms, Verdict};
 use super::connection_state::ConnectionState;
 use super::deferred_replies::DeferredReplies;
-use super::publish::Incoming;
+use super::publish::IncomingContent;
 use super::replies::Replies;
 use super::settle::Unacked;
 use super::tx::Transaction;
@@ -44,7 +44,7 @@ pub(super) struct Channel {
     /// It has published something.
     pub(super) publishes: bool,
     /// The content that is on its way.
-    pub(super) incoming: Option<Box<Incoming>>,
+    pub(super) incoming: Option<Box<IncomingContent>>,
     pub(super) unacked: Unacked,
     pub(super) next_tag: u64,
     /// Consumers by their tags.

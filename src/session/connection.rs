@@ -7,7 +7,7 @@ use super::budget::METHOD;
 use super::channel::{Channel, unimplemented};
 use super::connection_state::ConnectionState;
 use super::consume::check_qos;
-use super::publish::{self, Incoming};
+use super::publish::{self, IncomingContent};
 use super::slot::{Closer, Slot, release};
 use super::{Fault, Next};
 use crate::arguments::Requeue;
@@ -213,7 +213,7 @@ impl Connection {
             Ok(Method::Publish { exchange, routing_key, mandatory, .. }) => {
                 let Some((header, body, used)) = publish::whole_content(rest, number, link.limits.frame_max)
                 else {
-                    let incoming = Incoming::new((exchange, routing_key), mandatory, link.now);
+                    let incoming = IncomingContent::new((exchange, routing_key), mandatory, link.now);
                     channel.incoming = Some(Box::new(incoming));
                     link.await_body();
                     return (0, Ok(()));

@@ -2,7 +2,7 @@
 
 use super::Peer;
 use super::access::Access;
-use super::budget::{Budget, STEPS};
+use super::budget::{STEPS, StepBudget};
 use super::consume::PendingGet;
 use super::deliver::Subscription;
 use super::publish_batch::PublishBatch;
@@ -10,7 +10,7 @@ use super::report::Introduction;
 use super::routes::RouteCache;
 use super::settle::AckBatch;
 use crate::broker::clients::ClientHandle;
-use crate::broker::entry::{Entry, no_vhost};
+use crate::broker::entry::{VHostEntry, no_vhost};
 use crate::broker::vhost::VHost;
 use crate::broker::{Broker, Permit, Unfinished};
 use crate::clock::Now;
@@ -29,7 +29,7 @@ const UNREAD_STEP: usize = 16 * 1024;
 
 /// What was negotiated; before that, what the broker offers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct NegotiatedLimits {
     pub(super) channel_max: u16,
     pub(super) frame_max: u32,
     pub(super) heartbeat_s: u16,
@@ -45,7 +45,7 @@ pub(super) struct Capabilities {
 
 /// What is counted during one turn, so that the shared counters are touched once.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct ReadTally {
     pub(super) received: u64,
     pub(super) received_confirm: u64,
     pub(super) sizes: SizeTally,
@@ -69,7 +69,7 @@ pub(super) struct ConnectionState {
     pub(super) id: ConnectionId,
     pub(super) peer: Peer,
     /// Its places among the connections, once it was let in: of all, and of its vhost and user.
-    pub(super) places: Option<(Permit, Entry)>,
+    pub(super) places: Option<(Permit, VHostEntry)>,
     /// The vhost it is in; nowhere to begin with.
     pub(super) vhost: Arc<VHost>,
     /// Its place among the clients that an operator sees, while it is open.
@@ -82,7 +82,7 @@ pub(super) struct ConnectionState {
     pub(super) user: String,
     pub(super) access: Access,
     pub(super) capabilities: Capabilities,
-    pub(super) limits: Limits,
+    pub(super) limits: NegotiatedLimits,
     pub(super) mailbox: Arc<Mailbox>,
     /// When the current call was made.
     pub(super) now: Now,
@@ -93,7 +93,7 @@ pub(super) struct ConnectionState {
     pub(super) unfinished: Unfinished,
     /// Bytes in the output, at most, that answer something the client asked.
     pub(super) replies: usize,
-    pub(super) tally: Tally,
+    pub(super) tally: ReadTally,
 
     /// Publishes that are not handed to their queues yet.
     pub(super) stage: PublishBatch,
@@ -113,9 +113,9 @@ pub(super) struct ConnectionState {
     /// A `basic.get` that waits for the disk; until then no input is taken.
     pub(super) pending_get: Option<PendingGet>,
     /// What is spent on input.
-    pub(super) input_budget: Budget,
+    pub(super) input_budget: StepBudget,
     /// What is spent on deliveries.
-    pub(super) mail_budget: Budget,
+    pub(super) mail_budget: StepBudget,
     /// Input was left for the next turn.
     pub(super) more_input: bool,
     /// Mail was left for the next turn.
@@ -134,7 +134,7 @@ pub(super) struct ConnectionState {
 impl ConnectionState {
     pub(super) fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
         let settings = &broker.settings().limits;
-        let limits = Limits {
+        let limits = NegotiatedLimits {
             channel_max: settings.channel_max,
             frame_max: settings.frame_max,
             heartbeat_s: settings.heartbeat_s,
@@ -157,7 +157,7 @@ impl ConnectionState {
             now,
             output: Output::default(),
             replies: 0,
-            tally: Tally::default(),
+            tally: ReadTally::default(),
             stage: PublishBatch::default(),
             routes: RouteCache::default(),
             publishers: Vec::new(),
@@ -167,8 +167,8 @@ impl ConnectionState {
             backlog: VecDeque::new(),
             inbox: Vec::new(),
             pending_get: None,
-            input_budget: Budget::default(),
-            mail_budget: Budget::default(),
+            input_budget: StepBudget::default(),
+            mail_budget: StepBudget::default(),
             more_input: false,
             more_mail: false,
             waiting: BTreeSet::new(),

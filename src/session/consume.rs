@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::deliver::{Subscription, acquired, shown};
 use super::replies;
-use super::settle::Run;
+use super::settle::UnackedRun;
 use super::stream;
 use crate::arguments::Requeue;
 use crate::arguments::{self, QueueType};
@@ -255,7 +255,7 @@ impl Channel {
         }
         if !get.no_ack {
             let due_ms = link.due_after(get.queue.consumer_timeout_ms().unwrap_or(u64::MAX));
-            let run = Run::new(first_tag, first, get.queue, None, due_ms);
+            let run = UnackedRun::new(first_tag, first, get.queue, None, due_ms);
             self.await_acks(link, run, 1);
         }
     }

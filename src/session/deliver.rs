@@ -12,7 +12,7 @@ use super::stream::numbered;
 use crate::arguments::QueueType;
 use crate::ids::{ConsumerId, QueueId, SeqRange};
 use crate::message::{BCC, Block, Copies, Message};
-use crate::queue::mailbox::{Mail, Run};
+use crate::queue::mailbox::{DeliveryRun, Mail};
 use crate::queue::{Queue, Settled};
 use crate::wire::encode::{self, Content, Delivery};
 use crate::wire::frame::FRAME_END;
@@ -92,7 +92,12 @@ impl Connection {
 
 impl Channel {
     /// Encodes the messages of `run` until the output has `mark` bytes; returns those that are left.
-    pub(super) fn deliver(&mut self, link: &mut ConnectionState, mut run: Run, mark: usize) -> Option<Run> {
+    pub(super) fn deliver(
+        &mut self,
+        link: &mut ConnectionState,
+        mut run: DeliveryRun,
+        mark: usize,
+    ) -> Option<DeliveryRun> {
         let subscription = link.subscriptions.get_mut(&run.consumer)?;
         let out = self.held.out(&mut link.output);
         let (first_index, first_tag) = (run.range.start, self.next_tag);
@@ -122,7 +127,8 @@ impl Channel {
             link.tally.delivered_manual_ack += count;
             let (queue, timeout_ms) = (Arc::clone(&subscription.queue), subscription.timeout_ms);
             let due_ms = link.due_after(timeout_ms);
-            let outstanding = settle::Run::new(first_tag, run.first, queue, Some(run.consumer), due_ms);
+            let outstanding =
+                settle::UnackedRun::new(first_tag, run.first, queue, Some(run.consumer), due_ms);
             self.await_acks(link, outstanding, count);
         }
         if run.redelivered {

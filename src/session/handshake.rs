@@ -1,7 +1,7 @@
 //! From the protocol header to `connection.open-ok` (AMQP 0-9-1 section 2.2.4): who the client is, what it
 //! understands, and which limits hold.
 
-use super::connection_state::{Capabilities, ConnectionState, Limits};
+use super::connection_state::{Capabilities, ConnectionState, NegotiatedLimits};
 use super::report::Introduction;
 use super::{Fault, Next, Peer};
 use crate::error::AmqpError;
@@ -121,7 +121,7 @@ impl Handshake {
                     }
                     Err(error) => return Err(error),
                 }
-                let Limits { channel_max, frame_max, heartbeat_s } = link.limits;
+                let NegotiatedLimits { channel_max, frame_max, heartbeat_s } = link.limits;
                 say(
                     link,
                     amqp::AMQPMethod::Tune(amqp::Tune { channel_max, frame_max, heartbeat: heartbeat_s }),
@@ -259,12 +259,12 @@ fn is_local(peer: &Peer) -> bool {
     peer.address.ip().to_canonical().is_loopback()
 }
 
-fn negotiate(offer: Limits, wish: &amqp::TuneOk) -> Result<Limits, AmqpError> {
+fn negotiate(offer: NegotiatedLimits, wish: &amqp::TuneOk) -> Result<NegotiatedLimits, AmqpError> {
     const CHANNEL_MIN: u32 = 1;
     within("channel_max", wish.channel_max.into(), CHANNEL_MIN, offer.channel_max.into())?;
     within("frame_max", wish.frame_max, FRAME_MIN, offer.frame_max)?;
     let channel_max = if wish.channel_max == 0 { u16::MAX } else { wish.channel_max };
-    Ok(Limits { channel_max, frame_max: wish.frame_max, heartbeat_s: wish.heartbeat })
+    Ok(NegotiatedLimits { channel_max, frame_max: wish.frame_max, heartbeat_s: wish.heartbeat })
 }
 
 /// 0 stands for no limit, on both sides.

@@ -9,7 +9,7 @@ use super::Fault;
 use super::channel::Channel;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
-use super::settle::Run;
+use super::settle::UnackedRun;
 use crate::arguments::Requeue;
 use crate::blocking;
 use crate::error::AmqpError;
@@ -64,7 +64,7 @@ impl Connection {
 impl Channel {
     /// Deliveries are outstanding from now on.
     #[inline]
-    pub(super) fn await_acks(&mut self, link: &mut ConnectionState, run: Run, count: u64) {
+    pub(super) fn await_acks(&mut self, link: &mut ConnectionState, run: UnackedRun, count: u64) {
         link.due_ms = link.due_ms.min(run.due_ms);
         self.unacked.add(run, count);
     }

@@ -23,7 +23,7 @@ const BODY_MAX: u64 = 512 * 1024 * 1024;
 
 /// A content that is on its way.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct IncomingContent {
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,
     mandatory: bool,
@@ -39,7 +39,7 @@ struct Partial {
     missing: usize,
 }
 
-impl Incoming {
+impl IncomingContent {
     pub(super) fn new((exchange, routing_key): (&[u8], &[u8]), mandatory: bool, now: Now) -> Self {
         let (exchange, routing_key) = (exchange.into(), routing_key.into());
         Self { exchange, routing_key, mandatory, body: None, heard_ms: now.mono_ms }
@@ -211,7 +211,8 @@ impl Channel {
 
     /// Publishes the content that came in parts.
     fn complete(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
-        let Some(Incoming { mandatory, body: Some(partial), .. }) = self.incoming.take().map(|boxed| *boxed)
+        let Some(IncomingContent { mandatory, body: Some(partial), .. }) =
+            self.incoming.take().map(|boxed| *boxed)
         else {
             return Ok(());
         };

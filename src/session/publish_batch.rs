@@ -70,7 +70,7 @@ pub(super) struct Publish {
 
 /// Publishes with consecutive numbers that a queue refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct RefusedPublish {
     pub(super) channel: u16,
     pub(super) numbers: RangeInclusive<u64>,
 }
@@ -152,7 +152,7 @@ impl PublishBatch {
 
     /// Hands every block to its queues. The ticket is durable when all that they took is; what they did not is added to
     /// `refused`.
-    pub(super) fn flush(&mut self, broker: &Broker, now: Now, refused: &mut Vec<Refusal>) -> Ticket {
+    pub(super) fn flush(&mut self, broker: &Broker, now: Now, refused: &mut Vec<RefusedPublish>) -> Ticket {
         let (mut newest, mut routed) = (Ticket(0), 0);
         for (route, block, origins) in self.drain() {
             routed += route.reach(&block);
@@ -221,7 +221,7 @@ impl Origin {
 }
 
 /// Adds the publishes that `records` are, and that somebody waits for, to `refused`.
-fn who_is_refused(origins: &[Origin], records: Range<u32>, refused: &mut Vec<Refusal>) {
+fn who_is_refused(origins: &[Origin], records: Range<u32>, refused: &mut Vec<RefusedPublish>) {
     let first = origins.partition_point(|origin| origin.index <= records.start).saturating_sub(1);
     for (at, origin) in origins.iter().enumerate().skip(first) {
         let end = origins.get(at + 1).map_or(records.end, |next| next.index.min(records.end));
@@ -231,7 +231,7 @@ fn who_is_refused(origins: &[Origin], records: Range<u32>, refused: &mut Vec<Ref
         }
         if origin.publish.number > 0 && start < end {
             let (from, to) = (origin.publish_at(start), origin.publish_at(end - 1));
-            refused.push(Refusal { channel: from.channel, numbers: from.number..=to.number });
+            refused.push(RefusedPublish { channel: from.channel, numbers: from.number..=to.number });
         }
     }
 }

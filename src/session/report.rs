@@ -8,7 +8,7 @@ use super::channel::{Channel, Mode};
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::slot::Slot;
-use crate::broker::clients::{ChannelReport, ClientStatus, Facts, Publishing, Report};
+use crate::broker::clients::{ChannelReport, ClientReport, ClientStatus, Facts, Publishing};
 use crate::error::AmqpError;
 use crate::wire::table;
 use amq_protocol::protocol::connection::StartOk;
@@ -77,7 +77,7 @@ impl Connection {
         calls.close.map_or(Ok(()), |reason| Err(Fault::of(AmqpError::ConnectionForced(reason), (0, 0))))
     }
 
-    fn report(&self, link: &ConnectionState) -> Report {
+    fn report(&self, link: &ConnectionState) -> ClientReport {
         let standing = match (self.blocked, self.throttled) {
             (true, _) => ClientStatus::Blocked,
             (false, true) => ClientStatus::Flow,
@@ -88,7 +88,7 @@ impl Connection {
             Slot::Free | Slot::Closing(_) | Slot::Draining(_) => None,
         });
         let pending_bytes = link.output.len() as u64;
-        Report {
+        ClientReport {
             standing,
             received_bytes: link.received_bytes,
             sent_bytes: link.output.progress() + pending_bytes,

@@ -23,7 +23,7 @@ const PORTION: u64 = 16 * 1024;
 
 /// Deliveries with consecutive tags.
 #[derive(Debug, Clone)]
-pub(super) struct Run {
+pub(super) struct UnackedRun {
     pub(super) first_tag: u64,
     /// The message that has `first_tag`.
     pub(super) first_seq: u64,
@@ -41,7 +41,7 @@ pub(super) struct Run {
 /// A part of a run that is settled; borrowed from it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
-    pub(super) run: &'a Run,
+    pub(super) run: &'a UnackedRun,
     pub(super) first_tag: u64,
     pub(super) settled: Settled,
 }
@@ -50,7 +50,7 @@ pub(super) struct Part<'a> {
 #[derive(Debug)]
 pub(super) struct Unacked {
     /// Keys are one past the last tag of the run.
-    runs: BTreeMap<u64, Run>,
+    runs: BTreeMap<u64, UnackedRun>,
     /// No run is due before this.
     due_ms: u64,
 }
@@ -71,7 +71,7 @@ impl Unacked {
     }
 
     /// `count` deliveries from `run.first_tag` on are outstanding.
-    pub(super) fn add(&mut self, run: Run, count: u64) {
+    pub(super) fn add(&mut self, run: UnackedRun, count: u64) {
         if count > 0 {
             self.due_ms = self.due_ms.min(run.due_ms);
             self.runs.insert(run.first_tag + count, run);
@@ -84,7 +84,7 @@ impl Unacked {
     }
 
     /// Shows every run that is overdue. Its tags stay, and stand for nothing.
-    pub(super) fn take_overdue(&mut self, now_ms: u64, mut each: impl FnMut(&Run, Settled)) {
+    pub(super) fn take_overdue(&mut self, now_ms: u64, mut each: impl FnMut(&UnackedRun, Settled)) {
         self.due_ms = u64::MAX;
         for (&end, run) in &mut self.runs {
             if run.due_ms <= now_ms {
@@ -176,7 +176,7 @@ impl Unacked {
     }
 }
 
-impl Run {
+impl UnackedRun {
     /// Deliveries of messages from `first_seq` on, under tags from `first_tag` on.
     pub(super) fn new(
         first_tag: u64,

@@ -5,16 +5,16 @@ use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::deliver::{acquired, shown};
 use crate::blocking;
-use crate::broker::trace::{Client, Moment};
+use crate::broker::trace::{Moment, TracedClient};
 use crate::message::Message;
 use crate::queue::Queue;
-use crate::queue::mailbox::Run;
+use crate::queue::mailbox::DeliveryRun;
 use std::sync::Arc;
 
 impl ConnectionState {
     fn trace(&self, channel: u16, message: (&Message<'_>, &[u8]), moment: Moment<'_>) {
         let connection = self.appearance.as_ref().map(|appearance| appearance.client().facts.name());
-        let client = Client { connection: &connection.unwrap_or_default(), user: &self.user, channel };
+        let client = TracedClient { connection: &connection.unwrap_or_default(), user: &self.user, channel };
         self.broker.trace(&self.vhost, message, client, moment, self.now);
     }
 }
@@ -30,7 +30,7 @@ impl Channel {
 
     /// The messages of `run` from record `first` on were delivered, up to where it begins now.
     #[cold]
-    pub(super) fn trace_deliveries(&self, link: &ConnectionState, run: &Run, first: u32) {
+    pub(super) fn trace_deliveries(&self, link: &ConnectionState, run: &DeliveryRun, first: u32) {
         let Some(subscription) = link.subscriptions.get(&run.consumer) else { return };
         let indices = first..run.range.start;
         // Small messages may be many in one go.

@@ -8,7 +8,7 @@
 use super::channel::{Channel, Mode};
 use super::connection_state::ConnectionState;
 use super::publish_batch::PublishBatch;
-use super::settle::{AckBatch, Part, Run, Unacked};
+use super::settle::{AckBatch, Part, Unacked, UnackedRun};
 use crate::blocking;
 use crate::broker::Settlement;
 use crate::error::AmqpError;
@@ -21,13 +21,14 @@ pub(super) struct Transaction {
     pub(super) stage: PublishBatch,
     /// The `basic.return`s of what no queue takes.
     pub(super) returns: Vec<u8>,
-    settles: Vec<(Run, u64, Settlement)>,
+    settles: Vec<(UnackedRun, u64, Settlement)>,
 }
 
 impl Transaction {
     /// An acknowledgement that waits for the commit.
     pub(super) fn settle(&mut self, part: Part<'_>, fate: Settlement) {
-        let run = Run { first_tag: part.first_tag, first_seq: part.settled.range.first, ..part.run.clone() };
+        let run =
+            UnackedRun { first_tag: part.first_tag, first_seq: part.settled.range.first, ..part.run.clone() };
         self.settles.push((run, part.settled.range.len(), fate));
     }
 
@@ -49,7 +50,9 @@ impl Transaction {
 
     /// Bytes of its messages, of what is to be returned, and of its acknowledgements.
     pub(super) fn bytes(&self) -> usize {
-        self.stage.bytes() + self.returns.len() + self.settles.len() * size_of::<(Run, u64, Settlement)>()
+        self.stage.bytes()
+            + self.returns.len()
+            + self.settles.len() * size_of::<(UnackedRun, u64, Settlement)>()
     }
 
     fn settled(&mut self) -> AckBatch {

@@ -16,7 +16,7 @@
 //! nack     60,120  u64 tag, bits multiple requeue
 //! ```
 
-use super::reader::Reader;
+use super::reader::ByteReader;
 use super::table;
 use crate::error::AmqpError;
 use amq_protocol::protocol::{AMQPClass, parse_class};
@@ -91,7 +91,7 @@ pub enum Method<'a> {
 /// table that is malformed, nested too deep or has a name that is not UTF-8.
 #[inline]
 pub fn decode(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
-    let mut arguments = Reader::new(payload);
+    let mut arguments = ByteReader::new(payload);
     let decoded = match arguments.u32() {
         Some(PUBLISH) => publish(arguments),
         Some(ACK) => ack(arguments),
@@ -106,12 +106,12 @@ pub fn decode(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
 /// Class and method of a payload, for channel.close and connection.close; zeros when it is too short.
 #[must_use]
 pub fn ids(payload: &[u8]) -> (u16, u16) {
-    let mut payload = Reader::new(payload);
+    let mut payload = ByteReader::new(payload);
     payload.u16().zip(payload.u16()).unwrap_or_default()
 }
 
 #[inline]
-fn publish(mut arguments: Reader<'_>) -> Option<Method<'_>> {
+fn publish(mut arguments: ByteReader<'_>) -> Option<Method<'_>> {
     arguments.u16()?;
     let exchange = arguments.short_string()?;
     let routing_key = arguments.short_string()?;
@@ -122,7 +122,7 @@ fn publish(mut arguments: Reader<'_>) -> Option<Method<'_>> {
 }
 
 #[inline]
-fn deliver(mut arguments: Reader<'_>) -> Option<Method<'_>> {
+fn deliver(mut arguments: ByteReader<'_>) -> Option<Method<'_>> {
     let consumer_tag = arguments.short_string()?;
     let tag = arguments.u64()?;
     let redelivered = arguments.u8()? & 1 != 0;
@@ -133,26 +133,26 @@ fn deliver(mut arguments: Reader<'_>) -> Option<Method<'_>> {
 }
 
 #[inline]
-fn tag_and_bits(mut arguments: Reader<'_>) -> Option<(u64, u8)> {
+fn tag_and_bits(mut arguments: ByteReader<'_>) -> Option<(u64, u8)> {
     let tag = arguments.u64()?;
     let bits = arguments.u8()?;
     arguments.is_empty().then_some((tag, bits))
 }
 
 #[inline]
-fn ack(arguments: Reader<'_>) -> Option<Method<'_>> {
+fn ack(arguments: ByteReader<'_>) -> Option<Method<'_>> {
     let (tag, bits) = tag_and_bits(arguments)?;
     Some(Method::Ack { tag, multiple: bits & 1 != 0 })
 }
 
 #[inline]
-fn nack(arguments: Reader<'_>) -> Option<Method<'_>> {
+fn nack(arguments: ByteReader<'_>) -> Option<Method<'_>> {
     let (tag, bits) = tag_and_bits(arguments)?;
     Some(Method::Nack { tag, multiple: bits & 1 != 0, requeue: bits & 2 != 0 })
 }
 
 #[inline]
-fn reject(arguments: Reader<'_>) -> Option<Method<'_>> {
+fn reject(arguments: ByteReader<'_>) -> Option<Method<'_>> {
     let (tag, bits) = tag_and_bits(arguments)?;
     Some(Method::Reject { tag, requeue: bits & 1 != 0 })
 }
@@ -165,7 +165,7 @@ fn undecodable(payload: &[u8]) -> AmqpError {
 
 #[inline(never)]
 fn decode_other(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
-    let mut arguments = Reader::new(payload);
+    let mut arguments = ByteReader::new(payload);
     let (Some(class), Some(method)) = (arguments.u16(), arguments.u16()) else {
         return Err(undecodable(payload));
     };
@@ -226,7 +226,7 @@ fn before_table(class: u16, method: u16) -> Option<BeforeTable> {
 
 impl BeforeTable {
     /// The bytes of the table.
-    fn skip(self, mut arguments: Reader<'_>) -> Option<&[u8]> {
+    fn skip(self, mut arguments: ByteReader<'_>) -> Option<&[u8]> {
         arguments.take(self.fixed)?;
         for _ in 0..self.short_strings {
             arguments.short_string()?;
@@ -321,7 +321,7 @@ mod tests {
             let payload = payload_of(&class);
             let (class, method) = ids(&payload);
             let Some(layout) = before_table(class, method) else { continue };
-            let old = layout.skip(Reader::new(&payload[4..])).unwrap();
+            let old = layout.skip(ByteReader::new(&payload[4..])).unwrap();
             let at = old.as_ptr() as usize - payload.as_ptr() as usize;
             let with = |table: &[u8]| {
                 let mut changed = payload[..at - 4].to_vec();

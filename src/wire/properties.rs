@@ -16,7 +16,7 @@
 //!
 //! Flags and list together are `raw`: what a message keeps as it came and hands on without looking inside.
 
-use super::reader::Reader;
+use super::reader::ByteReader;
 use super::table;
 use crate::error::AmqpError;
 
@@ -177,7 +177,7 @@ fn undecodable() -> AmqpError {
 
 #[inline]
 fn read(raw: &[u8]) -> Option<Properties<'_>> {
-    let mut list = Reader::new(raw);
+    let mut list = ByteReader::new(raw);
     let flags = list.u16()?;
     if flags & UNDEFINED != 0 {
         return None;
@@ -208,7 +208,7 @@ fn when<T>(flags: u16, bit: u16, read: impl FnOnce() -> Option<T>) -> Option<Opt
 }
 
 fn read_delivery_mode(raw: &[u8]) -> Option<u8> {
-    let mut list = Reader::new(raw);
+    let mut list = ByteReader::new(raw);
     let flags = list.u16()?;
     if flags & DELIVERY_MODE == 0 {
         return None;
@@ -220,7 +220,7 @@ fn read_delivery_mode(raw: &[u8]) -> Option<u8> {
 }
 
 fn read_priority(raw: &[u8]) -> Option<u8> {
-    let mut list = Reader::new(raw);
+    let mut list = ByteReader::new(raw);
     let flags = list.u16()?;
     when(flags, CONTENT_TYPE, || list.short_string())?;
     when(flags, CONTENT_ENCODING, || list.short_string())?;
@@ -232,7 +232,7 @@ fn read_priority(raw: &[u8]) -> Option<u8> {
 /// The bytes of the headers' table, without its length; none when there are no headers.
 #[must_use]
 pub fn headers(raw: &[u8]) -> Option<&[u8]> {
-    let mut list = Reader::new(raw);
+    let mut list = ByteReader::new(raw);
     let flags = list.u16()?;
     if flags & HEADERS == 0 {
         return None;

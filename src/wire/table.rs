@@ -17,7 +17,7 @@
 //!
 //! "Bytes of a table" are here always without the u32 length. Of two entries of one name the first counts.
 
-use super::reader::Reader;
+use super::reader::ByteReader;
 use crate::error::AmqpError;
 use amq_protocol::types::{AMQPType, AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
 
@@ -46,7 +46,7 @@ const TOO_DEEP: Flaw = "field table nested too deep";
 impl<'a> RawValue<'a> {
     /// The values of an array, up to the first that is malformed; of anything else none.
     pub fn items(self) -> impl Iterator<Item = RawValue<'a>> {
-        let mut rest = Reader::new(if self.kind == ARRAY { self.bytes } else { &[] });
+        let mut rest = ByteReader::new(if self.kind == ARRAY { self.bytes } else { &[] });
         std::iter::from_fn(move || read_value(&mut rest))
     }
 
@@ -80,7 +80,7 @@ pub fn check(bytes: &[u8]) -> Result<(), AmqpError> {
 /// The value of one key; `None` when it is absent, or lies behind a malformed entry.
 #[must_use]
 pub fn get<'a>(bytes: &'a [u8], key: &[u8]) -> Option<RawValue<'a>> {
-    let mut rest = Reader::new(bytes);
+    let mut rest = ByteReader::new(bytes);
     loop {
         let name = rest.short_string()?;
         let value = read_value(&mut rest)?;
@@ -94,7 +94,7 @@ fn refuse(flaw: Flaw) -> AmqpError {
     AmqpError::Syntax(flaw.to_owned())
 }
 
-fn read_value<'a>(from: &mut Reader<'a>) -> Option<RawValue<'a>> {
+fn read_value<'a>(from: &mut ByteReader<'a>) -> Option<RawValue<'a>> {
     let kind = from.u8()?;
     let bytes = match kind {
         b't' | b'b' | b'B' => from.take(1)?,
@@ -109,7 +109,7 @@ fn read_value<'a>(from: &mut Reader<'a>) -> Option<RawValue<'a>> {
     Some(RawValue { kind, bytes })
 }
 
-fn read_name<'a>(from: &mut Reader<'a>) -> Result<&'a str, Flaw> {
+fn read_name<'a>(from: &mut ByteReader<'a>) -> Result<&'a str, Flaw> {
     let name = from.short_string().ok_or(MALFORMED)?;
     str::from_utf8(name).map_err(|_position| NOT_UTF8)
 }
@@ -119,7 +119,7 @@ fn check_within(container: RawValue<'_>, depth: usize) -> Result<(), Flaw> {
     if depth > DEPTH_MAX {
         return Err(TOO_DEEP);
     }
-    let mut rest = Reader::new(container.bytes);
+    let mut rest = ByteReader::new(container.bytes);
     while !rest.is_empty() {
         if container.kind == TABLE {
             read_name(&mut rest)?;
@@ -137,7 +137,7 @@ fn decode_table(bytes: &[u8], depth: usize) -> Result<FieldTable, Flaw> {
         return Err(TOO_DEEP);
     }
     let mut table = FieldTable::default();
-    let mut rest = Reader::new(bytes);
+    let mut rest = ByteReader::new(bytes);
     while !rest.is_empty() {
         let name = read_name(&mut rest)?;
         let value = decode_value(read_value(&mut rest).ok_or(MALFORMED)?, depth + 1)?;
@@ -153,7 +153,7 @@ fn decode_array(bytes: &[u8], depth: usize) -> Result<FieldArray, Flaw> {
         return Err(TOO_DEEP);
     }
     let mut array = FieldArray::default();
-    let mut rest = Reader::new(bytes);
+    let mut rest = ByteReader::new(bytes);
     while !rest.is_empty() {
         array.push(decode_value(read_value(&mut rest).ok_or(MALFORMED)?, depth + 1)?);
     }
@@ -206,7 +206,7 @@ fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 #[must_use]
 pub fn with(bytes: &[u8], name: &str, value: Option<&AMQPValue>) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
-    let (mut rest, mut at, mut missing) = (Reader::new(bytes), 0, value);
+    let (mut rest, mut at, mut missing) = (ByteReader::new(bytes), 0, value);
     let put = |value: &AMQPValue, out: &mut Vec<u8>| {
         out.push(u8::try_from(name.len()).expect("a short string"));
         out.extend_from_slice(name.as_bytes());

@@ -9,7 +9,7 @@ use super::names::{RESERVED, check_length, check_not_default, clean};
 use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, check_exchange_equivalent};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::Subject;
-use crate::arguments::{self, Flags, Settings};
+use crate::arguments::{self, QueueFlags, Settings};
 use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
 use crate::ids::Ticket;
@@ -127,7 +127,7 @@ impl Locked<'_> {
             return Err(AmqpError::AccessRefused(format!("{on} cannot be defined by that name")));
         }
         let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
-        let flags = Flags { durable, auto_delete, exclusive: false };
+        let flags = QueueFlags { durable, auto_delete, exclusive: false };
         self.vhost.check_arguments(&on, &arguments)?;
         self.vhost.tell_of_misnamed(&on, &arguments);
         if !is_typed {

@@ -4,7 +4,7 @@ use super::{State, VHost};
 use crate::arguments::exchange_type::DELAYED_MESSAGE;
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::delayed_type;
-use crate::arguments::{Flags, Settings};
+use crate::arguments::{QueueFlags, Settings};
 use crate::error::{AmqpError, Resource};
 use crate::queue::Queue;
 use crate::queue::delayed::{exchange_of, queue_name};
@@ -53,6 +53,6 @@ impl VHost {
 
 /// The settings of a queue that keeps delayed messages.
 pub(super) fn delay_settings(durable: bool) -> Settings {
-    let flags = Flags { durable, auto_delete: false, exclusive: false };
+    let flags = QueueFlags { durable, auto_delete: false, exclusive: false };
     Settings { delays: true, ..Settings::new(flags, FieldTable::default()) }
 }

@@ -4,7 +4,7 @@ use super::context::{BrokerContext, Counts};
 use super::delayed::{delay_settings, kind_of};
 use super::{State, VHost, append};
 use crate::arguments::exchange_type::ExchangeType;
-use crate::arguments::{Flags, Settings};
+use crate::arguments::{QueueFlags, Settings};
 use crate::error::AmqpError;
 use crate::queue::delayed::{exchange_of, queue_name};
 use crate::queue::{Queue, QueueContext};
@@ -20,7 +20,7 @@ use std::sync::{Arc, PoisonError};
 
 /// What was on disk of one vhost.
 #[derive(Debug, Default)]
-pub struct Part<'a> {
+pub struct RecoveredVHost<'a> {
     queues: Vec<&'a RecoveredQueue>,
     exchanges: Vec<&'a ExchangeRecord>,
     bindings: Vec<&'a BindingRecord>,
@@ -30,7 +30,7 @@ pub struct Part<'a> {
     clean: bool,
 }
 
-impl<'a> Part<'a> {
+impl<'a> RecoveredVHost<'a> {
     /// What was on disk, by vhost; and whose vhost cannot be found, because what it is of is gone.
     #[must_use]
     pub fn all(recovered: &'a Recovered) -> (BTreeMap<&'a str, Self>, Vec<Change>) {
@@ -65,7 +65,7 @@ impl<'a> Part<'a> {
 impl VHost {
     /// What was on disk. Bindings without both of their ends are dropped, from disk as well.
     #[must_use]
-    pub fn recover(name: &str, part: &Part<'_>, commons: &Arc<BrokerContext>) -> Arc<Self> {
+    pub fn recover(name: &str, part: &RecoveredVHost<'_>, commons: &Arc<BrokerContext>) -> Arc<Self> {
         let name = Arc::from(name);
         Arc::new_cyclic(|this| {
             let mut vhost = Self::empty(&name, commons, this);
@@ -84,10 +84,10 @@ impl VHost {
 }
 
 impl State {
-    fn restore(&mut self, part: &Part<'_>, shared: &QueueContext) {
+    fn restore(&mut self, part: &RecoveredVHost<'_>, shared: &QueueContext) {
         let topology = &mut self.topology;
         for queue in &part.queues {
-            let flags = Flags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
+            let flags = QueueFlags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
             let settings = match exchange_of(&queue.record.name) {
                 Some(_) => delay_settings(true),
                 None => Settings::new(flags, decoded(&queue.record.arguments)),

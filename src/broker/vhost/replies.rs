@@ -6,7 +6,7 @@
 //! whether it is still there.
 
 use super::VHost;
-use crate::arguments::{Flags, Settings};
+use crate::arguments::{QueueFlags, Settings};
 use crate::error::AmqpError;
 use crate::ids::ConnectionId;
 use crate::queue::Queue;
@@ -19,7 +19,7 @@ impl VHost {
     /// A new reply queue. It goes with its first consumer, or with its connection.
     #[must_use]
     pub fn open_reply_queue(&self, connection: ConnectionId) -> Arc<Queue> {
-        let flags = Flags { durable: false, auto_delete: true, exclusive: true };
+        let flags = QueueFlags { durable: false, auto_delete: true, exclusive: true };
         let settings = Settings::new(flags, FieldTable::default());
         let Ok((queue, _never_on_disk)) = self.change(|state, changes| {
             let name = self.unused_name(&state.topology, PREFIX);

@@ -69,7 +69,7 @@ fn recover(recovered: &Recovered) -> Fixture {
     let log: Arc<dyn Log> = notes.clone();
     let (timers, limits, next_queue) = (Arc::<Timers>::default(), Limits::default(), recovered.next_queue);
     let commons = BrokerContext::new(log, timers, limits, next_queue, Arc::default(), Arc::default());
-    let (mut parts, _orphans) = Part::all(recovered);
+    let (mut parts, _orphans) = RecoveredVHost::all(recovered);
     let part = parts.remove(ROOT).unwrap_or_default();
     Fixture { vhost: VHost::recover(ROOT, &part, &commons), notes }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Sifted {
 }
 
 /// The lock on a deduplication cache while one block is filtered.
-pub(crate) struct Turn<'a> {
+pub(crate) struct DedupGuard<'a> {
     owner: &'a Deduplicator,
     memory: MutexGuard<'a, Memory>,
     fresh: Vec<Fresh>,
@@ -73,7 +73,7 @@ impl Sifted {
     }
 }
 
-impl<'a> Turn<'a> {
+impl<'a> DedupGuard<'a> {
     pub(crate) fn begin(owner: &'a Deduplicator) -> Self {
         let (memory, fresh, echoes) = (owner.lock(), Vec::new(), Vec::new());
         Self { owner, memory, fresh, echoes, duplicates: 0 }

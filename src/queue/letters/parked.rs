@@ -4,7 +4,7 @@ use super::{Batch, Cause, DeathReason};
 use crate::clock::Now;
 use crate::ids::SeqRange;
 use crate::message::Block;
-use crate::queue::core::{Place, records};
+use crate::queue::core::{RecordPlace, records};
 use crate::queue::{Effects, Queue};
 use crate::store::change::Page;
 use crate::store::mark::Mark;
@@ -41,8 +41,10 @@ impl Queue {
         let (piece, place) = state.core.live.at(range.first)?;
         let range = range.meet(piece);
         let records = match place {
-            Place::Memory { block, base, .. } => Some((Arc::clone(block), records(block, *base, range))),
-            Place::Disk => None,
+            RecordPlace::Memory { block, base, .. } => {
+                Some((Arc::clone(block), records(block, *base, range)))
+            }
+            RecordPlace::Disk => None,
         };
         let (reason, died_ms) = (entry.reason, Mark::ms_of(entry.place));
         Some(ParkedRun { reason, cause: entry.cause.unwrap_or(Cause::NoRoute), died_ms, range, records })
@@ -54,7 +56,7 @@ impl Queue {
         let letters = state.core.letters.as_ref()?;
         let front = letters.parked.front()?.range;
         match state.core.live.at(front.first)? {
-            (piece, Place::Disk) if letters.read(front.first).is_none() => Some(front.meet(piece)),
+            (piece, RecordPlace::Disk) if letters.read(front.first).is_none() => Some(front.meet(piece)),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@ pub use self::reading::{Filter, Reading, Start};
 
 use self::log::StreamLog;
 use self::pages::Pages;
-use self::reader::{Left, Reader};
+use self::reader::{Left, StreamReader};
 use super::Effects;
 use super::consumers::{Consumer, Subscribed};
 use super::state::{MEMORY_PLENTY, MEMORY_SHORT, budget};
@@ -44,7 +44,7 @@ pub(super) struct Stream {
 
 struct State {
     log: StreamLog,
-    readers: BTreeMap<ConsumerId, Reader>,
+    readers: BTreeMap<ConsumerId, StreamReader>,
     /// Named consumers that have gone and whose messages are not all settled.
     left: BTreeMap<ConsumerId, Left>,
     /// Readers that wait for a page, or soon will, in the order in which they came.
@@ -182,7 +182,7 @@ impl Stream {
         self.trim(state, reading.asked_at_ms);
         let remembered = reading.track.as_ref().and_then(|name| state.offsets.get(name).copied());
         let id = consumer.id;
-        state.readers.insert(id, Reader::new(consumer, reading, remembered, &state.log));
+        state.readers.insert(id, StreamReader::new(consumer, reading, remembered, &state.log));
         state.serve(id, self.is_short());
         Ok(self.finish_flushed(guard))
     }
@@ -190,7 +190,7 @@ impl Stream {
     /// Removes a consumer.
     pub(super) fn cancel(&self, id: ConsumerId) -> Effects {
         let mut state = self.lock();
-        if let Some(left) = state.readers.remove(&id).and_then(Reader::leave) {
+        if let Some(left) = state.readers.remove(&id).and_then(StreamReader::leave) {
             state.left.insert(id, left);
         }
         state.hungry.retain(|&other| other != id);

@@ -10,7 +10,7 @@ use super::reading::{Filter, Reading, Start};
 use crate::ids::SeqRange;
 use crate::message::Block;
 use crate::queue::consumers::Consumer;
-use crate::queue::mailbox::{Mail, Run};
+use crate::queue::mailbox::{DeliveryRun, Mail};
 use crate::queue::ranges::RangeMap;
 use crate::queue::unread::Share;
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ const AHEAD_BYTES: usize = 256 << 10;
 
 /// A consumer of a stream: its position, its unacknowledged messages and its next ones.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct StreamReader {
     pub(super) consumer: Consumer,
     /// The next number to look at.
     position: u64,
@@ -54,7 +54,7 @@ struct Track {
     told: u64,
 }
 
-impl Reader {
+impl StreamReader {
     /// A reader that begins where `reading` says; `remembered` is where one of its name was.
     pub(super) fn new(
         consumer: Consumer,
@@ -107,7 +107,7 @@ impl Reader {
                 track.outstanding.insert(SeqRange::of(first, count.into()), ());
             }
             let consumer = self.consumer.id;
-            mail.push(Mail::Deliver(Run {
+            mail.push(Mail::Deliver(DeliveryRun {
                 consumer,
                 first,
                 block,

@@ -4,7 +4,7 @@ mod model;
 
 use super::*;
 use crate::arguments::Requeue;
-use crate::arguments::{Flags, Settings};
+use crate::arguments::{QueueFlags, Settings};
 use crate::clock::{Clock, Now};
 use crate::ids::VHostId;
 use crate::message::{BlockBuilder, Copies, Message};
@@ -142,7 +142,7 @@ impl Bench {
         }
         let settings = Settings::declare(
             &Resource::queue(&"/".into(), "s"),
-            Flags { durable: true, ..Flags::default() },
+            QueueFlags { durable: true, ..QueueFlags::default() },
             table,
         )
         .unwrap();

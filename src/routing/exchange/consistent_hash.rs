@@ -8,7 +8,7 @@
 //! arithmetic that is the same on every machine, so a restart moves nothing.
 
 use super::hash::{hash, mix};
-use super::{Destination, Message};
+use super::{RoutingInput, RoutingTarget};
 use crate::arguments::table::{HASH_HEADER, HASH_PROPERTY, string};
 use crate::arguments::value::canonical;
 use crate::blocking;
@@ -65,7 +65,7 @@ impl HashOn {
     }
 
     /// The hash of a message; one that has not what is asked for counts as if that were empty.
-    fn hash(&self, message: Message<'_>) -> Result<u64, AmqpError> {
+    fn hash(&self, message: RoutingInput<'_>) -> Result<u64, AmqpError> {
         if *self == Self::RoutingKey {
             return Ok(hash(message.routing_key));
         }
@@ -105,7 +105,7 @@ pub fn weight(key: &[u8]) -> Result<u32, AmqpError> {
     Err(AmqpError::Precondition(why))
 }
 
-impl<T: Destination> ConsistentHash<T> {
+impl<T: RoutingTarget> ConsistentHash<T> {
     /// No bindings yet.
     #[must_use]
     pub fn new(on: HashOn) -> Self {
@@ -136,7 +136,11 @@ impl<T: Destination> ConsistentHash<T> {
     ///
     /// # Errors
     /// 502 when the properties have to be looked at and do not decode.
-    pub fn route<'a>(&'a self, message: Message<'_>, visit: impl FnMut(&'a T)) -> Result<usize, AmqpError> {
+    pub fn route<'a>(
+        &'a self,
+        message: RoutingInput<'_>,
+        visit: impl FnMut(&'a T),
+    ) -> Result<usize, AmqpError> {
         if !self.shares.is_empty() {
             let value = self.on.hash(message)?;
             let chosen = blocking::run_many(self.shares.len(), || self.choose(value));
@@ -213,7 +217,7 @@ mod tests {
         let mut homes = Vec::new();
         for key in 0..KEYS {
             let routing_key = format!("key-{key}");
-            let message = Message { routing_key: routing_key.as_bytes(), properties: &[0, 0] };
+            let message = RoutingInput { routing_key: routing_key.as_bytes(), properties: &[0, 0] };
             exchange.route(message, |target| homes.push(*target)).unwrap();
         }
         homes
@@ -301,7 +305,7 @@ mod tests {
         };
         properties::encode(&full, &mut raw);
         let of = |on: HashOn, routing_key: &[u8], properties: &[u8]| {
-            on.hash(Message { routing_key, properties }).unwrap()
+            on.hash(RoutingInput { routing_key, properties }).unwrap()
         };
         assert_eq!(of(HashOn::RoutingKey, b"k", &raw), hash(b"k"));
         assert_eq!(of(HashOn::MessageId, b"k", &raw), hash(b"m"));

@@ -52,14 +52,14 @@ pub fn check_binding(
 }
 
 /// What a binding leads to, as far as exchanges that choose have to know it.
-pub trait Destination: Ord + Clone {
+pub trait RoutingTarget: Ord + Clone {
     /// A number made of what it is and of its name: the same after a restart, or when it is declared again.
     fn place(&self) -> u64;
 }
 
 /// What decides where a message goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Message<'a> {
+pub struct RoutingInput<'a> {
     /// Its routing key.
     pub routing_key: &'a [u8],
     /// Its properties: flags and list, as received.
@@ -68,7 +68,7 @@ pub struct Message<'a> {
 
 /// The bindings of one exchange, arranged for routing.
 #[derive(Debug)]
-pub enum Table<T> {
+pub enum BindingTable<T> {
     /// See [`direct`].
     Direct(Direct<T>),
     /// See [`fanout`].
@@ -85,7 +85,7 @@ pub enum Table<T> {
     Random(Random<T>),
 }
 
-impl<T: Destination> Table<T> {
+impl<T: RoutingTarget> BindingTable<T> {
     /// No bindings; the arguments are those of the exchange, and what is wrong with one makes it count as absent.
     #[must_use]
     pub fn new(kind: ExchangeType, arguments: &FieldTable) -> Self {
@@ -145,7 +145,11 @@ impl<T: Destination> Table<T> {
     ///
     /// # Errors
     /// 502 when the properties have to be looked at and do not decode.
-    pub fn route<'a>(&'a self, message: Message<'_>, visit: impl FnMut(&'a T)) -> Result<usize, AmqpError> {
+    pub fn route<'a>(
+        &'a self,
+        message: RoutingInput<'_>,
+        visit: impl FnMut(&'a T),
+    ) -> Result<usize, AmqpError> {
         match self {
             Self::Direct(direct) => direct.route(message.routing_key, visit),
             Self::Fanout(fanout) => fanout.route(visit),
@@ -164,7 +168,7 @@ impl<T: Destination> Table<T> {
 }
 
 #[cfg(test)]
-impl Destination for &'static str {
+impl RoutingTarget for &'static str {
     fn place(&self) -> u64 {
         hash::hash(self.as_bytes())
     }

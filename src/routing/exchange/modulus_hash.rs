@@ -3,7 +3,7 @@
 //! Every binding counts, so a queue that is bound twice has two shares; binding keys mean nothing beyond that. Most
 //! keys move when a binding comes or goes: [`super::consistent_hash`] is for those who mind.
 
-use super::Destination;
+use super::RoutingTarget;
 use super::hash::hash;
 use super::weighted_set::WeightedSet;
 
@@ -19,7 +19,7 @@ impl<T> Default for ModulusHash<T> {
     }
 }
 
-impl<T: Destination> ModulusHash<T> {
+impl<T: RoutingTarget> ModulusHash<T> {
     /// Binds `target`.
     pub fn insert(&mut self, target: T) {
         self.urn.insert(target);

@@ -3,7 +3,7 @@
 //! Every binding counts, so a queue that is bound twice has two shares; keys mean nothing beyond that. The draws are a
 //! counter and a hash, begun somewhere else in each exchange and each process.
 
-use super::Destination;
+use super::RoutingTarget;
 use super::hash::mix;
 use super::weighted_set::WeightedSet;
 use std::hash::{BuildHasher, RandomState};
@@ -22,7 +22,7 @@ impl<T> Default for Random<T> {
     }
 }
 
-impl<T: Destination> Random<T> {
+impl<T: RoutingTarget> Random<T> {
     /// Binds `target`.
     pub fn insert(&mut self, target: T) {
         self.urn.insert(target);

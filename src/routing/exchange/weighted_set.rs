@@ -2,7 +2,7 @@
 //!
 //! They lie in an order that is the same after a restart, so that the same number draws the same target then.
 
-use super::Destination;
+use super::RoutingTarget;
 
 /// A set to draw from, in which each member weighs as often as it was inserted.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl<T> Default for WeightedSet<T> {
     }
 }
 
-impl<T: Destination> WeightedSet<T> {
+impl<T: RoutingTarget> WeightedSet<T> {
     /// Puts `target` in once more.
     pub fn insert(&mut self, target: T) {
         let lot = (target.place(), target);

@@ -1,7 +1,7 @@
 //! Random operations against a naive topology: a list of names and a list of bindings, searched from end to end.
 
 use super::*;
-use crate::arguments::{Flags, Settings};
+use crate::arguments::{QueueFlags, Settings};
 use crate::ids::{Ticket, VHostId};
 use crate::queue::{Home, QueueContext};
 use crate::routing::route;
@@ -187,7 +187,7 @@ impl Trial {
             return;
         }
         self.next_queue += 1;
-        let settings = Settings::new(Flags { durable, ..Flags::default() }, FieldTable::default());
+        let settings = Settings::new(QueueFlags { durable, ..QueueFlags::default() }, FieldTable::default());
         let identity = (QueueId(self.next_queue), name.as_str().into());
         self.topology.add_queue(Queue::new(identity, settings, None, &self.shared), changes);
         self.model.queues.push((name, durable));
