@@ -14,6 +14,7 @@ use crate::queue::dedup::Deduplicator;
 use crate::queue::delayed::delay_ms;
 use crate::routing::exchange::RoutingInput;
 use crate::routing::exchange::hash::mix;
+use crate::routing::exchange::topic::LongMatches;
 use crate::routing::topology::{Exchange, Target, Topology};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -95,9 +96,11 @@ struct Walk<'a> {
     /// Doubles are taken out when there are more queues and pending exchanges than this.
     doubles_at: usize,
     effort: usize,
+    long: &'a mut LongMatches,
 }
 
-/// The route from `origin`, by `keys`, of a message with `properties`; `None` stands for the default exchange.
+/// The route from `origin`, by `keys`, of a message with `properties`; `None` stands for the default exchange. If matches are due in
+/// `long` afterwards, it is not all of the route: make them, and look for it again.
 ///
 /// # Errors
 /// 502 when headers have to be looked at and do not decode.
@@ -106,6 +109,7 @@ pub fn find<'a>(
     origin: Option<&'a Exchange>,
     keys: &'a [&'a [u8]],
     properties: &'a [u8],
+    long: &'a mut LongMatches,
 ) -> Result<Route, AmqpError> {
     let mut walk = Walk {
         topology,
@@ -116,7 +120,8 @@ pub fn find<'a>(
         cacheable: true,
         dedup: None,
         doubles_at: GATHERED,
-        effort: 0,
+        effort: long.effort(),
+        long,
     };
     let Some(origin) = origin else {
         walk.visit_default();
@@ -155,18 +160,16 @@ impl<'a> Walk<'a> {
         let first = || self.keys.get(..1).unwrap_or_default();
         let keys = if exchange.table.reads_all_keys() { self.keys } else { first() };
         for &routing_key in keys {
-            let Self { topology, queues, pending, .. } = self;
+            let Self { topology, queues, pending, long, .. } = self;
             let before = queues.len() + pending.len();
-            let looked_at = exchange.table.route(
-                RoutingInput { routing_key, properties: self.properties },
-                |target| {
-                    anywhere = true;
-                    match target {
-                        Target::Queue(queue) => queues.push(Arc::clone(queue)),
-                        Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
-                    }
-                },
-            )?;
+            let message = RoutingInput { routing_key, properties: self.properties };
+            let looked_at = exchange.table.route(message, long, |target| {
+                anywhere = true;
+                match target {
+                    Target::Queue(queue) => queues.push(Arc::clone(queue)),
+                    Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
+                }
+            })?;
             self.effort += 1 + looked_at + queues.len() + pending.len() - before;
             if queues.len() + pending.len() > self.doubles_at {
                 self.drop_doubles();

@@ -22,7 +22,7 @@ use self::fanout::Fanout;
 use self::headers::Headers;
 use self::modulus_hash::ModulusHash;
 use self::random::Random;
-use self::topic::Topic;
+use self::topic::{LongMatches, Topic};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::error::AmqpError;
 use crate::wire::{properties, table};
@@ -141,19 +141,21 @@ impl<T: RoutingTarget> BindingTable<T> {
         }
     }
 
-    /// Shows where a message goes, each target once or more. How much was looked at for it, beside the targets.
+    /// Shows where a message goes, each target once or more. How much was looked at for it, beside the targets. What takes long is
+    /// added to `long` instead, if it is not known there.
     ///
     /// # Errors
     /// 502 when the properties have to be looked at and do not decode.
     pub fn route<'a>(
         &'a self,
         message: RoutingInput<'_>,
+        long: &mut LongMatches,
         visit: impl FnMut(&'a T),
     ) -> Result<usize, AmqpError> {
         match self {
             Self::Direct(direct) => direct.route(message.routing_key, visit),
             Self::Fanout(fanout) => fanout.route(visit),
-            Self::Topic(topic) => return Ok(topic.route(message.routing_key, visit)),
+            Self::Topic(topic) => return Ok(topic.route(message.routing_key, long, visit)),
             Self::Headers(headers) if headers.is_empty() => {}
             Self::Headers(headers) => {
                 let bytes = properties::decode(message.properties)?.headers;

@@ -7,8 +7,13 @@
 //! the nodes it is in, whatever the patterns are. A `#` node that was reached once stays in the set, so it is marked
 //! with one bit and never entered again.
 //!
+//! A match that takes long is not made here, where others wait for the lock of the topology, but with a [`Plan`].
+//!
 //! As in RabbitMQ an empty key has no words at all: `*` does not match it, `#` and the empty pattern do.
 
+mod plan;
+
+use self::plan::{LongMatch, Plan, UNKNOWN};
 use super::multi_set::MultiSet;
 use super::shrink;
 use crate::blocking;
@@ -16,6 +21,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
+use std::sync::{Arc, OnceLock};
 
 /// Number of a node.
 type Node = u32;
@@ -27,6 +33,8 @@ const NONE: Node = Node::MAX;
 const WALK_KEPT: usize = 4096;
 /// Visits that take about a millisecond in a large topic, where each misses the processor's caches.
 const LONG_WALK: usize = 8192;
+/// To copy so many nodes takes as long as to visit one.
+const COPIED: usize = 4;
 /// As many bits are in one element of [`Walk::reached`].
 const BITS: usize = u64::BITS as usize;
 
@@ -40,6 +48,51 @@ pub struct Topic<T> {
     /// The words that occur in `steps`.
     words: HashMap<Box<[u8]>, Word>,
     free_words: Vec<u32>,
+    /// For matches that take long; made when there is one.
+    plan: OnceLock<Arc<Plan>>,
+}
+
+/// The matches of one message that take long. They are put off while the lock is held, then made without it, and found made when
+/// the route is looked for again.
+#[derive(Debug, Default)]
+pub struct LongMatches {
+    /// By trie.
+    matches: Vec<LongMatch>,
+    /// Visits of nodes for this message since [`LongMatches::make`].
+    steps: usize,
+    /// None is put off any more.
+    at_once: bool,
+    effort: usize,
+}
+
+impl LongMatches {
+    /// Whether some are still to be made, so that what was found is not all.
+    #[must_use]
+    pub fn are_due(&self) -> bool {
+        self.matches.iter().any(LongMatch::is_due)
+    }
+
+    /// Makes those that are due, without the lock.
+    pub fn make(&mut self) {
+        self.effort += self.matches.iter_mut().map(LongMatch::make).sum::<usize>();
+        self.steps = 0;
+    }
+
+    /// From now on all are made where they are found.
+    pub fn make_at_once(&mut self) {
+        self.at_once = true;
+    }
+
+    /// How many visits of nodes they took as long as.
+    #[must_use]
+    pub fn effort(&self) -> usize {
+        self.effort
+    }
+
+    /// That of one trie.
+    fn by(&mut self, plan: &Arc<Plan>) -> Option<&mut LongMatch> {
+        self.matches.iter_mut().find(|long| long.is_by(plan))
+    }
 }
 
 #[derive(Debug)]
@@ -152,6 +205,7 @@ impl<T> Default for Topic<T> {
             steps: HashMap::default(),
             words: HashMap::new(),
             free_words: Vec::new(),
+            plan: OnceLock::new(),
         }
     }
 }
@@ -176,6 +230,7 @@ pub fn hashes(pattern: &[u8]) -> usize {
 impl<T: Ord> Topic<T> {
     /// Binds `target` with `pattern`.
     pub fn insert(&mut self, pattern: &[u8], target: T) {
+        self.plan.take();
         let mut node = ROOT;
         for word in words(pattern) {
             node = match self.child(node, word) {
@@ -188,6 +243,7 @@ impl<T: Ord> Topic<T> {
 
     /// Takes one binding of `target` with `pattern` back.
     pub fn remove(&mut self, pattern: &[u8], target: &T) {
+        self.plan.take();
         let mut path = Vec::new();
         let mut node = ROOT;
         for word in words(pattern) {
@@ -210,33 +266,85 @@ impl<T: Ord> Topic<T> {
     }
 
     /// Shows where a message with this routing key goes; a target once for each pattern of its that matches. How many nodes
-    /// were visited for it.
-    pub fn route<'a>(&'a self, routing_key: &[u8], mut visit: impl FnMut(&'a T)) -> usize {
+    /// were visited for it. Nothing is shown if the match is added to those that are due.
+    pub fn route<'a>(
+        &'a self,
+        routing_key: &[u8],
+        long: &mut LongMatches,
+        mut visit: impl FnMut(&'a T),
+    ) -> usize {
+        if let Some(made) = self.plan.get().and_then(|plan| long.by(plan))
+            && made.has(&self.numbers(routing_key))
+        {
+            made.show().iter().for_each(|&node| self.at(node).targets.each(&mut visit));
+            return 0;
+        }
         WALK.with_borrow_mut(|walk| {
-            self.walk(routing_key, walk);
-            for &node in walk.active.iter().chain(&walk.loops) {
-                self.at(node).targets.each(&mut visit);
+            walk.steps = long.steps;
+            let is_done = self.walk(routing_key, walk);
+            if is_done {
+                for &node in walk.active.iter().chain(&walk.loops) {
+                    self.at(node).targets.each(&mut visit);
+                }
             }
-            let steps = walk.steps;
+            let steps = walk.steps - long.steps;
+            long.steps = walk.steps;
             walk.clear();
+            if !is_done {
+                self.put_off(routing_key, long, &mut visit);
+            }
             steps
         })
     }
 
-    /// Leaves the nodes where the whole key leads in `active` and `loops`.
-    fn walk(&self, routing_key: &[u8], walk: &mut Walk) {
+    /// A match takes long.
+    fn put_off<'a>(&'a self, routing_key: &[u8], long: &mut LongMatches, visit: &mut impl FnMut(&'a T)) {
+        let copy = || Arc::new(blocking::run_many(self.nodes.len(), || Plan::copy(self)));
+        let (plan, words) = (self.plan.get_or_init(copy), self.numbers(routing_key));
+        if long.at_once {
+            let mut due = LongMatch::new(Arc::clone(plan));
+            due.add(words);
+            long.effort += blocking::run(|| due.make());
+            due.show().iter().for_each(|&node| self.at(node).targets.each(&mut *visit));
+        } else if let Some(known) = long.by(plan) {
+            known.add(words);
+        } else {
+            let mut due = LongMatch::new(Arc::clone(plan));
+            due.add(words);
+            long.matches.push(due);
+        }
+    }
+
+    /// Leaves the nodes where the whole key leads in `active` and `loops`; or gives up, because it takes long.
+    fn walk(&self, routing_key: &[u8], walk: &mut Walk) -> bool {
         self.enter(ROOT, walk);
         mem::swap(&mut walk.active, &mut walk.next);
         let mut words = words(routing_key);
         while let Some(word) = words.next() {
             self.take_word(word, walk);
             if walk.is_nowhere() {
-                return;
+                break;
             }
             if walk.is_long() {
-                return blocking::run(|| words.for_each(|word| self.take_word(word, walk)));
+                return self.plan.get().is_none() && blocking::run(|| self.walk_on(words, walk));
             }
         }
+        true
+    }
+
+    /// Goes on while it costs less than a plan that nobody has made yet.
+    fn walk_on<'a>(&self, mut words: impl Iterator<Item = &'a [u8]>, walk: &mut Walk) -> bool {
+        let most = LONG_WALK.max(self.nodes.len() / COPIED);
+        while walk.steps <= most && !walk.is_nowhere() {
+            let Some(word) = words.next() else { return true };
+            self.take_word(word, walk);
+        }
+        walk.is_nowhere() || words.next().is_none()
+    }
+
+    /// The numbers of a key's words.
+    fn numbers(&self, routing_key: &[u8]) -> Box<[u32]> {
+        words(routing_key).map(|word| self.words.get(word).map_or(UNKNOWN, |word| word.number)).collect()
     }
 
     /// Goes on by one word of the key.
@@ -413,10 +521,22 @@ mod tests {
     }
 
     fn routed(topic: &Topic<usize>, key: &[u8]) -> Vec<usize> {
-        let mut found = Vec::new();
-        topic.route(key, |&target| found.push(target));
-        found.sort_unstable();
-        found
+        routed_after(topic, key, 0)
+    }
+
+    /// As if so many nodes had been visited for the message before.
+    fn routed_after(topic: &Topic<usize>, key: &[u8], steps: usize) -> Vec<usize> {
+        let mut long = LongMatches { steps, ..LongMatches::default() };
+        loop {
+            let mut found = Vec::new();
+            topic.route(key, &mut long, |&target| found.push(target));
+            if !long.are_due() {
+                found.sort_unstable();
+                return found;
+            }
+            assert!(found.is_empty(), "all at once or nothing");
+            long.make();
+        }
     }
 
     #[test]
@@ -459,7 +579,9 @@ mod tests {
     /// How many visits a match takes, which may not be more than nodes times words, and not be in more nodes than there are.
     fn visits(topic: &Topic<usize>, key: &[u8]) -> usize {
         let mut walk = Walk::default();
-        topic.walk(key, &mut walk);
+        topic.enter(ROOT, &mut walk);
+        mem::swap(&mut walk.active, &mut walk.next);
+        words(key).for_each(|word| topic.take_word(word, &mut walk));
         let nodes = topic.nodes.len() - topic.free_nodes.len();
         let most = nodes * words(key).count().max(1);
         assert!(walk.steps <= most, "{} visits of {nodes} nodes, {}", walk.steps, key.len());
@@ -487,9 +609,64 @@ mod tests {
         routed(&topic, b"b");
         assert_eq!(blocking::runs(), before, "a short one is done where it is");
         routed(&topic, key.as_bytes());
-        assert_eq!(blocking::runs(), before + 1, "a long one is not done on a worker");
+        assert!(blocking::runs() > before, "a long one is not done on a worker");
         topic.insert(b"usual.*.key", 1);
         assert_eq!(routed(&topic, key.as_bytes()).len(), 300, "and everything is found");
+    }
+
+    /// Patterns of which a key of `a` and `b` reaches every one.
+    fn wide() -> Topic<usize> {
+        let mut topic = Topic::default();
+        for binding in 0..3000_usize {
+            let word = |at: usize| ["*", "a", "b"][binding / 3_usize.pow(u32::try_from(at).unwrap()) % 3];
+            let words: Vec<&str> = (0..8).map(word).collect();
+            topic.insert(format!("#.{}.#.{binding}", words.join(".")).as_bytes(), binding);
+        }
+        topic
+    }
+
+    #[test]
+    fn what_takes_long_is_not_done_under_the_lock() {
+        let topic = wide();
+        let key = |last: usize| format!("{}{last}", "a.b.b.a.".repeat(31));
+        let by_walk = visits(&topic, key(7).as_bytes());
+        let mut long = LongMatches::default();
+        let few = LONG_WALK + topic.nodes.len();
+        for last in 0..40 {
+            let steps = topic.route(key(last).as_bytes(), &mut long, |_| panic!("found too soon"));
+            assert!(steps <= few, "{steps} visits under the lock for key {last}");
+        }
+        long.make();
+        assert!(long.effort() < 40 * by_walk / 2, "{} and {by_walk}", long.effort());
+        let mut found = Vec::new();
+        for last in 0..40 {
+            assert_eq!(topic.route(key(last).as_bytes(), &mut long, |&target| found.push(target)), 0);
+        }
+        let mut expected: Vec<usize> =
+            (0..40).flat_map(|last| routed(&topic, key(last).as_bytes())).collect();
+        expected.sort_unstable();
+        expected.dedup();
+        found.sort_unstable();
+        assert_eq!(found, expected, "each once");
+        assert!(!expected.is_empty());
+    }
+
+    #[test]
+    fn a_match_that_was_made_before_a_binding_is_made_again() {
+        let mut topic = wide();
+        let key = "a.b.b.a.".repeat(31) + "new";
+        let mut long = LongMatches::default();
+        topic.route(key.as_bytes(), &mut long, |_| panic!("found too soon"));
+        topic.insert(b"a.#.new", 77);
+        long.make();
+        let mut found = Vec::new();
+        topic.route(key.as_bytes(), &mut long, |&target| found.push(target));
+        assert!(found.is_empty() && long.are_due());
+        long.make_at_once();
+        topic.remove(b"a.#.new", &77);
+        topic.insert(b"a.#.new", 78);
+        topic.route(key.as_bytes(), &mut long, |&target| found.push(target));
+        assert_eq!(found, [78], "as soon as it may not be put off any more");
     }
 
     #[test]
@@ -584,6 +761,7 @@ mod tests {
             expected.dedup();
             visits(&topic, &key);
             let mut found = routed(&topic, &key);
+            assert_eq!(routed_after(&topic, &key, LONG_WALK + 1), found, "seed {seed}, round {round}");
             found.dedup();
             assert_eq!(
                 found,

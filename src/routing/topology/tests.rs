@@ -4,6 +4,7 @@ use super::*;
 use crate::arguments::{QueueFlags, Settings};
 use crate::ids::{Ticket, VHostId};
 use crate::queue::{Home, QueueContext};
+use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route;
 use crate::store::StoreError;
 use crate::store::change::{AtomicBatch, Health, Log, Waiter};
@@ -277,7 +278,9 @@ impl Trial {
         for (name, ..) in &self.model.exchanges {
             for key in ["", "a", "b", "c"] {
                 let origin = self.topology.exchange(name);
-                let route = route::find(&self.topology, origin, &[key.as_bytes()], NONE).unwrap();
+                let route =
+                    route::find(&self.topology, origin, &[key.as_bytes()], NONE, &mut LongMatches::default());
+                let route = route.unwrap();
                 let mut found: Vec<_> = route.queues.iter().map(|queue| queue.name.to_string()).collect();
                 found.sort();
                 let expected = self.model.route(name, key);
