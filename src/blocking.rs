@@ -10,11 +10,15 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
 /// Elements that are worked through on a worker: about a millisecond, if each takes half a microsecond.
 pub const FEW: usize = 2048;
+
+/// How often [`Waiting::let_in`] yields at most: about a millisecond, if nothing else runs.
+const YIELDS: usize = 1000;
 
 /// How many threads are in [`run`].
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -36,6 +40,40 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Who waits for a lock that somebody takes over and over for something long. Without it that one would have the lock again before
+/// who waits has woken.
+#[derive(Debug, Default)]
+pub struct Waiting(AtomicUsize);
+
+/// Waits while it lives.
+#[must_use]
+#[derive(Debug)]
+pub struct OneWaiting<'a>(&'a AtomicUsize);
+
+impl Waiting {
+    /// One more waits.
+    pub fn one(&self) -> OneWaiting<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OneWaiting(&self.0)
+    }
+
+    /// Lets those get the lock who wait for it. Call it without the lock.
+    pub fn let_in(&self) {
+        for _yield in 0..YIELDS {
+            if self.0.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for OneWaiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

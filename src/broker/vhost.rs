@@ -34,15 +34,16 @@ use self::names::{RESERVED, check_not_default, check_reserved, clean};
 use crate::arguments::table::{DELAYED_TYPE, Subject};
 use crate::arguments::value::{equivalent, equivalent_flag};
 use crate::arguments::{self, QueueFlags, QueueType, Settings};
-use crate::blocking;
+use crate::blocking::{self, Waiting};
 use crate::broker::quotas::Quota;
 use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
 use crate::ids::{ConnectionId, Ticket};
+use crate::queue::delayed::queue_name;
 use crate::queue::reply::is_reply_queue;
 use crate::queue::{Busy, Home, Queue, QueueContext};
 use crate::routing::exchange::check_binding;
-use crate::routing::topology::{Declared, Exchange, Target, Topology};
+use crate::routing::topology::{Declared, Exchange, Removal, Target, Topology};
 use crate::store::change::Change;
 use amq_protocol::types::AMQPValue;
 use std::convert::Infallible;
@@ -60,6 +61,8 @@ pub struct VHost {
     /// What its queues are made with.
     shared: QueueContext,
     state: RwLock<State>,
+    /// Who waits for `state`.
+    waiting: Waiting,
     epoch: AtomicU64,
     deleted: AtomicBool,
     /// Whether what clients publish and are delivered is copied to the firehose.
@@ -102,6 +105,7 @@ impl VHost {
             commons: Arc::clone(commons),
             epoch: AtomicU64::new(topology.revision()),
             deleted: AtomicBool::new(false),
+            waiting: Waiting::default(),
             tracing: AtomicBool::new(false),
             state: RwLock::new(State {
                 topology,
@@ -150,7 +154,8 @@ impl VHost {
         check_reserved("queue", &name)?;
         let QueueDeclare { durable, auto_delete, exclusive, mut arguments, .. } = declare;
         let flags = QueueFlags { durable, auto_delete, exclusive };
-        self.change(|state, changes| {
+        let state = self.write_without(|topology| topology.removal_of_queue(&name));
+        self.change_in(state, |state, changes| {
             state.default_kind.fill(flags, &mut arguments);
             if let Some(queue) = state.topology.queue(&name) {
                 let on = queue.on();
@@ -213,8 +218,8 @@ impl VHost {
             return Ok((0, Ticket(0)));
         }
         check_not_delay_queue(&self.name, &name)?;
-        self.change(|state, changes| {
-            let Some(queue) = state.topology.queue(&name) else { return Ok((0, true)) };
+        let deleted = self.change(|state, changes| {
+            let Some(queue) = state.topology.queue(&name) else { return Ok(((0, None), true)) };
             check_owner(queue, connection)?;
             let ready = queue.close(if_unused, if_empty).map_err(|busy| {
                 let on = queue.on();
@@ -224,35 +229,39 @@ impl VHost {
                 })
             })?;
             let durable = queue.settings.durable;
-            state.topology.remove_queue(&name, changes);
-            Ok((ready, durable))
-        })
+            Ok(((ready, state.topology.remove_queue(&name, changes)), durable))
+        });
+        let ((ready, removal), ticket) = deleted?;
+        Ok((ready, ticket.max(self.go_on(removal))))
     }
 
     /// Deletes this very queue, unless that is done already: one that is auto-delete and has lost its last consumer,
     /// or exclusive and has lost its connection.
     pub fn remove_queue(&self, queue: &Arc<Queue>) -> Ticket {
-        let Ok(((), ticket)) = self.change(|state, changes| {
-            if state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue)) {
+        let Ok((removal, ticket)) = self.change(|state, changes| {
+            let is_here =
+                state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue));
+            let removal = is_here.then(|| {
                 let _unconditional = queue.close(false, false);
-                state.topology.remove_queue(&queue.name, changes);
-            }
-            Ok::<_, Infallible>(((), queue.settings.durable))
+                state.topology.remove_queue(&queue.name, changes)
+            });
+            Ok::<_, Infallible>((removal.flatten(), queue.settings.durable))
         });
-        ticket
+        ticket.max(self.go_on(removal))
     }
 
     /// Deletes this very queue if nobody has used it for as long as it may stay.
     pub fn remove_expired(&self, queue: &Arc<Queue>, now: Now) {
-        let Ok(((), _ticket)) = self.change(|state, changes| {
-            if state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue))
-                && queue.close_expired(now)
-            {
+        let Ok((removal, _ticket)) = self.change(|state, changes| {
+            let is_here =
+                state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue));
+            let removal = (is_here && queue.close_expired(now)).then(|| {
                 tracing::debug!(queue = %queue.name, "nobody has used the queue: it expires");
-                state.topology.remove_queue(&queue.name, changes);
-            }
-            Ok::<_, Infallible>(((), false))
+                state.topology.remove_queue(&queue.name, changes)
+            });
+            Ok::<_, Infallible>((removal.flatten(), false))
         });
+        self.go_on(removal);
     }
 
     /// The queue of this name, for use by a connection.
@@ -290,7 +299,11 @@ impl VHost {
             let (name, arguments) = (name.into(), arguments.clone());
             Declared { name, kind, durable, auto_delete, internal, delay, arguments }
         };
-        let declared = self.change(|state, changes| {
+        let state = self.write_without(|topology| {
+            let exchange = topology.removal_of_exchange(&name);
+            exchange.or_else(|| topology.removal_of_queue(&queue_name(&name)))
+        });
+        let declared = self.change_in(state, |state, changes| {
             let on = self.on_exchange(&name);
             may(&on, None)?;
             if let Some(existing) = state.topology.exchange(&name) {
@@ -322,15 +335,14 @@ impl VHost {
             return Err(AmqpError::AccessRefused(format!("deletion of system {on} not allowed")));
         }
         let deleted = self.change(|state, changes| {
-            let Some(exchange) = state.topology.exchange(&name) else { return Ok(((), true)) };
-            if if_unused && exchange.is_used() {
+            let Some(exchange) = state.topology.exchange(&name) else { return Ok((None, true)) };
+            if if_unused && state.topology.is_used(exchange) {
                 return Err(AmqpError::Precondition(format!("{on} in use")));
             }
             let durable = exchange.declared.durable;
-            state.topology.remove_exchange(&name, changes);
-            Ok(((), durable))
+            Ok((state.topology.remove_exchange(&name, changes), durable))
         });
-        deleted.map(|((), ticket)| ticket)
+        deleted.map(|(removal, ticket)| ticket.max(self.go_on(removal)))
     }
 
     /// Binds a queue or an exchange to an exchange; a binding that exists is not made again.
@@ -372,17 +384,16 @@ impl VHost {
     pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
         let bind = bind.clean(&self.name)?;
         let unbound = self.change(|state, changes| {
-            let Some(target) = bind.target(&state.topology) else { return Ok(((), true)) };
+            let Some(target) = bind.target(&state.topology) else { return Ok((None, true)) };
             let binding = bind.to(target);
             if let Target::Queue(queue) = &binding.target
                 && state.topology.is_bound(&bind.source, &binding)
             {
                 check_owner(queue, connection)?;
             }
-            state.topology.unbind(&bind.source, &binding, changes);
-            Ok(((), true))
+            Ok((state.topology.unbind(&bind.source, &binding, changes), true))
         });
-        unbound.map(|((), ticket)| ticket)
+        unbound.map(|(removal, ticket)| ticket.max(self.go_on(removal)))
     }
 
     /// Whether what clients publish and are delivered here is copied to the firehose.
@@ -424,15 +435,49 @@ impl VHost {
         &self,
         work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), E>,
     ) -> Result<(R, Ticket), E> {
+        self.change_in(self.write(), work)
+    }
+
+    /// As [`Self::change`], with the lock held already.
+    fn change_in<R, E>(
+        &self,
+        mut state: RwLockWriteGuard<'_, State>,
+        work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), E>,
+    ) -> Result<(R, Ticket), E> {
         let mut changes = Vec::new();
-        let mut state = self.write();
         let (result, durable) = work(&mut state, &mut changes)?;
         self.finish(&mut state, &mut changes);
         let ticket = state.known(durable);
-        let closed = state.topology.take_closed();
+        let gone = state.topology.take_gone();
         drop(state);
-        closed.iter().for_each(|queue| queue.drop_messages());
+        gone.let_go();
         Ok((result, ticket))
+    }
+
+    /// Removes what a removal has left, a part at a time, with others between two parts.
+    fn go_on(&self, removal: Option<Removal>) -> Ticket {
+        let Some(removal) = removal else { return Ticket(0) };
+        blocking::run(|| {
+            loop {
+                self.waiting.let_in();
+                let Ok((more, ticket)) = self.change(|state, changes| {
+                    Ok::<_, Infallible>((state.topology.go_on(removal, changes), true))
+                });
+                if more.is_none() {
+                    return ticket;
+                }
+            }
+        })
+    }
+
+    /// The lock, once what `removal` finds is gone: whoever wants a name that leaves helps to remove what had it.
+    fn write_without(&self, removal: impl Fn(&Topology) -> Option<Removal>) -> RwLockWriteGuard<'_, State> {
+        loop {
+            let state = self.write();
+            let Some(found) = removal(&state.topology) else { return state };
+            drop(state);
+            self.go_on(Some(found));
+        }
     }
 
     /// Appends what was changed under the lock, and lets everybody see it.
@@ -454,12 +499,18 @@ impl VHost {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        let waited = |_taken| blocking::wait(|| self.state.read().unwrap_or_else(PoisonError::into_inner));
+        let waited = |_taken| {
+            let _waiting = self.waiting.one();
+            blocking::wait(|| self.state.read().unwrap_or_else(PoisonError::into_inner))
+        };
         self.state.try_read().unwrap_or_else(waited)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        let waited = |_taken| blocking::wait(|| self.state.write().unwrap_or_else(PoisonError::into_inner));
+        let waited = |_taken| {
+            let _waiting = self.waiting.one();
+            blocking::wait(|| self.state.write().unwrap_or_else(PoisonError::into_inner))
+        };
         self.state.try_write().unwrap_or_else(waited)
     }
 

@@ -164,6 +164,9 @@ impl<'a> Walk<'a> {
             let before = queues.len() + pending.len();
             let message = RoutingInput { routing_key, properties: self.properties };
             let looked_at = exchange.table.route(message, long, |target| {
+                if topology.has_left(target) {
+                    return;
+                }
                 anywhere = true;
                 match target {
                     Target::Queue(queue) => queues.push(Arc::clone(queue)),

@@ -7,22 +7,27 @@
 //! A binding is stored once, with its source, in a set ordered by destination: whether it exists, all of a source
 //! and all of a source to one destination are found without a search, and deleting either end costs no more than
 //! its own bindings.
+//!
+//! What is deleted is gone at once for all who look, and in the changes; its bindings are removed in parts (see [`removal`]).
 
+mod removal;
 #[cfg(test)]
 mod tests;
 
+pub use self::removal::{Gone, Removal};
+
+use self::removal::Leaving;
 use crate::arguments::alternate_exchange;
 use crate::arguments::exchange_type::DELAYED_MESSAGE;
 use crate::arguments::exchange_type::ExchangeType;
 use crate::auth::vhost::ROOT;
-use crate::blocking;
 use crate::ids::{ConnectionId, QueueId};
 use crate::queue::Queue;
 use crate::queue::dedup::Deduplicator;
 use crate::queue::delayed::exchange_of;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::exchange::hash::hash;
-use crate::routing::exchange::{BindingTable, RoutingTarget, shrink};
+use crate::routing::exchange::{BindingTable, RoutingTarget};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
 use crate::store::seen::SeenBy;
 use crate::wire::table;
@@ -31,9 +36,6 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::sync::Arc;
-
-/// Exchanges that are removed one after the other before it counts as long.
-const FEW_EXCHANGES: usize = 256;
 
 /// The exchanges that exist from the beginning, and whether they are internal. They are durable, but no change ever tells of them.
 const PREDECLARED: [(&str, ExchangeType, bool); 6] = [
@@ -74,8 +76,10 @@ pub struct Topology {
     traced: bool,
     /// Counts the changes made to what exists or is bound.
     revision: u64,
-    /// Queues that were removed; their messages are dropped once nobody waits for it.
-    closed: Vec<Arc<Queue>>,
+    /// What is removed, and has bindings yet.
+    leaving: Leaving,
+    /// What was removed, and takes its time to be dropped.
+    gone: Gone,
 }
 
 /// Queues that came and went, those of direct reply-to apart.
@@ -167,7 +171,8 @@ impl Topology {
             churn: Churn::default(),
             traced: false,
             revision: 0,
-            closed: Vec::new(),
+            leaving: Leaving::default(),
+            gone: Gone::default(),
         };
         for (name, kind, internal) in predeclared(&topology.vhost.clone()) {
             let declared = Declared {
@@ -200,9 +205,9 @@ impl Topology {
         self.revision += 1;
     }
 
-    /// The queues that were removed since the last call.
-    pub fn take_closed(&mut self) -> Vec<Arc<Queue>> {
-        mem::take(&mut self.closed)
+    /// What was removed since the last call, to be dropped once nobody waits for it.
+    pub fn take_gone(&mut self) -> Gone {
+        mem::take(&mut self.gone)
     }
 
     /// The queue of this name.
@@ -303,26 +308,6 @@ impl Topology {
         self.queues.insert(Arc::clone(&queue.name), Bound { queue, sources: BTreeSet::new() });
     }
 
-    /// Removes a queue with its bindings, and the auto-delete exchanges that lose their last one.
-    pub fn remove_queue(&mut self, name: &str, changes: &mut Vec<Change>) {
-        let Some(Bound { queue, sources }) = self.queues.remove(name) else { return };
-        shrink::give_back(&mut self.queues);
-        self.revision += 1;
-        self.own_queues -= usize::from(is_own(&queue.name));
-        self.churn.deleted += u64::from(!is_reply_queue(&queue.name));
-        if let Some(owner) = queue.owner() {
-            self.owned.remove(&(owner, queue.id));
-        }
-        let mut bare = Vec::new();
-        self.unbind_target(&Target::Queue(Arc::clone(&queue)), &sources, &mut bare, changes);
-        self.remove_exchanges(bare, changes);
-        self.closed.push(Arc::clone(&queue));
-        if queue.settings.durable {
-            changes.push(Change::DeleteQueue(queue.id));
-        }
-        changes.extend(queue.dedup.as_ref().and_then(|dedup| dedup.close()));
-    }
-
     /// A new exchange, whose name is not taken.
     pub fn add_exchange(&mut self, declared: Declared, changes: &mut Vec<Change>) {
         if declared.durable {
@@ -348,76 +333,6 @@ impl Topology {
         let name = Arc::clone(&declared.name);
         let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
         self.exchanges.insert(name, Exchange { declared, table, alternate, dedup, bindings, sources });
-    }
-
-    /// Removes an exchange with the bindings from it and to it, and the auto-delete exchanges that lose their last
-    /// one.
-    pub fn remove_exchange(&mut self, name: &str, changes: &mut Vec<Change>) {
-        self.remove_exchanges(vec![name.into()], changes);
-    }
-
-    /// A chain of auto-delete exchanges may be long: a list of what is left to do, not recursion.
-    fn remove_exchanges(&mut self, mut doomed: Vec<Arc<str>>, changes: &mut Vec<Change>) {
-        for _of_a_few in 0..FEW_EXCHANGES {
-            let Some(name) = doomed.pop() else { return };
-            self.remove_one_exchange(&name, &mut doomed, changes);
-        }
-        blocking::run(|| {
-            while let Some(name) = doomed.pop() {
-                self.remove_one_exchange(&name, &mut doomed, changes);
-            }
-        });
-    }
-
-    fn remove_one_exchange(
-        &mut self,
-        name: &Arc<str>,
-        doomed: &mut Vec<Arc<str>>,
-        changes: &mut Vec<Change>,
-    ) {
-        let Some(exchange) = self.exchanges.remove(name) else { return };
-        shrink::give_back(&mut self.exchanges);
-        self.revision += 1;
-        self.bindings -= exchange.bindings.len();
-        // Dropped with its table, which takes as long as what is done with its bindings.
-        blocking::run_many(exchange.bindings.len(), || {
-            for binding in &exchange.bindings {
-                record(Change::Unbind, (&self.vhost, &exchange.declared), binding, changes);
-                if let Some(sources) = self.sources_of(&binding.target) {
-                    sources.remove(name);
-                }
-            }
-            let target = Target::Exchange(Arc::clone(&exchange.declared));
-            self.unbind_target(&target, &exchange.sources, doomed, changes);
-            if exchange.declared.durable {
-                changes
-                    .push(Change::DeleteExchange { vhost: self.vhost.to_string(), name: name.to_string() });
-            }
-            changes.extend(exchange.dedup.as_ref().and_then(|dedup| dedup.close()));
-            if let Some(delay) = &exchange.declared.delay {
-                let _unconditional = delay.close(false, false);
-                self.remove_queue(&delay.name, changes);
-            }
-            drop(exchange);
-        });
-    }
-
-    /// Removes everything, what was there from the beginning too.
-    pub fn clear(&mut self, changes: &mut Vec<Change>) {
-        let names: Vec<_> = self.queues.keys().cloned().collect();
-        for name in names {
-            if let Some(queue) = self.queue(&name) {
-                let _unconditional = queue.close(false, false);
-            }
-            self.remove_queue(&name, changes);
-        }
-        let names: Vec<_> = self.exchanges.keys().cloned().collect();
-        self.remove_exchanges(names, changes);
-        // No row tells of these.
-        changes.retain(|change| {
-            let Change::DeleteExchange { name, .. } = change else { return true };
-            !is_predeclared(name)
-        });
     }
 
     /// Makes a binding, both ends of which exist; nothing happens when it exists.
@@ -451,10 +366,10 @@ impl Topology {
 
     /// Removes a binding, and its source if that is an auto-delete exchange and this was its last; nothing happens
     /// when it does not exist.
-    pub fn unbind(&mut self, source: &str, binding: &Binding, changes: &mut Vec<Change>) {
-        let Some(exchange) = self.exchanges.get_mut(source) else { return };
+    pub fn unbind(&mut self, source: &str, binding: &Binding, changes: &mut Vec<Change>) -> Option<Removal> {
+        let exchange = self.exchanges.get_mut(source)?;
         if !exchange.bindings.remove(binding) {
-            return;
+            return None;
         }
         self.revision += 1;
         self.bindings -= 1;
@@ -465,63 +380,38 @@ impl Topology {
         if was_last && let Some(sources) = self.sources_of(&binding.target) {
             sources.remove(source);
         }
-        if is_bare {
-            self.remove_exchange(source, changes);
-        }
+        if is_bare { self.remove_exchange(source, changes) } else { None }
     }
 
-    /// Removes all bindings to `target`, which is gone itself; the auto-delete exchanges left without a binding are
-    /// added to `bare`.
-    fn unbind_target(
-        &mut self,
-        target: &Target,
-        sources: &BTreeSet<Arc<str>>,
-        bare: &mut Vec<Arc<str>>,
-        changes: &mut Vec<Change>,
-    ) {
-        let exchanges = sources.iter().filter_map(|source| self.exchanges.get(source));
-        let few = exchanges.flat_map(|exchange| exchange.to(target)).take(blocking::FEW + 1).count();
-        blocking::run_many(few.max(sources.len()), || {
-            for source in sources {
-                let Some(exchange) = self.exchanges.get_mut(source) else { continue };
-                let lost: Vec<Binding> = exchange.to(target).cloned().collect();
-                self.bindings -= lost.len();
-                for binding in lost {
-                    exchange.bindings.remove(&binding);
-                    exchange.table.remove(&binding.key, &binding.arguments, target);
-                    record(Change::Unbind, (&self.vhost, &exchange.declared), &binding, changes);
-                }
-                if exchange.is_bare() {
-                    bare.push(Arc::clone(source));
-                }
-            }
-        });
-    }
-
-    /// The exchanges that have bindings to `target`, if that exists.
+    /// The exchanges that have bindings to `target`, which exists or is leaving.
     fn sources_of(&mut self, target: &Target) -> Option<&mut BTreeSet<Arc<str>>> {
         match target {
-            Target::Queue(queue) => self.queues.get_mut(&queue.name).map(|bound| &mut bound.sources),
+            Target::Queue(queue) => {
+                let here = self.queues.get_mut(&queue.name);
+                here.or_else(|| self.leaving.queue_mut(&queue.name)).map(|bound| &mut bound.sources)
+            }
             Target::Exchange(declared) => {
-                self.exchanges.get_mut(&declared.name).map(|exchange| &mut exchange.sources)
+                let here = self.exchanges.get_mut(&declared.name);
+                here.or_else(|| self.leaving.exchange_mut(&declared.name))
+                    .map(|exchange| &mut exchange.sources)
             }
         }
+    }
+
+    /// Whether anything is bound to an exchange, so that it may not be deleted "if unused".
+    pub fn is_used(&self, exchange: &Exchange) -> bool {
+        self.bindings_of(exchange).next().is_some()
+    }
+
+    /// All bindings from an exchange, by their destinations.
+    pub fn bindings_of<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Binding> {
+        exchange.bindings.iter().filter(|binding| !self.has_left(&binding.target))
     }
 }
 
 impl Exchange {
-    /// Whether anything is bound to it, so that it may not be deleted "if unused".
-    pub fn is_used(&self) -> bool {
-        !self.bindings.is_empty()
-    }
-
-    /// All bindings from it, by their destinations.
-    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
-        self.bindings.iter()
-    }
-
-    /// Whether it is to be deleted now that a binding was removed.
-    fn is_bare(&self) -> bool {
+    /// Whether it is to be deleted once a binding was removed.
+    pub fn is_bare(&self) -> bool {
         self.declared.auto_delete && self.bindings.is_empty()
     }
 

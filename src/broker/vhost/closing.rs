@@ -1,13 +1,17 @@
 //! How a vhost goes: with all that is in it, and at once for all who look.
 
-use super::{QueueType, VHost, append, gone};
+use super::{QueueType, Removal, Topology, VHost, append, gone};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::blocking;
 use crate::error::AmqpError;
 use crate::ids::Ticket;
 use crate::store::change::Change;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Queues or exchanges that are removed under one lock.
+const CLEARED_AT_ONCE: usize = 64;
 
 impl VHost {
     /// Whether it was deleted. Who has it still is to let it go.
@@ -34,14 +38,44 @@ impl VHost {
     pub(in crate::broker) fn clear(&self) -> Vec<Change> {
         self.mark_deleted();
         blocking::run(|| {
-            let Ok((changes, _nothing_appended)) = self.change(|state, _changes| {
-                let mut changes = Vec::new();
+            let mut gathered = Vec::new();
+            let Ok(((queues, exchanges), _ticket)) = self.change(|state, _changes| {
                 state.closed = true;
-                state.topology.clear(&mut changes);
-                Ok::<_, Infallible>((changes, false))
+                Ok::<_, Infallible>((state.topology.names(), false))
             });
-            changes
+            let remove_queue = |topology: &mut Topology, name: &str, changes: &mut Vec<Change>| {
+                if let Some(queue) = topology.queue(name) {
+                    let _unconditional = queue.close(false, false);
+                }
+                topology.remove_queue(name, changes)
+            };
+            self.clear_all(&queues, remove_queue, &mut gathered);
+            self.clear_all(&exchanges, Topology::remove_exchange, &mut gathered);
+            gathered
         })
+    }
+
+    /// Removes what has these names, a part at a time, with others between two parts.
+    fn clear_all(
+        &self,
+        names: &[Arc<str>],
+        remove: impl Fn(&mut Topology, &str, &mut Vec<Change>) -> Option<Removal>,
+        gathered: &mut Vec<Change>,
+    ) {
+        for names in names.chunks(CLEARED_AT_ONCE) {
+            self.waiting.let_in();
+            let Ok((mut removals, _ticket)) = self.change(|state, _appended_later| {
+                let removals = names.iter().filter_map(|name| remove(&mut state.topology, name, gathered));
+                Ok::<_, Infallible>((removals.collect::<Vec<_>>(), false))
+            });
+            while let Some(removal) = removals.pop() {
+                self.waiting.let_in();
+                let Ok((more, _ticket)) = self.change(|state, _appended_later| {
+                    Ok::<_, Infallible>((state.topology.go_on(removal, gathered), false))
+                });
+                removals.extend(more);
+            }
+        }
     }
 
     /// As [`VHost::clear`], appended.

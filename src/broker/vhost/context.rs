@@ -120,7 +120,7 @@ impl BrokerContext {
     /// A topology has changed: the one with the exchange of the log tells whether that is bound to something.
     pub(super) fn look_for_log(&self, topology: &Topology) {
         if let Some(exchange) = topology.exchange(LOG) {
-            self.log_wanted.store(exchange.is_used(), Ordering::Relaxed);
+            self.log_wanted.store(topology.is_used(exchange), Ordering::Relaxed);
         }
     }
 

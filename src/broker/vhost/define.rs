@@ -15,7 +15,7 @@ use crate::error::{AmqpError, Resource};
 use crate::ids::Ticket;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::exchange::check_binding;
-use crate::routing::topology::Declared;
+use crate::routing::topology::{Declared, Topology};
 use crate::store::change::Change;
 use std::collections::BTreeMap;
 use std::sync::RwLockWriteGuard;
@@ -61,7 +61,7 @@ pub(in crate::broker) struct Locked<'a> {
 impl VHost {
     /// Keeps everybody else out.
     pub(in crate::broker) fn lock(&self) -> Locked<'_> {
-        Locked { vhost: self, state: self.write() }
+        Locked { vhost: self, state: self.write_without(Topology::any_removal) }
     }
 }
 

@@ -52,7 +52,7 @@ impl VHost {
     pub fn list_bindings(&self) -> Vec<Bound> {
         let state = self.read();
         let bindings = state.topology.exchanges().flat_map(|exchange| {
-            exchange.bindings().map(|binding| Bound {
+            state.topology.bindings_of(exchange).map(|binding| Bound {
                 source: Arc::clone(&exchange.declared),
                 target: binding.target.clone(),
                 key: binding.key.clone(),

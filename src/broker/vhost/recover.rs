@@ -9,12 +9,12 @@ use crate::error::AmqpError;
 use crate::queue::delayed::{exchange_of, queue_name};
 use crate::queue::{Queue, QueueContext};
 use crate::routing::exchange::topic::hashes;
-use crate::routing::topology::{Binding, Declared, Target, Topology};
+use crate::routing::topology::{Binding, Declared, Exchange, Target, Topology};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered, RecoveredQueue};
 use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::table;
 use amq_protocol::types::FieldTable;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -110,16 +110,32 @@ impl State {
                 None => changes.push(Change::Unbind(record.clone())),
             }
         }
+        // An auto-delete exchange whose last binding lost its end as the last process stopped would have gone with it.
+        let orphans: BTreeSet<&str> = changes.iter().filter_map(source_of).collect();
+        let orphans: Vec<String> = orphans.into_iter().map(str::to_owned).collect();
+        for source in orphans {
+            if topology.exchange(&source).is_some_and(Exchange::is_bare) {
+                let mut removal = topology.remove_exchange(&source, &mut changes);
+                while let Some(more) = removal {
+                    removal = topology.go_on(more, &mut changes);
+                }
+            }
+        }
         restore_seen(topology, &part.seen, &mut changes);
         self.ticket = append(shared, &mut changes).unwrap_or_default();
     }
+}
+
+/// The source of a binding that was removed.
+fn source_of(change: &Change) -> Option<&str> {
+    if let Change::Unbind(record) = change { Some(&record.source) } else { None }
 }
 
 /// Logs how many topic bindings have more `#` than a new one may have. They stay: the limit may have been higher, or unknown, when
 /// they were made.
 fn tell_of_many_hashes(vhost: &str, topology: &Topology, max: u32) {
     for exchange in topology.exchanges().filter(|exchange| exchange.declared.kind == ExchangeType::Topic) {
-        let mut above = exchange.bindings().filter(|binding| hashes(&binding.key) > max as usize);
+        let mut above = topology.bindings_of(exchange).filter(|binding| hashes(&binding.key) > max as usize);
         if let Some(first) = above.next() {
             let (name, key) = (&exchange.declared.name, String::from_utf8_lossy(&first.key));
             let bindings = 1 + above.count();

@@ -1,5 +1,6 @@
 //! What clients are told, and what reaches the log.
 
+mod removal;
 mod routing;
 
 use super::*;
@@ -281,7 +282,7 @@ fn exchanges_are_deleted_with_care() {
     refused(delete("source", true), "406 PRECONDITION_FAILED - exchange 'source' in vhost '/' in use");
     f.appended();
     assert!(delete("end", true).is_ok(), "nothing is bound from it");
-    assert_eq!(f.appended(), ["-b source>end -x end"]);
+    assert_eq!(f.appended(), ["-x end -b source>end"]);
     assert!(delete("source", true).is_ok());
     assert!(!f.exists("source") && !f.exists("end"));
 }
@@ -477,7 +478,7 @@ fn queues_are_deleted_with_care() {
     let mut mail = Vec::new();
     mailbox.take(&mut mail);
     assert!(matches!(mail.last(), Some(Mail::Cancelled(ConsumerId(1)))), "its consumers are told");
-    assert_eq!(f.appended(), ["-b amq.fanout>q -q 1"], "as one unit");
+    assert_eq!(f.appended(), ["-q 1 -b amq.fanout>q"], "as one unit");
     assert_eq!(delete(true, true).map(|(count, _)| count), Ok(0), "deleted already");
     f.check("amq.fanout", "", &[]);
 
