@@ -35,6 +35,7 @@ use self::paging::{PageRequest, Pager};
 use self::policies::PolicyBook;
 use self::registry::Registry;
 use self::sender::Sender;
+use self::transaction::AtomicBatches;
 use self::vhost::{BrokerContext, RecoveredVHost, VHost};
 use crate::arguments::Requeue;
 use crate::auth::directory::AuthChange;
@@ -52,7 +53,7 @@ use crate::queue::timers::Timers;
 use crate::queue::unread::Unread;
 use crate::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled};
 use crate::routing::route::Route;
-use crate::store::change::{AtomicBatch, Change, DamagedRun, Health, Log, Page, PageSource, Recovered};
+use crate::store::change::{Change, DamagedRun, Health, Log, Page, PageSource, Recovered};
 use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
 use std::fmt;
@@ -406,29 +407,20 @@ impl Broker {
     pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Enqueued {
         // Some hundred queues take a worker's time already.
         blocking::run_many(QUEUE_EFFORT * route.queues.len(), || {
-            let batch = route.atomic.then(|| self.log.atomic_batch());
-            self.enqueue_in_batch(route, block, now, batch.as_ref())
+            let mut batches = AtomicBatches::of(&*self.log);
+            if route.sifts {
+                return self.enqueue_unseen(route, block, &mut Rooms::default(), (now, batches.take()));
+            }
+            let block = Arc::new(block);
+            let mut all = Enqueued::default();
+            for queue in &route.queues {
+                let batch = route.atomic.then(|| batches.take());
+                let (ticket, mut effects) = queue.enqueue(&block, now);
+                all.add(ticket, std::mem::take(&mut effects.refused));
+                self.carry_out(queue, &effects, now, batch);
+            }
+            all
         })
-    }
-
-    fn enqueue_in_batch(
-        &self,
-        route: &Route,
-        block: Block,
-        now: Now,
-        batch: Option<&AtomicBatch<'_>>,
-    ) -> Enqueued {
-        if let Some(batch) = batch.filter(|_| route.sifts) {
-            return self.enqueue_unseen(route, block, &mut Rooms::default(), (now, batch));
-        }
-        let block = Arc::new(block);
-        let mut all = Enqueued::default();
-        for queue in &route.queues {
-            let (ticket, mut effects) = queue.enqueue(&block, now);
-            all.add(ticket, std::mem::take(&mut effects.refused));
-            self.carry_out(queue, &effects, now, batch);
-        }
-        all
     }
 
     /// Messages are acknowledged.

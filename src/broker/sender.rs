@@ -33,6 +33,9 @@ const INLINE_MAX: u64 = 512;
 /// Copies of letters that are put into queues in one go, but for those of one letter. A letter that goes nowhere counts as one.
 const COPIES_MAX: u64 = 512;
 
+/// Bindings and nodes of a trie that are looked at for a letter while a copy is put into a queue.
+const LOOKED_AT: usize = 32;
+
 thread_local! {
     /// Letters that this thread may still send before others have their turn; none: as many in each call.
     static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
@@ -128,6 +131,8 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
 pub(super) struct Targets {
     /// How many copies of letters they got.
     copies: u64,
+    /// How much was looked at to find them.
+    looked_at: usize,
     effects: BTreeMap<QueueId, (Arc<Queue>, Vec<Effects>)>,
 }
 
@@ -138,6 +143,11 @@ impl Targets {
             let (_, all) = self.effects.entry(queue.id).or_insert_with(|| (Arc::clone(queue), Vec::new()));
             all.push(effects);
         }
+    }
+
+    /// What it took, in copies.
+    fn cost(&self) -> u64 {
+        self.copies.saturating_add((self.looked_at / LOOKED_AT) as u64)
     }
 
     /// Each with its effects.
@@ -242,7 +252,8 @@ impl Broker {
     }
 
     /// Sends the next batch of the last of `queues`, takes off that queue when it has no more, and adds those in which something has
-    /// died by that. Returns how many letters and copies that were, one at least. An atomic batch of the log is open.
+    /// died by that. Returns how many letters and copies that were, one at least, and what it took to find their
+    /// queues counted as such. An atomic batch of the log is open.
     fn send_next(&self, queues: &mut Vec<Arc<Queue>>, now: Now) -> (u64, Ticket) {
         let Some(queue) = queues.last().cloned() else { return (1, Ticket(0)) };
         let mut targets = Targets::default();
@@ -256,7 +267,7 @@ impl Broker {
             let mut refused_by = std::mem::take(&mut batch.refused_by);
             for part in &mut batch.parts {
                 for index in part.records.clone() {
-                    if sent + targets.copies >= COPIES_MAX {
+                    if sent + targets.cost() >= COPIES_MAX {
                         // The queue takes back what nothing has come of.
                         break;
                     }
@@ -271,7 +282,7 @@ impl Broker {
             batch.refused_by = refused_by;
             let (effects, tally) = queue.letters_sent(batch, self.parked_max(), now);
             self.count_parked(tally);
-            (effects, sent + targets.copies)
+            (effects, sent + targets.cost())
         };
         // What is left of it comes after what it has driven out elsewhere.
         let _it_stays_until_nothing_is_left = self.heed(&queue, &effects, now);
@@ -329,7 +340,10 @@ impl Broker {
             let released = release(&message, now.unix_ms);
             let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
             let route = vhost.route_own(exchange, &keys, released.block.message(0).properties);
-            route.map(|route| (released.block, route.queues.to_vec(), false))
+            route.map(|route| {
+                targets.looked_at += route.effort;
+                (released.block, route.queues.to_vec(), false)
+            })
         } else {
             let Some(exchange) = settings.dead_letter_exchange.as_deref() else {
                 return Outcome::Stuck(Cause::NoExchange);
@@ -349,6 +363,7 @@ impl Broker {
             let letter = dead_letter(&message, &at);
             let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
             vhost.route_own(exchange, &keys, letter.properties()).map(|route| {
+                targets.looked_at += route.effort;
                 let open = route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name));
                 let open: Vec<_> = open.cloned().collect();
                 let is_cycle = open.is_empty() && !route.queues.is_empty();

@@ -17,9 +17,15 @@ use crate::message::Block;
 use crate::queue::dedup::Deduplicator;
 use crate::queue::{Effects, Queue, Reservation, Settled, Wanted};
 use crate::routing::route::Route;
-use crate::store::change::AtomicBatch;
+use crate::store::change::{AtomicBatch, Log};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Copies of blocks that are put into queues in one atomic batch: ten milliseconds, if each takes half a microsecond.
+const COPIES_MAX: usize = 16_384;
+
+/// Runs of messages that are settled in one go.
+const PORTION: usize = 1024;
 
 /// What a transaction does with messages it settles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,29 @@ impl Drop for Rooms {
                 queue.give_back(*room);
             }
         }
+    }
+}
+
+/// The atomic batch of something that may be put into so many queues that the commit thread would wait for long. It ends after
+/// each [`COPIES_MAX`] copies, and another one begins: what was appended before may then reach the disk without the rest.
+pub(super) struct AtomicBatches<'a> {
+    log: &'a dyn Log,
+    batch: Option<AtomicBatch<'a>>,
+    taken: usize,
+}
+
+impl<'a> AtomicBatches<'a> {
+    pub(super) fn of(log: &'a dyn Log) -> Self {
+        Self { log, batch: None, taken: 0 }
+    }
+
+    /// The batch for one more copy of a block, or one more portion of acknowledgements.
+    pub(super) fn take(&mut self) -> &AtomicBatch<'a> {
+        if self.taken == COPIES_MAX {
+            (self.batch, self.taken) = (None, 0);
+        }
+        self.taken += 1;
+        self.batch.get_or_insert_with(|| self.log.atomic_batch())
     }
 }
 
@@ -109,7 +138,8 @@ impl Broker {
     }
 
     /// Everything a transaction did, as one, in the `rooms` that [`Broker::reserve`] took for the same `publishes`. When the
-    /// ticket is durable, all of it is.
+    /// ticket is durable, all of it is. One of more than [`COPIES_MAX`] copies may be there in part after a crash, but nothing is acknowledged
+    /// without all that was published.
     pub fn commit_tx(
         &self,
         publishes: Vec<(Arc<Route>, Block)>,
@@ -117,20 +147,24 @@ impl Broker {
         acks: &[(Arc<Queue>, Settlement, Vec<Settled>)],
         now: Now,
     ) -> Ticket {
-        let batch = self.log.atomic_batch();
+        let mut batches = AtomicBatches::of(&*self.log);
         let mut newest = Ticket(0);
         self.metrics.routed.add(publishes.iter().map(|(route, block)| route.reach(block)).sum());
         for (route, block) in publishes {
-            newest = newest.max(self.enqueue_in_rooms(&route, block, &mut rooms, (now, &batch)));
+            newest = newest.max(self.enqueue_in_rooms(&route, block, &mut rooms, (now, &mut batches)));
         }
-        for (queue, ack, settled) in acks {
+        let portions = acks
+            .iter()
+            .flat_map(|(queue, ack, settled)| settled.chunks(PORTION).map(move |part| (queue, ack, part)));
+        for (queue, ack, settled) in portions {
+            let batch = batches.take();
             let effects = match ack {
                 Settlement::Ack => queue.settle(settled, now),
                 Settlement::Requeue(how) => queue.put_back(settled, *how, now),
                 Settlement::Reject => queue.reject(settled, now),
             };
             newest = newest.max(effects.ticket);
-            newest = newest.max(self.carry_out(queue, &effects, now, Some(&batch)));
+            newest = newest.max(self.carry_out(queue, &effects, now, Some(batch)));
             // What this has not sent is dead all the same once the transaction is on disk.
             newest = newest.max(queue.keep_letters());
         }
@@ -142,14 +176,15 @@ impl Broker {
         route: &Route,
         block: Block,
         rooms: &mut Rooms,
-        (now, batch): (Now, &AtomicBatch<'_>),
+        (now, batches): (Now, &mut AtomicBatches<'_>),
     ) -> Ticket {
         if route.sifts {
-            return self.enqueue_unseen(route, block, rooms, (now, batch)).ticket;
+            return self.enqueue_unseen(route, block, rooms, (now, batches.take())).ticket;
         }
         let block = Arc::new(block);
         let mut newest = Ticket(0);
         for queue in &route.queues {
+            let batch = batches.take();
             let (ticket, effects) = rooms.enqueue(queue, &block, now);
             newest = newest.max(ticket);
             self.carry_out(queue, &effects, now, Some(batch));

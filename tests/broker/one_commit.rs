@@ -192,3 +192,66 @@ fn a_transaction_is_one() {
     house.broker.commit_tx(publishes, rooms, &acks, NOW);
     house.together(2);
 }
+
+/// The commit thread waits for an atomic batch.
+#[test]
+fn letters_whose_routes_take_long_to_find_go_a_few_at_a_time() {
+    let house = TestBroker::new();
+    let dead = house.broker.vhost().queue("dead", ME).expect("it was declared");
+    let bind = |number: u32, mode: &str| {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-match".into(), AMQPValue::LongString(mode.into()));
+        arguments.insert("k".into(), AMQPValue::LongUInt(number));
+        let destination = Destination::Queue("dead".into());
+        Bind { source: "amq.headers".into(), destination, routing_key: Vec::new(), arguments }
+    };
+    for number in 0..3000 {
+        house.broker.vhost().bind(bind(number, "any"), ME).expect("both ends exist");
+    }
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("amq.headers".into()));
+    let from = declare(&house.broker, "from", arguments);
+    let route = house.broker.vhost().route(b"", b"from", &[0, 0]).expect("the default exchange");
+    for _message in 0..100 {
+        house.broker.enqueue(&route, message(), NOW);
+    }
+    let before = house.log.batches();
+    let taken = (0..100).map(|_message| match house.broker.get(&from, false, &Mailbox::new(), NOW) {
+        Got::Message { first, .. } => Settled { consumer: None, range: SeqRange::of(first, 1) },
+        other => panic!("{other:?}"),
+    });
+    house.broker.reject(&from, &taken.collect::<Vec<_>>(), NOW);
+    // What is left to the thread that sends letters takes its time.
+    while from.stats().parked < 100 {
+        std::thread::yield_now();
+    }
+    let batches = house.log.batches() - before;
+    assert!(batches >= 10, "{batches} batches for 100 letters");
+    assert_eq!(dead.stats().ready, 0, "no header fits");
+}
+
+/// The commit thread waits for an atomic batch.
+#[test]
+fn a_transaction_of_more_than_a_batch_lets_the_commit_thread_in_between() {
+    let house = TestBroker::new();
+    for number in 0..1000 {
+        let name = format!("q{number}");
+        declare(&house.broker, &name, FieldTable::default());
+        let (source, destination) = ("amq.direct".into(), Destination::Queue(name));
+        let bind =
+            Bind { source, destination, routing_key: b"work".to_vec(), arguments: FieldTable::default() };
+        house.broker.vhost().bind(bind, ME).expect("both ends exist");
+    }
+    let route = house.broker.vhost().route(b"amq.direct", b"work", &[0, 0]).expect("the exchange exists");
+    house.publish(b"");
+    let acks = [(Arc::clone(&house.work), Settlement::Ack, house.take().to_vec())];
+    for (messages, batches) in [(16, 1), (40, 3)] {
+        house.log.take_gated();
+        let before = house.log.batches();
+        let publishes: Vec<_> = (0..messages).map(|_| (Arc::clone(&route), message())).collect();
+        let rooms = house.broker.reserve(&publishes, NOW).expect("there is room");
+        house.broker.commit_tx(publishes, rooms, &acks, NOW);
+        assert_eq!(house.log.batches() - before, batches, "{messages} messages for 1000 queues");
+        assert!(house.log.take_gated().iter().all(|gated| *gated), "none by itself");
+    }
+}

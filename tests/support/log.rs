@@ -24,6 +24,8 @@ struct State {
     waiters: Vec<(Ticket, Arc<dyn Waiter>)>,
     /// Of each append, whether it was made in an atomic batch.
     gated: Vec<bool>,
+    /// How many atomic batches there were.
+    batches: usize,
 }
 
 impl MemoryLog {
@@ -38,6 +40,7 @@ impl MemoryLog {
             health: Health::Good,
             waiters: Vec::new(),
             gated: Vec::new(),
+            batches: 0,
         };
         Arc::new(Self { gate: RwLock::new(()), state: Mutex::new(state) })
     }
@@ -65,6 +68,11 @@ impl MemoryLog {
     /// Of each append since the last call, whether it was made in an atomic batch: those reach the disk together.
     pub(crate) fn take_gated(&self) -> Vec<bool> {
         std::mem::take(&mut self.state().gated)
+    }
+
+    /// How many atomic batches there were.
+    pub(crate) fn batches(&self) -> usize {
+        self.state().batches
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -103,6 +111,7 @@ impl Log for MemoryLog {
     }
 
     fn atomic_batch(&self) -> AtomicBatch<'_> {
+        self.state().batches += 1;
         AtomicBatch::new(self, self.gate.read().unwrap_or_else(PoisonError::into_inner))
     }
 
