@@ -83,7 +83,10 @@
 //! * No session, queue or exchange reads a clock, a socket or the disk.
 //! * A block never changes once built; whoever holds one may share it without asking.
 //! * No session holds a worker for longer than a few milliseconds: it counts what it does in steps, stops when its budget is spent
-//!   and is asked again after others had their turn; what cannot be cut is done by [`blocking::run`].
+//!   and is asked again after others had their turn; what cannot be cut is done by [`blocking::run`]. A connection whose turns take
+//!   long waits for those of other such connections, so that all of them together leave a processor to everybody else.
+//! * The lock of a topology is held for a part of what takes long: matches of long keys are made with a copy of the trie, and bindings
+//!   of what is deleted are removed some hundred at a time, by [`routing::topology::Removal`].
 //! * A panic in a session ends its connection and no other. One in a thread or task without which the broker cannot go on, or under
 //!   an open atomic batch, ends the broker (`Log::fail`), as damage does that is found while it runs.
 //! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is not read while

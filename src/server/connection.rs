@@ -23,6 +23,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -45,6 +46,9 @@ const SLICES: usize = 64;
 
 /// Turns before other tasks have theirs.
 const TURNS_MAX: usize = 8;
+
+/// After one turn that took long so many are taken for such.
+const LONG_TURNS: u32 = 64;
 
 /// How long a connection is quiet before its buffers are given back.
 const QUIET_MS: u64 = 1000;
@@ -172,7 +176,21 @@ struct Connection<S> {
     /// The session knows that every connection is to end.
     told: bool,
     address: SocketAddr,
+    long_turn: LongTurn,
+    /// Turns that may take long, as one did before.
+    long_turns: u32,
     seat: ConnectionGuard,
+}
+
+/// A turn that may take long, if the last ones of its connection did. Those of all connections together are not to take all
+/// processors, so that there is one for everybody else; who waits for such a turn is not read, and holds no thread.
+enum LongTurn {
+    No,
+    /// Others have theirs first.
+    Waiting(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
+    Now {
+        _permit: Option<OwnedSemaphorePermit>,
+    },
 }
 
 impl<S: Stream> Connection<S> {
@@ -192,6 +210,8 @@ impl<S: Stream> Connection<S> {
             heard: false,
             told: false,
             address,
+            long_turn: LongTurn::No,
+            long_turns: 0,
             seat,
         }
     }
@@ -203,6 +223,34 @@ impl<S: Stream> Connection<S> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         self.session.renew_budget();
+        if self.long_turns > 0 {
+            self.wait_for_long_turn(context);
+        }
+        let end = self.take_turns(context);
+        if matches!(self.long_turn, LongTurn::Now { .. }) {
+            self.long_turn = LongTurn::No;
+            self.long_turns -= 1;
+        }
+        if self.session.took_long() {
+            self.long_turns = LONG_TURNS;
+        }
+        end
+    }
+
+    /// Has it wait for its turn, or have it.
+    #[cold]
+    fn wait_for_long_turn(&mut self, context: &mut Context<'_>) {
+        if matches!(self.long_turn, LongTurn::No) {
+            self.long_turn = LongTurn::Waiting(Box::pin(self.seat.long_turn()));
+        }
+        if let LongTurn::Waiting(turn) = &mut self.long_turn
+            && let Poll::Ready(permit) = turn.as_mut().poll(context)
+        {
+            self.long_turn = LongTurn::Now { _permit: permit };
+        }
+    }
+
+    fn take_turns(&mut self, context: &mut Context<'_>) -> Poll<End> {
         for _turn in 0..TURNS_MAX {
             match self.turn(context) {
                 Ok(Turn::Idle) => return Poll::Pending,
@@ -244,7 +292,7 @@ impl<S: Stream> Connection<S> {
         if self.session.is_closed() {
             return Ok(Turn::Closed);
         }
-        if self.session.has_more_input() || self.session.has_more_mail() {
+        if (self.session.has_more_input() && self.may_read()) || self.session.has_more_mail() {
             self.quiet_at_ms = now.mono_ms + QUIET_MS;
             return Ok(Turn::Yield);
         }
@@ -276,7 +324,7 @@ impl<S: Stream> Connection<S> {
     #[cold]
     fn has_more(&mut self) -> bool {
         let state = socket::look(self.stream.socket());
-        let reads = self.may_read() && (state.is_readable || self.held_back);
+        let reads = self.session.wants_input() && (state.is_readable || self.held_back);
         reads || (state.is_writable && !self.session.output().is_empty())
     }
 
@@ -314,7 +362,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn may_read(&self) -> bool {
-        self.session.wants_input()
+        self.session.wants_input() && !matches!(self.long_turn, LongTurn::Waiting(_))
     }
 
     /// Hands the session what it left last time and what has come since; returns how many bytes have come.

@@ -4,12 +4,20 @@ use rustix::fs::statvfs;
 use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 use std::fs;
+use std::num::NonZero;
 use std::path::{Component, Path, PathBuf};
+use std::thread::available_parallelism;
 
 /// Where control groups are: version 2, version 2 beside version 1, and version 1.
 const GROUPS: &str = "/sys/fs/cgroup";
 const GROUPS_BESIDE_V1: &str = "/sys/fs/cgroup/unified";
 const GROUPS_V1: &str = "/sys/fs/cgroup/memory";
+
+/// Processors that this process may use.
+#[must_use]
+pub(super) fn processors() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
+}
 
 /// Memory that this process may use, in bytes: the machine's, or less when its control group, or one that this is in, has less.
 #[must_use]

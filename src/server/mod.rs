@@ -68,6 +68,8 @@ pub struct Server {
     next: AtomicU64,
     /// Set once, before every connection is woken to read it.
     reason: OnceLock<ShutdownReason>,
+    /// One for each connection that may be busy for long at the same time.
+    long_turns: Arc<Semaphore>,
     /// Without permits, and closed once there is a reason: what is not a connection yet waits for that.
     ending: Semaphore,
 }
@@ -98,6 +100,7 @@ impl Server {
             mailboxes: Mutex::default(),
             next: AtomicU64::new(0),
             reason: OnceLock::new(),
+            long_turns: Arc::new(Semaphore::new(machine::processors().saturating_sub(1).max(1))),
             ending: Semaphore::new(0),
         })
     }
@@ -187,6 +190,13 @@ impl ConnectionGuard {
         self.broker().metrics().connections_refused.add(1);
         warn!(%peer, "closed: it did not go on with its handshake, and kept others from theirs \
             (limits.handshakes_max, limits.handshakes_per_address_max)");
+    }
+
+    /// Waits until it may be busy for long, which is as long as it keeps what is returned.
+    fn long_turn(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+        let turns = Arc::clone(&self.server.long_turns);
+        // Nobody closes it.
+        async move { turns.acquire_owned().await.ok() }
     }
 
     fn farewell(&self) -> Option<ShutdownReason> {

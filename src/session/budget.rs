@@ -8,6 +8,9 @@
 /// turn stays below 5 ms.
 pub(super) const STEPS: usize = 1000;
 
+/// A turn that took so many steps had something in it that cannot be cut.
+pub(super) const LONG: usize = 5 * STEPS / 2;
+
 /// Bindings, nodes of a trie or queues that are looked at in one step.
 pub(super) const LOOKED_AT: usize = 16;
 

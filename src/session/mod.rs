@@ -179,6 +179,12 @@ impl Session {
         self.link.input_budget.taken() + self.link.mail_budget.taken()
     }
 
+    /// Whether it did something since then that takes long and cannot be cut, as it may do again.
+    #[must_use]
+    pub fn took_long(&self) -> bool {
+        self.steps_taken() >= budget::LONG
+    }
+
     /// Takes what it can use of `input` and returns how many bytes that was. Call it again with the rest and more;
     /// after [`Session::wants_input`] has become true again, with the rest even if nothing more came.
     pub fn handle_input(&mut self, input: &[u8], now: Now) -> usize {
