@@ -133,6 +133,12 @@ pub(crate) fn bind(queue: &str, exchange: &str, key: &str) -> Vec<u8> {
     method(1, (50, 20), &[&[0, 0], &names, &[0], &long(&[])])
 }
 
+/// queue.unbind.
+pub(crate) fn unbind(queue: &str, exchange: &str, key: &str) -> Vec<u8> {
+    let names = [short(queue), short(exchange), short(key)].concat();
+    method(1, (50, 50), &[&[0, 0], &names, &long(&[])])
+}
+
 /// exchange.declare of a transient exchange.
 pub(crate) fn declare_exchange(name: &str, kind: &str) -> Vec<u8> {
     method(1, (40, 10), &[&[0, 0], &short(name), &short(kind), &[0], &long(&[])])

@@ -1,4 +1,5 @@
-//! A normal client beside the attacks: it publishes, waits for the confirm and for the delivery, and acknowledges.
+//! A normal client beside the attacks: it publishes, waits for the confirm and for the delivery, and acknowledges. Beside those that would
+//! have others wait it also declares, binds, unbinds and deletes.
 
 use super::frames;
 use super::site::Site;
@@ -76,16 +77,41 @@ impl Probe {
         (0..count).map(|_trip| self.round_trip()).collect::<Result<_, _>>().map(Times::of)
     }
 
-    /// Round trips until `stop` is dropped.
+    /// Round trips until `stop` is dropped, and the answers to what changes queues and bindings, if that is asked for.
     ///
     /// # Errors
     /// As [`Probe::round_trips`].
-    pub(crate) fn round_trips_until(&mut self, stop: &Receiver<()>) -> Result<Times, String> {
-        let mut times = vec![self.round_trip()?];
+    pub(crate) fn round_trips_until(
+        &mut self,
+        stop: &Receiver<()>,
+        with_changes: bool,
+    ) -> Result<(Times, Times), String> {
+        let (mut times, mut changes) = (vec![self.round_trip()?], Vec::new());
         while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(PAUSE) {
             times.push(self.round_trip()?);
+            if with_changes {
+                changes.extend(self.change()?);
+            }
         }
-        Ok(Times::of(times))
+        Ok((Times::of(times), Times::of(changes)))
+    }
+
+    /// A queue comes and goes, with a binding; how long each answer took.
+    fn change(&mut self) -> Result<[u64; 4], String> {
+        const NAME: &str = "probe-change";
+        let mut call = |bytes: Vec<u8>, ids| {
+            let began = clock::now();
+            self.wire
+                .call(&bytes, ids)
+                .map_err(|refused| format!("a normal client was refused: {refused}"))?;
+            Ok::<_, String>(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX))
+        };
+        Ok([
+            call(frames::declare_exclusive(NAME), (50, 11))?,
+            call(frames::bind(NAME, "amq.topic", "probe.*"), (50, 21))?,
+            call(frames::unbind(NAME, "amq.topic", "probe.*"), (50, 51))?,
+            call(frames::delete(NAME), (50, 41))?,
+        ])
     }
 
     /// Goes in order; how many round trips there were.

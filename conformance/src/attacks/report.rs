@@ -19,6 +19,8 @@ pub(crate) struct Row {
     /// A normal client's round trips.
     pub(crate) times_before: Times,
     pub(crate) times_during: Times,
+    /// Its answers to what changes queues and bindings, beside an attack that would have others wait.
+    pub(crate) changes_during: Times,
     pub(crate) times_after: Times,
     /// How much more may be resident afterwards, in KiB.
     pub(crate) memory_kib: u64,
@@ -63,14 +65,15 @@ impl Row {
             let (before, after) = (self.times_before.median_us(), self.times_after.median_us());
             self.findings.push(format!("a round trip takes {after} us afterwards, before {before}"));
         }
-        if let Some(late_us) = self.late_us
-            && self.times_during.worst_us() > late_us
-        {
-            let (trips, times) = (self.times_during.later_than(late_us), self.times_during.count());
-            let worst = self.times_during.worst_us();
-            self.findings.push(format!(
-                "{trips} of {times} round trips took more than {late_us} us, the longest {worst}"
-            ));
+        for (what, times) in [("round trips", &self.times_during), ("changes", &self.changes_during)] {
+            if let Some(late_us) = self.late_us
+                && times.worst_us() > late_us
+            {
+                let (late, count, worst) = (times.later_than(late_us), times.count(), times.worst_us());
+                self.findings.push(format!(
+                    "{late} of {count} {what} took more than {late_us} us, the longest {worst}"
+                ));
+            }
         }
         if self.after.descriptors > self.before.descriptors {
             let (before, after) = (self.before.descriptors, self.after.descriptors);
@@ -117,7 +120,7 @@ impl fmt::Display for Row {
             before.descriptors,
             after.descriptors,
             trip(&self.times_before),
-            trip(&self.times_during),
+            during(self),
             trip(&self.times_after),
         )
     }
@@ -152,6 +155,13 @@ impl fmt::Display for Report {
 
 fn mib(kib: u64) -> String {
     format!("{}.{}", kib / 1024, kib % 1024 * 10 / 1024)
+}
+
+/// Round trips, and changes if there were any.
+fn during(row: &Row) -> String {
+    let changes = &row.changes_during;
+    let changes = if changes.count() > 0 { format!("; changes {}", trip(changes)) } else { String::new() };
+    trip(&row.times_during) + &changes
 }
 
 fn trip(times: &Times) -> String {

@@ -126,10 +126,12 @@ fn one(
     let site = &*site;
     let tally = Tally::default();
     let (stop, stopped) = mpsc::channel();
+    let with_changes = attack.wants_others_to_wait();
     let (attacked, during) = thread::scope(|scope| {
         let probe = &mut probe;
-        let during =
-            scope.spawn(move || probe.round_trips_until(&stopped).inspect_err(|_no_longer| site.give_up()));
+        let during = scope.spawn(move || {
+            probe.round_trips_until(&stopped, with_changes).inspect_err(|_no_longer| site.give_up())
+        });
         let attacked = (attack.run)(site, &tally);
         drop(stop);
         (attacked, during.join())
@@ -138,7 +140,7 @@ fn one(
     if let Err(why) = attacked {
         row.findings.push(why);
     }
-    row.times_during = during.map_err(|_panic| "the probe failed".to_owned())??;
+    (row.times_during, row.changes_during) = during.map_err(|_panic| "the probe failed".to_owned())??;
     *round_trips += probe.end()?;
     settle(site, process, row, round_trips)
 }

@@ -1,5 +1,5 @@
 //! Attacks that would keep the broker's threads busy for long with one request or one read, so that everybody else waits: topics,
-//! fanouts, headers, deletes, backlogs that come and go at once, policies.
+//! fanouts, headers, dead letters, transactions, deletes, backlogs that come and go at once, policies.
 //!
 //! Invariant: what an attack makes is gone when it ends, and it ends soon after its time is over.
 
@@ -7,6 +7,7 @@ use super::frames;
 use super::site::Site;
 use super::tally::Tally;
 use super::wire::Wire;
+use crate::faults::dice::Dice;
 
 /// Requests that are sent before their answers are read.
 const BATCH: u32 = 250;
@@ -92,21 +93,96 @@ pub(crate) fn topic(site: &Site, tally: &Tally) -> Result<(), String> {
     Ok(wire.close()?)
 }
 
+/// Binds `stall` to the topic with patterns of which random keys of [`random_key`] reach nearly all.
+fn bind_patterns(site: &Site, tally: &Tally, wire: &mut Wire) -> Result<(), String> {
+    let count = bindings(site) / 3;
+    tally.tried("patterns", count.into());
+    let pattern = |n: u32| {
+        let mut dice = Dice::new(site.seed, n.into());
+        let words: Vec<&str> = (0..8).map(|_word| dice.pick(&["a", "b", "*"])).collect();
+        format!("#.{}.#.{n}", words.join("."))
+    };
+    make(wire, (50, 21), count, |n| frames::bind("stall", "amq.topic", &pattern(n)))
+}
+
+/// A key of as many words as there may be.
+fn random_key(site: &Site, n: u32) -> String {
+    let mut dice = Dice::new(!site.seed, n.into());
+    let words: Vec<&str> = (0..127).map(|_word| dice.pick(&["a", "b"])).collect();
+    words.join(".")
+}
+
+/// Random keys, none of which comes twice.
+pub(crate) fn words(site: &Site, tally: &Tally) -> Result<(), String> {
+    let mut wire = site.enter(0)?;
+    wire.call(&frames::declare_exclusive("stall"), (50, 11))?;
+    bind_patterns(site, tally, &mut wire)?;
+    publish_rounds(site, tally, "messages with 127 words", |n| publish("amq.topic", &random_key(site, n)))?;
+    wire.call(&frames::delete("stall"), (50, 41))?;
+    Ok(wire.close()?)
+}
+
+/// The same keys by way of a full queue, whose dead letters go to the topic.
+pub(crate) fn letters(site: &Site, tally: &Tally) -> Result<(), String> {
+    let mut wire = site.enter(0)?;
+    wire.call(&frames::declare_exclusive("stall"), (50, 11))?;
+    wire.call(&frames::declare_exchange("stall-x", "fanout"), (40, 11))?;
+    let to = [frames::short("x-dead-letter-exchange"), b"S".to_vec(), frames::long(b"amq.topic")].concat();
+    let arguments = [one_message(), to].concat();
+    wire.call(&frames::declare_with("stall-full", false, &arguments), (50, 11))?;
+    wire.call(&frames::bind("stall-full", "stall-x", ""), (50, 21))?;
+    bind_patterns(site, tally, &mut wire)?;
+    publish_rounds(site, tally, "dead letters with 127 words", |n| publish("stall-x", &random_key(site, n)))?;
+    make(&mut wire, (50, 41), 2, |n| frames::delete(["stall", "stall-full"][n as usize]))?;
+    wire.call(&frames::delete_exchange("stall-x"), (40, 21))?;
+    Ok(wire.close()?)
+}
+
+/// The arguments of a queue that takes a message, and no more.
+fn one_message() -> Vec<u8> {
+    [frames::short("x-max-length"), b"I\0\0\0\x01".to_vec()].concat()
+}
+
 /// Two exchanges with nearly the same queues, so that each message is handed to thousands of them on its own.
 pub(crate) fn fanout(site: &Site, tally: &Tally) -> Result<(), String> {
+    with_fanouts(site, tally, |message| publish_rounds(site, tally, "messages", message))
+}
+
+/// The same in transactions.
+pub(crate) fn transactions(site: &Site, tally: &Tally) -> Result<(), String> {
+    with_fanouts(site, tally, |message| {
+        let mut wires = (0..CLIENTS).map(|number| site.enter(number)).collect::<Result<Vec<_>, _>>()?;
+        wires.iter_mut().try_for_each(|wire| wire.call(&frames::method(1, (90, 10), &[]), (90, 11)))?;
+        while !site.is_over() {
+            for wire in &mut wires {
+                let mut bytes: Vec<u8> = (0..PUBLISHES).flat_map(&message).collect();
+                bytes.extend(frames::method(1, (90, 20), &[]));
+                tally.tried("messages in transactions of 20", PUBLISHES.into());
+                wire.send(&bytes)?;
+            }
+            wires.iter_mut().try_for_each(|wire| wire.until((90, 21)))?;
+        }
+        wires.into_iter().try_for_each(|wire| Ok(wire.close()?))
+    })
+}
+
+/// Has `attack` publish what it is given, each message for thousands of queues.
+fn with_fanouts(
+    site: &Site,
+    tally: &Tally,
+    attack: impl FnOnce(fn(u32) -> Vec<u8>) -> Result<(), String>,
+) -> Result<(), String> {
+    const EXCHANGES: [&str; 2] = ["stall-x", "stall-y"];
     let mut wire = site.enter(0)?;
     let (name, count) = (|n: u32| format!("stall-{n}"), queues(site));
-    let exchanges = ["stall-x", "stall-y"];
-    make(&mut wire, (40, 11), 2, |n| frames::declare_exchange(exchanges[n as usize], "fanout"))?;
-    // A message for each queue, and no more.
-    let limit = [frames::short("x-max-length"), b"I\0\0\0\x01".to_vec()].concat();
-    make(&mut wire, (50, 11), count + 1, |n| frames::declare_with(&name(n), false, &limit))?;
-    make(&mut wire, (50, 21), count, |n| frames::bind(&name(n), exchanges[0], ""))?;
-    make(&mut wire, (50, 21), count + 1, |n| frames::bind(&name(n), exchanges[1], ""))?;
+    make(&mut wire, (40, 11), 2, |n| frames::declare_exchange(EXCHANGES[n as usize], "fanout"))?;
+    make(&mut wire, (50, 11), count + 1, |n| frames::declare_with(&name(n), false, &one_message()))?;
+    make(&mut wire, (50, 21), count, |n| frames::bind(&name(n), EXCHANGES[0], ""))?;
+    make(&mut wire, (50, 21), count + 1, |n| frames::bind(&name(n), EXCHANGES[1], ""))?;
     tally.tried("queues", (count + 1).into());
-    publish_rounds(site, tally, "messages", |n| publish(exchanges[n as usize % 2], ""))?;
+    attack(|n| publish(EXCHANGES[n as usize % 2], ""))?;
     make(&mut wire, (50, 41), count + 1, |n| frames::delete(&name(n)))?;
-    make(&mut wire, (40, 21), 2, |n| frames::delete_exchange(exchanges[n as usize]))?;
+    make(&mut wire, (40, 21), 2, |n| frames::delete_exchange(EXCHANGES[n as usize]))?;
     Ok(wire.close()?)
 }
 
