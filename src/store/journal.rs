@@ -38,7 +38,8 @@
 //!
 //! An entry is written when all before it are on disk, and says so. So the last one may be torn by a power cut, and nobody
 //! was told of it; of any other one that is not whole the entries behind it tell that it was. They are found wherever
-//! they are: no body can hold 28 bytes that begin an entry of this round.
+//! they are: no body can hold 28 bytes that begin an entry of this round. Where the last whole one ends, the next number in its place
+//! tells of a torn one, which is logged. If that was torn off as well, there is nothing to be seen.
 //!
 //! Up to format 4 an entry was a u32 length, the CRC-32 of what follows, the number and the payload, from the front of the room on.
 
@@ -64,6 +65,9 @@ const HEAD: usize = 36;
 /// Where an entry's second checksum lies, and what that covers.
 const HEAD_SUM_AT: usize = 8;
 const HEAD_COVERED: Range<usize> = 16..HEAD;
+
+/// Where an entry has its number, and the one up to which everything was on disk, which is one less.
+const NUMBERS: Range<usize> = 20..HEAD;
 
 /// Where entries may begin, counted from the first.
 const ALIGNED: usize = 8;
@@ -266,6 +270,8 @@ pub(super) struct Found {
     pub(super) entries: Vec<Entry>,
     /// The numbers of entries that were on disk, and are not whole any more.
     pub(super) damaged: Vec<Range<u64>>,
+    /// The number of the entry behind the last whole one, which is not whole; nothing tells that it ever was.
+    pub(super) torn: Option<u64>,
 }
 
 impl Found {
@@ -284,7 +290,7 @@ impl Found {
 /// Reads what the tables, which end with number `last`, do not hold.
 pub(super) fn read(disk: &Disk, last: u64, format: u32) -> Result<Found, StoreError> {
     if format < FORMAT_KEYED {
-        return Ok(Found { entries: read_unkeyed(disk, last)?, damaged: Vec::new() });
+        return Ok(read_unkeyed(disk, last)?);
     }
     let Some(rounds) = Rounds::read(disk)? else { return Ok(Found::default()) };
     let (_, round) = rounds.in_effect(last)?;
@@ -292,12 +298,15 @@ pub(super) fn read(disk: &Disk, last: u64, format: u32) -> Result<Found, StoreEr
     let mut room = vec![0; len];
     disk.read_journal(ENTRIES_AT, &mut room)?;
     let (mut found, mut synced, mut at) = (Found::default(), last, 0);
+    // Where the entry behind the last whole one begins, and its number.
+    let (mut rest, mut next) = (&room[..], last + 1);
     while at < room.len() {
         let mut end = at + ALIGNED;
         if let Some(head) = Head::read(&room[at..], round) {
             synced = synced.max(head.synced);
             if let Some(payload) = head.payload(&room[at..], &round.key) {
                 end = at + (HEAD + payload.len()).next_multiple_of(ALIGNED);
+                (rest, next) = (room.get(end..).unwrap_or_default(), next.max(head.number + 1));
                 if head.number > last {
                     found.entries.push(Entry { number: head.number, payload: payload.to_vec() });
                 }
@@ -306,7 +315,20 @@ pub(super) fn read(disk: &Disk, last: u64, format: u32) -> Result<Found, StoreEr
         at = end;
     }
     found.look_for_damage(last, synced);
+    let numbers = [next, next - 1].map(u64::to_be_bytes);
+    if synced < next && rest.get(NUMBERS).is_some_and(|found| found == numbers.as_flattened()) {
+        found.torn = Some(next);
+        tell_of_torn(next);
+    }
     Ok(found)
+}
+
+/// Only an operator knows whether power was cut.
+fn tell_of_torn(number: u64) {
+    tracing::warn!(
+        "the journal ends with entry {number}, which is not whole and is left out: a power cut leaves that of an entry of which \
+         nobody was told yet; without one it is damage"
+    );
 }
 
 /// The beginning of an entry.
@@ -338,18 +360,22 @@ impl Head {
     }
 }
 
-/// The entries after number `last`, up to format 4.
-fn read_unkeyed(disk: &Disk, last: u64) -> io::Result<Vec<Entry>> {
+/// What is behind number `last`, up to format 4.
+fn read_unkeyed(disk: &Disk, last: u64) -> io::Result<Found> {
     let len = usize::try_from(disk.journal_bytes()).map_err(io::Error::other)?;
     let mut room = vec![0; len];
     disk.read_journal(0, &mut room)?;
-    let mut entries = Vec::new();
+    let mut found = Found::default();
     let (mut rest, mut number) = (room.as_slice(), last + 1);
     while let Some((payload, behind)) = first_unkeyed(rest, number) {
-        entries.push(Entry { number, payload: payload.to_vec() });
+        found.entries.push(Entry { number, payload: payload.to_vec() });
         (rest, number) = (behind, number + 1);
     }
-    Ok(entries)
+    if rest.get(8..HEAD_UNKEYED).is_some_and(|found| found == number.to_be_bytes()) {
+        found.torn = Some(number);
+        tell_of_torn(number);
+    }
+    Ok(found)
 }
 
 /// The payload at the front of `bytes`, if it is entry `number`, and what lies behind it.
@@ -458,6 +484,33 @@ mod tests {
         }
     }
 
+    /// A power cut leaves the first sectors of the last entry, or others: as long as its number is there, it is told.
+    #[test]
+    fn a_torn_entry_is_told_and_a_clean_end_is_not() {
+        let disk = disk();
+        let mut journal = journal(&disk);
+        let torn = |last| read(&disk, last, FORMAT).unwrap().torn;
+        assert_eq!(torn(0), None, "there is nothing");
+        append(&mut journal, 1, b"one");
+        append(&mut journal, 2, b"two");
+        assert_eq!([torn(0), torn(1), torn(2)], [None; 3]);
+        let second = ENTRIES_AT + (HEAD as u64 + 3).next_multiple_of(ALIGNED as u64);
+        for byte in (0..20).chain([36, 37, 38]) {
+            turn(&disk, (second + byte) * 8);
+            assert_eq!([torn(0), torn(1)], [Some(2); 2], "byte {byte}");
+            assert_eq!(torn(2), None, "the tables hold it");
+            turn(&disk, (second + byte) * 8);
+        }
+        // Another one is written over it, or at the front, with what is left of it behind.
+        turn(&disk, second * 8);
+        let mut journal = Journal::open(disk.clone(), 1).unwrap();
+        append(&mut journal, 2, b"");
+        assert_eq!(torn(1), None);
+        empty(&mut journal, 2);
+        append(&mut journal, 3, b"thr");
+        assert_eq!([torn(2), torn(3)], [None; 2]);
+    }
+
     #[test]
     fn either_slot_will_do_but_not_none() {
         let disk = disk();
@@ -557,9 +610,14 @@ mod tests {
         };
         assert_eq!(numbers(0), [1, 2]);
         assert!(numbers(1).is_empty(), "the tables hold more than the front");
+        let torn = || read(&disk, 0, FORMAT_KEYED - 1).unwrap().torn;
+        assert_eq!(torn(), None);
         for byte in 0..38 {
             turn(&disk, byte * 8);
             assert_eq!(numbers(0).len(), usize::from(byte >= 19), "byte {byte}");
+            let number = 1 + byte / 19;
+            let is_told = !(8..16).contains(&(byte % 19));
+            assert_eq!(torn(), is_told.then_some(number), "byte {byte}");
             turn(&disk, byte * 8);
         }
     }

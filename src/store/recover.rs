@@ -66,7 +66,7 @@ pub(super) fn replay(
     (last, format): (u64, u32),
     repair: bool,
 ) -> Result<(), StoreError> {
-    let journal::Found { entries, damaged } = journal::read(disk, last, format)?;
+    let journal::Found { entries, damaged, .. } = journal::read(disk, last, format)?;
     let number = entries.last().map_or(last, |entry| entry.number);
     if !damaged.is_empty() {
         let listed = listed(&damaged);

@@ -73,6 +73,27 @@ fn damage_in_the_journal_refuses_a_start_and_is_repaired_on_request() {
 }
 
 #[test]
+fn a_torn_end_of_the_journal_is_told_and_a_whole_one_is_not() {
+    let log_after = |tear: bool| {
+        let folder = Folder::new();
+        let broker = Process::start(&folder);
+        let mut client = client(&broker);
+        declare(&mut client, 0);
+        ["hare-one", "hare-two"].iter().for_each(|body| publish(&mut client, body));
+        broker.kill();
+        if tear {
+            turn(&folder, "hare-two");
+        }
+        Process::start(&folder).stop().1
+    };
+    let tells = |log: &String| log.contains("WARN") && log.contains("the journal ends with entry ");
+    // Whoever is slow finds the messages in the tables: then again.
+    assert!((0..20).map(|_| log_after(true)).any(|log| tells(&log)));
+    let log = log_after(false);
+    assert!(!tells(&log), "{log}");
+}
+
+#[test]
 fn damaged_messages_are_told_exported_and_not_delivered() {
     let folder = Folder::new();
     let broker = Process::start(&folder);
