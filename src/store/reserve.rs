@@ -4,6 +4,24 @@
 //! redb writes new pages before it gives old ones up, and its file has holes that take room only when they are written. So a second
 //! file, of which nobody reads a byte, has its blocks from the beginning and is made shorter by what a write needs. It is not
 //! part of the data: without it a broker starts as well, if the disk has room.
+//!
+//! # Why it is a file of its own
+//!
+//! A file can have blocks beyond its end (`FALLOC_FL_KEEP_SIZE`), so that the data file could keep
+//! the room itself. Tried with 20 MiB on ext4 and tmpfs, Linux 6.18:
+//!
+//! * ext4 cannot give up a part of them: `FALLOC_FL_PUNCH_HOLE` beyond the end succeeds and frees
+//!   nothing (tmpfs frees it). Setting the length gives up all of them, even to the length that the
+//!   file has. Whoever fills the disk would have the rest before it is taken again.
+//! * So does redb whenever it makes its file shorter, which happens while the disk is full.
+//! * They are of use where the file grows, and only there: with 0 bytes free, a write into a hole
+//!   before the end fails.
+//! * How much there is cannot be asked for: `st_blocks` counts it together with the blocks of a
+//!   file that has holes.
+//!
+//! A part of the file before redb's could be given up and taken again piece by piece (both file
+//! systems do that within the length of a file), but the head would have to tell of it, and files
+//! that exist have no place for it.
 
 use super::error::is_full;
 use super::file;
