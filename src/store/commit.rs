@@ -5,9 +5,12 @@
 //! `journaled` is on disk and `work` is not, and what is in `journaled` comes before what is in `work`.
 //!
 //! A full disk is not the end: the work is kept, later groups are merged into it (what is consumed meanwhile
-//! need not be written any more), and it is tried again every second; so it is when somebody else has found the disk full, after which
-//! redb does no more with this database. Any other fault is: nothing is confirmed from then on. What brings no new records is written nevertheless, from the reserve; the disk counts as full until
-//! that is whole again.
+//! need not be written any more), and it is tried again every second. The same if somebody else has found the disk full, after
+//! which redb does no more with this database. Any other fault is: nothing is confirmed from then on.
+//!
+//! What brings no records is written to a full disk nevertheless, from the reserve; so is what brings some and takes others away, or a
+//! record that nobody consumes would keep on the disk what all others do. When nothing happens, the file is made smaller, whether
+//! records wait or not. The disk counts as full until the reserve is whole again.
 //!
 //! redb finds out what is in use by walking the whole file when it is opened after a crash, about 2.5 GB/s, unless
 //! the last commit has saved that knowledge. Saving it costs a second fsync, so no commit that somebody waits for
@@ -23,6 +26,7 @@ use super::merge::{Before, Work};
 use super::page::Shared;
 use super::pending::{Group, Next, Patience, Pending, Stop};
 use super::recover;
+use super::reserve::Reserve;
 use super::shelf::{Shelf, Shelves};
 use super::table;
 use super::write::Writer;
@@ -68,7 +72,20 @@ pub(super) struct Committer {
     pub(super) broken: bool,
     /// Something was committed since the file was last put in order.
     pub(super) restless: bool,
+    /// Something was committed since the file was last made smaller.
+    pub(super) loose: bool,
     pub(super) linger: Linger,
+}
+
+/// What has to be free for publishers to go on after a full disk.
+fn wanted(reserve: Option<&Arc<dyn Reserve>>) -> u64 {
+    reserve.map_or(0, |reserve| reserve.missing()) + 2 * TREES_BYTES
+}
+
+/// Says that the disk is full, and what ends that.
+pub(super) fn tell_of_full(reserve: Option<&Arc<dyn Reserve>>) {
+    let wanted_mib = wanted(reserve).div_ceil(1 << 20);
+    tracing::warn!("the disk is nearly full: publishers wait until {wanted_mib} MiB are free");
 }
 
 impl Committer {
@@ -118,6 +135,7 @@ impl Committer {
             self.reopen()?;
         }
         let changes = mem::take(&mut self.late);
+        let idle = changes.is_empty();
         let tally = Tally::of(&changes);
         self.work.absorb(changes);
         let appended = self.work.bytes;
@@ -127,6 +145,9 @@ impl Committer {
         self.linger.learn(tally, waited, appended, self.work.bytes);
         let last = group.stop.is_some();
         if !self.work.is_empty() || last {
+            if idle && !last && !self.has_room() {
+                self.shrink()?;
+            }
             self.write(last)?;
         }
         self.pending.give_back(self.work.bytes);
@@ -141,8 +162,14 @@ impl Committer {
 
     /// Brings the work to disk, this way or that.
     fn write(&mut self, last: bool) -> Result<(), StoreError> {
-        if self.work.bytes > 0 && !last && !self.has_room() {
-            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        let records = self.work.bytes > 0;
+        let is_short = records && !last && !self.has_room();
+        if is_short {
+            // Records that publishers sent before they were told to wait must not keep on the disk what others consume.
+            if !self.work.takes_away() {
+                return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+            }
+            self.make_sure_it_fits(self.journaled.bytes + self.work.bytes, true)?;
         }
         if !last && self.work.bytes <= JOURNALED_BYTES_MAX {
             if self.append()? {
@@ -154,8 +181,8 @@ impl Committer {
             }
         }
         self.empty_journal()?;
-        let spends = self.work.bytes == 0;
-        self.make_sure_it_fits(&self.work, spends)?;
+        let spends = !records || is_short;
+        self.make_sure_it_fits(self.work.bytes, spends)?;
         let number = self.number + 1;
         self.disk.spend_reserve(spends);
         let committed = self.commit(&self.work, number, last);
@@ -192,7 +219,7 @@ impl Committer {
         }
         let shelves = &self.shelves;
         self.journaled.settle(|id| Before::in_tables(shelves.get(&id)));
-        self.make_sure_it_fits(&self.journaled, true)?;
+        self.make_sure_it_fits(self.journaled.bytes, true)?;
         self.journal.prepare_reset(self.number)?;
         let changed = self.commit(&self.journaled, self.number, false).inspect_err(|_| self.broken = true)?;
         self.learn(changed);
@@ -226,7 +253,7 @@ impl Committer {
                 self.shelves.insert(id, shelf);
             }
         }
-        self.restless = true;
+        (self.restless, self.loose) = (true, true);
     }
 
     /// Opens the database anew after a fault, and looks whether what was being written is in the tables after all.
@@ -252,9 +279,7 @@ impl Committer {
     /// Nothing has happened for a while: puts the file in order for a quick start.
     fn rest(&mut self) -> Result<(), StoreError> {
         self.empty_journal()?;
-        if self.restless && self.pending.health() == Health::Full {
-            self.shrink().inspect_err(|_| self.broken = true)?;
-        }
+        self.shrink()?;
         self.look_for_room();
         if self.restless {
             table::put_in_order(&self.database).inspect_err(|_| self.broken = true)?;
@@ -263,8 +288,21 @@ impl Committer {
         Ok(())
     }
 
-    /// Gives the disk back what was consumed: redb keeps it in the file, where nobody else can see that there is room.
-    fn shrink(&self) -> Result<(), StoreError> {
+    /// While the disk is full, gives it back what was consumed: redb keeps it in the file, where nobody else can see that there
+    /// is room.
+    fn shrink(&mut self) -> Result<(), StoreError> {
+        let left = self.disk.reserve().map_or(0, |reserve| reserve.left());
+        let fits = self.free_bytes().is_none_or(|free| free.saturating_add(left) >= TREES_BYTES);
+        if !self.loose || !fits || self.pending.health() != Health::Full {
+            return Ok(());
+        }
+        self.empty_journal()?;
+        // Should it fail nevertheless, what waits is tried before it is tried again.
+        self.loose = false;
+        self.compact().inspect_err(|_| self.broken = true)
+    }
+
+    fn compact(&self) -> Result<(), StoreError> {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         match place.as_mut().ok_or(StoreError::Stopped)?.compact() {
             Ok(_any) => Ok(()),
@@ -287,18 +325,18 @@ impl Committer {
         let is_full = self.pending.health() == Health::Full;
         let has_free = |bytes| self.free_bytes().is_none_or(|free| free >= bytes);
         match self.disk.reserve() {
-            None => has_free(if is_full { 2 * TREES_BYTES } else { TREES_BYTES }),
+            None => has_free(if is_full { wanted(None) } else { TREES_BYTES }),
             Some(reserve) if reserve.missing() == 0 && !is_full => true,
-            Some(reserve) => has_free(reserve.missing() + 2 * TREES_BYTES) && reserve.refill(),
+            Some(reserve) => has_free(wanted(Some(reserve))) && reserve.refill(),
         }
     }
 
     /// Holds back records that would hardly fit, into what is free and, if they may take it, the reserve.
-    fn make_sure_it_fits(&self, work: &Work, spends: bool) -> Result<(), StoreError> {
-        if work.bytes == 0 {
+    fn make_sure_it_fits(&self, bytes: usize, spends: bool) -> Result<(), StoreError> {
+        if bytes == 0 {
             return Ok(());
         }
-        let needed = (work.bytes as u64).saturating_mul(2).saturating_add(TREES_BYTES);
+        let needed = (bytes as u64).saturating_mul(2).saturating_add(TREES_BYTES);
         let reserve = if spends { self.disk.reserve().map_or(0, |reserve| reserve.left()) } else { 0 };
         match self.free_bytes() {
             Some(free) if free.saturating_add(reserve) < needed => {
@@ -315,7 +353,7 @@ impl Committer {
     fn set_room(&self, enough: bool) {
         match (self.pending.health(), enough) {
             (Health::Good, false) => {
-                tracing::warn!("the disk is nearly full: publishers wait until there is room");
+                tell_of_full(self.disk.reserve());
                 self.pending.set_health(Health::Full);
             }
             (Health::Full, true) => {

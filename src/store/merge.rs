@@ -135,6 +135,11 @@ impl Work {
         self.queues.is_empty() && self.topology.is_empty()
     }
 
+    /// Whether something leaves that may be on disk, after [`Work::settle`].
+    pub(super) fn takes_away(&self) -> bool {
+        self.queues.values().any(|queue| queue.deleted || !queue.settled.is_empty())
+    }
+
     /// Takes in `changes`, which come after everything before.
     pub(super) fn absorb(&mut self, changes: Vec<Change>) {
         let mut changes = changes.into_iter().peekable();

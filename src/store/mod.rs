@@ -204,6 +204,7 @@ fn open_at(
     keep_room(&disk, dir, &options);
     let (database, pending) = (Arc::new(RwLock::new(Some(database))), Arc::new(Pending::default()));
     if disk.reserve().is_some_and(|reserve| reserve.missing() > 0) {
+        commit::tell_of_full(disk.reserve());
         pending.set_health(Health::Full);
     }
     let pages = Pages::new(Arc::clone(&database), Arc::clone(&pending));
@@ -220,6 +221,7 @@ fn open_at(
         number: identity.journal,
         broken: false,
         restless: true,
+        loose: true,
         linger: linger::Linger::default(),
     };
     let log = RedbLog::start(committer, place)?;

@@ -8,7 +8,7 @@ use crate::support::disk::{SimDisk, SimReserve};
 use crate::support::draw::seeds;
 use leveret::ids::Ticket;
 use leveret::store::change::{Health, Waiter};
-use leveret::store::{Options, Reserve, StoreError, open_backend};
+use leveret::store::{Opened, Options, Reserve, StoreError, open_backend};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -187,6 +187,92 @@ fn a_disk_that_was_full_has_room_once_its_messages_are_consumed() {
     commit(&opened.log, [settle(1, 0, published + 1)]);
     wait_until("room", || opened.log.health() == Health::Good);
     assert!((disk.bytes() as u64) < 3 << 20, "{} bytes are left", disk.bytes());
+}
+
+/// A disk of so many bytes with a reserve, which tells what of it is free; beside the store somebody else may have some.
+struct Shared {
+    disk: SimDisk,
+    opened: Opened,
+    others: Arc<AtomicU64>,
+}
+
+impl Shared {
+    const BYTES: u64 = 48 << 20;
+    const RESERVE: usize = 8 << 20;
+
+    fn new() -> Self {
+        let (disk, others) = (SimDisk::default(), Arc::<AtomicU64>::default());
+        let reserve = SimReserve::of(&disk, Self::RESERVE);
+        let (seen, kept, taken) = (disk.clone(), Arc::clone(&reserve), Arc::clone(&others));
+        let free = move || {
+            let used = seen.bytes() as u64 + kept.left() + taken.load(Ordering::Relaxed);
+            Self::BYTES.saturating_sub(used)
+        };
+        let options = Options {
+            free_bytes: Some(Arc::new(free)),
+            journal_bytes: 0,
+            reserve: Some(reserve),
+            ..Options::default()
+        };
+        let opened = open_backend(disk.clone(), options).unwrap();
+        let shared = Self { disk, opened, others };
+        shared.others_have(0);
+        commit(&shared.opened.log, [declare(1), declare(2)]);
+        shared
+    }
+
+    /// Others have so many bytes, which nobody else can have.
+    fn others_have(&self, bytes: u64) {
+        self.others.store(bytes, Ordering::Relaxed);
+        let ours = Self::BYTES - bytes - Self::RESERVE as u64;
+        self.disk.set_capacity(Some(usize::try_from(ours).unwrap()));
+    }
+
+    /// Publishes to queue 1 until the disk is full, or so many; how many.
+    fn publish(&self, most: u64) -> u64 {
+        let published = (0..most).take_while(|&seq| {
+            let ticket = self.opened.log.append(&mut vec![publish(1, seq, &[vec![7; 60_000]])]);
+            self.opened.log.notify(ticket, &nobody());
+            wait_until("durable or full", || {
+                self.opened.log.durable() >= ticket || self.opened.log.health() == Health::Full
+            });
+            self.opened.log.health() == Health::Good
+        });
+        published.count() as u64
+    }
+}
+
+/// A publisher that was told to wait has sent something by then: it must not keep what others consume on the disk.
+#[test]
+fn what_is_consumed_makes_room_although_a_record_waits_for_it() {
+    let shared = Shared::new();
+    let log = &shared.opened.log;
+    let published = shared.publish(u64::MAX);
+    let waiting = log.append(&mut vec![publish(2, 0, &[vec![7; 60_000]])]);
+    log.notify(waiting, &nobody());
+    wait_until("held", || log.pending_bytes() >= 60_000);
+    assert!(log.durable() < waiting, "{published} were taken");
+    log.append(&mut vec![settle(1, 0, published + 1)]);
+    wait_for(log, waiting);
+    wait_until("room", || log.health() == Health::Good);
+}
+
+/// What was consumed while there was room is in the file still when the disk gets full: it is given back although a record waits.
+#[test]
+fn a_file_is_made_smaller_although_a_record_waits_for_room() {
+    let shared = Shared::new();
+    let log = &shared.opened.log;
+    let published = shared.publish(200);
+    assert_eq!((published, log.health()), (200, Health::Good));
+    commit(log, [settle(1, 0, published)]);
+    let used = shared.disk.bytes() as u64 + Shared::RESERVE as u64;
+    shared.others_have(Shared::BYTES - used);
+    let waiting = log.append(&mut vec![publish(2, 0, &[vec![7; 3_000_000]])]);
+    log.notify(waiting, &nobody());
+    wait_until("full", || log.health() == Health::Full);
+    shared.others_have(Shared::BYTES - used - (1 << 20));
+    wait_for(log, waiting);
+    wait_until("room", || log.health() == Health::Good);
 }
 
 /// What a process leaves that was killed with some records in its journal alone, and how many those are.

@@ -3,17 +3,24 @@
 //! Between two `sync_data` calls every write is only pending. A power cut keeps the synced bytes, and of each pending
 //! write, by a seeded draw: none of it, a prefix of it (torn), some of its sectors (reordered), or all of it. The calls go on after the cut as if
 //! nothing had happened, to nobody's use: what counts is the image that the cut leaves behind.
+//!
+//! A file takes room block by block, when something is written there; a longer one has a hole at its end.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::draw::Draw;
 use leveret::store::Reserve;
 use redb::StorageBackend;
+use std::collections::BTreeSet;
 use std::io;
 use std::mem;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What a disk writes as a whole.
 const SECTOR: usize = 512;
+
+/// What a file takes of the disk at a time.
+const BLOCK: usize = 4096;
 
 /// A handle; clones share the disk.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +30,8 @@ pub(crate) struct SimDisk(Arc<Mutex<State>>);
 struct State {
     /// What a reader sees.
     live: Vec<u8>,
+    /// Which blocks of it were written to.
+    blocks: BTreeSet<usize>,
     /// What is safe.
     synced: Vec<u8>,
     /// What was written since.
@@ -84,7 +93,7 @@ impl Reserve for SimReserve {
         let mut left = self.left.lock().unwrap();
         let missing = self.whole - *left;
         let mut disk = self.disk.state();
-        let used = disk.live.len();
+        let used = disk.used();
         match &mut disk.capacity {
             Some(capacity) if *capacity < used + missing => return false,
             Some(capacity) => *capacity -= missing,
@@ -115,7 +124,8 @@ enum Write {
 impl SimDisk {
     /// A disk that holds `image`.
     pub(crate) fn holding(image: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(State { live: image.clone(), synced: image, ..State::default() })))
+        let blocks = (0..image.len().div_ceil(BLOCK)).collect();
+        Self(Arc::new(Mutex::new(State { live: image.clone(), blocks, synced: image, ..State::default() })))
     }
 
     /// Cuts power at call number `call`, counted from 1.
@@ -163,7 +173,7 @@ impl SimDisk {
 
     /// Bytes in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.state().live.len()
+        self.state().used()
     }
 
     /// What a process finds that comes after this one, without a power cut.
@@ -177,7 +187,12 @@ impl SimDisk {
 }
 
 impl State {
-    fn call(&mut self, grows_to: usize) -> io::Result<()> {
+    fn used(&self) -> usize {
+        self.blocks.len() * BLOCK
+    }
+
+    /// A call that writes to these blocks.
+    fn call(&mut self, blocks: Range<usize>) -> io::Result<()> {
         self.calls += 1;
         if let Some((when, seed)) = self.cut
             && (when == When::Always || when == When::Call(self.calls))
@@ -187,10 +202,14 @@ impl State {
         }
         match self.fault {
             Some((when, kind)) if when == When::Always || when == When::Call(self.calls) => Err(kind.into()),
-            _ if self.capacity.is_some_and(|capacity| capacity < grows_to && self.live.len() < grows_to) => {
-                Err(io::ErrorKind::StorageFull.into())
+            _ => {
+                let new = blocks.len() - self.blocks.range(blocks.clone()).count();
+                if new > 0 && self.capacity.is_some_and(|capacity| capacity < self.used() + new * BLOCK) {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                self.blocks.extend(blocks);
+                Ok(())
             }
-            _ => Ok(()),
         }
     }
 
@@ -258,7 +277,8 @@ impl StorageBackend for SimDisk {
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
         let mut state = self.state();
-        state.call(place(len))?;
+        state.call(0..0)?;
+        let _beyond = state.blocks.split_off(&place(len).div_ceil(BLOCK));
         let write = Write::Len(place(len));
         write.apply(&mut state.live, usize::MAX);
         state.pending.push(write);
@@ -267,7 +287,7 @@ impl StorageBackend for SimDisk {
 
     fn sync_data(&self) -> Result<(), io::Error> {
         let mut state = self.state();
-        state.call(0)?;
+        state.call(0..0)?;
         for write in mem::take(&mut state.pending) {
             write.apply(&mut state.synced, usize::MAX);
         }
@@ -276,7 +296,7 @@ impl StorageBackend for SimDisk {
 
     fn write(&self, at: u64, bytes: &[u8]) -> Result<(), io::Error> {
         let mut state = self.state();
-        state.call(place(at) + bytes.len())?;
+        state.call(place(at) / BLOCK..(place(at) + bytes.len()).div_ceil(BLOCK))?;
         let write = Write::Bytes(place(at), bytes.to_vec());
         write.apply(&mut state.live, usize::MAX);
         state.pending.push(write);
