@@ -10,6 +10,7 @@
 //! Nothing but an export reads them again, and nothing deletes them.
 
 use super::change::DamagedRun;
+use super::checked::Transaction;
 use super::error::StoreError;
 use super::record::Reader;
 use super::segment::SegmentView;
@@ -24,7 +25,7 @@ const ROWS_MAX: usize = 1024;
 /// Takes the rows under these keys out of `segments` and `bodies`.
 pub(super) fn set_aside(database: &Database, keys: &[RowKey]) -> Result<(), StoreError> {
     for keys in keys.chunks(ROWS_MAX) {
-        let tx = database.begin_write()?;
+        let tx = Transaction::begin(database)?;
         let mut rows = Rows::new(&tx);
         let (wanted, mut found) = (keys.iter().copied().collect::<BTreeSet<RowKey>>(), Vec::new());
         // Where a key is what is damaged the rows are not in order, and a search may miss it.
@@ -36,7 +37,7 @@ pub(super) fn set_aside(database: &Database, keys: &[RowKey]) -> Result<(), Stor
             keep
         })?;
         {
-            let mut damaged = tx.open_table(DAMAGED)?;
+            let mut damaged = tx.unchecked().open_table(DAMAGED)?;
             let next = damaged.last()?.map_or(0, |(key, _)| key.value() + 1);
             for (id, (key, row)) in (next..).zip(&found) {
                 let records = rows.bodies()?.remove(*key)?;

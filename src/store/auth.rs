@@ -16,6 +16,7 @@
 //! ```
 
 use super::change::Change;
+use super::checked::{Checked, Transaction};
 use super::error::StoreError;
 use super::record::{Reader, put};
 use super::table::{PERMISSIONS, TOPIC_PERMISSIONS, USERS, VHOSTS};
@@ -24,7 +25,7 @@ use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, UserLimits};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
-use redb::{ReadTransaction, TableDefinition, TableError, TableHandle, WriteTransaction};
+use redb::{ReadTransaction, TableHandle};
 
 const SHA256: u8 = 1;
 const SHA512: u8 = 2;
@@ -48,8 +49,7 @@ const VHOST: Kind = 3;
 /// How many kinds of rows there are.
 pub(super) const KINDS: Kind = 4;
 
-const TABLES: [TableDefinition<'_, &[u8], &[u8]>; KINDS as usize] =
-    [USERS, PERMISSIONS, TOPIC_PERMISSIONS, VHOSTS];
+static TABLES: [&Checked<&[u8]>; KINDS as usize] = [&USERS, &PERMISSIONS, &TOPIC_PERMISSIONS, &VHOSTS];
 
 /// A change as bytes.
 pub(super) struct AuthRow {
@@ -65,13 +65,13 @@ pub(super) fn concerns(change: &Change) -> bool {
 }
 
 /// Applies those of the changes that are about users, in their order.
-pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
+pub(super) fn write(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
     for change in changes {
         let Change::Auth(change) = change else { continue };
         let AuthRow { kind, key, value } = encode(change);
-        let mut table = tx.open_table(TABLES[usize::from(kind)])?;
+        let mut table = tx.open(TABLES[usize::from(kind)])?;
         match value {
-            Some(value) => table.insert(key.as_slice(), value.as_slice())?,
+            Some(value) => table.insert(key.as_slice(), &value)?,
             None => table.remove(key.as_slice())?,
         };
     }
@@ -81,26 +81,23 @@ pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Sto
 /// The changes that make all users and permissions there are; none if there never was a user.
 pub(super) fn read(tx: &ReadTransaction) -> Result<Option<Vec<AuthChange>>, StoreError> {
     let mut found = Vec::new();
-    for (kind, definition) in (0..KINDS).zip(TABLES) {
-        let table = match tx.open_table(definition) {
-            Err(TableError::TableDoesNotExist(_)) if kind == USER => return Ok(None),
-            Err(TableError::TableDoesNotExist(_)) => {
-                found.extend((kind == VHOST).then(|| AuthChange::PutVHost(VHostRecord::root())));
-                continue;
-            }
-            table => table?,
-        };
-        for row in table.range::<&[u8]>(..)? {
-            let (key, value) = row?;
-            found.push(decode(kind, key.value(), Some(value.value()))?);
+    for (kind, table) in (0..KINDS).zip(TABLES) {
+        let is_there = table.read(tx, |key, value| {
+            found.push(decode(kind, key, Some(value))?);
+            Ok(())
+        })?;
+        match kind {
+            USER if !is_there => return Ok(None),
+            VHOST if !is_there => found.push(AuthChange::PutVHost(VHostRecord::root())),
+            _ => {}
         }
     }
     Ok(Some(found))
 }
 
 /// Makes the table of vhosts, with the one that is always there in the beginning, if the file has none.
-pub(super) fn make_vhosts(tx: &WriteTransaction) -> Result<(), StoreError> {
-    if tx.list_tables()?.any(|table| table.name() == VHOSTS.name()) {
+pub(super) fn make_vhosts(tx: &Transaction) -> Result<(), StoreError> {
+    if tx.unchecked().list_tables()?.any(|table| table.name() == VHOSTS.name) {
         return Ok(());
     }
     write(tx, &[Change::Auth(AuthChange::PutVHost(VHostRecord::root()))])

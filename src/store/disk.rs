@@ -9,7 +9,7 @@
 //!
 //! Integers of the head are big-endian. The state is 0 while the file is made and all ones once it is complete; it is
 //! outside of the checksum, so that it changes with one write of which any part will do. The second head counts where the first does not
-//! match its checksum: it is written before the first one is written over. The head is read before
+//! match its checksum, or is of an older format: it is written before the first one is written over. The head is read before
 //! anything is written, under the file's lock: a file that turns out to be somebody else's, of a newer version or damaged
 //! is left byte for byte as it was. To redb a [`Disk`] is a file that begins where its part begins. After an I/O error redb
 //! refuses to go on with a database, so it is opened anew over the same `Disk`, which meanwhile keeps the lock.
@@ -24,6 +24,7 @@
 //! | 3 | `returns` and the journal's returns have a time; `delivered` goes by lane; records tell expiration and priority |
 //! | 4 | the head's checksum and its state of all ones; tables that a reader of format 3 would pass over |
 //! | 5 | the second head; the journal's slots and keyed entries; checksums of the rows of `segments`, of their records and of the table `leveret` |
+//! | 6 | checksums of the rows of all other tables, and the table `totals` |
 //!
 //! # Where clients' bytes lie
 //!
@@ -31,11 +32,12 @@
 //! behind the last entry. The head and the journal's slots are in places that hold nothing else, from the moment the file has its
 //! format: the slots are written before the head says that there are any. The journal's entries count only with a key: see `journal`. Its length
 //! is that of the head, for as long as the file lives, so that none of it becomes redb's or the other way round. Redb finds pages by
-//! pointers from its two roots. A root is believed after a crash only when the checksums of all pages below match (XXH3, which
-//! has no key). Power cut in the middle of a commit can leave an older page under a new root. For that one to be believed a client would have to
-//! have put into a page that was free then what gives the checksum of a page of 128 bits of which it knows every byte beforehand, the
-//! checksums of all pages below and the times of arrival included, and have power cut between two sectors. A second sync for each transaction
-//! would end that; it is not done. What was written up to format 4 and never replayed is replayed as format 4 had it, by the first
+//! pointers from its two roots. Most commits are in two phases: the pages below a root are on disk before the header names it, and power cut in between
+//! leaves no older page, with a client's bytes in it, below a root that counts. Those of large groups are in one (see `commit`, which
+//! says why): after power was cut in one such, its root is believed when the checksums of all pages below match (XXH3, which has no
+//! key). For an older page to be believed below it a client would have to have put into a page that was free then what gives the checksum of a
+//! page of 128 bits of which it knows every byte beforehand, the checksums of all pages below and the times of arrival included, and have
+//! power cut between two sectors. What was written up to format 4 and never replayed is replayed as format 4 had it, by the first
 //! start of this version, and not again.
 //!
 //! What is older is made the newest as it is opened: see `upgrade`. The order of [`Disk::make_current`] lets a power cut
@@ -50,7 +52,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What new files have, and old ones once they were opened. Another way to keep data is another number.
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 6;
 
 /// The first format with a head.
 const FORMAT_OLDEST: u32 = 2;
@@ -117,12 +119,11 @@ impl Disk {
     /// Locks and opens what `backend` holds, or prepares it with a journal of `journal_bytes` when it is empty.
     pub(super) fn open(backend: impl StorageBackend, journal_bytes: u64) -> Result<Found, StoreError> {
         lock(&backend)?;
-        let (found, head_damaged) = match Head::read(&backend) {
-            Err(StoreError::Damaged(what)) => match Head::read_copy(&backend)? {
-                Some(copy) => (Some(copy), true),
-                None => return Err(StoreError::Damaged(what)),
-            },
-            found => (found?, false),
+        let (found, head_damaged) = match (Head::read(&backend), Head::read_copy(&backend)?) {
+            (Err(StoreError::Damaged(_)), Some(copy)) => (Some(copy), true),
+            // All was of its format when it was written: so it was where one bit makes an older format of the first.
+            (Ok(Some(head)), Some(copy)) if head.format < copy.format => (Some(copy), true),
+            (found, _) => (found?, false),
         };
         let journal_bytes = found.as_ref().map_or(journal_bytes, |head| head.journal_bytes);
         let disk = Self(Arc::new(Inner {
@@ -226,6 +227,18 @@ impl Disk {
         self.with_room(bytes.len(), || self.0.backend.write(HEAD_ROOM + at, bytes))
     }
 
+    /// Takes over the journal's room of another file, which is as long.
+    pub(super) fn copy_journal(&self, from: &Self) -> io::Result<()> {
+        let (mut at, mut part) = (0, vec![0; ZEROS.len()]);
+        while at < self.0.journal_bytes {
+            let count = usize::try_from(self.0.journal_bytes - at).unwrap_or(usize::MAX).min(part.len());
+            from.read_journal(at, &mut part[..count])?;
+            self.write_journal(at, &part[..count])?;
+            at += count as u64;
+        }
+        Ok(())
+    }
+
     /// Everything written so far, to the journal too, is on disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.0.backend.sync_data()
@@ -304,11 +317,11 @@ impl Head {
 
     fn decode(bytes: &[u8; HEAD_LEN]) -> Result<Self, StoreError> {
         let format = u32::from_be_bytes(array(bytes, FORMAT_AT));
-        if !(FORMAT_OLDEST..=FORMAT).contains(&format) {
-            return Err(StoreError::WrongVersion { place: String::new(), found: format.into() });
-        }
         if format >= FORMAT_CHECKED && bytes[CHECKSUM_AT..] != checksum(bytes) {
             return Err(StoreError::Damaged("its head does not match its checksum".to_owned()));
+        }
+        if !(FORMAT_OLDEST..=FORMAT).contains(&format) {
+            return Err(StoreError::WrongVersion { place: String::new(), found: format.into() });
         }
         let complete = array::<4>(bytes, STATE_AT) != [0; 4];
         Ok(Self { format, complete, journal_bytes: u64::from_be_bytes(array(bytes, JOURNAL_AT)) })
@@ -456,7 +469,8 @@ mod tests {
     #[test]
     fn a_head_with_a_bit_turned_is_refused_or_says_the_same() {
         for journal_bytes in [0, 3, 1 << 20] {
-            let mut file = Head { format: FORMAT, complete: true, journal_bytes }.encode().to_vec();
+            // No older format is a bit away from this one that has no checksum.
+            let mut file = Head { format: FORMAT_COPIED, complete: true, journal_bytes }.encode().to_vec();
             file.resize(4097 + usize::try_from(journal_bytes).unwrap(), 7);
             for bit in 0..HEAD_LEN * 8 {
                 let mut turned = file.clone();

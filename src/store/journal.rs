@@ -605,7 +605,7 @@ mod tests {
         };
         disk.write_journal(0, &[entry(1, b"one"), entry(2, b"two")].concat()).unwrap();
         let numbers = |last| {
-            let found = read(&disk, last, FORMAT - 1).unwrap();
+            let found = read(&disk, last, FORMAT_KEYED - 1).unwrap();
             found.entries.into_iter().map(|entry| entry.number).collect::<Vec<_>>()
         };
         assert_eq!(numbers(0), [1, 2]);

@@ -1,13 +1,14 @@
 //! The log as the broker holds it: the pending group, and the thread behind it.
 
 use super::change::{AtomicBatch, Change, Health, Log, Waiter};
+use super::checked::{Totals, Transaction};
 use super::commit::Committer;
 use super::error::StoreError;
 use super::file::Place;
 use super::guard::guarded;
 use super::page::Shared;
 use super::pending::{Pending, Stop};
-use super::table::{META_AHEAD, Totals, write_meta};
+use super::table::{META_AHEAD, write_meta};
 use crate::ids::Ticket;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -90,9 +91,9 @@ impl Log for RedbLog {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Stopped)?;
         let kept = guarded(|| {
-            let tx = database.begin_write()?;
+            let tx = Transaction::begin(database)?;
             write_meta(&tx, &[(META_AHEAD, ahead_ms.cast_unsigned())], Totals::default())?;
-            Ok(tx.commit()?)
+            tx.commit()
         });
         // A full disk passes: the commit thread finds that this database is of no use any more, and opens it anew.
         kept.map_err(|error| if error.passes() { error } else { self.pending.give_up(error) })

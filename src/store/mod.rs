@@ -12,6 +12,7 @@
 mod aside;
 mod auth;
 pub mod change;
+mod checked;
 mod commit;
 mod disk;
 mod entry;
@@ -41,6 +42,7 @@ mod upgrade;
 mod write;
 
 use self::change::{Health, Log, PageSource, Recovered};
+use self::checked::Totals;
 use self::commit::{Committer, TREES_BYTES};
 use self::disk::Disk;
 pub use self::error::StoreError;
@@ -54,7 +56,6 @@ use self::page::Pages;
 use self::pending::Pending;
 pub use self::reserve::{FILE_NAME as RESERVE_NAME, Reserve};
 use self::reserve::{ReserveFile, STEP};
-use self::table::Totals;
 use redb::{Database, StorageBackend};
 use std::fmt;
 use std::io;
@@ -222,6 +223,7 @@ fn open_at(
         broken: false,
         restless: true,
         loose: true,
+        in_one_phase: false,
         linger: linger::Linger::default(),
     };
     let log = RedbLog::start(committer, place)?;

@@ -9,11 +9,12 @@
 //! ```
 
 use super::change::Change;
+use super::checked::Transaction;
 use super::error::StoreError;
 use super::record::{Reader, put};
 use super::table::POLICIES;
 use crate::policy::{ApplyTo, Definition, Policy, PolicyChange, Rank, Value};
-use redb::{ReadTransaction, TableError, WriteTransaction};
+use redb::ReadTransaction;
 
 const INTEGER: u8 = 0;
 const TEXT: u8 = 1;
@@ -32,13 +33,13 @@ pub(super) fn concerns(change: &Change) -> bool {
 }
 
 /// Applies those of the changes that are about policies, in their order.
-pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
+pub(super) fn write(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
     for change in changes {
         let Change::Policy(change) = change else { continue };
         let PolicyRow { key, value } = encode(change);
-        let mut table = tx.open_table(POLICIES)?;
+        let mut table = tx.open(&POLICIES)?;
         match value {
-            Some(value) => table.insert(key.as_slice(), value.as_slice())?,
+            Some(value) => table.insert(key.as_slice(), &value)?,
             None => table.remove(key.as_slice())?,
         };
     }
@@ -47,15 +48,11 @@ pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Sto
 
 /// The changes that make all policies there are.
 pub(super) fn read(tx: &ReadTransaction) -> Result<Vec<PolicyChange>, StoreError> {
-    let table = match tx.open_table(POLICIES) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        table => table?,
-    };
     let mut found = Vec::new();
-    for row in table.range::<&[u8]>(..)? {
-        let (key, value) = row?;
-        found.push(decode(key.value(), Some(value.value()))?);
-    }
+    POLICIES.read(tx, |key, value| {
+        found.push(decode(key, Some(value))?);
+        Ok(())
+    })?;
     Ok(found)
 }
 

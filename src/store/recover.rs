@@ -9,6 +9,7 @@ use super::auth;
 use super::change::{
     BindingRecord, DamagedRun, ExchangeRecord, Recovered, RecoveredLane, RecoveredQueue, RecoveredReturn,
 };
+use super::checked::{self, Totals, Transaction};
 use super::disk::Disk;
 use super::entry;
 use super::error::StoreError;
@@ -17,12 +18,10 @@ use super::merge::{Before, Work};
 use super::policy;
 use super::record;
 use super::seen;
-use super::segment::{Segment, SegmentView};
+use super::segment::{self, Segment, SegmentView};
 use super::shelf::Shelves;
 use super::stream;
-use super::table::{
-    self, BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS, Totals,
-};
+use super::table::{self, BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -88,11 +87,11 @@ pub(super) fn replay(
     let shelves = recount(database)?;
     work.settle(|id| Before::in_tables(shelves.get(&id)));
     check_new(&work)?;
-    let tx = database.begin_write()?;
+    let tx = Transaction::begin(database)?;
     let mut writer = Writer::new(&tx);
     writer.write(&work, &shelves)?;
     writer.finish(&work, number, false)?;
-    Ok(tx.commit()?)
+    tx.commit()
 }
 
 /// Names entries by their numbers.
@@ -203,12 +202,14 @@ pub(super) fn recount(database: &Database) -> Result<Shelves, StoreError> {
         let shelf = shelves.entry(QueueId(id)).or_default();
         shelf.add(table::numbers(first, view.count)?, view.bytes as usize, view.unsettled().into());
     }
-    for row in tx.open_table(RETURNS)?.range::<RowKey>(..)? {
-        shelves.entry(QueueId(row?.0.value().0)).or_default().returns += 1;
-    }
-    for row in tx.open_table(QUEUES)?.range::<u64>(..)? {
-        shelves.entry(QueueId(row?.0.value())).or_default().declared = true;
-    }
+    RETURNS.read(&tx, |(id, _), _| {
+        shelves.entry(QueueId(id)).or_default().returns += 1;
+        Ok(())
+    })?;
+    QUEUES.read(&tx, |id, _| {
+        shelves.entry(QueueId(id)).or_default().declared = true;
+        Ok(())
+    })?;
     Ok(shelves)
 }
 
@@ -218,7 +219,7 @@ pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreEr
     found.recovered.damaged = aside::list(&database.begin_read()?)?;
     skip_numbers(&found.recovered.damaged, &mut found.recovered.queues);
     for chores in mem::take(&mut found.chores).chunks(TIDY_ROWS) {
-        let tx = database.begin_write()?;
+        let tx = Transaction::begin(database)?;
         let mut rows = Rows::new(&tx);
         for chore in chores {
             match *chore {
@@ -249,12 +250,10 @@ pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreEr
 
 fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, StoreError> {
     let mut queues = BTreeMap::new();
-    let delivered = tx.open_table(DELIVERED)?;
-    for row in tx.open_table(QUEUES)?.range::<u64>(..)? {
-        let (id, value) = row?;
-        let id = table::number(id.value())?;
-        let mut queue = RecoveredQueue {
-            record: record::decode_queue(id, value.value())?,
+    QUEUES.read(tx, |id, value| {
+        let id = table::number(id)?;
+        let queue = RecoveredQueue {
+            record: record::decode_queue(id, value)?,
             messages: Vec::new(),
             bytes: 0,
             returns: Vec::new(),
@@ -262,17 +261,21 @@ fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, St
             expires: false,
             stream: None,
         };
-        for row in delivered.range((id, 0)..=(id, u64::MAX))? {
-            let (key, up_to) = row?;
-            let delivered_up_to = table::number(up_to.value())?;
-            let lane = lane_of(delivered_up_to);
-            if key.value().1 != u64::from(lane) {
-                return Err(StoreError::Damaged("a mark of a clean stop is in the wrong lane".to_owned()));
-            }
+        queues.insert(id, queue);
+        Ok(())
+    })?;
+    DELIVERED.read(tx, |(id, lane_read), value| {
+        let [up_to] = checked::numbers(DELIVERED.name, value)?;
+        let delivered_up_to = table::number(up_to)?;
+        let lane = lane_of(delivered_up_to);
+        if lane_read != u64::from(lane) {
+            return Err(StoreError::Damaged("a mark of a clean stop is in the wrong lane".to_owned()));
+        }
+        if let Some(queue) = queues.get_mut(&id) {
             queue.lanes.push(RecoveredLane { lane, delivered_up_to, next: 0 });
         }
-        queues.insert(id, queue);
-    }
+        Ok(())
+    })?;
     stream::recover(tx, &mut queues)?;
     Ok(queues)
 }
@@ -286,7 +289,7 @@ fn read_segments(
     for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
         let (key, value) = row?;
         let (id, first) = key.value();
-        found.totals.add(value.value());
+        found.totals.add(segment::checksum_of(value.value()));
         let view = match SegmentView::decode((id, first), value.value()) {
             Ok(view) if !view.declared || queues.contains_key(&id) => view,
             // Damaged, or of a queue whose record has disappeared.
@@ -336,15 +339,15 @@ fn read_returns(
     queues: &mut BTreeMap<u64, RecoveredQueue>,
     found: &mut Found,
 ) -> Result<(), StoreError> {
-    for row in tx.open_table(RETURNS)?.range::<RowKey>(..)? {
-        let (key, value) = row?;
-        let ((id, seq), (deliveries, due_ms)) = (key.value(), value.value());
+    RETURNS.read(tx, |(id, seq), value| {
+        let (deliveries, due_ms) = table::decode_return(value)?;
         let queue = queues.get_mut(&id).filter(|queue| holds(&queue.messages, seq));
         match queue {
             Some(queue) => queue.returns.push(RecoveredReturn { seq, deliveries, due_ms }),
             None => found.chores.push(Chore::Forget((id, seq))),
         }
-    }
+        Ok(())
+    })?;
     Ok(())
 }
 
@@ -356,17 +359,18 @@ fn holds(ranges: &[SeqRange], seq: u64) -> bool {
 
 fn read_exchanges(tx: &ReadTransaction) -> Result<Vec<ExchangeRecord>, StoreError> {
     let mut exchanges = Vec::new();
-    for row in tx.open_table(EXCHANGES)?.range::<&[u8]>(..)? {
-        let (key, value) = row?;
-        exchanges.push(record::decode_exchange(key.value(), value.value())?);
-    }
+    EXCHANGES.read(tx, |key, value| {
+        exchanges.push(record::decode_exchange(key, value)?);
+        Ok(())
+    })?;
     Ok(exchanges)
 }
 
 fn read_bindings(tx: &ReadTransaction) -> Result<Vec<BindingRecord>, StoreError> {
     let mut bindings = Vec::new();
-    for row in tx.open_table(BINDINGS)?.range::<&[u8]>(..)? {
-        bindings.push(record::decode_binding(row?.0.value())?);
-    }
+    BINDINGS.read(tx, |key, _| {
+        bindings.push(record::decode_binding(key)?);
+        Ok(())
+    })?;
     Ok(bindings)
 }

@@ -9,11 +9,12 @@
 //! ```
 
 use super::change::Change;
+use super::checked::Transaction;
 use super::error::StoreError;
 use super::record;
 use super::table::{self, SEEN};
 use crate::ids::QueueId;
-use redb::{ReadTransaction, TableError, WriteTransaction};
+use redb::ReadTransaction;
 
 const QUEUE: u8 = 0;
 const EXCHANGE: u8 = 1;
@@ -53,22 +54,22 @@ pub(super) fn concerns(change: &Change) -> bool {
 }
 
 /// Applies those of the changes that are about what was seen, in their order.
-pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
+pub(super) fn write(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
     let mut changes = changes.iter().filter(|change| concerns(change)).peekable();
     if changes.peek().is_none() {
         return Ok(());
     }
-    let mut table = tx.open_table(SEEN)?;
+    let mut table = tx.open(&SEEN)?;
     for change in changes {
         match change {
             Change::Seen(record) => {
-                table.insert(encode_key(record).as_slice(), encode_row(record).as_slice())?;
+                table.insert(encode_key(record).as_slice(), &encode_row(record))?;
             }
             Change::Forget(by) => {
                 let owner = encode_owner(by);
                 let keys = [owner.as_slice(), &[0; 8]].concat()..=[owner.as_slice(), &[0xff; 8]].concat();
                 let keys = keys.start().as_slice()..=keys.end().as_slice();
-                table.retain_in::<&[u8], _>(keys, |_, _| false)?;
+                table.remove_in::<&[u8]>(keys)?;
             }
             _ => {}
         }
@@ -78,16 +79,11 @@ pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Sto
 
 /// Everything that was seen and counts; of each owner in ascending order of numbers.
 pub(super) fn read(tx: &ReadTransaction) -> Result<Vec<SeenRecord>, StoreError> {
-    let table = match tx.open_table(SEEN) {
-        // Nobody has ever seen anything.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        table => table?,
-    };
     let mut seen = Vec::new();
-    for row in table.range::<&[u8]>(..)? {
-        let (key, value) = row?;
-        seen.push(decode(key.value(), value.value())?);
-    }
+    SEEN.read(tx, |key, value| {
+        seen.push(decode(key, value)?);
+        Ok(())
+    })?;
     seen.sort_unstable_by(|one, other| (&one.by, one.number).cmp(&(&other.by, other.number)));
     Ok(seen)
 }

@@ -4,10 +4,11 @@
 //! below the one in that row is ever given again.
 
 use super::change::{RecoveredLane, RecoveredQueue, RecoveredStream, StreamChunk, StreamNote};
+use super::checked::{self, Transaction};
 use super::error::StoreError;
-use super::table::{RowKey, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS};
+use super::table::{STREAM_CHUNKS, STREAM_OFFSETS, STREAMS};
 use crate::ids::QueueId;
-use redb::{ReadTransaction, Table, TableError, WriteTransaction};
+use redb::ReadTransaction;
 use std::collections::BTreeMap;
 
 /// What happens to a stream beside its records, merged.
@@ -60,21 +61,22 @@ impl StreamWork {
 }
 
 /// Writes `work` of the stream `id`.
-pub(super) fn write(tx: &WriteTransaction, id: QueueId, work: &StreamWork) -> Result<(), StoreError> {
+pub(super) fn write(tx: &Transaction, id: QueueId, work: &StreamWork) -> Result<(), StoreError> {
     if work.first.is_some() || !work.chunks.is_empty() {
-        let mut chunks = tx.open_table(STREAM_CHUNKS)?;
+        let mut chunks = tx.open(&STREAM_CHUNKS)?;
         if let Some(first) = work.first {
-            tx.open_table(STREAMS)?.insert(id.0, first)?;
-            chunks.retain_in((id.0, 0)..(id.0, first), |_, _| false)?;
+            tx.open(&STREAMS)?.insert(id.0, &first.to_be_bytes())?;
+            chunks.remove_in((id.0, 0)..(id.0, first))?;
         }
         for chunk in work.chunks.values() {
-            chunks.insert((id.0, chunk.first), (chunk.since_ms, chunk.position))?;
+            let value = [chunk.since_ms.to_be_bytes(), chunk.position.to_be_bytes()].concat();
+            chunks.insert((id.0, chunk.first), &value)?;
         }
     }
     if !work.offsets.is_empty() || !work.forgotten.is_empty() {
-        let mut offsets = tx.open_table(STREAM_OFFSETS)?;
+        let mut offsets = tx.open(&STREAM_OFFSETS)?;
         for (name, &next) in &work.offsets {
-            offsets.insert((id.0, &**name), next)?;
+            offsets.insert((id.0, &**name), &next.to_be_bytes())?;
         }
         for name in &work.forgotten {
             offsets.remove((id.0, &**name))?;
@@ -84,13 +86,12 @@ pub(super) fn write(tx: &WriteTransaction, id: QueueId, work: &StreamWork) -> Re
 }
 
 /// Removes what is kept of the queue `id`, if it is a stream.
-pub(super) fn delete(tx: &WriteTransaction, id: QueueId) -> Result<(), StoreError> {
-    if tx.open_table(STREAMS)?.remove(id.0)?.is_none() {
+pub(super) fn delete(tx: &Transaction, id: QueueId) -> Result<(), StoreError> {
+    if !tx.open(&STREAMS)?.remove(id.0)? {
         return Ok(());
     }
-    tx.open_table(STREAM_CHUNKS)?.retain_in((id.0, 0)..=(id.0, u64::MAX), |_, _| false)?;
-    let mut offsets: Table<'_, (u64, &str), u64> = tx.open_table(STREAM_OFFSETS)?;
-    offsets.retain_in((id.0, "")..(id.0 + 1, ""), |_, _| false)?;
+    tx.open(&STREAM_CHUNKS)?.remove_in((id.0, 0)..=(id.0, u64::MAX))?;
+    tx.open(&STREAM_OFFSETS)?.remove_in((id.0, "")..(id.0 + 1, ""))?;
     Ok(())
 }
 
@@ -99,16 +100,10 @@ pub(super) fn recover(
     tx: &ReadTransaction,
     queues: &mut BTreeMap<u64, RecoveredQueue>,
 ) -> Result<(), StoreError> {
-    let streams = match tx.open_table(STREAMS) {
-        Ok(streams) => streams,
-        // The file is older than streams are; the tables come with the first run.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    for row in streams.range::<u64>(..)? {
-        let (id, first) = row?;
-        if let Some(queue) = queues.get_mut(&id.value()) {
-            let stream = RecoveredStream { first: first.value(), ..RecoveredStream::default() };
+    STREAMS.read(tx, |id, value| {
+        if let Some(queue) = queues.get_mut(&id) {
+            let [first] = checked::numbers(STREAMS.name, value)?;
+            let stream = RecoveredStream { first, ..RecoveredStream::default() };
             let next = stream.first;
             if queue.lanes.is_empty() {
                 queue.lanes.push(RecoveredLane { lane: 0, delivered_up_to: 0, next });
@@ -117,23 +112,23 @@ pub(super) fn recover(
             }
             queue.stream = Some(stream);
         }
-    }
-    let stream_of =
-        |queues: &mut BTreeMap<u64, RecoveredQueue>, id: u64, add: &dyn Fn(&mut RecoveredStream)| {
-            if let Some(stream) = queues.get_mut(&id).and_then(|queue| queue.stream.as_mut()) {
-                add(stream);
-            }
-        };
-    for row in tx.open_table(STREAM_CHUNKS)?.range::<RowKey>(..)? {
-        let (key, value) = row?;
-        let ((id, first), (since_ms, position)) = (key.value(), value.value());
-        let chunk = StreamChunk { first, since_ms, position };
-        stream_of(queues, id, &|stream| stream.chunks.push(chunk));
-    }
-    for row in tx.open_table(STREAM_OFFSETS)?.range::<(u64, &str)>(..)? {
-        let (key, next) = row?;
-        let (id, name) = key.value();
-        stream_of(queues, id, &|stream| stream.offsets.push((name.into(), next.value())));
-    }
+        Ok(())
+    })?;
+    let mut streams: BTreeMap<u64, &mut RecoveredStream> =
+        queues.iter_mut().filter_map(|(&id, queue)| Some((id, queue.stream.as_mut()?))).collect();
+    STREAM_CHUNKS.read(tx, |(id, first), value| {
+        let [since_ms, position] = checked::numbers(STREAM_CHUNKS.name, value)?;
+        if let Some(stream) = streams.get_mut(&id) {
+            stream.chunks.push(StreamChunk { first, since_ms, position });
+        }
+        Ok(())
+    })?;
+    STREAM_OFFSETS.read(tx, |(id, name), value| {
+        let [next] = checked::numbers(STREAM_OFFSETS.name, value)?;
+        if let Some(stream) = streams.get_mut(&id) {
+            stream.offsets.push((name.into(), next));
+        }
+        Ok(())
+    })?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The tables of the data file: every kind of row there is, and what identifies the file.
 //!
-//! Integers inside keys and values are redb's own where the type below says so (little-endian, fixed width) and
-//! big-endian in the byte strings, which `segment` and `record` draw byte by byte.
+//! Integers inside keys, and in `leveret`, are redb's own (little-endian, fixed width); those in values are big-endian. Byte strings
+//! are drawn byte by byte by `segment`, `record` and others.
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -27,20 +27,19 @@
 //! The version of all this is in the file's head: see `disk`.
 //!
 //! Redb does not look at its pages' checksums when it reads them. So the rows of `segments` have checksums of their own (see `segment`), and
-//! `leveret` tells how many there are and what their checksums add up to, so that none disappears or comes back unnoticed.
+//! `leveret` tells how many there are and what their checksums add up to, so that none disappears or comes back unnoticed. All
+//! tables below it in this list have the same by way of `checked`, which also draws the table `totals`.
 //! `"check"` is the CRC-32 of the other values there, in the order above, `"ahead"` last and only if it is there.
 
 use super::auth;
+use super::checked::{self, Checked, CheckedTable, Totals, Transaction};
 use super::error::StoreError;
 use super::segment::{self, Segment};
 use crate::ids::{SeqRange, lane_of, lane_start};
 use crc32fast::Hasher;
-use redb::{
-    AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
-    WriteTransaction,
-};
+use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
+use std::collections::BTreeMap;
 use std::ops::RangeBounds;
-use std::sync::{PoisonError, RwLock};
 
 /// Key of [`META`]: 1 when the last run stopped cleanly, 0 from the moment the next one begins.
 pub(super) const META_CLEAN: &str = "clean";
@@ -53,7 +52,7 @@ pub(super) const META_AHEAD: &str = "ahead";
 pub(super) const META_NEXT_QUEUE: &str = "next_queue";
 
 /// Key of [`META`]: how many rows `segments` has.
-const META_ROWS: &str = "rows";
+pub(super) const META_ROWS: &str = "rows";
 /// Key of [`META`]: the sum of their checksums.
 const META_SUM: &str = "sum";
 /// Key of [`META`]: the checksum of the other values.
@@ -74,27 +73,48 @@ pub(super) type RowKey = (u64, u64);
 /// (failed deliveries, until when the message waits).
 pub(super) type ReturnRow = (u32, u64);
 
+/// A key of runs as redb writes it.
+pub(super) fn row_key(bytes: &[u8]) -> Option<RowKey> {
+    let (queue, first) = bytes.split_first_chunk()?;
+    Some((u64::from_le_bytes(*queue), u64::from_le_bytes(first.try_into().ok()?)))
+}
+
+/// The value that a row of `returns` has.
+pub(super) fn encode_return((deliveries, due_ms): ReturnRow) -> [u8; 12] {
+    let mut value = [0; 12];
+    value[..4].copy_from_slice(&deliveries.to_be_bytes());
+    value[4..].copy_from_slice(&due_ms.to_be_bytes());
+    value
+}
+
+pub(super) fn decode_return(value: &[u8]) -> Result<ReturnRow, StoreError> {
+    match value.split_first_chunk() {
+        Some((deliveries, due_ms)) => {
+            let [due_ms] = checked::numbers(RETURNS.name, due_ms)?;
+            Ok((u32::from_be_bytes(*deliveries), due_ms))
+        }
+        None => Err(StoreError::Damaged("a row of `returns` is malformed".to_owned())),
+    }
+}
+
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("leveret");
 pub(super) const SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("segments");
 pub(super) const BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("bodies");
 pub(super) const DAMAGED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("damaged");
-pub(super) const RETURNS: TableDefinition<'_, RowKey, ReturnRow> = TableDefinition::new("returns");
-pub(super) const DELIVERED: TableDefinition<'_, RowKey, u64> = TableDefinition::new("delivered");
-pub(super) const STREAMS: TableDefinition<'_, u64, u64> = TableDefinition::new("streams");
-pub(super) const STREAM_CHUNKS: TableDefinition<'_, RowKey, (u64, u64)> =
-    TableDefinition::new("stream_chunks");
-pub(super) const STREAM_OFFSETS: TableDefinition<'_, (u64, &str), u64> =
-    TableDefinition::new("stream_offsets");
-pub(super) const QUEUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queues");
-pub(super) const EXCHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("exchanges");
-pub(super) const BINDINGS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("bindings");
-pub(super) const USERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("users");
-pub(super) const PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("permissions");
-pub(super) const TOPIC_PERMISSIONS: TableDefinition<'_, &[u8], &[u8]> =
-    TableDefinition::new("topic_permissions");
-pub(super) const VHOSTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("vhosts");
-pub(super) const POLICIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("policies");
-pub(super) const SEEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("seen");
+pub(super) static RETURNS: Checked<RowKey> = Checked::new("returns");
+pub(super) static DELIVERED: Checked<RowKey> = Checked::new("delivered");
+pub(super) static STREAMS: Checked<u64> = Checked::new("streams");
+pub(super) static STREAM_CHUNKS: Checked<RowKey> = Checked::new("stream_chunks");
+pub(super) static STREAM_OFFSETS: Checked<(u64, &str)> = Checked::new("stream_offsets");
+pub(super) static QUEUES: Checked<u64> = Checked::new("queues");
+pub(super) static EXCHANGES: Checked<&[u8]> = Checked::new("exchanges");
+pub(super) static BINDINGS: Checked<&[u8]> = Checked::new("bindings");
+pub(super) static USERS: Checked<&[u8]> = Checked::new("users");
+pub(super) static PERMISSIONS: Checked<&[u8]> = Checked::new("permissions");
+pub(super) static TOPIC_PERMISSIONS: Checked<&[u8]> = Checked::new("topic_permissions");
+pub(super) static VHOSTS: Checked<&[u8]> = Checked::new("vhosts");
+pub(super) static POLICIES: Checked<&[u8]> = Checked::new("policies");
+pub(super) static SEEN: Checked<&[u8]> = Checked::new("seen");
 
 /// What the tables say of themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,29 +129,6 @@ pub(super) struct Identity {
     pub(super) totals: Option<Totals>,
     /// See [`META_AHEAD`].
     pub(super) ahead_ms: i64,
-}
-
-/// The rows of `segments`, and what their checksums add up to; or by how much both change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Totals {
-    pub(super) rows: u64,
-    pub(super) sum: u64,
-}
-
-impl Totals {
-    pub(super) fn add(&mut self, row: &[u8]) {
-        self.rows = self.rows.wrapping_add(1);
-        self.sum = self.sum.wrapping_add(segment::checksum_of(row).into());
-    }
-
-    fn take(&mut self, row: &[u8]) {
-        self.rows = self.rows.wrapping_sub(1);
-        self.sum = self.sum.wrapping_sub(segment::checksum_of(row).into());
-    }
-
-    fn and(self, change: Self) -> Self {
-        Self { rows: self.rows.wrapping_add(change.rows), sum: self.sum.wrapping_add(change.sum) }
-    }
 }
 
 impl Identity {
@@ -183,13 +180,19 @@ fn meta_checksum(meta: &impl ReadableTable<&'static str, u64>) -> Result<u32, St
     Ok(hasher.finalize())
 }
 
+/// Whether values of [`META`] match their checksum.
+pub(super) fn is_true(meta: &BTreeMap<String, u64>) -> bool {
+    let mut hasher = Hasher::new();
+    for key in META_CHECKED {
+        hasher.update(&meta.get(key).copied().unwrap_or(0).to_be_bytes());
+    }
+    meta.get(META_AHEAD).into_iter().for_each(|ahead| hasher.update(&ahead.to_be_bytes()));
+    meta.get(META_CHECK) == Some(&hasher.finalize().into())
+}
+
 /// Changes what the tables say of themselves: these values, and what they say of `segments` by so much.
-pub(super) fn write_meta(
-    tx: &WriteTransaction,
-    values: &[(&str, u64)],
-    change: Totals,
-) -> Result<(), StoreError> {
-    let mut meta = tx.open_table(META)?;
+pub(super) fn write_meta(tx: &Transaction, values: &[(&str, u64)], change: Totals) -> Result<(), StoreError> {
+    let mut meta = tx.unchecked().open_table(META)?;
     let before =
         Totals { rows: value(&meta, META_ROWS)?.unwrap_or(0), sum: value(&meta, META_SUM)?.unwrap_or(0) };
     let totals = before.and(change);
@@ -203,8 +206,8 @@ pub(super) fn write_meta(
 }
 
 /// See [`META_NEXT_QUEUE`].
-pub(super) fn next_queue(tx: &WriteTransaction) -> Result<u64, StoreError> {
-    Ok(value(&tx.open_table(META)?, META_NEXT_QUEUE)?.unwrap_or(0))
+pub(super) fn next_queue(tx: &Transaction) -> Result<u64, StoreError> {
+    Ok(value(&tx.unchecked().open_table(META)?, META_NEXT_QUEUE)?.unwrap_or(0))
 }
 
 /// An id or a number as it was read.
@@ -222,46 +225,37 @@ pub(super) fn numbers(first: u64, count: u32) -> Result<SeqRange, StoreError> {
 
 /// Begins a run: makes what is missing, takes back the mark of a clean stop and what it vouched for, notes what was found in `segments`.
 pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> Result<(), StoreError> {
-    let tx = database.begin_write()?;
+    let tx = Transaction::begin(database)?;
     let values =
         [(META_CLEAN, 0), (META_NEXT_QUEUE, next_queue), (META_ROWS, found.rows), (META_SUM, found.sum)];
     write_meta(&tx, &values, Totals::default())?;
-    tx.delete_table(DELIVERED)?;
-    tx.open_table(DELIVERED)?;
-    tx.open_table(SEGMENTS)?;
-    tx.open_table(BODIES)?;
-    tx.open_table(RETURNS)?;
-    tx.open_table(STREAMS)?;
-    tx.open_table(STREAM_CHUNKS)?;
-    tx.open_table(STREAM_OFFSETS)?;
-    tx.open_table(QUEUES)?;
-    tx.open_table(EXCHANGES)?;
-    tx.open_table(BINDINGS)?;
-    tx.open_table(SEEN)?;
+    tx.unchecked().open_table(SEGMENTS)?;
+    tx.unchecked().open_table(BODIES)?;
+    tx.open(&DELIVERED)?.remove_in::<RowKey>(..)?;
+    tx.open(&RETURNS)?;
+    tx.open(&STREAMS)?;
+    tx.open(&STREAM_CHUNKS)?;
+    tx.open(&STREAM_OFFSETS)?;
+    tx.open(&QUEUES)?;
+    tx.open(&EXCHANGES)?;
+    tx.open(&BINDINGS)?;
+    tx.open(&SEEN)?;
     auth::make_vhosts(&tx)?;
-    Ok(tx.commit()?)
-}
-
-/// A commit of nothing that saves what a start would otherwise find out by walking the whole file.
-pub(super) fn put_in_order(database: &RwLock<Option<Database>>) -> Result<(), StoreError> {
-    let database = database.read().unwrap_or_else(PoisonError::into_inner);
-    let mut tx = database.as_ref().ok_or(StoreError::Stopped)?.begin_write()?;
-    tx.set_quick_repair(true);
-    Ok(tx.commit()?)
+    tx.commit()
 }
 
 /// The tables of messages within a transaction, each opened when it is first needed: opening one that is not used
 /// would cost every small commit. Whoever changes rows of `segments` passes [`Rows::totals`] to [`write_meta`] in the end.
 pub(super) struct Rows<'tx> {
-    tx: &'tx WriteTransaction,
+    tx: &'tx Transaction,
     totals: Totals,
     segments: Option<Table<'tx, RowKey, &'static [u8]>>,
     bodies: Option<Table<'tx, RowKey, &'static [u8]>>,
-    returns: Option<Table<'tx, RowKey, ReturnRow>>,
+    returns: Option<CheckedTable<'tx, RowKey>>,
 }
 
 impl<'tx> Rows<'tx> {
-    pub(super) fn new(tx: &'tx WriteTransaction) -> Self {
+    pub(super) fn new(tx: &'tx Transaction) -> Self {
         Self { tx, totals: Totals::default(), segments: None, bodies: None, returns: None }
     }
 
@@ -280,7 +274,7 @@ impl<'tx> Rows<'tx> {
         let table = opened(self.tx, &mut self.segments, SEGMENTS)?;
         let before = table.insert(key, row.as_slice())?;
         count(&mut self.totals, before.as_ref());
-        self.totals.add(&row);
+        self.totals.add(segment::checksum_of(&row));
         Ok(())
     }
 
@@ -302,7 +296,7 @@ impl<'tx> Rows<'tx> {
         Ok(table.retain_in(keys, |key, row| {
             let keep = keeps(key, row);
             if !keep {
-                totals.take(row);
+                totals.take(segment::checksum_of(row));
             }
             keep
         })?)
@@ -312,23 +306,26 @@ impl<'tx> Rows<'tx> {
         opened(self.tx, &mut self.bodies, BODIES)
     }
 
-    pub(super) fn returns(&mut self) -> Result<&mut Table<'tx, RowKey, ReturnRow>, StoreError> {
-        opened(self.tx, &mut self.returns, RETURNS)
+    pub(super) fn returns(&mut self) -> Result<&mut CheckedTable<'tx, RowKey>, StoreError> {
+        match &mut self.returns {
+            Some(returns) => Ok(returns),
+            slot => Ok(slot.insert(self.tx.open(&RETURNS)?)),
+        }
     }
 }
 
 /// Takes a row that was replaced or removed out of the count.
 fn count(totals: &mut Totals, before: Option<&AccessGuard<'_, &'static [u8]>>) {
-    before.iter().for_each(|before| totals.take(before.value()));
+    before.iter().for_each(|before| totals.take(segment::checksum_of(before.value())));
 }
 
-fn opened<'a, 'tx, K: redb::Key + 'static, V: redb::Value + 'static>(
-    tx: &'tx WriteTransaction,
-    slot: &'a mut Option<Table<'tx, K, V>>,
-    definition: TableDefinition<'_, K, V>,
-) -> Result<&'a mut Table<'tx, K, V>, StoreError> {
+fn opened<'a, 'tx>(
+    tx: &'tx Transaction,
+    slot: &'a mut Option<Table<'tx, RowKey, &'static [u8]>>,
+    definition: TableDefinition<'_, RowKey, &'static [u8]>,
+) -> Result<&'a mut Table<'tx, RowKey, &'static [u8]>, StoreError> {
     match slot {
         Some(table) => Ok(table),
-        None => Ok(slot.insert(tx.open_table(definition)?)),
+        None => Ok(slot.insert(tx.unchecked().open_table(definition)?)),
     }
 }

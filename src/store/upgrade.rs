@@ -4,21 +4,30 @@
 //! been done yet. Messages are taken over as they are: those of formats 1 and 2 have no mark for an expiration or a priority of their
 //! own, and go on without, as they were taken.
 
+use super::checked::{Checked, CheckedTable, TOTALS, Totals, Transaction};
 use super::disk::{self, Disk, Found};
 use super::error::StoreError;
 use super::file::{self, DataFile};
 use super::journal;
-use super::table::{self, DELIVERED, META, RETURNS, RowKey, SEGMENTS, Totals};
+use super::segment;
+use super::table::{
+    self, BINDINGS, DELIVERED, EXCHANGES, META, PERMISSIONS, POLICIES, QUEUES, RETURNS, ReturnRow, RowKey,
+    SEEN, SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS, encode_return,
+};
 use super::{Options, open_database};
 use crate::ids::lane_of;
 use redb::{
-    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError, WriteTransaction,
+    Database, Key, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError, TableHandle,
+    Value,
 };
 use std::fs::{self, File};
 use std::path::Path;
 
 /// The last format without a head.
 const FORMAT_HEADLESS: u64 = 1;
+
+/// The first format with checksums of all rows.
+const FORMAT_CHECKED: u32 = 6;
 
 /// Of [`META`] in format 1.
 const META_FORMAT: &str = "format";
@@ -34,56 +43,88 @@ const COPIED_BYTES: usize = 1 << 20;
 
 /// `returns` up to format 2: failed deliveries.
 const RETURNS_UNTIMED: TableDefinition<'_, RowKey, u32> = TableDefinition::new("returns");
+/// `returns` from then on up to format 5.
+const RETURNS_TIMED: TableDefinition<'_, RowKey, ReturnRow> = TableDefinition::new("returns");
 /// `delivered` up to format 2, by queue alone.
 const DELIVERED_UNLANED: TableDefinition<'_, u64, u64> = TableDefinition::new("delivered");
-/// Where rows are while their table is made anew; gone with the transaction.
-const OLD_RETURNS: TableDefinition<'_, RowKey, u32> = TableDefinition::new("returns of old");
-const OLD_DELIVERED: TableDefinition<'_, u64, u64> = TableDefinition::new("delivered of old");
+/// `delivered` from then on up to format 5.
+const DELIVERED_LANED: TableDefinition<'_, RowKey, u64> = TableDefinition::new("delivered");
+/// What a table is called while it is made anew; gone with the transaction.
+const OLD: &str = "of old";
 
 /// Brings the tables of a file that has `format` to the newest. Done twice it changes nothing.
 pub(super) fn tables(database: &Database, format: u32) -> Result<(), StoreError> {
-    if format > 2 {
+    if format >= FORMAT_CHECKED {
         return Ok(());
     }
-    let tx = database.begin_write()?;
-    if is_of_old(tx.open_table(RETURNS_UNTIMED))? {
-        tx.rename_table(RETURNS_UNTIMED, OLD_RETURNS)?;
-        {
-            let (old, mut new) = (tx.open_table(OLD_RETURNS)?, tx.open_table(RETURNS)?);
-            for row in old.iter()? {
-                let (key, deliveries) = row?;
-                new.insert(key.value(), (deliveries.value(), 0))?;
-            }
-        }
-        tx.delete_table(OLD_RETURNS)?;
+    let tx = Transaction::begin(database)?;
+    if has_table(&tx, TOTALS.name)? {
+        return Ok(());
     }
-    if is_of_old(tx.open_table(DELIVERED_UNLANED))? {
-        convert_delivered(&tx)?;
+    let untimed =
+        |new: &mut CheckedTable<'_, _>, key, deliveries| new.insert(key, &encode_return((deliveries, 0)));
+    if !convert(&tx, RETURNS_UNTIMED, &RETURNS, untimed)? {
+        convert(&tx, RETURNS_TIMED, &RETURNS, |new, key, row| new.insert(key, &encode_return(row)))?;
     }
-    Ok(tx.commit()?)
+    let unlaned = |new: &mut CheckedTable<'_, RowKey>, id, up_to| {
+        new.insert((id, lane_of(table::number(up_to)?).into()), &number(up_to))
+    };
+    if !convert(&tx, DELIVERED_UNLANED, &DELIVERED, unlaned)? {
+        convert(&tx, DELIVERED_LANED, &DELIVERED, |new, key, up_to| new.insert(key, &number(up_to)))?;
+    }
+    let streams = TableDefinition::<u64, u64>::new(STREAMS.name);
+    convert(&tx, streams, &STREAMS, |new, id, first| new.insert(id, &number(first)))?;
+    let chunks = TableDefinition::<RowKey, (u64, u64)>::new(STREAM_CHUNKS.name);
+    convert(&tx, chunks, &STREAM_CHUNKS, |new, key, (since_ms, position)| {
+        new.insert(key, &[number(since_ms), number(position)].concat())
+    })?;
+    let offsets = TableDefinition::<(u64, &str), u64>::new(STREAM_OFFSETS.name);
+    convert(&tx, offsets, &STREAM_OFFSETS, |new, key, next| new.insert(key, &number(next)))?;
+    let queues = TableDefinition::<u64, &[u8]>::new(QUEUES.name);
+    convert(&tx, queues, &QUEUES, |new, id, value| new.insert(id, value))?;
+    let bindings = TableDefinition::<&[u8], ()>::new(BINDINGS.name);
+    convert(&tx, bindings, &BINDINGS, |new, key, ()| new.insert(key, &[]))?;
+    for table in [&EXCHANGES, &USERS, &PERMISSIONS, &TOPIC_PERMISSIONS, &VHOSTS, &POLICIES, &SEEN] {
+        let old = TableDefinition::<&[u8], &[u8]>::new(table.name);
+        convert(&tx, old, table, |new, key, value| new.insert(key, value))?;
+    }
+    tx.commit()
 }
 
-fn convert_delivered(tx: &WriteTransaction) -> Result<(), StoreError> {
-    tx.rename_table(DELIVERED_UNLANED, OLD_DELIVERED)?;
+fn number(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+/// Puts the rows of `old` into `new`, which has its name; `put` puts one there. Returns whether the table was of the types of `old`,
+/// or was not there.
+fn convert<K: Key + 'static, V: Value + 'static, L: Key + 'static>(
+    tx: &Transaction,
+    old: TableDefinition<'_, K, V>,
+    new: &'static Checked<L>,
+    mut put: impl FnMut(&mut CheckedTable<'_, L>, K::SelfType<'_>, V::SelfType<'_>) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
+    if !has_table(tx, old.name())? {
+        return Ok(true);
+    }
+    match tx.unchecked().open_table(old) {
+        Err(TableError::TableTypeMismatch { .. }) => return Ok(false),
+        found => drop(found?),
+    }
+    let aside = TableDefinition::<K, V>::new(OLD);
+    tx.unchecked().rename_table(old, aside)?;
     {
-        let (old, mut new) = (tx.open_table(OLD_DELIVERED)?, tx.open_table(DELIVERED)?);
+        let (old, mut new) = (tx.unchecked().open_table(aside)?, tx.open(new)?);
         for row in old.iter()? {
-            let (id, up_to) = row?;
-            let up_to = table::number(up_to.value())?;
-            new.insert((id.value(), u64::from(lane_of(up_to))), up_to)?;
+            let (key, value) = row?;
+            put(&mut new, key.value(), value.value())?;
         }
     }
-    tx.delete_table(OLD_DELIVERED)?;
-    Ok(())
+    tx.unchecked().delete_table(aside)?;
+    Ok(true)
 }
 
-/// Whether a table has the types by which it was asked for.
-fn is_of_old<T>(opened: Result<T, TableError>) -> Result<bool, StoreError> {
-    match opened {
-        Ok(_) => Ok(true),
-        Err(TableError::TableTypeMismatch { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+fn has_table(tx: &Transaction, name: &str) -> Result<bool, StoreError> {
+    Ok(tx.unchecked().list_tables()?.any(|table| table.name() == name))
 }
 
 /// What is at `path`, which `found` is: as it is, or, if it is of the format without a head, a file in its place that has
@@ -130,11 +171,11 @@ fn copy_with_head(from: &DataFile, path: &Path, options: &Options) -> Result<(),
     let database = open_database(&disk, options)?;
     check_headless(&database)?;
     tables(&database, 1)?;
-    let tx = database.begin_write()?;
-    tx.open_table(META)?.remove(META_FORMAT)?;
+    let tx = Transaction::begin(&database)?;
+    tx.unchecked().open_table(META)?.remove(META_FORMAT)?;
     let mut totals = Totals::default();
-    for row in tx.open_table(SEGMENTS)?.iter()? {
-        totals.add(row?.1.value());
+    for row in tx.unchecked().open_table(SEGMENTS)?.iter()? {
+        totals.add(segment::checksum_of(row?.1.value()));
     }
     table::write_meta(&tx, &[], totals)?;
     tx.commit()?;

@@ -5,6 +5,7 @@
 
 use super::auth;
 use super::change::Change;
+use super::checked::Transaction;
 use super::error::StoreError;
 use super::join;
 use super::merge::{QueueWork, Run, Work};
@@ -18,17 +19,17 @@ use super::table::{
     self, BINDINGS, DELIVERED, EXCHANGES, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows,
 };
 use crate::ids::{QueueId, SeqRange};
-use redb::{ReadableTable, WriteTransaction};
+use redb::ReadableTable;
 
 /// One transaction in the making.
 pub(super) struct Writer<'tx> {
-    tx: &'tx WriteTransaction,
+    tx: &'tx Transaction,
     rows: Rows<'tx>,
     changed: Vec<(QueueId, Shelf)>,
 }
 
 impl<'tx> Writer<'tx> {
-    pub(super) fn new(tx: &'tx WriteTransaction) -> Self {
+    pub(super) fn new(tx: &'tx Transaction) -> Self {
         Self { tx, rows: Rows::new(tx), changed: Vec::new() }
     }
 
@@ -67,18 +68,19 @@ impl<'tx> Writer<'tx> {
 
     fn write_queue(&mut self, id: QueueId, queue: &QueueWork, shelf: &mut Shelf) -> Result<(), StoreError> {
         if let Some(record) = &queue.declared {
-            self.tx.open_table(QUEUES)?.insert(id.0, record::encode_queue(record).as_slice())?;
+            self.tx.open(&QUEUES)?.insert(id.0, &record::encode_queue(record))?;
             shelf.declared = true;
         }
         for (&lane, &up_to) in &queue.delivered {
-            self.tx.open_table(DELIVERED)?.insert((id.0, lane.into()), up_to)?;
+            self.tx.open(&DELIVERED)?.insert((id.0, lane.into()), &up_to.to_be_bytes())?;
         }
         if let Some(work) = &queue.stream {
             stream::write(self.tx, id, work)?;
         }
         self.publish(id, &queue.runs, shelf)?;
         for (&seq, &row) in &queue.returns {
-            shelf.returns += u64::from(self.rows.returns()?.insert((id.0, seq), row)?.is_none());
+            let replaces = self.rows.returns()?.insert((id.0, seq), &table::encode_return(row))?;
+            shelf.returns += u64::from(!replaces);
         }
         self.settle(id, &queue.settled, shelf)?;
         while let Some(due) = shelf.due() {
@@ -139,11 +141,7 @@ impl<'tx> Writer<'tx> {
         for &range in settled {
             if shelf.returns > 0 {
                 let keys = (id.0, range.first)..(id.0, range.end);
-                let returns = &mut shelf.returns;
-                self.rows.returns()?.retain_in(keys, |_, _| {
-                    *returns -= 1;
-                    false
-                })?;
+                shelf.returns -= self.rows.returns()?.remove_in(keys)?;
             }
             let mut range = range;
             if open.as_ref().is_none_or(|(first, segment)| segment.range(*first).end <= range.first) {
@@ -212,11 +210,11 @@ impl<'tx> Writer<'tx> {
     /// Removes all that a queue has.
     fn delete(&mut self, id: QueueId) -> Result<(), StoreError> {
         let keys = || (id.0, 0)..=(id.0, u64::MAX);
-        self.tx.open_table(QUEUES)?.remove(id.0)?;
-        self.tx.open_table(DELIVERED)?.retain_in(keys(), |_, _| false)?;
+        self.tx.open(&QUEUES)?.remove(id.0)?;
+        self.tx.open(&DELIVERED)?.remove_in(keys())?;
         self.rows.remove_segments(keys(), |_, _| false)?;
         self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
-        self.rows.returns()?.retain_in(keys(), |_, _| false)?;
+        self.rows.returns()?.remove_in(keys())?;
         stream::delete(self.tx, id)
     }
 }
@@ -304,24 +302,24 @@ fn find_in(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Option<(
 }
 
 /// Applies changes of exchanges and bindings in their order.
-fn write_topology(tx: &WriteTransaction, changes: &[Change]) -> Result<(), StoreError> {
+fn write_topology(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
     let elsewhere = [seen::concerns, auth::concerns, policy::concerns];
     if changes.iter().all(|change| elsewhere.iter().any(|concerns| concerns(change))) {
         return Ok(());
     }
-    let mut exchanges = tx.open_table(EXCHANGES)?;
-    let mut bindings = tx.open_table(BINDINGS)?;
+    let mut exchanges = tx.open(&EXCHANGES)?;
+    let mut bindings = tx.open(&BINDINGS)?;
     for change in changes {
         match change {
             Change::DeclareExchange(record) => {
                 let key = record::exchange_key(&record.vhost, &record.name);
-                exchanges.insert(key.as_slice(), record::encode_exchange(record).as_slice())?;
+                exchanges.insert(key.as_slice(), &record::encode_exchange(record))?;
             }
             Change::DeleteExchange { vhost, name } => {
                 exchanges.remove(record::exchange_key(vhost, name).as_slice())?;
             }
             Change::Bind(record) => {
-                bindings.insert(record::encode_binding(record).as_slice(), ())?;
+                bindings.insert(record::encode_binding(record).as_slice(), &[])?;
             }
             Change::Unbind(record) => {
                 bindings.remove(record::encode_binding(record).as_slice())?;

@@ -24,7 +24,7 @@ pub(crate) const SHOWN_BYTES: usize = 40;
 /// Where the state lies in a head.
 const STATE: Range<usize> = 20..24;
 
-const FORMATS: [&str; 5] = ["1", "2", "3", "4", "5"];
+const FORMATS: [&str; 6] = ["1", "2", "3", "4", "5", "6"];
 const STOPS: [&str; 2] = ["clean", "killed"];
 
 fn read(name: &str) -> Vec<u8> {
@@ -156,7 +156,7 @@ fn every_format_there_has_been_is_read() {
         check(&name, &told(&opened));
         opened.log.close().unwrap();
         drop(opened);
-        assert_eq!(fs::read(&file).unwrap()[..20], *b"Leveret data\r\n\x1a\n\0\0\0\x05");
+        assert_eq!(fs::read(&file).unwrap()[..20], *b"Leveret data\r\n\x1a\n\0\0\0\x06");
         let left = fs::read_dir(folder.at("")).unwrap().map(|entry| entry.unwrap().file_name());
         let others: Vec<_> = left.filter(|name| name != FILE_NAME && name != RESERVE_NAME).collect();
         assert!(others.is_empty(), "left of {name}: {others:?}");
@@ -185,8 +185,8 @@ fn a_file_without_a_head_is_copied_anew() {
 /// A power cut at any time of an older file's first start leaves a file in which all is found.
 #[test]
 fn a_power_cut_while_a_file_becomes_newer_costs_nothing() {
-    for name in ["2-clean", "2-killed", "3-clean", "3-killed", "4-clean", "4-killed"] {
-        let image = image(name);
+    for name in names().filter(|name| !name.starts_with('1') && !name.starts_with('6')) {
+        let image = image(&name);
         for call in (1..).step_by(2) {
             let disk = SimDisk::holding(image.clone()).cut_at(call, call);
             drop(open_with(&disk, 0));
@@ -196,7 +196,7 @@ fn a_power_cut_while_a_file_becomes_newer_costs_nothing() {
             };
             let found = told(&open_with(&SimDisk::holding(cut.image), 0));
             // A cut after the start itself is a kill.
-            let (clean, killed) = (expected(name), expected(name).replace("clean true", "clean false"));
+            let (clean, killed) = (expected(&name), expected(&name).replace("clean true", "clean false"));
             let lasting = |text: &str| -> Vec<String> {
                 text.lines().filter(|line| !line.starts_with("  lane")).map(str::to_owned).collect()
             };
@@ -211,7 +211,7 @@ fn a_power_cut_while_a_file_becomes_newer_costs_nothing() {
 /// Whatever bit of a head is turned and wherever the file ends: it is refused, or says the same as before.
 #[test]
 fn a_damaged_head_is_never_misread() {
-    for name in ["2-killed", "3-killed", "4-killed", "5-killed"] {
+    for name in ["2-killed", "3-killed", "4-killed", "5-killed", "6-killed"] {
         let (image, expected) = (image(name), expected(name));
         // What is in the state but its being 0 says nothing: a bit of each byte stands for all.
         let head_len = if name < "4" { 32 } else { 36 };
