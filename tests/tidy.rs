@@ -65,6 +65,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["server"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),
+    ("twox_hash", &["store"]),
 ];
 
 /// What every room that may name `amq_protocol` besides `wire` may use of it: its values.

@@ -76,6 +76,16 @@ impl StoreError {
         }
     }
 
+    /// Tells the operator of a repair where one was not tried.
+    pub(super) fn advise(self, repaired: bool) -> Self {
+        match self {
+            Self::Damaged(what) if !repaired && !what.contains("--repair") => {
+                Self::Damaged(format!("{what}; `leveret serve --repair` goes on with what can be read"))
+            }
+            other => other,
+        }
+    }
+
     /// Whether what was confirmed before can be relied on to be on disk nevertheless.
     #[must_use]
     pub fn keeps_what_was_confirmed(&self) -> bool {

@@ -4,8 +4,9 @@
 //! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
 //! `journal`, `keyed` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
 //! counters of `shelf`) -> redb, whose panics end in `guard` -> `disk` (the parts of the file) -> `file` (in its folder, beside the room
-//! that `reserve` keeps). `table`, `segment`, `aside`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes;
-//! `recover` reads them at the start, after `upgrade` has made older ones the same, and `page` records later on.
+//! that `reserve` keeps). `table`, `checked`, `segment`, `aside`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes. At the
+//! start `tree` looks for damage and turns single bits back, `salvage` makes a new file of what is left of one, `upgrade` makes
+//! older rows the same as new ones, and `recover` reads them; `page` reads records later on.
 //!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
 
@@ -33,11 +34,13 @@ mod policy;
 mod record;
 mod recover;
 mod reserve;
+mod salvage;
 pub mod seen;
 mod segment;
 mod shelf;
 mod stream;
 mod table;
+mod tree;
 mod upgrade;
 mod write;
 
@@ -140,8 +143,6 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     let file = path.display().to_string();
     let named =
         |error| if let StoreError::InUse { .. } = error { error.at(&folder) } else { error.at(&file) };
-    let opened = || DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options));
-    let data = guarded(opened).map_err(named)?;
     let mut options = options;
     let of_disk = dir.to_owned();
     // A file system that cannot say is taken to have room.
@@ -151,8 +152,19 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
         })
     });
     options.reserve = options.reserve.or_else(|| reserve_of(dir, false));
-    let place = data.place();
-    let opened = guarded(|| open_at(data, Some((dir, place)), options)).map_err(named)?;
+    let open_file = || {
+        let data = DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options))?;
+        let place = data.place();
+        open_at(data, Some((dir, place)), options.clone())
+    };
+    let opened = match guarded(open_file) {
+        Err(StoreError::Damaged(what)) if options.repair => {
+            tracing::warn!("repair: {what}; what can be read of {file} is put into a new file in its place");
+            guarded(|| salvage::replace(&path, &options)).and_then(|()| guarded(open_file))
+        }
+        done => done,
+    };
+    let opened = opened.map_err(|error| error.advise(options.repair)).map_err(named)?;
     file::tell_if_open_to_others(dir, &path);
     Ok(opened)
 }
@@ -162,7 +174,8 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
 /// # Errors
 /// As [`open`].
 pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Opened, StoreError> {
-    guarded(|| open_at(backend, None, options))
+    let repair = options.repair;
+    guarded(|| open_at(backend, None, options)).map_err(|error| error.advise(repair))
 }
 
 /// As [`open_backend`]; the file is in a folder, if it is one.
@@ -175,6 +188,10 @@ fn open_at(
     if let Some(reserve) = &options.reserve {
         disk.rely_on(Arc::clone(reserve));
     }
+    if options.repair {
+        tree::mend(&disk)?;
+    }
+    tree::check(&disk)?;
     let database = open_database(&disk, &options)?;
     let mut identity = table::Identity::FRESH;
     if fresh {

@@ -6,6 +6,7 @@ use crate::support::draw::{Draw, seeds};
 use leveret::ids::QueueId;
 use leveret::store::change::Health;
 use leveret::store::{Options, StoreError, open_backend};
+use redb::StorageBackend;
 use std::panic::catch_unwind;
 
 /// Where redb's part begins in a file without a journal.
@@ -53,7 +54,7 @@ fn live(image: Vec<u8>) -> Vec<StoreError> {
 fn a_damaged_page_is_a_fault_in_one_line_and_never_a_panic() {
     let whole = file();
     assert!(live(whole.clone()).is_empty());
-    let mut panicked = 0;
+    let mut faulty = 0;
     for seed in seeds(2) {
         let mut draw = Draw::new(seed);
         for round in 0..100 {
@@ -69,20 +70,21 @@ fn a_damaged_page_is_a_fault_in_one_line_and_never_a_panic() {
                 let text = fault.to_string();
                 assert!(!text.contains('\n') && !text.is_empty(), "byte {at}: {text}");
             }
-            panicked += usize::from(faults.iter().any(|fault| fault.to_string().contains(PANICKED)));
+            faulty += usize::from(!faults.is_empty());
         }
     }
-    assert!(panicked > 0, "redb has panicked nowhere: the test sees nothing");
+    assert!(faulty > 50, "{faulty} faults: the test sees nothing");
 }
 
-/// A start that found nothing wrong may come to a damaged page when it reads messages back.
+/// A page may be damaged after the start as well.
 #[test]
 fn a_panic_of_a_reader_ends_the_store() {
     let whole = file();
     let found = (FRONT + 4096..FRONT + 16 * 4096).step_by(7).find_map(|at| {
-        let mut image = whole.clone();
-        image[at] ^= 0x80;
-        let opened = open_backend(SimDisk::holding(image), Options::default()).ok()?;
+        let disk = SimDisk::holding(whole.clone());
+        let options = Options { cache_bytes: 0, ..Options::default() };
+        let opened = open_backend(disk.clone(), options).unwrap();
+        disk.write(at as u64, &[whole[at] ^ 0x80]).unwrap();
         (1..20).find_map(|queue| opened.pages.load(QueueId(queue), ALL, usize::MAX).err())?;
         (opened.log.health() == Health::Failed).then_some(opened)
     });
