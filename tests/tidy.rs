@@ -66,6 +66,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),
     ("twox_hash", &["store"]),
+    ("x509_cert", &["server"]),
 ];
 
 /// What every room that may name `amq_protocol` besides `wire` may use of it: its values.
