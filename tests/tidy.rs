@@ -51,6 +51,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("indicatif", &["perf"]),
+    ("ipnet", &["config"]),
     ("md5", &["auth"]),
     ("redb", &["store"]),
     ("regex", &["auth"]),
