@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512};
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use subtle::ConstantTimeEq;
 
 /// Bytes of salt: RabbitMQ's, whose hashes these are.
 const SALT: usize = 4;
@@ -62,12 +62,14 @@ pub struct PasswordHash {
 impl PasswordHash {
     /// Hashes a password with a salt of its own.
     ///
-    /// The salt has to differ from others', not to be a secret: [`RandomState`] has its keys from the operating system, and
-    /// other keys each time.
+    /// # Panics
+    ///
+    /// When the operating system has no random bytes. It had some for the data file.
     #[must_use]
     pub fn of(password: &[u8]) -> Self {
-        let salt = RandomState::new().build_hasher().finish().to_be_bytes();
-        Self::salted(Algorithm::Sha256, &salt[..SALT], password)
+        let mut salt = [0; SALT];
+        getrandom::fill(&mut salt).expect("the operating system has random bytes");
+        Self::salted(Algorithm::Sha256, &salt, password)
     }
 
     fn salted(algorithm: Algorithm, salt: &[u8], password: &[u8]) -> Self {
@@ -120,8 +122,7 @@ impl PasswordHash {
     #[must_use]
     pub fn verify(&self, password: &[u8]) -> bool {
         let given = Self::salted(self.algorithm, &self.bytes[..SALT], password);
-        let differing = self.bytes.iter().zip(&given.bytes).fold(0, |sum, (one, other)| sum | (one ^ other));
-        std::hint::black_box(differing) == 0
+        self.bytes.ct_eq(&given.bytes).into()
     }
 }
 
