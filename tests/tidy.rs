@@ -53,6 +53,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("indicatif", &["perf"]),
     ("ipnet", &["config"]),
     ("md5", &["auth"]),
+    ("percent_encoding", &["perf"]),
     ("redb", &["store"]),
     ("regex", &["auth"]),
     ("rustix", &["clock", "store", "server", "ctl", "main"]),
@@ -68,6 +69,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),
     ("twox_hash", &["store"]),
+    ("url", &["perf"]),
     ("x509_cert", &["server"]),
 ];
 

@@ -3,8 +3,10 @@
 //! Query parameters are accepted and ignored: they tune clients, and this one has flags for that. An empty vhost
 //! is read as `/`, which is what people mean by a slash at the end.
 
+use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::str::FromStr;
+use url::Url;
 
 use crate::perf::error::PerfError;
 
@@ -36,31 +38,31 @@ impl FromStr for Uri {
     type Err = PerfError;
 
     fn from_str(text: &str) -> Result<Self, PerfError> {
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("amqp") => rest,
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("amqps") => {
-                return Err(refuse("amqps (TLS) is not supported here"));
-            }
+        let digits = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|c| c.is_ascii_hexdigit());
+        if !text.split('%').skip(1).all(digits) {
+            return Err(refuse("after a percent sign come two hexadecimal digits"));
+        }
+        let url = Url::parse(text).map_err(|fault| refuse(&fault.to_string()))?;
+        match url.scheme() {
+            "amqp" if !url.cannot_be_a_base() => {}
+            "amqps" => return Err(refuse("amqps (TLS) is not supported here")),
             _ => return Err(refuse("it has to begin with amqp://")),
+        }
+        let (user, password) = match (url.username(), url.password()) {
+            ("", None) => ("guest", "guest"),
+            (user, password) => (user, password.unwrap_or_default()),
         };
-        let rest = rest.split(['?', '#']).next().unwrap_or(rest);
-        let (authority, vhost) = rest.split_once('/').unwrap_or((rest, ""));
-        let (login, address) = authority.rsplit_once('@').unwrap_or(("guest:guest", authority));
-        let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        let (host, port) = split_address(address)?;
-        if vhost.contains('/') {
+        let host = url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost");
+        let vhost = url.path().strip_prefix('/').filter(|vhost| !vhost.is_empty()).unwrap_or("/");
+        if vhost.len() > 1 && vhost.contains('/') {
             return Err(refuse("a slash in the vhost is written %2F"));
         }
         Ok(Self {
-            user: percent_decode(user)?,
-            password: percent_decode(password)?,
-            host: if host.is_empty() { "localhost".to_owned() } else { percent_decode(host)? },
-            port: if port.is_empty() {
-                PORT
-            } else {
-                port.parse().map_err(|_not_a_number| refuse("the port is not a number up to 65535"))?
-            },
-            vhost: if vhost.is_empty() { "/".to_owned() } else { percent_decode(vhost)? },
+            user: decoded(user)?,
+            password: decoded(password)?,
+            host: decoded(host.trim_matches(['[', ']']))?,
+            port: url.port().unwrap_or(PORT),
+            vhost: decoded(vhost)?,
         })
     }
 }
@@ -69,44 +71,9 @@ fn refuse(why: &str) -> PerfError {
     PerfError::Uri(why.to_owned())
 }
 
-/// `host:port`, `host` or `[v6]:port` into host and port, the port perhaps empty.
-fn split_address(address: &str) -> Result<(&str, &str), PerfError> {
-    if let Some(rest) = address.strip_prefix('[') {
-        let (host, after) =
-            rest.split_once(']').ok_or_else(|| refuse("the bracket of the address is not closed"))?;
-        return match after.strip_prefix(':') {
-            Some(port) => Ok((host, port)),
-            None if after.is_empty() => Ok((host, "")),
-            None => Err(refuse("after an address in brackets comes a port")),
-        };
-    }
-    Ok(address.split_once(':').unwrap_or((address, "")))
-}
-
-fn percent_decode(text: &str) -> Result<String, PerfError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (high, low) = (rest.next().and_then(hex_digit), rest.next().and_then(hex_digit));
-        match (high, low) {
-            (Some(high), Some(low)) => bytes.push(high << 4 | low),
-            _ => return Err(refuse("after a percent sign come two hexadecimal digits")),
-        }
-    }
-    String::from_utf8(bytes).map_err(|_not_utf8| refuse("it is not UTF-8 once percent-decoded"))
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
+fn decoded(text: &str) -> Result<String, PerfError> {
+    let text = percent_decode_str(text).decode_utf8();
+    text.map(Into::into).map_err(|_not_utf8| refuse("it is not UTF-8 once percent-decoded"))
 }
 
 #[cfg(test)]
