@@ -45,6 +45,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`near`] | plain values; `clock` alone reads a clock |
+//! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
 //! | [`audit`] | how many log lines of a kind there may be |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
 //! | [`wire`] | bytes to frames, methods, properties, tables, and back |
@@ -132,6 +133,7 @@ pub mod ctl;
 pub mod error;
 pub mod http;
 pub mod ids;
+pub mod machine;
 pub mod message;
 pub mod metrics;
 pub mod near;

@@ -10,6 +10,7 @@ use crate::broker::{AlarmLimits, Broker, BrokerSettings};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::http;
+use crate::machine;
 use crate::server::{
     self, BadFile, Certificates, Control, ListenerOptions, LogLines, Server, ShutdownReason,
 };
@@ -251,7 +252,7 @@ fn settings(config: &Config) -> BrokerSettings {
     let Advertise { product, version } = config.advertise.clone();
     let none = AlarmLimits::default();
     let alarms = AlarmLimits {
-        memory_bytes: config.memory_limit.bytes_of(server::memory_bytes()).unwrap_or(none.memory_bytes),
+        memory_bytes: config.memory_limit.bytes_of(machine::memory_bytes()).unwrap_or(none.memory_bytes),
         disk_free_bytes: config.disk_free_limit.bytes_of(None).unwrap_or(none.disk_free_bytes),
     };
     let local_only = config.users.local_only.clone();

@@ -5,7 +5,6 @@
 //! there does not keep health waiting.
 
 mod connection_slots;
-mod process;
 mod prometheus;
 mod router;
 

@@ -4,7 +4,6 @@
 //! prometheus_rabbitmq_core_metrics_collector. What RabbitMQ splits by queue type has one type here, and what it has not
 //! begins with `leveret`.
 
-use super::process::Usage;
 use crate::broker::{Alarms, Gauges, Shortage};
 use crate::metrics::{Metrics, SIZE_BOUNDS, Sizes};
 use std::fmt::Write;
@@ -24,8 +23,10 @@ pub(super) struct Node<'a> {
     pub(super) alarms: &'a Alarms,
     /// What came of it.
     pub(super) shortage: Shortage,
-    /// What the process uses.
-    pub(super) usage: &'a Usage,
+    /// Memory of this process that is in RAM.
+    pub(super) resident_bytes: Option<u64>,
+    /// How many files this process has open, and may have.
+    pub(super) descriptors: (Option<u64>, Option<u64>),
 }
 
 /// The page.
@@ -182,7 +183,7 @@ impl Page {
     }
 
     /// How the process, the store and the machine fare.
-    fn node(&mut self, &Node { up_s, alarms, shortage, usage, .. }: &Node<'_>) {
+    fn node(&mut self, &Node { up_s, alarms, shortage, resident_bytes, descriptors, .. }: &Node<'_>) {
         self.gauge("rabbitmq_erlang_uptime_seconds", "Seconds since the start", "", up_s);
         for (resource, help, is_short) in [
             ("memory_used", "1 while publishers are blocked because memory is short", shortage.memory),
@@ -197,7 +198,7 @@ impl Page {
         let limits = alarms.limits();
         let memory_limit = Some(limits.memory_bytes).filter(|&limit| limit != u64::MAX);
         for (name, help, value) in [
-            ("rabbitmq_process_resident_memory_bytes", "Memory in use", usage.resident_bytes),
+            ("rabbitmq_process_resident_memory_bytes", "Memory in use", resident_bytes),
             ("rabbitmq_resident_memory_limit_bytes", "Memory in use that blocks publishers", memory_limit),
             ("rabbitmq_disk_space_available_bytes", "Free disk space", alarms.disk_free_bytes()),
             (
@@ -205,8 +206,8 @@ impl Page {
                 "Free disk space that blocks publishers",
                 Some(limits.disk_free_bytes),
             ),
-            ("rabbitmq_process_open_fds", "Open file descriptors", usage.open_fds),
-            ("rabbitmq_process_max_fds", "Open file descriptors limit", usage.max_fds),
+            ("rabbitmq_process_open_fds", "Open file descriptors", descriptors.0),
+            ("rabbitmq_process_max_fds", "Open file descriptors limit", descriptors.1),
         ] {
             if let Some(value) = value {
                 self.gauge(name, help, "", value);
@@ -262,11 +263,17 @@ mod tests {
             messages_parked: 3,
             ..Gauges::default()
         };
-        let usage = Usage { resident_bytes: Some(4096), ..Usage::default() };
         let alarms = Alarms::new(AlarmLimits { memory_bytes: 1000, disk_free_bytes: 2000 });
         alarms.observe_disk(1500);
         let shortage = alarms.shortage(Health::Good);
-        let node = Node { host: "a\"b", up_s: 9, alarms: &alarms, shortage, usage: &usage };
+        let node = Node {
+            host: "a\"b",
+            up_s: 9,
+            alarms: &alarms,
+            shortage,
+            resident_bytes: Some(4096),
+            descriptors: (None, None),
+        };
         exposition(&metrics, &gauges, &node)
     }
 

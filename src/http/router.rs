@@ -1,9 +1,10 @@
 //! Which path is answered by what.
 
-use super::{process, prometheus};
+use super::prometheus;
 use crate::blocking;
 use crate::broker::{Broker, Shortage};
 use crate::clock;
+use crate::machine;
 use crate::store::change::Health;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -45,11 +46,17 @@ fn healthz(health: Health, shortage: Shortage) -> Answer {
 }
 
 fn metrics(broker: &Broker) -> Answer {
-    let (alarms, usage) = (broker.alarms(), process::usage());
+    let alarms = broker.alarms();
     let shortage = alarms.shortage(broker.health());
     let up_ms = clock::mono_ms().saturating_sub(broker.started_at().mono_ms);
-    let node =
-        prometheus::Node { host: &process::hostname(), up_s: up_ms / 1000, alarms, shortage, usage: &usage };
+    let node = prometheus::Node {
+        host: &machine::hostname(),
+        up_s: up_ms / 1000,
+        alarms,
+        shortage,
+        resident_bytes: machine::resident_bytes(),
+        descriptors: (machine::descriptors_open(), machine::descriptors_max()),
+    };
     // It locks each queue once.
     let gauges = blocking::run(|| broker.gauges());
     let text = prometheus::exposition(broker.metrics(), &gauges, &node);

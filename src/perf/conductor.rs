@@ -3,10 +3,10 @@
 use indicatif::ProgressBar;
 
 use crate::clock;
+use crate::machine::Usage;
 use crate::perf::error::PerfError;
 use crate::perf::options::Options;
 use crate::perf::pace;
-use crate::perf::process::Usage;
 use crate::perf::report::{Flow, Report, tick_line};
 use crate::perf::run::{Phase, Run, Sum, Tally};
 
@@ -39,6 +39,15 @@ pub struct Snapshot {
     consumed: Sum,
     own: Usage,
     broker: Option<Usage>,
+}
+
+/// What the process with this id has used, or this one, `self`.
+///
+/// # Errors
+///
+/// When it cannot be measured.
+pub(super) fn usage(pid: &str) -> Result<Usage, PerfError> {
+    Usage::of(pid).map_err(PerfError::io(format!("cannot measure process {pid}")))
 }
 
 impl<'a> Conductor<'a> {
@@ -98,8 +107,8 @@ impl<'a> Conductor<'a> {
             at_us: clock::mono_us(),
             published: Sum::of(self.published),
             consumed: Sum::of(self.consumed),
-            own: Usage::own()?,
-            broker: self.options.broker_pid.map(|pid| Usage::of(&pid.to_string())).transpose()?,
+            own: usage("self")?,
+            broker: self.options.broker_pid.map(|pid| usage(&pid.to_string())).transpose()?,
         })
     }
 
@@ -251,7 +260,7 @@ mod tests {
 
     fn snapshot(at_us: u64, published: (u64, u64), consumed: (u64, u64), cpu_us: u64) -> Snapshot {
         let sum = |(done, last_us)| Sum { done, refused: 0, last_us };
-        let usage = Usage { cpu_us, rss_bytes: cpu_us, rss_peak_bytes: cpu_us };
+        let usage = Usage { cpu_us, resident_bytes: cpu_us, resident_peak_bytes: cpu_us };
         Snapshot {
             at_us,
             published: sum(published),
@@ -269,7 +278,7 @@ mod tests {
         assert_eq!((report.published.count, report.published.time_us), (200, 10_000));
         assert_eq!((report.consumed.count, report.consumed.time_us), (190, 10_000));
         assert_eq!(report.client_cpu_us, 20);
-        assert_eq!(report.broker, Some(Usage { cpu_us: 20, rss_bytes: 27, rss_peak_bytes: 27 }));
+        assert_eq!(report.broker, Some(Usage { cpu_us: 20, resident_bytes: 27, resident_peak_bytes: 27 }));
     }
 
     #[test]

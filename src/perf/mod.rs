@@ -23,7 +23,6 @@ pub mod histogram;
 pub mod inbox;
 pub mod options;
 pub mod pace;
-pub mod process;
 pub mod producer;
 pub mod report;
 pub mod ring;
@@ -43,7 +42,6 @@ use crate::perf::conductor::Conductor;
 use crate::perf::connection::Connection;
 use crate::perf::consumer::Consumer;
 use crate::perf::histogram::Histogram;
-use crate::perf::process::Usage;
 use crate::perf::producer::Producer;
 use crate::perf::report::Report;
 use crate::perf::run::{Phase, Run, Tally};
@@ -64,7 +62,7 @@ const STACK_BYTES: usize = 256 * 1024;
 pub fn run(options: Options) -> Result<(), PerfError> {
     options.check()?;
     if let Some(pid) = options.broker_pid {
-        Usage::of(&pid.to_string())?;
+        conductor::usage(&pid.to_string())?;
     }
     let queues = options.queue_names();
     let mut control = Connection::open(&options.uri, "leveret perf")?;

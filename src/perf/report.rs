@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use crate::machine::Usage;
 use crate::perf::error::PerfError;
 use crate::perf::histogram::Histogram;
-use crate::perf::process::Usage;
 
 /// The quantiles shown: name in JSON, name in text, thousandths.
 const QUANTILES: [(&str, &str, u64); 4] =
@@ -80,10 +80,10 @@ impl Report {
             ("consumed_per_s", format!("{:.1}", self.consumed.per_s())),
             ("latency_ms", latency.unwrap_or_else(null)),
             ("broker_cpu_us_per_message", broker_cpu.map_or_else(null, |cpu| format!("{cpu:.4}"))),
-            ("broker_rss_bytes", self.broker.map_or_else(null, |broker| broker.rss_bytes.to_string())),
+            ("broker_rss_bytes", self.broker.map_or_else(null, |broker| broker.resident_bytes.to_string())),
             (
                 "broker_rss_peak_bytes",
-                self.broker.map_or_else(null, |broker| broker.rss_peak_bytes.to_string()),
+                self.broker.map_or_else(null, |broker| broker.resident_peak_bytes.to_string()),
             ),
             (
                 "client_cpu_us_per_message",
@@ -127,7 +127,7 @@ impl fmt::Display for Report {
             if let Some(cpu) = self.per_message(broker.cpu_us) {
                 write!(f, "{cpu:.3} us of CPU per message, ")?;
             }
-            let (now, peak) = (mib(broker.rss_bytes), mib(broker.rss_peak_bytes));
+            let (now, peak) = (mib(broker.resident_bytes), mib(broker.resident_peak_bytes));
             writeln!(f, "{now:.1} MiB resident, {peak:.1} MiB at the most")?;
         }
         Ok(())
@@ -187,7 +187,7 @@ mod tests {
             nacked: 3,
             latency: Some(latency),
             client_cpu_us: 200_000,
-            broker: Some(Usage { cpu_us: 1_000_000, rss_bytes: 1 << 20, rss_peak_bytes: 2 << 20 }),
+            broker: Some(Usage { cpu_us: 1_000_000, resident_bytes: 1 << 20, resident_peak_bytes: 2 << 20 }),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`proxy`, `tls`, `certificate`),
 //! `connection` is the loop of one client, `control` serves operators, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or
-//! has failed, and what `machine` says of memory and disk. Everything that knows
+//! has failed, and that memory or disk get short. Everything that knows
 //! AMQP is in `session`; everything that is kept is in `broker`. No lock is held across an await.
 
 mod arrival;
@@ -12,7 +12,6 @@ mod control;
 mod handshake_limiter;
 mod listener;
 mod log;
-mod machine;
 mod pressure;
 mod proxy;
 mod socket;
@@ -23,13 +22,13 @@ pub use arrival::ListenerOptions;
 pub use control::{Control, serve as serve_control};
 pub use listener::accept;
 pub use log::{LogLines, LogSink, log_exchange};
-pub use machine::memory_bytes;
 pub use timer::run as run_timer;
 pub use tls::{BadFile, Certificates};
 
 use self::handshake_limiter::{HandshakeLimiter, HandshakePermit};
 use crate::broker::Broker;
 use crate::clock::Now;
+use crate::machine;
 use crate::queue::mailbox::Mailbox;
 use crate::session::{Peer, Session};
 use std::collections::HashMap;
@@ -82,6 +81,7 @@ impl Server {
         let limits = &broker.settings().limits;
         let wanted = limits.connections_max.saturating_add(limits.handshakes_max);
         let sockets_max = machine::descriptors_max()
+            .and_then(|most| u32::try_from(most).ok())
             .map_or(wanted, |most| wanted.min(most.saturating_sub(DESCRIPTORS_KEPT).max(2)));
         if sockets_max < limits.connections_max {
             warn!(

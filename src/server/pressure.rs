@@ -3,8 +3,8 @@
 //! What follows from it is the session's: it reads the broker's health itself and blocks its client. Here is only the
 //! question whether sessions must be woken to look.
 
-use super::machine;
 use crate::broker::Alarms;
+use crate::machine;
 use crate::store::change::Health;
 use std::path::Path;
 use tracing::{error, info, warn};

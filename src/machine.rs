@@ -1,9 +1,11 @@
-//! What the machine has, and what this process uses of it. Linux only; elsewhere nothing is known, and nothing alarms.
+//! What the machine has, and what this and other processes use of it. Linux only (proc_pid_stat(5), proc_pid_status(5)); elsewhere
+//! nothing is known, and nothing alarms.
 
 use rustix::fs::statvfs;
 use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 use std::fs;
+use std::io;
 use std::num::NonZero;
 use std::path::{Component, Path, PathBuf};
 use std::thread::available_parallelism;
@@ -13,16 +15,19 @@ const GROUPS: &str = "/sys/fs/cgroup";
 const GROUPS_BESIDE_V1: &str = "/sys/fs/cgroup/unified";
 const GROUPS_V1: &str = "/sys/fs/cgroup/memory";
 
+/// Microseconds of a clock tick of `/proc`: `USER_HZ` is 100 on every Linux.
+const TICK_US: u64 = 10_000;
+
 /// Processors that this process may use.
 #[must_use]
-pub(super) fn processors() -> usize {
+pub fn processors() -> usize {
     available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Memory that this process may use, in bytes: the machine's, or less when its control group, or one that this is in, has less.
 #[must_use]
 pub fn memory_bytes() -> Option<u64> {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text, "MemTotal:"));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     // A group without a limit has the word `max`, or in version 1 a number beyond all memory.
     let limits = limit_files(&groups);
@@ -65,26 +70,80 @@ fn limit_files(groups: &str) -> Vec<PathBuf> {
     files
 }
 
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time of all its threads, user and system.
+    pub cpu_us: u64,
+    /// Memory that is in RAM now.
+    pub resident_bytes: u64,
+    /// The most memory that was ever in RAM.
+    pub resident_peak_bytes: u64,
+}
+
+impl Usage {
+    /// Of the process with this id, or of this one, `self`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or this is not Linux.
+    pub fn of(pid: &str) -> io::Result<Self> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+        let status = read("status")?;
+        Ok(Self {
+            cpu_us: cpu_us(&read("stat")?),
+            resident_bytes: memory(&status, "VmRSS:").unwrap_or_default(),
+            resident_peak_bytes: memory(&status, "VmHWM:").unwrap_or_default(),
+        })
+    }
+}
+
+/// The name of the machine; `localhost` where it is not known.
+#[must_use]
+pub fn hostname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
 /// Memory of this process that is in RAM, in bytes.
-pub(super) fn resident_bytes() -> Option<u64> {
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     resident_pages(&text)?.checked_mul(page_size() as u64)
 }
 
+/// How many files this process has open, sockets among them.
+#[must_use]
+pub fn descriptors_open() -> Option<u64> {
+    let entries = fs::read_dir("/proc/self/fd").ok()?;
+    // The listing itself holds one open.
+    u64::try_from(entries.count().saturating_sub(1)).ok()
+}
+
 /// How many files this process may have open at a time, sockets among them; nothing if any number.
-pub(super) fn descriptors_max() -> Option<u32> {
-    getrlimit(Resource::Nofile).current.and_then(|limit| u32::try_from(limit).ok())
+#[must_use]
+pub fn descriptors_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 /// Bytes that this process may still write to the file system of `folder`.
-pub(super) fn disk_free_bytes(folder: &Path) -> Option<u64> {
+#[must_use]
+pub fn disk_free_bytes(folder: &Path) -> Option<u64> {
     let system = statvfs(folder).ok()?;
     system.f_bavail.checked_mul(system.f_frsize)
 }
 
-/// The first line of `/proc/meminfo`: `MemTotal:       16384000 kB`.
-fn total(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// Fields 14 and 15, user and system time in ticks; the second field, the name, may hold spaces and parentheses.
+fn cpu_us(stat: &str) -> u64 {
+    let after_name = stat.rsplit_once(')').map_or(stat, |(_, rest)| rest);
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * TICK_US
+}
+
+/// What a line such as `MemTotal:       16384000 kB` says, in bytes.
+fn memory(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -99,9 +158,15 @@ mod tests {
 
     #[test]
     fn figures_are_found_where_linux_writes_them() {
-        assert_eq!(total("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16_777_216));
+        assert_eq!(memory("MemFree: 1 kB\nMemTotal:       16384 kB\n", "MemTotal:"), Some(16_777_216));
         assert_eq!(resident_pages("4000 1234 500 1 0 300 0\n"), Some(1234));
-        assert_eq!((total(""), resident_pages("")), (None, None));
+        assert_eq!((memory("", "MemTotal:"), resident_pages("")), (None, None));
+    }
+
+    #[test]
+    fn cpu_time_is_found_behind_any_name() {
+        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 1 2 3 4 250 30 0 0 20 0 33 0 7 1 2";
+        assert_eq!(cpu_us(stat), 280 * TICK_US);
     }
 
     #[test]
@@ -135,6 +200,14 @@ mod tests {
         );
         check("", &[]);
         check("4:memory", &[]);
+    }
+
+    #[test]
+    fn this_process_uses_some() {
+        let usage = Usage::of("self").unwrap();
+        assert!(usage.resident_bytes > 0 && usage.resident_peak_bytes > 0);
+        assert!(Usage::of("0").is_err());
+        assert!(descriptors_open().unwrap() > 0);
     }
 
     #[test]
