@@ -24,7 +24,7 @@ const RUN_ALONG: usize = 16;
 /// A word that no step has.
 pub(super) const UNKNOWN: u32 = u32::MAX;
 
-/// See the head of this file.
+/// A copy of a trie, for matches that take long.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// As copied, until somebody needs it.
