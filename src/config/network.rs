@@ -21,8 +21,10 @@ impl TryFrom<String> for Network {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let network = text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
-        network.map(Self).map_err(|_| format!("'{text}' is not a network, as in 10.0.0.0/8 or 127.0.0.1"))
+        let network = text.parse().or_else(|_no_prefix| text.parse().map(|address: IpAddr| address.into()));
+        network
+            .map(Self)
+            .map_err(|_no_network| format!("'{text}' is not a network, as in 10.0.0.0/8 or 127.0.0.1"))
     }
 }
 
