@@ -1,10 +1,9 @@
 //! Exchanges and bindings. The default exchange, and the binding that it has to every queue, are nowhere in the broker; they are
 //! listed because clients can use them.
 
-use super::queues::DESCRIBED_MAX;
 use super::refusal::Refusal;
 use super::value::{Arguments, arguments, decoded};
-use super::{Performed, Row, Told, vhost};
+use super::{DESCRIBED_MAX, Performed, Row, Told, vhost};
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::broker::vhost::listing::Bound;

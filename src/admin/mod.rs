@@ -49,6 +49,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tracing::info;
 
+/// Bindings and consumers that a description has at most; lists have them all.
+const DESCRIBED_MAX: usize = 1000;
+
 /// Everything that can be asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

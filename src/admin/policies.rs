@@ -148,7 +148,7 @@ fn refusal(broker: &Broker, rank: Rank, vhost: &str, error: PolicyError) -> Refu
             known.retain(|policy| policy.vhost == vhost);
             Refusal::not_found(what, &name, known.iter().map(|policy| &policy.name))
         }
-        PolicyError::NoSuchVHost(name) => vhost::not_found(broker, &name),
+        PolicyError::NoSuchVHost(name) => Refusal::no_vhost(broker, &name),
         PolicyError::Invalid(why) => Refusal::new(RefusalKind::Invalid, why),
     }
 }

@@ -5,7 +5,7 @@ use super::exchanges::BindingRow;
 use super::policies::arguments_of;
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, decoded};
-use super::{Caller, Performed, Row, Told, vhost};
+use super::{Caller, DESCRIBED_MAX, Performed, Row, Told, vhost};
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, Ticket};
@@ -14,9 +14,6 @@ use crate::queue::{Queue, Subscribed};
 use crate::routing::topology::Target;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// Bindings and consumers that a description has at most; lists have them all.
-pub(super) const DESCRIBED_MAX: usize = 1000;
 
 /// What can be done with queues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! Why an operation is refused: a kind for programs, and a sentence for people with the name and the value at fault.
 
-use super::vhost::not_found;
 use crate::broker::Broker;
 use crate::broker::users::UserError;
 use crate::error::AmqpError;
@@ -66,6 +65,12 @@ impl Refusal {
         Self::new(kind, format!("there is no {what} '{name}'{}", did_you_mean(name, known)))
     }
 
+    /// There is no vhost of that name.
+    pub(super) fn no_vhost(broker: &Broker, name: &str) -> Self {
+        let known = broker.vhosts().list().into_iter().map(|record| record.name);
+        Self::missing(RefusalKind::NoVHost, "vhost", name, known)
+    }
+
     /// Why something cannot be done with users.
     pub(super) fn of_users(broker: &Broker, error: UserError) -> Self {
         match error {
@@ -74,7 +79,7 @@ impl Refusal {
                 Self::missing(RefusalKind::NoUser, "user", &name, known)
             }
             UserError::UserExists(_) => Self::new(RefusalKind::UserExists, error.to_string()),
-            UserError::NoSuchVHost(name) => not_found(broker, &name),
+            UserError::NoSuchVHost(name) => Self::no_vhost(broker, &name),
             UserError::Invalid(why) => Self::new(RefusalKind::Invalid, why),
         }
     }

@@ -2,7 +2,6 @@
 
 use super::limits::limit;
 use super::refusal::{Refusal, RefusalKind};
-use super::vhost::not_found;
 use super::{Performed, Row};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::broker::Broker;
@@ -137,7 +136,7 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
         VHostOperation::DeleteVhost { vhost } => vhosts.delete(&vhost),
         VHostOperation::SetVhostLimits { vhost, limits } => set_limits(broker, &vhost, limits),
         VHostOperation::ClearVhostLimits { vhost } => {
-            let record = vhosts.record(&vhost).ok_or_else(|| not_found(broker, &vhost))?;
+            let record = vhosts.record(&vhost).ok_or_else(|| Refusal::no_vhost(broker, &vhost))?;
             if record.limits == VHostLimits::default() {
                 return Err(Refusal::new(RefusalKind::NotFound, format!("vhost '{vhost}' has no limits")));
             }
@@ -162,7 +161,7 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
         VHostOperation::ListVhostLimits { vhost } => return list_limits(broker, vhost),
     };
     changed.map(Performed::done).map_err(|error| match error {
-        VHostError::NoSuchVHost(name) => not_found(broker, &name),
+        VHostError::NoSuchVHost(name) => Refusal::no_vhost(broker, &name),
         VHostError::TooMany { .. } => Refusal::new(RefusalKind::Conflict, error.to_string()),
         VHostError::Invalid(why) => Refusal::new(RefusalKind::Invalid, why),
     })
@@ -194,7 +193,7 @@ fn list_limits(broker: &Broker, vhost: Option<String>) -> Result<Performed, Refu
             let all = broker.vhosts().list().into_iter();
             all.filter(|record| record.limits != VHostLimits::default()).collect()
         }
-        Some(name) => vec![broker.vhosts().record(&name).ok_or_else(|| not_found(broker, &name))?],
+        Some(name) => vec![broker.vhosts().record(&name).ok_or_else(|| Refusal::no_vhost(broker, &name))?],
     };
     Ok(Performed::rows(records.into_iter().map(|VHostRecord { name, limits, .. }| {
         let VHostLimits { connections_max: max_connections, queues_max: max_queues } = limits;

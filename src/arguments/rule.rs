@@ -1,6 +1,5 @@
 //! What values an argument takes, and the words in which others are refused: RabbitMQ's.
 
-use super::table::{DEAD_LETTER_EXCHANGE, DELAYED_TYPE, HASH_HEADER, HASH_PROPERTY};
 use crate::arguments::exchange_type::DELAYED_MESSAGE;
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::value::{integer, term, text};
@@ -39,8 +38,8 @@ pub enum ValueRule {
     OneOf(&'static [&'static str], &'static str),
     /// A string that names something, such as an exchange.
     Name,
-    /// A string that makes sense beside a dead-letter exchange only.
-    DeadLetterKey,
+    /// A string that makes sense beside the first of these arguments only; otherwise the second says why not.
+    Beside(&'static str, &'static str),
     /// The version of RabbitMQ's classic queues; there is one left.
     Version,
     /// The type of queue.
@@ -55,8 +54,8 @@ pub enum ValueRule {
     FilterSize,
     /// The type by which an exchange of delayed messages routes.
     RoutesBy,
-    /// The name of a property that can be hashed, where no header is.
-    HashProperty,
+    /// The name of a property that can be hashed, where this argument names no header.
+    HashProperty(&'static str),
     /// Where to begin in a stream.
     Offset,
     /// One value to filter by, or an array of them.
@@ -94,14 +93,14 @@ impl ValueRule {
         arguments: &FieldTable,
     ) -> Result<(), AmqpError> {
         match self {
-            Self::Name | Self::HashProperty if !matches!(value, AMQPValue::LongString(_)) => {
+            Self::Name | Self::HashProperty(_) if !matches!(value, AMQPValue::LongString(_)) => {
                 let kind = type_name(value);
                 return Err(AmqpError::Precondition(format!(
                     "invalid type '{kind}' for arg '{key}' in {on}"
                 )));
             }
-            Self::HashProperty => return hash_property(value, arguments),
-            Self::RoutesBy => return routes_by(Some(value)).map(drop),
+            Self::HashProperty(header) => return hash_property((key, header), value, arguments),
+            Self::RoutesBy => return routes_by(key, Some(value)).map(drop),
             Self::SegmentSize if integer(value).is_some_and(|bytes| bytes > SEGMENT_BYTES_MAX) => {
                 return Err(AmqpError::Precondition(format!("Exceeded max value for {key}")));
             }
@@ -118,7 +117,7 @@ impl ValueRule {
     /// What is wrong with a value.
     fn fault(self, value: &AMQPValue, arguments: &FieldTable) -> Option<String> {
         match self {
-            Self::Any | Self::Name | Self::HashProperty | Self::RoutesBy => None,
+            Self::Any | Self::Name | Self::HashProperty(_) | Self::RoutesBy => None,
             Self::Integer => integer(value).is_none().then(|| expected_integer(value)),
             Self::SegmentSize | Self::FilterSize => AT_LEAST_0.fault(value, arguments),
             Self::Range { least, most, over } => match integer(value) {
@@ -138,10 +137,10 @@ impl ValueRule {
                 None => Some(unacceptable_type(value)),
                 Some(text) => (!values.contains(&&*text)).then(|| why.to_owned()),
             },
-            Self::DeadLetterKey => match text(value) {
+            Self::Beside(other, why) => match text(value) {
                 None => Some(unacceptable_type(value)),
-                Some(_) if arguments.contains_key(DEAD_LETTER_EXCHANGE) => None,
-                Some(_) => Some("routing_key_but_no_dlx_defined".to_owned()),
+                Some(_) if arguments.contains_key(other) => None,
+                Some(_) => Some(why.to_owned()),
             },
             Self::Version => match integer(value) {
                 None => Some(expected_integer(value)),
@@ -200,10 +199,14 @@ fn filters_fault(value: &AMQPValue) -> Option<String> {
 }
 
 /// Refuses a string that is no property that can be hashed.
-fn hash_property(value: &AMQPValue, arguments: &FieldTable) -> Result<(), AmqpError> {
+fn hash_property(
+    (key, header): (&str, &str),
+    value: &AMQPValue,
+    arguments: &FieldTable,
+) -> Result<(), AmqpError> {
     let why = match text(value).unwrap_or_default().as_str() {
-        _ if arguments.contains_key(HASH_HEADER) => {
-            format!("{HASH_HEADER} and {HASH_PROPERTY} are mutually exclusive")
+        _ if arguments.contains_key(header) => {
+            format!("{header} and {key} are mutually exclusive")
         }
         "message_id" | "correlation_id" | "timestamp" => return Ok(()),
         other => format!("Unsupported property: {other}"),
@@ -211,18 +214,16 @@ fn hash_property(value: &AMQPValue, arguments: &FieldTable) -> Result<(), AmqpEr
     Err(AmqpError::Precondition(why))
 }
 
-/// The type by which an exchange of delayed messages routes.
+/// The type by which an exchange of delayed messages routes, the value of its argument `key`.
 ///
 /// # Errors
 /// 406 when it says none, or none that there is.
-pub(super) fn routes_by(value: Option<&AMQPValue>) -> Result<ExchangeType, AmqpError> {
+pub(super) fn routes_by(key: &str, value: Option<&AMQPValue>) -> Result<ExchangeType, AmqpError> {
     let refused = |why: String| AmqpError::Precondition(format!("Invalid argument, {why}"));
     match value.and_then(text).as_deref() {
-        Some(DELAYED_MESSAGE) => {
-            Err(refused(format!("'{DELAYED_MESSAGE}' can't be used for '{DELAYED_TYPE}'")))
-        }
+        Some(DELAYED_MESSAGE) => Err(refused(format!("'{DELAYED_MESSAGE}' can't be used for '{key}'"))),
         Some(kind) => ExchangeType::named(kind),
-        None => Err(refused(format!("'{DELAYED_TYPE}' must be an existing exchange type"))),
+        None => Err(refused(format!("'{key}' must be an existing exchange type"))),
     }
 }
 

@@ -1,9 +1,8 @@
 //! What can be asked of a stream: how much of it is kept, and for how long (RabbitMQ: streams.md).
 
 use super::table::{MAX_AGE, MAX_LENGTH_BYTES, SEGMENT_BYTES, number, string};
-use crate::arguments::value::text;
 use crate::clock::interval_ms;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::FieldTable;
 
 /// How much of a stream is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,13 +24,4 @@ impl Retention {
             segment_bytes: number(arguments, SEGMENT_BYTES),
         }
     }
-}
-
-/// An age as RabbitMQ compares it, and shows it when it differs: in milliseconds.
-pub(super) fn comparable(key: &str, value: &AMQPValue) -> Option<AMQPValue> {
-    if key != MAX_AGE {
-        return None;
-    }
-    let age_ms = interval_ms(&text(value)?)?;
-    Some(AMQPValue::LongString(age_ms.to_string().into()))
 }

@@ -12,10 +12,10 @@ use super::rule::{
     AT_LEAST_0, AT_LEAST_1, LOCATOR, OVERFLOWS, PERCENT, PRIORITIES, RETRY_TYPE, STRATEGY, TIME, TIME_NOT_0,
     ValueRule,
 };
-use super::stream::comparable;
 use super::{QueueType, rule};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::value::{equivalent, integer, text};
+use crate::clock::interval_ms;
 use crate::error::{AmqpError, Resource};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use std::sync::LazyLock;
@@ -180,7 +180,7 @@ pub static TABLE: &[Argument] = &[
     row(
         DEAD_LETTER_ROUTING_KEY,
         EMPTIED,
-        ValueRule::DeadLetterKey,
+        ValueRule::Beside(DEAD_LETTER_EXCHANGE, "routing_key_but_no_dlx_defined"),
         YES,
         Some(("dead-letter-routing-key", Precedence::Argument)),
     ),
@@ -234,7 +234,7 @@ pub static TABLE: &[Argument] = &[
         Some(("alternate-exchange", Precedence::Argument)),
     ),
     row(HASH_HEADER, HASHING, ValueRule::Name, NO, None),
-    row(HASH_PROPERTY, HASHING, ValueRule::HashProperty, NO, None),
+    row(HASH_PROPERTY, HASHING, ValueRule::HashProperty(HASH_HEADER), NO, None),
     row(DEDUPLICATION, QUEUE_EXCHANGE, ValueRule::Flag, YES, None),
     row(CACHE_SIZE, QUEUE_EXCHANGE, AT_LEAST_1, YES, None),
     row(CACHE_TTL, QUEUE_EXCHANGE, AT_LEAST_0, YES, None),
@@ -372,6 +372,15 @@ impl Argument {
     }
 }
 
+/// An age as RabbitMQ compares it, and shows it when it differs: in milliseconds.
+fn comparable(key: &str, value: &AMQPValue) -> Option<AMQPValue> {
+    if key != MAX_AGE {
+        return None;
+    }
+    let age_ms = interval_ms(&text(value)?)?;
+    Some(AMQPValue::LongString(age_ms.to_string().into()))
+}
+
 /// Refuses a value that an argument cannot have, before anything else is known of what it is given to.
 ///
 /// # Errors
@@ -414,5 +423,5 @@ pub fn flag(arguments: &FieldTable, name: &str) -> bool {
 /// # Errors
 /// 406 when they name no type of exchange, or nothing.
 pub fn delayed_type(arguments: &FieldTable) -> Result<ExchangeType, AmqpError> {
-    rule::routes_by(value(arguments, DELAYED_TYPE))
+    rule::routes_by(DELAYED_TYPE, value(arguments, DELAYED_TYPE))
 }

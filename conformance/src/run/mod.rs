@@ -27,13 +27,13 @@ use crate::script::scope::GIVEN;
 use crate::script::{Action, Address, Script, Step};
 use eval::Variables;
 use link::{Event, Link};
-use restart::{Ending, Restart};
+use restart::Ending;
 use serde_json::Map;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use sweep::Declared;
-use target::Target;
+use target::{Restart, Target};
 
 /// How long something expected may take when the script does not say.
 const LIMIT: Duration = Duration::from_secs(5);

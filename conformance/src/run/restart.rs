@@ -1,7 +1,6 @@
 //! How the broker under test is ended, and comes back with its data.
 
 use crate::run::operator::Command;
-use crate::run::target::Target;
 use std::path::PathBuf;
 
 /// How it is ended.
@@ -38,6 +37,3 @@ pub enum Restarts {
         parent: PathBuf,
     },
 }
-
-/// Restarts the broker of one case; where it is afterwards.
-pub type Restart<'a> = &'a dyn Fn(Ending) -> Result<Target, String>;

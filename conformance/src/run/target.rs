@@ -1,7 +1,7 @@
 //! The broker under test: where it is, who one is there, what it calls itself, and how its operator gives it commands.
 
 use crate::run::operator::Command;
-use crate::run::restart::Restarts;
+use crate::run::restart::{Ending, Restarts};
 
 /// The broker under test: its address, credentials, product name and administration commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub struct Target {
     /// It is held to words for people in cases of the specification too.
     pub compares_words: bool,
 }
+
+/// Restarts the broker of one case; where it is afterwards.
+pub type Restart<'a> = &'a dyn Fn(Ending) -> Result<Target, String>;
 
 impl Target {
     /// Reads `amqp://user:password@host:port/vhost`; what is left out is guest, 127.0.0.1, 5672 and `/`.

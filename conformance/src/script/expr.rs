@@ -1,10 +1,10 @@
-//! A value as a script writes it: literals of every type, texts with variables in them, arithmetic, bytes.
+//! A value as a script writes it: literals of every type, texts with variables in them, arithmetic, bytes; and
+//! the fields that hold one.
 
-use crate::protocol::table::{MethodSpec, method, nearest_method};
+use crate::protocol::table::{FieldSpec, Kind, MethodSpec, method, nearest, nearest_method};
 use crate::protocol::value::{Value, fits};
-use crate::script::Field;
-use crate::script::cursor::{Cursor, Read};
-use crate::script::fields;
+use crate::script::cursor::{Cursor, Read, Wrong};
+use crate::script::{Field, Relation};
 
 /// A value that is worked out when its step is done.
 #[derive(Debug, Clone)]
@@ -422,7 +422,7 @@ fn byte_item(cursor: &mut Cursor<'_>) -> Read<ByteItem> {
             cursor.expect("(")?;
             cursor.skip_blank();
             let spec = method_named(cursor)?;
-            let fields = fields::in_brackets(cursor, spec)?;
+            let fields = fields_in_brackets(cursor, spec)?;
             cursor.expect(")")?;
             return Ok(ByteItem::Method(spec, fields));
         }
@@ -457,4 +457,55 @@ pub(crate) fn method_named(cursor: &mut Cursor<'_>) -> Read<&'static MethodSpec>
         let hint = nearest_method(name).map_or(String::new(), |near| format!("; is it {near}?"));
         start.wrong(format!("there is no method '{name}'{hint}"))
     })
+}
+
+/// Reads the fields of a method inside `method( )`.
+fn fields_in_brackets(cursor: &mut Cursor<'_>, spec: &'static MethodSpec) -> Read<Vec<Field>> {
+    let mut fields = Vec::new();
+    loop {
+        cursor.skip_blank();
+        if cursor.peek() == Some(b')') {
+            return Ok(fields);
+        }
+        fields.push(field(cursor, spec.name, &spec.fields)?);
+    }
+}
+
+/// Reads a field of `what`, which has those of `known`.
+pub(crate) fn field(cursor: &mut Cursor<'_>, what: &str, known: &[FieldSpec]) -> Read<Field> {
+    let start = *cursor;
+    let name = cursor.name("a field")?;
+    let spec = known.iter().find(|field| field.name == name);
+    let Some(spec) = spec else {
+        return Err(unknown_field(&start, name, what, known.iter().map(|field| field.name)));
+    };
+    field_value(cursor, *spec)
+}
+
+/// The fault of a field that there is not.
+pub(crate) fn unknown_field<'a>(
+    start: &Cursor<'_>,
+    name: &str,
+    what: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Wrong {
+    let hint = match nearest(name, known.clone()) {
+        Some(near) => format!("is it {near}?"),
+        None => format!("it has: {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    start.wrong(format!("{what} has no field '{name}'; {hint}"))
+}
+
+/// Reads what comes after a field's name.
+pub(crate) fn field_value(cursor: &mut Cursor<'_>, spec: FieldSpec) -> Read<Field> {
+    let signs = [Relation::IsNot, Relation::AtLeast, Relation::AtMost, Relation::Is, Relation::Like];
+    for relation in signs {
+        if cursor.eat(relation.sign()) {
+            return Ok(Field { spec, relation, value: expr(cursor)? });
+        }
+    }
+    if spec.kind == Kind::Bit {
+        return Ok(Field { spec, relation: Relation::Is, value: Expr::Literal(Value::Bool(true)) });
+    }
+    Err(cursor.wrong(format!("'{}' wants a value: {}=...", spec.name, spec.name)))
 }

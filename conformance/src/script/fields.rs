@@ -1,10 +1,10 @@
 //! The fields of a step: `name=value`, `name~"pattern"`, a bit by its name alone; over several lines where a line
 //! begins with one.
 
-use crate::protocol::table::{FieldSpec, Kind, MethodSpec, nearest, properties, property};
+use crate::protocol::table::{FieldSpec, Kind, MethodSpec, properties, property};
 use crate::protocol::value::Value;
 use crate::script::cursor::{Cursor, Read};
-use crate::script::expr::{Expr, expr, method_named};
+use crate::script::expr::{Expr, field, field_value, method_named, unknown_field};
 use crate::script::{Call, Field, Relation};
 
 /// The body of a content, beside its properties.
@@ -60,37 +60,25 @@ pub(crate) fn call(cursor: &mut Cursor<'_>, spec: &'static MethodSpec, whole: bo
                     Field { spec, relation: Relation::Is, value }
                 },
             ));
-        } else if let Some(field) = spec.field(name) {
-            call.fields.push(rest(cursor, field)?);
+        } else if let Some(known) = spec.field(name) {
+            call.fields.push(field_value(cursor, known)?);
         } else if let Some(property) = property(name).filter(|_| content) {
-            call.properties.push(rest(cursor, property)?);
+            call.properties.push(field_value(cursor, property)?);
         } else if content && name == "body" {
-            call.body = Some(rest(cursor, BODY)?);
+            call.body = Some(field_value(cursor, BODY)?);
         } else {
             let known = spec.fields.iter().chain(properties().iter().filter(|_| content));
-            return Err(unknown(&start, name, spec.name, known.map(|field| field.name)));
+            return Err(unknown_field(&start, name, spec.name, known.map(|field| field.name)));
         }
     }
     Ok(call)
-}
-
-/// Reads the fields of a method inside `method( )`.
-pub(crate) fn in_brackets(cursor: &mut Cursor<'_>, spec: &'static MethodSpec) -> Read<Vec<Field>> {
-    let mut fields = Vec::new();
-    loop {
-        cursor.skip_blank();
-        if cursor.peek() == Some(b')') {
-            return Ok(fields);
-        }
-        fields.push(one(cursor, spec.name, &spec.fields)?);
-    }
 }
 
 /// Reads fields that are among `known`, for `what`.
 pub(crate) fn list(cursor: &mut Cursor<'_>, what: &str, known: &[FieldSpec]) -> Read<Vec<Field>> {
     let mut fields = Vec::new();
     while next(cursor) {
-        fields.push(one(cursor, what, known)?);
+        fields.push(field(cursor, what, known)?);
     }
     Ok(fields)
 }
@@ -101,45 +89,8 @@ pub(crate) fn header(cursor: &mut Cursor<'_>) -> Read<Vec<Field>> {
     list(cursor, "header", &known)
 }
 
-fn one(cursor: &mut Cursor<'_>, what: &str, known: &[FieldSpec]) -> Read<Field> {
-    let start = *cursor;
-    let name = cursor.name("a field")?;
-    let spec = known.iter().find(|field| field.name == name);
-    let Some(spec) = spec else {
-        return Err(unknown(&start, name, what, known.iter().map(|field| field.name)));
-    };
-    rest(cursor, *spec)
-}
-
-fn unknown<'a>(
-    start: &Cursor<'_>,
-    name: &str,
-    what: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
-) -> crate::script::cursor::Wrong {
-    let hint = match nearest(name, known.clone()) {
-        Some(near) => format!("is it {near}?"),
-        None => format!("it has: {}", known.collect::<Vec<_>>().join(", ")),
-    };
-    start.wrong(format!("{what} has no field '{name}'; {hint}"))
-}
-
 /// Whether another field follows, in this line or a continuation.
 fn next(cursor: &mut Cursor<'_>) -> bool {
     cursor.skip_spaces();
     !(cursor.at_line_end() || cursor.peek() == Some(b'}')) || cursor.skip_to_continuation()
-}
-
-/// Reads what comes after a field's name.
-fn rest(cursor: &mut Cursor<'_>, spec: FieldSpec) -> Read<Field> {
-    let signs = [Relation::IsNot, Relation::AtLeast, Relation::AtMost, Relation::Is, Relation::Like];
-    for relation in signs {
-        if cursor.eat(relation.sign()) {
-            return Ok(Field { spec, relation, value: expr(cursor)? });
-        }
-    }
-    if spec.kind == Kind::Bit {
-        return Ok(Field { spec, relation: Relation::Is, value: Expr::Literal(Value::Bool(true)) });
-    }
-    Err(cursor.wrong(format!("'{}' wants a value: {}=...", spec.name, spec.name)))
 }
