@@ -3,6 +3,7 @@
 //! A rule is a function of a path and a text. Its test first shows that it finds a fault made for the purpose,
 //! then holds it against every file and lists every offence.
 
+mod circles;
 pub(crate) mod source;
 
 use self::source::{File, code, files, root};
