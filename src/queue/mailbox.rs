@@ -1,6 +1,6 @@
 //! A connection's inbox: what queues and the log have for one session.
 //!
-//! Queues post runs of messages to it, the log the newest durable ticket; the session takes everything at once. Its
+//! Queues post runs of messages to it, the log wakes it when a ticket is durable; the session takes everything at once. Its
 //! lock is a leaf: whoever holds it takes no other. It is not bounded by itself: a consumer is dealt no more than
 //! its window, and everything else is one entry for something the session asked for.
 
@@ -50,7 +50,6 @@ pub struct Mailbox {
 #[derive(Debug, Default)]
 struct Inbox {
     mail: Vec<Mail>,
-    durable: Ticket,
     /// Something came since the last [`Mailbox::take`].
     fresh: bool,
     waker: Option<Waker>,
@@ -85,8 +84,8 @@ impl Mailbox {
         self.tell(|_inbox| ());
     }
 
-    /// Moves all mail to the end of `into`; returns the newest durable ticket that was announced here.
-    pub fn take(&self, into: &mut Vec<Mail>) -> Ticket {
+    /// Moves all mail to the end of `into`.
+    pub fn take(&self, into: &mut Vec<Mail>) {
         let mut inbox = self.lock();
         inbox.fresh = false;
         if into.is_empty() {
@@ -94,7 +93,6 @@ impl Mailbox {
         } else {
             into.append(&mut inbox.mail);
         }
-        inbox.durable
     }
 
     /// Ready once something came since the last [`Mailbox::take`]; otherwise the task of `context` is woken when it
@@ -132,8 +130,9 @@ impl Mailbox {
 }
 
 impl Waiter for Mailbox {
-    fn durable(&self, up_to: Ticket) {
-        self.tell(|inbox| inbox.durable = inbox.durable.max(up_to));
+    /// The session asks the log itself up to where everything is on disk.
+    fn durable(&self, _up_to: Ticket) {
+        self.wake();
     }
 }
 
@@ -159,11 +158,10 @@ mod tests {
         assert_eq!(mailbox.poll(&context), Poll::Pending);
         mailbox.post(&mut vec![Mail::Retry]);
         mailbox.durable(Ticket(7));
-        mailbox.durable(Ticket(5));
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         assert_eq!(mailbox.poll(&context), Poll::Ready(()));
         let mut mail = Vec::new();
-        assert_eq!(mailbox.take(&mut mail), Ticket(7));
+        mailbox.take(&mut mail);
         assert_eq!(mail.len(), 1);
         assert_eq!(mailbox.poll(&context), Poll::Pending, "everything was taken");
     }
