@@ -1,4 +1,5 @@
-//! Publish a message, wait for its confirm, consume it, acknowledge it: `cargo run --example hello [AMQP-URL]`
+//! Publish a message, wait for its confirm, consume it, acknowledge it:
+//! `cargo run --example hello [AMQP-URL]`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions};

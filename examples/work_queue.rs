@@ -1,4 +1,5 @@
-//! Share tasks between workers and lose none when a worker dies: `cargo run --example work_queue [AMQP-URL]`
+//! Share tasks between workers and lose none when a worker dies:
+//! `cargo run --example work_queue [AMQP-URL]`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
@@ -41,7 +42,8 @@ async fn main() -> lapin::Result<()> {
     connection.close(200, "done".into()).await
 }
 
-/// Publishes all tasks before it waits for the confirms, which is many times faster than one by one.
+/// Publishes all tasks before it waits for the confirms, which is many times faster than one by
+/// one.
 async fn publish(channel: &Channel) -> lapin::Result<()> {
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare("tasks".into(), durable, FieldTable::default()).await?;

@@ -1,8 +1,10 @@
-//! Sees to it that nobody can fill the disk with log lines: of each kind, that is of each place in the code that writes one, a
-//! thousand may come at once and two a second in the long run, about 25 MB a day. What is left out is counted, and the count is
-//! logged. So the lines that say who came, who was refused and who was thrown out, and from where, can be kept.
+//! Sees to it that nobody can fill the disk with log lines: of each kind, that is of each place in
+//! the code that writes one, a thousand may come at once and two a second in the long run, about 25
+//! MB a day. What is left out is counted, and the count is logged. So the lines that say who came,
+//! who was refused and who was thrown out, and from where, can be kept.
 //!
-//! Lines below the level `info` are not counted: they are for whoever asked for them, while he looks.
+//! Lines below the level `info` are not counted: they are for whoever asked for them, while he
+//! looks.
 
 use crate::clock;
 use std::collections::HashMap;
@@ -23,7 +25,8 @@ const INTERVAL_MS: u64 = 500;
 /// The longest example of what was left out, in bytes.
 const EXAMPLE_MAX: usize = 200;
 
-/// A filter that limits how many log lines each place in the code may write. Copies share what they count.
+/// A filter that limits how many log lines each place in the code may write. Copies share what they
+/// count.
 #[derive(Debug, Default, Clone)]
 pub struct Audit {
     /// One for each place in the code that has logged anything.

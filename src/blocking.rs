@@ -1,12 +1,15 @@
-//! Work that takes longer than a few milliseconds and cannot be cut, kept away from the runtime's workers.
+//! Work that takes longer than a few milliseconds and cannot be cut, kept away from the runtime's
+//! workers.
 //!
-//! A worker serves many connections in turn, so whoever holds it makes all of them wait. What can be cut into steps counts
-//! them and yields (see the budget of a session). What cannot (a fanout to 100,000 queues, the end of a queue with a million
-//! bindings) runs by [`run`]: the worker's other tasks go on in another thread meanwhile, and only the caller waits.
+//! A worker serves many connections in turn, so whoever holds it makes all of them wait. What can
+//! be cut into steps counts them and yields (see the budget of a session). What cannot (a fanout to
+//! 100,000 queues, the end of a queue with a million bindings) runs by [`run`]: the worker's other
+//! tasks go on in another thread meanwhile, and only the caller waits.
 //!
 //! Such work may hold a lock. Who waits for that lock by [`wait`] does not hold a worker either.
 //!
-//! Invariant: nobody who calls [`run`] needs another thread to get on, so that a limit on threads delays and never deadlocks.
+//! Invariant: nobody who calls [`run`] needs another thread to get on, so that a limit on threads
+//! delays and never deadlocks.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +17,8 @@ use std::thread;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
-/// Elements that are worked through on a worker: about a millisecond, if each takes half a microsecond.
+/// Elements that are worked through on a worker: about a millisecond, if each takes half a
+/// microsecond.
 pub const FEW: usize = 2048;
 
 /// How often [`Waiting::let_in`] yields at most: about a millisecond, if nothing else runs.
@@ -43,8 +47,8 @@ impl Drop for Running {
     }
 }
 
-/// Who waits for a lock that somebody takes over and over for something long. Without it that one would have the lock again before
-/// who waits has woken.
+/// Who waits for a lock that somebody takes over and over for something long. Without it that one
+/// would have the lock again before who waits has woken.
 #[derive(Debug, Default)]
 pub struct Waiting(AtomicUsize);
 
@@ -77,8 +81,8 @@ impl Drop for OneWaiting<'_> {
     }
 }
 
-/// Does work that may take long. Take a lock that others wait for inside of `work`, not around it, where that is possible:
-/// then nobody waits for it before it is known that it takes long.
+/// Does work that may take long. Take a lock that others wait for inside of `work`, not around it,
+/// where that is possible: then nobody waits for it before it is known that it takes long.
 pub fn run<R>(work: impl FnOnce() -> R) -> R {
     let _running = Running::begin();
     RUNS.set(RUNS.get() + 1);
@@ -90,8 +94,8 @@ pub fn run_many<R>(count: usize, work: impl FnOnce() -> R) -> R {
     if count > FEW { run(work) } else { work() }
 }
 
-/// Waits for a lock that is taken at the moment: `lock` takes it. It costs no more than `lock` alone unless something in
-/// [`run`] may be what holds it.
+/// Waits for a lock that is taken at the moment: `lock` takes it. It costs no more than `lock`
+/// alone unless something in [`run`] may be what holds it.
 pub fn wait<R>(lock: impl FnOnce() -> R) -> R {
     if RUNNING.load(Ordering::Relaxed) == 0 { lock() } else { aside(lock) }
 }

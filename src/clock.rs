@@ -2,12 +2,14 @@
 //!
 //! Everything else is given a [`Now`] by its caller, so that a test decides what time it is.
 //!
-//! There are three clocks. One counts while the process runs; deadlines of connections are on it. The **calendar** counts milliseconds since
-//! 1970 and goes on at the same pace, while the machine sleeps as well, whatever the machine's clock is set to meanwhile: what
-//! waits in queues is on it, in memory and on disk. The **wall clock** is the machine's, which may be set to any time at any moment, and is for
-//! people. Where the calendar begins it is the wall clock; how far they are apart since is kept with the data, so that what was to
-//! come in ten minutes comes after ten minutes, even if the clock is set and the broker restarted in between. Only what is done to the wall clock
-//! while the broker does not run moves the calendar.
+//! There are three clocks. One counts while the process runs; deadlines of connections are on it.
+//! The **calendar** counts milliseconds since 1970 and goes on at the same pace, while the machine
+//! sleeps as well, whatever the machine's clock is set to meanwhile: what waits in queues is on it,
+//! in memory and on disk. The **wall clock** is the machine's, which may be set to any time at any
+//! moment, and is for people. Where the calendar begins it is the wall clock; how far they are
+//! apart since is kept with the data, so that what was to come in ten minutes comes after ten
+//! minutes, even if the clock is set and the broker restarted in between. Only what is done to the
+//! wall clock while the broker does not run moves the calendar.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,8 +22,8 @@ const BOOT_CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const BOOT_CLOCK: ClockId = ClockId::Monotonic;
 
-/// The wall clock was set if it and the calendar move apart by more than this. Where time is only kept right, it is slowed down or
-/// hurried, and all clocks with it.
+/// The wall clock was set if it and the calendar move apart by more than this. Where time is only
+/// kept right, it is slowed down or hurried, and all clocks with it.
 const SET_MS: u64 = 100;
 
 /// Two readings of clocks that took longer than this say nothing of how far they are apart.
@@ -37,9 +39,11 @@ static BEGINNING: LazyLock<Calendar> =
 /// A moment, on the clocks that are never set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Milliseconds since the process began to read the clock. Never goes back: for deadlines of connections.
+    /// Milliseconds since the process began to read the clock. Never goes back: for deadlines of
+    /// connections.
     pub mono_ms: u64,
-    /// Milliseconds since 1970 by the calendar. Never jumps: for what waits in queues, which may outlive the process.
+    /// Milliseconds since 1970 by the calendar. Never jumps: for what waits in queues, which may
+    /// outlive the process.
     pub unix_ms: u64,
 }
 
@@ -83,14 +87,15 @@ impl Clock {
         Now { mono_ms: mono_ms(), unix_ms: BEGINNING.at(boot_ms(), self.0.at_start) }
     }
 
-    /// What the wall clock shows when the calendar shows `unix_ms`, as far as is known: it is looked at when
-    /// [`Self::is_set`] is called.
+    /// What the wall clock shows when the calendar shows
+    /// `unix_ms`, as far as is known: it is looked at when [`Self::is_set`] is called.
     #[must_use]
     pub fn wall_ms(&self, unix_ms: u64) -> u64 {
         unix_ms.saturating_add_signed(self.ahead_ms().saturating_neg())
     }
 
-    /// What the calendar shows when the wall clock shows `wall_ms`: the inverse of [`Self::wall_ms`].
+    /// What the calendar shows when the wall clock shows
+    /// `wall_ms`: the inverse of [`Self::wall_ms`].
     #[must_use]
     pub fn calendar_ms(&self, wall_ms: u64) -> u64 {
         wall_ms.saturating_add_signed(self.ahead_ms())
@@ -102,7 +107,8 @@ impl Clock {
         self.0.now.load(Ordering::Relaxed)
     }
 
-    /// Looks at the wall clock: by how many milliseconds it was set forward since the last look, if it was set.
+    /// Looks at the wall clock: by how many milliseconds it was set forward since the last look, if
+    /// it was set.
     #[must_use]
     pub fn is_set(&self) -> Option<i64> {
         let before = self.now();
@@ -115,7 +121,8 @@ impl Clock {
     }
 }
 
-/// Milliseconds since the process began to read the clock: [`Now::mono_ms`], which is the same for all brokers of a process.
+/// Milliseconds since the process began to read the clock: [`Now::mono_ms`], which is the same for
+/// all brokers of a process.
 #[must_use]
 pub fn mono_ms() -> u64 {
     whole_ms(START.elapsed())
@@ -146,13 +153,15 @@ pub fn mono_us() -> u64 {
     whole_us(START.elapsed())
 }
 
-/// The moment at which [`Now::mono_ms`] becomes `mono_ms`, for a timer; none when it lies beyond what timers count.
+/// The moment at which [`Now::mono_ms`] becomes `mono_ms`, for a timer; none when it lies beyond
+/// what timers count.
 #[must_use]
 pub fn instant(mono_ms: u64) -> Option<Instant> {
     START.checked_add(Duration::from_millis(mono_ms))
 }
 
-/// The length of an interval such as `7D`: a whole number above 0 of years, months, days, hours, minutes or seconds.
+/// The length of an interval such as `7D`: a whole number above 0 of years, months, days, hours,
+/// minutes or seconds.
 #[must_use]
 pub fn interval_ms(text: &str) -> Option<u64> {
     let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

@@ -1,7 +1,8 @@
 //! What the operator wants: flags over environment over file over defaults.
 //!
-//! Two types: [`Flags`] is what was typed (or set in the environment), [`Config`] is what holds. [`Config::resolve`]
-//! goes from one to the other and refuses what it does not know, before anything is touched.
+//! Two types: [`Flags`] is what was typed (or set in the environment), [`Config`] is what holds.
+//! [`Config::resolve`] goes from one to the other and refuses what it does not know, before
+//! anything is touched.
 
 mod amount;
 pub mod control;
@@ -31,13 +32,15 @@ pub struct Flags {
     /// Where AMQP clients connect; may be repeated [default: 127.0.0.1:5672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_AMQP", value_delimiter = ',', value_parser = address)]
     pub amqp: Vec<SocketAddr>,
-    /// Where AMQP clients connect by TLS; may be repeated; wants [tls] in the file [default: nowhere]
+    /// Where AMQP clients connect by TLS; may be repeated; wants [tls] in the file [default:
+    /// nowhere]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_AMQPS", value_delimiter = ',', value_parser = address)]
     pub amqps: Vec<SocketAddr>,
     /// Where health and metrics are served [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_HTTP", value_parser = address)]
     pub http: Option<SocketAddr>,
-    /// Memory in use from which on publishers wait: bytes (512MiB), or a share of the machine's (0.6) [default: 0.6]
+    /// Memory in use from which on publishers wait: bytes (512MiB), or a share of the machine's
+    /// (0.6) [default: 0.6]
     #[arg(long, value_name = "AMOUNT", env = "LEVERET_MEMORY_LIMIT")]
     pub memory_limit: Option<Amount>,
     /// Free disk space below which publishers wait [default: 256MiB]
@@ -49,13 +52,15 @@ pub struct Flags {
     /// Definitions in RabbitMQ's JSON to take in at the start [default: none]
     #[arg(long, value_name = "FILE", env = "LEVERET_DEFINITIONS")]
     pub definitions: Option<PathBuf>,
-    /// Go on without what is damaged in the data file, where the start would otherwise be refused; what is dropped is logged first
+    /// Go on without what is damaged in the data file, where the start would otherwise be refused;
+    /// what is dropped is logged first
     #[arg(long)]
     pub repair: bool,
     /// Settings in TOML; flags and environment win over them
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     pub config: Option<PathBuf>,
-    /// What is logged: a level, or levels by module as in `info,leveret::session=debug` [default: info]
+    /// What is logged: a level, or levels by module as in `info,leveret::session=debug` [default:
+    /// info]
     #[arg(long, value_name = "FILTER", env = "LEVERET_LOG")]
     pub log: Option<String>,
     /// How it is logged [default: text]
@@ -125,10 +130,11 @@ pub struct Advertise {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Users {
-    /// Users who may come from this machine only, whatever their password (RabbitMQ: `loopback_users`).
+    /// Users who may come from this machine only, whatever their password (RabbitMQ:
+    /// `loopback_users`).
     pub local_only: Vec<String>,
-    /// Whether a broker runs on an address that others can reach although `guest` with the password `guest` is all the
-    /// users it has.
+    /// Whether a broker runs on an address that others can reach although
+    /// `guest` with the password `guest` is all the users it has.
     pub allow_default: bool,
 }
 
@@ -167,7 +173,8 @@ struct File {
 
 /// What RabbitMQ begins with too: other programs, and the cache of files, have the rest.
 const MEMORY_LIMIT: Amount = Amount::Share(600_000);
-/// What a broker writes at its fastest while somebody is on the way to make room, and more than one message.
+/// What a broker writes at its fastest while somebody is on the way to make room, and more than one
+/// message.
 const DISK_FREE_LIMIT: Amount = Amount::Bytes(256 << 20);
 
 /// An address in the file, parsed as a flag's would be.
@@ -246,8 +253,8 @@ impl Config {
     }
 }
 
-/// What is wrong with the names of variables of the environment, a sentence each: one that begins like ours and is none is a slip,
-/// or for another version.
+/// What is wrong with the names of variables of the environment, a sentence each: one that begins
+/// like ours and is none is a slip, or for another version.
 pub fn misnamed_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let flags = Flags::augment_args(clap::Command::new("serve"));
     let known: Vec<&str> = flags.get_arguments().filter_map(|flag| flag.get_env()?.to_str()).collect();

@@ -1,8 +1,9 @@
 //! Every fault a peer can commit, and what the peer is told: one type, one table.
 //!
-//! A variant names the fault and carries what the text needs; [`AmqpError::reply`] is the only place that
-//! knows reply codes, whether the channel or the connection ends, and the words. The texts are RabbitMQ 4.3's
-//! where clients match on them. A fault of the store is not a peer's fault and is not here.
+//! A variant names the fault and carries what the text needs; [`AmqpError::reply`] is the only
+//! place that knows reply codes, whether the channel or the connection ends, and the words. The
+//! texts are RabbitMQ 4.3's where clients match on them. A fault of the store is not a peer's fault
+//! and is not here.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -20,16 +20,16 @@ pub struct ConnectionId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerId(pub u64);
 
-/// A commit group of the log; what was appended under a ticket is on disk once that ticket is durable.
-/// Ticket 0 is always durable: "nothing to wait for".
+/// A commit group of the log; what was appended under a ticket is on disk once that ticket is
+/// durable. Ticket 0 is always durable: "nothing to wait for".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Ticket(pub u64);
 
 /// Bits of a sequence number below its lane.
 const LANE_BITS: u32 = 56;
 
-/// The lane of a sequence number, its top byte: messages of one priority have numbers of one lane, and a queue delivers lane
-/// 0 first. A queue without priorities has no other.
+/// The lane of a sequence number, its top byte: messages of one priority have numbers of one lane,
+/// and a queue delivers lane 0 first. A queue without priorities has no other.
 #[must_use]
 pub fn lane_of(seq: u64) -> u8 {
     seq.to_be_bytes()[0]

@@ -2,43 +2,50 @@
 //!
 //! # Bird's eye view
 //!
-//! One process, one data file. A client speaks AMQP 0-9-1 to a **session**, which is a pure state machine: bytes
-//! in, bytes out. The session turns what it reads into batches and hands them to **queues**, which are logs of
-//! immutable blocks of records behind one short lock each. A queue deals runs of records to consumers through
-//! the **mailbox** of their connection and appends durable **changes** to the **log**; one commit thread writes
-//! those, a group at a time, into the file (small groups into its journal first, then many at once into redb), and tells
-//! the sessions up to which **ticket** everything is on disk.
+//! One process, one data file. A client speaks AMQP 0-9-1 to a **session**, which is a pure state
+//! machine: bytes in, bytes out. The session turns what it reads into batches and hands them to
+//! **queues**, which are logs of immutable blocks of records behind one short lock each. A queue
+//! deals runs of records to consumers through the **mailbox** of their connection and appends
+//! durable **changes** to the **log**; one commit thread writes those, a group at a time, into the
+//! file (small groups into its journal first, then many at once into redb), and tells the sessions
+//! up to which **ticket** everything is on disk.
 //!
 //! # The path of a message
 //!
-//! `server/connection` reads up to 256 KiB and the clock once -> `wire/frame`, `wire/method` -> `session/channel`
-//! joins the content -> `session/publish` finds the route (cached, permission and all) and appends a record to the open block of that
-//! route -> at the end of the read each block is handed to its queues, one lock each: `queue` numbers it,
-//! deals it to consumers, appends `Change::Publish` -> the mailbox wakes each consumer's task once ->
-//! `session/deliver` numbers the deliveries and `wire/encode` writes the frames -> the commit thread writes, syncs
-//! and announces -> `session/confirm` answers with one `basic.ack(multiple)`.
+//! `server/connection` reads up to 256 KiB and the clock once -> `wire/frame`, `wire/method` ->
+//! `session/channel` joins the content -> `session/publish` finds the route (cached, permission and
+//! all) and appends a record to the open block of that route -> at the end of the read each block
+//! is handed to its queues, one lock each: `queue` numbers it, deals it to consumers, appends
+//! `Change::Publish` -> the mailbox wakes each consumer's task once -> `session/deliver` numbers
+//! the deliveries and `wire/encode` writes the frames -> the commit thread writes, syncs and
+//! announces -> `session/confirm` answers with one `basic.ack(multiple)`.
 //!
-//! An ack: `wire/method` -> `session/settle` turns (tag, multiple) into ranges per queue -> at the end of the read
+//! An ack: `wire/method` -> `session/settle` turns (tag, multiple) into ranges per queue -> at the
+//! end of the read
 //! `queue.settle(ranges)`, one lock per queue: drop, return credit, deal again -> `Change::Settle`.
 //!
-//! A **stream** is a queue whose log nobody empties: `queue/stream` stands in behind the same methods. Each consumer
-//! has a position of its own; an ack gives it room and, if it asked, is remembered under its name; the oldest chunks go
-//! by size and age.
+//! A **stream** is a queue whose log nobody empties: `queue/stream` stands in behind the same
+//! methods. Each consumer has a position of its own; an ack gives it room and, if it asked, is
+//! remembered under its name; the oldest chunks go by size and age.
 //!
-//! What happens by the clock: each queue tells `queue/timers` when it wants to be called next (a message expires, comes back or
-//! is to be routed, a lease ends), `server/timer` sleeps until the first of these and calls `Broker::tick`. Nothing is scanned.
-//! The time is that of a calendar which never jumps, on disk as well: see [`clock`].
+//! What happens by the clock: each queue tells `queue/timers` when it wants to be called next (a
+//! message expires, comes back or is to be routed, a lease ends), `server/timer` sleeps until the
+//! first of these and calls `Broker::tick`. Nothing is scanned. The time is that of a calendar
+//! which never jumps, on disk as well: see [`clock`].
 //!
-//! A **vhost** holds what has a name: queues, exchanges, bindings. A session gets its own from the registry when the client opens
-//! it and keeps it; a queue knows its vhost by an id, so that what it sends on (dead letters, delayed messages) stays there. What is kept
-//! of vhosts (metadata, limits) is in the directory of `auth`, beside the users.
+//! A **vhost** holds what has a name: queues, exchanges, bindings. A session gets its own from the
+//! registry when the client opens it and keeps it; a queue knows its vhost by an id, so that what
+//! it sends on (dead letters, delayed messages) stays there. What is kept of vhosts (metadata,
+//! limits) is in the directory of `auth`, beside the users.
 //!
-//! An operator's command comes over a socket in the data folder to `server/control`, is an operation of [`admin`], and returns when its
-//! ticket is durable. What only a session knows (its channels) it is asked for through a flag in [`broker::clients`] and a wake; it
-//! answers from its own state, so that nothing is counted for the purpose on the path of a message.
+//! An operator's command comes over a socket in the data folder to
+//! `server/control`, is an operation of [`admin`], and returns when its ticket is durable. What
+//! only a session knows (its channels) it is asked for through a flag in [`broker::clients`] and a
+//! wake; it answers from its own state, so that nothing is counted for the purpose on the path of a
+//! message.
 //!
-//! A client that comes to a TLS port goes through `server/arrival` first; from there on its bytes take the same path, in a loop
-//! that is compiled a second time for it.
+//! A client that comes to a TLS port goes through `server/arrival` first; from there on its bytes
+//! take the same path, in a loop that is compiled a second time for it.
 //!
 //! # Modules, each importing only from those above it
 //!
@@ -64,62 +71,76 @@
 //! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `wire` alone |
 //!
-//! Beside `src/`: `tests/` (one binary; `tests/tidy.rs` holds the rules of the house), `conformance/` (a broker-neutral suite
-//! and the benchmark), `docs/` (a page for each subject) and `examples/` (programs of clients, from which the documentation's
-//! code is taken).
+//! Beside `src/`: `tests/` (one binary;
+//! `tests/tidy.rs` holds the rules of the house), `conformance/` (a broker-neutral suite and the
+//! benchmark), `docs/` (a page for each subject) and `examples/` (programs of clients, from which
+//! the documentation's code is taken).
 //!
 //! # Invariants
 //!
 //! * Nothing is confirmed that is not on disk, unless it was already consumed and settled.
-//! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology -> memory of
-//!   [`queue::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies -> log; changes of vhosts ->
-//!   { users, policies, one topology }. What must touch another queue is returned as an effect and done after
-//!   the unlock. A dead letter stays in its queue until it is elsewhere: who sends it holds the [`store::change::AtomicBatch`], so that both
-//!   ends reach the disk in one commit, and then the turn of its queue, so that letters arrive in the order in which they died.
-//! * Definitions are looked at with all vhosts concerned locked, in order of their names, before any of it is made: atomic batch -> topologies ->
-//!   { users, policies } -> log. Nobody else holds two topologies.
-//! * Whether a client may do something is asked of its user's compiled permissions, which are looked up once and again when
-//!   any have changed; a publish asks when its route is looked up, and a change of permissions makes every route be looked up
-//!   again, so that one whose route is known asks nothing.
+//! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology
+//!   -> memory of [`queue::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies
+//!   -> log; changes of vhosts -> { users, policies, one topology }. What must touch another queue
+//!   is returned as an effect and done after the unlock. A dead letter stays in its queue until it
+//!   is elsewhere: who sends it holds the [`store::change::AtomicBatch`], so that both ends reach
+//!   the disk in one commit, and then the turn of its queue, so that letters arrive in the order in
+//!   which they died.
+//! * Definitions are looked at with all vhosts concerned locked, in order of their names, before
+//!   any of it is made: atomic batch -> topologies -> { users, policies } -> log. Nobody else holds
+//!   two topologies.
+//! * Whether a client may do something is asked of its user's compiled permissions, which are
+//!   looked up once and again when any have changed; a publish asks when its route is looked up,
+//!   and a change of permissions makes every route be looked up again, so that one whose route is
+//!   known asks nothing.
 //! * No session, queue or exchange reads a clock, a socket or the disk.
 //! * A block never changes once built; whoever holds one may share it without asking.
-//! * No session holds a worker for longer than a few milliseconds: it counts what it does in steps, stops when its budget is spent
-//!   and is asked again after others had their turn; what cannot be cut is done by [`blocking::run`]. A connection whose turns take
-//!   long waits for those of other such connections, so that all of them together leave a processor to everybody else.
-//! * The lock of a topology is held for a part of what takes long: matches of long keys are made with a copy of the trie, and bindings
-//!   of what is deleted are removed some hundred at a time, by [`routing::topology::Removal`].
-//! * A panic in a session ends its connection and no other. One in a thread or task without which the broker cannot go on, or under
-//!   an open atomic batch, ends the broker (`Log::fail`), as damage does that is found while it runs.
-//! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is not read while
-//!   the log is behind or the disk is full.
+//! * No session holds a worker for longer than a few milliseconds: it counts what it does in steps,
+//!   stops when its budget is spent and is asked again after others had their turn; what cannot be
+//!   cut is done by [`blocking::run`]. A connection whose turns take long waits for those of other
+//!   such connections, so that all of them together leave a processor to everybody else.
+//! * The lock of a topology is held for a part of what takes long: matches of long keys are made
+//!   with a copy of the trie, and bindings of what is deleted are removed some hundred at a time,
+//!   by [`routing::topology::Removal`].
+//! * A panic in a session ends its connection and no other. One in a thread or task without which
+//!   the broker cannot go on, or under an open atomic batch, ends the broker (`Log::fail`), as
+//!   damage does that is found while it runs.
+//! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is
+//!   not read while the log is behind or the disk is full.
 //!
 //! # Where the design document was improved on
 //!
-//! * A queue keeps **blocks as the session built them** (one read's messages for one route), not a tail it copies
-//!   into: a message is copied once on its way in, and a fanout shares one block between its queues. Small blocks
-//!   are joined where it matters, on disk, by the commit thread.
-//! * The store knows **rows**, the broker knows **sequence ranges**: what is only on disk costs the broker one range,
-//!   however long. Settled messages are ranges taken out of ranges; there are no bitmaps in memory.
-//! * Small groups go into a **journal** at the front of the data file before redb gets them, many at a time. A transaction of redb
-//!   writes seven pages all over the file, which took 250 us to write and sync where the same bytes side by side took 125 us. In
-//!   one run, before and after: one publisher with one confirm at a time 3.1 and 4.9 k/s, ten 17.6 and 33.2 k/s (50 and 27 us of CPU a
-//!   message); messages to 1, 100 and 10,000 queues in turn 0.53, 4.2 and 12.5 us, then 0.37, 1.9 and 4.4 us of CPU. The file is ours
-//!   from its head on, so it is also told from somebody else's without opening redb.
-//! * Commit groups are atomic through **atomic batches** (readers of a lock that the commit thread takes to cut a group), so
-//!   dead-lettering, transactions and multi-queue publishes need no change type of their own.
-//!   A transaction first takes room in each queue that may refuse, one lock at a time, so that it is taken whole or not at all: see
-//!   [`broker::Broker::reserve`].
-//! * **Priorities are lanes of sequence numbers**: the top byte of a number is its lane, the highest priority first, so that the
-//!   order of numbers is the order of delivery, on disk as well, and a queue without priorities has one lane and pays nothing.
-//! * **Deadlines are not stored**: a message expires so long after its arrival as its record or its queue says. Only what is
-//!   next in line is looked at, so that a million messages with times to live cost nothing while they wait. What waits for a
-//!   retry or is delayed is in an index by time, 40 bytes each, and on disk as a row of `returns`.
-//! * A record has **no sequence number** of its own: a run lies under the number of its first record, and a block that
-//!   is routed to several queues has another in each.
-//! * The commit thread **waits 150 us before a cut while consumers keep pace** with publishers and as long as that makes
-//!   records vanish: 1 KiB persistent with acks went from 447 to 505 k/s and from 2.96 to 2.47 us of CPU a message in one
-//!   run. Waiting for the publishers who were told last, so that they share one fsync, was tried too and did not help
-//!   where the processor is the limit (two cores): it is not here.
+//! * A queue keeps **blocks as the session built them** (one read's messages for one route), not a
+//!   tail it copies into: a message is copied once on its way in, and a fanout shares one block
+//!   between its queues. Small blocks are joined where it matters, on disk, by the commit thread.
+//! * The store knows **rows**, the broker knows **sequence ranges**: what is only on disk costs the
+//!   broker one range, however long. Settled messages are ranges taken out of ranges; there are no
+//!   bitmaps in memory.
+//! * Small groups go into a **journal** at the front of the data file before redb gets them, many
+//!   at a time. A transaction of redb writes seven pages all over the file, which took 250 us to
+//!   write and sync where the same bytes side by side took 125 us. In one run, before and after:
+//!   one publisher with one confirm at a time 3.1 and 4.9 k/s, ten 17.6 and 33.2 k/s (50 and 27 us
+//!   of CPU a message); messages to 1, 100 and 10,000 queues in turn 0.53, 4.2 and 12.5 us, then
+//!   0.37, 1.9 and 4.4 us of CPU. The file is ours from its head on, so it is also told from
+//!   somebody else's without opening redb.
+//! * Commit groups are atomic through **atomic batches** (readers of a lock that the commit thread
+//!   takes to cut a group), so dead-lettering, transactions and multi-queue publishes need no
+//!   change type of their own. A transaction first takes room in each queue that may refuse, one
+//!   lock at a time, so that it is taken whole or not at all: see [`broker::Broker::reserve`].
+//! * **Priorities are lanes of sequence numbers**: the top byte of a number is its lane, the
+//!   highest priority first, so that the order of numbers is the order of delivery, on disk as
+//!   well, and a queue without priorities has one lane and pays nothing.
+//! * **Deadlines are not stored**: a message expires so long after its arrival as its record or its
+//!   queue says. Only what is next in line is looked at, so that a million messages with times to
+//!   live cost nothing while they wait. What waits for a retry or is delayed is in an index by
+//!   time, 40 bytes each, and on disk as a row of `returns`.
+//! * A record has **no sequence number** of its own: a run lies under the number of its first
+//!   record, and a block that is routed to several queues has another in each.
+//! * The commit thread **waits 150 us before a cut while consumers keep pace** with publishers and
+//!   as long as that makes records vanish: 1 KiB persistent with acks went from 447 to 505 k/s and
+//!   from 2.96 to 2.47 us of CPU a message in one run. Waiting for the publishers who were told
+//!   last, so that they share one fsync, was tried too and did not help where the processor is the
+//!   limit (two cores): it is not here.
 
 pub mod admin;
 pub mod arguments;

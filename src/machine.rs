@@ -1,5 +1,5 @@
-//! What the machine has, and what this and other processes use of it. Linux only (proc_pid_stat(5), proc_pid_status(5)); elsewhere
-//! nothing is known, and nothing alarms.
+//! What the machine has, and what this and other processes use of it. Linux only (proc_pid_stat(5),
+//! proc_pid_status(5)); elsewhere nothing is known, and nothing alarms.
 
 use rustix::fs::statvfs;
 use rustix::param::page_size;
@@ -24,7 +24,8 @@ pub fn processors() -> usize {
     available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Memory that this process may use, in bytes: the machine's, or less when its control group, or one that this is in, has less.
+/// Memory that this process may use, in bytes: the machine's, or less when its control group, or
+/// one that this is in, has less.
 #[must_use]
 pub fn memory_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text, "MemTotal:"));
@@ -35,9 +36,10 @@ pub fn memory_bytes() -> Option<u64> {
     machine.into_iter().chain(limits).min()
 }
 
-/// The files in which the control groups of `/proc/self/cgroup` would say how much memory their processes may use together. Each line
-/// of it has three parts, `0::/system.slice/leveret.service` of version 2 and `4:memory:/docker/0123` of version 1. In a container the
-/// path may be that of the host, of which only the root is to be seen: files that are not there are no limits.
+/// The files in which the control groups of `/proc/self/cgroup` would say how much memory their
+/// processes may use together. Each line of it has three parts, `0::/system.slice/leveret.service`
+/// of version 2 and `4:memory:/docker/0123` of version 1. In a container the path may be that of
+/// the host, of which only the root is to be seen: files that are not there are no limits.
 fn limit_files(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -54,7 +56,8 @@ fn limit_files(groups: &str) -> Vec<PathBuf> {
             continue;
         };
         for root in roots {
-            // A group above the root of a container, which begins with `..`, is not to be seen either.
+            // A group above the root of a container, which begins with `..`, is not to be seen
+            // either.
             let names = Path::new(path).components().filter_map(|part| match part {
                 Component::Normal(name) => Some(name),
                 _ => None,
@@ -134,7 +137,8 @@ pub fn disk_free_bytes(folder: &Path) -> Option<u64> {
     system.f_bavail.checked_mul(system.f_frsize)
 }
 
-/// Fields 14 and 15, user and system time in ticks; the second field, the name, may hold spaces and parentheses.
+/// Fields 14 and 15, user and system time in ticks; the second field, the name, may hold spaces and
+/// parentheses.
 fn cpu_us(stat: &str) -> u64 {
     let after_name = stat.rsplit_once(')').map_or(stat, |(_, rest)| rest);
     let fields = after_name.split_whitespace().skip(11).take(2);

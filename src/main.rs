@@ -24,8 +24,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, registry, reload};
 
-/// Gives what is free back to the system within some seconds, by a thread of its own. That of glibc keeps most of a peak: what
-/// many threads have freed, between what is still used.
+/// Gives what is free back to the system within some seconds, by a thread of its own. That of glibc
+/// keeps most of a peak: what many threads have freed, between what is still used.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -101,7 +101,8 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// What clap says, without its advice, but for a name that is near: everything up to the first empty line.
+/// What clap says, without its advice, but for a name that is near: everything up to the first
+/// empty line.
 fn in_one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
@@ -133,8 +134,8 @@ fn serve(flags: Flags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every connection is a file descriptor, and the limit that a process starts with is often 1024 for the sake of programs
-/// that Leveret is not; it may raise it as far as the operator allows.
+/// Every connection is a file descriptor, and the limit that a process starts with is often 1024
+/// for the sake of programs that Leveret is not; it may raise it as far as the operator allows.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
@@ -166,7 +167,8 @@ async fn run(config: Config, renewal: &Renewal, lines: LogLines) -> Result<(), F
     node.shutdown().await.map_err(failure)
 }
 
-/// What of the settings can be read again while the broker runs: by SIGHUP, the log filter and certificates.
+/// What of the settings can be read again while the broker runs: by SIGHUP, the log filter and
+/// certificates.
 struct Renewal {
     flags: Flags,
     filter: reload::Handle<EnvFilter, Registry>,
@@ -215,7 +217,8 @@ fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Regist
     let copies = copies.with_filter(dynamic_filter_fn(move |line, _| wanted.wants(*line.level())));
     let audit = Audit::default();
     registry().with(filter).with(audit.clone()).with(lines).with(copies).init();
-    // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it happens.
+    // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it
+    // happens.
     panic::set_hook(Box::new(|panic| {
         if !store::explains_panic(panic) {
             error!(backtrace = %std::backtrace::Backtrace::capture(), "{panic}");

@@ -1,8 +1,8 @@
 //! A message as bytes: the record, and the block of records that one read of a socket makes.
 //!
-//! A message is encoded once, when its content is complete. The same bytes lie in memory and on disk, and a
-//! delivery copies them into frames. A [`Block`] never changes after it is built, so any number of queues,
-//! consumers and the store share one without a lock.
+//! A message is encoded once, when its content is complete. The same bytes lie in memory and on
+//! disk, and a delivery copies them into frames. A [`Block`] never changes after it is built, so
+//! any number of queues, consumers and the store share one without a lock.
 //!
 //! A record, integers big-endian:
 //!
@@ -19,8 +19,8 @@
 //! 20  exchange | routing key | properties (flags and list, as received) | body
 //! ```
 //!
-//! A record has no sequence number of its own: a run of records lies under the number of its first one, and a
-//! block that is routed to several queues has another in each.
+//! A record has no sequence number of its own: a run of records lies under the number of its first
+//! one, and a block that is routed to several queues has another in each.
 
 use bytes::{Bytes, BytesMut};
 use std::fmt;
@@ -32,11 +32,13 @@ pub const RECORD_HEAD: usize = 20;
 /// Where the time of its arrival lies in a record.
 const ARRIVED: usize = 12;
 
-/// A block takes no further record beyond this many bytes. 254 KiB: redb rounds a value up to a power of two of
-/// its pages, so 256 KiB less a little is the largest that does not cost 512 KiB of file.
+/// A block takes no further record beyond this many bytes. 254 KiB: redb rounds a value up to a
+/// power of two of its pages, so 256 KiB less a little is the largest that does not cost 512 KiB of
+/// file.
 pub const BLOCK_BYTES_MAX: usize = 254 * 1024;
 
-/// A body that comes in parts has room for so many times what has just come: one of 64 KiB, cut in two by a read, is seldom moved.
+/// A body that comes in parts has room for so many times what has just come: one of 64 KiB, cut in
+/// two by a read, is seldom moved.
 const PART_GROWTH: usize = 4;
 
 /// A block takes no further record beyond this many.
@@ -66,7 +68,8 @@ pub enum Copies {
     Open,
     /// As [`Copies::Open`]; and there is a `BCC`, of more keys, that nobody may be shown.
     Blind,
-    /// `CC` is only there to be read: a dead-letter routing key has replaced all keys. There is no `BCC`.
+    /// `CC` is only there to be read: a dead-letter routing key has replaced all keys. There is no
+    /// `BCC`.
     Spent,
 }
 
@@ -120,7 +123,8 @@ struct Traits {
     expires: bool,
     /// A property `priority`.
     prioritized: bool,
-    /// It may have been delivered before: known while it is handed from one queue to another, and not in the bytes.
+    /// It may have been delivered before: known while it is handed from one queue to another, and
+    /// not in the bytes.
     redelivered: bool,
 }
 
@@ -185,14 +189,16 @@ impl Block {
         Self { bytes: bytes.freeze(), ..self }
     }
 
-    /// The same records, which may have been delivered before: the next queue says so to its consumers.
+    /// The same records, which may have been delivered before: the next queue says so to its
+    /// consumers.
     #[must_use]
     pub fn redelivered(mut self) -> Self {
         self.traits.redelivered = true;
         self
     }
 
-    /// Whether its records may have been delivered before they came to the queue they are handed to.
+    /// Whether its records may have been delivered before they came to the queue they are handed
+    /// to.
     #[must_use]
     pub fn is_redelivered(&self) -> bool {
         self.traits.redelivered
@@ -337,7 +343,8 @@ fn word(record: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes)
 }
 
-/// The length of the record at the head of `bytes`, when all of it is there and its parts fit into it.
+/// The length of the record at the head of `bytes`, when all of it is there and its parts fit into
+/// it.
 fn record_len(bytes: &[u8]) -> Option<usize> {
     if bytes.len() < RECORD_HEAD {
         return None;
@@ -414,7 +421,8 @@ impl BlockBuilder {
         self.bytes.extend_from_slice(message.properties);
     }
 
-    /// Goes on with the body of the record that [`BlockBuilder::push_head`] began; `missing` is its length from here on.
+    /// Goes on with the body of the record that [`BlockBuilder::push_head`] began; `missing` is its
+    /// length from here on.
     pub fn push_body(&mut self, part: &[u8], missing: usize) {
         // Room for what is announced is made by what has come: announcing costs a client nothing.
         self.bytes.reserve(missing.min(PART_GROWTH * part.len()));
@@ -427,7 +435,8 @@ impl BlockBuilder {
         self.bytes.len()
     }
 
-    /// About the bytes of memory that this takes: what was pushed, and half of its room, for what was moved to make it.
+    /// About the bytes of memory that this takes: what was pushed, and half of its room, for what
+    /// was moved to make it.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.bytes.len() + self.bytes.capacity() / 2

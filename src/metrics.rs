@@ -1,8 +1,8 @@
 //! What the broker counts since it was started.
 //!
-//! Relaxed atomics: each is incremented once for a batch, never once a message, and nothing is decided by their
-//! values. What can be counted at any time (queues, messages ready) is not here. The names that RabbitMQ gives these
-//! are in `http/prometheus.rs`.
+//! Relaxed atomics: each is incremented once for a batch, never once a message, and nothing is
+//! decided by their values. What can be counted at any time (queues, messages ready) is not here.
+//! The names that RabbitMQ gives these are in `http/prometheus.rs`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,8 +25,8 @@ impl Counter {
     }
 }
 
-/// The sizes of messages that are told apart, each by its upper bound in bytes; what is larger than all is counted as well
-/// (RabbitMQ: rabbit_msg_size_metrics).
+/// The sizes of messages that are told apart, each by its upper bound in bytes; what is larger than
+/// all is counted as well (RabbitMQ: rabbit_msg_size_metrics).
 pub const SIZE_BOUNDS: [usize; 8] =
     [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000];
 
@@ -50,7 +50,8 @@ impl SizeTally {
 /// How large messages were.
 #[derive(Debug, Default)]
 pub struct Sizes {
-    /// How many there were up to each bound of [`SIZE_BOUNDS`] and above the one before it; the last one has no bound.
+    /// How many there were up to each bound of [`SIZE_BOUNDS`] and above the one before it; the
+    /// last one has no bound.
     pub counts: [Counter; SIZE_BOUNDS.len() + 1],
     /// Bytes of all bodies.
     pub bytes: Counter,
@@ -83,7 +84,8 @@ pub struct Metrics {
     pub publishers_started: Counter,
     /// Of those, how many are closed.
     pub publishers_ended: Counter,
-    /// Successful `queue.declare`s of clients, of new queues and of old ones; the passive ones are none.
+    /// Successful `queue.declare`s of clients, of new queues and of old ones; the passive ones are
+    /// none.
     pub queues_declared: Counter,
     /// Queues that did not exist before, whoever made them. Those of direct reply-to are none.
     pub queues_created: Counter,
@@ -95,7 +97,8 @@ pub struct Metrics {
     pub received_confirm: Counter,
     /// Their bodies.
     pub sizes: Sizes,
-    /// Queues that published messages reached: a message that goes to three queues counts three times.
+    /// Queues that published messages reached: a message that goes to three queues counts three
+    /// times.
     pub routed: Counter,
     /// Messages confirmed to their publishers.
     pub confirmed: Counter,
@@ -131,10 +134,13 @@ pub struct Metrics {
     pub dead_lettered_delivery_limit: Counter,
     /// Messages that died, have nowhere to go and are parked since.
     pub parked: Counter,
-    /// Messages that died, have nowhere to go and were dropped, because their queue drops them or was full.
+    /// Messages that died, have nowhere to go and were dropped, because their queue drops them or
+    /// was full.
     pub dead_letters_dropped: Counter,
-    /// Messages that died, have nowhere to go and were dropped, because as many were parked as may be.
+    /// Messages that died, have nowhere to go and were dropped, because as many were parked as may
+    /// be.
     pub dead_letters_dropped_at_limit: Counter,
-    /// Messages dropped at the delivery limit where no dead-letter exchange is set and none is parked.
+    /// Messages dropped at the delivery limit where no dead-letter exchange is set and none is
+    /// parked.
     pub dropped_delivery_limit: Counter,
 }

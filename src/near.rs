@@ -11,10 +11,12 @@ const LEN_MAX: usize = 64;
 /// Names that are shown.
 const SHOWN_MAX: usize = 3;
 
-/// Mistakes that a name may have: one in three bytes, and two at most. Two letters in each other's place are one.
+/// Mistakes that a name may have: one in three bytes, and two at most. Two letters in each other's
+/// place are one.
 const MISTAKES_MAX: usize = 2;
 
-/// The names among `known` that `name` is nearest to, the nearest first. Capitals are not told from small letters.
+/// The names among `known` that `name` is nearest to, the nearest first. Capitals are not told from
+/// small letters.
 pub fn nearest<N: AsRef<str>>(name: &str, known: impl IntoIterator<Item = N>) -> Vec<String> {
     let allowed = MISTAKES_MAX.min(name.len().div_ceil(3));
     if name.len() > LEN_MAX {
@@ -35,7 +37,8 @@ pub fn nearest<N: AsRef<str>>(name: &str, known: impl IntoIterator<Item = N>) ->
     near.into_iter().map(|(_, name)| name).collect()
 }
 
-/// The end of a sentence that asks whether one of the nearest names was meant; empty when none is near.
+/// The end of a sentence that asks whether one of the nearest names was meant; empty when none is
+/// near.
 pub fn did_you_mean<N: AsRef<str>>(name: &str, known: impl IntoIterator<Item = N>) -> String {
     let near = nearest(name, known);
     if near.is_empty() {

@@ -1,8 +1,9 @@
 //! A node: a running broker as a value.
 //!
-//! `leveret serve` runs one; a program or a test may start any number of them in its process, which share nothing but
-//! the runtime. Order matters here. What can be refused is refused before anything is touched: certificates, then the
-//! ports, then the data folder. On the way down sockets go first, the store last.
+//! `leveret serve` runs one; a program or a test may start any number of them in its process, which
+//! share nothing but the runtime. Order matters here. What can be refused is refused before
+//! anything is touched: certificates, then the ports, then the data folder. On the way down sockets
+//! go first, the store last.
 
 use crate::admin::Caller;
 use crate::admin::definitions::{Source, start_with};
@@ -29,12 +30,12 @@ use tracing::{info, warn};
 /// How long connections may take to end when the node stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// Clients that wait in a listener's queue until they are accepted; more are not answered and try again a second later.
-/// Linux takes no more unless it is told to (`net.core.somaxconn`).
+/// Clients that wait in a listener's queue until they are accepted; more are not answered and try
+/// again a second later. Linux takes no more unless it is told to (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
-/// A running broker. It serves until [`Node::shutdown`]. A node that is dropped instead ends its connections and leaves
-/// its data as a crash does: what was confirmed is there.
+/// A running broker. It serves until [`Node::shutdown`]. A node that is dropped instead ends its
+/// connections and leaves its data as a crash does: what was confirmed is there.
 pub struct Node {
     broker: Arc<Broker>,
     connections: Connections,
@@ -100,10 +101,12 @@ pub struct StopError {
 }
 
 impl Node {
-    /// Starts a broker in the runtime of the caller, which has to be a multi-threaded one with time and I/O.
+    /// Starts a broker in the runtime of the caller, which has to be a multi-threaded one with time
+    /// and I/O.
     ///
     /// # Errors
-    /// Nothing is served, and nothing was changed but for what the store repairs and upgrades as it opens.
+    /// Nothing is served, and nothing was changed but for what the store repairs and upgrades as it
+    /// opens.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::mono_ms()));
         let certificates = certificates.transpose().map_err(StartError::Tls)?.map(Arc::new);
@@ -143,15 +146,16 @@ impl Node {
         self.tasks.spawn(lines.publish(Arc::clone(&self.broker)));
     }
 
-    /// Reads certificates again. What is wrong with them is logged, and then they stay as they were.
+    /// Reads certificates again. What is wrong with them is logged, and then they stay as they
+    /// were.
     pub fn reload_certificates(&self) {
         if let Some(certificates) = &self.certificates {
             certificates.read_again(clock::mono_ms());
         }
     }
 
-    /// Waits until the node cannot go on, because its store or a part of it has failed. [`Self::shutdown`] is to be
-    /// called then, and says why.
+    /// Waits until the node cannot go on, because its store or a part of it has failed.
+    /// [`Self::shutdown`] is to be called then, and says why.
     pub async fn failed(&mut self) {
         let (task, ended) = tokio::select! {
             biased;
@@ -169,12 +173,12 @@ impl Node {
         self.reason = ShutdownReason::StoreFailed;
     }
 
-    /// Stops: closes the listeners, ends all connections (320; 541 if it has failed) and closes the store. What takes
-    /// longer than 5 s to end is cut.
+    /// Stops: closes the listeners, ends all connections (320; 541 if it has failed) and closes the
+    /// store. What takes longer than 5 s to end is cut.
     ///
     /// # Errors
-    /// The node had failed, or the store cannot be closed in order. What was confirmed is on disk, unless the error
-    /// says otherwise.
+    /// The node had failed, or the store cannot be closed in order. What was confirmed is on disk,
+    /// unless the error says otherwise.
     pub async fn shutdown(mut self) -> Result<(), StopError> {
         let reason = self.reason;
         info!(?reason, "stopping");
@@ -234,9 +238,9 @@ fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
     start_with(broker, source, &caller).map_err(|refusal| refused(&refusal))
 }
 
-/// Everybody knows the first user's password: with nobody else there, a broker that others can reach is not meant to
-/// run. All listeners count: metrics need no password, but who opens that port to others means to do so with this
-/// broker.
+/// Everybody knows the first user's password: with nobody else there, a broker that others can
+/// reach is not meant to run. All listeners count: metrics need no password, but who opens that
+/// port to others means to do so with this broker.
 fn check_first_users(config: &Config, broker: &Broker) -> Result<(), StartError> {
     let is_public = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
     let mut listeners = config.amqp.iter().chain(&config.amqps).chain([&config.http]);
@@ -267,7 +271,8 @@ fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let bound = socket.and_then(|socket| {
-        // A port is free again at once, although connections of a broker before this one are still known to the system.
+        // A port is free again at once, although connections of a broker before this one are still
+        // known to the system.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)

@@ -1,4 +1,5 @@
-//! A short run of the attack harness: the real process, attacked in every way, with figures and a verdict.
+//! A short run of the attack harness: the real process, attacked in every way, with figures and a
+//! verdict.
 //!
 //! `cargo run --release -p conformance -- attacks` is the long one.
 

@@ -1,9 +1,11 @@
-//! Other people's clients against the real process, unmodified: the programs and suites of `conformance/clients/`.
+//! Other people's clients against the real process, unmodified: the programs and suites of
+//! `conformance/clients/`.
 //!
-//! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead: what they expect is what RabbitMQ does,
-//! and this is how it is checked. Programs that meet a restart do so there when `LEVERET_TEST_RESTART` has a command for the
-//! shell that ends once that broker was ended and is back, with its data; without one they start their own. `kill` always does.
-//! Scripts append `stop` or `kill` to that command, which says how it is ended.
+//! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead: what they expect is what
+//! RabbitMQ does, and this is how it is checked. Programs that meet a restart do so there when
+//! `LEVERET_TEST_RESTART` has a command for the shell that ends once that broker was ended and is
+//! back, with its data; without one they start their own. `kill` always does. Scripts append `stop`
+//! or `kill` to that command, which says how it is ended.
 
 mod aio_pika;
 mod amqplib;
@@ -74,8 +76,8 @@ impl Subject {
         Self { uri: uri(process.amqp), whose: Whose::Ours(process, folder) }
     }
 
-    /// Has its operator stand by: ours by `leveret ctl`, others' as somebody said, if at all. Ours is not restarted: a case that
-    /// wants that has one of its own.
+    /// Has its operator stand by: ours by `leveret ctl`, others' as somebody said, if at all. Ours
+    /// is not restarted: a case that wants that has one of its own.
     pub(crate) fn operate(&self, target: &mut Target) {
         match &self.whose {
             Whose::Ours(_, folder) => {
@@ -186,7 +188,8 @@ fn check(mut program: Command) {
     ended_well(&output, &broker.stop());
 }
 
-/// Runs a suite as it was published, against a broker: only what `<package>.list` names, with a reason, may fail.
+/// Runs a suite as it was published, against a broker: only what `<package>.list` names, with a
+/// reason, may fail.
 #[track_caller]
 fn check_suite(client: &str, pin: &str, arguments: &[&str]) {
     let source = install::source(client, pin);
@@ -203,7 +206,8 @@ fn check_suite(client: &str, pin: &str, arguments: &[&str]) {
     ended_well(&output, &broker.stop());
 }
 
-/// Runs a program that says `published` when its broker is to die, and goes on when it is told `restarted`.
+/// Runs a program that says
+/// `published` when its broker is to die, and goes on when it is told `restarted`.
 #[track_caller]
 fn check_over_a_restart(mut program: Command) {
     let broker = Restartable::start();

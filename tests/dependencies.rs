@@ -1,6 +1,7 @@
-//! What other people's crates there are, held against `deny.toml`: their licences, where they come from, and that none is there
-//! twice. `cargo deny check` does the same for all platforms, where it is installed; this asks cargo about the platform of the
-//! test alone.
+//! What other people's crates there are, held against
+//! `deny.toml`: their licences, where they come from, and that none is there twice. `cargo deny
+//! check` does the same for all platforms, where it is installed; this asks cargo about the
+//! platform of the test alone.
 
 use crate::support::process::outcome;
 use crate::tidy::source::root;

@@ -1,5 +1,5 @@
-//! The documentation, held against what it is about: code that runs, commands that parse, settings that are accepted, links that
-//! lead somewhere, and lists that are complete.
+//! The documentation, held against what it is about: code that runs, commands that parse, settings
+//! that are accepted, links that lead somewhere, and lists that are complete.
 
 use crate::support::process::{Folder, leveret, outcome};
 use crate::tidy::source::{File, files, root};
@@ -312,7 +312,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The conformance scripts that say what RabbitMQ or Leveret does otherwise are the list of differences.
+/// The conformance scripts that say what RabbitMQ or Leveret does otherwise are the list of
+/// differences.
 #[test]
 fn every_difference_to_rabbitmq_is_listed() {
     let text = page("docs/differences.md");

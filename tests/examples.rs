@@ -13,14 +13,15 @@ use std::time::Duration;
 /// How long cargo may take to build the examples; they are there already when all tests are run.
 const BUILD_PATIENCE: Duration = Duration::from_secs(900);
 
-/// Runs a program against a broker: it must end well, and print exactly `expected`. Returns what the broker's operator sees
-/// afterwards of parked messages.
+/// Runs a program against a broker: it must end well, and print exactly `expected`. Returns what
+/// the broker's operator sees afterwards of parked messages.
 #[track_caller]
 fn check(program: &mut Command, expected: &str) -> String {
     let folder = Folder::new();
     let broker = Process::start(&folder);
     let url = format!("amqp://guest:guest@{}/%2F", broker.amqp);
-    // One way to say where the broker is suffices for a test; the other is the same line of each example.
+    // One way to say where the broker is suffices for a test; the other is the same line of each
+    // example.
     let output = outcome(program.arg(url).env_remove("AMQP_URL"));
     let parked =
         outcome(leveret().args(["ctl", "--quiet", "list_parked", "--data-dir"]).arg(folder.at("data")));
@@ -41,7 +42,8 @@ fn built() -> &'static PathBuf {
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--locked", "--offline", "--examples", "--profile", profile]);
         build.arg("--target-dir").arg(&target).current_dir(root());
-        // What cargo tells this process of its package makes build scripts run again that look at such variables.
+        // What cargo tells this process of its package makes build scripts run again that look at
+        // such variables.
         let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
         for (name, _) in env::vars().filter(|(name, _)| told(name)) {
             build.env_remove(name);

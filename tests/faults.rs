@@ -1,4 +1,5 @@
-//! A short run of the fault harness: the real process, hurt once in every way, with a history and a verdict.
+//! A short run of the fault harness: the real process, hurt once in every way, with a history and a
+//! verdict.
 //!
 //! `cargo run -p conformance -- faults` is the long one.
 
@@ -7,7 +8,8 @@ use conformance::faults::inject::Fault;
 use conformance::faults::run::{Extent, Options, fresh_seed, run};
 use std::path::PathBuf;
 
-/// Every kind of fault once in each episode; the second one is on a disk that can be filled, where mounting is permitted.
+/// Every kind of fault once in each episode; the second one is on a disk that can be filled, where
+/// mounting is permitted.
 #[track_caller]
 fn check(seed: u64, episodes: u32) {
     let folder = Folder::new();

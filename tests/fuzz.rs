@@ -1,5 +1,5 @@
-//! The fuzz targets of `conformance/fuzz`, each for a bounded number of seeded inputs, and for every input that ever
-//! failed: `conformance/fuzz/corpus/<target>/`.
+//! The fuzz targets of `conformance/fuzz`, each for a bounded number of seeded inputs, and for
+//! every input that ever failed: `conformance/fuzz/corpus/<target>/`.
 
 use crate::support::draw::{Draw, for_seeds};
 use crate::targets::{TARGETS, Target};

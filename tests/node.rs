@@ -1,4 +1,5 @@
-//! Brokers inside a program: several in one process, which share nothing, and what keeps one from starting.
+//! Brokers inside a program: several in one process, which share nothing, and what keeps one from
+//! starting.
 
 use crate::support::process::Folder;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};

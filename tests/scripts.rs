@@ -1,9 +1,11 @@
-//! The scripts of `conformance/` against the real process, a test for each class of them; a case that fails is named
-//! in its test's failure, with all that `cargo run -p conformance` says about it.
+//! The scripts of `conformance/` against the real process, a test for each class of them; a case
+//! that fails is named in its test's failure, with all that `cargo run -p conformance` says about
+//! it.
 //!
-//! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead, as the clients do. `LEVERET_TEST_OPERATOR` is then
-//! the command of its operator, for the shell; without one, scripts that need users or policies are skipped, and without one in
-//! `LEVERET_TEST_RESTART` (see `clients`) those that have it restarted.
+//! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead, as the clients do.
+//! `LEVERET_TEST_OPERATOR` is then the command of its operator, for the shell; without one, scripts
+//! that need users or policies are skipped, and without one in `LEVERET_TEST_RESTART` (see
+//! `clients`) those that have it restarted.
 
 use crate::clients::Subject;
 use conformance::script::Script;

@@ -1,7 +1,7 @@
 //! The rules of the house that no compiler checks, held against the source tree as text.
 //!
-//! A rule is a function of a path and a text. Its test first shows that it finds a fault made for the purpose,
-//! then holds it against every file and lists every offence.
+//! A rule is a function of a path and a text. Its test first shows that it finds a fault made for
+//! the purpose, then holds it against every file and lists every offence.
 
 mod circles;
 pub(crate) mod source;
@@ -38,7 +38,8 @@ const ROOMS: &[&[&str]] = &[
 /// What `perf` may import, being a client of any broker.
 const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "machine", "wire"];
 
-/// What `ctl` may import, being a client of a broker that runs elsewhere: where to find it, and what to ask.
+/// What `ctl` may import, being a client of a broker that runs elsewhere: where to find it, and
+/// what to ask.
 const ROOMS_OF_CTL: &[&str] = &["error", "config", "admin"];
 
 /// Crates that only some rooms may name, so that replacing one touches one room.
@@ -77,7 +78,8 @@ const OWNERS: &[(&str, &[&str])] = &[
 /// What every room that may name `amq_protocol` besides `wire` may use of it: its values.
 const PROTOCOL_VALUES: &[&str] = &["types", "protocol"];
 
-/// Lines of a file, at most. One idea in 900 lines is better than one idea in three files that share their fields.
+/// Lines of a file, at most. One idea in 900 lines is better than one idea in three files that
+/// share their fields.
 const LINES_MAX: usize = 900;
 
 /// All that the top level holds beside dot files.
@@ -100,7 +102,8 @@ const TOP_LEVEL: &[&str] = &[
 /// First folders of absolute paths that exist on one machine only.
 const MACHINE_FOLDERS: &[&str] = &["home", "mnt", "opt", "root", "srv", "tmp", "work", "Users"];
 
-/// Shows that `rule` finds the fault in line `line` of `bad` and nothing in `good`, then holds it against every file.
+/// Shows that `rule` finds the fault in line `line` of `bad` and nothing in `good`, then holds it
+/// against every file.
 #[track_caller]
 fn check(rule: Rule, (path, line, bad): (&str, usize, &str), good: (&str, &str)) {
     let lines: Vec<usize> = rule(path, bad).into_iter().map(|(at, _)| at).collect();
@@ -137,8 +140,8 @@ fn row(room: &str) -> Option<usize> {
     ROOMS.iter().position(|row| row.contains(&room))
 }
 
-/// The words of `code` that directly follow `prefix`, with the line each is on. Of `prefix{a::b, c}` these are `a`
-/// and `c`.
+/// The words of `code` that directly follow `prefix`, with the line each is on. Of
+/// `prefix{a::b, c}` these are `a` and `c`.
 fn names_after<'a>(code: &'a str, prefix: &str) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices(prefix) {
@@ -328,6 +331,25 @@ fn every_file_opens_by_saying_what_it_is() {
     assert_eq!(head("conformance/scripts/queue/purge.amqp", "open a.1\n").len(), 1);
 }
 
+/// Columns of a comment, at most; drawings of bytes and tables may be wider.
+const COMMENT_COLUMNS_MAX: usize = 100;
+
+fn wide_comments(path: &str, text: &str) -> Vec<Offence> {
+    let is_wide = |line: &str| {
+        let comment = line.trim_start();
+        let is_drawn = comment.contains('|') || comment.contains("  ") || comment.contains("http");
+        comment.starts_with("//") && !is_drawn && line.len() > COMMENT_COLUMNS_MAX
+    };
+    let lines = if is_rust(path) { text } else { "" };
+    lines_where(lines, "a comment of more than 100 columns", is_wide)
+}
+
+#[test]
+fn comments_have_a_hundred_columns() {
+    let line = |columns: usize| format!("//! {}\n", "a".repeat(columns - 4));
+    check(wide_comments, ("src/ids.rs", 1, &line(101)), ("src/ids.rs", &line(100)));
+}
+
 fn empty_docs(path: &str, text: &str) -> Vec<Offence> {
     let says_nothing = |line: &str| {
         let doc = line.trim_start().strip_prefix("/// ").unwrap_or_default();
@@ -467,7 +489,8 @@ fn the_licence_is_the_one_that_the_manifest_names() {
     assert!(licence.contains("END OF TERMS AND CONDITIONS"), "the licence is cut short");
 }
 
-/// The programs that a package has beside the one named like itself, and which one it asks to be run.
+/// The programs that a package has beside the one named like itself, and which one it asks to be
+/// run.
 fn programs(manifest: &str) -> (usize, Option<&str>) {
     let named = |line: &'_ str, key: &str| {
         line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
@@ -476,8 +499,8 @@ fn programs(manifest: &str) -> (usize, Option<&str>) {
     (manifest.matches("[[bin]]").count(), default.and_then(|line| line.split('"').nth(1)))
 }
 
-/// `cargo run` at the root must start the broker, and with `-p conformance` the suite: it goes by the one package that says
-/// which program is meant, or else by there being one program only.
+/// `cargo run` at the root must start the broker, and with `-p conformance` the suite: it goes by
+/// the one package that says which program is meant, or else by there being one program only.
 #[test]
 fn cargo_run_starts_the_broker() {
     assert_eq!(programs("[[bin]]\n[[bin]]\n"), (2, None));

@@ -4,8 +4,8 @@
 //! cargo run --release -p conformance -- attacks --only flood
 //! ```
 //!
-//! A line for each attack, then a table. The status is 0 when the broker stood all of them, 1 when not, 2 when the run could not be
-//! made. See `conformance/README.md`.
+//! A line for each attack, then a table. The status is 0 when the broker stood all of them, 1 when
+//! not, 2 when the run could not be made. See `conformance/README.md`.
 
 use crate::harness::{Place, broker, say, unable};
 use clap::Args;
@@ -40,7 +40,8 @@ pub(crate) struct Arguments {
     /// The broker's program [default: `leveret` beside this program]
     #[arg(long, value_name = "PATH")]
     leveret: Option<PathBuf>,
-    /// Where data and log go; kept afterwards [default: `attacks-SEED` in the folder for temporary files, removed if all is well]
+    /// Where data and log go; kept afterwards [default: `attacks-SEED` in the folder for temporary
+    /// files, removed if all is well]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 }

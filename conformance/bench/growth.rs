@@ -78,7 +78,8 @@ fn row(
     say(&format!("| {} | {what} | {many} | {per_s:.0} | {cpu} |", broker.name))
 }
 
-/// A topic exchange with `count` bindings that do not match what is published, of the kinds that people use.
+/// A topic exchange with `count` bindings that do not match what is published, of the kinds that
+/// people use.
 fn bind(broker: &Broker, count: u32) -> Result<(), ClientError> {
     let mut client = Client::connect(&broker.address)?;
     client.call(AMQPClass::Exchange(exchange::AMQPMethod::Declare(exchange::Declare {

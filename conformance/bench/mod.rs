@@ -5,9 +5,9 @@
 //!     --broker Leveret=127.0.0.1:5672,PID --broker RabbitMQ=127.0.0.1:5680,PID
 //! ```
 //!
-//! The load is `leveret perf`, one generator for all. Each row runs its rounds broker by broker in turn, so that a machine
-//! whose speed drifts treats them alike; the table shows medians. CPU per message is the broker's own user and system
-//! time, read from the process that the PID names.
+//! The load is `leveret perf`, one generator for all. Each row runs its rounds broker by broker in
+//! turn, so that a machine whose speed drifts treats them alike; the table shows medians. CPU per
+//! message is the broker's own user and system time, read from the process that the PID names.
 
 mod broker;
 mod growth;

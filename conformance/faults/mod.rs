@@ -4,8 +4,8 @@
 //! cargo run -p conformance -- faults --minutes 15 --seed 7
 //! ```
 //!
-//! A line for each fault, then the sum. The status is 0 when every promise was kept, 1 when not, 2 when the run could not be
-//! made. See `conformance/README.md`.
+//! A line for each fault, then the sum. The status is 0 when every promise was kept, 1 when not, 2
+//! when the run could not be made. See `conformance/README.md`.
 
 use crate::harness::{Place, broker, say, unable};
 use clap::Args;
@@ -30,10 +30,12 @@ pub(crate) struct Arguments {
     /// The broker's program [default: `leveret` beside this program]
     #[arg(long, value_name = "PATH")]
     leveret: Option<PathBuf>,
-    /// Faults, with commas between: kill, term, stop, vanish, half-open, slow, idle, full, clock, folder [default: all]
+    /// Faults, with commas between: kill, term, stop, vanish, half-open, slow, idle, full, clock,
+    /// folder [default: all]
     #[arg(long, value_delimiter = ',')]
     only: Vec<Fault>,
-    /// Where data and log go; kept afterwards [default: `faults-SEED` in the folder for temporary files, removed if all is well]
+    /// Where data and log go; kept afterwards [default: `faults-SEED` in the folder for temporary
+    /// files, removed if all is well]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 }

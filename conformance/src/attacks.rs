@@ -1,4 +1,5 @@
-//! A real broker process that clients try to take down, one attack after the other, and a checker of how it stood them.
+//! A real broker process that clients try to take down, one attack after the other, and a checker
+//! of how it stood them.
 //!
 //! ```text
 //! run          start, and for each attack: look, attack, let it settle, look again
@@ -14,8 +15,9 @@
 //! report       the table, and what is wrong
 //! ```
 //!
-//! Clients are sockets and bytes (`wire`), for most of what is sent here no client would send. Nothing of the broker's code is
-//! used. Invariant: an attack ends by itself, after the time it was given or at the broker's refusals.
+//! Clients are sockets and bytes (`wire`), for most of what is sent here no client would send.
+//! Nothing of the broker's code is used. Invariant: an attack ends by itself, after the time it was
+//! given or at the broker's refusals.
 
 mod contents;
 mod deaf;

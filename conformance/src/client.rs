@@ -1,8 +1,10 @@
-//! A small blocking AMQP 0-9-1 client on raw frames, for set-up work and for clients that are to be hurt.
+//! A small blocking AMQP 0-9-1 client on raw frames, for set-up work and for clients that are to be
+//! hurt.
 //!
-//! One connection and channel 1. [`Client::call`] sends a method and waits for its answer; what the broker says
-//! unasked (deliveries, confirms, `connection.blocked`) meanwhile waits for [`Client::poll`]. The client trusts nothing about the
-//! broker but the protocol, and every wait has a limit.
+//! One connection and channel 1. [`Client::call`] sends a method and waits for its answer; what the
+//! broker says unasked (deliveries, confirms, `connection.blocked`) meanwhile waits for
+//! [`Client::poll`]. The client trusts nothing about the broker but the protocol, and every wait
+//! has a limit.
 
 pub mod incoming;
 pub mod method;

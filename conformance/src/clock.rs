@@ -1,4 +1,5 @@
-//! The one place of the suite that reads a clock. Nothing in the suite sleeps: it waits for an event with a limit.
+//! The one place of the suite that reads a clock. Nothing in the suite sleeps: it waits for an
+//! event with a limit.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

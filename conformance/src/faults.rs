@@ -1,4 +1,5 @@
-//! A real broker process, hurt in every way while clients use it, and a checker of what it owed them.
+//! A real broker process, hurt in every way while clients use it, and a checker of what it owed
+//! them.
 //!
 //! ```text
 //! run          episodes: start, hurt step by step, drain, check
@@ -9,9 +10,10 @@
 //! check        what is wrong with a history; needs no broker
 //! ```
 //!
-//! A message is *tried* when a client begins to send it, then *confirmed*, *refused*, or *unknown* for ever because the
-//! connection died before the answer. Invariant: an operation is recorded before its first byte is sent, an answer after its
-//! last byte was read; so what the history calls earlier was earlier.
+//! A message is *tried* when a client begins to send it, then *confirmed*, *refused*, or *unknown*
+//! for ever because the connection died before the answer. Invariant: an operation is recorded
+//! before its first byte is sent, an answer after its last byte was read; so what the history calls
+//! earlier was earlier.
 
 pub mod body;
 pub mod check;

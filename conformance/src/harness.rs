@@ -1,5 +1,5 @@
-//! What the programs have in common that start a broker of their own and judge it: where it is, where its data goes, how they
-//! end.
+//! What the programs have in common that start a broker of their own and judge it: where it is,
+//! where its data goes, how they end.
 
 use std::env;
 use std::fs;

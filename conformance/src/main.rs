@@ -1,7 +1,9 @@
-//! The command line: `conformance [--uri amqp://...] [FILTER...]` runs the scripts, `conformance bench`, `conformance
-//! faults` and `conformance attacks` what their folders hold. One program, so that `cargo run` knows which one is meant.
+//! The command line: `conformance [--uri amqp://...] [FILTER...]` runs the scripts,
+//! `conformance bench`, `conformance faults` and `conformance attacks` what their folders hold. One
+//! program, so that `cargo run` knows which one is meant.
 //!
-//! Exit status: 0 when all cases pass, 1 when one fails, 2 when a script is bad or there is no broker.
+//! Exit status: 0 when all cases pass, 1 when one fails, 2 when a script is bad or there is no
+//! broker.
 
 #[path = "../attacks/mod.rs"]
 mod attacks;
@@ -41,10 +43,12 @@ const STATUS_UNABLE: u8 = 2;
 struct Arguments {
     #[command(subcommand)]
     work: Option<Work>,
-    /// A broker: amqp://user:password@host:port/vhost; repeat for each [default: a Leveret of its own]
+    /// A broker: amqp://user:password@host:port/vhost; repeat for each [default: a Leveret of its
+    /// own]
     #[arg(long)]
     uri: Vec<String>,
-    /// A leveret program to start, before any --uri [default: `leveret` beside this program, without any --uri]
+    /// A leveret program to start, before any --uri [default: `leveret` beside this program,
+    /// without any --uri]
     #[arg(long, value_name = "PATH")]
     leveret: Option<PathBuf>,
     /// The folder of scripts [default: that of this package]
@@ -53,27 +57,30 @@ struct Arguments {
     /// How many cases run at once
     #[arg(long, default_value_t = 16)]
     jobs: usize,
-    /// What the brokers do not offer, so that cases which need it are skipped; repeat for each. With a product and a
-    /// colon in front it is about brokers of that product alone
+    /// What the brokers do not offer, so that cases which need it are skipped; repeat for each.
+    /// With a product and a colon in front it is about brokers of that product alone
     #[arg(long, value_name = "NEED")]
     without: Vec<String>,
-    /// A shell command that imports definitions, so that scripts which need users, permissions or policies can run: the
-    /// file's path is appended, or stands where {} is. One for each --uri, in their order [default: that --operator
-    /// does with import_definitions]
+    /// A shell command that imports definitions, so that scripts which need users, permissions or
+    /// policies can run: the file's path is appended, or stands where {} is. One for each --uri, in
+    /// their order [default: that --operator does with import_definitions]
     #[arg(long, value_name = "COMMAND")]
     import: Vec<String>,
-    /// A shell command that does what is appended, as rabbitmqctl does, for scripts in which an operator steps in. One
-    /// for each --uri, in their order
+    /// A shell command that does what is appended, as rabbitmqctl does, for scripts in which an
+    /// operator steps in. One for each --uri, in their order
     #[arg(long, value_name = "COMMAND")]
     operator: Vec<String>,
-    /// A shell command that restarts the broker, for scripts about what must last: it ends it, by SIGTERM when 'stop' is appended and
-    /// by SIGKILL when 'kill' is, and is done once the broker is back with its data. One for each --uri, in their order
+    /// A shell command that restarts the broker, for scripts about what must last: it ends it, by
+    /// SIGTERM when 'stop' is appended and by SIGKILL when 'kill' is, and is done once the broker
+    /// is back with its data. One for each --uri, in their order
     #[arg(long, value_name = "COMMAND")]
     restart: Vec<String>,
-    /// Run only the cases of this level: 'specification', what AMQP 0-9-1 asks for, or 'rabbitmq', what RabbitMQ does
+    /// Run only the cases of this level: 'specification', what AMQP 0-9-1 asks for, or 'rabbitmq',
+    /// what RabbitMQ does
     #[arg(long, value_name = "LEVEL", value_parser = Level::named)]
     level: Option<Level>,
-    /// Compare reply texts in cases of the specification too, for a broker that wants to have RabbitMQ's
+    /// Compare reply texts in cases of the specification too, for a broker that wants to have
+    /// RabbitMQ's
     #[arg(long)]
     words: bool,
     /// Write the result to standard output as JSON, and all else to standard error

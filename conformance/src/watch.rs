@@ -1,7 +1,9 @@
-//! Ends a broker that was started for a run when the run ends, however it ends: by a signal or by a fault too.
+//! Ends a broker that was started for a run when the run ends, however it ends: by a signal or by a
+//! fault too.
 //!
-//! A small shell reads from a pipe that only this process holds. When the process is gone the pipe ends, and the shell kills the
-//! broker. It does not heed the signals that a terminal sends to all of its processes.
+//! A small shell reads from a pipe that only this process holds. When the process is gone the pipe
+//! ends, and the shell kills the broker. It does not heed the signals that a terminal sends to all
+//! of its processes.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +13,8 @@ use std::process::{Child, Command, Stdio};
 const SCRIPT: &str =
     r#"trap '' HUP INT TERM; read -r _; kill -9 "$1" 2>/dev/null; if [ -n "$2" ]; then rm -rf "$2"; fi"#;
 
-/// A process that ends the broker when the runner is gone. Dropped before the broker is waited for: its number may be another's afterwards.
+/// A process that ends the broker when the runner is gone. Dropped before the broker is waited for:
+/// its number may be another's afterwards.
 #[derive(Debug)]
 pub(crate) struct Watch(Child);
 

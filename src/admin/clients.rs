@@ -67,7 +67,8 @@ pub struct ConnectionRow {
     pub frame_max: u32,
     /// Channels it may have.
     pub channel_max: u16,
-    /// `running`; `flow` or `blocked` when it published and has to wait; none when it does not answer.
+    /// `running`; `flow` or `blocked` when it published and has to wait; none when it does not
+    /// answer.
     pub state: Option<String>,
     /// Its channels.
     pub channels: Option<u64>,
@@ -172,7 +173,8 @@ pub(super) fn perform(
     }
 }
 
-/// The connection of that name; of a name, the part before the arrow will do where it is told by that.
+/// The connection of that name; of a name, the part before the arrow will do where it is told by
+/// that.
 fn find(broker: &Broker, name: &str) -> Result<Arc<Client>, Refusal> {
     let all = broker.clients().list();
     let is_it = |client: &&Arc<Client>| client.facts.name() == name || client.facts.peer.to_string() == name;

@@ -1,4 +1,5 @@
-//! Messages that are damaged on disk: which there are, and what is left of them. They are in no queue and are never delivered.
+//! Messages that are damaged on disk: which there are, and what is left of them. They are in no
+//! queue and are never delivered.
 
 use super::{Caller, Performed, Refusal, RefusalKind, Row};
 use crate::broker::Broker;

@@ -1,5 +1,6 @@
-//! Definitions: everything that an operator and clients have declared, written as one document and read again, as RabbitMQ does
-//! (RabbitMQ: definitions.md). An import is whole or not at all, and doing it again changes nothing.
+//! Definitions: everything that an operator and clients have declared, written as one document and
+//! read again, as RabbitMQ does (RabbitMQ: definitions.md). An import is whole or not at all, and
+//! doing it again changes nothing.
 //!
 //! | file | holds |
 //! |---|---|
@@ -40,8 +41,8 @@ pub enum DefinitionsOperation {
     ImportDefinitions {
         /// The document.
         document: Source,
-        /// The vhost that it goes into, if it does not go where it says: what it says of that vhost, or of the only one of which it
-        /// says anything.
+        /// The vhost that it goes into, if it does not go where it says: what it says of that
+        /// vhost, or of the only one of which it says anything.
         #[serde(default)]
         vhost: Option<String>,
         /// Whether it is refused if something would be left out.
@@ -74,7 +75,8 @@ impl fmt::Debug for Source {
 /// What an import came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// How many users, vhosts, permissions, policies, queues, exchanges and bindings the document names.
+    /// How many users, vhosts, permissions, policies, queues, exchanges and bindings the document
+    /// names.
     pub defined: usize,
     /// What differs from what is there and stays as it is, a sentence each.
     pub kept: Vec<String>,
@@ -91,8 +93,9 @@ impl DefinitionsOperation {
     }
 }
 
-/// What a broker takes in at its start, before anybody can connect. Where that names the first users there ever were, the one
-/// that everybody knows is not among them unless it is named too (RabbitMQ: definitions.md).
+/// What a broker takes in at its start, before anybody can connect. Where that names the first
+/// users there ever were, the one that everybody knows is not among them unless it is named too
+/// (RabbitMQ: definitions.md).
 ///
 /// # Errors
 /// Why not; nothing has changed then.

@@ -1,5 +1,5 @@
-//! Exchanges and bindings. The default exchange, and the binding that it has to every queue, are nowhere in the broker; they are
-//! listed because clients can use them.
+//! Exchanges and bindings. The default exchange, and the binding that it has to every queue, are
+//! nowhere in the broker; they are listed because clients can use them.
 
 use super::refusal::Refusal;
 use super::value::{Arguments, arguments, decoded};

@@ -1,4 +1,5 @@
-//! Limits as operators write them: whole numbers, of which a negative one lifts a limit, and none leaves it as it is.
+//! Limits as operators write them: whole numbers, of which a negative one lifts a limit, and none
+//! leaves it as it is.
 
 /// What becomes of a limit: nothing, for one that is not given; otherwise what it is from then on.
 ///

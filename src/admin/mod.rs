@@ -1,10 +1,11 @@
-//! What an operator may do with a running broker, and the one place where it is done: the command line asks through a
-//! socket, other ways in ask the same.
+//! What an operator may do with a running broker, and the one place where it is done: the command
+//! line asks through a socket, other ways in ask the same.
 //!
-//! [`Operation`] is a closed list in groups, a file each; arguments and results are types of this room, which may be
-//! written and read as JSON, so that the broker's own types stay free of it. [`perform`] does one and says what came of it
-//! ([`Answer`]) and which ticket has to be durable before that may be told, or why it is refused ([`Refusal`]).
-//! Lists are iterators over references: a row is made when it is asked for. What only sessions know is asked of them first
+//! [`Operation`] is a closed list in groups, a file each; arguments and results are types of this
+//! room, which may be written and read as JSON, so that the broker's own types stay free of it.
+//! [`perform`] does one and says what came of it ([`Answer`]) and which ticket has to be durable
+//! before that may be told, or why it is refused ([`Refusal`]). Lists are iterators over
+//! references: a row is made when it is asked for. What only sessions know is asked of them first
 //! ([`inquiry_for`]).
 //!
 //! Every change is one log line: who, and what. A password is in none of them.
@@ -202,7 +203,8 @@ impl Operation {
     }
 }
 
-/// What has to be waited for before an operation can be performed: the answers of the sessions, for those that tell of them.
+/// What has to be waited for before an operation can be performed: the answers of the sessions, for
+/// those that tell of them.
 #[must_use]
 pub fn inquiry_for(broker: &Broker, operation: &Operation) -> Option<Arc<StatsRequest>> {
     match operation {

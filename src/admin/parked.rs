@@ -1,4 +1,5 @@
-//! Messages that died, or were delayed, and have nowhere to go: they are parked in their queue until an operator moves them.
+//! Messages that died, or were delayed, and have nowhere to go: they are parked in their queue
+//! until an operator moves them.
 
 use super::queues::find;
 use super::refusal::{Refusal, RefusalKind};
@@ -12,7 +13,8 @@ use crate::wire::properties;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Messages of a queue that a list has at most; `messages_parked` of the queue says how many there are.
+/// Messages of a queue that a list has at most; `messages_parked` of the queue says how many there
+/// are.
 pub const LISTED_MAX: u64 = 1000;
 
 /// What can be done with parked messages.
@@ -26,7 +28,8 @@ pub enum ParkedOperation {
         /// The queue; none for all.
         queue: Option<String>,
     },
-    /// Those of a queue go back to its end, or elsewhere, with their delivery count and time to live begun anew.
+    /// Those of a queue go back to its end, or elsewhere, with their delivery count and time to
+    /// live begun anew.
     RequeueParked {
         /// The virtual host.
         vhost: String,

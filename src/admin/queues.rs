@@ -1,5 +1,5 @@
-//! Queues and their consumers. An operator may use every queue, exclusive or not; queues of direct reply-to are part of their
-//! channels and are not seen.
+//! Queues and their consumers. An operator may use every queue, exclusive or not; queues of direct
+//! reply-to are part of their channels and are not seen.
 
 use super::exchanges::BindingRow;
 use super::policies::arguments_of;

@@ -1,4 +1,5 @@
-//! Why an operation is refused: a kind for programs, and a sentence for people with the name and the value at fault.
+//! Why an operation is refused: a kind for programs, and a sentence for people with the name and
+//! the value at fault.
 
 use crate::broker::Broker;
 use crate::broker::users::UserError;

@@ -42,8 +42,8 @@ pub fn decoded(bytes: &[u8]) -> Arguments {
     table::decode(bytes).map(|table| arguments(&table)).unwrap_or_default()
 }
 
-/// Arguments as an operator wrote them, in AMQP's types: whole numbers become `long`, others `double`, texts `longstr`
-/// (RabbitMQ: `rabbit_misc:to_amqp_table`).
+/// Arguments as an operator wrote them, in AMQP's types: whole numbers become
+/// `long`, others `double`, texts `longstr` (RabbitMQ: `rabbit_misc:to_amqp_table`).
 ///
 /// # Errors
 /// A name is too long for a table, or a number does not fit.

@@ -40,7 +40,8 @@ pub enum VHostOperation {
         /// Which.
         vhost: String,
     },
-    /// What clients publish and are delivered is copied to `amq.rabbitmq.trace`, until the broker stops.
+    /// What clients publish and are delivered is copied to `amq.rabbitmq.trace`, until the broker
+    /// stops.
     TraceOn {
         /// In which vhost.
         vhost: String,

@@ -2,7 +2,8 @@
 
 use crate::error::AmqpError;
 
-/// The type of exchange that keeps messages back, as clients write it: it routes as its argument `x-delayed-type` says.
+/// The type of exchange that keeps messages back, as clients write it: it routes as its argument
+/// `x-delayed-type` says.
 pub const DELAYED_MESSAGE: &str = "x-delayed-message";
 
 /// The type of an exchange.

@@ -1,5 +1,6 @@
-//! Arguments that nobody takes and whose names are nearly those of arguments that somebody takes. They may be a client's own, so
-//! they are kept; but most are slips, which nobody would ever notice: the log tells of each name once.
+//! Arguments that nobody takes and whose names are nearly those of arguments that somebody takes.
+//! They may be a client's own, so they are kept; but most are slips, which nobody would ever
+//! notice: the log tells of each name once.
 
 use super::table::TABLE;
 use crate::error::Resource;

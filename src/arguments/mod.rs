@@ -27,14 +27,15 @@ use crate::error::{AmqpError, Resource};
 use crate::policy::Definition;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-/// How often a message of a quorum queue may be returned when its declaration does not say (RabbitMQ: quorum-queues).
+/// How often a message of a quorum queue may be returned when its declaration does not say
+/// (RabbitMQ: quorum-queues).
 const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
 /// The priorities of a quorum queue, which has them without asking (RabbitMQ 4.3: quorum-queues).
 const QUORUM_PRIORITIES: Priorities = Priorities { most: 31, unset: 4 };
 
-/// How long a consumer of a quorum queue may leave a delivery unacknowledged when nobody says, milliseconds (RabbitMQ:
-/// consumers.md).
+/// How long a consumer of a quorum queue may leave a delivery unacknowledged when nobody says,
+/// milliseconds (RabbitMQ: consumers.md).
 const QUORUM_CONSUMER_TIMEOUT_MS: u64 = 1_800_000;
 
 /// The flags of a declaration.
@@ -80,8 +81,8 @@ impl QueueType {
         }
     }
 
-    /// Names this type in a declaration that names none, if it can be meant: RabbitMQ takes a classic queue where the flags
-    /// are not those of another type.
+    /// Names this type in a declaration that names none, if it can be meant: RabbitMQ takes a
+    /// classic queue where the flags are not those of another type.
     pub fn fill(self, flags: QueueFlags, arguments: &mut FieldTable) {
         let lasts = flags.durable && !flags.auto_delete && !flags.exclusive;
         let name = match self {
@@ -158,7 +159,8 @@ pub struct Settings {
     pub consumer_timeout_ms: Option<u64>,
     /// All arguments as declared.
     pub arguments: FieldTable,
-    /// What policies say of it, which the other fields take into account; nothing in what was declared.
+    /// What policies say of it, which the other fields take into account; nothing in what was
+    /// declared.
     pub policy: Definition,
 }
 
@@ -210,8 +212,8 @@ impl Settings {
     /// The settings of a new queue, if there can be such a queue.
     ///
     /// # Errors
-    /// 406 for an argument with a wrong type or value, one that this type of queue does not have, and for flags that
-    /// a quorum queue or a stream cannot have.
+    /// 406 for an argument with a wrong type or value, one that this type of queue does not have,
+    /// and for flags that a quorum queue or a stream cannot have.
     pub fn declare(on: &Resource, flags: QueueFlags, arguments: FieldTable) -> Result<Self, AmqpError> {
         table::check_one(QUEUE_TYPE, on, &arguments)?;
         let settings = Self::new(flags, arguments);
@@ -231,8 +233,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The settings that flags and arguments amount to; what is wrong with an argument makes it count as absent. For
-    /// queues that exist already.
+    /// The settings that flags and arguments amount to; what is wrong with an argument makes it
+    /// count as absent. For queues that exist already.
     #[must_use]
     pub fn new(flags: QueueFlags, arguments: FieldTable) -> Self {
         let kind = QueueType::of(&arguments);
@@ -273,7 +275,8 @@ impl Settings {
         }
     }
 
-    /// Refuses to redeclare the queue differently. Whether it is exclusive has been looked at before.
+    /// Refuses to redeclare the queue differently. Whether it is exclusive has been looked at
+    /// before.
     ///
     /// # Errors
     /// 406 that names the first difference.
@@ -346,7 +349,8 @@ pub fn check_server_named(arguments: &FieldTable) -> Result<(), AmqpError> {
     }
 }
 
-/// The priority that the arguments of `basic.consume`, which were found to be valid, ask for; 0 when they do not.
+/// The priority that the arguments of `basic.consume`, which were found to be valid, ask for; 0
+/// when they do not.
 #[must_use]
 pub fn consumer_priority(arguments: &FieldTable) -> i32 {
     let priority = table::value(arguments, PRIORITY).and_then(integer).unwrap_or_default();
@@ -359,7 +363,8 @@ pub fn consumer_timeout(arguments: &FieldTable) -> Option<u64> {
     number(arguments, CONSUMER_TIMEOUT)
 }
 
-/// The alternate exchange that the arguments of `exchange.declare` name; what is no name counts as absent.
+/// The alternate exchange that the arguments of `exchange.declare` name; what is no name counts as
+/// absent.
 #[must_use]
 pub fn alternate_exchange(arguments: &FieldTable) -> Option<String> {
     string(arguments, ALTERNATE_EXCHANGE)

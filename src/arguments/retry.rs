@@ -1,7 +1,9 @@
 //! How long a message that came back waits before it is delivered again.
 //!
-//! Leveret: `x-retry-delays`, an array of milliseconds, the first return's delay first; `x-retry-jitter` spreads each by so many
-//! per cent. RabbitMQ: `x-delayed-retry-type`, `-min` and `-max` of quorum queues (quorum-queues.md).
+//! Leveret:
+//! `x-retry-delays`, an array of milliseconds, the first return's delay first; `x-retry-jitter`
+//! spreads each by so many per cent. RabbitMQ: `x-delayed-retry-type`, `-min` and `-max` of quorum
+//! queues (quorum-queues.md).
 
 use super::rule::array_of_integers;
 use super::table::{
@@ -118,7 +120,8 @@ impl Retry {
     }
 }
 
-/// A delay up to `percent` shorter or longer, by a number that looks like chance and comes from the message.
+/// A delay up to `percent` shorter or longer, by a number that looks like chance and comes from the
+/// message.
 fn spread(delay_ms: u64, percent: u8, from: u64) -> u64 {
     let most = delay_ms / 100 * u64::from(percent) + delay_ms % 100 * u64::from(percent) / 100;
     if most == 0 {

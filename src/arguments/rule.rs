@@ -38,7 +38,8 @@ pub enum ValueRule {
     OneOf(&'static [&'static str], &'static str),
     /// A string that names something, such as an exchange.
     Name,
-    /// A string that makes sense beside the first of these arguments only; otherwise the second says why not.
+    /// A string that makes sense beside the first of these arguments only; otherwise the second
+    /// says why not.
     Beside(&'static str, &'static str),
     /// The version of RabbitMQ's classic queues; there is one left.
     Version,

@@ -1,9 +1,10 @@
-//! Every argument of queues, exchanges and consumers, one row each: what takes it, its values, whether a redeclaration compares
-//! it, and the key of a policy that does the same.
+//! Every argument of queues, exchanges and consumers, one row each: what takes it, its values,
+//! whether a redeclaration compares it, and the key of a policy that does the same.
 //!
-//! All checks, comparisons and readings of arguments go by [`TABLE`]; how a value is refused is said by its `ValueRule`. A new
-//! feature adds a row here and says in [`Settings`](super::Settings) what comes of it. Arguments that are not in the table are
-//! the client's own: kept, never compared, never refused. Those of bindings are not here: see `exchange::headers`.
+//! All checks, comparisons and readings of arguments go by [`TABLE`]; how a value is refused is
+//! said by its `ValueRule`. A new feature adds a row here and says in [`Settings`](super::Settings)
+//! what comes of it. Arguments that are not in the table are the client's own: kept, never
+//! compared, never refused. Those of bindings are not here: see `exchange::headers`.
 
 #[cfg(test)]
 mod tests;
@@ -112,12 +113,13 @@ pub enum Compared {
     Yes,
     /// It may have another, which is not looked at.
     No,
-    /// For a quorum queue it has to. Clients may redeclare classic queues with another or none, because RabbitMQ has it on quorum
-    /// queues alone.
+    /// For a quorum queue it has to. Clients may redeclare classic queues with another or none,
+    /// because RabbitMQ has it on quorum queues alone.
     OnQuorum,
 }
 
-/// What counts when both the declaration and a policy say something (RabbitMQ: policies.md). For a stream it is the policy.
+/// What counts when both the declaration and a policy say something (RabbitMQ: policies.md). For a
+/// stream it is the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precedence {
     /// The smaller number.
@@ -166,7 +168,8 @@ const HASHING: &[AppliesTo] = &[AppliesTo::ExchangeOf(ExchangeType::ConsistentHa
 const YES: Compared = Compared::Yes;
 const NO: Compared = Compared::No;
 
-/// All arguments, in the order in which RabbitMQ compares those of a classic queue, and of a stream.
+/// All arguments, in the order in which RabbitMQ compares those of a classic queue, and of a
+/// stream.
 pub static TABLE: &[Argument] = &[
     row(EXPIRES, EMPTIED, TIME_NOT_0, YES, Some(("expires", Precedence::Least))),
     row(MESSAGE_TTL, EMPTIED, TIME, YES, Some(("message-ttl", Precedence::Least))),
@@ -256,8 +259,8 @@ const fn row(
     Argument { name, on, rule, compared, policy }
 }
 
-/// An argument about which there is nothing to do on one node, with one storage format, and where a dead letter changes
-/// queues in one commit: it is checked and compared like the others.
+/// An argument about which there is nothing to do on one node, with one storage format, and where a
+/// dead letter changes queues in one commit: it is checked and compared like the others.
 const fn ignored(name: &'static str, on: &'static [AppliesTo], rule: ValueRule) -> Argument {
     row(name, on, rule, YES, None)
 }
@@ -381,7 +384,8 @@ fn comparable(key: &str, value: &AMQPValue) -> Option<AMQPValue> {
     Some(AMQPValue::LongString(age_ms.to_string().into()))
 }
 
-/// Refuses a value that an argument cannot have, before anything else is known of what it is given to.
+/// Refuses a value that an argument cannot have, before anything else is known of what it is given
+/// to.
 ///
 /// # Errors
 /// 406.

@@ -25,7 +25,8 @@ fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
     table
 }
 
-/// `expected` is what follows `invalid arg 'KEY' for queue 'q' in vhost '/'`, or nothing for a good declaration.
+/// `expected` is what follows `invalid arg 'KEY' for queue 'q' in vhost '/'`, or nothing for a good
+/// declaration.
 #[track_caller]
 fn check(key: &str, value: AMQPValue, expected: &str) {
     check_beside(key, value, &[], expected);

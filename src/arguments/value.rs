@@ -28,9 +28,9 @@ pub fn text(value: &AMQPValue) -> Option<String> {
     }
 }
 
-/// Whether two values are the same to a client: whole numbers and timestamps by value whatever their type, so too
-/// the floats, so too strings and binaries; a whole number and a float are never the same. Everything else has to
-/// have the same type.
+/// Whether two values are the same to a client: whole numbers and timestamps by value whatever
+/// their type, so too the floats, so too strings and binaries; a whole number and a float are never
+/// the same. Everything else has to have the same type.
 #[must_use]
 pub fn same(one: &AMQPValue, other: &AMQPValue) -> bool {
     match (class(one), class(other)) {
@@ -39,7 +39,8 @@ pub fn same(one: &AMQPValue, other: &AMQPValue) -> bool {
     }
 }
 
-/// Bytes that two values have in common when they are [`same`]; arrays and tables only when their bytes are equal.
+/// Bytes that two values have in common when they are [`same`]; arrays and tables only when their
+/// bytes are equal.
 #[must_use]
 pub fn canonical(value: RawValue<'_>) -> Vec<u8> {
     let tagged = |kind: u8, bytes: &[u8]| [&[kind], bytes].concat();

@@ -5,7 +5,8 @@ use super::user::User;
 use super::vhost::VHostRecord;
 use std::collections::BTreeMap;
 
-/// How a [`Directory`] becomes another one. What deletes something that is not there changes nothing.
+/// How a [`Directory`] becomes another one. What deletes something that is not there changes
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthChange {
     /// A user is there, like this.

@@ -1,4 +1,5 @@
-//! Passwords as they are kept: four bytes of salt, and the hash of salt and password (RabbitMQ: passwords.md).
+//! Passwords as they are kept: four bytes of salt, and the hash of salt and password (RabbitMQ:
+//! passwords.md).
 //!
 //! In definitions and on the command line these bytes are base64, beside the name of the algorithm.
 
@@ -19,8 +20,8 @@ pub enum Algorithm {
     Sha256,
     /// SHA-512.
     Sha512,
-    /// MD5, by which RabbitMQ hashed before 3.6, and which is no way to keep a password any more: whoever has one like that is let
-    /// in and told to change it.
+    /// MD5, by which RabbitMQ hashed before 3.6, and which is no way to keep a password any more:
+    /// whoever has one like that is let in and told to change it.
     Md5,
 }
 
@@ -145,7 +146,8 @@ mod tests {
         assert!(hash.unwrap().verify(b"test12"));
     }
 
-    /// The first was made by RabbitMQ 4.3.6, which lets the second and the fourth in; the third is of the same shape, made elsewhere.
+    /// The first was made by RabbitMQ 4.3.6, which lets the second and the fourth in; the third is
+    /// of the same shape, made elsewhere.
     #[test]
     fn hashes_are_rabbitmqs() {
         for (algorithm, hash) in [

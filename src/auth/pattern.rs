@@ -1,9 +1,12 @@
-//! A regular expression that names are held against, found anywhere in them (RabbitMQ: access-control.md).
+//! A regular expression that names are held against, found anywhere in them (RabbitMQ:
+//! access-control.md).
 //!
-//! RabbitMQ's patterns are PCRE2's, on bytes. `rewrite` says what they mean in the language of the crate `regex`, which takes time
-//! in proportion to the name, however a pattern is built. What that cannot find (look-around, back references, atomic groups) is
-//! found by `fancy-regex`, which tries again and again, but no more often than `TRIES_MAX` allows: a pattern that needs more is found in
-//! no name of that kind, and the log says so.
+//! RabbitMQ's patterns are PCRE2's, on bytes.
+//! `rewrite` says what they mean in the language of the crate `regex`, which takes time in
+//! proportion to the name, however a pattern is built. What that cannot find (look-around, back
+//! references, atomic groups) is found by
+//! `fancy-regex`, which tries again and again, but no more often than `TRIES_MAX` allows: a pattern
+//! that needs more is found in no name of that kind, and the log says so.
 
 mod class;
 mod cursor;
@@ -20,13 +23,16 @@ use tracing::warn;
 /// The longest pattern, in bytes: room for some hundred names.
 const LEN_MAX: usize = 8192;
 
-/// Memory of a compiled pattern, bytes: what a careful one of full length takes, and a careless one (`(a{99}){99}`) does not get.
+/// Memory of a compiled pattern, bytes: what a careful one of full length takes, and a careless one
+/// (`(a{99}){99}`) does not get.
 const SIZE_MAX: usize = 512 << 10;
 
-/// How deep a compiled pattern may nest: what is rewritten has groups within those that were written.
+/// How deep a compiled pattern may nest: what is rewritten has groups within those that were
+/// written.
 const NEST_MAX: u32 = 250;
 
-/// What repetitions may add to a pattern ([`Rewritten::repeated`]): a handful of `{1,255}`. The work on a name grows with it.
+/// What repetitions may add to a pattern ([`Rewritten::repeated`]): a handful of `{1,255}`. The
+/// work on a name grows with it.
 const REPEATED_MAX: usize = 2000;
 
 /// Memory that each part of a pattern that takes backtracking keeps for its next search, bytes.
@@ -35,7 +41,8 @@ const PART_CACHE_MAX: usize = 64 << 10;
 /// Instructions of a pattern that takes backtracking.
 const PROGRAM_MAX: usize = 50_000;
 
-/// How often a pattern may be tried anew for one name, beside once for each of its parts: each byte of a name of 255 some forty times.
+/// How often a pattern may be tried anew for one name, beside once for each of its parts: each byte
+/// of a name of 255 some forty times.
 const TRIES_MAX: usize = 10_000;
 
 /// How often a pattern may be tried anew that is as large as can be.
@@ -83,7 +90,8 @@ impl Pattern {
             return Err(format!("a pattern has {} bytes; {LEN_MAX} are allowed", text.len()));
         }
         match text {
-            // Found only in names that are empty, of which there are none but among routing keys: RabbitMQ's way to say no.
+            // Found only in names that are empty, of which there are none but among routing keys:
+            // RabbitMQ's way to say no.
             "" | "^$" => return Ok(Self::Empty),
             ".*" | "^.*" => return Ok(Self::Any),
             _ => {}

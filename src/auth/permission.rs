@@ -1,6 +1,8 @@
-//! What a user may do in a vhost: three patterns for names, and two for the keys of each exchange that has some.
+//! What a user may do in a vhost: three patterns for names, and two for the keys of each exchange
+//! that has some.
 //!
-//! Records are as the operator wrote them; [`Grants`] is what follows from them for one user in one vhost.
+//! Records are as the operator wrote them; [`Grants`] is what follows from them for one user in one
+//! vhost.
 
 use super::pattern::Pattern;
 use super::user::{IMPERSONATOR, User};
@@ -29,7 +31,8 @@ impl fmt::Display for Right {
     }
 }
 
-/// Which names a user may configure, write to and read from in a vhost: patterns, found anywhere in a name.
+/// Which names a user may configure, write to and read from in a vhost: patterns, found anywhere in
+/// a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
     /// The user.
@@ -44,8 +47,9 @@ pub struct Permission {
     pub read: String,
 }
 
-/// Which routing keys a user may publish and bind with at a topic exchange. `{username}` and `{vhost}` in a pattern stand
-/// for themselves, letter by letter: a user called `.*` gains nothing by that.
+/// Which routing keys a user may publish and bind with at a topic exchange.
+/// `{username}` and `{vhost}` in a pattern stand for themselves, letter by letter: a user called
+/// `.*` gains nothing by that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicPermission {
     /// The user.
@@ -153,7 +157,8 @@ impl Grants {
         &self.user
     }
 
-    /// Whether the user may enter the vhost: there is a permission for it, even if that allows nothing.
+    /// Whether the user may enter the vhost: there is a permission for it, even if that allows
+    /// nothing.
     #[must_use]
     pub fn may_enter(&self) -> bool {
         self.names.is_some()

@@ -30,7 +30,8 @@ pub struct User {
     pub name: String,
     /// Its password; without one it cannot log in with any.
     pub password: Option<PasswordHash>,
-    /// `administrator`, `monitoring`, `policymaker`, `management`, `impersonator`, or whatever the operator likes; each once.
+    /// `administrator`, `monitoring`, `policymaker`, `management`, `impersonator`, or whatever the
+    /// operator likes; each once.
     pub tags: Vec<String>,
     /// What it may have at a time.
     pub limits: UserLimits,

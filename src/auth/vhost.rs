@@ -29,7 +29,8 @@ pub struct VHostRecord {
     pub description: String,
     /// Whatever the operator likes; each once, in order.
     pub tags: Vec<String>,
-    /// The type of a queue whose declaration names none: `classic`, `quorum` or `stream`; none is `classic`.
+    /// The type of a queue whose declaration names none: `classic`, `quorum` or
+    /// `stream`; none is `classic`.
     pub default_queue_type: Option<String>,
     /// What there may be in it.
     pub limits: VHostLimits,

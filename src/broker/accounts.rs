@@ -1,8 +1,9 @@
 //! The users of a running broker, who of them is connected, and what each may do in which vhost.
 //!
-//! A connection keeps the [`Grants`] of its user and asks for them again once [`Accounts::epoch`] is another number; there is
-//! nothing else on its way. A change is first made here, then the epoch is counted up, then routes are renewed and the
-//! connections woken: whoever sees a later step sees the earlier ones.
+//! A connection keeps the [`Grants`] of its user and asks for them again once [`Accounts::epoch`]
+//! is another number; there is nothing else on its way. A change is first made here, then the epoch
+//! is counted up, then routes are renewed and the connections woken: whoever sees a later step sees
+//! the earlier ones.
 //!
 //! The lock is a leaf but for the log.
 
@@ -63,7 +64,8 @@ pub(super) struct State {
     pub(super) directory: Directory,
     /// When it is durable, all of `directory` is.
     ticket: Ticket,
-    /// Connections of users that are there; a connection whose user was deleted is not among them any more.
+    /// Connections of users that are there; a connection whose user was deleted is not among them
+    /// any more.
     pub(super) logins: BTreeMap<ConnectionId, Login>,
     /// By user and vhost; as many at most as there are users and vhosts that met.
     grants: BTreeMap<(String, String), Arc<Grants>>,
@@ -110,14 +112,16 @@ impl Accounts {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Whether this is the password of that user. An empty one is what a client sends that has none.
+    /// Whether this is the password of that user. An empty one is what a client sends that has
+    /// none.
     #[must_use]
     pub fn is_password(&self, user: &str, password: &[u8]) -> bool {
         let known = self.read().directory.user(user).and_then(|user| user.password.clone());
         known.as_ref().unwrap_or(&self.nobody).verify(password) && known.is_some() && !password.is_empty()
     }
 
-    /// Lets a user in, or not; without a password when something else has shown who it is. From then on [`Accounts::grants`] knows the connection, which has to be logged out.
+    /// Lets a user in, or not; without a password when something else has shown who it is. From
+    /// then on [`Accounts::grants`] knows the connection, which has to be logged out.
     ///
     /// # Errors
     /// Why not.
@@ -182,8 +186,8 @@ impl Accounts {
         look(&self.read().directory)
     }
 
-    /// Makes the changes that `decide` wants, and returns what it returns; when that is an error, none. The mailboxes are of the
-    /// connections to be woken once routes are renewed.
+    /// Makes the changes that `decide` wants, and returns what it returns; when that is an error,
+    /// none. The mailboxes are of the connections to be woken once routes are renewed.
     pub(super) fn change<E>(
         &self,
         decide: impl FnOnce(&Directory) -> Result<Vec<AuthChange>, E>,
@@ -201,7 +205,8 @@ impl Accounts {
                     state.places.get(&user.name).iter().for_each(|places| places.set_limits(user.limits));
                 }
                 AuthChange::DeleteUser { name } => {
-                    // Those who are still there give their places back to nobody: another user of that name begins anew.
+                    // Those who are still there give their places back to nobody: another user of
+                    // that name begins anew.
                     state.places.remove(name);
                     woken.extend(state.leaving(|login| login.user == *name));
                     state.logins.retain(|_, login| login.user != *name);

@@ -1,8 +1,10 @@
-//! When publishers have to wait: too much memory is in use, or too little of the disk is free. Others measure and say what they
-//! saw; here is what follows from it. An alarm ends a sixteenth on the good side of its limit, so that it does not flicker.
+//! When publishers have to wait: too much memory is in use, or too little of the disk is free.
+//! Others measure and say what they saw; here is what follows from it. An alarm ends a sixteenth on
+//! the good side of its limit, so that it does not flicker.
 //!
-//! Between two measurements clients can send more than the limit leaves. What takes memory and neither goes to disk nor to a
-//! consumer, unfinished bodies and transactions, is therefore counted as it comes, on top of what was measured last.
+//! Between two measurements clients can send more than the limit leaves. What takes memory and
+//! neither goes to disk nor to a consumer, unfinished bodies and transactions, is therefore counted
+//! as it comes, on top of what was measured last.
 
 use crate::store::change::Health;
 use std::sync::Arc;
@@ -78,7 +80,8 @@ impl Alarms {
         self.limits
     }
 
-    /// So much memory is resident; whether the alarm is another than when this was called last, or ends now.
+    /// So much memory is resident; whether the alarm is another than when this was called last, or
+    /// ends now.
     pub fn observe_memory(&self, resident_bytes: u64) -> bool {
         let limit = self.limits.memory_bytes;
         self.unfinished_then.store(self.unfinished.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -1,9 +1,10 @@
 //! The clients that have shaken hands: who they are, and what an operator wants of them.
 //!
-//! A session enters its client when it opens, and the client is gone when the session lets go of it. Facts about it do not
-//! change. What does (its channels, its counts) only the session knows: whoever wants it opens an [`StatsRequest`], every session is
-//! woken once and answers from its own state, so that nothing is kept for the purpose. Whether there is anything to answer is
-//! one flag, which a session looks at when it takes its mail.
+//! A session enters its client when it opens, and the client is gone when the session lets go of
+//! it. Facts about it do not change. What does (its channels, its counts) only the session knows:
+//! whoever wants it opens an [`StatsRequest`], every session is woken once and answers from its own
+//! state, so that nothing is kept for the purpose. Whether there is anything to answer is one flag,
+//! which a session looks at when it takes its mail.
 //!
 //! Locks here are leaves.
 
@@ -151,7 +152,8 @@ impl Client {
     #[inline]
     #[must_use]
     pub fn take_calls(&self) -> Option<Calls> {
-        // The flag is seen with what was asked before it was set: whoever sets it wakes the session afterwards.
+        // The flag is seen with what was asked before it was set: whoever sets it wakes the session
+        // afterwards.
         if !self.called.load(Ordering::Relaxed) {
             return None;
         }
@@ -267,7 +269,8 @@ pub struct Question {
 }
 
 impl StatsRequest {
-    /// Ready once every session has answered or is gone; otherwise the task of `context` is woken when that is so.
+    /// Ready once every session has answered or is gone; otherwise the task of `context` is woken
+    /// when that is so.
     pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let mut answers = self.lock();
         if answers.missing == 0 {

@@ -1,6 +1,7 @@
 //! The way of a block into queues where some messages may have been seen before.
 //!
-//! All of this is called in an atomic batch, so that what is remembered reaches the disk with the messages.
+//! All of this is called in an atomic batch, so that what is remembered reaches the disk with the
+//! messages.
 
 use crate::broker::Broker;
 use crate::broker::transaction::Rooms;
@@ -16,8 +17,9 @@ use std::mem;
 use std::sync::Arc;
 
 impl Broker {
-    /// Puts into each queue of a route what neither the exchange nor the queue has seen. A message that one of the queues
-    /// refuses was not taken in by the exchange: it may come again, and then all queues get it.
+    /// Puts into each queue of a route what neither the exchange nor the queue has seen. A message
+    /// that one of the queues refuses was not taken in by the exchange: it may come again, and then
+    /// all queues get it.
     pub(in crate::broker) fn enqueue_unseen(
         &self,
         route: &Route,

@@ -1,8 +1,10 @@
-//! Definitions: users, vhosts, what users may do, policies, and what is declared, taken in as one (RabbitMQ: definitions.md).
+//! Definitions: users, vhosts, what users may do, policies, and what is declared, taken in as one
+//! (RabbitMQ: definitions.md).
 //!
-//! Everything is looked at first, with all vhosts concerned locked in the order of their names; then it is made, which cannot
-//! fail any more, and in one atomic batch, so that it is on disk whole or not at all. Users, vhosts and policies that are there
-//! become what the definitions say; queues and exchanges that are there stay what they are.
+//! Everything is looked at first, with all vhosts concerned locked in the order of their names;
+//! then it is made, which cannot fail any more, and in one atomic batch, so that it is on disk
+//! whole or not at all. Users, vhosts and policies that are there become what the definitions say;
+//! queues and exchanges that are there stay what they are.
 
 use super::Broker;
 use super::policies::POLICIES_MAX;
@@ -49,8 +51,8 @@ pub struct Defined {
 }
 
 impl Broker {
-    /// Makes what there is to be; nothing, when some of it cannot be made or there are `faults` already. If `is_strict`, nothing may
-    /// be left out either.
+    /// Makes what there is to be; nothing, when some of it cannot be made or there are
+    /// `faults` already. If `is_strict`, nothing may be left out either.
     ///
     /// # Errors
     /// All faults, a sentence each.

@@ -1,7 +1,8 @@
 //! How a connection enters a vhost, and the places it takes there: of the vhost, and of its user.
 //!
-//! A place is given back when its connection is dropped, however that ends. Whether there is one is decided under the lock of
-//! the accounts, where vhosts and users are also deleted: nobody enters what is on its way out.
+//! A place is given back when its connection is dropped, however that ends. Whether there is one is
+//! decided under the lock of the accounts, where vhosts and users are also deleted: nobody enters
+//! what is on its way out.
 
 use super::accounts::Accounts;
 use super::quotas::{Permit, Quotas};
@@ -36,11 +37,13 @@ impl Quotas {
 }
 
 impl Accounts {
-    /// Lets a connection that has logged in enter a vhost, whose deletion it will then hear of. In RabbitMQ's order: the vhost's
-    /// places come before the user's, and both before what the user may do.
+    /// Lets a connection that has logged in enter a vhost, whose deletion it will then hear of. In
+    /// RabbitMQ's order: the vhost's places come before the user's, and both before what the user
+    /// may do.
     ///
     /// # Errors
-    /// 530: the vhost is gone, or it or the user has as many connections as it may have. 320: the user is gone.
+    /// 530: the vhost is gone, or it or the user has as many connections as it may have. 320: the
+    /// user is gone.
     pub fn enter(&self, connection: ConnectionId, vhost: &Arc<VHost>) -> Result<VHostEntry, AmqpError> {
         let mut state = self.write();
         let name = &vhost.name;

@@ -1,6 +1,8 @@
-//! The log as messages (RabbitMQ: logging.md): lines go to the topic exchange `amq.rabbitmq.log` of the first vhost, by their level.
+//! The log as messages (RabbitMQ: logging.md): lines go to the topic exchange `amq.rabbitmq.log` of
+//! the first vhost, by their level.
 //!
-//! Whoever hands lines over holds no lock of the broker. Nothing is handed over while nothing is bound to the exchange.
+//! Whoever hands lines over holds no lock of the broker. Nothing is handed over while nothing is
+//! bound to the exchange.
 
 use super::Broker;
 use super::trace::NODE;

@@ -1,7 +1,8 @@
 //! The broker: what sessions call. Exchanges, routes, queues; no I/O, no async, time passed in.
 //!
-//! A queue returns what must happen elsewhere as effects; [`Broker`] carries them out after the queue's lock is
-//! released. Whatever may touch two queues runs in one atomic batch of the log, so that it reaches the disk as one.
+//! A queue returns what must happen elsewhere as effects; [`Broker`] carries them out after the
+//! queue's lock is released. Whatever may touch two queues runs in one atomic batch of the log, so
+//! that it reaches the disk as one.
 
 pub mod accounts;
 mod alarms;
@@ -69,7 +70,8 @@ const DAMAGED_LOGGED_MAX: usize = 100;
 /// What it may take to call a queue, all of whose messages may have expired.
 const TICK_EFFORT: usize = blocking::FEW / 2;
 
-/// What it takes to put a block into a queue, deal it and tell the log, where [`blocking::FEW`] is a millisecond.
+/// What it takes to put a block into a queue, deal it and tell the log, where [`blocking::FEW`] is
+/// a millisecond.
 const QUEUE_EFFORT: usize = 4;
 
 /// What the operator decides.
@@ -267,7 +269,8 @@ impl Broker {
             self.registry.restore(&record.name, &part).configure(&record);
         }
         for (name, part) in parts {
-            // A deletion takes everything with it, so the file is damaged; messages are worth more than an odd vhost.
+            // A deletion takes everything with it, so the file is damaged; messages are worth more
+            // than an odd vhost.
             tracing::error!(vhost = name, "what is on disk is in a vhost that is not: the vhost is back");
             let put = vec![AuthChange::PutVHost(VHostRecord::named(name))];
             let Ok(_ticket) = self.accounts.change(|_directory| Ok::<_, Infallible>(put));
@@ -275,8 +278,8 @@ impl Broker {
         }
     }
 
-    /// The vhost `/`, which is there from the beginning and which most never leave. Once it was deleted, one in which nothing is
-    /// and nothing can be declared.
+    /// The vhost `/`, which is there from the beginning and which most never leave. Once it was
+    /// deleted, one in which nothing is and nothing can be declared.
     #[must_use]
     pub fn vhost(&self) -> Arc<VHost> {
         self.registry.root()
@@ -451,14 +454,15 @@ impl Broker {
         Ok(())
     }
 
-    /// Removes a consumer; what it holds stays unacknowledged. An auto-delete queue goes with its last one.
+    /// Removes a consumer; what it holds stays unacknowledged. An auto-delete queue goes with its
+    /// last one.
     pub fn cancel(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
         let effects = queue.cancel(id, now);
         self.carry_out(queue, &effects, now, None);
     }
 
-    /// As [`Broker::cancel`], but nothing is dealt to others before the next call for this queue: what the consumer gives
-    /// back is older than what they would get.
+    /// As [`Broker::cancel`], but nothing is dealt to others before the next call for this queue:
+    /// what the consumer gives back is older than what they would get.
     pub fn leave(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
         let effects = queue.leave(id, now);
         self.carry_out(queue, &effects, now, None);
@@ -470,7 +474,8 @@ impl Broker {
         self.carry_out(queue, &effects, now, None);
     }
 
-    /// Something is free under the limit of a channel: the queues that wait for it take their turns.
+    /// Something is free under the limit of a channel: the queues that wait for it take their
+    /// turns.
     pub fn take_turns(&self, limit: &Arc<ChannelLimit>, now: Now) {
         while let Some((queue, share)) = limit.next() {
             let effects = queue.take_turn(limit, share, now);
@@ -491,8 +496,8 @@ impl Broker {
         got
     }
 
-    /// Drops everything that is ready, in parts, between which others may use the queue: what they bring meanwhile stays, as
-    /// if it had come afterwards.
+    /// Drops everything that is ready, in parts, between which others may use the queue: what they
+    /// bring meanwhile stays, as if it had come afterwards.
     pub fn purge(&self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
         let ready = queue.purgeable();
         blocking::run_many(usize::try_from(ready).unwrap_or(usize::MAX), || {
@@ -509,7 +514,8 @@ impl Broker {
         })
     }
 
-    /// Does what is due by the clock, for a bounded number of queues; [`Broker::timers`] says when more is.
+    /// Does what is due by the clock, for a bounded number of queues; [`Broker::timers`] says when
+    /// more is.
     pub fn tick(&self, now: Now) {
         let due = self.timers.take_due(now.unix_ms, TICK_QUEUES_MAX);
         blocking::run_many(TICK_EFFORT * due.len(), || {
@@ -521,8 +527,8 @@ impl Broker {
         });
     }
 
-    /// Others have had their turn: the calls that this thread makes from now on may again do some of the work that would
-    /// otherwise be left to others.
+    /// Others have had their turn: the calls that this thread makes from now on may again do some
+    /// of the work that would otherwise be left to others.
     pub fn begin_turn(&self) {
         sender::begin_turn();
     }

@@ -1,8 +1,9 @@
 //! Who reads pages from disk for the queues.
 //!
-//! One thread, so that a queue's lock is never held during a read and sessions never wait for the disk. A queue asks for
-//! one page at a time, so there are no more requests than queues. A read that fails is tried again until it does not: the
-//! messages are not given up, and the store tells by itself when it is beyond help.
+//! One thread, so that a queue's lock is never held during a read and sessions never wait for the
+//! disk. A queue asks for one page at a time, so there are no more requests than queues. A read
+//! that fails is tried again until it does not: the messages are not given up, and the store tells
+//! by itself when it is beyond help.
 
 use super::thread;
 use crate::clock::{self, Now};
@@ -13,11 +14,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Bytes of records that one request brings: enough to read sequentially, little enough for the memory of many queues.
+/// Bytes of records that one request brings: enough to read sequentially, little enough for the
+/// memory of many queues.
 pub(super) const PAGE_BYTES: usize = 512 * 1024;
 
-/// How long after a read that failed it is tried again. While the disk is full the store cannot be read for a second or so
-/// after each commit that failed.
+/// How long after a read that failed it is tried again. While the disk is full the store cannot be
+/// read for a second or so after each commit that failed.
 const RETRY_MS: u64 = 500;
 
 /// A queue that waits for messages from disk.

@@ -1,4 +1,5 @@
-//! What operators do with parked messages: dead letters and delayed messages that have nowhere to go. See `queue::letters`.
+//! What operators do with parked messages: dead letters and delayed messages that have nowhere to
+//! go. See `queue::letters`.
 
 use super::Broker;
 use super::paging::PAGE_BYTES;
@@ -41,7 +42,8 @@ pub struct Moved {
 type Piece = (Arc<Block>, Range<u32>);
 
 impl Broker {
-    /// Shows the first `most` messages that are parked in a queue, in the order in which they were. Reads the disk.
+    /// Shows the first `most` messages that are parked in a queue, in the order in which they were.
+    /// Reads the disk.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -88,8 +90,9 @@ impl Broker {
         Ok(pieces)
     }
 
-    /// Moves all that is parked in a queue now: back to its end, or to where an exchange sends it with a routing key. Its times to live
-    /// begin anew, and nobody has delivered it. Reads the disk.
+    /// Moves all that is parked in a queue now: back to its end, or to where an exchange sends it
+    /// with a routing key. Its times to live begin anew, and nobody has delivered it. Reads the
+    /// disk.
     ///
     /// # Errors
     /// The store cannot be read; what was moved by then is.
@@ -141,7 +144,8 @@ impl Broker {
     ) -> Outcome {
         let Some((exchange, routing_key)) = to else {
             let block = Arc::new(renewed(message, (message.exchange, message.routing_key), now));
-            // It was in the queue all the time: to whoever remembers what was there, it is no duplicate.
+            // It was in the queue all the time: to whoever remembers what was there, it is no
+            // duplicate.
             let (_, effects) = queue.enqueue(&block, now);
             let outcome =
                 if effects.refused.is_empty() { Outcome::Gone } else { Outcome::Stuck(Cause::Refused) };

@@ -1,7 +1,8 @@
-//! What operators do with policies: the same for the command line and for everything else that asks.
+//! What operators do with policies: the same for the command line and for everything else that
+//! asks.
 //!
-//! Each operation is in effect when it returns, for all queues and exchanges that there are. It is on disk once its ticket is
-//! durable.
+//! Each operation is in effect when it returns, for all queues and exchanges that there are. It is
+//! on disk once its ticket is durable.
 
 use super::Broker;
 use super::vhost::VHost;
@@ -14,7 +15,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use tracing::debug;
 
-/// Policies of both ranks in all vhosts that there may be: each new queue is held against all of its vhost.
+/// Policies of both ranks in all vhosts that there may be: each new queue is held against all of
+/// its vhost.
 pub(super) const POLICIES_MAX: usize = 1000;
 
 /// All policies of a running broker. The lock is a leaf but for the log.
@@ -127,8 +129,9 @@ impl Policies<'_> {
         self.0.policies.show(|book| book.policies(rank).cloned().collect())
     }
 
-    /// Sets a policy, in place of any of its name. It returns when all queues have followed: one whose bytes are limited for the
-    /// first time is read from disk for that, so it may take as long as reading a backlog.
+    /// Sets a policy, in place of any of its name. It returns when all queues have followed: one
+    /// whose bytes are limited for the first time is read from disk for that, so it may take as
+    /// long as reading a backlog.
     ///
     /// # Errors
     /// There is no such vhost, something of it cannot be used, or there are too many.
@@ -172,8 +175,9 @@ impl Policies<'_> {
         self.0.registry.get(name).ok_or_else(|| PolicyError::NoSuchVHost(name.to_owned()))
     }
 
-    /// Makes queues and exchanges follow the policies that there are now; how many queues had to. The registry's lock for
-    /// changes is held meanwhile, so that the last change is the last to be followed.
+    /// Makes queues and exchanges follow the policies that there are now; how many queues had to.
+    /// The registry's lock for changes is held meanwhile, so that the last change is the last to be
+    /// followed.
     pub(super) fn apply(self, vhost: &VHost, now: Now) -> usize {
         let broker = self.0;
         let queues = vhost.queues_to_update();

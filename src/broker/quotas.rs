@@ -1,5 +1,5 @@
-//! How many connections and channels there are, and whether one more may come. A place is given back when it is dropped, so that
-//! it cannot be forgotten however a connection ends.
+//! How many connections and channels there are, and whether one more may come. A place is given
+//! back when it is dropped, so that it cannot be forgotten however a connection ends.
 
 use crate::config::Limits;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ impl Quota {
     /// How many there are.
     pub fn take(&self) -> Result<Permit, u64> {
         let max = self.max();
-        // In one step: who is turned away has at no time taken a place that somebody else could have had.
+        // In one step: who is turned away has at no time taken a place that somebody else could
+        // have had.
         let one_more = |taken| if taken < max { Some(taken + 1) } else { None };
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_before) => Ok(Permit(Arc::clone(&self.taken))),

@@ -1,7 +1,7 @@
 //! The vhosts of a running broker, by name.
 //!
-//! Sessions look theirs up once and keep it. What else asks all of them (gauges, a stop, a change of permissions) sees
-//! those that are there when it begins. The lock is a leaf.
+//! Sessions look theirs up once and keep it. What else asks all of them (gauges, a stop, a change
+//! of permissions) sees those that are there when it begins. The lock is a leaf.
 
 use super::vhost::{BrokerContext, RecoveredVHost, VHost};
 use crate::auth::vhost::{ROOT, VHostRecord};

@@ -1,10 +1,12 @@
 //! Who sends what has died in a queue, or was delayed there, to where it goes next.
 //!
-//! A call that finds dead letters sends up to [`INLINE_MAX`] of them itself, which as a rule is all of them. What is more is left
-//! to one thread, which takes the queues in turn, a batch each, so that a long line holds up nobody. Either way a batch is sent
-//! under an atomic batch of the log and the turn of its queue (the batch first), and what it drives out of full queues is sent before the next
-//! batch, so that a chain of queues holds no more than a batch on its way, however long it is. It ends, because nothing enters a
-//! queue again in which it has died without a consumer's doing.
+//! A call that finds dead letters sends up to [`INLINE_MAX`] of them itself, which as a rule is all
+//! of them. What is more is left to one thread, which takes the queues in turn, a batch each, so
+//! that a long line holds up nobody. Either way a batch is sent under an atomic batch of the log
+//! and the turn of its queue (the batch first), and what it drives out of full queues is sent
+//! before the next batch, so that a chain of queues holds no more than a batch on its way, however
+//! long it is. It ends, because nothing enters a queue again in which it has died without a
+//! consumer's doing.
 
 use super::Broker;
 use super::paging::{PAGE_BYTES, PageRequest};
@@ -26,23 +28,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Letters that a call sends itself and copies of them, those that these drive out of other queues included. It bounds how long the session waits that
-/// made it, and the commit thread for an atomic batch.
+/// Letters that a call sends itself and copies of them, those that these drive out of other queues
+/// included. It bounds how long the session waits that made it, and the commit thread for an atomic
+/// batch.
 const INLINE_MAX: u64 = 512;
 
-/// Copies of letters that are put into queues in one go, but for those of one letter. A letter that goes nowhere counts as one.
+/// Copies of letters that are put into queues in one go, but for those of one letter. A letter that
+/// goes nowhere counts as one.
 const COPIES_MAX: u64 = 512;
 
 /// Bindings and nodes of a trie that are looked at for a letter while a copy is put into a queue.
 const LOOKED_AT: usize = 32;
 
 thread_local! {
-    /// Letters that this thread may still send before others have their turn; none: as many in each call.
+    /// Letters that this thread may still send before others have their turn; none: as many in each
+    /// call.
     static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Others have had their turn: this thread may send letters itself again. In one turn a session may use hundreds of queues in
-/// which something dies, and each of them is a call.
+/// Others have had their turn: this thread may send letters itself again. In one turn a session may
+/// use hundreds of queues in which something dies, and each of them is a call.
 pub(super) fn begin_turn() {
     LEFT.set(Some(INLINE_MAX));
 }
@@ -87,7 +92,8 @@ impl Sender {
     }
 }
 
-/// Queues whose letters are sent one after the other: the last one first, into which the one before it has sent.
+/// Queues whose letters are sent one after the other: the last one first, into which the one before
+/// it has sent.
 struct Chain {
     queues: Vec<Arc<Queue>>,
     now: Now,
@@ -159,14 +165,15 @@ impl Targets {
     }
 }
 
-/// Whether a message can have these as its exchange and its routing key. Arguments of a queue may be longer, and lead nowhere.
+/// Whether a message can have these as its exchange and its routing key. Arguments of a queue may
+/// be longer, and lead nowhere.
 pub(super) fn are_names(names: [&str; 2]) -> bool {
     names.iter().all(|name| u8::try_from(name.len()).is_ok())
 }
 
 impl Broker {
-    /// Does what a queue could not do under its lock, and what follows from that. `batch` is the caller's, if there is one.
-    /// When the ticket is durable, what was sent is.
+    /// Does what a queue could not do under its lock, and what follows from that. `batch` is the
+    /// caller's, if there is one. When the ticket is durable, what was sent is.
     pub(super) fn carry_out(
         &self,
         queue: &Arc<Queue>,
@@ -228,7 +235,8 @@ impl Broker {
         true
     }
 
-    /// Does what a queue could not do under its lock, but for sending its letters: whether somebody is to.
+    /// Does what a queue could not do under its lock, but for sending its letters: whether somebody
+    /// is to.
     fn heed(&self, queue: &Arc<Queue>, effects: &Effects, now: Now) -> bool {
         if let Some(wanted) = effects.page {
             self.request_page(PageRequest { queue: Arc::clone(queue), wanted, now });
@@ -251,9 +259,10 @@ impl Broker {
         effects.letters
     }
 
-    /// Sends the next batch of the last of `queues`, takes off that queue when it has no more, and adds those in which something has
-    /// died by that. Returns how many letters and copies that were, one at least, and what it took to find their
-    /// queues counted as such. An atomic batch of the log is open.
+    /// Sends the next batch of the last of `queues`, takes off that queue when it has no more, and
+    /// adds those in which something has died by that. Returns how many letters and copies that
+    /// were, one at least, and what it took to find their queues counted as such. An atomic batch
+    /// of the log is open.
     fn send_next(&self, queues: &mut Vec<Arc<Queue>>, now: Now) -> (u64, Ticket) {
         let Some(queue) = queues.last().cloned() else { return (1, Ticket(0)) };
         let mut targets = Targets::default();
@@ -384,9 +393,9 @@ impl Broker {
         }
     }
 
-    /// What a queue sends on may be delivered before the disk knows that it was sent, and is sent again after a crash: what may have
-    /// been sent before the crash may have been delivered, and stays marked on its way through further queues. `block` is what becomes
-    /// of `message`.
+    /// What a queue sends on may be delivered before the disk knows that it was sent, and is sent
+    /// again after a crash: what may have been sent before the crash may have been delivered, and
+    /// stays marked on its way through further queues. `block` is what becomes of `message`.
     fn mark_repeated(
         &self,
         block: Block,
@@ -426,8 +435,8 @@ impl Broker {
         outcome
     }
 
-    /// Puts a block of one message into all queues, or into none if one of them is full or has refused what comes before: it is tried
-    /// again later, and in order.
+    /// Puts a block of one message into all queues, or into none if one of them is full or has
+    /// refused what comes before: it is tried again later, and in order.
     pub(super) fn hand_over_whole(
         &self,
         queue: &Queue,

@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
-/// Starts a thread that does `work`. A panic there ends the broker by way of its log: what the thread has taken over is not done any
-/// more, and queues would wait for it for ever.
+/// Starts a thread that does `work`. A panic there ends the broker by way of its log: what the
+/// thread has taken over is not done any more, and queues would wait for it for ever.
 ///
 /// # Errors
 /// The thread cannot be started.

@@ -1,8 +1,10 @@
-//! The firehose (RabbitMQ: firehose.md): while it is on in a vhost, each message that a client publishes there, and each that one
-//! is delivered, is copied to the exchange `amq.rabbitmq.trace`, with who it was and where the message goes.
+//! The firehose (RabbitMQ: firehose.md): while it is on in a vhost, each message that a client
+//! publishes there, and each that one is delivered, is copied to the exchange `amq.rabbitmq.trace`,
+//! with who it was and where the message goes.
 //!
-//! What comes from that exchange is not copied again. A copy is a message like any other: it costs what it costs, and queues that
-//! nobody reads grow. While it is off nothing is looked at but a mark of the route, and one of the vhost for each run of deliveries.
+//! What comes from that exchange is not copied again. A copy is a message like any other: it costs
+//! what it costs, and queues that nobody reads grow. While it is off nothing is looked at but a
+//! mark of the route, and one of the vhost for each run of deliveries.
 
 use super::Broker;
 use super::vhost::VHost;
@@ -45,7 +47,8 @@ pub enum Moment<'a> {
 }
 
 impl Broker {
-    /// Copies a message whose properties the client sees like `shown` to where the vhost's copies go.
+    /// Copies a message whose properties the client sees like `shown` to where the vhost's copies
+    /// go.
     pub fn trace(
         &self,
         vhost: &VHost,

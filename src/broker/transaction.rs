@@ -1,13 +1,14 @@
 //! What a transaction did takes effect, as one or not at all.
 //!
-//! Queues that may refuse are asked before anything is done: [`Broker::reserve`] takes room in each, in order of their ids and
-//! one lock at a time, and gives back all of it when one has not enough. Nobody waits, so nobody waits for another; and of two
-//! transactions that want the same last rooms the one that came first to the first of these gets on. Acknowledgements in the
-//! same transaction make no room: what they settle is not ready. Of a transaction that is refused nothing is
-//! dead-lettered either, also where `x-overflow` is `reject-publish-dlx`.
+//! Queues that may refuse are asked before anything is done: [`Broker::reserve`] takes room in
+//! each, in order of their ids and one lock at a time, and gives back all of it when one has not
+//! enough. Nobody waits, so nobody waits for another; and of two transactions that want the same
+//! last rooms the one that came first to the first of these gets on. Acknowledgements in the same
+//! transaction make no room: what they settle is not ready. Of a transaction that is refused
+//! nothing is dead-lettered either, also where `x-overflow` is `reject-publish-dlx`.
 //!
-//! A duplicate that a queue or an exchange has seen needs no room, so that a transaction may be repeated when its answer was
-//! lost; two in one transaction need room for both.
+//! A duplicate that a queue or an exchange has seen needs no room, so that a transaction may be
+//! repeated when its answer was lost; two in one transaction need room for both.
 
 use super::Broker;
 use crate::arguments::Requeue;
@@ -21,7 +22,8 @@ use crate::store::change::{AtomicBatch, Log};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Copies of blocks that are put into queues in one atomic batch: ten milliseconds, if each takes half a microsecond.
+/// Copies of blocks that are put into queues in one atomic batch: ten milliseconds, if each takes
+/// half a microsecond.
 const COPIES_MAX: usize = 16_384;
 
 /// Runs of messages that are settled in one go.
@@ -67,8 +69,9 @@ impl Drop for Rooms {
     }
 }
 
-/// The atomic batch of something that may be put into so many queues that the commit thread would wait for long. It ends after
-/// each [`COPIES_MAX`] copies, and another one begins: what was appended before may then reach the disk without the rest.
+/// The atomic batch of something that may be put into so many queues that the commit thread would
+/// wait for long. It ends after each [`COPIES_MAX`] copies, and another one begins: what was
+/// appended before may then reach the disk without the rest.
 pub(super) struct AtomicBatches<'a> {
     log: &'a dyn Log,
     batch: Option<AtomicBatch<'a>>,
@@ -113,8 +116,8 @@ impl Broker {
         Some(rooms)
     }
 
-    /// Takes room for one message in each of `targets`; none if one of them would refuse it. What is full says when there is room, to
-    /// `source`.
+    /// Takes room for one message in each of `targets`; none if one of them would refuse it. What
+    /// is full says when there is room, to `source`.
     pub(super) fn reserve_for(
         &self,
         source: &Queue,
@@ -137,9 +140,10 @@ impl Broker {
         Some(rooms)
     }
 
-    /// Everything a transaction did, as one, in the `rooms` that [`Broker::reserve`] took for the same `publishes`. When the
-    /// ticket is durable, all of it is. One of more than [`COPIES_MAX`] copies may be there in part after a crash, but nothing is acknowledged
-    /// without all that was published.
+    /// Everything a transaction did, as one, in the `rooms` that [`Broker::reserve`] took for the
+    /// same `publishes`. When the ticket is durable, all of it is. One of more than [`COPIES_MAX`]
+    /// copies may be there in part after a crash, but nothing is acknowledged without all that was
+    /// published.
     pub fn commit_tx(
         &self,
         publishes: Vec<(Arc<Route>, Block)>,

@@ -1,7 +1,9 @@
-//! What an operator does with users and permissions: the same for the command line and for everything else that asks.
+//! What an operator does with users and permissions: the same for the command line and for
+//! everything else that asks.
 //!
-//! Each operation is in effect when it returns: a deleted user's connections are on their way out, and every connection asks
-//! anew before its next operation. It is on disk once its ticket is durable.
+//! Each operation is in effect when it returns: a deleted user's connections are on their way out,
+//! and every connection asks anew before its next operation. It is on disk once its ticket is
+//! durable.
 
 use super::Broker;
 use super::accounts::Accounts;

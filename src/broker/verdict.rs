@@ -1,4 +1,5 @@
-//! What the queues of a route made of a block: when it is durable, and which of its records one of them refused.
+//! What the queues of a route made of a block: when it is durable, and which of its records one of
+//! them refused.
 
 use crate::ids::Ticket;
 use std::ops::Range;
@@ -8,8 +9,8 @@ use std::ops::Range;
 pub struct Enqueued {
     /// When it is durable, all persistent copies that were taken are.
     pub ticket: Ticket,
-    /// The records that at least one queue did not take, as ranges that neither meet nor touch, in order. The other
-    /// queues have them.
+    /// The records that at least one queue did not take, as ranges that neither meet nor touch, in
+    /// order. The other queues have them.
     pub refused: Vec<Range<u32>>,
 }
 

@@ -1,10 +1,11 @@
 //! A vhost: declares, deletes, binds and routes, and refuses what clients may not do.
 //!
-//! One lock guards everything that exists by name, exchanges, bindings and queues alike, so that a route never meets
-//! a queue without its bindings or the other way round. Publishing does not depend on it: routes are cached and stay
-//! valid while [`VHost::epoch`] is the same. Lock order: topology -> queue -> log. Durable changes are appended as one
-//! unit while the lock is held, so that their order on disk is the order in which they happened; the ticket that is
-//! returned also covers what an idempotent request relies on.
+//! One lock guards everything that exists by name, exchanges, bindings and queues alike, so that a
+//! route never meets a queue without its bindings or the other way round. Publishing does not
+//! depend on it: routes are cached and stay valid while [`VHost::epoch`] is the same. Lock order:
+//! topology -> queue -> log. Durable changes are appended as one unit while the lock is held, so
+//! that their order on disk is the order in which they happened; the ticket that is returned also
+//! covers what an idempotent request relies on.
 
 pub mod access;
 mod apply_policies;
@@ -129,8 +130,8 @@ impl VHost {
     /// Declares a queue, or asks for one.
     ///
     /// # Errors
-    /// 403 for a reserved name, 404 for a passive declare of nothing, 405 for another connection's exclusive queue,
-    /// 406 for wrong arguments and for a redeclare that differs.
+    /// 403 for a reserved name, 404 for a passive declare of nothing, 405 for another connection's
+    /// exclusive queue, 406 for wrong arguments and for a redeclare that differs.
     pub fn declare_queue(&self, declare: QueueDeclare) -> Result<(Arc<Queue>, Ticket), AmqpError> {
         self.declare_queue_if(&anything, declare)
     }
@@ -201,11 +202,12 @@ impl VHost {
         queue
     }
 
-    /// Deletes a queue; how many messages were ready in it. One that does not exist is deleted already, and reply queues
-    /// are not deleted by name.
+    /// Deletes a queue; how many messages were ready in it. One that does not exist is deleted
+    /// already, and reply queues are not deleted by name.
     ///
     /// # Errors
-    /// 405 for another connection's exclusive queue, 406 when it is in use or not empty but should not be.
+    /// 405 for another connection's exclusive queue, 406 when it is in use or not empty but should
+    /// not be.
     pub fn delete_queue(
         &self,
         name: &str,
@@ -235,8 +237,8 @@ impl VHost {
         Ok((ready, ticket.max(self.go_on(removal))))
     }
 
-    /// Deletes this very queue, unless that is done already: one that is auto-delete and has lost its last consumer,
-    /// or exclusive and has lost its connection.
+    /// Deletes this very queue, unless that is done already: one that is auto-delete and has lost
+    /// its last consumer, or exclusive and has lost its connection.
     pub fn remove_queue(&self, queue: &Arc<Queue>) -> Ticket {
         let Ok((removal, ticket)) = self.change(|state, changes| {
             let is_here =
@@ -275,8 +277,8 @@ impl VHost {
     /// Declares an exchange, or asks for one.
     ///
     /// # Errors
-    /// 403 for the default exchange and reserved names, 404 for a passive declare of nothing, 406 for an unknown type,
-    /// wrong arguments and a redeclare that differs.
+    /// 403 for the default exchange and reserved names, 404 for a passive declare of nothing, 406
+    /// for an unknown type, wrong arguments and a redeclare that differs.
     pub fn declare_exchange(&self, declare: ExchangeDeclare) -> Result<Ticket, AmqpError> {
         self.declare_exchange_if(&anything, declare)
     }
@@ -326,7 +328,8 @@ impl VHost {
     /// Deletes an exchange. One that does not exist is deleted already.
     ///
     /// # Errors
-    /// 403 for the broker's own exchanges, 406 when it should be unused and something is bound to it.
+    /// 403 for the broker's own exchanges, 406 when it should be unused and something is bound to
+    /// it.
     pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Ticket, AmqpError> {
         let name = clean(name.to_owned());
         check_not_default(&name)?;
@@ -348,8 +351,9 @@ impl VHost {
     /// Binds a queue or an exchange to an exchange; a binding that exists is not made again.
     ///
     /// # Errors
-    /// 403 for the default exchange and for reply queues, 404 when either end does not exist, 405 for another connection's exclusive queue,
-    /// 406 for arguments that the exchange cannot use, and when there are too many.
+    /// 403 for the default exchange and for reply queues, 404 when either end does not exist, 405
+    /// for another connection's exclusive queue, 406 for arguments that the exchange cannot use,
+    /// and when there are too many.
     pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
         let bind = bind.clean(&self.name)?;
         let bound = self.change(|state, changes| {
@@ -380,7 +384,8 @@ impl VHost {
     /// Removes a binding. One that does not exist, or has lost an end, is removed already.
     ///
     /// # Errors
-    /// 403 for the default exchange and for reply queues, 405 when the binding is to another connection's exclusive queue.
+    /// 403 for the default exchange and for reply queues, 405 when the binding is to another
+    /// connection's exclusive queue.
     pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
         let bind = bind.clean(&self.name)?;
         let unbound = self.change(|state, changes| {
@@ -412,7 +417,8 @@ impl VHost {
         });
     }
 
-    /// Another number after each change: a route that was found after reading it is right while it is the same.
+    /// Another number after each change: a route that was found after reading it is right while it
+    /// is the same.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
@@ -429,8 +435,8 @@ impl VHost {
         queues.iter().for_each(visit);
     }
 
-    /// Runs `work` under the lock and appends its changes. `work` makes no change when it fails, and tells whether
-    /// what it answers rests on something durable.
+    /// Runs `work` under the lock and appends its changes. `work` makes no change when it fails,
+    /// and tells whether what it answers rests on something durable.
     fn change<R, E>(
         &self,
         work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), E>,
@@ -470,7 +476,8 @@ impl VHost {
         })
     }
 
-    /// The lock, once what `removal` finds is gone: whoever wants a name that leaves helps to remove what had it.
+    /// The lock, once what `removal` finds is gone: whoever wants a name that leaves helps to
+    /// remove what had it.
     fn write_without(&self, removal: impl Fn(&Topology) -> Option<Removal>) -> RwLockWriteGuard<'_, State> {
         loop {
             let state = self.write();
@@ -514,7 +521,8 @@ impl VHost {
         self.state.try_write().unwrap_or_else(waited)
     }
 
-    /// A name that no queue has: what it is to begin with, and 22 characters of base64url, 128 of whose bits are random.
+    /// A name that no queue has: what it is to begin with, and 22 characters of base64url, 128 of
+    /// whose bits are random.
     fn unused_name(&self, topology: &Topology, prefix: &str) -> String {
         const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         loop {
@@ -531,7 +539,8 @@ impl VHost {
 }
 
 impl State {
-    /// What to wait for before telling a client that a thing is there: nothing, for one that is not durable.
+    /// What to wait for before telling a client that a thing is there: nothing, for one that is not
+    /// durable.
     fn known(&self, durable: bool) -> Ticket {
         if durable { self.ticket } else { Ticket(0) }
     }

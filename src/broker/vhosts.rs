@@ -1,10 +1,13 @@
-//! What an operator does with vhosts: the same for the command line and for everything else that asks.
+//! What an operator does with vhosts: the same for the command line and for everything else that
+//! asks.
 //!
-//! Each operation is in effect when it returns: the connections of a deleted vhost are on their way out, and nobody finds it any
-//! more. It is on disk once its ticket is durable; a deletion with all that was in the vhost, or not at all.
+//! Each operation is in effect when it returns: the connections of a deleted vhost are on their way
+//! out, and nobody finds it any more. It is on disk once its ticket is durable; a deletion with all
+//! that was in the vhost, or not at all.
 //!
-//! A vhost that exists is in the directory of [`super::accounts`], which is what is kept of it, and in the registry, where its
-//! queues are. Both change while the registry's lock for changes is held.
+//! A vhost that exists is in the directory of [`super::accounts`], which is what is kept of it, and
+//! in the registry, where its queues are. Both change while the registry's lock for changes is
+//! held.
 
 use super::Broker;
 use super::vhost::VHost;
@@ -93,7 +96,8 @@ impl VHosts<'_> {
         self.0.registry.all()
     }
 
-    /// Adds a vhost, in which nobody may do anything yet. One of that name stays as it is (RabbitMQ: `add_vhost`).
+    /// Adds a vhost, in which nobody may do anything yet. One of that name stays as it is
+    /// (RabbitMQ: `add_vhost`).
     ///
     /// # Errors
     /// There are too many, or something of it cannot be used.
@@ -151,7 +155,8 @@ impl VHosts<'_> {
         self.alter("set the limits of", name, |record| change(&mut record.limits))
     }
 
-    /// Deletes a vhost with all that is in it and all permissions and policies for it; its connections are closed.
+    /// Deletes a vhost with all that is in it and all permissions and policies for it; its
+    /// connections are closed.
     ///
     /// # Errors
     /// There is no such vhost.

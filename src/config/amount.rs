@@ -1,4 +1,5 @@
-//! Amounts of memory and disk as people write them: `512MiB`, `2GB`, `1073741824`, or a share of what there is, `0.6`.
+//! Amounts of memory and disk as people write them: `512MiB`, `2GB`,
+//! `1073741824`, or a share of what there is, `0.6`.
 
 use serde::Deserialize;
 use std::str::FromStr;

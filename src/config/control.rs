@@ -1,15 +1,17 @@
-//! Where the operator's command line meets the broker: a unix socket in the data folder, and what may be sent over it.
+//! Where the operator's command line meets the broker: a unix socket in the data folder, and what
+//! may be sent over it.
 
 use std::path::{Path, PathBuf};
 
 /// The name of the socket in the data folder.
 const SOCKET: &str = "control.sock";
 
-/// The longest path that a unix socket can have, in bytes: `sun_path` has 108, one of them for the zero at the end.
+/// The longest path that a unix socket can have, in bytes: `sun_path` has 108, one of them for the
+/// zero at the end.
 const PATH_BYTES_MAX: usize = 107;
 
-/// The longest request, in bytes, without the end of its line. The longest that is meant has definitions: some 200 bytes a
-/// queue with its bindings.
+/// The longest request, in bytes, without the end of its line. The longest that is meant has
+/// definitions: some 200 bytes a queue with its bindings.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The socket of a broker whose data is there.

@@ -1,4 +1,5 @@
-//! What is wrong with a file of settings, in one line: where it is, which key, and what is expected there.
+//! What is wrong with a file of settings, in one line: where it is, which key, and what is expected
+//! there.
 
 use crate::near::did_you_mean;
 use toml::de::Error;

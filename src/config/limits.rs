@@ -1,5 +1,5 @@
-//! `[limits]`: what one client, or all together, may ask for. What each limit is for, and what a client is told that
-//! reaches it, is in the table of `docs/configuration.md`.
+//! `[limits]`: what one client, or all together, may ask for. What each limit is for, and what a
+//! client is told that reaches it, is in the table of `docs/configuration.md`.
 
 use serde::Deserialize;
 use std::ops::RangeInclusive;
@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The largest frame, in bytes with its framing: 4096 (AMQP 0-9-1 section 4.2.3) to 131072 (what every client
-    /// asks for).
+    /// The largest frame, in bytes with its framing: 4096 (AMQP 0-9-1 section 4.2.3) to 131072
+    /// (what every client asks for).
     pub frame_max: u32,
     /// The most channels of a connection; 1 to 65535.
     pub channel_max: u16,
@@ -21,8 +21,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Seconds a handshake may take, with whatever comes before it (RabbitMQ: `handshake_timeout`).
     pub handshake_timeout_s: u16,
-    /// The largest frame before the connection is open, in bytes (RabbitMQ: `initial_frame_max`, 8192): clients send long lists of
-    /// properties, and 4096 strangers keep no more than 256 MiB.
+    /// The largest frame before the connection is open, in bytes (RabbitMQ: `initial_frame_max`,
+    /// 8192): clients send long lists of properties, and 4096 strangers keep no more than 256 MiB.
     pub handshake_frame_max: u32,
     /// The most clients that have not shaken hands yet.
     pub handshakes_max: u32,
@@ -30,7 +30,8 @@ pub struct Limits {
     pub handshakes_per_address_max: u32,
     /// Seconds a client may leave unread what the broker has for it; 0 means for ever.
     pub write_timeout_s: u16,
-    /// Bytes that lie ready for all clients together, beyond which each gets little ahead of what it takes.
+    /// Bytes that lie ready for all clients together, beyond which each gets little ahead of what
+    /// it takes.
     pub unread_bytes_max: u64,
     /// Seconds in which the body of a message must go on; 0 means for ever.
     pub body_timeout_s: u16,
@@ -38,11 +39,13 @@ pub struct Limits {
     pub channels_max: u64,
     /// The most consumers of a channel (RabbitMQ: `consumer_max_per_channel`).
     pub consumers_per_channel_max: u32,
-    /// The most unacknowledged messages of a consumer without a prefetch; for `basic.get`, of a channel.
+    /// The most unacknowledged messages of a consumer without a prefetch; for `basic.get`, of a
+    /// channel.
     pub unacked_max: u32,
     /// The most bytes that a transaction of one channel holds.
     pub transaction_bytes_max: u64,
-    /// The most bytes that all channels of a connection hold in bodies whose end has not come, and in transactions.
+    /// The most bytes that all channels of a connection hold in bodies whose end has not come, and
+    /// in transactions.
     pub unfinished_bytes_max: u64,
     /// The most messages of a queue that have died, have nowhere to go and are kept.
     pub parked_max: u64,
@@ -56,8 +59,8 @@ pub struct Limits {
     pub exchanges_max: u32,
     /// The most bindings of all vhosts together.
     pub bindings_max: u32,
-    /// The most `#` in a binding key of a topic exchange (RabbitMQ 4.3: 2): each may stand for any number of words, so a
-    /// message is held against the rest of the key from every word on.
+    /// The most `#` in a binding key of a topic exchange (RabbitMQ 4.3: 2): each may stand for any
+    /// number of words, so a message is held against the rest of the key from every word on.
     pub topic_hashes_max: u32,
     /// The largest arguments of a queue, an exchange or a binding, in bytes as they are sent.
     pub arguments_bytes_max: u32,

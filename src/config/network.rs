@@ -10,7 +10,8 @@ use std::net::IpAddr;
 pub struct Network(IpNet);
 
 impl Network {
-    /// Whether `address` lies in it. An IPv4 address that is written as an IPv6 one is an IPv4 address.
+    /// Whether `address` lies in it. An IPv4 address that is written as an IPv6 one is an IPv4
+    /// address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())

@@ -13,7 +13,8 @@ pub struct Tls {
     pub sni: BTreeMap<String, Shown>,
     /// Whether clients show a certificate.
     pub verify: Verify,
-    /// PEM file of the certificates that a client's has to be signed by; there unless nothing is verified.
+    /// PEM file of the certificates that a client's has to be signed by; there unless nothing is
+    /// verified.
     pub ca: Option<PathBuf>,
     /// The oldest TLS that is spoken.
     pub min_version: TlsVersion,

@@ -16,7 +16,8 @@ pub enum Command {
         /// Columns, such as name, vhost, ssl, channels, client_properties, recv_oct
         columns: Vec<String>,
     },
-    /// List channels: name, user, consumers and unacknowledged messages, or the columns that are named
+    /// List channels: name, user, consumers and unacknowledged messages, or the columns that are
+    /// named
     ListChannels {
         /// Columns, such as number, connection, confirm, messages_unconfirmed, prefetch_count
         columns: Vec<String>,

@@ -27,7 +27,8 @@ pub enum Command {
         #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
         format: Option<String>,
     },
-    /// Take in RabbitMQ's JSON: all of it or nothing; with -p what is of that vhost, or of the only one, into it
+    /// Take in RabbitMQ's JSON: all of it or nothing; with -p what is of that vhost, or of the only
+    /// one, into it
     ImportDefinitions {
         /// The file; - for standard input
         #[arg(default_value = STANDARD)]

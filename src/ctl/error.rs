@@ -1,8 +1,8 @@
 //! Why a command did not do what it should: one line, and a status that scripts can tell apart.
 //!
-//! The statuses are those of rabbitmqctl 4.3.6 for the same commands and mistakes, which are not always those that one would
-//! expect; most are named in sysexits. A list of what is in a vhost that is not there is refused here, where rabbitmqctl lists
-//! nothing.
+//! The statuses are those of rabbitmqctl 4.3.6 for the same commands and mistakes, which are not
+//! always those that one would expect; most are named in sysexits. A list of what is in a vhost
+//! that is not there is refused here, where rabbitmqctl lists nothing.
 
 use crate::admin::clients::ClientOperation;
 use crate::admin::permissions::PermissionOperation;
@@ -25,10 +25,12 @@ const STATUS_DATA: u8 = 65;
 /// A user is not there (`EX_NOUSER`).
 const STATUS_NO_USER: u8 = 67;
 
-/// There is no broker, or it cannot do it now (`EX_UNAVAILABLE`); every refusal that has no other status.
+/// There is no broker, or it cannot do it now (`EX_UNAVAILABLE`); every refusal that has no other
+/// status.
 const STATUS_UNAVAILABLE: u8 = 69;
 
-/// A user is there already; there is no password; the broker's answer makes no sense (`EX_SOFTWARE`).
+/// A user is there already; there is no password; the broker's answer makes no sense
+/// (`EX_SOFTWARE`).
 const STATUS_SOFTWARE: u8 = 70;
 
 /// The answer cannot be written (`EX_IOERR`).

@@ -1,8 +1,8 @@
 //! `leveret ctl`: the operator's command line, a client of the socket in the broker's data folder.
 //!
-//! Commands have the names and the arguments that rabbitmqctl gave them, in groups, a file each: what was typed becomes a
-//! [`Request`], an operation of [`crate::admin`] and how its answer is to be shown. A new group is a file and a line in
-//! `Command`.
+//! Commands have the names and the arguments that rabbitmqctl gave them, in groups, a file each:
+//! what was typed becomes a [`Request`], an operation of [`crate::admin`] and how its answer is to
+//! be shown. A new group is a file and a line in `Command`.
 //!
 //! | file | holds |
 //! |---|---|

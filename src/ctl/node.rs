@@ -15,7 +15,8 @@ pub enum Command {
     Ping,
     /// Tell how the broker stands
     Status,
-    /// List messages that are damaged on disk and not delivered; the column records exports what is left of them
+    /// List messages that are damaged on disk and not delivered; the column records exports what is
+    /// left of them
     ListDamaged {
         /// Columns, such as queue, vhost, queue_id, first, messages, bytes, records
         columns: Vec<String>,

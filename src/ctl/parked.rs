@@ -19,7 +19,8 @@ pub enum Command {
         #[arg(requires = "queue")]
         columns: Vec<String>,
     },
-    /// Move all parked messages of a queue back to its end, as if they had just come, or to where they should go
+    /// Move all parked messages of a queue back to its end, as if they had just come, or to where
+    /// they should go
     RequeueParked {
         /// Its name
         queue: String,

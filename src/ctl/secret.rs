@@ -1,5 +1,5 @@
-//! Passwords that are not on the command line, where every process of the machine can read them: from standard input, which does
-//! not show what is typed.
+//! Passwords that are not on the command line, where every process of the machine can read them:
+//! from standard input, which does not show what is typed.
 
 use super::error::CtlError;
 use crate::admin::Password;

@@ -1,10 +1,12 @@
-//! Answers on standard output: columns under each other for a terminal, separated by tabs for everybody else, or JSON.
+//! Answers on standard output: columns under each other for a terminal, separated by tabs for
+//! everybody else, or JSON.
 
 use super::error::CtlError;
 use super::text::cell;
 use serde_json::{Map, Value};
 
-/// Rows that are looked at before the width of columns is settled; longer cells further down stick out.
+/// Rows that are looked at before the width of columns is settled; longer cells further down stick
+/// out.
 const MEASURED_ROWS: usize = 10_000;
 
 /// How a list is written.
@@ -35,7 +37,8 @@ impl Columns {
         Self { shown: names.iter().map(|&name| name.to_owned()).collect(), chosen: false, json: None }
     }
 
-    /// Those of `known` that are asked for; if none is, `usual`. What RabbitMQ calls `pid` is here a name.
+    /// Those of `known` that are asked for; if none is, `usual`. What RabbitMQ calls `pid` is here
+    /// a name.
     ///
     /// # Errors
     /// One is asked for that is not known.

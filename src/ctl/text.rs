@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-/// A value in a cell. Tables are written as rabbitmqctl writes them, `[{"name",value}]`; nothing is written as nothing.
+/// A value in a cell. Tables are written as rabbitmqctl writes them, `[{"name",value}]`; nothing is
+/// written as nothing.
 #[must_use]
 pub fn cell(value: &Value) -> String {
     match value {
@@ -28,7 +29,8 @@ fn nested(value: &Value) -> String {
     }
 }
 
-/// The text without characters that would end the line or the column, or tell a terminal to do something.
+/// The text without characters that would end the line or the column, or tell a terminal to do
+/// something.
 fn visible(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();

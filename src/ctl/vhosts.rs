@@ -49,7 +49,8 @@ pub enum Command {
         /// Columns, such as description, tags, default_queue_type, tracing
         columns: Vec<String>,
     },
-    /// Copy what clients publish and are delivered in the vhost of -p to the exchange amq.rabbitmq.trace, until the broker stops
+    /// Copy what clients publish and are delivered in the vhost of -p to the exchange
+    /// amq.rabbitmq.trace, until the broker stops
     TraceOn,
     /// Copy it no longer
     TraceOff,

@@ -1,5 +1,5 @@
-//! Which HTTP connections there are. A new one is always let in: when there are too many, another gives way, of the address that
-//! has most of them the one that has been idle for longest.
+//! Which HTTP connections there are. A new one is always let in: when there are too many, another
+//! gives way, of the address that has most of them the one that has been idle for longest.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,8 +1,8 @@
 //! The HTTP port: health and metrics.
 //!
-//! A small server for operators' tools, apart from the AMQP one: its connections, heads and waits have limits of
-//! their own, so that whatever happens here costs the broker little; and it has a thread of its own, so that whatever happens
-//! there does not keep health waiting.
+//! A small server for operators' tools, apart from the AMQP one: its connections, heads and waits
+//! have limits of their own, so that whatever happens here costs the broker little; and it has a
+//! thread of its own, so that whatever happens there does not keep health waiting.
 
 mod connection_slots;
 mod prometheus;
@@ -41,7 +41,8 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(300);
 /// How long to wait when the system cannot accept.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
-/// Serves on `listener`, on a thread of its own, until the future is dropped; comes back only after a fault of the broker.
+/// Serves on `listener`, on a thread of its own, until the future is dropped; comes back only after
+/// a fault of the broker.
 pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
     // Dropped when this future is, which ends the thread.
     let (_stop, stopped) = oneshot::channel::<()>();

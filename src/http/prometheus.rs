@@ -1,8 +1,8 @@
 //! The metrics page: Prometheus text, with RabbitMQ's names and labels so that its dashboards work.
 //!
 //! One line of the table per metric; RabbitMQ: prometheus_rabbitmq_global_metrics_collector and
-//! prometheus_rabbitmq_core_metrics_collector. What RabbitMQ splits by queue type has one type here, and what it has not
-//! begins with `leveret`.
+//! prometheus_rabbitmq_core_metrics_collector. What RabbitMQ splits by queue type has one type
+//! here, and what it has not begins with `leveret`.
 
 use crate::broker::{Alarms, Gauges, Shortage};
 use crate::metrics::{Metrics, SIZE_BOUNDS, Sizes};
@@ -45,7 +45,8 @@ pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, node: &Node<'_>) ->
 struct Page(String);
 
 impl Page {
-    /// The series by whose labels RabbitMQ's dashboards choose a cluster and name its nodes. This broker is a cluster of one.
+    /// The series by whose labels RabbitMQ's dashboards choose a cluster and name its nodes. This
+    /// broker is a cluster of one.
     fn who(&mut self, host: &str) {
         let labels = format!(
             "{{rabbitmq_version=\"{0}\",prometheus_plugin_version=\"{0}\",prometheus_client_version=\"{0}\",\
@@ -61,7 +62,8 @@ impl Page {
         self.gauge("rabbitmq_identity_info", "Name of this broker", &labels, 1);
     }
 
-    /// How large published messages were, as a histogram: each bucket counts those before it as well.
+    /// How large published messages were, as a histogram: each bucket counts those before it as
+    /// well.
     fn sizes(&mut self, sizes: &Sizes) {
         let name = "rabbitmq_message_size_bytes";
         self.head(name, "Bodies of messages published by clients", "histogram");
@@ -313,7 +315,8 @@ mod tests {
         assert!(!page.contains("open_fds"), "what is not known is left out");
     }
 
-    /// Every metric that a panel of RabbitMQ's overview dashboard (10991) asks for, and the labels it joins them by.
+    /// Every metric that a panel of RabbitMQ's overview dashboard (10991) asks for, and the labels
+    /// it joins them by.
     #[test]
     fn no_panel_of_the_overview_dashboard_is_empty() {
         let page = page();
@@ -345,7 +348,8 @@ mod tests {
         }
     }
 
-    /// The exposition format: a metric's type and help come once, before its samples, which stand together.
+    /// The exposition format: a metric's type and help come once, before its samples, which stand
+    /// together.
     #[test]
     fn the_page_is_prometheus_text() {
         let page = page();

@@ -12,7 +12,8 @@ use crate::perf::run::{Phase, Run, Sum, Tally};
 
 /// How long everybody gets going before a timed run is measured.
 const WARM_UP_US: u64 = 1_000_000;
-/// How often to look how far the run is. What is measured does not depend on it: workers note when they did their last.
+/// How often to look how far the run is. What is measured does not depend on it: workers note when
+/// they did their last.
 const LOOK_US: u64 = 5_000;
 /// Nothing came for so long: the queue is empty, as far as one can tell from here.
 const EMPTY_US: u64 = 2_000_000;
@@ -57,7 +58,8 @@ impl<'a> Conductor<'a> {
         Self { options, run, published, consumed, progress: Progress::new(options) }
     }
 
-    /// Begins to measure at once, before the workers begin, unless a timed run has to get going first.
+    /// Begins to measure at once, before the workers begin, unless a timed run has to get going
+    /// first.
     ///
     /// # Errors
     ///
@@ -67,8 +69,8 @@ impl<'a> Conductor<'a> {
         if warms_up { Ok(None) } else { self.begin().map(Some) }
     }
 
-    /// Waits for the end of the run, measures it, and has the workers stop. When a worker fails, the report is of no
-    /// use, but there is one.
+    /// Waits for the end of the run, measures it, and has the workers stop. When a worker fails,
+    /// the report is of no use, but there is one.
     ///
     /// # Errors
     ///
@@ -138,7 +140,8 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// Whether consumers have everything that was published, or have waited for `patience_us` in vain.
+    /// Whether consumers have everything that was published, or have waited for `patience_us` in
+    /// vain.
     fn is_drained(&self, since_us: u64, now_us: u64, patience_us: u64) -> bool {
         if self.options.consumers == 0 || self.options.producers == 0 {
             return true;
@@ -158,7 +161,8 @@ impl<'a> Conductor<'a> {
     }
 }
 
-/// What happened between the two. When the work ended and not the time, each direction has its own end.
+/// What happened between the two. When the work ended and not the time, each direction has its own
+/// end.
 fn report(begin: &Snapshot, end: &Snapshot, complete: bool) -> Report {
     let flow = |before: Sum, after: Sum| {
         let end_us = if complete { after.last_us } else { end.at_us };
@@ -217,7 +221,8 @@ mod tests {
     use super::*;
     use crate::perf::options::tests::check;
 
-    /// Is it complete, is it drained: a run of these flags after so many messages, all of them now, and after a pause.
+    /// Is it complete, is it drained: a run of these flags after so many messages, all of them now,
+    /// and after a pause.
     fn state(flags: &str, producing: bool, published: u64, consumed: u64, pause_us: u64) -> (bool, bool) {
         let options = check(flags).unwrap();
         let run = Run::new(usize::from(producing), 1);

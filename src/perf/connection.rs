@@ -1,7 +1,8 @@
 //! A blocking AMQP client with one channel: the handshake, calls that are answered, an orderly end.
 //!
-//! The socket has a timeout both ways, so that no thread is stuck for longer than that: a reader looks whether the run is
-//! over, a writer reads what the broker wants to get rid of before it takes more.
+//! The socket has a timeout both ways, so that no thread is stuck for longer than that: a reader
+//! looks whether the run is over, a writer reads what the broker wants to get rid of before it
+//! takes more.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -100,7 +101,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`PerfError::Refused`] when the broker closes the channel or the connection, or what the socket says.
+    /// [`PerfError::Refused`] when the broker closes the channel or the connection, or what the
+    /// socket says.
     pub fn call(&mut self, method: &AMQPClass) -> Result<AMQPClass, PerfError> {
         self.say(method)?;
         self.answer()
@@ -307,8 +309,8 @@ pub fn short(text: &str) -> Result<ShortString, PerfError> {
         .map_err(|_too_long| PerfError::Options(format!("longer than 255 bytes: {text}")))
 }
 
-/// Who we are and what we understand. `authentication_failure_close` makes a refused login a close with a text instead of
-/// a closed socket (RabbitMQ: auth-notification.md).
+/// Who we are and what we understand. `authentication_failure_close` makes a refused login a close
+/// with a text instead of a closed socket (RabbitMQ: auth-notification.md).
 fn client_properties(name: &str) -> FieldTable {
     let mut capabilities = FieldTable::default();
     for capability in

@@ -13,7 +13,8 @@ use crate::perf::pace;
 use crate::perf::run::{Phase, Run, Tally};
 use crate::wire::encode;
 
-/// How long a poller waits when no queue has anything: it should load the broker with messages, not with questions.
+/// How long a poller waits when no queue has anything: it should load the broker with messages, not
+/// with questions.
 const EMPTY_PAUSE_US: u64 = 1_000;
 
 /// How long the broker may take no acknowledgements once the run is over.
@@ -99,7 +100,8 @@ impl<'a> Consumer<'a> {
         Ok(self.latency)
     }
 
-    /// Acknowledges what is left. Deliveries that come meanwhile are not taken: the broker has them back at the end.
+    /// Acknowledges what is left. Deliveries that come meanwhile are not taken: the broker has them
+    /// back at the end.
     fn settle_rest(&mut self) -> Result<(), PerfError> {
         self.settling.settle_rest();
         let deadline_us = clock::mono_us() + SETTLE_MAX_US;
@@ -165,8 +167,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Writes what the socket takes; the rest stays for the next time, as the broker may have to get rid of
-    /// deliveries first.
+    /// Writes what the socket takes; the rest stays for the next time, as the broker may have to
+    /// get rid of deliveries first.
     fn flush(&mut self) -> Result<(), PerfError> {
         if !self.settling.outbox.is_empty() {
             let written = self.connection.write(&self.settling.outbox)?;

@@ -1,7 +1,8 @@
-//! How often which latency was seen: buckets that widen with the value, so that the error is at most 1/64 of it.
+//! How often which latency was seen: buckets that widen with the value, so that the error is at
+//! most 1/64 of it.
 //!
-//! Values below 128 us have a bucket each. Above, every power of two is cut into 64 buckets; a value is reported as
-//! the upper end of its bucket. The least and the greatest value are exact.
+//! Values below 128 us have a bucket each. Above, every power of two is cut into 64 buckets; a
+//! value is reported as the upper end of its bucket. The least and the greatest value are exact.
 
 /// Buckets per power of two, as a power of two.
 const PRECISION_BITS: u32 = 6;
@@ -65,7 +66,8 @@ impl Histogram {
         self.max
     }
 
-    /// The least value that `per_mille` thousandths of all values do not exceed; 0 when nothing was counted.
+    /// The least value that `per_mille` thousandths of all values do not exceed; 0 when nothing was
+    /// counted.
     #[must_use]
     pub fn quantile(&self, per_mille: u64) -> u64 {
         let rank = (u128::from(self.total) * u128::from(per_mille)).div_ceil(1000).max(1);
@@ -80,7 +82,8 @@ impl Histogram {
     }
 }
 
-/// Bucket of a value up to `VALUE_MAX`: the value itself, or its power of two and the 6 bits below the first one.
+/// Bucket of a value up to `VALUE_MAX`: the value itself, or its power of two and the 6 bits below
+/// the first one.
 fn bucket(value: u64) -> usize {
     let shift = value.checked_ilog2().unwrap_or(0).saturating_sub(PRECISION_BITS);
     let index = (u64::from(shift) << PRECISION_BITS) + (value >> shift);

@@ -1,7 +1,8 @@
 //! What the broker sent, read in place: one buffer, no allocation a message.
 //!
-//! The three frames of a delivery are put together here, as only their end matters; confirms are told apart by hand as
-//! well, and every other method is handed out as it is. Nothing here blocks or knows a socket.
+//! The three frames of a delivery are put together here, as only their end matters; confirms are
+//! told apart by hand as well, and every other method is handed out as it is. Nothing here blocks
+//! or knows a socket.
 //!
 //! ```text
 //! frame    kind u8 | channel u16 | size u32 | payload | 0xCE                          (AMQP 0-9-1 section 4.2.3)

@@ -1,8 +1,10 @@
-//! `leveret perf`: a load generator for any AMQP 0-9-1 broker, fast enough not to be what is measured.
+//! `leveret perf`: a load generator for any AMQP 0-9-1 broker, fast enough not to be what is
+//! measured.
 //!
-//! Each producer and each consumer is a thread with a blocking socket of its own. A producer encodes its messages once
-//! and writes the same 256 KiB over and over; a consumer reads as much at a time and finds the messages in place. What
-//! they share is a phase and a counter each. Numbers come from the threads' own notes and from `/proc`.
+//! Each producer and each consumer is a thread with a blocking socket of its own. A producer
+//! encodes its messages once and writes the same 256 KiB over and over; a consumer reads as much at
+//! a time and finds the messages in place. What they share is a phase and a counter each. Numbers
+//! come from the threads' own notes and from `/proc`.
 //!
 //! | file | holds |
 //! |---|---|
@@ -118,8 +120,8 @@ fn load(options: &Options, queues: &[String]) -> Result<Report, PerfError> {
     report.map(|report| Report { latency, ..report })
 }
 
-/// What each worker does when it fails: the run is over for everybody, and the first fault is the one to tell, as the
-/// others follow from it.
+/// What each worker does when it fails: the run is over for everybody, and the first fault is the
+/// one to tell, as the others follow from it.
 #[derive(Clone, Copy)]
 struct Ending<'a> {
     run: &'a Run,

@@ -6,7 +6,8 @@ use crate::perf::error::PerfError;
 use crate::perf::inbox::STAMP_BYTES;
 use crate::perf::uri::Uri;
 
-/// The queue when none is named. Ours: it is deleted at the end even when an earlier run left it behind.
+/// The queue when none is named. Ours: it is deleted at the end even when an earlier run left it
+/// behind.
 pub(crate) const QUEUE: &str = "leveret-perf";
 /// Seconds measured unless said otherwise.
 const TIME_S: u64 = 10;
@@ -150,7 +151,8 @@ impl Options {
     }
 }
 
-/// The share of worker `index` out of `workers` in these queues: dealt round robin, and every worker has at least one.
+/// The share of worker `index` out of `workers` in these queues: dealt round robin, and every
+/// worker has at least one.
 #[must_use]
 pub fn share(queues: &[String], index: usize, workers: usize) -> Vec<&str> {
     let own = queues.iter().skip(index).step_by(workers).map(String::as_str);
@@ -158,7 +160,8 @@ pub fn share(queues: &[String], index: usize, workers: usize) -> Vec<&str> {
     if own.is_empty() { vec![&queues[index % queues.len()]] } else { own }
 }
 
-/// The share of worker `index` out of `workers` in `total` messages; the first ones take what does not divide.
+/// The share of worker `index` out of `workers` in `total` messages; the first ones take what does
+/// not divide.
 #[must_use]
 pub fn portion(total: u64, index: u64, workers: u64) -> u64 {
     total / workers + u64::from(index < total % workers)

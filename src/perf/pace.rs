@@ -1,7 +1,8 @@
-//! `--rate`: when each message is due, by absolute deadlines, so that a late one does not delay the rest.
+//! `--rate`: when each message is due, by absolute deadlines, so that a late one does not delay the
+//! rest.
 //!
-//! The messages of all producers interleave: of `share` producers the one at `index` sends numbers `index`,
-//! `index + share`, `index + 2 share` ... of one common timetable.
+//! The messages of all producers interleave: of `share` producers the one at `index` sends numbers
+//! `index`, `index + share`, `index + 2 share` ... of one common timetable.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub fn pause_until(deadline_us: u64) {
     pause(deadline_us.saturating_sub(clock::mono_us()).min(PAUSE_MAX_US));
 }
 
-/// Waits for `pause_us`. Socket timeouts would not do: the kernel rounds them to its tick, some milliseconds.
+/// Waits for `pause_us`. Socket timeouts would not do: the kernel rounds them to its tick, some
+/// milliseconds.
 #[expect(
     clippy::disallowed_methods,
     reason = "a load generator is what makes time pass: the one place that sleeps"

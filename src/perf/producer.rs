@@ -13,7 +13,8 @@ use crate::perf::run::{Phase, Run, Tally};
 use crate::perf::window::Window;
 use crate::wire::encode::Content;
 
-/// How long the broker may leave the last publishes unconfirmed, or take no bytes, once the run is over.
+/// How long the broker may leave the last publishes unconfirmed, or take no bytes, once the run is
+/// over.
 const PATIENCE_US: u64 = 60_000_000;
 /// Content properties, flags and list: none, and delivery mode 2 (AMQP 0-9-1 section 4.2.6.1).
 const TRANSIENT: &[u8] = &[0, 0];

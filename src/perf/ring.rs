@@ -1,6 +1,8 @@
-//! Publishes encoded once and written over and over: all a producer does per message is to let the kernel copy it.
+//! Publishes encoded once and written over and over: all a producer does per message is to let the
+//! kernel copy it.
 //!
-//! The buffer holds whole rounds over the producer's queues. Only `--latency` changes it: a stamp in each body.
+//! The buffer holds whole rounds over the producer's queues. Only `--latency` changes it: a stamp
+//! in each body.
 
 use crate::perf::connection::CHANNEL;
 use crate::perf::error::PerfError;
@@ -68,7 +70,8 @@ impl Ring {
         FRAME_HEAD + size as usize + FRAME_END
     }
 
-    /// The next messages, at most `room` and at least one: how many, and their bytes. A `stamp` is put into each.
+    /// The next messages, at most `room` and at least one: how many, and their bytes. A `stamp` is
+    /// put into each.
     pub fn take(&mut self, room: u64, stamp: Option<[u8; STAMP_BYTES]>) -> (u64, &[u8]) {
         let first = self.next;
         let start = if first == 0 { 0 } else { self.ends[first - 1] };
@@ -101,7 +104,8 @@ mod tests {
         Ring::new(&messages.collect::<Vec<_>>(), FRAME_MAX).unwrap()
     }
 
-    /// Takes `room` at a time, `times` times over, and checks that nothing is lost, doubled or out of turn.
+    /// Takes `room` at a time, `times` times over, and checks that nothing is lost, doubled or out
+    /// of turn.
     fn check(keys: &[&str], body: &[u8], room: u64, times: usize) {
         let mut ring = ring(keys, body);
         let (mut sent, mut count) = (Vec::new(), 0);

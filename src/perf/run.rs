@@ -86,7 +86,8 @@ impl Run {
     }
 }
 
-/// What one worker has done: written by it alone, read by the conductor; on a cache line of its own.
+/// What one worker has done: written by it alone, read by the conductor; on a cache line of its
+/// own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct Tally {
@@ -96,7 +97,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Notes that this many messages were published (and confirmed, where that is asked for) or consumed.
+    /// Notes that this many messages were published (and confirmed, where that is asked for) or
+    /// consumed.
     pub fn add(&self, count: u64) {
         if count > 0 {
             self.done.fetch_add(count, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! The queues, the exchange and the bindings of a run: made before it, deleted after it.
 //!
-//! What was there before the run is used as it is and stays, so that a run on somebody's queue leaves it alone, unless
-//! the flags say otherwise. The exception is the default queue, which nobody else has.
+//! What was there before the run is used as it is and stays, so that a run on somebody's queue
+//! leaves it alone, unless the flags say otherwise. The exception is the default queue, which
+//! nobody else has.
 
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
 use amq_protocol::types::FieldTable;
@@ -10,7 +11,8 @@ use crate::perf::connection::{Connection, short, unexpected};
 use crate::perf::error::PerfError;
 use crate::perf::options::{Options, QUEUE};
 
-/// How many declares are said before their answers are read: 10,000 queues take no 10,000 round trips.
+/// How many declares are said before their answers are read: 10,000 queues take no 10,000 round
+/// trips.
 const PIPELINE: usize = 500;
 /// Reply code of a declare of what does not exist.
 const NOT_FOUND: u16 = 404;

@@ -1,7 +1,7 @@
 //! `amqp://user:password@host:port/vhost`, percent-encoded (RabbitMQ: uri-spec.md).
 //!
-//! Query parameters are accepted and ignored: they tune clients, and this one has flags for that. An empty vhost
-//! is read as `/`, which is what people mean by a slash at the end.
+//! Query parameters are accepted and ignored: they tune clients, and this one has flags for that.
+//! An empty vhost is read as `/`, which is what people mean by a slash at the end.
 
 use percent_encoding::percent_decode_str;
 use std::fmt;

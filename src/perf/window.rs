@@ -1,7 +1,7 @@
 //! `--confirm N`: which publishes are not confirmed yet, and how many more may be sent.
 //!
-//! Brokers confirm mostly in order and many at a time, so what is remembered is the first number not confirmed and,
-//! rarely, numbers confirmed ahead of it.
+//! Brokers confirm mostly in order and many at a time, so what is remembered is the first number
+//! not confirmed and, rarely, numbers confirmed ahead of it.
 
 use std::collections::BTreeSet;
 

@@ -42,7 +42,8 @@ impl Book {
         let entries = self.policies.entry((rank, vhost)).or_default();
         entries.retain(|entry| entry.policy.name != name);
         if let Some(policy) = policy {
-            // What was checked compiles; a pattern that came from elsewhere and does not is for nothing.
+            // What was checked compiles; a pattern that came from elsewhere and does not is for
+            // nothing.
             let pattern = compile(&policy.pattern).unwrap_or(Pattern::Nothing);
             entries.push(Entry { policy, pattern });
             // RabbitMQ leaves open which of two with the same priority it is.

@@ -1,8 +1,9 @@
-//! What policies may say: every key, its values in RabbitMQ's words, what it is not for, and how an operator's value and a user's
-//! are one.
+//! What policies may say: every key, its values in RabbitMQ's words, what it is not for, and how an
+//! operator's value and a user's are one.
 //!
-//! What a key does is what the argument of the same name with `x-` before it does; the broker's table of arguments says so, and
-//! what counts when both are there. Keys that no argument there answers to are taken and do nothing on one node.
+//! What a key does is what the argument of the same name with `x-` before it does; the broker's
+//! table of arguments says so, and what counts when both are there. Keys that no argument there
+//! answers to are taken and do nothing on one node.
 
 use super::{Object, Rank, Value};
 

@@ -1,8 +1,10 @@
-//! Policies: what operators say of queues and exchanges by their names, beside what was declared (RabbitMQ: policies.md). Values
-//! and rules: no I/O, no lock, no log, and nothing of what comes of them in a queue.
+//! Policies: what operators say of queues and exchanges by their names, beside what was declared
+//! (RabbitMQ: policies.md). Values and rules: no I/O, no lock, no log, and nothing of what comes of
+//! them in a queue.
 //!
-//! A [`Policy`] is checked when it is made; a [`Book`](book::Book) holds all of them and tells which one, and which operator's
-//! policy, is in effect for an object, and what both amount to. What a key may say is in [`KEYS`].
+//! A [`Policy`] is checked when it is made; a [`Book`](book::Book) holds all of them and tells
+//! which one, and which operator's policy, is in effect for an object, and what both amount to.
+//! What a key may say is in [`KEYS`].
 
 pub mod book;
 pub mod key;
@@ -139,7 +141,8 @@ impl Policy {
         check_delays(&self.definition)
     }
 
-    /// Whether it is for objects of this kind: some keys make no sense for all, and then nothing of the policy does.
+    /// Whether it is for objects of this kind: some keys make no sense for all, and then nothing of
+    /// the policy does.
     #[must_use]
     pub fn is_for(&self, object: Object) -> bool {
         let meant = match self.apply_to {

@@ -1,7 +1,8 @@
-//! A queue under a policy: what is in effect is swapped under the queue's lock, and everything that comes of it happens at once.
+//! A queue under a policy: what is in effect is swapped under the queue's lock, and everything that
+//! comes of it happens at once.
 //!
-//! Who works with messages reads what is in effect where it holds the lock anyway. What is asked without the lock is kept beside
-//! it as well: see [`Unlocked`].
+//! Who works with messages reads what is in effect where it holds the lock anyway. What is asked
+//! without the lock is kept beside it as well: see [`Unlocked`].
 
 use super::state::QueueState;
 use super::{Effects, Queue};
@@ -11,7 +12,8 @@ use crate::store::change::PageSource;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What is asked of the settings in effect without the lock. Each is read alone, so that any order will do.
+/// What is asked of the settings in effect without the lock. Each is read alone, so that any order
+/// will do.
 #[derive(Debug, Default)]
 pub(super) struct Unlocked {
     may_refuse: AtomicBool,
@@ -46,12 +48,14 @@ impl Queue {
         Arc::clone(&self.lock().settings)
     }
 
-    /// Says beforehand that messages may be refused, so that whoever comes from now on is prepared when the settings are swapped.
+    /// Says beforehand that messages may be refused, so that whoever comes from now on is prepared
+    /// when the settings are swapped.
     pub(crate) fn announce(&self, next: &Settings) {
         self.unlocked.may_refuse.fetch_or(next.may_refuse(), Ordering::Relaxed);
     }
 
-    /// Puts other settings in effect for a queue that nobody knows of yet, or that has yet to be weighed.
+    /// Puts other settings in effect for a queue that nobody knows of yet, or that has yet to be
+    /// weighed.
     pub(crate) fn begin_under(&self, next: Arc<Settings>) {
         if let Some(stream) = &self.stream {
             let _nothing_goes_by_age_yet = stream.retain(next.retention, 0);
@@ -62,8 +66,9 @@ impl Queue {
         state.settings = next;
     }
 
-    /// Puts other settings in effect. Messages that are too old or too many by them go at once; those that wait for a retry
-    /// wait as long as they were told to; the lease begins anew when it is another.
+    /// Puts other settings in effect. Messages that are too old or too many by them go at once;
+    /// those that wait for a retry wait as long as they were told to; the lease begins anew when it
+    /// is another.
     pub(crate) fn apply_policy(&self, next: Arc<Settings>, pages: &dyn PageSource, now: Now) -> Effects {
         if let Some(stream) = &self.stream {
             let effects = stream.retain(next.retention, now.unix_ms);

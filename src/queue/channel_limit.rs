@@ -1,16 +1,20 @@
-//! The limit that `basic.qos global=true` sets on all consumers of a channel together, and the queues that wait for room under it.
+//! The limit that `basic.qos global=true` sets on all consumers of a channel together, and the
+//! queues that wait for room under it.
 //!
-//! Queues take turns: one that has messages and finds the limit used up, or others before it, waits at the end of the line. The
-//! session gives the line its turns whenever something became free ([`crate::broker::Broker::take_turns`]), each queue an equal share of it.
+//! Queues take turns: one that has messages and finds the limit used up, or others before it, waits
+//! at the end of the line. The session gives the line its turns whenever something became free
+//! ([`crate::broker::Broker::take_turns`]), each queue an equal share of it.
 //!
-//! Invariant: while queues are in line, the limit is used up, or the session is about to give them their turns.
+//! Invariant: while queues are in line, the limit is used up, or the session is about to give them
+//! their turns.
 
 use super::Queue;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The limit of unacknowledged messages that the consumers of a channel share, and the queues that wait for room under it.
+/// The limit of unacknowledged messages that the consumers of a channel share, and the queues that
+/// wait for room under it.
 #[derive(Debug, Default)]
 pub struct ChannelLimit {
     /// 0: no limit.
@@ -64,7 +68,8 @@ impl ChannelLimit {
         self.free().min(share)
     }
 
-    /// Takes up to `wanted` of what is free; two queues may race for the last of it, so it may be less than `room` said.
+    /// Takes up to `wanted` of what is free; two queues may race for the last of it, so it may be
+    /// less than `room` said.
     pub(super) fn take(&self, wanted: u32) -> u32 {
         let mut taken = 0;
         let _always_updates = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
@@ -81,8 +86,9 @@ impl ChannelLimit {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(count)));
     }
 
-    /// A queue waits for its turn; `at_turn` tells that its turn ends. It does not wait, and is told so, when something is free
-    /// and nobody else waits: then nobody may be about to give it a turn.
+    /// A queue waits for its turn; `at_turn` tells that its turn ends. It does not wait, and is
+    /// told so, when something is free and nobody else waits: then nobody may be about to give it a
+    /// turn.
     pub(super) fn wait(&self, queue: &Weak<Queue>, at_turn: bool) -> bool {
         let mut line = self.lock();
         if !at_turn && line.is_empty() && self.free() > 0 {
@@ -95,7 +101,8 @@ impl ChannelLimit {
         true
     }
 
-    /// The queue whose turn it is, and its share of what is free; none when nothing is free or nobody waits.
+    /// The queue whose turn it is, and its share of what is free; none when nothing is free or
+    /// nobody waits.
     pub(crate) fn next(&self) -> Option<(Arc<Queue>, u32)> {
         let mut line = self.lock();
         loop {

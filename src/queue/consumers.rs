@@ -1,8 +1,10 @@
-//! Who may be dealt a message next: the consumers of one queue, their windows, and whose turn it is.
+//! Who may be dealt a message next: the consumers of one queue, their windows, and whose turn it
+//! is.
 //!
-//! Pure state under the queue's lock. A consumer's window closes when it holds as many unacknowledged messages as
-//! its prefetch allows, when its channel does ([`super::ChannelLimit`]), or when more bytes were dealt to it than
-//! its session has encoded: a slow reader costs bounded memory, and less while many are slow ([`crate::queue::unread`]).
+//! Pure state under the queue's lock. A consumer's window closes when it holds as many
+//! unacknowledged messages as its prefetch allows, when its channel does ([`super::ChannelLimit`]),
+//! or when more bytes were dealt to it than its session has encoded: a slow reader costs bounded
+//! memory, and less while many are slow ([`crate::queue::unread`]).
 
 use super::Queue;
 use super::channel_limit::ChannelLimit;
@@ -15,8 +17,9 @@ use crate::queue::unread::Share;
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
 
-/// Bytes of records dealt to a consumer and not yet encoded by its session, beyond which it is dealt no more. Enough
-/// for a session to fill the socket's buffer several times while the queue's lock is elsewhere.
+/// Bytes of records dealt to a consumer and not yet encoded by its session, beyond which it is
+/// dealt no more. Enough for a session to fill the socket's buffer several times while the queue's
+/// lock is elsewhere.
 const WINDOW_BYTES: usize = 1024 * 1024;
 
 /// What tells a consumer from others, for whoever looks at a queue.
@@ -103,8 +106,9 @@ impl Slot {
         }
     }
 
-    /// How many messages it may be dealt now, where its queue has `share` left of its turn. Who does not acknowledge waits for
-    /// room under the limit of the channel as the others do, but takes none (RabbitMQ: `rabbit_limiter`).
+    /// How many messages it may be dealt now, where its queue has `share` left of its turn. Who
+    /// does not acknowledge waits for room under the limit of the channel as the others do, but
+    /// takes none (RabbitMQ: `rabbit_limiter`).
     fn room(&self, share: u32) -> u32 {
         let channel = &self.consumer.channel;
         let (own, shared) =
@@ -137,9 +141,11 @@ pub(super) enum SelectionRule {
     /// Everybody's.
     #[default]
     Fair,
-    /// That of the first who came, until it goes; then that of the first among the highest priority.
+    /// That of the first who came, until it goes; then that of the first among the highest
+    /// priority.
     SingleActive,
-    /// As [`SelectionRule::SingleActive`], but one of a higher priority takes over once the active one holds nothing.
+    /// As [`SelectionRule::SingleActive`], but one of a higher priority takes over once the active
+    /// one holds nothing.
     SingleHighest,
 }
 
@@ -154,7 +160,8 @@ impl SelectionRule {
     }
 }
 
-/// All consumers of a queue, highest priority first; within one in the order in which they take turns.
+/// All consumers of a queue, highest priority first; within one in the order in which they take
+/// turns.
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
     slots: Vec<Slot>,
@@ -251,7 +258,8 @@ impl Consumers {
         Some(self.turn_of(index, alone))
     }
 
-    /// Whether a consumer may be dealt a message; who may not because of the limit of a channel is noted.
+    /// Whether a consumer may be dealt a message; who may not because of the limit of a channel is
+    /// noted.
     #[inline]
     fn is_open(&self, slot: &Slot) -> bool {
         let is_open = slot.room(self.share) > 0;
@@ -267,8 +275,8 @@ impl Consumers {
         self.held_back.take()
     }
 
-    /// There are messages: has the queue wait in line where the limit of a channel keeps a consumer from them. False when
-    /// one need not wait any more.
+    /// There are messages: has the queue wait in line where the limit of a channel keeps a consumer
+    /// from them. False when one need not wait any more.
     #[cold]
     pub(super) fn wait_in_line(&mut self, queue: &Weak<Queue>) -> bool {
         let share = self.share;
@@ -300,8 +308,8 @@ impl Consumers {
         self.slots.iter_mut().for_each(|slot| slot.at_turn = false);
     }
 
-    /// How many messages would be dealt at once if so many came, with records of `bytes` in all; at least so many. Who shares a
-    /// limit with other queues is not counted: they may be faster.
+    /// How many messages would be dealt at once if so many came, with records of `bytes` in all; at
+    /// least so many. Who shares a limit with other queues is not counted: they may be faster.
     pub(super) fn spare(&mut self, bytes: usize) -> u64 {
         let takers = match self.turn() {
             None => return 0,
@@ -328,7 +336,8 @@ impl Consumers {
         }
     }
 
-    /// Where the active one is; none while one that is to take over waits for what the active one holds.
+    /// Where the active one is; none while one that is to take over waits for what the active one
+    /// holds.
     fn active(&mut self) -> Option<usize> {
         let highest = self.slots.first()?.consumer.priority;
         let index = self.active.and_then(|id| self.position(id));
@@ -361,7 +370,8 @@ impl Consumers {
         taken
     }
 
-    /// Deals a run to the consumer whose turn it was; `mail` makes the run for its id. The next turn is the next one's.
+    /// Deals a run to the consumer whose turn it was; `mail` makes the run for its id. The next
+    /// turn is the next one's.
     pub(super) fn dispatch(
         &mut self,
         turn: DispatchTurn,
@@ -378,8 +388,8 @@ impl Consumers {
         self.cursor = turn.index + 1;
     }
 
-    /// Posts what was dealt since the last call: one wake for what is in a row for one session, and in the order in which
-    /// it was dealt for all consumers of a session.
+    /// Posts what was dealt since the last call: one wake for what is in a row for one session, and
+    /// in the order in which it was dealt for all consumers of a session.
     pub(super) fn post(&mut self) {
         let mut to: Option<&Arc<Mailbox>> = None;
         for (index, mail) in self.dealt.drain(..) {

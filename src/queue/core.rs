@@ -1,10 +1,12 @@
-//! The log of one queue: which messages live, where their bytes are, and which may be delivered next.
+//! The log of one queue: which messages live, where their bytes are, and which may be delivered
+//! next.
 //!
-//! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s. What comes back is in `returns`, what runs
-//! out of time in `expiry`, what has died in `letters`, what was found at the start in `recover`.
+//! Pure state under the queue's lock; what must happen elsewhere leaves as
+//! [`Change`]s. What comes back is in `returns`, what runs out of time in
+//! `expiry`, what has died in `letters`, what was found at the start in `recover`.
 //!
-//! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and `waiting` hold live numbers that
-//! are not fresh, and all but `failed` share none with each other.
+//! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and
+//! `waiting` hold live numbers that are not fresh, and all but `failed` share none with each other.
 
 use super::lanes::{Lane, Lanes};
 use super::letters::Letters;
@@ -53,8 +55,8 @@ pub(super) fn records(block: &Block, base: u64, range: SeqRange) -> Range<u32> {
 /// Pieces of a range that are purged in one go.
 const PURGED_AT_ONCE: usize = 1024;
 
-/// Memory that a block takes beside its records: its counts, its offsets, its entry in the map. An estimate, so that
-/// a backlog of single messages does not hide in a budget of bytes.
+/// Memory that a block takes beside its records: its counts, its offsets, its entry in the map. An
+/// estimate, so that a backlog of single messages does not hide in a budget of bytes.
 const BLOCK_OVERHEAD: usize = 256;
 
 /// What `records` of `block` add to a queue's memory; the overhead lies with the first record.
@@ -104,7 +106,8 @@ pub(super) struct Core {
     pub(super) sizes: Option<Box<QueueSizes>>,
     /// What the store must be told; taken after each operation.
     pub(super) changes: Vec<Change>,
-    /// Messages dropped at the delivery limit for want of a dead-letter exchange, where they are not parked.
+    /// Messages dropped at the delivery limit for want of a dead-letter exchange, where they are
+    /// not parked.
     pub(super) dropped_at_limit: u64,
 }
 
@@ -188,8 +191,8 @@ impl Core {
         self.sizes.as_ref().map_or(0, |sizes| sizes.ready())
     }
 
-    /// Bytes of the first of `range`, which is in memory, that make `count` messages at most and `bytes` at most, but
-    /// one at least: how many messages that is, and their bytes.
+    /// Bytes of the first of `range`, which is in memory, that make `count` messages at most and
+    /// `bytes` at most, but one at least: how many messages that is, and their bytes.
     pub(super) fn fit(&self, range: SeqRange, count: u32, bytes: usize) -> (u32, usize) {
         let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else {
             return (0, 0);
@@ -212,7 +215,8 @@ impl Core {
         (fits, size(fits))
     }
 
-    /// Takes the first `count` messages of what [`Core::head`] said is ready; `settled` removes them for good.
+    /// Takes the first `count` messages of what [`Core::head`] said is ready; `settled` removes
+    /// them for good.
     pub(super) fn take(&mut self, range: SeqRange, count: u32, settled: bool) -> Option<Taken> {
         let range = SeqRange::of(range.first, u64::from(count));
         let (block, records) = match self.live.at(range.first) {
@@ -282,8 +286,8 @@ impl Core {
         self.changes.push(Change::Settle { queue: self.queue, range });
     }
 
-    /// Messages that should be on disk are not there, or damaged: the queue goes on without them. The store is not told, so that
-    /// what is left of them stays.
+    /// Messages that should be on disk are not there, or damaged: the queue goes on without them.
+    /// The store is not told, so that what is left of them stays.
     pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
         let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
         self.returned.take(range, |piece, _| ready.push(piece));
@@ -312,7 +316,8 @@ impl Core {
         self.lanes.iter().map(Lane::fresh).chain(returned).chain(waiting)
     }
 
-    /// Takes ready messages out of the line; they stay live, and it is the caller's to say what becomes of them.
+    /// Takes ready messages out of the line; they stay live, and it is the caller's to say what
+    /// becomes of them.
     pub(super) fn withdraw(&mut self, range: SeqRange) {
         if let Some(sizes) = &mut self.sizes {
             sizes.take(range);
@@ -324,8 +329,8 @@ impl Core {
         }
     }
 
-    /// Drops the first `most` messages that may be delivered, and then of those that may when their time comes, in `pieces` pieces
-    /// at most; how many.
+    /// Drops the first `most` messages that may be delivered, and then of those that may when their
+    /// time comes, in `pieces` pieces at most; how many.
     pub(super) fn purge_part(&mut self, most: u64, mut pieces: usize) -> u64 {
         let mut purged = 0;
         while pieces > 0 && purged < most {

@@ -1,8 +1,9 @@
 //! Dead letters: what a message becomes when it dies in a queue, and where it may not go.
 //!
-//! RabbitMQ: dlx.md. The `x-death` header is an array of tables, the most recent death first, one for each (queue,
-//! reason); a repeated death moves to the front and counts up. A dead letter has the routing keys of its message, copies and
-//! all, unless the queue has a key for it, which then replaces all of them for good. Everything here is a pure function from records to records.
+//! RabbitMQ: dlx.md. The `x-death` header is an array of tables, the most recent death first, one
+//! for each (queue, reason); a repeated death moves to the front and counts up. A dead letter has
+//! the routing keys of its message, copies and all, unless the queue has a key for it, which then
+//! replaces all of them for good. Everything here is a pure function from records to records.
 
 use crate::message::{BCC, Block, BlockBuilder, CC, Copies, Message};
 use crate::queue::DeathReason;
@@ -50,8 +51,8 @@ pub(crate) struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Whether entering `queue` would close a cycle without anybody's doing: it died there before, and no consumer
-    /// has rejected it since.
+    /// Whether entering `queue` would close a cycle without anybody's doing: it died there before,
+    /// and no consumer has rejected it since.
     pub(crate) fn is_cycle(&self, queue: &str) -> bool {
         self.history
             .iter()
@@ -67,7 +68,8 @@ impl DeadLetter {
 
 /// What `message` becomes.
 pub(crate) fn dead_letter(message: &Message<'_>, at: &Circumstances<'_>) -> DeadLetter {
-    // A message whose properties do not decode was let in as it is; it loses them rather than its life.
+    // A message whose properties do not decode was let in as it is; it loses them rather than its
+    // life.
     let mut old = properties::decode(message.properties).unwrap_or_default();
     let headers = old.headers.and_then(|bytes| table::decode(bytes).ok()).unwrap_or_default();
     let mut history = if message.died { read_history(&headers) } else { Vec::new() };
@@ -213,7 +215,8 @@ fn write_headers(
     out
 }
 
-/// `x-death` with its fields in the order in which RabbitMQ writes them, which a sorted table would lose.
+/// `x-death` with its fields in the order in which RabbitMQ writes them, which a sorted table would
+/// lose.
 fn write_history(history: &[Death], out: &mut Vec<u8>) {
     short(out, b"x-death");
     out.push(b'A');

@@ -1,6 +1,7 @@
 //! A queue in which delayed messages wait until they are routed; nobody consumes from it.
 //!
-//! Every message waits from the moment it comes, and stands in line to be sent (see `letters`) when its time has come.
+//! Every message waits from the moment it comes, and stands in line to be sent (see `letters`) when
+//! its time has come.
 
 use super::core::Core;
 use super::letters::DeathReason;

@@ -1,8 +1,10 @@
 //! Delayed messages: how long they wait, and what they become when their time has come.
 //!
-//! An exchange of the type `x-delayed-message` (a plugin of RabbitMQ's, up to 4.2) keeps messages with a header `x-delay`,
-//! milliseconds, in a queue of its own, and routes each as its `x-delayed-type` says when its time has come. Consumers see the
-//! header with the opposite sign: the message was delayed. Everything here is a pure function of a message.
+//! An exchange of the type
+//! `x-delayed-message` (a plugin of RabbitMQ's, up to 4.2) keeps messages with a header `x-delay`,
+//! milliseconds, in a queue of its own, and routes each as its `x-delayed-type` says when its time
+//! has come. Consumers see the header with the opposite sign: the message was delayed. Everything
+//! here is a pure function of a message.
 
 use crate::arguments::value::integer;
 use crate::message::{Block, BlockBuilder, Message};

@@ -1,8 +1,8 @@
 //! Messages whose time is up: they die at the head of the line, as in RabbitMQ (ttl.md).
 //!
-//! A message's deadline is the time of its arrival plus its own expiration or the queue's time to live, whichever is
-//! shorter; both are in its record, so that a restart changes nothing. Only what is next in line is looked at: a message
-//! that waits costs nothing.
+//! A message's deadline is the time of its arrival plus its own expiration or the queue's time to
+//! live, whichever is shorter; both are in its record, so that a restart changes nothing. Only what
+//! is next in line is looked at: a message that waits costs nothing.
 
 use super::core::{Core, Head, RecordPlace, records};
 use super::letters::DeathReason;
@@ -10,7 +10,8 @@ use crate::ids::SeqRange;
 use crate::message::{Block, Message};
 use crate::wire::properties;
 
-/// Messages that expire in one go at most: so long the queue's lock is held, and so many dead letters are made at once.
+/// Messages that expire in one go at most: so long the queue's lock is held, and so many dead
+/// letters are made at once.
 const EXPIRED_MAX: u32 = 1024;
 
 /// By what messages expire.
@@ -20,8 +21,8 @@ pub(super) struct ExpiryClock {
     pub(super) ttl_ms: Option<u64>,
     /// Milliseconds since 1970.
     pub(super) now_unix_ms: u64,
-    /// Messages that just came do not expire before consumers who wait have been dealt what they take, whatever the clock
-    /// says: one that may not wait at all goes to a consumer who does.
+    /// Messages that just came do not expire before consumers who wait have been dealt what they
+    /// take, whatever the clock says: one that may not wait at all goes to a consumer who does.
     pub(super) new: SeqRange,
     /// Whether the first message of every lane may expire, not only the one that is next.
     pub(super) each_lane: bool,

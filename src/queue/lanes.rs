@@ -1,7 +1,7 @@
 //! Lanes: the numbers that a queue gives, one lane for each priority in use.
 //!
-//! The top byte of a number is its lane, so that the order of numbers is the order of delivery: lane 0 is the highest priority,
-//! and a queue without priorities has no other. Within a lane
+//! The top byte of a number is its lane, so that the order of numbers is the order of delivery:
+//! lane 0 is the highest priority, and a queue without priorities has no other. Within a lane
 //!
 //! ```text
 //!   ... settled ... | live ........................................ | tail
@@ -119,7 +119,8 @@ impl Lanes {
 
     /// Everything of the lane below `end` was dealt.
     pub(super) fn advance(&mut self, end: u64) {
-        // An end may be the first number of the lane above; the number before it says which lane it is.
+        // An end may be the first number of the lane above; the number before it says which lane it
+        // is.
         let lane = self.lane(lane_of(end.saturating_sub(1)));
         lane.next = lane.next.max(end.min(lane.tail));
     }

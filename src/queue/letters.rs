@@ -1,16 +1,18 @@
 //! Messages that have died and are still in their queue, where they stay until they are elsewhere.
 //!
-//! They stand in line in the order in which they died, whether their bytes are in memory or on disk, and are sent from the front,
-//! a bounded batch at a time: [`Queue::next_letters`] shows it, the broker routes it, [`Queue::letters_sent`] settles it. Whoever
-//! does that holds [`Queue::turn`], so that two never send at the same time, and an atomic batch of the log, so that a message leaves its
-//! queue in the commit in which it enters others.
+//! They stand in line in the order in which they died, whether their bytes are in memory or on
+//! disk, and are sent from the front, a bounded batch at a time:
+//! [`Queue::next_letters`] shows it, the broker routes it, [`Queue::letters_sent`] settles it.
+//! Whoever does that holds [`Queue::turn`], so that two never send at the same time, and an atomic
+//! batch of the log, so that a message leaves its queue in the commit in which it enters others.
 //!
-//! What has nowhere to go is **parked**: it stays in its queue until an operator moves it. Where the settings say so
-//! ([`Settings::retries`]) it is tried again, in order, when a route appears, when there is room, and every few seconds. Delayed
-//! messages whose time has come go the same way.
+//! What has nowhere to go is **parked**: it stays in its queue until an operator moves it. Where
+//! the settings say so ([`Settings::retries`]) it is tried again, in order, when a route appears,
+//! when there is room, and every few seconds. Delayed messages whose time has come go the same way.
 //!
-//! On disk a message that is parked has a row of `returns` with a [`Mark`]; one that stands in line has none as a rule, so that
-//! after a power cut it dies again, and one if its death was part of a transaction, or the broker stopped.
+//! On disk a message that is parked has a row of `returns` with a [`Mark`]; one that stands in line
+//! has none as a rule, so that after a power cut it dies again, and one if its death was part of a
+//! transaction, or the broker stopped.
 
 mod parked;
 
@@ -28,14 +30,15 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
-/// Messages of a batch at most. So long, and as long as its targets take, others wait who send from the same queue.
+/// Messages of a batch at most. So long, and as long as its targets take, others wait who send from
+/// the same queue.
 const LETTERS_MAX: u64 = 256;
 
 /// Bytes of the records of a batch at most, but for one message.
 const LETTER_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of messages that a queue refused and that stand in line for its dead-letter exchange. They are in memory alone, and
-/// their publishers know that they were refused: what is more is dropped.
+/// Bytes of messages that a queue refused and that stand in line for its dead-letter exchange. They
+/// are in memory alone, and their publishers know that they were refused: what is more is dropped.
 const REFUSED_BYTES_MAX: usize = 16 << 20;
 
 /// Deaths of neighbours that are no further apart are one entry.
@@ -44,7 +47,8 @@ const SAME_ENTRY_MS: u64 = 1000;
 /// How often what is parked is tried again where the settings say so.
 const RETRY_MS: u64 = 3000;
 
-/// So many parked messages put off the next try by a millisecond: trying takes no more than a tenth of the time.
+/// So many parked messages put off the next try by a millisecond: trying takes no more than a tenth
+/// of the time.
 const RETRIED_PER_MS: u64 = 30;
 
 /// A route that appears, or room, is looked at no sooner after the last try.
@@ -130,7 +134,8 @@ pub(crate) struct ParkedMax {
     pub(crate) bytes: u64,
 }
 
-/// Consecutive messages that died alike. None, if `range` is empty: then it stands for the first of `Letters::refused`.
+/// Consecutive messages that died alike. None, if
+/// `range` is empty: then it stands for the first of `Letters::refused`.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     range: SeqRange,
@@ -343,7 +348,8 @@ fn push(entries: &mut VecDeque<Entry>, entry: Entry) {
     }
 }
 
-/// The first of `records` that make `count` messages at most and `bytes` at most: how many, and their bytes.
+/// The first of `records` that make `count` messages at most and `bytes` at most: how many, and
+/// their bytes.
 fn fitting(block: &Block, records: Range<u32>, count: u64, bytes: usize) -> (u32, usize) {
     let (mut fit, mut sum) = (0, 0);
     for index in records {
@@ -357,7 +363,8 @@ fn fitting(block: &Block, records: Range<u32>, count: u64, bytes: usize) -> (u32
 }
 
 impl Core {
-    /// Ends messages that nobody can be dealt: they leave the queue at once, or stand in line to be sent if it `keeps` them.
+    /// Ends messages that nobody can be dealt: they leave the queue at once, or stand in line to be
+    /// sent if it `keeps` them.
     pub(super) fn die(&mut self, range: SeqRange, reason: DeathReason, keeps: bool, now_unix_ms: u64) {
         if !keeps {
             let dropped = self.remove(range);
@@ -389,7 +396,8 @@ impl Core {
         letters.push(Entry { range, reason, cause: None, marked: false, place, bytes: 0 });
     }
 
-    /// Messages that are in the queue and neither ready, nor waiting for their time, nor with a consumer.
+    /// Messages that are in the queue and neither ready, nor waiting for their time, nor with a
+    /// consumer.
     pub(super) fn dead(&self) -> u64 {
         self.letters.as_ref().map_or(0, |letters| letters.leaving + letters.held)
     }
@@ -416,8 +424,8 @@ impl Core {
         std::mem::take(&mut letters.grown) || !letters.claimed
     }
 
-    /// Takes in pages that were asked for because of the messages in front; how many were not there that should have been. None if
-    /// others are in front now.
+    /// Takes in pages that were asked for because of the messages in front; how many were not there
+    /// that should have been. None if others are in front now.
     pub(super) fn read_letters(&mut self, wanted: SeqRange, pages: &[Page]) -> Option<u64> {
         self.unread_letters().filter(|unread| unread.first == wanted.first)?;
         let letters = self.letters.get_or_insert_default();
@@ -466,7 +474,8 @@ impl Core {
         }
     }
 
-    /// Has the disk know of those in line that they have died, but for those that it would find dead again.
+    /// Has the disk know of those in line that they have died, but for those that it would find
+    /// dead again.
     pub(super) fn mark_letters(&mut self) {
         let Some(letters) = &mut self.letters else { return };
         let queue = self.queue;
@@ -583,7 +592,8 @@ fn find(
 }
 
 impl Letters {
-    /// Takes the first `count` messages of `front`, which weigh `bytes`, off their entry, which is the first.
+    /// Takes the first `count` messages of `front`, which weigh `bytes`, off their entry, which is
+    /// the first.
     fn take_front(
         &mut self,
         front: &Entry,
@@ -614,7 +624,8 @@ impl Letters {
         Entry { range, bytes, ..*front }
     }
 
-    /// Puts back in front what was not sent of a part: nothing came of those after the last outcome.
+    /// Puts back in front what was not sent of a part: nothing came of those after the last
+    /// outcome.
     fn return_unsent(&mut self, part: &LetterRun) {
         let sent: u32 = part.outcomes.iter().map(|(count, _)| count).sum();
         let records = part.records.start + sent..part.records.end;
@@ -663,7 +674,8 @@ impl Queue {
         self.turn.try_lock().unwrap_or_else(waited)
     }
 
-    /// Takes the next letters out of the line. They stay in the queue until [`Queue::letters_sent`].
+    /// Takes the next letters out of the line. They stay in the queue until
+    /// [`Queue::letters_sent`].
     pub(crate) fn next_letters(&self) -> Option<Batch> {
         let mut state = self.lock();
         let parts = state.core.next_parts(|letters| &mut letters.line, LETTERS_MAX);
@@ -704,7 +716,8 @@ impl Queue {
         state.core.letters.as_mut().is_some_and(|letters| !std::mem::replace(&mut letters.claimed, true))
     }
 
-    /// What became of a batch: those that are elsewhere leave the queue, and the others are parked as far as they may be.
+    /// What became of a batch: those that are elsewhere leave the queue, and the others are parked
+    /// as far as they may be.
     pub(crate) fn letters_sent(&self, batch: Batch, most: ParkedMax, now: Now) -> (Effects, LetterTally) {
         let mut state = self.lock();
         let mut tally = LetterTally::default();
@@ -728,7 +741,8 @@ impl Queue {
         (self.finish(state, now), tally)
     }
 
-    /// If what is parked is to be tried again, says when, and asks to be told of routes that appear.
+    /// If what is parked is to be tried again, says when, and asks to be told of routes that
+    /// appear.
     fn listen(&self, state: &mut QueueState, now: Now) {
         let retries = state.settings.retries();
         let Some(letters) = state.core.letters.as_deref_mut() else { return };
@@ -792,7 +806,8 @@ impl Queue {
         }
     }
 
-    /// When what is parked is to be tried again: at once what was before the broker started, or a policy said so.
+    /// When what is parked is to be tried again: at once what was before the broker started, or a
+    /// policy said so.
     pub(super) fn letters_due(state: &QueueState) -> Option<u64> {
         let letters = state.core.letters.as_ref()?;
         let tries = state.settings.retries() && !letters.parked.is_empty();

@@ -1,8 +1,10 @@
-//! Length limits: how much may be ready in a queue, and what gives way beyond that (RabbitMQ: maxlength.md).
+//! Length limits: how much may be ready in a queue, and what gives way beyond that (RabbitMQ:
+//! maxlength.md).
 //!
-//! Only what is ready, or will be after a delay, counts: its messages, and the bytes of their bodies. A full queue that refuses decides before a
-//! consumer who waits is considered; one that drops its head deals first, so what is consumed at once drives nothing
-//! out. Queues with a limit of bytes know the size of each of their messages, also of those that are on disk only.
+//! Only what is ready, or will be after a delay, counts: its messages, and the bytes of their
+//! bodies. A full queue that refuses decides before a consumer who waits is considered; one that
+//! drops its head deals first, so what is consumed at once drives nothing out. Queues with a limit
+//! of bytes know the size of each of their messages, also of those that are on disk only.
 
 use super::Queue;
 use super::core::{Core, Head, RecordPlace, records};

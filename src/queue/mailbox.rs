@@ -1,8 +1,9 @@
 //! A connection's inbox: what queues and the log have for one session.
 //!
-//! Queues post runs of messages to it, the log wakes it when a ticket is durable; the session takes everything at once. Its
-//! lock is a leaf: whoever holds it takes no other. It is not bounded by itself: a consumer is dealt no more than
-//! its window, and everything else is one entry for something the session asked for.
+//! Queues post runs of messages to it, the log wakes it when a ticket is durable; the session takes
+//! everything at once. Its lock is a leaf: whoever holds it takes no other. It is not bounded by
+//! itself: a consumer is dealt no more than its window, and everything else is one entry for
+//! something the session asked for.
 
 use crate::ids::{ConsumerId, Ticket};
 use crate::message::Block;
@@ -95,8 +96,8 @@ impl Mailbox {
         }
     }
 
-    /// Ready once something came since the last [`Mailbox::take`]; otherwise the task of `context` is woken when it
-    /// does.
+    /// Ready once something came since the last [`Mailbox::take`]; otherwise the task of `context`
+    /// is woken when it does.
     pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let mut inbox = self.lock();
         if inbox.fresh {

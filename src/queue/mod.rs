@@ -1,7 +1,8 @@
 //! A queue: its settings and one short lock around its log and its consumers.
 //!
-//! Each method locks once, for a batch, and returns what has to happen elsewhere as [`Effects`]; the lock is never
-//! held while another queue is touched. `broker/mod.rs` carries the effects out.
+//! Each method locks once, for a batch, and returns what has to happen elsewhere as
+//! [`Effects`]; the lock is never held while another queue is touched. `broker/mod.rs` carries the
+//! effects out.
 
 mod apply_policy;
 mod channel_limit;
@@ -136,7 +137,8 @@ pub struct Effects {
     pub delete: bool,
     /// Nobody has used the queue for as long as it may stay.
     pub expired: bool,
-    /// Messages that were dropped at the delivery limit, for want of a dead-letter exchange and as the settings say.
+    /// Messages that were dropped at the delivery limit, for want of a dead-letter exchange and as
+    /// the settings say.
     pub dropped: u64,
     /// There is room for letters of these, which were refused.
     pub room_for: Vec<Weak<Queue>>,
@@ -532,7 +534,8 @@ impl Queue {
         state.core.ready() + state.core.waiting.len()
     }
 
-    /// Drops the first of what a purge drops, `most` messages at most and no more than others should wait for; how many that was.
+    /// Drops the first of what a purge drops, `most` messages at most and no more than others
+    /// should wait for; how many that was.
     pub(super) fn purge_part(&self, most: u64, now: Now) -> (u64, Effects) {
         let mut state = self.lock();
         let purged = state.core.purge_part(most, PURGED_PIECES);
@@ -607,8 +610,8 @@ impl Queue {
         state.remains = Some(Box::new(mem::replace(&mut state.core, Core::new(self.id))));
     }
 
-    /// Drops the messages of a queue that was closed: a million blocks take longer than others should wait for its lock, or for
-    /// that of the topology.
+    /// Drops the messages of a queue that was closed: a million blocks take longer than others
+    /// should wait for its lock, or for that of the topology.
     pub(super) fn drop_messages(&self) {
         let remains = self.lock().remains.take();
         blocking::run_many(remains.as_ref().map_or(0, |core| core.live.pieces()), || drop(remains));

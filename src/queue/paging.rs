@@ -1,8 +1,9 @@
 //! What a queue keeps in memory and what on disk only: a backlog costs disk, not memory.
 //!
-//! Over its budget a queue forgets the bytes of what the disk has: first of what is unacknowledged (an ack needs
-//! no bytes), then of what is waiting beyond the head of the line. Messages that are not on disk (transient
-//! ones) are written there first. Bytes come back as pages when a message is due and its bytes are not here.
+//! Over its budget a queue forgets the bytes of what the disk has: first of what is unacknowledged
+//! (an ack needs no bytes), then of what is waiting beyond the head of the line. Messages that are
+//! not on disk (transient ones) are written there first. Bytes come back as pages when a message is
+//! due and its bytes are not here.
 
 use super::core::{Core, Head, RecordPlace, records, weight};
 use super::lanes::Lanes;
@@ -48,7 +49,8 @@ impl Progress {
         Self { stored: end, ..Self::new(first) }
     }
 
-    /// Messages from `first` on have come back from disk, and can be forgotten once more when they were delivered.
+    /// Messages from `first` on have come back from disk, and can be forgotten once more when they
+    /// were delivered.
     pub(super) fn loaded(&mut self, first: u64) {
         self.loaded_from = Some(self.loaded_from.map_or(first, |before| before.min(first)));
     }
@@ -111,9 +113,9 @@ impl Paging {
         self.spilled.extend(ranges.into_iter().map(|range| (range, ticket)));
     }
 
-    /// Forgets bytes until `core` is within `budget`, as far as the disk has them. `due` is kept: its bytes are wanted next.
-    /// Returns the ranges of transient messages for which changes were added to `core.changes`: pass them to
-    /// [`Paging::spilled`].
+    /// Forgets bytes until `core` is within `budget`, as far as the disk has them. `due` is kept:
+    /// its bytes are wanted next. Returns the ranges of transient messages for which changes were
+    /// added to `core.changes`: pass them to [`Paging::spilled`].
     pub(super) fn forget(
         &mut self,
         core: &mut Core,
@@ -160,8 +162,8 @@ impl Paging {
         spill.ranges
     }
 
-    /// Forgets what was loaded and delivered of a lane whose fresh messages begin at `next`; not what is next in line, or it would
-    /// have to be loaded again at once.
+    /// Forgets what was loaded and delivered of a lane whose fresh messages begin at `next`; not
+    /// what is next in line, or it would have to be loaded again at once.
     fn forget_loaded(
         &self,
         core: &mut Core,
@@ -267,7 +269,8 @@ fn replace(
     }
 }
 
-/// Appends the change that writes transient messages to disk, and remembers that the store knows them.
+/// Appends the change that writes transient messages to disk, and remembers that the store knows
+/// them.
 fn tell_of_transients(core: &mut Core, range: SeqRange) {
     let queue = core.queue;
     replace(core, range, |core, piece, place| match place {
@@ -285,8 +288,9 @@ fn tell_of_transients(core: &mut Core, range: SeqRange) {
     });
 }
 
-/// Puts the bytes of `pages` where `core` has messages without; those that lay below the first page but `from` or
-/// after it are not on disk, although they should be: they are dropped, and their number is returned.
+/// Puts the bytes of `pages` where `core` has messages without; those that lay below the first page
+/// but `from` or after it are not on disk, although they should be: they are dropped, and their
+/// number is returned.
 pub(super) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<Page>) -> u64 {
     let mut at = wanted.first;
     let mut lost = 0;

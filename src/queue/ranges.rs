@@ -1,7 +1,9 @@
-//! A map from sequence numbers to values that is stored as ranges: a million neighbours with one value are one entry.
+//! A map from sequence numbers to values that is stored as ranges: a million neighbours with one
+//! value are one entry.
 //!
-//! What a queue knows of its messages is kept in these: where they are, which came back, how often they failed.
-//! Invariant: entries never overlap, none is empty, and `total` is the sum of their lengths.
+//! What a queue knows of its messages is kept in these: where they are, which came back, how often
+//! they failed. Invariant: entries never overlap, none is empty, and `total` is the sum of their
+//! lengths.
 
 use crate::ids::SeqRange;
 use std::collections::BTreeMap;
@@ -42,7 +44,8 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         SeqRange { end: end.unwrap_or(range.end), ..range }
     }
 
-    /// Puts `value` at every number of `range`, none of which may be there already. Joins neighbours of equal value.
+    /// Puts `value` at every number of `range`, none of which may be there already. Joins
+    /// neighbours of equal value.
     pub(crate) fn insert(&mut self, range: SeqRange, value: V) {
         if range.is_empty() {
             return;
@@ -85,7 +88,8 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         }
     }
 
-    /// Hands out the part of the removed entry `entry` below `limit`, puts back the rest; returns the entry's end.
+    /// Hands out the part of the removed entry `entry` below `limit`, puts back the rest; returns
+    /// the entry's end.
     fn cut(&mut self, entry: SeqRange, limit: u64, value: V, piece: &mut impl FnMut(SeqRange, V)) -> u64 {
         let out = SeqRange { first: entry.first, end: entry.end.min(limit) };
         if entry.end > limit {

@@ -9,7 +9,8 @@ use crate::store::mark::Mark;
 use std::collections::BTreeMap;
 
 impl Core {
-    /// The state of a queue that was on disk. After a crash any message may have been delivered before.
+    /// The state of a queue that was on disk. After a crash any message may have been delivered
+    /// before.
     pub(super) fn recover(recovered: &RecoveredQueue, clean: bool) -> Self {
         let mut core = Self::new(recovered.record.id);
         core.expires = recovered.expires;
@@ -37,10 +38,12 @@ impl Core {
         let lane = self.lanes.lane(recovered.lane);
         lane.tail = recovered.next.max(lane.first);
         lane.progress = Progress::recovered(lane.first, lane.tail);
-        // Numbers that were delivered and are gone may be given again: they say nothing about new messages.
+        // Numbers that were delivered and are gone may be given again: they say nothing about new
+        // messages.
         let seen = if clean { recovered.delivered_up_to } else { recovered.next };
         lane.seen = seen.clamp(lane.first, lane.tail);
-        // The last stretch without a hole or a failed delivery is fresh; everything before it was returned.
+        // The last stretch without a hole or a failed delivery is fresh; everything before it was
+        // returned.
         let unbroken = match messages.last() {
             Some(range) if range.end == lane.tail => range.first,
             Some(_) | None => lane.tail,

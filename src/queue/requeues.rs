@@ -1,4 +1,5 @@
-//! What comes back to a queue: into its old place, at once or after a delay, or to its end when it came back too often.
+//! What comes back to a queue: into its old place, at once or after a delay, or to its end when it
+//! came back too often.
 //!
 //! A delay is durable: the store knows until when a message waits.
 
@@ -90,7 +91,8 @@ impl Waiting {
 }
 
 impl Core {
-    /// Puts delivered messages back in their old place. What was settled has failed once more, and dies beyond the limit.
+    /// Puts delivered messages back in their old place. What was settled has failed once more, and
+    /// dies beyond the limit.
     pub(super) fn put_back(&mut self, range: SeqRange, how: Requeue, fate: RequeuePolicy<'_>) {
         let counted = how.is_failure();
         let mut outstanding = Vec::new();
@@ -151,8 +153,8 @@ impl Core {
         }
     }
 
-    /// Messages that just came may have been delivered before, on their way through another queue: they stand where they
-    /// would stand anyway, as if they had come back, and the store knows it.
+    /// Messages that just came may have been delivered before, on their way through another queue:
+    /// they stand where they would stand anyway, as if they had come back, and the store knows it.
     #[cold]
     pub(super) fn come_redelivered(&mut self, range: SeqRange, logged: bool) {
         self.pass_by(range);

@@ -1,8 +1,10 @@
-//! Room that a transaction takes in a queue before its messages come, so that it knows that none will be refused.
+//! Room that a transaction takes in a queue before its messages come, so that it knows that none
+//! will be refused.
 //!
-//! What is reserved counts as ready for whoever else publishes, so that a queue is never overfilled. As for messages that
-//! come without a transaction, a consumer who waits makes room: what it would be dealt needs none. Whoever leaves in
-//! between, or is dealt what came back meanwhile, makes the queue longer than its limit as a message does that comes back.
+//! What is reserved counts as ready for whoever else publishes, so that a queue is never
+//! overfilled. As for messages that come without a transaction, a consumer who waits makes room:
+//! what it would be dealt needs none. Whoever leaves in between, or is dealt what came back
+//! meanwhile, makes the queue longer than its limit as a message does that comes back.
 
 use super::limits::body_size;
 use super::state::QueueState;
@@ -118,7 +120,8 @@ impl Queue {
         self.lock().reserved.remove(room);
     }
 
-    /// As [`Queue::enqueue`], of records for which there is room, or was when it was asked for: none is refused.
+    /// As [`Queue::enqueue`], of records for which there is room, or was when it was asked for:
+    /// none is refused.
     pub(crate) fn enqueue_reserved(
         &self,
         room: &mut Reservation,

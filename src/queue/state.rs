@@ -1,5 +1,5 @@
-//! What every method of a queue does before it lets go of the lock: deal, tell the log, keep to the budget of memory, and say
-//! what is left to do.
+//! What every method of a queue does before it lets go of the lock: deal, tell the log, keep to the
+//! budget of memory, and say what is left to do.
 
 use super::consumers::Consumers;
 use super::core::{Core, Head};
@@ -20,8 +20,9 @@ use std::sync::{Arc, MutexGuard, Weak};
 /// What waits next in line, bytes: several reads of a page, so that consumers do not wait for each.
 const HEAD: usize = 512 << 10;
 
-/// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to forget; transient ones have to
-/// be written first, which a consumer who is a moment behind should not cause.
+/// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to
+/// forget; transient ones have to be written first, which a consumer who is a moment behind should
+/// not cause.
 pub(super) const BUDGET: MemoryBudget =
     MemoryBudget { bytes: 4 << 20, transient_bytes: 16 << 20, head_bytes: HEAD };
 
@@ -29,8 +30,8 @@ pub(super) const BUDGET: MemoryBudget =
 const BUDGET_TIGHT: MemoryBudget =
     MemoryBudget { bytes: 256 << 10, transient_bytes: 256 << 10, head_bytes: HEAD };
 
-/// What a queue without consumers keeps when all together hold more than [`MEMORY_SHORT`]: ten thousand queues with a backlog
-/// each then hold 20 MB. One with consumers keeps its head.
+/// What a queue without consumers keeps when all together hold more than [`MEMORY_SHORT`]: ten
+/// thousand queues with a backlog each then hold 20 MB. One with consumers keeps its head.
 pub(super) const BUDGET_SHORT: MemoryBudget =
     MemoryBudget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
 
@@ -69,7 +70,8 @@ pub(super) struct QueueState {
     pub(super) counted: usize,
     /// When the queue is to be called, as the timers know it: milliseconds since 1970.
     pub(super) armed_ms: Option<u64>,
-    /// When somebody last declared it, consumed from it or asked it for a message: milliseconds since 1970.
+    /// When somebody last declared it, consumed from it or asked it for a message: milliseconds
+    /// since 1970.
     pub(super) used_at_ms: u64,
 }
 
@@ -93,7 +95,8 @@ impl QueueState {
 }
 
 impl Queue {
-    /// Gives consumers what their windows take. The messages `new` just came: they do not expire here.
+    /// Gives consumers what their windows take. The messages `new` just came: they do not expire
+    /// here.
     pub(super) fn dispatch(&self, state: &mut QueueState, now: Now, new: SeqRange) {
         loop {
             self.deal_turns(state, now, new);
@@ -153,7 +156,8 @@ impl Queue {
         self.log.append(&mut std::mem::take(&mut state.core.changes))
     }
 
-    /// Takes out of what is to be logged what was consumed and settled as it came: the disk need not know of it.
+    /// Takes out of what is to be logged what was consumed and settled as it came: the disk need
+    /// not know of it.
     pub(super) fn forget_consumed(state: &mut QueueState, pushed: SeqRange) {
         if state.core.live.is_free(pushed) {
             state.core.changes.retain(|change| !concerns(change, pushed));
@@ -260,8 +264,9 @@ impl Queue {
         wanted
     }
 
-    /// Has the queue called when its next message expires or comes back, or when nobody has used it for too long. A call that
-    /// comes too early does no harm, so a time that is put off is left as it is.
+    /// Has the queue called when its next message expires or comes back, or when nobody has used it
+    /// for too long. A call that comes too early does no harm, so a time that is put off is left as
+    /// it is.
     pub(super) fn arm(&self, state: &mut QueueState, next: NextExpiry) {
         let lease = Self::lease_ends(state);
         // What is being read is called for by its page.
@@ -291,7 +296,8 @@ impl Queue {
 
 /// By what messages expire under these settings; those that are `new` do not.
 pub(super) fn clock(settings: &Settings, now: Now, new: SeqRange) -> ExpiryClock {
-    // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of each priority.
+    // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of
+    // each priority.
     let each_lane = settings.kind == QueueType::Quorum;
     ExpiryClock { ttl_ms: settings.ttl_ms, now_unix_ms: now.unix_ms, new, each_lane }
 }

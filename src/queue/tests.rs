@@ -80,7 +80,8 @@ impl Log for Disk {
 }
 
 impl Disk {
-    /// What a pager would read: whole pages of a few messages, the first of which may begin before what is wanted.
+    /// What a pager would read: whole pages of a few messages, the first of which may begin before
+    /// what is wanted.
     fn pages(&self, wanted: SeqRange, pages: usize) -> Vec<Page> {
         let rows = self.rows.lock().unwrap();
         let mut read: Vec<Page> = Vec::new();
@@ -168,7 +169,8 @@ impl Bench {
         }
     }
 
-    /// Does what a call brought, as the broker and the pager do: why each of those that were sent had died, and its body.
+    /// Does what a call brought, as the broker and the pager do: why each of those that were sent
+    /// had died, and its body.
     fn letters(&self, effects: Effects, now: Now) -> Vec<(DeathReason, String)> {
         self.letters_with(effects, now, PLENTY, |_| Outcome::Gone)
     }

@@ -1,7 +1,9 @@
-//! When queues want to be called: for a message that expires, one that comes back, or a lease that ends.
+//! When queues want to be called: for a message that expires, one that comes back, or a lease that
+//! ends.
 //!
-//! One entry a queue at most, ordered by time; nothing else is kept and nothing is scanned. The lock is a leaf. Who runs the
-//! broker sleeps until [`Timers::poll_next`] says, and then calls `Broker::tick`.
+//! One entry a queue at most, ordered by time; nothing else is kept and nothing is scanned. The
+//! lock is a leaf. Who runs the broker sleeps until
+//! [`Timers::poll_next`] says, and then calls `Broker::tick`.
 
 use super::Queue;
 use crate::ids::QueueId;
@@ -63,8 +65,8 @@ impl Timers {
         due
     }
 
-    /// When the next queue is due, if it is another time than `told`; otherwise the task of `context` is woken when something
-    /// is due earlier.
+    /// When the next queue is due, if it is another time than
+    /// `told`; otherwise the task of `context` is woken when something is due earlier.
     pub fn poll_next(&self, context: &Context<'_>, told: Option<u64>) -> Poll<Option<u64>> {
         let mut inner = self.lock();
         let next = inner.due.first_key_value().map(|(&(at_ms, _), _)| at_ms);

@@ -1,14 +1,16 @@
-//! What lies ready for clients that have not taken it: messages dealt and not encoded, and bytes that their sockets have not taken.
+//! What lies ready for clients that have not taken it: messages dealt and not encoded, and bytes
+//! that their sockets have not taken.
 //!
-//! Each consumer and each connection has a limit of its own, but a client may have thousands of either, and not read. Here is the sum
-//! for all of them; while it is high nobody gets more ahead than [`TIGHT_BYTES`]. That slows down no client that reads, for its own
-//! share is small, and it ends by itself: what is not taken in time is given up with its connection.
+//! Each consumer and each connection has a limit of its own, but a client may have thousands of
+//! either, and not read. Here is the sum for all of them; while it is high nobody gets more ahead
+//! than [`TIGHT_BYTES`]. That slows down no client that reads, for its own share is small, and it
+//! ends by itself: what is not taken in time is given up with its connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What each consumer and each connection may have ahead while the sum is high. No less than a session encodes before it tells a
-/// queue so, or a consumer would wait for ever.
+/// What each consumer and each connection may have ahead while the sum is high. No less than a
+/// session encodes before it tells a queue so, or a consumer would wait for ever.
 pub const TIGHT_BYTES: usize = 64 * 1024;
 
 /// How much is waiting for clients: messages not yet encoded, and bytes not yet sent.
@@ -45,7 +47,8 @@ impl Unread {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// What one consumer or connection may have ahead, where it is `usual` as long as the sum is not high.
+    /// What one consumer or connection may have ahead, where it is `usual` as long as the sum is
+    /// not high.
     #[must_use]
     #[inline]
     pub fn allowed(&self, usual: usize) -> usize {

@@ -2,8 +2,9 @@
 //!
 //! A message with copies has several keys, and is routed by all of them at once.
 //!
-//! Each exchange is visited once and each queue gets the message once, whatever loops and doubles the bindings make.
-//! An exchange that leads nowhere with any key hands the message to its alternate exchange, if it has one.
+//! Each exchange is visited once and each queue gets the message once, whatever loops and doubles
+//! the bindings make. An exchange that leads nowhere with any key hands the message to its
+//! alternate exchange, if it has one.
 
 use crate::blocking;
 use crate::clock::Now;
@@ -27,8 +28,8 @@ const GATHERED: usize = 1024;
 pub struct Route {
     /// Each queue once, the oldest first.
     pub queues: Box<[Arc<Queue>]>,
-    /// Whether every message to the same exchange with the same routing key goes there; false once anything else of the
-    /// message was looked at, or chance had a say.
+    /// Whether every message to the same exchange with the same routing key goes there; false once
+    /// anything else of the message was looked at, or chance had a say.
     pub cacheable: bool,
     /// Whether one of the queues may refuse a message.
     pub may_refuse: bool,
@@ -36,9 +37,11 @@ pub struct Route {
     pub traced: bool,
     /// Whether a publish is not done with its message in a block: it may be refused, or is copied.
     pub apart: bool,
-    /// Whether what a message does must reach the disk together: it comes to several queues, or is remembered as well.
+    /// Whether what a message does must reach the disk together: it comes to several queues, or is
+    /// remembered as well.
     pub atomic: bool,
-    /// What the exchange has seen that the message is published to, if it takes in each message once.
+    /// What the exchange has seen that the message is published to, if it takes in each message
+    /// once.
     pub dedup: Option<Arc<Deduplicator>>,
     /// Whether that exchange or one of the queues takes in each message once.
     pub sifts: bool,
@@ -49,7 +52,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether the same queues get a message. Two routes that differ are told apart without looking at all of their queues.
+    /// Whether the same queues get a message. Two routes that differ are told apart without looking
+    /// at all of their queues.
     #[must_use]
     pub fn has_queues_of(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
@@ -99,8 +103,9 @@ struct Walk<'a> {
     long: &'a mut LongMatches,
 }
 
-/// The route from `origin`, by `keys`, of a message with `properties`; `None` stands for the default exchange. If matches are due in
-/// `long` afterwards, it is not all of the route: make them, and look for it again.
+/// The route from `origin`, by `keys`, of a message with `properties`; `None` stands for the
+/// default exchange. If matches are due in `long` afterwards, it is not all of the route: make
+/// them, and look for it again.
 ///
 /// # Errors
 /// 502 when headers have to be looked at and do not decode.

@@ -1,14 +1,16 @@
 //! What exists in a vhost and what is bound to what: plain data, changed by one caller at a time.
 //!
-//! Names have been checked and refusals made before anything here is called. Every change to durable things is
-//! described in `changes`, in an order in which it can be replayed. Invariants: both ends of every binding exist; a
-//! binding is in the set of its source and in the source's table; the destination knows its sources.
+//! Names have been checked and refusals made before anything here is called. Every change to
+//! durable things is described in `changes`, in an order in which it can be replayed. Invariants:
+//! both ends of every binding exist; a binding is in the set of its source and in the source's
+//! table; the destination knows its sources.
 //!
-//! A binding is stored once, with its source, in a set ordered by destination: whether it exists, all of a source
-//! and all of a source to one destination are found without a search, and deleting either end costs no more than
-//! its own bindings.
+//! A binding is stored once, with its source, in a set ordered by destination: whether it exists,
+//! all of a source and all of a source to one destination are found without a search, and deleting
+//! either end costs no more than its own bindings.
 //!
-//! What is deleted is gone at once for all who look, and in the changes; its bindings are removed in parts (see [`removal`]).
+//! What is deleted is gone at once for all who look, and in the changes; its bindings are removed
+//! in parts (see [`removal`]).
 
 mod removal;
 #[cfg(test)]
@@ -37,7 +39,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::sync::Arc;
 
-/// The exchanges that exist from the beginning, and whether they are internal. They are durable, but no change ever tells of them.
+/// The exchanges that exist from the beginning, and whether they are internal. They are durable,
+/// but no change ever tells of them.
 const PREDECLARED: [(&str, ExchangeType, bool); 6] = [
     ("amq.direct", ExchangeType::Direct, false),
     ("amq.fanout", ExchangeType::Fanout, false),
@@ -110,7 +113,8 @@ pub struct Declared {
     pub auto_delete: bool,
     /// Clients may not publish to it.
     pub internal: bool,
-    /// Where messages wait that are to be routed later; only an exchange of the type `x-delayed-message` has it.
+    /// Where messages wait that are to be routed later; only an exchange of the type
+    /// `x-delayed-message` has it.
     pub delay: Option<Arc<Queue>>,
     /// All arguments as declared.
     pub arguments: FieldTable,
@@ -364,8 +368,8 @@ impl Topology {
         self.exchanges.get(source).is_some_and(|exchange| exchange.to(target).next().is_some())
     }
 
-    /// Removes a binding, and its source if that is an auto-delete exchange and this was its last; nothing happens
-    /// when it does not exist.
+    /// Removes a binding, and its source if that is an auto-delete exchange and this was its last;
+    /// nothing happens when it does not exist.
     pub fn unbind(&mut self, source: &str, binding: &Binding, changes: &mut Vec<Change>) -> Option<Removal> {
         let exchange = self.exchanges.get_mut(source)?;
         if !exchange.bindings.remove(binding) {
@@ -514,7 +518,8 @@ fn record(
     }));
 }
 
-/// Whether a queue of this name is part of something else: a channel that takes replies, or an exchange that delays.
+/// Whether a queue of this name is part of something else: a channel that takes replies, or an
+/// exchange that delays.
 fn is_own(queue: &str) -> bool {
     is_reply_queue(queue) || exchange_of(queue).is_some()
 }

@@ -1,7 +1,8 @@
 //! What comes before AMQP: a header of the PROXY protocol, and the TLS handshake.
 //!
-//! It happens on a task of its own, which ends when it is done, so that a connection keeps no memory of it; a plain connection has
-//! nothing to do here and never comes. It and AMQP's handshake have ten seconds together.
+//! It happens on a task of its own, which ends when it is done, so that a connection keeps no
+//! memory of it; a plain connection has nothing to do here and never comes. It and AMQP's handshake
+//! have ten seconds together.
 
 use super::proxy;
 use super::tls::{Certificates, is_foreign};
@@ -87,7 +88,8 @@ pub(super) async fn receive(
     }
 }
 
-/// What `step` comes to, which says nothing when the broker stops, when its time is up, or when the client has to give way to others.
+/// What `step` comes to, which says nothing when the broker stops, when its time is up, or when the
+/// client has to give way to others.
 async fn in_time<T>(
     seat: &mut ConnectionGuard,
     peer: SocketAddr,
@@ -110,7 +112,8 @@ async fn in_time<T>(
         () = gives_way => false,
         () = sleep_until(until) => true,
     };
-    // Its bytes may lie in the socket: after the process stood still, clocks ring before sockets are looked at.
+    // Its bytes may lie in the socket: after the process stood still, clocks ring before sockets
+    // are looked at.
     if let Ok(outcome) = timeout(LAST_WAIT, step).await {
         seat.newcomer = newcomer;
         return Some(outcome);

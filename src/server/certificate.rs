@@ -1,6 +1,7 @@
 //! The user that a client's certificate names (RFC 5280 section 4.1).
 //!
-//! Only for certificates that were verified; nothing here verifies. What cannot be read has no name.
+//! Only for certificates that were verified; nothing here verifies. What cannot be read has no
+//! name.
 
 use crate::config::tls::LoginFrom;
 use x509_cert::Certificate;

@@ -1,10 +1,11 @@
 //! One client's loop: bytes from the socket to the session, and back.
 //!
-//! Written as one poll function rather than a `select!`, so that a turn registers nothing that is registered already
-//! and allocates nothing. A turn reads once, hands everything to the session in one piece, lets it look into its
-//! mailbox, and writes what it said. Invariants: the socket is not read while the session does not want it
-//! (what waits to be written is the session's to judge: a client that publishes while it is slow to take its deliveries
-//! must be heard); an idle connection holds no buffer; `handle_disconnect` is called exactly once, even after a panic.
+//! Written as one poll function rather than a `select!`, so that a turn registers nothing that is
+//! registered already and allocates nothing. A turn reads once, hands everything to the session in
+//! one piece, lets it look into its mailbox, and writes what it said. Invariants: the socket is not
+//! read while the session does not want it (what waits to be written is the session's to judge: a
+//! client that publishes while it is slow to take its deliveries must be heard); an idle connection
+//! holds no buffer; `handle_disconnect` is called exactly once, even after a panic.
 
 use super::timer::Alarm;
 use super::{ConnectionGuard, ShutdownReason, socket};
@@ -29,19 +30,23 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, error, info, warn};
 
-/// The most that is read at once. Reads larger than a processor's second cache (256 KiB and up) gain nothing.
+/// The most that is read at once. Reads larger than a processor's second cache (256 KiB and up)
+/// gain nothing.
 const READ_BYTES: usize = 256 * 1024;
 
-/// What a session may leave unused: a read that it did not want any more, and a frame that is not complete.
+/// What a session may leave unused: a read that it did not want any more, and a frame that is not
+/// complete.
 const PARTIAL_MAX: usize = 4 * READ_BYTES;
 
-/// A buffer up to this size is kept between reads, so that small pieces of frames do not cost an allocation each.
+/// A buffer up to this size is kept between reads, so that small pieces of frames do not cost an
+/// allocation each.
 const PARTIAL_KEPT: usize = 4 * 1024;
 
 /// Once less than this is left to write, a session that held back deliveries is asked again.
 const OUTPUT_LOW: usize = 16 * 1024;
 
-/// Slices of one vectored write; Linux takes up to 1024, and beyond 64 the call itself no longer shows.
+/// Slices of one vectored write; Linux takes up to 1024, and beyond 64 the call itself no longer
+/// shows.
 const SLICES: usize = 64;
 
 /// Turns before other tasks have theirs.
@@ -53,11 +58,13 @@ const LONG_TURNS: u32 = 64;
 /// How long a connection is quiet before its buffers are given back.
 const QUIET_MS: u64 = 1000;
 
-/// How long a deadline that has come waits until tokio notices what the kernel knows of the socket: after the process stood still many
-/// sockets want to be looked at, and a client can do nothing to make this longer.
+/// How long a deadline that has come waits until tokio notices what the kernel knows of the socket:
+/// after the process stood still many sockets want to be looked at, and a client can do nothing to
+/// make this longer.
 const NOTICE_MS: u64 = 5000;
 
-/// How long it waits for what is being read: less than half of the shortest heartbeat, which may be due.
+/// How long it waits for what is being read: less than half of the shortest heartbeat, which may be
+/// due.
 const HEARING_MS: u64 = 250;
 
 /// How long it waits until it is looked at again.
@@ -69,8 +76,8 @@ const LOOK_MS: u64 = 2000;
 /// How long the last words of a connection may take to be written.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
-/// How long the client may take to notice them; the socket must be read until then, or the kernel would answer unread
-/// bytes with a reset that destroys what was written.
+/// How long the client may take to notice them; the socket must be read until then, or the kernel
+/// would answer unread bytes with a reset that destroys what was written.
 const LINGER_WAIT: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -78,7 +85,8 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a connection is: a socket, or TLS on one. The loop is compiled for each, so that either costs only itself.
+/// What a connection is: a socket, or TLS on one. The loop is compiled for each, so that either
+/// costs only itself.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The socket under it.
     fn socket(&self) -> &TcpStream;
@@ -160,18 +168,22 @@ enum Turn {
 struct Connection<S> {
     stream: S,
     session: Session,
-    /// Input that the session did not use: a piece of a frame, or more when it stopped wanting input.
+    /// Input that the session did not use: a piece of a frame, or more when it stopped wanting
+    /// input.
     partial: Vec<u8>,
-    /// `partial` has more than a piece of a frame: offered again, without reading, once input is wanted.
+    /// `partial` has more than a piece of a frame: offered again, without reading, once input is
+    /// wanted.
     held_back: bool,
     alarm: Alarm,
     /// When to give buffers back; `u64::MAX` when that is done.
     quiet_at_ms: u64,
-    /// When a deadline is judged at the latest that has come while there was more to read or to write; else `u64::MAX`.
+    /// When a deadline is judged at the latest that has come while there was more to read or to
+    /// write; else `u64::MAX`.
     judged_at_ms: u64,
     /// While memory is short, when to look next whether the client is gone; else `u64::MAX`.
     look_at_ms: u64,
-    /// The client has sent something. Until then it may be a probe of the port, which is not worth a line in the log.
+    /// The client has sent something. Until then it may be a probe of the port, which is not worth
+    /// a line in the log.
     heard: bool,
     /// The session knows that every connection is to end.
     told: bool,
@@ -182,8 +194,9 @@ struct Connection<S> {
     seat: ConnectionGuard,
 }
 
-/// A turn that may take long, if the last ones of its connection did. Those of all connections together are not to take all
-/// processors, so that there is one for everybody else; who waits for such a turn is not read, and holds no thread.
+/// A turn that may take long, if the last ones of its connection did. Those of all connections
+/// together are not to take all processors, so that there is one for everybody else; who waits for
+/// such a turn is not read, and holds no thread.
 enum LongTurn {
     No,
     /// Others have theirs first.
@@ -261,12 +274,14 @@ impl<S: Stream> Connection<S> {
                 Err(error) => return Poll::Ready(End::Lost(error)),
             }
         }
-        // Not at once: what is ready goes first, and what sockets and timers have for others is looked at.
+        // Not at once: what is ready goes first, and what sockets and timers have for others is
+        // looked at.
         let _never_ready_at_first = pin!(yield_now()).poll(context);
         Poll::Pending
     }
 
-    /// The hot path. Input comes before mail, so that what the client caused itself goes out with the same write.
+    /// The hot path. Input comes before mail, so that what the client caused itself goes out with
+    /// the same write.
     fn turn(&mut self, context: &mut Context<'_>) -> io::Result<Turn> {
         let now = self.seat.broker().clock().now();
         self.hear_farewell(now);
@@ -304,9 +319,9 @@ impl<S: Stream> Connection<S> {
         self.rest(context, now)
     }
 
-    /// Whether the session's deadline has come, and is to be judged: after everything is read and written that can be, for tokio's
-    /// clock may ring before tokio knows of the socket, as it does when the process stood still. A client that goes on and on
-    /// does not put it off for long.
+    /// Whether the session's deadline has come, and is to be judged: after everything is read and
+    /// written that can be, for tokio's clock may ring before tokio knows of the socket, as it does
+    /// when the process stood still. A client that goes on and on does not put it off for long.
     #[inline]
     fn is_due(&mut self, read: usize, now: Now) -> bool {
         let due = self.session.poll_deadline() <= now.mono_ms;
@@ -328,7 +343,8 @@ impl<S: Stream> Connection<S> {
         reads || (state.is_writable && !self.session.output().is_empty())
     }
 
-    /// While memory is short, others wait for what a client holds that is gone. Of one whose socket is not read nothing would be heard.
+    /// While memory is short, others wait for what a client holds that is gone. Of one whose socket
+    /// is not read nothing would be heard.
     fn look_for_client(&mut self, now: Now) -> io::Result<()> {
         let is_short = self.seat.broker().alarms().memory_is_short();
         if is_short != (self.look_at_ms < u64::MAX) {
@@ -344,7 +360,8 @@ impl<S: Stream> Connection<S> {
         Ok(())
     }
 
-    /// Nothing to do: sees to it that the task is woken in time, and after a while gives memory back.
+    /// Nothing to do: sees to it that the task is woken in time, and after a while gives memory
+    /// back.
     fn rest(&mut self, context: &mut Context<'_>, now: Now) -> io::Result<Turn> {
         self.look_for_client(now)?;
         if self.quiet_at_ms <= now.mono_ms {
@@ -365,7 +382,8 @@ impl<S: Stream> Connection<S> {
         self.session.wants_input() && !matches!(self.long_turn, LongTurn::Waiting(_))
     }
 
-    /// Hands the session what it left last time and what has come since; returns how many bytes have come.
+    /// Hands the session what it left last time and what has come since; returns how many bytes
+    /// have come.
     fn read(&mut self, context: &mut Context<'_>, now: Now) -> io::Result<usize> {
         if self.held_back {
             let used = self.session.handle_input(&self.partial, now);
@@ -432,8 +450,8 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Gives back to the broker what the session holds. After a panic the session may be in any state, and may panic
-    /// again; the process goes on nevertheless.
+    /// Gives back to the broker what the session holds. After a panic the session may be in any
+    /// state, and may panic again; the process goes on nevertheless.
     fn disconnect(&mut self) {
         let now = self.seat.broker().clock().now();
         let gone = catch_unwind(AssertUnwindSafe(|| self.session.handle_disconnect(now)));
@@ -443,7 +461,8 @@ impl<S: Stream> Connection<S> {
     }
 }
 
-/// Sees that the client gets the last words: writes them, ends the stream, and waits for the client's end of it.
+/// Sees that the client gets the last words: writes them, ends the stream, and waits for the
+/// client's end of it.
 pub(super) async fn finish<S: Stream>(mut stream: S, mut output: Output) {
     let flush = poll_fn(|context| {
         write_some(&mut stream, &mut output, context)?;
@@ -459,7 +478,8 @@ pub(super) async fn finish<S: Stream>(mut stream: S, mut output: Output) {
     let _either = timeout(LINGER_WAIT, poll_fn(|context| poll_discard(&mut stream, context))).await;
 }
 
-/// Writes as much as the socket takes; when that is not everything, the task is woken once it takes more.
+/// Writes as much as the socket takes; when that is not everything, the task is woken once it takes
+/// more.
 fn write_some<S: Stream>(stream: &mut S, output: &mut Output, context: &mut Context<'_>) -> io::Result<()> {
     while !output.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -470,7 +490,8 @@ fn write_some<S: Stream>(stream: &mut S, output: &mut Output, context: &mut Cont
             Poll::Pending => break,
         }
     }
-    // TLS keeps what the socket did not take; a socket keeps nothing, and this nothing is compiled away.
+    // TLS keeps what the socket did not take; a socket keeps nothing, and this nothing is compiled
+    // away.
     match Pin::new(stream).poll_flush(context) {
         Poll::Ready(flushed) => flushed,
         Poll::Pending => Ok(()),

@@ -1,13 +1,16 @@
-//! The operator's way in: a unix socket in the data folder, which only the broker's own user and root can connect to.
+//! The operator's way in: a unix socket in the data folder, which only the broker's own user and
+//! root can connect to.
 //!
-//! A client writes a request a line, an [`Operation`] as JSON, and reads lines of JSON until the one that ends its answer:
-//! `{"row": ..}` any number of times, then `{"answer": ..}`, or `{"refusal": {"kind": .., "message": ..}}`. What is
-//! answered is on disk.
+//! A client writes a request a line, an
+//! [`Operation`] as JSON, and reads lines of JSON until the one that ends its answer: `{"row":
+//! ..}` any number of times, then `{"answer": ..}`, or `{"refusal": {"kind": .., "message": ..}}`.
+//! What is answered is on disk.
 //!
-//! Invariants: the socket is reachable under its name only once its mode is 0600, and gone when the broker ends; a request
-//! has a longest line, a client a time to send it and to take what is there for it, and only so many are there at a time;
-//! of an answer no more than a buffer is made ahead of what the client takes. What is asked of the broker is done on a thread on which
-//! nobody else waits, one for each client at most: a policy may make it read a queue's backlog.
+//! Invariants: the socket is reachable under its name only once its mode is 0600, and gone when the
+//! broker ends; a request has a longest line, a client a time to send it and to take what is there
+//! for it, and only so many are there at a time; of an answer no more than a buffer is made ahead
+//! of what the client takes. What is asked of the broker is done on a thread on which nobody else
+//! waits, one for each client at most: a policy may make it read a queue's backlog.
 
 use crate::admin::{self, Answer, Caller, Operation, Performed, Refusal, RefusalKind, Row, Told};
 use crate::broker::Broker;
@@ -41,7 +44,8 @@ const REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// How long a client may take no byte of its answer.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
 
-/// How long the sessions may take to say how they stand. Those that have not by then are shown without it.
+/// How long the sessions may take to say how they stand. Those that have not by then are shown
+/// without it.
 const INQUIRY_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a change may take to get to the disk.
@@ -56,7 +60,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// How long to wait when the system has no descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// The folder in the data folder in which the socket is made, and its name there; no longer than its name in the end.
+/// The folder in the data folder in which the socket is made, and its name there; no longer than
+/// its name in the end.
 const WORKSHOP: (&str, &str) = (".control", "s");
 
 /// The socket; removed when dropped.
@@ -67,8 +72,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Makes the socket in the data folder, which is this process's alone. A socket that is there already is replaced unless
-    /// somebody answers on it.
+    /// Makes the socket in the data folder, which is this process's alone. A socket that is there
+    /// already is replaced unless somebody answers on it.
     ///
     /// # Errors
     /// Why there is none.

@@ -1,9 +1,12 @@
-//! Clients that have not shaken hands yet: how many there may be together, and who goes when others wait.
+//! Clients that have not shaken hands yet: how many there may be together, and who goes when others
+//! wait.
 //!
-//! Nobody is turned away for coming at a bad time: who comes when there are too many waits, in the listener's queue. So that nobody
-//! waits for somebody who only opened a socket, a client that has not gone on with its handshake for a second gives way: to others of its
-//! address when there are many of that, and to anybody, of the address that has most, when there are too many in all. A client goes on
-//! when the broker has said something to it, which it does once a step; single bytes do not count.
+//! Nobody is turned away for coming at a bad time: who comes when there are too many waits, in the
+//! listener's queue. So that nobody waits for somebody who only opened a socket, a client that has
+//! not gone on with its handshake for a second gives way: to others of its address when there are
+//! many of that, and to anybody, of the address that has most, when there are too many in all. A
+//! client goes on when the broker has said something to it, which it does once a step; single bytes
+//! do not count.
 
 use crate::clock;
 use crate::config::Limits;
@@ -43,8 +46,8 @@ struct Count {
     by_address: HashMap<Option<IpAddr>, Here>,
 }
 
-/// Those of one address, who went on longest ago first: since when, and a number. Whoever was told to give way has nothing left to
-/// be told with.
+/// Those of one address, who went on longest ago first: since when, and a number. Whoever was told
+/// to give way has nothing left to be told with.
 type Here = BTreeMap<(u64, u64), Option<oneshot::Sender<()>>>;
 
 /// One of them, until it is dropped.
@@ -59,7 +62,8 @@ pub(super) struct HandshakePermit {
 }
 
 impl HandshakeLimiter {
-    /// Nobody has come yet. There is room for `sockets_max` of all kinds, of which no more than half are for newcomers.
+    /// Nobody has come yet. There is room for `sockets_max` of all kinds, of which no more than
+    /// half are for newcomers.
     pub(super) fn new(limits: &Limits, sockets_max: u32) -> Arc<Self> {
         let max = limits.handshakes_max.min((sockets_max / 2).max(1));
         let per_address_max = limits.handshakes_per_address_max;
@@ -126,8 +130,8 @@ impl Count {
         }
     }
 
-    /// Tells somebody to give way, of the address that has most among those where that is possible; after how long to try again at
-    /// the latest.
+    /// Tells somebody to give way, of the address that has most among those where that is possible;
+    /// after how long to try again at the latest.
     fn make_room(&mut self, now_ms: u64) -> u64 {
         let mut wait_ms = STEP_MS;
         let mut most: Option<&mut Here> = None;

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-/// How long to wait when the system is out of descriptors or memory: at first, and at most. Connections wait in the
-/// listener's queue meanwhile.
+/// How long to wait when the system is out of descriptors or memory: at first, and at most.
+/// Connections wait in the listener's queue meanwhile.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Accepts on `listener`, whose clients come in by `door`, until the future is dropped.
@@ -20,7 +20,8 @@ pub async fn accept(server: Arc<Server>, listener: TcpListener, door: ListenerOp
         match listener.accept().await {
             Ok((socket, address)) => {
                 wait = BACK_OFF.0;
-                // An IPv4 client of an IPv6 socket shows its own address: guest may log in from the loopback only.
+                // An IPv4 client of an IPv6 socket shows its own address: guest may log in from the
+                // loopback only.
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                 // Others wait in the listener's queue until there is room for this one.
                 server.admit(socket, address, &door).await;

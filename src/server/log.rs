@@ -1,5 +1,6 @@
-//! The way of log lines to the exchange `amq.rabbitmq.log`: from whatever thread writes one, which may hold any lock and must not
-//! wait, through a bounded channel to a task that publishes them. What has no room there is left out, of the exchange alone.
+//! The way of log lines to the exchange `amq.rabbitmq.log`: from whatever thread writes one, which
+//! may hold any lock and must not wait, through a bounded channel to a task that publishes them.
+//! What has no room there is left out, of the exchange alone.
 //!
 //! What is logged because a line is published is not published, or it would never end.
 
@@ -49,7 +50,8 @@ pub fn log_exchange() -> (LogSink, LogLines) {
 }
 
 impl LogSink {
-    /// Whether a line of this level would be published. Debugging is not: a consumer of it would make more of it.
+    /// Whether a line of this level would be published. Debugging is not: a consumer of it would
+    /// make more of it.
     #[must_use]
     pub fn wants(&self, level: Level) -> bool {
         level <= Level::INFO

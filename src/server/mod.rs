@@ -1,9 +1,11 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
-//! [`Server`] is what connections share. `listener` accepts, `arrival` sees clients through what comes before AMQP (`proxy`, `tls`, `certificate`),
-//! `connection` is the loop of one client, `control` serves operators, `timer` drives what the broker does by the clock, `pressure` notices a store that is full or
-//! has failed, and that memory or disk get short. Everything that knows
-//! AMQP is in `session`; everything that is kept is in `broker`. No lock is held across an await.
+//! [`Server`] is what connections share. `listener` accepts,
+//! `arrival` sees clients through what comes before AMQP (`proxy`, `tls`, `certificate`),
+//! `connection` is the loop of one client, `control` serves operators,
+//! `timer` drives what the broker does by the clock, `pressure` notices a store that is full or has
+//! failed, and that memory or disk get short. Everything that knows AMQP is in
+//! `session`; everything that is kept is in `broker`. No lock is held across an await.
 
 mod arrival;
 mod certificate;
@@ -42,7 +44,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-/// Open files that are not clients' of AMQP: HTTP has up to 64, operators 16; the rest is for the store, listeners and the runtime.
+/// Open files that are not clients' of AMQP: HTTP has up to 64, operators 16; the rest is for the
+/// store, listeners and the runtime.
 const DESCRIPTORS_KEPT: u32 = 128;
 
 /// Why every connection is told to end.
@@ -60,7 +63,8 @@ pub struct Server {
     sockets_max: u32,
     /// Those who have not shaken hands.
     newcomers: Arc<HandshakeLimiter>,
-    /// One for each connection that may still come: the limit, and (all of them back) the sign that none is left.
+    /// One for each connection that may still come: the limit, and (all of them back) the sign that
+    /// none is left.
     permits: Arc<Semaphore>,
     /// The mailbox of every connection, under a number of its own: for waking them.
     mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
@@ -69,13 +73,14 @@ pub struct Server {
     reason: OnceLock<ShutdownReason>,
     /// One for each connection that may be busy for long at the same time.
     long_turns: Arc<Semaphore>,
-    /// Without permits, and closed once there is a reason: what is not a connection yet waits for that.
+    /// Without permits, and closed once there is a reason: what is not a connection yet waits for
+    /// that.
     ending: Semaphore,
 }
 
 impl Server {
-    /// A server without connections. Who shakes hands when there are as many as there may be is told so; therefore it takes more
-    /// sockets than connections.
+    /// A server without connections. Who shakes hands when there are as many as there may be is
+    /// told so; therefore it takes more sockets than connections.
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Arc<Self> {
         let limits = &broker.settings().limits;
@@ -90,7 +95,8 @@ impl Server {
             );
         }
         let newcomers = HandshakeLimiter::new(limits, sockets_max);
-        // A usize has 32 bits or more wherever tokio runs; a semaphore counts up to an eighth of that.
+        // A usize has 32 bits or more wherever tokio runs; a semaphore counts up to an eighth of
+        // that.
         let permits = usize::try_from(sockets_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             broker,
@@ -105,15 +111,16 @@ impl Server {
         })
     }
 
-    /// Tells every connection to end, for the reason that was given first. Connections that are still accepted end at
-    /// once.
+    /// Tells every connection to end, for the reason that was given first. Connections that are
+    /// still accepted end at once.
     pub fn end(&self, reason: ShutdownReason) {
         let _first_counts = self.reason.set(reason);
         self.ending.close();
         self.wake_all();
     }
 
-    /// Waits up to `wait` until connections that were told to end have ended; whether they all have.
+    /// Waits up to `wait` until connections that were told to end have ended; whether they all
+    /// have.
     pub async fn ended(&self, wait: Duration) -> bool {
         matches!(timeout(wait, self.permits.acquire_many(self.sockets_max)).await, Ok(Ok(_all)))
     }
@@ -174,7 +181,8 @@ impl ConnectionGuard {
         self.server.mailboxes().insert(self.number, Arc::clone(mailbox));
     }
 
-    /// Leaves the newcomers once the session has shaken hands; whether others wait for its place, and it has not gone on.
+    /// Leaves the newcomers once the session has shaken hands; whether others wait for its place,
+    /// and it has not gone on.
     fn gives_way(&mut self, session: &mut Session, now: Now, context: &mut Context<'_>) -> bool {
         let Some(newcomer) = &mut self.newcomer else { return false };
         if session.has_entered() {

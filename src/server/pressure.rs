@@ -1,7 +1,8 @@
-//! Notices when the store fills up, recovers or fails, when memory or disk get short, and says so in the log.
+//! Notices when the store fills up, recovers or fails, when memory or disk get short, and says so
+//! in the log.
 //!
-//! What follows from it is the session's: it reads the broker's health itself and blocks its client. Here is only the
-//! question whether sessions must be woken to look.
+//! What follows from it is the session's: it reads the broker's health itself and blocks its
+//! client. Here is only the question whether sessions must be woken to look.
 
 use crate::broker::Alarms;
 use crate::machine;

@@ -1,7 +1,8 @@
 //! The PROXY protocol: what a load balancer tells of the client before the client's own bytes.
 //!
-//! Source: haproxy.org/download/3.0/doc/proxy-protocol.txt. Both versions are read, from sources that the operator lists and
-//! from nobody else. Exactly the header's bytes are taken from the socket, a bounded number; time is limited by the caller.
+//! Source: haproxy.org/download/3.0/doc/proxy-protocol.txt. Both versions are read, from sources
+//! that the operator lists and from nobody else. Exactly the header's bytes are taken from the
+//! socket, a bounded number; time is limited by the caller.
 //!
 //! ```text
 //! 1  PROXY TCP4|TCP6 SOURCE DESTINATION SOURCE_PORT DESTINATION_PORT CR LF, or PROXY UNKNOWN .. CR LF
@@ -15,19 +16,21 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The longest header of version 1 (section 2.1).
 const LINE_BYTES_MAX: usize = 107;
 
-/// The longest rest of a header of version 2: addresses and fields such as a client's certificate, of which no more than this is
-/// ever sent.
+/// The longest rest of a header of version 2: addresses and fields such as a client's certificate,
+/// of which no more than this is ever sent.
 const REST_BYTES_MAX: usize = 4096;
 
 const LINE_START: &[u8; 6] = b"PROXY ";
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Reads the header: whom the connection comes from, or none if it is the proxy's own or the proxy does not know.
+/// Reads the header: whom the connection comes from, or none if it is the proxy's own or the proxy
+/// does not know.
 ///
 /// # Errors
 /// What comes is no header (`InvalidData`, which says what is wrong), or the socket is lost.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
-    // Whatever is not a header is noticed with its first byte that is wrong: who sends none may wait for an answer.
+    // Whatever is not a header is noticed with its first byte that is wrong: who sends none may
+    // wait for an answer.
     let mut start = [0; SIGNATURE.len()];
     let mut read = 0;
     while read < start.len() {

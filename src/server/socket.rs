@@ -1,8 +1,9 @@
-//! What the kernel knows of a socket and tokio does not say: whether there is something to read or room to write at this moment, and
-//! whether a client is gone whose socket is not read.
+//! What the kernel knows of a socket and tokio does not say: whether there is something to read or
+//! room to write at this moment, and whether a client is gone whose socket is not read.
 //!
-//! tokio learns of a socket when it next asks the kernel for events, its clock may ring before that, and a socket that is not read has
-//! no events. All of this is asked rarely: when a deadline has come, and while memory is short.
+//! tokio learns of a socket when it next asks the kernel for events, its clock may ring before
+//! that, and a socket that is not read has no events. All of this is asked rarely: when a deadline
+//! has come, and while memory is short.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Result;
@@ -11,11 +12,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-/// How long a client that must be there may leave bytes unacknowledged, in milliseconds: one that is gone is noticed within ten
-/// seconds. It has to take what there is for it in as long a time, as the session wants it too while memory is short.
+/// How long a client that must be there may leave bytes unacknowledged, in milliseconds: one that
+/// is gone is noticed within ten seconds. It has to take what there is for it in as long a time, as
+/// the session wants it too while memory is short.
 const GONE_MS: u32 = 9_000;
 
-/// When a client that is sent nothing is asked whether it is there, and how often again; the last time is at [`GONE_MS`].
+/// When a client that is sent nothing is asked whether it is there, and how often again; the last
+/// time is at [`GONE_MS`].
 const ASKED: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(2));
 
 /// How a socket is.

@@ -1,4 +1,5 @@
-//! What happens by the clock: a look at the store's health, queues whose time has come, and the alarm of a connection.
+//! What happens by the clock: a look at the store's health, queues whose time has come, and the
+//! alarm of a connection.
 
 use super::Server;
 use super::pressure::{self, Pressure};
@@ -15,24 +16,26 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until};
 use tracing::{error, warn};
 
-/// How often somebody looks whether the store is well and how much memory is in use; queues are called when they want to be. A jump
-/// of the machine's clock is noticed that late at most.
+/// How often somebody looks whether the store is well and how much memory is in use; queues are
+/// called when they want to be. A jump of the machine's clock is noticed that late at most.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long to wait before it is tried again to keep something that could not be written.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
 
-/// A time in which the process should have done something and did not: ten times what it should take.
+/// A time in which the process should have done something and did not: ten times what it should
+/// take.
 const PAUSE_MS: u64 = 1000;
 
 /// How long clients are read after that before queues are called.
 const HEARING_MS: u64 = 500;
 
-/// Of those times, one in so many is for the disk: what of it is free, and whether the data file is still where it was.
+/// Of those times, one in so many is for the disk: what of it is free, and whether the data file is
+/// still where it was.
 const DISK_TICKS: u32 = 10;
 
-/// Watches the broker's store, memory and the disk of `folder`, and calls queues when they want to be called, until the store has
-/// failed for good.
+/// Watches the broker's store, memory and the disk of `folder`, and calls queues when they want to
+/// be called, until the store has failed for good.
 pub async fn run(server: Arc<Server>, folder: PathBuf) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,7 +78,8 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
     }
 }
 
-/// Keeps with the data how far the calendar is ahead of the machine's clock, so that a restart finds the time of the data again.
+/// Keeps with the data how far the calendar is ahead of the machine's clock, so that a restart
+/// finds the time of the data again.
 async fn keep_ahead(broker: Arc<Broker>) {
     loop {
         let (log, clock) = (Arc::clone(broker.log()), broker.clock().clone());
@@ -95,7 +99,8 @@ async fn keep_ahead(broker: Arc<Broker>) {
     }
 }
 
-/// Waits until the time has come, milliseconds since 1970, and not before the monotonic time `over_ms`.
+/// Waits until the time has come, milliseconds since 1970, and not before the monotonic time
+/// `over_ms`.
 async fn until(due_ms: Option<u64>, over_ms: u64, clock: &Clock) {
     let Some(due_ms) = due_ms else { return pending().await };
     let now = clock.now();
@@ -103,8 +108,9 @@ async fn until(due_ms: Option<u64>, over_ms: u64, clock: &Clock) {
     sleep(Duration::from_millis(wait_ms)).await;
 }
 
-/// Notices that the process stood still, be it stopped, suspended with its machine, or starved. What clients sent meanwhile lies in
-/// their sockets: it is read before a queue is called that goes if nobody has used it for a while.
+/// Notices that the process stood still, be it stopped, suspended with its machine, or starved.
+/// What clients sent meanwhile lies in their sockets: it is read before a queue is called that goes
+/// if nobody has used it for a while.
 struct Pause {
     /// When the clock was read last.
     seen_ms: u64,
@@ -134,8 +140,9 @@ impl Pause {
 
 /// Wakes a connection's task at its deadline.
 ///
-/// Deadlines move on with every read, so the timer is left as it is while it rings too early, and is set again when it
-/// has rung: a busy connection touches it once in a while, not once a turn. It belongs to one task for life.
+/// Deadlines move on with every read, so the timer is left as it is while it rings too early, and
+/// is set again when it has rung: a busy connection touches it once in a while, not once a turn. It
+/// belongs to one task for life.
 #[derive(Default)]
 pub(super) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,

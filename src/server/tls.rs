@@ -1,7 +1,8 @@
-//! Certificates: read at the start, shown by the name that a client asks for, and read again when their files change.
+//! Certificates: read at the start, shown by the name that a client asks for, and read again when
+//! their files change.
 //!
-//! Files are looked at when a client connects, at most once a second. What is wrong with new ones is logged, and the old
-//! certificates stay. Alone names rustls.
+//! Files are looked at when a client connects, at most once a second. What is wrong with new ones
+//! is logged, and the old certificates stay. Alone names rustls.
 
 use super::certificate;
 use crate::config::tls::{Shown, Tls, TlsVersion, Verify};
@@ -44,8 +45,8 @@ struct Current {
     looked_at_ms: u64,
 }
 
-/// Tells a file from what it was before: its inode, length, and time of change in seconds and nanoseconds; nothing for a file that is not
-/// there.
+/// Tells a file from what it was before: its inode, length, and time of change in seconds and
+/// nanoseconds; nothing for a file that is not there.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// Which file is of no use, and why.
@@ -95,7 +96,8 @@ impl Certificates {
         current.read(&self.settings, stamps(&self.settings));
     }
 
-    /// The user that the client's certificate names, if it showed one; one that is shown was verified.
+    /// The user that the client's certificate names, if it showed one; one that is shown was
+    /// verified.
     pub(super) fn client_name(&self, connection: &ServerConnection) -> Option<String> {
         let certificate = connection.peer_certificates()?.first()?;
         certificate::name(certificate, self.settings.login_from)

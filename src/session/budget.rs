@@ -1,11 +1,12 @@
 //! How much a session does before others have their turn.
 //!
-//! A session counts what it does in steps, a step being what takes about a microsecond. It counts where something is done that
-//! takes as long, and not for each message: what is cheap enough is limited by the size of a read. A session has two budgets,
-//! so that a client that sends without a pause still gets what its consumers are dealt.
+//! A session counts what it does in steps, a step being what takes about a microsecond. It counts
+//! where something is done that takes as long, and not for each message: what is cheap enough is
+//! limited by the size of a read. A session has two budgets, so that a client that sends without a
+//! pause still gets what its consumers are dealt.
 
-/// Steps of one kind before others have their turn. With both budgets spent, and a step that takes twice as long as it should, a
-/// turn stays below 5 ms.
+/// Steps of one kind before others have their turn. With both budgets spent, and a step that takes
+/// twice as long as it should, a turn stays below 5 ms.
 pub(super) const STEPS: usize = 1000;
 
 /// A turn that took so many steps had something in it that cannot be cut.

@@ -1,7 +1,8 @@
 //! One open channel: its state, and which method goes where.
 //!
-//! The methods themselves are in the files named after what they do; each is an `impl Channel` over the state here.
-//! Opening and closing, and what a closing channel ignores, are the business of [`super::connection`].
+//! The methods themselves are in the files named after what they do; each is an `impl Channel` over
+//! the state here. Opening and closing, and what a closing channel ignores, are the business of
+//! [`super::connection`].
 
 use super::confirm::{Answer, Confirms, Verdict};
 use super::connection_state::ConnectionState;
@@ -80,7 +81,8 @@ impl Channel {
         }
     }
 
-    /// Any method but publishes and acknowledgements. Everything that the read brought before it has taken effect.
+    /// Any method but publishes and acknowledgements. Everything that the read brought before it
+    /// has taken effect.
     pub(super) fn handle_method(
         &mut self,
         link: &mut ConnectionState,

@@ -1,10 +1,11 @@
 //! Publisher confirms of one channel (RabbitMQ: confirms.md).
 //!
-//! Each read's publishes are one entry: "up to this number, with that ticket". A ticket that is durable answers
-//! everything up to its number with one `basic.ack(multiple)`. What a queue refused waits for nothing: it is answered with
-//! `basic.nack` as soon as the queue has spoken, though older publishes may still wait for the disk. Every publish is answered
-//! once, and `multiple` is set only where everything up to the tag has the same answer or had one before; in RabbitMQ too nacks
-//! overtake acks.
+//! Each read's publishes are one entry: "up to this number, with that ticket". A ticket that is
+//! durable answers everything up to its number with one
+//! `basic.ack(multiple)`. What a queue refused waits for nothing: it is answered with `basic.nack`
+//! as soon as the queue has spoken, though older publishes may still wait for the disk. Every
+//! publish is answered once, and `multiple` is set only where everything up to the tag has the same
+//! answer or had one before; in RabbitMQ too nacks overtake acks.
 
 use crate::ids::Ticket;
 use std::collections::{BTreeMap, VecDeque};
@@ -100,7 +101,8 @@ impl Confirms {
         }
     }
 
-    /// As [`Confirms::answer`], where some were refused: everything up to `up_to`, and what is refused after that.
+    /// As [`Confirms::answer`], where some were refused: everything up to `up_to`, and what is
+    /// refused after that.
     #[cold]
     fn answer_in_parts(&mut self, up_to: u64, mut say: impl FnMut(Answer)) {
         let old = std::mem::take(&mut self.overtook).into_iter().map(|(first, last)| (first..=last, false));
@@ -240,7 +242,8 @@ mod tests {
 
     #[test]
     fn every_publish_is_answered_once() {
-        // Four bits for each of three reads: which of four publishes are refused. Tickets become durable afterwards.
+        // Four bits for each of three reads: which of four publishes are refused. Tickets become
+        // durable afterwards.
         for bits in 0..1_u32 << 12 {
             let mut confirms = Confirms::default();
             let mut answers: BTreeMap<u64, Verdict> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! An open connection: cuts the input into frames, finds their channels, and ends the turn.
 //!
-//! A turn is one call of `handle_input`. What it gathered is handed over by [`Connection::flush`], which also runs before
-//! every method that could tell the difference.
+//! A turn is one call of `handle_input`. What it gathered is handed over by [`Connection::flush`],
+//! which also runs before every method that could tell the difference.
 
 use super::budget::METHOD;
 use super::channel::{Channel, unimplemented};
@@ -24,17 +24,19 @@ use crate::wire::properties;
 use amq_protocol::protocol::{AMQPClass, channel as amqp, connection};
 use tracing::info;
 
-/// Bytes that the log may be behind before publishers are not read any more: what redb writes in about 20 ms.
+/// Bytes that the log may be behind before publishers are not read any more: what redb writes in
+/// about 20 ms.
 const LOG_BEHIND_MAX: usize = 8 * 1024 * 1024;
 
-/// Replies that may lie in the output before the client's next request is read. Beside these the kernel holds some megabytes for a
-/// client that asks much before it reads.
+/// Replies that may lie in the output before the client's next request is read. Beside these the
+/// kernel holds some megabytes for a client that asks much before it reads.
 const REPLIES_MAX: usize = 1024 * 1024;
 
 /// Class and method of basic.publish, at fault for its content.
 const PUBLISH: (u16, u16) = (60, 40);
 
-/// Class and method of channel.open, which RabbitMQ does not blame when there are too many channels.
+/// Class and method of channel.open, which RabbitMQ does not blame when there are too many
+/// channels.
 const OPEN: (u16, u16) = (20, 10);
 
 /// An open connection: dispatches frames to its channels.
@@ -81,7 +83,8 @@ impl Connection {
                     let (content, outcome) = self.handle_method(link, channel, payload, &input[*used..]);
                     *used += content;
                     if let Err(error) = outcome {
-                        // A method where a content should be is the fault of that content's publish.
+                        // A method where a content should be is the fault of that content's
+                        // publish.
                         let misplaced = matches!(error, AmqpError::UnexpectedFrame(_));
                         let ids = match error {
                             AmqpError::NotAllowed(_) if method::ids(payload) == OPEN => (0, 0),
@@ -123,7 +126,8 @@ impl Connection {
     }
 
     pub(super) fn handle_mail(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
-        // What comes from here on wakes the session again: the store is looked at after that, not before.
+        // What comes from here on wakes the session again: the store is looked at after that, not
+        // before.
         link.take_mail();
         link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
         self.answer_calls(link)?;
@@ -191,7 +195,8 @@ impl Connection {
         }
     }
 
-    /// A method on a channel, and the content behind it when that is all there: how many bytes that takes.
+    /// A method on a channel, and the content behind it when that is all there: how many bytes that
+    /// takes.
     #[inline]
     fn handle_method(
         &mut self,
@@ -258,9 +263,8 @@ impl Connection {
         }
     }
 
-    /// A part of a content.
-    /// Which method is at fault for a content frame that cannot be taken: the publish that waits for it, if it is a frame that
-    /// any publish could wait for.
+    /// A part of a content. Which method is at fault for a content frame that cannot be taken: the
+    /// publish that waits for it, if it is a frame that any publish could wait for.
     fn content_of(&self, frame: Frame<'_>) -> (u16, u16) {
         let slot = self.slots.get(usize::from(frame.channel));
         let waits = matches!(slot, Some(Slot::Open(channel)) if channel.incoming.is_some());
@@ -298,8 +302,8 @@ impl Connection {
                     return Ok(Next::Closed);
                 }
                 AMQPClass::Connection(M::UpdateSecret(update)) => {
-                    // The users are the broker's own, so that the new secret is not looked at, as in RabbitMQ: it
-                    // matters where secrets are tokens. What the user may do is.
+                    // The users are the broker's own, so that the new secret is not looked at, as
+                    // in RabbitMQ: it matters where secrets are tokens. What the user may do is.
                     let reason = update.reason.as_str();
                     info!(peer = %link.peer.address, user = link.user, reason, "secret renewed by the client");
                     self.cancel_unpermitted(link);
@@ -374,7 +378,8 @@ impl Connection {
         }
     }
 
-    /// Publishers are told when memory or disk is short, wait while the log is behind, and go when the store failed.
+    /// Publishers are told when memory or disk is short, wait while the log is behind, and go when
+    /// the store failed.
     fn watch_store(&mut self, link: &mut ConnectionState, published: bool) -> Result<(), Fault> {
         let health = link.broker.health();
         if health == Health::Failed {
@@ -393,7 +398,8 @@ impl Connection {
             Some(_) | None => {}
         }
         if published || self.throttled {
-            // Whatever is pending after this was read gets a later ticket; what is durable by then wakes at once.
+            // Whatever is pending after this was read gets a later ticket; what is durable by then
+            // wakes at once.
             let next = Ticket(link.durable().0 + 1);
             self.throttled = link.broker.log().pending_bytes() > LOG_BEHIND_MAX;
             if self.throttled {

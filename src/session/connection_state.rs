@@ -1,4 +1,5 @@
-//! What all channels of a connection share: who is at the other end, the way out, and what the current read gathers.
+//! What all channels of a connection share: who is at the other end, the way out, and what the
+//! current read gathers.
 
 use super::Peer;
 use super::access::Access;
@@ -55,7 +56,8 @@ pub(super) struct ReadTally {
     pub(super) delivered_auto_ack: u64,
     pub(super) delivered_manual_ack: u64,
     pub(super) redelivered: u64,
-    /// A part of a content came: a client that never sends the last one has published nothing, and takes memory.
+    /// A part of a content came: a client that never sends the last one has published nothing, and
+    /// takes memory.
     pub(super) partial: bool,
     /// That content is large.
     pub(super) large: bool,
@@ -106,8 +108,8 @@ pub(super) struct ConnectionState {
     pub(super) eased: BTreeSet<u16>,
 
     pub(super) subscriptions: BTreeMap<ConsumerId, Subscription>,
-    /// Mail that was taken and not acted upon: the client takes its deliveries slowly. Limited by the windows of the
-    /// consumers.
+    /// Mail that was taken and not acted upon: the client takes its deliveries slowly. Limited by
+    /// the windows of the consumers.
     pub(super) backlog: VecDeque<Mail>,
     inbox: Vec<Mail>,
     /// A `basic.get` that waits for the disk; until then no input is taken.
@@ -198,7 +200,8 @@ impl ConnectionState {
         Ok(())
     }
 
-    /// Whether others are to have their turn before more input is taken. What was gathered is paid for when it is handed over.
+    /// Whether others are to have their turn before more input is taken. What was gathered is paid
+    /// for when it is handed over.
     #[inline]
     pub(super) fn is_spent(&self) -> bool {
         let gathered = self.stage.cost().saturating_add(self.settles.cost());
@@ -249,13 +252,15 @@ impl ConnectionState {
         self.wake_at(ticket);
     }
 
-    /// What input added to the output since it had `before` bytes counts as replies, for as long as it lies there.
+    /// What input added to the output since it had `before` bytes counts as replies, for as long as
+    /// it lies there.
     pub(super) fn count_replies(&mut self, before: usize) {
         let len = self.output.len();
         self.replies = (self.replies + len.saturating_sub(before)).min(len);
     }
 
-    /// Whether a buffer of `len` bytes may take more, `usual` in all as long as not too much lies ready for all clients.
+    /// Whether a buffer of `len` bytes may take more, `usual` in all as long as not too much lies
+    /// ready for all clients.
     #[inline]
     pub(super) fn has_room(&self, len: usize, usual: usize) -> bool {
         // Most have little, and need not look at what others have.

@@ -222,7 +222,8 @@ impl Channel {
         Ok(())
     }
 
-    /// basic.get. When the message has to be read from disk first, the session waits with everything that comes after.
+    /// basic.get. When the message has to be read from disk first, the session waits with
+    /// everything that comes after.
     fn get(&mut self, link: &mut ConnectionState, get: PendingGet) {
         let metrics = link.broker.metrics();
         let got = link.broker.get(&get.queue, get.no_ack, &link.mailbox, link.now);
@@ -278,7 +279,8 @@ impl Channel {
     }
 }
 
-/// The one consumer that a quorum queue serves at a time is not passed by; a classic queue allows it.
+/// The one consumer that a quorum queue serves at a time is not passed by; a classic queue allows
+/// it.
 fn check_get(queue: &Queue) -> Result<(), AmqpError> {
     if queue.settings.kind == QueueType::Quorum && queue.settings.single_active {
         let on = queue.on();

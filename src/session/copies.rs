@@ -1,6 +1,8 @@
-//! Copies: further routing keys in the headers `CC` and `BCC`, arrays of strings (RabbitMQ: sender-selected.md).
+//! Copies: further routing keys in the headers `CC` and `BCC`, arrays of strings (RabbitMQ:
+//! sender-selected.md).
 //!
-//! What is no string in such an array counts for nothing, as in RabbitMQ; a header that is no array at all is refused.
+//! What is no string in such an array counts for nothing, as in RabbitMQ; a header that is no array
+//! at all is refused.
 
 use crate::error::AmqpError;
 use crate::message::{BCC, CC, Copies};
@@ -34,7 +36,8 @@ impl<'a> CopyKeys<'a> {
         if self.blind.is_some() { Copies::Blind } else { Copies::Open }
     }
 
-    /// All routing keys, each once, and first the one that the message has without copies: some exchanges go by that alone.
+    /// All routing keys, each once, and first the one that the message has without copies: some
+    /// exchanges go by that alone.
     pub(super) fn with(&self, routing_key: &'a [u8]) -> Vec<&'a [u8]> {
         let strings =
             |array: RawValue<'a>| array.items().filter(|item| item.kind == b'S').map(|item| item.bytes);

@@ -127,7 +127,8 @@ impl Channel {
         Ok(())
     }
 
-    /// How many messages are gone. What is on its way to somebody who asked is not there to be purged.
+    /// How many messages are gone. What is on its way to somebody who asked is not there to be
+    /// purged.
     fn purge(&self, link: &mut ConnectionState, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
         let name = self.queue_name(given)?;
         if is_reply_queue(&name) {
@@ -181,7 +182,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Without a queue name and a key, the key is the name of the queue declared last (AMQP 0-9-1 section 1.7.2.3).
+    /// Without a queue name and a key, the key is the name of the queue declared last (AMQP 0-9-1
+    /// section 1.7.2.3).
     fn binding(
         &self,
         source: &ShortString,

@@ -1,7 +1,7 @@
 //! Replies that promise durability, kept back until the log keeps the promise.
 //!
-//! The order of frames on a channel is part of the protocol, so while one reply of a channel waits, everything that
-//! the channel says queues up behind it.
+//! The order of frames on a channel is part of the protocol, so while one reply of a channel waits,
+//! everything that the channel says queues up behind it.
 
 use crate::ids::Ticket;
 use crate::wire::output::Output;

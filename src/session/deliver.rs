@@ -1,7 +1,8 @@
 //! From runs in the mailbox to `basic.deliver` frames.
 //!
-//! A session encodes what its queues dealt until its output is full; the rest waits in the backlog, which the windows
-//! of the consumers limit. Small bodies are copied into frames, large ones are shared with the queue's block.
+//! A session encodes what its queues dealt until its output is full; the rest waits in the backlog,
+//! which the windows of the consumers limit. Small bodies are copied into frames, large ones are
+//! shared with the queue's block.
 
 use super::budget::{DELIVERIES, LOOKED_AT};
 use super::channel::Channel;
@@ -24,14 +25,15 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// No delivery is encoded beyond this many bytes of output: several times what a socket takes at once.
+/// No delivery is encoded beyond this many bytes of output: several times what a socket takes at
+/// once.
 const OUTPUT_MARK: usize = 1024 * 1024;
 
 /// Bodies from this size on are not copied.
 const SHARED_BODY: usize = 16 * 1024;
 
-/// A queue is told what was encoded when it is this much: a small part of the window that a queue deals ahead, so
-/// that a stream of small messages does not lock the queue for each read.
+/// A queue is told what was encoded when it is this much: a small part of the window that a queue
+/// deals ahead, so that a stream of small messages does not lock the queue for each read.
 const CREDIT_BYTES: usize = 64 * 1024;
 
 /// One consumer, as its session knows it.
@@ -91,7 +93,8 @@ impl Connection {
 }
 
 impl Channel {
-    /// Encodes the messages of `run` until the output has `mark` bytes; returns those that are left.
+    /// Encodes the messages of `run` until the output has `mark` bytes; returns those that are
+    /// left.
     pub(super) fn deliver(
         &mut self,
         link: &mut ConnectionState,
@@ -141,7 +144,8 @@ impl Channel {
         (run.range.start < run.range.end).then_some(run)
     }
 
-    /// The queue of a consumer is gone: clients that want to know are told (RabbitMQ: consumer-cancel.md).
+    /// The queue of a consumer is gone: clients that want to know are told (RabbitMQ:
+    /// consumer-cancel.md).
     fn consumer_cancelled(&mut self, link: &mut ConnectionState, id: ConsumerId) {
         let Some(subscription) = link.subscriptions.remove(&id) else { return };
         self.forget_consumer(&subscription.tag);
@@ -172,8 +176,8 @@ impl ConnectionState {
         }
     }
 
-    /// Takes the runs of these consumers out of the backlog, which are to be given back to their queues. Nothing more
-    /// comes for them.
+    /// Takes the runs of these consumers out of the backlog, which are to be given back to their
+    /// queues. Nothing more comes for them.
     pub(super) fn withdraw(&mut self, consumers: &BTreeSet<ConsumerId>) -> Vec<(Arc<Queue>, Vec<Settled>)> {
         self.take_mail();
         self.input_budget.take(self.backlog.len() / LOOKED_AT);
@@ -206,7 +210,8 @@ struct Writer<'a> {
     frame_max: u32,
     consumer_tag: &'a [u8],
     acquired: u32,
-    /// The number that record 0 of the block would have in the stream, if the queue is one (wrapping).
+    /// The number that record 0 of the block would have in the stream, if the queue is one
+    /// (wrapping).
     offsets: Option<u64>,
     block: &'a Block,
     deliveries: u32,
@@ -260,14 +265,16 @@ impl Writer<'_> {
     }
 }
 
-/// How often a message of a quorum queue was delivered before (RabbitMQ: quorum-queues.md); 0 on all others, who do not say.
-/// Nearly every delivery that came back counts as failed; of those that do not, a restart or a timeout, one is known.
+/// How often a message of a quorum queue was delivered before (RabbitMQ: quorum-queues.md); 0 on
+/// all others, who do not say. Nearly every delivery that came back counts as failed; of those that
+/// do not, a restart or a timeout, one is known.
 pub(super) fn acquired(queue: &Queue, redelivered: bool, deliveries: u32) -> u32 {
     if queue.settings.kind == QueueType::Quorum { deliveries.max(u32::from(redelivered)) } else { 0 }
 }
 
-/// The properties of a message as clients see them: with headers that tell how many deliveries failed, if any did, and how
-/// many there were, where that is said, and without the one that names blind copies.
+/// The properties of a message as clients see them: with headers that tell how many deliveries
+/// failed, if any did, and how many there were, where that is said, and without the one that names
+/// blind copies.
 #[inline]
 pub(super) fn shown<'a>(message: &Message<'a>, deliveries: u32, acquired: u32) -> Cow<'a, [u8]> {
     if deliveries | acquired == 0 && message.copies != Copies::Blind {

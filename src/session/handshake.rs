@@ -1,5 +1,5 @@
-//! From the protocol header to `connection.open-ok` (AMQP 0-9-1 section 2.2.4): who the client is, what it
-//! understands, and which limits hold.
+//! From the protocol header to `connection.open-ok` (AMQP 0-9-1 section 2.2.4): who the client is,
+//! what it understands, and which limits hold.
 
 use super::connection_state::{Capabilities, ConnectionState, NegotiatedLimits};
 use super::report::Introduction;
@@ -187,8 +187,8 @@ fn start(link: &ConnectionState) -> amqp::AMQPMethod {
     })
 }
 
-/// What a client may log in by. EXTERNAL is for those who have shown who they are already, and ANONYMOUS wants somebody whom all
-/// who use it are.
+/// What a client may log in by. EXTERNAL is for those who have shown who they are already, and
+/// ANONYMOUS wants somebody whom all who use it are.
 fn mechanisms(peer: &Peer, anonymous: bool) -> String {
     let external = peer.certificate_name.as_ref().map(|_shown| EXTERNAL);
     let all = ["PLAIN", "AMQPLAIN"].into_iter().chain(external).chain(anonymous.then_some(ANONYMOUS));
@@ -207,8 +207,8 @@ fn capabilities(properties: &FieldTable) -> Capabilities {
     }
 }
 
-/// The user's name, when the password is right (EXTERNAL: when the certificate is that of a user; ANONYMOUS: always) and the user may come
-/// from there.
+/// The user's name, when the password is right (EXTERNAL: when the certificate is that of a user;
+/// ANONYMOUS: always) and the user may come from there.
 fn log_in(link: &ConnectionState, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
@@ -248,7 +248,8 @@ fn plain(response: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((parts.next()?, parts.next()?))
 }
 
-/// User and password of a field table without its length (RabbitMQ: `rabbit_auth_mechanism_amqplain`).
+/// User and password of a field table without its length (RabbitMQ:
+/// `rabbit_auth_mechanism_amqplain`).
 fn amqplain(response: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = |key| table::get(response, key).filter(|value| value.kind == b'S').map(|value| value.bytes);
     text(b"LOGIN".as_slice()).zip(text(b"PASSWORD"))

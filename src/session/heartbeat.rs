@@ -1,7 +1,7 @@
 //! Signs of life, both ways (AMQP 0-9-1 section 4.2.7).
 //!
-//! Any byte from the client counts as one, and any byte to it. Half an interval without a word of ours calls for a
-//! heartbeat; two intervals without one of the client's mean that it is gone.
+//! Any byte from the client counts as one, and any byte to it. Half an interval without a word of
+//! ours calls for a heartbeat; two intervals without one of the client's mean that it is gone.
 
 use crate::clock::Now;
 

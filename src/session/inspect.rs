@@ -1,7 +1,8 @@
-//! Publishes with properties that a broker has to look into: `reply-to`, `expiration`, `user-id`, and headers, which may
-//! ask for copies. All others go past this file.
+//! Publishes with properties that a broker has to look into: `reply-to`, `expiration`, `user-id`,
+//! and headers, which may ask for copies. All others go past this file.
 //!
-//! What there is to refuse is refused in RabbitMQ's order: the exchange, `reply-to`, `expiration`, copies, `user-id`.
+//! What there is to refuse is refused in RabbitMQ's order: the exchange, `reply-to`, `expiration`,
+//! copies, `user-id`.
 
 use super::channel::Channel;
 use super::connection_state::ConnectionState;
@@ -24,8 +25,8 @@ pub(super) fn is_due(raw: &[u8]) -> bool {
 }
 
 impl Channel {
-    /// As [`Channel::publish`], for a message that has to be looked into; `block` is of this message alone, when there
-    /// is one already.
+    /// As [`Channel::publish`], for a message that has to be looked into; `block` is of this
+    /// message alone, when there is one already.
     #[inline(never)]
     pub(super) fn publish_inspected(
         &mut self,
@@ -65,7 +66,8 @@ impl Channel {
         let route = link.vhost.route_copies(message.exchange, &keys, message.properties)?;
         link.routes.set_current(route);
         let message = Message { copies: copies.kind(), ..*message };
-        // What has to be hidden is marked in the record, so a block that was made before will not do.
+        // What has to be hidden is marked in the record, so a block that was made before will not
+        // do.
         let block = block.filter(|_| message.copies == Copies::Open);
         self.publish_checked(link, mandatory, &message, block)
     }
@@ -81,7 +83,8 @@ fn check_user(link: &mut ConnectionState, claimed: &[u8]) -> Result<(), AmqpErro
     Err(AmqpError::Precondition(why))
 }
 
-/// `expiration` is a number of milliseconds in decimal digits (RabbitMQ: ttl.md); the texts are Erlang's.
+/// `expiration` is a number of milliseconds in decimal digits (RabbitMQ: ttl.md); the texts are
+/// Erlang's.
 fn check_expiration(expiration: &[u8]) -> Result<(), AmqpError> {
     let text = String::from_utf8_lossy(expiration);
     let sign = usize::from(text.starts_with(['-', '+']));

@@ -1,14 +1,17 @@
-//! One client's protocol state: bytes in, bytes out, time as an argument; no socket, no runtime, no lock of its own.
+//! One client's protocol state: bytes in, bytes out, time as an argument; no socket, no runtime, no
+//! lock of its own.
 //!
-//! The owner of a [`Session`] calls `handle_*` with what happened (input, mail, time, the end) and then looks at
-//! [`Session::output`], [`Session::poll_deadline`], [`Session::wants_input`] and [`Session::is_closed`].
+//! The owner of a [`Session`] calls `handle_*` with what happened (input, mail, time, the end) and
+//! then looks at [`Session::output`], [`Session::poll_deadline`],
+//! [`Session::wants_input`] and [`Session::is_closed`].
 //!
-//! A session is in one of four states: it shakes hands, it is open, it has said `connection.close` and waits for the
-//! answer, or it is closed. What a read brought is gathered (publishes by route, acknowledgements by queue) and handed
-//! to the broker once, at the end of the read or before a method that could tell the difference.
+//! A session is in one of four states: it shakes hands, it is open, it has said `connection.close`
+//! and waits for the answer, or it is closed. What a read brought is gathered (publishes by route,
+//! acknowledgements by queue) and handed to the broker once, at the end of the read or before a
+//! method that could tell the difference.
 //!
-//! Invariants: nothing that a peer sends makes it panic; what it keeps for a peer is limited; a reply that promises
-//! durability is in the output only after the log said so.
+//! Invariants: nothing that a peer sends makes it panic; what it keeps for a peer is limited; a
+//! reply that promises durability is in the output only after the log said so.
 
 mod access;
 mod budget;
@@ -60,8 +63,9 @@ use tracing::{info, warn};
 /// How long a peer may take to answer `connection.close` (RabbitMQ: `CLOSING_TIMEOUT`).
 const CLOSING_MS: u64 = 30_000;
 
-/// As [`CLOSING_MS`], for a client that was refused before it had entered, so that guessing passwords is slow and leaves no sockets
-/// behind (RabbitMQ: `SILENT_CLOSE_DELAY`), and for one whose answer could not be told from garbage (RabbitMQ takes as long).
+/// As [`CLOSING_MS`], for a client that was refused before it had entered, so that guessing
+/// passwords is slow and leaves no sockets behind (RabbitMQ: `SILENT_CLOSE_DELAY`), and for one
+/// whose answer could not be told from garbage (RabbitMQ takes as long).
 const SILENCE_MS: u64 = 3_000;
 
 /// Who is at the other end.
@@ -131,7 +135,8 @@ impl Fault {
         Self { error, ids, deaf: false }
     }
 
-    /// A frame that cannot be read, at `*used` in `input`: past it, if it can be told where that is, and then `used` grows.
+    /// A frame that cannot be read, at `*used` in `input`: past it, if it can be told where that
+    /// is, and then `used` grows.
     fn unreadable(error: AmqpError, input: &[u8], used: &mut usize) -> Self {
         let len = frame::whole(&input[*used..]);
         *used += len.unwrap_or_default();
@@ -153,15 +158,17 @@ impl Session {
         }
     }
 
-    /// Lets the session do as much again as it may before others have their turn. Call it when they have had it.
+    /// Lets the session do as much again as it may before others have their turn. Call it when they
+    /// have had it.
     pub fn renew_budget(&mut self) {
         self.link.input_budget.renew();
         self.link.mail_budget.renew();
         self.link.broker.begin_turn();
     }
 
-    /// Whether it has stopped because its budget is spent, with input left that it wants. Call [`Session::renew_budget`] and then
-    /// [`Session::handle_input`] with the rest, even if nothing more came.
+    /// Whether it has stopped because its budget is spent, with input left that it wants. Call
+    /// [`Session::renew_budget`] and then [`Session::handle_input`] with the rest, even if nothing
+    /// more came.
     #[must_use]
     pub fn has_more_input(&self) -> bool {
         self.link.more_input && self.wants_input()
@@ -185,8 +192,9 @@ impl Session {
         self.steps_taken() >= budget::LONG
     }
 
-    /// Takes what it can use of `input` and returns how many bytes that was. Call it again with the rest and more;
-    /// after [`Session::wants_input`] has become true again, with the rest even if nothing more came.
+    /// Takes what it can use of `input` and returns how many bytes that was. Call it again with the
+    /// rest and more; after [`Session::wants_input`] has become true again, with the rest even if
+    /// nothing more came.
     pub fn handle_input(&mut self, input: &[u8], now: Now) -> usize {
         self.link.now = now;
         self.pulse.heard(now);
@@ -292,8 +300,9 @@ impl Session {
         }
     }
 
-    /// Whether the socket is to be read. When not: the log is behind or the disk full, the client does not take the
-    /// replies to what it asked, or a `basic.get` waits for the disk. The mailbox wakes when that may have changed.
+    /// Whether the socket is to be read. When not: the log is behind or the disk full, the client
+    /// does not take the replies to what it asked, or a `basic.get` waits for the disk. The mailbox
+    /// wakes when that may have changed.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         match &self.state {

@@ -1,9 +1,11 @@
-//! Deliveries that were not acknowledged in time (RabbitMQ: consumers.md, "Delivery Acknowledgement Timeout").
+//! Deliveries that were not acknowledged in time (RabbitMQ: consumers.md, "Delivery Acknowledgement
+//! Timeout").
 //!
-//! Each run of deliveries knows when it is due; channels and the connection know when the first may be, so that nothing is
-//! looked at before. What is overdue goes back to its queue and does not count as a failed delivery. Its consumer is
-//! cancelled; where the client could not be told, or nobody is there to be cancelled, the channel is closed. An
-//! acknowledgement that comes too late is taken and changes nothing.
+//! Each run of deliveries knows when it is due; channels and the connection know when the first may
+//! be, so that nothing is looked at before. What is overdue goes back to its queue and does not
+//! count as a failed delivery. Its consumer is cancelled; where the client could not be told, or
+//! nobody is there to be cancelled, the channel is closed. An acknowledgement that comes too late
+//! is taken and changes nothing.
 
 use super::Fault;
 use super::channel::Channel;

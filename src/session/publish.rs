@@ -1,10 +1,11 @@
 //! From `basic.publish` and its content to the stage.
 //!
-//! A content that lies in the input in one piece is copied once, from there into a block. One that comes in parts is
-//! gathered as a record first; a large body keeps that record as its block. What has properties that matter here goes
-//! through [`super::inspect`].
+//! A content that lies in the input in one piece is copied once, from there into a block. One that
+//! comes in parts is gathered as a record first; a large body keeps that record as its block. What
+//! has properties that matter here goes through [`super::inspect`].
 //!
-//! What every message passes is always inlined: calls cost a 16-byte message a quarter of its time here.
+//! What every message passes is always inlined: calls cost a 16-byte message a quarter of its time
+//! here.
 
 use super::channel::{Channel, Mode};
 use super::connection_state::ConnectionState;
@@ -18,7 +19,8 @@ use crate::wire::encode::{self, Content};
 use crate::wire::frame::{self, Frame, Kind};
 use crate::wire::properties::{self, BASIC, ContentHeader};
 
-/// The largest body that may be declared, whatever the configuration says (RabbitMQ: `MAX_MSG_SIZE`).
+/// The largest body that may be declared, whatever the configuration says (RabbitMQ:
+/// `MAX_MSG_SIZE`).
 const BODY_MAX: u64 = 512 * 1024 * 1024;
 
 /// A content that is on its way.
@@ -64,8 +66,8 @@ impl IncomingContent {
     }
 }
 
-/// The content that follows a publish, when all of it lies at the head of `input` and takes one body frame at most,
-/// as nearly always; and how many bytes it takes.
+/// The content that follows a publish, when all of it lies at the head of `input` and takes one
+/// body frame at most, as nearly always; and how many bytes it takes.
 #[inline(always)]
 pub(super) fn whole_content(
     input: &[u8],
@@ -130,8 +132,8 @@ impl Channel {
         self.publish_checked(link, mandatory, message, None)
     }
 
-    /// A message that nothing is wrong with goes to `link.routes.current()`; `block` is of this message alone, when
-    /// there is one already.
+    /// A message that nothing is wrong with goes to `link.routes.current()`; `block` is of this
+    /// message alone, when there is one already.
     #[inline(always)]
     pub(super) fn publish_checked(
         &mut self,
@@ -260,7 +262,8 @@ impl Channel {
         link.broker.metrics().publishers_started.add(1);
     }
 
-    /// Stages a message that a queue may refuse, so that it can be told which publish it was. A transaction is not told.
+    /// Stages a message that a queue may refuse, so that it can be told which publish it was. A
+    /// transaction is not told.
     #[cold]
     fn stage_refusable(&mut self, link: &mut ConnectionState, message: &Message<'_>, block: Option<Block>) {
         let (stage, number) = match &mut self.mode {

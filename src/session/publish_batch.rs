@@ -1,8 +1,8 @@
 //! What the current read published, in blocks by route, on its way to the queues.
 //!
-//! Messages for the same queues share a block whatever their routing keys are. Order per queue is kept because a
-//! block takes no more messages once a younger block has one of its queues, and blocks are handed over in the order
-//! they were opened.
+//! Messages for the same queues share a block whatever their routing keys are. Order per queue is
+//! kept because a block takes no more messages once a younger block has one of its queues, and
+//! blocks are handed over in the order they were opened.
 
 use super::budget;
 use crate::broker::Broker;
@@ -13,10 +13,12 @@ use crate::routing::route::Route;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-/// So many of the newest blocks take further messages: looking through more costs more than it saves.
+/// So many of the newest blocks take further messages: looking through more costs more than it
+/// saves.
 const OPEN_MAX: usize = 64;
 
-/// About what a block takes in memory beside its records, in which many may have one: transactions gather them.
+/// About what a block takes in memory beside its records, in which many may have one: transactions
+/// gather them.
 const BLOCK_BYTES: usize = 256;
 
 /// Two routes with more queues than this are taken to overlap without looking.
@@ -95,7 +97,8 @@ impl PublishBatch {
         }
     }
 
-    /// Appends a message that a queue may refuse; `block` is of this message alone, when there is one already.
+    /// Appends a message that a queue may refuse; `block` is of this message alone, when there is
+    /// one already.
     pub(super) fn push_refusable(
         &mut self,
         route: &Arc<Route>,
@@ -150,8 +153,8 @@ impl PublishBatch {
         self.bytes
     }
 
-    /// Hands every block to its queues. The ticket is durable when all that they took is; what they did not is added to
-    /// `refused`.
+    /// Hands every block to its queues. The ticket is durable when all that they took is; what they
+    /// did not is added to `refused`.
     pub(super) fn flush(&mut self, broker: &Broker, now: Now, refused: &mut Vec<RefusedPublish>) -> Ticket {
         let (mut newest, mut routed) = (Ticket(0), 0);
         for (route, block, origins) in self.drain() {

@@ -1,8 +1,10 @@
-//! What a new secret changes: a consumer goes on when its user loses read on the queue, but only until the client renews its
-//! secret. Then those that the user could not start any more are cancelled (RabbitMQ: `rabbit_channel:update_user_state`).
+//! What a new secret changes: a consumer goes on when its user loses read on the queue, but only
+//! until the client renews its secret. Then those that the user could not start any more are
+//! cancelled (RabbitMQ: `rabbit_channel:update_user_state`).
 //!
-//! What such a consumer holds unacknowledged stays with the channel, which may settle it; what was dealt to it and not sent
-//! goes back to its queue. The consumer of a channel's direct replies never needed a permission.
+//! What such a consumer holds unacknowledged stays with the channel, which may settle it; what was
+//! dealt to it and not sent goes back to its queue. The consumer of a channel's direct replies
+//! never needed a permission.
 
 use super::channel::Channel;
 use super::connection::Connection;

@@ -1,6 +1,7 @@
 //! Direct reply-to: replies go straight to the channel that asked (RabbitMQ: direct-reply-to.md).
 //!
-//! A channel that consumes from [`REPLY_TO`] gets a reply queue of its own, see [`crate::broker::vhost::replies`]. What it
+//! A channel that consumes from
+//! [`REPLY_TO`] gets a reply queue of its own, see [`crate::broker::vhost::replies`]. What it
 //! publishes with that name as `reply-to` leaves with the name of its queue instead.
 
 use super::channel::Channel;
@@ -51,7 +52,8 @@ impl Channel {
         self.subscribe(link, consume, tag, queue, consumer)
     }
 
-    /// queue.declare of a name that is special asks whether replies can be sent there; it makes nothing.
+    /// queue.declare of a name that is special asks whether replies can be sent there; it makes
+    /// nothing.
     pub(super) fn declare_replies(
         &mut self,
         link: &mut ConnectionState,

@@ -1,7 +1,8 @@
-//! What an operator sees of a session and wants of it: who the client is, how its channels stand, and that it is to go.
+//! What an operator sees of a session and wants of it: who the client is, how its channels stand,
+//! and that it is to go.
 //!
-//! The session is asked through [`crate::broker::clients`] and answers out of its state, which counts nothing for the purpose
-//! but the bytes that came.
+//! The session is asked through [`crate::broker::clients`] and answers out of its state, which
+//! counts nothing for the purpose but the bytes that came.
 
 use super::Fault;
 use super::channel::{Channel, Mode};

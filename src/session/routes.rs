@@ -1,7 +1,8 @@
-//! Routes a connection has used, so that a message for the same exchange and key need not ask the vhost again.
+//! Routes a connection has used, so that a message for the same exchange and key need not ask the
+//! vhost again.
 //!
-//! Whether the client may publish like that is asked when the route is looked up. A change of what somebody may do renews all
-//! routes, so that it is asked again.
+//! Whether the client may publish like that is asked when the route is looked up. A change of what
+//! somebody may do renews all routes, so that it is asked again.
 
 use super::access::Access;
 use super::budget::LOOKED_AT;

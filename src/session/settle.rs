@@ -1,7 +1,8 @@
 //! Deliveries that wait for their acknowledgement, and acknowledgements on their way to the queues.
 //!
-//! A channel's outstanding deliveries are runs: consecutive tags of consecutive messages of one queue. They are
-//! ordered by the tag that ends them, so that taking tags off the front of a run changes nothing but its value.
+//! A channel's outstanding deliveries are runs: consecutive tags of consecutive messages of one
+//! queue. They are ordered by the tag that ends them, so that taking tags off the front of a run
+//! changes nothing but its value.
 
 use super::budget;
 use super::connection_state::ConnectionState;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 /// So many of the newest groups are looked through for the one a message belongs to.
 const GROUPS_OPEN: usize = 64;
 
-/// So many messages are acknowledged under one lock of their queue at most: a few milliseconds if each is in a block of its own.
+/// So many messages are acknowledged under one lock of their queue at most: a few milliseconds if
+/// each is in a block of its own.
 const PORTION: u64 = 16 * 1024;
 
 /// Deliveries with consecutive tags.
@@ -30,7 +32,8 @@ pub(super) struct UnackedRun {
     pub(super) queue: Arc<Queue>,
     /// None: fetched by `basic.get`.
     pub(super) consumer: Option<ConsumerId>,
-    /// When it should be acknowledged, in monotonic milliseconds; `u64::MAX` for never, and for what is back in its queue.
+    /// When it should be acknowledged, in monotonic milliseconds; `u64::MAX` for never, and for
+    /// what is back in its queue.
     pub(super) due_ms: u64,
     /// Its consumer was cancelled because something else was overdue.
     pub(super) excused: bool,

@@ -64,8 +64,8 @@ impl Connection {
         Ok(())
     }
 
-    /// How many channels there may be is negotiated, not which numbers they have, as it is on RabbitMQ. The highest
-    /// number costs a connection 1 MiB of free slots.
+    /// How many channels there may be is negotiated, not which numbers they have, as it is on
+    /// RabbitMQ. The highest number costs a connection 1 MiB of free slots.
     fn open_channel(&mut self, link: &mut ConnectionState, number: u16) -> Result<(), AmqpError> {
         link.input_budget.take(METHOD + self.slots.len() / (LOOKED_AT * LOOKED_AT));
         let channel_max = link.limits.channel_max;
@@ -155,8 +155,9 @@ fn take_places(link: &ConnectionState) -> Result<Vec<Permit>, AmqpError> {
     Ok(vec![all, of_user])
 }
 
-/// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then what they were dealt and
-/// not sent goes back, and what they have not acknowledged. Only then others are dealt what they held.
+/// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then
+/// what they were dealt and not sent goes back, and what they have not acknowledged. Only then
+/// others are dealt what they held.
 pub(super) fn release(link: &mut ConnectionState, channels: Vec<Channel>) {
     let runs: usize = channels.iter().map(|channel| channel.unacked.len()).sum();
     let consumers: usize = channels.iter().map(|channel| channel.consumers.len()).sum();

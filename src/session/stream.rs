@@ -1,4 +1,5 @@
-//! What is special about streams for a session: what they refuse, and the header that tells a message's number.
+//! What is special about streams for a session: what they refuse, and the header that tells a
+//! message's number.
 
 use super::channel::Channel;
 use super::deliver::shown;
@@ -27,7 +28,8 @@ impl Channel {
     /// Whether a consumer of a stream may begin here: it takes no more than it acknowledges.
     ///
     /// # Errors
-    /// 406 without a prefetch, 540 without acknowledgements or with a limit that several consumers share.
+    /// 406 without a prefetch, 540 without acknowledgements or with a limit that several consumers
+    /// share.
     pub(super) fn check_stream_consumer(&self, queue: &Queue, consume: &Consume) -> Result<(), AmqpError> {
         if !queue.is_stream() {
             return Ok(());
@@ -64,7 +66,8 @@ pub(super) fn numbered<'a>(message: &Message<'a>, offset: u64) -> Cow<'a, [u8]> 
     Cow::Owned(numbered)
 }
 
-/// The properties of a message that has no headers but its number; `raw` are flags and perhaps the delivery mode.
+/// The properties of a message that has no headers but its number; `raw` are flags and perhaps the
+/// delivery mode.
 fn alone(raw: &[u8], offset: u64) -> Vec<u8> {
     const HEADERS: u8 = 0x20;
     const NAME_LEN: u8 = 15;

@@ -1,9 +1,10 @@
-//! Transactions of one channel (AMQP 0-9-1 section 1.9): publishes and acknowledgements that take effect together.
+//! Transactions of one channel (AMQP 0-9-1 section 1.9): publishes and acknowledgements that take
+//! effect together.
 //!
-//! Messages are routed, and tags taken, when the client names them; both wait here for `tx.commit`, which hands
-//! everything to the broker in one atomic batch, so that it reaches the disk in one commit. A rollback forgets the
-//! publishes, and the acknowledged deliveries are outstanding again; so does a commit of which a full queue would refuse a
-//! part, and the channel closes.
+//! Messages are routed, and tags taken, when the client names them; both wait here for `tx.commit`,
+//! which hands everything to the broker in one atomic batch, so that it reaches the disk in one
+//! commit. A rollback forgets the publishes, and the acknowledged deliveries are outstanding again;
+//! so does a commit of which a full queue would refuse a part, and the channel closes.
 
 use super::channel::{Channel, Mode};
 use super::connection_state::ConnectionState;
@@ -102,8 +103,8 @@ impl Channel {
     /// Everything takes effect; what the channel says from now on waits until it is on disk.
     ///
     /// # Errors
-    /// 406: a queue is full. Nothing has taken effect: what was acknowledged is outstanding again, and goes back with the
-    /// channel.
+    /// 406: a queue is full. Nothing has taken effect: what was acknowledged is outstanding again,
+    /// and goes back with the channel.
     fn commit(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
         let tx = self.mode.transaction().ok_or_else(not_transactional)?;
         // A message's time to live begins now.
@@ -119,7 +120,8 @@ impl Channel {
             Some((!is_empty).then(|| broker.commit_tx(publishes, rooms, &acks, link.now)))
         });
         let Some(ticket) = committed else {
-            // RabbitMQ's words, although here it is all or nothing. The channel takes back what was acknowledged as it closes.
+            // RabbitMQ's words, although here it is all or nothing. The channel takes back what was
+            // acknowledged as it closes.
             return Err(AmqpError::Precondition("partial tx completion".to_owned()));
         };
         let returns = mem::take(&mut tx.returns);

@@ -1,11 +1,13 @@
-//! What a client has a connection keep that it has not finished: bodies whose end has not come, and transactions.
+//! What a client has a connection keep that it has not finished: bodies whose end has not come, and
+//! transactions.
 //!
-//! Each of them has a limit of its own, but there is one for every channel; this is the limit for all of a connection
-//! together. It is looked at once a read, and only after one that brought some of it or while there is some. What all connections
-//! keep counts towards the limit of memory at once.
+//! Each of them has a limit of its own, but there is one for every channel; this is the limit for
+//! all of a connection together. It is looked at once a read, and only after one that brought some
+//! of it or while there is some. What all connections keep counts towards the limit of memory at
+//! once.
 //!
-//! A body that does not go on ends its connection after a while: what came of it takes memory, and while memory is short for it nobody
-//! may publish.
+//! A body that does not go on ends its connection after a while: what came of it takes memory, and
+//! while memory is short for it nobody may publish.
 
 use super::Fault;
 use super::channel::Mode;

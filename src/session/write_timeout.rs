@@ -1,10 +1,11 @@
-//! How long a client may leave unread what is there for it. Any byte that it takes counts; what nobody takes is memory that the
-//! client decides over.
+//! How long a client may leave unread what is there for it. Any byte that it takes counts; what
+//! nobody takes is memory that the client decides over.
 
 use crate::clock::Now;
 use crate::wire::output::Output;
 
-/// The longest that a client may leave something unread while memory is short: others wait for what it keeps.
+/// The longest that a client may leave something unread while memory is short: others wait for what
+/// it keeps.
 const PRESSED_MS: u64 = 10_000;
 
 /// A deadline for a client that does not read what is sent to it.

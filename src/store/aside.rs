@@ -1,6 +1,8 @@
-//! Runs that were found damaged when the broker started, kept apart from those that are delivered: the rows of `damaged`.
+//! Runs that were found damaged when the broker started, kept apart from those that are delivered:
+//! the rows of `damaged`.
 //!
-//! Integers are big-endian. The row of `segments` and the records are as they were found; either may be what is damaged.
+//! Integers are big-endian. The row of `segments` and the records are as they were found; either
+//! may be what is damaged.
 //!
 //! ```text
 //! key    u64, one more than the last

@@ -1,8 +1,10 @@
-//! Users, vhosts and what users may do in them: the rows of `users`, `permissions`, `topic_permissions` and `vhosts`.
+//! Users, vhosts and what users may do in them: the rows of `users`, `permissions`,
+//! `topic_permissions` and `vhosts`.
 //!
-//! The table `users` comes into being with the first user that is kept: a file without one has never had any. The table `vhosts`
-//! is made with the vhost `/` in it, when a file is new and when it is from a time that knew no other.
-//! Strings are a u32 length and that many bytes, integers are big-endian.
+//! The table `users` comes into being with the first user that is kept: a file without one has
+//! never had any. The table `vhosts` is made with the vhost `/` in it, when a file is new and when
+//! it is from a time that knew no other. Strings are a u32 length and that many bytes, integers are
+//! big-endian.
 //!
 //! ```text
 //! users              key: str name                          value: flags (1 SHA-256, 2 SHA-512, 16 MD5, 4 connections are
@@ -95,7 +97,8 @@ pub(super) fn read(tx: &ReadTransaction) -> Result<Option<Vec<AuthChange>>, Stor
     Ok(Some(found))
 }
 
-/// Makes the table of vhosts, with the one that is always there in the beginning, if the file has none.
+/// Makes the table of vhosts, with the one that is always there in the beginning, if the file has
+/// none.
 pub(super) fn make_vhosts(tx: &Transaction) -> Result<(), StoreError> {
     if tx.unchecked().list_tables()?.any(|table| table.name() == VHOSTS.name) {
         return Ok(());

@@ -1,9 +1,9 @@
 //! What may happen to durable state, and the seam behind which it is kept.
 //!
-//! A [`Change`] is the unit of commit, of recovery and, later, of replication. The rest of the broker sees the
-//! store through [`Log`] (append, and learn when it is durable) and [`PageSource`] (read records back); neither
-//! names a database. Invariant: what is appended by one call of [`Log::append`], or under one [`AtomicBatch`], is on
-//! disk together or not at all.
+//! A [`Change`] is the unit of commit, of recovery and, later, of replication. The rest of the
+//! broker sees the store through [`Log`] (append, and learn when it is durable) and [`PageSource`]
+//! (read records back); neither names a database. Invariant: what is appended by one call of
+//! [`Log::append`], or under one [`AtomicBatch`], is on disk together or not at all.
 
 use super::error::StoreError;
 use crate::auth::directory::AuthChange;
@@ -21,8 +21,8 @@ use std::thread;
 pub enum Change {
     /// Records enter a queue: record `range.start` of `block` under the number `first`, and so on.
     ///
-    /// Records that are not persistent may be among them (a queue that runs out of memory writes those too):
-    /// they are read back by [`PageSource::load`], but recovery does not see them.
+    /// Records that are not persistent may be among them (a queue that runs out of memory writes
+    /// those too): they are read back by [`PageSource::load`], but recovery does not see them.
     Publish {
         /// The queue.
         queue: QueueId,
@@ -33,8 +33,8 @@ pub enum Change {
         /// Which of the block's records.
         range: Range<u32>,
     },
-    /// Messages leave a queue for good: acknowledged, dropped, dead-lettered, purged. Numbers that are not on
-    /// disk, or not any more, may be among them.
+    /// Messages leave a queue for good: acknowledged, dropped, dead-lettered, purged. Numbers that
+    /// are not on disk, or not any more, may be among them.
     Settle {
         /// The queue.
         queue: QueueId,
@@ -49,10 +49,12 @@ pub enum Change {
         seq: u64,
         /// Its deliveries that failed.
         deliveries: u32,
-        /// Until when it waits, milliseconds since 1970; 0 when it does not. Of a message that has died, how: see [`super::mark`].
+        /// Until when it waits, milliseconds since 1970; 0 when it does not. Of a message that has
+        /// died, how: see [`super::mark`].
         due_ms: u64,
     },
-    /// Written on a clean stop: messages of a lane below this number may have been delivered before.
+    /// Written on a clean stop: messages of a lane below this number may have been delivered
+    /// before.
     Delivered {
         /// The queue.
         queue: QueueId,
@@ -96,8 +98,8 @@ pub enum Change {
 /// What is kept of a stream beside its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamNote {
-    /// It begins at this number: what is below is gone, and no number below is given again. The first such note
-    /// makes a stream of a queue, all of whose records last.
+    /// It begins at this number: what is below is gone, and no number below is given again. The
+    /// first such note makes a stream of a queue, all of whose records last.
     Begins(u64),
     /// A chunk begins.
     Chunk(StreamChunk),
@@ -197,17 +199,20 @@ pub struct Recovered {
     pub bindings: Vec<BindingRecord>,
     /// What queues and exchanges have seen; of each in ascending order of numbers.
     pub seen: Vec<SeenRecord>,
-    /// The changes that make the users and permissions that there are; none if there never was a user.
+    /// The changes that make the users and permissions that there are; none if there never was a
+    /// user.
     pub auth: Option<Vec<AuthChange>>,
     /// The changes that make the policies that there are.
     pub policies: Vec<PolicyChange>,
-    /// Runs of messages that do not match their checksums, found now or before: they are in no queue.
+    /// Runs of messages that do not match their checksums, found now or before: they are in no
+    /// queue.
     pub damaged: Vec<DamagedRun>,
     /// Whether the last run stopped cleanly; if not, any message may have been delivered before.
     pub clean: bool,
     /// An id that no queue has ever had, nor any above it.
     pub next_queue: u64,
-    /// How far the calendar by which all times are kept is ahead of the wall clock, in milliseconds.
+    /// How far the calendar by which all times are kept is ahead of the wall clock, in
+    /// milliseconds.
     pub ahead_ms: i64,
 }
 
@@ -252,7 +257,8 @@ pub struct RecoveredReturn {
     pub seq: u64,
     /// Its deliveries that failed.
     pub deliveries: u32,
-    /// Until when it waits, milliseconds since 1970; 0 when it does not. Of a message that has died, how: see [`super::mark`].
+    /// Until when it waits, milliseconds since 1970; 0 when it does not. Of a message that has
+    /// died, how: see [`super::mark`].
     pub due_ms: u64,
 }
 
@@ -272,17 +278,19 @@ pub struct RecoveredLane {
 pub enum Health {
     /// It commits.
     Good,
-    /// The disk is (nearly) full: what is pending waits, publishers should; settles still reach the disk when
-    /// they can.
+    /// The disk is (nearly) full: what is pending waits, publishers should; settles still reach the
+    /// disk when they can.
     Full,
     /// It will never commit again: nothing may be confirmed from now on.
     Failed,
 }
 
-/// Held while changes are appended that must reach the disk together; the commit thread waits for it, so it is
-/// held for microseconds and never while waiting for anything but a queue's lock. Not to be taken twice.
+/// Held while changes are appended that must reach the disk together; the commit thread waits for
+/// it, so it is held for microseconds and never while waiting for anything but a queue's lock. Not
+/// to be taken twice.
 ///
-/// A panic while it is held ends the log: whether all that belongs together was appended is not known.
+/// A panic while it is held ends the log: whether all that belongs together was appended is not
+/// known.
 pub struct AtomicBatch<'a> {
     log: &'a dyn Log,
     /// It was taken while a panic unwound, which is none of its own.
@@ -315,15 +323,16 @@ impl Drop for AtomicBatch<'_> {
 
 /// Learns when a commit group is on disk.
 pub trait Waiter: Send + Sync {
-    /// Everything up to and including `up_to` is on disk. Called on the commit thread; must not block.
+    /// Everything up to and including `up_to` is on disk. Called on the commit thread; must not
+    /// block.
     fn durable(&self, up_to: Ticket);
 }
 
 /// Takes changes in, and tells when they are on disk.
 pub trait Log: Send + Sync {
-    /// Appends the changes of `changes`, in order, as one unit; empties the vector but keeps its memory.
-    /// Never blocks on the disk. Callers hold the lock of the queue concerned, so that the order of changes
-    /// here is the order in the queue.
+    /// Appends the changes of `changes`, in order, as one unit; empties the vector but keeps its
+    /// memory. Never blocks on the disk. Callers hold the lock of the queue concerned, so that the
+    /// order of changes here is the order in the queue.
     fn append(&self, changes: &mut Vec<Change>) -> Ticket;
 
     /// Begins a set of appends that reach the disk together.
@@ -332,29 +341,34 @@ pub trait Log: Send + Sync {
     /// The newest ticket that is on disk.
     fn durable(&self) -> Ticket;
 
-    /// The newest ticket up to which a [`PageSource`] finds everything; never above [`Log::durable`]. Whoever forgets
-    /// records goes by this one.
+    /// The newest ticket up to which a
+    /// [`PageSource`] finds everything; never above [`Log::durable`]. Whoever forgets records goes
+    /// by this one.
     fn stored(&self) -> Ticket;
 
-    /// Has `waiter` told once `ticket` is durable (at once, when it is already): something now waits for the
-    /// disk, so the group is committed without gathering. Never answers after the store failed.
+    /// Has `waiter` told once `ticket` is durable (at once, when it is already): something now
+    /// waits for the disk, so the group is committed without gathering. Never answers after the
+    /// store failed.
     fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>);
 
-    /// Bytes of records that are appended and neither on disk nor dropped: the measure for slowing publishers.
+    /// Bytes of records that are appended and neither on disk nor dropped: the measure for slowing
+    /// publishers.
     fn pending_bytes(&self) -> usize;
 
     /// Whether the store still commits.
     fn health(&self) -> Health;
 
-    /// Nothing is confirmed or written from now on, because of `fault`: [`Log::health`] is [`Health::Failed`].
+    /// Nothing is confirmed or written from now on, because of `fault`: [`Log::health`] is
+    /// [`Health::Failed`].
     fn fail(&self, fault: StoreError);
 
-    /// Looks whether what was written can still be found by the next who starts here; if not, the store has failed. To be
-    /// called now and then; it asks the file system.
+    /// Looks whether what was written can still be found by the next who starts here; if not, the
+    /// store has failed. To be called now and then; it asks the file system.
     fn check_place(&self) {}
 
-    /// Keeps how far the calendar is ahead of the wall clock, in milliseconds; on disk when it returns, so that it may block for as long as
-    /// a commit takes. A log that does not outlive the process has nothing to keep.
+    /// Keeps how far the calendar is ahead of the wall clock, in milliseconds; on disk when it
+    /// returns, so that it may block for as long as a commit takes. A log that does not outlive the
+    /// process has nothing to keep.
     ///
     /// # Errors
     /// It could not be written.
@@ -362,8 +376,8 @@ pub trait Log: Send + Sync {
         Ok(())
     }
 
-    /// Commits what is pending, marks the stop as clean, and ends the commit thread. Appends after this are
-    /// dropped.
+    /// Commits what is pending, marks the stop as clean, and ends the commit thread. Appends after
+    /// this are dropped.
     ///
     /// # Errors
     /// What kept the last group from the disk.
@@ -381,16 +395,17 @@ pub struct Page {
 
 /// Reads records back from disk.
 pub trait PageSource: Send + Sync {
-    /// The pages of `queue` from the one that holds `from` on, in order, until they make `bytes_max` bytes or
-    /// `up_to` is reached; at least one, if `from` or anything after it below `up_to` is on disk and whole: what is damaged is left out.
+    /// The pages of `queue` from the one that holds `from` on, in order, until they make
+    /// `bytes_max` bytes or `up_to` is reached; at least one, if
+    /// `from` or anything after it below `up_to` is on disk and whole: what is damaged is left out.
     /// Blocks on the disk: call it on a thread that may.
     ///
     /// # Errors
     /// The store cannot be read.
     fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError>;
 
-    /// The runs that are known to be damaged: those that were found at the start, and those that [`PageSource::load`] has come upon
-    /// and left out since.
+    /// The runs that are known to be damaged: those that were found at the start, and those that
+    /// [`PageSource::load`] has come upon and left out since.
     ///
     /// # Errors
     /// The store cannot be read.

@@ -5,9 +5,10 @@
 //! `totals`  the name of a table | u64 rows | u64 sum of their checksums | u32 CRC-32, as in any row
 //! ```
 //!
-//! Integers are big-endian, but for those within keys, which are redb's. Redb does not look at its pages' checksums when it reads
-//! them (`tree` does, at the start). A row that was changed does not match its own checksum, one that disappeared or came back is
-//! missed in `totals`, and so is a table that disappeared.
+//! Integers are big-endian, but for those within keys, which are redb's. Redb does not look at its
+//! pages' checksums when it reads them (`tree` does, at the start). A row that was changed does not
+//! match its own checksum, one that disappeared or came back is missed in `totals`, and so is a
+//! table that disappeared.
 
 use super::error::StoreError;
 use crc32fast::Hasher;
@@ -93,7 +94,8 @@ impl<K: Key + 'static> Checked<K> {
         })
     }
 
-    /// Calls `each` with every row, in the order of their keys; returns whether there is such a table.
+    /// Calls `each` with every row, in the order of their keys; returns whether there is such a
+    /// table.
     pub(super) fn read(
         &self,
         tx: &ReadTransaction,
@@ -206,14 +208,16 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    /// One that commits in two phases, and saves what is free, so that a start after a crash need not walk the whole file.
+    /// One that commits in two phases, and saves what is free, so that a start after a crash need
+    /// not walk the whole file.
     pub(super) fn begin(database: &Database) -> Result<Self, StoreError> {
         let mut tx = Self::in_one_phase(database)?;
         tx.tx.set_quick_repair(true);
         Ok(tx)
     }
 
-    /// One that commits with one sync: until another one has, a start after a crash walks the whole file.
+    /// One that commits with one sync: until another one has, a start after a crash walks the whole
+    /// file.
     pub(super) fn in_one_phase(database: &Database) -> Result<Self, StoreError> {
         Ok(Self { tx: database.begin_write()?, changes: RefCell::default() })
     }

@@ -1,21 +1,26 @@
-//! The commit thread: the only writer of the file. It cuts a group, merges it, writes it, and tells who waits.
+//! The commit thread: the only writer of the file. It cuts a group, merges it, writes it, and tells
+//! who waits.
 //!
-//! A small group is written to the journal, and gathers with others until it is worth a transaction: until the journal
-//! is full, there is much of it, or nothing has happened for a while. A large group has a transaction of its own. So
-//! `journaled` is on disk and `work` is not, and what is in `journaled` comes before what is in `work`.
+//! A small group is written to the journal, and gathers with others until it is worth a
+//! transaction: until the journal is full, there is much of it, or nothing has happened for a
+//! while. A large group has a transaction of its own. So `journaled` is on disk and `work` is not,
+//! and what is in `journaled` comes before what is in `work`.
 //!
-//! A full disk is not the end: the work is kept, later groups are merged into it (what is consumed meanwhile
-//! need not be written any more), and it is tried again every second. The same if somebody else has found the disk full, after
-//! which redb does no more with this database. Any other fault is: nothing is confirmed from then on.
+//! A full disk is not the end: the work is kept, later groups are merged into it (what is consumed
+//! meanwhile need not be written any more), and it is tried again every second. The same if
+//! somebody else has found the disk full, after which redb does no more with this database. Any
+//! other fault is: nothing is confirmed from then on.
 //!
-//! What brings no records is written to a full disk nevertheless, from the reserve; so is what brings some and takes others away, or a
-//! record that nobody consumes would keep on the disk what all others do. When nothing happens, the file is made smaller, whether
-//! records wait or not. The disk counts as full until the reserve is whole again.
+//! What brings no records is written to a full disk nevertheless, from the reserve; so is what
+//! brings some and takes others away, or a record that nobody consumes would keep on the disk what
+//! all others do. When nothing happens, the file is made smaller, whether records wait or not. The
+//! disk counts as full until the reserve is whole again.
 //!
-//! redb finds out what is in use by walking the whole file when it is opened after a crash, about 2.5 GB/s, and is then as good as what it
-//! finds: one damaged page is a file that it refuses. A commit in two phases that saves that knowledge spares both. It costs a second
-//! sync, and 64 KiB for each GiB of the file. So does each transaction but those of large groups, for which publishers wait
-//! one after the other; once the store is idle, one more commit does it for them.
+//! redb finds out what is in use by walking the whole file when it is opened after a crash, about
+//! 2.5 GB/s, and is then as good as what it finds: one damaged page is a file that it refuses. A
+//! commit in two phases that saves that knowledge spares both. It costs a second sync, and 64 KiB
+//! for each GiB of the file. So does each transaction but those of large groups, for which
+//! publishers wait one after the other; once the store is idle, one more commit does it for them.
 
 use super::change::{Change, Health};
 use super::checked::Transaction;
@@ -39,15 +44,16 @@ use std::io;
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
-/// So many bytes, beside twice the group's own, must be free to write records: a commit also writes trees, and what it
-/// replaces is free only after it.
+/// So many bytes, beside twice the group's own, must be free to write records: a commit also writes
+/// trees, and what it replaces is free only after it.
 pub(super) const TREES_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A group of more bytes than this is not written twice: a transaction then costs less than the second copy.
+/// A group of more bytes than this is not written twice: a transaction then costs less than the
+/// second copy.
 const JOURNALED_BYTES_MAX: usize = 128 * 1024;
 
-/// So much gathers in the journal, in bytes of records and [`RUN_BYTES`] for each run, before it is put into the tables:
-/// what is held in memory meanwhile.
+/// So much gathers in the journal, in bytes of records and [`RUN_BYTES`] for each run, before it is
+/// put into the tables: what is held in memory meanwhile.
 const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// About what a run costs in memory beside its records.
@@ -77,7 +83,8 @@ pub(super) struct Committer {
     pub(super) late: Vec<Change>,
     /// Of the last group that is in the journal or in the tables.
     pub(super) number: u64,
-    /// A commit failed: whether `work` is on disk is unknown, and redb will do no more with this database.
+    /// A commit failed: whether `work` is on disk is unknown, and redb will do no more with this
+    /// database.
     pub(super) broken: bool,
     /// Something was committed since the last rest.
     pub(super) restless: bool,
@@ -176,7 +183,8 @@ impl Committer {
         let records = self.work.bytes > 0;
         let is_short = records && !last && !self.has_room();
         if is_short {
-            // Records that publishers sent before they were told to wait must not keep on the disk what others consume.
+            // Records that publishers sent before they were told to wait must not keep on the disk
+            // what others consume.
             if !self.work.takes_away() {
                 return Err(io::Error::from(io::ErrorKind::StorageFull).into());
             }
@@ -243,14 +251,16 @@ impl Committer {
         Ok(())
     }
 
-    /// The tables hold what is in the journal; what was written before them is on disk if they were `synced`.
+    /// The tables hold what is in the journal; what was written before them is on disk if they were
+    /// `synced`.
     fn forget_journal(&mut self, synced: bool) {
         self.journaled = Work::default();
         self.journal.reset(synced);
         self.pending.set_stored(self.pending.durable());
     }
 
-    /// Writes `work`, which ends with group `number`, as one transaction; returns what the tables then hold of its queues.
+    /// Writes `work`, which ends with group `number`, as one transaction; returns what the tables
+    /// then hold of its queues.
     fn commit(
         &self,
         work: &Work,
@@ -282,7 +292,8 @@ impl Committer {
         (self.restless, self.loose) = (true, true);
     }
 
-    /// Opens the database anew after a fault, and looks whether what was being written is in the tables after all.
+    /// Opens the database anew after a fault, and looks whether what was being written is in the
+    /// tables after all.
     fn reopen(&mut self) -> Result<(), StoreError> {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(place.take());
@@ -317,8 +328,8 @@ impl Committer {
         Ok(())
     }
 
-    /// While the disk is full, gives it back what was consumed: redb keeps it in the file, where nobody else can see that there
-    /// is room.
+    /// While the disk is full, gives it back what was consumed: redb keeps it in the file, where
+    /// nobody else can see that there is room.
     fn shrink(&mut self) -> Result<(), StoreError> {
         let left = self.disk.reserve().map_or(0, |reserve| reserve.left());
         let fits = self.free_bytes().is_none_or(|free| free.saturating_add(left) >= TREES_BYTES);
@@ -345,13 +356,14 @@ impl Committer {
         }
     }
 
-    /// Says that the disk is full once the reserve was touched, and that it has room again once that is whole.
+    /// Says that the disk is full once the reserve was touched, and that it has room again once
+    /// that is whole.
     fn look_for_room(&self) {
         self.set_room(self.has_room());
     }
 
-    /// Whether new records may be written. After a full disk there must be enough for more than the next few, and the
-    /// reserve whole again.
+    /// Whether new records may be written. After a full disk there must be enough for more than the
+    /// next few, and the reserve whole again.
     fn has_room(&self) -> bool {
         let is_full = self.pending.health() == Health::Full;
         let has_free = |bytes| self.free_bytes().is_none_or(|free| free >= bytes);
@@ -362,7 +374,8 @@ impl Committer {
         }
     }
 
-    /// Holds back records that would hardly fit, into what is free and, if they may take it, the reserve.
+    /// Holds back records that would hardly fit, into what is free and, if they may take it, the
+    /// reserve.
     fn make_sure_it_fits(&self, bytes: usize, spends: bool) -> Result<(), StoreError> {
         if bytes == 0 {
             return Ok(());

@@ -7,15 +7,17 @@
 //! 4 KiB + j         redb's own file, to the end
 //! ```
 //!
-//! Integers of the head are big-endian. The state is 0 while the file is made and all ones once it is complete; it is
-//! outside of the checksum, so that it changes with one write of which any part will do. The second head counts where the first does not
-//! match its checksum, or is of an older format: it is written before the first one is written over. The head is read before
-//! anything is written, under the file's lock: a file that turns out to be somebody else's, of a newer version or damaged
-//! is left byte for byte as it was. To redb a [`Disk`] is a file that begins where its part begins. After an I/O error redb
-//! refuses to go on with a database, so it is opened anew over the same `Disk`, which meanwhile keeps the lock.
+//! Integers of the head are big-endian. The state is 0 while the file is made and all ones once it
+//! is complete; it is outside of the checksum, so that it changes with one write of which any part
+//! will do. The second head counts where the first does not match its checksum, or is of an older
+//! format: it is written before the first one is written over. The head is read before anything is
+//! written, under the file's lock: a file that turns out to be somebody else's, of a newer version
+//! or damaged is left byte for byte as it was. To redb a [`Disk`] is a file that begins where its
+//! part begins. After an I/O error redb refuses to go on with a database, so it is opened anew over
+//! the same `Disk`, which meanwhile keeps the lock.
 //!
-//! The formats there have been, each the number of everything that this page and `journal`, `entry`, `table`, `segment`,
-//! `record` and `message` draw:
+//! The formats there have been, each the number of everything that this page and
+//! `journal`, `entry`, `table`, `segment`, `record` and `message` draw:
 //!
 //! | format | beside the one before it |
 //! |---|---|
@@ -28,20 +30,25 @@
 //!
 //! # Where clients' bytes lie
 //!
-//! They lie in the journal and in redb's part, also where nothing is said to lie any more: pages that are free, what is
-//! behind the last entry. The head and the journal's slots are in places that hold nothing else, from the moment the file has its
-//! format: the slots are written before the head says that there are any. The journal's entries count only with a key: see `journal`. Its length
-//! is that of the head, for as long as the file lives, so that none of it becomes redb's or the other way round. Redb finds pages by
-//! pointers from its two roots. Most commits are in two phases: the pages below a root are on disk before the header names it, and power cut in between
-//! leaves no older page, with a client's bytes in it, below a root that counts. Those of large groups are in one (see `commit`, which
-//! says why): after power was cut in one such, its root is believed when the checksums of all pages below match (XXH3, which has no
-//! key). For an older page to be believed below it a client would have to have put into a page that was free then what gives the checksum of a
-//! page of 128 bits of which it knows every byte beforehand, the checksums of all pages below and the times of arrival included, and have
-//! power cut between two sectors. What was written up to format 4 and never replayed is replayed as format 4 had it, by the first
+//! They lie in the journal and in redb's part, also where nothing is said to lie any more: pages
+//! that are free, what is behind the last entry. The head and the journal's slots are in places
+//! that hold nothing else, from the moment the file has its format: the slots are written before
+//! the head says that there are any. The journal's entries count only with a key: see `journal`.
+//! Its length is that of the head, for as long as the file lives, so that none of it becomes redb's
+//! or the other way round. Redb finds pages by pointers from its two roots. Most commits are in two
+//! phases: the pages below a root are on disk before the header names it, and power cut in between
+//! leaves no older page, with a client's bytes in it, below a root that counts. Those of large
+//! groups are in one (see `commit`, which says why): after power was cut in one such, its root is
+//! believed when the checksums of all pages below match (XXH3, which has no key). For an older page
+//! to be believed below it a client would have to have put into a page that was free then what
+//! gives the checksum of a page of 128 bits of which it knows every byte beforehand, the checksums
+//! of all pages below and the times of arrival included, and have power cut between two sectors.
+//! What was written up to format 4 and never replayed is replayed as format 4 had it, by the first
 //! start of this version, and not again.
 //!
-//! What is older is made the newest as it is opened: see `upgrade`. The order of [`Disk::make_current`] lets a power cut
-//! leave a file of the one format or of the other.
+//! What is older is made the newest as it is opened: see
+//! `upgrade`. The order of [`Disk::make_current`] lets a power cut leave a file of the one format
+//! or of the other.
 
 use super::error::{StoreError, is_full};
 use super::reserve::Reserve;
@@ -51,7 +58,8 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// What new files have, and old ones once they were opened. Another way to keep data is another number.
+/// What new files have, and old ones once they were opened. Another way to keep data is another
+/// number.
 pub(super) const FORMAT: u32 = 6;
 
 /// The first format with a head.
@@ -116,12 +124,14 @@ pub(super) struct Found {
 }
 
 impl Disk {
-    /// Locks and opens what `backend` holds, or prepares it with a journal of `journal_bytes` when it is empty.
+    /// Locks and opens what `backend` holds, or prepares it with a journal of `journal_bytes` when
+    /// it is empty.
     pub(super) fn open(backend: impl StorageBackend, journal_bytes: u64) -> Result<Found, StoreError> {
         lock(&backend)?;
         let (found, head_damaged) = match (Head::read(&backend), Head::read_copy(&backend)?) {
             (Err(StoreError::Damaged(_)), Some(copy)) => (Some(copy), true),
-            // All was of its format when it was written: so it was where one bit makes an older format of the first.
+            // All was of its format when it was written: so it was where one bit makes an older
+            // format of the first.
             (Ok(Some(head)), Some(copy)) if head.format < copy.format => (Some(copy), true),
             (found, _) => (found?, false),
         };
@@ -169,7 +179,8 @@ impl Disk {
         self.0.backend.sync_data()
     }
 
-    /// Says that the file is of the newest format: first in the second head, which counts if the first is torn.
+    /// Says that the file is of the newest format: first in the second head, which counts if the
+    /// first is torn.
     pub(super) fn make_current(&self) -> io::Result<()> {
         let head = self.head().encode();
         self.0.backend.write(COPY_AT, &head)?;
@@ -197,7 +208,8 @@ impl Disk {
         self.0.reserve.get()
     }
 
-    /// Does `what` again, which takes `bytes` of the disk, as long as the disk is full and the reserve makes room.
+    /// Does `what` again, which takes `bytes` of the disk, as long as the disk is full and the
+    /// reserve makes room.
     fn with_room(&self, bytes: usize, what: impl Fn() -> io::Result<()>) -> io::Result<()> {
         loop {
             match what() {
@@ -349,7 +361,8 @@ pub(super) fn lock(backend: &dyn StorageBackend) -> Result<(), StoreError> {
     }
 }
 
-/// Whether these few bytes are what a power cut leaves of a head in the making, in which nothing of anybody's can be.
+/// Whether these few bytes are what a power cut leaves of a head in the making, in which nothing of
+/// anybody's can be.
 fn is_begun(bytes: &[u8]) -> bool {
     let written = bytes.iter().zip(MAGIC).take_while(|(byte, magic)| **byte == *magic).count();
     written == MAGIC.len() && bytes.get(STATE_AT..JOURNAL_AT).is_none_or(|state| state == [0; 4])

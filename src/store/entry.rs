@@ -1,7 +1,7 @@
 //! A commit group as bytes: the payload of a journal's entry.
 //!
-//! One change after the other, each a kind and its fields; integers big-endian, `str` a u32 length and that many
-//! bytes.
+//! One change after the other, each a kind and its fields; integers big-endian, `str` a u32 length
+//! and that many bytes.
 //!
 //! ```text
 //! 1 publish          u64 queue | u64 first | u32 length | records, as `message` draws them

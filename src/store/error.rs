@@ -9,7 +9,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// A fault of the store. None is a peer's fault: after one that is not about opening, nothing may be confirmed.
+/// A fault of the store. None is a peer's fault: after one that is not about opening, nothing may
+/// be confirmed.
 #[derive(Debug)]
 pub enum StoreError {
     /// Another process has the data folder open.
@@ -22,7 +23,8 @@ pub enum StoreError {
         /// The file.
         place: String,
     },
-    /// The file was written by a newer version of Leveret, which keeps its data in another way; it was not touched.
+    /// The file was written by a newer version of Leveret, which keeps its data in another way; it
+    /// was not touched.
     WrongVersion {
         /// The file.
         place: String,
@@ -31,7 +33,8 @@ pub enum StoreError {
     },
     /// The file contradicts itself.
     Damaged(String),
-    /// The file was deleted, moved or replaced under the running broker: what is written to it is lost.
+    /// The file was deleted, moved or replaced under the running broker: what is written to it is
+    /// lost.
     Gone {
         /// The file.
         place: String,
@@ -57,7 +60,8 @@ impl StoreError {
         Self::BrokerFault(format!("{who} panicked: {}", guard::message(panic)))
     }
 
-    /// Whether it is no reason to give up: the disk is full, or somebody else found what is wrong and sees to it.
+    /// Whether it is no reason to give up: the disk is full, or somebody else found what is wrong
+    /// and sees to it.
     pub(super) fn passes(&self) -> bool {
         self.is_full() || matches!(self, Self::Stopped)
     }
@@ -142,7 +146,8 @@ impl From<io::Error> for StoreError {
 impl From<StorageError> for StoreError {
     fn from(error: StorageError) -> Self {
         match error {
-            // What redb says of a file without its magic number, and of one that is too short for it.
+            // What redb says of a file without its magic number, and of one that is too short for
+            // it.
             StorageError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Self::NotOurs { place: String::new() }
             }

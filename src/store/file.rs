@@ -1,8 +1,9 @@
 //! The data file in its folder: made for the broker's user alone, and watched.
 //!
-//! What is written to a file that has no name any more is gone with the process. A sync therefore fails once the file was
-//! deleted, and so does making it longer once something else is in its place; [`Place::check`] finds out the same for who asks now
-//! and then. Nothing is confirmed after such a failure.
+//! What is written to a file that has no name any more is gone with the process. A sync therefore
+//! fails once the file was deleted, and so does making it longer once something else is in its
+//! place; [`Place::check`] finds out the same for who asks now and then. Nothing is confirmed after
+//! such a failure.
 
 use super::error::StoreError;
 use redb::backends::FileBackend;
@@ -40,7 +41,8 @@ pub(super) struct Place {
     inode: u64,
 }
 
-/// The data file cannot be found any more: what an [`io::Error`] has in it until it is a [`StoreError`].
+/// The data file cannot be found any more: what an
+/// [`io::Error`] has in it until it is a [`StoreError`].
 #[derive(Debug)]
 pub(super) struct Gone(pub(super) PathBuf);
 
@@ -108,7 +110,8 @@ impl Place {
 
     /// Whether the file has a name: less than [`Place::check`] finds out, for a tenth of its price.
     fn check_name(&self) -> io::Result<()> {
-        // Its times are not asked for: once somebody has seen them, the next write changes them, and a sync writes the inode as well.
+        // Its times are not asked for: once somebody has seen them, the next write changes them,
+        // and a sync writes the inode as well.
         let found = statx(&self.file, c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK)?;
         if found.stx_nlink > 0 { Ok(()) } else { Err(self.gone()) }
     }

@@ -1,6 +1,7 @@
 //! The store's formats, read and written again: for who holds them against bytes that nobody wrote.
 //!
-//! Nothing of the broker uses this. It is here so that the decoders themselves stay the store's own.
+//! Nothing of the broker uses this. It is here so that the decoders themselves stay the store's
+//! own.
 
 use super::disk;
 use super::entry;
@@ -25,8 +26,8 @@ pub enum Format {
     Entry,
 }
 
-/// Reads `bytes` as `format` and writes what was found there. A row comes out as it went in; an entry once it is in
-/// order: what is about one queue is together, and nothing is said twice.
+/// Reads `bytes` as `format` and writes what was found there. A row comes out as it went in; an
+/// entry once it is in order: what is about one queue is together, and nothing is said twice.
 ///
 /// # Errors
 /// [`StoreError::Damaged`]: they are nothing that the store ever wrote.

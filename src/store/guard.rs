@@ -1,4 +1,5 @@
-//! Where redb panics, for it does so on some pages that make no sense, this makes a fault of the store of it.
+//! Where redb panics, for it does so on some pages that make no sense, this makes a fault of the
+//! store of it.
 
 use super::error::StoreError;
 use std::any::Any;

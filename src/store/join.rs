@@ -1,4 +1,5 @@
-//! Joins small rows that follow each other, so that messages published one at a time cost few rows in the end.
+//! Joins small rows that follow each other, so that messages published one at a time cost few rows
+//! in the end.
 
 use super::error::StoreError;
 use super::segment::{INLINE_BYTES_MAX, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
@@ -11,7 +12,8 @@ struct Joined {
     first: u64,
     segment: Segment,
     records: Vec<u8>,
-    /// Whether the records are those that were written: damaged ones stay in a row of their own, with the checksum that tells.
+    /// Whether the records are those that were written: damaged ones stay in a row of their own,
+    /// with the checksum that tells.
     whole: bool,
     /// The rows it is made of.
     rows: Vec<u64>,
@@ -38,8 +40,8 @@ impl Joined {
     }
 }
 
-/// Replaces the rows of queue `id` that begin in `range` by as few as they fit in. Returns the numbers and the
-/// bytes of each row that is there then.
+/// Replaces the rows of queue `id` that begin in `range` by as few as they fit in. Returns the
+/// numbers and the bytes of each row that is there then.
 pub(super) fn join(
     rows: &mut Rows<'_>,
     id: QueueId,

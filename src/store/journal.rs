@@ -1,9 +1,9 @@
 //! The journal: commit groups one after the other, so that a confirm costs one write and one sync.
 //!
-//! A transaction of redb changes half a dozen pages all over the file, whatever it writes: two to three times what a
-//! sync of neighbouring bytes takes. Small groups are therefore written here first, and put into the tables many
-//! at a time; the table `leveret` says which entry is the last one they hold. What is not in them when the broker
-//! starts is read from here.
+//! A transaction of redb changes half a dozen pages all over the file, whatever it writes: two to
+//! three times what a sync of neighbouring bytes takes. Small groups are therefore written here
+//! first, and put into the tables many at a time; the table `leveret` says which entry is the last
+//! one they hold. What is not in them when the broker starts is read from here.
 //!
 //! Integers are big-endian:
 //!
@@ -20,28 +20,33 @@
 //!         36  payload, as `entry` draws it
 //! ```
 //!
-//! Entries have consecutive numbers and lie without gaps from the front on; once the tables hold them all, a new round
-//! begins and the next entry is written at the front again. What lies behind the last entry is left from rounds before:
-//! bytes that clients chose, which may look like entries. So each round has a random key, without which nobody can make an
-//! entry's checksums (`keyed` says why), and an entry counts only with the key of its round.
+//! Entries have consecutive numbers and lie without gaps from the front on; once the tables hold
+//! them all, a new round begins and the next entry is written at the front again. What lies behind
+//! the last entry is left from rounds before: bytes that clients chose, which may look like
+//! entries. So each round has a random key, without which nobody can make an entry's checksums
+//! (`keyed` says why), and an entry counts only with the key of its round.
 //!
 //! # Which round it is
 //!
-//! A slot says what the key is for the entries that come once the tables hold entry number `after`. The one in effect is
-//! that with the highest `after` that the tables have reached. When the tables take in the entries, the next round is written into one
-//! slot before the transaction and is on disk with it; into the other one only afterwards, with the round's first entry. So at
-//! any time one slot is not being written and holds the round that the tables ask for, whatever becomes of the other, and
-//! once there is an entry whose loss would matter, two slots hold its key. No slot of use means that the file is damaged, or that the
-//! tables have fallen behind what they were.
+//! A slot says what the key is for the entries that come once the tables hold entry number
+//! `after`. The one in effect is that with the highest `after` that the tables have reached. When
+//! the tables take in the entries, the next round is written into one slot before the transaction
+//! and is on disk with it; into the other one only afterwards, with the round's first entry. So at
+//! any time one slot is not being written and holds the round that the tables ask for, whatever
+//! becomes of the other, and once there is an entry whose loss would matter, two slots hold its
+//! key. No slot of use means that the file is damaged, or that the tables have fallen behind what
+//! they were.
 //!
 //! # Torn or damaged
 //!
-//! An entry is written when all before it are on disk, and says so. So the last one may be torn by a power cut, and nobody
-//! was told of it; of any other one that is not whole the entries behind it tell that it was. They are found wherever
-//! they are: no body can hold 28 bytes that begin an entry of this round. Where the last whole one ends, the next number in its place
-//! tells of a torn one, which is logged. If that was torn off as well, there is nothing to be seen.
+//! An entry is written when all before it are on disk, and says so. So the last one may be torn by
+//! a power cut, and nobody was told of it; of any other one that is not whole the entries behind it
+//! tell that it was. They are found wherever they are: no body can hold 28 bytes that begin an
+//! entry of this round. Where the last whole one ends, the next number in its place tells of a torn
+//! one, which is logged. If that was torn off as well, there is nothing to be seen.
 //!
-//! Up to format 4 an entry was a u32 length, the CRC-32 of what follows, the number and the payload, from the front of the room on.
+//! Up to format 4 an entry was a u32 length, the CRC-32 of what follows, the number and the
+//! payload, from the front of the room on.
 
 use super::disk::Disk;
 use super::error::StoreError;
@@ -66,7 +71,8 @@ const HEAD: usize = 36;
 const HEAD_SUM_AT: usize = 8;
 const HEAD_COVERED: Range<usize> = 16..HEAD;
 
-/// Where an entry has its number, and the one up to which everything was on disk, which is one less.
+/// Where an entry has its number, and the one up to which everything was on disk, which is one
+/// less.
 const NUMBERS: Range<usize> = 20..HEAD;
 
 /// Where entries may begin, counted from the first.
@@ -117,7 +123,8 @@ impl Journal {
         Ok(Self { disk, end: 0, entry: Vec::new(), round, copies: Copies::None, next, first_slot })
     }
 
-    /// Appends and syncs an entry, if there is room for it; `write` appends its payload to what it is given.
+    /// Appends and syncs an entry, if there is room for it; `write` appends its payload to what it
+    /// is given.
     pub(super) fn append(&mut self, number: u64, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<bool> {
         self.entry.clear();
         self.entry.resize(HEAD, 0);
@@ -145,7 +152,8 @@ impl Journal {
         Ok(true)
     }
 
-    /// Makes sure that both slots have the round once the next sync has returned, and one of them before.
+    /// Makes sure that both slots have the round once the next sync has returned, and one of them
+    /// before.
     fn begin(&mut self, last: u64) -> io::Result<()> {
         if self.copies == Copies::Both {
             return Ok(());
@@ -167,7 +175,8 @@ impl Journal {
         self.end == 0
     }
 
-    /// The tables are about to take in all entries, of which `last` is the last: what is written here is to be on disk with that.
+    /// The tables are about to take in all entries, of which `last` is the last: what is written
+    /// here is to be on disk with that.
     pub(super) fn prepare_reset(&mut self, last: u64) -> io::Result<()> {
         let next = Round::random(last)?;
         next.write(&self.disk, self.first_slot)?;
@@ -175,7 +184,8 @@ impl Journal {
         Ok(())
     }
 
-    /// The tables hold every entry: the next one goes to the front. What was written to prepare for it is on disk if `synced`.
+    /// The tables hold every entry: the next one goes to the front. What was written to prepare for
+    /// it is on disk if `synced`.
     pub(super) fn reset(&mut self, synced: bool) {
         self.end = 0;
         self.round = self.next.take();
@@ -183,7 +193,8 @@ impl Journal {
     }
 }
 
-/// Begins the first round of a file whose tables end with number `last`; it counts once it is synced.
+/// Begins the first round of a file whose tables end with number `last`; it counts once it is
+/// synced.
 pub(super) fn begin(disk: &Disk, last: u64) -> io::Result<()> {
     if disk.journal_bytes() < ENTRIES_AT {
         return Ok(());
@@ -270,12 +281,14 @@ pub(super) struct Found {
     pub(super) entries: Vec<Entry>,
     /// The numbers of entries that were on disk, and are not whole any more.
     pub(super) damaged: Vec<Range<u64>>,
-    /// The number of the entry behind the last whole one, which is not whole; nothing tells that it ever was.
+    /// The number of the entry behind the last whole one, which is not whole; nothing tells that it
+    /// ever was.
     pub(super) torn: Option<u64>,
 }
 
 impl Found {
-    /// Notes which entries after number `last` are not there though everything was on disk up to number `synced`.
+    /// Notes which entries after number
+    /// `last` are not there though everything was on disk up to number `synced`.
     fn look_for_damage(&mut self, last: u64, synced: u64) {
         let mut next = last + 1;
         for number in self.entries.iter().map(|entry| entry.number).chain([synced + 1]) {
@@ -484,7 +497,8 @@ mod tests {
         }
     }
 
-    /// A power cut leaves the first sectors of the last entry, or others: as long as its number is there, it is told.
+    /// A power cut leaves the first sectors of the last entry, or others: as long as its number is
+    /// there, it is told.
     #[test]
     fn a_torn_entry_is_told_and_a_clean_end_is_not() {
         let disk = disk();
@@ -547,7 +561,8 @@ mod tests {
         assert!(matches!(fallen_behind, Err(StoreError::Damaged(_))), "{fallen_behind:?}");
     }
 
-    /// Whatever a torn write makes of a slot, and whichever it is, at the start of a process or later.
+    /// Whatever a torn write makes of a slot, and whichever it is, at the start of a process or
+    /// later.
     #[test]
     fn a_torn_slot_is_written_again_before_the_other_one() {
         for slot in [0, 1] {

@@ -1,15 +1,17 @@
 //! Whether the commit thread waits a moment before it cuts a group that somebody waits for.
 //!
-//! A message that is consumed before the cut needs no disk at all. While consumers keep pace with publishers, a moment's
-//! wait lets most of a group vanish and saves the fsync, which takes longer than the wait; while they do not, it would
-//! only delay confirms. So it is tried where consumers keep pace, and left for a while where it did not help.
+//! A message that is consumed before the cut needs no disk at all. While consumers keep pace with
+//! publishers, a moment's wait lets most of a group vanish and saves the fsync, which takes longer
+//! than the wait; while they do not, it would only delay confirms. So it is tried where consumers
+//! keep pace, and left for a while where it did not help.
 
 use super::change::Change;
 use crate::message::Block;
 use std::ops::Range;
 use std::time::Duration;
 
-/// A little over the time in which a client on the same machine takes and acknowledges a batch; less than an fsync.
+/// A little over the time in which a client on the same machine takes and acknowledges a batch;
+/// less than an fsync.
 const MOMENT: Duration = Duration::from_micros(150);
 
 /// Groups in a row without waiting, once waiting did not help.
@@ -18,7 +20,8 @@ const PAUSE: u32 = 200;
 /// Groups that are waited for before it is judged whether that helped.
 const TRIAL: u32 = 8;
 
-/// Decides whether the commit thread waits for more changes before it cuts a group. The counts are sums in which each group weighs a little less than the next.
+/// Decides whether the commit thread waits for more changes before it cuts a group. The counts are
+/// sums in which each group weighs a little less than the next.
 #[derive(Debug, Default)]
 pub(super) struct Linger {
     published: u64,
@@ -37,7 +40,8 @@ impl Linger {
         if keep_pace && self.pause == 0 { MOMENT } else { Duration::ZERO }
     }
 
-    /// A group was cut after `waited`; `bytes` of its records were to be written, and `left` of them are.
+    /// A group was cut after `waited`; `bytes` of its records were to be written, and `left` of
+    /// them are.
     pub(super) fn learn(&mut self, changes: Tally, waited: bool, bytes: usize, left: usize) {
         let Tally { published, settled } = changes;
         if published == 0 && settled == 0 {

@@ -86,7 +86,8 @@ impl Log for RedbLog {
         }
     }
 
-    /// Waits for the commit thread's transaction, should there be one, and is part of none of its groups: nothing depends on it.
+    /// Waits for the commit thread's transaction, should there be one, and is part of none of its
+    /// groups: nothing depends on it.
     fn keep_ahead(&self, ahead_ms: i64) -> Result<(), StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Stopped)?;
@@ -95,7 +96,8 @@ impl Log for RedbLog {
             write_meta(&tx, &[(META_AHEAD, ahead_ms.cast_unsigned())], Totals::default())?;
             tx.commit()
         });
-        // A full disk passes: the commit thread finds that this database is of no use any more, and opens it anew.
+        // A full disk passes: the commit thread finds that this database is of no use any more, and
+        // opens it anew.
         kept.map_err(|error| if error.passes() { error } else { self.pending.give_up(error) })
     }
 

@@ -1,12 +1,13 @@
-//! What the table `returns` says of a message that has died and is still in its queue, in the place of the time until which a
-//! message waits.
+//! What the table `returns` says of a message that has died and is still in its queue, in the place
+//! of the time until which a message waits.
 //!
 //! ```text
 //!   bit 63: 1   62: parked   59-61: why it died   57-58: why it is parked   0-56: its place in the order of deaths
 //! ```
 //!
-//! No time has bit 63 set. The place is milliseconds since 1970 in its upper 42 bits, and tells apart what died in the same one in
-//! its lower 15. The column of failed deliveries then has the bytes of the message's record.
+//! No time has bit 63 set. The place is milliseconds since 1970 in its upper 42 bits, and tells
+//! apart what died in the same one in its lower 15. The column of failed deliveries then has the
+//! bytes of the message's record.
 
 const DEAD: u64 = 1 << 63;
 const PARKED: u64 = 1 << 62;

@@ -1,10 +1,11 @@
 //! The net effect of changes: what is settled before it was written is never written.
 //!
-//! [`Work`] takes changes in their order and keeps, per queue, what is to be written; [`Work::settle`] then takes
-//! settled messages out of what enters, and out of what is settled those that cannot be on disk. A queue's number is
-//! published at most once and settled after that, so within a group the order of the two does not matter. Work that
-//! cannot be written (the disk is full) takes in later groups the same way, and so does work that is in the journal
-//! and not yet in the tables.
+//! [`Work`] takes changes in their order and keeps, per queue, what is to be written;
+//! [`Work::settle`] then takes settled messages out of what enters, and out of what is settled
+//! those that cannot be on disk. A queue's number is published at most once and settled after that,
+//! so within a group the order of the two does not matter. Work that cannot be written (the disk is
+//! full) takes in later groups the same way, and so does work that is in the journal and not yet in
+//! the tables.
 
 use super::change::{Change, QueueRecord};
 use super::shelf::Shelf;
@@ -17,8 +18,9 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Who else holds a block that is in one queue: that queue, and whoever is just writing it to a consumer. One that more hold is in
-/// several queues, and a part of its own for each might take more than the whole.
+/// Who else holds a block that is in one queue: that queue, and whoever is just writing it to a
+/// consumer. One that more hold is in several queues, and a part of its own for each might take
+/// more than the whole.
 const OTHERS_MAX: usize = 2;
 
 /// Changes that are to reach the disk together, merged.
@@ -45,7 +47,8 @@ pub(super) struct QueueWork {
     pub(super) declared: Option<QueueRecord>,
     /// Records that enter; after [`Work::settle`] in order of their numbers, none of them settled.
     pub(super) runs: Vec<Run>,
-    /// Messages that leave; after [`Work::settle`] in order, apart from each other, and perhaps on disk.
+    /// Messages that leave; after [`Work::settle`] in order, apart from each other, and perhaps on
+    /// disk.
     pub(super) settled: Vec<SeqRange>,
     /// Messages that were returned; after [`Work::settle`] such that stay.
     pub(super) returns: BTreeMap<u64, ReturnRow>,
@@ -160,8 +163,8 @@ impl Work {
         }
     }
 
-    /// Has runs hold no more than about twice what they are: a run that waits for long keeps its block for as long, of which
-    /// nearly all may have been consumed.
+    /// Has runs hold no more than about twice what they are: a run that waits for long keeps its
+    /// block for as long, of which nearly all may have been consumed.
     pub(super) fn detach(&mut self) {
         self.queues.values_mut().for_each(QueueWork::detach);
     }
@@ -182,7 +185,8 @@ impl Work {
         self.next_queue = self.next_queue.max(later.next_queue);
     }
 
-    /// Takes what is settled out of what enters, and forgets what cannot be on disk: `before` tells what can.
+    /// Takes what is settled out of what enters, and forgets what cannot be on disk: `before` tells
+    /// what can.
     pub(super) fn settle(&mut self, before: impl Fn(QueueId) -> Before) {
         (self.bytes, self.runs) = (0, 0);
         self.queues.retain(|&id, queue| {

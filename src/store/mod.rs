@@ -1,14 +1,17 @@
 //! The store: durable state in one redb file, the only place that names redb.
 //!
-//! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in the order in which
-//! a change passes: `pending` (one short mutex) -> `commit` (the thread) -> `merge` (the net effect of a group) ->
-//! `journal`, `keyed` and `entry` (small groups, one after the other) -> `write` and `join` (rows in a transaction, with the
-//! counters of `shelf`) -> redb, whose panics end in `guard` -> `disk` (the parts of the file) -> `file` (in its folder, beside the room
-//! that `reserve` keeps). `table`, `checked`, `segment`, `aside`, `record`, `mark`, `seen`, `auth` and `policy` draw the bytes. At the
-//! start `tree` looks for damage and turns single bits back, `salvage` makes a new file of what is left of one, `upgrade` makes
-//! older rows the same as new ones, and `recover` reads them; `page` reads records later on.
+//! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it, in
+//! the order in which a change passes: `pending` (one short mutex) -> `commit` (the thread) ->
+//! `merge` (the net effect of a group) -> `journal`, `keyed` and `entry` (small groups, one after
+//! the other) -> `write` and `join` (rows in a transaction, with the counters of `shelf`) -> redb,
+//! whose panics end in `guard` -> `disk` (the parts of the file) -> `file` (in its folder, beside
+//! the room that `reserve` keeps). `table`, `checked`, `segment`, `aside`, `record`, `mark`,
+//! `seen`, `auth` and `policy` draw the bytes. At the start `tree` looks for damage and turns
+//! single bits back, `salvage` makes a new file of what is left of one, `upgrade` makes older rows
+//! the same as new ones, and `recover` reads them; `page` reads records later on.
 //!
-//! Invariant: a ticket is durable only when all that was appended under it is on disk, or was consumed before.
+//! Invariant: a ticket is durable only when all that was appended under it is on disk, or was
+//! consumed before.
 
 mod aside;
 mod auth;
@@ -80,14 +83,17 @@ pub struct Options {
     pub journal_bytes: u64,
     /// Whether to go on without what is damaged, where a start would otherwise be refused.
     pub repair: bool,
-    /// Where free space is learnt; none for a folder asks its file system, none for a backend does not ask.
+    /// Where free space is learnt; none for a folder asks its file system, none for a backend does
+    /// not ask.
     pub free_bytes: Option<FreeBytes>,
-    /// What has room when the disk is full; none for a folder is a file in it, none for a backend is nothing.
+    /// What has room when the disk is full; none for a folder is a file in it, none for a backend
+    /// is nothing.
     pub reserve: Option<Arc<dyn Reserve>>,
 }
 
 impl Default for Options {
-    /// 8 MiB of cache: rows are read once and in order, so that more of it saves nothing but the upper pages of the trees.
+    /// 8 MiB of cache: rows are read once and in order, so that more of it saves nothing but the
+    /// upper pages of the trees.
     fn default() -> Self {
         Self {
             cache_bytes: 8 << 20,
@@ -125,17 +131,20 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// 8 MiB of journal: some 50,000 small messages to a transaction, and a few milliseconds to read at the start.
+/// 8 MiB of journal: some 50,000 small messages to a transaction, and a few milliseconds to read at
+/// the start.
 const JOURNAL_BYTES: u64 = 8 << 20;
 
-/// How long the reserve of a folder is: a full journal becomes rows of nearly twice its size at the worst.
+/// How long the reserve of a folder is: a full journal becomes rows of nearly twice its size at the
+/// worst.
 const RESERVE_BYTES: u64 = 2 * JOURNAL_BYTES + TREES_BYTES;
 
-/// Opens the data file of the folder `dir`, or makes both; holds the folder until the log is closed or dropped.
+/// Opens the data file of the folder `dir`, or makes both; holds the folder until the log is closed
+/// or dropped.
 ///
 /// # Errors
-/// Another process holds the folder, the file there is not ours or of a newer version (it stays as it is), or it
-/// cannot be read or written.
+/// Another process holds the folder, the file there is not ours or of a newer version (it stays as
+/// it is), or it cannot be read or written.
 pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     let folder = dir.display().to_string();
     file::make_folder(dir).map_err(|error| StoreError::from(error).at(&folder))?;

@@ -34,8 +34,8 @@ impl Pages {
         Self { database, pending, noted: Mutex::default() }
     }
 
-    /// Reads the last commit. What is wrong with it ends the store: what a database is like after redb panicked is not known, and rows
-    /// that cannot be read would be messages that nobody gets.
+    /// Reads the last commit. What is wrong with it ends the store: what a database is like after
+    /// redb panicked is not known, and rows that cannot be read would be messages that nobody gets.
     fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let done = guarded(|| {
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,10 @@
-//! Where changes wait for the commit thread, and who waits for them: one short mutex between everybody and that
-//! thread.
+//! Where changes wait for the commit thread, and who waits for them: one short mutex between
+//! everybody and that thread.
 //!
-//! Changes gather in the open group; its number is the ticket that [`Pending::append`] hands out. The commit thread
-//! cuts the group (from then on changes go into the next one) and, when it is on disk, says so. Invariant: the
-//! cut happens while nobody holds the gate, so what is appended under one gate is in one group.
+//! Changes gather in the open group; its number is the ticket that [`Pending::append`] hands out.
+//! The commit thread cuts the group (from then on changes go into the next one) and, when it is on
+//! disk, says so. Invariant: the cut happens while nobody holds the gate, so what is appended under
+//! one gate is in one group.
 
 use super::change::{Change, Health, Waiter};
 use super::error::StoreError;
@@ -18,7 +19,8 @@ use std::time::Duration;
 /// How long changes that nobody waits for gather, so that what is consumed meanwhile needs no disk.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Bytes of records that end the gathering: a few rows of the largest size; more would only hold memory.
+/// Bytes of records that end the gathering: a few rows of the largest size; more would only hold
+/// memory.
 const GATHER_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long after the last commit the store counts as idle.
@@ -264,8 +266,8 @@ impl Pending {
         self.wake.notify_one();
     }
 
-    /// For the commit thread: waits for something to do, and cuts the open group, at the earliest `moment` after somebody
-    /// has come to wait for it.
+    /// For the commit thread: waits for something to do, and cuts the open group, at the earliest
+    /// `moment` after somebody has come to wait for it.
     pub(super) fn next(&self, patience: Patience, moment: Duration) -> Next {
         let mut open = self.open();
         if patience == Patience::UntilRetry {
@@ -310,7 +312,8 @@ impl Pending {
     }
 
     fn cut(&self) -> Group {
-        // Taken first and for an instant: whoever holds it has not appended all that belongs together.
+        // Taken first and for an instant: whoever holds it has not appended all that belongs
+        // together.
         let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let mut open = self.open();
         let group =
@@ -411,7 +414,8 @@ mod tests {
         });
     }
 
-    /// The thread sleeps without end, gathers, or is on its way there: whenever a change comes, it is found.
+    /// The thread sleeps without end, gathers, or is on its way there: whenever a change comes, it
+    /// is found.
     #[test]
     fn a_change_is_found_whatever_the_thread_is_about() {
         let pending = Pending::default();

@@ -1,6 +1,7 @@
 //! Policies: the rows of `policies`.
 //!
-//! The table comes into being with the first policy. Strings are a u32 length and that many bytes, integers are big-endian.
+//! The table comes into being with the first policy. Strings are a u32 length and that many bytes,
+//! integers are big-endian.
 //!
 //! ```text
 //! key    rank (0 a user's, 1 an operator's) | str vhost | str name

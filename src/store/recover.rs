@@ -1,8 +1,9 @@
-//! What is on disk when the broker starts, told by rows of metadata: no record is read but those of the journal.
+//! What is on disk when the broker starts, told by rows of metadata: no record is read but those of
+//! the journal.
 //!
-//! Messages outlive the broker when their queue has a record and they were persistent and not settled. The rest is
-//! tidied away: rows of queues without a record, rows of which nothing lasts, marks of transient records (which
-//! are settled now), returns of messages that are gone.
+//! Messages outlive the broker when their queue has a record and they were persistent and not
+//! settled. The rest is tidied away: rows of queues without a record, rows of which nothing lasts,
+//! marks of transient records (which are settled now), returns of messages that are gone.
 
 use super::aside;
 use super::auth;
@@ -57,8 +58,8 @@ enum Chore {
     Forget(RowKey),
 }
 
-/// Puts into the tables what only the journal of a file of this format has: the groups after number `last`. Without those that
-/// are damaged, if that is to be repaired.
+/// Puts into the tables what only the journal of a file of this format has: the groups after number
+/// `last`. Without those that are damaged, if that is to be repaired.
 pub(super) fn replay(
     database: &Database,
     disk: &Disk,
@@ -106,7 +107,8 @@ fn listed(numbers: &[Range<u64>]) -> String {
     format!("{} {}{more}", if count == 1 { "entry" } else { "entries" }, named.join(", "))
 }
 
-/// Checks that no number enters a queue twice; those that are in the tables already are found in [`recover`].
+/// Checks that no number enters a queue twice; those that are in the tables already are found in
+/// [`recover`].
 fn check_new(work: &Work) -> Result<(), StoreError> {
     for (&id, queue) in &work.queues {
         if queue.runs.windows(2).any(|runs| runs[1].first < runs[0].end()) {
@@ -151,7 +153,8 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
     Ok(found)
 }
 
-/// Checks that no row of `segments` has disappeared or come back. Of damaged ones only the number is known.
+/// Checks that no row of `segments` has disappeared or come back. Of damaged ones only the number
+/// is known.
 fn check_totals(found: &Found, expected: Option<Totals>, repair: bool) -> Result<(), StoreError> {
     let Some(expected) = expected else { return Ok(()) };
     let rows = found.totals.rows;
@@ -213,7 +216,8 @@ pub(super) fn recount(database: &Database) -> Result<Shelves, StoreError> {
     Ok(shelves)
 }
 
-/// Tidies up, a bounded number of rows in each transaction; first of all it sets aside what is damaged.
+/// Tidies up, a bounded number of rows in each transaction; first of all it sets aside what is
+/// damaged.
 pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreError> {
     aside::set_aside(database, &mem::take(&mut found.damaged))?;
     found.recovered.damaged = aside::list(&database.begin_read()?)?;

@@ -1,9 +1,10 @@
-//! Room on the disk that is kept for what has to be written although the disk is full: what the journal has is put into the
-//! tables at the start, and what is consumed is taken off the disk.
+//! Room on the disk that is kept for what has to be written although the disk is full: what the
+//! journal has is put into the tables at the start, and what is consumed is taken off the disk.
 //!
-//! redb writes new pages before it gives old ones up, and its file has holes that take room only when they are written. So a second
-//! file, of which nobody reads a byte, has its blocks from the beginning and is made shorter by what a write needs. It is not
-//! part of the data: without it a broker starts as well, if the disk has room.
+//! redb writes new pages before it gives old ones up, and its file has holes that take room only
+//! when they are written. So a second file, of which nobody reads a byte, has its blocks from the
+//! beginning and is made shorter by what a write needs. It is not part of the data: without it a
+//! broker starts as well, if the disk has room.
 //!
 //! # Why it is a file of its own
 //!
@@ -36,7 +37,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The name, in the data folder, of the file that keeps room for when the disk is full.
 pub const FILE_NAME: &str = "leveret.reserve";
 
-/// What the file gives up at a time, and what a write needs beside its own bytes: an allocation unit of any usual file system.
+/// What the file gives up at a time, and what a write needs beside its own bytes: an allocation
+/// unit of any usual file system.
 pub(super) const STEP: u64 = 64 * 1024;
 
 /// The unit in which [`MetadataExt::blocks`] counts.

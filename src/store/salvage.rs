@@ -1,9 +1,12 @@
-//! A data file that redb cannot work with: what can be read of it goes into a new file, which takes its place.
+//! A data file that redb cannot work with: what can be read of it goes into a new file, which takes
+//! its place.
 //!
-//! Every row is taken on its own checksum, wherever its page is. Where pages are lost the commit before the last one is looked at too: most
-//! of its pages are still there. What was removed by the last commit may come back that way, so that a message may be delivered
-//! again. Records whose row of `segments` is lost get a new one, by which none of them is settled. A queue whose record is lost
-//! comes back as `damaged.queue.N` in the vhost `/`. The damaged file is kept beside the new one.
+//! Every row is taken on its own checksum, wherever its page is. Where pages are lost the commit
+//! before the last one is looked at too: most of its pages are still there. What was removed by the
+//! last commit may come back that way, so that a message may be delivered again. Records whose row
+//! of `segments` is lost get a new one, by which none of them is settled. A queue whose record is
+//! lost comes back as `damaged.queue.N` in the vhost `/`. The damaged file is kept beside the new
+//! one.
 
 use super::change::QueueRecord;
 use super::checked::{self, Salvaged, TOTALS, Totals, Transaction};

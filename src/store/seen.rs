@@ -1,7 +1,8 @@
 //! What queues and exchanges that deduplicate have seen: the rows of `seen`.
 //!
-//! Each has as many slots as it remembers values; a value replaces the one that had its slot before. Strings are a u32
-//! length and that many bytes; integers are big-endian, so that the slots of one owner lie side by side.
+//! Each has as many slots as it remembers values; a value replaces the one that had its slot
+//! before. Strings are a u32 length and that many bytes; integers are big-endian, so that the slots
+//! of one owner lie side by side.
 //!
 //! ```text
 //! key    0 | u64 queue           | u64 slot          value  u64 number | u64 until, ms since 1970 | the value

@@ -1,4 +1,5 @@
-//! What is kept of a run of records beside the records: how many, how many bytes, and which are gone.
+//! What is kept of a run of records beside the records: how many, how many bytes, and which are
+//! gone.
 //!
 //! A row of `segments`, integers big-endian:
 //!
@@ -16,12 +17,14 @@
 //!     settled marks | transient marks | records
 //! ```
 //!
-//! The second checksum is looked at whenever the row is read, the first when the records are. Both are against accidents: where a row
-//! lies and how long it is nobody but the store decides, so there is nothing for clients to forge.
+//! The second checksum is looked at whenever the row is read, the first when the records are. Both
+//! are against accidents: where a row lies and how long it is nobody but the store decides, so
+//! there is nothing for clients to forge.
 //!
-//! Marks are a bit each, the first record's in the lowest bit of the first byte; zero bytes at the end are left
-//! out. A settled record is gone; a transient one is there until the broker stops. Reading this and not the
-//! records is what makes a start quick, so a large run's records lie in a row of their own.
+//! Marks are a bit each, the first record's in the lowest bit of the first byte; zero bytes at the
+//! end are left out. A settled record is gone; a transient one is there until the broker stops.
+//! Reading this and not the records is what makes a start quick, so a large run's records lie in a
+//! row of their own.
 
 use super::error::StoreError;
 use super::table::RowKey;
@@ -35,8 +38,8 @@ pub(super) const RUN_BYTES_MAX: usize = crate::message::BLOCK_BYTES_MAX;
 /// A run takes no further record beyond this many: its marks then stay under 2 KiB.
 pub(super) const RUN_RECORDS_MAX: u32 = 8192;
 
-/// Runs of at most this many bytes have their records in `segments`: a small commit then touches one table, and a
-/// start reads at most this much for each such run.
+/// Runs of at most this many bytes have their records in `segments`: a small commit then touches
+/// one table, and a start reads at most this much for each such run.
 pub(super) const INLINE_BYTES_MAX: usize = 2048;
 
 const INLINE: u8 = 1;
@@ -162,7 +165,8 @@ impl<'a> SegmentView<'a> {
         Self::parse(row).map_or(0, |(view, _)| view.count)
     }
 
-    /// The records that a row seems to have with it, though it may be damaged: what lies behind its marks, or all behind its head.
+    /// The records that a row seems to have with it, though it may be damaged: what lies behind its
+    /// marks, or all behind its head.
     pub(super) fn inline_of_damaged(row: &'a [u8]) -> &'a [u8] {
         match Self::parse(row) {
             Some((view, _)) => view.inline.unwrap_or_default(),
@@ -170,7 +174,8 @@ impl<'a> SegmentView<'a> {
         }
     }
 
-    /// Whether these are the records that were written, as far as that can be told: a row from before format 5 has no checksum.
+    /// Whether these are the records that were written, as far as that can be told: a row from
+    /// before format 5 has no checksum.
     pub(super) fn matches(&self, records: &[u8]) -> bool {
         matches(records, self.bytes, self.checksum)
     }
@@ -185,8 +190,8 @@ impl<'a> SegmentView<'a> {
         !self.transient.is_empty()
     }
 
-    /// Calls `take` with the numbers of the records that outlive the broker, when the first one's number is `first`;
-    /// of a stream transient ones are among them.
+    /// Calls `take` with the numbers of the records that outlive the broker, when the first one's
+    /// number is `first`; of a stream transient ones are among them.
     pub(super) fn each_lasting(&self, first: u64, transients_last: bool, mut take: impl FnMut(SeqRange)) {
         let transient = if transients_last { &[] } else { self.transient };
         if self.settled.is_empty() && transient.is_empty() {

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 /// Rows below this many bytes are small: in time they are joined with their neighbours.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// So many rows that follow each other are joined, or so few as make a run of [`RUN_BYTES_MAX`]: first those whose
-/// records are inline, then all small ones. A record is thus rewritten at most twice or so, however small.
+/// So many rows that follow each other are joined, or so few as make a run of [`RUN_BYTES_MAX`]:
+/// first those whose records are inline, then all small ones. A record is thus rewritten at most
+/// twice or so, however small.
 const JOIN_ROWS: u32 = 128;
 
 /// Every queue that has something on disk.
@@ -26,7 +27,8 @@ pub(super) struct Shelf {
     high: u64,
     /// Rows of `returns`.
     pub(super) returns: u64,
-    /// The last rows, as long as they follow each other: those whose records are inline, and all small ones.
+    /// The last rows, as long as they follow each other: those whose records are inline, and all
+    /// small ones.
     inline: Tail,
     small: Tail,
 }
@@ -121,8 +123,8 @@ impl Shelf {
 mod tests {
     use super::*;
 
-    /// Adds `count` rows of one number each, `bytes` long, joining as the writer does; returns how often
-    /// a record was rewritten on average, and the rows that are left.
+    /// Adds `count` rows of one number each, `bytes` long, joining as the writer does; returns how
+    /// often a record was rewritten on average, and the rows that are left.
     fn fill(count: u64, bytes: usize) -> (f64, Vec<(SeqRange, usize)>) {
         let mut shelf = Shelf::default();
         let mut rows = Vec::new();

@@ -1,7 +1,8 @@
-//! What is kept of a stream beside its records: where it begins, where its chunks begin, how far named consumers are.
+//! What is kept of a stream beside its records: where it begins, where its chunks begin, how far
+//! named consumers are.
 //!
-//! A queue with a row in `streams` is a stream: its records last whether they are persistent or not, and no number
-//! below the one in that row is ever given again.
+//! A queue with a row in `streams` is a stream: its records last whether they are persistent or
+//! not, and no number below the one in that row is ever given again.
 
 use super::change::{RecoveredLane, RecoveredQueue, RecoveredStream, StreamChunk, StreamNote};
 use super::checked::{self, Transaction};

@@ -1,7 +1,7 @@
 //! The tables of the data file: every kind of row there is, and what identifies the file.
 //!
-//! Integers inside keys, and in `leveret`, are redb's own (little-endian, fixed width); those in values are big-endian. Byte strings
-//! are drawn byte by byte by `segment`, `record` and others.
+//! Integers inside keys, and in `leveret`, are redb's own (little-endian, fixed width); those in
+//! values are big-endian. Byte strings are drawn byte by byte by `segment`, `record` and others.
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -26,10 +26,12 @@
 //!
 //! The version of all this is in the file's head: see `disk`.
 //!
-//! Redb does not look at its pages' checksums when it reads them. So the rows of `segments` have checksums of their own (see `segment`), and
-//! `leveret` tells how many there are and what their checksums add up to, so that none disappears or comes back unnoticed. All
-//! tables below it in this list have the same by way of `checked`, which also draws the table `totals`.
-//! `"check"` is the CRC-32 of the other values there, in the order above, `"ahead"` last and only if it is there.
+//! Redb does not look at its pages' checksums when it reads them. So the rows of `segments` have
+//! checksums of their own (see `segment`), and `leveret` tells how many there are and what their
+//! checksums add up to, so that none disappears or comes back unnoticed. All tables below it in
+//! this list have the same by way of `checked`, which also draws the table `totals`. `"check"` is
+//! the CRC-32 of the other values there, in the order above, `"ahead"` last and only if it is
+//! there.
 
 use super::auth;
 use super::checked::{self, Checked, CheckedTable, Totals, Transaction};
@@ -43,10 +45,11 @@ use std::ops::RangeBounds;
 
 /// Key of [`META`]: 1 when the last run stopped cleanly, 0 from the moment the next one begins.
 pub(super) const META_CLEAN: &str = "clean";
-/// Key of [`META`]: the last entry of the journal that the tables hold, or would, had it been written there.
+/// Key of [`META`]: the last entry of the journal that the tables hold, or would, had it been
+/// written there.
 pub(super) const META_JOURNAL: &str = "journal";
-/// Key of [`META`]: how far the calendar is ahead of the wall clock, in milliseconds, as the bits of an i64 (see `clock`); there once
-/// the wall clock was set while the broker ran.
+/// Key of [`META`]: how far the calendar is ahead of the wall clock, in milliseconds, as the bits
+/// of an i64 (see `clock`); there once the wall clock was set while the broker ran.
 pub(super) const META_AHEAD: &str = "ahead";
 /// Key of [`META`]: above every id that a durable queue ever had.
 pub(super) const META_NEXT_QUEUE: &str = "next_queue";
@@ -64,7 +67,8 @@ const META_CHECKED: [&str; 5] = [META_CLEAN, META_NEXT_QUEUE, META_JOURNAL, META
 /// The first format with [`META_CHECK`].
 const FORMAT_CHECKED: u32 = 5;
 
-/// Ids, and numbers without their lane, lie below this: nothing has ever counted so far, and no sum with one overflows.
+/// Ids, and numbers without their lane, lie below this: nothing has ever counted so far, and no sum
+/// with one overflows.
 const NUMBER_END: u64 = 1 << 55;
 
 /// (queue, number of the first record).
@@ -136,8 +140,8 @@ impl Identity {
     pub(super) const FRESH: Self = Self { clean: true, next_queue: 1, journal: 0, totals: None, ahead_ms: 0 };
 }
 
-/// Reads what a database of ours, of this format, says of itself. What does not match its checksum is taken as it is if that is to be
-/// repaired.
+/// Reads what a database of ours, of this format, says of itself. What does not match its checksum
+/// is taken as it is if that is to be repaired.
 pub(super) fn identify(database: &Database, format: u32, repair: bool) -> Result<Identity, StoreError> {
     let meta = database.begin_read()?.open_table(META)?;
     let read = |key, missing| match meta.get(key)? {
@@ -190,7 +194,8 @@ pub(super) fn is_true(meta: &BTreeMap<String, u64>) -> bool {
     meta.get(META_CHECK) == Some(&hasher.finalize().into())
 }
 
-/// Changes what the tables say of themselves: these values, and what they say of `segments` by so much.
+/// Changes what the tables say of themselves: these values, and what they say of `segments` by so
+/// much.
 pub(super) fn write_meta(tx: &Transaction, values: &[(&str, u64)], change: Totals) -> Result<(), StoreError> {
     let mut meta = tx.unchecked().open_table(META)?;
     let before =
@@ -223,7 +228,8 @@ pub(super) fn numbers(first: u64, count: u32) -> Result<SeqRange, StoreError> {
     Ok(SeqRange::of(number(first)?, count.into()))
 }
 
-/// Begins a run: makes what is missing, takes back the mark of a clean stop and what it vouched for, notes what was found in `segments`.
+/// Begins a run: makes what is missing, takes back the mark of a clean stop and what it vouched
+/// for, notes what was found in `segments`.
 pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> Result<(), StoreError> {
     let tx = Transaction::begin(database)?;
     let values =
@@ -244,8 +250,9 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
     tx.commit()
 }
 
-/// The tables of messages within a transaction, each opened when it is first needed: opening one that is not used
-/// would cost every small commit. Whoever changes rows of `segments` passes [`Rows::totals`] to [`write_meta`] in the end.
+/// The tables of messages within a transaction, each opened when it is first needed: opening one
+/// that is not used would cost every small commit. Whoever changes rows of
+/// `segments` passes [`Rows::totals`] to [`write_meta`] in the end.
 pub(super) struct Rows<'tx> {
     tx: &'tx Transaction,
     totals: Totals,

@@ -1,12 +1,14 @@
 //! Redb's trees read without redb: whether each page is as it was written.
 //!
-//! Redb writes a checksum of each page beside each pointer to it, and looks at them only after a crash that left nothing better to go
-//! by, when it walks the whole file. What it then does with a page that was changed is anything: it reads other rows, takes pages
-//! for free that are not, panics. So a start looks at all pages but the leaves with runs of records, which have checksums of ours (see
-//! `segment`), so that a run that was changed can be left out: of those it looks at what leads to their rows.
+//! Redb writes a checksum of each page beside each pointer to it, and looks at them only after a
+//! crash that left nothing better to go by, when it walks the whole file. What it then does with a
+//! page that was changed is anything: it reads other rows, takes pages for free that are not,
+//! panics. So a start looks at all pages but the leaves with runs of records, which have checksums
+//! of ours (see `segment`), so that a run that was changed can be left out: of those it looks at
+//! what leads to their rows.
 //!
-//! A repair finds the bit that was turned, if it was one: with it turned back, the page matches its checksum again. That one of 2^15 other
-//! pages matches 128 bits by chance does not happen.
+//! A repair finds the bit that was turned, if it was one: with it turned back, the page matches its
+//! checksum again. That one of 2^15 other pages matches 128 bits by chance does not happen.
 //!
 //! What redb's format 3 looks like, as far as this needs it; little-endian:
 //!
@@ -23,7 +25,8 @@
 //! checksum  XXH3 of 128 bits, of a page up to the end of its last value or key
 //! ```
 //!
-//! There are no ends of keys or values that have a width. Both roots lead to tables: their names, and what is drawn as `table`.
+//! There are no ends of keys or values that have a width. Both roots lead to tables: their names,
+//! and what is drawn as `table`.
 
 use super::disk::Disk;
 use super::error::StoreError;
@@ -102,8 +105,9 @@ pub(super) fn mend(disk: &Disk) -> Result<(), StoreError> {
     Walk::of(disk, Aim::Mend)?.map_or(Ok(()), |mut walk| walk.all())
 }
 
-/// Calls `each` with all rows that can be read, true or not: those below the commit that counts, or below the `other` one. Returns
-/// in which tables there are pages that could not be read or are not as they were written; none if it cannot tell the tables.
+/// Calls `each` with all rows that can be read, true or not: those below the commit that counts, or
+/// below the `other` one. Returns in which tables there are pages that could not be read or are not
+/// as they were written; none if it cannot tell the tables.
 pub(super) fn salvage(
     disk: &Disk,
     other: bool,
@@ -253,7 +257,8 @@ impl<'d> Walk<'d> {
         Ok(())
     }
 
-    /// Reads a page, and whether it is as it was written; of records' only the head, unless it is to be mended. None if it is of no use.
+    /// Reads a page, and whether it is as it was written; of records' only the head, unless it is
+    /// to be mended. None if it is of no use.
     fn page(
         &mut self,
         name: &str,
@@ -306,7 +311,8 @@ impl<'d> Walk<'d> {
         Ok(is_leaf_of_records(&page).then_some((page, false)))
     }
 
-    /// Turns each bit of `within`, if that is to be mended, until `matches` says that it was this one.
+    /// Turns each bit of `within`, if that is to be mended, until `matches` says that it was this
+    /// one.
     fn try_bits(&self, bytes: &mut [u8], within: Range<usize>, matches: impl Fn(&[u8]) -> bool) -> bool {
         if self.aim != Aim::Mend {
             return false;

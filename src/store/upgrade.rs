@@ -1,8 +1,9 @@
 //! What older versions wrote becomes what this one writes, once, as the file is opened.
 //!
-//! The formats and what is new in each: see `disk`. A power cut at any time leaves a file that is opened as if nothing had
-//! been done yet. Messages are taken over as they are: those of formats 1 and 2 have no mark for an expiration or a priority of their
-//! own, and go on without, as they were taken.
+//! The formats and what is new in each: see `disk`. A power cut at any time leaves a file that is
+//! opened as if nothing had been done yet. Messages are taken over as they are: those of formats 1
+//! and 2 have no mark for an expiration or a priority of their own, and go on without, as they were
+//! taken.
 
 use super::checked::{Checked, CheckedTable, TOTALS, Totals, Transaction};
 use super::disk::{self, Disk, Found};
@@ -95,8 +96,8 @@ fn number(number: u64) -> [u8; 8] {
     number.to_be_bytes()
 }
 
-/// Puts the rows of `old` into `new`, which has its name; `put` puts one there. Returns whether the table was of the types of `old`,
-/// or was not there.
+/// Puts the rows of `old` into `new`, which has its name;
+/// `put` puts one there. Returns whether the table was of the types of `old`, or was not there.
 fn convert<K: Key + 'static, V: Value + 'static, L: Key + 'static>(
     tx: &Transaction,
     old: TableDefinition<'_, K, V>,
@@ -127,8 +128,9 @@ fn has_table(tx: &Transaction, name: &str) -> Result<bool, StoreError> {
     Ok(tx.unchecked().list_tables()?.any(|table| table.name() == name))
 }
 
-/// What is at `path`, which `found` is: as it is, or, if it is of the format without a head, a file in its place that has
-/// one. The other file takes its name when it is complete, so that there is one of both at any time.
+/// What is at `path`, which `found` is: as it is, or, if it is of the format without a head, a file
+/// in its place that has one. The other file takes its name when it is complete, so that there is
+/// one of both at any time.
 pub(super) fn with_head(found: DataFile, path: &Path, options: &Options) -> Result<DataFile, StoreError> {
     let mut magic = [0; REDB_MAGIC.len()];
     if found.len()? < magic.len() as u64 {

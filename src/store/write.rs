@@ -1,7 +1,7 @@
 //! Writes merged work into a transaction: rows for what enters, marks or nothing for what leaves.
 //!
-//! Nothing here commits. What the writer learns of each queue takes effect in the [`Shelves`] only once the
-//! transaction has: see [`Writer::finish`].
+//! Nothing here commits. What the writer learns of each queue takes effect in the
+//! [`Shelves`] only once the transaction has: see [`Writer::finish`].
 
 use super::auth;
 use super::change::Change;
@@ -52,8 +52,9 @@ impl<'tx> Writer<'tx> {
         Ok(())
     }
 
-    /// Notes that `work` was written, which ends with entry `number` of the journal or takes its place, and whether the stop is a
-    /// clean one. Returns what is known of the queues once the transaction is committed.
+    /// Notes that `work` was written, which ends with entry `number` of the journal or takes its
+    /// place, and whether the stop is a clean one. Returns what is known of the queues once the
+    /// transaction is committed.
     pub(super) fn finish(
         self,
         work: &Work,
@@ -155,7 +156,8 @@ impl<'tx> Writer<'tx> {
             if range.is_empty() {
                 continue;
             }
-            // What is left begins where a row begins, or where none is; its last row may go beyond it.
+            // What is left begins where a row begins, or where none is; its last row may go beyond
+            // it.
             if let Some((first, mut segment)) = find_in(&mut self.rows, id, range)?
                 && segment.range(first).end > range.end
             {
@@ -228,7 +230,8 @@ struct Row {
 }
 
 impl Row {
-    /// How many of the first records of `run` this row takes; a row that is empty takes one in any case.
+    /// How many of the first records of `run` this row takes; a row that is empty takes one in any
+    /// case.
     fn records_that_fit(&self, run: &Run) -> u32 {
         if self.runs.last().is_some_and(|last| last.end() != run.first) {
             return 0;

@@ -1,8 +1,9 @@
-//! Values to frames, appended to a `Vec`. The counterpart of [`super::frame`], [`super::method`] and
-//! [`super::properties`], which draw the bytes.
+//! Values to frames, appended to a `Vec`. The counterpart of [`super::frame`],
+//! [`super::method`] and [`super::properties`], which draw the bytes.
 //!
-//! Delivering is the hottest path of the broker: its bytes are reserved once and then appended in pieces.
-//! Names, keys and tags are short strings, at most 255 bytes; one that is longer is a defect of the caller, and panics.
+//! Delivering is the hottest path of the broker: its bytes are reserved once and then appended in
+//! pieces. Names, keys and tags are short strings, at most 255 bytes; one that is longer is a
+//! defect of the caller, and panics.
 
 use super::frame::{FRAME_END, FRAME_HEAD, FRAME_MIN, FRAME_OVERHEAD, Kind};
 use super::method::{ACK, DELIVER, GET_OK, NACK, PUBLISH, RETURN};
@@ -32,8 +33,8 @@ pub struct Delivery {
     pub redelivered: bool,
 }
 
-/// No method with a content has more bytes than this beside its strings, properties and body: the frames of
-/// method and header, and the arguments of fixed size.
+/// No method with a content has more bytes than this beside its strings, properties and body: the
+/// frames of method and header, and the arguments of fixed size.
 const CONTENT_HEAD: usize = 64;
 
 /// Any method, without a content.
@@ -105,8 +106,8 @@ pub fn deliver(
     body(out, channel, frame_max, content.body);
 }
 
-/// basic.deliver and the content header only, for a body that follows as shared slices, each between
-/// [`body_frame_head`] and an end octet. `content.body` is not looked at.
+/// basic.deliver and the content header only, for a body that follows as shared slices, each
+/// between [`body_frame_head`] and an end octet. `content.body` is not looked at.
 pub fn deliver_head(
     out: &mut Vec<u8>,
     channel: u16,
@@ -128,7 +129,8 @@ pub fn body_frame_head(out: &mut Vec<u8>, channel: u16, len: u32) {
 #[must_use]
 #[inline]
 pub fn body_frame_max(frame_max: u32) -> usize {
-    // Nobody negotiates less; a caller that passed less must not make frames without payload for ever.
+    // Nobody negotiates less; a caller that passed less must not make frames without payload for
+    // ever.
     (frame_max.max(FRAME_MIN) - FRAME_OVERHEAD) as usize
 }
 
@@ -173,7 +175,8 @@ pub fn basic_return(
     body(out, channel, frame_max, content.body);
 }
 
-/// Makes room for a method, a header and the body's frames at once; `text_len` is for a further string.
+/// Makes room for a method, a header and the body's frames at once; `text_len` is for a further
+/// string.
 #[inline]
 fn reserve(out: &mut Vec<u8>, frame_max: u32, text_len: usize, content: &Content<'_>) {
     let body_frames = content.body.len() / body_frame_max(frame_max) + 1;
@@ -196,8 +199,8 @@ fn deliver_method(
     delivery: Delivery,
     content: &Content<'_>,
 ) {
-    // The length is reckoned beforehand, not patched in afterwards, and what is of fixed size is appended in as
-    // few pieces as there are: a small delivery takes a quarter less time so.
+    // The length is reckoned beforehand, not patched in afterwards, and what is of fixed size is
+    // appended in as few pieces as there are: a small delivery takes a quarter less time so.
     /// Class, method, delivery tag, bits, and the lengths of three strings.
     const FIXED: usize = 16;
     let strings = consumer_tag.len() + content.exchange.len() + content.routing_key.len();
@@ -250,7 +253,8 @@ fn frame_head(kind: Kind, channel: u16, len: u32) -> [u8; FRAME_HEAD] {
     [kind.octet(), channel_high, channel_low, a, b, c, d]
 }
 
-/// Begins a frame whose length is not known yet; where its payload begins is what [`close_frame`] needs.
+/// Begins a frame whose length is not known yet; where its payload begins is what [`close_frame`]
+/// needs.
 #[inline]
 fn open_frame(out: &mut Vec<u8>, kind: Kind, channel: u16) -> usize {
     out.extend_from_slice(&frame_head(kind, channel, 0));

@@ -1,4 +1,5 @@
-//! Where a frame begins and ends. What its payload means is for [`super::method`] and [`super::properties`].
+//! Where a frame begins and ends. What its payload means is for
+//! [`super::method`] and [`super::properties`].
 //!
 //! AMQP 0-9-1 section 4.2.3, integers big-endian:
 //!
@@ -13,8 +14,8 @@
 use crate::error::AmqpError;
 use std::fmt::Write;
 
-/// The smallest frame size that may be negotiated, in bytes (AMQP 0-9-1 section 1.4.2.6). RabbitMQ asks for 8192, but
-/// clients exist that offer 4096.
+/// The smallest frame size that may be negotiated, in bytes (AMQP 0-9-1 section 1.4.2.6). RabbitMQ
+/// asks for 8192, but clients exist that offer 4096.
 pub const FRAME_MIN: u32 = 4096;
 
 /// The largest frame size that is offered, in bytes; RabbitMQ's default.
@@ -44,7 +45,8 @@ pub enum Kind {
     Header,
     /// A part of a content's body.
     Body,
-    /// A sign of life, without payload. On a channel other than 0 it is a fault, which the session answers.
+    /// A sign of life, without payload. On a channel other than 0 it is a fault, which the session
+    /// answers.
     Heartbeat,
 }
 
@@ -86,8 +88,8 @@ pub struct Frame<'a> {
 
 /// The first frame of the input and how many bytes it takes, or `None` while it is incomplete.
 ///
-/// `frame_max` counts the whole frame. As in RabbitMQ a payload may be 8 bytes too large, because clients exist
-/// that take `frame_max` for the size of the payload.
+/// `frame_max` counts the whole frame. As in RabbitMQ a payload may be 8 bytes too large, because
+/// clients exist that take `frame_max` for the size of the payload.
 ///
 /// # Errors
 /// 501 for a frame that is too large, of an unknown kind or without its end octet.
@@ -110,8 +112,8 @@ pub fn decode(input: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usize)>
     }
 }
 
-/// How many bytes the frame at the head of the input takes, whatever it is, when it is whole and ends as it should: what
-/// follows one that [`decode`] refuses can then still be read.
+/// How many bytes the frame at the head of the input takes, whatever it is, when it is whole and
+/// ends as it should: what follows one that [`decode`] refuses can then still be read.
 #[must_use]
 pub fn whole(input: &[u8]) -> Option<usize> {
     let (&[_, _, _, a, b, c, d], rest) = input.split_first_chunk::<FRAME_HEAD>()?;
@@ -168,7 +170,8 @@ fn erlang_binary(bytes: &[u8]) -> String {
 /// What a client began the connection with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
-    /// [`PROTOCOL_HEADER`], or what clients of AMQP 0-9 say, which RabbitMQ takes for the same: eight bytes of the input.
+    /// [`PROTOCOL_HEADER`], or what clients of AMQP 0-9 say, which RabbitMQ takes for the same:
+    /// eight bytes of the input.
     Amqp091,
     /// Another protocol or version, HTTP or TLS among them: answer [`PROTOCOL_HEADER`] and close.
     Other,

@@ -87,8 +87,9 @@ pub enum Method<'a> {
 /// Reads the payload of a method frame.
 ///
 /// # Errors
-/// 503 for an unknown method; 501, as in RabbitMQ, for arguments that do not decode or that something follows; 502 for a
-/// table that is malformed, nested too deep or has a name that is not UTF-8.
+/// 503 for an unknown method; 501, as in RabbitMQ, for arguments that do not decode or that
+/// something follows; 502 for a table that is malformed, nested too deep or has a name that is not
+/// UTF-8.
 #[inline]
 pub fn decode(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
     let mut arguments = ByteReader::new(payload);
@@ -103,7 +104,8 @@ pub fn decode(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
     decoded.ok_or_else(|| undecodable(payload))
 }
 
-/// Class and method of a payload, for channel.close and connection.close; zeros when it is too short.
+/// Class and method of a payload, for channel.close and connection.close; zeros when it is too
+/// short.
 #[must_use]
 pub fn ids(payload: &[u8]) -> (u16, u16) {
     let mut payload = ByteReader::new(payload);
@@ -313,7 +315,8 @@ mod tests {
         assert_eq!(ids(&[0, 60, 0]), (0, 0));
     }
 
-    /// `amq-protocol` must meet the deepest table that is allowed, and none beyond, wherever a table may be.
+    /// `amq-protocol` must meet the deepest table that is allowed, and none beyond, wherever a
+    /// table may be.
     #[test]
     fn a_table_nested_too_deep_is_refused_in_every_method_that_has_one() {
         let mut with_tables = 0;

@@ -1,8 +1,9 @@
-//! Bytes to frames, methods, properties and tables, and back: AMQP 0-9-1 on the wire, without sockets or state.
+//! Bytes to frames, methods, properties and tables, and back: AMQP 0-9-1 on the wire, without
+//! sockets or state.
 //!
-//! Decoding borrows from its input and allocates for the rare methods only; encoding appends to a `Vec`. The
-//! methods that every message needs (publish, deliver, acknowledgements) are written by hand, the others go
-//! through `amq-protocol`.
+//! Decoding borrows from its input and allocates for the rare methods only; encoding appends to a
+//! `Vec`. The methods that every message needs (publish, deliver, acknowledgements) are written by
+//! hand, the others go through `amq-protocol`.
 //!
 //! | file | holds |
 //! |---|---|
@@ -13,8 +14,9 @@
 //! | [`encode`] | values to frames |
 //! | [`output`] | what waits to be written to a socket |
 //!
-//! Invariant: no bytes of a peer make anything here panic, recurse deeper than [`table::DEPTH_MAX`], or allocate
-//! more than some 64 times their length (a table of empty values is the worst).
+//! Invariant: no bytes of a peer make anything here panic, recurse deeper than
+//! [`table::DEPTH_MAX`], or allocate more than some 64 times their length (a table of empty values
+//! is the worst).
 
 pub mod encode;
 pub mod frame;

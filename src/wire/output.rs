@@ -1,6 +1,8 @@
-//! What waits to be written to a socket: own bytes, and large bodies that are shared and not copied, in order.
+//! What waits to be written to a socket: own bytes, and large bodies that are shared and not
+//! copied, in order.
 //!
-//! All own bytes lie in one buffer; a shared body is remembered with the place in that buffer where it belongs:
+//! All own bytes lie in one buffer; a shared body is remembered with the place in that buffer where
+//! it belongs:
 //!
 //! ```text
 //! own      [ written | head of a | end of a, head of b | end of b, more frames ]
@@ -13,11 +15,12 @@ use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Own bytes that are written are cut off the buffer when there are at least this many (and more than what is
-/// left, so that moving the rest costs little).
+/// Own bytes that are written are cut off the buffer when there are at least this many (and more
+/// than what is left, so that moving the rest costs little).
 const CUT_OFF_MIN: usize = 64 * 1024;
 
-/// A buffer that grew beyond this is given back as soon as it is empty: twice what one read of a socket brings.
+/// A buffer that grew beyond this is given back as soon as it is empty: twice what one read of a
+/// socket brings.
 const KEEP_MAX: usize = 512 * 1024;
 
 /// Bytes to write, in order.
@@ -47,7 +50,8 @@ impl Output {
         &mut self.own
     }
 
-    /// Appends a large body without copying it. For a small one a copy into [`Output::own`] is cheaper.
+    /// Appends a large body without copying it. For a small one a copy into [`Output::own`] is
+    /// cheaper.
     pub fn share(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.shared_len += bytes.len();
@@ -73,7 +77,8 @@ impl Output {
         self.len() == 0
     }
 
-    /// Points `into` at the first bytes to write, and says how many of its slices were set. None of them is empty.
+    /// Points `into` at the first bytes to write, and says how many of its slices were set. None of
+    /// them is empty.
     pub fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
         let mut into = into.iter_mut();
         let room = into.len();

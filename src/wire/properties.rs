@@ -14,7 +14,8 @@
 //!           9 reply to            short string     2 cluster id   short string
 //! ```
 //!
-//! Flags and list together are `raw`: what a message keeps as it came and hands on without looking inside.
+//! Flags and list together are `raw`: what a message keeps as it came and hands on without looking
+//! inside.
 
 use super::reader::ByteReader;
 use super::table;
@@ -46,7 +47,8 @@ const CLUSTER_ID: u16 = 1 << 2;
 /// Bit 0 would announce more flags, bit 1 a property that nobody has defined.
 const UNDEFINED: u16 = 0b11;
 
-/// `raw` of a message whose only property is its delivery mode begins so: by far the most common one.
+/// `raw` of a message whose only property is its delivery mode begins so: by far the most common
+/// one.
 const DELIVERY_MODE_ONLY: [u8; 2] = DELIVERY_MODE.to_be_bytes();
 
 /// The delivery mode of a message that names none: transient.
@@ -100,8 +102,8 @@ pub struct Properties<'a> {
 /// [`table::decode`] accepts its headers.
 ///
 /// # Errors
-/// 501 when it ends before the flags and 505 for a weight, as in RabbitMQ; 502 when flags, list or headers do not decode, or
-/// something follows.
+/// 501 when it ends before the flags and 505 for a weight, as in RabbitMQ; 502 when flags, list or
+/// headers do not decode, or something follows.
 #[inline]
 pub fn decode_header(payload: &[u8]) -> Result<ContentHeader<'_>, AmqpError> {
     let Some((head, raw)) = payload.split_first_chunk::<HEADER_MIN>() else { return Err(too_short()) };

@@ -1,4 +1,5 @@
-//! A cursor over received bytes. Every step is `None` where the bytes end too early, and takes nothing then.
+//! A cursor over received bytes. Every step is `None` where the bytes end too early, and takes
+//! nothing then.
 
 /// What is left to read.
 #[derive(Debug, Clone, Copy)]

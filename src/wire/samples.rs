@@ -1,4 +1,5 @@
-//! For the tests of `wire` only: one of each thing that travels, and random numbers that a seed repeats.
+//! For the tests of `wire` only: one of each thing that travels, and random numbers that a seed
+//! repeats.
 
 use amq_protocol::frame::WriteContext;
 use amq_protocol::protocol::{

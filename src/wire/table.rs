@@ -1,6 +1,7 @@
 //! Field tables: whole, as `amq-protocol`'s values, or one key of the raw bytes without allocation.
 //!
-//! The kinds are RabbitMQ's, which differ from AMQP 0-9-1 section 4.2.5 (`s` is a number there, `x` is unknown):
+//! The kinds are RabbitMQ's, which differ from AMQP 0-9-1 section 4.2.5 (`s` is a number there, `x`
+//! is unknown):
 //!
 //! ```text
 //! table  = u32 length, { short string name, value }
@@ -15,14 +16,16 @@
 //!          V nothing                                     0 bytes
 //! ```
 //!
-//! "Bytes of a table" are here always without the u32 length. Of two entries of one name the first counts.
+//! "Bytes of a table" are here always without the u32 length. Of two entries of one name the first
+//! counts.
 
 use super::reader::ByteReader;
 use crate::error::AmqpError;
 use amq_protocol::types::{AMQPType, AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
 
-/// How deep tables and arrays may nest; a table without any counts as 1. Nobody needs more than a few, and a frame
-/// could nest 26,000 arrays, which a recursive parser would pay for with its stack.
+/// How deep tables and arrays may nest; a table without any counts as 1. Nobody needs more than a
+/// few, and a frame could nest 26,000 arrays, which a recursive parser would pay for with its
+/// stack.
 pub const DEPTH_MAX: usize = 64;
 
 const ARRAY: u8 = b'A';
@@ -68,8 +71,8 @@ pub fn decode(bytes: &[u8]) -> Result<FieldTable, AmqpError> {
     decode_table(bytes, 1).map_err(refuse)
 }
 
-/// Whether [`decode`] would take these bytes, without building anything: what must be known before `amq-protocol`'s
-/// recursive parser may see them.
+/// Whether [`decode`] would take these bytes, without building anything: what must be known before
+/// `amq-protocol`'s recursive parser may see them.
 ///
 /// # Errors
 /// As [`decode`].
@@ -198,8 +201,8 @@ fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
 }
 
-/// The bytes of a table that has `value` under `name`, or nothing, and is otherwise the same to the byte: decoding and
-/// encoding would put the fields of nested tables into another order.
+/// The bytes of a table that has `value` under `name`, or nothing, and is otherwise the same to the
+/// byte: decoding and encoding would put the fields of nested tables into another order.
 ///
 /// # Panics
 /// When `name` is longer than 255 bytes.

@@ -1,5 +1,5 @@
-//! The rooms of `wire` together: what is encoded decodes, however it is cut into pieces, and nothing that a peer
-//! may send breaks anything.
+//! The rooms of `wire` together: what is encoded decodes, however it is cut into pieces, and
+//! nothing that a peer may send breaks anything.
 
 use super::encode::{self, Content, Delivery};
 use super::frame::{self, FRAME_END, FRAME_MAX, FRAME_MIN, Kind};
@@ -175,7 +175,8 @@ fn check_body(frame_max: u32, body: &[u8]) {
     assert!(in_parts == delivered);
 }
 
-/// The longest names reserve enough: a second growth would be a second copy of everything that waits.
+/// The longest names reserve enough: a second growth would be a second copy of everything that
+/// waits.
 #[test]
 fn a_delivery_reserves_its_bytes_at_once() {
     let name = [b'n'; 255];
@@ -189,7 +190,8 @@ fn a_delivery_reserves_its_bytes_at_once() {
     assert!(out.capacity() < out.len() + 64, "{} for {}", out.capacity(), out.len());
 }
 
-/// Reads all there is to read as a session would, up to the first fault; says how many frames decoded.
+/// Reads all there is to read as a session would, up to the first fault; says how many frames
+/// decoded.
 fn read_all(mut input: &[u8]) -> usize {
     let mut count = 0;
     while let Ok(Some((frame, taken))) = frame::decode(input, FRAME_MIN) {

@@ -17,7 +17,8 @@ fn list(room: &str, what: &str) -> Value {
     json!({ room: { what: { "vhost": "/" } } })
 }
 
-/// `q` with three messages, two of which `c` on `a` holds; `own`, exclusive; `s`, a stream; `t` bound to `q` and `amq.fanout`.
+/// `q` with three messages, two of which `c` on `a` holds; `own`, exclusive; `s`, a stream; `t`
+/// bound to `q` and `amq.fanout`.
 fn furnished() -> TestBroker {
     let mut house = TestBroker::new();
     house.client("a", 50_000);

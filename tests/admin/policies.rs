@@ -1,4 +1,5 @@
-//! Policies of both ranks: each operation once as it is meant, and once refused; and how what they do is listed.
+//! Policies of both ranks: each operation once as it is meant, and once refused; and how what they
+//! do is listed.
 
 use super::test_broker::TestBroker;
 use leveret::admin::RefusalKind;

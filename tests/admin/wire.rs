@@ -1,4 +1,5 @@
-//! Operations as they are written and read: nothing is lost, nothing unknown is taken, no password is shown.
+//! Operations as they are written and read: nothing is lost, nothing unknown is taken, no password
+//! is shown.
 
 use leveret::admin::Operation;
 use serde_json::{from_str, to_string};

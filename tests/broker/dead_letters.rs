@@ -1,4 +1,5 @@
-//! Dead letters: chains of any length, the order in which they arrive, and what becomes of those that have nowhere to go.
+//! Dead letters: chains of any length, the order in which they arrive, and what becomes of those
+//! that have nowhere to go.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chains;
@@ -130,7 +131,8 @@ impl TestBroker {
         }
     }
 
-    /// Takes the next message of a queue, which stays unacknowledged: its number in the queue, and the one in its body.
+    /// Takes the next message of a queue, which stays unacknowledged: its number in the queue, and
+    /// the one in its body.
     fn get(&self, name: &str) -> Option<([Settled; 1], u64)> {
         let (queue, mailbox) = (self.queue(name), Mailbox::new());
         loop {
@@ -146,7 +148,8 @@ impl TestBroker {
         }
     }
 
-    /// Takes everything that is ready in a queue: what was published, in the order in which it came.
+    /// Takes everything that is ready in a queue: what was published, in the order in which it
+    /// came.
     fn take_all(&self, name: &str, no_ack: bool) -> Vec<u64> {
         let (queue, mailbox) = (self.queue(name), Mailbox::new());
         let consumer = Consumer {

@@ -1,4 +1,5 @@
-//! Deduplication: what was taken in once is not taken in again, whatever happened to the power in between.
+//! Deduplication: what was taken in once is not taken in again, whatever happened to the power in
+//! between.
 
 use super::fixtures::{ME, persistent};
 use super::power_cut::{Bell, declare, open, wait_for};
@@ -116,7 +117,8 @@ struct TestBroker {
 }
 
 impl TestBroker {
-    /// Queues `once`, which deduplicates, and `all`, which does not; both bound to the exchange `x`, with `at_exchange`.
+    /// Queues `once`, which deduplicates, and `all`, which does not; both bound to the exchange
+    /// `x`, with `at_exchange`.
     fn new(at_queue: &[(&str, AMQPValue)], at_exchange: &[(&str, AMQPValue)]) -> Self {
         let log = MemoryLog::new();
         let recovered = Recovered { clean: true, ..Recovered::default() };
@@ -172,7 +174,8 @@ fn both_may_deduplicate() {
     house.check(&["a", "b"], &["a", "b"]);
 }
 
-/// What is remembered reaches the disk with the message; who does not deduplicate appends what he did before.
+/// What is remembered reaches the disk with the message; who does not deduplicate appends what he
+/// did before.
 #[test]
 fn memory_and_message_are_one_commit() {
     let house = TestBroker::new(&[ON], &[]);
@@ -247,7 +250,8 @@ fn what_is_declared_anew_has_seen_nothing() {
     house.check(&["a"], &["a"]);
 }
 
-/// What a full queue refuses was not taken in: it may come again, and no duplicate of it is confirmed.
+/// What a full queue refuses was not taken in: it may come again, and no duplicate of it is
+/// confirmed.
 #[test]
 fn what_is_refused_is_not_remembered() {
     let full =
@@ -305,7 +309,8 @@ struct Run {
     next: u64,
 }
 
-/// Where messages are sent, and the queue they come to: `once` itself, and `through` by an exchange.
+/// Where messages are sent, and the queue they come to: `once` itself, and `through` by an
+/// exchange.
 const WAYS: [(&str, &str); 2] = [("", "once"), ("x", "through")];
 
 impl Run {
@@ -373,7 +378,8 @@ impl Run {
         self.broker.shutdown().expect("the disk itself works");
     }
 
-    /// A publisher that knows of nothing but what was confirmed sends everything again: all of it is there once.
+    /// A publisher that knows of nothing but what was confirmed sends everything again: all of it
+    /// is there once.
     fn check(&self, disk: &SimDisk, what: &str) {
         if self.declared > self.durable {
             return;

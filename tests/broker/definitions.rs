@@ -93,7 +93,8 @@ fn a_real_export_of_rabbitmq_is_taken_in_and_written_again() {
     assert!(alice.password.is_some_and(|hash| hash.verify(b"secret")));
 
     let (mut before, mut after) = (normal(&real()), normal(&export(&broker)));
-    // RabbitMQ leaves internal exchanges out, and the flag with them; and it has parameters that are of no use here.
+    // RabbitMQ leaves internal exchanges out, and the flag with them; and it has parameters that
+    // are of no use here.
     before["bindings"].as_array_mut().unwrap().retain(|binding| binding["destination"] != "h");
     for exchange in after["exchanges"].as_array_mut().unwrap() {
         assert_eq!(exchange.as_object_mut().unwrap().shift_remove("internal"), Some(json!(false)));
@@ -155,7 +156,8 @@ fn again_is_as_once() {
     assert_eq!(export(&broker), once);
 }
 
-/// Adds `entry` to a section of a document that is good without it, and shows that nothing of all is taken in.
+/// Adds `entry` to a section of a document that is good without it, and shows that nothing of all
+/// is taken in.
 #[track_caller]
 fn refuses(broker: &Arc<Broker>, section: &str, entry: &Value, why: &str) {
     let before = export(broker);
@@ -166,7 +168,8 @@ fn refuses(broker: &Arc<Broker>, section: &str, entry: &Value, why: &str) {
     assert_eq!(broker.vhosts().all().len(), 1, "{section}: {entry}");
 }
 
-/// As versions from 3.0 on wrote it, and tools for them; RabbitMQ 4.3.6 takes the user in by that hash, too.
+/// As versions from 3.0 on wrote it, and tools for them; RabbitMQ 4.3.6 takes the user in by that
+/// hash, too.
 #[test]
 fn what_older_versions_wrote_is_taken_in() {
     let broker = start(&SimDisk::default());
@@ -235,7 +238,8 @@ fn a_type_that_is_said_counts_and_not_the_default_of_the_vhost() {
     assert_eq!(after["queues"][0]["arguments"], json!({}));
 }
 
-/// Of no use here are keys that nobody knows, what plugins keep, and what every vhost has by itself.
+/// Of no use here are keys that nobody knows, what plugins keep, and what every vhost has by
+/// itself.
 #[test]
 fn what_is_left_out_is_told_and_refused_if_nothing_may_be() {
     let broker = start(&SimDisk::default());

@@ -1,4 +1,5 @@
-//! What tests of the broker have in common: a durable queue as a client declares it, and a persistent message.
+//! What tests of the broker have in common: a durable queue as a client declares it, and a
+//! persistent message.
 
 use amq_protocol::types::FieldTable;
 use leveret::broker::vhost::QueueDeclare;

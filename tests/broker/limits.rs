@@ -1,5 +1,5 @@
-//! Length limits on a disk that loses power: what was refused or dropped never comes back, and what was driven out of a
-//! full queue is in one place, once.
+//! Length limits on a disk that loses power: what was refused or dropped never comes back, and what
+//! was driven out of a full queue is in one place, once.
 
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
@@ -18,7 +18,8 @@ use std::sync::Arc;
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
 const STEPS: usize = 60;
 
-/// Two full queues lead to `dead` one after the other, one drops what is oldest, one refuses what is new.
+/// Two full queues lead to `dead` one after the other, one drops what is oldest, one refuses what
+/// is new.
 const QUEUES: [(&str, &[(&str, &str)]); 5] = [
     (
         "first",

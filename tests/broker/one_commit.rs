@@ -1,4 +1,5 @@
-//! What touches two queues reaches the disk as one: its appends are made in one atomic batch of the log.
+//! What touches two queues reaches the disk as one: its appends are made in one atomic batch of the
+//! log.
 
 use super::fixtures::{ME, durable, persistent};
 use crate::support::log::{MemoryLog, NoPages};
@@ -25,7 +26,8 @@ struct TestBroker {
 }
 
 impl TestBroker {
-    /// `work`, whose dead letters go to `dead` after one failed delivery; both bound to `amq.fanout`.
+    /// `work`, whose dead letters go to `dead` after one failed delivery; both bound to
+    /// `amq.fanout`.
     fn new() -> Self {
         let log = MemoryLog::new();
         let recovered = Recovered { clean: true, ..Recovered::default() };
@@ -143,7 +145,8 @@ fn a_message_leaves_as_it_arrives_in_the_moment_of_a_policy() {
     assert_eq!(dead.stats().ready, 1);
 }
 
-/// Each of six full queues dead-letters to all six: every message that comes drives out one in each, and so on.
+/// Each of six full queues dead-letters to all six: every message that comes drives out one in
+/// each, and so on.
 #[test]
 fn full_queues_that_dead_letter_into_each_other_come_to_an_end() {
     let house = TestBroker::new();

@@ -1,4 +1,5 @@
-//! Messages that are on disk only: read when they are due, again when that failed, and forgotten again.
+//! Messages that are on disk only: read when they are due, again when that failed, and forgotten
+//! again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::fixtures::{ME, persistent};
@@ -37,7 +38,8 @@ impl PageSource for Failing {
     }
 }
 
-/// A broker on two queues, `q1` and `q2`, each with `count` messages on disk; pages of the first fail at first.
+/// A broker on two queues, `q1` and `q2`, each with `count` messages on disk; pages of the first
+/// fail at first.
 fn start(count: u32, body: &[u8], failures: u32) -> (Arc<Broker>, Arc<Failing>) {
     let disk = SimDisk::default();
     let message = Message { routing_key: b"q", properties: &[0, 0], body, ..persistent() };
@@ -61,7 +63,8 @@ fn start(count: u32, body: &[u8], failures: u32) -> (Arc<Broker>, Arc<Failing>) 
     (Broker::start(opened, BrokerSettings::default(), NOW).unwrap(), failing)
 }
 
-/// Asks for a message of `queue` until it is there, as a session does whose mailbox wakes; it stays unacknowledged.
+/// Asks for a message of `queue` until it is there, as a session does whose mailbox wakes; it stays
+/// unacknowledged.
 fn get(broker: &Arc<Broker>, queue: &str) -> Vec<u8> {
     let queue = broker.vhost().queue(queue, ME).unwrap();
     let mailbox = Mailbox::new();

@@ -1,4 +1,5 @@
-//! Policies on queues and exchanges that are there: what comes of a change at once, and over restarts.
+//! Policies on queues and exchanges that are there: what comes of a change at once, and over
+//! restarts.
 
 mod exchanges;
 mod over_restarts;

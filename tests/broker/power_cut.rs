@@ -1,9 +1,11 @@
-//! The whole broker on a disk that loses power: at any call, whatever it was doing, nothing confirmed is missing.
+//! The whole broker on a disk that loses power: at any call, whatever it was doing, nothing
+//! confirmed is missing.
 //!
-//! One run works at random on a disk that is cut at one of its calls, opens what the cut left, and holds it against
-//! what the run knew before the cut. What it tried and does not know about may be there or not; what is confirmed
-//! must be there; what was never tried must not. Copies of one publish, and a dead letter and its source, go together. Dead letters
-//! go to a queue that is soon full and drives them on to another, or have nowhere to go and are parked.
+//! One run works at random on a disk that is cut at one of its calls, opens what the cut left, and
+//! holds it against what the run knew before the cut. What it tried and does not know about may be
+//! there or not; what is confirmed must be there; what was never tried must not. Copies of one
+//! publish, and a dead letter and its source, go together. Dead letters go to a queue that is soon
+//! full and drives them on to another, or have nowhere to go and are parked.
 
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;

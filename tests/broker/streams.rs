@@ -1,5 +1,5 @@
-//! A stream on a disk that loses power: what was confirmed is there or was trimmed, no number is given twice, and a named
-//! consumer goes on no later than where it was.
+//! A stream on a disk that loses power: what was confirmed is there or was trimmed, no number is
+//! given twice, and a named consumer goes on no later than where it was.
 
 use super::fixtures::{ME, durable};
 use crate::support::disk::SimDisk;
@@ -133,7 +133,8 @@ impl Reader {
 struct Knowledge {
     declared: Ticket,
     durable: Ticket,
-    /// Of each publish: its ticket, one past its last number, the first number not acknowledged before it.
+    /// Of each publish: its ticket, one past its last number, the first number not acknowledged
+    /// before it.
     published: Vec<(Ticket, u64, u64)>,
     /// One past the last number that was tried.
     tried: u64,
@@ -193,7 +194,8 @@ fn check(disk: &SimDisk, known: &Knowledge, what: &str) {
     assert!(all.held.iter().copied().eq(first..first + ready), "{what}: nothing is missing between");
     assert!(first + ready >= end, "{what}: {first} + {ready} are there and {end} confirmed");
     assert!(first + ready <= known.tried && first <= known.first, "{what}: {first} + {ready}");
-    // What is published now gets a number that nothing confirmed had, and comes to a named consumer where it was.
+    // What is published now gets a number that nothing confirmed had, and comes to a named consumer
+    // where it was.
     let route = broker.vhost().route(b"", b"s", &[0, 0]).expect("the default exchange");
     broker.enqueue(&route, block(first + ready..first + ready + 1), NOW);
     let mut named = Reader::named(&broker, &queue);

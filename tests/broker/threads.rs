@@ -68,7 +68,8 @@ impl PageSource for Panicking<dyn PageSource> {
     }
 }
 
-/// A broker with a queue of letters that are due soon; the thread of this name panics over its first work.
+/// A broker with a queue of letters that are due soon; the thread of this name panics over its
+/// first work.
 fn start(thread: &'static str) -> Arc<Broker> {
     let disk = SimDisk::default();
     let broker = Broker::start(
@@ -102,7 +103,8 @@ fn start(thread: &'static str) -> Arc<Broker> {
     Broker::start(opened, BrokerSettings::default(), NOW).unwrap()
 }
 
-/// A panic of the thread of this name, which has to do with letters that die, ends the broker, which says why.
+/// A panic of the thread of this name, which has to do with letters that die, ends the broker,
+/// which says why.
 #[track_caller]
 fn check(thread: &'static str) {
     let broker = start(thread);

@@ -1,4 +1,5 @@
-//! What is due later, and that a restart in between changes nothing: delays, expiry, priorities, retries.
+//! What is due later, and that a restart in between changes nothing: delays, expiry, priorities,
+//! retries.
 
 mod cut;
 
@@ -132,7 +133,8 @@ impl TestBroker {
         bodies
     }
 
-    /// As [`Self::drain`]; behind each body an exclamation mark if it may have been delivered before, and how often that failed.
+    /// As [`Self::drain`]; behind each body an exclamation mark if it may have been delivered
+    /// before, and how often that failed.
     fn drain_marked(&self, name: &str, now: Now) -> Vec<String> {
         let queue = self.queue(name);
         let mut bodies = Vec::new();

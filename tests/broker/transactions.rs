@@ -1,5 +1,5 @@
-//! Transactions into full queues: all of each is there or nothing, whoever else publishes and wherever the power goes, and no
-//! queue holds more than it may.
+//! Transactions into full queues: all of each is there or nothing, whoever else publishes and
+//! wherever the power goes, and no queue holds more than it may.
 
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
@@ -111,7 +111,8 @@ fn check_limits(broker: &Broker, what: &str) {
     }
 }
 
-/// Works through transactions, several at a time: each waits with its rooms, and is committed or given up.
+/// Works through transactions, several at a time: each waits with its rooms, and is committed or
+/// given up.
 fn transact(broker: &Broker, seed: u64) {
     let (mut draw, mut open) = (Draw::new(seed), VecDeque::new());
     for id in 0..STEPS * 10 {
@@ -198,15 +199,16 @@ fn each_transaction_is_in_all_its_queues_or_in_none() {
     }
 }
 
-/// What is known when the power goes: of each transaction what it is made of, which message of `any` it acknowledges, and when
-/// it is durable, if it was taken.
+/// What is known when the power goes: of each transaction what it is made of, which message of
+/// `any` it acknowledges, and when it is durable, if it was taken.
 struct Known {
     parts: BTreeMap<&'static str, u64>,
     acks: Option<u64>,
     ticket: Option<Ticket>,
 }
 
-/// Transactions that each take a message from `any`, if there is one, and put some into other queues; one in four puts none.
+/// Transactions that each take a message from `any`, if there is one, and put some into other
+/// queues; one in four puts none.
 fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket) {
     let broker = open(disk);
     let any = queue(&broker, "any");

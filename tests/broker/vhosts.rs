@@ -71,7 +71,8 @@ fn queue(name: &str, arguments: FieldTable) -> QueueDeclare {
     durable(name, arguments, NOW)
 }
 
-/// A durable exchange, of that name, bound to a queue, and to another exchange that was always there.
+/// A durable exchange, of that name, bound to a queue, and to another exchange that was always
+/// there.
 fn bind(vhost: &VHost, exchange: &str, queue: &str) {
     let declare = ExchangeDeclare {
         name: exchange.into(),
@@ -295,8 +296,8 @@ fn operators_are_told_what_is_wrong() {
     assert!(broker.users().set_permission(permission("w")).is_err());
 }
 
-/// Connections come and go while the vhost is deleted and added again: never more than may be there, nobody in a vhost that is
-/// gone, and in the end no place is taken.
+/// Connections come and go while the vhost is deleted and added again: never more than may be
+/// there, nobody in a vhost that is gone, and in the end no place is taken.
 #[test]
 fn places_are_counted_exactly_while_all_come_and_go() {
     const MAX: u32 = 3;

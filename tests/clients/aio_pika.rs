@@ -1,5 +1,5 @@
-//! aio-pika, the Python client for asyncio: its tutorials, its patterns, its robust connection, and the suites that
-//! it and aiormq, which it stands on, are published with.
+//! aio-pika, the Python client for asyncio: its tutorials, its patterns, its robust connection, and
+//! the suites that it and aiormq, which it stands on, are published with.
 
 use crate::clients::{check, check_over_a_restart, check_suite, python, tests};
 

@@ -1,4 +1,5 @@
-//! amqplib, the client for Node.js: the tutorials that it carries, and what programs expect beyond them.
+//! amqplib, the client for Node.js: the tutorials that it carries, and what programs expect beyond
+//! them.
 
 use crate::clients::{check, check_over_a_restart, install, programs, tests};
 use std::process::Command;

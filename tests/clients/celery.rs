@@ -1,4 +1,5 @@
-//! Celery: workers with all that they rely on, and the suites that the libraries below it are published with.
+//! Celery: workers with all that they rely on, and the suites that the libraries below it are
+//! published with.
 
 use crate::clients::{check, check_over_a_restart, check_suite, python, tests};
 

@@ -1,5 +1,5 @@
-//! Other people's clients and their suites, installed from their registries below the build folder: once, at the
-//! versions that `conformance/clients/` names, and not changed.
+//! Other people's clients and their suites, installed from their registries below the build folder:
+//! once, at the versions that `conformance/clients/` names, and not changed.
 
 use crate::clients::programs;
 use std::fs::{self, File};
@@ -47,8 +47,8 @@ pub(crate) fn node_modules(client: &str) -> PathBuf {
     })
 }
 
-/// The folder `name` below the build folder, filled by `install` unless that was done by the same recipe before.
-/// Others who want it meanwhile, in this process or another, wait.
+/// The folder `name` below the build folder, filled by `install` unless that was done by the same
+/// recipe before. Others who want it meanwhile, in this process or another, wait.
 fn installed(name: &str, recipe: &str, install: impl FnOnce(&Path)) -> PathBuf {
     const WRITABLE: &str = "the build folder can be written";
     let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");

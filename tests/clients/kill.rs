@@ -1,8 +1,10 @@
-//! The real process is killed again and again while lapin publishes and consumes; nothing confirmed may be missing.
+//! The real process is killed again and again while lapin publishes and consumes; nothing confirmed
+//! may be missing.
 //!
-//! In each round one message in three is left unacknowledged, so that every crash has deliveries in flight that it
-//! must bring back. In the end everything is taken out, the broker is stopped cleanly, and nothing may be left. The verdict is
-//! that of the fault harness (`conformance/src/faults/check.rs`), whose own clients do much more; this is a client that
+//! In each round one message in three is left unacknowledged, so that every crash has deliveries in
+//! flight that it must bring back. In the end everything is taken out, the broker is stopped
+//! cleanly, and nothing may be left. The verdict is that of the fault harness
+//! (`conformance/src/faults/check.rs`), whose own clients do much more; this is a client that
 //! people use.
 
 use crate::clients::uri;
@@ -156,8 +158,8 @@ async fn crash(story: &Arc<Story>, broker: Process, confirms: u64, seed: u64) {
     assert!(reached.expect("it does not panic"), "no {confirms} confirms in {PATIENCE:?}");
     story.ending(true);
     spawn_blocking(|| broker.kill()).await.expect("the process can be killed");
-    // What a client had not looked at by now is as if it had not come. (lapin may wait for ever for an ack that it
-    // could not send, so its tasks do not all end by themselves.)
+    // What a client had not looked at by now is as if it had not come. (lapin may wait for ever for
+    // an ack that it could not send, so its tasks do not all end by themselves.)
     tasks.shutdown().await;
 }
 

@@ -115,7 +115,8 @@ fn a_work_queue_loses_no_task() {
         for task in 5..100 {
             let delivery = next(&mut worker).await?;
             assert_eq!(delivery.data, [task]);
-            // Ten were delivered at once; others may have been on their way when the first were acknowledged.
+            // Ten were delivered at once; others may have been on their way when the first were
+            // acknowledged.
             if !(10..15).contains(&task) {
                 assert_eq!(delivery.redelivered, task < 10, "task {task}");
             }

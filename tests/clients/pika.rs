@@ -1,8 +1,8 @@
-//! pika, the Python client: its tutorials and what programs written for RabbitMQ expect beyond them, with the
-//! blocking connection and with the two that call back.
+//! pika, the Python client: its tutorials and what programs written for RabbitMQ expect beyond
+//! them, with the blocking connection and with the two that call back.
 //!
-//! Each passes on RabbitMQ 4.3 too; `poison` and the largest of `bodies` show where this broker goes beyond it, and are
-//! left out there.
+//! Each passes on RabbitMQ 4.3 too; `poison` and the largest of `bodies` show where this broker
+//! goes beyond it, and are left out there.
 
 use crate::clients::{check, check_over_a_restart, python, tests};
 

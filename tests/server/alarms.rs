@@ -74,7 +74,8 @@ fn a_process_short_of_disk_lets_consumers_go_on() {
     check(["--disk-free-limit", "16777215TiB"], "free_disk_space", "low on disk");
 }
 
-/// It asked for no heartbeats, and nobody reads what it sent: that its socket is closed is all there is to notice.
+/// It asked for no heartbeats, and nobody reads what it sent: that its socket is closed is all
+/// there is to notice.
 #[test]
 fn a_publisher_that_vanishes_while_memory_is_short_is_noticed() {
     let folder = Folder::new();

@@ -1,4 +1,5 @@
-//! `leveret ctl` against a running broker: each command once as it is meant and once refused, what it prints, how it ends.
+//! `leveret ctl` against a running broker: each command once as it is meant and once refused, what
+//! it prints, how it ends.
 
 use super::dialogue::{Client, connect};
 use crate::support::process::{Folder, Process, leveret, leveret_in, outcome};
@@ -7,7 +8,8 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// A broker, its folder, and a client that has declared the queue `q` with a message and a consumer, and `empty`.
+/// A broker, its folder, and a client that has declared the queue
+/// `q` with a message and a consumer, and `empty`.
 struct TestBroker {
     folder: Folder,
     broker: Process,

@@ -1,4 +1,5 @@
-//! A client over a real socket, with or without TLS, that speaks the sentences of the session's scripts.
+//! A client over a real socket, with or without TLS, that speaks the sentences of the session's
+//! scripts.
 
 use crate::session::wire::{Answers, encode};
 use crate::support::process::PATIENCE;

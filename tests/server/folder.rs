@@ -1,4 +1,5 @@
-//! The data folder under a real process: who may look into it, and what happens when it goes or is damaged.
+//! The data folder under a real process: who may look into it, and what happens when it goes or is
+//! damaged.
 
 use super::dialogue::{Client, connect};
 use crate::support::process::{Folder, Process, leveret_in, outcome};
@@ -25,7 +26,8 @@ fn a_folder_that_is_open_to_others_is_told() {
     assert!(log.contains("open to other users (mode 640): chmod 600 "), "{log}");
 }
 
-/// A broker in whose folder something is done while a client is there: the client is told, and the process says why it ends.
+/// A broker in whose folder something is done while a client is there: the client is told, and the
+/// process says why it ends.
 #[track_caller]
 fn check_gone(what: impl FnOnce(&Path)) {
     let folder = Folder::new();

@@ -71,7 +71,8 @@ fn what_is_not_http_ends_the_connection_only() {
     assert_eq!(ask(broker.http, "GET", "/healthz").1, "ok");
 }
 
-/// Whoever opens all the connections there may be, and says nothing or half of something, is in nobody's way.
+/// Whoever opens all the connections there may be, and says nothing or half of something, is in
+/// nobody's way.
 #[test]
 fn idle_connections_give_way() {
     let folder = Folder::new();

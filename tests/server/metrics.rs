@@ -1,4 +1,5 @@
-//! The metrics page of a process that did all that is counted: every series moves, so that none is shown that nobody counts.
+//! The metrics page of a process that did all that is counted: every series moves, so that none is
+//! shown that nobody counts.
 
 use super::dialogue::{Client, connect};
 use super::http::ask;
@@ -25,7 +26,8 @@ const STILL: &[&str] = &[
     "rabbitmq_process_resident_memory_bytes",
 ];
 
-/// What one says, and how each answer begins. The consumer on `dead` is told of each message that dies.
+/// What one says, and how each answer begins. The consumer on `dead` is told of each message that
+/// dies.
 const STEPS: &[(&[&str], &[&str])] = &[
     (&["1 queue.declare dead"], &["1 queue.declare-ok"]),
     (&["1 basic.consume dead t no-ack"], &["1 basic.consume-ok"]),

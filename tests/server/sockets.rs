@@ -72,7 +72,8 @@ fn limited(folder: &Folder, limits: &str) -> Process {
     Process::spawn(leveret_in(folder).arg("--config").arg(file))
 }
 
-/// They say nothing, and after a second they are gone; meanwhile, and afterwards, a client that speaks is served.
+/// They say nothing, and after a second they are gone; meanwhile, and afterwards, a client that
+/// speaks is served.
 #[test]
 fn strangers_that_say_nothing_do_not_stay() {
     const STRANGERS: usize = 300;
@@ -116,7 +117,8 @@ fn clients_that_come_at_once_are_all_served() {
     assert_eq!(metric(broker.http, "rabbitmq_connections_refused_total"), 0);
 }
 
-/// The strangers have all the time that there is for a handshake, but not while they keep others out.
+/// The strangers have all the time that there is for a handshake, but not while they keep others
+/// out.
 #[test]
 fn strangers_give_way_to_clients_of_their_own_address() {
     const STRANGERS: usize = 40;
@@ -136,7 +138,8 @@ fn strangers_give_way_to_clients_of_their_own_address() {
     drop(strangers);
 }
 
-/// The bytes of all clients lay in their sockets while the process stood still for longer than any of its time-outs.
+/// The bytes of all clients lay in their sockets while the process stood still for longer than any
+/// of its time-outs.
 #[test]
 fn who_spoke_while_the_process_stood_still_is_heard() {
     const CLIENTS: usize = 40;
@@ -194,7 +197,8 @@ fn stand_still(broker: &Process, time: Duration) {
     socket.read_exact(&mut [0]).expect_err("the process has stopped");
 }
 
-/// However many come, the log keeps the first thousand lines of a kind, and how many more there were.
+/// However many come, the log keeps the first thousand lines of a kind, and how many more there
+/// were.
 #[test]
 fn an_attack_does_not_fill_the_log() {
     const REFUSED: &str = "refused: does not speak AMQP 0-9-1";

@@ -170,7 +170,8 @@ fn a_part_of_a_message_is_not_kept_while_memory_is_short() {
     );
 }
 
-/// Memory is measured now and then: what comes between two measurements must not go beyond the limit.
+/// Memory is measured now and then: what comes between two measurements must not go beyond the
+/// limit.
 #[track_caller]
 fn check_unfinished(limit: u64, begin: &str, more: &str) {
     let mut world = limited(Pieces::Whole, limit);

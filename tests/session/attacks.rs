@@ -1,4 +1,5 @@
-//! Clients that want to harm: each attack ends, nothing of it stays behind, and others are served as before.
+//! Clients that want to harm: each attack ends, nothing of it stays behind, and others are served
+//! as before.
 
 use crate::session::script::play;
 use crate::session::wire::encode;
@@ -249,7 +250,8 @@ fn a_client_that_reads_slowly_stays() {
     play(&mut world, "! wait 29000\n! open a\n! wait 30000\n! wait 30000\n! closed a");
 }
 
-/// Each of them may have a megabyte and more ahead, but not all together. A client that reads gets everything nevertheless.
+/// Each of them may have a megabyte and more ahead, but not all together. A client that reads gets
+/// everything nevertheless.
 #[test]
 fn many_clients_that_do_not_read() {
     let limits = Limits { unread_bytes_max: 300_000, ..Limits::default() };

@@ -26,7 +26,8 @@ fn channels_open_and_close() {
     );
 }
 
-/// aiormq lets programs choose a channel's number, and its own suite chooses the highest that there is.
+/// aiormq lets programs choose a channel's number, and its own suite chooses the highest that there
+/// is.
 #[test]
 fn channels_are_limited_in_number_and_may_have_any() {
     check(

@@ -291,7 +291,8 @@ fn acknowledgements_in_a_transaction() {
     );
 }
 
-/// Bodies that have begun and transactions that are open count together, whatever channels they are on.
+/// Bodies that have begun and transactions that are open count together, whatever channels they are
+/// on.
 #[test]
 fn what_a_connection_does_not_finish() {
     let (much, little) = ("x".repeat(900), "y".repeat(300));

@@ -229,7 +229,8 @@ fn a_dialogue_may_be_cut_anywhere() {
         world.say("a", &said[..cut]);
         world.say("a", &said[cut..]);
         let mut heard = world.heard("a");
-        // How many reads there are decides how confirms are joined; that all come is for other tests.
+        // How many reads there are decides how confirms are joined; that all come is for other
+        // tests.
         heard.retain(|sentence| !sentence.contains("basic.ack"));
         heard
     };

@@ -1,5 +1,6 @@
-//! Anything a peer may send, to sessions that share a broker: the session neither panics nor grows, and other clients
-//! do not notice. What one session alone makes of anything is fuzzed: `conformance/fuzz/src/targets/session.rs`.
+//! Anything a peer may send, to sessions that share a broker: the session neither panics nor grows,
+//! and other clients do not notice. What one session alone makes of anything is fuzzed:
+//! `conformance/fuzz/src/targets/session.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -58,7 +59,8 @@ fn truncated_methods_are_refused() {
     let world = World::new(Pieces::Whole, BrokerSettings::default());
     for sentence in SENTENCES {
         let whole = encode(sentence);
-        // The payload of the first frame is cut, and its length is corrected, so that only the method is damaged.
+        // The payload of the first frame is cut, and its length is corrected, so that only the
+        // method is damaged.
         let size = usize::try_from(u32::from_be_bytes([whole[3], whole[4], whole[5], whole[6]])).unwrap();
         for cut in 0..size {
             let mut bytes = whole[..7 + cut].to_vec();

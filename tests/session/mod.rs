@@ -1,4 +1,5 @@
-//! Sessions against a real broker, without sockets and without a disk: dialogues as text, see [`script`].
+//! Sessions against a real broker, without sockets and without a disk: dialogues as text, see
+//! [`script`].
 
 mod alarms;
 mod attacks;

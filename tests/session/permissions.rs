@@ -1,9 +1,10 @@
-//! Who may do what: refusals as RabbitMQ words them, and what becomes of connections when permissions change.
+//! Who may do what: refusals as RabbitMQ words them, and what becomes of connections when
+//! permissions change.
 
 use crate::session::script::{check, check_whole};
 
-/// `b` is a user who may configure what begins with c, write to what begins with w, and read from what begins with r. There
-/// is a queue and an exchange for each right, and `q` and `x` for none.
+/// `b` is a user who may configure what begins with c, write to what begins with w, and read from
+/// what begins with r. There is a queue and an exchange for each right, and `q` and `x` for none.
 const HOUSE: &str = "
     > 1 queue.declare q
     < 1 queue.declare-ok q 0 0

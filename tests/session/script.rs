@@ -8,8 +8,9 @@
 //! > 1 basic.publish '' $1 hello        $1 is the first name of a reply queue that anybody heard, $2 the second
 //! ```
 //!
-//! Lines in a row of one client are one read. What the broker says to anybody is expected before the next thing is
-//! said or happens. What clients can say is in `wire::encode`, what the broker can say in `wire::Answers`.
+//! Lines in a row of one client are one read. What the broker says to anybody is expected before
+//! the next thing is said or happens. What clients can say is in
+//! `wire::encode`, what the broker can say in `wire::Answers`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

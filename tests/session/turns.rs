@@ -1,5 +1,6 @@
-//! How much a session does before others have their turn. That no turn of any test takes more steps than a worker may be held
-//! for is looked at in `world`; here is what would take many more, and that others are served meanwhile.
+//! How much a session does before others have their turn. That no turn of any test takes more steps
+//! than a worker may be held for is looked at in `world`; here is what would take many more, and
+//! that others are served meanwhile.
 
 use crate::session::script::play;
 use crate::session::wire::encode;

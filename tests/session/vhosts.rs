@@ -1,5 +1,5 @@
-//! Several vhosts: what has the same name in two of them has nothing else in common; what is told to whom when one goes; and how much
-//! may be in one, and of one user.
+//! Several vhosts: what has the same name in two of them has nothing else in common; what is told
+//! to whom when one goes; and how much may be in one, and of one user.
 
 use crate::session::script::{check, check_whole, play};
 use crate::session::world::{Pieces, World, limited};

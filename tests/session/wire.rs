@@ -80,7 +80,8 @@ impl<'a> Flags<'a> {
             .map(|(_, value)| value)
     }
 
-    /// Everything that begins with `x-`, and `CC` and `BCC`: numbers and bools as such, `[a,b]` as an array, the rest as text.
+    /// Everything that begins with `x-`, and `CC` and `BCC`: numbers and bools as such, `[a,b]` as
+    /// an array, the rest as text.
     fn arguments(self) -> FieldTable {
         let mut table = FieldTable::default();
         for (key, value) in self.0.iter().filter_map(|word| word.split_once('=')) {

@@ -1,5 +1,5 @@
-//! A broker and its clients, in one thread: what one sends is acted upon, and everybody's answers are read, before
-//! anything else happens.
+//! A broker and its clients, in one thread: what one sends is acted upon, and everybody's answers
+//! are read, before anything else happens.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -18,11 +18,12 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-/// Having had more than this to write, a session is asked for more once it is written; as the server does.
+/// Having had more than this to write, a session is asked for more once it is written; as the
+/// server does.
 const OUTPUT_LOW: usize = 16 * 1024;
 
-/// Steps of one turn, beyond which a session holds its worker for too long: both budgets, and one thing that is begun last and
-/// takes no longer than what is done on a worker.
+/// Steps of one turn, beyond which a session holds its worker for too long: both budgets, and one
+/// thing that is begun last and takes no longer than what is done on a worker.
 const STEPS_MAX: usize = 4096;
 
 /// How a client's bytes reach its session.
@@ -34,7 +35,8 @@ pub(crate) enum Pieces {
     Bytes,
 }
 
-/// Names that the broker made up for reply queues, in the order in which they were heard: `$1`, `$2`...
+/// Names that the broker made up for reply queues, in the order in which they were heard:
+/// `$1`, `$2`...
 #[derive(Debug, Default)]
 pub(crate) struct ReplyNames(Vec<String>);
 
@@ -127,7 +129,8 @@ impl World {
         self.settle();
     }
 
-    /// The client says this, and the broker does with it what it does before others have their turn; whether there is more.
+    /// The client says this, and the broker does with it what it does before others have their
+    /// turn; whether there is more.
     pub(crate) fn begin_to_say(&mut self, name: &str, bytes: &[u8]) -> bool {
         let now = self.now;
         let client = self.client(name);

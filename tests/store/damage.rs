@@ -57,7 +57,8 @@ fn a_repair_drops_the_damaged_entry_and_keeps_the_rest() {
     commit(&opened.log, [publish(1, 100, &["later"])]);
 }
 
-/// Nobody was told of the last entry if power was cut before it was on disk: which it was, nobody can tell.
+/// Nobody was told of the last entry if power was cut before it was on disk: which it was, nobody
+/// can tell.
 #[test]
 fn the_last_entry_may_be_torn() {
     let image = journaled();
@@ -185,7 +186,8 @@ enum Outcome {
     Untouched,
 }
 
-/// Opens `image`: nothing may be there that is not expected, and what is missing has to be among what is told.
+/// Opens `image`: nothing may be there that is not expected, and what is missing has to be among
+/// what is told.
 fn check(image: Vec<u8>, expected: &Bodies, case: &str) -> Outcome {
     let open = || -> Result<_, StoreError> {
         let opened = open_sim_or_not(image)?;
@@ -235,7 +237,8 @@ fn bits_that_are_turned_all_over_the_tables_deliver_no_wrong_body_and_lose_none_
     }
 }
 
-/// A row that goes bad after the start, which looks at each, is no reason to go on without its messages: the next start tells of it.
+/// A row that goes bad after the start, which looks at each, is no reason to go on without its
+/// messages: the next start tells of it.
 #[test]
 fn damage_that_a_reader_finds_ends_the_store() {
     let disk = SimDisk::default();
@@ -270,8 +273,8 @@ fn somewhere(image: &[u8], draw: &mut Draw) -> usize {
     }
 }
 
-/// One bit anywhere in the tables: the start works, or is refused with one line and works with a repair; nothing is missing but
-/// what is told, and no definition is another one.
+/// One bit anywhere in the tables: the start works, or is refused with one line and works with a
+/// repair; nothing is missing but what is told, and no definition is another one.
 #[test]
 fn a_bit_that_is_turned_costs_no_more_than_the_records_it_is_in() {
     for clean in [true, false] {

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Every call fails once; what was durable is there for the next process, and nothing is confirmed after the fault.
+/// Every call fails once; what was durable is there for the next process, and nothing is confirmed
+/// after the fault.
 #[test]
 fn nothing_is_confirmed_after_a_fault_at_any_call() {
     for (seed, journal_bytes) in seeds(1).flat_map(|seed| [(seed, 0), (seed, 10_192)]) {
@@ -94,8 +95,8 @@ fn a_full_disk_keeps_what_is_pending_until_there_is_room() {
     assert_eq!(lasting, 3);
 }
 
-/// The database has to be opened anew after a commit that failed, which a full disk may prevent as well: what comes
-/// meanwhile waits like all the rest.
+/// The database has to be opened anew after a commit that failed, which a full disk may prevent as
+/// well: what comes meanwhile waits like all the rest.
 #[test]
 fn what_comes_while_a_full_disk_cannot_be_opened_is_kept() {
     for journal_bytes in [0, 10_192] {
@@ -131,7 +132,8 @@ fn a_store_that_stops_on_a_full_disk_says_so() {
     assert!(!opened.recovered.clean && opened.recovered.queues.is_empty());
 }
 
-/// How full a disk may get is for the operator to say; the store itself waits only when it would hardly be able to write.
+/// How full a disk may get is for the operator to say; the store itself waits only when it would
+/// hardly be able to write.
 #[test]
 fn records_wait_for_room_and_what_is_consumed_does_not() {
     let free = Arc::new(AtomicU64::new(1_000_000_000));
@@ -146,7 +148,8 @@ fn records_wait_for_room_and_what_is_consumed_does_not() {
     free.store(20_000_000, Ordering::Relaxed);
     commit(&opened.log, [publish(1, 1, &["b"])]);
     assert_eq!(opened.log.health(), Health::Good);
-    // Full but for what a commit itself needs: records wait, but what is settled is still taken off the disk.
+    // Full but for what a commit itself needs: records wait, but what is settled is still taken off
+    // the disk.
     free.store(1_000_000, Ordering::Relaxed);
     commit(&opened.log, [settle(1, 0, 1)]);
     assert_eq!(opened.log.health(), Health::Full);
@@ -164,7 +167,8 @@ fn records_wait_for_room_and_what_is_consumed_does_not() {
     assert!(matches!(opened.pages.load(leveret::ids::QueueId(1), ALL, 1), Err(StoreError::Stopped)));
 }
 
-/// Redb keeps what is consumed inside its file: it has to be given back, or publishers would wait for ever.
+/// Redb keeps what is consumed inside its file: it has to be given back, or publishers would wait
+/// for ever.
 #[test]
 fn a_disk_that_was_full_has_room_once_its_messages_are_consumed() {
     const DISK: u64 = 24 << 20;
@@ -189,7 +193,8 @@ fn a_disk_that_was_full_has_room_once_its_messages_are_consumed() {
     assert!((disk.bytes() as u64) < 3 << 20, "{} bytes are left", disk.bytes());
 }
 
-/// A disk of so many bytes with a reserve, which tells what of it is free; beside the store somebody else may have some.
+/// A disk of so many bytes with a reserve, which tells what of it is free; beside the store
+/// somebody else may have some.
 struct Shared {
     disk: SimDisk,
     opened: Opened,
@@ -242,7 +247,8 @@ impl Shared {
     }
 }
 
-/// A publisher that was told to wait has sent something by then: it must not keep what others consume on the disk.
+/// A publisher that was told to wait has sent something by then: it must not keep what others
+/// consume on the disk.
 #[test]
 fn what_is_consumed_makes_room_although_a_record_waits_for_it() {
     let shared = Shared::new();
@@ -257,7 +263,8 @@ fn what_is_consumed_makes_room_although_a_record_waits_for_it() {
     wait_until("room", || log.health() == Health::Good);
 }
 
-/// What was consumed while there was room is in the file still when the disk gets full: it is given back although a record waits.
+/// What was consumed while there was room is in the file still when the disk gets full: it is given
+/// back although a record waits.
 #[test]
 fn a_file_is_made_smaller_although_a_record_waits_for_room() {
     let shared = Shared::new();
@@ -275,7 +282,8 @@ fn a_file_is_made_smaller_although_a_record_waits_for_room() {
     wait_until("room", || log.health() == Health::Good);
 }
 
-/// What a process leaves that was killed with some records in its journal alone, and how many those are.
+/// What a process leaves that was killed with some records in its journal alone, and how many those
+/// are.
 fn killed() -> (Vec<u8>, u64) {
     let disk = SimDisk::default();
     let opened = open_with(&disk, 1 << 20);
@@ -348,7 +356,8 @@ fn new_records_take_nothing_from_the_reserve() {
     wait_for(&opened.log, ticket);
 }
 
-/// What the operator's clock says is written beside the commit thread, which goes on with the same database.
+/// What the operator's clock says is written beside the commit thread, which goes on with the same
+/// database.
 #[test]
 fn a_calendar_that_finds_the_disk_full_does_not_end_the_store() {
     let disk = SimDisk::default();

@@ -39,7 +39,8 @@ fn a_folder_is_made_and_found_again() {
     assert_eq!(opened.recovered.queues[0].record.name, "q1");
 }
 
-/// It is on disk when the call returns, whether the broker stops in order after that or not, and alone: no message depends on it.
+/// It is on disk when the call returns, whether the broker stops in order after that or not, and
+/// alone: no message depends on it.
 #[test]
 fn how_far_the_calendar_is_ahead_is_kept() {
     let folder = Folder::new();
@@ -79,7 +80,8 @@ fn files_that_are_not_ours_are_left_alone() {
         fs::write(&file, text).unwrap();
         check_refused(&folder.at(""), &not_ours);
     }
-    // A database of somebody else's: once closed in order, once with its writer still there in a copy.
+    // A database of somebody else's: once closed in order, once with its writer still there in a
+    // copy.
     fs::remove_file(&file).unwrap();
     let database = Database::create(&file).unwrap();
     let tx = database.begin_write().unwrap();

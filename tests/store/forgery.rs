@@ -7,8 +7,8 @@ use leveret::store::Opened;
 
 const JOURNAL: u64 = 200_000;
 
-/// The number of the entry that the next start would read next: after the declaration, the body, the large group and the
-/// small one.
+/// The number of the entry that the next start would read next: after the declaration, the body,
+/// the large group and the small one.
 const NEXT: u64 = 5;
 
 fn text(bytes: &str) -> Vec<u8> {
@@ -35,8 +35,8 @@ fn entry_of_5(payload: &[u8], guess: u64) -> Vec<u8> {
     [&guess[..], &guess, &length.to_be_bytes(), &number, &synced, payload].concat()
 }
 
-/// Puts `entry` all over the journal, has its front written over by less than that, and starts again after a kill, with the
-/// small group ending at each place of `entry` in turn.
+/// Puts `entry` all over the journal, has its front written over by less than that, and starts
+/// again after a kill, with the small group ending at each place of `entry` in turn.
 fn attack(entry: &[u8]) {
     let body = entry.repeat(100_000 / entry.len());
     let is_evil = |change: &AuthChange| matches!(change, AuthChange::PutUser(user) if user.name == "evil");

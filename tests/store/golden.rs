@@ -1,8 +1,10 @@
-//! Data files that the versions of Leveret wrote, one of each format and each way to stop, and what is in them.
+//! Data files that the versions of Leveret wrote, one of each format and each way to stop, and what
+//! is in them.
 //!
-//! `golden/FORMAT-HOW.gz` is a file as the last commit with that format left it, after a clean stop or a kill; the text
-//! beside it says which commit that was and all that a start must find, line by line. What a client did there is in
-//! `golden/make.py`, with which a new format gets two more of them.
+//! `golden/FORMAT-HOW.gz` is a file as the last commit with that format left it, after a clean stop
+//! or a kill; the text beside it says which commit that was and all that a start must find, line by
+//! line. What a client did there is in `golden/make.py`, with which a new format gets two more of
+//! them.
 
 use super::open_with;
 use crate::support::disk::SimDisk;
@@ -208,7 +210,8 @@ fn a_power_cut_while_a_file_becomes_newer_costs_nothing() {
     }
 }
 
-/// Whatever bit of a head is turned and wherever the file ends: it is refused, or says the same as before.
+/// Whatever bit of a head is turned and wherever the file ends: it is refused, or says the same as
+/// before.
 #[test]
 fn a_damaged_head_is_never_misread() {
     for name in ["2-killed", "3-killed", "4-killed", "5-killed", "6-killed"] {

@@ -103,7 +103,8 @@ fn what_is_consumed_before_it_is_stored_stays_gone() {
     check(&killed(&disk));
 }
 
-/// The journal has its room already: a full disk does not keep small groups from being confirmed, until it is full too.
+/// The journal has its room already: a full disk does not keep small groups from being confirmed,
+/// until it is full too.
 #[test]
 fn a_full_disk_fills_the_journal_first() {
     let disk = SimDisk::default();
@@ -141,8 +142,8 @@ fn little_room_is_noticed_although_the_journal_has_its_own() {
     assert!(opened.log.durable() < ticket);
 }
 
-/// Consumers that keep pace leave a few records of each block. The blocks are not kept for the sake of these until the journal is
-/// put into the tables.
+/// Consumers that keep pace leave a few records of each block. The blocks are not kept for the sake
+/// of these until the journal is put into the tables.
 #[test]
 fn what_waits_in_the_journal_does_not_keep_what_was_consumed() {
     let disk = SimDisk::default();

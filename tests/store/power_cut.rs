@@ -1,4 +1,5 @@
-//! Power is cut at every call to the disk; whatever survives must be a state the store has promised.
+//! Power is cut at every call to the disk; whatever survives must be a state the store has
+//! promised.
 
 use super::model::{Model, Unit, Workload, found};
 use super::{ALL, bodies, commit, declare, open_sim, open_with, publish, wait_for};
@@ -9,7 +10,8 @@ use std::collections::BTreeMap;
 
 const UNITS: usize = 24;
 
-/// None, one that is full every few groups (two of its pages are for slots), one that is never full.
+/// None, one that is full every few groups (two of its pages are for slots), one that is never
+/// full.
 const JOURNALS: [u64; 3] = [0, 10_192, 100_000];
 
 /// A workload, and what must be on disk after each of its units; before the first, nothing.
@@ -53,8 +55,8 @@ fn what_was_durable_survives_a_power_cut_at_every_call() {
         let disk = SimDisk::default().cut_everywhere(seed);
         run(&disk, journal_bytes, &units, seed);
         let cuts = disk.take_cuts();
-        // Units that share a group share its calls too, so the number varies; a workload that hardly reaches the disk does
-        // not come near this.
+        // Units that share a group share its calls too, so the number varies; a workload that
+        // hardly reaches the disk does not come near this.
         assert!(cuts.len() > 30, "seed {seed}, journal {journal_bytes}: only {} cuts", cuts.len());
         for Cut { call, image, progress: (durable, tried) } in cuts {
             let case =
@@ -96,7 +98,8 @@ fn a_clean_stop_keeps_everything_and_says_so() {
     }
 }
 
-/// Messages published one at a time, up to the group that joins their rows, under a cut at each of its calls.
+/// Messages published one at a time, up to the group that joins their rows, under a cut at each of
+/// its calls.
 #[test]
 fn joining_rows_survives_a_power_cut_at_every_call() {
     let body = |seq: u64| format!("message {seq}").into_bytes();

@@ -31,7 +31,8 @@ fn file() -> Vec<u8> {
     disk.image()
 }
 
-/// A start on `image`, what follows from it, and a stop; the faults on the way, in the order in which they came.
+/// A start on `image`, what follows from it, and a stop; the faults on the way, in the order in
+/// which they came.
 fn live(image: Vec<u8>) -> Vec<StoreError> {
     let opened = match open_backend(SimDisk::holding(image), Options::default()) {
         Ok(opened) => opened,

@@ -1,10 +1,12 @@
 //! A disk in memory that fails on demand: it loses power, returns errors, or is full.
 //!
-//! Between two `sync_data` calls every write is only pending. A power cut keeps the synced bytes, and of each pending
-//! write, by a seeded draw: none of it, a prefix of it (torn), some of its sectors (reordered), or all of it. The calls go on after the cut as if
-//! nothing had happened, to nobody's use: what counts is the image that the cut leaves behind.
+//! Between two `sync_data` calls every write is only pending. A power cut keeps the synced bytes,
+//! and of each pending write, by a seeded draw: none of it, a prefix of it (torn), some of its
+//! sectors (reordered), or all of it. The calls go on after the cut as if nothing had happened, to
+//! nobody's use: what counts is the image that the cut leaves behind.
 //!
-//! A file takes room block by block, when something is written there; a longer one has a hole at its end.
+//! A file takes room block by block, when something is written there; a longer one has a hole at
+//! its end.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::draw::Draw;

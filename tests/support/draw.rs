@@ -1,4 +1,5 @@
-//! Random choices that can be repeated: everything follows from the seed, which a failing test names.
+//! Random choices that can be repeated: everything follows from the seed, which a failing test
+//! names.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -65,7 +65,8 @@ impl MemoryLog {
         self.state().health = health;
     }
 
-    /// Of each append since the last call, whether it was made in an atomic batch: those reach the disk together.
+    /// Of each append since the last call, whether it was made in an atomic batch: those reach the
+    /// disk together.
     pub(crate) fn take_gated(&self) -> Vec<bool> {
         std::mem::take(&mut self.state().gated)
     }

@@ -1,4 +1,5 @@
-//! The real process: started on free ports with a folder of its own, stopped in every way, gone when dropped.
+//! The real process: started on free ports with a folder of its own, stopped in every way, gone
+//! when dropped.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -10,7 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long the process may take for anything before the test fails: long, for it is only reached by a fault.
+/// How long the process may take for anything before the test fails: long, for it is only reached
+/// by a fault.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder for one test, removed with it.

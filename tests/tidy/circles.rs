@@ -1,8 +1,9 @@
-//! Circles of imports. Files that import each other in a circle are understood together or not at all: those of different rooms
-//! never are in one, and those of one room only while they are few.
+//! Circles of imports. Files that import each other in a circle are understood together or not at
+//! all: those of different rooms never are in one, and those of one room only while they are few.
 //!
-//! Imports are the `use` declarations of a file outside its tests; what is imported is the file of the module that is named,
-//! whatever that file hands on. What a module takes from the modules inside it does not count: it is what they are for.
+//! Imports are the `use` declarations of a file outside its tests; what is imported is the file of
+//! the module that is named, whatever that file hands on. What a module takes from the modules
+//! inside it does not count: it is what they are for.
 
 use super::is_word;
 use super::source::{File, code, files};
@@ -11,14 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Files of one room that may import each other in a circle.
 const FILES_MAX: usize = 8;
 
-/// Rooms with a circle that is larger still, and its files. It may become smaller, and then this is to say so; when it has
-/// `FILES_MAX` files, its row goes.
+/// Rooms with a circle that is larger still, and its files. It may become smaller, and then this is
+/// to say so; when it has `FILES_MAX` files, its row goes.
 const TOO_LARGE: &[(&str, usize)] = &[("src/queue", 11), ("src/session", 15)];
 
 /// Files by the path of their module: `["src", "queue", "core"]`.
 type Modules<'a> = BTreeMap<Vec<&'a str>, &'a str>;
 
-/// The path of the module that a file is, below the folder of its crate; none for what is no module of a library.
+/// The path of the module that a file is, below the folder of its crate; none for what is no module
+/// of a library.
 fn module(path: &str) -> Option<Vec<&str>> {
     let library = ["src/", "conformance/src/"].into_iter().find(|root| path.starts_with(root))?;
     let below = path[library.len()..].strip_suffix(".rs")?;
@@ -34,7 +36,8 @@ fn before_tests(text: &str) -> String {
     code[..end].to_owned()
 }
 
-/// Every path that the `use` declarations of `code` name, its braces resolved: of `use a::{b, c::d};` these are `a::b` and `a::c::d`.
+/// Every path that the `use` declarations of `code` name, its braces resolved: of
+/// `use a::{b, c::d};` these are `a::b` and `a::c::d`.
 fn used(code: &str) -> Vec<Vec<&str>> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("use ") {

@@ -17,8 +17,8 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file of the project, in order of its path. What `.gitignore` names at the root does not belong to it,
-/// nor does git's own folder; inputs kept for the fuzz tests are not text of ours.
+/// Every file of the project, in order of its path. What `.gitignore` names at the root does not
+/// belong to it, nor does git's own folder; inputs kept for the fuzz tests are not text of ours.
 pub(crate) fn files() -> Vec<File> {
     let ignored = fs::read_to_string(root().join(".gitignore")).expect("the root has a .gitignore");
     let ignored: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('/')).collect();
@@ -44,8 +44,8 @@ pub(crate) fn files() -> Vec<File> {
     found
 }
 
-/// A Rust source with every comment and the inside of every literal blanked, so that what is left is code; lines
-/// keep their numbers and columns.
+/// A Rust source with every comment and the inside of every literal blanked, so that what is left
+/// is code; lines keep their numbers and columns.
 pub(crate) fn code(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();

@@ -47,7 +47,8 @@ pub(crate) fn tables(site: &Site, tally: &Tally) -> Result<(), String> {
     };
     let mut lying = frames::declare_with("lying", false, &frames::wide(3));
     lying[30] ^= 0x7F;
-    // Opening a channel twice is an error too: what is not refused before is refused then, and counts as not refused.
+    // Opening a channel twice is an error too: what is not refused before is refused then, and
+    // counts as not refused.
     while {
         refusal(site, tally, "deep arguments", &frames::declare_with("deep", false, &deep))?;
         refusal(site, tally, "large arguments", &frames::declare_with("wide", false, &wide))?;
@@ -130,7 +131,8 @@ fn unfinished(site: &Site, tally: &Tally, wires: &mut Vec<Wire>) -> Result<(), S
     Ok(())
 }
 
-/// Frames of the smallest kinds, as many as go: heartbeats, empty messages, acknowledgements of nothing.
+/// Frames of the smallest kinds, as many as go: heartbeats, empty messages, acknowledgements of
+/// nothing.
 pub(crate) fn tiny_frames(site: &Site, tally: &Tally) -> Result<(), String> {
     let mut wire = site.enter(0)?;
     let beats = frames::heartbeat().repeat(20 * BATCH);
@@ -161,7 +163,8 @@ pub(crate) fn tiny_frames(site: &Site, tally: &Tally) -> Result<(), String> {
     Ok(wire.close()?)
 }
 
-/// Patterns that match in as many ways as is allowed, and one more; and keys that all of them have to be held against.
+/// Patterns that match in as many ways as is allowed, and one more; and keys that all of them have
+/// to be held against.
 pub(crate) fn patterns(site: &Site, tally: &Tally) -> Result<(), String> {
     let mut wire = site.enter(0)?;
     wire.call(&frames::declare_exclusive("patterns"), (50, 11))?;

@@ -48,7 +48,8 @@ impl Deaf {
     }
 }
 
-/// Clients that do not read what they consume, what is returned, what is confirmed, what they asked for: until each is closed.
+/// Clients that do not read what they consume, what is returned, what is confirmed, what they asked
+/// for: until each is closed.
 pub(crate) fn deaf(site: &Site, tally: &Tally) -> Result<(), String> {
     let mut owner = site.enter(0)?;
     owner.call(&frames::declare_exclusive("deaf-own"), (50, 11))?;

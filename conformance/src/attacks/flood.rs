@@ -1,7 +1,8 @@
-//! Many publishers that never wait against a slow consumer: the broker's memory stays flat, and every confirmed message comes.
+//! Many publishers that never wait against a slow consumer: the broker's memory stays flat, and
+//! every confirmed message comes.
 //!
-//! A body is its publisher's number (u32) and its own (u64, from 1, big-endian), and filled up. One consumer gets all of them, so each
-//! publisher's come in order, without a gap and once.
+//! A body is its publisher's number (u32) and its own (u64, from 1, big-endian), and filled up. One
+//! consumer gets all of them, so each publisher's come in order, without a gap and once.
 
 use super::frames;
 use super::gauge;
@@ -35,7 +36,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const FLAT_KIB: u64 = 16 * 1024;
 /// A flood of less time has not been everywhere in its first half.
 const FLAT_AFTER: Duration = Duration::from_secs(20);
-/// All that is published in a full flood, so that it does not fill the attacker's disk: as fast as it goes, slice by slice of the time.
+/// All that is published in a full flood, so that it does not fill the attacker's disk: as fast as
+/// it goes, slice by slice of the time.
 const MESSAGES_MAX: u64 = 40_000_000;
 /// Slices of the flood's time; in each its share of the messages is published.
 const SLICES: u64 = 30;
@@ -50,7 +52,8 @@ struct Stand {
     consumed: AtomicU64,
 }
 
-/// A load that no client means any harm by: what the broker's caches keep for good, they keep from here on.
+/// A load that no client means any harm by: what the broker's caches keep for good, they keep from
+/// here on.
 ///
 /// # Errors
 /// The broker does not take it.
@@ -111,7 +114,8 @@ pub(crate) fn flood(site: &Site, tally: &Tally) -> Result<(), String> {
     Ok(())
 }
 
-/// All that was sent was confirmed, and came: nothing else is right after a flood that nothing went wrong in.
+/// All that was sent was confirmed, and came: nothing else is right after a flood that nothing went
+/// wrong in.
 fn compare(sent: &[u64], came: &[u64]) -> Result<(), String> {
     for (number, (sent, came)) in sent.iter().zip(came).enumerate() {
         if sent != came {
@@ -208,7 +212,8 @@ fn hear_confirms(wire: &mut Wire, stand: &Stand, done: &AtomicU64) -> Result<(),
     Ok(())
 }
 
-/// Takes messages slowly while the flood goes on, and fast until the last; how many came of each publisher.
+/// Takes messages slowly while the flood goes on, and fast until the last; how many came of each
+/// publisher.
 fn consume(site: &Site, stand: &Stand) -> Result<Vec<u64>, String> {
     let mut wire = site.enter(0)?;
     wire.send(&frames::prefetch(PREFETCH))?;

@@ -29,8 +29,8 @@ pub(crate) fn forget_peak(id: u32) -> bool {
     fs::write(format!("/proc/{id}/clear_refs"), "5").is_ok()
 }
 
-/// As many descriptors as this process may have: raised as far as the operator allows, which a broker started from here
-/// inherits.
+/// As many descriptors as this process may have: raised as far as the operator allows, which a
+/// broker started from here inherits.
 pub(crate) fn descriptors_max() -> u32 {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok();

@@ -1,4 +1,5 @@
-//! Attacks by number: channels, queues, exchanges, bindings and consumers, to their limits and without end.
+//! Attacks by number: channels, queues, exchanges, bindings and consumers, to their limits and
+//! without end.
 
 use super::frames;
 use super::site::Site;
@@ -85,7 +86,8 @@ impl Filling {
         Ok(())
     }
 
-    /// Makes them until one is refused, and then some more, all of which have to be refused as well.
+    /// Makes them until one is refused, and then some more, all of which have to be refused as
+    /// well.
     fn overfill(&self, wire: &mut Wire, tally: &Tally, make: impl Fn(u32) -> Vec<u8>) -> Result<(), String> {
         // The end is near: from here on one at a time.
         let most = self.max - self.max / SHARE_OF_OTHERS;

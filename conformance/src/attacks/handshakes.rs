@@ -1,4 +1,5 @@
-//! Attacks on the way in: clients that never come in, that come by the thousand, that come and go, that talk nonsense.
+//! Attacks on the way in: clients that never come in, that come by the thousand, that come and go,
+//! that talk nonsense.
 
 use super::frames;
 use super::site::{Site, reset_at_end};
@@ -11,7 +12,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Half-open handshakes that each address has: more than its share, and few addresses, so that some of the whole is left for others.
+/// Half-open handshakes that each address has: more than its share, and few addresses, so that some
+/// of the whole is left for others.
 const HALF_OPEN_EACH: u32 = 1500;
 /// Between two bytes of one.
 const BYTE_EVERY: Duration = Duration::from_millis(200);
@@ -120,7 +122,8 @@ pub(crate) fn connections(site: &Site, tally: &Tally) -> Result<(), String> {
     Ok(())
 }
 
-/// Clients that come and go as fast as they can: in order, without a word, by a reset, in the middle of something.
+/// Clients that come and go as fast as they can: in order, without a word, by a reset, in the
+/// middle of something.
 pub(crate) fn connection_churn(site: &Site, tally: &Tally) -> Result<(), String> {
     thread::scope(|scope| {
         let churns: Vec<_> =
@@ -204,7 +207,8 @@ fn random(dice: &mut Dice) -> Vec<u8> {
     (0..dice.between(1, NONSENSE_BYTES)).map(|_byte| dice.any().to_le_bytes()[0]).collect()
 }
 
-/// Frames that are right by themselves, of methods that there are, with arguments that are anything.
+/// Frames that are right by themselves, of methods that there are, with arguments that are
+/// anything.
 fn random_frames(dice: &mut Dice) -> Vec<u8> {
     let mut bytes = frames::handshake();
     for _frame in 0..dice.between(1, 20) {

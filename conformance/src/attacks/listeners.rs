@@ -20,7 +20,8 @@ const CROWD_MAX: u32 = 1500;
 /// Threads that the crowd's handshakes are made by.
 const THREADS: usize = 4;
 
-/// Hundreds of sockets hold the HTTP port, and come again when they are closed; health is answered nevertheless.
+/// Hundreds of sockets hold the HTTP port, and come again when they are closed; health is answered
+/// nevertheless.
 pub(crate) fn silent_http(site: &Site, tally: &Tally) -> Result<(), String> {
     let limit = Duration::from_micros(site.scale.health_us);
     let mut silent = Vec::new();

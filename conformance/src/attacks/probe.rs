@@ -1,5 +1,6 @@
-//! A normal client beside the attacks: it publishes, waits for the confirm and for the delivery, and acknowledges. Beside those that would
-//! have others wait it also declares, binds, unbinds and deletes.
+//! A normal client beside the attacks: it publishes, waits for the confirm and for the delivery,
+//! and acknowledges. Beside those that would have others wait it also declares, binds, unbinds and
+//! deletes.
 
 use super::frames;
 use super::site::Site;
@@ -77,7 +78,8 @@ impl Probe {
         (0..count).map(|_trip| self.round_trip()).collect::<Result<_, _>>().map(Times::of)
     }
 
-    /// Round trips until `stop` is dropped, and the answers to what changes queues and bindings, if that is asked for.
+    /// Round trips until `stop` is dropped, and the answers to what changes queues and bindings, if
+    /// that is asked for.
     ///
     /// # Errors
     /// As [`Probe::round_trips`].

@@ -5,7 +5,8 @@ use super::probe::Times;
 use super::tally::Counts;
 use std::fmt;
 
-/// A normal client's median may be so many times as long afterwards, beside [`Scale::slower_us`](super::scale::Scale).
+/// A normal client's median may be so many times as long afterwards, beside
+/// [`Scale::slower_us`](super::scale::Scale).
 pub(crate) const SLOWER_FACTOR: u64 = 2;
 
 /// One attack.
@@ -19,7 +20,8 @@ pub(crate) struct Row {
     /// A normal client's round trips.
     pub(crate) times_before: Times,
     pub(crate) times_during: Times,
-    /// Its answers to what changes queues and bindings, beside an attack that would have others wait.
+    /// Its answers to what changes queues and bindings, beside an attack that would have others
+    /// wait.
     pub(crate) changes_during: Times,
     pub(crate) times_after: Times,
     /// How much more may be resident afterwards, in KiB.

@@ -1,5 +1,5 @@
-//! A run: one broker, and one attack after the other. Before each a normal client is timed and memory is looked at, during it
-//! another one goes on, and afterwards both have to be as before.
+//! A run: one broker, and one attack after the other. Before each a normal client is timed and
+//! memory is looked at, during it another one goes on, and afterwards both have to be as before.
 
 use super::Attack;
 use super::gauge::{Gauge, forget_peak, look};

@@ -1,4 +1,5 @@
-//! How much of everything is tried, and the limits that the broker is given so that all of them are reached.
+//! How much of everything is tried, and the limits that the broker is given so that all of them are
+//! reached.
 
 use std::fmt::Write as _;
 
@@ -35,14 +36,16 @@ pub struct Scale {
     pub warm_up_large: u32,
     /// Publishers of the flood.
     pub producers: u32,
-    /// So much more may be resident after an attack than before it, in KiB: what an allocator keeps for the next time.
+    /// So much more may be resident after an attack than before it, in KiB: what an allocator keeps
+    /// for the next time.
     pub memory_kib: u64,
-    /// A normal client's median may be so much longer afterwards, in microseconds, beside twice what it was before:
-    /// what else the machine does comes and goes.
+    /// A normal client's median may be so much longer afterwards, in microseconds, beside twice
+    /// what it was before: what else the machine does comes and goes.
     pub slower_us: u64,
     /// So long a question about the broker's health may take, in microseconds.
     pub health_us: u64,
-    /// The longest round trip of a normal client during an attack that would have others wait, in microseconds.
+    /// The longest round trip of a normal client during an attack that would have others wait, in
+    /// microseconds.
     pub late_us: u64,
     /// Round trips of a normal client before and after each attack.
     pub round_trips: u32,
@@ -90,11 +93,13 @@ impl Scale {
         warm_up: 10_000,
         warm_up_large: 50,
         producers: 20,
-        // A second is not the time to judge an allocator by; what grows without a limit shows nevertheless.
+        // A second is not the time to judge an allocator by; what grows without a limit shows
+        // nevertheless.
         memory_kib: 64 * 1024,
         slower_us: 100_000,
         health_us: 5_000_000,
-        // A debug build beside other tests: this shows what takes seconds. What takes milliseconds is counted in steps elsewhere.
+        // A debug build beside other tests: this shows what takes seconds. What takes milliseconds
+        // is counted in steps elsewhere.
         late_us: 5_000_000,
         round_trips: 10,
     };

@@ -1,4 +1,5 @@
-//! Where an attack takes place: the broker's address, the time there is, and sockets that come from anywhere on this machine.
+//! Where an attack takes place: the broker's address, the time there is, and sockets that come from
+//! anywhere on this machine.
 
 use super::scale::Scale;
 use super::wire::{PATIENCE, Refused, Wire};
@@ -92,8 +93,8 @@ impl Site {
         let _either = self.bell.wait_timeout_while(lost, limit, |lost| !*lost);
     }
 
-    /// A socket that comes from an address of its own for each number up to 65535; none of them is that of
-    /// normal clients.
+    /// A socket that comes from an address of its own for each number up to 65535; none of them is
+    /// that of normal clients.
     pub(crate) fn socket(&self, from: u32) -> io::Result<TcpStream> {
         let [_, _, high, low] = from.to_be_bytes();
         let here = SocketAddrV4::new(Ipv4Addr::new(127, 1, high, low), 0);

@@ -1,5 +1,6 @@
-//! Attacks that would keep the broker's threads busy for long with one request or one read, so that everybody else waits: topics,
-//! fanouts, headers, dead letters, transactions, deletes, backlogs that come and go at once, policies.
+//! Attacks that would keep the broker's threads busy for long with one request or one read, so that
+//! everybody else waits: topics, fanouts, headers, dead letters, transactions, deletes, backlogs
+//! that come and go at once, policies.
 //!
 //! Invariant: what an attack makes is gone when it ends, and it ends soon after its time is over.
 
@@ -36,7 +37,8 @@ fn publish(exchange: &str, key: &str) -> Vec<u8> {
     [frames::publish_method(1, exchange, key, false), frames::header(1, 0, false, None)].concat()
 }
 
-/// Clients that send rounds of publishes by turns until time is up, each round looked at as a whole before its next.
+/// Clients that send rounds of publishes by turns until time is up, each round looked at as a whole
+/// before its next.
 fn publish_rounds(
     site: &Site,
     tally: &Tally,
@@ -73,7 +75,8 @@ fn queues(site: &Site) -> u32 {
     site.scale.queues / 20 * 9
 }
 
-/// A topic all of whose nodes a message is in at a time: words `a` and `*` in every order, behind a `#`.
+/// A topic all of whose nodes a message is in at a time: words `a` and `*` in every order, behind a
+/// `#`.
 pub(crate) fn topic(site: &Site, tally: &Tally) -> Result<(), String> {
     let mut wire = site.enter(0)?;
     wire.call(&frames::declare_exclusive("stall"), (50, 11))?;
@@ -93,7 +96,8 @@ pub(crate) fn topic(site: &Site, tally: &Tally) -> Result<(), String> {
     Ok(wire.close()?)
 }
 
-/// Binds `stall` to the topic with patterns of which random keys of [`random_key`] reach nearly all.
+/// Binds `stall` to the topic with patterns of which random keys of [`random_key`] reach nearly
+/// all.
 fn bind_patterns(site: &Site, tally: &Tally, wire: &mut Wire) -> Result<(), String> {
     let count = bindings(site) / 3;
     tally.tried("patterns", count.into());
@@ -143,7 +147,8 @@ fn one_message() -> Vec<u8> {
     [frames::short("x-max-length"), b"I\0\0\0\x01".to_vec()].concat()
 }
 
-/// Two exchanges with nearly the same queues, so that each message is handed to thousands of them on its own.
+/// Two exchanges with nearly the same queues, so that each message is handed to thousands of them
+/// on its own.
 pub(crate) fn fanout(site: &Site, tally: &Tally) -> Result<(), String> {
     with_fanouts(site, tally, |message| publish_rounds(site, tally, "messages", message))
 }
@@ -203,7 +208,8 @@ pub(crate) fn headers(site: &Site, tally: &Tally) -> Result<(), String> {
     Ok(wire.close()?)
 }
 
-/// A queue and an exchange with many bindings that are deleted, and queues that go with their connection.
+/// A queue and an exchange with many bindings that are deleted, and queues that go with their
+/// connection.
 pub(crate) fn deletes(site: &Site, tally: &Tally) -> Result<(), String> {
     let count = bindings(site);
     loop {
@@ -229,7 +235,8 @@ pub(crate) fn deletes(site: &Site, tally: &Tally) -> Result<(), String> {
     }
 }
 
-/// Messages that each lie in a block of their own, and that come back, are acknowledged or go all at once.
+/// Messages that each lie in a block of their own, and that come back, are acknowledged or go all
+/// at once.
 pub(crate) fn backlog(site: &Site, tally: &Tally) -> Result<(), String> {
     let mut wire = site.enter(0)?;
     wire.call(&frames::declare("stall", false), (50, 11))?;

@@ -31,7 +31,8 @@ impl Assembler {
     /// Takes the next frame; returns what it completes.
     ///
     /// # Errors
-    /// The broker closes the channel or the connection, or frames come in an order that no content has.
+    /// The broker closes the channel or the connection, or frames come in an order that no content
+    /// has.
     pub(super) fn take(&mut self, frame: AMQPFrame) -> Result<Option<Incoming>, ClientError> {
         match frame {
             AMQPFrame::Method(_, method) => self.take_method(method),
@@ -66,7 +67,8 @@ impl Assembler {
             AMQPClass::Connection(Connection::Close(close)) => {
                 Err(ClientError::Closed { code: close.reply_code, text: close.reply_text.to_string() })
             }
-            // Methods of the connection may come between the frames of a content, those of the channel may not.
+            // Methods of the connection may come between the frames of a content, those of the
+            // channel may not.
             AMQPClass::Connection(_) => Ok(Some(Incoming { method, body: Vec::new() })),
             _ if self.open.is_some() => Err(ClientError::Broker("a method instead of content".into())),
             _ if has_content(&method) => {

@@ -9,7 +9,8 @@
 use super::dice::mix;
 use super::history::Id;
 
-/// One message in so many is large enough to be kept apart by a broker that packs small ones together.
+/// One message in so many is large enough to be kept apart by a broker that packs small ones
+/// together.
 const LARGE: u64 = 60;
 
 /// The bytes of a message.

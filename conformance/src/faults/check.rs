@@ -2,11 +2,12 @@
 //!
 //! The promises it holds a broker to:
 //!
-//! * A confirmed message, or one that came back from disk, is delivered and settled in each of its queues.
-//! * A settled message does not come again, unless the process was killed before the settling was certainly on disk. It
-//!   certainly is once a publish is confirmed that was tried after the broker had taken the settling (whatever it
-//!   promises to keep is kept in one order), once the transaction it is part of is committed, or once the
-//!   broker stops in order.
+//! * A confirmed message, or one that came back from disk, is delivered and settled in each of its
+//!   queues.
+//! * A settled message does not come again, unless the process was killed before the settling was
+//!   certainly on disk. It certainly is once a publish is confirmed that was tried after the broker
+//!   had taken the settling (whatever it promises to keep is kept in one order), once the
+//!   transaction it is part of is committed, or once the broker stops in order.
 //! * A message is with one consumer at a time, and is marked as redelivered when it comes again.
 //! * A consumer first sees the messages of one channel in the order in which they were published.
 //! * A publish to several queues, a transaction, and a dead letter happen as a whole or not at all.

@@ -5,7 +5,8 @@
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// The choices that belong to `seed` and `stream`; different streams of one seed have nothing in common.
+    /// The choices that belong to `seed` and `stream`; different streams of one seed have nothing
+    /// in common.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(mix(seed, stream))
     }

@@ -1,7 +1,8 @@
 //! A small disk of our own that can be filled: a file system in memory, mounted for the run.
 //!
-//! Once it is mounted, its folder is opened and it is taken out of the tree again at once. It is reached through the open
-//! folder from then on, and is gone with the last process that has something of it open, however that ends.
+//! Once it is mounted, its folder is opened and it is taken out of the tree again at once. It is
+//! reached through the open folder from then on, and is gone with the last process that has
+//! something of it open, however that ends.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};

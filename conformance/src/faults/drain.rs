@@ -1,4 +1,5 @@
-//! The end of an episode: everything that is left is taken out, and what was taken out must not be there any more.
+//! The end of an episode: everything that is left is taken out, and what was taken out must not be
+//! there any more.
 //!
 //! Parked messages come last: an operator moves them back into their queue, which is empty by then.
 

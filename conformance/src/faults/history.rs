@@ -49,8 +49,9 @@ pub enum Event {
         /// Where they go.
         dead: &'static str,
     },
-    /// Messages move along this queue's dead-letter exchanges by themselves. A crash may undo moves, and a message that was delivered
-    /// at the end is then delivered again, as a dead letter that is new there.
+    /// Messages move along this queue's dead-letter exchanges by themselves. A crash may undo
+    /// moves, and a message that was delivered at the end is then delivered again, as a dead letter
+    /// that is new there.
     Wanders {
         /// The queue.
         queue: &'static str,
@@ -107,7 +108,8 @@ pub enum Event {
         /// In which way.
         fate: Fate,
     },
-    /// The broker answered something on this channel: it has taken everything that was sent there before.
+    /// The broker answered something on this channel: it has taken everything that was sent there
+    /// before.
     Answered,
     /// The channel has become transactional.
     Transactional,
@@ -226,7 +228,8 @@ impl History {
         growing.records.push(Record { epoch, channel, event });
     }
 
-    /// Waits until `count` more publishes or commits are confirmed, for `limit` at most; whether they were.
+    /// Waits until `count` more publishes or commits are confirmed, for `limit` at most; whether
+    /// they were.
     #[must_use]
     pub fn wait_for_progress(&self, count: u64, limit: Duration) -> bool {
         let mut growing = self.lock();

@@ -254,7 +254,8 @@ impl<'a> Stage<'a> {
         Ok(format!("the wall clock differs by {by_s} s{}", if restarts { ", and SIGKILL" } else { "" }))
     }
 
-    /// The process notices by itself, and ends with a status that says so; what was confirmed is in the folder that was moved.
+    /// The process notices by itself, and ends with a status that says so; what was confirmed is in
+    /// the folder that was moved.
     fn move_folder(&mut self, dice: &mut Dice) -> Result<String, String> {
         let Some(mut process) = self.process.take() else { return Ok("no process".into()) };
         let failed = |why| format!("the folder cannot be moved: {why}");

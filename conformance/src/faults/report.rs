@@ -9,7 +9,8 @@ use std::fmt;
 /// Lines of history that are shown with a violation, at most.
 const LINES_MAX: usize = 300;
 
-/// Violations that are shown of each kind, at most: after the first few, the others mostly follow from them.
+/// Violations that are shown of each kind, at most: after the first few, the others mostly follow
+/// from them.
 const SHOWN_MAX: usize = 4;
 
 /// The sum of a run.

@@ -1,7 +1,7 @@
 //! A run: episodes one after the other, each of which ends with an empty broker and a verdict.
 //!
-//! An episode keeps its history in memory, so it must not be long; its data stays for the next one, so the broker's folder
-//! grows old. Every second episode is on a small disk, if there may be one.
+//! An episode keeps its history in memory, so it must not be long; its data stays for the next one,
+//! so the broker's folder grows old. Every second episode is on a small disk, if there may be one.
 
 use super::check::check;
 use super::dice::{Dice, mix};
@@ -212,7 +212,8 @@ impl Episode<'_> {
         Ok(moved)
     }
 
-    /// Ends all connections with the process, empties the queues, and looks whether they stay empty.
+    /// Ends all connections with the process, empties the queues, and looks whether they stay
+    /// empty.
     fn end(&mut self) -> Result<(), String> {
         let end = self.dice.pick(&[End::Kill, End::Term]);
         self.stage.down(end)?;

@@ -1,7 +1,8 @@
 //! A wall clock of the broker's own that can be put forward and back while it runs.
 //!
-//! A small library is compiled with the system's C compiler and loaded into the broker before any other (`LD_PRELOAD`). It adds to
-//! the wall clock what a file says, which it maps into memory; the monotonic clock stays as it is.
+//! A small library is compiled with the system's C compiler and loaded into the broker before any
+//! other (`LD_PRELOAD`). It adds to the wall clock what a file says, which it maps into memory; the
+//! monotonic clock stays as it is.
 
 use std::env;
 use std::ffi::OsString;
@@ -88,7 +89,8 @@ impl SkewedClock {
         vec![("LD_PRELOAD", self.library.clone().into()), ("WALL_CLOCK_OFFSET", self.offset.clone().into())]
     }
 
-    /// Puts the clock `offset_s` seconds ahead of the machine's, at once and for every process that has it.
+    /// Puts the clock `offset_s` seconds ahead of the machine's, at once and for every process that
+    /// has it.
     ///
     /// # Errors
     /// The file cannot be written, with the reason in one line.

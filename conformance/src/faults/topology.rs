@@ -16,8 +16,8 @@ pub(crate) const DEAD: &str = "faults-dead";
 pub(crate) const INPUT: &str = "faults-input";
 /// What transactions publish to, both or neither.
 pub(crate) static OUTPUTS: [&str; 2] = ["faults-output-a", "faults-output-b"];
-/// Full queues that dead-letter into each other, the oldest message first; what is driven out of the last but one is consumed from the
-/// last. A message is in one of them at any time.
+/// Full queues that dead-letter into each other, the oldest message first; what is driven out of
+/// the last but one is consumed from the last. A message is in one of them at any time.
 pub(crate) static CHAIN: [&str; 3] = ["faults-chain-a", "faults-chain-b", "faults-chain-c"];
 /// So many messages the first two queues of [`CHAIN`] hold.
 const CHAIN_LENGTH: i32 = 5;
@@ -53,7 +53,8 @@ pub(crate) static LASTING: [&str; 13] = [
     PARKING,
 ];
 
-/// What a history calls `queue`. Messages wander along [`CHAIN`] and [`EXPIRING`] by themselves, so each of these counts as one queue.
+/// What a history calls `queue`. Messages wander along [`CHAIN`] and [`EXPIRING`] by themselves, so
+/// each of these counts as one queue.
 pub(crate) fn recorded_as(queue: &'static str) -> &'static str {
     for path in [&CHAIN[..], &EXPIRING[..]] {
         if path.contains(&queue) {

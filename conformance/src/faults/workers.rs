@@ -1,4 +1,5 @@
-//! Clients that use the broker until they are told to stop. Each connects again whenever its connection breaks.
+//! Clients that use the broker until they are told to stop. Each connects again whenever its
+//! connection breaks.
 
 mod churn;
 mod consume;

@@ -1,4 +1,5 @@
-//! What all clients of a run share: the history, where the broker is at the moment, and whether to go on.
+//! What all clients of a run share: the history, where the broker is at the moment, and whether to
+//! go on.
 
 use super::body;
 use super::history::{Event, Fate, History, Id};
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// How long anything may take before it is taken for a fault of the broker: long, for it is only reached by one.
+/// How long anything may take before it is taken for a fault of the broker: long, for it is only
+/// reached by one.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a client listens before it looks whether to go on.
@@ -83,7 +85,8 @@ impl World {
         let Standing { epoch, address } = standing.clone();
         drop(standing);
         let connected = Client::connect_within(&address?, PATIENCE);
-        // Another process may listen at the same place by now; it is not the one that was asked for.
+        // Another process may listen at the same place by now; it is not the one that was asked
+        // for.
         let standing = self.standing();
         if standing.epoch != epoch || standing.address.is_none() {
             return None;
@@ -174,7 +177,8 @@ impl Seat<'_> {
         self.record(Event::Consumes { queue: recorded_as(queue) });
     }
 
-    /// Takes a delivery of `queue`, or the answer to a get; returns its tag, its id, and whether it had come before.
+    /// Takes a delivery of `queue`, or the answer to a get; returns its tag, its id, and whether it
+    /// had come before.
     pub(crate) fn take(&mut self, queue: &'static str, incoming: &Incoming) -> Option<(u64, Id, bool)> {
         let queue = recorded_as(queue);
         let (tag, redelivered) = match &incoming.method {
@@ -224,7 +228,8 @@ impl Seat<'_> {
         }
     }
 
-    /// Everything that is held, to be settled by a transaction: it stays held, for that may be rolled back.
+    /// Everything that is held, to be settled by a transaction: it stays held, for that may be
+    /// rolled back.
     pub(crate) fn record_all_settled(&self) -> Vec<u64> {
         for &(queue, id) in self.held.values() {
             self.record(Event::Settled { id, queue, fate: Fate::Ack });

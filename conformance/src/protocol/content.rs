@@ -1,4 +1,5 @@
-//! A content header frame's payload: class, weight, body size, and the properties that its flags announce.
+//! A content header frame's payload: class, weight, body size, and the properties that its flags
+//! announce.
 //!
 //! ```text
 //! class u16 | weight u16 | body size u64 | flags u16 (bit 15 = content-type ... bit 2 = cluster-id) | properties

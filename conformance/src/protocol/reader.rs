@@ -1,4 +1,5 @@
-//! Takes big-endian values off the front of bytes. A short input is an error that says what was being read.
+//! Takes big-endian values off the front of bytes. A short input is an error that says what was
+//! being read.
 
 /// What is left to be read.
 #[derive(Debug)]

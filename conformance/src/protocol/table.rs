@@ -1,7 +1,8 @@
 //! The one table of methods and of content properties: names, numbers and types of fields.
 //!
-//! From the AMQP 0-9-1 XML specification, with RabbitMQ's extensions (errata at rabbitmq.com/amqp-0-9-1-errata) under the
-//! same shape. The parser, the codec and every message about a method read from it.
+//! From the AMQP 0-9-1 XML specification, with RabbitMQ's extensions (errata at
+//! rabbitmq.com/amqp-0-9-1-errata) under the same shape. The parser, the codec and every message
+//! about a method read from it.
 
 use std::sync::OnceLock;
 

@@ -1,11 +1,13 @@
-//! A value of a field, an argument or a header: every type that AMQP 0-9-1 and RabbitMQ put into a table.
+//! A value of a field, an argument or a header: every type that AMQP 0-9-1 and RabbitMQ put into a
+//! table.
 //!
 //! ```text
 //! t bool    b i8  B u8  s i16  u u16  I i32  i u32  l i64  L u64    f f32  d f64  D decimal (scale u8, value u32)
 //! S text (length u32)   x bytes (length u32)   T timestamp u64   A array   F table   V void
 //! ```
 //!
-//! An integer of the type `_` comes from a script that did not say which; a table then carries it as `I`, or `l` when too
+//! An integer of the type
+//! `_` comes from a script that did not say which; a table then carries it as `I`, or `l` when too
 //! large for that.
 
 use crate::protocol::reader::Reader;

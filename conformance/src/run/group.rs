@@ -1,7 +1,8 @@
 //! Groups of expectations: all of them in any order, or one of them.
 //!
-//! A message goes to the first branch, from the top, whose next expectation it meets. When a later message then meets
-//! none, all that came is dealt anew in every other way, so that a group fails only if no way of dealing meets it.
+//! A message goes to the first branch, from the top, whose next expectation it meets. When a later
+//! message then meets none, all that came is dealt anew in every other way, so that a group fails
+//! only if no way of dealing meets it.
 
 use crate::clock;
 use crate::protocol::value::Value;
@@ -168,7 +169,8 @@ impl<'a> State<'a> {
         Err(reasons)
     }
 
-    /// Gives `message` to one branch; why it does not meet it, unless it is plainly for another place.
+    /// Gives `message` to one branch; why it does not meet it, unless it is plainly for another
+    /// place.
     fn give(&mut self, index: usize, at: &Address, message: &Message) -> Result<(), Option<String>> {
         let branch = &mut self.branches[index];
         let Some(wish) = branch.front_mut().filter(|wish| wish.at == at) else { return Err(None) };
@@ -193,7 +195,8 @@ impl<'a> State<'a> {
     }
 }
 
-/// Deals all that `came` in some way that meets `state`; `looks` is how many branches may still be looked at.
+/// Deals all that `came` in some way that meets `state`; `looks` is how many branches may still be
+/// looked at.
 fn deal_anew<'a>(state: &State<'a>, came: &[(Address, Message)], looks: &mut usize) -> Option<State<'a>> {
     let Some(((at, message), rest)) = came.split_first() else { return Some(state.clone()) };
     for index in 0..state.branches.len() {
@@ -242,7 +245,8 @@ fn still(branches: &[Branch<'_>]) -> String {
     branches.iter().filter_map(|branch| branch.front()).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Makes branches of `steps`: one of each expectation, of each turn of a repetition, and of each `in-order`.
+/// Makes branches of
+/// `steps`: one of each expectation, of each turn of a repetition, and of each `in-order`.
 fn unfold<'a>(
     steps: &'a [Step],
     variables: &Variables,
@@ -291,7 +295,8 @@ mod tests {
     use super::*;
     use crate::run::samples::{message, step, variables};
 
-    /// Whether the messages `came` meet the group: how many branches are left, or why the last one meets nothing.
+    /// Whether the messages `came` meet the group: how many branches are left, or why the last one
+    /// meets nothing.
     fn take(group: &str, came: &[&str]) -> Result<usize, String> {
         let step = step(group);
         let (steps, one_only) = match &step.action {

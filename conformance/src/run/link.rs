@@ -1,8 +1,9 @@
 //! One connection of a script: the socket, a thread that reads it, and what came sorted by channel.
 //!
-//! The thread only moves bytes into the case's one queue of events, so that a case can wait for several connections at
-//! once without polling. Bytes become frames when the case looks, for a script may ask for the bytes. While a
-//! connection is paused the thread leaves in the socket what is there: it looks first, and takes through a gate.
+//! The thread only moves bytes into the case's one queue of events, so that a case can wait for
+//! several connections at once without polling. Bytes become frames when the case looks, for a
+//! script may ask for the bytes. While a connection is paused the thread leaves in the socket what
+//! is there: it looks first, and takes through a gate.
 
 use crate::protocol::frame::{self, Frame};
 use crate::protocol::method::Method;

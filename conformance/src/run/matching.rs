@@ -1,4 +1,5 @@
-//! Holds what came against what was expected, and captures. Pure: variables are changed, nothing else.
+//! Holds what came against what was expected, and captures. Pure: variables are changed, nothing
+//! else.
 
 use crate::protocol::content::Header;
 use crate::protocol::value::{Value, show_text};
@@ -10,8 +11,8 @@ use crate::script::{Call, Field, Relation};
 /// Fields of methods that hold words for people, which the specification leaves to each broker.
 const WORDS: &[&str] = &["reply-text"];
 
-/// What a message has other than it should; empty when it is as expected. Captures stay in `variables` either way.
-/// Words may be others unless `compares_words`.
+/// What a message has other than it should; empty when it is as expected. Captures stay in
+/// `variables` either way. Words may be others unless `compares_words`.
 pub(crate) fn call(
     call: &Call,
     message: &Message,
@@ -174,7 +175,8 @@ fn any_value(expected: &Expr, came: &Value, variables: &mut Variables) -> Result
     }
 }
 
-/// Each key as often as it is said, the first of a name against the first that came; in order if that is wanted.
+/// Each key as often as it is said, the first of a name against the first that came; in order if
+/// that is wanted.
 fn table(wanted: &Table, came: &[(Vec<u8>, Value)], variables: &mut Variables) -> Result<(), String> {
     let shown = || Value::Table(came.to_vec()).show(true);
     let mut met = vec![false; came.len()];

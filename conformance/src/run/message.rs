@@ -1,4 +1,5 @@
-//! What a broker said on a channel: a method, with its content put together from however many frames.
+//! What a broker said on a channel: a method, with its content put together from however many
+//! frames.
 
 use crate::protocol::content::Header;
 use crate::protocol::frame::{self, Frame};

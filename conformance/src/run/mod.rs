@@ -1,7 +1,8 @@
 //! Runs one script against one broker: its steps in order, until one fails or all are done.
 //!
-//! A case owns its connections and its variables and shares nothing with other cases but the broker. Whatever happens,
-//! its connections are gone and what it declared is deleted when it is over.
+//! A case owns its connections and its variables and shares nothing with other cases but the
+//! broker. Whatever happens, its connections are gone and what it declared is deleted when it is
+//! over.
 
 mod eval;
 mod expect;
@@ -170,7 +171,8 @@ fn unique(name: &str, mark: &str) -> String {
     format!("{name}-{mark}")
 }
 
-/// What `script` wants defined before it runs with this mark, by the sections of RabbitMQ's definitions.
+/// What `script` wants defined before it runs with this mark, by the sections of RabbitMQ's
+/// definitions.
 pub(crate) fn definitions(script: &Script, target: &Target, mark: &str) -> Map<String, serde_json::Value> {
     let value = |name: &str| target.given(name).map_or_else(|| unique(name, mark), str::to_owned);
     let document = script.head.definitions.as_ref().map(|definitions| definitions.resolved(&value));

@@ -1,5 +1,5 @@
-//! A command of the broker's operator: a program to which the arguments of the moment are appended. It is not a client: what
-//! it does, no client may.
+//! A command of the broker's operator: a program to which the arguments of the moment are appended.
+//! It is not a client: what it does, no client may.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -45,7 +45,8 @@ impl Command {
         self
     }
 
-    /// Whether there is such a command, as far as it can be told: a program of ours has help for each, which is quick.
+    /// Whether there is such a command, as far as it can be told: a program of ours has help for
+    /// each, which is quick.
     pub(crate) fn is_known(&self) -> bool {
         !self.has_help || self.run(&["--help".to_owned()]).is_ok()
     }
@@ -53,7 +54,8 @@ impl Command {
     /// Runs it with `arguments` appended, and waits until it is done.
     ///
     /// # Errors
-    /// It cannot be run, takes too long, or says by its status that it failed; the text has all that it said.
+    /// It cannot be run, takes too long, or says by its status that it failed; the text has all
+    /// that it said.
     pub(crate) fn run(&self, arguments: &[String]) -> Result<(), String> {
         let shown = || {
             let words = [&self.program].into_iter().chain(&self.arguments);
@@ -93,7 +95,8 @@ fn heard(child: &mut Child) -> Option<String> {
         let sender = sender.clone();
         thread::spawn(move || {
             let mut said = Vec::new();
-            // What was heard before a fault is worth showing; the rest is read and dropped, so that nobody waits for room.
+            // What was heard before a fault is worth showing; the rest is read and dropped, so that
+            // nobody waits for room.
             let _read = pipe.by_ref().take(OUTPUT_MAX).read_to_end(&mut said);
             let _dropped = std::io::copy(&mut pipe, &mut std::io::sink());
             // Nobody listens any more once it took too long.

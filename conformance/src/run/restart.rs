@@ -26,8 +26,8 @@ impl Ending {
 /// Who restarts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restarts {
-    /// A command, to which the ending is appended, and which is done once the broker is back. Others use the broker as well, so
-    /// that a case which has it restarted runs alone.
+    /// A command, to which the ending is appended, and which is done once the broker is back.
+    /// Others use the broker as well, so that a case which has it restarted runs alone.
     Command(Command),
     /// The runner: each such case has a broker of its own.
     Program {

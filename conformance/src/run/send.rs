@@ -44,8 +44,8 @@ impl Case<'_> {
         if self.one_by_one && method.spec.name == "basic.publish" { self.part(at) } else { Ok(()) }
     }
 
-    /// Waits until the broker has read what was sent at `at`, so that it is in no block with what follows: a channel.flow and its
-    /// answer. What else comes meanwhile is for later steps.
+    /// Waits until the broker has read what was sent at `at`, so that it is in no block with what
+    /// follows: a channel.flow and its answer. What else comes meanwhile is for later steps.
     fn part(&mut self, at: &Address) -> Done {
         self.send_method(at, &active("channel.flow"), None)?;
         let deadline = clock::now() + LIMIT;

@@ -1,7 +1,8 @@
 //! Deletes what a case declared and left behind, over a connection of its own.
 //!
-//! It notes each queue.declare and exchange.declare that goes out, and the names that the broker made up; exclusive
-//! queues go with their connection. It never fails: what cannot be deleted has a name that nobody else uses.
+//! It notes each queue.declare and exchange.declare that goes out, and the names that the broker
+//! made up; exclusive queues go with their connection. It never fails: what cannot be deleted has a
+//! name that nobody else uses.
 
 use crate::protocol::frame::{self, Frame};
 use crate::protocol::method::Method;

@@ -1,4 +1,5 @@
-//! The broker under test: where it is, who one is there, what it calls itself, and how its operator gives it commands.
+//! The broker under test: where it is, who one is there, what it calls itself, and how its operator
+//! gives it commands.
 
 use crate::run::operator::Command;
 use crate::run::restart::{Ending, Restarts};
@@ -34,7 +35,8 @@ pub struct Target {
 pub type Restart<'a> = &'a dyn Fn(Ending) -> Result<Target, String>;
 
 impl Target {
-    /// Reads `amqp://user:password@host:port/vhost`; what is left out is guest, 127.0.0.1, 5672 and `/`.
+    /// Reads
+    /// `amqp://user:password@host:port/vhost`; what is left out is guest, 127.0.0.1, 5672 and `/`.
     ///
     /// # Errors
     /// It is no such URI; the text says why.

@@ -1,6 +1,8 @@
-//! Refuses a script that cannot mean anything: types, ranges, variables without a value, channels nobody opened.
+//! Refuses a script that cannot mean anything: types, ranges, variables without a value, channels
+//! nobody opened.
 //!
-//! It goes through the steps as the runner will, knowing of each variable whether it has a value and of which kind.
+//! It goes through the steps as the runner will, knowing of each variable whether it has a value
+//! and of which kind.
 
 mod value;
 
@@ -14,7 +16,8 @@ use crate::script::{Action, Address, Call, Expected, Field, Head, Relation, Sent
 use std::collections::{BTreeMap, BTreeSet};
 use value::sort_of;
 
-/// What makes a name unique, and what sets it apart from the name itself, has this many bytes at most.
+/// What makes a name unique, and what sets it apart from the name itself, has this many bytes at
+/// most.
 pub(crate) const UNIQUE_MIN: usize = 20;
 
 /// Whether a value is sent or expected.

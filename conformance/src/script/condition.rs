@@ -30,7 +30,8 @@ impl Condition {
         Ok(Self { broker, version: Some((sign.unwrap_or(Relation::Is), numbers)) })
     }
 
-    /// Whether `broker` in `version` is meant. Of the version only as many numbers count as the condition has.
+    /// Whether `broker` in `version` is meant. Of the version only as many numbers count as the
+    /// condition has.
     pub(crate) fn holds(&self, broker: &str, version: &str) -> bool {
         let Some((relation, wanted)) = &self.version else { return self.broker == broker };
         let number = |part: &str| {

@@ -1,6 +1,7 @@
-//! The head's `definitions:`: users, vhosts, permissions and policies that a case needs, as a document in RabbitMQ's
-//! definitions JSON. It has no names of its own: `$reader` in a text of it is a name that nobody else uses, and a variable
-//! of the body. A `$` before anything but a letter or a brace is a dollar, as regular expressions have it.
+//! The head's `definitions:`: users, vhosts, permissions and policies that a case needs, as a
+//! document in RabbitMQ's definitions JSON. It has no names of its own: `$reader` in a text of it
+//! is a name that nobody else uses, and a variable of the body. A `$` before anything but a letter
+//! or a brace is a dollar, as regular expressions have it.
 
 use crate::script::cursor::{Read, Wrong};
 use crate::script::scope::GIVEN;
@@ -59,7 +60,8 @@ impl Definitions {
         Ok(read)
     }
 
-    /// A name that stands as the `kind` of an entry anywhere and is defined in no entry of `section`.
+    /// A name that stands as the
+    /// `kind` of an entry anywhere and is defined in no entry of `section`.
     fn undefined(&self, kind: &str, section: &str) -> Option<&str> {
         let entries = |section: &Value| section.as_array().cloned().unwrap_or_default();
         let defined: BTreeSet<String> = self
@@ -74,7 +76,8 @@ impl Definitions {
         named.into_iter().find(unknown).and_then(|name| self.names.get(&name)).map(String::as_str)
     }
 
-    /// Refuses names that `body` does not use, but those of policies and parameters, which no client names.
+    /// Refuses names that `body` does not use, but those of policies and parameters, which no
+    /// client names.
     pub(crate) fn check_use(&self, body: &str, line: usize) -> Read<()> {
         let mut used = BTreeSet::new();
         let steps = body.lines().filter(|line| !line.trim_start().starts_with('#'));

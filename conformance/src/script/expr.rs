@@ -1,5 +1,5 @@
-//! A value as a script writes it: literals of every type, texts with variables in them, arithmetic, bytes; and
-//! the fields that hold one.
+//! A value as a script writes it: literals of every type, texts with variables in them, arithmetic,
+//! bytes; and the fields that hold one.
 
 use crate::protocol::table::{FieldSpec, Kind, MethodSpec, method, nearest, nearest_method};
 use crate::protocol::value::{Value, fits};
@@ -386,7 +386,8 @@ fn escape(cursor: &mut Cursor<'_>) -> Read<u8> {
     Ok(plain)
 }
 
-/// Reads hexadecimal words, texts and the rest of what makes bytes, up to `)` or the end of the line.
+/// Reads hexadecimal words, texts and the rest of what makes bytes, up to `)` or the end of the
+/// line.
 pub(crate) fn byte_items(cursor: &mut Cursor<'_>, bracketed: bool) -> Read<Vec<ByteItem>> {
     let mut items = Vec::new();
     loop {

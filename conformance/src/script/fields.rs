@@ -1,5 +1,5 @@
-//! The fields of a step: `name=value`, `name~"pattern"`, a bit by its name alone; over several lines where a line
-//! begins with one.
+//! The fields of a step: `name=value`, `name~"pattern"`, a bit by its name alone; over several
+//! lines where a line begins with one.
 
 use crate::protocol::table::{FieldSpec, Kind, MethodSpec, properties, property};
 use crate::protocol::value::Value;

@@ -1,11 +1,13 @@
-//! The head of a script: `key: value` lines before the first step. An indented line goes on with the value above.
+//! The head of a script: `key: value` lines before the first step. An indented line goes on with
+//! the value above.
 
 use crate::script::cursor::{Read, Wrong};
 use crate::script::definitions::Definitions;
 use crate::script::level::Level;
 use crate::script::{Differs, Head};
 
-/// What a script may need, as [`Head::needs`] names it. `alone` is about the runner, the rest about the broker.
+/// What a script may need, as [`Head::needs`] names it. `alone` is about the runner, the rest about
+/// the broker.
 pub(crate) const NEEDS: &[&str] = &[
     "alone",
     "streams",

@@ -1,12 +1,14 @@
-//! What a case holds a broker to, as its head says it: `level: specification, basic.ack (multiple)`, where the words
-//! after the comma name what it is about, or `level: rabbitmq`, where they may say what is RabbitMQ's own.
+//! What a case holds a broker to, as its head says it:
+//! `level: specification, basic.ack (multiple)`, where the words after the comma name what it is
+//! about, or `level: rabbitmq`, where they may say what is RabbitMQ's own.
 
 use std::fmt;
 
 /// The two that a case may have; results are counted for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// AMQP 0-9-1 asks for it: whoever fails the case breaks the specification. Texts for people are not compared.
+    /// AMQP 0-9-1 asks for it: whoever fails the case breaks the specification. Texts for people
+    /// are not compared.
     Specification,
     /// RabbitMQ does it: its extensions, its choices where the specification leaves one, its words.
     #[default]

@@ -1,7 +1,9 @@
-//! The script language: what a script says, as data. The language itself is described in `conformance/README.md`.
+//! The script language: what a script says, as data. The language itself is described in
+//! `conformance/README.md`.
 //!
-//! [`read`] is the way in: it parses and checks, so that a [`Script`] in hand names only methods, fields, types,
-//! channels and variables that exist. What it cannot know is what a broker will answer.
+//! [`read`] is the way in: it parses and checks, so that a [`Script`] in hand names only methods,
+//! fields, types, channels and variables that exist. What it cannot know is what a broker will
+//! answer.
 
 pub(crate) mod check;
 pub(crate) mod condition;
@@ -99,8 +101,8 @@ impl Script {
         })
     }
 
-    /// Why the broker that calls itself `product` in `version` is not held against what is expected of all others.
-    /// None when it is.
+    /// Why the broker that calls itself `product` in `version` is not held against what is expected
+    /// of all others. None when it is.
     #[must_use]
     pub fn differs_for(&self, product: &str, version: &str) -> Option<&Differs> {
         let broker = product.to_ascii_lowercase();
@@ -136,7 +138,8 @@ pub struct Head {
     pub source: String,
     /// What it holds a broker to.
     pub level: Level,
-    /// The part of the specification that is meant, or what is RabbitMQ's own; may be empty for the latter.
+    /// The part of the specification that is meant, or what is RabbitMQ's own; may be empty for the
+    /// latter.
     pub about: String,
     /// What the broker or the runner must offer.
     pub needs: Vec<String>,

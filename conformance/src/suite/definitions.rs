@@ -1,4 +1,5 @@
-//! Has all that the scripts of a run want defined imported by one command, before the first of them runs.
+//! Has all that the scripts of a run want defined imported by one command, before the first of them
+//! runs.
 
 use crate::clock;
 use crate::run::target::Target;

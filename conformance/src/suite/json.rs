@@ -1,4 +1,5 @@
-//! A result as JSON: one object, `runs` an array with a broker each, in it the counts, those of each level, and every case.
+//! A result as JSON: one object, `runs` an array with a broker each, in it the counts, those of
+//! each level, and every case.
 
 use crate::script::level::Level;
 use crate::suite::hexadecimal::hex;

@@ -1,4 +1,5 @@
-//! A result as JUnit's XML, as build servers read it: a suite for each class and level of each broker.
+//! A result as JUnit's XML, as build servers read it: a suite for each class and level of each
+//! broker.
 
 use crate::suite::report;
 use crate::suite::result::{Case, Outcome, Run, Tally};

@@ -1,4 +1,5 @@
-//! The whole suite: finds the scripts, reads them all, and runs them on a bounded number of threads.
+//! The whole suite: finds the scripts, reads them all, and runs them on a bounded number of
+//! threads.
 
 mod attempt;
 pub mod broker;
@@ -23,8 +24,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// After so many cases in a row to which the broker said nothing in time it is taken to hang, and the run ends: at five seconds and
-/// more for each of a thousand cases nobody would wait for the end.
+/// After so many cases in a row to which the broker said nothing in time it is taken to hang, and
+/// the run ends: at five seconds and more for each of a thousand cases nobody would wait for the
+/// end.
 const SILENCE_MAX: usize = 20;
 
 /// How a run is done.
@@ -32,11 +34,13 @@ const SILENCE_MAX: usize = 20;
 pub struct Options {
     /// How many cases run at once.
     pub jobs: usize,
-    /// What the broker does not offer, of what scripts need; `product:need` for brokers of that product alone.
+    /// What the broker does not offer, of what scripts need; `product:need` for brokers of that
+    /// product alone.
     pub without: Vec<String>,
 }
 
-/// Reads every script under `folder` whose name contains one of `filters`, or every one when there are none.
+/// Reads every script under `folder` whose name contains one of `filters`, or every one when there
+/// are none.
 ///
 /// # Errors
 /// The bad ones, all of them.
@@ -114,7 +118,8 @@ pub fn run<'a>(
     };
     let (apart, mut together): (Vec<usize>, Vec<usize>) =
         (0..scripts.len()).partition(|&at| is_alone(&scripts[at], target));
-    // A command of an operator's may take seconds; those that wait for one wait while the others work.
+    // A command of an operator's may take seconds; those that wait for one wait while the others
+    // work.
     together.sort_by_key(|&at| !scripts[at].has_operator());
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {

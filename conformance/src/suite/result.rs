@@ -25,7 +25,8 @@ pub struct Case<'a> {
     pub script: &'a Script,
     /// What it came to.
     pub outcome: Outcome,
-    /// Why this broker was held against an expectation of its own. None when it was held against everybody's.
+    /// Why this broker was held against an expectation of its own. None when it was held against
+    /// everybody's.
     pub differs: Option<&'a Differs>,
     /// How long it took.
     pub took: Duration,

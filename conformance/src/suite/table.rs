@@ -1,5 +1,5 @@
-//! A result as a page for people: a row a class, a column for each level of each broker, and lists of what differs, what
-//! fails and what was not asked, each with its reason.
+//! A result as a page for people: a row a class, a column for each level of each broker, and lists
+//! of what differs, what fails and what was not asked, each with its reason.
 
 use crate::script::level::Level;
 use crate::suite::result::{Case, Outcome, Run, Tally};

@@ -180,7 +180,8 @@ fn acks_are_for_the_tags_that_are_named() {
     );
 }
 
-/// What answers the publish itself comes before the answer to the round trip, and is there for the script's next step.
+/// What answers the publish itself comes before the answer to the round trip, and is there for the
+/// script's next step.
 #[test]
 fn a_second_turn_has_a_round_trip_after_each_publish() {
     let acked = AMQPClass::Basic(basic::AMQPMethod::Ack(basic::Ack { delivery_tag: 1, multiple: false }));

@@ -1,4 +1,5 @@
-//! A broker that does what a test says: it shakes hands and opens channels, and leaves all else to the test.
+//! A broker that does what a test says: it shakes hands and opens channels, and leaves all else to
+//! the test.
 //!
 //! It speaks through `amq-protocol`, so that the runner's own codec is held against another.
 

@@ -8,7 +8,8 @@ use conformance::run::Failure;
 use std::io::Write;
 use std::sync::{Condvar, Mutex};
 
-/// What the client is and can do, as it said on its connections, the first of which asks who the broker is.
+/// What the client is and can do, as it said on its connections, the first of which asks who the
+/// broker is.
 fn said_of_itself(heard: &[AMQPClass]) -> Vec<FieldTable> {
     let tables = heard.iter().filter_map(|method| match method {
         AMQPClass::Connection(connection::AMQPMethod::StartOk(start_ok)) => {

@@ -1,4 +1,5 @@
-//! The runner from outside: what it refuses, and how it takes what a broker made for the purpose does.
+//! The runner from outside: what it refuses, and how it takes what a broker made for the purpose
+//! does.
 
 mod bad_scripts;
 mod failures;

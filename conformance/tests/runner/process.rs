@@ -32,7 +32,8 @@ fn script_of(level: &str, folder: &Path, name: &str, body: &str) {
     fs::write(folder.join("scripts/hare").join(name), text).expect("a folder of ours can be written");
 }
 
-/// A program that says it is a broker, at `uri`, and has the pipe `alive` open for as long as it lives.
+/// A program that says it is a broker, at `uri`, and has the pipe `alive` open for as long as it
+/// lives.
 fn broker(folder: &Path, uri: &str) -> PathBuf {
     let made = Command::new("mkfifo").arg(folder.join("alive")).status().expect("there is mkfifo");
     assert!(made.success(), "a pipe with a name can be made");

@@ -70,7 +70,8 @@ fn a_run_counts_and_says_each_case_once() {
     }
 }
 
-/// What a run of a script with definitions, and of one with an operator, comes to when these commands are given.
+/// What a run of a script with definitions, and of one with an operator, comes to when these
+/// commands are given.
 fn outcomes(import: Option<&str>, operator: Option<&str>) -> Result<Vec<Outcome>, String> {
     let named = |name: &str, text: &str| read(Path::new(name), name, text).expect("a sound script");
     let scripts = [

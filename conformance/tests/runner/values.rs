@@ -1,4 +1,5 @@
-//! Tables, bytes and heartbeats as they come over a socket: what meets an expectation, and how a failure is told.
+//! Tables, bytes and heartbeats as they come over a socket: what meets an expectation, and how a
+//! failure is told.
 
 use crate::fake::{Fake, Say};
 use amq_protocol::protocol::{AMQPClass, basic, queue};
@@ -28,7 +29,8 @@ fn delivery(headers: &[u8]) -> Vec<Say> {
     vec![Say::Method(1, deliver), Say::Bytes(frame)]
 }
 
-/// What the script comes to with a broker that answers methods of class queue so; what the broker heard.
+/// What the script comes to with a broker that answers methods of class queue so; what the broker
+/// heard.
 fn outcome(body: &str, says: Vec<Say>) -> (Result<(), Box<Failure>>, Vec<AMQPClass>) {
     let broker = Fake::answering(move |_, method| match method {
         AMQPClass::Queue(_) => says.clone(),

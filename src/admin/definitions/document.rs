@@ -1,7 +1,8 @@
-//! A definitions document as RabbitMQ writes and reads it (RabbitMQ: definitions.md): JSON, field by field.
+//! A definitions document as RabbitMQ writes and reads it (RabbitMQ: definitions.md): JSON, field
+//! by field.
 //!
-//! Plain data: nothing here knows whether a document makes sense. Passwords are hashes; a document that somebody wrote by hand may
-//! have one in clear.
+//! Plain data: nothing here knows whether a document makes sense. Passwords are hashes; a document
+//! that somebody wrote by hand may have one in clear.
 
 use crate::admin::value::{self, Arguments};
 use serde::de::Error;
@@ -163,7 +164,8 @@ pub struct ParameterEntry {
     pub value: Value,
 }
 
-/// A policy; an operator policy has the same without `vhost` and `name` as the value of a parameter.
+/// A policy; an operator policy has the same without `vhost` and `name` as the value of a
+/// parameter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PolicyEntry {
     /// The vhost.
@@ -250,7 +252,8 @@ fn yes() -> bool {
     true
 }
 
-/// An object; a list of pairs is one too, and so an empty list, which is how Erlang's maps were written once.
+/// An object; a list of pairs is one too, and so an empty list, which is how Erlang's maps were
+/// written once.
 fn map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arguments, D::Error> {
     read_map(Value::deserialize(deserializer)?).map_err(D::Error::custom)
 }

@@ -1,5 +1,6 @@
-//! What there is, as a document: what was made to stay, and no message. Exclusive queues go with their connections and are
-//! left out, as are transient ones, what is part of a channel or of an exchange, and what every vhost has.
+//! What there is, as a document: what was made to stay, and no message. Exclusive queues go with
+//! their connections and are left out, as are transient ones, what is part of a channel or of an
+//! exchange, and what every vhost has.
 
 use super::document::{
     BindingEntry, Document, ExchangeEntry, MetadataEntry, ParameterEntry, PermissionEntry, PolicyEntry,

@@ -1,5 +1,5 @@
-//! A document as what there is to be. What a document can say wrongly by itself is found here, what does not fit what is there by
-//! the broker.
+//! A document as what there is to be. What a document can say wrongly by itself is found here, what
+//! does not fit what is there by the broker.
 
 use super::document::{
     BindingEntry, Document, ExchangeEntry, MetadataEntry, ParameterEntry, PolicyEntry, QueueEntry, UserEntry,
@@ -175,7 +175,8 @@ fn password(broker: &Broker, entry: &UserEntry) -> Result<Option<PasswordHash>, 
         Some(name) => {
             vec![Algorithm::named(name).ok_or_else(|| format!("passwords cannot be hashed by '{name}'"))?]
         }
-        // Before 3.6 there was MD5 alone, and nothing said so. No hash of the one is as long as one of the other.
+        // Before 3.6 there was MD5 alone, and nothing said so. No hash of the one is as long as one
+        // of the other.
         None => vec![Algorithm::Sha256, Algorithm::Md5],
     };
     let read = named.iter().find_map(|&algorithm| PasswordHash::from_base64(algorithm, hash));
@@ -250,7 +251,8 @@ fn queue_type(kind: &str) -> Option<&'static str> {
 fn queue(entry: &QueueEntry, now: Now) -> Result<DraftQueue, String> {
     let mut arguments = entry.arguments.clone();
     let kind = entry.kind.as_deref().and_then(queue_type);
-    // A classic queue need not say so, and what clients declare again is compared with what it says.
+    // A classic queue need not say so, and what clients declare again is compared with what it
+    // says.
     if let Some(kind) = kind.filter(|&kind| kind != "classic") {
         arguments.entry("x-queue-type".to_owned()).or_insert_with(|| Value::Text(kind.to_owned()));
     }

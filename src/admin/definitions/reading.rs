@@ -1,7 +1,8 @@
-//! A document as it was given, read entry by entry, so that all that is wrong with it is told at once and nothing is left out in
-//! silence.
+//! A document as it was given, read entry by entry, so that all that is wrong with it is told at
+//! once and nothing is left out in silence.
 //!
-//! What older versions wrote in another way is read as they meant it; which that is, `document` says field by field.
+//! What older versions wrote in another way is read as they meant it; which that is, `document`
+//! says field by field.
 
 use super::document::{
     BindingEntry, Document, ExchangeEntry, ParameterEntry, PermissionEntry, PolicyEntry, QueueEntry,
@@ -13,7 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Keys of a document that tell where it comes from; the last three are in those of one vhost, which its operator has set.
+/// Keys of a document that tell where it comes from; the last three are in those of one vhost,
+/// which its operator has set.
 const ORIGIN: [&str; 9] = [
     "rabbit_version",
     "rabbitmq_version",
@@ -26,7 +28,8 @@ const ORIGIN: [&str; 9] = [
     "description",
 ];
 
-/// Sections whose entries are in a vhost. A document of one vhost has no others, and does not name it.
+/// Sections whose entries are in a vhost. A document of one vhost has no others, and does not name
+/// it.
 const IN_VHOST: [&str; 5] = ["parameters", "policies", "queues", "exchanges", "bindings"];
 
 /// Sections of the whole broker.
@@ -49,7 +52,8 @@ trait Entry: DeserializeOwned + PartialEq {
     fn what(&self) -> String;
 }
 
-/// What a document says; with a vhost, what it says of that, or of the only one of which it says anything.
+/// What a document says; with a vhost, what it says of that, or of the only one of which it says
+/// anything.
 pub(super) fn read(mut given: Map<String, Value>, vhost: Option<&str>, notes: &mut Notes) -> Document {
     if let Some(vhost) = vhost {
         only_into(vhost, &mut given, notes);

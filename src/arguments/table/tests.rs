@@ -1,16 +1,18 @@
-//! That every argument there is has one row, and how the arguments of exchanges and consumers are refused.
+//! That every argument there is has one row, and how the arguments of exchanges and consumers are
+//! refused.
 
 use super::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Names that look like those of arguments and are of something else: a binding's argument, a type of exchange, headers.
+/// Names that look like those of arguments and are of something else: a binding's argument, a type
+/// of exchange, headers.
 const NOT_ARGUMENTS: &[&str] =
     &["x-match", "x-delayed-message", "x-delay", "x-stream-filter-value", "x-death"];
 
-/// The names that a source defines as constants, with the line of each: every string that begins with `x-`, and what else is a
-/// name of the table.
+/// The names that a source defines as constants, with the line of each: every string that begins
+/// with `x-`, and what else is a name of the table.
 fn names(source: &str) -> Vec<&str> {
     let value = |line: &'_ str| -> Option<(usize, usize)> {
         let at = line.find("const ").and_then(|_| line.find("str = \"")).map(|at| at + "str = \"".len())?;
@@ -78,7 +80,8 @@ fn string_value(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-/// What is said to arguments, without what every such text begins with; nothing when they are taken.
+/// What is said to arguments, without what every such text begins with; nothing when they are
+/// taken.
 fn said(taker: Subject, on: &Resource, entries: &[(&str, AMQPValue)]) -> String {
     let arguments = table(entries);
     let checked = taker.check_foreign(on, &arguments).and_then(|()| taker.check_values(on, &arguments));

@@ -1,7 +1,8 @@
-//! Sets of bytes, and what PCRE2 calls them: `[...]`, `\d` and its like, POSIX names, general categories.
+//! Sets of bytes, and what PCRE2 calls them: `[...]`, `\d` and its like, POSIX names, general
+//! categories.
 //!
-//! RabbitMQ's Erlang matches bytes, not characters. A letter, a digit and a space are ASCII's, but `\h`, `\v` and `\p{..}` take a
-//! byte above 127 for the Latin-1 character of that number.
+//! RabbitMQ's Erlang matches bytes, not characters. A letter, a digit and a space are ASCII's, but
+//! `\h`, `\v` and `\p{..}` take a byte above 127 for the Latin-1 character of that number.
 
 use super::cursor::{Cursor, Escape, Flags, escape};
 use std::fmt::Write;
@@ -82,8 +83,8 @@ enum Item {
 
 /// Reads a class; its `[` is read already.
 ///
-/// A hyphen that has a set beside it stands for itself. That is so up to PCRE 8, which RabbitMQ had until Erlang 28; PCRE2
-/// refuses such a class, but patterns like `^[\w-.]+$` are in many exports.
+/// A hyphen that has a set beside it stands for itself. That is so up to PCRE 8, which RabbitMQ had
+/// until Erlang 28; PCRE2 refuses such a class, but patterns like `^[\w-.]+$` are in many exports.
 ///
 /// # Errors
 /// What is wrong with it, in PCRE2's words.
@@ -259,7 +260,8 @@ const GENERAL: &[&str] = &[
     "zs",
 ];
 
-/// The general category of each character of Latin-1 (the Unicode Character Database: UnicodeData.txt).
+/// The general category of each character of Latin-1 (the Unicode Character Database:
+/// UnicodeData.txt).
 const CATEGORIES: &[(u8, u8, &str)] = &[
     (0x00, 0x1f, "cc"),
     (0x20, 0x20, "zs"),

@@ -1,4 +1,5 @@
-//! Where the reader of a pattern is, what the pattern's options are there, and what a backslash stands for.
+//! Where the reader of a pattern is, what the pattern's options are there, and what a backslash
+//! stands for.
 
 use super::class::{Set, called, property};
 
@@ -92,8 +93,8 @@ impl<'a> Cursor<'a> {
         (!digits.is_empty()).then(|| digits.iter().fold(0, digit))
     }
 
-    /// The least and the most of `{n}`, `{n,}`, `{n,m}` or `{,m}`, and moves behind it; none if the brace, which is read
-    /// already, stands for itself.
+    /// The least and the most of `{n}`, `{n,}`, `{n,m}` or `{,m}`, and moves behind it; none if the
+    /// brace, which is read already, stands for itself.
     pub(super) fn braces(&mut self) -> Option<(usize, Option<usize>)> {
         let start = self.at;
         let found = self.bounds();
@@ -122,7 +123,8 @@ impl<'a> Cursor<'a> {
         (comma && bounded && self.eat(b"}")).then(|| (least.unwrap_or(0), most))
     }
 
-    /// The name in `[:name:]`, `[.name.]` or `[=name=]`, whose first `[` is read already; none if that stands for itself.
+    /// The name in `[:name:]`, `[.name.]` or `[=name=]`, whose first `[` is read already; none if
+    /// that stands for itself.
     pub(super) fn posix(&self) -> Option<&'a [u8]> {
         let (&kind, name) = self.rest().split_first()?;
         if !matches!(kind, b':' | b'.' | b'=') {
@@ -179,7 +181,8 @@ pub(super) enum Escape {
     Letter(u8),
 }
 
-/// Reads what follows a backslash. Digits other than those of a byte in octal are for the caller to read, outside of a class.
+/// Reads what follows a backslash. Digits other than those of a byte in octal are for the caller to
+/// read, outside of a class.
 ///
 /// # Errors
 /// In PCRE2's words, that it means nothing.

@@ -1,11 +1,13 @@
-//! A pattern as RabbitMQ reads it, which is PCRE2 on bytes without options (Erlang's `re:run/3`), rewritten so that the crates
-//! `regex` and `fancy-regex` read it alike and find it in the same names.
+//! A pattern as RabbitMQ reads it, which is PCRE2 on bytes without options (Erlang's
+//! `re:run/3`), rewritten so that the crates `regex` and `fancy-regex` read it alike and find it in
+//! the same names.
 //!
-//! What the two languages write alike and mean differently is spelled out: every byte that is no letter and no digit as `\xHH`,
-//! every class as ranges of bytes, options by what they do, groups without names.
+//! What the two languages write alike and mean differently is spelled out: every byte that is no
+//! letter and no digit as `\xHH`, every class as ranges of bytes, options by what they do, groups
+//! without names.
 //!
-//! Refused though RabbitMQ takes them: verbs such as `(*COMMIT)`, recursion, branch resets, callouts, conditions other than
-//! whether a group was found.
+//! Refused though RabbitMQ takes them: verbs such as `(*COMMIT)`, recursion, branch resets,
+//! callouts, conditions other than whether a group was found.
 
 use super::class::{Set, class};
 use super::cursor::{Cursor, Escape, Flags, escape, octal};
@@ -26,7 +28,8 @@ pub(super) struct Rewritten {
     pub(super) text: String,
     /// Whether it takes backtracking: it has look-around, a back reference or an atomic group.
     pub(super) is_hard: bool,
-    /// Whether it finds something else in a name that ends in a newline, and takes backtracking there.
+    /// Whether it finds something else in a name that ends in a newline, and takes backtracking
+    /// there.
     pub(super) minds_last_newline: bool,
     /// Bytes, sets and groups that are written.
     pub(super) parts: usize,
@@ -34,7 +37,8 @@ pub(super) struct Rewritten {
     pub(super) repeated: usize,
 }
 
-/// Rewrites a pattern; for names that end in a newline too if `last_newline` is set, and otherwise for others.
+/// Rewrites a pattern; for names that end in a newline too if `last_newline` is set, and otherwise
+/// for others.
 ///
 /// # Errors
 /// What is wrong with it, in PCRE2's words where it is wrong there.
@@ -294,7 +298,8 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// The group that a number stands for: `-1` is the last before, `+1` the next; none if it is no number.
+    /// The group that a number stands for: `-1` is the last before, `+1` the next; none if it is no
+    /// number.
     fn relative(&self, text: &str) -> Result<Option<usize>, String> {
         let (sign, digits) = match text.as_bytes().first() {
             Some(b'+') => (1, &text[1..]),
@@ -501,7 +506,8 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// `(?i)`, `(?i-x:..)`, `(?^)`: options up to the end of the group, or of the group that begins with them.
+    /// `(?i)`, `(?i-x:..)`, `(?^)`: options up to the end of the group, or of the group that begins
+    /// with them.
     fn options(&mut self) -> Result<(), String> {
         let (before, reset) = (self.flags, self.cursor.eat(b"^"));
         let mut flags = self.flags;

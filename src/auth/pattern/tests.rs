@@ -1,10 +1,10 @@
-//! What is found where. What RabbitMQ 4.3.6 says was asked of its own Erlang 29, by `re:run(Name, Pattern, [{capture, none}])`,
-//! which is how it asks for permissions and policies.
+//! What is found where. What RabbitMQ 4.3.6 says was asked of its own Erlang 29, by
+//! `re:run(Name, Pattern, [{capture, none}])`, which is how it asks for permissions and policies.
 
 use super::{LEN_MAX, Pattern};
 
-/// Patterns that people use, and what about them differs from engine to engine: names in which RabbitMQ finds each, and names
-/// in which it does not.
+/// Patterns that people use, and what about them differs from engine to engine: names in which
+/// RabbitMQ finds each, and names in which it does not.
 type Case = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]]);
 
 const PLAIN: &[Case] = &[
@@ -98,7 +98,8 @@ fn a_pattern_is_found_where_rabbitmq_finds_it() {
     PLAIN.iter().chain(HARD).for_each(check);
 }
 
-/// What a pattern that is no pattern is refused for: RabbitMQ's words, but for the last group, which RabbitMQ takes.
+/// What a pattern that is no pattern is refused for: RabbitMQ's words, but for the last group,
+/// which RabbitMQ takes.
 const REFUSED: &[(&str, &str)] = &[
     ("(", "missing closing parenthesis"),
     (")", "unmatched closing parenthesis"),
@@ -153,8 +154,8 @@ fn some_say_yes_or_no_to_all() {
     assert!(!Pattern::Nothing.matches(b""));
 }
 
-/// Each of these takes more steps than there are atoms on a backtracking engine without a limit, on some name of 255 bytes. Here it
-/// ends, and what is not found within the limit is not found.
+/// Each of these takes more steps than there are atoms on a backtracking engine without a limit, on
+/// some name of 255 bytes. Here it ends, and what is not found within the limit is not found.
 #[test]
 fn no_pattern_takes_for_ever() {
     let exponential = [

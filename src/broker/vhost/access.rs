@@ -8,7 +8,8 @@ use crate::error::AmqpError;
 use amq_protocol::types::FieldTable;
 use std::convert::Infallible;
 
-/// Whether something may be declared: its name, and the arguments of what is not there yet. Asked under the vhost's lock.
+/// Whether something may be declared: its name, and the arguments of what is not there yet. Asked
+/// under the vhost's lock.
 pub type May<'a> = &'a dyn Fn(&Resource, Option<&FieldTable>) -> Result<(), AmqpError>;
 
 /// Everything may be declared.
@@ -19,8 +20,8 @@ pub fn anything(_on: &Resource, _new: Option<&FieldTable>) -> Result<(), AmqpErr
     Ok(())
 }
 
-/// Whether somebody may declare a queue. Of a new one with a dead-letter exchange, which messages leave for there, they must be
-/// able to read from the queue and write to the exchange.
+/// Whether somebody may declare a queue. Of a new one with a dead-letter exchange, which messages
+/// leave for there, they must be able to read from the queue and write to the exchange.
 ///
 /// # Errors
 /// 403 if not.
@@ -28,7 +29,8 @@ pub fn may_declare_queue(grants: &Grants, on: &Resource, new: Option<&FieldTable
     may_declare(grants, on, new.and_then(|new| string(new, DEAD_LETTER_EXCHANGE)))
 }
 
-/// Whether somebody may declare an exchange; of a new one with an alternate exchange as [`may_declare_queue`].
+/// Whether somebody may declare an exchange; of a new one with an alternate exchange as
+/// [`may_declare_queue`].
 ///
 /// # Errors
 /// 403 if not.
@@ -40,7 +42,8 @@ pub fn may_declare_exchange(
     may_declare(grants, on, new.and_then(|new| string(new, ALTERNATE_EXCHANGE)))
 }
 
-/// Whether somebody may ask for a queue or an exchange without making it: who may do anything with it may.
+/// Whether somebody may ask for a queue or an exchange without making it: who may do anything with
+/// it may.
 ///
 /// # Errors
 /// 403 if not.
@@ -69,7 +72,8 @@ impl VHost {
         Resource::exchange(&self.name, name)
     }
 
-    /// Makes every route that was found before be looked for again, because somebody may do more or less than before.
+    /// Makes every route that was found before be looked for again, because somebody may do more or
+    /// less than before.
     pub fn renew_routes(&self) {
         let Ok(((), _ticket)) = self.change(|state, _changes| {
             state.topology.renew();
@@ -77,8 +81,8 @@ impl VHost {
         });
     }
 
-    /// Whether somebody may bind like this, or unbind: write to what receives, read from what routes, and from a topic exchange
-    /// with that key.
+    /// Whether somebody may bind like this, or unbind: write to what receives, read from what
+    /// routes, and from a topic exchange with that key.
     ///
     /// # Errors
     /// 403 if not.

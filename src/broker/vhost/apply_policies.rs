@@ -1,8 +1,8 @@
 //! What policies are in effect for the queues and exchanges of a vhost.
 //!
-//! A new one is under its policies before anybody knows of it. When the book of policies changes, what was there before is
-//! looked at again: exchanges here, under the lock of the topology, and queues by the broker, which carries out what
-//! comes of it.
+//! A new one is under its policies before anybody knows of it. When the book of policies changes,
+//! what was there before is looked at again: exchanges here, under the lock of the topology, and
+//! queues by the broker, which carries out what comes of it.
 
 use super::{Topology, VHost};
 use crate::arguments::{QueueType, Settings, alternate_exchange};

@@ -1,4 +1,5 @@
-//! How much there may be in a vhost, and in all of them. What exists is declared again, and bound again, whatever the limits are.
+//! How much there may be in a vhost, and in all of them. What exists is declared again, and bound
+//! again, whatever the limits are.
 
 use super::{Bind, State, VHost, gone};
 use crate::arguments::exchange_type::ExchangeType;
@@ -83,7 +84,8 @@ impl VHost {
         self.check_arguments(&on, &bind.arguments)
     }
 
-    /// Tells the log of arguments that do nothing and are nearly called like one that does something, of each name once.
+    /// Tells the log of arguments that do nothing and are nearly called like one that does
+    /// something, of each name once.
     pub fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
         self.commons.misnamed.look_at(on, arguments);
     }

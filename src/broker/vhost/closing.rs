@@ -33,8 +33,9 @@ impl VHost {
         self.deleted.store(true, Ordering::Release);
     }
 
-    /// Deletes all that is in it, and refuses whatever is to be declared later. What is returned is to be appended to the log as
-    /// one unit: it may be long, and an atomic batch is not held while it is gathered.
+    /// Deletes all that is in it, and refuses whatever is to be declared later. What is returned is
+    /// to be appended to the log as one unit: it may be long, and an atomic batch is not held while
+    /// it is gathered.
     pub(in crate::broker) fn clear(&self) -> Vec<Change> {
         self.mark_deleted();
         blocking::run(|| {

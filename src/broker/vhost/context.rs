@@ -1,7 +1,8 @@
-//! What all vhosts of a broker share: where changes go, who wakes their queues, and how much there may be in all of them together.
+//! What all vhosts of a broker share: where changes go, who wakes their queues, and how much there
+//! may be in all of them together.
 //!
-//! The counts are exact. Two clients that declare in two vhosts at the very same moment may each take the last place: the
-//! limits here keep memory in bounds, they are no quota.
+//! The counts are exact. Two clients that declare in two vhosts at the very same moment may each
+//! take the last place: the limits here keep memory in bounds, they are no quota.
 
 use super::VHost;
 use crate::arguments::misnamed::Misnamed;
@@ -117,7 +118,8 @@ impl BrokerContext {
         self.log_wanted.load(Ordering::Relaxed)
     }
 
-    /// A topology has changed: the one with the exchange of the log tells whether that is bound to something.
+    /// A topology has changed: the one with the exchange of the log tells whether that is bound to
+    /// something.
     pub(super) fn look_for_log(&self, topology: &Topology) {
         if let Some(exchange) = topology.exchange(LOG) {
             self.log_wanted.store(topology.is_used(exchange), Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! What definitions put into a vhost: all of it is looked at before any of it is made, under one lock, so that it is made whole
-//! or not at all.
+//! What definitions put into a vhost: all of it is looked at before any of it is made, under one
+//! lock, so that it is made whole or not at all.
 //!
-//! Definitions are an operator's: names that are reserved may be used, and the limits of the vhost are not asked. What is there
-//! already stays as it is.
+//! Definitions are an operator's: names that are reserved may be used, and the limits of the vhost
+//! are not asked. What is there already stays as it is.
 
 use super::delayed::{check_not_delay_queue, kind_of};
 use super::names::{RESERVED, check_length, check_not_default, clean};
@@ -27,7 +27,8 @@ pub struct Draft {
     pub exchanges: Vec<ExchangeDeclare>,
     /// Queues; none of them is exclusive.
     pub queues: Vec<DraftQueue>,
-    /// Bindings. One that lacks an end is left out: RabbitMQ's exports have bindings of internal exchanges, which they leave out.
+    /// Bindings. One that lacks an end is left out: RabbitMQ's exports have bindings of internal
+    /// exchanges, which they leave out.
     pub bindings: Vec<Bind>,
 }
 
@@ -36,7 +37,8 @@ pub struct Draft {
 pub struct DraftQueue {
     /// As a client would declare it.
     pub declare: QueueDeclare,
-    /// Whether its type is said, or else known to be classic: the default of the vhost does not count then.
+    /// Whether its type is said, or else known to be classic: the default of the vhost does not
+    /// count then.
     pub is_typed: bool,
 }
 
@@ -106,7 +108,8 @@ impl Locked<'_> {
             arguments,
         };
         if let Some(there) = self.state.topology.exchange(&name) {
-            // RabbitMQ's exports leave out internal exchanges, but not its own, of which they do not say that they are internal.
+            // RabbitMQ's exports leave out internal exchanges, but not its own, of which they do
+            // not say that they are internal.
             let internal =
                 if name.starts_with(RESERVED) { there.declared.internal } else { declared.internal };
             let declared = Declared { internal, ..declared };

@@ -1,4 +1,5 @@
-//! Exchanges that delay messages: what their declaration asks for, and the queue that keeps what waits.
+//! Exchanges that delay messages: what their declaration asks for, and the queue that keeps what
+//! waits.
 
 use super::{State, VHost};
 use crate::arguments::exchange_type::DELAYED_MESSAGE;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 /// By what an exchange of this type routes, and whether it delays messages.
 ///
 /// # Errors
-/// 406 for a type that does not exist, and for an exchange that delays without saying how it routes.
+/// 406 for a type that does not exist, and for an exchange that delays without saying how it
+/// routes.
 pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(ExchangeType, bool), AmqpError> {
     if name != DELAYED_MESSAGE {
         return Ok((ExchangeType::named(name)?, false));
@@ -23,7 +25,8 @@ pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(ExchangeTyp
     Ok((delayed_type(arguments)?, true))
 }
 
-/// Refuses what clients may not do to a queue of delayed messages: it goes with its exchange, and nothing enters it by the way.
+/// Refuses what clients may not do to a queue of delayed messages: it goes with its exchange, and
+/// nothing enters it by the way.
 ///
 /// # Errors
 /// 403.

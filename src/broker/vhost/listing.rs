@@ -1,5 +1,5 @@
-//! What there is in a vhost, for an operator, who may see all of it. The vhost is locked once, to copy references; what
-//! there is to be told of each thing is read from the copies.
+//! What there is in a vhost, for an operator, who may see all of it. The vhost is locked once, to
+//! copy references; what there is to be told of each thing is read from the copies.
 
 use super::VHost;
 use crate::queue::Queue;

@@ -110,7 +110,8 @@ impl State {
                 None => changes.push(Change::Unbind(record.clone())),
             }
         }
-        // An auto-delete exchange whose last binding lost its end as the last process stopped would have gone with it.
+        // An auto-delete exchange whose last binding lost its end as the last process stopped would
+        // have gone with it.
         let orphans: BTreeSet<&str> = changes.iter().filter_map(source_of).collect();
         let orphans: Vec<String> = orphans.into_iter().map(str::to_owned).collect();
         for source in orphans {
@@ -131,8 +132,8 @@ fn source_of(change: &Change) -> Option<&str> {
     if let Change::Unbind(record) = change { Some(&record.source) } else { None }
 }
 
-/// Logs how many topic bindings have more `#` than a new one may have. They stay: the limit may have been higher, or unknown, when
-/// they were made.
+/// Logs how many topic bindings have more `#` than a new one may have. They stay: the limit may
+/// have been higher, or unknown, when they were made.
 fn tell_of_many_hashes(vhost: &str, topology: &Topology, max: u32) {
     for exchange in topology.exchanges().filter(|exchange| exchange.declared.kind == ExchangeType::Topic) {
         let mut above = topology.bindings_of(exchange).filter(|binding| hashes(&binding.key) > max as usize);

@@ -1,9 +1,9 @@
 //! Reply queues, which direct reply-to is made of (RabbitMQ: direct-reply-to.md).
 //!
-//! A reply queue belongs to one consumer of one channel and goes with it. It is a queue like any other under a name
-//! that nobody can guess or declare: the default exchange routes to it, whoever publishes; windows and memory limits are
-//! what they are elsewhere; and it is never durable. All that a client may do with it is to publish to it, and to ask
-//! whether it is still there.
+//! A reply queue belongs to one consumer of one channel and goes with it. It is a queue like any
+//! other under a name that nobody can guess or declare: the default exchange routes to it, whoever
+//! publishes; windows and memory limits are what they are elsewhere; and it is never durable. All
+//! that a client may do with it is to publish to it, and to ask whether it is still there.
 
 use super::VHost;
 use crate::arguments::{QueueFlags, Settings};

@@ -7,15 +7,16 @@ use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route::{self, Route};
 use std::sync::Arc;
 
-/// How often a route is looked for whose matches take long: once for each exchange on its way, and again if bindings change.
+/// How often a route is looked for whose matches take long: once for each exchange on its way, and
+/// again if bindings change.
 const ROUNDS: u32 = 8;
 
 impl VHost {
     /// Where a client's message goes.
     ///
     /// # Errors
-    /// 403 for an internal exchange, 404 when there is no such exchange, 502 when headers have to be looked at and do
-    /// not decode.
+    /// 403 for an internal exchange, 404 when there is no such exchange, 502 when headers have to
+    /// be looked at and do not decode.
     pub fn route(
         &self,
         exchange_name: &[u8],
@@ -49,8 +50,8 @@ impl VHost {
         })
     }
 
-    /// Where a message of the broker's own goes, such as a dead letter: internal exchanges are open to it, and what
-    /// cannot be routed goes nowhere. None if there is no such exchange.
+    /// Where a message of the broker's own goes, such as a dead letter: internal exchanges are open
+    /// to it, and what cannot be routed goes nowhere. None if there is no such exchange.
     #[must_use]
     pub fn route_own(&self, exchange_name: &str, keys: &[&[u8]], properties: &[u8]) -> Option<Arc<Route>> {
         let missing = || AmqpError::no_exchange(&self.name, exchange_name);
@@ -63,8 +64,9 @@ impl VHost {
         (!is_missing).then(|| found.unwrap_or_default())
     }
 
-    /// The route from the exchange that `origin` finds, the default exchange if it finds none. Matches that take long are made
-    /// without the lock, as long as what they are made with does not change all the time.
+    /// The route from the exchange that `origin` finds, the default exchange if it finds none.
+    /// Matches that take long are made without the lock, as long as what they are made with does
+    /// not change all the time.
     fn find(
         &self,
         keys: &[&[u8]],

@@ -1,15 +1,17 @@
 //! The values that were seen last: pure state, time passed in.
 //!
-//! Values are numbered as they come, and the newest `size` numbers are remembered: a number takes the slot `number % size`
-//! on disk, where it replaces the one that is forgotten for it. To be seen again makes a value no younger (as in LavinMQ), so
-//! a duplicate costs the disk nothing.
+//! Values are numbered as they come, and the newest
+//! `size` numbers are remembered: a number takes the slot `number % size` on disk, where it
+//! replaces the one that is forgotten for it. To be seen again makes a value no younger (as in
+//! LavinMQ), so a duplicate costs the disk nothing.
 
 use crate::ids::Ticket;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// What the values of one cache may take in memory, [`OVERHEAD`] for each: beyond it the oldest are forgotten early. The
-/// largest header that there is fits in 128 times, the default number of values.
+/// What the values of one cache may take in memory, [`OVERHEAD`] for each: beyond it the oldest are
+/// forgotten early. The largest header that there is fits in 128 times, the default number of
+/// values.
 const BYTES_MAX: usize = 128 << 20;
 
 /// About what a value costs beside its bytes.

@@ -1,14 +1,16 @@
-//! Deduplication: a queue or an exchange that takes in each message once, told by the value of a header.
+//! Deduplication: a queue or an exchange that takes in each message once, told by the value of a
+//! header.
 //!
-//! A publisher that does not know whether its message arrived sends it again, and it is there once; after a restart of the
-//! broker too. A duplicate counts as delivered: it is confirmed, once the message that it repeats is on disk, and not
-//! returned. What is remembered reaches the disk in the commit that holds the message, so that neither is there without the
-//! other. What the broker moves itself, as a dead letter, is no duplicate of what it was. An exchange looks at what is
-//! published to it, not at what comes along a binding from another exchange (as in LavinMQ).
+//! A publisher that does not know whether its message arrived sends it again, and it is there once;
+//! after a restart of the broker too. A duplicate counts as delivered: it is confirmed, once the
+//! message that it repeats is on disk, and not returned. What is remembered reaches the disk in the
+//! commit that holds the message, so that neither is there without the other. What the broker moves
+//! itself, as a dead letter, is no duplicate of what it was. An exchange looks at what is published
+//! to it, not at what comes along a binding from another exchange (as in LavinMQ).
 //!
-//! [`rules`] say which messages are the same, [`cache`] remembers, here is the lock around it, and `turn` is what happens
-//! under that. Lock order: exchange's
-//! memory -> queue's memory -> queue; no two of either at a time.
+//! [`rules`] say which messages are the same, [`cache`] remembers, here is the lock around it, and
+//! `turn` is what happens under that. Lock order: exchange's memory -> queue's memory -> queue; no
+//! two of either at a time.
 
 pub mod cache;
 pub mod rules;

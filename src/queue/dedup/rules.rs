@@ -1,5 +1,5 @@
-//! Which messages count as the same, and for how long: the arguments of queues and exchanges that deduplicate, as LavinMQ
-//! names them.
+//! Which messages count as the same, and for how long: the arguments of queues and exchanges that
+//! deduplicate, as LavinMQ names them.
 //!
 //! | argument | |
 //! |---|---|
@@ -49,8 +49,8 @@ impl Rules {
         })
     }
 
-    /// What tells a message that comes now from others; nothing when it has no such header, or is a dead letter, which was
-    /// here before by right.
+    /// What tells a message that comes now from others; nothing when it has no such header, or is a
+    /// dead letter, which was here before by right.
     #[must_use]
     pub fn id_of(&self, message: &Message<'_>, now_unix_ms: u64) -> Option<Id> {
         if message.died {

@@ -1,6 +1,8 @@
-//! The lock on what was seen, while one block comes in: duplicates are taken out, and the rest is remembered.
+//! The lock on what was seen, while one block comes in: duplicates are taken out, and the rest is
+//! remembered.
 //!
-//! What a full queue refuses was not taken in, so it is not remembered; nor are its duplicates in the same block confirmed.
+//! What a full queue refuses was not taken in, so it is not remembered; nor are its duplicates in
+//! the same block confirmed.
 
 use super::{Deduplicator, Memory};
 use crate::clock::Now;
@@ -47,7 +49,8 @@ impl Sifted {
         Self { block, places: None }
     }
 
-    /// Where these records were in the block as it came, as ranges that do not touch, if these do not.
+    /// Where these records were in the block as it came, as ranges that do not touch, if these do
+    /// not.
     pub(crate) fn places_of(&self, records: Vec<Range<u32>>) -> Vec<Range<u32>> {
         match &self.places {
             None => records,
@@ -79,8 +82,8 @@ impl<'a> DedupGuard<'a> {
         Self { owner, memory, fresh, echoes, duplicates: 0 }
     }
 
-    /// Takes the duplicates out, and remembers the rest if it goes anywhere. What is returned is durable when the messages
-    /// are that the duplicates repeat.
+    /// Takes the duplicates out, and remembers the rest if it goes anywhere. What is returned is
+    /// durable when the messages are that the duplicates repeat.
     pub(crate) fn sift(&mut self, sifted: &mut Sifted, remember: bool, now: Now) -> Ticket {
         let mut waits_for = Ticket(0);
         if self.memory.closed {
@@ -110,7 +113,8 @@ impl<'a> DedupGuard<'a> {
         waits_for
     }
 
-    /// What was not taken in after all, in ascending order of places, is forgotten; where its duplicates were.
+    /// What was not taken in after all, in ascending order of places, is forgotten; where its
+    /// duplicates were.
     pub(crate) fn forget(&mut self, refused: &[Range<u32>]) -> Vec<Range<u32>> {
         if refused.is_empty() {
             return Vec::new();
@@ -130,8 +134,9 @@ impl<'a> DedupGuard<'a> {
         joined(lost.map(|(place, _)| *place))
     }
 
-    /// What was remembered came with messages that are durable with `ticket`; some of them survive a restart if `kept`. The
-    /// ticket that is returned covers the memory too.
+    /// What was remembered came with messages that are durable with
+    /// `ticket`; some of them survive a restart if `kept`. The ticket that is returned covers the
+    /// memory too.
     pub(crate) fn end(mut self, log: &dyn Log, ticket: Ticket, kept: bool) -> Ticket {
         let mut changes = Vec::new();
         if kept && self.owner.durable {

@@ -69,7 +69,8 @@ impl Queue {
         }
     }
 
-    /// Takes out the first parked messages, `most` at most, which stay in the queue until [`Queue::letters_sent`]. None if there are
+    /// Takes out the first parked messages,
+    /// `most` at most, which stay in the queue until [`Queue::letters_sent`]. None if there are
     /// none, or they have to be read first.
     pub(crate) fn next_parked(&self, most: u64) -> Option<Batch> {
         let mut state = self.lock();
@@ -78,7 +79,8 @@ impl Queue {
         (!parts.is_empty()).then_some(Batch { settings, parts, refused_by })
     }
 
-    /// Drops parked messages, some at a time: how many, and when that is durable. None once there are no more.
+    /// Drops parked messages, some at a time: how many, and when that is durable. None once there
+    /// are no more.
     pub(crate) fn drop_parked(&self, now: Now) -> Option<(u64, Effects)> {
         let mut state = self.lock();
         let mut dropped = 0;

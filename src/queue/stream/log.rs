@@ -1,13 +1,14 @@
-//! The log of a stream: which numbers it holds, where its chunks begin, and the blocks at its end that are in memory.
+//! The log of a stream: which numbers it holds, where its chunks begin, and the blocks at its end
+//! that are in memory.
 //!
 //! ```text
 //!   numbers:  ... gone ... | first ........ on disk ........ | tail: in memory, perhaps on disk too ... | next
 //!                          | chunk | chunk | chunk | chunk | chunk ...
 //! ```
 //!
-//! A chunk is what is found and forgotten together; it knows its first number, when that arrived, and how many bytes lie
-//! before it. Invariants: chunks ascend in all three; the newest chunk never goes; the tail's blocks follow each other
-//! and end at `next`.
+//! A chunk is what is found and forgotten together; it knows its first number, when that arrived,
+//! and how many bytes lie before it. Invariants: chunks ascend in all three; the newest chunk never
+//! goes; the tail's blocks follow each other and end at `next`.
 
 use crate::arguments::Retention;
 use crate::ids::{SeqRange, Ticket};
@@ -19,7 +20,8 @@ use std::sync::Arc;
 /// Bytes of records in a chunk, when nothing asks for another size: about a row on disk.
 const CHUNK_BYTES: u64 = 256 << 10;
 
-/// No chunk is made smaller than this, whatever is asked for: one is a row on disk and 24 bytes in memory.
+/// No chunk is made smaller than this, whatever is asked for: one is a row on disk and 24 bytes in
+/// memory.
 const CHUNK_BYTES_MIN: u64 = 4 << 10;
 
 /// A chunk is made as large as this part of the stream: a stream of 1 TB has 60,000 chunks.
@@ -36,7 +38,8 @@ pub(super) fn weight(block: &Block) -> usize {
     block.bytes().len() + BLOCK_OVERHEAD
 }
 
-/// How many of the records of `block` from `start` on make `count` at most and `bytes` at most, but one at least.
+/// How many of the records of `block` from `start` on make `count` at most and `bytes` at most, but
+/// one at least.
 pub(super) fn fit(block: &Block, start: u32, count: u32, bytes: u64) -> u32 {
     let most = (block.len() - start).min(count.max(1));
     let fits = |n: u32| block.bytes_of(start..start + n) as u64 <= bytes;
@@ -168,8 +171,8 @@ impl StreamLog {
         asked.min(limit).max(CHUNK_BYTES_MIN).max(self.bytes() / CHUNKS)
     }
 
-    /// Drops the oldest chunks as far as there are too many bytes, or they are too old, at `now_ms` or the latest
-    /// arrival; what went. The newest chunk stays.
+    /// Drops the oldest chunks as far as there are too many bytes, or they are too old, at `now_ms`
+    /// or the latest arrival; what went. The newest chunk stays.
     pub(super) fn trim(&mut self, now_ms: u64) -> SeqRange {
         let gone_from = self.first();
         let now_ms = now_ms.max(self.newest_ms);
@@ -207,8 +210,8 @@ impl StreamLog {
         }
     }
 
-    /// Learns what is stored, and forgets the oldest blocks of the tail until it takes no more than `bytes`, as far as
-    /// they are stored.
+    /// Learns what is stored, and forgets the oldest blocks of the tail until it takes no more than
+    /// `bytes`, as far as they are stored.
     pub(super) fn forget(&mut self, stored: Ticket, bytes: usize) {
         while let Some(&(end, ticket)) = self.marks.front()
             && ticket <= stored
@@ -231,7 +234,8 @@ impl StreamLog {
         (seq - first < u64::from(block.len())).then_some((*first, block))
     }
 
-    /// Where the chunk begins that holds what arrived at `ms`: nothing before it came at that time or later.
+    /// Where the chunk begins that holds what arrived at `ms`: nothing before it came at that time
+    /// or later.
     pub(super) fn since(&self, ms: u64) -> u64 {
         // A chunk may begin in the midst of what arrived at that very time.
         let after = self.chunks.partition_point(|chunk| chunk.since_ms < ms);

@@ -1,8 +1,10 @@
-//! A stream: a log that consumers read, each from where it likes, and that nobody empties (RabbitMQ: streams.md).
+//! A stream: a log that consumers read, each from where it likes, and that nobody empties
+//! (RabbitMQ: streams.md).
 //!
-//! It stands in for a queue's own state behind the methods of [`super::Queue`], locks once per batch as that does, and
-//! returns the same [`Effects`]. Everything that enters is written, transient or not. What it holds in memory is the
-//! end of the log, and pages for those who read further back.
+//! It stands in for a queue's own state behind the methods of
+//! [`super::Queue`], locks once per batch as that does, and returns the same [`Effects`].
+//! Everything that enters is written, transient or not. What it holds in memory is the end of the
+//! log, and pages for those who read further back.
 
 mod log;
 mod pages;
@@ -149,8 +151,9 @@ impl Stream {
         }
     }
 
-    /// Messages were settled, or `returned`, which does not bring them back to anybody: their consumers have room again, and
-    /// are remembered to have come so far. One that has gone is remembered by what its channel acknowledges later.
+    /// Messages were settled, or `returned`, which does not bring them back to anybody: their
+    /// consumers have room again, and are remembered to have come so far. One that has gone is
+    /// remembered by what its channel acknowledges later.
     pub(super) fn settle(&self, settled: &[Settled], returned: bool) -> Effects {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -220,7 +223,8 @@ impl Stream {
         (lost, self.finish_flushed(guard))
     }
 
-    /// Marks it as deleted and tells its consumers. Its messages are not counted (RabbitMQ: streams.md).
+    /// Marks it as deleted and tells its consumers. Its messages are not counted (RabbitMQ:
+    /// streams.md).
     ///
     /// # Errors
     /// It has consumers, or messages, where it should not.
@@ -296,7 +300,8 @@ impl Stream {
 }
 
 impl State {
-    /// Gives a consumer what its window takes, if there is such a consumer, and puts it in line for a page if it wants one.
+    /// Gives a consumer what its window takes, if there is such a consumer, and puts it in line for
+    /// a page if it wants one.
     fn serve(&mut self, id: ConsumerId, short: bool) {
         let Some(reader) = self.readers.get_mut(&id) else { return };
         reader.dispatch(&self.log, &mut self.pages);
@@ -314,8 +319,8 @@ impl State {
         all.into_iter().for_each(|id| self.serve(id, short));
     }
 
-    /// Messages of a consumer that has gone are settled; where it is to go on, when that has changed. What its channel gives
-    /// back at its end is for when it comes again.
+    /// Messages of a consumer that has gone are settled; where it is to go on, when that has
+    /// changed. What its channel gives back at its end is for when it comes again.
     fn release_left(&mut self, id: ConsumerId, range: SeqRange, returned: bool) -> Option<(Box<str>, u64)> {
         let (handled, done) = self.left.get_mut(&id)?.release(range);
         if done || returned {

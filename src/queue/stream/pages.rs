@@ -1,7 +1,7 @@
 //! The pages of a stream that are in memory because somebody reads them, or did a moment ago.
 //!
-//! Readers own their pages; what is kept here beside them is where each is, so that two readers share one, and the last
-//! few, for readers who are not far behind another.
+//! Readers own their pages; what is kept here beside them is where each is, so that two readers
+//! share one, and the last few, for readers who are not far behind another.
 
 use super::log::{StreamLog, weight};
 use crate::ids::SeqRange;
@@ -71,7 +71,8 @@ impl Pages {
         self.holes.at(seq).map_or(seq, |(hole, ())| hole.end)
     }
 
-    /// Lets go of all but the last pages; of these too when memory is `tight`. Numbers below `first` are gone.
+    /// Lets go of all but the last pages; of these too when memory is
+    /// `tight`. Numbers below `first` are gone.
     pub(super) fn forget(&mut self, tight: bool, first: u64) {
         let most = if tight { 0 } else { RECENT_BYTES };
         while self.recent_bytes > most

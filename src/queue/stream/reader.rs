@@ -1,8 +1,9 @@
 //! One consumer of a stream: where it is, what it holds, and what it is dealt next.
 //!
-//! It is dealt no more than its prefetch allows and no more bytes than its session will soon encode; from disk it keeps
-//! a bounded number of bytes ahead of where it is. Acknowledgements give it room and, if it is to be remembered, tell
-//! how far it came; nothing is ever delivered to it twice.
+//! It is dealt no more than its prefetch allows and no more bytes than its session will soon
+//! encode; from disk it keeps a bounded number of bytes ahead of where it is. Acknowledgements give
+//! it room and, if it is to be remembered, tell how far it came; nothing is ever delivered to it
+//! twice.
 
 use super::log::{StreamLog, fit};
 use super::pages::Pages;
@@ -17,8 +18,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes of records dealt and not yet encoded, beyond which no more are dealt. Less than a queue deals: streams have many
-/// consumers, and each may hold other blocks.
+/// Bytes of records dealt and not yet encoded, beyond which no more are dealt. Less than a queue
+/// deals: streams have many consumers, and each may hold other blocks.
 const WINDOW_BYTES: usize = 256 << 10;
 
 /// With fewer bytes than this before it a reader asks for the next page.
@@ -145,8 +146,8 @@ impl StreamReader {
         }
     }
 
-    /// Which records of `block` from `start` on are next: those that it wants and that follow each other. An empty range
-    /// ends where it wants to go on.
+    /// Which records of `block` from `start` on are next: those that it wants and that follow each
+    /// other. An empty range ends where it wants to go on.
     fn choose(&mut self, block: &Block, base: u64, start: u32, room: (u32, usize)) -> Range<u32> {
         let (count, bytes) = (room.0, room.1 as u64);
         if self.filter.is_none() && self.since.is_none() {
@@ -197,7 +198,8 @@ impl StreamReader {
         }
     }
 
-    /// These messages are settled. Where it is now, when it is to be remembered and that has changed.
+    /// These messages are settled. Where it is now, when it is to be remembered and that has
+    /// changed.
     pub(super) fn release(&mut self, range: SeqRange) -> Option<(Box<str>, u64)> {
         let count = u32::try_from(range.len()).unwrap_or(u32::MAX);
         self.unacked = self.unacked.saturating_sub(count);
@@ -224,7 +226,8 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// These messages are settled. Where the consumer was, when that has changed; and whether it holds no more.
+    /// These messages are settled. Where the consumer was, when that has changed; and whether it
+    /// holds no more.
     pub(super) fn release(&mut self, range: SeqRange) -> (Option<(Box<str>, u64)>, bool) {
         let handled = self.track.release(range, self.position);
         (handled, self.track.outstanding.is_empty())

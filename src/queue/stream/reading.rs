@@ -1,4 +1,5 @@
-//! What a consumer of a stream asks for: where to begin, which messages, and whether to remember how far it came.
+//! What a consumer of a stream asks for: where to begin, which messages, and whether to remember
+//! how far it came.
 
 use crate::arguments::table::{
     MATCH_UNFILTERED, OFFSET_TRACKING, STREAM_FILTER, STREAM_OFFSET, Subject, flag, string, value,
@@ -60,7 +61,8 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// What the arguments of `basic.consume` ask of a queue of this kind; none of one that is no stream.
+    /// What the arguments of `basic.consume` ask of a queue of this kind; none of one that is no
+    /// stream.
     ///
     /// # Errors
     /// 406 for arguments that this kind of queue does not have, and for values that make no sense.
@@ -133,7 +135,8 @@ impl Filter {
         Some(Self { values: values.iter().filter_map(bytes).collect(), unfiltered })
     }
 
-    /// Whether the consumer wants this message. An empty value counts as none (RabbitMQ: stream-filtering).
+    /// Whether the consumer wants this message. An empty value counts as none (RabbitMQ:
+    /// stream-filtering).
     pub(super) fn wants(&self, message: &Message<'_>) -> bool {
         let value =
             properties::headers(message.properties).and_then(|headers| table::get(headers, FILTER_VALUE));

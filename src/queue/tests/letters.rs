@@ -1,4 +1,5 @@
-//! Messages that died: the order in which they are sent, and what becomes of those that have nowhere to go.
+//! Messages that died: the order in which they are sent, and what becomes of those that have
+//! nowhere to go.
 
 use super::*;
 
@@ -202,7 +203,8 @@ fn what_is_tried_again_comes_before_what_died_later() {
     assert_eq!((bench.parked(), bench.counts()), ((0, 0), (0, 0)));
 }
 
-/// A batch that is on its way is not sent again by somebody else, and what could not be sent of it keeps its order.
+/// A batch that is on its way is not sent again by somebody else, and what could not be sent of it
+/// keeps its order.
 #[test]
 fn what_finds_a_way_goes_and_the_rest_stays_in_order() {
     let bench = held_by_a_consumer(at_least_once(), &["a", "b", "c", "d"]);
@@ -218,7 +220,8 @@ fn what_finds_a_way_goes_and_the_rest_stays_in_order() {
     assert_eq!(bench.letters(bench.queue.tick(last), last), rejected(&["a", "d"]));
 }
 
-/// What was rejected in a transaction that is on disk is dead after a restart, sent or not; and what was before the broker stopped.
+/// What was rejected in a transaction that is on disk is dead after a restart, sent or not; and
+/// what was before the broker stopped.
 #[test]
 fn what_stands_in_line_is_dead_after_a_restart_if_the_disk_was_told() {
     let bench = held_by_a_consumer(dead_lettering(), &["a", "b", "c"]);

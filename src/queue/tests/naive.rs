@@ -1,5 +1,5 @@
-//! One queue against a naive one: priorities, time to live, expirations, retry delays and a length limit together, with little
-//! memory, by a clock that jumps.
+//! One queue against a naive one: priorities, time to live, expirations, retry delays and a length
+//! limit together, with little memory, by a clock that jumps.
 
 use super::*;
 use crate::arguments::{Priorities, Retry};

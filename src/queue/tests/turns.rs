@@ -17,7 +17,8 @@ fn who_comes_waits_for_those_who_wait() {
     assert_eq!(bench.dealt(), ["4:f", "1:g", "3:h"]);
 }
 
-/// Two queues under one limit, each with its publisher, while a session takes and acknowledges: nobody is left in line.
+/// Two queues under one limit, each with its publisher, while a session takes and acknowledges:
+/// nobody is left in line.
 #[test]
 fn a_queue_never_waits_in_line_for_nothing() {
     const MESSAGES: u64 = 2000;

@@ -1,11 +1,12 @@
-//! `x-consistent-hash`: a hash chooses one destination, each by its weight, and few keys move when one comes or goes
-//! (RabbitMQ: plugin `rabbitmq_consistent_hash_exchange`).
+//! `x-consistent-hash`: a hash chooses one destination, each by its weight, and few keys move when
+//! one comes or goes (RabbitMQ: plugin `rabbitmq_consistent_hash_exchange`).
 //!
-//! The binding key is the weight. Every destination has a score for each value, exponentially distributed at the rate of
-//! its weight, and the least wins: so shares are exact, a new destination takes its share of all others alike, and what
-//! one that goes had is spread over the rest; nothing else moves (weighted rendezvous hashing). RabbitMQ numbers buckets
-//! instead, and moves keys of the others too when a destination goes. The score is made of the destination's name and of
-//! arithmetic that is the same on every machine, so a restart moves nothing.
+//! The binding key is the weight. Every destination has a score for each value, exponentially
+//! distributed at the rate of its weight, and the least wins: so shares are exact, a new
+//! destination takes its share of all others alike, and what one that goes had is spread over the
+//! rest; nothing else moves (weighted rendezvous hashing). RabbitMQ numbers buckets instead, and
+//! moves keys of the others too when a destination goes. The score is made of the destination's
+//! name and of arithmetic that is the same on every machine, so a restart moves nothing.
 
 use super::hash::{hash, mix};
 use super::{RoutingInput, RoutingTarget};
@@ -175,7 +176,8 @@ impl<T> Share<T> {
     }
 }
 
-/// The natural logarithm of a normal number, to 12 digits. The library's own is another one on another machine.
+/// The natural logarithm of a normal number, to 12 digits. The library's own is another one on
+/// another machine.
 fn ln(number: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
     const ONE: u64 = 1023 << 52;

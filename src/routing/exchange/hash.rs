@@ -1,11 +1,13 @@
-//! The hash that some exchanges route by: the same in every process, so that a restart moves no key to another queue.
+//! The hash that some exchanges route by: the same in every process, so that a restart moves no key
+//! to another queue.
 //!
 //! Not for tables of ours: whoever chooses keys can make as many as he likes that collide here.
 
 /// 2^64 over the golden ratio: what splitmix64 counts by.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Of every two inputs about half of the bits of the outputs differ; one to one (splitmix64's last step).
+/// Of every two inputs about half of the bits of the outputs differ; one to one (splitmix64's last
+/// step).
 #[must_use]
 pub fn mix(number: u64) -> u64 {
     let mut bits = number.wrapping_add(STEP);

@@ -1,8 +1,10 @@
-//! A headers exchange: a binding's arguments are compared with the headers of the message; keys play no part.
+//! A headers exchange: a binding's arguments are compared with the headers of the message; keys
+//! play no part.
 //!
-//! Without an index: each message is compared with each binding. `x-match` says how: `all` (also when absent), `any`,
-//! and the same `-with-x`; without it, arguments that begin with `x-` are not looked at. An argument without a value
-//! matches when the header is there at all. No argument to look at is a match for `all` and none for `any`.
+//! Without an index: each message is compared with each binding. `x-match` says how: `all` (also
+//! when absent), `any`, and the same `-with-x`; without it, arguments that begin with `x-` are not
+//! looked at. An argument without a value matches when the header is there at all. No argument to
+//! look at is a match for `all` and none for `any`.
 
 use crate::arguments::value::{same, term};
 use crate::blocking;
@@ -104,8 +106,8 @@ impl<T: Ord> Headers<T> {
         self.rules.is_empty()
     }
 
-    /// Shows where a message with these headers goes; a target once for each binding of its that matches. How many bindings
-    /// were looked at.
+    /// Shows where a message with these headers goes; a target once for each binding of its that
+    /// matches. How many bindings were looked at.
     pub fn route<'a>(&'a self, headers: &FieldTable, mut visit: impl FnMut(&'a T)) -> usize {
         blocking::run_many(self.rules.len(), || {
             for ((target, _), rule) in &self.rules {

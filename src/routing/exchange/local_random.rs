@@ -1,9 +1,11 @@
-//! `x-local-random`: as [`super::random`], for classic queues of the node that the publisher is connected to (RabbitMQ:
-//! local-random-exchange.md). There is one node here; what is left are the rules of its bindings.
+//! `x-local-random`: as [`super::random`], for classic queues of the node that the publisher is
+//! connected to (RabbitMQ: local-random-exchange.md). There is one node here; what is left are the
+//! rules of its bindings.
 
 use crate::error::AmqpError;
 
-/// Whether there may be a binding with this key to a queue of this type; `None` stands for an exchange.
+/// Whether there may be a binding with this key to a queue of this type; `None` stands for an
+/// exchange.
 ///
 /// # Errors
 /// 406 when not.

@@ -1,7 +1,8 @@
 //! Exchanges: how a routing key or headers choose among what is bound.
 //!
-//! Each type is a structure of its own in a file of its own, over targets it knows nothing of. A binding is put in and
-//! taken out as often as it is made and removed; a target is shown at least once per match, and made unique later.
+//! Each type is a structure of its own in a file of its own, over targets it knows nothing of. A
+//! binding is put in and taken out as often as it is made and removed; a target is shown at least
+//! once per match, and made unique later.
 
 pub mod consistent_hash;
 pub mod direct;
@@ -28,8 +29,8 @@ use crate::error::AmqpError;
 use crate::wire::{properties, table};
 use amq_protocol::types::FieldTable;
 
-/// Whether an exchange of a type may have such a binding; `queue_type` is RabbitMQ's name for the type of the
-/// queue at its end, or nothing for an exchange.
+/// Whether an exchange of a type may have such a binding; `queue_type` is RabbitMQ's name for the
+/// type of the queue at its end, or nothing for an exchange.
 ///
 /// # Errors
 /// 406 when not.
@@ -53,7 +54,8 @@ pub fn check_binding(
 
 /// What a binding leads to, as far as exchanges that choose have to know it.
 pub trait RoutingTarget: Ord + Clone {
-    /// A number made of what it is and of its name: the same after a restart, or when it is declared again.
+    /// A number made of what it is and of its name: the same after a restart, or when it is
+    /// declared again.
     fn place(&self) -> u64;
 }
 
@@ -86,7 +88,8 @@ pub enum BindingTable<T> {
 }
 
 impl<T: RoutingTarget> BindingTable<T> {
-    /// No bindings; the arguments are those of the exchange, and what is wrong with one makes it count as absent.
+    /// No bindings; the arguments are those of the exchange, and what is wrong with one makes it
+    /// count as absent.
     #[must_use]
     pub fn new(kind: ExchangeType, arguments: &FieldTable) -> Self {
         match kind {
@@ -131,7 +134,8 @@ impl<T: RoutingTarget> BindingTable<T> {
         matches!(self, Self::Direct(_) | Self::Topic(_))
     }
 
-    /// Whether all messages with one routing key go the same way: nothing of them beside it plays a part, nor does chance.
+    /// Whether all messages with one routing key go the same way: nothing of them beside it plays a
+    /// part, nor does chance.
     pub fn goes_by_key_alone(&self) -> bool {
         match self {
             Self::Direct(_) | Self::Fanout(_) | Self::Topic(_) | Self::ModulusHash(_) => true,
@@ -141,8 +145,8 @@ impl<T: RoutingTarget> BindingTable<T> {
         }
     }
 
-    /// Shows where a message goes, each target once or more. How much was looked at for it, beside the targets. What takes long is
-    /// added to `long` instead, if it is not known there.
+    /// Shows where a message goes, each target once or more. How much was looked at for it, beside
+    /// the targets. What takes long is added to `long` instead, if it is not known there.
     ///
     /// # Errors
     /// 502 when the properties have to be looked at and do not decode.

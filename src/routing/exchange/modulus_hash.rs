@@ -1,7 +1,9 @@
-//! `x-modulus-hash`: the hash of the routing key chooses one of the bindings (RabbitMQ: exchanges.md).
+//! `x-modulus-hash`: the hash of the routing key chooses one of the bindings (RabbitMQ:
+//! exchanges.md).
 //!
-//! Every binding counts, so a queue that is bound twice has two shares; binding keys mean nothing beyond that. Most
-//! keys move when a binding comes or goes: [`super::consistent_hash`] is for those who mind.
+//! Every binding counts, so a queue that is bound twice has two shares; binding keys mean nothing
+//! beyond that. Most keys move when a binding comes or goes: [`super::consistent_hash`] is for
+//! those who mind.
 
 use super::RoutingTarget;
 use super::hash::hash;

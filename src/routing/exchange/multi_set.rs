@@ -1,7 +1,8 @@
 //! Where one key leads: a set that counts how often each member was put in.
 //!
-//! Two bindings may differ in their arguments alone; the target stays until both are gone. Most keys have one target
-//! and some have thousands, so one costs no allocation and many cost no linear search.
+//! Two bindings may differ in their arguments alone; the target stays until both are gone. Most
+//! keys have one target and some have thousands, so one costs no allocation and many cost no linear
+//! search.
 
 use crate::blocking;
 use std::collections::BTreeMap;

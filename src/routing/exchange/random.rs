@@ -1,7 +1,8 @@
 //! `x-random`: chance chooses one of the bindings (RabbitMQ: plugin `rabbitmq_random_exchange`).
 //!
-//! Every binding counts, so a queue that is bound twice has two shares; keys mean nothing beyond that. The draws are a
-//! counter and a hash, begun somewhere else in each exchange and each process.
+//! Every binding counts, so a queue that is bound twice has two shares; keys mean nothing beyond
+//! that. The draws are a counter and a hash, begun somewhere else in each exchange and each
+//! process.
 
 use super::RoutingTarget;
 use super::hash::mix;

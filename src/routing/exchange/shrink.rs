@@ -1,7 +1,9 @@
-//! Gives memory back that a table took for more entries than it has any more. A table keeps room for the most it ever had; a client
-//! that makes a hundred thousand bindings once would else have them paid for until the end.
+//! Gives memory back that a table took for more entries than it has any more. A table keeps room
+//! for the most it ever had; a client that makes a hundred thousand bindings once would else have
+//! them paid for until the end.
 //!
-//! So much must be empty before anything is done that the work is a small part of what the removals were.
+//! So much must be empty before anything is done that the work is a small part of what the removals
+//! were.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -9,7 +11,8 @@ use std::hash::{BuildHasher, Hash};
 /// Room for so many entries is never worth giving back.
 const KEPT: usize = 1024;
 
-/// Of so many places at most one is taken when a table shrinks; it keeps room for twice what it has.
+/// Of so many places at most one is taken when a table shrinks; it keeps room for twice what it
+/// has.
 const PLACES: usize = 8;
 
 /// Whether a table with room for `room` entries and `len` of them is to shrink.

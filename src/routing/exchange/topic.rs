@@ -1,15 +1,19 @@
-//! A topic exchange: keys are words between dots; in a binding key `*` stands for one word, `#` for any number.
+//! A topic exchange: keys are words between dots; in a binding key `*` stands for one word, `#` for
+//! any number.
 //!
-//! A trie, one step a word. Words are numbered, and one map holds the steps of all nodes, so that a node costs some
-//! forty bytes and a word of a routing key is hashed once, however many nodes it is compared in. A message walks all
-//! matching paths at the same time: after each word there is one set of nodes it may be in. Each node is in that set
-//! at most once, and is visited once for each word, so a match takes at most (nodes) x (words + 1) steps and memory for
-//! the nodes it is in, whatever the patterns are. A `#` node that was reached once stays in the set, so it is marked
+//! A trie, one step a word. Words are numbered, and one map holds the steps of all nodes, so that a
+//! node costs some forty bytes and a word of a routing key is hashed once, however many nodes it is
+//! compared in. A message walks all matching paths at the same time: after each word there is one
+//! set of nodes it may be in. Each node is in that set at most once, and is visited once for each
+//! word, so a match takes at most (nodes) x (words + 1) steps and memory for the nodes it is in,
+//! whatever the patterns are. A `#` node that was reached once stays in the set, so it is marked
 //! with one bit and never entered again.
 //!
-//! A match that takes long is not made here, where others wait for the lock of the topology, but with a [`Plan`].
+//! A match that takes long is not made here, where others wait for the lock of the topology, but
+//! with a [`Plan`].
 //!
-//! As in RabbitMQ an empty key has no words at all: `*` does not match it, `#` and the empty pattern do.
+//! As in RabbitMQ an empty key has no words at all: `*` does not match it, `#` and the empty
+//! pattern do.
 
 mod plan;
 
@@ -52,8 +56,8 @@ pub struct Topic<T> {
     plan: OnceLock<Arc<Plan>>,
 }
 
-/// The matches of one message that take long. They are put off while the lock is held, then made without it, and found made when
-/// the route is looked for again.
+/// The matches of one message that take long. They are put off while the lock is held, then made
+/// without it, and found made when the route is looked for again.
 #[derive(Debug, Default)]
 pub struct LongMatches {
     /// By trie.
@@ -114,8 +118,9 @@ struct Word {
     uses: u32,
 }
 
-/// Hashes a node and a word by one multiplication: both numbers are given out here, one after the other, so nobody
-/// can choose them to collide. Words themselves are the client's choice and hashed with a secret.
+/// Hashes a node and a word by one multiplication: both numbers are given out here, one after the
+/// other, so nobody can choose them to collide. Words themselves are the client's choice and hashed
+/// with a secret.
 #[derive(Default)]
 struct StepHasher(u64);
 
@@ -129,7 +134,8 @@ impl Hasher for StepHasher {
     }
 
     fn finish(&self) -> u64 {
-        // 2^64 divided by the golden ratio: neighbouring numbers end up far apart (Knuth, section 6.4).
+        // 2^64 divided by the golden ratio: neighbouring numbers end up far apart (Knuth, section
+        // 6.4).
         let spread = u128::from(self.0) * 0x9e37_79b9_7f4a_7c15;
         #[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
         let folded = (spread >> 64) as u64 ^ spread as u64;
@@ -265,8 +271,9 @@ impl<T: Ord> Topic<T> {
         }
     }
 
-    /// Shows where a message with this routing key goes; a target once for each pattern of its that matches. How many nodes
-    /// were visited for it. Nothing is shown if the match is added to those that are due.
+    /// Shows where a message with this routing key goes; a target once for each pattern of its that
+    /// matches. How many nodes were visited for it. Nothing is shown if the match is added to those
+    /// that are due.
     pub fn route<'a>(
         &'a self,
         routing_key: &[u8],
@@ -315,7 +322,8 @@ impl<T: Ord> Topic<T> {
         }
     }
 
-    /// Leaves the nodes where the whole key leads in `active` and `loops`; or gives up, because it takes long.
+    /// Leaves the nodes where the whole key leads in `active` and `loops`; or gives up, because it
+    /// takes long.
     fn walk(&self, routing_key: &[u8], walk: &mut Walk) -> bool {
         self.enter(ROOT, walk);
         mem::swap(&mut walk.active, &mut walk.next);
@@ -375,7 +383,8 @@ impl<T: Ord> Topic<T> {
         }
     }
 
-    /// After this word the walk is in `node`, which only one other leads to, and in what `#` makes of it with no word at all.
+    /// After this word the walk is in `node`, which only one other leads to, and in what `#` makes
+    /// of it with no word at all.
     fn enter(&self, node: Node, walk: &mut Walk) {
         walk.next.push(node);
         let mut hash = self.at(node).hash;
@@ -576,7 +585,8 @@ mod tests {
         check(&[&("#.".repeat(120) + "b")], &enough, &[]);
     }
 
-    /// How many visits a match takes, which may not be more than nodes times words, and not be in more nodes than there are.
+    /// How many visits a match takes, which may not be more than nodes times words, and not be in
+    /// more nodes than there are.
     fn visits(topic: &Topic<usize>, key: &[u8]) -> usize {
         let mut walk = Walk::default();
         topic.enter(ROOT, &mut walk);

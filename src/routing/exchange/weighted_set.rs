@@ -1,6 +1,7 @@
 //! Targets to draw one from: each is in as often as it is bound.
 //!
-//! They lie in an order that is the same after a restart, so that the same number draws the same target then.
+//! They lie in an order that is the same after a restart, so that the same number draws the same
+//! target then.
 
 use super::RoutingTarget;
 
@@ -39,7 +40,8 @@ impl<T: RoutingTarget> WeightedSet<T> {
         self.lots.len() > 1
     }
 
-    /// What `number` draws, if there is anything; numbers that are spread evenly draw each lot equally often.
+    /// What `number` draws, if there is anything; numbers that are spread evenly draw each lot
+    /// equally often.
     pub fn draw(&self, number: u64) -> Option<&T> {
         let count = u64::try_from(self.lots.len()).unwrap_or(u64::MAX);
         let at = usize::try_from(number.checked_rem(count)?).ok()?;

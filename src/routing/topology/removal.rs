@@ -1,11 +1,13 @@
 //! How queues and exchanges go, however many bindings they have.
 //!
-//! What is removed leaves at once: nobody finds it by its name, no message is routed to it, and the change that says so is made
-//! first. Its bindings are removed in parts, so that others get the lock between two of them, and nothing can be declared
-//! by its name before the last one is gone. So at any moment the bindings on disk that have lost an end are those of something
-//! that is not there, and a restart drops them; a name that is declared again has none from before.
+//! What is removed leaves at once: nobody finds it by its name, no message is routed to it, and the
+//! change that says so is made first. Its bindings are removed in parts, so that others get the
+//! lock between two of them, and nothing can be declared by its name before the last one is gone.
+//! So at any moment the bindings on disk that have lost an end are those of something that is not
+//! there, and a restart drops them; a name that is declared again has none from before.
 //!
-//! An auto-delete exchange whose last binding is removed goes the same way, as a part of the same removal.
+//! An auto-delete exchange whose last binding is removed goes the same way, as a part of the same
+//! removal.
 
 use super::{Binding, Bound, Exchange, Target, Topology, is_own, is_predeclared, record};
 use crate::blocking;
@@ -16,7 +18,8 @@ use crate::store::change::Change;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Bindings, queues and exchanges that are removed in one part: half a millisecond, if each takes a microsecond.
+/// Bindings, queues and exchanges that are removed in one part: half a millisecond, if each takes a
+/// microsecond.
 const PART: usize = 512;
 
 /// The number of a removal that is not done yet. Call [`Topology::go_on`] until it is.
@@ -82,8 +85,8 @@ impl Topology {
         self.remove_part(parts, None, changes)
     }
 
-    /// Removes an exchange with the bindings from it and to it, and the auto-delete exchanges that lose their last
-    /// one.
+    /// Removes an exchange with the bindings from it and to it, and the auto-delete exchanges that
+    /// lose their last one.
     pub fn remove_exchange(&mut self, name: &str, changes: &mut Vec<Change>) -> Option<Removal> {
         let mut parts = Vec::new();
         self.part_with_exchange(name, &mut parts, changes);
@@ -193,7 +196,8 @@ impl Topology {
         None
     }
 
-    /// Removes bindings to a queue that leaves, `left` at most; whether all are removed, and the queue with them.
+    /// Removes bindings to a queue that leaves, `left` at most; whether all are removed, and the
+    /// queue with them.
     fn empty_queue(
         &mut self,
         name: &Arc<str>,
@@ -246,8 +250,8 @@ impl Topology {
         is_done
     }
 
-    /// Removes bindings to `target`, which leaves, from its `sources`, `left` at most; whether all are removed. The auto-delete exchanges
-    /// left without a binding leave too.
+    /// Removes bindings to `target`, which leaves, from its `sources`, `left` at most; whether all
+    /// are removed. The auto-delete exchanges left without a binding leave too.
     fn unbind_target(
         &mut self,
         target: &Target,

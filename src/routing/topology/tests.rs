@@ -1,4 +1,5 @@
-//! Random operations against a naive topology: a list of names and a list of bindings, searched from end to end.
+//! Random operations against a naive topology: a list of names and a list of bindings, searched
+//! from end to end.
 
 use super::*;
 use crate::arguments::{QueueFlags, Settings};
@@ -131,7 +132,8 @@ impl Model {
     }
 }
 
-/// What a store would hold after replaying all changes: names of queues and exchanges, and bindings.
+/// What a store would hold after replaying all changes: names of queues and exchanges, and
+/// bindings.
 #[derive(Debug, Default)]
 struct Disk {
     queues: BTreeMap<QueueId, String>,

@@ -1,4 +1,5 @@
-//! Dead letters of one queue enter another in the order in which they died, whoever finds them dead.
+//! Dead letters of one queue enter another in the order in which they died, whoever finds them
+//! dead.
 
 use super::{TestBroker, dies_into, in_order, number, wait_until};
 use leveret::clock::Now;

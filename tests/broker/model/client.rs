@@ -1,5 +1,5 @@
-//! A client without a socket: frames into a session, frames out of it, contents joined. Its codec is amq-protocol's
-//! and not the broker's own, so that an error in one does not hide in the other.
+//! A client without a socket: frames into a session, frames out of it, contents joined. Its codec
+//! is amq-protocol's and not the broker's own, so that an error in one does not hide in the other.
 
 use super::naive::Delivered;
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, gen_frame, parse_frame};
@@ -65,8 +65,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client whose handshake is done and whose `channels` are open and in confirm mode, once the session has
-    /// answered everything.
+    /// A client whose handshake is done and whose `channels` are open and in confirm mode, once the
+    /// session has answered everything.
     pub(super) fn connect(index: usize, broker: &Arc<Broker>, channels: &[u16]) -> Self {
         let address = "127.0.0.1:5671".parse().expect("an address");
         let session = Session::new(Arc::clone(broker), Peer::at(address), broker.clock().now());
@@ -149,7 +149,8 @@ impl Client {
         self.replies.is_empty() && self.delivered.is_empty() && self.returned.is_empty() && self.got.is_none()
     }
 
-    /// Gives the session what is there for it and takes what it says; `waker` learns when there is more.
+    /// Gives the session what is there for it and takes what it says; `waker` learns when there is
+    /// more.
     pub(super) fn pump(&mut self, waker: &Waker) -> Result<(), String> {
         loop {
             self.session.renew_budget();

@@ -1,8 +1,10 @@
-//! A broker as naive as can be: queues are sorted maps, routing looks at every binding, nothing is fast.
+//! A broker as naive as can be: queues are sorted maps, routing looks at every binding, nothing is
+//! fast.
 //!
-//! It says what a step must lead to, not how: which messages are due for delivery, not which of several consumers
-//! gets them. Order within a queue is by rank; messages that died together share one, because the order in which
-//! one return of many messages dead-letters them is nobody's promise.
+//! It says what a step must lead to, not how: which messages are due for delivery, not which of
+//! several consumers gets them. Order within a queue is by rank; messages that died together share
+//! one, because the order in which one return of many messages dead-letters them is nobody's
+//! promise.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,7 +118,8 @@ pub(crate) struct Naive {
     pub(crate) bindings: BTreeSet<(&'static str, String, String)>,
     /// What each channel may settle, by delivery tag.
     pub(crate) outstanding: BTreeMap<ChannelKey, BTreeMap<u64, Outstanding>>,
-    /// Queues that in this step got messages back and dead letters too: which come first is nobody's promise.
+    /// Queues that in this step got messages back and dead letters too: which come first is
+    /// nobody's promise.
     mixed: BTreeSet<String>,
     numbers: u64,
 }
@@ -139,8 +142,8 @@ impl Queue {
         (self.ready.len() as u64, self.held.len() as u64, self.parked.len() as u64, consumers)
     }
 
-    /// The message that was delivered. One that was published to a queue and to its dead-letter queue at once may be in
-    /// there twice: then it is the one that the marks fit, if they fit any.
+    /// The message that was delivered. One that was published to a queue and to its dead-letter
+    /// queue at once may be in there twice: then it is the one that the marks fit, if they fit any.
     fn find(&self, delivery: &Delivered) -> Option<Place> {
         let mut same = self.ready.iter().filter(|(_, message)| message.id == delivery.id).peekable();
         let first = same.peek().map(|&(&place, _)| place);
@@ -330,7 +333,8 @@ impl Naive {
         Ok(())
     }
 
-    /// Takes one message from a queue because a client got it, by `basic.get` or as one of those due.
+    /// Takes one message from a queue because a client got it, by `basic.get` or as one of those
+    /// due.
     pub(crate) fn accept(&mut self, name: &str, delivery: &Delivered) -> Result<Place, String> {
         let queue = self.queues.get_mut(name).ok_or(format!("'{name}' is gone"))?;
         let place =

@@ -96,8 +96,8 @@ impl TestBroker {
         self.compare(&Expected::default())
     }
 
-    /// One client's socket breaks. Its second channel is closed first: with two open, it is nobody's promise which
-    /// one's messages come back first.
+    /// One client's socket breaks. Its second channel is closed first: with two open, it is
+    /// nobody's promise which one's messages come back first.
     pub(super) fn drop_client(&mut self, index: usize) -> Result<(), String> {
         self.close((index, CHANNELS[1]))?;
         self.settled()?;
@@ -203,8 +203,9 @@ impl TestBroker {
         Ok(())
     }
 
-    /// Whether every message that has left one queue is where it goes. Between the two a dead letter is nowhere, and finds what is
-    /// declared meanwhile; but it goes in one atomic batch, and what left its queue is durable only once that is open.
+    /// Whether every message that has left one queue is where it goes. Between the two a dead
+    /// letter is nowhere, and finds what is declared meanwhile; but it goes in one atomic batch,
+    /// and what left its queue is durable only once that is open.
     fn everything_is_routed(&self) -> bool {
         let log = self.broker.log();
         let left = log.append(&mut Vec::new());

@@ -1,4 +1,5 @@
-//! Power cuts while messages expire, wait for their retry and are delayed: each is in one place, once, wherever the power goes.
+//! Power cuts while messages expire, wait for their retry and are delayed: each is in one place,
+//! once, wherever the power goes.
 
 use super::{TestBroker, at, fields, number};
 use crate::support::disk::SimDisk;

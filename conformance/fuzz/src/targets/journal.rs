@@ -1,4 +1,5 @@
-//! A start after a crash whose journal says anything: the store says what is wrong with it, or works with what it found.
+//! A start after a crash whose journal says anything: the store says what is wrong with it, or
+//! works with what it found.
 
 use super::{rows, samples};
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! The payloads of method and content header frames: what is read says the same when it is written and read again.
+//! The payloads of method and content header frames: what is read says the same when it is written
+//! and read again.
 
 use crate::session::wire::encode as sentence_bytes;
 use crate::targets::session::SENTENCES;

@@ -1,7 +1,8 @@
-//! One function a target: it takes any bytes, and panics when what it checks does not hold for them.
+//! One function a target: it takes any bytes, and panics when what it checks does not hold for
+//! them.
 //!
-//! `cargo fuzz` looks for such bytes as long as one lets it; the broker's own tests run each target for a bounded
-//! number of seeded inputs, and for every input that ever failed.
+//! `cargo fuzz` looks for such bytes as long as one lets it; the broker's own tests run each target
+//! for a bounded number of seeded inputs, and for every input that ever failed.
 
 pub mod formats;
 pub mod frames;

@@ -1,4 +1,5 @@
-//! Records and blocks of them: bytes that are taken for a block give messages that make the same block.
+//! Records and blocks of them: bytes that are taken for a block give messages that make the same
+//! block.
 
 use bytes::Bytes;
 use leveret::message::{Block, BlockBuilder, Copies, Message};

@@ -1,4 +1,5 @@
-//! A start on tables that hold any rows: the store says what is wrong with them, or works with what it found.
+//! A start on tables that hold any rows: the store says what is wrong with them, or works with what
+//! it found.
 
 use super::samples;
 use crate::support::disk::SimDisk;
@@ -109,8 +110,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Starts a store on `image`. It refuses what it finds with a reason; or what it found is sound, is found again, can be
-/// read or is said to be damaged, and is gone once it is consumed.
+/// Starts a store on `image`. It refuses what it finds with a reason; or what it found is sound, is
+/// found again, can be read or is said to be damaged, and is gone once it is consumed.
 pub(crate) fn start(image: Vec<u8>) {
     let disk = SimDisk::holding(image);
     let opened = match open(&disk, 0) {
@@ -180,7 +181,8 @@ fn read(opened: &Opened, queue: &RecoveredQueue) {
     }
 }
 
-/// Publishes one message to each of `queues` and settles all; whether no damage was found on the way.
+/// Publishes one message to each of `queues` and settles all; whether no damage was found on the
+/// way.
 fn consume(opened: &Opened, queues: &[RecoveredQueue]) -> bool {
     let message = Message {
         persistent: true,

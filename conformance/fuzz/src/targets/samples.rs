@@ -1,4 +1,5 @@
-//! Sound rows and entries, as the store's pages draw them: what the targets of the store begin with.
+//! Sound rows and entries, as the store's pages draw them: what the targets of the store begin
+//! with.
 
 use leveret::message::{BlockBuilder, Copies, Message};
 

@@ -1,8 +1,9 @@
-//! Whole sessions: whatever two peers send to one broker, in whatever pieces, nothing panics, nothing piles up, and
-//! when they are gone nothing of them is left and the next peer is served.
+//! Whole sessions: whatever two peers send to one broker, in whatever pieces, nothing panics,
+//! nothing piles up, and when they are gone nothing of them is left and the next peer is served.
 //!
-//! The first byte of an input says what the others are. Bit 0: they come after a handshake. Bit 1: they are a
-//! dialogue of [`SENTENCES`], see [`dialogue`], and not what is sent itself. The rest: how large the pieces are.
+//! The first byte of an input says what the others are. Bit 0: they come after a handshake. Bit 1:
+//! they are a dialogue of [`SENTENCES`], see [`dialogue`], and not what is sent itself. The rest:
+//! how large the pieces are.
 
 use crate::session::wire::encode;
 use crate::support::log::{MemoryLog, NoPages};
@@ -16,7 +17,8 @@ use std::sync::Arc;
 /// When it all happens, unless a dialogue waits.
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_795_000_000_000 };
 
-/// More input than this is never kept by a session that was given it in pieces, bytes: two frames, and a piece.
+/// More input than this is never kept by a session that was given it in pieces, bytes: two frames,
+/// and a piece.
 const UNUSED_MAX: usize = 300_000;
 
 /// More output than this never waits for a peer that reads all of it each time, bytes.
@@ -124,7 +126,8 @@ impl Client {
         }
     }
 
-    /// As [`Client::feed`], in pieces of one length; longer ones where there would be too many to be of use.
+    /// As [`Client::feed`], in pieces of one length; longer ones where there would be too many to
+    /// be of use.
     fn say(&mut self, bytes: &[u8], now: Now, piece_len: usize) {
         let piece_len = piece_len.max(bytes.len() / PIECES_MAX);
         self.feed(bytes, now, || piece_len);
@@ -165,9 +168,9 @@ pub fn check(data: &[u8]) {
     let _next_is_served = Client::open(&broker, NOW);
 }
 
-/// Plays a dialogue of two clients. A byte is a step: bit 7 is whose; the low six bits are a sentence, a sentence of
-/// which another byte is changed as the next three say (41 and more), one second that passes (62), or the end of the
-/// connection, which is then made anew (63).
+/// Plays a dialogue of two clients. A byte is a step: bit 7 is whose; the low six bits are a
+/// sentence, a sentence of which another byte is changed as the next three say (41 and more), one
+/// second that passes (62), or the end of the connection, which is then made anew (63).
 fn dialogue(broker: &Arc<Broker>, steps: &[u8], piece_len: usize) {
     let mut now = NOW;
     let mut clients = [Client::open(broker, now), Client::open(broker, now)];

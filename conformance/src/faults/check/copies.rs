@@ -1,4 +1,5 @@
-//! Deliveries, judged one by one: each message has a copy in each of its queues, which is with one consumer at most.
+//! Deliveries, judged one by one: each message has a copy in each of its queues, which is with one
+//! consumer at most.
 
 use super::facts::{Facts, Message};
 use super::{Kind, Violation};
@@ -33,7 +34,8 @@ pub(super) struct Copies<'a> {
     copies: HashMap<(&'static str, Id), Copy>,
     /// By process and queue: the channels that may be given its messages.
     consumers: HashMap<(u32, &'static str), Vec<u32>>,
-    /// By consuming channel, queue and publishing channel: the newest message that was seen first there.
+    /// By consuming channel, queue and publishing channel: the newest message that was seen first
+    /// there.
     newest: HashMap<(u32, &'static str, u32), u32>,
     pub(super) violations: Vec<Violation>,
 }
@@ -130,7 +132,8 @@ impl<'a> Copies<'a> {
         }
     }
 
-    /// A message whose dead letter outlived the process that it was refused in is dead; likewise as long as that lives.
+    /// A message whose dead letter outlived the process that it was refused in is dead; likewise as
+    /// long as that lives.
     fn check_dead(&mut self, place: Place, queue: &'static str, id: Id) {
         let Some(dead) = self.facts.dead_letters_of(queue) else { return };
         let settled = self.copies.get(&(queue, id)).and_then(|copy| copy.settled);
@@ -148,7 +151,8 @@ impl<'a> Copies<'a> {
         let settled = self.copies.get(&(queue, id)).and_then(|copy| copy.settled);
         let Some((settling, fate)) = settled else { return };
         let too_late = if settling.epoch == place.epoch {
-            // A message that its consumer has settled comes again only if the connection broke before that arrived.
+            // A message that its consumer has settled comes again only if the connection broke
+            // before that arrived.
             let broke =
                 facts.closed_before(settling.channel, place.at) || facts.ends_before(place.epoch, place.at);
             facts.is_taken(settling.channel, settling.at) || !broke
@@ -173,7 +177,8 @@ impl<'a> Copies<'a> {
         }
     }
 
-    /// Other consumers that left may have given back what they had been dealt and nobody saw: then there is no telling.
+    /// Other consumers that left may have given back what they had been dealt and nobody saw: then
+    /// there is no telling.
     fn check_order(&mut self, place: Place, queue: &'static str, id: Id) {
         let newest = self.newest.entry((place.channel, queue, id.channel)).or_default();
         let before = *newest;

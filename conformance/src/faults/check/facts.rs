@@ -191,7 +191,8 @@ impl Facts {
         }
     }
 
-    /// Whether what `channel` said in event `at` to process `epoch` was certainly on disk when that ended.
+    /// Whether what `channel` said in event `at` to process `epoch` was certainly on disk when that
+    /// ended.
     pub(super) fn is_kept(&self, epoch: u32, channel: u32, at: usize) -> bool {
         if !self.crashed(epoch) || self.attempt_of(at).is_some() {
             return self.is_taken(channel, at);

@@ -1,4 +1,5 @@
-//! What should have come and did not: lost messages, and what happened in one place and not in another.
+//! What should have come and did not: lost messages, and what happened in one place and not in
+//! another.
 
 use super::copies::{Copies, Copy};
 use super::facts::{Attempt, Facts, Message};
@@ -77,8 +78,9 @@ fn state(copy: &Copy) -> &'static str {
     }
 }
 
-/// What is wrong with a transaction whose commit was tried and not answered: its inputs must be back, or its outputs
-/// there, and not both. (In a process that was killed, outputs may be seen before they are on disk.)
+/// What is wrong with a transaction whose commit was tried and not answered: its inputs must be
+/// back, or its outputs there, and not both. (In a process that was killed, outputs may be seen
+/// before they are on disk.)
 fn torn(facts: &Facts, copies: &Copies<'_>, attempt: &Attempt, tried_at: usize) -> Vec<Violation> {
     let seen = |queue: &'static str, id: Id, after: usize, later: bool| {
         copies.of(queue, id).is_some_and(|copy| {

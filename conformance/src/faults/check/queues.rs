@@ -9,7 +9,8 @@ use std::collections::HashMap;
 enum Known {
     There,
     Gone,
-    /// A declare or delete was tried and not answered: only another process, which knows what is on disk, can tell.
+    /// A declare or delete was tried and not answered: only another process, which knows what is on
+    /// disk, can tell.
     Unknown {
         /// The process that it was tried on.
         epoch: u32,

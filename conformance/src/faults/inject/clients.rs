@@ -1,4 +1,5 @@
-//! Clients that behave badly. They stay away from the one queue whose order is checked to the letter.
+//! Clients that behave badly. They stay away from the one queue whose order is checked to the
+//! letter.
 
 use crate::client::method::{consume, prefetch, select_confirms};
 use crate::client::{ClientError, publish_frames};
@@ -49,7 +50,8 @@ fn vanish_now(seat: &mut Seat<'_>, dice: &mut Dice) -> Result<(usize, usize), Cl
     Ok((sent, bytes.len()))
 }
 
-/// Takes what it is given no more, and is reset in the end, for there is something that it has not read.
+/// Takes what it is given no more, and is reset in the end, for there is something that it has not
+/// read.
 pub(super) fn half_open(world: &World, dice: &mut Dice) -> String {
     let Some(mut seat) = world.connect() else { return "a client that finds nobody".into() };
     let (queue, duration) = (dice.pick(&QUEUES), Duration::from_millis(dice.between(20, 400)));

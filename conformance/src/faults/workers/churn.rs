@@ -1,4 +1,5 @@
-//! One client declares, fills, purges and deletes queues of its own, and looks whether they are as it left them.
+//! One client declares, fills, purges and deletes queues of its own, and looks whether they are as
+//! it left them.
 
 use super::publish::Confirms;
 use crate::client::ClientError;
@@ -67,7 +68,8 @@ impl Churn {
         Ok(())
     }
 
-    /// Whether the queue is there; if it is not, the channel is closed, and the next one declares it.
+    /// Whether the queue is there; if it is not, the channel is closed, and the next one declares
+    /// it.
     fn look(&mut self, seat: &mut Seat<'_>, queue: &'static str) -> Result<bool, ClientError> {
         let there = match seat.call(look_for_queue(queue)) {
             Ok(_declare_ok) => true,

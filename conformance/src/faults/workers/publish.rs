@@ -17,7 +17,8 @@ use std::time::Duration;
 /// So many ticks are spent at the end on confirms that have not come yet.
 const TICKS_AT_END: u32 = 50;
 
-/// The longest rest between two bursts: a publisher that never rests leaves the processor to nobody else.
+/// The longest rest between two bursts: a publisher that never rests leaves the processor to nobody
+/// else.
 const REST_MS_MAX: u64 = 12;
 
 /// Publishes until clients are to end.

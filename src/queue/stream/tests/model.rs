@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Readers of every kind beside a publisher, retention, and a disk that lags: each is dealt what it wants, in order, once,
-/// and passes over nothing but what is gone.
+/// Readers of every kind beside a publisher, retention, and a disk that lags: each is dealt what it
+/// wants, in order, once, and passes over nothing but what is gone.
 fn check_random(seed: u64) {
     let mut draw = seed | 1;
     let mut next = |below: u64| {

@@ -1,12 +1,14 @@
-//! A copy of a topic's trie for matches that take long: it is walked without any lock, and arranged so that a word of a key costs as
-//! much as what it leads to.
+//! A copy of a topic's trie for matches that take long: it is walked without any lock, and arranged
+//! so that a word of a key costs as much as what it leads to.
 //!
-//! The trie itself asks each node that a message may be in for the next step, one lookup each, which misses the caches.
-//! Here the steps lie together by their words: those that begin where the message may be are found by running along them with one
-//! bit to look at for each. Nodes from which no word leads on need not be remembered, except at the last word of a key.
+//! The trie itself asks each node that a message may be in for the next step, one lookup each,
+//! which misses the caches. Here the steps lie together by their words: those that begin where the
+//! message may be are found by running along them with one bit to look at for each. Nodes from
+//! which no word leads on need not be remembered, except at the last word of a key.
 //!
-//! Invariant: a plan is what the trie was when it was copied. Who changes the trie lets its plan go, so that a match that was
-//! made with the plan that the trie has now is right, and any other is made again.
+//! Invariant: a plan is what the trie was when it was copied. Who changes the trie lets its plan
+//! go, so that a match that was made with the plan that the trie has now is right, and any other is
+//! made again.
 
 use super::{NONE, Node, ROOT, Topic};
 use std::collections::BTreeSet;
@@ -124,7 +126,8 @@ impl LongMatch {
         if mem::replace(&mut self.shown, true) { &[] } else { &self.nodes }
     }
 
-    /// Matches all keys that are due, which may take milliseconds; how many visits of a node it took as long as.
+    /// Matches all keys that are due, which may take milliseconds; how many visits of a node it
+    /// took as long as.
     pub(super) fn make(&mut self) -> usize {
         self.shown = false;
         let mut walk = Walk::new(self.plan.layout());
@@ -192,7 +195,8 @@ impl Layout {
 /// Where a message may be after some of its words.
 struct Walk<'a> {
     layout: &'a Layout,
-    /// Nodes that the words so far lead to and from which a word leads on, or all at the end; `#` nodes apart.
+    /// Nodes that the words so far lead to and from which a word leads on, or all at the end; `#`
+    /// nodes apart.
     active: Vec<Node>,
     /// The same as a set.
     here: Bits,
@@ -250,7 +254,8 @@ impl<'a> Walk<'a> {
         self.steps += entered.len() / ENTERED;
     }
 
-    /// The walk is now where it was found to lead; a node that goes nowhere counts only if this is the end.
+    /// The walk is now where it was found to lead; a node that goes nowhere counts only if this is
+    /// the end.
     fn arrive(&mut self, is_end: bool) {
         let Self { layout, active, here, loops, reached, stars, entered, .. } = self;
         active.drain(..).for_each(|node| here.drop(node));

@@ -1,4 +1,5 @@
-//! What must happen as a whole or not at all: publishes to several queues, dead letters, transactions.
+//! What must happen as a whole or not at all: publishes to several queues, dead letters,
+//! transactions.
 
 use super::*;
 
@@ -53,7 +54,8 @@ fn a_refused_message_goes_to_the_dead_letters_as_a_whole() {
         refused(s);
         s.came(B, DEAD, 1);
     });
-    // The crash undid all of it, and it dies anew: a new letter, not a second delivery of the old one.
+    // The crash undid all of it, and it dies anew: a new letter, not a second delivery of the old
+    // one.
     allows(|s| {
         refused(s);
         buried(s);
