@@ -24,23 +24,26 @@ fn config(folder: &Folder) -> Config {
 
 async fn channel(node: &Node) -> Channel {
     let url = format!("amqp://guest:guest@{}/%2F", node.addresses().amqp[0]);
-    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let connection =
+        Connection::connect(&url, ConnectionProperties::default()).await.expect("a client connects");
+    let channel = connection.create_channel().await.expect("a channel opens");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are on");
     channel
 }
 
 /// Declares the queue `tasks`; how many messages it has.
 async fn declare(channel: &Channel) -> u32 {
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare("tasks".into(), durable, FieldTable::default()).await.unwrap().message_count()
+    let queue = channel.queue_declare("tasks".into(), durable, FieldTable::default()).await;
+    queue.expect("the queue is declared").message_count()
 }
 
 async fn publish(channel: &Channel) {
     let persistent = BasicProperties::default().with_delivery_mode(2);
     let options = BasicPublishOptions::default();
     let sent = channel.basic_publish("".into(), "tasks".into(), options, b"hello", persistent).await;
-    assert!(sent.unwrap().await.unwrap().is_ack());
+    let confirm = sent.expect("it is sent").await.expect("it is answered");
+    assert!(confirm.is_ack());
 }
 
 /// Runs what a test does, within its time.
