@@ -100,7 +100,7 @@ struct Walk<'a> {
     /// Doubles are taken out when there are more queues and pending exchanges than this.
     doubles_at: usize,
     effort: usize,
-    long: &'a mut LongMatches,
+    long: &'a mut LongMatches<Target>,
 }
 
 /// The route from `origin`, by `keys`, of a message with `properties`; `None` stands for the
@@ -114,7 +114,7 @@ pub fn find<'a>(
     origin: Option<&'a Exchange>,
     keys: &'a [&'a [u8]],
     properties: &'a [u8],
-    long: &'a mut LongMatches,
+    long: &'a mut LongMatches<Target>,
 ) -> Result<Route, AmqpError> {
     let mut walk = Walk {
         topology,
@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
             let Self { topology, queues, pending, long, .. } = self;
             let before = queues.len() + pending.len();
             let message = RoutingInput { routing_key, properties: self.properties };
-            let looked_at = exchange.table.route(message, long, |target| {
+            let looked_at = exchange.table.route(message, long, |target: &Target| {
                 if topology.has_left(target) {
                     return;
                 }

@@ -243,6 +243,9 @@ impl<S: Stream> Connection<S> {
         if matches!(self.long_turn, LongTurn::Now { .. }) {
             self.long_turn = LongTurn::No;
             self.long_turns -= 1;
+        } else if end.is_ready() {
+            // It does not stand in the queue while its last words are written.
+            self.long_turn = LongTurn::No;
         }
         if self.session.took_long() {
             self.long_turns = LONG_TURNS;

@@ -7,8 +7,8 @@ use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route::{self, Route};
 use std::sync::Arc;
 
-/// How often a route is looked for whose matches take long: once for each exchange on its way, and
-/// again if bindings change.
+/// How often a route is looked for whose matches take long: once for each such exchange on its
+/// way.
 const ROUNDS: u32 = 8;
 
 impl VHost {
@@ -65,8 +65,7 @@ impl VHost {
     }
 
     /// The route from the exchange that `origin` finds, the default exchange if it finds none.
-    /// Matches that take long are made without the lock, as long as what they are made with does
-    /// not change all the time.
+    /// Matches that take long are made without the lock, up to a number of exchanges in a row.
     fn find(
         &self,
         keys: &[&[u8]],

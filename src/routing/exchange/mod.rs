@@ -150,11 +150,11 @@ impl<T: RoutingTarget> BindingTable<T> {
     ///
     /// # Errors
     /// 502 when the properties have to be looked at and do not decode.
-    pub fn route<'a>(
-        &'a self,
+    pub fn route(
+        &self,
         message: RoutingInput<'_>,
-        long: &mut LongMatches,
-        visit: impl FnMut(&'a T),
+        long: &mut LongMatches<T>,
+        visit: impl FnMut(&T),
     ) -> Result<usize, AmqpError> {
         match self {
             Self::Direct(direct) => direct.route(message.routing_key, visit),

@@ -6,9 +6,9 @@
 //! message may be are found by running along them with one bit to look at for each. Nodes from
 //! which no word leads on need not be remembered, except at the last word of a key.
 //!
-//! Invariant: a plan is what the trie was when it was copied. Who changes the trie lets its plan
-//! go, so that a match that was made with the plan that the trie has now is right, and any other is
-//! made again.
+//! Invariant: a plan is what the trie was when it was copied, and the trie has it until somebody
+//! changes it. So a message is matched with what is bound after it has come; what is bound while it
+//! is matched may come too late for it.
 
 use super::{NONE, Node, ROOT, Topic};
 use std::collections::BTreeSet;
@@ -28,10 +28,12 @@ pub(super) const UNKNOWN: u32 = u32::MAX;
 
 /// A copy of a trie, for matches that take long.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Plan<T> {
     /// As copied, until somebody needs it.
     copy: Mutex<Layout>,
     layout: OnceLock<Layout>,
+    /// What is bound with the keys that end in each node, in their order.
+    targets: Vec<(Node, T)>,
 }
 
 #[derive(Debug, Default)]
@@ -80,13 +82,18 @@ impl Bits {
     }
 }
 
+/// A key and the numbers of its words.
+type DueKey = (Box<[u8]>, Box<[u32]>);
+
 /// The keys of one message that take long to match with one trie.
 #[derive(Debug)]
-pub(super) struct LongMatch {
-    plan: Arc<Plan>,
-    /// Keys, as the numbers of their words, that are still to be matched.
-    due: Vec<Box<[u32]>>,
-    matched: BTreeSet<Box<[u32]>>,
+pub(super) struct LongMatch<T> {
+    /// The number of the topic.
+    topic: u64,
+    plan: Arc<Plan<T>>,
+    /// What is still to be matched.
+    due: Vec<DueKey>,
+    matched: BTreeSet<Box<[u8]>>,
     /// Where those that were matched lead, if something is bound there; each node once.
     nodes: Vec<Node>,
     found: Bits,
@@ -94,26 +101,38 @@ pub(super) struct LongMatch {
     shown: bool,
 }
 
-impl LongMatch {
+impl<T> LongMatch<T> {
     /// Nothing to match yet.
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
-        let (due, matched, nodes, found) = Default::default();
-        Self { plan, due, matched, nodes, found, shown: false }
+    pub(super) fn new(topic: u64, plan: Arc<Plan<T>>) -> Self {
+        Self {
+            topic,
+            plan,
+            due: Vec::new(),
+            matched: BTreeSet::new(),
+            nodes: Vec::new(),
+            found: Bits::default(),
+            shown: false,
+        }
+    }
+
+    /// Whether it is one of this topic.
+    pub(super) fn is_of(&self, topic: u64) -> bool {
+        self.topic == topic
     }
 
     /// Whether it is one by this plan.
-    pub(super) fn is_by(&self, plan: &Arc<Plan>) -> bool {
+    pub(super) fn is_by(&self, plan: &Arc<Plan<T>>) -> bool {
         Arc::ptr_eq(plan, &self.plan)
     }
 
     /// Whether a key was matched.
-    pub(super) fn has(&self, words: &[u32]) -> bool {
-        self.matched.contains(words)
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        self.matched.contains(key)
     }
 
     /// A key is to be matched.
-    pub(super) fn add(&mut self, words: Box<[u32]>) {
-        self.due.push(words);
+    pub(super) fn add(&mut self, key: &[u8], words: Box<[u32]>) {
+        self.due.push((key.into(), words));
     }
 
     /// Whether there is something to match.
@@ -121,9 +140,11 @@ impl LongMatch {
         !self.due.is_empty()
     }
 
-    /// Where the keys that were matched lead, all together, once after each match.
-    pub(super) fn show(&mut self) -> &[Node] {
-        if mem::replace(&mut self.shown, true) { &[] } else { &self.nodes }
+    /// Shows where the keys that were matched lead, all together, once after each match.
+    pub(super) fn show(&mut self, mut visit: impl FnMut(&T)) {
+        if !mem::replace(&mut self.shown, true) {
+            self.nodes.iter().flat_map(|&node| self.plan.targets(node)).for_each(|(_, target)| visit(target));
+        }
     }
 
     /// Matches all keys that are due, which may take milliseconds; how many visits of a node it
@@ -132,7 +153,7 @@ impl LongMatch {
         self.shown = false;
         let mut walk = Walk::new(self.plan.layout());
         self.found.0.resize(walk.here.0.len(), 0);
-        for words in self.due.drain(..) {
+        for (key, words) in self.due.drain(..) {
             walk.take(&words);
             for node in walk.active.drain(..).chain(walk.loops.drain(..)) {
                 walk.here.drop(node);
@@ -142,23 +163,33 @@ impl LongMatch {
                 }
             }
             walk.stars.clear();
-            self.matched.insert(words);
+            self.matched.insert(key);
         }
         walk.steps
     }
 }
 
-impl Plan {
+impl<T: Ord + Clone> Plan<T> {
     /// Copies a trie, and no more: who changes it waits meanwhile.
-    pub(super) fn copy<T: Ord>(topic: &Topic<T>) -> Self {
+    pub(super) fn copy(topic: &Topic<T>) -> Self {
         let (star, hash) = topic.nodes.iter().map(|node| (node.star, node.hash)).unzip();
         let steps = topic.steps.iter().map(|(&(from, word), &to)| Step { word, from, to }).collect();
-        let mut ends = Bits::of(topic.nodes.len());
-        for (node, _) in (0..).zip(&topic.nodes).filter(|(_, state)| !state.targets.is_empty()) {
+        let (mut ends, mut targets) = (Bits::of(topic.nodes.len()), Vec::new());
+        for (node, state) in (0..).zip(&topic.nodes).filter(|(_, state)| !state.targets.is_empty()) {
             ends.put(node);
+            state.targets.each(|target| targets.push((node, target.clone())));
         }
         let copy = Layout { star, hash, steps, goes_on: Bits::default(), ends };
-        Self { copy: Mutex::new(copy), layout: OnceLock::new() }
+        Self { copy: Mutex::new(copy), layout: OnceLock::new(), targets }
+    }
+}
+
+impl<T> Plan<T> {
+    /// What is bound with the keys that end in a node.
+    fn targets(&self, node: Node) -> &[(Node, T)] {
+        let first = self.targets.partition_point(|(of, _)| *of < node);
+        let len = self.targets[first..].partition_point(|(of, _)| *of == node);
+        &self.targets[first..first + len]
     }
 
     /// What is walked, arranged by whoever asks first.
