@@ -75,7 +75,7 @@ pub enum StartError {
     Tls(BadFile),
     /// An address is taken, or is none of this machine.
     Listen {
-        /// Where.
+        /// The address that was asked for.
         address: SocketAddr,
         /// What the system says.
         error: io::Error,

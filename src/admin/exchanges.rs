@@ -27,7 +27,7 @@ pub enum ExchangeOperation {
     },
     /// An exchange with what is bound to it and what it is bound to.
     DescribeExchange {
-        /// Where.
+        /// The virtual host.
         vhost: String,
         /// Which.
         exchange: String,

@@ -16,7 +16,7 @@ pub enum PermissionOperation {
     ClearPermissions {
         /// Who.
         user: String,
-        /// Where.
+        /// The virtual host.
         vhost: String,
     },
     /// The permissions of all users in a vhost.
@@ -35,7 +35,7 @@ pub enum PermissionOperation {
     ClearTopicPermissions {
         /// Who.
         user: String,
-        /// Where.
+        /// The virtual host.
         vhost: String,
         /// With which exchange; none for all.
         exchange: Option<String>,

@@ -19,14 +19,14 @@ pub enum PolicyOperation {
     SetOperatorPolicy(PolicySetting),
     /// A user's policy goes.
     ClearPolicy {
-        /// Where.
+        /// The virtual host.
         vhost: String,
         /// Which.
         policy: String,
     },
     /// An operator's goes.
     ClearOperatorPolicy {
-        /// Where.
+        /// The virtual host.
         vhost: String,
         /// Which.
         policy: String,
@@ -47,7 +47,7 @@ pub enum PolicyOperation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicySetting {
-    /// Where.
+    /// The virtual host.
     pub vhost: String,
     /// Its name.
     pub policy: String,

@@ -31,21 +31,21 @@ pub enum QueueOperation {
     },
     /// A queue with its bindings and consumers.
     DescribeQueue {
-        /// Where.
+        /// The virtual host.
         vhost: String,
         /// Which.
         queue: String,
     },
     /// What is ready in a queue is dropped.
     PurgeQueue {
-        /// Where.
+        /// The virtual host.
         vhost: String,
         /// Which.
         queue: String,
     },
     /// A queue goes, with what is in it.
     DeleteQueue {
-        /// Where.
+        /// The virtual host.
         vhost: String,
         /// Which.
         queue: String,

@@ -51,6 +51,16 @@ impl Totals {
         self.sum = self.sum.wrapping_sub(checksum.into());
     }
 
+    /// Says how the rows of `table` differ from what they should be.
+    pub(super) fn unlike(self, expected: Self, table: &str) -> String {
+        let (found, expected) = (self.rows, expected.rows);
+        if found == expected {
+            format!("some of the {found} rows of `{table}` are not those that were written last")
+        } else {
+            format!("`{table}` has {found} rows and should have {expected}")
+        }
+    }
+
     pub(super) fn and(self, change: Self) -> Self {
         Self { rows: self.rows.wrapping_add(change.rows), sum: self.sum.wrapping_add(change.sum) }
     }
@@ -119,15 +129,7 @@ impl<K: Key + 'static> Checked<K> {
         }
         let expected = expected.unwrap_or_default();
         if found != expected {
-            let what = if found.rows == expected.rows {
-                format!(
-                    "some of the {} rows of `{}` are not those that were written last",
-                    found.rows, self.name
-                )
-            } else {
-                format!("`{}` has {} rows and should have {}", self.name, found.rows, expected.rows)
-            };
-            return Err(StoreError::Damaged(what));
+            return Err(StoreError::Damaged(found.unlike(expected, self.name)));
         }
         Ok(true)
     }

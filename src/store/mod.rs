@@ -62,6 +62,7 @@ use self::page::Pages;
 use self::pending::Pending;
 pub use self::reserve::{FILE_NAME as RESERVE_NAME, Reserve};
 use self::reserve::{ReserveFile, STEP};
+use crate::machine;
 use redb::{Database, StorageBackend};
 use std::fmt;
 use std::io;
@@ -155,11 +156,9 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     let mut options = options;
     let of_disk = dir.to_owned();
     // A file system that cannot say is taken to have room.
-    options.free_bytes.get_or_insert_with(|| {
-        Arc::new(move || {
-            rustix::fs::statvfs(&of_disk).map_or(u64::MAX, |found| found.f_bavail * found.f_frsize)
-        })
-    });
+    options
+        .free_bytes
+        .get_or_insert_with(|| Arc::new(move || machine::disk_free_bytes(&of_disk).unwrap_or(u64::MAX)));
     options.reserve = options.reserve.or_else(|| reserve_of(dir, false));
     let open_file = || {
         let data = DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options))?;

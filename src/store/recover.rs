@@ -25,7 +25,7 @@ use super::stream;
 use super::table::{self, BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle};
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
@@ -157,15 +157,10 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
 /// is known.
 fn check_totals(found: &Found, expected: Option<Totals>, repair: bool) -> Result<(), StoreError> {
     let Some(expected) = expected else { return Ok(()) };
-    let rows = found.totals.rows;
-    if rows == expected.rows && (found.totals.sum == expected.sum || !found.damaged.is_empty()) {
+    if found.totals.rows == expected.rows && (found.totals.sum == expected.sum || !found.damaged.is_empty()) {
         return Ok(());
     }
-    let what = if rows == expected.rows {
-        format!("some of the {rows} rows of `segments` are not those that were written last")
-    } else {
-        format!("`segments` has {rows} rows and should have {}", expected.rows)
-    };
+    let what = found.totals.unlike(expected, SEGMENTS.name());
     if !repair {
         return Err(StoreError::Damaged(format!(
             "{what}: messages are missing; `leveret serve --repair` goes on with those that are there"

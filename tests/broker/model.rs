@@ -7,7 +7,7 @@ mod naive;
 mod steps;
 mod test_broker;
 
-use self::test_broker::TestBroker;
+use self::test_broker::ComparedBroker;
 use crate::support::draw::seeds;
 
 /// Enough for some restarts and a backlog that memory does not hold.
@@ -16,7 +16,7 @@ const STEPS: usize = 3_000;
 #[test]
 fn the_broker_does_what_a_naive_one_does() {
     for seed in seeds(1) {
-        let mut house = TestBroker::new(seed).unwrap_or_else(|what| panic!("seed {seed:#x}: {what}"));
+        let mut house = ComparedBroker::new(seed).unwrap_or_else(|what| panic!("seed {seed:#x}: {what}"));
         for step in 0..STEPS {
             house.step().unwrap_or_else(|what| panic!("seed {seed:#x}, step {step}: {what}"));
         }

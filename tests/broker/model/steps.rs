@@ -2,7 +2,7 @@
 
 use super::client::{Client, Publication};
 use super::naive::{ChannelKey, Consumer, Declaration, How};
-use super::test_broker::{CHANNELS, CLIENTS, Expected, TestBroker};
+use super::test_broker::{CHANNELS, CLIENTS, ComparedBroker, Expected};
 use amq_protocol::protocol::basic::{self, AMQPMethod as Basic};
 use amq_protocol::protocol::queue::{self, AMQPMethod as Queue};
 use amq_protocol::protocol::{AMQPClass, channel};
@@ -12,7 +12,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 const KEYS: [&str; 4] = ["a", "a.b", "a.b.c", "b"];
 const PATTERNS: [&str; 6] = ["a", "a.b", "a.*", "#", "a.#", "*.b.#"];
 
-impl TestBroker {
+impl ComparedBroker {
     /// One random step and its comparison.
     pub(super) fn step(&mut self) -> Result<(), String> {
         self.random_step()?;

@@ -41,7 +41,7 @@ impl Waiter for Unpark {
 }
 
 /// The broker under test, its clients, and the naive model that it is compared with.
-pub(super) struct TestBroker {
+pub(super) struct ComparedBroker {
     pub(super) random: Draw,
     disk: SimDisk,
     pub(super) broker: Arc<Broker>,
@@ -69,7 +69,7 @@ pub(super) struct Expected {
     pub(super) cancelled: Vec<(ChannelKey, String)>,
 }
 
-impl TestBroker {
+impl ComparedBroker {
     pub(super) fn new(seed: u64) -> Result<Self, String> {
         let disk = SimDisk::default();
         let unpark = Arc::new(Unpark(thread::current()));
