@@ -141,7 +141,7 @@ impl Broker {
     }
 
     /// Everything a transaction did, as one, in the `rooms` that [`Broker::reserve`] took for the
-    /// same `publishes`. When the ticket is durable, all of it is. One of more than [`COPIES_MAX`]
+    /// same `publishes`. When the ticket is durable, all of it is. One of more than `COPIES_MAX`
     /// copies may be there in part after a crash, but nothing is acknowledged without all that was
     /// published.
     pub fn commit_tx(

@@ -13,7 +13,7 @@
 //! | [`producer`], [`ring`], [`window`], [`pace`] | publishing: prepared frames, confirms, a rate |
 //! | [`consumer`], [`inbox`] | consuming: frames read in place |
 //! | [`mod@run`], [`conductor`] | what the threads share, and who decides when it is over |
-//! | [`histogram`], [`process`], [`report`] | latencies, CPU and memory, the result |
+//! | [`histogram`], [`report`] | latencies, the result |
 //!
 //! Not here: any of the broker's code but the encoding of frames; TLS; a runtime.
 

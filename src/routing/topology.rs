@@ -10,7 +10,7 @@
 //! either end costs no more than its own bindings.
 //!
 //! What is deleted is gone at once for all who look, and in the changes; its bindings are removed
-//! in parts (see [`removal`]).
+//! in parts (see `removal`).
 
 mod removal;
 #[cfg(test)]

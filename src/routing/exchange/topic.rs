@@ -10,7 +10,7 @@
 //! with one bit and never entered again.
 //!
 //! A match that takes long is not made here, where others wait for the lock of the topology, but
-//! with a [`Plan`].
+//! with a `Plan`.
 //!
 //! As in RabbitMQ an empty key has no words at all: `*` does not match it, `#` and the empty
 //! pattern do.
