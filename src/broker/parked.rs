@@ -1,5 +1,5 @@
 //! What operators do with parked messages: dead letters and delayed messages that have nowhere to
-//! go. See `queue::letters`.
+//! go. See `queue::classic::core::letters`.
 
 use super::Broker;
 use super::paging::PAGE_BYTES;

@@ -4,7 +4,7 @@
 //! Who works with messages reads what is in effect where it holds the lock anyway. What is asked
 //! without the lock is kept beside it as well: see [`Unlocked`].
 
-use super::state::QueueState;
+use super::classic::QueueState;
 use super::{Effects, Queue};
 use crate::arguments::Settings;
 use crate::clock::Now;

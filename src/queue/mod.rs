@@ -6,24 +6,14 @@
 
 mod apply_policy;
 mod channel_limit;
+mod classic;
 mod consumers;
-pub(crate) mod core;
 pub mod dead_letter;
 pub mod dedup;
-mod delay;
 pub mod delayed;
-mod expiry;
-mod lanes;
-mod letters;
-mod limits;
 pub mod mailbox;
-mod paging;
 mod ranges;
-mod recover;
 pub mod reply;
-mod requeues;
-mod reserve;
-mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -31,20 +21,20 @@ pub mod timers;
 pub mod unread;
 
 pub use self::channel_limit::ChannelLimit;
+pub(crate) use self::classic::core::expiry::deadline_ms;
+pub use self::classic::core::letters::{Cause, DeathReason};
+pub(crate) use self::classic::core::letters::{LetterRun, LetterTally, Outcome, ParkedMax};
+pub(crate) use self::classic::reserve::{Reservation, Wanted};
 pub use self::consumers::{Consumer, Label, Subscribed};
-pub(crate) use self::expiry::deadline_ms;
-pub use self::letters::{Cause, DeathReason};
-pub(crate) use self::letters::{LetterRun, LetterTally, Outcome, ParkedMax};
-pub(crate) use self::reserve::{Reservation, Wanted};
 pub use self::stream::{Filter, Reading, Start};
 
 use self::apply_policy::Unlocked;
+use self::classic::core::expiry::NextExpiry;
+use self::classic::core::lanes::split;
+use self::classic::core::paging::put_pages;
+use self::classic::core::{Core, Head};
+use self::classic::{QueueState, clock, fate};
 use self::consumers::{Consumers, SelectionRule};
-use self::core::{Core, Head};
-use self::expiry::NextExpiry;
-use self::lanes::split;
-use self::paging::put_pages;
-use self::state::{QueueState, clock, fate};
 use self::stream::Stream;
 use crate::arguments::{QueueType, Requeue, Settings};
 use crate::blocking;

@@ -9,7 +9,7 @@ mod reserve;
 mod time;
 mod turns;
 
-use super::state::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
+use super::classic::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
 use super::*;
 use crate::arguments::{DeadLetterStrategy, LengthLimit, Overflow, Settings};
 use crate::message::{BlockBuilder, Copies, Message};

@@ -3,7 +3,7 @@
 //! Every message waits from the moment it comes, and stands in line to be sent (see `letters`) when
 //! its time has come.
 
-use super::core::Core;
+use super::Core;
 use super::letters::DeathReason;
 use crate::ids::SeqRange;
 use crate::message::Block;
@@ -15,7 +15,7 @@ const DUE_MAX: usize = 1024;
 
 impl Core {
     /// Has messages that just came wait as long as they say.
-    pub(super) fn hold(&mut self, range: SeqRange, block: &Block, first: u32, logged: bool) {
+    pub(in crate::queue) fn hold(&mut self, range: SeqRange, block: &Block, first: u32, logged: bool) {
         self.lanes.advance(range.end);
         for (seq, index) in (range.first..range.end).zip(first..) {
             let due_ms = due_ms(&block.message(index));
@@ -27,7 +27,7 @@ impl Core {
     }
 
     /// Sends what is due, in order of time; when more will be.
-    pub(super) fn release_due(&mut self, now_unix_ms: u64) -> Option<u64> {
+    pub(in crate::queue) fn release_due(&mut self, now_unix_ms: u64) -> Option<u64> {
         for _ in 0..DUE_MAX {
             let Some((seq, _)) = self.waiting.pop(now_unix_ms) else { break };
             self.die(SeqRange::of(seq, 1), DeathReason::Delayed, true, now_unix_ms);

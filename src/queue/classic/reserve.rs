@@ -6,13 +6,13 @@
 //! what it would be dealt needs none. Whoever leaves in between, or is dealt what came back
 //! meanwhile, makes the queue longer than its limit as a message does that comes back.
 
+use super::QueueState;
 use super::limits::body_size;
-use super::state::QueueState;
-use super::{Effects, Queue};
 use crate::arguments::LengthLimit;
 use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::message::Block;
+use crate::queue::{Effects, Queue};
 use std::sync::Arc;
 
 /// What a transaction is to put into one queue.
@@ -37,16 +37,16 @@ impl Wanted {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Reservation {
     /// The first so many messages go to consumers who wait.
-    pub(super) dealt: u64,
+    pub(in crate::queue) dealt: u64,
     /// So many messages stay.
-    pub(super) kept: u64,
+    pub(in crate::queue) kept: u64,
     /// The bytes of the bodies of those that stay.
-    pub(super) bytes: u64,
+    pub(in crate::queue) bytes: u64,
 }
 
 impl Reservation {
     /// How many messages it is for.
-    pub(super) fn messages(self) -> u64 {
+    pub(in crate::queue) fn messages(self) -> u64 {
         self.dealt + self.kept
     }
 

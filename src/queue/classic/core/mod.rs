@@ -8,20 +8,28 @@
 //! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and
 //! `waiting` hold live numbers that are not fresh, and all but `failed` share none with each other.
 
-use super::lanes::{Lane, Lanes};
-use super::letters::Letters;
-use super::limits::QueueSizes;
-use super::ranges::RangeMap;
-use super::requeues::{Requeued, Waiting};
+mod delay;
+pub(in crate::queue) mod expiry;
+pub(in crate::queue) mod lanes;
+pub(in crate::queue) mod letters;
+pub(in crate::queue) mod paging;
+mod recover;
+pub(in crate::queue) mod requeues;
+
+use self::lanes::{Lane, Lanes};
+use self::letters::Letters;
+use self::requeues::{Requeued, Waiting};
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
+use crate::queue::classic::limits::QueueSizes;
+use crate::queue::ranges::RangeMap;
 use crate::store::change::Change;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Where the bytes of live messages are.
 #[derive(Debug, Clone)]
-pub(super) enum RecordPlace {
+pub(in crate::queue) enum RecordPlace {
     /// In a block whose record 0 would have the number `base` (wrapping).
     Memory {
         block: Arc<Block>,
@@ -47,7 +55,7 @@ impl PartialEq for RecordPlace {
 }
 
 /// The records of `block`, whose record 0 has the number `base`, that `range` names.
-pub(super) fn records(block: &Block, base: u64, range: SeqRange) -> Range<u32> {
+pub(in crate::queue) fn records(block: &Block, base: u64, range: SeqRange) -> Range<u32> {
     let index = |seq: u64| u32::try_from(seq.wrapping_sub(base)).unwrap_or(u32::MAX).min(block.len());
     index(range.first)..index(range.end)
 }
@@ -60,24 +68,24 @@ const PURGED_AT_ONCE: usize = 1024;
 const BLOCK_OVERHEAD: usize = 256;
 
 /// What `records` of `block` add to a queue's memory; the overhead lies with the first record.
-pub(super) fn weight(block: &Block, records: Range<u32>) -> usize {
+pub(in crate::queue) fn weight(block: &Block, records: Range<u32>) -> usize {
     let overhead = if records.start == 0 { BLOCK_OVERHEAD } else { 0 };
     block.bytes_of(records) + overhead
 }
 
 /// The next messages to deliver, all from one block.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) first: u64,
-    pub(super) block: Arc<Block>,
-    pub(super) range: Range<u32>,
-    pub(super) redelivered: bool,
-    pub(super) deliveries: u32,
+pub(in crate::queue) struct Taken {
+    pub(in crate::queue) first: u64,
+    pub(in crate::queue) block: Arc<Block>,
+    pub(in crate::queue) range: Range<u32>,
+    pub(in crate::queue) redelivered: bool,
+    pub(in crate::queue) deliveries: u32,
 }
 
 /// What there is to deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Head {
+pub(in crate::queue) enum Head {
     Empty,
     /// These messages are next and in memory; they share one fate (returned alike, or fresh).
     Ready(SeqRange),
@@ -87,32 +95,32 @@ pub(super) enum Head {
 
 /// The messages of one queue: which are live, where their bytes are, and which are next.
 #[derive(Debug)]
-pub(super) struct Core {
-    pub(super) queue: QueueId,
-    pub(super) live: RangeMap<RecordPlace>,
-    pub(super) lanes: Lanes,
-    pub(super) returned: RangeMap<Requeued>,
+pub(in crate::queue) struct Core {
+    pub(in crate::queue) queue: QueueId,
+    pub(in crate::queue) live: RangeMap<RecordPlace>,
+    pub(in crate::queue) lanes: Lanes,
+    pub(in crate::queue) returned: RangeMap<Requeued>,
     /// Delivered again and unacknowledged: how often that failed before, perhaps never.
-    pub(super) failed: RangeMap<u32>,
+    pub(in crate::queue) failed: RangeMap<u32>,
     /// Dead, and not elsewhere yet.
-    pub(super) letters: Option<Box<Letters>>,
+    pub(in crate::queue) letters: Option<Box<Letters>>,
     /// Back, but not before their time.
-    pub(super) waiting: Waiting,
+    pub(in crate::queue) waiting: Waiting,
     /// Whether some message may have an expiration of its own.
-    pub(super) expires: bool,
+    pub(in crate::queue) expires: bool,
     /// Bytes of live records in memory.
-    pub(super) resident: usize,
+    pub(in crate::queue) resident: usize,
     /// What bodies weigh; only where that is limited.
-    pub(super) sizes: Option<Box<QueueSizes>>,
+    pub(in crate::queue) sizes: Option<Box<QueueSizes>>,
     /// What the store must be told; taken after each operation.
-    pub(super) changes: Vec<Change>,
+    pub(in crate::queue) changes: Vec<Change>,
     /// Messages dropped at the delivery limit for want of a dead-letter exchange, where they are
     /// not parked.
-    pub(super) dropped_at_limit: u64,
+    pub(in crate::queue) dropped_at_limit: u64,
 }
 
 impl Core {
-    pub(super) fn new(queue: QueueId) -> Self {
+    pub(in crate::queue) fn new(queue: QueueId) -> Self {
         Self {
             queue,
             live: RangeMap::default(),
@@ -130,17 +138,17 @@ impl Core {
     }
 
     /// Messages that may be delivered.
-    pub(super) fn ready(&self) -> u64 {
+    pub(in crate::queue) fn ready(&self) -> u64 {
         self.returned.len() + self.lanes.fresh()
     }
 
     /// Messages that were delivered and not settled.
-    pub(super) fn unacked(&self) -> u64 {
+    pub(in crate::queue) fn unacked(&self) -> u64 {
         self.live.len() - self.ready() - self.waiting.len() - self.dead()
     }
 
     /// Numbers these records of `block` and appends them to a lane; `logged` tells the store.
-    pub(super) fn push(
+    pub(in crate::queue) fn push(
         &mut self,
         block: &Arc<Block>,
         records: Range<u32>,
@@ -167,13 +175,13 @@ impl Core {
     }
 
     /// What is next: messages that came back in their old place, then fresh ones.
-    pub(super) fn head(&self) -> Head {
+    pub(in crate::queue) fn head(&self) -> Head {
         let returned = self.returned.first().map(|(range, _)| range);
         self.head_of(returned, self.lanes.first_fresh())
     }
 
     /// What is next of what came back and what is fresh.
-    pub(super) fn head_of(&self, returned: Option<SeqRange>, fresh: Option<SeqRange>) -> Head {
+    pub(in crate::queue) fn head_of(&self, returned: Option<SeqRange>, fresh: Option<SeqRange>) -> Head {
         let range = match (returned, fresh) {
             (Some(returned), Some(fresh)) if fresh.first < returned.first => fresh,
             (Some(range), _) | (None, Some(range)) => range,
@@ -187,13 +195,13 @@ impl Core {
     }
 
     /// Bytes of the bodies of messages that may be delivered; known only where that is limited.
-    pub(super) fn ready_bytes(&self) -> u64 {
+    pub(in crate::queue) fn ready_bytes(&self) -> u64 {
         self.sizes.as_ref().map_or(0, |sizes| sizes.ready())
     }
 
     /// Bytes of the first of `range`, which is in memory, that make `count` messages at most and
     /// `bytes` at most, but one at least: how many messages that is, and their bytes.
-    pub(super) fn fit(&self, range: SeqRange, count: u32, bytes: usize) -> (u32, usize) {
+    pub(in crate::queue) fn fit(&self, range: SeqRange, count: u32, bytes: usize) -> (u32, usize) {
         let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else {
             return (0, 0);
         };
@@ -217,7 +225,7 @@ impl Core {
 
     /// Takes the first `count` messages of what [`Core::head`] said is ready; `settled` removes
     /// them for good.
-    pub(super) fn take(&mut self, range: SeqRange, count: u32, settled: bool) -> Option<Taken> {
+    pub(in crate::queue) fn take(&mut self, range: SeqRange, count: u32, settled: bool) -> Option<Taken> {
         let range = SeqRange::of(range.first, u64::from(count));
         let (block, records) = match self.live.at(range.first) {
             Some((_, RecordPlace::Memory { block, base, .. })) => {
@@ -245,7 +253,7 @@ impl Core {
     }
 
     /// Removes messages for good, wherever they are.
-    pub(super) fn remove(&mut self, range: SeqRange) -> u64 {
+    pub(in crate::queue) fn remove(&mut self, range: SeqRange) -> u64 {
         let (removed, logged) = self.forget(range);
         if logged {
             self.tell_settled(range);
@@ -288,7 +296,7 @@ impl Core {
 
     /// Messages that should be on disk are not there, or damaged: the queue goes on without them.
     /// The store is not told, so that what is left of them stays.
-    pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
+    pub(in crate::queue) fn lose(&mut self, range: SeqRange) -> u64 {
         let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
         self.returned.take(range, |piece, _| ready.push(piece));
         ready.extend(self.waiting.lose(range).into_iter().map(|seq| SeqRange::of(seq, 1)));
@@ -301,7 +309,7 @@ impl Core {
     }
 
     /// What never was dealt of `range` is not fresh any more; what is before it stays ready.
-    pub(super) fn pass_by(&mut self, range: SeqRange) {
+    pub(in crate::queue) fn pass_by(&mut self, range: SeqRange) {
         if let Some(next) = self.lanes.next_before(range) {
             let before = SeqRange { first: next, end: range.first.max(next) };
             self.returned.insert(before, Requeued { deliveries: 0, redelivered: false });
@@ -310,7 +318,7 @@ impl Core {
     }
 
     /// The messages that may be delivered, now or when their time comes.
-    pub(super) fn ready_ranges(&self) -> impl Iterator<Item = SeqRange> {
+    pub(in crate::queue) fn ready_ranges(&self) -> impl Iterator<Item = SeqRange> {
         let returned = self.returned.from(0).map(|(range, _)| range);
         let waiting = self.waiting.numbers().map(|seq| SeqRange::of(seq, 1));
         self.lanes.iter().map(Lane::fresh).chain(returned).chain(waiting)
@@ -318,7 +326,7 @@ impl Core {
 
     /// Takes ready messages out of the line; they stay live, and it is the caller's to say what
     /// becomes of them.
-    pub(super) fn withdraw(&mut self, range: SeqRange) {
+    pub(in crate::queue) fn withdraw(&mut self, range: SeqRange) {
         if let Some(sizes) = &mut self.sizes {
             sizes.take(range);
         }
@@ -331,7 +339,7 @@ impl Core {
 
     /// Drops the first `most` messages that may be delivered, and then of those that may when their
     /// time comes, in `pieces` pieces at most; how many.
-    pub(super) fn purge_part(&mut self, most: u64, mut pieces: usize) -> u64 {
+    pub(in crate::queue) fn purge_part(&mut self, most: u64, mut pieces: usize) -> u64 {
         let mut purged = 0;
         while pieces > 0 && purged < most {
             let next = match self.returned.first().map(|(range, _)| range).or(self.lanes.first_fresh()) {

@@ -1,8 +1,8 @@
 //! The log of a queue that was on disk.
 
-use super::core::{Core, RecordPlace};
 use super::paging::Progress;
 use super::requeues::Requeued;
+use super::{Core, RecordPlace};
 use crate::ids::{SeqRange, lane_of};
 use crate::store::change::{RecoveredLane, RecoveredQueue, RecoveredReturn};
 use crate::store::mark::Mark;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 impl Core {
     /// The state of a queue that was on disk. After a crash any message may have been delivered
     /// before.
-    pub(super) fn recover(recovered: &RecoveredQueue, clean: bool) -> Self {
+    pub(in crate::queue) fn recover(recovered: &RecoveredQueue, clean: bool) -> Self {
         let mut core = Self::new(recovered.record.id);
         core.expires = recovered.expires;
         for &range in &recovered.messages {

@@ -4,7 +4,7 @@ use super::{Batch, Cause, DeathReason};
 use crate::clock::Now;
 use crate::ids::SeqRange;
 use crate::message::Block;
-use crate::queue::core::{RecordPlace, records};
+use crate::queue::classic::core::{RecordPlace, records};
 use crate::queue::{Effects, Queue};
 use crate::store::change::Page;
 use crate::store::mark::Mark;

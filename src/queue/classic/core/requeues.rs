@@ -3,8 +3,8 @@
 //!
 //! A delay is durable: the store knows until when a message waits.
 
-use super::core::{Core, RecordPlace};
 use super::letters::DeathReason;
+use super::{Core, RecordPlace};
 use crate::arguments::Requeue;
 use crate::arguments::Retry;
 use crate::ids::SeqRange;
@@ -16,68 +16,68 @@ const DUE_MAX: usize = 4096;
 
 /// A message that was returned and may be delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Requeued {
-    pub(super) deliveries: u32,
-    pub(super) redelivered: bool,
+pub(in crate::queue) struct Requeued {
+    pub(in crate::queue) deliveries: u32,
+    pub(in crate::queue) redelivered: bool,
 }
 
 /// What a queue does with messages that come back or die.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RequeuePolicy<'a> {
+pub(in crate::queue) struct RequeuePolicy<'a> {
     /// Whether the queue keeps what is beyond the limit, to be sent or parked.
-    pub(super) keeps: bool,
+    pub(in crate::queue) keeps: bool,
     /// Failed deliveries that a message survives.
-    pub(super) limit: Option<u32>,
+    pub(in crate::queue) limit: Option<u32>,
     /// How long a message waits before it is delivered again.
-    pub(super) retry: &'a Retry,
+    pub(in crate::queue) retry: &'a Retry,
     /// Milliseconds since 1970.
-    pub(super) now_unix_ms: u64,
+    pub(in crate::queue) now_unix_ms: u64,
 }
 
 /// Messages that wait for their time, by the time and by their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(in crate::queue) struct Waiting {
     /// (Milliseconds since 1970, number) -> failed deliveries.
     due: BTreeMap<(u64, u64), u32>,
 }
 
 impl Waiting {
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::queue) fn len(&self) -> u64 {
         self.due.len() as u64
     }
 
     /// Their numbers.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+    pub(in crate::queue) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.due.keys().map(|&(_, seq)| seq)
     }
 
     /// When the first one's time comes.
-    pub(super) fn first(&self) -> Option<u64> {
+    pub(in crate::queue) fn first(&self) -> Option<u64> {
         self.due.first_key_value().map(|(&(due_ms, _), _)| due_ms)
     }
 
-    pub(super) fn insert(&mut self, due_ms: u64, seq: u64, deliveries: u32) {
+    pub(in crate::queue) fn insert(&mut self, due_ms: u64, seq: u64, deliveries: u32) {
         self.due.insert((due_ms, seq), deliveries);
     }
 
     /// The first one, if its time has come; it stays.
-    pub(super) fn peek(&self, now_unix_ms: u64) -> Option<u64> {
+    pub(in crate::queue) fn peek(&self, now_unix_ms: u64) -> Option<u64> {
         self.due.first_key_value().filter(|((due_ms, _), _)| *due_ms <= now_unix_ms).map(|(&(_, seq), _)| seq)
     }
 
     /// Takes out the first one, if its time has come: its number and its failed deliveries.
-    pub(super) fn pop(&mut self, now_unix_ms: u64) -> Option<(u64, u32)> {
+    pub(in crate::queue) fn pop(&mut self, now_unix_ms: u64) -> Option<(u64, u32)> {
         self.peek(now_unix_ms)?;
         self.due.pop_first().map(|((_, seq), deliveries)| (seq, deliveries))
     }
 
     /// Takes out the first one, whenever its time comes; its number.
-    pub(super) fn take_first(&mut self) -> Option<u64> {
+    pub(in crate::queue) fn take_first(&mut self) -> Option<u64> {
         self.due.pop_first().map(|((_, seq), _)| seq)
     }
 
     /// Takes these out; their numbers.
-    pub(super) fn lose(&mut self, range: SeqRange) -> Vec<u64> {
+    pub(in crate::queue) fn lose(&mut self, range: SeqRange) -> Vec<u64> {
         let mut lost = Vec::new();
         if !self.due.is_empty() {
             self.due.retain(|&(_, seq), _| {
@@ -93,7 +93,7 @@ impl Waiting {
 impl Core {
     /// Puts delivered messages back in their old place. What was settled has failed once more, and
     /// dies beyond the limit.
-    pub(super) fn put_back(&mut self, range: SeqRange, how: Requeue, fate: RequeuePolicy<'_>) {
+    pub(in crate::queue) fn put_back(&mut self, range: SeqRange, how: Requeue, fate: RequeuePolicy<'_>) {
         let counted = how.is_failure();
         let mut outstanding = Vec::new();
         self.live.within(range, |piece, place| {
@@ -156,7 +156,7 @@ impl Core {
     /// Messages that just came may have been delivered before, on their way through another queue:
     /// they stand where they would stand anyway, as if they had come back, and the store knows it.
     #[cold]
-    pub(super) fn come_redelivered(&mut self, range: SeqRange, logged: bool) {
+    pub(in crate::queue) fn come_redelivered(&mut self, range: SeqRange, logged: bool) {
         self.pass_by(range);
         self.returned.insert(range, Requeued { deliveries: 0, redelivered: true });
         if logged {
@@ -168,7 +168,7 @@ impl Core {
     }
 
     /// Brings back those whose time has come, so many in one go.
-    pub(super) fn resume(&mut self, now_unix_ms: u64) {
+    pub(in crate::queue) fn resume(&mut self, now_unix_ms: u64) {
         for _ in 0..DUE_MAX {
             let Some((seq, deliveries)) = self.waiting.pop(now_unix_ms) else { break };
             self.returned.insert(SeqRange::of(seq, 1), Requeued { deliveries, redelivered: true });

@@ -16,14 +16,14 @@
 
 mod parked;
 
-use super::core::{Core, RecordPlace, records};
-use super::state::QueueState;
-use super::{Effects, Queue};
+use super::{Core, RecordPlace, records};
 use crate::arguments::Settings;
 use crate::blocking;
 use crate::clock::Now;
 use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::message::Block;
+use crate::queue::classic::QueueState;
+use crate::queue::{Effects, Queue};
 use crate::store::change::{Change, Page};
 use crate::store::mark::Mark;
 use std::collections::VecDeque;
@@ -173,7 +173,7 @@ impl Entry {
 
 /// The messages of a queue that have died and are still in it, in the order of their deaths.
 #[derive(Debug, Default)]
-pub(super) struct Letters {
+pub(in crate::queue) struct Letters {
     /// Those that are to be sent, the next one first.
     line: VecDeque<Entry>,
     /// Those that have nowhere to go, in the order in which that was found.
@@ -275,7 +275,7 @@ pub(crate) struct LetterTally {
 
 impl Letters {
     /// Messages that are parked, and the bytes of their records.
-    pub(super) fn held(&self) -> (u64, u64) {
+    pub(in crate::queue) fn held(&self) -> (u64, u64) {
         (self.held, self.held_bytes)
     }
 
@@ -365,7 +365,13 @@ fn fitting(block: &Block, records: Range<u32>, count: u64, bytes: usize) -> (u32
 impl Core {
     /// Ends messages that nobody can be dealt: they leave the queue at once, or stand in line to be
     /// sent if it `keeps` them.
-    pub(super) fn die(&mut self, range: SeqRange, reason: DeathReason, keeps: bool, now_unix_ms: u64) {
+    pub(in crate::queue) fn die(
+        &mut self,
+        range: SeqRange,
+        reason: DeathReason,
+        keeps: bool,
+        now_unix_ms: u64,
+    ) {
         if !keeps {
             let dropped = self.remove(range);
             if reason == DeathReason::DeliveryLimit {
@@ -382,7 +388,7 @@ impl Core {
     }
 
     /// The queue has refused these records, which are to be sent all the same.
-    pub(super) fn refuse(&mut self, block: &Arc<Block>, records: Range<u32>, now_unix_ms: u64) {
+    pub(in crate::queue) fn refuse(&mut self, block: &Arc<Block>, records: Range<u32>, now_unix_ms: u64) {
         let letters = self.letters.get_or_insert_default();
         let bytes = block.bytes_of(records.clone());
         if letters.refused_bytes + bytes > REFUSED_BYTES_MAX {
@@ -398,12 +404,12 @@ impl Core {
 
     /// Messages that are in the queue and neither ready, nor waiting for their time, nor with a
     /// consumer.
-    pub(super) fn dead(&self) -> u64 {
+    pub(in crate::queue) fn dead(&self) -> u64 {
         self.letters.as_ref().map_or(0, |letters| letters.leaving + letters.held)
     }
 
     /// The messages in front of the line, if they are on disk alone and no page of them is here.
-    pub(super) fn unread_letters(&self) -> Option<SeqRange> {
+    pub(in crate::queue) fn unread_letters(&self) -> Option<SeqRange> {
         let letters = self.letters.as_ref()?;
         let front = letters.line.front()?.range;
         match self.live.at(front.first) {
@@ -415,7 +421,7 @@ impl Core {
     }
 
     /// Whether somebody is to send what is in front of the line, and nobody has been told.
-    pub(super) fn calls_for_sender(&mut self) -> bool {
+    pub(in crate::queue) fn calls_for_sender(&mut self) -> bool {
         let unread = self.unread_letters().is_some();
         let Some(letters) = &mut self.letters else { return false };
         if letters.line.is_empty() || unread {
@@ -426,7 +432,7 @@ impl Core {
 
     /// Takes in pages that were asked for because of the messages in front; how many were not there
     /// that should have been. None if others are in front now.
-    pub(super) fn read_letters(&mut self, wanted: SeqRange, pages: &[Page]) -> Option<u64> {
+    pub(in crate::queue) fn read_letters(&mut self, wanted: SeqRange, pages: &[Page]) -> Option<u64> {
         self.unread_letters().filter(|unread| unread.first == wanted.first)?;
         let letters = self.letters.get_or_insert_default();
         letters.pages = pages.iter().map(|page| (page.first, Arc::new(page.block.clone()))).collect();
@@ -438,14 +444,14 @@ impl Core {
     }
 
     /// These are missing on disk.
-    pub(super) fn lose_letters(&mut self, range: SeqRange) {
+    pub(in crate::queue) fn lose_letters(&mut self, range: SeqRange) {
         if let Some(letters) = &mut self.letters {
             letters.lose(range);
         }
     }
 
     /// A message that was dead when the broker stopped.
-    pub(super) fn recover_letter(&mut self, seq: u64, mark: Mark, bytes: u32) {
+    pub(in crate::queue) fn recover_letter(&mut self, seq: u64, mark: Mark, bytes: u32) {
         let letters = self.letters.get_or_insert_default();
         let known = |code: u8| usize::from(code);
         let reason = DeathReason::ALL.get(known(mark.reason)).copied().unwrap_or(DeathReason::Rejected);
@@ -465,7 +471,7 @@ impl Core {
     }
 
     /// All were recovered: puts them in the order in which they died.
-    pub(super) fn order_letters(&mut self) {
+    pub(in crate::queue) fn order_letters(&mut self) {
         let Some(letters) = &mut self.letters else { return };
         for entries in [&mut letters.line, &mut letters.parked] {
             entries.make_contiguous().sort_unstable_by_key(|entry| (entry.place, entry.range.first));
@@ -476,7 +482,7 @@ impl Core {
 
     /// Has the disk know of those in line that they have died, but for those that it would find
     /// dead again.
-    pub(super) fn mark_letters(&mut self) {
+    pub(in crate::queue) fn mark_letters(&mut self) {
         let Some(letters) = &mut self.letters else { return };
         let queue = self.queue;
         for entry in letters.line.iter_mut().rev() {
@@ -791,11 +797,11 @@ impl Queue {
         }
         let soon_ms = letters.tried_ms.saturating_add(HASTE_MS);
         letters.retry_ms = Some(letters.retry_ms.map_or(soon_ms, |at_ms| at_ms.min(soon_ms)));
-        self.arm(&mut state, super::NextExpiry::default());
+        self.arm(&mut state, crate::queue::NextExpiry::default());
     }
 
     /// Tries again what is parked, if it is time.
-    pub(super) fn retry_letters(state: &mut QueueState, now: Now) {
+    pub(in crate::queue) fn retry_letters(state: &mut QueueState, now: Now) {
         let retries = state.settings.retries();
         if let Some(letters) = state.core.letters.as_deref_mut()
             && retries
@@ -808,7 +814,7 @@ impl Queue {
 
     /// When what is parked is to be tried again: at once what was before the broker started, or a
     /// policy said so.
-    pub(super) fn letters_due(state: &QueueState) -> Option<u64> {
+    pub(in crate::queue) fn letters_due(state: &QueueState) -> Option<u64> {
         let letters = state.core.letters.as_ref()?;
         let tries = state.settings.retries() && !letters.parked.is_empty();
         tries.then(|| letters.retry_ms.unwrap_or_default())

@@ -1,18 +1,22 @@
 //! What every method of a queue does before it lets go of the lock: deal, tell the log, keep to the
 //! budget of memory, and say what is left to do.
 
-use super::consumers::Consumers;
-use super::core::{Core, Head};
-use super::expiry::{ExpiryClock, NextExpiry};
-use super::paging::{self, MemoryBudget, Paging};
-use super::requeues::RequeuePolicy;
-use super::reserve::Reservation;
-use super::{Effects, Queue, Settled};
+pub(in crate::queue) mod core;
+mod limits;
+pub(in crate::queue) mod reserve;
+
+use self::core::expiry::{ExpiryClock, NextExpiry};
+use self::core::paging::{self, MemoryBudget, Paging};
+use self::core::requeues::RequeuePolicy;
+use self::core::{Core, Head};
+use self::reserve::Reservation;
 use crate::arguments::{QueueType, Settings};
 use crate::blocking;
 use crate::clock::Now;
 use crate::ids::{QueueId, SeqRange, Ticket};
+use crate::queue::consumers::Consumers;
 use crate::queue::mailbox::{DeliveryRun, Mail, Mailbox};
+use crate::queue::{Effects, Queue, Settled};
 use crate::store::change::Change;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, Weak};
@@ -23,7 +27,7 @@ const HEAD: usize = 512 << 10;
 /// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to
 /// forget; transient ones have to be written first, which a consumer who is a moment behind should
 /// not cause.
-pub(super) const BUDGET: MemoryBudget =
+pub(in crate::queue) const BUDGET: MemoryBudget =
     MemoryBudget { bytes: 4 << 20, transient_bytes: 16 << 20, head_bytes: HEAD };
 
 /// What a queue keeps in memory when all queues together hold more than [`MEMORY_PLENTY`].
@@ -32,17 +36,17 @@ const BUDGET_TIGHT: MemoryBudget =
 
 /// What a queue without consumers keeps when all together hold more than [`MEMORY_SHORT`]: ten
 /// thousand queues with a backlog each then hold 20 MB. One with consumers keeps its head.
-pub(super) const BUDGET_SHORT: MemoryBudget =
+pub(in crate::queue) const BUDGET_SHORT: MemoryBudget =
     MemoryBudget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
 
 /// What all queues together may hold before each of them is held short.
-pub(super) const MEMORY_PLENTY: usize = 20 << 20;
+pub(in crate::queue) const MEMORY_PLENTY: usize = 20 << 20;
 
 /// What all queues together may hold before those without consumers keep next to nothing.
-pub(super) const MEMORY_SHORT: usize = 32 << 20;
+pub(in crate::queue) const MEMORY_SHORT: usize = 32 << 20;
 
 /// What a queue keeps in memory when all together hold `memory` bytes.
-pub(super) fn budget(memory: usize, has_consumers: bool) -> MemoryBudget {
+pub(in crate::queue) fn budget(memory: usize, has_consumers: bool) -> MemoryBudget {
     match memory {
         ..=MEMORY_PLENTY => BUDGET,
         memory if memory <= MEMORY_SHORT || has_consumers => BUDGET_TIGHT,
@@ -51,32 +55,32 @@ pub(super) fn budget(memory: usize, has_consumers: bool) -> MemoryBudget {
 }
 
 /// What a queue's lock guards.
-pub(super) struct QueueState {
-    pub(super) core: Core,
-    pub(super) consumers: Consumers,
+pub(in crate::queue) struct QueueState {
+    pub(in crate::queue) core: Core,
+    pub(in crate::queue) consumers: Consumers,
     /// What is in effect: as declared, and as policies have it.
-    pub(super) settings: Arc<Settings>,
-    pub(super) paging: Paging,
+    pub(in crate::queue) settings: Arc<Settings>,
+    pub(in crate::queue) paging: Paging,
     /// Sessions whose `basic.get` waits for a page.
-    pub(super) getters: Vec<Arc<Mailbox>>,
-    pub(super) deleted: bool,
+    pub(in crate::queue) getters: Vec<Arc<Mailbox>>,
+    pub(in crate::queue) deleted: bool,
     /// What was in it when it was deleted, until that is dropped outside of all locks.
-    pub(super) remains: Option<Box<Core>>,
+    pub(in crate::queue) remains: Option<Box<Core>>,
     /// Queues whose letters were refused for want of room.
-    pub(super) wanted_by: Vec<(QueueId, Weak<Queue>)>,
+    pub(in crate::queue) wanted_by: Vec<(QueueId, Weak<Queue>)>,
     /// What transactions that are about to come have reserved.
-    pub(super) reserved: Reservation,
+    pub(in crate::queue) reserved: Reservation,
     /// What this queue last added to `Queue::memory`.
-    pub(super) counted: usize,
+    pub(in crate::queue) counted: usize,
     /// When the queue is to be called, as the timers know it: milliseconds since 1970.
-    pub(super) armed_ms: Option<u64>,
+    pub(in crate::queue) armed_ms: Option<u64>,
     /// When somebody last declared it, consumed from it or asked it for a message: milliseconds
     /// since 1970.
-    pub(super) used_at_ms: u64,
+    pub(in crate::queue) used_at_ms: u64,
 }
 
 impl QueueState {
-    pub(super) fn new(core: Core, consumers: Consumers, settings: Arc<Settings>) -> Self {
+    pub(in crate::queue) fn new(core: Core, consumers: Consumers, settings: Arc<Settings>) -> Self {
         Self {
             core,
             consumers,
@@ -97,7 +101,7 @@ impl QueueState {
 impl Queue {
     /// Gives consumers what their windows take. The messages `new` just came: they do not expire
     /// here.
-    pub(super) fn dispatch(&self, state: &mut QueueState, now: Now, new: SeqRange) {
+    pub(in crate::queue) fn dispatch(&self, state: &mut QueueState, now: Now, new: SeqRange) {
         loop {
             self.deal_turns(state, now, new);
             let waits = state.consumers.take_held_back() && state.core.head() != Head::Empty;
@@ -144,7 +148,7 @@ impl Queue {
     }
 
     /// Hands the changes to the log, in the order they happened.
-    pub(super) fn flush(&self, state: &mut QueueState) -> Ticket {
+    pub(in crate::queue) fn flush(&self, state: &mut QueueState) -> Ticket {
         if state.core.changes.is_empty() {
             return Ticket(0);
         }
@@ -158,13 +162,13 @@ impl Queue {
 
     /// Takes out of what is to be logged what was consumed and settled as it came: the disk need
     /// not know of it.
-    pub(super) fn forget_consumed(state: &mut QueueState, pushed: SeqRange) {
+    pub(in crate::queue) fn forget_consumed(state: &mut QueueState, pushed: SeqRange) {
         if state.core.live.is_free(pushed) {
             state.core.changes.retain(|change| !concerns(change, pushed));
         }
     }
 
-    pub(super) fn release_and_finish(
+    pub(in crate::queue) fn release_and_finish(
         &self,
         mut state: MutexGuard<'_, QueueState>,
         settled: &[Settled],
@@ -178,18 +182,22 @@ impl Queue {
         self.deal_and_finish(state, now)
     }
 
-    pub(super) fn deal_and_finish(&self, mut state: MutexGuard<'_, QueueState>, now: Now) -> Effects {
+    pub(in crate::queue) fn deal_and_finish(
+        &self,
+        mut state: MutexGuard<'_, QueueState>,
+        now: Now,
+    ) -> Effects {
         self.dispatch(&mut state, now, SeqRange::default());
         self.finish(state, now)
     }
 
     /// Ends what has expired, tells the log, keeps to the memory budget and collects the effects.
-    pub(super) fn finish(&self, mut state: MutexGuard<'_, QueueState>, now: Now) -> Effects {
+    pub(in crate::queue) fn finish(&self, mut state: MutexGuard<'_, QueueState>, now: Now) -> Effects {
         self.conclude(&mut state, now)
     }
 
     /// As [`Queue::finish`], and keeps the lock.
-    pub(super) fn conclude(&self, state: &mut QueueState, now: Now) -> Effects {
+    pub(in crate::queue) fn conclude(&self, state: &mut QueueState, now: Now) -> Effects {
         if state.deleted {
             state.core.changes.clear();
             return Effects::default();
@@ -267,7 +275,7 @@ impl Queue {
     /// Has the queue called when its next message expires or comes back, or when nobody has used it
     /// for too long. A call that comes too early does no harm, so a time that is put off is left as
     /// it is.
-    pub(super) fn arm(&self, state: &mut QueueState, next: NextExpiry) {
+    pub(in crate::queue) fn arm(&self, state: &mut QueueState, next: NextExpiry) {
         let lease = Self::lease_ends(state);
         // What is being read is called for by its page.
         let waiting = if next.unread.is_none() { state.core.waiting.first() } else { None };
@@ -280,14 +288,14 @@ impl Queue {
     }
 
     /// When the queue goes unless somebody uses it.
-    pub(super) fn lease_ends(state: &QueueState) -> Option<u64> {
+    pub(in crate::queue) fn lease_ends(state: &QueueState) -> Option<u64> {
         let expires_ms = state.settings.expires_ms?;
         // What is parked waits for somebody, who must find it.
         (state.consumers.is_empty() && state.core.dead() == 0)
             .then(|| state.used_at_ms.saturating_add(expires_ms))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, QueueState> {
+    pub(in crate::queue) fn lock(&self) -> MutexGuard<'_, QueueState> {
         let waited = |_taken| blocking::wait(|| self.state.lock());
         let state = self.state.try_lock().or_else(waited);
         state.expect("a queue's lock is poisoned only by a broken invariant of its log")
@@ -295,7 +303,7 @@ impl Queue {
 }
 
 /// By what messages expire under these settings; those that are `new` do not.
-pub(super) fn clock(settings: &Settings, now: Now, new: SeqRange) -> ExpiryClock {
+pub(in crate::queue) fn clock(settings: &Settings, now: Now, new: SeqRange) -> ExpiryClock {
     // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of
     // each priority.
     let each_lane = settings.kind == QueueType::Quorum;
@@ -303,7 +311,7 @@ pub(super) fn clock(settings: &Settings, now: Now, new: SeqRange) -> ExpiryClock
 }
 
 /// What becomes under these settings of messages that come back.
-pub(super) fn fate(settings: &Settings, now: Now) -> RequeuePolicy<'_> {
+pub(in crate::queue) fn fate(settings: &Settings, now: Now) -> RequeuePolicy<'_> {
     RequeuePolicy {
         keeps: settings.dead_letters() || settings.parks(),
         limit: settings.delivery_limit,

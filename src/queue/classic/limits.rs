@@ -6,15 +6,15 @@
 //! drops its head deals first, so what is consumed at once drives nothing out. Queues with a limit
 //! of bytes know the size of each of their messages, also of those that are on disk only.
 
-use super::Queue;
+use super::QueueState;
+use super::core::letters::DeathReason;
 use super::core::{Core, Head, RecordPlace, records};
-use super::letters::DeathReason;
-use super::ranges::RangeMap;
-use super::state::QueueState;
 use crate::arguments::{LengthLimit, Overflow};
 use crate::clock::Now;
 use crate::ids::SeqRange;
 use crate::message::Block;
+use crate::queue::Queue;
+use crate::queue::ranges::RangeMap;
 use crate::store::StoreError;
 use crate::store::change::PageSource;
 use std::ops::Range;
@@ -25,7 +25,7 @@ const WEIGHED_AT_ONCE: usize = 1 << 20;
 
 /// What the bodies of a queue's messages weigh.
 #[derive(Debug, Default)]
-pub(super) struct QueueSizes {
+pub(in crate::queue) struct QueueSizes {
     /// Of all that live; equal neighbours are one entry.
     live: RangeMap<u32>,
     /// The sum over those that are ready.
@@ -34,7 +34,7 @@ pub(super) struct QueueSizes {
 
 impl QueueSizes {
     /// Records `range` of `block` come, ready, under the number `first` and those after it.
-    pub(super) fn push(&mut self, first: u64, block: &Block, range: Range<u32>) {
+    pub(in crate::queue) fn push(&mut self, first: u64, block: &Block, range: Range<u32>) {
         for (seq, index) in (first..).zip(range) {
             let size = body_size(block, index);
             self.live.insert(SeqRange::of(seq, 1), size);
@@ -43,22 +43,22 @@ impl QueueSizes {
     }
 
     /// These are ready no more.
-    pub(super) fn take(&mut self, range: SeqRange) {
+    pub(in crate::queue) fn take(&mut self, range: SeqRange) {
         self.ready -= self.sum(range);
     }
 
     /// These are ready again.
-    pub(super) fn put_back(&mut self, range: SeqRange) {
+    pub(in crate::queue) fn put_back(&mut self, range: SeqRange) {
         self.ready += self.sum(range);
     }
 
     /// These, which are not ready, are gone.
-    pub(super) fn remove(&mut self, range: SeqRange) {
+    pub(in crate::queue) fn remove(&mut self, range: SeqRange) {
         self.live.take(range, |_, _| ());
     }
 
     /// Bytes of those that are ready.
-    pub(super) fn ready(&self) -> u64 {
+    pub(in crate::queue) fn ready(&self) -> u64 {
         self.ready
     }
 
@@ -70,7 +70,7 @@ impl QueueSizes {
 }
 
 /// The bytes of a body.
-pub(super) fn body_size(block: &Block, index: u32) -> u32 {
+pub(in crate::queue) fn body_size(block: &Block, index: u32) -> u32 {
     u32::try_from(block.message(index).body.len()).unwrap_or(u32::MAX)
 }
 
@@ -106,7 +106,7 @@ impl LengthLimit {
 
 impl Queue {
     /// Appends what `limit` allows of `block` and deals it; what it does not is returned.
-    pub(super) fn append_within(
+    pub(in crate::queue) fn append_within(
         &self,
         state: &mut QueueState,
         limit: LengthLimit,
@@ -151,7 +151,7 @@ impl Queue {
     }
 
     /// Those who are to be called because there is room.
-    pub(super) fn room_for(&self, state: &mut QueueState) -> Vec<Weak<Self>> {
+    pub(in crate::queue) fn room_for(&self, state: &mut QueueState) -> Vec<Weak<Self>> {
         let is_full = |state: &QueueState| state.settings.length.is_some_and(|limit| limit.is_reached(state));
         if state.wanted_by.is_empty() || is_full(state) {
             return Vec::new();
@@ -160,7 +160,7 @@ impl Queue {
     }
 
     /// Drops what is too much off the head.
-    pub(super) fn trim(state: &mut QueueState, now: Now) {
+    pub(in crate::queue) fn trim(state: &mut QueueState, now: Now) {
         let Some(limit) = state.settings.length.filter(|limit| limit.overflow == Overflow::DropHead) else {
             return;
         };
@@ -191,7 +191,11 @@ impl Queue {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn weighed(&self, core: &Core, pages: &dyn PageSource) -> Result<QueueSizes, StoreError> {
+    pub(in crate::queue) fn weighed(
+        &self,
+        core: &Core,
+        pages: &dyn PageSource,
+    ) -> Result<QueueSizes, StoreError> {
         let mut sizes = QueueSizes::default();
         let mut unread: Vec<SeqRange> = Vec::new();
         for (range, place) in core.live.from(0) {

@@ -4,8 +4,8 @@
 //! live, whichever is shorter; both are in its record, so that a restart changes nothing. Only what
 //! is next in line is looked at: a message that waits costs nothing.
 
-use super::core::{Core, Head, RecordPlace, records};
 use super::letters::DeathReason;
+use super::{Core, Head, RecordPlace, records};
 use crate::ids::SeqRange;
 use crate::message::{Block, Message};
 use crate::wire::properties;
@@ -16,16 +16,16 @@ const EXPIRED_MAX: u32 = 1024;
 
 /// By what messages expire.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ExpiryClock {
+pub(in crate::queue) struct ExpiryClock {
     /// The queue's `x-message-ttl`.
-    pub(super) ttl_ms: Option<u64>,
+    pub(in crate::queue) ttl_ms: Option<u64>,
     /// Milliseconds since 1970.
-    pub(super) now_unix_ms: u64,
+    pub(in crate::queue) now_unix_ms: u64,
     /// Messages that just came do not expire before consumers who wait have been dealt what they
     /// take, whatever the clock says: one that may not wait at all goes to a consumer who does.
-    pub(super) new: SeqRange,
+    pub(in crate::queue) new: SeqRange,
     /// Whether the first message of every lane may expire, not only the one that is next.
-    pub(super) each_lane: bool,
+    pub(in crate::queue) each_lane: bool,
 }
 
 impl ExpiryClock {
@@ -59,21 +59,21 @@ fn expiration_ms(raw: &[u8]) -> Option<u64> {
 
 /// What there is to wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct NextExpiry {
+pub(in crate::queue) struct NextExpiry {
     /// When the next message expires.
-    pub(super) at_ms: Option<u64>,
+    pub(in crate::queue) at_ms: Option<u64>,
     /// The next message is on disk, and nobody knows when it expires.
-    pub(super) unread: Option<SeqRange>,
+    pub(in crate::queue) unread: Option<SeqRange>,
 }
 
 impl Core {
     /// Whether messages expire here.
-    pub(super) fn may_expire(&self, ttl_ms: Option<u64>) -> bool {
+    pub(in crate::queue) fn may_expire(&self, ttl_ms: Option<u64>) -> bool {
         ttl_ms.is_some() || self.expires
     }
 
     /// Ends the messages at the head of the line whose time is up.
-    pub(super) fn expire(&mut self, clock: ExpiryClock, dead_letters: bool) -> NextExpiry {
+    pub(in crate::queue) fn expire(&mut self, clock: ExpiryClock, dead_letters: bool) -> NextExpiry {
         let mut next = NextExpiry::default();
         if !self.may_expire(clock.ttl_ms) {
             return next;
@@ -129,7 +129,7 @@ impl Core {
     }
 
     /// The first messages of `range`, which is ready, that have not expired.
-    pub(super) fn fit_time(&self, range: SeqRange, clock: ExpiryClock) -> SeqRange {
+    pub(in crate::queue) fn fit_time(&self, range: SeqRange, clock: ExpiryClock) -> SeqRange {
         let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else {
             return range;
         };

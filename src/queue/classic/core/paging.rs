@@ -5,8 +5,8 @@
 //! not on disk (transient ones) are written there first. Bytes come back as pages when a message is
 //! due and its bytes are not here.
 
-use super::core::{Core, Head, RecordPlace, records, weight};
 use super::lanes::Lanes;
+use super::{Core, Head, RecordPlace, records, weight};
 use crate::ids::{SeqRange, Ticket, lane_of};
 use crate::store::change::{Change, Page};
 use std::collections::VecDeque;
@@ -14,18 +14,18 @@ use std::sync::Arc;
 
 /// How much a queue may hold in memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MemoryBudget {
+pub(in crate::queue) struct MemoryBudget {
     /// Beyond so many bytes it forgets what is stored.
-    pub(super) bytes: usize,
+    pub(in crate::queue) bytes: usize,
     /// Beyond so many it has the disk take what is not persistent.
-    pub(super) transient_bytes: usize,
+    pub(in crate::queue) transient_bytes: usize,
     /// What waits next in line and stays in any case.
-    pub(super) head_bytes: usize,
+    pub(in crate::queue) head_bytes: usize,
 }
 
 /// Which numbers of a lane the disk has, and how far forgetting has come.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(in crate::queue) struct Progress {
     /// (one past the last number, the ticket with which everything below is stored), in order.
     marks: VecDeque<(u64, Ticket)>,
     /// Everything logged below this number can be read back.
@@ -40,18 +40,18 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Of a lane that begins at `first`.
-    pub(super) fn new(first: u64) -> Self {
+    pub(in crate::queue) fn new(first: u64) -> Self {
         Self { stored: first, forgotten: first, forgotten_unacked: first, ..Self::default() }
     }
 
     /// Of a lane whose messages, all below `end`, were found on disk.
-    pub(super) fn recovered(first: u64, end: u64) -> Self {
+    pub(in crate::queue) fn recovered(first: u64, end: u64) -> Self {
         Self { stored: end, ..Self::new(first) }
     }
 
     /// Messages from `first` on have come back from disk, and can be forgotten once more when they
     /// were delivered.
-    pub(super) fn loaded(&mut self, first: u64) {
+    pub(in crate::queue) fn loaded(&mut self, first: u64) {
         self.loaded_from = Some(self.loaded_from.map_or(first, |before| before.min(first)));
     }
 
@@ -77,13 +77,13 @@ impl Progress {
 
 /// What a queue has on its way to disk and back.
 #[derive(Debug, Default)]
-pub(super) struct Paging {
+pub(in crate::queue) struct Paging {
     /// Transient messages on their way to disk.
     spilled: VecDeque<(SeqRange, Ticket)>,
     /// What was left in memory the last time.
     head_bytes: usize,
     /// A page was asked for and has not come.
-    pub(super) reading: bool,
+    pub(in crate::queue) reading: bool,
 }
 
 /// Transient messages that the disk is to take.
@@ -94,14 +94,14 @@ struct Spill {
 }
 
 /// Everything that the lanes have given is stored with `ticket`.
-pub(super) fn mark(lanes: &mut Lanes, ticket: Ticket) {
+pub(in crate::queue) fn mark(lanes: &mut Lanes, ticket: Ticket) {
     for lane in lanes.iter_mut() {
         lane.progress.mark(lane.tail, ticket);
     }
 }
 
 /// Learns what is stored; cheap, called with each batch so that the marks stay few.
-pub(super) fn advance(lanes: &mut Lanes, stored: Ticket) {
+pub(in crate::queue) fn advance(lanes: &mut Lanes, stored: Ticket) {
     for lane in lanes.iter_mut() {
         lane.progress.advance(stored);
     }
@@ -109,14 +109,14 @@ pub(super) fn advance(lanes: &mut Lanes, stored: Ticket) {
 
 impl Paging {
     /// The ticket under which the spilled ranges of this round were appended.
-    pub(super) fn spilled(&mut self, ranges: Vec<SeqRange>, ticket: Ticket) {
+    pub(in crate::queue) fn spilled(&mut self, ranges: Vec<SeqRange>, ticket: Ticket) {
         self.spilled.extend(ranges.into_iter().map(|range| (range, ticket)));
     }
 
     /// Forgets bytes until `core` is within `budget`, as far as the disk has them. `due` is kept:
     /// its bytes are wanted next. Returns the ranges of transient messages for which changes were
     /// added to `core.changes`: pass them to [`Paging::spilled`].
-    pub(super) fn forget(
+    pub(in crate::queue) fn forget(
         &mut self,
         core: &mut Core,
         budget: MemoryBudget,
@@ -291,7 +291,7 @@ fn tell_of_transients(core: &mut Core, range: SeqRange) {
 /// Puts the bytes of `pages` where `core` has messages without; those that lay below the first page
 /// but `from` or after it are not on disk, although they should be: they are dropped, and their
 /// number is returned.
-pub(super) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<Page>) -> u64 {
+pub(in crate::queue) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<Page>) -> u64 {
     let mut at = wanted.first;
     let mut lost = 0;
     for page in pages {
