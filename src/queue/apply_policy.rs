@@ -5,6 +5,7 @@
 //! without the lock is kept beside it as well: see [`Unlocked`].
 
 use super::classic::QueueState;
+use super::classic::core::sizes::QueueSizes;
 use super::{Effects, Queue};
 use crate::arguments::Settings;
 use crate::clock::Now;
@@ -83,7 +84,7 @@ impl Queue {
         if !next.weighs() {
             state.core.sizes = None;
         } else if state.core.sizes.is_none() {
-            match self.weighed(&state.core, pages) {
+            match QueueSizes::read(&state.core, pages) {
                 Ok(sizes) => state.core.sizes = Some(Box::new(sizes)),
                 Err(fault) => {
                     tracing::error!(queue = %self.name, %fault, "its bytes are not limited: it cannot be read");

@@ -7,7 +7,7 @@
 //! meanwhile, makes the queue longer than its limit as a message does that comes back.
 
 use super::QueueState;
-use super::limits::body_size;
+use super::core::sizes::body_size;
 use crate::arguments::LengthLimit;
 use crate::clock::Now;
 use crate::ids::Ticket;

@@ -1,18 +1,24 @@
 //! What comes back to a queue: into its old place, at once or after a delay, or to its end when it
-//! came back too often.
+//! came back too often. And what waits from the moment it comes: in a queue of delayed messages,
+//! from which nobody consumes, every message stands in line to be sent (see `letters`) when its
+//! time has come.
 //!
 //! A delay is durable: the store knows until when a message waits.
 
 use super::letters::DeathReason;
 use super::{Core, RecordPlace};
-use crate::arguments::Requeue;
-use crate::arguments::Retry;
+use crate::arguments::{Requeue, Retry};
 use crate::ids::SeqRange;
+use crate::message::Block;
+use crate::queue::delayed::due_ms;
 use crate::store::change::Change;
 use std::collections::BTreeMap;
 
 /// Messages whose time comes in one go at most: so long the queue's lock is held.
 const DUE_MAX: usize = 4096;
+
+/// Delayed messages that join the line in one go at most: so long the queue's lock is held.
+const RELEASED_MAX: usize = 1024;
 
 /// A message that was returned and may be delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,5 +179,26 @@ impl Core {
             let Some((seq, deliveries)) = self.waiting.pop(now_unix_ms) else { break };
             self.returned.insert(SeqRange::of(seq, 1), Requeued { deliveries, redelivered: true });
         }
+    }
+
+    /// Has messages that just came wait as long as they say.
+    pub(in crate::queue) fn hold(&mut self, range: SeqRange, block: &Block, first: u32, logged: bool) {
+        self.lanes.advance(range.end);
+        for (seq, index) in (range.first..range.end).zip(first..) {
+            let due_ms = due_ms(&block.message(index));
+            self.waiting.insert(due_ms, seq, 0);
+            if logged {
+                self.changes.push(Change::Requeue { queue: self.queue, seq, deliveries: 0, due_ms });
+            }
+        }
+    }
+
+    /// Sends what is due, in order of time; when more will be.
+    pub(in crate::queue) fn release_due(&mut self, now_unix_ms: u64) -> Option<u64> {
+        for _ in 0..RELEASED_MAX {
+            let Some((seq, _)) = self.waiting.pop(now_unix_ms) else { break };
+            self.die(SeqRange::of(seq, 1), DeathReason::Delayed, true, now_unix_ms);
+        }
+        self.waiting.first()
     }
 }
