@@ -24,9 +24,10 @@
 //! end of the read
 //! `queue.settle(ranges)`, one lock per queue: drop, return credit, deal again -> `Change::Settle`.
 //!
-//! A **stream** is a queue whose log nobody empties: `queue/stream` stands in behind the same
-//! methods. Each consumer has a position of its own; an ack gives it room and, if it asked, is
-//! remembered under its name; the oldest chunks go by size and age.
+//! A **stream** is a queue whose log nobody empties. What a queue's lock guards is an enum of two:
+//! `queue/classic`, whose messages go once they are settled, and `queue/stream`. In a stream each
+//! consumer has a position of its own; an ack gives it room and, if it asked, is remembered under
+//! its name; the oldest chunks go by size and age.
 //!
 //! What happens by the clock: each queue tells `queue/timers` when it wants to be called next (a
 //! message expires, comes back or is to be routed, a lease ends), `server/timer` sleeps until the

@@ -4,9 +4,7 @@
 //! Who works with messages reads what is in effect where it holds the lock anyway. What is asked
 //! without the lock is kept beside it as well: see [`Unlocked`].
 
-use super::classic::QueueState;
-use super::classic::core::sizes::QueueSizes;
-use super::{Effects, Queue};
+use super::{Body, Effects, Queue};
 use crate::arguments::Settings;
 use crate::clock::Now;
 use crate::store::change::PageSource;
@@ -46,7 +44,11 @@ impl Queue {
     /// What is in effect: as declared, and as policies have it.
     #[must_use]
     pub fn in_effect(&self) -> Arc<Settings> {
-        Arc::clone(&self.lock().settings)
+        let body = &*self.lock();
+        Arc::clone(match body {
+            Body::Classic(classic) => classic.settings(),
+            Body::Stream(stream) => stream.settings(),
+        })
     }
 
     /// Says beforehand that messages may be refused, so that whoever comes from now on is prepared
@@ -58,45 +60,22 @@ impl Queue {
     /// Puts other settings in effect for a queue that nobody knows of yet, or that has yet to be
     /// weighed.
     pub(crate) fn begin_under(&self, next: Arc<Settings>) {
-        if let Some(stream) = &self.stream {
-            let _nothing_goes_by_age_yet = stream.retain(next.retention, 0);
-        }
-        let mut state = self.lock();
+        let body = &mut *self.lock();
         self.unlocked.set(&next);
-        state.core.sizes = next.weighs().then(Box::default);
-        state.settings = next;
+        match body {
+            Body::Classic(classic) => classic.begin_under(next),
+            Body::Stream(stream) => stream.begin_under(self, next),
+        }
     }
 
     /// Puts other settings in effect. Messages that are too old or too many by them go at once;
     /// those that wait for a retry wait as long as they were told to; the lease begins anew when it
     /// is another.
     pub(crate) fn apply_policy(&self, next: Arc<Settings>, pages: &dyn PageSource, now: Now) -> Effects {
-        if let Some(stream) = &self.stream {
-            let effects = stream.retain(next.retention, now.unix_ms);
-            self.lock().settings = next;
-            return effects;
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.apply_policy(self, next, pages, now),
+            Body::Stream(stream) => stream.apply_policy(self, next, now),
         }
-        let mut guard = self.lock();
-        let state: &mut QueueState = &mut guard;
-        if state.deleted {
-            return Effects::default();
-        }
-        if !next.weighs() {
-            state.core.sizes = None;
-        } else if state.core.sizes.is_none() {
-            match QueueSizes::read(&state.core, pages) {
-                Ok(sizes) => state.core.sizes = Some(Box::new(sizes)),
-                Err(fault) => {
-                    tracing::error!(queue = %self.name, %fault, "its bytes are not limited: it cannot be read");
-                }
-            }
-        }
-        if state.settings.expires_ms != next.expires_ms {
-            state.used_at_ms = now.unix_ms;
-        }
-        self.unlocked.set(&next);
-        state.settings = next;
-        Self::trim(state, now);
-        self.deal_and_finish(guard, now)
     }
 }

@@ -12,6 +12,7 @@ pub mod dead_letter;
 pub mod dedup;
 pub mod delayed;
 pub mod mailbox;
+mod memory;
 mod ranges;
 pub mod reply;
 mod stream;
@@ -29,32 +30,25 @@ pub use self::consumers::{Consumer, Label, Subscribed};
 pub use self::stream::{Filter, Reading, Start};
 
 use self::apply_policy::Unlocked;
-use self::classic::core::expiry::NextExpiry;
-use self::classic::core::lanes::split;
-use self::classic::core::paging::put_pages;
-use self::classic::core::{Core, Head};
-use self::classic::{QueueState, clock, fate};
-use self::consumers::{Consumers, SelectionRule};
+use self::classic::Classic;
 use self::stream::Stream;
 use crate::arguments::{QueueType, Requeue, Settings};
 use crate::blocking;
 use crate::clock::Now;
 use crate::error::{AmqpError, Resource};
-use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket, VHostId, lane_of};
+use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket, VHostId};
 use crate::message::Block;
 use crate::queue::dedup::Deduplicator;
-use crate::queue::mailbox::{Mail, Mailbox};
+use crate::queue::mailbox::Mailbox;
 use crate::queue::timers::Timers;
-use crate::store::change::{Log, Page, RecoveredQueue};
+use crate::store::StoreError;
+use crate::store::change::{Log, Page, PageSource, RecoveredQueue};
 use crate::store::seen::SeenBy;
 use std::fmt;
 use std::mem;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
-/// Blocks and ranges that are purged under one lock: about a millisecond.
-const PURGED_PIECES: usize = 4096;
 
 /// Messages that a consumer settled; `consumer` is none for what `basic.get` fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +60,12 @@ pub struct Settled {
 }
 
 /// What `basic.get` finds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Got {
     /// Nothing is ready.
+    #[default]
     Empty,
-    /// The message is being read from disk; the mailbox gets [`Mail::Retry`].
+    /// The message is being read from disk; the mailbox gets [`mailbox::Mail::Retry`].
     Paging,
     /// A message.
     Message {
@@ -149,6 +144,14 @@ impl Effects {
     }
 }
 
+/// What is in a queue, and who reads it.
+enum Body {
+    /// Consumers share its messages, which go once they are settled: a classic or quorum queue.
+    Classic(Classic),
+    /// Every consumer reads all of its messages, which go by size and age.
+    Stream(Stream),
+}
+
 /// A queue: its settings, messages and consumers behind one lock.
 pub struct Queue {
     /// Its id, also the key of its messages on disk.
@@ -160,19 +163,14 @@ pub struct Queue {
     /// What it has seen, if it takes in each message once.
     pub dedup: Option<Arc<Deduplicator>>,
     owner: Option<ConnectionId>,
-    home: Home,
-    log: Arc<dyn Log>,
-    /// Bytes that all queues hold in memory.
-    memory: Arc<AtomicUsize>,
-    timers: Arc<Timers>,
+    context: QueueContext,
     /// What the timers call.
     this: Weak<Self>,
-    /// Of a stream: what stands in for `state`.
-    stream: Option<Box<Stream>>,
+    is_stream: bool,
     unlocked: Unlocked,
     /// Held by who sends its dead letters.
     turn: Mutex<()>,
-    state: Mutex<QueueState>,
+    body: Mutex<Body>,
 }
 
 impl Queue {
@@ -182,12 +180,15 @@ impl Queue {
         identity: (QueueId, Arc<str>),
         settings: Settings,
         owner: Option<ConnectionId>,
-        shared: &QueueContext,
+        context: &QueueContext,
     ) -> Arc<Self> {
-        let stream = (settings.kind == QueueType::Stream)
-            .then(|| Box::new(Stream::new(identity.0, settings.retention, shared)));
-        let core = Core::new(identity.0);
-        Self::with(identity, settings, owner, shared, (core, stream))
+        let settings = Arc::new(settings);
+        let body = if settings.kind == QueueType::Stream {
+            Body::Stream(Stream::new(Arc::clone(&settings)))
+        } else {
+            Body::Classic(Classic::new(identity.0, Arc::clone(&settings)))
+        };
+        Self::with(identity, settings, owner, context, body)
     }
 
     /// A queue as it was on disk; `clean` tells whether the last process stopped cleanly.
@@ -196,51 +197,40 @@ impl Queue {
         recovered: &RecoveredQueue,
         settings: Settings,
         clean: bool,
-        shared: &QueueContext,
+        context: &QueueContext,
     ) -> Arc<Self> {
         let identity = (recovered.record.id, Arc::from(recovered.record.name.as_str()));
-        let of_a_stream = settings.kind == QueueType::Stream || recovered.stream.is_some();
-        let (core, stream) = if of_a_stream {
-            let stream = Stream::recover(recovered, settings.retention, shared);
-            (Core::new(identity.0), Some(Box::new(stream)))
+        let settings = Arc::new(settings);
+        let body = if settings.kind == QueueType::Stream || recovered.stream.is_some() {
+            Body::Stream(Stream::recover(recovered, Arc::clone(&settings)))
         } else {
-            (Core::recover(recovered, clean), None)
+            Body::Classic(Classic::recover(recovered, Arc::clone(&settings), clean))
         };
-        Self::with(identity, settings, None, shared, (core, stream))
+        Self::with(identity, settings, None, context, body)
     }
 
     fn with(
         (id, name): (QueueId, Arc<str>),
-        settings: Settings,
+        settings: Arc<Settings>,
         owner: Option<ConnectionId>,
-        shared: &QueueContext,
-        (mut core, stream): (Core, Option<Box<Stream>>),
+        context: &QueueContext,
+        body: Body,
     ) -> Arc<Self> {
-        core.sizes = settings.weighs().then(Box::default);
-        let QueueContext { log, memory, timers, home } = shared.clone();
-        let (settings, unlocked) = (Arc::new(settings), Unlocked::default());
+        let unlocked = Unlocked::default();
         unlocked.set(&settings);
-        let consumers = Consumers::new(SelectionRule::of(&settings));
-        let state = Mutex::new(QueueState::new(core, consumers, Arc::clone(&settings)));
         let dedup = Deduplicator::new(SeenBy::Queue(id), settings.durable, &settings.arguments);
-        Arc::new_cyclic(|this| {
-            let this = Weak::clone(this);
-            Self {
-                id,
-                name,
-                settings,
-                dedup,
-                owner,
-                home,
-                log,
-                memory,
-                timers,
-                this,
-                stream,
-                unlocked,
-                turn: Mutex::default(),
-                state,
-            }
+        Arc::new_cyclic(|this| Self {
+            id,
+            name,
+            settings,
+            dedup,
+            owner,
+            context: context.clone(),
+            this: Weak::clone(this),
+            is_stream: matches!(body, Body::Stream(_)),
+            unlocked,
+            turn: Mutex::default(),
+            body: Mutex::new(body),
         })
     }
 
@@ -253,7 +243,7 @@ impl Queue {
     /// Whether it is a stream, which nobody empties.
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        self.stream.is_some()
+        self.is_stream
     }
 
     /// The connection that alone may use it.
@@ -265,137 +255,115 @@ impl Queue {
     /// What texts call it.
     #[must_use]
     pub fn on(&self) -> Resource {
-        Resource::queue(&self.home.name, &self.name)
+        Resource::queue(&self.home().name, &self.name)
     }
 
     /// The vhost that it is in.
     #[must_use]
     pub fn home(&self) -> &Home {
-        &self.home
+        &self.context.home
     }
 
     /// How it stands.
     #[must_use]
     pub fn stats(&self) -> QueueStats {
-        if let Some(stream) = &self.stream {
-            return stream.stats();
-        }
-        let state = self.lock();
-        let (parked, parked_bytes) = state.core.letters.as_ref().map_or((0, 0), |letters| letters.held());
-        let delayed = state.core.waiting.len() + state.core.dead() - parked;
-        QueueStats {
-            // Who asks a queue of delayed messages wants to know how many there are.
-            ready: state.core.ready() + if self.settings.delays { delayed } else { 0 },
-            parked,
-            parked_bytes,
-            unacked: state.core.unacked(),
-            consumers: u32::try_from(state.consumers.len()).unwrap_or(u32::MAX),
-            resident: state.core.resident,
+        let body = &*self.lock();
+        match body {
+            Body::Classic(classic) => classic.stats(),
+            Body::Stream(stream) => stream.stats(),
         }
     }
 
     /// Its consumers, in the order in which they are served.
     #[must_use]
     pub fn consumers(&self) -> Vec<Subscribed> {
-        match &self.stream {
-            Some(stream) => stream.consumers(),
-            None => self.lock().consumers.list(),
+        let body = &*self.lock();
+        match body {
+            Body::Classic(classic) => classic.consumers(),
+            Body::Stream(stream) => stream.consumers(),
         }
     }
 
-    /// One past the highest number ever delivered, of each lane: what a clean stop writes down.
+    /// One past the highest number ever delivered, of each lane: what a clean stop writes down. A
+    /// stream has no lanes: each of its consumers is somewhere else.
     #[must_use]
     pub fn delivered_up_to(&self) -> Vec<u64> {
-        self.lock().core.lanes.iter().map(|lane| lane.next).collect()
+        self.of_classic(|classic| classic.delivered_up_to())
     }
 
-    /// Appends the records of `block`. The ticket tells when its persistent ones are on disk.
+    /// Appends the records of `block`. The ticket tells when its persistent ones, or all of a
+    /// stream, are on disk.
     pub(super) fn enqueue(&self, block: &Arc<Block>, now: Now) -> (Ticket, Effects) {
-        if let Some(stream) = &self.stream {
-            return stream.enqueue(block);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.enqueue(self, block, now),
+            Body::Stream(stream) => stream.enqueue(self, block),
         }
-        let mut state = self.lock();
-        if state.deleted || block.is_empty() {
-            return (Ticket(0), Effects::default());
-        }
-        let logged = self.settings.durable && block.persistent() > 0;
-        let refused = match state.settings.length {
-            None => {
-                self.append(&mut state, block, logged, now);
-                Vec::new()
-            }
-            Some(limit) => self.append_within(&mut state, limit, (block, logged), now),
-        };
-        let effects = Effects { refused, ..self.finish(state, now) };
-        (if logged { effects.ticket } else { Ticket(0) }, effects)
     }
 
-    /// Appends records, and deals.
-    fn append(&self, state: &mut QueueState, block: &Arc<Block>, logged: bool, now: Now) {
-        let was_empty = state.core.ready() == 0;
-        let (mut pushed, mut parts) = (SeqRange::default(), 0);
-        split(block, self.settings.priorities, |lane, records| {
-            if parts > 0 {
-                // A consumer who waits takes what comes first, not the best of what comes together.
-                self.dispatch(state, now, pushed);
-            }
-            pushed = state.core.push(block, records, lane, logged);
-            if block.is_redelivered() && !self.settings.delays {
-                state.core.come_redelivered(pushed, logged);
-            }
-            parts += 1;
-        });
-        if self.settings.delays {
-            state.core.hold(pushed, block, 0, logged);
+    /// Reserves room for all of `wanted`; none if some of it would be refused. A stream refuses
+    /// nothing.
+    pub(crate) fn reserve(&self, wanted: &Wanted) -> Option<Reservation> {
+        if !self.may_refuse() {
+            return Some(Reservation::default());
         }
-        self.dispatch(state, now, pushed);
-        if logged && was_empty && parts == 1 {
-            Self::forget_consumed(state, pushed);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.reserve(wanted),
+            Body::Stream(_) => Some(Reservation::default()),
         }
+    }
+
+    /// Nothing comes for this room.
+    pub(crate) fn give_back(&self, room: Reservation) {
+        self.of_classic(|classic| classic.give_back(room));
+    }
+
+    /// As [`Queue::enqueue`], of records for which there is room, or was when it was asked for:
+    /// none is refused.
+    pub(crate) fn enqueue_reserved(
+        &self,
+        room: &mut Reservation,
+        block: &Arc<Block>,
+        now: Now,
+    ) -> (Ticket, Effects) {
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.enqueue_reserved(self, room, block, now),
+            Body::Stream(stream) => stream.enqueue(self, block),
+        }
+    }
+
+    /// Calls `source` once, when a letter of its that was refused may find room.
+    pub(crate) fn call_when_there_is_room(&self, source: &Self) {
+        self.of_classic(|classic| classic.call_when_there_is_room(source));
     }
 
     /// Messages are acknowledged.
     pub(super) fn settle(&self, settled: &[Settled], now: Now) -> Effects {
-        if let Some(stream) = &self.stream {
-            return stream.settle(settled, false);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.settle(self, settled, now),
+            Body::Stream(stream) => stream.settle(self, settled),
         }
-        let mut state = self.lock();
-        for part in settled {
-            state.core.remove(part.range);
-        }
-        self.release_and_finish(state, settled, now)
     }
 
     /// Messages come back.
     pub(super) fn put_back(&self, settled: &[Settled], how: Requeue, now: Now) -> Effects {
-        if let Some(stream) = &self.stream {
-            return stream.settle(settled, true);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.put_back(self, settled, how, now),
+            Body::Stream(stream) => stream.put_back(self, settled),
         }
-        let mut state = self.lock();
-        let QueueState { core, settings, .. } = &mut *state;
-        for part in settled {
-            core.put_back(part.range, how, fate(settings, now));
-        }
-        // Before it is dealt, as in RabbitMQ.
-        Self::trim(&mut state, now);
-        if how == Requeue::Unsent {
-            // They belong to a consumer that is gone: dealing waits for what else it gives back.
-            return self.finish(state, now);
-        }
-        self.release_and_finish(state, settled, now)
     }
 
-    /// Messages are rejected for good.
+    /// Messages are rejected for good. A stream keeps them: it takes them for handled.
     pub(super) fn reject(&self, settled: &[Settled], now: Now) -> Effects {
-        if let Some(stream) = &self.stream {
-            return stream.settle(settled, false);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.reject(self, settled, now),
+            Body::Stream(stream) => stream.settle(self, settled),
         }
-        let mut state = self.lock();
-        let dead_letters = state.settings.dead_letters();
-        for part in settled {
-            state.core.die(part.range, DeathReason::Rejected, dead_letters, now.unix_ms);
-        }
-        self.release_and_finish(state, settled, now)
     }
 
     /// Adds a consumer.
@@ -403,161 +371,104 @@ impl Queue {
     /// # Errors
     /// 403: exclusive use. 404: the queue was deleted meanwhile.
     pub(super) fn subscribe(&self, consumer: Consumer, now: Now) -> Result<Effects, AmqpError> {
-        let on = self.on();
-        if let Some(stream) = &self.stream {
-            return stream.subscribe(consumer, on);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.subscribe(self, consumer, now),
+            Body::Stream(stream) => stream.subscribe(self, consumer),
         }
-        let mut state = self.lock();
-        if state.deleted {
-            return Err(AmqpError::NotFound(on));
-        }
-        state.consumers.add(consumer, &on)?;
-        Ok(self.deal_and_finish(state, now))
     }
 
     /// Removes a consumer; what it holds stays unacknowledged.
     pub(super) fn cancel(&self, id: ConsumerId, now: Now) -> Effects {
-        if let Some(stream) = &self.stream {
-            return stream.cancel(id);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.cancel(self, id, now),
+            Body::Stream(stream) => stream.cancel(self, id),
         }
-        let mut state = self.lock();
-        let delete = self.remove_consumer(&mut state, id, now);
-        Effects { delete, ..self.deal_and_finish(state, now) }
     }
 
     /// As [`Queue::cancel`], but what others may be dealt now waits for what this one gives back.
     pub(super) fn leave(&self, id: ConsumerId, now: Now) -> Effects {
-        if let Some(stream) = &self.stream {
-            return stream.cancel(id);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.leave(self, id, now),
+            Body::Stream(stream) => stream.cancel(self, id),
         }
-        let mut state = self.lock();
-        let delete = self.remove_consumer(&mut state, id, now);
-        Effects { delete, ..self.finish(state, now) }
-    }
-
-    /// Whether the queue is to go with it.
-    fn remove_consumer(&self, state: &mut QueueState, id: ConsumerId, now: Now) -> bool {
-        let removed = state.consumers.remove(id);
-        state.used_at_ms = now.unix_ms;
-        removed && self.settings.auto_delete && state.consumers.is_empty() && !state.deleted
     }
 
     /// The session has encoded `bytes` of what was dealt to this consumer.
     pub(super) fn credit(&self, id: ConsumerId, bytes: usize, now: Now) -> Effects {
-        if let Some(stream) = &self.stream {
-            return stream.credit(id, bytes);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.credit(self, id, bytes, now),
+            Body::Stream(stream) => stream.credit(self, id, bytes),
         }
-        let mut state = self.lock();
-        state.consumers.credit(id, bytes);
-        self.deal_and_finish(state, now)
     }
 
-    /// Deals again: something outside this queue has changed.
+    /// Dispatches again: something outside this queue has changed. What a stream waits for is all
+    /// its own.
     pub(super) fn dispatch_again(&self, now: Now) -> Effects {
-        self.deal_and_finish(self.lock(), now)
+        self.of_classic(|classic| classic.dispatch_and_finish(self, now))
     }
 
-    /// It is its turn to take up to `share` of what is free under the limit of a channel.
+    /// It is its turn to take up to `share` of what is free under the limit of a channel, under
+    /// which no consumer of a stream is.
     pub(super) fn take_turn(&self, limit: &Arc<ChannelLimit>, share: u32, now: Now) -> Effects {
-        let mut state = self.lock();
-        state.consumers.begin_turn(limit, share);
-        self.dispatch(&mut state, now, SeqRange::default());
-        let effects = self.conclude(&mut state, now);
-        state.consumers.end_turn();
-        effects
+        self.of_classic(|classic| classic.take_turn(self, limit, share, now))
     }
 
-    /// Somebody has declared it: its lease begins anew.
+    /// Somebody has declared it: its lease begins anew, if it has one.
     pub(super) fn touch(&self, now: Now) {
-        let mut state = self.lock();
-        state.used_at_ms = now.unix_ms;
-        // Nothing has expired that had not before: whoever comes next deals with that.
-        self.arm(&mut state, NextExpiry::default());
+        self.of_classic(|classic| classic.touch(self, now));
     }
 
-    /// Its time has come: messages expire or come back, or nobody has used it for too long.
+    /// Its time has come: messages expire or come back, or nobody has used it for too long. A
+    /// stream sets no timer.
     pub(super) fn tick(&self, now: Now) -> Effects {
-        let mut state = self.lock();
-        if state.deleted {
-            return Effects::default();
-        }
-        state.armed_ms = None;
-        if !self.settings.delays {
-            state.core.resume(now.unix_ms);
-        }
-        Self::retry_letters(&mut state, now);
-        let expired = Self::lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
-        Effects { expired, ..self.deal_and_finish(state, now) }
+        self.of_classic(|classic| classic.tick(self, now))
     }
 
-    /// Takes one message.
+    /// Takes one message; of a stream, which sessions do not ask, none.
     pub(super) fn get(&self, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> (Got, Effects) {
-        let mut state = self.lock();
-        state.used_at_ms = now.unix_ms;
-        let clock = clock(&state.settings, now, SeqRange::default());
-        let dead_letters = state.settings.dead_letters();
-        let _looked_at_in_the_end = state.core.expire(clock, dead_letters);
-        let got = match state.core.head() {
-            Head::Empty => Got::Empty,
-            Head::OnDisk(_) => {
-                state.getters.push(Arc::clone(mailbox));
-                Got::Paging
-            }
-            Head::Ready(range) => match state.core.take(range, 1, no_ack) {
-                None => Got::Empty,
-                Some(taken) => Got::Message {
-                    first: taken.first,
-                    block: taken.block,
-                    index: taken.range.start,
-                    redelivered: taken.redelivered,
-                    deliveries: taken.deliveries,
-                    remaining: u32::try_from(state.core.ready()).unwrap_or(u32::MAX),
-                },
-            },
-        };
-        (got, self.finish(state, now))
+        self.of_classic(|classic| classic.get(self, no_ack, mailbox, now))
     }
 
-    /// What a purge drops: messages that may be delivered, now or when their time comes.
+    /// What a purge drops: messages that may be delivered, now or when their time comes. None of a
+    /// stream.
     pub(super) fn purgeable(&self) -> u64 {
-        let state = self.lock();
-        state.core.ready() + state.core.waiting.len()
+        self.of_classic(|classic| classic.purgeable())
     }
 
     /// Drops the first of what a purge drops, `most` messages at most and no more than others
     /// should wait for; how many that was.
     pub(super) fn purge_part(&self, most: u64, now: Now) -> (u64, Effects) {
-        let mut state = self.lock();
-        let purged = state.core.purge_part(most, PURGED_PIECES);
-        (purged, self.finish(state, now))
+        self.of_classic(|classic| classic.purge_part(self, most, now))
     }
 
     /// Pages have come from disk. Returns how many messages were not there that should have been.
     pub(super) fn pages_loaded(&self, wanted: SeqRange, pages: Vec<Page>, now: Now) -> (u64, Effects) {
-        if let Some(stream) = &self.stream {
-            return stream.pages_loaded(wanted, pages);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.pages_loaded(self, wanted, pages, now),
+            Body::Stream(stream) => stream.pages_loaded(self, wanted, pages),
         }
-        let mut state = self.lock();
-        state.paging.reading = false;
-        let lost = state.core.read_letters(wanted, &pages).unwrap_or_else(|| {
-            let lost = put_pages(&mut state.core, wanted, pages);
-            state.core.lanes.lane(lane_of(wanted.first)).progress.loaded(wanted.first);
-            lost
-        });
-        for getter in state.getters.drain(..) {
-            getter.post(&mut vec![Mail::Retry]);
-        }
-        (lost, self.deal_and_finish(state, now))
     }
 
-    /// Closes it if nobody has used it for too long; whether that is so.
-    pub(super) fn close_expired(&self, now: Now) -> bool {
-        let mut state = self.lock();
-        let expired = Self::lease_ends(&state).is_some_and(|at_ms| at_ms <= now.unix_ms);
-        if expired && !state.deleted {
-            self.shut(&mut state);
+    /// Learns the sizes of messages that were on disk when the process started, if they matter.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) fn weigh(&self, pages: &dyn PageSource) -> Result<(), StoreError> {
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.weigh(pages),
+            Body::Stream(_) => Ok(()),
         }
-        expired
+    }
+
+    /// Closes it if nobody has used it for too long; whether that is so. Streams have no lease.
+    pub(super) fn close_expired(&self, now: Now) -> bool {
+        self.of_classic(|classic| classic.close_expired(self, now))
     }
 
     /// Marks it as deleted and tells its consumers; how many messages were ready.
@@ -565,46 +476,35 @@ impl Queue {
     /// # Errors
     /// It has consumers, or messages that are ready, where it should not.
     pub fn close(&self, if_unused: bool, if_empty: bool) -> Result<u64, Busy> {
-        if let Some(stream) = &self.stream {
-            return stream.close(if_unused, if_empty);
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.close(self, if_unused, if_empty),
+            Body::Stream(stream) => stream.close(self, if_unused, if_empty),
         }
-        let mut state = self.lock();
-        // In RabbitMQ's order.
-        if if_empty && (state.core.ready() > 0 || state.core.dead() > 0) {
-            return Err(Busy::NotEmpty);
-        }
-        if if_unused && !state.consumers.is_empty() {
-            return Err(Busy::InUse);
-        }
-        let ready = state.core.ready();
-        self.shut(&mut state);
-        Ok(ready)
-    }
-
-    fn shut(&self, state: &mut QueueState) {
-        state.deleted = true;
-        let dead = state.core.dead();
-        if dead > 0 {
-            tracing::warn!(queue = %self.name, vhost = %self.home.name, messages = dead,
-                "messages that died and were parked or on their way are gone with their queue");
-        }
-        state.consumers.cancel_all();
-        for getter in state.getters.drain(..) {
-            getter.post(&mut vec![Mail::Retry]);
-        }
-        let counted = mem::take(&mut state.counted);
-        self.memory.fetch_sub(counted, Ordering::Relaxed);
-        if let Some(at_ms) = state.armed_ms.take() {
-            self.timers.remove(at_ms, self.id);
-        }
-        state.remains = Some(Box::new(mem::replace(&mut state.core, Core::new(self.id))));
     }
 
     /// Drops the messages of a queue that was closed: a million blocks take longer than others
-    /// should wait for its lock, or for that of the topology.
+    /// should wait for its lock, or for that of the topology. A stream has dropped the few that it
+    /// had in memory.
     pub(super) fn drop_messages(&self) {
-        let remains = self.lock().remains.take();
+        let remains = self.of_classic(Classic::take_remains);
         blocking::run_many(remains.as_ref().map_or(0, |core| core.live.pieces()), || drop(remains));
+    }
+
+    /// What `ask` finds in a classic queue; a stream has nothing of the kind, which the default
+    /// says.
+    fn of_classic<T: Default>(&self, ask: impl FnOnce(&mut Classic) -> T) -> T {
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => ask(classic),
+            Body::Stream(_) => T::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Body> {
+        let waited = |_taken| blocking::wait(|| self.body.lock());
+        let body = self.body.try_lock().or_else(waited);
+        body.expect("a queue's lock is poisoned only by a broken invariant of its log")
     }
 }
 

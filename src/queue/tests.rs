@@ -9,7 +9,8 @@ mod reserve;
 mod time;
 mod turns;
 
-use super::classic::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
+use super::mailbox::Mail;
+use super::memory::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
 use super::*;
 use crate::arguments::{DeadLetterStrategy, LengthLimit, Overflow, Settings};
 use crate::message::{BlockBuilder, Copies, Message};
@@ -21,6 +22,7 @@ use crate::store::mark::Mark;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::RwLock;
+use std::sync::atomic::Ordering;
 
 const NOW: Now = Now { mono_ms: 1_000, unix_ms: 1_795_000_000_000 };
 
@@ -417,7 +419,7 @@ fn a_queue_without_consumers_keeps_next_to_nothing_when_memory_is_short() {
         publish();
         assert!(bench.queue.stats().resident > 20_000);
         // Somebody else's.
-        bench.queue.memory.fetch_add(MEMORY_SHORT, Ordering::Relaxed);
+        bench.queue.context.memory.fetch_add(MEMORY_SHORT, Ordering::Relaxed);
         publish();
         let resident = bench.queue.stats().resident;
         assert!(resident < 2 * BUDGET_SHORT.bytes, "{resident} bytes in memory, persistent {persistent}");
@@ -457,7 +459,7 @@ fn a_backlog_costs_disk_and_not_memory() {
         }
         assert_eq!(bench.counts(), (0, 0));
         assert!(bench.disk.rows.lock().unwrap().is_empty(), "everything left the disk too");
-        assert_eq!(bench.queue.memory.load(Ordering::Relaxed), 0);
+        assert_eq!(bench.queue.context.memory.load(Ordering::Relaxed), 0);
     }
 }
 

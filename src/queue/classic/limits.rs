@@ -6,17 +6,16 @@
 //! drops its head deals first, so what is consumed at once drives nothing out. Queues with a limit
 //! of bytes know the size of each of their messages, also of those that are on disk only.
 
-use super::QueueState;
+use super::Classic;
 use super::core::letters::DeathReason;
-use super::core::sizes::{QueueSizes, body_size};
+use super::core::sizes::body_size;
 use super::core::{Core, Head};
 use crate::arguments::{LengthLimit, Overflow};
 use crate::clock::Now;
 use crate::ids::SeqRange;
 use crate::message::Block;
 use crate::queue::Queue;
-use crate::store::StoreError;
-use crate::store::change::PageSource;
+use std::mem;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
@@ -28,15 +27,15 @@ impl LengthLimit {
     }
 
     /// Whether nothing more may come.
-    fn is_reached(&self, state: &QueueState) -> bool {
-        let QueueState { core, reserved, .. } = state;
+    fn is_reached(&self, classic: &Classic) -> bool {
+        let Classic { core, reserved, .. } = classic;
         core.ready() + core.waiting.len() + reserved.messages() >= self.messages
             || self.bytes.is_some_and(|most| core.ready_bytes() + reserved.bytes >= most)
     }
 
     /// How many of the first records of `range` may come.
-    fn room_for(&self, state: &QueueState, block: &Block, range: Range<u32>) -> u32 {
-        let QueueState { core, reserved, .. } = state;
+    fn room_for(&self, classic: &Classic, block: &Block, range: Range<u32>) -> u32 {
+        let Classic { core, reserved, .. } = classic;
         let room = self.messages.saturating_sub(core.ready() + core.waiting.len() + reserved.messages());
         let count = (range.end - range.start).min(u32::try_from(room).unwrap_or(u32::MAX));
         let Some(most) = self.bytes else { return count };
@@ -50,27 +49,27 @@ impl LengthLimit {
     }
 }
 
-impl Queue {
+impl Classic {
     /// Appends what `limit` allows of `block` and deals it; what it does not is returned.
-    pub(in crate::queue) fn append_within(
-        &self,
-        state: &mut QueueState,
+    pub(super) fn append_within(
+        &mut self,
+        queue: &Queue,
         limit: LengthLimit,
         (block, logged): (&Arc<Block>, bool),
         now: Now,
     ) -> Vec<Range<u32>> {
         if limit.overflow == Overflow::DropHead {
-            self.append(state, block, logged, now);
-            Self::trim(state, now);
+            self.append(queue, block, logged, now);
+            self.trim(now);
             return Vec::new();
         }
         let mut refused: Vec<Range<u32>> = Vec::new();
         let mut at = 0;
         // A consumer makes room for what comes after what it takes: a part of the block at a time.
         while at < block.len() {
-            let fits = limit.room_for(state, block, at..block.len());
+            let fits = limit.room_for(self, block, at..block.len());
             if fits > 0 {
-                self.append(state, &part(block, at..at + fits), logged, now);
+                self.append(queue, &part(block, at..at + fits), logged, now);
                 at += fits;
                 continue;
             }
@@ -80,57 +79,44 @@ impl Queue {
             }
             at += 1;
         }
-        if limit.overflow == Overflow::RejectAndDeadLetter && state.settings.dead_letters() {
+        if limit.overflow == Overflow::RejectAndDeadLetter && self.settings.dead_letters() {
             for records in &refused {
-                state.core.refuse(block, records.clone(), now.unix_ms);
+                self.core.refuse(block, records.clone(), now.unix_ms);
             }
         }
         refused
     }
 
     /// Calls a queue once, when a letter of its that was refused may find room.
-    pub(crate) fn call_when_there_is_room(&self, source: &Self) {
-        let mut state = self.lock();
-        if state.wanted_by.iter().all(|&(id, _)| id != source.id) {
-            state.wanted_by.push((source.id, Weak::clone(&source.this)));
+    pub(in crate::queue) fn call_when_there_is_room(&mut self, source: &Queue) {
+        if self.wanted_by.iter().all(|&(id, _)| id != source.id) {
+            self.wanted_by.push((source.id, Weak::clone(&source.this)));
         }
     }
 
     /// Those who are to be called because there is room.
-    pub(in crate::queue) fn room_for(&self, state: &mut QueueState) -> Vec<Weak<Self>> {
-        let is_full = |state: &QueueState| state.settings.length.is_some_and(|limit| limit.is_reached(state));
-        if state.wanted_by.is_empty() || is_full(state) {
+    pub(super) fn room_for(&mut self) -> Vec<Weak<Queue>> {
+        let is_full = |classic: &Self| classic.settings.length.is_some_and(|limit| limit.is_reached(classic));
+        if self.wanted_by.is_empty() || is_full(self) {
             return Vec::new();
         }
-        std::mem::take(&mut state.wanted_by).into_iter().map(|(_, source)| source).collect()
+        mem::take(&mut self.wanted_by).into_iter().map(|(_, source)| source).collect()
     }
 
     /// Drops what is too much off the head.
-    pub(in crate::queue) fn trim(state: &mut QueueState, now: Now) {
-        let Some(limit) = state.settings.length.filter(|limit| limit.overflow == Overflow::DropHead) else {
+    pub(super) fn trim(&mut self, now: Now) {
+        let Some(limit) = self.settings.length.filter(|limit| limit.overflow == Overflow::DropHead) else {
             return;
         };
-        let dead_letters = state.settings.dead_letters();
-        while limit.is_exceeded(&state.core) {
-            let (Head::Ready(head) | Head::OnDisk(head)) = state.core.head() else { break };
-            let there = state.core.ready() + state.core.waiting.len();
+        let dead_letters = self.settings.dead_letters();
+        while limit.is_exceeded(&self.core) {
+            let (Head::Ready(head) | Head::OnDisk(head)) = self.core.head() else { break };
+            let there = self.core.ready() + self.core.waiting.len();
             let excess = there.saturating_sub(limit.messages).max(1);
             let head = SeqRange::of(head.first, head.len().min(excess));
-            state.core.withdraw(head);
-            state.core.die(head, DeathReason::MaxLen, dead_letters, now.unix_ms);
+            self.core.withdraw(head);
+            self.core.die(head, DeathReason::MaxLen, dead_letters, now.unix_ms);
         }
-    }
-
-    /// Learns the sizes of messages that were on disk when the process started, if they matter.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub(crate) fn weigh(&self, pages: &dyn PageSource) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        if state.core.sizes.is_some() {
-            state.core.sizes = Some(Box::new(QueueSizes::read(&state.core, pages)?));
-        }
-        Ok(())
     }
 }
 

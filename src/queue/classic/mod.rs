@@ -1,140 +1,473 @@
-//! What every method of a queue does before it lets go of the lock: deal, tell the log, keep to the
-//! budget of memory, and say what is left to do.
+//! A queue whose messages go once they are settled, classic or quorum: its log, its consumers, and
+//! what it does with what comes, comes back and is taken.
+//!
+//! Every method is called with the lock of the queue held, which it gets as an argument. Before it
+//! returns it dispatches, tells the log, keeps to the budget of memory, and says what is left to
+//! do.
 
-pub(in crate::queue) mod core;
+pub(super) mod core;
+mod letters;
 mod limits;
-pub(in crate::queue) mod reserve;
+pub(super) mod reserve;
 
 use self::core::expiry::{ExpiryClock, NextExpiry};
-use self::core::paging::{self, MemoryBudget, Paging};
+use self::core::letters::DeathReason;
+use self::core::paging::{self, Paging};
 use self::core::requeues::RequeuePolicy;
-use self::core::{Core, Head};
+use self::core::sizes::QueueSizes;
+use self::core::{Core, Head, lanes};
 use self::reserve::Reservation;
-use crate::arguments::{QueueType, Settings};
-use crate::blocking;
+use crate::arguments::{QueueType, Requeue, Settings};
 use crate::clock::Now;
-use crate::ids::{QueueId, SeqRange, Ticket};
-use crate::queue::consumers::Consumers;
+use crate::error::AmqpError;
+use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
+use crate::message::Block;
+use crate::queue::channel_limit::ChannelLimit;
+use crate::queue::consumers::{Consumer, Consumers, SelectionRule, Subscribed};
 use crate::queue::mailbox::{DeliveryRun, Mail, Mailbox};
-use crate::queue::{Effects, Queue, Settled};
-use crate::store::change::Change;
+use crate::queue::memory::{CountedBytes, budget};
+use crate::queue::{Busy, Effects, Got, Queue, QueueContext, QueueStats, Settled};
+use crate::store::StoreError;
+use crate::store::change::{Change, Page, PageSource, RecoveredQueue};
+use std::mem;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 
-/// What waits next in line, bytes: several reads of a page, so that consumers do not wait for each.
-const HEAD: usize = 512 << 10;
+/// Blocks and ranges that are purged under one lock: about a millisecond.
+const PURGED_PIECES: usize = 4096;
 
-/// What a queue keeps in memory while memory is plentiful. Persistent messages cost nothing to
-/// forget; transient ones have to be written first, which a consumer who is a moment behind should
-/// not cause.
-pub(in crate::queue) const BUDGET: MemoryBudget =
-    MemoryBudget { bytes: 4 << 20, transient_bytes: 16 << 20, head_bytes: HEAD };
-
-/// What a queue keeps in memory when all queues together hold more than [`MEMORY_PLENTY`].
-const BUDGET_TIGHT: MemoryBudget =
-    MemoryBudget { bytes: 256 << 10, transient_bytes: 256 << 10, head_bytes: HEAD };
-
-/// What a queue without consumers keeps when all together hold more than [`MEMORY_SHORT`]: ten
-/// thousand queues with a backlog each then hold 20 MB. One with consumers keeps its head.
-pub(in crate::queue) const BUDGET_SHORT: MemoryBudget =
-    MemoryBudget { bytes: 2 << 10, transient_bytes: 2 << 10, head_bytes: 2 << 10 };
-
-/// What all queues together may hold before each of them is held short.
-pub(in crate::queue) const MEMORY_PLENTY: usize = 20 << 20;
-
-/// What all queues together may hold before those without consumers keep next to nothing.
-pub(in crate::queue) const MEMORY_SHORT: usize = 32 << 20;
-
-/// What a queue keeps in memory when all together hold `memory` bytes.
-pub(in crate::queue) fn budget(memory: usize, has_consumers: bool) -> MemoryBudget {
-    match memory {
-        ..=MEMORY_PLENTY => BUDGET,
-        memory if memory <= MEMORY_SHORT || has_consumers => BUDGET_TIGHT,
-        _ => BUDGET_SHORT,
-    }
-}
-
-/// What a queue's lock guards.
-pub(in crate::queue) struct QueueState {
-    pub(in crate::queue) core: Core,
-    pub(in crate::queue) consumers: Consumers,
+/// The messages and consumers of a classic or quorum queue.
+pub(super) struct Classic {
+    core: Core,
+    consumers: Consumers,
     /// What is in effect: as declared, and as policies have it.
-    pub(in crate::queue) settings: Arc<Settings>,
-    pub(in crate::queue) paging: Paging,
+    settings: Arc<Settings>,
+    paging: Paging,
     /// Sessions whose `basic.get` waits for a page.
-    pub(in crate::queue) getters: Vec<Arc<Mailbox>>,
-    pub(in crate::queue) deleted: bool,
+    getters: Vec<Arc<Mailbox>>,
+    deleted: bool,
     /// What was in it when it was deleted, until that is dropped outside of all locks.
-    pub(in crate::queue) remains: Option<Box<Core>>,
+    remains: Option<Box<Core>>,
     /// Queues whose letters were refused for want of room.
-    pub(in crate::queue) wanted_by: Vec<(QueueId, Weak<Queue>)>,
+    wanted_by: Vec<(QueueId, Weak<Queue>)>,
     /// What transactions that are about to come have reserved.
-    pub(in crate::queue) reserved: Reservation,
-    /// What this queue last added to `Queue::memory`.
-    pub(in crate::queue) counted: usize,
+    reserved: Reservation,
+    counted: CountedBytes,
     /// When the queue is to be called, as the timers know it: milliseconds since 1970.
-    pub(in crate::queue) armed_ms: Option<u64>,
+    armed_ms: Option<u64>,
     /// When somebody last declared it, consumed from it or asked it for a message: milliseconds
     /// since 1970.
-    pub(in crate::queue) used_at_ms: u64,
+    used_at_ms: u64,
 }
 
-impl QueueState {
-    pub(in crate::queue) fn new(core: Core, consumers: Consumers, settings: Arc<Settings>) -> Self {
-        Self {
+impl Classic {
+    /// An empty queue.
+    pub(super) fn new(id: QueueId, settings: Arc<Settings>) -> Self {
+        Self::with(Core::new(id), settings)
+    }
+
+    /// A queue as it was on disk; `clean` tells whether the last process stopped cleanly.
+    pub(super) fn recover(recovered: &RecoveredQueue, settings: Arc<Settings>, clean: bool) -> Self {
+        Self::with(Core::recover(recovered, clean), settings)
+    }
+
+    fn with(core: Core, settings: Arc<Settings>) -> Self {
+        let mut classic = Self {
             core,
-            consumers,
-            settings,
+            consumers: Consumers::new(SelectionRule::of(&settings)),
+            settings: Arc::clone(&settings),
             paging: Paging::default(),
             getters: Vec::new(),
             deleted: false,
             remains: None,
             wanted_by: Vec::new(),
             reserved: Reservation::default(),
-            counted: 0,
+            counted: CountedBytes::default(),
             armed_ms: None,
             used_at_ms: 0,
+        };
+        classic.begin_under(settings);
+        classic
+    }
+
+    /// What is in effect.
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Puts other settings in effect, where nobody has used the queue yet.
+    pub(super) fn begin_under(&mut self, next: Arc<Settings>) {
+        self.core.sizes = next.weighs().then(Box::default);
+        self.settings = next;
+    }
+
+    /// Puts other settings in effect. Messages that are too old or too many by them go at once;
+    /// those that wait for a retry wait as long as they were told to; the lease begins anew when it
+    /// is another.
+    pub(super) fn apply_policy(
+        &mut self,
+        queue: &Queue,
+        next: Arc<Settings>,
+        pages: &dyn PageSource,
+        now: Now,
+    ) -> Effects {
+        if self.deleted {
+            return Effects::default();
+        }
+        if !next.weighs() {
+            self.core.sizes = None;
+        } else if self.core.sizes.is_none() {
+            match QueueSizes::read(&self.core, pages) {
+                Ok(sizes) => self.core.sizes = Some(Box::new(sizes)),
+                Err(fault) => {
+                    tracing::error!(queue = %queue.name, %fault, "its bytes are not limited: it cannot be read");
+                }
+            }
+        }
+        if self.settings.expires_ms != next.expires_ms {
+            self.used_at_ms = now.unix_ms;
+        }
+        queue.unlocked.set(&next);
+        self.settings = next;
+        self.trim(now);
+        self.dispatch_and_finish(queue, now)
+    }
+
+    /// Learns the sizes of messages that were on disk when the process started, if they matter.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn weigh(&mut self, pages: &dyn PageSource) -> Result<(), StoreError> {
+        if self.core.sizes.is_some() {
+            self.core.sizes = Some(Box::new(QueueSizes::read(&self.core, pages)?));
+        }
+        Ok(())
+    }
+
+    /// How it stands.
+    pub(super) fn stats(&self) -> QueueStats {
+        let core = &self.core;
+        let (parked, parked_bytes) = core.letters.as_ref().map_or((0, 0), |letters| letters.held());
+        let delayed = core.waiting.len() + core.dead() - parked;
+        QueueStats {
+            // Who asks a queue of delayed messages wants to know how many there are.
+            ready: core.ready() + if self.settings.delays { delayed } else { 0 },
+            parked,
+            parked_bytes,
+            unacked: core.unacked(),
+            consumers: u32::try_from(self.consumers.len()).unwrap_or(u32::MAX),
+            resident: core.resident,
         }
     }
-}
 
-impl Queue {
+    /// Its consumers, in the order in which they are served.
+    pub(super) fn consumers(&self) -> Vec<Subscribed> {
+        self.consumers.list()
+    }
+
+    /// One past the highest number ever delivered, of each lane.
+    pub(super) fn delivered_up_to(&self) -> Vec<u64> {
+        self.core.lanes.iter().map(|lane| lane.next).collect()
+    }
+
+    /// Appends the records of `block`. The ticket tells when its persistent ones are on disk.
+    pub(super) fn enqueue(&mut self, queue: &Queue, block: &Arc<Block>, now: Now) -> (Ticket, Effects) {
+        if self.deleted || block.is_empty() {
+            return (Ticket(0), Effects::default());
+        }
+        let logged = queue.settings.durable && block.persistent() > 0;
+        let refused = match self.settings.length {
+            None => {
+                self.append(queue, block, logged, now);
+                Vec::new()
+            }
+            Some(limit) => self.append_within(queue, limit, (block, logged), now),
+        };
+        let effects = Effects { refused, ..self.finish(queue, now) };
+        (if logged { effects.ticket } else { Ticket(0) }, effects)
+    }
+
+    /// Appends records, and dispatches.
+    fn append(&mut self, queue: &Queue, block: &Arc<Block>, logged: bool, now: Now) {
+        let was_empty = self.core.ready() == 0;
+        let (mut pushed, mut parts) = (SeqRange::default(), 0);
+        lanes::split(block, queue.settings.priorities, |lane, records| {
+            if parts > 0 {
+                // A consumer who waits takes what comes first, not the best of what comes together.
+                self.dispatch(queue, now, pushed);
+            }
+            pushed = self.core.push(block, records, lane, logged);
+            if block.is_redelivered() && !queue.settings.delays {
+                self.core.come_redelivered(pushed, logged);
+            }
+            parts += 1;
+        });
+        if queue.settings.delays {
+            self.core.hold(pushed, block, 0, logged);
+        }
+        self.dispatch(queue, now, pushed);
+        if logged && was_empty && parts == 1 {
+            self.forget_consumed(pushed);
+        }
+    }
+
+    /// Messages are acknowledged.
+    pub(super) fn settle(&mut self, queue: &Queue, settled: &[Settled], now: Now) -> Effects {
+        for part in settled {
+            self.core.remove(part.range);
+        }
+        self.release_and_finish(queue, settled, now)
+    }
+
+    /// Messages come back.
+    pub(super) fn put_back(&mut self, queue: &Queue, settled: &[Settled], how: Requeue, now: Now) -> Effects {
+        for part in settled {
+            self.core.put_back(part.range, how, requeue_policy(&self.settings, now));
+        }
+        // Before it is dispatched, as in RabbitMQ.
+        self.trim(now);
+        if how == Requeue::Unsent {
+            // They belong to a consumer that is gone: what else it gives back comes first.
+            return self.finish(queue, now);
+        }
+        self.release_and_finish(queue, settled, now)
+    }
+
+    /// Messages are rejected for good.
+    pub(super) fn reject(&mut self, queue: &Queue, settled: &[Settled], now: Now) -> Effects {
+        let dead_letters = self.settings.dead_letters();
+        for part in settled {
+            self.core.die(part.range, DeathReason::Rejected, dead_letters, now.unix_ms);
+        }
+        self.release_and_finish(queue, settled, now)
+    }
+
+    /// Adds a consumer.
+    ///
+    /// # Errors
+    /// 403: exclusive use. 404: the queue was deleted meanwhile.
+    pub(super) fn subscribe(
+        &mut self,
+        queue: &Queue,
+        consumer: Consumer,
+        now: Now,
+    ) -> Result<Effects, AmqpError> {
+        let on = queue.on();
+        if self.deleted {
+            return Err(AmqpError::NotFound(on));
+        }
+        self.consumers.add(consumer, &on)?;
+        Ok(self.dispatch_and_finish(queue, now))
+    }
+
+    /// Removes a consumer; what it holds stays unacknowledged.
+    pub(super) fn cancel(&mut self, queue: &Queue, id: ConsumerId, now: Now) -> Effects {
+        let delete = self.remove_consumer(queue, id, now);
+        Effects { delete, ..self.dispatch_and_finish(queue, now) }
+    }
+
+    /// As [`Classic::cancel`], but what others may be dealt now waits for what this one gives back.
+    pub(super) fn leave(&mut self, queue: &Queue, id: ConsumerId, now: Now) -> Effects {
+        let delete = self.remove_consumer(queue, id, now);
+        Effects { delete, ..self.finish(queue, now) }
+    }
+
+    /// Whether the queue is to go with it.
+    fn remove_consumer(&mut self, queue: &Queue, id: ConsumerId, now: Now) -> bool {
+        let removed = self.consumers.remove(id);
+        self.used_at_ms = now.unix_ms;
+        removed && queue.settings.auto_delete && self.consumers.is_empty() && !self.deleted
+    }
+
+    /// The session has encoded `bytes` of what was dealt to this consumer.
+    pub(super) fn credit(&mut self, queue: &Queue, id: ConsumerId, bytes: usize, now: Now) -> Effects {
+        self.consumers.credit(id, bytes);
+        self.dispatch_and_finish(queue, now)
+    }
+
+    /// It is its turn to take up to `share` of what is free under the limit of a channel.
+    pub(super) fn take_turn(
+        &mut self,
+        queue: &Queue,
+        limit: &Arc<ChannelLimit>,
+        share: u32,
+        now: Now,
+    ) -> Effects {
+        self.consumers.begin_turn(limit, share);
+        let effects = self.dispatch_and_finish(queue, now);
+        self.consumers.end_turn();
+        effects
+    }
+
+    /// Somebody has declared it: its lease begins anew.
+    pub(super) fn touch(&mut self, queue: &Queue, now: Now) {
+        self.used_at_ms = now.unix_ms;
+        // Nothing has expired that had not before: whoever comes next deals with that.
+        self.arm(queue, NextExpiry::default());
+    }
+
+    /// Its time has come: messages expire or come back, or nobody has used it for too long.
+    pub(super) fn tick(&mut self, queue: &Queue, now: Now) -> Effects {
+        if self.deleted {
+            return Effects::default();
+        }
+        self.armed_ms = None;
+        if !queue.settings.delays {
+            self.core.resume(now.unix_ms);
+        }
+        self.retry_letters(now);
+        let expired = self.is_expired(now);
+        Effects { expired, ..self.dispatch_and_finish(queue, now) }
+    }
+
+    /// Takes one message.
+    pub(super) fn get(
+        &mut self,
+        queue: &Queue,
+        no_ack: bool,
+        mailbox: &Arc<Mailbox>,
+        now: Now,
+    ) -> (Got, Effects) {
+        self.used_at_ms = now.unix_ms;
+        let clock = clock(&self.settings, now, SeqRange::default());
+        let _looked_at_in_the_end = self.core.expire(clock, self.settings.dead_letters());
+        let got = match self.core.head() {
+            Head::Empty => Got::Empty,
+            Head::OnDisk(_) => {
+                self.getters.push(Arc::clone(mailbox));
+                Got::Paging
+            }
+            Head::Ready(range) => match self.core.take(range, 1, no_ack) {
+                None => Got::Empty,
+                Some(taken) => Got::Message {
+                    first: taken.first,
+                    block: taken.block,
+                    index: taken.range.start,
+                    redelivered: taken.redelivered,
+                    deliveries: taken.deliveries,
+                    remaining: u32::try_from(self.core.ready()).unwrap_or(u32::MAX),
+                },
+            },
+        };
+        (got, self.finish(queue, now))
+    }
+
+    /// What a purge drops: messages that may be delivered, now or when their time comes.
+    pub(super) fn purgeable(&self) -> u64 {
+        self.core.ready() + self.core.waiting.len()
+    }
+
+    /// Drops the first of what a purge drops, `most` messages at most and no more than others
+    /// should wait for; how many that was.
+    pub(super) fn purge_part(&mut self, queue: &Queue, most: u64, now: Now) -> (u64, Effects) {
+        let purged = self.core.purge_part(most, PURGED_PIECES);
+        (purged, self.finish(queue, now))
+    }
+
+    /// Pages have come from disk. Returns how many messages were not there that should have been.
+    pub(super) fn pages_loaded(
+        &mut self,
+        queue: &Queue,
+        wanted: SeqRange,
+        pages: Vec<Page>,
+        now: Now,
+    ) -> (u64, Effects) {
+        self.paging.reading = false;
+        let lost = match self.core.read_letters(wanted, &pages) {
+            Some(lost) => lost,
+            None => paging::put_pages(&mut self.core, wanted, pages),
+        };
+        for getter in self.getters.drain(..) {
+            getter.post(&mut vec![Mail::Retry]);
+        }
+        (lost, self.dispatch_and_finish(queue, now))
+    }
+
+    /// Closes it if nobody has used it for too long; whether that is so.
+    pub(super) fn close_expired(&mut self, queue: &Queue, now: Now) -> bool {
+        let expired = self.is_expired(now);
+        if expired && !self.deleted {
+            self.shut(queue);
+        }
+        expired
+    }
+
+    /// Marks it as deleted and tells its consumers; how many messages were ready.
+    ///
+    /// # Errors
+    /// It has consumers, or messages that are ready, where it should not.
+    pub(super) fn close(&mut self, queue: &Queue, if_unused: bool, if_empty: bool) -> Result<u64, Busy> {
+        // In RabbitMQ's order.
+        if if_empty && (self.core.ready() > 0 || self.core.dead() > 0) {
+            return Err(Busy::NotEmpty);
+        }
+        if if_unused && !self.consumers.is_empty() {
+            return Err(Busy::InUse);
+        }
+        let ready = self.core.ready();
+        self.shut(queue);
+        Ok(ready)
+    }
+
+    fn shut(&mut self, queue: &Queue) {
+        self.deleted = true;
+        let dead = self.core.dead();
+        if dead > 0 {
+            tracing::warn!(queue = %queue.name, vhost = %queue.home().name, messages = dead,
+                "messages that died and were parked or on their way are gone with their queue");
+        }
+        self.consumers.cancel_all();
+        for getter in self.getters.drain(..) {
+            getter.post(&mut vec![Mail::Retry]);
+        }
+        self.counted.set(0, &queue.context.memory);
+        if let Some(at_ms) = self.armed_ms.take() {
+            queue.context.timers.remove(at_ms, queue.id);
+        }
+        self.remains = Some(Box::new(mem::replace(&mut self.core, Core::new(queue.id))));
+    }
+
+    /// What was in it when it was closed, to be dropped.
+    pub(super) fn take_remains(&mut self) -> Option<Box<Core>> {
+        self.remains.take()
+    }
+
     /// Gives consumers what their windows take. The messages `new` just came: they do not expire
     /// here.
-    pub(in crate::queue) fn dispatch(&self, state: &mut QueueState, now: Now, new: SeqRange) {
+    fn dispatch(&mut self, queue: &Queue, now: Now, new: SeqRange) {
         loop {
-            self.deal_turns(state, now, new);
-            let waits = state.consumers.take_held_back() && state.core.head() != Head::Empty;
-            if !waits || state.consumers.wait_in_line(&self.this) {
+            self.dispatch_turns(now, new);
+            let waits = self.consumers.take_held_back() && self.core.head() != Head::Empty;
+            if !waits || self.consumers.wait_in_line(&queue.this) {
                 break;
             }
         }
-        state.consumers.post();
+        self.consumers.post();
     }
 
-    fn deal_turns(&self, state: &mut QueueState, now: Now, new: SeqRange) {
-        let may_expire = state.core.may_expire(state.settings.ttl_ms);
-        let (clock, dead_letters) = (clock(&state.settings, now, new), state.settings.dead_letters());
-        while let Some(turn) = state.consumers.turn() {
+    fn dispatch_turns(&mut self, now: Now, new: SeqRange) {
+        let may_expire = self.core.may_expire(self.settings.ttl_ms);
+        let (clock, dead_letters) = (clock(&self.settings, now, new), self.settings.dead_letters());
+        while let Some(turn) = self.consumers.turn() {
             if may_expire {
-                let _looked_at_in_the_end = state.core.expire(clock, dead_letters);
+                let _looked_at_in_the_end = self.core.expire(clock, dead_letters);
             }
-            let Head::Ready(mut range) = state.core.head() else { break };
+            let Head::Ready(mut range) = self.core.head() else { break };
             if may_expire {
                 let most = range.first.saturating_add(turn.count.into());
-                range = state.core.fit_time(SeqRange { end: range.end.min(most), ..range }, clock);
+                range = self.core.fit_time(SeqRange { end: range.end.min(most), ..range }, clock);
                 if range.is_empty() {
                     break;
                 }
             }
-            let (count, _) = state.core.fit(range, turn.count, turn.bytes);
-            let count = state.consumers.reserve(turn, count);
+            let (count, _) = self.core.fit(range, turn.count, turn.bytes);
+            let count = self.consumers.reserve(turn, count);
             if count == 0 {
                 break;
             }
-            let Some(taken) = state.core.take(range, count, turn.no_ack) else { break };
+            let Some(taken) = self.core.take(range, count, turn.no_ack) else { break };
             let bytes = taken.block.bytes_of(taken.range.clone());
-            state.consumers.dispatch(turn, count, bytes, |consumer| {
+            self.consumers.dispatch(turn, count, bytes, |consumer| {
                 Mail::Deliver(DeliveryRun {
                     consumer,
                     first: taken.first,
@@ -148,162 +481,150 @@ impl Queue {
     }
 
     /// Hands the changes to the log, in the order they happened.
-    pub(in crate::queue) fn flush(&self, state: &mut QueueState) -> Ticket {
-        if state.core.changes.is_empty() {
+    fn flush(&mut self, queue: &Queue) -> Ticket {
+        if self.core.changes.is_empty() {
             return Ticket(0);
         }
-        if state.deleted {
-            state.core.changes.clear();
+        if self.deleted {
+            self.core.changes.clear();
             return Ticket(0);
         }
         // Taken with its memory: an idle queue keeps none.
-        self.log.append(&mut std::mem::take(&mut state.core.changes))
+        queue.context.log.append(&mut mem::take(&mut self.core.changes))
     }
 
     /// Takes out of what is to be logged what was consumed and settled as it came: the disk need
     /// not know of it.
-    pub(in crate::queue) fn forget_consumed(state: &mut QueueState, pushed: SeqRange) {
-        if state.core.live.is_free(pushed) {
-            state.core.changes.retain(|change| !concerns(change, pushed));
+    fn forget_consumed(&mut self, pushed: SeqRange) {
+        if self.core.live.is_free(pushed) {
+            self.core.changes.retain(|change| !concerns(change, pushed));
         }
     }
 
-    pub(in crate::queue) fn release_and_finish(
-        &self,
-        mut state: MutexGuard<'_, QueueState>,
-        settled: &[Settled],
-        now: Now,
-    ) -> Effects {
+    fn release_and_finish(&mut self, queue: &Queue, settled: &[Settled], now: Now) -> Effects {
         for part in settled {
             if let Some(id) = part.consumer {
-                state.consumers.release(id, u32::try_from(part.range.len()).unwrap_or(u32::MAX));
+                self.consumers.release(id, u32::try_from(part.range.len()).unwrap_or(u32::MAX));
             }
         }
-        self.deal_and_finish(state, now)
+        self.dispatch_and_finish(queue, now)
     }
 
-    pub(in crate::queue) fn deal_and_finish(
-        &self,
-        mut state: MutexGuard<'_, QueueState>,
-        now: Now,
-    ) -> Effects {
-        self.dispatch(&mut state, now, SeqRange::default());
-        self.finish(state, now)
+    /// Gives consumers what their windows take, and finishes.
+    pub(super) fn dispatch_and_finish(&mut self, queue: &Queue, now: Now) -> Effects {
+        self.dispatch(queue, now, SeqRange::default());
+        self.finish(queue, now)
     }
 
     /// Ends what has expired, tells the log, keeps to the memory budget and collects the effects.
-    pub(in crate::queue) fn finish(&self, mut state: MutexGuard<'_, QueueState>, now: Now) -> Effects {
-        self.conclude(&mut state, now)
-    }
-
-    /// As [`Queue::finish`], and keeps the lock.
-    pub(in crate::queue) fn conclude(&self, state: &mut QueueState, now: Now) -> Effects {
-        if state.deleted {
-            state.core.changes.clear();
+    fn finish(&mut self, queue: &Queue, now: Now) -> Effects {
+        if self.deleted {
+            self.core.changes.clear();
             return Effects::default();
         }
-        let next = if self.settings.delays {
-            NextExpiry { at_ms: state.core.release_due(now.unix_ms), unread: None }
+        let next = if queue.settings.delays {
+            NextExpiry { at_ms: self.core.release_due(now.unix_ms), unread: None }
         } else {
-            let clock = clock(&state.settings, now, SeqRange::default());
-            state.core.expire(clock, state.settings.dead_letters())
+            let clock = clock(&self.settings, now, SeqRange::default());
+            self.core.expire(clock, self.settings.dead_letters())
         };
-        let ticket = self.flush(state);
+        let ticket = self.flush(queue);
         if ticket > Ticket(0) {
-            paging::mark(&mut state.core.lanes, ticket);
+            paging::mark(&mut self.core.lanes, ticket);
         }
-        let stored = self.log.stored();
-        paging::advance(&mut state.core.lanes, stored);
-        let budget = budget(self.memory.load(Ordering::Relaxed), !state.consumers.is_empty());
-        if state.core.resident > budget.bytes {
-            let due = self.due(state, next);
-            let spill = state.paging.forget(&mut state.core, budget, stored, due);
+        let QueueContext { log, memory, .. } = &queue.context;
+        let stored = log.stored();
+        paging::advance(&mut self.core.lanes, stored);
+        let budget = budget(memory.load(Ordering::Relaxed), !self.consumers.is_empty());
+        if self.core.resident > budget.bytes {
+            let due = self.due(next);
+            let spill = self.paging.forget(&mut self.core, budget, stored, due);
             if !spill.is_empty() {
-                let ticket = self.flush(state);
-                state.paging.spilled(spill, ticket);
+                let ticket = self.flush(queue);
+                self.paging.spilled(spill, ticket);
             }
         }
-        self.count_memory(state);
-        self.arm(state, next);
+        self.counted.set(self.core.resident, memory);
+        self.arm(queue, next);
         Effects {
-            letters: state.core.calls_for_sender(),
-            page: self.page_wanted(state, next),
+            letters: self.core.calls_for_sender(),
+            page: self.page_wanted(next),
             delete: false,
             expired: false,
             refused: Vec::new(),
-            room_for: self.room_for(state),
-            dropped: std::mem::take(&mut state.core.dropped_at_limit),
+            room_for: self.room_for(),
+            dropped: mem::take(&mut self.core.dropped_at_limit),
             ticket,
         }
     }
 
-    fn count_memory(&self, state: &mut QueueState) {
-        let resident = state.core.resident;
-        if resident >= state.counted {
-            self.memory.fetch_add(resident - state.counted, Ordering::Relaxed);
-        } else {
-            self.memory.fetch_sub(state.counted - resident, Ordering::Relaxed);
-        }
-        state.counted = resident;
-    }
-
     /// What is next in a queue whose messages expire: its bytes stay, for they say when.
-    fn due(&self, state: &QueueState, next: NextExpiry) -> Option<SeqRange> {
+    fn due(&self, next: NextExpiry) -> Option<SeqRange> {
         next.at_ms?;
-        match state.core.head() {
+        match self.core.head() {
             Head::Ready(range) => Some(range),
             Head::OnDisk(_) | Head::Empty => None,
         }
     }
 
     /// The messages on disk that are due, unless they are being read already.
-    fn page_wanted(&self, state: &mut QueueState, next: NextExpiry) -> Option<SeqRange> {
-        if state.paging.reading {
+    fn page_wanted(&mut self, next: NextExpiry) -> Option<SeqRange> {
+        if self.paging.reading {
             return None;
         }
-        let wanted = state.core.unread_letters().or_else(|| {
-            let asked = !state.getters.is_empty() || state.consumers.turn().is_some();
-            match state.core.head() {
+        let wanted = self.core.unread_letters().or_else(|| {
+            let asked = !self.getters.is_empty() || self.consumers.turn().is_some();
+            match self.core.head() {
                 Head::OnDisk(range) if asked => Some(range),
                 Head::OnDisk(_) | Head::Ready(_) | Head::Empty => next.unread,
             }
         });
-        state.paging.reading = wanted.is_some();
+        self.paging.reading = wanted.is_some();
         wanted
     }
 
     /// Has the queue called when its next message expires or comes back, or when nobody has used it
     /// for too long. A call that comes too early does no harm, so a time that is put off is left as
     /// it is.
-    pub(in crate::queue) fn arm(&self, state: &mut QueueState, next: NextExpiry) {
-        let lease = Self::lease_ends(state);
+    fn arm(&mut self, queue: &Queue, next: NextExpiry) {
         // What is being read is called for by its page.
-        let waiting = if next.unread.is_none() { state.core.waiting.first() } else { None };
-        let times = [next.at_ms, waiting, lease, Self::letters_due(state)];
+        let waiting = if next.unread.is_none() { self.core.waiting.first() } else { None };
+        let times = [next.at_ms, waiting, self.lease_ends(), self.letters_due()];
         let Some(at_ms) = times.into_iter().flatten().min() else { return };
-        if state.armed_ms.is_none_or(|armed_ms| at_ms < armed_ms) {
-            self.timers.set(&self.this, (state.armed_ms, at_ms), self.id);
-            state.armed_ms = Some(at_ms);
+        if self.armed_ms.is_none_or(|armed_ms| at_ms < armed_ms) {
+            queue.context.timers.set(&queue.this, (self.armed_ms, at_ms), queue.id);
+            self.armed_ms = Some(at_ms);
         }
     }
 
     /// When the queue goes unless somebody uses it.
-    pub(in crate::queue) fn lease_ends(state: &QueueState) -> Option<u64> {
-        let expires_ms = state.settings.expires_ms?;
+    fn lease_ends(&self) -> Option<u64> {
+        let expires_ms = self.settings.expires_ms?;
         // What is parked waits for somebody, who must find it.
-        (state.consumers.is_empty() && state.core.dead() == 0)
-            .then(|| state.used_at_ms.saturating_add(expires_ms))
+        (self.consumers.is_empty() && self.core.dead() == 0)
+            .then(|| self.used_at_ms.saturating_add(expires_ms))
     }
 
-    pub(in crate::queue) fn lock(&self) -> MutexGuard<'_, QueueState> {
-        let waited = |_taken| blocking::wait(|| self.state.lock());
-        let state = self.state.try_lock().or_else(waited);
-        state.expect("a queue's lock is poisoned only by a broken invariant of its log")
+    /// Whether nobody has used it for too long.
+    fn is_expired(&self, now: Now) -> bool {
+        self.lease_ends().is_some_and(|at_ms| at_ms <= now.unix_ms)
+    }
+}
+
+/// What tests look at.
+#[cfg(test)]
+impl Classic {
+    pub(super) fn reserved(&self) -> Reservation {
+        self.reserved
+    }
+
+    pub(super) fn ready_bytes(&self) -> u64 {
+        self.core.ready_bytes()
     }
 }
 
 /// By what messages expire under these settings; those that are `new` do not.
-pub(in crate::queue) fn clock(settings: &Settings, now: Now, new: SeqRange) -> ExpiryClock {
+fn clock(settings: &Settings, now: Now, new: SeqRange) -> ExpiryClock {
     // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of
     // each priority.
     let each_lane = settings.kind == QueueType::Quorum;
@@ -311,7 +632,7 @@ pub(in crate::queue) fn clock(settings: &Settings, now: Now, new: SeqRange) -> E
 }
 
 /// What becomes under these settings of messages that come back.
-pub(in crate::queue) fn fate(settings: &Settings, now: Now) -> RequeuePolicy<'_> {
+fn requeue_policy(settings: &Settings, now: Now) -> RequeuePolicy<'_> {
     RequeuePolicy {
         keeps: settings.dead_letters() || settings.parks(),
         limit: settings.delivery_limit,

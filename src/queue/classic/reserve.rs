@@ -6,7 +6,7 @@
 //! what it would be dealt needs none. Whoever leaves in between, or is dealt what came back
 //! meanwhile, makes the queue longer than its limit as a message does that comes back.
 
-use super::QueueState;
+use super::Classic;
 use super::core::sizes::body_size;
 use crate::arguments::LengthLimit;
 use crate::clock::Now;
@@ -76,13 +76,13 @@ impl Reservation {
 
 impl LengthLimit {
     /// The room that all of `wanted` would need, if there is so much.
-    fn reserve(&self, state: &mut QueueState, wanted: &Wanted) -> Option<Reservation> {
-        let reserved = state.reserved;
-        let mut spare = if state.core.ready() == 0 { state.consumers.spare(wanted.bytes) } else { 0 };
+    fn reserve(&self, classic: &mut Classic, wanted: &Wanted) -> Option<Reservation> {
+        let reserved = classic.reserved;
+        let mut spare = if classic.core.ready() == 0 { classic.consumers.spare(wanted.bytes) } else { 0 };
         spare = spare.saturating_sub(reserved.dealt);
-        let there = state.core.ready() + state.core.waiting.len() + reserved.kept;
+        let there = classic.core.ready() + classic.core.waiting.len() + reserved.kept;
         // A queue without a limit of bytes does not know them.
-        let bytes_there = self.bytes.map_or(0, |_| state.core.ready_bytes() + reserved.bytes);
+        let bytes_there = self.bytes.map_or(0, |_| classic.core.ready_bytes() + reserved.bytes);
         let mut room = Reservation::default();
         for &size in &wanted.sizes {
             let bytes = bytes_there + room.bytes + u64::from(size);
@@ -101,45 +101,38 @@ impl LengthLimit {
     }
 }
 
-impl Queue {
+impl Classic {
     /// Reserves room for all of `wanted`; none if some of it would be refused.
-    pub(crate) fn reserve(&self, wanted: &Wanted) -> Option<Reservation> {
-        if !self.may_refuse() {
-            return Some(Reservation::default());
-        }
-        let mut state = self.lock();
-        let limit = state.settings.length.filter(|_| state.settings.may_refuse() && !state.deleted);
+    pub(in crate::queue) fn reserve(&mut self, wanted: &Wanted) -> Option<Reservation> {
+        let limit = self.settings.length.filter(|_| self.settings.may_refuse() && !self.deleted);
         let Some(limit) = limit else { return Some(Reservation::default()) };
-        let room = limit.reserve(&mut state, wanted)?;
-        state.reserved.add(room);
+        let room = limit.reserve(self, wanted)?;
+        self.reserved.add(room);
         Some(room)
     }
 
     /// Nothing comes for this room.
-    pub(crate) fn give_back(&self, room: Reservation) {
-        self.lock().reserved.remove(room);
+    pub(in crate::queue) fn give_back(&mut self, room: Reservation) {
+        self.reserved.remove(room);
     }
 
-    /// As [`Queue::enqueue`], of records for which there is room, or was when it was asked for:
+    /// As [`Classic::enqueue`], of records for which there is room, or was when it was asked for:
     /// none is refused.
-    pub(crate) fn enqueue_reserved(
-        &self,
+    pub(in crate::queue) fn enqueue_reserved(
+        &mut self,
+        queue: &Queue,
         room: &mut Reservation,
         block: &Arc<Block>,
         now: Now,
     ) -> (Ticket, Effects) {
-        if let Some(stream) = &self.stream {
-            return stream.enqueue(block);
-        }
-        let mut state = self.lock();
-        if state.deleted || block.is_empty() {
+        if self.deleted || block.is_empty() {
             return (Ticket(0), Effects::default());
         }
-        state.reserved.remove(room.take(block));
-        let logged = self.settings.durable && block.persistent() > 0;
-        self.append(&mut state, block, logged, now);
-        Self::trim(&mut state, now);
-        let effects = self.finish(state, now);
+        self.reserved.remove(room.take(block));
+        let logged = queue.settings.durable && block.persistent() > 0;
+        self.append(queue, block, logged, now);
+        self.trim(now);
+        let effects = self.finish(queue, now);
         (if logged { effects.ticket } else { Ticket(0) }, effects)
     }
 }

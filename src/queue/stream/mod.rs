@@ -1,10 +1,9 @@
 //! A stream: a log that consumers read, each from where it likes, and that nobody empties
 //! (RabbitMQ: streams.md).
 //!
-//! It stands in for a queue's own state behind the methods of
-//! [`super::Queue`], locks once per batch as that does, and returns the same [`Effects`].
-//! Everything that enters is written, transient or not. What it holds in memory is the end of the
-//! log, and pages for those who read further back.
+//! Every method is called with the lock of the queue held, which it gets as an argument. Everything
+//! that enters is written, transient or not. What it holds in memory is the end of the log, and
+//! pages for those who read further back.
 
 mod log;
 mod pages;
@@ -18,33 +17,26 @@ pub use self::reading::{Filter, Reading, Start};
 use self::log::StreamLog;
 use self::pages::Pages;
 use self::reader::{Left, StreamReader};
-use super::Effects;
-use super::classic::{MEMORY_PLENTY, MEMORY_SHORT, budget};
 use super::consumers::{Consumer, Subscribed};
-use super::{Busy, QueueContext, QueueStats, Settled};
-use crate::arguments::Retention;
-use crate::error::{AmqpError, Resource};
+use super::memory::{CountedBytes, MEMORY_PLENTY, MEMORY_SHORT, budget};
+use super::{Busy, Effects, Queue, QueueContext, QueueStats, Settled};
+use crate::arguments::{Retention, Settings};
+use crate::clock::Now;
+use crate::error::AmqpError;
 use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::queue::mailbox::Mail;
-use crate::store::change::{Change, Log, Page, RecoveredQueue, StreamNote};
+use crate::store::change::{Change, Page, RecoveredQueue, StreamNote};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Consumers that a stream remembers; beyond it the one that is furthest behind is forgotten.
 const NAMES_MAX: usize = 4096;
 
 /// A stream: a log that any number of consumers read without emptying it (RabbitMQ: streams.md).
 pub(super) struct Stream {
-    id: QueueId,
-    log: Arc<dyn Log>,
-    /// Bytes that all queues hold in memory.
-    memory: Arc<AtomicUsize>,
-    state: Mutex<State>,
-}
-
-struct State {
     log: StreamLog,
     readers: BTreeMap<ConsumerId, StreamReader>,
     /// Named consumers that have gone and whose messages are not all settled.
@@ -54,173 +46,191 @@ struct State {
     pages: Pages,
     /// Named consumers, and what each has not handled yet.
     offsets: BTreeMap<Box<str>, u64>,
+    /// What is in effect: as declared, and as policies have it.
+    settings: Arc<Settings>,
     /// What the store must be told; taken after each operation.
     changes: Vec<Change>,
     deleted: bool,
-    /// What this stream last added to `Stream::memory`.
-    counted: usize,
+    counted: CountedBytes,
 }
 
 impl Stream {
     /// An empty stream.
-    pub(super) fn new(id: QueueId, retention: Retention, shared: &QueueContext) -> Self {
-        Self::with(id, shared, StreamLog::new(retention), BTreeMap::new())
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self::with(StreamLog::new(settings.retention), settings, BTreeMap::new())
     }
 
     /// A stream as it was on disk.
-    pub(super) fn recover(recovered: &RecoveredQueue, retention: Retention, shared: &QueueContext) -> Self {
-        let id = recovered.record.id;
+    pub(super) fn recover(recovered: &RecoveredQueue, settings: Arc<Settings>) -> Self {
         let offsets = recovered.stream.iter().flat_map(|stream| stream.offsets.iter().cloned()).collect();
-        Self::with(id, shared, StreamLog::recover(recovered, retention), offsets)
+        Self::with(StreamLog::recover(recovered, settings.retention), settings, offsets)
     }
 
-    fn with(id: QueueId, shared: &QueueContext, stream: StreamLog, offsets: BTreeMap<Box<str>, u64>) -> Self {
-        let state = State {
-            log: stream,
+    fn with(log: StreamLog, settings: Arc<Settings>, offsets: BTreeMap<Box<str>, u64>) -> Self {
+        Self {
+            log,
             readers: BTreeMap::new(),
             left: BTreeMap::new(),
             hungry: VecDeque::new(),
             pages: Pages::default(),
             offsets,
+            settings,
             changes: Vec::new(),
             deleted: false,
-            counted: 0,
-        };
-        let (log, memory) = (Arc::clone(&shared.log), Arc::clone(&shared.memory));
-        Self { id, log, memory, state: Mutex::new(state) }
+            counted: CountedBytes::default(),
+        }
     }
 
-    /// Keeps so much from now on.
-    pub(super) fn retain(&self, retention: Retention, now_ms: u64) -> Effects {
-        let mut guard = self.lock();
-        guard.log.retain(retention);
-        self.trim(&mut guard, now_ms);
-        self.finish_flushed(guard)
+    /// What is in effect.
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Puts other settings in effect, where nobody has used the stream yet.
+    pub(super) fn begin_under(&mut self, queue: &Queue, next: Arc<Settings>) {
+        let _nothing_goes_by_age_yet = self.retain(queue, next, 0);
+    }
+
+    /// Puts other settings in effect.
+    pub(super) fn apply_policy(&mut self, queue: &Queue, next: Arc<Settings>, now: Now) -> Effects {
+        self.retain(queue, next, now.unix_ms)
+    }
+
+    /// Keeps as much as these settings say from now on.
+    fn retain(&mut self, queue: &Queue, next: Arc<Settings>, now_ms: u64) -> Effects {
+        self.log.retain(next.retention);
+        self.settings = next;
+        self.trim(queue, now_ms);
+        self.finish_flushed(queue)
     }
 
     /// How it stands.
     pub(super) fn stats(&self) -> QueueStats {
-        let state = self.lock();
         QueueStats {
-            ready: state.log.len(),
-            unacked: state.readers.values().map(|reader| u64::from(reader.unacked)).sum(),
-            consumers: u32::try_from(state.readers.len()).unwrap_or(u32::MAX),
-            resident: state.counted,
+            ready: self.log.len(),
+            unacked: self.readers.values().map(|reader| u64::from(reader.unacked)).sum(),
+            consumers: u32::try_from(self.readers.len()).unwrap_or(u32::MAX),
+            resident: self.counted.get(),
             ..QueueStats::default()
         }
     }
 
     /// Its consumers, all of whom are served at a time.
     pub(super) fn consumers(&self) -> Vec<Subscribed> {
-        self.lock().readers.values().filter_map(|reader| reader.consumer.shown(true)).collect()
+        self.readers.values().filter_map(|reader| reader.consumer.shown(true)).collect()
     }
 
     /// Appends the records of `block`. The ticket tells when they are on disk.
-    pub(super) fn enqueue(&self, block: &Arc<Block>) -> (Ticket, Effects) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.deleted || block.is_empty() {
+    pub(super) fn enqueue(&mut self, queue: &Queue, block: &Arc<Block>) -> (Ticket, Effects) {
+        if self.deleted || block.is_empty() {
             return (Ticket(0), Effects::default());
         }
-        let (queue, changes) = (self.id, &mut state.changes);
-        let range = state.log.push(block, |chunk| {
-            changes.push(Change::Stream { queue, note: StreamNote::Chunk(chunk) });
+        let (id, changes) = (queue.id, &mut self.changes);
+        let range = self.log.push(block, |chunk| {
+            changes.push(Change::Stream { queue: id, note: StreamNote::Chunk(chunk) });
         });
-        state.changes.push(Change::Publish {
-            queue,
+        self.changes.push(Change::Publish {
+            queue: id,
             first: range.first,
             block: Arc::clone(block),
             range: 0..block.len(),
         });
-        self.trim(state, 0);
-        state.serve_all(self.is_short());
-        let ticket = self.flush(state);
+        self.trim(queue, 0);
+        self.serve_all(is_short(queue));
+        let ticket = self.flush(queue);
         if ticket > Ticket(0) {
-            state.log.mark(range.end, ticket);
+            self.log.mark(range.end, ticket);
         }
-        (ticket, self.finish(guard, ticket))
+        (ticket, self.finish(queue, ticket))
     }
 
     /// Drops what is too much or too old.
-    fn trim(&self, state: &mut State, now_ms: u64) {
-        let gone = state.log.trim(now_ms);
+    fn trim(&mut self, queue: &Queue, now_ms: u64) {
+        let gone = self.log.trim(now_ms);
         if !gone.is_empty() {
-            let queue = self.id;
-            state.changes.push(Change::Settle { queue, range: gone });
-            state.changes.push(Change::Stream { queue, note: StreamNote::Begins(gone.end) });
+            let queue = queue.id;
+            self.changes.push(Change::Settle { queue, range: gone });
+            self.changes.push(Change::Stream { queue, note: StreamNote::Begins(gone.end) });
         }
+    }
+
+    /// Messages are settled.
+    pub(super) fn settle(&mut self, queue: &Queue, settled: &[Settled]) -> Effects {
+        self.release(queue, settled, false)
+    }
+
+    /// Messages come back.
+    pub(super) fn put_back(&mut self, queue: &Queue, settled: &[Settled]) -> Effects {
+        self.release(queue, settled, true)
     }
 
     /// Messages were settled, or `returned`, which does not bring them back to anybody: their
     /// consumers have room again, and are remembered to have come so far. One that has gone is
     /// remembered by what its channel acknowledges later.
-    pub(super) fn settle(&self, settled: &[Settled], returned: bool) -> Effects {
-        let mut guard = self.lock();
-        let state = &mut *guard;
+    fn release(&mut self, queue: &Queue, settled: &[Settled], returned: bool) -> Effects {
         for part in settled {
             let Some(id) = part.consumer else { continue };
-            let handled = match state.readers.get_mut(&id) {
+            let handled = match self.readers.get_mut(&id) {
                 Some(reader) => reader.release(part.range),
-                None => state.release_left(id, part.range, returned),
+                None => self.release_left(id, part.range, returned),
             };
             if let Some((name, next)) = handled {
-                state.remember(self.id, name, next);
+                self.remember(queue.id, name, next);
             }
-            state.serve(id, self.is_short());
+            self.serve(id, is_short(queue));
         }
-        self.finish_flushed(guard)
+        self.finish_flushed(queue)
     }
 
     /// Adds a consumer.
     ///
     /// # Errors
-    /// 404: the stream `on` was deleted meanwhile.
-    pub(super) fn subscribe(&self, mut consumer: Consumer, on: Resource) -> Result<Effects, AmqpError> {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.deleted {
-            return Err(AmqpError::NotFound(on));
+    /// 404: the stream was deleted meanwhile.
+    pub(super) fn subscribe(&mut self, queue: &Queue, mut consumer: Consumer) -> Result<Effects, AmqpError> {
+        if self.deleted {
+            return Err(AmqpError::NotFound(queue.on()));
         }
         let reading = consumer.reading.take().map_or_else(Reading::default, |reading| *reading);
-        self.trim(state, reading.asked_at_ms);
-        let remembered = reading.track.as_ref().and_then(|name| state.offsets.get(name).copied());
+        self.trim(queue, reading.asked_at_ms);
+        let remembered = reading.track.as_ref().and_then(|name| self.offsets.get(name).copied());
         let id = consumer.id;
-        state.readers.insert(id, StreamReader::new(consumer, reading, remembered, &state.log));
-        state.serve(id, self.is_short());
-        Ok(self.finish_flushed(guard))
+        self.readers.insert(id, StreamReader::new(consumer, reading, remembered, &self.log));
+        self.serve(id, is_short(queue));
+        Ok(self.finish_flushed(queue))
     }
 
     /// Removes a consumer.
-    pub(super) fn cancel(&self, id: ConsumerId) -> Effects {
-        let mut state = self.lock();
-        if let Some(left) = state.readers.remove(&id).and_then(StreamReader::leave) {
-            state.left.insert(id, left);
+    pub(super) fn cancel(&mut self, queue: &Queue, id: ConsumerId) -> Effects {
+        if let Some(left) = self.readers.remove(&id).and_then(StreamReader::leave) {
+            self.left.insert(id, left);
         }
-        state.hungry.retain(|&other| other != id);
-        state.pages.stale = true;
-        self.finish_flushed(state)
+        self.hungry.retain(|&other| other != id);
+        self.pages.stale = true;
+        self.finish_flushed(queue)
     }
 
     /// The session has encoded `bytes` of what was dealt to this consumer.
-    pub(super) fn credit(&self, id: ConsumerId, bytes: usize) -> Effects {
-        let mut guard = self.lock();
-        if let Some(reader) = guard.readers.get_mut(&id) {
+    pub(super) fn credit(&mut self, queue: &Queue, id: ConsumerId, bytes: usize) -> Effects {
+        if let Some(reader) = self.readers.get_mut(&id) {
             reader.credit(bytes);
         }
-        guard.serve(id, self.is_short());
-        self.finish_flushed(guard)
+        self.serve(id, is_short(queue));
+        self.finish_flushed(queue)
     }
 
     /// Pages have come from disk. Returns how many messages were not there that should have been.
-    pub(super) fn pages_loaded(&self, wanted: SeqRange, pages: Vec<Page>) -> (u64, Effects) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.deleted {
+    pub(super) fn pages_loaded(
+        &mut self,
+        queue: &Queue,
+        wanted: SeqRange,
+        pages: Vec<Page>,
+    ) -> (u64, Effects) {
+        if self.deleted {
             return (0, Effects::default());
         }
-        let lost = state.pages.load(wanted, pages, &state.log);
-        state.serve_all(self.is_short());
-        (lost, self.finish_flushed(guard))
+        let lost = self.pages.load(wanted, pages, &self.log);
+        self.serve_all(is_short(queue));
+        (lost, self.finish_flushed(queue))
     }
 
     /// Marks it as deleted and tells its consumers. Its messages are not counted (RabbitMQ:
@@ -228,78 +238,55 @@ impl Stream {
     ///
     /// # Errors
     /// It has consumers, or messages, where it should not.
-    pub(super) fn close(&self, if_unused: bool, if_empty: bool) -> Result<u64, Busy> {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if if_empty && state.log.len() > 0 {
+    pub(super) fn close(&mut self, queue: &Queue, if_unused: bool, if_empty: bool) -> Result<u64, Busy> {
+        if if_empty && self.log.len() > 0 {
             return Err(Busy::NotEmpty);
         }
-        if if_unused && !state.readers.is_empty() {
+        if if_unused && !self.readers.is_empty() {
             return Err(Busy::InUse);
         }
-        state.deleted = true;
-        for (id, reader) in std::mem::take(&mut state.readers) {
+        self.deleted = true;
+        for (id, reader) in mem::take(&mut self.readers) {
             reader.consumer.mailbox.post(&mut vec![Mail::Cancelled(id)]);
         }
-        self.memory.fetch_sub(std::mem::take(&mut state.counted), Ordering::Relaxed);
-        state.log = StreamLog::new(Retention::default());
-        state.pages = Pages::default();
-        state.offsets = BTreeMap::new();
-        state.left = BTreeMap::new();
-        state.changes = Vec::new();
+        self.counted.set(0, &queue.context.memory);
+        self.log = StreamLog::new(Retention::default());
+        self.pages = Pages::default();
+        self.offsets = BTreeMap::new();
+        self.left = BTreeMap::new();
+        self.changes = Vec::new();
         Ok(0)
     }
 
     /// Hands the changes to the log, in the order they happened.
-    fn flush(&self, state: &mut State) -> Ticket {
-        if state.changes.is_empty() || state.deleted {
+    fn flush(&mut self, queue: &Queue) -> Ticket {
+        if self.changes.is_empty() || self.deleted {
             return Ticket(0);
         }
         // Taken with its memory: an idle stream keeps none.
-        self.log.append(&mut std::mem::take(&mut state.changes))
+        queue.context.log.append(&mut mem::take(&mut self.changes))
     }
 
-    fn finish_flushed(&self, mut guard: MutexGuard<'_, State>) -> Effects {
-        let ticket = self.flush(&mut guard);
-        self.finish(guard, ticket)
+    fn finish_flushed(&mut self, queue: &Queue) -> Effects {
+        let ticket = self.flush(queue);
+        self.finish(queue, ticket)
     }
 
     /// Keeps to the memory budget and collects the effects.
-    fn finish(&self, mut guard: MutexGuard<'_, State>, ticket: Ticket) -> Effects {
-        let state = &mut *guard;
-        if state.deleted {
+    fn finish(&mut self, queue: &Queue, ticket: Ticket) -> Effects {
+        if self.deleted {
             return Effects::default();
         }
-        let all = self.memory.load(Ordering::Relaxed);
-        let budget = budget(all, !state.readers.is_empty());
-        state.log.forget(self.log.stored(), budget.bytes);
-        let page = state.page_wanted();
-        state.pages.forget(all > MEMORY_PLENTY, state.log.first());
-        self.count_memory(state);
+        let QueueContext { log, memory, .. } = &queue.context;
+        let all = memory.load(Ordering::Relaxed);
+        let budget = budget(all, !self.readers.is_empty());
+        self.log.forget(log.stored(), budget.bytes);
+        let page = self.page_wanted();
+        self.pages.forget(all > MEMORY_PLENTY, self.log.first());
+        self.counted.set(self.log.tail_bytes + self.pages.resident(), memory);
         Effects { page, ticket, ..Effects::default() }
     }
 
-    /// Whether memory is so short that only who can read keeps pages.
-    fn is_short(&self) -> bool {
-        self.memory.load(Ordering::Relaxed) > MEMORY_SHORT
-    }
-
-    fn count_memory(&self, state: &mut State) {
-        let resident = state.log.tail_bytes + state.pages.resident();
-        if resident >= state.counted {
-            self.memory.fetch_add(resident - state.counted, Ordering::Relaxed);
-        } else {
-            self.memory.fetch_sub(state.counted - resident, Ordering::Relaxed);
-        }
-        state.counted = resident;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("a stream's lock is poisoned only by a broken invariant of its log")
-    }
-}
-
-impl State {
     /// Gives a consumer what its window takes, if there is such a consumer, and puts it in line for
     /// a page if it wants one.
     fn serve(&mut self, id: ConsumerId, short: bool) {
@@ -361,4 +348,9 @@ impl State {
         self.offsets.insert(name.clone(), next);
         self.changes.push(Change::Stream { queue, note: StreamNote::Offset { name, next } });
     }
+}
+
+/// Whether memory is so short that only who can read keeps pages.
+fn is_short(queue: &Queue) -> bool {
+    queue.context.memory.load(Ordering::Relaxed) > MEMORY_SHORT
 }

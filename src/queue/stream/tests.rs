@@ -3,20 +3,21 @@
 mod model;
 
 use super::*;
-use crate::arguments::Requeue;
-use crate::arguments::{QueueFlags, Settings};
-use crate::clock::{Clock, Now};
+use crate::arguments::{QueueFlags, Requeue};
+use crate::clock::Clock;
+use crate::error::Resource;
 use crate::ids::VHostId;
 use crate::message::{BlockBuilder, Copies, Message};
-use crate::queue::classic::BUDGET;
 use crate::queue::mailbox::Mailbox;
+use crate::queue::memory::BUDGET;
 use crate::queue::{ChannelLimit, Home, Queue};
 use crate::store::StoreError;
-use crate::store::change::{AtomicBatch, Health, QueueRecord, RecoveredLane, RecoveredStream, Waiter};
+use crate::store::change::{AtomicBatch, Health, Log, QueueRecord, RecoveredLane, RecoveredStream, Waiter};
 use crate::wire::{properties, table};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::RwLock;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, RwLock};
 
 /// Rows as they were published; everything is stored at once, unless `lags`.
 #[derive(Default)]
@@ -451,15 +452,12 @@ fn a_named_consumer_goes_on_where_it_was() {
 
 #[test]
 fn the_names_that_are_remembered_are_limited() {
-    let mut state = Bench::new(&[]).queue.stream.as_ref().unwrap().lock().offsets.clone();
-    assert!(state.is_empty());
-    let bench = Bench::new(&[]);
-    let stream = bench.queue.stream.as_ref().unwrap();
+    let mut stream = Stream::new(Arc::default());
     for number in 0..NAMES_MAX as u64 + 10 {
-        stream.lock().remember(QueueId(1), number.to_string().into(), number);
+        stream.remember(QueueId(1), number.to_string().into(), number);
     }
-    state = stream.lock().offsets.clone();
-    assert_eq!((state.len(), state.contains_key("9"), state.contains_key("10")), (NAMES_MAX, false, true));
+    let names = &stream.offsets;
+    assert_eq!((names.len(), names.contains_key("9"), names.contains_key("10")), (NAMES_MAX, false, true));
 }
 
 #[test]

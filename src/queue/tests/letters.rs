@@ -86,7 +86,7 @@ fn the_order_is_that_of_death_wherever_they_are() {
         let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
         let bench = Bench::new(dead_lettering());
         // Somebody else's: some of the messages are on disk alone.
-        bench.queue.memory.fetch_add(memory, Ordering::Relaxed);
+        bench.queue.context.memory.fetch_add(memory, Ordering::Relaxed);
         texts.chunks(4).for_each(|part| drop(bench.publish(part, true)));
         bench.subscribe(Consumer { prefetch: 0, ..bench.consumer(1, 0) });
         bench.serve(bench.queue.credit(ConsumerId(1), 1 << 20, NOW));

@@ -165,7 +165,7 @@ fn sizes_are_known_again_after_a_restart() {
         Bench { disk: Arc::clone(&before.disk), timers: Arc::default(), queue, mailbox: Mailbox::new() };
     assert_eq!(bench.publish(&["y", ""], true).refused, [0..1], "it is full to the byte");
     assert_eq!(bench.drain().len(), 18);
-    assert_eq!(bench.queue.lock().core.ready_bytes(), 0);
+    assert_eq!(bench.queue.of_classic(|classic| classic.ready_bytes()), 0);
 }
 
 /// A queue with a limit against a list of what is ready and a list of what is out.
@@ -234,7 +234,7 @@ fn check_against_a_list(seed: u64, overflow: Overflow) {
         }
         bench.letters(bench.queue.dispatch_again(NOW), NOW);
         assert_eq!(bench.counts(), (ready.len() as u64, out.len() as u64), "{at}");
-        assert_eq!(bench.queue.lock().core.ready_bytes(), bytes(&ready) as u64, "{at}");
+        assert_eq!(bench.queue.of_classic(|classic| classic.ready_bytes()), bytes(&ready) as u64, "{at}");
     }
 }
 

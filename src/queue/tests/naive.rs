@@ -134,7 +134,7 @@ impl Pair {
         draw.bench = Bench::new(settings.clone());
         draw.naive.settings = settings;
         // Memory is short: whatever is stored may be forgotten.
-        draw.bench.queue.memory.fetch_add(2 * MEMORY_SHORT, Ordering::Relaxed);
+        draw.bench.queue.context.memory.fetch_add(2 * MEMORY_SHORT, Ordering::Relaxed);
         draw
     }
 

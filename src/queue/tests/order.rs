@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::arguments::Priorities;
+use crate::queue::classic::core::{Core, Head};
 
 fn prioritized(most: u8) -> Settings {
     Settings { priorities: Some(Priorities { most, unset: 0 }), ..durable() }

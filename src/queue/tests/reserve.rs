@@ -29,7 +29,7 @@ impl Bench {
     }
 
     fn reserved(&self) -> Reservation {
-        self.queue.lock().reserved
+        self.queue.of_classic(|classic| classic.reserved())
     }
 }
 

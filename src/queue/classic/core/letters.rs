@@ -14,21 +14,19 @@
 //! has none as a rule, so that after a power cut it dies again, and one if its death was part of a
 //! transaction, or the broker stopped.
 
-mod parked;
+pub(in crate::queue) mod parked;
 
 use super::{Core, RecordPlace, records};
 use crate::arguments::Settings;
-use crate::blocking;
 use crate::clock::Now;
-use crate::ids::{QueueId, SeqRange, Ticket};
+use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
-use crate::queue::classic::QueueState;
-use crate::queue::{Effects, Queue};
+use crate::queue::Queue;
 use crate::store::change::{Change, Page};
 use crate::store::mark::Mark;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 /// Messages of a batch at most. So long, and as long as its targets take, others wait who send from
 /// the same queue.
@@ -673,20 +671,81 @@ impl Letters {
     }
 }
 
-impl Queue {
-    /// Who sends holds this; taken after an atomic batch of the log and before any queue.
-    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
-        let waited = |_taken| blocking::wait(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
-        self.turn.try_lock().unwrap_or_else(waited)
+impl Letters {
+    /// Whether letters stand in line.
+    pub(in crate::queue) fn is_due(&self) -> bool {
+        !self.line.is_empty()
     }
 
+    /// Somebody is going to send what stands in line; whether nobody was before.
+    pub(in crate::queue) fn claim(&mut self) -> bool {
+        !std::mem::replace(&mut self.claimed, true)
+    }
+
+    /// What is parked is to be tried again: says when, unless that is known. Whether the vhost is
+    /// to be asked to tell of routes that appear.
+    pub(in crate::queue) fn listen(&mut self, now: Now) -> bool {
+        if self.parked.is_empty() {
+            return false;
+        }
+        let wait_ms = RETRY_MS + self.held / RETRIED_PER_MS;
+        self.retry_ms.get_or_insert(now.unix_ms.saturating_add(wait_ms));
+        !std::mem::replace(&mut self.listens, true)
+    }
+
+    /// Logs once in a while what was parked and dropped.
+    pub(in crate::queue) fn tell(&mut self, queue: &Queue, tally: LetterTally, now: Now) {
+        let told = &mut self.told;
+        told.parked += tally.parked;
+        told.dropped += tally.dropped_at_limit;
+        let is_due = told.at_ms.is_none_or(|at_ms| now.mono_ms.saturating_sub(at_ms) >= LOG_EVERY_MS);
+        if !is_due || (told.parked == 0 && told.dropped == 0) {
+            return;
+        }
+        let (parked, dropped) = (std::mem::take(&mut told.parked), std::mem::take(&mut told.dropped));
+        told.at_ms = Some(now.mono_ms);
+        let why = self.parked.back().and_then(|entry| entry.cause).map_or("", Cause::name);
+        if dropped > 0 {
+            tracing::error!(queue = %queue.name, dropped, parked = self.held,
+                "messages were dropped: as many are parked as may be");
+        }
+        if parked > 0 {
+            tracing::warn!(queue = %queue.name, vhost = %queue.home().name, new = parked, parked = self.held, why,
+                "messages that died have nowhere to go and are parked: see list_parked and requeue_parked");
+        }
+    }
+
+    /// A route may have appeared, or there is room: whether there is something to try again, soon.
+    pub(in crate::queue) fn hasten(&mut self) -> bool {
+        self.listens = false;
+        if self.parked.is_empty() {
+            return false;
+        }
+        let soon_ms = self.tried_ms.saturating_add(HASTE_MS);
+        self.retry_ms = Some(self.retry_ms.map_or(soon_ms, |at_ms| at_ms.min(soon_ms)));
+        true
+    }
+
+    /// What is parked is to be sent again, if it is time.
+    pub(in crate::queue) fn retry_if_due(&mut self, now: Now) {
+        if !self.parked.is_empty() && self.retry_ms.is_none_or(|at_ms| at_ms <= now.unix_ms) {
+            self.retry(now.unix_ms);
+        }
+    }
+
+    /// When what is parked is to be tried again: at once what was before the broker started, or a
+    /// policy said so.
+    pub(in crate::queue) fn retry_at(&self) -> Option<u64> {
+        (!self.parked.is_empty()).then(|| self.retry_ms.unwrap_or_default())
+    }
+}
+
+impl Core {
     /// Takes the next letters out of the line. They stay in the queue until
-    /// [`Queue::letters_sent`].
-    pub(crate) fn next_letters(&self) -> Option<Batch> {
-        let mut state = self.lock();
-        let parts = state.core.next_parts(|letters| &mut letters.line, LETTERS_MAX);
-        let settings = Arc::clone(&state.settings);
-        let letters = state.core.letters.as_deref_mut()?;
+    /// [`Core::settle_letters`].
+    pub(in crate::queue) fn next_letters(&mut self, settings: &Arc<Settings>) -> Option<Batch> {
+        let parts = self.next_parts(|letters| &mut letters.line, LETTERS_MAX);
+        let letters = self.letters.as_deref_mut()?;
         if parts.is_empty() {
             letters.claimed = false;
             if letters.line.is_empty() {
@@ -695,139 +754,43 @@ impl Queue {
             return None;
         }
         let refused_by = if settings.retries() { letters.refused_by.clone() } else { Vec::new() };
-        Some(Batch { settings, parts, refused_by })
+        Some(Batch { settings: Arc::clone(settings), parts, refused_by })
     }
 
-    /// Whether letters stand in line.
-    pub(crate) fn has_letters(&self) -> bool {
-        self.lock().core.letters.as_ref().is_some_and(|letters| !letters.line.is_empty())
+    /// Takes out the first parked messages, `most` at most.
+    pub(in crate::queue) fn next_parked(&mut self, most: u64) -> Vec<LetterRun> {
+        self.next_parts(|letters| &mut letters.parked, most)
     }
 
-    /// The letters in front, if they have to be read first.
-    pub(crate) fn unread_letters(&self) -> Option<SeqRange> {
-        self.lock().core.unread_letters()
-    }
-
-    /// Takes in pages of the letters in front.
-    pub(crate) fn read_letters(&self, wanted: SeqRange, pages: &[Page]) {
-        let lost = self.lock().core.read_letters(wanted, pages).unwrap_or_default();
-        if lost > 0 {
-            tracing::error!(queue = %self.name, lost, "messages are missing from the store");
+    /// Drops the first `entries` entries of parked messages; how many messages. None if none has
+    /// died.
+    pub(in crate::queue) fn drop_parked(&mut self, entries: usize) -> Option<u64> {
+        let mut dropped = 0;
+        for _ in 0..entries {
+            let Some(entry) = self.letters.as_deref_mut()?.parked.pop_front() else { break };
+            dropped += entry.range.len();
+            self.letters_gone(&entry, entry.range, entry.bytes);
         }
+        Some(dropped)
     }
 
-    /// Somebody else is going to send what stands in line; whether nobody was before.
-    pub(crate) fn claim_letters(&self) -> bool {
-        let mut state = self.lock();
-        state.core.letters.as_mut().is_some_and(|letters| !std::mem::replace(&mut letters.claimed, true))
-    }
-
-    /// What became of a batch: those that are elsewhere leave the queue, and the others are parked
-    /// as far as they may be.
-    pub(crate) fn letters_sent(&self, batch: Batch, most: ParkedMax, now: Now) -> (Effects, LetterTally) {
-        let mut state = self.lock();
+    /// Takes in what became of a batch: those that are elsewhere are gone, and the others are
+    /// parked as far as they may be.
+    pub(in crate::queue) fn settle_letters(
+        &mut self,
+        settings: &Settings,
+        batch: Batch,
+        most: ParkedMax,
+    ) -> LetterTally {
         let mut tally = LetterTally::default();
-        if state.deleted {
-            return (Effects::default(), tally);
-        }
-        let QueueState { core, settings, .. } = &mut *state;
         for part in &batch.parts {
-            settle_part(core, settings, part, most, &mut tally);
+            settle_part(self, settings, part, most, &mut tally);
         }
-        for part in batch.parts.iter().rev() {
-            if let Some(letters) = core.letters.as_deref_mut() {
-                letters.return_unsent(part);
-            }
-        }
-        if let Some(letters) = core.letters.as_deref_mut() {
+        if let Some(letters) = self.letters.as_deref_mut() {
+            batch.parts.iter().rev().for_each(|part| letters.return_unsent(part));
             letters.refused_by = batch.refused_by;
-            self.tell(letters, tally, now);
         }
-        self.listen(&mut state, now);
-        (self.finish(state, now), tally)
-    }
-
-    /// If what is parked is to be tried again, says when, and asks to be told of routes that
-    /// appear.
-    fn listen(&self, state: &mut QueueState, now: Now) {
-        let retries = state.settings.retries();
-        let Some(letters) = state.core.letters.as_deref_mut() else { return };
-        if !retries || letters.parked.is_empty() {
-            return;
-        }
-        let wait_ms = RETRY_MS + letters.held / RETRIED_PER_MS;
-        letters.retry_ms.get_or_insert(now.unix_ms.saturating_add(wait_ms));
-        if !std::mem::replace(&mut letters.listens, true) {
-            self.home.stranded.add(Weak::clone(&self.this));
-        }
-    }
-
-    /// Logs once in a while what was parked and dropped.
-    fn tell(&self, letters: &mut Letters, tally: LetterTally, now: Now) {
-        letters.told.parked += tally.parked;
-        letters.told.dropped += tally.dropped_at_limit;
-        let told = &mut letters.told;
-        let is_due = told.at_ms.is_none_or(|at_ms| now.mono_ms.saturating_sub(at_ms) >= LOG_EVERY_MS);
-        if !is_due || (told.parked == 0 && told.dropped == 0) {
-            return;
-        }
-        let (parked, dropped) = (std::mem::take(&mut told.parked), std::mem::take(&mut told.dropped));
-        told.at_ms = Some(now.mono_ms);
-        let why = letters.parked.back().and_then(|entry| entry.cause).map_or("", Cause::name);
-        if dropped > 0 {
-            tracing::error!(queue = %self.name, dropped, parked = letters.held,
-                "messages were dropped: as many are parked as may be");
-        }
-        if parked > 0 {
-            tracing::warn!(queue = %self.name, vhost = %self.home.name, new = parked, parked = letters.held, why,
-                "messages that died have nowhere to go and are parked: see list_parked and requeue_parked");
-        }
-    }
-
-    /// A route may have appeared, or there is room: what is parked is tried again.
-    pub(crate) fn hasten(&self) {
-        let mut state = self.lock();
-        if state.deleted || !state.settings.retries() {
-            return;
-        }
-        let Some(letters) = state.core.letters.as_deref_mut() else { return };
-        letters.listens = false;
-        if letters.parked.is_empty() {
-            return;
-        }
-        let soon_ms = letters.tried_ms.saturating_add(HASTE_MS);
-        letters.retry_ms = Some(letters.retry_ms.map_or(soon_ms, |at_ms| at_ms.min(soon_ms)));
-        self.arm(&mut state, crate::queue::NextExpiry::default());
-    }
-
-    /// Tries again what is parked, if it is time.
-    pub(in crate::queue) fn retry_letters(state: &mut QueueState, now: Now) {
-        let retries = state.settings.retries();
-        if let Some(letters) = state.core.letters.as_deref_mut()
-            && retries
-            && !letters.parked.is_empty()
-            && letters.retry_ms.is_none_or(|at_ms| at_ms <= now.unix_ms)
-        {
-            letters.retry(now.unix_ms);
-        }
-    }
-
-    /// When what is parked is to be tried again: at once what was before the broker started, or a
-    /// policy said so.
-    pub(in crate::queue) fn letters_due(state: &QueueState) -> Option<u64> {
-        let letters = state.core.letters.as_ref()?;
-        let tries = state.settings.retries() && !letters.parked.is_empty();
-        tries.then(|| letters.retry_ms.unwrap_or_default())
-    }
-
-    /// What stands in line is dead on disk, too.
-    pub(crate) fn keep_letters(&self) -> Ticket {
-        let mut state = self.lock();
-        if !self.is_durable() || state.deleted {
-            return Ticket(0);
-        }
-        state.core.mark_letters();
-        self.flush(&mut state)
+        tally
     }
 }
 

@@ -8,20 +8,10 @@
 use super::lanes::Lanes;
 use super::{Core, Head, RecordPlace, records, weight};
 use crate::ids::{SeqRange, Ticket, lane_of};
+use crate::queue::memory::MemoryBudget;
 use crate::store::change::{Change, Page};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// How much a queue may hold in memory.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::queue) struct MemoryBudget {
-    /// Beyond so many bytes it forgets what is stored.
-    pub(in crate::queue) bytes: usize,
-    /// Beyond so many it has the disk take what is not persistent.
-    pub(in crate::queue) transient_bytes: usize,
-    /// What waits next in line and stays in any case.
-    pub(in crate::queue) head_bytes: usize,
-}
 
 /// Which numbers of a lane the disk has, and how far forgetting has come.
 #[derive(Debug, Default)]
@@ -51,7 +41,7 @@ impl Progress {
 
     /// Messages from `first` on have come back from disk, and can be forgotten once more when they
     /// were delivered.
-    pub(in crate::queue) fn loaded(&mut self, first: u64) {
+    fn loaded(&mut self, first: u64) {
         self.loaded_from = Some(self.loaded_from.map_or(first, |before| before.min(first)));
     }
 
@@ -310,6 +300,7 @@ pub(in crate::queue) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<
     if at == wanted.first {
         lost += drop_missing(core, wanted);
     }
+    core.lanes.lane(lane_of(wanted.first)).progress.loaded(wanted.first);
     lost
 }
 
