@@ -488,7 +488,7 @@ impl Queue {
     /// had in memory.
     pub(super) fn drop_messages(&self) {
         let remains = self.of_classic(Classic::take_remains);
-        blocking::run_many(remains.as_ref().map_or(0, |core| core.live.pieces()), || drop(remains));
+        blocking::run_many(remains.as_ref().map_or(0, |core| core.pieces()), || drop(remains));
     }
 
     /// What `ask` finds in a classic queue; a stream has nothing of the kind, which the default

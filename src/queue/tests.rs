@@ -473,7 +473,7 @@ fn nothing_is_forgotten_before_it_is_on_disk() {
     assert!(bench.queue.stats().resident > 20_000_000);
 }
 
-fn recovered(messages: Vec<SeqRange>, delivered_up_to: u64) -> RecoveredQueue {
+pub(super) fn recovered(messages: Vec<SeqRange>, delivered_up_to: u64) -> RecoveredQueue {
     let record = QueueRecord {
         id: QueueId(1),
         vhost: "/".into(),

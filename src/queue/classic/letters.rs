@@ -75,12 +75,12 @@ impl Queue {
 
     /// The parked messages after the first `skipped`.
     pub(crate) fn parked_run(&self, skipped: u64) -> Option<ParkedRun> {
-        self.of_classic(|classic| classic.letters()?.parked_run(&classic.core.live, skipped))
+        self.of_classic(|classic| classic.core.parked_run(skipped))
     }
 
     /// The first parked messages, if they are on disk and no page of them was shown.
     pub(crate) fn unread_parked(&self) -> Option<SeqRange> {
-        self.of_classic(|classic| classic.letters()?.unread_parked(&classic.core.live))
+        self.of_classic(|classic| classic.core.unread_parked())
     }
 
     /// Takes in pages for [`Queue::next_parked`].
@@ -116,10 +116,6 @@ impl Queue {
 }
 
 impl Classic {
-    fn letters(&self) -> Option<&Letters> {
-        self.core.letters.as_deref()
-    }
-
     fn letters_sent(
         &mut self,
         queue: &Queue,
@@ -160,6 +156,6 @@ impl Classic {
 
     /// When what is parked is to be tried again.
     pub(super) fn letters_due(&self) -> Option<u64> {
-        self.letters().filter(|_| self.settings.retries())?.retry_at()
+        self.core.letters.as_ref().filter(|_| self.settings.retries())?.retry_at()
     }
 }

@@ -22,21 +22,20 @@ use std::sync::{Arc, Weak};
 impl LengthLimit {
     /// Whether more is ready than may be.
     fn is_exceeded(&self, core: &Core) -> bool {
-        core.ready() + core.waiting.len() > self.messages
-            || self.bytes.is_some_and(|most| core.ready_bytes() > most)
+        core.ready_or_waiting() > self.messages || self.bytes.is_some_and(|most| core.ready_bytes() > most)
     }
 
     /// Whether nothing more may come.
     fn is_reached(&self, classic: &Classic) -> bool {
         let Classic { core, reserved, .. } = classic;
-        core.ready() + core.waiting.len() + reserved.messages() >= self.messages
+        core.ready_or_waiting() + reserved.messages() >= self.messages
             || self.bytes.is_some_and(|most| core.ready_bytes() + reserved.bytes >= most)
     }
 
     /// How many of the first records of `range` may come.
     fn room_for(&self, classic: &Classic, block: &Block, range: Range<u32>) -> u32 {
         let Classic { core, reserved, .. } = classic;
-        let room = self.messages.saturating_sub(core.ready() + core.waiting.len() + reserved.messages());
+        let room = self.messages.saturating_sub(core.ready_or_waiting() + reserved.messages());
         let count = (range.end - range.start).min(u32::try_from(room).unwrap_or(u32::MAX));
         let Some(most) = self.bytes else { return count };
         let mut bytes = core.ready_bytes() + reserved.bytes;
@@ -111,7 +110,7 @@ impl Classic {
         let dead_letters = self.settings.dead_letters();
         while limit.is_exceeded(&self.core) {
             let (Head::Ready(head) | Head::OnDisk(head)) = self.core.head() else { break };
-            let there = self.core.ready() + self.core.waiting.len();
+            let there = self.core.ready_or_waiting();
             let excess = there.saturating_sub(limit.messages).max(1);
             let head = SeqRange::of(head.first, head.len().min(excess));
             self.core.withdraw(head);

@@ -17,7 +17,7 @@ use self::core::requeues::RequeuePolicy;
 use self::core::sizes::QueueSizes;
 use self::core::{Core, Head, lanes};
 use self::reserve::Reservation;
-use crate::arguments::{QueueType, Requeue, Settings};
+use crate::arguments::{Requeue, Settings};
 use crate::clock::Now;
 use crate::error::AmqpError;
 use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
@@ -28,7 +28,7 @@ use crate::queue::mailbox::{DeliveryRun, Mail, Mailbox};
 use crate::queue::memory::{CountedBytes, budget};
 use crate::queue::{Busy, Effects, Got, Queue, QueueContext, QueueStats, Settled};
 use crate::store::StoreError;
-use crate::store::change::{Change, Page, PageSource, RecoveredQueue};
+use crate::store::change::{Page, PageSource, RecoveredQueue};
 use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -148,7 +148,7 @@ impl Classic {
     pub(super) fn stats(&self) -> QueueStats {
         let core = &self.core;
         let (parked, parked_bytes) = core.letters.as_ref().map_or((0, 0), |letters| letters.held());
-        let delayed = core.waiting.len() + core.dead() - parked;
+        let delayed = core.waiting() + core.dead() - parked;
         QueueStats {
             // Who asks a queue of delayed messages wants to know how many there are.
             ready: core.ready() + if self.settings.delays { delayed } else { 0 },
@@ -156,7 +156,7 @@ impl Classic {
             parked_bytes,
             unacked: core.unacked(),
             consumers: u32::try_from(self.consumers.len()).unwrap_or(u32::MAX),
-            resident: core.resident,
+            resident: core.resident(),
         }
     }
 
@@ -167,7 +167,7 @@ impl Classic {
 
     /// One past the highest number ever delivered, of each lane.
     pub(super) fn delivered_up_to(&self) -> Vec<u64> {
-        self.core.lanes.iter().map(|lane| lane.next).collect()
+        self.core.delivered_up_to()
     }
 
     /// Appends the records of `block`. The ticket tells when its persistent ones are on disk.
@@ -207,7 +207,7 @@ impl Classic {
         }
         self.dispatch(queue, now, pushed);
         if logged && was_empty && parts == 1 {
-            self.forget_consumed(pushed);
+            self.core.forget_consumed(pushed);
         }
     }
 
@@ -222,7 +222,7 @@ impl Classic {
     /// Messages come back.
     pub(super) fn put_back(&mut self, queue: &Queue, settled: &[Settled], how: Requeue, now: Now) -> Effects {
         for part in settled {
-            self.core.put_back(part.range, how, requeue_policy(&self.settings, now));
+            self.core.put_back(part.range, how, RequeuePolicy::of(&self.settings, now));
         }
         // Before it is dispatched, as in RabbitMQ.
         self.trim(now);
@@ -329,7 +329,7 @@ impl Classic {
         now: Now,
     ) -> (Got, Effects) {
         self.used_at_ms = now.unix_ms;
-        let clock = clock(&self.settings, now, SeqRange::default());
+        let clock = ExpiryClock::of(&self.settings, now, SeqRange::default());
         let _looked_at_in_the_end = self.core.expire(clock, self.settings.dead_letters());
         let got = match self.core.head() {
             Head::Empty => Got::Empty,
@@ -354,7 +354,7 @@ impl Classic {
 
     /// What a purge drops: messages that may be delivered, now or when their time comes.
     pub(super) fn purgeable(&self) -> u64 {
-        self.core.ready() + self.core.waiting.len()
+        self.core.ready_or_waiting()
     }
 
     /// Drops the first of what a purge drops, `most` messages at most and no more than others
@@ -447,7 +447,7 @@ impl Classic {
 
     fn dispatch_turns(&mut self, now: Now, new: SeqRange) {
         let may_expire = self.core.may_expire(self.settings.ttl_ms);
-        let (clock, dead_letters) = (clock(&self.settings, now, new), self.settings.dead_letters());
+        let (clock, dead_letters) = (ExpiryClock::of(&self.settings, now, new), self.settings.dead_letters());
         while let Some(turn) = self.consumers.turn() {
             if may_expire {
                 let _looked_at_in_the_end = self.core.expire(clock, dead_letters);
@@ -482,23 +482,8 @@ impl Classic {
 
     /// Hands the changes to the log, in the order they happened.
     fn flush(&mut self, queue: &Queue) -> Ticket {
-        if self.core.changes.is_empty() {
-            return Ticket(0);
-        }
-        if self.deleted {
-            self.core.changes.clear();
-            return Ticket(0);
-        }
-        // Taken with its memory: an idle queue keeps none.
-        queue.context.log.append(&mut mem::take(&mut self.core.changes))
-    }
-
-    /// Takes out of what is to be logged what was consumed and settled as it came: the disk need
-    /// not know of it.
-    fn forget_consumed(&mut self, pushed: SeqRange) {
-        if self.core.live.is_free(pushed) {
-            self.core.changes.retain(|change| !concerns(change, pushed));
-        }
+        let mut changes = self.core.take_changes();
+        if changes.is_empty() || self.deleted { Ticket(0) } else { queue.context.log.append(&mut changes) }
     }
 
     fn release_and_finish(&mut self, queue: &Queue, settled: &[Settled], now: Now) -> Effects {
@@ -519,24 +504,24 @@ impl Classic {
     /// Ends what has expired, tells the log, keeps to the memory budget and collects the effects.
     fn finish(&mut self, queue: &Queue, now: Now) -> Effects {
         if self.deleted {
-            self.core.changes.clear();
+            let _nobody_is_told = self.core.take_changes();
             return Effects::default();
         }
         let next = if queue.settings.delays {
             NextExpiry { at_ms: self.core.release_due(now.unix_ms), unread: None }
         } else {
-            let clock = clock(&self.settings, now, SeqRange::default());
+            let clock = ExpiryClock::of(&self.settings, now, SeqRange::default());
             self.core.expire(clock, self.settings.dead_letters())
         };
         let ticket = self.flush(queue);
         if ticket > Ticket(0) {
-            paging::mark(&mut self.core.lanes, ticket);
+            paging::mark(&mut self.core, ticket);
         }
         let QueueContext { log, memory, .. } = &queue.context;
         let stored = log.stored();
-        paging::advance(&mut self.core.lanes, stored);
+        paging::advance(&mut self.core, stored);
         let budget = budget(memory.load(Ordering::Relaxed), !self.consumers.is_empty());
-        if self.core.resident > budget.bytes {
+        if self.core.resident() > budget.bytes {
             let due = self.due(next);
             let spill = self.paging.forget(&mut self.core, budget, stored, due);
             if !spill.is_empty() {
@@ -544,7 +529,7 @@ impl Classic {
                 self.paging.spilled(spill, ticket);
             }
         }
-        self.counted.set(self.core.resident, memory);
+        self.counted.set(self.core.resident(), memory);
         self.arm(queue, next);
         Effects {
             letters: self.core.calls_for_sender(),
@@ -553,7 +538,7 @@ impl Classic {
             expired: false,
             refused: Vec::new(),
             room_for: self.room_for(),
-            dropped: mem::take(&mut self.core.dropped_at_limit),
+            dropped: self.core.take_dropped(),
             ticket,
         }
     }
@@ -588,7 +573,7 @@ impl Classic {
     /// it is.
     fn arm(&mut self, queue: &Queue, next: NextExpiry) {
         // What is being read is called for by its page.
-        let waiting = if next.unread.is_none() { self.core.waiting.first() } else { None };
+        let waiting = if next.unread.is_none() { self.core.next_due() } else { None };
         let times = [next.at_ms, waiting, self.lease_ends(), self.letters_due()];
         let Some(at_ms) = times.into_iter().flatten().min() else { return };
         if self.armed_ms.is_none_or(|armed_ms| at_ms < armed_ms) {
@@ -620,33 +605,5 @@ impl Classic {
 
     pub(super) fn ready_bytes(&self) -> u64 {
         self.core.ready_bytes()
-    }
-}
-
-/// By what messages expire under these settings; those that are `new` do not.
-fn clock(settings: &Settings, now: Now, new: SeqRange) -> ExpiryClock {
-    // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next of
-    // each priority.
-    let each_lane = settings.kind == QueueType::Quorum;
-    ExpiryClock { ttl_ms: settings.ttl_ms, now_unix_ms: now.unix_ms, new, each_lane }
-}
-
-/// What becomes under these settings of messages that come back.
-fn requeue_policy(settings: &Settings, now: Now) -> RequeuePolicy<'_> {
-    RequeuePolicy {
-        keeps: settings.dead_letters() || settings.parks(),
-        limit: settings.delivery_limit,
-        retry: &settings.retry,
-        now_unix_ms: now.unix_ms,
-    }
-}
-
-/// Whether a change is about nothing but messages in `range`.
-fn concerns(change: &Change, range: SeqRange) -> bool {
-    match change {
-        Change::Publish { first, .. } => *first == range.first,
-        Change::Settle { range: settled, .. } => settled.meet(range) == *settled,
-        Change::Requeue { seq, .. } => (range.first..range.end).contains(seq),
-        _ => false,
     }
 }

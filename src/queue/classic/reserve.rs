@@ -80,7 +80,7 @@ impl LengthLimit {
         let reserved = classic.reserved;
         let mut spare = if classic.core.ready() == 0 { classic.consumers.spare(wanted.bytes) } else { 0 };
         spare = spare.saturating_sub(reserved.dealt);
-        let there = classic.core.ready() + classic.core.waiting.len() + reserved.kept;
+        let there = classic.core.ready_or_waiting() + reserved.kept;
         // A queue without a limit of bytes does not know them.
         let bytes_there = self.bytes.map_or(0, |_| classic.core.ready_bytes() + reserved.bytes);
         let mut room = Reservation::default();

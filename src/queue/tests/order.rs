@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::arguments::Priorities;
-use crate::queue::classic::core::{Core, Head};
 
 fn prioritized(most: u8) -> Settings {
     Settings { priorities: Some(Priorities { most, unset: 0 }), ..durable() }
@@ -102,20 +101,4 @@ fn a_backlog_of_many_priorities_is_paged_and_keeps_its_order() {
     let mut expected: Vec<u16> = (0..400).collect();
     expected.sort_by_key(|n| (3 - n % 4, *n));
     assert_eq!(order, expected);
-}
-
-#[test]
-fn each_lane_is_recovered_by_itself() {
-    let lane = crate::ids::lane_start(2);
-    let messages = vec![SeqRange::of(5, 3), SeqRange::of(lane + 10, 2)];
-    let lanes = vec![
-        RecoveredLane { lane: 0, delivered_up_to: 6, next: 8 },
-        RecoveredLane { lane: 2, delivered_up_to: 0, next: lane + 20 },
-    ];
-    let recovered = RecoveredQueue { lanes, ..recovered(messages, 0) };
-    let mut core = Core::recover(&recovered, true);
-    assert_eq!((core.ready(), core.unacked()), (5, 0));
-    assert_eq!(core.lanes.give(2, 1).first, lane + 20);
-    assert!(core.lanes.was_seen(5) && !core.lanes.was_seen(6) && !core.lanes.was_seen(lane + 10));
-    assert_eq!(core.head(), Head::OnDisk(SeqRange::of(5, 1)));
 }

@@ -6,6 +6,8 @@
 
 use super::letters::DeathReason;
 use super::{Core, Head, RecordPlace, records};
+use crate::arguments::{QueueType, Settings};
+use crate::clock::Now;
 use crate::ids::SeqRange;
 use crate::message::{Block, Message};
 use crate::wire::properties;
@@ -16,19 +18,27 @@ const EXPIRED_MAX: u32 = 1024;
 
 /// By what messages expire.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::queue) struct ExpiryClock {
+pub(in crate::queue::classic) struct ExpiryClock {
     /// The queue's `x-message-ttl`.
-    pub(in crate::queue) ttl_ms: Option<u64>,
+    ttl_ms: Option<u64>,
     /// Milliseconds since 1970.
-    pub(in crate::queue) now_unix_ms: u64,
+    now_unix_ms: u64,
     /// Messages that just came do not expire before consumers who wait have been dealt what they
     /// take, whatever the clock says: one that may not wait at all goes to a consumer who does.
-    pub(in crate::queue) new: SeqRange,
+    new: SeqRange,
     /// Whether the first message of every lane may expire, not only the one that is next.
-    pub(in crate::queue) each_lane: bool,
+    each_lane: bool,
 }
 
 impl ExpiryClock {
+    /// Under these settings; messages that are `new` do not expire.
+    pub(in crate::queue::classic) fn of(settings: &Settings, now: Now, new: SeqRange) -> Self {
+        // As RabbitMQ has it: a classic queue looks at what is next, a quorum queue at what is next
+        // of each priority.
+        let each_lane = settings.kind == QueueType::Quorum;
+        Self { ttl_ms: settings.ttl_ms, now_unix_ms: now.unix_ms, new, each_lane }
+    }
+
     /// Whether the message `index` of `block`, whose record 0 has the number `base`, has expired.
     fn has_passed(self, block: &Block, base: u64, index: u32) -> bool {
         let seq = base.wrapping_add(index.into());
@@ -59,21 +69,21 @@ fn expiration_ms(raw: &[u8]) -> Option<u64> {
 
 /// What there is to wait for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::queue) struct NextExpiry {
+pub(in crate::queue::classic) struct NextExpiry {
     /// When the next message expires.
-    pub(in crate::queue) at_ms: Option<u64>,
+    pub(in crate::queue::classic) at_ms: Option<u64>,
     /// The next message is on disk, and nobody knows when it expires.
-    pub(in crate::queue) unread: Option<SeqRange>,
+    pub(in crate::queue::classic) unread: Option<SeqRange>,
 }
 
 impl Core {
     /// Whether messages expire here.
-    pub(in crate::queue) fn may_expire(&self, ttl_ms: Option<u64>) -> bool {
+    pub(in crate::queue::classic) fn may_expire(&self, ttl_ms: Option<u64>) -> bool {
         ttl_ms.is_some() || self.expires
     }
 
     /// Ends the messages at the head of the line whose time is up.
-    pub(in crate::queue) fn expire(&mut self, clock: ExpiryClock, dead_letters: bool) -> NextExpiry {
+    pub(in crate::queue::classic) fn expire(&mut self, clock: ExpiryClock, dead_letters: bool) -> NextExpiry {
         let mut next = NextExpiry::default();
         if !self.may_expire(clock.ttl_ms) {
             return next;
@@ -129,7 +139,7 @@ impl Core {
     }
 
     /// The first messages of `range`, which is ready, that have not expired.
-    pub(in crate::queue) fn fit_time(&self, range: SeqRange, clock: ExpiryClock) -> SeqRange {
+    pub(in crate::queue::classic) fn fit_time(&self, range: SeqRange, clock: ExpiryClock) -> SeqRange {
         let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else {
             return range;
         };

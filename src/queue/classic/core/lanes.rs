@@ -18,17 +18,17 @@ use std::ops::Range;
 
 /// The numbers of one lane.
 #[derive(Debug, Default)]
-pub(in crate::queue) struct Lane {
+pub(super) struct Lane {
     /// Its first number.
-    pub(in crate::queue) first: u64,
+    pub(super) first: u64,
     /// The first number that was never dealt.
-    pub(in crate::queue) next: u64,
+    pub(super) next: u64,
     /// The number that the next message gets.
-    pub(in crate::queue) tail: u64,
+    pub(super) tail: u64,
     /// Numbers below this were here when the process started and may have been delivered before.
-    pub(in crate::queue) seen: u64,
+    pub(super) seen: u64,
     /// How far its messages are on disk and out of memory.
-    pub(in crate::queue) progress: Progress,
+    pub(super) progress: Progress,
 }
 
 impl Lane {
@@ -38,47 +38,47 @@ impl Lane {
     }
 
     /// What was never dealt.
-    pub(in crate::queue) fn fresh(&self) -> SeqRange {
+    pub(super) fn fresh(&self) -> SeqRange {
         SeqRange { first: self.next, end: self.tail }
     }
 }
 
 /// The sequence numbers of a queue, one lane for each priority in use.
 #[derive(Debug, Default)]
-pub(in crate::queue) struct Lanes {
+pub(super) struct Lanes {
     lanes: Vec<Lane>,
 }
 
 impl Lanes {
     /// The lanes, in order.
-    pub(in crate::queue) fn iter(&self) -> impl DoubleEndedIterator<Item = &Lane> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Lane> {
         self.lanes.iter()
     }
 
     /// The lanes, in order.
-    pub(in crate::queue) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Lane> {
+    pub(super) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Lane> {
         self.lanes.iter_mut()
     }
 
     /// How many there are.
-    pub(in crate::queue) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lanes.len()
     }
 
     /// The lane at place `index` of the order.
-    pub(in crate::queue) fn at(&mut self, index: usize) -> Option<&mut Lane> {
+    pub(super) fn at(&mut self, index: usize) -> Option<&mut Lane> {
         self.lanes.get_mut(index)
     }
 
     /// Puts back what was taken from the lane at place `index`.
-    pub(in crate::queue) fn put(&mut self, index: usize, progress: Progress) {
+    pub(super) fn put(&mut self, index: usize, progress: Progress) {
         if let Some(lane) = self.lanes.get_mut(index) {
             lane.progress = progress;
         }
     }
 
     /// The lane of this name, made when it is missing.
-    pub(in crate::queue) fn lane(&mut self, lane: u8) -> &mut Lane {
+    pub(super) fn lane(&mut self, lane: u8) -> &mut Lane {
         let first = lane_start(lane);
         let index = self.lanes.binary_search_by_key(&first, |lane| lane.first).unwrap_or_else(|index| {
             self.lanes.insert(index, Lane::new(lane));
@@ -95,7 +95,7 @@ impl Lanes {
     }
 
     /// Numbers for `count` messages.
-    pub(in crate::queue) fn give(&mut self, lane: u8, count: u64) -> SeqRange {
+    pub(super) fn give(&mut self, lane: u8, count: u64) -> SeqRange {
         let lane = self.lane(lane);
         let range = SeqRange::of(lane.tail, count);
         lane.tail = range.end;
@@ -103,22 +103,22 @@ impl Lanes {
     }
 
     /// What is next among what was never dealt.
-    pub(in crate::queue) fn first_fresh(&self) -> Option<SeqRange> {
+    pub(super) fn first_fresh(&self) -> Option<SeqRange> {
         self.lanes.iter().map(Lane::fresh).find(|fresh| !fresh.is_empty())
     }
 
     /// How many were never dealt.
-    pub(in crate::queue) fn fresh(&self) -> u64 {
+    pub(super) fn fresh(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.fresh().len()).sum()
     }
 
     /// Whether `seq` was never dealt.
-    pub(in crate::queue) fn is_fresh(&self, seq: u64) -> bool {
+    pub(super) fn is_fresh(&self, seq: u64) -> bool {
         self.of(seq).is_some_and(|lane| seq >= lane.next)
     }
 
     /// Everything of the lane below `end` was dealt.
-    pub(in crate::queue) fn advance(&mut self, end: u64) {
+    pub(super) fn advance(&mut self, end: u64) {
         // An end may be the first number of the lane above; the number before it says which lane it
         // is.
         let lane = self.lane(lane_of(end.saturating_sub(1)));
@@ -126,18 +126,18 @@ impl Lanes {
     }
 
     /// Where the fresh numbers of a lane begin, if some of `range` are among them.
-    pub(in crate::queue) fn next_before(&self, range: SeqRange) -> Option<u64> {
+    pub(super) fn next_before(&self, range: SeqRange) -> Option<u64> {
         self.of(range.first).map(|lane| lane.next).filter(|&next| next < range.end)
     }
 
     /// Whether the message of this number may have been delivered by an earlier process.
-    pub(in crate::queue) fn was_seen(&self, seq: u64) -> bool {
+    pub(super) fn was_seen(&self, seq: u64) -> bool {
         self.of(seq).is_some_and(|lane| seq < lane.seen)
     }
 }
 
 /// Cuts `block` into records of one lane each, in order.
-pub(in crate::queue) fn split(
+pub(in crate::queue::classic) fn split(
     block: &Block,
     priorities: Option<Priorities>,
     mut part: impl FnMut(u8, Range<u32>),

@@ -14,8 +14,9 @@
 //! has none as a rule, so that after a power cut it dies again, and one if its death was part of a
 //! transaction, or the broker stopped.
 
-pub(in crate::queue) mod parked;
+pub(in crate::queue::classic) mod parked;
 
+use self::parked::ParkedRun;
 use super::{Core, RecordPlace, records};
 use crate::arguments::Settings;
 use crate::clock::Now;
@@ -171,7 +172,7 @@ impl Entry {
 
 /// The messages of a queue that have died and are still in it, in the order of their deaths.
 #[derive(Debug, Default)]
-pub(in crate::queue) struct Letters {
+pub(in crate::queue::classic) struct Letters {
     /// Those that are to be sent, the next one first.
     line: VecDeque<Entry>,
     /// Those that have nowhere to go, in the order in which that was found.
@@ -273,7 +274,7 @@ pub(crate) struct LetterTally {
 
 impl Letters {
     /// Messages that are parked, and the bytes of their records.
-    pub(in crate::queue) fn held(&self) -> (u64, u64) {
+    pub(in crate::queue::classic) fn held(&self) -> (u64, u64) {
         (self.held, self.held_bytes)
     }
 
@@ -363,7 +364,7 @@ fn fitting(block: &Block, records: Range<u32>, count: u64, bytes: usize) -> (u32
 impl Core {
     /// Ends messages that nobody can be dealt: they leave the queue at once, or stand in line to be
     /// sent if it `keeps` them.
-    pub(in crate::queue) fn die(
+    pub(in crate::queue::classic) fn die(
         &mut self,
         range: SeqRange,
         reason: DeathReason,
@@ -386,7 +387,12 @@ impl Core {
     }
 
     /// The queue has refused these records, which are to be sent all the same.
-    pub(in crate::queue) fn refuse(&mut self, block: &Arc<Block>, records: Range<u32>, now_unix_ms: u64) {
+    pub(in crate::queue::classic) fn refuse(
+        &mut self,
+        block: &Arc<Block>,
+        records: Range<u32>,
+        now_unix_ms: u64,
+    ) {
         let letters = self.letters.get_or_insert_default();
         let bytes = block.bytes_of(records.clone());
         if letters.refused_bytes + bytes > REFUSED_BYTES_MAX {
@@ -402,12 +408,12 @@ impl Core {
 
     /// Messages that are in the queue and neither ready, nor waiting for their time, nor with a
     /// consumer.
-    pub(in crate::queue) fn dead(&self) -> u64 {
+    pub(in crate::queue::classic) fn dead(&self) -> u64 {
         self.letters.as_ref().map_or(0, |letters| letters.leaving + letters.held)
     }
 
     /// The messages in front of the line, if they are on disk alone and no page of them is here.
-    pub(in crate::queue) fn unread_letters(&self) -> Option<SeqRange> {
+    pub(in crate::queue::classic) fn unread_letters(&self) -> Option<SeqRange> {
         let letters = self.letters.as_ref()?;
         let front = letters.line.front()?.range;
         match self.live.at(front.first) {
@@ -419,7 +425,7 @@ impl Core {
     }
 
     /// Whether somebody is to send what is in front of the line, and nobody has been told.
-    pub(in crate::queue) fn calls_for_sender(&mut self) -> bool {
+    pub(in crate::queue::classic) fn calls_for_sender(&mut self) -> bool {
         let unread = self.unread_letters().is_some();
         let Some(letters) = &mut self.letters else { return false };
         if letters.line.is_empty() || unread {
@@ -430,7 +436,11 @@ impl Core {
 
     /// Takes in pages that were asked for because of the messages in front; how many were not there
     /// that should have been. None if others are in front now.
-    pub(in crate::queue) fn read_letters(&mut self, wanted: SeqRange, pages: &[Page]) -> Option<u64> {
+    pub(in crate::queue::classic) fn read_letters(
+        &mut self,
+        wanted: SeqRange,
+        pages: &[Page],
+    ) -> Option<u64> {
         self.unread_letters().filter(|unread| unread.first == wanted.first)?;
         let letters = self.letters.get_or_insert_default();
         letters.pages = pages.iter().map(|page| (page.first, Arc::new(page.block.clone()))).collect();
@@ -442,14 +452,14 @@ impl Core {
     }
 
     /// These are missing on disk.
-    pub(in crate::queue) fn lose_letters(&mut self, range: SeqRange) {
+    pub(super) fn lose_letters(&mut self, range: SeqRange) {
         if let Some(letters) = &mut self.letters {
             letters.lose(range);
         }
     }
 
     /// A message that was dead when the broker stopped.
-    pub(in crate::queue) fn recover_letter(&mut self, seq: u64, mark: Mark, bytes: u32) {
+    pub(super) fn recover_letter(&mut self, seq: u64, mark: Mark, bytes: u32) {
         let letters = self.letters.get_or_insert_default();
         let known = |code: u8| usize::from(code);
         let reason = DeathReason::ALL.get(known(mark.reason)).copied().unwrap_or(DeathReason::Rejected);
@@ -469,7 +479,7 @@ impl Core {
     }
 
     /// All were recovered: puts them in the order in which they died.
-    pub(in crate::queue) fn order_letters(&mut self) {
+    pub(super) fn order_letters(&mut self) {
         let Some(letters) = &mut self.letters else { return };
         for entries in [&mut letters.line, &mut letters.parked] {
             entries.make_contiguous().sort_unstable_by_key(|entry| (entry.place, entry.range.first));
@@ -480,7 +490,7 @@ impl Core {
 
     /// Has the disk know of those in line that they have died, but for those that it would find
     /// dead again.
-    pub(in crate::queue) fn mark_letters(&mut self) {
+    pub(in crate::queue::classic) fn mark_letters(&mut self) {
         let Some(letters) = &mut self.letters else { return };
         let queue = self.queue;
         for entry in letters.line.iter_mut().rev() {
@@ -673,18 +683,18 @@ impl Letters {
 
 impl Letters {
     /// Whether letters stand in line.
-    pub(in crate::queue) fn is_due(&self) -> bool {
+    pub(in crate::queue::classic) fn is_due(&self) -> bool {
         !self.line.is_empty()
     }
 
     /// Somebody is going to send what stands in line; whether nobody was before.
-    pub(in crate::queue) fn claim(&mut self) -> bool {
+    pub(in crate::queue::classic) fn claim(&mut self) -> bool {
         !std::mem::replace(&mut self.claimed, true)
     }
 
     /// What is parked is to be tried again: says when, unless that is known. Whether the vhost is
     /// to be asked to tell of routes that appear.
-    pub(in crate::queue) fn listen(&mut self, now: Now) -> bool {
+    pub(in crate::queue::classic) fn listen(&mut self, now: Now) -> bool {
         if self.parked.is_empty() {
             return false;
         }
@@ -694,7 +704,7 @@ impl Letters {
     }
 
     /// Logs once in a while what was parked and dropped.
-    pub(in crate::queue) fn tell(&mut self, queue: &Queue, tally: LetterTally, now: Now) {
+    pub(in crate::queue::classic) fn tell(&mut self, queue: &Queue, tally: LetterTally, now: Now) {
         let told = &mut self.told;
         told.parked += tally.parked;
         told.dropped += tally.dropped_at_limit;
@@ -716,7 +726,7 @@ impl Letters {
     }
 
     /// A route may have appeared, or there is room: whether there is something to try again, soon.
-    pub(in crate::queue) fn hasten(&mut self) -> bool {
+    pub(in crate::queue::classic) fn hasten(&mut self) -> bool {
         self.listens = false;
         if self.parked.is_empty() {
             return false;
@@ -727,7 +737,7 @@ impl Letters {
     }
 
     /// What is parked is to be sent again, if it is time.
-    pub(in crate::queue) fn retry_if_due(&mut self, now: Now) {
+    pub(in crate::queue::classic) fn retry_if_due(&mut self, now: Now) {
         if !self.parked.is_empty() && self.retry_ms.is_none_or(|at_ms| at_ms <= now.unix_ms) {
             self.retry(now.unix_ms);
         }
@@ -735,7 +745,7 @@ impl Letters {
 
     /// When what is parked is to be tried again: at once what was before the broker started, or a
     /// policy said so.
-    pub(in crate::queue) fn retry_at(&self) -> Option<u64> {
+    pub(in crate::queue::classic) fn retry_at(&self) -> Option<u64> {
         (!self.parked.is_empty()).then(|| self.retry_ms.unwrap_or_default())
     }
 }
@@ -743,7 +753,7 @@ impl Letters {
 impl Core {
     /// Takes the next letters out of the line. They stay in the queue until
     /// [`Core::settle_letters`].
-    pub(in crate::queue) fn next_letters(&mut self, settings: &Arc<Settings>) -> Option<Batch> {
+    pub(in crate::queue::classic) fn next_letters(&mut self, settings: &Arc<Settings>) -> Option<Batch> {
         let parts = self.next_parts(|letters| &mut letters.line, LETTERS_MAX);
         let letters = self.letters.as_deref_mut()?;
         if parts.is_empty() {
@@ -758,13 +768,23 @@ impl Core {
     }
 
     /// Takes out the first parked messages, `most` at most.
-    pub(in crate::queue) fn next_parked(&mut self, most: u64) -> Vec<LetterRun> {
+    pub(in crate::queue::classic) fn next_parked(&mut self, most: u64) -> Vec<LetterRun> {
         self.next_parts(|letters| &mut letters.parked, most)
+    }
+
+    /// The parked messages after the first `skipped`.
+    pub(in crate::queue::classic) fn parked_run(&self, skipped: u64) -> Option<ParkedRun> {
+        self.letters.as_ref()?.parked_run(&self.live, skipped)
+    }
+
+    /// The first parked messages, if they are on disk and no page of them was shown.
+    pub(in crate::queue::classic) fn unread_parked(&self) -> Option<SeqRange> {
+        self.letters.as_ref()?.unread_parked(&self.live)
     }
 
     /// Drops the first `entries` entries of parked messages; how many messages. None if none has
     /// died.
-    pub(in crate::queue) fn drop_parked(&mut self, entries: usize) -> Option<u64> {
+    pub(in crate::queue::classic) fn drop_parked(&mut self, entries: usize) -> Option<u64> {
         let mut dropped = 0;
         for _ in 0..entries {
             let Some(entry) = self.letters.as_deref_mut()?.parked.pop_front() else { break };
@@ -776,7 +796,7 @@ impl Core {
 
     /// Takes in what became of a batch: those that are elsewhere are gone, and the others are
     /// parked as far as they may be.
-    pub(in crate::queue) fn settle_letters(
+    pub(in crate::queue::classic) fn settle_letters(
         &mut self,
         settings: &Settings,
         batch: Batch,

@@ -26,12 +26,13 @@ use crate::queue::ranges::RangeMap;
 use crate::store::change::{Change, RecoveredLane, RecoveredQueue, RecoveredReturn};
 use crate::store::mark::Mark;
 use std::collections::BTreeMap;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Where the bytes of live messages are.
 #[derive(Debug, Clone)]
-pub(in crate::queue) enum RecordPlace {
+pub(super) enum RecordPlace {
     /// In a block whose record 0 would have the number `base` (wrapping).
     Memory {
         block: Arc<Block>,
@@ -57,7 +58,7 @@ impl PartialEq for RecordPlace {
 }
 
 /// The records of `block`, whose record 0 has the number `base`, that `range` names.
-pub(in crate::queue) fn records(block: &Block, base: u64, range: SeqRange) -> Range<u32> {
+pub(super) fn records(block: &Block, base: u64, range: SeqRange) -> Range<u32> {
     let index = |seq: u64| u32::try_from(seq.wrapping_sub(base)).unwrap_or(u32::MAX).min(block.len());
     index(range.first)..index(range.end)
 }
@@ -70,24 +71,24 @@ const PURGED_AT_ONCE: usize = 1024;
 const BLOCK_OVERHEAD: usize = 256;
 
 /// What `records` of `block` add to a queue's memory; the overhead lies with the first record.
-pub(in crate::queue) fn weight(block: &Block, records: Range<u32>) -> usize {
+pub(super) fn weight(block: &Block, records: Range<u32>) -> usize {
     let overhead = if records.start == 0 { BLOCK_OVERHEAD } else { 0 };
     block.bytes_of(records) + overhead
 }
 
 /// The next messages to deliver, all from one block.
 #[derive(Debug)]
-pub(in crate::queue) struct Taken {
-    pub(in crate::queue) first: u64,
-    pub(in crate::queue) block: Arc<Block>,
-    pub(in crate::queue) range: Range<u32>,
-    pub(in crate::queue) redelivered: bool,
-    pub(in crate::queue) deliveries: u32,
+pub(super) struct Taken {
+    pub(super) first: u64,
+    pub(super) block: Arc<Block>,
+    pub(super) range: Range<u32>,
+    pub(super) redelivered: bool,
+    pub(super) deliveries: u32,
 }
 
 /// What there is to deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::queue) enum Head {
+pub(super) enum Head {
     Empty,
     /// These messages are next and in memory; they share one fate (returned alike, or fresh).
     Ready(SeqRange),
@@ -98,31 +99,31 @@ pub(in crate::queue) enum Head {
 /// The messages of one queue: which are live, where their bytes are, and which are next.
 #[derive(Debug)]
 pub(in crate::queue) struct Core {
-    pub(in crate::queue) queue: QueueId,
-    pub(in crate::queue) live: RangeMap<RecordPlace>,
-    pub(in crate::queue) lanes: Lanes,
-    pub(in crate::queue) returned: RangeMap<Requeued>,
+    queue: QueueId,
+    live: RangeMap<RecordPlace>,
+    lanes: Lanes,
+    returned: RangeMap<Requeued>,
     /// Delivered again and unacknowledged: how often that failed before, perhaps never.
-    pub(in crate::queue) failed: RangeMap<u32>,
+    failed: RangeMap<u32>,
     /// Dead, and not elsewhere yet.
-    pub(in crate::queue) letters: Option<Box<Letters>>,
+    pub(super) letters: Option<Box<Letters>>,
     /// Back, but not before their time.
-    pub(in crate::queue) waiting: Waiting,
+    waiting: Waiting,
     /// Whether some message may have an expiration of its own.
-    pub(in crate::queue) expires: bool,
+    expires: bool,
     /// Bytes of live records in memory.
-    pub(in crate::queue) resident: usize,
+    resident: usize,
     /// What bodies weigh; only where that is limited.
-    pub(in crate::queue) sizes: Option<Box<QueueSizes>>,
+    pub(super) sizes: Option<Box<QueueSizes>>,
     /// What the store must be told; taken after each operation.
-    pub(in crate::queue) changes: Vec<Change>,
+    changes: Vec<Change>,
     /// Messages dropped at the delivery limit for want of a dead-letter exchange, where they are
     /// not parked.
-    pub(in crate::queue) dropped_at_limit: u64,
+    dropped_at_limit: u64,
 }
 
 impl Core {
-    pub(in crate::queue) fn new(queue: QueueId) -> Self {
+    pub(super) fn new(queue: QueueId) -> Self {
         Self {
             queue,
             live: RangeMap::default(),
@@ -141,7 +142,7 @@ impl Core {
 
     /// The state of a queue that was on disk. After a crash any message may have been delivered
     /// before.
-    pub(in crate::queue) fn recover(recovered: &RecoveredQueue, clean: bool) -> Self {
+    pub(super) fn recover(recovered: &RecoveredQueue, clean: bool) -> Self {
         let mut core = Self::new(recovered.record.id);
         core.expires = recovered.expires;
         for &range in &recovered.messages {
@@ -213,17 +214,47 @@ impl Core {
     }
 
     /// Messages that may be delivered.
-    pub(in crate::queue) fn ready(&self) -> u64 {
+    pub(super) fn ready(&self) -> u64 {
         self.returned.len() + self.lanes.fresh()
     }
 
+    /// Messages that may be delivered, now or when their time comes.
+    pub(super) fn ready_or_waiting(&self) -> u64 {
+        self.ready() + self.waiting.len()
+    }
+
+    /// Messages that wait for their time.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.len()
+    }
+
+    /// When the first of those that wait may be delivered.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.waiting.first()
+    }
+
+    /// Bytes of live records in memory.
+    pub(super) fn resident(&self) -> usize {
+        self.resident
+    }
+
+    /// In how many pieces its messages are.
+    pub(in crate::queue) fn pieces(&self) -> usize {
+        self.live.pieces()
+    }
+
+    /// One past the highest number ever delivered, of each lane.
+    pub(super) fn delivered_up_to(&self) -> Vec<u64> {
+        self.lanes.iter().map(|lane| lane.next).collect()
+    }
+
     /// Messages that were delivered and not settled.
-    pub(in crate::queue) fn unacked(&self) -> u64 {
+    pub(super) fn unacked(&self) -> u64 {
         self.live.len() - self.ready() - self.waiting.len() - self.dead()
     }
 
     /// Numbers these records of `block` and appends them to a lane; `logged` tells the store.
-    pub(in crate::queue) fn push(
+    pub(super) fn push(
         &mut self,
         block: &Arc<Block>,
         records: Range<u32>,
@@ -250,13 +281,13 @@ impl Core {
     }
 
     /// What is next: messages that came back in their old place, then fresh ones.
-    pub(in crate::queue) fn head(&self) -> Head {
+    pub(super) fn head(&self) -> Head {
         let returned = self.returned.first().map(|(range, _)| range);
         self.head_of(returned, self.lanes.first_fresh())
     }
 
     /// What is next of what came back and what is fresh.
-    pub(in crate::queue) fn head_of(&self, returned: Option<SeqRange>, fresh: Option<SeqRange>) -> Head {
+    pub(super) fn head_of(&self, returned: Option<SeqRange>, fresh: Option<SeqRange>) -> Head {
         let range = match (returned, fresh) {
             (Some(returned), Some(fresh)) if fresh.first < returned.first => fresh,
             (Some(range), _) | (None, Some(range)) => range,
@@ -270,13 +301,13 @@ impl Core {
     }
 
     /// Bytes of the bodies of messages that may be delivered; known only where that is limited.
-    pub(in crate::queue) fn ready_bytes(&self) -> u64 {
+    pub(super) fn ready_bytes(&self) -> u64 {
         self.sizes.as_ref().map_or(0, |sizes| sizes.ready())
     }
 
     /// Bytes of the first of `range`, which is in memory, that make `count` messages at most and
     /// `bytes` at most, but one at least: how many messages that is, and their bytes.
-    pub(in crate::queue) fn fit(&self, range: SeqRange, count: u32, bytes: usize) -> (u32, usize) {
+    pub(super) fn fit(&self, range: SeqRange, count: u32, bytes: usize) -> (u32, usize) {
         let Some((_, RecordPlace::Memory { block, base, .. })) = self.live.at(range.first) else {
             return (0, 0);
         };
@@ -300,7 +331,7 @@ impl Core {
 
     /// Takes the first `count` messages of what [`Core::head`] said is ready; `settled` removes
     /// them for good.
-    pub(in crate::queue) fn take(&mut self, range: SeqRange, count: u32, settled: bool) -> Option<Taken> {
+    pub(super) fn take(&mut self, range: SeqRange, count: u32, settled: bool) -> Option<Taken> {
         let range = SeqRange::of(range.first, u64::from(count));
         let (block, records) = match self.live.at(range.first) {
             Some((_, RecordPlace::Memory { block, base, .. })) => {
@@ -328,7 +359,7 @@ impl Core {
     }
 
     /// Removes messages for good, wherever they are.
-    pub(in crate::queue) fn remove(&mut self, range: SeqRange) -> u64 {
+    pub(super) fn remove(&mut self, range: SeqRange) -> u64 {
         let (removed, logged) = self.forget(range);
         if logged {
             self.tell_settled(range);
@@ -359,6 +390,25 @@ impl Core {
         (removed, logged)
     }
 
+    /// What the store must be told since the last call. Taken with its memory: an idle queue keeps
+    /// none.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        mem::take(&mut self.changes)
+    }
+
+    /// Takes out of what is to be told what was consumed and settled as it came: the disk need not
+    /// know of it.
+    pub(super) fn forget_consumed(&mut self, pushed: SeqRange) {
+        if self.live.is_free(pushed) {
+            self.changes.retain(|change| !concerns(change, pushed));
+        }
+    }
+
+    /// Messages that were dropped at the delivery limit since the last call.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        mem::take(&mut self.dropped_at_limit)
+    }
+
     fn tell_settled(&mut self, range: SeqRange) {
         if let Some(Change::Settle { range: last, .. }) = self.changes.last_mut()
             && last.end == range.first
@@ -371,7 +421,7 @@ impl Core {
 
     /// Messages that should be on disk are not there, or damaged: the queue goes on without them.
     /// The store is not told, so that what is left of them stays.
-    pub(in crate::queue) fn lose(&mut self, range: SeqRange) -> u64 {
+    pub(super) fn lose(&mut self, range: SeqRange) -> u64 {
         let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
         self.returned.take(range, |piece, _| ready.push(piece));
         ready.extend(self.waiting.lose(range).into_iter().map(|seq| SeqRange::of(seq, 1)));
@@ -384,7 +434,7 @@ impl Core {
     }
 
     /// What never was dealt of `range` is not fresh any more; what is before it stays ready.
-    pub(in crate::queue) fn pass_by(&mut self, range: SeqRange) {
+    pub(super) fn pass_by(&mut self, range: SeqRange) {
         if let Some(next) = self.lanes.next_before(range) {
             let before = SeqRange { first: next, end: range.first.max(next) };
             self.returned.insert(before, Requeued { deliveries: 0, redelivered: false });
@@ -393,7 +443,7 @@ impl Core {
     }
 
     /// The messages that may be delivered, now or when their time comes.
-    pub(in crate::queue) fn ready_ranges(&self) -> impl Iterator<Item = SeqRange> {
+    pub(super) fn ready_ranges(&self) -> impl Iterator<Item = SeqRange> {
         let returned = self.returned.from(0).map(|(range, _)| range);
         let waiting = self.waiting.numbers().map(|seq| SeqRange::of(seq, 1));
         self.lanes.iter().map(Lane::fresh).chain(returned).chain(waiting)
@@ -401,7 +451,7 @@ impl Core {
 
     /// Takes ready messages out of the line; they stay live, and it is the caller's to say what
     /// becomes of them.
-    pub(in crate::queue) fn withdraw(&mut self, range: SeqRange) {
+    pub(super) fn withdraw(&mut self, range: SeqRange) {
         if let Some(sizes) = &mut self.sizes {
             sizes.take(range);
         }
@@ -414,7 +464,7 @@ impl Core {
 
     /// Drops the first `most` messages that may be delivered, and then of those that may when their
     /// time comes, in `pieces` pieces at most; how many.
-    pub(in crate::queue) fn purge_part(&mut self, most: u64, mut pieces: usize) -> u64 {
+    pub(super) fn purge_part(&mut self, most: u64, mut pieces: usize) -> u64 {
         let mut purged = 0;
         while pieces > 0 && purged < most {
             let next = match self.returned.first().map(|(range, _)| range).or(self.lanes.first_fresh()) {
@@ -436,5 +486,38 @@ impl Core {
             pieces = pieces.saturating_sub(before.saturating_sub(self.live.pieces()).max(1));
         }
         purged
+    }
+}
+
+/// Whether a change is about nothing but messages in `range`.
+fn concerns(change: &Change, range: SeqRange) -> bool {
+    match change {
+        Change::Publish { first, .. } => *first == range.first,
+        Change::Settle { range: settled, .. } => settled.meet(range) == *settled,
+        Change::Requeue { seq, .. } => (range.first..range.end).contains(seq),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::lane_start;
+    use crate::queue::tests::recovered;
+
+    #[test]
+    fn each_lane_is_recovered_by_itself() {
+        let lane = lane_start(2);
+        let messages = vec![SeqRange::of(5, 3), SeqRange::of(lane + 10, 2)];
+        let lanes = vec![
+            RecoveredLane { lane: 0, delivered_up_to: 6, next: 8 },
+            RecoveredLane { lane: 2, delivered_up_to: 0, next: lane + 20 },
+        ];
+        let recovered = RecoveredQueue { lanes, ..recovered(messages, 0) };
+        let mut core = Core::recover(&recovered, true);
+        assert_eq!((core.ready(), core.unacked()), (5, 0));
+        assert_eq!(core.lanes.give(2, 1).first, lane + 20);
+        assert!(core.lanes.was_seen(5) && !core.lanes.was_seen(6) && !core.lanes.was_seen(lane + 10));
+        assert_eq!(core.head(), Head::OnDisk(SeqRange::of(5, 1)));
     }
 }

@@ -5,7 +5,6 @@
 //! not on disk (transient ones) are written there first. Bytes come back as pages when a message is
 //! due and its bytes are not here.
 
-use super::lanes::Lanes;
 use super::{Core, Head, RecordPlace, records, weight};
 use crate::ids::{SeqRange, Ticket, lane_of};
 use crate::queue::memory::MemoryBudget;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 
 /// Which numbers of a lane the disk has, and how far forgetting has come.
 #[derive(Debug, Default)]
-pub(in crate::queue) struct Progress {
+pub(super) struct Progress {
     /// (one past the last number, the ticket with which everything below is stored), in order.
     marks: VecDeque<(u64, Ticket)>,
     /// Everything logged below this number can be read back.
@@ -30,12 +29,12 @@ pub(in crate::queue) struct Progress {
 
 impl Progress {
     /// Of a lane that begins at `first`.
-    pub(in crate::queue) fn new(first: u64) -> Self {
+    pub(super) fn new(first: u64) -> Self {
         Self { stored: first, forgotten: first, forgotten_unacked: first, ..Self::default() }
     }
 
     /// Of a lane whose messages, all below `end`, were found on disk.
-    pub(in crate::queue) fn recovered(first: u64, end: u64) -> Self {
+    pub(super) fn recovered(first: u64, end: u64) -> Self {
         Self { stored: end, ..Self::new(first) }
     }
 
@@ -67,13 +66,13 @@ impl Progress {
 
 /// What a queue has on its way to disk and back.
 #[derive(Debug, Default)]
-pub(in crate::queue) struct Paging {
+pub(in crate::queue::classic) struct Paging {
     /// Transient messages on their way to disk.
     spilled: VecDeque<(SeqRange, Ticket)>,
     /// What was left in memory the last time.
     head_bytes: usize,
     /// A page was asked for and has not come.
-    pub(in crate::queue) reading: bool,
+    pub(in crate::queue::classic) reading: bool,
 }
 
 /// Transient messages that the disk is to take.
@@ -84,29 +83,29 @@ struct Spill {
 }
 
 /// Everything that the lanes have given is stored with `ticket`.
-pub(in crate::queue) fn mark(lanes: &mut Lanes, ticket: Ticket) {
-    for lane in lanes.iter_mut() {
+pub(in crate::queue::classic) fn mark(core: &mut Core, ticket: Ticket) {
+    for lane in core.lanes.iter_mut() {
         lane.progress.mark(lane.tail, ticket);
     }
 }
 
 /// Learns what is stored; cheap, called with each batch so that the marks stay few.
-pub(in crate::queue) fn advance(lanes: &mut Lanes, stored: Ticket) {
-    for lane in lanes.iter_mut() {
+pub(in crate::queue::classic) fn advance(core: &mut Core, stored: Ticket) {
+    for lane in core.lanes.iter_mut() {
         lane.progress.advance(stored);
     }
 }
 
 impl Paging {
     /// The ticket under which the spilled ranges of this round were appended.
-    pub(in crate::queue) fn spilled(&mut self, ranges: Vec<SeqRange>, ticket: Ticket) {
+    pub(in crate::queue::classic) fn spilled(&mut self, ranges: Vec<SeqRange>, ticket: Ticket) {
         self.spilled.extend(ranges.into_iter().map(|range| (range, ticket)));
     }
 
     /// Forgets bytes until `core` is within `budget`, as far as the disk has them. `due` is kept:
     /// its bytes are wanted next. Returns the ranges of transient messages for which changes were
     /// added to `core.changes`: pass them to [`Paging::spilled`].
-    pub(in crate::queue) fn forget(
+    pub(in crate::queue::classic) fn forget(
         &mut self,
         core: &mut Core,
         budget: MemoryBudget,
@@ -281,7 +280,7 @@ fn tell_of_transients(core: &mut Core, range: SeqRange) {
 /// Puts the bytes of `pages` where `core` has messages without; those that lay below the first page
 /// but `from` or after it are not on disk, although they should be: they are dropped, and their
 /// number is returned.
-pub(in crate::queue) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<Page>) -> u64 {
+pub(in crate::queue::classic) fn put_pages(core: &mut Core, wanted: SeqRange, pages: Vec<Page>) -> u64 {
     let mut at = wanted.first;
     let mut lost = 0;
     for page in pages {

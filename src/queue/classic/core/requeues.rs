@@ -7,7 +7,8 @@
 
 use super::letters::DeathReason;
 use super::{Core, RecordPlace};
-use crate::arguments::{Requeue, Retry};
+use crate::arguments::{Requeue, Retry, Settings};
+use crate::clock::Now;
 use crate::ids::SeqRange;
 use crate::message::Block;
 use crate::queue::delayed::due_ms;
@@ -22,68 +23,80 @@ const RELEASED_MAX: usize = 1024;
 
 /// A message that was returned and may be delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::queue) struct Requeued {
-    pub(in crate::queue) deliveries: u32,
-    pub(in crate::queue) redelivered: bool,
+pub(super) struct Requeued {
+    pub(super) deliveries: u32,
+    pub(super) redelivered: bool,
 }
 
 /// What a queue does with messages that come back or die.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::queue) struct RequeuePolicy<'a> {
+pub(in crate::queue::classic) struct RequeuePolicy<'a> {
     /// Whether the queue keeps what is beyond the limit, to be sent or parked.
-    pub(in crate::queue) keeps: bool,
+    keeps: bool,
     /// Failed deliveries that a message survives.
-    pub(in crate::queue) limit: Option<u32>,
+    limit: Option<u32>,
     /// How long a message waits before it is delivered again.
-    pub(in crate::queue) retry: &'a Retry,
+    retry: &'a Retry,
     /// Milliseconds since 1970.
-    pub(in crate::queue) now_unix_ms: u64,
+    now_unix_ms: u64,
+}
+
+impl<'a> RequeuePolicy<'a> {
+    /// Under these settings.
+    pub(in crate::queue::classic) fn of(settings: &'a Settings, now: Now) -> Self {
+        Self {
+            keeps: settings.dead_letters() || settings.parks(),
+            limit: settings.delivery_limit,
+            retry: &settings.retry,
+            now_unix_ms: now.unix_ms,
+        }
+    }
 }
 
 /// Messages that wait for their time, by the time and by their numbers.
 #[derive(Debug, Default)]
-pub(in crate::queue) struct Waiting {
+pub(super) struct Waiting {
     /// (Milliseconds since 1970, number) -> failed deliveries.
     due: BTreeMap<(u64, u64), u32>,
 }
 
 impl Waiting {
-    pub(in crate::queue) fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.due.len() as u64
     }
 
     /// Their numbers.
-    pub(in crate::queue) fn numbers(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.due.keys().map(|&(_, seq)| seq)
     }
 
     /// When the first one's time comes.
-    pub(in crate::queue) fn first(&self) -> Option<u64> {
+    pub(super) fn first(&self) -> Option<u64> {
         self.due.first_key_value().map(|(&(due_ms, _), _)| due_ms)
     }
 
-    pub(in crate::queue) fn insert(&mut self, due_ms: u64, seq: u64, deliveries: u32) {
+    pub(super) fn insert(&mut self, due_ms: u64, seq: u64, deliveries: u32) {
         self.due.insert((due_ms, seq), deliveries);
     }
 
     /// The first one, if its time has come; it stays.
-    pub(in crate::queue) fn peek(&self, now_unix_ms: u64) -> Option<u64> {
+    pub(super) fn peek(&self, now_unix_ms: u64) -> Option<u64> {
         self.due.first_key_value().filter(|((due_ms, _), _)| *due_ms <= now_unix_ms).map(|(&(_, seq), _)| seq)
     }
 
     /// Takes out the first one, if its time has come: its number and its failed deliveries.
-    pub(in crate::queue) fn pop(&mut self, now_unix_ms: u64) -> Option<(u64, u32)> {
+    pub(super) fn pop(&mut self, now_unix_ms: u64) -> Option<(u64, u32)> {
         self.peek(now_unix_ms)?;
         self.due.pop_first().map(|((_, seq), deliveries)| (seq, deliveries))
     }
 
     /// Takes out the first one, whenever its time comes; its number.
-    pub(in crate::queue) fn take_first(&mut self) -> Option<u64> {
+    pub(super) fn take_first(&mut self) -> Option<u64> {
         self.due.pop_first().map(|((_, seq), _)| seq)
     }
 
     /// Takes these out; their numbers.
-    pub(in crate::queue) fn lose(&mut self, range: SeqRange) -> Vec<u64> {
+    pub(super) fn lose(&mut self, range: SeqRange) -> Vec<u64> {
         let mut lost = Vec::new();
         if !self.due.is_empty() {
             self.due.retain(|&(_, seq), _| {
@@ -99,7 +112,12 @@ impl Waiting {
 impl Core {
     /// Puts delivered messages back in their old place. What was settled has failed once more, and
     /// dies beyond the limit.
-    pub(in crate::queue) fn put_back(&mut self, range: SeqRange, how: Requeue, fate: RequeuePolicy<'_>) {
+    pub(in crate::queue::classic) fn put_back(
+        &mut self,
+        range: SeqRange,
+        how: Requeue,
+        policy: RequeuePolicy<'_>,
+    ) {
         let counted = how.is_failure();
         let mut outstanding = Vec::new();
         self.live.within(range, |piece, place| {
@@ -111,13 +129,13 @@ impl Core {
             self.failed.take_with_gaps(piece, |part, count| counts.push((part, count)));
             for (part, before) in counts {
                 let deliveries = before.unwrap_or(0) + u32::from(counted);
-                if counted && fate.limit.is_some_and(|limit| deliveries > limit) {
-                    self.die(part, DeathReason::DeliveryLimit, fate.keeps, fate.now_unix_ms);
+                if counted && policy.limit.is_some_and(|limit| deliveries > limit) {
+                    self.die(part, DeathReason::DeliveryLimit, policy.keeps, policy.now_unix_ms);
                     continue;
                 }
                 let was_seen = how != Requeue::Unsent || before.is_some() || self.lanes.was_seen(part.first);
                 let returned = Requeued { deliveries, redelivered: was_seen };
-                self.come_back(part, returned, how, logged, fate);
+                self.come_back(part, returned, how, logged, policy);
             }
         }
     }
@@ -128,14 +146,14 @@ impl Core {
         returned: Requeued,
         how: Requeue,
         logged: bool,
-        fate: RequeuePolicy<'_>,
+        policy: RequeuePolicy<'_>,
     ) {
         let (queue, deliveries) = (self.queue, returned.deliveries);
         if let Some(sizes) = &mut self.sizes {
             // What waits counts as if it were ready.
             sizes.put_back(part);
         }
-        if fate.retry.is_none() || how == Requeue::Unsent {
+        if policy.retry.is_none() || how == Requeue::Unsent {
             if logged && how.is_failure() {
                 let due_ms = 0;
                 let returns =
@@ -146,8 +164,8 @@ impl Core {
             return;
         }
         for seq in part.first..part.end {
-            let delay_ms = fate.retry.delay_ms(how, deliveries, seq);
-            let due_ms = if delay_ms == 0 { 0 } else { fate.now_unix_ms.saturating_add(delay_ms) };
+            let delay_ms = policy.retry.delay_ms(how, deliveries, seq);
+            let due_ms = if delay_ms == 0 { 0 } else { policy.now_unix_ms.saturating_add(delay_ms) };
             if logged {
                 self.changes.push(Change::Requeue { queue, seq, deliveries, due_ms });
             }
@@ -162,7 +180,7 @@ impl Core {
     /// Messages that just came may have been delivered before, on their way through another queue:
     /// they stand where they would stand anyway, as if they had come back, and the store knows it.
     #[cold]
-    pub(in crate::queue) fn come_redelivered(&mut self, range: SeqRange, logged: bool) {
+    pub(in crate::queue::classic) fn come_redelivered(&mut self, range: SeqRange, logged: bool) {
         self.pass_by(range);
         self.returned.insert(range, Requeued { deliveries: 0, redelivered: true });
         if logged {
@@ -174,7 +192,7 @@ impl Core {
     }
 
     /// Brings back those whose time has come, so many in one go.
-    pub(in crate::queue) fn resume(&mut self, now_unix_ms: u64) {
+    pub(in crate::queue::classic) fn resume(&mut self, now_unix_ms: u64) {
         for _ in 0..DUE_MAX {
             let Some((seq, deliveries)) = self.waiting.pop(now_unix_ms) else { break };
             self.returned.insert(SeqRange::of(seq, 1), Requeued { deliveries, redelivered: true });
@@ -182,7 +200,13 @@ impl Core {
     }
 
     /// Has messages that just came wait as long as they say.
-    pub(in crate::queue) fn hold(&mut self, range: SeqRange, block: &Block, first: u32, logged: bool) {
+    pub(in crate::queue::classic) fn hold(
+        &mut self,
+        range: SeqRange,
+        block: &Block,
+        first: u32,
+        logged: bool,
+    ) {
         self.lanes.advance(range.end);
         for (seq, index) in (range.first..range.end).zip(first..) {
             let due_ms = due_ms(&block.message(index));
@@ -194,7 +218,7 @@ impl Core {
     }
 
     /// Sends what is due, in order of time; when more will be.
-    pub(in crate::queue) fn release_due(&mut self, now_unix_ms: u64) -> Option<u64> {
+    pub(in crate::queue::classic) fn release_due(&mut self, now_unix_ms: u64) -> Option<u64> {
         for _ in 0..RELEASED_MAX {
             let Some((seq, _)) = self.waiting.pop(now_unix_ms) else { break };
             self.die(SeqRange::of(seq, 1), DeathReason::Delayed, true, now_unix_ms);

@@ -14,7 +14,7 @@ const WEIGHED_AT_ONCE: usize = 1 << 20;
 
 /// What the bodies of a queue's messages weigh.
 #[derive(Debug, Default)]
-pub(in crate::queue) struct QueueSizes {
+pub(in crate::queue::classic) struct QueueSizes {
     /// Of all that live; equal neighbours are one entry.
     live: RangeMap<u32>,
     /// The sum over those that are ready.
@@ -26,7 +26,7 @@ impl QueueSizes {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(in crate::queue) fn read(core: &Core, pages: &dyn PageSource) -> Result<Self, StoreError> {
+    pub(in crate::queue::classic) fn read(core: &Core, pages: &dyn PageSource) -> Result<Self, StoreError> {
         let mut sizes = Self::default();
         let mut unread: Vec<SeqRange> = Vec::new();
         for (range, place) in core.live.from(0) {
@@ -59,7 +59,7 @@ impl QueueSizes {
     }
 
     /// Records `range` of `block` come, ready, under the number `first` and those after it.
-    pub(in crate::queue) fn push(&mut self, first: u64, block: &Block, range: Range<u32>) {
+    pub(super) fn push(&mut self, first: u64, block: &Block, range: Range<u32>) {
         for (seq, index) in (first..).zip(range) {
             let size = body_size(block, index);
             self.live.insert(SeqRange::of(seq, 1), size);
@@ -68,22 +68,22 @@ impl QueueSizes {
     }
 
     /// These are ready no more.
-    pub(in crate::queue) fn take(&mut self, range: SeqRange) {
+    pub(super) fn take(&mut self, range: SeqRange) {
         self.ready -= self.sum(range);
     }
 
     /// These are ready again.
-    pub(in crate::queue) fn put_back(&mut self, range: SeqRange) {
+    pub(super) fn put_back(&mut self, range: SeqRange) {
         self.ready += self.sum(range);
     }
 
     /// These, which are not ready, are gone.
-    pub(in crate::queue) fn remove(&mut self, range: SeqRange) {
+    pub(super) fn remove(&mut self, range: SeqRange) {
         self.live.take(range, |_, _| ());
     }
 
     /// Bytes of those that are ready.
-    pub(in crate::queue) fn ready(&self) -> u64 {
+    pub(super) fn ready(&self) -> u64 {
         self.ready
     }
 
@@ -95,6 +95,6 @@ impl QueueSizes {
 }
 
 /// The bytes of a body.
-pub(in crate::queue) fn body_size(block: &Block, index: u32) -> u32 {
+pub(in crate::queue::classic) fn body_size(block: &Block, index: u32) -> u32 {
     u32::try_from(block.message(index).body.len()).unwrap_or(u32::MAX)
 }

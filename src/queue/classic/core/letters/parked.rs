@@ -24,11 +24,7 @@ pub(crate) struct ParkedRun {
 
 impl Letters {
     /// The parked messages after the first `skipped`, of those that are `live`.
-    pub(in crate::queue) fn parked_run(
-        &self,
-        live: &RangeMap<RecordPlace>,
-        skipped: u64,
-    ) -> Option<ParkedRun> {
+    pub(super) fn parked_run(&self, live: &RangeMap<RecordPlace>, skipped: u64) -> Option<ParkedRun> {
         let mut skipped = skipped;
         let entry = self.parked.iter().find(|entry| {
             let is_it = skipped < entry.range.len();
@@ -49,7 +45,7 @@ impl Letters {
     }
 
     /// The first parked messages, if they are on disk and no page of them was shown.
-    pub(in crate::queue) fn unread_parked(&self, live: &RangeMap<RecordPlace>) -> Option<SeqRange> {
+    pub(super) fn unread_parked(&self, live: &RangeMap<RecordPlace>) -> Option<SeqRange> {
         let front = self.parked.front()?.range;
         match live.at(front.first)? {
             (piece, RecordPlace::Disk) if self.read(front.first).is_none() => Some(front.meet(piece)),
@@ -58,7 +54,7 @@ impl Letters {
     }
 
     /// Takes in pages of the first parked messages.
-    pub(in crate::queue) fn show_parked(&mut self, pages: Vec<Page>) {
+    pub(in crate::queue::classic) fn show_parked(&mut self, pages: Vec<Page>) {
         self.pages = pages.into_iter().map(|page| (page.first, Arc::new(page.block))).collect();
     }
 }
