@@ -14,14 +14,11 @@ use super::memory::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
 use super::*;
 use crate::arguments::{DeadLetterStrategy, LengthLimit, Overflow, Settings};
 use crate::message::{BlockBuilder, Copies, Message};
-use crate::store::StoreError;
-use crate::store::change::{
-    AtomicBatch, Change, Health, PageSource, QueueRecord, RecoveredLane, RecoveredReturn, Waiter,
-};
+use crate::store::change::{Change, QueueRecord, RecoveredLane, RecoveredReturn};
+use crate::store::fake::{FakeLog, Keep};
 use crate::store::mark::Mark;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::RwLock;
 use std::sync::atomic::Ordering;
 
 const NOW: Now = Now { mono_ms: 1_000, unix_ms: 1_795_000_000_000 };
@@ -29,55 +26,33 @@ const NOW: Now = Now { mono_ms: 1_000, unix_ms: 1_795_000_000_000 };
 /// Room for everything that is parked.
 const PLENTY: ParkedMax = ParkedMax { messages: u64::MAX, bytes: u64::MAX };
 
-/// A log whose disk is a map, durable at once unless `lagging`.
+/// A log whose disk is a map.
+type Disk = FakeLog<Rows>;
+
+/// The records on disk, each under its number, and everything that the log was told.
 #[derive(Default)]
-struct Disk {
-    gate: RwLock<()>,
-    rows: Mutex<BTreeMap<u64, Vec<u8>>>,
-    told: Mutex<Vec<Change>>,
-    tickets: AtomicUsize,
-    lagging: bool,
+struct Rows {
+    rows: BTreeMap<u64, Vec<u8>>,
+    told: Vec<Change>,
 }
 
-impl Log for Disk {
-    fn append(&self, changes: &mut Vec<Change>) -> Ticket {
-        let mut rows = self.rows.lock().unwrap();
-        for change in changes.iter() {
+impl Keep for Rows {
+    fn keep(&mut self, mut changes: Vec<Change>) {
+        for change in &changes {
             match change {
                 Change::Publish { first, block, range, .. } => {
                     for (seq, index) in (*first..).zip(range.clone()) {
-                        let previous = rows.insert(seq, block.slice(index..index + 1).to_vec());
+                        let previous = self.rows.insert(seq, block.slice(index..index + 1).to_vec());
                         assert!(previous.is_none(), "message {seq} was written twice");
                     }
                 }
-                Change::Settle { range, .. } => rows.retain(|seq, _| !(range.first..range.end).contains(seq)),
+                Change::Settle { range, .. } => {
+                    self.rows.retain(|seq, _| !(range.first..range.end).contains(seq));
+                }
                 _ => {}
             }
         }
-        self.told.lock().unwrap().append(changes);
-        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) as u64 + 1)
-    }
-    fn atomic_batch(&self) -> AtomicBatch<'_> {
-        AtomicBatch::new(self, self.gate.read().unwrap())
-    }
-    fn durable(&self) -> Ticket {
-        if self.lagging { Ticket(0) } else { Ticket(self.tickets.load(Ordering::Relaxed) as u64) }
-    }
-    fn stored(&self) -> Ticket {
-        self.durable()
-    }
-    fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
-        waiter.durable(ticket);
-    }
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-    fn health(&self) -> Health {
-        Health::Good
-    }
-    fn fail(&self, _fault: StoreError) {}
-    fn close(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.told.append(&mut changes);
     }
 }
 
@@ -85,7 +60,7 @@ impl Disk {
     /// What a pager would read: whole pages of a few messages, the first of which may begin before
     /// what is wanted.
     fn pages(&self, wanted: SeqRange, pages: usize) -> Vec<Page> {
-        let rows = self.rows.lock().unwrap();
+        let rows = &self.kept().rows;
         let mut read: Vec<Page> = Vec::new();
         for (&seq, bytes) in rows.range(wanted.first.saturating_sub(2)..wanted.end) {
             let full = read.len() == pages;
@@ -304,9 +279,9 @@ fn a_message_dies_when_it_failed_more_often_than_the_limit() {
     let effects = bench.queue.put_back(&held(1, 0, 1), Requeue::Failed, NOW);
     assert_eq!(bench.letters(effects, NOW), [(DeathReason::DeliveryLimit, "poison".to_owned())]);
     assert_eq!(bench.dealt(), ["1:poison", "1:poison!", "1:poison!", "1:good"]);
-    assert_eq!(bench.disk.rows.lock().unwrap().len(), 1, "it left the disk");
+    assert_eq!(bench.disk.kept().rows.len(), 1, "it left the disk");
     let counted = |change: &Change| matches!(change, Change::Requeue { seq: 0, deliveries: 2, .. });
-    assert!(bench.disk.told.lock().unwrap().iter().any(counted), "the count is persisted");
+    assert!(bench.disk.kept().told.iter().any(counted), "the count is persisted");
 }
 
 #[test]
@@ -326,9 +301,9 @@ fn what_is_consumed_as_it_comes_never_reaches_the_log() {
     bench.subscribe(Consumer { no_ack: true, ..bench.consumer(1, 0) });
     let _ = bench.publish(&["a", "b"], true);
     assert_eq!(bench.dealt(), ["1:a", "1:b"]);
-    assert!(bench.disk.told.lock().unwrap().is_empty());
+    assert!(bench.disk.kept().told.is_empty());
     let _ = bench.publish(&["c"], false);
-    assert!(bench.disk.told.lock().unwrap().is_empty());
+    assert!(bench.disk.kept().told.is_empty());
 }
 
 #[test]
@@ -340,7 +315,7 @@ fn what_one_consumer_holds_reaches_the_log_though_others_have_settled_the_rest()
     let mut dealt = bench.dealt();
     dealt.sort();
     assert_eq!(dealt, ["1:a", "1:c", "2:b"]);
-    assert!(bench.disk.rows.lock().unwrap().contains_key(&1), "a crash would lose what is not acknowledged");
+    assert!(bench.disk.kept().rows.contains_key(&1), "a crash would lose what is not acknowledged");
 }
 
 #[test]
@@ -458,14 +433,15 @@ fn a_backlog_costs_disk_and_not_memory() {
             bench.serve(effects);
         }
         assert_eq!(bench.counts(), (0, 0));
-        assert!(bench.disk.rows.lock().unwrap().is_empty(), "everything left the disk too");
+        assert!(bench.disk.kept().rows.is_empty(), "everything left the disk too");
         assert_eq!(bench.queue.context.memory.load(Ordering::Relaxed), 0);
     }
 }
 
 #[test]
 fn nothing_is_forgotten_before_it_is_on_disk() {
-    let bench = Bench::on(Disk { lagging: true, ..Disk::default() }, durable());
+    let bench = Bench::new(durable());
+    bench.disk.lag(u64::MAX);
     let body = "x".repeat(100_000);
     for _message in 0..200 {
         let _ = bench.publish(&[&body], true);
@@ -505,12 +481,11 @@ fn a_number_that_is_given_again_is_not_taken_for_delivered() {
 
 #[test]
 fn a_recovered_queue_goes_on_where_it_was() {
-    let disk = Disk::default();
-    for seq in [0, 1, 2, 5, 6, 7] {
-        let body = seq.to_string();
-        let block = Block::of(&message(body.as_bytes(), true));
-        disk.rows.lock().unwrap().insert(seq, block.bytes().to_vec());
-    }
+    let row = |seq: u64| {
+        let block = Block::of(&message(seq.to_string().as_bytes(), true));
+        (seq, block.bytes().to_vec())
+    };
+    let rows: BTreeMap<u64, Vec<u8>> = [0, 1, 2, 5, 6, 7].map(row).into();
     let messages = vec![SeqRange { first: 0, end: 3 }, SeqRange { first: 5, end: 8 }];
     let recovered = RecoveredQueue {
         returns: vec![RecoveredReturn { seq: 1, deliveries: 4, due_ms: 0 }],
@@ -520,7 +495,7 @@ fn a_recovered_queue_goes_on_where_it_was() {
         (true, ["1:0!", "1:1!", "1:2!", "1:5!", "1:6", "1:7"]),
         (false, ["1:0!", "1:1!", "1:2!", "1:5!", "1:6!", "1:7!"]),
     ] {
-        let disk = Arc::new(Disk { rows: Mutex::new(disk.rows.lock().unwrap().clone()), ..Disk::default() });
+        let disk = Arc::new(Disk::holding(Rows { rows: rows.clone(), told: Vec::new() }));
         let shared = QueueContext {
             log: Arc::clone(&disk) as Arc<dyn Log>,
             memory: Arc::default(),

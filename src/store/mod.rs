@@ -21,6 +21,8 @@ mod commit;
 mod disk;
 mod entry;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod file;
 pub mod format;
 mod guard;

@@ -13,66 +13,27 @@ use crate::queue::mailbox::{Mail, Mailbox};
 use crate::queue::timers::Timers;
 use crate::queue::{ChannelLimit, Consumer};
 use crate::routing::topology::encoded;
-use crate::store::StoreError;
-use crate::store::change::{
-    AtomicBatch, BindingRecord, ExchangeRecord, Health, Log, QueueRecord, Recovered, RecoveredQueue, Waiter,
-};
+use crate::store::change::{BindingRecord, ExchangeRecord, Log, QueueRecord, Recovered, RecoveredQueue};
+use crate::store::fake::FakeLog;
 use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::properties::NONE;
 use amq_protocol::types::FieldTable;
-use std::sync::Mutex;
 
 const ME: ConnectionId = ConnectionId(1);
 const OTHER: ConnectionId = ConnectionId(2);
 
-/// A log that keeps what is appended, one ticket each time.
-#[derive(Default)]
-struct Notes {
-    appended: Mutex<Vec<Vec<Change>>>,
-    batch: RwLock<()>,
-}
-
-impl Log for Notes {
-    fn append(&self, changes: &mut Vec<Change>) -> Ticket {
-        let mut appended = self.appended.lock().unwrap();
-        appended.push(std::mem::take(changes));
-        Ticket(appended.len() as u64)
-    }
-    fn atomic_batch(&self) -> AtomicBatch<'_> {
-        AtomicBatch::new(self, self.batch.read().unwrap())
-    }
-    fn durable(&self) -> Ticket {
-        Ticket(0)
-    }
-    fn stored(&self) -> Ticket {
-        self.durable()
-    }
-    fn notify(&self, _ticket: Ticket, _waiter: &Arc<dyn Waiter>) {}
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-    fn health(&self) -> Health {
-        Health::Good
-    }
-    fn fail(&self, _fault: StoreError) {}
-    fn close(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
 struct Fixture {
     vhost: Arc<VHost>,
-    notes: Arc<Notes>,
+    log: Arc<FakeLog<Vec<Vec<Change>>>>,
 }
 
 fn recover(recovered: &Recovered) -> Fixture {
-    let notes = Arc::<Notes>::default();
-    let log: Arc<dyn Log> = notes.clone();
+    let log = Arc::<FakeLog<Vec<Vec<Change>>>>::default();
     let (timers, limits, next_queue) = (Arc::<Timers>::default(), Limits::default(), recovered.next_queue);
-    let commons = BrokerContext::new(log, timers, limits, next_queue, Arc::default(), Arc::default());
+    let commons = BrokerContext::new(log.clone(), timers, limits, next_queue, Arc::default(), Arc::default());
     let (mut parts, _orphans) = RecoveredVHost::all(recovered);
     let part = parts.remove(ROOT).unwrap_or_default();
-    Fixture { vhost: VHost::recover(ROOT, &part, &commons), notes }
+    Fixture { vhost: VHost::recover(ROOT, &part, &commons), log }
 }
 
 fn fresh() -> Fixture {
@@ -170,7 +131,7 @@ impl Fixture {
             Change::Forget(by) => format!("-s {by:?}"),
             other => format!("{other:?}"),
         };
-        let appended = std::mem::take(&mut *self.notes.appended.lock().unwrap());
+        let appended = std::mem::take(&mut *self.log.kept());
         appended.iter().map(|unit| unit.iter().map(text).collect::<Vec<_>>().join(" ")).collect()
     }
 }
@@ -474,7 +435,7 @@ fn queues_are_deleted_with_care() {
     refused(delete(false, true), "406 PRECONDITION_FAILED - queue 'q' in vhost '/' not empty");
     f.bind(to_queue("amq.fanout", "q", ""));
     f.appended();
-    assert_eq!(delete(false, false), Ok((2, Ticket(1))), "one is with the consumer");
+    assert_eq!(delete(false, false), Ok((2, f.log.durable())), "one is with the consumer");
     let mut mail = Vec::new();
     mailbox.take(&mut mail);
     assert!(matches!(mail.last(), Some(Mail::Cancelled(ConsumerId(1)))), "its consumers are told");

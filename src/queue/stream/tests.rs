@@ -11,29 +11,28 @@ use crate::message::{BlockBuilder, Copies, Message};
 use crate::queue::mailbox::Mailbox;
 use crate::queue::memory::BUDGET;
 use crate::queue::{ChannelLimit, Home, Queue};
-use crate::store::StoreError;
-use crate::store::change::{AtomicBatch, Health, Log, QueueRecord, RecoveredLane, RecoveredStream, Waiter};
+use crate::store::change::{Log, QueueRecord, RecoveredLane, RecoveredStream};
+use crate::store::fake::{FakeLog, Keep};
 use crate::wire::{properties, table};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, RwLock};
 
-/// Rows as they were published; everything is stored at once, unless `lags`.
+/// A log whose disk holds a stream.
+type Disk = FakeLog<Rows>;
+
+/// Rows as they were published, and what there is beside them.
 #[derive(Default)]
-struct Disk {
-    gate: RwLock<()>,
-    rows: Mutex<BTreeMap<u64, Arc<Block>>>,
-    stream: Mutex<RecoveredStream>,
-    tickets: AtomicUsize,
-    lags: AtomicUsize,
-    loads: AtomicUsize,
+struct Rows {
+    rows: BTreeMap<u64, Arc<Block>>,
+    stream: RecoveredStream,
+    /// How often pages were read.
+    loads: u32,
 }
 
-impl Log for Disk {
-    fn append(&self, changes: &mut Vec<Change>) -> Ticket {
-        let (mut rows, mut stream) = (self.rows.lock().unwrap(), self.stream.lock().unwrap());
-        for change in changes.drain(..) {
+impl Keep for Rows {
+    fn keep(&mut self, changes: Vec<Change>) {
+        let Self { rows, stream, .. } = self;
+        for change in changes {
             match change {
                 Change::Publish { first, block, .. } => assert!(rows.insert(first, block).is_none()),
                 Change::Settle { range, .. } => {
@@ -54,37 +53,14 @@ impl Log for Disk {
                 other => panic!("a stream has no {other:?}"),
             }
         }
-        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed) as u64 + 1)
-    }
-    fn atomic_batch(&self) -> AtomicBatch<'_> {
-        AtomicBatch::new(self, self.gate.read().unwrap())
-    }
-    fn durable(&self) -> Ticket {
-        let lags = self.lags.load(Ordering::Relaxed);
-        Ticket(self.tickets.load(Ordering::Relaxed).saturating_sub(lags) as u64)
-    }
-    fn stored(&self) -> Ticket {
-        self.durable()
-    }
-    fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
-        waiter.durable(ticket);
-    }
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-    fn health(&self) -> Health {
-        Health::Good
-    }
-    fn fail(&self, _fault: StoreError) {}
-    fn close(&self) -> Result<(), StoreError> {
-        Ok(())
     }
 }
 
 impl Disk {
     fn pages(&self, wanted: SeqRange, bytes_max: usize) -> Vec<Page> {
-        self.loads.fetch_add(1, Ordering::Relaxed);
-        let rows = self.rows.lock().unwrap();
+        let mut kept = self.kept();
+        kept.loads += 1;
+        let rows = &kept.rows;
         let holds = |(first, block): &(&u64, &Arc<Block>)| *first + u64::from(block.len()) > wanted.first;
         let before = rows.range(..=wanted.first).next_back().filter(holds);
         let from = before.map_or(wanted.first, |(first, _)| *first);
@@ -99,8 +75,8 @@ impl Disk {
     }
 
     fn recovered(&self) -> RecoveredQueue {
-        let rows = self.rows.lock().unwrap();
-        let stream = self.stream.lock().unwrap().clone();
+        let kept = self.kept();
+        let (rows, stream) = (&kept.rows, kept.stream.clone());
         let record = QueueRecord {
             id: QueueId(1),
             vhost: "/".into(),
@@ -423,13 +399,13 @@ fn a_named_consumer_goes_on_where_it_was() {
     assert_eq!(bench.offsets(), [0, 1, 2, 3], "who was never here begins with the oldest");
     bench.ack(1, 1..3);
     assert_eq!(bench.offsets(), [4, 5]);
-    assert!(bench.disk.stream.lock().unwrap().offsets.is_empty(), "number 0 is not handled");
+    assert!(bench.disk.kept().stream.offsets.is_empty(), "number 0 is not handled");
     bench.ack(1, 0..1);
-    assert_eq!(bench.disk.stream.lock().unwrap().offsets, [("tag".into(), 3)]);
+    assert_eq!(bench.disk.kept().stream.offsets, [("tag".into(), 3)]);
     // It goes, and acknowledges the rest afterwards; what it gives back is not handled.
     let _ = bench.queue.cancel(ConsumerId(1), NOW);
     bench.ack(1, 3..5);
-    assert_eq!(bench.disk.stream.lock().unwrap().offsets, [("tag".into(), 5)]);
+    assert_eq!(bench.disk.kept().stream.offsets, [("tag".into(), 5)]);
     let held = Settled { consumer: Some(ConsumerId(1)), range: SeqRange { first: 5, end: 7 } };
     bench.serve(bench.queue.put_back(&[held], Requeue::Failed, NOW));
     assert_eq!(bench.offsets(), [6], "it came before it went");
@@ -447,7 +423,7 @@ fn a_named_consumer_goes_on_where_it_was() {
     bench.publish(&["b", "a", "b"].map(|value| (NOW_MS, value, "x")));
     assert_eq!(bench.offsets(), [14]);
     bench.ack(3, 14..15);
-    assert_eq!(bench.disk.stream.lock().unwrap().offsets, [("tag".into(), 5), ("f".into(), 16)]);
+    assert_eq!(bench.disk.kept().stream.offsets, [("tag".into(), 5), ("f".into(), 16)]);
 }
 
 #[test]
@@ -473,9 +449,9 @@ fn many_far_behind_cost_reads_not_memory() {
     assert!(stats.resident < MEMORY_SHORT + (4 << 20), "{} bytes", stats.resident);
     assert_eq!(bench.dealt().len(), 500);
     // Two who want the same are served by one read.
-    let loads = bench.disk.loads.load(Ordering::Relaxed);
+    let loads = bench.disk.kept().loads;
     bench.read(100, 10, Start::Offset(49 * 300));
-    assert_eq!(bench.disk.loads.load(Ordering::Relaxed), loads);
+    assert_eq!(bench.disk.kept().loads, loads);
     (0..50).chain([100]).for_each(|id| drop(bench.queue.cancel(ConsumerId(id), NOW)));
     bench.dealt();
     bench.bulk(1);
@@ -509,7 +485,7 @@ fn what_the_disk_has_lost_is_passed_over() {
     let mut bench = Bench::new(&[]);
     bench.numbers(0..20);
     bench.restart();
-    bench.disk.rows.lock().unwrap().retain(|first, _| !(5..9).contains(first));
+    bench.disk.kept().rows.retain(|first, _| !(5..9).contains(first));
     bench.mailbox = Mailbox::new();
     let mut lost = 0;
     let consumer = Consumer {

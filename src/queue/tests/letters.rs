@@ -43,7 +43,7 @@ impl Bench {
 
     /// What the log was told of messages that have died, each message's last mark.
     fn marks(&self) -> BTreeMap<u64, (Mark, u32)> {
-        let told = self.disk.told.lock().unwrap();
+        let told = &self.disk.kept().told;
         let mark = |change: &Change| match change {
             Change::Requeue { seq, deliveries, due_ms, .. } => {
                 Mark::decode(*due_ms).map(|mark| (*seq, (mark, *deliveries)))
@@ -55,7 +55,7 @@ impl Bench {
 
     /// The queue after a restart that is not clean, with what the log was told.
     fn restarted(&self, settings: Settings) -> Self {
-        let seqs: Vec<u64> = self.disk.rows.lock().unwrap().keys().copied().collect();
+        let seqs: Vec<u64> = self.disk.kept().rows.keys().copied().collect();
         let mut messages: Vec<SeqRange> = Vec::new();
         for seq in seqs {
             match messages.last_mut() {
@@ -99,7 +99,7 @@ fn the_order_is_that_of_death_wherever_they_are() {
         let expected: Vec<_> = order.map(|seq| (DeathReason::Rejected, format!("{seq:01000}"))).collect();
         assert!(bench.letters(effects, NOW) == expected, "with {memory} bytes of memory in use");
         assert_eq!(bench.counts(), (0, 0));
-        assert!(bench.disk.rows.lock().unwrap().is_empty());
+        assert!(bench.disk.kept().rows.is_empty());
     }
 }
 
@@ -107,9 +107,9 @@ fn the_order_is_that_of_death_wherever_they_are() {
 fn a_letter_leaves_the_disk_when_it_was_sent_and_not_before() {
     let bench = held_by_a_consumer(dead_lettering(), &["a", "b"]);
     let effects = bench.reject(0, 2);
-    assert_eq!((bench.counts(), bench.disk.rows.lock().unwrap().len()), ((0, 0), 2));
+    assert_eq!((bench.counts(), bench.disk.kept().rows.len()), ((0, 0), 2));
     assert_eq!(bench.letters(effects, NOW), rejected(&["a", "b"]));
-    assert!(bench.disk.rows.lock().unwrap().is_empty());
+    assert!(bench.disk.kept().rows.is_empty());
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn parked_messages_are_parked_after_a_restart_in_their_order() {
     assert!(!effects.letters);
     assert_eq!(again.letters(again.queue.tick(LATER), LATER), rejected(&["c", "a", "d"]));
     assert_eq!(again.parked(), (0, 0));
-    assert_eq!(again.disk.rows.lock().unwrap().len(), 1, "b is still there");
+    assert_eq!(again.disk.kept().rows.len(), 1, "b is still there");
 }
 
 #[test]
@@ -153,11 +153,11 @@ fn no_more_is_parked_than_may_be() {
     let bench = held_by_a_consumer(dead_lettering(), &["a", "b", "c", "d", "e"]);
     let effects = bench.reject(0, 3);
     bench.park(effects, ParkedMax { messages: 2, ..PLENTY });
-    assert_eq!((bench.parked().0, bench.disk.rows.lock().unwrap().len()), (2, 4));
+    assert_eq!((bench.parked().0, bench.disk.kept().rows.len()), (2, 4));
     let bytes = bench.parked().1;
     let effects = bench.reject(3, 2);
     bench.park(effects, ParkedMax { bytes: bytes + bytes / 2, ..PLENTY });
-    assert_eq!((bench.parked().0, bench.disk.rows.lock().unwrap().len()), (3, 3));
+    assert_eq!((bench.parked().0, bench.disk.kept().rows.len()), (3, 3));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn what_a_full_queue_drives_out_is_not_parked() {
     let bench = Bench::new(Settings { length, ..dead_lettering() });
     let effects = bench.publish(&["a", "b"], true);
     bench.park(effects, PLENTY);
-    assert_eq!((bench.parked(), bench.disk.rows.lock().unwrap().len()), ((0, 0), 1));
+    assert_eq!((bench.parked(), bench.disk.kept().rows.len()), ((0, 0), 1));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_strategy_of_at_most_once_drops() {
     let bench = held_by_a_consumer(Settings { dead_letter_strategy, ..dead_lettering() }, &["a"]);
     let effects = bench.reject(0, 1);
     bench.park(effects, PLENTY);
-    assert_eq!((bench.parked(), bench.disk.rows.lock().unwrap().len()), ((0, 0), 0));
+    assert_eq!((bench.parked(), bench.disk.kept().rows.len()), ((0, 0), 0));
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn check(settings: &Settings, published: &[&str], refused: &[Range<u32>], died: 
         assert_eq!(effects.refused, refused);
         assert_eq!(bodies(&bench, effects), died);
         let rows = if persistent { left.len() } else { 0 };
-        assert_eq!(bench.disk.rows.lock().unwrap().len(), rows, "what was dropped is not on disk");
+        assert_eq!(bench.disk.kept().rows.len(), rows, "what was dropped is not on disk");
         assert_eq!(bench.drain(), left);
     }
 }

@@ -46,11 +46,11 @@ fn what_may_have_been_delivered_elsewhere_says_so_in_its_place() {
     assert_eq!(bench.dealt(), ["1:first", "1:a", "1:b!", "1:c"]);
     let _ = bench.queue.cancel(ConsumerId(1), NOW);
     bench.subscribe(Consumer { no_ack: true, ..bench.consumer(2, 0) });
-    let told = bench.disk.told.lock().unwrap().len();
+    let told = bench.disk.kept().told.len();
     let again = Block::of(&message(b"d", true)).redelivered();
     let _ = bench.queue.enqueue(&Arc::new(again), NOW).1;
     assert_eq!(bench.dealt(), ["2:d!"]);
-    let told = bench.disk.told.lock().unwrap().split_off(told);
+    let told = bench.disk.kept().told.split_off(told);
     assert!(told.is_empty(), "what was consumed as it came does not concern the disk: {told:?}");
 }
 

@@ -12,7 +12,7 @@ fn it_is_marked_and_has_not_failed() {
     }
     assert_eq!(bench.dealt(), ["1:a", "1:a!", "1:a!", "1:a!"]);
     let counted = |change: &Change| matches!(change, Change::Requeue { .. });
-    assert!(!bench.disk.told.lock().unwrap().iter().any(counted));
+    assert!(!bench.disk.kept().told.iter().any(counted));
     // Not even seen the last time, but before.
     let _ = bench.queue.leave(ConsumerId(1), NOW);
     let _ = bench.queue.put_back(&held(1, 0, 1), Requeue::Unsent, NOW);

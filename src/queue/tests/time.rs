@@ -50,7 +50,7 @@ fn messages_expire_when_their_time_is_up_and_not_before() {
     assert_eq!(bench.letters(bench.queue.tick(at(99)), at(99)), []);
     assert_eq!(bench.letters(bench.queue.tick(at(100)), at(100)), expired(&["0", "1", "2"]));
     assert_eq!(bench.counts(), (0, 0));
-    assert!(bench.disk.rows.lock().unwrap().is_empty(), "the disk has forgotten them");
+    assert!(bench.disk.kept().rows.is_empty(), "the disk has forgotten them");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn what_comes_back_waits_its_delays_and_then_dies() {
     assert_eq!(bench.dealt(), ["1:a!"]);
     let effects = bench.queue.put_back(&held(1, 0, 1), Requeue::Failed, at(1200));
     assert_eq!(bench.letters(effects, NOW), [(DeathReason::DeliveryLimit, "a".to_owned())]);
-    let told = bench.disk.told.lock().unwrap();
+    let told = &bench.disk.kept().told;
     let due: Vec<(u32, u64)> = told
         .iter()
         .filter_map(|change| match change {

@@ -3,42 +3,14 @@
 
 use super::*;
 use crate::arguments::{QueueFlags, Settings};
-use crate::ids::{Ticket, VHostId};
+use crate::ids::VHostId;
 use crate::queue::{Home, QueueContext};
 use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route;
-use crate::store::StoreError;
-use crate::store::change::{AtomicBatch, Health, Log, Waiter};
+use crate::store::fake::FakeLog;
 use crate::wire::properties::NONE;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
-
-struct Nowhere;
-impl Log for Nowhere {
-    fn append(&self, _changes: &mut Vec<Change>) -> Ticket {
-        Ticket(0)
-    }
-    fn atomic_batch(&self) -> AtomicBatch<'_> {
-        panic!("nothing here appends anything")
-    }
-    fn durable(&self) -> Ticket {
-        Ticket(0)
-    }
-    fn stored(&self) -> Ticket {
-        self.durable()
-    }
-    fn notify(&self, _ticket: Ticket, _waiter: &Arc<dyn Waiter>) {}
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-    fn health(&self) -> Health {
-        Health::Good
-    }
-    fn fail(&self, _fault: StoreError) {}
-    fn close(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Bind {
@@ -318,7 +290,7 @@ impl Trial {
 fn random_operations_agree_with_a_naive_topology() {
     for seed in [20_260_101, RandomState::new().hash_one(0)] {
         let shared = QueueContext {
-            log: Arc::new(Nowhere),
+            log: Arc::<FakeLog<()>>::default(),
             memory: Arc::new(AtomicUsize::new(0)),
             timers: Arc::default(),
             home: Home::new(VHostId(1), "/".into()),

@@ -225,7 +225,7 @@ fn keys_keep_their_queues_over_a_restart_and_a_redeclare() {
     assert_eq!(homes(&f), before);
 
     let mut recovered = Recovered { next_queue: 9, ..Recovered::default() };
-    for change in f.notes.appended.lock().unwrap().drain(..).flatten() {
+    for change in f.log.kept().drain(..).flatten() {
         match change {
             Change::DeclareExchange(record) => recovered.exchanges.push(record),
             Change::Bind(record) => recovered.bindings.push(record),

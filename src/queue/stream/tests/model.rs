@@ -45,7 +45,7 @@ fn check_random(seed: u64) {
                 let prefetch = u32::try_from(next(300)).unwrap() + 1;
                 bench.subscribe(ids, prefetch, Reading { start, ..parsed(&arguments) });
             }
-            6 => bench.disk.lags.store(usize::try_from(next(4)).unwrap(), Ordering::Relaxed),
+            6 => bench.disk.lag(next(4)),
             7 if next(20) == 0 => {
                 bench.restart();
                 readers.clear();
