@@ -17,7 +17,7 @@ impl Broker {
     #[inline]
     #[must_use]
     pub fn wants_log(&self) -> bool {
-        self.registry.commons().wants_log()
+        self.registry.context().wants_log()
     }
 
     /// Publishes a line of the log; `level` is `error`, `warning` or `info`.

@@ -164,13 +164,13 @@ impl Broker {
         let policies = Arc::new(PolicyBook::recover(std::mem::take(&mut recovered.policies)));
         let (of_log, of_policies) = (Arc::clone(&log), Arc::clone(&policies));
         let (of_timers, counted) = (Arc::clone(&timers), Arc::clone(&metrics));
-        let commons = BrokerContext::new(of_log, of_timers, limits, next_queue, of_policies, counted);
+        let context = BrokerContext::new(of_log, of_timers, limits, next_queue, of_policies, counted);
         let (places, alarms) = (Quotas::new(&settings.limits), Arc::new(Alarms::new(settings.alarms)));
         let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
         let broker = Arc::new(Self {
-            registry: Registry::new(commons),
+            registry: Registry::new(context),
             accounts,
             policies,
             clients: Clients::default(),
@@ -299,7 +299,7 @@ impl Broker {
 
     /// The vhost that a queue is in, if it still exists.
     fn vhost_of(&self, queue: &Queue) -> Option<Arc<VHost>> {
-        self.registry.commons().vhost(queue.home().id)
+        self.registry.context().vhost(queue.home().id)
     }
 
     /// Shows every queue of every vhost, outside of all locks.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// The virtual hosts of a running broker, by name.
 pub(super) struct Registry {
     vhosts: RwLock<BTreeMap<Arc<str>, Arc<VHost>>>,
-    commons: Arc<BrokerContext>,
+    context: Arc<BrokerContext>,
     nowhere: Arc<VHost>,
     /// Held by who adds, alters or deletes one, over all of its steps.
     changing: Mutex<()>,
@@ -19,20 +19,20 @@ pub(super) struct Registry {
 
 impl Registry {
     /// No vhost yet.
-    pub(super) fn new(commons: Arc<BrokerContext>) -> Self {
-        let nowhere = VHost::new("", &commons);
+    pub(super) fn new(context: Arc<BrokerContext>) -> Self {
+        let nowhere = VHost::new("", &context);
         let _never_on_disk = nowhere.close();
-        Self { vhosts: RwLock::default(), commons, nowhere, changing: Mutex::new(()) }
+        Self { vhosts: RwLock::default(), context, nowhere, changing: Mutex::new(()) }
     }
 
     /// What they share.
-    pub(super) fn commons(&self) -> &BrokerContext {
-        &self.commons
+    pub(super) fn context(&self) -> &BrokerContext {
+        &self.context
     }
 
     /// Adds a vhost in which there is what was on disk.
     pub(super) fn restore(&self, name: &str, part: &RecoveredVHost<'_>) -> Arc<VHost> {
-        self.insert(VHost::recover(name, part, &self.commons))
+        self.insert(VHost::recover(name, part, &self.context))
     }
 
     /// Adds an empty vhost, which is as the operator wants it before anybody finds it.
@@ -44,7 +44,7 @@ impl Registry {
 
     /// An empty vhost that nobody finds yet: see [`Self::insert`].
     pub(super) fn prepare(&self, name: &str) -> Arc<VHost> {
-        VHost::new(name, &self.commons)
+        VHost::new(name, &self.context)
     }
 
     /// Lets everybody find a vhost.

@@ -58,9 +58,9 @@ pub struct VHost {
     pub name: Arc<str>,
     /// For the connections of clients that have opened it.
     pub connections: Quota,
-    commons: Arc<BrokerContext>,
+    context: Arc<BrokerContext>,
     /// What its queues are made with.
-    shared: QueueContext,
+    queue_context: QueueContext,
     state: RwLock<State>,
     /// Who waits for `state`.
     waiting: Waiting,
@@ -88,22 +88,22 @@ struct State {
 
 impl Drop for VHost {
     fn drop(&mut self) {
-        self.commons.unregister(self.shared.home.id);
+        self.context.unregister(self.queue_context.home.id);
     }
 }
 
 impl VHost {
     /// An empty one; `this` is where it will be.
-    fn empty(name: &Arc<str>, commons: &Arc<BrokerContext>, this: &Weak<Self>) -> Self {
-        let home = Home::new(commons.register(this), Arc::clone(name));
+    fn empty(name: &Arc<str>, context: &Arc<BrokerContext>, this: &Weak<Self>) -> Self {
+        let home = Home::new(context.register(this), Arc::clone(name));
         let topology = Topology::new(Arc::clone(name));
         let counted = Counts::of(&topology);
-        commons.count(Counts::default(), counted);
+        context.count(Counts::default(), counted);
         Self {
             name: Arc::clone(name),
             connections: Quota::with(u64::MAX),
-            shared: commons.shared(home),
-            commons: Arc::clone(commons),
+            queue_context: context.queue_context(home),
+            context: Arc::clone(context),
             epoch: AtomicU64::new(topology.revision()),
             deleted: AtomicBool::new(false),
             waiting: Waiting::default(),
@@ -122,9 +122,9 @@ impl VHost {
 
     /// A new one.
     #[must_use]
-    pub fn new(name: &str, commons: &Arc<BrokerContext>) -> Arc<Self> {
+    pub fn new(name: &str, context: &Arc<BrokerContext>) -> Arc<Self> {
         let name = Arc::from(name);
-        Arc::new_cyclic(|this| Self::empty(&name, commons, this))
+        Arc::new_cyclic(|this| Self::empty(&name, context, this))
     }
 
     /// Declares a queue, or asks for one.
@@ -195,8 +195,8 @@ impl VHost {
         settings: Settings,
         owner: Option<ConnectionId>,
     ) -> Arc<Queue> {
-        let identity = (self.commons.next_queue(), name.into());
-        let queue = Queue::new(identity, settings, owner, &self.shared);
+        let identity = (self.context.next_queue(), name.into());
+        let queue = Queue::new(identity, settings, owner, &self.queue_context);
         self.apply_policies_to_new(&queue);
         state.topology.add_queue(Arc::clone(&queue), changes);
         queue
@@ -489,19 +489,19 @@ impl VHost {
 
     /// Appends what was changed under the lock, and lets everybody see it.
     fn finish(&self, state: &mut State, changes: &mut Vec<Change>) {
-        if let Some(ticket) = append(&self.shared, changes) {
+        if let Some(ticket) = append(&self.queue_context, changes) {
             state.ticket = ticket;
         }
         let counts = Counts::of(&state.topology);
-        self.commons.count(state.counted, counts);
+        self.context.count(state.counted, counts);
         state.counted = counts;
         let churn = state.topology.take_churn();
-        self.commons.metrics.queues_created.add(churn.created);
-        self.commons.metrics.queues_deleted.add(churn.deleted);
-        self.commons.look_for_log(&state.topology);
+        self.context.metrics.queues_created.add(churn.created);
+        self.context.metrics.queues_deleted.add(churn.deleted);
+        self.context.look_for_log(&state.topology);
         let revision = state.topology.revision();
         if self.epoch.swap(revision, Ordering::Release) != revision {
-            self.shared.home.stranded.retry();
+            self.queue_context.home.stranded.retry();
         }
     }
 
@@ -526,7 +526,7 @@ impl VHost {
     fn unused_name(&self, topology: &Topology, prefix: &str) -> String {
         const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         loop {
-            let count = self.commons.next_queue().0;
+            let count = self.context.next_queue().0;
             let [low, high] = self.entropy.each_ref().map(|key| u128::from(key.hash_one(count)));
             let bits = high << 64 | low;
             let digits = (0..22).map(|place| char::from(DIGITS[((bits >> (6 * place)) & 63) as usize]));
@@ -547,8 +547,8 @@ impl State {
 }
 
 /// Appends what there is to append.
-fn append(shared: &QueueContext, changes: &mut Vec<Change>) -> Option<Ticket> {
-    (!changes.is_empty()).then(|| shared.log.append(changes))
+fn append(queue_context: &QueueContext, changes: &mut Vec<Change>) -> Option<Ticket> {
+    (!changes.is_empty()).then(|| queue_context.log.append(changes))
 }
 
 /// What those are told who are still in a vhost that was deleted.

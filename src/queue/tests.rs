@@ -77,7 +77,7 @@ impl Disk {
     }
 }
 
-fn shared(disk: &Arc<Disk>, timers: &Arc<Timers>) -> QueueContext {
+fn context(disk: &Arc<Disk>, timers: &Arc<Timers>) -> QueueContext {
     let log = Arc::clone(disk) as Arc<dyn Log>;
     QueueContext {
         log,
@@ -102,12 +102,12 @@ impl Bench {
     fn on(disk: Disk, settings: Settings) -> Self {
         let disk = Arc::new(disk);
         let timers = Arc::new(Timers::default());
-        let queue = Queue::new((QueueId(1), "q".into()), settings, None, &shared(&disk, &timers));
+        let queue = Queue::new((QueueId(1), "q".into()), settings, None, &context(&disk, &timers));
         Self { disk, timers, queue, mailbox: Mailbox::new() }
     }
 
-    fn shared(&self) -> QueueContext {
-        shared(&self.disk, &self.timers)
+    fn context(&self) -> QueueContext {
+        context(&self.disk, &self.timers)
     }
 
     fn publish(&self, bodies: &[&str], persistent: bool) -> Effects {
@@ -466,13 +466,7 @@ pub(super) fn recovered(messages: Vec<SeqRange>, delivered_up_to: u64) -> Recove
 #[test]
 fn a_number_that_is_given_again_is_not_taken_for_delivered() {
     let disk = Arc::new(Disk::default());
-    let shared = QueueContext {
-        log: Arc::clone(&disk) as Arc<dyn Log>,
-        memory: Arc::default(),
-        timers: Arc::default(),
-        home: Home::new(VHostId(1), "/".into()),
-    };
-    let queue = Queue::recover(&recovered(Vec::new(), 5), durable(), true, &shared);
+    let queue = Queue::recover(&recovered(Vec::new(), 5), durable(), true, &context(&disk, &Arc::default()));
     let bench = Bench { disk, timers: Arc::default(), queue, mailbox: Mailbox::new() };
     bench.subscribe(bench.consumer(1, 0));
     let _ = bench.publish(&["a"], true);
@@ -496,13 +490,7 @@ fn a_recovered_queue_goes_on_where_it_was() {
         (false, ["1:0!", "1:1!", "1:2!", "1:5!", "1:6!", "1:7!"]),
     ] {
         let disk = Arc::new(Disk::holding(Rows { rows: rows.clone(), told: Vec::new() }));
-        let shared = QueueContext {
-            log: Arc::clone(&disk) as Arc<dyn Log>,
-            memory: Arc::default(),
-            timers: Arc::default(),
-            home: Home::new(VHostId(1), "/".into()),
-        };
-        let queue = Queue::recover(&recovered, durable(), clean, &shared);
+        let queue = Queue::recover(&recovered, durable(), clean, &context(&disk, &Arc::default()));
         let bench = Bench { disk, timers: Arc::default(), queue, mailbox: Mailbox::new() };
         assert_eq!(bench.counts(), (6, 0));
         bench.subscribe(bench.consumer(1, 0));

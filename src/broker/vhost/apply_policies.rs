@@ -36,14 +36,14 @@ impl VHost {
             QueueType::Quorum => Object::QuorumQueue,
             QueueType::Stream => Object::Stream,
         };
-        self.commons.policies.in_effect(&self.name, object, &queue.name)
+        self.context.policies.in_effect(&self.name, object, &queue.name)
     }
 
     /// What is in effect for an exchange; none when there is no such exchange.
     #[must_use]
     pub fn policy_of_exchange(&self, name: &str) -> Option<InEffect> {
         self.read().topology.exchange(name)?;
-        Some(self.commons.policies.in_effect(&self.name, Object::Exchange, name))
+        Some(self.context.policies.in_effect(&self.name, Object::Exchange, name))
     }
 
     /// The queues for which something else should be in effect than is, and what.
@@ -94,7 +94,7 @@ impl VHost {
         let own = alternate_exchange(&declared.arguments);
         let policys = || {
             let policy =
-                self.commons.policies.in_effect(&self.name, Object::Exchange, &declared.name).definition;
+                self.context.policies.in_effect(&self.name, Object::Exchange, &declared.name).definition;
             match policy.get("alternate-exchange") {
                 Some(Value::Text(name)) => Some(name.clone()),
                 _ => None,

@@ -26,8 +26,8 @@ impl VHost {
                 "cannot declare queue '{name}': queue limit in {limit} is reached"
             )))
         };
-        let max = self.commons.limits.queues_max;
-        if self.commons.counts().queues >= max as usize {
+        let max = self.context.limits.queues_max;
+        if self.context.counts().queues >= max as usize {
             return refused(format!("cluster ({max})"));
         }
         if let Some(max) = state.queues_max
@@ -51,8 +51,8 @@ impl VHost {
         arguments: &FieldTable,
     ) -> Result<(), AmqpError> {
         check_open(state, on)?;
-        let max = self.commons.limits.exchanges_max;
-        if self.commons.counts().exchanges >= max as usize {
+        let max = self.context.limits.exchanges_max;
+        if self.context.counts().exchanges >= max as usize {
             let why = format!("cannot declare {on}: exchange limit of {max} is reached");
             return Err(AmqpError::Precondition(why));
         }
@@ -67,13 +67,13 @@ impl VHost {
     /// 406.
     pub(super) fn check_new_binding(&self, kind: ExchangeType, bind: &Bind) -> Result<(), AmqpError> {
         let on = self.on_exchange(&bind.source);
-        let max = self.commons.limits.bindings_max;
-        if self.commons.counts().bindings >= max as usize {
+        let max = self.context.limits.bindings_max;
+        if self.context.counts().bindings >= max as usize {
             return Err(AmqpError::Precondition(format!(
                 "cannot bind to {on}: binding limit of {max} is reached"
             )));
         }
-        let max = self.commons.limits.topic_hashes_max;
+        let max = self.context.limits.topic_hashes_max;
         let count = if kind == ExchangeType::Topic { hashes(&bind.routing_key) } else { 0 };
         if count > max as usize {
             let key = String::from_utf8_lossy(&bind.routing_key);
@@ -87,7 +87,7 @@ impl VHost {
     /// Tells the log of arguments that do nothing and are nearly called like one that does
     /// something, of each name once.
     pub fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
-        self.commons.misnamed.look_at(on, arguments);
+        self.context.misnamed.look_at(on, arguments);
     }
 
     /// Whether these arguments are not too many.
@@ -95,7 +95,7 @@ impl VHost {
     /// # Errors
     /// 406.
     pub(super) fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
-        let max = self.commons.limits.arguments_bytes_max;
+        let max = self.context.limits.arguments_bytes_max;
         if arguments.inner().is_empty() {
             return Ok(());
         }

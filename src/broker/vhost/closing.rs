@@ -86,7 +86,7 @@ impl VHost {
 
     /// Appends what [`VHost::clear`] returned.
     pub(in crate::broker) fn append_cleared(&self, mut changes: Vec<Change>) -> Ticket {
-        append(&self.shared, &mut changes).unwrap_or_default()
+        append(&self.queue_context, &mut changes).unwrap_or_default()
     }
 
     /// Goes by what the operator wants from now on. What is there stays.

@@ -81,7 +81,7 @@ impl BrokerContext {
     }
 
     /// What the queues of a vhost are made with.
-    pub(super) fn shared(&self, home: Home) -> QueueContext {
+    pub(super) fn queue_context(&self, home: Home) -> QueueContext {
         QueueContext {
             log: Arc::clone(&self.log),
             memory: Arc::clone(&self.memory),

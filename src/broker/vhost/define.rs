@@ -196,7 +196,7 @@ impl Locked<'_> {
 
     /// The broker's own limits hold for operators, too.
     fn check_counts(&self, checked: &Checked) -> Result<(), AmqpError> {
-        let (there, limits) = (self.vhost.commons.counts(), &self.vhost.commons.limits);
+        let (there, limits) = (self.vhost.context.counts(), &self.vhost.context.limits);
         let delays = checked.exchanges.values().filter(|(_, delays)| *delays).count();
         for (what, there, new, max) in [
             ("queue", there.queues, checked.queues.len() + delays, limits.queues_max),

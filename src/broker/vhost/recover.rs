@@ -65,18 +65,18 @@ impl<'a> RecoveredVHost<'a> {
 impl VHost {
     /// What was on disk. Bindings without both of their ends are dropped, from disk as well.
     #[must_use]
-    pub fn recover(name: &str, part: &RecoveredVHost<'_>, commons: &Arc<BrokerContext>) -> Arc<Self> {
+    pub fn recover(name: &str, part: &RecoveredVHost<'_>, context: &Arc<BrokerContext>) -> Arc<Self> {
         let name = Arc::from(name);
         Arc::new_cyclic(|this| {
-            let mut vhost = Self::empty(&name, commons, this);
-            let shared = vhost.shared.clone();
+            let mut vhost = Self::empty(&name, context, this);
+            let queue_context = vhost.queue_context.clone();
             let state = vhost.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            state.restore(part, &shared);
-            tell_of_many_hashes(&name, &state.topology, commons.limits.topic_hashes_max);
+            state.restore(part, &queue_context);
+            tell_of_many_hashes(&name, &state.topology, context.limits.topic_hashes_max);
             let counts = Counts::of(&state.topology);
-            commons.count(state.counted, counts);
+            context.count(state.counted, counts);
             state.counted = counts;
-            commons.look_for_log(&state.topology);
+            context.look_for_log(&state.topology);
             vhost.epoch.store(state.topology.revision(), Ordering::Release);
             vhost
         })
@@ -84,7 +84,7 @@ impl VHost {
 }
 
 impl State {
-    fn restore(&mut self, part: &RecoveredVHost<'_>, shared: &QueueContext) {
+    fn restore(&mut self, part: &RecoveredVHost<'_>, queue_context: &QueueContext) {
         let topology = &mut self.topology;
         for queue in &part.queues {
             let flags = QueueFlags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
@@ -92,7 +92,7 @@ impl State {
                 Some(_) => delay_settings(true),
                 None => Settings::new(flags, decoded(&queue.record.arguments)),
             };
-            topology.restore_queue(Queue::recover(queue, settings, part.clean, shared));
+            topology.restore_queue(Queue::recover(queue, settings, part.clean, queue_context));
         }
         for record in &part.exchanges {
             match declared(topology, record) {
@@ -123,7 +123,7 @@ impl State {
             }
         }
         restore_seen(topology, &part.seen, &mut changes);
-        self.ticket = append(shared, &mut changes).unwrap_or_default();
+        self.ticket = append(queue_context, &mut changes).unwrap_or_default();
     }
 }
 

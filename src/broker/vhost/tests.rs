@@ -30,10 +30,10 @@ struct Fixture {
 fn recover(recovered: &Recovered) -> Fixture {
     let log = Arc::<FakeLog<Vec<Vec<Change>>>>::default();
     let (timers, limits, next_queue) = (Arc::<Timers>::default(), Limits::default(), recovered.next_queue);
-    let commons = BrokerContext::new(log.clone(), timers, limits, next_queue, Arc::default(), Arc::default());
+    let context = BrokerContext::new(log.clone(), timers, limits, next_queue, Arc::default(), Arc::default());
     let (mut parts, _orphans) = RecoveredVHost::all(recovered);
     let part = parts.remove(ROOT).unwrap_or_default();
-    Fixture { vhost: VHost::recover(ROOT, &part, &commons), log }
+    Fixture { vhost: VHost::recover(ROOT, &part, &context), log }
 }
 
 fn fresh() -> Fixture {

@@ -101,7 +101,7 @@ impl Disk {
 
 struct Bench {
     disk: Arc<Disk>,
-    shared: QueueContext,
+    context: QueueContext,
     settings: Settings,
     queue: Arc<Queue>,
     mailbox: Arc<Mailbox>,
@@ -124,19 +124,19 @@ impl Bench {
         )
         .unwrap();
         let disk = Arc::new(Disk::default());
-        let shared = QueueContext {
+        let context = QueueContext {
             log: Arc::clone(&disk) as Arc<dyn Log>,
             memory: Arc::default(),
             timers: Arc::default(),
             home: Home::new(VHostId(1), "/".into()),
         };
-        let queue = Queue::new((QueueId(1), "s".into()), settings.clone(), None, &shared);
-        Self { disk, shared, settings, queue, mailbox: Mailbox::new() }
+        let queue = Queue::new((QueueId(1), "s".into()), settings.clone(), None, &context);
+        Self { disk, context, settings, queue, mailbox: Mailbox::new() }
     }
 
     fn restart(&mut self) {
         let recovered = self.disk.recovered();
-        self.queue = Queue::recover(&recovered, self.settings.clone(), false, &self.shared);
+        self.queue = Queue::recover(&recovered, self.settings.clone(), false, &self.context);
         self.mailbox = Mailbox::new();
     }
 
@@ -521,6 +521,6 @@ fn a_stream_that_is_deleted_tells_its_consumers() {
     let mut mail = Vec::new();
     bench.mailbox.take(&mut mail);
     assert!(matches!(mail[..], [Mail::Cancelled(ConsumerId(7))]));
-    assert_eq!(bench.shared.memory.load(Ordering::Relaxed), 0);
+    assert_eq!(bench.context.memory.load(Ordering::Relaxed), 0);
     assert!(bench.queue.enqueue(&Arc::new(Block::of(&message(0, &[0, 0], b"x"))), NOW).1.is_empty());
 }

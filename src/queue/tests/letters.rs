@@ -69,7 +69,7 @@ impl Bench {
             due_ms: mark.encode(),
         });
         let recovered = RecoveredQueue { returns: returns.collect(), ..recovered(messages, 0) };
-        let queue = Queue::recover(&recovered, settings, false, &self.shared());
+        let queue = Queue::recover(&recovered, settings, false, &self.context());
         Self {
             disk: Arc::clone(&self.disk),
             timers: Arc::clone(&self.timers),

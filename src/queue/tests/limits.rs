@@ -158,8 +158,8 @@ fn sizes_are_known_again_after_a_restart() {
     let messages = vec![SeqRange { first: 1, end: 9 }, SeqRange { first: 11, end: 20 }];
     let total: usize = (1..9).chain(11..20).map(|n| texts[n].len()).sum();
     let limit = limited(u64::MAX, Some(total as u64), Overflow::Reject);
-    let shared = before.shared();
-    let queue = Queue::recover(&recovered(messages, 0), limit, true, &shared);
+    let context = before.context();
+    let queue = Queue::recover(&recovered(messages, 0), limit, true, &context);
     queue.weigh(&Pages(&before.disk)).unwrap();
     let bench =
         Bench { disk: Arc::clone(&before.disk), timers: Arc::default(), queue, mailbox: Mailbox::new() };

@@ -132,7 +132,7 @@ fn a_message_on_disk_is_read_to_learn_when_it_expires() {
     disk.append(&mut publish);
     let bench = Bench::on(disk, durable());
     let recovered = RecoveredQueue { expires: true, ..recovered(vec![SeqRange::of(0, 2)], 0) };
-    let queue = Queue::recover(&recovered, durable(), true, &bench.shared());
+    let queue = Queue::recover(&recovered, durable(), true, &bench.context());
     let effects = queue.dispatch_again(at(10));
     let wanted = effects.page.expect("it is read without anybody asking");
     let (_, effects) = queue.pages_loaded(wanted, bench.disk.pages(wanted, 12), at(10));

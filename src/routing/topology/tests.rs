@@ -139,7 +139,7 @@ struct Trial {
     topology: Topology,
     model: Model,
     disk: Disk,
-    shared: QueueContext,
+    context: QueueContext,
     next_queue: u64,
     state: u64,
 }
@@ -164,7 +164,7 @@ impl Trial {
         self.next_queue += 1;
         let settings = Settings::new(QueueFlags { durable, ..QueueFlags::default() }, FieldTable::default());
         let identity = (QueueId(self.next_queue), name.as_str().into());
-        self.topology.add_queue(Queue::new(identity, settings, None, &self.shared), changes);
+        self.topology.add_queue(Queue::new(identity, settings, None, &self.context), changes);
         self.model.queues.push((name, durable));
     }
 
@@ -289,7 +289,7 @@ impl Trial {
 #[test]
 fn random_operations_agree_with_a_naive_topology() {
     for seed in [20_260_101, RandomState::new().hash_one(0)] {
-        let shared = QueueContext {
+        let context = QueueContext {
             log: Arc::<FakeLog<()>>::default(),
             memory: Arc::new(AtomicUsize::new(0)),
             timers: Arc::default(),
@@ -299,7 +299,7 @@ fn random_operations_agree_with_a_naive_topology() {
             topology: Topology::new("/".into()),
             model: Model::default(),
             disk: Disk::default(),
-            shared,
+            context,
             next_queue: 0,
             state: seed | 1,
         };
