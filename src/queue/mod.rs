@@ -1,4 +1,5 @@
-//! A queue: its settings and one short lock around its log and its consumers.
+//! A queue: its settings, and one short lock around its messages and consumers, which are those of
+//! a classic queue or of a stream.
 //!
 //! Each method locks once, for a batch, and returns what has to happen elsewhere as
 //! [`Effects`]; the lock is never held while another queue is touched. `broker/mod.rs` carries the

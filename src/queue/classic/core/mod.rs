@@ -1,19 +1,19 @@
 //! The log of one queue: which messages live, where their bytes are, and which may be delivered
 //! next.
 //!
-//! Pure state under the queue's lock; what must happen elsewhere leaves as
-//! [`Change`]s. What comes back is in `returns`, what runs out of time in
-//! `expiry`, what has died in `letters`.
+//! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s. What comes
+//! back is in `requeues`, what runs out of time in `expiry`, what has died in `letters`, what
+//! bodies weigh in `sizes`, what is on disk only in `paging`.
 //!
 //! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and
 //! `waiting` hold live numbers that are not fresh, and all but `failed` share none with each other.
 
 pub(in crate::queue) mod expiry;
-pub(in crate::queue) mod lanes;
+pub(super) mod lanes;
 pub(in crate::queue) mod letters;
-pub(in crate::queue) mod paging;
-pub(in crate::queue) mod requeues;
-pub(in crate::queue) mod sizes;
+pub(super) mod paging;
+pub(super) mod requeues;
+pub(super) mod sizes;
 
 use self::lanes::{Lane, Lanes};
 use self::letters::Letters;
