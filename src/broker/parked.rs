@@ -4,6 +4,7 @@
 use super::Broker;
 use super::paging::PAGE_BYTES;
 use super::sender::{Targets, are_names};
+use super::vhost::routing::PutOff;
 use crate::clock::Now;
 use crate::ids::{SeqRange, Ticket};
 use crate::message::{Block, Message};
@@ -108,6 +109,11 @@ impl Broker {
                 let pages = self.pages.load(queue.id, unread, PAGE_BYTES)?;
                 queue.show_parked(pages);
             }
+            let mut put_off = PutOff::default();
+            if let (Some((exchange, key)), Some(vhost)) = (to, self.vhost_of(queue)) {
+                // A match that takes long is made here, and not under the batch.
+                let _found_again_below = vhost.route_own_by(exchange, &[key.as_bytes()], &[], &mut put_off);
+            }
             let batch = self.log.atomic_batch();
             let mut targets = Targets::default();
             let effects = {
@@ -116,7 +122,8 @@ impl Broker {
                 for part in &mut batch.parts {
                     for index in part.records.clone() {
                         left = left.saturating_sub(1);
-                        let outcome = self.move_one(queue, &part.block.message(index), to, &mut targets, now);
+                        let message = part.block.message(index);
+                        let outcome = self.move_one(queue, &message, to, (&mut targets, &mut put_off), now);
                         all.moved += u64::from(outcome == Outcome::Gone);
                         part.note(outcome);
                     }
@@ -139,7 +146,7 @@ impl Broker {
         queue: &Arc<Queue>,
         message: &Message<'_>,
         to: Option<(&str, &str)>,
-        targets: &mut Targets,
+        (targets, put_off): (&mut Targets, &mut PutOff),
         now: Now,
     ) -> Outcome {
         let Some((exchange, routing_key)) = to else {
@@ -155,7 +162,8 @@ impl Broker {
         let Some(vhost) = self.vhost_of(queue).filter(|_| are_names([exchange, routing_key])) else {
             return Outcome::Stuck(Cause::NoRoute);
         };
-        let Some(route) = vhost.route_own(exchange, &[routing_key.as_bytes()], message.properties) else {
+        let keys = [routing_key.as_bytes()];
+        let Some(route) = vhost.route_own_by(exchange, &keys, message.properties, put_off) else {
             return Outcome::Stuck(Cause::ExchangeMissing);
         };
         if route.queues.is_empty() {

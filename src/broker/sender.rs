@@ -7,11 +7,15 @@
 //! before the next batch, so that a chain of queues holds no more than a batch on its way, however
 //! long it is. It ends, because nothing enters a queue again in which it has died without a
 //! consumer's doing.
+//!
+//! The commit thread waits for an atomic batch, and everybody for the commit thread. So matches of
+//! routing keys that take long are made without one: see [`PutOff`].
 
 use super::Broker;
 use super::paging::{PAGE_BYTES, PageRequest};
 use super::thread;
 use super::transaction::Rooms;
+use super::vhost::routing::{OwnRoute, PutOff};
 use crate::arguments::Settings;
 use crate::blocking;
 use crate::clock::{self, Now};
@@ -96,6 +100,7 @@ impl Sender {
 /// it has sent.
 struct Chain {
     queues: Vec<Arc<Queue>>,
+    put_off: PutOff,
     now: Now,
     found_ms: u64,
 }
@@ -110,7 +115,7 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
         };
         match order {
             Ok(Order { queue, now, found_ms }) => {
-                chains.push_back(Chain { queues: vec![queue], now, found_ms });
+                chains.push_back(Chain { queues: vec![queue], put_off: PutOff::default(), now, found_ms });
                 continue;
             }
             Err(TryRecvError::Empty) => {}
@@ -124,8 +129,9 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
         };
         {
             let _batch = broker.log.atomic_batch();
-            let (_sent, _nobody_waits_for_it) = broker.send_next(&mut chain.queues, now);
+            let (_sent, _nobody_waits_for_it) = broker.send_next(&mut chain.queues, &mut chain.put_off, now);
         }
+        chain.put_off.make();
         if !chain.queues.is_empty() {
             chains.push_back(chain);
         }
@@ -191,13 +197,25 @@ impl Broker {
         if !self.heed(queue, effects, now) {
             return newest;
         }
-        let _own = batch.is_none().then(|| self.log.atomic_batch());
+        let (mut own, mut put_off) = (None, PutOff::default());
         let (mut queues, mut left) = (vec![Arc::clone(queue)], LEFT.get().unwrap_or(INLINE_MAX));
         while !queues.is_empty() && left > 0 {
-            let (sent, ticket) = self.send_next(&mut queues, now);
+            if batch.is_none() {
+                own.get_or_insert_with(|| self.log.atomic_batch());
+            }
+            let (sent, ticket) = self.send_next(&mut queues, &mut put_off, now);
             left = left.saturating_sub(sent);
             newest = newest.max(ticket);
+            if put_off.are_due() {
+                if batch.is_some() {
+                    // The commit thread would wait for the match.
+                    break;
+                }
+                own = None;
+                put_off.make();
+            }
         }
+        drop(own);
         LEFT.set(LEFT.get().map(|_before| left));
         if let Some(sender) = self.sender.get() {
             queues.into_iter().rev().for_each(|queue| sender.order(queue, now));
@@ -208,12 +226,13 @@ impl Broker {
     /// Before a queue goes: sends all letters that stand in its line. Reads the disk.
     pub fn send_letters(&self, queue: &Arc<Queue>, now: Now) {
         if queue.has_letters() {
-            blocking::run(|| while queue.has_letters() && self.send_some(queue, now) {});
+            let mut put_off = PutOff::default();
+            blocking::run(|| while queue.has_letters() && self.send_some(queue, &mut put_off, now) {});
         }
     }
 
     /// Sends the next letters of a queue; whether more can be.
-    fn send_some(&self, queue: &Arc<Queue>, now: Now) -> bool {
+    fn send_some(&self, queue: &Arc<Queue>, put_off: &mut PutOff, now: Now) -> bool {
         if let Some(unread) = queue.unread_letters() {
             match self.pages.load(queue.id, unread, PAGE_BYTES) {
                 Ok(pages) => queue.read_letters(unread, &pages),
@@ -223,9 +242,12 @@ impl Broker {
                 }
             }
         }
-        let _batch = self.log.atomic_batch();
         let mut queues = vec![Arc::clone(queue)];
-        self.send_next(&mut queues, now);
+        {
+            let _batch = self.log.atomic_batch();
+            self.send_next(&mut queues, put_off, now);
+        }
+        put_off.make();
         if let Some(sender) = self.sender.get() {
             queues
                 .into_iter()
@@ -262,8 +284,9 @@ impl Broker {
     /// Sends the next batch of the last of `queues`, takes off that queue when it has no more, and
     /// adds those in which something has died by that. Returns how many letters and copies that
     /// were, one at least, and what it took to find their queues counted as such. An atomic batch
-    /// of the log is open.
-    fn send_next(&self, queues: &mut Vec<Arc<Queue>>, now: Now) -> (u64, Ticket) {
+    /// of the log is open. Before a letter whose matches take long it ends: the caller makes what
+    /// is due in `put_off` without the batch, and calls again.
+    fn send_next(&self, queues: &mut Vec<Arc<Queue>>, put_off: &mut PutOff, now: Now) -> (u64, Ticket) {
         let Some(queue) = queues.last().cloned() else { return (1, Ticket(0)) };
         let mut targets = Targets::default();
         let (effects, sent) = {
@@ -274,16 +297,18 @@ impl Broker {
             };
             let mut sent = 0;
             let mut refused_by = std::mem::take(&mut batch.refused_by);
-            for part in &mut batch.parts {
+            'letters: for part in &mut batch.parts {
                 for index in part.records.clone() {
+                    // The queue takes back what nothing has come of.
                     if sent + targets.cost() >= COPIES_MAX {
-                        // The queue takes back what nothing has come of.
-                        break;
+                        break 'letters;
                     }
-                    sent += 1;
                     let letter = (&*part, index);
-                    let outcome =
-                        self.send((&queue, &batch.settings), letter, &mut refused_by, &mut targets, now);
+                    let to = (&mut refused_by, &mut targets);
+                    let Some(outcome) = self.send((&queue, &batch.settings), letter, to, put_off, now) else {
+                        break 'letters;
+                    };
+                    sent += 1;
                     self.count_death(part);
                     part.note(outcome);
                 }
@@ -293,6 +318,9 @@ impl Broker {
             self.count_parked(tally);
             (effects, sent + targets.cost())
         };
+        if !put_off.are_due() {
+            *put_off = PutOff::default();
+        }
         // What is left of it comes after what it has driven out elsewhere.
         let _it_stays_until_nothing_is_left = self.heed(&queue, &effects, now);
         for (target, all) in targets.effects.into_values() {
@@ -332,34 +360,38 @@ impl Broker {
         self.metrics.dead_letters_dropped_at_limit.add(tally.dropped_at_limit);
     }
 
-    /// Sends one letter to all queues of its route.
+    /// Sends one letter to all queues of its route; none if matches of it were put off.
     fn send(
         &self,
         (queue, settings): (&Queue, &Settings),
         (part, index): (&LetterRun, u32),
-        refused_by: &mut Vec<QueueId>,
-        targets: &mut Targets,
+        (refused_by, targets): (&mut Vec<QueueId>, &mut Targets),
+        put_off: &mut PutOff,
         now: Now,
-    ) -> Outcome {
+    ) -> Option<Outcome> {
         // With a vhost goes where its dead letters would go.
-        let Some(vhost) = self.vhost_of(queue) else { return Outcome::Gone };
+        let Some(vhost) = self.vhost_of(queue) else { return Some(Outcome::Gone) };
         let message = part.block.message(index);
-        let routed = if part.reason() == DeathReason::Delayed {
-            let Some(exchange) = exchange_of(&queue.name) else { return Outcome::Gone };
+        let (block, open, is_cycle);
+        if part.reason() == DeathReason::Delayed {
+            let Some(exchange) = exchange_of(&queue.name) else { return Some(Outcome::Gone) };
             let released = release(&message, now.unix_ms);
             let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
-            let route = vhost.route_own(exchange, &keys, released.block.message(0).properties);
-            route.map(|route| {
-                targets.looked_at += route.effort;
-                (released.block, route.queues.to_vec(), false)
-            })
+            let properties = released.block.message(0).properties;
+            let route = match vhost.route_under_batch(exchange, &keys, properties, put_off) {
+                OwnRoute::Found(route) => route,
+                OwnRoute::NoExchange => return Some(Outcome::Stuck(Cause::ExchangeMissing)),
+                OwnRoute::Due => return None,
+            };
+            targets.looked_at += route.effort;
+            (block, open, is_cycle) = (released.block, route.queues.to_vec(), false);
         } else {
             let Some(exchange) = settings.dead_letter_exchange.as_deref() else {
-                return Outcome::Stuck(Cause::NoExchange);
+                return Some(Outcome::Stuck(Cause::NoExchange));
             };
             let key = settings.dead_letter_routing_key.as_deref().unwrap_or_default();
             if !are_names([exchange, key]) {
-                return Outcome::Stuck(Cause::NoRoute);
+                return Some(Outcome::Stuck(Cause::NoRoute));
             }
             let at = Circumstances {
                 queue: &queue.name,
@@ -371,26 +403,29 @@ impl Broker {
             };
             let letter = dead_letter(&message, &at);
             let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
-            vhost.route_own(exchange, &keys, letter.properties()).map(|route| {
-                targets.looked_at += route.effort;
-                let open = route.queues.iter().filter(|queue| !letter.is_cycle(&queue.name));
-                let open: Vec<_> = open.cloned().collect();
-                let is_cycle = open.is_empty() && !route.queues.is_empty();
-                (letter.block, open, is_cycle)
-            })
-        };
-        let routed = routed.map(|(block, queues, is_cycle)| {
-            (self.mark_repeated(block, part, (&message, settings)), queues, is_cycle)
-        });
-        match routed {
-            None => Outcome::Stuck(Cause::ExchangeMissing),
-            Some((_, _, true)) => Outcome::Gone,
-            Some((_, queues, false)) if queues.is_empty() => Outcome::Stuck(Cause::NoRoute),
-            Some((block, queues, false)) if settings.retries() => {
-                self.hand_over_whole(queue, block, &queues, (refused_by, targets), now)
-            }
-            Some((block, queues, false)) => self.hand_over(block, &queues, targets, now),
+            let route = match vhost.route_under_batch(exchange, &keys, letter.properties(), put_off) {
+                OwnRoute::Found(route) => route,
+                OwnRoute::NoExchange => return Some(Outcome::Stuck(Cause::ExchangeMissing)),
+                OwnRoute::Due => return None,
+            };
+            targets.looked_at += route.effort;
+            let may_enter = |queue: &&Arc<Queue>| !letter.is_cycle(&queue.name);
+            open = route.queues.iter().filter(may_enter).cloned().collect::<Vec<_>>();
+            is_cycle = open.is_empty() && !route.queues.is_empty();
+            block = letter.block;
         }
+        if is_cycle {
+            return Some(Outcome::Gone);
+        }
+        if open.is_empty() {
+            return Some(Outcome::Stuck(Cause::NoRoute));
+        }
+        let block = self.mark_repeated(block, part, (&message, settings));
+        Some(if settings.retries() {
+            self.hand_over_whole(queue, block, &open, (refused_by, targets), now)
+        } else {
+            self.hand_over(block, &open, targets, now)
+        })
     }
 
     /// What a queue sends on may be delivered before the disk knows that it was sent, and is sent

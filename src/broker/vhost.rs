@@ -19,7 +19,7 @@ mod names;
 mod recover;
 pub mod replies;
 mod request;
-mod routing;
+pub(super) mod routing;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@ use super::fixtures::{ME, durable, persistent};
 use crate::support::log::{MemoryLog, NoPages};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;
+use leveret::blocking;
 use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings, Settlement};
 use leveret::clock::Now;
@@ -98,6 +99,43 @@ fn a_message_over_the_delivery_limit_leaves_as_it_arrives() {
     house.log.take_gated();
     house.broker.put_back(&house.work, &taken, Requeue::Failed, NOW);
     house.together(2);
+}
+
+#[test]
+fn the_commit_thread_does_not_wait_for_the_matches_of_a_dead_letter() {
+    let house = TestBroker::new();
+    for number in 0..256_u32 {
+        let words: Vec<&str> = (0..8).map(|at| if number >> at & 1 == 0 { "a" } else { "*" }).collect();
+        let bind = Bind {
+            source: "amq.topic".into(),
+            destination: Destination::Queue("dead".into()),
+            routing_key: format!("#.{}.#.end", words.join(".")).into(),
+            arguments: FieldTable::default(),
+        };
+        house.broker.vhost().bind(bind, ME).expect("both ends exist");
+    }
+    let key = format!("{}end", "a.".repeat(120));
+    // The first match tries without a copy of the trie.
+    house.broker.vhost().route(b"amq.topic", key.as_bytes(), &[0, 0]).expect("the exchange exists");
+    let mut arguments = FieldTable::default();
+    for (name, value) in [("x-dead-letter-exchange", "amq.topic"), ("x-dead-letter-routing-key", &key)] {
+        arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    let source = declare(&house.broker, "source", arguments);
+    let dead = house.broker.vhost().queue("dead", ME).expect("it was declared");
+    for number in 1..=3 {
+        let route = house.broker.vhost().route(b"", b"source", &[0, 0]).expect("a route");
+        house.broker.enqueue(&route, message(), NOW);
+        let Got::Message { first, .. } = house.broker.get(&source, false, &Mailbox::new(), NOW) else {
+            panic!("it was put in");
+        };
+        let runs = blocking::runs();
+        let taken = [Settled { consumer: None, range: SeqRange::of(first, 1) }];
+        house.broker.reject(&source, &taken, NOW);
+        assert_eq!(dead.stats().ready, number);
+        assert_eq!(blocking::runs(), runs + 1, "the match takes long, and is made once");
+    }
+    assert_eq!(house.log.long_batches(), 0);
 }
 
 #[test]

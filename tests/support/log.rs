@@ -1,9 +1,16 @@
 //! A log in memory, whose test decides when the disk has what, and when it fails.
 
+use leveret::blocking;
 use leveret::ids::{QueueId, SeqRange, Ticket};
 use leveret::store::StoreError;
 use leveret::store::change::{AtomicBatch, Change, Health, Log, Page, PageSource, Waiter};
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+thread_local! {
+    /// What [`blocking::runs`] was when this thread took an atomic batch.
+    static RUNS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// A log in memory, whose test decides when changes are durable and when it fails.
 pub(crate) struct MemoryLog {
@@ -26,6 +33,8 @@ struct State {
     gated: Vec<bool>,
     /// How many atomic batches there were.
     batches: usize,
+    /// Appends in a batch that was open while its thread did something that takes long.
+    long: usize,
 }
 
 impl MemoryLog {
@@ -41,6 +50,7 @@ impl MemoryLog {
             waiters: Vec::new(),
             gated: Vec::new(),
             batches: 0,
+            long: 0,
         };
         Arc::new(Self { gate: RwLock::new(()), state: Mutex::new(state) })
     }
@@ -76,6 +86,12 @@ impl MemoryLog {
         self.state().batches
     }
 
+    /// How many appends were made in a batch that was open while its thread did something that
+    /// takes long.
+    pub(crate) fn long_batches(&self) -> usize {
+        self.state().long
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,6 +114,7 @@ impl Log for MemoryLog {
         let gated = self.gate.try_write().is_err();
         let mut state = self.state();
         state.gated.push(gated);
+        state.long += usize::from(gated && blocking::runs() > RUNS.get());
         for change in changes.drain(..) {
             state.pending = true;
             if let Change::Publish { block, range, .. } = change {
@@ -113,6 +130,7 @@ impl Log for MemoryLog {
 
     fn atomic_batch(&self) -> AtomicBatch<'_> {
         self.state().batches += 1;
+        RUNS.set(blocking::runs());
         AtomicBatch::new(self, self.gate.read().unwrap_or_else(PoisonError::into_inner))
     }
 

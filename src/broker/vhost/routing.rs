@@ -5,11 +5,59 @@ use crate::blocking;
 use crate::error::AmqpError;
 use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route::{self, Route};
+use crate::routing::topology::Target;
 use std::sync::Arc;
 
 /// How often a route is looked for whose matches take long: once for each such exchange on its
 /// way.
 const ROUNDS: u32 = 8;
+
+/// Matches that take long, of a message that is routed under an atomic batch of the log: they are
+/// put off, made when the batch has ended, and found made when the message is routed again. Keep it
+/// for no longer than that, since what is bound afterwards is not in it.
+#[derive(Default)]
+pub struct PutOff {
+    /// The routing keys of the message.
+    keys: Vec<Vec<u8>>,
+    long: LongMatches<Target>,
+    rounds: u32,
+}
+
+impl PutOff {
+    /// Whether some are still to be made.
+    #[must_use]
+    pub fn are_due(&self) -> bool {
+        self.long.are_due()
+    }
+
+    /// Makes those that are due; call it without a lock and without an atomic batch.
+    pub fn make(&mut self) {
+        if self.are_due() {
+            self.rounds += 1;
+            blocking::run(|| self.long.make());
+        }
+        if self.rounds == ROUNDS {
+            self.long.make_at_once();
+        }
+    }
+
+    fn begin(&mut self, keys: &[&[u8]]) {
+        if self.keys != keys {
+            *self = Self { keys: keys.iter().map(|key| key.to_vec()).collect(), ..Self::default() };
+        }
+    }
+}
+
+/// Where a message of the broker's own goes.
+#[derive(Clone)]
+pub enum OwnRoute {
+    /// To these queues.
+    Found(Arc<Route>),
+    /// Nowhere: there is no such exchange.
+    NoExchange,
+    /// Some of its matches were put off: route it again when they are made.
+    Due,
+}
 
 impl VHost {
     /// Where a client's message goes.
@@ -54,14 +102,47 @@ impl VHost {
     /// to it, and what cannot be routed goes nowhere. None if there is no such exchange.
     #[must_use]
     pub fn route_own(&self, exchange_name: &str, keys: &[&[u8]], properties: &[u8]) -> Option<Arc<Route>> {
-        let missing = || AmqpError::no_exchange(&self.name, exchange_name);
-        let mut is_missing = false;
-        let found = self.find(keys, properties, |topology| {
-            let origin = topology.exchange(exchange_name);
-            is_missing = origin.is_none() && !exchange_name.is_empty();
-            if is_missing { Err(missing()) } else { Ok(origin) }
-        });
-        (!is_missing).then(|| found.unwrap_or_default())
+        self.route_own_by(exchange_name, keys, properties, &mut PutOff::default())
+    }
+
+    /// As [`Self::route_own`], for one of several messages with the same keys, whose matches that
+    /// take long are made once.
+    #[must_use]
+    pub fn route_own_by(
+        &self,
+        exchange_name: &str,
+        keys: &[&[u8]],
+        properties: &[u8],
+        put_off: &mut PutOff,
+    ) -> Option<Arc<Route>> {
+        loop {
+            match self.route_under_batch(exchange_name, keys, properties, put_off) {
+                OwnRoute::Found(route) => return Some(route),
+                OwnRoute::NoExchange => return None,
+                OwnRoute::Due => put_off.make(),
+            }
+        }
+    }
+
+    /// As [`Self::route_own`], under an atomic batch of the log, for which the commit thread waits
+    /// and everybody behind it.
+    #[must_use]
+    pub fn route_under_batch(
+        &self,
+        exchange_name: &str,
+        keys: &[&[u8]],
+        properties: &[u8],
+        put_off: &mut PutOff,
+    ) -> OwnRoute {
+        put_off.begin(keys);
+        let state = self.read();
+        let origin = state.topology.exchange(exchange_name);
+        if origin.is_none() && !exchange_name.is_empty() {
+            return OwnRoute::NoExchange;
+        }
+        let found = route::find(&state.topology, origin, keys, properties, &mut put_off.long);
+        drop(state);
+        if put_off.are_due() { OwnRoute::Due } else { OwnRoute::Found(Arc::new(found.unwrap_or_default())) }
     }
 
     /// The route from the exchange that `origin` finds, the default exchange if it finds none.
