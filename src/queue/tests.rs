@@ -9,6 +9,7 @@ mod reserve;
 mod time;
 mod turns;
 
+use super::classic::core::paging::PIECES_MAX;
 use super::mailbox::Mail;
 use super::memory::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
 use super::*;
@@ -409,6 +410,24 @@ fn a_queue_without_consumers_keeps_next_to_nothing_when_memory_is_short() {
         }
         assert_eq!((delivered, bench.counts()), (200, (0, 0)));
     }
+}
+
+/// Others wait for the lock meanwhile.
+#[test]
+fn a_call_writes_and_forgets_a_part_of_what_is_too_much() {
+    const BLOCKS: usize = 10_000;
+    let bench = Bench::new(durable());
+    let publish = || drop(bench.publish(&["x"], false));
+    (0..BLOCKS).for_each(|_| publish());
+    bench.queue.context.memory.fetch_add(MEMORY_SHORT, Ordering::Relaxed);
+    let (mut written, mut calls) = (0, 0);
+    while bench.queue.stats().resident > 2 * BUDGET_SHORT.bytes {
+        publish();
+        let rows = bench.disk.kept().rows.len();
+        assert!(rows - written <= PIECES_MAX, "{} in one call", rows - written);
+        (written, calls) = (rows, calls + 1);
+    }
+    assert!((BLOCKS / PIECES_MAX..4 * BLOCKS / PIECES_MAX).contains(&calls), "{calls} calls");
 }
 
 #[test]

@@ -11,7 +11,7 @@
 pub(in crate::queue) mod expiry;
 pub(super) mod lanes;
 pub(in crate::queue) mod letters;
-pub(super) mod paging;
+pub(in crate::queue) mod paging;
 pub(super) mod requeues;
 pub(super) mod sizes;
 

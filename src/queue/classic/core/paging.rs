@@ -9,8 +9,12 @@ use super::{Core, Head, RecordPlace, records, weight};
 use crate::ids::{SeqRange, Ticket, lane_of};
 use crate::queue::memory::MemoryBudget;
 use crate::store::change::{Change, Page};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+
+/// Pieces that are forgotten or spilled in one go, at most, and again as many of those that were
+/// spilled: so long the queue's lock is held.
+pub(in crate::queue) const PIECES_MAX: usize = 1024;
 
 /// Which numbers of a lane the disk has, and how far forgetting has come.
 #[derive(Debug, Default)]
@@ -67,8 +71,10 @@ impl Progress {
 /// What a queue has on its way to disk and back.
 #[derive(Debug, Default)]
 pub(in crate::queue::classic) struct Paging {
-    /// Transient messages on their way to disk.
+    /// Transient messages on their way to disk, in the order of their tickets.
     spilled: VecDeque<(SeqRange, Ticket)>,
+    /// The same ranges: the first number, and one past the last.
+    spilling: BTreeMap<u64, u64>,
     /// What was left in memory the last time.
     head_bytes: usize,
     /// A page was asked for and has not come.
@@ -80,6 +86,8 @@ pub(in crate::queue::classic) struct Paging {
 struct Spill {
     ranges: Vec<SeqRange>,
     bytes: usize,
+    /// Pieces that were looked at.
+    looked_at: usize,
 }
 
 /// Everything that the lanes have given is stored with `ticket`.
@@ -99,7 +107,47 @@ pub(in crate::queue::classic) fn advance(core: &mut Core, stored: Ticket) {
 impl Paging {
     /// The ticket under which the spilled ranges of this round were appended.
     pub(in crate::queue::classic) fn spilled(&mut self, ranges: Vec<SeqRange>, ticket: Ticket) {
-        self.spilled.extend(ranges.into_iter().map(|range| (range, ticket)));
+        for range in ranges {
+            match self.spilled.back_mut() {
+                Some((last, of)) if *of == ticket && last.end == range.first => {
+                    last.end = range.end;
+                    self.spilling.insert(last.first, last.end);
+                }
+                _ => {
+                    self.spilled.push_back((range, ticket));
+                    self.spilling.insert(range.first, range.end);
+                }
+            }
+        }
+    }
+
+    /// Forgets the bytes of what was spilled and is stored.
+    fn forget_spilled(&mut self, core: &mut Core, stored: Ticket) {
+        let mut left = PIECES_MAX;
+        while let Some((range, ticket)) = self.spilled.front_mut()
+            && *ticket <= stored
+            && left > 0
+        {
+            let pieces = core.live.from(range.first).take_while(|(piece, _)| piece.first < range.end);
+            let (mut end, mut count) = (range.end, 0);
+            for (piece, _) in pieces {
+                if count == left {
+                    end = piece.first;
+                    break;
+                }
+                count += 1;
+            }
+            left -= count;
+            let part = SeqRange { first: range.first, end };
+            range.first = end;
+            self.spilling.remove(&part.first);
+            if range.is_empty() {
+                self.spilled.pop_front();
+            } else {
+                self.spilling.insert(range.first, range.end);
+            }
+            to_disk(core, part);
+        }
     }
 
     /// Forgets bytes until `core` is within `budget`, as far as the disk has them. `due` is kept:
@@ -112,12 +160,7 @@ impl Paging {
         stored: Ticket,
         due: Option<SeqRange>,
     ) -> Vec<SeqRange> {
-        while let Some(&(range, ticket)) = self.spilled.front()
-            && ticket <= stored
-        {
-            self.spilled.pop_front();
-            to_disk(core, range);
-        }
+        self.forget_spilled(core, stored);
         let mut spill = Spill::default();
         let first = core.live.first().map_or(0, |(range, _)| range.first);
         let lanes = core.lanes.len();
@@ -173,7 +216,7 @@ impl Paging {
 
     /// Whether some of these are on their way to disk under a ticket of their own.
     fn is_spilling(&self, piece: SeqRange) -> bool {
-        self.spilled.iter().any(|(range, _)| !range.meet(piece).is_empty())
+        self.spilling.range(..piece.end).next_back().is_some_and(|(_, &end)| end > piece.first)
     }
 
     /// Forgets pieces from `from` on until within budget or at `end`; returns how far it came.
@@ -186,7 +229,8 @@ impl Paging {
         spill: &mut Spill,
     ) -> u64 {
         let mut at = from;
-        while core.resident > budget.bytes + spill.bytes && at < end {
+        while core.resident > budget.bytes + spill.bytes && at < end && spill.looked_at < PIECES_MAX {
+            spill.looked_at += 1;
             let Some((piece, place)) = core.live.at(at).or_else(|| core.live.from(at).next()) else {
                 return end;
             };
