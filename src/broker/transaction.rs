@@ -22,9 +22,9 @@ use crate::store::change::{AtomicBatch, Log};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Copies of blocks that are put into queues in one atomic batch: ten milliseconds, if each takes
-/// half a microsecond.
-const COPIES_MAX: usize = 16_384;
+/// Copies of blocks that are put into queues in one atomic batch: four milliseconds, if each takes
+/// a microsecond.
+const COPIES_MAX: usize = 4096;
 
 /// Runs of messages that are settled in one go.
 const PORTION: usize = 1024;

@@ -12,7 +12,7 @@ use super::merge::record_bytes;
 use crate::blocking;
 use crate::ids::Ticket;
 use std::mem;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const GATHER: Duration = Duration::from_millis(50);
 /// Bytes of records that end the gathering: a few rows of the largest size; more would only hold
 /// memory.
 const GATHER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Changes that end it too: a few milliseconds' work for the commit thread.
+const GATHER_CHANGES: usize = 16 * 1024;
 
 /// How long after the last commit the store counts as idle.
 const IDLE: Duration = Duration::from_secs(1);
@@ -39,6 +42,11 @@ pub(super) struct Pending {
     /// The commit thread waits here.
     wake: Condvar,
     gate: RwLock<()>,
+    /// The commit thread holds it while it waits for the gate: who would take that again and again
+    /// waits here, or it would never be free.
+    turnstile: Mutex<()>,
+    /// The commit thread has come to the gate.
+    is_cutting: AtomicBool,
     /// The newest group that is on disk.
     durable: AtomicU64,
     /// The newest group that is in the tables.
@@ -94,9 +102,14 @@ impl Open {
         self.changes.is_empty() && !self.is_urgent()
     }
 
+    /// Whether there is enough to write.
+    fn is_much(&self) -> bool {
+        self.bytes >= GATHER_BYTES || self.changes.len() >= GATHER_CHANGES
+    }
+
     /// Whether the group must be committed now.
     fn is_urgent(&self) -> bool {
-        self.stop.is_some() || !self.waiting.is_empty() || self.bytes >= GATHER_BYTES
+        self.stop.is_some() || !self.waiting.is_empty() || self.is_much()
     }
 }
 
@@ -152,14 +165,14 @@ impl Pending {
             return if open.changes.is_empty() { Ticket(open.cut) } else { ticket };
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let is_much = open.bytes < GATHER_BYTES && open.bytes + bytes >= GATHER_BYTES;
-        let wake = match open.thread {
-            Doing::Working => false,
-            Doing::Gathering | Doing::Lingering => is_much,
-            Doing::Sleeping => true,
-        };
+        let was_much = open.is_much();
         open.changes.append(changes);
         open.bytes += bytes;
+        let wake = match open.thread {
+            Doing::Working => false,
+            Doing::Gathering | Doing::Lingering => open.is_much() && !was_much,
+            Doing::Sleeping => true,
+        };
         drop(open);
         if wake {
             self.wake.notify_one();
@@ -168,6 +181,9 @@ impl Pending {
     }
 
     pub(super) fn gate(&self) -> RwLockReadGuard<'_, ()> {
+        if self.is_cutting.load(Ordering::Relaxed) {
+            blocking::wait(|| drop(self.turnstile.lock().unwrap_or_else(PoisonError::into_inner)));
+        }
         self.gate.try_read().unwrap_or_else(|_taken| {
             blocking::wait(|| self.gate.read().unwrap_or_else(PoisonError::into_inner))
         })
@@ -284,7 +300,7 @@ impl Pending {
                 open = self.wait(open, Doing::Gathering, Some(GATHER), |open| !open.is_urgent());
             }
             if !moment.is_zero() {
-                let unhurried = |open: &Open| open.stop.is_none() && open.bytes < GATHER_BYTES;
+                let unhurried = |open: &Open| open.stop.is_none() && !open.is_much();
                 open = self.wait(open, Doing::Lingering, Some(moment), unhurried);
             }
         }
@@ -314,7 +330,11 @@ impl Pending {
     fn cut(&self) -> Group {
         // Taken first and for an instant: whoever holds it has not appended all that belongs
         // together.
+        let turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_cutting.store(true, Ordering::Relaxed);
         let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        self.is_cutting.store(false, Ordering::Relaxed);
+        drop(turnstile);
         let mut open = self.open();
         let group =
             Group { number: Ticket(open.cut + 1), changes: mem::take(&mut open.changes), stop: open.stop };
@@ -412,6 +432,27 @@ mod tests {
             let group = group.join().unwrap();
             assert_eq!((first, second, group.number, group.changes.len()), (first, first, first, 2));
         });
+    }
+
+    #[test]
+    fn who_takes_the_gate_again_and_again_lets_the_commit_thread_in() {
+        let pending = Pending::default();
+        let waiter: Arc<dyn Waiter> = Arc::new(Told::default());
+        for _round in 0..100 {
+            thread::scope(|scope| {
+                let gate = pending.gate();
+                let first = append(&pending);
+                pending.notify(first, &waiter);
+                let group = scope.spawn(|| cut(&pending));
+                while !pending.is_cutting.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+                drop(gate);
+                let _again = pending.gate();
+                assert_eq!(append(&pending), Ticket(first.0 + 1));
+                assert_eq!(group.join().unwrap().number, first);
+            });
+        }
     }
 
     /// The thread sleeps without end, gathers, or is on its way there: whenever a change comes, it

@@ -286,7 +286,7 @@ fn a_transaction_of_more_than_a_batch_lets_the_commit_thread_in_between() {
     let route = house.broker.vhost().route(b"amq.direct", b"work", &[0, 0]).expect("the exchange exists");
     house.publish(b"");
     let acks = [(Arc::clone(&house.work), Settlement::Ack, house.take().to_vec())];
-    for (messages, batches) in [(16, 1), (40, 3)] {
+    for (messages, batches) in [(4, 1), (10, 3)] {
         house.log.take_gated();
         let before = house.log.batches();
         let publishes: Vec<_> = (0..messages).map(|_| (Arc::clone(&route), message())).collect();
