@@ -61,7 +61,7 @@
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`arguments`] | every argument of queues, exchanges and consumers, in one table, and what it amounts to |
-//! | [`store`] | `Change`, the `Log`, the commit thread, recovery, paging; alone names redb |
+//! | [`store`] | `Change`, the `Log`, and behind them `store/commit` (the order of changes: groups, tickets) and `store/redb` (tables, journal, recovery, paging; alone names redb) |
 //! | [`queue`] | one queue, classic or stream: log, consumers, limits, time, dead letters; knows no exchange |
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |

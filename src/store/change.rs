@@ -6,11 +6,11 @@
 //! [`Log::append`], or under one [`AtomicBatch`], is on disk together or not at all.
 
 use super::error::StoreError;
+use super::seen::{SeenBy, SeenRecord};
 use crate::auth::directory::AuthChange;
 use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::policy::PolicyChange;
-use crate::store::seen::{SeenBy, SeenRecord};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, RwLockReadGuard};

@@ -1,13 +1,11 @@
 //! Why the store cannot be opened or cannot go on.
 
-use super::disk;
-use super::file::Gone;
-use super::guard;
-use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
+use super::FORMAT;
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 /// A fault of the store. None is a peer's fault: after one that is not about opening, nothing may
 /// be confirmed.
@@ -47,6 +45,11 @@ pub enum StoreError {
     Stopped,
 }
 
+/// The data file cannot be found any more: what an
+/// [`io::Error`] has in it until it is a [`StoreError`].
+#[derive(Debug)]
+pub(super) struct Gone(pub(super) PathBuf);
+
 impl StoreError {
     /// Whether the disk (or the user's share of it) is full: this passes.
     #[must_use]
@@ -57,7 +60,7 @@ impl StoreError {
     /// A thread or task panicked without which the broker cannot go on.
     #[must_use]
     pub fn panicked(who: &str, panic: &(dyn Any + Send)) -> Self {
-        Self::BrokerFault(format!("{who} panicked: {}", guard::message(panic)))
+        Self::BrokerFault(format!("{who} panicked: {}", message(panic)))
     }
 
     /// Whether it is no reason to give up: the disk is full, or somebody else found what is wrong
@@ -111,7 +114,7 @@ impl fmt::Display for StoreError {
                 f,
                 "{place} has data format {found}, and this version of Leveret reads the formats 1 to {}: start the \
                  version that wrote it, or a newer one; the file was left as it is",
-                disk::FORMAT
+                FORMAT
             ),
             Self::Damaged(what) => write!(f, "the data file is damaged: {what}"),
             Self::Gone { place } => write!(
@@ -134,6 +137,14 @@ impl Error for StoreError {
     }
 }
 
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is gone", self.0.display())
+    }
+}
+
+impl Error for Gone {}
+
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         match error.get_ref().and_then(|error| error.downcast_ref::<Gone>()) {
@@ -143,58 +154,9 @@ impl From<io::Error> for StoreError {
     }
 }
 
-impl From<StorageError> for StoreError {
-    fn from(error: StorageError) -> Self {
-        match error {
-            // What redb says of a file without its magic number, and of one that is too short for
-            // it.
-            StorageError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Self::NotOurs { place: String::new() }
-            }
-            StorageError::Io(error) => error.into(),
-            StorageError::PreviousIo | StorageError::DatabaseClosed => Self::Stopped,
-            StorageError::Corrupted(what) => Self::Damaged(what),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<DatabaseError> for StoreError {
-    fn from(error: DatabaseError) -> Self {
-        match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                Self::InUse { place: String::new() }
-            }
-            DatabaseError::UpgradeRequired(_) => Self::NotOurs { place: String::new() },
-            DatabaseError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<TransactionError> for StoreError {
-    fn from(error: TransactionError) -> Self {
-        match error {
-            TransactionError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<TableError> for StoreError {
-    fn from(error: TableError) -> Self {
-        match error {
-            TableError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<CommitError> for StoreError {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
+/// What a panic says, in one line.
+pub(super) fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason is given");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -3,12 +3,12 @@
 //! Nothing of the broker uses this. It is here so that the decoders themselves stay the store's
 //! own.
 
-use super::disk;
-use super::entry;
+use super::FORMAT;
+use super::codec::record;
+use super::commit::entry;
+use super::commit::merge::Work;
 use super::error::StoreError;
-use super::merge::Work;
-use super::record;
-use super::segment::{Segment, SegmentView};
+use super::redb::segment::{Segment, SegmentView};
 
 /// Under which a row of `segments` is taken to lie.
 const KEY: (u64, u64) = (1, 0);
@@ -38,7 +38,7 @@ pub fn rewrite(format: Format, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
         Format::Segment => Segment::from(SegmentView::decode(KEY, bytes)?).encode(KEY),
         Format::Entry => {
             let (mut work, mut out) = (Work::default(), Vec::new());
-            work.absorb(entry::decode(bytes, disk::FORMAT)?);
+            work.absorb(entry::decode(bytes, FORMAT)?);
             entry::encode(&work, &mut out);
             out
         }

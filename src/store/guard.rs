@@ -1,8 +1,7 @@
 //! Where redb panics, for it does so on some pages that make no sense, this makes a fault of the
 //! store of it.
 
-use super::error::StoreError;
-use std::any::Any;
+use super::error::{StoreError, message};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 
@@ -27,13 +26,6 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result
     outcome.unwrap_or_else(|panic| {
         Err(StoreError::Damaged(format!("a part of it makes no sense ({})", message(&*panic))))
     })
-}
-
-/// What a panic says, in one line.
-pub(super) fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason is given");
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@
 //! systems do that within the length of a file), but the head would have to tell of it, and files
 //! that exist have no place for it.
 
-use super::error::is_full;
 use super::file;
+use crate::store::error::is_full;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fmt::Debug;
 use std::fs::File;

@@ -2,6 +2,7 @@
 
 use super::segment::{INLINE_BYTES_MAX, RUN_BYTES_MAX};
 use crate::ids::{QueueId, SeqRange};
+use crate::store::commit::merge::Before;
 use std::collections::HashMap;
 
 /// Rows below this many bytes are small: in time they are joined with their neighbours.
@@ -71,6 +72,15 @@ impl Shelf {
     /// Where its messages can be.
     pub(super) fn range(&self) -> SeqRange {
         if self.live == 0 { SeqRange::of(0, 0) } else { SeqRange { first: self.low, end: self.high } }
+    }
+
+    /// What may be on disk of a queue that this is known of.
+    pub(super) fn before(shelf: Option<&Self>) -> Before {
+        Before {
+            messages: shelf.map_or(SeqRange::of(0, 0), Self::range),
+            declared: shelf.is_some_and(|shelf| shelf.declared),
+            anything: shelf.is_some(),
+        }
     }
 
     /// Whether nothing of the queue is on disk.

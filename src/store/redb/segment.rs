@@ -26,9 +26,9 @@
 //! Reading this and not the records is what makes a start quick, so a large run's records lie in a
 //! row of their own.
 
-use super::error::StoreError;
 use super::table::RowKey;
 use crate::ids::{QueueId, SeqRange};
+use crate::store::error::StoreError;
 use crc32fast::Hasher;
 use std::ops::Range;
 
@@ -103,7 +103,7 @@ fn marked(marks: &[u8], at: u32) -> bool {
 
 /// A run as its row says, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SegmentView<'a> {
+pub(in crate::store) struct SegmentView<'a> {
     /// How many records, settled ones included.
     pub(super) count: u32,
     /// Bytes of all records.
@@ -122,7 +122,7 @@ pub(super) struct SegmentView<'a> {
 
 impl<'a> SegmentView<'a> {
     /// Reads the row of `segments` that lies under `key`.
-    pub(super) fn decode(key: RowKey, row: &'a [u8]) -> Result<Self, StoreError> {
+    pub(in crate::store) fn decode(key: RowKey, row: &'a [u8]) -> Result<Self, StoreError> {
         let (view, checksum) = Self::parse(row).ok_or_else(|| damaged(key, "is malformed"))?;
         let marks = (view.settled, view.transient);
         if checksum.is_some_and(|found| found != row_checksum(key, &row[..HEAD + CHECKS - 4], marks)) {
@@ -216,7 +216,7 @@ impl<'a> SegmentView<'a> {
 
 /// A run as its row says, to be changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(in crate::store) struct Segment {
     /// How many records, settled ones included.
     pub(super) count: u32,
     /// Bytes of all records.
@@ -252,7 +252,7 @@ impl From<SegmentView<'_>> for Segment {
 
 impl Segment {
     /// The row of `segments` that lies under `key`.
-    pub(super) fn encode(&self, key: RowKey) -> Vec<u8> {
+    pub(in crate::store) fn encode(&self, key: RowKey) -> Vec<u8> {
         let inline = self.inline.as_deref().unwrap_or_default();
         let marks = self.settled.0.len() + self.transient.0.len();
         let mut row = Vec::with_capacity(HEAD + CHECKS + marks + inline.len());

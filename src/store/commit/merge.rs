@@ -7,12 +7,10 @@
 //! full) takes in later groups the same way, and so does work that is in the journal and not yet in
 //! the tables.
 
-use super::change::{Change, QueueRecord};
-use super::shelf::Shelf;
 use super::stream::StreamWork;
-use super::table::ReturnRow;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::message::Block;
+use crate::store::change::{Change, QueueRecord};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
@@ -23,66 +21,60 @@ use std::sync::Arc;
 /// more than the whole.
 const OTHERS_MAX: usize = 2;
 
+/// What is kept of a message that was returned: its failed deliveries, and until when it waits.
+pub(in crate::store) type ReturnRow = (u32, u64);
+
 /// Changes that are to reach the disk together, merged.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(in crate::store) struct Work {
     /// Per queue, in order of ids: neighbours in the file are written one after the other.
-    pub(super) queues: BTreeMap<QueueId, QueueWork>,
+    pub(in crate::store) queues: BTreeMap<QueueId, QueueWork>,
     /// Changes of exchanges and bindings and of what was seen, in their order.
-    pub(super) topology: Vec<Change>,
+    pub(in crate::store) topology: Vec<Change>,
     /// Bytes of records in `queues`.
-    pub(super) bytes: usize,
+    pub(in crate::store) bytes: usize,
     /// How many runs they are in.
-    pub(super) runs: usize,
+    pub(in crate::store) runs: usize,
     /// Above the ids of all queues that were declared, those that are gone again too.
-    pub(super) next_queue: u64,
+    pub(in crate::store) next_queue: u64,
 }
 
 /// What happens to one queue.
 #[derive(Debug, Default)]
-pub(super) struct QueueWork {
+pub(in crate::store) struct QueueWork {
     /// It is gone with all it had; nothing else of it is left in this group.
-    pub(super) deleted: bool,
+    pub(in crate::store) deleted: bool,
     /// It is declared.
-    pub(super) declared: Option<QueueRecord>,
+    pub(in crate::store) declared: Option<QueueRecord>,
     /// Records that enter; after [`Work::settle`] in order of their numbers, none of them settled.
-    pub(super) runs: Vec<Run>,
+    pub(in crate::store) runs: Vec<Run>,
     /// Messages that leave; after [`Work::settle`] in order, apart from each other, and perhaps on
     /// disk.
-    pub(super) settled: Vec<SeqRange>,
+    pub(in crate::store) settled: Vec<SeqRange>,
     /// Messages that were returned; after [`Work::settle`] such that stay.
-    pub(super) returns: BTreeMap<u64, ReturnRow>,
+    pub(in crate::store) returns: BTreeMap<u64, ReturnRow>,
     /// The mark of a clean stop, lane by lane.
-    pub(super) delivered: BTreeMap<u8, u64>,
+    pub(in crate::store) delivered: BTreeMap<u8, u64>,
     /// Of a stream: what happens beside its records.
-    pub(super) stream: Option<Box<StreamWork>>,
+    pub(in crate::store) stream: Option<Box<StreamWork>>,
     /// All of `runs`, and what was settled of them, lie within.
     numbers: SeqRange,
 }
 
 /// What may be on disk of a queue when some work comes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Before {
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::store) struct Before {
     /// Its messages lie within.
-    messages: SeqRange,
+    pub(in crate::store) messages: SeqRange,
     /// It has a record: its messages outlive the broker.
-    declared: bool,
+    pub(in crate::store) declared: bool,
     /// There may be something of it.
-    anything: bool,
+    pub(in crate::store) anything: bool,
 }
 
 impl Before {
-    /// In the tables.
-    pub(super) fn in_tables(shelf: Option<&Shelf>) -> Self {
-        Self {
-            messages: shelf.map_or(SeqRange::of(0, 0), Shelf::range),
-            declared: shelf.is_some_and(|shelf| shelf.declared),
-            anything: shelf.is_some(),
-        }
-    }
-
     /// In the tables and, for what `queue` says, in the journal.
-    pub(super) fn in_journal_too(self, queue: Option<&QueueWork>) -> Self {
+    pub(in crate::store) fn in_journal_too(self, queue: Option<&QueueWork>) -> Self {
         let Some(queue) = queue else { return self };
         Self {
             messages: self.messages.hull(queue.numbers),
@@ -94,28 +86,28 @@ impl Before {
 
 /// Records of a block and the number of the first one.
 #[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) first: u64,
-    pub(super) block: Arc<Block>,
-    pub(super) range: Range<u32>,
+pub(in crate::store) struct Run {
+    pub(in crate::store) first: u64,
+    pub(in crate::store) block: Arc<Block>,
+    pub(in crate::store) range: Range<u32>,
 }
 
 impl Run {
-    pub(super) fn len(&self) -> u32 {
+    pub(in crate::store) fn len(&self) -> u32 {
         self.range.end - self.range.start
     }
 
     /// One past the number of the last record.
-    pub(super) fn end(&self) -> u64 {
+    pub(in crate::store) fn end(&self) -> u64 {
         self.first + u64::from(self.len())
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::store) fn bytes(&self) -> usize {
         self.block.bytes_of(self.range.clone())
     }
 
     /// Cuts off the records from number `at` on; `at` lies within or at an end.
-    pub(super) fn split_off(&mut self, at: u64) -> Self {
+    pub(in crate::store) fn split_off(&mut self, at: u64) -> Self {
         let behind = u32::try_from(self.end() - at).expect("a block has few records");
         let middle = self.range.end - behind;
         let rest = Self { first: at, block: Arc::clone(&self.block), range: middle..self.range.end };
@@ -125,7 +117,7 @@ impl Run {
 }
 
 /// Bytes of the records that a change carries.
-pub(super) fn record_bytes(change: &Change) -> usize {
+pub(in crate::store) fn record_bytes(change: &Change) -> usize {
     match change {
         Change::Publish { block, range, .. } => block.bytes_of(range.clone()),
         _ => 0,
@@ -134,17 +126,17 @@ pub(super) fn record_bytes(change: &Change) -> usize {
 
 impl Work {
     /// Whether there is nothing to write.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::store) fn is_empty(&self) -> bool {
         self.queues.is_empty() && self.topology.is_empty()
     }
 
     /// Whether something leaves that may be on disk, after [`Work::settle`].
-    pub(super) fn takes_away(&self) -> bool {
+    pub(in crate::store) fn takes_away(&self) -> bool {
         self.queues.values().any(|queue| queue.deleted || !queue.settled.is_empty())
     }
 
     /// Takes in `changes`, which come after everything before.
-    pub(super) fn absorb(&mut self, changes: Vec<Change>) {
+    pub(in crate::store) fn absorb(&mut self, changes: Vec<Change>) {
         let mut changes = changes.into_iter().peekable();
         while let Some(change) = changes.next() {
             let Some(id) = queue_of(&change) else {
@@ -165,12 +157,12 @@ impl Work {
 
     /// Has runs hold no more than about twice what they are: a run that waits for long keeps its
     /// block for as long, of which nearly all may have been consumed.
-    pub(super) fn detach(&mut self) {
+    pub(in crate::store) fn detach(&mut self) {
         self.queues.values_mut().for_each(QueueWork::detach);
     }
 
     /// Takes in `later`, whose changes come after everything here.
-    pub(super) fn merge(&mut self, later: Self) {
+    pub(in crate::store) fn merge(&mut self, later: Self) {
         for (id, queue) in later.queues {
             match self.queues.entry(id) {
                 Entry::Vacant(place) => {
@@ -187,7 +179,7 @@ impl Work {
 
     /// Takes what is settled out of what enters, and forgets what cannot be on disk: `before` tells
     /// what can.
-    pub(super) fn settle(&mut self, before: impl Fn(QueueId) -> Before) {
+    pub(in crate::store) fn settle(&mut self, before: impl Fn(QueueId) -> Before) {
         (self.bytes, self.runs) = (0, 0);
         self.queues.retain(|&id, queue| {
             let before = before(id);
@@ -372,7 +364,6 @@ fn cancel(runs: &mut Vec<Run>, settled: &[SeqRange]) {
 mod tests {
     use super::*;
     use crate::message::{BlockBuilder, Copies, Message};
-    use crate::store::shelf::Shelves;
     use std::collections::BTreeSet;
     use std::collections::hash_map::RandomState;
     use std::hash::BuildHasher;
@@ -406,35 +397,29 @@ mod tests {
         Change::Settle { queue: QUEUE, range: SeqRange { first, end } }
     }
 
-    fn shelves(first: u64, end: u64) -> Shelves {
-        let mut shelf = Shelf::default();
-        shelf.declared = true;
-        shelf.add(SeqRange { first, end }, 1, end - first);
-        Shelves::from([(QUEUE, shelf)])
-    }
-
-    fn in_tables(shelves: &Shelves) -> impl Fn(QueueId) -> Before {
-        |id| Before::in_tables(shelves.get(&id))
+    /// The queue has messages with these numbers.
+    fn messages(first: u64, end: u64) -> Before {
+        Before { messages: SeqRange { first, end }, declared: true, anything: true }
     }
 
     /// The net effect as (numbers that enter, numbers that leave).
-    fn net(shelves: &Shelves, changes: Vec<Change>) -> (Vec<u64>, Vec<u64>) {
+    fn net(before: Before, changes: Vec<Change>) -> (Vec<u64>, Vec<u64>) {
         let mut work = Work::default();
         work.absorb(changes);
-        work.settle(in_tables(shelves));
+        work.settle(|_| before);
         effect(&work)
     }
 
     /// The net effect of groups of so many changes each, which gather in the journal one by one.
-    fn merged(shelves: &Shelves, changes: &[Change], each: usize) -> (Vec<u64>, Vec<u64>) {
+    fn merged(before: Before, changes: &[Change], each: usize) -> (Vec<u64>, Vec<u64>) {
         let mut journaled = Work::default();
         for group in changes.chunks(each) {
             let mut work = Work::default();
             work.absorb(group.to_vec());
-            work.settle(|id| in_tables(shelves)(id).in_journal_too(journaled.queues.get(&id)));
+            work.settle(|id| before.in_journal_too(journaled.queues.get(&id)));
             journaled.merge(work);
         }
-        journaled.settle(in_tables(shelves));
+        journaled.settle(|_| before);
         effect(&journaled)
     }
 
@@ -453,12 +438,12 @@ mod tests {
 
     #[test]
     fn what_is_settled_before_the_disk_is_not_written() {
-        let nothing = Shelves::new();
-        assert_eq!(net(&nothing, vec![publish(10, 0..5), settle(10, 15)]), (vec![], vec![]));
-        assert_eq!(net(&nothing, vec![publish(10, 2..7), settle(11, 13)]), (vec![10, 13, 14], vec![]));
-        let numbers = shelves(5, 10);
-        assert_eq!(net(&numbers, vec![publish(10, 0..5), settle(8, 12)]), (vec![12, 13, 14], vec![8, 9]));
-        assert_eq!(net(&numbers, vec![settle(0, 5), settle(10, 99)]), (vec![], vec![]));
+        let nothing = Before::default();
+        assert_eq!(net(nothing, vec![publish(10, 0..5), settle(10, 15)]), (vec![], vec![]));
+        assert_eq!(net(nothing, vec![publish(10, 2..7), settle(11, 13)]), (vec![10, 13, 14], vec![]));
+        let numbers = messages(5, 10);
+        assert_eq!(net(numbers, vec![publish(10, 0..5), settle(8, 12)]), (vec![12, 13, 14], vec![8, 9]));
+        assert_eq!(net(numbers, vec![settle(0, 5), settle(10, 99)]), (vec![], vec![]));
     }
 
     #[test]
@@ -474,10 +459,10 @@ mod tests {
         let changes = vec![declare, publish(10, 0..5), returned, Change::DeleteQueue(QUEUE)];
         let mut work = Work::default();
         work.absorb(changes.clone());
-        work.settle(|_| Before::in_tables(None));
+        work.settle(|_| Before::default());
         assert!(work.is_empty(), "it never was on disk: {work:?}");
         work.absorb(changes);
-        work.settle(in_tables(&shelves(1, 2)));
+        work.settle(|_| messages(1, 2));
         assert!(work.queues[&QUEUE].deleted && work.queues[&QUEUE].runs.is_empty() && work.bytes == 0);
     }
 
@@ -486,11 +471,11 @@ mod tests {
         let returned = |seq| Change::Requeue { queue: QUEUE, seq, deliveries: 2, due_ms: 5 };
         let mut work = Work::default();
         work.absorb(vec![returned(5), returned(6), settle(5, 6)]);
-        work.settle(in_tables(&shelves(5, 10)));
+        work.settle(|_| messages(5, 10));
         assert_eq!(work.queues[&QUEUE].returns, BTreeMap::from([(6, (2, 5))]));
         let mut work = Work::default();
         work.absorb(vec![returned(5)]);
-        work.settle(|_| Before::in_tables(None));
+        work.settle(|_| Before::default());
         assert!(work.is_empty());
     }
 
@@ -507,7 +492,7 @@ mod tests {
             };
             for round in 0..500 {
                 let on_disk = below(50);
-                let numbers = shelves(0, on_disk);
+                let numbers = messages(0, on_disk);
                 let (mut enters, mut leaves) = (BTreeSet::new(), BTreeSet::new());
                 let mut next = on_disk;
                 let mut changes = Vec::new();
@@ -528,9 +513,9 @@ mod tests {
                     }
                 }
                 let expected = (enters.into_iter().collect(), leaves.into_iter().collect());
-                assert_eq!(net(&numbers, changes.clone()), expected, "seed {seed}, round {round}");
+                assert_eq!(net(numbers, changes.clone()), expected, "seed {seed}, round {round}");
                 let groups = usize::try_from(1 + below(4)).unwrap();
-                let merged = merged(&numbers, &changes, changes.len().div_ceil(groups).max(1));
+                let merged = merged(numbers, &changes, changes.len().div_ceil(groups).max(1));
                 assert_eq!(merged, expected, "seed {seed}, round {round}, {groups} groups");
             }
         }

@@ -7,16 +7,18 @@
 
 use super::checked::{Checked, CheckedTable, TOTALS, Totals, Transaction};
 use super::disk::{self, Disk, Found};
-use super::error::StoreError;
 use super::file::{self, DataFile};
 use super::journal;
 use super::segment;
 use super::table::{
-    self, BINDINGS, DELIVERED, EXCHANGES, META, PERMISSIONS, POLICIES, QUEUES, RETURNS, ReturnRow, RowKey,
-    SEEN, SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS, encode_return,
+    self, BINDINGS, DELIVERED, EXCHANGES, META, PERMISSIONS, POLICIES, QUEUES, RETURNS, RowKey, SEEN,
+    SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS, encode_return,
 };
 use super::{Options, open_database};
 use crate::ids::lane_of;
+use crate::store::codec;
+use crate::store::commit::merge::ReturnRow;
+use crate::store::error::StoreError;
 use redb::{
     Database, Key, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError, TableHandle,
     Value,
@@ -68,7 +70,7 @@ pub(super) fn tables(database: &Database, format: u32) -> Result<(), StoreError>
         convert(&tx, RETURNS_TIMED, &RETURNS, |new, key, row| new.insert(key, &encode_return(row)))?;
     }
     let unlaned = |new: &mut CheckedTable<'_, RowKey>, id, up_to| {
-        new.insert((id, lane_of(table::number(up_to)?).into()), &number(up_to))
+        new.insert((id, lane_of(codec::number(up_to)?).into()), &number(up_to))
     };
     if !convert(&tx, DELIVERED_UNLANED, &DELIVERED, unlaned)? {
         convert(&tx, DELIVERED_LANED, &DELIVERED, |new, key, up_to| new.insert(key, &number(up_to)))?;

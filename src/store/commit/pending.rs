@@ -6,11 +6,11 @@
 //! disk, says so. Invariant: the cut happens while nobody holds the gate, so what is appended under
 //! one gate is in one group.
 
-use super::change::{Change, Health, Waiter};
-use super::error::StoreError;
 use super::merge::record_bytes;
 use crate::blocking;
 use crate::ids::Ticket;
+use crate::store::change::{Change, Health, Waiter};
+use crate::store::error::StoreError;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -37,7 +37,7 @@ const FAILED: u8 = 2;
 
 /// Changes that wait for the commit thread, and the tickets that wait for them.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(in crate::store) struct Pending {
     open: Mutex<Open>,
     /// The commit thread waits here.
     wake: Condvar,
@@ -115,7 +115,7 @@ impl Open {
 
 /// How the commit thread is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(in crate::store) enum Stop {
     /// Write what is pending and mark the stop as clean.
     Clean,
     /// Leave things as they are on disk.
@@ -124,7 +124,7 @@ pub(super) enum Stop {
 
 /// What the commit thread is to do next.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(in crate::store) enum Next {
     /// Commit this group; when there is a `Stop`, it is the last one.
     Commit(Group),
     /// Nothing has happened for a while.
@@ -133,15 +133,15 @@ pub(super) enum Next {
 
 /// A group that was cut.
 #[derive(Debug)]
-pub(super) struct Group {
-    pub(super) number: Ticket,
-    pub(super) changes: Vec<Change>,
-    pub(super) stop: Option<Stop>,
+pub(in crate::store) struct Group {
+    pub(in crate::store) number: Ticket,
+    pub(in crate::store) changes: Vec<Change>,
+    pub(in crate::store) stop: Option<Stop>,
 }
 
 /// What the commit thread waits for besides changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Patience {
+pub(in crate::store) enum Patience {
     /// It has nothing to do.
     Endless,
     /// It would rather rest, once it is idle.
@@ -151,7 +151,7 @@ pub(super) enum Patience {
 }
 
 impl Pending {
-    pub(super) fn append(&self, changes: &mut Vec<Change>) -> Ticket {
+    pub(in crate::store) fn append(&self, changes: &mut Vec<Change>) -> Ticket {
         let bytes: usize = changes.iter().map(record_bytes).sum();
         let mut open = self.open();
         let ticket = Ticket(open.cut + 1);
@@ -180,7 +180,7 @@ impl Pending {
         ticket
     }
 
-    pub(super) fn gate(&self) -> RwLockReadGuard<'_, ()> {
+    pub(in crate::store) fn gate(&self) -> RwLockReadGuard<'_, ()> {
         if self.is_cutting.load(Ordering::Relaxed) {
             blocking::wait(|| drop(self.turnstile.lock().unwrap_or_else(PoisonError::into_inner)));
         }
@@ -189,20 +189,20 @@ impl Pending {
         })
     }
 
-    pub(super) fn durable(&self) -> Ticket {
+    pub(in crate::store) fn durable(&self) -> Ticket {
         Ticket(self.durable.load(Ordering::Acquire))
     }
 
-    pub(super) fn stored(&self) -> Ticket {
+    pub(in crate::store) fn stored(&self) -> Ticket {
         Ticket(self.stored.load(Ordering::Acquire))
     }
 
     /// For the commit thread: everything up to and including `number` is in the tables.
-    pub(super) fn set_stored(&self, number: Ticket) {
+    pub(in crate::store) fn set_stored(&self, number: Ticket) {
         self.stored.store(number.0, Ordering::Release);
     }
 
-    pub(super) fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
+    pub(in crate::store) fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {
         let mut open = self.open();
         let durable = self.durable();
         if ticket <= durable {
@@ -222,16 +222,16 @@ impl Pending {
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::store) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// `bytes` of records are on disk or dropped.
-    pub(super) fn give_back(&self, bytes: usize) {
+    pub(in crate::store) fn give_back(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn health(&self) -> Health {
+    pub(in crate::store) fn health(&self) -> Health {
         match self.health.load(Ordering::Relaxed) {
             0 => Health::Good,
             1 => Health::Full,
@@ -239,7 +239,7 @@ impl Pending {
         }
     }
 
-    pub(super) fn set_health(&self, health: Health) {
+    pub(in crate::store) fn set_health(&self, health: Health) {
         let code = match health {
             Health::Good => 0,
             Health::Full => 1,
@@ -252,7 +252,7 @@ impl Pending {
     }
 
     /// Nothing is confirmed from now on, because of `fault`; the commit thread is told to end.
-    pub(super) fn fail(&self, fault: StoreError) {
+    pub(in crate::store) fn fail(&self, fault: StoreError) {
         let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
         if self.health() != Health::Failed {
             tracing::error!(error = %fault, "the store has failed: nothing is confirmed from now on");
@@ -266,25 +266,25 @@ impl Pending {
     }
 
     /// It has failed because of `fault`; what is told to who came upon that.
-    pub(super) fn give_up(&self, fault: StoreError) -> StoreError {
+    pub(in crate::store) fn give_up(&self, fault: StoreError) -> StoreError {
         self.fail(fault);
         StoreError::Stopped
     }
 
     /// Why it has failed, if it has; told once.
-    pub(super) fn take_fault(&self) -> Option<StoreError> {
+    pub(in crate::store) fn take_fault(&self) -> Option<StoreError> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Has the commit thread stop.
-    pub(super) fn stop(&self, stop: Stop) {
+    pub(in crate::store) fn stop(&self, stop: Stop) {
         self.open().stop.get_or_insert(stop);
         self.wake.notify_one();
     }
 
     /// For the commit thread: waits for something to do, and cuts the open group, at the earliest
     /// `moment` after somebody has come to wait for it.
-    pub(super) fn next(&self, patience: Patience, moment: Duration) -> Next {
+    pub(in crate::store) fn next(&self, patience: Patience, moment: Duration) -> Next {
         let mut open = self.open();
         if patience == Patience::UntilRetry {
             open = self.wait(open, Doing::Lingering, Some(RETRY), |open| open.stop.is_none());
@@ -348,7 +348,7 @@ impl Pending {
     }
 
     /// For the commit thread: everything up to and including `number` is on disk. Tells who waits.
-    pub(super) fn announce(&self, number: Ticket) {
+    pub(in crate::store) fn announce(&self, number: Ticket) {
         let mut open = self.open();
         if open.closed {
             // It has failed meanwhile.
@@ -365,7 +365,7 @@ impl Pending {
     }
 
     /// For the commit thread: nothing more will be written. Waiters are let go unanswered.
-    pub(super) fn close(&self) {
+    pub(in crate::store) fn close(&self) {
         let mut open = self.open();
         open.closed = true;
         open.waiting.clear();

@@ -5,8 +5,8 @@
 //! than the wait; while they do not, it would only delay confirms. So it is tried where consumers
 //! keep pace, and left for a while where it did not help.
 
-use super::change::Change;
 use crate::message::Block;
+use crate::store::change::Change;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const TRIAL: u32 = 8;
 /// Decides whether the commit thread waits for more changes before it cuts a group. The counts are
 /// sums in which each group weighs a little less than the next.
 #[derive(Debug, Default)]
-pub(super) struct Linger {
+pub(in crate::store) struct Linger {
     published: u64,
     settled: u64,
     /// Of what was published in groups that were waited for: bytes in all, and bytes that vanished.
@@ -35,14 +35,14 @@ pub(super) struct Linger {
 
 impl Linger {
     /// How long to wait before the next cut, when somebody waits for it.
-    pub(super) fn moment(&self) -> Duration {
+    pub(in crate::store) fn moment(&self) -> Duration {
         let keep_pace = self.published > 0 && self.settled >= self.published / 4 * 3;
         if keep_pace && self.pause == 0 { MOMENT } else { Duration::ZERO }
     }
 
     /// A group was cut after `waited`; `bytes` of its records were to be written, and `left` of
     /// them are.
-    pub(super) fn learn(&mut self, changes: Tally, waited: bool, bytes: usize, left: usize) {
+    pub(in crate::store) fn learn(&mut self, changes: Tally, waited: bool, bytes: usize, left: usize) {
         let Tally { published, settled } = changes;
         if published == 0 && settled == 0 {
             return;
@@ -68,13 +68,13 @@ fn fade(sum: u64) -> u64 {
 
 /// Messages that a group publishes and settles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(in crate::store) struct Tally {
     published: u64,
     settled: u64,
 }
 
 impl Tally {
-    pub(super) fn of(changes: &[Change]) -> Self {
+    pub(in crate::store) fn of(changes: &[Change]) -> Self {
         let mut tally = Self::default();
         for change in changes {
             match change {

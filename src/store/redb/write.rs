@@ -3,22 +3,17 @@
 //! Nothing here commits. What the writer learns of each queue takes effect in the
 //! [`Shelves`] only once the transaction has: see [`Writer::finish`].
 
-use super::auth;
-use super::change::Change;
 use super::checked::Transaction;
-use super::error::StoreError;
 use super::join;
-use super::merge::{QueueWork, Run, Work};
-use super::policy;
-use super::record;
-use super::seen;
+use super::metadata;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
 use super::shelf::{Shelf, Shelves};
 use super::stream;
-use super::table::{
-    self, BINDINGS, DELIVERED, EXCHANGES, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows,
-};
+use super::table::{self, DELIVERED, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows};
 use crate::ids::{QueueId, SeqRange};
+use crate::store::codec::record;
+use crate::store::commit::merge::{QueueWork, Run, Work};
+use crate::store::error::StoreError;
 use redb::ReadableTable;
 
 /// One transaction in the making.
@@ -35,10 +30,7 @@ impl<'tx> Writer<'tx> {
 
     /// Writes all of `work`.
     pub(super) fn write(&mut self, work: &Work, shelves: &Shelves) -> Result<(), StoreError> {
-        write_topology(self.tx, &work.topology)?;
-        seen::write(self.tx, &work.topology)?;
-        auth::write(self.tx, &work.topology)?;
-        policy::write(self.tx, &work.topology)?;
+        metadata::write(self.tx, &work.topology)?;
         for (&id, queue) in &work.queues {
             let mut shelf = shelves.get(&id).cloned().unwrap_or_default();
             if queue.deleted {
@@ -302,43 +294,4 @@ fn find_in(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Option<(
     let Some(row) = found.next_back().transpose()? else { return Ok(None) };
     let key = row.0.value();
     Ok(Some((key.1, SegmentView::decode(key, row.1.value())?.into())))
-}
-
-/// Applies changes of exchanges and bindings in their order.
-fn write_topology(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
-    let elsewhere = [seen::concerns, auth::concerns, policy::concerns];
-    if changes.iter().all(|change| elsewhere.iter().any(|concerns| concerns(change))) {
-        return Ok(());
-    }
-    let mut exchanges = tx.open(&EXCHANGES)?;
-    let mut bindings = tx.open(&BINDINGS)?;
-    for change in changes {
-        match change {
-            Change::DeclareExchange(record) => {
-                let key = record::exchange_key(&record.vhost, &record.name);
-                exchanges.insert(key.as_slice(), &record::encode_exchange(record))?;
-            }
-            Change::DeleteExchange { vhost, name } => {
-                exchanges.remove(record::exchange_key(vhost, name).as_slice())?;
-            }
-            Change::Bind(record) => {
-                bindings.insert(record::encode_binding(record).as_slice(), &[])?;
-            }
-            Change::Unbind(record) => {
-                bindings.remove(record::encode_binding(record).as_slice())?;
-            }
-            Change::Publish { .. }
-            | Change::Settle { .. }
-            | Change::Requeue { .. }
-            | Change::Delivered { .. }
-            | Change::Stream { .. }
-            | Change::DeclareQueue(_)
-            | Change::DeleteQueue(_)
-            | Change::Seen(_)
-            | Change::Forget(_)
-            | Change::Auth(_)
-            | Change::Policy(_) => {}
-        }
-    }
-    Ok(())
 }

@@ -22,16 +22,10 @@
 //! for each GiB of the file. So does each transaction but those of large groups, for which
 //! publishers wait one after the other; once the store is idle, one more commit does it for them.
 
-use super::change::{Change, Health};
 use super::checked::Transaction;
-use super::disk::{Disk, FORMAT};
-use super::entry;
-use super::error::StoreError;
+use super::disk::Disk;
 use super::journal::Journal;
-use super::linger::{Linger, Tally};
-use super::merge::{Before, Work};
 use super::page::Shared;
-use super::pending::{Group, Next, Patience, Pending, Stop};
 use super::recover;
 use super::reserve::Reserve;
 use super::shelf::{Shelf, Shelves};
@@ -39,6 +33,13 @@ use super::table;
 use super::write::Writer;
 use super::{Options, open_database};
 use crate::ids::QueueId;
+use crate::store::FORMAT;
+use crate::store::change::{Change, Health};
+use crate::store::commit::entry;
+use crate::store::commit::linger::{Linger, Tally};
+use crate::store::commit::merge::Work;
+use crate::store::commit::pending::{Group, Next, Patience, Pending, Stop};
+use crate::store::error::StoreError;
 use redb::CompactionError;
 use std::io;
 use std::mem;
@@ -158,7 +159,7 @@ impl Committer {
         self.work.absorb(changes);
         let appended = self.work.bytes;
         let (shelves, journaled) = (&self.shelves, &self.journaled);
-        self.work.settle(|id| Before::in_tables(shelves.get(&id)).in_journal_too(journaled.queues.get(&id)));
+        self.work.settle(|id| Shelf::before(shelves.get(&id)).in_journal_too(journaled.queues.get(&id)));
         self.pending.give_back(appended - self.work.bytes);
         self.linger.learn(tally, waited, appended, self.work.bytes);
         let last = group.stop.is_some();
@@ -239,7 +240,7 @@ impl Committer {
             return Ok(());
         }
         let shelves = &self.shelves;
-        self.journaled.settle(|id| Before::in_tables(shelves.get(&id)));
+        self.journaled.settle(|id| Shelf::before(shelves.get(&id)));
         self.make_sure_it_fits(self.journaled.bytes, true)?;
         self.journal.prepare_reset(self.number)?;
         let changed = self

@@ -1,15 +1,15 @@
 //! The log as the broker holds it: the pending group, and the thread behind it.
 
-use super::change::{AtomicBatch, Change, Health, Log, Waiter};
 use super::checked::{Totals, Transaction};
-use super::commit::Committer;
-use super::error::StoreError;
+use super::committer::Committer;
 use super::file::Place;
-use super::guard::guarded;
 use super::page::Shared;
-use super::pending::{Pending, Stop};
 use super::table::{META_AHEAD, write_meta};
 use crate::ids::Ticket;
+use crate::store::change::{AtomicBatch, Change, Health, Log, Waiter};
+use crate::store::commit::pending::{Pending, Stop};
+use crate::store::error::StoreError;
+use crate::store::guard::guarded;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 

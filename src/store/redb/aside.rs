@@ -11,13 +11,13 @@
 //!
 //! Nothing but an export reads them again, and nothing deletes them.
 
-use super::change::DamagedRun;
 use super::checked::Transaction;
-use super::error::StoreError;
-use super::record::Reader;
 use super::segment::SegmentView;
 use super::table::{BODIES, DAMAGED, RowKey, Rows, SEGMENTS, write_meta};
 use crate::ids::QueueId;
+use crate::store::change::DamagedRun;
+use crate::store::codec::record::Reader;
+use crate::store::error::StoreError;
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use std::collections::BTreeSet;
 

@@ -49,8 +49,8 @@
 //! payload, from the front of the room on.
 
 use super::disk::Disk;
-use super::error::StoreError;
 use super::keyed::{KEY_BYTES, Key};
+use crate::store::error::StoreError;
 use std::io;
 use std::ops::Range;
 
@@ -404,7 +404,8 @@ fn first_unkeyed(bytes: &[u8], number: u64) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::disk::{FORMAT, Found as Opened};
+    use crate::store::FORMAT;
+    use crate::store::redb::disk::Found as Opened;
     use redb::backends::InMemoryBackend;
 
     const ROOM: u64 = ENTRIES_AT + 200;

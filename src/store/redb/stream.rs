@@ -4,62 +4,14 @@
 //! A queue with a row in `streams` is a stream: its records last whether they are persistent or
 //! not, and no number below the one in that row is ever given again.
 
-use super::change::{RecoveredLane, RecoveredQueue, RecoveredStream, StreamChunk, StreamNote};
 use super::checked::{self, Transaction};
-use super::error::StoreError;
 use super::table::{STREAM_CHUNKS, STREAM_OFFSETS, STREAMS};
 use crate::ids::QueueId;
+use crate::store::change::{RecoveredLane, RecoveredQueue, RecoveredStream, StreamChunk};
+use crate::store::commit::stream::StreamWork;
+use crate::store::error::StoreError;
 use redb::ReadTransaction;
 use std::collections::BTreeMap;
-
-/// What happens to a stream beside its records, merged.
-#[derive(Debug, Default)]
-pub(super) struct StreamWork {
-    /// Where it begins from now on.
-    pub(super) first: Option<u64>,
-    /// Chunks that begin, by the number of their first record.
-    pub(super) chunks: BTreeMap<u64, StreamChunk>,
-    /// How far named consumers have come.
-    pub(super) offsets: BTreeMap<Box<str>, u64>,
-    /// Named consumers that are forgotten; none of them is in `offsets`.
-    pub(super) forgotten: Vec<Box<str>>,
-}
-
-impl StreamWork {
-    pub(super) fn absorb(&mut self, note: StreamNote) {
-        match note {
-            StreamNote::Begins(first) => {
-                self.first = Some(first);
-                self.chunks = self.chunks.split_off(&first);
-            }
-            StreamNote::Chunk(chunk) => {
-                self.chunks.insert(chunk.first, chunk);
-            }
-            StreamNote::Offset { name, next } => {
-                self.forgotten.retain(|other| *other != name);
-                self.offsets.insert(name, next);
-            }
-            StreamNote::Forget { name } => {
-                self.offsets.remove(&name);
-                self.forgotten.push(name);
-            }
-        }
-    }
-
-    pub(super) fn merge(&mut self, later: Self) {
-        later.notes(|note| self.absorb(note));
-    }
-
-    /// Everything as notes that make the same work.
-    pub(super) fn notes(self, mut each: impl FnMut(StreamNote)) {
-        if let Some(first) = self.first {
-            each(StreamNote::Begins(first));
-        }
-        self.chunks.into_values().for_each(|chunk| each(StreamNote::Chunk(chunk)));
-        self.offsets.into_iter().for_each(|(name, next)| each(StreamNote::Offset { name, next }));
-        self.forgotten.into_iter().for_each(|name| each(StreamNote::Forget { name }));
-    }
-}
 
 /// Writes `work` of the stream `id`.
 pub(super) fn write(tx: &Transaction, id: QueueId, work: &StreamWork) -> Result<(), StoreError> {

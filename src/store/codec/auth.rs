@@ -17,17 +17,13 @@
 //!                                                                  | str default queue type | str tag ...
 //! ```
 
-use super::change::Change;
-use super::checked::{Checked, Transaction};
-use super::error::StoreError;
 use super::record::{Reader, put};
-use super::table::{PERMISSIONS, TOPIC_PERMISSIONS, USERS, VHOSTS};
 use crate::auth::directory::AuthChange;
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, UserLimits};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
-use redb::{ReadTransaction, TableHandle};
+use crate::store::error::StoreError;
 
 const SHA256: u8 = 1;
 const SHA512: u8 = 2;
@@ -40,73 +36,26 @@ const VHOST_CONNECTIONS: u8 = 1;
 const VHOST_QUEUES: u8 = 2;
 const VHOST_QUEUE_TYPE: u8 = 4;
 
-/// What a row is about: an index into [`TABLES`].
-pub(super) type Kind = u8;
+/// What a row is about: which table has it.
+pub(in crate::store) type Kind = u8;
 
-const USER: Kind = 0;
+pub(in crate::store) const USER: Kind = 0;
 const PERMISSION: Kind = 1;
 const TOPIC_PERMISSION: Kind = 2;
-const VHOST: Kind = 3;
+pub(in crate::store) const VHOST: Kind = 3;
 
 /// How many kinds of rows there are.
-pub(super) const KINDS: Kind = 4;
-
-static TABLES: [&Checked<&[u8]>; KINDS as usize] = [&USERS, &PERMISSIONS, &TOPIC_PERMISSIONS, &VHOSTS];
+pub(in crate::store) const KINDS: Kind = 4;
 
 /// A change as bytes.
-pub(super) struct AuthRow {
-    pub(super) kind: Kind,
-    pub(super) key: Vec<u8>,
+pub(in crate::store) struct AuthRow {
+    pub(in crate::store) kind: Kind,
+    pub(in crate::store) key: Vec<u8>,
     /// None takes the row away.
-    pub(super) value: Option<Vec<u8>>,
+    pub(in crate::store) value: Option<Vec<u8>>,
 }
 
-/// Whether a change is about users.
-pub(super) fn concerns(change: &Change) -> bool {
-    matches!(change, Change::Auth(_))
-}
-
-/// Applies those of the changes that are about users, in their order.
-pub(super) fn write(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
-    for change in changes {
-        let Change::Auth(change) = change else { continue };
-        let AuthRow { kind, key, value } = encode(change);
-        let mut table = tx.open(TABLES[usize::from(kind)])?;
-        match value {
-            Some(value) => table.insert(key.as_slice(), &value)?,
-            None => table.remove(key.as_slice())?,
-        };
-    }
-    Ok(())
-}
-
-/// The changes that make all users and permissions there are; none if there never was a user.
-pub(super) fn read(tx: &ReadTransaction) -> Result<Option<Vec<AuthChange>>, StoreError> {
-    let mut found = Vec::new();
-    for (kind, table) in (0..KINDS).zip(TABLES) {
-        let is_there = table.read(tx, |key, value| {
-            found.push(decode(kind, key, Some(value))?);
-            Ok(())
-        })?;
-        match kind {
-            USER if !is_there => return Ok(None),
-            VHOST if !is_there => found.push(AuthChange::PutVHost(VHostRecord::root())),
-            _ => {}
-        }
-    }
-    Ok(Some(found))
-}
-
-/// Makes the table of vhosts, with the one that is always there in the beginning, if the file has
-/// none.
-pub(super) fn make_vhosts(tx: &Transaction) -> Result<(), StoreError> {
-    if tx.unchecked().list_tables()?.any(|table| table.name() == VHOSTS.name) {
-        return Ok(());
-    }
-    write(tx, &[Change::Auth(AuthChange::PutVHost(VHostRecord::root()))])
-}
-
-pub(super) fn encode(change: &AuthChange) -> AuthRow {
+pub(in crate::store) fn encode(change: &AuthChange) -> AuthRow {
     let (kind, key, value) = match change {
         AuthChange::PutUser(user) => (USER, strings(&[&user.name]), Some(encode_user(user))),
         AuthChange::DeleteUser { name } => (USER, strings(&[name]), None),
@@ -126,7 +75,11 @@ pub(super) fn encode(change: &AuthChange) -> AuthRow {
     AuthRow { kind, key, value }
 }
 
-pub(super) fn decode(kind: Kind, key: &[u8], value: Option<&[u8]>) -> Result<AuthChange, StoreError> {
+pub(in crate::store) fn decode(
+    kind: Kind,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<AuthChange, StoreError> {
     match kind {
         USER => {
             let [name] = texts("users", key)?;

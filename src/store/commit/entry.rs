@@ -27,17 +27,17 @@
 //! 49 delete policy   str key
 //! ```
 
-use super::auth::{self, AuthRow};
-use super::change::{Change, StreamChunk, StreamNote};
-use super::error::StoreError;
 use super::merge::{QueueWork, Work};
-use super::policy::{self, PolicyRow};
-use super::record;
-use super::seen;
 use super::stream::StreamWork;
-use super::table;
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
+use crate::store::change::{Change, StreamChunk, StreamNote};
+use crate::store::codec;
+use crate::store::codec::auth::{self, AuthRow};
+use crate::store::codec::policy::{self, PolicyRow};
+use crate::store::codec::record;
+use crate::store::codec::seen;
+use crate::store::error::StoreError;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ const PUT_POLICY: u8 = 48;
 const DELETE_POLICY: u8 = 49;
 
 /// Appends all of `work` to `out`.
-pub(super) fn encode(work: &Work, out: &mut Vec<u8>) {
+pub(in crate::store) fn encode(work: &Work, out: &mut Vec<u8>) {
     for (&id, queue) in &work.queues {
         encode_queue(id, queue, out);
     }
@@ -182,7 +182,7 @@ fn encode_names(id: QueueId, stream: &StreamWork, out: &mut Vec<u8>) {
 }
 
 /// Reads a payload back, of a file that has this format.
-pub(super) fn decode(payload: &[u8], format: u32) -> Result<Vec<Change>, StoreError> {
+pub(in crate::store) fn decode(payload: &[u8], format: u32) -> Result<Vec<Change>, StoreError> {
     let mut reader = Reader { rest: payload, format };
     let mut changes = Vec::new();
     while let Some(kind) = reader.kind() {
@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
     }
 
     fn u64(&mut self) -> Result<u64, StoreError> {
-        self.array().map(u64::from_be_bytes).and_then(table::number)
+        self.array().map(u64::from_be_bytes).and_then(codec::number)
     }
 
     fn queue(&mut self) -> Result<QueueId, StoreError> {
@@ -311,8 +311,8 @@ mod tests {
     use crate::auth::vhost::VHostRecord;
     use crate::message::{Copies, Message};
     use crate::policy::{ApplyTo, Policy, PolicyChange, Rank, Value};
+    use crate::store::FORMAT;
     use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
-    use crate::store::disk::FORMAT;
     use crate::store::seen::{SeenBy, SeenRecord};
 
     fn record() -> QueueRecord {

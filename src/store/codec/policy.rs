@@ -9,55 +9,22 @@
 //!        a value: 0 i64, or 1 str, or 2 u32 count and as many i64
 //! ```
 
-use super::change::Change;
-use super::checked::Transaction;
-use super::error::StoreError;
 use super::record::{Reader, put};
-use super::table::POLICIES;
 use crate::policy::{ApplyTo, Definition, Policy, PolicyChange, Rank, Value};
-use redb::ReadTransaction;
+use crate::store::error::StoreError;
 
 const INTEGER: u8 = 0;
 const TEXT: u8 = 1;
 const INTEGERS: u8 = 2;
 
 /// A change as bytes.
-pub(super) struct PolicyRow {
-    pub(super) key: Vec<u8>,
+pub(in crate::store) struct PolicyRow {
+    pub(in crate::store) key: Vec<u8>,
     /// None takes the row away.
-    pub(super) value: Option<Vec<u8>>,
+    pub(in crate::store) value: Option<Vec<u8>>,
 }
 
-/// Whether a change is about policies.
-pub(super) fn concerns(change: &Change) -> bool {
-    matches!(change, Change::Policy(_))
-}
-
-/// Applies those of the changes that are about policies, in their order.
-pub(super) fn write(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
-    for change in changes {
-        let Change::Policy(change) = change else { continue };
-        let PolicyRow { key, value } = encode(change);
-        let mut table = tx.open(&POLICIES)?;
-        match value {
-            Some(value) => table.insert(key.as_slice(), &value)?,
-            None => table.remove(key.as_slice())?,
-        };
-    }
-    Ok(())
-}
-
-/// The changes that make all policies there are.
-pub(super) fn read(tx: &ReadTransaction) -> Result<Vec<PolicyChange>, StoreError> {
-    let mut found = Vec::new();
-    POLICIES.read(tx, |key, value| {
-        found.push(decode(key, Some(value))?);
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-pub(super) fn encode(change: &PolicyChange) -> PolicyRow {
+pub(in crate::store) fn encode(change: &PolicyChange) -> PolicyRow {
     let (rank, vhost, name, value) = match change {
         PolicyChange::Put(rank, policy) => (rank, &policy.vhost, &policy.name, Some(encode_policy(policy))),
         PolicyChange::Delete { rank, vhost, name } => (rank, vhost, name, None),
@@ -95,7 +62,7 @@ fn encode_policy(policy: &Policy) -> Vec<u8> {
     row
 }
 
-pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<PolicyChange, StoreError> {
+pub(in crate::store) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<PolicyChange, StoreError> {
     let mut reader = Reader { table: "policies", rest: key };
     let rank = if reader.flags(1)? == 1 { Rank::Operator } else { Rank::User };
     let (vhost, name) = (reader.text()?, reader.text()?);

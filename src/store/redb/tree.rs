@@ -29,9 +29,9 @@
 //! and what is drawn as `table`.
 
 use super::disk::Disk;
-use super::error::StoreError;
 use super::segment::SegmentView;
 use super::table;
+use crate::store::error::StoreError;
 use redb::StorageBackend;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -486,7 +486,7 @@ fn children(page: &[u8]) -> Option<Vec<Pointer>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::disk::Found;
+    use crate::store::redb::disk::Found;
     use redb::backends::InMemoryBackend;
     use redb::{Database, TableDefinition};
     use std::collections::BTreeMap;

@@ -8,12 +8,9 @@
 //! lost comes back as `damaged.queue.N` in the vhost `/`. The damaged file is kept beside the new
 //! one.
 
-use super::change::QueueRecord;
 use super::checked::{self, Salvaged, TOTALS, Totals, Transaction};
 use super::disk::{Disk, Found};
-use super::error::StoreError;
 use super::file::{self, DataFile};
-use super::record;
 use super::segment::{self, Marks, Segment, SegmentView};
 use super::table::{
     self, BINDINGS, BODIES, DAMAGED, DELIVERED, EXCHANGES, META, META_AHEAD, META_CLEAN, META_JOURNAL,
@@ -23,6 +20,9 @@ use super::table::{
 use super::{Options, open_database, tree};
 use crate::ids::QueueId;
 use crate::message::Block;
+use crate::store::change::QueueRecord;
+use crate::store::codec::record;
+use crate::store::error::StoreError;
 use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableHandle};
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,15 +8,15 @@
 //! bindings   key: flags (1 to an exchange) | vhost | source | destination | routing key | arguments
 //! ```
 
-use super::change::{BindingRecord, ExchangeRecord, QueueRecord};
-use super::error::StoreError;
 use crate::ids::QueueId;
+use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
+use crate::store::error::StoreError;
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 const TO_EXCHANGE: u8 = 1;
 
-pub(super) fn encode_queue(record: &QueueRecord) -> Vec<u8> {
+pub(in crate::store) fn encode_queue(record: &QueueRecord) -> Vec<u8> {
     let mut row = vec![if record.auto_delete { AUTO_DELETE } else { 0 }];
     put(&mut row, record.vhost.as_bytes());
     put(&mut row, record.name.as_bytes());
@@ -24,7 +24,7 @@ pub(super) fn encode_queue(record: &QueueRecord) -> Vec<u8> {
     row
 }
 
-pub(super) fn decode_queue(id: u64, row: &[u8]) -> Result<QueueRecord, StoreError> {
+pub(in crate::store) fn decode_queue(id: u64, row: &[u8]) -> Result<QueueRecord, StoreError> {
     let mut reader = Reader { table: "queues", rest: row };
     let flags = reader.flags(AUTO_DELETE)?;
     let record = QueueRecord {
@@ -39,7 +39,7 @@ pub(super) fn decode_queue(id: u64, row: &[u8]) -> Result<QueueRecord, StoreErro
 }
 
 /// The key that an exchange has.
-pub(super) fn exchange_key(vhost: &str, name: &str) -> Vec<u8> {
+pub(in crate::store) fn exchange_key(vhost: &str, name: &str) -> Vec<u8> {
     let mut key = Vec::new();
     put(&mut key, vhost.as_bytes());
     put(&mut key, name.as_bytes());
@@ -47,7 +47,7 @@ pub(super) fn exchange_key(vhost: &str, name: &str) -> Vec<u8> {
 }
 
 /// The vhost and the name that a key is made of.
-pub(super) fn decode_exchange_key(key: &[u8]) -> Result<(String, String), StoreError> {
+pub(in crate::store) fn decode_exchange_key(key: &[u8]) -> Result<(String, String), StoreError> {
     let mut names = Reader { table: "exchanges", rest: key };
     let read = (names.text()?, names.text()?);
     names.end()?;
@@ -55,7 +55,7 @@ pub(super) fn decode_exchange_key(key: &[u8]) -> Result<(String, String), StoreE
 }
 
 /// The value only; the key is [`exchange_key`].
-pub(super) fn encode_exchange(record: &ExchangeRecord) -> Vec<u8> {
+pub(in crate::store) fn encode_exchange(record: &ExchangeRecord) -> Vec<u8> {
     let auto_delete = if record.auto_delete { AUTO_DELETE } else { 0 };
     let mut row = vec![auto_delete | if record.internal { INTERNAL } else { 0 }];
     put(&mut row, record.kind.as_bytes());
@@ -63,7 +63,7 @@ pub(super) fn encode_exchange(record: &ExchangeRecord) -> Vec<u8> {
     row
 }
 
-pub(super) fn decode_exchange(key: &[u8], row: &[u8]) -> Result<ExchangeRecord, StoreError> {
+pub(in crate::store) fn decode_exchange(key: &[u8], row: &[u8]) -> Result<ExchangeRecord, StoreError> {
     let (vhost, name) = decode_exchange_key(key)?;
     let mut reader = Reader { table: "exchanges", rest: row };
     let flags = reader.flags(AUTO_DELETE | INTERNAL)?;
@@ -80,7 +80,7 @@ pub(super) fn decode_exchange(key: &[u8], row: &[u8]) -> Result<ExchangeRecord, 
 }
 
 /// The key; there is no value.
-pub(super) fn encode_binding(record: &BindingRecord) -> Vec<u8> {
+pub(in crate::store) fn encode_binding(record: &BindingRecord) -> Vec<u8> {
     let mut key = vec![if record.to_exchange { TO_EXCHANGE } else { 0 }];
     put(&mut key, record.vhost.as_bytes());
     put(&mut key, record.source.as_bytes());
@@ -90,7 +90,7 @@ pub(super) fn encode_binding(record: &BindingRecord) -> Vec<u8> {
     key
 }
 
-pub(super) fn decode_binding(key: &[u8]) -> Result<BindingRecord, StoreError> {
+pub(in crate::store) fn decode_binding(key: &[u8]) -> Result<BindingRecord, StoreError> {
     let mut reader = Reader { table: "bindings", rest: key };
     let flags = reader.flags(TO_EXCHANGE)?;
     let record = BindingRecord {
@@ -105,58 +105,58 @@ pub(super) fn decode_binding(key: &[u8]) -> Result<BindingRecord, StoreError> {
     Ok(record)
 }
 
-pub(super) fn put(row: &mut Vec<u8>, bytes: &[u8]) {
+pub(in crate::store) fn put(row: &mut Vec<u8>, bytes: &[u8]) {
     let len = u32::try_from(bytes.len()).expect("names, keys and arguments come in frames");
     row.extend_from_slice(&len.to_be_bytes());
     row.extend_from_slice(bytes);
 }
 
 /// Reads a row, or a part of one, from its head.
-pub(super) struct Reader<'a> {
-    pub(super) table: &'static str,
-    pub(super) rest: &'a [u8],
+pub(in crate::store) struct Reader<'a> {
+    pub(in crate::store) table: &'static str,
+    pub(in crate::store) rest: &'a [u8],
 }
 
 impl Reader<'_> {
-    pub(super) fn malformed(&self) -> StoreError {
+    pub(in crate::store) fn malformed(&self) -> StoreError {
         StoreError::Damaged(format!("a row of `{}` is malformed", self.table))
     }
 
-    pub(super) fn flags(&mut self, known: u8) -> Result<u8, StoreError> {
+    pub(in crate::store) fn flags(&mut self, known: u8) -> Result<u8, StoreError> {
         let flags = self.u8()?;
         if flags & !known == 0 { Ok(flags) } else { Err(self.malformed()) }
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, StoreError> {
+    pub(in crate::store) fn u8(&mut self) -> Result<u8, StoreError> {
         let (&byte, rest) = self.rest.split_first().ok_or_else(|| self.malformed())?;
         self.rest = rest;
         Ok(byte)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, StoreError> {
+    pub(in crate::store) fn i64(&mut self) -> Result<i64, StoreError> {
         let (number, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed())?;
         self.rest = rest;
         Ok(i64::from_be_bytes(*number))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, StoreError> {
+    pub(in crate::store) fn u32(&mut self) -> Result<u32, StoreError> {
         let (number, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed())?;
         self.rest = rest;
         Ok(u32::from_be_bytes(*number))
     }
 
-    pub(super) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
+    pub(in crate::store) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
         let len = self.u32()? as usize;
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.malformed())?;
         self.rest = rest;
         Ok(bytes.to_vec())
     }
 
-    pub(super) fn text(&mut self) -> Result<String, StoreError> {
+    pub(in crate::store) fn text(&mut self) -> Result<String, StoreError> {
         String::from_utf8(self.bytes()?).map_err(|_not_utf8| self.malformed())
     }
 
-    pub(super) fn end(&self) -> Result<(), StoreError> {
+    pub(in crate::store) fn end(&self) -> Result<(), StoreError> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.malformed()) }
     }
 }

@@ -1,10 +1,10 @@
 //! Joins small rows that follow each other, so that messages published one at a time cost few rows
 //! in the end.
 
-use super::error::StoreError;
 use super::segment::{INLINE_BYTES_MAX, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
 use super::table::Rows;
 use crate::ids::{QueueId, SeqRange};
+use crate::store::error::StoreError;
 use redb::ReadableTable;
 
 /// A row, or several as one.

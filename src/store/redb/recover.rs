@@ -6,25 +6,21 @@
 //! marks of transient records (which are settled now), returns of messages that are gone.
 
 use super::aside;
-use super::auth;
-use super::change::{
-    BindingRecord, DamagedRun, ExchangeRecord, Recovered, RecoveredLane, RecoveredQueue, RecoveredReturn,
-};
 use super::checked::{self, Totals, Transaction};
 use super::disk::Disk;
-use super::entry;
-use super::error::StoreError;
 use super::journal;
-use super::merge::{Before, Work};
-use super::policy;
-use super::record;
-use super::seen;
+use super::metadata;
 use super::segment::{self, Segment, SegmentView};
-use super::shelf::Shelves;
+use super::shelf::{Shelf, Shelves};
 use super::stream;
-use super::table::{self, BINDINGS, DELIVERED, EXCHANGES, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
+use super::table::{self, DELIVERED, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
+use crate::store::change::{DamagedRun, Recovered, RecoveredLane, RecoveredQueue, RecoveredReturn};
+use crate::store::codec::{self, record};
+use crate::store::commit::entry;
+use crate::store::commit::merge::Work;
+use crate::store::error::StoreError;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle};
 use std::collections::BTreeMap;
 use std::mem;
@@ -86,7 +82,7 @@ pub(super) fn replay(
         work.absorb(entry::decode(payload, format)?);
     }
     let shelves = recount(database)?;
-    work.settle(|id| Before::in_tables(shelves.get(&id)));
+    work.settle(|id| Shelf::before(shelves.get(&id)));
     check_new(&work)?;
     let tx = Transaction::begin(database)?;
     let mut writer = Writer::new(&tx);
@@ -140,11 +136,11 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
     found.shelves.retain(|_, shelf| !shelf.is_empty());
     found.recovered = Recovered {
         queues: queues.into_values().collect(),
-        exchanges: read_exchanges(&tx)?,
-        bindings: read_bindings(&tx)?,
-        seen: seen::read(&tx)?,
-        auth: auth::read(&tx)?,
-        policies: policy::read(&tx)?,
+        exchanges: metadata::read_exchanges(&tx)?,
+        bindings: metadata::read_bindings(&tx)?,
+        seen: metadata::read_seen(&tx)?,
+        auth: metadata::read_auth(&tx)?,
+        policies: metadata::read_policies(&tx)?,
         damaged: Vec::new(),
         clean,
         next_queue,
@@ -250,7 +246,7 @@ pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreEr
 fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, StoreError> {
     let mut queues = BTreeMap::new();
     QUEUES.read(tx, |id, value| {
-        let id = table::number(id)?;
+        let id = codec::number(id)?;
         let queue = RecoveredQueue {
             record: record::decode_queue(id, value)?,
             messages: Vec::new(),
@@ -265,7 +261,7 @@ fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, St
     })?;
     DELIVERED.read(tx, |(id, lane_read), value| {
         let [up_to] = checked::numbers(DELIVERED.name, value)?;
-        let delivered_up_to = table::number(up_to)?;
+        let delivered_up_to = codec::number(up_to)?;
         let lane = lane_of(delivered_up_to);
         if lane_read != u64::from(lane) {
             return Err(StoreError::Damaged("a mark of a clean stop is in the wrong lane".to_owned()));
@@ -354,22 +350,4 @@ fn read_returns(
 fn holds(ranges: &[SeqRange], seq: u64) -> bool {
     let at = ranges.partition_point(|range| range.end <= seq);
     ranges.get(at).is_some_and(|range| range.first <= seq)
-}
-
-fn read_exchanges(tx: &ReadTransaction) -> Result<Vec<ExchangeRecord>, StoreError> {
-    let mut exchanges = Vec::new();
-    EXCHANGES.read(tx, |key, value| {
-        exchanges.push(record::decode_exchange(key, value)?);
-        Ok(())
-    })?;
-    Ok(exchanges)
-}
-
-fn read_bindings(tx: &ReadTransaction) -> Result<Vec<BindingRecord>, StoreError> {
-    let mut bindings = Vec::new();
-    BINDINGS.read(tx, |key, _| {
-        bindings.push(record::decode_binding(key)?);
-        Ok(())
-    })?;
-    Ok(bindings)
 }

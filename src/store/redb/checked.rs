@@ -10,7 +10,7 @@
 //! match its own checksum, one that disappeared or came back is missed in `totals`, and so is a
 //! table that disappeared.
 
-use super::error::StoreError;
+use crate::store::error::StoreError;
 use crc32fast::Hasher;
 use redb::{
     Database, Key, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value,

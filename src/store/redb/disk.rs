@@ -50,17 +50,14 @@
 //! `upgrade`. The order of [`Disk::make_current`] lets a power cut leave a file of the one format
 //! or of the other.
 
-use super::error::{StoreError, is_full};
 use super::reserve::Reserve;
+use crate::store::FORMAT;
+use crate::store::error::{StoreError, is_full};
 use redb::{BackendError, StorageBackend};
 use std::io;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-
-/// What new files have, and old ones once they were opened. Another way to keep data is another
-/// number.
-pub(super) const FORMAT: u32 = 6;
 
 /// The first format with a head.
 const FORMAT_OLDEST: u32 = 2;

@@ -1,14 +1,14 @@
 //! Reads records back, on whatever thread asks.
 
 use super::aside;
-use super::change::{DamagedRun, Page, PageSource};
-use super::error::StoreError;
-use super::guard::guarded;
-use super::pending::Pending;
 use super::segment::SegmentView;
 use super::table::{BODIES, RowKey, SEGMENTS};
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
+use crate::store::change::{DamagedRun, Page, PageSource};
+use crate::store::commit::pending::Pending;
+use crate::store::error::StoreError;
+use crate::store::guard::guarded;
 use bytes::Bytes;
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 use std::collections::BTreeMap;

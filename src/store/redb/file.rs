@@ -5,17 +5,15 @@
 //! place; [`Place::check`] finds out the same for who asks now and then. Nothing is confirmed after
 //! such a failure.
 
-use super::error::StoreError;
+use crate::store::error::{Gone, StoreError};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 use rustix::fs::{AtFlags, StatxFlags, statx};
-use std::error::Error;
-use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What others than the owner may do with a file or a folder.
@@ -40,11 +38,6 @@ pub(super) struct Place {
     device: u64,
     inode: u64,
 }
-
-/// The data file cannot be found any more: what an
-/// [`io::Error`] has in it until it is a [`StoreError`].
-#[derive(Debug)]
-pub(super) struct Gone(pub(super) PathBuf);
 
 /// Makes the folder `dir` and those above it, if they are not there, for the broker's user alone.
 pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
@@ -120,14 +113,6 @@ impl Place {
         io::Error::new(io::ErrorKind::NotFound, Gone(self.path.to_path_buf()))
     }
 }
-
-impl fmt::Display for Gone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is gone", self.0.display())
-    }
-}
-
-impl Error for Gone {}
 
 impl StorageBackend for DataFile {
     fn len(&self) -> Result<u64, io::Error> {

@@ -33,11 +33,13 @@
 //! the CRC-32 of the other values there, in the order above, `"ahead"` last and only if it is
 //! there.
 
-use super::auth;
 use super::checked::{self, Checked, CheckedTable, Totals, Transaction};
-use super::error::StoreError;
+use super::metadata;
 use super::segment::{self, Segment};
-use crate::ids::{SeqRange, lane_of, lane_start};
+use crate::ids::SeqRange;
+use crate::store::codec::number;
+use crate::store::commit::merge::ReturnRow;
+use crate::store::error::StoreError;
 use crc32fast::Hasher;
 use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
 use std::collections::BTreeMap;
@@ -67,15 +69,8 @@ const META_CHECKED: [&str; 5] = [META_CLEAN, META_NEXT_QUEUE, META_JOURNAL, META
 /// The first format with [`META_CHECK`].
 const FORMAT_CHECKED: u32 = 5;
 
-/// Ids, and numbers without their lane, lie below this: nothing has ever counted so far, and no sum
-/// with one overflows.
-const NUMBER_END: u64 = 1 << 55;
-
 /// (queue, number of the first record).
 pub(super) type RowKey = (u64, u64);
-
-/// (failed deliveries, until when the message waits).
-pub(super) type ReturnRow = (u32, u64);
 
 /// A key of runs as redb writes it.
 pub(super) fn row_key(bytes: &[u8]) -> Option<RowKey> {
@@ -215,14 +210,6 @@ pub(super) fn next_queue(tx: &Transaction) -> Result<u64, StoreError> {
     Ok(value(&tx.unchecked().open_table(META)?, META_NEXT_QUEUE)?.unwrap_or(0))
 }
 
-/// An id or a number as it was read.
-pub(super) fn number(read: u64) -> Result<u64, StoreError> {
-    if read - lane_start(lane_of(read)) < NUMBER_END {
-        return Ok(read);
-    }
-    Err(StoreError::Damaged(format!("it has an id or a number of {read}")))
-}
-
 /// The numbers of a row, as it was read.
 pub(super) fn numbers(first: u64, count: u32) -> Result<SeqRange, StoreError> {
     Ok(SeqRange::of(number(first)?, count.into()))
@@ -246,7 +233,7 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
     tx.open(&EXCHANGES)?;
     tx.open(&BINDINGS)?;
     tx.open(&SEEN)?;
-    auth::make_vhosts(&tx)?;
+    metadata::make_vhosts(&tx)?;
     tx.commit()
 }
 

@@ -1,0 +1,209 @@
+//! Where changes are kept: tables in one redb file, with a journal before them. Alone names redb.
+//!
+//! In the order in which a group passes: `committer` -> `journal` and `keyed` (small groups, one
+//! after the other) -> `write` and `join` (rows in a transaction, with the counters of `shelf`) ->
+//! redb -> `disk` (the parts of the file) -> `file` (in its folder, beside the room that `reserve`
+//! keeps). `table`, `checked`, `segment`, `stream`, `metadata` and `aside` have the rows. At the
+//! start `tree` looks for damage and turns single bits back, `salvage` makes a new file of what is
+//! left of one, `upgrade` makes older rows the same as new ones, and `recover` reads them; `page`
+//! reads records later on.
+
+mod aside;
+mod checked;
+mod committer;
+mod disk;
+mod error;
+mod file;
+mod join;
+mod journal;
+mod keyed;
+mod log;
+mod metadata;
+mod page;
+mod recover;
+mod reserve;
+mod salvage;
+pub(in crate::store) mod segment;
+mod shelf;
+mod stream;
+mod table;
+mod tree;
+mod upgrade;
+mod write;
+
+use self::checked::Totals;
+use self::committer::{Committer, TREES_BYTES};
+use self::disk::Disk;
+use self::file::{DataFile, Place};
+use self::journal::Journal;
+use self::log::RedbLog;
+use self::page::Pages;
+pub use self::reserve::{FILE_NAME as RESERVE_NAME, Reserve};
+use self::reserve::{ReserveFile, STEP};
+use super::change::Health;
+use super::error::StoreError;
+use super::guard::guarded;
+use super::{FILE_NAME, FORMAT, JOURNAL_BYTES, Opened, Options};
+use crate::machine;
+use crate::store::commit::linger::Linger;
+use crate::store::commit::merge::Work;
+use crate::store::commit::pending::Pending;
+use redb::{Database, StorageBackend};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+/// How long the reserve of a folder is: a full journal becomes rows of nearly twice its size at the
+/// worst.
+const RESERVE_BYTES: u64 = 2 * JOURNAL_BYTES + TREES_BYTES;
+
+/// Opens the data file of the folder `dir`, or makes both; holds the folder until the log is closed
+/// or dropped.
+///
+/// # Errors
+/// Another process holds the folder, the file there is not ours or of a newer version (it stays as
+/// it is), or it cannot be read or written.
+pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
+    let folder = dir.display().to_string();
+    file::make_folder(dir).map_err(|error| StoreError::from(error).at(&folder))?;
+    let path = dir.join(FILE_NAME);
+    let file = path.display().to_string();
+    let named =
+        |error| if let StoreError::InUse { .. } = error { error.at(&folder) } else { error.at(&file) };
+    let mut options = options;
+    let of_disk = dir.to_owned();
+    // A file system that cannot say is taken to have room.
+    options
+        .free_bytes
+        .get_or_insert_with(|| Arc::new(move || machine::disk_free_bytes(&of_disk).unwrap_or(u64::MAX)));
+    options.reserve = options.reserve.or_else(|| reserve_of(dir, false));
+    let open_file = || {
+        let data = DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options))?;
+        let place = data.place();
+        open_at(data, Some((dir, place)), options.clone())
+    };
+    let opened = match guarded(open_file) {
+        Err(StoreError::Damaged(what)) if options.repair => {
+            tracing::warn!("repair: {what}; what can be read of {file} is put into a new file in its place");
+            guarded(|| salvage::replace(&path, &options)).and_then(|()| guarded(open_file))
+        }
+        done => done,
+    };
+    let opened = opened.map_err(|error| error.advise(options.repair)).map_err(named)?;
+    file::tell_if_open_to_others(dir, &path);
+    Ok(opened)
+}
+
+/// Opens what `backend` holds, or begins with it when it is empty.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Opened, StoreError> {
+    let repair = options.repair;
+    guarded(|| open_at(backend, None, options)).map_err(|error| error.advise(repair))
+}
+
+/// As [`open_backend`]; the file is in a folder, if it is one.
+fn open_at(
+    backend: impl StorageBackend,
+    folder: Option<(&Path, Place)>,
+    options: Options,
+) -> Result<Opened, StoreError> {
+    let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.journal_bytes)?;
+    if let Some(reserve) = &options.reserve {
+        disk.rely_on(Arc::clone(reserve));
+    }
+    if options.repair {
+        tree::mend(&disk)?;
+    }
+    tree::check(&disk)?;
+    let database = open_database(&disk, &options)?;
+    let mut identity = table::Identity::FRESH;
+    if fresh {
+        // The commit syncs both.
+        journal::begin(&disk, identity.journal)?;
+        table::begin_run(&database, identity.next_queue, Totals::default())?;
+        disk.complete()?;
+    } else {
+        upgrade::tables(&database, format)?;
+        identity = table::identify(&database, format, options.repair)?;
+        if !identity.clean {
+            recover::replay(&database, &disk, (identity.journal, format), options.repair)?;
+            identity = table::identify(&database, format, options.repair)?;
+        }
+    }
+    let mut found = recover::recover(&database, identity, options.repair)?;
+    if !fresh {
+        table::begin_run(&database, identity.next_queue, found.totals)?;
+    }
+    if format < FORMAT {
+        journal::begin(&disk, identity.journal)?;
+    }
+    if format < FORMAT || head_damaged {
+        disk.make_current()?;
+    }
+    recover::tidy(&database, &mut found)?;
+    let (dir, place) = folder.unzip();
+    keep_room(&disk, dir, &options);
+    let (database, pending) = (Arc::new(RwLock::new(Some(database))), Arc::new(Pending::default()));
+    if disk.reserve().is_some_and(|reserve| reserve.missing() > 0) {
+        committer::tell_of_full(disk.reserve());
+        pending.set_health(Health::Full);
+    }
+    let pages = Pages::new(Arc::clone(&database), Arc::clone(&pending));
+    let committer = Committer {
+        pending,
+        database,
+        journal: Journal::open(disk.clone(), identity.journal)?,
+        disk,
+        options,
+        shelves: found.shelves,
+        journaled: Work::default(),
+        work: Work::default(),
+        late: Vec::new(),
+        number: identity.journal,
+        broken: false,
+        restless: true,
+        loose: true,
+        in_one_phase: false,
+        linger: Linger::default(),
+    };
+    let log = RedbLog::start(committer, place)?;
+    Ok(Opened { log: Arc::new(log), pages: Arc::new(pages), recovered: found.recovered })
+}
+
+/// The reserve of the folder `dir`, which may be made if it is not there.
+fn reserve_of(dir: &Path, make: bool) -> Option<Arc<dyn Reserve>> {
+    match ReserveFile::open(dir, RESERVE_BYTES, make) {
+        Ok(reserve) => Some(Arc::new(reserve)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::warn!(%error, "no room is kept for when the disk is full");
+            None
+        }
+    }
+}
+
+/// Fills the reserve while there is room, and makes one in the folder `dir` if there is none.
+fn keep_room(disk: &Disk, dir: Option<&Path>, options: &Options) {
+    let free = options.free_bytes.as_ref().map_or(u64::MAX, |free| free());
+    let has_room_for = |bytes: u64| free >= bytes + 2 * TREES_BYTES;
+    if let (None, Some(dir)) = (disk.reserve(), dir) {
+        match has_room_for(RESERVE_BYTES).then(|| reserve_of(dir, true)) {
+            Some(made) => made.into_iter().for_each(|reserve| disk.rely_on(reserve)),
+            None => tracing::warn!(free, "there is no room to keep for when the disk is full"),
+        }
+    }
+    if let Some(reserve) = disk.reserve() {
+        if has_room_for(reserve.missing()) {
+            reserve.refill();
+        } else if free < STEP {
+            // The operator's socket takes some as well.
+            reserve.spend(0);
+        }
+    }
+}
+
+fn open_database(disk: &Disk, options: &Options) -> Result<Database, StoreError> {
+    Ok(Database::builder().set_cache_size(options.cache_bytes).create_with_backend(disk.clone())?)
+}
