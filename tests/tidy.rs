@@ -4,6 +4,7 @@
 //! the purpose, then holds it against every file and lists every offence.
 
 mod circles;
+mod floors;
 pub(crate) mod source;
 
 use self::source::{File, code, files, root};
@@ -42,23 +43,24 @@ const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "machine", "wire"];
 /// what to ask.
 const ROOMS_OF_CTL: &[&str] = &["error", "config", "admin"];
 
-/// Crates that only some rooms may name, so that replacing one touches one room.
+/// Crates that only some rooms, or folders of a room, may name, so that replacing one touches one
+/// place.
 const OWNERS: &[(&str, &[&str])] = &[
     ("amq_protocol", &["wire", "arguments", "queue", "routing", "broker", "admin", "session", "perf"]),
     ("base64", &["auth"]),
     ("clap_complete", &["ctl"]),
     ("dashmap", &["broker"]),
     ("fancy_regex", &["auth"]),
-    ("getrandom", &["auth", "store"]),
+    ("getrandom", &["auth", "store/redb"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("indicatif", &["perf"]),
     ("ipnet", &["config"]),
     ("md5", &["auth"]),
     ("percent_encoding", &["perf"]),
-    ("redb", &["store"]),
+    ("redb", &["store/redb"]),
     ("regex", &["auth"]),
-    ("rustix", &["clock", "machine", "store", "server", "ctl", "main"]),
+    ("rustix", &["clock", "machine", "store/redb", "server", "ctl", "main"]),
     ("serde_ignored", &["admin"]),
     ("serde_json", &["admin", "server", "ctl"]),
     ("serde_path_to_error", &["config"]),
@@ -70,7 +72,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["server"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),
-    ("twox_hash", &["store"]),
+    ("twox_hash", &["store/redb"]),
     ("url", &["perf"]),
     ("x509_cert", &["server"]),
 ];
@@ -140,12 +142,15 @@ fn row(room: &str) -> Option<usize> {
     ROOMS.iter().position(|row| row.contains(&room))
 }
 
-/// The words of `code` that directly follow `prefix`, with the line each is on. Of
-/// `prefix{a::b, c}` these are `a` and `c`.
+/// The words of `code` that directly follow `prefix`, with the line each is on; not where that is
+/// the middle of a path, unless such paths begin with it. Of `prefix{a::b, c}` these are `a` and
+/// `c`.
 fn names_after<'a>(code: &'a str, prefix: &str) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices(prefix) {
-        if code[..at].ends_with(is_word) {
+        let before = &code[..at];
+        let in_path = before.strip_suffix("::").is_some_and(|path| path.ends_with(is_word));
+        if before.ends_with(is_word) || in_path && prefix != "super::" {
             continue;
         }
         let rest = &code[at + prefix.len()..];
@@ -245,12 +250,14 @@ fn owners(path: &str, text: &str) -> Vec<Offence> {
     let room = room(path).unwrap_or("lib");
     let code = code(text);
     let mut offences = Vec::new();
-    for &(owned, rooms) in OWNERS {
+    for &(owned, owners) in OWNERS {
+        let is_owner = owners
+            .iter()
+            .any(|owner| *owner == room || path["src/".len()..].starts_with(&format!("{owner}/")));
         let bare = format!("use {owned}");
         let uses = names_after(&code, &format!("{owned}::"));
         let foreign = |part: &str| {
-            !rooms.contains(&room)
-                || (owned == "amq_protocol" && room != "wire" && !PROTOCOL_VALUES.contains(&part))
+            !is_owner || (owned == "amq_protocol" && room != "wire" && !PROTOCOL_VALUES.contains(&part))
         };
         offences.extend(
             uses.into_iter()
@@ -258,7 +265,7 @@ fn owners(path: &str, text: &str) -> Vec<Offence> {
                 .map(|(line, part)| (line, format!("`{owned}::{part}` is not for `{room}`"))),
         );
         offences.extend(lines_where(&code, "names a crate as a whole that it does not own", |line| {
-            !rooms.contains(&room)
+            !is_owner
                 && line.trim_start().strip_prefix(&bare).is_some_and(|rest| rest.starts_with([';', ' ']))
         }));
     }
@@ -273,6 +280,9 @@ fn a_crate_is_named_only_where_it_is_owned() {
         ("src/server/listener.rs", "use tokio::net::TcpListener;\n"),
     );
     assert_eq!(owners("src/session/mod.rs", "use redb;").len(), 1);
+    assert_eq!(owners("src/store/commit/group.rs", "use redb::Database;").len(), 1);
+    assert_eq!(owners("src/store/mod.rs", "use self::redb::open;"), []);
+    assert_eq!(owners("src/store/redb/table.rs", "use redb::Table;"), []);
     assert_eq!(
         owners("src/session/mod.rs", "use amq_protocol::{frame::gen_frame, types::FieldTable};").len(),
         1

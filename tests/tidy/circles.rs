@@ -17,11 +17,11 @@ const FILES_MAX: usize = 8;
 const TOO_LARGE: &[(&str, usize)] = &[("src/session", 15)];
 
 /// Files by the path of their module: `["src", "queue", "core"]`.
-type Modules<'a> = BTreeMap<Vec<&'a str>, &'a str>;
+pub(super) type Modules<'a> = BTreeMap<Vec<&'a str>, &'a str>;
 
 /// The path of the module that a file is, below the folder of its crate; none for what is no module
 /// of a library.
-fn module(path: &str) -> Option<Vec<&str>> {
+pub(super) fn module(path: &str) -> Option<Vec<&str>> {
     let library = ["src/", "conformance/src/"].into_iter().find(|root| path.starts_with(root))?;
     let below = path[library.len()..].strip_suffix(".rs")?;
     let names = below.strip_suffix("/mod").unwrap_or(below).split('/');
@@ -73,7 +73,7 @@ fn paths<'a>(branch: &'a str, before: &mut Vec<&'a str>, found: &mut Vec<Vec<&'a
 }
 
 /// The files that the file of `module` imports.
-fn imports<'a>(module: &[&str], text: &str, modules: &Modules<'a>) -> BTreeSet<&'a str> {
+pub(super) fn imports<'a>(module: &[&str], text: &str, modules: &Modules<'a>) -> BTreeSet<&'a str> {
     let code = before_tests(text);
     let resolved = used(&code).into_iter().filter_map(|path| {
         let ups = path.iter().take_while(|name| **name == "super").count();
@@ -96,9 +96,14 @@ fn imports<'a>(module: &[&str], text: &str, modules: &Modules<'a>) -> BTreeSet<&
     resolved.filter(|file| !inside(file)).collect()
 }
 
+/// The files of modules among some files.
+pub(super) fn modules<'a>(files: &[(&'a str, &str)]) -> Modules<'a> {
+    files.iter().filter_map(|&(path, _)| Some((module(path)?, path))).collect()
+}
+
 /// The circles of imports among some files: those of each that cannot be left out of it.
 fn circles(files: &[(&str, &str)]) -> Vec<BTreeSet<String>> {
-    let modules: Modules<'_> = files.iter().filter_map(|&(path, _)| Some((module(path)?, path))).collect();
+    let modules = modules(files);
     let texts: BTreeMap<&str, &str> = files.iter().copied().collect();
     let graph: BTreeMap<&str, BTreeSet<&str>> =
         modules.iter().map(|(module, &file)| (file, imports(module, texts[file], &modules))).collect();
