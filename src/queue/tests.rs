@@ -15,7 +15,7 @@ use super::memory::{BUDGET, BUDGET_SHORT, MEMORY_SHORT};
 use super::*;
 use crate::arguments::{DeadLetterStrategy, LengthLimit, Overflow, Settings};
 use crate::message::{BlockBuilder, Copies, Message};
-use crate::store::change::{Change, QueueRecord, RecoveredLane, RecoveredReturn};
+use crate::store::change::{Change, QueueRecord, RecoveredLane, RecoveredRequeue};
 use crate::store::fake::{FakeLog, Keep};
 use crate::store::mark::Mark;
 use std::collections::BTreeMap;
@@ -478,8 +478,8 @@ pub(super) fn recovered(messages: Vec<SeqRange>, delivered_up_to: u64) -> Recove
     };
     let next = messages.last().map_or(0, |range| range.end);
     let lanes = vec![RecoveredLane { lane: 0, delivered_up_to, next }];
-    let (returns, stream) = (Vec::new(), None);
-    RecoveredQueue { record, messages, bytes: 0, returns, lanes, expires: false, stream }
+    let (requeues, stream) = (Vec::new(), None);
+    RecoveredQueue { record, messages, bytes: 0, requeues, lanes, expires: false, stream }
 }
 
 #[test]
@@ -501,7 +501,7 @@ fn a_recovered_queue_goes_on_where_it_was() {
     let rows: BTreeMap<u64, Vec<u8>> = [0, 1, 2, 5, 6, 7].map(row).into();
     let messages = vec![SeqRange { first: 0, end: 3 }, SeqRange { first: 5, end: 8 }];
     let recovered = RecoveredQueue {
-        returns: vec![RecoveredReturn { seq: 1, deliveries: 4, due_ms: 0 }],
+        requeues: vec![RecoveredRequeue { seq: 1, deliveries: 4, due_ms: 0 }],
         ..recovered(messages, 6)
     };
     for (clean, expected) in [

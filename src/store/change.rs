@@ -41,7 +41,7 @@ pub enum Change {
         /// Which messages.
         range: SeqRange,
     },
-    /// A message was returned: how often it has been delivered in vain, and how long it waits.
+    /// A message was requeued: how often it has been delivered in vain, and how long it waits.
     Requeue {
         /// The queue.
         queue: QueueId,
@@ -220,7 +220,7 @@ pub struct Recovered {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DamagedRun {
     /// Where it is kept apart from the rest, if it was found when the broker started.
-    pub(super) aside: Option<u64>,
+    pub(super) quarantined: Option<u64>,
     /// The queue, which may be what is damaged.
     pub queue: QueueId,
     /// The number of its first message, as it seems.
@@ -240,8 +240,8 @@ pub struct RecoveredQueue {
     pub messages: Vec<SeqRange>,
     /// Bytes of those messages' records.
     pub bytes: u64,
-    /// Messages that were returned, in order.
-    pub returns: Vec<RecoveredReturn>,
+    /// Messages that were requeued, in order.
+    pub requeues: Vec<RecoveredRequeue>,
     /// The lanes whose numbers were given, in order.
     pub lanes: Vec<RecoveredLane>,
     /// Whether some of its messages have an expiration of their own.
@@ -250,9 +250,9 @@ pub struct RecoveredQueue {
     pub stream: Option<RecoveredStream>,
 }
 
-/// A message that was returned.
+/// A message that was requeued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecoveredReturn {
+pub struct RecoveredRequeue {
     /// Its number.
     pub seq: u64,
     /// Its deliveries that failed.

@@ -120,7 +120,7 @@ fn tell_messages(opened: &Opened, queue: &RecoveredQueue, range: SeqRange, out: 
             let Message { properties, body, .. } = page.block.message(index);
             let shown = body[..body.len().min(SHOWN_BYTES)].escape_ascii();
             let (properties, len) = (properties.escape_ascii(), body.len());
-            let returned = queue.returns.iter().find(|returned| returned.seq == seq);
+            let returned = queue.requeues.iter().find(|returned| returned.seq == seq);
             let returned = returned
                 .map(|it| format!(", failed {} due {}", it.deliveries, it.due_ms))
                 .unwrap_or_default();

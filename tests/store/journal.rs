@@ -3,7 +3,7 @@
 use super::{ALL, block, bodies, commit, declare, nobody, open_with, publish, settle, wait_until};
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange};
-use leveret::store::change::{Change, Health, RecoveredReturn};
+use leveret::store::change::{Change, Health, RecoveredRequeue};
 use leveret::store::{Opened, Options, open_backend};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,8 +93,8 @@ fn what_is_consumed_before_it_is_stored_stays_gone() {
     let check = |found: &Opened| {
         let [queue] = found.recovered.queues.as_slice() else { panic!("one queue is left") };
         assert_eq!(
-            (queue.messages.as_slice(), queue.returns.as_slice()),
-            (&[SeqRange::of(0, 1)][..], &[RecoveredReturn { seq: 0, deliveries: 2, due_ms: 7 }][..])
+            (queue.messages.as_slice(), queue.requeues.as_slice()),
+            (&[SeqRange::of(0, 1)][..], &[RecoveredRequeue { seq: 0, deliveries: 2, due_ms: 7 }][..])
         );
         assert_eq!(found.recovered.next_queue, 3);
     };

@@ -36,7 +36,7 @@ struct ModelQueue {
     name: String,
     messages: BTreeMap<u64, Vec<u8>>,
     /// Failed deliveries, and until when the message waits.
-    returns: BTreeMap<u64, (u32, u64)>,
+    requeues: BTreeMap<u64, (u32, u64)>,
     stream: Option<RecoveredStream>,
 }
 
@@ -336,7 +336,7 @@ impl Workload {
         };
         if let Some(queue) = self.model.queues.get_mut(&id) {
             queue.messages.retain(|&seq, _| seq < range.first || range.end <= seq);
-            queue.returns.retain(|&seq, _| seq < range.first || range.end <= seq);
+            queue.requeues.retain(|&seq, _| seq < range.first || range.end <= seq);
         }
         let next = self.next_seq[&id][&lane_of(range.first)];
         let end = range.end.min(next).max(range.first);
@@ -355,7 +355,7 @@ impl Workload {
         }
         let nth = usize::try_from(self.draw.below(queue.messages.len() as u64 + 1)).unwrap();
         let Some((&seq, _)) = queue.messages.iter().nth(nth) else { return Vec::new() };
-        queue.returns.insert(seq, (deliveries, due_ms));
+        queue.requeues.insert(seq, (deliveries, due_ms));
         vec![Change::Requeue { queue: QueueId(id), seq, deliveries, due_ms }]
     }
 
@@ -413,9 +413,9 @@ pub(super) fn found(opened: &Opened) -> Model {
             assert_eq!(there.len() as u64, range.len(), "every message found can be read");
             messages.extend(there);
         }
-        let returned = queue.returns.iter();
-        let returns = returned.map(|found| (found.seq, (found.deliveries, found.due_ms))).collect();
-        model.queues.insert(id, ModelQueue { name: queue.record.name.clone(), messages, returns, stream });
+        let returned = queue.requeues.iter();
+        let requeues = returned.map(|found| (found.seq, (found.deliveries, found.due_ms))).collect();
+        model.queues.insert(id, ModelQueue { name: queue.record.name.clone(), messages, requeues, stream });
     }
     model.exchanges =
         recovered.exchanges.iter().map(|found| (found.name.clone(), found.kind.clone())).collect();

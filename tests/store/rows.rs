@@ -3,7 +3,7 @@
 use super::{ALL, block, bodies, commit, declare, open_sim, publish, settle, wait_for};
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange, Ticket};
-use leveret::store::change::{Change, RecoveredReturn};
+use leveret::store::change::{Change, RecoveredRequeue};
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ fn settled_rows_leave_the_file() {
     let opened = open_sim(&disk);
     let queue = &opened.recovered.queues[0];
     assert_eq!(queue.messages, [SeqRange { first: 94, end: 98 }]);
-    assert_eq!(queue.returns, [RecoveredReturn { seq: 95, deliveries: 3, due_ms: 0 }]);
+    assert_eq!(queue.requeues, [RecoveredRequeue { seq: 95, deliveries: 3, due_ms: 0 }]);
     commit(&opened.log, [settle(1, 94, 98)]);
     opened.log.close().unwrap();
     assert_eq!((rows(&disk, "segments"), rows(&disk, "bodies"), rows(&disk, "returns")), (0, 0, 0));

@@ -498,7 +498,7 @@ fn what_was_on_disk_is_there_again() {
             record,
             messages: Vec::new(),
             bytes: 0,
-            returns: Vec::new(),
+            requeues: Vec::new(),
             lanes: Vec::new(),
             expires: false,
             stream: None,

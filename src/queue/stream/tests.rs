@@ -92,10 +92,10 @@ impl Disk {
             block.bytes_of(gone..block.len()) as u64
         };
         let bytes = rows.iter().map(bytes_of).sum();
-        let returns = Vec::new();
+        let requeues = Vec::new();
         let stream = Some(stream);
         let lanes = vec![RecoveredLane { lane: 0, delivered_up_to: 0, next }];
-        RecoveredQueue { record, messages, bytes, returns, lanes, expires: false, stream }
+        RecoveredQueue { record, messages, bytes, requeues, lanes, expires: false, stream }
     }
 }
 

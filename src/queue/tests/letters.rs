@@ -63,12 +63,12 @@ impl Bench {
                 _ => messages.push(SeqRange::of(seq, 1)),
             }
         }
-        let returns = self.marks().into_iter().map(|(seq, (mark, deliveries))| RecoveredReturn {
+        let requeues = self.marks().into_iter().map(|(seq, (mark, deliveries))| RecoveredRequeue {
             seq,
             deliveries,
             due_ms: mark.encode(),
         });
-        let recovered = RecoveredQueue { returns: returns.collect(), ..recovered(messages, 0) };
+        let recovered = RecoveredQueue { requeues: requeues.collect(), ..recovered(messages, 0) };
         let queue = Queue::recover(&recovered, settings, false, &self.context());
         Self {
             disk: Arc::clone(&self.disk),

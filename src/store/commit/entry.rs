@@ -6,7 +6,7 @@
 //! ```text
 //! 1 publish          u64 queue | u64 first | u32 length | records, as `message` draws them
 //! 2 settle           u64 queue | u64 first | u64 end
-//! 3 return           u64 queue | u64 number | u32 deliveries | u64 until when it waits, from format 3 on
+//! 3 requeue          u64 queue | u64 number | u32 deliveries | u64 until when it waits, from format 3 on
 //! 4 delivered        u64 queue | u64 up to
 //! 5 declare queue    u64 queue | str row of `queues`
 //! 6 delete queue     u64 queue
@@ -27,8 +27,8 @@
 //! 49 delete policy   str key
 //! ```
 
-use super::merge::{QueueWork, Work};
-use super::stream::StreamWork;
+use super::merge::{QueueBatch, WriteBatch};
+use super::stream::StreamBatch;
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use crate::store::change::{Change, StreamChunk, StreamNote};
@@ -41,12 +41,12 @@ use crate::store::error::StoreError;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// The first format whose returns have a time.
-const RETURNS_TIMED: u32 = 3;
+/// The first format whose requeues have a time.
+const REQUEUES_TIMED: u32 = 3;
 
 const PUBLISH: u8 = 1;
 const SETTLE: u8 = 2;
-const RETURN: u8 = 3;
+const REQUEUE: u8 = 3;
 const DELIVERED: u8 = 4;
 const DECLARE_QUEUE: u8 = 5;
 const DELETE_QUEUE: u8 = 6;
@@ -66,12 +66,12 @@ const AUTH_LAST: u8 = AUTH + 2 * auth::KINDS - 1;
 const PUT_POLICY: u8 = 48;
 const DELETE_POLICY: u8 = 49;
 
-/// Appends all of `work` to `out`.
-pub(in crate::store) fn encode(work: &Work, out: &mut Vec<u8>) {
-    for (&id, queue) in &work.queues {
+/// Appends all of `batch` to `out`.
+pub(in crate::store) fn encode(batch: &WriteBatch, out: &mut Vec<u8>) {
+    for (&id, queue) in &batch.queues {
         encode_queue(id, queue, out);
     }
-    for change in &work.topology {
+    for change in &batch.metadata {
         match change {
             Change::DeclareExchange(record) => {
                 out.push(DECLARE_EXCHANGE);
@@ -123,7 +123,7 @@ pub(in crate::store) fn encode(work: &Work, out: &mut Vec<u8>) {
     }
 }
 
-fn encode_queue(id: QueueId, queue: &QueueWork, out: &mut Vec<u8>) {
+fn encode_queue(id: QueueId, queue: &QueueBatch, out: &mut Vec<u8>) {
     let mut begin = |kind, numbers: &[u64]| {
         out.push(kind);
         out.extend_from_slice(&id.0.to_be_bytes());
@@ -144,8 +144,8 @@ fn encode_queue(id: QueueId, queue: &QueueWork, out: &mut Vec<u8>) {
             begin(STREAM_CHUNK, &[chunk.first, chunk.since_ms, chunk.position]);
         }
     }
-    for (&seq, &(deliveries, due_ms)) in &queue.returns {
-        out.push(RETURN);
+    for (&seq, &(deliveries, due_ms)) in &queue.requeues {
+        out.push(REQUEUE);
         out.extend_from_slice(&id.0.to_be_bytes());
         out.extend_from_slice(&seq.to_be_bytes());
         out.extend_from_slice(&deliveries.to_be_bytes());
@@ -167,7 +167,7 @@ fn encode_queue(id: QueueId, queue: &QueueWork, out: &mut Vec<u8>) {
     }
 }
 
-fn encode_names(id: QueueId, stream: &StreamWork, out: &mut Vec<u8>) {
+fn encode_names(id: QueueId, stream: &StreamBatch, out: &mut Vec<u8>) {
     for (name, &next) in &stream.offsets {
         out.push(STREAM_OFFSET);
         out.extend_from_slice(&id.0.to_be_bytes());
@@ -224,11 +224,15 @@ impl<'a> Reader<'a> {
                 }
                 Change::Settle { queue, range }
             }
-            RETURN => Change::Requeue {
+            REQUEUE => Change::Requeue {
                 queue: self.queue()?,
                 seq: self.u64()?,
                 deliveries: self.u32()?,
-                due_ms: if self.format < RETURNS_TIMED { 0 } else { self.array().map(u64::from_be_bytes)? },
+                due_ms: if self.format < REQUEUES_TIMED {
+                    0
+                } else {
+                    self.array().map(u64::from_be_bytes)?
+                },
             },
             DELIVERED => Change::Delivered { queue: self.queue()?, up_to: self.u64()? },
             DECLARE_QUEUE => Change::DeclareQueue(record::decode_queue(self.queue()?.0, self.bytes()?)?),
@@ -406,10 +410,10 @@ mod tests {
     }
 
     fn encoded() -> Vec<u8> {
-        let mut work = Work::default();
-        work.absorb(changes());
+        let mut batch = WriteBatch::default();
+        batch.absorb(changes());
         let mut out = Vec::new();
-        encode(&work, &mut out);
+        encode(&batch, &mut out);
         out
     }
 

@@ -1,13 +1,13 @@
 //! The net effect of changes: what is settled before it was written is never written.
 //!
-//! [`Work`] takes changes in their order and keeps, per queue, what is to be written;
-//! [`Work::settle`] then takes settled messages out of what enters, and out of what is settled
-//! those that cannot be on disk. A queue's number is published at most once and settled after that,
-//! so within a group the order of the two does not matter. Work that cannot be written (the disk is
-//! full) takes in later groups the same way, and so does work that is in the journal and not yet in
-//! the tables.
+//! [`WriteBatch`] takes changes in their order and keeps, per queue, what is to be written;
+//! [`WriteBatch::settle`] then takes settled messages out of what enters, and out of what is
+//! settled those that cannot be on disk. A queue's number is published at most once and settled
+//! after that, so within a group the order of the two does not matter. A batch that cannot be
+//! written (the disk is full) takes in later groups the same way, and so does one that is in the
+//! journal and not yet in the tables.
 
-use super::stream::StreamWork;
+use super::stream::StreamBatch;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::message::Block;
 use crate::store::change::{Change, QueueRecord};
@@ -21,16 +21,16 @@ use std::sync::Arc;
 /// more than the whole.
 const OTHERS_MAX: usize = 2;
 
-/// What is kept of a message that was returned: its failed deliveries, and until when it waits.
-pub(in crate::store) type ReturnRow = (u32, u64);
+/// What is kept of a message that was requeued: its failed deliveries, and until when it waits.
+pub(in crate::store) type RequeueRow = (u32, u64);
 
 /// Changes that are to reach the disk together, merged.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Work {
+pub(in crate::store) struct WriteBatch {
     /// Per queue, in order of ids: neighbours in the file are written one after the other.
-    pub(in crate::store) queues: BTreeMap<QueueId, QueueWork>,
-    /// Changes of exchanges and bindings and of what was seen, in their order.
-    pub(in crate::store) topology: Vec<Change>,
+    pub(in crate::store) queues: BTreeMap<QueueId, QueueBatch>,
+    /// Changes of what is not a queue, in their order.
+    pub(in crate::store) metadata: Vec<Change>,
     /// Bytes of records in `queues`.
     pub(in crate::store) bytes: usize,
     /// How many runs they are in.
@@ -41,29 +41,30 @@ pub(in crate::store) struct Work {
 
 /// What happens to one queue.
 #[derive(Debug, Default)]
-pub(in crate::store) struct QueueWork {
+pub(in crate::store) struct QueueBatch {
     /// It is gone with all it had; nothing else of it is left in this group.
     pub(in crate::store) deleted: bool,
     /// It is declared.
     pub(in crate::store) declared: Option<QueueRecord>,
-    /// Records that enter; after [`Work::settle`] in order of their numbers, none of them settled.
+    /// Records that enter; after [`WriteBatch::settle`] in order of their numbers, none of them
+    /// settled.
     pub(in crate::store) runs: Vec<Run>,
-    /// Messages that leave; after [`Work::settle`] in order, apart from each other, and perhaps on
-    /// disk.
+    /// Messages that leave; after [`WriteBatch::settle`] in order, apart from each other, and
+    /// perhaps on disk.
     pub(in crate::store) settled: Vec<SeqRange>,
-    /// Messages that were returned; after [`Work::settle`] such that stay.
-    pub(in crate::store) returns: BTreeMap<u64, ReturnRow>,
+    /// Messages that were requeued; after [`WriteBatch::settle`] such that stay.
+    pub(in crate::store) requeues: BTreeMap<u64, RequeueRow>,
     /// The mark of a clean stop, lane by lane.
     pub(in crate::store) delivered: BTreeMap<u8, u64>,
     /// Of a stream: what happens beside its records.
-    pub(in crate::store) stream: Option<Box<StreamWork>>,
+    pub(in crate::store) stream: Option<Box<StreamBatch>>,
     /// All of `runs`, and what was settled of them, lie within.
     numbers: SeqRange,
 }
 
-/// What may be on disk of a queue when some work comes.
+/// What may be on disk of a queue before a batch is.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::store) struct Before {
+pub(in crate::store) struct OnDisk {
     /// Its messages lie within.
     pub(in crate::store) messages: SeqRange,
     /// It has a record: its messages outlive the broker.
@@ -72,9 +73,9 @@ pub(in crate::store) struct Before {
     pub(in crate::store) anything: bool,
 }
 
-impl Before {
+impl OnDisk {
     /// In the tables and, for what `queue` says, in the journal.
-    pub(in crate::store) fn in_journal_too(self, queue: Option<&QueueWork>) -> Self {
+    pub(in crate::store) fn in_journal_too(self, queue: Option<&QueueBatch>) -> Self {
         let Some(queue) = queue else { return self };
         Self {
             messages: self.messages.hull(queue.numbers),
@@ -124,13 +125,13 @@ pub(in crate::store) fn record_bytes(change: &Change) -> usize {
     }
 }
 
-impl Work {
+impl WriteBatch {
     /// Whether there is nothing to write.
     pub(in crate::store) fn is_empty(&self) -> bool {
-        self.queues.is_empty() && self.topology.is_empty()
+        self.queues.is_empty() && self.metadata.is_empty()
     }
 
-    /// Whether something leaves that may be on disk, after [`Work::settle`].
+    /// Whether something leaves that may be on disk, after [`WriteBatch::settle`].
     pub(in crate::store) fn takes_away(&self) -> bool {
         self.queues.values().any(|queue| queue.deleted || !queue.settled.is_empty())
     }
@@ -140,7 +141,7 @@ impl Work {
         let mut changes = changes.into_iter().peekable();
         while let Some(change) = changes.next() {
             let Some(id) = queue_of(&change) else {
-                self.topology.push(change);
+                self.metadata.push(change);
                 continue;
             };
             if let Change::DeclareQueue(record) = &change {
@@ -158,7 +159,7 @@ impl Work {
     /// Has runs hold no more than about twice what they are: a run that waits for long keeps its
     /// block for as long, of which nearly all may have been consumed.
     pub(in crate::store) fn detach(&mut self) {
-        self.queues.values_mut().for_each(QueueWork::detach);
+        self.queues.values_mut().for_each(QueueBatch::detach);
     }
 
     /// Takes in `later`, whose changes come after everything here.
@@ -171,7 +172,7 @@ impl Work {
                 Entry::Occupied(mut earlier) => earlier.get_mut().merge(queue),
             }
         }
-        self.topology.extend(later.topology);
+        self.metadata.extend(later.metadata);
         self.bytes += later.bytes;
         self.runs += later.runs;
         self.next_queue = self.next_queue.max(later.next_queue);
@@ -179,12 +180,12 @@ impl Work {
 
     /// Takes what is settled out of what enters, and forgets what cannot be on disk: `before` tells
     /// what can.
-    pub(in crate::store) fn settle(&mut self, before: impl Fn(QueueId) -> Before) {
+    pub(in crate::store) fn settle(&mut self, before: impl Fn(QueueId) -> OnDisk) {
         (self.bytes, self.runs) = (0, 0);
         self.queues.retain(|&id, queue| {
             let before = before(id);
             if queue.deleted {
-                *queue = QueueWork { deleted: true, ..QueueWork::default() };
+                *queue = QueueBatch { deleted: true, ..QueueBatch::default() };
                 return before.anything;
             }
             queue.settle(before);
@@ -195,13 +196,13 @@ impl Work {
     }
 }
 
-impl QueueWork {
+impl QueueBatch {
     fn is_empty(&self) -> bool {
         !self.deleted
             && self.declared.is_none()
             && self.runs.is_empty()
             && self.settled.is_empty()
-            && self.returns.is_empty()
+            && self.requeues.is_empty()
             && self.delivered.is_empty()
             && self.stream.is_none()
     }
@@ -229,7 +230,7 @@ impl QueueWork {
         self.declared = later.declared.or(self.declared.take());
         self.runs.append(&mut later.runs);
         self.settled.append(&mut later.settled);
-        self.returns.append(&mut later.returns);
+        self.requeues.append(&mut later.requeues);
         self.delivered.append(&mut later.delivered);
         if let Some(stream) = later.stream {
             self.stream.get_or_insert_default().merge(*stream);
@@ -237,20 +238,20 @@ impl QueueWork {
         self.numbers = self.numbers.hull(later.numbers);
     }
 
-    fn settle(&mut self, before: Before) {
+    fn settle(&mut self, before: OnDisk) {
         if !self.runs.is_sorted_by_key(|run| run.first) {
             self.runs.sort_by_key(|run| run.first);
         }
         join(&mut self.settled);
         cancel(&mut self.runs, &self.settled);
-        self.returns.retain(|&seq, _| !holds(&self.settled, seq));
+        self.requeues.retain(|&seq, _| !holds(&self.settled, seq));
         self.settled.retain_mut(|range| {
             *range = range.meet(before.messages);
             !range.is_empty()
         });
         if self.declared.is_none() && !before.declared {
             // Nobody will ask: the next start forgets this queue.
-            self.returns.clear();
+            self.requeues.clear();
             self.delivered.clear();
             self.stream = None;
         }
@@ -270,7 +271,7 @@ impl QueueWork {
                 _ => self.settled.push(range),
             },
             Change::Requeue { seq, deliveries, due_ms, .. } => {
-                self.returns.insert(seq, (deliveries, due_ms));
+                self.requeues.insert(seq, (deliveries, due_ms));
             }
             Change::Delivered { up_to, .. } => {
                 self.delivered.insert(lane_of(up_to), up_to);
@@ -398,38 +399,38 @@ mod tests {
     }
 
     /// The queue has messages with these numbers.
-    fn messages(first: u64, end: u64) -> Before {
-        Before { messages: SeqRange { first, end }, declared: true, anything: true }
+    fn messages(first: u64, end: u64) -> OnDisk {
+        OnDisk { messages: SeqRange { first, end }, declared: true, anything: true }
     }
 
     /// The net effect as (numbers that enter, numbers that leave).
-    fn net(before: Before, changes: Vec<Change>) -> (Vec<u64>, Vec<u64>) {
-        let mut work = Work::default();
-        work.absorb(changes);
-        work.settle(|_| before);
-        effect(&work)
+    fn net(before: OnDisk, changes: Vec<Change>) -> (Vec<u64>, Vec<u64>) {
+        let mut batch = WriteBatch::default();
+        batch.absorb(changes);
+        batch.settle(|_| before);
+        effect(&batch)
     }
 
     /// The net effect of groups of so many changes each, which gather in the journal one by one.
-    fn merged(before: Before, changes: &[Change], each: usize) -> (Vec<u64>, Vec<u64>) {
-        let mut journaled = Work::default();
+    fn merged(before: OnDisk, changes: &[Change], each: usize) -> (Vec<u64>, Vec<u64>) {
+        let mut journaled = WriteBatch::default();
         for group in changes.chunks(each) {
-            let mut work = Work::default();
-            work.absorb(group.to_vec());
-            work.settle(|id| before.in_journal_too(journaled.queues.get(&id)));
-            journaled.merge(work);
+            let mut batch = WriteBatch::default();
+            batch.absorb(group.to_vec());
+            batch.settle(|id| before.in_journal_too(journaled.queues.get(&id)));
+            journaled.merge(batch);
         }
         journaled.settle(|_| before);
         effect(&journaled)
     }
 
-    fn effect(work: &Work) -> (Vec<u64>, Vec<u64>) {
-        let Some(queue) = work.queues.get(&QUEUE) else {
-            assert!(work.is_empty() && work.bytes == 0);
+    fn effect(batch: &WriteBatch) -> (Vec<u64>, Vec<u64>) {
+        let Some(queue) = batch.queues.get(&QUEUE) else {
+            assert!(batch.is_empty() && batch.bytes == 0);
             return Default::default();
         };
         let record = block(1).bytes().len();
-        assert_eq!(work.bytes, record * queue.runs.iter().map(|run| run.len() as usize).sum::<usize>());
+        assert_eq!(batch.bytes, record * queue.runs.iter().map(|run| run.len() as usize).sum::<usize>());
         (
             queue.runs.iter().flat_map(|run| run.first..run.end()).collect(),
             queue.settled.iter().flat_map(|range| range.first..range.end).collect(),
@@ -438,7 +439,7 @@ mod tests {
 
     #[test]
     fn what_is_settled_before_the_disk_is_not_written() {
-        let nothing = Before::default();
+        let nothing = OnDisk::default();
         assert_eq!(net(nothing, vec![publish(10, 0..5), settle(10, 15)]), (vec![], vec![]));
         assert_eq!(net(nothing, vec![publish(10, 2..7), settle(11, 13)]), (vec![10, 13, 14], vec![]));
         let numbers = messages(5, 10);
@@ -455,28 +456,28 @@ mod tests {
             auto_delete: false,
             arguments: Vec::new(),
         });
-        let returned = Change::Requeue { queue: QUEUE, seq: 10, deliveries: 1, due_ms: 0 };
-        let changes = vec![declare, publish(10, 0..5), returned, Change::DeleteQueue(QUEUE)];
-        let mut work = Work::default();
-        work.absorb(changes.clone());
-        work.settle(|_| Before::default());
-        assert!(work.is_empty(), "it never was on disk: {work:?}");
-        work.absorb(changes);
-        work.settle(|_| messages(1, 2));
-        assert!(work.queues[&QUEUE].deleted && work.queues[&QUEUE].runs.is_empty() && work.bytes == 0);
+        let requeued = Change::Requeue { queue: QUEUE, seq: 10, deliveries: 1, due_ms: 0 };
+        let changes = vec![declare, publish(10, 0..5), requeued, Change::DeleteQueue(QUEUE)];
+        let mut batch = WriteBatch::default();
+        batch.absorb(changes.clone());
+        batch.settle(|_| OnDisk::default());
+        assert!(batch.is_empty(), "it never was on disk: {batch:?}");
+        batch.absorb(changes);
+        batch.settle(|_| messages(1, 2));
+        assert!(batch.queues[&QUEUE].deleted && batch.queues[&QUEUE].runs.is_empty() && batch.bytes == 0);
     }
 
     #[test]
-    fn returns_of_settled_messages_and_of_undeclared_queues_are_dropped() {
-        let returned = |seq| Change::Requeue { queue: QUEUE, seq, deliveries: 2, due_ms: 5 };
-        let mut work = Work::default();
-        work.absorb(vec![returned(5), returned(6), settle(5, 6)]);
-        work.settle(|_| messages(5, 10));
-        assert_eq!(work.queues[&QUEUE].returns, BTreeMap::from([(6, (2, 5))]));
-        let mut work = Work::default();
-        work.absorb(vec![returned(5)]);
-        work.settle(|_| Before::default());
-        assert!(work.is_empty());
+    fn requeues_of_settled_messages_and_of_undeclared_queues_are_dropped() {
+        let requeued = |seq| Change::Requeue { queue: QUEUE, seq, deliveries: 2, due_ms: 5 };
+        let mut batch = WriteBatch::default();
+        batch.absorb(vec![requeued(5), requeued(6), settle(5, 6)]);
+        batch.settle(|_| messages(5, 10));
+        assert_eq!(batch.queues[&QUEUE].requeues, BTreeMap::from([(6, (2, 5))]));
+        let mut batch = WriteBatch::default();
+        batch.absorb(vec![requeued(5)]);
+        batch.settle(|_| OnDisk::default());
+        assert!(batch.is_empty());
     }
 
     /// Against a model of sets of numbers, in one go and in several groups.

@@ -3,8 +3,8 @@
 //!
 //! Changes gather in the open group; its number is the ticket that [`Pending::append`] hands out.
 //! The commit thread cuts the group (from then on changes go into the next one) and, when it is on
-//! disk, says so. Invariant: the cut happens while nobody holds the gate, so what is appended under
-//! one gate is in one group.
+//! disk, says so. Invariant: the cut happens while nobody holds an atomic batch, so what is appended
+//! under one is in one group.
 
 use super::merge::record_bytes;
 use crate::blocking;
@@ -41,11 +41,12 @@ pub(in crate::store) struct Pending {
     open: Mutex<Open>,
     /// The commit thread waits here.
     wake: Condvar,
-    gate: RwLock<()>,
-    /// The commit thread holds it while it waits for the gate: who would take that again and again
-    /// waits here, or it would never be free.
+    /// Read by who holds an atomic batch.
+    atomic_batches: RwLock<()>,
+    /// The commit thread holds it while it waits for the atomic batches to end: who would begin one
+    /// after the other waits here, or they would never all have ended.
     turnstile: Mutex<()>,
-    /// The commit thread has come to the gate.
+    /// The commit thread waits for the atomic batches to end.
     is_cutting: AtomicBool,
     /// The newest group that is on disk.
     durable: AtomicU64,
@@ -61,7 +62,7 @@ pub(in crate::store) struct Pending {
 
 /// What the commit thread does, so that nobody pays for waking it in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Doing {
+enum ThreadState {
     /// It commits, and will look by itself.
     #[default]
     Working,
@@ -88,7 +89,7 @@ struct Open {
     stop: Option<Stop>,
     /// Nothing will be written any more: changes are dropped.
     closed: bool,
-    thread: Doing,
+    thread: ThreadState,
 }
 
 impl std::fmt::Debug for Open {
@@ -141,13 +142,13 @@ pub(in crate::store) struct Group {
 
 /// What the commit thread waits for besides changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Patience {
+pub(in crate::store) enum WaitTimeout {
     /// It has nothing to do.
-    Endless,
+    None,
     /// It would rather rest, once it is idle.
-    UntilIdle,
+    Idle,
     /// There is work that cannot be written: try again in a while, and not before.
-    UntilRetry,
+    Retry,
 }
 
 impl Pending {
@@ -169,9 +170,9 @@ impl Pending {
         open.changes.append(changes);
         open.bytes += bytes;
         let wake = match open.thread {
-            Doing::Working => false,
-            Doing::Gathering | Doing::Lingering => open.is_much() && !was_much,
-            Doing::Sleeping => true,
+            ThreadState::Working => false,
+            ThreadState::Gathering | ThreadState::Lingering => open.is_much() && !was_much,
+            ThreadState::Sleeping => true,
         };
         drop(open);
         if wake {
@@ -180,12 +181,12 @@ impl Pending {
         ticket
     }
 
-    pub(in crate::store) fn gate(&self) -> RwLockReadGuard<'_, ()> {
+    pub(in crate::store) fn atomic_batch(&self) -> RwLockReadGuard<'_, ()> {
         if self.is_cutting.load(Ordering::Relaxed) {
             blocking::wait(|| drop(self.turnstile.lock().unwrap_or_else(PoisonError::into_inner)));
         }
-        self.gate.try_read().unwrap_or_else(|_taken| {
-            blocking::wait(|| self.gate.read().unwrap_or_else(PoisonError::into_inner))
+        self.atomic_batches.try_read().unwrap_or_else(|_taken| {
+            blocking::wait(|| self.atomic_batches.read().unwrap_or_else(PoisonError::into_inner))
         })
     }
 
@@ -216,7 +217,7 @@ impl Pending {
             return watch(&mut open.watching, waiter);
         }
         watch(&mut open.waiting, waiter);
-        if matches!(open.thread, Doing::Gathering | Doing::Sleeping) {
+        if matches!(open.thread, ThreadState::Gathering | ThreadState::Sleeping) {
             drop(open);
             self.wake.notify_one();
         }
@@ -284,27 +285,27 @@ impl Pending {
 
     /// For the commit thread: waits for something to do, and cuts the open group, at the earliest
     /// `moment` after somebody has come to wait for it.
-    pub(in crate::store) fn next(&self, patience: Patience, moment: Duration) -> Next {
+    pub(in crate::store) fn next(&self, timeout: WaitTimeout, moment: Duration) -> Next {
         let mut open = self.open();
-        if patience == Patience::UntilRetry {
-            open = self.wait(open, Doing::Lingering, Some(RETRY), |open| open.stop.is_none());
+        if timeout == WaitTimeout::Retry {
+            open = self.wait(open, ThreadState::Lingering, Some(RETRY), |open| open.stop.is_none());
         } else {
-            open = self.wait(open, Doing::Gathering, Some(GATHER), |open| !open.is_urgent());
+            open = self.wait(open, ThreadState::Gathering, Some(GATHER), |open| !open.is_urgent());
             if open.has_nothing() {
-                let most = (patience == Patience::UntilIdle).then_some(IDLE);
-                open = self.wait(open, Doing::Sleeping, most, |open| open.has_nothing());
+                let most = (timeout == WaitTimeout::Idle).then_some(IDLE);
+                open = self.wait(open, ThreadState::Sleeping, most, |open| open.has_nothing());
                 if open.has_nothing() {
-                    open.thread = Doing::Working;
+                    open.thread = ThreadState::Working;
                     return Next::Rest;
                 }
-                open = self.wait(open, Doing::Gathering, Some(GATHER), |open| !open.is_urgent());
+                open = self.wait(open, ThreadState::Gathering, Some(GATHER), |open| !open.is_urgent());
             }
             if !moment.is_zero() {
                 let unhurried = |open: &Open| open.stop.is_none() && !open.is_much();
-                open = self.wait(open, Doing::Lingering, Some(moment), unhurried);
+                open = self.wait(open, ThreadState::Lingering, Some(moment), unhurried);
             }
         }
-        open.thread = Doing::Working;
+        open.thread = ThreadState::Working;
         drop(open);
         Next::Commit(self.cut())
     }
@@ -313,11 +314,11 @@ impl Pending {
     fn wait<'a>(
         &self,
         mut open: MutexGuard<'a, Open>,
-        doing: Doing,
+        state: ThreadState,
         most: Option<Duration>,
         reason: impl Fn(&Open) -> bool,
     ) -> MutexGuard<'a, Open> {
-        open.thread = doing;
+        open.thread = state;
         let reason = |open: &mut Open| reason(open);
         match most {
             None => self.wake.wait_while(open, reason).unwrap_or_else(PoisonError::into_inner),
@@ -332,7 +333,7 @@ impl Pending {
         // together.
         let turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_cutting.store(true, Ordering::Relaxed);
-        let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let none_held = self.atomic_batches.write().unwrap_or_else(PoisonError::into_inner);
         self.is_cutting.store(false, Ordering::Relaxed);
         drop(turnstile);
         let mut open = self.open();
@@ -343,7 +344,7 @@ impl Pending {
         let mut waiting = mem::take(&mut open.waiting);
         open.watching.append(&mut waiting);
         drop(open);
-        drop(gate);
+        drop(none_held);
         group
     }
 
@@ -410,7 +411,7 @@ mod tests {
     }
 
     fn cut(pending: &Pending) -> Group {
-        match pending.next(Patience::Endless, Duration::ZERO) {
+        match pending.next(WaitTimeout::None, Duration::ZERO) {
             Next::Commit(group) => group,
             Next::Rest => panic!("there is something to do"),
         }
@@ -421,34 +422,34 @@ mod tests {
         let pending = Pending::default();
         let waiter: Arc<dyn Waiter> = Arc::new(Told::default());
         thread::scope(|scope| {
-            let gate = pending.gate();
+            let atomic_batch = pending.atomic_batch();
             let first = append(&pending);
             pending.notify(first, &waiter);
             let group = scope.spawn(|| cut(&pending));
             // The other thread has every chance to cut too early.
             (0..1000).for_each(|_| thread::yield_now());
             let second = append(&pending);
-            drop(gate);
+            drop(atomic_batch);
             let group = group.join().unwrap();
             assert_eq!((first, second, group.number, group.changes.len()), (first, first, first, 2));
         });
     }
 
     #[test]
-    fn who_takes_the_gate_again_and_again_lets_the_commit_thread_in() {
+    fn who_begins_one_batch_after_the_other_lets_the_commit_thread_in() {
         let pending = Pending::default();
         let waiter: Arc<dyn Waiter> = Arc::new(Told::default());
         for _round in 0..100 {
             thread::scope(|scope| {
-                let gate = pending.gate();
+                let batch = pending.atomic_batch();
                 let first = append(&pending);
                 pending.notify(first, &waiter);
                 let group = scope.spawn(|| cut(&pending));
                 while !pending.is_cutting.load(Ordering::Relaxed) {
                     thread::yield_now();
                 }
-                drop(gate);
-                let _again = pending.gate();
+                drop(batch);
+                let _again = pending.atomic_batch();
                 assert_eq!(append(&pending), Ticket(first.0 + 1));
                 assert_eq!(group.join().unwrap().number, first);
             });
@@ -464,7 +465,7 @@ mod tests {
         for round in 0..40 {
             thread::scope(|scope| {
                 let group = scope.spawn(|| cut(&pending));
-                let asleep = || pending.open().thread == Doing::Sleeping;
+                let asleep = || pending.open().thread == ThreadState::Sleeping;
                 while round % 3 == 0 && !asleep() {
                     thread::yield_now();
                 }

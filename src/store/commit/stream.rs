@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// What happens to a stream beside its records, merged.
 #[derive(Debug, Default)]
-pub(in crate::store) struct StreamWork {
+pub(in crate::store) struct StreamBatch {
     /// Where it begins from now on.
     pub(in crate::store) first: Option<u64>,
     /// Chunks that begin, by the number of their first record.
@@ -17,7 +17,7 @@ pub(in crate::store) struct StreamWork {
     pub(in crate::store) forgotten: Vec<Box<str>>,
 }
 
-impl StreamWork {
+impl StreamBatch {
     pub(in crate::store) fn absorb(&mut self, note: StreamNote) {
         match note {
             StreamNote::Begins(first) => {

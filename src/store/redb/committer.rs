@@ -3,8 +3,8 @@
 //!
 //! A small group is written to the journal, and gathers with others until it is worth a
 //! transaction: until the journal is full, there is much of it, or nothing has happened for a
-//! while. A large group has a transaction of its own. So `journaled` is on disk and `work` is not,
-//! and what is in `journaled` comes before what is in `work`.
+//! while. A large group has a transaction of its own. So `journaled` is on disk and `batch` is not,
+//! and what is in `journaled` comes before what is in `batch`.
 //!
 //! A full disk is not the end: the work is kept, later groups are merged into it (what is consumed
 //! meanwhile need not be written any more), and it is tried again every second. The same if
@@ -24,11 +24,11 @@
 
 use super::checked::Transaction;
 use super::disk::Disk;
+use super::index::{QueueIndex, QueueIndexes};
 use super::journal::Journal;
 use super::page::Shared;
 use super::recover;
 use super::reserve::Reserve;
-use super::shelf::{Shelf, Shelves};
 use super::table;
 use super::write::Writer;
 use super::{Options, open_database};
@@ -37,8 +37,8 @@ use crate::store::FORMAT;
 use crate::store::change::{Change, Health};
 use crate::store::commit::entry;
 use crate::store::commit::linger::{Linger, Tally};
-use crate::store::commit::merge::Work;
-use crate::store::commit::pending::{Group, Next, Patience, Pending, Stop};
+use crate::store::commit::merge::WriteBatch;
+use crate::store::commit::pending::{Group, Next, Pending, Stop, WaitTimeout};
 use crate::store::error::StoreError;
 use redb::CompactionError;
 use std::io;
@@ -75,16 +75,16 @@ pub(super) struct Committer {
     pub(super) disk: Disk,
     pub(super) options: Options,
     pub(super) journal: Journal,
-    pub(super) shelves: Shelves,
+    pub(super) indexes: QueueIndexes,
     /// What is in the journal and not in the tables.
-    pub(super) journaled: Work,
+    pub(super) journaled: WriteBatch,
     /// What is cut and not on disk.
-    pub(super) work: Work,
-    /// What is cut since a commit failed and not part of `work`, which may turn out to be on disk.
+    pub(super) batch: WriteBatch,
+    /// What is cut since a commit failed and not part of `batch`, which may turn out to be on disk.
     pub(super) late: Vec<Change>,
     /// Of the last group that is in the journal or in the tables.
     pub(super) number: u64,
-    /// A commit failed: whether `work` is on disk is unknown, and redb will do no more with this
+    /// A commit failed: whether `batch` is on disk is unknown, and redb will do no more with this
     /// database.
     pub(super) broken: bool,
     /// Something was committed since the last rest.
@@ -116,7 +116,7 @@ impl Committer {
     fn work_until_stopped(&mut self) -> Result<(), StoreError> {
         loop {
             let moment = self.linger.moment();
-            let (result, stop) = match self.pending.next(self.patience(), moment) {
+            let (result, stop) = match self.pending.next(self.timeout(), moment) {
                 Next::Rest => (self.rest(), None),
                 Next::Commit(Group { stop: Some(Stop::Abandon), .. }) => return Ok(()),
                 Next::Commit(group) => {
@@ -133,13 +133,13 @@ impl Committer {
         }
     }
 
-    fn patience(&self) -> Patience {
-        if self.broken || !self.work.is_empty() {
-            Patience::UntilRetry
+    fn timeout(&self) -> WaitTimeout {
+        if self.broken || !self.batch.is_empty() {
+            WaitTimeout::Retry
         } else if self.restless || self.pending.health() == Health::Full {
-            Patience::UntilIdle
+            WaitTimeout::Idle
         } else {
-            Patience::Endless
+            WaitTimeout::None
         }
     }
 
@@ -156,21 +156,22 @@ impl Committer {
         let changes = mem::take(&mut self.late);
         let idle = changes.is_empty();
         let tally = Tally::of(&changes);
-        self.work.absorb(changes);
-        let appended = self.work.bytes;
-        let (shelves, journaled) = (&self.shelves, &self.journaled);
-        self.work.settle(|id| Shelf::before(shelves.get(&id)).in_journal_too(journaled.queues.get(&id)));
-        self.pending.give_back(appended - self.work.bytes);
-        self.linger.learn(tally, waited, appended, self.work.bytes);
+        self.batch.absorb(changes);
+        let appended = self.batch.bytes;
+        let (indexes, journaled) = (&self.indexes, &self.journaled);
+        self.batch
+            .settle(|id| QueueIndex::on_disk(indexes.get(&id)).in_journal_too(journaled.queues.get(&id)));
+        self.pending.give_back(appended - self.batch.bytes);
+        self.linger.learn(tally, waited, appended, self.batch.bytes);
         let last = group.stop.is_some();
-        if !self.work.is_empty() || last {
+        if !self.batch.is_empty() || last {
             if idle && !last && !self.has_room() {
                 self.shrink()?;
             }
             self.write(last)?;
         }
-        self.pending.give_back(self.work.bytes);
-        self.work = Work::default();
+        self.pending.give_back(self.batch.bytes);
+        self.batch = WriteBatch::default();
         self.look_for_room();
         self.pending.announce(group.number);
         if self.journal.is_empty() {
@@ -181,17 +182,17 @@ impl Committer {
 
     /// Brings the work to disk, this way or that.
     fn write(&mut self, last: bool) -> Result<(), StoreError> {
-        let records = self.work.bytes > 0;
+        let records = self.batch.bytes > 0;
         let is_short = records && !last && !self.has_room();
         if is_short {
             // Records that publishers sent before they were told to wait must not keep on the disk
             // what others consume.
-            if !self.work.takes_away() {
+            if !self.batch.takes_away() {
                 return Err(io::Error::from(io::ErrorKind::StorageFull).into());
             }
-            self.make_sure_it_fits(self.journaled.bytes + self.work.bytes, true)?;
+            self.make_sure_it_fits(self.journaled.bytes + self.batch.bytes, true)?;
         }
-        if !last && self.work.bytes <= JOURNALED_BYTES_MAX {
+        if !last && self.batch.bytes <= JOURNALED_BYTES_MAX {
             if self.append()? {
                 return Ok(());
             }
@@ -202,11 +203,11 @@ impl Committer {
         }
         self.empty_journal()?;
         let spends = !records || is_short;
-        self.make_sure_it_fits(self.work.bytes, spends)?;
+        self.make_sure_it_fits(self.batch.bytes, spends)?;
         let number = self.number + 1;
         self.disk.spend_reserve(spends);
         let phases = if last { Phases::Two } else { Phases::One };
-        let committed = self.commit(&self.work, number, last, phases);
+        let committed = self.commit(&self.batch, number, last, phases);
         self.disk.spend_reserve(true);
         let changed = committed.inspect_err(|_| self.broken = true)?;
         self.number = number;
@@ -222,13 +223,13 @@ impl Committer {
             return Ok(false);
         }
         let number = self.number + 1;
-        let fits = self.journal.append(number, |out| entry::encode(&self.work, out))?;
+        let fits = self.journal.append(number, |out| entry::encode(&self.batch, out))?;
         if fits {
             self.number = number;
-            self.pending.give_back(self.work.bytes);
-            let mut work = mem::take(&mut self.work);
-            work.detach();
-            self.journaled.merge(work);
+            self.pending.give_back(self.batch.bytes);
+            let mut batch = mem::take(&mut self.batch);
+            batch.detach();
+            self.journaled.merge(batch);
             self.restless = true;
         }
         Ok(fits)
@@ -239,8 +240,8 @@ impl Committer {
         if self.journal.is_empty() {
             return Ok(());
         }
-        let shelves = &self.shelves;
-        self.journaled.settle(|id| Shelf::before(shelves.get(&id)));
+        let indexes = &self.indexes;
+        self.journaled.settle(|id| QueueIndex::on_disk(indexes.get(&id)));
         self.make_sure_it_fits(self.journaled.bytes, true)?;
         self.journal.prepare_reset(self.number)?;
         let changed = self
@@ -255,20 +256,20 @@ impl Committer {
     /// The tables hold what is in the journal; what was written before them is on disk if they were
     /// `synced`.
     fn forget_journal(&mut self, synced: bool) {
-        self.journaled = Work::default();
+        self.journaled = WriteBatch::default();
         self.journal.reset(synced);
         self.pending.set_stored(self.pending.durable());
     }
 
-    /// Writes `work`, which ends with group `number`, as one transaction; returns what the tables
+    /// Writes `batch`, which ends with group `number`, as one transaction; returns what the tables
     /// then hold of its queues.
     fn commit(
         &self,
-        work: &Work,
+        batch: &WriteBatch,
         number: u64,
         last: bool,
         phases: Phases,
-    ) -> Result<Vec<(QueueId, Shelf)>, StoreError> {
+    ) -> Result<Vec<(QueueId, QueueIndex)>, StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Stopped)?;
         let tx = match phases {
@@ -276,18 +277,18 @@ impl Committer {
             Phases::Two => Transaction::begin(database)?,
         };
         let mut writer = Writer::new(&tx);
-        writer.write(work, &self.shelves)?;
-        let changed = writer.finish(work, number, last)?;
+        writer.write(batch, &self.indexes)?;
+        let changed = writer.finish(batch, number, last)?;
         tx.commit()?;
         Ok(changed)
     }
 
-    fn learn(&mut self, changed: Vec<(QueueId, Shelf)>) {
-        for (id, shelf) in changed {
-            if shelf.is_empty() {
-                self.shelves.remove(&id);
+    fn learn(&mut self, changed: Vec<(QueueId, QueueIndex)>) {
+        for (id, index) in changed {
+            if index.is_empty() {
+                self.indexes.remove(&id);
             } else {
-                self.shelves.insert(id, shelf);
+                self.indexes.insert(id, index);
             }
         }
         (self.restless, self.loose) = (true, true);
@@ -299,15 +300,15 @@ impl Committer {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(place.take());
         let database = open_database(&self.disk, &self.options)?;
-        self.shelves = recover::recount(&database)?;
+        self.indexes = recover::recount(&database)?;
         let stored = table::identify(&database, FORMAT, false)?.journal;
         *place = Some(database);
         drop(place);
         self.broken = false;
         if stored > self.number {
             self.number = stored;
-            self.pending.give_back(self.work.bytes);
-            self.work = Work::default();
+            self.pending.give_back(self.batch.bytes);
+            self.batch = WriteBatch::default();
         } else if stored == self.number && !self.journal.is_empty() {
             self.forget_journal(false);
         }

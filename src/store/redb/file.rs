@@ -2,8 +2,8 @@
 //!
 //! What is written to a file that has no name any more is gone with the process. A sync therefore
 //! fails once the file was deleted, and so does making it longer once something else is in its
-//! place; [`Place::check`] finds out the same for who asks now and then. Nothing is confirmed after
-//! such a failure.
+//! place; [`FileIdentity::check`] finds out the same for who asks now and then. Nothing is confirmed
+//! after such a failure.
 
 use crate::store::error::{Gone, StoreError};
 use redb::backends::FileBackend;
@@ -27,12 +27,12 @@ const GONE: [io::ErrorKind; 3] =
 #[derive(Debug)]
 pub(super) struct DataFile {
     backend: FileBackend,
-    place: Place,
+    identity: FileIdentity,
 }
 
 /// Where a data file was opened, and which file that was.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct FileIdentity {
     path: Arc<Path>,
     file: Arc<File>,
     device: u64,
@@ -75,17 +75,18 @@ impl DataFile {
     pub(super) fn of(file: File, path: &Path) -> Result<Self, StoreError> {
         let found = file.metadata()?;
         let watched = Arc::new(file.try_clone()?);
-        let place = Place { path: path.into(), file: watched, device: found.dev(), inode: found.ino() };
-        Ok(Self { backend: FileBackend::new(file)?, place })
+        let identity =
+            FileIdentity { path: path.into(), file: watched, device: found.dev(), inode: found.ino() };
+        Ok(Self { backend: FileBackend::new(file)?, identity })
     }
 
-    /// Where it is.
-    pub(super) fn place(&self) -> Place {
-        self.place.clone()
+    /// Where it is, and which file.
+    pub(super) fn identity(&self) -> FileIdentity {
+        self.identity.clone()
     }
 }
 
-impl Place {
+impl FileIdentity {
     /// Whether the file is where it was opened.
     ///
     /// # Errors
@@ -101,7 +102,8 @@ impl Place {
         }
     }
 
-    /// Whether the file has a name: less than [`Place::check`] finds out, for a tenth of its price.
+    /// Whether the file has a name: less than [`FileIdentity::check`] finds out, for a tenth of its
+    /// price.
     fn check_name(&self) -> io::Result<()> {
         // Its times are not asked for: once somebody has seen them, the next write changes them,
         // and a sync writes the inode as well.
@@ -124,13 +126,13 @@ impl StorageBackend for DataFile {
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.place.check()?;
+        self.identity.check()?;
         self.backend.set_len(len)
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
         self.backend.sync_data()?;
-        self.place.check_name()
+        self.identity.check_name()
     }
 
     fn write(&self, at: u64, bytes: &[u8]) -> Result<(), io::Error> {

@@ -2,7 +2,7 @@
 
 use super::checked::{Totals, Transaction};
 use super::committer::Committer;
-use super::file::Place;
+use super::file::FileIdentity;
 use super::page::Shared;
 use super::table::{META_AHEAD, write_meta};
 use crate::ids::Ticket;
@@ -19,13 +19,13 @@ pub(super) struct RedbLog {
     pending: Arc<Pending>,
     thread: Mutex<Option<JoinHandle<()>>>,
     database: Shared,
-    /// Where the data file is, if it is one.
-    place: Option<Place>,
+    /// The data file, if it is one.
+    file: Option<FileIdentity>,
 }
 
 impl RedbLog {
     /// Starts the commit thread.
-    pub(super) fn start(committer: Committer, place: Option<Place>) -> Result<Self, StoreError> {
+    pub(super) fn start(committer: Committer, file: Option<FileIdentity>) -> Result<Self, StoreError> {
         let (pending, database) = (Arc::clone(&committer.pending), Arc::clone(&committer.database));
         let of_thread = Arc::clone(&pending);
         let work = move || {
@@ -35,7 +35,7 @@ impl RedbLog {
             of_thread.close();
         };
         let thread = thread::Builder::new().name("commit".to_owned()).spawn(work)?;
-        Ok(Self { pending, database, thread: Mutex::new(Some(thread)), place })
+        Ok(Self { pending, database, thread: Mutex::new(Some(thread)), file })
     }
 
     fn end(&self, stop: Stop) -> Result<(), StoreError> {
@@ -53,7 +53,7 @@ impl Log for RedbLog {
     }
 
     fn atomic_batch(&self) -> AtomicBatch<'_> {
-        AtomicBatch::new(self, self.pending.gate())
+        AtomicBatch::new(self, self.pending.atomic_batch())
     }
 
     fn durable(&self) -> Ticket {
@@ -81,7 +81,7 @@ impl Log for RedbLog {
     }
 
     fn check_place(&self) {
-        if let Some(Err(gone)) = self.place.as_ref().map(Place::check) {
+        if let Some(Err(gone)) = self.file.as_ref().map(FileIdentity::check) {
             self.pending.fail(gone.into());
         }
     }

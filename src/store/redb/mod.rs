@@ -1,30 +1,30 @@
 //! Where changes are kept: tables in one redb file, with a journal before them. Alone names redb.
 //!
 //! In the order in which a group passes: `committer` -> `journal` and `keyed` (small groups, one
-//! after the other) -> `write` and `join` (rows in a transaction, with the counters of `shelf`) ->
+//! after the other) -> `write` and `join` (rows in a transaction, with the counters of `index`) ->
 //! redb -> `disk` (the parts of the file) -> `file` (in its folder, beside the room that `reserve`
-//! keeps). `table`, `checked`, `segment`, `stream`, `metadata` and `aside` have the rows. At the
-//! start `tree` looks for damage and turns single bits back, `salvage` makes a new file of what is
+//! keeps). `table`, `checked`, `segment`, `stream`, `metadata` and `quarantine` have the rows. At
+//! the start `tree` looks for damage and turns single bits back, `salvage` makes a new file of what is
 //! left of one, `upgrade` makes older rows the same as new ones, and `recover` reads them; `page`
 //! reads records later on.
 
-mod aside;
 mod checked;
 mod committer;
 mod disk;
 mod error;
 mod file;
+mod index;
 mod join;
 mod journal;
 mod keyed;
 mod log;
 mod metadata;
 mod page;
+mod quarantine;
 mod recover;
 mod reserve;
 mod salvage;
 pub(in crate::store) mod segment;
-mod shelf;
 mod stream;
 mod table;
 mod tree;
@@ -34,7 +34,7 @@ mod write;
 use self::checked::Totals;
 use self::committer::{Committer, TREES_BYTES};
 use self::disk::Disk;
-use self::file::{DataFile, Place};
+use self::file::{DataFile, FileIdentity};
 use self::journal::Journal;
 use self::log::RedbLog;
 use self::page::Pages;
@@ -46,7 +46,7 @@ use super::guard::guarded;
 use super::{FILE_NAME, FORMAT, JOURNAL_BYTES, Opened, Options};
 use crate::machine;
 use crate::store::commit::linger::Linger;
-use crate::store::commit::merge::Work;
+use crate::store::commit::merge::WriteBatch;
 use crate::store::commit::pending::Pending;
 use redb::{Database, StorageBackend};
 use std::io;
@@ -79,8 +79,8 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     options.reserve = options.reserve.or_else(|| reserve_of(dir, false));
     let open_file = || {
         let data = DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options))?;
-        let place = data.place();
-        open_at(data, Some((dir, place)), options.clone())
+        let file = data.identity();
+        open_at(data, Some((dir, file)), options.clone())
     };
     let opened = match guarded(open_file) {
         Err(StoreError::Damaged(what)) if options.repair => {
@@ -106,7 +106,7 @@ pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Op
 /// As [`open_backend`]; the file is in a folder, if it is one.
 fn open_at(
     backend: impl StorageBackend,
-    folder: Option<(&Path, Place)>,
+    folder: Option<(&Path, FileIdentity)>,
     options: Options,
 ) -> Result<Opened, StoreError> {
     let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.journal_bytes)?;
@@ -143,7 +143,7 @@ fn open_at(
         disk.make_current()?;
     }
     recover::tidy(&database, &mut found)?;
-    let (dir, place) = folder.unzip();
+    let (dir, file) = folder.unzip();
     keep_room(&disk, dir, &options);
     let (database, pending) = (Arc::new(RwLock::new(Some(database))), Arc::new(Pending::default()));
     if disk.reserve().is_some_and(|reserve| reserve.missing() > 0) {
@@ -157,9 +157,9 @@ fn open_at(
         journal: Journal::open(disk.clone(), identity.journal)?,
         disk,
         options,
-        shelves: found.shelves,
-        journaled: Work::default(),
-        work: Work::default(),
+        indexes: found.indexes,
+        journaled: WriteBatch::default(),
+        batch: WriteBatch::default(),
         late: Vec::new(),
         number: identity.journal,
         broken: false,
@@ -168,7 +168,7 @@ fn open_at(
         in_one_phase: false,
         linger: Linger::default(),
     };
-    let log = RedbLog::start(committer, place)?;
+    let log = RedbLog::start(committer, file)?;
     Ok(Opened { log: Arc::new(log), pages: Arc::new(pages), recovered: found.recovered })
 }
 

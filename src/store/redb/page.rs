@@ -1,6 +1,6 @@
 //! Reads records back, on whatever thread asks.
 
-use super::aside;
+use super::quarantine;
 use super::segment::SegmentView;
 use super::table::{BODIES, RowKey, SEGMENTS};
 use crate::ids::{QueueId, SeqRange};
@@ -47,7 +47,7 @@ impl Pages {
     /// Remembers a damaged run, and logs it once.
     fn note(&self, (queue, first): RowKey, view: &SegmentView<'_>, why: &str) {
         let (queue, messages, bytes) = (QueueId(queue), view.count, u64::from(view.bytes));
-        let run = DamagedRun { aside: None, queue, first, messages, bytes };
+        let run = DamagedRun { quarantined: None, queue, first, messages, bytes };
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         if noted.contains_key(&(queue.0, first)) {
             return;
@@ -95,13 +95,13 @@ impl PageSource for Pages {
     }
 
     fn damaged(&self) -> Result<Vec<DamagedRun>, StoreError> {
-        let mut runs = self.read(aside::list)?;
+        let mut runs = self.read(quarantine::list)?;
         runs.extend(self.noted.lock().unwrap_or_else(PoisonError::into_inner).values());
         Ok(runs)
     }
 
     fn damaged_records(&self, run: &DamagedRun) -> Result<Vec<u8>, StoreError> {
-        self.read(|tx| aside::records(tx, run))
+        self.read(|tx| quarantine::records(tx, run))
     }
 }
 

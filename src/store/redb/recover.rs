@@ -5,21 +5,21 @@
 //! settled. The rest is tidied away: rows of queues without a record, rows of which nothing lasts,
 //! marks of transient records (which are settled now), returns of messages that are gone.
 
-use super::aside;
 use super::checked::{self, Totals, Transaction};
 use super::disk::Disk;
+use super::index::{QueueIndex, QueueIndexes};
 use super::journal;
 use super::metadata;
+use super::quarantine;
 use super::segment::{self, Segment, SegmentView};
-use super::shelf::{Shelf, Shelves};
 use super::stream;
-use super::table::{self, DELIVERED, Identity, QUEUES, RETURNS, RowKey, Rows, SEGMENTS};
+use super::table::{self, DELIVERED, Identity, QUEUES, REQUEUES, RowKey, Rows, SEGMENTS};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
-use crate::store::change::{DamagedRun, Recovered, RecoveredLane, RecoveredQueue, RecoveredReturn};
+use crate::store::change::{DamagedRun, Recovered, RecoveredLane, RecoveredQueue, RecoveredRequeue};
 use crate::store::codec::{self, record};
 use crate::store::commit::entry;
-use crate::store::commit::merge::Work;
+use crate::store::commit::merge::WriteBatch;
 use crate::store::error::StoreError;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ const LISTED_MAX: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) recovered: Recovered,
-    pub(super) shelves: Shelves,
+    pub(super) indexes: QueueIndexes,
     /// Of the rows of `segments`, damaged ones included.
     pub(super) totals: Totals,
     chores: Vec<Chore>,
@@ -77,17 +77,17 @@ pub(super) fn replay(
     if entries.is_empty() {
         return Ok(());
     }
-    let mut work = Work::default();
+    let mut batch = WriteBatch::default();
     for journal::Entry { payload, .. } in &entries {
-        work.absorb(entry::decode(payload, format)?);
+        batch.absorb(entry::decode(payload, format)?);
     }
-    let shelves = recount(database)?;
-    work.settle(|id| Shelf::before(shelves.get(&id)));
-    check_new(&work)?;
+    let indexes = recount(database)?;
+    batch.settle(|id| QueueIndex::on_disk(indexes.get(&id)));
+    check_new(&batch)?;
     let tx = Transaction::begin(database)?;
     let mut writer = Writer::new(&tx);
-    writer.write(&work, &shelves)?;
-    writer.finish(&work, number, false)?;
+    writer.write(&batch, &indexes)?;
+    writer.finish(&batch, number, false)?;
     tx.commit()
 }
 
@@ -105,8 +105,8 @@ fn listed(numbers: &[Range<u64>]) -> String {
 
 /// Checks that no number enters a queue twice; those that are in the tables already are found in
 /// [`recover`].
-fn check_new(work: &Work) -> Result<(), StoreError> {
-    for (&id, queue) in &work.queues {
+fn check_new(batch: &WriteBatch) -> Result<(), StoreError> {
+    for (&id, queue) in &batch.queues {
         if queue.runs.windows(2).any(|runs| runs[1].first < runs[0].end()) {
             return Err(overlapping(id.0));
         }
@@ -126,14 +126,14 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
     let mut found = Found::default();
     read_segments(&tx, &mut queues, &mut found)?;
     check_totals(&found, totals, repair)?;
-    read_returns(&tx, &mut queues, &mut found)?;
+    read_requeues(&tx, &mut queues, &mut found)?;
     for (&id, queue) in &queues {
         next_queue = next_queue.max(id + 1);
-        let shelf = found.shelves.entry(QueueId(id)).or_default();
-        shelf.declared = true;
-        shelf.returns = queue.returns.len() as u64;
+        let index = found.indexes.entry(QueueId(id)).or_default();
+        index.declared = true;
+        index.requeues = queue.requeues.len() as u64;
     }
-    found.shelves.retain(|_, shelf| !shelf.is_empty());
+    found.indexes.retain(|_, index| !index.is_empty());
     found.recovered = Recovered {
         queues: queues.into_values().collect(),
         exchanges: metadata::read_exchanges(&tx)?,
@@ -187,31 +187,31 @@ fn lane(queue: &mut RecoveredQueue, seq: u64) -> &mut RecoveredLane {
 }
 
 /// Counts the rows of a database that was opened anew while the broker runs.
-pub(super) fn recount(database: &Database) -> Result<Shelves, StoreError> {
+pub(super) fn recount(database: &Database) -> Result<QueueIndexes, StoreError> {
     let tx = database.begin_read()?;
-    let mut shelves = Shelves::new();
+    let mut indexes = QueueIndexes::new();
     for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
         let (key, value) = row?;
         let ((id, first), view) = (key.value(), SegmentView::decode(key.value(), value.value())?);
-        let shelf = shelves.entry(QueueId(id)).or_default();
-        shelf.add(table::numbers(first, view.count)?, view.bytes as usize, view.unsettled().into());
+        let index = indexes.entry(QueueId(id)).or_default();
+        index.add(table::numbers(first, view.count)?, view.bytes as usize, view.unsettled().into());
     }
-    RETURNS.read(&tx, |(id, _), _| {
-        shelves.entry(QueueId(id)).or_default().returns += 1;
+    REQUEUES.read(&tx, |(id, _), _| {
+        indexes.entry(QueueId(id)).or_default().requeues += 1;
         Ok(())
     })?;
     QUEUES.read(&tx, |id, _| {
-        shelves.entry(QueueId(id)).or_default().declared = true;
+        indexes.entry(QueueId(id)).or_default().declared = true;
         Ok(())
     })?;
-    Ok(shelves)
+    Ok(indexes)
 }
 
 /// Tidies up, a bounded number of rows in each transaction; first of all it sets aside what is
 /// damaged.
 pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreError> {
-    aside::set_aside(database, &mem::take(&mut found.damaged))?;
-    found.recovered.damaged = aside::list(&database.begin_read()?)?;
+    quarantine::quarantine(database, &mem::take(&mut found.damaged))?;
+    found.recovered.damaged = quarantine::list(&database.begin_read()?)?;
     skip_numbers(&found.recovered.damaged, &mut found.recovered.queues);
     for chores in mem::take(&mut found.chores).chunks(TIDY_ROWS) {
         let tx = Transaction::begin(database)?;
@@ -232,7 +232,7 @@ pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreEr
                     }
                 }
                 Chore::Forget(key) => {
-                    rows.returns()?.remove(key)?;
+                    rows.requeues()?.remove(key)?;
                 }
             }
         }
@@ -251,7 +251,7 @@ fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, St
             record: record::decode_queue(id, value)?,
             messages: Vec::new(),
             bytes: 0,
-            returns: Vec::new(),
+            requeues: Vec::new(),
             lanes: Vec::new(),
             expires: false,
             stream: None,
@@ -323,22 +323,22 @@ fn read_segments(
         queue.expires |= view.expires;
         let next = &mut lane(queue, first).next;
         *next = numbers.end.max(*next);
-        let shelf = found.shelves.entry(QueueId(id)).or_default();
-        shelf.add(numbers, view.bytes as usize, lasting);
+        let index = found.indexes.entry(QueueId(id)).or_default();
+        index.add(numbers, view.bytes as usize, lasting);
     }
     Ok(())
 }
 
-fn read_returns(
+fn read_requeues(
     tx: &ReadTransaction,
     queues: &mut BTreeMap<u64, RecoveredQueue>,
     found: &mut Found,
 ) -> Result<(), StoreError> {
-    RETURNS.read(tx, |(id, seq), value| {
-        let (deliveries, due_ms) = table::decode_return(value)?;
+    REQUEUES.read(tx, |(id, seq), value| {
+        let (deliveries, due_ms) = table::decode_requeue(value)?;
         let queue = queues.get_mut(&id).filter(|queue| holds(&queue.messages, seq));
         match queue {
-            Some(queue) => queue.returns.push(RecoveredReturn { seq, deliveries, due_ms }),
+            Some(queue) => queue.requeues.push(RecoveredRequeue { seq, deliveries, due_ms }),
             None => found.chores.push(Chore::Forget((id, seq))),
         }
         Ok(())

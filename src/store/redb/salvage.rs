@@ -14,7 +14,7 @@ use super::file::{self, DataFile};
 use super::segment::{self, Marks, Segment, SegmentView};
 use super::table::{
     self, BINDINGS, BODIES, DAMAGED, DELIVERED, EXCHANGES, META, META_AHEAD, META_CLEAN, META_JOURNAL,
-    META_NEXT_QUEUE, PERMISSIONS, POLICIES, QUEUES, RETURNS, RowKey, SEEN, SEGMENTS, STREAM_CHUNKS,
+    META_NEXT_QUEUE, PERMISSIONS, POLICIES, QUEUES, REQUEUES, RowKey, SEEN, SEGMENTS, STREAM_CHUNKS,
     STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
 };
 use super::{Options, open_database, tree};
@@ -50,7 +50,7 @@ const STREAM_ARGUMENTS: &[u8] = b"\x0cx-queue-typeS\0\0\0\x06stream";
 const UNKNOWN_NUMBER: u64 = 1 << 54;
 
 static SMALL: [&dyn Salvaged; 14] = [
-    &RETURNS,
+    &REQUEUES,
     &DELIVERED,
     &STREAMS,
     &STREAM_CHUNKS,

@@ -8,30 +8,30 @@ use super::checked::{self, Transaction};
 use super::table::{STREAM_CHUNKS, STREAM_OFFSETS, STREAMS};
 use crate::ids::QueueId;
 use crate::store::change::{RecoveredLane, RecoveredQueue, RecoveredStream, StreamChunk};
-use crate::store::commit::stream::StreamWork;
+use crate::store::commit::stream::StreamBatch;
 use crate::store::error::StoreError;
 use redb::ReadTransaction;
 use std::collections::BTreeMap;
 
-/// Writes `work` of the stream `id`.
-pub(super) fn write(tx: &Transaction, id: QueueId, work: &StreamWork) -> Result<(), StoreError> {
-    if work.first.is_some() || !work.chunks.is_empty() {
+/// Writes `batch` of the stream `id`.
+pub(super) fn write(tx: &Transaction, id: QueueId, batch: &StreamBatch) -> Result<(), StoreError> {
+    if batch.first.is_some() || !batch.chunks.is_empty() {
         let mut chunks = tx.open(&STREAM_CHUNKS)?;
-        if let Some(first) = work.first {
+        if let Some(first) = batch.first {
             tx.open(&STREAMS)?.insert(id.0, &first.to_be_bytes())?;
             chunks.remove_in((id.0, 0)..(id.0, first))?;
         }
-        for chunk in work.chunks.values() {
+        for chunk in batch.chunks.values() {
             let value = [chunk.since_ms.to_be_bytes(), chunk.position.to_be_bytes()].concat();
             chunks.insert((id.0, chunk.first), &value)?;
         }
     }
-    if !work.offsets.is_empty() || !work.forgotten.is_empty() {
+    if !batch.offsets.is_empty() || !batch.forgotten.is_empty() {
         let mut offsets = tx.open(&STREAM_OFFSETS)?;
-        for (name, &next) in &work.offsets {
+        for (name, &next) in &batch.offsets {
             offsets.insert((id.0, &**name), &next.to_be_bytes())?;
         }
-        for name in &work.forgotten {
+        for name in &batch.forgotten {
             offsets.remove((id.0, &**name))?;
         }
     }

@@ -8,7 +8,7 @@
 //! | `leveret` | `"clean"`, `"next_queue"`, `"journal"`, `"ahead"`, `"rows"`, `"sum"`, `"check"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
-//! | `damaged` | u64, one more than the last | a run that was taken out of `segments` and `bodies`: see `aside` |
+//! | `damaged` | u64, one more than the last | a run that was taken out of `segments` and `bodies`: see `quarantine` |
 //! | `returns` | (queue id, number) | u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0; of a message that has died: see `mark` |
 //! | `delivered` | (queue id, lane) | u64, one past the highest number of the lane ever delivered; empty while the broker runs |
 //! | `streams` | queue id | u64, the first number that a stream keeps; no number below is given again |
@@ -38,7 +38,7 @@ use super::metadata;
 use super::segment::{self, Segment};
 use crate::ids::SeqRange;
 use crate::store::codec::number;
-use crate::store::commit::merge::ReturnRow;
+use crate::store::commit::merge::RequeueRow;
 use crate::store::error::StoreError;
 use crc32fast::Hasher;
 use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
@@ -79,17 +79,17 @@ pub(super) fn row_key(bytes: &[u8]) -> Option<RowKey> {
 }
 
 /// The value that a row of `returns` has.
-pub(super) fn encode_return((deliveries, due_ms): ReturnRow) -> [u8; 12] {
+pub(super) fn encode_requeue((deliveries, due_ms): RequeueRow) -> [u8; 12] {
     let mut value = [0; 12];
     value[..4].copy_from_slice(&deliveries.to_be_bytes());
     value[4..].copy_from_slice(&due_ms.to_be_bytes());
     value
 }
 
-pub(super) fn decode_return(value: &[u8]) -> Result<ReturnRow, StoreError> {
+pub(super) fn decode_requeue(value: &[u8]) -> Result<RequeueRow, StoreError> {
     match value.split_first_chunk() {
         Some((deliveries, due_ms)) => {
-            let [due_ms] = checked::numbers(RETURNS.name, due_ms)?;
+            let [due_ms] = checked::numbers(REQUEUES.name, due_ms)?;
             Ok((u32::from_be_bytes(*deliveries), due_ms))
         }
         None => Err(StoreError::Damaged("a row of `returns` is malformed".to_owned())),
@@ -100,7 +100,7 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("le
 pub(super) const SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("segments");
 pub(super) const BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("bodies");
 pub(super) const DAMAGED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("damaged");
-pub(super) static RETURNS: Checked<RowKey> = Checked::new("returns");
+pub(super) static REQUEUES: Checked<RowKey> = Checked::new("returns");
 pub(super) static DELIVERED: Checked<RowKey> = Checked::new("delivered");
 pub(super) static STREAMS: Checked<u64> = Checked::new("streams");
 pub(super) static STREAM_CHUNKS: Checked<RowKey> = Checked::new("stream_chunks");
@@ -225,7 +225,7 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
     tx.unchecked().open_table(SEGMENTS)?;
     tx.unchecked().open_table(BODIES)?;
     tx.open(&DELIVERED)?.remove_in::<RowKey>(..)?;
-    tx.open(&RETURNS)?;
+    tx.open(&REQUEUES)?;
     tx.open(&STREAMS)?;
     tx.open(&STREAM_CHUNKS)?;
     tx.open(&STREAM_OFFSETS)?;
@@ -245,12 +245,12 @@ pub(super) struct Rows<'tx> {
     totals: Totals,
     segments: Option<Table<'tx, RowKey, &'static [u8]>>,
     bodies: Option<Table<'tx, RowKey, &'static [u8]>>,
-    returns: Option<CheckedTable<'tx, RowKey>>,
+    requeues: Option<CheckedTable<'tx, RowKey>>,
 }
 
 impl<'tx> Rows<'tx> {
     pub(super) fn new(tx: &'tx Transaction) -> Self {
-        Self { tx, totals: Totals::default(), segments: None, bodies: None, returns: None }
+        Self { tx, totals: Totals::default(), segments: None, bodies: None, requeues: None }
     }
 
     /// By how much `segments` has changed.
@@ -300,10 +300,10 @@ impl<'tx> Rows<'tx> {
         opened(self.tx, &mut self.bodies, BODIES)
     }
 
-    pub(super) fn returns(&mut self) -> Result<&mut CheckedTable<'tx, RowKey>, StoreError> {
-        match &mut self.returns {
-            Some(returns) => Ok(returns),
-            slot => Ok(slot.insert(self.tx.open(&RETURNS)?)),
+    pub(super) fn requeues(&mut self) -> Result<&mut CheckedTable<'tx, RowKey>, StoreError> {
+        match &mut self.requeues {
+            Some(requeues) => Ok(requeues),
+            slot => Ok(slot.insert(self.tx.open(&REQUEUES)?)),
         }
     }
 }

@@ -11,13 +11,13 @@ use super::file::{self, DataFile};
 use super::journal;
 use super::segment;
 use super::table::{
-    self, BINDINGS, DELIVERED, EXCHANGES, META, PERMISSIONS, POLICIES, QUEUES, RETURNS, RowKey, SEEN,
-    SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS, encode_return,
+    self, BINDINGS, DELIVERED, EXCHANGES, META, PERMISSIONS, POLICIES, QUEUES, REQUEUES, RowKey, SEEN,
+    SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS, encode_requeue,
 };
 use super::{Options, open_database};
 use crate::ids::lane_of;
 use crate::store::codec;
-use crate::store::commit::merge::ReturnRow;
+use crate::store::commit::merge::RequeueRow;
 use crate::store::error::StoreError;
 use redb::{
     Database, Key, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError, TableHandle,
@@ -45,9 +45,9 @@ const ASIDE: &str = "new";
 const COPIED_BYTES: usize = 1 << 20;
 
 /// `returns` up to format 2: failed deliveries.
-const RETURNS_UNTIMED: TableDefinition<'_, RowKey, u32> = TableDefinition::new("returns");
+const REQUEUES_UNTIMED: TableDefinition<'_, RowKey, u32> = TableDefinition::new("returns");
 /// `returns` from then on up to format 5.
-const RETURNS_TIMED: TableDefinition<'_, RowKey, ReturnRow> = TableDefinition::new("returns");
+const REQUEUES_TIMED: TableDefinition<'_, RowKey, RequeueRow> = TableDefinition::new("returns");
 /// `delivered` up to format 2, by queue alone.
 const DELIVERED_UNLANED: TableDefinition<'_, u64, u64> = TableDefinition::new("delivered");
 /// `delivered` from then on up to format 5.
@@ -65,9 +65,9 @@ pub(super) fn tables(database: &Database, format: u32) -> Result<(), StoreError>
         return Ok(());
     }
     let untimed =
-        |new: &mut CheckedTable<'_, _>, key, deliveries| new.insert(key, &encode_return((deliveries, 0)));
-    if !convert(&tx, RETURNS_UNTIMED, &RETURNS, untimed)? {
-        convert(&tx, RETURNS_TIMED, &RETURNS, |new, key, row| new.insert(key, &encode_return(row)))?;
+        |new: &mut CheckedTable<'_, _>, key, deliveries| new.insert(key, &encode_requeue((deliveries, 0)));
+    if !convert(&tx, REQUEUES_UNTIMED, &REQUEUES, untimed)? {
+        convert(&tx, REQUEUES_TIMED, &REQUEUES, |new, key, row| new.insert(key, &encode_requeue(row)))?;
     }
     let unlaned = |new: &mut CheckedTable<'_, RowKey>, id, up_to| {
         new.insert((id, lane_of(codec::number(up_to)?).into()), &number(up_to))

@@ -1,18 +1,18 @@
 //! Writes merged work into a transaction: rows for what enters, marks or nothing for what leaves.
 //!
 //! Nothing here commits. What the writer learns of each queue takes effect in the
-//! [`Shelves`] only once the transaction has: see [`Writer::finish`].
+//! [`QueueIndexes`] only once the transaction has: see [`Writer::finish`].
 
 use super::checked::Transaction;
+use super::index::{QueueIndex, QueueIndexes};
 use super::join;
 use super::metadata;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
-use super::shelf::{Shelf, Shelves};
 use super::stream;
 use super::table::{self, DELIVERED, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows};
 use crate::ids::{QueueId, SeqRange};
 use crate::store::codec::record;
-use crate::store::commit::merge::{QueueWork, Run, Work};
+use crate::store::commit::merge::{QueueBatch, Run, WriteBatch};
 use crate::store::error::StoreError;
 use redb::ReadableTable;
 
@@ -20,7 +20,7 @@ use redb::ReadableTable;
 pub(super) struct Writer<'tx> {
     tx: &'tx Transaction,
     rows: Rows<'tx>,
-    changed: Vec<(QueueId, Shelf)>,
+    changed: Vec<(QueueId, QueueIndex)>,
 }
 
 impl<'tx> Writer<'tx> {
@@ -28,62 +28,67 @@ impl<'tx> Writer<'tx> {
         Self { tx, rows: Rows::new(tx), changed: Vec::new() }
     }
 
-    /// Writes all of `work`.
-    pub(super) fn write(&mut self, work: &Work, shelves: &Shelves) -> Result<(), StoreError> {
-        metadata::write(self.tx, &work.topology)?;
-        for (&id, queue) in &work.queues {
-            let mut shelf = shelves.get(&id).cloned().unwrap_or_default();
+    /// Writes all of `batch`.
+    pub(super) fn write(&mut self, batch: &WriteBatch, indexes: &QueueIndexes) -> Result<(), StoreError> {
+        metadata::write(self.tx, &batch.metadata)?;
+        for (&id, queue) in &batch.queues {
+            let mut index = indexes.get(&id).cloned().unwrap_or_default();
             if queue.deleted {
                 self.delete(id)?;
-                shelf = Shelf::default();
+                index = QueueIndex::default();
             } else {
-                self.write_queue(id, queue, &mut shelf)?;
+                self.write_queue(id, queue, &mut index)?;
             }
-            self.changed.push((id, shelf));
+            self.changed.push((id, index));
         }
         Ok(())
     }
 
-    /// Notes that `work` was written, which ends with entry `number` of the journal or takes its
+    /// Notes that `batch` was written, which ends with entry `number` of the journal or takes its
     /// place, and whether the stop is a clean one. Returns what is known of the queues once the
     /// transaction is committed.
     pub(super) fn finish(
         self,
-        work: &Work,
+        batch: &WriteBatch,
         number: u64,
         clean: bool,
-    ) -> Result<Vec<(QueueId, Shelf)>, StoreError> {
-        let next_queue = table::next_queue(self.tx)?.max(work.next_queue);
+    ) -> Result<Vec<(QueueId, QueueIndex)>, StoreError> {
+        let next_queue = table::next_queue(self.tx)?.max(batch.next_queue);
         let values = [(META_JOURNAL, number), (META_NEXT_QUEUE, next_queue), (META_CLEAN, clean.into())];
         table::write_meta(self.tx, &values, self.rows.totals())?;
         Ok(self.changed)
     }
 
-    fn write_queue(&mut self, id: QueueId, queue: &QueueWork, shelf: &mut Shelf) -> Result<(), StoreError> {
+    fn write_queue(
+        &mut self,
+        id: QueueId,
+        queue: &QueueBatch,
+        index: &mut QueueIndex,
+    ) -> Result<(), StoreError> {
         if let Some(record) = &queue.declared {
             self.tx.open(&QUEUES)?.insert(id.0, &record::encode_queue(record))?;
-            shelf.declared = true;
+            index.declared = true;
         }
         for (&lane, &up_to) in &queue.delivered {
             self.tx.open(&DELIVERED)?.insert((id.0, lane.into()), &up_to.to_be_bytes())?;
         }
-        if let Some(work) = &queue.stream {
-            stream::write(self.tx, id, work)?;
+        if let Some(batch) = &queue.stream {
+            stream::write(self.tx, id, batch)?;
         }
-        self.publish(id, &queue.runs, shelf)?;
-        for (&seq, &row) in &queue.returns {
-            let replaces = self.rows.returns()?.insert((id.0, seq), &table::encode_return(row))?;
-            shelf.returns += u64::from(!replaces);
+        self.publish(id, &queue.runs, index)?;
+        for (&seq, &row) in &queue.requeues {
+            let replaces = self.rows.requeues()?.insert((id.0, seq), &table::encode_requeue(row))?;
+            index.requeues += u64::from(!replaces);
         }
-        self.settle(id, &queue.settled, shelf)?;
-        while let Some(due) = shelf.due() {
+        self.settle(id, &queue.settled, index)?;
+        while let Some(due) = index.due() {
             let joined = join::join(&mut self.rows, id, due.range)?;
-            shelf.joined(due, &joined);
+            index.joined(due, &joined);
         }
         Ok(())
     }
 
-    fn publish(&mut self, id: QueueId, runs: &[Run], shelf: &mut Shelf) -> Result<(), StoreError> {
+    fn publish(&mut self, id: QueueId, runs: &[Run], index: &mut QueueIndex) -> Result<(), StoreError> {
         let mut row = Row::default();
         for run in runs {
             let mut run = run.clone();
@@ -94,15 +99,15 @@ impl<'tx> Writer<'tx> {
                 if rest.range.is_empty() {
                     break;
                 }
-                self.insert(id, &row, shelf)?;
+                self.insert(id, &row, index)?;
                 row = Row::default();
                 run = rest;
             }
         }
-        self.insert(id, &row, shelf)
+        self.insert(id, &row, index)
     }
 
-    fn insert(&mut self, id: QueueId, row: &Row, shelf: &mut Shelf) -> Result<(), StoreError> {
+    fn insert(&mut self, id: QueueId, row: &Row, index: &mut QueueIndex) -> Result<(), StoreError> {
         let Some(first) = row.runs.first().map(|run| run.first) else { return Ok(()) };
         let mut segment = Segment {
             count: row.records,
@@ -110,7 +115,7 @@ impl<'tx> Writer<'tx> {
                 .map_err(|_over| StoreError::Damaged("a record is over 4 GiB".to_owned()))?,
             transient: row.transient(),
             expires: row.runs.iter().any(|run| run.block.expires()),
-            declared: shelf.declared,
+            declared: index.declared,
             ..Segment::default()
         };
         if row.bytes <= INLINE_BYTES_MAX {
@@ -124,17 +129,22 @@ impl<'tx> Writer<'tx> {
             segment.checksum = Some(crc32fast::hash(records.as_mut()));
         }
         self.rows.put_segment((id.0, first), &segment)?;
-        shelf.add(segment.range(first), row.bytes, row.records.into());
+        index.add(segment.range(first), row.bytes, row.records.into());
         Ok(())
     }
 
     /// Settles ordered ranges; each partly settled row is written once.
-    fn settle(&mut self, id: QueueId, settled: &[SeqRange], shelf: &mut Shelf) -> Result<(), StoreError> {
+    fn settle(
+        &mut self,
+        id: QueueId,
+        settled: &[SeqRange],
+        index: &mut QueueIndex,
+    ) -> Result<(), StoreError> {
         let mut open: Option<(u64, Segment)> = None;
         for &range in settled {
-            if shelf.returns > 0 {
+            if index.requeues > 0 {
                 let keys = (id.0, range.first)..(id.0, range.end);
-                shelf.returns -= self.rows.returns()?.remove_in(keys)?;
+                index.requeues -= self.rows.requeues()?.remove_in(keys)?;
             }
             let mut range = range;
             if open.as_ref().is_none_or(|(first, segment)| segment.range(*first).end <= range.first) {
@@ -142,7 +152,7 @@ impl<'tx> Writer<'tx> {
                 open = find(&mut self.rows, id, range.first)?;
             }
             if let Some((first, segment)) = &mut open {
-                shelf.live -= u64::from(mark(segment, *first, range));
+                index.live -= u64::from(mark(segment, *first, range));
                 range.first = range.end.min(segment.range(*first).end);
             }
             if range.is_empty() {
@@ -154,11 +164,11 @@ impl<'tx> Writer<'tx> {
                 && segment.range(first).end > range.end
             {
                 self.put_back(id, open.take())?;
-                shelf.live -= u64::from(mark(&mut segment, first, range));
+                index.live -= u64::from(mark(&mut segment, first, range));
                 range.end = first;
                 open = Some((first, segment));
             }
-            shelf.live -= self.remove(id, range)?;
+            index.live -= self.remove(id, range)?;
         }
         self.put_back(id, open)
     }
@@ -208,7 +218,7 @@ impl<'tx> Writer<'tx> {
         self.tx.open(&DELIVERED)?.remove_in(keys())?;
         self.rows.remove_segments(keys(), |_, _| false)?;
         self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
-        self.rows.returns()?.remove_in(keys())?;
+        self.rows.requeues()?.remove_in(keys())?;
         stream::delete(self.tx, id)
     }
 }
@@ -278,8 +288,8 @@ impl Row {
 /// Marks what `range` and the row have in common as settled; returns how many were not before.
 fn mark(segment: &mut Segment, first: u64, range: SeqRange) -> u32 {
     let part = range.meet(segment.range(first));
-    let index = |seq: u64| u32::try_from(seq - first).expect("within a row");
-    segment.settled.set(index(part.first)..index(part.end))
+    let at = |seq: u64| u32::try_from(seq - first).expect("within a row");
+    segment.settled.set(at(part.first)..at(part.end))
 }
 
 /// The row that holds number `seq`.

@@ -156,7 +156,7 @@ pub(crate) fn start(image: Vec<u8>) {
     let seen = |queues: &[RecoveredQueue]| -> Vec<_> {
         queues
             .iter()
-            .map(|queue| (queue.record.clone(), queue.messages.clone(), queue.returns.clone(), nexts(queue)))
+            .map(|queue| (queue.record.clone(), queue.messages.clone(), queue.requeues.clone(), nexts(queue)))
             .collect()
     };
     assert_eq!(seen(&again.recovered.queues), seen(&found.queues), "another start finds other queues");
@@ -185,7 +185,7 @@ fn check_sound(queue: &RecoveredQueue) {
         assert_eq!(lane_of(lane.next + (1 << 32)), lane.lane, "there are no numbers left");
     }
     let holds = |seq| queue.messages.iter().any(|range| range.first <= seq && seq < range.end);
-    assert!(queue.returns.iter().all(|returned| holds(returned.seq)), "a return of nothing: {queue:?}");
+    assert!(queue.requeues.iter().all(|returned| holds(returned.seq)), "a return of nothing: {queue:?}");
 }
 
 /// The number that the next message of each lane has.

@@ -235,7 +235,7 @@ fn keys_keep_their_queues_over_a_restart_and_a_redeclare() {
                 record,
                 messages: Vec::new(),
                 bytes: 0,
-                returns: Vec::new(),
+                requeues: Vec::new(),
                 lanes: Vec::new(),
                 expires: false,
                 stream: None,

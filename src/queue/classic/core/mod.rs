@@ -23,7 +23,7 @@ use self::sizes::QueueSizes;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::message::Block;
 use crate::queue::ranges::RangeMap;
-use crate::store::change::{Change, RecoveredLane, RecoveredQueue, RecoveredReturn};
+use crate::store::change::{Change, RecoveredLane, RecoveredQueue, RecoveredRequeue};
 use crate::store::mark::Mark;
 use std::collections::BTreeMap;
 use std::mem;
@@ -148,12 +148,12 @@ impl Core {
         for &range in &recovered.messages {
             core.live.insert(range, RecordPlace::Disk);
         }
-        let returns: BTreeMap<u64, RecoveredReturn> =
-            recovered.returns.iter().map(|&returned| (returned.seq, returned)).collect();
+        let requeues: BTreeMap<u64, RecoveredRequeue> =
+            recovered.requeues.iter().map(|&returned| (returned.seq, returned)).collect();
         for lane in &recovered.lanes {
             let in_lane = |range: &&SeqRange| lane_of(range.first) == lane.lane;
             let messages: Vec<SeqRange> = recovered.messages.iter().filter(in_lane).copied().collect();
-            core.recover_lane(lane, &messages, &returns, clean);
+            core.recover_lane(lane, &messages, &requeues, clean);
         }
         core.order_letters();
         core
@@ -163,7 +163,7 @@ impl Core {
         &mut self,
         recovered: &RecoveredLane,
         messages: &[SeqRange],
-        returns: &BTreeMap<u64, RecoveredReturn>,
+        requeues: &BTreeMap<u64, RecoveredRequeue>,
         clean: bool,
     ) {
         let lane = self.lanes.lane(recovered.lane);
@@ -180,18 +180,18 @@ impl Core {
             Some(_) | None => lane.tail,
         };
         let (first, tail, seen) = (lane.first, lane.tail, lane.seen);
-        let after_failed = returns.range(first..tail).next_back().map_or(first, |(&seq, _)| seq + 1);
+        let after_failed = requeues.range(first..tail).next_back().map_or(first, |(&seq, _)| seq + 1);
         let next = unbroken.max(after_failed).max(seen).min(tail);
         lane.next = next;
         for &range in messages {
-            self.put_back_recovered(range.meet(SeqRange { first, end: next }), seen, returns);
+            self.put_back_recovered(range.meet(SeqRange { first, end: next }), seen, requeues);
         }
     }
 
-    fn put_back_recovered(&mut self, range: SeqRange, seen: u64, returns: &BTreeMap<u64, RecoveredReturn>) {
+    fn put_back_recovered(&mut self, range: SeqRange, seen: u64, requeues: &BTreeMap<u64, RecoveredRequeue>) {
         let mut at = range.first;
-        for (&seq, &RecoveredReturn { deliveries, due_ms, .. }) in
-            returns.range(range.first..range.end.max(range.first))
+        for (&seq, &RecoveredRequeue { deliveries, due_ms, .. }) in
+            requeues.range(range.first..range.end.max(range.first))
         {
             self.put_back_plain(SeqRange { first: at, end: seq }, seen);
             if let Some(mark) = Mark::decode(due_ms) {

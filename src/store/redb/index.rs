@@ -2,7 +2,7 @@
 
 use super::segment::{INLINE_BYTES_MAX, RUN_BYTES_MAX};
 use crate::ids::{QueueId, SeqRange};
-use crate::store::commit::merge::Before;
+use crate::store::commit::merge::OnDisk;
 use std::collections::HashMap;
 
 /// Rows below this many bytes are small: in time they are joined with their neighbours.
@@ -14,11 +14,11 @@ const SMALL_BYTES: usize = 16 * 1024;
 const JOIN_ROWS: u32 = 128;
 
 /// Every queue that has something on disk.
-pub(super) type Shelves = HashMap<QueueId, Shelf>;
+pub(super) type QueueIndexes = HashMap<QueueId, QueueIndex>;
 
 /// One queue's part of the file.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shelf {
+pub(super) struct QueueIndex {
     /// Whether it has a queue's record: only then its messages survive a restart.
     pub(super) declared: bool,
     /// Messages in its rows that are not settled.
@@ -27,7 +27,7 @@ pub(super) struct Shelf {
     low: u64,
     high: u64,
     /// Rows of `returns`.
-    pub(super) returns: u64,
+    pub(super) requeues: u64,
     /// The last rows, as long as they follow each other: those whose records are inline, and all
     /// small ones.
     inline: Tail,
@@ -68,24 +68,24 @@ pub(super) struct Due {
     all_small: bool,
 }
 
-impl Shelf {
+impl QueueIndex {
     /// Where its messages can be.
     pub(super) fn range(&self) -> SeqRange {
         if self.live == 0 { SeqRange::of(0, 0) } else { SeqRange { first: self.low, end: self.high } }
     }
 
     /// What may be on disk of a queue that this is known of.
-    pub(super) fn before(shelf: Option<&Self>) -> Before {
-        Before {
-            messages: shelf.map_or(SeqRange::of(0, 0), Self::range),
-            declared: shelf.is_some_and(|shelf| shelf.declared),
-            anything: shelf.is_some(),
+    pub(super) fn on_disk(index: Option<&Self>) -> OnDisk {
+        OnDisk {
+            messages: index.map_or(SeqRange::of(0, 0), Self::range),
+            declared: index.is_some_and(|index| index.declared),
+            anything: index.is_some(),
         }
     }
 
     /// Whether nothing of the queue is on disk.
     pub(super) fn is_empty(&self) -> bool {
-        !self.declared && self.live == 0 && self.returns == 0
+        !self.declared && self.live == 0 && self.requeues == 0
     }
 
     /// A row was added: `range` are its numbers, of which `live` are not settled.
@@ -136,13 +136,13 @@ mod tests {
     /// Adds `count` rows of one number each, `bytes` long, joining as the writer does; returns how
     /// often a record was rewritten on average, and the rows that are left.
     fn fill(count: u64, bytes: usize) -> (f64, Vec<(SeqRange, usize)>) {
-        let mut shelf = Shelf::default();
+        let mut index = QueueIndex::default();
         let mut rows = Vec::new();
         let mut rewritten = 0;
         for seq in 0..count {
             rows.push((SeqRange::of(seq, 1), bytes));
-            shelf.add(SeqRange::of(seq, 1), bytes, 1);
-            while let Some(due) = shelf.due() {
+            index.add(SeqRange::of(seq, 1), bytes, 1);
+            while let Some(due) = index.due() {
                 let from = rows.partition_point(|(range, _)| range.first < due.range.first);
                 let mut joined: Vec<(SeqRange, usize)> = Vec::new();
                 for (range, bytes) in rows.split_off(from) {
@@ -152,7 +152,7 @@ mod tests {
                         None => joined.push((range, bytes)),
                     }
                 }
-                shelf.joined(due, &joined);
+                index.joined(due, &joined);
                 rows.extend(joined);
             }
         }

@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 const ROWS_MAX: usize = 1024;
 
 /// Takes the rows under these keys out of `segments` and `bodies`.
-pub(super) fn set_aside(database: &Database, keys: &[RowKey]) -> Result<(), StoreError> {
+pub(super) fn quarantine(database: &Database, keys: &[RowKey]) -> Result<(), StoreError> {
     for keys in keys.chunks(ROWS_MAX) {
         let tx = Transaction::begin(database)?;
         let mut rows = Rows::new(&tx);
@@ -67,7 +67,7 @@ pub(super) fn list(tx: &ReadTransaction) -> Result<Vec<DamagedRun>, StoreError> 
         let ((queue, first), row, records) = decode(value.value())?;
         let inline = SegmentView::inline_of_damaged(row);
         runs.push(DamagedRun {
-            aside: Some(id.value()),
+            quarantined: Some(id.value()),
             queue: QueueId(queue),
             first,
             messages: SegmentView::count_of_damaged(row),
@@ -80,7 +80,7 @@ pub(super) fn list(tx: &ReadTransaction) -> Result<Vec<DamagedRun>, StoreError> 
 /// The records of a run, as they are on disk.
 pub(super) fn records(tx: &ReadTransaction, run: &DamagedRun) -> Result<Vec<u8>, StoreError> {
     let key = (run.queue.0, run.first);
-    if let Some(id) = run.aside {
+    if let Some(id) = run.quarantined {
         let table = tx.open_table(DAMAGED)?;
         let Some(value) = table.get(id)? else { return Ok(Vec::new()) };
         let (_, row, records) = decode(value.value())?;
