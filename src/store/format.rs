@@ -5,8 +5,7 @@
 
 use super::FORMAT;
 use super::codec::record;
-use super::commit::entry;
-use super::commit::merge::WriteBatch;
+use super::commit::group::Group;
 use super::error::StoreError;
 use super::redb::segment::{Segment, SegmentView};
 
@@ -37,9 +36,8 @@ pub fn rewrite(format: Format, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
         Format::Binding => record::encode_binding(&record::decode_binding(bytes)?),
         Format::Segment => Segment::from(SegmentView::decode(KEY, bytes)?).encode(KEY),
         Format::Entry => {
-            let (mut batch, mut out) = (WriteBatch::default(), Vec::new());
-            batch.absorb(entry::decode(bytes, FORMAT)?);
-            entry::encode(&batch, &mut out);
+            let mut out = Vec::new();
+            Group::decode(1, bytes, FORMAT)?.encode(&mut out);
             out
         }
     })

@@ -3,8 +3,8 @@
 //!
 //! Changes gather in the open group; its number is the ticket that [`Pending::append`] hands out.
 //! The commit thread cuts the group (from then on changes go into the next one) and, when it is on
-//! disk, says so. Invariant: the cut happens while nobody holds an atomic batch, so what is appended
-//! under one is in one group.
+//! disk, says so. Invariant: the cut happens while nobody holds an atomic batch, so what is
+//! appended under one is in one group.
 
 use super::merge::record_bytes;
 use crate::blocking;
@@ -126,28 +126,28 @@ pub(in crate::store) enum Stop {
 /// What the commit thread is to do next.
 #[derive(Debug)]
 pub(in crate::store) enum Next {
-    /// Commit this group; when there is a `Stop`, it is the last one.
-    Commit(Group),
+    /// Commit these changes; when there is a `Stop`, it is the last one.
+    Commit(Cut),
     /// Nothing has happened for a while.
     Rest,
 }
 
-/// A group that was cut.
+/// What was cut at a time: the changes of a group.
 #[derive(Debug)]
-pub(in crate::store) struct Group {
+pub(in crate::store) struct Cut {
     pub(in crate::store) number: Ticket,
     pub(in crate::store) changes: Vec<Change>,
     pub(in crate::store) stop: Option<Stop>,
 }
 
-/// What the commit thread waits for besides changes.
+/// How long the commit thread waits for changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum WaitTimeout {
-    /// It has nothing to do.
+    /// There is nothing to do without.
     None,
-    /// It would rather rest, once it is idle.
+    /// There may be a rest once the store is idle.
     Idle,
-    /// There is work that cannot be written: try again in a while, and not before.
+    /// Something could not be written: it is tried again in a while, and not before.
     Retry,
 }
 
@@ -328,7 +328,7 @@ impl Pending {
         }
     }
 
-    fn cut(&self) -> Group {
+    fn cut(&self) -> Cut {
         // Taken first and for an instant: whoever holds it has not appended all that belongs
         // together.
         let turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
@@ -337,15 +337,15 @@ impl Pending {
         self.is_cutting.store(false, Ordering::Relaxed);
         drop(turnstile);
         let mut open = self.open();
-        let group =
-            Group { number: Ticket(open.cut + 1), changes: mem::take(&mut open.changes), stop: open.stop };
+        let cut =
+            Cut { number: Ticket(open.cut + 1), changes: mem::take(&mut open.changes), stop: open.stop };
         open.cut += 1;
         open.bytes = 0;
         let mut waiting = mem::take(&mut open.waiting);
         open.watching.append(&mut waiting);
         drop(open);
         drop(none_held);
-        group
+        cut
     }
 
     /// For the commit thread: everything up to and including `number` is on disk. Tells who waits.
@@ -410,7 +410,7 @@ mod tests {
         pending.append(&mut vec![Change::Settle { queue: QueueId(1), range: SeqRange::of(0, 1) }])
     }
 
-    fn cut(pending: &Pending) -> Group {
+    fn cut(pending: &Pending) -> Cut {
         match pending.next(WaitTimeout::None, Duration::ZERO) {
             Next::Commit(group) => group,
             Next::Rest => panic!("there is something to do"),

@@ -17,7 +17,7 @@
 //! the same `Disk`, which meanwhile keeps the lock.
 //!
 //! The formats there have been, each the number of everything that this page and
-//! `journal`, `entry`, `table`, `segment`, `record` and `message` draw:
+//! `journal`, `group`, `table`, `segment`, `record` and `message` draw:
 //!
 //! | format | beside the one before it |
 //! |---|---|
@@ -38,7 +38,7 @@
 //! or the other way round. Redb finds pages by pointers from its two roots. Most commits are in two
 //! phases: the pages below a root are on disk before the header names it, and power cut in between
 //! leaves no older page, with a client's bytes in it, below a root that counts. Those of large
-//! groups are in one (see `commit`, which says why): after power was cut in one such, its root is
+//! groups are in one (see `storage`, which says why): after power was cut in one such, its root is
 //! believed when the checksums of all pages below match (XXH3, which has no key). For an older page
 //! to be believed below it a client would have to have put into a page that was free then what
 //! gives the checksum of a page of 128 bits of which it knows every byte beforehand, the checksums

@@ -2,8 +2,8 @@
 //!
 //! What is written to a file that has no name any more is gone with the process. A sync therefore
 //! fails once the file was deleted, and so does making it longer once something else is in its
-//! place; [`FileIdentity::check`] finds out the same for who asks now and then. Nothing is confirmed
-//! after such a failure.
+//! place; [`FileIdentity::check`] finds out the same for who asks now and then. Nothing is
+//! confirmed after such a failure.
 
 use crate::store::error::{Gone, StoreError};
 use redb::backends::FileBackend;

@@ -17,7 +17,7 @@
 //!         16  u32  length of the payload
 //!         20  u64  its number
 //!         28  u64  up to which number everything was on disk when it was written
-//!         36  payload, as `entry` draws it
+//!         36  payload, the changes of a group, as `group` draws them
 //! ```
 //!
 //! Entries have consecutive numbers and lie without gaps from the front on; once the tables hold

@@ -1,12 +1,13 @@
 //! The log as the broker holds it: the pending group, and the thread behind it.
 
 use super::checked::{Totals, Transaction};
-use super::committer::Committer;
 use super::file::FileIdentity;
 use super::page::Shared;
+use super::storage::RedbStorage;
 use super::table::{META_AHEAD, write_meta};
 use crate::ids::Ticket;
 use crate::store::change::{AtomicBatch, Change, Health, Log, Waiter};
+use crate::store::commit::committer::Committer;
 use crate::store::commit::pending::{Pending, Stop};
 use crate::store::error::StoreError;
 use crate::store::guard::guarded;
@@ -25,8 +26,12 @@ pub(super) struct RedbLog {
 
 impl RedbLog {
     /// Starts the commit thread.
-    pub(super) fn start(committer: Committer, file: Option<FileIdentity>) -> Result<Self, StoreError> {
-        let (pending, database) = (Arc::clone(&committer.pending), Arc::clone(&committer.database));
+    pub(super) fn start(
+        committer: Committer<RedbStorage>,
+        pending: Arc<Pending>,
+        database: Shared,
+        file: Option<FileIdentity>,
+    ) -> Result<Self, StoreError> {
         let of_thread = Arc::clone(&pending);
         let work = move || {
             if let Err(error) = guarded(|| committer.run()) {

@@ -1,15 +1,14 @@
 //! Where changes are kept: tables in one redb file, with a journal before them. Alone names redb.
 //!
-//! In the order in which a group passes: `committer` -> `journal` and `keyed` (small groups, one
+//! In the order in which a group passes: `storage` -> `journal` and `keyed` (small groups, one
 //! after the other) -> `write` and `join` (rows in a transaction, with the counters of `index`) ->
 //! redb -> `disk` (the parts of the file) -> `file` (in its folder, beside the room that `reserve`
-//! keeps). `table`, `checked`, `segment`, `stream`, `metadata` and `quarantine` have the rows. At
-//! the start `tree` looks for damage and turns single bits back, `salvage` makes a new file of what is
-//! left of one, `upgrade` makes older rows the same as new ones, and `recover` reads them; `page`
-//! reads records later on.
+//! keeps and `room` looks after). `table`, `checked`, `segment`, `stream`, `metadata` and
+//! `quarantine` have the rows. At the start `tree` looks for damage and turns single bits back,
+//! `salvage` makes a new file of what is left of one, `upgrade` makes older rows the same as new
+//! ones, and `recover` reads them; `page` reads records later on.
 
 mod checked;
-mod committer;
 mod disk;
 mod error;
 mod file;
@@ -23,8 +22,10 @@ mod page;
 mod quarantine;
 mod recover;
 mod reserve;
+mod room;
 mod salvage;
 pub(in crate::store) mod segment;
+mod storage;
 mod stream;
 mod table;
 mod tree;
@@ -32,21 +33,20 @@ mod upgrade;
 mod write;
 
 use self::checked::Totals;
-use self::committer::{Committer, TREES_BYTES};
 use self::disk::Disk;
 use self::file::{DataFile, FileIdentity};
-use self::journal::Journal;
 use self::log::RedbLog;
 use self::page::Pages;
 pub use self::reserve::{FILE_NAME as RESERVE_NAME, Reserve};
 use self::reserve::{ReserveFile, STEP};
-use super::change::Health;
+use self::room::{Room, TREES_BYTES};
+use self::storage::RedbStorage;
+use super::change::{Health, Recovered};
 use super::error::StoreError;
 use super::guard::guarded;
 use super::{FILE_NAME, FORMAT, JOURNAL_BYTES, Opened, Options};
 use crate::machine;
-use crate::store::commit::linger::Linger;
-use crate::store::commit::merge::WriteBatch;
+use crate::store::commit::committer::Committer;
 use crate::store::commit::pending::Pending;
 use redb::{Database, StorageBackend};
 use std::io;
@@ -109,6 +109,24 @@ fn open_at(
     folder: Option<(&Path, FileIdentity)>,
     options: Options,
 ) -> Result<Opened, StoreError> {
+    let (dir, file) = folder.unzip();
+    let (storage, recovered) = open_storage(backend, dir, options)?;
+    let (database, pending) = (storage.database(), Arc::new(Pending::default()));
+    if storage.is_full() {
+        pending.set_health(Health::Full);
+    }
+    let pages = Pages::new(Arc::clone(&database), Arc::clone(&pending));
+    let committer = Committer::new(Arc::clone(&pending), storage);
+    let log = RedbLog::start(committer, pending, database, file)?;
+    Ok(Opened { log: Arc::new(log), pages: Arc::new(pages), recovered })
+}
+
+/// What `backend` holds, ready for more, and what of it outlives the broker.
+fn open_storage(
+    backend: impl StorageBackend,
+    dir: Option<&Path>,
+    options: Options,
+) -> Result<(RedbStorage, Recovered), StoreError> {
     let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.journal_bytes)?;
     if let Some(reserve) = &options.reserve {
         disk.rely_on(Arc::clone(reserve));
@@ -117,7 +135,7 @@ fn open_at(
         tree::mend(&disk)?;
     }
     tree::check(&disk)?;
-    let database = open_database(&disk, &options)?;
+    let database = open_database(&disk, options.cache_bytes)?;
     let mut identity = table::Identity::FRESH;
     if fresh {
         // The commit syncs both.
@@ -143,33 +161,12 @@ fn open_at(
         disk.make_current()?;
     }
     recover::tidy(&database, &mut found)?;
-    let (dir, file) = folder.unzip();
     keep_room(&disk, dir, &options);
-    let (database, pending) = (Arc::new(RwLock::new(Some(database))), Arc::new(Pending::default()));
-    if disk.reserve().is_some_and(|reserve| reserve.missing() > 0) {
-        committer::tell_of_full(disk.reserve());
-        pending.set_health(Health::Full);
-    }
-    let pages = Pages::new(Arc::clone(&database), Arc::clone(&pending));
-    let committer = Committer {
-        pending,
-        database,
-        journal: Journal::open(disk.clone(), identity.journal)?,
-        disk,
-        options,
-        indexes: found.indexes,
-        journaled: WriteBatch::default(),
-        batch: WriteBatch::default(),
-        late: Vec::new(),
-        number: identity.journal,
-        broken: false,
-        restless: true,
-        loose: true,
-        in_one_phase: false,
-        linger: Linger::default(),
-    };
-    let log = RedbLog::start(committer, file)?;
-    Ok(Opened { log: Arc::new(log), pages: Arc::new(pages), recovered: found.recovered })
+    let room = Room::new(disk.clone(), options.free_bytes);
+    let database = Arc::new(RwLock::new(Some(database)));
+    let (cache_bytes, last) = (options.cache_bytes, identity.journal);
+    let storage = RedbStorage::new((database, disk), room, cache_bytes, found.indexes, last)?;
+    Ok((storage, found.recovered))
 }
 
 /// The reserve of the folder `dir`, which may be made if it is not there.
@@ -204,6 +201,6 @@ fn keep_room(disk: &Disk, dir: Option<&Path>, options: &Options) {
     }
 }
 
-fn open_database(disk: &Disk, options: &Options) -> Result<Database, StoreError> {
-    Ok(Database::builder().set_cache_size(options.cache_bytes).create_with_backend(disk.clone())?)
+fn open_database(disk: &Disk, cache_bytes: usize) -> Result<Database, StoreError> {
+    Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(disk.clone())?)
 }

@@ -18,7 +18,7 @@ use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::store::change::{DamagedRun, Recovered, RecoveredLane, RecoveredQueue, RecoveredRequeue};
 use crate::store::codec::{self, record};
-use crate::store::commit::entry;
+use crate::store::commit::group::Group;
 use crate::store::commit::merge::WriteBatch;
 use crate::store::error::StoreError;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle};
@@ -78,8 +78,8 @@ pub(super) fn replay(
         return Ok(());
     }
     let mut batch = WriteBatch::default();
-    for journal::Entry { payload, .. } in &entries {
-        batch.absorb(entry::decode(payload, format)?);
+    for journal::Entry { number, payload } in &entries {
+        batch.merge(Group::decode(*number, payload, format)?.changes);
     }
     let indexes = recount(database)?;
     batch.settle(|id| QueueIndex::on_disk(indexes.get(&id)));

@@ -115,7 +115,7 @@ fn copy(from: &Disk, path: &Path, options: &Options) -> Result<(), StoreError> {
     let file = file::options().truncate(true).open(path)?;
     let Found { disk, .. } = Disk::open(DataFile::of(file, path)?, from.journal_bytes())?;
     disk.copy_journal(from)?;
-    let database = open_database(&disk, options)?;
+    let database = open_database(&disk, options.cache_bytes)?;
     let mut copied = Copied::of(&database);
     let lost = tree::salvage(from, false, &mut |table, key, row, sure| copied.take(table, key, row, sure))?;
     if lost.as_ref().is_none_or(|lost| !lost.is_empty()) {

@@ -172,7 +172,7 @@ fn copy_with_head(from: &DataFile, path: &Path, options: &Options) -> Result<(),
         disk.write(at, &part[..count])?;
         at += count as u64;
     }
-    let database = open_database(&disk, options)?;
+    let database = open_database(&disk, options.cache_bytes)?;
     check_headless(&database)?;
     tables(&database, 1)?;
     let tx = Transaction::begin(&database)?;

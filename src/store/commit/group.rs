@@ -1,7 +1,9 @@
-//! A commit group as bytes: the payload of a journal's entry.
+//! A commit group: changes that reach the disk together or not at all, and their place among all
+//! groups. It is a value: as bytes it can go elsewhere, and be applied there to the same effect.
 //!
-//! One change after the other, each a kind and its fields; integers big-endian, `str` a u32 length
-//! and that many bytes.
+//! The number goes beside the bytes, as in an entry of the journal, whose payload these are. They
+//! are one change after the other, each a kind and its fields; integers big-endian, `str` a u32
+//! length and that many bytes.
 //!
 //! ```text
 //! 1 publish          u64 queue | u64 first | u32 length | records, as `message` draws them
@@ -66,8 +68,43 @@ const AUTH_LAST: u8 = AUTH + 2 * auth::KINDS - 1;
 const PUT_POLICY: u8 = 48;
 const DELETE_POLICY: u8 = 49;
 
-/// Appends all of `batch` to `out`.
-pub(in crate::store) fn encode(batch: &WriteBatch, out: &mut Vec<u8>) {
+/// What is committed at a time.
+#[derive(Debug)]
+pub(in crate::store) struct Group {
+    /// One more than that of the group before; those of which nothing is left have none.
+    pub(in crate::store) number: u64,
+    /// Merged against all groups before it.
+    pub(in crate::store) changes: WriteBatch,
+}
+
+impl Group {
+    /// The group after that with the number `last`, with nothing in it so far.
+    pub(in crate::store) fn after(last: u64) -> Self {
+        Self { number: last + 1, changes: WriteBatch::default() }
+    }
+
+    /// Whether there is nothing in it.
+    pub(in crate::store) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Appends its changes to `out`.
+    pub(in crate::store) fn encode(&self, out: &mut Vec<u8>) {
+        encode_changes(&self.changes, out);
+    }
+
+    /// Reads a group back whose changes were written by a version that has this format.
+    ///
+    /// # Errors
+    /// They are nothing that a group ever had.
+    pub(in crate::store) fn decode(number: u64, bytes: &[u8], format: u32) -> Result<Self, StoreError> {
+        let mut changes = WriteBatch::default();
+        changes.absorb(decode_changes(bytes, format)?);
+        Ok(Self { number, changes })
+    }
+}
+
+fn encode_changes(batch: &WriteBatch, out: &mut Vec<u8>) {
     for (&id, queue) in &batch.queues {
         encode_queue(id, queue, out);
     }
@@ -181,8 +218,7 @@ fn encode_names(id: QueueId, stream: &StreamBatch, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a payload back, of a file that has this format.
-pub(in crate::store) fn decode(payload: &[u8], format: u32) -> Result<Vec<Change>, StoreError> {
+fn decode_changes(payload: &[u8], format: u32) -> Result<Vec<Change>, StoreError> {
     let mut reader = Reader { rest: payload, format };
     let mut changes = Vec::new();
     while let Some(kind) = reader.kind() {
@@ -413,13 +449,13 @@ mod tests {
         let mut batch = WriteBatch::default();
         batch.absorb(changes());
         let mut out = Vec::new();
-        encode(&batch, &mut out);
+        encode_changes(&batch, &mut out);
         out
     }
 
     #[test]
     fn every_kind_of_change_comes_back() {
-        assert_eq!(format!("{:?}", decode(&encoded(), FORMAT).unwrap()), format!("{:?}", changes()));
+        assert_eq!(format!("{:?}", decode_changes(&encoded(), FORMAT).unwrap()), format!("{:?}", changes()));
     }
 
     /// The bytes that the head of this file draws; a change here is a new format.
@@ -438,11 +474,14 @@ mod tests {
     #[test]
     fn a_payload_that_is_cut_off_is_refused_or_ends_between_changes() {
         let bytes = encoded();
-        let whole = (0..bytes.len()).filter(|&end| decode(&bytes[..end], FORMAT).is_ok()).count();
+        let whole = (0..bytes.len()).filter(|&end| decode_changes(&bytes[..end], FORMAT).is_ok()).count();
         assert_eq!(whole, changes().len(), "only between changes");
-        assert!(decode(b"\x63", FORMAT).is_err());
-        assert!(decode(b"\x06\xff\xff\xff\xff\xff\xff\xff\xff", FORMAT).is_err(), "no queue has this id");
+        assert!(decode_changes(b"\x63", FORMAT).is_err());
+        assert!(
+            decode_changes(b"\x06\xff\xff\xff\xff\xff\xff\xff\xff", FORMAT).is_err(),
+            "no queue has this id"
+        );
         let backwards = b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x02";
-        assert!(decode(backwards, FORMAT).is_err());
+        assert!(decode_changes(backwards, FORMAT).is_err());
     }
 }

@@ -1,0 +1,141 @@
+//! The commit thread: it cuts groups, merges each against what is kept already, hands it to the
+//! storage, and tells who waits.
+//!
+//! A full disk is not the end: the group is kept, what is cut later is merged into it (what is
+//! consumed meanwhile need not be written any more), and it is tried again every second. The same
+//! if somebody else has found the disk full, after which the storage does no more until it has
+//! recovered. Any other fault is the end: nothing is confirmed from then on.
+
+use super::group::Group;
+use super::linger::{Linger, Tally};
+use super::pending::{Cut, Next, Pending, Stop, WaitTimeout};
+use super::storage::Storage;
+use crate::store::change::{Change, Health};
+use crate::store::error::StoreError;
+use std::mem;
+use std::sync::Arc;
+
+/// Decides what reaches the storage, and in which order.
+pub(in crate::store) struct Committer<S> {
+    pending: Arc<Pending>,
+    /// Where groups go.
+    storage: S,
+    /// What is cut and not applied, with the number after that of the last group that is.
+    group: Group,
+    /// What is cut since a fault and not part of `group`, which may turn out to be applied.
+    late: Vec<Change>,
+    linger: Linger,
+}
+
+impl<S: Storage> Committer<S> {
+    /// Commits what `pending` gathers to `storage`.
+    pub(in crate::store) fn new(pending: Arc<Pending>, storage: S) -> Self {
+        let group = Group::after(storage.applied());
+        Self { pending, storage, group, late: Vec::new(), linger: Linger::default() }
+    }
+
+    /// Works until it is told to stop or cannot go on.
+    ///
+    /// # Errors
+    /// What kept a group from the disk, unless it passes.
+    pub(in crate::store) fn run(mut self) -> Result<(), StoreError> {
+        self.work_until_stopped().and_then(|()| self.storage.close())
+    }
+
+    fn work_until_stopped(&mut self) -> Result<(), StoreError> {
+        loop {
+            let moment = self.linger.moment();
+            let (result, stop) = match self.pending.next(self.timeout(), moment) {
+                Next::Rest => (self.rest(), None),
+                Next::Commit(Cut { stop: Some(Stop::Abandon), .. }) => return Ok(()),
+                Next::Commit(cut) => {
+                    let stop = cut.stop;
+                    (self.commit(cut, !moment.is_zero()), stop)
+                }
+            };
+            match result {
+                Ok(()) if stop.is_some() => return Ok(()),
+                Ok(()) => {}
+                Err(error) if error.passes() && stop.is_none() => self.pending.set_health(Health::Full),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn timeout(&self) -> WaitTimeout {
+        if self.group.is_empty() { self.storage.timeout() } else { WaitTimeout::Retry }
+    }
+
+    fn rest(&mut self) -> Result<(), StoreError> {
+        let rested = self.storage.rest();
+        self.tell_of_readable();
+        rested?;
+        self.look_for_room();
+        Ok(())
+    }
+
+    /// Takes in what was cut, which was waited for or not, and commits all that is there.
+    ///
+    /// # Errors
+    /// It could not be written; it is kept, and tried again with what is cut next.
+    pub(in crate::store) fn commit(&mut self, cut: Cut, waited: bool) -> Result<(), StoreError> {
+        if self.late.is_empty() {
+            self.late = cut.changes;
+        } else {
+            self.late.extend(cut.changes);
+        }
+        self.storage.recover()?;
+        if self.storage.applied() >= self.group.number {
+            self.begin_group(self.group.changes.bytes);
+        }
+        let changes = mem::take(&mut self.late);
+        let idle = changes.is_empty();
+        let tally = Tally::of(&changes);
+        let batch = &mut self.group.changes;
+        batch.absorb(changes);
+        let appended = batch.bytes;
+        batch.settle(|id| self.storage.on_disk(id));
+        let bytes = batch.bytes;
+        self.pending.give_back(appended - bytes);
+        self.linger.learn(tally, waited, appended, bytes);
+        let applied = self.apply(idle, cut.stop.is_some());
+        self.tell_of_readable();
+        applied?;
+        self.begin_group(bytes);
+        self.look_for_room();
+        self.pending.announce(cut.number);
+        self.tell_of_readable();
+        Ok(())
+    }
+
+    fn apply(&mut self, idle: bool, last: bool) -> Result<(), StoreError> {
+        if last {
+            return self.storage.finish(&mut self.group);
+        }
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        if idle {
+            self.storage.shrink()?;
+        }
+        self.storage.apply(&mut self.group)
+    }
+
+    /// The group is applied, with `bytes` of records.
+    fn begin_group(&mut self, bytes: usize) {
+        self.pending.give_back(bytes);
+        self.group = Group::after(self.storage.applied());
+    }
+
+    /// Says up to which ticket everything can be read back, if that is all that is durable.
+    fn tell_of_readable(&self) {
+        if self.storage.readable() + 1 >= self.group.number {
+            self.pending.set_stored(self.pending.durable());
+        }
+    }
+
+    fn look_for_room(&mut self) {
+        let has_room = self.storage.has_room();
+        self.pending.set_health(if has_room { Health::Good } else { Health::Full });
+    }
+}

@@ -1,0 +1,70 @@
+//! Where groups go: what the commit thread asks of whatever keeps them.
+
+use super::group::Group;
+use super::merge::OnDisk;
+use super::pending::WaitTimeout;
+use crate::ids::QueueId;
+use crate::store::error::StoreError;
+
+/// Keeps groups, one after the other.
+///
+/// After an error that [passes](StoreError::passes) it may be asked again; until [`recover`] has
+/// succeeded it is not known whether the group at hand is kept.
+///
+/// [`recover`]: Storage::recover
+pub(in crate::store) trait Storage {
+    /// What may be kept of a queue: a group is merged against that.
+    fn on_disk(&self, queue: QueueId) -> OnDisk;
+
+    /// The number of the last group that is kept.
+    fn applied(&self) -> u64;
+
+    /// The number of the last group whose records can be read back.
+    fn readable(&self) -> u64;
+
+    /// Keeps `group`, on disk when it returns, and takes the changes out of it; one whose number
+    /// was applied before is left out.
+    ///
+    /// # Errors
+    /// It could not be written, or is not the one that comes next.
+    fn apply(&mut self, group: &mut Group) -> Result<(), StoreError>;
+
+    /// As [`Storage::apply`] of the last group, which may be empty, and marks the stop as clean.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn finish(&mut self, group: &mut Group) -> Result<(), StoreError>;
+
+    /// Finds out after an error what is kept, so that [`Storage::applied`] is true again; does
+    /// nothing if there was none.
+    ///
+    /// # Errors
+    /// It could not be read.
+    fn recover(&mut self) -> Result<(), StoreError>;
+
+    /// How long to wait for changes when none are at hand: until it is to be tried again, until
+    /// there may be a [`Storage::rest`], or without end.
+    fn timeout(&self) -> WaitTimeout;
+
+    /// Does what can wait until nothing happens.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn rest(&mut self) -> Result<(), StoreError>;
+
+    /// Gives the disk back what is not in use, if it is full: before the same group is tried once
+    /// more.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn shrink(&mut self) -> Result<(), StoreError>;
+
+    /// Whether publishers may go on; looks at the disk.
+    fn has_room(&mut self) -> bool;
+
+    /// Ends its use of the disk.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn close(self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,385 @@
+//! The data file's storage of groups: the only writer of the file.
+//!
+//! A small group is written to the journal, and gathers with others until it is worth a
+//! transaction: until the journal is full, there is much of it, or nothing has happened for a
+//! while. A large group has a transaction of its own. So `journaled` is on disk and what is at hand
+//! is not, and what is in `journaled` comes before.
+//!
+//! Each transaction has the number of the last group in it, in the table `leveret`: a group that is
+//! applied a second time is left out, before a power cut and after it.
+//!
+//! What brings no records is written to a full disk nevertheless, from the reserve; so is what
+//! brings some and takes others away, or a record that nobody consumes would keep on the disk what
+//! all others do. When nothing happens, the file is made smaller, whether records wait or not. What
+//! is known of the disk is in `room`.
+//!
+//! redb finds out what is in use by walking the whole file when it is opened after a crash, about
+//! 2.5 GB/s, and is then as good as what it finds: one damaged page is a file that it refuses. A
+//! commit in two phases that saves that knowledge spares both. It costs a second sync, and 64 KiB
+//! for each GiB of the file. So does each transaction but those of large groups, for which
+//! publishers wait one after the other; once the store is idle, one more commit does it for them.
+
+use super::checked::Transaction;
+use super::disk::Disk;
+use super::index::{QueueIndex, QueueIndexes};
+use super::journal::Journal;
+use super::open_database;
+use super::page::Shared;
+use super::recover;
+use super::room::Room;
+use super::table;
+use super::write::Writer;
+use crate::ids::QueueId;
+use crate::store::FORMAT;
+use crate::store::commit::group::Group;
+use crate::store::commit::merge::{OnDisk, WriteBatch};
+use crate::store::commit::pending::WaitTimeout;
+use crate::store::commit::storage::Storage;
+use crate::store::error::StoreError;
+use redb::CompactionError;
+use std::io;
+use std::mem;
+use std::sync::{Arc, PoisonError};
+
+/// A group of more bytes than this is not written twice: a transaction then costs less than the
+/// second copy.
+const JOURNALED_BYTES_MAX: usize = 128 * 1024;
+
+/// So much gathers in the journal, in bytes of records and [`RUN_BYTES`] for each run, before it is
+/// put into the tables: what is held in memory meanwhile.
+const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// About what a run costs in memory beside its records.
+const RUN_BYTES: usize = 128;
+
+/// How a transaction is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phases {
+    One,
+    Two,
+}
+
+/// Groups in the tables and the journal of a data file.
+#[derive(Debug)]
+pub(super) struct RedbStorage {
+    /// Empty when opening it anew failed.
+    database: Shared,
+    disk: Disk,
+    room: Room,
+    /// Memory for pages of the file, bytes.
+    cache_bytes: usize,
+    journal: Journal,
+    indexes: QueueIndexes,
+    /// What is in the journal and not in the tables.
+    journaled: WriteBatch,
+    /// Of the last group that is in the journal or in the tables.
+    number: u64,
+    /// Of the last group that is in the tables.
+    number_in_tables: u64,
+    /// A commit failed: whether what it had is on disk is unknown, and redb will do no more with
+    /// this database.
+    is_broken: bool,
+    /// Something was committed since the last rest.
+    has_news: bool,
+    /// Something was committed since the file was last made smaller.
+    may_shrink: bool,
+    /// The last transaction did not save what is in use.
+    in_one_phase: bool,
+}
+
+impl RedbStorage {
+    /// What is in `database`, which is in `disk` and has these queues; its last group is `number`.
+    ///
+    /// # Errors
+    /// The journal makes no sense.
+    pub(super) fn new(
+        (database, disk): (Shared, Disk),
+        room: Room,
+        cache_bytes: usize,
+        indexes: QueueIndexes,
+        number: u64,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            database,
+            journal: Journal::open(disk.clone(), number)?,
+            disk,
+            room,
+            cache_bytes,
+            indexes,
+            journaled: WriteBatch::default(),
+            number,
+            number_in_tables: number,
+            is_broken: false,
+            has_news: true,
+            may_shrink: true,
+            in_one_phase: false,
+        })
+    }
+
+    /// The database, while it is open.
+    pub(super) fn database(&self) -> Shared {
+        Arc::clone(&self.database)
+    }
+
+    /// Whether the disk is full.
+    pub(super) fn is_full(&self) -> bool {
+        self.room.is_full()
+    }
+
+    /// Brings a group to disk, this way or that.
+    fn write(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        let batch = &group.changes;
+        let records = batch.bytes > 0;
+        let is_short = records && !self.room.is_there();
+        if is_short {
+            // Records that publishers sent before they were told to wait must not keep on the disk
+            // what others consume.
+            if !batch.takes_away() {
+                return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+            }
+            self.room.make_sure_it_fits(self.journaled.bytes + batch.bytes, true)?;
+        }
+        if batch.bytes <= JOURNALED_BYTES_MAX {
+            if self.append(group)? {
+                return Ok(());
+            }
+            self.empty_journal()?;
+            if self.append(group)? {
+                return Ok(());
+            }
+        }
+        self.empty_journal()?;
+        self.write_to_tables(group, !records || is_short, Phases::One)
+    }
+
+    /// Brings the last group to disk, and with it that the stop is a clean one.
+    fn write_last(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        self.empty_journal()?;
+        self.write_to_tables(group, group.changes.bytes == 0, Phases::Two)
+    }
+
+    /// Writes a group into a transaction of its own, from the reserve if it `spends` that. One in
+    /// two phases is the last one of a clean stop.
+    fn write_to_tables(&mut self, group: &mut Group, spends: bool, phases: Phases) -> Result<(), StoreError> {
+        self.room.make_sure_it_fits(group.changes.bytes, spends)?;
+        let number = if group.is_empty() { self.number } else { group.number };
+        self.disk.spend_reserve(spends);
+        let committed = self.commit(&group.changes, number, phases == Phases::Two, phases);
+        self.disk.spend_reserve(true);
+        let changed = committed.inspect_err(|_| self.is_broken = true)?;
+        (self.number, self.number_in_tables) = (number, number);
+        self.in_one_phase = phases == Phases::One;
+        self.learn(changed);
+        group.changes = WriteBatch::default();
+        Ok(())
+    }
+
+    /// Writes a group to the journal, if there is room for it.
+    fn append(&mut self, group: &mut Group) -> Result<bool, StoreError> {
+        let gathered = self.journaled.bytes + self.journaled.runs * RUN_BYTES;
+        if gathered > GATHERED_BYTES_MAX {
+            return Ok(false);
+        }
+        let fits = self.journal.append(group.number, |out| group.encode(out))?;
+        if fits {
+            self.number = group.number;
+            let mut batch = mem::take(&mut group.changes);
+            batch.detach();
+            self.journaled.merge(batch);
+            self.has_news = true;
+        }
+        Ok(fits)
+    }
+
+    /// Puts what is in the journal into the tables.
+    fn empty_journal(&mut self) -> Result<(), StoreError> {
+        if self.journal.is_empty() {
+            return Ok(());
+        }
+        let indexes = &self.indexes;
+        self.journaled.settle(|id| QueueIndex::on_disk(indexes.get(&id)));
+        self.room.make_sure_it_fits(self.journaled.bytes, true)?;
+        self.journal.prepare_reset(self.number)?;
+        let changed = self
+            .commit(&self.journaled, self.number, false, Phases::Two)
+            .inspect_err(|_| self.is_broken = true)?;
+        self.in_one_phase = false;
+        self.learn(changed);
+        self.forget_journal(true);
+        Ok(())
+    }
+
+    /// The tables hold what is in the journal; what was written before them is on disk if they were
+    /// `synced`.
+    fn forget_journal(&mut self, synced: bool) {
+        self.journaled = WriteBatch::default();
+        self.journal.reset(synced);
+        self.number_in_tables = self.number;
+    }
+
+    /// Writes `batch`, which ends with group `number`, as one transaction, the last one or not;
+    /// returns what the tables then hold of its queues.
+    fn commit(
+        &self,
+        batch: &WriteBatch,
+        number: u64,
+        last: bool,
+        phases: Phases,
+    ) -> Result<Vec<(QueueId, QueueIndex)>, StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(StoreError::Stopped)?;
+        let tx = match phases {
+            Phases::One => Transaction::in_one_phase(database)?,
+            Phases::Two => Transaction::begin(database)?,
+        };
+        let mut writer = Writer::new(&tx);
+        writer.write(batch, &self.indexes)?;
+        let changed = writer.finish(batch, number, last)?;
+        tx.commit()?;
+        Ok(changed)
+    }
+
+    fn learn(&mut self, changed: Vec<(QueueId, QueueIndex)>) {
+        for (id, index) in changed {
+            if index.is_empty() {
+                self.indexes.remove(&id);
+            } else {
+                self.indexes.insert(id, index);
+            }
+        }
+        (self.has_news, self.may_shrink) = (true, true);
+    }
+
+    /// Opens the database anew after a fault, and looks whether what was being written is in the
+    /// tables after all.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        drop(place.take());
+        let database = open_database(&self.disk, self.cache_bytes)?;
+        self.indexes = recover::recount(&database)?;
+        let stored = table::identify(&database, FORMAT, false)?.journal;
+        *place = Some(database);
+        drop(place);
+        self.is_broken = false;
+        if stored > self.number {
+            (self.number, self.number_in_tables) = (stored, stored);
+        } else if stored == self.number && !self.journal.is_empty() {
+            self.forget_journal(false);
+        }
+        Ok(())
+    }
+
+    fn rest_now(&mut self) -> Result<(), StoreError> {
+        self.empty_journal()?;
+        self.compact_if_full()?;
+        if self.in_one_phase {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let settled = Transaction::begin(database.as_ref().ok_or(StoreError::Stopped)?)?.commit();
+            settled.inspect_err(|_| self.is_broken = true)?;
+            self.in_one_phase = false;
+        }
+        self.has_news = false;
+        Ok(())
+    }
+
+    /// While the disk is full, gives it back what was consumed: redb keeps it in the file, where
+    /// nobody else can see that there is room.
+    fn compact_if_full(&mut self) -> Result<(), StoreError> {
+        if !self.may_shrink || !self.room.is_full() || !self.room.is_enough_to_shrink() {
+            return Ok(());
+        }
+        self.empty_journal()?;
+        // Should it fail nevertheless, what waits is tried before it is tried again.
+        self.may_shrink = false;
+        // Its commits do not save what is in use.
+        self.in_one_phase = true;
+        self.compact().inspect_err(|_| self.is_broken = true)
+    }
+
+    fn compact(&self) -> Result<(), StoreError> {
+        let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        match place.as_mut().ok_or(StoreError::Stopped)?.compact() {
+            Ok(_any) => Ok(()),
+            Err(CompactionError::Storage(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, "the file is not made smaller");
+                Ok(())
+            }
+        }
+    }
+
+    /// A fault that passes is a full disk, or what somebody else takes for one.
+    fn noting(&mut self, done: Result<(), StoreError>) -> Result<(), StoreError> {
+        if done.as_ref().is_err_and(StoreError::passes) {
+            self.room.set(false);
+        }
+        done
+    }
+}
+
+impl Storage for RedbStorage {
+    fn on_disk(&self, queue: QueueId) -> OnDisk {
+        QueueIndex::on_disk(self.indexes.get(&queue)).in_journal_too(self.journaled.queues.get(&queue))
+    }
+
+    fn applied(&self) -> u64 {
+        self.number
+    }
+
+    fn readable(&self) -> u64 {
+        self.number_in_tables
+    }
+
+    fn apply(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        if group.number <= self.number {
+            group.changes = WriteBatch::default();
+            return Ok(());
+        }
+        if group.number > self.number + 1 {
+            let what = format!("commit {} was to follow commit {}", group.number, self.number);
+            return Err(StoreError::BrokerFault(what));
+        }
+        let done = self.write(group);
+        self.noting(done)
+    }
+
+    fn finish(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        self.write_last(group)
+    }
+
+    fn recover(&mut self) -> Result<(), StoreError> {
+        let done = if self.is_broken { self.reopen() } else { Ok(()) };
+        self.noting(done)
+    }
+
+    fn timeout(&self) -> WaitTimeout {
+        if self.is_broken {
+            WaitTimeout::Retry
+        } else if self.has_news || self.room.is_full() {
+            WaitTimeout::Idle
+        } else {
+            WaitTimeout::None
+        }
+    }
+
+    fn rest(&mut self) -> Result<(), StoreError> {
+        let done = self.rest_now();
+        self.noting(done)
+    }
+
+    fn shrink(&mut self) -> Result<(), StoreError> {
+        let done = if self.room.is_there() { Ok(()) } else { self.compact_if_full() };
+        self.noting(done)
+    }
+
+    fn has_room(&mut self) -> bool {
+        let is_there = self.room.is_there();
+        self.room.set(is_there);
+        is_there
+    }
+
+    fn close(self) -> Result<(), StoreError> {
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(database.map_or(Ok(()), redb::Database::close)?)
+    }
+}
