@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(in crate::store) struct Committer<S> {
     pending: Arc<Pending>,
     /// Where groups go.
-    storage: S,
+    pub(in crate::store) storage: S,
     /// What is cut and not applied, with the number after that of the last group that is.
     group: Group,
     /// What is cut since a fault and not part of `group`, which may turn out to be applied.

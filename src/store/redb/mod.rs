@@ -28,6 +28,8 @@ pub(in crate::store) mod segment;
 mod storage;
 mod stream;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod upgrade;
 mod write;
