@@ -41,7 +41,7 @@ impl Keep for Rows {
     fn keep(&mut self, mut changes: Vec<Change>) {
         for change in &changes {
             match change {
-                Change::Publish { first, block, range, .. } => {
+                Change::Publish { first, block, range, .. } | Change::Spill { first, block, range, .. } => {
                     for (seq, index) in (*first..).zip(range.clone()) {
                         let previous = self.rows.insert(seq, block.slice(index..index + 1).to_vec());
                         assert!(previous.is_none(), "message {seq} was written twice");

@@ -21,9 +21,22 @@ use std::thread;
 pub enum Change {
     /// Records enter a queue: record `range.start` of `block` under the number `first`, and so on.
     ///
-    /// Records that are not persistent may be among them (a queue that runs out of memory writes
-    /// those too): they are read back by [`PageSource::load`], but recovery does not see them.
+    /// Records that are not persistent may be among them, if they came in one block: they are read
+    /// back by [`PageSource::load`], but recovery does not see them.
     Publish {
+        /// The queue.
+        queue: QueueId,
+        /// The sequence number of the first record of `range`.
+        first: u64,
+        /// Where the records are.
+        block: Arc<Block>,
+        /// Which of the block's records.
+        range: Range<u32>,
+    },
+    /// As [`Change::Publish`] of records that are not meant to last, but have no place in memory:
+    /// they are read back by [`PageSource::load`] until the broker stops. They are part of no
+    /// commit group.
+    Spill {
         /// The queue.
         queue: QueueId,
         /// The sequence number of the first record of `range`.

@@ -5,6 +5,9 @@
 //! keeps them (tables and journal in one file, recovery, paging); what both draw as bytes is in
 //! `codec`. Panics of redb end in `guard`.
 //!
+//! What is committed is a group, which has the same effect wherever it is applied. Records that
+//! were only spilled for want of memory are in none: they are in tables that each start empties.
+//!
 //! Invariant: a ticket is durable only when all that was appended under it is on disk, or was
 //! consumed before.
 

@@ -320,7 +320,15 @@ impl Workload {
             let lasting = entering.filter(|(_, (_, persistent))| all || *persistent);
             queue.messages.extend(lasting.map(|(seq, (body, _))| (seq, body)));
         }
-        vec![Change::Publish { queue: QueueId(id), first, block, range }]
+        let (queue, is_transient) = (QueueId(id), (0..block.len()).all(|index| !block.is_persistent(index)));
+        let is_spilled = match self.model.queues.get(&id) {
+            Some(queue) => is_transient && queue.stream.is_none(),
+            None => true,
+        };
+        if is_spilled && !self.draw.one_in(4) {
+            return vec![Change::Spill { queue, first, block, range }];
+        }
+        vec![Change::Publish { queue, first, block, range }]
     }
 
     fn settle(&mut self) -> Vec<Change> {

@@ -1,6 +1,8 @@
 //! What becomes of messages as rows: joined, partly settled, read back, gone.
 
-use super::{ALL, block, bodies, commit, declare, open_sim, publish, settle, wait_for};
+use super::{
+    ALL, block, bodies, commit, declare, open_sim, open_with, publish, settle, wait_for, wait_until,
+};
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange, Ticket};
 use leveret::store::change::{Change, RecoveredRequeue};
@@ -9,8 +11,10 @@ use std::collections::BTreeMap;
 
 /// How many rows a table has in the file of a store that has stopped.
 fn rows(disk: &SimDisk, table: &str) -> u64 {
-    // Behind the head of the file; there is no journal.
-    let database = disk.image().split_off(4096);
+    // Behind the head of the file, which has the length of the journal, and that.
+    let mut image = disk.image();
+    let journal = usize::try_from(u64::from_be_bytes(image[24..32].try_into().unwrap())).unwrap();
+    let database = image.split_off(4096 + journal);
     let database = Database::builder().create_with_backend(SimDisk::holding(database)).unwrap();
     let tx = database.begin_read().unwrap();
     tx.open_table(TableDefinition::<(u64, u64), &[u8]>::new(table)).unwrap().len().unwrap()
@@ -105,6 +109,44 @@ fn transient_messages_can_be_read_until_the_end_and_not_after() {
     assert!(again.recovered.queues[1].messages.is_empty());
     assert_eq!(bodies(&again, 1, ALL).into_keys().collect::<Vec<_>>(), [14]);
     assert!(bodies(&again, 2, ALL).is_empty() && bodies(&again, 3, ALL).is_empty());
+}
+
+#[test]
+fn spilled_messages_are_read_back_in_their_order_and_only_until_the_next_start() {
+    let disk = SimDisk::default();
+    let opened = open_with(&disk, 100_000);
+    let spill = |queue, first, body: &str| {
+        let block = block(&[(body, false), (body, false)]);
+        Change::Spill { queue: QueueId(queue), first, range: 0..2, block }
+    };
+    let read = |queue| bodies(&opened, queue, ALL).into_keys().collect::<Vec<_>>();
+    commit(
+        &opened.log,
+        [declare(1), publish(1, 0, &["a"]), spill(1, 1, "spilled one"), publish(1, 3, &["b"])],
+    );
+    commit(&opened.log, [spill(1, 4, "spilled two"), spill(2, 7, "spilled three"), settle(2, 8, 9)]);
+    let ticket = opened.log.append(&mut vec![spill(3, 0, "spilled four")]);
+    wait_for(&opened.log, ticket);
+    let is_on_disk = |what: &[u8]| disk.image().windows(what.len()).any(|bytes| bytes == what);
+    assert!(!is_on_disk(b"spilled"), "the journal has none of it");
+    wait_until("stored", || opened.log.stored() >= ticket);
+    assert!(is_on_disk(b"spilled one") && is_on_disk(b"spilled four"));
+    assert_eq!((read(1), read(2), read(3)), (vec![0, 1, 2, 3, 4, 5], vec![7], vec![0, 1]));
+    assert_eq!(opened.pages.load(QueueId(1), SeqRange { first: 2, end: 4 }, 1).unwrap()[0].first, 1);
+    let delete = Change::DeleteQueue(QueueId(3));
+    let ticket = opened.log.append(&mut vec![settle(1, 0, 2), settle(1, 5, 6), settle(2, 7, 9), delete]);
+    wait_for(&opened.log, ticket);
+    wait_until("stored", || opened.log.stored() >= ticket);
+    // A row is there as long as one of its messages is.
+    assert_eq!((read(1), read(2), read(3)), (vec![1, 2, 3, 4, 5], vec![], vec![]));
+    assert_eq!(opened.log.pending_bytes(), 0);
+    opened.log.close().unwrap();
+    let disk = disk_of(&disk);
+    let again = open_with(&disk, 100_000);
+    assert_eq!(again.recovered.queues[0].messages, [SeqRange::of(3, 1)]);
+    assert_eq!(bodies(&again, 1, ALL).into_keys().collect::<Vec<_>>(), [3]);
+    drop(again);
+    assert_eq!((rows(&disk, "segments"), rows(&disk, "local_segments")), (1, 0));
 }
 
 fn disk_of(disk: &SimDisk) -> SimDisk {

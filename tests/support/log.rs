@@ -117,7 +117,7 @@ impl Log for MemoryLog {
         state.long += usize::from(gated && blocking::runs() > RUNS.get());
         for change in changes.drain(..) {
             state.pending = true;
-            if let Change::Publish { block, range, .. } = change {
+            if let Change::Publish { block, range, .. } | Change::Spill { block, range, .. } = change {
                 state.pending_bytes += block.bytes_of(range);
             }
         }

@@ -10,6 +10,7 @@ use super::group::Group;
 use super::linger::{Linger, Tally};
 use super::pending::{Cut, Next, Pending, Stop, WaitTimeout};
 use super::storage::Storage;
+use crate::ids::Ticket;
 use crate::store::change::{Change, Health};
 use crate::store::error::StoreError;
 use std::mem;
@@ -63,7 +64,7 @@ impl<S: Storage> Committer<S> {
     }
 
     fn timeout(&self) -> WaitTimeout {
-        if self.group.is_empty() { self.storage.timeout() } else { WaitTimeout::Retry }
+        if self.group.changes.is_empty() { self.storage.timeout() } else { WaitTimeout::Retry }
     }
 
     fn rest(&mut self) -> Result<(), StoreError> {
@@ -98,7 +99,7 @@ impl<S: Storage> Committer<S> {
         let bytes = batch.bytes;
         self.pending.give_back(appended - bytes);
         self.linger.learn(tally, waited, appended, bytes);
-        let applied = self.apply(idle, cut.stop.is_some());
+        let applied = self.apply(cut.number, idle, cut.stop.is_some());
         self.tell_of_readable();
         applied?;
         self.begin_group(bytes);
@@ -108,17 +109,17 @@ impl<S: Storage> Committer<S> {
         Ok(())
     }
 
-    fn apply(&mut self, idle: bool, last: bool) -> Result<(), StoreError> {
+    fn apply(&mut self, ticket: Ticket, idle: bool, last: bool) -> Result<(), StoreError> {
         if last {
             return self.storage.finish(&mut self.group);
         }
-        if self.group.is_empty() {
+        if self.group.changes.is_empty() {
             return Ok(());
         }
         if idle {
             self.storage.shrink()?;
         }
-        self.storage.apply(&mut self.group)
+        self.storage.apply(&mut self.group, ticket)
     }
 
     /// The group is applied, with `bytes` of records.
@@ -127,11 +128,9 @@ impl<S: Storage> Committer<S> {
         self.group = Group::after(self.storage.applied());
     }
 
-    /// Says up to which ticket everything can be read back, if that is all that is durable.
+    /// Says up to which ticket everything can be read back.
     fn tell_of_readable(&self) {
-        if self.storage.readable() + 1 >= self.group.number {
-            self.pending.set_stored(self.pending.durable());
-        }
+        self.pending.set_stored(self.storage.readable().unwrap_or_else(|| self.pending.durable()));
     }
 
     fn look_for_room(&mut self) {

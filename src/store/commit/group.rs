@@ -73,7 +73,8 @@ const DELETE_POLICY: u8 = 49;
 pub(in crate::store) struct Group {
     /// One more than that of the group before; those of which nothing is left have none.
     pub(in crate::store) number: u64,
-    /// Merged against all groups before it.
+    /// Merged against all groups before it. What of them is local goes the same way, and is no part
+    /// of the group.
     pub(in crate::store) changes: WriteBatch,
 }
 
@@ -81,11 +82,6 @@ impl Group {
     /// The group after that with the number `last`, with nothing in it so far.
     pub(in crate::store) fn after(last: u64) -> Self {
         Self { number: last + 1, changes: WriteBatch::default() }
-    }
-
-    /// Whether there is nothing in it.
-    pub(in crate::store) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
     }
 
     /// Appends its changes to `out`.
@@ -150,6 +146,7 @@ fn encode_changes(batch: &WriteBatch, out: &mut Vec<u8>) {
                 value.iter().for_each(|value| put(out, value));
             }
             Change::Publish { .. }
+            | Change::Spill { .. }
             | Change::Settle { .. }
             | Change::Requeue { .. }
             | Change::Delivered { .. }

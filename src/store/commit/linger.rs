@@ -78,7 +78,9 @@ impl Tally {
         let mut tally = Self::default();
         for change in changes {
             match change {
-                Change::Publish { block, range, .. } => tally.published += records(block, range),
+                Change::Publish { block, range, .. } | Change::Spill { block, range, .. } => {
+                    tally.published += records(block, range)
+                }
                 Change::Settle { range, .. } => tally.settled += range.len(),
                 _ => {}
             }

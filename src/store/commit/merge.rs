@@ -58,6 +58,23 @@ pub(in crate::store) struct QueueBatch {
     pub(in crate::store) delivered: BTreeMap<u8, u64>,
     /// Of a stream: what happens beside its records.
     pub(in crate::store) stream: Option<Box<StreamBatch>>,
+    /// What is part of no group.
+    pub(in crate::store) local: Option<Box<LocalBatch>>,
+    /// All of `runs`, and what was settled of them, lie within.
+    numbers: SeqRange,
+}
+
+/// What happens to the spilled messages of one queue: those that only this process reads again.
+#[derive(Debug, Default)]
+pub(in crate::store) struct LocalBatch {
+    /// The queue is gone with all it had.
+    pub(in crate::store) deleted: bool,
+    /// Records that enter; after [`WriteBatch::settle`] in order of their numbers, none of them
+    /// settled.
+    pub(in crate::store) runs: Vec<Run>,
+    /// Messages that leave; after [`WriteBatch::settle`] in order, apart from each other, and
+    /// perhaps on disk.
+    pub(in crate::store) settled: Vec<SeqRange>,
     /// All of `runs`, and what was settled of them, lie within.
     numbers: SeqRange,
 }
@@ -71,6 +88,8 @@ pub(in crate::store) struct OnDisk {
     pub(in crate::store) declared: bool,
     /// There may be something of it.
     pub(in crate::store) anything: bool,
+    /// Its spilled messages lie within.
+    pub(in crate::store) spilled: SeqRange,
 }
 
 impl OnDisk {
@@ -80,7 +99,8 @@ impl OnDisk {
         Self {
             messages: self.messages.hull(queue.numbers),
             declared: self.declared || queue.declared.is_some(),
-            anything: true,
+            anything: self.anything || queue.lasts(),
+            spilled: queue.local.as_ref().map_or(self.spilled, |local| self.spilled.hull(local.numbers)),
         }
     }
 }
@@ -120,7 +140,9 @@ impl Run {
 /// Bytes of the records that a change carries.
 pub(in crate::store) fn record_bytes(change: &Change) -> usize {
     match change {
-        Change::Publish { block, range, .. } => block.bytes_of(range.clone()),
+        Change::Publish { block, range, .. } | Change::Spill { block, range, .. } => {
+            block.bytes_of(range.clone())
+        }
         _ => 0,
     }
 }
@@ -131,9 +153,17 @@ impl WriteBatch {
         self.queues.is_empty() && self.metadata.is_empty()
     }
 
+    /// Whether there is something beside what is local.
+    pub(in crate::store) fn lasts(&self) -> bool {
+        !self.metadata.is_empty() || self.queues.values().any(QueueBatch::lasts)
+    }
+
     /// Whether something leaves that may be on disk, after [`WriteBatch::settle`].
     pub(in crate::store) fn takes_away(&self) -> bool {
-        self.queues.values().any(|queue| queue.deleted || !queue.settled.is_empty())
+        self.queues.values().any(|queue| {
+            let leaves = |local: &LocalBatch| local.deleted || !local.settled.is_empty();
+            queue.deleted || !queue.settled.is_empty() || queue.local.as_deref().is_some_and(leaves)
+        })
     }
 
     /// Takes in `changes`, which come after everything before.
@@ -183,45 +213,32 @@ impl WriteBatch {
     pub(in crate::store) fn settle(&mut self, before: impl Fn(QueueId) -> OnDisk) {
         (self.bytes, self.runs) = (0, 0);
         self.queues.retain(|&id, queue| {
-            let before = before(id);
-            if queue.deleted {
-                *queue = QueueBatch { deleted: true, ..QueueBatch::default() };
-                return before.anything;
+            queue.settle(before(id));
+            for runs in [&queue.runs].into_iter().chain(queue.local.as_ref().map(|local| &local.runs)) {
+                self.bytes += runs.iter().map(Run::bytes).sum::<usize>();
+                self.runs += runs.len();
             }
-            queue.settle(before);
-            self.bytes += queue.runs.iter().map(Run::bytes).sum::<usize>();
-            self.runs += queue.runs.len();
-            !queue.is_empty()
+            queue.lasts() || queue.local.is_some()
         });
     }
 }
 
 impl QueueBatch {
-    fn is_empty(&self) -> bool {
-        !self.deleted
-            && self.declared.is_none()
-            && self.runs.is_empty()
-            && self.settled.is_empty()
-            && self.requeues.is_empty()
-            && self.delivered.is_empty()
-            && self.stream.is_none()
+    /// Whether there is something beside what is local.
+    pub(in crate::store) fn lasts(&self) -> bool {
+        self.deleted
+            || self.declared.is_some()
+            || !self.runs.is_empty()
+            || !self.settled.is_empty()
+            || !self.requeues.is_empty()
+            || !self.delivered.is_empty()
+            || self.stream.is_some()
     }
 
     fn detach(&mut self) {
-        for runs in self.runs.chunk_by_mut(|run, next| Arc::ptr_eq(&run.block, &next.block)) {
-            let block = Arc::clone(&runs[0].block);
-            let is_much = 2 * runs.iter().map(Run::bytes).sum::<usize>() >= block.bytes().len();
-            let others = Arc::strong_count(&block).saturating_sub(runs.len() + 1);
-            if is_much || others > OTHERS_MAX {
-                continue;
-            }
-            let kept = Arc::new(block.only(runs.iter().map(|run| run.range.clone())));
-            let mut at = 0;
-            for run in runs {
-                run.range = at..at + run.len();
-                at = run.range.end;
-                run.block = Arc::clone(&kept);
-            }
+        detach(&mut self.runs);
+        if let Some(local) = &mut self.local {
+            detach(&mut local.runs);
         }
     }
 
@@ -235,26 +252,44 @@ impl QueueBatch {
         if let Some(stream) = later.stream {
             self.stream.get_or_insert_default().merge(*stream);
         }
+        if let Some(local) = later.local {
+            self.local.get_or_insert_default().merge(*local);
+        }
         self.numbers = self.numbers.hull(later.numbers);
     }
 
     fn settle(&mut self, before: OnDisk) {
-        if !self.runs.is_sorted_by_key(|run| run.first) {
-            self.runs.sort_by_key(|run| run.first);
+        self.settle_local(before.spilled);
+        if self.deleted {
+            let local = self.local.take();
+            *self = Self { deleted: before.anything, local, ..Self::default() };
+            return;
         }
-        join(&mut self.settled);
-        cancel(&mut self.runs, &self.settled);
+        settle_runs(&mut self.runs, &mut self.settled);
         self.requeues.retain(|&seq, _| !holds(&self.settled, seq));
-        self.settled.retain_mut(|range| {
-            *range = range.meet(before.messages);
-            !range.is_empty()
-        });
+        keep_within(&mut self.settled, before.messages);
         if self.declared.is_none() && !before.declared {
             // Nobody will ask: the next start forgets this queue.
             self.requeues.clear();
             self.delivered.clear();
             self.stream = None;
         }
+    }
+
+    /// As [`WriteBatch::settle`] of what is spilled; on disk that is within `spilled`.
+    fn settle_local(&mut self, spilled: SeqRange) {
+        if self.local.is_none() && spilled.is_empty() {
+            return;
+        }
+        let mut local = self.local.take().unwrap_or_default();
+        if self.deleted || local.deleted {
+            *local = LocalBatch { deleted: !spilled.is_empty(), ..LocalBatch::default() };
+        } else {
+            local.settled.extend_from_slice(&self.settled);
+            settle_runs(&mut local.runs, &mut local.settled);
+            keep_within(&mut local.settled, spilled);
+        }
+        self.local = Some(local).filter(|local| !local.is_empty());
     }
 
     /// Takes in a change of this queue; returns the bytes of its records.
@@ -265,6 +300,9 @@ impl QueueBatch {
                 let run = Run { first, block, range };
                 self.numbers = self.numbers.hull(SeqRange { first, end: run.end() });
                 self.runs.push(run);
+            }
+            Change::Spill { first, block, range, .. } => {
+                self.local.get_or_insert_default().push(Run { first, block, range })
             }
             Change::Settle { range, .. } => match self.settled.last_mut() {
                 Some(last) if last.end == range.first => last.end = range.end,
@@ -292,10 +330,66 @@ impl QueueBatch {
     }
 }
 
+impl LocalBatch {
+    /// Whether there is nothing to write.
+    fn is_empty(&self) -> bool {
+        !self.deleted && self.runs.is_empty() && self.settled.is_empty()
+    }
+
+    fn push(&mut self, run: Run) {
+        self.numbers = self.numbers.hull(SeqRange { first: run.first, end: run.end() });
+        self.runs.push(run);
+    }
+
+    fn merge(&mut self, mut later: Self) {
+        self.deleted |= later.deleted;
+        self.runs.append(&mut later.runs);
+        self.settled.append(&mut later.settled);
+        self.numbers = self.numbers.hull(later.numbers);
+    }
+}
+
+/// Has runs of a queue hold no more than about twice what they are: see [`WriteBatch::detach`].
+fn detach(runs: &mut [Run]) {
+    for runs in runs.chunk_by_mut(|run, next| Arc::ptr_eq(&run.block, &next.block)) {
+        let block = Arc::clone(&runs[0].block);
+        let is_much = 2 * runs.iter().map(Run::bytes).sum::<usize>() >= block.bytes().len();
+        let others = Arc::strong_count(&block).saturating_sub(runs.len() + 1);
+        if is_much || others > OTHERS_MAX {
+            continue;
+        }
+        let kept = Arc::new(block.only(runs.iter().map(|run| run.range.clone())));
+        let mut at = 0;
+        for run in runs {
+            run.range = at..at + run.len();
+            at = run.range.end;
+            run.block = Arc::clone(&kept);
+        }
+    }
+}
+
+/// Brings both into order, and takes what is settled out of the runs.
+fn settle_runs(runs: &mut Vec<Run>, settled: &mut Vec<SeqRange>) {
+    if !runs.is_sorted_by_key(|run| run.first) {
+        runs.sort_by_key(|run| run.first);
+    }
+    join(settled);
+    cancel(runs, settled);
+}
+
+/// Cuts off what of ordered ranges lies outside of `within`.
+fn keep_within(ranges: &mut Vec<SeqRange>, within: SeqRange) {
+    ranges.retain_mut(|range| {
+        *range = range.meet(within);
+        !range.is_empty()
+    });
+}
+
 /// The queue that a change is about.
 fn queue_of(change: &Change) -> Option<QueueId> {
     match change {
         Change::Publish { queue, .. }
+        | Change::Spill { queue, .. }
         | Change::Settle { queue, .. }
         | Change::Requeue { queue, .. }
         | Change::Delivered { queue, .. }
@@ -400,7 +494,7 @@ mod tests {
 
     /// The queue has messages with these numbers.
     fn messages(first: u64, end: u64) -> OnDisk {
-        OnDisk { messages: SeqRange { first, end }, declared: true, anything: true }
+        OnDisk { messages: SeqRange { first, end }, declared: true, anything: true, ..OnDisk::default() }
     }
 
     /// The net effect as (numbers that enter, numbers that leave).
@@ -478,6 +572,42 @@ mod tests {
         batch.absorb(vec![requeued(5)]);
         batch.settle(|_| OnDisk::default());
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn what_is_spilled_is_part_of_no_group() {
+        let spill = |first, range: Range<u32>| Change::Spill {
+            queue: QUEUE,
+            first,
+            block: block(range.end + 1),
+            range,
+        };
+        let local = |batch: &WriteBatch| {
+            let local = batch.queues[&QUEUE].local.as_ref().unwrap();
+            let enters: Vec<_> = local.runs.iter().flat_map(|run| run.first..run.end()).collect();
+            (enters, local.settled.iter().flat_map(|range| range.first..range.end).collect::<Vec<_>>())
+        };
+        let spilled = OnDisk { spilled: SeqRange { first: 0, end: 5 }, ..OnDisk::default() };
+        let mut batch = WriteBatch::default();
+        batch.absorb(vec![spill(10, 0..5), settle(3, 12)]);
+        batch.settle(|_| spilled);
+        assert!(!batch.lasts() && batch.takes_away());
+        assert_eq!(local(&batch), (vec![12, 13, 14], vec![3, 4]));
+        assert_eq!((batch.bytes, batch.runs), (3 * block(1).bytes().len(), 1));
+        // It gathers beside what is journaled, and is written with that.
+        let mut later = WriteBatch::default();
+        later.absorb(vec![settle(13, 14), publish(20, 0..1)]);
+        later.settle(|_| spilled.in_journal_too(batch.queues.get(&QUEUE)));
+        assert!(later.lasts());
+        batch.merge(later);
+        batch.settle(|_| spilled);
+        assert_eq!(local(&batch), (vec![12, 14], vec![3, 4]));
+        batch.absorb(vec![Change::DeleteQueue(QUEUE)]);
+        batch.settle(|_| OnDisk::default());
+        assert!(batch.is_empty(), "nothing of it was on disk: {batch:?}");
+        batch.absorb(vec![spill(30, 0..1), Change::DeleteQueue(QUEUE)]);
+        batch.settle(|_| spilled);
+        assert!(!batch.lasts() && batch.queues[&QUEUE].local.as_ref().unwrap().deleted && batch.bytes == 0);
     }
 
     /// Against a model of sets of numbers, in one go and in several groups.

@@ -200,7 +200,7 @@ impl Pending {
 
     /// For the commit thread: everything up to and including `number` is in the tables.
     pub(in crate::store) fn set_stored(&self, number: Ticket) {
-        self.stored.store(number.0, Ordering::Release);
+        self.stored.fetch_max(number.0, Ordering::Release);
     }
 
     pub(in crate::store) fn notify(&self, ticket: Ticket, waiter: &Arc<dyn Waiter>) {

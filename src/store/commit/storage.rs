@@ -1,9 +1,12 @@
 //! Where groups go: what the commit thread asks of whatever keeps them.
+//!
+//! With a group goes what is local, spilled records: these are kept until the next start and have
+//! no number.
 
 use super::group::Group;
 use super::merge::OnDisk;
 use super::pending::WaitTimeout;
-use crate::ids::QueueId;
+use crate::ids::{QueueId, Ticket};
 use crate::store::error::StoreError;
 
 /// Keeps groups, one after the other.
@@ -19,15 +22,16 @@ pub(in crate::store) trait Storage {
     /// The number of the last group that is kept.
     fn applied(&self) -> u64;
 
-    /// The number of the last group whose records can be read back.
-    fn readable(&self) -> u64;
+    /// The last ticket that came with a group of which everything can be read back; none if that is
+    /// so of all that came.
+    fn readable(&self) -> Option<Ticket>;
 
-    /// Keeps `group`, on disk when it returns, and takes the changes out of it; one whose number
-    /// was applied before is left out.
+    /// Keeps `group`, which is on disk when it returns, and takes the changes out of it; one whose
+    /// number was applied before is left out. The `ticket` is for [`Storage::readable`].
     ///
     /// # Errors
     /// It could not be written, or is not the one that comes next.
-    fn apply(&mut self, group: &mut Group) -> Result<(), StoreError>;
+    fn apply(&mut self, group: &mut Group, ticket: Ticket) -> Result<(), StoreError>;
 
     /// As [`Storage::apply`] of the last group, which may be empty, and marks the stop as clean.
     ///

@@ -28,6 +28,9 @@
 //! | 5 | the second head; the journal's slots and keyed entries; checksums of the rows of `segments`, of their records and of the table `leveret` |
 //! | 6 | checksums of the rows of all other tables, and the table `totals` |
 //!
+//! The tables of what is spilled (see `table`) are of no format: each start makes them anew, and a
+//! version that does not know them passes over them.
+//!
 //! # Where clients' bytes lie
 //!
 //! They lie in the journal and in redb's part, also where nothing is said to lie any more: pages

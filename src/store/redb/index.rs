@@ -13,8 +13,29 @@ const SMALL_BYTES: usize = 16 * 1024;
 /// twice or so, however small.
 const JOIN_ROWS: u32 = 128;
 
-/// Every queue that has something on disk.
+/// Queues that have something on disk.
 pub(super) type QueueIndexes = HashMap<QueueId, QueueIndex>;
+
+/// Every queue that has something on disk.
+#[derive(Debug, Default)]
+pub(super) struct Indexes {
+    pub(super) queues: QueueIndexes,
+    /// Those with messages that were spilled.
+    pub(super) local: QueueIndexes,
+}
+
+impl Indexes {
+    /// What may be on disk of a queue.
+    pub(super) fn on_disk(&self, id: QueueId) -> OnDisk {
+        let (index, local) = (self.queues.get(&id), self.local.get(&id));
+        OnDisk {
+            messages: index.map_or_else(SeqRange::default, QueueIndex::range),
+            declared: index.is_some_and(|index| index.declared),
+            anything: index.is_some(),
+            spilled: local.map_or_else(SeqRange::default, QueueIndex::range),
+        }
+    }
+}
 
 /// One queue's part of the file.
 #[derive(Debug, Clone, Default)]
@@ -72,15 +93,6 @@ impl QueueIndex {
     /// Where its messages can be.
     pub(super) fn range(&self) -> SeqRange {
         if self.live == 0 { SeqRange::of(0, 0) } else { SeqRange { first: self.low, end: self.high } }
-    }
-
-    /// What may be on disk of a queue that this is known of.
-    pub(super) fn on_disk(index: Option<&Self>) -> OnDisk {
-        OnDisk {
-            messages: index.map_or(SeqRange::of(0, 0), Self::range),
-            declared: index.is_some_and(|index| index.declared),
-            anything: index.is_some(),
-        }
     }
 
     /// Whether nothing of the queue is on disk.

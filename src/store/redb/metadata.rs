@@ -53,6 +53,7 @@ fn write_topology(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError
                 bindings.remove(record::encode_binding(record).as_slice())?;
             }
             Change::Publish { .. }
+            | Change::Spill { .. }
             | Change::Settle { .. }
             | Change::Requeue { .. }
             | Change::Delivered { .. }

@@ -2,7 +2,7 @@
 
 use super::quarantine;
 use super::segment::SegmentView;
-use super::table::{BODIES, RowKey, SEGMENTS};
+use super::table::{BODIES, LOCAL_BODIES, LOCAL_SEGMENTS, RowKey, SEGMENTS};
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use crate::store::change::{DamagedRun, Page, PageSource};
@@ -10,8 +10,11 @@ use crate::store::commit::pending::Pending;
 use crate::store::error::StoreError;
 use crate::store::guard::guarded;
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{
+    Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+};
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// So many damaged runs that were come upon are remembered, for a list of them; more are logged.
@@ -66,21 +69,29 @@ impl Pages {
 impl PageSource for Pages {
     fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError> {
         self.read(|tx| {
-            let (segments, bodies) = (tx.open_table(SEGMENTS)?, tx.open_table(BODIES)?);
-            let first = first_row(&segments, queue, range.first)?;
+            let (lasting, local) =
+                (Runs::open(tx, SEGMENTS, BODIES)?, Runs::open(tx, LOCAL_SEGMENTS, LOCAL_BODIES)?);
+            let (mut rows, mut spilled) = (lasting.rows(queue, range)?, local.rows(queue, range)?);
+            let (mut row, mut spilled_row) = (rows.next().transpose()?, spilled.next().transpose()?);
             let mut pages = Vec::new();
             let mut bytes = 0;
-            for row in segments.range((queue.0, first)..(queue.0, range.end.max(first)))? {
-                if bytes >= bytes_max && !pages.is_empty() {
-                    break;
-                }
-                let (key, value) = row?;
+            while bytes < bytes_max || pages.is_empty() {
+                // The one that comes first.
+                let is_spilled = match (&row, &spilled_row) {
+                    (Some((one, _)), Some((other, _))) => other.value() < one.value(),
+                    (None, other) => other.is_some(),
+                    (Some(_), None) => false,
+                };
+                let (bodies, next) = if is_spilled {
+                    (&local.bodies, mem::replace(&mut spilled_row, spilled.next().transpose()?))
+                } else {
+                    (&lasting.bodies, mem::replace(&mut row, rows.next().transpose()?))
+                };
+                let Some((key, value)) = next else { break };
                 let (key, view) = (key.value(), SegmentView::decode(key.value(), value.value())?);
                 let records = match view.inline {
                     Some(records) => Some(Bytes::copy_from_slice(records)),
-                    None => {
-                        ReadableTable::get(&bodies, key)?.map(|body| Bytes::copy_from_slice(body.value()))
-                    }
+                    None => ReadableTable::get(bodies, key)?.map(|body| Bytes::copy_from_slice(body.value())),
                 };
                 match records.ok_or("they are missing").and_then(|records| block_of(&view, records)) {
                     Ok(block) => {
@@ -102,6 +113,26 @@ impl PageSource for Pages {
 
     fn damaged_records(&self, run: &DamagedRun) -> Result<Vec<u8>, StoreError> {
         self.read(|tx| quarantine::records(tx, run))
+    }
+}
+
+/// A table of runs and that of their records.
+struct Runs {
+    segments: ReadOnlyTable<RowKey, &'static [u8]>,
+    bodies: ReadOnlyTable<RowKey, &'static [u8]>,
+}
+
+type Definition = TableDefinition<'static, RowKey, &'static [u8]>;
+
+impl Runs {
+    fn open(tx: &ReadTransaction, segments: Definition, bodies: Definition) -> Result<Self, StoreError> {
+        Ok(Self { segments: tx.open_table(segments)?, bodies: tx.open_table(bodies)? })
+    }
+
+    /// The rows of `queue` with numbers in `range`.
+    fn rows(&self, queue: QueueId, range: SeqRange) -> Result<Range<'_, RowKey, &'static [u8]>, StoreError> {
+        let first = first_row(&self.segments, queue, range.first)?;
+        Ok(ReadableTable::range(&self.segments, (queue.0, first)..(queue.0, range.end.max(first)))?)
     }
 }
 

@@ -13,7 +13,7 @@
 
 use super::checked::Transaction;
 use super::segment::SegmentView;
-use super::table::{BODIES, DAMAGED, RowKey, Rows, SEGMENTS, write_meta};
+use super::table::{BODIES, DAMAGED, LOCAL_BODIES, LOCAL_SEGMENTS, RowKey, Rows, SEGMENTS, write_meta};
 use crate::ids::QueueId;
 use crate::store::change::DamagedRun;
 use crate::store::codec::record::Reader;
@@ -86,11 +86,15 @@ pub(super) fn records(tx: &ReadTransaction, run: &DamagedRun) -> Result<Vec<u8>,
         let (_, row, records) = decode(value.value())?;
         return Ok([SegmentView::inline_of_damaged(row), records].concat());
     }
-    if let Some(body) = tx.open_table(BODIES)?.get(key)? {
-        return Ok(body.value().to_vec());
+    for (segments, bodies) in [(SEGMENTS, BODIES), (LOCAL_SEGMENTS, LOCAL_BODIES)] {
+        if let Some(body) = tx.open_table(bodies)?.get(key)? {
+            return Ok(body.value().to_vec());
+        }
+        if let Some(row) = tx.open_table(segments)?.get(key)? {
+            return Ok(SegmentView::inline_of_damaged(row.value()).to_vec());
+        }
     }
-    let row = tx.open_table(SEGMENTS)?.get(key)?;
-    Ok(row.map(|row| SegmentView::inline_of_damaged(row.value()).to_vec()).unwrap_or_default())
+    Ok(Vec::new())
 }
 
 fn encode((queue, first): RowKey, row: &[u8], records: &[u8]) -> Vec<u8> {

@@ -7,13 +7,13 @@
 
 use super::checked::{self, Totals, Transaction};
 use super::disk::Disk;
-use super::index::{QueueIndex, QueueIndexes};
+use super::index::{Indexes, QueueIndexes};
 use super::journal;
 use super::metadata;
 use super::quarantine;
 use super::segment::{self, Segment, SegmentView};
 use super::stream;
-use super::table::{self, DELIVERED, Identity, QUEUES, REQUEUES, RowKey, Rows, SEGMENTS};
+use super::table::{self, DELIVERED, Identity, LOCAL_SEGMENTS, QUEUES, REQUEUES, RowKey, Rows, SEGMENTS};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::store::change::{DamagedRun, Recovered, RecoveredLane, RecoveredQueue, RecoveredRequeue};
@@ -21,7 +21,7 @@ use crate::store::codec::{self, record};
 use crate::store::commit::group::Group;
 use crate::store::commit::merge::WriteBatch;
 use crate::store::error::StoreError;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle};
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle};
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
@@ -81,8 +81,8 @@ pub(super) fn replay(
     for journal::Entry { number, payload } in &entries {
         batch.merge(Group::decode(*number, payload, format)?.changes);
     }
-    let indexes = recount(database)?;
-    batch.settle(|id| QueueIndex::on_disk(indexes.get(&id)));
+    let indexes = Indexes { queues: recount(&database.begin_read()?)?, ..Indexes::default() };
+    batch.settle(|id| indexes.on_disk(id));
     check_new(&batch)?;
     let tx = Transaction::begin(database)?;
     let mut writer = Writer::new(&tx);
@@ -187,20 +187,35 @@ fn lane(queue: &mut RecoveredQueue, seq: u64) -> &mut RecoveredLane {
 }
 
 /// Counts the rows of a database that was opened anew while the broker runs.
-pub(super) fn recount(database: &Database) -> Result<QueueIndexes, StoreError> {
+pub(super) fn recount_all(database: &Database) -> Result<Indexes, StoreError> {
     let tx = database.begin_read()?;
-    let mut indexes = QueueIndexes::new();
-    for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
+    let mut local = QueueIndexes::new();
+    count_runs(&tx.open_table(LOCAL_SEGMENTS)?, &mut local)?;
+    Ok(Indexes { queues: recount(&tx)?, local })
+}
+
+fn count_runs(
+    table: &ReadOnlyTable<RowKey, &'static [u8]>,
+    indexes: &mut QueueIndexes,
+) -> Result<(), StoreError> {
+    for row in table.range::<RowKey>(..)? {
         let (key, value) = row?;
         let ((id, first), view) = (key.value(), SegmentView::decode(key.value(), value.value())?);
         let index = indexes.entry(QueueId(id)).or_default();
         index.add(table::numbers(first, view.count)?, view.bytes as usize, view.unsettled().into());
     }
-    REQUEUES.read(&tx, |(id, _), _| {
+    Ok(())
+}
+
+/// Counts the rows of what outlives the broker.
+fn recount(tx: &ReadTransaction) -> Result<QueueIndexes, StoreError> {
+    let mut indexes = QueueIndexes::new();
+    count_runs(&tx.open_table(SEGMENTS)?, &mut indexes)?;
+    REQUEUES.read(tx, |(id, _), _| {
         indexes.entry(QueueId(id)).or_default().requeues += 1;
         Ok(())
     })?;
-    QUEUES.read(&tx, |id, _| {
+    QUEUES.read(tx, |id, _| {
         indexes.entry(QueueId(id)).or_default().declared = true;
         Ok(())
     })?;

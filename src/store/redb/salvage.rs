@@ -13,9 +13,9 @@ use super::disk::{Disk, Found};
 use super::file::{self, DataFile};
 use super::segment::{self, Marks, Segment, SegmentView};
 use super::table::{
-    self, BINDINGS, BODIES, DAMAGED, DELIVERED, EXCHANGES, META, META_AHEAD, META_CLEAN, META_JOURNAL,
-    META_NEXT_QUEUE, PERMISSIONS, POLICIES, QUEUES, REQUEUES, RowKey, SEEN, SEGMENTS, STREAM_CHUNKS,
-    STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
+    self, BINDINGS, BODIES, DAMAGED, DELIVERED, EXCHANGES, LOCAL_BODIES, LOCAL_SEGMENTS, META, META_AHEAD,
+    META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, PERMISSIONS, POLICIES, QUEUES, REQUEUES, RowKey, SEEN,
+    SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
 };
 use super::{Options, open_database, tree};
 use crate::ids::QueueId;
@@ -230,6 +230,10 @@ impl<'d> Copied<'d> {
             if damaged.get(id)?.is_none() {
                 damaged.insert(id, value.as_slice())?;
             }
+            return Ok(true);
+        }
+        if [LOCAL_SEGMENTS.name(), LOCAL_BODIES.name()].contains(&table.as_str()) {
+            // Of no use to a start.
             return Ok(true);
         }
         let Some(key) = table::row_key(key) else { return Ok(false) };

@@ -5,6 +5,9 @@
 //! while. A large group has a transaction of its own. So `journaled` is on disk and what is at hand
 //! is not, and what is in `journaled` comes before.
 //!
+//! Spilled records, which nobody asks for after a start, are no part of what the journal gets: they
+//! gather beside it, and are put into tables of their own by the same transactions.
+//!
 //! Each transaction has the number of the last group in it, in the table `leveret`: a group that is
 //! applied a second time is left out, before a power cut and after it.
 //!
@@ -21,15 +24,15 @@
 
 use super::checked::Transaction;
 use super::disk::Disk;
-use super::index::{QueueIndex, QueueIndexes};
+use super::index::{Indexes, QueueIndex, QueueIndexes};
 use super::journal::Journal;
 use super::open_database;
 use super::page::Shared;
 use super::recover;
 use super::room::Room;
 use super::table;
-use super::write::Writer;
-use crate::ids::QueueId;
+use super::write::{Changed, Writer};
+use crate::ids::{QueueId, Ticket};
 use crate::store::FORMAT;
 use crate::store::commit::group::Group;
 use crate::store::commit::merge::{OnDisk, WriteBatch};
@@ -69,13 +72,15 @@ pub(super) struct RedbStorage {
     /// Memory for pages of the file, bytes.
     cache_bytes: usize,
     journal: Journal,
-    indexes: QueueIndexes,
-    /// What is in the journal and not in the tables.
+    indexes: Indexes,
+    /// What is in the journal and not in the tables, and what is spilled and not in the tables.
     journaled: WriteBatch,
     /// Of the last group that is in the journal or in the tables.
     number: u64,
-    /// Of the last group that is in the tables.
-    number_in_tables: u64,
+    /// With the last group, or what came with it.
+    last: Ticket,
+    /// With the last group that is in the tables, and what came with it.
+    readable: Ticket,
     /// A commit failed: whether what it had is on disk is unknown, and redb will do no more with
     /// this database.
     is_broken: bool,
@@ -96,7 +101,7 @@ impl RedbStorage {
         (database, disk): (Shared, Disk),
         room: Room,
         cache_bytes: usize,
-        indexes: QueueIndexes,
+        queues: QueueIndexes,
         number: u64,
     ) -> Result<Self, StoreError> {
         Ok(Self {
@@ -105,10 +110,11 @@ impl RedbStorage {
             disk,
             room,
             cache_bytes,
-            indexes,
+            indexes: Indexes { queues, ..Indexes::default() },
             journaled: WriteBatch::default(),
             number,
-            number_in_tables: number,
+            last: Ticket(0),
+            readable: Ticket(0),
             is_broken: false,
             has_news: true,
             may_shrink: true,
@@ -127,7 +133,7 @@ impl RedbStorage {
     }
 
     /// Brings a group to disk, this way or that.
-    fn write(&mut self, group: &mut Group) -> Result<(), StoreError> {
+    fn write(&mut self, group: &mut Group, ticket: Ticket) -> Result<(), StoreError> {
         let batch = &group.changes;
         let records = batch.bytes > 0;
         let is_short = records && !self.room.is_there();
@@ -140,16 +146,18 @@ impl RedbStorage {
             self.room.make_sure_it_fits(self.journaled.bytes + batch.bytes, true)?;
         }
         if batch.bytes <= JOURNALED_BYTES_MAX {
-            if self.append(group)? {
+            if self.append(group, ticket)? {
                 return Ok(());
             }
             self.empty_journal()?;
-            if self.append(group)? {
+            if self.append(group, ticket)? {
                 return Ok(());
             }
         }
         self.empty_journal()?;
-        self.write_to_tables(group, !records || is_short, Phases::One)
+        self.write_to_tables(group, !records || is_short, Phases::One)?;
+        (self.last, self.readable) = (ticket, ticket);
+        Ok(())
     }
 
     /// Brings the last group to disk, and with it that the stop is a clean one.
@@ -162,12 +170,12 @@ impl RedbStorage {
     /// two phases is the last one of a clean stop.
     fn write_to_tables(&mut self, group: &mut Group, spends: bool, phases: Phases) -> Result<(), StoreError> {
         self.room.make_sure_it_fits(group.changes.bytes, spends)?;
-        let number = if group.is_empty() { self.number } else { group.number };
+        let number = if group.changes.lasts() { group.number } else { self.number };
         self.disk.spend_reserve(spends);
         let committed = self.commit(&group.changes, number, phases == Phases::Two, phases);
         self.disk.spend_reserve(true);
         let changed = committed.inspect_err(|_| self.is_broken = true)?;
-        (self.number, self.number_in_tables) = (number, number);
+        self.number = number;
         self.in_one_phase = phases == Phases::One;
         self.learn(changed);
         group.changes = WriteBatch::default();
@@ -175,17 +183,19 @@ impl RedbStorage {
     }
 
     /// Writes a group to the journal, if there is room for it.
-    fn append(&mut self, group: &mut Group) -> Result<bool, StoreError> {
+    fn append(&mut self, group: &mut Group, ticket: Ticket) -> Result<bool, StoreError> {
         let gathered = self.journaled.bytes + self.journaled.runs * RUN_BYTES;
         if gathered > GATHERED_BYTES_MAX {
             return Ok(false);
         }
-        let fits = self.journal.append(group.number, |out| group.encode(out))?;
+        let lasts = group.changes.lasts();
+        let fits = !lasts || self.journal.append(group.number, |out| group.encode(out))?;
         if fits {
-            self.number = group.number;
+            self.number = if lasts { group.number } else { self.number };
             let mut batch = mem::take(&mut group.changes);
             batch.detach();
             self.journaled.merge(batch);
+            self.last = ticket;
             self.has_news = true;
         }
         Ok(fits)
@@ -193,13 +203,15 @@ impl RedbStorage {
 
     /// Puts what is in the journal into the tables.
     fn empty_journal(&mut self) -> Result<(), StoreError> {
-        if self.journal.is_empty() {
+        if self.journal.is_empty() && self.journaled.is_empty() {
             return Ok(());
         }
         let indexes = &self.indexes;
-        self.journaled.settle(|id| QueueIndex::on_disk(indexes.get(&id)));
+        self.journaled.settle(|id| indexes.on_disk(id));
         self.room.make_sure_it_fits(self.journaled.bytes, true)?;
-        self.journal.prepare_reset(self.number)?;
+        if !self.journal.is_empty() {
+            self.journal.prepare_reset(self.number)?;
+        }
         let changed = self
             .commit(&self.journaled, self.number, false, Phases::Two)
             .inspect_err(|_| self.is_broken = true)?;
@@ -213,8 +225,10 @@ impl RedbStorage {
     /// `synced`.
     fn forget_journal(&mut self, synced: bool) {
         self.journaled = WriteBatch::default();
-        self.journal.reset(synced);
-        self.number_in_tables = self.number;
+        if !self.journal.is_empty() {
+            self.journal.reset(synced);
+        }
+        self.readable = self.last;
     }
 
     /// Writes `batch`, which ends with group `number`, as one transaction, the last one or not;
@@ -225,7 +239,7 @@ impl RedbStorage {
         number: u64,
         last: bool,
         phases: Phases,
-    ) -> Result<Vec<(QueueId, QueueIndex)>, StoreError> {
+    ) -> Result<Changed, StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Stopped)?;
         let tx = match phases {
@@ -239,14 +253,18 @@ impl RedbStorage {
         Ok(changed)
     }
 
-    fn learn(&mut self, changed: Vec<(QueueId, QueueIndex)>) {
-        for (id, index) in changed {
-            if index.is_empty() {
-                self.indexes.remove(&id);
-            } else {
-                self.indexes.insert(id, index);
+    fn learn(&mut self, changed: Changed) {
+        let learn = |indexes: &mut QueueIndexes, changed: Vec<(QueueId, QueueIndex)>| {
+            for (id, index) in changed {
+                if index.is_empty() {
+                    indexes.remove(&id);
+                } else {
+                    indexes.insert(id, index);
+                }
             }
-        }
+        };
+        learn(&mut self.indexes.queues, changed.queues);
+        learn(&mut self.indexes.local, changed.local);
         (self.has_news, self.may_shrink) = (true, true);
     }
 
@@ -256,13 +274,13 @@ impl RedbStorage {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(place.take());
         let database = open_database(&self.disk, self.cache_bytes)?;
-        self.indexes = recover::recount(&database)?;
+        self.indexes = recover::recount_all(&database)?;
         let stored = table::identify(&database, FORMAT, false)?.journal;
         *place = Some(database);
         drop(place);
         self.is_broken = false;
         if stored > self.number {
-            (self.number, self.number_in_tables) = (stored, stored);
+            self.number = stored;
         } else if stored == self.number && !self.journal.is_empty() {
             self.forget_journal(false);
         }
@@ -319,18 +337,18 @@ impl RedbStorage {
 
 impl Storage for RedbStorage {
     fn on_disk(&self, queue: QueueId) -> OnDisk {
-        QueueIndex::on_disk(self.indexes.get(&queue)).in_journal_too(self.journaled.queues.get(&queue))
+        self.indexes.on_disk(queue).in_journal_too(self.journaled.queues.get(&queue))
     }
 
     fn applied(&self) -> u64 {
         self.number
     }
 
-    fn readable(&self) -> u64 {
-        self.number_in_tables
+    fn readable(&self) -> Option<Ticket> {
+        (self.readable < self.last).then_some(self.readable)
     }
 
-    fn apply(&mut self, group: &mut Group) -> Result<(), StoreError> {
+    fn apply(&mut self, group: &mut Group, ticket: Ticket) -> Result<(), StoreError> {
         if group.number <= self.number {
             group.changes = WriteBatch::default();
             return Ok(());
@@ -339,7 +357,7 @@ impl Storage for RedbStorage {
             let what = format!("commit {} was to follow commit {}", group.number, self.number);
             return Err(StoreError::BrokerFault(what));
         }
-        let done = self.write(group);
+        let done = self.write(group, ticket);
         self.noting(done)
     }
 

@@ -8,6 +8,7 @@
 //! | `leveret` | `"clean"`, `"next_queue"`, `"journal"`, `"ahead"`, `"rows"`, `"sum"`, `"check"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
+//! | `local_segments`, `local_bodies` | as of both above | runs of records that were written for want of memory alone; empty once the broker has started |
 //! | `damaged` | u64, one more than the last | a run that was taken out of `segments` and `bodies`: see `quarantine` |
 //! | `returns` | (queue id, number) | u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0; of a message that has died: see `mark` |
 //! | `delivered` | (queue id, lane) | u64, one past the highest number of the lane ever delivered; empty while the broker runs |
@@ -36,7 +37,7 @@
 use super::checked::{self, Checked, CheckedTable, Totals, Transaction};
 use super::metadata;
 use super::segment::{self, Segment};
-use crate::ids::SeqRange;
+use crate::ids::{QueueId, SeqRange};
 use crate::store::codec::number;
 use crate::store::commit::merge::RequeueRow;
 use crate::store::error::StoreError;
@@ -99,6 +100,10 @@ pub(super) fn decode_requeue(value: &[u8]) -> Result<RequeueRow, StoreError> {
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("leveret");
 pub(super) const SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("segments");
 pub(super) const BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("bodies");
+/// As [`SEGMENTS`], of what was spilled since the start.
+pub(super) const LOCAL_SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("local_segments");
+/// As [`BODIES`], of what was spilled since the start.
+pub(super) const LOCAL_BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("local_bodies");
 pub(super) const DAMAGED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("damaged");
 pub(super) static REQUEUES: Checked<RowKey> = Checked::new("returns");
 pub(super) static DELIVERED: Checked<RowKey> = Checked::new("delivered");
@@ -216,7 +221,7 @@ pub(super) fn numbers(first: u64, count: u32) -> Result<SeqRange, StoreError> {
 }
 
 /// Begins a run: makes what is missing, takes back the mark of a clean stop and what it vouched
-/// for, notes what was found in `segments`.
+/// for, notes what was found in `segments`, forgets what was spilled.
 pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> Result<(), StoreError> {
     let tx = Transaction::begin(database)?;
     let values =
@@ -224,6 +229,10 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
     write_meta(&tx, &values, Totals::default())?;
     tx.unchecked().open_table(SEGMENTS)?;
     tx.unchecked().open_table(BODIES)?;
+    for local in [LOCAL_SEGMENTS, LOCAL_BODIES] {
+        tx.unchecked().delete_table(local)?;
+        tx.unchecked().open_table(local)?;
+    }
     tx.open(&DELIVERED)?.remove_in::<RowKey>(..)?;
     tx.open(&REQUEUES)?;
     tx.open(&STREAMS)?;
@@ -237,12 +246,17 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
     tx.commit()
 }
 
+/// A table of runs, or of their records.
+type Runs = TableDefinition<'static, RowKey, &'static [u8]>;
+
 /// The tables of messages within a transaction, each opened when it is first needed: opening one
 /// that is not used would cost every small commit. Whoever changes rows of
 /// `segments` passes [`Rows::totals`] to [`write_meta`] in the end.
 pub(super) struct Rows<'tx> {
     tx: &'tx Transaction,
     totals: Totals,
+    /// How the tables of runs and of their records are called.
+    tables: [Runs; 2],
     segments: Option<Table<'tx, RowKey, &'static [u8]>>,
     bodies: Option<Table<'tx, RowKey, &'static [u8]>>,
     requeues: Option<CheckedTable<'tx, RowKey>>,
@@ -250,7 +264,16 @@ pub(super) struct Rows<'tx> {
 
 impl<'tx> Rows<'tx> {
     pub(super) fn new(tx: &'tx Transaction) -> Self {
-        Self { tx, totals: Totals::default(), segments: None, bodies: None, requeues: None }
+        Self::of(tx, [SEGMENTS, BODIES])
+    }
+
+    /// Of what was spilled: nobody asks for its [`Rows::totals`].
+    pub(super) fn local(tx: &'tx Transaction) -> Self {
+        Self::of(tx, [LOCAL_SEGMENTS, LOCAL_BODIES])
+    }
+
+    fn of(tx: &'tx Transaction, tables: [Runs; 2]) -> Self {
+        Self { tx, totals: Totals::default(), tables, segments: None, bodies: None, requeues: None }
     }
 
     /// By how much `segments` has changed.
@@ -260,12 +283,12 @@ impl<'tx> Rows<'tx> {
 
     /// For reading.
     pub(super) fn segments(&mut self) -> Result<&Table<'tx, RowKey, &'static [u8]>, StoreError> {
-        Ok(opened(self.tx, &mut self.segments, SEGMENTS)?)
+        Ok(opened(self.tx, &mut self.segments, self.tables[0])?)
     }
 
     pub(super) fn put_segment(&mut self, key: RowKey, segment: &Segment) -> Result<(), StoreError> {
         let row = segment.encode(key);
-        let table = opened(self.tx, &mut self.segments, SEGMENTS)?;
+        let table = opened(self.tx, &mut self.segments, self.tables[0])?;
         let before = table.insert(key, row.as_slice())?;
         count(&mut self.totals, before.as_ref());
         self.totals.add(segment::checksum_of(&row));
@@ -273,7 +296,7 @@ impl<'tx> Rows<'tx> {
     }
 
     pub(super) fn remove_segment(&mut self, key: RowKey) -> Result<(), StoreError> {
-        let table = opened(self.tx, &mut self.segments, SEGMENTS)?;
+        let table = opened(self.tx, &mut self.segments, self.tables[0])?;
         let before = table.remove(key)?;
         count(&mut self.totals, before.as_ref());
         Ok(())
@@ -286,7 +309,7 @@ impl<'tx> Rows<'tx> {
         mut keeps: impl FnMut(RowKey, &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         let totals = &mut self.totals;
-        let table = opened(self.tx, &mut self.segments, SEGMENTS)?;
+        let table = opened(self.tx, &mut self.segments, self.tables[0])?;
         Ok(table.retain_in(keys, |key, row| {
             let keep = keeps(key, row);
             if !keep {
@@ -296,8 +319,15 @@ impl<'tx> Rows<'tx> {
         })?)
     }
 
+    /// Removes all runs of a queue.
+    pub(super) fn delete(&mut self, id: QueueId) -> Result<(), StoreError> {
+        let keys = || (id.0, 0)..=(id.0, u64::MAX);
+        self.remove_segments(keys(), |_, _| false)?;
+        Ok(self.bodies()?.retain_in(keys(), |_, _| false)?)
+    }
+
     pub(super) fn bodies(&mut self) -> Result<&mut Table<'tx, RowKey, &'static [u8]>, StoreError> {
-        opened(self.tx, &mut self.bodies, BODIES)
+        opened(self.tx, &mut self.bodies, self.tables[1])
     }
 
     pub(super) fn requeues(&mut self) -> Result<&mut CheckedTable<'tx, RowKey>, StoreError> {

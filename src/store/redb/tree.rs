@@ -61,8 +61,8 @@ const HEIGHT_MAX: u32 = 40;
 const TRIED_BYTES_MAX: usize = 16 * 1024;
 
 /// The tables whose leaves are not looked at as a whole.
-const RECORDS: &str = "bodies";
-const RUNS: &str = "segments";
+const RECORDS: [&str; 2] = ["bodies", "local_bodies"];
+const RUNS: [&str; 2] = ["segments", "local_segments"];
 
 /// What a look at the trees is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,14 +273,13 @@ impl<'d> Walk<'d> {
         let Some((place, len)) = self.place(at.page) else {
             return self.found(&format!("{} lies outside of the file", what())).map(|()| None);
         };
-        let records = name == RECORDS || name == RUNS;
-        let is_leaf_of_records = |page: &[u8]| records && page.first() == Some(&LEAF);
-        let mut page =
-            vec![0; if name == RECORDS && self.aim == Aim::Check { len.min(PAGE_LEN) } else { len }];
+        let of_records = RECORDS.contains(&name);
+        let is_leaf_of_records =
+            |page: &[u8]| (of_records || RUNS.contains(&name)) && page.first() == Some(&LEAF);
+        let mut page = vec![0; if of_records && self.aim == Aim::Check { len.min(PAGE_LEN) } else { len }];
         StorageBackend::read(self.disk, place, &mut page)?;
         if self.aim == Aim::Check && is_leaf_of_records(&page) {
-            return if has_sound_head(&page, len, widths) && (name == RECORDS || has_known_runs(&page, widths))
-            {
+            return if has_sound_head(&page, len, widths) && (of_records || has_known_runs(&page, widths)) {
                 Ok(Some((page, false)))
             } else {
                 self.found(&format!("the head of {} is damaged", what())).map(|()| None)

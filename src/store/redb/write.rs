@@ -1,10 +1,10 @@
 //! Writes merged work into a transaction: rows for what enters, marks or nothing for what leaves.
 //!
 //! Nothing here commits. What the writer learns of each queue takes effect in the
-//! [`QueueIndexes`] only once the transaction has: see [`Writer::finish`].
+//! [`Indexes`] only once the transaction has: see [`Writer::finish`].
 
 use super::checked::Transaction;
-use super::index::{QueueIndex, QueueIndexes};
+use super::index::{Indexes, QueueIndex};
 use super::join;
 use super::metadata;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
@@ -12,7 +12,7 @@ use super::stream;
 use super::table::{self, DELIVERED, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows};
 use crate::ids::{QueueId, SeqRange};
 use crate::store::codec::record;
-use crate::store::commit::merge::{QueueBatch, Run, WriteBatch};
+use crate::store::commit::merge::{LocalBatch, QueueBatch, Run, WriteBatch};
 use crate::store::error::StoreError;
 use redb::ReadableTable;
 
@@ -20,26 +20,43 @@ use redb::ReadableTable;
 pub(super) struct Writer<'tx> {
     tx: &'tx Transaction,
     rows: Rows<'tx>,
-    changed: Vec<(QueueId, QueueIndex)>,
+    local: Rows<'tx>,
+    changed: Changed,
+}
+
+/// What is known of queues once a transaction is committed.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    pub(super) queues: Vec<(QueueId, QueueIndex)>,
+    /// Of their spilled messages.
+    pub(super) local: Vec<(QueueId, QueueIndex)>,
 }
 
 impl<'tx> Writer<'tx> {
     pub(super) fn new(tx: &'tx Transaction) -> Self {
-        Self { tx, rows: Rows::new(tx), changed: Vec::new() }
+        Self { tx, rows: Rows::new(tx), local: Rows::local(tx), changed: Changed::default() }
     }
 
     /// Writes all of `batch`.
-    pub(super) fn write(&mut self, batch: &WriteBatch, indexes: &QueueIndexes) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, batch: &WriteBatch, indexes: &Indexes) -> Result<(), StoreError> {
         metadata::write(self.tx, &batch.metadata)?;
         for (&id, queue) in &batch.queues {
-            let mut index = indexes.get(&id).cloned().unwrap_or_default();
+            if let Some(local) = &queue.local {
+                let mut index = indexes.local.get(&id).cloned().unwrap_or_default();
+                self.write_local(id, local, &mut index)?;
+                self.changed.local.push((id, index));
+            }
+            if !queue.lasts() {
+                continue;
+            }
+            let mut index = indexes.queues.get(&id).cloned().unwrap_or_default();
             if queue.deleted {
                 self.delete(id)?;
                 index = QueueIndex::default();
             } else {
                 self.write_queue(id, queue, &mut index)?;
             }
-            self.changed.push((id, index));
+            self.changed.queues.push((id, index));
         }
         Ok(())
     }
@@ -47,12 +64,7 @@ impl<'tx> Writer<'tx> {
     /// Notes that `batch` was written, which ends with entry `number` of the journal or takes its
     /// place, and whether the stop is a clean one. Returns what is known of the queues once the
     /// transaction is committed.
-    pub(super) fn finish(
-        self,
-        batch: &WriteBatch,
-        number: u64,
-        clean: bool,
-    ) -> Result<Vec<(QueueId, QueueIndex)>, StoreError> {
+    pub(super) fn finish(self, batch: &WriteBatch, number: u64, clean: bool) -> Result<Changed, StoreError> {
         let next_queue = table::next_queue(self.tx)?.max(batch.next_queue);
         let values = [(META_JOURNAL, number), (META_NEXT_QUEUE, next_queue), (META_CLEAN, clean.into())];
         table::write_meta(self.tx, &values, self.rows.totals())?;
@@ -75,140 +87,34 @@ impl<'tx> Writer<'tx> {
         if let Some(batch) = &queue.stream {
             stream::write(self.tx, id, batch)?;
         }
-        self.publish(id, &queue.runs, index)?;
+        publish(&mut self.rows, id, &queue.runs, index)?;
         for (&seq, &row) in &queue.requeues {
             let replaces = self.rows.requeues()?.insert((id.0, seq), &table::encode_requeue(row))?;
             index.requeues += u64::from(!replaces);
         }
-        self.settle(id, &queue.settled, index)?;
-        while let Some(due) = index.due() {
-            let joined = join::join(&mut self.rows, id, due.range)?;
-            index.joined(due, &joined);
-        }
-        Ok(())
+        settle(&mut self.rows, id, &queue.settled, index)?;
+        join_small(&mut self.rows, id, index)
     }
 
-    fn publish(&mut self, id: QueueId, runs: &[Run], index: &mut QueueIndex) -> Result<(), StoreError> {
-        let mut row = Row::default();
-        for run in runs {
-            let mut run = run.clone();
-            loop {
-                let fit = row.records_that_fit(&run);
-                let rest = run.split_off(run.first + u64::from(fit));
-                row.push(run);
-                if rest.range.is_empty() {
-                    break;
-                }
-                self.insert(id, &row, index)?;
-                row = Row::default();
-                run = rest;
-            }
-        }
-        self.insert(id, &row, index)
-    }
-
-    fn insert(&mut self, id: QueueId, row: &Row, index: &mut QueueIndex) -> Result<(), StoreError> {
-        let Some(first) = row.runs.first().map(|run| run.first) else { return Ok(()) };
-        let mut segment = Segment {
-            count: row.records,
-            bytes: u32::try_from(row.bytes)
-                .map_err(|_over| StoreError::Damaged("a record is over 4 GiB".to_owned()))?,
-            transient: row.transient(),
-            expires: row.runs.iter().any(|run| run.block.expires()),
-            declared: index.declared,
-            ..Segment::default()
-        };
-        if row.bytes <= INLINE_BYTES_MAX {
-            let mut records = vec![0; row.bytes];
-            row.copy_to(&mut records);
-            segment.checksum = Some(crc32fast::hash(&records));
-            segment.inline = Some(records);
-        } else {
-            let mut records = self.rows.bodies()?.insert_reserve((id.0, first), row.bytes)?;
-            row.copy_to(records.as_mut());
-            segment.checksum = Some(crc32fast::hash(records.as_mut()));
-        }
-        self.rows.put_segment((id.0, first), &segment)?;
-        index.add(segment.range(first), row.bytes, row.records.into());
-        Ok(())
-    }
-
-    /// Settles ordered ranges; each partly settled row is written once.
-    fn settle(
+    /// Writes what is spilled. It may have been written before, by a commit that seemed to fail and
+    /// did not, so what is there of its numbers is replaced.
+    fn write_local(
         &mut self,
         id: QueueId,
-        settled: &[SeqRange],
+        local: &LocalBatch,
         index: &mut QueueIndex,
     ) -> Result<(), StoreError> {
-        let mut open: Option<(u64, Segment)> = None;
-        for &range in settled {
-            if index.requeues > 0 {
-                let keys = (id.0, range.first)..(id.0, range.end);
-                index.requeues -= self.rows.requeues()?.remove_in(keys)?;
-            }
-            let mut range = range;
-            if open.as_ref().is_none_or(|(first, segment)| segment.range(*first).end <= range.first) {
-                self.put_back(id, open.take())?;
-                open = find(&mut self.rows, id, range.first)?;
-            }
-            if let Some((first, segment)) = &mut open {
-                index.live -= u64::from(mark(segment, *first, range));
-                range.first = range.end.min(segment.range(*first).end);
-            }
-            if range.is_empty() {
-                continue;
-            }
-            // What is left begins where a row begins, or where none is; its last row may go beyond
-            // it.
-            if let Some((first, mut segment)) = find_in(&mut self.rows, id, range)?
-                && segment.range(first).end > range.end
-            {
-                self.put_back(id, open.take())?;
-                index.live -= u64::from(mark(&mut segment, first, range));
-                range.end = first;
-                open = Some((first, segment));
-            }
-            index.live -= self.remove(id, range)?;
+        if local.deleted {
+            self.local.delete(id)?;
+            *index = QueueIndex::default();
+            return Ok(());
         }
-        self.put_back(id, open)
-    }
-
-    /// Writes a partly settled row back, or removes it when nothing of it is left.
-    fn put_back(&mut self, id: QueueId, row: Option<(u64, Segment)>) -> Result<(), StoreError> {
-        let Some((first, segment)) = row else { return Ok(()) };
-        let key = (id.0, first);
-        if segment.is_gone() {
-            self.rows.remove_segment(key)?;
-            if segment.inline.is_none() {
-                self.rows.bodies()?.remove(key)?;
-            }
-        } else {
-            self.rows.put_segment(key, &segment)?;
-        }
-        Ok(())
-    }
-
-    /// Removes the rows that begin in `range`; returns how many unsettled messages they had.
-    fn remove(&mut self, id: QueueId, range: SeqRange) -> Result<u64, StoreError> {
-        let keys = || (id.0, range.first)..(id.0, range.end);
-        let (mut live, mut bodies, mut damaged) = (0, false, None);
-        if range.is_empty() {
-            return Ok(0);
-        }
-        self.rows.remove_segments(keys(), |key, row| {
-            match SegmentView::decode(key, row) {
-                Ok(view) => {
-                    live += u64::from(view.unsettled());
-                    bodies |= view.inline.is_none();
-                }
-                Err(error) => damaged = Some(error),
-            }
-            false
-        })?;
-        if bodies {
-            self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
-        }
-        damaged.map_or(Ok(live), Err)
+        let entering: Vec<_> =
+            local.runs.iter().map(|run| SeqRange { first: run.first, end: run.end() }).collect();
+        settle(&mut self.local, id, &entering, index)?;
+        publish(&mut self.local, id, &local.runs, index)?;
+        settle(&mut self.local, id, &local.settled, index)?;
+        join_small(&mut self.local, id, index)
     }
 
     /// Removes all that a queue has.
@@ -216,11 +122,143 @@ impl<'tx> Writer<'tx> {
         let keys = || (id.0, 0)..=(id.0, u64::MAX);
         self.tx.open(&QUEUES)?.remove(id.0)?;
         self.tx.open(&DELIVERED)?.remove_in(keys())?;
-        self.rows.remove_segments(keys(), |_, _| false)?;
-        self.rows.bodies()?.retain_in(keys(), |_, _| false)?;
+        self.rows.delete(id)?;
         self.rows.requeues()?.remove_in(keys())?;
         stream::delete(self.tx, id)
     }
+}
+
+/// Inserts the runs, which are in order, into as few rows as they fit in.
+fn publish(rows: &mut Rows<'_>, id: QueueId, runs: &[Run], index: &mut QueueIndex) -> Result<(), StoreError> {
+    let mut row = Row::default();
+    for run in runs {
+        let mut run = run.clone();
+        loop {
+            let fit = row.records_that_fit(&run);
+            let rest = run.split_off(run.first + u64::from(fit));
+            row.push(run);
+            if rest.range.is_empty() {
+                break;
+            }
+            insert(rows, id, &row, index)?;
+            row = Row::default();
+            run = rest;
+        }
+    }
+    insert(rows, id, &row, index)
+}
+
+fn insert(rows: &mut Rows<'_>, id: QueueId, row: &Row, index: &mut QueueIndex) -> Result<(), StoreError> {
+    let Some(first) = row.runs.first().map(|run| run.first) else { return Ok(()) };
+    let mut segment = Segment {
+        count: row.records,
+        bytes: u32::try_from(row.bytes)
+            .map_err(|_over| StoreError::Damaged("a record is over 4 GiB".to_owned()))?,
+        transient: row.transient(),
+        expires: row.runs.iter().any(|run| run.block.expires()),
+        declared: index.declared,
+        ..Segment::default()
+    };
+    if row.bytes <= INLINE_BYTES_MAX {
+        let mut records = vec![0; row.bytes];
+        row.copy_to(&mut records);
+        segment.checksum = Some(crc32fast::hash(&records));
+        segment.inline = Some(records);
+    } else {
+        let mut records = rows.bodies()?.insert_reserve((id.0, first), row.bytes)?;
+        row.copy_to(records.as_mut());
+        segment.checksum = Some(crc32fast::hash(records.as_mut()));
+    }
+    rows.put_segment((id.0, first), &segment)?;
+    index.add(segment.range(first), row.bytes, row.records.into());
+    Ok(())
+}
+
+/// Settles ordered ranges; each partly settled row is written once.
+fn settle(
+    rows: &mut Rows<'_>,
+    id: QueueId,
+    settled: &[SeqRange],
+    index: &mut QueueIndex,
+) -> Result<(), StoreError> {
+    let mut open: Option<(u64, Segment)> = None;
+    for &range in settled {
+        if index.requeues > 0 {
+            let keys = (id.0, range.first)..(id.0, range.end);
+            index.requeues -= rows.requeues()?.remove_in(keys)?;
+        }
+        let mut range = range;
+        if open.as_ref().is_none_or(|(first, segment)| segment.range(*first).end <= range.first) {
+            put_back(rows, id, open.take())?;
+            open = find(rows, id, range.first)?;
+        }
+        if let Some((first, segment)) = &mut open {
+            index.live -= u64::from(mark(segment, *first, range));
+            range.first = range.end.min(segment.range(*first).end);
+        }
+        if range.is_empty() {
+            continue;
+        }
+        // What is left begins where a row begins, or where none is; its last row may go beyond
+        // it.
+        if let Some((first, mut segment)) = find_in(rows, id, range)?
+            && segment.range(first).end > range.end
+        {
+            put_back(rows, id, open.take())?;
+            index.live -= u64::from(mark(&mut segment, first, range));
+            range.end = first;
+            open = Some((first, segment));
+        }
+        index.live -= remove(rows, id, range)?;
+    }
+    put_back(rows, id, open)
+}
+
+/// Writes a partly settled row back, or removes it when nothing of it is left.
+fn put_back(rows: &mut Rows<'_>, id: QueueId, row: Option<(u64, Segment)>) -> Result<(), StoreError> {
+    let Some((first, segment)) = row else { return Ok(()) };
+    let key = (id.0, first);
+    if segment.is_gone() {
+        rows.remove_segment(key)?;
+        if segment.inline.is_none() {
+            rows.bodies()?.remove(key)?;
+        }
+    } else {
+        rows.put_segment(key, &segment)?;
+    }
+    Ok(())
+}
+
+/// Removes the rows that begin in `range`; returns how many unsettled messages they had.
+fn remove(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<u64, StoreError> {
+    let keys = || (id.0, range.first)..(id.0, range.end);
+    let (mut live, mut bodies, mut damaged) = (0, false, None);
+    if range.is_empty() {
+        return Ok(0);
+    }
+    rows.remove_segments(keys(), |key, row| {
+        match SegmentView::decode(key, row) {
+            Ok(view) => {
+                live += u64::from(view.unsettled());
+                bodies |= view.inline.is_none();
+            }
+            Err(error) => damaged = Some(error),
+        }
+        false
+    })?;
+    if bodies {
+        rows.bodies()?.retain_in(keys(), |_, _| false)?;
+    }
+    damaged.map_or(Ok(live), Err)
+}
+
+/// Joins small rows at the end of a queue, once there are many.
+fn join_small(rows: &mut Rows<'_>, id: QueueId, index: &mut QueueIndex) -> Result<(), StoreError> {
+    while let Some(due) = index.due() {
+        let joined = join::join(rows, id, due.range)?;
+        index.joined(due, &joined);
+    }
+    Ok(())
 }
 
 /// Consecutive runs on their way into one row.

@@ -492,7 +492,7 @@ impl Core {
 /// Whether a change is about nothing but messages in `range`.
 fn concerns(change: &Change, range: SeqRange) -> bool {
     match change {
-        Change::Publish { first, .. } => *first == range.first,
+        Change::Publish { first, .. } | Change::Spill { first, .. } => *first == range.first,
         Change::Settle { range: settled, .. } => settled.meet(range) == *settled,
         Change::Requeue { seq, .. } => (range.first..range.end).contains(seq),
         _ => false,

@@ -309,12 +309,7 @@ fn tell_of_transients(core: &mut Core, range: SeqRange) {
     replace(core, range, |core, piece, place| match place {
         RecordPlace::Memory { block, base, logged: false } => {
             let range = records(&block, base, piece);
-            core.changes.push(Change::Publish {
-                queue,
-                first: piece.first,
-                block: Arc::clone(&block),
-                range,
-            });
+            core.changes.push(Change::Spill { queue, first: piece.first, block: Arc::clone(&block), range });
             RecordPlace::Memory { block, base, logged: true }
         }
         RecordPlace::Memory { .. } | RecordPlace::Disk => place,
