@@ -80,6 +80,8 @@
 //! # Invariants
 //!
 //! * Nothing is confirmed that is not on disk, unless it was already consumed and settled.
+//! * A commit group has the same effect on every file that has the groups before it, and none on
+//!   one that has it already. What only this process reads again (spilled records) is in no group.
 //! * No lock is held across an await, and no two queues are locked at a time. Lock order: topology
 //!   -> memory of [`queue::dedup`] -> queue -> { mailbox, log }; users -> log; topology -> policies
 //!   -> log; changes of vhosts -> { users, policies, one topology }. What must touch another queue

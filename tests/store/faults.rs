@@ -2,12 +2,13 @@
 
 use super::model::{Model, Workload, found};
 use super::{
-    ALL, Told, bodies, commit, declare, nobody, open_sim, open_with, publish, settle, wait_for, wait_until,
+    ALL, Told, block, bodies, commit, declare, nobody, open_sim, open_with, publish, settle, wait_for,
+    wait_until,
 };
 use crate::support::disk::{SimDisk, SimReserve};
 use crate::support::draw::seeds;
-use leveret::ids::Ticket;
-use leveret::store::change::{Health, Waiter};
+use leveret::ids::{QueueId, Ticket};
+use leveret::store::change::{Change, Health, Waiter};
 use leveret::store::{Opened, Options, Reserve, StoreError, open_backend};
 use std::io;
 use std::sync::Arc;
@@ -31,11 +32,11 @@ fn nothing_is_confirmed_after_a_fault_at_any_call() {
                 let (unit, state) = workload.step();
                 states.push(state);
                 let mut ticket = Ticket(0);
-                let gate = opened.log.atomic_batch();
+                let batch = opened.log.atomic_batch();
                 for mut changes in unit {
                     ticket = opened.log.append(&mut changes);
                 }
-                drop(gate);
+                drop(batch);
                 let told: Arc<dyn Waiter> = Arc::new(Told::default());
                 opened.log.notify(ticket, &told);
                 wait_until("durable or failed", || {
@@ -119,6 +120,48 @@ fn what_comes_while_a_full_disk_cannot_be_opened_is_kept() {
     }
 }
 
+/// Whether a commit that failed is on disk is told by the number of its group, and one of spilled
+/// records alone has none: it is written again, to the same effect.
+#[test]
+fn spilled_records_are_there_once_whichever_call_finds_the_disk_full() {
+    let check = |journal_bytes, call| {
+        let case = format!("journal {journal_bytes}, full at call {call}");
+        let disk = SimDisk::default();
+        let opened = open_with(&disk, journal_bytes);
+        commit(&opened.log, [declare(1)]);
+        let _same_disk = disk.clone().fail_at(disk.calls() + call, io::ErrorKind::StorageFull);
+        let bodies_of = |len| [(vec![b'a'; len], false), (vec![b'b'; len], false), (vec![b'c'; len], false)];
+        for (first, len) in [(0, 10), (3, 100_000), (6, 3000)] {
+            let block = block(&bodies_of(len));
+            let spill = Change::Spill { queue: QueueId(1), first, range: 0..3, block };
+            let ticket = opened.log.append(&mut vec![spill]);
+            opened.log.notify(ticket, &nobody());
+            wait_until("tried", || opened.log.durable() >= ticket || opened.log.health() == Health::Full);
+            let ticket = opened.log.append(&mut vec![settle(1, first, first + 1)]);
+            wait_for(&opened.log, ticket);
+        }
+        let ticket = opened.log.append(&mut vec![settle(1, 4, 5), settle(1, 7, 9)]);
+        wait_for(&opened.log, ticket);
+        wait_until("stored", || opened.log.stored() >= ticket);
+        let pages = opened.pages.load(QueueId(1), ALL, usize::MAX).unwrap();
+        let ends = pages.iter().map(|page| (page.first, page.first + u64::from(page.block.len())));
+        let ends: Vec<_> = ends.collect();
+        assert!(ends.windows(2).all(|pages| pages[0].1 <= pages[1].0), "{case}: {ends:?}");
+        let there: Vec<u64> =
+            bodies(&opened, 1, ALL).into_keys().filter(|seq| [1, 2, 5].contains(seq)).collect();
+        assert_eq!(there, [1, 2, 5], "{case}");
+        assert_eq!(opened.log.pending_bytes(), 0, "{case}");
+        commit(&opened.log, [settle(1, 0, 9)]);
+        wait_until("gone", || opened.pages.load(QueueId(1), ALL, 1).unwrap().is_empty());
+    };
+    thread::scope(|scope| {
+        for call in (0..40).step_by(2) {
+            scope.spawn(move || check(0, call));
+            scope.spawn(move || check(10_192, call + 1));
+        }
+    });
+}
+
 #[test]
 fn a_store_that_stops_on_a_full_disk_says_so() {
     let disk = SimDisk::default();
@@ -164,7 +207,7 @@ fn records_wait_for_room_and_what_is_consumed_does_not() {
     free.store(1_000_000_000, Ordering::Relaxed);
     wait_until("good", || opened.log.health() == Health::Good);
     assert!(matches!(opened.log.close(), Ok(())), "and it stops in order");
-    assert!(matches!(opened.pages.load(leveret::ids::QueueId(1), ALL, 1), Err(StoreError::Stopped)));
+    assert!(matches!(opened.pages.load(QueueId(1), ALL, 1), Err(StoreError::Stopped)));
 }
 
 /// Redb keeps what is consumed inside its file: it has to be given back, or publishers would wait
@@ -387,13 +430,13 @@ fn a_calendar_that_cannot_be_written_ends_the_store() {
 
 /// What is appended in an atomic batch reaches the disk together, or not at all.
 #[test]
-fn a_panic_under_a_gate_ends_the_store_without_what_was_appended_there() {
+fn a_panic_in_an_atomic_batch_ends_the_store_without_what_was_appended_there() {
     let disk = SimDisk::default();
     let opened = open_sim(&disk);
     commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
     let log = Arc::clone(&opened.log);
     let panicked = thread::spawn(move || {
-        let _gate = log.atomic_batch();
+        let _batch = log.atomic_batch();
         log.append(&mut vec![settle(1, 0, 1)]);
         panic!("a fault made for the test");
     });

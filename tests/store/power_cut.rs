@@ -33,12 +33,12 @@ fn run(disk: &SimDisk, journal_bytes: u64, units: &[Unit], seed: u64) {
     let mut durable = 0;
     for (unit, tried) in units.iter().zip(1..) {
         disk.set_progress(durable, tried);
-        let gate = opened.log.atomic_batch();
+        let batch = opened.log.atomic_batch();
         let mut ticket = Ticket(0);
         for changes in unit {
             ticket = opened.log.append(&mut changes.clone());
         }
-        drop(gate);
+        drop(batch);
         // Not always: units that share a group are merged, and reach the disk together.
         if !draw.one_in(3) {
             wait_for(&opened.log, ticket);
