@@ -8,7 +8,6 @@
 
 use crate::blocking;
 use crate::clock::Now;
-use crate::error::AmqpError;
 use crate::message;
 use crate::queue::Queue;
 use crate::queue::dedup::Deduplicator;
@@ -106,16 +105,13 @@ struct Walk<'a> {
 /// The route from `origin`, by `keys`, of a message with `properties`; `None` stands for the
 /// default exchange. If matches are due in `long` afterwards, it is not all of the route: make
 /// them, and look for it again.
-///
-/// # Errors
-/// 502 when headers have to be looked at and do not decode.
 pub fn find<'a>(
     topology: &'a Topology,
     origin: Option<&'a Exchange>,
     keys: &'a [&'a [u8]],
     properties: &'a [u8],
     long: &'a mut LongMatches<Target>,
-) -> Result<Route, AmqpError> {
+) -> Route {
     let mut walk = Walk {
         topology,
         keys,
@@ -130,19 +126,19 @@ pub fn find<'a>(
     };
     let Some(origin) = origin else {
         walk.visit_default();
-        return Ok(walk.finish());
+        return walk.finish();
     };
     walk.dedup.clone_from(&origin.dedup);
-    walk.visit(origin)?;
+    walk.visit(origin);
     if !walk.pending.is_empty() {
         let mut visited = HashSet::from([&*origin.declared.name]);
         while let Some(exchange) = walk.pending.pop() {
             if visited.insert(&exchange.declared.name) {
-                walk.visit(exchange)?;
+                walk.visit(exchange);
             }
         }
     }
-    Ok(walk.finish())
+    walk.finish()
 }
 
 impl<'a> Walk<'a> {
@@ -152,12 +148,12 @@ impl<'a> Walk<'a> {
         self.queues.extend(self.keys.iter().filter_map(named).cloned());
     }
 
-    fn visit(&mut self, exchange: &'a Exchange) -> Result<(), AmqpError> {
+    fn visit(&mut self, exchange: &'a Exchange) {
         if let Some(delay) = &exchange.declared.delay {
             self.cacheable = false;
             if delay_ms(self.properties).is_some() {
                 self.queues.push(Arc::clone(delay));
-                return Ok(());
+                return;
             }
         }
         self.cacheable &= exchange.table.goes_by_key_alone();
@@ -177,7 +173,7 @@ impl<'a> Walk<'a> {
                     Target::Queue(queue) => queues.push(Arc::clone(queue)),
                     Target::Exchange(declared) => pending.extend(topology.exchange(&declared.name)),
                 }
-            })?;
+            });
             self.effort += 1 + looked_at + queues.len() + pending.len() - before;
             if queues.len() + pending.len() > self.doubles_at {
                 self.drop_doubles();
@@ -187,7 +183,6 @@ impl<'a> Walk<'a> {
         if !anywhere && let Some(name) = exchange.alternate.as_deref() {
             self.pending.extend(self.topology.exchange(name));
         }
-        Ok(())
     }
 
     /// A message with many keys may find the same few targets over and over.

@@ -63,8 +63,7 @@ impl VHost {
     /// Where a client's message goes.
     ///
     /// # Errors
-    /// 403 for an internal exchange, 404 when there is no such exchange, 502 when headers have to
-    /// be looked at and do not decode.
+    /// The exchange is internal, or there is none of that name.
     pub fn route(
         &self,
         exchange_name: &[u8],
@@ -142,7 +141,7 @@ impl VHost {
         }
         let found = route::find(&state.topology, origin, keys, properties, &mut put_off.long);
         drop(state);
-        if put_off.are_due() { OwnRoute::Due } else { OwnRoute::Found(Arc::new(found.unwrap_or_default())) }
+        if put_off.are_due() { OwnRoute::Due } else { OwnRoute::Found(Arc::new(found)) }
     }
 
     /// The route from the exchange that `origin` finds, the default exchange if it finds none.
@@ -157,7 +156,7 @@ impl VHost {
         for _round in 0..ROUNDS {
             let state = self.read();
             let origin = origin(&state.topology)?;
-            let route = route::find(&state.topology, origin, keys, properties, &mut long)?;
+            let route = route::find(&state.topology, origin, keys, properties, &mut long);
             drop(state);
             if !long.are_due() {
                 return Ok(Arc::new(route));
@@ -166,6 +165,7 @@ impl VHost {
         }
         long.make_at_once();
         let state = self.read();
-        route::find(&state.topology, origin(&state.topology)?, keys, properties, &mut long).map(Arc::new)
+        let origin = origin(&state.topology)?;
+        Ok(Arc::new(route::find(&state.topology, origin, keys, properties, &mut long)))
     }
 }

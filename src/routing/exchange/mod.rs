@@ -147,29 +147,28 @@ impl<T: RoutingTarget> BindingTable<T> {
 
     /// Shows where a message goes, each target once or more. How much was looked at for it, beside
     /// the targets. What takes long is added to `long` instead, if it is not known there.
-    ///
-    /// # Errors
-    /// 502 when the properties have to be looked at and do not decode.
+    /// Properties that do not decode, which the session lets nobody publish, count as absent.
     pub fn route(
         &self,
         message: RoutingInput<'_>,
         long: &mut LongMatches<T>,
         visit: impl FnMut(&T),
-    ) -> Result<usize, AmqpError> {
+    ) -> usize {
         match self {
             Self::Direct(direct) => direct.route(message.routing_key, visit),
             Self::Fanout(fanout) => fanout.route(visit),
-            Self::Topic(topic) => return Ok(topic.route(message.routing_key, long, visit)),
+            Self::Topic(topic) => return topic.route(message.routing_key, long, visit),
             Self::Headers(headers) if headers.is_empty() => {}
             Self::Headers(headers) => {
-                let bytes = properties::decode(message.properties)?.headers;
-                return Ok(headers.route(&table::decode(bytes.unwrap_or_default())?, visit));
+                let bytes = properties::decode(message.properties).unwrap_or_default().headers;
+                let decoded = table::decode(bytes.unwrap_or_default()).unwrap_or_default();
+                return headers.route(&decoded, visit);
             }
             Self::ConsistentHash(exchange) => return exchange.route(message, visit),
             Self::ModulusHash(exchange) => exchange.route(message.routing_key, visit),
             Self::Random(exchange) => exchange.route(visit),
         }
-        Ok(0)
+        0
     }
 }
 

@@ -254,7 +254,6 @@ impl Trial {
                 let origin = self.topology.exchange(name);
                 let route =
                     route::find(&self.topology, origin, &[key.as_bytes()], NONE, &mut LongMatches::default());
-                let route = route.unwrap();
                 let mut found: Vec<_> = route.queues.iter().map(|queue| queue.name.to_string()).collect();
                 found.sort();
                 let expected = self.model.route(name, key);
