@@ -1,39 +1,13 @@
-//! Every fault a peer can commit, and what the peer is told: one type, one table.
+//! What can go wrong when somebody asks something of the broker, whatever protocol they speak.
 //!
-//! A variant names the fault and carries what the text needs; [`AmqpError::reply`] is the only
-//! place that knows reply codes, whether the channel or the connection ends, and the words. The
-//! texts are RabbitMQ 4.3's where clients match on them. A fault of the store is not a peer's fault
-//! and is not here.
+//! A variant says what went wrong and carries the names, values and limits that a text about it
+//! needs. How a client is told, in which words and whether it may go on, is for its protocol: see
+//! [`crate::protocol::amqp::reply`]. [`std::fmt::Display`] gives the words in which AMQP clients
+//! are told, for the log and for operators, who thus find what a client reports; they are written
+//! there, too. A fault of the store is nobody's who asks and is not here.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-
-/// The longest reply text, in bytes: it travels as a short string (AMQP 0-9-1 section 4.2.5.3).
-pub const REPLY_TEXT_MAX: usize = 255;
-
-/// The end of a text that was cut.
-const ELLIPSIS: &str = "...";
-
-/// What ends with the fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// The channel is closed; the connection goes on ("soft" errors).
-    Channel,
-    /// The connection is closed ("hard" errors).
-    Connection,
-}
-
-/// What the peer is told of a fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// Reply code, AMQP 0-9-1 section 1.1.
-    pub code: u16,
-    /// What ends.
-    pub scope: Scope,
-    /// `NAME - explanation`, at most [`REPLY_TEXT_MAX`] bytes.
-    pub text: String,
-}
 
 /// What has a name in a vhost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +18,16 @@ pub enum ResourceKind {
     Exchange,
 }
 
-/// A thing that has a name in a vhost, as error texts write it: `queue 'q' in vhost '/'`.
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "queue",
+            Self::Exchange => "exchange",
+        })
+    }
+}
+
+/// A thing that has a name in a vhost, as texts write it: `queue 'q' in vhost '/'`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     /// What it is.
@@ -72,140 +55,270 @@ impl Resource {
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, vhost, name } = self;
-        match kind {
-            ResourceKind::Queue => write!(f, "queue '{name}' in vhost '{vhost}'"),
-            ResourceKind::Exchange if name.is_empty() => {
-                write!(f, "exchange 'amq.default' in vhost '{vhost}'")
-            }
-            ResourceKind::Exchange => write!(f, "exchange '{name}' in vhost '{vhost}'"),
-        }
-    }
-}
-
-/// A fault of a peer. See [`AmqpError::reply`] for what each one answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AmqpError {
-    /// 501: a frame is malformed (size, end octet, content longer than declared).
-    Frame(String),
-    /// 502: a method or a table does not decode.
-    Syntax(String),
-    /// 503: the method is unknown, or may not be sent by a client.
-    CommandInvalid(String),
-    /// 504: a method in a state that does not allow it, or on a channel that is not open.
-    ChannelState(String),
-    /// 505: a frame that may not come here.
-    UnexpectedFrame(String),
-    /// 530: the peer may not do that; the connection ends.
-    NotAllowed(String),
-    /// 540: a feature that neither RabbitMQ nor this broker has.
-    NotImplemented(String),
-    /// 541: the broker cannot keep its promise any more.
-    Internal(String),
-    /// 320: the operator closes the connection.
-    ConnectionForced(String),
-    /// 403 on the connection: the login was refused.
-    LoginRefused {
-        /// The SASL mechanism the client chose.
-        mechanism: String,
-    },
-    /// 403: no permission, a reserved name, an internal exchange, a queue in exclusive use.
-    AccessRefused(String),
-    /// 404: the thing does not exist.
-    NotFound(Resource),
-    /// 404: an empty queue name on a channel that declared none.
-    NoPreviousQueue,
-    /// 405: an exclusive queue of another connection.
-    ResourceLocked(String),
-    /// 406: any condition of the method is not met.
-    Precondition(String),
-    /// 406: a redeclare differs.
-    Inequivalent {
-        /// Which argument differs.
-        key: String,
-        /// What was redeclared.
-        on: Resource,
-        /// `'value'`, or RabbitMQ's `the value '10' of type 'signedint'`, or `none`.
-        received: String,
-        /// As `received`.
-        current: String,
-    },
-    /// 406: an argument has the wrong type or is out of range.
-    InvalidArgument {
-        /// The argument's name.
-        key: String,
-        /// What was declared.
-        on: Resource,
-        /// What is wrong, as RabbitMQ writes it.
-        why: String,
-    },
-    /// 406: an acknowledgement of a delivery that is not outstanding.
-    UnknownDeliveryTag(u64),
-}
-
-impl AmqpError {
-    /// The answer to this fault: the one table from faults to replies.
-    #[must_use]
-    pub fn reply(&self) -> Reply {
-        use Scope::{Channel, Connection};
-        let (code, name, scope, why): (u16, &str, Scope, Cow<'_, str>) = match self {
-            Self::Frame(why) => (501, "FRAME_ERROR", Connection, why.into()),
-            Self::Syntax(why) => (502, "SYNTAX_ERROR", Connection, why.into()),
-            Self::CommandInvalid(why) => (503, "COMMAND_INVALID", Connection, why.into()),
-            Self::ChannelState(why) => (504, "CHANNEL_ERROR", Connection, why.into()),
-            Self::UnexpectedFrame(why) => (505, "UNEXPECTED_FRAME", Connection, why.into()),
-            Self::NotAllowed(why) => (530, "NOT_ALLOWED", Connection, why.into()),
-            Self::NotImplemented(why) => (540, "NOT_IMPLEMENTED", Connection, why.into()),
-            Self::Internal(why) => (541, "INTERNAL_ERROR", Connection, why.into()),
-            Self::ConnectionForced(why) => (320, "CONNECTION_FORCED", Connection, why.into()),
-            Self::LoginRefused { mechanism } => (
-                403,
-                "ACCESS_REFUSED",
-                Connection,
-                format!(
-                    "Login was refused using authentication mechanism {mechanism}. \
-                     For details see the broker logfile."
-                )
-                .into(),
-            ),
-            Self::AccessRefused(why) => (403, "ACCESS_REFUSED", Channel, why.into()),
-            Self::NotFound(what) => (404, "NOT_FOUND", Channel, format!("no {what}").into()),
-            Self::NoPreviousQueue => (404, "NOT_FOUND", Channel, "no previously declared queue".into()),
-            Self::ResourceLocked(why) => (405, "RESOURCE_LOCKED", Channel, why.into()),
-            Self::Precondition(why) => (406, "PRECONDITION_FAILED", Channel, why.into()),
-            Self::Inequivalent { key, on, received, current } => (
-                406,
-                "PRECONDITION_FAILED",
-                Channel,
-                format!("inequivalent arg '{key}' for {on}: received {received} but current is {current}")
-                    .into(),
-            ),
-            Self::InvalidArgument { key, on, why } => {
-                (406, "PRECONDITION_FAILED", Channel, format!("invalid arg '{key}' for {on}: {why}").into())
-            }
-            Self::UnknownDeliveryTag(tag) => {
-                (406, "PRECONDITION_FAILED", Channel, format!("unknown delivery tag {tag}").into())
-            }
+        let name = match kind {
+            ResourceKind::Exchange if name.is_empty() => "amq.default",
+            ResourceKind::Exchange | ResourceKind::Queue => name,
         };
-        let mut text = format!("{name} - {why}");
-        if text.len() > REPLY_TEXT_MAX {
-            // RabbitMQ shows that something is missing.
-            let mut end = REPLY_TEXT_MAX - ELLIPSIS.len();
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.truncate(end);
-            text.push_str(ELLIPSIS);
-        }
-        Reply { code, scope, text }
+        write!(f, "{kind} '{name}' in vhost '{vhost}'")
     }
+}
 
-    /// What is wrong in words, without the name that a client finds before them.
-    #[must_use]
-    pub fn explanation(&self) -> String {
-        let text = self.reply().text;
-        text.split_once(" - ").map_or(text.as_str(), |(_, why)| why).to_owned()
-    }
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerError {
+    /// There is no such queue or exchange.
+    NotFound(Resource),
+    /// There is no such vhost.
+    NoVHost(String),
+    /// The vhost is deleted.
+    VHostDeleted(String),
+    /// The user is deleted.
+    UserDeleted,
 
+    /// The user has no such right.
+    NoPermission {
+        /// The right: `configure`, `write` or `read`.
+        right: &'static str,
+        /// What it would be a right to.
+        on: Resource,
+        /// The user.
+        user: String,
+    },
+    /// The user has no such right for a routing key.
+    NoKeyPermission {
+        /// The right: `write` or `read`.
+        right: &'static str,
+        /// The routing key.
+        key: Box<str>,
+        /// The exchange.
+        exchange: Resource,
+        /// The user.
+        user: Box<str>,
+    },
+    /// The queue is exclusive to another connection, or not and asked for as if it were.
+    Locked(Resource),
+    /// The queue has an exclusive consumer, or has consumers and is to have an exclusive one.
+    InExclusiveUse(Resource),
+    /// What clients publish goes to no internal exchange.
+    InternalExchange(Resource),
+    /// Nobody can delete an exchange of the broker's own.
+    SystemExchange(Resource),
+    /// Nobody can change the default exchange.
+    DefaultExchange,
+    /// The queue keeps the delayed messages of an exchange.
+    DelayQueue {
+        /// The queue.
+        queue: Resource,
+        /// The exchange.
+        exchange: Resource,
+    },
+    /// Reply queues have no bindings.
+    ReplyQueueBinding,
+    /// The name begins as those of the broker's own things.
+    ReservedName {
+        /// What is to have it.
+        kind: ResourceKind,
+        /// The name.
+        name: String,
+    },
+    /// The name is too long.
+    NameTooLong {
+        /// What is to have it.
+        kind: ResourceKind,
+        /// How it begins.
+        start: String,
+        /// Its bytes.
+        bytes: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// Definitions cannot define a queue of this name.
+    Undefinable(Resource),
+
+    /// Somebody uses it, and it was to be deleted only if not.
+    InUse(Resource),
+    /// It holds messages, and was to be deleted only if not.
+    NotEmpty(Resource),
+    /// It is there, and another one was declared.
+    Inequivalent {
+        /// Which flag or argument differs.
+        key: &'static str,
+        /// What was declared again.
+        on: Resource,
+        /// The two values.
+        difference: Box<Difference>,
+    },
+    /// Definitions define it twice.
+    DefinedTwice(Resource),
+    /// There are as many queues as there may be in all vhosts.
+    QueueLimit {
+        /// The queue that was declared.
+        queue: Box<str>,
+        /// How many there may be.
+        max: u32,
+    },
+    /// There are as many queues as there may be in the vhost.
+    VHostQueueLimit {
+        /// The queue that was declared.
+        queue: Resource,
+        /// How many there may be.
+        max: u32,
+    },
+    /// There are as many exchanges as there may be.
+    ExchangeLimit {
+        /// The exchange that was declared.
+        exchange: Resource,
+        /// How many there may be.
+        max: u32,
+    },
+    /// There are as many bindings as there may be.
+    BindingLimit {
+        /// The exchange that was to have one more.
+        exchange: Resource,
+        /// How many there may be.
+        max: u32,
+    },
+    /// With what definitions define there would be more than there may be.
+    DefinitionLimit {
+        /// Of what: `queue`, `exchange` or `binding`.
+        what: &'static str,
+        /// How many they define that are not there.
+        new: usize,
+        /// Where.
+        vhost: Arc<str>,
+        /// How many there may be.
+        max: u32,
+    },
+    /// There are as many connections as there may be in the vhost.
+    VHostConnectionLimit {
+        /// The vhost.
+        vhost: Arc<str>,
+        /// Who wants to enter it.
+        user: String,
+        /// How many there may be.
+        max: u64,
+    },
+    /// The user has as many connections as it may have.
+    UserConnectionLimit {
+        /// The user.
+        user: String,
+        /// How many it may have.
+        max: u64,
+    },
+
+    /// There is no such type of exchange.
+    UnknownExchangeType(String),
+    /// The arguments are too long.
+    ArgumentsTooLong {
+        /// What they are for.
+        on: Resource,
+        /// Their bytes.
+        bytes: usize,
+        /// How many they may have.
+        max: u32,
+    },
+    /// The argument has a value that it cannot have.
+    InvalidArgument {
+        /// The argument.
+        key: &'static str,
+        /// What it is for.
+        on: Resource,
+        /// What is wrong with the value.
+        why: ValueFault,
+    },
+    /// The argument, which names something, is not a string.
+    ArgumentNotName {
+        /// The argument.
+        key: &'static str,
+        /// What it is for.
+        on: Resource,
+        /// The type of its value.
+        found: &'static str,
+    },
+    /// Only other types of queue take the argument.
+    ForeignArgument {
+        /// The argument.
+        key: &'static str,
+        /// What it is for.
+        on: Resource,
+        /// The type of queue, by RabbitMQ's name.
+        queue_type: &'static str,
+    },
+    /// The argument's number is too large.
+    ArgumentTooLarge {
+        /// The argument.
+        key: &'static str,
+    },
+    /// The argument's number is not one of those that it may be.
+    ArgumentOutOfRange {
+        /// The argument.
+        key: &'static str,
+    },
+    /// There may be one of two arguments.
+    ExclusiveArguments {
+        /// The one.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// No exchange hashes this property.
+    UnsupportedProperty(String),
+    /// An exchange that delays messages cannot route as such an exchange.
+    DelaysTwice {
+        /// The argument that says how it routes.
+        key: &'static str,
+        /// The type of exchange that delays messages.
+        exchange_type: &'static str,
+    },
+    /// An exchange that delays messages does not say how it routes.
+    NoDelayedType {
+        /// The argument that should.
+        key: &'static str,
+    },
+    /// A queue of this type cannot be so.
+    InvalidProperty {
+        /// What it cannot be: `auto-delete`.
+        property: &'static str,
+        /// The queue.
+        on: Resource,
+    },
+    /// A queue of this type has to have a name of its own.
+    NeedsName {
+        /// The type of queue, by RabbitMQ's name.
+        queue_type: &'static str,
+    },
+
+    /// The binding of a headers exchange says how to match in a way that there is not.
+    UnknownMatch(String),
+    /// The binding of a headers exchange says how to match, but not as a string.
+    MatchNotString(ShownValue),
+    /// The binding key, which stands for a weight, is not a number.
+    WeightNotNumber(String),
+    /// The binding key, which stands for a weight, is 0 or less.
+    WeightTooSmall,
+    /// The binding key, which stands for a weight, is too large.
+    WeightTooLarge {
+        /// The largest that there is.
+        max: i64,
+    },
+    /// Bindings of this exchange have no key.
+    KeyNotPermitted(String),
+    /// Queues of this type cannot be bound to this exchange.
+    QueueTypeNotValid(String),
+    /// No exchange can be bound to this exchange.
+    DestinationNotQueue,
+    /// The binding key has too many wildcards.
+    TooManyWildcards {
+        /// The binding key.
+        key: String,
+        /// How many it has.
+        count: usize,
+        /// How many it may have.
+        max: u32,
+    },
+}
+
+impl BrokerError {
     /// A queue of this name does not exist in the vhost.
     #[must_use]
     pub fn no_queue(vhost: &Arc<str>, name: &str) -> Self {
@@ -219,47 +332,72 @@ impl AmqpError {
     }
 }
 
-impl fmt::Display for AmqpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reply = self.reply();
-        write!(f, "{} {}", reply.code, reply.text)
-    }
+impl std::error::Error for BrokerError {}
+
+/// The value of an argument, as texts show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownValue {
+    /// The value: a string as it is, anything else as a term of Erlang.
+    pub text: Box<str>,
+    /// Its type, by RabbitMQ's name.
+    pub type_name: &'static str,
 }
 
-impl std::error::Error for AmqpError {}
+impl ShownValue {
+    /// The type of the value that is none.
+    pub const VOID: &'static str = "void";
+}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The values of a flag or argument in two declarations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The value now.
+    pub received: Option<ShownValue>,
+    /// The value of what is there.
+    pub current: Option<ShownValue>,
+}
 
-    #[test]
-    fn texts_are_rabbitmqs() {
-        let root = Arc::from("/");
-        assert_eq!(AmqpError::no_queue(&root, "q").to_string(), "404 NOT_FOUND - no queue 'q' in vhost '/'");
-        assert_eq!(
-            AmqpError::no_exchange(&Arc::from("v"), "").to_string(),
-            "404 NOT_FOUND - no exchange 'amq.default' in vhost 'v'"
-        );
-        let differs = AmqpError::Inequivalent {
-            key: "durable".into(),
-            on: Resource::queue(&root, "q"),
-            received: "'false'".into(),
-            current: "'true'".into(),
-        };
-        assert_eq!(
-            differs.to_string(),
-            "406 PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': \
-             received 'false' but current is 'true'"
-        );
-    }
-
-    #[test]
-    fn a_long_text_is_cut_at_a_character() {
-        let reply = AmqpError::Precondition("\u{e9}".repeat(300)).reply();
-        assert!(reply.text.len() <= REPLY_TEXT_MAX);
-        assert!(reply.text.len() >= REPLY_TEXT_MAX - 1);
-        assert!(reply.text.ends_with("\u{e9}..."));
-        let fits = AmqpError::Precondition("x".repeat(REPLY_TEXT_MAX - 22)).reply().text;
-        assert!(fits.len() == REPLY_TEXT_MAX && fits.ends_with("xx"));
-    }
+/// What is wrong with the value of an argument. Types go by RabbitMQ's names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ValueFault {
+    /// It is of this type, which the argument does not take.
+    Type(&'static str),
+    /// It is of this type and should be a whole number.
+    NotInteger(&'static str),
+    /// It is of this type and should be an array of whole numbers.
+    NotIntegers(&'static str),
+    /// It is less than 0.
+    Negative(i64),
+    /// It is 0.
+    Zero(i64),
+    /// It is more than anybody can wait for.
+    TooLarge(i64),
+    /// It is more than the argument takes.
+    OverMaximum(i64),
+    /// There is no such version of queues.
+    QueueVersion(i64),
+    /// There is no such type of queue.
+    QueueType(String),
+    /// It says nothing that a full queue can do.
+    Overflow,
+    /// It is no strategy for dead letters.
+    DeadLetterStrategy,
+    /// It names no returns that can be delayed.
+    DelayedRetryType,
+    /// It says nothing of where a queue can have its leader.
+    QueueLocator,
+    /// It is of no use without a dead-letter exchange.
+    NoDeadLetterExchange,
+    /// It is no age.
+    Age,
+    /// It is an empty list of delays.
+    NoDelays,
+    /// It has more delays than there may be.
+    TooManyDelays(usize),
+    /// It is no place in a stream.
+    StreamOffset(ShownValue),
+    /// There have to be from one to so many values to filter by.
+    FilterCount(usize),
+    /// A consumer that is to be known again needs a tag.
+    NoConsumerTag,
 }

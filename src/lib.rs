@@ -52,7 +52,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`near`] | plain values; `clock` alone reads a clock |
+//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
 //! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
 //! | [`audit`] | how many log lines of a kind there may be |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
@@ -66,6 +66,7 @@
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
 //! | [`admin`] | what an operator may do, as a list of operations: no I/O, no async |
+//! | [`protocol`] | what goes wrong with a client of AMQP, and the one table of what it is told: code, what ends, text |
 //! | [`session`] | one client's protocol state |
 //! | [`server`], [`http`] | the tokio shell; they never name each other |
 //! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
@@ -164,6 +165,7 @@ pub mod near;
 pub mod node;
 pub mod perf;
 pub mod policy;
+pub mod protocol;
 pub mod queue;
 pub mod routing;
 pub mod server;

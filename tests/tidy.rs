@@ -30,6 +30,7 @@ const ROOMS: &[&[&str]] = &[
     &["routing"],
     &["broker"],
     &["admin"],
+    &["protocol"],
     &["session"],
     &["server", "http"],
     &["node"],
@@ -288,6 +289,38 @@ fn a_crate_is_named_only_where_it_is_owned() {
         1
     );
     assert_eq!(owners("src/wire/mod.rs", "use amq_protocol::frame::gen_frame;"), []);
+}
+
+/// Rooms that know no protocol: they say what went wrong, and a protocol what a client is told.
+const ROOMS_WITHOUT_PROTOCOL: &[&str] = &["store", "queue", "routing", "broker"];
+
+/// The reply codes of AMQP 0-9-1 for what goes wrong.
+const REPLY_CODES: &[&str] = &[
+    "311", "312", "313", "320", "402", "403", "404", "405", "406", "501", "502", "503", "504", "505", "506",
+    "530", "540", "541",
+];
+
+fn protocol_words(path: &str, text: &str) -> Vec<Offence> {
+    let applies = is_rust(path) && room(path).is_some_and(|room| ROOMS_WITHOUT_PROTOCOL.contains(&room));
+    lines_where(if applies { text } else { "" }, "is for a protocol: name what went wrong", |line| {
+        let is_comment = line.trim_start().starts_with("//");
+        line.split(|c| !is_word(c)).any(|word| match word {
+            "AmqpError" | "ReplyCode" | "PRECONDITION_FAILED" | "ACCESS_REFUSED" | "NOT_FOUND" => true,
+            number => is_comment && REPLY_CODES.contains(&number),
+        })
+    })
+}
+
+#[test]
+fn what_knows_no_protocol_names_no_reply_codes() {
+    check(
+        protocol_words,
+        ("src/queue/core.rs", 2, "//! Queues.\n/// 404 when it is gone.\n"),
+        ("src/queue/core.rs", "/// [`BrokerError::NotFound`] when it is gone, 4040 times.\n"),
+    );
+    let found = |path: &str, text: &str| protocol_words(path, text).len();
+    assert_eq!(found("src/broker/vhost.rs", "use crate::protocol::amqp::error::AmqpError;"), 1);
+    assert_eq!(found("src/session/mod.rs", "use crate::protocol::amqp::error::AmqpError;"), 0);
 }
 
 fn neutral(path: &str, text: &str) -> Vec<Offence> {

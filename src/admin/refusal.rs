@@ -3,7 +3,7 @@
 
 use crate::broker::Broker;
 use crate::broker::users::UserError;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::near::did_you_mean;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -86,19 +86,31 @@ impl Refusal {
     }
 }
 
-impl From<AmqpError> for Refusal {
-    /// What a client would be told with a code.
-    fn from(error: AmqpError) -> Self {
+impl From<BrokerError> for Refusal {
+    /// What a client would be told, and its kind.
+    fn from(error: BrokerError) -> Self {
+        use BrokerError as E;
         let kind = match error {
-            AmqpError::NotFound(_) | AmqpError::NoPreviousQueue => RefusalKind::NotFound,
-            AmqpError::AccessRefused(_) | AmqpError::NotAllowed(_) | AmqpError::ResourceLocked(_) => {
-                RefusalKind::Denied
-            }
-            AmqpError::Precondition(_) | AmqpError::Inequivalent { .. } => RefusalKind::Conflict,
-            AmqpError::Internal(_) => RefusalKind::Unavailable,
-            _ => RefusalKind::Invalid,
+            E::NotFound(_) => RefusalKind::NotFound,
+            E::NoPermission { .. }
+            | E::NoKeyPermission { .. }
+            | E::Locked(_)
+            | E::InExclusiveUse(_)
+            | E::InternalExchange(_)
+            | E::SystemExchange(_)
+            | E::DefaultExchange
+            | E::DelayQueue { .. }
+            | E::ReplyQueueBinding
+            | E::ReservedName { .. }
+            | E::NameTooLong { .. }
+            | E::Undefinable(_)
+            | E::NoVHost(_)
+            | E::VHostConnectionLimit { .. }
+            | E::UserConnectionLimit { .. } => RefusalKind::Denied,
+            E::InvalidArgument { .. } | E::VHostDeleted(_) | E::UserDeleted => RefusalKind::Invalid,
+            _ => RefusalKind::Conflict,
         };
-        Self::new(kind, error.explanation())
+        Self::new(kind, error.to_string())
     }
 }
 

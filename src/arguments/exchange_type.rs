@@ -1,6 +1,6 @@
 //! The types of exchange, by the names that clients write.
 
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 
 /// The type of exchange that keeps messages back, as clients write it: it routes as its argument
 /// `x-delayed-type` says.
@@ -31,8 +31,8 @@ impl ExchangeType {
     /// The type of this name.
     ///
     /// # Errors
-    /// 406 when there is none.
-    pub fn named(name: &str) -> Result<Self, AmqpError> {
+    /// There is none.
+    pub fn named(name: &str) -> Result<Self, BrokerError> {
         match name {
             "direct" => Ok(Self::Direct),
             "fanout" => Ok(Self::Fanout),
@@ -42,8 +42,7 @@ impl ExchangeType {
             "x-modulus-hash" => Ok(Self::ModulusHash),
             "x-random" => Ok(Self::Random),
             "x-local-random" => Ok(Self::LocalRandom),
-            "" => Err(AmqpError::Precondition("invalid exchange type ''".to_owned())),
-            other => Err(AmqpError::Precondition(format!("unknown exchange type '{other}'"))),
+            other => Err(BrokerError::UnknownExchangeType(other.to_owned())),
         }
     }
 

@@ -14,7 +14,6 @@ mod tests;
 pub mod value;
 
 pub use self::retry::{Requeue, Retry};
-pub(crate) use self::rule::invalid;
 pub use self::stream::Retention;
 
 use self::table::{
@@ -23,7 +22,7 @@ use self::table::{
     OVERFLOW, PRIORITY, QUEUE_TYPE, SINGLE_ACTIVE_CONSUMER, Subject, number, string,
 };
 use crate::arguments::value::{equivalent_flag, integer};
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource};
 use crate::policy::Definition;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
@@ -212,9 +211,9 @@ impl Settings {
     /// The settings of a new queue, if there can be such a queue.
     ///
     /// # Errors
-    /// 406 for an argument with a wrong type or value, one that this type of queue does not have,
-    /// and for flags that a quorum queue or a stream cannot have.
-    pub fn declare(on: &Resource, flags: QueueFlags, arguments: FieldTable) -> Result<Self, AmqpError> {
+    /// An argument has a wrong type or value, or is not for this type of queue; a quorum queue or a
+    /// stream cannot have these flags.
+    pub fn declare(on: &Resource, flags: QueueFlags, arguments: FieldTable) -> Result<Self, BrokerError> {
         table::check_one(QUEUE_TYPE, on, &arguments)?;
         let settings = Self::new(flags, arguments);
         let taker = Subject::Queue(settings.kind);
@@ -226,8 +225,8 @@ impl Settings {
                 (flags.exclusive, "exclusive-owner"),
                 (!flags.durable, "non-durable"),
             ];
-            if let Some((_, property)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
-                return Err(AmqpError::Precondition(format!("invalid property '{property}' for {on}")));
+            if let Some(&(_, property)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
+                return Err(BrokerError::InvalidProperty { property, on: on.clone() });
             }
         }
         Ok(settings)
@@ -279,13 +278,13 @@ impl Settings {
     /// before.
     ///
     /// # Errors
-    /// 406 that names the first difference.
+    /// [`BrokerError::Inequivalent`], which names the first difference.
     pub fn check_equivalent(
         &self,
         on: &Resource,
         flags: QueueFlags,
         arguments: &FieldTable,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<(), BrokerError> {
         equivalent_flag("durable", on, flags.durable && !flags.exclusive, self.durable)?;
         equivalent_flag("auto_delete", on, flags.auto_delete, self.auto_delete)?;
         Subject::Queue(self.kind).check_equivalent(on, arguments, &self.arguments)
@@ -339,12 +338,12 @@ fn length_limit(arguments: &FieldTable) -> Option<LengthLimit> {
 /// Refuses to make up a name for a queue of a type that has to have one of its own.
 ///
 /// # Errors
-/// 406 for a quorum queue and a stream.
-pub fn check_server_named(arguments: &FieldTable) -> Result<(), AmqpError> {
+/// It is a quorum queue or a stream.
+pub fn check_server_named(arguments: &FieldTable) -> Result<(), BrokerError> {
     match string(arguments, QUEUE_TYPE).as_deref() {
-        Some(kind @ ("quorum" | "stream")) => Err(AmqpError::Precondition(format!(
-            "Cannot declare a server-named queue for type rabbit_{kind}_queue"
-        ))),
+        Some(kind @ ("quorum" | "stream")) => {
+            Err(BrokerError::NeedsName { queue_type: QueueType::named(kind).rabbit_type() })
+        }
         _ => Ok(()),
     }
 }
@@ -373,7 +372,7 @@ pub fn alternate_exchange(arguments: &FieldTable) -> Option<String> {
 /// Refuses an alternate exchange that is no name, before anything else about an exchange.
 ///
 /// # Errors
-/// 406.
-pub fn check_alternate_exchange(on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
+/// [`BrokerError::ArgumentNotName`].
+pub fn check_alternate_exchange(on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
     table::check_one(ALTERNATE_EXCHANGE, on, arguments)
 }

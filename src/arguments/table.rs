@@ -17,7 +17,7 @@ use super::{QueueType, rule};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::value::{equivalent, integer, text};
 use crate::clock::interval_ms;
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource, ValueFault};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use std::sync::LazyLock;
 
@@ -183,7 +183,7 @@ pub static TABLE: &[Argument] = &[
     row(
         DEAD_LETTER_ROUTING_KEY,
         EMPTIED,
-        ValueRule::Beside(DEAD_LETTER_EXCHANGE, "routing_key_but_no_dlx_defined"),
+        ValueRule::Beside(DEAD_LETTER_EXCHANGE, &ValueFault::NoDeadLetterExchange),
         YES,
         Some(("dead-letter-routing-key", Precedence::Argument)),
     ),
@@ -310,8 +310,8 @@ impl Subject {
     /// Refuses values that the arguments of `on` cannot have.
     ///
     /// # Errors
-    /// 406 that names the first such argument.
-    pub fn check_values(self, on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
+    /// The first such argument.
+    pub fn check_values(self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
         for argument in self.arguments() {
             let Some(value) = value(arguments, argument.name) else { continue };
             // Who reads a stream may say that it has nothing to say.
@@ -326,8 +326,8 @@ impl Subject {
     /// Refuses arguments that other types of queue have.
     ///
     /// # Errors
-    /// 406 that names the first such argument.
-    pub fn check_foreign(self, on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
+    /// The first such argument.
+    pub fn check_foreign(self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
         let (Self::Queue(kind) | Self::Consumer(kind)) = self else { return Ok(()) };
         let foreign = |argument: &&Argument| {
             argument.on.iter().any(|&on| self.is_like(on)) && !argument.on.iter().any(|&on| self.is(on))
@@ -335,23 +335,23 @@ impl Subject {
         let mut found = TABLE.iter().filter(foreign).map(|argument| argument.name);
         match found.find(|name| arguments.contains_key(name)) {
             None => Ok(()),
-            Some(name) => Err(AmqpError::Precondition(format!(
-                "invalid arg '{name}' for {on} of queue type {}",
-                kind.rabbit_type()
-            ))),
+            Some(key) => {
+                let queue_type = kind.rabbit_type();
+                Err(BrokerError::ForeignArgument { key, on: on.clone(), queue_type })
+            }
         }
     }
 
     /// Refuses to redeclare `on` with other arguments.
     ///
     /// # Errors
-    /// 406 that names the first difference.
+    /// [`BrokerError::Inequivalent`], which names the first difference.
     pub fn check_equivalent(
         self,
         on: &Resource,
         received: &FieldTable,
         current: &FieldTable,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<(), BrokerError> {
         let compared = |argument: &&Argument| match argument.compared {
             Compared::Yes => true,
             Compared::No => false,
@@ -388,8 +388,12 @@ fn comparable(key: &str, value: &AMQPValue) -> Option<AMQPValue> {
 /// to.
 ///
 /// # Errors
-/// 406.
-pub(super) fn check_one(name: &str, on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
+/// What is wrong with it.
+pub(super) fn check_one(
+    name: &'static str,
+    on: &Resource,
+    arguments: &FieldTable,
+) -> Result<(), BrokerError> {
     let argument = TABLE.iter().find(|argument| argument.name == name);
     match (argument, value(arguments, name)) {
         (Some(argument), Some(value)) => argument.rule.check(name, on, value, arguments),
@@ -425,7 +429,7 @@ pub fn flag(arguments: &FieldTable, name: &str) -> bool {
 /// As `rule::routes_by`, for the arguments of an exchange that delays messages.
 ///
 /// # Errors
-/// 406 when they name no type of exchange, or nothing.
-pub fn delayed_type(arguments: &FieldTable) -> Result<ExchangeType, AmqpError> {
+/// They name no type of exchange, or nothing.
+pub fn delayed_type(arguments: &FieldTable) -> Result<ExchangeType, BrokerError> {
     rule::routes_by(DELAYED_TYPE, value(arguments, DELAYED_TYPE))
 }

@@ -1,6 +1,6 @@
 //! Values in field tables: when two are equal, and how RabbitMQ prints them in its error texts.
 
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Difference, Resource, ShownValue};
 use crate::wire::table::{RawValue, type_name};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
@@ -81,52 +81,43 @@ fn class(value: &AMQPValue) -> Class<'_> {
 /// Refuses a redeclare whose `key` differs from what was declared first.
 ///
 /// # Errors
-/// 406 with both values.
+/// [`BrokerError::Inequivalent`], with both values.
 pub fn equivalent(
-    key: &str,
+    key: &'static str,
     on: &Resource,
     received: Option<&AMQPValue>,
     current: Option<&AMQPValue>,
-) -> Result<(), AmqpError> {
-    let (received, current) = match (received, current) {
-        (None, None) => return Ok(()),
-        (Some(received), Some(current)) if same(received, current) => return Ok(()),
-        (Some(received), Some(current)) => (quoted(received), quoted(current)),
-        (received, current) => (described(received), described(current)),
-    };
-    Err(AmqpError::Inequivalent { key: key.to_owned(), on: on.clone(), received, current })
+) -> Result<(), BrokerError> {
+    match (received, current) {
+        (None, None) => Ok(()),
+        (Some(received), Some(current)) if same(received, current) => Ok(()),
+        (received, current) => {
+            let difference = Difference { received: received.map(shown), current: current.map(shown) };
+            Err(BrokerError::Inequivalent { key, on: on.clone(), difference: difference.into() })
+        }
+    }
 }
 
 /// As [`equivalent`], for a flag of the method.
 ///
 /// # Errors
-/// 406 with both values.
-pub fn equivalent_flag(key: &str, on: &Resource, received: bool, current: bool) -> Result<(), AmqpError> {
+/// [`BrokerError::Inequivalent`], with both values.
+pub fn equivalent_flag(
+    key: &'static str,
+    on: &Resource,
+    received: bool,
+    current: bool,
+) -> Result<(), BrokerError> {
     equivalent(key, on, Some(&AMQPValue::Boolean(received)), Some(&AMQPValue::Boolean(current)))
 }
 
-/// The text of a value beside another one.
-fn quoted(value: &AMQPValue) -> String {
-    match value {
-        AMQPValue::Void => "none".to_owned(),
-        value => format!("'{}'", plain(value)),
-    }
-}
-
-/// The text of a value where the other side has none.
-fn described(value: Option<&AMQPValue>) -> String {
-    value.map_or_else(
-        || "none".to_owned(),
-        |value| format!("the value '{}' of type '{}'", plain(value), type_name(value)),
-    )
-}
-
-/// A value as text: strings as they are, anything else as [`term`].
-fn plain(value: &AMQPValue) -> String {
-    match class(value) {
-        Class::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        _ => term(value),
-    }
+/// A value as texts show it: strings as they are, anything else as [`term`].
+fn shown(value: &AMQPValue) -> ShownValue {
+    let text = match class(value) {
+        Class::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
+        _ => term(value).into(),
+    };
+    ShownValue { text, type_name: type_name(value) }
 }
 
 /// A value as the Erlang term that RabbitMQ prints.
@@ -171,9 +162,9 @@ mod tests {
     #[track_caller]
     fn check(received: Option<&AMQPValue>, current: Option<&AMQPValue>, expected: &str) {
         let on = Resource::queue(&"/".into(), "q");
-        let said = equivalent("k", &on, received, current).err().map(|fault| fault.reply().text);
+        let said = equivalent("k", &on, received, current).err().map(|fault| fault.to_string());
         let said = said.unwrap_or_default();
-        let head = "PRECONDITION_FAILED - inequivalent arg 'k' for queue 'q' in vhost '/': ";
+        let head = "inequivalent arg 'k' for queue 'q' in vhost '/': ";
         assert_eq!(said.strip_prefix(head).unwrap_or(&said), expected);
     }
 

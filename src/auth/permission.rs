@@ -6,9 +6,8 @@
 
 use super::pattern::Pattern;
 use super::user::{IMPERSONATOR, User};
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource};
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// What somebody wants to do with a queue or an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +20,15 @@ pub enum Right {
     Read,
 }
 
-impl fmt::Display for Right {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Right {
+    /// As operators write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Configure => "configure",
             Self::Write => "write",
             Self::Read => "read",
-        })
+        }
     }
 }
 
@@ -194,19 +195,20 @@ impl Grants {
     /// As [`Grants::allow`], for a queue or an exchange.
     ///
     /// # Errors
-    /// 403 if not.
-    pub fn check(&self, right: Right, on: &Resource) -> Result<(), AmqpError> {
+    /// [`BrokerError::NoPermission`] if not.
+    pub fn check(&self, right: Right, on: &Resource) -> Result<(), BrokerError> {
         if self.allow(right, on.name.as_bytes()) {
             return Ok(());
         }
-        Err(AmqpError::AccessRefused(format!("{right} access to {on} refused for user '{}'", self.user)))
+        let user = self.user.clone();
+        Err(BrokerError::NoPermission { right: right.name(), on: on.clone(), user })
     }
 
     /// Whether the user may use a key with a topic exchange.
     ///
     /// # Errors
-    /// 403 if not.
-    pub fn check_key(&self, right: Right, exchange: &Resource, key: &[u8]) -> Result<(), AmqpError> {
+    /// [`BrokerError::NoKeyPermission`] if not.
+    pub fn check_key(&self, right: Right, exchange: &Resource, key: &[u8]) -> Result<(), BrokerError> {
         let allowed = self.topic(exchange.name.as_bytes()).is_none_or(|topic| match right {
             Right::Read => topic.read.matches(key),
             Right::Configure | Right::Write => topic.write.matches(key),
@@ -214,9 +216,12 @@ impl Grants {
         if allowed {
             return Ok(());
         }
-        let (key, user) = (String::from_utf8_lossy(key), &self.user);
-        let why = format!("{right} access to topic '{key}' in {exchange} refused for user '{user}'");
-        Err(AmqpError::AccessRefused(why))
+        Err(BrokerError::NoKeyPermission {
+            right: right.name(),
+            key: String::from_utf8_lossy(key).into(),
+            exchange: exchange.clone(),
+            user: self.user.as_str().into(),
+        })
     }
 }
 
@@ -241,8 +246,8 @@ mod tests {
         TopicPermission { user, vhost, exchange, write, read }
     }
 
-    fn text(refused: Result<(), AmqpError>) -> String {
-        refused.unwrap_err().reply().text
+    fn text(refused: Result<(), BrokerError>) -> String {
+        refused.unwrap_err().to_string()
     }
 
     #[test]
@@ -254,11 +259,11 @@ mod tests {
         assert_eq!(grants.check(Right::Read, &queue("r1")), Ok(()));
         assert_eq!(
             text(grants.check(Right::Configure, &queue("w1"))),
-            "ACCESS_REFUSED - configure access to queue 'w1' in vhost '/' refused for user 'a.b'"
+            "configure access to queue 'w1' in vhost '/' refused for user 'a.b'"
         );
         assert_eq!(
             text(grants.check(Right::Write, &Resource::exchange(&root, ""))),
-            "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'a.b'"
+            "write access to exchange 'amq.default' in vhost '/' refused for user 'a.b'"
         );
         assert!(grants.may_enter() && !grants.may_impersonate());
     }
@@ -302,7 +307,7 @@ mod tests {
         assert_eq!(grants.check_key(Right::Write, &exchange("other"), b"x"), Ok(()));
         assert_eq!(
             text(grants.check_key(Right::Write, &exchange("t"), b"aXb.x")),
-            "ACCESS_REFUSED - write access to topic 'aXb.x' in exchange 't' in vhost '/' refused for user 'a.b'"
+            "write access to topic 'aXb.x' in exchange 't' in vhost '/' refused for user 'a.b'"
         );
     }
 

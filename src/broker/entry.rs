@@ -8,7 +8,7 @@ use super::accounts::Accounts;
 use super::quotas::{Permit, Quotas};
 use super::vhost::VHost;
 use crate::auth::user::UserLimits;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::ids::ConnectionId;
 use std::sync::Arc;
 
@@ -42,38 +42,32 @@ impl Accounts {
     /// may do.
     ///
     /// # Errors
-    /// 530: the vhost is gone, or it or the user has as many connections as it may have. 320: the
-    /// user is gone.
-    pub fn enter(&self, connection: ConnectionId, vhost: &Arc<VHost>) -> Result<VHostEntry, AmqpError> {
+    /// The vhost or the user is gone, or has as many connections as it may have.
+    pub fn enter(&self, connection: ConnectionId, vhost: &Arc<VHost>) -> Result<VHostEntry, BrokerError> {
         let mut state = self.write();
         let name = &vhost.name;
         if vhost.is_deleted() {
             return Err(no_vhost(name));
         }
         let Some(login) = state.logins.get_mut(&connection) else {
-            return Err(AmqpError::ConnectionForced("the user is deleted".to_owned()));
+            return Err(BrokerError::UserDeleted);
         };
         let user = login.user.clone();
         let place = vhost.connections.take().map_err(|max| {
-            let why = format!(
-                "access to vhost '{name}' refused for user '{user}': connection limit ({max}) is reached"
-            );
-            AmqpError::NotAllowed(why)
+            let (vhost, user) = (Arc::clone(name), user.clone());
+            BrokerError::VHostConnectionLimit { vhost, user, max }
         })?;
         login.vhost = Some(Arc::clone(name));
         let limits = state.directory.user(&user).map(|user| user.limits).unwrap_or_default();
         let places = state.places.entry(user.clone()).or_insert_with(|| Arc::new(Quotas::of(limits)));
-        let of_user = places.connections.take().map_err(|max| {
-            let why =
-                format!("connection refused for user '{user}': user connection limit ({max}) is reached");
-            AmqpError::NotAllowed(why)
-        })?;
+        let of_user =
+            places.connections.take().map_err(|max| BrokerError::UserConnectionLimit { user, max })?;
         Ok(VHostEntry { user: Arc::clone(places), _places: [place, of_user] })
     }
 }
 
 /// What those are told who open a vhost that is not there.
 #[must_use]
-pub fn no_vhost(name: &str) -> AmqpError {
-    AmqpError::NotAllowed(format!("vhost {name} not found"))
+pub fn no_vhost(name: &str) -> BrokerError {
+    BrokerError::NoVHost(name.to_owned())
 }

@@ -44,7 +44,7 @@ use crate::auth::vhost::VHostRecord;
 use crate::blocking;
 use crate::clock::{Clock, Now};
 use crate::config::Limits;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
 use crate::metrics::{Counter, Metrics};
@@ -447,8 +447,8 @@ impl Broker {
     /// Adds a consumer.
     ///
     /// # Errors
-    /// 403 when the queue is in exclusive use; 404 when it is gone.
-    pub fn subscribe(&self, queue: &Arc<Queue>, consumer: Consumer, now: Now) -> Result<(), AmqpError> {
+    /// The queue is in exclusive use, or gone.
+    pub fn subscribe(&self, queue: &Arc<Queue>, consumer: Consumer, now: Now) -> Result<(), BrokerError> {
         let effects = queue.subscribe(consumer, now)?;
         self.carry_out(queue, &effects, now, None);
         Ok(())

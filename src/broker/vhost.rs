@@ -38,7 +38,7 @@ use crate::arguments::{self, QueueFlags, QueueType, Settings};
 use crate::blocking::{self, Waiting};
 use crate::broker::quotas::Quota;
 use crate::clock::Now;
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource, ResourceKind};
 use crate::ids::{ConnectionId, Ticket};
 use crate::queue::delayed::queue_name;
 use crate::queue::reply::is_reply_queue;
@@ -130,9 +130,9 @@ impl VHost {
     /// Declares a queue, or asks for one.
     ///
     /// # Errors
-    /// 403 for a reserved name, 404 for a passive declare of nothing, 405 for another connection's
-    /// exclusive queue, 406 for wrong arguments and for a redeclare that differs.
-    pub fn declare_queue(&self, declare: QueueDeclare) -> Result<(Arc<Queue>, Ticket), AmqpError> {
+    /// The name is reserved; there is none to ask for; it is another connection's exclusive queue;
+    /// an argument is wrong, or the queue is there and differs.
+    pub fn declare_queue(&self, declare: QueueDeclare) -> Result<(Arc<Queue>, Ticket), BrokerError> {
         self.declare_queue_if(&anything, declare)
     }
 
@@ -144,7 +144,7 @@ impl VHost {
         &self,
         may: May<'_>,
         declare: QueueDeclare,
-    ) -> Result<(Arc<Queue>, Ticket), AmqpError> {
+    ) -> Result<(Arc<Queue>, Ticket), BrokerError> {
         let name = clean(declare.name);
         if declare.passive {
             let state = self.read();
@@ -152,7 +152,7 @@ impl VHost {
             queue.touch(declare.now);
             return Ok((Arc::clone(queue), state.known(queue.settings.durable)));
         }
-        check_reserved("queue", &name)?;
+        check_reserved(ResourceKind::Queue, &name)?;
         let QueueDeclare { durable, auto_delete, exclusive, mut arguments, .. } = declare;
         let flags = QueueFlags { durable, auto_delete, exclusive };
         let state = self.write_without(|topology| topology.removal_of_queue(&name));
@@ -162,7 +162,7 @@ impl VHost {
                 let on = queue.on();
                 may(&on, None)?;
                 if queue.owner() != exclusive.then_some(declare.connection) {
-                    return Err(locked(&on));
+                    return Err(BrokerError::Locked(on));
                 }
                 queue.settings.check_equivalent(&on, flags, &arguments)?;
                 queue.touch(declare.now);
@@ -206,15 +206,14 @@ impl VHost {
     /// already, and reply queues are not deleted by name.
     ///
     /// # Errors
-    /// 405 for another connection's exclusive queue, 406 when it is in use or not empty but should
-    /// not be.
+    /// It is another connection's exclusive queue, or in use or not empty but should not be.
     pub fn delete_queue(
         &self,
         name: &str,
         connection: ConnectionId,
         if_unused: bool,
         if_empty: bool,
-    ) -> Result<(u64, Ticket), AmqpError> {
+    ) -> Result<(u64, Ticket), BrokerError> {
         let name = clean(name.to_owned());
         if is_reply_queue(&name) {
             return Ok((0, Ticket(0)));
@@ -225,10 +224,10 @@ impl VHost {
             check_owner(queue, connection)?;
             let ready = queue.close(if_unused, if_empty).map_err(|busy| {
                 let on = queue.on();
-                AmqpError::Precondition(match busy {
-                    Busy::InUse => format!("{on} in use"),
-                    Busy::NotEmpty => format!("{on} not empty"),
-                })
+                match busy {
+                    Busy::InUse => BrokerError::InUse(on),
+                    Busy::NotEmpty => BrokerError::NotEmpty(on),
+                }
             })?;
             let durable = queue.settings.durable;
             Ok(((ready, state.topology.remove_queue(&name, changes)), durable))
@@ -269,17 +268,17 @@ impl VHost {
     /// The queue of this name, for use by a connection.
     ///
     /// # Errors
-    /// 404 when there is none, 405 when it is another connection's exclusive queue.
-    pub fn queue(&self, name: &str, connection: ConnectionId) -> Result<Arc<Queue>, AmqpError> {
+    /// There is none, or it is another connection's exclusive queue.
+    pub fn queue(&self, name: &str, connection: ConnectionId) -> Result<Arc<Queue>, BrokerError> {
         usable(&self.read().topology, name, connection).cloned()
     }
 
     /// Declares an exchange, or asks for one.
     ///
     /// # Errors
-    /// 403 for the default exchange and reserved names, 404 for a passive declare of nothing, 406
-    /// for an unknown type, wrong arguments and a redeclare that differs.
-    pub fn declare_exchange(&self, declare: ExchangeDeclare) -> Result<Ticket, AmqpError> {
+    /// It is the default exchange, or the name is reserved; there is none to ask for; the type is
+    /// unknown, an argument is wrong, or the exchange is there and differs.
+    pub fn declare_exchange(&self, declare: ExchangeDeclare) -> Result<Ticket, BrokerError> {
         self.declare_exchange_if(&anything, declare)
     }
 
@@ -287,7 +286,7 @@ impl VHost {
     ///
     /// # Errors
     /// As [`Self::declare_exchange`], and what `may` says.
-    pub fn declare_exchange_if(&self, may: May<'_>, declare: ExchangeDeclare) -> Result<Ticket, AmqpError> {
+    pub fn declare_exchange_if(&self, may: May<'_>, declare: ExchangeDeclare) -> Result<Ticket, BrokerError> {
         let name = clean(declare.name);
         if declare.passive {
             check_not_default(&name)?;
@@ -311,7 +310,7 @@ impl VHost {
             if let Some(existing) = state.topology.exchange(&name) {
                 check_exchange_equivalent(&on, &existing.declared, &wanted(&name, None), &declare.kind)?;
             } else {
-                check_reserved("exchange", &name)?;
+                check_reserved(ResourceKind::Exchange, &name)?;
                 self.check_new_exchange(state, &on, &arguments)?;
                 arguments::check_alternate_exchange(&on, &arguments)?;
                 may(&on, Some(&arguments))?;
@@ -328,19 +327,18 @@ impl VHost {
     /// Deletes an exchange. One that does not exist is deleted already.
     ///
     /// # Errors
-    /// 403 for the broker's own exchanges, 406 when it should be unused and something is bound to
-    /// it.
-    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Ticket, AmqpError> {
+    /// It is one of the broker's own, or should be unused and something is bound to it.
+    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Ticket, BrokerError> {
         let name = clean(name.to_owned());
         check_not_default(&name)?;
         let on = self.on_exchange(&name);
         if name.starts_with(RESERVED) {
-            return Err(AmqpError::AccessRefused(format!("deletion of system {on} not allowed")));
+            return Err(BrokerError::SystemExchange(on));
         }
         let deleted = self.change(|state, changes| {
             let Some(exchange) = state.topology.exchange(&name) else { return Ok((None, true)) };
             if if_unused && state.topology.is_used(exchange) {
-                return Err(AmqpError::Precondition(format!("{on} in use")));
+                return Err(BrokerError::InUse(on));
             }
             let durable = exchange.declared.durable;
             Ok((state.topology.remove_exchange(&name, changes), durable))
@@ -351,10 +349,9 @@ impl VHost {
     /// Binds a queue or an exchange to an exchange; a binding that exists is not made again.
     ///
     /// # Errors
-    /// 403 for the default exchange and for reply queues, 404 when either end does not exist, 405
-    /// for another connection's exclusive queue, 406 for arguments that the exchange cannot use,
-    /// and when there are too many.
-    pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
+    /// An end is the default exchange, a reply queue or another connection's exclusive queue, or
+    /// does not exist; the exchange cannot use the arguments; there are too many.
+    pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, BrokerError> {
         let bind = bind.clean(&self.name)?;
         let bound = self.change(|state, changes| {
             let source = exchange(&state.topology, &bind.source)?;
@@ -384,9 +381,8 @@ impl VHost {
     /// Removes a binding. One that does not exist, or has lost an end, is removed already.
     ///
     /// # Errors
-    /// 403 for the default exchange and for reply queues, 405 when the binding is to another
-    /// connection's exclusive queue.
-    pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, AmqpError> {
+    /// An end is the default exchange, a reply queue or another connection's exclusive queue.
+    pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, BrokerError> {
         let bind = bind.clean(&self.name)?;
         let unbound = self.change(|state, changes| {
             let Some(target) = bind.target(&state.topology) else { return Ok((None, true)) };
@@ -553,36 +549,29 @@ fn append(queue_context: &QueueContext, changes: &mut Vec<Change>) -> Option<Tic
 
 /// What those are told who are still in a vhost that was deleted.
 #[must_use]
-pub fn gone(vhost: &str) -> AmqpError {
-    AmqpError::ConnectionForced(format!("vhost '{vhost}' is deleted"))
+pub fn gone(vhost: &str) -> BrokerError {
+    BrokerError::VHostDeleted(vhost.to_owned())
 }
 
-fn check_owner(queue: &Queue, connection: ConnectionId) -> Result<(), AmqpError> {
+fn check_owner(queue: &Queue, connection: ConnectionId) -> Result<(), BrokerError> {
     match queue.owner() {
-        Some(owner) if owner != connection => Err(locked(&queue.on())),
+        Some(owner) if owner != connection => Err(BrokerError::Locked(queue.on())),
         _ => Ok(()),
     }
-}
-
-fn locked(on: &Resource) -> AmqpError {
-    AmqpError::ResourceLocked(format!(
-        "cannot obtain exclusive access to locked {on}. It could be originally declared on another connection or the \
-         exclusive property value does not match that of the original declaration."
-    ))
 }
 
 fn usable<'a>(
     topology: &'a Topology,
     name: &str,
     connection: ConnectionId,
-) -> Result<&'a Arc<Queue>, AmqpError> {
-    let queue = topology.queue(name).ok_or_else(|| AmqpError::no_queue(topology.vhost(), name))?;
+) -> Result<&'a Arc<Queue>, BrokerError> {
+    let queue = topology.queue(name).ok_or_else(|| BrokerError::no_queue(topology.vhost(), name))?;
     check_owner(queue, connection)?;
     Ok(queue)
 }
 
-fn exchange<'a>(topology: &'a Topology, name: &str) -> Result<&'a Exchange, AmqpError> {
-    topology.exchange(name).ok_or_else(|| AmqpError::no_exchange(topology.vhost(), name))
+fn exchange<'a>(topology: &'a Topology, name: &str) -> Result<&'a Exchange, BrokerError> {
+    topology.exchange(name).ok_or_else(|| BrokerError::no_exchange(topology.vhost(), name))
 }
 
 /// Refuses to redeclare an exchange differently, as one of the type `kind`; in RabbitMQ's order.
@@ -591,7 +580,7 @@ fn check_exchange_equivalent(
     current: &Declared,
     received: &Declared,
     kind: &str,
-) -> Result<(), AmqpError> {
+) -> Result<(), BrokerError> {
     let name = |kind: &str| AMQPValue::LongString(kind.into());
     equivalent("type", on, Some(&name(kind)), Some(&name(current.type_name())))?;
     if current.delay.is_some() {

@@ -10,7 +10,7 @@ use super::Queue;
 use super::channel_limit::ChannelLimit;
 use super::stream::Reading;
 use crate::arguments::{QueueType, Settings};
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource};
 use crate::ids::{ConnectionId, ConsumerId};
 use crate::queue::mailbox::{Mail, Mailbox};
 use crate::queue::unread::Share;
@@ -196,12 +196,12 @@ impl Consumers {
     }
 
     /// # Errors
-    /// 403: the queue is in exclusive use, or this one wants it alone and is not.
-    pub(super) fn add(&mut self, consumer: Consumer, on: &Resource) -> Result<(), AmqpError> {
+    /// The queue is in exclusive use, or this one wants it alone and is not.
+    pub(super) fn add(&mut self, consumer: Consumer, on: &Resource) -> Result<(), BrokerError> {
         let taken = self.slots.iter().any(|slot| slot.consumer.exclusive);
         let alone = self.slots.is_empty() && self.rule == SelectionRule::Fair;
         if taken || (consumer.exclusive && !alone) {
-            return Err(AmqpError::AccessRefused(format!("{on} in exclusive use")));
+            return Err(BrokerError::InExclusiveUse(on.clone()));
         }
         let priority = consumer.priority;
         let first = self.slots.partition_point(|slot| slot.consumer.priority > priority);

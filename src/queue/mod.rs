@@ -36,7 +36,7 @@ use self::stream::Stream;
 use crate::arguments::{QueueType, Requeue, Settings};
 use crate::blocking;
 use crate::clock::Now;
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource};
 use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket, VHostId};
 use crate::message::Block;
 use crate::queue::dedup::Deduplicator;
@@ -370,8 +370,8 @@ impl Queue {
     /// Adds a consumer.
     ///
     /// # Errors
-    /// 403: exclusive use. 404: the queue was deleted meanwhile.
-    pub(super) fn subscribe(&self, consumer: Consumer, now: Now) -> Result<Effects, AmqpError> {
+    /// The queue is in exclusive use, or was deleted meanwhile.
+    pub(super) fn subscribe(&self, consumer: Consumer, now: Now) -> Result<Effects, BrokerError> {
         let body = &mut *self.lock();
         match body {
             Body::Classic(classic) => classic.subscribe(self, consumer, now),

@@ -7,8 +7,9 @@ use super::connection_state::ConnectionState;
 use crate::auth::permission::{Grants, Right};
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource};
 use crate::ids::ConnectionId;
+use crate::protocol::amqp::error::AmqpError;
 use std::sync::Arc;
 
 /// A cache of the client's permissions.
@@ -55,7 +56,7 @@ impl ConnectionState {
     ///
     /// # Errors
     /// 403 if not.
-    pub(super) fn check(&mut self, right: Right, on: &Resource) -> Result<(), AmqpError> {
+    pub(super) fn check(&mut self, right: Right, on: &Resource) -> Result<(), BrokerError> {
         self.access.grants((&self.broker, &self.vhost), self.id).check(right, on)
     }
 
@@ -63,7 +64,7 @@ impl ConnectionState {
     ///
     /// # Errors
     /// 403 if not.
-    pub(super) fn check_queue(&mut self, right: Right, name: &str) -> Result<(), AmqpError> {
+    pub(super) fn check_queue(&mut self, right: Right, name: &str) -> Result<(), BrokerError> {
         self.check(right, &self.vhost.on_queue(name))
     }
 
@@ -78,7 +79,7 @@ impl ConnectionState {
             return Ok(());
         }
         self.vhost.check()?;
-        Err(AmqpError::ConnectionForced(format!("user '{}' is deleted", self.user)))
+        Err(AmqpError::UserDeleted(self.user.clone()))
     }
 }
 

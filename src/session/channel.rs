@@ -12,8 +12,8 @@ use super::replies::Replies;
 use super::settle::Unacked;
 use super::tx::Transaction;
 use crate::broker::Permit;
-use crate::error::AmqpError;
 use crate::ids::{ConsumerId, Ticket};
+use crate::protocol::amqp::error::AmqpError;
 use crate::queue::ChannelLimit;
 use crate::wire::encode;
 use amq_protocol::protocol::{AMQPClass, access, channel as amqp, confirm};
@@ -95,9 +95,7 @@ impl Channel {
             AMQPClass::Tx(method) => self.handle_tx(link, &method),
             AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => self.select_confirms(link, &select),
             AMQPClass::Channel(amqp::AMQPMethod::Flow(flow)) => self.flow(link, &flow),
-            AMQPClass::Channel(amqp::AMQPMethod::Open(_)) => {
-                Err(AmqpError::ChannelState("second 'channel.open' seen".to_owned()))
-            }
+            AMQPClass::Channel(amqp::AMQPMethod::Open(_)) => Err(AmqpError::ChannelOpen),
             AMQPClass::Access(access::AMQPMethod::Request(_)) => {
                 let ok = access::AMQPMethod::RequestOk(access::RequestOk {});
                 self.reply(link, &AMQPClass::Access(ok));
@@ -106,7 +104,7 @@ impl Channel {
             AMQPClass::Access(_)
             | AMQPClass::Channel(_)
             | AMQPClass::Confirm(_)
-            | AMQPClass::Connection(_) => Err(unimplemented()),
+            | AMQPClass::Connection(_) => Err(AmqpError::UnknownMethod),
         }
     }
 
@@ -117,10 +115,7 @@ impl Channel {
         select: &confirm::Select,
     ) -> Result<(), AmqpError> {
         match self.mode {
-            Mode::Transaction(_) => {
-                let why = "cannot switch from tx to confirm mode";
-                return Err(AmqpError::Precondition(why.to_owned()));
-            }
+            Mode::Transaction(_) => return Err(AmqpError::ConfirmAfterTx),
             Mode::Plain => self.mode = Mode::Confirm(Confirms::default()),
             Mode::Confirm(_) => {}
         }
@@ -133,7 +128,7 @@ impl Channel {
     /// channel.flow
     fn flow(&mut self, link: &mut ConnectionState, flow: &amqp::Flow) -> Result<(), AmqpError> {
         if !flow.active {
-            return Err(AmqpError::NotImplemented("active=false".to_owned()));
+            return Err(AmqpError::FlowStop);
         }
         self.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::FlowOk(amqp::FlowOk { active: true })));
         Ok(())
@@ -195,9 +190,4 @@ impl Channel {
             Mode::Plain | Mode::Transaction(_) => None,
         }
     }
-}
-
-/// A method that no client may send, or that comes where it has no meaning.
-pub(super) fn unimplemented() -> AmqpError {
-    AmqpError::CommandInvalid("unimplemented method".to_owned())
 }

@@ -4,7 +4,7 @@
 //! which also runs before every method that could tell the difference.
 
 use super::budget::METHOD;
-use super::channel::{Channel, unimplemented};
+use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::consume::check_qos;
 use super::publish::{self, IncomingContent};
@@ -13,9 +13,10 @@ use super::{Fault, Next};
 use crate::arguments::Requeue;
 use crate::blocking;
 use crate::broker::Settlement;
-use crate::error::AmqpError;
 use crate::ids::Ticket;
 use crate::message::LARGE_BODY;
+use crate::protocol::amqp::error::AmqpError;
+use crate::protocol::amqp::reply::{NOT_ALLOWED, UNEXPECTED_FRAME};
 use crate::store::change::Health;
 use crate::wire::encode;
 use crate::wire::frame::{self, Frame, Kind};
@@ -71,7 +72,7 @@ impl Connection {
                 break;
             }
             let decoded = frame::decode(&input[*used..], frame_max);
-            let decoded = decoded.map_err(|error| Fault::unreadable(error, input, used))?;
+            let decoded = decoded.map_err(|error| Fault::unreadable(error.into(), input, used))?;
             let Some((frame, len)) = decoded else { break };
             *used += len;
             match frame {
@@ -85,10 +86,9 @@ impl Connection {
                     if let Err(error) = outcome {
                         // A method where a content should be is the fault of that content's
                         // publish.
-                        let misplaced = matches!(error, AmqpError::UnexpectedFrame(_));
-                        let ids = match error {
-                            AmqpError::NotAllowed(_) if method::ids(payload) == OPEN => (0, 0),
-                            _ if misplaced => PUBLISH,
+                        let ids = match error.code() {
+                            NOT_ALLOWED if method::ids(payload) == OPEN => (0, 0),
+                            UNEXPECTED_FRAME => PUBLISH,
                             _ => method::ids(payload),
                         };
                         self.fail(link, channel, error, ids)?;
@@ -103,8 +103,7 @@ impl Connection {
                 }
                 Frame { kind, channel, .. } => {
                     let octet = kind.octet();
-                    let why = format!("unexpected frame of type {octet} on channel {channel}");
-                    return Err(Fault::of(AmqpError::UnexpectedFrame(why), (0, 0)));
+                    return Err(Fault::of(AmqpError::UnexpectedFrame { octet, channel }, (0, 0)));
                 }
             }
         }
@@ -212,9 +211,7 @@ impl Connection {
             return (0, Err(incoming.expects()));
         }
         let outcome = match method::decode(payload) {
-            Ok(Method::Publish { immediate: true, .. }) => {
-                Err(AmqpError::NotImplemented("immediate=true".to_owned()))
-            }
+            Ok(Method::Publish { immediate: true, .. }) => Err(AmqpError::Immediate),
             Ok(Method::Publish { exchange, routing_key, mandatory, .. }) => {
                 let Some((header, body, used)) = publish::whole_content(rest, number, link.limits.frame_max)
                 else {
@@ -234,9 +231,9 @@ impl Connection {
             Ok(Method::Reject { tag, requeue }) => {
                 channel.settle(link, tag, false, fate(requeue, Requeue::Failed))
             }
-            Ok(Method::Deliver { .. }) => Err(unimplemented()),
+            Ok(Method::Deliver { .. }) => Err(AmqpError::UnknownMethod),
             Ok(Method::Other(method)) => self.handle_cold(link, number, *method, payload),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         (0, outcome)
     }
@@ -279,9 +276,7 @@ impl Connection {
             }
             Some(Slot::Open(channel)) => channel.take_body(link, frame.payload),
             Some(Slot::Closing(_)) => Ok(()),
-            _ => Err(AmqpError::UnexpectedFrame(
-                "expected method frame, got non method frame instead".to_owned(),
-            )),
+            _ => Err(AmqpError::ExpectedMethod),
         }
     }
 
@@ -289,7 +284,7 @@ impl Connection {
     fn handle_own(&mut self, link: &mut ConnectionState, payload: &[u8]) -> Result<Next, Fault> {
         use connection::AMQPMethod as M;
         let fault = |error| Fault::of(error, method::ids(payload));
-        let reply = match method::decode(payload).map_err(fault)? {
+        let reply = match method::decode(payload).map_err(|error| fault(error.into()))? {
             Method::Other(class) => match *class {
                 AMQPClass::Connection(M::Close(close)) => {
                     info!(
@@ -309,9 +304,9 @@ impl Connection {
                     self.cancel_unpermitted(link);
                     M::UpdateSecretOk(connection::UpdateSecretOk {})
                 }
-                _ => return Err(fault(unexpected())),
+                _ => return Err(fault(AmqpError::UnexpectedMethod { state: "running" })),
             },
-            _ => return Err(fault(unexpected())),
+            _ => return Err(fault(AmqpError::UnexpectedMethod { state: "running" })),
         };
         encode::method(link.output.own(), 0, &AMQPClass::Connection(reply));
         Ok(Next::Stay)
@@ -384,7 +379,7 @@ impl Connection {
         let health = link.broker.health();
         if health == Health::Failed {
             tell_blocked(link, "the store has failed");
-            return Err(Fault::of(store_failed(), (0, 0)));
+            return Err(Fault::of(AmqpError::StoreFailed, (0, 0)));
         }
         match link.broker.alarms().shortage(health).reason() {
             Some(reason) if published && !self.blocked => {
@@ -433,14 +428,6 @@ fn tell(link: &mut ConnectionState, method: connection::AMQPMethod) {
     }
 }
 
-pub(super) fn store_failed() -> AmqpError {
-    AmqpError::Internal("the store has failed, nothing more can be kept".to_owned())
-}
-
 fn fate(requeue: bool, how: Requeue) -> Settlement {
     if requeue { Settlement::Requeue(how) } else { Settlement::Reject }
-}
-
-fn unexpected() -> AmqpError {
-    AmqpError::ChannelState("unexpected method in connection state running".to_owned())
 }

@@ -15,9 +15,9 @@ use crate::broker::entry::{VHostEntry, no_vhost};
 use crate::broker::vhost::VHost;
 use crate::broker::{Broker, Permit, Unfinished};
 use crate::clock::Now;
-use crate::error::AmqpError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::metrics::SizeTally;
+use crate::protocol::amqp::error::AmqpError;
 use crate::queue::mailbox::{Mail, Mailbox};
 use crate::queue::unread::{Share, TIGHT_BYTES};
 use crate::store::change::Waiter;
@@ -186,15 +186,13 @@ impl ConnectionState {
     /// # Errors
     /// 530: there are too many already, there is no such vhost, or it is not for this user.
     pub(super) fn enter(&mut self, name: &str) -> Result<(), AmqpError> {
-        let place = self.broker.places().connections.take().map_err(|max| {
-            AmqpError::NotAllowed(format!("connection refused: node connection limit ({max}) is reached"))
-        })?;
+        let place = self.broker.places().connections.take();
+        let place = place.map_err(|max| AmqpError::ConnectionLimit { max })?;
         let vhost = self.broker.vhosts().get(name).ok_or_else(|| no_vhost(name))?;
         let entry = self.broker.accounts().enter(self.id, &vhost)?;
         self.vhost = vhost;
         if !self.grants().may_enter() {
-            let why = format!("access to vhost '{name}' refused for user '{}'", self.user);
-            return Err(AmqpError::NotAllowed(why));
+            return Err(AmqpError::NoAccess { vhost: name.to_owned(), user: self.user.clone() });
         }
         self.places = Some((place, entry));
         Ok(())

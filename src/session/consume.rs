@@ -1,6 +1,6 @@
 //! Consumers and everything else that asks for messages: basic.qos, consume, cancel, get, recover.
 
-use super::channel::{Channel, unimplemented};
+use super::channel::Channel;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::deliver::{Subscription, acquired, shown};
@@ -12,8 +12,8 @@ use crate::arguments::{self, QueueType};
 use crate::auth::permission::Right;
 use crate::blocking;
 use crate::broker::Settlement;
-use crate::error::AmqpError;
 use crate::ids::ConsumerId;
+use crate::protocol::amqp::error::AmqpError;
 use crate::queue::mailbox::Mail;
 use crate::queue::{Consumer, Got, Label, Queue, Reading};
 use crate::wire::encode::{self, Content, Delivery};
@@ -35,7 +35,7 @@ pub(super) fn check_qos(payload: &[u8]) -> Result<(), AmqpError> {
     match payload {
         [0, 60, 0, 10, a, b, c, d, ..] => match u32::from_be_bytes([*a, *b, *c, *d]) {
             0 => Ok(()),
-            size => Err(AmqpError::NotImplemented(format!("prefetch_size!=0 ({size})"))),
+            size => Err(AmqpError::PrefetchSize(size)),
         },
         _ => Ok(()),
     }
@@ -77,7 +77,7 @@ impl Channel {
                 Ok(())
             }
             M::RecoverAsync(recover) => self.recover(link, recover.requeue),
-            _ => Err(unimplemented()),
+            _ => Err(AmqpError::UnknownMethod),
         }
     }
 
@@ -130,13 +130,12 @@ impl Channel {
         let limits = &link.broker.settings().limits;
         let max = limits.consumers_per_channel_max;
         if self.consumers.len() >= max as usize {
-            let why = format!("reached maximum ({max}) of consumers per channel");
-            return Err(AmqpError::NotAllowed(why));
+            return Err(AmqpError::ConsumerLimit { max });
         }
         let id = link.broker.next_consumer();
         let tag = consumer_tag(&consume.consumer_tag, id);
         if self.consumers.contains_key(tag.as_bytes()) {
-            return Err(AmqpError::NotAllowed(format!("attempt to reuse consumer tag '{tag}'")));
+            return Err(AmqpError::ConsumerTagInUse(tag));
         }
         let mut arguments = Vec::new();
         table::encode(&consume.arguments, &mut arguments);
@@ -215,9 +214,7 @@ impl Channel {
     fn check_unacked(&self, link: &ConnectionState) -> Result<(), AmqpError> {
         let max = link.broker.settings().limits.unacked_max;
         if self.unacked.len() >= max as usize {
-            return Err(AmqpError::Precondition(format!(
-                "reached maximum ({max}) of unacknowledged messages"
-            )));
+            return Err(AmqpError::UnackedLimit { max });
         }
         Ok(())
     }
@@ -264,7 +261,7 @@ impl Channel {
     /// basic.recover: everything outstanding goes back to its queue.
     fn recover(&mut self, link: &mut ConnectionState, requeue: bool) -> Result<(), AmqpError> {
         if !requeue {
-            return Err(AmqpError::NotImplemented("requeue=false".to_owned()));
+            return Err(AmqpError::RecoverWithoutRequeue);
         }
         let settles = &mut link.settles;
         blocking::run_many(self.unacked.len(), || {
@@ -283,11 +280,7 @@ impl Channel {
 /// it.
 fn check_get(queue: &Queue) -> Result<(), AmqpError> {
     if queue.settings.kind == QueueType::Quorum && queue.settings.single_active {
-        let on = queue.on();
-        return Err(AmqpError::ResourceLocked(format!(
-            "cannot obtain access to locked {on}. basic.get operations are not supported by <<\"quorum\">> queues \
-             with single active consumer"
-        )));
+        return Err(AmqpError::GetPastSingleActive(queue.on()));
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 //! What is no string in such an array counts for nothing, as in RabbitMQ; a header that is no array
 //! at all is refused.
 
-use crate::error::AmqpError;
 use crate::message::{BCC, CC, Copies};
+use crate::protocol::amqp::error::AmqpError;
 use crate::wire::table::{self, RawValue};
 
 /// The copies that a message asks for.
@@ -51,7 +51,7 @@ impl<'a> CopyKeys<'a> {
 }
 
 #[inline]
-fn array<'a>(headers: &'a [u8], name: &str) -> Result<Option<RawValue<'a>>, AmqpError> {
+fn array<'a>(headers: &'a [u8], name: &'static str) -> Result<Option<RawValue<'a>>, AmqpError> {
     match table::get(headers, name.as_bytes()) {
         Some(value) if value.kind != b'A' => Err(unacceptable(name, value)),
         found => Ok(found),
@@ -59,14 +59,10 @@ fn array<'a>(headers: &'a [u8], name: &str) -> Result<Option<RawValue<'a>>, Amqp
 }
 
 #[cold]
-fn unacceptable(name: &str, value: RawValue<'_>) -> AmqpError {
+fn unacceptable(header: &'static str, value: RawValue<'_>) -> AmqpError {
     match value.decode() {
-        Ok(value) => {
-            let kind = table::type_name(&value);
-            let why = format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
-            AmqpError::Precondition(why)
-        }
-        Err(malformed) => malformed,
+        Ok(value) => AmqpError::CopiesNotArray { header, found: table::type_name(&value) },
+        Err(malformed) => malformed.into(),
     }
 }
 
@@ -97,15 +93,14 @@ mod tests {
 
     #[test]
     fn what_is_no_array_is_named() {
-        for (headers, name, kind) in [
+        for (headers, header, found) in [
             (&b"\x02CCS\0\0\0\0"[..], "CC", "longstr"),
             (b"\x03BCCI\0\0\0\x01", "BCC", "signedint"),
             (b"\x03BCCV", "BCC", "void"),
             (b"\x03BCCF\0\0\0\0\x02CCl\0\0\0\0\0\0\0\0", "CC", "long"),
         ] {
             let fault = CopyKeys::among(headers).unwrap_err();
-            let why = format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
-            assert_eq!(fault, AmqpError::Precondition(why));
+            assert_eq!(fault, AmqpError::CopiesNotArray { header, found });
         }
     }
 }

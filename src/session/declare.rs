@@ -2,15 +2,16 @@
 //!
 //! Durable things are answered when they are on disk; see [`super::held`].
 
-use super::channel::{Channel, unimplemented};
+use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::replies;
 use super::stream;
 use crate::auth::permission::Right;
 use crate::broker::vhost::access::{may_ask, may_declare_exchange, may_declare_queue};
 use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource};
 use crate::ids::Ticket;
+use crate::protocol::amqp::error::AmqpError;
 use crate::queue::Queue;
 use crate::queue::reply::is_reply_queue;
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
@@ -77,7 +78,9 @@ impl Channel {
                 vhost.check_bind(&grants, &binding)?;
                 (vhost.unbind(binding, link.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
             }
-            M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => return Err(unimplemented()),
+            M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => {
+                return Err(AmqpError::UnknownMethod);
+            }
         };
         self.answer(link, ticket, nowait, &AMQPClass::Exchange(ok));
         Ok(())
@@ -120,7 +123,7 @@ impl Channel {
                 (ticket, delete.nowait, M::DeleteOk(queue::DeleteOk { message_count: saturate(count) }))
             }
             M::DeclareOk(_) | M::BindOk(_) | M::UnbindOk(_) | M::PurgeOk(_) | M::DeleteOk(_) => {
-                return Err(unimplemented());
+                return Err(AmqpError::UnknownMethod);
             }
         };
         self.answer(link, ticket, nowait, &AMQPClass::Queue(ok));
@@ -132,7 +135,8 @@ impl Channel {
     fn purge(&self, link: &mut ConnectionState, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
         let name = self.queue_name(given)?;
         if is_reply_queue(&name) {
-            return link.vhost.reply_queue(&name).map(|_| (0, Ticket(0)));
+            link.vhost.reply_queue(&name)?;
+            return Ok((0, Ticket(0)));
         }
         link.check_queue(Right::Read, &name)?;
         let queue = link.vhost.queue(&name, link.id)?;
@@ -204,7 +208,7 @@ impl Channel {
 
     /// The queue of that name, or the one declared last for an empty name.
     pub(super) fn queue(&self, link: &ConnectionState, given: &ShortString) -> Result<Arc<Queue>, AmqpError> {
-        link.vhost.queue(&self.queue_name(given)?, link.id)
+        Ok(link.vhost.queue(&self.queue_name(given)?, link.id)?)
     }
 
     pub(super) fn queue_name(&self, given: &ShortString) -> Result<String, AmqpError> {
@@ -230,7 +234,7 @@ impl Channel {
     }
 }
 
-fn check_bind(link: &mut ConnectionState, bind: &Bind) -> Result<(), AmqpError> {
+fn check_bind(link: &mut ConnectionState, bind: &Bind) -> Result<(), BrokerError> {
     let grants = link.grants();
     link.vhost.check_bind(&grants, bind)
 }

@@ -4,7 +4,7 @@
 use super::connection_state::{Capabilities, ConnectionState, NegotiatedLimits};
 use super::report::Introduction;
 use super::{Fault, Next, Peer};
-use crate::error::AmqpError;
+use crate::protocol::amqp::error::{AmqpError, Bound};
 use crate::wire::frame::{self, FRAME_MIN, Frame, Header, Kind, PROTOCOL_HEADER};
 use crate::wire::method::{self, Method};
 use crate::wire::{encode, table};
@@ -65,7 +65,7 @@ impl Handshake {
             }
             let frame_max = link.broker.settings().limits.handshake_frame_max;
             let decoded = frame::decode(&input[*used..], frame_max);
-            let decoded = decoded.map_err(|error| Fault::unreadable(error, input, used))?;
+            let decoded = decoded.map_err(|error| Fault::unreadable(error.into(), input, used))?;
             let Some((frame, len)) = decoded else { return Ok(Next::Stay) };
             *used += len;
             match self.handle_frame(link, frame)? {
@@ -81,12 +81,11 @@ impl Handshake {
             Frame { kind: Kind::Heartbeat, channel: 0, .. } => return Ok(Next::Stay),
             Frame { kind, channel, .. } => {
                 let octet = kind.octet();
-                let why = format!("unexpected frame of type {octet} on channel {channel} in the handshake");
-                return Err(Fault::of(AmqpError::UnexpectedFrame(why), (0, 0)));
+                return Err(Fault::of(AmqpError::UnexpectedFrameInHandshake { octet, channel }, (0, 0)));
             }
         };
         let fault = |error| Fault::of(error, method::ids(payload));
-        match method::decode(payload).map_err(fault)? {
+        match method::decode(payload).map_err(|error| fault(error.into()))? {
             Method::Other(class) => match *class {
                 AMQPClass::Connection(method) => {
                     self.handle_method(link, &method).map_err(|error| match error {
@@ -154,7 +153,7 @@ impl Handshake {
             Self::TuneOk => "tuning",
             Self::Open => "opening",
         };
-        AmqpError::ChannelState(format!("unexpected method in connection state {state}"))
+        AmqpError::UnexpectedMethod { state }
     }
 }
 
@@ -219,10 +218,7 @@ fn log_in(link: &ConnectionState, start_ok: &amqp::StartOk) -> Result<String, Am
         // What the client responds is not looked at: it could only name somebody else.
         (EXTERNAL, Some(name)) => Some((name.as_bytes(), None)),
         (ANONYMOUS, _) if anonymous.is_some() => anonymous.as_ref().map(|name| (name.as_bytes(), None)),
-        _ => {
-            let why = format!("unknown authentication mechanism '{mechanism}'");
-            return Err(AmqpError::CommandInvalid(why));
-        }
+        _ => return Err(AmqpError::UnknownMechanism(mechanism.to_owned())),
     };
     let refused = |user: &str, why: &str| {
         warn!(peer = %peer.address, user, mechanism, "refuses a login: {why}");
@@ -269,18 +265,15 @@ fn negotiate(offer: NegotiatedLimits, wish: &amqp::TuneOk) -> Result<NegotiatedL
 }
 
 /// 0 stands for no limit, on both sides.
-fn within(field: &str, wish: u32, min: u32, max: u32) -> Result<(), AmqpError> {
-    let detail = if wish == 0 { " (no limit)" } else { "" };
-    let (relation, extreme, allowed) = if wish != 0 && wish < min {
-        ("lower", "minimum", min)
+fn within(field: &'static str, wish: u32, min: u32, max: u32) -> Result<(), AmqpError> {
+    let bound = if wish != 0 && wish < min {
+        Bound::Least(min)
     } else if max != 0 && (wish == 0 || wish > max) {
-        ("higher", "maximum", max)
+        Bound::Most(max)
     } else {
         return Ok(());
     };
-    Err(AmqpError::NotAllowed(format!(
-        "negotiated {field} = {wish}{detail} is {relation} than the {extreme} allowed value ({allowed})"
-    )))
+    Err(AmqpError::LimitNotNegotiable { field, wish, bound })
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::copies::CopyKeys;
 use crate::auth::permission::Right;
-use crate::error::AmqpError;
 use crate::message::{Block, Copies, Message};
+use crate::protocol::amqp::error::{AmqpError, ExpirationFault};
 use crate::wire::properties;
 
 /// Ten years (RabbitMQ: `MAX_EXPIRY_TIMER`).
@@ -77,25 +77,22 @@ fn check_user(link: &mut ConnectionState, claimed: &[u8]) -> Result<(), AmqpErro
     if claimed == link.user.as_bytes() || link.grants().may_impersonate() {
         return Ok(());
     }
-    let user = &link.user;
-    let claimed = String::from_utf8_lossy(claimed);
-    let why = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
-    Err(AmqpError::Precondition(why))
+    let claimed = String::from_utf8_lossy(claimed).into_owned();
+    Err(AmqpError::OtherUserId { claimed, user: link.user.clone() })
 }
 
-/// `expiration` is a number of milliseconds in decimal digits (RabbitMQ: ttl.md); the texts are
-/// Erlang's.
+/// `expiration` is a number of milliseconds in decimal digits (RabbitMQ: ttl.md).
 fn check_expiration(expiration: &[u8]) -> Result<(), AmqpError> {
     let text = String::from_utf8_lossy(expiration);
     let sign = usize::from(text.starts_with(['-', '+']));
     let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(if digits == 0 { 0 } else { sign + digits });
     let why = match number.parse::<i128>() {
-        Err(_no_digits) if number.is_empty() => "no_integer".to_owned(),
-        _ if !rest.is_empty() => format!("{{leftover_string,\"{rest}\"}}"),
-        Ok(ms) if ms < 0 => format!("{{value_negative,{ms}}}"),
+        Err(_no_digits) if number.is_empty() => ExpirationFault::NoInteger,
+        _ if !rest.is_empty() => ExpirationFault::Leftover(rest.to_owned()),
+        Ok(ms) if ms < 0 => ExpirationFault::Negative(ms),
         Ok(ms) if ms <= EXPIRATION_MAX_MS => return Ok(()),
-        Ok(_) | Err(_) => format!("{{value_too_large,{number}}}"),
+        Ok(_) | Err(_) => ExpirationFault::TooLarge(number.to_owned()),
     };
-    Err(AmqpError::Precondition(format!("invalid expiration '{text}': {why}")))
+    Err(AmqpError::InvalidExpiration { text: text.into_owned(), why })
 }

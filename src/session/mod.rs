@@ -49,7 +49,8 @@ use self::heartbeat::{Beat, Pulse};
 use self::write_timeout::WriteTimeout;
 use crate::broker::Broker;
 use crate::clock::Now;
-use crate::error::AmqpError;
+use crate::protocol::amqp::error::AmqpError;
+use crate::protocol::amqp::reply::Reply;
 use crate::queue::mailbox::Mailbox;
 use crate::wire::encode;
 use crate::wire::frame::{self, Frame};
@@ -259,8 +260,7 @@ impl Session {
 
     /// Says goodbye because the broker stops.
     pub fn handle_shutdown(&mut self, now: Now) {
-        let why = "broker forced connection closure with reason 'shutdown'".to_owned();
-        self.end(AmqpError::ConnectionForced(why), now);
+        self.end(AmqpError::Shutdown, now);
     }
 
     /// Says goodbye because the store failed: nothing is confirmed any more.
@@ -268,7 +268,7 @@ impl Session {
         if let State::Open(_) = self.state {
             connection::tell_blocked(&mut self.link, "the store has failed");
         }
-        self.end(connection::store_failed(), now);
+        self.end(AmqpError::StoreFailed, now);
     }
 
     /// The socket is gone: what was not acknowledged goes back, exclusive queues go.
@@ -375,10 +375,10 @@ impl Session {
         if let State::Open(connection) = &mut self.state {
             connection.shut(&mut self.link);
         }
-        let reply = fault.error.reply();
+        let Reply { code, text } = fault.error.reply();
         let close = amqp::AMQPMethod::Close(amqp::Close {
-            reply_code: reply.code,
-            reply_text: reply.text.into(),
+            reply_code: code.number,
+            reply_text: text.into(),
             class_id: fault.ids.0,
             method_id: fault.ids.1,
         });

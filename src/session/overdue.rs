@@ -14,8 +14,8 @@ use super::connection_state::ConnectionState;
 use super::settle::UnackedRun;
 use crate::arguments::Requeue;
 use crate::blocking;
-use crate::error::AmqpError;
 use crate::ids::{ConsumerId, QueueId};
+use crate::protocol::amqp::error::AmqpError;
 use crate::queue::{Queue, Settled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -93,7 +93,9 @@ impl Channel {
             link.broker.put_back(&queue, &settled, Requeue::Overdue, link.now);
         }
         self.share_room(link);
-        overdue.unexcused_ms.map_or(Ok(()), |timeout_ms| Err(timed_out(self.number, timeout_ms)))
+        overdue
+            .unexcused_ms
+            .map_or(Ok(()), |timeout_ms| Err(AmqpError::AckTimeout { channel: self.number, timeout_ms }))
     }
 
     /// What is overdue now, taken out of what is outstanding.
@@ -118,11 +120,4 @@ impl Channel {
         });
         found
     }
-}
-
-fn timed_out(channel: u16, timeout_ms: u64) -> AmqpError {
-    AmqpError::Precondition(format!(
-        "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout_ms} ms. \
-         This timeout value can be configured, see consumers doc guide to learn more"
-    ))
 }

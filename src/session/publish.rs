@@ -13,8 +13,8 @@ use super::deliver::shown;
 use super::inspect;
 use super::publish_batch::Publish;
 use crate::clock::Now;
-use crate::error::AmqpError;
 use crate::message::{Block, BlockBuilder, Copies, LARGE_BODY, Message};
+use crate::protocol::amqp::error::AmqpError;
 use crate::wire::encode::{self, Content};
 use crate::wire::frame::{self, Frame, Kind};
 use crate::wire::properties::{self, BASIC, ContentHeader};
@@ -59,10 +59,10 @@ impl IncomingContent {
 
     /// What comes next, as error texts name it.
     pub(super) fn expects(&self) -> AmqpError {
-        AmqpError::UnexpectedFrame(match self.body {
-            None => "expected content header for class 60, got non content header frame instead".to_owned(),
-            Some(_) => "expected content body, got non content body frame instead".to_owned(),
-        })
+        match self.body {
+            None => AmqpError::ExpectedHeader,
+            Some(_) => AmqpError::ExpectedBody,
+        }
     }
 }
 
@@ -99,19 +99,14 @@ pub(super) fn check_header(link: &ConnectionState, header: &ContentHeader<'_>) -
     let size = header.body_size;
     if header.class != BASIC {
         let class = header.class;
-        return Err(AmqpError::UnexpectedFrame(format!(
-            "expected content header for class 60, got one for class {class} instead"
-        )));
+        return Err(AmqpError::ExpectedBasicHeader { class });
     }
     if size > BODY_MAX {
-        return Err(AmqpError::Frame(format!(
-            "content body size {size} exceeds maximum allowed size {BODY_MAX}"
-        )));
+        return Err(AmqpError::BodyTooLarge { size, max: BODY_MAX });
     }
-    let allowed = link.broker.settings().limits.message_bytes_max;
-    if size > allowed {
-        let why = format!("message size {size} is larger than configured max size {allowed}");
-        return Err(AmqpError::Precondition(why));
+    let max = link.broker.settings().limits.message_bytes_max;
+    if size > max {
+        return Err(AmqpError::MessageTooLarge { size, max });
     }
     Ok(())
 }
@@ -170,9 +165,7 @@ impl Channel {
         payload: &[u8],
     ) -> Result<(), AmqpError> {
         let Some(incoming) = &mut self.incoming else {
-            return Err(AmqpError::UnexpectedFrame(
-                "expected method frame, got non method frame instead".to_owned(),
-            ));
+            return Err(AmqpError::ExpectedMethod);
         };
         if incoming.body.is_some() {
             return Err(incoming.expects());
@@ -180,9 +173,7 @@ impl Channel {
         incoming.heard_ms = link.now.mono_ms;
         let header = properties::decode_header(payload)?;
         check_header(link, &header)?;
-        let missing = usize::try_from(header.body_size).map_err(|_too_large| {
-            AmqpError::Frame("content body size exceeds the address space".to_owned())
-        })?;
+        let missing = usize::try_from(header.body_size).map_err(|_large| AmqpError::BodyBeyondMemory)?;
         link.tally.partial = true;
         link.tally.large |= missing >= LARGE_BODY;
         let mut record = BlockBuilder::default();
@@ -195,14 +186,12 @@ impl Channel {
     /// A part of a body.
     pub(super) fn take_body(&mut self, link: &mut ConnectionState, payload: &[u8]) -> Result<(), AmqpError> {
         let Some(incoming) = &mut self.incoming else {
-            return Err(AmqpError::UnexpectedFrame(
-                "expected method frame, got non method frame instead".to_owned(),
-            ));
+            return Err(AmqpError::ExpectedMethod);
         };
         let Some(partial) = &mut incoming.body else { return Err(incoming.expects()) };
         incoming.heard_ms = link.now.mono_ms;
         if payload.len() > partial.missing {
-            return Err(AmqpError::Frame("content body frame exceeds remaining content size".to_owned()));
+            return Err(AmqpError::BodyFrameTooLarge);
         }
         link.tally.partial = true;
         link.tally.large |= partial.missing >= LARGE_BODY;

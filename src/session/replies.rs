@@ -6,8 +6,8 @@
 
 use super::channel::Channel;
 use super::connection_state::ConnectionState;
-use crate::error::AmqpError;
 use crate::ids::{ConsumerId, Ticket};
+use crate::protocol::amqp::error::AmqpError;
 use crate::queue::reply::{REPLY_TO, is_reply_queue};
 use crate::wire::properties::{self, Properties};
 use amq_protocol::protocol::{AMQPClass, basic, queue};
@@ -37,15 +37,14 @@ impl Channel {
         if is_reply_queue(name) {
             link.vhost.reply_queue(name)?;
             let on = link.vhost.on_queue(name);
-            return Err(AmqpError::Precondition(format!("only creator channel may consume from {on}")));
+            return Err(AmqpError::OtherReplyQueue(on));
         }
         let (consumer, tag) = self.new_consumer(link, consume)?;
-        let refuse = |why: &str| Err(AmqpError::Precondition(why.to_owned()));
         if !consume.no_ack {
-            return refuse("reply consumer cannot acknowledge");
+            return Err(AmqpError::ReplyConsumerAcks);
         }
         if self.replies.is_some() {
-            return refuse("reply consumer already set");
+            return Err(AmqpError::ReplyConsumerSet);
         }
         let queue = link.vhost.open_reply_queue(link.id);
         self.replies = Some(Replies { consumer: consumer.id, name: Arc::clone(&queue.name) });
@@ -76,7 +75,7 @@ impl Channel {
             return Ok(None);
         }
         let Some(replies) = &self.replies else {
-            return Err(AmqpError::Precondition("fast reply consumer does not exist".to_owned()));
+            return Err(AmqpError::NoReplyConsumer);
         };
         let mut raw = Vec::new();
         let reply_to = Some(replies.name.as_bytes());
@@ -93,7 +92,7 @@ pub(super) fn check_get(link: &ConnectionState, name: &str) -> Result<(), AmqpEr
     if is_reply_queue(name) {
         link.vhost.reply_queue(name)?;
         let on = link.vhost.on_queue(name);
-        return Err(AmqpError::NotImplemented(format!("basic.get not supported by volatile {on}")));
+        return Err(AmqpError::GetFromReplyQueue(on));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::slot::Slot;
 use crate::broker::clients::{ChannelReport, ClientReport, ClientStatus, Facts, Publishing};
-use crate::error::AmqpError;
+use crate::protocol::amqp::error::AmqpError;
 use crate::wire::table;
 use amq_protocol::protocol::connection::StartOk;
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -75,7 +75,7 @@ impl Connection {
         for question in calls.questions {
             question.answer(self.report(link));
         }
-        calls.close.map_or(Ok(()), |reason| Err(Fault::of(AmqpError::ConnectionForced(reason), (0, 0))))
+        calls.close.map_or(Ok(()), |reason| Err(Fault::of(AmqpError::ClosedByOperator(reason), (0, 0))))
     }
 
     fn report(&self, link: &ConnectionState) -> ClientReport {

@@ -9,8 +9,9 @@ use super::deferred_replies::DeferredReplies;
 use crate::arguments::Requeue;
 use crate::blocking;
 use crate::broker::{Permit, Settlement};
-use crate::error::{AmqpError, Scope};
 use crate::ids::{ConsumerId, QueueId};
+use crate::protocol::amqp::error::AmqpError;
+use crate::protocol::amqp::reply::{Reply, Scope};
 use crate::queue::Queue;
 use crate::wire::{encode, method};
 use amq_protocol::protocol::{AMQPClass, channel as amqp};
@@ -58,7 +59,7 @@ impl Connection {
             // As in RabbitMQ a method that does not decode is found first.
             _ => {
                 method::decode(payload)?;
-                return Err(AmqpError::ChannelState("expected 'channel.open'".to_owned()));
+                return Err(AmqpError::ChannelNotOpen);
             }
         }
         Ok(())
@@ -71,9 +72,7 @@ impl Connection {
         let channel_max = link.limits.channel_max;
         let opened = self.slots.iter().filter(|slot| !matches!(slot, Slot::Free)).count();
         if opened >= usize::from(channel_max) {
-            return Err(AmqpError::NotAllowed(format!(
-                "number of channels opened ({channel_max}) has reached the negotiated channel_max ({channel_max})"
-            )));
+            return Err(AmqpError::ChannelMax(channel_max));
         }
         let places = take_places(link)?;
         let index = usize::from(number);
@@ -95,15 +94,14 @@ impl Connection {
         error: AmqpError,
         ids: (u16, u16),
     ) -> Result<(), Fault> {
-        let reply = error.reply();
-        if reply.scope == Scope::Connection {
+        let Reply { code, text } = error.reply();
+        if code.scope == Scope::Connection {
             return Err(Fault::of(error, ids));
         }
         let (class_id, method_id) = ids;
         warn!(peer = %link.peer.address, user = link.user, channel = number, "closes the channel: {error}");
         self.flush(link);
-        let close =
-            amqp::Close { reply_code: reply.code, reply_text: reply.text.into(), class_id, method_id };
+        let close = amqp::Close { reply_code: code.number, reply_text: text.into(), class_id, method_id };
         let close = AMQPClass::Channel(amqp::AMQPMethod::Close(close));
         self.close_channel(link, number, &close, Closer::Broker);
         Ok(())
@@ -140,18 +138,10 @@ impl Connection {
 /// # Errors
 /// 530: all are taken.
 fn take_places(link: &ConnectionState) -> Result<Vec<Permit>, AmqpError> {
-    let all = link.broker.places().channels.take().map_err(|max| {
-        AmqpError::NotAllowed(format!(
-            "number of channels opened on node 'leveret' has reached the maximum allowed limit of ({max})"
-        ))
-    })?;
+    let all = link.broker.places().channels.take().map_err(|max| AmqpError::ChannelLimit { max })?;
     let Some((_, entry)) = &link.places else { return Ok(vec![all]) };
-    let of_user = entry.user.channels.take().map_err(|max| {
-        AmqpError::NotAllowed(format!(
-            "number of channels opened for user '{}' has reached the maximum allowed user limit of {max}",
-            link.user
-        ))
-    })?;
+    let of_user = entry.user.channels.take();
+    let of_user = of_user.map_err(|max| AmqpError::UserChannelLimit { user: link.user.clone(), max })?;
     Ok(vec![all, of_user])
 }
 

@@ -4,8 +4,8 @@
 use super::channel::Channel;
 use super::deliver::shown;
 use crate::arguments::table::STREAM_OFFSET;
-use crate::error::AmqpError;
 use crate::message::Message;
+use crate::protocol::amqp::error::AmqpError;
 use crate::queue::Queue;
 use crate::wire::{properties, table};
 use amq_protocol::protocol::basic::Consume;
@@ -16,12 +16,11 @@ use std::borrow::Cow;
 ///
 /// # Errors
 /// 540 when the queue is a stream; `method` is what was asked.
-pub(super) fn refuse(queue: &Queue, method: &str) -> Result<(), AmqpError> {
+pub(super) fn refuse(queue: &Queue, method: &'static str) -> Result<(), AmqpError> {
     if !queue.is_stream() {
         return Ok(());
     }
-    let on = queue.on();
-    Err(AmqpError::NotImplemented(format!("{method} not supported by stream queues {on}")))
+    Err(AmqpError::MethodOfStream { method, on: queue.on() })
 }
 
 impl Channel {
@@ -36,15 +35,13 @@ impl Channel {
         }
         let on = queue.on();
         if self.limit.is_set() {
-            return Err(AmqpError::NotImplemented(format!("{on} does not support global qos")));
+            return Err(AmqpError::GlobalQosOfStream(on));
         }
         if self.prefetch == 0 {
-            let why = format!("consumer prefetch count is not set for stream {on}");
-            return Err(AmqpError::Precondition(why));
+            return Err(AmqpError::NoPrefetchOfStream(on));
         }
         if consume.no_ack {
-            let why = format!("automatic acknowledgement not supported by stream {on}");
-            return Err(AmqpError::NotImplemented(why));
+            return Err(AmqpError::AutoAckOfStream(on));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::publish_batch::PublishBatch;
 use super::settle::{AckBatch, Part, Unacked, UnackedRun};
 use crate::blocking;
 use crate::broker::Settlement;
-use crate::error::AmqpError;
+use crate::protocol::amqp::error::AmqpError;
 use amq_protocol::protocol::{AMQPClass, tx as amqp};
 use std::mem;
 
@@ -75,10 +75,7 @@ impl Channel {
         let reply = match method {
             amqp::AMQPMethod::Select(_) => {
                 match self.mode {
-                    Mode::Confirm(_) => {
-                        let why = "cannot switch from confirm to tx mode";
-                        return Err(AmqpError::Precondition(why.to_owned()));
-                    }
+                    Mode::Confirm(_) => return Err(AmqpError::TxAfterConfirm),
                     Mode::Plain => self.mode = Mode::Transaction(Box::default()),
                     Mode::Transaction(_) => {}
                 }
@@ -89,12 +86,12 @@ impl Channel {
                 amqp::AMQPMethod::CommitOk(amqp::CommitOk {})
             }
             amqp::AMQPMethod::Rollback(_) => {
-                let tx = self.mode.transaction().ok_or_else(not_transactional)?;
+                let tx = self.mode.transaction().ok_or(AmqpError::NotTransactional)?;
                 tx.roll_back(&mut self.unacked);
                 link.due_ms = link.due_ms.min(self.unacked.due_ms());
                 amqp::AMQPMethod::RollbackOk(amqp::RollbackOk {})
             }
-            _ => return Err(super::channel::unimplemented()),
+            _ => return Err(AmqpError::UnknownMethod),
         };
         self.reply(link, &AMQPClass::Tx(reply));
         Ok(())
@@ -106,7 +103,7 @@ impl Channel {
     /// 406: a queue is full. Nothing has taken effect: what was acknowledged is outstanding again,
     /// and goes back with the channel.
     fn commit(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
-        let tx = self.mode.transaction().ok_or_else(not_transactional)?;
+        let tx = self.mode.transaction().ok_or(AmqpError::NotTransactional)?;
         // A message's time to live begins now.
         let now = link.now.unix_ms;
         let (broker, cost) = (&link.broker, tx.stage.cost() + tx.settles.len());
@@ -120,9 +117,8 @@ impl Channel {
             Some((!is_empty).then(|| broker.commit_tx(publishes, rooms, &acks, link.now)))
         });
         let Some(ticket) = committed else {
-            // RabbitMQ's words, although here it is all or nothing. The channel takes back what was
-            // acknowledged as it closes.
-            return Err(AmqpError::Precondition("partial tx completion".to_owned()));
+            // The channel takes back what was acknowledged as it closes.
+            return Err(AmqpError::TransactionRefused);
         };
         let returns = mem::take(&mut tx.returns);
         self.held.out(&mut link.output).own().extend_from_slice(&returns);
@@ -141,12 +137,8 @@ impl Channel {
         // It goes into a block of its own if the worst comes to the worst.
         link.input_budget.take(1);
         if tx.bytes() as u64 > max {
-            return Err(AmqpError::Precondition(format!("transaction is larger than {max} bytes")));
+            return Err(AmqpError::TransactionTooLarge { max });
         }
         Ok(())
     }
-}
-
-fn not_transactional() -> AmqpError {
-    AmqpError::Precondition("channel is not transactional".to_owned())
 }

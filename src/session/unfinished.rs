@@ -14,7 +14,7 @@ use super::channel::Mode;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::slot::Slot;
-use crate::error::AmqpError;
+use crate::protocol::amqp::error::AmqpError;
 
 /// How long nobody is blamed whose body is not read, milliseconds at a time.
 const UNREAD_MS: u64 = 1_000;
@@ -39,8 +39,7 @@ impl Connection {
         if bytes <= max {
             return Ok(());
         }
-        let why = format!("reached maximum ({max}) of bytes in unfinished bodies and transactions");
-        Err(Fault::of(AmqpError::NotAllowed(why), (0, 0)))
+        Err(Fault::of(AmqpError::UnfinishedLimit { max }, (0, 0)))
     }
 
     /// Ends a connection that has left a body where it was for too long.
@@ -66,8 +65,7 @@ impl Connection {
             link.stale_ms = now_ms.saturating_add(UNREAD_MS);
             return Ok(());
         }
-        let why = format!("the content on channel {number} did not go on for {timeout_s} s");
-        Err(Fault::of(AmqpError::NotAllowed(why), (0, 0)))
+        Err(Fault::of(AmqpError::ContentStalled { channel: number, timeout_s }, (0, 0)))
     }
 }
 

@@ -11,8 +11,7 @@
 //!     u8   0xCE
 //! ```
 
-use crate::error::AmqpError;
-use std::fmt::Write;
+use super::error::{DecodeError, FrameFlaw};
 
 /// The smallest frame size that may be negotiated, in bytes (AMQP 0-9-1 section 1.4.2.6). RabbitMQ
 /// asks for 8192, but clients exist that offer 4096.
@@ -92,9 +91,9 @@ pub struct Frame<'a> {
 /// clients exist that take `frame_max` for the size of the payload.
 ///
 /// # Errors
-/// 501 for a frame that is too large, of an unknown kind or without its end octet.
+/// [`DecodeError::Frame`].
 #[inline]
-pub fn decode(input: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usize)>, AmqpError> {
+pub fn decode(input: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usize)>, DecodeError> {
     let Some((head, rest)) = input.split_first_chunk::<FRAME_HEAD>() else { return Ok(None) };
     let [octet, channel @ .., a, b, c, d] = *head;
     let size = u32::from_be_bytes([a, b, c, d]);
@@ -122,49 +121,22 @@ pub fn whole(input: &[u8]) -> Option<usize> {
 }
 
 #[cold]
-fn too_large(octet: u8, size: u32, frame_max: u32) -> AmqpError {
+fn too_large(octet: u8, size: u32, frame_max: u32) -> DecodeError {
     let allowed = frame_max.saturating_sub(FRAME_OVERHEAD);
-    fault(octet, &[], &format!("{{frame_too_large,{size},{allowed}}}"))
+    fault(octet, &[], FrameFlaw::TooLarge { size, allowed })
 }
 
 #[cold]
-fn malformed(octet: u8, payload: &[u8], end: u8) -> AmqpError {
-    match end {
-        FRAME_END => fault(octet, payload, "unknown_frame"),
-        _ => fault(octet, payload, &format!("{{invalid_frame_end_marker,{end}}}")),
-    }
+fn malformed(octet: u8, payload: &[u8], end: u8) -> DecodeError {
+    let flaw = if end == FRAME_END { FrameFlaw::Unknown } else { FrameFlaw::End(end) };
+    fault(octet, payload, flaw)
 }
 
-/// RabbitMQ's words for a malformed frame: `type 3, all octets = <<>>: {frame_too_large,N,M}`.
-fn fault(octet: u8, payload: &[u8], why: &str) -> AmqpError {
-    const SNIPPET: usize = 16;
-    let (extent, snippet) = match payload.get(..SNIPPET) {
-        Some(first) if payload.len() > SNIPPET => ("first 16", first),
-        _ => ("all", payload),
-    };
-    AmqpError::Frame(format!("type {octet}, {extent} octets = {}: {why}", erlang_binary(snippet)))
-}
-
-/// Bytes as Erlang prints a binary: `<<"GET /">>` when all are printable, `<<1,255>>` otherwise.
-fn erlang_binary(bytes: &[u8]) -> String {
-    let mut text = String::from("<<");
-    if !bytes.is_empty() && bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        text.push('"');
-        for &byte in bytes {
-            if matches!(byte, b'"' | b'\\') {
-                text.push('\\');
-            }
-            text.push(char::from(byte));
-        }
-        text.push('"');
-    } else {
-        for (index, byte) in bytes.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            write!(text, "{comma}{byte}").expect("a string takes any text");
-        }
-    }
-    text.push_str(">>");
-    text
+fn fault(octet: u8, payload: &[u8], flaw: FrameFlaw) -> DecodeError {
+    /// Bytes of a payload that are shown.
+    const SHOWN: usize = 16;
+    let start = payload.get(..SHOWN).unwrap_or(payload);
+    DecodeError::Frame { octet, start: start.into(), is_whole: start.len() == payload.len(), flaw }
 }
 
 /// What a client began the connection with.
@@ -218,10 +190,7 @@ mod tests {
 
     #[test]
     fn a_frame_too_large_is_refused_by_its_head_alone() {
-        check_fault(
-            &[3, 0, 1, 0, 0, 16, 1],
-            "501 FRAME_ERROR - type 3, all octets = <<>>: {frame_too_large,4097,4088}",
-        );
+        check_fault(&[3, 0, 1, 0, 0, 16, 1], "type 3, all octets = <<>>: {frame_too_large,4097,4088}");
         assert_eq!(decode(&[3, 0, 1, 0, 0, 16, 0], FRAME_MIN), Ok(None), "8 bytes too large are tolerated");
     }
 
@@ -229,27 +198,21 @@ mod tests {
     fn a_wrong_end_octet_is_refused() {
         check_fault(
             &[1, 0, 1, 0, 0, 0, 2, 7, 8, 0],
-            "501 FRAME_ERROR - type 1, all octets = <<7,8>>: {invalid_frame_end_marker,0}",
+            "type 1, all octets = <<7,8>>: {invalid_frame_end_marker,0}",
         );
         let mut input = vec![3, 0, 1, 0, 0, 0, 17];
         input.extend_from_slice(b"say \"\\\" 789012345!");
         check_fault(
             &input,
-            "501 FRAME_ERROR - type 3, first 16 octets = <<\"say \\\"\\\\\\\" 78901234\">>: \
+            "type 3, first 16 octets = <<\"say \\\"\\\\\\\" 78901234\">>: \
              {invalid_frame_end_marker,33}",
         );
     }
 
     #[test]
     fn an_unknown_kind_is_refused() {
-        check_fault(
-            &[4, 0, 0, 0, 0, 0, 0, FRAME_END],
-            "501 FRAME_ERROR - type 4, all octets = <<>>: unknown_frame",
-        );
-        check_fault(
-            &[8, 0, 0, 0, 0, 0, 1, 5, FRAME_END],
-            "501 FRAME_ERROR - type 8, all octets = <<5>>: unknown_frame",
-        );
+        check_fault(&[4, 0, 0, 0, 0, 0, 0, FRAME_END], "type 4, all octets = <<>>: unknown_frame");
+        check_fault(&[8, 0, 0, 0, 0, 0, 1, 5, FRAME_END], "type 8, all octets = <<5>>: unknown_frame");
     }
 
     #[test]

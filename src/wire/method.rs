@@ -16,9 +16,9 @@
 //! nack     60,120  u64 tag, bits multiple requeue
 //! ```
 
+use super::error::DecodeError;
 use super::reader::ByteReader;
 use super::table;
-use crate::error::AmqpError;
 use amq_protocol::protocol::{AMQPClass, parse_class};
 
 /// Class and method in one number, as the first four bytes of a payload.
@@ -87,11 +87,10 @@ pub enum Method<'a> {
 /// Reads the payload of a method frame.
 ///
 /// # Errors
-/// 503 for an unknown method; 501, as in RabbitMQ, for arguments that do not decode or that
-/// something follows; 502 for a table that is malformed, nested too deep or has a name that is not
-/// UTF-8.
+/// The method is unknown, its arguments do not decode, or something follows them; a table is
+/// malformed, nested too deep or has a name that is not UTF-8.
 #[inline]
-pub fn decode(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
+pub fn decode(payload: &[u8]) -> Result<Method<'_>, DecodeError> {
     let mut arguments = ByteReader::new(payload);
     let decoded = match arguments.u32() {
         Some(PUBLISH) => publish(arguments),
@@ -160,19 +159,19 @@ fn reject(arguments: ByteReader<'_>) -> Option<Method<'_>> {
 }
 
 #[cold]
-fn undecodable(payload: &[u8]) -> AmqpError {
+fn undecodable(payload: &[u8]) -> DecodeError {
     let (class, method) = ids(payload);
-    AmqpError::Frame(format!("method {method} of class {class} does not decode"))
+    DecodeError::Method { class, method }
 }
 
 #[inline(never)]
-fn decode_other(payload: &[u8]) -> Result<Method<'_>, AmqpError> {
+fn decode_other(payload: &[u8]) -> Result<Method<'_>, DecodeError> {
     let mut arguments = ByteReader::new(payload);
     let (Some(class), Some(method)) = (arguments.u16(), arguments.u16()) else {
         return Err(undecodable(payload));
     };
     if !is_known(class, method) {
-        return Err(AmqpError::CommandInvalid("unimplemented method".to_owned()));
+        return Err(DecodeError::UnknownMethod);
     }
     if let Some(before_table) = before_table(class, method) {
         table::check(before_table.skip(arguments).ok_or_else(|| undecodable(payload))?)?;
@@ -277,11 +276,11 @@ mod tests {
         assert_eq!(decode(&payload), Ok(expected), "{name}");
         for cut in 0..payload.len() {
             let fault = decode(&payload[..cut]).unwrap_err();
-            assert!(matches!(fault, AmqpError::Frame(_)), "{name} cut at {cut}: {fault}");
+            assert!(matches!(fault, DecodeError::Method { .. }), "{name} cut at {cut}: {fault}");
         }
         let mut longer = payload;
         longer.push(0);
-        assert!(matches!(decode(&longer), Err(AmqpError::Frame(_))), "{name} and a byte more");
+        assert!(matches!(decode(&longer), Err(DecodeError::Method { .. })), "{name} and a byte more");
     }
 
     #[test]
@@ -304,14 +303,14 @@ mod tests {
     fn an_unknown_method_is_not_implemented() {
         for payload in [[0, 60, 0, 41], [0, 61, 0, 40], [0, 0, 0, 0], [255; 4]] {
             let fault = decode(&payload).unwrap_err();
-            assert_eq!(fault.to_string(), "503 COMMAND_INVALID - unimplemented method");
+            assert_eq!(fault.to_string(), "unimplemented method");
         }
     }
 
     #[test]
     fn a_method_that_does_not_decode_is_named() {
         let fault = decode(&[0, 60, 0, 40, 0, 0, 9, b'x']).unwrap_err();
-        assert_eq!(fault.to_string(), "501 FRAME_ERROR - method 40 of class 60 does not decode");
+        assert_eq!(fault.to_string(), "method 40 of class 60 does not decode");
         assert_eq!(ids(&[0, 60, 0]), (0, 0));
     }
 
@@ -338,7 +337,7 @@ mod tests {
                 assert!(decode(&deepest).is_ok(), "class {class}, method {method}");
                 for levels in [table::DEPTH_MAX, 20_000] {
                     let fault = decode(&with(&nested(kind, levels))).unwrap_err();
-                    assert_eq!(fault.to_string(), "502 SYNTAX_ERROR - field table nested too deep");
+                    assert_eq!(fault.to_string(), "field table nested too deep");
                 }
             }
             with_tables += 1;

@@ -13,12 +13,14 @@
 //! | [`table`] | field tables, whole or one key |
 //! | [`encode`] | values to frames |
 //! | [`output`] | what waits to be written to a socket |
+//! | [`error`] | what can be wrong with what is decoded |
 //!
 //! Invariant: no bytes of a peer make anything here panic, recurse deeper than
 //! [`table::DEPTH_MAX`], or allocate more than some 64 times their length (a table of empty values
 //! is the worst).
 
 pub mod encode;
+pub mod error;
 pub mod frame;
 pub mod method;
 pub mod output;

@@ -17,9 +17,9 @@
 //! Flags and list together are `raw`: what a message keeps as it came and hands on without looking
 //! inside.
 
+use super::error::DecodeError;
 use super::reader::ByteReader;
 use super::table;
-use crate::error::AmqpError;
 
 /// The only class with a content.
 pub const BASIC: u16 = 60;
@@ -102,17 +102,15 @@ pub struct Properties<'a> {
 /// [`table::decode`] accepts its headers.
 ///
 /// # Errors
-/// 501 when it ends before the flags and 505 for a weight, as in RabbitMQ; 502 when flags, list or
-/// headers do not decode, or something follows.
+/// It ends before the flags or has a weight; flags, list or headers do not decode, or something
+/// follows.
 #[inline]
-pub fn decode_header(payload: &[u8]) -> Result<ContentHeader<'_>, AmqpError> {
+pub fn decode_header(payload: &[u8]) -> Result<ContentHeader<'_>, DecodeError> {
     let Some((head, raw)) = payload.split_first_chunk::<HEADER_MIN>() else { return Err(too_short()) };
     let [class_high, class_low, weight_high, weight_low, body_size @ ..] = *head;
     let class = u16::from_be_bytes([class_high, class_low]);
     if [weight_high, weight_low] != [0, 0] {
-        return Err(AmqpError::UnexpectedFrame(
-            "expected content header for class 60, got non content header frame instead".to_owned(),
-        ));
+        return Err(DecodeError::HeaderWeight);
     }
     if class == BASIC {
         match raw {
@@ -127,9 +125,9 @@ pub fn decode_header(payload: &[u8]) -> Result<ContentHeader<'_>, AmqpError> {
 /// Reads property flags and list.
 ///
 /// # Errors
-/// 502 when they do not decode, or something follows. The headers' inside is not looked at.
+/// They do not decode, or something follows. The headers' inside is not looked at.
 #[inline]
-pub fn decode(raw: &[u8]) -> Result<Properties<'_>, AmqpError> {
+pub fn decode(raw: &[u8]) -> Result<Properties<'_>, DecodeError> {
     read(raw).ok_or_else(undecodable)
 }
 
@@ -160,7 +158,7 @@ pub fn has_expiration(raw: &[u8]) -> bool {
     raw.first().is_some_and(|high| high & EXPIRATION.to_be_bytes()[0] != 0)
 }
 
-fn check(raw: &[u8]) -> Result<(), AmqpError> {
+fn check(raw: &[u8]) -> Result<(), DecodeError> {
     match decode(raw)?.headers {
         Some(headers) => table::check(headers),
         None => Ok(()),
@@ -168,13 +166,13 @@ fn check(raw: &[u8]) -> Result<(), AmqpError> {
 }
 
 #[cold]
-fn too_short() -> AmqpError {
-    AmqpError::Frame("content header is too short".to_owned())
+fn too_short() -> DecodeError {
+    DecodeError::ShortHeader
 }
 
 #[cold]
-fn undecodable() -> AmqpError {
-    AmqpError::Syntax("content header does not decode".to_owned())
+fn undecodable() -> DecodeError {
+    DecodeError::Properties
 }
 
 #[inline]
@@ -382,14 +380,14 @@ mod tests {
         for cut in 0..payload.len() {
             let fault = decode_header(&payload[..cut]).unwrap_err();
             let is_right = match fault {
-                AmqpError::Frame(_) => cut < HEADER_MIN,
-                AmqpError::Syntax(_) => cut >= HEADER_MIN,
+                DecodeError::ShortHeader => cut < HEADER_MIN,
+                DecodeError::Properties | DecodeError::Table => cut >= HEADER_MIN,
                 _ => false,
             };
             assert!(is_right, "{bits:b} cut at {cut}: {fault}");
         }
         let longer = [payload.as_slice(), &[0]].concat();
-        assert!(matches!(decode_header(&longer), Err(AmqpError::Syntax(_))), "{bits:b} and a byte more");
+        assert!(decode_header(&longer).is_err(), "{bits:b} and a byte more");
     }
 
     #[test]
@@ -407,7 +405,7 @@ mod tests {
     fn undefined_flags_are_refused() {
         for flags in [[0, 1], [0, 2], [0x10, 1]] {
             let payload = header(BASIC, 0, &[flags[0], flags[1], 2]);
-            assert!(matches!(decode_header(&payload), Err(AmqpError::Syntax(_))), "{flags:?}");
+            assert!(matches!(decode_header(&payload), Err(DecodeError::Properties)), "{flags:?}");
         }
     }
 
@@ -419,11 +417,8 @@ mod tests {
             decode_header(&header(BASIC, 0, &raw)).map(|_| ()).map_err(|fault| fault.to_string())
         };
         assert_eq!(with_headers(b"\x01aV"), Ok(()));
-        assert_eq!(with_headers(b"\x01aZ"), Err("502 SYNTAX_ERROR - field table does not decode".into()));
-        assert_eq!(
-            with_headers(&nested(b'A', 20_000)),
-            Err("502 SYNTAX_ERROR - field table nested too deep".into())
-        );
+        assert_eq!(with_headers(b"\x01aZ"), Err("field table does not decode".into()));
+        assert_eq!(with_headers(&nested(b'A', 20_000)), Err("field table nested too deep".into()));
     }
 
     #[test]
@@ -432,7 +427,7 @@ mod tests {
         payload[3] = 1;
         assert_eq!(
             decode_header(&payload).unwrap_err().to_string(),
-            "505 UNEXPECTED_FRAME - expected content header for class 60, got non content header frame instead"
+            "expected content header for class 60, got non content header frame instead"
         );
         let payload = header(50, 7, &[255, 255]);
         let other = ContentHeader { class: 50, body_size: 7, raw: &[255, 255] };

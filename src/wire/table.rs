@@ -19,8 +19,8 @@
 //! "Bytes of a table" are here always without the u32 length. Of two entries of one name the first
 //! counts.
 
+use super::error::DecodeError;
 use super::reader::ByteReader;
-use crate::error::AmqpError;
 use amq_protocol::types::{AMQPType, AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
 
 /// How deep tables and arrays may nest; a table without any counts as 1. Nobody needs more than a
@@ -40,12 +40,6 @@ pub struct RawValue<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Why bytes are not a table, as the peer is told.
-type Flaw = &'static str;
-const MALFORMED: Flaw = "field table does not decode";
-const NOT_UTF8: Flaw = "field table with a name that is not UTF-8";
-const TOO_DEEP: Flaw = "field table nested too deep";
-
 impl<'a> RawValue<'a> {
     /// The values of an array, up to the first that is malformed; of anything else none.
     pub fn items(self) -> impl Iterator<Item = RawValue<'a>> {
@@ -56,19 +50,19 @@ impl<'a> RawValue<'a> {
     /// The value that the bytes stand for.
     ///
     /// # Errors
-    /// 502 when a nested table or array is malformed, or nested too deep.
-    pub fn decode(self) -> Result<AMQPValue, AmqpError> {
+    /// A nested table or array is malformed, or nested too deep.
+    pub fn decode(self) -> Result<AMQPValue, DecodeError> {
         const WITHIN_A_TABLE: usize = 2;
-        decode_value(self, WITHIN_A_TABLE).map_err(refuse)
+        decode_value(self, WITHIN_A_TABLE)
     }
 }
 
 /// A whole table.
 ///
 /// # Errors
-/// 502 when it is malformed, nested deeper than [`DEPTH_MAX`], or has a name that is not UTF-8.
-pub fn decode(bytes: &[u8]) -> Result<FieldTable, AmqpError> {
-    decode_table(bytes, 1).map_err(refuse)
+/// It is malformed, nested deeper than [`DEPTH_MAX`], or has a name that is not UTF-8.
+pub fn decode(bytes: &[u8]) -> Result<FieldTable, DecodeError> {
+    decode_table(bytes, 1)
 }
 
 /// Whether [`decode`] would take these bytes, without building anything: what must be known before
@@ -76,8 +70,8 @@ pub fn decode(bytes: &[u8]) -> Result<FieldTable, AmqpError> {
 ///
 /// # Errors
 /// As [`decode`].
-pub fn check(bytes: &[u8]) -> Result<(), AmqpError> {
-    check_within(RawValue { kind: TABLE, bytes }, 1).map_err(refuse)
+pub fn check(bytes: &[u8]) -> Result<(), DecodeError> {
+    check_within(RawValue { kind: TABLE, bytes }, 1)
 }
 
 /// The value of one key; `None` when it is absent, or lies behind a malformed entry.
@@ -91,10 +85,6 @@ pub fn get<'a>(bytes: &'a [u8], key: &[u8]) -> Option<RawValue<'a>> {
             return Some(value);
         }
     }
-}
-
-fn refuse(flaw: Flaw) -> AmqpError {
-    AmqpError::Syntax(flaw.to_owned())
 }
 
 fn read_value<'a>(from: &mut ByteReader<'a>) -> Option<RawValue<'a>> {
@@ -112,22 +102,22 @@ fn read_value<'a>(from: &mut ByteReader<'a>) -> Option<RawValue<'a>> {
     Some(RawValue { kind, bytes })
 }
 
-fn read_name<'a>(from: &mut ByteReader<'a>) -> Result<&'a str, Flaw> {
-    let name = from.short_string().ok_or(MALFORMED)?;
-    str::from_utf8(name).map_err(|_position| NOT_UTF8)
+fn read_name<'a>(from: &mut ByteReader<'a>) -> Result<&'a str, DecodeError> {
+    let name = from.short_string().ok_or(DecodeError::Table)?;
+    str::from_utf8(name).map_err(|_position| DecodeError::TableName)
 }
 
 /// `depth` counts this table or array.
-fn check_within(container: RawValue<'_>, depth: usize) -> Result<(), Flaw> {
+fn check_within(container: RawValue<'_>, depth: usize) -> Result<(), DecodeError> {
     if depth > DEPTH_MAX {
-        return Err(TOO_DEEP);
+        return Err(DecodeError::TableDepth);
     }
     let mut rest = ByteReader::new(container.bytes);
     while !rest.is_empty() {
         if container.kind == TABLE {
             read_name(&mut rest)?;
         }
-        let value = read_value(&mut rest).ok_or(MALFORMED)?;
+        let value = read_value(&mut rest).ok_or(DecodeError::Table)?;
         if matches!(value.kind, ARRAY | TABLE) {
             check_within(value, depth + 1)?;
         }
@@ -135,15 +125,15 @@ fn check_within(container: RawValue<'_>, depth: usize) -> Result<(), Flaw> {
     Ok(())
 }
 
-fn decode_table(bytes: &[u8], depth: usize) -> Result<FieldTable, Flaw> {
+fn decode_table(bytes: &[u8], depth: usize) -> Result<FieldTable, DecodeError> {
     if depth > DEPTH_MAX {
-        return Err(TOO_DEEP);
+        return Err(DecodeError::TableDepth);
     }
     let mut table = FieldTable::default();
     let mut rest = ByteReader::new(bytes);
     while !rest.is_empty() {
         let name = read_name(&mut rest)?;
-        let value = decode_value(read_value(&mut rest).ok_or(MALFORMED)?, depth + 1)?;
+        let value = decode_value(read_value(&mut rest).ok_or(DecodeError::Table)?, depth + 1)?;
         if !table.contains_key(name) {
             table.insert(ShortString::from(name), value);
         }
@@ -151,26 +141,26 @@ fn decode_table(bytes: &[u8], depth: usize) -> Result<FieldTable, Flaw> {
     Ok(table)
 }
 
-fn decode_array(bytes: &[u8], depth: usize) -> Result<FieldArray, Flaw> {
+fn decode_array(bytes: &[u8], depth: usize) -> Result<FieldArray, DecodeError> {
     if depth > DEPTH_MAX {
-        return Err(TOO_DEEP);
+        return Err(DecodeError::TableDepth);
     }
     let mut array = FieldArray::default();
     let mut rest = ByteReader::new(bytes);
     while !rest.is_empty() {
-        array.push(decode_value(read_value(&mut rest).ok_or(MALFORMED)?, depth + 1)?);
+        array.push(decode_value(read_value(&mut rest).ok_or(DecodeError::Table)?, depth + 1)?);
     }
     Ok(array)
 }
 
 /// `depth` counts the value, if it is a table or an array.
-fn decode_value(value: RawValue<'_>, depth: usize) -> Result<AMQPValue, Flaw> {
+fn decode_value(value: RawValue<'_>, depth: usize) -> Result<AMQPValue, DecodeError> {
     match value.kind {
         ARRAY => return decode_array(value.bytes, depth).map(AMQPValue::FieldArray),
         TABLE => return decode_table(value.bytes, depth).map(AMQPValue::FieldTable),
         _ => {}
     }
-    decode_scalar(value).ok_or(MALFORMED)
+    decode_scalar(value).ok_or(DecodeError::Table)
 }
 
 fn decode_scalar(RawValue { kind, bytes }: RawValue<'_>) -> Option<AMQPValue> {
@@ -415,9 +405,9 @@ mod tests {
             assert_eq!(check(bytes), Err(fault.clone()));
             fault.to_string()
         };
-        assert_eq!(refused(b"\x01aZ"), "502 SYNTAX_ERROR - field table does not decode");
-        assert_eq!(refused(b"\x01aF\xff\xff\xff\xff"), "502 SYNTAX_ERROR - field table does not decode");
-        assert_eq!(refused(b"\x01\xffV"), "502 SYNTAX_ERROR - field table with a name that is not UTF-8");
+        assert_eq!(refused(b"\x01aZ"), "field table does not decode");
+        assert_eq!(refused(b"\x01aF\xff\xff\xff\xff"), "field table does not decode");
+        assert_eq!(refused(b"\x01\xffV"), "field table with a name that is not UTF-8");
     }
 
     #[test]
@@ -428,8 +418,8 @@ mod tests {
             assert_eq!(encoded(&decode(&deepest).unwrap()), deepest);
             for depth in [DEPTH_MAX, 20_000] {
                 let too_deep = nested(kind, depth);
-                assert_eq!(check(&too_deep), Err(refuse(TOO_DEEP)));
-                assert_eq!(decode(&too_deep), Err(refuse(TOO_DEEP)));
+                assert_eq!(check(&too_deep), Err(DecodeError::TableDepth));
+                assert_eq!(decode(&too_deep), Err(DecodeError::TableDepth));
                 assert!(get(&too_deep, b"a").unwrap().decode().is_err());
                 assert_eq!(get(&too_deep, b"b"), None);
             }

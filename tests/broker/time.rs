@@ -11,7 +11,7 @@ use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
-use leveret::error::AmqpError;
+use leveret::error::BrokerError;
 use leveret::ids::{SeqRange, Ticket};
 use leveret::message::{Block, Copies, Message};
 use leveret::queue::mailbox::Mailbox;
@@ -63,7 +63,7 @@ impl TestBroker {
         self.broker.vhost().declare_queue(declare).expect("it can be declared").0
     }
 
-    fn delay_exchange(&self) -> Result<(), AmqpError> {
+    fn delay_exchange(&self) -> Result<(), BrokerError> {
         let delayed_type = AMQPValue::LongString("direct".into());
         self.broker
             .vhost()

@@ -85,8 +85,8 @@ fn string_value(text: &str) -> AMQPValue {
 fn said(taker: Subject, on: &Resource, entries: &[(&str, AMQPValue)]) -> String {
     let arguments = table(entries);
     let checked = taker.check_foreign(on, &arguments).and_then(|()| taker.check_values(on, &arguments));
-    let text = checked.err().map(|fault| fault.reply().text).unwrap_or_default();
-    text.trim_start_matches("PRECONDITION_FAILED - ").to_owned()
+    let text = checked.err().map(|fault| fault.to_string()).unwrap_or_default();
+    text.trim_start_matches("").to_owned()
 }
 
 #[test]

@@ -4,19 +4,19 @@ use super::{Bind, Destination, Resource, VHost};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::{ALTERNATE_EXCHANGE, DEAD_LETTER_EXCHANGE, string};
 use crate::auth::permission::{Grants, Right};
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use amq_protocol::types::FieldTable;
 use std::convert::Infallible;
 
 /// Whether something may be declared: its name, and the arguments of what is not there yet. Asked
 /// under the vhost's lock.
-pub type May<'a> = &'a dyn Fn(&Resource, Option<&FieldTable>) -> Result<(), AmqpError>;
+pub type May<'a> = &'a dyn Fn(&Resource, Option<&FieldTable>) -> Result<(), BrokerError>;
 
 /// Everything may be declared.
 ///
 /// # Errors
 /// None.
-pub fn anything(_on: &Resource, _new: Option<&FieldTable>) -> Result<(), AmqpError> {
+pub fn anything(_on: &Resource, _new: Option<&FieldTable>) -> Result<(), BrokerError> {
     Ok(())
 }
 
@@ -24,8 +24,12 @@ pub fn anything(_on: &Resource, _new: Option<&FieldTable>) -> Result<(), AmqpErr
 /// leave for there, they must be able to read from the queue and write to the exchange.
 ///
 /// # Errors
-/// 403 if not.
-pub fn may_declare_queue(grants: &Grants, on: &Resource, new: Option<&FieldTable>) -> Result<(), AmqpError> {
+/// The right that they lack.
+pub fn may_declare_queue(
+    grants: &Grants,
+    on: &Resource,
+    new: Option<&FieldTable>,
+) -> Result<(), BrokerError> {
     may_declare(grants, on, new.and_then(|new| string(new, DEAD_LETTER_EXCHANGE)))
 }
 
@@ -33,12 +37,12 @@ pub fn may_declare_queue(grants: &Grants, on: &Resource, new: Option<&FieldTable
 /// [`may_declare_queue`].
 ///
 /// # Errors
-/// 403 if not.
+/// The right that they lack.
 pub fn may_declare_exchange(
     grants: &Grants,
     on: &Resource,
     new: Option<&FieldTable>,
-) -> Result<(), AmqpError> {
+) -> Result<(), BrokerError> {
     may_declare(grants, on, new.and_then(|new| string(new, ALTERNATE_EXCHANGE)))
 }
 
@@ -46,13 +50,13 @@ pub fn may_declare_exchange(
 /// it may.
 ///
 /// # Errors
-/// 403 if not.
-pub fn may_ask(grants: &Grants, on: &Resource) -> Result<(), AmqpError> {
+/// The right that they lack.
+pub fn may_ask(grants: &Grants, on: &Resource) -> Result<(), BrokerError> {
     let may = |right| grants.check(right, on).is_ok();
     if may(Right::Write) || may(Right::Read) { Ok(()) } else { grants.check(Right::Configure, on) }
 }
 
-fn may_declare(grants: &Grants, on: &Resource, leads_to: Option<String>) -> Result<(), AmqpError> {
+fn may_declare(grants: &Grants, on: &Resource, leads_to: Option<String>) -> Result<(), BrokerError> {
     grants.check(Right::Configure, on)?;
     let Some(target) = leads_to else { return Ok(()) };
     grants.check(Right::Read, on)?;
@@ -85,8 +89,8 @@ impl VHost {
     /// routes, and from a topic exchange with that key.
     ///
     /// # Errors
-    /// 403 if not.
-    pub fn check_bind(&self, grants: &Grants, bind: &Bind) -> Result<(), AmqpError> {
+    /// The right that they lack.
+    pub fn check_bind(&self, grants: &Grants, bind: &Bind) -> Result<(), BrokerError> {
         let destination = match &bind.destination {
             Destination::Queue(name) => self.on_queue(name),
             Destination::Exchange(name) => self.on_exchange(name),
@@ -103,14 +107,14 @@ impl VHost {
     /// Whether somebody may use these keys with an exchange: always, unless it is a topic exchange.
     ///
     /// # Errors
-    /// 403 if not.
+    /// The right that they lack.
     pub fn check_keys(
         &self,
         grants: &Grants,
         right: Right,
         exchange: &[u8],
         keys: &[&[u8]],
-    ) -> Result<(), AmqpError> {
+    ) -> Result<(), BrokerError> {
         if !grants.limits_keys_of(exchange) {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use super::{Bind, State, VHost, gone};
 use crate::arguments::exchange_type::ExchangeType;
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource};
 use crate::routing::exchange::topic::hashes;
 use crate::routing::topology::encoded;
 use amq_protocol::types::FieldTable;
@@ -12,28 +12,22 @@ impl VHost {
     /// Whether there may be one more queue, with these arguments.
     ///
     /// # Errors
-    /// 406.
+    /// There are as many as there may be, in all vhosts or in this one.
     pub(super) fn check_new_queue(
         &self,
         state: &State,
         on: &Resource,
         arguments: &FieldTable,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<(), BrokerError> {
         check_open(state, on)?;
-        let Resource { vhost, name, .. } = on;
-        let refused = |limit: String| {
-            Err(AmqpError::Precondition(format!(
-                "cannot declare queue '{name}': queue limit in {limit} is reached"
-            )))
-        };
         let max = self.context.limits.queues_max;
         if self.context.counts().queues >= max as usize {
-            return refused(format!("cluster ({max})"));
+            return Err(BrokerError::QueueLimit { queue: on.name.clone(), max });
         }
         if let Some(max) = state.queues_max
             && state.topology.client_queue_count() >= max as usize
         {
-            return refused(format!("vhost '{vhost}' ({max})"));
+            return Err(BrokerError::VHostQueueLimit { queue: on.clone(), max });
         }
         self.check_arguments(on, arguments)?;
         self.tell_of_misnamed(on, arguments);
@@ -43,18 +37,17 @@ impl VHost {
     /// Whether there may be one more exchange, with these arguments.
     ///
     /// # Errors
-    /// 406.
+    /// There are as many as there may be.
     pub(super) fn check_new_exchange(
         &self,
         state: &State,
         on: &Resource,
         arguments: &FieldTable,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<(), BrokerError> {
         check_open(state, on)?;
         let max = self.context.limits.exchanges_max;
         if self.context.counts().exchanges >= max as usize {
-            let why = format!("cannot declare {on}: exchange limit of {max} is reached");
-            return Err(AmqpError::Precondition(why));
+            return Err(BrokerError::ExchangeLimit { exchange: on.clone(), max });
         }
         self.check_arguments(on, arguments)?;
         self.tell_of_misnamed(on, arguments);
@@ -64,22 +57,18 @@ impl VHost {
     /// Whether there may be one more binding.
     ///
     /// # Errors
-    /// 406.
-    pub(super) fn check_new_binding(&self, kind: ExchangeType, bind: &Bind) -> Result<(), AmqpError> {
+    /// There are as many as there may be, or its key has too many wildcards.
+    pub(super) fn check_new_binding(&self, kind: ExchangeType, bind: &Bind) -> Result<(), BrokerError> {
         let on = self.on_exchange(&bind.source);
         let max = self.context.limits.bindings_max;
         if self.context.counts().bindings >= max as usize {
-            return Err(AmqpError::Precondition(format!(
-                "cannot bind to {on}: binding limit of {max} is reached"
-            )));
+            return Err(BrokerError::BindingLimit { exchange: on, max });
         }
         let max = self.context.limits.topic_hashes_max;
         let count = if kind == ExchangeType::Topic { hashes(&bind.routing_key) } else { 0 };
         if count > max as usize {
-            let key = String::from_utf8_lossy(&bind.routing_key);
-            return Err(AmqpError::Precondition(format!(
-                "Topic binding key '{key}' uses {count} '#' wildcards, at most {max} are allowed"
-            )));
+            let key = String::from_utf8_lossy(&bind.routing_key).into_owned();
+            return Err(BrokerError::TooManyWildcards { key, count, max });
         }
         self.check_arguments(&on, &bind.arguments)
     }
@@ -93,16 +82,15 @@ impl VHost {
     /// Whether these arguments are not too many.
     ///
     /// # Errors
-    /// 406.
-    pub(super) fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), AmqpError> {
+    /// [`BrokerError::ArgumentsTooLong`].
+    pub(super) fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
         let max = self.context.limits.arguments_bytes_max;
         if arguments.inner().is_empty() {
             return Ok(());
         }
-        let size = encoded(arguments).len();
-        if size > max as usize {
-            let why = format!("arguments for {on} have {size} bytes, more than {max}");
-            return Err(AmqpError::Precondition(why));
+        let bytes = encoded(arguments).len();
+        if bytes > max as usize {
+            return Err(BrokerError::ArgumentsTooLong { on: on.clone(), bytes, max });
         }
         Ok(())
     }
@@ -111,7 +99,7 @@ impl VHost {
 /// Whether the vhost is still there; its connections are about to learn that it is not.
 ///
 /// # Errors
-/// 320.
-fn check_open(state: &State, on: &Resource) -> Result<(), AmqpError> {
+/// [`BrokerError::VHostDeleted`].
+fn check_open(state: &State, on: &Resource) -> Result<(), BrokerError> {
     if state.closed { Err(gone(&on.vhost)) } else { Ok(()) }
 }

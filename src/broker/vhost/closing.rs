@@ -3,7 +3,7 @@
 use super::{QueueType, Removal, Topology, VHost, append, gone};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::blocking;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::ids::Ticket;
 use crate::store::change::Change;
 use std::convert::Infallible;
@@ -23,8 +23,8 @@ impl VHost {
     /// Whether it is still there, for who wants to do something in it.
     ///
     /// # Errors
-    /// 320, as its connections are told.
-    pub fn check(&self) -> Result<(), AmqpError> {
+    /// [`BrokerError::VHostDeleted`].
+    pub fn check(&self) -> Result<(), BrokerError> {
         if self.is_deleted() { Err(gone(&self.name)) } else { Ok(()) }
     }
 

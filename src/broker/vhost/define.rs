@@ -11,14 +11,14 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::Subject;
 use crate::arguments::{self, QueueFlags, Settings};
 use crate::clock::Now;
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource, ResourceKind};
 use crate::ids::Ticket;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::exchange::check_binding;
 use crate::routing::topology::{Declared, Topology};
 use crate::store::change::Change;
 use std::collections::BTreeMap;
-use std::sync::RwLockWriteGuard;
+use std::sync::{Arc, RwLockWriteGuard};
 
 /// What is to be in a vhost.
 #[derive(Debug, Clone, Default)]
@@ -71,8 +71,8 @@ impl Locked<'_> {
     /// Looks at a draft. What of it cannot be made is added to `faults`, as a client would be told.
     pub(in crate::broker) fn check(&self, draft: Draft, faults: &mut Vec<String>) -> Checked {
         let mut checked = Checked::default();
-        let mut note = |result: Result<(), AmqpError>| {
-            faults.extend(result.err().map(|error| error.explanation()));
+        let mut note = |result: Result<(), BrokerError>| {
+            faults.extend(result.err().map(|error| error.to_string()));
         };
         for exchange in draft.exchanges {
             note(self.check_exchange(exchange, &mut checked));
@@ -87,10 +87,10 @@ impl Locked<'_> {
         checked
     }
 
-    fn check_exchange(&self, declare: ExchangeDeclare, checked: &mut Checked) -> Result<(), AmqpError> {
+    fn check_exchange(&self, declare: ExchangeDeclare, checked: &mut Checked) -> Result<(), BrokerError> {
         let name = clean(declare.name);
         check_not_default(&name)?;
-        check_length("exchange", &name)?;
+        check_length(ResourceKind::Exchange, &name)?;
         let on = self.vhost.on_exchange(&name);
         let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
         let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
@@ -114,20 +114,20 @@ impl Locked<'_> {
                 if name.starts_with(RESERVED) { there.declared.internal } else { declared.internal };
             let declared = Declared { internal, ..declared };
             let differs = check_exchange_equivalent(&on, &there.declared, &declared, &declare.kind);
-            checked.kept.extend(differs.err().map(|error| error.explanation()));
+            checked.kept.extend(differs.err().map(|error| error.to_string()));
             return Ok(());
         }
         once(&on, checked.exchanges.insert(name, (declared, delays)).is_none())
     }
 
-    fn check_queue(&self, queue: DraftQueue, checked: &mut Checked) -> Result<(), AmqpError> {
+    fn check_queue(&self, queue: DraftQueue, checked: &mut Checked) -> Result<(), BrokerError> {
         let DraftQueue { declare, is_typed } = queue;
         let name = clean(declare.name);
-        check_length("queue", &name)?;
+        check_length(ResourceKind::Queue, &name)?;
         let on = self.vhost.on_queue(&name);
         check_not_delay_queue(&self.vhost.name, &name)?;
         if name.is_empty() || is_reply_queue(&name) {
-            return Err(AmqpError::AccessRefused(format!("{on} cannot be defined by that name")));
+            return Err(BrokerError::Undefinable(on));
         }
         let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
         let flags = QueueFlags { durable, auto_delete, exclusive: false };
@@ -139,22 +139,20 @@ impl Locked<'_> {
         let settings = Settings::declare(&on, flags, arguments)?;
         if let Some(there) = self.state.topology.queue(&name) {
             let differs = there.settings.check_equivalent(&on, flags, &settings.arguments);
-            checked.kept.extend(differs.err().map(|error| error.explanation()));
+            checked.kept.extend(differs.err().map(|error| error.to_string()));
             return Ok(());
         }
         once(&on, checked.queues.insert(name, settings).is_none())
     }
 
-    fn check_binding(&self, bind: Bind, checked: &mut Checked) -> Result<(), AmqpError> {
+    fn check_binding(&self, bind: Bind, checked: &mut Checked) -> Result<(), BrokerError> {
         let bind = bind.clean(&self.vhost.name)?;
         let (kind, queue_type) = match self.ends_of(&bind, checked) {
             Ok(ends) => ends,
             Err(error) => {
                 let (source, Destination::Queue(name) | Destination::Exchange(name)) =
                     (&bind.source, &bind.destination);
-                checked
-                    .skipped
-                    .push(format!("the binding from '{source}' to '{name}': {}", error.explanation()));
+                checked.skipped.push(format!("the binding from '{source}' to '{name}': {error}"));
                 return Ok(());
             }
         };
@@ -173,17 +171,17 @@ impl Locked<'_> {
         &self,
         bind: &Bind,
         checked: &Checked,
-    ) -> Result<(ExchangeType, Option<&'static str>), AmqpError> {
+    ) -> Result<(ExchangeType, Option<&'static str>), BrokerError> {
         let vhost = &self.vhost.name;
         let exchange =
-            |name: &str| self.kind_of(name, checked).ok_or_else(|| AmqpError::no_exchange(vhost, name));
+            |name: &str| self.kind_of(name, checked).ok_or_else(|| BrokerError::no_exchange(vhost, name));
         let kind = exchange(&bind.source)?;
         let queue_type = match &bind.destination {
             Destination::Exchange(name) => exchange(name).map(|_kind| None)?,
             Destination::Queue(name) => {
                 let there = self.state.topology.queue(name).map(|queue| queue.settings.kind);
                 let there = there.or_else(|| checked.queues.get(name).map(|settings| settings.kind));
-                Some(there.ok_or_else(|| AmqpError::no_queue(vhost, name))?.rabbit_type())
+                Some(there.ok_or_else(|| BrokerError::no_queue(vhost, name))?.rabbit_type())
             }
         };
         Ok((kind, queue_type))
@@ -195,7 +193,7 @@ impl Locked<'_> {
     }
 
     /// The broker's own limits hold for operators, too.
-    fn check_counts(&self, checked: &Checked) -> Result<(), AmqpError> {
+    fn check_counts(&self, checked: &Checked) -> Result<(), BrokerError> {
         let (there, limits) = (self.vhost.context.counts(), &self.vhost.context.limits);
         let delays = checked.exchanges.values().filter(|(_, delays)| *delays).count();
         for (what, there, new, max) in [
@@ -204,10 +202,8 @@ impl Locked<'_> {
             ("binding", there.bindings, checked.bindings.len(), limits.bindings_max),
         ] {
             if new > 0 && there + new > max as usize {
-                let vhost = &self.vhost.name;
-                let why =
-                    format!("cannot define {new} more in vhost '{vhost}': {what} limit of {max} is reached");
-                return Err(AmqpError::Precondition(why));
+                let vhost = Arc::clone(&self.vhost.name);
+                return Err(BrokerError::DefinitionLimit { what, new, vhost, max });
             }
         }
         Ok(())
@@ -241,6 +237,6 @@ fn make_binding(state: &mut State, bind: &Bind, changes: &mut Vec<Change>) {
     }
 }
 
-fn once(on: &Resource, first: bool) -> Result<(), AmqpError> {
-    if first { Ok(()) } else { Err(AmqpError::Precondition(format!("{on} is defined twice"))) }
+fn once(on: &Resource, first: bool) -> Result<(), BrokerError> {
+    if first { Ok(()) } else { Err(BrokerError::DefinedTwice(on.clone())) }
 }

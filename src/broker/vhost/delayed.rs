@@ -6,7 +6,7 @@ use crate::arguments::exchange_type::DELAYED_MESSAGE;
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::delayed_type;
 use crate::arguments::{QueueFlags, Settings};
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource};
 use crate::queue::Queue;
 use crate::queue::delayed::{exchange_of, queue_name};
 use crate::store::change::Change;
@@ -16,9 +16,8 @@ use std::sync::Arc;
 /// By what an exchange of this type routes, and whether it delays messages.
 ///
 /// # Errors
-/// 406 for a type that does not exist, and for an exchange that delays without saying how it
-/// routes.
-pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(ExchangeType, bool), AmqpError> {
+/// There is no such type, or it delays without saying how it routes.
+pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(ExchangeType, bool), BrokerError> {
     if name != DELAYED_MESSAGE {
         return Ok((ExchangeType::named(name)?, false));
     }
@@ -29,15 +28,14 @@ pub(super) fn kind_of(name: &str, arguments: &FieldTable) -> Result<(ExchangeTyp
 /// nothing enters it by the way.
 ///
 /// # Errors
-/// 403.
-pub(super) fn check_not_delay_queue(vhost: &Arc<str>, name: &str) -> Result<(), AmqpError> {
+/// [`BrokerError::DelayQueue`].
+pub(super) fn check_not_delay_queue(vhost: &Arc<str>, name: &str) -> Result<(), BrokerError> {
     match exchange_of(name) {
         None => Ok(()),
-        Some(exchange) => Err(AmqpError::AccessRefused(format!(
-            "{} keeps the delayed messages of {}",
-            Resource::queue(vhost, name),
-            Resource::exchange(vhost, exchange)
-        ))),
+        Some(exchange) => Err(BrokerError::DelayQueue {
+            queue: Resource::queue(vhost, name),
+            exchange: Resource::exchange(vhost, exchange),
+        }),
     }
 }
 

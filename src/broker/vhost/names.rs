@@ -1,6 +1,6 @@
 //! Which names clients may use, and how they are taken.
 
-use crate::error::AmqpError;
+use crate::error::{BrokerError, ResourceKind};
 
 /// What names of the broker's own begin with.
 pub(super) const RESERVED: &str = "amq.";
@@ -11,27 +11,28 @@ pub(super) fn clean(mut name: String) -> String {
     name
 }
 
-/// Refuses what no client could name: the protocol's names have 255 bytes.
-pub(super) fn check_length(what: &str, name: &str) -> Result<(), AmqpError> {
-    if name.len() > usize::from(u8::MAX) {
-        let start: String = name.chars().take(20).collect();
-        let why = format!("the {what} name '{start}...' has {} bytes: 255 at most", name.len());
-        return Err(AmqpError::AccessRefused(why));
+/// Bytes of a name, at most: no client could say a longer one.
+const NAME_MAX: usize = 255;
+
+/// Refuses what no client could name.
+pub(super) fn check_length(kind: ResourceKind, name: &str) -> Result<(), BrokerError> {
+    if name.len() > NAME_MAX {
+        let start = name.chars().take(20).collect();
+        return Err(BrokerError::NameTooLong { kind, start, bytes: name.len(), max: NAME_MAX });
     }
     Ok(())
 }
 
-pub(super) fn check_reserved(what: &str, name: &str) -> Result<(), AmqpError> {
+pub(super) fn check_reserved(kind: ResourceKind, name: &str) -> Result<(), BrokerError> {
     if name.starts_with(RESERVED) {
-        let why = format!("{what} name '{name}' contains reserved prefix 'amq.*'");
-        return Err(AmqpError::AccessRefused(why));
+        return Err(BrokerError::ReservedName { kind, name: name.to_owned() });
     }
     Ok(())
 }
 
-pub(super) fn check_not_default(exchange: &str) -> Result<(), AmqpError> {
+pub(super) fn check_not_default(exchange: &str) -> Result<(), BrokerError> {
     if exchange.is_empty() {
-        return Err(AmqpError::AccessRefused("operation not permitted on the default exchange".to_owned()));
+        return Err(BrokerError::DefaultExchange);
     }
     Ok(())
 }

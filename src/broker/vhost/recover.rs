@@ -5,7 +5,7 @@ use super::delayed::{delay_settings, kind_of};
 use super::{State, VHost, append};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::{QueueFlags, Settings};
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::queue::delayed::{exchange_of, queue_name};
 use crate::queue::{Queue, QueueContext};
 use crate::routing::exchange::topic::hashes;
@@ -147,12 +147,12 @@ fn tell_of_many_hashes(vhost: &str, topology: &Topology, max: u32) {
 }
 
 /// An exchange, whose queue of delayed messages, if it has one, is there.
-fn declared(topology: &Topology, record: &ExchangeRecord) -> Result<Declared, AmqpError> {
+fn declared(topology: &Topology, record: &ExchangeRecord) -> Result<Declared, BrokerError> {
     let arguments = decoded(&record.arguments);
     let (kind, delays) = kind_of(&record.kind, &arguments)?;
     let delay = match topology.queue(&queue_name(&record.name)) {
         Some(queue) if delays => Some(Arc::clone(queue)),
-        None if delays => return Err(AmqpError::no_queue(topology.vhost(), &queue_name(&record.name))),
+        None if delays => return Err(BrokerError::no_queue(topology.vhost(), &queue_name(&record.name))),
         Some(_) | None => None,
     };
     Ok(Declared {

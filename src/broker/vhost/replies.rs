@@ -7,7 +7,7 @@
 
 use super::VHost;
 use crate::arguments::{QueueFlags, Settings};
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::ids::ConnectionId;
 use crate::queue::Queue;
 use crate::queue::reply::{PREFIX, is_reply_queue};
@@ -31,10 +31,10 @@ impl VHost {
     /// The reply queue of this name.
     ///
     /// # Errors
-    /// 404 when it is gone, or never was.
-    pub fn reply_queue(&self, name: &str) -> Result<Arc<Queue>, AmqpError> {
+    /// It is gone, or never was.
+    pub fn reply_queue(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
         let state = self.read();
         let queue = state.topology.queue(name).filter(|_| is_reply_queue(name));
-        queue.cloned().ok_or_else(|| AmqpError::no_queue(&self.name, name))
+        queue.cloned().ok_or_else(|| BrokerError::no_queue(&self.name, name))
     }
 }

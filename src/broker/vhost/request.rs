@@ -3,7 +3,7 @@
 use super::delayed::check_not_delay_queue;
 use super::names::{check_not_default, clean};
 use crate::clock::Now;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::ids::ConnectionId;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::topology::{Binding, Target, Topology, encoded};
@@ -76,14 +76,13 @@ impl Bind {
     /// The same with clean names.
     ///
     /// # Errors
-    /// 403 for what nobody may bind.
-    pub(super) fn clean(self, vhost: &Arc<str>) -> Result<Self, AmqpError> {
+    /// Nobody may bind that.
+    pub(super) fn clean(self, vhost: &Arc<str>) -> Result<Self, BrokerError> {
         let source = clean(self.source);
         if let Destination::Queue(name) = &self.destination
             && is_reply_queue(name)
         {
-            let why = "cannot bind or unbind to a volatile (direct reply-to) queue";
-            return Err(AmqpError::AccessRefused(why.to_owned()));
+            return Err(BrokerError::ReplyQueueBinding);
         }
         check_not_default(&source)?;
         if let Destination::Queue(name) = &self.destination {

@@ -2,7 +2,7 @@
 
 use super::{Exchange, Topology, VHost, exchange};
 use crate::blocking;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route::{self, Route};
 use crate::routing::topology::Target;
@@ -69,7 +69,7 @@ impl VHost {
         exchange_name: &[u8],
         routing_key: &[u8],
         properties: &[u8],
-    ) -> Result<Arc<Route>, AmqpError> {
+    ) -> Result<Arc<Route>, BrokerError> {
         self.route_copies(exchange_name, &[routing_key], properties)
     }
 
@@ -82,7 +82,7 @@ impl VHost {
         exchange_name: &[u8],
         keys: &[&[u8]],
         properties: &[u8],
-    ) -> Result<Arc<Route>, AmqpError> {
+    ) -> Result<Arc<Route>, BrokerError> {
         let name = String::from_utf8_lossy(exchange_name);
         self.find(keys, properties, |topology| {
             if exchange_name.is_empty() {
@@ -91,7 +91,7 @@ impl VHost {
             let origin = exchange(topology, &name)?;
             if origin.declared.internal {
                 let on = self.on_exchange(&name);
-                return Err(AmqpError::AccessRefused(format!("cannot publish to internal {on}")));
+                return Err(BrokerError::InternalExchange(on));
             }
             Ok(Some(origin))
         })
@@ -150,8 +150,8 @@ impl VHost {
         &self,
         keys: &[&[u8]],
         properties: &[u8],
-        mut origin: impl FnMut(&Topology) -> Result<Option<&Exchange>, AmqpError>,
-    ) -> Result<Arc<Route>, AmqpError> {
+        mut origin: impl FnMut(&Topology) -> Result<Option<&Exchange>, BrokerError>,
+    ) -> Result<Arc<Route>, BrokerError> {
         let mut long = LongMatches::default();
         for _round in 0..ROUNDS {
             let state = self.read();

@@ -19,7 +19,7 @@ use self::core::{Core, Head, lanes};
 use self::reserve::Reservation;
 use crate::arguments::{Requeue, Settings};
 use crate::clock::Now;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::queue::channel_limit::ChannelLimit;
@@ -245,16 +245,16 @@ impl Classic {
     /// Adds a consumer.
     ///
     /// # Errors
-    /// 403: exclusive use. 404: the queue was deleted meanwhile.
+    /// The queue is in exclusive use, or was deleted meanwhile.
     pub(super) fn subscribe(
         &mut self,
         queue: &Queue,
         consumer: Consumer,
         now: Now,
-    ) -> Result<Effects, AmqpError> {
+    ) -> Result<Effects, BrokerError> {
         let on = queue.on();
         if self.deleted {
-            return Err(AmqpError::NotFound(on));
+            return Err(BrokerError::NotFound(on));
         }
         self.consumers.add(consumer, &on)?;
         Ok(self.dispatch_and_finish(queue, now))

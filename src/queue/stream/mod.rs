@@ -22,7 +22,7 @@ use super::memory::{CountedBytes, MEMORY_PLENTY, MEMORY_SHORT, budget};
 use super::{Busy, Effects, Queue, QueueContext, QueueStats, Settled};
 use crate::arguments::{Retention, Settings};
 use crate::clock::Now;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::queue::mailbox::Mail;
@@ -185,10 +185,10 @@ impl Stream {
     /// Adds a consumer.
     ///
     /// # Errors
-    /// 404: the stream was deleted meanwhile.
-    pub(super) fn subscribe(&mut self, queue: &Queue, mut consumer: Consumer) -> Result<Effects, AmqpError> {
+    /// The stream was deleted meanwhile.
+    pub(super) fn subscribe(&mut self, queue: &Queue, mut consumer: Consumer) -> Result<Effects, BrokerError> {
         if self.deleted {
-            return Err(AmqpError::NotFound(queue.on()));
+            return Err(BrokerError::NotFound(queue.on()));
         }
         let reading = consumer.reading.take().map_or_else(Reading::default, |reading| *reading);
         self.trim(queue, reading.asked_at_ms);

@@ -1,13 +1,13 @@
 //! What a consumer of a stream asks for: where to begin, which messages, and whether to remember
 //! how far it came.
 
+use crate::arguments::QueueType;
 use crate::arguments::table::{
     MATCH_UNFILTERED, OFFSET_TRACKING, STREAM_FILTER, STREAM_OFFSET, Subject, flag, string, value,
 };
 use crate::arguments::value::{integer, text};
-use crate::arguments::{QueueType, invalid};
 use crate::clock::{Clock, Now, interval_ms};
-use crate::error::{AmqpError, Resource};
+use crate::error::{BrokerError, Resource, ValueFault};
 use crate::message::Message;
 use crate::wire::{properties, table};
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -65,13 +65,13 @@ impl Reading {
     /// stream.
     ///
     /// # Errors
-    /// 406 for arguments that this kind of queue does not have, and for values that make no sense.
+    /// This kind of queue does not have such an argument, or its value makes no sense.
     pub fn parse(
         (kind, on): (QueueType, Resource),
         tag: &str,
         arguments: &FieldTable,
         (now, clock): (Now, &Clock),
-    ) -> Result<Option<Box<Self>>, AmqpError> {
+    ) -> Result<Option<Box<Self>>, BrokerError> {
         let taker = Subject::Consumer(kind);
         taker.check_foreign(&on, arguments)?;
         taker.check_values(&on, arguments)?;
@@ -81,8 +81,8 @@ impl Reading {
         let tracks =
             flag(arguments, OFFSET_TRACKING) || string(arguments, OFFSET_TRACKING).as_deref() == Some("true");
         if tracks && tag.is_empty() {
-            let why = "\"needs a consumer tag, by which it is known again\"";
-            return Err(invalid(OFFSET_TRACKING, &on, why.into()));
+            let why = ValueFault::NoConsumerTag;
+            return Err(BrokerError::InvalidArgument { key: OFFSET_TRACKING, on, why });
         }
         let track = tracks.then(|| tag.into());
         // Who wants to be remembered and says nothing else wants everything (LavinMQ: streams).

@@ -13,7 +13,7 @@ use super::{RoutingInput, RoutingTarget};
 use crate::arguments::table::{HASH_HEADER, HASH_PROPERTY, string};
 use crate::arguments::value::canonical;
 use crate::blocking;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::wire::{properties, table};
 use amq_protocol::types::FieldTable;
 
@@ -87,23 +87,20 @@ impl HashOn {
 /// The weight that a binding key stands for.
 ///
 /// # Errors
-/// 406 when it stands for none.
-pub fn weight(key: &[u8]) -> Result<u32, AmqpError> {
+/// It stands for none.
+pub fn weight(key: &[u8]) -> Result<u32, BrokerError> {
     let text = String::from_utf8_lossy(key);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
-    let why = if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        let quoted = if key.is_empty() { String::new() } else { format!("\"{text}\"") };
-        format!("The binding key must be an integer: <<{quoted}>>")
-    } else {
-        // More digits than fit are a very large number.
-        match digits.parse().unwrap_or(i64::MAX) {
-            0 => "The binding key must be greater than 0".to_owned(),
-            _ if text.starts_with('-') => "The binding key must be greater than 0".to_owned(),
-            number if number > WEIGHT_MAX => format!("The binding key must not exceed {WEIGHT_MAX}"),
-            number => return Ok(u32::try_from(number).unwrap_or(u32::MAX)),
-        }
-    };
-    Err(AmqpError::Precondition(why))
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(BrokerError::WeightNotNumber(text.into_owned()));
+    }
+    // More digits than fit are a very large number.
+    match digits.parse().unwrap_or(i64::MAX) {
+        0 => Err(BrokerError::WeightTooSmall),
+        _ if text.starts_with('-') => Err(BrokerError::WeightTooSmall),
+        number if number > WEIGHT_MAX => Err(BrokerError::WeightTooLarge { max: WEIGHT_MAX }),
+        number => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
+    }
 }
 
 impl<T: RoutingTarget> ConsistentHash<T> {
@@ -196,7 +193,7 @@ mod tests {
     const KEYS: u32 = 20_000;
 
     fn refused<R>(why: &str) -> Result<R, String> {
-        Err(format!("PRECONDITION_FAILED - {why}"))
+        Err(why.to_owned())
     }
 
     fn exchange(bindings: &[(&'static str, &str)]) -> ConsistentHash<&'static str> {
@@ -312,7 +309,7 @@ mod tests {
 
     #[test]
     fn weights_are_refused_in_rabbitmqs_words() {
-        let said = |key: &str| weight(key.as_bytes()).map_err(|fault| fault.reply().text);
+        let said = |key: &str| weight(key.as_bytes()).map_err(|fault| fault.to_string());
         assert_eq!((said("1"), said("+0010000")), (Ok(1), Ok(10_000)));
         let must = |why: &str| refused(&format!("The binding key must {why}"));
         for small in ["0", "-0", "-1", "-99999999999999999999999"] {

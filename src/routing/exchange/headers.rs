@@ -8,7 +8,7 @@
 
 use crate::arguments::value::{same, term};
 use crate::blocking;
-use crate::error::AmqpError;
+use crate::error::{BrokerError, ShownValue};
 use crate::wire::table;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use std::collections::BTreeMap;
@@ -40,23 +40,19 @@ impl<T> Default for Headers<T> {
 /// Whether a binding may have these arguments.
 ///
 /// # Errors
-/// 406 when `x-match` has a type or value that does not exist.
-pub fn check(arguments: &FieldTable) -> Result<(), AmqpError> {
-    let text = match arguments.inner().get(MATCH) {
-        None => return Ok(()),
+/// `x-match` has a type or value that it cannot have.
+pub fn check(arguments: &FieldTable) -> Result<(), BrokerError> {
+    match arguments.inner().get(MATCH) {
+        None => Ok(()),
         Some(AMQPValue::LongString(mode)) => match mode.as_bytes() {
-            b"all" | b"any" | b"all-with-x" | b"any-with-x" => return Ok(()),
-            _ => format!(
-                "Invalid x-match field value <<\"{mode}\">>; expected all, any, all-with-x, or any-with-x"
-            ),
+            b"all" | b"any" | b"all-with-x" | b"any-with-x" => Ok(()),
+            _ => Err(BrokerError::UnknownMatch(mode.to_string())),
         },
-        Some(value) => format!(
-            "Invalid x-match field type {} (value {}); expected longstr",
-            table::type_name(value),
-            term(value)
-        ),
-    };
-    Err(AmqpError::Precondition(text))
+        Some(value) => {
+            let (text, type_name) = (term(value).into(), table::type_name(value));
+            Err(BrokerError::MatchNotString(ShownValue { text, type_name }))
+        }
+    }
 }
 
 impl Rule {
@@ -203,18 +199,16 @@ mod tests {
 
     #[test]
     fn a_bad_x_match_is_refused_in_rabbitmqs_words() {
-        let said = |value| check(&table(&[("x-match", value)])).map_err(|fault| fault.reply().text);
+        let said = |value| check(&table(&[("x-match", value)])).map_err(|fault| fault.to_string());
         assert_eq!(said(string("any-with-x")), Ok(()));
         assert_eq!(
             said(string("x")),
-            Err("PRECONDITION_FAILED - Invalid x-match field value <<\"x\">>; \
+            Err("Invalid x-match field value <<\"x\">>; \
                  expected all, any, all-with-x, or any-with-x"
                 .to_owned())
         );
         let wrong_type = |kind: &str, value: &str| {
-            Err(format!(
-                "PRECONDITION_FAILED - Invalid x-match field type {kind} (value {value}); expected longstr"
-            ))
+            Err(format!("Invalid x-match field type {kind} (value {value}); expected longstr"))
         };
         assert_eq!(said(int(1)), wrong_type("signedint", "1"));
         assert_eq!(said(AMQPValue::Boolean(true)), wrong_type("bool", "true"));

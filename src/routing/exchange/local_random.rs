@@ -2,23 +2,20 @@
 //! connected to (RabbitMQ: local-random-exchange.md). There is one node here; what is left are the
 //! rules of its bindings.
 
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 
 /// Whether there may be a binding with this key to a queue of this type; `None` stands for an
 /// exchange.
 ///
 /// # Errors
-/// 406 when not.
-pub fn check(key: &[u8], queue_type: Option<&str>) -> Result<(), AmqpError> {
-    let why = match queue_type {
-        _ if !key.is_empty() => {
-            format!("Non empty binding '{}' key not permitted", String::from_utf8_lossy(key))
-        }
-        Some("rabbit_classic_queue") => return Ok(()),
-        Some(other) => format!("Queue type {other} not valid for this exchange type"),
-        None => "Destination not found".to_owned(),
-    };
-    Err(AmqpError::Precondition(why))
+/// There may not.
+pub fn check(key: &[u8], queue_type: Option<&str>) -> Result<(), BrokerError> {
+    match queue_type {
+        _ if !key.is_empty() => Err(BrokerError::KeyNotPermitted(String::from_utf8_lossy(key).into_owned())),
+        Some("rabbit_classic_queue") => Ok(()),
+        Some(other) => Err(BrokerError::QueueTypeNotValid(other.to_owned())),
+        None => Err(BrokerError::DestinationNotQueue),
+    }
 }
 
 #[cfg(test)]
@@ -27,8 +24,8 @@ mod tests {
 
     #[test]
     fn a_binding_without_a_key_to_a_classic_queue_is_the_only_one() {
-        let said = |key, queue_type| check(key, queue_type).map_err(|fault| fault.reply().text);
-        let refused = |why: &str| Err(format!("PRECONDITION_FAILED - {why}"));
+        let said = |key, queue_type| check(key, queue_type).map_err(|fault| fault.to_string());
+        let refused = |why: &str| Err(why.to_owned());
         assert_eq!(said(b"", Some("rabbit_classic_queue")), Ok(()));
         let keyed = refused("Non empty binding 'k' key not permitted");
         assert_eq!(said(b"k", Some("rabbit_classic_queue")), keyed);

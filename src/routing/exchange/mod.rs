@@ -25,7 +25,7 @@ use self::modulus_hash::ModulusHash;
 use self::random::Random;
 use self::topic::{LongMatches, Topic};
 use crate::arguments::exchange_type::ExchangeType;
-use crate::error::AmqpError;
+use crate::error::BrokerError;
 use crate::wire::{properties, table};
 use amq_protocol::types::FieldTable;
 
@@ -33,13 +33,13 @@ use amq_protocol::types::FieldTable;
 /// type of the queue at its end, or nothing for an exchange.
 ///
 /// # Errors
-/// 406 when not.
+/// It may not.
 pub fn check_binding(
     exchange_type: ExchangeType,
     key: &[u8],
     arguments: &FieldTable,
     queue_type: Option<&str>,
-) -> Result<(), AmqpError> {
+) -> Result<(), BrokerError> {
     match exchange_type {
         ExchangeType::Headers => headers::check(arguments),
         ExchangeType::ConsistentHash => consistent_hash::weight(key).map(|_| ()),

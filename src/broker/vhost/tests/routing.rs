@@ -141,10 +141,7 @@ fn internal_exchanges_are_for_exchanges() {
     f.exchange("outside", "fanout");
     f.bind(to_queue("inside", "q", ""));
     f.bind(to_exchange("outside", "inside", ""));
-    refused(
-        f.vhost.route(b"inside", b"", NONE),
-        "403 ACCESS_REFUSED - cannot publish to internal exchange 'inside' in vhost '/'",
-    );
+    refused(f.vhost.route(b"inside", b"", NONE), "cannot publish to internal exchange 'inside' in vhost '/'");
     f.check("outside", "", &["q"]);
     assert_eq!(f.vhost.route_own("inside", &[b""], NONE).unwrap().queues.len(), 1);
     assert_eq!(f.vhost.route_own("", &[b"q"], NONE).unwrap().queues.len(), 1);
