@@ -47,7 +47,7 @@ const ROOMS_OF_CTL: &[&str] = &["error", "config", "admin"];
 /// Crates that only some rooms, or folders of a room, may name, so that replacing one touches one
 /// place.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("amq_protocol", &["wire", "arguments", "queue", "routing", "broker", "admin", "session", "perf"]),
+    ("amq_protocol", &["wire", "session", "perf"]),
     ("base64", &["auth"]),
     ("clap_complete", &["ctl"]),
     ("dashmap", &["broker"]),

@@ -1,7 +1,7 @@
 //! Arguments and properties as an operator reads them: AMQP's values without their widths.
 
 use crate::wire::table;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use crate::wire::table::{FieldTable, FieldValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub type Arguments = BTreeMap<String, Value>;
 /// A table as it is told.
 #[must_use]
 pub fn arguments(table: &FieldTable) -> Arguments {
-    table.inner().iter().map(|(name, value)| (name.to_string(), Value::of(value))).collect()
+    table.iter().map(|(name, value)| (name.to_string(), Value::of(value))).collect()
 }
 
 /// As [`arguments`], of an encoded table; empty if it cannot be read.
@@ -62,45 +62,45 @@ pub fn table_of(arguments: &Arguments) -> Result<FieldTable, String> {
 }
 
 impl Value {
-    fn to_amqp(&self) -> Result<AMQPValue, String> {
+    fn to_amqp(&self) -> Result<FieldValue, String> {
         Ok(match self {
-            Self::Nothing => AMQPValue::Void,
-            Self::Bool(value) => AMQPValue::Boolean(*value),
-            Self::Signed(value) => AMQPValue::LongLongInt(*value),
+            Self::Nothing => FieldValue::Void,
+            Self::Bool(value) => FieldValue::Boolean(*value),
+            Self::Signed(value) => FieldValue::LongLongInt(*value),
             Self::Unsigned(value) => return Err(format!("is {value}, which is too large")),
-            Self::Float(value) => AMQPValue::Double(*value),
-            Self::Text(value) => AMQPValue::LongString(value.as_str().into()),
+            Self::Float(value) => FieldValue::Double(*value),
+            Self::Text(value) => FieldValue::LongString(value.as_str().into()),
             Self::List(values) => {
                 let values: Result<Vec<_>, _> = values.iter().map(Self::to_amqp).collect();
-                AMQPValue::FieldArray(values?.into())
+                FieldValue::FieldArray(values?)
             }
-            Self::Table(values) => AMQPValue::FieldTable(table_of(values)?),
+            Self::Table(values) => FieldValue::FieldTable(table_of(values)?),
         })
     }
 
-    fn of(value: &AMQPValue) -> Self {
+    fn of(value: &FieldValue) -> Self {
         let text = |bytes: &[u8]| Self::Text(String::from_utf8_lossy(bytes).into_owned());
         match value {
-            AMQPValue::Boolean(value) => Self::Bool(*value),
-            AMQPValue::ShortShortInt(value) => Self::Signed((*value).into()),
-            AMQPValue::ShortShortUInt(value) => Self::Signed((*value).into()),
-            AMQPValue::ShortInt(value) => Self::Signed((*value).into()),
-            AMQPValue::ShortUInt(value) => Self::Signed((*value).into()),
-            AMQPValue::LongInt(value) => Self::Signed((*value).into()),
-            AMQPValue::LongUInt(value) => Self::Signed((*value).into()),
-            AMQPValue::LongLongInt(value) => Self::Signed(*value),
-            AMQPValue::Float(value) => Self::float((*value).into()),
-            AMQPValue::Double(value) => Self::float(*value),
-            AMQPValue::DecimalValue(value) => {
-                Self::float(f64::from(value.value) / 10_f64.powi(value.scale.into()))
+            FieldValue::Boolean(value) => Self::Bool(*value),
+            FieldValue::ShortShortInt(value) => Self::Signed((*value).into()),
+            FieldValue::ShortShortUInt(value) => Self::Signed((*value).into()),
+            FieldValue::ShortInt(value) => Self::Signed((*value).into()),
+            FieldValue::ShortUInt(value) => Self::Signed((*value).into()),
+            FieldValue::LongInt(value) => Self::Signed((*value).into()),
+            FieldValue::LongUInt(value) => Self::Signed((*value).into()),
+            FieldValue::LongLongInt(value) => Self::Signed(*value),
+            FieldValue::Float(value) => Self::float((*value).into()),
+            FieldValue::Double(value) => Self::float(*value),
+            FieldValue::Decimal { scale, value } => {
+                Self::float(f64::from(*value) / 10_f64.powi((*scale).into()))
             }
-            AMQPValue::ShortString(value) => text(value.as_str().as_bytes()),
-            AMQPValue::LongString(value) => text(value.as_bytes()),
-            AMQPValue::ByteArray(value) => text(value.as_slice()),
-            AMQPValue::FieldArray(array) => Self::List(array.as_slice().iter().map(Self::of).collect()),
-            AMQPValue::FieldTable(table) => Self::Table(arguments(table)),
-            AMQPValue::Timestamp(value) => i64::try_from(*value).map_or(Self::Unsigned(*value), Self::Signed),
-            AMQPValue::Void => Self::Nothing,
+            FieldValue::LongString(value) | FieldValue::ByteArray(value) => text(value),
+            FieldValue::FieldArray(array) => Self::List(array.as_slice().iter().map(Self::of).collect()),
+            FieldValue::FieldTable(table) => Self::Table(arguments(table)),
+            FieldValue::Timestamp(value) => {
+                i64::try_from(*value).map_or(Self::Unsigned(*value), Self::Signed)
+            }
+            FieldValue::Void => Self::Nothing,
         }
     }
 
@@ -113,10 +113,9 @@ impl Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amq_protocol::types::{DecimalValue, FieldArray};
 
     #[track_caller]
-    fn check(value: AMQPValue, expected: &Value) {
+    fn check(value: FieldValue, expected: &Value) {
         let mut table = FieldTable::default();
         table.insert("x".into(), value);
         assert_eq!(&arguments(&table)["x"], expected);
@@ -128,22 +127,22 @@ mod tests {
     #[test]
     fn every_kind_is_told() {
         let text = |text: &str| Value::Text(text.to_owned());
-        check(AMQPValue::Boolean(true), &Value::Bool(true));
-        check(AMQPValue::ShortShortInt(-1), &Value::Signed(-1));
-        check(AMQPValue::LongUInt(u32::MAX), &Value::Signed(u32::MAX.into()));
-        check(AMQPValue::LongLongInt(i64::MIN), &Value::Signed(i64::MIN));
-        check(AMQPValue::Timestamp(u64::MAX), &Value::Unsigned(u64::MAX));
-        check(AMQPValue::Double(1.5), &Value::Float(1.5));
-        check(AMQPValue::Double(f64::NAN), &Value::Nothing);
-        check(AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 125 }), &Value::Float(1.25));
-        check(AMQPValue::LongString("a".into()), &text("a"));
-        check(AMQPValue::LongString(b"\xff".to_vec().into()), &text("\u{fffd}"));
-        check(AMQPValue::Void, &Value::Nothing);
-        let list: FieldArray = vec![AMQPValue::Boolean(false)].into();
-        check(AMQPValue::FieldArray(list), &Value::List(vec![Value::Bool(false)]));
+        check(FieldValue::Boolean(true), &Value::Bool(true));
+        check(FieldValue::ShortShortInt(-1), &Value::Signed(-1));
+        check(FieldValue::LongUInt(u32::MAX), &Value::Signed(u32::MAX.into()));
+        check(FieldValue::LongLongInt(i64::MIN), &Value::Signed(i64::MIN));
+        check(FieldValue::Timestamp(u64::MAX), &Value::Unsigned(u64::MAX));
+        check(FieldValue::Double(1.5), &Value::Float(1.5));
+        check(FieldValue::Double(f64::NAN), &Value::Nothing);
+        check(FieldValue::Decimal { scale: 2, value: 125 }, &Value::Float(1.25));
+        check(FieldValue::LongString("a".into()), &text("a"));
+        check(FieldValue::LongString(b"\xff".to_vec()), &text("\u{fffd}"));
+        check(FieldValue::Void, &Value::Nothing);
+        let list = vec![FieldValue::Boolean(false)];
+        check(FieldValue::FieldArray(list), &Value::List(vec![Value::Bool(false)]));
         let mut table = FieldTable::default();
-        table.insert("in".into(), AMQPValue::Void);
-        check(AMQPValue::FieldTable(table), &Value::Table([("in".to_owned(), Value::Nothing)].into()));
+        table.insert("in".into(), FieldValue::Void);
+        check(FieldValue::FieldTable(table), &Value::Table([("in".to_owned(), Value::Nothing)].into()));
         assert_eq!(decoded(b"\xff"), Arguments::new());
     }
 }

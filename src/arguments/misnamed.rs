@@ -5,7 +5,7 @@
 use super::table::TABLE;
 use crate::error::Resource;
 use crate::near::nearest;
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use tracing::warn;
@@ -32,7 +32,7 @@ pub struct Misnamed {
 impl Misnamed {
     /// Looks at the arguments of something that is made.
     pub fn look_at(&self, on: &Resource, arguments: &FieldTable) {
-        for name in arguments.inner().keys() {
+        for name in arguments.keys() {
             if let Some(meant) = self.meant_by(name.as_str()) {
                 warn!("{on} has the argument '{name}', which does nothing; is '{meant}' meant?");
             }

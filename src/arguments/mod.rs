@@ -24,7 +24,7 @@ use self::table::{
 use crate::arguments::value::{equivalent_flag, integer};
 use crate::error::{BrokerError, Resource};
 use crate::policy::Definition;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use crate::wire::table::{FieldTable, FieldValue};
 
 /// How often a message of a quorum queue may be returned when its declaration does not say
 /// (RabbitMQ: quorum-queues).
@@ -90,7 +90,7 @@ impl QueueType {
             _ => return,
         };
         if !arguments.contains_key(QUEUE_TYPE) {
-            arguments.insert(QUEUE_TYPE.into(), AMQPValue::LongString(name.into()));
+            arguments.insert(QUEUE_TYPE.into(), FieldValue::LongString(name.into()));
         }
     }
 

@@ -4,7 +4,7 @@ use super::table::{Precedence, Subject, value};
 use super::{QueueFlags, QueueType, Settings};
 use crate::arguments::value::integer;
 use crate::policy::{Definition, Value};
-use amq_protocol::types::AMQPValue;
+use crate::wire::table::FieldValue;
 
 impl Settings {
     /// What these settings, as declared, are under a policy. The arguments stay what they are.
@@ -31,7 +31,7 @@ impl Settings {
 
 impl Precedence {
     /// Whether what a policy asks counts, not what was declared.
-    fn is_policys(self, kind: QueueType, asked: &AMQPValue, declared: &AMQPValue) -> bool {
+    fn is_policys(self, kind: QueueType, asked: &FieldValue, declared: &FieldValue) -> bool {
         let numbers = integer(asked).zip(integer(declared));
         let (less, negative) =
             numbers.map_or((false, false), |(asked, declared)| (asked < declared, asked.min(declared) < 0));
@@ -47,13 +47,12 @@ impl Precedence {
 }
 
 /// The value that an argument would have to say the same.
-fn as_argument(value: &Value) -> Option<AMQPValue> {
+fn as_argument(value: &Value) -> Option<FieldValue> {
     Some(match value {
-        Value::Integer(number) => AMQPValue::LongLongInt(*number),
-        Value::Text(text) => AMQPValue::LongString(text.as_str().into()),
+        Value::Integer(number) => FieldValue::LongLongInt(*number),
+        Value::Text(text) => FieldValue::LongString(text.as_str().into()),
         Value::Integers(numbers) => {
-            let numbers: Vec<_> = numbers.iter().map(|&number| AMQPValue::LongLongInt(number)).collect();
-            AMQPValue::FieldArray(numbers.into())
+            FieldValue::FieldArray(numbers.iter().copied().map(FieldValue::LongLongInt).collect())
         }
         Value::Other(_) => return None,
     })
@@ -63,22 +62,22 @@ fn as_argument(value: &Value) -> Option<AMQPValue> {
 mod tests {
     use super::*;
     use crate::arguments::{LengthLimit, Overflow};
-    use amq_protocol::types::FieldTable;
+    use crate::wire::table::FieldTable;
 
-    fn string(text: &str) -> AMQPValue {
-        AMQPValue::LongString(text.into())
+    fn string(text: &str) -> FieldValue {
+        FieldValue::LongString(text.into())
     }
 
     fn text(text: &str) -> Value {
         Value::Text(text.to_owned())
     }
 
-    fn int(number: i64) -> AMQPValue {
-        AMQPValue::LongLongInt(number)
+    fn int(number: i64) -> FieldValue {
+        FieldValue::LongLongInt(number)
     }
 
     /// A queue of a type declared with `arguments`, under a policy.
-    fn under(kind: &str, arguments: &[(&str, AMQPValue)], policy: &[(&str, Value)]) -> Settings {
+    fn under(kind: &str, arguments: &[(&str, FieldValue)], policy: &[(&str, Value)]) -> Settings {
         let mut table = FieldTable::default();
         table.insert("x-queue-type".into(), string(kind));
         for (key, value) in arguments {
@@ -112,7 +111,7 @@ mod tests {
         assert_eq!(settings.dead_letter_exchange.as_deref(), Some("dlx"));
         assert_eq!(settings.dead_letter_routing_key.as_deref(), Some("k"));
         assert_eq!((settings.delivery_limit, settings.retry.is_none()), (Some(2), false));
-        assert_eq!((settings.retention.age_ms, settings.arguments.inner().len()), (None, 1));
+        assert_eq!((settings.retention.age_ms, settings.arguments.len()), (None, 1));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::table::{
     DELAYED_RETRY_MAX, DELAYED_RETRY_MIN, DELAYED_RETRY_TYPE, RETRY_DELAYS, RETRY_JITTER, number, string,
     value,
 };
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 
 /// How messages come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,13 +138,13 @@ fn spread(delay_ms: u64, percent: u8, from: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amq_protocol::types::AMQPValue;
+    use crate::wire::table::FieldValue;
 
-    fn array(delays: &[i64]) -> AMQPValue {
-        AMQPValue::FieldArray(delays.iter().map(|&ms| AMQPValue::LongLongInt(ms)).collect::<Vec<_>>().into())
+    fn array(delays: &[i64]) -> FieldValue {
+        FieldValue::FieldArray(delays.iter().map(|&ms| FieldValue::LongLongInt(ms)).collect())
     }
 
-    fn retry(arguments: &[(&str, AMQPValue)]) -> Retry {
+    fn retry(arguments: &[(&str, FieldValue)]) -> Retry {
         let mut table = FieldTable::default();
         for (key, value) in arguments {
             table.insert((*key).into(), value.clone());
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn jitter_stays_in_its_bounds_and_spreads() {
-        let retry = retry(&[(RETRY_DELAYS, array(&[1000])), (RETRY_JITTER, AMQPValue::LongInt(20))]);
+        let retry = retry(&[(RETRY_DELAYS, array(&[1000])), (RETRY_JITTER, FieldValue::LongInt(20))]);
         let delays: Vec<u64> = (0..1000).map(|seq| retry.delay_ms(Requeue::Declined, 1, seq)).collect();
         assert!(delays.iter().all(|ms| (800..=1200).contains(ms)));
         assert!(delays.iter().any(|ms| *ms < 850) && delays.iter().any(|ms| *ms > 1150));
@@ -172,9 +172,9 @@ mod tests {
     fn rabbitmqs_delays_grow_by_the_least_up_to_the_most() {
         let of = |kind: &str| {
             retry(&[
-                (DELAYED_RETRY_TYPE, AMQPValue::LongString(kind.into())),
-                (DELAYED_RETRY_MIN, AMQPValue::LongInt(100)),
-                (DELAYED_RETRY_MAX, AMQPValue::LongInt(250)),
+                (DELAYED_RETRY_TYPE, FieldValue::LongString(kind.into())),
+                (DELAYED_RETRY_MIN, FieldValue::LongInt(100)),
+                (DELAYED_RETRY_MAX, FieldValue::LongInt(250)),
             ])
         };
         let delays = |retry: &Retry, how| (1..=4).map(|n| retry.delay_ms(how, n, 0)).collect::<Vec<_>>();
@@ -183,8 +183,8 @@ mod tests {
         assert_eq!(delays(&of("failed"), Requeue::Failed), [100, 200, 250, 250]);
         assert_eq!(delays(&of("returned"), Requeue::Failed), [0; 4]);
         assert!(of("disabled").is_none());
-        let kind = (DELAYED_RETRY_TYPE, AMQPValue::LongString("all".into()));
-        let constant = retry(&[kind, (DELAYED_RETRY_MIN, AMQPValue::LongInt(100))]);
+        let kind = (DELAYED_RETRY_TYPE, FieldValue::LongString("all".into()));
+        let constant = retry(&[kind, (DELAYED_RETRY_MIN, FieldValue::LongInt(100))]);
         assert_eq!(delays(&constant, Requeue::Failed), [100; 4]);
     }
 }

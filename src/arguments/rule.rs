@@ -7,7 +7,7 @@ use crate::clock::interval_ms;
 use crate::error::{BrokerError, Resource, ShownValue, ValueFault};
 use crate::policy::key::{DELAYS_MAX, SEGMENT_BYTES_MAX, TIME_MAX_MS};
 use crate::wire::table::type_name;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use crate::wire::table::{FieldTable, FieldValue};
 
 /// Filter values of one consumer; each message is compared with all.
 const FILTERS_MAX: usize = 64;
@@ -94,11 +94,11 @@ impl ValueRule {
         self,
         key: &'static str,
         on: &Resource,
-        value: &AMQPValue,
+        value: &FieldValue,
         arguments: &FieldTable,
     ) -> Result<(), BrokerError> {
         match self {
-            Self::Name | Self::HashProperty(_) if !matches!(value, AMQPValue::LongString(_)) => {
+            Self::Name | Self::HashProperty(_) if !matches!(value, FieldValue::LongString(_)) => {
                 return Err(BrokerError::ArgumentNotName { key, on: on.clone(), found: type_name(value) });
             }
             Self::HashProperty(header) => return hash_property((key, header), value, arguments),
@@ -120,7 +120,7 @@ impl ValueRule {
     }
 
     /// What is wrong with a value.
-    fn fault(self, value: &AMQPValue, arguments: &FieldTable) -> Option<ValueFault> {
+    fn fault(self, value: &FieldValue, arguments: &FieldTable) -> Option<ValueFault> {
         match self {
             Self::Any | Self::Name | Self::HashProperty(_) | Self::RoutesBy => None,
             Self::Integer => integer(value).is_none().then(|| not_integer(value)),
@@ -132,7 +132,7 @@ impl ValueRule {
                 Some(number) if number > most => Some(over(number)),
                 Some(_) => None,
             },
-            Self::Flag => (!matches!(value, AMQPValue::Boolean(_))).then(|| wrong_type(value)),
+            Self::Flag => (!matches!(value, FieldValue::Boolean(_))).then(|| wrong_type(value)),
             Self::FlagOrText => match text(value).as_deref() {
                 Some("true" | "false") => None,
                 _ => Self::Flag.fault(value, arguments),
@@ -169,7 +169,7 @@ impl ValueRule {
     }
 }
 
-fn delays_fault(value: &AMQPValue) -> Option<ValueFault> {
+fn delays_fault(value: &FieldValue) -> Option<ValueFault> {
     match array_of_integers(value) {
         None => Some(ValueFault::NotIntegers(type_name(value))),
         Some(delays) if delays.is_empty() => Some(ValueFault::NoDelays),
@@ -181,10 +181,10 @@ fn delays_fault(value: &AMQPValue) -> Option<ValueFault> {
     }
 }
 
-fn offset_fault(value: &AMQPValue) -> Option<ValueFault> {
+fn offset_fault(value: &FieldValue) -> Option<ValueFault> {
     let (name, number) = (text(value), integer(value));
     let names_one = |name: &str| matches!(name, "first" | "last" | "next") || interval_ms(name).is_some();
-    if number.is_some() || matches!(value, AMQPValue::Timestamp(_)) || name.as_deref().is_some_and(names_one)
+    if number.is_some() || matches!(value, FieldValue::Timestamp(_)) || name.as_deref().is_some_and(names_one)
     {
         return None;
     }
@@ -192,21 +192,21 @@ fn offset_fault(value: &AMQPValue) -> Option<ValueFault> {
     Some(ValueFault::StreamOffset(ShownValue { text: text.into(), type_name: type_name(value) }))
 }
 
-fn filters_fault(value: &AMQPValue) -> Option<ValueFault> {
+fn filters_fault(value: &FieldValue) -> Option<ValueFault> {
     let values = match value {
-        AMQPValue::FieldArray(values) => values.as_slice(),
+        FieldValue::FieldArray(values) => values.as_slice(),
         value => std::slice::from_ref(value),
     };
     if values.is_empty() || values.len() > FILTERS_MAX {
         return Some(ValueFault::FilterCount(FILTERS_MAX));
     }
-    values.iter().find(|value| !matches!(value, AMQPValue::LongString(_))).map(wrong_type)
+    values.iter().find(|value| !matches!(value, FieldValue::LongString(_))).map(wrong_type)
 }
 
 /// Refuses a string that is no property that can be hashed.
 fn hash_property(
     (key, header): (&'static str, &'static str),
-    value: &AMQPValue,
+    value: &FieldValue,
     arguments: &FieldTable,
 ) -> Result<(), BrokerError> {
     if arguments.contains_key(header) {
@@ -222,7 +222,7 @@ fn hash_property(
 ///
 /// # Errors
 /// It says none, or none that there is.
-pub(super) fn routes_by(key: &'static str, value: Option<&AMQPValue>) -> Result<ExchangeType, BrokerError> {
+pub(super) fn routes_by(key: &'static str, value: Option<&FieldValue>) -> Result<ExchangeType, BrokerError> {
     match value.and_then(text).as_deref() {
         Some(DELAYED_MESSAGE) => Err(BrokerError::DelaysTwice { key, exchange_type: DELAYED_MESSAGE }),
         Some(kind) => ExchangeType::named(kind),
@@ -231,17 +231,17 @@ pub(super) fn routes_by(key: &'static str, value: Option<&AMQPValue>) -> Result<
 }
 
 /// The numbers of an array that holds nothing else.
-pub(super) fn array_of_integers(value: &AMQPValue) -> Option<Vec<i64>> {
+pub(super) fn array_of_integers(value: &FieldValue) -> Option<Vec<i64>> {
     match value {
-        AMQPValue::FieldArray(items) => items.as_slice().iter().map(integer).collect(),
+        FieldValue::FieldArray(items) => items.as_slice().iter().map(integer).collect(),
         _ => None,
     }
 }
 
-fn not_integer(value: &AMQPValue) -> ValueFault {
+fn not_integer(value: &FieldValue) -> ValueFault {
     ValueFault::NotInteger(type_name(value))
 }
 
-fn wrong_type(value: &AMQPValue) -> ValueFault {
+fn wrong_type(value: &FieldValue) -> ValueFault {
     ValueFault::Type(type_name(value))
 }

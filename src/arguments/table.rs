@@ -18,7 +18,7 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::value::{equivalent, integer, text};
 use crate::clock::interval_ms;
 use crate::error::{BrokerError, Resource, ValueFault};
-use amq_protocol::types::{AMQPValue, FieldTable};
+use crate::wire::table::{FieldTable, FieldValue};
 use std::sync::LazyLock;
 
 pub(super) const QUEUE_TYPE: &str = "x-queue-type";
@@ -315,7 +315,7 @@ impl Subject {
         for argument in self.arguments() {
             let Some(value) = value(arguments, argument.name) else { continue };
             // Who reads a stream may say that it has nothing to say.
-            if self == Self::Consumer(QueueType::Stream) && *value == AMQPValue::Void {
+            if self == Self::Consumer(QueueType::Stream) && *value == FieldValue::Void {
                 continue;
             }
             argument.rule.check(argument.name, on, value, arguments)?;
@@ -333,7 +333,7 @@ impl Subject {
             argument.on.iter().any(|&on| self.is_like(on)) && !argument.on.iter().any(|&on| self.is(on))
         };
         let mut found = TABLE.iter().filter(foreign).map(|argument| argument.name);
-        match found.find(|name| arguments.contains_key(name)) {
+        match found.find(|name| arguments.contains_key(*name)) {
             None => Ok(()),
             Some(key) => {
                 let queue_type = kind.rabbit_type();
@@ -369,19 +369,19 @@ impl Subject {
 
 impl Argument {
     /// The value that is meant where there is none.
-    fn absent(&self) -> Option<&'static AMQPValue> {
-        static CLASSIC: LazyLock<AMQPValue> = LazyLock::new(|| AMQPValue::LongString("classic".into()));
+    fn absent(&self) -> Option<&'static FieldValue> {
+        static CLASSIC: LazyLock<FieldValue> = LazyLock::new(|| FieldValue::LongString("classic".into()));
         (self.name == QUEUE_TYPE).then(|| &*CLASSIC)
     }
 }
 
 /// An age as RabbitMQ compares it, and shows it when it differs: in milliseconds.
-fn comparable(key: &str, value: &AMQPValue) -> Option<AMQPValue> {
+fn comparable(key: &str, value: &FieldValue) -> Option<FieldValue> {
     if key != MAX_AGE {
         return None;
     }
     let age_ms = interval_ms(&text(value)?)?;
-    Some(AMQPValue::LongString(age_ms.to_string().into()))
+    Some(FieldValue::LongString(age_ms.to_string().into()))
 }
 
 /// Refuses a value that an argument cannot have, before anything else is known of what it is given
@@ -403,9 +403,9 @@ pub(super) fn check_one(
 
 /// The value of an argument of the table.
 #[must_use]
-pub fn value<'a>(arguments: &'a FieldTable, name: &str) -> Option<&'a AMQPValue> {
+pub fn value<'a>(arguments: &'a FieldTable, name: &str) -> Option<&'a FieldValue> {
     debug_assert!(TABLE.iter().any(|argument| argument.name == name), "{name} is not in the table");
-    arguments.inner().get(name)
+    arguments.get(name)
 }
 
 /// A number that is not negative; what is none counts as absent.
@@ -423,7 +423,7 @@ pub fn string(arguments: &FieldTable, name: &str) -> Option<String> {
 /// Whether a flag is set.
 #[must_use]
 pub fn flag(arguments: &FieldTable, name: &str) -> bool {
-    value(arguments, name) == Some(&AMQPValue::Boolean(true))
+    value(arguments, name) == Some(&FieldValue::Boolean(true))
 }
 
 /// As `rule::routes_by`, for the arguments of an exchange that delays messages.

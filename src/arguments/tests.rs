@@ -1,7 +1,7 @@
 //! Every refusal of an argument, and what arguments amount to.
 
 use super::*;
-use amq_protocol::types::AMQPValue;
+use crate::wire::table::FieldValue;
 
 const DURABLE: QueueFlags = QueueFlags { durable: true, auto_delete: false, exclusive: false };
 
@@ -9,15 +9,15 @@ fn on() -> Resource {
     Resource::queue(&"/".into(), "q")
 }
 
-fn string(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
+fn string(text: &str) -> FieldValue {
+    FieldValue::LongString(text.into())
 }
 
-fn int(number: i64) -> AMQPValue {
-    AMQPValue::LongLongInt(number)
+fn int(number: i64) -> FieldValue {
+    FieldValue::LongLongInt(number)
 }
 
-fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+fn table(entries: &[(&str, FieldValue)]) -> FieldTable {
     let mut table = FieldTable::default();
     for (key, value) in entries {
         table.insert((*key).into(), value.clone());
@@ -28,22 +28,22 @@ fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
 /// `expected` is what follows `invalid arg 'KEY' for queue 'q' in vhost '/'`, or nothing for a good
 /// declaration.
 #[track_caller]
-fn check(key: &str, value: AMQPValue, expected: &str) {
+fn check(key: &str, value: FieldValue, expected: &str) {
     check_beside(key, value, &[], expected);
 }
 
 #[track_caller]
-fn check_quorum(key: &str, value: AMQPValue, expected: &str) {
+fn check_quorum(key: &str, value: FieldValue, expected: &str) {
     check_beside(key, value, &[(QUEUE_TYPE, string("quorum"))], expected);
 }
 
 #[track_caller]
-fn check_stream(key: &str, value: AMQPValue, expected: &str) {
+fn check_stream(key: &str, value: FieldValue, expected: &str) {
     check_beside(key, value, &[(QUEUE_TYPE, string("stream"))], expected);
 }
 
 #[track_caller]
-fn check_beside(key: &str, value: AMQPValue, others: &[(&str, AMQPValue)], expected: &str) {
+fn check_beside(key: &str, value: FieldValue, others: &[(&str, FieldValue)], expected: &str) {
     let arguments = table(&[others, &[(key, value)]].concat());
     let said = Settings::declare(&on(), DURABLE, arguments).err().map(|fault| fault.to_string());
     let head = format!("invalid arg '{key}' for queue 'q' in vhost '/'");
@@ -59,8 +59,8 @@ fn values_out_of_range_are_refused_in_rabbitmqs_words() {
     check("x-expires", int(315_360_000_000), "");
     check("x-message-ttl", int(0), "");
     check("x-message-ttl", string("s"), ": \"expected integer, got longstr\"");
-    check("x-message-ttl", AMQPValue::Void, ": \"expected integer, got void\"");
-    check("x-max-length", AMQPValue::Boolean(true), ": \"expected integer, got bool\"");
+    check("x-message-ttl", FieldValue::Void, ": \"expected integer, got void\"");
+    check("x-max-length", FieldValue::Boolean(true), ": \"expected integer, got bool\"");
     check("x-max-length-bytes", int(i64::MAX), "");
     check("x-max-priority", int(256), ": {max_value_exceeded,256}");
     check("x-max-priority", int(255), "");
@@ -78,7 +78,7 @@ fn values_out_of_range_are_refused_in_rabbitmqs_words() {
     check("x-single-active-consumer", string("true"), ": {unacceptable_type,longstr}");
     check("x-queue-type", string("zz"), ": \"unsupported queue type 'zz'\"");
     check("x-queue-type", string("stream"), "");
-    check("x-queue-type", AMQPValue::LongInt(1), ": {unacceptable_type,signedint}");
+    check("x-queue-type", FieldValue::LongInt(1), ": {unacceptable_type,signedint}");
     check("x-queue-mode", int(1), "");
     check("x-something-of-the-clients", int(1), "");
 }
@@ -88,10 +88,10 @@ fn dead_letter_arguments_are_checked() {
     let no_exchange = ": routing_key_but_no_dlx_defined";
     check(DEAD_LETTER_ROUTING_KEY, string("k"), no_exchange);
     check_beside(DEAD_LETTER_ROUTING_KEY, string("k"), &[(DEAD_LETTER_EXCHANGE, string(""))], "");
-    check(DEAD_LETTER_ROUTING_KEY, AMQPValue::LongInt(1), ": {unacceptable_type,signedint}");
+    check(DEAD_LETTER_ROUTING_KEY, FieldValue::LongInt(1), ": {unacceptable_type,signedint}");
     let type_text = "invalid type 'signedint' for arg 'x-dead-letter-exchange' \
                      in queue 'q' in vhost '/'";
-    check(DEAD_LETTER_EXCHANGE, AMQPValue::LongInt(1), type_text);
+    check(DEAD_LETTER_EXCHANGE, FieldValue::LongInt(1), type_text);
     check_quorum("x-dead-letter-strategy", string("zz"), ": invalid_dlx_strategy");
 }
 
@@ -124,7 +124,7 @@ fn a_stream_has_arguments_of_its_own() {
     check_stream("x-initial-cluster-size", int(0), ": {value_zero,0}");
     check_stream("x-max-length", int(1), " of queue type rabbit_stream_queue");
     check_stream("x-dead-letter-exchange", string(""), " of queue type rabbit_stream_queue");
-    check_stream("x-single-active-consumer", AMQPValue::Boolean(true), " of queue type rabbit_stream_queue");
+    check_stream("x-single-active-consumer", FieldValue::Boolean(true), " of queue type rabbit_stream_queue");
     check("x-max-age", string("7D"), " of queue type rabbit_classic_queue");
 }
 
@@ -162,7 +162,7 @@ fn a_quorum_queue_is_durable_and_for_everyone() {
 
 #[test]
 fn the_delivery_limit_depends_on_the_type() {
-    let limit = |entries: &[(&str, AMQPValue)]| Settings::new(DURABLE, table(entries)).delivery_limit;
+    let limit = |entries: &[(&str, FieldValue)]| Settings::new(DURABLE, table(entries)).delivery_limit;
     let quorum = (QUEUE_TYPE, string("quorum"));
     assert_eq!(limit(&[]), None);
     assert_eq!(limit(std::slice::from_ref(&quorum)), Some(20));
@@ -173,7 +173,7 @@ fn the_delivery_limit_depends_on_the_type() {
 
 #[test]
 fn the_consumer_timeout_depends_on_the_type() {
-    let timeout = |entries: &[(&str, AMQPValue)]| Settings::new(DURABLE, table(entries)).consumer_timeout_ms;
+    let timeout = |entries: &[(&str, FieldValue)]| Settings::new(DURABLE, table(entries)).consumer_timeout_ms;
     let quorum = (QUEUE_TYPE, string("quorum"));
     assert_eq!(timeout(&[]), None);
     assert_eq!(timeout(&[(CONSUMER_TIMEOUT, int(0))]), Some(0));
@@ -185,7 +185,7 @@ fn the_consumer_timeout_depends_on_the_type() {
 
 #[test]
 fn the_length_is_limited_by_either_argument() {
-    let limit = |entries: &[(&str, AMQPValue)]| Settings::new(DURABLE, table(entries));
+    let limit = |entries: &[(&str, FieldValue)]| Settings::new(DURABLE, table(entries));
     let length = (MAX_LENGTH, int(3));
     assert_eq!(limit(&[(OVERFLOW, string("reject-publish"))]).length, None);
     let drops = limit(std::slice::from_ref(&length));
@@ -204,8 +204,8 @@ fn the_length_is_limited_by_either_argument() {
 
 #[track_caller]
 fn check_redeclare(
-    first: &[(&str, AMQPValue)],
-    again: &[(&str, AMQPValue)],
+    first: &[(&str, FieldValue)],
+    again: &[(&str, FieldValue)],
     flags: QueueFlags,
     expected: &str,
 ) {
@@ -218,7 +218,7 @@ fn check_redeclare(
 
 #[test]
 fn a_redeclare_must_be_equivalent() {
-    let ten = ("x-max-length", AMQPValue::LongInt(10));
+    let ten = ("x-max-length", FieldValue::LongInt(10));
     check_redeclare(std::slice::from_ref(&ten), &[("x-max-length", int(10))], DURABLE, "");
     check_redeclare(
         std::slice::from_ref(&ten),
@@ -229,7 +229,7 @@ fn a_redeclare_must_be_equivalent() {
     );
     check_redeclare(
         &[],
-        &[ten.clone(), ("x-expires", AMQPValue::LongInt(5))],
+        &[ten.clone(), ("x-expires", FieldValue::LongInt(5))],
         DURABLE,
         "'x-expires' for queue 'q' in vhost '/': \
          received the value '5' of type 'signedint' but current is none",
@@ -255,6 +255,6 @@ fn what_the_type_does_not_know_is_not_compared() {
 fn a_consumers_priority_is_a_whole_number() {
     let priority = |value| consumer_priority(&table(&[(PRIORITY, value)]));
     assert_eq!(consumer_priority(&FieldTable::default()), 0);
-    assert_eq!(priority(AMQPValue::ShortShortInt(-3)), -3);
+    assert_eq!(priority(FieldValue::ShortShortInt(-3)), -3);
     assert_eq!((priority(int(5_000_000_000)), priority(int(-5_000_000_000))), (i32::MAX, i32::MIN));
 }

@@ -1,29 +1,29 @@
 //! Values in field tables: when two are equal, and how RabbitMQ prints them in its error texts.
 
 use crate::error::{BrokerError, Difference, Resource, ShownValue};
+use crate::wire::table::{FieldTable, FieldValue};
 use crate::wire::table::{RawValue, type_name};
-use amq_protocol::types::{AMQPValue, FieldTable};
 
 /// The value as a whole number, if it is one of the integer types.
 #[must_use]
-pub fn integer(value: &AMQPValue) -> Option<i64> {
+pub fn integer(value: &FieldValue) -> Option<i64> {
     match *value {
-        AMQPValue::ShortShortInt(number) => Some(number.into()),
-        AMQPValue::ShortShortUInt(number) => Some(number.into()),
-        AMQPValue::ShortInt(number) => Some(number.into()),
-        AMQPValue::ShortUInt(number) => Some(number.into()),
-        AMQPValue::LongInt(number) => Some(number.into()),
-        AMQPValue::LongUInt(number) => Some(number.into()),
-        AMQPValue::LongLongInt(number) => Some(number),
+        FieldValue::ShortShortInt(number) => Some(number.into()),
+        FieldValue::ShortShortUInt(number) => Some(number.into()),
+        FieldValue::ShortInt(number) => Some(number.into()),
+        FieldValue::ShortUInt(number) => Some(number.into()),
+        FieldValue::LongInt(number) => Some(number.into()),
+        FieldValue::LongUInt(number) => Some(number.into()),
+        FieldValue::LongLongInt(number) => Some(number),
         _ => None,
     }
 }
 
 /// The value as text, if it is a long string.
 #[must_use]
-pub fn text(value: &AMQPValue) -> Option<String> {
+pub fn text(value: &FieldValue) -> Option<String> {
     match value {
-        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        FieldValue::LongString(text) => Some(String::from_utf8_lossy(text).into_owned()),
         _ => None,
     }
 }
@@ -32,7 +32,7 @@ pub fn text(value: &AMQPValue) -> Option<String> {
 /// their type, so too the floats, so too strings and binaries; a whole number and a float are never
 /// the same. Everything else has to have the same type.
 #[must_use]
-pub fn same(one: &AMQPValue, other: &AMQPValue) -> bool {
+pub fn same(one: &FieldValue, other: &FieldValue) -> bool {
     match (class(one), class(other)) {
         (Class::Other(one), Class::Other(other)) => one == other,
         (one, other) => one == other,
@@ -64,16 +64,16 @@ enum Class<'a> {
     Integer(i128),
     Float(f64),
     Bytes(&'a [u8]),
-    Other(&'a AMQPValue),
+    Other(&'a FieldValue),
 }
 
-fn class(value: &AMQPValue) -> Class<'_> {
+fn class(value: &FieldValue) -> Class<'_> {
     match value {
-        AMQPValue::Timestamp(seconds) => Class::Integer((*seconds).into()),
-        AMQPValue::Float(number) => Class::Float((*number).into()),
-        AMQPValue::Double(number) => Class::Float(*number),
-        AMQPValue::LongString(text) => Class::Bytes(text.as_bytes()),
-        AMQPValue::ByteArray(bytes) => Class::Bytes(bytes.as_slice()),
+        FieldValue::Timestamp(seconds) => Class::Integer((*seconds).into()),
+        FieldValue::Float(number) => Class::Float((*number).into()),
+        FieldValue::Double(number) => Class::Float(*number),
+        FieldValue::LongString(text) => Class::Bytes(text),
+        FieldValue::ByteArray(bytes) => Class::Bytes(bytes),
         other => integer(other).map_or(Class::Other(other), |number| Class::Integer(number.into())),
     }
 }
@@ -85,8 +85,8 @@ fn class(value: &AMQPValue) -> Class<'_> {
 pub fn equivalent(
     key: &'static str,
     on: &Resource,
-    received: Option<&AMQPValue>,
-    current: Option<&AMQPValue>,
+    received: Option<&FieldValue>,
+    current: Option<&FieldValue>,
 ) -> Result<(), BrokerError> {
     match (received, current) {
         (None, None) => Ok(()),
@@ -108,11 +108,11 @@ pub fn equivalent_flag(
     received: bool,
     current: bool,
 ) -> Result<(), BrokerError> {
-    equivalent(key, on, Some(&AMQPValue::Boolean(received)), Some(&AMQPValue::Boolean(current)))
+    equivalent(key, on, Some(&FieldValue::Boolean(received)), Some(&FieldValue::Boolean(current)))
 }
 
 /// A value as texts show it: strings as they are, anything else as [`term`].
-fn shown(value: &AMQPValue) -> ShownValue {
+fn shown(value: &FieldValue) -> ShownValue {
     let text = match class(value) {
         Class::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
         _ => term(value).into(),
@@ -122,18 +122,18 @@ fn shown(value: &AMQPValue) -> ShownValue {
 
 /// A value as the Erlang term that RabbitMQ prints.
 #[must_use]
-pub fn term(value: &AMQPValue) -> String {
+pub fn term(value: &FieldValue) -> String {
     match value {
-        AMQPValue::Boolean(flag) => flag.to_string(),
-        AMQPValue::Void => "undefined".to_owned(),
-        AMQPValue::Double(number) => format!("{number:?}"),
-        AMQPValue::Float(number) => format!("{:?}", f64::from(*number)),
-        AMQPValue::DecimalValue(decimal) => format!("{{{},{}}}", decimal.scale, decimal.value),
-        AMQPValue::Timestamp(seconds) => seconds.to_string(),
-        AMQPValue::ShortString(text) => format!("<<\"{text}\">>"),
-        AMQPValue::LongString(text) => format!("<<\"{text}\">>"),
-        AMQPValue::ByteArray(bytes) => format!("<<\"{}\">>", String::from_utf8_lossy(bytes.as_slice())),
-        AMQPValue::FieldArray(items) => {
+        FieldValue::Boolean(flag) => flag.to_string(),
+        FieldValue::Void => "undefined".to_owned(),
+        FieldValue::Double(number) => format!("{number:?}"),
+        FieldValue::Float(number) => format!("{:?}", f64::from(*number)),
+        FieldValue::Decimal { scale, value } => format!("{{{scale},{value}}}"),
+        FieldValue::Timestamp(seconds) => seconds.to_string(),
+        FieldValue::LongString(bytes) | FieldValue::ByteArray(bytes) => {
+            format!("<<\"{}\">>", String::from_utf8_lossy(bytes))
+        }
+        FieldValue::FieldArray(items) => {
             let items: Vec<_> = items
                 .as_slice()
                 .iter()
@@ -141,14 +141,14 @@ pub fn term(value: &AMQPValue) -> String {
                 .collect();
             format!("[{}]", items.join(","))
         }
-        AMQPValue::FieldTable(table) => term_of_table(table),
+        FieldValue::FieldTable(table) => term_of_table(table),
         number => integer(number).unwrap_or_default().to_string(),
     }
 }
 
 fn term_of_table(table: &FieldTable) -> String {
     let items: Vec<_> = table
-        .into_iter()
+        .iter()
         .map(|(key, item)| format!("{{<<\"{key}\">>,{},{}}}", type_name(item), term(item)))
         .collect();
     format!("[{}]", items.join(","))
@@ -157,10 +157,9 @@ fn term_of_table(table: &FieldTable) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amq_protocol::types::{ByteArray, FieldArray};
 
     #[track_caller]
-    fn check(received: Option<&AMQPValue>, current: Option<&AMQPValue>, expected: &str) {
+    fn check(received: Option<&FieldValue>, current: Option<&FieldValue>, expected: &str) {
         let on = Resource::queue(&"/".into(), "q");
         let said = equivalent("k", &on, received, current).err().map(|fault| fault.to_string());
         let said = said.unwrap_or_default();
@@ -170,18 +169,14 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_equal_by_value() {
-        let ten = Some(&AMQPValue::LongInt(10));
-        check(ten, Some(&AMQPValue::LongLongInt(10)), "");
-        check(ten, Some(&AMQPValue::ShortShortUInt(10)), "");
-        check(ten, Some(&AMQPValue::Timestamp(10)), "");
-        check(ten, Some(&AMQPValue::Double(10.0)), "received '10' but current is '10.0'");
-        check(ten, Some(&AMQPValue::LongString("10".into())), "received '10' but current is '10'");
-        check(Some(&AMQPValue::Float(1.5)), Some(&AMQPValue::Double(1.5)), "");
-        check(
-            Some(&AMQPValue::LongString("a".into())),
-            Some(&AMQPValue::ByteArray(ByteArray::from(&b"a"[..]))),
-            "",
-        );
+        let ten = Some(&FieldValue::LongInt(10));
+        check(ten, Some(&FieldValue::LongLongInt(10)), "");
+        check(ten, Some(&FieldValue::ShortShortUInt(10)), "");
+        check(ten, Some(&FieldValue::Timestamp(10)), "");
+        check(ten, Some(&FieldValue::Double(10.0)), "received '10' but current is '10.0'");
+        check(ten, Some(&FieldValue::LongString("10".into())), "received '10' but current is '10'");
+        check(Some(&FieldValue::Float(1.5)), Some(&FieldValue::Double(1.5)), "");
+        check(Some(&FieldValue::LongString("a".into())), Some(&FieldValue::ByteArray(b"a".to_vec())), "");
     }
 
     #[test]
@@ -200,28 +195,28 @@ mod tests {
 
     #[test]
     fn texts_are_rabbitmqs() {
-        let ten = Some(&AMQPValue::LongInt(10));
+        let ten = Some(&FieldValue::LongInt(10));
         check(None, ten, "received none but current is the value '10' of type 'signedint'");
         check(ten, None, "received the value '10' of type 'signedint' but current is none");
-        check(Some(&AMQPValue::LongInt(20)), ten, "received '20' but current is '10'");
-        check(Some(&AMQPValue::Void), ten, "received none but current is '10'");
+        check(Some(&FieldValue::LongInt(20)), ten, "received '20' but current is '10'");
+        check(Some(&FieldValue::Void), ten, "received none but current is '10'");
         check(
-            Some(&AMQPValue::Void),
+            Some(&FieldValue::Void),
             None,
             "received the value 'undefined' of type 'void' but current is none",
         );
-        let array = AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::LongInt(1)]));
+        let array = FieldValue::FieldArray(vec![FieldValue::LongInt(1)]);
         check(Some(&array), ten, "received '[{signedint,1}]' but current is '10'");
         let mut table = FieldTable::default();
-        table.insert("a".into(), AMQPValue::LongInt(1));
+        table.insert("a".into(), FieldValue::LongInt(1));
         check(
-            Some(&AMQPValue::FieldTable(table)),
+            Some(&FieldValue::FieldTable(table)),
             ten,
             "received '[{<<\"a\">>,signedint,1}]' but current is '10'",
         );
         check(
-            Some(&AMQPValue::Boolean(false)),
-            Some(&AMQPValue::Boolean(true)),
+            Some(&FieldValue::Boolean(false)),
+            Some(&FieldValue::Boolean(true)),
             "received 'false' but current is 'true'",
         );
     }

@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::routing::topology::LOG;
 use crate::wire::properties::{self, Properties};
 use crate::wire::table;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use crate::wire::table::{FieldTable, FieldValue};
 
 impl Broker {
     /// Whether something is bound to the exchange.
@@ -23,7 +23,7 @@ impl Broker {
     /// Publishes a line of the log; `level` is `error`, `warning` or `info`.
     pub fn publish_log(&self, level: &str, line: &str, now: Now) {
         let mut headers = FieldTable::default();
-        headers.insert("node".into(), AMQPValue::LongString(NODE.into()));
+        headers.insert("node".into(), FieldValue::LongString(NODE.into()));
         let mut encoded = Vec::new();
         table::encode(&headers, &mut encoded);
         let properties = Properties {

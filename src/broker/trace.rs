@@ -15,7 +15,7 @@ use crate::queue::dead_letter::all_keys;
 use crate::routing::topology::TRACE;
 use crate::wire::properties::{self, Properties};
 use crate::wire::table;
-use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
+use crate::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 
 /// What a copy calls the broker, as its error texts do.
@@ -111,11 +111,11 @@ fn told(
     let mut told = FieldTable::default();
     told.insert("exchange_name".into(), text(message.exchange));
     told.insert("routing_keys".into(), texts(keys.iter().map(Vec::as_slice)));
-    told.insert("properties".into(), AMQPValue::FieldTable(listed(shown, message.copies)));
+    told.insert("properties".into(), FieldValue::FieldTable(listed(shown, message.copies)));
     told.insert("node".into(), text(NODE.as_bytes()));
     told.insert("vhost".into(), text(vhost.name.as_bytes()));
     told.insert("connection".into(), text(client.connection.as_bytes()));
-    told.insert("channel".into(), AMQPValue::LongInt(client.channel.into()));
+    told.insert("channel".into(), FieldValue::LongInt(client.channel.into()));
     told.insert("user".into(), text(client.user.as_bytes()));
     match moment {
         // The default exchange has a queue for each key, whether it is there or not.
@@ -129,7 +129,7 @@ fn told(
             told.insert("routed_queues".into(), texts(queues.iter().map(|queue| queue.name.as_bytes())));
         }
         Moment::Delivered { redelivered, .. } => {
-            told.insert("redelivered".into(), AMQPValue::LongInt(redelivered.into()));
+            told.insert("redelivered".into(), FieldValue::LongInt(redelivered.into()));
         }
     }
     told
@@ -152,7 +152,7 @@ fn listed(raw: &[u8], copies: Copies) -> FieldTable {
         ("cluster_id", properties.cluster_id),
     ] {
         if let Some(value) = value {
-            listed.insert(ShortString::from(name), text(value));
+            listed.insert(name.to_owned(), text(value));
         }
     }
     for (name, value) in [
@@ -161,28 +161,28 @@ fn listed(raw: &[u8], copies: Copies) -> FieldTable {
         ("timestamp", properties.timestamp),
     ] {
         if let Some(value) = value {
-            listed.insert(ShortString::from(name), number(value));
+            listed.insert(name.to_owned(), number(value));
         }
     }
     if let Some(headers) = properties.headers {
         let hidden = if copies == Copies::Blind { table::with(headers, BCC, None) } else { headers.to_vec() };
-        listed.insert("headers".into(), AMQPValue::FieldTable(table::decode(&hidden).unwrap_or_default()));
+        listed.insert("headers".into(), FieldValue::FieldTable(table::decode(&hidden).unwrap_or_default()));
     }
     listed
 }
 
 /// An integer of the smallest type that RabbitMQ writes.
-fn number(value: u64) -> AMQPValue {
+fn number(value: u64) -> FieldValue {
     i32::try_from(value).map_or_else(
-        |_large| AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX)),
-        AMQPValue::LongInt,
+        |_large| FieldValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX)),
+        FieldValue::LongInt,
     )
 }
 
-fn text(bytes: &[u8]) -> AMQPValue {
-    AMQPValue::LongString(bytes.into())
+fn text(bytes: &[u8]) -> FieldValue {
+    FieldValue::LongString(bytes.into())
 }
 
-fn texts<'a>(all: impl Iterator<Item = &'a [u8]>) -> AMQPValue {
-    AMQPValue::FieldArray(all.map(text).collect::<Vec<_>>().into())
+fn texts<'a>(all: impl Iterator<Item = &'a [u8]>) -> FieldValue {
+    FieldValue::FieldArray(all.map(text).collect())
 }

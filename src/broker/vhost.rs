@@ -46,7 +46,7 @@ use crate::queue::{Busy, Home, Queue, QueueContext};
 use crate::routing::exchange::check_binding;
 use crate::routing::topology::{Declared, Exchange, Removal, Target, Topology};
 use crate::store::change::Change;
-use amq_protocol::types::AMQPValue;
+use crate::wire::table::FieldValue;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -581,7 +581,7 @@ fn check_exchange_equivalent(
     received: &Declared,
     kind: &str,
 ) -> Result<(), BrokerError> {
-    let name = |kind: &str| AMQPValue::LongString(kind.into());
+    let name = |kind: &str| FieldValue::LongString(kind.into());
     equivalent("type", on, Some(&name(kind)), Some(&name(current.type_name())))?;
     if current.delay.is_some() {
         let (received, current) = (name(received.kind.name()), name(current.kind.name()));

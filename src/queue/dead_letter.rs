@@ -9,7 +9,7 @@ use crate::message::{BCC, Block, BlockBuilder, CC, Copies, Message};
 use crate::queue::DeathReason;
 use crate::wire::properties;
 use crate::wire::table;
-use amq_protocol::types::{AMQPValue, FieldTable, LongString, ShortString};
+use crate::wire::table::{FieldTable, FieldValue};
 
 /// One entry of `x-death`.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,7 +132,7 @@ fn record_death(
 fn known_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
     let mut keys = vec![message.routing_key.to_vec()];
     if message.copies != Copies::Spent {
-        keys.extend(strings(headers.inner().get(CC)));
+        keys.extend(strings(headers.get(CC)));
     }
     keys
 }
@@ -141,39 +141,41 @@ fn known_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
 pub(crate) fn all_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
     let mut keys = known_keys(message, headers);
     if message.copies == Copies::Blind {
-        keys.extend(strings(headers.inner().get(BCC)));
+        keys.extend(strings(headers.get(BCC)));
     }
     keys
 }
 
 /// The strings of an array.
-fn strings(array: Option<&AMQPValue>) -> Vec<Vec<u8>> {
-    let Some(AMQPValue::FieldArray(items)) = array else { return Vec::new() };
-    let string = |item: &AMQPValue| match item {
-        AMQPValue::LongString(text) => Some(text.as_bytes().to_vec()),
+fn strings(array: Option<&FieldValue>) -> Vec<Vec<u8>> {
+    let Some(FieldValue::FieldArray(items)) = array else { return Vec::new() };
+    let string = |item: &FieldValue| match item {
+        FieldValue::LongString(text) => Some(text.clone()),
         _ => None,
     };
     items.as_slice().iter().filter_map(string).collect()
 }
 
 fn read_history(headers: &FieldTable) -> Vec<Death> {
-    let Some(AMQPValue::FieldArray(deaths)) = headers.inner().get("x-death") else { return Vec::new() };
+    let Some(FieldValue::FieldArray(deaths)) = headers.get("x-death") else { return Vec::new() };
     deaths.as_slice().iter().filter_map(read_death).collect()
 }
 
-fn read_death(entry: &AMQPValue) -> Option<Death> {
-    let AMQPValue::FieldTable(fields) = entry else { return None };
-    let string = |key: &str| match fields.inner().get(key) {
-        Some(AMQPValue::LongString(value)) => Some(value.as_bytes().to_vec()),
+fn read_death(entry: &FieldValue) -> Option<Death> {
+    let FieldValue::FieldTable(fields) = entry else { return None };
+    let string = |key: &str| match fields.get(key) {
+        Some(FieldValue::LongString(value)) => Some(value.clone()),
         _ => None,
     };
+    let Some(&FieldValue::LongLongInt(count)) = fields.get("count") else { return None };
+    let Some(&FieldValue::Timestamp(time_s)) = fields.get("time") else { return None };
     Some(Death {
-        count: fields.inner().get("count").and_then(AMQPValue::as_long_long_int)?,
+        count,
         reason: text(&string("reason")?),
         queue: text(&string("queue")?),
-        time_s: fields.inner().get("time").and_then(AMQPValue::as_timestamp)?,
+        time_s,
         exchange: text(&string("exchange")?),
-        routing_keys: strings(fields.inner().get("routing-keys")),
+        routing_keys: strings(fields.get("routing-keys")),
         original_expiration: string("original-expiration"),
     })
 }
@@ -187,14 +189,14 @@ fn write_headers(
 ) -> Vec<u8> {
     let mut all = headers;
     let mut put = |key: &str, value: &str| {
-        all.insert(ShortString::from(key), AMQPValue::LongString(LongString::from(value)));
+        all.insert(key.to_owned(), FieldValue::LongString(value.into()));
     };
     put("x-last-death-reason", at.reason.name());
     put("x-last-death-queue", at.queue);
     put("x-last-death-exchange", &text(message.exchange));
     if !(message.died && all.contains_key("x-first-death-reason")) {
         let mut put = |key: &str, value: &str| {
-            all.insert(ShortString::from(key), AMQPValue::LongString(LongString::from(value)));
+            all.insert(key.to_owned(), FieldValue::LongString(value.into()));
         };
         put("x-first-death-reason", at.reason.name());
         put("x-first-death-queue", at.queue);
@@ -202,11 +204,11 @@ fn write_headers(
     }
     let mut out = Vec::new();
     let (mut before, mut after) = (FieldTable::default(), FieldTable::default());
-    for (key, value) in all.inner() {
+    for (key, value) in all {
         match key.as_str().cmp("x-death") {
-            std::cmp::Ordering::Less => before.insert(key.clone(), value.clone()),
+            std::cmp::Ordering::Less => before.insert(key, value),
             std::cmp::Ordering::Equal => continue,
-            std::cmp::Ordering::Greater => after.insert(key.clone(), value.clone()),
+            std::cmp::Ordering::Greater => after.insert(key, value),
         };
     }
     table::encode(&before, &mut out);
@@ -325,7 +327,7 @@ mod tests {
         let properties = properties::decode(sent.properties).unwrap();
         assert_eq!((properties.expiration, properties.app_id), (None, Some(&b"me"[..])));
         let headers = headers_of(&letter);
-        let names: Vec<_> = headers.inner().keys().map(|key| key.as_str().to_owned()).collect();
+        let names: Vec<_> = headers.keys().map(|key| key.as_str().to_owned()).collect();
         assert_eq!(
             names,
             [
@@ -355,7 +357,7 @@ mod tests {
 
     /// A message with the copies `c` and, for nobody to see, `b`.
     fn with_copies() -> Vec<u8> {
-        let key = |key: &str| AMQPValue::FieldArray(vec![AMQPValue::LongString(key.into())].into());
+        let key = |key: &str| FieldValue::FieldArray(vec![FieldValue::LongString(key.into())]);
         let mut headers = FieldTable::default();
         headers.insert(CC.into(), key("c"));
         headers.insert(BCC.into(), key("b"));
@@ -408,9 +410,8 @@ mod tests {
             deaths.iter().map(|death| (death.queue.as_str(), death.count, &*death.exchange)).collect();
         assert_eq!(told, [("q", 2, "logs"), ("r", 1, "dlx")], "the first death's exchange stays");
         let headers = headers_of(&third);
-        let string = |key: &str| headers.inner().get(key).unwrap().as_long_string().unwrap().to_string();
-        assert_eq!(string("x-first-death-queue"), "q");
-        assert_eq!(string("x-last-death-exchange"), "dlx");
+        assert_eq!(headers["x-first-death-queue"], FieldValue::LongString("q".into()));
+        assert_eq!(headers["x-last-death-exchange"], FieldValue::LongString("dlx".into()));
     }
 
     #[test]

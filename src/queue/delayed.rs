@@ -9,8 +9,8 @@
 use crate::arguments::value::integer;
 use crate::message::{Block, BlockBuilder, Message};
 use crate::queue::dead_letter::all_keys;
+use crate::wire::table::FieldValue;
 use crate::wire::{properties, table};
-use amq_protocol::types::AMQPValue;
 
 const DELAY: &[u8] = b"x-delay";
 
@@ -61,7 +61,7 @@ pub(crate) fn release(message: &Message<'_>, now_unix_ms: u64) -> Released {
     let mut own = properties::decode(message.properties).unwrap_or_default();
     let headers = own.headers.and_then(|bytes| table::decode(bytes).ok()).unwrap_or_default();
     let routing_keys = all_keys(message, &headers);
-    let negated = delay(message.properties).map(|ms| AMQPValue::LongLongInt(ms.saturating_neg()));
+    let negated = delay(message.properties).map(|ms| FieldValue::LongLongInt(ms.saturating_neg()));
     let headers =
         negated.map(|negated| table::with(own.headers.unwrap_or_default(), "x-delay", Some(&negated)));
     own.headers = headers.as_deref().or(own.headers);
@@ -77,12 +77,12 @@ mod tests {
     use super::*;
     use crate::message::Copies;
     use crate::wire::properties::Properties;
-    use amq_protocol::types::FieldTable;
+    use crate::wire::table::FieldTable;
 
-    fn raw(delay: AMQPValue) -> Vec<u8> {
+    fn raw(delay: FieldValue) -> Vec<u8> {
         let mut headers = FieldTable::default();
         headers.insert("x-delay".into(), delay);
-        headers.insert("a".into(), AMQPValue::Boolean(true));
+        headers.insert("a".into(), FieldValue::Boolean(true));
         let (mut bytes, mut raw) = (Vec::new(), Vec::new());
         table::encode(&headers, &mut bytes);
         properties::encode(&Properties { headers: Some(&bytes), ..Properties::default() }, &mut raw);
@@ -91,18 +91,18 @@ mod tests {
 
     #[test]
     fn only_whole_numbers_above_0_are_delays() {
-        assert_eq!(delay_ms(&raw(AMQPValue::LongInt(5000))), Some(5000));
-        assert_eq!(delay_ms(&raw(AMQPValue::ShortUInt(7))), Some(7));
-        assert_eq!(delay_ms(&raw(AMQPValue::LongLongInt(1 << 40))), Some(1 << 40));
-        assert_eq!(delay_ms(&raw(AMQPValue::LongInt(0))), None);
-        assert_eq!(delay_ms(&raw(AMQPValue::LongInt(-5000))), None);
-        assert_eq!(delay_ms(&raw(AMQPValue::LongString("5000".into()))), None);
+        assert_eq!(delay_ms(&raw(FieldValue::LongInt(5000))), Some(5000));
+        assert_eq!(delay_ms(&raw(FieldValue::ShortUInt(7))), Some(7));
+        assert_eq!(delay_ms(&raw(FieldValue::LongLongInt(1 << 40))), Some(1 << 40));
+        assert_eq!(delay_ms(&raw(FieldValue::LongInt(0))), None);
+        assert_eq!(delay_ms(&raw(FieldValue::LongInt(-5000))), None);
+        assert_eq!(delay_ms(&raw(FieldValue::LongString("5000".into()))), None);
         assert_eq!(delay_ms(&[0x10, 0, 2]), None);
     }
 
     #[test]
     fn a_released_message_says_that_it_was_delayed() {
-        let raw = raw(AMQPValue::LongInt(5000));
+        let raw = raw(FieldValue::LongInt(5000));
         let message = Message {
             persistent: true,
             died: false,

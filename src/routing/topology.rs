@@ -33,7 +33,7 @@ use crate::routing::exchange::{BindingTable, RoutingTarget};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
 use crate::store::seen::SeenBy;
 use crate::wire::table;
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;

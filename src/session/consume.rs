@@ -7,8 +7,7 @@ use super::deliver::{Subscription, acquired, shown};
 use super::replies;
 use super::settle::UnackedRun;
 use super::stream;
-use crate::arguments::Requeue;
-use crate::arguments::{self, QueueType};
+use crate::arguments::{QueueType, Requeue, consumer_priority, consumer_timeout};
 use crate::auth::permission::Right;
 use crate::blocking;
 use crate::broker::Settlement;
@@ -17,7 +16,7 @@ use crate::protocol::amqp::error::AmqpError;
 use crate::queue::mailbox::Mail;
 use crate::queue::{Consumer, Got, Label, Queue, Reading};
 use crate::wire::encode::{self, Content, Delivery};
-use crate::wire::table;
+use crate::wire::{fields, table};
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
 use std::sync::Arc;
@@ -105,12 +104,12 @@ impl Channel {
         let queue = link.vhost.queue(&name, link.id)?;
         let (consumer, tag) = self.new_consumer(link, consume)?;
         let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
-        let reading =
-            Reading::parse((kind, queue.on()), given, &consume.arguments, (link.now, link.broker.clock()))?;
-        link.vhost.tell_of_misnamed(&queue.on(), &consume.arguments);
+        let arguments = fields::read(&consume.arguments);
+        let reading = Reading::parse((kind, queue.on()), given, &arguments, (link.now, link.broker.clock()))?;
+        link.vhost.tell_of_misnamed(&queue.on(), &arguments);
         self.check_stream_consumer(&queue, consume)?;
-        let priority = arguments::consumer_priority(&consume.arguments);
-        let timeout_ms = arguments::consumer_timeout(&consume.arguments);
+        let priority = consumer_priority(&arguments);
+        let timeout_ms = consumer_timeout(&arguments);
         let consumer = Consumer { exclusive: consume.exclusive, priority, reading, ..consumer };
         let id = consumer.id;
         let timeout_ms = timeout_ms.or(queue.consumer_timeout_ms());
@@ -138,7 +137,7 @@ impl Channel {
             return Err(AmqpError::ConsumerTagInUse(tag));
         }
         let mut arguments = Vec::new();
-        table::encode(&consume.arguments, &mut arguments);
+        table::encode(&fields::read(&consume.arguments), &mut arguments);
         let label = Label {
             connection: link.id,
             channel: self.number,

@@ -14,8 +14,10 @@ use crate::ids::Ticket;
 use crate::protocol::amqp::error::AmqpError;
 use crate::queue::Queue;
 use crate::queue::reply::is_reply_queue;
+use crate::wire::fields;
+use crate::wire::table::FieldTable;
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
-use amq_protocol::types::{FieldTable, ShortString};
+use amq_protocol::types::ShortString;
 use std::sync::Arc;
 
 impl Channel {
@@ -44,7 +46,7 @@ impl Channel {
                         durable: declare.durable,
                         auto_delete: declare.auto_delete,
                         internal: declare.internal,
-                        arguments: declare.arguments,
+                        arguments: fields::read(&declare.arguments),
                     },
                 )?;
                 (ticket, declare.nowait, M::DeclareOk(exchange::DeclareOk {}))
@@ -63,7 +65,7 @@ impl Channel {
                     source: name(&bind.source),
                     destination: Destination::Exchange(name(&bind.destination)),
                     routing_key: bind.routing_key.as_str().as_bytes().to_vec(),
-                    arguments: bind.arguments,
+                    arguments: fields::read(&bind.arguments),
                 };
                 vhost.check_bind(&grants, &binding)?;
                 (vhost.bind(binding, link.id)?, bind.nowait, M::BindOk(exchange::BindOk {}))
@@ -73,7 +75,7 @@ impl Channel {
                     source: name(&unbind.source),
                     destination: Destination::Exchange(name(&unbind.destination)),
                     routing_key: unbind.routing_key.as_str().as_bytes().to_vec(),
-                    arguments: unbind.arguments,
+                    arguments: fields::read(&unbind.arguments),
                 };
                 vhost.check_bind(&grants, &binding)?;
                 (vhost.unbind(binding, link.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
@@ -94,16 +96,18 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         use queue::AMQPMethod as M;
         let (ticket, nowait, ok) = match method {
-            M::Declare(declare) => return self.declare_queue(link, declare),
+            M::Declare(declare) => return self.declare_queue(link, &declare),
             M::Bind(bind) => {
-                let binding = self.binding(&bind.exchange, &bind.queue, &bind.routing_key, bind.arguments)?;
+                let arguments = fields::read(&bind.arguments);
+                let binding = self.binding(&bind.exchange, &bind.queue, &bind.routing_key, arguments)?;
                 check_bind(link, &binding)?;
                 let ticket = link.vhost.bind(binding, link.id)?;
                 (ticket, bind.nowait, M::BindOk(queue::BindOk {}))
             }
             M::Unbind(unbind) => {
+                let arguments = fields::read(&unbind.arguments);
                 let binding =
-                    self.binding(&unbind.exchange, &unbind.queue, &unbind.routing_key, unbind.arguments)?;
+                    self.binding(&unbind.exchange, &unbind.queue, &unbind.routing_key, arguments)?;
                 check_bind(link, &binding)?;
                 let ticket = link.vhost.unbind(binding, link.id)?;
                 (ticket, false, M::UnbindOk(queue::UnbindOk {}))
@@ -147,7 +151,7 @@ impl Channel {
     fn declare_queue(
         &mut self,
         link: &mut ConnectionState,
-        declare: queue::Declare,
+        declare: &queue::Declare,
     ) -> Result<(), AmqpError> {
         let asked = name(&declare.queue);
         if replies::is_special(&asked) {
@@ -166,7 +170,7 @@ impl Channel {
                 durable: declare.durable,
                 exclusive: declare.exclusive,
                 auto_delete: declare.auto_delete,
-                arguments: declare.arguments,
+                arguments: fields::read(&declare.arguments),
                 connection: link.id,
                 now: link.now,
             },

@@ -18,9 +18,10 @@ use crate::queue::{Queue, Settled};
 use crate::wire::encode::{self, Content, Delivery};
 use crate::wire::frame::FRAME_END;
 use crate::wire::output::Output;
-use crate::wire::{properties, table};
+use crate::wire::properties;
+use crate::wire::table::{self, FieldValue};
 use amq_protocol::protocol::{AMQPClass, basic};
-use amq_protocol::types::{AMQPValue, ShortString};
+use amq_protocol::types::ShortString;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -289,7 +290,7 @@ fn rewritten<'a>(raw: &'a [u8], deliveries: u32, acquired: u32) -> Cow<'a, [u8]>
     let mut headers = table::with(parts.headers.unwrap_or_default(), BCC, None);
     for (header, count) in [("x-delivery-count", deliveries), ("x-acquired-count", acquired)] {
         if count > 0 {
-            headers = table::with(&headers, header, Some(&AMQPValue::LongLongInt(count.into())));
+            headers = table::with(&headers, header, Some(&FieldValue::LongLongInt(count.into())));
         }
     }
     parts.headers = Some(&headers);

@@ -11,9 +11,9 @@ use super::connection_state::ConnectionState;
 use super::slot::Slot;
 use crate::broker::clients::{ChannelReport, ClientReport, ClientStatus, Facts, Publishing};
 use crate::protocol::amqp::error::AmqpError;
-use crate::wire::table;
+use crate::wire::fields;
+use crate::wire::table::{self, FieldTable, FieldValue};
 use amq_protocol::protocol::connection::StartOk;
-use amq_protocol::types::{AMQPValue, FieldTable};
 
 /// Bytes that are kept of what a client says of itself; of one that says more, only [`KEPT`].
 const PROPERTIES_BYTES_MAX: usize = 4096;
@@ -34,7 +34,7 @@ impl Introduction {
     /// As the client logs in.
     pub(super) fn of(start_ok: &StartOk) -> Self {
         let mechanism = start_ok.mechanism.as_str().to_owned();
-        Self { mechanism, properties: properties(&start_ok.client_properties) }
+        Self { mechanism, properties: properties(&fields::read(&start_ok.client_properties)) }
     }
 }
 
@@ -129,8 +129,8 @@ fn properties(given: &FieldTable) -> Box<[u8]> {
     }
     let mut kept = FieldTable::default();
     for name in KEPT {
-        if let Some(value @ AMQPValue::LongString(text)) = given.inner().get(name)
-            && text.as_bytes().len() <= KEPT_BYTES_MAX
+        if let Some(value @ FieldValue::LongString(text)) = given.get(name)
+            && text.len() <= KEPT_BYTES_MAX
         {
             kept.insert(name.into(), value.clone());
         }
@@ -146,14 +146,14 @@ mod tests {
 
     #[test]
     fn of_a_client_that_says_too_much_only_what_tells_it_apart_is_kept() {
-        let text = |len: usize| AMQPValue::LongString("x".repeat(len).into());
+        let text = |len: usize| FieldValue::LongString("x".repeat(len).into());
         let mut given = FieldTable::default();
         given.insert("product".into(), text(10));
         given.insert("version".into(), text(300));
         given.insert("poem".into(), text(1000));
         let kept = |given: &FieldTable| -> Vec<String> {
             let names = table::decode(&properties(given)).unwrap();
-            names.inner().keys().map(ToString::to_string).collect()
+            names.keys().map(ToString::to_string).collect()
         };
         assert_eq!(kept(&given), ["poem", "product", "version"]);
         given.insert("poem".into(), text(5000));

@@ -7,9 +7,9 @@ use crate::arguments::table::STREAM_OFFSET;
 use crate::message::Message;
 use crate::protocol::amqp::error::AmqpError;
 use crate::queue::Queue;
-use crate::wire::{properties, table};
+use crate::wire::properties;
+use crate::wire::table::{self, FieldValue};
 use amq_protocol::protocol::basic::Consume;
-use amq_protocol::types::AMQPValue;
 use std::borrow::Cow;
 
 /// Refuses what streams do not have.
@@ -55,7 +55,7 @@ pub(super) fn numbered<'a>(message: &Message<'a>, offset: u64) -> Cow<'a, [u8]> 
     }
     let seen = shown(message, 0, 0);
     let Ok(mut parts) = properties::decode(&seen) else { return seen };
-    let number = AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX));
+    let number = FieldValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX));
     let headers = table::with(parts.headers.unwrap_or_default(), STREAM_OFFSET, Some(&number));
     parts.headers = Some(&headers);
     let mut numbered = Vec::with_capacity(seen.len() + headers.len() + 4);

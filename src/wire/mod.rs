@@ -13,6 +13,7 @@
 //! | [`table`] | field tables, whole or one key |
 //! | [`encode`] | values to frames |
 //! | [`output`] | what waits to be written to a socket |
+//! | [`fields`] | tables of methods as the rest of the broker has them |
 //! | [`error`] | what can be wrong with what is decoded |
 //!
 //! Invariant: no bytes of a peer make anything here panic, recurse deeper than
@@ -21,6 +22,7 @@
 
 pub mod encode;
 pub mod error;
+pub mod fields;
 pub mod frame;
 pub mod method;
 pub mod output;

@@ -5,7 +5,7 @@ use super::encode::{self, Content, Delivery};
 use super::frame::{self, FRAME_END, FRAME_MAX, FRAME_MIN, Kind};
 use super::method::{self, Method};
 use super::samples::{Random, every_kind, every_method, for_seeds};
-use super::{properties, table};
+use super::{fields, properties, table};
 use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, basic};
 
@@ -240,7 +240,7 @@ fn damaged_frames_are_refused_or_read_but_never_break_anything() {
     let whole = every_frame();
     let mut with_headers = Vec::new();
     let mut headers = Vec::new();
-    table::encode(&every_kind(), &mut headers);
+    table::encode(&fields::read(&every_kind()), &mut headers);
     let sample = properties::Properties { headers: Some(&headers), ..Default::default() };
     properties::encode(&sample, &mut with_headers);
     let content = Content { properties: &with_headers, ..BODY };

@@ -9,7 +9,6 @@ mod parking;
 use super::fixtures::{ME, durable, persistent};
 use super::power_cut::wait_for;
 use crate::support::disk::SimDisk;
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings, Enqueued};
 use leveret::clock::Now;
@@ -19,6 +18,7 @@ use leveret::policy::{ApplyTo, Policy, Rank, Value};
 use leveret::queue::mailbox::{Mail, Mailbox};
 use leveret::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled};
 use leveret::store::{Options, open_backend};
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
@@ -39,16 +39,16 @@ struct TestBroker {
     now: Now,
 }
 
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
+fn text(text: &str) -> FieldValue {
+    FieldValue::LongString(text.into())
 }
 
-fn number(number: i64) -> AMQPValue {
-    AMQPValue::LongLongInt(number)
+fn number(number: i64) -> FieldValue {
+    FieldValue::LongLongInt(number)
 }
 
 /// Dead letters go to the queue of that name.
-fn dies_into(queue: &str) -> [(&'static str, AMQPValue); 2] {
+fn dies_into(queue: &str) -> [(&'static str, FieldValue); 2] {
     [("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text(queue))]
 }
 
@@ -83,7 +83,7 @@ impl TestBroker {
         Self { broker: open(&disk, now), disk, now }
     }
 
-    fn declare(&self, name: &str, arguments: &[(&'static str, AMQPValue)]) -> Arc<Queue> {
+    fn declare(&self, name: &str, arguments: &[(&'static str, FieldValue)]) -> Arc<Queue> {
         let mut table = FieldTable::default();
         for (key, value) in arguments {
             table.insert((*key).into(), value.clone());

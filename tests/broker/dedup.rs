@@ -6,7 +6,6 @@ use super::power_cut::{Bell, declare, open, wait_for};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use crate::support::log::{MemoryLog, NoPages};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
@@ -16,6 +15,7 @@ use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Settled};
 use leveret::store::Opened;
 use leveret::store::change::{Recovered, Waiter};
+use leveret::wire::table::{FieldTable, FieldValue};
 use leveret::wire::{properties, table};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const fn at(ms: u64) -> Now {
     Now { mono_ms: ms, unix_ms: 1_000 + ms }
 }
 
-fn arguments(entries: &[(&str, AMQPValue)]) -> FieldTable {
+fn arguments(entries: &[(&str, FieldValue)]) -> FieldTable {
     let mut table = FieldTable::default();
     for (key, value) in entries {
         table.insert((*key).into(), value.clone());
@@ -34,10 +34,10 @@ fn arguments(entries: &[(&str, AMQPValue)]) -> FieldTable {
     table
 }
 
-const ON: (&str, AMQPValue) = ("x-message-deduplication", AMQPValue::Boolean(true));
+const ON: (&str, FieldValue) = ("x-message-deduplication", FieldValue::Boolean(true));
 
-fn string(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
+fn string(text: &str) -> FieldValue {
+    FieldValue::LongString(text.into())
 }
 
 /// Persistent messages whose bodies and headers are these; "-" has no header.
@@ -119,7 +119,7 @@ struct TestBroker {
 impl TestBroker {
     /// Queues `once`, which deduplicates, and `all`, which does not; both bound to the exchange
     /// `x`, with `at_exchange`.
-    fn new(at_queue: &[(&str, AMQPValue)], at_exchange: &[(&str, AMQPValue)]) -> Self {
+    fn new(at_queue: &[(&str, FieldValue)], at_exchange: &[(&str, FieldValue)]) -> Self {
         let log = MemoryLog::new();
         let recovered = Recovered { clean: true, ..Recovered::default() };
         let opened = Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered };
@@ -207,7 +207,7 @@ fn a_duplicate_waits_for_the_disk_as_the_first_one_does() {
 #[test]
 fn a_value_counts_for_its_time_and_while_there_is_room() {
     let limits = |size, ttl| {
-        let (size, ttl) = (AMQPValue::LongInt(size), AMQPValue::LongInt(ttl));
+        let (size, ttl) = (FieldValue::LongInt(size), FieldValue::LongInt(ttl));
         [ON, ("x-cache-size", size), ("x-cache-ttl", ttl)]
     };
     let house = TestBroker::new(&limits(2, 50), &[]);
@@ -255,7 +255,7 @@ fn what_is_declared_anew_has_seen_nothing() {
 #[test]
 fn what_is_refused_is_not_remembered() {
     let full =
-        [("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", string("reject-publish")), ON].to_vec();
+        [("x-max-length", FieldValue::LongInt(1)), ("x-overflow", string("reject-publish")), ON].to_vec();
     for (at_queue, at_exchange) in [(&full[..], &[][..]), (&full[..2], &[ON])] {
         let house = TestBroker::new(at_queue, at_exchange);
         let refused = |ids: &[&str]| {
@@ -317,7 +317,7 @@ impl Run {
     fn start(disk: &SimDisk, seed: u64) -> Self {
         let broker = open(disk);
         // Few enough that slots are used again, and more than a run forgets.
-        let size = ("x-cache-size", AMQPValue::LongInt(200));
+        let size = ("x-cache-size", FieldValue::LongInt(200));
         declare(&broker, "once", arguments(&[ON, size.clone()]));
         declare(&broker, "through", FieldTable::default());
         let declared = declare_exchange(&broker, "x", arguments(&[ON, size]), &["through"]);

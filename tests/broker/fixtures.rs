@@ -1,11 +1,11 @@
 //! What tests of the broker have in common: a durable queue as a client declares it, and a
 //! persistent message.
 
-use amq_protocol::types::FieldTable;
 use leveret::broker::vhost::QueueDeclare;
 use leveret::clock::Now;
 use leveret::ids::ConnectionId;
 use leveret::message::{Copies, Message};
+use leveret::wire::table::FieldTable;
 
 /// The client.
 pub(super) const ME: ConnectionId = ConnectionId(1);

@@ -4,7 +4,6 @@
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::Ticket;
@@ -12,6 +11,7 @@ use leveret::message::{Block, BlockBuilder, Message};
 use leveret::queue::Got;
 use leveret::queue::mailbox::Mailbox;
 use leveret::store;
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -56,8 +56,8 @@ fn declare(broker: &Broker) {
         let mut arguments = FieldTable::default();
         for (key, value) in pairs {
             let value = match value.parse() {
-                Ok(number) => AMQPValue::LongInt(number),
-                Err(_text) => AMQPValue::LongString((*value).into()),
+                Ok(number) => FieldValue::LongInt(number),
+                Err(_text) => FieldValue::LongString((*value).into()),
             };
             arguments.insert((*key).into(), value);
         }

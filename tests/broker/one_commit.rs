@@ -3,7 +3,6 @@
 
 use super::fixtures::{ME, durable, persistent};
 use crate::support::log::{MemoryLog, NoPages};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;
 use leveret::blocking;
 use leveret::broker::vhost::{Bind, Destination};
@@ -16,6 +15,7 @@ use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Queue, Settled};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
@@ -35,9 +35,9 @@ impl TestBroker {
         let opened = Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered };
         let broker = Broker::start(opened, BrokerSettings::default(), NOW).expect("an empty store");
         let mut arguments = FieldTable::default();
-        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-        arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("dead".into()));
-        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(0));
+        arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("".into()));
+        arguments.insert("x-dead-letter-routing-key".into(), FieldValue::LongString("dead".into()));
+        arguments.insert("x-delivery-limit".into(), FieldValue::LongInt(0));
         for (name, arguments) in [("work", arguments), ("dead", FieldTable::default())] {
             declare(&broker, name, arguments);
             let bind = Bind {
@@ -143,9 +143,9 @@ fn a_message_leaves_a_full_queue_as_another_arrives() {
     let house = TestBroker::new();
     let mut arguments = FieldTable::default();
     for (key, value) in [("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "dead")] {
-        arguments.insert(key.into(), AMQPValue::LongString(value.into()));
+        arguments.insert(key.into(), FieldValue::LongString(value.into()));
     }
-    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert("x-max-length".into(), FieldValue::LongInt(1));
     declare(&house.broker, "small", arguments);
     let route = house.broker.vhost().route(b"", b"small", &[0, 0]).expect("the default exchange");
     house.broker.enqueue(&route, message(), NOW);
@@ -191,8 +191,8 @@ fn full_queues_that_dead_letter_into_each_other_come_to_an_end() {
     let names = ["f1", "f2", "f3", "f4", "f5", "f6"];
     for name in names {
         let mut arguments = FieldTable::default();
-        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("amq.direct".into()));
-        arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("amq.direct".into()));
+        arguments.insert("x-max-length".into(), FieldValue::LongInt(1));
         let queue = declare(&house.broker, name, arguments);
         let bind = Bind {
             source: "amq.direct".into(),
@@ -241,8 +241,8 @@ fn letters_whose_routes_take_long_to_find_go_a_few_at_a_time() {
     let dead = house.broker.vhost().queue("dead", ME).expect("it was declared");
     let bind = |number: u32, mode: &str| {
         let mut arguments = FieldTable::default();
-        arguments.insert("x-match".into(), AMQPValue::LongString(mode.into()));
-        arguments.insert("k".into(), AMQPValue::LongUInt(number));
+        arguments.insert("x-match".into(), FieldValue::LongString(mode.into()));
+        arguments.insert("k".into(), FieldValue::LongUInt(number));
         let destination = Destination::Queue("dead".into());
         Bind { source: "amq.headers".into(), destination, routing_key: Vec::new(), arguments }
     };
@@ -250,7 +250,7 @@ fn letters_whose_routes_take_long_to_find_go_a_few_at_a_time() {
         house.broker.vhost().bind(bind(number, "any"), ME).expect("both ends exist");
     }
     let mut arguments = FieldTable::default();
-    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("amq.headers".into()));
+    arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("amq.headers".into()));
     let from = declare(&house.broker, "from", arguments);
     let route = house.broker.vhost().route(b"", b"from", &[0, 0]).expect("the default exchange");
     for _message in 0..100 {

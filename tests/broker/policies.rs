@@ -6,7 +6,6 @@ mod over_restarts;
 
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;
 use leveret::auth::vhost::VHostRecord;
 use leveret::broker::policies::PolicyError;
@@ -19,6 +18,7 @@ use leveret::queue::mailbox::{Mail, Mailbox};
 use leveret::queue::{ChannelLimit, Consumer, Got, Queue, Settled};
 use leveret::routing::route::Route;
 use leveret::store::{Options, open_backend};
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 
 /// A broker, and the time that it is told.
@@ -37,8 +37,8 @@ fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-fn string(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
+fn string(text: &str) -> FieldValue {
+    FieldValue::LongString(text.into())
 }
 
 /// A policy for names that begin with `q`.
@@ -80,7 +80,7 @@ impl Bench {
         self.broker.policies().delete(Rank::User, "/", "p", self.now).expect("it is there");
     }
 
-    fn declare(&self, name: &str, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
+    fn declare(&self, name: &str, arguments: &[(&str, FieldValue)]) -> Arc<Queue> {
         let mut table = FieldTable::default();
         for (key, value) in arguments {
             table.insert((*key).into(), value.clone());
@@ -290,7 +290,7 @@ fn a_queue_that_nobody_uses_goes_as_a_policy_says() {
     bench.pass(9000);
     assert!(bench.is_there("q-used"));
     bench.set(&[("expires", Value::Integer(5000))]);
-    bench.declare("q", &[("x-expires", AMQPValue::LongInt(1000))]);
+    bench.declare("q", &[("x-expires", FieldValue::LongInt(1000))]);
     bench.pass(1000);
     assert_eq!((bench.is_there("q"), bench.is_there("q-used")), (false, true), "the shorter counts");
 }
@@ -392,7 +392,7 @@ fn a_consumer_stays_where_it_is_when_a_policy_changes() {
 #[test]
 fn both_ranks_are_in_effect_and_told_of() {
     let bench = Bench::new();
-    let queue = bench.declare("q", &[("x-max-length", AMQPValue::LongInt(7))]);
+    let queue = bench.declare("q", &[("x-max-length", FieldValue::LongInt(7))]);
     bench.set(&[("max-length", Value::Integer(5)), ("message-ttl", Value::Integer(9))]);
     let length = |bench: &Bench| {
         let found = bench.broker.vhost().policy_of_queue(&queue);

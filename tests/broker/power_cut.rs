@@ -10,7 +10,6 @@
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings};
@@ -21,6 +20,7 @@ use leveret::queue::mailbox::{Mail, Mailbox};
 use leveret::queue::{ChannelLimit, Consumer, Got, Queue, Settled};
 use leveret::store;
 use leveret::store::change::Waiter;
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -104,9 +104,9 @@ pub(super) fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> (Ar
 /// Dead letters go to `queue`; the argument `key` has a value, too.
 fn dead_lettering(queue: &str, key: &str, value: u32) -> FieldTable {
     let mut arguments = FieldTable::default();
-    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(queue.into()));
-    arguments.insert(key.into(), AMQPValue::LongInt(value.cast_signed()));
+    arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("".into()));
+    arguments.insert("x-dead-letter-routing-key".into(), FieldValue::LongString(queue.into()));
+    arguments.insert(key.into(), FieldValue::LongInt(value.cast_signed()));
     arguments
 }
 

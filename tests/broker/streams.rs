@@ -4,7 +4,6 @@
 use super::fixtures::{ME, durable};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::{ConsumerId, SeqRange, Ticket};
@@ -12,6 +11,7 @@ use leveret::message::{Block, BlockBuilder, Copies, Message};
 use leveret::queue::mailbox::{Mail, Mailbox};
 use leveret::queue::{ChannelLimit, Consumer, Queue, Reading, Settled, Start};
 use leveret::store;
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Wake};
@@ -29,8 +29,8 @@ fn open(disk: &SimDisk) -> Arc<Broker> {
 
 fn declare(broker: &Broker, max_bytes: i32) -> (Arc<Queue>, Ticket) {
     let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
-    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongInt(max_bytes));
+    arguments.insert("x-queue-type".into(), FieldValue::LongString("stream".into()));
+    arguments.insert("x-max-length-bytes".into(), FieldValue::LongInt(max_bytes));
     let declare = durable("s", arguments, NOW);
     broker.vhost().declare_queue(declare).expect("a stream")
 }

@@ -3,13 +3,13 @@
 
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::{QueueId, SeqRange, Ticket};
 use leveret::message::{BlockBuilder, Message};
 use leveret::store::change::{AtomicBatch, Change, Health, Log, Page, PageSource, Waiter};
 use leveret::store::{Opened, Options, StoreError, open_backend};
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -79,9 +79,9 @@ fn start(thread: &'static str) -> Arc<Broker> {
     );
     let broker = broker.unwrap();
     let mut arguments = FieldTable::default();
-    arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(1000));
-    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("dead".into()));
+    arguments.insert("x-message-ttl".into(), FieldValue::LongLongInt(1000));
+    arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("".into()));
+    arguments.insert("x-dead-letter-routing-key".into(), FieldValue::LongString("dead".into()));
     let declare = |name, arguments| broker.vhost().declare_queue(durable(name, arguments, NOW)).unwrap();
     declare("dead", FieldTable::default());
     declare("letters", arguments);

@@ -6,7 +6,6 @@ mod cut;
 use super::fixtures::{ME, durable};
 use super::power_cut::Bell;
 use crate::support::disk::SimDisk;
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::broker::{Broker, BrokerSettings};
@@ -20,6 +19,7 @@ use leveret::store;
 use leveret::store::change::Waiter;
 use leveret::wire::properties::{self, Properties};
 use leveret::wire::table;
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 
 fn at(ms: u64) -> Now {
@@ -58,13 +58,13 @@ impl TestBroker {
         self.broker = Self::open(&self.disk, now);
     }
 
-    fn declare(&self, name: &str, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
+    fn declare(&self, name: &str, arguments: &[(&str, FieldValue)]) -> Arc<Queue> {
         let declare = durable(name, fields(arguments), at(0));
         self.broker.vhost().declare_queue(declare).expect("it can be declared").0
     }
 
     fn delay_exchange(&self) -> Result<(), BrokerError> {
-        let delayed_type = AMQPValue::LongString("direct".into());
+        let delayed_type = FieldValue::LongString("direct".into());
         self.broker
             .vhost()
             .declare_exchange(ExchangeDeclare {
@@ -112,7 +112,7 @@ impl TestBroker {
 
     fn publish_delayed(&self, key: &str, body: &str, delay_ms: i64, now: Now) {
         let mut headers = Vec::new();
-        table::encode(&fields(&[("x-delay", AMQPValue::LongLongInt(delay_ms))]), &mut headers);
+        table::encode(&fields(&[("x-delay", FieldValue::LongLongInt(delay_ms))]), &mut headers);
         self.publish(
             "later",
             key,
@@ -209,7 +209,7 @@ impl TestBroker {
     }
 }
 
-fn fields(arguments: &[(&str, AMQPValue)]) -> FieldTable {
+fn fields(arguments: &[(&str, FieldValue)]) -> FieldTable {
     let mut table = FieldTable::default();
     for (key, value) in arguments {
         table.insert((*key).into(), value.clone());
@@ -217,12 +217,12 @@ fn fields(arguments: &[(&str, AMQPValue)]) -> FieldTable {
     table
 }
 
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
+fn text(value: &str) -> FieldValue {
+    FieldValue::LongString(value.into())
 }
 
-fn number(value: i32) -> AMQPValue {
-    AMQPValue::LongInt(value)
+fn number(value: i32) -> FieldValue {
+    FieldValue::LongInt(value)
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn a_clean_stop_makes_nothing_redelivered() {
 #[test]
 fn how_often_a_delivery_failed_is_known_after_a_restart_and_a_crash() {
     let mut house = TestBroker::new();
-    let classic: Vec<(&str, AMQPValue)> = vec![];
+    let classic: Vec<(&str, FieldValue)> = vec![];
     let quorum = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", number(-1))];
     for (name, arguments) in [("classic", classic), ("quorum", quorum), ("sync", vec![])] {
         house.declare(name, &arguments);
@@ -358,7 +358,7 @@ fn time_to_live_priorities_and_retries_outlive_a_restart() {
     let mut house = TestBroker::new();
     house.declare("mortal", &[("x-message-ttl", number(500))]);
     house.declare("ranked", &[("x-max-priority", number(5))]);
-    let delays = AMQPValue::FieldArray(vec![number(400)].into());
+    let delays = FieldValue::FieldArray(vec![number(400)]);
     house.declare("retried", &[("x-retry-delays", delays)]);
     house.publish("", "mortal", "old", &Properties::default(), at(0));
     let own = Properties { expiration: Some(b"250"), ..Properties::default() };

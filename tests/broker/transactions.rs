@@ -4,7 +4,6 @@
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::{Broker, BrokerSettings, Settlement};
 use leveret::clock::Now;
 use leveret::ids::{SeqRange, Ticket};
@@ -13,6 +12,7 @@ use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Queue, Settled};
 use leveret::routing::route::Route;
 use leveret::store;
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,8 +43,8 @@ fn open(disk: &SimDisk) -> Arc<Broker> {
         let mut arguments = FieldTable::default();
         for (key, limit) in [("x-max-length", messages), ("x-max-length-bytes", bytes)] {
             if let Some(limit) = limit {
-                arguments.insert(key.into(), AMQPValue::LongUInt(limit));
-                arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+                arguments.insert(key.into(), FieldValue::LongUInt(limit));
+                arguments.insert("x-overflow".into(), FieldValue::LongString("reject-publish".into()));
             }
         }
         let declare = durable(name, arguments, NOW);

@@ -6,7 +6,6 @@ use crate::store::golden::image;
 use crate::support::disk::SimDisk;
 use crate::support::draw::Draw;
 use crate::support::folder::Folder;
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::auth::permission::Permission;
 use leveret::auth::vhost::{ROOT, VHostLimits, VHostRecord};
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare, VHost};
@@ -19,6 +18,7 @@ use leveret::message::{Block, Message};
 use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Queue, Settled};
 use leveret::store::{FILE_NAME, Options, open, open_backend};
+use leveret::wire::table::{FieldTable, FieldValue};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,7 +62,7 @@ fn add(broker: &Broker, name: &str) -> Arc<VHost> {
 fn declare(vhost: &VHost, name: &str, arguments: &[(&str, &str)]) -> (Arc<Queue>, Ticket) {
     let mut table = FieldTable::default();
     for (key, value) in arguments {
-        table.insert((*key).into(), AMQPValue::LongString((*value).into()));
+        table.insert((*key).into(), FieldValue::LongString((*value).into()));
     }
     vhost.declare_queue(queue(name, table)).expect("it can be declared")
 }

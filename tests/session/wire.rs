@@ -6,10 +6,11 @@ use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, connect
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::wire::encode;
 use leveret::wire::encode::Content;
+use leveret::wire::fields;
 use leveret::wire::frame::{self, FRAME_MAX, Frame, Kind, PROTOCOL_HEADER};
 use leveret::wire::method::{self, Method};
 use leveret::wire::properties::{self, Properties};
-use leveret::wire::table;
+use leveret::wire::table::{self, FieldValue};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -112,7 +113,7 @@ fn publish(out: &mut Vec<u8>, channel: u16, (exchange, key, body): (&str, &str, 
         None => body.as_bytes().to_vec(),
     };
     let mut headers = Vec::new();
-    table::encode(&flags.arguments(), &mut headers);
+    table::encode(&fields::read(&flags.arguments()), &mut headers);
     let properties = Properties {
         headers: (!headers.is_empty()).then_some(&headers),
         delivery_mode: flags.has("persistent").then_some(2),
@@ -185,7 +186,7 @@ fn connection_named(name: &str, words: &[&str]) -> connection::AMQPMethod {
                     login.insert("LOGIN".into(), AMQPValue::LongString(word(1).into()));
                     login.insert("PASSWORD".into(), AMQPValue::LongString(word(2).into()));
                     let mut bytes = Vec::new();
-                    table::encode(&login, &mut bytes);
+                    table::encode(&fields::read(&login), &mut bytes);
                     bytes
                 }
                 _ => format!("\0{}\0{}", word(1), word(2)).into_bytes(),
@@ -401,12 +402,12 @@ fn show_properties(raw: &[u8]) -> String {
     if let Some(reply_to) = properties.reply_to {
         write!(text, " reply-to={}", String::from_utf8_lossy(reply_to)).unwrap();
     }
-    for (key, value) in table::decode(properties.headers.unwrap_or_default()).unwrap().inner() {
+    for (key, value) in table::decode(properties.headers.unwrap_or_default()).unwrap() {
         let value = match value {
-            AMQPValue::LongLongInt(number) => number.to_string(),
-            AMQPValue::LongInt(number) => number.to_string(),
-            AMQPValue::LongString(text) => text.to_string(),
-            AMQPValue::FieldArray(array) => show_array(array.as_slice()),
+            FieldValue::LongLongInt(number) => number.to_string(),
+            FieldValue::LongInt(number) => number.to_string(),
+            FieldValue::LongString(text) => String::from_utf8_lossy(&text).into_owned(),
+            FieldValue::FieldArray(array) => show_array(&array),
             other => format!("{other:?}"),
         };
         write!(text, " {key}={value}").unwrap();
@@ -415,8 +416,11 @@ fn show_properties(raw: &[u8]) -> String {
 }
 
 /// The strings of an array, or how many other values it has.
-fn show_array(items: &[AMQPValue]) -> String {
-    let text = |item: &AMQPValue| item.as_long_string().map(ToString::to_string);
+fn show_array(items: &[FieldValue]) -> String {
+    let text = |item: &FieldValue| match item {
+        FieldValue::LongString(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        _ => None,
+    };
     match items.iter().map(text).collect::<Option<Vec<_>>>() {
         Some(texts) => format!("[{}]", texts.join(",")),
         None => format!("[{}]", items.len()),

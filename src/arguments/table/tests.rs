@@ -68,7 +68,7 @@ fn a_policy_key_is_the_name_of_its_argument_and_of_no_other() {
     }
 }
 
-fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+fn table(entries: &[(&str, FieldValue)]) -> FieldTable {
     let mut table = FieldTable::default();
     for (key, value) in entries {
         table.insert((*key).into(), value.clone());
@@ -76,13 +76,13 @@ fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
     table
 }
 
-fn string_value(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
+fn string_value(text: &str) -> FieldValue {
+    FieldValue::LongString(text.into())
 }
 
 /// What is said to arguments, without what every such text begins with; nothing when they are
 /// taken.
-fn said(taker: Subject, on: &Resource, entries: &[(&str, AMQPValue)]) -> String {
+fn said(taker: Subject, on: &Resource, entries: &[(&str, FieldValue)]) -> String {
     let arguments = table(entries);
     let checked = taker.check_foreign(on, &arguments).and_then(|()| taker.check_values(on, &arguments));
     let text = checked.err().map(|fault| fault.to_string()).unwrap_or_default();
@@ -93,7 +93,7 @@ fn said(taker: Subject, on: &Resource, entries: &[(&str, AMQPValue)]) -> String 
 fn an_exchange_refuses_what_it_cannot_use() {
     let on = Resource::exchange(&"/".into(), "x");
     let hashing = Subject::Exchange { kind: ExchangeType::ConsistentHash, delays: false };
-    let of = |entries: &[(&str, AMQPValue)]| said(hashing, &on, entries);
+    let of = |entries: &[(&str, FieldValue)]| said(hashing, &on, entries);
     assert_eq!(of(&[(HASH_HEADER, string_value("h"))]), "");
     assert_eq!(of(&[(HASH_PROPERTY, string_value("timestamp"))]), "");
     let app_id = (HASH_PROPERTY, string_value("app_id"));
@@ -101,9 +101,9 @@ fn an_exchange_refuses_what_it_cannot_use() {
     let both = of(&[app_id.clone(), (HASH_HEADER, string_value("h"))]);
     assert_eq!(both, "hash-header and hash-property are mutually exclusive");
     let odd = "invalid type 'bool' for arg 'hash-header' in exchange 'x' in vhost '/'";
-    assert_eq!(of(&[(HASH_HEADER, AMQPValue::Boolean(true))]), odd);
+    assert_eq!(of(&[(HASH_HEADER, FieldValue::Boolean(true))]), odd);
     let odd = "invalid type 'bool' for arg 'alternate-exchange' in exchange 'x' in vhost '/'";
-    assert_eq!(of(&[(ALTERNATE_EXCHANGE, AMQPValue::Boolean(true))]), odd);
+    assert_eq!(of(&[(ALTERNATE_EXCHANGE, FieldValue::Boolean(true))]), odd);
     let direct = Subject::Exchange { kind: ExchangeType::Direct, delays: false };
     assert_eq!(said(direct, &on, &[app_id, (DELAYED_TYPE, string_value("y"))]), "", "the client's own");
     let delaying = Subject::Exchange { kind: ExchangeType::Direct, delays: true };
@@ -125,15 +125,15 @@ fn deduplication_is_the_same_for_queues_and_exchanges() {
             assert_eq!(said(taker, &on, &[(key, value)]), expected);
         };
         check(DEDUPLICATION, string_value("true"), "{unacceptable_type,longstr}");
-        check(DEDUPLICATION_HEADER, AMQPValue::LongInt(1), "{unacceptable_type,signedint}");
-        check(CACHE_SIZE, AMQPValue::LongInt(0), "{value_zero,0}");
+        check(DEDUPLICATION_HEADER, FieldValue::LongInt(1), "{unacceptable_type,signedint}");
+        check(CACHE_SIZE, FieldValue::LongInt(0), "{value_zero,0}");
         check(CACHE_SIZE, string_value("5"), "\"expected integer, got longstr\"");
-        check(CACHE_TTL, AMQPValue::LongInt(-1), "{value_negative,-1}");
-        check(DEDUPLICATION, AMQPValue::Boolean(true), "");
+        check(CACHE_TTL, FieldValue::LongInt(-1), "{value_negative,-1}");
+        check(DEDUPLICATION, FieldValue::Boolean(true), "");
         check(DEDUPLICATION_HEADER, string_value("h"), "");
-        check(CACHE_SIZE, AMQPValue::LongInt(1), "");
-        check(CACHE_TTL, AMQPValue::LongInt(0), "");
-        let (on_it, none) = (table(&[(DEDUPLICATION, AMQPValue::Boolean(true))]), FieldTable::default());
+        check(CACHE_SIZE, FieldValue::LongInt(1), "");
+        check(CACHE_TTL, FieldValue::LongInt(0), "");
+        let (on_it, none) = (table(&[(DEDUPLICATION, FieldValue::Boolean(true))]), FieldTable::default());
         assert!(taker.check_equivalent(&on, &none, &none).is_ok());
         assert!(taker.check_equivalent(&on, &on_it, &none).is_err());
     }
@@ -146,16 +146,16 @@ fn a_consumer_refuses_what_it_cannot_use() {
     let head = "invalid arg 'x-priority' for queue 'q' in vhost '/'";
     let text = said(consumer, &on, &[(PRIORITY, string_value("s"))]);
     assert_eq!(text, format!("{head}: \"expected integer, got longstr\""));
-    let text = said(reader, &on, &[(PRIORITY, AMQPValue::LongInt(1))]);
+    let text = said(reader, &on, &[(PRIORITY, FieldValue::LongInt(1))]);
     assert_eq!(text, format!("{head} of queue type rabbit_stream_queue"));
-    let text = said(consumer, &on, &[(CONSUMER_TIMEOUT, AMQPValue::LongInt(-1))]);
+    let text = said(consumer, &on, &[(CONSUMER_TIMEOUT, FieldValue::LongInt(-1))]);
     assert_eq!(text, "invalid arg 'x-consumer-timeout' for queue 'q' in vhost '/': {value_negative,-1}");
     let text = said(consumer, &on, &[(STREAM_FILTER, string_value("f"))]);
     assert_eq!(
         text,
         "invalid arg 'x-stream-filter' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
     );
-    assert_eq!(said(reader, &on, &[(STREAM_FILTER, AMQPValue::Void)]), "");
+    assert_eq!(said(reader, &on, &[(STREAM_FILTER, FieldValue::Void)]), "");
     assert_eq!(said(reader, &on, &[(OFFSET_TRACKING, string_value("true"))]), "");
-    assert_eq!(said(consumer, &on, &[("x-max-length", AMQPValue::Void)]), "", "a queue's, and so its own");
+    assert_eq!(said(consumer, &on, &[("x-max-length", FieldValue::Void)]), "", "a queue's, and so its own");
 }

@@ -6,7 +6,7 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::error::{BrokerError, Resource};
 use crate::routing::exchange::topic::hashes;
 use crate::routing::topology::encoded;
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 
 impl VHost {
     /// Whether there may be one more queue, with these arguments.
@@ -85,7 +85,7 @@ impl VHost {
     /// [`BrokerError::ArgumentsTooLong`].
     pub(super) fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
         let max = self.context.limits.arguments_bytes_max;
-        if arguments.inner().is_empty() {
+        if arguments.is_empty() {
             return Ok(());
         }
         let bytes = encoded(arguments).len();

@@ -10,7 +10,7 @@ use crate::error::{BrokerError, Resource};
 use crate::queue::Queue;
 use crate::queue::delayed::{exchange_of, queue_name};
 use crate::store::change::Change;
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 use std::sync::Arc;
 
 /// By what an exchange of this type routes, and whether it delays messages.

@@ -13,7 +13,7 @@ use crate::routing::topology::{Binding, Declared, Exchange, Target, Topology};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered, RecoveredQueue};
 use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::table;
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};

@@ -11,7 +11,7 @@ use crate::error::BrokerError;
 use crate::ids::ConnectionId;
 use crate::queue::Queue;
 use crate::queue::reply::{PREFIX, is_reply_queue};
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 use std::convert::Infallible;
 use std::sync::Arc;
 

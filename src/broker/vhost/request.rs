@@ -7,7 +7,7 @@ use crate::error::BrokerError;
 use crate::ids::ConnectionId;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::topology::{Binding, Target, Topology, encoded};
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 use std::sync::Arc;
 
 /// `queue.declare`.

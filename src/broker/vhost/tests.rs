@@ -17,7 +17,7 @@ use crate::store::change::{BindingRecord, ExchangeRecord, Log, QueueRecord, Reco
 use crate::store::fake::FakeLog;
 use crate::store::seen::{SeenBy, SeenRecord};
 use crate::wire::properties::NONE;
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 
 const ME: ConnectionId = ConnectionId(1);
 const OTHER: ConnectionId = ConnectionId(2);
@@ -80,14 +80,14 @@ fn to_exchange(source: &str, exchange: &str, key: &str) -> Bind {
     Bind { destination: Destination::Exchange(exchange.to_owned()), ..to_queue(source, "", key) }
 }
 
-fn one(key: &str, value: AMQPValue) -> FieldTable {
+fn one(key: &str, value: FieldValue) -> FieldTable {
     let mut table = FieldTable::default();
     table.insert(key.into(), value);
     table
 }
 
-fn string(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
+fn string(text: &str) -> FieldValue {
+    FieldValue::LongString(text.into())
 }
 
 #[track_caller]
@@ -211,12 +211,12 @@ fn exchanges_are_redeclared_alike_or_not_at_all() {
         with_alternate(string("a")),
         &format!("'alternate-exchange' {on}: received the value 'a' of type 'longstr' but current is none"),
     );
-    let other = ExchangeDeclare { arguments: one("foo", AMQPValue::Void), ..plain() };
+    let other = ExchangeDeclare { arguments: one("foo", FieldValue::Void), ..plain() };
     assert!(f.vhost.declare_exchange(other).is_ok(), "arguments of the client's own are not compared");
     refused(
         f.vhost.declare_exchange(ExchangeDeclare {
             name: "y".to_owned(),
-            ..with_alternate(AMQPValue::LongLongInt(1))
+            ..with_alternate(FieldValue::LongLongInt(1))
         }),
         "invalid type 'long' for arg 'alternate-exchange' in exchange 'y' in vhost '/'",
     );
@@ -285,15 +285,15 @@ fn a_binding_is_made_once_and_known_by_all_it_is() {
     f.appended();
     for _ in 0..2 {
         f.bind(to_queue("amq.direct", "q", "k"));
-        f.bind(int(AMQPValue::LongInt(1)));
-        f.bind(int(AMQPValue::LongLongInt(1)));
+        f.bind(int(FieldValue::LongInt(1)));
+        f.bind(int(FieldValue::LongLongInt(1)));
     }
     assert_eq!(f.appended(), vec!["+b amq.direct>q"; 3], "each once");
     f.check("amq.direct", "k", &["q"]);
-    f.vhost.unbind(int(AMQPValue::LongInt(1)), ME).unwrap();
+    f.vhost.unbind(int(FieldValue::LongInt(1)), ME).unwrap();
     f.vhost.unbind(to_queue("amq.direct", "q", "k"), ME).unwrap();
     f.check("amq.direct", "k", &["q"]);
-    f.vhost.unbind(int(AMQPValue::LongLongInt(1)), ME).unwrap();
+    f.vhost.unbind(int(FieldValue::LongLongInt(1)), ME).unwrap();
     f.check("amq.direct", "k", &[]);
 }
 
@@ -377,7 +377,7 @@ fn a_redeclared_queue_is_the_same_queue() {
         "inequivalent arg 'durable' for queue 'q' in vhost '/': \
          received 'false' but current is 'true'",
     );
-    let arguments = one("x-message-ttl", AMQPValue::LongInt(-1));
+    let arguments = one("x-message-ttl", FieldValue::LongInt(-1));
     refused(
         f.vhost.declare_queue(QueueDeclare { arguments: arguments.clone(), ..queue("q") }),
         "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': \
@@ -477,7 +477,7 @@ fn binding(source: &str, to_exchange: bool, destination: &str) -> BindingRecord 
 
 #[test]
 fn what_was_on_disk_is_there_again() {
-    let arguments = encoded(&one("x-delivery-limit", AMQPValue::LongInt(3)));
+    let arguments = encoded(&one("x-delivery-limit", FieldValue::LongInt(3)));
     let record =
         QueueRecord { id: QueueId(7), vhost: ROOT.into(), name: "q".into(), auto_delete: true, arguments };
     let gone = SeenBy::Exchange { vhost: ROOT.into(), name: "gone".into() };

@@ -22,7 +22,7 @@ use crate::clock::Now;
 use crate::message::Message;
 use crate::store::change::Change;
 use crate::store::seen::{SeenBy, SeenRecord};
-use amq_protocol::types::FieldTable;
+use crate::wire::table::FieldTable;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

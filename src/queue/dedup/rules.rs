@@ -13,8 +13,8 @@ use crate::arguments::table::{
 };
 use crate::arguments::value::{canonical, integer};
 use crate::message::Message;
+use crate::wire::table::FieldTable;
 use crate::wire::{properties, table};
-use amq_protocol::types::FieldTable;
 
 /// How many values are remembered when the declaration does not say (LavinMQ).
 const CACHE_SIZE_DEFAULT: u64 = 128;
@@ -71,9 +71,9 @@ impl Rules {
 mod tests {
     use super::*;
     use crate::message::Copies;
-    use amq_protocol::types::AMQPValue;
+    use crate::wire::table::FieldValue;
 
-    fn arguments(entries: &[(&str, AMQPValue)]) -> FieldTable {
+    fn arguments(entries: &[(&str, FieldValue)]) -> FieldTable {
         let mut table = FieldTable::default();
         for (key, value) in entries {
             table.insert((*key).into(), value.clone());
@@ -81,13 +81,13 @@ mod tests {
         table
     }
 
-    const ON: (&str, AMQPValue) = (DEDUPLICATION, AMQPValue::Boolean(true));
+    const ON: (&str, FieldValue) = (DEDUPLICATION, FieldValue::Boolean(true));
 
-    fn string(text: &str) -> AMQPValue {
-        AMQPValue::LongString(text.into())
+    fn string(text: &str) -> FieldValue {
+        FieldValue::LongString(text.into())
     }
 
-    fn id(asked: &[(&str, AMQPValue)], headers: &[(&str, AMQPValue)]) -> Option<Id> {
+    fn id(asked: &[(&str, FieldValue)], headers: &[(&str, FieldValue)]) -> Option<Id> {
         let (mut encoded, mut raw) = (Vec::new(), Vec::new());
         table::encode(&arguments(headers), &mut encoded);
         let own = properties::Properties { headers: Some(&encoded), ..properties::Properties::default() };
@@ -110,20 +110,20 @@ mod tests {
     #[test]
     fn nothing_is_done_unless_asked_for() {
         assert_eq!(Rules::new(&arguments(&[])), None);
-        assert_eq!(Rules::new(&arguments(&[(DEDUPLICATION, AMQPValue::Boolean(false))])), None);
-        assert_eq!(Rules::new(&arguments(&[(CACHE_SIZE, AMQPValue::LongInt(5))])), None);
+        assert_eq!(Rules::new(&arguments(&[(DEDUPLICATION, FieldValue::Boolean(false))])), None);
+        assert_eq!(Rules::new(&arguments(&[(CACHE_SIZE, FieldValue::LongInt(5))])), None);
         assert_eq!(Rules::new(&arguments(&[ON])).map(|rules| rules.size), Some(128));
-        let five = arguments(&[ON, (CACHE_SIZE, AMQPValue::LongInt(5))]);
+        let five = arguments(&[ON, (CACHE_SIZE, FieldValue::LongInt(5))]);
         assert_eq!(Rules::new(&five).map(|rules| rules.size), Some(5));
     }
 
     #[test]
     fn a_message_is_known_by_its_header() {
-        let ttl = |ms: i32| (CACHE_TTL, AMQPValue::LongInt(ms));
+        let ttl = |ms: i32| (CACHE_TTL, FieldValue::LongInt(ms));
         let a = || (DEDUPLICATION_HEADER, string("a"));
         assert_eq!(id(&[ON], &[]), None);
         assert_eq!(id(&[ON], &[("other", string("a"))]), None);
-        assert_eq!(id(&[ON], &[(DEDUPLICATION_HEADER, AMQPValue::Void)]), None);
+        assert_eq!(id(&[ON], &[(DEDUPLICATION_HEADER, FieldValue::Void)]), None);
         assert_eq!(id(&[ON], &[a()]), Some(Id { value: b"Sa".to_vec(), until_ms: u64::MAX }));
         assert_eq!(id(&[ON, (DEDUPLICATION_HEADER, string("my"))], &[a()]), None);
         assert!(id(&[ON, (DEDUPLICATION_HEADER, string("my"))], &[("my", string("a"))]).is_some());
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(until(&[ON, ttl(50)], &[a(), (CACHE_TTL, string("7"))]), Some(1050));
         assert_eq!(until(&[ON], &[a(), ttl(0)]), Some(1000));
         let value = |value| id(&[ON], &[(DEDUPLICATION_HEADER, value)]).map(|id| id.value);
-        assert_eq!(value(AMQPValue::LongInt(5)), value(AMQPValue::LongLongInt(5)));
-        assert_ne!(value(AMQPValue::LongInt(5)), value(string("5")));
+        assert_eq!(value(FieldValue::LongInt(5)), value(FieldValue::LongLongInt(5)));
+        assert_ne!(value(FieldValue::LongInt(5)), value(string("5")));
     }
 }

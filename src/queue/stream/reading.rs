@@ -9,8 +9,8 @@ use crate::arguments::value::{integer, text};
 use crate::clock::{Clock, Now, interval_ms};
 use crate::error::{BrokerError, Resource, ValueFault};
 use crate::message::Message;
+use crate::wire::table::{FieldTable, FieldValue};
 use crate::wire::{properties, table};
-use amq_protocol::types::{AMQPValue, FieldTable};
 
 /// The header of a message that filters look at.
 const FILTER_VALUE: &[u8] = b"x-stream-filter-value";
@@ -96,9 +96,9 @@ impl Reading {
 
 impl Start {
     /// Where a valid value says to begin; nowhere special when it is void.
-    fn of(value: &AMQPValue, now: Now, clock: &Clock) -> Option<Self> {
+    fn of(value: &FieldValue, now: Now, clock: &Clock) -> Option<Self> {
         match (value, integer(value), text(value).as_deref()) {
-            (AMQPValue::Timestamp(seconds), ..) => {
+            (FieldValue::Timestamp(seconds), ..) => {
                 Some(since(clock.calendar_ms(seconds.saturating_mul(1000)), now))
             }
             (_, Some(number), _) => Some(match u64::try_from(number) {
@@ -123,12 +123,12 @@ impl Filter {
     /// What valid arguments ask for.
     fn of(arguments: &FieldTable) -> Option<Self> {
         let values = match value(arguments, STREAM_FILTER)? {
-            AMQPValue::Void => return None,
-            AMQPValue::FieldArray(values) => values.as_slice(),
+            FieldValue::Void => return None,
+            FieldValue::FieldArray(values) => values.as_slice(),
             value => std::slice::from_ref(value),
         };
-        let bytes = |value: &AMQPValue| match value {
-            AMQPValue::LongString(text) => Some(text.as_bytes().into()),
+        let bytes = |value: &FieldValue| match value {
+            FieldValue::LongString(text) => Some(text.as_slice().into()),
             _ => None,
         };
         let unfiltered = flag(arguments, MATCH_UNFILTERED);

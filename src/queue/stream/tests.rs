@@ -13,8 +13,8 @@ use crate::queue::memory::BUDGET;
 use crate::queue::{ChannelLimit, Home, Queue};
 use crate::store::change::{Log, QueueRecord, RecoveredLane, RecoveredStream};
 use crate::store::fake::{FakeLog, Keep};
+use crate::wire::table::{FieldTable, FieldValue};
 use crate::wire::{properties, table};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use std::hash::{BuildHasher, RandomState};
 
 /// A log whose disk holds a stream.
@@ -111,9 +111,9 @@ const NOW_MS: u64 = 1_000_000;
 const NOW: Now = Now { mono_ms: 0, unix_ms: NOW_MS };
 
 impl Bench {
-    fn new(arguments: &[(&str, AMQPValue)]) -> Self {
+    fn new(arguments: &[(&str, FieldValue)]) -> Self {
         let mut table = FieldTable::default();
-        table.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+        table.insert("x-queue-type".into(), FieldValue::LongString("stream".into()));
         for (key, value) in arguments {
             table.insert((*key).into(), value.clone());
         }
@@ -219,7 +219,7 @@ impl Bench {
 
 fn properties_with(value: &str) -> Vec<u8> {
     let headers = (!value.is_empty()).then(|| {
-        let value = AMQPValue::LongString(value.into());
+        let value = FieldValue::LongString(value.into());
         table::with(&[], "x-stream-filter-value", Some(&value))
     });
     let mut raw = Vec::new();
@@ -246,7 +246,7 @@ fn message<'a>(arrived_at_ms: u64, properties: &'a [u8], body: &'a [u8]) -> Mess
     }
 }
 
-fn parsed(arguments: &[(&str, AMQPValue)]) -> Reading {
+fn parsed(arguments: &[(&str, FieldValue)]) -> Reading {
     let mut table = FieldTable::default();
     for (key, value) in arguments {
         table.insert((*key).into(), value.clone());
@@ -255,8 +255,8 @@ fn parsed(arguments: &[(&str, AMQPValue)]) -> Reading {
     *Reading::parse(queue, "tag", &table, (NOW, &Clock::starting(0))).unwrap().unwrap()
 }
 
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
+fn text(text: &str) -> FieldValue {
+    FieldValue::LongString(text.into())
 }
 
 #[test]
@@ -334,11 +334,10 @@ fn times_are_met_to_the_message() {
 #[test]
 fn a_filter_lets_through_what_it_names() {
     let bench = Bench::new(&[]);
-    let array =
-        |values: &[&str]| AMQPValue::FieldArray(values.iter().map(|v| text(v)).collect::<Vec<_>>().into());
+    let array = |values: &[&str]| FieldValue::FieldArray(values.iter().map(|v| text(v)).collect());
     bench.publish(&["a", "b", "", "c", "a", ""].map(|value| (NOW_MS, value, "x")));
-    let unfiltered = ("x-stream-match-unfiltered", AMQPValue::Boolean(true));
-    type Case<'a> = (&'a [(&'a str, AMQPValue)], &'a [u64]);
+    let unfiltered = ("x-stream-match-unfiltered", FieldValue::Boolean(true));
+    type Case<'a> = (&'a [(&'a str, FieldValue)], &'a [u64]);
     let cases: [Case<'_>; 6] = [
         (&[("x-stream-filter", text("a"))], &[0, 4]),
         (&[("x-stream-filter", array(&["a", "b"]))], &[0, 1, 4]),
@@ -355,7 +354,7 @@ fn a_filter_lets_through_what_it_names() {
 
 #[test]
 fn the_oldest_go_when_there_is_too_much() {
-    let mut bench = Bench::new(&[("x-max-length-bytes", AMQPValue::LongInt(100_000))]);
+    let mut bench = Bench::new(&[("x-max-length-bytes", FieldValue::LongInt(100_000))]);
     bench.read(1, 5, Start::First);
     bench.bulk(20);
     let stats = bench.queue.stats();
@@ -375,7 +374,7 @@ fn the_oldest_go_when_there_is_too_much() {
 fn the_old_go_when_something_new_comes_or_somebody_asks() {
     let bench = Bench::new(&[
         ("x-max-age", text("10s")),
-        ("x-stream-max-segment-size-bytes", AMQPValue::LongInt(1000)),
+        ("x-stream-max-segment-size-bytes", FieldValue::LongInt(1000)),
     ]);
     let body = "b".repeat(4096);
     for at in [1000, 2000, 8000, 12_000] {
@@ -392,7 +391,7 @@ fn the_old_go_when_something_new_comes_or_somebody_asks() {
 #[test]
 fn a_named_consumer_goes_on_where_it_was() {
     let mut bench = Bench::new(&[]);
-    let tracking = ("x-stream-automatic-offset-tracking", AMQPValue::Boolean(true));
+    let tracking = ("x-stream-automatic-offset-tracking", FieldValue::Boolean(true));
     let named = || parsed(std::slice::from_ref(&tracking));
     bench.numbers(0..10);
     bench.subscribe(1, 4, named());

@@ -14,8 +14,8 @@ use crate::arguments::table::{HASH_HEADER, HASH_PROPERTY, string};
 use crate::arguments::value::canonical;
 use crate::blocking;
 use crate::error::BrokerError;
+use crate::wire::table::FieldTable;
 use crate::wire::{properties, table};
-use amq_protocol::types::FieldTable;
 
 /// The largest weight (RabbitMQ's own bound).
 const WEIGHT_MAX: i64 = 10_000;
@@ -187,7 +187,7 @@ fn ln(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amq_protocol::types::AMQPValue;
+    use crate::wire::table::FieldValue;
     use std::collections::BTreeMap;
 
     const KEYS: u32 = 20_000;
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn what_is_hashed_is_what_was_asked_for() {
         let mut headers = FieldTable::default();
-        headers.insert("h".into(), AMQPValue::LongInt(7));
+        headers.insert("h".into(), FieldValue::LongInt(7));
         let mut encoded = Vec::new();
         table::encode(&headers, &mut encoded);
         let mut raw = Vec::new();

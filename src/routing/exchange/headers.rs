@@ -10,7 +10,7 @@ use crate::arguments::value::{same, term};
 use crate::blocking;
 use crate::error::{BrokerError, ShownValue};
 use crate::wire::table;
-use amq_protocol::types::{AMQPValue, FieldTable};
+use crate::wire::table::{FieldTable, FieldValue};
 use std::collections::BTreeMap;
 
 const MATCH: &str = "x-match";
@@ -25,8 +25,8 @@ pub struct Headers<T> {
 struct Rule {
     /// One condition is enough; otherwise all must hold.
     any: bool,
-    /// Header and value; [`AMQPValue::Void`] for any value.
-    conditions: Vec<(Box<str>, AMQPValue)>,
+    /// Header and value; [`FieldValue::Void`] for any value.
+    conditions: Vec<(Box<str>, FieldValue)>,
     /// How many bindings with different keys share this rule.
     bindings: u32,
 }
@@ -42,11 +42,11 @@ impl<T> Default for Headers<T> {
 /// # Errors
 /// `x-match` has a type or value that it cannot have.
 pub fn check(arguments: &FieldTable) -> Result<(), BrokerError> {
-    match arguments.inner().get(MATCH) {
+    match arguments.get(MATCH) {
         None => Ok(()),
-        Some(AMQPValue::LongString(mode)) => match mode.as_bytes() {
+        Some(FieldValue::LongString(mode)) => match mode.as_slice() {
             b"all" | b"any" | b"all-with-x" | b"any-with-x" => Ok(()),
-            _ => Err(BrokerError::UnknownMatch(mode.to_string())),
+            _ => Err(BrokerError::UnknownMatch(String::from_utf8_lossy(mode).into_owned())),
         },
         Some(value) => {
             let (text, type_name) = (term(value).into(), table::type_name(value));
@@ -57,13 +57,13 @@ pub fn check(arguments: &FieldTable) -> Result<(), BrokerError> {
 
 impl Rule {
     fn new(arguments: &FieldTable) -> Self {
-        let mode = match arguments.inner().get(MATCH) {
-            Some(AMQPValue::LongString(mode)) => mode.as_bytes(),
+        let mode = match arguments.get(MATCH) {
+            Some(FieldValue::LongString(mode)) => mode.as_slice(),
             _ => b"all",
         };
         let with_x = mode.ends_with(b"-with-x");
         let conditions = arguments
-            .into_iter()
+            .iter()
             .filter(|(key, _)| key.as_str() != MATCH && (with_x || !key.as_str().starts_with("x-")))
             .map(|(key, value)| (key.as_str().into(), value.clone()))
             .collect();
@@ -71,9 +71,9 @@ impl Rule {
     }
 
     fn matches(&self, headers: &FieldTable) -> bool {
-        let holds = |(key, wanted): &(Box<str>, AMQPValue)| {
-            let header = headers.inner().get(&**key);
-            header.is_some_and(|header| *wanted == AMQPValue::Void || same(wanted, header))
+        let holds = |(key, wanted): &(Box<str>, FieldValue)| {
+            let header = headers.get(&**key);
+            header.is_some_and(|header| *wanted == FieldValue::Void || same(wanted, header))
         };
         if self.any { self.conditions.iter().any(holds) } else { self.conditions.iter().all(holds) }
     }
@@ -119,17 +119,16 @@ impl<T: Ord> Headers<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amq_protocol::types::FieldArray;
 
-    fn string(text: &str) -> AMQPValue {
-        AMQPValue::LongString(text.into())
+    fn string(text: &str) -> FieldValue {
+        FieldValue::LongString(text.into())
     }
 
-    fn int(number: i32) -> AMQPValue {
-        AMQPValue::LongInt(number)
+    fn int(number: i32) -> FieldValue {
+        FieldValue::LongInt(number)
     }
 
-    fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+    fn table(entries: &[(&str, FieldValue)]) -> FieldTable {
         let mut table = FieldTable::default();
         for (key, value) in entries {
             table.insert((*key).into(), value.clone());
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_match(arguments: &[(&str, AMQPValue)], headers: &[(&str, AMQPValue)], expected: bool) {
+    fn check_match(arguments: &[(&str, FieldValue)], headers: &[(&str, FieldValue)], expected: bool) {
         let mut encoded = Vec::new();
         table::encode(&table(arguments), &mut encoded);
         let mut exchange = Headers::default();
@@ -182,19 +181,19 @@ mod tests {
 
     #[test]
     fn void_asks_for_presence_and_numbers_compare_by_value() {
-        check_match(&[("a", AMQPValue::Void)], &[("a", int(1))], true);
-        check_match(&[("a", AMQPValue::Void)], &[("a", AMQPValue::Void)], true);
-        check_match(&[("a", AMQPValue::Void)], &[], false);
-        check_match(&[("a", int(1))], &[("a", AMQPValue::Void)], false);
-        check_match(&[("a", int(1))], &[("a", AMQPValue::LongLongInt(1))], true);
-        check_match(&[("a", AMQPValue::ShortShortInt(5))], &[("a", AMQPValue::ShortInt(5))], true);
-        check_match(&[("a", int(1))], &[("a", AMQPValue::Double(1.0))], false);
+        check_match(&[("a", FieldValue::Void)], &[("a", int(1))], true);
+        check_match(&[("a", FieldValue::Void)], &[("a", FieldValue::Void)], true);
+        check_match(&[("a", FieldValue::Void)], &[], false);
+        check_match(&[("a", int(1))], &[("a", FieldValue::Void)], false);
+        check_match(&[("a", int(1))], &[("a", FieldValue::LongLongInt(1))], true);
+        check_match(&[("a", FieldValue::ShortShortInt(5))], &[("a", FieldValue::ShortInt(5))], true);
+        check_match(&[("a", int(1))], &[("a", FieldValue::Double(1.0))], false);
         check_match(&[("a", int(1))], &[("a", string("1"))], false);
-        check_match(&[("a", int(1))], &[("a", AMQPValue::Boolean(true))], false);
-        check_match(&[("a", AMQPValue::Timestamp(7))], &[("a", int(7))], true);
-        let array = |items| AMQPValue::FieldArray(FieldArray::from(items));
+        check_match(&[("a", int(1))], &[("a", FieldValue::Boolean(true))], false);
+        check_match(&[("a", FieldValue::Timestamp(7))], &[("a", int(7))], true);
+        let array = |items| FieldValue::FieldArray(items);
         check_match(&[("a", array(vec![int(1)]))], &[("a", array(vec![int(1)]))], true);
-        check_match(&[("a", array(vec![int(1)]))], &[("a", array(vec![AMQPValue::Double(1.0)]))], false);
+        check_match(&[("a", array(vec![int(1)]))], &[("a", array(vec![FieldValue::Double(1.0)]))], false);
     }
 
     #[test]
@@ -211,7 +210,7 @@ mod tests {
             Err(format!("Invalid x-match field type {kind} (value {value}); expected longstr"))
         };
         assert_eq!(said(int(1)), wrong_type("signedint", "1"));
-        assert_eq!(said(AMQPValue::Boolean(true)), wrong_type("bool", "true"));
-        assert_eq!(said(AMQPValue::Void), wrong_type("void", "undefined"));
+        assert_eq!(said(FieldValue::Boolean(true)), wrong_type("bool", "true"));
+        assert_eq!(said(FieldValue::Void), wrong_type("void", "undefined"));
     }
 }

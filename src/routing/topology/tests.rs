@@ -9,6 +9,7 @@ use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route;
 use crate::store::fake::FakeLog;
 use crate::wire::properties::NONE;
+use crate::wire::table::FieldValue;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
 
@@ -195,7 +196,7 @@ impl Trial {
         // An argument that a headers exchange ignores: two bindings may differ in nothing else.
         let mut arguments = FieldTable::default();
         if self.random(3) == 0 {
-            arguments.insert("x-a".into(), amq_protocol::types::AMQPValue::Void);
+            arguments.insert("x-a".into(), FieldValue::Void);
         }
         let destination = format!("{}{destination}", if to_exchange { 'x' } else { 'q' });
         Bind { source: format!("x{source}"), to_exchange, destination, key, arguments: encoded(&arguments) }

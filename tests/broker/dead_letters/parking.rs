@@ -1,7 +1,6 @@
 //! Dead letters and delayed messages that have nowhere to go are kept, and found again.
 
 use super::{ME_AS_CONSUMER, SimDisk, TestBroker, dies_into, in_order, number, persistent, text, wait_until};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::ExchangeDeclare;
 use leveret::broker::{Broker, BrokerSettings};
@@ -10,8 +9,9 @@ use leveret::ids::SeqRange;
 use leveret::message::{Block, Message};
 use leveret::queue::Settled;
 use leveret::store::{Options, open_backend};
+use leveret::wire::table::{FieldTable, FieldValue};
 
-fn at_least_once(queue: &str) -> Vec<(&'static str, AMQPValue)> {
+fn at_least_once(queue: &str) -> Vec<(&'static str, FieldValue)> {
     let mut arguments = dies_into(queue).to_vec();
     arguments.push(("x-dead-letter-strategy", text("at-least-once")));
     arguments

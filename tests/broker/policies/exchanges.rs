@@ -1,10 +1,10 @@
 //! Alternate exchanges by policy.
 
 use super::{Bench, policy, string, text};
-use amq_protocol::types::FieldTable;
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::ids::ConnectionId;
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
+use leveret::wire::table::FieldTable;
 
 fn exchange(bench: &Bench, name: &str, alternate: Option<&str>) {
     let mut arguments = FieldTable::default();

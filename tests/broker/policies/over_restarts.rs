@@ -3,10 +3,10 @@
 use super::{Bench, policy, text, to_dead};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
-use amq_protocol::types::AMQPValue;
 use leveret::clock::Now;
 use leveret::ids::Ticket;
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
+use leveret::wire::table::FieldValue;
 use std::collections::BTreeMap;
 
 #[test]
@@ -42,7 +42,7 @@ fn policies_and_what_comes_of_them_outlive_the_broker() {
     bench.publish("q", &["d"]);
     bench.pass(1000);
     assert_eq!(bench.drain("q"), "");
-    bench.declare("q-new", &[("x-max-length", AMQPValue::LongInt(1))]);
+    bench.declare("q-new", &[("x-max-length", FieldValue::LongInt(1))]);
     bench.publish("q-new", &["a", "b"]);
     assert_eq!(bench.drain("q-new"), "b");
 }

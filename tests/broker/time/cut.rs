@@ -4,7 +4,6 @@
 use super::{TestBroker, at, fields, number};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
-use amq_protocol::types::AMQPValue;
 use leveret::arguments::Requeue;
 use leveret::broker::Broker;
 use leveret::ids::{SeqRange, Ticket};
@@ -12,6 +11,7 @@ use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Settled};
 use leveret::wire::properties::Properties;
 use leveret::wire::table;
+use leveret::wire::table::FieldValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,14 +35,14 @@ struct Known {
 fn declare(house: &TestBroker) {
     let dead = || {
         [
-            ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
-            ("x-dead-letter-routing-key", AMQPValue::LongString("dead".into())),
+            ("x-dead-letter-exchange", FieldValue::LongString("".into())),
+            ("x-dead-letter-routing-key", FieldValue::LongString("dead".into())),
         ]
     };
     let [exchange, key] = dead();
     house.declare("mortal", &[("x-message-ttl", number(40)), exchange, key]);
     let [exchange, key] = dead();
-    let delays = AMQPValue::FieldArray(vec![number(20), number(50)].into());
+    let delays = FieldValue::FieldArray(vec![number(20), number(50)]);
     house.declare("retried", &[("x-retry-delays", delays), exchange, key]);
     house.declare("dead", &[]);
     house.declare("arrived", &[]);
@@ -62,7 +62,7 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
         let line = usize::try_from(draw.below(3)).expect("small");
         let (exchange, key, _) = LINES[line];
         let mut headers = Vec::new();
-        let delay = AMQPValue::LongInt(i32::try_from(draw.below(60)).expect("small"));
+        let delay = FieldValue::LongInt(i32::try_from(draw.below(60)).expect("small"));
         table::encode(&fields(&[("x-delay", delay)]), &mut headers);
         let own = Properties { headers: Some(&headers), ..Properties::default() };
         known.insert(id, Known { line, ticket: Ticket(u64::MAX), taken: false });

@@ -1,7 +1,6 @@
 //! Field tables: checked, read whole, read by key and written, all to the same end.
 
-use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
-use leveret::wire::table::{check as check_table, decode, encode, get};
+use leveret::wire::table::{FieldTable, FieldValue, check as check_table, decode, encode, get};
 
 /// Reads `data` as a table.
 pub fn check(data: &[u8]) {
@@ -11,8 +10,8 @@ pub fn check(data: &[u8]) {
         let _anything_but_a_panic = get(data, b"x");
         return;
     };
-    for (name, value) in table.inner() {
-        let raw = get(data, name.as_str().as_bytes()).expect("a key of the table");
+    for (name, value) in &table {
+        let raw = get(data, name.as_bytes()).expect("a key of the table");
         let mut one = FieldTable::default();
         one.insert(name.clone(), value.clone());
         let mut alone = FieldTable::default();
@@ -35,32 +34,32 @@ fn written(table: &FieldTable) -> Vec<u8> {
 #[must_use]
 pub fn samples() -> Vec<Vec<u8>> {
     let mut table = FieldTable::default();
-    let mut array = FieldArray::default();
+    let mut array = Vec::new();
     for (at, value) in [
-        AMQPValue::Boolean(true),
-        AMQPValue::ShortShortInt(-1),
-        AMQPValue::ShortShortUInt(1),
-        AMQPValue::ShortInt(-2),
-        AMQPValue::ShortUInt(2),
-        AMQPValue::LongInt(-3),
-        AMQPValue::LongUInt(3),
-        AMQPValue::LongLongInt(-4),
-        AMQPValue::Float(1.5),
-        AMQPValue::Double(-1.5),
-        AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 314 }),
-        AMQPValue::LongString("text".into()),
-        AMQPValue::ByteArray(vec![0, 1, 2].into()),
-        AMQPValue::Timestamp(1_795_000_000),
-        AMQPValue::Void,
+        FieldValue::Boolean(true),
+        FieldValue::ShortShortInt(-1),
+        FieldValue::ShortShortUInt(1),
+        FieldValue::ShortInt(-2),
+        FieldValue::ShortUInt(2),
+        FieldValue::LongInt(-3),
+        FieldValue::LongUInt(3),
+        FieldValue::LongLongInt(-4),
+        FieldValue::Float(1.5),
+        FieldValue::Double(-1.5),
+        FieldValue::Decimal { scale: 2, value: 314 },
+        FieldValue::LongString("text".into()),
+        FieldValue::ByteArray(vec![0, 1, 2]),
+        FieldValue::Timestamp(1_795_000_000),
+        FieldValue::Void,
     ]
     .into_iter()
     .enumerate()
     {
         array.push(value.clone());
-        table.insert(format!("k{at}").into(), value);
+        table.insert(format!("k{at}"), value);
     }
-    table.insert("array".into(), AMQPValue::FieldArray(array));
+    table.insert("array".into(), FieldValue::FieldArray(array));
     let mut outer = FieldTable::default();
-    outer.insert("x".into(), AMQPValue::FieldTable(table.clone()));
+    outer.insert("x".into(), FieldValue::FieldTable(table.clone()));
     vec![written(&table), written(&outer)]
 }

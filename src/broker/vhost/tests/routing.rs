@@ -158,9 +158,9 @@ fn headers_decide_for_each_message() {
         f.vhost.route(b"amq.match", b"", &raw).unwrap()
     };
     assert!(route(None).cacheable, "nothing to decide");
-    f.bind(Bind { arguments: one("a", AMQPValue::LongInt(1)), ..to_queue("amq.match", "q", "") });
-    assert_eq!(route(Some(&encoded(&one("a", AMQPValue::ShortInt(1))))).queues.len(), 1);
-    let none = route(Some(&encoded(&one("a", AMQPValue::ShortInt(2)))));
+    f.bind(Bind { arguments: one("a", FieldValue::LongInt(1)), ..to_queue("amq.match", "q", "") });
+    assert_eq!(route(Some(&encoded(&one("a", FieldValue::ShortInt(1))))).queues.len(), 1);
+    let none = route(Some(&encoded(&one("a", FieldValue::ShortInt(2)))));
     assert!(none.queues.is_empty() && !none.cacheable);
     assert!(route(None).queues.is_empty());
 }

@@ -12,7 +12,7 @@ fn check_random(seed: u64) {
         draw ^= draw << 17;
         draw % below
     };
-    let limit = AMQPValue::LongLongInt(200_000 + i64::try_from(next(3_000_000)).unwrap());
+    let limit = FieldValue::LongLongInt(200_000 + i64::try_from(next(3_000_000)).unwrap());
     let mut bench = Bench::new(&[("x-max-length-bytes", limit)]);
     let mut written: Vec<(u64, &str)> = Vec::new();
     // Of each reader: what it wants, since when, the next number it may be dealt, what it holds.
