@@ -56,8 +56,8 @@
 //! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
 //! | [`audit`] | how many log lines of a kind there may be |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
-//! | [`wire`] | bytes to frames, methods, properties, tables, and back |
-//! | [`message`] | a message as bytes: record and block |
+//! | [`message`] | a message as bytes: record and block, properties, and tables such as headers and arguments are |
+//! | [`wire`] | bytes to frames, methods, content headers, and back |
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`arguments`] | every argument of queues, exchanges and consumers, in one table, and what it amounts to |
@@ -71,7 +71,7 @@
 //! | [`server`], [`http`] | the tokio shell; they never name each other |
 //! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
 //! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
-//! | [`perf`] | the load generator: a client of any AMQP broker, built on `wire` alone |
+//! | [`perf`] | the load generator: a client of any AMQP broker, built on `wire` and the codec in `message` alone |
 //!
 //! Beside `src/`: `tests/` (one binary;
 //! `tests/tidy.rs` holds the rules of the house), `conformance/` (a broker-neutral suite and the

@@ -20,8 +20,8 @@ type Rule = fn(path: &str, text: &str) -> Vec<Offence>;
 const ROOMS: &[&[&str]] = &[
     &["ids", "clock", "error", "config", "machine", "metrics", "near"],
     &["audit", "blocking"],
-    &["wire"],
     &["message"],
+    &["wire"],
     &["auth"],
     &["policy"],
     &["arguments"],
@@ -38,7 +38,7 @@ const ROOMS: &[&[&str]] = &[
 ];
 
 /// What `perf` may import, being a client of any broker.
-const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "machine", "wire"];
+const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "machine", "message", "wire"];
 
 /// What `ctl` may import, being a client of a broker that runs elsewhere: where to find it, and
 /// what to ask.

@@ -7,9 +7,9 @@ use super::{Caller, Performed, Row, Told, vhost};
 use crate::broker::Broker;
 use crate::broker::parked::{Moved, Parked};
 use crate::ids::Ticket;
+use crate::message::properties;
 use crate::queue::Queue;
 use crate::store::StoreError;
-use crate::wire::properties;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

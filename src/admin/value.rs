@@ -1,7 +1,7 @@
 //! Arguments and properties as an operator reads them: AMQP's values without their widths.
 
-use crate::wire::table;
-use crate::wire::table::{FieldTable, FieldValue};
+use crate::message::table;
+use crate::message::table::{FieldTable, FieldValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -4,8 +4,8 @@
 
 use super::table::TABLE;
 use crate::error::Resource;
+use crate::message::table::FieldTable;
 use crate::near::nearest;
-use crate::wire::table::FieldTable;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use tracing::warn;

@@ -23,8 +23,8 @@ use self::table::{
 };
 use crate::arguments::value::{equivalent_flag, integer};
 use crate::error::{BrokerError, Resource};
+use crate::message::table::{FieldTable, FieldValue};
 use crate::policy::Definition;
-use crate::wire::table::{FieldTable, FieldValue};
 
 /// How often a message of a quorum queue may be returned when its declaration does not say
 /// (RabbitMQ: quorum-queues).

@@ -3,8 +3,8 @@
 use super::table::{Precedence, Subject, value};
 use super::{QueueFlags, QueueType, Settings};
 use crate::arguments::value::integer;
+use crate::message::table::FieldValue;
 use crate::policy::{Definition, Value};
-use crate::wire::table::FieldValue;
 
 impl Settings {
     /// What these settings, as declared, are under a policy. The arguments stay what they are.
@@ -62,7 +62,7 @@ fn as_argument(value: &Value) -> Option<FieldValue> {
 mod tests {
     use super::*;
     use crate::arguments::{LengthLimit, Overflow};
-    use crate::wire::table::FieldTable;
+    use crate::message::table::FieldTable;
 
     fn string(text: &str) -> FieldValue {
         FieldValue::LongString(text.into())

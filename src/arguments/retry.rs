@@ -10,7 +10,7 @@ use super::table::{
     DELAYED_RETRY_MAX, DELAYED_RETRY_MIN, DELAYED_RETRY_TYPE, RETRY_DELAYS, RETRY_JITTER, number, string,
     value,
 };
-use crate::wire::table::FieldTable;
+use crate::message::table::FieldTable;
 
 /// How messages come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +138,7 @@ fn spread(delay_ms: u64, percent: u8, from: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::table::FieldValue;
+    use crate::message::table::FieldValue;
 
     fn array(delays: &[i64]) -> FieldValue {
         FieldValue::FieldArray(delays.iter().map(|&ms| FieldValue::LongLongInt(ms)).collect())

@@ -5,9 +5,9 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::value::{integer, term, text};
 use crate::clock::interval_ms;
 use crate::error::{BrokerError, Resource, ShownValue, ValueFault};
+use crate::message::table::type_name;
+use crate::message::table::{FieldTable, FieldValue};
 use crate::policy::key::{DELAYS_MAX, SEGMENT_BYTES_MAX, TIME_MAX_MS};
-use crate::wire::table::type_name;
-use crate::wire::table::{FieldTable, FieldValue};
 
 /// Filter values of one consumer; each message is compared with all.
 const FILTERS_MAX: usize = 64;

@@ -2,7 +2,7 @@
 
 use super::table::{MAX_AGE, MAX_LENGTH_BYTES, SEGMENT_BYTES, number, string};
 use crate::clock::interval_ms;
-use crate::wire::table::FieldTable;
+use crate::message::table::FieldTable;
 
 /// How much of a stream is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

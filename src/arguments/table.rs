@@ -18,7 +18,7 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::value::{equivalent, integer, text};
 use crate::clock::interval_ms;
 use crate::error::{BrokerError, Resource, ValueFault};
-use crate::wire::table::{FieldTable, FieldValue};
+use crate::message::table::{FieldTable, FieldValue};
 use std::sync::LazyLock;
 
 pub(super) const QUEUE_TYPE: &str = "x-queue-type";

@@ -1,7 +1,7 @@
 //! Every refusal of an argument, and what arguments amount to.
 
 use super::*;
-use crate::wire::table::FieldValue;
+use crate::message::table::FieldValue;
 
 const DURABLE: QueueFlags = QueueFlags { durable: true, auto_delete: false, exclusive: false };
 

@@ -1,8 +1,8 @@
 //! Values in field tables: when two are equal, and how RabbitMQ prints them in its error texts.
 
 use crate::error::{BrokerError, Difference, Resource, ShownValue};
-use crate::wire::table::{FieldTable, FieldValue};
-use crate::wire::table::{RawValue, type_name};
+use crate::message::table::{FieldTable, FieldValue};
+use crate::message::table::{RawValue, type_name};
 
 /// The value as a whole number, if it is one of the integer types.
 #[must_use]

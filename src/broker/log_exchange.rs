@@ -7,10 +7,10 @@
 use super::Broker;
 use super::trace::NODE;
 use crate::clock::Now;
+use crate::message::properties::{self, Properties};
+use crate::message::table;
+use crate::message::table::{FieldTable, FieldValue};
 use crate::routing::topology::LOG;
-use crate::wire::properties::{self, Properties};
-use crate::wire::table;
-use crate::wire::table::{FieldTable, FieldValue};
 
 impl Broker {
     /// Whether something is bound to the exchange.

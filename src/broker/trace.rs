@@ -9,13 +9,13 @@
 use super::Broker;
 use super::vhost::VHost;
 use crate::clock::Now;
+use crate::message::properties::{self, Properties};
+use crate::message::table;
+use crate::message::table::{FieldTable, FieldValue};
 use crate::message::{BCC, Block, Copies, Message};
 use crate::queue::Queue;
 use crate::queue::dead_letter::all_keys;
 use crate::routing::topology::TRACE;
-use crate::wire::properties::{self, Properties};
-use crate::wire::table;
-use crate::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 
 /// What a copy calls the broker, as its error texts do.

@@ -5,11 +5,11 @@
 //! the routing keys of its message, copies and all, unless the queue has a key for it, which then
 //! replaces all of them for good. Everything here is a pure function from records to records.
 
+use crate::message::properties;
+use crate::message::table;
+use crate::message::table::{FieldTable, FieldValue};
 use crate::message::{BCC, Block, BlockBuilder, CC, Copies, Message};
 use crate::queue::DeathReason;
-use crate::wire::properties;
-use crate::wire::table;
-use crate::wire::table::{FieldTable, FieldValue};
 
 /// One entry of `x-death`.
 #[derive(Debug, Clone, PartialEq)]
@@ -278,7 +278,7 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::properties::Properties;
+    use crate::message::properties::Properties;
 
     fn die(message: &Message<'_>, queue: &str, reason: DeathReason) -> DeadLetter {
         dead_letter(

@@ -7,10 +7,10 @@
 //! here is a pure function of a message.
 
 use crate::arguments::value::integer;
+use crate::message::table::FieldValue;
 use crate::message::{Block, BlockBuilder, Message};
+use crate::message::{properties, table};
 use crate::queue::dead_letter::all_keys;
-use crate::wire::table::FieldValue;
-use crate::wire::{properties, table};
 
 const DELAY: &[u8] = b"x-delay";
 
@@ -76,8 +76,8 @@ pub(crate) fn release(message: &Message<'_>, now_unix_ms: u64) -> Released {
 mod tests {
     use super::*;
     use crate::message::Copies;
-    use crate::wire::properties::Properties;
-    use crate::wire::table::FieldTable;
+    use crate::message::properties::Properties;
+    use crate::message::table::FieldTable;
 
     fn raw(delay: FieldValue) -> Vec<u8> {
         let mut headers = FieldTable::default();

@@ -20,8 +20,8 @@ use crate::protocol::amqp::reply::{NOT_ALLOWED, UNEXPECTED_FRAME};
 use crate::store::change::Health;
 use crate::wire::encode;
 use crate::wire::frame::{self, Frame, Kind};
+use crate::wire::header::HEADER_MIN;
 use crate::wire::method::{self, Method};
-use crate::wire::properties;
 use amq_protocol::protocol::{AMQPClass, channel as amqp, connection};
 use tracing::info;
 
@@ -265,7 +265,7 @@ impl Connection {
     fn content_of(&self, frame: Frame<'_>) -> (u16, u16) {
         let slot = self.slots.get(usize::from(frame.channel));
         let waits = matches!(slot, Some(Slot::Open(channel)) if channel.incoming.is_some());
-        let is_cut = frame.kind == Kind::Header && frame.payload.len() < properties::HEADER_MIN;
+        let is_cut = frame.kind == Kind::Header && frame.payload.len() < HEADER_MIN;
         if waits && !is_cut { PUBLISH } else { (0, 0) }
     }
 

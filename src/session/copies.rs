@@ -4,9 +4,9 @@
 //! What is no string in such an array counts for nothing, as in RabbitMQ; a header that is no array
 //! at all is refused.
 
+use crate::message::table::{self, RawValue};
 use crate::message::{BCC, CC, Copies};
 use crate::protocol::amqp::error::AmqpError;
-use crate::wire::table::{self, RawValue};
 
 /// The copies that a message asks for.
 #[derive(Debug, Clone, Copy, Default)]

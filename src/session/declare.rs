@@ -11,11 +11,11 @@ use crate::broker::vhost::access::{may_ask, may_declare_exchange, may_declare_qu
 use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 use crate::error::{BrokerError, Resource};
 use crate::ids::Ticket;
+use crate::message::table::FieldTable;
 use crate::protocol::amqp::error::AmqpError;
 use crate::queue::Queue;
 use crate::queue::reply::is_reply_queue;
 use crate::wire::fields;
-use crate::wire::table::FieldTable;
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
 use amq_protocol::types::ShortString;
 use std::sync::Arc;

@@ -4,10 +4,11 @@
 use super::connection_state::{Capabilities, ConnectionState, NegotiatedLimits};
 use super::report::Introduction;
 use super::{Fault, Next, Peer};
+use crate::message::table;
 use crate::protocol::amqp::error::{AmqpError, Bound};
+use crate::wire::encode;
 use crate::wire::frame::{self, FRAME_MIN, Frame, Header, Kind, PROTOCOL_HEADER};
 use crate::wire::method::{self, Method};
-use crate::wire::{encode, table};
 use amq_protocol::protocol::{AMQPClass, connection as amqp};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use tracing::warn;

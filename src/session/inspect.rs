@@ -8,9 +8,9 @@ use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::copies::CopyKeys;
 use crate::auth::permission::Right;
+use crate::message::properties;
 use crate::message::{Block, Copies, Message};
 use crate::protocol::amqp::error::{AmqpError, ExpirationFault};
-use crate::wire::properties;
 
 /// Ten years (RabbitMQ: `MAX_EXPIRY_TIMER`).
 const EXPIRATION_MAX_MS: i128 = 315_360_000_000;

@@ -13,11 +13,12 @@ use super::deliver::shown;
 use super::inspect;
 use super::publish_batch::Publish;
 use crate::clock::Now;
+use crate::message::properties;
 use crate::message::{Block, BlockBuilder, Copies, LARGE_BODY, Message};
 use crate::protocol::amqp::error::AmqpError;
 use crate::wire::encode::{self, Content};
 use crate::wire::frame::{self, Frame, Kind};
-use crate::wire::properties::{self, BASIC, ContentHeader};
+use crate::wire::header::{self, BASIC, ContentHeader};
 
 /// The largest body that may be declared, whatever the configuration says (RabbitMQ:
 /// `MAX_MSG_SIZE`).
@@ -75,7 +76,7 @@ pub(super) fn whole_content(
     frame_max: u32,
 ) -> Option<(ContentHeader<'_>, &[u8], usize)> {
     let (header, used) = part(input, channel, Kind::Header, frame_max)?;
-    let header = properties::decode_header(header).ok()?;
+    let header = header::decode(header).ok()?;
     if header.body_size == 0 {
         return Some((header, &[], used));
     }
@@ -171,7 +172,7 @@ impl Channel {
             return Err(incoming.expects());
         }
         incoming.heard_ms = link.now.mono_ms;
-        let header = properties::decode_header(payload)?;
+        let header = header::decode(payload)?;
         check_header(link, &header)?;
         let missing = usize::try_from(header.body_size).map_err(|_large| AmqpError::BodyBeyondMemory)?;
         link.tally.partial = true;

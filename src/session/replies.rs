@@ -7,9 +7,9 @@
 use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use crate::ids::{ConsumerId, Ticket};
+use crate::message::properties::{self, Properties};
 use crate::protocol::amqp::error::AmqpError;
 use crate::queue::reply::{REPLY_TO, is_reply_queue};
-use crate::wire::properties::{self, Properties};
 use amq_protocol::protocol::{AMQPClass, basic, queue};
 use amq_protocol::types::ShortString;
 use std::sync::Arc;

@@ -10,9 +10,9 @@ use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::slot::Slot;
 use crate::broker::clients::{ChannelReport, ClientReport, ClientStatus, Facts, Publishing};
+use crate::message::table::{self, FieldTable, FieldValue};
 use crate::protocol::amqp::error::AmqpError;
 use crate::wire::fields;
-use crate::wire::table::{self, FieldTable, FieldValue};
 use amq_protocol::protocol::connection::StartOk;
 
 /// Bytes that are kept of what a client says of itself; of one that says more, only [`KEPT`].

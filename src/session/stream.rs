@@ -5,10 +5,10 @@ use super::channel::Channel;
 use super::deliver::shown;
 use crate::arguments::table::STREAM_OFFSET;
 use crate::message::Message;
+use crate::message::properties;
+use crate::message::table::{self, FieldValue};
 use crate::protocol::amqp::error::AmqpError;
 use crate::queue::Queue;
-use crate::wire::properties;
-use crate::wire::table::{self, FieldValue};
 use amq_protocol::protocol::basic::Consume;
 use std::borrow::Cow;
 

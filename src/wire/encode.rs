@@ -6,8 +6,8 @@
 //! defect of the caller, and panics.
 
 use super::frame::{FRAME_END, FRAME_HEAD, FRAME_MIN, FRAME_OVERHEAD, Kind};
+use super::header::BASIC;
 use super::method::{ACK, DELIVER, GET_OK, NACK, PUBLISH, RETURN};
-use super::properties::BASIC;
 use amq_protocol::frame::WriteContext;
 use amq_protocol::protocol::{AMQPClass, gen_class};
 

@@ -1,6 +1,8 @@
 //! What can be wrong with bytes that a peer sends. What the peer is told of it is for
 //! [`crate::protocol`].
 
+use crate::message::error::Malformed;
+
 /// Why bytes do not decode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError {
@@ -28,14 +30,14 @@ pub enum DecodeError {
     ShortHeader,
     /// The weight of a content header, which has to be 0.
     HeaderWeight,
-    /// Flags or list of properties.
-    Properties,
-    /// A field table.
-    Table,
-    /// A name in a field table is not UTF-8.
-    TableName,
-    /// A field table is nested too deep.
-    TableDepth,
+    /// Properties, or a field table.
+    Malformed(Malformed),
+}
+
+impl From<Malformed> for DecodeError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
 }
 
 /// What is wrong with a frame.

@@ -1,6 +1,6 @@
 //! Field tables of methods, which `amq-protocol` reads, as the rest of the broker has them.
 
-use super::table::{FieldTable, FieldValue};
+use crate::message::table::{FieldTable, FieldValue};
 use amq_protocol::types::{self, AMQPValue};
 
 /// A table that came in a method, whose depth [`super::method::decode`] has checked.

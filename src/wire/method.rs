@@ -17,8 +17,8 @@
 //! ```
 
 use super::error::DecodeError;
-use super::reader::ByteReader;
-use super::table;
+use crate::message::reader::ByteReader;
+use crate::message::table;
 use amq_protocol::protocol::{AMQPClass, parse_class};
 
 /// Class and method in one number, as the first four bytes of a payload.
@@ -240,7 +240,8 @@ impl BeforeTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::samples::{every_method, nested, payload_of};
+    use crate::message::samples::nested;
+    use crate::wire::samples::{every_method, payload_of};
     use amq_protocol::protocol::basic::AMQPMethod as Basic;
 
     /// What must come of a method that `amq-protocol` encoded.

@@ -1,59 +1,25 @@
 //! For the tests of `wire` only: one of each thing that travels, and random numbers that a seed
 //! repeats.
 
+use crate::message::{samples, table};
 use amq_protocol::frame::WriteContext;
 use amq_protocol::protocol::{
     AMQPClass, access, basic, channel, confirm, connection, exchange, gen_class, queue, tx,
 };
-use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
+use amq_protocol::types::FieldTable;
+use amq_protocol::types::parsing::parse_field_table;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// A table with a value of every kind, nested ones too.
 pub(super) fn every_kind() -> FieldTable {
-    let scalars = [
-        AMQPValue::Boolean(true),
-        AMQPValue::ShortShortInt(-1),
-        AMQPValue::ShortShortUInt(255),
-        AMQPValue::ShortInt(-2),
-        AMQPValue::ShortUInt(65_535),
-        AMQPValue::LongInt(-3),
-        AMQPValue::LongUInt(4_000_000_000),
-        AMQPValue::LongLongInt(-4),
-        AMQPValue::Float(0.5),
-        AMQPValue::Double(-0.25),
-        AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 314 }),
-        AMQPValue::LongString("text \u{e9}".into()),
-        AMQPValue::LongString(vec![0xff, 0].into()),
-        AMQPValue::Timestamp(1_795_000_000),
-        AMQPValue::ByteArray(vec![0, 1, 255].into()),
-        AMQPValue::Void,
-    ];
-    let mut table = FieldTable::default();
-    for (index, value) in scalars.iter().enumerate() {
-        table.insert(format!("scalar-{index}").into(), value.clone());
-    }
-    let inner = table.clone();
-    table.insert("".into(), AMQPValue::FieldTable(FieldTable::default()));
-    table.insert("k".repeat(255).into(), AMQPValue::FieldArray(FieldArray::default()));
-    table.insert("array".into(), AMQPValue::FieldArray(scalars.to_vec().into()));
-    table.insert("table".into(), AMQPValue::FieldTable(inner));
+    let mut bytes = vec![0; 4];
+    table::encode(&samples::every_kind(), &mut bytes);
+    let len = u32::try_from(bytes.len() - 4).unwrap();
+    bytes[..4].copy_from_slice(&len.to_be_bytes());
+    let (rest, table) = parse_field_table(bytes.as_slice()).unwrap();
+    assert!(rest.is_empty());
     table
-}
-
-/// A table whose entry `a` holds so many arrays or tables, each within the one before.
-pub(super) fn nested(kind: u8, levels: usize) -> Vec<u8> {
-    let name: &[u8] = if kind == b'F' { b"\x01a" } else { b"" };
-    let per_level = name.len() + 5;
-    let mut bytes = b"\x01a".to_vec();
-    for level in (0..levels).rev() {
-        if level + 1 < levels {
-            bytes.extend_from_slice(name);
-        }
-        bytes.push(kind);
-        bytes.extend_from_slice(&u32::try_from(level * per_level).unwrap().to_be_bytes());
-    }
-    bytes
 }
 
 /// The payload of a method as `amq-protocol` writes it.

@@ -5,7 +5,8 @@ use super::encode::{self, Content, Delivery};
 use super::frame::{self, FRAME_END, FRAME_MAX, FRAME_MIN, Kind};
 use super::method::{self, Method};
 use super::samples::{Random, every_kind, every_method, for_seeds};
-use super::{fields, properties, table};
+use super::{fields, header};
+use crate::message::{properties, table};
 use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, basic};
 
@@ -157,7 +158,7 @@ fn check_body(frame_max: u32, body: &[u8]) {
         assert!(frames.iter().all(|(channel, ..)| *channel == 9));
         assert_eq!(frames[0].1, Kind::Method);
         assert_eq!(frames[1].1, Kind::Header);
-        let header = properties::decode_header(&frames[1].2).unwrap();
+        let header = header::decode(&frames[1].2).unwrap();
         assert_eq!((header.body_size, header.raw), (body.len() as u64, BODY.properties));
         let parts = &frames[2..];
         assert!(parts.iter().all(|(_, kind, payload)| *kind == Kind::Body && !payload.is_empty()));
@@ -206,8 +207,8 @@ fn read_all(mut input: &[u8]) -> usize {
         let _ = table::get(payload, b"x-match");
         let _ = properties::delivery_mode(payload);
         assert_eq!(table::decode(payload).is_ok(), table::check(payload).is_ok());
-        if let Ok(header) = properties::decode_header(payload)
-            && header.class == properties::BASIC
+        if let Ok(header) = header::decode(payload)
+            && header.class == header::BASIC
         {
             let decoded = properties::decode(header.raw).expect("a checked header decodes");
             assert_eq!(properties::delivery_mode(header.raw), decoded.delivery_mode.unwrap_or(1));

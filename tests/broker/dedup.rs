@@ -10,13 +10,13 @@ use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::{SeqRange, Ticket};
+use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, BlockBuilder, Message};
+use leveret::message::{properties, table};
 use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Settled};
 use leveret::store::Opened;
 use leveret::store::change::{Recovered, Waiter};
-use leveret::wire::table::{FieldTable, FieldValue};
-use leveret::wire::{properties, table};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@
 use leveret::broker::vhost::QueueDeclare;
 use leveret::clock::Now;
 use leveret::ids::ConnectionId;
+use leveret::message::table::FieldTable;
 use leveret::message::{Copies, Message};
-use leveret::wire::table::FieldTable;
 
 /// The client.
 pub(super) const ME: ConnectionId = ConnectionId(1);

@@ -7,11 +7,11 @@ use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::Ticket;
+use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, BlockBuilder, Message};
 use leveret::queue::Got;
 use leveret::queue::mailbox::Mailbox;
 use leveret::store;
-use leveret::wire::table::{FieldTable, FieldValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

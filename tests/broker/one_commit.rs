@@ -9,13 +9,13 @@ use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings, Settlement};
 use leveret::clock::Now;
 use leveret::ids::SeqRange;
+use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, Message};
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
 use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Queue, Settled};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
-use leveret::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 
 const NOW: Now = Now { mono_ms: 0, unix_ms: 1_000 };
@@ -119,7 +119,7 @@ fn the_commit_thread_does_not_wait_for_the_matches_of_a_dead_letter() {
     house.broker.vhost().route(b"amq.topic", key.as_bytes(), &[0, 0]).expect("the exchange exists");
     let mut arguments = FieldTable::default();
     for (name, value) in [("x-dead-letter-exchange", "amq.topic"), ("x-dead-letter-routing-key", &key)] {
-        arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+        arguments.insert(name.into(), FieldValue::LongString(value.into()));
     }
     let source = declare(&house.broker, "source", arguments);
     let dead = house.broker.vhost().queue("dead", ME).expect("it was declared");

@@ -12,13 +12,13 @@ use leveret::broker::policies::PolicyError;
 use leveret::broker::{Broker, BrokerSettings, Enqueued};
 use leveret::clock::Now;
 use leveret::ids::{ConsumerId, SeqRange};
+use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, BlockBuilder, Message};
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
 use leveret::queue::mailbox::{Mail, Mailbox};
 use leveret::queue::{ChannelLimit, Consumer, Got, Queue, Settled};
 use leveret::routing::route::Route;
 use leveret::store::{Options, open_backend};
-use leveret::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 
 /// A broker, and the time that it is told.

@@ -15,12 +15,12 @@ use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::{ConsumerId, SeqRange, Ticket};
+use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, BlockBuilder, Message};
 use leveret::queue::mailbox::{Mail, Mailbox};
 use leveret::queue::{ChannelLimit, Consumer, Got, Queue, Settled};
 use leveret::store;
 use leveret::store::change::Waiter;
-use leveret::wire::table::{FieldTable, FieldValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex};
 

@@ -12,14 +12,14 @@ use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::error::BrokerError;
 use leveret::ids::{SeqRange, Ticket};
+use leveret::message::properties::{self, Properties};
+use leveret::message::table;
+use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, Copies, Message};
 use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Queue, Settled};
 use leveret::store;
 use leveret::store::change::Waiter;
-use leveret::wire::properties::{self, Properties};
-use leveret::wire::table;
-use leveret::wire::table::{FieldTable, FieldValue};
 use std::sync::Arc;
 
 fn at(ms: u64) -> Now {

@@ -4,13 +4,14 @@
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, connection, exchange, queue, tx};
 use amq_protocol::types::{AMQPValue, FieldTable};
+use leveret::message::properties::{self, Properties};
+use leveret::message::table::{self, FieldValue};
 use leveret::wire::encode;
 use leveret::wire::encode::Content;
 use leveret::wire::fields;
 use leveret::wire::frame::{self, FRAME_MAX, Frame, Kind, PROTOCOL_HEADER};
+use leveret::wire::header;
 use leveret::wire::method::{self, Method};
-use leveret::wire::properties::{self, Properties};
-use leveret::wire::table::{self, FieldValue};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -364,7 +365,7 @@ impl Answers {
                 }
             }
             Kind::Header => {
-                let header = properties::decode_header(payload).unwrap();
+                let header = header::decode(payload).unwrap();
                 let (sentence, missing, _) = self.contents.get_mut(&channel).unwrap();
                 *missing = usize::try_from(header.body_size).unwrap();
                 sentence.push_str(&show_properties(header.raw));

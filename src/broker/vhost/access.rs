@@ -5,7 +5,7 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::{ALTERNATE_EXCHANGE, DEAD_LETTER_EXCHANGE, string};
 use crate::auth::permission::{Grants, Right};
 use crate::error::BrokerError;
-use crate::wire::table::FieldTable;
+use crate::message::table::FieldTable;
 use std::convert::Infallible;
 
 /// Whether something may be declared: its name, and the arguments of what is not there yet. Asked

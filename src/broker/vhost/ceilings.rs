@@ -4,9 +4,9 @@
 use super::{Bind, State, VHost, gone};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::error::{BrokerError, Resource};
+use crate::message::table::FieldTable;
 use crate::routing::exchange::topic::hashes;
 use crate::routing::topology::encoded;
-use crate::wire::table::FieldTable;
 
 impl VHost {
     /// Whether there may be one more queue, with these arguments.

@@ -7,10 +7,10 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::delayed_type;
 use crate::arguments::{QueueFlags, Settings};
 use crate::error::{BrokerError, Resource};
+use crate::message::table::FieldTable;
 use crate::queue::Queue;
 use crate::queue::delayed::{exchange_of, queue_name};
 use crate::store::change::Change;
-use crate::wire::table::FieldTable;
 use std::sync::Arc;
 
 /// By what an exchange of this type routes, and whether it delays messages.

@@ -9,9 +9,9 @@ use super::VHost;
 use crate::arguments::{QueueFlags, Settings};
 use crate::error::BrokerError;
 use crate::ids::ConnectionId;
+use crate::message::table::FieldTable;
 use crate::queue::Queue;
 use crate::queue::reply::{PREFIX, is_reply_queue};
-use crate::wire::table::FieldTable;
 use std::convert::Infallible;
 use std::sync::Arc;
 

@@ -5,9 +5,9 @@ use super::names::{check_not_default, clean};
 use crate::clock::Now;
 use crate::error::BrokerError;
 use crate::ids::ConnectionId;
+use crate::message::table::FieldTable;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::topology::{Binding, Target, Topology, encoded};
-use crate::wire::table::FieldTable;
 use std::sync::Arc;
 
 /// `queue.declare`.

@@ -8,6 +8,8 @@ use crate::arguments::table::ALTERNATE_EXCHANGE;
 use crate::auth::vhost::ROOT;
 use crate::config::Limits;
 use crate::ids::{ConsumerId, QueueId};
+use crate::message::properties::NONE;
+use crate::message::table::FieldTable;
 use crate::message::{Block, Copies, Message};
 use crate::queue::mailbox::{Mail, Mailbox};
 use crate::queue::timers::Timers;
@@ -16,8 +18,6 @@ use crate::routing::topology::encoded;
 use crate::store::change::{BindingRecord, ExchangeRecord, Log, QueueRecord, Recovered, RecoveredQueue};
 use crate::store::fake::FakeLog;
 use crate::store::seen::{SeenBy, SeenRecord};
-use crate::wire::properties::NONE;
-use crate::wire::table::FieldTable;
 
 const ME: ConnectionId = ConnectionId(1);
 const OTHER: ConnectionId = ConnectionId(2);

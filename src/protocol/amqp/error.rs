@@ -2,6 +2,7 @@
 //! asks of the broker. What it is told is in [`super::reply`].
 
 use crate::error::{BrokerError, Resource};
+use crate::message::error::Malformed;
 use crate::wire::error::DecodeError;
 
 /// What went wrong.
@@ -230,6 +231,12 @@ impl std::error::Error for AmqpError {}
 impl From<BrokerError> for AmqpError {
     fn from(error: BrokerError) -> Self {
         Self::Broker(error)
+    }
+}
+
+impl From<Malformed> for AmqpError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Decode(malformed.into())
     }
 }
 

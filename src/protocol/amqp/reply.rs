@@ -7,6 +7,7 @@
 
 use super::error::{AmqpError, Bound, ExpirationFault};
 use crate::error::{BrokerError, Difference, Resource, ShownValue, ValueFault};
+use crate::message::error::Malformed;
 use crate::wire::error::{DecodeError, FrameFlaw};
 use std::fmt;
 
@@ -315,12 +316,19 @@ fn row_of_decoding(error: &DecodeError) -> Row {
             (FRAME_ERROR, format!("method {method} of class {class} does not decode"))
         }
         E::ShortHeader => fixed(FRAME_ERROR, "content header is too short"),
-        E::Properties => fixed(SYNTAX_ERROR, "content header does not decode"),
-        E::Table => fixed(SYNTAX_ERROR, "field table does not decode"),
-        E::TableName => fixed(SYNTAX_ERROR, "field table with a name that is not UTF-8"),
-        E::TableDepth => fixed(SYNTAX_ERROR, "field table nested too deep"),
+        E::Malformed(malformed) => fixed(SYNTAX_ERROR, text_of(*malformed)),
         E::UnknownMethod => row(&AmqpError::UnknownMethod),
         E::HeaderWeight => row(&AmqpError::ExpectedHeader),
+    }
+}
+
+/// What is wrong with properties or a table.
+fn text_of(malformed: Malformed) -> &'static str {
+    match malformed {
+        Malformed::Properties => "content header does not decode",
+        Malformed::Table => "field table does not decode",
+        Malformed::TableName => "field table with a name that is not UTF-8",
+        Malformed::TableDepth => "field table nested too deep",
     }
 }
 
@@ -514,6 +522,12 @@ impl fmt::Display for BrokerError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&row_of_decoding(self).1)
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(text_of(*self))
     }
 }
 

@@ -20,9 +20,9 @@ use self::cache::Cache;
 use self::rules::Rules;
 use crate::clock::Now;
 use crate::message::Message;
+use crate::message::table::FieldTable;
 use crate::store::change::Change;
 use crate::store::seen::{SeenBy, SeenRecord};
-use crate::wire::table::FieldTable;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -13,8 +13,8 @@ use crate::arguments::table::{
 };
 use crate::arguments::value::{canonical, integer};
 use crate::message::Message;
-use crate::wire::table::FieldTable;
-use crate::wire::{properties, table};
+use crate::message::table::FieldTable;
+use crate::message::{properties, table};
 
 /// How many values are remembered when the declaration does not say (LavinMQ).
 const CACHE_SIZE_DEFAULT: u64 = 128;
@@ -71,7 +71,7 @@ impl Rules {
 mod tests {
     use super::*;
     use crate::message::Copies;
-    use crate::wire::table::FieldValue;
+    use crate::message::table::FieldValue;
 
     fn arguments(entries: &[(&str, FieldValue)]) -> FieldTable {
         let mut table = FieldTable::default();

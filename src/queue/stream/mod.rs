@@ -186,7 +186,11 @@ impl Stream {
     ///
     /// # Errors
     /// The stream was deleted meanwhile.
-    pub(super) fn subscribe(&mut self, queue: &Queue, mut consumer: Consumer) -> Result<Effects, BrokerError> {
+    pub(super) fn subscribe(
+        &mut self,
+        queue: &Queue,
+        mut consumer: Consumer,
+    ) -> Result<Effects, BrokerError> {
         if self.deleted {
             return Err(BrokerError::NotFound(queue.on()));
         }

@@ -9,8 +9,8 @@ use crate::arguments::value::{integer, text};
 use crate::clock::{Clock, Now, interval_ms};
 use crate::error::{BrokerError, Resource, ValueFault};
 use crate::message::Message;
-use crate::wire::table::{FieldTable, FieldValue};
-use crate::wire::{properties, table};
+use crate::message::table::{FieldTable, FieldValue};
+use crate::message::{properties, table};
 
 /// The header of a message that filters look at.
 const FILTER_VALUE: &[u8] = b"x-stream-filter-value";

@@ -7,14 +7,14 @@ use crate::arguments::{QueueFlags, Requeue};
 use crate::clock::Clock;
 use crate::error::Resource;
 use crate::ids::VHostId;
+use crate::message::table::{FieldTable, FieldValue};
 use crate::message::{BlockBuilder, Copies, Message};
+use crate::message::{properties, table};
 use crate::queue::mailbox::Mailbox;
 use crate::queue::memory::BUDGET;
 use crate::queue::{ChannelLimit, Home, Queue};
 use crate::store::change::{Log, QueueRecord, RecoveredLane, RecoveredStream};
 use crate::store::fake::{FakeLog, Keep};
-use crate::wire::table::{FieldTable, FieldValue};
-use crate::wire::{properties, table};
 use std::hash::{BuildHasher, RandomState};
 
 /// A log whose disk holds a stream.

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::arguments::{Priorities, Retry};
-use crate::wire::properties::{self, Properties};
+use crate::message::properties::{self, Properties};
 
 /// Retry delays, milliseconds.
 const DELAYS: [u64; 2] = [30, 80];

@@ -14,8 +14,8 @@ use crate::arguments::table::{HASH_HEADER, HASH_PROPERTY, string};
 use crate::arguments::value::canonical;
 use crate::blocking;
 use crate::error::BrokerError;
-use crate::wire::table::FieldTable;
-use crate::wire::{properties, table};
+use crate::message::table::FieldTable;
+use crate::message::{properties, table};
 
 /// The largest weight (RabbitMQ's own bound).
 const WEIGHT_MAX: i64 = 10_000;
@@ -187,7 +187,7 @@ fn ln(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::table::FieldValue;
+    use crate::message::table::FieldValue;
     use std::collections::BTreeMap;
 
     const KEYS: u32 = 20_000;

@@ -9,8 +9,8 @@
 use crate::arguments::value::{same, term};
 use crate::blocking;
 use crate::error::{BrokerError, ShownValue};
-use crate::wire::table;
-use crate::wire::table::{FieldTable, FieldValue};
+use crate::message::table;
+use crate::message::table::{FieldTable, FieldValue};
 use std::collections::BTreeMap;
 
 const MATCH: &str = "x-match";

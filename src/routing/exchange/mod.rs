@@ -26,8 +26,8 @@ use self::random::Random;
 use self::topic::{LongMatches, Topic};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::error::BrokerError;
-use crate::wire::table::FieldTable;
-use crate::wire::{properties, table};
+use crate::message::table::FieldTable;
+use crate::message::{properties, table};
 
 /// Whether an exchange of a type may have such a binding; `queue_type` is RabbitMQ's name for the
 /// type of the queue at its end, or nothing for an exchange.

@@ -4,12 +4,12 @@
 use super::*;
 use crate::arguments::{QueueFlags, Settings};
 use crate::ids::VHostId;
+use crate::message::properties::NONE;
+use crate::message::table::FieldValue;
 use crate::queue::{Home, QueueContext};
 use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route;
 use crate::store::fake::FakeLog;
-use crate::wire::properties::NONE;
-use crate::wire::table::FieldValue;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
 

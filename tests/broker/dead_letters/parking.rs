@@ -6,10 +6,10 @@ use leveret::broker::vhost::ExchangeDeclare;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::config::Limits;
 use leveret::ids::SeqRange;
+use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, Message};
 use leveret::queue::Settled;
 use leveret::store::{Options, open_backend};
-use leveret::wire::table::{FieldTable, FieldValue};
 
 fn at_least_once(queue: &str) -> Vec<(&'static str, FieldValue)> {
     let mut arguments = dies_into(queue).to_vec();

@@ -3,8 +3,8 @@
 use super::{Bench, policy, string, text};
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
 use leveret::ids::ConnectionId;
+use leveret::message::table::FieldTable;
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
-use leveret::wire::table::FieldTable;
 
 fn exchange(bench: &Bench, name: &str, alternate: Option<&str>) {
     let mut arguments = FieldTable::default();

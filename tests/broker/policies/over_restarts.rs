@@ -5,8 +5,8 @@ use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
 use leveret::clock::Now;
 use leveret::ids::Ticket;
+use leveret::message::table::FieldValue;
 use leveret::policy::{ApplyTo, Policy, Rank, Value};
-use leveret::wire::table::FieldValue;
 use std::collections::BTreeMap;
 
 #[test]

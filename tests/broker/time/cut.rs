@@ -7,11 +7,11 @@ use crate::support::draw::{Draw, seeds};
 use leveret::arguments::Requeue;
 use leveret::broker::Broker;
 use leveret::ids::{SeqRange, Ticket};
+use leveret::message::properties::Properties;
+use leveret::message::table;
+use leveret::message::table::FieldValue;
 use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Settled};
-use leveret::wire::properties::Properties;
-use leveret::wire::table;
-use leveret::wire::table::FieldValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

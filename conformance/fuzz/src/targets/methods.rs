@@ -3,10 +3,11 @@
 
 use crate::session::wire::encode as sentence_bytes;
 use crate::targets::session::SENTENCES;
+use leveret::message::{properties, table};
 use leveret::wire::encode;
 use leveret::wire::frame::{FRAME_MAX, Kind, decode as frame};
+use leveret::wire::header;
 use leveret::wire::method::{Method, decode, ids};
-use leveret::wire::{properties, table};
 
 /// Reads `data` as a method and as a content header.
 pub fn check(data: &[u8]) {
@@ -21,7 +22,7 @@ pub fn check(data: &[u8]) {
         // As bytes, for a number in a table may be none, which is not even equal to itself.
         assert_eq!(twice, written, "{method:?}");
     }
-    let Ok(header) = properties::decode_header(data) else { return };
+    let Ok(header) = header::decode(data) else { return };
     let _mode = properties::delivery_mode(header.raw);
     if header.class == 60 {
         let read = properties::decode(header.raw).expect("what a header takes, its properties take");

@@ -1,6 +1,6 @@
 //! Field tables: checked, read whole, read by key and written, all to the same end.
 
-use leveret::wire::table::{FieldTable, FieldValue, check as check_table, decode, encode, get};
+use leveret::message::table::{FieldTable, FieldValue, check as check_table, decode, encode, get};
 
 /// Reads `data` as a table.
 pub fn check(data: &[u8]) {

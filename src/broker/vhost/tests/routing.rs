@@ -1,7 +1,7 @@
 //! Where messages go as exchanges and bindings come and go.
 
 use super::*;
-use crate::wire::properties::{self, Properties};
+use crate::message::properties::{self, Properties};
 
 #[test]
 fn auto_delete_exchanges_go_with_their_last_binding() {

@@ -9,8 +9,8 @@ use super::{Core, Head, RecordPlace, records};
 use crate::arguments::{QueueType, Settings};
 use crate::clock::Now;
 use crate::ids::SeqRange;
+use crate::message::properties;
 use crate::message::{Block, Message};
-use crate::wire::properties;
 
 /// Messages that expire in one go at most: so long the queue's lock is held, and so many dead
 /// letters are made at once.

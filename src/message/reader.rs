@@ -3,29 +3,29 @@
 
 /// What is left to read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ByteReader<'a> {
+pub(crate) struct ByteReader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> ByteReader<'a> {
     #[inline]
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// Whether everything was read.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// How many bytes are left.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rest.len()
     }
 
     #[inline]
-    pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         Some(taken)
@@ -39,35 +39,35 @@ impl<'a> ByteReader<'a> {
     }
 
     #[inline]
-    pub(super) fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array().map(u8::from_be_bytes)
     }
 
     #[inline]
-    pub(super) fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
     }
 
     #[inline]
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
     #[inline]
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
     /// A length in one byte, and that many bytes. AMQP 0-9-1 section 4.2.5.3.
     #[inline]
-    pub(super) fn short_string(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn short_string(&mut self) -> Option<&'a [u8]> {
         let len = self.u8()?;
         self.take(usize::from(len))
     }
 
     /// A length in four bytes, and that many bytes: a long string, a table, an array.
     #[inline]
-    pub(super) fn long_string(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn long_string(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()?;
         self.take(len as usize)
     }

@@ -19,7 +19,7 @@
 //! "Bytes of a table" are here always without the u32 length. Of two entries of one name the first
 //! counts.
 
-use super::error::DecodeError;
+use super::error::Malformed;
 use super::reader::ByteReader;
 use std::collections::BTreeMap;
 
@@ -98,7 +98,7 @@ impl<'a> RawValue<'a> {
     ///
     /// # Errors
     /// A nested table or array is malformed, or nested too deep.
-    pub fn decode(self) -> Result<FieldValue, DecodeError> {
+    pub fn decode(self) -> Result<FieldValue, Malformed> {
         const WITHIN_A_TABLE: usize = 2;
         decode_value(self, WITHIN_A_TABLE)
     }
@@ -108,16 +108,16 @@ impl<'a> RawValue<'a> {
 ///
 /// # Errors
 /// It is malformed, nested deeper than [`DEPTH_MAX`], or has a name that is not UTF-8.
-pub fn decode(bytes: &[u8]) -> Result<FieldTable, DecodeError> {
+pub fn decode(bytes: &[u8]) -> Result<FieldTable, Malformed> {
     decode_table(bytes, 1)
 }
 
 /// Whether [`decode`] would take these bytes, without building anything: what must be known before
-/// `amq-protocol`'s recursive parser may see them.
+/// a recursive parser may see them.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn check(bytes: &[u8]) -> Result<(), DecodeError> {
+pub fn check(bytes: &[u8]) -> Result<(), Malformed> {
     check_within(RawValue { kind: TABLE, bytes }, 1)
 }
 
@@ -149,22 +149,22 @@ fn read_value<'a>(from: &mut ByteReader<'a>) -> Option<RawValue<'a>> {
     Some(RawValue { kind, bytes })
 }
 
-fn read_name<'a>(from: &mut ByteReader<'a>) -> Result<&'a str, DecodeError> {
-    let name = from.short_string().ok_or(DecodeError::Table)?;
-    str::from_utf8(name).map_err(|_position| DecodeError::TableName)
+fn read_name<'a>(from: &mut ByteReader<'a>) -> Result<&'a str, Malformed> {
+    let name = from.short_string().ok_or(Malformed::Table)?;
+    str::from_utf8(name).map_err(|_position| Malformed::TableName)
 }
 
 /// `depth` counts this table or array.
-fn check_within(container: RawValue<'_>, depth: usize) -> Result<(), DecodeError> {
+fn check_within(container: RawValue<'_>, depth: usize) -> Result<(), Malformed> {
     if depth > DEPTH_MAX {
-        return Err(DecodeError::TableDepth);
+        return Err(Malformed::TableDepth);
     }
     let mut rest = ByteReader::new(container.bytes);
     while !rest.is_empty() {
         if container.kind == TABLE {
             read_name(&mut rest)?;
         }
-        let value = read_value(&mut rest).ok_or(DecodeError::Table)?;
+        let value = read_value(&mut rest).ok_or(Malformed::Table)?;
         if matches!(value.kind, ARRAY | TABLE) {
             check_within(value, depth + 1)?;
         }
@@ -172,15 +172,15 @@ fn check_within(container: RawValue<'_>, depth: usize) -> Result<(), DecodeError
     Ok(())
 }
 
-fn decode_table(bytes: &[u8], depth: usize) -> Result<FieldTable, DecodeError> {
+fn decode_table(bytes: &[u8], depth: usize) -> Result<FieldTable, Malformed> {
     if depth > DEPTH_MAX {
-        return Err(DecodeError::TableDepth);
+        return Err(Malformed::TableDepth);
     }
     let mut table = FieldTable::default();
     let mut rest = ByteReader::new(bytes);
     while !rest.is_empty() {
         let name = read_name(&mut rest)?;
-        let value = decode_value(read_value(&mut rest).ok_or(DecodeError::Table)?, depth + 1)?;
+        let value = decode_value(read_value(&mut rest).ok_or(Malformed::Table)?, depth + 1)?;
         if !table.contains_key(name) {
             table.insert(name.to_owned(), value);
         }
@@ -188,26 +188,26 @@ fn decode_table(bytes: &[u8], depth: usize) -> Result<FieldTable, DecodeError> {
     Ok(table)
 }
 
-fn decode_array(bytes: &[u8], depth: usize) -> Result<Vec<FieldValue>, DecodeError> {
+fn decode_array(bytes: &[u8], depth: usize) -> Result<Vec<FieldValue>, Malformed> {
     if depth > DEPTH_MAX {
-        return Err(DecodeError::TableDepth);
+        return Err(Malformed::TableDepth);
     }
     let mut array = Vec::new();
     let mut rest = ByteReader::new(bytes);
     while !rest.is_empty() {
-        array.push(decode_value(read_value(&mut rest).ok_or(DecodeError::Table)?, depth + 1)?);
+        array.push(decode_value(read_value(&mut rest).ok_or(Malformed::Table)?, depth + 1)?);
     }
     Ok(array)
 }
 
 /// `depth` counts the value, if it is a table or an array.
-fn decode_value(value: RawValue<'_>, depth: usize) -> Result<FieldValue, DecodeError> {
+fn decode_value(value: RawValue<'_>, depth: usize) -> Result<FieldValue, Malformed> {
     match value.kind {
         ARRAY => return decode_array(value.bytes, depth).map(FieldValue::FieldArray),
         TABLE => return decode_table(value.bytes, depth).map(FieldValue::FieldTable),
         _ => {}
     }
-    decode_scalar(value).ok_or(DecodeError::Table)
+    decode_scalar(value).ok_or(Malformed::Table)
 }
 
 fn decode_scalar(RawValue { kind, bytes }: RawValue<'_>) -> Option<FieldValue> {
@@ -375,13 +375,7 @@ pub fn type_name(value: &FieldValue) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::fields;
-    use crate::wire::samples::{self, nested};
-    use amq_protocol::types::parsing::parse_field_table;
-
-    fn every_kind() -> FieldTable {
-        fields::read(&samples::every_kind())
-    }
+    use crate::message::samples::{every_kind, nested};
 
     fn encoded(table: &FieldTable) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -395,9 +389,6 @@ mod tests {
         let bytes = encoded(&table);
         assert_eq!(decode(&bytes), Ok(table.clone()));
         assert_eq!(check(&bytes), Ok(()));
-        let mut with_len = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
-        with_len.extend_from_slice(&bytes);
-        assert_eq!(parse_field_table(with_len.as_slice()), Ok((&[][..], samples::every_kind())));
         for (name, value) in &table {
             let raw = get(&bytes, name.as_bytes()).unwrap();
             assert_eq!(raw.decode().as_ref(), Ok(value), "{name}");
@@ -465,7 +456,7 @@ mod tests {
     fn what_is_malformed_is_refused_and_says_why() {
         let refused = |bytes: &[u8]| {
             let fault = decode(bytes).unwrap_err();
-            assert_eq!(check(bytes), Err(fault.clone()));
+            assert_eq!(check(bytes), Err(fault));
             fault.to_string()
         };
         assert_eq!(refused(b"\x01aZ"), "field table does not decode");
@@ -481,8 +472,8 @@ mod tests {
             assert_eq!(encoded(&decode(&deepest).unwrap()), deepest);
             for depth in [DEPTH_MAX, 20_000] {
                 let too_deep = nested(kind, depth);
-                assert_eq!(check(&too_deep), Err(DecodeError::TableDepth));
-                assert_eq!(decode(&too_deep), Err(DecodeError::TableDepth));
+                assert_eq!(check(&too_deep), Err(Malformed::TableDepth));
+                assert_eq!(decode(&too_deep), Err(Malformed::TableDepth));
                 assert!(get(&too_deep, b"a").unwrap().decode().is_err());
                 assert_eq!(get(&too_deep, b"b"), None);
             }

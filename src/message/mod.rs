@@ -21,6 +21,16 @@
 //!
 //! A record has no sequence number of its own: a run of records lies under the number of its first
 //! one, and a block that is routed to several queues has another in each.
+//!
+//! What the broker itself reads of properties and headers it reads by [`properties`] and
+//! [`table`], without knowing which protocol they came by.
+
+pub mod error;
+pub mod properties;
+pub(crate) mod reader;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod table;
 
 use bytes::{Bytes, BytesMut};
 use std::fmt;
