@@ -59,7 +59,7 @@ pub struct Flags {
     /// Settings in TOML; flags and environment win over them
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     pub config: Option<PathBuf>,
-    /// What is logged: a level, or levels by module as in `info,leveret::session=debug` [default:
+    /// What is logged: a level, or levels by module as in `info,leveret::protocol=debug` [default:
     /// info]
     #[arg(long, value_name = "FILTER", env = "LEVERET_LOG")]
     pub log: Option<String>,

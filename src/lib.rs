@@ -48,6 +48,9 @@
 //! A client that comes to a TLS port goes through `server/arrival` first; from there on its bytes
 //! take the same path, in a loop that is compiled a second time for it.
 //!
+//! What is said of `wire` and `session` here is in [`protocol::amqp`], the one room that knows
+//! AMQP: below it nothing names its methods, its codes or the library that reads them.
+//!
 //! # Modules, each importing only from those above it
 //!
 //! | module | holds |
@@ -57,7 +60,6 @@
 //! | [`audit`] | how many log lines of a kind there may be |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
 //! | [`message`] | a message as bytes: record and block, properties, and tables such as headers and arguments are |
-//! | [`wire`] | bytes to frames, methods, content headers, and back |
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`arguments`] | every argument of queues, exchanges and consumers, in one table, and what it amounts to |
@@ -66,12 +68,13 @@
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
 //! | [`admin`] | what an operator may do, as a list of operations: no I/O, no async |
-//! | [`protocol`] | what goes wrong with a client of AMQP, and the one table of what it is told: code, what ends, text |
-//! | [`session`] | one client's protocol state |
+//! | [`protocol::amqp::wire`] | bytes to frames, methods, content headers, and back |
+//! | [`protocol::amqp::fault`], [`protocol::amqp::reply`] | what goes wrong with a client, and the one table of what it is told: code, what ends, text |
+//! | [`protocol::amqp::session`] | one client's protocol state |
 //! | [`server`], [`http`] | the tokio shell; they never name each other |
 //! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
 //! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
-//! | [`perf`] | the load generator: a client of any AMQP broker, built on `wire` and the codec in `message` alone |
+//! | [`perf`] | the load generator: a client of any AMQP broker, built on `protocol::amqp::wire` and `message` alone |
 //!
 //! Beside `src/`: `tests/` (one binary;
 //! `tests/tidy.rs` holds the rules of the house), `conformance/` (a broker-neutral suite and the
@@ -169,6 +172,4 @@ pub mod protocol;
 pub mod queue;
 pub mod routing;
 pub mod server;
-pub mod session;
 pub mod store;
-pub mod wire;

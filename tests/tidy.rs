@@ -17,11 +17,11 @@ type Offence = (usize, String);
 type Rule = fn(path: &str, text: &str) -> Vec<Offence>;
 
 /// The rooms of `src/` from the bottom up; one room imports only from those in rows above its own.
+/// What is in [`PROTOCOL`] counts as rooms.
 const ROOMS: &[&[&str]] = &[
     &["ids", "clock", "error", "config", "machine", "metrics", "near"],
     &["audit", "blocking"],
     &["message"],
-    &["wire"],
     &["auth"],
     &["policy"],
     &["arguments"],
@@ -30,12 +30,18 @@ const ROOMS: &[&[&str]] = &[
     &["routing"],
     &["broker"],
     &["admin"],
-    &["protocol"],
+    &["wire"],
+    &["fault"],
+    &["reply"],
     &["session"],
+    &["protocol"],
     &["server", "http"],
     &["node"],
     &["perf", "ctl"],
 ];
+
+/// The folder of a protocol, whose files and folders have floors as the rooms of `src/` have.
+const PROTOCOL: &str = "protocol/amqp/";
 
 /// What `perf` may import, being a client of any broker.
 const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "machine", "message", "wire"];
@@ -134,7 +140,9 @@ fn is_rust(path: &str) -> bool {
 
 /// The room that a file of `src/` belongs to; none for `lib.rs` and for what is elsewhere.
 fn room(path: &str) -> Option<&str> {
-    let name = path.strip_prefix("src/")?.split('/').next()?;
+    let below = path.strip_prefix("src/")?;
+    let inside = below.strip_prefix(PROTOCOL).filter(|inside| *inside != "mod.rs");
+    let name = inside.unwrap_or(below).split('/').next()?;
     let name = name.strip_suffix(".rs").unwrap_or(name);
     (name != "lib").then_some(name)
 }
@@ -194,7 +202,8 @@ fn layers(path: &str, text: &str) -> Vec<Offence> {
     let Some(from_row) = row(from) else {
         return vec![(1, format!("`{from}` is not a room of the map"))];
     };
-    let code = code(text);
+    let code = code(text).replace(&format!("crate::{}", PROTOCOL.replace('/', "::")), "crate::");
+    let path = &path.replace(PROTOCOL, "");
     let mut uses = names_after(&code, "crate::");
     let at_top = !path["src/".len()..].contains('/') || path.ends_with("/mod.rs");
     if at_top {
@@ -222,11 +231,11 @@ fn rooms_import_only_from_rooms_above_them_on_the_map() {
     check(
         layers,
         (
-            "src/wire/frame.rs",
+            "src/message/table.rs",
             3,
-            "//! Frames of crate::store.\nuse crate::ids::QueueId;\nuse crate::store::Log;\n",
+            "//! Tables of crate::store.\nuse crate::ids::QueueId;\nuse crate::store::Log;\n",
         ),
-        ("src/session/publish.rs", "use crate::{broker::{Broker, Queue}, wire::encode};\n"),
+        ("src/protocol/amqp/session/publish.rs", "use crate::broker::{Broker, Queue};\n"),
     );
 }
 
@@ -240,6 +249,11 @@ fn server_and_http_do_not_know_each_other_and_perf_knows_only_the_wire() {
     assert_eq!(found("src/store/mod.rs", "use super::broker::Broker;"), 1);
     assert_eq!(found("src/broker/queue/core.rs", "use super::super::Mailbox;"), 0);
     assert_eq!(found("src/broker/route.rs", "use super::super::session;"), 1);
+    assert_eq!(found("src/protocol/amqp/wire/frame.rs", "use crate::protocol::amqp::session::Peer;"), 1);
+    assert_eq!(found("src/protocol/amqp/wire/mod.rs", "use super::reply::Reply;"), 1);
+    assert_eq!(found("src/protocol/amqp/session/mod.rs", "use super::reply::Reply;"), 0);
+    assert_eq!(found("src/broker/mod.rs", "use crate::protocol::amqp::wire::encode;"), 1);
+    assert_eq!(found("src/perf/mod.rs", "use crate::protocol::amqp::wire::encode;"), 0);
     assert_eq!(found("src/jokes.rs", ""), 1);
     assert_eq!(found("src/main.rs", "use crate::server;"), 0);
 }
@@ -280,15 +294,19 @@ fn a_crate_is_named_only_where_it_is_owned() {
         ("src/broker/queue.rs", 2, "//! Waits on tokio::time.\nuse tokio::time::sleep;\n"),
         ("src/server/listener.rs", "use tokio::net::TcpListener;\n"),
     );
-    assert_eq!(owners("src/session/mod.rs", "use redb;").len(), 1);
+    assert_eq!(owners("src/protocol/amqp/session/mod.rs", "use redb;").len(), 1);
     assert_eq!(owners("src/store/commit/group.rs", "use redb::Database;").len(), 1);
     assert_eq!(owners("src/store/mod.rs", "use self::redb::open;"), []);
     assert_eq!(owners("src/store/redb/table.rs", "use redb::Table;"), []);
     assert_eq!(
-        owners("src/session/mod.rs", "use amq_protocol::{frame::gen_frame, types::FieldTable};").len(),
+        owners(
+            "src/protocol/amqp/session/mod.rs",
+            "use amq_protocol::{frame::gen_frame, types::FieldTable};"
+        )
+        .len(),
         1
     );
-    assert_eq!(owners("src/wire/mod.rs", "use amq_protocol::frame::gen_frame;"), []);
+    assert_eq!(owners("src/protocol/amqp/wire/mod.rs", "use amq_protocol::frame::gen_frame;"), []);
 }
 
 /// Rooms that know no protocol: they say what went wrong, and a protocol what a client is told.
@@ -319,8 +337,8 @@ fn what_knows_no_protocol_names_no_reply_codes() {
         ("src/queue/core.rs", "/// [`BrokerError::NotFound`] when it is gone, 4040 times.\n"),
     );
     let found = |path: &str, text: &str| protocol_words(path, text).len();
-    assert_eq!(found("src/broker/vhost.rs", "use crate::protocol::amqp::error::AmqpError;"), 1);
-    assert_eq!(found("src/session/mod.rs", "use crate::protocol::amqp::error::AmqpError;"), 0);
+    assert_eq!(found("src/broker/vhost.rs", "use crate::protocol::amqp::fault::AmqpError;"), 1);
+    assert_eq!(found("src/protocol/amqp/session/mod.rs", "use super::fault::AmqpError;"), 0);
 }
 
 fn neutral(path: &str, text: &str) -> Vec<Offence> {

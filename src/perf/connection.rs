@@ -15,9 +15,9 @@ use crate::clock;
 use crate::perf::error::PerfError;
 use crate::perf::inbox::{Arrival, Inbox, Incoming};
 use crate::perf::uri::Uri;
-use crate::wire::encode;
-use crate::wire::frame::{FRAME_MAX, FRAME_MIN, PROTOCOL_HEADER};
-use crate::wire::method::{self, Method};
+use crate::protocol::amqp::wire::encode;
+use crate::protocol::amqp::wire::frame::{FRAME_MAX, FRAME_MIN, PROTOCOL_HEADER};
+use crate::protocol::amqp::wire::method::{self, Method};
 
 /// The one channel of a connection.
 pub const CHANNEL: u16 = 1;

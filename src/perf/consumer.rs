@@ -11,7 +11,7 @@ use crate::perf::inbox::{Incoming, STAMP_BYTES};
 use crate::perf::options::{Options, share};
 use crate::perf::pace;
 use crate::perf::run::{Phase, Run, Tally};
-use crate::wire::encode;
+use crate::protocol::amqp::wire::encode;
 
 /// How long a poller waits when no queue has anything: it should load the broker with messages, not
 /// with questions.

@@ -11,7 +11,7 @@ use crate::perf::pace::{self, Pace};
 use crate::perf::ring::Ring;
 use crate::perf::run::{Phase, Run, Tally};
 use crate::perf::window::Window;
-use crate::wire::encode::Content;
+use crate::protocol::amqp::wire::encode::Content;
 
 /// How long the broker may leave the last publishes unconfirmed, or take no bytes, once the run is
 /// over.

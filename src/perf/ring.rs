@@ -7,7 +7,7 @@
 use crate::perf::connection::CHANNEL;
 use crate::perf::error::PerfError;
 use crate::perf::inbox::STAMP_BYTES;
-use crate::wire::encode::{self, Content};
+use crate::protocol::amqp::wire::encode::{self, Content};
 
 /// Most bytes one write takes, and what small messages fill.
 const WRITE_BYTES: usize = 256 * 1024;

@@ -10,8 +10,8 @@
 use super::timer::Alarm;
 use super::{ConnectionGuard, ShutdownReason, socket};
 use crate::clock::Now;
-use crate::session::{Peer, Session};
-use crate::wire::output::Output;
+use crate::protocol::amqp::session::{Peer, Session};
+use crate::protocol::amqp::wire::output::Output;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};

@@ -6,12 +6,12 @@ use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, connect
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::message::properties::{self, Properties};
 use leveret::message::table::{self, FieldValue};
-use leveret::wire::encode;
-use leveret::wire::encode::Content;
-use leveret::wire::fields;
-use leveret::wire::frame::{self, FRAME_MAX, Frame, Kind, PROTOCOL_HEADER};
-use leveret::wire::header;
-use leveret::wire::method::{self, Method};
+use leveret::protocol::amqp::wire::encode;
+use leveret::protocol::amqp::wire::encode::Content;
+use leveret::protocol::amqp::wire::fields;
+use leveret::protocol::amqp::wire::frame::{self, FRAME_MAX, Frame, Kind, PROTOCOL_HEADER};
+use leveret::protocol::amqp::wire::header;
+use leveret::protocol::amqp::wire::method::{self, Method};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 

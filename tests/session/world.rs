@@ -9,7 +9,7 @@ use leveret::blocking;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::config::Limits;
-use leveret::session::{Peer, Session};
+use leveret::protocol::amqp::session::{Peer, Session};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
 use std::collections::BTreeMap;

@@ -1,4 +1,7 @@
-//! AMQP 0-9-1: what goes wrong with a client of this protocol, and what it is told.
+//! AMQP 0-9-1, as RabbitMQ speaks it: bytes to frames and methods, what a client may send when,
+//! what can go wrong with it, and what it is told.
 
-pub mod error;
+pub mod fault;
 pub mod reply;
+pub mod session;
+pub mod wire;

@@ -5,10 +5,10 @@
 //! on them. The broker's words for its own errors are here as well, so that each is written once:
 //! [`BrokerError`] is shown to operators and in the log without the code.
 
-use super::error::{AmqpError, Bound, ExpirationFault};
+use super::fault::{AmqpError, Bound, ExpirationFault};
 use crate::error::{BrokerError, Difference, Resource, ShownValue, ValueFault};
 use crate::message::error::Malformed;
-use crate::wire::error::{DecodeError, FrameFlaw};
+use crate::protocol::amqp::wire::error::{DecodeError, FrameFlaw};
 use std::fmt;
 
 /// The longest reply text, in bytes: it travels as a short string (AMQP 0-9-1 section 4.2.5.3).

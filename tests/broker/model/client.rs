@@ -9,7 +9,7 @@ use amq_protocol::protocol::{AMQPClass, channel, confirm};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::Broker;
 use leveret::clock::Clock;
-use leveret::session::{Peer, Session};
+use leveret::protocol::amqp::session::{Peer, Session};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Input to frames: each is whole and within its limit, and no part of a frame is taken for one.
 
 use crate::session::wire::encode;
-use leveret::wire::frame::{FRAME_MAX, FRAME_MIN, decode, protocol_header};
+use leveret::protocol::amqp::wire::frame::{FRAME_MAX, FRAME_MIN, decode, protocol_header};
 
 /// Reads `data` as a stream of frames, until there is none or a fault.
 pub fn check(data: &[u8]) {

@@ -4,10 +4,10 @@
 use crate::session::wire::encode as sentence_bytes;
 use crate::targets::session::SENTENCES;
 use leveret::message::{properties, table};
-use leveret::wire::encode;
-use leveret::wire::frame::{FRAME_MAX, Kind, decode as frame};
-use leveret::wire::header;
-use leveret::wire::method::{Method, decode, ids};
+use leveret::protocol::amqp::wire::encode;
+use leveret::protocol::amqp::wire::frame::{FRAME_MAX, Kind, decode as frame};
+use leveret::protocol::amqp::wire::header;
+use leveret::protocol::amqp::wire::method::{Method, decode, ids};
 
 /// Reads `data` as a method and as a content header.
 pub fn check(data: &[u8]) {

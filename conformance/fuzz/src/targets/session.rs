@@ -9,7 +9,7 @@ use crate::session::wire::encode;
 use crate::support::log::{MemoryLog, NoPages};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
-use leveret::session::{Peer, Session};
+use leveret::protocol::amqp::session::{Peer, Session};
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
 use std::sync::Arc;

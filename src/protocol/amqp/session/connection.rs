@@ -1,0 +1,433 @@
+//! An open connection: cuts the input into frames, finds their channels, and ends the turn.
+//!
+//! A turn is one call of `handle_input`. What it gathered is handed over by [`Connection::flush`],
+//! which also runs before every method that could tell the difference.
+
+use super::budget::METHOD;
+use super::channel::Channel;
+use super::connection_state::ConnectionState;
+use super::consume::check_qos;
+use super::publish::{self, IncomingContent};
+use super::slot::{Closer, Slot, release};
+use super::{Fault, Next};
+use crate::arguments::Requeue;
+use crate::blocking;
+use crate::broker::Settlement;
+use crate::ids::Ticket;
+use crate::message::LARGE_BODY;
+use crate::protocol::amqp::fault::AmqpError;
+use crate::protocol::amqp::reply::{NOT_ALLOWED, UNEXPECTED_FRAME};
+use crate::protocol::amqp::wire::encode;
+use crate::protocol::amqp::wire::frame::{self, Frame, Kind};
+use crate::protocol::amqp::wire::header::HEADER_MIN;
+use crate::protocol::amqp::wire::method::{self, Method};
+use crate::store::change::Health;
+use amq_protocol::protocol::{AMQPClass, channel as amqp, connection};
+use tracing::info;
+
+/// Bytes that the log may be behind before publishers are not read any more: what redb writes in
+/// about 20 ms.
+const LOG_BEHIND_MAX: usize = 8 * 1024 * 1024;
+
+/// Replies that may lie in the output before the client's next request is read. Beside these the
+/// kernel holds some megabytes for a client that asks much before it reads.
+const REPLIES_MAX: usize = 1024 * 1024;
+
+/// Class and method of basic.publish, at fault for its content.
+const PUBLISH: (u16, u16) = (60, 40);
+
+/// Class and method of channel.open, which RabbitMQ does not blame when there are too many
+/// channels.
+const OPEN: (u16, u16) = (20, 10);
+
+/// An open connection: dispatches frames to its channels.
+pub(super) struct Connection {
+    /// By channel number; 0 is always free.
+    pub(super) slots: Vec<Slot>,
+    /// Memory or disk is short and this connection published.
+    pub(super) blocked: bool,
+    /// The log is behind and this connection published.
+    pub(super) throttled: bool,
+}
+
+impl Connection {
+    /// A connection whose handshake is done.
+    pub(super) fn open(link: &ConnectionState) -> Self {
+        info!(peer = %link.peer.address, user = link.user, connection = link.id.0, "connected");
+        Self { slots: Vec::new(), blocked: false, throttled: false }
+    }
+
+    /// Takes all whole frames; `used` grows by their bytes.
+    pub(super) fn handle_input(
+        &mut self,
+        link: &mut ConnectionState,
+        input: &[u8],
+        used: &mut usize,
+    ) -> Result<Next, Fault> {
+        link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
+        let frame_max = link.limits.frame_max;
+        while link.pending_get.is_none() {
+            if link.is_spent() {
+                link.more_input = *used < input.len();
+                break;
+            }
+            let decoded = frame::decode(&input[*used..], frame_max);
+            let decoded = decoded.map_err(|error| Fault::unreadable(error.into(), input, used))?;
+            let Some((frame, len)) = decoded else { break };
+            *used += len;
+            match frame {
+                Frame { kind: Kind::Method, channel: 0, payload } => match self.handle_own(link, payload)? {
+                    Next::Stay => {}
+                    next => return Ok(next),
+                },
+                Frame { kind: Kind::Method, channel, payload } => {
+                    let (content, outcome) = self.handle_method(link, channel, payload, &input[*used..]);
+                    *used += content;
+                    if let Err(error) = outcome {
+                        // A method where a content should be is the fault of that content's
+                        // publish.
+                        let ids = match error.code() {
+                            NOT_ALLOWED if method::ids(payload) == OPEN => (0, 0),
+                            UNEXPECTED_FRAME => PUBLISH,
+                            _ => method::ids(payload),
+                        };
+                        self.fail(link, channel, error, ids)?;
+                    }
+                }
+                Frame { kind: Kind::Heartbeat, channel: 0, .. } => {}
+                Frame { kind: Kind::Header | Kind::Body, channel, .. } if channel != 0 => {
+                    let ids = self.content_of(frame);
+                    if let Err(error) = self.handle_content(link, frame) {
+                        self.fail(link, channel, error, ids)?;
+                    }
+                }
+                Frame { kind, channel, .. } => {
+                    let octet = kind.octet();
+                    return Err(Fault::of(AmqpError::UnexpectedFrame { octet, channel }, (0, 0)));
+                }
+            }
+        }
+        Ok(Next::Stay)
+    }
+
+    /// Hands everything over and says what can be said.
+    pub(super) fn end_turn(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
+        self.flush(link);
+        // Before anything is announced: what a failed store has kept is not known.
+        self.check_unfinished(link)?;
+        // Contents that are small may come to their end; many of them together are not small.
+        let is_much = link.tally.partial && link.unfinished.bytes() >= LARGE_BODY as u64;
+        let published = link.tally.received > 0 || link.tally.large || is_much;
+        self.watch_store(link, published)?;
+        self.announce(link);
+        link.report();
+        Ok(())
+    }
+
+    pub(super) fn handle_mail(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
+        // What comes from here on wakes the session again: the store is looked at after that, not
+        // before.
+        link.take_mail();
+        link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
+        self.answer_calls(link)?;
+        self.watch_store(link, false)?;
+        self.deliver(link);
+        self.announce(link);
+        link.report();
+        Ok(())
+    }
+
+    /// Acts upon mail that a method had to take before its time: nobody is woken for it again.
+    pub(super) fn deliver_taken(&mut self, link: &mut ConnectionState) {
+        if !link.backlog.is_empty() {
+            self.deliver(link);
+            link.report();
+        }
+    }
+
+    pub(super) fn wants_input(&self, link: &ConnectionState) -> bool {
+        link.pending_get.is_none()
+            && !self.blocked
+            && !self.throttled
+            && link.has_room(link.replies.min(link.output.len()), REPLIES_MAX)
+            && link.has_room(self.held_bytes(link), REPLIES_MAX)
+    }
+
+    /// Undoes everything: what is outstanding goes back, exclusive queues go.
+    pub(super) fn shut(&mut self, link: &mut ConnectionState) {
+        link.appearance = None;
+        self.flush(link);
+        let durable = link.durable();
+        let mut channels = Vec::new();
+        for slot in self.slots.drain(..) {
+            match slot {
+                Slot::Open(mut channel) => {
+                    channel.held.release(durable, &mut link.output);
+                    channels.push(*channel);
+                }
+                Slot::Closing(mut held) | Slot::Draining(mut held) => {
+                    held.release(durable, &mut link.output);
+                }
+                Slot::Free => {}
+            }
+        }
+        release(link, channels);
+        let exclusive = link.vhost.queues_of(link.id);
+        blocking::run_many(METHOD * exclusive.len(), || {
+            exclusive.iter().for_each(|queue| {
+                link.broker.send_letters(queue, link.now);
+                link.vhost.remove_queue(queue);
+            });
+        });
+        link.pending_get = None;
+        link.waiting.clear();
+        link.backlog.clear();
+        link.report();
+    }
+
+    /// The open channel of that number.
+    #[inline]
+    pub(super) fn channel(&mut self, number: u16) -> Option<&mut Channel> {
+        match self.slots.get_mut(usize::from(number)) {
+            Some(Slot::Open(channel)) => Some(channel),
+            _ => None,
+        }
+    }
+
+    /// A method on a channel, and the content behind it when that is all there: how many bytes that
+    /// takes.
+    #[inline]
+    fn handle_method(
+        &mut self,
+        link: &mut ConnectionState,
+        number: u16,
+        payload: &[u8],
+        rest: &[u8],
+    ) -> (usize, Result<(), AmqpError>) {
+        let Some(channel) = self.channel(number) else {
+            return (0, self.handle_outside(link, number, payload));
+        };
+        if let Some(incoming) = &channel.incoming {
+            return (0, Err(incoming.expects()));
+        }
+        let outcome = match method::decode(payload) {
+            Ok(Method::Publish { immediate: true, .. }) => Err(AmqpError::Immediate),
+            Ok(Method::Publish { exchange, routing_key, mandatory, .. }) => {
+                let Some((header, body, used)) = publish::whole_content(rest, number, link.limits.frame_max)
+                else {
+                    let incoming = IncomingContent::new((exchange, routing_key), mandatory, link.now);
+                    channel.incoming = Some(Box::new(incoming));
+                    link.await_body();
+                    return (0, Ok(()));
+                };
+                let message = publish::message(link.now, (exchange, routing_key), header.raw, body);
+                let checked = publish::check_header(link, &header);
+                return (used, checked.and_then(|()| channel.publish(link, mandatory, &message)));
+            }
+            Ok(Method::Ack { tag, multiple }) => channel.settle(link, tag, multiple, Settlement::Ack),
+            Ok(Method::Nack { tag, multiple, requeue }) => {
+                channel.settle(link, tag, multiple, fate(requeue, Requeue::Declined))
+            }
+            Ok(Method::Reject { tag, requeue }) => {
+                channel.settle(link, tag, false, fate(requeue, Requeue::Failed))
+            }
+            Ok(Method::Deliver { .. }) => Err(AmqpError::UnknownMethod),
+            Ok(Method::Other(method)) => self.handle_cold(link, number, *method, payload),
+            Err(error) => Err(error.into()),
+        };
+        (0, outcome)
+    }
+
+    /// Any method but publishes and acknowledgements, on an open channel.
+    fn handle_cold(
+        &mut self,
+        link: &mut ConnectionState,
+        number: u16,
+        method: AMQPClass,
+        payload: &[u8],
+    ) -> Result<(), AmqpError> {
+        self.flush(link);
+        link.input_budget.take(METHOD);
+        check_qos(payload)?;
+        if let AMQPClass::Channel(amqp::AMQPMethod::Close(_)) = method {
+            let ok = AMQPClass::Channel(amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
+            self.close_channel(link, number, &ok, Closer::Client);
+            return Ok(());
+        }
+        match self.channel(number) {
+            Some(channel) => channel.handle_method(link, method),
+            None => Ok(()),
+        }
+    }
+
+    /// A part of a content. Which method is at fault for a content frame that cannot be taken: the
+    /// publish that waits for it, if it is a frame that any publish could wait for.
+    fn content_of(&self, frame: Frame<'_>) -> (u16, u16) {
+        let slot = self.slots.get(usize::from(frame.channel));
+        let waits = matches!(slot, Some(Slot::Open(channel)) if channel.incoming.is_some());
+        let is_cut = frame.kind == Kind::Header && frame.payload.len() < HEADER_MIN;
+        if waits && !is_cut { PUBLISH } else { (0, 0) }
+    }
+
+    fn handle_content(&mut self, link: &mut ConnectionState, frame: Frame<'_>) -> Result<(), AmqpError> {
+        match self.slots.get_mut(usize::from(frame.channel)) {
+            Some(Slot::Open(channel)) if frame.kind == Kind::Header => {
+                channel.take_header(link, frame.payload)
+            }
+            Some(Slot::Open(channel)) => channel.take_body(link, frame.payload),
+            Some(Slot::Closing(_)) => Ok(()),
+            _ => Err(AmqpError::ExpectedMethod),
+        }
+    }
+
+    /// A method of the connection itself.
+    fn handle_own(&mut self, link: &mut ConnectionState, payload: &[u8]) -> Result<Next, Fault> {
+        use connection::AMQPMethod as M;
+        let fault = |error| Fault::of(error, method::ids(payload));
+        let reply = match method::decode(payload).map_err(|error| fault(error.into()))? {
+            Method::Other(class) => match *class {
+                AMQPClass::Connection(M::Close(close)) => {
+                    info!(
+                        peer = %link.peer.address, user = link.user, code = close.reply_code,
+                        reason = close.reply_text.as_str(), "closed by the client"
+                    );
+                    self.shut(link);
+                    let ok = AMQPClass::Connection(M::CloseOk(connection::CloseOk {}));
+                    encode::method(link.output.own(), 0, &ok);
+                    return Ok(Next::Closed);
+                }
+                AMQPClass::Connection(M::UpdateSecret(update)) => {
+                    // The users are the broker's own, so that the new secret is not looked at, as
+                    // in RabbitMQ: it matters where secrets are tokens. What the user may do is.
+                    let reason = update.reason.as_str();
+                    info!(peer = %link.peer.address, user = link.user, reason, "secret renewed by the client");
+                    self.cancel_unpermitted(link);
+                    M::UpdateSecretOk(connection::UpdateSecretOk {})
+                }
+                _ => return Err(fault(AmqpError::UnexpectedMethod { state: "running" })),
+            },
+            _ => return Err(fault(AmqpError::UnexpectedMethod { state: "running" })),
+        };
+        encode::method(link.output.own(), 0, &AMQPClass::Connection(reply));
+        Ok(Next::Stay)
+    }
+
+    /// Hands over what the read gathered.
+    pub(super) fn flush(&mut self, link: &mut ConnectionState) {
+        link.pay();
+        if !link.stage.is_empty() || !link.publishers.is_empty() {
+            let mut refused = Vec::new();
+            let ticket = link.stage.flush(&link.broker, link.now, &mut refused);
+            for refusal in refused {
+                if let Some(channel) = self.channel(refusal.channel) {
+                    channel.refused(refusal.numbers);
+                }
+            }
+            for number in std::mem::take(&mut link.publishers) {
+                if let Some(channel) = self.channel(number) {
+                    channel.staged(ticket);
+                    link.waiting.insert(number);
+                }
+            }
+        }
+        if !link.settles.is_empty() {
+            link.settles.flush(&link.broker, link.now);
+        }
+        for number in std::mem::take(&mut link.eased) {
+            if let Some(channel) = self.channel(number) {
+                channel.share_room(link);
+            }
+        }
+    }
+
+    /// Sends what waited for tickets that are durable now.
+    fn announce(&mut self, link: &mut ConnectionState) {
+        if link.waiting.is_empty() {
+            return;
+        }
+        let durable = link.durable();
+        for number in std::mem::take(&mut link.waiting) {
+            let Some(slot) = self.slots.get_mut(usize::from(number)) else { continue };
+            let waits = match slot {
+                Slot::Open(channel) => {
+                    let released = channel.held.release(durable, &mut link.output);
+                    channel.confirm(link, durable);
+                    if let Some(ticket) = channel.awaits() {
+                        link.wake_at(ticket);
+                    }
+                    !released || channel.awaits().is_some()
+                }
+                Slot::Closing(held) => !held.release(durable, &mut link.output),
+                Slot::Draining(held) => {
+                    let released = held.release(durable, &mut link.output);
+                    if released {
+                        *slot = Slot::Free;
+                    }
+                    !released
+                }
+                Slot::Free => false,
+            };
+            if waits {
+                link.waiting.insert(number);
+            }
+        }
+    }
+
+    /// Publishers are told when memory or disk is short, wait while the log is behind, and go when
+    /// the store failed.
+    fn watch_store(&mut self, link: &mut ConnectionState, published: bool) -> Result<(), Fault> {
+        let health = link.broker.health();
+        if health == Health::Failed {
+            tell_blocked(link, "the store has failed");
+            return Err(Fault::of(AmqpError::StoreFailed, (0, 0)));
+        }
+        match link.broker.alarms().shortage(health).reason() {
+            Some(reason) if published && !self.blocked => {
+                self.blocked = true;
+                tell_blocked(link, reason);
+            }
+            None if self.blocked => {
+                self.blocked = false;
+                tell(link, connection::AMQPMethod::Unblocked(connection::Unblocked {}));
+            }
+            Some(_) | None => {}
+        }
+        if published || self.throttled {
+            // Whatever is pending after this was read gets a later ticket; what is durable by then
+            // wakes at once.
+            let next = Ticket(link.durable().0 + 1);
+            self.throttled = link.broker.log().pending_bytes() > LOG_BEHIND_MAX;
+            if self.throttled {
+                link.wake_at(next);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that channels keep back.
+    fn held_bytes(&self, link: &ConnectionState) -> usize {
+        let slots = link.waiting.iter().filter_map(|&number| self.slots.get(usize::from(number)));
+        slots
+            .map(|slot| match slot {
+                Slot::Open(channel) => channel.held.len(),
+                Slot::Closing(held) | Slot::Draining(held) => held.len(),
+                Slot::Free => 0,
+            })
+            .sum()
+    }
+}
+
+/// Tells clients that understand it why they are not heard.
+pub(super) fn tell_blocked(link: &mut ConnectionState, reason: &str) {
+    tell(link, connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }));
+}
+
+fn tell(link: &mut ConnectionState, method: connection::AMQPMethod) {
+    if link.capabilities.connection_blocked {
+        encode::method(link.output.own(), 0, &AMQPClass::Connection(method));
+    }
+}
+
+fn fate(requeue: bool, how: Requeue) -> Settlement {
+    if requeue { Settlement::Requeue(how) } else { Settlement::Reject }
+}

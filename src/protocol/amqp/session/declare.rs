@@ -1,0 +1,253 @@
+//! The methods of exchanges and queues.
+//!
+//! Durable things are answered when they are on disk; see [`super::held`].
+
+use super::channel::Channel;
+use super::connection_state::ConnectionState;
+use super::replies;
+use super::stream;
+use crate::auth::permission::Right;
+use crate::broker::vhost::access::{may_ask, may_declare_exchange, may_declare_queue};
+use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
+use crate::error::{BrokerError, Resource};
+use crate::ids::Ticket;
+use crate::message::table::FieldTable;
+use crate::protocol::amqp::fault::AmqpError;
+use crate::protocol::amqp::wire::fields;
+use crate::queue::Queue;
+use crate::queue::reply::is_reply_queue;
+use amq_protocol::protocol::{AMQPClass, exchange, queue};
+use amq_protocol::types::ShortString;
+use std::sync::Arc;
+
+impl Channel {
+    /// exchange.declare, exchange.delete, exchange.bind, exchange.unbind
+    pub(super) fn handle_exchange(
+        &mut self,
+        link: &mut ConnectionState,
+        method: exchange::AMQPMethod,
+    ) -> Result<(), AmqpError> {
+        use exchange::AMQPMethod as M;
+        let grants = link.grants();
+        let vhost = Arc::clone(&link.vhost);
+        let (ticket, nowait, ok) = match method {
+            M::Declare(declare) => {
+                let may = |on: &Resource, new: Option<&FieldTable>| may_declare_exchange(&grants, on, new);
+                let name = name(&declare.exchange);
+                if declare.passive && !name.is_empty() {
+                    may_ask(&grants, &vhost.on_exchange(&name))?;
+                }
+                let ticket = vhost.declare_exchange_if(
+                    &may,
+                    ExchangeDeclare {
+                        name,
+                        kind: declare.kind.to_string(),
+                        passive: declare.passive,
+                        durable: declare.durable,
+                        auto_delete: declare.auto_delete,
+                        internal: declare.internal,
+                        arguments: fields::read(&declare.arguments),
+                    },
+                )?;
+                (ticket, declare.nowait, M::DeclareOk(exchange::DeclareOk {}))
+            }
+            M::Delete(delete) => {
+                let name = name(&delete.exchange);
+                // Nobody may delete what is the broker's own, which is said elsewhere.
+                if !name.is_empty() && !name.starts_with("amq.") {
+                    grants.check(Right::Configure, &vhost.on_exchange(&name))?;
+                }
+                let ticket = vhost.delete_exchange(&name, delete.if_unused)?;
+                (ticket, delete.nowait, M::DeleteOk(exchange::DeleteOk {}))
+            }
+            M::Bind(bind) => {
+                let binding = Bind {
+                    source: name(&bind.source),
+                    destination: Destination::Exchange(name(&bind.destination)),
+                    routing_key: bind.routing_key.as_str().as_bytes().to_vec(),
+                    arguments: fields::read(&bind.arguments),
+                };
+                vhost.check_bind(&grants, &binding)?;
+                (vhost.bind(binding, link.id)?, bind.nowait, M::BindOk(exchange::BindOk {}))
+            }
+            M::Unbind(unbind) => {
+                let binding = Bind {
+                    source: name(&unbind.source),
+                    destination: Destination::Exchange(name(&unbind.destination)),
+                    routing_key: unbind.routing_key.as_str().as_bytes().to_vec(),
+                    arguments: fields::read(&unbind.arguments),
+                };
+                vhost.check_bind(&grants, &binding)?;
+                (vhost.unbind(binding, link.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
+            }
+            M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => {
+                return Err(AmqpError::UnknownMethod);
+            }
+        };
+        self.answer(link, ticket, nowait, &AMQPClass::Exchange(ok));
+        Ok(())
+    }
+
+    /// queue.declare, queue.bind, queue.unbind, queue.purge, queue.delete
+    pub(super) fn handle_queue(
+        &mut self,
+        link: &mut ConnectionState,
+        method: queue::AMQPMethod,
+    ) -> Result<(), AmqpError> {
+        use queue::AMQPMethod as M;
+        let (ticket, nowait, ok) = match method {
+            M::Declare(declare) => return self.declare_queue(link, &declare),
+            M::Bind(bind) => {
+                let arguments = fields::read(&bind.arguments);
+                let binding = self.binding(&bind.exchange, &bind.queue, &bind.routing_key, arguments)?;
+                check_bind(link, &binding)?;
+                let ticket = link.vhost.bind(binding, link.id)?;
+                (ticket, bind.nowait, M::BindOk(queue::BindOk {}))
+            }
+            M::Unbind(unbind) => {
+                let arguments = fields::read(&unbind.arguments);
+                let binding =
+                    self.binding(&unbind.exchange, &unbind.queue, &unbind.routing_key, arguments)?;
+                check_bind(link, &binding)?;
+                let ticket = link.vhost.unbind(binding, link.id)?;
+                (ticket, false, M::UnbindOk(queue::UnbindOk {}))
+            }
+            M::Purge(purge) => {
+                let (count, ticket) = self.purge(link, &purge.queue)?;
+                (ticket, purge.nowait, M::PurgeOk(queue::PurgeOk { message_count: saturate(count) }))
+            }
+            M::Delete(delete) => {
+                let name = self.queue_name(&delete.queue)?;
+                link.check_queue(Right::Configure, &name)?;
+                if let Ok(queue) = link.vhost.queue(&name, link.id) {
+                    link.broker.send_letters(&queue, link.now);
+                }
+                let (count, ticket) =
+                    link.vhost.delete_queue(&name, link.id, delete.if_unused, delete.if_empty)?;
+                (ticket, delete.nowait, M::DeleteOk(queue::DeleteOk { message_count: saturate(count) }))
+            }
+            M::DeclareOk(_) | M::BindOk(_) | M::UnbindOk(_) | M::PurgeOk(_) | M::DeleteOk(_) => {
+                return Err(AmqpError::UnknownMethod);
+            }
+        };
+        self.answer(link, ticket, nowait, &AMQPClass::Queue(ok));
+        Ok(())
+    }
+
+    /// How many messages are gone. What is on its way to somebody who asked is not there to be
+    /// purged.
+    fn purge(&self, link: &mut ConnectionState, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
+        let name = self.queue_name(given)?;
+        if is_reply_queue(&name) {
+            link.vhost.reply_queue(&name)?;
+            return Ok((0, Ticket(0)));
+        }
+        link.check_queue(Right::Read, &name)?;
+        let queue = link.vhost.queue(&name, link.id)?;
+        stream::refuse(&queue, "queue.purge")?;
+        Ok(link.broker.purge(&queue, link.now))
+    }
+
+    fn declare_queue(
+        &mut self,
+        link: &mut ConnectionState,
+        declare: &queue::Declare,
+    ) -> Result<(), AmqpError> {
+        let asked = name(&declare.queue);
+        if replies::is_special(&asked) {
+            return self.declare_replies(link, &asked, declare.nowait);
+        }
+        let grants = link.grants();
+        if declare.passive {
+            may_ask(&grants, &link.vhost.on_queue(&asked))?;
+        }
+        let may = |on: &Resource, new: Option<&FieldTable>| may_declare_queue(&grants, on, new);
+        let (queue, ticket) = link.vhost.declare_queue_if(
+            &may,
+            QueueDeclare {
+                name: asked,
+                passive: declare.passive,
+                durable: declare.durable,
+                exclusive: declare.exclusive,
+                auto_delete: declare.auto_delete,
+                arguments: fields::read(&declare.arguments),
+                connection: link.id,
+                now: link.now,
+            },
+        )?;
+        self.last_queue = Some(Arc::clone(&queue.name));
+        link.broker.metrics().queues_declared.add(u64::from(!declare.passive));
+        if declare.nowait {
+            return Ok(());
+        }
+        let stats = queue.stats();
+        let ok = queue::DeclareOk {
+            queue: ShortString::from(&*queue.name),
+            message_count: saturate(stats.ready),
+            consumer_count: stats.consumers,
+        };
+        self.answer(link, ticket, false, &AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)));
+        Ok(())
+    }
+
+    /// Without a queue name and a key, the key is the name of the queue declared last (AMQP 0-9-1
+    /// section 1.7.2.3).
+    fn binding(
+        &self,
+        source: &ShortString,
+        queue: &ShortString,
+        key: &ShortString,
+        arguments: FieldTable,
+    ) -> Result<Bind, AmqpError> {
+        let destination = self.queue_name(queue)?;
+        let unnamed = queue.as_str().is_empty() && key.as_str().is_empty();
+        let routing_key = if unnamed { destination.clone() } else { key.to_string() }.into_bytes();
+        Ok(Bind {
+            source: name(source),
+            destination: Destination::Queue(destination),
+            routing_key,
+            arguments,
+        })
+    }
+
+    /// The queue of that name, or the one declared last for an empty name.
+    pub(super) fn queue(&self, link: &ConnectionState, given: &ShortString) -> Result<Arc<Queue>, AmqpError> {
+        Ok(link.vhost.queue(&self.queue_name(given)?, link.id)?)
+    }
+
+    pub(super) fn queue_name(&self, given: &ShortString) -> Result<String, AmqpError> {
+        if given.as_str().is_empty() {
+            let last = self.last_queue.as_ref().ok_or(AmqpError::NoPreviousQueue)?;
+            return Ok(last.to_string());
+        }
+        Ok(name(given))
+    }
+
+    /// Replies once `ticket` is durable; with `nowait` not at all.
+    pub(super) fn answer(
+        &mut self,
+        link: &mut ConnectionState,
+        ticket: Ticket,
+        nowait: bool,
+        ok: &AMQPClass,
+    ) {
+        if !nowait {
+            self.hold(link, ticket);
+            self.reply(link, ok);
+        }
+    }
+}
+
+fn check_bind(link: &mut ConnectionState, bind: &Bind) -> Result<(), BrokerError> {
+    let grants = link.grants();
+    link.vhost.check_bind(&grants, bind)
+}
+
+/// A name as it was meant: RabbitMQ takes line ends out.
+fn name(given: &ShortString) -> String {
+    given.as_str().replace(['\r', '\n'], "")
+}
+
+fn saturate(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,123 @@
+//! Deliveries that were not acknowledged in time (RabbitMQ: consumers.md, "Delivery Acknowledgement
+//! Timeout").
+//!
+//! Each run of deliveries knows when it is due; channels and the connection know when the first may
+//! be, so that nothing is looked at before. What is overdue goes back to its queue and does not
+//! count as a failed delivery. Its consumer is cancelled; where the client could not be told, or
+//! nobody is there to be cancelled, the channel is closed. An acknowledgement that comes too late
+//! is taken and changes nothing.
+
+use super::Fault;
+use super::channel::Channel;
+use super::connection::Connection;
+use super::connection_state::ConnectionState;
+use super::settle::UnackedRun;
+use crate::arguments::Requeue;
+use crate::blocking;
+use crate::ids::{ConsumerId, QueueId};
+use crate::protocol::amqp::fault::AmqpError;
+use crate::queue::{Queue, Settled};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tracing::warn;
+
+/// How long nobody is blamed whose acknowledgements are not read, milliseconds at a time.
+const UNREAD_MS: u64 = 1_000;
+
+/// What was overdue, by queue.
+#[derive(Default)]
+struct Overdue {
+    /// They can be cancelled.
+    consumers: BTreeSet<ConsumerId>,
+    queues: BTreeMap<QueueId, (Arc<Queue>, Vec<Settled>)>,
+    /// How long was waited for what nobody can be cancelled for.
+    unexcused_ms: Option<u64>,
+}
+
+impl Connection {
+    /// Takes back what is overdue.
+    pub(super) fn check_overdue(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
+        let now_ms = link.now.mono_ms;
+        if now_ms < link.due_ms {
+            return Ok(());
+        }
+        if !self.wants_input(link) {
+            link.due_ms = now_ms.saturating_add(UNREAD_MS);
+            return Ok(());
+        }
+        link.due_ms = u64::MAX;
+        for number in 0..self.slots.len() {
+            let Ok(number) = u16::try_from(number) else { break };
+            let Some(channel) = self.channel(number) else { continue };
+            if channel.unacked.due_ms() <= now_ms
+                && let Err(error) =
+                    blocking::run_many(channel.unacked.len(), || channel.take_back_overdue(link))
+            {
+                self.fail(link, number, error, (0, 0))?;
+            }
+            if let Some(channel) = self.channel(number) {
+                link.due_ms = link.due_ms.min(channel.unacked.due_ms());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Channel {
+    /// Deliveries are outstanding from now on.
+    #[inline]
+    pub(super) fn await_acks(&mut self, link: &mut ConnectionState, run: UnackedRun, count: u64) {
+        link.due_ms = link.due_ms.min(run.due_ms);
+        self.unacked.add(run, count);
+    }
+
+    fn take_back_overdue(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
+        let overdue = self.overdue(link);
+        for &id in &overdue.consumers {
+            let Some(subscription) = link.subscriptions.get(&id) else { continue };
+            let (queue, timeout_ms) = (&subscription.queue, subscription.timeout_ms);
+            warn!(peer = %link.peer.address, user = link.user, channel = self.number, queue = %queue.name,
+                timeout_ms, "cancels a consumer that did not acknowledge in time");
+            link.broker.leave(queue, id, link.now);
+            let tag = subscription.tag.clone();
+            self.forget_consumer(&tag);
+            if link.capabilities.consumer_cancel_notify {
+                self.unacked.excuse(id);
+                self.tell_cancelled(link, &tag);
+            }
+        }
+        for (queue, settled) in link.withdraw(&overdue.consumers) {
+            link.broker.put_back(&queue, &settled, Requeue::Unsent, link.now);
+        }
+        for (queue, settled) in overdue.queues.into_values() {
+            link.broker.put_back(&queue, &settled, Requeue::Overdue, link.now);
+        }
+        self.share_room(link);
+        overdue
+            .unexcused_ms
+            .map_or(Ok(()), |timeout_ms| Err(AmqpError::AckTimeout { channel: self.number, timeout_ms }))
+    }
+
+    /// What is overdue now, taken out of what is outstanding.
+    fn overdue(&mut self, link: &ConnectionState) -> Overdue {
+        let mut found = Overdue::default();
+        let capable = link.capabilities.consumer_cancel_notify;
+        self.unacked.take_overdue(link.now.mono_ms, |run, settled| {
+            let subscription = run.consumer.and_then(|id| link.subscriptions.get(&id));
+            if subscription.is_some() {
+                found.consumers.extend(run.consumer);
+            }
+            let cancelled = capable && subscription.is_some();
+            if !run.excused && !cancelled {
+                let timeout_ms = match subscription {
+                    Some(subscription) => Some(subscription.timeout_ms),
+                    None => run.queue.consumer_timeout_ms(),
+                };
+                found.unexcused_ms = found.unexcused_ms.or(timeout_ms).or(Some(0));
+            }
+            let new = || (Arc::clone(&run.queue), Vec::new());
+            found.queues.entry(run.queue.id).or_insert_with(new).1.push(settled);
+        });
+        found
+    }
+}

@@ -1,0 +1,189 @@
+//! What channel numbers stand for, and how channels begin and end.
+
+use super::Fault;
+use super::budget::{LOOKED_AT, METHOD};
+use super::channel::Channel;
+use super::connection::Connection;
+use super::connection_state::ConnectionState;
+use super::deferred_replies::DeferredReplies;
+use crate::arguments::Requeue;
+use crate::blocking;
+use crate::broker::{Permit, Settlement};
+use crate::ids::{ConsumerId, QueueId};
+use crate::protocol::amqp::fault::AmqpError;
+use crate::protocol::amqp::reply::{Reply, Scope};
+use crate::protocol::amqp::wire::{encode, method};
+use crate::queue::Queue;
+use amq_protocol::protocol::{AMQPClass, channel as amqp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tracing::warn;
+
+/// What a channel number stands for.
+pub(super) enum Slot {
+    Free,
+    Open(Box<Channel>),
+    /// The broker closed the channel; all is ignored until `channel.close-ok`.
+    Closing(Box<DeferredReplies>),
+    /// The client closed the channel; `channel.close-ok` is among what is held back.
+    Draining(Box<DeferredReplies>),
+}
+
+/// Who ends a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closer {
+    Broker,
+    Client,
+}
+
+impl Connection {
+    /// A method on a channel that is not open.
+    pub(super) fn handle_outside(
+        &mut self,
+        link: &mut ConnectionState,
+        number: u16,
+        payload: &[u8],
+    ) -> Result<(), AmqpError> {
+        const OPEN: (u16, u16) = (20, 10);
+        const CLOSE: (u16, u16) = (20, 40);
+        const CLOSE_OK: (u16, u16) = (20, 41);
+        let index = usize::from(number);
+        match (self.slots.get_mut(index), method::ids(payload)) {
+            (Some(slot @ Slot::Closing(_)), CLOSE_OK) => *slot = Slot::Free,
+            (Some(Slot::Closing(held)), CLOSE) => {
+                let ok = AMQPClass::Channel(amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
+                encode::method(held.out(&mut link.output).own(), number, &ok);
+            }
+            (Some(Slot::Closing(_)), _) => {}
+            (None | Some(Slot::Free), OPEN) => return self.open_channel(link, number),
+            // As in RabbitMQ a method that does not decode is found first.
+            _ => {
+                method::decode(payload)?;
+                return Err(AmqpError::ChannelNotOpen);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many channels there may be is negotiated, not which numbers they have, as it is on
+    /// RabbitMQ. The highest number costs a connection 1 MiB of free slots.
+    fn open_channel(&mut self, link: &mut ConnectionState, number: u16) -> Result<(), AmqpError> {
+        link.input_budget.take(METHOD + self.slots.len() / (LOOKED_AT * LOOKED_AT));
+        let channel_max = link.limits.channel_max;
+        let opened = self.slots.iter().filter(|slot| !matches!(slot, Slot::Free)).count();
+        if opened >= usize::from(channel_max) {
+            return Err(AmqpError::ChannelMax(channel_max));
+        }
+        let places = take_places(link)?;
+        let index = usize::from(number);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || Slot::Free);
+        }
+        let mut channel = Channel::new(number, places);
+        channel.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::OpenOk(amqp::OpenOk {})));
+        self.slots[index] = Slot::Open(Box::new(channel));
+        link.broker.metrics().channels_opened.add(1);
+        Ok(())
+    }
+
+    /// Answers a fault on a channel: the channel ends, or the connection.
+    pub(super) fn fail(
+        &mut self,
+        link: &mut ConnectionState,
+        number: u16,
+        error: AmqpError,
+        ids: (u16, u16),
+    ) -> Result<(), Fault> {
+        let Reply { code, text } = error.reply();
+        if code.scope == Scope::Connection {
+            return Err(Fault::of(error, ids));
+        }
+        let (class_id, method_id) = ids;
+        warn!(peer = %link.peer.address, user = link.user, channel = number, "closes the channel: {error}");
+        self.flush(link);
+        let close = amqp::Close { reply_code: code.number, reply_text: text.into(), class_id, method_id };
+        let close = AMQPClass::Channel(amqp::AMQPMethod::Close(close));
+        self.close_channel(link, number, &close, Closer::Broker);
+        Ok(())
+    }
+
+    /// Ends a channel with its last words, which wait if something before them does.
+    pub(super) fn close_channel(
+        &mut self,
+        link: &mut ConnectionState,
+        number: u16,
+        last_words: &AMQPClass,
+        by: Closer,
+    ) {
+        let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
+        let Slot::Open(mut channel) = std::mem::replace(slot, Slot::Free) else { return };
+        let durable = link.durable();
+        channel.confirm(link, durable);
+        let mut held = std::mem::take(&mut channel.held);
+        release(link, vec![*channel]);
+        encode::method(held.out(&mut link.output).own(), number, last_words);
+        if held.is_holding() {
+            link.waiting.insert(number);
+        }
+        match by {
+            Closer::Broker => *slot = Slot::Closing(Box::new(held)),
+            Closer::Client if held.is_holding() => *slot = Slot::Draining(Box::new(held)),
+            Closer::Client => {}
+        }
+    }
+}
+
+/// A place among all channels, and among those of the user.
+///
+/// # Errors
+/// 530: all are taken.
+fn take_places(link: &ConnectionState) -> Result<Vec<Permit>, AmqpError> {
+    let all = link.broker.places().channels.take().map_err(|max| AmqpError::ChannelLimit { max })?;
+    let Some((_, entry)) = &link.places else { return Ok(vec![all]) };
+    let of_user = entry.user.channels.take();
+    let of_user = of_user.map_err(|max| AmqpError::UserChannelLimit { user: link.user.clone(), max })?;
+    Ok(vec![all, of_user])
+}
+
+/// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then
+/// what they were dealt and not sent goes back, and what they have not acknowledged. Only then
+/// others are dealt what they held.
+pub(super) fn release(link: &mut ConnectionState, channels: Vec<Channel>) {
+    let runs: usize = channels.iter().map(|channel| channel.unacked.len()).sum();
+    let consumers: usize = channels.iter().map(|channel| channel.consumers.len()).sum();
+    let steps = runs + METHOD * consumers + link.backlog.len();
+    link.input_budget.take(steps / LOOKED_AT);
+    blocking::run_many(steps, || release_all(link, channels));
+}
+
+fn release_all(link: &mut ConnectionState, mut channels: Vec<Channel>) {
+    let consumers: BTreeSet<ConsumerId> =
+        channels.iter().flat_map(|channel| channel.consumers.values().copied()).collect();
+    let mut left: BTreeMap<QueueId, Arc<Queue>> = BTreeMap::new();
+    for &id in &consumers {
+        if let Some(subscription) = link.subscriptions.get(&id) {
+            link.broker.leave(&subscription.queue, id, link.now);
+            left.insert(subscription.queue.id, Arc::clone(&subscription.queue));
+        }
+    }
+    for (queue, settled) in link.withdraw(&consumers) {
+        link.broker.put_back(&queue, &settled, Requeue::Unsent, link.now);
+    }
+    let settles = &mut link.settles;
+    for channel in &mut channels {
+        if let Some(tx) = channel.mode.transaction() {
+            tx.roll_back(&mut channel.unacked);
+        }
+        channel.unacked.take_all(|part| {
+            settles.add(&part.run.queue, Settlement::Requeue(Requeue::Failed), part.settled);
+        });
+    }
+    link.pay();
+    link.settles.flush(&link.broker, link.now);
+    for queue in left.values() {
+        link.broker.dispatch_again(queue, link.now);
+    }
+    let publishers = channels.iter().filter(|channel| channel.publishes).count();
+    link.broker.metrics().publishers_ended.add(publishers as u64);
+    link.broker.metrics().channels_closed.add(channels.len() as u64);
+}
