@@ -55,6 +55,10 @@ const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// About what a run costs in memory beside its records.
 const RUN_BYTES: usize = 128;
 
+/// So many runs are put into the tables in any case: 20 ms, if each takes half a microsecond, for
+/// which everybody waits.
+const GATHERED_RUNS_MAX: usize = 40_000;
+
 /// How a transaction is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phases {
@@ -185,7 +189,7 @@ impl RedbStorage {
     /// Writes a group to the journal, if there is room for it.
     fn append(&mut self, group: &mut Group, ticket: Ticket) -> Result<bool, StoreError> {
         let gathered = self.journaled.bytes + self.journaled.runs * RUN_BYTES;
-        if gathered > GATHERED_BYTES_MAX {
+        if gathered > GATHERED_BYTES_MAX || self.journaled.runs > GATHERED_RUNS_MAX {
             return Ok(false);
         }
         let lasts = group.changes.lasts();
