@@ -1,8 +1,7 @@
 //! Connections and channels. Who a client is the broker knows; how it stands its session is asked.
 
-use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, Value, decoded};
-use super::{Caller, Performed, Row, Told};
+use super::{Caller, Performed, Refusal, Row, Told, find};
 use crate::broker::Broker;
 use crate::broker::clients::{ChannelReport, Client, ClientReport, ClientStatus, Publishing};
 use crate::ids::{ConnectionId, Ticket};
@@ -159,7 +158,7 @@ pub(super) fn perform(
             Ok(Performed::rows(rows))
         }
         ClientOperation::DescribeConnection { connection } => {
-            let client = find(broker, &connection)?;
+            let client = find::connection(broker, &connection)?;
             let description = ConnectionDescription {
                 connection: connection_row(&client, reports.get(&client.id)),
                 channels: channel_rows(&client, &reports),
@@ -167,26 +166,8 @@ pub(super) fn perform(
             Ok(Performed::told(Told::Connection(description), Ticket(0)))
         }
         ClientOperation::CloseConnection { connection, reason } => {
-            find(broker, &connection)?.close(&reason);
+            find::connection(broker, &connection)?.close(&reason);
             Ok(Performed::done(Ticket(0)))
-        }
-    }
-}
-
-/// The connection of that name; of a name, the part before the arrow will do where it is told by
-/// that.
-fn find(broker: &Broker, name: &str) -> Result<Arc<Client>, Refusal> {
-    let all = broker.clients().list();
-    let is_it = |client: &&Arc<Client>| client.facts.name() == name || client.facts.peer.to_string() == name;
-    let mut found = all.iter().filter(is_it);
-    match (found.next(), found.next()) {
-        (Some(client), None) => Ok(Arc::clone(client)),
-        (Some(_), Some(_)) => {
-            let why = format!("there are several connections from '{name}': give the whole name of one");
-            Err(Refusal::new(RefusalKind::Conflict, why))
-        }
-        (None, _) => {
-            Err(Refusal::not_found("connection", name, all.iter().map(|client| client.facts.name())))
         }
     }
 }

@@ -17,8 +17,7 @@ mod reading;
 pub use self::document::Document;
 
 use self::reading::Notes;
-use super::vhost::find;
-use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told};
+use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told, find};
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
 use crate::ids::Ticket;
@@ -127,7 +126,7 @@ pub(super) fn perform(
         }
         DefinitionsOperation::ImportDefinitions { document: Source(Value::Object(given)), vhost, strict } => {
             if let Some(vhost) = &vhost {
-                find(broker, vhost)?;
+                find::vhost(broker, vhost)?;
             }
             import(broker, given, vhost.as_deref(), strict, caller)
         }

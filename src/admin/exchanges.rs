@@ -3,7 +3,7 @@
 
 use super::refusal::Refusal;
 use super::value::{Arguments, arguments, decoded};
-use super::{DESCRIBED_MAX, Performed, Row, Told, vhost};
+use super::{DESCRIBED_MAX, Performed, Row, Told, find};
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::broker::vhost::listing::Bound;
@@ -89,20 +89,20 @@ pub struct ExchangeDescription {
 pub(super) fn perform(broker: &Broker, operation: ExchangeOperation) -> Result<Performed, Refusal> {
     match operation {
         ExchangeOperation::ListExchanges { vhost } => {
-            let place = vhost::find(broker, &vhost)?;
+            let place = find::vhost(broker, &vhost)?;
             let exchanges = place.list_exchanges();
             let first = std::iter::once(default_exchange(&vhost));
             let rows = first.chain(exchanges.into_iter().map(move |declared| row(&place, &declared)));
             Ok(Performed::rows(rows.map(Row::Exchange)))
         }
         ExchangeOperation::ListBindings { vhost } => {
-            let place = vhost::find(broker, &vhost)?;
+            let place = find::vhost(broker, &vhost)?;
             let queues = place.list_queues().into_iter().map(|queue| default_binding(&queue.name));
             let made = place.list_bindings().into_iter().map(|bound| BindingRow::of(&bound));
             Ok(Performed::rows(queues.chain(made).map(Row::Binding)))
         }
         ExchangeOperation::DescribeExchange { vhost, exchange } => {
-            describe(&*vhost::find(broker, &vhost)?, &vhost, &exchange)
+            describe(&*find::vhost(broker, &vhost)?, &vhost, &exchange)
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod clients;
 pub mod damage;
 pub mod definitions;
 pub mod exchanges;
+mod find;
 mod limits;
 pub mod node;
 pub mod parked;
@@ -26,7 +27,6 @@ pub mod queues;
 pub mod refusal;
 pub mod users;
 pub mod value;
-mod vhost;
 pub mod vhosts;
 
 pub use self::password::Password;

@@ -1,9 +1,8 @@
 //! Messages that died, or were delayed, and have nowhere to go: they are parked in their queue
 //! until an operator moves them.
 
-use super::queues::find;
 use super::refusal::{Refusal, RefusalKind};
-use super::{Caller, Performed, Row, Told, vhost};
+use super::{Caller, Performed, Row, Told, find};
 use crate::broker::Broker;
 use crate::broker::parked::{Moved, Parked};
 use crate::ids::Ticket;
@@ -96,8 +95,8 @@ pub(super) fn perform(
     match operation {
         ParkedOperation::ListParked { vhost, queue } => {
             let queues = match queue {
-                Some(queue) => vec![find(broker, &vhost, &queue)?],
-                None => vhost::find(broker, &vhost)?.list_queues(),
+                Some(queue) => vec![find::queue(broker, &vhost, &queue)?],
+                None => find::vhost(broker, &vhost)?.list_queues(),
             };
             let broker = Arc::clone(broker);
             Ok(Performed::rows(
@@ -105,14 +104,14 @@ pub(super) fn perform(
             ))
         }
         ParkedOperation::RequeueParked { vhost, queue, to } => {
-            let queue = find(broker, &vhost, &queue)?;
+            let queue = find::queue(broker, &vhost, &queue)?;
             let to = to.as_ref().map(|(exchange, key)| (exchange.as_str(), key.as_str()));
             let moved = broker.requeue_parked(&queue, to, caller.now);
             let Moved { moved, parked, ticket } = moved.map_err(|error| unreadable(&queue, &error))?;
             Ok(Performed::told(Told::Requeued(RequeueResult { moved, parked }), ticket))
         }
         ParkedOperation::DropParked { vhost, queue } => {
-            let queue = find(broker, &vhost, &queue)?;
+            let queue = find::queue(broker, &vhost, &queue)?;
             let (dropped, ticket): (u64, Ticket) = broker.drop_parked(&queue, caller.now);
             Ok(Performed::told(Told::Messages(dropped), ticket))
         }

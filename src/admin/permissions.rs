@@ -1,6 +1,6 @@
 //! What users may do: which names in which vhost, and which keys at which topic exchange.
 
-use super::{Performed, Refusal, Row, vhost};
+use super::{Performed, Refusal, Row, find};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::broker::Broker;
 use crate::broker::users::UserError;
@@ -120,7 +120,7 @@ pub(super) fn perform(broker: &Broker, operation: PermissionOperation) -> Result
             users.clear_topic_permission(&user, &vhost, exchange.as_deref())
         }
         PermissionOperation::ListPermissions { vhost } => {
-            vhost::find(broker, &vhost)?;
+            find::vhost(broker, &vhost)?;
             return Ok(list(broker, move |row| row.vhost == vhost));
         }
         PermissionOperation::ListUserPermissions { user } => {
@@ -128,7 +128,7 @@ pub(super) fn perform(broker: &Broker, operation: PermissionOperation) -> Result
             return Ok(list(broker, move |row| row.user == user));
         }
         PermissionOperation::ListTopicPermissions { vhost } => {
-            vhost::find(broker, &vhost)?;
+            find::vhost(broker, &vhost)?;
             return Ok(list_topics(broker, move |row| row.vhost == vhost));
         }
         PermissionOperation::ListUserTopicPermissions { user } => {

@@ -2,7 +2,7 @@
 
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, Value};
-use super::{Caller, Performed, Row, vhost};
+use super::{Caller, Performed, Row, find};
 use crate::broker::Broker;
 use crate::broker::policies::PolicyError;
 use crate::ids::Ticket;
@@ -123,7 +123,7 @@ fn clear(broker: &Broker, rank: Rank, vhost: &str, name: &str, caller: &Caller) 
 }
 
 fn list(broker: &Broker, rank: Rank, vhost: &str) -> Result<Performed, Refusal> {
-    vhost::find(broker, vhost)?;
+    find::vhost(broker, vhost)?;
     let mut policies = broker.policies().list(rank);
     policies.retain(|policy| policy.vhost == vhost);
     Ok(Performed::rows(policies.into_iter().map(|policy| Row::Policy(row(policy)))))

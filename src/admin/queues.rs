@@ -5,7 +5,7 @@ use super::exchanges::BindingRow;
 use super::policies::arguments_of;
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, decoded};
-use super::{Caller, DESCRIBED_MAX, Performed, Row, Told, vhost};
+use super::{Caller, DESCRIBED_MAX, Performed, Row, Told, find};
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, Ticket};
@@ -152,7 +152,7 @@ pub(super) fn perform(
 ) -> Result<Performed, Refusal> {
     match operation {
         QueueOperation::ListQueues { vhost } => {
-            let place = vhost::find(broker, &vhost)?;
+            let place = find::vhost(broker, &vhost)?;
             let broker = Arc::clone(broker);
             Ok(Performed::rows(
                 place
@@ -162,7 +162,7 @@ pub(super) fn perform(
             ))
         }
         QueueOperation::ListConsumers { vhost } => {
-            let queues = vhost::find(broker, &vhost)?.list_queues();
+            let queues = find::vhost(broker, &vhost)?.list_queues();
             let broker = Arc::clone(broker);
             Ok(Performed::rows(
                 queues.into_iter().flat_map(move |queue| consumers(&broker, &queue)).map(Row::Consumer),
@@ -170,7 +170,7 @@ pub(super) fn perform(
         }
         QueueOperation::DescribeQueue { vhost, queue } => describe(broker, &vhost, &queue),
         QueueOperation::PurgeQueue { vhost, queue } => {
-            let queue = find(broker, &vhost, &queue)?;
+            let queue = find::queue(broker, &vhost, &queue)?;
             if queue.is_stream() {
                 let why = format!("queue '{}' is a stream, which cannot be purged", queue.name);
                 return Err(Refusal::new(RefusalKind::Invalid, why));
@@ -179,10 +179,10 @@ pub(super) fn perform(
             Ok(Performed::told(Told::Messages(purged), ticket))
         }
         QueueOperation::DeleteQueue { vhost, queue, if_empty, if_unused } => {
-            let queue = find(broker, &vhost, &queue)?;
+            let queue = find::queue(broker, &vhost, &queue)?;
             // On behalf of its owner, if it has one.
             let owner = queue.owner().unwrap_or(ConnectionId(0));
-            let vhost = vhost::find(broker, &vhost)?;
+            let vhost = find::vhost(broker, &vhost)?;
             broker.send_letters(&queue, caller.now);
             let (deleted, ticket) = vhost.delete_queue(&queue.name, owner, if_unused, if_empty)?;
             Ok(Performed::told(Told::Messages(deleted), ticket))
@@ -190,21 +190,9 @@ pub(super) fn perform(
     }
 }
 
-/// The queue of that name.
-///
-/// # Errors
-/// There is none, or no such vhost.
-pub(super) fn find(broker: &Broker, vhost: &str, name: &str) -> Result<Arc<Queue>, Refusal> {
-    let place = vhost::find(broker, vhost)?;
-    place.find_queue(name).ok_or_else(|| {
-        let known = place.list_queues();
-        Refusal::not_found("queue", name, known.iter().map(|queue| &*queue.name))
-    })
-}
-
 fn describe(broker: &Broker, vhost: &str, name: &str) -> Result<Performed, Refusal> {
-    let queue = find(broker, vhost, name)?;
-    let place = vhost::find(broker, vhost)?;
+    let queue = find::queue(broker, vhost, name)?;
+    let place = find::vhost(broker, vhost)?;
     let bindings = place.list_bindings().into_iter();
     let own = bindings.filter(|bound| matches!(&bound.target, Target::Queue(to) if to.id == queue.id));
     let mut consumers: Vec<_> = consumers(broker, &queue);
