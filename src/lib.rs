@@ -40,7 +40,7 @@
 //! limits) is in the directory of `auth`, beside the users.
 //!
 //! An operator's command comes over a socket in the data folder to
-//! `server/control`, is an operation of [`admin`], and returns when its ticket is durable. What
+//! `server/control`, is an operation of [`admin`], which returns when its ticket is durable. What
 //! only a session knows (its channels) it is asked for through a flag in [`broker::clients`] and a
 //! wake; it answers from its own state, so that nothing is counted for the purpose on the path of a
 //! message.
@@ -67,7 +67,7 @@
 //! | [`queue`] | one queue, classic or stream: log, consumers, limits, time, dead letters; knows no exchange |
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
-//! | [`admin`] | what an operator may do, as a list of operations: no I/O, no async |
+//! | [`admin`] | what an operator may do, as a list of operations, and the wait until one is on disk: no I/O |
 //! | [`protocol::amqp::wire`] | bytes to frames, methods, content headers, and back |
 //! | [`protocol::amqp::fault`], [`protocol::amqp::reply`] | what goes wrong with a client, and the one table of what it is told: code, what ends, text |
 //! | [`protocol::amqp::session`] | one client's protocol state |

@@ -75,7 +75,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("strsim", &["near"]),
     ("subtle", &["auth"]),
     ("tikv_jemallocator", &["main"]),
-    ("tokio", &["blocking", "server", "http", "node", "perf", "main"]),
+    ("tokio", &["blocking", "admin", "server", "http", "node", "perf", "main"]),
     ("tokio_rustls", &["server"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),

@@ -3,18 +3,20 @@
 //!
 //! [`Operation`] is a closed list in groups, a file each; arguments and results are types of this
 //! room, which may be written and read as JSON, so that the broker's own types stay free of it.
-//! [`perform`] does one and says what came of it ([`Answer`]) and which ticket has to be durable
-//! before that may be told, or why it is refused ([`Refusal`]). Lists are iterators over
-//! references: a row is made when it is asked for. What only sessions know is asked of them first
-//! ([`inquiry_for`]).
+//! [`perform_durably`] does one and answers once it is on disk ([`Answer`]), or says why it is
+//! refused ([`Refusal`]): who has an operation and knows who asks needs nothing else. Its steps are
+//! apart: what only sessions know is asked of them ([`inquiry_for`]), then [`perform`] does the
+//! operation, and says which ticket has to be durable before its answer may be told. Lists are
+//! iterators over references: a row is made when it is asked for.
 //!
 //! Every change is one log line: who, and what. A password is in none of them.
 //!
-//! No I/O, no waiting, time passed in.
+//! No I/O; [`perform_durably`] alone waits and reads the clock, all else has time passed in.
 
 pub mod clients;
 pub mod damage;
 pub mod definitions;
+mod durable;
 pub mod exchanges;
 mod find;
 mod limits;
@@ -29,6 +31,7 @@ pub mod users;
 pub mod value;
 pub mod vhosts;
 
+pub use self::durable::perform_durably;
 pub use self::password::Password;
 pub use self::refusal::{Refusal, RefusalKind};
 

@@ -1,27 +1,22 @@
 //! The operator's way in: a unix socket in the data folder, which only the broker's own user and
 //! root can connect to.
 //!
-//! A client writes a request a line, an
-//! [`Operation`] as JSON, and reads lines of JSON until the one that ends its answer: `{"row":
-//! ..}` any number of times, then `{"answer": ..}`, or `{"refusal": {"kind": .., "message": ..}}`.
-//! What is answered is on disk.
+//! A client writes a request a line, an [`Operation`](crate::admin::Operation) as JSON, and reads
+//! lines of JSON until the one that ends its answer: `{"row": ..}` any number of times, then
+//! `{"answer": ..}`, or `{"refusal": {"kind": .., "message": ..}}`. What is answered is on disk.
 //!
 //! Invariants: the socket is reachable under its name only once its mode is 0600, and gone when the
 //! broker ends; a request has a longest line, a client a time to send it and to take what is there
 //! for it, and only so many are there at a time; of an answer no more than a buffer is made ahead
-//! of what the client takes. What is asked of the broker is done on a thread on which nobody else
-//! waits, one for each client at most: a policy may make it read a queue's backlog.
+//! of what the client takes. What is asked of the broker is done by
+//! [`perform_durably`](crate::admin::perform_durably), for each client one thing at a time.
 
-use crate::admin::{self, Answer, Caller, Operation, Performed, Refusal, RefusalKind, Row, Told};
+use crate::admin::{Answer, Refusal, RefusalKind, Row, Rows, Told, perform_durably};
 use crate::broker::Broker;
-use crate::clock;
 use crate::config::control::{REQUEST_BYTES_MAX, socket};
-use crate::ids::Ticket;
-use crate::store::change::{Health, Waiter};
 use serde::Serialize;
 use std::fmt::Display;
 use std::fs;
-use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net;
@@ -30,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
@@ -43,16 +38,6 @@ const REQUEST_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a client may take no byte of its answer.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-
-/// How long the sessions may take to say how they stand. Those that have not by then are shown
-/// without it.
-const INQUIRY_WAIT: Duration = Duration::from_secs(2);
-
-/// How long a change may take to get to the disk.
-const DISK_WAIT: Duration = Duration::from_secs(30);
-
-/// How often it is looked whether the store has failed, which it does not say by itself.
-const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes of an answer that are made before they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -234,63 +219,12 @@ async fn read_line(stream: &mut UnixStream, input: &mut Vec<u8>) -> io::Result<L
 
 /// Does what a line asks for, and waits until it is on disk.
 async fn answer(broker: &Arc<Broker>, line: &[u8], by: &str) -> Result<Answer, Refusal> {
-    let operation: Operation = serde_json::from_slice(line)
+    let operation = serde_json::from_slice(line)
         .map_err(|error| Refusal::new(RefusalKind::Invalid, format!("not an operation: {error}")))?;
-    let inquiry = admin::inquiry_for(broker, &operation);
-    if let Some(inquiry) = &inquiry {
-        // What has come by then is shown.
-        let _all = timeout(INQUIRY_WAIT, poll_fn(|context| inquiry.poll(context))).await;
-    }
-    let caller = Caller { by: by.to_owned(), now: broker.clock().now(), inquiry };
-    let of = Arc::clone(broker);
-    let performed = spawn_blocking(move || admin::perform(&of, operation, &caller)).await;
-    let Performed { answer, ticket } = performed.map_err(|fault| {
-        error!(%fault, "an operation ended by a fault of the broker");
-        Refusal::new(RefusalKind::Unavailable, "a fault of the broker ended it: see its log")
-    })??;
-    on_disk(broker, ticket).await?;
-    Ok(answer)
+    perform_durably(broker, operation, by.to_owned()).await
 }
 
-/// Learns that a group is on disk.
-#[derive(Default)]
-struct Alert(Notify);
-
-impl Waiter for Alert {
-    fn durable(&self, _up_to: Ticket) {
-        self.0.notify_one();
-    }
-}
-
-/// Comes back when `ticket` is durable.
-async fn on_disk(broker: &Broker, ticket: Ticket) -> Result<(), Refusal> {
-    let log = broker.log();
-    if ticket <= log.durable() {
-        return Ok(());
-    }
-    let alert = Arc::new(Alert::default());
-    let waiter: Arc<dyn Waiter> = Arc::clone(&alert) as Arc<dyn Waiter>;
-    log.notify(ticket, &waiter);
-    let until_ms = clock::mono_ms() + u64::try_from(DISK_WAIT.as_millis()).unwrap_or(u64::MAX);
-    loop {
-        if ticket <= log.durable() {
-            return Ok(());
-        }
-        let why = match log.health() {
-            Health::Failed => "the store has failed",
-            Health::Full if clock::mono_ms() >= until_ms => "the disk is full",
-            Health::Good if clock::mono_ms() >= until_ms => "the disk does not keep up",
-            Health::Full | Health::Good => {
-                let _either = timeout(HEALTH_EVERY, alert.0.notified()).await;
-                continue;
-            }
-        };
-        let why = format!("it is in effect, but not on disk, and gone after a restart: {why}");
-        return Err(Refusal::new(RefusalKind::Unavailable, why));
-    }
-}
-
-async fn write_rows(stream: &mut UnixStream, rows: admin::Rows) -> io::Result<()> {
+async fn write_rows(stream: &mut UnixStream, rows: Rows) -> io::Result<()> {
     let mut left = Some(rows);
     while let Some(rows) = left {
         let (mut buffer, rest) =
@@ -302,7 +236,7 @@ async fn write_rows(stream: &mut UnixStream, rows: admin::Rows) -> io::Result<()
 }
 
 /// A buffer full of rows and those that are left, or the end of the answer.
-fn encode_rows(mut rows: admin::Rows) -> io::Result<(Vec<u8>, Option<admin::Rows>)> {
+fn encode_rows(mut rows: Rows) -> io::Result<(Vec<u8>, Option<Rows>)> {
     let mut buffer = Vec::new();
     for row in &mut rows {
         encode(&Reply::Row(&row), &mut buffer)?;

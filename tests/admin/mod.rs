@@ -1,6 +1,7 @@
 //! What an operator does, performed on a broker with sessions, without sockets and without a disk.
 
 mod clients;
+mod durable;
 mod objects;
 mod parked;
 mod policies;

@@ -1,0 +1,92 @@
+//! Operations from the question to the answer that is on disk: what every way in calls, whatever it
+//! speaks.
+//!
+//! What is asked of the broker is done on a thread on which nobody else waits: a policy may make it
+//! read a queue's backlog.
+
+use super::{Answer, Caller, Operation, Performed, Refusal, RefusalKind, inquiry_for, perform};
+use crate::broker::Broker;
+use crate::clock;
+use crate::ids::Ticket;
+use crate::store::change::{Health, Waiter};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::error;
+
+/// How long the sessions may take to say how they stand. Those that have not by then are shown
+/// without it.
+const INQUIRY_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a change may take to get to the disk.
+const DISK_WAIT: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the store has failed, which it does not say by itself.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// Performs an operation and waits until what it changes is on disk. It is performed even if nobody
+/// waits for it any more.
+///
+/// # Errors
+/// Why it is refused; or it is in effect, and why it is not on disk.
+pub async fn perform_durably(
+    broker: &Arc<Broker>,
+    operation: Operation,
+    by: String,
+) -> Result<Answer, Refusal> {
+    let inquiry = inquiry_for(broker, &operation);
+    if let Some(inquiry) = &inquiry {
+        // What has come by then is shown.
+        let _all = timeout(INQUIRY_WAIT, poll_fn(|context| inquiry.poll(context))).await;
+    }
+    let caller = Caller { by, now: broker.clock().now(), inquiry };
+    let of = Arc::clone(broker);
+    let performed = spawn_blocking(move || perform(&of, operation, &caller)).await;
+    let Performed { answer, ticket } = performed.map_err(|fault| {
+        error!(%fault, "an operation ended by a fault of the broker");
+        Refusal::new(RefusalKind::Unavailable, "a fault of the broker ended it: see its log")
+    })??;
+    wait_for(broker, ticket).await?;
+    Ok(answer)
+}
+
+/// Learns that a group is on disk.
+#[derive(Default)]
+struct Alert(Notify);
+
+impl Waiter for Alert {
+    fn durable(&self, _up_to: Ticket) {
+        self.0.notify_one();
+    }
+}
+
+/// Comes back when `ticket` is durable.
+async fn wait_for(broker: &Broker, ticket: Ticket) -> Result<(), Refusal> {
+    let log = broker.log();
+    if ticket <= log.durable() {
+        return Ok(());
+    }
+    let alert = Arc::new(Alert::default());
+    let waiter: Arc<dyn Waiter> = Arc::clone(&alert) as Arc<dyn Waiter>;
+    log.notify(ticket, &waiter);
+    let until_ms = clock::mono_ms() + u64::try_from(DISK_WAIT.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        if ticket <= log.durable() {
+            return Ok(());
+        }
+        let why = match log.health() {
+            Health::Failed => "the store has failed",
+            Health::Full if clock::mono_ms() >= until_ms => "the disk is full",
+            Health::Good if clock::mono_ms() >= until_ms => "the disk does not keep up",
+            Health::Full | Health::Good => {
+                let _either = timeout(HEALTH_EVERY, alert.0.notified()).await;
+                continue;
+            }
+        };
+        let why = format!("it is in effect, but not on disk, and gone after a restart: {why}");
+        return Err(Refusal::new(RefusalKind::Unavailable, why));
+    }
+}

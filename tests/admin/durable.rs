@@ -1,0 +1,55 @@
+//! An answer is told once what it says is on disk, and not before.
+
+use super::test_broker::TestBroker;
+use leveret::admin::{Answer, Operation, Refusal, RefusalKind, perform_durably};
+use leveret::broker::Broker;
+use leveret::store::change::Health;
+use serde_json::{from_value, json};
+use std::sync::Arc;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{JoinHandle, yield_now};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("there are threads")
+}
+
+/// Adds a user, and comes back when it is there.
+async fn adding(broker: &Arc<Broker>) -> JoinHandle<Result<Answer, Refusal>> {
+    let operation = json!({ "users": { "add_user": { "user": "ann", "password": "a", "tags": [] } } });
+    let operation: Operation = from_value(operation).expect("it is an operation");
+    let of = Arc::clone(broker);
+    let asked = tokio::spawn(async move { perform_durably(&of, operation, "test".to_owned()).await });
+    while broker.users().get("ann").is_none() {
+        yield_now().await;
+    }
+    asked
+}
+
+#[test]
+fn an_answer_waits_for_the_disk() {
+    let house = TestBroker::new();
+    let (broker, log) = (&house.world.broker, &house.world.log);
+    log.hold();
+    runtime().block_on(async {
+        let asked = adding(broker).await;
+        yield_now().await;
+        assert!(!asked.is_finished(), "it is not on disk");
+        log.sync();
+        assert!(matches!(asked.await.expect("it ends"), Ok(Answer::One(_))));
+    });
+}
+
+#[test]
+fn who_waits_is_told_that_the_store_has_failed() {
+    let house = TestBroker::new();
+    let (broker, log) = (&house.world.broker, &house.world.log);
+    log.hold();
+    runtime().block_on(async {
+        let asked = adding(broker).await;
+        log.set_health(Health::Failed);
+        let Err(refusal) = asked.await.expect("it ends") else { panic!("it is not on disk") };
+        assert_eq!(refusal.kind, RefusalKind::Unavailable);
+        let words = "it is in effect, but not on disk, and gone after a restart: the store has failed";
+        assert_eq!(refusal.message, words);
+    });
+}
