@@ -132,20 +132,10 @@ impl Accounts {
         is_local: bool,
         mailbox: &Arc<Mailbox>,
     ) -> Result<(), Refusal> {
-        let known = self.read().directory.user(user).map(|user| user.password.clone());
-        let right = password.is_none_or(|password| self.is_password(user, password));
-        if known.is_none() {
-            return Err(Refusal::UnknownUser);
-        }
-        if !right {
-            return Err(Refusal::WrongPassword);
-        }
-        if !is_local && self.local_only.iter().any(|local| local == user) {
-            return Err(Refusal::NotLocal);
-        }
+        let known = self.identify(user, password, is_local)?;
         let mut state = self.write();
         let still = state.directory.user(user);
-        if still.map(|user| &user.password) != known.as_ref() {
+        if still.map(|user| &user.password) != Some(&known) {
             return Err(Refusal::WrongPassword);
         }
         let is_weak = password.is_some() && still.is_some_and(User::has_weak_password);
@@ -160,6 +150,35 @@ impl Accounts {
         Ok(())
     }
 
+    /// Whether somebody without a connection is let in: the password is that of the user, who may
+    /// come from there.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn authenticate(&self, user: &str, password: &[u8], is_local: bool) -> Result<(), Refusal> {
+        self.identify(user, Some(password), is_local).map(|_hash| ())
+    }
+
+    /// The hash of the user's password, for which `password` is right if there is one, and the user
+    /// may come from there.
+    fn identify(
+        &self,
+        user: &str,
+        password: Option<&[u8]>,
+        is_local: bool,
+    ) -> Result<Option<PasswordHash>, Refusal> {
+        let known = self.read().directory.user(user).map(|user| user.password.clone());
+        let right = password.is_none_or(|password| self.is_password(user, password));
+        let known = known.ok_or(Refusal::UnknownUser)?;
+        if !right {
+            return Err(Refusal::WrongPassword);
+        }
+        if !is_local && self.local_only.iter().any(|local| local == user) {
+            return Err(Refusal::NotLocal);
+        }
+        Ok(known)
+    }
+
     /// A connection is gone.
     pub fn log_out(&self, connection: ConnectionId) {
         self.write().logins.remove(&connection);
@@ -168,15 +187,25 @@ impl Accounts {
     /// What the user of a connection may do in a vhost; none once the user was deleted.
     #[must_use]
     pub fn grants(&self, connection: ConnectionId, vhost: &str) -> Option<Arc<Grants>> {
+        self.grants_for(vhost, |state| Some(&state.logins.get(&connection)?.user))
+    }
+
+    /// What a user may do in a vhost that exists; none if there is no such user.
+    #[must_use]
+    pub fn grants_of(&self, user: &str, vhost: &str) -> Option<Arc<Grants>> {
+        self.grants_for(vhost, |state| Some(&state.directory.user(user)?.name))
+    }
+
+    fn grants_for(&self, vhost: &str, user: impl Fn(&State) -> Option<&String>) -> Option<Arc<Grants>> {
         let state = self.read();
-        let place = (state.logins.get(&connection)?.user.clone(), vhost.to_owned());
+        let place = (user(&state)?.clone(), vhost.to_owned());
         if let Some(grants) = state.grants.get(&place) {
             return Some(Arc::clone(grants));
         }
         drop(state);
         let mut state = self.write();
         // It may have been deleted meanwhile.
-        state.logins.get(&connection)?;
+        user(&state)?;
         let grants = Arc::new(state.directory.grants(&place.0, vhost));
         Some(Arc::clone(state.grants.entry(place).or_insert(grants)))
     }
