@@ -5,8 +5,8 @@
 //! anything is touched: certificates, then the ports, then the data folder. On the way down sockets
 //! go first, the store last.
 
-use crate::admin::Caller;
 use crate::admin::definitions::{Source, start_with};
+use crate::admin::{Caller, Requester};
 use crate::broker::{AlarmLimits, Broker, BrokerSettings};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
@@ -233,8 +233,8 @@ fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
     let refused = |why: &dyn Display| StartError::Definitions { file: file.clone(), why: why.to_string() };
     let text = fs::read(file).map_err(|error| refused(&error))?;
     let source = Source::parse(&text).map_err(|error| refused(&error))?;
-    let by = format!("the start, {}", file.display());
-    let caller = Caller { by, now: broker.clock().now(), inquiry: None };
+    let who = Requester::Operator(format!("the start, {}", file.display()));
+    let caller = Caller { who, now: broker.clock().now(), inquiry: None };
     start_with(broker, source, &caller).map_err(|refusal| refused(&refusal))
 }
 

@@ -1,5 +1,6 @@
 //! Connections and channels. Who a client is the broker knows; how it stands its session is asked.
 
+use super::access::{Access, Requirement, Tag};
 use super::value::{Arguments, Value, decoded};
 use super::{Caller, Performed, Refusal, Row, Told, find};
 use crate::broker::Broker;
@@ -127,6 +128,18 @@ impl ClientOperation {
         matches!(self, Self::CloseConnection { .. })
     }
 
+    /// What it takes of a user.
+    pub(super) fn requirement(&self) -> Requirement<'_> {
+        match self {
+            // Those that the user sees.
+            Self::ListConnections | Self::ListChannels => Requirement::Tag(Tag::Management),
+            Self::DescribeConnection { connection } => Requirement::Connection(Tag::Monitoring, connection),
+            Self::CloseConnection { connection, .. } => {
+                Requirement::Connection(Tag::Administrator, connection)
+            }
+        }
+    }
+
     /// Whether it tells what only sessions know.
     pub(super) fn asks_sessions(&self) -> bool {
         !self.is_change()
@@ -141,18 +154,24 @@ pub(super) fn perform(
     broker: &Arc<Broker>,
     operation: ClientOperation,
     caller: &Caller,
+    access: &Access<'_>,
 ) -> Result<Performed, Refusal> {
     let mut reports = caller.inquiry.as_ref().map(|inquiry| inquiry.take()).unwrap_or_default();
+    let seen = || {
+        let (mut all, only) = (broker.clients().list(), access.sees_only());
+        all.retain(|client| only.is_none_or(|only| only == client.facts.user));
+        all.into_iter()
+    };
     match operation {
         ClientOperation::ListConnections => {
-            let rows = broker.clients().list().into_iter().map(move |client| {
+            let rows = seen().map(move |client| {
                 let report = reports.remove(&client.id);
                 Row::Connection(Box::new(connection_row(&client, report.as_ref())))
             });
             Ok(Performed::rows(rows))
         }
         ClientOperation::ListChannels => {
-            let rows = broker.clients().list().into_iter().flat_map(move |client| {
+            let rows = seen().flat_map(move |client| {
                 channel_rows(&client, &reports).into_iter().map(|row| Row::Channel(Box::new(row)))
             });
             Ok(Performed::rows(rows))

@@ -42,7 +42,7 @@ pub(super) fn list(broker: &Arc<Broker>, records: bool, caller: &Caller) -> Resu
         names.insert(queue.id, (queue.name.to_string(), queue.home().name.to_string()));
     });
     if records {
-        tracing::info!(by = caller.by, runs = runs.len(), "damaged messages are exported");
+        tracing::info!(by = caller.who.log_name(), runs = runs.len(), "damaged messages are exported");
     }
     let broker = Arc::clone(broker);
     Ok(Performed::rows(runs.into_iter().map(move |run| {

@@ -17,6 +17,7 @@ mod reading;
 pub use self::document::Document;
 
 use self::reading::Notes;
+use super::access::{Requirement, Tag};
 use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told, find};
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
@@ -89,6 +90,11 @@ impl DefinitionsOperation {
     /// Whether something is not as before afterwards.
     pub(super) fn is_change(&self) -> bool {
         matches!(self, Self::ImportDefinitions { .. })
+    }
+
+    /// What it takes of a user, whichever it is: hashes of passwords are in it.
+    pub(super) fn requirement() -> Requirement<'static> {
+        Requirement::Tag(Tag::Administrator)
     }
 }
 

@@ -4,7 +4,7 @@
 //! What is asked of the broker is done on a thread on which nobody else waits: a policy may make it
 //! read a queue's backlog.
 
-use super::{Answer, Caller, Operation, Performed, Refusal, RefusalKind, inquiry_for, perform};
+use super::{Answer, Caller, Operation, Performed, Refusal, RefusalKind, Requester, inquiry_for, perform};
 use crate::broker::Broker;
 use crate::clock;
 use crate::ids::Ticket;
@@ -35,14 +35,14 @@ const HEALTH_EVERY: Duration = Duration::from_secs(1);
 pub async fn perform_durably(
     broker: &Arc<Broker>,
     operation: Operation,
-    by: String,
+    who: Requester,
 ) -> Result<Answer, Refusal> {
-    let inquiry = inquiry_for(broker, &operation);
+    let inquiry = inquiry_for(broker, &operation, &who);
     if let Some(inquiry) = &inquiry {
         // What has come by then is shown.
         let _all = timeout(INQUIRY_WAIT, poll_fn(|context| inquiry.poll(context))).await;
     }
-    let caller = Caller { by, now: broker.clock().now(), inquiry };
+    let caller = Caller { who, now: broker.clock().now(), inquiry };
     let of = Arc::clone(broker);
     let performed = spawn_blocking(move || perform(&of, operation, &caller)).await;
     let Performed { answer, ticket } = performed.map_err(|fault| {

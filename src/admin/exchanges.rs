@@ -1,6 +1,7 @@
 //! Exchanges and bindings. The default exchange, and the binding that it has to every queue, are
 //! nowhere in the broker; they are listed because clients can use them.
 
+use super::access::{Requirement, Tag};
 use super::refusal::Refusal;
 use super::value::{Arguments, arguments, decoded};
 use super::{DESCRIBED_MAX, Performed, Row, Told, find};
@@ -80,6 +81,16 @@ pub struct ExchangeDescription {
     pub exchange: ExchangeRow,
     /// The bindings from it and to it.
     pub bindings: Vec<BindingRow>,
+}
+
+impl ExchangeOperation {
+    /// What it takes of a user.
+    pub(super) fn requirement(&self) -> Requirement<'_> {
+        let (Self::ListExchanges { vhost }
+        | Self::ListBindings { vhost }
+        | Self::DescribeExchange { vhost, .. }) = self;
+        Requirement::VHost(Tag::Management, vhost)
+    }
 }
 
 /// Does it.

@@ -1,18 +1,22 @@
-//! What an operator may do with a running broker, and the one place where it is done: the command
-//! line asks through a socket, other ways in ask the same.
+//! What an operator may do with a running broker, and what of it its users may, and the one place
+//! where it is done: the command line asks through a socket, other ways in ask the same.
 //!
 //! [`Operation`] is a closed list in groups, a file each; arguments and results are types of this
 //! room, which may be written and read as JSON, so that the broker's own types stay free of it.
-//! [`perform_durably`] does one and answers once it is on disk ([`Answer`]), or says why it is
-//! refused ([`Refusal`]): who has an operation and knows who asks needs nothing else. Its steps are
-//! apart: what only sessions know is asked of them ([`inquiry_for`]), then [`perform`] does the
-//! operation, and says which ticket has to be durable before its answer may be told. Lists are
-//! iterators over references: a row is made when it is asked for.
+//! Each says what it takes of a user who asks for it ([`Requirement`]); an operator may do all
+//! ([`Requester`]).
+//!
+//! [`perform_durably`] looks whether whoever asks may, does the operation, and answers once it is
+//! on disk ([`Answer`]), or says why it is refused ([`Refusal`]): a way in needs nothing else. Its
+//! steps are apart: what only sessions know is asked of them ([`inquiry_for`]), then [`perform`]
+//! does the operation, and says which ticket has to be durable before its answer may be told. Lists
+//! are iterators over references: a row is made when it is asked for.
 //!
 //! Every change is one log line: who, and what. A password is in none of them.
 //!
 //! No I/O; [`perform_durably`] alone waits and reads the clock, all else has time passed in.
 
+mod access;
 pub mod clients;
 pub mod damage;
 pub mod definitions;
@@ -31,10 +35,12 @@ pub mod users;
 pub mod value;
 pub mod vhosts;
 
+pub use self::access::{Requester, Requirement, Tag};
 pub use self::durable::perform_durably;
 pub use self::password::Password;
 pub use self::refusal::{Refusal, RefusalKind};
 
+use self::access::Access;
 use self::clients::ClientOperation;
 use self::definitions::DefinitionsOperation;
 use self::exchanges::ExchangeOperation;
@@ -86,8 +92,8 @@ pub enum Operation {
 /// Who asks, and when.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// For the log.
-    pub by: String,
+    /// Who.
+    pub who: Requester,
     /// When.
     pub now: Now,
     /// What the sessions answered, where [`inquiry_for`] asked them.
@@ -189,6 +195,23 @@ impl Performed {
 }
 
 impl Operation {
+    /// What it takes of a user.
+    #[must_use]
+    pub fn requirement(&self) -> Requirement<'_> {
+        match self {
+            Self::Node(operation) => operation.requirement(),
+            Self::Users(operation) => operation.requirement(),
+            Self::Permissions(_) => PermissionOperation::requirement(),
+            Self::VHosts(operation) => operation.requirement(),
+            Self::Policies(operation) => operation.requirement(),
+            Self::Queues(operation) => operation.requirement(),
+            Self::Parked(operation) => operation.requirement(),
+            Self::Exchanges(operation) => operation.requirement(),
+            Self::Clients(operation) => operation.requirement(),
+            Self::Definitions(_) => DefinitionsOperation::requirement(),
+        }
+    }
+
     /// Whether something is not as before afterwards.
     #[must_use]
     pub fn is_change(&self) -> bool {
@@ -207,37 +230,39 @@ impl Operation {
 }
 
 /// What has to be waited for before an operation can be performed: the answers of the sessions, for
-/// those that tell of them.
+/// those that tell of them. None for what is going to be refused.
 #[must_use]
-pub fn inquiry_for(broker: &Broker, operation: &Operation) -> Option<Arc<StatsRequest>> {
-    match operation {
-        Operation::Clients(operation) if operation.asks_sessions() => Some(broker.clients().inquire()),
-        _ => None,
-    }
+pub fn inquiry_for(broker: &Broker, operation: &Operation, who: &Requester) -> Option<Arc<StatsRequest>> {
+    let asks = matches!(operation, Operation::Clients(operation) if operation.asks_sessions());
+    let may = || Access::checked(broker, who, operation.requirement()).is_ok();
+    (asks && may()).then(|| broker.clients().inquire())
 }
 
-/// Does it.
+/// Does it, if whoever asks may.
 ///
 /// # Errors
 /// Why not; nothing has changed then.
 pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> Result<Performed, Refusal> {
+    let by = caller.who.log_name();
+    let access = Access::checked(broker, &caller.who, operation.requirement())
+        .inspect_err(|refusal| info!(by, "refused: {operation:?}: {refusal}"))?;
     let change = operation.is_change().then(|| format!("{operation:?}"));
     let performed = match operation {
         Operation::Node(operation) => node::perform(broker, &operation, caller),
-        Operation::Users(operation) => users::perform(broker, operation),
+        Operation::Users(operation) => users::perform(broker, operation, &access),
         Operation::Permissions(operation) => permissions::perform(broker, operation),
-        Operation::VHosts(operation) => vhosts::perform(broker, operation),
+        Operation::VHosts(operation) => vhosts::perform(broker, operation, &access),
         Operation::Policies(operation) => policies::perform(broker, operation, caller),
-        Operation::Queues(operation) => queues::perform(broker, operation, caller),
-        Operation::Parked(operation) => parked::perform(broker, operation, caller),
+        Operation::Queues(operation) => queues::perform(broker, operation, caller, &access),
+        Operation::Parked(operation) => parked::perform(broker, operation, caller, &access),
         Operation::Exchanges(operation) => exchanges::perform(broker, operation),
-        Operation::Clients(operation) => clients::perform(broker, operation, caller),
+        Operation::Clients(operation) => clients::perform(broker, operation, caller, &access),
         Operation::Definitions(operation) => definitions::perform(broker, operation, caller),
     };
     if let Some(change) = change {
         match &performed {
-            Ok(_) => info!(by = caller.by, "changed: {change}"),
-            Err(refusal) => info!(by = caller.by, "refused: {change}: {refusal}"),
+            Ok(_) => info!(by, "changed: {change}"),
+            Err(refusal) => info!(by, "refused: {change}: {refusal}"),
         }
     }
     performed

@@ -1,5 +1,6 @@
 //! The broker as a whole: whether it is there, and how it stands.
 
+use super::access::{Requirement, Tag};
 use super::{Caller, Performed, Refusal, Told, damage};
 use crate::broker::Broker;
 use crate::ids::Ticket;
@@ -61,6 +62,18 @@ pub struct Status {
     pub messages_unacknowledged: u64,
     /// Users.
     pub users: u64,
+}
+
+impl NodeOperation {
+    /// What it takes of a user.
+    pub(super) fn requirement(&self) -> Requirement<'_> {
+        Requirement::Tag(match self {
+            Self::Ping => Tag::Management,
+            Self::Status | Self::ListDamaged { records: false } => Tag::Monitoring,
+            // It shows what is in messages of all vhosts.
+            Self::ListDamaged { records: true } => Tag::Administrator,
+        })
+    }
 }
 
 /// Does it.

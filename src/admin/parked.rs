@@ -1,8 +1,10 @@
 //! Messages that died, or were delayed, and have nowhere to go: they are parked in their queue
 //! until an operator moves them.
 
+use super::access::{Access, Requirement, Tag};
 use super::refusal::{Refusal, RefusalKind};
 use super::{Caller, Performed, Row, Told, find};
+use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::parked::{Moved, Parked};
 use crate::ids::Ticket;
@@ -81,6 +83,21 @@ impl ParkedOperation {
     pub(super) fn is_change(&self) -> bool {
         !matches!(self, Self::ListParked { .. })
     }
+
+    /// What it takes of a user.
+    pub(super) fn requirement(&self) -> Requirement<'_> {
+        let (vhost, queue, publishes) = match self {
+            // Those of the queues that it may read.
+            Self::ListParked { vhost, queue: None } => return Requirement::VHost(Tag::Management, vhost),
+            Self::ListParked { vhost, queue: Some(queue) } | Self::DropParked { vhost, queue } => {
+                (vhost, queue, None)
+            }
+            Self::RequeueParked { vhost, queue, to } => {
+                (vhost, queue, to.as_ref().map(|(exchange, key)| (exchange.as_str(), key.as_str())))
+            }
+        };
+        Requirement::Queue { vhost, queue, right: Right::Read, publishes }
+    }
 }
 
 /// Does it.
@@ -91,13 +108,15 @@ pub(super) fn perform(
     broker: &Arc<Broker>,
     operation: ParkedOperation,
     caller: &Caller,
+    access: &Access<'_>,
 ) -> Result<Performed, Refusal> {
     match operation {
         ParkedOperation::ListParked { vhost, queue } => {
-            let queues = match queue {
+            let mut queues = match queue {
                 Some(queue) => vec![find::queue(broker, &vhost, &queue)?],
                 None => find::vhost(broker, &vhost)?.list_queues(),
             };
+            queues.retain(|queue| access.reads(queue));
             let broker = Arc::clone(broker);
             Ok(Performed::rows(
                 queues.into_iter().flat_map(move |queue| rows(&broker, &queue)).map(Row::Parked),

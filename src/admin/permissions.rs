@@ -1,5 +1,6 @@
 //! What users may do: which names in which vhost, and which keys at which topic exchange.
 
+use super::access::{Requirement, Tag};
 use super::{Performed, Refusal, Row, find};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::broker::Broker;
@@ -97,6 +98,11 @@ impl PermissionOperation {
             | Self::ListTopicPermissions { .. }
             | Self::ListUserTopicPermissions { .. } => false,
         }
+    }
+
+    /// What it takes of a user, whichever it is.
+    pub(super) fn requirement() -> Requirement<'static> {
+        Requirement::Tag(Tag::Administrator)
     }
 }
 

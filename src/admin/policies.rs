@@ -1,5 +1,6 @@
 //! Policies of both ranks: set, cleared and listed, and what they say as JSON has it.
 
+use super::access::{Requirement, Tag};
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, Value};
 use super::{Caller, Performed, Row, find};
@@ -83,6 +84,21 @@ impl PolicyOperation {
     /// Whether something is not as before afterwards.
     pub(super) fn is_change(&self) -> bool {
         !matches!(self, Self::ListPolicies { .. } | Self::ListOperatorPolicies { .. })
+    }
+
+    /// What it takes of a user.
+    pub(super) fn requirement(&self) -> Requirement<'_> {
+        match self {
+            Self::SetPolicy(PolicySetting { vhost, .. }) | Self::ClearPolicy { vhost, .. } => {
+                Requirement::VHost(Tag::Policymaker, vhost)
+            }
+            Self::SetOperatorPolicy(_) | Self::ClearOperatorPolicy { .. } => {
+                Requirement::Tag(Tag::Administrator)
+            }
+            Self::ListPolicies { vhost } | Self::ListOperatorPolicies { vhost } => {
+                Requirement::VHost(Tag::Management, vhost)
+            }
+        }
     }
 }
 

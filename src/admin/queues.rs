@@ -1,12 +1,15 @@
 //! Queues and their consumers. An operator may use every queue, exclusive or not; queues of direct
 //! reply-to are part of their channels and are not seen.
 
+use super::access::{Access, Requirement, Tag};
 use super::exchanges::BindingRow;
 use super::policies::arguments_of;
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, decoded};
 use super::{Caller, DESCRIBED_MAX, Performed, Row, Told, find};
+use crate::auth::permission::Right;
 use crate::broker::Broker;
+use crate::broker::clients::Client;
 use crate::broker::vhost::VHost;
 use crate::ids::{ConnectionId, Ticket};
 use crate::policy::book::InEffect;
@@ -139,6 +142,20 @@ impl QueueOperation {
     pub(super) fn is_change(&self) -> bool {
         matches!(self, Self::PurgeQueue { .. } | Self::DeleteQueue { .. })
     }
+
+    /// What it takes of a user.
+    pub(super) fn requirement(&self) -> Requirement<'_> {
+        let (vhost, queue, right) = match self {
+            Self::ListQueues { vhost } | Self::DescribeQueue { vhost, .. } => {
+                return Requirement::VHost(Tag::Management, vhost);
+            }
+            // Those of its own connections, unless it sees all.
+            Self::ListConsumers { vhost } => return Requirement::VisibleVHost(vhost),
+            Self::PurgeQueue { vhost, queue } => (vhost, queue, Right::Read),
+            Self::DeleteQueue { vhost, queue, .. } => (vhost, queue, Right::Configure),
+        };
+        Requirement::Queue { vhost, queue, right, publishes: None }
+    }
 }
 
 /// Does it.
@@ -149,6 +166,7 @@ pub(super) fn perform(
     broker: &Arc<Broker>,
     operation: QueueOperation,
     caller: &Caller,
+    access: &Access<'_>,
 ) -> Result<Performed, Refusal> {
     match operation {
         QueueOperation::ListQueues { vhost } => {
@@ -163,10 +181,9 @@ pub(super) fn perform(
         }
         QueueOperation::ListConsumers { vhost } => {
             let queues = find::vhost(broker, &vhost)?.list_queues();
-            let broker = Arc::clone(broker);
-            Ok(Performed::rows(
-                queues.into_iter().flat_map(move |queue| consumers(&broker, &queue)).map(Row::Consumer),
-            ))
+            let (broker, only) = (Arc::clone(broker), access.sees_only().map(str::to_owned));
+            let seen = move |queue: Arc<Queue>| consumers(&broker, &queue, only.as_deref());
+            Ok(Performed::rows(queues.into_iter().flat_map(seen).map(Row::Consumer)))
         }
         QueueOperation::DescribeQueue { vhost, queue } => describe(broker, &vhost, &queue),
         QueueOperation::PurgeQueue { vhost, queue } => {
@@ -195,7 +212,7 @@ fn describe(broker: &Broker, vhost: &str, name: &str) -> Result<Performed, Refus
     let place = find::vhost(broker, vhost)?;
     let bindings = place.list_bindings().into_iter();
     let own = bindings.filter(|bound| matches!(&bound.target, Target::Queue(to) if to.id == queue.id));
-    let mut consumers: Vec<_> = consumers(broker, &queue);
+    let mut consumers: Vec<_> = consumers(broker, &queue, None);
     consumers.truncate(DESCRIBED_MAX);
     let description = QueueDescription {
         queue: row(broker, &place, &queue),
@@ -233,7 +250,8 @@ fn row(broker: &Broker, place: &VHost, queue: &Queue) -> QueueRow {
     }
 }
 
-fn consumers(broker: &Broker, queue: &Queue) -> Vec<ConsumerRow> {
+/// The consumers of a queue, or those on connections of one user only.
+fn consumers(broker: &Broker, queue: &Queue, only: Option<&str>) -> Vec<ConsumerRow> {
     let shown = |consumer: Subscribed| {
         let connection = connection_name(broker, consumer.label.connection);
         let activity = match (queue.settings.single_active, consumer.active) {
@@ -253,7 +271,11 @@ fn consumers(broker: &Broker, queue: &Queue) -> Vec<ConsumerRow> {
             arguments: decoded(&consumer.label.arguments),
         }
     };
-    queue.consumers().into_iter().map(shown).collect()
+    let is_seen = |consumer: &Subscribed| {
+        let user = |client: Arc<Client>| only == Some(client.facts.user.as_str());
+        only.is_none() || broker.clients().get(consumer.label.connection).is_some_and(user)
+    };
+    queue.consumers().into_iter().filter(is_seen).map(shown).collect()
 }
 
 /// The name of a connection; its number when it is on its way out.

@@ -27,6 +27,8 @@ pub enum RefusalKind {
     Invalid,
     /// It may not be done at all, or by nobody with that password.
     Denied,
+    /// Whoever asks does not have the tag or the permission that it takes.
+    Forbidden,
     /// The broker cannot do it now.
     Unavailable,
 }

@@ -1,5 +1,6 @@
 //! Users: their passwords, tags and limits.
 
+use super::access::{Access, Requirement, Tag};
 use super::limits::limit;
 use super::{Password, Performed, Refusal, Row};
 use crate::admin::refusal::RefusalKind;
@@ -127,13 +128,35 @@ impl UserOperation {
     pub(super) fn is_change(&self) -> bool {
         !matches!(self, Self::AuthenticateUser { .. } | Self::ListUsers | Self::ListUserLimits { .. })
     }
+
+    /// What it takes of a user.
+    pub(super) fn requirement(&self) -> Requirement<'_> {
+        match self {
+            // Those that the user sees.
+            Self::ListUserLimits { user: None } => Requirement::Tag(Tag::Management),
+            Self::ListUserLimits { user: Some(user) } => Requirement::User(Tag::Monitoring, user),
+            Self::AddUser { .. }
+            | Self::ChangePassword { .. }
+            | Self::ClearPassword { .. }
+            | Self::AuthenticateUser { .. }
+            | Self::SetUserTags { .. }
+            | Self::DeleteUser { .. }
+            | Self::ListUsers
+            | Self::SetUserLimits { .. }
+            | Self::ClearUserLimits { .. } => Requirement::Tag(Tag::Administrator),
+        }
+    }
 }
 
 /// Does it.
 ///
 /// # Errors
 /// Why not.
-pub(super) fn perform(broker: &Broker, operation: UserOperation) -> Result<Performed, Refusal> {
+pub(super) fn perform(
+    broker: &Broker,
+    operation: UserOperation,
+    access: &Access<'_>,
+) -> Result<Performed, Refusal> {
     let users = broker.users();
     let changed = match operation {
         UserOperation::AddUser { user, password, tags } => {
@@ -158,7 +181,7 @@ pub(super) fn perform(broker: &Broker, operation: UserOperation) -> Result<Perfo
             let row = |User { name, tags, .. }| Row::User(UserRow { user: name, tags });
             return Ok(Performed::rows(users.list().into_iter().map(row)));
         }
-        UserOperation::ListUserLimits { user } => return list_limits(broker, user),
+        UserOperation::ListUserLimits { user } => return list_limits(broker, user, access.sees_only()),
     };
     changed.map(Performed::done).map_err(|error| Refusal::of_users(broker, error))
 }
@@ -186,10 +209,13 @@ fn set_limits(broker: &Broker, user: &str, limits: LimitsChange) -> Result<Ticke
     })
 }
 
-fn list_limits(broker: &Broker, user: Option<String>) -> Result<Performed, Refusal> {
+fn list_limits(broker: &Broker, user: Option<String>, only: Option<&str>) -> Result<Performed, Refusal> {
     let users = match user {
         None => {
-            broker.users().list().into_iter().filter(|user| user.limits != UserLimits::default()).collect()
+            let mut users = broker.users().list();
+            users.retain(|user| only.is_none_or(|only| only == user.name));
+            users.retain(|user| user.limits != UserLimits::default());
+            users
         }
         Some(name) => match broker.users().get(&name) {
             Some(user) => vec![user],

@@ -1,5 +1,6 @@
 //! Vhosts: what an operator says of them, and what there may be in them.
 
+use super::access::{Access, Requirement, Tag};
 use super::limits::limit;
 use super::refusal::{Refusal, RefusalKind};
 use super::{Performed, Row};
@@ -118,13 +119,33 @@ impl VHostOperation {
     pub(super) fn is_change(&self) -> bool {
         !matches!(self, Self::ListVhosts | Self::ListVhostLimits { .. })
     }
+
+    /// What it takes of a user.
+    pub(super) fn requirement(&self) -> Requirement<'_> {
+        match self {
+            // Those that the user sees.
+            Self::ListVhosts | Self::ListVhostLimits { vhost: None } => Requirement::Tag(Tag::Management),
+            Self::ListVhostLimits { vhost: Some(vhost) } => Requirement::VisibleVHost(vhost),
+            Self::AddVhost { .. }
+            | Self::UpdateVhostMetadata { .. }
+            | Self::DeleteVhost { .. }
+            | Self::TraceOn { .. }
+            | Self::TraceOff { .. }
+            | Self::SetVhostLimits { .. }
+            | Self::ClearVhostLimits { .. } => Requirement::Tag(Tag::Administrator),
+        }
+    }
 }
 
 /// Does it.
 ///
 /// # Errors
 /// Why not.
-pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Performed, Refusal> {
+pub(super) fn perform(
+    broker: &Broker,
+    operation: VHostOperation,
+    access: &Access<'_>,
+) -> Result<Performed, Refusal> {
     let vhosts = broker.vhosts();
     let changed = match operation {
         VHostOperation::AddVhost { vhost, description, tags, default_queue_type } => {
@@ -147,8 +168,8 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
         VHostOperation::TraceOff { vhost } => set_tracing(broker, vhost, false),
         VHostOperation::ListVhosts => {
             let tracing = |name: &str| vhosts.get(name).is_some_and(|vhost| vhost.is_tracing());
-            let listed: Vec<_> =
-                vhosts.list().into_iter().map(|record| (tracing(&record.name), record)).collect();
+            let seen = vhosts.list().into_iter().filter(|record| access.sees_vhost(&record.name));
+            let listed: Vec<_> = seen.map(|record| (tracing(&record.name), record)).collect();
             return Ok(Performed::rows(listed.into_iter().map(|(tracing, record)| {
                 Row::VHost(VHostRow {
                     tracing,
@@ -159,7 +180,7 @@ pub(super) fn perform(broker: &Broker, operation: VHostOperation) -> Result<Perf
                 })
             })));
         }
-        VHostOperation::ListVhostLimits { vhost } => return list_limits(broker, vhost),
+        VHostOperation::ListVhostLimits { vhost } => return list_limits(broker, vhost, access),
     };
     changed.map(Performed::done).map_err(|error| match error {
         VHostError::NoSuchVHost(name) => Refusal::no_vhost(broker, &name),
@@ -188,11 +209,12 @@ fn set_limits(broker: &Broker, name: &str, change: VHostLimitsChange) -> Result<
     })
 }
 
-fn list_limits(broker: &Broker, vhost: Option<String>) -> Result<Performed, Refusal> {
+fn list_limits(broker: &Broker, vhost: Option<String>, access: &Access<'_>) -> Result<Performed, Refusal> {
     let records = match vhost {
         None => {
             let all = broker.vhosts().list().into_iter();
-            all.filter(|record| record.limits != VHostLimits::default()).collect()
+            let limited = all.filter(|record| record.limits != VHostLimits::default());
+            limited.filter(|record| access.sees_vhost(&record.name)).collect()
         }
         Some(name) => vec![broker.vhosts().record(&name).ok_or_else(|| Refusal::no_vhost(broker, &name))?],
     };

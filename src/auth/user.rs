@@ -11,6 +11,16 @@ const TAGS_MAX: usize = 64;
 /// The tag of those who may set `user-id` to anybody's name (RabbitMQ: validated-user-id.md).
 pub const IMPERSONATOR: &str = "impersonator";
 
+/// The tag of those who may manage what is their own (RabbitMQ: management.md, of this and the
+/// next three).
+pub const MANAGEMENT: &str = "management";
+
+/// The tag of those who may set policies, too.
+pub const POLICYMAKER: &str = "policymaker";
+
+/// The tag of those who may see what is others', too.
+pub const MONITORING: &str = "monitoring";
+
 /// The tag of those who may do everything to the broker.
 pub const ADMINISTRATOR: &str = "administrator";
 

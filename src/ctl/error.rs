@@ -95,9 +95,11 @@ pub(super) fn status_of(operation: &Operation, kind: RefusalKind) -> u8 {
         RefusalKind::NoVHost => without_vhost(operation),
         RefusalKind::NotFound => without_object(operation),
         RefusalKind::Invalid if is_checked_before(operation) => STATUS_DATA,
-        RefusalKind::Invalid | RefusalKind::Denied | RefusalKind::Conflict | RefusalKind::Unavailable => {
-            STATUS_UNAVAILABLE
-        }
+        RefusalKind::Invalid
+        | RefusalKind::Denied
+        | RefusalKind::Forbidden
+        | RefusalKind::Conflict
+        | RefusalKind::Unavailable => STATUS_UNAVAILABLE,
     }
 }
 

@@ -11,7 +11,7 @@
 //! of what the client takes. What is asked of the broker is done by
 //! [`perform_durably`](crate::admin::perform_durably), for each client one thing at a time.
 
-use crate::admin::{Answer, Refusal, RefusalKind, Row, Rows, Told, perform_durably};
+use crate::admin::{Answer, Refusal, RefusalKind, Requester, Row, Rows, Told, perform_durably};
 use crate::broker::Broker;
 use crate::config::control::{REQUEST_BYTES_MAX, socket};
 use serde::Serialize;
@@ -170,6 +170,7 @@ fn encode(reply: &Reply<'_>, into: &mut Vec<u8>) -> io::Result<()> {
 /// One client, request by request.
 async fn attend(mut stream: UnixStream, broker: &Arc<Broker>) -> io::Result<()> {
     let by = stream.peer_cred().map_or_else(|_| "ctl".to_owned(), |who| format!("ctl, uid {}", who.uid()));
+    let who = Requester::Operator(by);
     let mut input = Vec::new();
     loop {
         let line = match timeout(REQUEST_WAIT, read_line(&mut stream, &mut input)).await {
@@ -182,7 +183,7 @@ async fn attend(mut stream: UnixStream, broker: &Arc<Broker>) -> io::Result<()> 
             Ok(Ok(Line::End)) | Err(_) => return Ok(()),
             Ok(Err(error)) => return Err(error),
         };
-        match answer(broker, &line, &by).await {
+        match answer(broker, &line, &who).await {
             Ok(Answer::One(told)) => write(&mut stream, Reply::Answer(&told)).await?,
             Ok(Answer::Many(rows)) => write_rows(&mut stream, rows).await?,
             Err(refusal) => write(&mut stream, Reply::Refusal(&refusal)).await?,
@@ -218,10 +219,10 @@ async fn read_line(stream: &mut UnixStream, input: &mut Vec<u8>) -> io::Result<L
 }
 
 /// Does what a line asks for, and waits until it is on disk.
-async fn answer(broker: &Arc<Broker>, line: &[u8], by: &str) -> Result<Answer, Refusal> {
+async fn answer(broker: &Arc<Broker>, line: &[u8], who: &Requester) -> Result<Answer, Refusal> {
     let operation = serde_json::from_slice(line)
         .map_err(|error| Refusal::new(RefusalKind::Invalid, format!("not an operation: {error}")))?;
-    perform_durably(broker, operation, by.to_owned()).await
+    perform_durably(broker, operation, who.clone()).await
 }
 
 async fn write_rows(stream: &mut UnixStream, rows: Rows) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! An answer is told once what it says is on disk, and not before.
 
 use super::test_broker::TestBroker;
-use leveret::admin::{Answer, Operation, Refusal, RefusalKind, perform_durably};
+use leveret::admin::{Answer, Operation, Refusal, RefusalKind, Requester, perform_durably};
 use leveret::broker::Broker;
 use leveret::store::change::Health;
 use serde_json::{from_value, json};
@@ -17,8 +17,8 @@ fn runtime() -> Runtime {
 async fn adding(broker: &Arc<Broker>) -> JoinHandle<Result<Answer, Refusal>> {
     let operation = json!({ "users": { "add_user": { "user": "ann", "password": "a", "tags": [] } } });
     let operation: Operation = from_value(operation).expect("it is an operation");
-    let of = Arc::clone(broker);
-    let asked = tokio::spawn(async move { perform_durably(&of, operation, "test".to_owned()).await });
+    let (of, who) = (Arc::clone(broker), Requester::Operator("test".to_owned()));
+    let asked = tokio::spawn(async move { perform_durably(&of, operation, who).await });
     while broker.users().get("ann").is_none() {
         yield_now().await;
     }

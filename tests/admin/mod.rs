@@ -1,5 +1,6 @@
 //! What an operator does, performed on a broker with sessions, without sockets and without a disk.
 
+mod access;
 mod clients;
 mod durable;
 mod objects;

@@ -1,7 +1,7 @@
 //! Dead letters that have nowhere to go, as an operator sees them, and what he does with them.
 
 use super::test_broker::TestBroker;
-use leveret::admin::RefusalKind;
+use leveret::admin::{RefusalKind, Requester};
 use serde_json::{Value, json};
 
 fn parked(name: &str, queue: &str) -> Value {
@@ -79,4 +79,20 @@ fn parked_messages_are_moved_back_or_elsewhere_or_dropped() {
     house.answers(&parked("drop_parked", "q"), &json!({ "messages": 1 }));
     house.answers(&parked("drop_parked", "q"), &json!({ "messages": 0 }));
     assert_eq!(house.world.broker.gauges().messages_parked, 0);
+}
+
+/// Who may not read a queue does not see what is parked in it.
+#[test]
+fn a_user_sees_what_is_parked_in_queues_that_it_may_read() {
+    let mut house = furnished();
+    let add = json!({ "add_user": { "user": "ann", "password": "a", "tags": ["management"] } });
+    house.answers(&json!({ "users": add }), &json!("done"));
+    let ann = Requester::User("ann".to_owned());
+    let all = json!({ "parked": { "list_parked": { "vhost": "/", "queue": null } } });
+    for (read, rows) in [("^empty$", 0), ("^q$", 3)] {
+        let set = json!({ "user": "ann", "vhost": "/", "configure": "", "write": "", "read": read });
+        house.answers(&json!({ "permissions": { "set_permissions": set } }), &json!("done"));
+        let seen = house.ask_as(&ann, &all).expect("it is a list");
+        assert_eq!(seen.as_array().map(Vec::len), Some(rows), "{read}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::session::wire::encode;
 use crate::session::world::{Pieces, World};
-use leveret::admin::{self, Answer, Caller, Operation, RefusalKind};
+use leveret::admin::{self, Answer, Caller, Operation, RefusalKind, Requester};
 use leveret::broker::BrokerSettings;
 use leveret::ids::Ticket;
 use serde_json::{Value, from_value, to_value};
@@ -20,12 +20,17 @@ impl TestBroker {
         Self { world: World::new(Pieces::Whole, BrokerSettings::default()), ticket: Ticket(0) }
     }
 
-    /// A client that has shaken hands and opened channel 1.
+    /// A client of the first user that has shaken hands and opened channel 1.
     pub(super) fn client(&mut self, name: &str, port: u16) {
+        self.client_of("guest", name, port);
+    }
+
+    /// As [`Self::client`], of a user whose password is its name.
+    pub(super) fn client_of(&mut self, user: &str, name: &str, port: u16) {
         self.world.accept(name, &format!("127.0.0.1:{port}"));
         for sentence in [
             "header",
-            "0 connection.start-ok PLAIN guest guest",
+            &format!("0 connection.start-ok PLAIN {user} {user}"),
             "0 connection.tune-ok 2047 131072 0",
             "0 connection.open /",
             "1 channel.open",
@@ -44,13 +49,22 @@ impl TestBroker {
 
     /// What an operation answers: a list for a list.
     pub(super) fn ask(&mut self, operation: &Value) -> Result<Value, (RefusalKind, String)> {
+        self.ask_as(&Requester::Operator("test".to_owned()), operation)
+    }
+
+    /// As [`Self::ask`], when somebody else asks.
+    pub(super) fn ask_as(
+        &mut self,
+        who: &Requester,
+        operation: &Value,
+    ) -> Result<Value, (RefusalKind, String)> {
         let operation: Operation = from_value(operation.clone()).expect("it is an operation");
-        let inquiry = admin::inquiry_for(&self.world.broker, &operation);
+        let inquiry = admin::inquiry_for(&self.world.broker, &operation, who);
         self.world.settle();
         if let Some(inquiry) = &inquiry {
             assert!(inquiry.poll(&Context::from_waker(Waker::noop())).is_ready(), "everybody has answered");
         }
-        let caller = Caller { by: "test".to_owned(), now: self.world.now, inquiry };
+        let caller = Caller { who: who.clone(), now: self.world.now, inquiry };
         let performed = admin::perform(&self.world.broker, operation, &caller);
         self.world.settle();
         let performed = performed.map_err(|refusal| (refusal.kind, refusal.message))?;

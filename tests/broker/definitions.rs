@@ -2,7 +2,7 @@
 
 use crate::support::disk::SimDisk;
 use leveret::admin::definitions::{DefinitionsOperation, Source, start_with};
-use leveret::admin::{self, Answer, Caller, Operation};
+use leveret::admin::{self, Answer, Caller, Operation, Requester};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::store::{Options, open_backend};
@@ -21,7 +21,7 @@ fn start(disk: &SimDisk) -> Arc<Broker> {
 }
 
 fn caller() -> Caller {
-    Caller { by: "test".to_owned(), now: NOW, inquiry: None }
+    Caller { who: Requester::Operator("test".to_owned()), now: NOW, inquiry: None }
 }
 
 fn perform(broker: &Arc<Broker>, operation: DefinitionsOperation) -> Result<Value, String> {
