@@ -18,6 +18,7 @@
 
 mod access;
 pub mod clients;
+mod columns;
 pub mod damage;
 pub mod definitions;
 mod durable;
@@ -36,6 +37,7 @@ pub mod value;
 pub mod vhosts;
 
 pub use self::access::{Requester, Requirement, Tag};
+pub use self::columns::columns_of;
 pub use self::durable::perform_durably;
 pub use self::password::Password;
 pub use self::refusal::{Refusal, RefusalKind};

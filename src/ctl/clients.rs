@@ -3,8 +3,8 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::admin::Operation;
-use crate::admin::clients::ClientOperation;
+use crate::admin::clients::{ChannelRow, ClientOperation, ConnectionRow};
+use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
 
 /// The commands.
@@ -36,47 +36,6 @@ pub enum Command {
     },
 }
 
-const CONNECTION_COLUMNS: [&str; 21] = [
-    "name",
-    "user",
-    "vhost",
-    "peer_host",
-    "peer_port",
-    "host",
-    "port",
-    "protocol",
-    "ssl",
-    "auth_mechanism",
-    "user_provided_name",
-    "client_properties",
-    "connected_at",
-    "timeout",
-    "frame_max",
-    "channel_max",
-    "state",
-    "channels",
-    "recv_oct",
-    "send_oct",
-    "send_pend",
-];
-
-const CHANNEL_COLUMNS: [&str; 14] = [
-    "name",
-    "connection",
-    "number",
-    "user",
-    "vhost",
-    "transactional",
-    "confirm",
-    "consumer_count",
-    "messages_unacknowledged",
-    "messages_unconfirmed",
-    "messages_uncommitted",
-    "acks_uncommitted",
-    "prefetch_count",
-    "global_prefetch_count",
-];
-
 impl Command {
     /// What it asks for.
     ///
@@ -86,12 +45,12 @@ impl Command {
         let (operation, answer) = match self {
             Self::ListConnections { columns } => {
                 let usual = ["user", "peer_host", "peer_port", "state"];
-                let columns = Columns::chosen(&columns, &usual, &CONNECTION_COLUMNS)?;
+                let columns = Columns::chosen(&columns, &usual, columns_of::<ConnectionRow>())?;
                 (ClientOperation::ListConnections, Shown::List(columns))
             }
             Self::ListChannels { columns } => {
                 let usual = ["name", "user", "consumer_count", "messages_unacknowledged"];
-                let columns = Columns::chosen(&columns, &usual, &CHANNEL_COLUMNS)?;
+                let columns = Columns::chosen(&columns, &usual, columns_of::<ChannelRow>())?;
                 (ClientOperation::ListChannels, Shown::List(columns))
             }
             Self::DescribeConnection { connection } => {

@@ -3,8 +3,9 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::admin::Operation;
+use crate::admin::damage::DamagedRow;
 use crate::admin::node::NodeOperation;
+use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
 
 /// The commands.
@@ -23,8 +24,6 @@ pub enum Command {
     },
 }
 
-const DAMAGED_COLUMNS: [&str; 7] = ["queue", "vhost", "queue_id", "first", "messages", "bytes", "records"];
-
 /// All but what may be large.
 const DAMAGED_USUAL: [&str; 6] = ["queue", "vhost", "queue_id", "first", "messages", "bytes"];
 
@@ -39,7 +38,7 @@ impl Command {
             Self::Status => (NodeOperation::Status, Shown::Thing),
             Self::ListDamaged { columns } => {
                 let records = columns.iter().any(|column| column == "records");
-                let columns = Columns::chosen(&columns, &DAMAGED_USUAL, &DAMAGED_COLUMNS)?;
+                let columns = Columns::chosen(&columns, &DAMAGED_USUAL, columns_of::<DamagedRow>())?;
                 (NodeOperation::ListDamaged { records }, Shown::List(columns))
             }
         };

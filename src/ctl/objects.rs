@@ -3,9 +3,9 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::admin::Operation;
-use crate::admin::exchanges::ExchangeOperation;
-use crate::admin::queues::QueueOperation;
+use crate::admin::exchanges::{BindingRow, ExchangeOperation, ExchangeRow};
+use crate::admin::queues::{ConsumerRow, QueueOperation, QueueRow};
+use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
 
 /// The commands.
@@ -60,46 +60,6 @@ pub enum Command {
     },
 }
 
-const QUEUE_COLUMNS: [&str; 19] = [
-    "name",
-    "vhost",
-    "type",
-    "durable",
-    "auto_delete",
-    "exclusive",
-    "arguments",
-    "policy",
-    "operator_policy",
-    "effective_policy_definition",
-    "state",
-    "messages",
-    "messages_ready",
-    "messages_unacknowledged",
-    "messages_parked",
-    "consumers",
-    "memory",
-    "owner_pid",
-    "exclusive_consumer_tag",
-];
-
-const EXCHANGE_COLUMNS: [&str; 8] =
-    ["name", "vhost", "type", "durable", "auto_delete", "internal", "arguments", "policy"];
-
-const BINDING_COLUMNS: [&str; 6] =
-    ["source_name", "source_kind", "destination_name", "destination_kind", "routing_key", "arguments"];
-
-const CONSUMER_COLUMNS: [&str; 9] = [
-    "queue_name",
-    "channel_pid",
-    "consumer_tag",
-    "ack_required",
-    "prefetch_count",
-    "active",
-    "activity_status",
-    "exclusive",
-    "arguments",
-];
-
 /// What rabbitmqctl shows of consumers.
 const CONSUMER_USUAL: [&str; 7] =
     ["queue_name", "channel_pid", "consumer_tag", "ack_required", "prefetch_count", "active", "arguments"];
@@ -117,19 +77,19 @@ impl Command {
         let (operation, answer) = match self {
             Self::ListQueues { columns } => (
                 Operation::Queues(Queues::ListQueues { vhost }),
-                chosen(&columns, &["name", "messages"], &QUEUE_COLUMNS)?,
+                chosen(&columns, &["name", "messages"], columns_of::<QueueRow>())?,
             ),
             Self::ListExchanges { columns } => (
                 Operation::Exchanges(Exchanges::ListExchanges { vhost }),
-                chosen(&columns, &["name", "type"], &EXCHANGE_COLUMNS)?,
+                chosen(&columns, &["name", "type"], columns_of::<ExchangeRow>())?,
             ),
             Self::ListBindings { columns } => (
                 Operation::Exchanges(Exchanges::ListBindings { vhost }),
-                chosen(&columns, &BINDING_COLUMNS, &BINDING_COLUMNS)?,
+                chosen(&columns, columns_of::<BindingRow>(), columns_of::<BindingRow>())?,
             ),
             Self::ListConsumers { columns } => (
                 Operation::Queues(Queues::ListConsumers { vhost }),
-                chosen(&columns, &CONSUMER_USUAL, &CONSUMER_COLUMNS)?,
+                chosen(&columns, &CONSUMER_USUAL, columns_of::<ConsumerRow>())?,
             ),
             Self::DescribeQueue { queue } => {
                 (Operation::Queues(Queues::DescribeQueue { vhost, queue }), Shown::Thing)

@@ -3,8 +3,8 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::admin::Operation;
-use crate::admin::parked::ParkedOperation;
+use crate::admin::parked::{ParkedOperation, ParkedRow};
+use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
 
 /// The commands.
@@ -35,9 +35,6 @@ pub enum Command {
     },
 }
 
-const COLUMNS: [&str; 8] =
-    ["queue", "reason", "why", "died_at", "exchange", "routing_key", "message_id", "body_bytes"];
-
 impl Command {
     /// What it asks for, in that vhost.
     ///
@@ -47,7 +44,8 @@ impl Command {
         let (operation, answer) = match self {
             Self::ListParked { queue, columns } => (
                 ParkedOperation::ListParked { vhost, queue },
-                Columns::chosen(&columns, &COLUMNS, &COLUMNS).map(Shown::List)?,
+                Columns::chosen(&columns, columns_of::<ParkedRow>(), columns_of::<ParkedRow>())
+                    .map(Shown::List)?,
             ),
             Self::RequeueParked { queue, to } => {
                 let to = to.and_then(|to| <[String; 2]>::try_from(to).ok()).map(Into::into);

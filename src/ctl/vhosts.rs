@@ -3,8 +3,8 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Request, Shown};
-use crate::admin::Operation;
-use crate::admin::vhosts::VHostOperation;
+use crate::admin::vhosts::{VHostOperation, VHostRow};
+use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
 
 /// The commands.
@@ -91,8 +91,7 @@ impl Command {
             Self::TraceOff => Asks::TraceOff { vhost },
             Self::ClearVhostLimits => Asks::ClearVhostLimits { vhost },
             Self::ListVhosts { columns } => {
-                let known = ["name", "description", "tags", "default_queue_type", "tracing"];
-                let columns = Columns::chosen(&columns, &["name"], &known)?;
+                let columns = Columns::chosen(&columns, &["name"], columns_of::<VHostRow>())?;
                 return Ok(list(Asks::ListVhosts, columns));
             }
             Self::ListVhostLimits => {
