@@ -100,6 +100,9 @@
 //!   looked up once and again when any have changed; a publish asks when its route is looked up,
 //!   and a change of permissions makes every route be looked up again, so that one whose route is
 //!   known asks nothing.
+//! * What the broker is asked to manage, by whomever and over whatever, is an operation of
+//!   [`admin`]; [`admin::perform`] alone looks whether whoever asks may, by what the operation says
+//!   that it takes.
 //! * No session, queue or exchange reads a clock, a socket or the disk.
 //! * A block never changes once built; whoever holds one may share it without asking.
 //! * No session holds a worker for longer than a few milliseconds: it counts what it does in steps,

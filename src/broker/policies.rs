@@ -1,5 +1,5 @@
-//! What operators do with policies: the same for the command line and for everything else that
-//! asks.
+//! How policies change. Who may ask for a change is not looked at here: operators and users ask
+//! through `admin`.
 //!
 //! Each operation is in effect when it returns, for all queues and exchanges that there are. It is
 //! on disk once its ticket is durable.

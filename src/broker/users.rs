@@ -1,5 +1,5 @@
-//! What an operator does with users and permissions: the same for the command line and for
-//! everything else that asks.
+//! How users and permissions change. Who may ask for a change is not looked at here: operators and
+//! users ask through `admin`.
 //!
 //! Each operation is in effect when it returns: a deleted user's connections are on their way out,
 //! and every connection asks anew before its next operation. It is on disk once its ticket is

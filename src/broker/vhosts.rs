@@ -1,5 +1,5 @@
-//! What an operator does with vhosts: the same for the command line and for everything else that
-//! asks.
+//! How vhosts come, change and go. Who may ask for that is not looked at here: operators and users
+//! ask through `admin`.
 //!
 //! Each operation is in effect when it returns: the connections of a deleted vhost are on their way
 //! out, and nobody finds it any more. It is on disk once its ticket is durable; a deletion with all
