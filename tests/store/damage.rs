@@ -273,6 +273,21 @@ fn somewhere(image: &[u8], draw: &mut Draw) -> usize {
     }
 }
 
+/// The file is ours, whatever has become of the name that redb writes at its beginning.
+#[test]
+fn a_bit_of_the_magic_number_of_the_tables_is_mended() {
+    let (image, _) = stored(true);
+    for at in TABLES..TABLES + 9 {
+        let mut turned = image.clone();
+        turned[at] ^= 1 << (at % 8);
+        let why = open_sim_or_not(turned.clone()).err().expect("the file is damaged").to_string();
+        assert!(why.contains("--repair") && !why.contains('\n'), "byte {at}: {why}");
+        let options = Options { journal_bytes: 0, repair: true, ..Options::default() };
+        let repaired = open_backend(SimDisk::holding(turned), options);
+        assert!(repaired.is_ok(), "byte {at}: {:?}", repaired.err());
+    }
+}
+
 /// One bit anywhere in the tables: the start works, or is refused with one line and works with a
 /// repair; nothing is missing but what is told, and no definition is another one.
 #[test]

@@ -162,7 +162,7 @@ impl<'d> Walk<'d> {
         Ok((is_sure || aim == Aim::Mend).then_some(walk))
     }
 
-    /// What is the same in every file.
+    /// Looks at what is the same in every file.
     fn mend_header(&mut self) -> Result<(), StoreError> {
         let whole = [
             &MAGIC[..],
@@ -172,6 +172,10 @@ impl<'d> Walk<'d> {
             &(1_u32 << 20).to_le_bytes(),
         ];
         let whole = whole.concat();
+        if self.aim == Aim::Check && self.header[..MAGIC.len()] != *MAGIC {
+            // Redb would take it for somebody else's file.
+            return self.found("the head of the tables is damaged");
+        }
         if self.aim == Aim::Mend && self.header[..whole.len()] != whole {
             self.header[..whole.len()].copy_from_slice(&whole);
             self.write(0, 0..whole.len(), &whole, "the header")?;
