@@ -233,3 +233,23 @@ fn what_stands_in_line_is_dead_after_a_restart_if_the_disk_was_told() {
     assert_eq!(again.counts(), (2, 0), "of the second the disk was not told");
     assert_eq!(again.letters(again.queue.dispatch_again(NOW), NOW), rejected(&["b"]));
 }
+
+/// A retry has taken them out of their line, and nobody has sent them yet.
+#[test]
+fn what_is_tried_again_is_dropped_and_moved_with_the_rest() {
+    for drops in [true, false] {
+        let bench = held_by_a_consumer(at_least_once(), &["a", "b", "c"]);
+        let effects = bench.reject(0, 3);
+        bench.park(effects, PLENTY);
+        assert!(bench.queue.tick(LATER).letters, "they are tried again");
+        assert_eq!(bench.parked().0, 3);
+        if drops {
+            assert_eq!(bench.queue.drop_parked(LATER).map(|(dropped, _)| dropped), Some(3));
+            assert_eq!((bench.parked().0, bench.disk.kept().rows.len()), (0, 0));
+            assert!(bench.queue.next_letters().is_none());
+        } else {
+            let batch = bench.queue.next_parked(u64::MAX).expect("all three");
+            assert_eq!(batch.parts.iter().map(|part| part.records.len()).sum::<usize>(), 3);
+        }
+    }
+}

@@ -297,6 +297,17 @@ impl Letters {
         std::mem::swap(&mut self.parked, &mut self.line);
     }
 
+    /// What is tried again and has not been sent is parked as before: somebody moves or drops it.
+    fn stop_retry(&mut self) {
+        if self.line.iter().any(|entry| entry.cause.is_some()) {
+            let (tried, new): (VecDeque<Entry>, _) =
+                self.line.drain(..).partition(|entry| entry.cause.is_some());
+            self.line = new;
+            tried.into_iter().rev().for_each(|entry| self.parked.push_front(entry));
+            self.retry_ms.get_or_insert(self.tried_ms.saturating_add(RETRY_MS));
+        }
+    }
+
     /// The record of this number in the pages that were read.
     fn read(&self, seq: u64) -> Option<(&Arc<Block>, u64)> {
         let holds = |(first, block): &&(u64, Arc<Block>)| {
@@ -769,6 +780,9 @@ impl Core {
 
     /// Takes out the first parked messages, `most` at most.
     pub(in crate::queue::classic) fn next_parked(&mut self, most: u64) -> Vec<LetterRun> {
+        if let Some(letters) = self.letters.as_deref_mut() {
+            letters.stop_retry();
+        }
         self.next_parts(|letters| &mut letters.parked, most)
     }
 
@@ -777,15 +791,19 @@ impl Core {
         self.letters.as_ref()?.parked_run(&self.live, skipped)
     }
 
-    /// The first parked messages, if they are on disk and no page of them was shown.
-    pub(in crate::queue::classic) fn unread_parked(&self) -> Option<SeqRange> {
-        self.letters.as_ref()?.unread_parked(&self.live)
+    /// The first parked messages, if they are on disk and no page of them was shown. What is tried
+    /// again is among them.
+    pub(in crate::queue::classic) fn unread_parked(&mut self) -> Option<SeqRange> {
+        let letters = self.letters.as_deref_mut()?;
+        letters.stop_retry();
+        letters.unread_parked(&self.live)
     }
 
     /// Drops the first `entries` entries of parked messages; how many messages. None if none has
     /// died.
     pub(in crate::queue::classic) fn drop_parked(&mut self, entries: usize) -> Option<u64> {
         let mut dropped = 0;
+        self.letters.as_deref_mut()?.stop_retry();
         for _ in 0..entries {
             let Some(entry) = self.letters.as_deref_mut()?.parked.pop_front() else { break };
             dropped += entry.range.len();
