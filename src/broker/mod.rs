@@ -45,7 +45,7 @@ use crate::blocking;
 use crate::clock::{Clock, Now};
 use crate::config::Limits;
 use crate::error::BrokerError;
-use crate::ids::{ConnectionId, ConsumerId, Ticket};
+use crate::ids::{ConnectionId, ConsumerId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::metrics::{Counter, Metrics};
 use crate::queue::mailbox::Mailbox;
@@ -58,6 +58,7 @@ use crate::store::change::{Change, DamagedRun, Health, Log, Page, PageSource, Re
 use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -73,6 +74,9 @@ const TICK_EFFORT: usize = blocking::FEW / 2;
 /// What it takes to put a block into a queue, deal it and tell the log, where [`blocking::FEW`] is
 /// a millisecond.
 const QUEUE_EFFORT: usize = 4;
+
+/// Messages that come back to a queue, or die there, in one go.
+const PORTION: u64 = 2048;
 
 /// What the operator decides.
 #[derive(Debug, Clone)]
@@ -161,7 +165,7 @@ impl Broker {
         let timers = Arc::new(Timers::default());
         let metrics = Arc::<Metrics>::default();
         let (limits, next_queue) = (settings.limits.clone(), recovered.next_queue);
-        let policies = Arc::new(PolicyBook::recover(std::mem::take(&mut recovered.policies)));
+        let policies = Arc::new(PolicyBook::recover(mem::take(&mut recovered.policies)));
         let (of_log, of_policies) = (Arc::clone(&log), Arc::clone(&policies));
         let (of_timers, counted) = (Arc::clone(&timers), Arc::clone(&metrics));
         let context = BrokerContext::new(of_log, of_timers, limits, next_queue, of_policies, counted);
@@ -419,7 +423,7 @@ impl Broker {
             for queue in &route.queues {
                 let batch = route.atomic.then(|| batches.take());
                 let (ticket, mut effects) = queue.enqueue(&block, now);
-                all.add(ticket, std::mem::take(&mut effects.refused));
+                all.add(ticket, mem::take(&mut effects.refused));
                 self.carry_out(queue, &effects, now, batch);
             }
             all
@@ -434,14 +438,54 @@ impl Broker {
 
     /// Messages come back to their places, some perhaps later; beyond the delivery limit they die.
     pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Requeue, now: Now) {
-        let effects = queue.put_back(settled, how, now);
-        self.carry_out(queue, &effects, now, None);
+        if is_few(settled) {
+            let effects = queue.put_back(settled, how, now);
+            self.carry_out(queue, &effects, now, None);
+            return;
+        }
+        // Nothing younger is dispatched before all of it is back.
+        let paused = queue.pause();
+        self.in_portions(settled, |portion| {
+            let effects = queue.put_back(portion, how, now);
+            self.carry_out(queue, &effects, now, None);
+        });
+        drop(paused);
+        if how != Requeue::Unsent {
+            self.dispatch_again(queue, now);
+        }
+    }
+
+    /// Does something with settled messages, some at a time: in between others get at their queue,
+    /// and the commit thread comes after.
+    fn in_portions(&self, settled: &[Settled], mut each: impl FnMut(&[Settled])) {
+        blocking::run(|| {
+            let (mut portion, mut room) = (Vec::new(), PORTION);
+            for &Settled { consumer, mut range } in settled {
+                while !range.is_empty() {
+                    let end = range.end.min(range.first.saturating_add(room));
+                    portion.push(Settled { consumer, range: SeqRange { end, ..range } });
+                    (range.first, room) = (end, room - (end - range.first));
+                    if room == 0 {
+                        self.log.wait_for_room();
+                        each(&mem::take(&mut portion));
+                        room = PORTION;
+                    }
+                }
+            }
+            if !portion.is_empty() {
+                self.log.wait_for_room();
+                each(&portion);
+            }
+        });
     }
 
     /// Messages are rejected: they are dead-lettered, or dropped.
     pub fn reject(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-        let effects = queue.reject(settled, now);
-        self.carry_out(queue, &effects, now, None);
+        let reject = |portion: &[Settled]| {
+            let effects = queue.reject(portion, now);
+            self.carry_out(queue, &effects, now, None);
+        };
+        if is_few(settled) { reject(settled) } else { self.in_portions(settled, reject) }
     }
 
     /// Adds a consumer.
@@ -546,6 +590,11 @@ impl Broker {
             pager.request(request);
         }
     }
+}
+
+/// Whether these are few enough to be taken back in one go.
+fn is_few(settled: &[Settled]) -> bool {
+    settled.iter().map(|part| part.range.len()).sum::<u64>() <= PORTION
 }
 
 /// Hands pages to the queue that waits for them; on the pager's thread.

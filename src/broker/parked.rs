@@ -114,6 +114,7 @@ impl Broker {
                 // A match that takes long is made here, and not under the batch.
                 let _found_again_below = vhost.route_own_by(exchange, &[key.as_bytes()], &[], &mut put_off);
             }
+            self.log.wait_for_room();
             let batch = self.log.atomic_batch();
             let mut targets = Targets::default();
             let effects = {
@@ -177,7 +178,11 @@ impl Broker {
     /// Drops all that is parked in a queue: how many messages, and when that is durable.
     pub fn drop_parked(&self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
         let (mut all, mut ticket) = (0, Ticket(0));
-        while let Some((dropped, effects)) = queue.drop_parked(now) {
+        loop {
+            self.log.wait_for_room();
+            let turn = queue.turn();
+            let Some((dropped, effects)) = queue.drop_parked(now) else { break };
+            drop(turn);
             all += dropped;
             ticket = ticket.max(effects.ticket);
             self.carry_out(queue, &effects, now, None);

@@ -8,6 +8,8 @@
 //! long it is. It ends, because nothing enters a queue again in which it has died without a
 //! consumer's doing.
 //!
+//! All commits are one line, so the thread waits before a batch while much is on its way to disk.
+//!
 //! The commit thread waits for an atomic batch, and everybody for the commit thread. So matches of
 //! routing keys that take long are made without one: see [`PutOff`].
 
@@ -127,6 +129,7 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
             mono_ms: chain.now.mono_ms.saturating_add(passed_ms),
             unix_ms: chain.now.unix_ms.saturating_add(passed_ms),
         };
+        broker.log.wait_for_room();
         {
             let _batch = broker.log.atomic_batch();
             let (_sent, _nobody_waits_for_it) = broker.send_next(&mut chain.queues, &mut chain.put_off, now);
@@ -243,6 +246,7 @@ impl Broker {
             }
         }
         let mut queues = vec![Arc::clone(queue)];
+        self.log.wait_for_room();
         {
             let _batch = self.log.atomic_batch();
             self.send_next(&mut queues, put_off, now);

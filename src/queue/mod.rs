@@ -111,6 +111,16 @@ pub struct QueueStats {
     pub resident: usize,
 }
 
+/// A queue that dispatches nothing while this lives.
+#[must_use]
+pub(crate) struct Paused<'a>(&'a Queue);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.of_classic(|classic| classic.resume());
+    }
+}
+
 /// What has to happen after a queue's lock is released.
 #[must_use]
 #[derive(Debug, Default)]
@@ -347,6 +357,13 @@ impl Queue {
             Body::Classic(classic) => classic.settle(self, settled, now),
             Body::Stream(stream) => stream.settle(self, settled),
         }
+    }
+
+    /// Until the value is dropped, nothing is dispatched: what is put back meanwhile may be older
+    /// than what is ready.
+    pub(super) fn pause(&self) -> Paused<'_> {
+        self.of_classic(|classic| classic.pause());
+        Paused(self)
     }
 
     /// Messages come back.

@@ -412,6 +412,33 @@ fn a_queue_without_consumers_keeps_next_to_nothing_when_memory_is_short() {
     }
 }
 
+#[test]
+fn nothing_younger_is_dispatched_while_messages_come_back_in_portions() {
+    let bench = Bench::new(durable());
+    let _ = bench.publish(&["0", "1", "2", "3"], true);
+    bench.subscribe(bench.consumer(1, 0));
+    assert_eq!(bench.dealt().len(), 4);
+    let _ = bench.queue.leave(ConsumerId(1), NOW);
+    bench.subscribe(bench.consumer(2, 0));
+    let (other, mut mail) = (Mailbox::new(), Vec::new());
+    {
+        let _paused = bench.queue.pause();
+        let _ = bench.queue.put_back(&held(1, 2, 2), Requeue::Failed, NOW);
+        let _ = bench.publish(&["4"], true);
+        let (got, _) = bench.queue.get(true, &other, NOW);
+        assert!(matches!(got, Got::Paging), "{got:?}");
+        let _ = bench.queue.put_back(&held(1, 0, 2), Requeue::Failed, NOW);
+        assert_eq!((bench.dealt().len(), bench.counts().0), (0, 5));
+        other.take(&mut mail);
+        assert!(mail.is_empty(), "{mail:?}");
+    }
+    other.take(&mut mail);
+    assert!(matches!(mail[..], [Mail::Retry]), "{mail:?}");
+    let effects = bench.queue.dispatch_again(NOW);
+    bench.serve(effects);
+    assert_eq!(bench.dealt(), ["2:0!", "2:1!", "2:2!", "2:3!", "2:4"]);
+}
+
 /// Others wait for the lock meanwhile.
 #[test]
 fn a_call_writes_and_forgets_a_part_of_what_is_too_much() {

@@ -45,6 +45,8 @@ pub(super) struct Classic {
     paging: Paging,
     /// Sessions whose `basic.get` waits for a page.
     getters: Vec<Arc<Mailbox>>,
+    /// How many put messages back in portions: nothing is dispatched meanwhile.
+    paused: u32,
     deleted: bool,
     /// What was in it when it was deleted, until that is dropped outside of all locks.
     remains: Option<Box<Core>>,
@@ -78,6 +80,7 @@ impl Classic {
             settings: Arc::clone(&settings),
             paging: Paging::default(),
             getters: Vec::new(),
+            paused: 0,
             deleted: false,
             remains: None,
             wanted_by: Vec::new(),
@@ -332,6 +335,10 @@ impl Classic {
         let clock = ExpiryClock::of(&self.settings, now, SeqRange::default());
         let _looked_at_in_the_end = self.core.expire(clock, self.settings.dead_letters());
         let got = match self.core.head() {
+            Head::OnDisk(_) | Head::Ready(_) | Head::Empty if self.paused > 0 => {
+                self.getters.push(Arc::clone(mailbox));
+                Got::Paging
+            }
             Head::Empty => Got::Empty,
             Head::OnDisk(_) => {
                 self.getters.push(Arc::clone(mailbox));
@@ -377,9 +384,7 @@ impl Classic {
             Some(lost) => lost,
             None => paging::put_pages(&mut self.core, wanted, pages),
         };
-        for getter in self.getters.drain(..) {
-            getter.post(&mut vec![Mail::Retry]);
-        }
+        self.call_getters();
         (lost, self.dispatch_and_finish(queue, now))
     }
 
@@ -417,9 +422,7 @@ impl Classic {
                 "messages that died and were parked or on their way are gone with their queue");
         }
         self.consumers.cancel_all();
-        for getter in self.getters.drain(..) {
-            getter.post(&mut vec![Mail::Retry]);
-        }
+        self.call_getters();
         self.counted.set(0, &queue.context.memory);
         if let Some(at_ms) = self.armed_ms.take() {
             queue.context.timers.remove(at_ms, queue.id);
@@ -432,9 +435,30 @@ impl Classic {
         self.remains.take()
     }
 
+    /// Nothing is dispatched until as many have resumed.
+    pub(super) fn pause(&mut self) {
+        self.paused += 1;
+    }
+
+    /// Somebody has put back all that is to be.
+    pub(super) fn resume(&mut self) {
+        self.paused -= 1;
+        self.call_getters();
+    }
+
+    /// Has sessions try again whose `basic.get` waits.
+    fn call_getters(&mut self) {
+        for getter in self.getters.drain(..) {
+            getter.post(&mut vec![Mail::Retry]);
+        }
+    }
+
     /// Gives consumers what their windows take. The messages `new` just came: they do not expire
     /// here.
     fn dispatch(&mut self, queue: &Queue, now: Now, new: SeqRange) {
+        if self.paused > 0 {
+            return;
+        }
         loop {
             self.dispatch_turns(now, new);
             let waits = self.consumers.take_held_back() && self.core.head() != Head::Empty;

@@ -26,6 +26,13 @@ const GATHER_BYTES: usize = 4 * 1024 * 1024;
 /// Changes that end it too: a few milliseconds' work for the commit thread.
 const GATHER_CHANGES: usize = 16 * 1024;
 
+/// Changes that are not on disk yet from which on who brings many waits: ten milliseconds' work for
+/// the commit thread.
+const BEHIND_CHANGES: usize = 4096;
+
+/// Bytes of records of which the same is true.
+const BEHIND_BYTES: usize = 8 * 1024 * 1024;
+
 /// How long after the last commit the store counts as idle.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -41,6 +48,8 @@ pub(in crate::store) struct Pending {
     open: Mutex<Open>,
     /// The commit thread waits here.
     wake: Condvar,
+    /// Who has much to append waits here.
+    announced: Condvar,
     /// Read by who holds an atomic batch.
     atomic_batches: RwLock<()>,
     /// The commit thread holds it while it waits for the atomic batches to end: who would begin one
@@ -82,6 +91,10 @@ struct Open {
     changes: Vec<Change>,
     /// Bytes of records in `changes`.
     bytes: usize,
+    /// Changes of the group that was cut and is not on disk.
+    at_work: usize,
+    /// How many wait until less is pending.
+    crowded: usize,
     /// Who wants to know of the open group.
     waiting: Vec<Arc<dyn Waiter>>,
     /// Who wants to know of groups that are cut and not yet on disk.
@@ -110,7 +123,7 @@ impl Open {
 
     /// Whether the group must be committed now.
     fn is_urgent(&self) -> bool {
-        self.stop.is_some() || !self.waiting.is_empty() || self.is_much()
+        self.stop.is_some() || !self.waiting.is_empty() || self.crowded > 0 || self.is_much()
     }
 }
 
@@ -188,6 +201,31 @@ impl Pending {
         self.atomic_batches.try_read().unwrap_or_else(|_taken| {
             blocking::wait(|| self.atomic_batches.read().unwrap_or_else(PoisonError::into_inner))
         })
+    }
+
+    /// Waits while much is pending, but for no more than what is pending now. Nobody may wait for
+    /// the caller meanwhile: it holds no lock and no atomic batch.
+    pub(in crate::store) fn wait_for_room(&self) {
+        let mut open = self.open();
+        let last = open.cut + 1;
+        let is_behind = |open: &mut Open| {
+            open.changes.len() + open.at_work > BEHIND_CHANGES || self.bytes() > BEHIND_BYTES
+        };
+        if !is_behind(&mut open) {
+            return;
+        }
+        open.crowded += 1;
+        if matches!(open.thread, ThreadState::Gathering | ThreadState::Sleeping) {
+            self.wake.notify_one();
+        }
+        let waits = |open: &mut Open| {
+            let goes_on = open.stop.is_none() && !open.closed && self.health() == Health::Good;
+            goes_on && self.durable().0 < last && is_behind(open)
+        };
+        while waits(&mut open) {
+            open = self.announced.wait_timeout(open, RETRY).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        open.crowded -= 1;
     }
 
     pub(in crate::store) fn durable(&self) -> Ticket {
@@ -341,6 +379,7 @@ impl Pending {
             Cut { number: Ticket(open.cut + 1), changes: mem::take(&mut open.changes), stop: open.stop };
         open.cut += 1;
         open.bytes = 0;
+        open.at_work = cut.changes.len();
         let mut waiting = mem::take(&mut open.waiting);
         open.watching.append(&mut waiting);
         drop(open);
@@ -356,6 +395,8 @@ impl Pending {
             return;
         }
         self.durable.store(number.0, Ordering::Release);
+        open.at_work = 0;
+        self.announced.notify_all();
         let mut watching = mem::take(&mut open.watching);
         drop(open);
         watching.sort_unstable_by_key(address);
@@ -369,6 +410,7 @@ impl Pending {
     pub(in crate::store) fn close(&self) {
         let mut open = self.open();
         open.closed = true;
+        self.announced.notify_all();
         open.waiting.clear();
         open.watching.clear();
         open.changes.clear();
@@ -432,6 +474,36 @@ mod tests {
             drop(atomic_batch);
             let group = group.join().unwrap();
             assert_eq!((first, second, group.number, group.changes.len()), (first, first, first, 2));
+        });
+    }
+
+    #[test]
+    fn who_has_much_to_append_waits_for_what_is_pending_and_for_no_more() {
+        let pending = Pending::default();
+        let much = || {
+            let mut changes = Vec::new();
+            changes.resize_with(BEHIND_CHANGES + 1, || Change::Settle {
+                queue: QueueId(1),
+                range: SeqRange::of(0, 1),
+            });
+            pending.append(&mut changes)
+        };
+        pending.wait_for_room();
+        let first = much();
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| pending.wait_for_room());
+            // Somebody waits: the group is cut without gathering.
+            let group = cut(&pending);
+            assert_eq!((group.number, waits.is_finished()), (first, false));
+            // Others bring as much meanwhile.
+            much();
+            pending.announce(first);
+            waits.join().unwrap();
+        });
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| pending.wait_for_room());
+            pending.fail(StoreError::Stopped);
+            waits.join().unwrap();
         });
     }
 

@@ -61,6 +61,10 @@ impl Log for RedbLog {
         AtomicBatch::new(self, self.pending.atomic_batch())
     }
 
+    fn wait_for_room(&self) {
+        self.pending.wait_for_room();
+    }
+
     fn durable(&self) -> Ticket {
         self.pending.durable()
     }
