@@ -33,8 +33,8 @@ pub(in crate::store) struct WriteBatch {
     pub(in crate::store) metadata: Vec<Change>,
     /// Bytes of records in `queues`.
     pub(in crate::store) bytes: usize,
-    /// How many runs they are in.
-    pub(in crate::store) runs: usize,
+    /// How many runs they are in, and rows of requeued messages.
+    pub(in crate::store) rows: usize,
     /// Above the ids of all queues that were declared, those that are gone again too.
     pub(in crate::store) next_queue: u64,
 }
@@ -204,20 +204,21 @@ impl WriteBatch {
         }
         self.metadata.extend(later.metadata);
         self.bytes += later.bytes;
-        self.runs += later.runs;
+        self.rows += later.rows;
         self.next_queue = self.next_queue.max(later.next_queue);
     }
 
     /// Takes what is settled out of what enters, and forgets what cannot be on disk: `before` tells
     /// what can.
     pub(in crate::store) fn settle(&mut self, before: impl Fn(QueueId) -> OnDisk) {
-        (self.bytes, self.runs) = (0, 0);
+        (self.bytes, self.rows) = (0, 0);
         self.queues.retain(|&id, queue| {
             queue.settle(before(id));
             for runs in [&queue.runs].into_iter().chain(queue.local.as_ref().map(|local| &local.runs)) {
                 self.bytes += runs.iter().map(Run::bytes).sum::<usize>();
-                self.runs += runs.len();
+                self.rows += runs.len();
             }
+            self.rows += queue.requeues.len();
             queue.lasts() || queue.local.is_some()
         });
     }
@@ -593,7 +594,7 @@ mod tests {
         batch.settle(|_| spilled);
         assert!(!batch.lasts() && batch.takes_away());
         assert_eq!(local(&batch), (vec![12, 13, 14], vec![3, 4]));
-        assert_eq!((batch.bytes, batch.runs), (3 * block(1).bytes().len(), 1));
+        assert_eq!((batch.bytes, batch.rows), (3 * block(1).bytes().len(), 1));
         // It gathers beside what is journaled, and is written with that.
         let mut later = WriteBatch::default();
         later.absorb(vec![settle(13, 14), publish(20, 0..1)]);

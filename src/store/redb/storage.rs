@@ -48,16 +48,16 @@ use std::sync::{Arc, PoisonError};
 /// second copy.
 const JOURNALED_BYTES_MAX: usize = 128 * 1024;
 
-/// So much gathers in the journal, in bytes of records and [`RUN_BYTES`] for each run, before it is
+/// So much gathers in the journal, in bytes of records and [`ROW_BYTES`] for each row, before it is
 /// put into the tables: what is held in memory meanwhile.
 const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// About what a run costs in memory beside its records.
-const RUN_BYTES: usize = 128;
+/// About what a row costs in memory beside its records.
+const ROW_BYTES: usize = 128;
 
-/// So many runs are put into the tables in any case: 20 ms, if each takes half a microsecond, for
+/// So many rows are put into the tables in any case: 20 ms, if each takes half a microsecond, for
 /// which everybody waits.
-const GATHERED_RUNS_MAX: usize = 40_000;
+const GATHERED_ROWS_MAX: usize = 40_000;
 
 /// How a transaction is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,8 +188,8 @@ impl RedbStorage {
 
     /// Writes a group to the journal, if there is room for it.
     fn append(&mut self, group: &mut Group, ticket: Ticket) -> Result<bool, StoreError> {
-        let gathered = self.journaled.bytes + self.journaled.runs * RUN_BYTES;
-        if gathered > GATHERED_BYTES_MAX || self.journaled.runs > GATHERED_RUNS_MAX {
+        let gathered = self.journaled.bytes + self.journaled.rows * ROW_BYTES;
+        if gathered > GATHERED_BYTES_MAX || self.journaled.rows > GATHERED_ROWS_MAX {
             return Ok(false);
         }
         let lasts = group.changes.lasts();
