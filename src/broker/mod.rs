@@ -9,6 +9,7 @@ mod alarms;
 pub mod clients;
 mod deduplicate;
 pub mod definitions;
+mod effects;
 pub mod entry;
 mod log_exchange;
 mod paging;
@@ -16,7 +17,6 @@ pub mod parked;
 pub mod policies;
 mod quotas;
 mod registry;
-mod sender;
 mod thread;
 pub mod trace;
 mod transaction;
@@ -32,10 +32,10 @@ pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
 use self::clients::Clients;
+use self::effects::Sender;
 use self::paging::{PageRequest, Pager};
 use self::policies::PolicyBook;
 use self::registry::Registry;
-use self::sender::Sender;
 use self::transaction::AtomicBatches;
 use self::vhost::{BrokerContext, RecoveredVHost, VHost};
 use crate::arguments::Requeue;
@@ -564,7 +564,7 @@ impl Broker {
         let due = self.timers.take_due(now.unix_ms, TICK_QUEUES_MAX);
         blocking::run_many(TICK_EFFORT * due.len(), || {
             for queue in due {
-                sender::begin_turn();
+                effects::begin_turn();
                 let effects = queue.tick(now);
                 self.carry_out(&queue, &effects, now, None);
             }
@@ -574,7 +574,7 @@ impl Broker {
     /// Others have had their turn: the calls that this thread makes from now on may again do some
     /// of the work that would otherwise be left to others.
     pub fn begin_turn(&self) {
-        sender::begin_turn();
+        effects::begin_turn();
     }
 
     /// Sets the timers of the queues that were on disk; their leases begin anew.

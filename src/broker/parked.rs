@@ -2,8 +2,8 @@
 //! go. See `queue::classic::core::letters`.
 
 use super::Broker;
+use super::effects::{Targets, are_names};
 use super::paging::PAGE_BYTES;
-use super::sender::{Targets, are_names};
 use super::vhost::routing::PutOff;
 use crate::clock::Now;
 use crate::ids::{SeqRange, Ticket};
