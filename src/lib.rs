@@ -136,7 +136,7 @@
 //! * Commit groups are atomic through **atomic batches** (readers of a lock that the commit thread
 //!   takes to cut a group), so dead-lettering, transactions and multi-queue publishes need no
 //!   change type of their own. A transaction first takes room in each queue that may refuse, one
-//!   lock at a time, so that it is taken whole or not at all: see [`broker::Broker::reserve`].
+//!   lock at a time, so that it is taken whole or not at all: see [`broker::Rooms::reserve`].
 //! * **Priorities are lanes of sequence numbers**: the top byte of a number is its lane, the
 //!   highest priority first, so that the order of numbers is the order of delivery, on disk as
 //!   well, and a queue without priorities has one lane and pays nothing.

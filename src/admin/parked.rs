@@ -125,13 +125,13 @@ pub(super) fn perform(
         ParkedOperation::RequeueParked { vhost, queue, to } => {
             let queue = find::queue(broker, &vhost, &queue)?;
             let to = to.as_ref().map(|(exchange, key)| (exchange.as_str(), key.as_str()));
-            let moved = broker.requeue_parked(&queue, to, caller.now);
+            let moved = broker.parked().requeue(&queue, to, caller.now);
             let Moved { moved, parked, ticket } = moved.map_err(|error| unreadable(&queue, &error))?;
             Ok(Performed::told(Told::Requeued(RequeueResult { moved, parked }), ticket))
         }
         ParkedOperation::DropParked { vhost, queue } => {
             let queue = find::queue(broker, &vhost, &queue)?;
-            let (dropped, ticket): (u64, Ticket) = broker.drop_parked(&queue, caller.now);
+            let (dropped, ticket): (u64, Ticket) = broker.parked().drop_all(&queue, caller.now);
             Ok(Performed::told(Told::Messages(dropped), ticket))
         }
     }
@@ -146,7 +146,7 @@ fn unreadable(queue: &Queue, error: &StoreError) -> Refusal {
 
 fn rows(broker: &Broker, queue: &Queue) -> Vec<ParkedRow> {
     let mut rows = Vec::new();
-    let listed = broker.each_parked(queue, LISTED_MAX, |parked| rows.push(row(queue, parked)));
+    let listed = broker.parked().each(queue, LISTED_MAX, |parked| rows.push(row(queue, parked)));
     if let Err(error) = listed {
         tracing::error!(queue = %queue.name, %error, "not all parked messages are listed: they cannot be read");
     }

@@ -1,4 +1,5 @@
-//! Who sends what has died in a queue, or was delayed there, to where it goes next.
+//! What a queue could not do under its lock: its effects, carried out after the unlock. Above all,
+//! sending what has died in a queue, or was delayed there, to where it goes next.
 //!
 //! A call that finds dead letters sends up to [`INLINE_MAX`] of them itself, which as a rule is all
 //! of them. What is more is left to one thread, which takes the queues in turn, a batch each, so
@@ -13,14 +14,16 @@
 //! The commit thread waits for an atomic batch, and everybody for the commit thread. So matches of
 //! routing keys that take long are made without one: see [`PutOff`].
 
-use super::Broker;
-use super::paging::{PAGE_BYTES, PageRequest};
+use super::deduplicate::hand_in;
+use super::paging::{self, PAGE_BYTES, PageRequest, Pager};
+use super::registry::Registry;
 use super::thread;
 use super::transaction::Rooms;
 use super::vhost::routing::{OwnRoute, PutOff};
+use super::vhost::{BrokerContext, VHost};
 use crate::arguments::Settings;
 use crate::blocking;
-use crate::clock::{self, Now};
+use crate::clock::{self, Clock, Now};
 use crate::ids::{QueueId, Ticket};
 use crate::message::{Block, Message};
 use crate::queue::dead_letter::{Circumstances, dead_letter};
@@ -28,10 +31,11 @@ use crate::queue::delayed::{due_ms, exchange_of, release};
 use crate::queue::{
     Cause, DeathReason, Effects, LetterRun, LetterTally, Outcome, ParkedMax, Queue, deadline_ms,
 };
-use crate::store::change::AtomicBatch;
+use crate::store::change::{AtomicBatch, Log, Page, PageSource};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{self, Receiver, TryRecvError, channel};
+use std::io;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Letters that a call sends itself and copies of them, those that these drive out of other queues
@@ -67,24 +71,13 @@ struct Order {
     found_ms: u64,
 }
 
-/// The thread that sends what calls leave to it.
+/// The thread that sends what calls leave to it, and ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Sender {
+struct Sender {
     orders: Mutex<mpsc::Sender<Order>>,
 }
 
 impl Sender {
-    /// Starts the thread, which ends when this is dropped.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub(super) fn start(broker: &Arc<Broker>) -> std::io::Result<Self> {
-        let (orders, receiver) = channel();
-        let weak = Arc::downgrade(broker);
-        thread::start("leveret-letters", &broker.log, move || serve(&receiver, &weak))?;
-        Ok(Self { orders: Mutex::new(orders) })
-    }
-
     /// Leaves the letters of a queue to the thread.
     fn order(&self, queue: Arc<Queue>, now: Now) {
         if !queue.claim_letters() {
@@ -107,7 +100,7 @@ struct Chain {
     found_ms: u64,
 }
 
-fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
+fn serve(orders: &Receiver<Order>, handler: &Weak<EffectHandler>) {
     let mut chains: VecDeque<Chain> = VecDeque::new();
     loop {
         let order = if chains.is_empty() {
@@ -123,16 +116,16 @@ fn serve(orders: &Receiver<Order>, broker: &Weak<Broker>) {
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return,
         }
-        let (Some(mut chain), Some(broker)) = (chains.pop_front(), broker.upgrade()) else { return };
+        let (Some(mut chain), Some(handler)) = (chains.pop_front(), handler.upgrade()) else { return };
         let passed_ms = clock::mono_ms().saturating_sub(chain.found_ms);
         let now = Now {
             mono_ms: chain.now.mono_ms.saturating_add(passed_ms),
             unix_ms: chain.now.unix_ms.saturating_add(passed_ms),
         };
-        broker.log.wait_for_room();
+        handler.log().wait_for_room();
         {
-            let _batch = broker.log.atomic_batch();
-            let (_sent, _nobody_waits_for_it) = broker.send_next(&mut chain.queues, &mut chain.put_off, now);
+            let _batch = handler.log().atomic_batch();
+            let (_sent, _nobody_waits_for_it) = handler.send_next(&mut chain.queues, &mut chain.put_off, now);
         }
         chain.put_off.make();
         if !chain.queues.is_empty() {
@@ -180,7 +173,58 @@ pub(super) fn are_names(names: [&str; 2]) -> bool {
     names.iter().all(|name| u8::try_from(name.len()).is_ok())
 }
 
-impl Broker {
+/// Who carries out the effects of queues, with two threads for what may take long.
+pub(super) struct EffectHandler {
+    registry: Arc<Registry>,
+    /// Where messages are that are only on disk.
+    pub(super) pages: Arc<dyn PageSource>,
+    pub(super) clock: Clock,
+    /// When the broker was started.
+    pub(super) started_at: Now,
+    /// The last process did not stop cleanly.
+    after_crash: bool,
+    pager: Pager,
+    sender: Sender,
+}
+
+impl EffectHandler {
+    /// Starts the threads, which end when this is dropped.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub(super) fn start(
+        registry: Arc<Registry>,
+        pages: Arc<dyn PageSource>,
+        clock: Clock,
+        started_at: Now,
+        after_crash: bool,
+    ) -> io::Result<Arc<Self>> {
+        let (pager, requests) = Pager::new();
+        let (sender, orders) = mpsc::channel();
+        let sender = Sender { orders: Mutex::new(sender) };
+        let handler = Arc::new(Self { registry, pages, clock, started_at, after_crash, pager, sender });
+        let weak = Arc::downgrade(&handler);
+        let deliver = move |request: &PageRequest, pages| deliver_pages(&weak, request, pages);
+        paging::start(handler.log(), Arc::clone(&handler.pages), requests, deliver)?;
+        let weak = Arc::downgrade(&handler);
+        thread::start("leveret-letters", handler.log(), move || serve(&orders, &weak))?;
+        Ok(handler)
+    }
+
+    /// What all vhosts share.
+    pub(super) fn context(&self) -> &BrokerContext {
+        self.registry.context()
+    }
+
+    pub(super) fn log(&self) -> &Arc<dyn Log> {
+        &self.context().log
+    }
+
+    /// The vhost that a queue is in, if it still exists.
+    pub(super) fn vhost_of(&self, queue: &Queue) -> Option<Arc<VHost>> {
+        self.context().vhost(queue.home().id)
+    }
+
     /// Does what a queue could not do under its lock, and what follows from that. `batch` is the
     /// caller's, if there is one. When the ticket is durable, what was sent is.
     pub(super) fn carry_out(
@@ -204,7 +248,7 @@ impl Broker {
         let (mut queues, mut left) = (vec![Arc::clone(queue)], LEFT.get().unwrap_or(INLINE_MAX));
         while !queues.is_empty() && left > 0 {
             if batch.is_none() {
-                own.get_or_insert_with(|| self.log.atomic_batch());
+                own.get_or_insert_with(|| self.log().atomic_batch());
             }
             let (sent, ticket) = self.send_next(&mut queues, &mut put_off, now);
             left = left.saturating_sub(sent);
@@ -220,14 +264,12 @@ impl Broker {
         }
         drop(own);
         LEFT.set(LEFT.get().map(|_before| left));
-        if let Some(sender) = self.sender.get() {
-            queues.into_iter().rev().for_each(|queue| sender.order(queue, now));
-        }
+        queues.into_iter().rev().for_each(|queue| self.sender.order(queue, now));
         newest
     }
 
     /// Before a queue goes: sends all letters that stand in its line. Reads the disk.
-    pub fn send_letters(&self, queue: &Arc<Queue>, now: Now) {
+    pub(super) fn send_letters(&self, queue: &Arc<Queue>, now: Now) {
         if queue.has_letters() {
             let mut put_off = PutOff::default();
             blocking::run(|| while queue.has_letters() && self.send_some(queue, &mut put_off, now) {});
@@ -246,18 +288,14 @@ impl Broker {
             }
         }
         let mut queues = vec![Arc::clone(queue)];
-        self.log.wait_for_room();
+        self.log().wait_for_room();
         {
-            let _batch = self.log.atomic_batch();
+            let _batch = self.log().atomic_batch();
             self.send_next(&mut queues, put_off, now);
         }
         put_off.make();
-        if let Some(sender) = self.sender.get() {
-            queues
-                .into_iter()
-                .filter(|target| target.id != queue.id)
-                .for_each(|target| sender.order(target, now));
-        }
+        let others = queues.into_iter().filter(|target| target.id != queue.id);
+        others.for_each(|target| self.sender.order(target, now));
         true
     }
 
@@ -265,11 +303,11 @@ impl Broker {
     /// is to.
     fn heed(&self, queue: &Arc<Queue>, effects: &Effects, now: Now) -> bool {
         if let Some(wanted) = effects.page {
-            self.request_page(PageRequest { queue: Arc::clone(queue), wanted, now });
+            self.pager.request(PageRequest { queue: Arc::clone(queue), wanted, now });
         }
         effects.room_for.iter().filter_map(Weak::upgrade).for_each(|source| source.hasten());
         if effects.dropped > 0 {
-            self.metrics.dropped_delivery_limit.add(effects.dropped);
+            self.context().metrics.dropped_delivery_limit.add(effects.dropped);
             tracing::warn!(queue = %queue.name, dropped = effects.dropped,
                 "messages dropped at the delivery limit: the queue has no dead-letter exchange, and its strategy is at-most-once");
         }
@@ -341,16 +379,17 @@ impl Broker {
 
     /// How much may be parked in a queue.
     pub(super) fn parked_max(&self) -> ParkedMax {
-        let limits = &self.settings.limits;
+        let limits = &self.context().limits;
         ParkedMax { messages: limits.parked_max, bytes: limits.parked_bytes_max }
     }
 
     fn count_death(&self, part: &LetterRun) {
+        let metrics = &self.context().metrics;
         let count = match part.reason() {
-            DeathReason::Rejected => &self.metrics.dead_lettered_rejected,
-            DeathReason::DeliveryLimit => &self.metrics.dead_lettered_delivery_limit,
-            DeathReason::Expired => &self.metrics.dead_lettered_expired,
-            DeathReason::MaxLen => &self.metrics.dead_lettered_maxlen,
+            DeathReason::Rejected => &metrics.dead_lettered_rejected,
+            DeathReason::DeliveryLimit => &metrics.dead_lettered_delivery_limit,
+            DeathReason::Expired => &metrics.dead_lettered_expired,
+            DeathReason::MaxLen => &metrics.dead_lettered_maxlen,
             DeathReason::Delayed => return,
         };
         if part.is_new() {
@@ -359,9 +398,10 @@ impl Broker {
     }
 
     fn count_parked(&self, tally: LetterTally) {
-        self.metrics.parked.add(tally.parked);
-        self.metrics.dead_letters_dropped.add(tally.dropped);
-        self.metrics.dead_letters_dropped_at_limit.add(tally.dropped_at_limit);
+        let metrics = &self.context().metrics;
+        metrics.parked.add(tally.parked);
+        metrics.dead_letters_dropped.add(tally.dropped);
+        metrics.dead_letters_dropped_at_limit.add(tally.dropped_at_limit);
     }
 
     /// Sends one letter to all queues of its route; none if matches of it were put off.
@@ -465,7 +505,7 @@ impl Broker {
     ) -> Outcome {
         let (block, mut outcome) = (Arc::new(block), Outcome::Gone);
         for target in queues {
-            let (_, effects) = self.hand_in(target, &block, &mut Rooms::default(), now);
+            let (_, effects) = hand_in(self.context(), target, &block, &mut Rooms::default(), now);
             if !effects.refused.is_empty() {
                 outcome = Outcome::Stuck(Cause::Refused);
             }
@@ -486,7 +526,7 @@ impl Broker {
     ) -> Outcome {
         let block = Arc::new(block);
         let waits = queues.iter().any(|target| refused_by.contains(&target.id));
-        let rooms = if waits { None } else { self.reserve_for(queue, &block, queues, now) };
+        let rooms = if waits { None } else { Rooms::reserve_for(queue, &block, queues, now) };
         let Some(mut rooms) = rooms else {
             for target in queues {
                 if !refused_by.contains(&target.id) {
@@ -496,9 +536,20 @@ impl Broker {
             return Outcome::Stuck(Cause::Refused);
         };
         for target in queues {
-            let (_, effects) = self.hand_in(target, &block, &mut rooms, now);
+            let (_, effects) = hand_in(self.context(), target, &block, &mut rooms, now);
             targets.add(target, effects);
         }
         Outcome::Gone
     }
+}
+
+/// Hands pages to the queue that waits for them; on the pager's thread.
+fn deliver_pages(handler: &Weak<EffectHandler>, request: &PageRequest, pages: Vec<Page>) {
+    let Some(handler) = handler.upgrade() else { return };
+    let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, request.now);
+    if lost > 0 {
+        handler.context().metrics.damaged.add(lost);
+        tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store or damaged there: they are not delivered");
+    }
+    handler.carry_out(&request.queue, &effects, request.now, None);
 }

@@ -1,6 +1,6 @@
 //! The broker: what sessions call. Exchanges, routes, queues; no I/O, no async, time passed in.
 //!
-//! A queue returns what must happen elsewhere as effects; [`Broker`] carries them out after the
+//! A queue returns what must happen elsewhere as effects; [`Broker`] has them carried out after the
 //! queue's lock is released. Whatever may touch two queues runs in one atomic batch of the log, so
 //! that it reaches the disk as one.
 
@@ -32,8 +32,9 @@ pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
 use self::clients::Clients;
-use self::effects::Sender;
-use self::paging::{PageRequest, Pager};
+use self::deduplicate::enqueue_unseen;
+use self::effects::EffectHandler;
+use self::parked::ParkedMessages;
 use self::policies::PolicyBook;
 use self::registry::Registry;
 use self::transaction::AtomicBatches;
@@ -54,13 +55,13 @@ use crate::queue::timers::Timers;
 use crate::queue::unread::Unread;
 use crate::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled};
 use crate::routing::route::Route;
-use crate::store::change::{Change, DamagedRun, Health, Log, Page, PageSource, Recovered};
+use crate::store::change::{Change, DamagedRun, Health, Log, Recovered};
 use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
 use std::fmt;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 
 /// Queues that are called in one go at most.
 const TICK_QUEUES_MAX: usize = 256;
@@ -133,7 +134,8 @@ pub struct Gauges {
 
 /// A broker: virtual hosts, users, policies, clients and the log behind them.
 pub struct Broker {
-    registry: Registry,
+    registry: Arc<Registry>,
+    effects: Arc<EffectHandler>,
     accounts: Accounts,
     policies: Arc<PolicyBook>,
     clients: Clients,
@@ -143,16 +145,9 @@ pub struct Broker {
     metrics: Arc<Metrics>,
     places: Quotas,
     alarms: Arc<Alarms>,
-    clock: Clock,
-    started_at: Now,
-    /// The last process did not stop cleanly.
-    after_crash: bool,
     unread: Arc<Unread>,
     next_connection: AtomicU64,
     next_consumer: AtomicU64,
-    pages: Arc<dyn PageSource>,
-    pager: OnceLock<Pager>,
-    sender: OnceLock<Sender>,
 }
 
 impl Broker {
@@ -173,14 +168,16 @@ impl Broker {
         let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
+        let (registry, clock) = (Arc::new(Registry::new(context)), Clock::starting(recovered.ahead_ms));
+        let (vhosts, of_pages) = (Arc::clone(&registry), Arc::clone(&pages));
+        let effects = EffectHandler::start(vhosts, of_pages, clock, now, !recovered.clean);
+        let effects = effects.map_err(StoreError::Io)?;
         let broker = Arc::new(Self {
-            registry: Registry::new(context),
+            registry,
+            effects,
             accounts,
             policies,
             clients: Clients::default(),
-            clock: Clock::starting(recovered.ahead_ms),
-            started_at: now,
-            after_crash: !recovered.clean,
             log,
             timers,
             settings,
@@ -190,9 +187,6 @@ impl Broker {
             unread,
             next_connection: AtomicU64::new(1),
             next_consumer: AtomicU64::new(1),
-            pages: Arc::clone(&pages),
-            pager: OnceLock::new(),
-            sender: OnceLock::new(),
         });
         broker.restore(&recovered);
         broker.registry.all().iter().for_each(|vhost| vhost.apply_policies_to_restored());
@@ -203,12 +197,6 @@ impl Broker {
             }
         });
         weighed?;
-        let weak = Arc::downgrade(&broker);
-        let deliver = move |request: &PageRequest, pages| deliver_pages(&weak, request, pages);
-        let pager = Pager::start(&broker.log, pages, deliver).map_err(StoreError::Io)?;
-        let _first = broker.pager.set(pager);
-        let sender = Sender::start(&broker).map_err(StoreError::Io)?;
-        let _first = broker.sender.set(sender);
         broker.wind_up(now);
         Ok(broker)
     }
@@ -235,7 +223,7 @@ impl Broker {
     /// # Errors
     /// It cannot be read.
     pub fn damaged(&self) -> Result<Vec<DamagedRun>, StoreError> {
-        self.pages.damaged()
+        self.effects.pages.damaged()
     }
 
     /// What is left of such a run. Reads the store.
@@ -243,7 +231,7 @@ impl Broker {
     /// # Errors
     /// It cannot be read.
     pub fn damaged_records(&self, run: &DamagedRun) -> Result<Vec<u8>, StoreError> {
-        self.pages.damaged_records(run)
+        self.effects.pages.damaged_records(run)
     }
 
     /// Says which messages are damaged, and were left out of what was recovered.
@@ -298,12 +286,7 @@ impl Broker {
     /// Its clocks.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    /// The vhost that a queue is in, if it still exists.
-    fn vhost_of(&self, queue: &Queue) -> Option<Arc<VHost>> {
-        self.registry.context().vhost(queue.home().id)
+        &self.effects.clock
     }
 
     /// Shows every queue of every vhost, outside of all locks.
@@ -350,13 +333,24 @@ impl Broker {
     /// When it was started.
     #[must_use]
     pub fn started_at(&self) -> Now {
-        self.started_at
+        self.effects.started_at
     }
 
     /// What is watched of memory and disk.
     #[must_use]
     pub fn alarms(&self) -> &Arc<Alarms> {
         &self.alarms
+    }
+
+    /// What operators do with messages that died and have nowhere to go.
+    #[must_use]
+    pub fn parked(&self) -> ParkedMessages<'_> {
+        ParkedMessages(&self.effects)
+    }
+
+    /// Before a queue goes: sends all letters that stand in its line. Reads the disk.
+    pub fn send_letters(&self, queue: &Arc<Queue>, now: Now) {
+        self.effects.send_letters(queue, now);
     }
 
     /// What lies ready for all clients.
@@ -416,7 +410,8 @@ impl Broker {
         blocking::run_many(QUEUE_EFFORT * route.queues.len(), || {
             let mut batches = AtomicBatches::of(&*self.log);
             if route.sifts {
-                return self.enqueue_unseen(route, block, &mut Rooms::default(), (now, batches.take()));
+                let rooms = &mut Rooms::default();
+                return enqueue_unseen(&self.effects, route, block, rooms, (now, batches.take()));
             }
             let block = Arc::new(block);
             let mut all = Enqueued::default();
@@ -424,7 +419,7 @@ impl Broker {
                 let batch = route.atomic.then(|| batches.take());
                 let (ticket, mut effects) = queue.enqueue(&block, now);
                 all.add(ticket, mem::take(&mut effects.refused));
-                self.carry_out(queue, &effects, now, batch);
+                self.effects.carry_out(queue, &effects, now, batch);
             }
             all
         })
@@ -433,21 +428,21 @@ impl Broker {
     /// Messages are acknowledged.
     pub fn settle(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
         let effects = queue.settle(settled, now);
-        self.carry_out(queue, &effects, now, None);
+        self.effects.carry_out(queue, &effects, now, None);
     }
 
     /// Messages come back to their places, some perhaps later; beyond the delivery limit they die.
     pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Requeue, now: Now) {
         if is_few(settled) {
             let effects = queue.put_back(settled, how, now);
-            self.carry_out(queue, &effects, now, None);
+            self.effects.carry_out(queue, &effects, now, None);
             return;
         }
         // Nothing younger is dispatched before all of it is back.
         let paused = queue.pause();
         self.in_portions(settled, |portion| {
             let effects = queue.put_back(portion, how, now);
-            self.carry_out(queue, &effects, now, None);
+            self.effects.carry_out(queue, &effects, now, None);
         });
         drop(paused);
         if how != Requeue::Unsent {
@@ -483,7 +478,7 @@ impl Broker {
     pub fn reject(&self, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
         let reject = |portion: &[Settled]| {
             let effects = queue.reject(portion, now);
-            self.carry_out(queue, &effects, now, None);
+            self.effects.carry_out(queue, &effects, now, None);
         };
         if is_few(settled) { reject(settled) } else { self.in_portions(settled, reject) }
     }
@@ -494,7 +489,7 @@ impl Broker {
     /// The queue is in exclusive use, or gone.
     pub fn subscribe(&self, queue: &Arc<Queue>, consumer: Consumer, now: Now) -> Result<(), BrokerError> {
         let effects = queue.subscribe(consumer, now)?;
-        self.carry_out(queue, &effects, now, None);
+        self.effects.carry_out(queue, &effects, now, None);
         Ok(())
     }
 
@@ -502,20 +497,20 @@ impl Broker {
     /// last one.
     pub fn cancel(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
         let effects = queue.cancel(id, now);
-        self.carry_out(queue, &effects, now, None);
+        self.effects.carry_out(queue, &effects, now, None);
     }
 
     /// As [`Broker::cancel`], but nothing is dealt to others before the next call for this queue:
     /// what the consumer gives back is older than what they would get.
     pub fn leave(&self, queue: &Arc<Queue>, id: ConsumerId, now: Now) {
         let effects = queue.leave(id, now);
-        self.carry_out(queue, &effects, now, None);
+        self.effects.carry_out(queue, &effects, now, None);
     }
 
     /// `bytes` of the records dealt to a consumer have been encoded.
     pub fn credit(&self, queue: &Arc<Queue>, id: ConsumerId, bytes: usize, now: Now) {
         let effects = queue.credit(id, bytes, now);
-        self.carry_out(queue, &effects, now, None);
+        self.effects.carry_out(queue, &effects, now, None);
     }
 
     /// Something is free under the limit of a channel: the queues that wait for it take their
@@ -523,20 +518,20 @@ impl Broker {
     pub fn take_turns(&self, limit: &Arc<ChannelLimit>, now: Now) {
         while let Some((queue, share)) = limit.next() {
             let effects = queue.take_turn(limit, share, now);
-            self.carry_out(&queue, &effects, now, None);
+            self.effects.carry_out(&queue, &effects, now, None);
         }
     }
 
     /// What consumers hold has changed without this queue's doing: deal again.
     pub fn dispatch_again(&self, queue: &Arc<Queue>, now: Now) {
         let effects = queue.dispatch_again(now);
-        self.carry_out(queue, &effects, now, None);
+        self.effects.carry_out(queue, &effects, now, None);
     }
 
     /// Takes one message.
     pub fn get(&self, queue: &Arc<Queue>, no_ack: bool, mailbox: &Arc<Mailbox>, now: Now) -> Got {
         let (got, effects) = queue.get(no_ack, mailbox, now);
-        self.carry_out(queue, &effects, now, None);
+        self.effects.carry_out(queue, &effects, now, None);
         got
     }
 
@@ -549,7 +544,7 @@ impl Broker {
             loop {
                 let (part, effects) = queue.purge_part(ready - purged, now);
                 newest = newest.max(effects.ticket);
-                self.carry_out(queue, &effects, now, None);
+                self.effects.carry_out(queue, &effects, now, None);
                 purged += part;
                 if part == 0 || purged >= ready {
                     return (purged, newest);
@@ -566,7 +561,7 @@ impl Broker {
             for queue in due {
                 effects::begin_turn();
                 let effects = queue.tick(now);
-                self.carry_out(&queue, &effects, now, None);
+                self.effects.carry_out(&queue, &effects, now, None);
             }
         });
     }
@@ -584,28 +579,11 @@ impl Broker {
             self.dispatch_again(queue, now);
         });
     }
-
-    fn request_page(&self, request: PageRequest) {
-        if let Some(pager) = self.pager.get() {
-            pager.request(request);
-        }
-    }
 }
 
 /// Whether these are few enough to be taken back in one go.
 fn is_few(settled: &[Settled]) -> bool {
     settled.iter().map(|part| part.range.len()).sum::<u64>() <= PORTION
-}
-
-/// Hands pages to the queue that waits for them; on the pager's thread.
-fn deliver_pages(broker: &Weak<Broker>, request: &PageRequest, pages: Vec<Page>) {
-    let Some(broker) = broker.upgrade() else { return };
-    let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, request.now);
-    if lost > 0 {
-        broker.metrics.damaged.add(lost);
-        tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store or damaged there: they are not delivered");
-    }
-    broker.carry_out(&request.queue, &effects, request.now, None);
 }
 
 impl fmt::Debug for Broker {

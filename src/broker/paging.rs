@@ -31,25 +31,17 @@ pub(super) struct PageRequest {
     pub(super) now: Now,
 }
 
-/// A thread that reads pages from disk for queues.
+/// A thread that reads pages from disk for queues, and ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Pager {
     requests: Mutex<Sender<PageRequest>>,
 }
 
 impl Pager {
-    /// Starts the thread; `deliver` gets what was read. The thread ends when the pager is dropped.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub(super) fn start(
-        log: &Arc<dyn Log>,
-        pages: Arc<dyn PageSource>,
-        deliver: impl Fn(&PageRequest, Vec<Page>) + Send + 'static,
-    ) -> std::io::Result<Self> {
+    /// A pager, and the requests for which [`start`] starts its thread.
+    pub(super) fn new() -> (Self, Receiver<PageRequest>) {
         let (sender, receiver) = channel();
-        thread::start("leveret-pager", log, move || serve(&receiver, &*pages, deliver))?;
-        Ok(Self { requests: Mutex::new(sender) })
+        (Self { requests: Mutex::new(sender) }, receiver)
     }
 
     /// Asks for a page.
@@ -59,6 +51,19 @@ impl Pager {
             tracing::error!(queue = %unsent.0.queue.name, "the thread that reads pages is gone");
         }
     }
+}
+
+/// Starts the thread of a pager; `deliver` gets what was read.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(super) fn start(
+    log: &Arc<dyn Log>,
+    pages: Arc<dyn PageSource>,
+    requests: Receiver<PageRequest>,
+    deliver: impl Fn(&PageRequest, Vec<Page>) + Send + 'static,
+) -> std::io::Result<()> {
+    thread::start("leveret-pager", log, move || serve(&requests, &*pages, deliver))
 }
 
 fn serve(

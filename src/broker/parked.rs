@@ -1,8 +1,7 @@
 //! What operators do with parked messages: dead letters and delayed messages that have nowhere to
 //! go. See `queue::classic::core::letters`.
 
-use super::Broker;
-use super::effects::{Targets, are_names};
+use super::effects::{EffectHandler, Targets, are_names};
 use super::paging::PAGE_BYTES;
 use super::vhost::routing::PutOff;
 use crate::clock::Now;
@@ -42,18 +41,17 @@ pub struct Moved {
 /// Some records of a block.
 type Piece = (Arc<Block>, Range<u32>);
 
-impl Broker {
+/// An operator's operations on parked messages.
+#[derive(Clone, Copy)]
+pub struct ParkedMessages<'a>(pub(super) &'a EffectHandler);
+
+impl ParkedMessages<'_> {
     /// Shows the first `most` messages that are parked in a queue, in the order in which they were.
     /// Reads the disk.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn each_parked(
-        &self,
-        queue: &Queue,
-        most: u64,
-        mut show: impl FnMut(&Parked<'_>),
-    ) -> Result<(), StoreError> {
+    pub fn each(self, queue: &Queue, most: u64, mut show: impl FnMut(&Parked<'_>)) -> Result<(), StoreError> {
         let mut shown = 0;
         while shown < most
             && let Some(run) = queue.parked_run(shown)
@@ -66,7 +64,7 @@ impl Broker {
             for (block, records) in pieces {
                 for index in records.take(usize::try_from(most - shown - count).unwrap_or(usize::MAX)) {
                     let bytes = block.bytes_of(index..index + 1);
-                    let (reason, cause, died_ms) = (run.reason, run.cause, self.clock.wall_ms(run.died_ms));
+                    let (reason, cause, died_ms) = (run.reason, run.cause, self.0.clock.wall_ms(run.died_ms));
                     show(&Parked { reason, cause, died_ms, message: block.message(index), bytes });
                     count += 1;
                 }
@@ -78,9 +76,9 @@ impl Broker {
     }
 
     /// The records of consecutive messages, from the first on, as far as a read brings them.
-    fn read_records(&self, queue: &Queue, range: SeqRange) -> Result<Vec<Piece>, StoreError> {
+    fn read_records(self, queue: &Queue, range: SeqRange) -> Result<Vec<Piece>, StoreError> {
         let mut pieces = Vec::new();
-        for page in self.pages.load(queue.id, range, PAGE_BYTES)? {
+        for page in self.0.pages.load(queue.id, range, PAGE_BYTES)? {
             let of_page = SeqRange::of(page.first, u64::from(page.block.len())).meet(range);
             let index = |seq: u64| u32::try_from(seq - page.first).unwrap_or(u32::MAX);
             if !of_page.is_empty() {
@@ -97,8 +95,8 @@ impl Broker {
     ///
     /// # Errors
     /// The store cannot be read; what was moved by then is.
-    pub fn requeue_parked(
-        &self,
+    pub fn requeue(
+        self,
         queue: &Arc<Queue>,
         to: Option<(&str, &str)>,
         now: Now,
@@ -106,16 +104,16 @@ impl Broker {
         let (mut left, mut all) = (queue.stats().parked, Moved::default());
         while left > 0 {
             if let Some(unread) = queue.unread_parked() {
-                let pages = self.pages.load(queue.id, unread, PAGE_BYTES)?;
+                let pages = self.0.pages.load(queue.id, unread, PAGE_BYTES)?;
                 queue.show_parked(pages);
             }
             let mut put_off = PutOff::default();
-            if let (Some((exchange, key)), Some(vhost)) = (to, self.vhost_of(queue)) {
+            if let (Some((exchange, key)), Some(vhost)) = (to, self.0.vhost_of(queue)) {
                 // A match that takes long is made here, and not under the batch.
                 let _found_again_below = vhost.route_own_by(exchange, &[key.as_bytes()], &[], &mut put_off);
             }
-            self.log.wait_for_room();
-            let batch = self.log.atomic_batch();
+            self.0.log().wait_for_room();
+            let batch = self.0.log().atomic_batch();
             let mut targets = Targets::default();
             let effects = {
                 let _turn = queue.turn();
@@ -129,21 +127,21 @@ impl Broker {
                         part.note(outcome);
                     }
                 }
-                let (effects, _none_is_new) = queue.letters_sent(batch, self.parked_max(), now);
+                let (effects, _none_is_new) = queue.letters_sent(batch, self.0.parked_max(), now);
                 effects
             };
             all.ticket = all.ticket.max(effects.ticket);
             for (target, effects) in targets.all() {
-                self.carry_out(&target, &effects, now, Some(&batch));
+                self.0.carry_out(&target, &effects, now, Some(&batch));
             }
-            self.carry_out(queue, &effects, now, Some(&batch));
+            self.0.carry_out(queue, &effects, now, Some(&batch));
         }
         all.parked = queue.stats().parked;
         Ok(all)
     }
 
     fn move_one(
-        &self,
+        self,
         queue: &Arc<Queue>,
         message: &Message<'_>,
         to: Option<(&str, &str)>,
@@ -160,7 +158,7 @@ impl Broker {
             targets.add(queue, effects);
             return outcome;
         };
-        let Some(vhost) = self.vhost_of(queue).filter(|_| are_names([exchange, routing_key])) else {
+        let Some(vhost) = self.0.vhost_of(queue).filter(|_| are_names([exchange, routing_key])) else {
             return Outcome::Stuck(Cause::NoRoute);
         };
         let keys = [routing_key.as_bytes()];
@@ -172,20 +170,20 @@ impl Broker {
         }
         let block = renewed(message, (exchange.as_bytes(), routing_key.as_bytes()), now);
         // Into all queues or none: what is not moved may be moved again.
-        self.hand_over_whole(queue, block, &route.queues, (&mut Vec::new(), targets), now)
+        self.0.hand_over_whole(queue, block, &route.queues, (&mut Vec::new(), targets), now)
     }
 
     /// Drops all that is parked in a queue: how many messages, and when that is durable.
-    pub fn drop_parked(&self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
+    pub fn drop_all(self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
         let (mut all, mut ticket) = (0, Ticket(0));
         loop {
-            self.log.wait_for_room();
+            self.0.log().wait_for_room();
             let turn = queue.turn();
             let Some((dropped, effects)) = queue.drop_parked(now) else { break };
             drop(turn);
             all += dropped;
             ticket = ticket.max(effects.ticket);
-            self.carry_out(queue, &effects, now, None);
+            self.0.carry_out(queue, &effects, now, None);
         }
         (all, ticket)
     }

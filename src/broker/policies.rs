@@ -185,8 +185,8 @@ impl Policies<'_> {
         vhost.apply_policies_to_exchanges();
         let count = queues.len();
         for (queue, next) in queues {
-            let effects = queue.apply_policy(next, &*broker.pages, now);
-            broker.carry_out(&queue, &effects, now, None);
+            let effects = queue.apply_policy(next, &*broker.effects.pages, now);
+            broker.effects.carry_out(&queue, &effects, now, None);
         }
         // A queue that does not refuse messages any more, or send them, need not be asked to.
         vhost.renew_routes();

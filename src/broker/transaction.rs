@@ -1,6 +1,6 @@
 //! What a transaction did takes effect, as one or not at all.
 //!
-//! Queues that may refuse are asked before anything is done: [`Broker::reserve`] takes room in
+//! Queues that may refuse are asked before anything is done: [`Rooms::reserve`] takes room in
 //! each, in order of their ids and one lock at a time, and gives back all of it when one has not
 //! enough. Nobody waits, so nobody waits for another; and of two transactions that want the same
 //! last rooms the one that came first to the first of these gets on. Acknowledgements in the same
@@ -11,6 +11,7 @@
 //! repeated when its answer was lost; two in one transaction need room for both.
 
 use super::Broker;
+use super::deduplicate::enqueue_unseen;
 use crate::arguments::Requeue;
 use crate::clock::Now;
 use crate::ids::{QueueId, Ticket};
@@ -49,6 +50,51 @@ pub struct Rooms {
 }
 
 impl Rooms {
+    /// Takes room for what a transaction publishes; none if a queue would refuse any of it.
+    #[must_use]
+    pub fn reserve(publishes: &[(Arc<Route>, Block)], now: Now) -> Option<Self> {
+        let mut wanted: BTreeMap<QueueId, (&Arc<Queue>, Wanted)> = BTreeMap::new();
+        for (route, block) in publishes.iter().filter(|(route, _)| route.may_refuse) {
+            for queue in route.queues.iter().filter(|queue| queue.may_refuse()) {
+                let (_, wanted) = wanted.entry(queue.id).or_insert_with(|| (queue, Wanted::default()));
+                let seen_by = [route.dedup.as_deref(), queue.dedup.as_deref()];
+                let is_seen = |index| {
+                    let knows = |by: &Deduplicator| by.knows(&block.message(index), now);
+                    seen_by.into_iter().flatten().any(knows)
+                };
+                (0..block.len()).filter(|&index| !is_seen(index)).for_each(|index| wanted.add(block, index));
+            }
+        }
+        let mut rooms = Self { reserved: BTreeMap::new(), whole: true };
+        for (id, (queue, wanted)) in wanted {
+            rooms.reserved.insert(id, (Arc::clone(queue), queue.reserve(&wanted)?));
+        }
+        Some(rooms)
+    }
+
+    /// Takes room for one message in each of `targets`; none if one of them would refuse it. What
+    /// is full says when there is room, to `source`.
+    pub(super) fn reserve_for(
+        source: &Queue,
+        block: &Block,
+        targets: &[Arc<Queue>],
+        now: Now,
+    ) -> Option<Self> {
+        let mut rooms = Self { reserved: BTreeMap::new(), whole: true };
+        for queue in targets.iter().filter(|queue| queue.may_refuse()) {
+            let mut wanted = Wanted::default();
+            if !queue.dedup.as_deref().is_some_and(|seen| seen.knows(&block.message(0), now)) {
+                wanted.add(block, 0);
+            }
+            let Some(room) = queue.reserve(&wanted) else {
+                queue.call_when_there_is_room(source);
+                return None;
+            };
+            rooms.reserved.insert(queue.id, (Arc::clone(queue), room));
+        }
+        Some(rooms)
+    }
+
     /// Puts a block into a queue: into the room there is, if it may refuse.
     pub(super) fn enqueue(&mut self, queue: &Arc<Queue>, block: &Arc<Block>, now: Now) -> (Ticket, Effects) {
         match self.reserved.get_mut(&queue.id) {
@@ -94,53 +140,7 @@ impl<'a> AtomicBatches<'a> {
 }
 
 impl Broker {
-    /// Takes room for what a transaction publishes; none if a queue would refuse any of it.
-    #[must_use]
-    pub fn reserve(&self, publishes: &[(Arc<Route>, Block)], now: Now) -> Option<Rooms> {
-        let mut wanted: BTreeMap<QueueId, (&Arc<Queue>, Wanted)> = BTreeMap::new();
-        for (route, block) in publishes.iter().filter(|(route, _)| route.may_refuse) {
-            for queue in route.queues.iter().filter(|queue| queue.may_refuse()) {
-                let (_, wanted) = wanted.entry(queue.id).or_insert_with(|| (queue, Wanted::default()));
-                let seen_by = [route.dedup.as_deref(), queue.dedup.as_deref()];
-                let is_seen = |index| {
-                    let knows = |by: &Deduplicator| by.knows(&block.message(index), now);
-                    seen_by.into_iter().flatten().any(knows)
-                };
-                (0..block.len()).filter(|&index| !is_seen(index)).for_each(|index| wanted.add(block, index));
-            }
-        }
-        let mut rooms = Rooms { reserved: BTreeMap::new(), whole: true };
-        for (id, (queue, wanted)) in wanted {
-            rooms.reserved.insert(id, (Arc::clone(queue), queue.reserve(&wanted)?));
-        }
-        Some(rooms)
-    }
-
-    /// Takes room for one message in each of `targets`; none if one of them would refuse it. What
-    /// is full says when there is room, to `source`.
-    pub(super) fn reserve_for(
-        &self,
-        source: &Queue,
-        block: &Block,
-        targets: &[Arc<Queue>],
-        now: Now,
-    ) -> Option<Rooms> {
-        let mut rooms = Rooms { reserved: BTreeMap::new(), whole: true };
-        for queue in targets.iter().filter(|queue| queue.may_refuse()) {
-            let mut wanted = Wanted::default();
-            if !queue.dedup.as_deref().is_some_and(|seen| seen.knows(&block.message(0), now)) {
-                wanted.add(block, 0);
-            }
-            let Some(room) = queue.reserve(&wanted) else {
-                queue.call_when_there_is_room(source);
-                return None;
-            };
-            rooms.reserved.insert(queue.id, (Arc::clone(queue), room));
-        }
-        Some(rooms)
-    }
-
-    /// Everything a transaction did, as one, in the `rooms` that [`Broker::reserve`] took for the
+    /// Everything a transaction did, as one, in the `rooms` that [`Rooms::reserve`] took for the
     /// same `publishes`. When the ticket is durable, all of it is. One of more than `COPIES_MAX`
     /// copies may be there in part after a crash, but nothing is acknowledged without all that was
     /// published.
@@ -168,7 +168,7 @@ impl Broker {
                 Settlement::Reject => queue.reject(settled, now),
             };
             newest = newest.max(effects.ticket);
-            newest = newest.max(self.carry_out(queue, &effects, now, Some(batch)));
+            newest = newest.max(self.effects.carry_out(queue, &effects, now, Some(batch)));
             // What this has not sent is dead all the same once the transaction is on disk.
             newest = newest.max(queue.keep_letters());
         }
@@ -183,7 +183,7 @@ impl Broker {
         (now, batches): (Now, &mut AtomicBatches<'_>),
     ) -> Ticket {
         if route.sifts {
-            return self.enqueue_unseen(route, block, rooms, (now, batches.take())).ticket;
+            return enqueue_unseen(&self.effects, route, block, rooms, (now, batches.take())).ticket;
         }
         let block = Arc::new(block);
         let mut newest = Ticket(0);
@@ -191,7 +191,7 @@ impl Broker {
             let batch = batches.take();
             let (ticket, effects) = rooms.enqueue(queue, &block, now);
             newest = newest.max(ticket);
-            self.carry_out(queue, &effects, now, Some(batch));
+            self.effects.carry_out(queue, &effects, now, Some(batch));
         }
         newest
     }

@@ -6,7 +6,7 @@ use crate::support::log::{MemoryLog, NoPages};
 use leveret::arguments::Requeue;
 use leveret::blocking;
 use leveret::broker::vhost::{Bind, Destination};
-use leveret::broker::{Broker, BrokerSettings, Settlement};
+use leveret::broker::{Broker, BrokerSettings, Rooms, Settlement};
 use leveret::clock::Now;
 use leveret::ids::SeqRange;
 use leveret::message::table::{FieldTable, FieldValue};
@@ -229,7 +229,7 @@ fn a_transaction_is_one() {
     let route = house.broker.vhost().route(b"", b"dead", &[0, 0]).unwrap();
     let acks = [(Arc::clone(&house.work), Settlement::Ack, taken.to_vec())];
     let publishes = vec![(route, message())];
-    let rooms = house.broker.reserve(&publishes, NOW).expect("no queue has a limit");
+    let rooms = Rooms::reserve(&publishes, NOW).expect("no queue has a limit");
     house.broker.commit_tx(publishes, rooms, &acks, NOW);
     house.together(2);
 }
@@ -290,7 +290,7 @@ fn a_transaction_of_more_than_a_batch_lets_the_commit_thread_in_between() {
         house.log.take_gated();
         let before = house.log.batches();
         let publishes: Vec<_> = (0..messages).map(|_| (Arc::clone(&route), message())).collect();
-        let rooms = house.broker.reserve(&publishes, NOW).expect("there is room");
+        let rooms = Rooms::reserve(&publishes, NOW).expect("there is room");
         house.broker.commit_tx(publishes, rooms, &acks, NOW);
         assert_eq!(house.log.batches() - before, batches, "{messages} messages for 1000 queues");
         assert!(house.log.take_gated().iter().all(|gated| *gated), "none by itself");

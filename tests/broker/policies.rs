@@ -9,7 +9,7 @@ use crate::support::disk::SimDisk;
 use leveret::arguments::Requeue;
 use leveret::auth::vhost::VHostRecord;
 use leveret::broker::policies::PolicyError;
-use leveret::broker::{Broker, BrokerSettings, Enqueued};
+use leveret::broker::{Broker, BrokerSettings, Enqueued, Rooms};
 use leveret::clock::Now;
 use leveret::ids::{ConsumerId, SeqRange};
 use leveret::message::table::{FieldTable, FieldValue};
@@ -261,7 +261,7 @@ fn a_transaction_on_its_way_is_taken_whole_whatever_a_policy_says() {
     let refusing = [("max-length", Value::Integer(1)), ("overflow", text("reject-publish"))];
     let commit_under = |definition: &[(&str, Value)]| {
         let publishes = vec![bench.on_the_way("", "q", &["a", "b", "c"])];
-        let rooms = bench.broker.reserve(&publishes, bench.now).expect("there is room");
+        let rooms = Rooms::reserve(&publishes, bench.now).expect("there is room");
         bench.set(definition);
         bench.broker.commit_tx(publishes, rooms, &[], bench.now);
         bench.drain("q")
@@ -271,7 +271,7 @@ fn a_transaction_on_its_way_is_taken_whole_whatever_a_policy_says() {
     assert_eq!(commit_under(&[("max-length", Value::Integer(1))]), "c", "what is too much goes");
     bench.set(&refusing);
     let publishes = vec![bench.on_the_way("", "q", &["a", "b", "c"])];
-    assert!(bench.broker.reserve(&publishes, bench.now).is_none(), "room is asked for by what is in effect");
+    assert!(Rooms::reserve(&publishes, bench.now).is_none(), "room is asked for by what is in effect");
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn read_back(broker: &Arc<Broker>) -> BTreeMap<&'static str, Vec<u64>> {
         found.insert(name, drain(broker, &queue));
         if name == "work" {
             let parked = queue.stats().parked;
-            let moved = broker.requeue_parked(&queue, None, NOW).expect("the disk can be read").moved;
+            let moved = broker.parked().requeue(&queue, None, NOW).expect("the disk can be read").moved;
             assert_eq!(moved, parked);
             found.insert("parked", drain(broker, &queue));
         }

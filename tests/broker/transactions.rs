@@ -4,7 +4,7 @@
 use super::fixtures::{ME, durable, persistent};
 use crate::support::disk::SimDisk;
 use crate::support::draw::{Draw, seeds};
-use leveret::broker::{Broker, BrokerSettings, Settlement};
+use leveret::broker::{Broker, BrokerSettings, Rooms, Settlement};
 use leveret::clock::Now;
 use leveret::ids::{SeqRange, Ticket};
 use leveret::message::table::{FieldTable, FieldValue};
@@ -118,7 +118,7 @@ fn transact(broker: &Broker, seed: u64) {
     for id in 0..STEPS * 10 {
         let parts = parts(&mut draw);
         let publishes: Vec<_> = parts.iter().map(|(name, &copies)| to(broker, name, id, copies)).collect();
-        open.extend(broker.reserve(&publishes, NOW).map(|rooms| (publishes, rooms)));
+        open.extend(Rooms::reserve(&publishes, NOW).map(|rooms| (publishes, rooms)));
         if (draw.one_in(2) || open.len() > OPEN_MAX)
             && let Some((publishes, rooms)) = open.pop_front()
             && !draw.one_in(8)
@@ -158,9 +158,9 @@ fn publishers_and_transactions_never_fill_a_queue_beyond_its_limit() {
             let bytes_room = bytes.map_or(u64::MAX, |most| u64::from(most) / BODY_BYTES);
             let most = messages.map_or(100, u64::from).min(bytes_room);
             let publishes = [to(&broker, name, 0, most)];
-            assert!(broker.reserve(&publishes, NOW).is_some(), "seed {seed:#x}: {most} into {name}");
+            assert!(Rooms::reserve(&publishes, NOW).is_some(), "seed {seed:#x}: {most} into {name}");
             let (limited, too_many) = (name != "any", [to(&broker, name, 0, most + 1)]);
-            assert_eq!(broker.reserve(&too_many, NOW).is_none(), limited, "seed {seed:#x}: {name}");
+            assert_eq!(Rooms::reserve(&too_many, NOW).is_none(), limited, "seed {seed:#x}: {name}");
         }
         broker.shutdown().expect("the disk works");
     }
@@ -180,7 +180,7 @@ fn each_transaction_is_in_all_its_queues_or_in_none() {
                         .filter(|(id, parts)| {
                             let publishes: Vec<_> =
                                 parts.iter().map(|(name, &copies)| to(broker, name, *id, copies)).collect();
-                            let rooms = broker.reserve(&publishes, NOW);
+                            let rooms = Rooms::reserve(&publishes, NOW);
                             rooms.map(|rooms| broker.commit_tx(publishes, rooms, &[], NOW)).is_some()
                         })
                         .collect()
@@ -223,7 +223,7 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
             acks.push((Arc::clone(&any), Settlement::Ack, settled));
         }
         let ticket =
-            broker.reserve(&publishes, NOW).map(|rooms| broker.commit_tx(publishes, rooms, &acks, NOW));
+            Rooms::reserve(&publishes, NOW).map(|rooms| broker.commit_tx(publishes, rooms, &acks, NOW));
         assert!(
             acked.is_none() || ticket != Some(Ticket(0)),
             "{id}: a commit does not wait for its acknowledgements"

@@ -20,10 +20,10 @@ use std::sync::{Arc, Weak};
 
 /// What all virtual hosts of a broker share: the log, timers, policies, metrics and limits.
 pub struct BrokerContext {
-    pub(super) log: Arc<dyn Log>,
-    pub(super) limits: Limits,
+    pub(in crate::broker) log: Arc<dyn Log>,
+    pub(in crate::broker) limits: Limits,
     pub(super) policies: Arc<PolicyBook>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(in crate::broker) metrics: Arc<Metrics>,
     /// Something is bound to the exchange of the log.
     log_wanted: AtomicBool,
     memory: Arc<AtomicUsize>,

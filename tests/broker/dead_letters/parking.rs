@@ -32,7 +32,7 @@ fn parked_messages_outlive_the_broker_and_are_moved_back() {
     assert_eq!(counts(&house, "q"), (5, 5, 0));
     house.restart();
     assert_eq!(counts(&house, "q"), (5, 5, 0));
-    let moved = house.broker.requeue_parked(&house.queue("q"), None, house.now).unwrap();
+    let moved = house.broker.parked().requeue(&house.queue("q"), None, house.now).unwrap();
     assert_eq!((moved.moved, moved.parked), (5, 0));
     assert_eq!(house.drain("q"), [5, 6, 7, 8, 9, 0, 1, 2, 3, 4], "at the end, as if they had just come");
     house.restart();
@@ -51,7 +51,7 @@ fn a_backlog_of_parked_messages_is_moved_from_disk() {
     wait_until("all are parked", || house.stats("q").parked == COUNT);
     house.restart();
     house.declare("other", &[]);
-    let moved = house.broker.requeue_parked(&house.queue("q"), Some(("", "other")), house.now).unwrap();
+    let moved = house.broker.parked().requeue(&house.queue("q"), Some(("", "other")), house.now).unwrap();
     assert_eq!((moved.moved, moved.parked), (COUNT, 0));
     in_order(&house.drain("other"), 0..COUNT);
 }
@@ -67,7 +67,7 @@ fn a_message_that_is_looked_at_too_often_is_parked_and_begins_anew() {
     };
     (0..3).for_each(|_| look());
     assert_eq!(counts(&house, "q"), (1, 0, 0));
-    house.broker.requeue_parked(&house.queue("q"), None, house.now).unwrap();
+    house.broker.parked().requeue(&house.queue("q"), None, house.now).unwrap();
     (0..2).for_each(|_| look());
     assert_eq!(counts(&house, "q"), (0, 1, 0), "nobody has looked at it before");
 }
@@ -80,7 +80,7 @@ fn a_time_to_live_begins_anew() {
     house.pass(100);
     assert_eq!(counts(&house, "q"), (2, 0, 0));
     house.pass(100_000);
-    house.broker.requeue_parked(&house.queue("q"), None, house.now).unwrap();
+    house.broker.parked().requeue(&house.queue("q"), None, house.now).unwrap();
     house.pass(99);
     assert_eq!(counts(&house, "q"), (0, 2, 0));
     house.pass(1);
@@ -231,7 +231,7 @@ fn what_has_too_long_a_way_is_parked_and_neither_ends_the_broker_nor_is_lost() {
     house.restart();
     assert_eq!((counts(&house, "key"), counts(&house, "exchange")), ((3, 0, 0), (3, 0, 0)));
     let moved =
-        house.broker.requeue_parked(&house.queue("key"), Some(("amq.fanout", &long)), house.now).unwrap();
+        house.broker.parked().requeue(&house.queue("key"), Some(("amq.fanout", &long)), house.now).unwrap();
     assert_eq!((moved.moved, moved.parked), (0, 3));
     assert_eq!(house.drain("out"), [0; 0]);
 }
@@ -248,7 +248,7 @@ fn what_one_target_refuses_is_moved_to_none() {
     house.bind("amq.fanout", "open");
     house.bind("amq.fanout", "full");
     let moved =
-        house.broker.requeue_parked(&house.queue("parking"), Some(("amq.fanout", "")), house.now).unwrap();
+        house.broker.parked().requeue(&house.queue("parking"), Some(("amq.fanout", "")), house.now).unwrap();
     assert_eq!((moved.moved, moved.parked), (0, 3));
     assert_eq!(house.drain("open"), [0; 0]);
 }

@@ -310,7 +310,8 @@ impl ComparedBroker {
         let of_broker = self.broker.vhost().find_queue(&queue).ok_or(format!("'{queue}' is gone"))?;
         let moved = self
             .broker
-            .requeue_parked(&of_broker, None, self.broker.clock().now())
+            .parked()
+            .requeue(&of_broker, None, self.broker.clock().now())
             .map_err(|fault| fault.to_string())?;
         if (moved.moved, moved.parked) != (count as u64, 0) {
             return Err(format!("of {count} messages {moved:?}"));

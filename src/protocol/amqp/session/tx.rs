@@ -11,7 +11,7 @@ use super::connection_state::ConnectionState;
 use super::publish_batch::PublishBatch;
 use super::settle::{AckBatch, Part, Unacked, UnackedRun};
 use crate::blocking;
-use crate::broker::Settlement;
+use crate::broker::{Rooms, Settlement};
 use crate::protocol::amqp::fault::AmqpError;
 use amq_protocol::protocol::{AMQPClass, tx as amqp};
 use std::mem;
@@ -111,7 +111,7 @@ impl Channel {
         let committed = blocking::run_many(cost, || {
             let publishes: Vec<_> =
                 tx.stage.take().map(|(route, block)| (route, block.arrived_at(now))).collect();
-            let rooms = broker.reserve(&publishes, link.now)?;
+            let rooms = Rooms::reserve(&publishes, link.now)?;
             let acks = tx.settled().take();
             let is_empty = publishes.is_empty() && acks.is_empty();
             Some((!is_empty).then(|| broker.commit_tx(publishes, rooms, &acks, link.now)))
