@@ -156,8 +156,9 @@ fn import(
     if is_strict {
         faults.append(&mut skipped);
     }
-    let made =
-        broker.define(definitions, faults, is_strict, caller.now).map_err(|faults| refusal(&faults))?;
+    let made = definitions
+        .make(broker.vhosts(), broker.policies(), (faults, is_strict), caller.now)
+        .map_err(|faults| refusal(&faults))?;
     skipped.extend(made.skipped);
     for what in made.kept.iter().chain(&skipped).chain(&warnings) {
         warn!("definitions: {what}");

@@ -6,10 +6,11 @@
 //! whole or not at all. Users, vhosts and policies that are there become what the definitions say;
 //! queues and exchanges that are there stay what they are.
 
-use super::Broker;
-use super::policies::POLICIES_MAX;
+use super::accounts::Accounts;
+use super::policies::{POLICIES_MAX, Policies, PolicyBook};
 use super::users::USERS_MAX;
 use super::vhost::{Draft, VHost};
+use super::vhosts::VHosts;
 use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, check_name, tags};
@@ -50,54 +51,55 @@ pub struct Defined {
     pub skipped: Vec<String>,
 }
 
-impl Broker {
+impl Definitions {
     /// Makes what there is to be; nothing, when some of it cannot be made or there are
     /// `faults` already. If `is_strict`, nothing may be left out either.
     ///
     /// # Errors
     /// All faults, a sentence each.
-    pub fn define(
-        &self,
-        mut definitions: Definitions,
-        mut faults: Vec<String>,
-        is_strict: bool,
+    pub fn make(
+        mut self,
+        vhosts: VHosts<'_>,
+        policies: Policies<'_>,
+        (mut faults, is_strict): (Vec<String>, bool),
         now: Now,
     ) -> Result<Defined, Vec<String>> {
-        let _alone = self.registry.change();
-        definitions.limit_vhosts(self, &mut faults);
-        definitions.check(self, &mut faults);
-        let named = definitions.vhosts.iter().map(|record| &record.name).chain(definitions.drafts.keys());
+        let registry = vhosts.registry;
+        let _alone = registry.change();
+        self.limit_vhosts(vhosts, &mut faults);
+        self.check(vhosts, policies, &mut faults);
+        let named = self.vhosts.iter().map(|record| &record.name).chain(self.drafts.keys());
         let names: BTreeSet<String> = named.cloned().collect();
-        let place = |name: &String| self.registry.get(name).unwrap_or_else(|| self.registry.prepare(name));
+        let place = |name: &String| registry.get(name).unwrap_or_else(|| registry.prepare(name));
         let places: Vec<Arc<VHost>> = names.iter().map(place).collect();
-        let is_new = |place: &Arc<VHost>| self.registry.get(&place.name).is_none();
-        for record in &definitions.vhosts {
+        let is_new = |place: &Arc<VHost>| registry.get(&place.name).is_none();
+        for record in &self.vhosts {
             // A new one has its default type before its queues are looked at.
             places
                 .iter()
                 .filter(|of| *of.name == *record.name && is_new(of))
                 .for_each(|of| of.configure(record));
         }
-        let vhosts = definitions.vhosts.clone();
+        let records = self.vhosts.clone();
         let governed: BTreeSet<String> =
-            definitions.policies.iter().map(|(_, policy)| policy.vhost.clone()).collect();
-        let defined = self.define_in(&places, definitions, (faults, is_strict), now);
+            self.policies.iter().map(|(_, policy)| policy.vhost.clone()).collect();
+        let defined = self.make_in(&places, (vhosts.accounts, policies.book()), (faults, is_strict), now);
         for place in places.into_iter().filter(is_new) {
             if defined.is_ok() {
-                self.registry.insert(place);
+                registry.insert(place);
             } else {
                 let _never_on_disk = place.close();
             }
         }
         let defined = defined?;
-        for record in &vhosts {
-            if let Some(place) = self.registry.get(&record.name) {
+        for record in &records {
+            if let Some(place) = registry.get(&record.name) {
                 place.configure(record);
             }
         }
-        for place in self.registry.all() {
+        for place in registry.all() {
             if governed.contains(&*place.name) {
-                self.policies().apply(&place, now);
+                policies.apply(&place, now);
             } else {
                 place.renew_routes();
             }
@@ -105,27 +107,26 @@ impl Broker {
         Ok(defined)
     }
 
-    /// As [`Broker::define`], in the vhosts concerned, in order of their names.
-    fn define_in(
-        &self,
+    /// As [`Self::make`], in the vhosts concerned, in order of their names.
+    fn make_in(
+        mut self,
         places: &[Arc<VHost>],
-        mut definitions: Definitions,
+        (accounts, policies): (&Accounts, &PolicyBook),
         (mut faults, is_strict): (Vec<String>, bool),
         now: Now,
     ) -> Result<Defined, Vec<String>> {
-        let _batch = self.log.atomic_batch();
+        let _batch = policies.log.atomic_batch();
         let locked: Vec<_> = places.iter().map(|place| place.lock()).collect();
         let mut checked = Vec::with_capacity(locked.len());
         for (place, of) in locked.iter().zip(places) {
-            let draft = definitions.drafts.remove(&*of.name).unwrap_or_default();
+            let draft = self.drafts.remove(&*of.name).unwrap_or_default();
             checked.push(place.check(draft, &mut faults));
         }
         if is_strict {
             checked.iter_mut().for_each(|checked| faults.append(&mut checked.skipped));
         }
-        let (mut ticket, _nobody) =
-            self.accounts.change(|directory| definitions.changes(directory, faults))?;
-        ticket = ticket.max(self.policies.put(&*self.log, &definitions.policies));
+        let (mut ticket, _nobody) = accounts.change(|directory| self.changes(directory, faults))?;
+        ticket = ticket.max(policies.put(&self.policies));
         let (mut kept, mut skipped) = (Vec::new(), Vec::new());
         for (place, mut checked) in locked.into_iter().zip(checked) {
             kept.append(&mut checked.kept);
@@ -134,15 +135,13 @@ impl Broker {
         }
         Ok(Defined { ticket, kept, skipped })
     }
-}
 
-impl Definitions {
     /// Gives vhosts their limits; one that is there already stays otherwise as it is.
-    fn limit_vhosts(&mut self, broker: &Broker, faults: &mut Vec<String>) {
+    fn limit_vhosts(&mut self, vhosts: VHosts<'_>, faults: &mut Vec<String>) {
         for (name, limits) in std::mem::take(&mut self.vhost_limits) {
             if let Some(record) = self.vhosts.iter_mut().find(|record| record.name == name) {
                 record.limits = limits;
-            } else if let Some(record) = broker.vhosts().record(&name) {
+            } else if let Some(record) = vhosts.record(&name) {
                 self.vhosts.push(VHostRecord { limits, ..record });
             } else {
                 faults.push(format!("limits of vhost '{name}': there is no vhost '{name}'"));
@@ -151,9 +150,8 @@ impl Definitions {
     }
 
     /// Looks at all that does not depend on what is in the vhosts, and puts tags in order.
-    fn check(&mut self, broker: &Broker, faults: &mut Vec<String>) {
-        let mut vhosts: BTreeSet<String> =
-            broker.registry.all().iter().map(|vhost| vhost.name.to_string()).collect();
+    fn check(&mut self, there: VHosts<'_>, policies: Policies<'_>, faults: &mut Vec<String>) {
+        let mut vhosts: BTreeSet<String> = there.all().iter().map(|vhost| vhost.name.to_string()).collect();
         for record in &mut self.vhosts {
             vhosts.insert(record.name.clone());
             match record.clone().checked() {
@@ -161,7 +159,7 @@ impl Definitions {
                 Err(why) => faults.push(format!("vhost '{}': {why}", record.name)),
             }
         }
-        let max = broker.settings.limits.vhosts_max;
+        let max = there.registry.context().limits.vhosts_max;
         if vhosts.len() > max as usize {
             faults.push(format!("cannot define so many vhosts: vhost limit of {max} is reached"));
         }
@@ -195,15 +193,13 @@ impl Definitions {
             check("something is to be declared".to_owned(), vhost, Ok(()));
         }
         self.drafts.retain(|vhost, _| vhosts.contains(vhost));
-        faults.extend(self.check_policies(broker).err());
+        faults.extend(self.check_policies(policies).err());
     }
 
-    fn check_policies(&self, broker: &Broker) -> Result<(), String> {
+    fn check_policies(&self, there: Policies<'_>) -> Result<(), String> {
         let mut all = BTreeSet::new();
         for rank in [Rank::User, Rank::Operator] {
-            all.extend(
-                broker.policies().list(rank).into_iter().map(|policy| (rank, policy.vhost, policy.name)),
-            );
+            all.extend(there.list(rank).into_iter().map(|policy| (rank, policy.vhost, policy.name)));
         }
         all.extend(self.policies.iter().map(|(rank, of)| (*rank, of.vhost.clone(), of.name.clone())));
         if all.len() > POLICIES_MAX {

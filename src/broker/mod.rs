@@ -35,10 +35,12 @@ use self::clients::Clients;
 use self::deduplicate::enqueue_unseen;
 use self::effects::EffectHandler;
 use self::parked::ParkedMessages;
-use self::policies::PolicyBook;
+use self::policies::{Policies, PolicyBook};
 use self::registry::Registry;
 use self::transaction::AtomicBatches;
+use self::users::Users;
 use self::vhost::{BrokerContext, RecoveredVHost, VHost};
+use self::vhosts::VHosts;
 use crate::arguments::Requeue;
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
@@ -137,7 +139,6 @@ pub struct Broker {
     registry: Arc<Registry>,
     effects: Arc<EffectHandler>,
     accounts: Accounts,
-    policies: Arc<PolicyBook>,
     clients: Clients,
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
@@ -160,10 +161,9 @@ impl Broker {
         let timers = Arc::new(Timers::default());
         let metrics = Arc::<Metrics>::default();
         let (limits, next_queue) = (settings.limits.clone(), recovered.next_queue);
-        let policies = Arc::new(PolicyBook::recover(mem::take(&mut recovered.policies)));
-        let (of_log, of_policies) = (Arc::clone(&log), Arc::clone(&policies));
-        let (of_timers, counted) = (Arc::clone(&timers), Arc::clone(&metrics));
-        let context = BrokerContext::new(of_log, of_timers, limits, next_queue, of_policies, counted);
+        let policies = PolicyBook::recover(mem::take(&mut recovered.policies), Arc::clone(&log));
+        let (of_log, of_timers, counted) = (Arc::clone(&log), Arc::clone(&timers), Arc::clone(&metrics));
+        let context = BrokerContext::new(of_log, of_timers, limits, next_queue, policies, counted);
         let (places, alarms) = (Quotas::new(&settings.limits), Arc::new(Alarms::new(settings.alarms)));
         let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
@@ -176,7 +176,6 @@ impl Broker {
             registry,
             effects,
             accounts,
-            policies,
             clients: Clients::default(),
             log,
             timers,
@@ -340,6 +339,30 @@ impl Broker {
     #[must_use]
     pub fn alarms(&self) -> &Arc<Alarms> {
         &self.alarms
+    }
+
+    /// Who is there and may do what, for sessions.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// What operators do with users.
+    #[must_use]
+    pub fn users(&self) -> Users<'_> {
+        Users { accounts: &self.accounts, vhosts: &self.registry }
+    }
+
+    /// What operators do with vhosts.
+    #[must_use]
+    pub fn vhosts(&self) -> VHosts<'_> {
+        VHosts { accounts: &self.accounts, registry: &self.registry }
+    }
+
+    /// What operators do with policies.
+    #[must_use]
+    pub fn policies(&self) -> Policies<'_> {
+        Policies { vhosts: &self.registry, effects: &self.effects }
     }
 
     /// What operators do with messages that died and have nowhere to go.

@@ -4,7 +4,8 @@
 //! Each operation is in effect when it returns, for all queues and exchanges that there are. It is
 //! on disk once its ticket is durable.
 
-use super::Broker;
+use super::effects::EffectHandler;
+use super::registry::Registry;
 use super::vhost::VHost;
 use crate::clock::Now;
 use crate::ids::Ticket;
@@ -20,9 +21,9 @@ use tracing::debug;
 pub(super) const POLICIES_MAX: usize = 1000;
 
 /// All policies of a running broker. The lock is a leaf but for the log.
-#[derive(Debug, Default)]
 pub struct PolicyBook {
     book: RwLock<Book>,
+    pub(super) log: Arc<dyn Log>,
 }
 
 /// Why an operation is refused, in words.
@@ -50,10 +51,10 @@ impl std::error::Error for PolicyError {}
 
 impl PolicyBook {
     /// The policies that were on disk.
-    pub(super) fn recover(recovered: Vec<PolicyChange>) -> Self {
+    pub(super) fn recover(recovered: Vec<PolicyChange>, log: Arc<dyn Log>) -> Self {
         let mut book = Book::default();
         recovered.into_iter().for_each(|change| book.apply(change));
-        Self { book: RwLock::new(book) }
+        Self { book: RwLock::new(book), log }
     }
 
     /// What is in effect for an object.
@@ -63,7 +64,7 @@ impl PolicyBook {
     }
 
     /// Deletes all policies of a vhost, which goes.
-    pub(super) fn forget(&self, log: &dyn Log, vhost: &str) {
+    pub(super) fn forget(&self, vhost: &str) {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let mut gone = Vec::new();
         for rank in [Rank::User, Rank::Operator] {
@@ -76,12 +77,12 @@ impl PolicyBook {
         }
         gone.iter().cloned().for_each(|change| book.apply(change));
         if !gone.is_empty() {
-            log.append(&mut gone.into_iter().map(Change::Policy).collect());
+            self.log.append(&mut gone.into_iter().map(Change::Policy).collect());
         }
     }
 
     /// Puts these, which were looked at before; what is so already is not changed.
-    pub(super) fn put(&self, log: &dyn Log, policies: &[(Rank, Policy)]) -> Ticket {
+    pub(super) fn put(&self, policies: &[(Rank, Policy)]) -> Ticket {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let mut changes = Vec::new();
         for (rank, policy) in policies {
@@ -91,7 +92,7 @@ impl PolicyBook {
                 changes.push(Change::Policy(change));
             }
         }
-        log.append(&mut changes)
+        self.log.append(&mut changes)
     }
 
     fn show<R>(&self, look: impl FnOnce(&Book) -> R) -> R {
@@ -100,33 +101,28 @@ impl PolicyBook {
 
     fn change(
         &self,
-        log: &dyn Log,
         decide: impl FnOnce(&Book) -> Result<PolicyChange, PolicyError>,
     ) -> Result<Ticket, PolicyError> {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let change = decide(&book)?;
         book.apply(change.clone());
-        Ok(log.append(&mut vec![Change::Policy(change)]))
+        Ok(self.log.append(&mut vec![Change::Policy(change)]))
     }
 }
 
 /// An operator's operations on policies.
 #[derive(Clone, Copy)]
-pub struct Policies<'a>(&'a Broker);
-
-impl Broker {
-    /// What operators do with policies.
-    #[must_use]
-    pub fn policies(&self) -> Policies<'_> {
-        Policies(self)
-    }
+pub struct Policies<'a> {
+    pub(super) vhosts: &'a Registry,
+    /// For what queues do under another policy.
+    pub(super) effects: &'a EffectHandler,
 }
 
-impl Policies<'_> {
+impl<'a> Policies<'a> {
     /// All policies of a rank: by vhost, and there the highest priority first.
     #[must_use]
     pub fn list(self, rank: Rank) -> Vec<Policy> {
-        self.0.policies.show(|book| book.policies(rank).cloned().collect())
+        self.book().show(|book| book.policies(rank).cloned().collect())
     }
 
     /// Sets a policy, in place of any of its name. It returns when all queues have followed: one
@@ -136,11 +132,11 @@ impl Policies<'_> {
     /// # Errors
     /// There is no such vhost, something of it cannot be used, or there are too many.
     pub fn set(self, rank: Rank, policy: Policy, now: Now) -> Result<Ticket, PolicyError> {
-        let _alone = self.0.registry.change();
+        let _alone = self.vhosts.change();
         let vhost = self.vhost(&policy.vhost)?;
         policy.check(rank).map_err(PolicyError::Invalid)?;
         let name = policy.name.clone();
-        let ticket = self.0.policies.change(&*self.0.log, |book| {
+        let ticket = self.book().change(|book| {
             let known = book.policies(rank).any(|of| of.vhost == policy.vhost && of.name == policy.name);
             if !known && book.len() >= POLICIES_MAX {
                 return Err(PolicyError::Invalid(format!("there are {POLICIES_MAX} policies already")));
@@ -157,9 +153,9 @@ impl Policies<'_> {
     /// # Errors
     /// There is no such vhost or policy.
     pub fn delete(self, rank: Rank, vhost: &str, name: &str, now: Now) -> Result<Ticket, PolicyError> {
-        let _alone = self.0.registry.change();
+        let _alone = self.vhosts.change();
         let of = self.vhost(vhost)?;
-        let ticket = self.0.policies.change(&*self.0.log, |book| {
+        let ticket = self.book().change(|book| {
             let known = book.policies(rank).any(|of| of.vhost == vhost && of.name == name);
             if !known {
                 return Err(PolicyError::NoSuchPolicy(name.to_owned()));
@@ -171,22 +167,26 @@ impl Policies<'_> {
         Ok(ticket)
     }
 
+    /// The policies that there are.
+    pub(super) fn book(self) -> &'a PolicyBook {
+        &self.vhosts.context().policies
+    }
+
     fn vhost(self, name: &str) -> Result<Arc<VHost>, PolicyError> {
-        self.0.registry.get(name).ok_or_else(|| PolicyError::NoSuchVHost(name.to_owned()))
+        self.vhosts.get(name).ok_or_else(|| PolicyError::NoSuchVHost(name.to_owned()))
     }
 
     /// Makes queues and exchanges follow the policies that there are now; how many queues had to.
     /// The registry's lock for changes is held meanwhile, so that the last change is the last to be
     /// followed.
     pub(super) fn apply(self, vhost: &VHost, now: Now) -> usize {
-        let broker = self.0;
         let queues = vhost.queues_to_update();
         queues.iter().for_each(|(queue, next)| queue.announce(next));
         vhost.apply_policies_to_exchanges();
         let count = queues.len();
         for (queue, next) in queues {
-            let effects = queue.apply_policy(next, &*broker.effects.pages, now);
-            broker.effects.carry_out(&queue, &effects, now, None);
+            let effects = queue.apply_policy(next, &*self.effects.pages, now);
+            self.effects.carry_out(&queue, &effects, now, None);
         }
         // A queue that does not refuse messages any more, or send them, need not be asked to.
         vhost.renew_routes();

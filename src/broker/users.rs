@@ -5,8 +5,8 @@
 //! and every connection asks anew before its next operation. It is on disk once its ticket is
 //! durable.
 
-use super::Broker;
 use super::accounts::Accounts;
+use super::registry::Registry;
 use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::password::PasswordHash;
 use crate::auth::permission::{Permission, TopicPermission};
@@ -49,39 +49,29 @@ impl std::error::Error for UserError {}
 
 /// An operator's operations on users and permissions.
 #[derive(Clone, Copy)]
-pub struct Users<'a>(&'a Broker);
-
-impl Broker {
-    /// What an operator does with users.
-    #[must_use]
-    pub fn users(&self) -> Users<'_> {
-        Users(self)
-    }
-
-    /// Who is there and may do what, for sessions.
-    #[must_use]
-    pub fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
+pub struct Users<'a> {
+    pub(super) accounts: &'a Accounts,
+    /// Whose routes are looked up again when somebody may do more or less than before.
+    pub(super) vhosts: &'a Registry,
 }
 
 impl Users<'_> {
     /// All users, in order of their names.
     #[must_use]
     pub fn list(self) -> Vec<User> {
-        self.0.accounts.show(|directory| directory.users().cloned().collect())
+        self.accounts.show(|directory| directory.users().cloned().collect())
     }
 
     /// All permissions, in order of users and vhosts.
     #[must_use]
     pub fn permissions(self) -> Vec<Permission> {
-        self.0.accounts.show(|directory| directory.permissions().cloned().collect())
+        self.accounts.show(|directory| directory.permissions().cloned().collect())
     }
 
     /// All topic permissions, in order of users, vhosts and exchanges.
     #[must_use]
     pub fn topic_permissions(self) -> Vec<TopicPermission> {
-        self.0.accounts.show(|directory| directory.topic_permissions().cloned().collect())
+        self.accounts.show(|directory| directory.topic_permissions().cloned().collect())
     }
 
     /// Adds a user, who may do nothing yet.
@@ -161,7 +151,7 @@ impl Users<'_> {
     /// The user of that name.
     #[must_use]
     pub fn get(self, name: &str) -> Option<User> {
-        self.0.accounts.show(|directory| directory.user(name).cloned())
+        self.accounts.show(|directory| directory.user(name).cloned())
     }
 
     /// Deletes a user with all that it may do; its connections are closed.
@@ -260,8 +250,8 @@ impl Users<'_> {
         name: &str,
         decide: impl FnOnce(&Directory) -> Result<Vec<AuthChange>, UserError>,
     ) -> Result<Ticket, UserError> {
-        let (ticket, leaving) = self.0.accounts.change(decide)?;
-        self.0.registry.all().iter().for_each(|vhost| vhost.renew_routes());
+        let (ticket, leaving) = self.accounts.change(decide)?;
+        self.vhosts.all().iter().for_each(|vhost| vhost.renew_routes());
         debug!(user = name, connections_closed = leaving.len(), "{what} a user");
         leaving.iter().for_each(|mailbox| mailbox.wake());
         Ok(ticket)

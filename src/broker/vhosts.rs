@@ -9,7 +9,8 @@
 //! in the registry, where its queues are. Both change while the registry's lock for changes is
 //! held.
 
-use super::Broker;
+use super::accounts::Accounts;
+use super::registry::Registry;
 use super::vhost::VHost;
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::{VHostLimits, VHostRecord};
@@ -61,39 +62,34 @@ pub struct VHostMetadata {
 
 /// An operator's operations on virtual hosts.
 #[derive(Clone, Copy)]
-pub struct VHosts<'a>(&'a Broker);
-
-impl Broker {
-    /// What an operator does with vhosts.
-    #[must_use]
-    pub fn vhosts(&self) -> VHosts<'_> {
-        VHosts(self)
-    }
+pub struct VHosts<'a> {
+    pub(super) accounts: &'a Accounts,
+    pub(super) registry: &'a Registry,
 }
 
 impl VHosts<'_> {
     /// All vhosts as they are kept, in order of their names.
     #[must_use]
     pub fn list(self) -> Vec<VHostRecord> {
-        self.0.accounts.show(|directory| directory.vhosts().cloned().collect())
+        self.accounts.show(|directory| directory.vhosts().cloned().collect())
     }
 
     /// A vhost as it is kept.
     #[must_use]
     pub fn record(self, name: &str) -> Option<VHostRecord> {
-        self.0.accounts.show(|directory| directory.vhost(name).cloned())
+        self.accounts.show(|directory| directory.vhost(name).cloned())
     }
 
     /// The vhost of that name, for use.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Arc<VHost>> {
-        self.0.registry.get(name)
+        self.registry.get(name)
     }
 
     /// Those for use, in order of their names.
     #[must_use]
     pub fn all(self) -> Vec<Arc<VHost>> {
-        self.0.registry.all()
+        self.registry.all()
     }
 
     /// Adds a vhost, in which nobody may do anything yet. One of that name stays as it is
@@ -103,9 +99,9 @@ impl VHosts<'_> {
     /// There are too many, or something of it cannot be used.
     pub fn create(self, record: VHostRecord) -> Result<Ticket, VHostError> {
         let record = record.checked().map_err(VHostError::Invalid)?;
-        let (name, max) = (record.name.clone(), self.0.settings.limits.vhosts_max);
-        let _alone = self.0.registry.change();
-        let (ticket, _nobody) = self.0.accounts.change(|directory| {
+        let (name, max) = (record.name.clone(), self.registry.context().limits.vhosts_max);
+        let _alone = self.registry.change();
+        let (ticket, _nobody) = self.accounts.change(|directory| {
             if directory.vhost(&name).is_some() {
                 return Ok(Vec::new());
             }
@@ -116,7 +112,7 @@ impl VHosts<'_> {
         })?;
         // What is declared in it comes later on disk than the vhost itself.
         if self.get(&name).is_none() {
-            self.0.registry.add(&record);
+            self.registry.add(&record);
             debug!(vhost = name, "added a vhost");
         }
         Ok(ticket)
@@ -161,18 +157,18 @@ impl VHosts<'_> {
     /// # Errors
     /// There is no such vhost.
     pub fn delete(self, name: &str) -> Result<Ticket, VHostError> {
-        let _alone = self.0.registry.change();
+        let _alone = self.registry.change();
         let no_such_vhost = || VHostError::NoSuchVHost(name.to_owned());
         let vhost = self.get(name).filter(|_| self.record(name).is_some()).ok_or_else(no_such_vhost)?;
         let changes = vhost.clear();
         let (ticket, leaving) = {
             // The rows about the vhost and those of what is in it reach the disk together.
-            let _batch = self.0.log.atomic_batch();
+            let _batch = self.registry.context().log.atomic_batch();
             let (ticket, leaving) =
-                self.0.accounts.change(|directory| Ok::<_, VHostError>(directory.deletion_of_vhost(name)))?;
-            self.0.policies.forget(&*self.0.log, name);
+                self.accounts.change(|directory| Ok::<_, VHostError>(directory.deletion_of_vhost(name)))?;
+            self.registry.context().policies.forget(name);
             let emptied = vhost.append_cleared(changes);
-            self.0.registry.remove(name);
+            self.registry.remove(name);
             (ticket.max(emptied), leaving)
         };
         debug!(vhost = name, connections_closed = leaving.len(), "deleted a vhost");
@@ -186,12 +182,12 @@ impl VHosts<'_> {
         name: &str,
         alter: impl FnOnce(&mut VHostRecord),
     ) -> Result<Ticket, VHostError> {
-        let _alone = self.0.registry.change();
+        let _alone = self.registry.change();
         let mut record = self.record(name).ok_or_else(|| VHostError::NoSuchVHost(name.to_owned()))?;
         alter(&mut record);
         let record = record.checked().map_err(VHostError::Invalid)?;
         let put = |_: &_| Ok::<_, VHostError>(vec![AuthChange::PutVHost(record.clone())]);
-        let (ticket, _nobody) = self.0.accounts.change(put)?;
+        let (ticket, _nobody) = self.accounts.change(put)?;
         if let Some(vhost) = self.get(name) {
             vhost.configure(&record);
         }

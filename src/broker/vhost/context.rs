@@ -22,7 +22,7 @@ use std::sync::{Arc, Weak};
 pub struct BrokerContext {
     pub(in crate::broker) log: Arc<dyn Log>,
     pub(in crate::broker) limits: Limits,
-    pub(super) policies: Arc<PolicyBook>,
+    pub(in crate::broker) policies: PolicyBook,
     pub(in crate::broker) metrics: Arc<Metrics>,
     /// Something is bound to the exchange of the log.
     log_wanted: AtomicBool,
@@ -59,7 +59,7 @@ impl BrokerContext {
         timers: Arc<Timers>,
         limits: Limits,
         next_queue: u64,
-        policies: Arc<PolicyBook>,
+        policies: PolicyBook,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         Arc::new(Self {

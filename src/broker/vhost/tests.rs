@@ -6,6 +6,7 @@ mod routing;
 use super::*;
 use crate::arguments::table::ALTERNATE_EXCHANGE;
 use crate::auth::vhost::ROOT;
+use crate::broker::policies::PolicyBook;
 use crate::config::Limits;
 use crate::ids::{ConsumerId, QueueId};
 use crate::message::properties::NONE;
@@ -30,7 +31,8 @@ struct Fixture {
 fn recover(recovered: &Recovered) -> Fixture {
     let log = Arc::<FakeLog<Vec<Vec<Change>>>>::default();
     let (timers, limits, next_queue) = (Arc::<Timers>::default(), Limits::default(), recovered.next_queue);
-    let context = BrokerContext::new(log.clone(), timers, limits, next_queue, Arc::default(), Arc::default());
+    let policies = PolicyBook::recover(Vec::new(), log.clone());
+    let context = BrokerContext::new(log.clone(), timers, limits, next_queue, policies, Arc::default());
     let (mut parts, _orphans) = RecoveredVHost::all(recovered);
     let part = parts.remove(ROOT).unwrap_or_default();
     Fixture { vhost: VHost::recover(ROOT, &part, &context), log }
