@@ -11,7 +11,7 @@ mod deduplicate;
 pub mod definitions;
 mod effects;
 pub mod entry;
-mod log_exchange;
+pub mod log_exchange;
 mod paging;
 pub mod parked;
 pub mod policies;
@@ -380,6 +380,13 @@ impl Broker {
     #[must_use]
     pub fn unread(&self) -> &Arc<Unread> {
         &self.unread
+    }
+
+    /// Whether something is bound to the exchange of the log: see [`log_exchange`].
+    #[inline]
+    #[must_use]
+    pub fn wants_log(&self) -> bool {
+        self.registry.context().wants_log()
     }
 
     /// Whether the store still commits.

@@ -46,56 +46,54 @@ pub enum Moment<'a> {
     },
 }
 
-impl Broker {
-    /// Copies a message whose properties the client sees like `shown` to where the vhost's copies
-    /// go.
-    pub fn trace(
-        &self,
-        vhost: &VHost,
-        (message, shown): (&Message<'_>, &[u8]),
-        client: TracedClient<'_>,
-        moment: Moment<'_>,
-        now: Now,
-    ) {
-        if message.exchange == TRACE.as_bytes() {
-            return;
-        }
-        let mut headers = Vec::new();
-        table::encode(&told(vhost, (message, shown), client, moment), &mut headers);
-        let mut raw = Vec::new();
-        properties::encode(&Properties { headers: Some(&headers), ..Properties::default() }, &mut raw);
-        let routing_key = match moment {
-            Moment::Published(_) => [b"publish.", message.exchange].concat(),
-            Moment::Delivered { queue, .. } => [b"deliver.", queue.as_bytes()].concat(),
-        };
-        self.publish_own(vhost, (TRACE, &routing_key), (&raw, message.body), now);
+/// Copies a message whose properties the client sees like `shown` to where the vhost's copies
+/// go.
+pub fn copy(
+    broker: &Broker,
+    vhost: &VHost,
+    (message, shown): (&Message<'_>, &[u8]),
+    client: TracedClient<'_>,
+    moment: Moment<'_>,
+    now: Now,
+) {
+    if message.exchange == TRACE.as_bytes() {
+        return;
     }
+    let mut headers = Vec::new();
+    table::encode(&told(vhost, (message, shown), client, moment), &mut headers);
+    let mut raw = Vec::new();
+    properties::encode(&Properties { headers: Some(&headers), ..Properties::default() }, &mut raw);
+    let routing_key = match moment {
+        Moment::Published(_) => [b"publish.", message.exchange].concat(),
+        Moment::Delivered { queue, .. } => [b"deliver.", queue.as_bytes()].concat(),
+    };
+    publish_own(broker, vhost, (TRACE, &routing_key), (&raw, message.body), now);
+}
 
-    /// Publishes a message of the broker's own, which is of no more interest if nobody takes it.
-    pub(super) fn publish_own(
-        &self,
-        vhost: &VHost,
-        (exchange, routing_key): (&str, &[u8]),
-        (properties, body): (&[u8], &[u8]),
-        now: Now,
-    ) {
-        let route = vhost.route_own(exchange, &[routing_key], properties);
-        let Some(route) = route.filter(|route| !route.queues.is_empty()) else { return };
-        let message = Message {
-            persistent: false,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: now.unix_ms,
-            exchange: exchange.as_bytes(),
-            routing_key,
-            properties,
-            body,
-        };
-        // A full queue may refuse it.
-        let _enqueued = self.enqueue(&route, Block::of(&message), now);
-    }
+/// Publishes a message of the broker's own, which is of no more interest if nobody takes it.
+pub(super) fn publish_own(
+    broker: &Broker,
+    vhost: &VHost,
+    (exchange, routing_key): (&str, &[u8]),
+    (properties, body): (&[u8], &[u8]),
+    now: Now,
+) {
+    let route = vhost.route_own(exchange, &[routing_key], properties);
+    let Some(route) = route.filter(|route| !route.queues.is_empty()) else { return };
+    let message = Message {
+        persistent: false,
+        died: false,
+        copies: Copies::Open,
+        expires: false,
+        priority: None,
+        arrived_at_ms: now.unix_ms,
+        exchange: exchange.as_bytes(),
+        routing_key,
+        properties,
+        body,
+    };
+    // A full queue may refuse it.
+    let _enqueued = broker.enqueue(&route, Block::of(&message), now);
 }
 
 /// The headers of a copy.

@@ -4,7 +4,7 @@
 //!
 //! What is logged because a line is published is not published, or it would never end.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, log_exchange};
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -84,7 +84,7 @@ impl LogLines {
         let _first = self.broker.set(Arc::downgrade(&broker));
         while let Some(Line { level, text }) = self.lines.recv().await {
             PUBLISHES.set(true);
-            broker.publish_log(level, &text, broker.clock().now());
+            log_exchange::publish(&broker, level, &text, broker.clock().now());
             PUBLISHES.set(false);
         }
     }

@@ -5,7 +5,7 @@ use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::deliver::{acquired, shown};
 use crate::blocking;
-use crate::broker::trace::{Moment, TracedClient};
+use crate::broker::trace::{self, Moment, TracedClient};
 use crate::message::Message;
 use crate::queue::Queue;
 use crate::queue::mailbox::DeliveryRun;
@@ -15,7 +15,7 @@ impl ConnectionState {
     fn trace(&self, channel: u16, message: (&Message<'_>, &[u8]), moment: Moment<'_>) {
         let connection = self.appearance.as_ref().map(|appearance| appearance.client().facts.name());
         let client = TracedClient { connection: &connection.unwrap_or_default(), user: &self.user, channel };
-        self.broker.trace(&self.vhost, message, client, moment, self.now);
+        trace::copy(&self.broker, &self.vhost, message, client, moment, self.now);
     }
 }
 
