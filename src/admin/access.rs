@@ -13,6 +13,7 @@ use crate::auth::permission::{Grants, Right};
 use crate::auth::user::{ADMINISTRATOR, MANAGEMENT, MONITORING, POLICYMAKER, User};
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
+use crate::broker::vhost::access::may_use_keys;
 use crate::error::{BrokerError, Resource};
 use crate::ids::ConnectionId;
 use crate::queue::Queue;
@@ -225,7 +226,7 @@ impl<'a> Access<'a> {
         let on = Resource::exchange(&place.name, exchange);
         grants.check(Right::Write, &on).map_err(no_permission)?;
         let keys = [key.as_bytes()];
-        place.check_keys(&grants, Right::Write, exchange.as_bytes(), &keys).map_err(no_permission)?;
+        may_use_keys(&grants, place, Right::Write, exchange.as_bytes(), &keys).map_err(no_permission)?;
         let mut exchanges = place.list_exchanges().into_iter();
         if exchanges.any(|declared| declared.internal && *declared.name == *exchange) {
             return Err(no_permission(BrokerError::InternalExchange(on)));

@@ -161,7 +161,7 @@ fn row(place: &VHost, declared: &Declared) -> ExchangeRow {
         auto_delete: declared.auto_delete,
         internal: declared.internal,
         arguments: arguments(&declared.arguments),
-        policy: place.policy_of_exchange(&declared.name).and_then(|in_effect| in_effect.policy),
+        policy: place.policies().of_exchange(&declared.name).and_then(|in_effect| in_effect.policy),
     }
 }
 

@@ -226,7 +226,7 @@ fn row(broker: &Broker, place: &VHost, queue: &Queue) -> QueueRow {
     let (stats, settings) = (queue.stats(), &queue.settings);
     let alone = if stats.consumers == 1 { queue.consumers() } else { Vec::new() };
     let alone = alone.into_iter().find(|consumer| consumer.exclusive);
-    let InEffect { policy, operator: operator_policy, definition } = place.policy_of_queue(queue);
+    let InEffect { policy, operator: operator_policy, definition } = place.policies().of_queue(queue);
     QueueRow {
         name: queue.name.to_string(),
         vhost: place.name.to_string(),

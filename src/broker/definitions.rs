@@ -9,7 +9,7 @@
 use super::accounts::Accounts;
 use super::policies::{POLICIES_MAX, Policies, PolicyBook};
 use super::users::USERS_MAX;
-use super::vhost::{Draft, VHost};
+use super::vhost::{Draft, Locked, VHost};
 use super::vhosts::VHosts;
 use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::permission::{Permission, TopicPermission};
@@ -116,7 +116,7 @@ impl Definitions {
         now: Now,
     ) -> Result<Defined, Vec<String>> {
         let _batch = policies.log.atomic_batch();
-        let locked: Vec<_> = places.iter().map(|place| place.lock()).collect();
+        let locked: Vec<_> = places.iter().map(|place| Locked::of(place)).collect();
         let mut checked = Vec::with_capacity(locked.len());
         for (place, of) in locked.iter().zip(places) {
             let draft = self.drafts.remove(&*of.name).unwrap_or_default();

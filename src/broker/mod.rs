@@ -188,7 +188,7 @@ impl Broker {
             next_consumer: AtomicU64::new(1),
         });
         broker.restore(&recovered);
-        broker.registry.all().iter().for_each(|vhost| vhost.apply_policies_to_restored());
+        broker.registry.all().iter().for_each(|vhost| vhost.policies().apply_to_restored());
         let mut weighed = Ok(());
         broker.each_queue(|queue| {
             if weighed.is_ok() {

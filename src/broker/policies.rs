@@ -180,9 +180,9 @@ impl<'a> Policies<'a> {
     /// The registry's lock for changes is held meanwhile, so that the last change is the last to be
     /// followed.
     pub(super) fn apply(self, vhost: &VHost, now: Now) -> usize {
-        let queues = vhost.queues_to_update();
+        let queues = vhost.policies().queues_to_update();
         queues.iter().for_each(|(queue, next)| queue.announce(next));
-        vhost.apply_policies_to_exchanges();
+        vhost.policies().apply_to_exchanges();
         let count = queues.len();
         for (queue, next) in queues {
             let effects = queue.apply_policy(next, &*self.effects.pages, now);

@@ -1,14 +1,13 @@
 //! A vhost: declares, deletes, binds and routes, and refuses what clients may not do.
 //!
 //! One lock guards everything that exists by name, exchanges, bindings and queues alike, so that a
-//! route never meets a queue without its bindings or the other way round. Publishing does not
-//! depend on it: routes are cached and stay valid while [`VHost::epoch`] is the same. Lock order:
-//! topology -> queue -> log. Durable changes are appended as one unit while the lock is held, so
-//! that their order on disk is the order in which they happened; the ticket that is returned also
-//! covers what an idempotent request relies on.
+//! route never meets a queue without its bindings or the other way round: see `objects`.
+//! Publishing does not depend on it: routes are cached and stay valid while [`VHost::epoch`] is the
+//! same. Lock order: topology -> queue -> log. The ticket that is returned also covers what an
+//! idempotent request relies on.
 
 pub mod access;
-mod apply_policies;
+pub mod apply_policies;
 mod ceilings;
 mod closing;
 mod context;
@@ -16,6 +15,7 @@ mod define;
 mod delayed;
 pub mod listing;
 mod names;
+mod objects;
 mod recover;
 pub mod replies;
 mod request;
@@ -24,33 +24,34 @@ pub(super) mod routing;
 mod tests;
 
 pub use self::context::BrokerContext;
+pub(super) use self::define::Locked;
 pub use self::define::{Draft, DraftQueue};
 pub use self::recover::RecoveredVHost;
 pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 
 use self::access::{May, anything};
-use self::context::Counts;
-use self::delayed::{check_not_delay_queue, kind_of};
+use self::apply_policies::VHostPolicies;
+use self::delayed::{check_not_delay_queue, kind_of, open_delay_queue};
 use self::names::{RESERVED, check_not_default, check_reserved, clean};
+use self::objects::Objects;
+use self::replies::ReplyQueues;
+use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::{DELAYED_TYPE, Subject};
 use crate::arguments::value::{equivalent, equivalent_flag};
-use crate::arguments::{self, QueueFlags, QueueType, Settings};
-use crate::blocking::{self, Waiting};
+use crate::arguments::{self, QueueFlags, Settings};
 use crate::broker::quotas::Quota;
 use crate::clock::Now;
 use crate::error::{BrokerError, Resource, ResourceKind};
 use crate::ids::{ConnectionId, Ticket};
-use crate::message::table::FieldValue;
+use crate::message::table::{FieldTable, FieldValue};
 use crate::queue::delayed::queue_name;
 use crate::queue::reply::is_reply_queue;
-use crate::queue::{Busy, Home, Queue, QueueContext};
+use crate::queue::{Busy, Home, Queue};
 use crate::routing::exchange::check_binding;
-use crate::routing::topology::{Declared, Exchange, Removal, Target, Topology};
-use crate::store::change::Change;
+use crate::routing::topology::{Declared, Exchange, Target, Topology};
 use std::convert::Infallible;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 /// A virtual host: its exchanges, queues and bindings behind one lock.
 pub struct VHost {
@@ -58,37 +59,15 @@ pub struct VHost {
     pub name: Arc<str>,
     /// For the connections of clients that have opened it.
     pub connections: Quota,
-    context: Arc<BrokerContext>,
-    /// What its queues are made with.
-    queue_context: QueueContext,
-    state: RwLock<State>,
-    /// Who waits for `state`.
-    waiting: Waiting,
-    epoch: AtomicU64,
+    objects: Objects,
     deleted: AtomicBool,
     /// Whether what clients publish and are delivered is copied to the firehose.
     tracing: AtomicBool,
-    /// Secret, for names that cannot be guessed.
-    entropy: [RandomState; 2],
-}
-
-struct State {
-    topology: Topology,
-    /// When it is durable, everything durable in `topology` is.
-    ticket: Ticket,
-    /// What of `topology` is in the counts of all vhosts.
-    counted: Counts,
-    /// The vhost is gone, and nothing can be declared in it.
-    closed: bool,
-    /// Queues of clients, at most.
-    queues_max: Option<u32>,
-    /// The type of a queue whose declaration names none.
-    default_kind: QueueType,
 }
 
 impl Drop for VHost {
     fn drop(&mut self) {
-        self.context.unregister(self.queue_context.home.id);
+        self.objects.context.unregister(self.objects.id());
     }
 }
 
@@ -96,27 +75,12 @@ impl VHost {
     /// An empty one; `this` is where it will be.
     fn empty(name: &Arc<str>, context: &Arc<BrokerContext>, this: &Weak<Self>) -> Self {
         let home = Home::new(context.register(this), Arc::clone(name));
-        let topology = Topology::new(Arc::clone(name));
-        let counted = Counts::of(&topology);
-        context.count(Counts::default(), counted);
         Self {
             name: Arc::clone(name),
             connections: Quota::with(u64::MAX),
-            queue_context: context.queue_context(home),
-            context: Arc::clone(context),
-            epoch: AtomicU64::new(topology.revision()),
+            objects: Objects::new(home, Arc::clone(context)),
             deleted: AtomicBool::new(false),
-            waiting: Waiting::default(),
             tracing: AtomicBool::new(false),
-            state: RwLock::new(State {
-                topology,
-                ticket: Ticket(0),
-                counted,
-                closed: false,
-                queues_max: None,
-                default_kind: QueueType::Classic,
-            }),
-            entropy: [RandomState::new(), RandomState::new()],
         }
     }
 
@@ -125,6 +89,41 @@ impl VHost {
     pub fn new(name: &str, context: &Arc<BrokerContext>) -> Arc<Self> {
         let name = Arc::from(name);
         Arc::new_cyclic(|this| Self::empty(&name, context, this))
+    }
+
+    /// What was on disk. Bindings without both of their ends are dropped, from disk as well.
+    #[must_use]
+    pub fn recover(name: &str, part: &RecoveredVHost<'_>, context: &Arc<BrokerContext>) -> Arc<Self> {
+        let name = Arc::from(name);
+        Arc::new_cyclic(|this| {
+            let mut vhost = Self::empty(&name, context, this);
+            vhost.objects.restore(part);
+            vhost
+        })
+    }
+
+    /// What texts call a queue of this name here.
+    #[must_use]
+    pub fn on_queue(&self, name: &str) -> Resource {
+        Resource::queue(&self.name, name)
+    }
+
+    /// What texts call an exchange of this name here.
+    #[must_use]
+    pub fn on_exchange(&self, name: &str) -> Resource {
+        Resource::exchange(&self.name, name)
+    }
+
+    /// What is in effect of policies here.
+    #[must_use]
+    pub fn policies(&self) -> VHostPolicies<'_> {
+        VHostPolicies(&self.objects)
+    }
+
+    /// The queues of direct reply-to.
+    #[must_use]
+    pub fn reply_queues(&self) -> ReplyQueues<'_> {
+        ReplyQueues(&self.objects)
     }
 
     /// Declares a queue, or asks for one.
@@ -147,7 +146,7 @@ impl VHost {
     ) -> Result<(Arc<Queue>, Ticket), BrokerError> {
         let name = clean(declare.name);
         if declare.passive {
-            let state = self.read();
+            let state = self.objects.read();
             let queue = usable(&state.topology, &name, declare.connection)?;
             queue.touch(declare.now);
             return Ok((Arc::clone(queue), state.known(queue.settings.durable)));
@@ -155,8 +154,8 @@ impl VHost {
         check_reserved(ResourceKind::Queue, &name)?;
         let QueueDeclare { durable, auto_delete, exclusive, mut arguments, .. } = declare;
         let flags = QueueFlags { durable, auto_delete, exclusive };
-        let state = self.write_without(|topology| topology.removal_of_queue(&name));
-        self.change_in(state, |state, changes| {
+        let state = self.objects.write_without(|topology| topology.removal_of_queue(&name));
+        self.objects.change_in(state, |state, changes| {
             state.default_kind.fill(flags, &mut arguments);
             if let Some(queue) = state.topology.queue(&name) {
                 let on = queue.on();
@@ -170,36 +169,20 @@ impl VHost {
             }
             let name = if name.is_empty() {
                 arguments::check_server_named(&arguments)?;
-                self.unused_name(&state.topology, "amq.gen-")
+                self.objects.unused_name(&state.topology, "amq.gen-")
             } else {
                 name
             };
             let on = self.on_queue(&name);
             may(&on, Some(&arguments))?;
-            self.check_new_queue(state, &on, &arguments)?;
+            self.objects.context.check_new_queue(state, &on, &arguments)?;
             let settings = Settings::declare(&on, flags, arguments)?;
             let owner = exclusive.then_some(declare.connection);
-            let queue = self.create(state, changes, name, settings, owner);
+            let queue = self.objects.create(state, changes, name, settings, owner);
             queue.touch(declare.now);
             let durable = queue.settings.durable;
             Ok((queue, durable))
         })
-    }
-
-    /// A new queue, whose name is not taken.
-    fn create(
-        &self,
-        state: &mut State,
-        changes: &mut Vec<Change>,
-        name: String,
-        settings: Settings,
-        owner: Option<ConnectionId>,
-    ) -> Arc<Queue> {
-        let identity = (self.context.next_queue(), name.into());
-        let queue = Queue::new(identity, settings, owner, &self.queue_context);
-        self.apply_policies_to_new(&queue);
-        state.topology.add_queue(Arc::clone(&queue), changes);
-        queue
     }
 
     /// Deletes a queue; how many messages were ready in it. One that does not exist is deleted
@@ -219,7 +202,7 @@ impl VHost {
             return Ok((0, Ticket(0)));
         }
         check_not_delay_queue(&self.name, &name)?;
-        let deleted = self.change(|state, changes| {
+        let deleted = self.objects.change(|state, changes| {
             let Some(queue) = state.topology.queue(&name) else { return Ok(((0, None), true)) };
             check_owner(queue, connection)?;
             let ready = queue.close(if_unused, if_empty).map_err(|busy| {
@@ -233,13 +216,13 @@ impl VHost {
             Ok(((ready, state.topology.remove_queue(&name, changes)), durable))
         });
         let ((ready, removal), ticket) = deleted?;
-        Ok((ready, ticket.max(self.go_on(removal))))
+        Ok((ready, ticket.max(self.objects.go_on(removal))))
     }
 
     /// Deletes this very queue, unless that is done already: one that is auto-delete and has lost
     /// its last consumer, or exclusive and has lost its connection.
     pub fn remove_queue(&self, queue: &Arc<Queue>) -> Ticket {
-        let Ok((removal, ticket)) = self.change(|state, changes| {
+        let Ok((removal, ticket)) = self.objects.change(|state, changes| {
             let is_here =
                 state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue));
             let removal = is_here.then(|| {
@@ -248,12 +231,12 @@ impl VHost {
             });
             Ok::<_, Infallible>((removal.flatten(), queue.settings.durable))
         });
-        ticket.max(self.go_on(removal))
+        ticket.max(self.objects.go_on(removal))
     }
 
     /// Deletes this very queue if nobody has used it for as long as it may stay.
     pub fn remove_expired(&self, queue: &Arc<Queue>, now: Now) {
-        let Ok((removal, _ticket)) = self.change(|state, changes| {
+        let Ok((removal, _ticket)) = self.objects.change(|state, changes| {
             let is_here =
                 state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue));
             let removal = (is_here && queue.close_expired(now)).then(|| {
@@ -262,7 +245,7 @@ impl VHost {
             });
             Ok::<_, Infallible>((removal.flatten(), false))
         });
-        self.go_on(removal);
+        self.objects.go_on(removal);
     }
 
     /// The queue of this name, for use by a connection.
@@ -270,7 +253,7 @@ impl VHost {
     /// # Errors
     /// There is none, or it is another connection's exclusive queue.
     pub fn queue(&self, name: &str, connection: ConnectionId) -> Result<Arc<Queue>, BrokerError> {
-        usable(&self.read().topology, name, connection).cloned()
+        usable(&self.objects.read().topology, name, connection).cloned()
     }
 
     /// Declares an exchange, or asks for one.
@@ -290,7 +273,7 @@ impl VHost {
         let name = clean(declare.name);
         if declare.passive {
             check_not_default(&name)?;
-            let state = self.read();
+            let state = self.objects.read();
             return Ok(state.known(exchange(&state.topology, &name)?.declared.durable));
         }
         let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
@@ -300,24 +283,24 @@ impl VHost {
             let (name, arguments) = (name.into(), arguments.clone());
             Declared { name, kind, durable, auto_delete, internal, delay, arguments }
         };
-        let state = self.write_without(|topology| {
+        let state = self.objects.write_without(|topology| {
             let exchange = topology.removal_of_exchange(&name);
             exchange.or_else(|| topology.removal_of_queue(&queue_name(&name)))
         });
-        let declared = self.change_in(state, |state, changes| {
+        let declared = self.objects.change_in(state, |state, changes| {
             let on = self.on_exchange(&name);
             may(&on, None)?;
             if let Some(existing) = state.topology.exchange(&name) {
                 check_exchange_equivalent(&on, &existing.declared, &wanted(&name, None), &declare.kind)?;
             } else {
                 check_reserved(ResourceKind::Exchange, &name)?;
-                self.check_new_exchange(state, &on, &arguments)?;
+                self.objects.context.check_new_exchange(state, &on, &arguments)?;
                 arguments::check_alternate_exchange(&on, &arguments)?;
                 may(&on, Some(&arguments))?;
                 Subject::Exchange { kind, delays }.check_values(&on, &arguments)?;
-                let delay = delays.then(|| self.open_delay_queue(state, changes, &name, durable));
+                let delay = delays.then(|| open_delay_queue(&self.objects, state, changes, (&name, durable)));
                 state.topology.add_exchange(wanted(&name, delay), changes);
-                self.apply_policies_to_exchange(&mut state.topology, &name);
+                self.policies().apply_to_exchange(&mut state.topology, &name);
             }
             Ok(((), durable))
         });
@@ -335,7 +318,7 @@ impl VHost {
         if name.starts_with(RESERVED) {
             return Err(BrokerError::SystemExchange(on));
         }
-        let deleted = self.change(|state, changes| {
+        let deleted = self.objects.change(|state, changes| {
             let Some(exchange) = state.topology.exchange(&name) else { return Ok((None, true)) };
             if if_unused && state.topology.is_used(exchange) {
                 return Err(BrokerError::InUse(on));
@@ -343,7 +326,7 @@ impl VHost {
             let durable = exchange.declared.durable;
             Ok((state.topology.remove_exchange(&name, changes), durable))
         });
-        deleted.map(|(removal, ticket)| ticket.max(self.go_on(removal)))
+        deleted.map(|(removal, ticket)| ticket.max(self.objects.go_on(removal)))
     }
 
     /// Binds a queue or an exchange to an exchange; a binding that exists is not made again.
@@ -353,7 +336,7 @@ impl VHost {
     /// does not exist; the exchange cannot use the arguments; there are too many.
     pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, BrokerError> {
         let bind = bind.clean(&self.name)?;
-        let bound = self.change(|state, changes| {
+        let bound = self.objects.change(|state, changes| {
             let source = exchange(&state.topology, &bind.source)?;
             let target = match &bind.destination {
                 Destination::Queue(name) => {
@@ -369,7 +352,7 @@ impl VHost {
             if !(kind.binds_once() && state.topology.leads_to(&bind.source, &target)) {
                 let binding = bind.to(target);
                 if !state.topology.is_bound(&bind.source, &binding) {
-                    self.check_new_binding(kind, &bind)?;
+                    self.objects.context.check_new_binding(&self.name, kind, &bind)?;
                 }
                 state.topology.bind(&bind.source, binding, changes);
             }
@@ -384,7 +367,7 @@ impl VHost {
     /// An end is the default exchange, a reply queue or another connection's exclusive queue.
     pub fn unbind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, BrokerError> {
         let bind = bind.clean(&self.name)?;
-        let unbound = self.change(|state, changes| {
+        let unbound = self.objects.change(|state, changes| {
             let Some(target) = bind.target(&state.topology) else { return Ok((None, true)) };
             let binding = bind.to(target);
             if let Target::Queue(queue) = &binding.target
@@ -394,7 +377,7 @@ impl VHost {
             }
             Ok((state.topology.unbind(&bind.source, &binding, changes), true))
         });
-        unbound.map(|(removal, ticket)| ticket.max(self.go_on(removal)))
+        unbound.map(|(removal, ticket)| ticket.max(self.objects.go_on(removal)))
     }
 
     /// Whether what clients publish and are delivered here is copied to the firehose.
@@ -407,7 +390,7 @@ impl VHost {
     /// From now on it is, or is not, until the broker stops.
     pub fn set_tracing(&self, on: bool) {
         self.tracing.store(on, Ordering::Relaxed);
-        let Ok(((), _ticket)) = self.change(|state, _changes| {
+        let Ok(((), _ticket)) = self.objects.change(|state, _changes| {
             state.topology.set_traced(on);
             Ok::<_, Infallible>(((), false))
         });
@@ -416,135 +399,38 @@ impl VHost {
     /// Another number after each change: a route that was found after reading it is right while it
     /// is the same.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        self.objects.epoch()
+    }
+
+    /// Makes every route that was found before be looked for again, because somebody may do more or
+    /// less than before.
+    pub fn renew_routes(&self) {
+        self.objects.renew_routes();
+    }
+
+    /// Tells the log of arguments that do nothing and are nearly called like one that does
+    /// something, of each name once.
+    pub fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
+        self.objects.context.tell_of_misnamed(on, arguments);
+    }
+
+    /// Whether there is a topic exchange of this name.
+    #[must_use]
+    pub fn is_topic_exchange(&self, name: &str) -> bool {
+        let state = self.objects.read();
+        state.topology.exchange(name).is_some_and(|found| found.declared.kind == ExchangeType::Topic)
     }
 
     /// The exclusive queues of a connection.
     #[must_use]
     pub fn queues_of(&self, owner: ConnectionId) -> Vec<Arc<Queue>> {
-        self.read().topology.owned_by(owner).cloned().collect()
+        self.objects.read().topology.owned_by(owner).cloned().collect()
     }
 
     /// Shows every queue, outside of the lock.
     pub fn each_queue(&self, visit: impl FnMut(&Arc<Queue>)) {
-        let queues: Vec<_> = self.read().topology.queues().cloned().collect();
-        queues.iter().for_each(visit);
+        self.objects.each_queue(visit);
     }
-
-    /// Runs `work` under the lock and appends its changes. `work` makes no change when it fails,
-    /// and tells whether what it answers rests on something durable.
-    fn change<R, E>(
-        &self,
-        work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), E>,
-    ) -> Result<(R, Ticket), E> {
-        self.change_in(self.write(), work)
-    }
-
-    /// As [`Self::change`], with the lock held already.
-    fn change_in<R, E>(
-        &self,
-        mut state: RwLockWriteGuard<'_, State>,
-        work: impl FnOnce(&mut State, &mut Vec<Change>) -> Result<(R, bool), E>,
-    ) -> Result<(R, Ticket), E> {
-        let mut changes = Vec::new();
-        let (result, durable) = work(&mut state, &mut changes)?;
-        self.finish(&mut state, &mut changes);
-        let ticket = state.known(durable);
-        let gone = state.topology.take_gone();
-        drop(state);
-        gone.let_go();
-        Ok((result, ticket))
-    }
-
-    /// Removes what a removal has left, a part at a time, with others between two parts.
-    fn go_on(&self, removal: Option<Removal>) -> Ticket {
-        let Some(removal) = removal else { return Ticket(0) };
-        blocking::run(|| {
-            loop {
-                self.waiting.let_in();
-                let Ok((more, ticket)) = self.change(|state, changes| {
-                    Ok::<_, Infallible>((state.topology.go_on(removal, changes), true))
-                });
-                if more.is_none() {
-                    return ticket;
-                }
-            }
-        })
-    }
-
-    /// The lock, once what `removal` finds is gone: whoever wants a name that leaves helps to
-    /// remove what had it.
-    fn write_without(&self, removal: impl Fn(&Topology) -> Option<Removal>) -> RwLockWriteGuard<'_, State> {
-        loop {
-            let state = self.write();
-            let Some(found) = removal(&state.topology) else { return state };
-            drop(state);
-            self.go_on(Some(found));
-        }
-    }
-
-    /// Appends what was changed under the lock, and lets everybody see it.
-    fn finish(&self, state: &mut State, changes: &mut Vec<Change>) {
-        if let Some(ticket) = append(&self.queue_context, changes) {
-            state.ticket = ticket;
-        }
-        let counts = Counts::of(&state.topology);
-        self.context.count(state.counted, counts);
-        state.counted = counts;
-        let churn = state.topology.take_churn();
-        self.context.metrics.queues_created.add(churn.created);
-        self.context.metrics.queues_deleted.add(churn.deleted);
-        self.context.look_for_log(&state.topology);
-        let revision = state.topology.revision();
-        if self.epoch.swap(revision, Ordering::Release) != revision {
-            self.queue_context.home.stranded.retry();
-        }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        let waited = |_taken| {
-            let _waiting = self.waiting.one();
-            blocking::wait(|| self.state.read().unwrap_or_else(PoisonError::into_inner))
-        };
-        self.state.try_read().unwrap_or_else(waited)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        let waited = |_taken| {
-            let _waiting = self.waiting.one();
-            blocking::wait(|| self.state.write().unwrap_or_else(PoisonError::into_inner))
-        };
-        self.state.try_write().unwrap_or_else(waited)
-    }
-
-    /// A name that no queue has: what it is to begin with, and 22 characters of base64url, 128 of
-    /// whose bits are random.
-    fn unused_name(&self, topology: &Topology, prefix: &str) -> String {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        loop {
-            let count = self.context.next_queue().0;
-            let [low, high] = self.entropy.each_ref().map(|key| u128::from(key.hash_one(count)));
-            let bits = high << 64 | low;
-            let digits = (0..22).map(|place| char::from(DIGITS[((bits >> (6 * place)) & 63) as usize]));
-            let name = format!("{prefix}{}", digits.collect::<String>());
-            if topology.queue(&name).is_none() {
-                return name;
-            }
-        }
-    }
-}
-
-impl State {
-    /// What to wait for before telling a client that a thing is there: nothing, for one that is not
-    /// durable.
-    fn known(&self, durable: bool) -> Ticket {
-        if durable { self.ticket } else { Ticket(0) }
-    }
-}
-
-/// Appends what there is to append.
-fn append(queue_context: &QueueContext, changes: &mut Vec<Change>) -> Option<Ticket> {
-    (!changes.is_empty()).then(|| queue_context.log.append(changes))
 }
 
 /// What those are told who are still in a vhost that was deleted.

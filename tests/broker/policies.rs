@@ -358,7 +358,7 @@ fn a_stream_is_shortened_as_a_policy_says() {
     assert_eq!(queue.stats().ready, before + 100);
     // A policy with a key that streams do not have is not for them.
     bench.set(&[("max-length-bytes", Value::Integer(20_000)), ("max-length", Value::Integer(1))]);
-    assert_eq!(bench.broker.vhost().policy_of_queue(&queue).policy, None);
+    assert_eq!(bench.broker.vhost().policies().of_queue(&queue).policy, None);
 }
 
 #[test]
@@ -395,7 +395,7 @@ fn both_ranks_are_in_effect_and_told_of() {
     let queue = bench.declare("q", &[("x-max-length", FieldValue::LongInt(7))]);
     bench.set(&[("max-length", Value::Integer(5)), ("message-ttl", Value::Integer(9))]);
     let length = |bench: &Bench| {
-        let found = bench.broker.vhost().policy_of_queue(&queue);
+        let found = bench.broker.vhost().policies().of_queue(&queue);
         let length = queue.in_effect().length.map(|limit| limit.messages);
         (found.policy, found.operator, length)
     };
@@ -403,7 +403,7 @@ fn both_ranks_are_in_effect_and_told_of() {
     let policies = bench.broker.policies();
     policies.set(Rank::Operator, policy("o", &[("max-length", Value::Integer(3))]), bench.now).unwrap();
     assert_eq!(length(&bench), (Some("p".to_owned()), Some("o".to_owned()), Some(3)));
-    let definition = bench.broker.vhost().policy_of_queue(&queue).definition;
+    let definition = bench.broker.vhost().policies().of_queue(&queue).definition;
     let expected = [("max-length", Value::Integer(3)), ("message-ttl", Value::Integer(9))]
         .map(|(key, value)| (key.to_owned(), value));
     assert_eq!(definition, expected.into());

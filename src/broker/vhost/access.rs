@@ -1,12 +1,10 @@
-//! What permissions need to know of a vhost, and what a vhost needs to know of permissions.
+//! What users may do in a vhost.
 
 use super::{Bind, Destination, Resource, VHost};
-use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::{ALTERNATE_EXCHANGE, DEAD_LETTER_EXCHANGE, string};
 use crate::auth::permission::{Grants, Right};
 use crate::error::BrokerError;
 use crate::message::table::FieldTable;
-use std::convert::Infallible;
 
 /// Whether something may be declared: its name, and the arguments of what is not there yet. Asked
 /// under the vhost's lock.
@@ -63,70 +61,44 @@ fn may_declare(grants: &Grants, on: &Resource, leads_to: Option<String>) -> Resu
     grants.check(Right::Write, &Resource::exchange(&on.vhost, &target))
 }
 
-impl VHost {
-    /// What texts call a queue of this name here.
-    #[must_use]
-    pub fn on_queue(&self, name: &str) -> Resource {
-        Resource::queue(&self.name, name)
+/// Whether somebody may bind like this in a vhost, or unbind: write to what receives, read from
+/// what routes, and from a topic exchange with that key.
+///
+/// # Errors
+/// The right that they lack.
+pub fn may_bind(grants: &Grants, vhost: &VHost, bind: &Bind) -> Result<(), BrokerError> {
+    let destination = match &bind.destination {
+        Destination::Queue(name) => vhost.on_queue(name),
+        Destination::Exchange(name) => vhost.on_exchange(name),
+    };
+    grants.check(Right::Write, &destination)?;
+    if bind.source.is_empty() {
+        // Nobody may, which is said elsewhere.
+        return Ok(());
     }
+    grants.check(Right::Read, &vhost.on_exchange(&bind.source))?;
+    may_use_keys(grants, vhost, Right::Read, bind.source.as_bytes(), &[&bind.routing_key])
+}
 
-    /// What texts call an exchange of this name here.
-    #[must_use]
-    pub fn on_exchange(&self, name: &str) -> Resource {
-        Resource::exchange(&self.name, name)
+/// Whether somebody may use these keys with an exchange of a vhost: always, unless it is a topic
+/// exchange.
+///
+/// # Errors
+/// The right that they lack.
+pub fn may_use_keys(
+    grants: &Grants,
+    vhost: &VHost,
+    right: Right,
+    exchange: &[u8],
+    keys: &[&[u8]],
+) -> Result<(), BrokerError> {
+    if !grants.limits_keys_of(exchange) {
+        return Ok(());
     }
-
-    /// Makes every route that was found before be looked for again, because somebody may do more or
-    /// less than before.
-    pub fn renew_routes(&self) {
-        let Ok(((), _ticket)) = self.change(|state, _changes| {
-            state.topology.renew();
-            Ok::<_, Infallible>(((), false))
-        });
+    let name = String::from_utf8_lossy(exchange);
+    if !vhost.is_topic_exchange(&name) {
+        return Ok(());
     }
-
-    /// Whether somebody may bind like this, or unbind: write to what receives, read from what
-    /// routes, and from a topic exchange with that key.
-    ///
-    /// # Errors
-    /// The right that they lack.
-    pub fn check_bind(&self, grants: &Grants, bind: &Bind) -> Result<(), BrokerError> {
-        let destination = match &bind.destination {
-            Destination::Queue(name) => self.on_queue(name),
-            Destination::Exchange(name) => self.on_exchange(name),
-        };
-        grants.check(Right::Write, &destination)?;
-        if bind.source.is_empty() {
-            // Nobody may, which is said elsewhere.
-            return Ok(());
-        }
-        grants.check(Right::Read, &self.on_exchange(&bind.source))?;
-        self.check_keys(grants, Right::Read, bind.source.as_bytes(), &[&bind.routing_key])
-    }
-
-    /// Whether somebody may use these keys with an exchange: always, unless it is a topic exchange.
-    ///
-    /// # Errors
-    /// The right that they lack.
-    pub fn check_keys(
-        &self,
-        grants: &Grants,
-        right: Right,
-        exchange: &[u8],
-        keys: &[&[u8]],
-    ) -> Result<(), BrokerError> {
-        if !grants.limits_keys_of(exchange) {
-            return Ok(());
-        }
-        let name = String::from_utf8_lossy(exchange);
-        let is_topic = {
-            let state = self.read();
-            state.topology.exchange(&name).is_some_and(|found| found.declared.kind == ExchangeType::Topic)
-        };
-        if !is_topic {
-            return Ok(());
-        }
-        let on = self.on_exchange(&name);
-        keys.iter().try_for_each(|key| grants.check_key(right, &on, key))
-    }
+    let on = vhost.on_exchange(&name);
+    keys.iter().try_for_each(|key| grants.check_key(right, &on, key))
 }

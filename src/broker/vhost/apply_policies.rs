@@ -4,29 +4,33 @@
 //! what was there before is looked at again: exchanges here, under the lock of the topology, and
 //! queues by the broker, which carries out what comes of it.
 
-use super::{Topology, VHost};
+use super::objects::Objects;
 use crate::arguments::{QueueType, Settings, alternate_exchange};
 use crate::policy::book::InEffect;
 use crate::policy::{Object, Value};
 use crate::queue::Queue;
 use crate::queue::reply::is_reply_queue;
-use crate::routing::topology::Declared;
+use crate::routing::topology::{Declared, Topology};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 /// Exchanges that are looked at under one lock.
 const GOVERNED_AT_ONCE: usize = 256;
 
-impl VHost {
+/// What policies are in effect in a vhost.
+#[derive(Clone, Copy)]
+pub struct VHostPolicies<'a>(pub(super) &'a Objects);
+
+impl VHostPolicies<'_> {
     /// Puts policies in effect for what was on disk.
-    pub(in crate::broker) fn apply_policies_to_restored(&self) {
-        self.each_queue(|queue| self.apply_policies_to_new(queue));
-        self.apply_policies_to_exchanges();
+    pub(in crate::broker) fn apply_to_restored(self) {
+        self.0.each_queue(|queue| self.apply_to_new(queue));
+        self.apply_to_exchanges();
     }
 
     /// What is in effect for a queue.
     #[must_use]
-    pub fn policy_of_queue(&self, queue: &Queue) -> InEffect {
+    pub fn of_queue(self, queue: &Queue) -> InEffect {
         // Part of a channel, or of an exchange: not an operator's.
         if is_reply_queue(&queue.name) || queue.settings.delays {
             return InEffect::default();
@@ -36,21 +40,21 @@ impl VHost {
             QueueType::Quorum => Object::QuorumQueue,
             QueueType::Stream => Object::Stream,
         };
-        self.context.policies.in_effect(&self.name, object, &queue.name)
+        self.in_effect(object, &queue.name)
     }
 
     /// What is in effect for an exchange; none when there is no such exchange.
     #[must_use]
-    pub fn policy_of_exchange(&self, name: &str) -> Option<InEffect> {
-        self.read().topology.exchange(name)?;
-        Some(self.context.policies.in_effect(&self.name, Object::Exchange, name))
+    pub fn of_exchange(self, name: &str) -> Option<InEffect> {
+        self.0.read().topology.exchange(name)?;
+        Some(self.in_effect(Object::Exchange, name))
     }
 
     /// The queues for which something else should be in effect than is, and what.
-    pub(in crate::broker) fn queues_to_update(&self) -> Vec<(Arc<Queue>, Arc<Settings>)> {
+    pub(in crate::broker) fn queues_to_update(self) -> Vec<(Arc<Queue>, Arc<Settings>)> {
         let mut found = Vec::new();
-        self.each_queue(|queue| {
-            let policy = self.policy_of_queue(queue).definition;
+        self.0.each_queue(|queue| {
+            let policy = self.of_queue(queue).definition;
             if queue.in_effect().policy != policy {
                 found.push((Arc::clone(queue), Arc::new(queue.settings.under(&policy))));
             }
@@ -59,29 +63,29 @@ impl VHost {
     }
 
     /// Puts policies in effect for a queue that nobody knows of yet.
-    pub(super) fn apply_policies_to_new(&self, queue: &Queue) {
-        let policy = self.policy_of_queue(queue).definition;
+    pub(super) fn apply_to_new(self, queue: &Queue) {
+        let policy = self.of_queue(queue).definition;
         if !policy.is_empty() {
             queue.begin_under(Arc::new(queue.settings.under(&policy)));
         }
     }
 
     /// Puts policies in effect for all exchanges, and makes every route be looked up again.
-    pub(in crate::broker) fn apply_policies_to_exchanges(&self) {
+    pub(in crate::broker) fn apply_to_exchanges(self) {
         let exchanges: Vec<Arc<str>> =
-            self.read().topology.exchanges().map(|exchange| Arc::clone(&exchange.declared.name)).collect();
+            self.0.read().topology.exchanges().map(|exchange| Arc::clone(&exchange.declared.name)).collect();
         // In parts: patterns take their time, and others wait for the lock.
         for names in exchanges.chunks(GOVERNED_AT_ONCE) {
-            let Ok(((), _ticket)) = self.change(|state, _changes| {
-                names.iter().for_each(|name| self.apply_policies_to_exchange(&mut state.topology, name));
+            let Ok(((), _ticket)) = self.0.change(|state, _changes| {
+                names.iter().for_each(|name| self.apply_to_exchange(&mut state.topology, name));
                 Ok::<_, Infallible>(((), false))
             });
         }
-        self.renew_routes();
+        self.0.renew_routes();
     }
 
     /// Puts policies in effect for an exchange.
-    pub(super) fn apply_policies_to_exchange(&self, topology: &mut Topology, name: &str) {
+    pub(super) fn apply_to_exchange(self, topology: &mut Topology, name: &str) {
         let Some(exchange) = topology.exchange(name) else { return };
         let alternate = self.alternate(&exchange.declared);
         if exchange.alternate != alternate {
@@ -89,12 +93,15 @@ impl VHost {
         }
     }
 
+    fn in_effect(self, object: Object, name: &str) -> InEffect {
+        self.0.context.policies.in_effect(self.0.vhost(), object, name)
+    }
+
     /// Where an exchange sends what it cannot route: as declared, or else as a policy says.
-    fn alternate(&self, declared: &Declared) -> Option<Arc<str>> {
+    fn alternate(self, declared: &Declared) -> Option<Arc<str>> {
         let own = alternate_exchange(&declared.arguments);
         let policys = || {
-            let policy =
-                self.context.policies.in_effect(&self.name, Object::Exchange, &declared.name).definition;
+            let policy = self.in_effect(Object::Exchange, &declared.name).definition;
             match policy.get("alternate-exchange") {
                 Some(Value::Text(name)) => Some(name.clone()),
                 _ => None,

@@ -1,14 +1,17 @@
 //! How much there may be in a vhost, and in all of them. What exists is declared again, and bound
 //! again, whatever the limits are.
 
-use super::{Bind, State, VHost, gone};
+use super::context::BrokerContext;
+use super::objects::State;
+use super::{Bind, gone};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::error::{BrokerError, Resource};
 use crate::message::table::FieldTable;
 use crate::routing::exchange::topic::hashes;
 use crate::routing::topology::encoded;
+use std::sync::Arc;
 
-impl VHost {
+impl BrokerContext {
     /// Whether there may be one more queue, with these arguments.
     ///
     /// # Errors
@@ -20,8 +23,8 @@ impl VHost {
         arguments: &FieldTable,
     ) -> Result<(), BrokerError> {
         check_open(state, on)?;
-        let max = self.context.limits.queues_max;
-        if self.context.counts().queues >= max as usize {
+        let max = self.limits.queues_max;
+        if self.counts().queues >= max as usize {
             return Err(BrokerError::QueueLimit { queue: on.name.clone(), max });
         }
         if let Some(max) = state.queues_max
@@ -45,8 +48,8 @@ impl VHost {
         arguments: &FieldTable,
     ) -> Result<(), BrokerError> {
         check_open(state, on)?;
-        let max = self.context.limits.exchanges_max;
-        if self.context.counts().exchanges >= max as usize {
+        let max = self.limits.exchanges_max;
+        if self.counts().exchanges >= max as usize {
             return Err(BrokerError::ExchangeLimit { exchange: on.clone(), max });
         }
         self.check_arguments(on, arguments)?;
@@ -58,13 +61,18 @@ impl VHost {
     ///
     /// # Errors
     /// There are as many as there may be, or its key has too many wildcards.
-    pub(super) fn check_new_binding(&self, kind: ExchangeType, bind: &Bind) -> Result<(), BrokerError> {
-        let on = self.on_exchange(&bind.source);
-        let max = self.context.limits.bindings_max;
-        if self.context.counts().bindings >= max as usize {
+    pub(super) fn check_new_binding(
+        &self,
+        vhost: &Arc<str>,
+        kind: ExchangeType,
+        bind: &Bind,
+    ) -> Result<(), BrokerError> {
+        let on = Resource::exchange(vhost, &bind.source);
+        let max = self.limits.bindings_max;
+        if self.counts().bindings >= max as usize {
             return Err(BrokerError::BindingLimit { exchange: on, max });
         }
-        let max = self.context.limits.topic_hashes_max;
+        let max = self.limits.topic_hashes_max;
         let count = if kind == ExchangeType::Topic { hashes(&bind.routing_key) } else { 0 };
         if count > max as usize {
             let key = String::from_utf8_lossy(&bind.routing_key).into_owned();
@@ -75,8 +83,8 @@ impl VHost {
 
     /// Tells the log of arguments that do nothing and are nearly called like one that does
     /// something, of each name once.
-    pub fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
-        self.context.misnamed.look_at(on, arguments);
+    pub(super) fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
+        self.misnamed.look_at(on, arguments);
     }
 
     /// Whether these arguments are not too many.
@@ -84,7 +92,7 @@ impl VHost {
     /// # Errors
     /// [`BrokerError::ArgumentsTooLong`].
     pub(super) fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
-        let max = self.context.limits.arguments_bytes_max;
+        let max = self.limits.arguments_bytes_max;
         if arguments.is_empty() {
             return Ok(());
         }

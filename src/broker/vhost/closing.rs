@@ -1,10 +1,12 @@
 //! How a vhost goes: with all that is in it, and at once for all who look.
 
-use super::{QueueType, Removal, Topology, VHost, append, gone};
+use super::{VHost, gone};
+use crate::arguments::QueueType;
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::blocking;
 use crate::error::BrokerError;
 use crate::ids::Ticket;
+use crate::routing::topology::{Removal, Topology};
 use crate::store::change::Change;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -40,7 +42,7 @@ impl VHost {
         self.mark_deleted();
         blocking::run(|| {
             let mut gathered = Vec::new();
-            let Ok(((queues, exchanges), _ticket)) = self.change(|state, _changes| {
+            let Ok(((queues, exchanges), _ticket)) = self.objects.change(|state, _changes| {
                 state.closed = true;
                 Ok::<_, Infallible>((state.topology.names(), false))
             });
@@ -64,14 +66,14 @@ impl VHost {
         gathered: &mut Vec<Change>,
     ) {
         for names in names.chunks(CLEARED_AT_ONCE) {
-            self.waiting.let_in();
-            let Ok((mut removals, _ticket)) = self.change(|state, _appended_later| {
+            self.objects.let_in();
+            let Ok((mut removals, _ticket)) = self.objects.change(|state, _appended_later| {
                 let removals = names.iter().filter_map(|name| remove(&mut state.topology, name, gathered));
                 Ok::<_, Infallible>((removals.collect::<Vec<_>>(), false))
             });
             while let Some(removal) = removals.pop() {
-                self.waiting.let_in();
-                let Ok((more, _ticket)) = self.change(|state, _appended_later| {
+                self.objects.let_in();
+                let Ok((more, _ticket)) = self.objects.change(|state, _appended_later| {
                     Ok::<_, Infallible>((state.topology.go_on(removal, gathered), false))
                 });
                 removals.extend(more);
@@ -86,14 +88,14 @@ impl VHost {
 
     /// Appends what [`VHost::clear`] returned.
     pub(in crate::broker) fn append_cleared(&self, mut changes: Vec<Change>) -> Ticket {
-        append(&self.queue_context, &mut changes).unwrap_or_default()
+        self.objects.append(&mut changes)
     }
 
     /// Goes by what the operator wants from now on. What is there stays.
     pub(in crate::broker) fn configure(&self, record: &VHostRecord) {
         let VHostLimits { connections_max, queues_max } = record.limits;
         self.connections.set_max(connections_max.map_or(u64::MAX, u64::from));
-        let Ok(((), _ticket)) = self.change(|state, _changes| {
+        let Ok(((), _ticket)) = self.objects.change(|state, _changes| {
             state.queues_max = queues_max;
             state.default_kind =
                 record.default_queue_type.as_deref().map_or(QueueType::Classic, QueueType::named);

@@ -4,9 +4,12 @@
 //! Definitions are an operator's: names that are reserved may be used, and the limits of the vhost
 //! are not asked. What is there already stays as it is.
 
-use super::delayed::{check_not_delay_queue, kind_of};
+use super::apply_policies::VHostPolicies;
+use super::context::BrokerContext;
+use super::delayed::{check_not_delay_queue, kind_of, open_delay_queue};
 use super::names::{RESERVED, check_length, check_not_default, clean};
-use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, State, VHost, check_exchange_equivalent};
+use super::objects::State;
+use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, VHost, check_exchange_equivalent};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::Subject;
 use crate::arguments::{self, QueueFlags, Settings};
@@ -60,14 +63,16 @@ pub(in crate::broker) struct Locked<'a> {
     state: RwLockWriteGuard<'a, State>,
 }
 
-impl VHost {
+impl<'a> Locked<'a> {
     /// Keeps everybody else out.
-    pub(in crate::broker) fn lock(&self) -> Locked<'_> {
-        Locked { vhost: self, state: self.write_without(Topology::any_removal) }
+    pub(in crate::broker) fn of(vhost: &'a VHost) -> Self {
+        Self { vhost, state: vhost.objects.write_without(Topology::any_removal) }
     }
-}
 
-impl Locked<'_> {
+    fn context(&self) -> &BrokerContext {
+        &self.vhost.objects.context
+    }
+
     /// Looks at a draft. What of it cannot be made is added to `faults`, as a client would be told.
     pub(in crate::broker) fn check(&self, draft: Draft, faults: &mut Vec<String>) -> Checked {
         let mut checked = Checked::default();
@@ -94,8 +99,8 @@ impl Locked<'_> {
         let on = self.vhost.on_exchange(&name);
         let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
         let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
-        self.vhost.check_arguments(&on, &arguments)?;
-        self.vhost.tell_of_misnamed(&on, &arguments);
+        self.context().check_arguments(&on, &arguments)?;
+        self.context().tell_of_misnamed(&on, &arguments);
         arguments::check_alternate_exchange(&on, &arguments)?;
         Subject::Exchange { kind, delays }.check_values(&on, &arguments)?;
         let declared = Declared {
@@ -131,8 +136,8 @@ impl Locked<'_> {
         }
         let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
         let flags = QueueFlags { durable, auto_delete, exclusive: false };
-        self.vhost.check_arguments(&on, &arguments)?;
-        self.vhost.tell_of_misnamed(&on, &arguments);
+        self.context().check_arguments(&on, &arguments)?;
+        self.context().tell_of_misnamed(&on, &arguments);
         if !is_typed {
             self.state.default_kind.fill(flags, &mut arguments);
         }
@@ -160,7 +165,7 @@ impl Locked<'_> {
         let topology = &self.state.topology;
         let is_new = |target| !topology.is_bound(&bind.source, &bind.to(target));
         if bind.target(topology).is_none_or(is_new) {
-            self.vhost.check_new_binding(kind, &bind)?;
+            self.context().check_new_binding(&self.vhost.name, kind, &bind)?;
         }
         checked.bindings.push(bind);
         Ok(())
@@ -194,7 +199,7 @@ impl Locked<'_> {
 
     /// The broker's own limits hold for operators, too.
     fn check_counts(&self, checked: &Checked) -> Result<(), BrokerError> {
-        let (there, limits) = (self.vhost.context.counts(), &self.vhost.context.limits);
+        let (there, limits) = (self.context().counts(), &self.context().limits);
         let delays = checked.exchanges.values().filter(|(_, delays)| *delays).count();
         for (what, there, new, max) in [
             ("queue", there.queues, checked.queues.len() + delays, limits.queues_max),
@@ -211,20 +216,20 @@ impl Locked<'_> {
 
     /// Makes it.
     pub(in crate::broker) fn make(mut self, checked: Checked, now: Now) -> Ticket {
-        let (vhost, state, mut changes) = (self.vhost, &mut *self.state, Vec::new());
+        let (objects, state, mut changes) = (&self.vhost.objects, &mut *self.state, Vec::new());
         for (name, (declared, delays)) in checked.exchanges {
-            let delay = delays.then(|| vhost.open_delay_queue(state, &mut changes, &name, declared.durable));
+            let delay =
+                delays.then(|| open_delay_queue(objects, state, &mut changes, (&name, declared.durable)));
             state.topology.add_exchange(Declared { delay, ..declared }, &mut changes);
-            vhost.apply_policies_to_exchange(&mut state.topology, &name);
+            VHostPolicies(objects).apply_to_exchange(&mut state.topology, &name);
         }
         for (name, settings) in checked.queues {
-            vhost.create(state, &mut changes, name, settings, None).touch(now);
+            objects.create(state, &mut changes, name, settings, None).touch(now);
         }
         for bind in checked.bindings {
             make_binding(state, &bind, &mut changes);
         }
-        vhost.finish(state, &mut changes);
-        state.ticket
+        objects.finish(state, &mut changes)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Exchanges that delay messages: what their declaration asks for, and the queue that keeps what
 //! waits.
 
-use super::{State, VHost};
+use super::objects::{Objects, State};
 use crate::arguments::exchange_type::DELAYED_MESSAGE;
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::delayed_type;
@@ -39,17 +39,14 @@ pub(super) fn check_not_delay_queue(vhost: &Arc<str>, name: &str) -> Result<(), 
     }
 }
 
-impl VHost {
-    /// A queue for the delayed messages of a new exchange.
-    pub(super) fn open_delay_queue(
-        &self,
-        state: &mut State,
-        changes: &mut Vec<Change>,
-        exchange: &str,
-        durable: bool,
-    ) -> Arc<Queue> {
-        self.create(state, changes, queue_name(exchange), delay_settings(durable), None)
-    }
+/// A queue for the delayed messages of a new exchange.
+pub(super) fn open_delay_queue(
+    objects: &Objects,
+    state: &mut State,
+    changes: &mut Vec<Change>,
+    (exchange, durable): (&str, bool),
+) -> Arc<Queue> {
+    objects.create(state, changes, queue_name(exchange), delay_settings(durable), None)
 }
 
 /// The settings of a queue that keeps delayed messages.

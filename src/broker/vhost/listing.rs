@@ -24,7 +24,7 @@ impl VHost {
     /// All queues by name, but those of direct reply-to, which are part of their channels.
     #[must_use]
     pub fn list_queues(&self) -> Vec<Arc<Queue>> {
-        let mut queues: Vec<_> = self.read().topology.queues().cloned().collect();
+        let mut queues: Vec<_> = self.objects.read().topology.queues().cloned().collect();
         queues.retain(|queue| !is_reply_queue(&queue.name));
         queues.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         queues
@@ -33,13 +33,13 @@ impl VHost {
     /// The queue of this name, whoever may use it; not one of direct reply-to.
     #[must_use]
     pub fn find_queue(&self, name: &str) -> Option<Arc<Queue>> {
-        self.read().topology.queue(name).filter(|queue| !is_reply_queue(&queue.name)).cloned()
+        self.objects.read().topology.queue(name).filter(|queue| !is_reply_queue(&queue.name)).cloned()
     }
 
     /// All exchanges by name; the default exchange is none of them.
     #[must_use]
     pub fn list_exchanges(&self) -> Vec<Arc<Declared>> {
-        let state = self.read();
+        let state = self.objects.read();
         let mut exchanges: Vec<_> =
             state.topology.exchanges().map(|exchange| Arc::clone(&exchange.declared)).collect();
         drop(state);
@@ -50,7 +50,7 @@ impl VHost {
     /// All bindings that were made, by their sources; those from the default exchange are not made.
     #[must_use]
     pub fn list_bindings(&self) -> Vec<Bound> {
-        let state = self.read();
+        let state = self.objects.read();
         let bindings = state.topology.exchanges().flat_map(|exchange| {
             state.topology.bindings_of(exchange).map(|binding| Bound {
                 source: Arc::clone(&exchange.declared),

@@ -1,10 +1,9 @@
 //! Vhosts from what was on disk.
 
-use super::context::{BrokerContext, Counts};
 use super::delayed::{delay_settings, kind_of};
-use super::{State, VHost, append};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::{QueueFlags, Settings};
+use crate::config::Limits;
 use crate::error::BrokerError;
 use crate::message::table;
 use crate::message::table::FieldTable;
@@ -15,8 +14,7 @@ use crate::routing::topology::{Binding, Declared, Exchange, Target, Topology};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, Recovered, RecoveredQueue};
 use crate::store::seen::{SeenBy, SeenRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// What was on disk of one vhost.
 #[derive(Debug, Default)]
@@ -62,69 +60,53 @@ impl<'a> RecoveredVHost<'a> {
     }
 }
 
-impl VHost {
-    /// What was on disk. Bindings without both of their ends are dropped, from disk as well.
-    #[must_use]
-    pub fn recover(name: &str, part: &RecoveredVHost<'_>, context: &Arc<BrokerContext>) -> Arc<Self> {
-        let name = Arc::from(name);
-        Arc::new_cyclic(|this| {
-            let mut vhost = Self::empty(&name, context, this);
-            let queue_context = vhost.queue_context.clone();
-            let state = vhost.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            state.restore(part, &queue_context);
-            tell_of_many_hashes(&name, &state.topology, context.limits.topic_hashes_max);
-            let counts = Counts::of(&state.topology);
-            context.count(state.counted, counts);
-            state.counted = counts;
-            context.look_for_log(&state.topology);
-            vhost.epoch.store(state.topology.revision(), Ordering::Release);
-            vhost
-        })
+/// Brings back what was on disk: what is to be appended, because it was not in order there.
+/// Bindings without both of their ends are dropped.
+pub(super) fn restore(
+    topology: &mut Topology,
+    part: &RecoveredVHost<'_>,
+    queue_context: &QueueContext,
+    limits: &Limits,
+) -> Vec<Change> {
+    for queue in &part.queues {
+        let flags = QueueFlags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
+        let settings = match exchange_of(&queue.record.name) {
+            Some(_) => delay_settings(true),
+            None => Settings::new(flags, decoded(&queue.record.arguments)),
+        };
+        topology.restore_queue(Queue::recover(queue, settings, part.clean, queue_context));
     }
-}
-
-impl State {
-    fn restore(&mut self, part: &RecoveredVHost<'_>, queue_context: &QueueContext) {
-        let topology = &mut self.topology;
-        for queue in &part.queues {
-            let flags = QueueFlags { durable: true, auto_delete: queue.record.auto_delete, exclusive: false };
-            let settings = match exchange_of(&queue.record.name) {
-                Some(_) => delay_settings(true),
-                None => Settings::new(flags, decoded(&queue.record.arguments)),
-            };
-            topology.restore_queue(Queue::recover(queue, settings, part.clean, queue_context));
-        }
-        for record in &part.exchanges {
-            match declared(topology, record) {
-                Ok(declared) => topology.restore_exchange(declared),
-                Err(fault) => {
-                    tracing::error!(exchange = record.name, %fault, "cannot bring an exchange back")
-                }
+    for record in &part.exchanges {
+        match declared(topology, record) {
+            Ok(declared) => topology.restore_exchange(declared),
+            Err(fault) => {
+                tracing::error!(exchange = record.name, %fault, "cannot bring an exchange back")
             }
         }
-        let mut changes = Vec::new();
-        for &record in &part.bindings {
-            match binding_of(topology, record) {
-                // The change that this makes is on disk already.
-                Some(binding) => topology.bind(&record.source, binding, &mut Vec::new()),
-                None => changes.push(Change::Unbind(record.clone())),
-            }
-        }
-        // An auto-delete exchange whose last binding lost its end as the last process stopped would
-        // have gone with it.
-        let orphans: BTreeSet<&str> = changes.iter().filter_map(source_of).collect();
-        let orphans: Vec<String> = orphans.into_iter().map(str::to_owned).collect();
-        for source in orphans {
-            if topology.exchange(&source).is_some_and(Exchange::is_bare) {
-                let mut removal = topology.remove_exchange(&source, &mut changes);
-                while let Some(more) = removal {
-                    removal = topology.go_on(more, &mut changes);
-                }
-            }
-        }
-        restore_seen(topology, &part.seen, &mut changes);
-        self.ticket = append(queue_context, &mut changes).unwrap_or_default();
     }
+    let mut changes = Vec::new();
+    for &record in &part.bindings {
+        match binding_of(topology, record) {
+            // The change that this makes is on disk already.
+            Some(binding) => topology.bind(&record.source, binding, &mut Vec::new()),
+            None => changes.push(Change::Unbind(record.clone())),
+        }
+    }
+    // An auto-delete exchange whose last binding lost its end as the last process stopped would
+    // have gone with it.
+    let orphans: BTreeSet<&str> = changes.iter().filter_map(source_of).collect();
+    let orphans: Vec<String> = orphans.into_iter().map(str::to_owned).collect();
+    for source in orphans {
+        if topology.exchange(&source).is_some_and(Exchange::is_bare) {
+            let mut removal = topology.remove_exchange(&source, &mut changes);
+            while let Some(more) = removal {
+                removal = topology.go_on(more, &mut changes);
+            }
+        }
+    }
+    restore_seen(topology, &part.seen, &mut changes);
+    tell_of_many_hashes(topology, limits.topic_hashes_max);
+    changes
 }
 
 /// The source of a binding that was removed.
@@ -134,7 +116,8 @@ fn source_of(change: &Change) -> Option<&str> {
 
 /// Logs how many topic bindings have more `#` than a new one may have. They stay: the limit may
 /// have been higher, or unknown, when they were made.
-fn tell_of_many_hashes(vhost: &str, topology: &Topology, max: u32) {
+fn tell_of_many_hashes(topology: &Topology, max: u32) {
+    let vhost = &**topology.vhost();
     for exchange in topology.exchanges().filter(|exchange| exchange.declared.kind == ExchangeType::Topic) {
         let mut above = topology.bindings_of(exchange).filter(|binding| hashes(&binding.key) > max as usize);
         if let Some(first) = above.next() {

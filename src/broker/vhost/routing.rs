@@ -134,7 +134,7 @@ impl VHost {
         put_off: &mut PutOff,
     ) -> OwnRoute {
         put_off.begin(keys);
-        let state = self.read();
+        let state = self.objects.read();
         let origin = state.topology.exchange(exchange_name);
         if origin.is_none() && !exchange_name.is_empty() {
             return OwnRoute::NoExchange;
@@ -154,7 +154,7 @@ impl VHost {
     ) -> Result<Arc<Route>, BrokerError> {
         let mut long = LongMatches::default();
         for _round in 0..ROUNDS {
-            let state = self.read();
+            let state = self.objects.read();
             let origin = origin(&state.topology)?;
             let route = route::find(&state.topology, origin, keys, properties, &mut long);
             drop(state);
@@ -164,7 +164,7 @@ impl VHost {
             blocking::run(|| long.make());
         }
         long.make_at_once();
-        let state = self.read();
+        let state = self.objects.read();
         let origin = origin(&state.topology)?;
         Ok(Arc::new(route::find(&state.topology, origin, keys, properties, &mut long)))
     }

@@ -16,7 +16,9 @@ use crate::queue::mailbox::{Mail, Mailbox};
 use crate::queue::timers::Timers;
 use crate::queue::{ChannelLimit, Consumer};
 use crate::routing::topology::encoded;
-use crate::store::change::{BindingRecord, ExchangeRecord, Log, QueueRecord, Recovered, RecoveredQueue};
+use crate::store::change::{
+    BindingRecord, Change, ExchangeRecord, Log, QueueRecord, Recovered, RecoveredQueue,
+};
 use crate::store::fake::FakeLog;
 use crate::store::seen::{SeenBy, SeenRecord};
 

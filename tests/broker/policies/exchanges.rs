@@ -54,7 +54,7 @@ fn a_policy_names_an_alternate_exchange() {
         (route(&bench, "q-x"), route(&bench, "q-own")),
         (vec!["left".to_owned()], vec!["right".to_owned()])
     );
-    let found = bench.broker.vhost().policy_of_exchange("q-x").expect("it is there");
+    let found = bench.broker.vhost().policies().of_exchange("q-x").expect("it is there");
     assert_eq!(found.policy.as_deref(), Some("p"));
     exchange(&bench, "q-new", None);
     assert_eq!(route(&bench, "q-new"), ["left"]);
@@ -76,9 +76,9 @@ fn a_policy_is_for_exchanges_or_queues_as_it_says() {
         let of = Policy { apply_to, ..policy("p", &[("max-length-bytes", Value::Integer(1))]) };
         bench.broker.policies().set(Rank::User, of, bench.now).unwrap();
         let vhost = bench.broker.vhost();
-        let exchanges = vhost.policy_of_exchange("q").expect("it is there");
+        let exchanges = vhost.policies().of_exchange("q").expect("it is there");
         (
-            vhost.policy_of_queue(&queue).policy.is_some(),
+            vhost.policies().of_queue(&queue).policy.is_some(),
             exchanges.policy.is_some(),
             queue.in_effect().length.is_some(),
         )
@@ -87,5 +87,5 @@ fn a_policy_is_for_exchanges_or_queues_as_it_says() {
     assert_eq!(found(ApplyTo::Exchanges), (false, true, false));
     assert_eq!(found(ApplyTo::ClassicQueues), (true, false, true));
     assert_eq!(found(ApplyTo::QuorumQueues), (false, false, false));
-    assert!(bench.broker.vhost().policy_of_exchange("none").is_none());
+    assert!(bench.broker.vhost().policies().of_exchange("none").is_none());
 }

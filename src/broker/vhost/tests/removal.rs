@@ -8,7 +8,7 @@ const MANY: usize = 1500;
 
 /// Removes the first part of a queue and what it takes along.
 fn begin(f: &Fixture, name: &str) -> Option<Removal> {
-    let begun = f.vhost.change(|state, changes| {
+    let begun = f.vhost.objects.change(|state, changes| {
         let _unconditional = state.topology.queue(name).unwrap().close(false, false);
         Ok::<_, Infallible>((state.topology.remove_queue(name, changes), true))
     });
@@ -40,9 +40,9 @@ fn a_queue_is_gone_before_its_bindings_are() {
     assert!(f.vhost.list_bindings().is_empty());
     refused(f.vhost.bind(to_queue("y", "q", "new"), ME).map(|_| ()), "no queue 'q' in vhost '/'");
     assert!(f.vhost.delete_exchange("y", true).is_ok(), "nothing is bound to it any more");
-    f.vhost.go_on(removal);
+    f.vhost.objects.go_on(removal);
     assert!(!f.exists("x"), "it went with its last binding");
-    assert_eq!(f.vhost.read().topology.binding_count(), 0);
+    assert_eq!(f.vhost.objects.read().topology.binding_count(), 0);
     let units = f.appended();
     assert!(units.iter().all(|unit| unit.split(" -").count() <= 600), "the lock is held for a part");
     let all = units.join(" ");
@@ -57,7 +57,7 @@ fn an_exchange_that_got_a_binding_meanwhile_stays() {
     f.queue("other");
     let removal = begin(&f, "q");
     f.bind(to_queue("x", "other", "k"));
-    f.vhost.go_on(removal);
+    f.vhost.objects.go_on(removal);
     f.check("x", "k", &["other"]);
 }
 
@@ -84,6 +84,7 @@ fn an_exchange_is_gone_before_its_bindings_are() {
     f.appended();
     let begun = f
         .vhost
+        .objects
         .change(|state, changes| Ok::<_, Infallible>((state.topology.remove_exchange("x", changes), true)));
     let (removal, _ticket) = begun.unwrap();
     assert!(removal.is_some() && !f.exists("x"));
@@ -92,10 +93,10 @@ fn an_exchange_is_gone_before_its_bindings_are() {
     assert_eq!(f.vhost.list_bindings().len(), 1, "that from y");
     // Its other end goes in the meantime, and takes what is left of the bindings along.
     f.vhost.delete_queue("q", ME, false, false).unwrap();
-    f.vhost.go_on(removal);
+    f.vhost.objects.go_on(removal);
     let all = f.appended().join(" ");
     assert_eq!((all.matches("-b x>q").count(), all.matches("-b from>x").count()), (MANY, 1), "each once");
-    assert_eq!(f.vhost.read().topology.binding_count(), 0);
+    assert_eq!(f.vhost.objects.read().topology.binding_count(), 0);
     f.exchange("x", "topic");
     f.queue("q");
     f.check("x", "k1", &[]);
@@ -121,7 +122,7 @@ fn a_vhost_goes_in_parts() {
         "none of those from the start"
     );
     assert_eq!(count(|change| matches!(change, Change::Unbind(_))), MANY + 301);
-    assert_eq!(f.vhost.read().topology.queue_count(), 0);
+    assert_eq!(f.vhost.objects.read().topology.queue_count(), 0);
     assert!(f.vhost.declare_queue(queue("new")).is_err());
 }
 

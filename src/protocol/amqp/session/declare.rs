@@ -7,7 +7,7 @@ use super::connection_state::ConnectionState;
 use super::replies;
 use super::stream;
 use crate::auth::permission::Right;
-use crate::broker::vhost::access::{may_ask, may_declare_exchange, may_declare_queue};
+use crate::broker::vhost::access::{may_ask, may_bind, may_declare_exchange, may_declare_queue};
 use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 use crate::error::{BrokerError, Resource};
 use crate::ids::Ticket;
@@ -67,7 +67,7 @@ impl Channel {
                     routing_key: bind.routing_key.as_str().as_bytes().to_vec(),
                     arguments: fields::read(&bind.arguments),
                 };
-                vhost.check_bind(&grants, &binding)?;
+                may_bind(&grants, &vhost, &binding)?;
                 (vhost.bind(binding, link.id)?, bind.nowait, M::BindOk(exchange::BindOk {}))
             }
             M::Unbind(unbind) => {
@@ -77,7 +77,7 @@ impl Channel {
                     routing_key: unbind.routing_key.as_str().as_bytes().to_vec(),
                     arguments: fields::read(&unbind.arguments),
                 };
-                vhost.check_bind(&grants, &binding)?;
+                may_bind(&grants, &vhost, &binding)?;
                 (vhost.unbind(binding, link.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
             }
             M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => {
@@ -139,7 +139,7 @@ impl Channel {
     fn purge(&self, link: &mut ConnectionState, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
         let name = self.queue_name(given)?;
         if is_reply_queue(&name) {
-            link.vhost.reply_queue(&name)?;
+            link.vhost.reply_queues().find(&name)?;
             return Ok((0, Ticket(0)));
         }
         link.check_queue(Right::Read, &name)?;
@@ -240,7 +240,7 @@ impl Channel {
 
 fn check_bind(link: &mut ConnectionState, bind: &Bind) -> Result<(), BrokerError> {
     let grants = link.grants();
-    link.vhost.check_bind(&grants, bind)
+    may_bind(&grants, &link.vhost, bind)
 }
 
 /// A name as it was meant: RabbitMQ takes line ends out.

@@ -8,6 +8,7 @@ use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::copies::CopyKeys;
 use crate::auth::permission::Right;
+use crate::broker::vhost::access::may_use_keys;
 use crate::message::properties;
 use crate::message::{Block, Copies, Message};
 use crate::protocol::amqp::fault::{AmqpError, ExpirationFault};
@@ -62,7 +63,7 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         let keys = copies.with(message.routing_key);
         let grants = link.grants();
-        link.vhost.check_keys(&grants, Right::Write, message.exchange, &keys)?;
+        may_use_keys(&grants, &link.vhost, Right::Write, message.exchange, &keys)?;
         let route = link.vhost.route_copies(message.exchange, &keys, message.properties)?;
         link.routes.set_current(route);
         let message = Message { copies: copies.kind(), ..*message };

@@ -35,7 +35,7 @@ impl Channel {
         name: &str,
     ) -> Result<(), AmqpError> {
         if is_reply_queue(name) {
-            link.vhost.reply_queue(name)?;
+            link.vhost.reply_queues().find(name)?;
             let on = link.vhost.on_queue(name);
             return Err(AmqpError::OtherReplyQueue(on));
         }
@@ -46,7 +46,7 @@ impl Channel {
         if self.replies.is_some() {
             return Err(AmqpError::ReplyConsumerSet);
         }
-        let queue = link.vhost.open_reply_queue(link.id);
+        let queue = link.vhost.reply_queues().open(link.id);
         self.replies = Some(Replies { consumer: consumer.id, name: Arc::clone(&queue.name) });
         self.subscribe(link, consume, tag, queue, consumer)
     }
@@ -60,7 +60,7 @@ impl Channel {
         nowait: bool,
     ) -> Result<(), AmqpError> {
         if is_reply_queue(name) {
-            link.vhost.reply_queue(name)?;
+            link.vhost.reply_queues().find(name)?;
         }
         self.last_queue = Some(name.into());
         let ok = queue::DeclareOk { queue: ShortString::from(name), message_count: 0, consumer_count: 1 };
@@ -90,7 +90,7 @@ impl Channel {
 /// 540, or 404 when it is gone.
 pub(super) fn check_get(link: &ConnectionState, name: &str) -> Result<(), AmqpError> {
     if is_reply_queue(name) {
-        link.vhost.reply_queue(name)?;
+        link.vhost.reply_queues().find(name)?;
         let on = link.vhost.on_queue(name);
         return Err(AmqpError::GetFromReplyQueue(on));
     }

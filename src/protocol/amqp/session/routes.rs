@@ -9,6 +9,7 @@ use super::budget::LOOKED_AT;
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
+use crate::broker::vhost::access::may_use_keys;
 use crate::ids::ConnectionId;
 use crate::message::Message;
 use crate::protocol::amqp::fault::AmqpError;
@@ -102,7 +103,7 @@ impl RouteCache {
             }
             self.route = vhost.route(message.exchange, message.routing_key, message.properties)?;
             self.cost += cost(&self.route);
-            vhost.check_keys(grants, Right::Write, message.exchange, &[message.routing_key])?;
+            may_use_keys(grants, vhost, Right::Write, message.exchange, &[message.routing_key])?;
             if !self.route.cacheable {
                 return Ok(());
             }
