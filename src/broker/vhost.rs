@@ -50,6 +50,7 @@ use crate::queue::{Busy, Home, Queue};
 use crate::routing::exchange::check_binding;
 use crate::routing::topology::{Declared, Exchange, Target, Topology};
 use std::convert::Infallible;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -269,8 +270,12 @@ impl VHost {
     ///
     /// # Errors
     /// As [`Self::declare_exchange`], and what `may` says.
-    pub fn declare_exchange_if(&self, may: May<'_>, declare: ExchangeDeclare) -> Result<Ticket, BrokerError> {
-        let name = clean(declare.name);
+    pub fn declare_exchange_if(
+        &self,
+        may: May<'_>,
+        mut declare: ExchangeDeclare,
+    ) -> Result<Ticket, BrokerError> {
+        let name = clean(mem::take(&mut declare.name));
         if declare.passive {
             check_not_default(&name)?;
             let state = self.objects.read();
@@ -278,11 +283,7 @@ impl VHost {
         }
         let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
         check_not_default(&name)?;
-        let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
-        let wanted = |name: &str, delay: Option<Arc<Queue>>| -> Declared {
-            let (name, arguments) = (name.into(), arguments.clone());
-            Declared { name, kind, durable, auto_delete, internal, delay, arguments }
-        };
+        let wanted = declare.declared(&name, kind);
         let state = self.objects.write_without(|topology| {
             let exchange = topology.removal_of_exchange(&name);
             exchange.or_else(|| topology.removal_of_queue(&queue_name(&name)))
@@ -291,18 +292,17 @@ impl VHost {
             let on = self.on_exchange(&name);
             may(&on, None)?;
             if let Some(existing) = state.topology.exchange(&name) {
-                check_exchange_equivalent(&on, &existing.declared, &wanted(&name, None), &declare.kind)?;
+                check_exchange_equivalent(&on, &existing.declared, &wanted, &declare.kind)?;
             } else {
                 check_reserved(ResourceKind::Exchange, &name)?;
-                self.objects.context.check_new_exchange(state, &on, &arguments)?;
-                arguments::check_alternate_exchange(&on, &arguments)?;
-                may(&on, Some(&arguments))?;
-                Subject::Exchange { kind, delays }.check_values(&on, &arguments)?;
-                let delay = delays.then(|| open_delay_queue(&self.objects, state, changes, (&name, durable)));
-                state.topology.add_exchange(wanted(&name, delay), changes);
+                self.objects.context.check_new_exchange(state, &on, &declare.arguments)?;
+                declare.check_values(&on, (kind, delays), may)?;
+                let delay =
+                    delays.then(|| open_delay_queue(&self.objects, state, changes, (&name, declare.durable)));
+                state.topology.add_exchange(Declared { delay, ..wanted }, changes);
                 self.policies().apply_to_exchange(&mut state.topology, &name);
             }
-            Ok(((), durable))
+            Ok(((), declare.durable))
         });
         declared.map(|((), ticket)| ticket)
     }

@@ -32,9 +32,7 @@ impl BrokerContext {
         {
             return Err(BrokerError::VHostQueueLimit { queue: on.clone(), max });
         }
-        self.check_arguments(on, arguments)?;
-        self.tell_of_misnamed(on, arguments);
-        Ok(())
+        self.check_new_arguments(on, arguments)
     }
 
     /// Whether there may be one more exchange, with these arguments.
@@ -52,9 +50,7 @@ impl BrokerContext {
         if self.counts().exchanges >= max as usize {
             return Err(BrokerError::ExchangeLimit { exchange: on.clone(), max });
         }
-        self.check_arguments(on, arguments)?;
-        self.tell_of_misnamed(on, arguments);
-        Ok(())
+        self.check_new_arguments(on, arguments)
     }
 
     /// Whether there may be one more binding.
@@ -81,6 +77,21 @@ impl BrokerContext {
         self.check_arguments(&on, &bind.arguments)
     }
 
+    /// Whether these arguments of a queue or an exchange are not too many. Tells the log of those
+    /// that are misnamed.
+    ///
+    /// # Errors
+    /// [`BrokerError::ArgumentsTooLong`].
+    pub(super) fn check_new_arguments(
+        &self,
+        on: &Resource,
+        arguments: &FieldTable,
+    ) -> Result<(), BrokerError> {
+        self.check_arguments(on, arguments)?;
+        self.tell_of_misnamed(on, arguments);
+        Ok(())
+    }
+
     /// Tells the log of arguments that do nothing and are nearly called like one that does
     /// something, of each name once.
     pub(super) fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
@@ -91,7 +102,7 @@ impl BrokerContext {
     ///
     /// # Errors
     /// [`BrokerError::ArgumentsTooLong`].
-    pub(super) fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
+    fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
         let max = self.limits.arguments_bytes_max;
         if arguments.is_empty() {
             return Ok(());

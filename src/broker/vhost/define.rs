@@ -4,6 +4,7 @@
 //! Definitions are an operator's: names that are reserved may be used, and the limits of the vhost
 //! are not asked. What is there already stays as it is.
 
+use super::access::anything;
 use super::apply_policies::VHostPolicies;
 use super::context::BrokerContext;
 use super::delayed::{check_not_delay_queue, kind_of, open_delay_queue};
@@ -11,8 +12,7 @@ use super::names::{RESERVED, check_length, check_not_default, clean};
 use super::objects::State;
 use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, VHost, check_exchange_equivalent};
 use crate::arguments::exchange_type::ExchangeType;
-use crate::arguments::table::Subject;
-use crate::arguments::{self, QueueFlags, Settings};
+use crate::arguments::{QueueFlags, Settings};
 use crate::clock::Now;
 use crate::error::{BrokerError, Resource, ResourceKind};
 use crate::ids::Ticket;
@@ -21,6 +21,7 @@ use crate::routing::exchange::check_binding;
 use crate::routing::topology::{Declared, Topology};
 use crate::store::change::Change;
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Arc, RwLockWriteGuard};
 
 /// What is to be in a vhost.
@@ -92,26 +93,15 @@ impl<'a> Locked<'a> {
         checked
     }
 
-    fn check_exchange(&self, declare: ExchangeDeclare, checked: &mut Checked) -> Result<(), BrokerError> {
-        let name = clean(declare.name);
+    fn check_exchange(&self, mut declare: ExchangeDeclare, checked: &mut Checked) -> Result<(), BrokerError> {
+        let name = clean(mem::take(&mut declare.name));
         check_not_default(&name)?;
         check_length(ResourceKind::Exchange, &name)?;
         let on = self.vhost.on_exchange(&name);
         let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
-        let ExchangeDeclare { durable, auto_delete, internal, arguments, .. } = declare;
-        self.context().check_arguments(&on, &arguments)?;
-        self.context().tell_of_misnamed(&on, &arguments);
-        arguments::check_alternate_exchange(&on, &arguments)?;
-        Subject::Exchange { kind, delays }.check_values(&on, &arguments)?;
-        let declared = Declared {
-            name: name.as_str().into(),
-            kind,
-            durable,
-            auto_delete,
-            internal,
-            delay: None,
-            arguments,
-        };
+        self.context().check_new_arguments(&on, &declare.arguments)?;
+        declare.check_values(&on, (kind, delays), &anything)?;
+        let declared = declare.declared(&name, kind);
         if let Some(there) = self.state.topology.exchange(&name) {
             // RabbitMQ's exports leave out internal exchanges, but not its own, of which they do
             // not say that they are internal.
@@ -136,8 +126,7 @@ impl<'a> Locked<'a> {
         }
         let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
         let flags = QueueFlags { durable, auto_delete, exclusive: false };
-        self.context().check_arguments(&on, &arguments)?;
-        self.context().tell_of_misnamed(&on, &arguments);
+        self.context().check_new_arguments(&on, &arguments)?;
         if !is_typed {
             self.state.default_kind.fill(flags, &mut arguments);
         }

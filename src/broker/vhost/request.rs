@@ -1,13 +1,17 @@
 //! What clients ask of a vhost, as values.
 
+use super::access::May;
 use super::delayed::check_not_delay_queue;
 use super::names::{check_not_default, clean};
+use crate::arguments::check_alternate_exchange;
+use crate::arguments::exchange_type::ExchangeType;
+use crate::arguments::table::Subject;
 use crate::clock::Now;
-use crate::error::BrokerError;
+use crate::error::{BrokerError, Resource};
 use crate::ids::ConnectionId;
 use crate::message::table::FieldTable;
 use crate::queue::reply::is_reply_queue;
-use crate::routing::topology::{Binding, Target, Topology, encoded};
+use crate::routing::topology::{Binding, Declared, Target, Topology, encoded};
 use std::sync::Arc;
 
 /// `queue.declare`.
@@ -48,6 +52,39 @@ pub struct ExchangeDeclare {
     pub internal: bool,
     /// Arguments.
     pub arguments: FieldTable,
+}
+
+impl ExchangeDeclare {
+    /// Whether the arguments of a new exchange have values that they may have, and `may` lets it be
+    /// declared with them.
+    ///
+    /// # Errors
+    /// The first argument that has not, and what `may` says.
+    pub(super) fn check_values(
+        &self,
+        on: &Resource,
+        (kind, delays): (ExchangeType, bool),
+        may: May<'_>,
+    ) -> Result<(), BrokerError> {
+        // By this one it is decided what somebody may.
+        check_alternate_exchange(on, &self.arguments)?;
+        may(on, Some(&self.arguments))?;
+        Subject::Exchange { kind, delays }.check_values(on, &self.arguments)
+    }
+
+    /// The exchange under its clean name, of the type by which it routes; not yet with the queue
+    /// in which it delays.
+    pub(super) fn declared(&self, name: &str, kind: ExchangeType) -> Declared {
+        Declared {
+            name: name.into(),
+            kind,
+            durable: self.durable,
+            auto_delete: self.auto_delete,
+            internal: self.internal,
+            delay: None,
+            arguments: self.arguments.clone(),
+        }
+    }
 }
 
 /// The end of a binding that receives, by name.

@@ -135,7 +135,7 @@ impl Fixture {
             Change::Forget(by) => format!("-s {by:?}"),
             other => format!("{other:?}"),
         };
-        let appended = std::mem::take(&mut *self.log.kept());
+        let appended = mem::take(&mut *self.log.kept());
         appended.iter().map(|unit| unit.iter().map(text).collect::<Vec<_>>().join(" ")).collect()
     }
 }

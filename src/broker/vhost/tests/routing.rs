@@ -249,7 +249,7 @@ fn keys_keep_their_queues_over_a_restart_and_a_redeclare() {
 fn the_epoch_changes_with_the_topology_only() {
     let f = fresh();
     let mut last = f.vhost.epoch();
-    let mut changed = || std::mem::replace(&mut last, f.vhost.epoch()) != f.vhost.epoch();
+    let mut changed = || mem::replace(&mut last, f.vhost.epoch()) != f.vhost.epoch();
     f.queue("q");
     assert!(changed());
     f.queue("q");
