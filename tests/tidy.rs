@@ -5,6 +5,7 @@
 
 mod circles;
 mod floors;
+mod impls;
 pub(crate) mod source;
 
 use self::source::{File, code, files, root};

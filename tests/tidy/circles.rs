@@ -30,7 +30,7 @@ pub(super) fn module(path: &str) -> Option<Vec<&str>> {
 }
 
 /// The code of a file before its tests, which are at its end.
-fn before_tests(text: &str) -> String {
+pub(super) fn before_tests(text: &str) -> String {
     let code = code(text);
     let end = code.find("#[cfg(test)]\nmod tests {").unwrap_or(code.len());
     code[..end].to_owned()
