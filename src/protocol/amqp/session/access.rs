@@ -3,13 +3,10 @@
 //! Publishes are asked for where their route is looked up, see [`super::routes`]: a publish whose
 //! route is known is allowed.
 
-use super::connection_state::ConnectionState;
-use crate::auth::permission::{Grants, Right};
+use crate::auth::permission::Grants;
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
-use crate::error::{BrokerError, Resource};
 use crate::ids::ConnectionId;
-use crate::protocol::amqp::fault::AmqpError;
 use std::sync::Arc;
 
 /// A cache of the client's permissions.
@@ -44,49 +41,10 @@ impl Access {
         }
         &self.grants
     }
-}
 
-impl ConnectionState {
-    /// What the client may do now.
-    pub(super) fn grants(&mut self) -> Arc<Grants> {
-        Arc::clone(self.access.grants((&self.broker, &self.vhost), self.id))
-    }
-
-    /// Whether the client may do that.
-    ///
-    /// # Errors
-    /// 403 if not.
-    pub(super) fn check(&mut self, right: Right, on: &Resource) -> Result<(), BrokerError> {
-        self.access.grants((&self.broker, &self.vhost), self.id).check(right, on)
-    }
-
-    /// As [`ConnectionState::check`], for a queue.
-    ///
-    /// # Errors
-    /// 403 if not.
-    pub(super) fn check_queue(&mut self, right: Right, name: &str) -> Result<(), BrokerError> {
-        self.check(right, &self.vhost.on_queue(name))
-    }
-
-    /// Whether the user and the vhost are still there.
-    ///
-    /// # Errors
-    /// 320 if not.
+    /// Whether the user or the vhost was deleted, as far as is known.
     #[inline]
-    pub(super) fn check_presence(&mut self) -> Result<(), AmqpError> {
-        self.access.grants((&self.broker, &self.vhost), self.id);
-        if !self.access.gone {
-            return Ok(());
-        }
-        self.vhost.check()?;
-        Err(AmqpError::UserDeleted(self.user.clone()))
-    }
-}
-
-impl Drop for ConnectionState {
-    fn drop(&mut self) {
-        if !self.user.is_empty() {
-            self.broker.accounts().log_out(self.id);
-        }
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
     }
 }

@@ -9,9 +9,10 @@ use super::connection_state::ConnectionState;
 use super::deferred_replies::DeferredReplies;
 use super::publish::IncomingContent;
 use super::replies::Replies;
-use super::settle::Unacked;
+use super::settle::{Unacked, UnknownTag};
 use super::tx::Transaction;
-use crate::broker::Permit;
+use crate::blocking;
+use crate::broker::{Permit, Settlement};
 use crate::ids::{ConsumerId, Ticket};
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::wire::encode;
@@ -106,6 +107,32 @@ impl Channel {
             | AMQPClass::Confirm(_)
             | AMQPClass::Connection(_) => Err(AmqpError::UnknownMethod),
         }
+    }
+
+    /// basic.ack, basic.nack, basic.reject.
+    pub(super) fn settle(
+        &mut self,
+        link: &mut ConnectionState,
+        tag: u64,
+        multiple: bool,
+        fate: Settlement,
+    ) -> Result<(), AmqpError> {
+        let unknown = |UnknownTag(tag)| AmqpError::UnknownDeliveryTag(tag);
+        if let Some(tx) = self.mode.transaction() {
+            let runs = if multiple { self.unacked.len() } else { 1 };
+            blocking::run_many(runs, || self.unacked.take(tag, multiple, |part| tx.settle(part, fate)))
+                .map_err(unknown)?;
+            return self.check_transaction(link);
+        }
+        if self.limit.is_set() {
+            link.eased.insert(self.number);
+        }
+        let (unacked, settles) = (&mut self.unacked, &mut link.settles);
+        let runs = if multiple { unacked.len() } else { 1 };
+        blocking::run_many(runs, || {
+            unacked.take(tag, multiple, |part| settles.add(&part.run.queue, fate, part.settled))
+        })
+        .map_err(unknown)
     }
 
     /// confirm.select

@@ -3,18 +3,20 @@
 
 use super::Peer;
 use super::access::Access;
+use super::ack_batch::AckBatch;
 use super::budget::{STEPS, StepBudget};
 use super::consume::PendingGet;
 use super::deliver::Subscription;
 use super::publish_batch::PublishBatch;
 use super::report::Introduction;
 use super::routes::RouteCache;
-use super::settle::AckBatch;
+use crate::auth::permission::{Grants, Right};
 use crate::broker::clients::ClientHandle;
 use crate::broker::entry::{VHostEntry, no_vhost};
 use crate::broker::vhost::VHost;
 use crate::broker::{Broker, Permit, Unfinished};
 use crate::clock::Now;
+use crate::error::{BrokerError, Resource};
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::metrics::SizeTally;
 use crate::protocol::amqp::fault::AmqpError;
@@ -198,6 +200,41 @@ impl ConnectionState {
         Ok(())
     }
 
+    /// What the client may do now.
+    pub(super) fn grants(&mut self) -> Arc<Grants> {
+        Arc::clone(self.access.grants((&self.broker, &self.vhost), self.id))
+    }
+
+    /// Whether the client may do that.
+    ///
+    /// # Errors
+    /// 403 if not.
+    pub(super) fn check(&mut self, right: Right, on: &Resource) -> Result<(), BrokerError> {
+        self.access.grants((&self.broker, &self.vhost), self.id).check(right, on)
+    }
+
+    /// As [`ConnectionState::check`], for a queue.
+    ///
+    /// # Errors
+    /// 403 if not.
+    pub(super) fn check_queue(&mut self, right: Right, name: &str) -> Result<(), BrokerError> {
+        self.check(right, &self.vhost.on_queue(name))
+    }
+
+    /// Whether the user and the vhost are still there.
+    ///
+    /// # Errors
+    /// 320 if not.
+    #[inline]
+    pub(super) fn check_presence(&mut self) -> Result<(), AmqpError> {
+        self.access.grants((&self.broker, &self.vhost), self.id);
+        if !self.access.is_gone() {
+            return Ok(());
+        }
+        self.vhost.check()?;
+        Err(AmqpError::UserDeleted(self.user.clone()))
+    }
+
     /// Whether others are to have their turn before more input is taken. What was gathered is paid
     /// for when it is handed over.
     #[inline]
@@ -288,5 +325,13 @@ impl ConnectionState {
         metrics.delivered_auto_ack.add(tally.delivered_auto_ack);
         metrics.delivered_manual_ack.add(tally.delivered_manual_ack);
         metrics.redelivered.add(tally.redelivered);
+    }
+}
+
+impl Drop for ConnectionState {
+    fn drop(&mut self) {
+        if !self.user.is_empty() {
+            self.broker.accounts().log_out(self.id);
+        }
     }
 }

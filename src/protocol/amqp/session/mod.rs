@@ -14,6 +14,7 @@
 //! reply that promises durability is in the output only after the log said so.
 
 mod access;
+mod ack_batch;
 mod budget;
 mod channel;
 mod confirm;
@@ -406,7 +407,8 @@ impl Session {
     }
 
     fn check_patience(&mut self) {
-        if self.patience.ends(&self.link.output, self.link.now) {
+        let (output, now) = (&self.link.output, self.link.now);
+        if self.patience.ends(output.progress(), output.is_empty(), now) {
             let (peer, unread) = (self.link.peer.address, self.link.output.len());
             warn!(%peer, user = self.link.user, unread, "closed: the client does not read (limits.write_timeout_s)");
             self.cut();
@@ -442,9 +444,10 @@ impl Session {
     fn note_output(&mut self) {
         if !self.link.output.is_empty() {
             self.pulse.spoke(self.link.now);
-            self.patience.watch(&self.link.output, self.link.now);
+            let progress = self.link.output.progress();
+            self.patience.watch(progress, self.link.now);
             if self.link.broker.alarms().memory_is_short() {
-                self.patience.hurry(&self.link.output, self.link.now);
+                self.patience.hurry(progress, self.link.now);
             }
         }
         self.link.count_unread();

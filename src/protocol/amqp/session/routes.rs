@@ -10,9 +10,9 @@ use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::vhost::VHost;
 use crate::broker::vhost::access::may_use_keys;
+use crate::error::BrokerError;
 use crate::ids::ConnectionId;
 use crate::message::Message;
-use crate::protocol::amqp::fault::AmqpError;
 use crate::routing::route::Route;
 use std::collections::HashMap;
 use std::mem;
@@ -67,7 +67,7 @@ impl RouteCache {
         (broker, vhost): (&Broker, &Arc<VHost>),
         (access, id): (&mut Access, ConnectionId),
         message: &Message<'_>,
-    ) -> Result<&Arc<Route>, AmqpError> {
+    ) -> Result<&Arc<Route>, BrokerError> {
         let same = self.known
             && self.routing_key == message.routing_key
             && self.exchange == message.exchange
@@ -83,7 +83,7 @@ impl RouteCache {
         (broker, vhost): (&Broker, &Arc<VHost>),
         (access, id): (&mut Access, ConnectionId),
         message: &Message<'_>,
-    ) -> Result<(), AmqpError> {
+    ) -> Result<(), BrokerError> {
         self.known = false;
         // Read before the lookup: a change in between makes the route old at once, never too new.
         let epoch = vhost.epoch();

@@ -1,27 +1,14 @@
-//! Deliveries that wait for their acknowledgement, and acknowledgements on their way to the queues.
+//! Deliveries that wait for their acknowledgement.
 //!
 //! A channel's outstanding deliveries are runs: consecutive tags of consecutive messages of one
 //! queue. They are ordered by the tag that ends them, so that taking tags off the front of a run
 //! changes nothing but its value.
 
-use super::budget;
-use super::connection_state::ConnectionState;
-use crate::blocking;
-use crate::broker::{Broker, Settlement};
-use crate::clock::Now;
 use crate::ids::{ConsumerId, SeqRange};
-use crate::protocol::amqp::fault::AmqpError;
 use crate::queue::{Queue, Settled};
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
-
-/// So many of the newest groups are looked through for the one a message belongs to.
-const GROUPS_OPEN: usize = 64;
-
-/// So many messages are acknowledged under one lock of their queue at most: a few milliseconds if
-/// each is in a block of its own.
-const PORTION: u64 = 16 * 1024;
 
 /// Deliveries with consecutive tags.
 #[derive(Debug, Clone)]
@@ -40,6 +27,10 @@ pub(super) struct UnackedRun {
     /// It was not acknowledged in time and is back in its queue; only its tags are kept.
     pub(super) back: bool,
 }
+
+/// A delivery of this tag is not outstanding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UnknownTag(pub(super) u64);
 
 /// A part of a run that is settled; borrowed from it.
 #[derive(Debug, Clone, Copy)]
@@ -108,13 +99,13 @@ impl Unacked {
     /// Settles `tag`, or everything up to it. Tag 0 with `multiple` stands for all.
     ///
     /// # Errors
-    /// 406: the tag is not outstanding.
+    /// The tag is not outstanding.
     pub(super) fn take(
         &mut self,
         tag: u64,
         multiple: bool,
         each: impl FnMut(Part<'_>),
-    ) -> Result<(), AmqpError> {
+    ) -> Result<(), UnknownTag> {
         let mut each = each;
         let each = |part: Part<'_>| {
             if !part.run.back {
@@ -125,7 +116,7 @@ impl Unacked {
             self.take_all(each);
             return Ok(());
         }
-        let Some(end) = self.end_of_run(tag) else { return Err(AmqpError::UnknownDeliveryTag(tag)) };
+        let Some(end) = self.end_of_run(tag) else { return Err(UnknownTag(tag)) };
         if multiple {
             self.take_up_to(tag, each);
         } else {
@@ -206,124 +197,5 @@ impl UnackedRun {
     fn trim_to(&mut self, first_tag: u64) {
         self.first_seq += first_tag - self.first_tag;
         self.first_tag = first_tag;
-    }
-}
-
-/// Settled messages of one queue that share their fate.
-type Group = (Arc<Queue>, Settlement, Vec<Settled>);
-
-/// What the current read settled, by queue.
-#[derive(Debug, Default)]
-pub(super) struct AckBatch {
-    groups: Vec<Group>,
-    /// Steps that it takes to hand them over.
-    cost: usize,
-}
-
-impl AckBatch {
-    pub(super) fn add(&mut self, queue: &Arc<Queue>, fate: Settlement, settled: Settled) {
-        if fate != Settlement::Ack {
-            // What comes back or dies is looked at one by one.
-            self.cost += usize::try_from(settled.range.len()).unwrap_or(usize::MAX);
-        }
-        // The newest group first: a client acknowledges one queue many times in a row.
-        let mut newest = self.groups.iter_mut().rev().take(GROUPS_OPEN);
-        let group = newest.find(|group| Arc::ptr_eq(&group.0, queue) && group.1 == fate);
-        let Some((_, _, parts)) = group else {
-            self.cost += budget::QUEUE;
-            self.groups.push((Arc::clone(queue), fate, vec![settled]));
-            return;
-        };
-        match parts.last_mut() {
-            Some(last) if last.consumer == settled.consumer && last.range.end == settled.range.first => {
-                last.range.end = settled.range.end;
-            }
-            _ => {
-                self.cost += 1;
-                parts.push(settled);
-            }
-        }
-    }
-
-    /// Steps that it takes to hand everything over.
-    #[inline]
-    pub(super) fn cost(&self) -> usize {
-        self.cost
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    /// Hands everything to the queues.
-    pub(super) fn flush(&mut self, broker: &Broker, now: Now) {
-        let cost = mem::take(&mut self.cost);
-        blocking::run_many(cost, || {
-            for (queue, fate, settled) in self.groups.drain(..) {
-                match fate {
-                    Settlement::Ack => acknowledge(broker, &queue, &settled, now),
-                    // Whole, so that nothing younger is dealt before all of it is back.
-                    Settlement::Requeue(how) => broker.put_back(&queue, &settled, how, now),
-                    Settlement::Reject => broker.reject(&queue, &settled, now),
-                }
-            }
-        });
-    }
-
-    /// Everything, for a transaction.
-    pub(super) fn take(&mut self) -> Vec<Group> {
-        self.cost = 0;
-        mem::take(&mut self.groups)
-    }
-}
-
-/// Tells a queue what was acknowledged, in portions, so that others do not wait long for its lock.
-fn acknowledge(broker: &Broker, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-    let count: u64 = settled.iter().map(|part| part.range.len()).sum();
-    broker.metrics().acknowledged.add(count);
-    if count <= PORTION {
-        return broker.settle(queue, settled, now);
-    }
-    let mut portion = Vec::new();
-    let mut room = PORTION;
-    for &Settled { consumer, range } in settled {
-        let mut rest = range;
-        while !rest.is_empty() {
-            let range = SeqRange { end: rest.end.min(rest.first.saturating_add(room)), ..rest };
-            portion.push(Settled { consumer, range });
-            (rest.first, room) = (range.end, room - range.len());
-            if room == 0 {
-                broker.settle(queue, &mem::take(&mut portion), now);
-                room = PORTION;
-            }
-        }
-    }
-    if !portion.is_empty() {
-        broker.settle(queue, &portion, now);
-    }
-}
-
-impl super::channel::Channel {
-    /// basic.ack, basic.nack, basic.reject.
-    pub(super) fn settle(
-        &mut self,
-        link: &mut ConnectionState,
-        tag: u64,
-        multiple: bool,
-        fate: Settlement,
-    ) -> Result<(), AmqpError> {
-        if let Some(tx) = self.mode.transaction() {
-            let runs = if multiple { self.unacked.len() } else { 1 };
-            blocking::run_many(runs, || self.unacked.take(tag, multiple, |part| tx.settle(part, fate)))?;
-            return self.check_transaction(link);
-        }
-        if self.limit.is_set() {
-            link.eased.insert(self.number);
-        }
-        let (unacked, settles) = (&mut self.unacked, &mut link.settles);
-        let runs = if multiple { unacked.len() } else { 1 };
-        blocking::run_many(runs, || {
-            unacked.take(tag, multiple, |part| settles.add(&part.run.queue, fate, part.settled))
-        })
     }
 }

@@ -6,10 +6,11 @@
 //! commit. A rollback forgets the publishes, and the acknowledged deliveries are outstanding again;
 //! so does a commit of which a full queue would refuse a part, and the channel closes.
 
+use super::ack_batch::AckBatch;
 use super::channel::{Channel, Mode};
 use super::connection_state::ConnectionState;
 use super::publish_batch::PublishBatch;
-use super::settle::{AckBatch, Part, Unacked, UnackedRun};
+use super::settle::{Part, Unacked, UnackedRun};
 use crate::blocking;
 use crate::broker::{Rooms, Settlement};
 use crate::protocol::amqp::fault::AmqpError;

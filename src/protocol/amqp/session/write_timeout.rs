@@ -2,7 +2,6 @@
 //! nobody takes is memory that the client decides over.
 
 use crate::clock::Now;
-use crate::protocol::amqp::wire::output::Output;
 
 /// The longest that a client may leave something unread while memory is short: others wait for what
 /// it keeps.
@@ -25,33 +24,33 @@ impl WriteTimeout {
         Self { timeout_ms: u64::from(timeout_s) * 1000, until_ms: u64::MAX, progress: 0 }
     }
 
-    /// There is something to be read.
+    /// There is something to be read; the output is at `progress`.
     #[inline]
-    pub(super) fn watch(&mut self, output: &Output, now: Now) {
+    pub(super) fn watch(&mut self, progress: u64, now: Now) {
         if self.until_ms == u64::MAX && self.timeout_ms > 0 {
             self.until_ms = now.mono_ms.saturating_add(self.timeout_ms);
-            self.progress = output.progress();
+            self.progress = progress;
         }
     }
 
     /// Memory is short.
-    pub(super) fn hurry(&mut self, output: &Output, now: Now) {
+    pub(super) fn hurry(&mut self, progress: u64, now: Now) {
         let until_ms = now.mono_ms.saturating_add(PRESSED_MS);
         if self.timeout_ms > 0 && self.until_ms > until_ms {
             self.until_ms = until_ms;
-            self.progress = output.progress();
+            self.progress = progress;
         }
     }
 
-    /// Whether the client has taken nothing for too long.
-    pub(super) fn ends(&mut self, output: &Output, now: Now) -> bool {
+    /// Whether the client has taken nothing for too long of an output that is not empty.
+    pub(super) fn ends(&mut self, progress: u64, is_empty: bool, now: Now) -> bool {
         if now.mono_ms < self.until_ms {
             return false;
         }
-        let stalled = !output.is_empty() && output.progress() == self.progress;
+        let stalled = !is_empty && progress == self.progress;
         self.until_ms = u64::MAX;
-        if !stalled && !output.is_empty() {
-            self.watch(output, now);
+        if !stalled && !is_empty {
+            self.watch(progress, now);
         }
         stalled
     }
