@@ -13,16 +13,16 @@
 //! # The path of a message
 //!
 //! `server/connection` reads up to 256 KiB and the clock once -> `wire/frame`, `wire/method` ->
-//! `session/channel` joins the content -> `session/publish` finds the route (cached, permission and
-//! all) and appends a record to the open block of that route -> at the end of the read each block
+//! `session/channel` joins the content -> `session/publish` finds the route (`client/route_cache`,
+//! permission and all) and appends a record to the open block of that route (`client/publish_batch`) -> at the end of the read each block
 //! is handed to its queues, one lock each: `queue` numbers it, deals it to consumers, appends
 //! `Change::Publish` -> the mailbox wakes each consumer's task once -> `session/deliver` numbers
 //! the deliveries and `wire/encode` writes the frames -> the commit thread writes, syncs and
-//! announces -> `session/confirm` answers with one `basic.ack(multiple)`.
+//! announces -> `client/confirms` answers with one `basic.ack(multiple)`.
 //!
-//! An ack: `wire/method` -> `session/settle` turns (tag, multiple) into ranges per queue -> at the
-//! end of the read
-//! `queue.settle(ranges)`, one lock per queue: drop, return credit, deal again -> `Change::Settle`.
+//! An ack: `wire/method` -> `client/unacked` turns (tag, multiple) into ranges, which
+//! `client/ack_batch` gathers per queue -> at the end of the read `queue.settle(ranges)`, one lock per
+//! queue: drop, return credit, deal again -> `Change::Settle`.
 //!
 //! A **stream** is a queue whose log nobody empties. What a queue's lock guards is an enum of two:
 //! `queue/classic`, whose messages go once they are settled, and `queue/stream`. In a stream each
@@ -68,6 +68,7 @@
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
 //! | [`admin`] | what an operator may do, as a list of operations, who may ask for which, and the wait until one is on disk: no I/O |
+//! | [`client`] | one client, whatever it speaks: what it may do, its routes, what it publishes and acknowledges on the way to the queues |
 //! | [`protocol::amqp::wire`] | bytes to frames, methods, content headers, and back |
 //! | [`protocol::amqp::fault`], [`protocol::amqp::reply`] | what goes wrong with a client, and the one table of what it is told: code, what ends, text |
 //! | [`protocol::amqp::session`] | one client's protocol state |
@@ -158,6 +159,7 @@ pub mod audit;
 pub mod auth;
 pub mod blocking;
 pub mod broker;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod ctl;

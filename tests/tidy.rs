@@ -31,6 +31,7 @@ const ROOMS: &[&[&str]] = &[
     &["routing"],
     &["broker"],
     &["admin"],
+    &["client"],
     &["wire"],
     &["fault"],
     &["reply"],

@@ -4,15 +4,15 @@
 //! the state here. Opening and closing, and what a closing channel ignores, are the business of
 //! [`super::connection`].
 
-use super::confirm::{Answer, Confirms, Verdict};
 use super::connection_state::ConnectionState;
 use super::deferred_replies::DeferredReplies;
 use super::publish::IncomingContent;
 use super::replies::Replies;
-use super::settle::{Unacked, UnknownTag};
 use super::tx::Transaction;
 use crate::blocking;
 use crate::broker::{Permit, Settlement};
+use crate::client::confirms::{Answer, Confirms, Verdict};
+use crate::client::unacked::{Unacked, UnknownTag};
 use crate::ids::{ConsumerId, Ticket};
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::wire::encode;

@@ -3,7 +3,6 @@
 //! A turn is one call of `handle_input`. What it gathered is handed over by [`Connection::flush`],
 //! which also runs before every method that could tell the difference.
 
-use super::budget::METHOD;
 use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::consume::check_qos;
@@ -13,6 +12,7 @@ use super::{Fault, Next};
 use crate::arguments::Requeue;
 use crate::blocking;
 use crate::broker::Settlement;
+use crate::client::budget::METHOD;
 use crate::ids::Ticket;
 use crate::message::LARGE_BODY;
 use crate::protocol::amqp::fault::AmqpError;

@@ -2,19 +2,19 @@
 //! current read gathers.
 
 use super::Peer;
-use super::access::Access;
-use super::ack_batch::AckBatch;
-use super::budget::{STEPS, StepBudget};
 use super::consume::PendingGet;
 use super::deliver::Subscription;
-use super::publish_batch::PublishBatch;
 use super::report::Introduction;
-use super::routes::RouteCache;
 use crate::auth::permission::{Grants, Right};
 use crate::broker::clients::ClientHandle;
 use crate::broker::entry::{VHostEntry, no_vhost};
 use crate::broker::vhost::VHost;
 use crate::broker::{Broker, Permit, Unfinished};
+use crate::client::access::Access;
+use crate::client::ack_batch::AckBatch;
+use crate::client::budget::{STEPS, StepBudget};
+use crate::client::publish_batch::PublishBatch;
+use crate::client::route_cache::RouteCache;
 use crate::clock::Now;
 use crate::error::{BrokerError, Resource};
 use crate::ids::{ConnectionId, ConsumerId, Ticket};

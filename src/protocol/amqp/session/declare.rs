@@ -1,6 +1,6 @@
 //! The methods of exchanges and queues.
 //!
-//! Durable things are answered when they are on disk; see [`super::held`].
+//! Durable things are answered when they are on disk; see [`super::deferred_replies`].
 
 use super::channel::Channel;
 use super::connection_state::ConnectionState;

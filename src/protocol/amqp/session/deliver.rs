@@ -4,13 +4,13 @@
 //! which the windows of the consumers limit. Small bodies are copied into frames, large ones are
 //! shared with the queue's block.
 
-use super::budget::{DELIVERIES, LOOKED_AT};
 use super::channel::Channel;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
-use super::settle;
 use super::stream::numbered;
 use crate::arguments::QueueType;
+use crate::client::budget::{DELIVERIES, LOOKED_AT};
+use crate::client::unacked::UnackedRun;
 use crate::ids::{ConsumerId, QueueId, SeqRange};
 use crate::message::properties;
 use crate::message::table::{self, FieldValue};
@@ -131,8 +131,7 @@ impl Channel {
             link.tally.delivered_manual_ack += count;
             let (queue, timeout_ms) = (Arc::clone(&subscription.queue), subscription.timeout_ms);
             let due_ms = link.due_after(timeout_ms);
-            let outstanding =
-                settle::UnackedRun::new(first_tag, run.first, queue, Some(run.consumer), due_ms);
+            let outstanding = UnackedRun::new(first_tag, run.first, queue, Some(run.consumer), due_ms);
             self.await_acks(link, outstanding, count);
         }
         if run.redelivered {

@@ -13,11 +13,7 @@
 //! Invariants: nothing that a peer sends makes it panic; what it keeps for a peer is limited; a
 //! reply that promises durability is in the output only after the log said so.
 
-mod access;
-mod ack_batch;
-mod budget;
 mod channel;
-mod confirm;
 mod connection;
 mod connection_state;
 mod consume;
@@ -30,25 +26,22 @@ mod heartbeat;
 mod inspect;
 mod overdue;
 mod publish;
-mod publish_batch;
 mod renewed;
 mod replies;
 mod report;
-mod routes;
-mod settle;
 mod slot;
 mod stream;
 mod trace;
 mod tx;
 mod unfinished;
-mod write_timeout;
 
 use self::connection::Connection;
 use self::connection_state::ConnectionState;
 use self::handshake::Handshake;
 use self::heartbeat::{Beat, Pulse};
-use self::write_timeout::WriteTimeout;
 use crate::broker::Broker;
+use crate::client::budget::LONG;
+use crate::client::write_timeout::WriteTimeout;
 use crate::clock::Now;
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::reply::Reply;
@@ -191,7 +184,7 @@ impl Session {
     /// Whether it did something since then that takes long and cannot be cut, as it may do again.
     #[must_use]
     pub fn took_long(&self) -> bool {
-        self.steps_taken() >= budget::LONG
+        self.steps_taken() >= LONG
     }
 
     /// Takes what it can use of `input` and returns how many bytes that was. Call it again with the

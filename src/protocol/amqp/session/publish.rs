@@ -11,7 +11,7 @@ use super::channel::{Channel, Mode};
 use super::connection_state::ConnectionState;
 use super::deliver::shown;
 use super::inspect;
-use super::publish_batch::Publish;
+use crate::client::publish_batch::Publish;
 use crate::clock::Now;
 use crate::message::properties;
 use crate::message::{Block, BlockBuilder, Copies, LARGE_BODY, Message};

@@ -1,7 +1,6 @@
 //! What channel numbers stand for, and how channels begin and end.
 
 use super::Fault;
-use super::budget::{LOOKED_AT, METHOD};
 use super::channel::Channel;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
@@ -9,6 +8,7 @@ use super::deferred_replies::DeferredReplies;
 use crate::arguments::Requeue;
 use crate::blocking;
 use crate::broker::{Permit, Settlement};
+use crate::client::budget::{LOOKED_AT, METHOD};
 use crate::ids::{ConsumerId, QueueId};
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::reply::{Reply, Scope};

@@ -1,11 +1,11 @@
 //! What a client does, for the firehose of its vhost: see [`crate::broker::trace`].
 
-use super::budget::COPY;
 use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::deliver::{acquired, shown};
 use crate::blocking;
 use crate::broker::trace::{self, Moment, TracedClient};
+use crate::client::budget::COPY;
 use crate::message::Message;
 use crate::queue::Queue;
 use crate::queue::mailbox::DeliveryRun;

@@ -6,13 +6,13 @@
 //! commit. A rollback forgets the publishes, and the acknowledged deliveries are outstanding again;
 //! so does a commit of which a full queue would refuse a part, and the channel closes.
 
-use super::ack_batch::AckBatch;
 use super::channel::{Channel, Mode};
 use super::connection_state::ConnectionState;
-use super::publish_batch::PublishBatch;
-use super::settle::{Part, Unacked, UnackedRun};
 use crate::blocking;
 use crate::broker::{Rooms, Settlement};
+use crate::client::ack_batch::AckBatch;
+use crate::client::publish_batch::PublishBatch;
+use crate::client::unacked::{Part, Unacked, UnackedRun};
 use crate::protocol::amqp::fault::AmqpError;
 use amq_protocol::protocol::{AMQPClass, tx as amqp};
 use std::mem;

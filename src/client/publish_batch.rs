@@ -29,7 +29,7 @@ const COMPARED_STEP: usize = 512;
 
 /// Messages gathered by route, in the order in which the blocks were opened.
 #[derive(Default)]
-pub(super) struct PublishBatch {
+pub(crate) struct PublishBatch {
     blocks: Vec<Staged>,
     /// The block that took the last message.
     newest: usize,
@@ -64,23 +64,23 @@ struct Origin {
 
 /// A publish that may have to be answered with a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Publish {
-    pub(super) channel: u16,
+pub(crate) struct Publish {
+    pub(crate) channel: u16,
     /// Its number in the channel's confirms; 0 when nobody waits for an answer.
-    pub(super) number: u64,
+    pub(crate) number: u64,
 }
 
 /// Publishes with consecutive numbers that a queue refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RefusedPublish {
-    pub(super) channel: u16,
-    pub(super) numbers: RangeInclusive<u64>,
+pub(crate) struct RefusedPublish {
+    pub(crate) channel: u16,
+    pub(crate) numbers: RangeInclusive<u64>,
 }
 
 impl PublishBatch {
     /// Appends a message to the open block of its route.
     #[inline]
-    pub(super) fn push(&mut self, route: &Arc<Route>, message: &Message<'_>) {
+    pub(crate) fn push(&mut self, route: &Arc<Route>, message: &Message<'_>) {
         let len = message.record_len();
         self.bytes += len;
         if let Some(Staged { route: open, records: Records::Growing(builder), shut: false, .. }) =
@@ -99,7 +99,7 @@ impl PublishBatch {
 
     /// Appends a message that a queue may refuse; `block` is of this message alone, when there is
     /// one already.
-    pub(super) fn push_refusable(
+    pub(crate) fn push_refusable(
         &mut self,
         route: &Arc<Route>,
         message: &Message<'_>,
@@ -124,17 +124,17 @@ impl PublishBatch {
     }
 
     /// Appends a block of its own.
-    pub(super) fn push_block(&mut self, route: &Arc<Route>, block: Block) {
+    pub(crate) fn push_block(&mut self, route: &Arc<Route>, block: Block) {
         self.bytes += block.bytes().len();
         self.open(route, Records::Done(block));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
     /// How many records there are.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         let len = |staged: &Staged| match &staged.records {
             Records::Growing(builder) => builder.len(),
             Records::Done(block) => block.len(),
@@ -144,18 +144,18 @@ impl PublishBatch {
 
     /// Steps that it takes to hand everything over.
     #[inline]
-    pub(super) fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         self.cost
     }
 
     /// Bytes of memory, about.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Hands every block to its queues. The ticket is durable when all that they took is; what they
     /// did not is added to `refused`.
-    pub(super) fn flush(&mut self, broker: &Broker, now: Now, refused: &mut Vec<RefusedPublish>) -> Ticket {
+    pub(crate) fn flush(&mut self, broker: &Broker, now: Now, refused: &mut Vec<RefusedPublish>) -> Ticket {
         let (mut newest, mut routed) = (Ticket(0), 0);
         for (route, block, origins) in self.drain() {
             routed += route.reach(&block);
@@ -170,7 +170,7 @@ impl PublishBatch {
     }
 
     /// All blocks, in order; the stage is empty afterwards.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = (Arc<Route>, Block)> {
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = (Arc<Route>, Block)> {
         self.drain().map(|(route, block, _)| (route, block))
     }
 

@@ -7,49 +7,49 @@
 
 /// Steps of one kind before others have their turn. With both budgets spent, and a step that takes
 /// twice as long as it should, a turn stays below 5 ms.
-pub(super) const STEPS: usize = 1000;
+pub(crate) const STEPS: usize = 1000;
 
 /// A turn that took so many steps had something in it that cannot be cut.
-pub(super) const LONG: usize = 5 * STEPS / 2;
+pub(crate) const LONG: usize = 5 * STEPS / 2;
 
 /// Bindings, nodes of a trie or queues that are looked at in one step.
-pub(super) const LOOKED_AT: usize = 16;
+pub(crate) const LOOKED_AT: usize = 16;
 
 /// Steps of a method that declares, binds, deletes or asks.
-pub(super) const METHOD: usize = 8;
+pub(crate) const METHOD: usize = 8;
 
 /// Steps that it takes to put a block into one queue.
-pub(super) const QUEUE: usize = 2;
+pub(crate) const QUEUE: usize = 2;
 
 /// Steps that it takes to copy a message to the firehose.
-pub(super) const COPY: usize = 16;
+pub(crate) const COPY: usize = 16;
 
 /// Deliveries that are encoded in one step.
-pub(super) const DELIVERIES: usize = 16;
+pub(crate) const DELIVERIES: usize = 16;
 
 /// Steps that were taken since the budget was renewed.
 #[derive(Debug, Default)]
-pub(super) struct StepBudget {
+pub(crate) struct StepBudget {
     taken: usize,
 }
 
 impl StepBudget {
     #[inline]
-    pub(super) fn take(&mut self, steps: usize) {
+    pub(crate) fn take(&mut self, steps: usize) {
         self.taken = self.taken.saturating_add(steps);
     }
 
     /// Steps that were taken, in spite of the budget perhaps: what is begun is ended.
-    pub(super) fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.taken
     }
 
     #[inline]
-    pub(super) fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.taken >= STEPS
     }
 
-    pub(super) fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.taken = 0;
     }
 }

@@ -21,14 +21,14 @@ type Group = (Arc<Queue>, Settlement, Vec<Settled>);
 
 /// What the current read settled, by queue.
 #[derive(Debug, Default)]
-pub(super) struct AckBatch {
+pub(crate) struct AckBatch {
     groups: Vec<Group>,
     /// Steps that it takes to hand them over.
     cost: usize,
 }
 
 impl AckBatch {
-    pub(super) fn add(&mut self, queue: &Arc<Queue>, fate: Settlement, settled: Settled) {
+    pub(crate) fn add(&mut self, queue: &Arc<Queue>, fate: Settlement, settled: Settled) {
         if fate != Settlement::Ack {
             // What comes back or dies is looked at one by one.
             self.cost += usize::try_from(settled.range.len()).unwrap_or(usize::MAX);
@@ -54,16 +54,16 @@ impl AckBatch {
 
     /// Steps that it takes to hand everything over.
     #[inline]
-    pub(super) fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         self.cost
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
     /// Hands everything to the queues.
-    pub(super) fn flush(&mut self, broker: &Broker, now: Now) {
+    pub(crate) fn flush(&mut self, broker: &Broker, now: Now) {
         let cost = mem::take(&mut self.cost);
         blocking::run_many(cost, || {
             for (queue, fate, settled) in self.groups.drain(..) {
@@ -78,7 +78,7 @@ impl AckBatch {
     }
 
     /// Everything, for a transaction.
-    pub(super) fn take(&mut self) -> Vec<Group> {
+    pub(crate) fn take(&mut self) -> Vec<Group> {
         self.cost = 0;
         mem::take(&mut self.groups)
     }

@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 
 /// The outstanding publisher confirms of one channel (RabbitMQ: confirms.md).
 #[derive(Debug, Default)]
-pub(super) struct Confirms {
+pub(crate) struct Confirms {
     /// The number of the newest publish; the first one is 1.
     published: u64,
     /// Up to here they are covered by an entry, or confirmed.
@@ -30,7 +30,7 @@ pub(super) struct Confirms {
 
 /// What became of publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// A `basic.ack`.
     Taken,
     /// A `basic.nack`.
@@ -39,12 +39,12 @@ pub(super) enum Verdict {
 
 /// An answer to send.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) verdict: Verdict,
-    pub(super) tag: u64,
-    pub(super) multiple: bool,
+pub(crate) struct Answer {
+    pub(crate) verdict: Verdict,
+    pub(crate) tag: u64,
+    pub(crate) multiple: bool,
     /// How many publishes it answers.
-    pub(super) count: u64,
+    pub(crate) count: u64,
 }
 
 impl Answer {
@@ -59,18 +59,18 @@ impl Answer {
 impl Confirms {
     /// One more publish; whether it is the first that no entry covers.
     #[inline]
-    pub(super) fn publish(&mut self) -> bool {
+    pub(crate) fn publish(&mut self) -> bool {
         self.published += 1;
         self.published == self.staged + 1
     }
 
     /// The number of the newest publish.
-    pub(super) fn newest(&self) -> u64 {
+    pub(crate) fn newest(&self) -> u64 {
         self.published
     }
 
     /// Everything published so far is durable with `ticket`.
-    pub(super) fn staged(&mut self, ticket: Ticket) {
+    pub(crate) fn staged(&mut self, ticket: Ticket) {
         self.staged = self.published;
         match self.waiting.back_mut() {
             // Acks are cumulative: whoever comes later waits for the earlier ones too.
@@ -80,12 +80,12 @@ impl Confirms {
     }
 
     /// These publishes, which are not answered yet, were refused.
-    pub(super) fn refuse(&mut self, numbers: RangeInclusive<u64>) {
+    pub(crate) fn refuse(&mut self, numbers: RangeInclusive<u64>) {
         self.refused.push(numbers);
     }
 
     /// What to answer now that everything up to `durable` is on disk.
-    pub(super) fn answer(&mut self, durable: Ticket, mut say: impl FnMut(Answer)) {
+    pub(crate) fn answer(&mut self, durable: Ticket, mut say: impl FnMut(Answer)) {
         let mut up_to = self.answered;
         while let Some(&(ticket, number)) = self.waiting.front()
             && ticket <= durable
@@ -144,13 +144,13 @@ impl Confirms {
     }
 
     /// How many publishes are not answered.
-    pub(super) fn unanswered(&self) -> u64 {
+    pub(crate) fn unanswered(&self) -> u64 {
         let overtook: u64 = self.overtook.iter().map(|(first, last)| last + 1 - first).sum();
         self.published - self.answered - overtook
     }
 
     /// The ticket that answers everything, if something waits.
-    pub(super) fn awaits(&self) -> Option<Ticket> {
+    pub(crate) fn awaits(&self) -> Option<Ticket> {
         self.waiting.back().map(|&(ticket, _)| ticket)
     }
 }

@@ -12,37 +12,37 @@ use std::sync::Arc;
 
 /// Deliveries with consecutive tags.
 #[derive(Debug, Clone)]
-pub(super) struct UnackedRun {
-    pub(super) first_tag: u64,
+pub(crate) struct UnackedRun {
+    pub(crate) first_tag: u64,
     /// The message that has `first_tag`.
-    pub(super) first_seq: u64,
-    pub(super) queue: Arc<Queue>,
+    pub(crate) first_seq: u64,
+    pub(crate) queue: Arc<Queue>,
     /// None: fetched by `basic.get`.
-    pub(super) consumer: Option<ConsumerId>,
+    pub(crate) consumer: Option<ConsumerId>,
     /// When it should be acknowledged, in monotonic milliseconds; `u64::MAX` for never, and for
     /// what is back in its queue.
-    pub(super) due_ms: u64,
+    pub(crate) due_ms: u64,
     /// Its consumer was cancelled because something else was overdue.
-    pub(super) excused: bool,
+    pub(crate) excused: bool,
     /// It was not acknowledged in time and is back in its queue; only its tags are kept.
-    pub(super) back: bool,
+    pub(crate) back: bool,
 }
 
 /// A delivery of this tag is not outstanding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UnknownTag(pub(super) u64);
+pub(crate) struct UnknownTag(pub(crate) u64);
 
 /// A part of a run that is settled; borrowed from it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part<'a> {
-    pub(super) run: &'a UnackedRun,
-    pub(super) first_tag: u64,
-    pub(super) settled: Settled,
+pub(crate) struct Part<'a> {
+    pub(crate) run: &'a UnackedRun,
+    pub(crate) first_tag: u64,
+    pub(crate) settled: Settled,
 }
 
 /// What one channel's client has to acknowledge.
 #[derive(Debug)]
-pub(super) struct Unacked {
+pub(crate) struct Unacked {
     /// Keys are one past the last tag of the run.
     runs: BTreeMap<u64, UnackedRun>,
     /// No run is due before this.
@@ -50,22 +50,22 @@ pub(super) struct Unacked {
 }
 
 impl Unacked {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { runs: BTreeMap::new(), due_ms: u64::MAX }
     }
 
     /// How many deliveries are outstanding; what is back in its queue already is none.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.runs.iter().filter(|(_, run)| !run.back).map(|(end, run)| end - run.first_tag).sum()
     }
 
     /// How many runs there are; what `basic.get` fetches is one each.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.runs.len()
     }
 
     /// `count` deliveries from `run.first_tag` on are outstanding.
-    pub(super) fn add(&mut self, run: UnackedRun, count: u64) {
+    pub(crate) fn add(&mut self, run: UnackedRun, count: u64) {
         if count > 0 {
             self.due_ms = self.due_ms.min(run.due_ms);
             self.runs.insert(run.first_tag + count, run);
@@ -73,12 +73,12 @@ impl Unacked {
     }
 
     /// Nothing is overdue before this; `u64::MAX` for never.
-    pub(super) fn due_ms(&self) -> u64 {
+    pub(crate) fn due_ms(&self) -> u64 {
         self.due_ms
     }
 
     /// Shows every run that is overdue. Its tags stay, and stand for nothing.
-    pub(super) fn take_overdue(&mut self, now_ms: u64, mut each: impl FnMut(&UnackedRun, Settled)) {
+    pub(crate) fn take_overdue(&mut self, now_ms: u64, mut each: impl FnMut(&UnackedRun, Settled)) {
         self.due_ms = u64::MAX;
         for (&end, run) in &mut self.runs {
             if run.due_ms <= now_ms {
@@ -90,7 +90,7 @@ impl Unacked {
     }
 
     /// A consumer was cancelled: nobody else is blamed for what else it holds.
-    pub(super) fn excuse(&mut self, id: ConsumerId) {
+    pub(crate) fn excuse(&mut self, id: ConsumerId) {
         for run in self.runs.values_mut().filter(|run| run.consumer == Some(id)) {
             run.excused = true;
         }
@@ -100,7 +100,7 @@ impl Unacked {
     ///
     /// # Errors
     /// The tag is not outstanding.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         tag: u64,
         multiple: bool,
@@ -126,7 +126,7 @@ impl Unacked {
     }
 
     /// Settles everything, in the order of delivery.
-    pub(super) fn take_all(&mut self, mut each: impl FnMut(Part<'_>)) {
+    pub(crate) fn take_all(&mut self, mut each: impl FnMut(Part<'_>)) {
         for (end, run) in mem::take(&mut self.runs) {
             if !run.back {
                 each(run.part(run.first_tag, end));
@@ -172,7 +172,7 @@ impl Unacked {
 
 impl UnackedRun {
     /// Deliveries of messages from `first_seq` on, under tags from `first_tag` on.
-    pub(super) fn new(
+    pub(crate) fn new(
         first_tag: u64,
         first_seq: u64,
         queue: Arc<Queue>,
@@ -190,7 +190,7 @@ impl UnackedRun {
     }
 
     /// The first `count` messages of the run.
-    pub(super) fn settled(&self, count: u64) -> Settled {
+    pub(crate) fn settled(&self, count: u64) -> Settled {
         self.part(self.first_tag, self.first_tag + count).settled
     }
 

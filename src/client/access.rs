@@ -1,6 +1,6 @@
 //! What the client may do: looked up once, and again when something about users has changed.
 //!
-//! Publishes are asked for where their route is looked up, see [`super::routes`]: a publish whose
+//! Publishes are asked for where their route is looked up, see [`super::route_cache`]: a publish whose
 //! route is known is allowed.
 
 use crate::auth::permission::Grants;
@@ -10,7 +10,7 @@ use crate::ids::ConnectionId;
 use std::sync::Arc;
 
 /// A cache of the client's permissions.
-pub(super) struct Access {
+pub(crate) struct Access {
     /// Of which state of the users `grants` are; 0 for none.
     epoch: u64,
     grants: Arc<Grants>,
@@ -20,12 +20,12 @@ pub(super) struct Access {
 
 impl Access {
     /// Of somebody who has not logged in.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { epoch: 0, grants: Arc::new(Grants::nothing("")), gone: false }
     }
 
     /// What the client may do now; nothing, once its user or the vhost was deleted.
-    pub(super) fn grants(&mut self, (broker, vhost): (&Broker, &VHost), id: ConnectionId) -> &Arc<Grants> {
+    pub(crate) fn grants(&mut self, (broker, vhost): (&Broker, &VHost), id: ConnectionId) -> &Arc<Grants> {
         // Read before the grants: a change in between makes them old at once, never too new.
         let epoch = broker.accounts().epoch();
         if epoch != self.epoch {
@@ -44,7 +44,7 @@ impl Access {
 
     /// Whether the user or the vhost was deleted, as far as is known.
     #[inline]
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
 }

@@ -23,7 +23,7 @@ const ROUTES_MAX: usize = 1024;
 
 /// Routes by exchange and key, valid while the vhost's topology is unchanged.
 #[derive(Default)]
-pub(super) struct RouteCache {
+pub(crate) struct RouteCache {
     epoch: u64,
     /// The newest route, and what it is for when that may be asked again.
     exchange: Vec<u8>,
@@ -38,12 +38,12 @@ pub(super) struct RouteCache {
 impl RouteCache {
     /// The route found last.
     #[inline]
-    pub(super) fn current(&self) -> &Arc<Route> {
+    pub(crate) fn current(&self) -> &Arc<Route> {
         &self.route
     }
 
     /// Makes a route that is not to be asked for again the current one.
-    pub(super) fn set_current(&mut self, route: Arc<Route>) {
+    pub(crate) fn set_current(&mut self, route: Arc<Route>) {
         self.known = false;
         self.cost += cost(&route);
         self.route = route;
@@ -51,18 +51,18 @@ impl RouteCache {
 
     /// Steps that it took to look routes up since the last [`Self::take_cost`].
     #[inline]
-    pub(super) fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         self.cost
     }
 
     /// As [`Self::cost`], which is counted from now on.
-    pub(super) fn take_cost(&mut self) -> usize {
+    pub(crate) fn take_cost(&mut self) -> usize {
         mem::take(&mut self.cost)
     }
 
     /// Finds the queues for a message.
     #[inline]
-    pub(super) fn find(
+    pub(crate) fn find(
         &mut self,
         (broker, vhost): (&Broker, &Arc<VHost>),
         (access, id): (&mut Access, ConnectionId),

@@ -9,7 +9,7 @@ const PRESSED_MS: u64 = 10_000;
 
 /// A deadline for a client that does not read what is sent to it.
 #[derive(Debug)]
-pub(super) struct WriteTimeout {
+pub(crate) struct WriteTimeout {
     /// 0: without end.
     timeout_ms: u64,
     /// When to look; `u64::MAX` while nothing is there to be read.
@@ -20,13 +20,13 @@ pub(super) struct WriteTimeout {
 
 impl WriteTimeout {
     /// 0 seconds are for ever.
-    pub(super) fn of(timeout_s: u16) -> Self {
+    pub(crate) fn of(timeout_s: u16) -> Self {
         Self { timeout_ms: u64::from(timeout_s) * 1000, until_ms: u64::MAX, progress: 0 }
     }
 
     /// There is something to be read; the output is at `progress`.
     #[inline]
-    pub(super) fn watch(&mut self, progress: u64, now: Now) {
+    pub(crate) fn watch(&mut self, progress: u64, now: Now) {
         if self.until_ms == u64::MAX && self.timeout_ms > 0 {
             self.until_ms = now.mono_ms.saturating_add(self.timeout_ms);
             self.progress = progress;
@@ -34,7 +34,7 @@ impl WriteTimeout {
     }
 
     /// Memory is short.
-    pub(super) fn hurry(&mut self, progress: u64, now: Now) {
+    pub(crate) fn hurry(&mut self, progress: u64, now: Now) {
         let until_ms = now.mono_ms.saturating_add(PRESSED_MS);
         if self.timeout_ms > 0 && self.until_ms > until_ms {
             self.until_ms = until_ms;
@@ -43,7 +43,7 @@ impl WriteTimeout {
     }
 
     /// Whether the client has taken nothing for too long of an output that is not empty.
-    pub(super) fn ends(&mut self, progress: u64, is_empty: bool, now: Now) -> bool {
+    pub(crate) fn ends(&mut self, progress: u64, is_empty: bool, now: Now) -> bool {
         if now.mono_ms < self.until_ms {
             return false;
         }
@@ -55,7 +55,7 @@ impl WriteTimeout {
         stalled
     }
 
-    pub(super) fn poll_deadline(&self) -> u64 {
+    pub(crate) fn poll_deadline(&self) -> u64 {
         self.until_ms
     }
 }
