@@ -68,7 +68,7 @@
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
 //! | [`admin`] | what an operator may do, as a list of operations, who may ask for which, and the wait until one is on disk: no I/O |
-//! | [`client`] | one client, whatever it speaks: what it may do, its routes, what it publishes and acknowledges on the way to the queues |
+//! | [`client`] | one client, whatever it speaks: who it is and what it may do, its routes, what it publishes and acknowledges on the way to the queues, and what comes for it |
 //! | [`protocol::amqp::wire`] | bytes to frames, methods, content headers, and back |
 //! | [`protocol::amqp::fault`], [`protocol::amqp::reply`] | what goes wrong with a client, and the one table of what it is told: code, what ends, text |
 //! | [`protocol::amqp::session`] | one client's protocol state |

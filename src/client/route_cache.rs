@@ -4,14 +4,11 @@
 //! Whether the client may publish like that is asked when the route is looked up. A change of what
 //! somebody may do renews all routes, so that it is asked again.
 
-use super::access::Access;
 use super::budget::LOOKED_AT;
+use super::identity::Identity;
 use crate::auth::permission::Right;
-use crate::broker::Broker;
-use crate::broker::vhost::VHost;
 use crate::broker::vhost::access::may_use_keys;
 use crate::error::BrokerError;
-use crate::ids::ConnectionId;
 use crate::message::Message;
 use crate::routing::route::Route;
 use std::collections::HashMap;
@@ -64,29 +61,23 @@ impl RouteCache {
     #[inline]
     pub(crate) fn find(
         &mut self,
-        (broker, vhost): (&Broker, &Arc<VHost>),
-        (access, id): (&mut Access, ConnectionId),
+        client: &mut Identity,
         message: &Message<'_>,
     ) -> Result<&Arc<Route>, BrokerError> {
         let same = self.known
             && self.routing_key == message.routing_key
             && self.exchange == message.exchange
-            && self.epoch == vhost.epoch();
+            && self.epoch == client.vhost.epoch();
         if !same {
-            self.look_up((broker, vhost), (access, id), message)?;
+            self.look_up(client, message)?;
         }
         Ok(&self.route)
     }
 
-    fn look_up(
-        &mut self,
-        (broker, vhost): (&Broker, &Arc<VHost>),
-        (access, id): (&mut Access, ConnectionId),
-        message: &Message<'_>,
-    ) -> Result<(), BrokerError> {
+    fn look_up(&mut self, client: &mut Identity, message: &Message<'_>) -> Result<(), BrokerError> {
         self.known = false;
         // Read before the lookup: a change in between makes the route old at once, never too new.
-        let epoch = vhost.epoch();
+        let epoch = client.vhost.epoch();
         if epoch != self.epoch || self.others.len() >= ROUTES_MAX {
             self.others.clear();
             self.epoch = epoch;
@@ -96,7 +87,7 @@ impl RouteCache {
         if let Some(route) = self.others.get(key.as_slice()) {
             self.route = Arc::clone(route);
         } else {
-            let grants = access.grants((broker, vhost), id);
+            let (grants, vhost) = client.grants_in_vhost();
             if !grants.allow(Right::Write, message.exchange) {
                 let exchange = String::from_utf8_lossy(message.exchange);
                 grants.check(Right::Write, &vhost.on_exchange(&exchange))?;

@@ -7,9 +7,9 @@
 use super::proxy;
 use super::tls::{Certificates, is_foreign};
 use super::{ConnectionGuard, connection};
+use crate::client::identity::Peer;
 use crate::clock::{self, Now};
 use crate::config::network::Network;
-use crate::protocol::amqp::session::Peer;
 use crate::protocol::amqp::wire::output::Output;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};

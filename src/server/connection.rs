@@ -9,8 +9,9 @@
 
 use super::timer::Alarm;
 use super::{ConnectionGuard, ShutdownReason, socket};
+use crate::client::identity::Peer;
 use crate::clock::Now;
-use crate::protocol::amqp::session::{Peer, Session};
+use crate::protocol::amqp::session::Session;
 use crate::protocol::amqp::wire::output::Output;
 use std::cell::RefCell;
 use std::future::poll_fn;

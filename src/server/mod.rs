@@ -29,9 +29,10 @@ pub use tls::{BadFile, Certificates};
 
 use self::handshake_limiter::{HandshakeLimiter, HandshakePermit};
 use crate::broker::Broker;
+use crate::client::identity::Peer;
 use crate::clock::Now;
 use crate::machine;
-use crate::protocol::amqp::session::{Peer, Session};
+use crate::protocol::amqp::session::Session;
 use crate::queue::mailbox::Mailbox;
 use std::collections::HashMap;
 use std::net::SocketAddr;

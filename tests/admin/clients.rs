@@ -2,7 +2,7 @@
 
 use super::test_broker::TestBroker;
 use leveret::admin::RefusalKind;
-use leveret::protocol::amqp::session::Peer;
+use leveret::client::identity::Peer;
 use serde_json::{Value, json};
 
 fn clients(operation: &Value) -> Value {

@@ -21,7 +21,7 @@ use leveret::auth::user::UserLimits;
 use leveret::auth::vhost::{VHostLimits, VHostRecord};
 use leveret::broker::BrokerSettings;
 use leveret::broker::vhosts::VHostMetadata;
-use leveret::protocol::amqp::session::Peer;
+use leveret::client::identity::Peer;
 use leveret::store::change::Health;
 
 /// Plays a script twice: with each line in one piece, and with each byte on its own.

@@ -8,8 +8,9 @@ use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk
 use amq_protocol::protocol::{AMQPClass, channel, confirm};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::Broker;
+use leveret::client::identity::Peer;
 use leveret::clock::Clock;
-use leveret::protocol::amqp::session::{Peer, Session};
+use leveret::protocol::amqp::session::Session;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;

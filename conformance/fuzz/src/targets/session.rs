@@ -8,8 +8,9 @@
 use crate::session::wire::encode;
 use crate::support::log::{MemoryLog, NoPages};
 use leveret::broker::{Broker, BrokerSettings};
+use leveret::client::identity::Peer;
 use leveret::clock::Now;
-use leveret::protocol::amqp::session::{Peer, Session};
+use leveret::protocol::amqp::session::Session;
 use leveret::store::Opened;
 use leveret::store::change::Recovered;
 use std::sync::Arc;

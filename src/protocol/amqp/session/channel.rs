@@ -127,7 +127,7 @@ impl Channel {
         if self.limit.is_set() {
             link.eased.insert(self.number);
         }
-        let (unacked, settles) = (&mut self.unacked, &mut link.settles);
+        let (unacked, settles) = (&mut self.unacked, &mut link.batch.acks);
         let runs = if multiple { unacked.len() } else { 1 };
         blocking::run_many(runs, || {
             unacked.take(tag, multiple, |part| settles.add(&part.run.queue, fate, part.settled))

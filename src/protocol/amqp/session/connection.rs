@@ -53,7 +53,7 @@ pub(super) struct Connection {
 impl Connection {
     /// A connection whose handshake is done.
     pub(super) fn open(link: &ConnectionState) -> Self {
-        info!(peer = %link.peer.address, user = link.user, connection = link.id.0, "connected");
+        info!(peer = %link.client.peer.address, user = link.client.user, connection = link.client.id.0, "connected");
         Self { slots: Vec::new(), blocked: false, throttled: false }
     }
 
@@ -64,10 +64,10 @@ impl Connection {
         input: &[u8],
         used: &mut usize,
     ) -> Result<Next, Fault> {
-        link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
+        check_presence(link).map_err(|gone| Fault::of(gone, (0, 0)))?;
         let frame_max = link.limits.frame_max;
         while link.pending_get.is_none() {
-            if link.is_spent() {
+            if link.batch.is_spent() {
                 link.more_input = *used < input.len();
                 break;
             }
@@ -127,8 +127,8 @@ impl Connection {
     pub(super) fn handle_mail(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
         // What comes from here on wakes the session again: the store is looked at after that, not
         // before.
-        link.take_mail();
-        link.check_presence().map_err(|gone| Fault::of(gone, (0, 0)))?;
+        link.inbox.take();
+        check_presence(link).map_err(|gone| Fault::of(gone, (0, 0)))?;
         self.answer_calls(link)?;
         self.watch_store(link, false)?;
         self.deliver(link);
@@ -139,7 +139,7 @@ impl Connection {
 
     /// Acts upon mail that a method had to take before its time: nobody is woken for it again.
     pub(super) fn deliver_taken(&mut self, link: &mut ConnectionState) {
-        if !link.backlog.is_empty() {
+        if !link.inbox.backlog.is_empty() {
             self.deliver(link);
             link.report();
         }
@@ -155,7 +155,7 @@ impl Connection {
 
     /// Undoes everything: what is outstanding goes back, exclusive queues go.
     pub(super) fn shut(&mut self, link: &mut ConnectionState) {
-        link.appearance = None;
+        link.client.handle = None;
         self.flush(link);
         let durable = link.durable();
         let mut channels = Vec::new();
@@ -172,16 +172,16 @@ impl Connection {
             }
         }
         release(link, channels);
-        let exclusive = link.vhost.queues_of(link.id);
+        let exclusive = link.client.vhost.queues_of(link.client.id);
         blocking::run_many(METHOD * exclusive.len(), || {
             exclusive.iter().for_each(|queue| {
                 link.broker.send_letters(queue, link.now);
-                link.vhost.remove_queue(queue);
+                link.client.vhost.remove_queue(queue);
             });
         });
         link.pending_get = None;
         link.waiting.clear();
-        link.backlog.clear();
+        link.inbox.backlog.clear();
         link.report();
     }
 
@@ -247,7 +247,7 @@ impl Connection {
         payload: &[u8],
     ) -> Result<(), AmqpError> {
         self.flush(link);
-        link.input_budget.take(METHOD);
+        link.batch.budget.take(METHOD);
         check_qos(payload)?;
         if let AMQPClass::Channel(amqp::AMQPMethod::Close(_)) = method {
             let ok = AMQPClass::Channel(amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
@@ -288,7 +288,7 @@ impl Connection {
             Method::Other(class) => match *class {
                 AMQPClass::Connection(M::Close(close)) => {
                     info!(
-                        peer = %link.peer.address, user = link.user, code = close.reply_code,
+                        peer = %link.client.peer.address, user = link.client.user, code = close.reply_code,
                         reason = close.reply_text.as_str(), "closed by the client"
                     );
                     self.shut(link);
@@ -300,7 +300,7 @@ impl Connection {
                     // The users are the broker's own, so that the new secret is not looked at, as
                     // in RabbitMQ: it matters where secrets are tokens. What the user may do is.
                     let reason = update.reason.as_str();
-                    info!(peer = %link.peer.address, user = link.user, reason, "secret renewed by the client");
+                    info!(peer = %link.client.peer.address, user = link.client.user, reason, "secret renewed by the client");
                     self.cancel_unpermitted(link);
                     M::UpdateSecretOk(connection::UpdateSecretOk {})
                 }
@@ -314,10 +314,10 @@ impl Connection {
 
     /// Hands over what the read gathered.
     pub(super) fn flush(&mut self, link: &mut ConnectionState) {
-        link.pay();
-        if !link.stage.is_empty() || !link.publishers.is_empty() {
+        link.batch.pay();
+        if !link.batch.publishes.is_empty() || !link.publishers.is_empty() {
             let mut refused = Vec::new();
-            let ticket = link.stage.flush(&link.broker, link.now, &mut refused);
+            let ticket = link.batch.publishes.flush(&link.broker, link.now, &mut refused);
             for refusal in refused {
                 if let Some(channel) = self.channel(refusal.channel) {
                     channel.refused(refusal.numbers);
@@ -330,8 +330,8 @@ impl Connection {
                 }
             }
         }
-        if !link.settles.is_empty() {
-            link.settles.flush(&link.broker, link.now);
+        if !link.batch.acks.is_empty() {
+            link.batch.acks.flush(&link.broker, link.now);
         }
         for number in std::mem::take(&mut link.eased) {
             if let Some(channel) = self.channel(number) {
@@ -353,7 +353,7 @@ impl Connection {
                     let released = channel.held.release(durable, &mut link.output);
                     channel.confirm(link, durable);
                     if let Some(ticket) = channel.awaits() {
-                        link.wake_at(ticket);
+                        link.inbox.wake_at(&link.broker, ticket);
                     }
                     !released || channel.awaits().is_some()
                 }
@@ -398,7 +398,7 @@ impl Connection {
             let next = Ticket(link.durable().0 + 1);
             self.throttled = link.broker.log().pending_bytes() > LOG_BEHIND_MAX;
             if self.throttled {
-                link.wake_at(next);
+                link.inbox.wake_at(&link.broker, next);
             }
         }
         Ok(())
@@ -415,6 +415,19 @@ impl Connection {
             })
             .sum()
     }
+}
+
+/// Whether the user and the vhost are still there.
+///
+/// # Errors
+/// 320 if not.
+#[inline]
+fn check_presence(link: &mut ConnectionState) -> Result<(), AmqpError> {
+    if !link.client.is_gone() {
+        return Ok(());
+    }
+    link.client.vhost.check()?;
+    Err(AmqpError::UserDeleted(link.client.user.clone()))
 }
 
 /// Tells clients that understand it why they are not heard.

@@ -2,14 +2,15 @@
 
 use super::channel::Channel;
 use super::connection::Connection;
-use super::connection_state::ConnectionState;
-use super::deliver::{Subscription, acquired, shown};
+use super::connection_state::{ConnectionState, PendingGet};
+use super::deliver::{acquired, shown};
 use super::replies;
 use super::stream;
 use crate::arguments::{QueueType, Requeue, consumer_priority, consumer_timeout};
 use crate::auth::permission::Right;
 use crate::blocking;
 use crate::broker::Settlement;
+use crate::client::inbox::Subscription;
 use crate::client::unacked::UnackedRun;
 use crate::ids::ConsumerId;
 use crate::message::table;
@@ -21,14 +22,6 @@ use crate::queue::{Consumer, Got, Label, Queue, Reading};
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
 use std::sync::Arc;
-
-/// A `basic.get` that waits for the disk.
-#[derive(Clone)]
-pub(super) struct PendingGet {
-    channel: u16,
-    queue: Arc<Queue>,
-    no_ack: bool,
-}
 
 /// `prefetch-size`, which amq-protocol does not show, has to be 0.
 pub(super) fn check_qos(payload: &[u8]) -> Result<(), AmqpError> {
@@ -63,7 +56,7 @@ impl Channel {
             M::Get(get) => {
                 let name = self.queue_name(&get.queue)?;
                 replies::check_get(link, &name)?;
-                link.check_queue(Right::Read, &name)?;
+                link.client.check_queue(Right::Read, &name)?;
                 let queue = self.queue(link, &get.queue)?;
                 stream::refuse(&queue, "basic.get")?;
                 check_get(&queue)?;
@@ -101,13 +94,13 @@ impl Channel {
         if replies::is_special(&name) {
             return self.consume_replies(link, consume, &name);
         }
-        link.check_queue(Right::Read, &name)?;
-        let queue = link.vhost.queue(&name, link.id)?;
+        link.client.check_queue(Right::Read, &name)?;
+        let queue = link.client.vhost.queue(&name, link.client.id)?;
         let (consumer, tag) = self.new_consumer(link, consume)?;
         let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
         let arguments = fields::read(&consume.arguments);
         let reading = Reading::parse((kind, queue.on()), given, &arguments, (link.now, link.broker.clock()))?;
-        link.vhost.tell_of_misnamed(&queue.on(), &arguments);
+        link.client.vhost.tell_of_misnamed(&queue.on(), &arguments);
         self.check_stream_consumer(&queue, consume)?;
         let priority = consumer_priority(&arguments);
         let timeout_ms = consumer_timeout(&arguments);
@@ -115,7 +108,7 @@ impl Channel {
         let id = consumer.id;
         let timeout_ms = timeout_ms.or(queue.consumer_timeout_ms());
         self.subscribe(link, consume, tag, queue, consumer)?;
-        if let Some(subscription) = link.subscriptions.get_mut(&id) {
+        if let Some(subscription) = link.inbox.subscriptions.get_mut(&id) {
             subscription.timeout_ms = timeout_ms.unwrap_or(u64::MAX);
         }
         Ok(())
@@ -140,7 +133,7 @@ impl Channel {
         let mut arguments = Vec::new();
         table::encode(&fields::read(&consume.arguments), &mut arguments);
         let label = Label {
-            connection: link.id,
+            connection: link.client.id,
             channel: self.number,
             tag: tag.as_bytes().into(),
             prefetch: self.prefetch,
@@ -148,7 +141,7 @@ impl Channel {
         };
         let consumer = Consumer {
             id,
-            mailbox: Arc::clone(&link.mailbox),
+            mailbox: Arc::clone(&link.inbox.mailbox),
             no_ack: consume.no_ack,
             prefetch: if self.prefetch == 0 { limits.unacked_max } else { self.prefetch.into() },
             exclusive: false,
@@ -175,7 +168,7 @@ impl Channel {
         let tag_key = key.clone();
         let subscription =
             Subscription { channel, tag: tag_key, queue, no_ack, uncredited: 0, timeout_ms: u64::MAX };
-        link.subscriptions.insert(id, subscription);
+        link.inbox.subscriptions.insert(id, subscription);
         self.consumers.insert(key, id);
         if !consume.nowait {
             let ok = basic::ConsumeOk { consumer_tag: tag.into() };
@@ -187,21 +180,21 @@ impl Channel {
     /// basic.cancel: what was dealt to the consumer is delivered, then nothing more.
     fn cancel(&mut self, link: &mut ConnectionState, cancel: basic::Cancel) {
         if let Some(id) = self.forget_consumer(cancel.consumer_tag.as_str().as_bytes()) {
-            if let Some(subscription) = link.subscriptions.get(&id) {
+            if let Some(subscription) = link.inbox.subscriptions.get(&id) {
                 link.broker.cancel(&subscription.queue, id, link.now);
             }
-            link.take_mail();
-            for mail in std::mem::take(&mut link.backlog) {
+            link.inbox.take();
+            for mail in std::mem::take(&mut link.inbox.backlog) {
                 match mail {
                     Mail::Deliver(run) if run.consumer == id => {
                         let rest = self.deliver(link, run, usize::MAX);
                         debug_assert!(rest.is_none(), "there is room for all of it");
                     }
                     Mail::Cancelled(gone) if gone == id => {}
-                    Mail::Deliver(_) | Mail::Cancelled(_) | Mail::Retry => link.backlog.push_back(mail),
+                    Mail::Deliver(_) | Mail::Cancelled(_) | Mail::Retry => link.inbox.backlog.push_back(mail),
                 }
             }
-            link.subscriptions.remove(&id);
+            link.inbox.subscriptions.remove(&id);
             self.share_room(link);
         }
         if !cancel.nowait {
@@ -223,7 +216,7 @@ impl Channel {
     /// everything that comes after.
     fn get(&mut self, link: &mut ConnectionState, get: PendingGet) {
         let metrics = link.broker.metrics();
-        let got = link.broker.get(&get.queue, get.no_ack, &link.mailbox, link.now);
+        let got = link.broker.get(&get.queue, get.no_ack, &link.inbox.mailbox, link.now);
         let Got::Message { first, block, index, redelivered, deliveries, remaining } = got else {
             if matches!(got, Got::Paging) {
                 link.pending_get = Some(get);
@@ -248,7 +241,7 @@ impl Channel {
         let delivery = Delivery { tag: first_tag, redelivered };
         let out = self.held.out(&mut link.output).own();
         encode::get_ok(out, self.number, link.limits.frame_max, delivery, remaining, &content);
-        if link.vhost.is_tracing() {
+        if link.client.vhost.is_tracing() {
             self.trace_delivery(link, &get.queue, (&message, deliveries), redelivered);
         }
         if !get.no_ack {
@@ -263,14 +256,13 @@ impl Channel {
         if !requeue {
             return Err(AmqpError::RecoverWithoutRequeue);
         }
-        let settles = &mut link.settles;
+        let settles = &mut link.batch.acks;
         blocking::run_many(self.unacked.len(), || {
             self.unacked.take_all(|part| {
                 settles.add(&part.run.queue, Settlement::Requeue(Requeue::Declined), part.settled);
             });
         });
-        link.pay();
-        link.settles.flush(&link.broker, link.now);
+        link.batch.flush_acks(&link.broker, link.now);
         self.share_room(link);
         Ok(())
     }

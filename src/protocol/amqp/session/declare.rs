@@ -28,8 +28,8 @@ impl Channel {
         method: exchange::AMQPMethod,
     ) -> Result<(), AmqpError> {
         use exchange::AMQPMethod as M;
-        let grants = link.grants();
-        let vhost = Arc::clone(&link.vhost);
+        let grants = link.client.grants();
+        let vhost = Arc::clone(&link.client.vhost);
         let (ticket, nowait, ok) = match method {
             M::Declare(declare) => {
                 let may = |on: &Resource, new: Option<&FieldTable>| may_declare_exchange(&grants, on, new);
@@ -68,7 +68,7 @@ impl Channel {
                     arguments: fields::read(&bind.arguments),
                 };
                 may_bind(&grants, &vhost, &binding)?;
-                (vhost.bind(binding, link.id)?, bind.nowait, M::BindOk(exchange::BindOk {}))
+                (vhost.bind(binding, link.client.id)?, bind.nowait, M::BindOk(exchange::BindOk {}))
             }
             M::Unbind(unbind) => {
                 let binding = Bind {
@@ -78,7 +78,7 @@ impl Channel {
                     arguments: fields::read(&unbind.arguments),
                 };
                 may_bind(&grants, &vhost, &binding)?;
-                (vhost.unbind(binding, link.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
+                (vhost.unbind(binding, link.client.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
             }
             M::DeclareOk(_) | M::DeleteOk(_) | M::BindOk(_) | M::UnbindOk(_) => {
                 return Err(AmqpError::UnknownMethod);
@@ -101,7 +101,7 @@ impl Channel {
                 let arguments = fields::read(&bind.arguments);
                 let binding = self.binding(&bind.exchange, &bind.queue, &bind.routing_key, arguments)?;
                 check_bind(link, &binding)?;
-                let ticket = link.vhost.bind(binding, link.id)?;
+                let ticket = link.client.vhost.bind(binding, link.client.id)?;
                 (ticket, bind.nowait, M::BindOk(queue::BindOk {}))
             }
             M::Unbind(unbind) => {
@@ -109,7 +109,7 @@ impl Channel {
                 let binding =
                     self.binding(&unbind.exchange, &unbind.queue, &unbind.routing_key, arguments)?;
                 check_bind(link, &binding)?;
-                let ticket = link.vhost.unbind(binding, link.id)?;
+                let ticket = link.client.vhost.unbind(binding, link.client.id)?;
                 (ticket, false, M::UnbindOk(queue::UnbindOk {}))
             }
             M::Purge(purge) => {
@@ -118,12 +118,16 @@ impl Channel {
             }
             M::Delete(delete) => {
                 let name = self.queue_name(&delete.queue)?;
-                link.check_queue(Right::Configure, &name)?;
-                if let Ok(queue) = link.vhost.queue(&name, link.id) {
+                link.client.check_queue(Right::Configure, &name)?;
+                if let Ok(queue) = link.client.vhost.queue(&name, link.client.id) {
                     link.broker.send_letters(&queue, link.now);
                 }
-                let (count, ticket) =
-                    link.vhost.delete_queue(&name, link.id, delete.if_unused, delete.if_empty)?;
+                let (count, ticket) = link.client.vhost.delete_queue(
+                    &name,
+                    link.client.id,
+                    delete.if_unused,
+                    delete.if_empty,
+                )?;
                 (ticket, delete.nowait, M::DeleteOk(queue::DeleteOk { message_count: saturate(count) }))
             }
             M::DeclareOk(_) | M::BindOk(_) | M::UnbindOk(_) | M::PurgeOk(_) | M::DeleteOk(_) => {
@@ -139,11 +143,11 @@ impl Channel {
     fn purge(&self, link: &mut ConnectionState, given: &ShortString) -> Result<(u64, Ticket), AmqpError> {
         let name = self.queue_name(given)?;
         if is_reply_queue(&name) {
-            link.vhost.reply_queues().find(&name)?;
+            link.client.vhost.reply_queues().find(&name)?;
             return Ok((0, Ticket(0)));
         }
-        link.check_queue(Right::Read, &name)?;
-        let queue = link.vhost.queue(&name, link.id)?;
+        link.client.check_queue(Right::Read, &name)?;
+        let queue = link.client.vhost.queue(&name, link.client.id)?;
         stream::refuse(&queue, "queue.purge")?;
         Ok(link.broker.purge(&queue, link.now))
     }
@@ -157,12 +161,12 @@ impl Channel {
         if replies::is_special(&asked) {
             return self.declare_replies(link, &asked, declare.nowait);
         }
-        let grants = link.grants();
+        let grants = link.client.grants();
         if declare.passive {
-            may_ask(&grants, &link.vhost.on_queue(&asked))?;
+            may_ask(&grants, &link.client.vhost.on_queue(&asked))?;
         }
         let may = |on: &Resource, new: Option<&FieldTable>| may_declare_queue(&grants, on, new);
-        let (queue, ticket) = link.vhost.declare_queue_if(
+        let (queue, ticket) = link.client.vhost.declare_queue_if(
             &may,
             QueueDeclare {
                 name: asked,
@@ -171,7 +175,7 @@ impl Channel {
                 exclusive: declare.exclusive,
                 auto_delete: declare.auto_delete,
                 arguments: fields::read(&declare.arguments),
-                connection: link.id,
+                connection: link.client.id,
                 now: link.now,
             },
         )?;
@@ -212,7 +216,7 @@ impl Channel {
 
     /// The queue of that name, or the one declared last for an empty name.
     pub(super) fn queue(&self, link: &ConnectionState, given: &ShortString) -> Result<Arc<Queue>, AmqpError> {
-        Ok(link.vhost.queue(&self.queue_name(given)?, link.id)?)
+        Ok(link.client.vhost.queue(&self.queue_name(given)?, link.client.id)?)
     }
 
     pub(super) fn queue_name(&self, given: &ShortString) -> Result<String, AmqpError> {
@@ -239,8 +243,8 @@ impl Channel {
 }
 
 fn check_bind(link: &mut ConnectionState, bind: &Bind) -> Result<(), BrokerError> {
-    let grants = link.grants();
-    may_bind(&grants, &link.vhost, bind)
+    let grants = link.client.grants();
+    may_bind(&grants, &link.client.vhost, bind)
 }
 
 /// A name as it was meant: RabbitMQ takes line ends out.

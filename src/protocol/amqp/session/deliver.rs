@@ -9,21 +9,21 @@ use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::stream::numbered;
 use crate::arguments::QueueType;
-use crate::client::budget::{DELIVERIES, LOOKED_AT};
+use crate::client::budget::DELIVERIES;
 use crate::client::unacked::UnackedRun;
-use crate::ids::{ConsumerId, QueueId, SeqRange};
+use crate::ids::ConsumerId;
 use crate::message::properties;
 use crate::message::table::{self, FieldValue};
 use crate::message::{BCC, Block, Copies, Message};
 use crate::protocol::amqp::wire::encode::{self, Content, Delivery};
 use crate::protocol::amqp::wire::frame::FRAME_END;
 use crate::protocol::amqp::wire::output::Output;
+use crate::queue::Queue;
 use crate::queue::mailbox::{DeliveryRun, Mail};
-use crate::queue::{Queue, Settled};
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// No delivery is encoded beyond this many bytes of output: several times what a socket takes at
@@ -33,36 +33,19 @@ const OUTPUT_MARK: usize = 1024 * 1024;
 /// Bodies from this size on are not copied.
 const SHARED_BODY: usize = 16 * 1024;
 
-/// A queue is told what was encoded when it is this much: a small part of the window that a queue
-/// deals ahead, so that a stream of small messages does not lock the queue for each read.
-const CREDIT_BYTES: usize = 64 * 1024;
-
-/// One consumer, as its session knows it.
-pub(super) struct Subscription {
-    pub(super) channel: u16,
-    /// The consumer tag.
-    pub(super) tag: Box<[u8]>,
-    pub(super) queue: Arc<Queue>,
-    pub(super) no_ack: bool,
-    /// Bytes that were encoded and not credited yet.
-    pub(super) uncredited: usize,
-    /// How long it may leave a delivery unacknowledged, milliseconds; `u64::MAX` for ever.
-    pub(super) timeout_ms: u64,
-}
-
 impl Connection {
     /// Acts upon the backlog as far as the output has room.
     pub(super) fn deliver(&mut self, link: &mut ConnectionState) {
         let mut sent = BTreeSet::new();
         let mark = link.broker.unread().allowed(OUTPUT_MARK);
-        link.more_mail = false;
-        while let Some(mail) = link.backlog.pop_front() {
-            if link.mail_budget.is_spent() {
-                link.backlog.push_front(mail);
-                link.more_mail = true;
+        link.inbox.more = false;
+        while let Some(mail) = link.inbox.backlog.pop_front() {
+            if link.inbox.budget.is_spent() {
+                link.inbox.backlog.push_front(mail);
+                link.inbox.more = true;
                 break;
             }
-            link.mail_budget.take(1);
+            link.inbox.budget.take(1);
             match mail {
                 Mail::Deliver(run) => {
                     let id = run.consumer;
@@ -70,7 +53,7 @@ impl Connection {
                         self.consumer_channel(link, id).and_then(|channel| channel.deliver(link, run, mark));
                     sent.insert(id);
                     if let Some(rest) = rest {
-                        link.backlog.push_front(Mail::Deliver(rest));
+                        link.inbox.backlog.push_front(Mail::Deliver(rest));
                         break;
                     }
                 }
@@ -83,12 +66,12 @@ impl Connection {
             }
         }
         for id in sent {
-            link.credit(id);
+            link.inbox.credit(&link.broker, id, link.now);
         }
     }
 
     fn consumer_channel(&mut self, link: &ConnectionState, id: ConsumerId) -> Option<&mut Channel> {
-        let number = link.subscriptions.get(&id)?.channel;
+        let number = link.inbox.subscriptions.get(&id)?.channel;
         self.channel(number)
     }
 }
@@ -102,7 +85,7 @@ impl Channel {
         mut run: DeliveryRun,
         mark: usize,
     ) -> Option<DeliveryRun> {
-        let subscription = link.subscriptions.get_mut(&run.consumer)?;
+        let subscription = link.inbox.subscriptions.get_mut(&run.consumer)?;
         let out = self.held.out(&mut link.output);
         let (first_index, first_tag) = (run.range.start, self.next_tag);
         let acquired = acquired(&subscription.queue, run.redelivered, run.deliveries);
@@ -123,7 +106,7 @@ impl Channel {
             run.range.start += 1;
         }
         let count = self.next_tag - first_tag;
-        link.mail_budget.take(usize::try_from(count).unwrap_or(usize::MAX) / DELIVERIES);
+        link.inbox.budget.take(usize::try_from(count).unwrap_or(usize::MAX) / DELIVERIES);
         subscription.uncredited += run.block.bytes_of(first_index..run.range.start);
         if subscription.no_ack {
             link.tally.delivered_auto_ack += count;
@@ -137,7 +120,7 @@ impl Channel {
         if run.redelivered {
             link.tally.redelivered += count;
         }
-        if link.vhost.is_tracing() {
+        if link.client.vhost.is_tracing() {
             self.trace_deliveries(link, &run, first_index);
         }
         run.first += count;
@@ -147,7 +130,7 @@ impl Channel {
     /// The queue of a consumer is gone: clients that want to know are told (RabbitMQ:
     /// consumer-cancel.md).
     fn consumer_cancelled(&mut self, link: &mut ConnectionState, id: ConsumerId) {
-        let Some(subscription) = link.subscriptions.remove(&id) else { return };
+        let Some(subscription) = link.inbox.subscriptions.remove(&id) else { return };
         self.forget_consumer(&subscription.tag);
         // What it held no longer fills the window that the consumers share.
         self.share_room(link);
@@ -161,46 +144,6 @@ impl Channel {
         let consumer_tag = ShortString::from(String::from_utf8_lossy(tag).into_owned());
         let cancel = basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });
         self.reply(link, &AMQPClass::Basic(cancel));
-    }
-}
-
-impl ConnectionState {
-    /// Tells the queue of a consumer how much was encoded, when it is worth it.
-    fn credit(&mut self, id: ConsumerId) {
-        if let Some(subscription) = self.subscriptions.get_mut(&id)
-            && subscription.uncredited >= CREDIT_BYTES
-        {
-            let bytes = std::mem::take(&mut subscription.uncredited);
-            self.mail_budget.take(1);
-            self.broker.credit(&subscription.queue, id, bytes, self.now);
-        }
-    }
-
-    /// Takes the runs of these consumers out of the backlog, which are to be given back to their
-    /// queues. Nothing more comes for them.
-    pub(super) fn withdraw(&mut self, consumers: &BTreeSet<ConsumerId>) -> Vec<(Arc<Queue>, Vec<Settled>)> {
-        self.take_mail();
-        self.input_budget.take(self.backlog.len() / LOOKED_AT);
-        let mut unsent: BTreeMap<QueueId, (Arc<Queue>, Vec<Settled>)> = BTreeMap::new();
-        for mail in std::mem::take(&mut self.backlog) {
-            match mail {
-                Mail::Deliver(run) if consumers.contains(&run.consumer) => {
-                    let Some(subscription) = self.subscriptions.get(&run.consumer) else { continue };
-                    let range = SeqRange::of(run.first, u64::from(run.range.end - run.range.start));
-                    let settled = Settled { consumer: Some(run.consumer), range };
-                    let queue = &subscription.queue;
-                    let (_, parts) =
-                        unsent.entry(queue.id).or_insert_with(|| (Arc::clone(queue), Vec::new()));
-                    parts.push(settled);
-                }
-                Mail::Cancelled(id) if consumers.contains(&id) => {}
-                Mail::Deliver(_) | Mail::Cancelled(_) | Mail::Retry => self.backlog.push_back(mail),
-            }
-        }
-        for id in consumers {
-            self.subscriptions.remove(id);
-        }
-        unsent.into_values().collect()
     }
 }
 

@@ -2,8 +2,11 @@
 //! what it understands, and which limits hold.
 
 use super::connection_state::{Capabilities, ConnectionState, NegotiatedLimits};
-use super::report::Introduction;
-use super::{Fault, Next, Peer};
+use super::introduction::Introduction;
+use super::{Fault, Next};
+use crate::broker::clients::Facts;
+use crate::broker::entry::no_vhost;
+use crate::client::identity::Peer;
 use crate::message::table;
 use crate::protocol::amqp::fault::{AmqpError, Bound};
 use crate::protocol::amqp::wire::encode;
@@ -54,7 +57,7 @@ impl Handshake {
                 match frame::protocol_header(input) {
                     Header::Incomplete => return Ok(Next::Stay),
                     Header::Other => {
-                        warn!(peer = %link.peer.address, "refused: does not speak AMQP 0-9-1");
+                        warn!(peer = %link.client.peer.address, "refused: does not speak AMQP 0-9-1");
                         link.output.own().extend_from_slice(&PROTOCOL_HEADER);
                         *used = input.len();
                         return Ok(Next::Closed);
@@ -110,7 +113,7 @@ impl Handshake {
                 link.capabilities = capabilities(&start_ok.client_properties);
                 match log_in(link, start_ok) {
                     Ok(user) => {
-                        link.user = user;
+                        link.client.user = user;
                         link.introduction = Some(Box::new(Introduction::of(start_ok)));
                     }
                     Err(refused @ AmqpError::LoginRefused { .. }) => {
@@ -135,8 +138,8 @@ impl Handshake {
                 Ok(Next::Stay)
             }
             (Self::Open, amqp::AMQPMethod::Open(open)) => {
-                link.enter(open.virtual_host.as_str())?;
-                link.appear();
+                enter(link, open.virtual_host.as_str())?;
+                appear(link);
                 say(link, amqp::AMQPMethod::OpenOk(amqp::OpenOk {}));
                 Ok(Next::Opened)
             }
@@ -156,6 +159,46 @@ impl Handshake {
         };
         AmqpError::UnexpectedMethod { state }
     }
+}
+
+/// Lets the client into a vhost, if it may be there.
+///
+/// # Errors
+/// 530: there are too many already, there is no such vhost, or it is not for this user.
+fn enter(link: &mut ConnectionState, name: &str) -> Result<(), AmqpError> {
+    let (broker, client) = (&link.broker, &mut link.client);
+    let place = broker.places().connections.take();
+    let place = place.map_err(|max| AmqpError::ConnectionLimit { max })?;
+    let vhost = broker.vhosts().get(name).ok_or_else(|| no_vhost(name))?;
+    let entry = broker.accounts().enter(client.id, &vhost)?;
+    client.vhost = vhost;
+    if !client.grants().may_enter() {
+        return Err(AmqpError::NoAccess { vhost: name.to_owned(), user: client.user.clone() });
+    }
+    client.places = Some((place, entry));
+    Ok(())
+}
+
+/// The client is let into a vhost: from now on operators see it.
+fn appear(link: &mut ConnectionState) {
+    let Some(Introduction { mechanism, properties }) = link.introduction.take().map(|boxed| *boxed) else {
+        return;
+    };
+    let client = &link.client;
+    let facts = Facts {
+        peer: client.peer.address,
+        local: client.peer.local,
+        tls: client.peer.tls,
+        user: client.user.clone(),
+        vhost: client.vhost.name.to_string(),
+        mechanism,
+        properties,
+        connected_at_unix_ms: link.broker.clock().wall_ms(link.now.unix_ms),
+        channel_max: link.limits.channel_max,
+        frame_max: link.limits.frame_max,
+        heartbeat_s: link.limits.heartbeat_s,
+    };
+    link.client.handle = Some(link.broker.clients().enter(client.id, facts, &link.inbox.mailbox));
 }
 
 fn say(link: &mut ConnectionState, method: amqp::AMQPMethod) {
@@ -182,7 +225,7 @@ fn start(link: &ConnectionState) -> amqp::AMQPMethod {
         version_major: 0,
         version_minor: 9,
         server_properties,
-        mechanisms: mechanisms(&link.peer, settings.anonymous_user.is_some()).into(),
+        mechanisms: mechanisms(&link.client.peer, settings.anonymous_user.is_some()).into(),
         locales: "en_US".into(),
     })
 }
@@ -212,7 +255,7 @@ fn capabilities(properties: &FieldTable) -> Capabilities {
 fn log_in(link: &ConnectionState, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
-    let (peer, anonymous) = (&link.peer, &link.broker.settings().anonymous_user);
+    let (peer, anonymous) = (&link.client.peer, &link.broker.settings().anonymous_user);
     let credentials = match (mechanism, &peer.certificate_name) {
         ("PLAIN", _) => with_password(plain(response)),
         ("AMQPLAIN", _) => with_password(amqplain(response)),
@@ -227,7 +270,8 @@ fn log_in(link: &ConnectionState, start_ok: &amqp::StartOk) -> Result<String, Am
     };
     let Some((user, password)) = credentials else { return refused("", "there are no credentials") };
     let Ok(user) = str::from_utf8(user) else { return refused("", "the user's name is not UTF-8") };
-    match link.broker.accounts().log_in(link.id, (user, password), is_local(peer), &link.mailbox) {
+    match link.broker.accounts().log_in(link.client.id, (user, password), is_local(peer), &link.inbox.mailbox)
+    {
         Ok(()) => Ok(user.to_owned()),
         Err(refusal) => refused(user, refusal.text()),
     }

@@ -36,7 +36,7 @@ impl Channel {
         message: &Message<'_>,
         block: Option<Block>,
     ) -> Result<(), AmqpError> {
-        link.routes.find((&link.broker, &link.vhost), (&mut link.access, link.id), message)?;
+        link.batch.routes.find(&mut link.client, message)?;
         let properties = properties::decode(message.properties)?;
         let (mut message, mut block, named) = (*message, block, self.name_reply_queue(&properties)?);
         if let Some(named) = &named {
@@ -62,10 +62,10 @@ impl Channel {
         block: Option<Block>,
     ) -> Result<(), AmqpError> {
         let keys = copies.with(message.routing_key);
-        let grants = link.grants();
-        may_use_keys(&grants, &link.vhost, Right::Write, message.exchange, &keys)?;
-        let route = link.vhost.route_copies(message.exchange, &keys, message.properties)?;
-        link.routes.set_current(route);
+        let grants = link.client.grants();
+        may_use_keys(&grants, &link.client.vhost, Right::Write, message.exchange, &keys)?;
+        let route = link.client.vhost.route_copies(message.exchange, &keys, message.properties)?;
+        link.batch.routes.set_current(route);
         let message = Message { copies: copies.kind(), ..*message };
         // What has to be hidden is marked in the record, so a block that was made before will not
         // do.
@@ -75,11 +75,11 @@ impl Channel {
 }
 
 fn check_user(link: &mut ConnectionState, claimed: &[u8]) -> Result<(), AmqpError> {
-    if claimed == link.user.as_bytes() || link.grants().may_impersonate() {
+    if claimed == link.client.user.as_bytes() || link.client.grants().may_impersonate() {
         return Ok(());
     }
     let claimed = String::from_utf8_lossy(claimed).into_owned();
-    Err(AmqpError::OtherUserId { claimed, user: link.user.clone() })
+    Err(AmqpError::OtherUserId { claimed, user: link.client.user.clone() })
 }
 
 /// `expiration` is a number of milliseconds in decimal digits (RabbitMQ: ttl.md).

@@ -24,6 +24,7 @@ mod deliver;
 mod handshake;
 mod heartbeat;
 mod inspect;
+mod introduction;
 mod overdue;
 mod publish;
 mod renewed;
@@ -41,6 +42,7 @@ use self::handshake::Handshake;
 use self::heartbeat::{Beat, Pulse};
 use crate::broker::Broker;
 use crate::client::budget::LONG;
+use crate::client::identity::Peer;
 use crate::client::write_timeout::WriteTimeout;
 use crate::clock::Now;
 use crate::protocol::amqp::fault::AmqpError;
@@ -51,7 +53,6 @@ use crate::protocol::amqp::wire::method;
 use crate::protocol::amqp::wire::output::Output;
 use crate::queue::mailbox::Mailbox;
 use amq_protocol::protocol::{AMQPClass, connection as amqp};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -62,27 +63,6 @@ const CLOSING_MS: u64 = 30_000;
 /// passwords is slow and leaves no sockets behind (RabbitMQ: `SILENT_CLOSE_DELAY`), and for one
 /// whose answer could not be told from garbage (RabbitMQ takes as long).
 const SILENCE_MS: u64 = 3_000;
-
-/// Who is at the other end.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// The address of its socket.
-    pub address: SocketAddr,
-    /// The address it came to, if that is known.
-    pub local: Option<SocketAddr>,
-    /// It speaks TLS.
-    pub tls: bool,
-    /// The user that its certificate names, if it showed one and that was verified.
-    pub certificate_name: Option<String>,
-}
-
-impl Peer {
-    /// Somebody of whom nothing is known but where it is.
-    #[must_use]
-    pub fn at(address: SocketAddr) -> Self {
-        Self { address, local: None, tls: false, certificate_name: None }
-    }
-}
 
 /// One client's protocol state machine: bytes in, bytes out.
 pub struct Session {
@@ -156,8 +136,8 @@ impl Session {
     /// Lets the session do as much again as it may before others have their turn. Call it when they
     /// have had it.
     pub fn renew_budget(&mut self) {
-        self.link.input_budget.renew();
-        self.link.mail_budget.renew();
+        self.link.batch.budget.renew();
+        self.link.inbox.budget.renew();
         self.link.broker.begin_turn();
     }
 
@@ -172,13 +152,13 @@ impl Session {
     /// As [`Session::has_more_input`], with [`Session::handle_mail`] to be called.
     #[must_use]
     pub fn has_more_mail(&self) -> bool {
-        self.link.more_mail
+        self.link.inbox.more
     }
 
     /// Steps taken since the budget was renewed; a step takes about a microsecond.
     #[must_use]
     pub fn steps_taken(&self) -> usize {
-        self.link.input_budget.taken() + self.link.mail_budget.taken()
+        self.link.batch.budget.taken() + self.link.inbox.budget.taken()
     }
 
     /// Whether it did something since then that takes long and cannot be cut, as it may do again.
@@ -220,14 +200,14 @@ impl Session {
     /// Takes what the mailbox has. Call it when the mailbox woke, and when output was written.
     pub fn handle_mail(&mut self, now: Now) {
         self.link.now = now;
-        self.link.more_mail = false;
+        self.link.inbox.more = false;
         match &mut self.state {
             State::Open(connection) => {
                 if let Err(fault) = connection.handle_mail(&mut self.link) {
                     self.close(&fault);
                 }
             }
-            State::Handshake { .. } | State::Closing { .. } | State::Closed => self.link.discard_mail(),
+            State::Handshake { .. } | State::Closing { .. } | State::Closed => self.link.inbox.discard(),
         }
         self.note_output();
     }
@@ -237,7 +217,7 @@ impl Session {
         self.link.now = now;
         match self.state {
             State::Handshake { until_ms, .. } if now.mono_ms >= until_ms => {
-                warn!(peer = %self.link.peer.address, "closed: the handshake took too long");
+                warn!(peer = %self.link.client.peer.address, "closed: the handshake took too long");
                 self.state = State::Closed;
             }
             State::Closing { until_ms, .. } if now.mono_ms >= until_ms => self.state = State::Closed,
@@ -269,10 +249,10 @@ impl Session {
     pub fn handle_disconnect(&mut self, now: Now) {
         self.link.now = now;
         if let State::Open(connection) = &mut self.state {
-            info!(peer = %self.link.peer.address, user = self.link.user, "disconnected without a close");
+            info!(peer = %self.link.client.peer.address, user = self.link.client.user, "disconnected without a close");
             connection.shut(&mut self.link);
         }
-        self.link.places = None;
+        self.link.client.places = None;
         self.state = State::Closed;
     }
 
@@ -309,7 +289,7 @@ impl Session {
     /// Whether the client has shaken hands and was let in.
     #[must_use]
     pub fn has_entered(&self) -> bool {
-        self.link.places.is_some()
+        self.link.client.places.is_some()
     }
 
     /// Whether nothing more will be said once the output is written.
@@ -321,7 +301,7 @@ impl Session {
     /// Where queues and the log reach this session.
     #[must_use]
     pub fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.link.mailbox
+        &self.link.inbox.mailbox
     }
 
     /// Lets the state take what it can; how many bytes that was.
@@ -364,7 +344,7 @@ impl Session {
 
     /// Ends the connection for a fault: everything of it is undone, then the client is told.
     fn close(&mut self, fault: &Fault) {
-        warn!(peer = %self.link.peer.address, user = self.link.user, "closes the connection: {}", fault.error);
+        warn!(peer = %self.link.client.peer.address, user = self.link.client.user, "closes the connection: {}", fault.error);
         let is_stranger = matches!(self.state, State::Handshake { .. });
         if let State::Open(connection) = &mut self.state {
             connection.shut(&mut self.link);
@@ -392,8 +372,8 @@ impl Session {
             Beat::Send if self.link.output.is_empty() => encode::heartbeat(self.link.output.own()),
             Beat::Send => {}
             Beat::Dead => {
-                let (peer, timeout_s) = (self.link.peer.address, self.link.limits.heartbeat_s);
-                warn!(%peer, user = self.link.user, timeout_s, "closed: two heartbeats of the client are missing");
+                let (peer, timeout_s) = (self.link.client.peer.address, self.link.limits.heartbeat_s);
+                warn!(%peer, user = self.link.client.user, timeout_s, "closed: two heartbeats of the client are missing");
                 self.cut();
             }
         }
@@ -402,8 +382,8 @@ impl Session {
     fn check_patience(&mut self) {
         let (output, now) = (&self.link.output, self.link.now);
         if self.patience.ends(output.progress(), output.is_empty(), now) {
-            let (peer, unread) = (self.link.peer.address, self.link.output.len());
-            warn!(%peer, user = self.link.user, unread, "closed: the client does not read (limits.write_timeout_s)");
+            let (peer, unread) = (self.link.client.peer.address, self.link.output.len());
+            warn!(%peer, user = self.link.client.user, unread, "closed: the client does not read (limits.write_timeout_s)");
             self.cut();
         }
     }

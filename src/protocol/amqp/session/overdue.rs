@@ -74,9 +74,9 @@ impl Channel {
     fn take_back_overdue(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
         let overdue = self.overdue(link);
         for &id in &overdue.consumers {
-            let Some(subscription) = link.subscriptions.get(&id) else { continue };
+            let Some(subscription) = link.inbox.subscriptions.get(&id) else { continue };
             let (queue, timeout_ms) = (&subscription.queue, subscription.timeout_ms);
-            warn!(peer = %link.peer.address, user = link.user, channel = self.number, queue = %queue.name,
+            warn!(peer = %link.client.peer.address, user = link.client.user, channel = self.number, queue = %queue.name,
                 timeout_ms, "cancels a consumer that did not acknowledge in time");
             link.broker.leave(queue, id, link.now);
             let tag = subscription.tag.clone();
@@ -86,9 +86,7 @@ impl Channel {
                 self.tell_cancelled(link, &tag);
             }
         }
-        for (queue, settled) in link.withdraw(&overdue.consumers) {
-            link.broker.put_back(&queue, &settled, Requeue::Unsent, link.now);
-        }
+        link.inbox.give_back((&link.broker, &mut link.batch.budget), &overdue.consumers, link.now);
         for (queue, settled) in overdue.queues.into_values() {
             link.broker.put_back(&queue, &settled, Requeue::Overdue, link.now);
         }
@@ -103,7 +101,7 @@ impl Channel {
         let mut found = Overdue::default();
         let capable = link.capabilities.consumer_cancel_notify;
         self.unacked.take_overdue(link.now.mono_ms, |run, settled| {
-            let subscription = run.consumer.and_then(|id| link.subscriptions.get(&id));
+            let subscription = run.consumer.and_then(|id| link.inbox.subscriptions.get(&id));
             if subscription.is_some() {
                 found.consumers.extend(run.consumer);
             }

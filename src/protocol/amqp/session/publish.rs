@@ -124,11 +124,11 @@ impl Channel {
         if inspect::is_due(message.properties) {
             return self.publish_inspected(link, mandatory, message, None);
         }
-        link.routes.find((&link.broker, &link.vhost), (&mut link.access, link.id), message)?;
+        link.batch.routes.find(&mut link.client, message)?;
         self.publish_checked(link, mandatory, message, None)
     }
 
-    /// A message that nothing is wrong with goes to `link.routes.current()`; `block` is of this
+    /// A message that nothing is wrong with goes to `link.batch.routes.current()`; `block` is of this
     /// message alone, when there is one already.
     #[inline(always)]
     pub(super) fn publish_checked(
@@ -139,21 +139,21 @@ impl Channel {
         block: Option<Block>,
     ) -> Result<(), AmqpError> {
         if self.admit(link, mandatory, message) {
-            let route = link.routes.current();
+            let route = link.batch.routes.current();
             if route.apart {
                 if route.traced {
                     self.trace_publish(link, message);
                 }
-                if link.routes.current().may_refuse {
+                if link.batch.routes.current().may_refuse {
                     self.stage_refusable(link, message, block);
                     return self.check_transaction(link);
                 }
             }
-            let stage = self.mode.transaction().map_or(&mut link.stage, |tx| &mut tx.stage);
+            let stage = self.mode.transaction().map_or(&mut link.batch.publishes, |tx| &mut tx.stage);
             match block {
-                Some(block) => stage.push_block(link.routes.current(), block),
-                None if message.body.len() < LARGE_BODY => stage.push(link.routes.current(), message),
-                None => stage.push_block(link.routes.current(), Block::of(message)),
+                Some(block) => stage.push_block(link.batch.routes.current(), block),
+                None if message.body.len() < LARGE_BODY => stage.push(link.batch.routes.current(), message),
+                None => stage.push_block(link.batch.routes.current(), Block::of(message)),
             }
         }
         self.check_transaction(link)
@@ -219,14 +219,14 @@ impl Channel {
         if inspect::is_due(message.properties) {
             return self.publish_inspected(link, mandatory, &message, own);
         }
-        link.routes.find((&link.broker, &link.vhost), (&mut link.access, link.id), &message)?;
+        link.batch.routes.find(&mut link.client, &message)?;
         self.publish_checked(link, mandatory, &message, own)
     }
 
-    /// Counts a message; whether it is to be staged for `link.routes.current()`.
+    /// Counts a message; whether it is to be staged for `link.batch.routes.current()`.
     #[inline(always)]
     fn admit(&mut self, link: &mut ConnectionState, mandatory: bool, message: &Message<'_>) -> bool {
-        let route = link.routes.current();
+        let route = link.batch.routes.current();
         let routed = !route.queues.is_empty() || route.knows(message, link.now);
         link.tally.received += 1;
         link.tally.sizes.add(message.body.len());
@@ -257,18 +257,18 @@ impl Channel {
     #[cold]
     fn stage_refusable(&mut self, link: &mut ConnectionState, message: &Message<'_>, block: Option<Block>) {
         let (stage, number) = match &mut self.mode {
-            Mode::Plain => (&mut link.stage, 0),
-            Mode::Confirm(confirms) => (&mut link.stage, confirms.newest()),
+            Mode::Plain => (&mut link.batch.publishes, 0),
+            Mode::Confirm(confirms) => (&mut link.batch.publishes, confirms.newest()),
             Mode::Transaction(tx) => (&mut tx.stage, 0),
         };
         let block = block.or_else(|| (message.body.len() >= LARGE_BODY).then(|| Block::of(message)));
         let publish = Publish { channel: self.number, number };
-        stage.push_refusable(link.routes.current(), message, block, publish);
+        stage.push_refusable(link.batch.routes.current(), message, block, publish);
     }
 
     #[cold]
     fn drop_or_return(&mut self, link: &mut ConnectionState, mandatory: bool, message: &Message<'_>) {
-        if link.routes.current().traced {
+        if link.batch.routes.current().traced {
             self.trace_publish(link, message);
         }
         if !mandatory {

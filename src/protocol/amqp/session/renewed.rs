@@ -10,7 +10,6 @@ use super::channel::Channel;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::replies;
-use crate::arguments::Requeue;
 use crate::auth::permission::Right;
 use crate::ids::ConsumerId;
 use std::collections::BTreeSet;
@@ -19,9 +18,9 @@ use tracing::warn;
 impl Connection {
     /// Cancels the consumers of queues that the client may not read any more.
     pub(super) fn cancel_unpermitted(&mut self, link: &mut ConnectionState) {
-        let grants = link.grants();
+        let grants = link.client.grants();
         let mut lost: Vec<(u16, ConsumerId)> = Vec::new();
-        for (&id, subscription) in &link.subscriptions {
+        for (&id, subscription) in &link.inbox.subscriptions {
             let queue = &subscription.queue;
             if !replies::is_special(&queue.name) && grants.check(Right::Read, &queue.on()).is_err() {
                 lost.push((subscription.channel, id));
@@ -33,9 +32,7 @@ impl Connection {
             }
         }
         let ids: BTreeSet<ConsumerId> = lost.iter().map(|&(_, id)| id).collect();
-        for (queue, settled) in link.withdraw(&ids) {
-            link.broker.put_back(&queue, &settled, Requeue::Unsent, link.now);
-        }
+        link.inbox.give_back((&link.broker, &mut link.batch.budget), &ids, link.now);
         // What went back no longer fills the window that the consumers of a channel share.
         for number in lost.iter().map(|&(number, _)| number).collect::<BTreeSet<u16>>() {
             if let Some(channel) = self.channel(number) {
@@ -47,9 +44,9 @@ impl Connection {
 
 impl Channel {
     fn cancel_unpermitted(&mut self, link: &mut ConnectionState, id: ConsumerId) {
-        let Some(subscription) = link.subscriptions.get(&id) else { return };
+        let Some(subscription) = link.inbox.subscriptions.get(&id) else { return };
         let (queue, tag) = (&subscription.queue, subscription.tag.clone());
-        warn!(peer = %link.peer.address, user = link.user, channel = self.number, queue = %queue.name,
+        warn!(peer = %link.client.peer.address, user = link.client.user, channel = self.number, queue = %queue.name,
             "cancels a consumer whose user may not read the queue any more");
         link.broker.leave(queue, id, link.now);
         self.forget_consumer(&tag);

@@ -35,8 +35,8 @@ impl Channel {
         name: &str,
     ) -> Result<(), AmqpError> {
         if is_reply_queue(name) {
-            link.vhost.reply_queues().find(name)?;
-            let on = link.vhost.on_queue(name);
+            link.client.vhost.reply_queues().find(name)?;
+            let on = link.client.vhost.on_queue(name);
             return Err(AmqpError::OtherReplyQueue(on));
         }
         let (consumer, tag) = self.new_consumer(link, consume)?;
@@ -46,7 +46,7 @@ impl Channel {
         if self.replies.is_some() {
             return Err(AmqpError::ReplyConsumerSet);
         }
-        let queue = link.vhost.reply_queues().open(link.id);
+        let queue = link.client.vhost.reply_queues().open(link.client.id);
         self.replies = Some(Replies { consumer: consumer.id, name: Arc::clone(&queue.name) });
         self.subscribe(link, consume, tag, queue, consumer)
     }
@@ -60,7 +60,7 @@ impl Channel {
         nowait: bool,
     ) -> Result<(), AmqpError> {
         if is_reply_queue(name) {
-            link.vhost.reply_queues().find(name)?;
+            link.client.vhost.reply_queues().find(name)?;
         }
         self.last_queue = Some(name.into());
         let ok = queue::DeclareOk { queue: ShortString::from(name), message_count: 0, consumer_count: 1 };
@@ -90,8 +90,8 @@ impl Channel {
 /// 540, or 404 when it is gone.
 pub(super) fn check_get(link: &ConnectionState, name: &str) -> Result<(), AmqpError> {
     if is_reply_queue(name) {
-        link.vhost.reply_queues().find(name)?;
-        let on = link.vhost.on_queue(name);
+        link.client.vhost.reply_queues().find(name)?;
+        let on = link.client.vhost.on_queue(name);
         return Err(AmqpError::GetFromReplyQueue(on));
     }
     Ok(())

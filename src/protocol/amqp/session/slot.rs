@@ -68,7 +68,7 @@ impl Connection {
     /// How many channels there may be is negotiated, not which numbers they have, as it is on
     /// RabbitMQ. The highest number costs a connection 1 MiB of free slots.
     fn open_channel(&mut self, link: &mut ConnectionState, number: u16) -> Result<(), AmqpError> {
-        link.input_budget.take(METHOD + self.slots.len() / (LOOKED_AT * LOOKED_AT));
+        link.batch.budget.take(METHOD + self.slots.len() / (LOOKED_AT * LOOKED_AT));
         let channel_max = link.limits.channel_max;
         let opened = self.slots.iter().filter(|slot| !matches!(slot, Slot::Free)).count();
         if opened >= usize::from(channel_max) {
@@ -99,7 +99,7 @@ impl Connection {
             return Err(Fault::of(error, ids));
         }
         let (class_id, method_id) = ids;
-        warn!(peer = %link.peer.address, user = link.user, channel = number, "closes the channel: {error}");
+        warn!(peer = %link.client.peer.address, user = link.client.user, channel = number, "closes the channel: {error}");
         self.flush(link);
         let close = amqp::Close { reply_code: code.number, reply_text: text.into(), class_id, method_id };
         let close = AMQPClass::Channel(amqp::AMQPMethod::Close(close));
@@ -139,9 +139,10 @@ impl Connection {
 /// 530: all are taken.
 fn take_places(link: &ConnectionState) -> Result<Vec<Permit>, AmqpError> {
     let all = link.broker.places().channels.take().map_err(|max| AmqpError::ChannelLimit { max })?;
-    let Some((_, entry)) = &link.places else { return Ok(vec![all]) };
+    let Some((_, entry)) = &link.client.places else { return Ok(vec![all]) };
     let of_user = entry.user.channels.take();
-    let of_user = of_user.map_err(|max| AmqpError::UserChannelLimit { user: link.user.clone(), max })?;
+    let of_user =
+        of_user.map_err(|max| AmqpError::UserChannelLimit { user: link.client.user.clone(), max })?;
     Ok(vec![all, of_user])
 }
 
@@ -151,8 +152,8 @@ fn take_places(link: &ConnectionState) -> Result<Vec<Permit>, AmqpError> {
 pub(super) fn release(link: &mut ConnectionState, channels: Vec<Channel>) {
     let runs: usize = channels.iter().map(|channel| channel.unacked.len()).sum();
     let consumers: usize = channels.iter().map(|channel| channel.consumers.len()).sum();
-    let steps = runs + METHOD * consumers + link.backlog.len();
-    link.input_budget.take(steps / LOOKED_AT);
+    let steps = runs + METHOD * consumers + link.inbox.backlog.len();
+    link.batch.budget.take(steps / LOOKED_AT);
     blocking::run_many(steps, || release_all(link, channels));
 }
 
@@ -161,15 +162,13 @@ fn release_all(link: &mut ConnectionState, mut channels: Vec<Channel>) {
         channels.iter().flat_map(|channel| channel.consumers.values().copied()).collect();
     let mut left: BTreeMap<QueueId, Arc<Queue>> = BTreeMap::new();
     for &id in &consumers {
-        if let Some(subscription) = link.subscriptions.get(&id) {
+        if let Some(subscription) = link.inbox.subscriptions.get(&id) {
             link.broker.leave(&subscription.queue, id, link.now);
             left.insert(subscription.queue.id, Arc::clone(&subscription.queue));
         }
     }
-    for (queue, settled) in link.withdraw(&consumers) {
-        link.broker.put_back(&queue, &settled, Requeue::Unsent, link.now);
-    }
-    let settles = &mut link.settles;
+    link.inbox.give_back((&link.broker, &mut link.batch.budget), &consumers, link.now);
+    let settles = &mut link.batch.acks;
     for channel in &mut channels {
         if let Some(tx) = channel.mode.transaction() {
             tx.roll_back(&mut channel.unacked);
@@ -178,8 +177,7 @@ fn release_all(link: &mut ConnectionState, mut channels: Vec<Channel>) {
             settles.add(&part.run.queue, Settlement::Requeue(Requeue::Failed), part.settled);
         });
     }
-    link.pay();
-    link.settles.flush(&link.broker, link.now);
+    link.batch.flush_acks(&link.broker, link.now);
     for queue in left.values() {
         link.broker.dispatch_again(queue, link.now);
     }

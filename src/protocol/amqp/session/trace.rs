@@ -11,27 +11,26 @@ use crate::queue::Queue;
 use crate::queue::mailbox::DeliveryRun;
 use std::sync::Arc;
 
-impl ConnectionState {
-    fn trace(&self, channel: u16, message: (&Message<'_>, &[u8]), moment: Moment<'_>) {
-        let connection = self.appearance.as_ref().map(|appearance| appearance.client().facts.name());
-        let client = TracedClient { connection: &connection.unwrap_or_default(), user: &self.user, channel };
-        trace::copy(&self.broker, &self.vhost, message, client, moment, self.now);
-    }
+fn trace(link: &ConnectionState, channel: u16, message: (&Message<'_>, &[u8]), moment: Moment<'_>) {
+    let client = &link.client;
+    let connection = client.handle.as_ref().map(|handle| handle.client().facts.name());
+    let traced = TracedClient { connection: &connection.unwrap_or_default(), user: &client.user, channel };
+    trace::copy(&link.broker, &client.vhost, message, traced, moment, link.now);
 }
 
 impl Channel {
     /// A message was published, to the queues of the current route.
     #[cold]
     pub(super) fn trace_publish(&self, link: &mut ConnectionState, message: &Message<'_>) {
-        link.input_budget.take(COPY);
-        let route = Arc::clone(link.routes.current());
-        link.trace(self.number, (message, message.properties), Moment::Published(&route.queues));
+        link.batch.budget.take(COPY);
+        let route = Arc::clone(link.batch.routes.current());
+        trace(link, self.number, (message, message.properties), Moment::Published(&route.queues));
     }
 
     /// The messages of `run` from record `first` on were delivered, up to where it begins now.
     #[cold]
     pub(super) fn trace_deliveries(&self, link: &ConnectionState, run: &DeliveryRun, first: u32) {
-        let Some(subscription) = link.subscriptions.get(&run.consumer) else { return };
+        let Some(subscription) = link.inbox.subscriptions.get(&run.consumer) else { return };
         let indices = first..run.range.start;
         // Small messages may be many in one go.
         blocking::run_many(indices.len().saturating_mul(COPY), || {
@@ -53,6 +52,6 @@ impl Channel {
     ) {
         let properties = shown(message, deliveries, acquired(queue, redelivered, deliveries));
         let moment = Moment::Delivered { queue: &queue.name, redelivered };
-        link.trace(self.number, (message, &properties), moment);
+        trace(link, self.number, (message, &properties), moment);
     }
 }

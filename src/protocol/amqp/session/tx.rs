@@ -108,7 +108,7 @@ impl Channel {
         // A message's time to live begins now.
         let now = link.now.unix_ms;
         let (broker, cost) = (&link.broker, tx.stage.cost() + tx.settles.len());
-        link.input_budget.take(cost);
+        link.batch.budget.take(cost);
         let committed = blocking::run_many(cost, || {
             let publishes: Vec<_> =
                 tx.stage.take().map(|(route, block)| (route, block.arrived_at(now))).collect();
@@ -136,7 +136,7 @@ impl Channel {
         let max = link.broker.settings().limits.transaction_bytes_max;
         link.tally.transacted = true;
         // It goes into a block of its own if the worst comes to the worst.
-        link.input_budget.take(1);
+        link.batch.budget.take(1);
         if tx.bytes() as u64 > max {
             return Err(AmqpError::TransactionTooLarge { max });
         }

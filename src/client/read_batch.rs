@@ -1,0 +1,82 @@
+//! What one read brings, gathered until it is handed to the queues, and what that costs.
+
+use super::ack_batch::AckBatch;
+use super::budget::{STEPS, StepBudget};
+use super::publish_batch::PublishBatch;
+use super::route_cache::RouteCache;
+use crate::broker::Broker;
+use crate::clock::Now;
+use crate::metrics::{Metrics, SizeTally};
+
+/// What the current read gathers.
+#[derive(Default)]
+pub(crate) struct ReadBatch {
+    /// Publishes that are not handed to their queues yet.
+    pub(crate) publishes: PublishBatch,
+    pub(crate) routes: RouteCache,
+    /// Acknowledgements that are not handed to their queues yet.
+    pub(crate) acks: AckBatch,
+    /// What is spent on input.
+    pub(crate) budget: StepBudget,
+}
+
+impl ReadBatch {
+    /// Whether others are to have their turn before more input is taken. What was gathered is paid
+    /// for when it is handed over.
+    #[inline]
+    pub(crate) fn is_spent(&self) -> bool {
+        let gathered = self.publishes.cost().saturating_add(self.acks.cost());
+        gathered.saturating_add(self.budget.taken() + self.routes.cost()) >= STEPS
+    }
+
+    /// Counts what was gathered, and is about to be handed over.
+    pub(crate) fn pay(&mut self) {
+        self.budget.take(self.routes.take_cost());
+        self.budget.take(self.publishes.cost());
+        self.budget.take(self.acks.cost());
+    }
+
+    /// Hands all acknowledgements to their queues.
+    pub(crate) fn flush_acks(&mut self, broker: &Broker, now: Now) {
+        self.pay();
+        self.acks.flush(broker, now);
+    }
+}
+
+/// What is counted during one turn, so that the shared counters are touched once.
+#[derive(Debug, Default)]
+pub(crate) struct ReadTally {
+    pub(crate) received: u64,
+    pub(crate) received_confirm: u64,
+    pub(crate) sizes: SizeTally,
+    pub(crate) dropped: u64,
+    pub(crate) returned: u64,
+    pub(crate) confirmed: u64,
+    pub(crate) delivered_auto_ack: u64,
+    pub(crate) delivered_manual_ack: u64,
+    pub(crate) redelivered: u64,
+    /// A part of a content came: a client that never sends the last one has published nothing, and
+    /// takes memory.
+    pub(crate) partial: bool,
+    /// That content is large.
+    pub(crate) large: bool,
+    /// A transaction grew.
+    pub(crate) transacted: bool,
+}
+
+impl ReadTally {
+    /// Adds what was counted to the broker's counters.
+    pub(crate) fn report(self, metrics: &Metrics) {
+        if self.received > 0 {
+            metrics.received.add(self.received);
+            metrics.received_confirm.add(self.received_confirm);
+            metrics.sizes.add(&self.sizes);
+        }
+        metrics.unroutable_dropped.add(self.dropped);
+        metrics.unroutable_returned.add(self.returned);
+        metrics.confirmed.add(self.confirmed);
+        metrics.delivered_auto_ack.add(self.delivered_auto_ack);
+        metrics.delivered_manual_ack.add(self.delivered_manual_ack);
+        metrics.redelivered.add(self.redelivered);
+    }
+}
