@@ -13,7 +13,7 @@
 //! # The path of a message
 //!
 //! `server/connection` reads up to 256 KiB and the clock once -> `wire/frame`, `wire/method` ->
-//! `session/channel` joins the content -> `session/publish` finds the route (`client/route_cache`,
+//! `session/content` joins the content -> `session/publish` finds the route (`client/route_cache`,
 //! permission and all) and appends a record to the open block of that route (`client/publish_batch`) -> at the end of the read each block
 //! is handed to its queues, one lock each: `queue` numbers it, deals it to consumers, appends
 //! `Change::Publish` -> the mailbox wakes each consumer's task once -> `session/deliver` numbers

@@ -12,10 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Files of one room that may import each other in a circle.
 const FILES_MAX: usize = 8;
 
-/// Rooms with a circle that is larger still, and its files. It may become smaller, and then this is
-/// to say so; when it has `FILES_MAX` files, its row goes.
-const TOO_LARGE: &[(&str, usize)] = &[("src/protocol", 15)];
-
 /// Files by the path of their module: `["src", "queue", "core"]`.
 pub(super) type Modules<'a> = BTreeMap<Vec<&'a str>, &'a str>;
 
@@ -131,16 +127,13 @@ fn offences(files: &[(&str, &str)]) -> Vec<String> {
     for circle in circles(files) {
         let room = |path: &String| Some(module(path)?[..2].concat());
         let rooms: BTreeSet<String> = circle.iter().filter_map(room).collect();
-        let of_room = TOO_LARGE.iter().find(|(room, _)| rooms.contains(*room));
-        let most = of_room.map_or(FILES_MAX, |&(_, files)| files);
         let number = circle.len();
         let listed = circle.iter().cloned().collect::<Vec<_>>().join(", ");
         if rooms.len() > 1 {
             offences.push(format!("files of several rooms import each other in a circle: {listed}"));
-        } else if number > most {
-            offences.push(format!("{number} files import each other in a circle, {most} at most: {listed}"));
-        } else if number > FILES_MAX && number < most {
-            offences.push(format!("the circle of {rooms:?} has {number} files now: TOO_LARGE says {most}"));
+        } else if number > FILES_MAX {
+            offences
+                .push(format!("{number} files import each other in a circle, {FILES_MAX} at most: {listed}"));
         }
     }
     offences

@@ -6,7 +6,8 @@
 use super::channel::Channel;
 use super::connection_state::ConnectionState;
 use super::consume::check_qos;
-use super::publish::{self, IncomingContent};
+use super::content::{self, IncomingContent};
+use super::dispatch;
 use super::slot::{Closer, Slot, release};
 use super::{Fault, Next};
 use crate::arguments::Requeue;
@@ -162,7 +163,7 @@ impl Connection {
         for slot in self.slots.drain(..) {
             match slot {
                 Slot::Open(mut channel) => {
-                    channel.held.release(durable, &mut link.output);
+                    channel.out.held.release(durable, &mut link.output);
                     channels.push(*channel);
                 }
                 Slot::Closing(mut held) | Slot::Draining(mut held) => {
@@ -213,15 +214,15 @@ impl Connection {
         let outcome = match method::decode(payload) {
             Ok(Method::Publish { immediate: true, .. }) => Err(AmqpError::Immediate),
             Ok(Method::Publish { exchange, routing_key, mandatory, .. }) => {
-                let Some((header, body, used)) = publish::whole_content(rest, number, link.limits.frame_max)
+                let Some((header, body, used)) = content::whole_content(rest, number, link.limits.frame_max)
                 else {
                     let incoming = IncomingContent::new((exchange, routing_key), mandatory, link.now);
                     channel.incoming = Some(Box::new(incoming));
                     link.await_body();
                     return (0, Ok(()));
                 };
-                let message = publish::message(link.now, (exchange, routing_key), header.raw, body);
-                let checked = publish::check_header(link, &header);
+                let message = content::message(link.now, (exchange, routing_key), header.raw, body);
+                let checked = content::check_header(link, &header);
                 return (used, checked.and_then(|()| channel.publish(link, mandatory, &message)));
             }
             Ok(Method::Ack { tag, multiple }) => channel.settle(link, tag, multiple, Settlement::Ack),
@@ -255,7 +256,7 @@ impl Connection {
             return Ok(());
         }
         match self.channel(number) {
-            Some(channel) => channel.handle_method(link, method),
+            Some(channel) => dispatch::handle_method(channel, link, method),
             None => Ok(()),
         }
     }
@@ -320,12 +321,12 @@ impl Connection {
             let ticket = link.batch.publishes.flush(&link.broker, link.now, &mut refused);
             for refusal in refused {
                 if let Some(channel) = self.channel(refusal.channel) {
-                    channel.refused(refusal.numbers);
+                    channel.mode.refused(refusal.numbers);
                 }
             }
             for number in std::mem::take(&mut link.publishers) {
                 if let Some(channel) = self.channel(number) {
-                    channel.staged(ticket);
+                    channel.mode.staged(ticket);
                     link.waiting.insert(number);
                 }
             }
@@ -335,7 +336,7 @@ impl Connection {
         }
         for number in std::mem::take(&mut link.eased) {
             if let Some(channel) = self.channel(number) {
-                channel.share_room(link);
+                channel.consumers.share_room(link);
             }
         }
     }
@@ -350,12 +351,12 @@ impl Connection {
             let Some(slot) = self.slots.get_mut(usize::from(number)) else { continue };
             let waits = match slot {
                 Slot::Open(channel) => {
-                    let released = channel.held.release(durable, &mut link.output);
-                    channel.confirm(link, durable);
-                    if let Some(ticket) = channel.awaits() {
+                    let released = channel.out.held.release(durable, &mut link.output);
+                    channel.mode.confirm(&mut channel.out, link, durable);
+                    if let Some(ticket) = channel.mode.awaits() {
                         link.inbox.wake_at(&link.broker, ticket);
                     }
-                    !released || channel.awaits().is_some()
+                    !released || channel.mode.awaits().is_some()
                 }
                 Slot::Closing(held) => !held.release(durable, &mut link.output),
                 Slot::Draining(held) => {
@@ -409,7 +410,7 @@ impl Connection {
         let slots = link.waiting.iter().filter_map(|&number| self.slots.get(usize::from(number)));
         slots
             .map(|slot| match slot {
-                Slot::Open(channel) => channel.held.len(),
+                Slot::Open(channel) => channel.out.held.len(),
                 Slot::Closing(held) | Slot::Draining(held) => held.len(),
                 Slot::Free => 0,
             })

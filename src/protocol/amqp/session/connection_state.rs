@@ -120,6 +120,14 @@ impl ConnectionState {
         self.now.mono_ms.saturating_add(timeout_ms)
     }
 
+    /// A content is on its way, of which not all came at once.
+    pub(super) fn await_body(&mut self) {
+        let timeout_s = self.broker.settings().limits.body_timeout_s;
+        if timeout_s > 0 {
+            self.stale_ms = self.stale_ms.min(self.due_after(u64::from(timeout_s) * 1000));
+        }
+    }
+
     /// The newest ticket that is on disk.
     pub(super) fn durable(&self) -> Ticket {
         self.broker.log().durable()

@@ -4,93 +4,52 @@
 //! which the windows of the consumers limit. Small bodies are copied into frames, large ones are
 //! shared with the queue's block.
 
-use super::channel::Channel;
-use super::connection::Connection;
-use super::connection_state::ConnectionState;
-use super::stream::numbered;
-use crate::arguments::QueueType;
+use super::channel_output::ChannelOutput;
+use super::connection_state::{ConnectionState, PendingGet};
+use super::shown::{acquired, numbered, shown};
+use super::trace;
 use crate::client::budget::DELIVERIES;
-use crate::client::unacked::UnackedRun;
-use crate::ids::ConsumerId;
-use crate::message::properties;
-use crate::message::table::{self, FieldValue};
-use crate::message::{BCC, Block, Copies, Message};
+use crate::client::unacked::{Unacked, UnackedRun};
+use crate::message::{Block, Copies, Message};
+use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::wire::encode::{self, Content, Delivery};
 use crate::protocol::amqp::wire::frame::FRAME_END;
 use crate::protocol::amqp::wire::output::Output;
-use crate::queue::Queue;
-use crate::queue::mailbox::{DeliveryRun, Mail};
+use crate::queue::Got;
+use crate::queue::mailbox::DeliveryRun;
 use amq_protocol::protocol::{AMQPClass, basic};
-use amq_protocol::types::ShortString;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// No delivery is encoded beyond this many bytes of output: several times what a socket takes at
-/// once.
-const OUTPUT_MARK: usize = 1024 * 1024;
 
 /// Bodies from this size on are not copied.
 const SHARED_BODY: usize = 16 * 1024;
 
-impl Connection {
-    /// Acts upon the backlog as far as the output has room.
-    pub(super) fn deliver(&mut self, link: &mut ConnectionState) {
-        let mut sent = BTreeSet::new();
-        let mark = link.broker.unread().allowed(OUTPUT_MARK);
-        link.inbox.more = false;
-        while let Some(mail) = link.inbox.backlog.pop_front() {
-            if link.inbox.budget.is_spent() {
-                link.inbox.backlog.push_front(mail);
-                link.inbox.more = true;
-                break;
-            }
-            link.inbox.budget.take(1);
-            match mail {
-                Mail::Deliver(run) => {
-                    let id = run.consumer;
-                    let rest =
-                        self.consumer_channel(link, id).and_then(|channel| channel.deliver(link, run, mark));
-                    sent.insert(id);
-                    if let Some(rest) = rest {
-                        link.inbox.backlog.push_front(Mail::Deliver(rest));
-                        break;
-                    }
-                }
-                Mail::Cancelled(id) => {
-                    if let Some(channel) = self.consumer_channel(link, id) {
-                        channel.consumer_cancelled(link, id);
-                    }
-                }
-                Mail::Retry => self.retry_get(link),
-            }
-        }
-        for id in sent {
-            link.inbox.credit(&link.broker, id, link.now);
-        }
-    }
-
-    fn consumer_channel(&mut self, link: &ConnectionState, id: ConsumerId) -> Option<&mut Channel> {
-        let number = link.inbox.subscriptions.get(&id)?.channel;
-        self.channel(number)
-    }
+/// What one channel's client was sent.
+pub(super) struct Deliveries {
+    next_tag: u64,
+    pub(super) unacked: Unacked,
 }
 
-impl Channel {
+impl Deliveries {
+    pub(super) fn new() -> Self {
+        Self { next_tag: 1, unacked: Unacked::new() }
+    }
+
     /// Encodes the messages of `run` until the output has `mark` bytes; returns those that are
     /// left.
     pub(super) fn deliver(
         &mut self,
+        out: &mut ChannelOutput,
         link: &mut ConnectionState,
         mut run: DeliveryRun,
         mark: usize,
     ) -> Option<DeliveryRun> {
         let subscription = link.inbox.subscriptions.get_mut(&run.consumer)?;
-        let out = self.held.out(&mut link.output);
+        let (channel, frames) = (out.number, out.frames(&mut link.output));
         let (first_index, first_tag) = (run.range.start, self.next_tag);
         let acquired = acquired(&subscription.queue, run.redelivered, run.deliveries);
         let writer = Writer {
-            channel: self.number,
+            channel,
             frame_max: link.limits.frame_max,
             consumer_tag: &subscription.tag,
             acquired,
@@ -99,9 +58,9 @@ impl Channel {
             deliveries: run.deliveries,
             plain: run.deliveries | acquired == 0 && !subscription.queue.is_stream(),
         };
-        while run.range.start < run.range.end && out.len() < mark {
+        while run.range.start < run.range.end && frames.len() < mark {
             let delivery = Delivery { tag: self.next_tag, redelivered: run.redelivered };
-            writer.write(out, run.range.start, delivery);
+            writer.write(frames, run.range.start, delivery);
             self.next_tag += 1;
             run.range.start += 1;
         }
@@ -121,29 +80,68 @@ impl Channel {
             link.tally.redelivered += count;
         }
         if link.client.vhost.is_tracing() {
-            self.trace_deliveries(link, &run, first_index);
+            trace::deliveries(link, channel, &run, first_index);
         }
         run.first += count;
         (run.range.start < run.range.end).then_some(run)
     }
 
-    /// The queue of a consumer is gone: clients that want to know are told (RabbitMQ:
-    /// consumer-cancel.md).
-    fn consumer_cancelled(&mut self, link: &mut ConnectionState, id: ConsumerId) {
-        let Some(subscription) = link.inbox.subscriptions.remove(&id) else { return };
-        self.forget_consumer(&subscription.tag);
-        // What it held no longer fills the window that the consumers share.
-        self.share_room(link);
-        if link.capabilities.consumer_cancel_notify {
-            self.tell_cancelled(link, &subscription.tag);
+    /// basic.get. When the message has to be read from disk first, the session waits with
+    /// everything that comes after.
+    pub(super) fn get(&mut self, out: &mut ChannelOutput, link: &mut ConnectionState, get: PendingGet) {
+        let metrics = link.broker.metrics();
+        let got = link.broker.get(&get.queue, get.no_ack, &link.inbox.mailbox, link.now);
+        let Got::Message { first, block, index, redelivered, deliveries, remaining } = got else {
+            if matches!(got, Got::Paging) {
+                link.pending_get = Some(get);
+            } else {
+                metrics.get_empty.add(1);
+                out.reply(link, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
+            }
+            return;
+        };
+        let counter = if get.no_ack { &metrics.get_auto_ack } else { &metrics.get_manual_ack };
+        counter.add(1);
+        metrics.redelivered.add(u64::from(redelivered));
+        let first_tag = self.next_tag;
+        self.next_tag += 1;
+        let message = block.message(index);
+        let content = Content {
+            exchange: message.exchange,
+            routing_key: message.routing_key,
+            properties: &shown(&message, deliveries, acquired(&get.queue, redelivered, deliveries)),
+            body: message.body,
+        };
+        let delivery = Delivery { tag: first_tag, redelivered };
+        let (channel, frames) = (out.number, out.frames(&mut link.output).own());
+        encode::get_ok(frames, channel, link.limits.frame_max, delivery, remaining, &content);
+        if link.client.vhost.is_tracing() {
+            trace::delivery(link, channel, &get.queue, (&message, deliveries), redelivered);
+        }
+        if !get.no_ack {
+            let due_ms = link.due_after(get.queue.consumer_timeout_ms().unwrap_or(u64::MAX));
+            let run = UnackedRun::new(first_tag, first, get.queue, None, due_ms);
+            self.await_acks(link, run, 1);
         }
     }
 
-    /// Tells the client that a consumer is no more.
-    pub(super) fn tell_cancelled(&mut self, link: &mut ConnectionState, tag: &[u8]) {
-        let consumer_tag = ShortString::from(String::from_utf8_lossy(tag).into_owned());
-        let cancel = basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait: true });
-        self.reply(link, &AMQPClass::Basic(cancel));
+    /// Messages that are fetched without ever being acknowledged are not piled up for ever.
+    ///
+    /// # Errors
+    /// 406: there are as many as there may be.
+    pub(super) fn check_room(&self, link: &ConnectionState) -> Result<(), AmqpError> {
+        let max = link.broker.settings().limits.unacked_max;
+        if self.unacked.len() >= max as usize {
+            return Err(AmqpError::UnackedLimit { max });
+        }
+        Ok(())
+    }
+
+    /// Deliveries are outstanding from now on.
+    #[inline]
+    fn await_acks(&mut self, link: &mut ConnectionState, run: UnackedRun, count: u64) {
+        link.due_ms = link.due_ms.min(run.due_ms);
+        self.unacked.add(run, count);
     }
 }
 
@@ -206,37 +204,4 @@ impl Writer<'_> {
             out.own().push(FRAME_END);
         }
     }
-}
-
-/// How often a message of a quorum queue was delivered before (RabbitMQ: quorum-queues.md); 0 on
-/// all others, who do not say. Nearly every delivery that came back counts as failed; of those that
-/// do not, a restart or a timeout, one is known.
-pub(super) fn acquired(queue: &Queue, redelivered: bool, deliveries: u32) -> u32 {
-    if queue.settings.kind == QueueType::Quorum { deliveries.max(u32::from(redelivered)) } else { 0 }
-}
-
-/// The properties of a message as clients see them: with headers that tell how many deliveries
-/// failed, if any did, and how many there were, where that is said, and without the one that names
-/// blind copies.
-#[inline]
-pub(super) fn shown<'a>(message: &Message<'a>, deliveries: u32, acquired: u32) -> Cow<'a, [u8]> {
-    if deliveries | acquired == 0 && message.copies != Copies::Blind {
-        return Cow::Borrowed(message.properties);
-    }
-    rewritten(message.properties, deliveries, acquired)
-}
-
-#[cold]
-fn rewritten<'a>(raw: &'a [u8], deliveries: u32, acquired: u32) -> Cow<'a, [u8]> {
-    let Ok(mut parts) = properties::decode(raw) else { return Cow::Borrowed(raw) };
-    let mut headers = table::with(parts.headers.unwrap_or_default(), BCC, None);
-    for (header, count) in [("x-delivery-count", deliveries), ("x-acquired-count", acquired)] {
-        if count > 0 {
-            headers = table::with(&headers, header, Some(&FieldValue::LongLongInt(count.into())));
-        }
-    }
-    parts.headers = Some(&headers);
-    let mut rewritten = Vec::with_capacity(raw.len() + headers.len());
-    properties::encode(&parts, &mut rewritten);
-    Cow::Owned(rewritten)
 }

@@ -38,7 +38,8 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         link.batch.routes.find(&mut link.client, message)?;
         let properties = properties::decode(message.properties)?;
-        let (mut message, mut block, named) = (*message, block, self.name_reply_queue(&properties)?);
+        let (mut message, mut block, named) =
+            (*message, block, self.consumers.name_reply_queue(&properties)?);
         if let Some(named) = &named {
             message.properties = named;
             block = None;

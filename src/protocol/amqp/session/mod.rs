@@ -14,22 +14,29 @@
 //! reply that promises durability is in the output only after the log said so.
 
 mod channel;
+mod channel_output;
 mod connection;
 mod connection_state;
 mod consume;
+mod consumers;
+mod content;
 mod copies;
 mod declare;
 mod deferred_replies;
 mod deliver;
+mod dispatch;
 mod handshake;
 mod heartbeat;
 mod inspect;
 mod introduction;
+mod mail;
+mod mode;
 mod overdue;
 mod publish;
 mod renewed;
 mod replies;
 mod report;
+mod shown;
 mod slot;
 mod stream;
 mod trace;

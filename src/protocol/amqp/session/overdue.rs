@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use crate::arguments::Requeue;
 use crate::blocking;
-use crate::client::unacked::UnackedRun;
+use crate::client::unacked::Unacked;
 use crate::ids::{ConsumerId, QueueId};
 use crate::protocol::amqp::fault::AmqpError;
 use crate::queue::{Queue, Settled};
@@ -49,73 +49,64 @@ impl Connection {
         for number in 0..self.slots.len() {
             let Ok(number) = u16::try_from(number) else { break };
             let Some(channel) = self.channel(number) else { continue };
-            if channel.unacked.due_ms() <= now_ms
+            if channel.deliveries.unacked.due_ms() <= now_ms
                 && let Err(error) =
-                    blocking::run_many(channel.unacked.len(), || channel.take_back_overdue(link))
+                    blocking::run_many(channel.deliveries.unacked.len(), || take_back(channel, link))
             {
                 self.fail(link, number, error, (0, 0))?;
             }
             if let Some(channel) = self.channel(number) {
-                link.due_ms = link.due_ms.min(channel.unacked.due_ms());
+                link.due_ms = link.due_ms.min(channel.deliveries.unacked.due_ms());
             }
         }
         Ok(())
     }
 }
 
-impl Channel {
-    /// Deliveries are outstanding from now on.
-    #[inline]
-    pub(super) fn await_acks(&mut self, link: &mut ConnectionState, run: UnackedRun, count: u64) {
-        link.due_ms = link.due_ms.min(run.due_ms);
-        self.unacked.add(run, count);
-    }
-
-    fn take_back_overdue(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
-        let overdue = self.overdue(link);
-        for &id in &overdue.consumers {
-            let Some(subscription) = link.inbox.subscriptions.get(&id) else { continue };
-            let (queue, timeout_ms) = (&subscription.queue, subscription.timeout_ms);
-            warn!(peer = %link.client.peer.address, user = link.client.user, channel = self.number, queue = %queue.name,
-                timeout_ms, "cancels a consumer that did not acknowledge in time");
-            link.broker.leave(queue, id, link.now);
-            let tag = subscription.tag.clone();
-            self.forget_consumer(&tag);
-            if link.capabilities.consumer_cancel_notify {
-                self.unacked.excuse(id);
-                self.tell_cancelled(link, &tag);
-            }
+fn take_back(channel: &mut Channel, link: &mut ConnectionState) -> Result<(), AmqpError> {
+    let overdue = take_overdue(&mut channel.deliveries.unacked, link);
+    for &id in &overdue.consumers {
+        let Some(subscription) = link.inbox.subscriptions.get(&id) else { continue };
+        let (queue, timeout_ms) = (&subscription.queue, subscription.timeout_ms);
+        warn!(peer = %link.client.peer.address, user = link.client.user, channel = channel.out.number,
+            queue = %queue.name, timeout_ms, "cancels a consumer that did not acknowledge in time");
+        link.broker.leave(queue, id, link.now);
+        let tag = subscription.tag.clone();
+        channel.consumers.forget(&tag);
+        if link.capabilities.consumer_cancel_notify {
+            channel.deliveries.unacked.excuse(id);
         }
-        link.inbox.give_back((&link.broker, &mut link.batch.budget), &overdue.consumers, link.now);
-        for (queue, settled) in overdue.queues.into_values() {
-            link.broker.put_back(&queue, &settled, Requeue::Overdue, link.now);
-        }
-        self.share_room(link);
-        overdue
-            .unexcused_ms
-            .map_or(Ok(()), |timeout_ms| Err(AmqpError::AckTimeout { channel: self.number, timeout_ms }))
+        channel.out.tell_cancelled(link, &tag);
     }
+    link.inbox.give_back((&link.broker, &mut link.batch.budget), &overdue.consumers, link.now);
+    for (queue, settled) in overdue.queues.into_values() {
+        link.broker.put_back(&queue, &settled, Requeue::Overdue, link.now);
+    }
+    channel.consumers.share_room(link);
+    overdue
+        .unexcused_ms
+        .map_or(Ok(()), |timeout_ms| Err(AmqpError::AckTimeout { channel: channel.out.number, timeout_ms }))
+}
 
-    /// What is overdue now, taken out of what is outstanding.
-    fn overdue(&mut self, link: &ConnectionState) -> Overdue {
-        let mut found = Overdue::default();
-        let capable = link.capabilities.consumer_cancel_notify;
-        self.unacked.take_overdue(link.now.mono_ms, |run, settled| {
-            let subscription = run.consumer.and_then(|id| link.inbox.subscriptions.get(&id));
-            if subscription.is_some() {
-                found.consumers.extend(run.consumer);
-            }
-            let cancelled = capable && subscription.is_some();
-            if !run.excused && !cancelled {
-                let timeout_ms = match subscription {
-                    Some(subscription) => Some(subscription.timeout_ms),
-                    None => run.queue.consumer_timeout_ms(),
-                };
-                found.unexcused_ms = found.unexcused_ms.or(timeout_ms).or(Some(0));
-            }
-            let new = || (Arc::clone(&run.queue), Vec::new());
-            found.queues.entry(run.queue.id).or_insert_with(new).1.push(settled);
-        });
-        found
-    }
+/// What is overdue now, taken out of what is outstanding.
+fn take_overdue(unacked: &mut Unacked, link: &ConnectionState) -> Overdue {
+    let mut found = Overdue::default();
+    let capable = link.capabilities.consumer_cancel_notify;
+    unacked.take_overdue(link.now.mono_ms, |run, settled| {
+        let subscription = run.consumer.and_then(|id| link.inbox.subscriptions.get(&id));
+        if subscription.is_some() {
+            found.consumers.extend(run.consumer);
+        }
+        let cancelled = capable && subscription.is_some();
+        if !run.excused && !cancelled {
+            let timeout_ms = match subscription {
+                Some(subscription) => Some(subscription.timeout_ms),
+                None => run.queue.consumer_timeout_ms(),
+            };
+            found.unexcused_ms = found.unexcused_ms.or(timeout_ms).or(Some(0));
+        }
+        let new = || (Arc::clone(&run.queue), Vec::new());
+        found.queues.entry(run.queue.id).or_insert_with(new).1.push(settled);
+    });
+    found
 }

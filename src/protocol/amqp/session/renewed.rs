@@ -28,7 +28,7 @@ impl Connection {
         }
         for &(number, id) in &lost {
             if let Some(channel) = self.channel(number) {
-                channel.cancel_unpermitted(link, id);
+                cancel(channel, link, id);
             }
         }
         let ids: BTreeSet<ConsumerId> = lost.iter().map(|&(_, id)| id).collect();
@@ -36,22 +36,18 @@ impl Connection {
         // What went back no longer fills the window that the consumers of a channel share.
         for number in lost.iter().map(|&(number, _)| number).collect::<BTreeSet<u16>>() {
             if let Some(channel) = self.channel(number) {
-                channel.share_room(link);
+                channel.consumers.share_room(link);
             }
         }
     }
 }
 
-impl Channel {
-    fn cancel_unpermitted(&mut self, link: &mut ConnectionState, id: ConsumerId) {
-        let Some(subscription) = link.inbox.subscriptions.get(&id) else { return };
-        let (queue, tag) = (&subscription.queue, subscription.tag.clone());
-        warn!(peer = %link.client.peer.address, user = link.client.user, channel = self.number, queue = %queue.name,
-            "cancels a consumer whose user may not read the queue any more");
-        link.broker.leave(queue, id, link.now);
-        self.forget_consumer(&tag);
-        if link.capabilities.consumer_cancel_notify {
-            self.tell_cancelled(link, &tag);
-        }
-    }
+fn cancel(channel: &mut Channel, link: &mut ConnectionState, id: ConsumerId) {
+    let Some(subscription) = link.inbox.subscriptions.get(&id) else { return };
+    let (queue, tag) = (&subscription.queue, subscription.tag.clone());
+    warn!(peer = %link.client.peer.address, user = link.client.user, channel = channel.out.number,
+        queue = %queue.name, "cancels a consumer whose user may not read the queue any more");
+    link.broker.leave(queue, id, link.now);
+    channel.consumers.forget(&tag);
+    channel.out.tell_cancelled(link, &tag);
 }

@@ -4,11 +4,10 @@
 //! counts nothing for the purpose but the bytes that came.
 
 use super::Fault;
-use super::channel::{Channel, Mode};
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::slot::Slot;
-use crate::broker::clients::{ChannelReport, ClientReport, ClientStatus, Publishing};
+use crate::broker::clients::{ClientReport, ClientStatus};
 use crate::protocol::amqp::fault::AmqpError;
 
 impl Connection {
@@ -44,27 +43,6 @@ impl Connection {
             sent_bytes: link.output.progress() + pending_bytes,
             pending_bytes,
             channels: open.collect(),
-        }
-    }
-}
-
-impl Channel {
-    fn report(&self) -> ChannelReport {
-        let (publishing, unconfirmed, (uncommitted, acks_uncommitted)) = match &self.mode {
-            Mode::Plain => (Publishing::Plain, 0, (0, 0)),
-            Mode::Confirm(confirms) => (Publishing::Confirm, confirms.unanswered(), (0, 0)),
-            Mode::Transaction(tx) => (Publishing::Transaction, 0, tx.counts()),
-        };
-        ChannelReport {
-            number: self.number,
-            publishing,
-            consumers: self.consumers.len() as u64,
-            unacked: self.unacked.count(),
-            unconfirmed,
-            uncommitted,
-            acks_uncommitted,
-            prefetch: self.prefetch,
-            shared_prefetch: self.limit.limit(),
         }
     }
 }

@@ -80,7 +80,7 @@ impl Connection {
             self.slots.resize_with(index + 1, || Slot::Free);
         }
         let mut channel = Channel::new(number, places);
-        channel.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::OpenOk(amqp::OpenOk {})));
+        channel.out.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::OpenOk(amqp::OpenOk {})));
         self.slots[index] = Slot::Open(Box::new(channel));
         link.broker.metrics().channels_opened.add(1);
         Ok(())
@@ -118,8 +118,8 @@ impl Connection {
         let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
         let Slot::Open(mut channel) = std::mem::replace(slot, Slot::Free) else { return };
         let durable = link.durable();
-        channel.confirm(link, durable);
-        let mut held = std::mem::take(&mut channel.held);
+        channel.mode.confirm(&mut channel.out, link, durable);
+        let mut held = std::mem::take(&mut channel.out.held);
         release(link, vec![*channel]);
         encode::method(held.out(&mut link.output).own(), number, last_words);
         if held.is_holding() {
@@ -150,7 +150,7 @@ fn take_places(link: &ConnectionState) -> Result<Vec<Permit>, AmqpError> {
 /// what they were dealt and not sent goes back, and what they have not acknowledged. Only then
 /// others are dealt what they held.
 pub(super) fn release(link: &mut ConnectionState, channels: Vec<Channel>) {
-    let runs: usize = channels.iter().map(|channel| channel.unacked.len()).sum();
+    let runs: usize = channels.iter().map(|channel| channel.deliveries.unacked.len()).sum();
     let consumers: usize = channels.iter().map(|channel| channel.consumers.len()).sum();
     let steps = runs + METHOD * consumers + link.inbox.backlog.len();
     link.batch.budget.take(steps / LOOKED_AT);
@@ -159,7 +159,7 @@ pub(super) fn release(link: &mut ConnectionState, channels: Vec<Channel>) {
 
 fn release_all(link: &mut ConnectionState, mut channels: Vec<Channel>) {
     let consumers: BTreeSet<ConsumerId> =
-        channels.iter().flat_map(|channel| channel.consumers.values().copied()).collect();
+        channels.iter().flat_map(|channel| channel.consumers.ids()).collect();
     let mut left: BTreeMap<QueueId, Arc<Queue>> = BTreeMap::new();
     for &id in &consumers {
         if let Some(subscription) = link.inbox.subscriptions.get(&id) {
@@ -171,9 +171,9 @@ fn release_all(link: &mut ConnectionState, mut channels: Vec<Channel>) {
     let settles = &mut link.batch.acks;
     for channel in &mut channels {
         if let Some(tx) = channel.mode.transaction() {
-            tx.roll_back(&mut channel.unacked);
+            tx.roll_back(&mut channel.deliveries.unacked);
         }
-        channel.unacked.take_all(|part| {
+        channel.deliveries.unacked.take_all(|part| {
             settles.add(&part.run.queue, Settlement::Requeue(Requeue::Failed), part.settled);
         });
     }

@@ -6,7 +6,7 @@
 //! commit. A rollback forgets the publishes, and the acknowledged deliveries are outstanding again;
 //! so does a commit of which a full queue would refuse a part, and the channel closes.
 
-use super::channel::{Channel, Mode};
+use super::channel_output::ChannelOutput;
 use super::connection_state::ConnectionState;
 use crate::blocking;
 use crate::broker::{Rooms, Settlement};
@@ -14,7 +14,6 @@ use crate::client::ack_batch::AckBatch;
 use crate::client::publish_batch::PublishBatch;
 use crate::client::unacked::{Part, Unacked, UnackedRun};
 use crate::protocol::amqp::fault::AmqpError;
-use amq_protocol::protocol::{AMQPClass, tx as amqp};
 use std::mem;
 
 /// The open transaction of one channel (AMQP 0-9-1 section 1.9).
@@ -64,56 +63,27 @@ impl Transaction {
         }
         settles
     }
-}
 
-impl Channel {
-    /// tx.select, tx.commit, tx.rollback.
-    pub(super) fn handle_tx(
-        &mut self,
-        link: &mut ConnectionState,
-        method: &amqp::AMQPMethod,
-    ) -> Result<(), AmqpError> {
-        let reply = match method {
-            amqp::AMQPMethod::Select(_) => {
-                match self.mode {
-                    Mode::Confirm(_) => return Err(AmqpError::TxAfterConfirm),
-                    Mode::Plain => self.mode = Mode::Transaction(Box::default()),
-                    Mode::Transaction(_) => {}
-                }
-                amqp::AMQPMethod::SelectOk(amqp::SelectOk {})
-            }
-            amqp::AMQPMethod::Commit(_) => {
-                self.commit(link)?;
-                amqp::AMQPMethod::CommitOk(amqp::CommitOk {})
-            }
-            amqp::AMQPMethod::Rollback(_) => {
-                let tx = self.mode.transaction().ok_or(AmqpError::NotTransactional)?;
-                tx.roll_back(&mut self.unacked);
-                link.due_ms = link.due_ms.min(self.unacked.due_ms());
-                amqp::AMQPMethod::RollbackOk(amqp::RollbackOk {})
-            }
-            _ => return Err(AmqpError::UnknownMethod),
-        };
-        self.reply(link, &AMQPClass::Tx(reply));
-        Ok(())
-    }
-
-    /// Everything takes effect; what the channel says from now on waits until it is on disk.
+    /// Everything takes effect; what the channel says from now on waits until it is on disk. Whether
+    /// there was anything.
     ///
     /// # Errors
     /// 406: a queue is full. Nothing has taken effect: what was acknowledged is outstanding again,
     /// and goes back with the channel.
-    fn commit(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
-        let tx = self.mode.transaction().ok_or(AmqpError::NotTransactional)?;
+    pub(super) fn commit(
+        &mut self,
+        out: &mut ChannelOutput,
+        link: &mut ConnectionState,
+    ) -> Result<bool, AmqpError> {
         // A message's time to live begins now.
         let now = link.now.unix_ms;
-        let (broker, cost) = (&link.broker, tx.stage.cost() + tx.settles.len());
+        let (broker, cost) = (&link.broker, self.stage.cost() + self.settles.len());
         link.batch.budget.take(cost);
         let committed = blocking::run_many(cost, || {
             let publishes: Vec<_> =
-                tx.stage.take().map(|(route, block)| (route, block.arrived_at(now))).collect();
+                self.stage.take().map(|(route, block)| (route, block.arrived_at(now))).collect();
             let rooms = Rooms::reserve(&publishes, link.now)?;
-            let acks = tx.settled().take();
+            let acks = self.settled().take();
             let is_empty = publishes.is_empty() && acks.is_empty();
             Some((!is_empty).then(|| broker.commit_tx(publishes, rooms, &acks, link.now)))
         });
@@ -121,23 +91,24 @@ impl Channel {
             // The channel takes back what was acknowledged as it closes.
             return Err(AmqpError::TransactionRefused);
         };
-        let returns = mem::take(&mut tx.returns);
-        self.held.out(&mut link.output).own().extend_from_slice(&returns);
+        let returns = mem::take(&mut self.returns);
+        out.frames(&mut link.output).own().extend_from_slice(&returns);
         if let Some(ticket) = ticket {
-            self.hold(link, ticket);
-            self.share_room(link);
+            out.hold(link, ticket);
         }
-        Ok(())
+        Ok(ticket.is_some())
     }
 
     /// A transaction does not grow without a limit: a larger one is a backlog in the wrong place.
-    pub(super) fn check_transaction(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
-        let Some(tx) = self.mode.transaction() else { return Ok(()) };
+    ///
+    /// # Errors
+    /// 406: it is too large.
+    pub(super) fn check_size(&self, link: &mut ConnectionState) -> Result<(), AmqpError> {
         let max = link.broker.settings().limits.transaction_bytes_max;
         link.tally.transacted = true;
         // It goes into a block of its own if the worst comes to the worst.
         link.batch.budget.take(1);
-        if tx.bytes() as u64 > max {
+        if self.bytes() as u64 > max {
             return Err(AmqpError::TransactionTooLarge { max });
         }
         Ok(())

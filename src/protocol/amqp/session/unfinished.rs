@@ -10,9 +10,9 @@
 //! while memory is short for it nobody may publish.
 
 use super::Fault;
-use super::channel::Mode;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
+use super::mode::Mode;
 use super::slot::Slot;
 use crate::protocol::amqp::fault::AmqpError;
 
@@ -69,20 +69,10 @@ impl Connection {
     }
 }
 
-impl ConnectionState {
-    /// A content is on its way, of which not all came at once.
-    pub(super) fn await_body(&mut self) {
-        let timeout_s = self.broker.settings().limits.body_timeout_s;
-        if timeout_s > 0 {
-            self.stale_ms = self.stale_ms.min(self.due_after(u64::from(timeout_s) * 1000));
-        }
-    }
-}
-
 /// When the content of this channel went on last, and the channel's number.
 fn longest_ago(slot: &Slot) -> Option<(u64, u16)> {
     let Slot::Open(channel) = slot else { return None };
-    channel.incoming.as_ref().map(|incoming| (incoming.heard_ms, channel.number))
+    channel.incoming.as_ref().map(|incoming| (incoming.heard_ms, channel.out.number))
 }
 
 /// Bytes that are kept of what is unfinished, and of memory that they take.
