@@ -2,7 +2,7 @@
 //!
 //! What a client may do with a channel is in the files named after it; they take the parts that
 //! they need. Opening and closing, and what a closing channel ignores, are the business of
-//! [`super::slot`].
+//! [`super::channels`].
 
 use super::channel_output::ChannelOutput;
 use super::connection_state::ConnectionState;

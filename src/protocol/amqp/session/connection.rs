@@ -4,11 +4,11 @@
 //! which also runs before every method that could tell the difference.
 
 use super::channel::Channel;
+use super::channels::{Closer, Slot, release};
 use super::connection_state::ConnectionState;
 use super::consume::check_qos;
 use super::content::{self, IncomingContent};
 use super::dispatch;
-use super::slot::{Closer, Slot, release};
 use super::{Fault, Next};
 use crate::arguments::Requeue;
 use crate::blocking;

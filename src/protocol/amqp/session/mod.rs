@@ -15,6 +15,7 @@
 
 mod channel;
 mod channel_output;
+mod channels;
 mod connection;
 mod connection_state;
 mod consume;
@@ -37,7 +38,6 @@ mod renewed;
 mod replies;
 mod report;
 mod shown;
-mod slot;
 mod stream;
 mod trace;
 mod tx;

@@ -4,9 +4,9 @@
 //! counts nothing for the purpose but the bytes that came.
 
 use super::Fault;
+use super::channels::Slot;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
-use super::slot::Slot;
 use crate::broker::clients::{ClientReport, ClientStatus};
 use crate::protocol::amqp::fault::AmqpError;
 

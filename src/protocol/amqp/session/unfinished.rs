@@ -10,10 +10,10 @@
 //! while memory is short for it nobody may publish.
 
 use super::Fault;
+use super::channels::Slot;
 use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::mode::Mode;
-use super::slot::Slot;
 use crate::protocol::amqp::fault::AmqpError;
 
 /// How long nobody is blamed whose body is not read, milliseconds at a time.
