@@ -14,15 +14,16 @@
 //!
 //! `server/connection` reads up to 256 KiB and the clock once -> `wire/frame`, `wire/method` ->
 //! `session/content` joins the content -> `session/publish` finds the route (`client/route_cache`,
-//! permission and all) and appends a record to the open block of that route (`client/publish_batch`) -> at the end of the read each block
-//! is handed to its queues, one lock each: `queue` numbers it, deals it to consumers, appends
-//! `Change::Publish` -> the mailbox wakes each consumer's task once -> `session/deliver` numbers
-//! the deliveries and `wire/encode` writes the frames -> the commit thread writes, syncs and
-//! announces -> `client/confirms` answers with one `basic.ack(multiple)`.
+//! permission and all) and appends a record to the open block of that route
+//! (`client/publish_batch`) -> at the end of the read each block is handed to its queues, one lock
+//! each: `queue` numbers it, deals it to consumers, appends `Change::Publish` -> the mailbox wakes
+//! each consumer's task once -> `session/deliver` numbers the deliveries and `wire/encode` writes
+//! the frames -> the commit thread writes, syncs and announces -> `client/confirms` answers with
+//! one `basic.ack(multiple)`.
 //!
 //! An ack: `wire/method` -> `client/unacked` turns (tag, multiple) into ranges, which
-//! `client/ack_batch` gathers per queue -> at the end of the read `queue.settle(ranges)`, one lock per
-//! queue: drop, return credit, deal again -> `Change::Settle`.
+//! `client/ack_batch` gathers per queue -> at the end of the read `queue.settle(ranges)`, one lock
+//! per queue: drop, return credit, deal again -> `Change::Settle`.
 //!
 //! A **stream** is a queue whose log nobody empties. What a queue's lock guards is an enum of two:
 //! `queue/classic`, whose messages go once they are settled, and `queue/stream`. In a stream each

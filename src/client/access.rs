@@ -1,7 +1,7 @@
 //! What the client may do: looked up once, and again when something about users has changed.
 //!
-//! Publishes are asked for where their route is looked up, see [`super::route_cache`]: a publish whose
-//! route is known is allowed.
+//! Publishes are asked for where their route is looked up, see [`super::route_cache`]: a publish
+//! whose route is known is allowed.
 
 use crate::auth::permission::Grants;
 use crate::broker::Broker;

@@ -2,7 +2,6 @@
 
 use super::Fault;
 use super::channel::Channel;
-use super::connection::Connection;
 use super::connection_state::ConnectionState;
 use super::deferred_replies::DeferredReplies;
 use crate::arguments::Requeue;
@@ -20,13 +19,22 @@ use std::sync::Arc;
 use tracing::warn;
 
 /// What a channel number stands for.
-pub(super) enum Slot {
+enum Slot {
     Free,
     Open(Box<Channel>),
     /// The broker closed the channel; all is ignored until `channel.close-ok`.
     Closing(Box<DeferredReplies>),
     /// The client closed the channel; `channel.close-ok` is among what is held back.
     Draining(Box<DeferredReplies>),
+}
+
+impl Slot {
+    fn channel(&self) -> Option<&Channel> {
+        match self {
+            Self::Open(channel) => Some(channel),
+            Self::Free | Self::Closing(_) | Self::Draining(_) => None,
+        }
+    }
 }
 
 /// Who ends a channel.
@@ -36,7 +44,44 @@ pub(super) enum Closer {
     Client,
 }
 
-impl Connection {
+/// The channels of a connection, by their numbers; 0 is never one.
+#[derive(Default)]
+pub(super) struct Channels {
+    slots: Vec<Slot>,
+}
+
+impl Channels {
+    /// The open channel of that number.
+    #[inline]
+    pub(super) fn get(&mut self, number: u16) -> Option<&mut Channel> {
+        match self.slots.get_mut(usize::from(number)) {
+            Some(Slot::Open(channel)) => Some(channel),
+            _ => None,
+        }
+    }
+
+    /// As [`Self::get`], to look at.
+    #[inline]
+    pub(super) fn at(&self, number: u16) -> Option<&Channel> {
+        self.slots.get(usize::from(number)).and_then(Slot::channel)
+    }
+
+    /// Whether the broker has closed the channel of that number and the client has not said that it
+    /// knows.
+    pub(super) fn is_closing(&self, number: u16) -> bool {
+        matches!(self.slots.get(usize::from(number)), Some(Slot::Closing(_)))
+    }
+
+    /// All numbers up to the highest that was used.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u16> + use<> {
+        (0..self.slots.len()).map_while(|number| u16::try_from(number).ok())
+    }
+
+    /// The channels that are open.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
+        self.slots.iter().filter_map(Slot::channel)
+    }
+
     /// A method on a channel that is not open.
     pub(super) fn handle_outside(
         &mut self,
@@ -55,7 +100,7 @@ impl Connection {
                 encode::method(held.out(&mut link.output).own(), number, &ok);
             }
             (Some(Slot::Closing(_)), _) => {}
-            (None | Some(Slot::Free), OPEN) => return self.open_channel(link, number),
+            (None | Some(Slot::Free), OPEN) => return self.open(link, number),
             // As in RabbitMQ a method that does not decode is found first.
             _ => {
                 method::decode(payload)?;
@@ -67,7 +112,7 @@ impl Connection {
 
     /// How many channels there may be is negotiated, not which numbers they have, as it is on
     /// RabbitMQ. The highest number costs a connection 1 MiB of free slots.
-    fn open_channel(&mut self, link: &mut ConnectionState, number: u16) -> Result<(), AmqpError> {
+    fn open(&mut self, link: &mut ConnectionState, number: u16) -> Result<(), AmqpError> {
         link.batch.budget.take(METHOD + self.slots.len() / (LOOKED_AT * LOOKED_AT));
         let channel_max = link.limits.channel_max;
         let opened = self.slots.iter().filter(|slot| !matches!(slot, Slot::Free)).count();
@@ -103,12 +148,12 @@ impl Connection {
         self.flush(link);
         let close = amqp::Close { reply_code: code.number, reply_text: text.into(), class_id, method_id };
         let close = AMQPClass::Channel(amqp::AMQPMethod::Close(close));
-        self.close_channel(link, number, &close, Closer::Broker);
+        self.close(link, number, &close, Closer::Broker);
         Ok(())
     }
 
     /// Ends a channel with its last words, which wait if something before them does.
-    pub(super) fn close_channel(
+    pub(super) fn close(
         &mut self,
         link: &mut ConnectionState,
         number: u16,
@@ -131,6 +176,98 @@ impl Connection {
             Closer::Client => {}
         }
     }
+
+    /// Ends all channels; what is held back and durable is said.
+    pub(super) fn release_all(&mut self, link: &mut ConnectionState) {
+        let durable = link.durable();
+        let mut channels = Vec::new();
+        for slot in self.slots.drain(..) {
+            match slot {
+                Slot::Open(mut channel) => {
+                    channel.out.held.release(durable, &mut link.output);
+                    channels.push(*channel);
+                }
+                Slot::Closing(mut held) | Slot::Draining(mut held) => {
+                    held.release(durable, &mut link.output);
+                }
+                Slot::Free => {}
+            }
+        }
+        release(link, channels);
+    }
+
+    /// Hands over what the read gathered.
+    pub(super) fn flush(&mut self, link: &mut ConnectionState) {
+        link.batch.pay();
+        if !link.batch.publishes.is_empty() || !link.publishers.is_empty() {
+            let mut refused = Vec::new();
+            let ticket = link.batch.publishes.flush(&link.broker, link.now, &mut refused);
+            for refusal in refused {
+                if let Some(channel) = self.get(refusal.channel) {
+                    channel.mode.refused(refusal.numbers);
+                }
+            }
+            for number in std::mem::take(&mut link.publishers) {
+                if let Some(channel) = self.get(number) {
+                    channel.mode.staged(ticket);
+                    link.waiting.insert(number);
+                }
+            }
+        }
+        if !link.batch.acks.is_empty() {
+            link.batch.acks.flush(&link.broker, link.now);
+        }
+        for number in std::mem::take(&mut link.eased) {
+            if let Some(channel) = self.get(number) {
+                channel.consumers.share_room(link);
+            }
+        }
+    }
+
+    /// Sends what waited for tickets that are durable now.
+    pub(super) fn announce(&mut self, link: &mut ConnectionState) {
+        if link.waiting.is_empty() {
+            return;
+        }
+        let durable = link.durable();
+        for number in std::mem::take(&mut link.waiting) {
+            let Some(slot) = self.slots.get_mut(usize::from(number)) else { continue };
+            let waits = match slot {
+                Slot::Open(channel) => {
+                    let released = channel.out.held.release(durable, &mut link.output);
+                    channel.mode.confirm(&mut channel.out, link, durable);
+                    if let Some(ticket) = channel.mode.awaits() {
+                        link.inbox.wake_at(&link.broker, ticket);
+                    }
+                    !released || channel.mode.awaits().is_some()
+                }
+                Slot::Closing(held) => !held.release(durable, &mut link.output),
+                Slot::Draining(held) => {
+                    let released = held.release(durable, &mut link.output);
+                    if released {
+                        *slot = Slot::Free;
+                    }
+                    !released
+                }
+                Slot::Free => false,
+            };
+            if waits {
+                link.waiting.insert(number);
+            }
+        }
+    }
+
+    /// Bytes that channels keep back.
+    pub(super) fn held_bytes(&self, link: &ConnectionState) -> usize {
+        let slots = link.waiting.iter().filter_map(|&number| self.slots.get(usize::from(number)));
+        slots
+            .map(|slot| match slot {
+                Slot::Open(channel) => channel.out.held.len(),
+                Slot::Closing(held) | Slot::Draining(held) => held.len(),
+                Slot::Free => 0,
+            })
+            .sum()
+    }
 }
 
 /// A place among all channels, and among those of the user.
@@ -149,15 +286,15 @@ fn take_places(link: &ConnectionState) -> Result<Vec<Permit>, AmqpError> {
 /// Ends channels: their consumers go first, so that nothing that comes back is dealt to them; then
 /// what they were dealt and not sent goes back, and what they have not acknowledged. Only then
 /// others are dealt what they held.
-pub(super) fn release(link: &mut ConnectionState, channels: Vec<Channel>) {
+fn release(link: &mut ConnectionState, channels: Vec<Channel>) {
     let runs: usize = channels.iter().map(|channel| channel.deliveries.unacked.len()).sum();
     let consumers: usize = channels.iter().map(|channel| channel.consumers.len()).sum();
     let steps = runs + METHOD * consumers + link.inbox.backlog.len();
     link.batch.budget.take(steps / LOOKED_AT);
-    blocking::run_many(steps, || release_all(link, channels));
+    blocking::run_many(steps, || release_now(link, channels));
 }
 
-fn release_all(link: &mut ConnectionState, mut channels: Vec<Channel>) {
+fn release_now(link: &mut ConnectionState, mut channels: Vec<Channel>) {
     let consumers: BTreeSet<ConsumerId> =
         channels.iter().flat_map(|channel| channel.consumers.ids()).collect();
     let mut left: BTreeMap<QueueId, Arc<Queue>> = BTreeMap::new();

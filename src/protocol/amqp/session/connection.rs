@@ -1,20 +1,18 @@
 //! An open connection: cuts the input into frames, finds their channels, and ends the turn.
 //!
-//! A turn is one call of `handle_input`. What it gathered is handed over by [`Connection::flush`],
+//! A turn is one call of `handle_input`. What it gathered is handed over by [`Channels::flush`],
 //! which also runs before every method that could tell the difference.
 
-use super::channel::Channel;
-use super::channels::{Closer, Slot, release};
+use super::channels::{Channels, Closer};
 use super::connection_state::ConnectionState;
 use super::consume::check_qos;
 use super::content::{self, IncomingContent};
-use super::dispatch;
-use super::{Fault, Next};
+use super::flow::Flow;
+use super::{Fault, Next, dispatch, mail, overdue, renewed, report, unfinished};
 use crate::arguments::Requeue;
 use crate::blocking;
 use crate::broker::Settlement;
 use crate::client::budget::METHOD;
-use crate::ids::Ticket;
 use crate::message::LARGE_BODY;
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::reply::{NOT_ALLOWED, UNEXPECTED_FRAME};
@@ -22,13 +20,8 @@ use crate::protocol::amqp::wire::encode;
 use crate::protocol::amqp::wire::frame::{self, Frame, Kind};
 use crate::protocol::amqp::wire::header::HEADER_MIN;
 use crate::protocol::amqp::wire::method::{self, Method};
-use crate::store::change::Health;
 use amq_protocol::protocol::{AMQPClass, channel as amqp, connection};
 use tracing::info;
-
-/// Bytes that the log may be behind before publishers are not read any more: what redb writes in
-/// about 20 ms.
-const LOG_BEHIND_MAX: usize = 8 * 1024 * 1024;
 
 /// Replies that may lie in the output before the client's next request is read. Beside these the
 /// kernel holds some megabytes for a client that asks much before it reads.
@@ -43,19 +36,15 @@ const OPEN: (u16, u16) = (20, 10);
 
 /// An open connection: dispatches frames to its channels.
 pub(super) struct Connection {
-    /// By channel number; 0 is always free.
-    pub(super) slots: Vec<Slot>,
-    /// Memory or disk is short and this connection published.
-    pub(super) blocked: bool,
-    /// The log is behind and this connection published.
-    pub(super) throttled: bool,
+    channels: Channels,
+    flow: Flow,
 }
 
 impl Connection {
     /// A connection whose handshake is done.
     pub(super) fn open(link: &ConnectionState) -> Self {
         info!(peer = %link.client.peer.address, user = link.client.user, connection = link.client.id.0, "connected");
-        Self { slots: Vec::new(), blocked: false, throttled: false }
+        Self { channels: Channels::default(), flow: Flow::default() }
     }
 
     /// Takes all whole frames; `used` grows by their bytes.
@@ -92,14 +81,14 @@ impl Connection {
                             UNEXPECTED_FRAME => PUBLISH,
                             _ => method::ids(payload),
                         };
-                        self.fail(link, channel, error, ids)?;
+                        self.channels.fail(link, channel, error, ids)?;
                     }
                 }
                 Frame { kind: Kind::Heartbeat, channel: 0, .. } => {}
                 Frame { kind: Kind::Header | Kind::Body, channel, .. } if channel != 0 => {
                     let ids = self.content_of(frame);
                     if let Err(error) = self.handle_content(link, frame) {
-                        self.fail(link, channel, error, ids)?;
+                        self.channels.fail(link, channel, error, ids)?;
                     }
                 }
                 Frame { kind, channel, .. } => {
@@ -113,14 +102,14 @@ impl Connection {
 
     /// Hands everything over and says what can be said.
     pub(super) fn end_turn(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
-        self.flush(link);
+        self.channels.flush(link);
         // Before anything is announced: what a failed store has kept is not known.
-        self.check_unfinished(link)?;
+        unfinished::check_kept(&self.channels, link)?;
         // Contents that are small may come to their end; many of them together are not small.
         let is_much = link.tally.partial && link.unfinished.bytes() >= LARGE_BODY as u64;
         let published = link.tally.received > 0 || link.tally.large || is_much;
-        self.watch_store(link, published)?;
-        self.announce(link);
+        self.flow.watch(link, published)?;
+        self.channels.announce(link);
         link.report();
         Ok(())
     }
@@ -130,49 +119,45 @@ impl Connection {
         // before.
         link.inbox.take();
         check_presence(link).map_err(|gone| Fault::of(gone, (0, 0)))?;
-        self.answer_calls(link)?;
-        self.watch_store(link, false)?;
-        self.deliver(link);
-        self.announce(link);
+        report::answer_calls(&self.channels, link, self.flow.status())?;
+        self.flow.watch(link, false)?;
+        mail::deliver(&mut self.channels, link);
+        self.channels.announce(link);
         link.report();
         Ok(())
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// 406 or 530: the client left something for too long.
+    pub(super) fn handle_timeout(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
+        let reads = self.wants_input(link);
+        overdue::take_back(&mut self.channels, link, reads)?;
+        let reads = self.wants_input(link);
+        unfinished::check_stale(&self.channels, link, reads)
     }
 
     /// Acts upon mail that a method had to take before its time: nobody is woken for it again.
     pub(super) fn deliver_taken(&mut self, link: &mut ConnectionState) {
         if !link.inbox.backlog.is_empty() {
-            self.deliver(link);
+            mail::deliver(&mut self.channels, link);
             link.report();
         }
     }
 
     pub(super) fn wants_input(&self, link: &ConnectionState) -> bool {
         link.pending_get.is_none()
-            && !self.blocked
-            && !self.throttled
+            && self.flow.is_free()
             && link.has_room(link.replies.min(link.output.len()), REPLIES_MAX)
-            && link.has_room(self.held_bytes(link), REPLIES_MAX)
+            && link.has_room(self.channels.held_bytes(link), REPLIES_MAX)
     }
 
     /// Undoes everything: what is outstanding goes back, exclusive queues go.
     pub(super) fn shut(&mut self, link: &mut ConnectionState) {
         link.client.handle = None;
-        self.flush(link);
-        let durable = link.durable();
-        let mut channels = Vec::new();
-        for slot in self.slots.drain(..) {
-            match slot {
-                Slot::Open(mut channel) => {
-                    channel.out.held.release(durable, &mut link.output);
-                    channels.push(*channel);
-                }
-                Slot::Closing(mut held) | Slot::Draining(mut held) => {
-                    held.release(durable, &mut link.output);
-                }
-                Slot::Free => {}
-            }
-        }
-        release(link, channels);
+        self.channels.flush(link);
+        self.channels.release_all(link);
         let exclusive = link.client.vhost.queues_of(link.client.id);
         blocking::run_many(METHOD * exclusive.len(), || {
             exclusive.iter().for_each(|queue| {
@@ -186,15 +171,6 @@ impl Connection {
         link.report();
     }
 
-    /// The open channel of that number.
-    #[inline]
-    pub(super) fn channel(&mut self, number: u16) -> Option<&mut Channel> {
-        match self.slots.get_mut(usize::from(number)) {
-            Some(Slot::Open(channel)) => Some(channel),
-            _ => None,
-        }
-    }
-
     /// A method on a channel, and the content behind it when that is all there: how many bytes that
     /// takes.
     #[inline]
@@ -205,8 +181,8 @@ impl Connection {
         payload: &[u8],
         rest: &[u8],
     ) -> (usize, Result<(), AmqpError>) {
-        let Some(channel) = self.channel(number) else {
-            return (0, self.handle_outside(link, number, payload));
+        let Some(channel) = self.channels.get(number) else {
+            return (0, self.channels.handle_outside(link, number, payload));
         };
         if let Some(incoming) = &channel.incoming {
             return (0, Err(incoming.expects()));
@@ -247,15 +223,15 @@ impl Connection {
         method: AMQPClass,
         payload: &[u8],
     ) -> Result<(), AmqpError> {
-        self.flush(link);
+        self.channels.flush(link);
         link.batch.budget.take(METHOD);
         check_qos(payload)?;
         if let AMQPClass::Channel(amqp::AMQPMethod::Close(_)) = method {
             let ok = AMQPClass::Channel(amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
-            self.close_channel(link, number, &ok, Closer::Client);
+            self.channels.close(link, number, &ok, Closer::Client);
             return Ok(());
         }
-        match self.channel(number) {
+        match self.channels.get(number) {
             Some(channel) => dispatch::handle_method(channel, link, method),
             None => Ok(()),
         }
@@ -264,20 +240,19 @@ impl Connection {
     /// A part of a content. Which method is at fault for a content frame that cannot be taken: the
     /// publish that waits for it, if it is a frame that any publish could wait for.
     fn content_of(&self, frame: Frame<'_>) -> (u16, u16) {
-        let slot = self.slots.get(usize::from(frame.channel));
-        let waits = matches!(slot, Some(Slot::Open(channel)) if channel.incoming.is_some());
+        let waits = self.channels.at(frame.channel).is_some_and(|channel| channel.incoming.is_some());
         let is_cut = frame.kind == Kind::Header && frame.payload.len() < HEADER_MIN;
         if waits && !is_cut { PUBLISH } else { (0, 0) }
     }
 
     fn handle_content(&mut self, link: &mut ConnectionState, frame: Frame<'_>) -> Result<(), AmqpError> {
-        match self.slots.get_mut(usize::from(frame.channel)) {
-            Some(Slot::Open(channel)) if frame.kind == Kind::Header => {
-                channel.take_header(link, frame.payload)
-            }
-            Some(Slot::Open(channel)) => channel.take_body(link, frame.payload),
-            Some(Slot::Closing(_)) => Ok(()),
-            _ => Err(AmqpError::ExpectedMethod),
+        let Some(channel) = self.channels.get(frame.channel) else {
+            let is_ignored = self.channels.is_closing(frame.channel);
+            return if is_ignored { Ok(()) } else { Err(AmqpError::ExpectedMethod) };
+        };
+        match frame.kind {
+            Kind::Header => channel.take_header(link, frame.payload),
+            _ => channel.take_body(link, frame.payload),
         }
     }
 
@@ -302,7 +277,7 @@ impl Connection {
                     // in RabbitMQ: it matters where secrets are tokens. What the user may do is.
                     let reason = update.reason.as_str();
                     info!(peer = %link.client.peer.address, user = link.client.user, reason, "secret renewed by the client");
-                    self.cancel_unpermitted(link);
+                    renewed::cancel_unpermitted(&mut self.channels, link);
                     M::UpdateSecretOk(connection::UpdateSecretOk {})
                 }
                 _ => return Err(fault(AmqpError::UnexpectedMethod { state: "running" })),
@@ -311,110 +286,6 @@ impl Connection {
         };
         encode::method(link.output.own(), 0, &AMQPClass::Connection(reply));
         Ok(Next::Stay)
-    }
-
-    /// Hands over what the read gathered.
-    pub(super) fn flush(&mut self, link: &mut ConnectionState) {
-        link.batch.pay();
-        if !link.batch.publishes.is_empty() || !link.publishers.is_empty() {
-            let mut refused = Vec::new();
-            let ticket = link.batch.publishes.flush(&link.broker, link.now, &mut refused);
-            for refusal in refused {
-                if let Some(channel) = self.channel(refusal.channel) {
-                    channel.mode.refused(refusal.numbers);
-                }
-            }
-            for number in std::mem::take(&mut link.publishers) {
-                if let Some(channel) = self.channel(number) {
-                    channel.mode.staged(ticket);
-                    link.waiting.insert(number);
-                }
-            }
-        }
-        if !link.batch.acks.is_empty() {
-            link.batch.acks.flush(&link.broker, link.now);
-        }
-        for number in std::mem::take(&mut link.eased) {
-            if let Some(channel) = self.channel(number) {
-                channel.consumers.share_room(link);
-            }
-        }
-    }
-
-    /// Sends what waited for tickets that are durable now.
-    fn announce(&mut self, link: &mut ConnectionState) {
-        if link.waiting.is_empty() {
-            return;
-        }
-        let durable = link.durable();
-        for number in std::mem::take(&mut link.waiting) {
-            let Some(slot) = self.slots.get_mut(usize::from(number)) else { continue };
-            let waits = match slot {
-                Slot::Open(channel) => {
-                    let released = channel.out.held.release(durable, &mut link.output);
-                    channel.mode.confirm(&mut channel.out, link, durable);
-                    if let Some(ticket) = channel.mode.awaits() {
-                        link.inbox.wake_at(&link.broker, ticket);
-                    }
-                    !released || channel.mode.awaits().is_some()
-                }
-                Slot::Closing(held) => !held.release(durable, &mut link.output),
-                Slot::Draining(held) => {
-                    let released = held.release(durable, &mut link.output);
-                    if released {
-                        *slot = Slot::Free;
-                    }
-                    !released
-                }
-                Slot::Free => false,
-            };
-            if waits {
-                link.waiting.insert(number);
-            }
-        }
-    }
-
-    /// Publishers are told when memory or disk is short, wait while the log is behind, and go when
-    /// the store failed.
-    fn watch_store(&mut self, link: &mut ConnectionState, published: bool) -> Result<(), Fault> {
-        let health = link.broker.health();
-        if health == Health::Failed {
-            tell_blocked(link, "the store has failed");
-            return Err(Fault::of(AmqpError::StoreFailed, (0, 0)));
-        }
-        match link.broker.alarms().shortage(health).reason() {
-            Some(reason) if published && !self.blocked => {
-                self.blocked = true;
-                tell_blocked(link, reason);
-            }
-            None if self.blocked => {
-                self.blocked = false;
-                tell(link, connection::AMQPMethod::Unblocked(connection::Unblocked {}));
-            }
-            Some(_) | None => {}
-        }
-        if published || self.throttled {
-            // Whatever is pending after this was read gets a later ticket; what is durable by then
-            // wakes at once.
-            let next = Ticket(link.durable().0 + 1);
-            self.throttled = link.broker.log().pending_bytes() > LOG_BEHIND_MAX;
-            if self.throttled {
-                link.inbox.wake_at(&link.broker, next);
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes that channels keep back.
-    fn held_bytes(&self, link: &ConnectionState) -> usize {
-        let slots = link.waiting.iter().filter_map(|&number| self.slots.get(usize::from(number)));
-        slots
-            .map(|slot| match slot {
-                Slot::Open(channel) => channel.out.held.len(),
-                Slot::Closing(held) | Slot::Draining(held) => held.len(),
-                Slot::Free => 0,
-            })
-            .sum()
     }
 }
 
@@ -429,17 +300,6 @@ fn check_presence(link: &mut ConnectionState) -> Result<(), AmqpError> {
     }
     link.client.vhost.check()?;
     Err(AmqpError::UserDeleted(link.client.user.clone()))
-}
-
-/// Tells clients that understand it why they are not heard.
-pub(super) fn tell_blocked(link: &mut ConnectionState, reason: &str) {
-    tell(link, connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }));
-}
-
-fn tell(link: &mut ConnectionState, method: connection::AMQPMethod) {
-    if link.capabilities.connection_blocked {
-        encode::method(link.output.own(), 0, &AMQPClass::Connection(method));
-    }
 }
 
 fn fate(requeue: bool, how: Requeue) -> Settlement {

@@ -94,7 +94,7 @@ fn consume(
     let consumer = Consumer { exclusive: consume.exclusive, priority, reading, ..consumer };
     let id = consumer.id;
     let timeout_ms = timeout_ms.or(queue.consumer_timeout_ms());
-    consumers.subscribe(out, link, consume, tag, queue, consumer)?;
+    consumers.subscribe(out, link, consume, (consumer, tag), queue)?;
     if let Some(subscription) = link.inbox.subscriptions.get_mut(&id) {
         subscription.timeout_ms = timeout_ms.unwrap_or(u64::MAX);
     }

@@ -115,9 +115,8 @@ impl Consumers {
         out: &mut ChannelOutput,
         link: &mut ConnectionState,
         consume: &basic::Consume,
-        tag: String,
+        (consumer, tag): (Consumer, String),
         queue: Arc<Queue>,
-        consumer: Consumer,
     ) -> Result<(), AmqpError> {
         let (id, no_ack, channel) = (consumer.id, consumer.no_ack, out.number);
         link.broker.subscribe(&queue, consumer, link.now)?;
@@ -150,7 +149,7 @@ impl Consumers {
         }
         let queue = link.client.vhost.reply_queues().open(link.client.id);
         self.replies = Some(ReplyConsumer { id: consumer.id, queue: Arc::clone(&queue.name) });
-        self.subscribe(out, link, consume, tag, queue, consumer)
+        self.subscribe(out, link, consume, (consumer, tag), queue)
     }
 
     /// The properties with the name of the channel's reply queue, when they ask for direct replies.

@@ -26,6 +26,7 @@ mod declare;
 mod deferred_replies;
 mod deliver;
 mod dispatch;
+mod flow;
 mod handshake;
 mod heartbeat;
 mod inspect;
@@ -231,8 +232,7 @@ impl Session {
             State::Open(_) => {
                 self.check_pulse();
                 self.check_patience();
-                self.check_overdue();
-                self.check_stale();
+                self.check_deadlines();
             }
             State::Handshake { .. } | State::Closing { .. } | State::Closed => {}
         }
@@ -247,7 +247,7 @@ impl Session {
     /// Says goodbye because the store failed: nothing is confirmed any more.
     pub fn handle_store_failure(&mut self, now: Now) {
         if let State::Open(_) = self.state {
-            connection::tell_blocked(&mut self.link, "the store has failed");
+            flow::tell_blocked(&mut self.link, "the store has failed");
         }
         self.end(AmqpError::StoreFailed, now);
     }
@@ -404,17 +404,9 @@ impl Session {
         self.state = State::Closed;
     }
 
-    fn check_overdue(&mut self) {
+    fn check_deadlines(&mut self) {
         if let State::Open(connection) = &mut self.state
-            && let Err(fault) = connection.check_overdue(&mut self.link)
-        {
-            self.close(&fault);
-        }
-    }
-
-    fn check_stale(&mut self) {
-        if let State::Open(connection) = &mut self.state
-            && let Err(fault) = connection.check_stale(&mut self.link)
+            && let Err(fault) = connection.handle_timeout(&mut self.link)
         {
             self.close(&fault);
         }

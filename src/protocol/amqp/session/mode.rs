@@ -134,8 +134,8 @@ impl Mode {
         }
     }
 
-    /// What an operator sees: the mode, how many publishes are not confirmed, and how many publishes
-    /// and acknowledgements are not committed.
+    /// What an operator sees: the mode, how many publishes are not confirmed, and how many
+    /// publishes and acknowledgements are not committed.
     pub(super) fn counts(&self) -> (Publishing, u64, (u64, u64)) {
         match self {
             Self::Plain => (Publishing::Plain, 0, (0, 0)),

@@ -9,7 +9,7 @@
 
 use super::Fault;
 use super::channel::Channel;
-use super::connection::Connection;
+use super::channels::Channels;
 use super::connection_state::ConnectionState;
 use crate::arguments::Requeue;
 use crate::blocking;
@@ -34,36 +34,37 @@ struct Overdue {
     unexcused_ms: Option<u64>,
 }
 
-impl Connection {
-    /// Takes back what is overdue.
-    pub(super) fn check_overdue(&mut self, link: &mut ConnectionState) -> Result<(), Fault> {
-        let now_ms = link.now.mono_ms;
-        if now_ms < link.due_ms {
-            return Ok(());
-        }
-        if !self.wants_input(link) {
-            link.due_ms = now_ms.saturating_add(UNREAD_MS);
-            return Ok(());
-        }
-        link.due_ms = u64::MAX;
-        for number in 0..self.slots.len() {
-            let Ok(number) = u16::try_from(number) else { break };
-            let Some(channel) = self.channel(number) else { continue };
-            if channel.deliveries.unacked.due_ms() <= now_ms
-                && let Err(error) =
-                    blocking::run_many(channel.deliveries.unacked.len(), || take_back(channel, link))
-            {
-                self.fail(link, number, error, (0, 0))?;
-            }
-            if let Some(channel) = self.channel(number) {
-                link.due_ms = link.due_ms.min(channel.deliveries.unacked.due_ms());
-            }
-        }
-        Ok(())
+/// Takes back what is overdue; `reads` says whether the client is read now.
+pub(super) fn take_back(
+    channels: &mut Channels,
+    link: &mut ConnectionState,
+    reads: bool,
+) -> Result<(), Fault> {
+    let now_ms = link.now.mono_ms;
+    if now_ms < link.due_ms {
+        return Ok(());
     }
+    if !reads {
+        link.due_ms = now_ms.saturating_add(UNREAD_MS);
+        return Ok(());
+    }
+    link.due_ms = u64::MAX;
+    for number in channels.numbers() {
+        let Some(channel) = channels.get(number) else { continue };
+        if channel.deliveries.unacked.due_ms() <= now_ms
+            && let Err(error) =
+                blocking::run_many(channel.deliveries.unacked.len(), || take_back_of(channel, link))
+        {
+            channels.fail(link, number, error, (0, 0))?;
+        }
+        if let Some(channel) = channels.get(number) {
+            link.due_ms = link.due_ms.min(channel.deliveries.unacked.due_ms());
+        }
+    }
+    Ok(())
 }
 
-fn take_back(channel: &mut Channel, link: &mut ConnectionState) -> Result<(), AmqpError> {
+fn take_back_of(channel: &mut Channel, link: &mut ConnectionState) -> Result<(), AmqpError> {
     let overdue = take_overdue(&mut channel.deliveries.unacked, link);
     for &id in &overdue.consumers {
         let Some(subscription) = link.inbox.subscriptions.get(&id) else { continue };

@@ -34,7 +34,7 @@ impl Channel {
         self.publish_checked(link, mandatory, message, None)
     }
 
-    /// A message that nothing is wrong with goes to `link.batch.routes.current()`; `block` is of this
+    /// A message that nothing is wrong with goes to the route found last; `block` is of this
     /// message alone, when there is one already.
     #[inline(always)]
     pub(super) fn publish_checked(

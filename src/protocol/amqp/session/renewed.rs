@@ -7,7 +7,7 @@
 //! never needed a permission.
 
 use super::channel::Channel;
-use super::connection::Connection;
+use super::channels::Channels;
 use super::connection_state::ConnectionState;
 use super::replies;
 use crate::auth::permission::Right;
@@ -15,29 +15,27 @@ use crate::ids::ConsumerId;
 use std::collections::BTreeSet;
 use tracing::warn;
 
-impl Connection {
-    /// Cancels the consumers of queues that the client may not read any more.
-    pub(super) fn cancel_unpermitted(&mut self, link: &mut ConnectionState) {
-        let grants = link.client.grants();
-        let mut lost: Vec<(u16, ConsumerId)> = Vec::new();
-        for (&id, subscription) in &link.inbox.subscriptions {
-            let queue = &subscription.queue;
-            if !replies::is_special(&queue.name) && grants.check(Right::Read, &queue.on()).is_err() {
-                lost.push((subscription.channel, id));
-            }
+/// Cancels the consumers of queues that the client may not read any more.
+pub(super) fn cancel_unpermitted(channels: &mut Channels, link: &mut ConnectionState) {
+    let grants = link.client.grants();
+    let mut lost: Vec<(u16, ConsumerId)> = Vec::new();
+    for (&id, subscription) in &link.inbox.subscriptions {
+        let queue = &subscription.queue;
+        if !replies::is_special(&queue.name) && grants.check(Right::Read, &queue.on()).is_err() {
+            lost.push((subscription.channel, id));
         }
-        for &(number, id) in &lost {
-            if let Some(channel) = self.channel(number) {
-                cancel(channel, link, id);
-            }
+    }
+    for &(number, id) in &lost {
+        if let Some(channel) = channels.get(number) {
+            cancel(channel, link, id);
         }
-        let ids: BTreeSet<ConsumerId> = lost.iter().map(|&(_, id)| id).collect();
-        link.inbox.give_back((&link.broker, &mut link.batch.budget), &ids, link.now);
-        // What went back no longer fills the window that the consumers of a channel share.
-        for number in lost.iter().map(|&(number, _)| number).collect::<BTreeSet<u16>>() {
-            if let Some(channel) = self.channel(number) {
-                channel.consumers.share_room(link);
-            }
+    }
+    let ids: BTreeSet<ConsumerId> = lost.iter().map(|&(_, id)| id).collect();
+    link.inbox.give_back((&link.broker, &mut link.batch.budget), &ids, link.now);
+    // What went back no longer fills the window that the consumers of a channel share.
+    for number in lost.iter().map(|&(number, _)| number).collect::<BTreeSet<u16>>() {
+        if let Some(channel) = channels.get(number) {
+            channel.consumers.share_room(link);
         }
     }
 }

@@ -64,8 +64,8 @@ impl Transaction {
         settles
     }
 
-    /// Everything takes effect; what the channel says from now on waits until it is on disk. Whether
-    /// there was anything.
+    /// Everything takes effect; what the channel says from now on waits until it is on disk.
+    /// Whether there was anything.
     ///
     /// # Errors
     /// 406: a queue is full. Nothing has taken effect: what was acknowledged is outstanding again,

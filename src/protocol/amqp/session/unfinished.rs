@@ -10,8 +10,8 @@
 //! while memory is short for it nobody may publish.
 
 use super::Fault;
-use super::channels::Slot;
-use super::connection::Connection;
+use super::channel::Channel;
+use super::channels::Channels;
 use super::connection_state::ConnectionState;
 use super::mode::Mode;
 use crate::protocol::amqp::fault::AmqpError;
@@ -19,65 +19,62 @@ use crate::protocol::amqp::fault::AmqpError;
 /// How long nobody is blamed whose body is not read, milliseconds at a time.
 const UNREAD_MS: u64 = 1_000;
 
-impl Connection {
-    /// Ends a connection that keeps too much.
-    ///
-    /// # Errors
-    /// 530, which undoes all of it.
-    pub(super) fn check_unfinished(&self, link: &mut ConnectionState) -> Result<(), Fault> {
-        if !link.tally.partial && !link.tally.transacted && link.unfinished.bytes() == 0 {
-            return Ok(());
-        }
-        let (mut bytes, mut memory) = (0, 0);
-        for slot in &self.slots {
-            let kept = kept(slot);
-            bytes += kept.0;
-            memory += kept.1;
-        }
-        link.unfinished.set(memory);
-        let max = link.broker.settings().limits.unfinished_bytes_max;
-        if bytes <= max {
-            return Ok(());
-        }
-        Err(Fault::of(AmqpError::UnfinishedLimit { max }, (0, 0)))
+/// Ends a connection that keeps too much.
+///
+/// # Errors
+/// 530, which undoes all of it.
+pub(super) fn check_kept(channels: &Channels, link: &mut ConnectionState) -> Result<(), Fault> {
+    if !link.tally.partial && !link.tally.transacted && link.unfinished.bytes() == 0 {
+        return Ok(());
     }
+    let (mut bytes, mut memory) = (0, 0);
+    for channel in channels.iter() {
+        let kept = kept(channel);
+        bytes += kept.0;
+        memory += kept.1;
+    }
+    link.unfinished.set(memory);
+    let max = link.broker.settings().limits.unfinished_bytes_max;
+    if bytes <= max {
+        return Ok(());
+    }
+    Err(Fault::of(AmqpError::UnfinishedLimit { max }, (0, 0)))
+}
 
-    /// Ends a connection that has left a body where it was for too long.
-    ///
-    /// # Errors
-    /// 530.
-    pub(super) fn check_stale(&self, link: &mut ConnectionState) -> Result<(), Fault> {
-        let now_ms = link.now.mono_ms;
-        if now_ms < link.stale_ms {
-            return Ok(());
-        }
-        let timeout_s = link.broker.settings().limits.body_timeout_s;
-        let timeout_ms = u64::from(timeout_s) * 1000;
-        link.stale_ms = u64::MAX;
-        let Some((heard_ms, number)) = self.slots.iter().filter_map(longest_ago).min() else {
-            return Ok(());
-        };
-        link.stale_ms = heard_ms.saturating_add(timeout_ms);
-        if link.stale_ms > now_ms {
-            return Ok(());
-        }
-        if !self.wants_input(link) && !link.broker.alarms().memory_is_short() {
-            link.stale_ms = now_ms.saturating_add(UNREAD_MS);
-            return Ok(());
-        }
-        Err(Fault::of(AmqpError::ContentStalled { channel: number, timeout_s }, (0, 0)))
+/// Ends a connection that has left a body where it was for too long; not while it is not read,
+/// unless memory is short.
+///
+/// # Errors
+/// 530.
+pub(super) fn check_stale(channels: &Channels, link: &mut ConnectionState, reads: bool) -> Result<(), Fault> {
+    let now_ms = link.now.mono_ms;
+    if now_ms < link.stale_ms {
+        return Ok(());
     }
+    let timeout_s = link.broker.settings().limits.body_timeout_s;
+    let timeout_ms = u64::from(timeout_s) * 1000;
+    link.stale_ms = u64::MAX;
+    let Some((heard_ms, number)) = channels.iter().filter_map(longest_ago).min() else {
+        return Ok(());
+    };
+    link.stale_ms = heard_ms.saturating_add(timeout_ms);
+    if link.stale_ms > now_ms {
+        return Ok(());
+    }
+    if !reads && !link.broker.alarms().memory_is_short() {
+        link.stale_ms = now_ms.saturating_add(UNREAD_MS);
+        return Ok(());
+    }
+    Err(Fault::of(AmqpError::ContentStalled { channel: number, timeout_s }, (0, 0)))
 }
 
 /// When the content of this channel went on last, and the channel's number.
-fn longest_ago(slot: &Slot) -> Option<(u64, u16)> {
-    let Slot::Open(channel) = slot else { return None };
+fn longest_ago(channel: &Channel) -> Option<(u64, u16)> {
     channel.incoming.as_ref().map(|incoming| (incoming.heard_ms, channel.out.number))
 }
 
 /// Bytes that are kept of what is unfinished, and of memory that they take.
-fn kept(slot: &Slot) -> (u64, u64) {
-    let Slot::Open(channel) = slot else { return (0, 0) };
+fn kept(channel: &Channel) -> (u64, u64) {
     let body = channel.incoming.as_ref();
     let (bytes, memory) = body.map_or((0, 0), |incoming| (incoming.bytes(), incoming.memory()));
     let transaction = match &channel.mode {

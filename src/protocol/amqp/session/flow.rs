@@ -1,0 +1,81 @@
+//! When a publisher has to wait: memory or disk is short, or the log is behind.
+
+use super::Fault;
+use super::connection_state::ConnectionState;
+use crate::broker::clients::ClientStatus;
+use crate::ids::Ticket;
+use crate::protocol::amqp::fault::AmqpError;
+use crate::protocol::amqp::wire::encode;
+use crate::store::change::Health;
+use amq_protocol::protocol::{AMQPClass, connection};
+
+/// Bytes that the log may be behind before publishers are not read any more: what redb writes in
+/// about 20 ms.
+const LOG_BEHIND_MAX: usize = 8 * 1024 * 1024;
+
+/// What keeps a connection that published from being read.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// Memory or disk is short.
+    blocked: bool,
+    /// The log is behind.
+    throttled: bool,
+}
+
+impl Flow {
+    /// Whether nothing does.
+    pub(super) fn is_free(&self) -> bool {
+        !self.blocked && !self.throttled
+    }
+
+    /// As an operator sees it.
+    pub(super) fn status(&self) -> ClientStatus {
+        match (self.blocked, self.throttled) {
+            (true, _) => ClientStatus::Blocked,
+            (false, true) => ClientStatus::Flow,
+            (false, false) => ClientStatus::Running,
+        }
+    }
+
+    /// Publishers are told when memory or disk is short, wait while the log is behind, and go when
+    /// the store failed.
+    pub(super) fn watch(&mut self, link: &mut ConnectionState, published: bool) -> Result<(), Fault> {
+        let health = link.broker.health();
+        if health == Health::Failed {
+            tell_blocked(link, "the store has failed");
+            return Err(Fault::of(AmqpError::StoreFailed, (0, 0)));
+        }
+        match link.broker.alarms().shortage(health).reason() {
+            Some(reason) if published && !self.blocked => {
+                self.blocked = true;
+                tell_blocked(link, reason);
+            }
+            None if self.blocked => {
+                self.blocked = false;
+                tell(link, connection::AMQPMethod::Unblocked(connection::Unblocked {}));
+            }
+            Some(_) | None => {}
+        }
+        if published || self.throttled {
+            // Whatever is pending after this was read gets a later ticket; what is durable by then
+            // wakes at once.
+            let next = Ticket(link.durable().0 + 1);
+            self.throttled = link.broker.log().pending_bytes() > LOG_BEHIND_MAX;
+            if self.throttled {
+                link.inbox.wake_at(&link.broker, next);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells clients that understand it why they are not heard.
+pub(super) fn tell_blocked(link: &mut ConnectionState, reason: &str) {
+    tell(link, connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }));
+}
+
+fn tell(link: &mut ConnectionState, method: connection::AMQPMethod) {
+    if link.capabilities.connection_blocked {
+        encode::method(link.output.own(), 0, &AMQPClass::Connection(method));
+    }
+}
