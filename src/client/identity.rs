@@ -32,7 +32,8 @@ impl Peer {
     }
 }
 
-/// One client, as the broker knows it. It is logged out when this is dropped.
+/// One client, as the broker knows it. A user that has logged in is logged out when this is
+/// dropped.
 pub(crate) struct Identity {
     broker: Arc<Broker>,
     pub(crate) id: ConnectionId,

@@ -149,7 +149,7 @@ impl Connection {
     pub(super) fn wants_input(&self, link: &ConnectionState) -> bool {
         link.pending_get.is_none()
             && self.flow.is_free()
-            && link.has_room(link.replies.min(link.output.len()), REPLIES_MAX)
+            && link.has_room(link.pending_replies(), REPLIES_MAX)
             && link.has_room(self.channels.held_bytes(link), REPLIES_MAX)
     }
 

@@ -56,11 +56,11 @@ pub(super) struct ConnectionState {
     pub(super) now: Now,
     pub(super) output: Output,
     /// What of it counts among all that lies ready for clients.
-    pub(super) unread: Share,
+    unread: Share,
     /// What its channels hold of bodies and transactions that are not finished.
     pub(super) unfinished: Unfinished,
-    /// Bytes in the output, at most, that answer something the client asked.
-    pub(super) replies: usize,
+    /// Bytes in the output, at most, that answer something the client asked, when it was counted.
+    replies: usize,
     pub(super) tally: ReadTally,
 
     pub(super) batch: ReadBatch,
@@ -144,6 +144,11 @@ impl ConnectionState {
     pub(super) fn count_replies(&mut self, before: usize) {
         let len = self.output.len();
         self.replies = (self.replies + len.saturating_sub(before)).min(len);
+    }
+
+    /// Bytes in the output, at most, that answer something the client asked.
+    pub(super) fn pending_replies(&self) -> usize {
+        self.replies.min(self.output.len())
     }
 
     /// Whether a buffer of `len` bytes may take more, `usual` in all as long as not too much lies
