@@ -17,17 +17,18 @@ async fn main() -> lapin::Result<()> {
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare("tasks".into(), durable, FieldTable::default()).await?;
+    channel.queue_declare("hello".into(), durable, FieldTable::default()).await?;
 
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let options = BasicPublishOptions::default();
     let persistent = BasicProperties::default().with_delivery_mode(2);
-    let sent = channel.basic_publish("".into(), "tasks".into(), options, b"hello", persistent).await?;
+    let sent = channel.basic_publish("".into(), "hello".into(), options, b"hello", persistent).await?;
     assert!(sent.await?.is_ack(), "the message is on disk");
 
     let options = BasicConsumeOptions::default();
-    let mut tasks = channel.basic_consume("tasks".into(), "".into(), options, FieldTable::default()).await?;
-    if let Some(delivery) = tasks.next().await.transpose()? {
+    let mut messages =
+        channel.basic_consume("hello".into(), "".into(), options, FieldTable::default()).await?;
+    if let Some(delivery) = messages.next().await.transpose()? {
         println!("received {}", String::from_utf8_lossy(&delivery.data));
         delivery.ack(BasicAckOptions::default()).await?;
     }

@@ -24,18 +24,19 @@ async fn main() -> lapin::Result<()> {
     arguments.insert("x-retry-delays".into(), AMQPValue::FieldArray(delays));
     arguments.insert("x-retry-jitter".into(), AMQPValue::LongInt(20)); // each up to 20 % shorter or longer
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare("tasks".into(), durable, arguments).await?;
+    channel.queue_declare("invoices".into(), durable, arguments).await?;
 
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let options = BasicPublishOptions::default();
     let persistent = BasicProperties::default().with_delivery_mode(2);
-    let sent = channel.basic_publish("".into(), "tasks".into(), options, b"poison", persistent).await?;
+    let sent = channel.basic_publish("".into(), "invoices".into(), options, b"poison", persistent).await?;
     assert!(sent.await?.is_ack(), "the message is on disk");
 
     let options = BasicConsumeOptions::default();
-    let mut tasks = channel.basic_consume("tasks".into(), "".into(), options, FieldTable::default()).await?;
+    let mut invoices =
+        channel.basic_consume("invoices".into(), "".into(), options, FieldTable::default()).await?;
     for attempt in 1..=DELAYS.len() + 1 {
-        let Some(delivery) = tasks.next().await.transpose()? else { break };
+        let Some(delivery) = invoices.next().await.transpose()? else { break };
         let headers = delivery.properties.headers().as_ref();
         let failures = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
         println!("attempt {attempt}, failures before: {failures:?}");

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long cargo may take to build the examples; they are there already when all tests are run.
 const BUILD_PATIENCE: Duration = Duration::from_secs(900);
 
+/// The queues in which examples leave messages because that is what they are about.
+const KEEP_MESSAGES: [&str; 2] = ["events", "orders"];
+
 /// Runs a program against a broker: it must end well, and print exactly `expected`. Returns what
 /// the broker's operator sees afterwards of parked messages.
 #[track_caller]
@@ -25,11 +28,21 @@ fn check(program: &mut Command, expected: &str) -> String {
     let output = outcome(program.arg(url).env_remove("AMQP_URL"));
     let parked =
         outcome(leveret().args(["ctl", "--quiet", "list_parked", "--data-dir"]).arg(folder.at("data")));
+    let queues = leveret()
+        .args(["ctl", "--quiet", "list_queues", "name", "messages", "--data-dir"])
+        .arg(folder.at("data"))
+        .output()
+        .expect("the binary was built");
+    let queues = String::from_utf8_lossy(&queues.stdout).into_owned();
     let (_status, log) = broker.stop();
     let [printed, complained] = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
     let status = output.status;
     assert!(status.success(), "it ended with {status}\n{printed}{complained}\nthe broker logged:\n{log}");
     assert_eq!(printed.trim_end(), expected, "{complained}");
+    for queue in queues.lines() {
+        let (name, messages) = queue.split_once('\t').expect("two columns were asked for");
+        assert!(messages == "0" || KEEP_MESSAGES.contains(&name), "the example left messages: {queue}");
+    }
     String::from_utf8_lossy(&parked.stdout).into_owned()
 }
 
@@ -94,7 +107,7 @@ examples! {
     python {
         hello: "received hello";
         work_queue: super::WORK_QUEUE;
-        retry: "attempt 1\nattempt 2\nattempt 3\nattempt 4\nset aside poison from tasks because of delivery_limit";
+        retry: "attempt 1\nattempt 2\nattempt 3\nattempt 4\nset aside poison from emails because of delivery_limit";
         delayed: "waiting 2\nreceived first\nreceived second";
         stream: "from first\n0 event 0\n1 event 1\n2 event 2\nfrom 1\n1 event 1\n2 event 2\nfrom -1\n2 event 2";
         deduplication: "in the queue 1";
@@ -102,7 +115,7 @@ examples! {
     node {
         hello: "received hello";
         work_queue: "done 6";
-        retry: "attempt 1\nattempt 2\nattempt 3\nset aside because of delivery_limit";
+        retry: "attempt 1\nattempt 2\nattempt 3\nattempt 4\nset aside because of delivery_limit";
     }
 }
 
@@ -112,7 +125,7 @@ fn a_task_that_fails_for_good_is_parked() {
     let attempts = "attempt 1, failures before: None\nattempt 2, failures before: Some(LongLongInt(1))\n\
                     attempt 3, failures before: Some(LongLongInt(2))\nattempt 4, failures before: Some(LongLongInt(3))";
     let parked = check(&mut rust("retry"), attempts);
-    assert!(parked.starts_with("tasks\tdelivery_limit\tno_exchange\t"), "{parked}");
+    assert!(parked.starts_with("invoices\tdelivery_limit\tno_exchange\t"), "{parked}");
 }
 
 /// The one example that needs no broker: it is one.

@@ -8,11 +8,11 @@ const url = process.argv[2] ?? process.env.AMQP_URL ?? 'amqp://guest:guest@local
 async function main() {
   const connection = await amqp.connect(url);
   const channel = await connection.createConfirmChannel();
-  await channel.assertQueue('tasks', { durable: true });
-  channel.sendToQueue('tasks', Buffer.from('hello'), { persistent: true });
+  await channel.assertQueue('hello', { durable: true });
+  channel.sendToQueue('hello', Buffer.from('hello'), { persistent: true });
   await channel.waitForConfirms(); // the message is on disk
 
-  const message = await new Promise((resolve) => channel.consume('tasks', resolve));
+  const message = await new Promise((resolve) => channel.consume('hello', resolve));
   console.log('received', message.content.toString());
   channel.ack(message);
 

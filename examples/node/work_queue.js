@@ -15,21 +15,21 @@ async function main() {
   }
   await publisher.waitForConfirms();
 
+  const workers = [await connection.createChannel(), await connection.createChannel()];
   let done = 0;
   await new Promise((resolve) => {
-    const start = async () => {
-      const worker = await connection.createChannel();
-      await worker.prefetch(1);
-      await worker.consume('tasks', (message) => {
+    for (const worker of workers) {
+      worker.prefetch(1);
+      worker.consume('tasks', (message) => {
         worker.ack(message);
         done += 1;
         if (done === TASKS) resolve();
       });
-    };
-    start();
-    start();
+    }
   });
   console.log('done', done);
+  // Closing a channel sends its last acknowledgements; closing the connection alone may lose them.
+  for (const worker of workers) await worker.close();
   await connection.close();
 }
 

@@ -9,11 +9,11 @@ url = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("AMQP_URL", "amqp://g
 
 connection = pika.BlockingConnection(pika.URLParameters(url))
 channel = connection.channel()
-channel.queue_declare("tasks", durable=True)
+channel.queue_declare("hello", durable=True)
 channel.confirm_delivery()  # from here on basic_publish returns once the message is on disk
-channel.basic_publish("", "tasks", b"hello", pika.BasicProperties(delivery_mode=2))
+channel.basic_publish("", "hello", b"hello", pika.BasicProperties(delivery_mode=2))
 
-for method, properties, body in channel.consume("tasks"):
+for method, properties, body in channel.consume("hello"):
     print("received", body.decode())
     channel.basic_ack(method.delivery_tag)
     break

@@ -9,15 +9,15 @@ url = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("AMQP_URL", "amqp://g
 
 connection = pika.BlockingConnection(pika.URLParameters(url))
 channel = connection.channel()
-channel.queue_declare("tasks.failed", durable=True)
-channel.queue_declare("tasks", durable=True, arguments={
+channel.queue_declare("emails.failed", durable=True)
+channel.queue_declare("emails", durable=True, arguments={
     "x-retry-delays": [100, 200, 400],  # milliseconds: after the first, second and third failure
     "x-retry-jitter": 20,               # each up to 20 % shorter or longer, so that they spread
     "x-dead-letter-exchange": "",
-    "x-dead-letter-routing-key": "tasks.failed",
+    "x-dead-letter-routing-key": "emails.failed",
 })
 channel.confirm_delivery()
-channel.basic_publish("", "tasks", b"poison", pika.BasicProperties(delivery_mode=2))
+channel.basic_publish("", "emails", b"poison", pika.BasicProperties(delivery_mode=2))
 
 
 def work(channel, method, properties, body):
@@ -33,7 +33,7 @@ def inspect(channel, method, properties, body):
     channel.stop_consuming()
 
 
-channel.basic_consume("tasks", work)
-channel.basic_consume("tasks.failed", inspect)
+channel.basic_consume("emails", work)
+channel.basic_consume("emails.failed", inspect)
 channel.start_consuming()
 connection.close()
