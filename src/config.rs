@@ -11,7 +11,7 @@ mod limits;
 pub mod network;
 pub mod tls;
 
-pub use self::amount::Amount;
+pub use self::amount::{Amount, Bytes};
 pub use self::limits::Limits;
 
 use self::fault::in_words;
@@ -26,56 +26,55 @@ use std::path::{Path, PathBuf};
 /// `leveret serve`, as typed. Clap lets a flag win over its environment variable.
 #[derive(Debug, Default, Clone, Args)]
 pub struct Flags {
-    /// Where the data is kept [default: leveret-data]
+    /// Folder for the data [default: leveret-data]
     #[arg(long, value_name = "DIR", env = "LEVERET_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Where AMQP clients connect; may be repeated [default: 127.0.0.1:5672]
+    /// Address for AMQP clients; may be repeated [default: 127.0.0.1:5672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_AMQP", value_delimiter = ',', value_parser = address)]
     pub amqp: Vec<SocketAddr>,
-    /// Where AMQP clients connect by TLS; may be repeated; wants [tls] in the file [default:
-    /// nowhere]
+    /// Address for AMQP clients over TLS; may be repeated; requires [tls] in the settings file
+    /// [default: none]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_AMQPS", value_delimiter = ',', value_parser = address)]
     pub amqps: Vec<SocketAddr>,
-    /// Where health and metrics are served [default: 127.0.0.1:15672]
+    /// Address for health checks and metrics [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_HTTP", value_parser = address)]
     pub http: Option<SocketAddr>,
-    /// Memory in use from which on publishers wait: bytes (512MiB), or a share of the machine's
-    /// (0.6) [default: 0.6]
+    /// Memory use above which publishers are blocked: bytes (512MiB) or a share of the machine's
+    /// memory (0.6) [default: 0.6]
     #[arg(long, value_name = "AMOUNT", env = "LEVERET_MEMORY_LIMIT")]
     pub memory_limit: Option<Amount>,
-    /// Free disk space below which publishers wait [default: 256MiB]
+    /// Free disk space below which publishers are blocked [default: 256MiB]
     #[arg(long, value_name = "BYTES", env = "LEVERET_DISK_FREE_LIMIT")]
-    pub disk_free_limit: Option<Amount>,
-    /// The user that clients are who log in by ANONYMOUS [default: they may not]
+    pub disk_free_limit: Option<Bytes>,
+    /// User for ANONYMOUS logins [default: off]
     #[arg(long, value_name = "USER", env = "LEVERET_ANONYMOUS_USER")]
     pub anonymous_user: Option<String>,
-    /// Definitions in RabbitMQ's JSON to take in at the start [default: none]
+    /// Definitions in RabbitMQ's JSON format to import at the start [default: none]
     #[arg(long, value_name = "FILE", env = "LEVERET_DEFINITIONS")]
     pub definitions: Option<PathBuf>,
-    /// Go on without what is damaged in the data file, where the start would otherwise be refused;
-    /// what is dropped is logged first
+    /// Start although the data file is damaged: what can be repaired is repaired, the rest is
+    /// dropped and logged
     #[arg(long)]
     pub repair: bool,
-    /// Settings in TOML; flags and environment win over them
+    /// Settings file in TOML; flags and environment variables take precedence
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     pub config: Option<PathBuf>,
-    /// What is logged: a level, or levels by module as in `info,leveret::protocol=debug` [default:
-    /// info]
+    /// Log level, or levels by module as in `info,leveret::protocol=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "LEVERET_LOG")]
     pub log: Option<String>,
-    /// How it is logged [default: text]
+    /// Format of the log [default: text]
     #[arg(long, value_name = "FORMAT", env = "LEVERET_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
 }
 
@@ -84,33 +83,33 @@ pub enum LogFormat {
 pub struct Config {
     /// The folder of the data file.
     pub data_dir: PathBuf,
-    /// What is taken in at the start.
+    /// The definitions to import at the start.
     pub definitions: Option<PathBuf>,
     /// Whether to go on without what is damaged in the data file.
     pub repair: bool,
-    /// Where AMQP clients connect; at least one.
+    /// Addresses for AMQP clients; at least one.
     pub amqp: Vec<SocketAddr>,
-    /// Where AMQP clients connect by TLS.
+    /// Addresses for AMQP clients over TLS.
     pub amqps: Vec<SocketAddr>,
-    /// How TLS is spoken; there if it is spoken anywhere.
+    /// The settings of TLS; present if `amqps` has an address.
     pub tls: Option<tls::Tls>,
-    /// From where every AMQP connection has to begin with a PROXY header, and may.
+    /// Addresses from which every AMQP connection has to begin with a PROXY header.
     pub proxy_protocol_from: Vec<network::Network>,
-    /// Where health and metrics are served.
+    /// Address for health checks and metrics.
     pub http: SocketAddr,
     /// The filter of the log.
     pub log: String,
     /// The format of the log.
     pub log_format: LogFormat,
-    /// Memory in use from which on publishers wait.
+    /// Memory use above which publishers are blocked.
     pub memory_limit: Amount,
-    /// Free disk space below which publishers wait.
-    pub disk_free_limit: Amount,
-    /// What clients are told they talk to.
+    /// Free disk space below which publishers are blocked.
+    pub disk_free_limit: Bytes,
+    /// The name and version that clients are told.
     pub advertise: Advertise,
-    /// What is too much.
+    /// What clients may use at most.
     pub limits: Limits,
-    /// Who may come from where.
+    /// Which users may connect from where.
     pub users: Users,
     /// How clients log in.
     pub auth: Auth,
@@ -126,11 +125,11 @@ pub struct Advertise {
     pub version: String,
 }
 
-/// `[users]`: who may come from where, before anything is known of them.
+/// `[users]`: which users may connect from where.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Users {
-    /// Users who may come from this machine only, whatever their password (RabbitMQ:
+    /// Users who can connect from this machine only, whatever their password (RabbitMQ:
     /// `loopback_users`).
     pub local_only: Vec<String>,
     /// Whether a broker runs on an address that others can reach although
@@ -142,7 +141,7 @@ pub struct Users {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
-    /// The user that clients are who log in by ANONYMOUS; none for a broker that does not offer it.
+    /// The user for ANONYMOUS logins; without one that mechanism is not offered.
     pub anonymous_user: Option<String>,
 }
 
@@ -157,14 +156,14 @@ struct File {
     data_dir: Option<PathBuf>,
     amqp: Vec<Address>,
     amqps: Vec<Address>,
-    tls: Option<tls::Section>,
+    tls: Option<tls::Tls>,
     proxy_protocol_from: Vec<network::Network>,
     http: Option<Address>,
     log: Option<String>,
     log_format: Option<LogFormat>,
     definitions: Option<PathBuf>,
     memory_limit: Option<Amount>,
-    disk_free_limit: Option<Amount>,
+    disk_free_limit: Option<Bytes>,
     advertise: Advertise,
     limits: Limits,
     users: Users,
@@ -175,7 +174,11 @@ struct File {
 const MEMORY_LIMIT: Amount = Amount::Share(600_000);
 /// What a broker writes at its fastest while somebody is on the way to make room, and more than one
 /// message.
-const DISK_FREE_LIMIT: Amount = Amount::Bytes(256 << 20);
+const DISK_FREE_LIMIT: Bytes = Bytes(256 << 20);
+/// No broker runs in less: who writes `1` means a share.
+const MEMORY_LIMIT_MIN: u64 = 1 << 20;
+/// What a level of the log may be.
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// An address in the file, parsed as a flag's would be.
 #[derive(Debug, Deserialize)]
@@ -211,12 +214,7 @@ impl Config {
             Some(path) => read(path)?,
             None => File::default(),
         };
-        let config = Self::merge(flags, file).map_err(ConfigError)?;
-        if matches!(config.disk_free_limit, Amount::Share(_)) {
-            // A disk is not the broker's alone, and may be of any size.
-            return Err(ConfigError("disk_free_limit has to be bytes, as in 256MiB".to_owned()));
-        }
-        Ok(config)
+        Self::merge(flags, file).map_err(ConfigError)
     }
 
     fn merge(flags: Flags, file: File) -> Result<Self, String> {
@@ -226,24 +224,25 @@ impl Config {
             amqp.push(local(5672));
         }
         let amqps = either(flags.amqps, file.amqps);
-        let tls = file.tls.map(tls::Section::complete).transpose()?;
-        if let (Some(address), None) = (amqps.first(), &tls) {
-            return Err(format!(
-                "TLS on {address} wants a certificate: name it in the section [tls] of the file of --config"
-            ));
+        if !amqps.is_empty() && file.tls.is_none() {
+            return Err("amqps needs a certificate: set tls.cert and tls.key in the settings file".to_owned());
         }
+        let log = flags.log.or(file.log).unwrap_or_else(|| "info".to_owned());
+        check_log_filter(&log)?;
+        let memory_limit = flags.memory_limit.or(file.memory_limit).unwrap_or(MEMORY_LIMIT);
+        check_memory_limit(memory_limit)?;
         Ok(Self {
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("leveret-data")),
             amqp,
             amqps,
-            tls,
+            tls: file.tls,
             proxy_protocol_from: file.proxy_protocol_from,
             http: flags.http.or(file.http.map(|address| address.0)).unwrap_or_else(|| local(15_672)),
-            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             definitions: flags.definitions.or(file.definitions),
             repair: flags.repair,
-            memory_limit: flags.memory_limit.or(file.memory_limit).unwrap_or(MEMORY_LIMIT),
+            memory_limit,
             disk_free_limit: flags.disk_free_limit.or(file.disk_free_limit).unwrap_or(DISK_FREE_LIMIT),
             advertise: file.advertise,
             limits: file.limits,
@@ -260,9 +259,7 @@ pub fn misnamed_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let known: Vec<&str> = flags.get_arguments().filter_map(|flag| flag.get_env()?.to_str()).collect();
     let unknown = names.filter(|name| name.starts_with("LEVERET_") && !known.contains(&name.as_str()));
     unknown
-        .map(|name| {
-            format!("nothing reads the variable {name} of the environment{}", did_you_mean(&name, &known))
-        })
+        .map(|name| format!("unknown environment variable {name}{}", did_you_mean(&name, &known)))
         .collect()
 }
 
@@ -293,8 +290,37 @@ fn parse(text: &str) -> Result<File, String> {
     let written = toml::Deserializer::parse(text).map_err(|error| in_words(text, "", &error))?;
     let file: File = serde_path_to_error::deserialize(written)
         .map_err(|error| in_words(text, &error.path().to_string(), error.inner()))?;
-    file.limits.check()?;
+    file.limits.check().map_err(|(key, why)| {
+        let line = fault::line_of(text, "limits", key);
+        format!("line {line}: limits.{key} {why}")
+    })?;
     Ok(file)
+}
+
+/// A word that is no level would be taken for a module, and nothing else would be logged.
+fn check_log_filter(filter: &str) -> Result<(), String> {
+    // The names of spans may hold commas; nobody writes them by mistake.
+    if filter.contains('[') {
+        return Ok(());
+    }
+    let is_known =
+        |part: &str| part.contains('=') || LOG_LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
+    match filter.split(',').find(|part| !is_known(part)) {
+        Some(part) => {
+            Err(format!("log: '{part}' is neither a level ({}) nor MODULE=LEVEL", LOG_LEVELS.join(", ")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_memory_limit(limit: Amount) -> Result<(), String> {
+    match limit {
+        Amount::Bytes(bytes) if bytes < MEMORY_LIMIT_MIN => {
+            let unit = if bytes == 1 { "byte" } else { "bytes" };
+            Err(format!("memory_limit is {bytes} {unit}; write 1.0 for all memory, or bytes as in 512MiB"))
+        }
+        Amount::Bytes(_) | Amount::Share(_) => Ok(()),
+    }
 }
 
 /// What was typed, or else what is written.
@@ -304,7 +330,7 @@ fn either(typed: Vec<SocketAddr>, written: Vec<Address>) -> Vec<SocketAddr> {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
-        .map_err(|_bad| format!("'{text}' is not an address and a port, as in 127.0.0.1:5672 or [::1]:5672"))
+        .map_err(|_bad| format!("'{text}' is not an address and a port, as in 127.0.0.1:5672 or [::1]:5672 (host names are not accepted)"))
 }
 
 #[cfg(test)]
@@ -332,7 +358,7 @@ mod tests {
         assert_eq!(config.advertise.product, "Leveret");
         assert_eq!(config.limits.message_bytes_max, 134_217_728);
         assert_eq!(config.memory_limit, Amount::Share(600_000));
-        assert_eq!(config.disk_free_limit, Amount::Bytes(268_435_456));
+        assert_eq!(config.disk_free_limit, Bytes(268_435_456));
         assert_eq!(config.auth.anonymous_user, None);
     }
 
@@ -371,7 +397,10 @@ mod tests {
     fn tls_is_spoken_only_with_a_certificate() {
         let typed = || Flags { amqps: vec![address("127.0.0.1:5671").unwrap()], ..Flags::default() };
         let refusal = Config::merge(typed(), File::default()).unwrap_err();
-        assert!(refusal.starts_with("TLS on 127.0.0.1:5671 wants a certificate"), "{refusal}");
+        assert!(
+            refusal.starts_with("amqps needs a certificate: set tls.cert and tls.key in the settings file"),
+            "{refusal}"
+        );
         let file = "amqps = ['127.0.0.1:1']\n[tls]\ncert = 'a'\nkey = 'b'";
         assert_eq!(resolved(Flags::default(), file).amqps, [address("127.0.0.1:1").unwrap()]);
         let config = resolved(typed(), file);
@@ -379,21 +408,20 @@ mod tests {
         assert_eq!(config.tls.unwrap().shown.key, Path::new("b"));
         refused("proxy_protocol_from = ['10.0.0.0/40']", "'10.0.0.0/40' is not a network");
         refused("[tls]\ncerts = 'a'", "line 2: there is no key 'tls.certs'; did you mean 'cert'?");
+        refused("log = 'info'\n[tls]\ncert = 'a'", "line 2: tls: the key 'key' is missing");
+        let without = "line 1: tls: the key 'ca' is missing: client certificates are verified against it";
+        refused("[tls]\ncert = 'a'\nkey = 'b'\nverify = 'required'", without);
     }
 
     #[test]
     fn amounts_may_be_numbers_or_text() {
         let config = resolved(Flags::default(), "memory_limit = 0.25\ndisk_free_limit = '1GiB'\n");
         assert_eq!(config.memory_limit, Amount::Share(250_000));
-        assert_eq!(config.disk_free_limit, Amount::Bytes(1 << 30));
+        assert_eq!(config.disk_free_limit, Bytes(1 << 30));
         let typed = Flags { memory_limit: "64MiB".parse().ok(), ..Flags::default() };
-        let config = resolved(typed, "memory_limit = 1000\ndisk_free_limit = 5\n");
+        let config = resolved(typed, "memory_limit = 2000000\ndisk_free_limit = 5\n");
         assert_eq!(config.memory_limit, Amount::Bytes(64 << 20), "typed");
-        assert_eq!(config.disk_free_limit, Amount::Bytes(5));
-        let share = Flags { disk_free_limit: "0.5".parse().ok(), ..Flags::default() };
-        assert!(
-            Config::resolve(share).unwrap_err().to_string().starts_with("disk_free_limit has to be bytes")
-        );
+        assert_eq!(config.disk_free_limit, Bytes(5));
         refused("memory_limit = 'much'", "'much' is not an amount");
     }
 
@@ -413,8 +441,8 @@ mod tests {
     fn variables_that_nothing_reads_are_told() {
         let names = ["LEVERET_AMPQ", "LEVERET_AMQP", "PATH", "LEVERET_WHATEVER"].map(str::to_owned);
         let told = [
-            "nothing reads the variable LEVERET_AMPQ of the environment; did you mean 'LEVERET_AMQP' or 'LEVERET_AMQPS'?",
-            "nothing reads the variable LEVERET_WHATEVER of the environment",
+            "unknown environment variable LEVERET_AMPQ; did you mean 'LEVERET_AMQP' or 'LEVERET_AMQPS'?",
+            "unknown environment variable LEVERET_WHATEVER",
         ];
         assert_eq!(misnamed_variables(names.into_iter()), told);
     }
@@ -422,7 +450,7 @@ mod tests {
     #[test]
     fn what_has_another_form_is_told_with_its_key() {
         let whole =
-            "line 2: limits.frame_max is string \"x\"; it has to be a whole number from 0 to 4294967295";
+            "line 2: limits.frame_max is string \"x\"; it has to be a whole number from 4096 to 131072";
         refused("[limits]\nframe_max = 'x'", whole);
         refused(
             "[limits]\nheartbeat_s = 65536",
@@ -441,8 +469,66 @@ mod tests {
     }
 
     #[test]
+    fn a_log_filter_has_levels_that_exist() {
+        let check = |log: &str| {
+            Config::merge(Flags { log: Some(log.to_owned()), ..Flags::default() }, File::default())
+        };
+        for filter in ["debug", "INFO", "off", "info,leveret::protocol=debug", "warn,[span{field=x}]=trace"] {
+            assert_eq!(check(filter).map(|config| config.log), Ok(filter.to_owned()));
+        }
+        let why = "is neither a level (off, error, warn, info, debug, trace) nor MODULE=LEVEL";
+        for (filter, wrong) in [("debu", "debu"), ("info,leveret", "leveret"), ("", "")] {
+            assert_eq!(check(filter).unwrap_err(), format!("log: '{wrong}' {why}"));
+        }
+    }
+
+    #[test]
+    fn a_memory_limit_below_a_mebibyte_is_a_share_that_was_written_as_bytes() {
+        let check = |limit: &str| {
+            Config::merge(
+                Flags { memory_limit: Some(limit.parse().unwrap()), ..Flags::default() },
+                File::default(),
+            )
+        };
+        let why = |bytes| format!("memory_limit is {bytes}; write 1.0 for all memory, or bytes as in 512MiB");
+        assert_eq!(check("1").unwrap_err(), why("1 byte"));
+        assert_eq!(check("7").unwrap_err(), why("7 bytes"));
+        assert_eq!(check("1023kib").unwrap_err(), why("1047552 bytes"));
+        assert_eq!(check("1MiB").unwrap().memory_limit, Amount::Bytes(1 << 20));
+        assert_eq!(check("1.0").unwrap().memory_limit, Amount::Share(1_000_000));
+    }
+
+    #[test]
+    fn a_share_of_the_disk_is_refused_wherever_it_is_written() {
+        for text in ["0.6", "5%", "much"] {
+            let refusal = text.parse::<Bytes>().unwrap_err();
+            assert_eq!(refusal, format!("'{text}' is not an amount of bytes, as in 256MiB"));
+        }
+        refused(
+            "disk_free_limit = 0.6",
+            "line 1: disk_free_limit: '0.6' is not an amount of bytes, as in 256MiB",
+        );
+    }
+
+    #[test]
+    fn names_that_rabbitmq_has_are_told_ours() {
+        refused(
+            "loopback_users = ['guest']",
+            "there is no key 'loopback_users'; did you mean 'users.local_only'?",
+        );
+        refused("data-dir = 'x'", "there is no key 'data-dir'; did you mean 'data_dir'?");
+    }
+
+    #[test]
     fn a_limit_has_limits() {
-        refused("[limits]\nframe_max = 4095", "limits.frame_max is 4095; it may be from 4096 to 131072");
+        refused(
+            "[limits]\nframe_max = 4095",
+            "line 2: limits.frame_max is 4095; it may be from 4096 to 131072",
+        );
+        refused(
+            "log = 'info'\n\n[limits]\nheartbeat_s = 1\nchannel_max = 0",
+            "line 5: limits.channel_max is 0; it may be from 1 to 65535",
+        );
         refused("[limits]\nchannel_max = 0", "limits.channel_max");
         refused("[limits]\nmessage_bytes_max = 536870913", "limits.message_bytes_max");
         refused("[limits]\nconnections_max = 0", "limits.connections_max");

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long connections may take to end when the node stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -127,7 +127,7 @@ impl Node {
         tasks.spawn(http::serve(http, Arc::clone(&broker)));
         match Control::bind(&config.data_dir) {
             Ok(control) => drop(tasks.spawn(server::serve_control(control, Arc::clone(&broker)))),
-            Err(why) => warn!("leveret ctl will not reach this broker: {why}"),
+            Err(why) => warn!(error = why, "leveret ctl cannot reach this broker"),
         }
         let mut timer = JoinSet::new();
         timer.spawn(server::run_timer(Arc::clone(&server), config.data_dir));
@@ -181,13 +181,16 @@ impl Node {
     /// unless the error says otherwise.
     pub async fn shutdown(mut self) -> Result<(), StopError> {
         let reason = self.reason;
-        info!(?reason, "stopping");
+        match reason {
+            ShutdownReason::Stop => info!("stopping"),
+            ShutdownReason::StoreFailed => error!("stopping because the broker has failed"),
+        }
         self.timer.shutdown().await;
         self.tasks.shutdown().await;
         let Connections(server) = &self.connections;
         server.end(reason);
         if !server.ended(STOP_WAIT).await {
-            warn!("connections that did not end in {} s are cut", STOP_WAIT.as_secs());
+            warn!(seconds = STOP_WAIT.as_secs(), "closing connections that did not end in time");
         }
         let while_stopping = reason != ShutdownReason::StoreFailed;
         let broker = Arc::clone(&self.broker);
@@ -219,8 +222,12 @@ fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
     let opened = store::open(&config.data_dir, options).map_err(StartError::Store)?;
     let now = Clock::starting(opened.recovered.ahead_ms).now();
     let broker = Broker::start(opened, settings(config), now).map_err(StartError::Store)?;
-    match define(config, &broker).and_then(|()| check_first_users(config, &broker)) {
-        Ok(()) => Ok(broker),
+    let checked = define(config, &broker).and_then(|()| check_first_users(config, &broker));
+    match checked {
+        Ok(()) => {
+            check_anonymous_user(config, &broker);
+            Ok(broker)
+        }
         Err(why) => {
             broker.shutdown().map_err(StartError::Store)?;
             Err(why)
@@ -231,7 +238,7 @@ fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
 fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
     let Some(file) = &config.definitions else { return Ok(()) };
     let refused = |why: &dyn Display| StartError::Definitions { file: file.clone(), why: why.to_string() };
-    let text = fs::read(file).map_err(|error| refused(&error))?;
+    let text = fs::read(file).map_err(|error| refused(&format_args!("cannot read it: {error}")))?;
     let source = Source::parse(&text).map_err(|error| refused(&error))?;
     let who = Requester::Operator(format!("the start, {}", file.display()));
     let caller = Caller { who, now: broker.clock().now(), inquiry: None };
@@ -252,12 +259,20 @@ fn check_first_users(config: &Config, broker: &Broker) -> Result<(), StartError>
     }
 }
 
+/// It may be added later: until then nobody can log in by ANONYMOUS.
+fn check_anonymous_user(config: &Config, broker: &Broker) {
+    let Some(name) = &config.auth.anonymous_user else { return };
+    if broker.users().list().iter().all(|user| user.name != *name) {
+        warn!(user = name, "the user for ANONYMOUS logins does not exist: add it, or they are refused");
+    }
+}
+
 fn settings(config: &Config) -> BrokerSettings {
     let Advertise { product, version } = config.advertise.clone();
     let none = AlarmLimits::default();
     let alarms = AlarmLimits {
         memory_bytes: config.memory_limit.bytes_of(machine::memory_bytes()).unwrap_or(none.memory_bytes),
-        disk_free_bytes: config.disk_free_limit.bytes_of(None).unwrap_or(none.disk_free_bytes),
+        disk_free_bytes: config.disk_free_limit.0,
     };
     let local_only = config.users.local_only.clone();
     let anonymous_user = config.auth.anonymous_user.clone();
@@ -310,11 +325,11 @@ impl Display for StartError {
             Self::Tls(error) => error.fmt(f),
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::Store(error) => error.fmt(f),
-            Self::Definitions { file, why } => write!(f, "definitions of {}: {why}", file.display()),
+            Self::Definitions { file, why } => write!(f, "cannot import {}: {why}", file.display()),
             Self::Unguarded(address) => write!(
                 f,
-                "will not listen on {address} while guest with the password guest is the only user: change the \
-                 password or add a user on a loopback address first, or set users.allow_default = true"
+                "will not listen on {address} while guest with the password guest is the only user: listen on a \
+                 loopback address first and change the password or add a user, or set users.allow_default = true"
             ),
         }
     }

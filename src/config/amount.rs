@@ -1,10 +1,10 @@
 //! Amounts of memory and disk as people write them: `512MiB`, `2GB`,
-//! `1073741824`, or a share of what there is, `0.6`.
+//! `1073741824`, or, for memory, a share of what there is, `0.6`.
 
 use serde::Deserialize;
 use std::str::FromStr;
 
-/// An amount of memory or disk: bytes, or a share of what the machine has.
+/// An amount of memory: bytes, or a share of what the machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub enum Amount {
@@ -13,6 +13,12 @@ pub enum Amount {
     /// So many millionths of what there is.
     Share(u32),
 }
+
+/// An amount of disk space, in bytes: a disk is not the broker's alone and may be of any size, so
+/// that a share of it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Bytes(pub u64);
 
 /// An amount in the file: a number is as good as a text.
 #[derive(Deserialize)]
@@ -59,6 +65,9 @@ impl FromStr for Amount {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("'{text}' is not an amount, as in 512MiB, 2GB or 0.6");
+        if text == "1.0" {
+            return Ok(Self::Share(MILLION));
+        }
         if let Some(digits) = text.strip_prefix("0.").filter(|digits| (1..=6).contains(&digits.len())) {
             let millionths: u32 = format!("{digits:0<6}").parse().map_err(|_not_digits| wrong())?;
             return Ok(Self::Share(millionths));
@@ -78,6 +87,29 @@ impl TryFrom<Written> for Amount {
         match written {
             Written::Whole(bytes) => Ok(Self::Bytes(bytes)),
             Written::Share(share) if share > 0.0 && share < 1.0 => format!("{share:.6}").parse(),
+            Written::Share(share) => format!("{share:?}").parse(),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(Amount::Bytes(bytes)) => Ok(Self(bytes)),
+            Ok(Amount::Share(_)) | Err(_) => Err(format!("'{text}' is not an amount of bytes, as in 256MiB")),
+        }
+    }
+}
+
+impl TryFrom<Written> for Bytes {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Whole(bytes) => Ok(Self(bytes)),
             Written::Share(share) => share.to_string().parse(),
             Written::Text(text) => text.parse(),
         }
@@ -98,6 +130,7 @@ mod tests {
             ("0", Amount::Bytes(0)),
             ("0.6", Amount::Share(600_000)),
             ("0.000001", Amount::Share(1)),
+            ("1.0", Amount::Share(1_000_000)),
         ] {
             assert_eq!(text.parse(), Ok(amount), "{text}");
         }

@@ -1,18 +1,45 @@
 //! What is wrong with a file of settings, in one line: where it is, which key, and what is expected
 //! there.
 
+use super::limits::range_of;
 use crate::near::did_you_mean;
-use toml::de::Error;
+use toml::de::{DeTable, Error};
+
+/// What RabbitMQ's settings are called here, for those who bring theirs along.
+const RABBITMQ_KEYS: [(&str, &str); 9] = [
+    ("loopback_users", "users.local_only"),
+    ("listeners", "amqp"),
+    ("proxy_protocol", "proxy_protocol_from"),
+    ("vm_memory_high_watermark", "memory_limit"),
+    ("heartbeat", "limits.heartbeat_s"),
+    ("frame_max", "limits.frame_max"),
+    ("channel_max", "limits.channel_max"),
+    ("max_message_size", "limits.message_bytes_max"),
+    ("handshake_timeout", "limits.handshake_timeout_s"),
+];
 
 /// Keys that are listed where none is near, at most.
 const LISTED_MAX: usize = 8;
 
 /// What is wrong with `text` at a key; without one, with the text as such.
 pub(super) fn in_words(text: &str, key: &str, error: &Error) -> String {
-    let line =
-        error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count());
+    let line = line_at(text, error.span().map_or(0, |span| span.start));
     let message = error.message().replace('\n', ", ");
     format!("line {line}: {}", explained(key, &message))
+}
+
+/// The number of the line with a key of a section, or with the section.
+pub(super) fn line_of(text: &str, section: &str, key: &str) -> usize {
+    let start = DeTable::parse(text).ok().and_then(|all| {
+        let (name, keys) = all.get_ref().get_key_value(section)?;
+        let key = keys.get_ref().as_table().and_then(|keys| keys.get_key_value(key));
+        Some(key.map_or(name.span().start, |(key, _)| key.span().start))
+    });
+    line_at(text, start.unwrap_or(0))
+}
+
+fn line_at(text: &str, start: usize) -> usize {
+    1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count()
 }
 
 fn explained(key: &str, message: &str) -> String {
@@ -26,7 +53,7 @@ fn explained(key: &str, message: &str) -> String {
     }
     let invalid = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     if let Some((found, expected)) = invalid.and_then(|rest| rest.rsplit_once(", expected ")) {
-        return format!("{key} is {}; it has to be {}", found.replace('`', ""), form(expected));
+        return format!("{key} is {}; it has to be {}", found.replace('`', ""), form(key, expected));
     }
     if key.is_empty() { message.to_owned() } else { format!("{key}: {message}") }
 }
@@ -39,6 +66,9 @@ fn unknown(start: &str, message: &str) -> Option<(String, Vec<String>)> {
 }
 
 fn instead(name: &str, known: &[String]) -> String {
+    if let Some((_, ours)) = RABBITMQ_KEYS.iter().find(|(theirs, _)| *theirs == name) {
+        return format!("; did you mean '{ours}'?");
+    }
     let near = did_you_mean(name, known);
     if !near.is_empty() || known.is_empty() || known.len() > LISTED_MAX {
         return near;
@@ -46,8 +76,11 @@ fn instead(name: &str, known: &[String]) -> String {
     format!("; there are {}", known.join(", "))
 }
 
-/// What serde expects, as it is written in a file.
-fn form(expected: &str) -> String {
+/// What serde expects at a key, as it is written in a file.
+fn form(key: &str, expected: &str) -> String {
+    if let Some(range) = key.strip_prefix("limits.").and_then(range_of) {
+        return format!("a whole number from {} to {}", range.start(), range.end());
+    }
     let largest = match expected {
         "u8" => u8::MAX.into(),
         "u16" => u16::MAX.into(),

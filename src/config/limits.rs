@@ -108,42 +108,53 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What is wrong with them, if anything is.
-    pub(super) fn check(&self) -> Result<(), String> {
-        within("frame_max", self.frame_max.into(), &FRAME_MAX)?;
-        within("channel_max", self.channel_max.into(), &(1..=u16::MAX.into()))?;
-        within("message_bytes_max", self.message_bytes_max, &MESSAGE_BYTES_MAX)?;
-        within("connections_max", self.connections_max.into(), &(1..=1_000_000))?;
-        within("handshake_timeout_s", self.handshake_timeout_s.into(), &(1..=u16::MAX.into()))?;
-        within("handshake_frame_max", self.handshake_frame_max.into(), &FRAME_MAX)?;
-        within("channels_max", self.channels_max, &CHANNELS_MAX)?;
-        within("transaction_bytes_max", self.transaction_bytes_max, &(1024..=u64::from(u32::MAX)))?;
-        // Less than one message would refuse messages that are allowed.
-        within("unfinished_bytes_max", self.unfinished_bytes_max, &(self.message_bytes_max..=1 << 40))?;
-        within("unread_bytes_max", self.unread_bytes_max, &(1024 * 1024..=1 << 40))?;
-        within("parked_max", self.parked_max, &(0..=100_000_000))?;
-        within("parked_bytes_max", self.parked_bytes_max, &(0..=1 << 50))?;
-        within("arguments_bytes_max", self.arguments_bytes_max.into(), &(256..=131_072))?;
-        for (key, value) in [
-            ("handshakes_max", self.handshakes_max),
-            ("handshakes_per_address_max", self.handshakes_per_address_max),
-            ("consumers_per_channel_max", self.consumers_per_channel_max),
-            ("unacked_max", self.unacked_max),
-            ("vhosts_max", self.vhosts_max),
-            ("queues_max", self.queues_max),
-            ("exchanges_max", self.exchanges_max),
-            ("bindings_max", self.bindings_max),
-            ("topic_hashes_max", self.topic_hashes_max),
-        ] {
-            within(key, value.into(), &MILLIONS)?;
+    /// Whether each is in its range; if not, the key and what is wrong with it.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        for (key, value, range) in self.ranges() {
+            if !range.contains(&value) {
+                let why = format!("is {value}; it may be from {} to {}", range.start(), range.end());
+                return Err((key, why));
+            }
         }
         Ok(())
     }
+
+    /// Each key, its value, and what it may be.
+    fn ranges(&self) -> [(&'static str, u64, RangeInclusive<u64>); 25] {
+        let seconds = 0..=u64::from(u16::MAX);
+        [
+            ("frame_max", self.frame_max.into(), FRAME_MAX),
+            ("channel_max", self.channel_max.into(), 1..=u16::MAX.into()),
+            ("heartbeat_s", self.heartbeat_s.into(), seconds.clone()),
+            ("message_bytes_max", self.message_bytes_max, MESSAGE_BYTES_MAX),
+            ("connections_max", self.connections_max.into(), 1..=1_000_000),
+            ("handshake_timeout_s", self.handshake_timeout_s.into(), 1..=u16::MAX.into()),
+            ("handshake_frame_max", self.handshake_frame_max.into(), FRAME_MAX),
+            ("handshakes_max", self.handshakes_max.into(), MILLIONS),
+            ("handshakes_per_address_max", self.handshakes_per_address_max.into(), MILLIONS),
+            ("write_timeout_s", self.write_timeout_s.into(), seconds.clone()),
+            ("unread_bytes_max", self.unread_bytes_max, 1024 * 1024..=1 << 40),
+            ("body_timeout_s", self.body_timeout_s.into(), seconds),
+            ("channels_max", self.channels_max, CHANNELS_MAX),
+            ("consumers_per_channel_max", self.consumers_per_channel_max.into(), MILLIONS),
+            ("unacked_max", self.unacked_max.into(), MILLIONS),
+            ("transaction_bytes_max", self.transaction_bytes_max, 1024..=u64::from(u32::MAX)),
+            // Less than one message would refuse messages that are allowed.
+            ("unfinished_bytes_max", self.unfinished_bytes_max, self.message_bytes_max..=1 << 40),
+            ("parked_max", self.parked_max, 0..=100_000_000),
+            ("parked_bytes_max", self.parked_bytes_max, 0..=1 << 50),
+            ("vhosts_max", self.vhosts_max.into(), MILLIONS),
+            ("queues_max", self.queues_max.into(), MILLIONS),
+            ("exchanges_max", self.exchanges_max.into(), MILLIONS),
+            ("bindings_max", self.bindings_max.into(), MILLIONS),
+            ("topic_hashes_max", self.topic_hashes_max.into(), MILLIONS),
+            ("arguments_bytes_max", self.arguments_bytes_max.into(), 256..=131_072),
+        ]
+    }
 }
 
-fn within(key: &str, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(format!("limits.{key} is {value}; it may be from {} to {}", range.start(), range.end()))
+/// What the limit of this key may be, where that does not hang on others.
+pub(super) fn range_of(key: &str) -> Option<RangeInclusive<u64>> {
+    let (_, _, range) = Limits::default().ranges().into_iter().find(|(name, ..)| *name == key)?;
+    Some(range)
 }

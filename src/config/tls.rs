@@ -1,22 +1,23 @@
-//! `[tls]`: which certificate is shown to whom, and what is asked of a client's.
+//! `[tls]`: the broker's certificates, and how those of clients are verified.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `[tls]`, complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Section")]
 pub struct Tls {
     /// The certificate shown to clients that name no host, or one that is not listed.
     pub shown: Shown,
     /// Other certificates by the host that a client names (SNI); a name may begin with `*.`.
     pub sni: BTreeMap<String, Shown>,
-    /// Whether clients show a certificate.
+    /// Whether clients have to show a certificate.
     pub verify: Verify,
-    /// PEM file of the certificates that a client's has to be signed by; there unless nothing is
-    /// verified.
+    /// PEM file of the CA certificates that sign client certificates; present unless `verify` is
+    /// `none`.
     pub ca: Option<PathBuf>,
-    /// The oldest TLS that is spoken.
+    /// The oldest version of TLS that is accepted.
     pub min_version: TlsVersion,
     /// Which part of a client's certificate is its user's name.
     pub login_from: LoginFrom,
@@ -32,16 +33,16 @@ pub struct Shown {
     pub key: PathBuf,
 }
 
-/// Whether clients show a certificate.
+/// Whether clients have to show a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
-    /// It is not asked for.
+    /// Clients are not asked for one.
     #[default]
     None,
-    /// Without one a client may log in by password; one that is shown has to be good.
+    /// A client without one can log in with a password; one that is shown has to be valid.
     Optional,
-    /// Nobody comes in without.
+    /// A client without a valid one cannot connect.
     Required,
 }
 
@@ -73,7 +74,7 @@ pub enum LoginFrom {
 /// `[tls]`, as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Section {
+struct Section {
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
     ca: Option<PathBuf>,
@@ -83,24 +84,20 @@ pub(super) struct Section {
     sni: BTreeMap<String, Shown>,
 }
 
-impl Section {
-    /// The section with nothing missing.
-    pub(super) fn complete(self) -> Result<Tls, String> {
-        let missing = |key| format!("tls.{key} is missing");
-        if self.verify != Verify::None && self.ca.is_none() {
-            return Err(format!("{}: clients' certificates are verified against it", missing("ca")));
+impl TryFrom<Section> for Tls {
+    type Error = String;
+
+    /// The section, if it lacks nothing.
+    fn try_from(section: Section) -> Result<Self, String> {
+        let Section { cert, key, ca, verify, min_version, login_from, sni } = section;
+        let missing = |key| format!("the key '{key}' is missing");
+        if verify != Verify::None && ca.is_none() {
+            return Err(format!("{}: client certificates are verified against it", missing("ca")));
         }
-        Ok(Tls {
-            shown: Shown {
-                cert: self.cert.ok_or_else(|| missing("cert"))?,
-                key: self.key.ok_or_else(|| missing("key"))?,
-            },
-            sni: self.sni.into_iter().map(|(name, shown)| (name.to_ascii_lowercase(), shown)).collect(),
-            verify: self.verify,
-            ca: self.ca,
-            min_version: self.min_version,
-            login_from: self.login_from,
-        })
+        let cert = cert.ok_or_else(|| missing("cert"))?;
+        let key = key.ok_or_else(|| missing("key"))?;
+        let sni = sni.into_iter().map(|(name, shown)| (name.to_ascii_lowercase(), shown)).collect();
+        Ok(Self { shown: Shown { cert, key }, sni, verify, ca, min_version, login_from })
     }
 }
 
@@ -109,7 +106,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Tls, String> {
-        toml::from_str::<Section>(text).map_err(|error| error.to_string())?.complete()
+        toml::from_str(text).map_err(|error| error.message().to_owned())
     }
 
     #[test]
@@ -117,14 +114,14 @@ mod tests {
         let tls = parse("cert = 'a.pem'\nkey = 'a.key'").unwrap();
         assert_eq!((tls.verify, tls.min_version), (Verify::None, TlsVersion::V1_2));
         assert_eq!((tls.login_from, tls.ca), (LoginFrom::DistinguishedName, None));
-        assert_eq!(parse("cert = 'a.pem'").unwrap_err(), "tls.key is missing");
-        assert_eq!(parse("key = 'a.key'").unwrap_err(), "tls.cert is missing");
+        assert_eq!(parse("cert = 'a.pem'").unwrap_err(), "the key 'key' is missing");
+        assert_eq!(parse("key = 'a.key'").unwrap_err(), "the key 'cert' is missing");
     }
 
     #[test]
     fn who_verifies_says_against_what() {
         let with = |rest: &str| parse(&format!("cert = 'a'\nkey = 'b'\n{rest}"));
-        assert!(with("verify = 'required'").unwrap_err().starts_with("tls.ca is missing"));
+        assert!(with("verify = 'required'").unwrap_err().starts_with("the key 'ca' is missing"));
         assert_eq!(with("verify = 'optional'\nca = 'c'").unwrap().verify, Verify::Optional);
         assert!(with("verify = 'maybe'").unwrap_err().contains("maybe"));
         assert!(with("min_version = '1.1'").unwrap_err().contains("1.1"));
