@@ -123,7 +123,7 @@ pub struct ConnectionDescription {
 }
 
 impl ClientOperation {
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         matches!(self, Self::CloseConnection { .. })
     }

@@ -42,7 +42,7 @@ pub(super) fn list(broker: &Arc<Broker>, records: bool, caller: &Caller) -> Resu
         names.insert(queue.id, (queue.name.to_string(), queue.home().name.to_string()));
     });
     if records {
-        tracing::info!(by = caller.who.log_name(), runs = runs.len(), "damaged messages are exported");
+        tracing::info!(by = caller.who.log_name(), runs = runs.len(), "exporting damaged messages");
     }
     let broker = Arc::clone(broker);
     Ok(Performed::rows(runs.into_iter().map(move |run| {
@@ -61,7 +61,7 @@ pub(super) fn list(broker: &Arc<Broker>, records: bool, caller: &Caller) -> Resu
 
 fn hexadecimal(broker: &Broker, run: &DamagedRun) -> String {
     let bytes = broker.damaged_records(run).unwrap_or_else(|error| {
-        tracing::error!(%error, "damaged messages cannot be read at all");
+        tracing::error!(%error, "cannot read damaged messages");
         Vec::new()
     });
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {

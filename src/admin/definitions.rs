@@ -87,7 +87,7 @@ pub struct Imported {
 }
 
 impl DefinitionsOperation {
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         matches!(self, Self::ImportDefinitions { .. })
     }

@@ -12,7 +12,7 @@
 //! does the operation, and says which ticket has to be durable before its answer may be told. Lists
 //! are iterators over references: a row is made when it is asked for.
 //!
-//! Every change is one log line: who, and what. A password is in none of them.
+//! Every change is one log line: who, and what. Passwords are left out of them.
 //!
 //! No I/O; [`perform_durably`] alone waits and reads the clock, all else has time passed in.
 
@@ -21,6 +21,7 @@ pub mod clients;
 mod columns;
 pub mod damage;
 pub mod definitions;
+mod describe;
 mod durable;
 pub mod exchanges;
 mod find;
@@ -45,6 +46,7 @@ pub use self::refusal::{Refusal, RefusalKind};
 use self::access::Access;
 use self::clients::ClientOperation;
 use self::definitions::DefinitionsOperation;
+use self::describe::describe;
 use self::exchanges::ExchangeOperation;
 use self::node::NodeOperation;
 use self::parked::ParkedOperation;
@@ -214,7 +216,7 @@ impl Operation {
         }
     }
 
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     #[must_use]
     pub fn is_change(&self) -> bool {
         match self {
@@ -247,8 +249,8 @@ pub fn inquiry_for(broker: &Broker, operation: &Operation, who: &Requester) -> O
 pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> Result<Performed, Refusal> {
     let by = caller.who.log_name();
     let access = Access::checked(broker, &caller.who, operation.requirement())
-        .inspect_err(|refusal| info!(by, "refused: {operation:?}: {refusal}"))?;
-    let change = operation.is_change().then(|| format!("{operation:?}"));
+        .inspect_err(|refusal| info!(by, "refused: {}: {refusal}", describe(&operation)))?;
+    let change = operation.is_change().then(|| describe(&operation));
     let performed = match operation {
         Operation::Node(operation) => node::perform(broker, &operation, caller),
         Operation::Users(operation) => users::perform(broker, operation, &access),

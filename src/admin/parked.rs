@@ -7,6 +7,7 @@ use super::{Caller, Performed, Row, Told, find};
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::parked::{Moved, Parked};
+use crate::broker::vhost::VHost;
 use crate::ids::Ticket;
 use crate::message::properties;
 use crate::queue::Queue;
@@ -79,7 +80,7 @@ pub struct RequeueResult {
 }
 
 impl ParkedOperation {
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         !matches!(self, Self::ListParked { .. })
     }
@@ -123,6 +124,9 @@ pub(super) fn perform(
             ))
         }
         ParkedOperation::RequeueParked { vhost, queue, to } => {
+            if let Some((exchange, _)) = &to {
+                check_exchange(&*find::vhost(broker, &vhost)?, exchange)?;
+            }
             let queue = find::queue(broker, &vhost, &queue)?;
             let to = to.as_ref().map(|(exchange, key)| (exchange.as_str(), key.as_str()));
             let moved = broker.parked().requeue(&queue, to, caller.now);
@@ -137,6 +141,15 @@ pub(super) fn perform(
     }
 }
 
+/// Messages that are sent to an exchange that does not exist would only stay where they are.
+fn check_exchange(place: &VHost, name: &str) -> Result<(), Refusal> {
+    let known = place.list_exchanges();
+    if name.is_empty() || known.iter().any(|exchange| *exchange.name == *name) {
+        return Ok(());
+    }
+    Err(Refusal::not_found("exchange", name, known.iter().map(|exchange| &*exchange.name)))
+}
+
 fn unreadable(queue: &Queue, error: &StoreError) -> Refusal {
     Refusal::new(
         RefusalKind::Unavailable,
@@ -148,7 +161,7 @@ fn rows(broker: &Broker, queue: &Queue) -> Vec<ParkedRow> {
     let mut rows = Vec::new();
     let listed = broker.parked().each(queue, LISTED_MAX, |parked| rows.push(row(queue, parked)));
     if let Err(error) = listed {
-        tracing::error!(queue = %queue.name, %error, "not all parked messages are listed: they cannot be read");
+        tracing::error!(queue = %queue.name, %error, "cannot read all parked messages: the list is not complete");
     }
     rows
 }

@@ -86,7 +86,7 @@ pub struct TopicPermissionRow {
 }
 
 impl PermissionOperation {
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         match self {
             Self::SetPermissions(_)

@@ -81,7 +81,7 @@ pub struct PolicyRow {
 }
 
 impl PolicyOperation {
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         !matches!(self, Self::ListPolicies { .. } | Self::ListOperatorPolicies { .. })
     }

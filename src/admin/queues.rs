@@ -138,7 +138,7 @@ pub struct QueueDescription {
 }
 
 impl QueueOperation {
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         matches!(self, Self::PurgeQueue { .. } | Self::DeleteQueue { .. })
     }

@@ -124,7 +124,7 @@ pub struct UserLimitsRow {
 }
 
 impl UserOperation {
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         !matches!(self, Self::AuthenticateUser { .. } | Self::ListUsers | Self::ListUserLimits { .. })
     }
@@ -194,7 +194,7 @@ fn authenticate(broker: &Broker, user: &str, password: &Password) -> Result<Perf
     Err(if missing {
         Refusal::of_users(broker, UserError::NoSuchUser(user.to_owned()))
     } else {
-        Refusal::new(RefusalKind::Denied, format!("the password of user '{user}' is another one"))
+        Refusal::new(RefusalKind::Denied, format!("wrong password for user '{user}'"))
     })
 }
 

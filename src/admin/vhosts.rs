@@ -115,7 +115,7 @@ pub struct VHostLimitsRow {
 }
 
 impl VHostOperation {
-    /// Whether something is not as before afterwards.
+    /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         !matches!(self, Self::ListVhosts | Self::ListVhostLimits { .. })
     }

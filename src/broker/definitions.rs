@@ -189,8 +189,8 @@ impl Definitions {
             let what = format!("policy '{}' in vhost '{}'", policy.name, policy.vhost);
             check(what, &policy.vhost, policy.check(*rank));
         }
-        for vhost in self.drafts.keys() {
-            check("something is to be declared".to_owned(), vhost, Ok(()));
+        for (vhost, draft) in &self.drafts {
+            check(draft.first_name(), vhost, Ok(()));
         }
         self.drafts.retain(|vhost, _| vhosts.contains(vhost));
         faults.extend(self.check_policies(policies).err());

@@ -38,7 +38,7 @@ impl fmt::Display for UserError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchUser(name) => write!(f, "there is no user '{name}'"),
-            Self::UserExists(name) => write!(f, "there is a user '{name}' already"),
+            Self::UserExists(name) => write!(f, "user '{name}' already exists"),
             Self::NoSuchVHost(name) => write!(f, "there is no vhost '{name}'"),
             Self::Invalid(why) => f.write_str(why),
         }

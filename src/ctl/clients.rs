@@ -11,27 +11,26 @@ use clap::Subcommand;
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
-    /// List connections: user, peer and state, or the columns that are named
+    /// List connections: user, peer and state, or the given columns
     ListConnections {
         /// Columns, such as name, vhost, ssl, channels, client_properties, recv_oct
         columns: Vec<String>,
     },
-    /// List channels: name, user, consumers and unacknowledged messages, or the columns that are
-    /// named
+    /// List channels: name, user, consumers and unacknowledged messages, or the given columns
     ListChannels {
         /// Columns, such as number, connection, confirm, messages_unconfirmed, prefetch_count
         columns: Vec<String>,
     },
     /// Show a connection with its channels
     DescribeConnection {
-        /// Its name, as list_connections has it, or the part before the arrow
+        /// Name of the connection as in list_connections, or the part before the arrow
         connection: String,
     },
-    /// Close a connection; its client is told why
+    /// Close a connection
     CloseConnection {
-        /// Its name, as list_connections has it, or the part before the arrow
+        /// Name of the connection as in list_connections, or the part before the arrow
         connection: String,
-        /// What its client is told
+        /// Reason to tell the client
         reason: String,
     },
 }

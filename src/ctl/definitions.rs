@@ -18,29 +18,28 @@ const STANDARD: &str = "-";
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
-    /// Write everything that is declared, but no messages, as RabbitMQ's JSON
+    /// Export everything that is declared, without messages, in RabbitMQ's JSON format
     ExportDefinitions {
-        /// The file; - for standard output
+        /// File; - is standard output
         #[arg(default_value = STANDARD)]
         file: PathBuf,
-        /// JSON is all there is
+        /// Only json is supported
         #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
         format: Option<String>,
     },
-    /// Take in RabbitMQ's JSON: all of it or nothing; with -p what is of that vhost, or of the only
-    /// one, into it
+    /// Import definitions (all or nothing); with -p, only into that vhost
     ImportDefinitions {
-        /// The file; - for standard input
+        /// File; - is standard input
         #[arg(default_value = STANDARD)]
         file: PathBuf,
-        /// Refuse a document of which something would be left out, being of no use here
+        /// Refuse a document that has anything Leveret cannot use, instead of skipping that
         #[arg(long)]
         strict: bool,
-        /// JSON is all there is
+        /// Only json is supported
         #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
         format: Option<String>,
     },
-    /// The same by another name
+    /// Export or import definitions
     #[command(subcommand)]
     Definitions(Direction),
 }
@@ -48,24 +47,29 @@ pub enum Command {
 /// Which way.
 #[derive(Subcommand, Debug, Clone)]
 pub enum Direction {
-    /// As export_definitions
+    /// Export definitions, like export_definitions
     Export {
-        /// The file; - for standard output
+        /// File; - is standard output
         #[arg(default_value = STANDARD)]
         file: PathBuf,
     },
-    /// As import_definitions
+    /// Import definitions, like import_definitions
     Import {
-        /// The file; - for standard input
+        /// File; - is standard input
         #[arg(default_value = STANDARD)]
         file: PathBuf,
-        /// Refuse a document of which something would be left out, being of no use here
+        /// Refuse a document that has anything Leveret cannot use, instead of skipping that
         #[arg(long)]
         strict: bool,
     },
 }
 
 impl Command {
+    /// Whether it is about one vhost, which `-p` names.
+    pub(super) fn has_vhost(&self) -> bool {
+        matches!(self, Self::ImportDefinitions { .. } | Self::Definitions(Direction::Import { .. }))
+    }
+
     /// What it asks for, in that vhost if one was typed.
     ///
     /// # Errors

@@ -61,6 +61,8 @@ pub enum CtlError {
         /// What it was refused for.
         refusal: Refusal,
     },
+    /// It was done in part.
+    Incomplete(String),
     /// The broker said what no broker says.
     Garbled(String),
     /// The answer could not be written.
@@ -77,7 +79,7 @@ impl CtlError {
             Self::Usage(_) => STATUS_USAGE,
             Self::File(_) => STATUS_DATA,
             Self::NoPassword(_) | Self::Garbled(_) => STATUS_SOFTWARE,
-            Self::NotRunning(_) | Self::Definition(_) => STATUS_UNAVAILABLE,
+            Self::NotRunning(_) | Self::Definition(_) | Self::Incomplete(_) => STATUS_UNAVAILABLE,
             Self::NoRight(_) => STATUS_NO_RIGHT,
             Self::Refused { status, .. } => *status,
             Self::Output(_) => STATUS_IO,
@@ -162,11 +164,12 @@ impl fmt::Display for CtlError {
             | Self::NoPassword(why)
             | Self::File(why)
             | Self::NotRunning(why)
-            | Self::NoRight(why) => f.write_str(why),
+            | Self::NoRight(why)
+            | Self::Incomplete(why) => f.write_str(why),
             Self::Refused { refusal, .. } => refusal.fmt(f),
-            Self::Garbled(what) => write!(f, "the broker's answer makes no sense: {what}"),
+            Self::Garbled(what) => write!(f, "unexpected answer from the broker: {what}"),
             Self::Output(why) => write!(f, "cannot write the answer: {why}"),
-            Self::Unread => f.write_str("nobody reads the answer"),
+            Self::Unread => f.write_str("standard output is closed"),
         }
     }
 }

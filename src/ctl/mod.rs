@@ -44,7 +44,7 @@ use std::path::PathBuf;
 /// The vhost when none is named.
 const VHOST: &str = "/";
 
-/// Ask and tell a running broker, as the user that runs it or as root
+/// Administer a running broker, as the user that runs it or as root
 #[derive(Args, Debug, Clone)]
 #[command(disable_help_subcommand = true)]
 pub struct Options {
@@ -52,7 +52,7 @@ pub struct Options {
     place: Location,
     #[command(flatten)]
     show: Show,
-    /// The vhost that the command is about [default: /]
+    /// Virtual host [default: /]
     #[arg(short = 'p', long, value_name = "VHOST", global = true)]
     vhost: Option<String>,
     #[command(subcommand)]
@@ -62,10 +62,10 @@ pub struct Options {
 /// Which broker.
 #[derive(Args, Debug, Clone)]
 struct Location {
-    /// Where the broker keeps its data [default: leveret-data]
+    /// Data folder of the broker [default: leveret-data]
     #[arg(long, value_name = "DIR", env = "LEVERET_DATA_DIR", global = true)]
     data_dir: Option<PathBuf>,
-    /// The broker's settings, which may say where it keeps its data
+    /// Settings file of the broker, which may name the data folder
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG", global = true)]
     config: Option<PathBuf>,
 }
@@ -73,10 +73,10 @@ struct Location {
 /// How answers are shown.
 #[derive(Args, Debug, Clone, Copy)]
 struct Show {
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long, global = true)]
     json: bool,
-    /// Leave out headers, and words for people
+    /// Omit headers and informational text
     // Scripts for rabbitmqctl give several of these names at once.
     #[arg(
         short,
@@ -111,11 +111,25 @@ enum Command {
     Clients(clients::Command),
     #[command(flatten)]
     Definitions(definitions::Command),
-    /// Write what a shell needs to complete commands: bash, zsh, fish, elvish, powershell
+    /// Print a shell's completion script: bash, zsh, fish, elvish, powershell
     Completions {
-        /// The shell
+        /// Name of the shell
         shell: Shell,
     },
+}
+
+impl Command {
+    /// Whether it is about one vhost, which `-p` names. As in rabbitmqctl, `-p` is refused where it
+    /// has no effect.
+    fn has_vhost(&self) -> bool {
+        match self {
+            Self::Node(_) | Self::Users(_) | Self::Clients(_) | Self::Completions { .. } => false,
+            Self::Permissions(command) => command.has_vhost(),
+            Self::VHosts(command) => command.has_vhost(),
+            Self::Definitions(command) => command.has_vhost(),
+            Self::Policies(_) | Self::Objects(_) | Self::Parked(_) => true,
+        }
+    }
 }
 
 /// What a command asks of the broker, and how the answer is shown.
@@ -134,6 +148,8 @@ pub enum Shown {
     Done(&'static str),
     /// How many messages it was done to.
     Messages(&'static str),
+    /// How many parked messages were moved to this exchange and key, or back to their queue.
+    Requeued(Option<(String, String)>),
     /// A thing with all its parts.
     Thing,
     /// JSON, into a file or to standard output.
@@ -157,6 +173,9 @@ impl Request {
 /// Why not.
 pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError> {
     let Options { place, show, vhost: typed, command } = options;
+    if typed.is_some() && !command.has_vhost() {
+        return Err(CtlError::Usage("--vhost has no effect on this command".to_owned()));
+    }
     let vhost = typed.clone().unwrap_or_else(|| VHOST.to_owned());
     let request = match command {
         Command::Completions { shell } => {
@@ -214,6 +233,10 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
         Reply::Refusal(refusal) => return Err(refused(refusal)),
         Reply::Row(_) => return Err(CtlError::Garbled("a row where none was asked for".to_owned())),
     };
+    let complete = match &shown {
+        Shown::Requeued(to) => parked::check_none_left(&told, to.as_ref()),
+        _ => Ok(()),
+    };
     let text = match shown {
         Shown::File(file) => return definitions::write(&told, file.as_deref()),
         _ if show.json => format!("{told}\n"),
@@ -224,11 +247,12 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
                 told.get("messages").and_then(serde_json::Value::as_u64).unwrap_or_default()
             )
         }
+        Shown::Requeued(_) if !show.quiet => format!("messages moved: {}\n", parked::moved(&told)),
         Shown::Imported => definitions::imported(&told, !show.quiet),
-        Shown::Done(_) | Shown::Messages(_) | Shown::List(_) => String::new(),
+        Shown::Done(_) | Shown::Messages(_) | Shown::Requeued(_) | Shown::List(_) => String::new(),
         Shown::Thing => table::thing(&told, if terminal { Style::Aligned } else { Style::Tabs }, !show.quiet),
     };
-    print(text.as_bytes())
+    print(text.as_bytes()).and(complete)
 }
 
 /// Writes to standard output. Whoever reads it may have read enough: that is no fault.

@@ -12,12 +12,12 @@ use clap::Subcommand;
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
-    /// Ask whether the broker answers
+    /// Check that the broker answers
     Ping,
-    /// Tell how the broker stands
+    /// Show the broker's status
     Status,
-    /// List messages that are damaged on disk and not delivered; the column records exports what is
-    /// left of them
+    /// List messages that are damaged on disk and not delivered; the column records exports their
+    /// bytes
     ListDamaged {
         /// Columns, such as queue, vhost, queue_id, first, messages, bytes, records
         columns: Vec<String>,

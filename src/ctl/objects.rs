@@ -12,17 +12,17 @@ use clap::Subcommand;
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
-    /// List queues: name and messages, or the columns that are named
+    /// List queues: name and messages, or the given columns
     ListQueues {
         /// Columns, such as messages_ready, consumers, arguments, policy, type, durable, owner_pid
         columns: Vec<String>,
     },
-    /// List exchanges: name and type, or the columns that are named
+    /// List exchanges: name and type, or the given columns
     ListExchanges {
         /// Columns, such as durable, internal, arguments, policy
         columns: Vec<String>,
     },
-    /// List bindings, that of every queue to the default exchange included
+    /// List bindings, including each queue's binding to the default exchange
     ListBindings {
         /// Columns, such as source_name, destination_name, routing_key
         columns: Vec<String>,
@@ -34,24 +34,24 @@ pub enum Command {
     },
     /// Show a queue with its bindings and consumers
     DescribeQueue {
-        /// Its name
+        /// Name of the queue
         queue: String,
     },
     /// Show an exchange with its bindings
     DescribeExchange {
-        /// Its name; '' for the default exchange
+        /// Name of the exchange; '' is the default exchange
         exchange: String,
     },
-    /// Drop all messages of a queue that wait for a consumer
+    /// Drop all ready messages of a queue
     PurgeQueue {
-        /// Its name
+        /// Name of the queue
         queue: String,
     },
     /// Delete a queue and its messages
     DeleteQueue {
-        /// Its name
+        /// Name of the queue
         queue: String,
-        /// Only if no message is ready or parked in it
+        /// Only if it has no ready or parked message
         #[arg(long = "if-empty", short = 'e')]
         if_empty: bool,
         /// Only if it has no consumer

@@ -10,62 +10,67 @@ use clap::Subcommand;
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
-    /// Say which names a user may configure, write to and read from in a vhost
+    /// Set a user's permissions in a vhost
     SetPermissions {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// A pattern of what it may make and delete
+        /// Regular expression for names the user may configure (declare and delete)
         #[arg(allow_hyphen_values = true)]
         configure: String,
-        /// A pattern of what it may put something into
+        /// Regular expression for names the user may write to
         #[arg(allow_hyphen_values = true)]
         write: String,
-        /// A pattern of what it may get something out of
+        /// Regular expression for names the user may read from
         #[arg(allow_hyphen_values = true)]
         read: String,
     },
-    /// Keep a user out of a vhost
+    /// Remove a user's permissions in a vhost
     ClearPermissions {
-        /// Its name
+        /// Name of the user
         user: String,
     },
-    /// List what users may do in a vhost
+    /// List permissions in a vhost
     ListPermissions,
-    /// List what a user may do in all vhosts
+    /// List a user's permissions in all vhosts
     ListUserPermissions {
-        /// Its name
+        /// Name of the user
         user: String,
     },
-    /// Say which keys a user may publish and bind with at a topic exchange
+    /// Set a user's topic permissions for an exchange in a vhost
     SetTopicPermissions {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// The exchange
+        /// Name of the exchange
         exchange: String,
-        /// A pattern of keys that it may publish with
+        /// Regular expression for routing keys the user may publish with
         #[arg(allow_hyphen_values = true)]
         write: String,
-        /// A pattern of keys that it may bind with
+        /// Regular expression for routing keys the user may bind with
         #[arg(allow_hyphen_values = true)]
         read: String,
     },
-    /// Let a user use all keys again
+    /// Remove a user's topic permissions in a vhost
     ClearTopicPermissions {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// With this exchange only
+        /// Only for this exchange
         exchange: Option<String>,
     },
-    /// List which keys users may use in a vhost
+    /// List topic permissions in a vhost
     ListTopicPermissions,
-    /// List which keys a user may use in all vhosts
+    /// List a user's topic permissions in all vhosts
     ListUserTopicPermissions {
-        /// Its name
+        /// Name of the user
         user: String,
     },
 }
 
 impl Command {
+    /// Whether it is about one vhost, which `-p` names.
+    pub(super) fn has_vhost(&self) -> bool {
+        !matches!(self, Self::ListUserPermissions { .. } | Self::ListUserTopicPermissions { .. })
+    }
+
     /// What it asks for, in that vhost.
     #[must_use]
     pub fn request(self, vhost: String) -> Request {

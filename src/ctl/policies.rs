@@ -11,20 +11,20 @@ use clap::{Args, Subcommand};
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
-    /// Say what is in effect for queues and exchanges by their names
+    /// Set a policy for queues and exchanges whose names match a pattern
     SetPolicy(Setting),
-    /// Clear a policy
+    /// Delete a policy
     ClearPolicy {
-        /// Its name
+        /// Name of the policy
         name: String,
     },
     /// List policies in a vhost
     ListPolicies,
-    /// Set a policy that other policies cannot exceed
+    /// Set an operator policy, which bounds what other policies set
     SetOperatorPolicy(Setting),
-    /// Clear an operator policy
+    /// Delete an operator policy
     ClearOperatorPolicy {
-        /// Its name
+        /// Name of the policy
         name: String,
     },
     /// List operator policies in a vhost
@@ -34,17 +34,17 @@ pub enum Command {
 /// A policy as it is typed.
 #[derive(Args, Debug, Clone)]
 pub struct Setting {
-    /// Of several policies for a queue or an exchange the one with the highest is in effect
+    /// Priority; of several policies that match, the one with the highest applies
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     priority: i64,
-    /// What it is for: all, queues, classic_queues, quorum_queues, streams, exchanges
+    /// What it applies to: all, queues, classic_queues, quorum_queues, streams, exchanges
     #[arg(long = "apply-to", value_name = "WHAT", default_value = "all")]
     apply_to: String,
-    /// Its name
+    /// Name of the policy
     name: String,
-    /// A pattern that is found in the names of what it is for
+    /// Regular expression matched against names
     pattern: String,
-    /// What it says, as in {"max-length": 100, "overflow": "reject-publish"}
+    /// JSON, as in {"max-length": 100, "overflow": "reject-publish"}
     definition: String,
 }
 
@@ -75,7 +75,7 @@ impl Setting {
         let Self { priority, apply_to, name: policy, pattern, definition } = self;
         let definition = serde_json::from_str(&definition).map_err(|error| {
             let example = r#"{"max-length": 100}"#;
-            CtlError::Definition(format!("'{definition}' is no definition, as in {example}: {error}"))
+            CtlError::Definition(format!("invalid policy definition: {error} (example: {example})"))
         })?;
         Ok(PolicySetting { vhost, policy, pattern, apply_to, priority, definition })
     }

@@ -30,7 +30,7 @@ pub fn password(given: Option<String>) -> Result<Password, CtlError> {
     let password = String::from_utf8(line).map_err(no_text)?;
     if password.is_empty() {
         return Err(CtlError::NoPassword(
-            "there is no password, neither as an argument nor on standard input".to_owned(),
+            "a password is missing: give it as an argument or on standard input".to_owned(),
         ));
     }
     Ok(Password(password))

@@ -45,14 +45,14 @@ impl Broker {
                 path.display()
             )),
             ErrorKind::ConnectionRefused => CtlError::NotRunning(format!(
-                "no broker is running on the data in {folder} (nobody answers on {})",
+                "no broker is running on the data in {folder} (nothing listens on {})",
                 path.display()
             )),
             ErrorKind::PermissionDenied => {
                 let owner = fs::metadata(data_dir).map(|folder| format!(" (uid {})", folder.uid()));
                 let owner = owner.unwrap_or_default();
                 CtlError::NoRight(format!(
-                    "no right to use {}: be the user that runs the broker{owner}, or root",
+                    "no permission to use {}: run this as the user that runs the broker{owner}, or as root",
                     path.display()
                 ))
             }
@@ -73,7 +73,8 @@ impl Broker {
         match self.0.get_mut().write_all(&line) {
             // It may have said why before it turned away.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            sent => sent.map_err(|error| CtlError::NotRunning(format!("the broker is gone: {error}"))),
+            sent => sent
+                .map_err(|error| CtlError::NotRunning(format!("lost the connection to the broker: {error}"))),
         }
     }
 
@@ -87,10 +88,12 @@ impl Broker {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 CtlError::NotRunning(format!("the broker did not answer within {} s", ANSWER_WAIT.as_secs()))
             }
-            _ => CtlError::NotRunning(format!("the broker is gone: {error}")),
+            _ => CtlError::NotRunning(format!("lost the connection to the broker: {error}")),
         })?;
         if read == 0 {
-            return Err(CtlError::NotRunning("the broker ended the connection without an answer".to_owned()));
+            return Err(CtlError::NotRunning(
+                "the broker closed the connection without an answer".to_owned(),
+            ));
         }
         serde_json::from_slice(&line).map_err(|error| CtlError::Garbled(error.to_string()))
     }

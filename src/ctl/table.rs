@@ -51,7 +51,7 @@ impl Columns {
             let meant = if name == "pid" { "name" } else { name };
             if !known.contains(&meant) {
                 let known = known.join(", ");
-                return Err(CtlError::Usage(format!("'{name}' is not a column; there are {known}")));
+                return Err(CtlError::Usage(format!("unknown column '{name}'; the columns are {known}")));
             }
             shown.push(meant.to_owned());
         }
@@ -272,6 +272,6 @@ mod tests {
         let chosen = |asked: &str| Columns::chosen(&[asked.to_owned()], &["name"], &["name", "state"]);
         assert_eq!(chosen("state,pid").unwrap().shown, ["state", "name"]);
         let refused = chosen("nme").unwrap_err().to_string();
-        assert_eq!(refused, "'nme' is not a column; there are name, state");
+        assert_eq!(refused, "unknown column 'nme'; the columns are name, state");
     }
 }

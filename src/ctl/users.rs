@@ -12,66 +12,66 @@ use clap::{Subcommand, ValueEnum};
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
-    /// Add a user, who may do nothing until set_permissions
+    /// Add a user; it has no permissions until set_permissions
     AddUser {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// Its password; asked for, or read from standard input, when missing
+        /// Password; if omitted, it is asked for or read from standard input
         password: Option<String>,
     },
-    /// Delete a user, and close its connections
+    /// Delete a user and close its connections
     DeleteUser {
-        /// Its name
+        /// Name of the user
         user: String,
     },
-    /// Give a user another password
+    /// Change a user's password
     ChangePassword {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// The new password; asked for, or read from standard input, when missing
+        /// New password; if omitted, it is asked for or read from standard input
         password: Option<String>,
     },
-    /// Take a user's password away: it cannot log in with one any more
+    /// Remove a user's password, so that it cannot log in with one
     ClearPassword {
-        /// Its name
+        /// Name of the user
         user: String,
     },
-    /// Ask whether a password is that of a user
+    /// Check a user's password
     AuthenticateUser {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// The password; asked for, or read from standard input, when missing
+        /// Password; if omitted, it is asked for or read from standard input
         password: Option<String>,
     },
-    /// Give a user these tags, and no others
+    /// Set a user's tags, replacing those it has
     SetUserTags {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// The tags; none to take all away
+        /// Tags; none removes them all
         tags: Vec<String>,
     },
     /// List users and their tags
     ListUsers,
-    /// Limit what a user may have at a time
+    /// Limit a user's connections and channels
     SetUserLimits {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// As in {"max-connections": 5, "max-channels": 50}; -1 lifts a limit
+        /// JSON, as in {"max-connections": 5, "max-channels": 50}; -1 removes a limit
         definition: String,
     },
-    /// Lift limits of a user
+    /// Remove limits of a user
     ClearUserLimits {
-        /// Its name
+        /// Name of the user
         user: String,
-        /// Which
+        /// Limit to remove
         limit: Limit,
     },
     /// List the limits of users who have any
     ListUserLimits {
-        /// Of this user only
+        /// Only of this user
         #[arg(long, value_name = "USER")]
         user: Option<String>,
-        /// Of all users, which is what happens without --user
+        /// Of all users (the default)
         #[arg(long, conflicts_with = "user")]
         global: bool,
     },
@@ -80,9 +80,9 @@ pub enum Command {
 /// A limit of a user.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Limit {
-    /// Connections at a time
+    /// Open connections
     MaxConnections,
-    /// Channels at a time
+    /// Open channels
     MaxChannels,
     /// Both
     All,
@@ -97,8 +97,7 @@ impl Command {
         let (operation, words) = match self {
             Self::AddUser { user, password: given } => {
                 let password = password(given)?;
-                let words =
-                    "The user is added and may do nothing yet: see leveret ctl set_permissions --help";
+                let words = "The user has no permissions yet: see leveret ctl set_permissions --help";
                 (UserOperation::AddUser { user, password, tags: Vec::new() }, words)
             }
             Self::DeleteUser { user } => (UserOperation::DeleteUser { user }, ""),
@@ -141,6 +140,6 @@ fn list(operation: UserOperation, columns: &[&str]) -> Request {
 fn limits(definition: &str) -> Result<LimitsChange, CtlError> {
     serde_json::from_str(definition).map_err(|error| {
         let example = r#"{"max-connections": 5, "max-channels": 50}"#;
-        CtlError::Definition(format!("'{definition}' are no limits, as in {example}: {error}"))
+        CtlError::Definition(format!("invalid limits: {error} (example: {example})"))
     })
 }

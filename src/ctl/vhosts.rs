@@ -11,61 +11,66 @@ use clap::Subcommand;
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
-    /// Add a vhost, in which nobody may do anything until set_permissions
+    /// Add a vhost; nobody has permissions in it until set_permissions
     AddVhost {
-        /// Its name
+        /// Name of the vhost
         name: String,
-        /// What it is for
+        /// Description
         #[arg(long, default_value = "")]
         description: String,
-        /// Its tags, with commas between them
+        /// Tags, separated by commas
         #[arg(long, value_delimiter = ',')]
         tags: Vec<String>,
-        /// The type of queues whose declaration names none
+        /// Type of queues that are declared without one: classic, quorum or stream
         #[arg(long = "default-queue-type", value_name = "TYPE")]
         default_queue_type: Option<String>,
     },
-    /// Say something else of a vhost
+    /// Change a vhost's description, tags or default queue type
     UpdateVhostMetadata {
-        /// Its name
+        /// Name of the vhost
         name: String,
-        /// What it is for
+        /// Description
         #[arg(long)]
         description: Option<String>,
-        /// Its tags, with commas between them
+        /// Tags, separated by commas
         #[arg(long, value_delimiter = ',')]
         tags: Option<Vec<String>>,
-        /// The type of queues whose declaration names none
+        /// Type of queues that are declared without one: classic, quorum or stream
         #[arg(long = "default-queue-type", value_name = "TYPE")]
         default_queue_type: Option<String>,
     },
-    /// Delete a vhost with all that is in it, and close its connections
+    /// Delete a vhost with everything in it and close its connections
     DeleteVhost {
-        /// Its name
+        /// Name of the vhost
         name: String,
     },
-    /// List vhosts: their names, or the columns that are named
+    /// List vhosts: their names, or the given columns
     ListVhosts {
         /// Columns, such as description, tags, default_queue_type, tracing
         columns: Vec<String>,
     },
-    /// Copy what clients publish and are delivered in the vhost of -p to the exchange
-    /// amq.rabbitmq.trace, until the broker stops
+    /// Copy all messages published to and delivered in a vhost to its exchange amq.rabbitmq.trace,
+    /// until trace_off or a restart
     TraceOn,
-    /// Copy it no longer
+    /// Stop tracing
     TraceOff,
-    /// Limit what there may be in the vhost of -p at a time
+    /// Limit a vhost's connections and queues
     SetVhostLimits {
-        /// As in {"max-connections": 5, "max-queues": 50}; -1 lifts a limit
+        /// JSON, as in {"max-connections": 5, "max-queues": 50}; -1 removes a limit
         definition: String,
     },
-    /// Lift the limits of the vhost of -p
+    /// Remove the limits of a vhost
     ClearVhostLimits,
     /// List the limits of vhosts that have any
     ListVhostLimits,
 }
 
 impl Command {
+    /// Whether it is about one vhost, which `-p` names.
+    pub(super) fn has_vhost(&self) -> bool {
+        matches!(self, Self::TraceOn | Self::TraceOff | Self::SetVhostLimits { .. } | Self::ClearVhostLimits)
+    }
+
     /// What it asks for, in that vhost.
     ///
     /// # Errors
@@ -83,7 +88,7 @@ impl Command {
             Self::SetVhostLimits { definition } => {
                 let limits = serde_json::from_str(&definition).map_err(|error| {
                     let example = r#"{"max-connections": 5, "max-queues": 50}"#;
-                    CtlError::Definition(format!("'{definition}' are no limits, as in {example}: {error}"))
+                    CtlError::Definition(format!("invalid limits: {error} (example: {example})"))
                 })?;
                 Asks::SetVhostLimits { vhost, limits }
             }

@@ -62,7 +62,11 @@ fn parked_messages_are_listed_and_counted() {
 fn parked_messages_are_moved_back_or_elsewhere_or_dropped() {
     let mut house = furnished();
     let told = |moved, parked| json!({ "requeued": { "moved": moved, "parked": parked } });
-    house.answers(&requeue("q", Some(("nowhere", "k"))), &told(0, 3));
+    house.refuses(
+        &requeue("q", Some(("nowhere", "k"))),
+        RefusalKind::NotFound,
+        "there is no exchange 'nowhere'",
+    );
     house.answers(&requeue("q", Some(("", "none"))), &told(0, 3));
     let why: Vec<_> = house.column(&parked("list_parked", "q"), "why");
     assert_eq!(why, ["no_route", "no_route", "no_route"], "as it was when they were last tried");

@@ -28,12 +28,12 @@ fn users_come_change_and_go() {
         |password: &str| users(&json!({ "authenticate_user": { "user": "ann", "password": password } }));
     house.answers(&add("ann", "secret"), &json!("done"));
     house.answers(&authenticate("secret"), &json!("done"));
-    house.refuses(&authenticate("other"), RefusalKind::Denied, "the password of user 'ann' is another one");
+    house.refuses(&authenticate("other"), RefusalKind::Denied, "wrong password for user 'ann'");
     let change = json!({ "change_password": { "user": "ann", "password": "other" } });
     house.answers(&users(&change), &json!("done"));
     house.answers(&authenticate("other"), &json!("done"));
     house.answers(&users(&json!({ "clear_password": { "user": "ann" } })), &json!("done"));
-    house.refuses(&authenticate("other"), RefusalKind::Denied, "the password of user 'ann' is another one");
+    house.refuses(&authenticate("other"), RefusalKind::Denied, "wrong password for user 'ann'");
     let tags = json!({ "set_user_tags": { "user": "ann", "tags": ["monitoring", "a"] } });
     house.answers(&users(&tags), &json!("done"));
     house.answers(
@@ -50,7 +50,7 @@ fn users_come_change_and_go() {
 #[test]
 fn what_cannot_be_done_with_users_is_refused_with_the_name() {
     let mut house = TestBroker::new();
-    house.refuses(&add("guest", "x"), RefusalKind::UserExists, "there is a user 'guest' already");
+    house.refuses(&add("guest", "x"), RefusalKind::UserExists, "user 'guest' already exists");
     house.refuses(&add("ann", ""), RefusalKind::Invalid, "a password may not be empty");
     house.refuses(&add("", "x"), RefusalKind::Invalid, "the name of a user has 1 to 255 bytes, not 0");
     for operation in [

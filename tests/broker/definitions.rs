@@ -86,7 +86,7 @@ fn a_real_export_of_rabbitmq_is_taken_in_and_written_again() {
     let disk = SimDisk::default();
     let broker = start(&disk);
     let imported = import(&broker, &real()).expect("a real one");
-    let tags = "the global parameter 'cluster_tags' has no use here";
+    let tags = "the global parameter 'cluster_tags' has no effect in Leveret";
     let skipped = "the binding from 'x' to 'h': no exchange 'h' in vhost '/'";
     assert_eq!(imported, json!({"defined": 20, "kept": [], "skipped": [tags, skipped], "warnings": []}));
     let alice = broker.users().get("alice").expect("she is defined");
@@ -199,8 +199,8 @@ fn what_older_versions_wrote_is_taken_in() {
         ],
     });
     let imported = import(&broker, &document).expect("it can be taken in");
-    let weak = "the password of user 'old' is hashed by MD5, which is not safe: change it";
-    let ha = "policy 'ha' in vhost '/': the key 'ha-mode' does nothing here";
+    let weak = "the password of user 'old' is hashed with MD5, which is not safe: change it";
+    let ha = "policy 'ha' in vhost '/': the key 'ha-mode' has no effect in Leveret";
     assert_eq!(imported, json!({"defined": 14, "kept": [], "skipped": [ha], "warnings": [weak]}));
     assert!(
         broker.accounts().is_password("old", b"secret") && !broker.accounts().is_password("old", b"other")
@@ -230,7 +230,7 @@ fn a_type_that_is_said_counts_and_not_the_default_of_the_vhost() {
         "vhosts": [{"name": "v", "metadata": {"default_queue_type": "quorum"}}],
         "queues": [queue("a", json!("classic")), queue("b", Value::Null), queue("c", json!("odd"))],
     });
-    let odd = "queue 'c': its type 'odd' is none here, and its arguments alone count";
+    let odd = "queue 'c': unknown type 'odd'; only its arguments count";
     assert_eq!(import(&broker, &document).expect("it can be taken in")["skipped"], json!([odd]));
     let after = export(&broker);
     let kinds: Vec<&Value> = (0..3).map(|at| &after["queues"][at]["type"]).collect();
@@ -262,17 +262,17 @@ fn what_is_left_out_is_told_and_refused_if_nothing_may_be() {
         ],
     });
     let skipped = [
-        "vhost '/': nothing here knows the key 'tracing'",
-        "vhost '/': nothing here knows the key 'metadata.colour'",
-        "nothing here knows the key 'quues' of the document; did you mean 'queues'?",
-        "the global parameter 'cluster_name' has no use here",
-        "policy 'fed' in vhost '/': the key 'federation-upstream-set' does nothing here",
-        "policy 'fed' in vhost '/': nothing of it is left",
-        "policy 'old' in vhost '/': the key 'queue-master-locator' does nothing here",
-        "policy 'old' in vhost '/': the key 'shards-per-node' does nothing here",
+        "vhost '/': unknown key 'tracing'",
+        "vhost '/': unknown key 'metadata.colour'",
+        "unknown key 'quues' in the document; did you mean 'queues'?",
+        "the global parameter 'cluster_name' has no effect in Leveret",
+        "policy 'fed' in vhost '/': the key 'federation-upstream-set' has no effect in Leveret",
+        "policy 'fed' in vhost '/': no key is left",
+        "policy 'old' in vhost '/': the key 'queue-master-locator' has no effect in Leveret",
+        "policy 'old' in vhost '/': the key 'shards-per-node' has no effect in Leveret",
         "the parameter 's' in vhost '/' is for 'shovel', which this broker does not have",
-        "exchange '' in vhost '/': every vhost has its default exchange",
-        "binding from '' to 'q' by 'q': every queue is bound to the default exchange by its name, and by that alone",
+        "exchange '' in vhost '/': every vhost has a default exchange already",
+        "binding from '' to 'q' by 'q': every queue is bound to the default exchange by its name, and by no other key",
         "the binding from 'gone' to 'q': no exchange 'gone' in vhost '/'",
     ];
     let before = export(&broker);
@@ -309,8 +309,8 @@ fn all_faults_are_told_at_once() {
         "number 1 of users: missing field `name`",
         "number 3 of users ('w'): tags are a list of strings, or one string with commas between them",
         "vhosts is not a list",
-        "queue 'r' in vhost '/' is defined twice, and not alike",
-        "user 'u': the password's hash is none of 'rabbit_password_hashing_sha256'",
+        "queue 'r' in vhost '/' is defined twice, in different ways",
+        "user 'u': the password hash is not one of 'rabbit_password_hashing_sha256'",
         "binding from 'amq.direct' to 'q': a destination is a queue or an exchange, not 'cat'",
         "limits of vhost 'x': there is no vhost 'x'",
         "permission of user 'nobody' in vhost '/': '(' is not a pattern: missing closing parenthesis",
@@ -339,7 +339,7 @@ fn one_vhost_goes_into_another() {
     };
     let one: Value = from_str(ONE_VHOST).expect("it is JSON");
     let imported = import_into(&broker, &one, Some("to"), false).expect("a real one");
-    let fed = "policy 'fed' in vhost 'to': the key 'federation-upstream-set' does nothing here";
+    let fed = "policy 'fed' in vhost 'to': the key 'federation-upstream-set' has no effect in Leveret";
     assert_eq!(imported["skipped"][0], fed);
     assert_eq!((names("to").len(), names("/").len()), (7, 0));
     import(&broker, &one).expect("it goes into '/' if nothing else is said");
@@ -349,11 +349,12 @@ fn one_vhost_goes_into_another() {
     let document =
         json!({"users": [{"name": "u"}], "queues": [queue("a", "1"), queue("b", "2"), queue("to", "3")]});
     let imported = import_into(&broker, &document, Some("to"), false).expect("it is of that vhost, too");
-    let users = "users are of no vhost, and only what is in one goes into vhost 'to'";
-    let other = |name: &str| format!("1 entries are of vhost '{name}', and not of vhost 'to'");
+    let users = "users belong to no vhost and cannot be imported into vhost 'to'";
+    let other = |name: &str| format!("1 entries belong to vhost '{name}', not to vhost 'to'");
     assert_eq!(imported["skipped"], json!([users, other("a"), other("b")]));
     assert!(names("to").contains(&"\"3\"".to_owned()) && names("to").len() == 8);
-    let which = "it is of the vhosts 'a', 'b', 'to'; only one of them could go into vhost '/'";
+    let which =
+        "it has entries of the vhosts 'a', 'b', 'to'; only one of them can be imported into vhost '/'";
     assert_eq!(import_into(&broker, &document, Some("/"), false), Err(which.to_owned()));
     let nowhere = "there is no vhost 'two'; did you mean 'to'?";
     assert_eq!(import_into(&broker, &document, Some("two"), false), Err(nowhere.to_owned()));
@@ -366,19 +367,19 @@ fn nothing_is_taken_in_by_halves() {
     no(
         "users",
         json!({"name": "u", "password_hash": "AAAA", "tags": []}),
-        "user 'u': the password's hash is none of 'rabbit_password_hashing_sha256'",
+        "user 'u': the password hash is not one of 'rabbit_password_hashing_sha256'",
     );
     no(
         "users",
         json!({"name": "u", "password_hash": "AAAA", "hashing_algorithm": "md5", "tags": []}),
-        "user 'u': passwords cannot be hashed by 'md5'",
+        "user 'u': unknown password hash 'md5'",
     );
     no("users", json!({"name": ""}), "the name of a user has 1 to 255 bytes, not 0");
-    no("users", json!({"name": "u", "limits": {"max-cats": 1}}), "user 'u': there is no limit 'max-cats'");
+    no("users", json!({"name": "u", "limits": {"max-cats": 1}}), "user 'u': unknown limit 'max-cats'");
     no(
         "vhosts",
         json!({"name": "w", "limits": {"max-queues": 1.5}}),
-        "vhost 'w': max-queues is Float(1.5), which is no limit",
+        "vhost 'w': max-queues is not a whole number",
     );
     let permission = |user: &str, vhost: &str, pattern: &str| json!({"user": user, "vhost": vhost, "configure": pattern, "write": "", "read": ""});
     no("permissions", permission("nobody", "/", ""), "permission of user 'nobody': there is no such user");
@@ -387,11 +388,11 @@ fn nothing_is_taken_in_by_halves() {
         permission("alice", "w", ""),
         "permission of user 'alice' in vhost 'w': there is no vhost 'w'",
     );
-    no("queues", json!({"name": "q", "vhost": "w"}), "something is to be declared: there is no vhost 'w'");
+    no("queues", json!({"name": "q", "vhost": "w"}), "queue 'q': there is no vhost 'w'");
     no(
         "queues",
         json!({"name": "plain", "vhost": "/"}),
-        "queue 'plain' in vhost '/' is defined twice, and not alike",
+        "queue 'plain' in vhost '/' is defined twice, in different ways",
     );
 }
 

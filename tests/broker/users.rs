@@ -123,7 +123,7 @@ fn what_cannot_be_is_refused_in_words() {
     fn refused<T: std::fmt::Debug>(outcome: Result<T, UserError>, why: &str) {
         assert_eq!(outcome.expect_err("it cannot be").to_string(), why);
     }
-    refused(users.add("guest", "a", &[]), "there is a user 'guest' already");
+    refused(users.add("guest", "a", &[]), "user 'guest' already exists");
     refused(users.add("bob", "", &[]), "a password may not be empty");
     refused(users.add("", "a", &[]), "the name of a user has 1 to 255 bytes, not 0");
     refused(users.add("bob", "a", &[""]), "the name of a tag has 1 to 255 bytes, not 0");

@@ -34,7 +34,7 @@ pub(super) fn read(broker: &Broker, document: &Document, now: Now, notes: &mut N
         if user.as_ref().is_some_and(User::has_weak_password) {
             notes
                 .warnings
-                .push(format!("the password of {about} is hashed by MD5, which is not safe: change it"));
+                .push(format!("the password of {about} is hashed with MD5, which is not safe: change it"));
         }
         definitions.users.extend(user);
     }
@@ -79,9 +79,7 @@ fn declarations(document: &Document, definitions: &mut Definitions, now: Now, no
     for entry in &document.queues {
         let about = format!("queue '{}'", entry.name);
         if let Some(kind) = entry.kind.as_deref().filter(|kind| queue_type(kind).is_none()) {
-            notes
-                .skipped
-                .push(format!("{about}: its type '{kind}' is none here, and its arguments alone count"));
+            notes.skipped.push(format!("{about}: unknown type '{kind}'; only its arguments count"));
         }
         if let Some(queue) = notes.take(&about, queue(entry, now)) {
             draft(&entry.vhost, &mut |draft| draft.queues.push(queue.clone()));
@@ -90,7 +88,7 @@ fn declarations(document: &Document, definitions: &mut Definitions, now: Now, no
     for entry in &document.exchanges {
         if entry.name.is_empty() {
             let about = format!("exchange '' in vhost '{}'", entry.vhost);
-            notes.skipped.push(format!("{about}: every vhost has its default exchange"));
+            notes.skipped.push(format!("{about}: every vhost has a default exchange already"));
             continue;
         }
         if let Some(exchange) = notes.take(&format!("exchange '{}'", entry.name), exchange(entry)) {
@@ -100,7 +98,7 @@ fn declarations(document: &Document, definitions: &mut Definitions, now: Now, no
     for entry in &document.bindings {
         let about = format!("binding from '{}' to '{}'", entry.source, entry.destination);
         if entry.source.is_empty() {
-            let why = "is bound to the default exchange by its name, and by that alone";
+            let why = "is bound to the default exchange by its name, and by no other key";
             notes.skipped.push(format!("{about} by '{}': every queue {why}", entry.routing_key));
             continue;
         }
@@ -131,7 +129,7 @@ fn vhost_limits(limits: &Arguments) -> Result<VHostLimits, String> {
         match name.as_str() {
             "max-connections" => own.connections_max = limit(name, value)?,
             "max-queues" => own.queues_max = limit(name, value)?,
-            _ => return Err(format!("there is no limit '{name}'")),
+            _ => return Err(format!("unknown limit '{name}'")),
         }
     }
     Ok(own)
@@ -142,7 +140,7 @@ fn limit(name: &str, value: &Value) -> Result<Option<u32>, String> {
     match value {
         Value::Signed(number) if *number < 0 => Ok(None),
         Value::Signed(number) if u32::try_from(*number).is_ok() => Ok(u32::try_from(*number).ok()),
-        other => Err(format!("{name} is {other:?}, which is no limit")),
+        _ => Err(format!("{name} is not a whole number")),
     }
 }
 
@@ -152,7 +150,7 @@ fn user(broker: &Broker, entry: &UserEntry) -> Result<User, String> {
         match name.as_str() {
             "max-connections" => limits.connections_max = limit(name, value)?,
             "max-channels" => limits.channels_max = limit(name, value)?,
-            _ => return Err(format!("there is no limit '{name}'")),
+            _ => return Err(format!("unknown limit '{name}'")),
         }
     }
     Ok(User {
@@ -173,14 +171,14 @@ fn password(broker: &Broker, entry: &UserEntry) -> Result<Option<PasswordHash>, 
     let Some(hash) = entry.password_hash.as_deref().filter(|hash| !hash.is_empty()) else { return Ok(None) };
     let named = match entry.hashing_algorithm.as_deref() {
         Some(name) => {
-            vec![Algorithm::named(name).ok_or_else(|| format!("passwords cannot be hashed by '{name}'"))?]
+            vec![Algorithm::named(name).ok_or_else(|| format!("unknown password hash '{name}'"))?]
         }
         // Before 3.6 there was MD5 alone, and nothing said so. No hash of the one is as long as one
         // of the other.
         None => vec![Algorithm::Sha256, Algorithm::Md5],
     };
     let read = named.iter().find_map(|&algorithm| PasswordHash::from_base64(algorithm, hash));
-    read.map(Some).ok_or_else(|| format!("the password's hash is none of '{}'", named[0].name()))
+    read.map(Some).ok_or_else(|| format!("the password hash is not one of '{}'", named[0].name()))
 }
 
 /// A policy, without the keys that are of no use here; none if nothing is left.
@@ -193,12 +191,12 @@ fn policy(rank: Rank, entry: &PolicyEntry, notes: &mut Notes) -> Option<Policy> 
     definition.retain(|key, _| {
         let is_known = is_used(rank, key);
         if !is_known {
-            notes.skipped.push(format!("{about}: the key '{key}' does nothing here"));
+            notes.skipped.push(format!("{about}: the key '{key}' has no effect in Leveret"));
         }
         is_known
     });
     if definition.is_empty() && !was_empty {
-        notes.skipped.push(format!("{about}: nothing of it is left"));
+        notes.skipped.push(format!("{about}: no key is left"));
         return None;
     }
     let (vhost, name, pattern) = (entry.vhost.clone(), entry.name.clone(), entry.pattern.clone());

@@ -86,9 +86,9 @@ fn only_into(vhost: &str, given: &mut Map<String, Value>, notes: &mut Notes) {
         let is_there =
             given.remove(section).is_some_and(|entries| entries.as_array().is_none_or(|all| !all.is_empty()));
         if is_there {
-            notes.skipped.push(format!(
-                "{section} are of no vhost, and only what is in one goes into vhost '{vhost}'"
-            ));
+            notes
+                .skipped
+                .push(format!("{section} belong to no vhost and cannot be imported into vhost '{vhost}'"));
         }
     }
     let mut named: BTreeMap<String, usize> = BTreeMap::new();
@@ -104,13 +104,13 @@ fn only_into(vhost: &str, given: &mut Map<String, Value>, notes: &mut Notes) {
     });
     if named.len() > 1 && named.contains_key(vhost) {
         for (name, count) in named.iter().filter(|(name, _)| *name != vhost) {
-            notes.skipped.push(format!("{count} entries are of vhost '{name}', and not of vhost '{vhost}'"));
+            notes.skipped.push(format!("{count} entries belong to vhost '{name}', not to vhost '{vhost}'"));
         }
         entries(given, &mut |all| all.retain(|entry| of(entry).is_none_or(|name| name == vhost)));
     } else if named.len() > 1 {
         let names: Vec<String> = named.keys().map(|name| format!("'{name}'")).collect();
-        let why = format!("only one of them could go into vhost '{vhost}'");
-        notes.faults.push(format!("it is of the vhosts {}; {why}", names.join(", ")));
+        let why = format!("only one of them can be imported into vhost '{vhost}'");
+        notes.faults.push(format!("it has entries of the vhosts {}; {why}", names.join(", ")));
     }
     entries(given, &mut |all| {
         all.iter_mut().filter_map(Value::as_object_mut).for_each(|entry| {
@@ -143,10 +143,10 @@ fn section<E: Entry>(given: &mut Map<String, Value>, name: &str, notes: &mut Not
             }
         };
         let what = entry.what();
-        notes.skipped.extend(ignored.iter().map(|key| format!("{what}: nothing here knows the key '{key}'")));
+        notes.skipped.extend(ignored.iter().map(|key| format!("{what}: unknown key '{key}'")));
         match places.get(&what).map(|&place| &entries[place]) {
             Some(other) if *other == entry => {}
-            Some(_) => notes.faults.push(format!("{what} is defined twice, and not alike")),
+            Some(_) => notes.faults.push(format!("{what} is defined twice, in different ways")),
             None => {
                 places.insert(what, entries.len());
                 entries.push(entry);
@@ -169,12 +169,12 @@ fn left_over(given: Map<String, Value>, notes: &mut Notes) {
             ("global_parameters", Value::Array(all)) => {
                 for parameter in all {
                     let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
-                    notes.skipped.push(format!("the global parameter '{name}' has no use here"));
+                    notes.skipped.push(format!("the global parameter '{name}' has no effect in Leveret"));
                 }
             }
             (key, _) => {
                 let near = did_you_mean(key, &sections);
-                notes.skipped.push(format!("nothing here knows the key '{key}' of the document{near}"));
+                notes.skipped.push(format!("unknown key '{key}' in the document{near}"));
             }
         }
     }

@@ -36,7 +36,18 @@ pub struct Draft {
     pub bindings: Vec<Bind>,
 }
 
-/// A queue that is to be.
+impl Draft {
+    /// The kind and the name of the first thing in it, for messages.
+    pub(in crate::broker) fn first_name(&self) -> String {
+        match (self.queues.first(), self.exchanges.first()) {
+            (Some(queue), _) => format!("queue '{}'", queue.declare.name),
+            (None, Some(exchange)) => format!("exchange '{}'", exchange.name),
+            (None, None) => "a binding".to_owned(),
+        }
+    }
+}
+
+/// A queue to declare.
 #[derive(Debug, Clone)]
 pub struct DraftQueue {
     /// As a client would declare it.
