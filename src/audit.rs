@@ -68,7 +68,7 @@ impl Audit {
             left_out.push((std::mem::take(&mut kind.left_out), std::mem::take(&mut kind.example)));
         }
         for (left_out, example) in left_out {
-            warn!(left_out, "log lines left out, there were too many like this: {example}");
+            warn!(omitted = left_out, "log lines omitted, there were too many like this: {example}");
         }
     }
 

@@ -1,9 +1,11 @@
 //! The `leveret` binary: reads the command line, starts the log and a node, and waits for a signal.
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
 use leveret::config::{Config, Flags, LogFormat, misnamed_variables};
+use leveret::ctl::CtlError;
+use leveret::near::did_you_mean;
 use leveret::node::Node;
 use leveret::server::{LogLines, LogSink, log_exchange};
 use leveret::{ctl, perf, store};
@@ -24,8 +26,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, registry, reload};
 
-/// Gives what is free back to the system within some seconds, by a thread of its own. That of glibc
-/// keeps most of a peak: what many threads have freed, between what is still used.
+/// Returns free memory to the system within some seconds, by a thread of its own. glibc's allocator
+/// keeps most of a peak: what many threads have freed lies between what is still in use.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -33,7 +35,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// How long the runtime may take to drop what is left when the broker has stopped.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
-/// How often it is said how many log lines were left out.
+/// How often the number of omitted log lines is logged.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Exit status for a command line or a file that is refused; clap uses the same.
@@ -41,9 +43,15 @@ const STATUS_USAGE: u8 = 2;
 /// Exit status for everything else that ends the broker.
 const STATUS_FAILURE: u8 = 1;
 
-/// A message broker: AMQP 0-9-1 with RabbitMQ's semantics, one binary, one data file.
+/// A message broker: AMQP 0-9-1 with RabbitMQ's semantics, one binary, one data file
 #[derive(Debug, Parser)]
-#[command(name = "leveret", version, disable_help_subcommand = true)]
+#[command(
+    name = "leveret",
+    version,
+    disable_help_subcommand = true,
+    override_usage = "leveret [COMMAND] [OPTIONS]",
+    after_help = "Without a command, leveret runs the broker and takes the options of leveret serve."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -51,15 +59,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the broker; what happens when no command is given
+    /// Run the broker (the default)
     Serve(Flags),
     /// Put load on any AMQP broker and measure it
     Perf(perf::Options),
-    /// Ask and tell a running broker: the operator's commands
+    /// Administer a running broker
     Ctl(ctl::Options),
 }
 
-/// Why the process ends otherwise than asked.
+/// Why the process fails: a line for standard error, and an exit status.
 struct Failure {
     line: String,
     status: u8,
@@ -68,23 +76,26 @@ struct Failure {
 fn main() -> ExitCode {
     let args = with_default_command(std::env::args_os().collect());
     let is_ctl = args.get(1).is_some_and(|command| command == "ctl");
-    let outcome = match Cli::try_parse_from(args) {
+    let outcome = match Cli::try_parse_from(&args) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(flags),
         Ok(Cli { command: Command::Perf(options) }) => perf::run(options).map_err(failure),
-        Ok(Cli { command: Command::Ctl(options) }) => ctl::run(options, Cli::command())
-            .map_err(|error| Failure { status: error.status(), line: error.to_string() }),
+        Ok(Cli { command: Command::Ctl(options) }) => match ctl::run(options, Cli::command()) {
+            // As other programs in front of `head`: without a word.
+            Err(error @ CtlError::Unread) => return error.status().into(),
+            done => done.map_err(|error| Failure { status: error.status(), line: error.to_string() }),
+        },
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return if error.print().is_ok() { ExitCode::SUCCESS } else { STATUS_FAILURE.into() };
         }
         Err(error) => {
             let status = if is_ctl { ctl::error::STATUS_USAGE } else { STATUS_USAGE };
-            Err(Failure { line: in_one_line(&error), status })
+            Err(Failure { line: in_one_line(&error, &args), status })
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // There is nobody left to tell when this cannot be written.
+            // When this cannot be written, nobody is left to read it.
             let _told = writeln!(io::stderr(), "leveret: {}", failure.line);
             failure.status.into()
         }
@@ -101,16 +112,42 @@ fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// What clap says, without its advice, but for a name that is near: everything up to the first
-/// empty line.
-fn in_one_line(error: &clap::Error) -> String {
+/// The first paragraph of clap's message as one line, with the names that were probably meant and
+/// the help that lists them.
+fn in_one_line(error: &clap::Error, args: &[OsString]) -> String {
+    let mut path = "leveret".to_owned();
+    let mut command = &Cli::command();
+    for arg in args.iter().skip(1) {
+        if let Some(found) = arg.to_str().and_then(|arg| command.find_subcommand(arg)) {
+            path = format!("{path} {}", found.get_name());
+            command = found;
+        }
+    }
+    let named = |kind| match error.get(kind) {
+        Some(ContextValue::String(name)) => name.as_str(),
+        _ => "",
+    };
+    let near = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let known = command.get_subcommands().map(clap::Command::get_name);
+            did_you_mean(named(ContextKind::InvalidSubcommand), known)
+        }
+        ErrorKind::UnknownArgument => {
+            let known = command.get_arguments().filter_map(|flag| Some(format!("--{}", flag.get_long()?)));
+            did_you_mean(named(ContextKind::InvalidArg), known)
+        }
+        _ => String::new(),
+    };
     let text = error.to_string();
     let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    let line = lines.join(" ");
+    let line = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "a command is missing".to_owned()
+        }
+        _ => lines.join(" ").replace("invalid digit found in string", "not a whole number"),
+    };
     let line = line.strip_prefix("error: ").unwrap_or(&line).trim_end_matches(" found");
-    let near = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
-    let near = near.filter(|tip| tip.contains(" similar ")).map(|tip| format!("; {tip}"));
-    format!("{line}{} (see leveret --help)", near.collect::<String>())
+    format!("{line}{near} (see {path} --help)")
 }
 
 /// The broker, from start to end.
@@ -126,7 +163,7 @@ fn serve(flags: Flags) -> Result<(), Failure> {
         .build()
         .map_err(|error| failure(format_args!("cannot start threads: {error}")))?;
     runtime.spawn(report(audit.clone()));
-    let outcome = runtime.block_on(run(config, &Renewal { flags, filter }, lines));
+    let outcome = runtime.block_on(run(config, &Reload { flags, filter }, lines));
     runtime.shutdown_timeout(DROP_WAIT);
     audit.report();
     outcome?;
@@ -134,17 +171,17 @@ fn serve(flags: Flags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every connection is a file descriptor, and the limit that a process starts with is often 1024
-/// for the sake of programs that Leveret is not; it may raise it as far as the operator allows.
+/// Raises the limit of open files as far as the operator allows: every connection is a file, and
+/// the limit that a process starts with is often 1024, for the sake of programs that use `select`.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        warn!(%error, "the limit of open files stays at {:?}", limit.current);
+        warn!(%error, limit = limit.current, "cannot raise the limit of open files");
     }
 }
 
-/// Serves until there is a reason to end, then stops.
-async fn run(config: Config, renewal: &Renewal, lines: LogLines) -> Result<(), Failure> {
+/// Runs a node until a signal or a fault ends it, then stops it.
+async fn run(config: Config, reload: &Reload, lines: LogLines) -> Result<(), Failure> {
     let mut hang_up = on_signal(SignalKind::hangup())?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
@@ -158,7 +195,7 @@ async fn run(config: Config, renewal: &Renewal, lines: LogLines) -> Result<(), F
     loop {
         tokio::select! {
             biased;
-            Some(()) = hang_up.recv() => renewal.renew(&config, &node),
+            Some(()) = hang_up.recv() => reload.reload(&config, &node),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = node.failed() => break,
@@ -167,28 +204,27 @@ async fn run(config: Config, renewal: &Renewal, lines: LogLines) -> Result<(), F
     node.shutdown().await.map_err(failure)
 }
 
-/// What of the settings can be read again while the broker runs: by SIGHUP, the log filter and
-/// certificates.
-struct Renewal {
+/// The settings that SIGHUP reloads: the log filter and the certificates.
+struct Reload {
     flags: Flags,
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
-impl Renewal {
-    /// Reads it again. What is wrong with it is logged, and then it stays as it was.
-    fn renew(&self, config: &Config, node: &Node) {
-        info!("SIGHUP: reads the log filter and certificates again");
+impl Reload {
+    /// Reloads them. What cannot be used is logged, and what was in effect stays.
+    fn reload(&self, config: &Config, node: &Node) {
+        info!("SIGHUP: reloading the log filter and the certificates");
         match Config::resolve(self.flags.clone()) {
             Ok(read) => {
                 match log_filter(&read.log).and_then(|filter| self.filter.reload(filter).map_err(failure)) {
-                    Ok(()) => info!("the log filter is now '{}'", read.log),
-                    Err(Failure { line, .. }) => error!("the log filter stays as it was: {line}"),
+                    Ok(()) => info!(filter = read.log, "log filter reloaded"),
+                    Err(Failure { line, .. }) => error!(error = line, "log filter not reloaded"),
                 }
                 if (Config { log: config.log.clone(), ..read }) != *config {
-                    warn!("other settings that have changed take effect at the next start");
+                    warn!("other changed settings take effect at the next start");
                 }
             }
-            Err(why) => error!("settings stay as they were: {why}"),
+            Err(error) => error!(%error, "settings not reloaded"),
         }
         node.reload_certificates();
     }
@@ -259,7 +295,7 @@ impl Write for LogCopy<'_> {
     }
 }
 
-/// Says now and then how many log lines were left out.
+/// Logs now and then how many log lines were omitted.
 async fn report(audit: Audit) {
     let mut times = interval(REPORT_EVERY);
     loop {

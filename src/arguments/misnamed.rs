@@ -34,7 +34,7 @@ impl Misnamed {
     pub fn look_at(&self, on: &Resource, arguments: &FieldTable) {
         for name in arguments.keys() {
             if let Some(meant) = self.meant_by(name.as_str()) {
-                warn!("{on} has the argument '{name}', which does nothing; is '{meant}' meant?");
+                warn!("{on} has the unknown argument '{name}', which has no effect; did you mean '{meant}'?");
             }
         }
     }

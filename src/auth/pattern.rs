@@ -139,7 +139,7 @@ impl Finder {
         };
         found.unwrap_or_else(|| {
             let name = String::from_utf8_lossy(name);
-            warn!(pattern = self.text, %name, "a pattern takes too many steps to find, it counts as not found: make it simpler");
+            warn!(pattern = self.text, %name, "a pattern takes too many steps to match and counts as not matching: simplify it");
             false
         })
     }

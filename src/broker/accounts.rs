@@ -145,7 +145,7 @@ impl Accounts {
         );
         drop(state);
         if is_weak {
-            warn!(user, "the password is hashed by MD5, which is not safe: change it");
+            warn!(user, "the password is hashed with MD5, which is not safe: change it");
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ impl Sender {
         let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         let order = Order { queue, now, found_ms: clock::mono_ms() };
         if let Err(unsent) = orders.send(order) {
-            tracing::error!(queue = %unsent.0.queue.name, "the thread that sends dead letters is gone");
+            tracing::error!(queue = %unsent.0.queue.name, "dead letter not sent: the thread that sends them has ended");
         }
     }
 }
@@ -282,7 +282,7 @@ impl EffectHandler {
             match self.pages.load(queue.id, unread, PAGE_BYTES) {
                 Ok(pages) => queue.read_letters(unread, &pages),
                 Err(error) => {
-                    tracing::error!(queue = %queue.name, %error, "dead letters cannot be read: they go with their queue");
+                    tracing::error!(queue = %queue.name, %error, "cannot read dead letters: they are deleted with their queue");
                     return false;
                 }
             }
@@ -309,7 +309,7 @@ impl EffectHandler {
         if effects.dropped > 0 {
             self.context().metrics.dropped_delivery_limit.add(effects.dropped);
             tracing::warn!(queue = %queue.name, dropped = effects.dropped,
-                "messages dropped at the delivery limit: the queue has no dead-letter exchange, and its strategy is at-most-once");
+                "messages dropped at the delivery limit: the queue has no dead-letter exchange and its strategy is at-most-once");
         }
         if (effects.delete || effects.expired)
             && let Some(vhost) = self.vhost_of(queue)
@@ -549,7 +549,7 @@ fn deliver_pages(handler: &Weak<EffectHandler>, request: &PageRequest, pages: Ve
     let (lost, effects) = request.queue.pages_loaded(request.wanted, pages, request.now);
     if lost > 0 {
         handler.context().metrics.damaged.add(lost);
-        tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store or damaged there: they are not delivered");
+        tracing::error!(queue = %request.queue.name, lost, "messages are missing from the store or damaged: they are not delivered");
     }
     handler.carry_out(&request.queue, &effects, request.now, None);
 }

@@ -243,7 +243,7 @@ impl Broker {
         }
         if recovered.damaged.len() > DAMAGED_LOGGED_MAX {
             let runs = recovered.damaged.len();
-            tracing::error!(runs, "more messages are damaged: leveret ctl list_damaged has them all");
+            tracing::error!(runs, "more messages are damaged: leveret ctl list_damaged lists them all");
         }
         self.metrics.damaged.add(recovered.damaged.iter().map(|run| u64::from(run.messages).max(1)).sum());
     }
@@ -262,7 +262,10 @@ impl Broker {
         for (name, part) in parts {
             // A deletion takes everything with it, so the file is damaged; messages are worth more
             // than an odd vhost.
-            tracing::error!(vhost = name, "what is on disk is in a vhost that is not: the vhost is back");
+            tracing::error!(
+                vhost = name,
+                "the data file has queues or exchanges of a vhost that does not exist: the vhost is created again"
+            );
             let put = vec![AuthChange::PutVHost(VHostRecord::named(name))];
             let Ok(_ticket) = self.accounts.change(|_directory| Ok::<_, Infallible>(put));
             self.registry.restore(name, &part);

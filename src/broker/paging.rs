@@ -48,7 +48,7 @@ impl Pager {
     pub(super) fn request(&self, request: PageRequest) {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(unsent) = requests.send(request) {
-            tracing::error!(queue = %unsent.0.queue.name, "the thread that reads pages is gone");
+            tracing::error!(queue = %unsent.0.queue.name, "messages not read: the thread that reads them has ended");
         }
     }
 }
@@ -84,7 +84,7 @@ fn serve(
             Ok(request) => match pages.load(request.queue.id, request.wanted, PAGE_BYTES) {
                 Ok(loaded) => deliver(&request, loaded),
                 Err(why) => {
-                    tracing::error!(queue = %request.queue.name, %why, "messages cannot be read; the queue waits");
+                    tracing::error!(queue = %request.queue.name, %why, "cannot read messages: the queue waits");
                     if failed.is_empty() {
                         retry_at_ms = clock::mono_ms() + RETRY_MS;
                     }
@@ -97,7 +97,7 @@ fn serve(
         if !failed.is_empty() && clock::mono_ms() >= retry_at_ms {
             failed.retain(|request| match pages.load(request.queue.id, request.wanted, PAGE_BYTES) {
                 Ok(loaded) => {
-                    tracing::info!(queue = %request.queue.name, "messages can be read again");
+                    tracing::info!(queue = %request.queue.name, "messages are readable again");
                     deliver(request, loaded);
                     false
                 }

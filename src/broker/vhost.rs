@@ -241,7 +241,7 @@ impl VHost {
             let is_here =
                 state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue));
             let removal = (is_here && queue.close_expired(now)).then(|| {
-                tracing::debug!(queue = %queue.name, "nobody has used the queue: it expires");
+                tracing::debug!(queue = %queue.name, "deleting an unused queue (x-expires)");
                 state.topology.remove_queue(&queue.name, changes)
             });
             Ok::<_, Infallible>((removal.flatten(), false))

@@ -52,7 +52,7 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
             // Dropped with the thread, whatever ends it.
             let _ended = ended;
             if let Err(error) = run(listener, broker, stopped) {
-                error!(%error, "HTTP cannot be served");
+                error!(%error, "cannot serve HTTP");
             }
         })
     });
@@ -87,7 +87,7 @@ async fn accept(listener: TcpListener, broker: Arc<Broker>) {
                 tokio::spawn(async move {
                     tokio::select! {
                         () = serving => {}
-                        _other = given_up => debug!(peer = %address, "HTTP connection ended: it was idle, and others came"),
+                        _other = given_up => debug!(peer = %address, "HTTP connection closed: it was idle and others were waiting"),
                     }
                 });
             }
@@ -114,6 +114,6 @@ async fn attend(socket: TcpStream, broker: Arc<Broker>, place: ConnectionSlot) {
     match timeout(CONNECTION_WAIT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "HTTP connection ended"),
-        Err(_late) => debug!("HTTP connection ended: it lasted too long"),
+        Err(_late) => debug!("HTTP connection closed: it lasted too long"),
     }
 }

@@ -29,7 +29,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 /// The most that is read at once. Reads larger than a processor's second cache (256 KiB and up)
 /// gain nothing.
@@ -115,26 +115,30 @@ pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, seat: ConnectionGuar
             let last_words = mem::take(connection.session.output());
             connection.disconnect();
             finish(connection.stream, last_words).await;
-            info!(peer = %address, "connection closed");
+            debug!(peer = %address, "socket closed");
         }
         End::Lost(error) if !connection.heard => {
             connection.disconnect();
             debug!(peer = %address, %error, "connection lost before it began");
         }
-        End::Lost(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            connection.disconnect();
-            warn!(peer = %address, "client closed the socket without closing the connection");
-        }
         End::Lost(error) => {
+            let user = connection.session.user().to_owned();
+            let is_news = !connection.session.is_ending();
             connection.disconnect();
-            warn!(peer = %address, %error, "connection lost");
+            if !is_news {
+                debug!(peer = %address, user, %error, "client left before the connection was closed");
+            } else if error.kind() == ErrorKind::UnexpectedEof {
+                warn!(peer = %address, user, "the client closed the socket without closing the connection");
+            } else {
+                warn!(peer = %address, user, %error, "connection lost");
+            }
         }
         End::GaveWay => {
             connection.seat.note_refusal(address);
             connection.disconnect();
         }
         End::Panicked => {
-            error!(peer = %address, "connection ended by a fault of the broker");
+            error!(peer = %address, "connection closed after a panic in its session");
             connection.disconnect();
         }
     }
@@ -408,7 +412,7 @@ impl<S: Stream> Connection<S> {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             if !mem::replace(&mut self.heard, true) {
-                info!(peer = %self.address, "connection accepted");
+                debug!(peer = %self.address, "connection accepted");
             }
             scratch[..old].copy_from_slice(&self.partial);
             let input = &scratch[..old + new];
@@ -460,7 +464,7 @@ impl<S: Stream> Connection<S> {
         let now = self.seat.broker().clock().now();
         let gone = catch_unwind(AssertUnwindSafe(|| self.session.handle_disconnect(now)));
         if gone.is_err() {
-            error!("a connection could not give back what it held");
+            error!(peer = %self.address, "panic while requeueing the messages of a closed connection");
         }
     }
 }

@@ -118,7 +118,7 @@ pub async fn serve(control: Control, broker: Arc<Broker>) {
             accepted = control.listener.accept() => accepted,
             Some(ended) = clients.join_next(), if !clients.is_empty() => {
                 if let Err(fault) = ended {
-                    error!(%fault, "an operation ended by a fault of the broker");
+                    error!(%fault, "an operation panicked");
                 }
                 continue;
             }
@@ -136,7 +136,7 @@ pub async fn serve(control: Control, broker: Arc<Broker>) {
                 Err(_full) => turn_away(&stream),
             },
             Err(error) => {
-                warn!(%error, "cannot accept operators");
+                warn!(%error, "cannot accept connections of leveret ctl");
                 sleep(BACK_OFF).await;
             }
         }

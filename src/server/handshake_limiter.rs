@@ -80,9 +80,7 @@ impl HandshakeLimiter {
                 Err(wait_ms) => wait_ms,
             };
             if !std::mem::replace(&mut self.count().is_full, true) {
-                warn!(
-                    "as many clients as may are shaking hands (limits.handshakes_max): others wait to be accepted"
-                );
+                warn!("limits.handshakes_max is reached: new clients wait to be accepted");
             }
             let _gone_or_stale = timeout(Duration::from_millis(wait_ms), gone).await;
         }

@@ -91,7 +91,7 @@ impl Server {
             .map_or(wanted, |most| wanted.min(most.saturating_sub(DESCRIPTORS_KEPT).max(2)));
         if sockets_max < limits.connections_max {
             warn!(
-                "the limit of open files has room for {sockets_max} clients at a time (limits.connections_max: {})",
+                "the open-files limit allows {sockets_max} connections, below limits.connections_max = {}",
                 limits.connections_max
             );
         }
@@ -136,7 +136,7 @@ impl Server {
     /// Serves the client behind `socket` on a task of its own, once there is room for one more.
     async fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, door: &ListenerOptions) {
         if self.permits.available_permits() == 0 {
-            warn!("as many clients are there as may be: others wait to be accepted");
+            warn!("no more connections are possible: new clients wait to be accepted");
         }
         // Nobody closes it.
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
@@ -197,7 +197,7 @@ impl ConnectionGuard {
     /// It gave way to others.
     fn note_refusal(&self, peer: SocketAddr) {
         self.broker().metrics().connections_refused.add(1);
-        warn!(%peer, "closed: it did not go on with its handshake, and kept others from theirs \
+        warn!(%peer, "closed: the handshake made no progress and others were waiting \
             (limits.handshakes_max, limits.handshakes_per_address_max)");
     }
 

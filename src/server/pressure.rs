@@ -29,9 +29,11 @@ impl Pressure {
         }
         self.seen = health;
         match health {
-            Health::Good => info!("the disk has room again: publishers go on"),
+            Health::Good => info!("the disk has room again: publishers are unblocked"),
             Health::Full => warn!("the disk is full: publishers are blocked, consumers go on"),
-            Health::Failed => error!("the store has failed: nothing is confirmed any more, the broker stops"),
+            Health::Failed => {
+                error!("the store has failed: nothing is confirmed any more and the broker stops")
+            }
         }
         true
     }
@@ -46,7 +48,7 @@ pub(super) fn look_at_memory(alarms: &Alarms) -> bool {
     if alarms.memory_is_short() {
         warn!(resident, limit, "low on memory: publishers are blocked, consumers go on");
     } else {
-        info!(resident, limit, "memory is within its limit again: publishers go on");
+        info!(resident, limit, "memory is below its limit again: publishers are unblocked");
     }
     true
 }
@@ -60,7 +62,7 @@ pub(super) fn look_at_disk(alarms: &Alarms, folder: &Path) -> bool {
     if alarms.shortage(Health::Good).disk {
         warn!(free, limit, "low on disk: publishers are blocked, consumers go on");
     } else {
-        info!(free, limit, "the disk has enough room again: publishers go on");
+        info!(free, limit, "the disk has enough room again: publishers are unblocked");
     }
     true
 }

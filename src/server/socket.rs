@@ -56,6 +56,6 @@ pub(super) fn ask_for_life(socket: &TcpStream, on: bool) {
         set_socket_keepalive(socket, on)
     };
     if let Err(error) = set() {
-        debug!(%error, "a socket does not tell whether its client is there");
+        debug!(%error, "cannot enable keepalive");
     }
 }

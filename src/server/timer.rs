@@ -48,7 +48,7 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
             _ = ticks.tick() => {
                 pause.notice(clock.now());
                 if let Some(set_ms) = clock.is_set() {
-                    warn!(set_ms, "the machine's clock was set: what waits in queues goes on waiting as it would have");
+                    warn!(set_ms, "the machine's clock was set: TTLs, delays and timeouts are not affected");
                     tokio::spawn(keep_ahead(Arc::clone(&server.broker)));
                 }
                 let alarms = server.broker.alarms();
@@ -88,11 +88,11 @@ async fn keep_ahead(broker: Arc<Broker>) {
         match kept {
             Ok(Ok(())) => return,
             Ok(Err(error)) if broker.health() == Health::Failed => {
-                return warn!(%error, "what waits in queues will be late or early after the next start");
+                return warn!(%error, "cannot store the clock change: delayed messages will be late or early after the next start");
             }
-            Ok(Err(error)) => warn!(%error, "cannot keep that the machine's clock was set; trying again"),
+            Ok(Err(error)) => warn!(%error, "cannot store the clock change; trying again"),
             Err(fault) => {
-                return error!(%fault, "what waits in queues will be late or early after the next start");
+                return error!(%fault, "cannot store the clock change: delayed messages will be late or early after the next start");
             }
         }
         sleep(KEEP_AGAIN).await;
@@ -132,7 +132,7 @@ impl Pause {
             self.over_ms = now.mono_ms + HEARING_MS;
             warn!(
                 passed_ms,
-                "the process stood still: clients are heard before anything is judged by the clock"
+                "the process was suspended: reading from all clients before any of them times out"
             );
         }
     }

@@ -111,9 +111,9 @@ impl Current {
         match server_config(settings) {
             Ok(config) => {
                 self.acceptor = TlsAcceptor::from(Arc::new(config));
-                info!("the certificates are read again");
+                info!("certificates reloaded");
             }
-            Err(why) => error!("the certificates stay as they were: {why}"),
+            Err(error) => error!(%error, "certificates not reloaded"),
         }
     }
 }

@@ -87,7 +87,7 @@ impl StoreError {
     pub(super) fn advise(self, repaired: bool) -> Self {
         match self {
             Self::Damaged(what) if !repaired && !what.contains("--repair") => {
-                Self::Damaged(format!("{what}; `leveret serve --repair` goes on with what can be read"))
+                Self::Damaged(format!("{what}; `leveret serve --repair` starts with what can be read"))
             }
             other => other,
         }
@@ -121,8 +121,8 @@ impl fmt::Display for StoreError {
                 f,
                 "the data file {place} is gone: it was deleted, moved or replaced, or its disk was unmounted"
             ),
-            Self::Io(error) => write!(f, "the data cannot be read or written: {error}"),
-            Self::BrokerFault(what) => write!(f, "a fault of the broker: {what}"),
+            Self::Io(error) => write!(f, "cannot read or write the data: {error}"),
+            Self::BrokerFault(what) => write!(f, "internal error of the broker: {what}"),
             Self::Stopped => write!(f, "the store has stopped"),
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result
     let outcome = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
     outcome.unwrap_or_else(|panic| {
-        Err(StoreError::Damaged(format!("a part of it makes no sense ({})", message(&*panic))))
+        Err(StoreError::Damaged(format!("a part of it is invalid ({})", message(&*panic))))
     })
 }
 
@@ -39,10 +39,7 @@ mod tests {
     #[test]
     fn a_panic_is_damage_told_in_one_line() {
         let error = panics("left: 1\n right: 2").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the data file is damaged: a part of it makes no sense (left: 1 right: 2)"
-        );
+        assert_eq!(error.to_string(), "the data file is damaged: a part of it is invalid (left: 1 right: 2)");
         assert!(!GUARDED.get(), "what comes after is not the store's");
     }
 

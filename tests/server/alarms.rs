@@ -66,7 +66,7 @@ fn check(flags: [&str; 2], resource: &str, reason: &str) {
 
 #[test]
 fn a_process_short_of_memory_lets_consumers_go_on() {
-    check(["--memory-limit", "1KiB"], "memory_used", "low on memory");
+    check(["--memory-limit", "1MiB"], "memory_used", "low on memory");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_process_short_of_disk_lets_consumers_go_on() {
 #[test]
 fn a_publisher_that_vanishes_while_memory_is_short_is_noticed() {
     let folder = Folder::new();
-    let broker = Process::spawn(leveret_in(&folder).args(["--memory-limit", "1KiB"]));
+    let broker = Process::spawn(leveret_in(&folder).args(["--memory-limit", "1MiB"]));
     while metric(broker.http, "rabbitmq_alarms_memory_used_watermark") == 0 {
         std::thread::yield_now();
     }

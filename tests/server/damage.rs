@@ -69,7 +69,7 @@ fn damage_in_the_journal_refuses_a_start_and_is_repaired_on_request() {
     let broker = Process::spawn(leveret_in(&folder).arg("--repair"));
     declare(&mut client(&broker), 2);
     let (_status, log) = broker.stop();
-    assert!(log.contains("repair drops entry "), "{log}");
+    assert!(log.contains("repair: dropping entry "), "{log}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The log as messages: what a process logs comes out of the exchange `amq.rabbitmq.log`.
+//! What a process logs of its connections, and the log as messages: what a process logs comes out
+//! of the exchange `amq.rabbitmq.log`.
 
 use super::dialogue::{Client, connect};
 use crate::support::process::{Folder, Process};
@@ -40,4 +41,33 @@ fn lines_come_by_their_level_to_who_is_bound() {
     assert!(heard[0].starts_with("1 basic.deliver c 2 amq.rabbitmq.log warning node=leveret *"), "{heard:?}");
     assert!(heard[1].contains("cannot publish to internal exchange 'amq.rabbitmq.log'"), "{heard:?}");
     assert!(broker.stop().1.contains("'before'"));
+}
+
+/// A connection is two lines, however it ends.
+#[test]
+fn a_connection_is_a_line_when_it_opens_and_a_line_when_it_ends() {
+    let lines_of = |end: fn(Client), last: &str| {
+        let folder = Folder::new();
+        let broker = Process::start(&folder);
+        let mut client = Client::over(connect(broker.amqp));
+        client.log_in("PLAIN guest guest");
+        end(client);
+        broker.until_logged(last);
+        let (_status, log) = broker.stop();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("peer=")).collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(lines[0].contains("connected") && lines[1].contains(last), "{log}");
+    };
+    let close = |mut client: Client| {
+        client.say(&["0 connection.close 200 bye"]);
+        assert_eq!(client.hear(), "0 connection.close-ok");
+    };
+    lines_of(close, "closed by the client");
+    lines_of(drop, "the client closed the socket without closing the connection");
+    // The broker says why it closes: that the client then goes is no news.
+    let refused = |mut client: Client| {
+        client.say(&["0 connection.tune-ok 1 1 1"]);
+        assert!(client.hear().starts_with("0 connection.close 5"));
+    };
+    lines_of(refused, "closing the connection");
 }

@@ -22,12 +22,22 @@ fn refused(command: &mut Command, why: &str) {
 fn flags_that_are_not_known() {
     let folder = Folder::new();
     refused(leveret_in(&folder).arg("--bogus"), "unexpected argument '--bogus'");
-    let near = "unexpected argument '--ampq'; a similar argument exists: '--amqp' (see leveret --help)";
+    let near = "unexpected argument '--ampq'; did you mean '--amqp' or '--amqps'? (see leveret serve --help)";
     refused(leveret_in(&folder).args(["--ampq", "127.0.0.1:0"]), near);
     refused(leveret_in(&folder).args(["--amqp", "localhost"]), "'localhost' is not an address and a port");
     refused(leveret_in(&folder).args(["--log", "info,=x=y"]), "is not a log filter");
     refused(leveret().env("LEVERET_HTTP", "nowhere"), "'nowhere' is not an address and a port");
-    refused(leveret().arg("sreve"), "unrecognized subcommand 'sreve'; a similar subcommand exists: 'serve'");
+    refused(leveret().arg("sreve"), "unrecognized subcommand 'sreve'; did you mean 'serve'?");
+    refused(leveret_in(&folder).args(["--log", "debu"]), "'debu' is neither a level");
+    refused(leveret_in(&folder).args(["--memory-limit", "1"]), "memory_limit is 1 byte");
+    let share =
+        "invalid value '5%' for '--disk-free-limit <BYTES>': '5%' is not an amount of bytes, as in 256MiB";
+    refused(leveret_in(&folder).args(["--disk-free-limit", "5%"]), share);
+    refused(leveret().args(["ctl", "set_policy", "x"]), "(see leveret ctl set_policy --help)");
+    refused(leveret().arg("ctl"), "a command is missing (see leveret ctl --help)");
+    refused(leveret().args(["perf", "--consumers", "x"]), "not a whole number (see leveret perf --help)");
+    refused(leveret().args(["ctl", "list_queue"]), "'list_queues'? (see leveret ctl --help)");
+    refused(leveret().args(["ctl", "stop"]), "unrecognized subcommand 'stop' (see leveret ctl --help)");
     assert!(!folder.at("data").exists());
 }
 
@@ -66,8 +76,8 @@ fn certificates_that_are_of_no_use() {
     );
     check(&format!("{good_cert}key = {}", other("other.key")), "other.key for TLS: it is not the key of");
     check(&format!("{good}verify = 'required'\nca = {}", other("empty")), "empty for TLS: there is no cert");
-    check(&format!("{good}verify = 'required'"), "tls.ca is missing");
-    refused(leveret_in(&folder).args(["--amqps", "127.0.0.1:0"]), "TLS on 127.0.0.1:0 wants a certificate");
+    check(&format!("{good}verify = 'required'"), "line 1: tls: the key 'ca' is missing");
+    refused(leveret_in(&folder).args(["--amqps", "127.0.0.1:0"]), "amqps needs a certificate");
     assert!(!folder.at("data").exists());
 }
 

@@ -82,14 +82,14 @@ fn sighup_reads_the_log_filter_again() {
         folder.write("leveret.toml", after);
         hang_up(broker, answer)
     };
-    let log = check("log = 'error'", "log = 'info'", "the log filter is now 'info'");
+    let log = check("log = 'error'", "log = 'info'", "log filter reloaded filter=\"info\"");
     assert!(log.contains("stopped"), "the filter is in effect: {log}");
     let log = check("log = 'info'", "log = 'info,=x=y'", "'info,=x=y' is not a log filter");
     assert!(log.contains("stopped"), "{log}");
     let more = "log = 'warn'\n[limits]\nheartbeat_s = 7\n";
-    let log = check("", more, "other settings that have changed take effect at the next start");
+    let log = check("", more, "other changed settings take effect at the next start");
     assert!(!log.contains("stopped"), "{log}");
-    let log = check("", "logs = 'warn'", "settings stay as they were: ");
+    let log = check("", "logs = 'warn'", "settings not reloaded error=");
     assert!(log.contains("there is no key 'logs'") && log.contains("stopped"), "{log}");
 }
 
@@ -101,11 +101,19 @@ fn sighup_reads_certificates_again() {
     let config = folder.write("leveret.toml", &format!("[tls]\n{files}"));
     let start =
         || Process::spawn(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(&config));
-    hang_up(start(), "the certificates are read again");
+    hang_up(start(), "certificates reloaded");
     let broker = start();
     folder.write("server.pem", "");
-    let log = hang_up(broker, "the certificates stay as they were: ");
+    let log = hang_up(broker, "certificates not reloaded error=");
     assert!(log.contains("server.pem"), "{log}");
+}
+
+#[test]
+fn an_anonymous_user_who_does_not_exist_is_warned_of() {
+    let folder = Folder::new();
+    let (_status, log) = Process::spawn(leveret_in(&folder).args(["--anonymous-user", "ghost"])).stop();
+    assert!(log.contains("the user for ANONYMOUS logins does not exist"), "{log}");
+    assert!(log.contains("user=\"ghost\""), "{log}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ const PAGES: u64 = 16;
 const PAGE: u64 = 4096;
 
 /// What redb says, told as a fault, where it panics.
-const PANICKED: &str = "a part of it makes no sense";
+const PANICKED: &str = "a part of it is invalid";
 
 /// A file with something in most of its tables.
 fn file() -> Vec<u8> {

@@ -80,7 +80,7 @@ pub(super) fn restore(
         match declared(topology, record) {
             Ok(declared) => topology.restore_exchange(declared),
             Err(fault) => {
-                tracing::error!(exchange = record.name, %fault, "cannot bring an exchange back")
+                tracing::error!(exchange = record.name, %fault, "cannot recover an exchange")
             }
         }
     }
@@ -124,7 +124,7 @@ fn tell_of_many_hashes(topology: &Topology, max: u32) {
             let (name, key) = (&exchange.declared.name, String::from_utf8_lossy(&first.key));
             let bindings = 1 + above.count();
             tracing::warn!(vhost, exchange = %name, bindings, key = %key, limits.topic_hashes_max = max,
-                "topic bindings have more '#' than a new binding may have: they are kept");
+                "topic bindings have more '#' than limits.topic_hashes_max: they are kept");
         }
     }
 }
@@ -171,7 +171,7 @@ fn restore_seen(topology: &Topology, seen: &[&[SeenRecord]], changes: &mut Vec<C
 /// A table that this broker wrote.
 fn decoded(bytes: &[u8]) -> FieldTable {
     table::decode(bytes).unwrap_or_else(|fault| {
-        tracing::error!(%fault, "stored arguments do not decode; going on without");
+        tracing::error!(%fault, "cannot decode stored arguments: continuing without them");
         FieldTable::default()
     })
 }

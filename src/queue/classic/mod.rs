@@ -123,7 +123,7 @@ impl Classic {
             match QueueSizes::read(&self.core, pages) {
                 Ok(sizes) => self.core.sizes = Some(Box::new(sizes)),
                 Err(fault) => {
-                    tracing::error!(queue = %queue.name, %fault, "its bytes are not limited: it cannot be read");
+                    tracing::error!(queue = %queue.name, %fault, "cannot read the queue: its length in bytes is not limited");
                 }
             }
         }
@@ -419,7 +419,7 @@ impl Classic {
         let dead = self.core.dead();
         if dead > 0 {
             tracing::warn!(queue = %queue.name, vhost = %queue.home().name, messages = dead,
-                "messages that died and were parked or on their way are gone with their queue");
+                "dead letters that were parked or not sent yet were deleted with their queue");
         }
         self.consumers.cancel_all();
         self.call_getters();

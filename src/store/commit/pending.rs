@@ -294,7 +294,7 @@ impl Pending {
     pub(in crate::store) fn fail(&self, fault: StoreError) {
         let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
         if self.health() != Health::Failed {
-            tracing::error!(error = %fault, "the store has failed: nothing is confirmed from now on");
+            tracing::error!(error = %fault, "the store has failed: nothing is confirmed any more");
             // What was found out first explains the rest.
             *first = Some(fault);
         }

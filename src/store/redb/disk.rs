@@ -264,7 +264,7 @@ impl Disk {
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Err(error) = self.backend.close() {
-            tracing::warn!(%error, "the data file was not closed in order");
+            tracing::warn!(%error, "cannot close the data file cleanly");
         }
     }
 }

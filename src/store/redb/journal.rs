@@ -339,8 +339,8 @@ pub(super) fn read(disk: &Disk, last: u64, format: u32) -> Result<Found, StoreEr
 /// Only an operator knows whether power was cut.
 fn tell_of_torn(number: u64) {
     tracing::warn!(
-        "the journal ends with entry {number}, which is not whole and is left out: a power cut leaves that of an entry of which \
-         nobody was told yet; without one it is damage"
+        "the journal ends with entry {number}, which is not whole and is left out: after a power cut this is expected and \
+         the entry was not confirmed; otherwise the file is damaged"
     );
 }
 

@@ -118,7 +118,7 @@ impl Log for RedbLog {
 impl Drop for RedbLog {
     fn drop(&mut self) {
         if let Err(error) = self.end(Stop::Abandon) {
-            tracing::warn!(%error, "the store was abandoned with a fault");
+            tracing::warn!(%error, "the store was dropped with an error");
         }
     }
 }

@@ -86,7 +86,7 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     };
     let opened = match guarded(open_file) {
         Err(StoreError::Damaged(what)) if options.repair => {
-            tracing::warn!("repair: {what}; what can be read of {file} is put into a new file in its place");
+            tracing::warn!("repair: {what}; readable rows of {file} are copied into a new file in its place");
             guarded(|| salvage::replace(&path, &options)).and_then(|()| guarded(open_file))
         }
         done => done,
@@ -145,6 +145,13 @@ fn open_storage(
         table::begin_run(&database, identity.next_queue, Totals::default())?;
         disk.complete()?;
     } else {
+        if format < FORMAT {
+            tracing::info!(
+                from = format,
+                to = FORMAT,
+                "upgrading the data file; older versions cannot read it any more"
+            );
+        }
         upgrade::tables(&database, format)?;
         identity = table::identify(&database, format, options.repair)?;
         if !identity.clean {
@@ -177,7 +184,7 @@ fn reserve_of(dir: &Path, make: bool) -> Option<Arc<dyn Reserve>> {
         Ok(reserve) => Some(Arc::new(reserve)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
-            tracing::warn!(%error, "no room is kept for when the disk is full");
+            tracing::warn!(%error, "no space is reserved for a full disk");
             None
         }
     }
@@ -190,7 +197,7 @@ fn keep_room(disk: &Disk, dir: Option<&Path>, options: &Options) {
     if let (None, Some(dir)) = (disk.reserve(), dir) {
         match has_room_for(RESERVE_BYTES).then(|| reserve_of(dir, true)) {
             Some(made) => made.into_iter().for_each(|reserve| disk.rely_on(reserve)),
-            None => tracing::warn!(free, "there is no room to keep for when the disk is full"),
+            None => tracing::warn!(free, "too little space to reserve some for a full disk"),
         }
     }
     if let Some(reserve) = disk.reserve() {

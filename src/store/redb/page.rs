@@ -61,7 +61,7 @@ impl Pages {
         drop(noted);
         let last = first + u64::from(messages) - 1;
         tracing::error!(
-            "messages {first} to {last} of {queue} are damaged, and stay on disk without being delivered: {why}"
+            "messages {first} to {last} of {queue} are damaged: they stay on disk and are not delivered: {why}"
         );
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn replay(
                  drops that, and keeps the rest up to entry {number}"
             )));
         }
-        tracing::warn!("repair drops {listed} of the journal, and keeps the rest up to entry {number}");
+        tracing::warn!("repair: dropping {listed} of the journal, keeping the rest up to entry {number}");
     }
     if entries.is_empty() {
         return Ok(());
@@ -162,7 +162,7 @@ fn check_totals(found: &Found, expected: Option<Totals>, repair: bool) -> Result
             "{what}: messages are missing; `leveret serve --repair` goes on with those that are there"
         )));
     }
-    tracing::warn!("repair: {what}; it goes on with those that are there");
+    tracing::warn!("repair: {what}; continuing with those that exist");
     Ok(())
 }
 

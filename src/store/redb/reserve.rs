@@ -130,7 +130,7 @@ impl Reserve for ReserveFile {
                 if is_full(&error) {
                     return false;
                 }
-                tracing::warn!(%error, "no room can be kept on this file system for when it is full");
+                tracing::warn!(%error, "this file system cannot reserve space for a full disk");
                 lengths.whole = is;
             }
         }

@@ -46,7 +46,9 @@ impl Room {
         match (self.is_full, enough) {
             (false, false) => {
                 let wanted_mib = self.wanted().div_ceil(1 << 20);
-                tracing::warn!("the disk is nearly full: publishers wait until {wanted_mib} MiB are free");
+                tracing::warn!(
+                    "the disk is nearly full: publishers are blocked until {wanted_mib} MiB are free"
+                );
             }
             (true, true) => tracing::info!("there is room on the disk again"),
             _ => {}

@@ -80,8 +80,9 @@ pub(super) fn replace(path: &Path, options: &Options) -> Result<(), StoreError> 
     let kept = match made {
         Ok(kept) => kept,
         Err(error) => {
-            fs::remove_file(&aside)
-                .unwrap_or_else(|error| tracing::warn!(%error, "a file that is of no use was left"));
+            fs::remove_file(&aside).unwrap_or_else(
+                |error| tracing::warn!(%error, "cannot remove a file that is no longer needed"),
+            );
             return Err(error);
         }
     };
@@ -124,7 +125,7 @@ fn copy(from: &Disk, path: &Path, options: &Options) -> Result<(), StoreError> {
         };
         let named = lost.as_ref().map_or("the list of tables".to_owned(), named);
         tracing::warn!(
-            "repair: pages of {named} are damaged; what can be read of them is kept, and of the commit before"
+            "repair: pages of {named} are damaged; readable rows are copied, also from the previous commit"
         );
         tree::salvage(from, true, &mut |table, key, row, sure| {
             let is_wanted = lost.as_ref().is_none_or(|lost| lost.contains(table));
@@ -197,7 +198,7 @@ impl<'d> Copied<'d> {
             if *dropped <= NAMED_MAX {
                 let key = String::from_utf8_lossy(&row.key).replace(char::is_control, " ");
                 tracing::warn!(
-                    "repair drops a row of `{}`, which does not match its checksum: '{}'",
+                    "repair: dropping a row of `{}`, which does not match its checksum: '{}'",
                     row.table,
                     key.trim()
                 );
@@ -286,7 +287,7 @@ impl<'d> Copied<'d> {
         let value = |key, missing| self.meta.get(key).copied().unwrap_or(missing);
         let clean = if is_true { value(META_CLEAN, 0) } else { 0 };
         if !is_true {
-            tracing::warn!("repair: the table `leveret` does not match its checksum, and is taken as it is");
+            tracing::warn!("repair: the table `leveret` does not match its checksum and is used as it is");
         }
         let number = value(META_JOURNAL, UNKNOWN_NUMBER);
         let mut values =
@@ -319,7 +320,7 @@ impl<'d> Copied<'d> {
             for (key, segment) in restored {
                 let row = segment.encode(key);
                 tracing::warn!(
-                    "repair: {} messages of {} from {} on are there again, settled or not",
+                    "repair: {} messages of {} from number {} on are restored, acknowledged or not",
                     segment.count,
                     QueueId(key.0),
                     key.1
@@ -353,7 +354,7 @@ impl<'d> Copied<'d> {
                 name.push('.');
             }
             tracing::warn!(
-                "repair: {} lost its definition, and is now the queue '{name}' of the vhost {VHOST}",
+                "repair: {} lost its definition and is now the queue '{name}' of the vhost {VHOST}",
                 QueueId(id)
             );
             let arguments = if streams.contains(&id) { STREAM_ARGUMENTS.to_vec() } else { Vec::new() };
@@ -377,7 +378,7 @@ impl<'d> Copied<'d> {
                 there.get(table).map_or(0, |totals| totals.rows)
             };
             if found != expected {
-                tracing::warn!("repair: `{table}` had {expected} rows, and has {found} now");
+                tracing::warn!("repair: `{table}` had {expected} rows and has {found} now");
             }
         }
         Ok(())

@@ -324,7 +324,7 @@ impl RedbStorage {
             Ok(_any) => Ok(()),
             Err(CompactionError::Storage(error)) => Err(error.into()),
             Err(error) => {
-                tracing::debug!(%error, "the file is not made smaller");
+                tracing::debug!(%error, "cannot shrink the data file");
                 Ok(())
             }
         }

@@ -154,7 +154,7 @@ pub(super) fn identify(database: &Database, format: u32, repair: bool) -> Result
         if !repair {
             return Err(StoreError::Damaged(format!("{what}; `leveret serve --repair` takes it as it is")));
         }
-        tracing::warn!("repair: {what}, and is taken as it is");
+        tracing::warn!("repair: {what}; it is used as it is");
     }
     let totals = || {
         let (rows, sum) = (value(&meta, META_ROWS)?, value(&meta, META_SUM)?);

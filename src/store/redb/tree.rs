@@ -310,7 +310,7 @@ impl<'d> Walk<'d> {
             self.write(place, 0..len, &page, &what())?;
             return Ok(Some((page, true)));
         }
-        tracing::warn!("repair: no single bit of it mends that");
+        tracing::warn!("repair: not a single-bit error");
         Ok(is_leaf_of_records(&page).then_some((page, false)))
     }
 
@@ -331,7 +331,7 @@ impl<'d> Walk<'d> {
     }
 
     fn write(&self, place: u64, part: Range<usize>, bytes: &[u8], what: &str) -> Result<(), StoreError> {
-        tracing::warn!("repair: {what} had a bit turned, and is put back as it was");
+        tracing::warn!("repair: corrected a flipped bit in {what}");
         Ok(StorageBackend::write(self.disk, place + part.start as u64, &bytes[..part.len()])?)
     }
 

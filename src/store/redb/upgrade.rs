@@ -151,7 +151,7 @@ pub(super) fn with_head(found: DataFile, path: &Path, options: &Options) -> Resu
     if made.is_err() {
         // Whatever is wrong, it is not with what there was before.
         fs::remove_file(aside)
-            .unwrap_or_else(|error| tracing::warn!(%error, "a file that is of no use was left"));
+            .unwrap_or_else(|error| tracing::warn!(%error, "cannot remove a file that is no longer needed"));
     }
     made?;
     if let Some(folder) = path.parent() {

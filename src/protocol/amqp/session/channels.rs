@@ -144,7 +144,7 @@ impl Channels {
             return Err(Fault::of(error, ids));
         }
         let (class_id, method_id) = ids;
-        warn!(peer = %link.client.peer.address, user = link.client.user, channel = number, "closes the channel: {error}");
+        warn!(peer = %link.client.peer.address, user = link.client.user, channel = number, "closing the channel: {error}");
         self.flush(link);
         let close = amqp::Close { reply_code: code.number, reply_text: text.into(), class_id, method_id };
         let close = AMQPClass::Channel(amqp::AMQPMethod::Close(close));

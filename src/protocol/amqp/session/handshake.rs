@@ -265,7 +265,7 @@ fn log_in(link: &ConnectionState, start_ok: &amqp::StartOk) -> Result<String, Am
         _ => return Err(AmqpError::UnknownMechanism(mechanism.to_owned())),
     };
     let refused = |user: &str, why: &str| {
-        warn!(peer = %peer.address, user, mechanism, "refuses a login: {why}");
+        warn!(peer = %peer.address, user, mechanism, "login refused: {why}");
         Err(AmqpError::LoginRefused { mechanism: mechanism.to_owned() })
     };
     let Some((user, password)) = credentials else { return refused("", "there are no credentials") };

@@ -62,7 +62,7 @@ use crate::protocol::amqp::wire::output::Output;
 use crate::queue::mailbox::Mailbox;
 use amq_protocol::protocol::{AMQPClass, connection as amqp};
 use std::sync::Arc;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// How long a peer may take to answer `connection.close` (RabbitMQ: `CLOSING_TIMEOUT`).
 const CLOSING_MS: u64 = 30_000;
@@ -256,7 +256,6 @@ impl Session {
     pub fn handle_disconnect(&mut self, now: Now) {
         self.link.now = now;
         if let State::Open(connection) = &mut self.state {
-            info!(peer = %self.link.client.peer.address, user = self.link.client.user, "disconnected without a close");
             connection.shut(&mut self.link);
         }
         self.link.client.places = None;
@@ -297,6 +296,18 @@ impl Session {
     #[must_use]
     pub fn has_entered(&self) -> bool {
         self.link.client.places.is_some()
+    }
+
+    /// The user that logged in; empty before.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.link.client.user
+    }
+
+    /// Whether either side has closed the connection: it is then no news that the client leaves.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self.state, State::Closing { .. } | State::Closed)
     }
 
     /// Whether nothing more will be said once the output is written.
@@ -351,7 +362,7 @@ impl Session {
 
     /// Ends the connection for a fault: everything of it is undone, then the client is told.
     fn close(&mut self, fault: &Fault) {
-        warn!(peer = %self.link.client.peer.address, user = self.link.client.user, "closes the connection: {}", fault.error);
+        warn!(peer = %self.link.client.peer.address, user = self.link.client.user, "closing the connection: {}", fault.error);
         let is_stranger = matches!(self.state, State::Handshake { .. });
         if let State::Open(connection) = &mut self.state {
             connection.shut(&mut self.link);
@@ -380,7 +391,7 @@ impl Session {
             Beat::Send => {}
             Beat::Dead => {
                 let (peer, timeout_s) = (self.link.client.peer.address, self.link.limits.heartbeat_s);
-                warn!(%peer, user = self.link.client.user, timeout_s, "closed: two heartbeats of the client are missing");
+                warn!(%peer, user = self.link.client.user, timeout_s, "closed: the client missed two heartbeats");
                 self.cut();
             }
         }

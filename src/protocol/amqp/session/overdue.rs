@@ -70,7 +70,7 @@ fn take_back_of(channel: &mut Channel, link: &mut ConnectionState) -> Result<(),
         let Some(subscription) = link.inbox.subscriptions.get(&id) else { continue };
         let (queue, timeout_ms) = (&subscription.queue, subscription.timeout_ms);
         warn!(peer = %link.client.peer.address, user = link.client.user, channel = channel.out.number,
-            queue = %queue.name, timeout_ms, "cancels a consumer that did not acknowledge in time");
+            queue = %queue.name, timeout_ms, "cancelling a consumer that did not acknowledge in time");
         link.broker.leave(queue, id, link.now);
         let tag = subscription.tag.clone();
         channel.consumers.forget(&tag);

@@ -44,7 +44,7 @@ fn cancel(channel: &mut Channel, link: &mut ConnectionState, id: ConsumerId) {
     let Some(subscription) = link.inbox.subscriptions.get(&id) else { return };
     let (queue, tag) = (&subscription.queue, subscription.tag.clone());
     warn!(peer = %link.client.peer.address, user = link.client.user, channel = channel.out.number,
-        queue = %queue.name, "cancels a consumer whose user may not read the queue any more");
+        queue = %queue.name, "cancelling a consumer whose user has lost the permission to read the queue");
     link.broker.leave(queue, id, link.now);
     channel.consumers.forget(&tag);
     channel.out.tell_cancelled(link, &tag);

@@ -728,11 +728,11 @@ impl Letters {
         let why = self.parked.back().and_then(|entry| entry.cause).map_or("", Cause::name);
         if dropped > 0 {
             tracing::error!(queue = %queue.name, dropped, parked = self.held,
-                "messages were dropped: as many are parked as may be");
+                "dead letters dropped: limits.parked_max or limits.parked_bytes_max is reached");
         }
         if parked > 0 {
             tracing::warn!(queue = %queue.name, vhost = %queue.home().name, new = parked, parked = self.held, why,
-                "messages that died have nowhere to go and are parked: see list_parked and requeue_parked");
+                "dead letters parked: see leveret ctl list_parked and requeue_parked");
         }
     }
 
