@@ -51,37 +51,37 @@ impl ListenerOptions {
     }
 }
 
-/// Sees the client through the door, and serves it when that went well.
+/// Reads what comes before AMQP (a PROXY header, the TLS handshake), then serves the client.
 pub(super) async fn receive(
     mut socket: TcpStream,
     address: SocketAddr,
-    mut seat: ConnectionGuard,
-    door: ListenerOptions,
+    mut guard: ConnectionGuard,
+    options: ListenerOptions,
 ) {
-    let began = seat.broker().clock().now();
-    let wait = Duration::from_secs(seat.broker().settings().limits.handshake_timeout_s.into());
+    let began = guard.broker().clock().now();
+    let wait = Duration::from_secs(guard.broker().settings().limits.handshake_timeout_s.into());
     let until = Instant::now() + wait;
     let mut peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
-    if door.expects_proxy(address) {
-        match in_time(&mut seat, peer.address, until, proxy::read(&mut socket)).await {
+    if options.expects_proxy(address) {
+        match in_time(&mut guard, peer.address, until, proxy::read(&mut socket)).await {
             Some(Ok(Some(told))) => peer.address = SocketAddr::new(told.ip().to_canonical(), told.port()),
             Some(Ok(None)) => {}
             Some(Err(error)) => return turn_away(&peer, Turned { why: "", error, socket }).await,
             None => return,
         }
-        if let Some(newcomer) = &mut seat.newcomer {
-            newcomer.comes_from(peer.address.ip(), clock::mono_ms());
+        if let Some(handshake) = &mut guard.handshake {
+            handshake.comes_from(peer.address.ip(), clock::mono_ms());
         }
     }
-    let Some(certificates) = &door.tls else {
-        tokio::spawn(connection::serve(socket, peer, seat, began));
+    let Some(certificates) = &options.tls else {
+        tokio::spawn(connection::serve(socket, peer, guard, began));
         return;
     };
-    match in_time(&mut seat, peer.address, until, shake_hands(socket, certificates, began)).await {
+    match in_time(&mut guard, peer.address, until, shake_hands(socket, certificates, began)).await {
         Some(Ok(stream)) => {
             peer.tls = true;
             peer.certificate_name = certificates.client_name(stream.get_ref().1);
-            tokio::spawn(connection::serve(stream, peer, seat, began));
+            tokio::spawn(connection::serve(stream, peer, guard, began));
         }
         Some(Err(turned)) => turn_away(&peer, turned).await,
         None => {}
@@ -91,37 +91,37 @@ pub(super) async fn receive(
 /// What `step` comes to, which says nothing when the broker stops, when its time is up, or when the
 /// client has to give way to others.
 async fn in_time<T>(
-    seat: &mut ConnectionGuard,
+    guard: &mut ConnectionGuard,
     peer: SocketAddr,
     until: Instant,
     step: impl Future<Output = T>,
 ) -> Option<T> {
-    let mut newcomer = seat.newcomer.take();
-    let gives_way = poll_fn(|context| match &mut newcomer {
-        Some(newcomer) => newcomer.poll_gives_way(context),
+    let mut handshake = guard.handshake.take();
+    let gives_way = poll_fn(|context| match &mut handshake {
+        Some(handshake) => handshake.poll_gives_way(context),
         None => Poll::Pending,
     });
     let mut step = pin!(step);
     let is_late = tokio::select! {
         biased;
         outcome = &mut step => {
-            seat.newcomer = newcomer;
+            guard.handshake = handshake;
             return Some(outcome);
         }
-        () = seat.ending() => return None,
+        () = guard.ending() => return None,
         () = gives_way => false,
         () = sleep_until(until) => true,
     };
     // Its bytes may lie in the socket: after the process stood still, clocks ring before sockets
     // are looked at.
     if let Ok(outcome) = timeout(LAST_WAIT, step).await {
-        seat.newcomer = newcomer;
+        guard.handshake = handshake;
         return Some(outcome);
     }
     if is_late {
         warn!(%peer, "closed: the handshake took too long");
     } else {
-        seat.note_refusal(peer);
+        guard.note_refusal(peer);
     }
     None
 }

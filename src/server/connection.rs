@@ -106,9 +106,9 @@ impl Stream for Box<TlsStream<TcpStream>> {
 }
 
 /// Serves one client, who came at the time `began`, until it or the broker ends the connection.
-pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, seat: ConnectionGuard, began: Now) {
+pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, guard: ConnectionGuard, began: Now) {
     let address = peer.address;
-    let mut connection = Connection::new(stream, peer, seat, began);
+    let mut connection = Connection::new(stream, peer, guard, began);
     match poll_fn(|context| connection.poll_guarded(context)).await {
         End::Closed => {
             // What the session held is the broker's again before the client is waited for.
@@ -134,7 +134,7 @@ pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, seat: ConnectionGuar
             }
         }
         End::GaveWay => {
-            connection.seat.note_refusal(address);
+            connection.guard.note_refusal(address);
             connection.disconnect();
         }
         End::Panicked => {
@@ -196,7 +196,7 @@ struct Connection<S> {
     long_turn: LongTurn,
     /// Turns that may take long, as one did before.
     long_turns: u32,
-    seat: ConnectionGuard,
+    guard: ConnectionGuard,
 }
 
 /// A turn that may take long, if the last ones of its connection did. Those of all connections
@@ -212,10 +212,10 @@ enum LongTurn {
 }
 
 impl<S: Stream> Connection<S> {
-    fn new(stream: S, peer: Peer, seat: ConnectionGuard, began: Now) -> Self {
+    fn new(stream: S, peer: Peer, guard: ConnectionGuard, began: Now) -> Self {
         let address = peer.address;
-        let session = Session::new(Arc::clone(seat.broker()), peer, began);
-        seat.take(session.mailbox());
+        let session = Session::new(Arc::clone(guard.broker()), peer, began);
+        guard.take(session.mailbox());
         Self {
             stream,
             session,
@@ -230,7 +230,7 @@ impl<S: Stream> Connection<S> {
             address,
             long_turn: LongTurn::No,
             long_turns: 0,
-            seat,
+            guard,
         }
     }
 
@@ -262,7 +262,7 @@ impl<S: Stream> Connection<S> {
     #[cold]
     fn wait_for_long_turn(&mut self, context: &mut Context<'_>) {
         if matches!(self.long_turn, LongTurn::No) {
-            self.long_turn = LongTurn::Waiting(Box::pin(self.seat.long_turn()));
+            self.long_turn = LongTurn::Waiting(Box::pin(self.guard.long_turn()));
         }
         if let LongTurn::Waiting(turn) = &mut self.long_turn
             && let Poll::Ready(permit) = turn.as_mut().poll(context)
@@ -291,11 +291,11 @@ impl<S: Stream> Connection<S> {
     /// The hot path. Input comes before mail, so that what the client caused itself goes out with
     /// the same write.
     fn turn(&mut self, context: &mut Context<'_>) -> io::Result<Turn> {
-        let now = self.seat.broker().clock().now();
-        self.hear_farewell(now);
+        let now = self.guard.broker().clock().now();
+        self.hear_shutdown(now);
         let could_read = self.may_read();
         let read = if could_read { self.read(context, now)? } else { 0 };
-        if self.seat.gives_way(&mut self.session, now, context)
+        if self.guard.gives_way(&mut self.session, now, context)
             && !socket::look(self.stream.socket()).is_readable
         {
             return Ok(Turn::GaveWay);
@@ -354,7 +354,7 @@ impl<S: Stream> Connection<S> {
     /// While memory is short, others wait for what a client holds that is gone. Of one whose socket
     /// is not read nothing would be heard.
     fn look_for_client(&mut self, now: Now) -> io::Result<()> {
-        let is_short = self.seat.broker().alarms().memory_is_short();
+        let is_short = self.guard.broker().alarms().memory_is_short();
         if is_short != (self.look_at_ms < u64::MAX) {
             socket::ask_for_life(self.stream.socket(), is_short);
             self.look_at_ms = if is_short { now.mono_ms + LOOK_MS } else { u64::MAX };
@@ -448,10 +448,10 @@ impl<S: Stream> Connection<S> {
         Ok(before >= OUTPUT_LOW && output.len() < OUTPUT_LOW)
     }
 
-    fn hear_farewell(&mut self, now: Now) {
-        let Some(farewell) = self.seat.farewell() else { return };
+    fn hear_shutdown(&mut self, now: Now) {
+        let Some(shutdown_reason) = self.guard.shutdown_reason() else { return };
         if !mem::replace(&mut self.told, true) {
-            match farewell {
+            match shutdown_reason {
                 ShutdownReason::Stop => self.session.handle_shutdown(now),
                 ShutdownReason::StoreFailed => self.session.handle_store_failure(now),
             }
@@ -461,7 +461,7 @@ impl<S: Stream> Connection<S> {
     /// Gives back to the broker what the session holds. After a panic the session may be in any
     /// state, and may panic again; the process goes on nevertheless.
     fn disconnect(&mut self) {
-        let now = self.seat.broker().clock().now();
+        let now = self.guard.broker().clock().now();
         let gone = catch_unwind(AssertUnwindSafe(|| self.session.handle_disconnect(now)));
         if gone.is_err() {
             error!(peer = %self.address, "panic while requeueing the messages of a closed connection");

@@ -63,7 +63,7 @@ pub(super) struct HandshakePermit {
 
 impl HandshakeLimiter {
     /// Nobody has come yet. There is room for `sockets_max` of all kinds, of which no more than
-    /// half are for newcomers.
+    /// half are for handshakes.
     pub(super) fn new(limits: &Limits, sockets_max: u32) -> Arc<Self> {
         let max = limits.handshakes_max.min((sockets_max / 2).max(1));
         let per_address_max = limits.handshakes_per_address_max;
@@ -76,7 +76,7 @@ impl HandshakeLimiter {
             // Before the look, so that who goes meanwhile is noticed.
             let gone = self.gone.notified();
             let wait_ms = match self.try_admit(address, clock::mono_ms()) {
-                Ok(newcomer) => return newcomer,
+                Ok(permit) => return permit,
                 Err(wait_ms) => wait_ms,
             };
             if !std::mem::replace(&mut self.count().is_full, true) {
@@ -217,43 +217,43 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
-    fn newcomers(handshakes_max: u32, handshakes_per_address_max: u32) -> Arc<HandshakeLimiter> {
+    fn limiter(handshakes_max: u32, handshakes_per_address_max: u32) -> Arc<HandshakeLimiter> {
         HandshakeLimiter::new(
             &Limits { handshakes_max, handshakes_per_address_max, ..Limits::default() },
             1000,
         )
     }
 
-    fn come(newcomers: &Arc<HandshakeLimiter>, address: &str, ms: u64) -> Result<HandshakePermit, u64> {
-        newcomers.try_admit(Some(address.parse().unwrap()), ms)
+    fn come(limiter: &Arc<HandshakeLimiter>, address: &str, ms: u64) -> Result<HandshakePermit, u64> {
+        limiter.try_admit(Some(address.parse().unwrap()), ms)
     }
 
-    fn gives_way(newcomer: &mut HandshakePermit) -> bool {
-        newcomer.poll_gives_way(&mut Context::from_waker(Waker::noop())).is_ready()
+    fn gives_way(permit: &mut HandshakePermit) -> bool {
+        permit.poll_gives_way(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn who_does_not_go_on_gives_way_to_others_of_its_address() {
-        let newcomers = newcomers(100, 2);
-        let mut silent = come(&newcomers, "192.0.2.1", 0).unwrap();
-        let mut goes_on = come(&newcomers, "192.0.2.1", 1).unwrap();
-        let mut other = come(&newcomers, "192.0.2.2", 0).unwrap();
-        let mut third = come(&newcomers, "192.0.2.1", 999).unwrap();
+        let limiter = limiter(100, 2);
+        let mut silent = come(&limiter, "192.0.2.1", 0).unwrap();
+        let mut goes_on = come(&limiter, "192.0.2.1", 1).unwrap();
+        let mut other = come(&limiter, "192.0.2.2", 0).unwrap();
+        let mut third = come(&limiter, "192.0.2.1", 999).unwrap();
         assert!(!gives_way(&mut silent), "it has a second");
         goes_on.look_at(10, 500);
         goes_on.look_at(10, 1000);
-        let _fourth = come(&newcomers, "192.0.2.1", 1000).unwrap();
+        let _fourth = come(&limiter, "192.0.2.1", 1000).unwrap();
         assert!(gives_way(&mut silent) && !gives_way(&mut goes_on) && !gives_way(&mut third));
-        let _fifth = come(&newcomers, "192.0.2.1", 1500).unwrap();
+        let _fifth = come(&limiter, "192.0.2.1", 1500).unwrap();
         assert!(gives_way(&mut goes_on), "it went on once only");
         assert!(!gives_way(&mut other), "of this address there are few");
     }
 
     #[test]
     fn who_was_told_to_give_way_and_goes_on_all_the_same_stays() {
-        let newcomers = newcomers(100, 1);
-        let mut slow = come(&newcomers, "192.0.2.1", 0).unwrap();
-        let _next = come(&newcomers, "192.0.2.1", 1000).unwrap();
+        let limiter = limiter(100, 1);
+        let mut slow = come(&limiter, "192.0.2.1", 0).unwrap();
+        let _next = come(&limiter, "192.0.2.1", 1000).unwrap();
         assert!(gives_way(&mut slow));
         slow.look_at(10, 1001);
         assert!(!gives_way(&mut slow));
@@ -261,33 +261,33 @@ mod tests {
 
     #[test]
     fn when_there_are_too_many_the_address_that_has_most_makes_room() {
-        let newcomers = newcomers(3, 2);
-        let mut other = come(&newcomers, "2001:db8::1", 0).unwrap();
-        let mut one = come(&newcomers, "192.0.2.1", 100).unwrap();
-        let two = come(&newcomers, "192.0.2.1", 100).unwrap();
-        assert_eq!(come(&newcomers, "192.0.2.3", 400).unwrap_err(), 600, "nobody is slow before that");
-        assert!(come(&newcomers, "192.0.2.3", 1100).is_err());
+        let limiter = limiter(3, 2);
+        let mut other = come(&limiter, "2001:db8::1", 0).unwrap();
+        let mut one = come(&limiter, "192.0.2.1", 100).unwrap();
+        let two = come(&limiter, "192.0.2.1", 100).unwrap();
+        assert_eq!(come(&limiter, "192.0.2.3", 400).unwrap_err(), 600, "nobody is slow before that");
+        assert!(come(&limiter, "192.0.2.3", 1100).is_err());
         assert!(gives_way(&mut one) && !gives_way(&mut other));
         drop(one);
-        let same = come(&newcomers, "2001:db8::ffff:2", 1100).unwrap();
-        assert!(come(&newcomers, "192.0.2.4", 1200).is_err());
+        let same = come(&limiter, "2001:db8::ffff:2", 1100).unwrap();
+        assert!(come(&limiter, "192.0.2.4", 1200).is_err());
         assert!(gives_way(&mut other), "a network counts as one address");
         drop((other, two, same));
-        assert!(newcomers.count().by_address.is_empty() && newcomers.count().all == 0);
+        assert!(limiter.count().by_address.is_empty() && limiter.count().all == 0);
     }
 
     #[test]
     fn who_comes_through_a_proxy_counts_where_it_comes_from() {
-        let newcomers = newcomers(100, 1);
-        let mut untold: Vec<_> = (0..3).map(|_| newcomers.try_admit(None, 0).unwrap()).collect();
-        let _late = newcomers.try_admit(None, 5000).unwrap();
+        let limiter = limiter(100, 1);
+        let mut untold: Vec<_> = (0..3).map(|_| limiter.try_admit(None, 0).unwrap()).collect();
+        let _late = limiter.try_admit(None, 5000).unwrap();
         assert!(!untold.iter_mut().any(gives_way), "a proxy is no client");
         let address = |text: &str| text.parse().unwrap();
         untold[0].comes_from(address("192.0.2.1"), 10);
         untold[1].comes_from(address("192.0.2.2"), 10);
-        let _next = come(&newcomers, "192.0.2.1", 1010).unwrap();
+        let _next = come(&limiter, "192.0.2.1", 1010).unwrap();
         assert_eq!([0, 1, 2].map(|at| gives_way(&mut untold[at])), [true, false, false]);
         drop(untold);
-        assert_eq!(newcomers.count().all, 2);
+        assert_eq!(limiter.count().all, 2);
     }
 }

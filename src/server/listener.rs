@@ -13,8 +13,8 @@ use tracing::{debug, warn};
 /// Connections wait in the listener's queue meanwhile.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// Accepts on `listener`, whose clients come in by `door`, until the future is dropped.
-pub async fn accept(server: Arc<Server>, listener: TcpListener, door: ListenerOptions) {
+/// Accepts on `listener`, with these options, until the future is dropped.
+pub async fn accept(server: Arc<Server>, listener: TcpListener, options: ListenerOptions) {
     let mut wait = BACK_OFF.0;
     loop {
         match listener.accept().await {
@@ -24,7 +24,7 @@ pub async fn accept(server: Arc<Server>, listener: TcpListener, door: ListenerOp
                 // loopback only.
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                 // Others wait in the listener's queue until there is room for this one.
-                server.admit(socket, address, &door).await;
+                server.admit(socket, address, &options).await;
             }
             Err(error) if is_the_peers(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {

@@ -63,7 +63,7 @@ pub struct Server {
     broker: Arc<Broker>,
     sockets_max: u32,
     /// Those who have not shaken hands.
-    newcomers: Arc<HandshakeLimiter>,
+    handshakes: Arc<HandshakeLimiter>,
     /// One for each connection that may still come: the limit, and (all of them back) the sign that
     /// none is left.
     permits: Arc<Semaphore>,
@@ -95,14 +95,14 @@ impl Server {
                 limits.connections_max
             );
         }
-        let newcomers = HandshakeLimiter::new(limits, sockets_max);
+        let handshakes = HandshakeLimiter::new(limits, sockets_max);
         // A usize has 32 bits or more wherever tokio runs; a semaphore counts up to an eighth of
         // that.
         let permits = usize::try_from(sockets_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             broker,
             sockets_max,
-            newcomers,
+            handshakes,
             permits: Arc::new(Semaphore::new(permits)),
             mailboxes: Mutex::default(),
             next: AtomicU64::new(0),
@@ -134,27 +134,27 @@ impl Server {
     }
 
     /// Serves the client behind `socket` on a task of its own, once there is room for one more.
-    async fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, door: &ListenerOptions) {
+    async fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, options: &ListenerOptions) {
         if self.permits.available_permits() == 0 {
             warn!("no more connections are possible: new clients wait to be accepted");
         }
         // Nobody closes it.
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
-        let newcomer = self.newcomers.admit(door.told_address(address)).await;
-        let seat = ConnectionGuard {
+        let handshake = self.handshakes.admit(options.told_address(address)).await;
+        let guard = ConnectionGuard {
             server: Arc::clone(self),
             number: self.next.fetch_add(1, Ordering::Relaxed),
-            newcomer: Some(newcomer),
+            handshake: Some(handshake),
             _permit: permit,
         };
         self.broker.metrics().connections_opened.add(1);
         if let Err(error) = socket.set_nodelay(true) {
             debug!(peer = %address, %error, "connection lost before it began");
-        } else if door.is_open(address) {
+        } else if options.is_open(address) {
             let peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
-            tokio::spawn(connection::serve(socket, peer, seat, self.broker.clock().now()));
+            tokio::spawn(connection::serve(socket, peer, guard, self.broker.clock().now()));
         } else {
-            tokio::spawn(arrival::receive(socket, address, seat, door.clone()));
+            tokio::spawn(arrival::receive(socket, address, guard, options.clone()));
         }
     }
 
@@ -168,7 +168,7 @@ struct ConnectionGuard {
     server: Arc<Server>,
     number: u64,
     /// Its place among those who have not shaken hands.
-    newcomer: Option<HandshakePermit>,
+    handshake: Option<HandshakePermit>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -182,16 +182,16 @@ impl ConnectionGuard {
         self.server.mailboxes().insert(self.number, Arc::clone(mailbox));
     }
 
-    /// Leaves the newcomers once the session has shaken hands; whether others wait for its place,
+    /// Gives the permit back once the session has shaken hands; whether others wait for its place,
     /// and it has not gone on.
     fn gives_way(&mut self, session: &mut Session, now: Now, context: &mut Context<'_>) -> bool {
-        let Some(newcomer) = &mut self.newcomer else { return false };
+        let Some(handshake) = &mut self.handshake else { return false };
         if session.has_entered() {
-            self.newcomer = None;
+            self.handshake = None;
             return false;
         }
-        newcomer.look_at(session.output().progress(), now.mono_ms);
-        newcomer.poll_gives_way(context).is_ready()
+        handshake.look_at(session.output().progress(), now.mono_ms);
+        handshake.poll_gives_way(context).is_ready()
     }
 
     /// It gave way to others.
@@ -208,7 +208,7 @@ impl ConnectionGuard {
         async move { turns.acquire_owned().await.ok() }
     }
 
-    fn farewell(&self) -> Option<ShutdownReason> {
+    fn shutdown_reason(&self) -> Option<ShutdownReason> {
         self.server.reason.get().copied()
     }
 
