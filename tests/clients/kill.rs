@@ -12,7 +12,7 @@ use crate::support::draw::Draw;
 use crate::support::process::{Folder, Process};
 use conformance::faults::body;
 use conformance::faults::check::check;
-use conformance::faults::history::{Event, Fate, History, Id};
+use conformance::faults::history::{Event, History, Id, Settlement};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
@@ -178,7 +178,7 @@ async fn drain(story: &Arc<Story>, uri: &str) -> lapin::Result<()> {
             let Some(delivery) = consumer.next().await else { break };
             let delivery = delivery?;
             let Some(id) = teller.delivered(queue, &delivery) else { continue };
-            teller.tell(Event::Settled { id, queue, fate: Fate::Ack });
+            teller.tell(Event::Settled { id, queue, settlement: Settlement::Ack });
             delivery.ack(BasicAckOptions::default()).await?;
         }
         teller.catch_up(&channel).await?;
@@ -254,17 +254,17 @@ async fn consume(teller: Teller, queue: &'static str, channel: Channel) -> lapin
         if count.is_multiple_of(UNTIL_CAUGHT_UP) {
             teller.catch_up(&channel).await?;
         }
-        let fate = match id.number {
+        let settlement = match id.number {
             left if left.is_multiple_of(3) => continue,
-            returned if returned.is_multiple_of(7) && !delivery.redelivered => Fate::Requeue,
-            refused if refused.is_multiple_of(5) && queue == WORK => Fate::Reject,
-            _ => Fate::Ack,
+            returned if returned.is_multiple_of(7) && !delivery.redelivered => Settlement::Requeue,
+            refused if refused.is_multiple_of(5) && queue == WORK => Settlement::Reject,
+            _ => Settlement::Ack,
         };
-        teller.tell(Event::Settled { id, queue, fate });
-        match fate {
-            Fate::Ack => delivery.ack(BasicAckOptions::default()).await?,
-            Fate::Requeue => delivery.nack(BasicNackOptions { multiple: false, requeue: true }).await?,
-            Fate::Reject => delivery.nack(BasicNackOptions { multiple: false, requeue: false }).await?,
+        teller.tell(Event::Settled { id, queue, settlement });
+        match settlement {
+            Settlement::Ack => delivery.ack(BasicAckOptions::default()).await?,
+            Settlement::Requeue => delivery.nack(BasicNackOptions { multiple: false, requeue: true }).await?,
+            Settlement::Reject => delivery.nack(BasicNackOptions { multiple: false, requeue: false }).await?,
         };
     }
     Ok(())

@@ -3,7 +3,7 @@
 //!
 //! Parked messages come last: an operator moves them back into their queue, which is empty by then.
 
-use super::history::{Event, Fate};
+use super::history::{Event, Settlement};
 use super::inject::Stage;
 use super::topology::{CHURN, LASTING, PARKED, PARKING};
 use super::world::World;
@@ -28,19 +28,19 @@ pub(crate) fn drain(stage: &Stage<'_>) -> Result<(), String> {
 
 /// Takes everything out of `queue`, which a history calls `name`.
 fn empty(world: &World, queue: &'static str, name: &'static str) -> Result<(), ClientError> {
-    let mut seat = world.connect().ok_or_else(|| ClientError::Broker("no connection".into()))?;
-    match seat.call(look_for_queue(queue)) {
-        Ok(_declare_ok) => seat.record(Event::Looked { queue, there: true }),
+    let mut session = world.connect().ok_or_else(|| ClientError::Broker("no connection".into()))?;
+    match session.call(look_for_queue(queue)) {
+        Ok(_declare_ok) => session.record(Event::Looked { queue, there: true }),
         Err(ClientError::Closed { code: NOT_FOUND, .. }) => {
-            seat.record(Event::Looked { queue, there: false });
+            session.record(Event::Looked { queue, there: false });
             return Ok(());
         }
         Err(why) => return Err(why),
     }
-    seat.consumes(name);
+    session.consumes(name);
     loop {
-        let answer = seat.call(get(queue))?;
-        let Some((tag, ..)) = seat.take(name, &answer) else { return Ok(()) };
-        seat.settle(tag, Fate::Ack)?;
+        let answer = session.call(get(queue))?;
+        let Some((tag, ..)) = session.take(name, &answer) else { return Ok(()) };
+        session.settle(tag, Settlement::Ack)?;
     }
 }

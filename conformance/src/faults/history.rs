@@ -21,7 +21,7 @@ impl fmt::Display for Id {
 
 /// What a consumer says about a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Settlement {
     /// Done with.
     Ack,
     /// Back into the queue.
@@ -106,7 +106,7 @@ pub enum Event {
         /// The queue that it came from.
         queue: &'static str,
         /// In which way.
-        fate: Fate,
+        settlement: Settlement,
     },
     /// The broker answered something on this channel: it has taken everything that was sent there
     /// before.

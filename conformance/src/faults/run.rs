@@ -180,8 +180,8 @@ impl Episode<'_> {
         for queue in [topology::CHAIN[0], topology::EXPIRING[0]] {
             self.stage.record(Event::Wanders { queue });
         }
-        let mut seat = self.stage.world.connect().ok_or("the broker takes no clients")?;
-        topology::declare(&mut seat.client).map_err(|why| format!("queues cannot be declared: {why}"))
+        let mut session = self.stage.world.connect().ok_or("the broker takes no clients")?;
+        topology::declare(&mut session.client).map_err(|why| format!("queues cannot be declared: {why}"))
     }
 
     /// One fault after the other, with something going on between them.

@@ -9,7 +9,7 @@ mod transact;
 use super::dice::Dice;
 use super::history::Event;
 use super::topology::{CHAIN, DEAD, EXPIRING, ONE, OUTPUTS, PARKING, TWO, WORK};
-use super::world::{Seat, World};
+use super::world::{Session, World};
 use crate::client::ClientError;
 use std::thread::Scope;
 
@@ -26,7 +26,7 @@ pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, world: &'scope Wor
     let mut streams = (1..).map(move |stream| Dice::new(seed, stream));
     let mut dice = || streams.next().expect("there are many numbers");
     for window in WINDOWS {
-        spawn(scope, world, dice(), move |seat, dice| publish(seat, dice, window));
+        spawn(scope, world, dice(), move |session, dice| publish(session, dice, window));
     }
     let styles = [
         (ONE, Style::Prompt),
@@ -40,12 +40,12 @@ pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, world: &'scope Wor
         (PARKING, Style::Choosy),
     ];
     for (queue, style) in styles {
-        spawn(scope, world, dice(), move |seat, dice| consume(seat, dice, queue, style));
+        spawn(scope, world, dice(), move |session, dice| consume(session, dice, queue, style));
     }
-    spawn(scope, world, dice(), |seat, _dice| poll(seat, DEAD));
+    spawn(scope, world, dice(), |session, _dice| poll(session, DEAD));
     spawn(scope, world, dice(), transact);
     let mut churn = Churn::default();
-    spawn(scope, world, dice(), move |seat, dice| churn.run(seat, dice));
+    spawn(scope, world, dice(), move |session, dice| churn.run(session, dice));
 }
 
 /// Runs `job` on a connection after the other.
@@ -53,16 +53,16 @@ fn spawn<'scope>(
     scope: &'scope Scope<'scope, '_>,
     world: &'scope World,
     mut dice: Dice,
-    mut job: impl FnMut(&mut Seat<'_>, &mut Dice) -> Result<(), ClientError> + Send + 'scope,
+    mut job: impl FnMut(&mut Session<'_>, &mut Dice) -> Result<(), ClientError> + Send + 'scope,
 ) {
     scope.spawn(move || {
         while world.goes_on() {
-            let Some(mut seat) = world.connect() else {
+            let Some(mut session) = world.connect() else {
                 world.wait_a_moment();
                 continue;
             };
-            if let Err(why) = job(&mut seat, &mut dice) {
-                seat.record(Event::Cut { why: why.to_string() });
+            if let Err(why) = job(&mut session, &mut dice) {
+                session.record(Event::Cut { why: why.to_string() });
             }
         }
     });

@@ -2,7 +2,7 @@
 //! go on.
 
 use super::body;
-use super::history::{Event, Fate, History, Id};
+use super::history::{Event, History, Id, Settlement};
 use super::topology::recorded_as;
 use crate::client::incoming::Incoming;
 use crate::client::method::{ack, nack, prefetch};
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// Connects once the broker is up; none when it goes down meanwhile, or clients are to end.
-    pub(crate) fn connect(&self) -> Option<Seat<'_>> {
+    pub(crate) fn connect(&self) -> Option<Session<'_>> {
         let waits = |standing: &mut Standing| standing.address.is_none() && self.goes_on();
         let (standing, _) = self
             .changed
@@ -100,7 +100,7 @@ impl World {
             }
         };
         let channel = self.channels.fetch_add(1, Ordering::SeqCst) + 1;
-        Some(Seat { world: self, client, epoch, channel, published: 0, held: BTreeMap::new() })
+        Some(Session { world: self, client, epoch, channel, published: 0, held: BTreeMap::new() })
     }
 
     /// Waits for a change, briefly.
@@ -123,7 +123,7 @@ impl World {
 
 /// A client's connection to one process, which records what it does. Gone with its connection.
 #[derive(Debug)]
-pub(crate) struct Seat<'a> {
+pub(crate) struct Session<'a> {
     pub(crate) world: &'a World,
     pub(crate) client: Client,
     pub(crate) epoch: u32,
@@ -134,13 +134,13 @@ pub(crate) struct Seat<'a> {
     held: BTreeMap<u64, (&'static str, Id)>,
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Session<'_> {
     fn drop(&mut self) {
         self.record(Event::Closed);
     }
 }
 
-impl Seat<'_> {
+impl Session<'_> {
     /// Records what happened on this channel.
     pub(crate) fn record(&self, event: Event) {
         self.world.history.record(self.epoch, self.channel, event);
@@ -201,12 +201,12 @@ impl Seat<'_> {
     }
 
     /// Settles a delivery; sent with the next flush.
-    pub(crate) fn settle(&mut self, tag: u64, fate: Fate) -> Result<(), ClientError> {
-        self.record_settled(tag, fate);
-        self.client.put_method(match fate {
-            Fate::Ack => ack(tag, false),
-            Fate::Requeue => nack(tag, true),
-            Fate::Reject => nack(tag, false),
+    pub(crate) fn settle(&mut self, tag: u64, settlement: Settlement) -> Result<(), ClientError> {
+        self.record_settled(tag, settlement);
+        self.client.put_method(match settlement {
+            Settlement::Ack => ack(tag, false),
+            Settlement::Requeue => nack(tag, true),
+            Settlement::Reject => nack(tag, false),
         })
     }
 
@@ -215,16 +215,16 @@ impl Seat<'_> {
         let Some((&newest, _)) = self.held.last_key_value() else { return Ok(()) };
         let tags: Vec<u64> = self.held.keys().copied().collect();
         for tag in tags {
-            self.record_settled(tag, Fate::Ack);
+            self.record_settled(tag, Settlement::Ack);
         }
         self.client.put_method(ack(newest, true))?;
         self.client.flush()
     }
 
     /// Records that a delivery is settled, by whatever is sent next.
-    pub(crate) fn record_settled(&mut self, tag: u64, fate: Fate) {
+    pub(crate) fn record_settled(&mut self, tag: u64, settlement: Settlement) {
         if let Some((queue, id)) = self.held.remove(&tag) {
-            self.record(Event::Settled { id, queue, fate });
+            self.record(Event::Settled { id, queue, settlement });
         }
     }
 
@@ -232,7 +232,7 @@ impl Seat<'_> {
     /// rolled back.
     pub(crate) fn record_all_settled(&self) -> Vec<u64> {
         for &(queue, id) in self.held.values() {
-            self.record(Event::Settled { id, queue, fate: Fate::Ack });
+            self.record(Event::Settled { id, queue, settlement: Settlement::Ack });
         }
         self.held.keys().copied().collect()
     }

@@ -3,7 +3,7 @@
 
 use super::facts::{Facts, Message};
 use super::{Kind, Violation};
-use crate::faults::history::{Event, Fate, Id, Record};
+use crate::faults::history::{Event, Id, Record, Settlement};
 use std::collections::HashMap;
 
 /// Where and when something happened.
@@ -23,7 +23,7 @@ pub(super) struct Copy {
     /// The last delivery was not answered by its consumer yet.
     pub(super) held: bool,
     /// The last delivery was settled for good.
-    pub(super) settled: Option<(Place, Fate)>,
+    pub(super) settled: Option<(Place, Settlement)>,
     /// A message was refused since, and must come to this queue of dead letters.
     pub(super) owed: bool,
 }
@@ -64,20 +64,20 @@ impl<'a> Copies<'a> {
                 self.consumers.entry((place.epoch, queue)).or_default().push(place.channel);
             }
             Event::Delivered { id, queue, redelivered } => self.deliver(place, queue, id, redelivered),
-            Event::Settled { id, queue, fate } => self.settle(place, queue, id, fate),
+            Event::Settled { id, queue, settlement } => self.settle(place, queue, id, settlement),
             _ => {}
         }
     }
 
-    fn settle(&mut self, place: Place, queue: &'static str, id: Id, fate: Fate) {
+    fn settle(&mut self, place: Place, queue: &'static str, id: Id, settlement: Settlement) {
         // What is part of a transaction that was never to be committed has no effect.
         if self.facts.attempt_of(place.at).is_some_and(|attempt| attempt.tried_at.is_none()) {
             return;
         }
         let copy = self.copies.entry((queue, id)).or_default();
         copy.held = false;
-        copy.settled = (fate != Fate::Requeue).then_some((place, fate));
-        if fate == Fate::Reject
+        copy.settled = (settlement != Settlement::Requeue).then_some((place, settlement));
+        if settlement == Settlement::Reject
             && let Some(dead) = self.facts.dead_letters_of(queue)
         {
             self.copies.entry((dead, id)).or_default().owed = true;
@@ -124,7 +124,7 @@ impl<'a> Copies<'a> {
             return self.check_dead(place, queue, id);
         };
         match self.copies.get(&(source, id)) {
-            Some(Copy { settled: Some((_, Fate::Reject)), .. }) => {}
+            Some(Copy { settled: Some((_, Settlement::Reject)), .. }) => {}
             Some(copy) if copy.deliveries.iter().any(|delivery| delivery.epoch < place.epoch) => {
                 self.report(Kind::HalfDone, place, queue, id, "which is alive in its first queue");
             }
@@ -137,7 +137,7 @@ impl<'a> Copies<'a> {
     fn check_dead(&mut self, place: Place, queue: &'static str, id: Id) {
         let Some(dead) = self.facts.dead_letters_of(queue) else { return };
         let settled = self.copies.get(&(queue, id)).and_then(|copy| copy.settled);
-        let Some((refusal, Fate::Reject)) = settled else { return };
+        let Some((refusal, Settlement::Reject)) = settled else { return };
         let letter = self.copies.get(&(dead, id)).filter(|letter| !letter.owed);
         let seen = letter.into_iter().flat_map(|letter| &letter.deliveries);
         let mut proof = seen.filter(|seen| seen.epoch > refusal.epoch || place.epoch == refusal.epoch);
@@ -149,7 +149,7 @@ impl<'a> Copies<'a> {
     fn check_settled(&mut self, place: Place, queue: &'static str, id: Id) {
         let facts = self.facts;
         let settled = self.copies.get(&(queue, id)).and_then(|copy| copy.settled);
-        let Some((settling, fate)) = settled else { return };
+        let Some((settling, settlement)) = settled else { return };
         let too_late = if settling.epoch == place.epoch {
             // A message that its consumer has settled comes again only if the connection broke
             // before that arrived.
@@ -164,7 +164,7 @@ impl<'a> Copies<'a> {
         }
         let committed = facts.attempt_of(settling.at).is_some_and(|attempt| attempt.committed);
         let kind = if committed { Kind::Resurrected } else { Kind::Duplicated };
-        self.report(kind, place, queue, id, &format!("after its {fate:?} in event {}", settling.at));
+        self.report(kind, place, queue, id, &format!("after its {settlement:?} in event {}", settling.at));
     }
 
     fn check_held(&mut self, place: Place, queue: &'static str, id: Id) {

@@ -4,7 +4,7 @@
 use super::copies::{Copies, Copy};
 use super::facts::{Attempt, Facts, Message};
 use super::{Kind, Violation};
-use crate::faults::history::{Fate, Id};
+use crate::faults::history::{Id, Settlement};
 
 /// Finds messages that should have been delivered and were not.
 pub(super) fn check(facts: &Facts, copies: &Copies<'_>) -> Vec<Violation> {
@@ -62,17 +62,17 @@ fn missing(facts: &Facts, copies: &Copies<'_>, id: Id, message: &Message) -> Opt
 
 fn is_settled(facts: &Facts, copies: &Copies<'_>, queue: &'static str, id: Id) -> bool {
     match copies.of(queue, id).and_then(|copy| copy.settled) {
-        Some((_, Fate::Reject)) => facts.dead_letters_of(queue).is_none_or(|dead| {
+        Some((_, Settlement::Reject)) => facts.dead_letters_of(queue).is_none_or(|dead| {
             copies.of(dead, id).is_some_and(|letter| !letter.owed && letter.settled.is_some())
         }),
-        Some((_, Fate::Ack | Fate::Requeue)) => true,
+        Some((_, Settlement::Ack | Settlement::Requeue)) => true,
         None => false,
     }
 }
 
 fn state(copy: &Copy) -> &'static str {
     match copy {
-        Copy { settled: Some((_, Fate::Reject)), .. } => "refused, and not among the dead letters",
+        Copy { settled: Some((_, Settlement::Reject)), .. } => "refused, and not among the dead letters",
         Copy { held: true, .. } => "delivered, not settled, and not there any more",
         _ => "requeued, and not there any more",
     }

@@ -3,7 +3,7 @@
 mod whole;
 
 use super::*;
-use crate::faults::history::{Fate, Removal};
+use crate::faults::history::{Removal, Settlement};
 use crate::faults::topology::{CHURN, DEAD, INPUT, ONE, OUTPUTS, TWO, WORK};
 
 const IN_ONE: &[&str] = &[ONE];
@@ -56,12 +56,18 @@ impl Story {
         self.add(channel, Event::Delivered { id: m(number), queue, redelivered: true })
     }
 
-    fn settled(&mut self, channel: u32, queue: &'static str, number: u32, fate: Fate) -> &mut Self {
-        self.add(channel, Event::Settled { id: m(number), queue, fate })
+    fn settled(
+        &mut self,
+        channel: u32,
+        queue: &'static str,
+        number: u32,
+        settlement: Settlement,
+    ) -> &mut Self {
+        self.add(channel, Event::Settled { id: m(number), queue, settlement })
     }
 
     fn acked(&mut self, channel: u32, queue: &'static str, number: u32) -> &mut Self {
-        self.settled(channel, queue, number, Fate::Ack)
+        self.settled(channel, queue, number, Settlement::Ack)
     }
 
     fn taken(&mut self, channel: u32) -> &mut Self {
@@ -91,7 +97,7 @@ impl Story {
     fn attempt(&mut self, input: u32) -> &mut Self {
         self.add(P, Event::Transactional)
             .add(P, Event::Published { id: m(9), queues: &OUTPUTS })
-            .settled(P, INPUT, input, Fate::Ack)
+            .settled(P, INPUT, input, Settlement::Ack)
             .add(P, Event::CommitTried)
     }
 
@@ -136,7 +142,7 @@ fn what_is_confirmed_must_be_settled_in_the_end() {
         s.sent(1, IN_ONE).came(A, ONE, 1);
     });
     finds(&[Kind::Lost], |s| {
-        s.sent(1, IN_ONE).came(A, ONE, 1).settled(A, ONE, 1, Fate::Requeue);
+        s.sent(1, IN_ONE).came(A, ONE, 1).settled(A, ONE, 1, Settlement::Requeue);
     });
     // An acknowledgement that the broker may not have seen is not one that it forgot.
     allows(|s| {
@@ -252,7 +258,7 @@ fn a_message_is_with_one_consumer() {
         rest(s);
     });
     allows(|s| {
-        s.sent(1, IN_ONE).came(A, ONE, 1).settled(A, ONE, 1, Fate::Requeue);
+        s.sent(1, IN_ONE).came(A, ONE, 1).settled(A, ONE, 1, Settlement::Requeue);
         rest(s);
     });
     // While it stops, the broker takes back what connections held that it has ended.
@@ -277,7 +283,7 @@ fn what_was_read_late_belongs_to_the_process_that_sent_it() {
 #[test]
 fn a_redelivery_says_so() {
     let twice = |s: &mut Story| {
-        s.sent(1, IN_ONE).came(A, ONE, 1).settled(A, ONE, 1, Fate::Requeue);
+        s.sent(1, IN_ONE).came(A, ONE, 1).settled(A, ONE, 1, Settlement::Requeue);
     };
     allows(|s| {
         twice(s);

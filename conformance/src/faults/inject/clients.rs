@@ -7,7 +7,7 @@ use crate::faults::body;
 use crate::faults::dice::Dice;
 use crate::faults::history::{Event, Id};
 use crate::faults::topology::{DEAD, TARGETS, TWO, WORK};
-use crate::faults::world::{Seat, TICK, World};
+use crate::faults::world::{Session, TICK, World};
 use std::time::Duration;
 
 /// What they consume from.
@@ -18,89 +18,93 @@ const LATE_MAX: usize = 5_000;
 
 /// Publishes some, takes some, and is gone in the middle of a frame.
 pub(super) fn vanish(world: &World, dice: &mut Dice) -> String {
-    let Some(mut seat) = world.connect() else { return "a client that finds nobody".into() };
-    match vanish_now(&mut seat, dice) {
+    let Some(mut session) = world.connect() else { return "a client that finds nobody".into() };
+    match vanish_now(&mut session, dice) {
         Ok((sent, whole)) => format!("a client vanishes after {sent} of {whole} bytes of a message"),
-        Err(why) => cut(&seat, &why),
+        Err(why) => cut(&session, &why),
     }
 }
 
-fn vanish_now(seat: &mut Seat<'_>, dice: &mut Dice) -> Result<(usize, usize), ClientError> {
+fn vanish_now(session: &mut Session<'_>, dice: &mut Dice) -> Result<(usize, usize), ClientError> {
     if dice.one_in(2) {
         let queue = dice.pick(&QUEUES);
-        start_consuming(seat, queue, 50)?;
+        start_consuming(session, queue, 50)?;
         for _ in 0..dice.between(0, 20) {
-            let Some(incoming) = seat.poll(TICK)? else { break };
-            seat.take(queue, &incoming);
+            let Some(incoming) = session.poll(TICK)? else { break };
+            session.take(queue, &incoming);
         }
     }
-    seat.call(select_confirms())?;
+    session.call(select_confirms())?;
     for _ in 0..dice.between(0, 20) {
-        let (id, target) = (seat.next_id(), dice.pick(&TARGETS));
-        seat.record(Event::Published { id, queues: target.queues });
-        seat.client.publish(target.exchange, target.key, &body::encode(id))?;
+        let (id, target) = (session.next_id(), dice.pick(&TARGETS));
+        session.record(Event::Published { id, queues: target.queues });
+        session.client.publish(target.exchange, target.key, &body::encode(id))?;
     }
     // Nobody publishes as many as to reach this number; a message that has it was never whole.
-    let never = Id { channel: seat.channel, number: u32::MAX - 7 };
-    let bytes = publish_frames("", WORK, &body::encode(never), seat.client.frame_max())?.concat();
+    let never = Id { channel: session.channel, number: u32::MAX - 7 };
+    let bytes = publish_frames("", WORK, &body::encode(never), session.client.frame_max())?.concat();
     let most = u64::try_from(bytes.len() - 1).unwrap_or(1);
     let sent = usize::try_from(dice.between(1, most)).unwrap_or(1);
-    seat.client.put_bytes(&bytes[..sent])?;
-    seat.client.flush()?;
+    session.client.put_bytes(&bytes[..sent])?;
+    session.client.flush()?;
     Ok((sent, bytes.len()))
 }
 
 /// Takes what it is given no more, and is reset in the end, for there is something that it has not
 /// read.
 pub(super) fn half_open(world: &World, dice: &mut Dice) -> String {
-    let Some(mut seat) = world.connect() else { return "a client that finds nobody".into() };
+    let Some(mut session) = world.connect() else { return "a client that finds nobody".into() };
     let (queue, duration) = (dice.pick(&QUEUES), Duration::from_millis(dice.between(20, 400)));
-    let begun = start_consuming(&mut seat, queue, 0).and_then(|()| {
+    let begun = start_consuming(&mut session, queue, 0).and_then(|()| {
         // Part of a frame's head: type 1 on channel 1.
-        seat.client.put_bytes(&[1, 0, 1])?;
-        seat.client.flush()
+        session.client.put_bytes(&[1, 0, 1])?;
+        session.client.flush()
     });
     match begun {
         Ok(()) => {
             world.hold(duration);
             format!("a consumer of {queue} is silent for {duration:?}, then reset")
         }
-        Err(why) => cut(&seat, &why),
+        Err(why) => cut(&session, &why),
     }
 }
 
 /// Does not read for a while; then takes and settles everything, and closes in order.
 pub(super) fn slow(world: &World, dice: &mut Dice) -> String {
-    let Some(mut seat) = world.connect() else { return "a client that finds nobody".into() };
+    let Some(mut session) = world.connect() else { return "a client that finds nobody".into() };
     let (queue, duration) = (dice.pick(&QUEUES), Duration::from_millis(dice.between(20, 600)));
-    match slow_now(&mut seat, queue, duration) {
+    match slow_now(&mut session, queue, duration) {
         Ok(count) => format!("a consumer of {queue} reads {count} messages {duration:?} late"),
-        Err(why) => cut(&seat, &why),
+        Err(why) => cut(&session, &why),
     }
 }
 
-fn slow_now(seat: &mut Seat<'_>, queue: &'static str, duration: Duration) -> Result<usize, ClientError> {
-    start_consuming(seat, queue, 0)?;
-    seat.world.hold(duration);
-    while seat.held() < LATE_MAX {
-        let Some(incoming) = seat.poll(TICK)? else { break };
-        seat.take(queue, &incoming);
+fn slow_now(
+    session: &mut Session<'_>,
+    queue: &'static str,
+    duration: Duration,
+) -> Result<usize, ClientError> {
+    start_consuming(session, queue, 0)?;
+    session.world.hold(duration);
+    while session.held() < LATE_MAX {
+        let Some(incoming) = session.poll(TICK)? else { break };
+        session.take(queue, &incoming);
     }
-    let count = seat.held();
-    seat.ack_all()?;
-    seat.catch_up(1)?;
-    seat.record(Event::Closed);
-    seat.client.close()?;
+    let count = session.held();
+    session.ack_all()?;
+    session.catch_up(1)?;
+    session.record(Event::Closed);
+    session.client.close()?;
     Ok(count)
 }
 
-fn start_consuming(seat: &mut Seat<'_>, queue: &'static str, count: u16) -> Result<(), ClientError> {
-    seat.consumes(queue);
-    seat.call(prefetch(count))?;
-    seat.call(consume(queue)).map(|_consume_ok| ())
+fn start_consuming(session: &mut Session<'_>, queue: &'static str, count: u16) -> Result<(), ClientError> {
+    session.consumes(queue);
+    session.call(prefetch(count))?;
+    session.call(consume(queue)).map(|_consume_ok| ())
 }
 
-fn cut(seat: &Seat<'_>, why: &ClientError) -> String {
-    seat.record(Event::Cut { why: why.to_string() });
+fn cut(session: &Session<'_>, why: &ClientError) -> String {
+    session.record(Event::Cut { why: why.to_string() });
     format!("a client is cut off: {why}")
 }

@@ -5,9 +5,9 @@ use super::publish::Confirms;
 use crate::client::ClientError;
 use crate::client::method::{declare_queue, delete_queue, get, look_for_queue, purge_queue, select_confirms};
 use crate::faults::dice::Dice;
-use crate::faults::history::{Event, Fate, Removal};
+use crate::faults::history::{Event, Removal, Settlement};
 use crate::faults::topology::{CHURN, Target};
-use crate::faults::world::{Seat, TICK};
+use crate::faults::world::{Session, TICK};
 use amq_protocol::types::FieldTable;
 use std::slice;
 
@@ -23,60 +23,60 @@ pub(super) struct Churn {
 
 impl Churn {
     /// Goes on until clients are to end, or until a look closes the channel.
-    pub(super) fn run(&mut self, seat: &mut Seat<'_>, dice: &mut Dice) -> Result<(), ClientError> {
-        seat.call(select_confirms())?;
+    pub(super) fn run(&mut self, session: &mut Session<'_>, dice: &mut Dice) -> Result<(), ClientError> {
+        session.call(select_confirms())?;
         let mut confirms = Confirms::default();
         if let Some(queue) = self.missing.take() {
-            declare(seat, queue)?;
+            declare(session, queue)?;
         }
         for queue in CHURN {
-            if !self.look(seat, queue)? {
+            if !self.look(session, queue)? {
                 return Ok(());
             }
         }
-        while seat.world.goes_on() {
-            seat.rest();
+        while session.world.goes_on() {
+            session.rest();
             let which = dice.pick(&[0, 1]);
             let queue = CHURN[which];
             match dice.between(0, 9) {
                 0..=4 => {
                     let target = Target { exchange: "", key: queue, queues: slice::from_ref(&CHURN[which]) };
                     for _ in 0..dice.between(1, 12) {
-                        confirms.publish(seat, target)?;
+                        confirms.publish(session, target)?;
                     }
-                    confirms.wait(seat)?;
+                    confirms.wait(session)?;
                 }
-                5..=6 => fetch(seat, queue, dice.between(1, 15))?,
+                5..=6 => fetch(session, queue, dice.between(1, 15))?,
                 7 => {
-                    remove(seat, queue, Removal::Purge)?;
-                    fetch(seat, queue, 1)?;
+                    remove(session, queue, Removal::Purge)?;
+                    fetch(session, queue, 1)?;
                 }
                 8 => {
-                    remove(seat, queue, Removal::Delete)?;
-                    declare(seat, queue)?;
-                    fetch(seat, queue, 1)?;
+                    remove(session, queue, Removal::Delete)?;
+                    declare(session, queue)?;
+                    fetch(session, queue, 1)?;
                 }
                 _ => {
-                    remove(seat, queue, Removal::Delete)?;
-                    if !self.look(seat, queue)? {
+                    remove(session, queue, Removal::Delete)?;
+                    if !self.look(session, queue)? {
                         return Ok(());
                     }
                 }
             }
-            drop(seat.poll(TICK / 4)?);
+            drop(session.poll(TICK / 4)?);
         }
         Ok(())
     }
 
     /// Whether the queue is there; if it is not, the channel is closed, and the next one declares
     /// it.
-    fn look(&mut self, seat: &mut Seat<'_>, queue: &'static str) -> Result<bool, ClientError> {
-        let there = match seat.call(look_for_queue(queue)) {
+    fn look(&mut self, session: &mut Session<'_>, queue: &'static str) -> Result<bool, ClientError> {
+        let there = match session.call(look_for_queue(queue)) {
             Ok(_declare_ok) => true,
             Err(ClientError::Closed { code: NOT_FOUND, .. }) => false,
             Err(why) => return Err(why),
         };
-        seat.record(Event::Looked { queue, there });
+        session.record(Event::Looked { queue, there });
         if !there {
             self.missing = Some(queue);
         }
@@ -84,30 +84,30 @@ impl Churn {
     }
 }
 
-fn declare(seat: &mut Seat<'_>, queue: &'static str) -> Result<(), ClientError> {
-    seat.record(Event::DeclareTried { queue });
-    seat.call(declare_queue(queue, FieldTable::default()))?;
-    seat.record(Event::Declared { queue });
+fn declare(session: &mut Session<'_>, queue: &'static str) -> Result<(), ClientError> {
+    session.record(Event::DeclareTried { queue });
+    session.call(declare_queue(queue, FieldTable::default()))?;
+    session.record(Event::Declared { queue });
     Ok(())
 }
 
-fn remove(seat: &mut Seat<'_>, queue: &'static str, how: Removal) -> Result<(), ClientError> {
-    seat.record(Event::RemoveTried { queue, how });
-    seat.call(match how {
+fn remove(session: &mut Session<'_>, queue: &'static str, how: Removal) -> Result<(), ClientError> {
+    session.record(Event::RemoveTried { queue, how });
+    session.call(match how {
         Removal::Purge => purge_queue(queue),
         Removal::Delete => delete_queue(queue),
     })?;
-    seat.record(Event::Removed { queue, how });
+    session.record(Event::Removed { queue, how });
     Ok(())
 }
 
 /// Takes up to `count` messages out.
-fn fetch(seat: &mut Seat<'_>, queue: &'static str, count: u64) -> Result<(), ClientError> {
-    seat.consumes(queue);
+fn fetch(session: &mut Session<'_>, queue: &'static str, count: u64) -> Result<(), ClientError> {
+    session.consumes(queue);
     for _ in 0..count {
-        let answer = seat.call(get(queue))?;
-        let Some((tag, ..)) = seat.take(queue, &answer) else { break };
-        seat.settle(tag, Fate::Ack)?;
+        let answer = session.call(get(queue))?;
+        let Some((tag, ..)) = session.take(queue, &answer) else { break };
+        session.settle(tag, Settlement::Ack)?;
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use crate::client::ClientError;
 use crate::client::method::{consume as consume_method, get, prefetch, reject};
 use crate::faults::dice::Dice;
-use crate::faults::history::{Fate, Id};
-use crate::faults::world::{Seat, TICK};
+use crate::faults::history::{Id, Settlement};
+use crate::faults::world::{Session, TICK};
 
 /// Deliveries ahead of their acknowledgements.
 const PREFETCH: u16 = 60;
@@ -25,78 +25,80 @@ pub(super) enum Style {
 
 /// Takes deliveries until clients are to end.
 pub(super) fn consume(
-    seat: &mut Seat<'_>,
+    session: &mut Session<'_>,
     dice: &mut Dice,
     queue: &'static str,
     style: Style,
 ) -> Result<(), ClientError> {
-    seat.consumes(queue);
-    seat.call(prefetch(PREFETCH))?;
-    seat.call(consume_method(queue))?;
+    session.consumes(queue);
+    session.call(prefetch(PREFETCH))?;
+    session.call(consume_method(queue))?;
     let mut count = 0_u64;
     let mut patience = dice.between(1, u64::from(PREFETCH));
-    while seat.world.goes_on() {
-        seat.rest();
-        let Some(incoming) = seat.poll(TICK)? else {
-            seat.ack_all()?;
-            seat.catch_up(PREFETCH)?;
+    while session.world.goes_on() {
+        session.rest();
+        let Some(incoming) = session.poll(TICK)? else {
+            session.ack_all()?;
+            session.catch_up(PREFETCH)?;
             continue;
         };
-        let Some((tag, id, redelivered)) = seat.take(queue, &incoming) else {
+        let Some((tag, id, redelivered)) = session.take(queue, &incoming) else {
             return Err(ClientError::Broker(format!("{:?} to a consumer", incoming.method)));
         };
         count += 1;
         match style {
-            Style::Prompt => seat.settle(tag, returned_once(id, redelivered).unwrap_or(Fate::Ack))?,
-            Style::Late if seat.held() as u64 >= patience => {
-                seat.ack_all()?;
+            Style::Prompt => {
+                session.settle(tag, returned_once(id, redelivered).unwrap_or(Settlement::Ack))?
+            }
+            Style::Late if session.held() as u64 >= patience => {
+                session.ack_all()?;
                 patience = dice.between(1, u64::from(PREFETCH));
             }
             Style::Late => {}
             Style::Choosy if dice.one_in(400) => return Ok(()),
-            Style::Choosy => choose(seat, tag, id, redelivered)?,
+            Style::Choosy => choose(session, tag, id, redelivered)?,
         }
-        seat.client.flush()?;
+        session.client.flush()?;
         if count.is_multiple_of(UNTIL_CATCH_UP) {
-            seat.catch_up(PREFETCH)?;
+            session.catch_up(PREFETCH)?;
         }
     }
-    seat.ack_all()?;
-    seat.catch_up(PREFETCH)
+    session.ack_all()?;
+    session.catch_up(PREFETCH)
 }
 
 /// Some are returned when they come first.
-fn returned_once(id: Id, redelivered: bool) -> Option<Fate> {
-    (!redelivered && id.number.is_multiple_of(11)).then_some(Fate::Requeue)
+fn returned_once(id: Id, redelivered: bool) -> Option<Settlement> {
+    (!redelivered && id.number.is_multiple_of(11)).then_some(Settlement::Requeue)
 }
 
-fn choose(seat: &mut Seat<'_>, tag: u64, id: Id, redelivered: bool) -> Result<(), ClientError> {
+fn choose(session: &mut Session<'_>, tag: u64, id: Id, redelivered: bool) -> Result<(), ClientError> {
     match returned_once(id, redelivered) {
-        Some(fate) => seat.settle(tag, fate),
+        Some(settlement) => session.settle(tag, settlement),
         // Both ways of refusing mean the same.
         None if id.number.is_multiple_of(10) => {
-            seat.record_settled(tag, Fate::Reject);
-            seat.client.put_method(reject(tag, false))
+            session.record_settled(tag, Settlement::Reject);
+            session.client.put_method(reject(tag, false))
         }
-        None if id.number.is_multiple_of(5) => seat.settle(tag, Fate::Reject),
-        None => seat.settle(tag, Fate::Ack),
+        None if id.number.is_multiple_of(5) => session.settle(tag, Settlement::Reject),
+        None => session.settle(tag, Settlement::Ack),
     }
 }
 
 /// Fetches messages one by one until clients are to end.
-pub(super) fn poll(seat: &mut Seat<'_>, queue: &'static str) -> Result<(), ClientError> {
-    seat.consumes(queue);
-    while seat.world.goes_on() {
-        seat.rest();
-        let answer = seat.call(get(queue))?;
-        match seat.take(queue, &answer) {
+pub(super) fn poll(session: &mut Session<'_>, queue: &'static str) -> Result<(), ClientError> {
+    session.consumes(queue);
+    while session.world.goes_on() {
+        session.rest();
+        let answer = session.call(get(queue))?;
+        match session.take(queue, &answer) {
             Some((tag, id, redelivered)) => {
-                let fate = returned_once(id, redelivered).unwrap_or(Fate::Ack);
-                seat.settle(tag, fate)?;
+                let settlement = returned_once(id, redelivered).unwrap_or(Settlement::Ack);
+                session.settle(tag, settlement)?;
             }
             // Nothing comes unasked; this is how long to wait before asking again.
-            None => drop(seat.poll(TICK)?),
+            None => drop(session.poll(TICK)?),
         }
     }
-    seat.catch_up(PREFETCH)
+    session.catch_up(PREFETCH)
 }

@@ -7,7 +7,7 @@ use crate::faults::body;
 use crate::faults::dice::Dice;
 use crate::faults::history::{Event, Id};
 use crate::faults::topology::{TARGETS, Target};
-use crate::faults::world::{Seat, TICK};
+use crate::faults::world::{Session, TICK};
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::basic::AMQPMethod as Basic;
 use amq_protocol::protocol::connection::AMQPMethod as Connection;
@@ -22,27 +22,27 @@ const TICKS_AT_END: u32 = 50;
 const REST_MS_MAX: u64 = 12;
 
 /// Publishes until clients are to end.
-pub(super) fn publish(seat: &mut Seat<'_>, dice: &mut Dice, window: u32) -> Result<(), ClientError> {
-    seat.call(select_confirms())?;
+pub(super) fn publish(session: &mut Session<'_>, dice: &mut Dice, window: u32) -> Result<(), ClientError> {
+    session.call(select_confirms())?;
     let mut confirms = Confirms::default();
-    while seat.world.goes_on() {
-        seat.rest();
+    while session.world.goes_on() {
+        session.rest();
         if !confirms.blocked {
             for _ in 0..dice.between(1, u64::from(window)) {
-                confirms.publish(seat, dice.pick(&TARGETS))?;
+                confirms.publish(session, dice.pick(&TARGETS))?;
             }
-            seat.client.flush()?;
+            session.client.flush()?;
         }
-        confirms.listen(seat, Duration::from_millis(dice.between(0, REST_MS_MAX)))?;
-        while (confirms.blocked || confirms.waiting.len() >= window as usize) && seat.world.goes_on() {
-            confirms.listen(seat, TICK)?;
+        confirms.listen(session, Duration::from_millis(dice.between(0, REST_MS_MAX)))?;
+        while (confirms.blocked || confirms.waiting.len() >= window as usize) && session.world.goes_on() {
+            confirms.listen(session, TICK)?;
         }
     }
     for _ in 0..TICKS_AT_END {
         if confirms.waiting.is_empty() {
             break;
         }
-        confirms.listen(seat, TICK)?;
+        confirms.listen(session, TICK)?;
     }
     Ok(())
 }
@@ -58,38 +58,38 @@ pub(super) struct Confirms {
 
 impl Confirms {
     /// Publishes a message; sent with the next flush.
-    pub(super) fn publish(&mut self, seat: &mut Seat<'_>, target: Target) -> Result<(), ClientError> {
-        let id = seat.next_id();
-        seat.record(Event::Published { id, queues: target.queues });
+    pub(super) fn publish(&mut self, session: &mut Session<'_>, target: Target) -> Result<(), ClientError> {
+        let id = session.next_id();
+        session.record(Event::Published { id, queues: target.queues });
         self.newest += 1;
         self.waiting.push_back((self.newest, id));
-        seat.client.publish(target.exchange, target.key, &body::encode(id))
+        session.client.publish(target.exchange, target.key, &body::encode(id))
     }
 
     /// Listens for one thing.
-    fn listen(&mut self, seat: &mut Seat<'_>, limit: Duration) -> Result<(), ClientError> {
-        match seat.client.poll(limit)? {
-            Some(incoming) => self.handle(seat, &incoming),
+    fn listen(&mut self, session: &mut Session<'_>, limit: Duration) -> Result<(), ClientError> {
+        match session.client.poll(limit)? {
+            Some(incoming) => self.handle(session, &incoming),
             None => Ok(()),
         }
     }
 
     /// Waits until everything is answered, as long as clients go on.
-    pub(super) fn wait(&mut self, seat: &mut Seat<'_>) -> Result<(), ClientError> {
-        seat.client.flush()?;
-        while !self.waiting.is_empty() && seat.world.goes_on() {
-            self.listen(seat, TICK)?;
+    pub(super) fn wait(&mut self, session: &mut Session<'_>) -> Result<(), ClientError> {
+        session.client.flush()?;
+        while !self.waiting.is_empty() && session.world.goes_on() {
+            self.listen(session, TICK)?;
         }
         Ok(())
     }
 
-    fn handle(&mut self, seat: &Seat<'_>, incoming: &Incoming) -> Result<(), ClientError> {
+    fn handle(&mut self, session: &Session<'_>, incoming: &Incoming) -> Result<(), ClientError> {
         match &incoming.method {
             AMQPClass::Basic(Basic::Ack(ack)) => {
-                self.answered(ack.delivery_tag, ack.multiple, |id| seat.record(Event::Confirmed { id }));
+                self.answered(ack.delivery_tag, ack.multiple, |id| session.record(Event::Confirmed { id }));
             }
             AMQPClass::Basic(Basic::Nack(nack)) => {
-                self.answered(nack.delivery_tag, nack.multiple, |id| seat.record(Event::Refused { id }));
+                self.answered(nack.delivery_tag, nack.multiple, |id| session.record(Event::Refused { id }));
             }
             AMQPClass::Connection(Connection::Blocked(_)) => self.blocked = true,
             AMQPClass::Connection(Connection::Unblocked(_)) => self.blocked = false,

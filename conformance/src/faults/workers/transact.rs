@@ -6,7 +6,7 @@ use crate::faults::body;
 use crate::faults::dice::Dice;
 use crate::faults::history::Event;
 use crate::faults::topology::{INPUT, OUTPUTS};
-use crate::faults::world::{Seat, TICK};
+use crate::faults::world::{Session, TICK};
 
 /// Messages that one transaction takes, at most.
 const INPUTS_MAX: u64 = 4;
@@ -18,47 +18,47 @@ const PREFETCH: u16 = 20;
 const ROLLED_BACK: u64 = 7;
 
 /// Takes and publishes until clients are to end.
-pub(super) fn transact(seat: &mut Seat<'_>, dice: &mut Dice) -> Result<(), ClientError> {
-    seat.call(select_tx())?;
-    seat.record(Event::Transactional);
-    seat.consumes(INPUT);
-    seat.call(prefetch(PREFETCH))?;
-    seat.call(consume(INPUT))?;
-    while seat.world.goes_on() {
-        seat.rest();
+pub(super) fn transact(session: &mut Session<'_>, dice: &mut Dice) -> Result<(), ClientError> {
+    session.call(select_tx())?;
+    session.record(Event::Transactional);
+    session.consumes(INPUT);
+    session.call(prefetch(PREFETCH))?;
+    session.call(consume(INPUT))?;
+    while session.world.goes_on() {
+        session.rest();
         let wanted = dice.between(1, INPUTS_MAX);
-        while (seat.held() as u64) < wanted {
-            let Some(incoming) = seat.poll(TICK)? else { break };
-            if seat.take(INPUT, &incoming).is_none() {
+        while (session.held() as u64) < wanted {
+            let Some(incoming) = session.poll(TICK)? else { break };
+            if session.take(INPUT, &incoming).is_none() {
                 return Err(ClientError::Broker(format!("{:?} to a consumer", incoming.method)));
             }
         }
-        if seat.held() > 0 {
-            one(seat, dice)?;
+        if session.held() > 0 {
+            one(session, dice)?;
         }
     }
     Ok(())
 }
 
-fn one(seat: &mut Seat<'_>, dice: &mut Dice) -> Result<(), ClientError> {
+fn one(session: &mut Session<'_>, dice: &mut Dice) -> Result<(), ClientError> {
     for _ in 0..dice.between(1, 3) {
-        let id = seat.next_id();
-        seat.record(Event::Published { id, queues: &OUTPUTS });
+        let id = session.next_id();
+        session.record(Event::Published { id, queues: &OUTPUTS });
         for queue in OUTPUTS {
-            seat.client.publish("", queue, &body::encode(id))?;
+            session.client.publish("", queue, &body::encode(id))?;
         }
     }
-    for tag in seat.record_all_settled() {
-        seat.client.put_method(ack(tag, false))?;
+    for tag in session.record_all_settled() {
+        session.client.put_method(ack(tag, false))?;
     }
     if dice.one_in(ROLLED_BACK) {
-        seat.record(Event::RolledBack);
-        seat.call(roll_back())?;
+        session.record(Event::RolledBack);
+        session.call(roll_back())?;
         return Ok(());
     }
-    seat.record(Event::CommitTried);
-    seat.call(commit())?;
-    seat.record(Event::Committed);
-    seat.forget_held();
+    session.record(Event::CommitTried);
+    session.call(commit())?;
+    session.record(Event::Committed);
+    session.forget_held();
     Ok(())
 }

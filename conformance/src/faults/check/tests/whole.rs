@@ -37,13 +37,13 @@ fn a_publish_to_two_queues_is_in_both_or_in_none() {
 #[test]
 fn a_refused_message_goes_to_the_dead_letters_as_a_whole() {
     let refused = |s: &mut Story| {
-        s.sent(1, IN_WORK).came(A, WORK, 1).settled(A, WORK, 1, Fate::Reject);
+        s.sent(1, IN_WORK).came(A, WORK, 1).settled(A, WORK, 1, Settlement::Reject);
     };
     let buried = |s: &mut Story| {
         s.came(B, DEAD, 1).acked(B, DEAD, 1);
     };
     let revived = |s: &mut Story| {
-        s.again(A, WORK, 1).settled(A, WORK, 1, Fate::Reject);
+        s.again(A, WORK, 1).settled(A, WORK, 1, Settlement::Reject);
     };
     allows(|s| {
         refused(s);
@@ -81,7 +81,7 @@ fn a_refused_message_goes_to_the_dead_letters_as_a_whole() {
         refused(s);
         s.crash().again(A, WORK, 1);
         buried(s);
-        s.settled(A, WORK, 1, Fate::Ack);
+        s.settled(A, WORK, 1, Settlement::Ack);
     });
     finds(&[Kind::HalfDone], |s| {
         refused(s);
