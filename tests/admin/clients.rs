@@ -15,13 +15,13 @@ fn close(connection: &str) -> Value {
 
 #[test]
 fn connections_are_there_from_the_handshake_to_the_end() {
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     let list = clients(&json!("list_connections"));
-    house.world.accept("z", "127.0.0.1:50009");
-    house.answers(&list, &json!([]));
-    house.client("a", 50_000);
-    house.client("b", 50_001);
-    let rows = house.ask(&list).unwrap();
+    fixture.world.accept("z", "127.0.0.1:50009");
+    fixture.answers(&list, &json!([]));
+    fixture.client("a", 50_000);
+    fixture.client("b", 50_001);
+    let rows = fixture.ask(&list).unwrap();
     let expected = json!({
         "name": "127.0.0.1:50000", "user": "guest", "vhost": "/", "peer_host": "127.0.0.1",
         "peer_port": 50_000, "host": null, "port": null, "protocol": "AMQP 0-9-1", "ssl": false,
@@ -33,34 +33,34 @@ fn connections_are_there_from_the_handshake_to_the_end() {
     assert_eq!(rows[0], expected);
     let bytes = |row: &Value, name: &str| row[name].as_u64().unwrap();
     assert!(bytes(&rows[0], "recv_oct") > 50 && bytes(&rows[0], "send_oct") > 100, "{rows}");
-    house.say("a", &["0 connection.close"]);
-    let now = house.world.now;
-    house.world.client("b").session.handle_disconnect(now);
-    house.answers(&list, &json!([]));
+    fixture.say("a", &["0 connection.close"]);
+    let now = fixture.world.now;
+    fixture.world.client("b").session.handle_disconnect(now);
+    fixture.answers(&list, &json!([]));
 }
 
 #[test]
 fn a_connection_is_named_by_both_its_ends() {
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     let local = Some("127.0.0.1:5671".parse().unwrap());
     let peer = Peer { local, tls: true, ..Peer::at("127.0.0.1:50000".parse().unwrap()) };
-    house.world.accept_peer("a", peer);
-    house.say(
+    fixture.world.accept_peer("a", peer);
+    fixture.say(
         "a",
         &["header", "0 connection.start-ok PLAIN guest guest", "0 connection.tune-ok 2047 131072 0"],
     );
-    house.say("a", &["0 connection.open /"]);
-    let row = house.ask(&clients(&json!("list_connections"))).unwrap()[0].clone();
+    fixture.say("a", &["0 connection.open /"]);
+    let row = fixture.ask(&clients(&json!("list_connections"))).unwrap()[0].clone();
     assert_eq!(row["name"], "127.0.0.1:50000 -> 127.0.0.1:5671");
     assert_eq!((&row["ssl"], &row["host"], &row["port"]), (&json!(true), &json!("127.0.0.1"), &json!(5671)));
 }
 
 #[test]
 fn channels_tell_what_waits_on_them() {
-    let mut house = TestBroker::new();
-    house.client("a", 50_000);
-    house.world.log.hold();
-    house.say(
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.world.log.hold();
+    fixture.say(
         "a",
         &[
             "1 queue.declare q",
@@ -73,9 +73,9 @@ fn channels_tell_what_waits_on_them() {
             "2 queue.declare d durable",
         ],
     );
-    house.world.log.sync();
-    house.world.settle();
-    house.say(
+    fixture.world.log.sync();
+    fixture.world.settle();
+    fixture.say(
         "a",
         &[
             "2 confirm.select",
@@ -89,7 +89,7 @@ fn channels_tell_what_waits_on_them() {
             "3 basic.qos 7 global",
         ],
     );
-    let rows = house.ask(&clients(&json!("list_channels"))).unwrap();
+    let rows = fixture.ask(&clients(&json!("list_channels"))).unwrap();
     let row = |number: usize| {
         let row = &rows[number - 1];
         assert_eq!(row["name"], format!("127.0.0.1:50000 ({number})"));
@@ -111,51 +111,51 @@ fn channels_tell_what_waits_on_them() {
     assert_eq!(row(1), ([1, 2, 0, 0, 0], (false, false), (2, 0)));
     assert_eq!(row(2), ([0, 0, 2, 0, 0], (true, false), (0, 0)));
     assert_eq!(row(3), ([0, 0, 0, 1, 1], (false, true), (0, 7)));
-    house.world.log.sync();
-    house.say("a", &["3 channel.close", "1 basic.ack 2 multiple"]);
-    let rows = house.ask(&clients(&json!("list_channels"))).unwrap();
+    fixture.world.log.sync();
+    fixture.say("a", &["3 channel.close", "1 basic.ack 2 multiple"]);
+    let rows = fixture.ask(&clients(&json!("list_channels"))).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 2);
     assert_eq!(rows[0]["messages_unacknowledged"], 1, "what the other channel gave back");
     assert_eq!(rows[1]["messages_unconfirmed"], 0);
     let describe = json!({ "describe_connection": { "connection": "127.0.0.1:50000" } });
-    let told = house.ask(&clients(&describe)).unwrap();
+    let told = fixture.ask(&clients(&describe)).unwrap();
     assert_eq!(told["connection"]["connection"]["channels"], 2);
     assert_eq!(told["connection"]["channels"].as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn a_client_that_is_closed_is_told_why() {
-    let mut house = TestBroker::new();
-    house.client("a", 50_000);
-    house.client("b", 50_001);
-    house.answers(&close("127.0.0.1:50000"), &json!("done"));
-    assert_eq!(house.world.heard("a"), ["0 connection.close 320 CONNECTION_FORCED - go away (0,0)"]);
-    assert_eq!(house.world.heard("b"), Vec::<String>::new());
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.client("b", 50_001);
+    fixture.answers(&close("127.0.0.1:50000"), &json!("done"));
+    assert_eq!(fixture.world.heard("a"), ["0 connection.close 320 CONNECTION_FORCED - go away (0,0)"]);
+    assert_eq!(fixture.world.heard("b"), Vec::<String>::new());
     let list = clients(&json!("list_connections"));
-    assert_eq!(house.column(&list, "peer_port"), [50_001]);
+    assert_eq!(fixture.column(&list, "peer_port"), [50_001]);
     let gone = "there is no connection '127.0.0.1:50000'; did you mean '127.0.0.1:50001'?";
-    house.refuses(&close("127.0.0.1:50000"), RefusalKind::NotFound, gone);
+    fixture.refuses(&close("127.0.0.1:50000"), RefusalKind::NotFound, gone);
     let describe = json!({ "describe_connection": { "connection": "127.0.0.1:50000" } });
-    house.refuses(&clients(&describe), RefusalKind::NotFound, gone);
+    fixture.refuses(&clients(&describe), RefusalKind::NotFound, gone);
 }
 
 #[test]
 fn a_name_that_two_have_is_that_of_neither() {
-    let mut house = TestBroker::new();
-    house.client("a", 50_000);
-    house.client("b", 50_000);
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.client("b", 50_000);
     let several = "there are several connections from '127.0.0.1:50000': give the whole name of one";
-    house.refuses(&close("127.0.0.1:50000"), RefusalKind::Conflict, several);
+    fixture.refuses(&close("127.0.0.1:50000"), RefusalKind::Conflict, several);
 }
 
 #[test]
 fn one_that_waits_for_memory_is_blocked() {
-    let mut house = TestBroker::new();
-    house.client("a", 50_000);
-    house.world.log.set_health(leveret::store::change::Health::Full);
-    house.say("a", &["1 basic.publish '' nowhere m"]);
-    assert_eq!(house.column(&clients(&json!("list_connections")), "state"), ["blocked"]);
-    let status = house.ask(&json!({ "node": "status" })).unwrap();
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.world.log.set_health(leveret::store::change::Health::Full);
+    fixture.say("a", &["1 basic.publish '' nowhere m"]);
+    assert_eq!(fixture.column(&clients(&json!("list_connections")), "state"), ["blocked"]);
+    let status = fixture.ask(&json!({ "node": "status" })).unwrap();
     assert_eq!(status["status"]["store"], "full");
     assert_eq!(status["status"]["alarms"], json!(["disk"]));
     assert_eq!(status["status"]["connections"], 1);

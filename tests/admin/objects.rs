@@ -20,9 +20,9 @@ fn list(room: &str, what: &str) -> Value {
 /// `q` with three messages, two of which `c` on `a` holds; `own`, exclusive; `s`, a stream; `t`
 /// bound to `q` and `amq.fanout`.
 fn furnished() -> TestBroker {
-    let mut house = TestBroker::new();
-    house.client("a", 50_000);
-    house.say(
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.say(
         "a",
         &[
             "1 queue.declare q durable x-max-priority=5",
@@ -38,13 +38,13 @@ fn furnished() -> TestBroker {
             "1 basic.consume q c x-priority=3",
         ],
     );
-    house
+    fixture
 }
 
 #[test]
 fn queues_are_listed_with_what_is_in_them() {
-    let mut house = furnished();
-    let rows = house.ask(&list("queues", "list_queues")).unwrap();
+    let mut fixture = furnished();
+    let rows = fixture.ask(&list("queues", "list_queues")).unwrap();
     assert_eq!(
         rows[1],
         json!({
@@ -59,14 +59,14 @@ fn queues_are_listed_with_what_is_in_them() {
     assert_eq!(rows[0]["owner_pid"], "127.0.0.1:50000");
     assert_eq!((&rows[2]["name"], &rows[2]["type"]), (&json!("s"), &json!("stream")));
     let nowhere = json!({ "queues": { "list_queues": { "vhost": "/x" } } });
-    house.refuses(&nowhere, RefusalKind::NoVHost, "there is no vhost '/x'; did you mean '/'?");
+    fixture.refuses(&nowhere, RefusalKind::NoVHost, "there is no vhost '/x'; did you mean '/'?");
 }
 
 #[test]
 fn consumers_are_listed_and_where_one_is_served_at_a_time_it_is_told_which() {
-    let mut house = furnished();
-    house.client("b", 50_001);
-    house.say(
+    let mut fixture = furnished();
+    fixture.client("b", 50_001);
+    fixture.say(
         "b",
         &[
             "1 queue.declare one x-single-active-consumer=true",
@@ -80,7 +80,7 @@ fn consumers_are_listed_and_where_one_is_served_at_a_time_it_is_told_which() {
         ],
     );
     let all = list("queues", "list_consumers");
-    let rows = house.ask(&all).unwrap();
+    let rows = fixture.ask(&all).unwrap();
     let of =
         |tag: &str| rows.as_array().unwrap().iter().find(|row| row["consumer_tag"] == tag).unwrap().clone();
     assert_eq!(
@@ -99,23 +99,23 @@ fn consumers_are_listed_and_where_one_is_served_at_a_time_it_is_told_which() {
     );
     assert_eq!(of("only")["exclusive"], true);
     assert_eq!((&of("reader")["queue_name"], &of("reader")["prefetch_count"]), (&json!("s"), &json!(10)));
-    let queues = house.ask(&list("queues", "list_queues")).unwrap();
+    let queues = fixture.ask(&list("queues", "list_queues")).unwrap();
     let alone = queues.as_array().unwrap().iter().find(|row| row["name"] == "alone").unwrap();
     assert_eq!(alone["exclusive_consumer_tag"], "only");
-    house.say("b", &["1 channel.close"]);
-    assert_eq!(house.column(&all, "consumer_tag"), ["c"]);
+    fixture.say("b", &["1 channel.close"]);
+    assert_eq!(fixture.column(&all, "consumer_tag"), ["c"]);
 }
 
 #[test]
 fn exchanges_and_bindings_are_listed() {
-    let mut house = furnished();
-    let names = house.column(&list("exchanges", "list_exchanges"), "name");
+    let mut fixture = furnished();
+    let names = fixture.column(&list("exchanges", "list_exchanges"), "name");
     let (log, trace) = ("amq.rabbitmq.log", "amq.rabbitmq.trace");
     assert_eq!(
         names,
         ["", "amq.direct", "amq.fanout", "amq.headers", "amq.match", log, trace, "amq.topic", "t"]
     );
-    let bindings = house.ask(&list("exchanges", "list_bindings")).unwrap();
+    let bindings = fixture.ask(&list("exchanges", "list_bindings")).unwrap();
     assert_eq!(bindings.as_array().unwrap().len(), 5);
     assert_eq!(
         bindings[1],
@@ -130,21 +130,21 @@ fn exchanges_and_bindings_are_listed() {
 
 #[test]
 fn a_queue_and_an_exchange_are_described_with_all_that_belongs_to_them() {
-    let mut house = furnished();
-    let told = house.ask(&queues("describe_queue", "q")).unwrap();
+    let mut fixture = furnished();
+    let told = fixture.ask(&queues("describe_queue", "q")).unwrap();
     let told = &told["queue"];
     assert_eq!(told["queue"]["name"], "q");
     assert_eq!(told["bindings"].as_array().unwrap().len(), 1);
     assert_eq!(told["consumers"][0]["consumer_tag"], "c");
     let describe =
         |name: &str| json!({ "exchanges": { "describe_exchange": { "vhost": "/", "exchange": name } } });
-    let told = house.ask(&describe("t")).unwrap();
+    let told = fixture.ask(&describe("t")).unwrap();
     assert_eq!(told["exchange"]["bindings"].as_array().unwrap().len(), 2);
-    let told = house.ask(&describe("")).unwrap();
+    let told = fixture.ask(&describe("")).unwrap();
     assert_eq!(told["exchange"]["bindings"].as_array().unwrap().len(), 3);
     let near = "there is no exchange 'amq.tpic'; did you mean 'amq.topic'?";
-    house.refuses(&describe("amq.tpic"), RefusalKind::NotFound, near);
-    house.refuses(
+    fixture.refuses(&describe("amq.tpic"), RefusalKind::NotFound, near);
+    fixture.refuses(
         &queues("describe_queue", "qq"),
         RefusalKind::NotFound,
         "there is no queue 'qq'; did you mean 'q'?",
@@ -153,18 +153,18 @@ fn a_queue_and_an_exchange_are_described_with_all_that_belongs_to_them() {
 
 #[test]
 fn queues_are_purged_and_deleted_whoever_owns_them() {
-    let mut house = furnished();
-    house.refuses(&delete("q", true, false), RefusalKind::Conflict, "queue 'q' in vhost '/' not empty");
-    house.answers(&queues("purge_queue", "q"), &json!({ "messages": 1 }));
-    house.answers(&queues("purge_queue", "q"), &json!({ "messages": 0 }));
-    house.refuses(&delete("q", true, true), RefusalKind::Conflict, "queue 'q' in vhost '/' in use");
-    house.world.heard("a");
-    house.answers(&delete("q", true, false), &json!({ "messages": 0 }));
-    assert_eq!(house.world.heard("a"), Vec::<String>::new(), "it does not understand cancels");
-    house.answers(&delete("own", false, false), &json!({ "messages": 0 }));
+    let mut fixture = furnished();
+    fixture.refuses(&delete("q", true, false), RefusalKind::Conflict, "queue 'q' in vhost '/' not empty");
+    fixture.answers(&queues("purge_queue", "q"), &json!({ "messages": 1 }));
+    fixture.answers(&queues("purge_queue", "q"), &json!({ "messages": 0 }));
+    fixture.refuses(&delete("q", true, true), RefusalKind::Conflict, "queue 'q' in vhost '/' in use");
+    fixture.world.heard("a");
+    fixture.answers(&delete("q", true, false), &json!({ "messages": 0 }));
+    assert_eq!(fixture.world.heard("a"), Vec::<String>::new(), "it does not understand cancels");
+    fixture.answers(&delete("own", false, false), &json!({ "messages": 0 }));
     let stream = "queue 's' is a stream, which cannot be purged";
-    house.refuses(&queues("purge_queue", "s"), RefusalKind::Invalid, stream);
-    assert_eq!(house.column(&list("queues", "list_queues"), "name"), ["s"]);
-    house.refuses(&queues("purge_queue", "none"), RefusalKind::NotFound, "there is no queue 'none'");
-    house.refuses(&delete("none", false, false), RefusalKind::NotFound, "there is no queue 'none'");
+    fixture.refuses(&queues("purge_queue", "s"), RefusalKind::Invalid, stream);
+    assert_eq!(fixture.column(&list("queues", "list_queues"), "name"), ["s"]);
+    fixture.refuses(&queues("purge_queue", "none"), RefusalKind::NotFound, "there is no queue 'none'");
+    fixture.refuses(&delete("none", false, false), RefusalKind::NotFound, "there is no queue 'none'");
 }

@@ -14,9 +14,9 @@ fn requeue(queue: &str, to: Option<(&str, &str)>) -> Value {
 
 /// `q` with three parked messages, whose dead-letter exchange does not exist, and `empty`.
 fn furnished() -> TestBroker {
-    let mut house = TestBroker::new();
-    house.client("a", 50_000);
-    house.say(
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.say(
         "a",
         &[
             "1 queue.declare q durable x-dead-letter-exchange=gone",
@@ -30,13 +30,13 @@ fn furnished() -> TestBroker {
             "1 basic.nack 3 multiple",
         ],
     );
-    house
+    fixture
 }
 
 #[test]
 fn parked_messages_are_listed_and_counted() {
-    let mut house = furnished();
-    let rows = house.ask(&parked("list_parked", "q")).unwrap();
+    let mut fixture = furnished();
+    let rows = fixture.ask(&parked("list_parked", "q")).unwrap();
     assert_eq!(
         rows[0],
         json!({
@@ -45,13 +45,16 @@ fn parked_messages_are_listed_and_counted() {
         })
     );
     assert_eq!(rows.as_array().unwrap().len(), 3);
-    assert_eq!(house.ask(&json!({ "parked": { "list_parked": { "vhost": "/", "queue": null } } })), Ok(rows));
+    assert_eq!(
+        fixture.ask(&json!({ "parked": { "list_parked": { "vhost": "/", "queue": null } } })),
+        Ok(rows)
+    );
     let queue =
-        house.ask(&json!({ "queues": { "describe_queue": { "vhost": "/", "queue": "q" } } })).unwrap();
+        fixture.ask(&json!({ "queues": { "describe_queue": { "vhost": "/", "queue": "q" } } })).unwrap();
     let queue = &queue["queue"]["queue"];
     assert_eq!((&queue["messages_parked"], &queue["messages"]), (&json!(3), &json!(0)));
-    assert_eq!(house.world.broker.gauges().messages_parked, 3);
-    house.refuses(
+    assert_eq!(fixture.world.broker.gauges().messages_parked, 3);
+    fixture.refuses(
         &parked("list_parked", "qq"),
         RefusalKind::NotFound,
         "there is no queue 'qq'; did you mean 'q'?",
@@ -60,29 +63,29 @@ fn parked_messages_are_listed_and_counted() {
 
 #[test]
 fn parked_messages_are_moved_back_or_elsewhere_or_dropped() {
-    let mut house = furnished();
+    let mut fixture = furnished();
     let told = |moved, parked| json!({ "requeued": { "moved": moved, "parked": parked } });
-    house.refuses(
+    fixture.refuses(
         &requeue("q", Some(("nowhere", "k"))),
         RefusalKind::NotFound,
         "there is no exchange 'nowhere'",
     );
-    house.answers(&requeue("q", Some(("", "none"))), &told(0, 3));
-    let why: Vec<_> = house.column(&parked("list_parked", "q"), "why");
+    fixture.answers(&requeue("q", Some(("", "none"))), &told(0, 3));
+    let why: Vec<_> = fixture.column(&parked("list_parked", "q"), "why");
     assert_eq!(why, ["no_route", "no_route", "no_route"], "as it was when they were last tried");
-    house.world.heard("a");
-    house.answers(&requeue("q", Some(("", "empty"))), &told(3, 0));
-    house.say("a", &["1 basic.get empty"]);
-    let heard = house.world.heard("a").join("\n");
+    fixture.world.heard("a");
+    fixture.answers(&requeue("q", Some(("", "empty"))), &told(3, 0));
+    fixture.say("a", &["1 basic.get empty"]);
+    let heard = fixture.world.heard("a").join("\n");
     assert!(heard.contains("one") && heard.contains("empty"), "{heard}");
 
-    let mut house = furnished();
-    house.answers(&requeue("q", None), &told(3, 0));
-    house.answers(&requeue("q", None), &told(0, 0));
-    house.say("a", &["1 basic.get q", "1 basic.reject 4"]);
-    house.answers(&parked("drop_parked", "q"), &json!({ "messages": 1 }));
-    house.answers(&parked("drop_parked", "q"), &json!({ "messages": 0 }));
-    assert_eq!(house.world.broker.gauges().messages_parked, 0);
+    let mut fixture = furnished();
+    fixture.answers(&requeue("q", None), &told(3, 0));
+    fixture.answers(&requeue("q", None), &told(0, 0));
+    fixture.say("a", &["1 basic.get q", "1 basic.reject 4"]);
+    fixture.answers(&parked("drop_parked", "q"), &json!({ "messages": 1 }));
+    fixture.answers(&parked("drop_parked", "q"), &json!({ "messages": 0 }));
+    assert_eq!(fixture.world.broker.gauges().messages_parked, 0);
 }
 
 /// Who may not read a queue does not see what is parked in it.

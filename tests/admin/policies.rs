@@ -39,12 +39,12 @@ fn list(ranks: &str, vhost: &str) -> Value {
 #[test]
 fn policies_come_change_and_go() {
     for (rank, ranks) in RANKS {
-        let mut house = TestBroker::new();
-        house.answers(&set(rank, "p", &json!({ "max-length": 5 })), &json!("done"));
-        assert!(house.ticket > Ticket(0) && house.ticket <= house.world.broker.log().durable());
+        let mut fixture = TestBroker::new();
+        fixture.answers(&set(rank, "p", &json!({ "max-length": 5 })), &json!("done"));
+        assert!(fixture.ticket > Ticket(0) && fixture.ticket <= fixture.world.broker.log().durable());
         let definition = json!({ "max-length": 6, "overflow": "reject-publish" });
-        house.answers(&set(rank, "p", &definition), &json!("done"));
-        house.answers(
+        fixture.answers(&set(rank, "p", &definition), &json!("done"));
+        fixture.answers(
             &list(ranks, "/"),
             &json!([{
                 "vhost": "/", "name": "p", "pattern": "^q", "apply-to": "queues", "definition": definition,
@@ -52,9 +52,9 @@ fn policies_come_change_and_go() {
             }]),
         );
         let other = if rank == "policy" { RANKS[1].1 } else { RANKS[0].1 };
-        house.answers(&list(other, "/"), &json!([]));
-        house.answers(&clear(rank, "p"), &json!("done"));
-        house.answers(&list(ranks, "/"), &json!([]));
+        fixture.answers(&list(other, "/"), &json!([]));
+        fixture.answers(&clear(rank, "p"), &json!("done"));
+        fixture.answers(&list(ranks, "/"), &json!([]));
     }
 }
 
@@ -62,15 +62,15 @@ fn policies_come_change_and_go() {
 fn what_cannot_be_done_with_policies_is_refused_and_changes_nothing() {
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
     for (rank, ranks) in RANKS {
-        let mut house = TestBroker::new();
+        let mut fixture = TestBroker::new();
         let good = set(rank, "lengths", &json!({ "max-length": 5 }));
-        house.answers(&good, &json!("done"));
+        fixture.answers(&good, &json!("done"));
         let what = rank.replace('_', " ");
         let near = format!("there is no {what} 'length'; did you mean 'lengths'?");
-        house.refuses(&clear(rank, "length"), RefusalKind::NotFound, &near);
-        house.refuses(&with(&clear(rank, "lengths"), "vhost", &json!("/x")), RefusalKind::NoVHost, nowhere);
-        house.refuses(&with(&good, "vhost", &json!("/x")), RefusalKind::NoVHost, nowhere);
-        house.refuses(&list(ranks, "/x"), RefusalKind::NoVHost, nowhere);
+        fixture.refuses(&clear(rank, "length"), RefusalKind::NotFound, &near);
+        fixture.refuses(&with(&clear(rank, "lengths"), "vhost", &json!("/x")), RefusalKind::NoVHost, nowhere);
+        fixture.refuses(&with(&good, "vhost", &json!("/x")), RefusalKind::NoVHost, nowhere);
+        fixture.refuses(&list(ranks, "/x"), RefusalKind::NoVHost, nowhere);
         let says = |definition: &Value| with(&good, "definition", definition);
         for (refused, words) in [
             (says(&json!({ "max-length": -5 })), "-5 is not a valid maximum length"),
@@ -88,32 +88,32 @@ fn what_cannot_be_done_with_policies_is_refused_and_changes_nothing() {
             ),
             (with(&good, "policy", &json!("")), "the name of a policy has 1 to 255 bytes, not 0"),
         ] {
-            house.refuses(&refused, RefusalKind::Invalid, words);
+            fixture.refuses(&refused, RefusalKind::Invalid, words);
         }
-        let (_, words) = house.ask(&with(&good, "pattern", &json!("("))).unwrap_err();
+        let (_, words) = fixture.ask(&with(&good, "pattern", &json!("("))).unwrap_err();
         assert!(words.starts_with("pattern should be regular expression but is invalid: "), "{words}");
-        assert_eq!(house.column(&list(ranks, "/"), "definition"), [json!({ "max-length": 5 })]);
+        assert_eq!(fixture.column(&list(ranks, "/"), "definition"), [json!({ "max-length": 5 })]);
     }
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     let users = json!({ "dead-letter-exchange": "x" });
-    house.answers(&set("policy", "p", &users), &json!("done"));
+    fixture.answers(&set("policy", "p", &users), &json!("done"));
     let words = r#"[{<<"dead-letter-exchange">>,<<"x">>}] are not recognised policy settings"#;
-    house.refuses(&set("operator_policy", "p", &users), RefusalKind::Invalid, words);
+    fixture.refuses(&set("operator_policy", "p", &users), RefusalKind::Invalid, words);
 }
 
 #[test]
 fn what_is_in_effect_is_told_of_queues_and_exchanges() {
-    let mut house = TestBroker::new();
-    house.client("a", 50_000);
-    house.say("a", &["1 queue.declare q durable", "1 queue.declare other"]);
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.say("a", &["1 queue.declare q durable", "1 queue.declare other"]);
     let users = set("policy", "u", &json!({ "max-length": 5, "retry-delays": [10, 20] }));
-    house.answers(&users, &json!("done"));
-    house.answers(&set("operator_policy", "o", &json!({ "max-length": 3 })), &json!("done"));
+    fixture.answers(&users, &json!("done"));
+    fixture.answers(&set("operator_policy", "o", &json!({ "max-length": 3 })), &json!("done"));
     let exchanges =
         with(&set("policy", "x", &json!({ "alternate-exchange": "t" })), "apply_to", &json!("exchanges"));
-    house.answers(&with(&exchanges, "pattern", &json!("fanout")), &json!("done"));
+    fixture.answers(&with(&exchanges, "pattern", &json!("fanout")), &json!("done"));
     let queues = json!({ "queues": { "list_queues": { "vhost": "/" } } });
-    let mut of = |operation: &Value, column: &str| house.column(operation, column);
+    let mut of = |operation: &Value, column: &str| fixture.column(operation, column);
     assert_eq!(of(&queues, "policy"), [Value::Null, json!("u")]);
     assert_eq!(of(&queues, "operator_policy"), [Value::Null, json!("o")]);
     let effective = json!({ "max-length": 3, "retry-delays": [10, 20] });
@@ -121,11 +121,12 @@ fn what_is_in_effect_is_told_of_queues_and_exchanges() {
     let exchanges = json!({ "exchanges": { "list_exchanges": { "vhost": "/" } } });
     let named: Vec<Value> = of(&exchanges, "policy").into_iter().filter(|policy| !policy.is_null()).collect();
     assert_eq!(named, ["x"]);
-    let told = house.ask(&json!({ "queues": { "describe_queue": { "vhost": "/", "queue": "q" } } })).unwrap();
+    let told =
+        fixture.ask(&json!({ "queues": { "describe_queue": { "vhost": "/", "queue": "q" } } })).unwrap();
     assert_eq!(told["queue"]["queue"]["effective_policy_definition"], effective);
     let fanout = json!({ "exchanges": { "describe_exchange": { "vhost": "/", "exchange": "amq.fanout" } } });
-    assert_eq!(house.ask(&fanout).unwrap()["exchange"]["exchange"]["policy"], "x");
-    house.say(
+    assert_eq!(fixture.ask(&fanout).unwrap()["exchange"]["exchange"]["policy"], "x");
+    fixture.say(
         "a",
         &[
             "1 basic.publish '' q 1",
@@ -134,7 +135,10 @@ fn what_is_in_effect_is_told_of_queues_and_exchanges() {
             "1 basic.publish '' q 4",
         ],
     );
-    assert_eq!(house.column(&queues, "messages"), [0, 3]);
-    house.answers(&clear("policy", "u"), &json!("done"));
-    assert_eq!(house.column(&queues, "effective_policy_definition"), [json!({}), json!({ "max-length": 3 })]);
+    assert_eq!(fixture.column(&queues, "messages"), [0, 3]);
+    fixture.answers(&clear("policy", "u"), &json!("done"));
+    assert_eq!(
+        fixture.column(&queues, "effective_policy_definition"),
+        [json!({}), json!({ "max-length": 3 })]
+    );
 }

@@ -33,46 +33,46 @@ const NOWHERE: &str = "there is no vhost 'stagin'; did you mean 'staging'?";
 
 #[test]
 fn vhosts_come_change_and_go() {
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     let all = vhosts(&json!("list_vhosts"));
-    house.answers(&add("staging", &json!("quorum")), &json!("done"));
-    assert!(house.ticket > Ticket(0) && house.ticket <= house.world.broker.log().durable());
-    house.answers(&add("staging", &json!("stream")), &json!("done"));
-    let rows = house.ask(&all).unwrap();
+    fixture.answers(&add("staging", &json!("quorum")), &json!("done"));
+    assert!(fixture.ticket > Ticket(0) && fixture.ticket <= fixture.world.broker.log().durable());
+    fixture.answers(&add("staging", &json!("stream")), &json!("done"));
+    let rows = fixture.ask(&all).unwrap();
     let staging = |description: &str, kind: &str| json!({ "name": "staging", "description": description, "tags": ["a", "b"], "default_queue_type": kind, "tracing": false });
     assert_eq!(rows[0]["name"], "/");
     assert_eq!(rows[1], staging("of ann", "quorum"), "one that is there stays as it is");
-    house.answers(&update("staging", &json!("of bob"), &Value::Null), &json!("done"));
-    assert_eq!(house.ask(&all).unwrap()[1], staging("of bob", "quorum"));
-    house.answers(&named("delete_vhost", "staging"), &json!("done"));
-    assert_eq!(house.column(&all, "name"), ["/"]);
+    fixture.answers(&update("staging", &json!("of bob"), &Value::Null), &json!("done"));
+    assert_eq!(fixture.ask(&all).unwrap()[1], staging("of bob", "quorum"));
+    fixture.answers(&named("delete_vhost", "staging"), &json!("done"));
+    assert_eq!(fixture.column(&all, "name"), ["/"]);
 }
 
 #[test]
 fn limits_of_vhosts_are_set_lifted_and_listed() {
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     let all = vhosts(&json!({ "list_vhost_limits": { "vhost": null } }));
-    house.answers(&add("staging", &Value::Null), &json!("done"));
-    house.answers(&all, &json!([]));
-    house.answers(&limit("staging", &json!({ "max-queues": 3, "max-connections": 2 })), &json!("done"));
-    house.answers(&limit("staging", &json!({ "max-queues": -1 })), &json!("done"));
+    fixture.answers(&add("staging", &Value::Null), &json!("done"));
+    fixture.answers(&all, &json!([]));
+    fixture.answers(&limit("staging", &json!({ "max-queues": 3, "max-connections": 2 })), &json!("done"));
+    fixture.answers(&limit("staging", &json!({ "max-queues": -1 })), &json!("done"));
     let rows = json!([{ "vhost": "staging", "max-connections": 2, "max-queues": null }]);
-    house.answers(&all, &rows);
-    house.answers(&named("list_vhost_limits", "staging"), &rows);
-    house.answers(&named("clear_vhost_limits", "staging"), &json!("done"));
-    house.answers(&all, &json!([]));
-    house.answers(&limit("/", &json!({ "max-queues": 1 })), &json!("done"));
-    house.client("a", 50_000);
-    house.say("a", &["1 queue.declare one", "1 queue.declare two"]);
-    let heard = house.world.heard("a");
+    fixture.answers(&all, &rows);
+    fixture.answers(&named("list_vhost_limits", "staging"), &rows);
+    fixture.answers(&named("clear_vhost_limits", "staging"), &json!("done"));
+    fixture.answers(&all, &json!([]));
+    fixture.answers(&limit("/", &json!({ "max-queues": 1 })), &json!("done"));
+    fixture.client("a", 50_000);
+    fixture.say("a", &["1 queue.declare one", "1 queue.declare two"]);
+    let heard = fixture.world.heard("a");
     assert!(heard[1].contains("queue limit in vhost '/' (1) is reached"), "{heard:?}");
 }
 
 #[test]
 fn what_cannot_be_done_with_vhosts_is_refused_with_the_name() {
-    let mut house = TestBroker::new();
-    house.answers(&add("staging", &Value::Null), &json!("done"));
-    let before = house.ask(&vhosts(&json!("list_vhosts"))).unwrap();
+    let mut fixture = TestBroker::new();
+    fixture.answers(&add("staging", &Value::Null), &json!("done"));
+    let before = fixture.ask(&vhosts(&json!("list_vhosts"))).unwrap();
     for operation in [
         update("stagin", &json!("x"), &Value::Null),
         named("delete_vhost", "stagin"),
@@ -80,31 +80,31 @@ fn what_cannot_be_done_with_vhosts_is_refused_with_the_name() {
         named("clear_vhost_limits", "stagin"),
         named("list_vhost_limits", "stagin"),
     ] {
-        house.refuses(&operation, RefusalKind::NoVHost, NOWHERE);
+        fixture.refuses(&operation, RefusalKind::NoVHost, NOWHERE);
     }
     let bogus = "the default queue type is classic, quorum or stream, not 'bogus'";
-    house.refuses(&add("x", &json!("bogus")), RefusalKind::Invalid, bogus);
-    house.refuses(&update("staging", &Value::Null, &json!("bogus")), RefusalKind::Invalid, bogus);
-    house.refuses(
+    fixture.refuses(&add("x", &json!("bogus")), RefusalKind::Invalid, bogus);
+    fixture.refuses(&update("staging", &Value::Null, &json!("bogus")), RefusalKind::Invalid, bogus);
+    fixture.refuses(
         &add("", &Value::Null),
         RefusalKind::Invalid,
         "the name of a vhost has 1 to 255 bytes, not 0",
     );
-    house.refuses(
+    fixture.refuses(
         &limit("staging", &json!({ "max-queues": 5_000_000_000_u64 })),
         RefusalKind::Invalid,
         "max-queues of vhost 'staging' is 5000000000; at most 4294967295 is possible",
     );
-    assert_eq!(house.ask(&vhosts(&json!("list_vhosts"))).unwrap(), before);
+    assert_eq!(fixture.ask(&vhosts(&json!("list_vhosts"))).unwrap(), before);
 }
 
 #[test]
 fn who_is_in_a_vhost_that_is_deleted_is_told() {
-    let mut house = TestBroker::new();
-    house.client("a", 50_000);
-    house.answers(&named("delete_vhost", "/"), &json!("done"));
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.answers(&named("delete_vhost", "/"), &json!("done"));
     assert_eq!(
-        house.world.heard("a"),
+        fixture.world.heard("a"),
         ["0 connection.close 320 CONNECTION_FORCED - vhost '/' is deleted (0,0)"]
     );
 }

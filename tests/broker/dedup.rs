@@ -147,60 +147,60 @@ fn owned(texts: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_queue_takes_each_message_once_and_others_take_all() {
-    let house = TestBroker::new(&[ON], &[]);
-    house.publish("x", &["a", "b", "a", "-", "-"]);
-    house.check(&["a", "b", "-", "-"], &["a", "b", "a", "-", "-"]);
-    house.publish("", &["b", "c", "-"]);
-    house.publish("x", &["c", "c"]);
-    house.check(&["c", "-"], &["c", "c"]);
+    let fixture = TestBroker::new(&[ON], &[]);
+    fixture.publish("x", &["a", "b", "a", "-", "-"]);
+    fixture.check(&["a", "b", "-", "-"], &["a", "b", "a", "-", "-"]);
+    fixture.publish("", &["b", "c", "-"]);
+    fixture.publish("x", &["c", "c"]);
+    fixture.check(&["c", "-"], &["c", "c"]);
 }
 
 #[test]
 fn an_exchange_takes_each_message_once_for_all_its_queues() {
-    let house = TestBroker::new(&[], &[ON]);
-    house.publish("x", &["a", "b", "a", "-", "-"]);
-    house.publish("x", &["b", "c"]);
-    house.check(&["a", "b", "-", "-", "c"], &["a", "b", "-", "-", "c"]);
-    house.publish("", &["a", "a"]);
-    house.check(&["a", "a"], &[]);
+    let fixture = TestBroker::new(&[], &[ON]);
+    fixture.publish("x", &["a", "b", "a", "-", "-"]);
+    fixture.publish("x", &["b", "c"]);
+    fixture.check(&["a", "b", "-", "-", "c"], &["a", "b", "-", "-", "c"]);
+    fixture.publish("", &["a", "a"]);
+    fixture.check(&["a", "a"], &[]);
 }
 
 #[test]
 fn both_may_deduplicate() {
-    let house = TestBroker::new(&[ON], &[ON]);
-    house.publish("", &["a"]);
-    house.publish("x", &["a", "b", "b"]);
-    house.publish("", &["b"]);
-    house.check(&["a", "b"], &["a", "b"]);
+    let fixture = TestBroker::new(&[ON], &[ON]);
+    fixture.publish("", &["a"]);
+    fixture.publish("x", &["a", "b", "b"]);
+    fixture.publish("", &["b"]);
+    fixture.check(&["a", "b"], &["a", "b"]);
 }
 
 /// What is remembered reaches the disk with the message; who does not deduplicate appends what he
 /// did before.
 #[test]
 fn memory_and_message_are_one_commit() {
-    let house = TestBroker::new(&[ON], &[]);
-    house.publish("", &["a", "b"]);
-    assert_eq!(house.log.take_gated(), [true, true]);
-    house.publish("", &["a"]);
-    house.publish("", &["-"]);
-    assert_eq!(house.log.take_gated(), [true]);
-    publish(&house.broker, "", "all", &["a"], NOW);
-    assert_eq!(house.log.take_gated(), [false]);
-    let house = TestBroker::new(&[ON], &[ON]);
-    house.publish("x", &["a", "b"]);
-    assert_eq!(house.log.take_gated(), [true; 4], "two queues and two memories");
+    let fixture = TestBroker::new(&[ON], &[]);
+    fixture.publish("", &["a", "b"]);
+    assert_eq!(fixture.log.take_gated(), [true, true]);
+    fixture.publish("", &["a"]);
+    fixture.publish("", &["-"]);
+    assert_eq!(fixture.log.take_gated(), [true]);
+    publish(&fixture.broker, "", "all", &["a"], NOW);
+    assert_eq!(fixture.log.take_gated(), [false]);
+    let fixture = TestBroker::new(&[ON], &[ON]);
+    fixture.publish("x", &["a", "b"]);
+    assert_eq!(fixture.log.take_gated(), [true; 4], "two queues and two memories");
 }
 
 /// A duplicate must not be confirmed before what it repeats: the power may go in between.
 #[test]
 fn a_duplicate_waits_for_the_disk_as_the_first_one_does() {
     for (at_queue, at_exchange) in [(&[ON][..], &[][..]), (&[], &[ON])] {
-        let house = TestBroker::new(at_queue, at_exchange);
-        house.log.hold();
-        let first = house.publish("x", &["a"]);
-        assert!(first > leveret::store::change::Log::durable(&*house.log));
-        assert_eq!(house.publish("x", &["a"]), first);
-        assert_eq!(house.publish("x", &["a"]), first);
+        let fixture = TestBroker::new(at_queue, at_exchange);
+        fixture.log.hold();
+        let first = fixture.publish("x", &["a"]);
+        assert!(first > leveret::store::change::Log::durable(&*fixture.log));
+        assert_eq!(fixture.publish("x", &["a"]), first);
+        assert_eq!(fixture.publish("x", &["a"]), first);
     }
 }
 
@@ -210,28 +210,28 @@ fn a_value_counts_for_its_time_and_while_there_is_room() {
         let (size, ttl) = (FieldValue::LongInt(size), FieldValue::LongInt(ttl));
         [ON, ("x-cache-size", size), ("x-cache-ttl", ttl)]
     };
-    let house = TestBroker::new(&limits(2, 50), &[]);
-    let publish = |id, ms| publish(&house.broker, "", "once", &[id], at(ms));
+    let fixture = TestBroker::new(&limits(2, 50), &[]);
+    let publish = |id, ms| publish(&fixture.broker, "", "once", &[id], at(ms));
     for ms in [0, 10, 49, 50, 99, 100] {
         publish("a", ms);
     }
-    house.check(&["a", "a", "a"], &[]);
+    fixture.check(&["a", "a", "a"], &[]);
     for id in ["b", "c", "b", "c", "a"] {
         publish(id, 101);
     }
-    house.check(&["b", "c", "a"], &[]);
+    fixture.check(&["b", "c", "a"], &[]);
 }
 
 #[test]
 fn what_goes_nowhere_is_not_remembered() {
-    let house = TestBroker::new(&[], &[]);
-    declare_exchange(&house.broker, "y", arguments(&[ON]), &[]);
-    let to = |name: &str| house.broker.vhost().route(name.as_bytes(), b"", &[0, 0]).expect("it exists");
-    house.publish("y", &["a"]);
+    let fixture = TestBroker::new(&[], &[]);
+    declare_exchange(&fixture.broker, "y", arguments(&[ON]), &[]);
+    let to = |name: &str| fixture.broker.vhost().route(name.as_bytes(), b"", &[0, 0]).expect("it exists");
+    fixture.publish("y", &["a"]);
     assert!(!to("y").knows(&block(&["a"]).message(0), NOW));
-    declare_exchange(&house.broker, "z", arguments(&[ON]), &["once"]);
-    house.publish("z", &["a"]);
-    house.broker.vhost().delete_queue("once", ME, false, false).expect("it is there");
+    declare_exchange(&fixture.broker, "z", arguments(&[ON]), &["once"]);
+    fixture.publish("z", &["a"]);
+    fixture.broker.vhost().delete_queue("once", ME, false, false).expect("it is there");
     let route = to("z");
     assert!(route.queues.is_empty());
     assert!(route.knows(&block(&["a"]).message(0), NOW), "it was delivered, though nobody is bound any more");
@@ -240,14 +240,14 @@ fn what_goes_nowhere_is_not_remembered() {
 
 #[test]
 fn what_is_declared_anew_has_seen_nothing() {
-    let house = TestBroker::new(&[ON], &[ON]);
-    house.publish("x", &["a"]);
-    house.broker.vhost().delete_queue("once", ME, false, false).expect("it is there");
-    house.broker.vhost().delete_exchange("x", false).expect("it is there");
-    declare(&house.broker, "once", arguments(&[ON]));
-    declare_exchange(&house.broker, "x", arguments(&[ON]), &["once"]);
-    house.publish("x", &["a"]);
-    house.check(&["a"], &["a"]);
+    let fixture = TestBroker::new(&[ON], &[ON]);
+    fixture.publish("x", &["a"]);
+    fixture.broker.vhost().delete_queue("once", ME, false, false).expect("it is there");
+    fixture.broker.vhost().delete_exchange("x", false).expect("it is there");
+    declare(&fixture.broker, "once", arguments(&[ON]));
+    declare_exchange(&fixture.broker, "x", arguments(&[ON]), &["once"]);
+    fixture.publish("x", &["a"]);
+    fixture.check(&["a"], &["a"]);
 }
 
 /// What a full queue refuses was not taken in: it may come again, and no duplicate of it is
@@ -257,19 +257,19 @@ fn what_is_refused_is_not_remembered() {
     let full =
         [("x-max-length", FieldValue::LongInt(1)), ("x-overflow", string("reject-publish")), ON].to_vec();
     for (at_queue, at_exchange) in [(&full[..], &[][..]), (&full[..2], &[ON])] {
-        let house = TestBroker::new(at_queue, at_exchange);
+        let fixture = TestBroker::new(at_queue, at_exchange);
         let refused = |ids: &[&str]| {
-            let route = house.broker.vhost().route(b"x", b"", &[0, 0]).expect("it exists");
-            house.broker.enqueue(&route, block(ids), NOW).refused
+            let route = fixture.broker.vhost().route(b"x", b"", &[0, 0]).expect("it exists");
+            fixture.broker.enqueue(&route, block(ids), NOW).refused
         };
         let places =
             |refused: Vec<std::ops::Range<u32>>| -> Vec<u32> { refused.into_iter().flatten().collect() };
         assert_eq!(places(refused(&["a", "b", "a", "b", "-", "b"])), [1, 3, 4, 5]);
-        assert_eq!(drain(&house.broker, "once"), ["a"]);
+        assert_eq!(drain(&fixture.broker, "once"), ["a"]);
         assert_eq!(refused(&["a"]), []);
         assert_eq!(refused(&["b"]), []);
         assert_eq!(places(refused(&["c", "a", "c"])), [0, 2]);
-        assert_eq!(drain(&house.broker, "once"), ["b"]);
+        assert_eq!(drain(&fixture.broker, "once"), ["b"]);
     }
 }
 
@@ -277,18 +277,18 @@ fn what_is_refused_is_not_remembered() {
 #[test]
 fn a_dead_letter_comes_back_to_where_it_was_seen() {
     let back = [ON, ("x-dead-letter-exchange", string("")), ("x-dead-letter-routing-key", string("retry"))];
-    let house = TestBroker::new(&back, &[]);
+    let fixture = TestBroker::new(&back, &[]);
     let back = [("x-dead-letter-exchange", string("")), ("x-dead-letter-routing-key", string("once"))];
-    declare(&house.broker, "retry", arguments(&back));
-    house.publish("", &["a"]);
+    declare(&fixture.broker, "retry", arguments(&back));
+    fixture.publish("", &["a"]);
     for name in ["once", "retry"] {
-        let queue = house.broker.vhost().queue(name, ME).expect("it was declared");
-        let (first, _) = take(&house.broker, name, false).expect("it came here");
+        let queue = fixture.broker.vhost().queue(name, ME).expect("it was declared");
+        let (first, _) = take(&fixture.broker, name, false).expect("it came here");
         let settled = [Settled { consumer: None, range: SeqRange::of(first, 1) }];
-        house.broker.reject(&queue, &settled, NOW);
+        fixture.broker.reject(&queue, &settled, NOW);
     }
-    house.publish("", &["a"]);
-    house.check(&["a"], &[]);
+    fixture.publish("", &["a"]);
+    fixture.check(&["a"], &[]);
 }
 
 /// What one run knows of a message to one place before the cut.

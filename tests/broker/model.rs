@@ -16,9 +16,9 @@ const STEPS: usize = 3_000;
 #[test]
 fn the_broker_does_what_a_naive_one_does() {
     for seed in seeds(1) {
-        let mut house = ComparedBroker::new(seed).unwrap_or_else(|what| panic!("seed {seed:#x}: {what}"));
+        let mut fixture = ComparedBroker::new(seed).unwrap_or_else(|what| panic!("seed {seed:#x}: {what}"));
         for step in 0..STEPS {
-            house.step().unwrap_or_else(|what| panic!("seed {seed:#x}, step {step}: {what}"));
+            fixture.step().unwrap_or_else(|what| panic!("seed {seed:#x}, step {step}: {what}"));
         }
     }
 }

@@ -83,27 +83,27 @@ fn message() -> Block {
 
 #[test]
 fn a_rejected_message_leaves_as_it_arrives() {
-    let house = TestBroker::new();
-    house.publish(b"");
-    let taken = house.take();
-    house.log.take_gated();
-    house.broker.reject(&house.work, &taken, NOW);
-    house.together(2);
+    let fixture = TestBroker::new();
+    fixture.publish(b"");
+    let taken = fixture.take();
+    fixture.log.take_gated();
+    fixture.broker.reject(&fixture.work, &taken, NOW);
+    fixture.together(2);
 }
 
 #[test]
 fn a_message_over_the_delivery_limit_leaves_as_it_arrives() {
-    let house = TestBroker::new();
-    house.publish(b"");
-    let taken = house.take();
-    house.log.take_gated();
-    house.broker.put_back(&house.work, &taken, Requeue::Failed, NOW);
-    house.together(2);
+    let fixture = TestBroker::new();
+    fixture.publish(b"");
+    let taken = fixture.take();
+    fixture.log.take_gated();
+    fixture.broker.put_back(&fixture.work, &taken, Requeue::Failed, NOW);
+    fixture.together(2);
 }
 
 #[test]
 fn the_commit_thread_does_not_wait_for_the_matches_of_a_dead_letter() {
-    let house = TestBroker::new();
+    let fixture = TestBroker::new();
     for number in 0..256_u32 {
         let words: Vec<&str> = (0..8).map(|at| if number >> at & 1 == 0 { "a" } else { "*" }).collect();
         let bind = Bind {
@@ -112,55 +112,55 @@ fn the_commit_thread_does_not_wait_for_the_matches_of_a_dead_letter() {
             routing_key: format!("#.{}.#.end", words.join(".")).into(),
             arguments: FieldTable::default(),
         };
-        house.broker.vhost().bind(bind, ME).expect("both ends exist");
+        fixture.broker.vhost().bind(bind, ME).expect("both ends exist");
     }
     let key = format!("{}end", "a.".repeat(120));
     // The first match tries without a copy of the trie.
-    house.broker.vhost().route(b"amq.topic", key.as_bytes(), &[0, 0]).expect("the exchange exists");
+    fixture.broker.vhost().route(b"amq.topic", key.as_bytes(), &[0, 0]).expect("the exchange exists");
     let mut arguments = FieldTable::default();
     for (name, value) in [("x-dead-letter-exchange", "amq.topic"), ("x-dead-letter-routing-key", &key)] {
         arguments.insert(name.into(), FieldValue::LongString(value.into()));
     }
-    let source = declare(&house.broker, "source", arguments);
-    let dead = house.broker.vhost().queue("dead", ME).expect("it was declared");
+    let source = declare(&fixture.broker, "source", arguments);
+    let dead = fixture.broker.vhost().queue("dead", ME).expect("it was declared");
     for number in 1..=3 {
-        let route = house.broker.vhost().route(b"", b"source", &[0, 0]).expect("a route");
-        house.broker.enqueue(&route, message(), NOW);
-        let Got::Message { first, .. } = house.broker.get(&source, false, &Mailbox::new(), NOW) else {
+        let route = fixture.broker.vhost().route(b"", b"source", &[0, 0]).expect("a route");
+        fixture.broker.enqueue(&route, message(), NOW);
+        let Got::Message { first, .. } = fixture.broker.get(&source, false, &Mailbox::new(), NOW) else {
             panic!("it was put in");
         };
         let runs = blocking::runs();
         let taken = [Settled { consumer: None, range: SeqRange::of(first, 1) }];
-        house.broker.reject(&source, &taken, NOW);
+        fixture.broker.reject(&source, &taken, NOW);
         assert_eq!(dead.stats().ready, number);
         assert_eq!(blocking::runs(), runs + 1, "the match takes long, and is made once");
     }
-    assert_eq!(house.log.long_batches(), 0);
+    assert_eq!(fixture.log.long_batches(), 0);
 }
 
 #[test]
 fn a_message_leaves_a_full_queue_as_another_arrives() {
-    let house = TestBroker::new();
+    let fixture = TestBroker::new();
     let mut arguments = FieldTable::default();
     for (key, value) in [("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "dead")] {
         arguments.insert(key.into(), FieldValue::LongString(value.into()));
     }
     arguments.insert("x-max-length".into(), FieldValue::LongInt(1));
-    declare(&house.broker, "small", arguments);
-    let route = house.broker.vhost().route(b"", b"small", &[0, 0]).expect("the default exchange");
-    house.broker.enqueue(&route, message(), NOW);
-    house.log.take_gated();
-    house.broker.enqueue(&route, message(), NOW);
-    assert_eq!(house.log.take_gated(), [false, true, true], "it comes, and what it drives out moves as one")
+    declare(&fixture.broker, "small", arguments);
+    let route = fixture.broker.vhost().route(b"", b"small", &[0, 0]).expect("the default exchange");
+    fixture.broker.enqueue(&route, message(), NOW);
+    fixture.log.take_gated();
+    fixture.broker.enqueue(&route, message(), NOW);
+    assert_eq!(fixture.log.take_gated(), [false, true, true], "it comes, and what it drives out moves as one")
 }
 
 /// Its publisher has found its route before, and knows of no dead-letter exchange.
 #[test]
 fn a_message_leaves_as_it_arrives_in_the_moment_of_a_policy() {
-    let house = TestBroker::new();
-    declare(&house.broker, "small", FieldTable::default());
-    let route = house.broker.vhost().route(b"", b"small", &[0, 0]).expect("the default exchange");
-    house.broker.enqueue(&route, message(), NOW);
+    let fixture = TestBroker::new();
+    declare(&fixture.broker, "small", FieldTable::default());
+    let route = fixture.broker.vhost().route(b"", b"small", &[0, 0]).expect("the default exchange");
+    fixture.broker.enqueue(&route, message(), NOW);
     let text = |text: &str| Value::Text(text.to_owned());
     let definition = [
         ("max-length", Value::Integer(1)),
@@ -175,11 +175,15 @@ fn a_message_leaves_as_it_arrives_in_the_moment_of_a_policy() {
         priority: 0,
         definition: definition.map(|(key, value)| (key.to_owned(), value)).into(),
     };
-    house.broker.policies().set(Rank::User, policy, NOW).expect("a policy");
-    house.log.take_gated();
-    house.broker.enqueue(&route, message(), NOW);
-    assert_eq!(house.log.take_gated(), [false, true, true], "it comes, and what it drives out moves as one");
-    let dead = house.broker.vhost().queue("dead", ME).expect("it was declared");
+    fixture.broker.policies().set(Rank::User, policy, NOW).expect("a policy");
+    fixture.log.take_gated();
+    fixture.broker.enqueue(&route, message(), NOW);
+    assert_eq!(
+        fixture.log.take_gated(),
+        [false, true, true],
+        "it comes, and what it drives out moves as one"
+    );
+    let dead = fixture.broker.vhost().queue("dead", ME).expect("it was declared");
     assert_eq!(dead.stats().ready, 1);
 }
 
@@ -187,58 +191,59 @@ fn a_message_leaves_as_it_arrives_in_the_moment_of_a_policy() {
 /// each, and so on.
 #[test]
 fn full_queues_that_dead_letter_into_each_other_come_to_an_end() {
-    let house = TestBroker::new();
+    let fixture = TestBroker::new();
     let names = ["f1", "f2", "f3", "f4", "f5", "f6"];
     for name in names {
         let mut arguments = FieldTable::default();
         arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("amq.direct".into()));
         arguments.insert("x-max-length".into(), FieldValue::LongInt(1));
-        let queue = declare(&house.broker, name, arguments);
+        let queue = declare(&fixture.broker, name, arguments);
         let bind = Bind {
             source: "amq.direct".into(),
             destination: Destination::Queue(name.into()),
             routing_key: b"work".to_vec(),
             arguments: FieldTable::default(),
         };
-        house.broker.vhost().bind(bind, ME).expect("both ends exist");
+        fixture.broker.vhost().bind(bind, ME).expect("both ends exist");
         assert_eq!(queue.stats().ready, 0);
     }
     for name in names.iter().chain(&names) {
-        let route = house.broker.vhost().route(b"", name.as_bytes(), &[0, 0]).expect("the default exchange");
-        house.broker.enqueue(&route, message(), NOW);
-        assert_eq!(house.broker.vhost().queue(name, ME).expect("it was declared").stats().ready, 1);
+        let route =
+            fixture.broker.vhost().route(b"", name.as_bytes(), &[0, 0]).expect("the default exchange");
+        fixture.broker.enqueue(&route, message(), NOW);
+        assert_eq!(fixture.broker.vhost().queue(name, ME).expect("it was declared").stats().ready, 1);
     }
-    let died = house.broker.metrics().dead_lettered_maxlen.get();
+    let died = fixture.broker.metrics().dead_lettered_maxlen.get();
     assert!(died > 6, "{died} died");
 }
 
 #[test]
 fn a_publish_to_two_queues_is_one() {
-    let house = TestBroker::new();
-    house.log.take_gated();
-    house.publish(b"amq.fanout");
-    house.together(2);
+    let fixture = TestBroker::new();
+    fixture.log.take_gated();
+    fixture.publish(b"amq.fanout");
+    fixture.together(2);
 }
 
 #[test]
 fn a_transaction_is_one() {
-    let house = TestBroker::new();
-    house.publish(b"");
-    let taken = house.take();
-    house.log.take_gated();
-    let route = house.broker.vhost().route(b"", b"dead", &[0, 0]).unwrap();
-    let acks = [(Arc::clone(&house.work), Settlement::Ack, taken.to_vec())];
+    let fixture = TestBroker::new();
+    fixture.publish(b"");
+    let taken = fixture.take();
+    fixture.log.take_gated();
+    let route = fixture.broker.vhost().route(b"", b"dead", &[0, 0]).unwrap();
+    let acks = [(Arc::clone(&fixture.work), Settlement::Ack, taken.to_vec())];
     let publishes = vec![(route, message())];
     let rooms = Rooms::reserve(&publishes, NOW).expect("no queue has a limit");
-    house.broker.commit_tx(publishes, rooms, &acks, NOW);
-    house.together(2);
+    fixture.broker.commit_tx(publishes, rooms, &acks, NOW);
+    fixture.together(2);
 }
 
 /// The commit thread waits for an atomic batch.
 #[test]
 fn letters_whose_routes_take_long_to_find_go_a_few_at_a_time() {
-    let house = TestBroker::new();
-    let dead = house.broker.vhost().queue("dead", ME).expect("it was declared");
+    let fixture = TestBroker::new();
+    let dead = fixture.broker.vhost().queue("dead", ME).expect("it was declared");
     let bind = |number: u32, mode: &str| {
         let mut arguments = FieldTable::default();
         arguments.insert("x-match".into(), FieldValue::LongString(mode.into()));
@@ -247,26 +252,26 @@ fn letters_whose_routes_take_long_to_find_go_a_few_at_a_time() {
         Bind { source: "amq.headers".into(), destination, routing_key: Vec::new(), arguments }
     };
     for number in 0..3000 {
-        house.broker.vhost().bind(bind(number, "any"), ME).expect("both ends exist");
+        fixture.broker.vhost().bind(bind(number, "any"), ME).expect("both ends exist");
     }
     let mut arguments = FieldTable::default();
     arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("amq.headers".into()));
-    let from = declare(&house.broker, "from", arguments);
-    let route = house.broker.vhost().route(b"", b"from", &[0, 0]).expect("the default exchange");
+    let from = declare(&fixture.broker, "from", arguments);
+    let route = fixture.broker.vhost().route(b"", b"from", &[0, 0]).expect("the default exchange");
     for _message in 0..100 {
-        house.broker.enqueue(&route, message(), NOW);
+        fixture.broker.enqueue(&route, message(), NOW);
     }
-    let before = house.log.batches();
-    let taken = (0..100).map(|_message| match house.broker.get(&from, false, &Mailbox::new(), NOW) {
+    let before = fixture.log.batches();
+    let taken = (0..100).map(|_message| match fixture.broker.get(&from, false, &Mailbox::new(), NOW) {
         Got::Message { first, .. } => Settled { consumer: None, range: SeqRange::of(first, 1) },
         other => panic!("{other:?}"),
     });
-    house.broker.reject(&from, &taken.collect::<Vec<_>>(), NOW);
+    fixture.broker.reject(&from, &taken.collect::<Vec<_>>(), NOW);
     // What is left to the thread that sends letters takes its time.
     while from.stats().parked < 100 {
         std::thread::yield_now();
     }
-    let batches = house.log.batches() - before;
+    let batches = fixture.log.batches() - before;
     assert!(batches >= 10, "{batches} batches for 100 letters");
     assert_eq!(dead.stats().ready, 0, "no header fits");
 }
@@ -274,25 +279,25 @@ fn letters_whose_routes_take_long_to_find_go_a_few_at_a_time() {
 /// The commit thread waits for an atomic batch.
 #[test]
 fn a_transaction_of_more_than_a_batch_lets_the_commit_thread_in_between() {
-    let house = TestBroker::new();
+    let fixture = TestBroker::new();
     for number in 0..1000 {
         let name = format!("q{number}");
-        declare(&house.broker, &name, FieldTable::default());
+        declare(&fixture.broker, &name, FieldTable::default());
         let (source, destination) = ("amq.direct".into(), Destination::Queue(name));
         let bind =
             Bind { source, destination, routing_key: b"work".to_vec(), arguments: FieldTable::default() };
-        house.broker.vhost().bind(bind, ME).expect("both ends exist");
+        fixture.broker.vhost().bind(bind, ME).expect("both ends exist");
     }
-    let route = house.broker.vhost().route(b"amq.direct", b"work", &[0, 0]).expect("the exchange exists");
-    house.publish(b"");
-    let acks = [(Arc::clone(&house.work), Settlement::Ack, house.take().to_vec())];
+    let route = fixture.broker.vhost().route(b"amq.direct", b"work", &[0, 0]).expect("the exchange exists");
+    fixture.publish(b"");
+    let acks = [(Arc::clone(&fixture.work), Settlement::Ack, fixture.take().to_vec())];
     for (messages, batches) in [(4, 1), (10, 3)] {
-        house.log.take_gated();
-        let before = house.log.batches();
+        fixture.log.take_gated();
+        let before = fixture.log.batches();
         let publishes: Vec<_> = (0..messages).map(|_| (Arc::clone(&route), message())).collect();
         let rooms = Rooms::reserve(&publishes, NOW).expect("there is room");
-        house.broker.commit_tx(publishes, rooms, &acks, NOW);
-        assert_eq!(house.log.batches() - before, batches, "{messages} messages for 1000 queues");
-        assert!(house.log.take_gated().iter().all(|gated| *gated), "none by itself");
+        fixture.broker.commit_tx(publishes, rooms, &acks, NOW);
+        assert_eq!(fixture.log.batches() - before, batches, "{messages} messages for 1000 queues");
+        assert!(fixture.log.take_gated().iter().all(|gated| *gated), "none by itself");
     }
 }

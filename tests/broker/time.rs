@@ -227,154 +227,154 @@ fn number(value: i32) -> FieldValue {
 
 #[test]
 fn delayed_messages_come_in_order_of_time_and_outlive_a_restart() {
-    let mut house = TestBroker::new();
-    house.declare("q", &[]);
-    house.delay_exchange().expect("it can be declared");
-    house.delay_exchange().expect("and again");
-    house.bind("q", "k");
+    let mut fixture = TestBroker::new();
+    fixture.declare("q", &[]);
+    fixture.delay_exchange().expect("it can be declared");
+    fixture.delay_exchange().expect("and again");
+    fixture.bind("q", "k");
     for (body, delay_ms) in [("c", 300), ("a", 100), ("b", 200), ("now", 0), ("never", 1 << 50)] {
-        house.publish_delayed("k", body, delay_ms, at(0));
+        fixture.publish_delayed("k", body, delay_ms, at(0));
     }
-    house.publish_delayed("elsewhere", "lost", 100, at(0));
-    assert_eq!(house.drain("q", at(0)), ["now"]);
-    assert_eq!(house.queue("amq.delayed.later").stats().ready, 5);
-    house.broker.tick(at(99));
-    assert_eq!(house.drain("q", at(99)), [""; 0]);
-    house.broker.tick(at(100));
-    assert_eq!(house.drain("q", at(100)), ["a"]);
-    house.restart(at(150));
-    assert_eq!(house.queue("amq.delayed.later").stats().ready, 3);
+    fixture.publish_delayed("elsewhere", "lost", 100, at(0));
+    assert_eq!(fixture.drain("q", at(0)), ["now"]);
+    assert_eq!(fixture.queue("amq.delayed.later").stats().ready, 5);
+    fixture.broker.tick(at(99));
+    assert_eq!(fixture.drain("q", at(99)), [""; 0]);
+    fixture.broker.tick(at(100));
+    assert_eq!(fixture.drain("q", at(100)), ["a"]);
+    fixture.restart(at(150));
+    assert_eq!(fixture.queue("amq.delayed.later").stats().ready, 3);
     // The bytes are on disk now: the queue reads them, a page at a time.
     let mut bodies = Vec::new();
     for _patience in 0..10_000 {
-        house.broker.tick(at(300));
-        bodies.extend(house.drain("q", at(300)));
+        fixture.broker.tick(at(300));
+        bodies.extend(fixture.drain("q", at(300)));
         if bodies.len() == 2 {
             break;
         }
         std::thread::park_timeout(std::time::Duration::from_millis(1));
     }
     assert_eq!(bodies, ["b", "c"]);
-    assert_eq!(house.queue("amq.delayed.later").stats().ready, 1);
+    assert_eq!(fixture.queue("amq.delayed.later").stats().ready, 1);
 }
 
 #[test]
 fn the_queue_of_delayed_messages_goes_with_its_exchange_and_is_nobody_elses() {
-    let house = TestBroker::new();
-    house.delay_exchange().expect("it can be declared");
-    let vhost = house.broker.vhost();
+    let fixture = TestBroker::new();
+    fixture.delay_exchange().expect("it can be declared");
+    let vhost = fixture.broker.vhost();
     assert!(vhost.delete_queue("amq.delayed.later", ME, false, false).is_err());
-    house.publish_delayed("k", "body", 1000, at(0));
+    fixture.publish_delayed("k", "body", 1000, at(0));
     vhost.delete_exchange("later", false).expect("it can be deleted");
     assert!(vhost.queue("amq.delayed.later", ME).is_err());
-    house.broker.tick(at(1000));
+    fixture.broker.tick(at(1000));
 }
 
 #[test]
 fn what_may_have_been_sent_on_before_a_crash_comes_again_as_redelivered() {
-    let mut house = TestBroker::new();
-    house.delay_exchange().expect("it can be declared");
+    let mut fixture = TestBroker::new();
+    fixture.delay_exchange().expect("it can be declared");
     let dead_letters = [("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text("q"))];
     let mortal = |ttl_ms| [&[("x-message-ttl", number(ttl_ms))], &dead_letters[..]].concat();
-    house.declare("q", &[]);
-    house.declare("sync", &[]);
-    house.declare("mortal", &mortal(100));
-    house.declare("lasting", &mortal(2000));
-    house.declare("judged", &dead_letters);
-    house.bind("q", "k");
-    house.publish_delayed("k", "due", 100, at(0));
-    house.publish_delayed("k", "later", 5000, at(0));
-    house.publish("", "mortal", "expired", &Properties::default(), at(0));
-    house.publish("", "lasting", "expires later", &Properties::default(), at(0));
-    house.publish("", "judged", "rejected", &Properties::default(), at(0));
-    house.sync();
+    fixture.declare("q", &[]);
+    fixture.declare("sync", &[]);
+    fixture.declare("mortal", &mortal(100));
+    fixture.declare("lasting", &mortal(2000));
+    fixture.declare("judged", &dead_letters);
+    fixture.bind("q", "k");
+    fixture.publish_delayed("k", "due", 100, at(0));
+    fixture.publish_delayed("k", "later", 5000, at(0));
+    fixture.publish("", "mortal", "expired", &Properties::default(), at(0));
+    fixture.publish("", "lasting", "expires later", &Properties::default(), at(0));
+    fixture.publish("", "judged", "rejected", &Properties::default(), at(0));
+    fixture.sync();
     // What happens from here on is lost: somebody was delivered it.
-    house.crash(at(1000));
-    house.reject_one("judged", at(1000));
-    let mut found = house.drain_all("q", 3, at(1000));
+    fixture.crash(at(1000));
+    fixture.reject_one("judged", at(1000));
+    let mut found = fixture.drain_all("q", 3, at(1000));
     found.sort_unstable();
     assert_eq!(found, ["due!", "expired!", "rejected!"]);
-    house.publish_delayed("k", "new", 100, at(1000));
-    assert_eq!(house.drain_all("q", 1, at(1100)), ["new"]);
-    assert_eq!(house.drain_all("q", 1, at(2000)), ["expires later"]);
-    assert_eq!(house.drain_all("q", 1, at(5000)), ["later"]);
+    fixture.publish_delayed("k", "new", 100, at(1000));
+    assert_eq!(fixture.drain_all("q", 1, at(1100)), ["new"]);
+    assert_eq!(fixture.drain_all("q", 1, at(2000)), ["expires later"]);
+    assert_eq!(fixture.drain_all("q", 1, at(5000)), ["later"]);
 }
 
 #[test]
 fn what_came_as_redelivered_stays_so() {
-    let mut house = TestBroker::new();
-    house.delay_exchange().expect("it can be declared");
-    house.declare("q", &[]);
-    house.declare("sync", &[]);
-    house.bind("q", "k");
-    house.publish_delayed("k", "due", 100, at(0));
-    house.sync();
-    house.crash(at(1000));
-    house.settle_down(at(1000));
-    house.publish("", "q", "after", &Properties::default(), at(1000));
-    house.restart(at(1100));
-    assert_eq!(house.drain_marked("q", at(1100)), ["due!", "after"]);
+    let mut fixture = TestBroker::new();
+    fixture.delay_exchange().expect("it can be declared");
+    fixture.declare("q", &[]);
+    fixture.declare("sync", &[]);
+    fixture.bind("q", "k");
+    fixture.publish_delayed("k", "due", 100, at(0));
+    fixture.sync();
+    fixture.crash(at(1000));
+    fixture.settle_down(at(1000));
+    fixture.publish("", "q", "after", &Properties::default(), at(1000));
+    fixture.restart(at(1100));
+    assert_eq!(fixture.drain_marked("q", at(1100)), ["due!", "after"]);
 }
 
 #[test]
 fn a_clean_stop_makes_nothing_redelivered() {
-    let mut house = TestBroker::new();
-    house.delay_exchange().expect("it can be declared");
-    house.declare("q", &[]);
-    house.bind("q", "k");
-    house.publish_delayed("k", "due", 100, at(0));
-    house.restart(at(1000));
-    assert_eq!(house.drain_all("q", 1, at(1000)), ["due"]);
+    let mut fixture = TestBroker::new();
+    fixture.delay_exchange().expect("it can be declared");
+    fixture.declare("q", &[]);
+    fixture.bind("q", "k");
+    fixture.publish_delayed("k", "due", 100, at(0));
+    fixture.restart(at(1000));
+    assert_eq!(fixture.drain_all("q", 1, at(1000)), ["due"]);
 }
 
 #[test]
 fn how_often_a_delivery_failed_is_known_after_a_restart_and_a_crash() {
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     let classic: Vec<(&str, FieldValue)> = vec![];
     let quorum = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", number(-1))];
     for (name, arguments) in [("classic", classic), ("quorum", quorum), ("sync", vec![])] {
-        house.declare(name, &arguments);
+        fixture.declare(name, &arguments);
         for body in ["a", "b", "c"] {
-            house.publish("", name, body, &Properties::default(), at(0));
+            fixture.publish("", name, body, &Properties::default(), at(0));
         }
     }
     for name in ["classic", "quorum"] {
-        house.fail_once(name, at(0));
-        house.fail_once(name, at(0));
+        fixture.fail_once(name, at(0));
+        fixture.fail_once(name, at(0));
     }
-    house.restart(at(100));
+    fixture.restart(at(100));
     for name in ["classic", "quorum"] {
-        house.fail_once(name, at(100));
+        fixture.fail_once(name, at(100));
     }
-    house.sync();
-    house.crash(at(200));
+    fixture.sync();
+    fixture.crash(at(200));
     for name in ["classic", "quorum"] {
-        assert_eq!(house.drain_marked(name, at(200)), ["a!3", "b!", "c!"]);
+        assert_eq!(fixture.drain_marked(name, at(200)), ["a!3", "b!", "c!"]);
     }
 }
 
 #[test]
 fn time_to_live_priorities_and_retries_outlive_a_restart() {
-    let mut house = TestBroker::new();
-    house.declare("mortal", &[("x-message-ttl", number(500))]);
-    house.declare("ranked", &[("x-max-priority", number(5))]);
+    let mut fixture = TestBroker::new();
+    fixture.declare("mortal", &[("x-message-ttl", number(500))]);
+    fixture.declare("ranked", &[("x-max-priority", number(5))]);
     let delays = FieldValue::FieldArray(vec![number(400)]);
-    house.declare("retried", &[("x-retry-delays", delays)]);
-    house.publish("", "mortal", "old", &Properties::default(), at(0));
+    fixture.declare("retried", &[("x-retry-delays", delays)]);
+    fixture.publish("", "mortal", "old", &Properties::default(), at(0));
     let own = Properties { expiration: Some(b"250"), ..Properties::default() };
-    house.publish("", "ranked", "mortal", &own, at(0));
+    fixture.publish("", "ranked", "mortal", &own, at(0));
     for (body, priority) in [("low", 1), ("high", 4), ("low too", 1)] {
         let own = Properties { priority: Some(priority), ..Properties::default() };
-        house.publish("", "ranked", body, &own, at(0));
+        fixture.publish("", "ranked", body, &own, at(0));
     }
-    house.publish("", "retried", "again", &Properties::default(), at(0));
-    house.fail_once("retried", at(0));
-    house.restart(at(100));
-    house.publish("", "mortal", "new", &Properties::default(), at(300));
-    assert_eq!(house.drain("retried", at(399)), [""; 0]);
-    house.broker.tick(at(400));
-    assert_eq!(house.drain("retried", at(400)), ["again"]);
-    assert_eq!(house.drain("ranked", at(450)), ["high", "low", "low too"]);
-    assert_eq!(house.drain("mortal", at(500)), ["new"]);
-    assert_eq!(house.drain("mortal", at(800)), [""; 0]);
+    fixture.publish("", "retried", "again", &Properties::default(), at(0));
+    fixture.fail_once("retried", at(0));
+    fixture.restart(at(100));
+    fixture.publish("", "mortal", "new", &Properties::default(), at(300));
+    assert_eq!(fixture.drain("retried", at(399)), [""; 0]);
+    fixture.broker.tick(at(400));
+    assert_eq!(fixture.drain("retried", at(400)), ["again"]);
+    assert_eq!(fixture.drain("ranked", at(450)), ["high", "low", "low too"]);
+    assert_eq!(fixture.drain("mortal", at(500)), ["new"]);
+    assert_eq!(fixture.drain("mortal", at(800)), [""; 0]);
 }

@@ -78,70 +78,71 @@ const NOBODY: &str = "there is no user 'gest'; did you mean 'guest'?";
 
 #[test]
 fn users_are_managed() {
-    let house = TestBroker::new();
+    let fixture = TestBroker::new();
     let hint = "The user has no permissions yet: see leveret ctl set_permissions --help\n";
-    house.prints(&["ping"], "Ping succeeded\n");
-    house.prints(&["add_user", "ann", "secret"], hint);
-    house.refuses(&["add_user", "ann", "secret"], 70, "user 'ann' already exists");
-    house.prints(&["authenticate_user", "ann", "secret"], "Success\n");
-    house.refuses(&["authenticate_user", "ann", "x"], 65, "wrong password for user 'ann'");
-    house.prints(&["change_password", "ann", "other"], "");
-    house.refuses(&["change_password", "gest", "other"], 67, NOBODY);
-    house.prints(&["clear_password", "ann"], "");
-    house.refuses(&["clear_password", "gest"], 69, NOBODY);
-    house.refuses(&["authenticate_user", "gest", "x"], 65, NOBODY);
-    house.refuses(&["add_user", "", "x"], 65, "the name of a user has 1 to 255 bytes, not 0");
-    house.prints(&["set_user_tags", "ann", "monitoring", "b"], "");
-    house.refuses(&["set_user_tags", "gest"], 67, NOBODY);
-    house.prints(&["list_users"], "user\ttags\nann\t[b, monitoring]\nguest\t[administrator]\n");
-    house.prints(&["set_user_limits", "ann", r#"{"max-connections": 5}"#], "");
-    let (status, _, words) = house.run(&["set_user_limits", "ann", r#"{"foo": 5}"#]);
+    fixture.prints(&["ping"], "Ping succeeded\n");
+    fixture.prints(&["add_user", "ann", "secret"], hint);
+    fixture.refuses(&["add_user", "ann", "secret"], 70, "user 'ann' already exists");
+    fixture.prints(&["authenticate_user", "ann", "secret"], "Success\n");
+    fixture.refuses(&["authenticate_user", "ann", "x"], 65, "wrong password for user 'ann'");
+    fixture.prints(&["change_password", "ann", "other"], "");
+    fixture.refuses(&["change_password", "gest", "other"], 67, NOBODY);
+    fixture.prints(&["clear_password", "ann"], "");
+    fixture.refuses(&["clear_password", "gest"], 69, NOBODY);
+    fixture.refuses(&["authenticate_user", "gest", "x"], 65, NOBODY);
+    fixture.refuses(&["add_user", "", "x"], 65, "the name of a user has 1 to 255 bytes, not 0");
+    fixture.prints(&["set_user_tags", "ann", "monitoring", "b"], "");
+    fixture.refuses(&["set_user_tags", "gest"], 67, NOBODY);
+    fixture.prints(&["list_users"], "user\ttags\nann\t[b, monitoring]\nguest\t[administrator]\n");
+    fixture.prints(&["set_user_limits", "ann", r#"{"max-connections": 5}"#], "");
+    let (status, _, words) = fixture.run(&["set_user_limits", "ann", r#"{"foo": 5}"#]);
     assert!(status == 69 && words.contains("unknown field `foo`"), "{words}");
-    house.refuses(&["set_user_limits", "gest", "{}"], 69, NOBODY);
-    house.prints(&["list_user_limits"], "user\tmax-connections\tmax-channels\nann\t5\t\n");
-    house.refuses(&["list_user_limits", "--user", "gest"], 69, NOBODY);
-    house.prints(&["clear_user_limits", "ann", "all"], "");
-    house.refuses(&["clear_user_limits", "gest", "max-channels"], 69, NOBODY);
-    house.prints(&["-q", "list_user_limits"], "");
-    house.prints(&["delete_user", "ann"], "");
+    fixture.refuses(&["set_user_limits", "gest", "{}"], 69, NOBODY);
+    fixture.prints(&["list_user_limits"], "user\tmax-connections\tmax-channels\nann\t5\t\n");
+    fixture.refuses(&["list_user_limits", "--user", "gest"], 69, NOBODY);
+    fixture.prints(&["clear_user_limits", "ann", "all"], "");
+    fixture.refuses(&["clear_user_limits", "gest", "max-channels"], 69, NOBODY);
+    fixture.prints(&["-q", "list_user_limits"], "");
+    fixture.prints(&["delete_user", "ann"], "");
     // What is to be gone is gone.
-    house.prints(&["delete_user", "ann"], "there is no user 'ann'\n");
-    house.prints(&["delete_user", "ann", "--quiet"], "");
+    fixture.prints(&["delete_user", "ann"], "there is no user 'ann'\n");
+    fixture.prints(&["delete_user", "ann", "--quiet"], "");
 }
 
 #[test]
 fn permissions_are_managed() {
-    let house = TestBroker::new();
+    let fixture = TestBroker::new();
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
-    house.run(&["add_user", "ann", "secret"]);
-    house.prints(&["set_permissions", "-p", "/", "ann", "^a", "-b", ".*"], "");
-    house.refuses(&["set_permissions", "gest", "", "", ""], 67, NOBODY);
-    house.refuses(&["set_permissions", "-p", "/x", "ann", "", "", ""], 69, nowhere);
+    fixture.run(&["add_user", "ann", "secret"]);
+    fixture.prints(&["set_permissions", "-p", "/", "ann", "^a", "-b", ".*"], "");
+    fixture.refuses(&["set_permissions", "gest", "", "", ""], 67, NOBODY);
+    fixture.refuses(&["set_permissions", "-p", "/x", "ann", "", "", ""], 69, nowhere);
     let bad = "'(' is not a pattern: missing closing parenthesis";
-    house.refuses(&["set_permissions", "ann", "(", "", ""], 69, bad);
-    house.prints(&["list_permissions"], "user\tconfigure\twrite\tread\nann\t^a\t-b\t.*\nguest\t.*\t.*\t.*\n");
-    house.refuses(&["list_permissions", "-p", "/x"], 65, nowhere);
-    house.prints(&["list_user_permissions", "ann"], "vhost\tconfigure\twrite\tread\n/\t^a\t-b\t.*\n");
-    house.refuses(&["list_user_permissions", "gest"], 69, NOBODY);
-    house.prints(&["clear_permissions", "ann"], "");
-    house.prints(&["clear_permissions", "gest"], &format!("{NOBODY}\n"));
-    house.prints(&["clear_permissions", "-p", "/x", "ann"], &format!("{nowhere}\n"));
-    house.prints(&["set_topic_permissions", "ann", "amq.topic", "w", "r"], "");
-    house.refuses(&["set_topic_permissions", "gest", "amq.topic", "w", "r"], 67, NOBODY);
-    house.prints(&["list_topic_permissions"], "user\texchange\twrite\tread\nann\tamq.topic\tw\tr\n");
-    house.refuses(&["list_topic_permissions", "-p", "/x"], 65, nowhere);
+    fixture.refuses(&["set_permissions", "ann", "(", "", ""], 69, bad);
+    fixture
+        .prints(&["list_permissions"], "user\tconfigure\twrite\tread\nann\t^a\t-b\t.*\nguest\t.*\t.*\t.*\n");
+    fixture.refuses(&["list_permissions", "-p", "/x"], 65, nowhere);
+    fixture.prints(&["list_user_permissions", "ann"], "vhost\tconfigure\twrite\tread\n/\t^a\t-b\t.*\n");
+    fixture.refuses(&["list_user_permissions", "gest"], 69, NOBODY);
+    fixture.prints(&["clear_permissions", "ann"], "");
+    fixture.prints(&["clear_permissions", "gest"], &format!("{NOBODY}\n"));
+    fixture.prints(&["clear_permissions", "-p", "/x", "ann"], &format!("{nowhere}\n"));
+    fixture.prints(&["set_topic_permissions", "ann", "amq.topic", "w", "r"], "");
+    fixture.refuses(&["set_topic_permissions", "gest", "amq.topic", "w", "r"], 67, NOBODY);
+    fixture.prints(&["list_topic_permissions"], "user\texchange\twrite\tread\nann\tamq.topic\tw\tr\n");
+    fixture.refuses(&["list_topic_permissions", "-p", "/x"], 65, nowhere);
     let own = "vhost\texchange\twrite\tread\n/\tamq.topic\tw\tr\n";
-    house.prints(&["list_user_topic_permissions", "ann"], own);
-    house.refuses(&["list_user_topic_permissions", "gest"], 69, NOBODY);
-    house.prints(&["clear_topic_permissions", "ann", "amq.topic"], "");
-    house.prints(&["-q", "clear_topic_permissions", "gest"], "");
-    house.prints(&["list_topic_permissions", "--quiet", "--no-table-headers"], "");
-    house.prints(&["-q", "list_topic_permissions", "-s", "--silent"], "");
+    fixture.prints(&["list_user_topic_permissions", "ann"], own);
+    fixture.refuses(&["list_user_topic_permissions", "gest"], 69, NOBODY);
+    fixture.prints(&["clear_topic_permissions", "ann", "amq.topic"], "");
+    fixture.prints(&["-q", "clear_topic_permissions", "gest"], "");
+    fixture.prints(&["list_topic_permissions", "--quiet", "--no-table-headers"], "");
+    fixture.prints(&["-q", "list_topic_permissions", "-s", "--silent"], "");
 }
 
 #[test]
 fn vhosts_are_managed() {
-    let house = TestBroker::new();
+    let fixture = TestBroker::new();
     let nowhere = "there is no vhost 'stagin'; did you mean 'staging'?";
     let add = [
         "add_vhost",
@@ -153,155 +154,155 @@ fn vhosts_are_managed() {
         "--default-queue-type",
         "quorum",
     ];
-    house.prints(&add, "");
+    fixture.prints(&add, "");
     let bogus = "the default queue type is classic, quorum or stream, not 'bogus'";
-    house.refuses(&["add_vhost", "x", "--default-queue-type", "bogus"], 65, bogus);
-    house.prints(&["add_vhost", "staging"], "");
-    house.prints(&["list_vhosts"], "name\n/\nstaging\n");
+    fixture.refuses(&["add_vhost", "x", "--default-queue-type", "bogus"], 65, bogus);
+    fixture.prints(&["add_vhost", "staging"], "");
+    fixture.prints(&["list_vhosts"], "name\n/\nstaging\n");
     let columns = ["list_vhosts", "-q", "name", "description", "tags", "default_queue_type"];
-    house.prints(&columns, "/\tDefault virtual host\t[]\tclassic\nstaging\ttry it\t[a, b]\tquorum\n");
-    assert_eq!(house.run(&["list_vhosts", "nonsense"]).0, 64);
-    house.prints(&["update_vhost_metadata", "staging", "--description", "other"], "");
-    house.refuses(&["update_vhost_metadata", "stagin"], 65, nowhere);
-    house.prints(&["-q", "list_vhosts", "description"], "Default virtual host\nother\n");
-    house.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-queues": 3}"#], "");
-    house.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-connections": 5}"#], "");
-    house.refuses(&["-p", "stagin", "set_vhost_limits", "{}"], 65, nowhere);
-    assert_eq!(house.run(&["set_vhost_limits", "{"]).0, 69);
-    house.prints(&["list_vhost_limits"], "vhost\tmax-connections\tmax-queues\nstaging\t5\t3\n");
-    house.prints(&["-p", "staging", "clear_vhost_limits"], "");
-    house.refuses(&["-p", "stagin", "clear_vhost_limits"], 69, nowhere);
-    house.refuses(&["clear_vhost_limits"], 69, "vhost '/' has no limits");
-    house.prints(&["-q", "list_vhost_limits"], "");
-    house.prints(&["-q", "list_queues", "-p", "staging"], "");
-    house.refuses(&["delete_vhost", "stagin"], 65, nowhere);
-    house.prints(&["delete_vhost", "staging"], "");
-    house.prints(&["-q", "list_vhosts"], "/\n");
+    fixture.prints(&columns, "/\tDefault virtual host\t[]\tclassic\nstaging\ttry it\t[a, b]\tquorum\n");
+    assert_eq!(fixture.run(&["list_vhosts", "nonsense"]).0, 64);
+    fixture.prints(&["update_vhost_metadata", "staging", "--description", "other"], "");
+    fixture.refuses(&["update_vhost_metadata", "stagin"], 65, nowhere);
+    fixture.prints(&["-q", "list_vhosts", "description"], "Default virtual host\nother\n");
+    fixture.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-queues": 3}"#], "");
+    fixture.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-connections": 5}"#], "");
+    fixture.refuses(&["-p", "stagin", "set_vhost_limits", "{}"], 65, nowhere);
+    assert_eq!(fixture.run(&["set_vhost_limits", "{"]).0, 69);
+    fixture.prints(&["list_vhost_limits"], "vhost\tmax-connections\tmax-queues\nstaging\t5\t3\n");
+    fixture.prints(&["-p", "staging", "clear_vhost_limits"], "");
+    fixture.refuses(&["-p", "stagin", "clear_vhost_limits"], 69, nowhere);
+    fixture.refuses(&["clear_vhost_limits"], 69, "vhost '/' has no limits");
+    fixture.prints(&["-q", "list_vhost_limits"], "");
+    fixture.prints(&["-q", "list_queues", "-p", "staging"], "");
+    fixture.refuses(&["delete_vhost", "stagin"], 65, nowhere);
+    fixture.prints(&["delete_vhost", "staging"], "");
+    fixture.prints(&["-q", "list_vhosts"], "/\n");
 }
 
 #[test]
 fn policies_are_managed() {
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     let head = "vhost\tname\tpattern\tapply-to\tdefinition\tpriority\n";
     let definition = r#"{"max-length": 5, "dead-letter-exchange": "x"}"#;
-    house.prints(&["set_policy", "p1", "^q", definition, "--priority", "-3", "--apply-to", "queues"], "");
-    house.prints(
+    fixture.prints(&["set_policy", "p1", "^q", definition, "--priority", "-3", "--apply-to", "queues"], "");
+    fixture.prints(
         &["-p", "/", "set_policy", "--apply-to=exchanges", "p0", "", r#"{"alternate-exchange":"x"}"#],
         "",
     );
     let row = "/\tp1\t^q\tqueues\t{\"dead-letter-exchange\":\"x\",\"max-length\":5}\t-3\n";
     let alternate = "/\tp0\t\texchanges\t{\"alternate-exchange\":\"x\"}\t0\n";
-    house.prints(&["list_policies"], &format!("{head}{alternate}{row}"));
-    house.prints(&["set_operator_policy", "o1", "^q", r#"{"max-length": 3}"#], "");
-    house.prints(&["list_operator_policies"], &format!("{head}/\to1\t^q\tall\t{{\"max-length\":3}}\t0\n"));
+    fixture.prints(&["list_policies"], &format!("{head}{alternate}{row}"));
+    fixture.prints(&["set_operator_policy", "o1", "^q", r#"{"max-length": 3}"#], "");
+    fixture.prints(&["list_operator_policies"], &format!("{head}/\to1\t^q\tall\t{{\"max-length\":3}}\t0\n"));
     let columns = ["-q", "list_queues", "name", "policy", "operator_policy", "effective_policy_definition"];
     let effective = r#"[{"dead-letter-exchange","x"},{"max-length",3}]"#;
-    house.prints(&columns, &format!("empty\t\t\t[]\nq\tp1\to1\t{effective}\n"));
-    let (_, exchanges, _) = house.run(&["-q", "list_exchanges", "name", "policy"]);
+    fixture.prints(&columns, &format!("empty\t\t\t[]\nq\tp1\to1\t{effective}\n"));
+    let (_, exchanges, _) = fixture.run(&["-q", "list_exchanges", "name", "policy"]);
     assert!(exchanges.starts_with("\t\namq.direct\tp0\n"), "{exchanges}");
     for (one, all) in [("policy", "policies"), ("operator_policy", "operator_policies")] {
         let set = format!("set_{one}");
-        house.refuses(&[&set, "p2", "^q", r#"{"max-length":-5}"#], 69, "-5 is not a valid maximum length");
-        let (status, _, words) = house.run(&[&set, "p2", "^q", "{\"max-length\":"]);
+        fixture.refuses(&[&set, "p2", "^q", r#"{"max-length":-5}"#], 69, "-5 is not a valid maximum length");
+        let (status, _, words) = fixture.run(&[&set, "p2", "^q", "{\"max-length\":"]);
         assert!(status == 69 && words.contains("invalid policy definition: "), "{words}");
-        assert_eq!(house.run(&[&set, "p2", "^q"]).0, 64);
-        assert_eq!(house.run(&[&set, "p2", "^q", "{}", "--priority", "x"]).0, 64);
+        assert_eq!(fixture.run(&[&set, "p2", "^q"]).0, 64);
+        assert_eq!(fixture.run(&[&set, "p2", "^q", "{}", "--priority", "x"]).0, 64);
         let nowhere = "there is no vhost '/x'; did you mean '/'?";
-        house.refuses(&[&format!("list_{all}"), "-p", "/x"], 65, nowhere);
-        house.refuses(&[&set, "-p", "/x", "p2", "^q", r#"{"max-length":5}"#], 65, nowhere);
+        fixture.refuses(&[&format!("list_{all}"), "-p", "/x"], 65, nowhere);
+        fixture.refuses(&[&set, "-p", "/x", "p2", "^q", r#"{"max-length":5}"#], 65, nowhere);
         let nothing = format!("there is no {} 'none'", one.replace('_', " "));
-        house.refuses(&[&format!("clear_{one}"), "none"], 69, &nothing);
-        house.refuses(&[&format!("clear_{one}"), "-p", "/x", "none"], 69, nowhere);
+        fixture.refuses(&[&format!("clear_{one}"), "none"], 69, &nothing);
+        fixture.refuses(&[&format!("clear_{one}"), "-p", "/x", "none"], 69, nowhere);
     }
-    house.client.say(&["1 basic.publish '' q three", "1 basic.publish '' q four"]);
-    while house.run(&["-q", "list_queues", "messages"]).1 != "0\n4\n" {}
-    house.prints(&["clear_policy", "p1"], "");
-    house.prints(&["clear_operator_policy", "o1"], "");
-    house.prints(&["-q", "list_operator_policies"], "");
-    house.prints(&["-q", "list_policies"], alternate);
+    fixture.client.say(&["1 basic.publish '' q three", "1 basic.publish '' q four"]);
+    while fixture.run(&["-q", "list_queues", "messages"]).1 != "0\n4\n" {}
+    fixture.prints(&["clear_policy", "p1"], "");
+    fixture.prints(&["clear_operator_policy", "o1"], "");
+    fixture.prints(&["-q", "list_operator_policies"], "");
+    fixture.prints(&["-q", "list_policies"], alternate);
 }
 
 #[test]
 fn queues_and_what_belongs_to_them_are_managed() {
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     let nowhere = "there is no vhost '/x'; did you mean '/'?";
     for list in ["list_queues", "list_exchanges", "list_bindings", "list_consumers"] {
-        house.refuses(&[list, "-p", "/x"], 65, nowhere);
-        let (status, _, words) = house.run(&[list, "nonsense"]);
+        fixture.refuses(&[list, "-p", "/x"], 65, nowhere);
+        let (status, _, words) = fixture.run(&[list, "nonsense"]);
         assert!(status == 64 && words.contains("unknown column 'nonsense'; the columns are "), "{words}");
     }
-    house.prints(&["list_queues"], "name\tmessages\nempty\t0\nq\t2\n");
-    house.prints(
+    fixture.prints(&["list_queues"], "name\tmessages\nempty\t0\nq\t2\n");
+    fixture.prints(
         &["list_queues", "name", "durable", "messages_ready,messages_unacknowledged", "-q"],
         "empty\tfalse\t0\t0\nq\ttrue\t1\t1\n",
     );
-    let (_, exchanges, _) = house.run(&["list_exchanges"]);
+    let (_, exchanges, _) = fixture.run(&["list_exchanges"]);
     assert!(exchanges.starts_with("name\ttype\n\tdirect\namq.direct\tdirect\n"), "{exchanges}");
-    house.prints(&["list_bindings", "destination_name", "-q"], "empty\nq\n");
-    house.prints(&["list_consumers", "queue_name", "consumer_tag", "prefetch_count", "-q"], "q\tc\t1\n");
-    let (_, told, _) = house.run(&["describe_queue", "q"]);
+    fixture.prints(&["list_bindings", "destination_name", "-q"], "empty\nq\n");
+    fixture.prints(&["list_consumers", "queue_name", "consumer_tag", "prefetch_count", "-q"], "q\tc\t1\n");
+    let (_, told, _) = fixture.run(&["describe_queue", "q"]);
     assert!(told.starts_with("name\tq\n") && told.contains("\nconsumers: 1\nqueue_name\t"), "{told}");
-    house.refuses(&["describe_queue", "empt"], 65, "there is no queue 'empt'; did you mean 'empty'?");
-    let (_, told, _) = house.run(&["describe_exchange", ""]);
+    fixture.refuses(&["describe_queue", "empt"], 65, "there is no queue 'empt'; did you mean 'empty'?");
+    let (_, told, _) = fixture.run(&["describe_exchange", ""]);
     assert!(told.contains("type\tdirect\n") && told.contains("\nbindings: 2\n"), "{told}");
-    house.refuses(&["describe_exchange", "x"], 65, "there is no exchange 'x'");
-    house.prints(&["purge_queue", "q"], "messages purged: 1\n");
-    house.refuses(&["purge_queue", "qq"], 65, "there is no queue 'qq'; did you mean 'q'?");
-    house.refuses(&["delete_queue", "qq"], 64, "there is no queue 'qq'; did you mean 'q'?");
-    house.refuses(&["delete_queue", "-p", "/x", "q"], 64, nowhere);
-    house.refuses(&["delete_queue", "q", "--if-unused"], 69, "queue 'q' in vhost '/' in use");
-    house.client.say(&["1 basic.publish '' empty one"]);
-    while house.run(&["-q", "list_queues", "messages"]).1 != "1\n1\n" {}
-    house.refuses(&["delete_queue", "empty", "--if-empty"], 69, "queue 'empty' in vhost '/' not empty");
-    house.prints(&["delete_queue", "empty"], "queue deleted, messages ready in it: 1\n");
-    house.prints(&["list_queues", "name", "-q"], "q\n");
+    fixture.refuses(&["describe_exchange", "x"], 65, "there is no exchange 'x'");
+    fixture.prints(&["purge_queue", "q"], "messages purged: 1\n");
+    fixture.refuses(&["purge_queue", "qq"], 65, "there is no queue 'qq'; did you mean 'q'?");
+    fixture.refuses(&["delete_queue", "qq"], 64, "there is no queue 'qq'; did you mean 'q'?");
+    fixture.refuses(&["delete_queue", "-p", "/x", "q"], 64, nowhere);
+    fixture.refuses(&["delete_queue", "q", "--if-unused"], 69, "queue 'q' in vhost '/' in use");
+    fixture.client.say(&["1 basic.publish '' empty one"]);
+    while fixture.run(&["-q", "list_queues", "messages"]).1 != "1\n1\n" {}
+    fixture.refuses(&["delete_queue", "empty", "--if-empty"], 69, "queue 'empty' in vhost '/' not empty");
+    fixture.prints(&["delete_queue", "empty"], "queue deleted, messages ready in it: 1\n");
+    fixture.prints(&["list_queues", "name", "-q"], "q\n");
 }
 
 #[test]
 fn parked_messages_that_find_no_way_are_an_error() {
-    let mut house = TestBroker::new();
-    house.client.say(&["1 queue.declare p durable x-dead-letter-exchange=gone"]);
-    assert_eq!(house.client.hear(), "1 queue.declare-ok p 0 0");
+    let mut fixture = TestBroker::new();
+    fixture.client.say(&["1 queue.declare p durable x-dead-letter-exchange=gone"]);
+    assert_eq!(fixture.client.hear(), "1 queue.declare-ok p 0 0");
     for _ in 0..2 {
-        house.client.say(&["1 basic.publish '' p one", "1 basic.get p"]);
-        assert!(house.client.hear().starts_with("1 basic.get-ok"));
+        fixture.client.say(&["1 basic.publish '' p one", "1 basic.get p"]);
+        assert!(fixture.client.hear().starts_with("1 basic.get-ok"));
     }
-    house.client.say(&["1 basic.reject 2", "1 basic.reject 3"]);
-    while house.run(&["-q", "list_queues", "messages_parked"]).1 != "0\n2\n0\n" {}
-    house.refuses(&["requeue_parked", "p", "--to", "nowhere", "k"], 65, "there is no exchange 'nowhere'");
+    fixture.client.say(&["1 basic.reject 2", "1 basic.reject 3"]);
+    while fixture.run(&["-q", "list_queues", "messages_parked"]).1 != "0\n2\n0\n" {}
+    fixture.refuses(&["requeue_parked", "p", "--to", "nowhere", "k"], 65, "there is no exchange 'nowhere'");
     let stay = "leveret: 2 messages stay parked: no queue took them from exchange '' with key 'none'\n";
-    let (status, told, words) = house.run(&["requeue_parked", "p", "--to", "", "none"]);
+    let (status, told, words) = fixture.run(&["requeue_parked", "p", "--to", "", "none"]);
     assert_eq!((status, told.as_str(), words.as_str()), (69, "messages moved: 0\n", stay));
-    house.prints(&["requeue_parked", "p", "--to", "", "empty"], "messages moved: 2\n");
-    house.prints(&["drop_parked", "p"], "messages dropped: 0\n");
-    house.client.say(&["1 basic.get empty", "1 basic.get empty"]);
-    assert!(house.client.hear().starts_with("1 basic.get-ok"));
+    fixture.prints(&["requeue_parked", "p", "--to", "", "empty"], "messages moved: 2\n");
+    fixture.prints(&["drop_parked", "p"], "messages dropped: 0\n");
+    fixture.client.say(&["1 basic.get empty", "1 basic.get empty"]);
+    assert!(fixture.client.hear().starts_with("1 basic.get-ok"));
 }
 
 #[test]
 fn connections_are_listed_and_closed() {
-    let mut house = TestBroker::new();
-    let (_, name, _) = house.run(&["-q", "list_connections", "name"]);
+    let mut fixture = TestBroker::new();
+    let (_, name, _) = fixture.run(&["-q", "list_connections", "name"]);
     let name = name.trim_end();
     assert!(
-        name.starts_with("127.0.0.1:") && name.ends_with(&format!(" -> {}", house.broker.amqp)),
+        name.starts_with("127.0.0.1:") && name.ends_with(&format!(" -> {}", fixture.broker.amqp)),
         "{name}"
     );
-    let (_, usual, _) = house.run(&["list_connections"]);
+    let (_, usual, _) = fixture.run(&["list_connections"]);
     assert!(usual.starts_with("user\tpeer_host\tpeer_port\tstate\nguest\t127.0.0.1\t"), "{usual}");
     let channel = format!("name\tuser\tconsumer_count\tmessages_unacknowledged\n{name} (1)\tguest\t1\t1\n");
-    house.prints(&["list_channels"], &channel);
-    let (status, told, _) = house.run(&["describe_connection", name]);
+    fixture.prints(&["list_channels"], &channel);
+    let (status, told, _) = fixture.run(&["describe_connection", name]);
     assert!(status == 0 && told.contains("user\tguest\n") && told.contains("\nchannels: 1\n"), "{told}");
-    house.refuses(&["close_connection", "x", "why"], 69, "there is no connection 'x'");
-    house.refuses(&["describe_connection", "x"], 65, "there is no connection 'x'");
+    fixture.refuses(&["close_connection", "x", "why"], 69, "there is no connection 'x'");
+    fixture.refuses(&["describe_connection", "x"], 65, "there is no connection 'x'");
     for list in ["list_connections", "list_channels"] {
-        assert_eq!(house.run(&[list, "nonsense"]).0, 64);
-        house.refuses(&["-p", "/", list], 64, "--vhost has no effect on this command");
+        assert_eq!(fixture.run(&[list, "nonsense"]).0, 64);
+        fixture.refuses(&["-p", "/", list], 64, "--vhost has no effect on this command");
     }
-    house.prints(&["close_connection", name, "go away"], "");
-    assert_eq!(house.client.hear(), "0 connection.close 320 CONNECTION_FORCED - go away (0,0)");
-    house.prints(&["-q", "list_connections"], "");
+    fixture.prints(&["close_connection", name, "go away"], "");
+    assert_eq!(fixture.client.hear(), "0 connection.close 320 CONNECTION_FORCED - go away (0,0)");
+    fixture.prints(&["-q", "list_connections"], "");
 }
 
 /// What was typed is told from what is there, and both from a broker that is not.
@@ -322,12 +323,12 @@ fn how_a_command_ends_tells_what_was_wrong() {
 
 #[test]
 fn passwords_come_from_standard_input_and_are_not_in_the_log() {
-    let house = TestBroker::new();
-    assert_eq!(house.with_input(&["add_user", "ann"], "hush-hush\nrest").0, 0);
-    assert_eq!(house.with_input(&["authenticate_user", "ann"], "hush-hush\n").0, 0);
-    assert_eq!(house.with_input(&["authenticate_user", "ann"], "other\n").0, 65);
-    assert_eq!(house.with_input(&["change_password", "ann"], "").0, 70);
-    let (_status, log) = house.broker.stop();
+    let fixture = TestBroker::new();
+    assert_eq!(fixture.with_input(&["add_user", "ann"], "hush-hush\nrest").0, 0);
+    assert_eq!(fixture.with_input(&["authenticate_user", "ann"], "hush-hush\n").0, 0);
+    assert_eq!(fixture.with_input(&["authenticate_user", "ann"], "other\n").0, 65);
+    assert_eq!(fixture.with_input(&["change_password", "ann"], "").0, 70);
+    let (_status, log) = fixture.broker.stop();
     assert!(log.contains(r#"changed: add_user user=ann password=*** tags=[] by="ctl, uid "#), "{log}");
     assert!(!log.contains("hush"), "{log}");
     assert!(!log.contains("authenticate_user"), "a question is no change: {log}");
@@ -347,9 +348,9 @@ fn what_a_command_did_outlives_the_process() {
 /// Whatever clients call things.
 #[test]
 fn json_is_json_and_a_line_is_a_line() {
-    let mut house = TestBroker::new();
-    house.client.say(&["1 queue.declare a\t\"b'\u{e9}\u{1b}[2J x-max-priority=3"]);
-    assert!(house.client.hear().starts_with("1 queue.declare-ok"));
+    let mut fixture = TestBroker::new();
+    fixture.client.say(&["1 queue.declare a\t\"b'\u{e9}\u{1b}[2J x-max-priority=3"]);
+    assert!(fixture.client.hear().starts_with("1 queue.declare-ok"));
     for command in [
         &["list_queues", "--json"][..],
         &["--json", "list_exchanges"],
@@ -369,15 +370,15 @@ fn json_is_json_and_a_line_is_a_line() {
         &["--json", "describe_queue", "q"],
         &["--json", "purge_queue", "q"],
     ] {
-        let (status, text, _) = house.run(command);
+        let (status, text, _) = fixture.run(command);
         assert!(status == 0 && from_str::<Value>(&text).is_ok(), "{command:?}: {text}");
     }
-    let rows: Value = from_str(&house.run(&["--json", "list_queues"]).1).expect("it is JSON");
+    let rows: Value = from_str(&fixture.run(&["--json", "list_queues"]).1).expect("it is JSON");
     assert_eq!(
         (&rows[0]["name"], rows[0]["arguments"]["x-max-priority"].as_i64()),
         (&Value::from("a\t\"b'\u{e9}\u{1b}[2J"), Some(3))
     );
-    house.prints(&["-q", "list_queues", "name"], "a\\t\"b'\u{e9}\\u{1b}[2J\nempty\nq\n");
+    fixture.prints(&["-q", "list_queues", "name"], "a\\t\"b'\u{e9}\\u{1b}[2J\nempty\nq\n");
 }
 
 #[test]
@@ -392,15 +393,15 @@ fn shells_can_complete_commands() {
 
 #[test]
 fn definitions_go_from_one_broker_to_another() {
-    let house = TestBroker::new();
-    house.run(&["add_user", "ann", "secret"]);
-    let (status, exported, _) = house.run(&["export_definitions"]);
+    let fixture = TestBroker::new();
+    fixture.run(&["add_user", "ann", "secret"]);
+    let (status, exported, _) = fixture.run(&["export_definitions"]);
     let document: Value = from_str(&exported).expect("it is JSON");
     assert_eq!((status, &document["queues"][0]["name"]), (0, &Value::from("q")));
     assert_eq!(document["queues"].as_array().map(Vec::len), Some(1), "'empty' is not durable");
-    let file = house.folder.at("all.json");
+    let file = fixture.folder.at("all.json");
     let name = file.to_str().expect("a path of ours");
-    house.prints(&["definitions", "export", name], "");
+    fixture.prints(&["definitions", "export", name], "");
     let mode = std::fs::metadata(&file).expect("it was written").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it has hashes of passwords");
 
@@ -436,12 +437,12 @@ fn definitions_go_from_one_broker_to_another() {
 
 #[test]
 fn an_argument_that_is_nearly_called_right_is_told_in_the_log_once() {
-    let mut house = TestBroker::new();
+    let mut fixture = TestBroker::new();
     for queue in ["a", "b"] {
-        house.client.say(&[&format!("1 queue.declare {queue} x-retry-delay=3 mine=4")]);
-        assert_eq!(house.client.hear(), format!("1 queue.declare-ok {queue} 0 0"));
+        fixture.client.say(&[&format!("1 queue.declare {queue} x-retry-delay=3 mine=4")]);
+        assert_eq!(fixture.client.hear(), format!("1 queue.declare-ok {queue} 0 0"));
     }
-    let (_status, log) = house.broker.stop();
+    let (_status, log) = fixture.broker.stop();
     let told = "queue 'a' in vhost '/' has the unknown argument 'x-retry-delay', which has no effect; did you mean 'x-retry-delays'?";
     assert_eq!(log.matches(told).count(), 1, "{log}");
     assert_eq!(log.matches("has the unknown argument").count(), 1, "{log}");
@@ -450,14 +451,14 @@ fn an_argument_that_is_nearly_called_right_is_told_in_the_log_once() {
 /// RabbitMQ hashed like this before 3.6, and an export does not say so.
 #[test]
 fn a_password_hashed_by_md5_lets_in_and_the_log_asks_to_change_it() {
-    let house = TestBroker::new();
+    let fixture = TestBroker::new();
     let old = r#"{"users": [{"name": "old", "password_hash": "AQIDBDgk9ci8Lfh6CKE9Y0AUfmU=", "tags": ""}],
                   "permissions": [{"user": "old", "vhost": "/", "configure": "", "write": "", "read": ""}]}"#;
     let weak = "hashed with MD5, which is not safe: change it";
     let told = format!("warning: the password of user 'old' is {weak}\n");
-    assert_eq!(house.with_input(&["-q", "import_definitions"], old), (0, told, String::new()));
-    Client::over(connect(house.broker.amqp)).log_in("PLAIN old secret");
-    let (_status, log) = house.broker.stop();
+    assert_eq!(fixture.with_input(&["-q", "import_definitions"], old), (0, told, String::new()));
+    Client::over(connect(fixture.broker.amqp)).log_in("PLAIN old secret");
+    let (_status, log) = fixture.broker.stop();
     assert!(log.contains(&format!("the password is {weak} user=\"old\"")), "{log}");
 }
 

@@ -152,7 +152,7 @@ fn messages_are_published_by_those_who_may_write() {
 
 #[test]
 fn keys_of_topic_exchanges_may_be_limited() {
-    let house = "
+    let fixture = "
         ! user keys bob wx ^{username}\\. ''
         ! user keys bob rx '' ^{username}\\.
         ";
@@ -167,10 +167,10 @@ fn keys_of_topic_exchanges_may_be_limited() {
         ("queue.unbind wq rx alice.#", no_key("read", "alice.#", "rx") + " (50,50)"),
         ("exchange.bind wx rx alice.#", no_key("read", "alice.#", "rx") + " (40,30)"),
     ] {
-        check(&format!("{HOUSE}{house}\n b> 1 {said}\n {refusal}"));
+        check(&format!("{HOUSE}{fixture}\n b> 1 {said}\n {refusal}"));
     }
     check(&format!(
-        "{HOUSE}{house}
+        "{HOUSE}{fixture}
         b> 1 queue.bind wq rx bob.#
         b< 1 queue.bind-ok
         b> 1 basic.publish wx bob.1 hello mandatory

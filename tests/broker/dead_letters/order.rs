@@ -10,28 +10,28 @@ use std::thread;
 #[test]
 fn two_threads_do_not_change_the_order() {
     const COUNT: u64 = 20_000;
-    let house = TestBroker::new();
-    house.declare("dead", &[]);
+    let fixture = TestBroker::new();
+    fixture.declare("dead", &[]);
     let [exchange, key] = dies_into("dead");
-    let queue = house.declare("q", &[("x-message-ttl", number(1)), exchange, key]);
+    let queue = fixture.declare("q", &[("x-message-ttl", number(1)), exchange, key]);
     let done = AtomicBool::new(false);
-    let later = Now { mono_ms: house.now.mono_ms + 1, unix_ms: house.now.unix_ms + 1 };
+    let later = Now { mono_ms: fixture.now.mono_ms + 1, unix_ms: fixture.now.unix_ms + 1 };
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    house.broker.dispatch_again(&queue, later);
+                    fixture.broker.dispatch_again(&queue, later);
                 }
             });
         }
         for first in (0..COUNT).step_by(8) {
-            house.publish("q", first..first + 8);
+            fixture.publish("q", first..first + 8);
         }
         done.store(true, Ordering::Relaxed);
     });
     wait_until("all have died", || {
-        house.broker.dispatch_again(&queue, later);
-        house.stats("dead").ready == COUNT
+        fixture.broker.dispatch_again(&queue, later);
+        fixture.stats("dead").ready == COUNT
     });
-    in_order(&house.drain("dead"), 0..COUNT);
+    in_order(&fixture.drain("dead"), 0..COUNT);
 }

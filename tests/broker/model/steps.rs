@@ -66,11 +66,11 @@ impl ComparedBroker {
     fn burst(&mut self) -> Result<(), String> {
         let Some(queue) = self.any_queue() else { return Ok(()) };
         let channel = self.any_channel();
-        let large = |house: &mut Self| Publication {
+        let large = |fixture: &mut Self| Publication {
             key: queue.clone(),
             exchange: "",
             size: 400_000,
-            ..house.message()
+            ..fixture.message()
         };
         let messages: Vec<_> = (0..30).map(|_| large(self)).collect();
         self.publish_all(channel, &messages)

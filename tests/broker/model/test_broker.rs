@@ -73,7 +73,7 @@ impl ComparedBroker {
     pub(super) fn new(seed: u64) -> Result<Self, String> {
         let disk = SimDisk::default();
         let unpark = Arc::new(Unpark(thread::current()));
-        let mut house = Self {
+        let mut fixture = Self {
             random: Draw::new(seed),
             broker: start(&disk),
             disk,
@@ -85,8 +85,8 @@ impl ComparedBroker {
             numbers: 0,
             step: "connect".to_owned(),
         };
-        house.connect()?;
-        Ok(house)
+        fixture.connect()?;
+        Ok(fixture)
     }
 
     pub(super) fn connect(&mut self) -> Result<(), String> {

@@ -32,7 +32,7 @@ struct Known {
     taken: bool,
 }
 
-fn declare(house: &TestBroker) {
+fn declare(fixture: &TestBroker) {
     let dead = || {
         [
             ("x-dead-letter-exchange", FieldValue::LongString("".into())),
@@ -40,25 +40,25 @@ fn declare(house: &TestBroker) {
         ]
     };
     let [exchange, key] = dead();
-    house.declare("mortal", &[("x-message-ttl", number(40)), exchange, key]);
+    fixture.declare("mortal", &[("x-message-ttl", number(40)), exchange, key]);
     let [exchange, key] = dead();
     let delays = FieldValue::FieldArray(vec![number(20), number(50)]);
-    house.declare("retried", &[("x-retry-delays", delays), exchange, key]);
-    house.declare("dead", &[]);
-    house.declare("arrived", &[]);
-    house.delay_exchange().expect("it can be declared");
-    house.bind("arrived", "k");
+    fixture.declare("retried", &[("x-retry-delays", delays), exchange, key]);
+    fixture.declare("dead", &[]);
+    fixture.declare("arrived", &[]);
+    fixture.delay_exchange().expect("it can be declared");
+    fixture.bind("arrived", "k");
 }
 
 /// Works until the power goes; what is known then, and what was durable for certain.
 fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket) {
-    let house = TestBroker { disk: disk.clone(), broker: TestBroker::open(disk, at(0)) };
-    declare(&house);
+    let fixture = TestBroker { disk: disk.clone(), broker: TestBroker::open(disk, at(0)) };
+    declare(&fixture);
     let mut draw = Draw::new(seed);
     let (mut known, mut clock, mut durable) = (BTreeMap::new(), 0, Ticket(0));
     for id in 0..STEPS as u64 {
         clock += draw.below(15);
-        house.broker.tick(at(clock));
+        fixture.broker.tick(at(clock));
         let line = usize::try_from(draw.below(3)).expect("small");
         let (exchange, key, _) = LINES[line];
         let mut headers = Vec::new();
@@ -66,18 +66,18 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
         table::encode(&fields(&[("x-delay", delay)]), &mut headers);
         let own = Properties { headers: Some(&headers), ..Properties::default() };
         known.insert(id, Known { line, ticket: Ticket(u64::MAX), taken: false });
-        let ticket = house.publish(exchange, key, &id.to_string(), &own, at(clock));
+        let ticket = fixture.publish(exchange, key, &id.to_string(), &own, at(clock));
         known.entry(id).and_modify(|known: &mut Known| known.ticket = ticket);
-        if let Some(id) = serve(&house.broker, &mut draw, clock) {
+        if let Some(id) = serve(&fixture.broker, &mut draw, clock) {
             known.entry(id).and_modify(|known: &mut Known| known.taken = true);
         }
-        let now_durable = house.broker.log().durable();
+        let now_durable = fixture.broker.log().durable();
         if disk.calls() >= cut_at {
             break;
         }
         durable = now_durable;
     }
-    house.broker.shutdown().expect("the disk itself works");
+    fixture.broker.shutdown().expect("the disk itself works");
     (known, durable)
 }
 
@@ -99,13 +99,13 @@ fn serve(broker: &Arc<Broker>, draw: &mut Draw, clock: u64) -> Option<u64> {
 
 fn check(disk: SimDisk, known: &BTreeMap<u64, Known>, durable: Ticket, what: &str) {
     const END: u64 = 1 << 20;
-    let house = TestBroker { broker: TestBroker::open(&disk, at(END)), disk };
+    let fixture = TestBroker { broker: TestBroker::open(&disk, at(END)), disk };
     // What the cut came before.
-    declare(&house);
-    house.settle_down(at(END));
+    declare(&fixture);
+    fixture.settle_down(at(END));
     let mut found: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for name in ["mortal", "retried", "dead", "arrived"] {
-        for body in house.drain(name, at(END)) {
+        for body in fixture.drain(name, at(END)) {
             found.entry(body.parse().expect("a number")).or_default().push(name);
         }
     }
@@ -121,7 +121,7 @@ fn check(disk: SimDisk, known: &BTreeMap<u64, Known>, durable: Ticket, what: &st
             assert!(found.contains_key(id), "{what}: message {id} was confirmed and is lost");
         }
     }
-    house.broker.shutdown().expect("the disk works");
+    fixture.broker.shutdown().expect("the disk works");
 }
 
 #[test]
