@@ -20,12 +20,12 @@ pub enum ClientOperation {
     ListChannels,
     /// A connection and its channels.
     DescribeConnection {
-        /// Which.
+        /// The name of the connection.
         connection: String,
     },
     /// A connection is closed with 320 and a reason.
     CloseConnection {
-        /// Which.
+        /// The name of the connection.
         connection: String,
         /// What its client is told.
         reason: String,
@@ -146,10 +146,10 @@ impl ClientOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(
     broker: &Arc<Broker>,
     operation: ClientOperation,

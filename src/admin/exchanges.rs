@@ -18,19 +18,19 @@ use serde::{Deserialize, Serialize};
 pub enum ExchangeOperation {
     /// All exchanges of a vhost.
     ListExchanges {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
     /// All bindings of a vhost.
     ListBindings {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
     /// An exchange with what is bound to it and what it is bound to.
     DescribeExchange {
         /// The virtual host.
         vhost: String,
-        /// Which.
+        /// The exchange.
         exchange: String,
     },
 }
@@ -93,10 +93,10 @@ impl ExchangeOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(broker: &Broker, operation: ExchangeOperation) -> Result<Performed, Refusal> {
     match operation {
         ExchangeOperation::ListExchanges { vhost } => {

@@ -242,10 +242,10 @@ pub fn inquiry_for(broker: &Broker, operation: &Operation, who: &Requester) -> O
     (asks && may()).then(|| broker.clients().inquire())
 }
 
-/// Does it, if whoever asks may.
+/// Performs an operation, if whoever asks may.
 ///
 /// # Errors
-/// Why not; nothing has changed then.
+/// Why it is refused; nothing has changed then.
 pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> Result<Performed, Refusal> {
     let by = caller.who.log_name();
     let access = Access::checked(broker, &caller.who, operation.requirement())

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub enum NodeOperation {
     /// Whether it answers.
     Ping,
-    /// How it stands.
+    /// The broker's status.
     Status,
     /// Which messages are damaged on disk.
     ListDamaged {
@@ -76,10 +76,10 @@ impl NodeOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(
     broker: &Arc<Broker>,
     operation: &NodeOperation,

@@ -101,10 +101,10 @@ impl ParkedOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(
     broker: &Arc<Broker>,
     operation: ParkedOperation,

@@ -15,26 +15,26 @@ pub enum PermissionOperation {
     SetPermissions(PermissionRow),
     /// A user may do nothing in a vhost.
     ClearPermissions {
-        /// Who.
+        /// The user.
         user: String,
         /// The virtual host.
         vhost: String,
     },
     /// The permissions of all users in a vhost.
     ListPermissions {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
     /// The permissions of a user in all vhosts.
     ListUserPermissions {
-        /// Whose.
+        /// The user.
         user: String,
     },
     /// A user may use these keys with a topic exchange.
     SetTopicPermissions(TopicPermissionRow),
     /// A user may use all keys, with one exchange or with all.
     ClearTopicPermissions {
-        /// Who.
+        /// The user.
         user: String,
         /// The virtual host.
         vhost: String,
@@ -43,12 +43,12 @@ pub enum PermissionOperation {
     },
     /// The topic permissions of all users in a vhost.
     ListTopicPermissions {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
     /// The topic permissions of a user in all vhosts.
     ListUserTopicPermissions {
-        /// Whose.
+        /// The user.
         user: String,
     },
 }
@@ -106,10 +106,10 @@ impl PermissionOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(broker: &Broker, operation: PermissionOperation) -> Result<Performed, Refusal> {
     let users = broker.users();
     let changed = match operation {

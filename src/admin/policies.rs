@@ -22,24 +22,24 @@ pub enum PolicyOperation {
     ClearPolicy {
         /// The virtual host.
         vhost: String,
-        /// Which.
+        /// The name of the policy.
         policy: String,
     },
     /// An operator's goes.
     ClearOperatorPolicy {
         /// The virtual host.
         vhost: String,
-        /// Which.
+        /// The name of the policy.
         policy: String,
     },
     /// All users' policies of a vhost.
     ListPolicies {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
     /// All operators' policies of a vhost.
     ListOperatorPolicies {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
 }
@@ -102,10 +102,10 @@ impl PolicyOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(
     broker: &Broker,
     operation: PolicyOperation,

@@ -24,33 +24,33 @@ use std::sync::Arc;
 pub enum QueueOperation {
     /// All queues of a vhost.
     ListQueues {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
     /// All consumers of a vhost.
     ListConsumers {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
     /// A queue with its bindings and consumers.
     DescribeQueue {
         /// The virtual host.
         vhost: String,
-        /// Which.
+        /// The queue.
         queue: String,
     },
     /// What is ready in a queue is dropped.
     PurgeQueue {
         /// The virtual host.
         vhost: String,
-        /// Which.
+        /// The queue.
         queue: String,
     },
     /// A queue goes, with what is in it.
     DeleteQueue {
         /// The virtual host.
         vhost: String,
-        /// Which.
+        /// The queue.
         queue: String,
         /// Only if nothing is ready or parked in it.
         if_empty: bool,
@@ -158,10 +158,10 @@ impl QueueOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(
     broker: &Arc<Broker>,
     operation: QueueOperation,

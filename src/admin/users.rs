@@ -25,54 +25,54 @@ pub enum UserOperation {
     },
     /// Another password.
     ChangePassword {
-        /// Whose.
+        /// The user.
         user: String,
         /// The new one.
         password: Password,
     },
     /// No password any more.
     ClearPassword {
-        /// Whose.
+        /// The user.
         user: String,
     },
     /// Whether that is the password.
     AuthenticateUser {
-        /// Whose.
+        /// The user.
         user: String,
         /// The one to try.
         password: Password,
     },
     /// Other tags.
     SetUserTags {
-        /// Whose.
+        /// The user.
         user: String,
         /// All that it has from now on.
         tags: Vec<String>,
     },
     /// The user goes, with all that it may do; its connections are closed.
     DeleteUser {
-        /// Who.
+        /// The user.
         user: String,
     },
     /// All users.
     ListUsers,
     /// Limits; those that are not named stay.
     SetUserLimits {
-        /// Whose.
+        /// The user.
         user: String,
-        /// What changes.
+        /// The limits to change.
         limits: LimitsChange,
     },
     /// No limits any more.
     ClearUserLimits {
-        /// Whose.
+        /// The user.
         user: String,
-        /// Which.
+        /// The limits to clear.
         which: WhichLimits,
     },
     /// The limits of a user, or of all that have any.
     ListUserLimits {
-        /// Whose.
+        /// The user.
         user: Option<String>,
     },
 }
@@ -113,7 +113,7 @@ pub struct UserRow {
 /// The limits of a user, as they are listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserLimitsRow {
-    /// Whose.
+    /// The user.
     pub user: String,
     /// Connections at a time, if they are limited.
     #[serde(rename = "max-connections")]
@@ -148,10 +148,10 @@ impl UserOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(
     broker: &Broker,
     operation: UserOperation,

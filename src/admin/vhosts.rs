@@ -27,7 +27,7 @@ pub enum VHostOperation {
     },
     /// Something else is said of a vhost; what is none stays.
     UpdateVhostMetadata {
-        /// Which.
+        /// The virtual host.
         vhost: String,
         /// What it is for.
         description: Option<String>,
@@ -38,18 +38,18 @@ pub enum VHostOperation {
     },
     /// The vhost goes with all that is in it; its connections are closed.
     DeleteVhost {
-        /// Which.
+        /// The virtual host.
         vhost: String,
     },
     /// What clients publish and are delivered is copied to `amq.rabbitmq.trace`, until the broker
     /// stops.
     TraceOn {
-        /// In which vhost.
+        /// The virtual host.
         vhost: String,
     },
     /// It is copied no longer.
     TraceOff {
-        /// In which vhost.
+        /// The virtual host.
         vhost: String,
     },
     /// All vhosts.
@@ -58,7 +58,7 @@ pub enum VHostOperation {
     SetVhostLimits {
         /// Which vhost's.
         vhost: String,
-        /// What changes.
+        /// The limits to change.
         limits: VHostLimitsChange,
     },
     /// No limits any more.
@@ -137,10 +137,10 @@ impl VHostOperation {
     }
 }
 
-/// Does it.
+/// Performs an operation of this group.
 ///
 /// # Errors
-/// Why not.
+/// Why it is refused.
 pub(super) fn perform(
     broker: &Broker,
     operation: VHostOperation,

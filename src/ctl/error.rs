@@ -1,4 +1,4 @@
-//! Why a command did not do what it should: one line, and a status that scripts can tell apart.
+//! Why a command failed: one line, and an exit status that scripts can tell apart.
 //!
 //! The statuses are those of rabbitmqctl 4.3.6 for the same commands and mistakes, which are not
 //! always those that one would expect; most are named in sysexits. A list of what is in a vhost
@@ -72,6 +72,12 @@ pub enum CtlError {
 }
 
 impl CtlError {
+    /// Limits that were typed cannot be read.
+    pub(super) fn bad_limits(error: &serde_json::Error, example: &str) -> Self {
+        let why = error.to_string().replace("unknown field", "unknown limit").replace('`', "'");
+        Self::Definition(format!("invalid limits: {why} (example: {example})"))
+    }
+
     /// The status that the process ends with.
     #[must_use]
     pub fn status(&self) -> u8 {

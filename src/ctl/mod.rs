@@ -59,7 +59,7 @@ pub struct Options {
     command: Command,
 }
 
-/// Which broker.
+/// Which broker the command talks to.
 #[derive(Args, Debug, Clone)]
 struct Location {
     /// Data folder of the broker [default: leveret-data]
@@ -167,10 +167,10 @@ impl Request {
     }
 }
 
-/// Does what was typed; `program` is the whole command line, for completions.
+/// Runs a command; `program` is the whole command line, for completions.
 ///
 /// # Errors
-/// Why not.
+/// Why the command failed.
 pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError> {
     let Options { place, show, vhost: typed, command } = options;
     if typed.is_some() && !command.has_vhost() {
@@ -199,7 +199,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
     let mut broker = Broker::connect(&config.data_dir)?;
     broker.ask(&request.operation)?;
     match answer(&mut broker, request, show) {
-        // What was to be gone is not there.
+        // What was to be deleted does not exist.
         Err(CtlError::Refused { status: 0, .. }) if show.quiet => Ok(()),
         Err(CtlError::Refused { status: 0, refusal }) => print(format!("{refusal}\n").as_bytes()),
         ended => ended,

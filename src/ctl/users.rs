@@ -140,6 +140,6 @@ fn list(operation: UserOperation, columns: &[&str]) -> Request {
 fn limits(definition: &str) -> Result<LimitsChange, CtlError> {
     serde_json::from_str(definition).map_err(|error| {
         let example = r#"{"max-connections": 5, "max-channels": 50}"#;
-        CtlError::Definition(format!("invalid limits: {error} (example: {example})"))
+        CtlError::bad_limits(&error, example)
     })
 }

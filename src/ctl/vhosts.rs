@@ -88,7 +88,7 @@ impl Command {
             Self::SetVhostLimits { definition } => {
                 let limits = serde_json::from_str(&definition).map_err(|error| {
                     let example = r#"{"max-connections": 5, "max-queues": 50}"#;
-                    CtlError::Definition(format!("invalid limits: {error} (example: {example})"))
+                    CtlError::bad_limits(&error, example)
                 })?;
                 Asks::SetVhostLimits { vhost, limits }
             }

@@ -97,9 +97,9 @@ impl Drop for Control {
 fn check_place(path: &Path) -> Result<(), String> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("cannot look at {}: {error}", path.display())),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         Ok(there) if !there.file_type().is_socket() => {
-            return Err(format!("{} is in the way: it is no socket", path.display()));
+            return Err(format!("{} exists and is not a socket", path.display()));
         }
         Ok(_socket) => {}
     }
@@ -144,7 +144,7 @@ pub async fn serve(control: Control, broker: Arc<Broker>) {
 }
 
 fn turn_away(stream: &UnixStream) {
-    let why = format!("{CLIENTS_MAX} operators are being served: try again");
+    let why = format!("{CLIENTS_MAX} commands are being served already: try again");
     let mut line = Vec::new();
     if encode(&Reply::Refusal(&Refusal::new(RefusalKind::Unavailable, why)), &mut line).is_ok() {
         // A socket that was just accepted has room; it is closed in any case.

@@ -83,7 +83,7 @@ fn what_is_in_the_way_stays_there() {
     fs::create_dir(folder.at("data")).unwrap();
     fs::write(folder.at("data/control.sock"), "mine").unwrap();
     let (_status, log) = Process::start(&folder).stop();
-    assert!(log.contains("leveret ctl cannot reach this broker") && log.contains("it is no socket"), "{log}");
+    assert!(log.contains("leveret ctl cannot reach this broker") && log.contains("is not a socket"), "{log}");
     assert_eq!(fs::read_to_string(folder.at("data/control.sock")).unwrap(), "mine");
     fs::remove_file(folder.at("data/control.sock")).unwrap();
     let other = UnixListener::bind(folder.at("data/control.sock")).unwrap();

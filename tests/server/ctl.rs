@@ -96,7 +96,7 @@ fn users_are_managed() {
     fixture.prints(&["list_users"], "user\ttags\nann\t[b, monitoring]\nguest\t[administrator]\n");
     fixture.prints(&["set_user_limits", "ann", r#"{"max-connections": 5}"#], "");
     let (status, _, words) = fixture.run(&["set_user_limits", "ann", r#"{"foo": 5}"#]);
-    assert!(status == 69 && words.contains("unknown field `foo`"), "{words}");
+    assert!(status == 69 && words.contains("invalid limits: unknown limit 'foo', expected "), "{words}");
     fixture.refuses(&["set_user_limits", "gest", "{}"], 69, NOBODY);
     fixture.prints(&["list_user_limits"], "user\tmax-connections\tmax-channels\nann\t5\t\n");
     fixture.refuses(&["list_user_limits", "--user", "gest"], 69, NOBODY);
