@@ -25,23 +25,23 @@ const ATTACK_S: u64 = 20;
 /// What to try.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// How long each attack goes on that has no end of its own [default: 20, and 300 for the flood]
+    /// Seconds of each attack that has no end of its own [default: 20; 300 for the flood]
     #[arg(long)]
     seconds: Option<u64>,
-    /// Attacks, with commas between [default: all]
+    /// Attacks, separated by commas [default: all]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<Attack>,
-    /// Less of everything, in seconds: what `cargo test` does
+    /// A short run, as in `cargo test`
     #[arg(long)]
     short: bool,
-    /// What random attacks send follows from it [default: a fresh one]
+    /// Seed of all random choices [default: a fresh one]
     #[arg(long)]
     seed: Option<u64>,
-    /// The broker's program [default: `leveret` beside this program]
+    /// Program of the broker [default: `leveret` beside this program]
     #[arg(long, value_name = "PATH")]
     leveret: Option<PathBuf>,
-    /// Where data and log go; kept afterwards [default: `attacks-SEED` in the folder for temporary
-    /// files, removed if all is well]
+    /// Folder for data and log; kept afterwards [default: `attacks-SEED` in the folder for
+    /// temporary files, removed if all is well]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 }

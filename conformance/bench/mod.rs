@@ -26,10 +26,10 @@ use std::process::ExitCode;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     work: Work,
-    /// A broker: NAME=HOST:PORT[,PID]; repeat for each. Without PID there is no CPU and no memory
+    /// Broker to measure: NAME=HOST:PORT[,PID]; may be repeated. Without PID, no CPU and memory
     #[arg(long, global = true)]
     broker: Vec<Broker>,
-    /// The load generator [default: `leveret` beside this program]
+    /// Program of the load generator [default: `leveret` beside this program]
     #[arg(long, global = true)]
     perf: Option<PathBuf>,
 }

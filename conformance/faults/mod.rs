@@ -21,20 +21,20 @@ const MINUTE_S: u64 = 60;
 /// How to hurt it.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// How long to go on
+    /// Minutes to run
     #[arg(long, default_value_t = 1)]
     minutes: u64,
-    /// What faults and clients choose follows from it [default: a fresh one]
+    /// Seed of all random choices [default: a fresh one]
     #[arg(long)]
     seed: Option<u64>,
-    /// The broker's program [default: `leveret` beside this program]
+    /// Program of the broker [default: `leveret` beside this program]
     #[arg(long, value_name = "PATH")]
     leveret: Option<PathBuf>,
-    /// Faults, with commas between: kill, term, stop, vanish, half-open, slow, idle, full, clock,
+    /// Faults, separated by commas: kill, term, stop, vanish, half-open, slow, idle, full, clock,
     /// folder [default: all]
     #[arg(long, value_delimiter = ',')]
     only: Vec<Fault>,
-    /// Where data and log go; kept afterwards [default: `faults-SEED` in the folder for temporary
+    /// Folder for data and log; kept afterwards [default: `faults-SEED` in the folder for temporary
     /// files, removed if all is well]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,

@@ -36,66 +36,65 @@ const STATUS_UNABLE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(
     name = "conformance",
-    about = "Holds AMQP 0-9-1 brokers against a suite of scripts",
+    about = "Run a suite of scripts against AMQP 0-9-1 brokers",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
 )]
 struct Arguments {
     #[command(subcommand)]
     work: Option<Work>,
-    /// A broker: amqp://user:password@host:port/vhost; repeat for each [default: a Leveret of its
-    /// own]
+    /// Broker to test: amqp://user:password@host:port/vhost; may be repeated [default: a Leveret
+    /// that is started for it]
     #[arg(long)]
     uri: Vec<String>,
-    /// A leveret program to start, before any --uri [default: `leveret` beside this program,
-    /// without any --uri]
+    /// Program of a Leveret to start and test before any --uri [default without --uri: `leveret`
+    /// beside this program]
     #[arg(long, value_name = "PATH")]
     leveret: Option<PathBuf>,
-    /// The folder of scripts [default: that of this package]
+    /// Folder of the scripts [default: that of this package]
     #[arg(long, value_name = "FOLDER")]
     scripts: Option<PathBuf>,
-    /// How many cases run at once
+    /// Number of cases that run at the same time
     #[arg(long, default_value_t = 16)]
     jobs: usize,
-    /// What the brokers do not offer, so that cases which need it are skipped; repeat for each.
-    /// With a product and a colon in front it is about brokers of that product alone
+    /// Skip cases that need this; may be repeated. PRODUCT:NEED is only about brokers of that
+    /// product
     #[arg(long, value_name = "NEED")]
     without: Vec<String>,
-    /// A shell command that imports definitions, so that scripts which need users, permissions or
-    /// policies can run: the file's path is appended, or stands where {} is. One for each --uri, in
-    /// their order [default: that --operator does with import_definitions]
+    /// Shell command that imports definitions, for scripts that need users, permissions or
+    /// policies: the file's path replaces {} or is appended. One for each --uri, in their order
+    /// [default: that of --operator, with import_definitions]
     #[arg(long, value_name = "COMMAND")]
     import: Vec<String>,
-    /// A shell command that does what is appended, as rabbitmqctl does, for scripts in which an
-    /// operator steps in. One for each --uri, in their order
+    /// Shell command that takes rabbitmqctl's arguments, for scripts that use an operator's
+    /// commands. One for each --uri, in their order
     #[arg(long, value_name = "COMMAND")]
     operator: Vec<String>,
-    /// A shell command that restarts the broker, for scripts about what must last: it ends it, by
-    /// SIGTERM when 'stop' is appended and by SIGKILL when 'kill' is, and is done once the broker
-    /// is back with its data. One for each --uri, in their order
+    /// Shell command that restarts the broker, for scripts about persistence. It gets 'stop' (end
+    /// it by SIGTERM) or 'kill' (by SIGKILL) appended and returns once the broker is up again with
+    /// its data. One for each --uri, in their order
     #[arg(long, value_name = "COMMAND")]
     restart: Vec<String>,
-    /// Run only the cases of this level: 'specification', what AMQP 0-9-1 asks for, or 'rabbitmq',
-    /// what RabbitMQ does
+    /// Run only cases of this level: 'specification' (what AMQP 0-9-1 requires) or 'rabbitmq' (what
+    /// RabbitMQ does)
     #[arg(long, value_name = "LEVEL", value_parser = Level::named)]
     level: Option<Level>,
-    /// Compare reply texts in cases of the specification too, for a broker that wants to have
-    /// RabbitMQ's
+    /// Compare reply texts with RabbitMQ's in cases of the specification too
     #[arg(long)]
     words: bool,
-    /// Write the result to standard output as JSON, and all else to standard error
+    /// Write the result as JSON to standard output, everything else to standard error
     #[arg(long, conflicts_with = "table")]
     json: bool,
-    /// Write the result to standard output as a table in Markdown, and all else to standard error
+    /// Write the result as a Markdown table to standard output, everything else to standard error
     #[arg(long)]
     table: bool,
-    /// Write the result to this file as JUnit does
+    /// Write the result as JUnit XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Say each case's name as it ends
+    /// Print the name of each case when it ends
     #[arg(long, short)]
     verbose: bool,
-    /// Run only cases whose class/name contains one of these
+    /// Run only cases whose class/name contains one of these texts
     filter: Vec<String>,
 }
 
@@ -104,9 +103,9 @@ struct Arguments {
 enum Work {
     /// Measure brokers side by side
     Bench(bench::Arguments),
-    /// Hurt a broker while clients use it, and check what it owed them
+    /// Kill, stop and starve a broker while clients use it, and check that no message is lost
     Faults(faults::Arguments),
-    /// Have clients try to take a broker down, and check how it stands that
+    /// Let clients try to take a broker down, and check that it keeps serving others
     Attacks(attacks::Arguments),
 }
 
@@ -158,7 +157,7 @@ impl Arguments {
             [("--import", &self.import), ("--operator", &self.operator), ("--restart", &self.restart)]
         {
             if commands.len() > self.uri.len() {
-                return Err(format!("{option} is there {} times, --uri {}", commands.len(), self.uri.len()));
+                return Err(format!("{option} is given {} times, --uri {}", commands.len(), self.uri.len()));
             }
         }
         let mut targets = Vec::new();
@@ -211,7 +210,7 @@ fn all(arguments: &Arguments) -> Result<bool, String> {
     })?;
     scripts.retain(|script| arguments.level.is_none_or(|level| script.head.level == level));
     if scripts.is_empty() {
-        return Err("no script has such a name and level".into());
+        return Err("no script matches the filter and the level".into());
     }
     let own = arguments.program().map(|program| Own::start(&program, &env::temp_dir())).transpose()?;
     let targets = arguments.targets(own.as_ref())?;

@@ -55,7 +55,7 @@ impl fmt::Display for PerfError {
             Self::Cancelled => f.write_str("the broker cancelled a consumer: its queue is gone"),
             Self::Disconnected => f.write_str("the broker ended the connection without a word"),
             Self::TimedOut(what) => write!(f, "the broker did not answer in time: {what}"),
-            Self::Protocol(why) => write!(f, "the broker broke the protocol: {why}"),
+            Self::Protocol(why) => write!(f, "protocol error of the broker: {why}"),
             Self::Panicked => f.write_str("a worker thread panicked"),
         }
     }

@@ -20,7 +20,7 @@ const SIZE_MAX: usize = 128 << 20;
 /// Longest name that travels as a short string (AMQP 0-9-1 section 4.2.5.3).
 const NAME_MAX: usize = 255;
 
-/// Loads an AMQP 0-9-1 broker with messages and measures it.
+/// Put load on an AMQP 0-9-1 broker and measure it
 #[derive(Args, Debug, Clone)]
 pub struct Options {
     /// Address of the broker: amqp://USER:PASSWORD@HOST:PORT/VHOST
@@ -38,31 +38,31 @@ pub struct Options {
     /// Publish persistent messages (delivery mode 2)
     #[arg(long)]
     pub persistent: bool,
-    /// Ask for confirms, with at most N publishes unconfirmed a producer; 0 does not ask
+    /// Use publisher confirms, with at most N unconfirmed messages per producer; 0 is off
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub confirm: u64,
-    /// Acknowledge every N messages at a time; 0 consumes without acknowledgements
+    /// Acknowledge N messages at a time; 0 consumes without acknowledgements
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub ack: u64,
-    /// Most unacknowledged messages a consumer; 0 is no limit
+    /// Prefetch: unacknowledged messages per consumer; 0 is no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub prefetch: u16,
-    /// Publish R messages a second, all producers together; as many as possible unless given
+    /// Publish R messages a second, all producers together [default: as many as possible]
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub rate: Option<u64>,
-    /// Measure for S seconds, after a second to get going [default: 10, or no end with --messages]
+    /// Measure for S seconds, after one second of warm-up [default: 10; unlimited with --messages]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub time: Option<u64>,
     /// Stop after N messages, measured from the first to the last
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub messages: Option<u64>,
-    /// Queue to use; declared durable, and deleted at the end, unless it exists
+    /// Queue to use; unless it exists, it is declared durable and deleted at the end
     #[arg(long, value_name = "NAME", default_value = QUEUE)]
     pub queue: String,
-    /// Use N queues, NAME-0 to NAME-(N-1), dealt round robin to producers and consumers
+    /// Use N queues, NAME-0 to NAME-(N-1), assigned round robin to producers and consumers
     #[arg(long, value_name = "N")]
     pub queues: Option<usize>,
-    /// Publish to this exchange and bind the queues to it; declared direct unless it exists
+    /// Publish to this exchange and bind the queues to it; declared as direct unless it exists
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub exchange: String,
     /// Bind and publish with this key [default: the name of each queue]
@@ -71,10 +71,10 @@ pub struct Options {
     /// Poll with basic.get, one message at a time, instead of consuming
     #[arg(long)]
     pub get: bool,
-    /// Measure the time from publish to delivery; the bodies carry a stamp
+    /// Measure the time from publish to delivery, by a timestamp in the bodies
     #[arg(long)]
     pub latency: bool,
-    /// Keep the queues and the exchange at the end
+    /// Do not delete the queues and the exchange at the end
     #[arg(long)]
     pub keep: bool,
     /// Delete the queues at the end even if they existed before
