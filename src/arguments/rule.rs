@@ -21,9 +21,9 @@ pub enum ValueRule {
     Integer,
     /// A whole number.
     Range {
-        /// The least.
+        /// The smallest value.
         least: i64,
-        /// The most.
+        /// The largest value.
         most: i64,
         /// What is wrong with more.
         over: fn(i64) -> ValueFault,

@@ -137,7 +137,7 @@ impl Alarms {
 }
 
 impl Unfinished {
-    /// Nothing yet.
+    /// Without any alarm.
     #[must_use]
     pub fn of(alarms: &Arc<Alarms>) -> Self {
         Self { alarms: Arc::clone(alarms), bytes: 0 }

@@ -85,7 +85,7 @@ pub enum Publishing {
 /// What a session says of itself.
 #[derive(Debug, Clone)]
 pub struct ClientReport {
-    /// How it stands.
+    /// What changes while it is connected.
     pub standing: ClientStatus,
     /// Bytes that came from the client since it was let in.
     pub received_bytes: u64,

@@ -34,9 +34,9 @@ pub struct Key {
 pub enum PolicyValueRule {
     /// A whole number.
     Range {
-        /// The least.
+        /// The smallest value.
         least: i64,
-        /// The most.
+        /// The largest value.
         most: i64,
         /// What it should be.
         what: &'static str,

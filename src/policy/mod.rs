@@ -32,7 +32,7 @@ pub struct Policy {
     pub apply_to: ApplyTo,
     /// Of several policies for an object the one with the highest is in effect.
     pub priority: i64,
-    /// What it says.
+    /// Its keys and values.
     pub definition: Definition,
 }
 

@@ -25,7 +25,7 @@ const WINDOW_BYTES: usize = 1024 * 1024;
 /// What tells a consumer from others, for whoever looks at a queue.
 #[derive(Debug, Clone)]
 pub struct Label {
-    /// Whose it is.
+    /// The connection it belongs to.
     pub connection: ConnectionId,
     /// The channel it was made on.
     pub channel: u16,

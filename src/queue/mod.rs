@@ -275,7 +275,7 @@ impl Queue {
         &self.context.home
     }
 
-    /// How it stands.
+    /// Its counts of messages and consumers.
     #[must_use]
     pub fn stats(&self) -> QueueStats {
         let body = &*self.lock();

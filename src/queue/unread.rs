@@ -57,7 +57,7 @@ impl Unread {
 }
 
 impl Share {
-    /// Nothing yet.
+    /// An empty one.
     #[must_use]
     pub fn of(unread: &Arc<Unread>) -> Self {
         Self { of: Arc::clone(unread), bytes: 0 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Bound {
     /// The exchange that routes.
     pub source: Arc<Declared>,
-    /// What receives.
+    /// The queue or exchange that receives.
     pub target: Target,
     /// The binding key.
     pub key: Box<[u8]>,

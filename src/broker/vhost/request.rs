@@ -31,7 +31,7 @@ pub struct QueueDeclare {
     pub arguments: FieldTable,
     /// Who asks.
     pub connection: ConnectionId,
-    /// When.
+    /// The time of the request.
     pub now: Now,
 }
 
@@ -101,7 +101,7 @@ pub enum Destination {
 pub struct Bind {
     /// The exchange that routes.
     pub source: String,
-    /// What receives.
+    /// The queue or exchange that receives.
     pub destination: Destination,
     /// The binding key.
     pub routing_key: Vec<u8>,

@@ -185,7 +185,7 @@ pub enum AmqpError {
     OtherUserId {
         /// Whose it says it is.
         claimed: String,
-        /// Whose it is.
+        /// The user it belongs to.
         user: String,
     },
     /// The expiration of a message is not one.

@@ -147,7 +147,7 @@ impl Classic {
         Ok(())
     }
 
-    /// How it stands.
+    /// Its counts of messages and consumers.
     pub(super) fn stats(&self) -> QueueStats {
         let core = &self.core;
         let (parked, parked_bytes) = core.letters.as_ref().map_or((0, 0), |letters| letters.held());

@@ -104,7 +104,7 @@ impl Stream {
         self.finish_flushed(queue)
     }
 
-    /// How it stands.
+    /// Its counts of messages and consumers.
     pub(super) fn stats(&self) -> QueueStats {
         QueueStats {
             ready: self.log.len(),
