@@ -144,7 +144,7 @@ fn operators_are_served_at_the_same_time_and_not_too_many() {
     let mut operators: Vec<_> = (0..CLIENTS_MAX).map(|_| Operator::of(&folder)).collect();
     operators.iter_mut().rev().for_each(Operator::is_served);
     let mut late = Operator::of(&folder);
-    late.hears_refusal("16 operators are being served");
+    late.hears_refusal("16 commands are being served already");
     assert_eq!(late.line(), None);
     drop(operators);
     // Those who are gone are noticed a moment later.
