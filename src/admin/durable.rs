@@ -46,8 +46,8 @@ pub async fn perform_durably(
     let of = Arc::clone(broker);
     let performed = spawn_blocking(move || perform(&of, operation, &caller)).await;
     let Performed { answer, ticket } = performed.map_err(|fault| {
-        error!(%fault, "an operation ended by a fault of the broker");
-        Refusal::new(RefusalKind::Unavailable, "a fault of the broker ended it: see its log")
+        error!(%fault, "an operation panicked");
+        Refusal::new(RefusalKind::Unavailable, "the operation failed by a fault of the broker: see its log")
     })??;
     wait_for(broker, ticket).await?;
     Ok(answer)
@@ -86,7 +86,7 @@ async fn wait_for(broker: &Broker, ticket: Ticket) -> Result<(), Refusal> {
                 continue;
             }
         };
-        let why = format!("it is in effect, but not on disk, and gone after a restart: {why}");
+        let why = format!("applied, but not persisted: a restart will lose it: {why}");
         return Err(Refusal::new(RefusalKind::Unavailable, why));
     }
 }

@@ -49,7 +49,7 @@ fn who_waits_is_told_that_the_store_has_failed() {
         log.set_health(Health::Failed);
         let Err(refusal) = asked.await.expect("it ends") else { panic!("it is not on disk") };
         assert_eq!(refusal.kind, RefusalKind::Unavailable);
-        let words = "it is in effect, but not on disk, and gone after a restart: the store has failed";
+        let words = "applied, but not persisted: a restart will lose it: the store has failed";
         assert_eq!(refusal.message, words);
     });
 }
