@@ -17,26 +17,26 @@ const EVERYBODY: [(char, &str, &[&str], Option<&str>); 5] = [
 
 /// A broker with these users, a vhost without any, and in `/` queues, a client of the first user
 /// and one of `user`.
-fn house() -> TestBroker {
-    let mut house = TestBroker::new();
+fn fixture() -> TestBroker {
+    let mut fixture = TestBroker::new();
     for (_, user, tags, pattern) in EVERYBODY {
         let add = json!({ "add_user": { "user": user, "password": user, "tags": tags } });
-        house.answers(&json!({ "users": add }), &json!("done"));
+        fixture.answers(&json!({ "users": add }), &json!("done"));
         let Some(own) = pattern else { continue };
         let set = json!({ "user": user, "vhost": "/", "configure": own, "write": own, "read": own });
-        house.answers(&json!({ "permissions": { "set_permissions": set } }), &json!("done"));
+        fixture.answers(&json!({ "permissions": { "set_permissions": set } }), &json!("done"));
     }
     let limits = json!({ "user": "maker", "limits": { "max-channels": 9 } });
-    house.answers(&json!({ "users": { "set_user_limits": limits } }), &json!("done"));
+    fixture.answers(&json!({ "users": { "set_user_limits": limits } }), &json!("done"));
     let other = json!({ "vhost": "other", "description": "", "tags": [], "default_queue_type": null });
-    house.answers(&json!({ "vhosts": { "add_vhost": other } }), &json!("done"));
+    fixture.answers(&json!({ "vhosts": { "add_vhost": other } }), &json!("done"));
     let limits = json!({ "vhost": "other", "limits": { "max-queues": 9 } });
-    house.answers(&json!({ "vhosts": { "set_vhost_limits": limits } }), &json!("done"));
-    house.client("a", 50_000);
-    house.say("a", &["1 queue.declare own", "1 queue.declare theirs", "1 basic.consume theirs c"]);
-    house.say("a", &["1 exchange.declare own-inside direct internal"]);
-    house.client_of("user", "b", 50_001);
-    house
+    fixture.answers(&json!({ "vhosts": { "set_vhost_limits": limits } }), &json!("done"));
+    fixture.client("a", 50_000);
+    fixture.say("a", &["1 queue.declare own", "1 queue.declare theirs", "1 basic.consume theirs c"]);
+    fixture.say("a", &["1 exchange.declare own-inside direct internal"]);
+    fixture.client_of("user", "b", 50_001);
+    fixture
 }
 
 fn user(name: &str) -> Requester {
@@ -49,7 +49,7 @@ fn allowed(operation: &Value) -> String {
     let users = EVERYBODY.iter().map(|(letter, name, ..)| (*letter, user(name)));
     let let_do = std::iter::once(operator)
         .chain(users)
-        .filter(|(_, who)| !matches!(house().ask_as(who, operation), Err((RefusalKind::Forbidden, _))));
+        .filter(|(_, who)| !matches!(fixture().ask_as(who, operation), Err((RefusalKind::Forbidden, _))));
     let_do.map(|(letter, _)| letter).collect()
 }
 
@@ -226,10 +226,10 @@ fn connections_are_for_their_users() {
 /// A list that everybody may ask for has in it what the one sees who asks.
 #[test]
 fn lists_show_what_one_may_see() {
-    let mut house = house();
+    let mut fixture = fixture();
     let mut check = |operation: Value, column: &str, expected: &[(&str, Value)]| {
         for (name, values) in expected {
-            let rows = house.ask_as(&user(name), &operation).expect("it is a list");
+            let rows = fixture.ask_as(&user(name), &operation).expect("it is a list");
             let rows = rows.as_array().expect("it is a list");
             let shown: Vec<_> = rows.iter().map(|row| row[column].clone()).collect();
             assert_eq!(json!(shown), *values, "{operation} of {name}");
@@ -259,9 +259,9 @@ fn lists_show_what_one_may_see() {
 
 #[test]
 fn a_refusal_says_what_is_missing() {
-    let mut house = house();
+    let mut fixture = fixture();
     let mut check = |name: &str, operation: Value, kind: RefusalKind, words: &str| {
-        let refused = house.ask_as(&user(name), &operation);
+        let refused = fixture.ask_as(&user(name), &operation);
         assert_eq!(refused, Err((kind, words.to_owned())), "{operation} of {name}");
     };
     check(
@@ -307,32 +307,32 @@ fn a_refusal_says_what_is_missing() {
 /// An operator may use every queue, a user no other connection's.
 #[test]
 fn exclusive_queues_are_for_their_connections_and_operators() {
-    let mut house = house();
-    house.say("a", &["1 queue.declare own-x exclusive"]);
+    let mut fixture = fixture();
+    fixture.say("a", &["1 queue.declare own-x exclusive"]);
     let purge = json!({ "queues": { "purge_queue": { "vhost": "/", "queue": "own-x" } } });
-    let Err((kind, words)) = house.ask_as(&user("user"), &purge) else { panic!("it is refused") };
+    let Err((kind, words)) = fixture.ask_as(&user("user"), &purge) else { panic!("it is refused") };
     assert_eq!(kind, RefusalKind::Denied);
     assert!(words.starts_with("cannot obtain exclusive access to locked queue 'own-x'"), "{words}");
-    house.answers(&purge, &json!({ "messages": 0 }));
+    fixture.answers(&purge, &json!({ "messages": 0 }));
 }
 
 #[test]
 fn keys_are_for_those_who_may_use_them() {
-    let mut house = house();
-    house.say("a", &["1 exchange.declare own-topic topic"]);
+    let mut fixture = fixture();
+    fixture.say("a", &["1 exchange.declare own-topic topic"]);
     let topic = json!({ "user": "user", "vhost": "/", "exchange": "own-topic", "write": "^a", "read": "" });
-    house.answers(&json!({ "permissions": { "set_topic_permissions": topic } }), &json!("done"));
+    fixture.answers(&json!({ "permissions": { "set_topic_permissions": topic } }), &json!("done"));
     let requeue = |key: &str| json!({ "parked": { "requeue_parked": { "vhost": "/", "queue": "own", "to": ["own-topic", key] } } });
-    assert!(house.ask_as(&user("user"), &requeue("a")).is_ok());
+    assert!(fixture.ask_as(&user("user"), &requeue("a")).is_ok());
     let words = "write access to topic 'b' in exchange 'own-topic' in vhost '/' refused for user 'user'";
     let refused = Err((RefusalKind::Forbidden, words.to_owned()));
-    assert_eq!(house.ask_as(&user("user"), &requeue("b")), refused);
+    assert_eq!(fixture.ask_as(&user("user"), &requeue("b")), refused);
 }
 
 #[test]
 fn a_user_logs_in_with_its_password_and_from_where_it_may() {
-    let house = house();
-    let broker = &house.world.broker;
+    let fixture = fixture();
+    let broker = &fixture.world.broker;
     let log_in = |name: &str, password: &str, is_local: bool| {
         let logged_in = Requester::log_in(broker, name, password.as_bytes(), is_local);
         logged_in.map_err(|refusal| (refusal.kind, refusal.message))

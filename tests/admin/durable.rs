@@ -27,8 +27,8 @@ async fn adding(broker: &Arc<Broker>) -> JoinHandle<Result<Answer, Refusal>> {
 
 #[test]
 fn an_answer_waits_for_the_disk() {
-    let house = TestBroker::new();
-    let (broker, log) = (&house.world.broker, &house.world.log);
+    let fixture = TestBroker::new();
+    let (broker, log) = (&fixture.world.broker, &fixture.world.log);
     log.hold();
     runtime().block_on(async {
         let asked = adding(broker).await;
@@ -41,8 +41,8 @@ fn an_answer_waits_for_the_disk() {
 
 #[test]
 fn who_waits_is_told_that_the_store_has_failed() {
-    let house = TestBroker::new();
-    let (broker, log) = (&house.world.broker, &house.world.log);
+    let fixture = TestBroker::new();
+    let (broker, log) = (&fixture.world.broker, &fixture.world.log);
     log.hold();
     runtime().block_on(async {
         let asked = adding(broker).await;

@@ -91,15 +91,15 @@ fn parked_messages_are_moved_back_or_elsewhere_or_dropped() {
 /// Who may not read a queue does not see what is parked in it.
 #[test]
 fn a_user_sees_what_is_parked_in_queues_that_it_may_read() {
-    let mut house = furnished();
+    let mut fixture = furnished();
     let add = json!({ "add_user": { "user": "ann", "password": "a", "tags": ["management"] } });
-    house.answers(&json!({ "users": add }), &json!("done"));
+    fixture.answers(&json!({ "users": add }), &json!("done"));
     let ann = Requester::User("ann".to_owned());
     let all = json!({ "parked": { "list_parked": { "vhost": "/", "queue": null } } });
     for (read, rows) in [("^empty$", 0), ("^q$", 3)] {
         let set = json!({ "user": "ann", "vhost": "/", "configure": "", "write": "", "read": read });
-        house.answers(&json!({ "permissions": { "set_permissions": set } }), &json!("done"));
-        let seen = house.ask_as(&ann, &all).expect("it is a list");
+        fixture.answers(&json!({ "permissions": { "set_permissions": set } }), &json!("done"));
+        let seen = fixture.ask_as(&ann, &all).expect("it is a list");
         assert_eq!(seen.as_array().map(Vec::len), Some(rows), "{read}");
     }
 }
