@@ -351,9 +351,9 @@ pub trait Log: Send + Sync {
     /// Begins a set of appends that reach the disk together.
     fn atomic_batch(&self) -> AtomicBatch<'_>;
 
-    /// Waits while much is pending, until the disk has what is pending now. Who brings many changes,
-    /// a part at a time, calls it before each part, without a lock and without an atomic batch: all
-    /// commits are one line, and those of others come after what it has appended.
+    /// Waits while much is pending, until the disk has what is pending now. Who brings many
+    /// changes, a part at a time, calls it before each part, without a lock and without an atomic
+    /// batch: all commits are one line, and those of others come after what it has appended.
     fn wait_for_room(&self) {}
 
     /// The newest ticket that is on disk.
