@@ -280,7 +280,8 @@ fn a_bit_of_the_magic_number_of_the_tables_is_mended() {
     for at in TABLES..TABLES + 9 {
         let mut turned = image.clone();
         turned[at] ^= 1 << (at % 8);
-        let why = open_sim_or_not(turned.clone()).err().expect("the file is damaged").to_string();
+        let Err(why) = open_sim_or_not(turned.clone()) else { panic!("byte {at}: the file is damaged") };
+        let why = why.to_string();
         assert!(why.contains("--repair") && !why.contains('\n'), "byte {at}: {why}");
         let options = Options { journal_bytes: 0, repair: true, ..Options::default() };
         let repaired = open_backend(SimDisk::holding(turned), options);

@@ -310,7 +310,11 @@ impl<'d> Walk<'d> {
             self.write(place, 0..len, &page, &what())?;
             return Ok(Some((page, true)));
         }
-        tracing::warn!("repair: not a single-bit error");
+        if tried < len {
+            tracing::warn!("repair: a single turned bit was looked for in {tried} of its {len} bytes only");
+        } else {
+            tracing::warn!("repair: not a single-bit error");
+        }
         Ok(is_leaf_of_records(&page).then_some((page, false)))
     }
 
