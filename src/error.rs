@@ -184,7 +184,7 @@ pub enum BrokerError {
         what: &'static str,
         /// How many they define that are not there.
         new: usize,
-        /// Where.
+        /// The vhost that they are for.
         vhost: Arc<str>,
         /// How many there may be.
         max: u32,

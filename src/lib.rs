@@ -119,6 +119,9 @@
 //!   damage does that is found while it runs.
 //! * Every buffer has a limit: a consumer is dealt no more than its window, a publisher's socket is
 //!   not read while the log is behind or the disk is full.
+//! * All commits are one line. Who brings many changes at once (messages that come back, dead
+//!   letters) brings them in parts and waits before each while the log is behind
+//!   (`Log::wait_for_room`), without a lock: the changes of everybody else come in between.
 //!
 //! # Where the design document was improved on
 //!
@@ -148,6 +151,9 @@
 //!   time, 40 bytes each, and on disk as a row of `returns`.
 //! * A record has **no sequence number** of its own: a run lies under the number of its first
 //!   record, and a block that is routed to several queues has another in each.
+//! * The room that listens and serves sockets is `server`, as tokio and hyper call it, and not
+//!   `net`; a protocol's wire lies beside its session, below it, since `perf` is built on the wire
+//!   alone.
 //! * The commit thread **waits 150 us before a cut while consumers keep pace** with publishers and
 //!   as long as that makes records vanish: 1 KiB persistent with acks went from 447 to 505 k/s and
 //!   from 2.96 to 2.47 us of CPU a message in one run. Waiting for the publishers who were told

@@ -96,9 +96,9 @@ pub enum Operation {
 /// Who asks, and when.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who.
+    /// Whose permissions count.
     pub who: Requester,
-    /// When.
+    /// When the operation is performed.
     pub now: Now,
     /// What the sessions answered, where [`inquiry_for`] asked them.
     pub inquiry: Option<Arc<StatsRequest>>,

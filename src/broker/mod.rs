@@ -48,14 +48,14 @@ use crate::blocking;
 use crate::clock::{Clock, Now};
 use crate::config::Limits;
 use crate::error::BrokerError;
-use crate::ids::{ConnectionId, ConsumerId, SeqRange, Ticket};
+use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
 use crate::metrics::{Counter, Metrics};
 use crate::queue::mailbox::Mailbox;
 use crate::queue::reply::is_reply_queue;
 use crate::queue::timers::Timers;
 use crate::queue::unread::Unread;
-use crate::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled};
+use crate::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled, count_of, in_portions};
 use crate::routing::route::Route;
 use crate::store::change::{Change, DamagedRun, Health, Log, Recovered};
 use crate::store::{Opened, StoreError};
@@ -466,7 +466,7 @@ impl Broker {
 
     /// Messages come back to their places, some perhaps later; beyond the delivery limit they die.
     pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Requeue, now: Now) {
-        if is_few(settled) {
+        if count_of(settled) <= PORTION {
             let effects = queue.put_back(settled, how, now);
             self.effects.carry_out(queue, &effects, now, None);
             return;
@@ -483,27 +483,14 @@ impl Broker {
         }
     }
 
-    /// Does something with settled messages, some at a time: in between others get at their queue,
-    /// and the commit thread comes after.
+    /// Does something with many settled messages, some at a time: in between others get at their
+    /// queue, and the commit thread comes after.
     fn in_portions(&self, settled: &[Settled], mut each: impl FnMut(&[Settled])) {
         blocking::run(|| {
-            let (mut portion, mut room) = (Vec::new(), PORTION);
-            for &Settled { consumer, mut range } in settled {
-                while !range.is_empty() {
-                    let end = range.end.min(range.first.saturating_add(room));
-                    portion.push(Settled { consumer, range: SeqRange { end, ..range } });
-                    (range.first, room) = (end, room - (end - range.first));
-                    if room == 0 {
-                        self.log.wait_for_room();
-                        each(&mem::take(&mut portion));
-                        room = PORTION;
-                    }
-                }
-            }
-            if !portion.is_empty() {
+            in_portions(settled, PORTION, |portion| {
                 self.log.wait_for_room();
-                each(&portion);
-            }
+                each(portion);
+            });
         });
     }
 
@@ -513,7 +500,7 @@ impl Broker {
             let effects = queue.reject(portion, now);
             self.effects.carry_out(queue, &effects, now, None);
         };
-        if is_few(settled) { reject(settled) } else { self.in_portions(settled, reject) }
+        if count_of(settled) <= PORTION { reject(settled) } else { self.in_portions(settled, reject) }
     }
 
     /// Adds a consumer.
@@ -612,11 +599,6 @@ impl Broker {
             self.dispatch_again(queue, now);
         });
     }
-}
-
-/// Whether these are few enough to be taken back in one go.
-fn is_few(settled: &[Settled]) -> bool {
-    settled.iter().map(|part| part.range.len()).sum::<u64>() <= PORTION
 }
 
 impl fmt::Debug for Broker {

@@ -10,7 +10,7 @@ use crate::ids::ConnectionId;
 use std::sync::Arc;
 
 /// A cache of the client's permissions.
-pub(crate) struct Access {
+pub(crate) struct CachedGrants {
     /// Of which state of the users `grants` are; 0 for none.
     epoch: u64,
     grants: Arc<Grants>,
@@ -18,7 +18,7 @@ pub(crate) struct Access {
     gone: bool,
 }
 
-impl Access {
+impl CachedGrants {
     /// Of somebody who has not logged in.
     pub(crate) fn none() -> Self {
         Self { epoch: 0, grants: Arc::new(Grants::nothing("")), gone: false }

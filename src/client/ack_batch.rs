@@ -4,8 +4,7 @@ use super::budget;
 use crate::blocking;
 use crate::broker::{Broker, Settlement};
 use crate::clock::Now;
-use crate::ids::SeqRange;
-use crate::queue::{Queue, Settled};
+use crate::queue::{Queue, Settled, count_of, in_portions};
 use std::mem;
 use std::sync::Arc;
 
@@ -86,26 +85,6 @@ impl AckBatch {
 
 /// Tells a queue what was acknowledged, in portions, so that others do not wait long for its lock.
 fn acknowledge(broker: &Broker, queue: &Arc<Queue>, settled: &[Settled], now: Now) {
-    let count: u64 = settled.iter().map(|part| part.range.len()).sum();
-    broker.metrics().acknowledged.add(count);
-    if count <= PORTION {
-        return broker.settle(queue, settled, now);
-    }
-    let mut portion = Vec::new();
-    let mut room = PORTION;
-    for &Settled { consumer, range } in settled {
-        let mut rest = range;
-        while !rest.is_empty() {
-            let range = SeqRange { end: rest.end.min(rest.first.saturating_add(room)), ..rest };
-            portion.push(Settled { consumer, range });
-            (rest.first, room) = (range.end, room - range.len());
-            if room == 0 {
-                broker.settle(queue, &mem::take(&mut portion), now);
-                room = PORTION;
-            }
-        }
-    }
-    if !portion.is_empty() {
-        broker.settle(queue, &portion, now);
-    }
+    broker.metrics().acknowledged.add(count_of(settled));
+    in_portions(settled, PORTION, |portion| broker.settle(queue, portion, now));
 }

@@ -1,6 +1,6 @@
 //! Who a client is: where it comes from, its user and vhost, and its places among the clients.
 
-use super::access::Access;
+use super::access::CachedGrants;
 use crate::auth::permission::{Grants, Right};
 use crate::broker::clients::ClientHandle;
 use crate::broker::entry::VHostEntry;
@@ -46,7 +46,7 @@ pub(crate) struct Identity {
     pub(crate) places: Option<(Permit, VHostEntry)>,
     /// Its place among the clients that an operator sees, while it is open.
     pub(crate) handle: Option<ClientHandle>,
-    access: Access,
+    access: CachedGrants,
 }
 
 impl Identity {
@@ -60,7 +60,7 @@ impl Identity {
             vhost: Arc::clone(broker.nowhere()),
             places: None,
             handle: None,
-            access: Access::none(),
+            access: CachedGrants::none(),
         }
     }
 

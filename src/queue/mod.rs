@@ -60,6 +60,34 @@ pub struct Settled {
     pub range: SeqRange,
 }
 
+/// How many messages these are.
+#[must_use]
+pub fn count_of(settled: &[Settled]) -> u64 {
+    settled.iter().map(|part| part.range.len()).sum()
+}
+
+/// Shows `each` settled messages in portions of `most`, as they are if they are no more.
+pub fn in_portions(settled: &[Settled], most: u64, mut each: impl FnMut(&[Settled])) {
+    if count_of(settled) <= most {
+        return each(settled);
+    }
+    let (mut portion, mut room) = (Vec::new(), most);
+    for &Settled { consumer, mut range } in settled {
+        while !range.is_empty() {
+            let end = range.end.min(range.first.saturating_add(room));
+            portion.push(Settled { consumer, range: SeqRange { end, ..range } });
+            (range.first, room) = (end, room - (end - range.first));
+            if room == 0 {
+                each(&mem::take(&mut portion));
+                room = most;
+            }
+        }
+    }
+    if !portion.is_empty() {
+        each(&portion);
+    }
+}
+
 /// What `basic.get` finds.
 #[derive(Debug, Default)]
 pub enum Got {

@@ -413,6 +413,18 @@ fn a_queue_without_consumers_keeps_next_to_nothing_when_memory_is_short() {
 }
 
 #[test]
+fn portions_have_each_settled_message_once_and_no_more_than_the_most() {
+    let settled = [held(1, 0, 5), held(2, 10, 1), held(1, 20, 4)].concat();
+    let mut portions: Vec<Vec<(u64, u64)>> = Vec::new();
+    let of = |part: &Settled| (part.range.first, part.range.end);
+    in_portions(&settled, 4, |portion| portions.push(portion.iter().map(of).collect()));
+    assert_eq!(portions, [vec![(0, 4)], vec![(4, 5), (10, 11), (20, 22)], vec![(22, 24)]]);
+    let mut whole = 0;
+    in_portions(&settled, 10, |portion| whole += usize::from(portion == settled));
+    assert_eq!((whole, count_of(&settled)), (1, 10));
+}
+
+#[test]
 fn nothing_younger_is_dispatched_while_messages_come_back_in_portions() {
     let bench = Bench::new(durable());
     let _ = bench.publish(&["0", "1", "2", "3"], true);

@@ -12,9 +12,9 @@ use std::sync::Arc;
 /// way.
 const ROUNDS: u32 = 8;
 
-/// Matches that take long, of a message that is routed under an atomic batch of the log: they are
-/// put off, made when the batch has ended, and found made when the message is routed again. Keep it
-/// for no longer than that, since what is bound afterwards is not in it.
+/// Matches of a message that take long: they are put off while the lock is held, or an atomic batch
+/// of the log, made without, and found made when the message is routed again. Keep it for no longer
+/// than that, since what is bound afterwards is not in it.
 #[derive(Default)]
 pub struct PutOff {
     /// The routing keys of the message.
@@ -152,20 +152,16 @@ impl VHost {
         properties: &[u8],
         mut origin: impl FnMut(&Topology) -> Result<Option<&Exchange>, BrokerError>,
     ) -> Result<Arc<Route>, BrokerError> {
-        let mut long = LongMatches::default();
-        for _round in 0..ROUNDS {
+        let mut put_off = PutOff::default();
+        loop {
             let state = self.objects.read();
             let origin = origin(&state.topology)?;
-            let route = route::find(&state.topology, origin, keys, properties, &mut long);
+            let route = route::find(&state.topology, origin, keys, properties, &mut put_off.long);
             drop(state);
-            if !long.are_due() {
+            if !put_off.are_due() {
                 return Ok(Arc::new(route));
             }
-            blocking::run(|| long.make());
+            put_off.make();
         }
-        long.make_at_once();
-        let state = self.objects.read();
-        let origin = origin(&state.topology)?;
-        Ok(Arc::new(route::find(&state.topology, origin, keys, properties, &mut long)))
     }
 }
