@@ -219,11 +219,13 @@ fn consume(site: &Site, stand: &Stand) -> Result<Vec<u64>, String> {
     wire.send(&frames::prefetch(PREFETCH))?;
     wire.send(&frames::consume(QUEUE, ""))?;
     let mut came = vec![0_u64; usize::try_from(site.scale.producers).unwrap_or_default()];
-    let (mut consumed, mut tag) = (0_u64, 0);
+    let (mut consumed, mut tag, mut acknowledged) = (0_u64, 0, 0);
     loop {
         let drains = stand.drains.load(Ordering::Acquire);
         if drains && consumed == stand.published.load(Ordering::Acquire) {
-            wire.send(&frames::ack(1, tag, true))?;
+            if acknowledged < tag {
+                wire.send(&frames::ack(1, tag, true))?;
+            }
             wire.close()?;
             return Ok(came);
         }
@@ -245,6 +247,7 @@ fn consume(site: &Site, stand: &Stand) -> Result<Vec<u64>, String> {
         }
         if consumed > before && consumed.is_multiple_of(every) {
             wire.send(&frames::ack(1, tag, true))?;
+            acknowledged = tag;
             if !drains {
                 site.pause(SLOW.1);
             }
