@@ -373,6 +373,12 @@ pub trait Log: Send + Sync {
     /// publishers.
     fn pending_bytes(&self) -> usize;
 
+    /// Changes that are appended and neither on disk nor dropped, which measures the same where
+    /// messages are small.
+    fn pending_changes(&self) -> usize {
+        0
+    }
+
     /// Whether the store still commits.
     fn health(&self) -> Health;
 

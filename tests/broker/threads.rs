@@ -51,6 +51,9 @@ impl Log for Panicking<dyn Log> {
     fn pending_bytes(&self) -> usize {
         self.1.pending_bytes()
     }
+    fn pending_changes(&self) -> usize {
+        self.1.pending_changes()
+    }
     fn health(&self) -> Health {
         self.1.health()
     }

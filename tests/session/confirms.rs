@@ -175,6 +175,33 @@ fn publishers_go_on_if_the_log_catches_up_while_they_look() {
 }
 
 #[test]
+fn publishers_wait_while_many_small_changes_are_behind() {
+    // By turns for one queue and for two, so that each message is a change of its own.
+    let publish = "> 1 basic.publish '' q x persistent\n> 1 basic.publish amq.fanout '' x persistent\n";
+    let publish = publish.repeat(16 * 1024 / 3);
+    check_whole(&format!(
+        "
+        > 1 queue.declare q durable
+        < 1 queue.declare-ok q 0 0
+        > 1 queue.declare r durable
+        < 1 queue.declare-ok r 0 0
+        > 1 queue.bind q amq.fanout ''
+        < 1 queue.bind-ok
+        > 1 queue.bind r amq.fanout ''
+        < 1 queue.bind-ok
+        ! hold
+        {publish}
+        ! reads a
+        > 1 basic.publish '' q x persistent
+        > 1 basic.publish amq.fanout '' x persistent
+        ! ignores a
+        ! sync
+        ! reads a
+        "
+    ));
+}
+
+#[test]
 fn publishers_wait_while_the_log_is_behind() {
     let publish = "> 1 basic.publish '' q *1000000 persistent\n".repeat(9);
     check_whole(&format!(

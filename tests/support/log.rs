@@ -23,6 +23,7 @@ struct State {
     /// Something was appended since the last sync.
     pending: bool,
     pending_bytes: usize,
+    pending_changes: usize,
     /// Nothing is durable before [`MemoryLog::sync`].
     manual: bool,
     /// The disk has everything right after it was asked how much is pending.
@@ -44,6 +45,7 @@ impl MemoryLog {
             durable: 0,
             pending: false,
             pending_bytes: 0,
+            pending_changes: 0,
             manual: false,
             hasty: false,
             health: Health::Good,
@@ -101,7 +103,7 @@ impl State {
     fn sync(&mut self) {
         self.durable += u64::from(self.pending);
         self.pending = false;
-        self.pending_bytes = 0;
+        (self.pending_bytes, self.pending_changes) = (0, 0);
         let durable = Ticket(self.durable);
         for (_, waiter) in self.waiters.extract_if(.., |(ticket, _)| *ticket <= durable) {
             waiter.durable(durable);
@@ -117,6 +119,7 @@ impl Log for MemoryLog {
         state.long += usize::from(gated && blocking::runs() > RUNS.get());
         for change in changes.drain(..) {
             state.pending = true;
+            state.pending_changes += 1;
             if let Change::Publish { block, range, .. } | Change::Spill { block, range, .. } = change {
                 state.pending_bytes += block.bytes_of(range);
             }
@@ -158,6 +161,10 @@ impl Log for MemoryLog {
             state.sync();
         }
         pending_bytes
+    }
+
+    fn pending_changes(&self) -> usize {
+        self.state().pending_changes
     }
 
     fn health(&self) -> Health {

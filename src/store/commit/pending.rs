@@ -24,7 +24,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const GATHER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Changes that end it too: a few milliseconds' work for the commit thread.
-const GATHER_CHANGES: usize = 16 * 1024;
+const GATHER_CHANGES: usize = 8 * 1024;
 
 /// Changes that are not on disk yet from which on who brings many waits: ten milliseconds' work for
 /// the commit thread.
@@ -63,6 +63,8 @@ pub(in crate::store) struct Pending {
     stored: AtomicU64,
     /// Bytes of records appended and neither on disk nor dropped.
     bytes: AtomicUsize,
+    /// Changes appended and neither on disk nor dropped.
+    changes: AtomicUsize,
     /// A [`Health`], as `set_health` writes it.
     health: AtomicU8,
     /// Why it has failed.
@@ -91,7 +93,7 @@ struct Open {
     changes: Vec<Change>,
     /// Bytes of records in `changes`.
     bytes: usize,
-    /// Changes of the group that was cut and is not on disk.
+    /// Changes of groups that were cut and are not on disk.
     at_work: usize,
     /// How many wait until less is pending.
     crowded: usize,
@@ -179,6 +181,7 @@ impl Pending {
             return if open.changes.is_empty() { Ticket(open.cut) } else { ticket };
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.changes.fetch_add(changes.len(), Ordering::Relaxed);
         let was_much = open.is_much();
         open.changes.append(changes);
         open.bytes += bytes;
@@ -208,10 +211,8 @@ impl Pending {
     pub(in crate::store) fn wait_for_room(&self) {
         let mut open = self.open();
         let last = open.cut + 1;
-        let is_behind = |open: &mut Open| {
-            open.changes.len() + open.at_work > BEHIND_CHANGES || self.bytes() > BEHIND_BYTES
-        };
-        if !is_behind(&mut open) {
+        let is_behind = || self.changes() > BEHIND_CHANGES || self.bytes() > BEHIND_BYTES;
+        if !is_behind() {
             return;
         }
         open.crowded += 1;
@@ -220,7 +221,7 @@ impl Pending {
         }
         let waits = |open: &mut Open| {
             let goes_on = open.stop.is_none() && !open.closed && self.health() == Health::Good;
-            goes_on && self.durable().0 < last && is_behind(open)
+            goes_on && self.durable().0 < last && is_behind()
         };
         while waits(&mut open) {
             open = self.announced.wait_timeout(open, RETRY).unwrap_or_else(PoisonError::into_inner).0;
@@ -263,6 +264,10 @@ impl Pending {
 
     pub(in crate::store) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::store) fn changes(&self) -> usize {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// `bytes` of records are on disk or dropped.
@@ -379,7 +384,7 @@ impl Pending {
             Cut { number: Ticket(open.cut + 1), changes: mem::take(&mut open.changes), stop: open.stop };
         open.cut += 1;
         open.bytes = 0;
-        open.at_work = cut.changes.len();
+        open.at_work += cut.changes.len();
         let mut waiting = mem::take(&mut open.waiting);
         open.watching.append(&mut waiting);
         drop(open);
@@ -395,7 +400,7 @@ impl Pending {
             return;
         }
         self.durable.store(number.0, Ordering::Release);
-        open.at_work = 0;
+        self.changes.fetch_sub(mem::take(&mut open.at_work), Ordering::Relaxed);
         self.announced.notify_all();
         let mut watching = mem::take(&mut open.watching);
         drop(open);

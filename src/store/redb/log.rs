@@ -81,6 +81,10 @@ impl Log for RedbLog {
         self.pending.bytes()
     }
 
+    fn pending_changes(&self) -> usize {
+        self.pending.changes()
+    }
+
     fn health(&self) -> Health {
         self.pending.health()
     }

@@ -10,8 +10,11 @@ use crate::store::change::Health;
 use amq_protocol::protocol::{AMQPClass, connection};
 
 /// Bytes that the log may be behind before publishers are not read any more: what redb writes in
-/// about 20 ms.
-const LOG_BEHIND_MAX: usize = 8 * 1024 * 1024;
+/// about 10 ms.
+const BEHIND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Changes of which the same is true.
+const BEHIND_CHANGES_MAX: usize = 16 * 1024;
 
 /// What keeps a connection that published from being read.
 #[derive(Debug, Default)]
@@ -60,7 +63,9 @@ impl Flow {
             // Whatever is pending after this was read gets a later ticket; what is durable by then
             // wakes at once.
             let next = Ticket(link.durable().0 + 1);
-            self.throttled = link.broker.log().pending_bytes() > LOG_BEHIND_MAX;
+            let log = link.broker.log();
+            self.throttled =
+                log.pending_bytes() > BEHIND_BYTES_MAX || log.pending_changes() > BEHIND_CHANGES_MAX;
             if self.throttled {
                 link.inbox.wake_at(&link.broker, next);
             }
