@@ -3,13 +3,17 @@
 use super::{
     ALL, block, bodies, commit, declare, open_sim, open_with, publish, settle, wait_for, wait_until,
 };
-use crate::support::disk::SimDisk;
+use crate::support::disk::{Cut, SimDisk};
 use leveret::ids::{QueueId, SeqRange, Ticket};
+use leveret::store::Opened;
 use leveret::store::change::{Change, RecoveredRequeue};
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use std::collections::BTreeMap;
 
-/// How many rows a table has in the file of a store that has stopped.
+/// More bodies than are removed at a time, twice.
+const MANY: u64 = 70;
+
+/// How many rows a table has in the file, by its last commit.
 fn rows(disk: &SimDisk, table: &str) -> u64 {
     // Behind the head of the file, which has the length of the journal, and that.
     let mut image = disk.image();
@@ -70,6 +74,91 @@ fn settled_rows_leave_the_file() {
     commit(&opened.log, [settle(1, 94, 98)]);
     opened.log.close().unwrap();
     assert_eq!((rows(&disk, "segments"), rows(&disk, "bodies"), rows(&disk, "returns")), (0, 0, 0));
+}
+
+/// Many large messages of queue 1, each in a row of its own, and one of queue 2.
+fn many_bodies(opened: &Opened) {
+    let large = vec![b'x'; 17_000];
+    commit(&opened.log, [declare(1), declare(2)]);
+    for seq in 0..MANY {
+        commit(&opened.log, [publish(1, seq, &[&large])]);
+    }
+    commit(&opened.log, [publish(2, 0, &[&large])]);
+}
+
+#[test]
+fn a_queue_of_many_bodies_is_emptied_and_deleted_a_few_bodies_at_a_time() {
+    let removals = [settle(1, 0, MANY), Change::DeleteQueue(QueueId(1))];
+    for removal in removals {
+        let disk = SimDisk::default();
+        let opened = open_sim(&disk);
+        many_bodies(&opened);
+        let case = format!("{removal:?}");
+        commit(&opened.log, [removal]);
+        opened.log.close().unwrap();
+        assert_eq!(rows(&disk, "segments"), 1, "{case}: messages leave at once");
+        assert!(rows(&disk, "bodies") > 1, "{case}: their records in the long run");
+        assert!(rows(&disk, "removed_bodies") > 1, "{case}: which is on disk");
+
+        let disk = SimDisk::holding(disk.image());
+        let opened = open_sim(&disk);
+        let there = |id: u64| opened.recovered.queues.iter().find(|queue| queue.record.id == QueueId(id));
+        assert!(there(1).is_none_or(|queue| queue.messages.is_empty()), "{case}");
+        wait_until("removed", || rows(&disk, "removed_bodies") == 0);
+        assert_eq!(bodies(&opened, 2, ALL).len(), 1, "{case}");
+        opened.log.close().unwrap();
+        assert_eq!((rows(&disk, "segments"), rows(&disk, "bodies")), (1, 1), "{case}");
+    }
+}
+
+#[test]
+fn spilled_bodies_are_removed_a_few_at_a_time_too() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    // No two fit into a row.
+    let large = vec![b'x'; 140_000];
+    let spill = |seq| {
+        let block = block(&[(&large, false)]);
+        Change::Spill { queue: QueueId(1), first: seq, range: 0..1, block }
+    };
+    let store = |changes: Vec<Change>| {
+        let ticket = opened.log.append(&mut { changes });
+        wait_for(&opened.log, ticket);
+        wait_until("stored", || opened.log.stored() >= ticket);
+    };
+    store((0..MANY).map(spill).collect());
+    assert_eq!(rows(&disk, "local_bodies"), MANY);
+    store(vec![settle(1, 0, MANY), spill(MANY)]);
+    wait_until("removed", || rows(&disk, "local_bodies") == 1);
+    assert_eq!(bodies(&opened, 1, ALL).into_keys().collect::<Vec<_>>(), [MANY]);
+}
+
+#[test]
+fn what_is_still_to_be_removed_survives_a_power_cut_at_every_call() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    many_bodies(&opened);
+    drop(opened);
+    let disk = SimDisk::holding(disk.image()).cut_everywhere(7);
+    let opened = open_sim(&disk);
+    disk.set_progress(0, 1);
+    commit(&opened.log, [settle(1, 0, MANY)]);
+    disk.set_progress(1, 1);
+    wait_until("removed", || rows(&disk, "removed_bodies") == 0);
+    drop(opened);
+    let cuts: Vec<Cut> = disk.take_cuts().into_iter().filter(|cut| cut.progress.1 > 0).collect();
+    assert!(cuts.len() > 20, "only {} cuts", cuts.len());
+    for Cut { call, image, progress: (durable, _) } in cuts {
+        let disk = SimDisk::holding(image);
+        let opened = open_sim(&disk);
+        let left: u64 = opened.recovered.queues[0].messages.iter().map(|range| range.len()).sum();
+        assert!(left == 0 || (durable == 0 && left == MANY), "cut at call {call}: {left} are left");
+        assert_eq!(bodies(&opened, 1, ALL).len() as u64, left, "cut at call {call}");
+        assert_eq!(bodies(&opened, 2, ALL).len(), 1, "cut at call {call}");
+        wait_until("removed", || rows(&disk, "removed_bodies") == 0);
+        opened.log.close().unwrap();
+        assert_eq!(rows(&disk, "bodies"), left + 1, "cut at call {call}");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl<S: Storage> Committer<S> {
         self.look_for_room();
         self.pending.announce(cut.number);
         self.tell_of_readable();
-        Ok(())
+        if cut.stop.is_some() { Ok(()) } else { self.storage.tidy() }
     }
 
     fn apply(&mut self, ticket: Ticket, idle: bool, last: bool) -> Result<(), StoreError> {

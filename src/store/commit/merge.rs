@@ -379,7 +379,7 @@ fn settle_runs(runs: &mut Vec<Run>, settled: &mut Vec<SeqRange>) {
 }
 
 /// Cuts off what of ordered ranges lies outside of `within`.
-fn keep_within(ranges: &mut Vec<SeqRange>, within: SeqRange) {
+pub(in crate::store) fn keep_within(ranges: &mut Vec<SeqRange>, within: SeqRange) {
     ranges.retain_mut(|range| {
         *range = range.meet(within);
         !range.is_empty()
@@ -409,7 +409,7 @@ fn queue_of(change: &Change) -> Option<QueueId> {
 }
 
 /// Brings ranges into order and joins those that meet.
-fn join(ranges: &mut Vec<SeqRange>) {
+pub(in crate::store) fn join(ranges: &mut Vec<SeqRange>) {
     ranges.retain(|range| !range.is_empty());
     if !ranges.is_sorted() {
         ranges.sort_unstable();

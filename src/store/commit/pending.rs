@@ -36,6 +36,9 @@ const BEHIND_BYTES: usize = 8 * 1024 * 1024;
 /// How long after the last commit the store counts as idle.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long the store rests between two portions of what is to be tidied.
+const MOMENT: Duration = Duration::from_millis(10);
+
 /// How often the disk is looked at again while it is full.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -162,6 +165,8 @@ pub(in crate::store) enum WaitTimeout {
     None,
     /// There may be a rest once the store is idle.
     Idle,
+    /// There may be one after a moment: something is still to be tidied.
+    Soon,
     /// Something could not be written: it is tried again in a while, and not before.
     Retry,
 }
@@ -335,7 +340,11 @@ impl Pending {
         } else {
             open = self.wait(open, ThreadState::Gathering, Some(GATHER), |open| !open.is_urgent());
             if open.has_nothing() {
-                let most = (timeout == WaitTimeout::Idle).then_some(IDLE);
+                let most = match timeout {
+                    WaitTimeout::Idle => Some(IDLE),
+                    WaitTimeout::Soon => Some(MOMENT),
+                    WaitTimeout::None | WaitTimeout::Retry => None,
+                };
                 open = self.wait(open, ThreadState::Sleeping, most, |open| open.has_nothing());
                 if open.has_nothing() {
                     open.thread = ThreadState::Working;

@@ -50,6 +50,14 @@ pub(in crate::store) trait Storage {
     /// there may be a [`Storage::rest`], or without end.
     fn timeout(&self) -> WaitTimeout;
 
+    /// Does a little of what can wait, now that nobody waits for a group.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn tidy(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Does what can wait until nothing happens.
     ///
     /// # Errors

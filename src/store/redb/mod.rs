@@ -27,6 +27,7 @@ mod salvage;
 pub(in crate::store) mod segment;
 mod storage;
 mod stream;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use self::reserve::{FILE_NAME as RESERVE_NAME, Reserve};
 use self::reserve::{ReserveFile, STEP};
 use self::room::{Room, TREES_BYTES};
 use self::storage::RedbStorage;
+use self::sweep::Sweeper;
 use super::change::{Health, Recovered};
 use super::error::StoreError;
 use super::guard::guarded;
@@ -172,9 +174,10 @@ fn open_storage(
     recover::tidy(&database, &mut found)?;
     keep_room(&disk, dir, &options);
     let room = Room::new(disk.clone(), options.free_bytes);
+    let sweeper = Sweeper::read(&database)?;
     let database = Arc::new(RwLock::new(Some(database)));
     let (cache_bytes, last) = (options.cache_bytes, identity.journal);
-    let storage = RedbStorage::new((database, disk), room, cache_bytes, found.indexes, last)?;
+    let storage = RedbStorage::new((database, disk), room, cache_bytes, (found.indexes, sweeper), last)?;
     Ok((storage, found.recovered))
 }
 

@@ -14,8 +14,8 @@ use super::file::{self, DataFile};
 use super::segment::{self, Marks, Segment, SegmentView};
 use super::table::{
     self, BINDINGS, BODIES, DAMAGED, DELIVERED, EXCHANGES, LOCAL_BODIES, LOCAL_SEGMENTS, META, META_AHEAD,
-    META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, PERMISSIONS, POLICIES, QUEUES, REQUEUES, RowKey, SEEN,
-    SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
+    META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, PERMISSIONS, POLICIES, QUEUES, REMOVED_BODIES, REQUEUES,
+    RowKey, SEEN, SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
 };
 use super::{Options, open_database, tree};
 use crate::ids::QueueId;
@@ -49,7 +49,8 @@ const STREAM_ARGUMENTS: &[u8] = b"\x0cx-queue-typeS\0\0\0\x06stream";
 /// In the place of the number of the last commit, if that is not known: above any.
 const UNKNOWN_NUMBER: u64 = 1 << 54;
 
-static SMALL: [&dyn Salvaged; 14] = [
+static SMALL: [&dyn Salvaged; 15] = [
+    &REMOVED_BODIES,
     &REQUEUES,
     &DELIVERED,
     &STREAMS,
@@ -302,12 +303,19 @@ impl<'d> Copied<'d> {
     fn restore_segments(&mut self) -> Result<(), StoreError> {
         let tx = self.database.begin_read()?;
         let (segments, bodies) = (tx.open_table(SEGMENTS)?, tx.open_table(BODIES)?);
+        let mut removed = BTreeMap::new();
+        REMOVED_BODIES.read(&tx, |first, value| {
+            let [end] = checked::numbers(REMOVED_BODIES.name, value)?;
+            removed.insert(first, (first.0, end));
+            Ok(())
+        })?;
+        let is_removed = |key: RowKey| removed.range(..=key).next_back().is_some_and(|(_, &end)| key < end);
         let mut restored = Vec::new();
         for row in bodies.range::<RowKey>(..)? {
             let (key, records) = row?;
             let key = key.value();
             let is_sure = !self.unsure.contains(&key);
-            if segments.get(key)?.is_some() || !is_sure {
+            if segments.get(key)?.is_some() || !is_sure || is_removed(key) {
                 continue;
             }
             if let Some(segment) = segment_of(records.value()) {

@@ -30,6 +30,7 @@ use super::open_database;
 use super::page::Shared;
 use super::recover;
 use super::room::Room;
+use super::sweep::Sweeper;
 use super::table;
 use super::write::{Changed, Writer};
 use crate::ids::{QueueId, Ticket};
@@ -43,6 +44,7 @@ use redb::CompactionError;
 use std::io;
 use std::mem;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A group of more bytes than this is not written twice: a transaction then costs less than the
 /// second copy.
@@ -55,9 +57,17 @@ const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// About what a row costs in memory beside its records.
 const ROW_BYTES: usize = 128;
 
-/// So many rows are put into the tables in any case: 20 ms, if each takes half a microsecond, for
+/// So many rows are put into the tables in any case: 20 ms, if each takes two microseconds, for
 /// which everybody waits.
-const GATHERED_ROWS_MAX: usize = 40_000;
+const GATHERED_ROWS_MAX: usize = 10_000;
+
+/// How much time passes between portions of what is still to be removed, so that most of it is for
+/// everybody else.
+const SWEEP_EVERY: Duration = Duration::from_millis(20);
+
+/// A transaction that takes longer than this is told in the log, for who looks for what others wait
+/// for.
+const SLOW: Duration = Duration::from_millis(20);
 
 /// How a transaction is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +104,14 @@ pub(super) struct RedbStorage {
     may_shrink: bool,
     /// The last transaction did not save what is in use.
     in_one_phase: bool,
+    /// What is removed when there is time.
+    sweeper: Sweeper,
+    swept_at: Instant,
 }
 
 impl RedbStorage {
-    /// What is in `database`, which is in `disk` and has these queues; its last group is `number`.
+    /// What is in `database`, which is in `disk` and has these queues and what is `sweeper`'s; its
+    /// last group is `number`.
     ///
     /// # Errors
     /// The journal makes no sense.
@@ -105,7 +119,7 @@ impl RedbStorage {
         (database, disk): (Shared, Disk),
         room: Room,
         cache_bytes: usize,
-        queues: QueueIndexes,
+        (queues, sweeper): (QueueIndexes, Sweeper),
         number: u64,
     ) -> Result<Self, StoreError> {
         Ok(Self {
@@ -123,6 +137,8 @@ impl RedbStorage {
             has_news: true,
             may_shrink: true,
             in_one_phase: false,
+            sweeper,
+            swept_at: Instant::now(),
         })
     }
 
@@ -250,10 +266,24 @@ impl RedbStorage {
             Phases::One => Transaction::in_one_phase(database)?,
             Phases::Two => Transaction::begin(database)?,
         };
+        let began = Instant::now();
         let mut writer = Writer::new(&tx);
         writer.write(batch, &self.indexes)?;
         let changed = writer.finish(batch, number, last)?;
+        let written = began.elapsed();
         tx.commit()?;
+        if began.elapsed() > SLOW {
+            let (took, queues) = (began.elapsed(), batch.queues.len());
+            tracing::debug!(
+                ?took,
+                ?written,
+                ?phases,
+                batch.bytes,
+                batch.rows,
+                queues,
+                "a transaction took long"
+            );
+        }
         Ok(changed)
     }
 
@@ -269,7 +299,19 @@ impl RedbStorage {
         };
         learn(&mut self.indexes.queues, changed.queues);
         learn(&mut self.indexes.local, changed.local);
+        self.sweeper.extend(changed.removed, changed.removed_local);
         (self.has_news, self.may_shrink) = (true, true);
+    }
+
+    /// Removes a portion of what is still to be removed.
+    fn sweep(&mut self) -> Result<(), StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(StoreError::Stopped)?;
+        self.disk.spend_reserve(true);
+        self.sweeper.sweep(database).inspect_err(|_| self.is_broken = true)?;
+        self.in_one_phase = false;
+        (self.may_shrink, self.swept_at) = (true, Instant::now());
+        Ok(())
     }
 
     /// Opens the database anew after a fault, and looks whether what was being written is in the
@@ -279,6 +321,7 @@ impl RedbStorage {
         drop(place.take());
         let database = open_database(&self.disk, self.cache_bytes)?;
         self.indexes = recover::recount_all(&database)?;
+        self.sweeper.read_again(&database)?;
         let stored = table::identify(&database, FORMAT, false)?.journal;
         *place = Some(database);
         drop(place);
@@ -311,6 +354,9 @@ impl RedbStorage {
             return Ok(());
         }
         self.empty_journal()?;
+        while !self.sweeper.is_empty() {
+            self.sweep()?;
+        }
         // Should it fail nevertheless, what waits is tried before it is tried again.
         self.may_shrink = false;
         // Its commits do not save what is in use.
@@ -377,6 +423,8 @@ impl Storage for RedbStorage {
     fn timeout(&self) -> WaitTimeout {
         if self.is_broken {
             WaitTimeout::Retry
+        } else if !self.sweeper.is_empty() {
+            WaitTimeout::Soon
         } else if self.has_news || self.room.is_full() {
             WaitTimeout::Idle
         } else {
@@ -384,8 +432,16 @@ impl Storage for RedbStorage {
         }
     }
 
+    fn tidy(&mut self) -> Result<(), StoreError> {
+        if self.sweeper.is_empty() || self.is_broken || self.swept_at.elapsed() < SWEEP_EVERY {
+            return Ok(());
+        }
+        let done = self.sweep();
+        self.noting(done)
+    }
+
     fn rest(&mut self) -> Result<(), StoreError> {
-        let done = self.rest_now();
+        let done = if self.sweeper.is_empty() { self.rest_now() } else { self.sweep() };
         self.noting(done)
     }
 

@@ -8,6 +8,7 @@
 //! | `leveret` | `"clean"`, `"next_queue"`, `"journal"`, `"ahead"`, `"rows"`, `"sum"`, `"check"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
+//! | `removed_bodies` | (queue id, number) | u64, a number: the bodies from the one to below the other are to be removed: see `sweep` |
 //! | `local_segments`, `local_bodies` | as of both above | runs of records that were written for want of memory alone; empty once the broker has started |
 //! | `damaged` | u64, one more than the last | a run that was taken out of `segments` and `bodies`: see `quarantine` |
 //! | `returns` | (queue id, number) | u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0; of a message that has died: see `mark` |
@@ -44,6 +45,7 @@ use crate::store::error::StoreError;
 use crc32fast::Hasher;
 use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
 use std::collections::BTreeMap;
+use std::mem;
 use std::ops::RangeBounds;
 
 /// Key of [`META`]: 1 when the last run stopped cleanly, 0 from the moment the next one begins.
@@ -105,6 +107,7 @@ pub(super) const LOCAL_SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefin
 /// As [`BODIES`], of what was spilled since the start.
 pub(super) const LOCAL_BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("local_bodies");
 pub(super) const DAMAGED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("damaged");
+pub(super) static REMOVED_BODIES: Checked<RowKey> = Checked::new("removed_bodies");
 pub(super) static REQUEUES: Checked<RowKey> = Checked::new("returns");
 pub(super) static DELIVERED: Checked<RowKey> = Checked::new("delivered");
 pub(super) static STREAMS: Checked<u64> = Checked::new("streams");
@@ -234,6 +237,7 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
         tx.unchecked().open_table(local)?;
     }
     tx.open(&DELIVERED)?.remove_in::<RowKey>(..)?;
+    tx.open(&REMOVED_BODIES)?;
     tx.open(&REQUEUES)?;
     tx.open(&STREAMS)?;
     tx.open(&STREAM_CHUNKS)?;
@@ -249,6 +253,16 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
 /// A table of runs, or of their records.
 type Runs = TableDefinition<'static, RowKey, &'static [u8]>;
 
+/// Bodies that are removed at a time: 3 ms, if each is as large as it may be.
+const PORTION: usize = 32;
+
+/// A row of `removed_bodies`: bodies of a queue from a number to one below `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Removed {
+    pub(super) first: RowKey,
+    pub(super) end: u64,
+}
+
 /// The tables of messages within a transaction, each opened when it is first needed: opening one
 /// that is not used would cost every small commit. Whoever changes rows of
 /// `segments` passes [`Rows::totals`] to [`write_meta`] in the end.
@@ -260,6 +274,10 @@ pub(super) struct Rows<'tx> {
     segments: Option<Table<'tx, RowKey, &'static [u8]>>,
     bodies: Option<Table<'tx, RowKey, &'static [u8]>>,
     requeues: Option<CheckedTable<'tx, RowKey>>,
+    /// So many bodies more are removed at once.
+    removals_left: usize,
+    /// Bodies that are to be removed later.
+    removed: Vec<Removed>,
 }
 
 impl<'tx> Rows<'tx> {
@@ -273,7 +291,16 @@ impl<'tx> Rows<'tx> {
     }
 
     fn of(tx: &'tx Transaction, tables: [Runs; 2]) -> Self {
-        Self { tx, totals: Totals::default(), tables, segments: None, bodies: None, requeues: None }
+        Self {
+            tx,
+            totals: Totals::default(),
+            tables,
+            segments: None,
+            bodies: None,
+            requeues: None,
+            removals_left: PORTION,
+            removed: Vec::new(),
+        }
     }
 
     /// By how much `segments` has changed.
@@ -319,11 +346,30 @@ impl<'tx> Rows<'tx> {
         })?)
     }
 
-    /// Removes all runs of a queue.
-    pub(super) fn delete(&mut self, id: QueueId) -> Result<(), StoreError> {
-        let keys = || (id.0, 0)..=(id.0, u64::MAX);
-        self.remove_segments(keys(), |_, _| false)?;
-        Ok(self.bodies()?.retain_in(keys(), |_, _| false)?)
+    /// Removes the bodies of these runs of a queue, which are in order and have no run that stays
+    /// between them: now if they are few, else later.
+    pub(super) fn remove_bodies(&mut self, id: QueueId, firsts: &[u64]) -> Result<(), StoreError> {
+        let portion = |firsts: &[u64]| {
+            let (first, last) = (firsts.first()?, firsts.last()?);
+            Some(Removed { first: (id.0, *first), end: last + 1 })
+        };
+        if firsts.len() > self.removals_left {
+            self.removed.extend(firsts.chunks(PORTION).filter_map(portion));
+        } else if let Some(Removed { first, end }) = portion(firsts) {
+            self.removals_left -= firsts.len();
+            self.bodies()?.retain_in(first..(id.0, end), |_, _| false)?;
+        }
+        Ok(())
+    }
+
+    /// Removes bodies at once from now on, however many, or only a few; returns what was so.
+    pub(super) fn set_removals(&mut self, left: usize) -> usize {
+        mem::replace(&mut self.removals_left, left)
+    }
+
+    /// Which bodies are to be removed later.
+    pub(super) fn removed(self) -> Vec<Removed> {
+        self.removed
     }
 
     pub(super) fn bodies(&mut self) -> Result<&mut Table<'tx, RowKey, &'static [u8]>, StoreError> {

@@ -9,10 +9,12 @@ use super::join;
 use super::metadata;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
 use super::stream;
-use super::table::{self, DELIVERED, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, Rows};
+use super::table::{
+    self, DELIVERED, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, REMOVED_BODIES, Removed, Rows,
+};
 use crate::ids::{QueueId, SeqRange};
 use crate::store::codec::record;
-use crate::store::commit::merge::{LocalBatch, QueueBatch, Run, WriteBatch};
+use crate::store::commit::merge::{self, LocalBatch, QueueBatch, Run, WriteBatch};
 use crate::store::error::StoreError;
 use redb::ReadableTable;
 
@@ -30,6 +32,10 @@ pub(super) struct Changed {
     pub(super) queues: Vec<(QueueId, QueueIndex)>,
     /// Of their spilled messages.
     pub(super) local: Vec<(QueueId, QueueIndex)>,
+    /// Bodies that are to be removed later.
+    pub(super) removed: Vec<Removed>,
+    /// Of spilled messages.
+    pub(super) removed_local: Vec<Removed>,
 }
 
 impl<'tx> Writer<'tx> {
@@ -64,10 +70,22 @@ impl<'tx> Writer<'tx> {
     /// Notes that `batch` was written, which ends with entry `number` of the journal or takes its
     /// place, and whether the stop is a clean one. Returns what is known of the queues once the
     /// transaction is committed.
-    pub(super) fn finish(self, batch: &WriteBatch, number: u64, clean: bool) -> Result<Changed, StoreError> {
+    pub(super) fn finish(
+        mut self,
+        batch: &WriteBatch,
+        number: u64,
+        clean: bool,
+    ) -> Result<Changed, StoreError> {
         let next_queue = table::next_queue(self.tx)?.max(batch.next_queue);
         let values = [(META_JOURNAL, number), (META_NEXT_QUEUE, next_queue), (META_CLEAN, clean.into())];
         table::write_meta(self.tx, &values, self.rows.totals())?;
+        (self.changed.removed, self.changed.removed_local) = (self.rows.removed(), self.local.removed());
+        if !self.changed.removed.is_empty() {
+            let mut table = self.tx.open(&REMOVED_BODIES)?;
+            for &Removed { first, end } in &self.changed.removed {
+                table.insert(first, &end.to_be_bytes())?;
+            }
+        }
         Ok(self.changed)
     }
 
@@ -105,13 +123,17 @@ impl<'tx> Writer<'tx> {
         index: &mut QueueIndex,
     ) -> Result<(), StoreError> {
         if local.deleted {
-            self.local.delete(id)?;
+            remove_all(&mut self.local, id)?;
             *index = QueueIndex::default();
             return Ok(());
         }
-        let entering: Vec<_> =
+        let mut entering: Vec<_> =
             local.runs.iter().map(|run| SeqRange { first: run.first, end: run.end() }).collect();
+        merge::join(&mut entering);
+        merge::keep_within(&mut entering, index.range());
+        let left = self.local.set_removals(usize::MAX);
         settle(&mut self.local, id, &entering, index)?;
+        self.local.set_removals(left);
         publish(&mut self.local, id, &local.runs, index)?;
         settle(&mut self.local, id, &local.settled, index)?;
         join_small(&mut self.local, id, index)
@@ -122,7 +144,7 @@ impl<'tx> Writer<'tx> {
         let keys = || (id.0, 0)..=(id.0, u64::MAX);
         self.tx.open(&QUEUES)?.remove(id.0)?;
         self.tx.open(&DELIVERED)?.remove_in(keys())?;
-        self.rows.delete(id)?;
+        remove_all(&mut self.rows, id)?;
         self.rows.requeues()?.remove_in(keys())?;
         stream::delete(self.tx, id)
     }
@@ -221,7 +243,7 @@ fn put_back(rows: &mut Rows<'_>, id: QueueId, row: Option<(u64, Segment)>) -> Re
     if segment.is_gone() {
         rows.remove_segment(key)?;
         if segment.inline.is_none() {
-            rows.bodies()?.remove(key)?;
+            rows.remove_bodies(id, &[first])?;
         }
     } else {
         rows.put_segment(key, &segment)?;
@@ -231,25 +253,33 @@ fn put_back(rows: &mut Rows<'_>, id: QueueId, row: Option<(u64, Segment)>) -> Re
 
 /// Removes the rows that begin in `range`; returns how many unsettled messages they had.
 fn remove(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<u64, StoreError> {
-    let keys = || (id.0, range.first)..(id.0, range.end);
-    let (mut live, mut bodies, mut damaged) = (0, false, None);
+    let (mut live, mut bodies, mut damaged) = (0, Vec::new(), None);
     if range.is_empty() {
         return Ok(0);
     }
-    rows.remove_segments(keys(), |key, row| {
+    rows.remove_segments((id.0, range.first)..(id.0, range.end), |key, row| {
         match SegmentView::decode(key, row) {
             Ok(view) => {
                 live += u64::from(view.unsettled());
-                bodies |= view.inline.is_none();
+                bodies.extend(view.inline.is_none().then_some(key.1));
             }
             Err(error) => damaged = Some(error),
         }
         false
     })?;
-    if bodies {
-        rows.bodies()?.retain_in(keys(), |_, _| false)?;
-    }
+    rows.remove_bodies(id, &bodies)?;
     damaged.map_or(Ok(live), Err)
+}
+
+/// Removes all runs of a queue, damaged ones too.
+fn remove_all(rows: &mut Rows<'_>, id: QueueId) -> Result<(), StoreError> {
+    let mut bodies = Vec::new();
+    rows.remove_segments((id.0, 0)..=(id.0, u64::MAX), |key, row| {
+        let is_inline = SegmentView::decode(key, row).is_ok_and(|view| view.inline.is_some());
+        bodies.extend((!is_inline).then_some(key.1));
+        false
+    })?;
+    rows.remove_bodies(id, &bodies)
 }
 
 /// Joins small rows at the end of a queue, once there are many.
