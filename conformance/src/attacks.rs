@@ -82,6 +82,7 @@ pub fn all() -> &'static [Attack] {
         Attack { name: "stall-headers", run: stalls::headers },
         Attack { name: "stall-deletes", run: stalls::deletes },
         Attack { name: "stall-backlog", run: stalls::backlog },
+        Attack { name: "stall-purge", run: stalls::purge },
         Attack { name: "stall-policy", run: stalls::policy },
         Attack { name: "deaf", run: deaf::deaf },
         Attack { name: "unacked", run: deaf::unacked },

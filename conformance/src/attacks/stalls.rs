@@ -1,6 +1,6 @@
 //! Attacks that would keep the broker's threads busy for long with one request or one read, so that
-//! everybody else waits: topics, fanouts, headers, dead letters, transactions, deletes, backlogs
-//! that come and go at once, policies.
+//! everybody else waits: topics, fanouts, headers, dead letters, transactions, deletes, purges,
+//! backlogs that come and go at once, policies.
 //!
 //! Invariant: what an attack makes is gone when it ends, and it ends soon after its time is over.
 
@@ -14,6 +14,8 @@ use crate::faults::dice::Dice;
 const BATCH: u32 = 250;
 /// Clients that attack at the same time.
 const CLIENTS: u32 = 4;
+/// Bytes of a large message.
+const LARGE: usize = 64 * 1024;
 /// Publishes of a client before it waits until they were looked at.
 const PUBLISHES: u32 = 20;
 
@@ -290,6 +292,27 @@ pub(crate) fn backlog(site: &Site, tally: &Tally) -> Result<(), String> {
     }
     wire.calls(&[frames::delete("stall"), frames::delete("stall-too")].concat(), (50, 41), 2)?;
     wire.call(&frames::delete_exchange("stall-x"), (40, 21))?;
+    Ok(wire.close()?)
+}
+
+/// Many bytes on disk that go at once.
+pub(crate) fn purge(site: &Site, tally: &Tally) -> Result<(), String> {
+    let mut wire = site.enter(0)?;
+    wire.call(&frames::method(1, (90, 10), &[]), (90, 11))?;
+    let (rounds, body) = (site.scale.warm_up_large / 2, vec![b'x'; LARGE]);
+    let purge = frames::method(1, (50, 30), &[&[0, 0], &frames::short("stall"), &[0]]);
+    while !site.is_over() {
+        for (end, done) in [(&purge, (50, 31)), (&frames::delete("stall"), (50, 41))] {
+            wire.call(&frames::declare("stall", true), (50, 11))?;
+            for _round in 0..rounds {
+                // A MiB at a time: it is not the publishing that others are to wait for.
+                wire.send(&frames::publish("stall", &body, true).repeat(16))?;
+                wire.call(&frames::method(1, (90, 20), &[]), (90, 21))?;
+            }
+            tally.tried("messages", (16 * rounds).into());
+            wire.call(end, done)?;
+        }
+    }
     Ok(wire.close()?)
 }
 
