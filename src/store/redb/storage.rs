@@ -33,6 +33,7 @@ use super::room::Room;
 use super::sweep::Sweeper;
 use super::table;
 use super::write::{Changed, Writer};
+use crate::clock;
 use crate::ids::{QueueId, Ticket};
 use crate::store::FORMAT;
 use crate::store::commit::group::Group;
@@ -44,7 +45,6 @@ use redb::CompactionError;
 use std::io;
 use std::mem;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
 
 /// A group of more bytes than this is not written twice: a transaction then costs less than the
 /// second copy.
@@ -63,11 +63,11 @@ const GATHERED_ROWS_MAX: usize = 10_000;
 
 /// How much time passes between portions of what is still to be removed, so that most of it is for
 /// everybody else.
-const SWEEP_EVERY: Duration = Duration::from_millis(20);
+const SWEEP_EVERY_MS: u64 = 20;
 
 /// A transaction that takes longer than this is told in the log, for who looks for what others wait
 /// for.
-const SLOW: Duration = Duration::from_millis(20);
+const SLOW_MS: u64 = 20;
 
 /// How a transaction is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(super) struct RedbStorage {
     in_one_phase: bool,
     /// What is removed when there is time.
     sweeper: Sweeper,
-    swept_at: Instant,
+    swept_ms: u64,
 }
 
 impl RedbStorage {
@@ -138,7 +138,7 @@ impl RedbStorage {
             may_shrink: true,
             in_one_phase: false,
             sweeper,
-            swept_at: Instant::now(),
+            swept_ms: 0,
         })
     }
 
@@ -266,23 +266,15 @@ impl RedbStorage {
             Phases::One => Transaction::in_one_phase(database)?,
             Phases::Two => Transaction::begin(database)?,
         };
-        let began = Instant::now();
+        let began_ms = clock::mono_ms();
         let mut writer = Writer::new(&tx);
         writer.write(batch, &self.indexes)?;
         let changed = writer.finish(batch, number, last)?;
-        let written = began.elapsed();
         tx.commit()?;
-        if began.elapsed() > SLOW {
-            let (took, queues) = (began.elapsed(), batch.queues.len());
-            tracing::debug!(
-                ?took,
-                ?written,
-                ?phases,
-                batch.bytes,
-                batch.rows,
-                queues,
-                "a transaction took long"
-            );
+        let took_ms = clock::mono_ms() - began_ms;
+        if took_ms > SLOW_MS {
+            let queues = batch.queues.len();
+            tracing::debug!(took_ms, ?phases, batch.bytes, batch.rows, queues, "a transaction took long");
         }
         Ok(changed)
     }
@@ -310,7 +302,7 @@ impl RedbStorage {
         self.disk.spend_reserve(true);
         self.sweeper.sweep(database).inspect_err(|_| self.is_broken = true)?;
         self.in_one_phase = false;
-        (self.may_shrink, self.swept_at) = (true, Instant::now());
+        (self.may_shrink, self.swept_ms) = (true, clock::mono_ms());
         Ok(())
     }
 
@@ -433,7 +425,7 @@ impl Storage for RedbStorage {
     }
 
     fn tidy(&mut self) -> Result<(), StoreError> {
-        if self.sweeper.is_empty() || self.is_broken || self.swept_at.elapsed() < SWEEP_EVERY {
+        if self.sweeper.is_empty() || self.is_broken || clock::mono_ms() < self.swept_ms + SWEEP_EVERY_MS {
             return Ok(());
         }
         let done = self.sweep();
