@@ -7,8 +7,8 @@
 //! **queues**, which are logs of immutable blocks of records behind one short lock each. A queue
 //! deals runs of records to consumers through the **mailbox** of their connection and appends
 //! durable **changes** to the **log**; one commit thread writes those, a group at a time, into the
-//! file (small groups into its journal first, then many at once into redb), and tells the sessions
-//! up to which **ticket** everything is on disk.
+//! file (small groups into its journal, a write-ahead log, first, then many at once into redb), and
+//! tells the sessions up to which **ticket** everything is on disk.
 //!
 //! # The path of a message
 //!
@@ -20,6 +20,12 @@
 //! each consumer's task once -> `session/deliver` numbers the deliveries and `wire/encode` writes
 //! the frames -> the commit thread writes, syncs and announces -> `client/confirms` answers with
 //! one `basic.ack(multiple)`.
+//!
+//! A dead letter: `queue/classic/core/letters` keeps the message in its queue, in the order of
+//! deaths -> `broker/effects` takes it from the front, finds the route, and under one atomic batch
+//! of the log lets the targets take what `queue/dead_letter` makes of it (`Change::Publish`) and
+//! the queue it died in forget it (`Change::Settle`), or park it (`Change::Requeue` with a mark).
+//! Until that group is on disk a crash leaves the message in its queue.
 //!
 //! An ack: `wire/method` -> `client/unacked` turns (tag, multiple) into ranges, which
 //! `client/ack_batch` gathers per queue -> at the end of the read `queue.settle(ranges)`, one lock
@@ -123,7 +129,7 @@
 //!   letters) brings them in parts and waits before each while the log is behind
 //!   (`Log::wait_for_room`), without a lock: the changes of everybody else come in between.
 //!
-//! # Where the design document was improved on
+//! # Design decisions, and what was measured
 //!
 //! * A queue keeps **blocks as the session built them** (one read's messages for one route), not a
 //!   tail it copies into: a message is copied once on its way in, and a fanout shares one block

@@ -134,7 +134,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Messages go to one consumer at a time, whoever came first.
     pub single_active: bool,
-    /// Where rejected messages go; the empty name is the default exchange.
+    /// Where dead letters go (rejected, expired, over a length or delivery limit); the empty name
+    /// is the default exchange.
     pub dead_letter_exchange: Option<String>,
     /// The routing key they get; their own when absent.
     pub dead_letter_routing_key: Option<String>,
@@ -298,7 +299,7 @@ impl Settings {
 
     /// Whether the bytes of its messages matter.
     #[must_use]
-    pub fn weighs(&self) -> bool {
+    pub fn limits_bytes(&self) -> bool {
         self.length.is_some_and(|limit| limit.bytes.is_some())
     }
 

@@ -4,7 +4,7 @@
 //! All checks, comparisons and readings of arguments go by [`TABLE`]; how a value is refused is
 //! said by its `ValueRule`. A new feature adds a row here and says in [`Settings`](super::Settings)
 //! what comes of it. Arguments that are not in the table are the client's own: kept, never
-//! compared, never refused. Those of bindings are not here: see `exchange::headers`.
+//! compared, never refused. Those of bindings are not here: see `routing::exchange::headers`.
 
 #[cfg(test)]
 mod tests;
@@ -259,8 +259,8 @@ const fn row(
     Argument { name, on, rule, compared, policy }
 }
 
-/// An argument about which there is nothing to do on one node, with one storage format, and where a
-/// dead letter changes queues in one commit: it is checked and compared like the others.
+/// An argument about which there is nothing to do on one node and with one storage format: it is
+/// checked and compared like the others.
 const fn ignored(name: &'static str, on: &'static [AppliesTo], rule: ValueRule) -> Argument {
     row(name, on, rule, YES, None)
 }

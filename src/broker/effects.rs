@@ -241,7 +241,7 @@ impl EffectHandler {
         if effects.delete && batch.is_none() {
             self.send_letters(queue, now);
         }
-        if !self.heed(queue, effects, now) {
+        if !self.carry_out_others(queue, effects, now) {
             return newest;
         }
         let (mut own, mut put_off) = (None, PutOff::default());
@@ -301,11 +301,11 @@ impl EffectHandler {
 
     /// Does what a queue could not do under its lock, but for sending its letters: whether somebody
     /// is to.
-    fn heed(&self, queue: &Arc<Queue>, effects: &Effects, now: Now) -> bool {
+    fn carry_out_others(&self, queue: &Arc<Queue>, effects: &Effects, now: Now) -> bool {
         if let Some(wanted) = effects.page {
             self.pager.request(PageRequest { queue: Arc::clone(queue), wanted, now });
         }
-        effects.room_for.iter().filter_map(Weak::upgrade).for_each(|source| source.hasten());
+        effects.room_for.iter().filter_map(Weak::upgrade).for_each(|source| source.retry_soon());
         if effects.dropped > 0 {
             self.context().metrics.dropped_delivery_limit.add(effects.dropped);
             tracing::warn!(queue = %queue.name, dropped = effects.dropped,
@@ -364,11 +364,11 @@ impl EffectHandler {
             *put_off = PutOff::default();
         }
         // What is left of it comes after what it has driven out elsewhere.
-        let _it_stays_until_nothing_is_left = self.heed(&queue, &effects, now);
+        let _it_stays_until_nothing_is_left = self.carry_out_others(&queue, &effects, now);
         for (target, all) in targets.effects.into_values() {
             let mut letters = false;
             for effects in &all {
-                letters |= self.heed(&target, effects, now);
+                letters |= self.carry_out_others(&target, effects, now);
             }
             if letters && target.id != queue.id {
                 queues.push(target);

@@ -147,8 +147,8 @@ pub struct Broker {
     places: Quotas,
     alarms: Arc<Alarms>,
     unread: Arc<Unread>,
-    next_connection: AtomicU64,
-    next_consumer: AtomicU64,
+    new_connection_id: AtomicU64,
+    new_consumer_id: AtomicU64,
 }
 
 impl Broker {
@@ -184,19 +184,19 @@ impl Broker {
             places,
             alarms,
             unread,
-            next_connection: AtomicU64::new(1),
-            next_consumer: AtomicU64::new(1),
+            new_connection_id: AtomicU64::new(1),
+            new_consumer_id: AtomicU64::new(1),
         });
         broker.restore(&recovered);
         broker.registry.all().iter().for_each(|vhost| vhost.policies().apply_to_restored());
-        let mut weighed = Ok(());
+        let mut sizes_read = Ok(());
         broker.each_queue(|queue| {
-            if weighed.is_ok() {
-                weighed = queue.weigh(&*pages);
+            if sizes_read.is_ok() {
+                sizes_read = queue.read_sizes(&*pages);
             }
         });
-        weighed?;
-        broker.wind_up(now);
+        sizes_read?;
+        broker.start_timers(now);
         Ok(broker)
     }
 
@@ -427,14 +427,14 @@ impl Broker {
 
     /// An id for a connection.
     #[must_use]
-    pub fn next_connection(&self) -> ConnectionId {
-        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    pub fn new_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.new_connection_id.fetch_add(1, Ordering::Relaxed))
     }
 
     /// An id for a consumer.
     #[must_use]
-    pub fn next_consumer(&self) -> ConsumerId {
-        ConsumerId(self.next_consumer.fetch_add(1, Ordering::Relaxed))
+    pub fn new_consumer_id(&self) -> ConsumerId {
+        ConsumerId(self.new_consumer_id.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Puts a block into every queue of a route.
@@ -442,7 +442,7 @@ impl Broker {
         // Some hundred queues take a worker's time already.
         blocking::run_many(QUEUE_EFFORT * route.queues.len(), || {
             let mut batches = AtomicBatches::of(&*self.log);
-            if route.sifts {
+            if route.deduplicates {
                 let rooms = &mut Rooms::default();
                 return enqueue_unseen(&self.effects, route, block, rooms, (now, batches.take()));
             }
@@ -593,7 +593,7 @@ impl Broker {
     }
 
     /// Sets the timers of the queues that were on disk; their leases begin anew.
-    fn wind_up(&self, now: Now) {
+    fn start_timers(&self, now: Now) {
         self.each_queue(|queue| {
             queue.touch(now);
             self.dispatch_again(queue, now);

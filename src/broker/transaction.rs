@@ -182,7 +182,7 @@ impl Broker {
         rooms: &mut Rooms,
         (now, batches): (Now, &mut AtomicBatches<'_>),
     ) -> Ticket {
-        if route.sifts {
+        if route.deduplicates {
             return enqueue_unseen(&self.effects, route, block, rooms, (now, batches.take())).ticket;
         }
         let block = Arc::new(block);

@@ -54,7 +54,7 @@ impl Identity {
     pub(crate) fn new(broker: &Arc<Broker>, peer: Peer) -> Self {
         Self {
             broker: Arc::clone(broker),
-            id: broker.next_connection(),
+            id: broker.new_connection_id(),
             peer,
             user: String::new(),
             vhost: Arc::clone(broker.nowhere()),

@@ -132,7 +132,7 @@ impl Page {
             ("delivery_limit", &m.dead_lettered_delivery_limit),
         ] {
             let name = format!("rabbitmq_global_messages_dead_lettered_{reason}_total");
-            let help = format!("Messages dead-lettered, or dropped where that is disabled: {reason}");
+            let help = format!("Messages dead-lettered: {reason}");
             self.counter(&name, &help, DEAD_LETTER, value.get());
         }
         // The last metric's second sample.

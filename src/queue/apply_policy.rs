@@ -58,7 +58,7 @@ impl Queue {
     }
 
     /// Puts other settings in effect for a queue that nobody knows of yet, or that has yet to be
-    /// weighed.
+    /// sizes_read.
     pub(crate) fn begin_under(&self, next: Arc<Settings>) {
         let body = &mut *self.lock();
         self.unlocked.set(&next);

@@ -135,14 +135,13 @@ pub(super) struct DispatchTurn {
     pub(super) no_ack: bool,
 }
 
-/// Whose turn it may be.
+/// How the consumer of the next message is chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum SelectionRule {
-    /// Everybody's.
+    /// Round robin among those of the highest priority that have room.
     #[default]
-    Fair,
-    /// That of the first who came, until it goes; then that of the first among the highest
-    /// priority.
+    RoundRobin,
+    /// The first who came, until it goes; then the first among those of the highest priority.
     SingleActive,
     /// As [`SelectionRule::SingleActive`], but one of a higher priority takes over once the active
     /// one holds nothing.
@@ -153,7 +152,7 @@ impl SelectionRule {
     /// That of a queue with these settings.
     pub(super) fn of(settings: &Settings) -> Self {
         match (settings.single_active, settings.kind == QueueType::Quorum) {
-            (false, _) => Self::Fair,
+            (false, _) => Self::RoundRobin,
             (true, false) => Self::SingleActive,
             (true, true) => Self::SingleHighest,
         }
@@ -199,14 +198,14 @@ impl Consumers {
     /// The queue is in exclusive use, or this one wants it alone and is not.
     pub(super) fn add(&mut self, consumer: Consumer, on: &Resource) -> Result<(), BrokerError> {
         let taken = self.slots.iter().any(|slot| slot.consumer.exclusive);
-        let alone = self.slots.is_empty() && self.rule == SelectionRule::Fair;
+        let alone = self.slots.is_empty() && self.rule == SelectionRule::RoundRobin;
         if taken || (consumer.exclusive && !alone) {
             return Err(BrokerError::InExclusiveUse(on.clone()));
         }
         let priority = consumer.priority;
         let first = self.slots.partition_point(|slot| slot.consumer.priority > priority);
         let mut place = self.slots.partition_point(|slot| slot.consumer.priority >= priority);
-        if self.rule == SelectionRule::Fair && (first + 1..place).contains(&self.cursor) {
+        if self.rule == SelectionRule::RoundRobin && (first + 1..place).contains(&self.cursor) {
             // After those whose turn was longest ago.
             place = self.cursor;
         }
@@ -219,7 +218,7 @@ impl Consumers {
 
     /// All of them, in the order in which they are served.
     pub(super) fn list(&self) -> Vec<Subscribed> {
-        let active = |id| self.rule == SelectionRule::Fair || self.active == Some(id);
+        let active = |id| self.rule == SelectionRule::RoundRobin || self.active == Some(id);
         let shown = self.slots.iter().filter_map(|slot| slot.consumer.shown(active(slot.consumer.id)));
         shown.collect()
     }
@@ -241,9 +240,9 @@ impl Consumers {
         }
     }
 
-    /// Whose turn it is.
+    /// The next consumer: round robin from `cursor`, which `dispatch` moves on.
     pub(super) fn turn(&mut self) -> Option<DispatchTurn> {
-        if self.rule != SelectionRule::Fair {
+        if self.rule != SelectionRule::RoundRobin {
             let index = self.active()?;
             return self.is_open(&self.slots[index]).then(|| self.turn_of(index, true));
         }
@@ -280,7 +279,7 @@ impl Consumers {
     #[cold]
     pub(super) fn wait_in_line(&mut self, queue: &Weak<Queue>) -> bool {
         let share = self.share;
-        let takers = if self.rule == SelectionRule::Fair {
+        let takers = if self.rule == SelectionRule::RoundRobin {
             0..self.slots.len()
         } else {
             self.active().map_or(0..0, |index| index..index + 1)
@@ -313,7 +312,7 @@ impl Consumers {
     pub(super) fn spare(&mut self, bytes: usize) -> u64 {
         let takers = match self.turn() {
             None => return 0,
-            Some(turn) if self.rule != SelectionRule::Fair => &self.slots[turn.index..=turn.index],
+            Some(turn) if self.rule != SelectionRule::RoundRobin => &self.slots[turn.index..=turn.index],
             Some(_) => &self.slots[..],
         };
         let takes = |slot: &Slot| match slot.room(self.share) {

@@ -2,8 +2,8 @@
 //! a classic queue or of a stream.
 //!
 //! Each method locks once, for a batch, and returns what has to happen elsewhere as
-//! [`Effects`]; the lock is never held while another queue is touched. `broker/mod.rs` carries the
-//! effects out.
+//! [`Effects`]; the lock is never held while another queue is touched. `broker/effects.rs` carries
+//! the effects out.
 
 mod apply_policy;
 mod channel_limit;
@@ -504,10 +504,10 @@ impl Queue {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(crate) fn weigh(&self, pages: &dyn PageSource) -> Result<(), StoreError> {
+    pub(crate) fn read_sizes(&self, pages: &dyn PageSource) -> Result<(), StoreError> {
         let body = &mut *self.lock();
         match body {
-            Body::Classic(classic) => classic.weigh(pages),
+            Body::Classic(classic) => classic.read_sizes(pages),
             Body::Stream(_) => Ok(()),
         }
     }
@@ -599,7 +599,7 @@ impl Stranded {
     /// Tells all of them that there may be a route now.
     pub fn retry(&self) {
         let queues = mem::take(&mut *self.lock());
-        queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.hasten());
+        queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.retry_soon());
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {

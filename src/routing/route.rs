@@ -43,7 +43,7 @@ pub struct Route {
     /// once.
     pub dedup: Option<Arc<Deduplicator>>,
     /// Whether that exchange or one of the queues takes in each message once.
-    pub sifts: bool,
+    pub deduplicates: bool,
     /// How much was looked at to find it: bindings, nodes of a trie, queues.
     pub effort: usize,
     /// Made of the queues: the same for routes to the same queues, and hardly ever for others.
@@ -202,13 +202,24 @@ impl<'a> Walk<'a> {
             });
         }
         let may_refuse = self.queues.iter().any(|queue| queue.may_refuse());
-        let sifts = self.dedup.is_some() || self.queues.iter().any(|queue| queue.dedup.is_some());
-        let atomic = self.queues.len() > 1 || sifts;
+        let deduplicates = self.dedup.is_some() || self.queues.iter().any(|queue| queue.dedup.is_some());
+        let atomic = self.queues.len() > 1 || deduplicates;
         let traced = self.topology.is_traced();
         let (queues, cacheable, dedup) = (self.queues.into_boxed_slice(), self.cacheable, self.dedup);
         let fingerprint =
             queues.iter().fold(0, |made: u64, queue| made.rotate_left(5).wrapping_add(mix(queue.id.0)));
         let (apart, effort) = (may_refuse || traced, self.effort);
-        Route { queues, cacheable, may_refuse, traced, apart, atomic, dedup, sifts, effort, fingerprint }
+        Route {
+            queues,
+            cacheable,
+            may_refuse,
+            traced,
+            apart,
+            atomic,
+            dedup,
+            deduplicates,
+            effort,
+            fingerprint,
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! What may happen to durable state, and the seam behind which it is kept.
 //!
-//! A [`Change`] is the unit of commit, of recovery and, later, of replication. The rest of the
-//! broker sees the store through [`Log`] (append, and learn when it is durable) and [`PageSource`]
-//! (read records back); neither names a database. Invariant: what is appended by one call of
-//! [`Log::append`], or under one [`AtomicBatch`], is on disk together or not at all.
+//! A [`Change`] is the unit of commit and of recovery. The rest of the broker sees the store
+//! through [`Log`] (append, and learn when it is durable) and [`PageSource`] (read records back);
+//! neither names a database. Invariant: what is appended by one call of [`Log::append`], or under
+//! one [`AtomicBatch`], is on disk together or not at all.
 
 use super::error::StoreError;
 use super::seen::{SeenBy, SeenRecord};

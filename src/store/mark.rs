@@ -6,8 +6,8 @@
 //! ```
 //!
 //! No time has bit 63 set. The place is milliseconds since 1970 in its upper 42 bits, and tells
-//! apart what died in the same one in its lower 15. The column of failed deliveries then has the
-//! bytes of the message's record.
+//! apart what died in the same one in its lower 15. The column of failed deliveries of a
+//! message that is parked has the bytes of its record, that of others 0.
 
 const DEAD: u64 = 1 << 63;
 const PARKED: u64 = 1 << 62;

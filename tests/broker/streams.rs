@@ -76,7 +76,7 @@ impl Wake for Unpark {
 
 impl Reader {
     fn new(broker: &Arc<Broker>, queue: &Arc<Queue>, prefetch: u32, reading: Reading) -> Self {
-        let (id, mailbox) = (broker.next_consumer(), Mailbox::new());
+        let (id, mailbox) = (broker.new_consumer_id(), Mailbox::new());
         let consumer = Consumer {
             id,
             mailbox: Arc::clone(&mailbox),

@@ -65,7 +65,7 @@ pub const CHANNEL_ERROR: ReplyCode = code(504, "CHANNEL_ERROR", Scope::Connectio
 pub const UNEXPECTED_FRAME: ReplyCode = code(505, "UNEXPECTED_FRAME", Scope::Connection);
 /// The client may not do that, nor anything else on this connection.
 pub const NOT_ALLOWED: ReplyCode = code(530, "NOT_ALLOWED", Scope::Connection);
-/// Nobody has that feature.
+/// The broker does not support it.
 pub const NOT_IMPLEMENTED: ReplyCode = code(540, "NOT_IMPLEMENTED", Scope::Connection);
 /// The broker cannot keep its promise any more.
 pub const INTERNAL_ERROR: ReplyCode = code(541, "INTERNAL_ERROR", Scope::Connection);

@@ -42,7 +42,7 @@ impl Queue {
     pub(crate) fn read_letters(&self, wanted: SeqRange, pages: &[Page]) {
         let lost = self.of_classic(|classic| classic.core.read_letters(wanted, pages)).unwrap_or_default();
         if lost > 0 {
-            tracing::error!(queue = %self.name, lost, "messages are missing from the store");
+            tracing::error!(queue = %self.name, lost, "dead letters are missing from the store or damaged: they are not sent");
         }
     }
 
@@ -58,8 +58,8 @@ impl Queue {
     }
 
     /// A route may have appeared, or there is room: what is parked is tried again.
-    pub(crate) fn hasten(&self) {
-        self.of_classic(|classic| classic.hasten(self));
+    pub(crate) fn retry_soon(&self) {
+        self.of_classic(|classic| classic.retry_soon(self));
     }
 
     /// What stands in line is dead on disk, too.
@@ -136,11 +136,11 @@ impl Classic {
         (self.finish(queue, now), tally)
     }
 
-    fn hasten(&mut self, queue: &Queue) {
+    fn retry_soon(&mut self, queue: &Queue) {
         if self.deleted || !self.settings.retries() {
             return;
         }
-        if self.core.letters.as_deref_mut().is_some_and(Letters::hasten) {
+        if self.core.letters.as_deref_mut().is_some_and(Letters::retry_soon) {
             self.arm(queue, NextExpiry::default());
         }
     }

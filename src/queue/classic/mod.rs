@@ -100,7 +100,7 @@ impl Classic {
 
     /// Puts other settings in effect, where nobody has used the queue yet.
     pub(super) fn begin_under(&mut self, next: Arc<Settings>) {
-        self.core.sizes = next.weighs().then(Box::default);
+        self.core.sizes = next.limits_bytes().then(Box::default);
         self.settings = next;
     }
 
@@ -117,13 +117,13 @@ impl Classic {
         if self.deleted {
             return Effects::default();
         }
-        if !next.weighs() {
+        if !next.limits_bytes() {
             self.core.sizes = None;
         } else if self.core.sizes.is_none() {
             match QueueSizes::read(&self.core, pages) {
                 Ok(sizes) => self.core.sizes = Some(Box::new(sizes)),
                 Err(fault) => {
-                    tracing::error!(queue = %queue.name, %fault, "cannot read the queue: its length in bytes is not limited");
+                    tracing::error!(queue = %queue.name, %fault, "cannot read the queue: its length limit in bytes is not enforced");
                 }
             }
         }
@@ -140,7 +140,7 @@ impl Classic {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn weigh(&mut self, pages: &dyn PageSource) -> Result<(), StoreError> {
+    pub(super) fn read_sizes(&mut self, pages: &dyn PageSource) -> Result<(), StoreError> {
         if self.core.sizes.is_some() {
             self.core.sizes = Some(Box::new(QueueSizes::read(&self.core, pages)?));
         }

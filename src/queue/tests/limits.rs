@@ -160,7 +160,7 @@ fn sizes_are_known_again_after_a_restart() {
     let limit = limited(u64::MAX, Some(total as u64), Overflow::Reject);
     let context = before.context();
     let queue = Queue::recover(&recovered(messages, 0), limit, true, &context);
-    queue.weigh(&Pages(&before.disk)).unwrap();
+    queue.read_sizes(&Pages(&before.disk)).unwrap();
     let bench =
         Bench { disk: Arc::clone(&before.disk), timers: Arc::default(), queue, mailbox: Mailbox::new() };
     assert_eq!(bench.publish(&["y", ""], true).refused, [0..1], "it is full to the byte");

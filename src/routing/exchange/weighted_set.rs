@@ -5,7 +5,7 @@
 
 use super::RoutingTarget;
 
-/// A set to draw from, in which each member weighs as often as it was inserted.
+/// A set to draw from, in which each member counts as often as it was inserted.
 #[derive(Debug)]
 pub struct WeightedSet<T> {
     /// Ascending.

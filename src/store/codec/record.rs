@@ -1,4 +1,5 @@
-//! Queues, exchanges and bindings as bytes: the rows of `queues`, `exchanges` and `bindings`.
+//! Queues, exchanges and bindings as bytes (records of messages are in `message`): the rows of
+//! `queues`, `exchanges` and `bindings`.
 //!
 //! Strings and tables are a u32 length and that many bytes, big-endian; `flags` is one byte.
 //!

@@ -8,7 +8,7 @@
 //! ```text
 //! 1 publish          u64 queue | u64 first | u32 length | records, as `message` draws them
 //! 2 settle           u64 queue | u64 first | u64 end
-//! 3 requeue          u64 queue | u64 number | u32 deliveries | u64 until when it waits, from format 3 on
+//! 3 requeue          u64 queue | u64 number | u32 deliveries | u64 until when it waits (see `mark`), from format 3 on
 //! 4 delivered        u64 queue | u64 up to
 //! 5 declare queue    u64 queue | str row of `queues`
 //! 6 delete queue     u64 queue

@@ -21,7 +21,7 @@ const PAUSE: u32 = 200;
 const TRIAL: u32 = 8;
 
 /// Decides whether the commit thread waits for more changes before it cuts a group. The counts are
-/// sums in which each group weighs a little less than the next.
+/// sums in which each group limits_bytes a little less than the next.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Linger {
     published: u64,

@@ -21,7 +21,8 @@ use std::sync::Arc;
 /// more than the whole.
 const OTHERS_MAX: usize = 2;
 
-/// What is kept of a message that was requeued: its failed deliveries, and until when it waits.
+/// What is kept of a message that was requeued: its failed deliveries, and until when
+/// it waits or, of one that has died, how: see `mark`.
 pub(in crate::store) type RequeueRow = (u32, u64);
 
 /// Changes that are to reach the disk together, merged.

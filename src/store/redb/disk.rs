@@ -26,7 +26,7 @@
 //! | 3 | `returns` and the journal's returns have a time; `delivered` goes by lane; records tell expiration and priority |
 //! | 4 | the head's checksum and its state of all ones; tables that a reader of format 3 would pass over |
 //! | 5 | the second head; the journal's slots and keyed entries; checksums of the rows of `segments`, of their records and of the table `leveret` |
-//! | 6 | checksums of the rows of all other tables, and the table `totals` |
+//! | 6 | checksums of the rows of all other tables but `damaged`, and the table `totals` |
 //!
 //! The tables of what is spilled (see `table`) are of no format: each start makes them anew, and a
 //! version that does not know them passes over them.

@@ -8,10 +8,10 @@
 //! | `leveret` | `"clean"`, `"next_queue"`, `"journal"`, `"ahead"`, `"rows"`, `"sum"`, `"check"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
 //! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
-//! | `removed_bodies` | (queue id, number) | u64, a number: the bodies from the one to below the other are to be removed: see `sweep` |
+//! | `removed_bodies` | (queue id, number) | u64, `end`: the bodies of the queue from the key's number up to, not including, `end` are to be removed: see `sweep` |
 //! | `local_segments`, `local_bodies` | as of both above | runs of records that were written for want of memory alone; empty once the broker has started |
 //! | `damaged` | u64, one more than the last | a run that was taken out of `segments` and `bodies`: see `quarantine` |
-//! | `returns` | (queue id, number) | u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0; of a message that has died: see `mark` |
+//! | `returns` | (queue id, number) | what `Change::Requeue` says: u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0; of a message that has died: see `mark` |
 //! | `delivered` | (queue id, lane) | u64, one past the highest number of the lane ever delivered; empty while the broker runs |
 //! | `streams` | queue id | u64, the first number that a stream keeps; no number below is given again |
 //! | `stream_chunks` | (queue id, number of the first record) | u64 ms since 1970, u64 bytes in the stream before it |
@@ -30,10 +30,10 @@
 //!
 //! Redb does not look at its pages' checksums when it reads them. So the rows of `segments` have
 //! checksums of their own (see `segment`), and `leveret` tells how many there are and what their
-//! checksums add up to, so that none disappears or comes back unnoticed. All tables below it in
-//! this list have the same by way of `checked`, which also draws the table `totals`. `"check"` is
-//! the CRC-32 of the other values there, in the order above, `"ahead"` last and only if it is
-//! there.
+//! checksums add up to, so that none disappears or comes back unnoticed. The table
+//! `removed_bodies`, and `returns` and all below it in this list, have the same by way of
+//! `checked`, which also draws the table `totals`. `"check"` is the CRC-32 of the other values
+//! there, in the order above, `"ahead"` last and only if it is there.
 
 use super::checked::{self, Checked, CheckedTable, Totals, Transaction};
 use super::metadata;

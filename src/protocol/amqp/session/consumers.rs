@@ -81,7 +81,7 @@ impl Consumers {
         if self.by_tag.len() >= max as usize {
             return Err(AmqpError::ConsumerLimit { max });
         }
-        let id = link.broker.next_consumer();
+        let id = link.broker.new_consumer_id();
         let tag = consumer_tag(&consume.consumer_tag, id);
         if self.by_tag.contains_key(tag.as_bytes()) {
             return Err(AmqpError::ConsumerTagInUse(tag));

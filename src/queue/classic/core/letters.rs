@@ -11,8 +11,9 @@
 //! when there is room, and every few seconds. Delayed messages whose time has come go the same way.
 //!
 //! On disk a message that is parked has a row of `returns` with a [`Mark`]; one that stands in line
-//! has none as a rule, so that after a power cut it dies again, and one if its death was part of a
-//! transaction, or the broker stopped.
+//! has none as a rule, and one if its death was part of a transaction, or the broker stopped. So
+//! after a power cut it is an ordinary message again: what had expired or was too many dies again,
+//! what was rejected, or was at its delivery limit, is delivered again.
 
 pub(in crate::queue::classic) mod parked;
 
@@ -617,7 +618,7 @@ fn find(
 }
 
 impl Letters {
-    /// Takes the first `count` messages of `front`, which weigh `bytes`, off their entry, which is
+    /// Takes the first `count` messages of `front`, which take `bytes`, off their entry, which is
     /// the first.
     fn take_front(
         &mut self,
@@ -737,7 +738,7 @@ impl Letters {
     }
 
     /// A route may have appeared, or there is room: whether there is something to try again, soon.
-    pub(in crate::queue::classic) fn hasten(&mut self) -> bool {
+    pub(in crate::queue::classic) fn retry_soon(&mut self) -> bool {
         self.listens = false;
         if self.parked.is_empty() {
             return false;

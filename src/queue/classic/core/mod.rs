@@ -3,7 +3,7 @@
 //!
 //! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s. What comes
 //! back is in `requeues`, what runs out of time in `expiry`, what has died in `letters`, what
-//! bodies weigh in `sizes`, what is on disk only in `paging`.
+//! bodies take in `sizes`, what is on disk only in `paging`.
 //!
 //! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and
 //! `waiting` hold live numbers that are not fresh, and all but `failed` share none with each other.
@@ -113,7 +113,7 @@ pub(in crate::queue) struct Core {
     expires: bool,
     /// Bytes of live records in memory.
     resident: usize,
-    /// What bodies weigh; only where that is limited.
+    /// What bodies take; only where that is limited.
     pub(super) sizes: Option<Box<QueueSizes>>,
     /// What the store must be told; taken after each operation.
     changes: Vec<Change>,

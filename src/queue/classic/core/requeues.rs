@@ -1,7 +1,7 @@
-//! What comes back to a queue: into its old place, at once or after a delay, or to its end when it
-//! came back too often. And what waits from the moment it comes: in a queue of delayed messages,
-//! from which nobody consumes, every message stands in line to be sent (see `letters`) when its
-//! time has come.
+//! What comes back to a queue: into its old place, at once or after a delay; or it dies when it
+//! came back too often (`delivery_limit`). And what waits from the moment it comes: in a queue of
+//! delayed messages, from which nobody consumes, every message stands in line to be sent (see
+//! `letters`) when its time has come.
 //!
 //! A delay is durable: the store knows until when a message waits.
 

@@ -1,4 +1,4 @@
-//! What the bodies of messages weigh in a queue whose bytes are limited, also of those that are on
+//! What the bodies of messages take in a queue whose bytes are limited, also of those that are on
 //! disk only.
 
 use super::{Core, RecordPlace, records};
@@ -12,7 +12,7 @@ use std::ops::Range;
 /// Bytes read at a time to learn the sizes of messages.
 const WEIGHED_AT_ONCE: usize = 1 << 20;
 
-/// What the bodies of a queue's messages weigh.
+/// What the bodies of a queue's messages take.
 #[derive(Debug, Default)]
 pub(in crate::queue::classic) struct QueueSizes {
     /// Of all that live; equal neighbours are one entry.
