@@ -97,25 +97,21 @@ impl Case<'_> {
         let mut is_over = false;
         loop {
             for at in &places {
-                if let Some(message) = self.message_now(at)? {
+                if let Some(message) = self.connections.message_now(at)? {
                     return Ok((at.clone(), message));
                 }
             }
             if is_over {
-                let mut trouble = self.too_late(&places[0]);
+                let mut trouble = self.connections.too_late(&places[0]);
                 trouble.reason = format!("the connection is closed; still expected:\n{}", still(branches));
                 return Err(trouble);
             }
-            if !self.pump(deadline) {
-                let mut trouble = self.too_late(&places[0]);
+            if !self.connections.pump(deadline) {
+                let mut trouble = self.connections.too_late(&places[0]);
                 trouble.reason = format!("{}; still expected:\n{}", trouble.reason, still(branches));
                 return Err(trouble);
             }
-            let dead = |at: &Address| {
-                let link = self.links.get(&at.connection);
-                link.is_none_or(|link| link.ended.is_some() || link.close().is_some())
-            };
-            is_over = places.iter().all(dead);
+            is_over = places.iter().all(|at| self.connections.is_over(at));
         }
     }
 }

@@ -4,11 +4,10 @@
 //! broker. Whatever happens, its connections are gone and what it declared is deleted when it is
 //! over.
 
+mod connections;
 mod eval;
 mod expect;
 mod group;
-mod handshake;
-mod link;
 mod matching;
 mod message;
 pub mod operator;
@@ -25,23 +24,16 @@ use crate::script::definitions::Definitions;
 use crate::script::expr::Expr;
 use crate::script::level::Level;
 use crate::script::scope::GIVEN;
-use crate::script::{Action, Address, Script, Step};
+use crate::script::{Action, Address, Field, Script, Step};
+use connections::Connections;
 use eval::Variables;
-use link::{Event, Link};
 use restart::Ending;
 use serde_json::Map;
-use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
-use sweep::Declared;
+use std::time::Duration;
 use target::{Restart, Target};
 
 /// How long something expected may take when the script does not say.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How many lines of a transcript are kept, the last ones.
-const TRANSCRIPT_MAX: usize = 200;
-/// How long a line of it may be, characters.
-const TRANSCRIPT_WIDTH: usize = 400;
 
 /// Why a case failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +90,15 @@ impl From<String> for Trouble {
 /// What a step comes to.
 type Done<T = ()> = Result<T, Trouble>;
 
+/// Fails for what is `wrong`, if anything is, with what came.
+fn unless_wrong(wrong: &[String], came: impl FnOnce() -> (String, Vec<u8>)) -> Done {
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let (came, bytes) = came();
+    Err(Trouble { reason: wrong.join("\n"), came, bytes, ..Trouble::default() })
+}
+
 /// A script that runs.
 struct Case<'a> {
     target: Target,
@@ -109,15 +110,7 @@ struct Case<'a> {
     /// Different for each case of each run; part of the names that `unique` makes.
     mark: String,
     variables: Variables,
-    links: BTreeMap<String, Link>,
-    next_link: usize,
-    sender: Sender<Event>,
-    events: Receiver<Event>,
-    began: Instant,
-    transcript: Vec<String>,
-    declared: Declared,
-    /// Product and version of the last connection.start that the runner itself answered.
-    introduced: (String, String),
+    connections: Connections,
     /// The step that is being done.
     line: usize,
     text: String,
@@ -162,7 +155,7 @@ fn play(script: &Script, mut case: Case<'_>, mark: &str) -> Result<(), Box<Failu
     }
     let outcome = case.steps(&script.steps).and_then(|()| case.nothing_left());
     let outcome = outcome.map_err(|trouble| Box::new(case.failure(trouble)));
-    case.close_all();
+    case.connections.close_all(&case.target);
     outcome
 }
 
@@ -184,20 +177,17 @@ pub(crate) fn definitions(script: &Script, target: &Target, mark: &str) -> Map<S
 /// # Errors
 /// It is not there or does not let the user in.
 pub(crate) fn identify(mut target: Target) -> Result<Target, String> {
-    let (product, version) = {
-        let mut case = Case::new(&target, "");
-        let at = Address { connection: "a".into(), channel: None };
-        let outcome = case.open(&at, &[]).map(|()| case.introduced.clone());
-        case.close_all();
-        outcome.map_err(|trouble| format!("{} {}", trouble.reason, trouble.came))?
-    };
-    (target.product, target.version) = (product, version);
+    let mut connections = Connections::new();
+    let connected = connections.connect(&target, "a");
+    let outcome = connected.and_then(|()| connections.shake_hands(&target, "a", &[]));
+    connections.close_all(&target);
+    (target.product, target.version) =
+        outcome.map_err(|trouble| format!("{} {}", trouble.reason, trouble.came))?;
     Ok(target)
 }
 
 impl Case<'_> {
     fn new(target: &Target, mark: &str) -> Self {
-        let (sender, events) = channel();
         Self {
             target: target.clone(),
             restart: None,
@@ -209,14 +199,7 @@ impl Case<'_> {
                 .filter_map(|name| target.given(name).map(|text| (*name, text)))
                 .map(|(name, text)| (name.to_owned(), Value::Text(text.to_owned().into_bytes())))
                 .collect(),
-            links: BTreeMap::new(),
-            next_link: 0,
-            sender,
-            events,
-            began: clock::now(),
-            transcript: Vec::new(),
-            declared: Declared::default(),
-            introduced: (String::new(), String::new()),
+            connections: Connections::new(),
             line: 1,
             text: String::new(),
         }
@@ -229,7 +212,7 @@ impl Case<'_> {
             reason: trouble.reason,
             came: trouble.came,
             bytes: trouble.bytes,
-            transcript: std::mem::take(&mut self.transcript),
+            transcript: self.connections.take_transcript(),
             is_silence: trouble.is_silence,
         }
     }
@@ -246,36 +229,36 @@ impl Case<'_> {
     fn step(&mut self, action: &Action) -> Done {
         match action {
             Action::Open(at, options) => self.open(at, options),
-            Action::Connect(name) => self.connect(name),
-            Action::Close(at) => self.close(at),
+            Action::Connect(name) => self.connections.connect(&self.target, name),
+            Action::Close(at) => self.connections.close(at),
             Action::Drop(name) => {
-                self.say(&format!("{name}: this side closes the socket"));
-                self.link(name)?.shut();
+                self.connections.say(&format!("{name}: this side closes the socket"));
+                self.connections.link(name)?.shut();
                 Ok(())
             }
             Action::Send(at, sent) => self.send(at, sent),
             Action::Expect(expectation) => self.expect(expectation),
-            Action::Nothing(at, during) => self.nothing(at, *during),
-            Action::NoHeartbeat(name, during) => self.no_heartbeat(name, *during),
-            Action::Sync(at) => self.round_trip(at),
+            Action::Nothing(at, during) => self.connections.nothing(at, *during),
+            Action::NoHeartbeat(name, during) => self.connections.no_heartbeat(name, *during),
+            Action::Sync(at) => self.connections.round_trip(at),
             Action::Ignore(at) => {
-                self.link(&at.connection)?.ignore(at.number());
+                self.connections.link(&at.connection)?.ignore(at.number());
                 Ok(())
             }
             Action::Pause(name) => {
-                self.say(&format!("{name}: this side stops to read"));
-                self.link(name)?.pause();
+                self.connections.say(&format!("{name}: this side stops to read"));
+                self.connections.link(name)?.pause();
                 Ok(())
             }
             Action::Resume(name) => {
-                self.say(&format!("{name}: this side reads again"));
-                self.link(name)?.resume();
+                self.connections.say(&format!("{name}: this side reads again"));
+                self.connections.link(name)?.resume();
                 Ok(())
             }
             Action::Operator(words) => self.operate(words),
             Action::Restart(ending) => self.restart(*ending),
             Action::Wait(time) => {
-                self.pump_until(clock::now() + *time);
+                self.connections.pump_until(clock::now() + *time);
                 Ok(())
             }
             Action::Unique(names) => {
@@ -305,6 +288,15 @@ impl Case<'_> {
         }
     }
 
+    /// Opens connection and channel as far as they are not open.
+    fn open(&mut self, at: &Address, options: &[Field]) -> Done {
+        let mut said = Vec::new();
+        for option in options {
+            said.push((option.spec.name, eval::sent(option, &self.variables)?));
+        }
+        self.connections.open(&self.target, at, &said)
+    }
+
     /// Has the operator give a command, and waits until it is done.
     fn operate(&mut self, words: &[Expr]) -> Done {
         let Some(operator) = self.target.operator.clone() else {
@@ -314,7 +306,7 @@ impl Case<'_> {
         for word in words {
             said.push(String::from_utf8_lossy(&eval::text(word, &self.variables)?).into_owned());
         }
-        self.say(&format!("operator: {}", said.join(" ")));
+        self.connections.say(&format!("operator: {}", said.join(" ")));
         operator.run(&said).map_err(Trouble::from)
     }
 
@@ -323,9 +315,9 @@ impl Case<'_> {
         let Some(restart) = self.restart else {
             return Err(Trouble::from("nobody said how the broker is restarted".to_owned()));
         };
-        self.say(&format!("the broker is restarted: {}", ending.word()));
+        self.connections.say(&format!("the broker is restarted: {}", ending.word()));
         self.target = restart(ending).map_err(Trouble::from)?;
-        self.links.clear();
+        self.connections.drop_all();
         Ok(())
     }
 
@@ -338,82 +330,5 @@ impl Case<'_> {
             self.steps(steps)?;
         }
         Ok(())
-    }
-
-    fn connect(&mut self, name: &str) -> Done {
-        if self.links.get(name).is_some_and(|link| link.ended.is_none()) {
-            return Err(Trouble::from(format!("connection '{name}' is open already")));
-        }
-        self.next_link += 1;
-        let address = (self.target.host.as_str(), self.target.port);
-        let link = Link::connect(address, self.next_link, self.sender.clone())
-            .map_err(|why| Trouble::silence(format!("{}:{}: {why}", self.target.host, self.target.port)))?;
-        self.links.insert(name.to_owned(), link);
-        Ok(())
-    }
-
-    fn link(&mut self, name: &str) -> Done<&mut Link> {
-        self.links.get_mut(name).ok_or_else(|| Trouble::from(format!("connection '{name}' was not opened")))
-    }
-
-    /// Adds a line to the transcript.
-    fn say(&mut self, line: &str) {
-        let shown: String = line.chars().take(TRANSCRIPT_WIDTH).collect();
-        let more = if shown.len() < line.len() { " ..." } else { "" };
-        if self.transcript.len() >= TRANSCRIPT_MAX {
-            self.transcript.remove(0);
-        }
-        self.transcript
-            .push(format!("{:8.1} ms  {shown}{more}", self.began.elapsed().as_secs_f64() * 1000.0));
-    }
-
-    /// Takes in what comes next on any connection; whether something came before `deadline`.
-    fn pump(&mut self, deadline: Instant) -> bool {
-        match self.events.recv_timeout(deadline.saturating_duration_since(clock::now())) {
-            Ok(Event { link, what }) => {
-                if let Some(link) = self.links.values_mut().find(|known| known.id == link) {
-                    link.accept(what);
-                }
-                true
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => false,
-        }
-    }
-
-    /// Takes in whatever comes until `deadline`.
-    fn pump_until(&mut self, deadline: Instant) {
-        while self.pump(deadline) {}
-    }
-
-    /// Makes frames of what came on the connection called `name`, and says so.
-    fn sort(&mut self, name: &str) {
-        let Some(link) = self.links.get_mut(name) else { return };
-        for frame in link.sort() {
-            let at = Address {
-                connection: name.to_owned(),
-                channel: Some(frame.channel).filter(|&channel| channel != 0),
-            };
-            self.declared.note_frame(name, &frame);
-            self.say(&format!("{at} < {}", frame.show()));
-        }
-    }
-
-    /// Ends every connection, politely where it can be, and deletes what was declared.
-    fn close_all(&mut self) {
-        for link in self.links.values_mut().filter(|link| link.ended.is_none() && link.is_open) {
-            link.resume();
-            // The broker may close it at the same moment.
-            let _written = link.write(handshake::GOODBYE);
-        }
-        let deadline = clock::now() + LIMIT;
-        let awaits = |link: &Link| link.ended.is_none() && link.is_open && link.malformed.is_none();
-        let waiting = |case: &Self| case.links.values().any(awaits);
-        while waiting(self) && self.pump(deadline) {
-            for link in self.links.values_mut() {
-                link.sort();
-            }
-        }
-        self.links.clear();
-        sweep::sweep(&self.target, &self.declared);
     }
 }

@@ -4,12 +4,14 @@
 //! made up; exclusive queues go with their connection. It never fails: what cannot be deleted has a
 //! name that nobody else uses.
 
+use crate::clock;
 use crate::protocol::frame::{self, Frame};
 use crate::protocol::method::Method;
 use crate::protocol::value::Value;
-use crate::run::handshake::made;
+use crate::run::connections::Connections;
+use crate::run::connections::handshake::made;
 use crate::run::target::Target;
-use crate::run::{Case, Done};
+use crate::run::{Done, LIMIT};
 use crate::script::Address;
 use std::collections::BTreeSet;
 
@@ -65,24 +67,24 @@ pub(crate) fn sweep(target: &Target, declared: &Declared) {
     if declared.is_empty() {
         return;
     }
-    let mut case = Case::new(target, "");
+    let mut connections = Connections::new();
     let queues = declared.queues.iter().map(|name| ("queue.delete", "queue", name));
     let exchanges = declared.exchanges.iter().map(|name| ("exchange.delete", "exchange", name));
     for (method, field, name) in queues.chain(exchanges) {
         let delete = made(method, vec![(field, Value::Text(name.clone()))]);
-        if one(&mut case, &delete).is_err() {
+        if one(target, &mut connections, &delete).is_err() {
             // The channel is closed, or more; the next one starts afresh.
-            case.links.clear();
+            connections.drop_all();
         }
     }
 }
 
-fn one(case: &mut Case<'_>, delete: &Method) -> Done {
+fn one(target: &Target, connections: &mut Connections, delete: &Method) -> Done {
     let at = Address { connection: "sweep".into(), channel: Some(1) };
-    if case.links.is_empty() {
-        case.open(&at, &[])?;
+    if connections.is_empty() {
+        connections.open(target, &at, &[])?;
     }
-    case.send_method(&at, delete, None)?;
-    let message = case.message(&at, crate::clock::now() + crate::run::LIMIT)?;
+    connections.send_method(&at, delete, None)?;
+    let message = connections.message(&at, clock::now() + LIMIT)?;
     if message.method.spec.name.ends_with("delete-ok") { Ok(()) } else { Err(message.show().into()) }
 }

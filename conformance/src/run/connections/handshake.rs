@@ -5,10 +5,12 @@ use crate::protocol::frame::PROTOCOL_HEADER;
 use crate::protocol::method::{Method, zero};
 use crate::protocol::table::method;
 use crate::protocol::value::Value;
-use crate::run::link::Link;
+use crate::run::connections::Connections;
+use crate::run::connections::link::Link;
 use crate::run::message::Message;
-use crate::run::{Case, Done, LIMIT, Trouble, eval};
-use crate::script::{Address, Field};
+use crate::run::target::Target;
+use crate::run::{Done, LIMIT, Trouble, eval};
+use crate::script::Address;
 
 /// connection.close 200 "done", as a frame.
 pub(super) const GOODBYE: &[u8] =
@@ -24,7 +26,7 @@ const CAPABILITIES: &[&str] = &[
 ];
 
 /// The method called `name` with these arguments, zero for the rest.
-pub(super) fn made(name: &str, arguments: Vec<(&str, Value)>) -> Method {
+pub(crate) fn made(name: &str, arguments: Vec<(&str, Value)>) -> Method {
     let spec = method(name).expect("the runner names methods of the table");
     let mut made = Method { spec, arguments: spec.fields.iter().map(|field| zero(field.kind)).collect() };
     for (name, value) in arguments {
@@ -36,12 +38,12 @@ pub(super) fn made(name: &str, arguments: Vec<(&str, Value)>) -> Method {
 }
 
 /// channel.flow or channel.flow-ok, which changes nothing.
-pub(super) fn active(name: &str) -> Method {
+pub(crate) fn active(name: &str) -> Method {
     made(name, vec![("active", Value::Bool(true))])
 }
 
 /// The table that says what a client is and can do.
-pub(super) fn client_properties(capabilities: Value) -> Value {
+fn client_properties(capabilities: Value) -> Value {
     let text = |text: &str| Value::Text(text.into());
     Value::Table(vec![
         (b"product".to_vec(), text("conformance")),
@@ -51,7 +53,7 @@ pub(super) fn client_properties(capabilities: Value) -> Value {
 }
 
 /// All of the runner's capabilities.
-pub(super) fn capabilities() -> Value {
+fn capabilities() -> Value {
     Value::Table(CAPABILITIES.iter().map(|name| (name.as_bytes().to_vec(), Value::Bool(true))).collect())
 }
 
@@ -80,14 +82,17 @@ fn tuned(tune: &Method, said: impl Fn(&str) -> Option<Value>) -> Method {
     )
 }
 
-impl Case<'_> {
+/// The options of a handshake that a script gives, by name.
+pub(crate) type Options = [(&'static str, Value)];
+
+impl Connections {
     /// Opens connection and channel as far as they are not open.
-    pub(super) fn open(&mut self, at: &Address, options: &[Field]) -> Done {
+    pub(crate) fn open(&mut self, target: &Target, at: &Address, options: &Options) -> Done {
         let is_live = |link: &Link| link.ended.is_none() && link.is_open;
         self.sort(&at.connection);
         if !self.links.get(&at.connection).is_some_and(is_live) {
-            self.connect(&at.connection)?;
-            self.shake_hands(&at.connection, options)?;
+            self.connect(target, &at.connection)?;
+            self.shake_hands(target, &at.connection, options)?;
         } else if at.channel.is_none() {
             return Err(Trouble::from(format!("connection '{at}' is open already")));
         } else if !options.is_empty() {
@@ -99,15 +104,18 @@ impl Case<'_> {
         Ok(())
     }
 
-    fn shake_hands(&mut self, name: &str, options: &[Field]) -> Done {
-        let mut said = Vec::new();
-        for option in options {
-            said.push((option.spec.name, eval::sent(option, &self.variables)?));
-        }
-        let said = |name: &str| said.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    /// The plain handshake; product and version that the broker tells.
+    pub(crate) fn shake_hands(
+        &mut self,
+        target: &Target,
+        name: &str,
+        options: &Options,
+    ) -> Done<(String, String)> {
+        let said =
+            |name: &str| options.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         let text = |name: &str, default: &str| said(name).unwrap_or_else(|| Value::Text(default.into()));
-        let (user, password) = (text("user", &self.target.user), text("password", &self.target.password));
-        let vhost = text("vhost", &self.target.vhost);
+        let (user, password) = (text("user", &target.user), text("password", &target.password));
+        let vhost = text("vhost", &target.vhost);
         let response = said("response").unwrap_or_else(|| {
             let plain =
                 [user, password].iter().flat_map(|part| [vec![0], eval::inserted(part)].concat()).collect();
@@ -117,7 +125,7 @@ impl Case<'_> {
         self.say(&format!("{name} > protocol-header"));
         self.link(name)?.write(PROTOCOL_HEADER).map_err(|why| Trouble::from(why.to_string()))?;
         let start = self.answer(&at, "connection.start")?;
-        self.introduced = introduced(&start.method);
+        let introduced = introduced(&start.method);
         let properties = said("client-properties")
             .unwrap_or_else(|| client_properties(said("capabilities").unwrap_or_else(capabilities)));
         let start_ok = made(
@@ -132,11 +140,11 @@ impl Case<'_> {
         let tune = self.call(&at, &start_ok, "connection.tune")?;
         self.send_method(&at, &tuned(&tune.method, said), None)?;
         self.call(&at, &made("connection.open", vec![("virtual-host", vhost)]), "connection.open-ok")?;
-        Ok(())
+        Ok(introduced)
     }
 
     /// Closes a channel or a connection and waits for the answer.
-    pub(super) fn close(&mut self, at: &Address) -> Done {
+    pub(crate) fn close(&mut self, at: &Address) -> Done {
         let (close, ok) = if at.number() == 0 {
             ("connection.close", "connection.close-ok")
         } else {
