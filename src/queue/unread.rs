@@ -70,6 +70,13 @@ impl Share {
         self.bytes
     }
 
+    /// As [`Unread::allowed`] of the sum that it is part of.
+    #[must_use]
+    #[inline]
+    pub fn allowed(&self, usual: usize) -> usize {
+        self.of.allowed(usual)
+    }
+
     /// It has so many bytes now.
     #[inline]
     pub fn set(&mut self, bytes: usize) {

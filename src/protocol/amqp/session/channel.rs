@@ -19,16 +19,19 @@ use crate::ids::ConsumerId;
 use crate::protocol::amqp::fault::AmqpError;
 
 /// An open channel.
+///
+/// Its parts are fields, and each has what is its own in its file: most of what a client asks needs
+/// two or three of them at a time, and those that it does not need are then not borrowed.
 pub(super) struct Channel {
     pub(super) out: ChannelOutput,
     pub(super) mode: Mode,
-    /// It has published something.
-    pub(super) publishes: bool,
-    /// The content that is on its way.
-    pub(super) incoming: Option<Box<IncomingContent>>,
     pub(super) deliveries: Deliveries,
     pub(super) consumers: Consumers,
     pub(super) last_queue: LastQueue,
+    /// It has published something.
+    publishes: bool,
+    /// The content that is on its way.
+    incoming: Option<Box<IncomingContent>>,
     _places: Vec<Permit>,
 }
 
@@ -37,13 +40,73 @@ impl Channel {
         Self {
             out: ChannelOutput::new(number),
             mode: Mode::Plain,
-            publishes: false,
-            incoming: None,
             deliveries: Deliveries::new(),
             consumers: Consumers::new(),
             last_queue: LastQueue::default(),
+            publishes: false,
+            incoming: None,
             _places: places,
         }
+    }
+
+    /// The content that is on its way, if one is.
+    #[inline]
+    pub(super) fn incoming(&self) -> Option<&IncomingContent> {
+        self.incoming.as_deref()
+    }
+
+    /// A content for the publish to `exchange_and_key` that just came is on its way.
+    pub(super) fn await_content(
+        &mut self,
+        link: &mut ConnectionState,
+        exchange_and_key: (&[u8], &[u8]),
+        mandatory: bool,
+    ) {
+        self.incoming = Some(Box::new(IncomingContent::new(exchange_and_key, mandatory, link.now)));
+        link.await_body();
+    }
+
+    /// A content header for the publish that came before.
+    pub(super) fn take_header(
+        &mut self,
+        link: &mut ConnectionState,
+        payload: &[u8],
+    ) -> Result<(), AmqpError> {
+        let incoming = self.incoming.as_mut().ok_or(AmqpError::ExpectedMethod)?;
+        if incoming.take_header(link, payload)? { self.publish_incoming(link) } else { Ok(()) }
+    }
+
+    /// A part of a body.
+    pub(super) fn take_body(&mut self, link: &mut ConnectionState, payload: &[u8]) -> Result<(), AmqpError> {
+        let incoming = self.incoming.as_mut().ok_or(AmqpError::ExpectedMethod)?;
+        if incoming.take_body(link, payload)? { self.publish_incoming(link) } else { Ok(()) }
+    }
+
+    /// Publishes the content that came in parts.
+    fn publish_incoming(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
+        match self.incoming.take().and_then(|content| content.finish(link.now)) {
+            Some((block, mandatory)) => self.publish_gathered(link, mandatory, &block),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the channel as a publisher from its first publish on.
+    #[inline(always)]
+    pub(super) fn count_publisher(&mut self, link: &ConnectionState) {
+        if !self.publishes {
+            self.start_publishing(link);
+        }
+    }
+
+    #[cold]
+    fn start_publishing(&mut self, link: &ConnectionState) {
+        self.publishes = true;
+        link.broker.metrics().publishers_started.add(1);
+    }
+
+    /// Whether it has published something.
+    pub(super) fn is_publisher(&self) -> bool {
+        self.publishes
     }
 
     /// basic.ack, basic.nack, basic.reject.
@@ -63,7 +126,7 @@ impl Channel {
             return tx.check_size(link);
         }
         if self.consumers.limit.is_set() {
-            link.eased.insert(self.out.number);
+            link.pending.note_eased(self.out.number);
         }
         let acks = &mut link.batch.acks;
         blocking::run_many(runs, || {

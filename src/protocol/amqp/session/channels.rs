@@ -168,7 +168,7 @@ impl Channels {
         release(link, vec![*channel]);
         encode::method(held.out(&mut link.output).own(), number, last_words);
         if held.is_holding() {
-            link.waiting.insert(number);
+            link.pending.note_waiting(number);
         }
         match by {
             Closer::Broker => *slot = Slot::Closing(Box::new(held)),
@@ -199,7 +199,7 @@ impl Channels {
     /// Hands over what the read gathered.
     pub(super) fn flush(&mut self, link: &mut ConnectionState) {
         link.batch.pay();
-        if !link.batch.publishes.is_empty() || !link.publishers.is_empty() {
+        if !link.batch.publishes.is_empty() || link.pending.has_publishers() {
             let mut refused = Vec::new();
             let ticket = link.batch.publishes.flush(&link.broker, link.now, &mut refused);
             for refusal in refused {
@@ -207,17 +207,17 @@ impl Channels {
                     channel.mode.refused(refusal.numbers);
                 }
             }
-            for number in std::mem::take(&mut link.publishers) {
+            for number in link.pending.take_publishers() {
                 if let Some(channel) = self.get(number) {
                     channel.mode.staged(ticket);
-                    link.waiting.insert(number);
+                    link.pending.note_waiting(number);
                 }
             }
         }
         if !link.batch.acks.is_empty() {
             link.batch.acks.flush(&link.broker, link.now);
         }
-        for number in std::mem::take(&mut link.eased) {
+        for number in link.pending.take_eased() {
             if let Some(channel) = self.get(number) {
                 channel.consumers.share_room(link);
             }
@@ -226,11 +226,12 @@ impl Channels {
 
     /// Sends what waited for tickets that are durable now.
     pub(super) fn announce(&mut self, link: &mut ConnectionState) {
-        if link.waiting.is_empty() {
+        let waiting = link.pending.take_waiting();
+        if waiting.is_empty() {
             return;
         }
         let durable = link.durable();
-        for number in std::mem::take(&mut link.waiting) {
+        for number in waiting {
             let Some(slot) = self.slots.get_mut(usize::from(number)) else { continue };
             let waits = match slot {
                 Slot::Open(channel) => {
@@ -252,14 +253,14 @@ impl Channels {
                 Slot::Free => false,
             };
             if waits {
-                link.waiting.insert(number);
+                link.pending.note_waiting(number);
             }
         }
     }
 
     /// Bytes that channels keep back.
     pub(super) fn held_bytes(&self, link: &ConnectionState) -> usize {
-        let slots = link.waiting.iter().filter_map(|&number| self.slots.get(usize::from(number)));
+        let slots = link.pending.waiting().filter_map(|number| self.slots.get(usize::from(number)));
         slots
             .map(|slot| match slot {
                 Slot::Open(channel) => channel.out.held.len(),
@@ -318,7 +319,7 @@ fn release_now(link: &mut ConnectionState, mut channels: Vec<Channel>) {
     for queue in left.values() {
         link.broker.dispatch_again(queue, link.now);
     }
-    let publishers = channels.iter().filter(|channel| channel.publishes).count();
+    let publishers = channels.iter().filter(|channel| channel.is_publisher()).count();
     link.broker.metrics().publishers_ended.add(publishers as u64);
     link.broker.metrics().channels_closed.add(channels.len() as u64);
 }

@@ -6,7 +6,7 @@
 use super::channels::{Channels, Closer};
 use super::connection_state::ConnectionState;
 use super::consume::check_qos;
-use super::content::{self, IncomingContent};
+use super::content;
 use super::flow::Flow;
 use super::{Fault, Next, dispatch, mail, overdue, renewed, report, unfinished};
 use crate::arguments::Requeue;
@@ -149,8 +149,8 @@ impl Connection {
     pub(super) fn wants_input(&self, link: &ConnectionState) -> bool {
         link.pending_get.is_none()
             && self.flow.is_free()
-            && link.has_room(link.pending_replies(), REPLIES_MAX)
-            && link.has_room(self.channels.held_bytes(link), REPLIES_MAX)
+            && link.output.has_room(link.output.pending_replies(), REPLIES_MAX)
+            && link.output.has_room(self.channels.held_bytes(link), REPLIES_MAX)
     }
 
     /// Undoes everything: what is outstanding goes back, exclusive queues go.
@@ -166,7 +166,7 @@ impl Connection {
             });
         });
         link.pending_get = None;
-        link.waiting.clear();
+        link.pending.take_waiting();
         link.inbox.backlog.clear();
         link.report();
     }
@@ -184,7 +184,7 @@ impl Connection {
         let Some(channel) = self.channels.get(number) else {
             return (0, self.channels.handle_outside(link, number, payload));
         };
-        if let Some(incoming) = &channel.incoming {
+        if let Some(incoming) = channel.incoming() {
             return (0, Err(incoming.expects()));
         }
         let outcome = match method::decode(payload) {
@@ -192,9 +192,7 @@ impl Connection {
             Ok(Method::Publish { exchange, routing_key, mandatory, .. }) => {
                 let Some((header, body, used)) = content::whole_content(rest, number, link.limits.frame_max)
                 else {
-                    let incoming = IncomingContent::new((exchange, routing_key), mandatory, link.now);
-                    channel.incoming = Some(Box::new(incoming));
-                    link.await_body();
+                    channel.await_content(link, (exchange, routing_key), mandatory);
                     return (0, Ok(()));
                 };
                 let message = content::message(link.now, (exchange, routing_key), header.raw, body);
@@ -240,7 +238,7 @@ impl Connection {
     /// A part of a content. Which method is at fault for a content frame that cannot be taken: the
     /// publish that waits for it, if it is a frame that any publish could wait for.
     fn content_of(&self, frame: Frame<'_>) -> (u16, u16) {
-        let waits = self.channels.at(frame.channel).is_some_and(|channel| channel.incoming.is_some());
+        let waits = self.channels.at(frame.channel).is_some_and(|channel| channel.incoming().is_some());
         let is_cut = frame.kind == Kind::Header && frame.payload.len() < HEADER_MIN;
         if waits && !is_cut { PUBLISH } else { (0, 0) }
     }

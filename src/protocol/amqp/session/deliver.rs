@@ -140,7 +140,7 @@ impl Deliveries {
     /// Deliveries are outstanding from now on.
     #[inline]
     fn await_acks(&mut self, link: &mut ConnectionState, run: UnackedRun, count: u64) {
-        link.due_ms = link.due_ms.min(run.due_ms);
+        link.overdue.bring_forward(run.due_ms);
         self.unacked.add(run, count);
     }
 }

@@ -14,6 +14,7 @@ use crate::protocol::amqp::wire::frame::{self, FRAME_MIN, Frame, Header, Kind, P
 use crate::protocol::amqp::wire::method::{self, Method};
 use amq_protocol::protocol::{AMQPClass, connection as amqp};
 use amq_protocol::types::{AMQPValue, FieldTable};
+use std::mem;
 use tracing::warn;
 
 /// What this broker understands beyond AMQP 0-9-1, under the names that RabbitMQ gave it.
@@ -36,12 +37,13 @@ const EXTERNAL: &str = "EXTERNAL";
 const ANONYMOUS: &str = "ANONYMOUS";
 
 /// What is expected next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handshake {
     Header,
     StartOk,
-    TuneOk,
-    Open,
+    /// With what the client said of itself as it logged in.
+    TuneOk(Introduction),
+    /// As before.
+    Open(Introduction),
 }
 
 impl Handshake {
@@ -53,7 +55,7 @@ impl Handshake {
         used: &mut usize,
     ) -> Result<Next, Fault> {
         loop {
-            if *self == Self::Header {
+            if matches!(self, Self::Header) {
                 match frame::protocol_header(input) {
                     Header::Incomplete => return Ok(Next::Stay),
                     Header::Other => {
@@ -108,14 +110,11 @@ impl Handshake {
         link: &mut ConnectionState,
         method: &amqp::AMQPMethod,
     ) -> Result<Next, AmqpError> {
-        match (*self, method) {
+        match (&mut *self, method) {
             (Self::StartOk, amqp::AMQPMethod::StartOk(start_ok)) => {
                 link.capabilities = capabilities(&start_ok.client_properties);
                 match log_in(link, start_ok) {
-                    Ok(user) => {
-                        link.client.user = user;
-                        link.introduction = Some(Box::new(Introduction::of(start_ok)));
-                    }
+                    Ok(user) => link.client.user = user,
                     Err(refused @ AmqpError::LoginRefused { .. }) => {
                         if link.capabilities.authentication_failure_close {
                             return Err(refused);
@@ -129,17 +128,17 @@ impl Handshake {
                     link,
                     amqp::AMQPMethod::Tune(amqp::Tune { channel_max, frame_max, heartbeat: heartbeat_s }),
                 );
-                *self = Self::TuneOk;
+                *self = Self::TuneOk(Introduction::of(start_ok));
                 Ok(Next::Stay)
             }
-            (Self::TuneOk, amqp::AMQPMethod::TuneOk(tune_ok)) => {
+            (Self::TuneOk(introduction), amqp::AMQPMethod::TuneOk(tune_ok)) => {
                 link.limits = negotiate(link.limits, tune_ok)?;
-                *self = Self::Open;
+                *self = Self::Open(mem::take(introduction));
                 Ok(Next::Stay)
             }
-            (Self::Open, amqp::AMQPMethod::Open(open)) => {
+            (Self::Open(introduction), amqp::AMQPMethod::Open(open)) => {
                 enter(link, open.virtual_host.as_str())?;
-                appear(link);
+                appear(link, mem::take(introduction));
                 say(link, amqp::AMQPMethod::OpenOk(amqp::OpenOk {}));
                 Ok(Next::Opened)
             }
@@ -151,11 +150,11 @@ impl Handshake {
         }
     }
 
-    fn unexpected(self) -> AmqpError {
+    fn unexpected(&self) -> AmqpError {
         let state = match self {
             Self::Header | Self::StartOk => "starting",
-            Self::TuneOk => "tuning",
-            Self::Open => "opening",
+            Self::TuneOk(_) => "tuning",
+            Self::Open(_) => "opening",
         };
         AmqpError::UnexpectedMethod { state }
     }
@@ -180,10 +179,7 @@ fn enter(link: &mut ConnectionState, name: &str) -> Result<(), AmqpError> {
 }
 
 /// The client is let into a vhost: from now on operators see it.
-fn appear(link: &mut ConnectionState) {
-    let Some(Introduction { mechanism, properties }) = link.introduction.take().map(|boxed| *boxed) else {
-        return;
-    };
+fn appear(link: &mut ConnectionState, Introduction { mechanism, properties }: Introduction) {
     let client = &link.client;
     let facts = Facts {
         peer: client.peer.address,

@@ -14,6 +14,7 @@ const KEPT: [&str; 5] = ["connection_name", "information", "platform", "product"
 const KEPT_BYTES_MAX: usize = 255;
 
 /// What is only known while the client logs in.
+#[derive(Default)]
 pub(super) struct Introduction {
     pub(super) mechanism: String,
     pub(super) properties: Box<[u8]>,

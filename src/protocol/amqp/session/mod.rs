@@ -16,12 +16,14 @@
 mod channel;
 mod channel_output;
 mod channels;
+mod client_output;
 mod connection;
 mod connection_state;
 mod consume;
 mod consumers;
 mod content;
 mod copies;
+mod deadline;
 mod declare;
 mod deferred_replies;
 mod deliver;
@@ -34,6 +36,7 @@ mod introduction;
 mod mail;
 mod mode;
 mod overdue;
+mod pending_channels;
 mod publish;
 mod renewed;
 mod replies;
@@ -196,7 +199,7 @@ impl Session {
         {
             self.close(&fault);
         }
-        self.link.count_replies(before);
+        self.link.output.count_replies(before);
         self.link.received_bytes += used as u64;
         if let State::Open(connection) = &mut self.state {
             connection.deliver_taken(&mut self.link);
@@ -273,7 +276,7 @@ impl Session {
         match self.state {
             State::Handshake { until_ms, .. } | State::Closing { until_ms, .. } => until_ms,
             State::Open(_) => {
-                let of_link = self.link.due_ms.min(self.link.stale_ms);
+                let of_link = self.link.overdue.at_ms().min(self.link.stale.at_ms());
                 self.pulse.poll_deadline().min(self.patience.poll_deadline()).min(of_link)
             }
             State::Closed => u64::MAX,
@@ -411,7 +414,7 @@ impl Session {
         if let State::Open(connection) = &mut self.state {
             connection.shut(&mut self.link);
         }
-        self.link.output = Output::default();
+        self.link.output.discard();
         self.state = State::Closed;
     }
 
@@ -433,7 +436,7 @@ impl Session {
                 self.patience.hurry(progress, self.link.now);
             }
         }
-        self.link.count_unread();
+        self.link.output.count_unread();
     }
 }
 

@@ -86,7 +86,7 @@ impl Mode {
             tx::AMQPMethod::Rollback(_) => {
                 let tx = self.transaction().ok_or(AmqpError::NotTransactional)?;
                 tx.roll_back(unacked);
-                link.due_ms = link.due_ms.min(unacked.due_ms());
+                link.overdue.bring_forward(unacked.due_ms());
                 tx::AMQPMethod::RollbackOk(tx::RollbackOk {})
             }
             _ => return Err(AmqpError::UnknownMethod),

@@ -11,6 +11,7 @@ use super::Fault;
 use super::channel::Channel;
 use super::channels::Channels;
 use super::connection_state::ConnectionState;
+use super::deadline::Deadline;
 use crate::arguments::Requeue;
 use crate::blocking;
 use crate::client::unacked::Unacked;
@@ -20,9 +21,6 @@ use crate::queue::{Queue, Settled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracing::warn;
-
-/// How long nobody is blamed whose acknowledgements are not read, milliseconds at a time.
-const UNREAD_MS: u64 = 1_000;
 
 /// What was overdue, by queue.
 #[derive(Default)]
@@ -41,14 +39,14 @@ pub(super) fn take_back(
     reads: bool,
 ) -> Result<(), Fault> {
     let now_ms = link.now.mono_ms;
-    if now_ms < link.due_ms {
+    if !link.overdue.is_due(now_ms) {
         return Ok(());
     }
     if !reads {
-        link.due_ms = now_ms.saturating_add(UNREAD_MS);
+        link.overdue.put_off(now_ms);
         return Ok(());
     }
-    link.due_ms = u64::MAX;
+    link.overdue = Deadline::NEVER;
     for number in channels.numbers() {
         let Some(channel) = channels.get(number) else { continue };
         if channel.deliveries.unacked.due_ms() <= now_ms
@@ -58,7 +56,7 @@ pub(super) fn take_back(
             channels.fail(link, number, error, (0, 0))?;
         }
         if let Some(channel) = channels.get(number) {
-            link.due_ms = link.due_ms.min(channel.deliveries.unacked.due_ms());
+            link.overdue.bring_forward(channel.deliveries.unacked.due_ms());
         }
     }
     Ok(())

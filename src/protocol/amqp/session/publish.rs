@@ -65,28 +65,13 @@ impl Channel {
         self.mode.check_transaction(link)
     }
 
-    /// A content header for the publish that came before.
-    pub(super) fn take_header(
+    /// A message that came in parts, gathered as a block.
+    pub(super) fn publish_gathered(
         &mut self,
         link: &mut ConnectionState,
-        payload: &[u8],
+        mandatory: bool,
+        block: &Block,
     ) -> Result<(), AmqpError> {
-        let incoming = self.incoming.as_mut().ok_or(AmqpError::ExpectedMethod)?;
-        if incoming.take_header(link, payload)? { self.complete(link) } else { Ok(()) }
-    }
-
-    /// A part of a body.
-    pub(super) fn take_body(&mut self, link: &mut ConnectionState, payload: &[u8]) -> Result<(), AmqpError> {
-        let incoming = self.incoming.as_mut().ok_or(AmqpError::ExpectedMethod)?;
-        if incoming.take_body(link, payload)? { self.complete(link) } else { Ok(()) }
-    }
-
-    /// Publishes the content that came in parts.
-    fn complete(&mut self, link: &mut ConnectionState) -> Result<(), AmqpError> {
-        let Some((block, mandatory)) = self.incoming.take().and_then(|content| content.finish(link.now))
-        else {
-            return Ok(());
-        };
         let message = block.message(0);
         if message.body.len() < LARGE_BODY {
             return self.publish(link, mandatory, &message);
@@ -107,26 +92,17 @@ impl Channel {
         let routed = !route.queues.is_empty() || route.knows(message, link.now);
         link.tally.received += 1;
         link.tally.sizes.add(message.body.len());
-        if !self.publishes {
-            self.start_publishing(link);
-        }
+        self.count_publisher(link);
         if let Mode::Confirm(confirms) = &mut self.mode {
             link.tally.received_confirm += 1;
             if confirms.publish() {
-                link.publishers.push(self.out.number);
+                link.pending.note_publisher(self.out.number);
             }
         }
         if !routed {
             self.drop_or_return(link, mandatory, message);
         }
         routed
-    }
-
-    /// From now on the channel counts as a publisher.
-    #[cold]
-    fn start_publishing(&mut self, link: &ConnectionState) {
-        self.publishes = true;
-        link.broker.metrics().publishers_started.add(1);
     }
 
     /// Stages a message that a queue may refuse, so that it can be told which publish it was. A

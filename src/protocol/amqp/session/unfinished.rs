@@ -13,11 +13,9 @@ use super::Fault;
 use super::channel::Channel;
 use super::channels::Channels;
 use super::connection_state::ConnectionState;
+use super::deadline::Deadline;
 use super::mode::Mode;
 use crate::protocol::amqp::fault::AmqpError;
-
-/// How long nobody is blamed whose body is not read, milliseconds at a time.
-const UNREAD_MS: u64 = 1_000;
 
 /// Ends a connection that keeps too much.
 ///
@@ -48,21 +46,21 @@ pub(super) fn check_kept(channels: &Channels, link: &mut ConnectionState) -> Res
 /// 530.
 pub(super) fn check_stale(channels: &Channels, link: &mut ConnectionState, reads: bool) -> Result<(), Fault> {
     let now_ms = link.now.mono_ms;
-    if now_ms < link.stale_ms {
+    if !link.stale.is_due(now_ms) {
         return Ok(());
     }
     let timeout_s = link.broker.settings().limits.body_timeout_s;
     let timeout_ms = u64::from(timeout_s) * 1000;
-    link.stale_ms = u64::MAX;
+    link.stale = Deadline::NEVER;
     let Some((heard_ms, number)) = channels.iter().filter_map(longest_ago).min() else {
         return Ok(());
     };
-    link.stale_ms = heard_ms.saturating_add(timeout_ms);
-    if link.stale_ms > now_ms {
+    link.stale.bring_forward(heard_ms.saturating_add(timeout_ms));
+    if !link.stale.is_due(now_ms) {
         return Ok(());
     }
     if !reads && !link.broker.alarms().memory_is_short() {
-        link.stale_ms = now_ms.saturating_add(UNREAD_MS);
+        link.stale.put_off(now_ms);
         return Ok(());
     }
     Err(Fault::of(AmqpError::ContentStalled { channel: number, timeout_s }, (0, 0)))
@@ -70,12 +68,12 @@ pub(super) fn check_stale(channels: &Channels, link: &mut ConnectionState, reads
 
 /// When the content of this channel went on last, and the channel's number.
 fn longest_ago(channel: &Channel) -> Option<(u64, u16)> {
-    channel.incoming.as_ref().map(|incoming| (incoming.heard_ms, channel.out.number))
+    channel.incoming().map(|incoming| (incoming.heard_ms, channel.out.number))
 }
 
 /// Bytes that are kept of what is unfinished, and of memory that they take.
 fn kept(channel: &Channel) -> (u64, u64) {
-    let body = channel.incoming.as_ref();
+    let body = channel.incoming();
     let (bytes, memory) = body.map_or((0, 0), |incoming| (incoming.bytes(), incoming.memory()));
     let transaction = match &channel.mode {
         Mode::Transaction(tx) => tx.bytes(),
