@@ -13,7 +13,7 @@ const QUEUE: &str = "{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"}"
 const DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"at_least_once\"}";
 const NO_DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"}";
 
-/// How the process, the store and the machine fare.
+/// How the process, the store and the machine fare: a plain record, made for each page.
 pub(super) struct Node<'a> {
     /// The machine's name.
     pub(super) host: &'a str,

@@ -3,7 +3,8 @@
 
 use super::class::{Set, called, property};
 
-/// Options that are in effect, as `(?imsx)` sets them up to the end of a group.
+/// Options that are in effect, as `(?imsx)` sets them up to the end of a group: a plain
+/// record.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flags {
     /// `i`: a letter stands for both cases.

@@ -22,7 +22,8 @@ const REPEAT_MAX: usize = 65_535;
 /// What only backtracking finds, of one pattern at most: each is a small program of its own.
 const HARD_MAX: usize = 100;
 
-/// A pattern in the syntax of the crate that runs it.
+/// A pattern in the syntax of the crate that runs it, and what must be known to run it: a plain
+/// record.
 pub(super) struct Rewritten {
     /// What `regex` reads; `fancy-regex` if it is hard.
     pub(super) text: String,

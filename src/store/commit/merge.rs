@@ -25,7 +25,8 @@ const OTHERS_MAX: usize = 2;
 /// it waits or, of one that has died, how: see `mark`.
 pub(in crate::store) type RequeueRow = (u32, u64);
 
-/// Changes that are to reach the disk together, merged.
+/// Changes that are to reach the disk together, merged: a plain record once
+/// [`WriteBatch::settle`] has put it in order, which `store/redb` writes.
 #[derive(Debug, Default)]
 pub(in crate::store) struct WriteBatch {
     /// Per queue, in order of ids: neighbours in the file are written one after the other.

@@ -214,7 +214,8 @@ impl<'a> SegmentView<'a> {
     }
 }
 
-/// A run as its row says, to be changed.
+/// A run as its row says, to be changed: a plain record, of which
+/// [`SegmentView::decode`] checks what must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::store) struct Segment {
     /// How many records, settled ones included.

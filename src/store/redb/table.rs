@@ -123,7 +123,7 @@ pub(super) static VHOSTS: Checked<&[u8]> = Checked::new("vhosts");
 pub(super) static POLICIES: Checked<&[u8]> = Checked::new("policies");
 pub(super) static SEEN: Checked<&[u8]> = Checked::new("seen");
 
-/// What the tables say of themselves.
+/// What the tables say of themselves: a plain record of the rows of `meta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     /// Whether the last run stopped cleanly.

@@ -3,7 +3,7 @@
 use crate::faults::history::{Event, Id, Record};
 use std::collections::{HashMap, HashSet};
 
-/// A message that somebody tried to publish.
+/// A message that somebody tried to publish: a plain record of what the history says of it.
 #[derive(Debug)]
 pub(super) struct Message {
     /// The process it was sent to.
@@ -16,7 +16,7 @@ pub(super) struct Message {
     pub(super) attempt: Option<usize>,
 }
 
-/// A transaction, from the first thing in it to its commit.
+/// A transaction, from the first thing in it to its commit: a plain record.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     pub(super) epoch: u32,

@@ -26,7 +26,7 @@ pub(super) struct Lane {
     /// The number that the next message gets.
     pub(super) tail: u64,
     /// Numbers below this were here when the process started and may have been delivered before.
-    pub(super) seen: u64,
+    seen: u64,
     /// How far its messages are on disk and out of memory.
     pub(super) progress: Progress,
 }
@@ -35,6 +35,15 @@ impl Lane {
     fn new(lane: u8) -> Self {
         let first = lane_start(lane);
         Self { first, next: first, tail: first, seen: first, progress: Progress::new(first) }
+    }
+
+    /// As a file has it: `tail` is the number that the next message gets there, and those below
+    /// `seen` may have been delivered. How far the latter are in this lane.
+    pub(super) fn recover(&mut self, tail: u64, seen: u64) -> u64 {
+        self.tail = tail.max(self.first);
+        self.progress = Progress::recovered(self.first, self.tail);
+        self.seen = seen.clamp(self.first, self.tail);
+        self.seen
     }
 
     /// What was never dealt.

@@ -17,7 +17,6 @@ pub(super) mod sizes;
 
 use self::lanes::{Lane, Lanes};
 use self::letters::Letters;
-use self::paging::Progress;
 use self::requeues::{Requeued, Waiting};
 use self::sizes::QueueSizes;
 use crate::ids::{QueueId, SeqRange, lane_of};
@@ -76,7 +75,7 @@ pub(super) fn weight(block: &Block, records: Range<u32>) -> usize {
     block.bytes_of(records) + overhead
 }
 
-/// The next messages to deliver, all from one block.
+/// The next messages to deliver, all from one block: a plain record.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) first: u64,
@@ -167,19 +166,17 @@ impl Core {
         clean: bool,
     ) {
         let lane = self.lanes.lane(recovered.lane);
-        lane.tail = recovered.next.max(lane.first);
-        lane.progress = Progress::recovered(lane.first, lane.tail);
         // Numbers that were delivered and are gone may be given again: they say nothing about new
         // messages.
         let seen = if clean { recovered.delivered_up_to } else { recovered.next };
-        lane.seen = seen.clamp(lane.first, lane.tail);
+        let seen = lane.recover(recovered.next, seen);
         // The last stretch without a hole or a failed delivery is fresh; everything before it was
         // returned.
         let unbroken = match messages.last() {
             Some(range) if range.end == lane.tail => range.first,
             Some(_) | None => lane.tail,
         };
-        let (first, tail, seen) = (lane.first, lane.tail, lane.seen);
+        let (first, tail) = (lane.first, lane.tail);
         let after_failed = requeues.range(first..tail).next_back().map_or(first, |(&seq, _)| seq + 1);
         let next = unbroken.max(after_failed).max(seen).min(tail);
         lane.next = next;
