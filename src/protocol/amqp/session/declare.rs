@@ -97,22 +97,14 @@ pub(super) fn handle_exchange(
             (ticket, delete.nowait, M::DeleteOk(exchange::DeleteOk {}))
         }
         M::Bind(bind) => {
-            let binding = Bind {
-                source: name(&bind.source),
-                destination: Destination::Exchange(name(&bind.destination)),
-                routing_key: bind.routing_key.as_str().as_bytes().to_vec(),
-                arguments: fields::read(&bind.arguments),
-            };
+            let ends = (&bind.source, &bind.destination);
+            let binding = exchange_bind(ends, &bind.routing_key, fields::read(&bind.arguments));
             may_bind(&grants, &vhost, &binding)?;
             (vhost.bind(binding, link.client.id)?, bind.nowait, M::BindOk(exchange::BindOk {}))
         }
         M::Unbind(unbind) => {
-            let binding = Bind {
-                source: name(&unbind.source),
-                destination: Destination::Exchange(name(&unbind.destination)),
-                routing_key: unbind.routing_key.as_str().as_bytes().to_vec(),
-                arguments: fields::read(&unbind.arguments),
-            };
+            let ends = (&unbind.source, &unbind.destination);
+            let binding = exchange_bind(ends, &unbind.routing_key, fields::read(&unbind.arguments));
             may_bind(&grants, &vhost, &binding)?;
             (vhost.unbind(binding, link.client.id)?, unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
         }
@@ -240,6 +232,20 @@ fn declare_replies(
     let ok = queue::DeclareOk { queue: ShortString::from(name), message_count: 0, consumer_count: 1 };
     out.answer(link, Ticket(0), nowait, &AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)));
     Ok(())
+}
+
+/// A binding of one exchange to another.
+fn exchange_bind(
+    (source, destination): (&ShortString, &ShortString),
+    key: &ShortString,
+    arguments: FieldTable,
+) -> Bind {
+    Bind {
+        source: name(source),
+        destination: Destination::Exchange(name(destination)),
+        routing_key: key.as_str().as_bytes().to_vec(),
+        arguments,
+    }
 }
 
 fn check_bind(link: &mut ConnectionState, bind: &Bind) -> Result<(), BrokerError> {
