@@ -1,8 +1,15 @@
 //! Memory or disk are short: who publishes waits and is told why, who consumes goes on.
 
-use crate::session::script::play;
+use crate::session::script::{opening, play};
 use crate::session::world::{Pieces, World};
 use leveret::broker::{AlarmLimits, BrokerSettings};
+
+/// A part of a large message to `q`, whose other parts do not come.
+const PART: &str = "
+        > 1 method 60 40 0000 00 0171 00
+        > 1 content-header 60 1000000
+        > 1 content-body x
+        ";
 
 /// On each side of the limits, which are 1000.
 const MUCH: u64 = 2000;
@@ -90,13 +97,13 @@ fn a_part_of_a_message_counts() {
     machine(&mut world, MUCH, MUCH);
     play(
         &mut world,
-        "
-        > 1 method 60 40 0000 00 0171 00
-        > 1 content-header 60 1000000
-        > 1 content-body x
-        < 0 connection.blocked low on memory
-        ! ignores a
-        ",
+        &format!(
+            "
+            {PART}
+            < 0 connection.blocked low on memory
+            ! ignores a
+            "
+        ),
     );
 }
 
@@ -107,23 +114,19 @@ fn who_does_not_understand_is_not_told() {
     machine(&mut world, MUCH, MUCH);
     play(
         &mut world,
-        "
-        ! accept h
-        h> header
-        h< 0 connection.start PLAIN AMQPLAIN en_US
-        h> 0 connection.start-ok PLAIN guest guest
-        h< 0 connection.tune 2047 131072 60
-        h> 0 connection.tune-ok 2047 131072 600
-        h> 0 connection.open /
-        h< 0 connection.open-ok
-        h> 1 channel.open
-        h< 1 channel.open-ok
-        h> 1 basic.publish '' q one
-        ! ignores h
-        ! wait 1300000
-        h< 0 heartbeat
-        ! open h
-        ",
+        &format!(
+            "
+            {}
+            h> 1 channel.open
+            h< 1 channel.open-ok
+            h> 1 basic.publish '' q one
+            ! ignores h
+            ! wait 1300000
+            h< 0 heartbeat
+            ! open h
+            ",
+            opening("2047 131072 600")
+        ),
     );
 }
 
@@ -147,16 +150,16 @@ fn a_part_of_a_message_is_not_kept_while_memory_is_short() {
     machine(&mut world, LITTLE, LITTLE);
     play(
         &mut world,
-        "
-        > 1 method 60 40 0000 00 0171 00
-        > 1 content-header 60 1000000
-        > 1 content-body x
-        < 0 connection.blocked low on disk
-        ! wait 60000
-        ! wait 1000
-        ! ignores a
-        ! open a
-        ",
+        &format!(
+            "
+            {PART}
+            < 0 connection.blocked low on disk
+            ! wait 60000
+            ! wait 1000
+            ! ignores a
+            ! open a
+            "
+        ),
     );
     machine(&mut world, MUCH, MUCH);
     play(

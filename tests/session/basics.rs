@@ -1,6 +1,6 @@
 //! Channels, and faults that end a channel or the connection.
 
-use crate::session::script::check;
+use crate::session::script::{check, opening};
 
 #[test]
 fn channels_open_and_close() {
@@ -30,16 +30,9 @@ fn channels_open_and_close() {
 /// is.
 #[test]
 fn channels_are_limited_in_number_and_may_have_any() {
-    check(
+    check(&format!(
         "
-        ! accept h
-        h> header
-        h< 0 connection.start PLAIN AMQPLAIN en_US
-        h> 0 connection.start-ok PLAIN guest guest
-        h< 0 connection.tune 2047 131072 60
-        h> 0 connection.tune-ok 2 131072 0
-        h> 0 connection.open /
-        h< 0 connection.open-ok
+        {}
         h> 65535 channel.open
         h< 65535 channel.open-ok
         h> 3 channel.open
@@ -51,7 +44,8 @@ fn channels_are_limited_in_number_and_may_have_any() {
         h> 1 channel.open
         h< 0 connection.close 530 NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2) (0,0)
         ",
-    );
+        opening("2 131072 0")
+    )    );
 }
 
 #[test]

@@ -14,6 +14,18 @@ fn filled(queues: &str, count: usize) -> String {
     script
 }
 
+/// `a` holds a message of `q`, all that the channel may, so that `b` waits for room to have one of
+/// `r`.
+const HELD: &str = "
+        > 1 basic.qos 1 global
+        < 1 basic.qos-ok
+        > 1 basic.consume q a
+        < 1 basic.consume-ok a
+        < 1 basic.deliver a 1 '' q q1
+        > 1 basic.consume r b
+        < 1 basic.consume-ok b
+        ";
+
 #[test]
 fn queues_take_turns() {
     check(&format!(
@@ -144,13 +156,7 @@ fn what_a_recover_gives_back_is_room_for_another_queue() {
     check(&format!(
         "
         {}
-        > 1 basic.qos 1 global
-        < 1 basic.qos-ok
-        > 1 basic.consume q a
-        < 1 basic.consume-ok a
-        < 1 basic.deliver a 1 '' q q1
-        > 1 basic.consume r b
-        < 1 basic.consume-ok b
+        {HELD}
         > 1 basic.recover requeue
         < 1 basic.recover-ok
         < 1 basic.deliver b 2 '' r r1
@@ -177,13 +183,7 @@ fn what_a_transaction_acknowledges_is_room_for_another_queue_once_it_commits() {
         {}
         > 1 tx.select
         < 1 tx.select-ok
-        > 1 basic.qos 1 global
-        < 1 basic.qos-ok
-        > 1 basic.consume q a
-        < 1 basic.consume-ok a
-        < 1 basic.deliver a 1 '' q q1
-        > 1 basic.consume r b
-        < 1 basic.consume-ok b
+        {HELD}
         > 1 basic.ack 1
         > 1 tx.rollback
         < 1 tx.rollback-ok
@@ -201,13 +201,7 @@ fn what_a_deleted_queue_held_is_room_for_another_queue() {
     check(&format!(
         "
         {}
-        > 1 basic.qos 1 global
-        < 1 basic.qos-ok
-        > 1 basic.consume q a
-        < 1 basic.consume-ok a
-        < 1 basic.deliver a 1 '' q q1
-        > 1 basic.consume r b
-        < 1 basic.consume-ok b
+        {HELD}
         b> 1 queue.delete q
         b< 1 queue.delete-ok 0
         < 1 basic.cancel a

@@ -24,6 +24,22 @@ use leveret::broker::vhosts::VHostMetadata;
 use leveret::client::identity::Peer;
 use leveret::store::change::Health;
 
+/// The client `h` opens a connection: says `tune_ok` of its limits, and is let in.
+pub(crate) fn opening(tune_ok: &str) -> String {
+    format!(
+        "
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok PLAIN guest guest
+        h< 0 connection.tune 2047 131072 60
+        h> 0 connection.tune-ok {tune_ok}
+        h> 0 connection.open /
+        h< 0 connection.open-ok
+        "
+    )
+}
+
 /// Plays a script twice: with each line in one piece, and with each byte on its own.
 #[track_caller]
 pub(crate) fn check(script: &str) {
