@@ -1,5 +1,5 @@
-//! Random choices that can be repeated: everything follows from the seed, which a failing test
-//! names.
+//! For tests only: random choices that can be repeated, since everything follows from the seed,
+//! which a failing test names. The tests in `tests/` have this file, too.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -27,10 +27,14 @@ impl Draw {
         self.below(n) == 0
     }
 
+    /// As [`Self::below`], of something with this length.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("below a length")
+    }
+
     /// One of `from`, which is not empty.
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        let index = self.below(from.len() as u64);
-        &from[usize::try_from(index).expect("below a length")]
+        &from[self.index(from.len())]
     }
 }
 

@@ -64,6 +64,7 @@
 //! |---|---|
 //! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
 //! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
+//! | `draw` | for unit tests alone: random choices that a seed repeats |
 //! | [`audit`] | how many log lines of a kind there may be |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
 //! | [`message`] | a message as bytes: record and block, properties, and tables such as headers and arguments are |
@@ -176,6 +177,8 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod ctl;
+#[cfg(test)]
+pub(crate) mod draw;
 pub mod error;
 pub mod http;
 pub mod ids;

@@ -80,18 +80,7 @@ pub(super) fn publish_own(
 ) {
     let route = vhost.route_own(exchange, &[routing_key], properties);
     let Some(route) = route.filter(|route| !route.queues.is_empty()) else { return };
-    let message = Message {
-        persistent: false,
-        died: false,
-        copies: Copies::Open,
-        expires: false,
-        priority: None,
-        arrived_at_ms: now.unix_ms,
-        exchange: exchange.as_bytes(),
-        routing_key,
-        properties,
-        body,
-    };
+    let message = Message::published(now.unix_ms, (exchange.as_bytes(), routing_key), properties, body);
     // A full queue may refuse it.
     let _enqueued = broker.enqueue(&route, Block::of(&message), now);
 }

@@ -108,7 +108,31 @@ pub struct Message<'a> {
     pub body: &'a [u8],
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    /// As it arrives from a publisher: its properties say whether it is persistent, when it expires
+    /// and which priority it has.
+    #[inline(always)]
+    #[must_use]
+    pub fn published(
+        arrived_at_ms: u64,
+        (exchange, routing_key): (&'a [u8], &'a [u8]),
+        properties: &'a [u8],
+        body: &'a [u8],
+    ) -> Self {
+        Self {
+            persistent: properties::delivery_mode(properties) == 2,
+            died: false,
+            copies: Copies::Open,
+            expires: properties::has_expiration(properties),
+            priority: properties::priority(properties),
+            arrived_at_ms,
+            exchange,
+            routing_key,
+            properties,
+            body,
+        }
+    }
+
     /// Bytes of the record that this message becomes.
     #[must_use]
     pub fn record_len(&self) -> usize {
@@ -474,15 +498,7 @@ mod tests {
     fn sample(body: &[u8], persistent: bool) -> Message<'_> {
         Message {
             persistent,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: 1_795_000_000_123,
-            exchange: b"logs",
-            routing_key: b"a.b",
-            properties: &[0x10, 0, 2],
-            body,
+            ..Message::published(1_795_000_000_123, (b"logs", b"a.b"), &[0x10, 0, 2], body)
         }
     }
 

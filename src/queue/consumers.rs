@@ -74,6 +74,22 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// One with nothing special about it, on a channel with this limit.
+    #[must_use]
+    pub fn new(id: ConsumerId, mailbox: &Arc<Mailbox>, channel: Arc<ChannelLimit>) -> Self {
+        Self {
+            id,
+            mailbox: Arc::clone(mailbox),
+            no_ack: false,
+            prefetch: 0,
+            exclusive: false,
+            priority: 0,
+            channel,
+            label: None,
+            reading: None,
+        }
+    }
+
     /// As whoever looks at its queue sees it.
     pub(super) fn shown(&self, active: bool) -> Option<Subscribed> {
         let label = self.label.as_deref()?.clone();

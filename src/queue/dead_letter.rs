@@ -295,18 +295,7 @@ mod tests {
     }
 
     fn message(properties: &[u8]) -> Message<'_> {
-        Message {
-            persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: 1,
-            exchange: b"logs",
-            routing_key: b"a.b",
-            properties,
-            body: b"body",
-        }
+        Message { persistent: true, ..Message::published(1, (b"logs", b"a.b"), properties, b"body") }
     }
 
     fn headers_of(letter: &DeadLetter) -> FieldTable {

@@ -75,7 +75,6 @@ pub(crate) fn release(message: &Message<'_>, now_unix_ms: u64) -> Released {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Copies;
     use crate::message::properties::Properties;
     use crate::message::table::FieldTable;
 
@@ -105,15 +104,8 @@ mod tests {
         let raw = raw(FieldValue::LongInt(5000));
         let message = Message {
             persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
             priority: Some(3),
-            arrived_at_ms: 1,
-            exchange: b"later",
-            routing_key: b"k",
-            properties: &raw,
-            body: b"body",
+            ..Message::published(1, (b"later", b"k"), &raw, b"body")
         };
         let released = release(&message, 9_000);
         let again = released.block.message(0);

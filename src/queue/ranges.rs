@@ -157,17 +157,11 @@ impl<V: Clone + PartialEq> RangeMap<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draw::{Draw, for_seeds};
     use std::collections::BTreeMap;
-    use std::hash::{BuildHasher, RandomState};
 
-    fn check_against_single_numbers(seed: u64) {
-        let mut draw = seed | 1;
-        let mut next = |below: u64| {
-            draw ^= draw << 13;
-            draw ^= draw >> 7;
-            draw ^= draw << 17;
-            draw % below
-        };
+    fn check_against_single_numbers(draw: &mut Draw) {
+        let mut next = |below: u64| draw.below(below);
         let (mut ranges, mut naive) = (RangeMap::<u64>::default(), BTreeMap::<u64, u64>::new());
         for step in 0..3_000 {
             let range = SeqRange::of(next(200), next(20));
@@ -181,29 +175,28 @@ mod tests {
             } else {
                 let mut taken = Vec::new();
                 ranges.take_with_gaps(range, |part, value| {
-                    assert!(!part.is_empty(), "seed {seed} step {step}");
+                    assert!(!part.is_empty(), "step {step}");
                     taken.extend((part.first..part.end).map(|seq| (seq, value)));
                 });
                 let expected: Vec<_> =
                     (range.first..range.end).map(|seq| (seq, naive.remove(&seq))).collect();
-                assert_eq!(taken, expected, "seed {seed} step {step}");
+                assert_eq!(taken, expected, "step {step}");
             }
-            assert_eq!(ranges.len(), naive.len() as u64, "seed {seed} step {step}");
+            assert_eq!(ranges.len(), naive.len() as u64, "step {step}");
             let mut seen = Vec::new();
             ranges.within(range, |part, value| seen.extend((part.first..part.end).map(|seq| (seq, *value))));
             let expected: Vec<_> =
                 naive.range(range.first..range.end).map(|(&seq, &value)| (seq, value)).collect();
-            assert_eq!(seen, expected, "seed {seed} step {step}");
+            assert_eq!(seen, expected, "step {step}");
             let probe = next(220);
-            assert_eq!(ranges.at(probe).map(|(_, value)| *value), naive.get(&probe).copied(), "seed {seed}");
+            assert_eq!(ranges.at(probe).map(|(_, value)| *value), naive.get(&probe).copied(), "step {step}");
             assert_eq!(ranges.first().map(|(range, _)| range.first), naive.keys().next().copied());
         }
     }
 
     #[test]
     fn agrees_with_a_map_of_single_numbers() {
-        check_against_single_numbers(0x51ED_270B);
-        check_against_single_numbers(RandomState::new().hash_one("fresh"));
+        for_seeds(check_against_single_numbers);
     }
 
     #[test]

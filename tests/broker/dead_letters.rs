@@ -152,17 +152,7 @@ impl TestBroker {
     /// came.
     fn take_all(&self, name: &str, no_ack: bool) -> Vec<u64> {
         let (queue, mailbox) = (self.queue(name), Mailbox::new());
-        let consumer = Consumer {
-            id: ME_AS_CONSUMER,
-            mailbox: Arc::clone(&mailbox),
-            no_ack,
-            prefetch: 0,
-            exclusive: false,
-            priority: 0,
-            channel: ChannelLimit::new(),
-            label: None,
-            reading: None,
-        };
+        let consumer = Consumer { no_ack, ..Consumer::new(ME_AS_CONSUMER, &mailbox, ChannelLimit::new()) };
         self.broker.subscribe(&queue, consumer, self.now).unwrap();
         let (mut numbers, mut mail) = (Vec::new(), Vec::new());
         loop {

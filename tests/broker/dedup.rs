@@ -3,7 +3,7 @@
 
 use super::fixtures::{ME, persistent};
 use super::power_cut::{Bell, declare, open, wait_for};
-use crate::support::disk::SimDisk;
+use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use crate::support::log::{MemoryLog, NoPages};
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
@@ -421,15 +421,11 @@ impl Run {
 #[test]
 fn a_confirmed_message_is_a_duplicate_wherever_the_power_went() {
     for (seed, step) in seeds(1).zip([2, 5]) {
-        let mut reached = 0;
-        for cut_at in (1..).map(|n| n * step) {
-            let disk = SimDisk::default().cut_at(cut_at, seed ^ cut_at);
-            let mut run = Run::start(&disk, seed);
-            run.work(&disk, cut_at);
-            let Some(cut) = disk.take_cuts().pop() else { break };
-            reached += 1;
-            run.check(&SimDisk::holding(cut.image), &format!("seed {seed:#x}, cut at call {cut_at}"));
-        }
-        assert!(reached >= 10, "seed {seed:#x}: only {reached} cuts were reached");
+        let worked = |disk: &SimDisk, at| {
+            let mut run = Run::start(disk, seed);
+            run.work(disk, at);
+            run
+        };
+        cut_everywhere((seed, step), worked, |disk, run, what| run.check(&disk, what));
     }
 }

@@ -4,8 +4,8 @@
 use leveret::broker::vhost::QueueDeclare;
 use leveret::clock::Now;
 use leveret::ids::ConnectionId;
+use leveret::message::Message;
 use leveret::message::table::FieldTable;
-use leveret::message::{Copies, Message};
 
 /// The client.
 pub(super) const ME: ConnectionId = ConnectionId(1);
@@ -26,16 +26,5 @@ pub(super) fn durable(name: &str, arguments: FieldTable, now: Now) -> QueueDecla
 
 /// A persistent message, otherwise without anything.
 pub(super) fn persistent() -> Message<'static> {
-    Message {
-        persistent: true,
-        died: false,
-        copies: Copies::Open,
-        expires: false,
-        priority: None,
-        arrived_at_ms: 0,
-        exchange: b"",
-        routing_key: b"",
-        properties: &[0x10, 0, 2],
-        body: b"",
-    }
+    Message::published(0, (b"", b""), &[0x10, 0, 2], b"")
 }

@@ -2,7 +2,7 @@
 //! was driven out of a full queue is in one place, once.
 
 use super::fixtures::{ME, durable, persistent};
-use crate::support::disk::SimDisk;
+use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
@@ -166,19 +166,9 @@ fn check(disk: &SimDisk, known: &BTreeMap<u64, Known>, durable: Ticket, what: &s
 #[test]
 fn each_message_is_where_its_limit_put_it_wherever_the_power_goes() {
     for (seed, step) in seeds(2).zip([2, 3, 2]) {
-        let mut reached = 0;
-        for at in (1..).map(|n| n * step) {
-            let disk = SimDisk::default().cut_at(at, seed ^ at);
-            let (known, durable) = work(&disk, seed, at);
-            let Some(cut) = disk.take_cuts().pop() else { break };
-            reached += 1;
-            check(
-                &SimDisk::holding(cut.image),
-                &known,
-                durable,
-                &format!("seed {seed:#x}, cut at call {at}"),
-            );
-        }
-        assert!(reached >= 10, "seed {seed:#x}: only {reached} cuts were reached");
+        let worked = |disk: &SimDisk, at| work(disk, seed, at);
+        cut_everywhere((seed, step), worked, |disk, (known, durable), what| {
+            check(&disk, &known, durable, what);
+        });
     }
 }

@@ -365,17 +365,7 @@ fn a_stream_is_shortened_as_a_policy_says() {
 fn a_consumer_stays_where_it_is_when_a_policy_changes() {
     let bench = Bench::new();
     let (queue, mailbox) = (bench.declare("q", &[]), Mailbox::new());
-    let consumer = Consumer {
-        id: ConsumerId(1),
-        mailbox: Arc::clone(&mailbox),
-        no_ack: false,
-        prefetch: 1,
-        exclusive: false,
-        priority: 0,
-        channel: ChannelLimit::new(),
-        reading: None,
-        label: None,
-    };
+    let consumer = Consumer { prefetch: 1, ..Consumer::new(ConsumerId(1), &mailbox, ChannelLimit::new()) };
     bench.broker.subscribe(&queue, consumer, bench.now).unwrap();
     bench.publish("q", &["a", "b", "c"]);
     bench.set(&[("max-length", Value::Integer(1))]);

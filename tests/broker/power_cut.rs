@@ -8,7 +8,7 @@
 //! full and drives them on to another, or have nowhere to go and are parked.
 
 use super::fixtures::{ME, durable, persistent};
-use crate::support::disk::SimDisk;
+use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination};
@@ -140,17 +140,8 @@ impl Run {
         let (_, copy) = declare(&broker, "copy", FieldTable::default());
         let (work, last) = declare(&broker, "work", dead_lettering("dead", "x-delivery-limit", LIMIT));
         let mailbox = Mailbox::new();
-        let consumer = Consumer {
-            id: ConsumerId(1),
-            mailbox: Arc::clone(&mailbox),
-            no_ack: false,
-            prefetch: 20,
-            exclusive: false,
-            priority: 0,
-            channel: ChannelLimit::new(),
-            label: None,
-            reading: None,
-        };
+        let consumer =
+            Consumer { prefetch: 20, ..Consumer::new(ConsumerId(1), &mailbox, ChannelLimit::new()) };
         broker.subscribe(&work, consumer, NOW).expect("nobody else consumes");
         let known = Knowledge { declared: last.max(dead).max(copy), ..Knowledge::default() };
         Self {
@@ -372,22 +363,11 @@ fn check(disk: &SimDisk, known: &Knowledge, what: &str) {
     broker.shutdown().expect("the disk works");
 }
 
-/// Cuts one random run at every call it makes to its disk, a step apart.
-fn cut_everywhere(seed: u64, step: u64) {
-    let mut reached = 0;
-    for at in (1..).map(|n| n * step) {
-        let disk = SimDisk::default().cut_at(at, seed ^ at);
-        let known = Run::start(&disk, seed, (at / step).is_multiple_of(2)).work(&disk, at);
-        let Some(cut) = disk.take_cuts().pop() else { break };
-        reached += 1;
-        check(&SimDisk::holding(cut.image), &known, &format!("seed {seed:#x}, cut at call {at}"));
-    }
-    assert!(reached >= 10, "seed {seed:#x}: only {reached} cuts were reached");
-}
-
 #[test]
 fn nothing_confirmed_is_lost_wherever_the_power_goes() {
     for (seed, step) in seeds(0x000C_0FFE).zip([1, 3]) {
-        cut_everywhere(seed, step);
+        let worked =
+            |disk: &SimDisk, at: u64| Run::start(disk, seed, (at / step).is_multiple_of(2)).work(disk, at);
+        cut_everywhere((seed, step), worked, |disk, known, what| check(&disk, &known, what));
     }
 }

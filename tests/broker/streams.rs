@@ -2,13 +2,13 @@
 //! given twice, and a named consumer goes on no later than where it was.
 
 use super::fixtures::{ME, durable};
-use crate::support::disk::SimDisk;
+use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
 use leveret::ids::{ConsumerId, SeqRange, Ticket};
 use leveret::message::table::{FieldTable, FieldValue};
-use leveret::message::{Block, BlockBuilder, Copies, Message};
+use leveret::message::{Block, BlockBuilder, Message};
 use leveret::queue::mailbox::{Mail, Mailbox};
 use leveret::queue::{ChannelLimit, Consumer, Queue, Reading, Settled, Start};
 use leveret::store;
@@ -41,18 +41,7 @@ fn block(numbers: std::ops::Range<u64>) -> Block {
     for number in numbers {
         let mut body = number.to_be_bytes().to_vec();
         body.resize(8 + usize::try_from(number * 37 % 900).expect("small"), b'x');
-        builder.push(&Message {
-            persistent: false,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: NOW.unix_ms + number,
-            exchange: b"",
-            routing_key: b"s",
-            properties: &[0, 0],
-            body: &body,
-        });
+        builder.push(&Message::published(NOW.unix_ms + number, (b"", b"s"), &[0, 0], &body));
     }
     builder.build()
 }
@@ -78,15 +67,9 @@ impl Reader {
     fn new(broker: &Arc<Broker>, queue: &Arc<Queue>, prefetch: u32, reading: Reading) -> Self {
         let (id, mailbox) = (broker.new_consumer_id(), Mailbox::new());
         let consumer = Consumer {
-            id,
-            mailbox: Arc::clone(&mailbox),
-            no_ack: false,
             prefetch,
-            exclusive: false,
-            priority: 0,
-            channel: ChannelLimit::new(),
-            label: None,
             reading: Some(Box::new(reading)),
+            ..Consumer::new(id, &mailbox, ChannelLimit::new())
         };
         broker.subscribe(queue, consumer, NOW).expect("there is a stream");
         Self { broker: Arc::clone(broker), queue: Arc::clone(queue), id, mailbox, held: VecDeque::new() }
@@ -208,15 +191,8 @@ fn check(disk: &SimDisk, known: &Knowledge, what: &str) {
 #[test]
 fn a_stream_survives_wherever_the_power_goes() {
     for (seed, step) in seeds(0x0005_7EA4).zip([1, 3]) {
-        let mut reached = 0;
-        for at in (1..).map(|n| n * step) {
-            let disk = SimDisk::default().cut_at(at, seed ^ at);
-            let known = work(&disk, seed, at);
-            let Some(cut) = disk.take_cuts().pop() else { break };
-            reached += 1;
-            check(&SimDisk::holding(cut.image), &known, &format!("seed {seed:#x}, cut at call {at}"));
-        }
-        assert!(reached >= 10, "seed {seed:#x}: only {reached} cuts were reached");
+        let worked = |disk: &SimDisk, at| work(disk, seed, at);
+        cut_everywhere((seed, step), worked, |disk, known, what| check(&disk, &known, what));
     }
 }
 

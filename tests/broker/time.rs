@@ -15,7 +15,7 @@ use leveret::ids::{SeqRange, Ticket};
 use leveret::message::properties::{self, Properties};
 use leveret::message::table;
 use leveret::message::table::{FieldTable, FieldValue};
-use leveret::message::{Block, Copies, Message};
+use leveret::message::{Block, Message};
 use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Queue, Settled};
 use leveret::store;
@@ -93,18 +93,8 @@ impl TestBroker {
     fn publish(&self, exchange: &str, key: &str, body: &str, own: &Properties<'_>, now: Now) -> Ticket {
         let mut raw = Vec::new();
         properties::encode(&Properties { delivery_mode: Some(2), ..*own }, &mut raw);
-        let block = Block::of(&Message {
-            persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: own.expiration.is_some(),
-            priority: own.priority,
-            arrived_at_ms: now.unix_ms,
-            exchange: exchange.as_bytes(),
-            routing_key: key.as_bytes(),
-            properties: &raw,
-            body: body.as_bytes(),
-        });
+        let place = (exchange.as_bytes(), key.as_bytes());
+        let block = Block::of(&Message::published(now.unix_ms, place, &raw, body.as_bytes()));
         let route =
             self.broker.vhost().route(exchange.as_bytes(), key.as_bytes(), &raw).expect("it is there");
         self.broker.enqueue(&route, block, now).ticket

@@ -2,7 +2,7 @@
 //! wherever the power goes, and no queue holds more than it may.
 
 use super::fixtures::{ME, durable, persistent};
-use crate::support::disk::SimDisk;
+use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings, Rooms, Settlement};
 use leveret::clock::Now;
@@ -296,15 +296,9 @@ fn check_acks(
 #[test]
 fn a_power_cut_leaves_each_transaction_whole_or_not_at_all() {
     for (seed, step) in seeds(2).zip([2, 3, 2]) {
-        let mut reached = 0;
-        for at in (1..).map(|n| n * step) {
-            let disk = SimDisk::default().cut_at(at, seed ^ at);
-            let (known, durable) = work(&disk, seed, at);
-            let Some(cut) = disk.take_cuts().pop() else { break };
-            reached += 1;
-            let what = format!("seed {seed:#x}, cut at call {at}");
-            check(&SimDisk::holding(cut.image), &known, durable, &what);
-        }
-        assert!(reached >= 10, "seed {seed:#x}: only {reached} cuts were reached");
+        let worked = |disk: &SimDisk, at| work(disk, seed, at);
+        cut_everywhere((seed, step), worked, |disk, (known, durable), what| {
+            check(&disk, &known, durable, what);
+        });
     }
 }

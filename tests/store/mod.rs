@@ -14,7 +14,7 @@ mod rows;
 
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange, Ticket};
-use leveret::message::{Block, BlockBuilder, Copies, Message};
+use leveret::message::{Block, BlockBuilder, Message};
 use leveret::store::change::{Change, Log, QueueRecord, Waiter};
 use leveret::store::{Opened, Options, open_backend};
 use std::collections::BTreeMap;
@@ -86,18 +86,8 @@ fn open_with(disk: &SimDisk, journal_bytes: u64) -> Opened {
 fn block<B: AsRef<[u8]>>(bodies: &[(B, bool)]) -> Arc<Block> {
     let mut builder = BlockBuilder::default();
     for (body, persistent) in bodies {
-        builder.push(&Message {
-            persistent: *persistent,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: 1_795_000_000_000,
-            exchange: b"",
-            routing_key: b"q",
-            properties: &[0x10, 0, if *persistent { 2 } else { 1 }],
-            body: body.as_ref(),
-        });
+        let properties = [0x10, 0, if *persistent { 2 } else { 1 }];
+        builder.push(&Message::published(1_795_000_000_000, (b"", b"q"), &properties, body.as_ref()));
     }
     Arc::new(builder.build())
 }

@@ -123,6 +123,25 @@ enum Write {
     Len(usize),
 }
 
+/// Has `work` done on one disk after the other, whose power goes at every `step`th of its calls in
+/// turn, until it needs fewer; gives `check` what the disk holds then and what came of the work.
+/// `work` is told at which call the power goes.
+pub(crate) fn cut_everywhere<T>(
+    (seed, step): (u64, u64),
+    work: impl Fn(&SimDisk, u64) -> T,
+    check: impl Fn(SimDisk, T, &str),
+) {
+    let mut reached = 0;
+    for at in (1..).map(|n| n * step) {
+        let disk = SimDisk::default().cut_at(at, seed ^ at);
+        let known = work(&disk, at);
+        let Some(cut) = disk.take_cuts().pop() else { break };
+        reached += 1;
+        check(SimDisk::holding(cut.image), known, &format!("seed {seed:#x}, cut at call {at}"));
+    }
+    assert!(reached >= 10, "seed {seed:#x}: only {reached} cuts were reached");
+}
+
 impl SimDisk {
     /// A disk that holds `image`.
     pub(crate) fn holding(image: Vec<u8>) -> Self {

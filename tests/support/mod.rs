@@ -2,6 +2,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod disk;
+#[path = "../../src/draw.rs"]
 pub(crate) mod draw;
 pub(crate) mod folder;
 pub(crate) mod log;

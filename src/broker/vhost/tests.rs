@@ -11,7 +11,7 @@ use crate::config::Limits;
 use crate::ids::{ConsumerId, QueueId};
 use crate::message::properties::NONE;
 use crate::message::table::FieldTable;
-use crate::message::{Block, Copies, Message};
+use crate::message::{Block, Message};
 use crate::queue::mailbox::{Mail, Mailbox};
 use crate::queue::timers::Timers;
 use crate::queue::{ChannelLimit, Consumer};
@@ -399,33 +399,12 @@ fn queues_are_deleted_with_care() {
     let f = fresh();
     let q = f.queue("q");
     let delete = |if_unused, if_empty| f.vhost.delete_queue("q", ME, if_unused, if_empty);
-    let message = Message {
-        persistent: false,
-        died: false,
-        copies: Copies::Open,
-        expires: false,
-        priority: None,
-        arrived_at_ms: 0,
-        exchange: b"",
-        routing_key: b"q",
-        properties: NONE,
-        body: b"",
-    };
+    let message = Message::published(0, (b"", b"q"), NONE, b"");
     for _message in 0..3 {
         let _ = q.enqueue(&Arc::new(Block::of(&message)), NOW);
     }
     let mailbox = Mailbox::new();
-    let consumer = Consumer {
-        id: ConsumerId(1),
-        mailbox: Arc::clone(&mailbox),
-        no_ack: false,
-        prefetch: 1,
-        exclusive: false,
-        priority: 0,
-        channel: ChannelLimit::new(),
-        label: None,
-        reading: None,
-    };
+    let consumer = Consumer { prefetch: 1, ..Consumer::new(ConsumerId(1), &mailbox, ChannelLimit::new()) };
     let _ = q.subscribe(consumer, NOW).unwrap();
     refused(delete(true, false), "queue 'q' in vhost '/' in use");
     refused(delete(true, true), "queue 'q' in vhost '/' not empty");

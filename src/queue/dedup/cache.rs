@@ -119,8 +119,8 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draw::{Draw, seeds};
     use std::collections::BTreeMap;
-    use std::hash::{BuildHasher, RandomState};
 
     const EVER: u64 = u64::MAX;
 
@@ -205,14 +205,9 @@ mod tests {
     /// What is in the slots brings back the values that were written, and no older ones.
     #[test]
     fn slots_bring_back_what_was_in_them() {
-        for seed in [1, RandomState::new().hash_one(0)] {
-            let mut draw = seed | 1;
-            let mut below = |n: u64| {
-                draw ^= draw << 13;
-                draw ^= draw >> 7;
-                draw ^= draw << 17;
-                draw % n
-            };
+        for seed in seeds(1) {
+            let mut draw = Draw::new(seed);
+            let mut below = |n: u64| draw.below(n);
             for round in 0..300 {
                 let size = 1 + below(6);
                 let mut cache = Cache::new(size);

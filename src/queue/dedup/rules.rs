@@ -70,7 +70,6 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Copies;
     use crate::message::table::FieldValue;
 
     fn arguments(entries: &[(&str, FieldValue)]) -> FieldTable {
@@ -92,18 +91,7 @@ mod tests {
         table::encode(&arguments(headers), &mut encoded);
         let own = properties::Properties { headers: Some(&encoded), ..properties::Properties::default() };
         properties::encode(&own, &mut raw);
-        let message = Message {
-            persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: 0,
-            exchange: b"",
-            routing_key: b"",
-            properties: &raw,
-            body: b"",
-        };
+        let message = Message { persistent: true, ..Message::published(0, (b"", b""), &raw, b"") };
         Rules::new(&arguments(asked)).and_then(|rules| rules.id_of(&message, 1000))
     }
 

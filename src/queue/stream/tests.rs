@@ -5,17 +5,17 @@ mod model;
 use super::*;
 use crate::arguments::{QueueFlags, Requeue};
 use crate::clock::Clock;
+use crate::draw::{Draw, seeds};
 use crate::error::Resource;
 use crate::ids::VHostId;
 use crate::message::table::{FieldTable, FieldValue};
-use crate::message::{BlockBuilder, Copies, Message};
+use crate::message::{BlockBuilder, Message};
 use crate::message::{properties, table};
 use crate::queue::mailbox::Mailbox;
 use crate::queue::memory::BUDGET;
 use crate::queue::{ChannelLimit, Home, Queue};
 use crate::store::change::{Log, QueueRecord, RecoveredLane, RecoveredStream};
 use crate::store::fake::{FakeLog, Keep};
-use std::hash::{BuildHasher, RandomState};
 
 /// A log whose disk holds a stream.
 type Disk = FakeLog<Rows>;
@@ -162,15 +162,9 @@ impl Bench {
 
     fn subscribe(&self, id: u64, prefetch: u32, reading: Reading) {
         let consumer = Consumer {
-            id: ConsumerId(id),
-            mailbox: Arc::clone(&self.mailbox),
-            no_ack: false,
             prefetch,
-            exclusive: false,
-            priority: 0,
-            channel: ChannelLimit::new(),
-            label: None,
             reading: Some(Box::new(reading)),
+            ..Consumer::new(ConsumerId(id), &self.mailbox, ChannelLimit::new())
         };
         self.serve(self.queue.subscribe(consumer, NOW).unwrap());
     }
@@ -229,21 +223,7 @@ fn properties_with(value: &str) -> Vec<u8> {
 }
 
 fn message<'a>(arrived_at_ms: u64, properties: &'a [u8], body: &'a [u8]) -> Message<'a> {
-    let (exchange, routing_key) = (&b""[..], &b"s"[..]);
-    let (copies, expires, priority) = (Copies::Open, false, None);
-    let (persistent, died) = (false, false);
-    Message {
-        persistent,
-        died,
-        copies,
-        expires,
-        priority,
-        arrived_at_ms,
-        exchange,
-        routing_key,
-        properties,
-        body,
-    }
+    Message::published(arrived_at_ms, (b"", b"s"), properties, body)
 }
 
 fn parsed(arguments: &[(&str, FieldValue)]) -> Reading {
@@ -488,15 +468,9 @@ fn what_the_disk_has_lost_is_passed_over() {
     bench.mailbox = Mailbox::new();
     let mut lost = 0;
     let consumer = Consumer {
-        id: ConsumerId(1),
-        mailbox: Arc::clone(&bench.mailbox),
-        no_ack: false,
         prefetch: 100,
-        exclusive: false,
-        priority: 0,
-        channel: ChannelLimit::new(),
-        label: None,
         reading: Some(Box::new(Reading { start: Start::First, ..Reading::default() })),
+        ..Consumer::new(ConsumerId(1), &bench.mailbox, ChannelLimit::new())
     };
     let mut effects = bench.queue.subscribe(consumer, NOW).unwrap();
     for _ in 0..50 {

@@ -519,7 +519,7 @@ fn number_of(index: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::hash::{BuildHasher, RandomState};
+    use crate::draw::{Draw, for_seeds};
 
     /// Which of `patterns` a key matches, by position.
     #[track_caller]
@@ -734,30 +734,21 @@ mod tests {
         }
     }
 
-    fn random_operations(seed: u64) {
-        let mut state = seed | 1;
-        let mut random = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+    fn random_operations(draw: &mut Draw) {
         let mut topic = Topic::default();
         let mut model: Vec<(Vec<u8>, usize)> = Vec::new();
         for round in 0..4000 {
             let mut text = |alphabet: &[&str]| {
-                let words: Vec<&str> = (0..random(7))
-                    .map(|_| alphabet[usize::try_from(random(alphabet.len() as u64)).unwrap()])
-                    .collect();
+                let words: Vec<&str> = (0..draw.below(7)).map(|_| *draw.pick(alphabet)).collect();
                 words.join(".").into_bytes()
             };
             let (pattern, key) = (text(&["a", "b", "", "*", "#", "#"]), text(&["a", "b", "", "c"]));
-            let target = usize::try_from(random(5)).unwrap();
-            if random(3) > 0 && model.len() < 60 {
+            let target = draw.index(5);
+            if !draw.one_in(3) && model.len() < 60 {
                 topic.insert(&pattern, target);
                 model.push((pattern, target));
             } else if !model.is_empty() {
-                let index = usize::try_from(random(model.len() as u64)).unwrap();
+                let index = draw.index(model.len());
                 let (pattern, target) = model.swap_remove(index);
                 topic.remove(&pattern, &target);
             }
@@ -776,21 +767,14 @@ mod tests {
             expected.dedup();
             visits(&topic, &key);
             let mut found = routed(&topic, &key);
-            assert_eq!(routed_after(&topic, &key, LONG_WALK + 1), found, "seed {seed}, round {round}");
+            assert_eq!(routed_after(&topic, &key, LONG_WALK + 1), found, "round {round}");
             found.dedup();
-            assert_eq!(
-                found,
-                expected,
-                "seed {seed}, round {round}, key {:?}",
-                String::from_utf8_lossy(&key)
-            );
+            assert_eq!(found, expected, "round {round}, key {:?}", String::from_utf8_lossy(&key));
         }
     }
 
     #[test]
     fn random_bindings_match_as_the_definition_says() {
-        for seed in [20_260_101, RandomState::new().hash_one(0)] {
-            random_operations(seed);
-        }
+        for_seeds(random_operations);
     }
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::arguments::{QueueFlags, Settings};
+use crate::draw::{Draw, seeds};
 use crate::ids::VHostId;
 use crate::message::properties::NONE;
 use crate::message::table::FieldValue;
@@ -10,7 +11,6 @@ use crate::queue::{Home, QueueContext};
 use crate::routing::exchange::topic::LongMatches;
 use crate::routing::route;
 use crate::store::fake::FakeLog;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,15 +142,12 @@ struct Trial {
     disk: Disk,
     context: QueueContext,
     next_queue: u64,
-    state: u64,
+    draw: Draw,
 }
 
 impl Trial {
     fn random(&mut self, below: u64) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state % below
+        self.draw.below(below)
     }
 
     fn coin(&mut self) -> bool {
@@ -288,7 +285,7 @@ impl Trial {
 
 #[test]
 fn random_operations_agree_with_a_naive_topology() {
-    for seed in [20_260_101, RandomState::new().hash_one(0)] {
+    for seed in seeds(1) {
         let context = QueueContext {
             log: Arc::<FakeLog<()>>::default(),
             memory: Arc::new(AtomicUsize::new(0)),
@@ -301,7 +298,7 @@ fn random_operations_agree_with_a_naive_topology() {
             disk: Disk::default(),
             context,
             next_queue: 0,
-            state: seed | 1,
+            draw: Draw::new(seed),
         };
         for round in 0..4000 {
             trial.step();

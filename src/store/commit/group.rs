@@ -346,7 +346,7 @@ mod tests {
     use crate::auth::directory::AuthChange;
     use crate::auth::permission::Permission;
     use crate::auth::vhost::VHostRecord;
-    use crate::message::{Copies, Message};
+    use crate::message::Message;
     use crate::policy::{ApplyTo, Policy, PolicyChange, Rank, Value};
     use crate::store::FORMAT;
     use crate::store::change::{BindingRecord, ExchangeRecord, QueueRecord};
@@ -375,18 +375,8 @@ mod tests {
     }
 
     fn changes() -> Vec<Change> {
-        let message = Message {
-            persistent: true,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: 5,
-            exchange: b"",
-            routing_key: b"jobs",
-            properties: &[0, 0],
-            body: b"hello",
-        };
+        let message =
+            Message { persistent: true, ..Message::published(5, (b"", b"jobs"), &[0, 0], b"hello") };
         let block = Arc::new(Block::of(&message));
         let stream = |note| Change::Stream { queue: QueueId(1), note };
         let exchange = ExchangeRecord {

@@ -12,8 +12,9 @@ use super::table::{
 };
 use crate::auth::directory::AuthChange;
 use crate::auth::user::{User, UserLimits};
+use crate::draw::{Draw, seeds};
 use crate::ids::{QueueId, SeqRange, Ticket};
-use crate::message::{Block, BlockBuilder, Copies, Message};
+use crate::message::{Block, BlockBuilder, Message};
 use crate::policy::{ApplyTo, Policy, PolicyChange, Rank};
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamChunk, StreamNote};
 use crate::store::commit::committer::Committer;
@@ -26,12 +27,10 @@ use crate::store::seen::{SeenBy, SeenRecord};
 use crate::store::{FORMAT, Options};
 use bytes::Bytes;
 use redb::{Key, ReadTransaction, ReadableDatabase};
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt::Debug;
 use std::fs;
-use std::hash::BuildHasher;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -200,7 +199,7 @@ impl Content {
 
 /// Draws what a broker might tell its store.
 struct Workload {
-    state: u64,
+    draw: Draw,
     /// The next number of each queue.
     next: BTreeMap<u64, u64>,
     streams: BTreeSet<u64>,
@@ -212,7 +211,7 @@ struct Workload {
 impl Workload {
     fn new(seed: u64) -> Self {
         Self {
-            state: seed | 1,
+            draw: Draw::new(seed),
             next: BTreeMap::new(),
             streams: BTreeSet::new(),
             undeclared: BTreeSet::new(),
@@ -221,10 +220,7 @@ impl Workload {
     }
 
     fn below(&mut self, n: u64) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state % n
+        self.draw.below(n)
     }
 
     /// The changes of a group.
@@ -315,15 +311,7 @@ impl Workload {
             ];
             builder.push(&Message {
                 persistent: self.below(9) > 0,
-                died: false,
-                copies: Copies::Open,
-                expires: false,
-                priority: None,
-                arrived_at_ms: self.below(1 << 40),
-                exchange: b"",
-                routing_key: b"q",
-                properties: &[0, 0],
-                body: &body,
+                ..Message::published(self.below(1 << 40), (b"", b"q"), &[0, 0], &body)
             });
         }
         Arc::new(builder.build())
@@ -454,8 +442,7 @@ fn same<K: Ord + Debug, V: PartialEq + Debug>(one: &BTreeMap<K, V>, other: &BTre
 #[test]
 fn groups_make_of_another_file_the_same() {
     let folder = Folder::new("groups");
-    let mut kinds = replicate(&folder, 1, 200);
-    kinds.append(&mut replicate(&folder, 2, 200));
+    let kinds: BTreeSet<_> = (1..=3).flat_map(|seed| replicate(&folder, seed, 200)).collect();
     assert_eq!(kinds.len(), 13, "the fixed seeds do too little: {kinds:?}");
-    replicate(&folder, RandomState::new().hash_one(0), 200);
+    seeds(0).for_each(|seed| drop(replicate(&folder, seed, 200)));
 }

@@ -1,7 +1,7 @@
 //! Policies are there again after a restart, and after a power cut those that were durable.
 
 use super::{Bench, policy, text, to_dead};
-use crate::support::disk::SimDisk;
+use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::clock::Now;
 use leveret::ids::Ticket;
@@ -88,20 +88,14 @@ fn work(bench: &Bench, seed: u64, cut_at: u64) -> (Vec<(Ticket, Lengths)>, Ticke
 #[test]
 fn a_policy_that_was_durable_is_there_wherever_the_power_goes() {
     for seed in seeds(0x0001_1C1E).take(1) {
-        let mut cuts = 0;
-        for at in (1..).step_by(7) {
-            let disk = SimDisk::default().cut_at(at, seed ^ at);
-            let now = Now { mono_ms: 0, unix_ms: 1000 };
-            let bench = Bench { broker: super::open(&disk, now), disk: disk.clone(), now };
-            let (steps, durable) = work(&bench, seed, at);
-            let Some(cut) = disk.take_cuts().pop() else { break };
-            cuts += 1;
-            let disk = SimDisk::holding(cut.image);
-            let found = lengths(&Bench { broker: super::open(&disk, now), disk: disk.clone(), now });
+        let now = Now { mono_ms: 0, unix_ms: 1000 };
+        let bench = |disk: &SimDisk| Bench { broker: super::open(disk, now), disk: disk.clone(), now };
+        let worked = |disk: &SimDisk, at| work(&bench(disk), seed, at);
+        cut_everywhere((seed, 7), worked, |disk, (steps, durable), what| {
+            let found = lengths(&bench(&disk));
             let possible = steps.iter().rposition(|(ticket, _)| *ticket <= durable).unwrap_or_default();
             let one_of = steps[possible..].iter().any(|(_, lengths)| *lengths == found);
-            assert!(one_of, "seed {seed:#x}, cut at call {at}: {found:?} of {:?}", &steps[possible..]);
-        }
-        assert!(cuts >= 10, "seed {seed:#x}: only {cuts} cuts were reached");
+            assert!(one_of, "{what}: {found:?} of {:?}", &steps[possible..]);
+        });
     }
 }

@@ -2,7 +2,7 @@
 //! once, wherever the power goes.
 
 use super::{TestBroker, at, fields, number};
-use crate::support::disk::SimDisk;
+use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::arguments::Requeue;
 use leveret::broker::Broker;
@@ -127,15 +127,9 @@ fn check(disk: SimDisk, known: &BTreeMap<u64, Known>, durable: Ticket, what: &st
 #[test]
 fn each_message_is_in_one_place_whatever_it_waits_for_and_wherever_the_power_goes() {
     for (seed, step) in seeds(2).zip([2, 3, 2]) {
-        let mut reached = 0;
-        for cut_at in (1..).map(|n| n * step) {
-            let disk = SimDisk::default().cut_at(cut_at, seed ^ cut_at);
-            let (known, durable) = work(&disk, seed, cut_at);
-            let Some(cut) = disk.take_cuts().pop() else { break };
-            reached += 1;
-            let what = format!("seed {seed:#x}, cut at call {cut_at}");
-            check(SimDisk::holding(cut.image), &known, durable, &what);
-        }
-        assert!(reached >= 10, "seed {seed:#x}: only {reached} cuts were reached");
+        let worked = |disk: &SimDisk, at| work(disk, seed, at);
+        cut_everywhere((seed, step), worked, |disk, (known, durable), what| {
+            check(disk, &known, durable, what);
+        });
     }
 }

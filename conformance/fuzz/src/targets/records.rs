@@ -27,16 +27,10 @@ pub fn check(data: &[u8]) {
 #[must_use]
 pub fn samples() -> Vec<Vec<u8>> {
     let message = Message {
-        persistent: true,
-        died: false,
         copies: Copies::Blind,
         expires: true,
         priority: Some(3),
-        arrived_at_ms: 1_795_000_000_000,
-        exchange: b"amq.topic",
-        routing_key: b"a.b",
-        properties: &[0x10, 0, 2],
-        body: b"hare",
+        ..Message::published(1_795_000_000_000, (b"amq.topic", b"a.b"), &[0x10, 0, 2], b"hare")
     };
     let plain = Message {
         persistent: false,

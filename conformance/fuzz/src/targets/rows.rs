@@ -4,7 +4,7 @@
 use super::samples;
 use crate::support::disk::SimDisk;
 use leveret::ids::{SeqRange, lane_of};
-use leveret::message::{Block, Copies, Message};
+use leveret::message::{Block, Message};
 use leveret::store::change::{Change, RecoveredLane, RecoveredQueue};
 use leveret::store::{Opened, Options, StoreError, open_backend};
 use redb::{Database, TableDefinition};
@@ -209,18 +209,7 @@ fn read(opened: &Opened, queue: &RecoveredQueue) {
 /// Publishes one message to each of `queues` and settles all; whether no damage was found on the
 /// way.
 fn consume(opened: &Opened, queues: &[RecoveredQueue]) -> bool {
-    let message = Message {
-        persistent: true,
-        died: false,
-        copies: Copies::Open,
-        expires: false,
-        priority: None,
-        arrived_at_ms: 0,
-        exchange: b"",
-        routing_key: b"",
-        properties: &[0, 0],
-        body: b"",
-    };
+    let message = Message { persistent: true, ..Message::published(0, (b"", b""), &[0, 0], b"") };
     let block = Arc::new(Block::of(&message));
     for found in queues {
         let (queue, block) = (found.record.id, Arc::clone(&block));

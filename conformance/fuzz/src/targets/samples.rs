@@ -1,7 +1,7 @@
 //! Sound rows and entries, as the store's pages draw them: what the targets of the store begin
 //! with.
 
-use leveret::message::{BlockBuilder, Copies, Message};
+use leveret::message::{BlockBuilder, Message};
 
 /// A text with its length before it.
 pub fn text(bytes: &[u8]) -> Vec<u8> {
@@ -16,15 +16,7 @@ pub fn records() -> Vec<u8> {
     for persistent in [true, false] {
         builder.push(&Message {
             persistent,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: 1_795_000_000_000,
-            exchange: b"",
-            routing_key: b"q",
-            properties: &[0, 0],
-            body: b"hare",
+            ..Message::published(1_795_000_000_000, (b"", b"q"), &[0, 0], b"hare")
         });
     }
     builder.build().bytes().to_vec()

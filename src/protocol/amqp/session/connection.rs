@@ -13,7 +13,7 @@ use crate::arguments::Requeue;
 use crate::blocking;
 use crate::broker::Settlement;
 use crate::client::budget::METHOD;
-use crate::message::LARGE_BODY;
+use crate::message::{LARGE_BODY, Message};
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::reply::{NOT_ALLOWED, UNEXPECTED_FRAME};
 use crate::protocol::amqp::wire::encode;
@@ -195,7 +195,7 @@ impl Connection {
                     channel.await_content(link, (exchange, routing_key), mandatory);
                     return (0, Ok(()));
                 };
-                let message = content::message(link.now, (exchange, routing_key), header.raw, body);
+                let message = Message::published(link.now.unix_ms, (exchange, routing_key), header.raw, body);
                 let checked = content::check_header(link, &header);
                 return (used, checked.and_then(|()| channel.publish(link, mandatory, &message)));
             }

@@ -96,15 +96,10 @@ impl Consumers {
             arguments: arguments.into(),
         };
         let consumer = Consumer {
-            id,
-            mailbox: Arc::clone(&link.inbox.mailbox),
             no_ack: consume.no_ack,
             prefetch: if self.prefetch == 0 { limits.unacked_max } else { self.prefetch.into() },
-            exclusive: false,
-            priority: 0,
-            channel: Arc::clone(&self.limit),
             label: Some(Box::new(label)),
-            reading: None,
+            ..Consumer::new(id, &link.inbox.mailbox, Arc::clone(&self.limit))
         };
         Ok((consumer, tag))
     }

@@ -2,8 +2,7 @@
 
 use super::connection_state::ConnectionState;
 use crate::clock::Now;
-use crate::message::properties;
-use crate::message::{Block, BlockBuilder, Copies, LARGE_BODY, Message};
+use crate::message::{Block, BlockBuilder, LARGE_BODY, Message};
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::wire::frame::{self, Frame, Kind};
 use crate::protocol::amqp::wire::header::{self, BASIC, ContentHeader};
@@ -62,7 +61,8 @@ impl IncomingContent {
         link.tally.partial = true;
         link.tally.large |= missing >= LARGE_BODY;
         let mut record = BlockBuilder::default();
-        let head = message(link.now, (&self.exchange, &self.routing_key), header.raw, &[]);
+        let to: (&[u8], &[u8]) = (&self.exchange, &self.routing_key);
+        let head = Message::published(link.now.unix_ms, to, header.raw, &[]);
         record.push_head(&head, missing);
         self.body = Some(Partial { record, missing });
         Ok(missing == 0)
@@ -145,29 +145,4 @@ pub(super) fn check_header(link: &ConnectionState, header: &ContentHeader<'_>) -
         return Err(AmqpError::MessageTooLarge { size, max });
     }
     Ok(())
-}
-
-/// A message that arrives now.
-#[inline(always)]
-pub(super) fn message<'a>(
-    now: Now,
-    (exchange, routing_key): (&'a [u8], &'a [u8]),
-    properties: &'a [u8],
-    body: &'a [u8],
-) -> Message<'a> {
-    let persistent = properties::delivery_mode(properties) == 2;
-    let (died, copies, arrived_at_ms) = (false, Copies::Open, now.unix_ms);
-    let (expires, priority) = (properties::has_expiration(properties), properties::priority(properties));
-    Message {
-        persistent,
-        died,
-        copies,
-        expires,
-        priority,
-        arrived_at_ms,
-        exchange,
-        routing_key,
-        properties,
-        body,
-    }
 }

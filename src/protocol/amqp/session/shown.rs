@@ -77,18 +77,7 @@ mod tests {
     use super::*;
 
     fn check(raw: &[u8], expected: &[u8]) {
-        let message = Message {
-            persistent: false,
-            died: false,
-            copies: Copies::Open,
-            expires: false,
-            priority: None,
-            arrived_at_ms: 0,
-            exchange: b"",
-            routing_key: b"",
-            properties: raw,
-            body: b"",
-        };
+        let message = Message::published(0, (b"", b""), raw, b"");
         assert_eq!(&*numbered(&message, 258), expected);
     }
 

@@ -170,7 +170,7 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::amqp::wire::samples::{Random, for_seeds};
+    use crate::draw::for_seeds;
 
     /// All that waits, through no more than `slots` slices at a time.
     fn first_bytes(output: &Output, slots: usize) -> Vec<u8> {
@@ -238,30 +238,29 @@ mod tests {
     /// Random appends and writes against a plain queue of bytes.
     #[test]
     fn any_mix_of_appends_and_writes_keeps_the_order() {
-        for_seeds(|seed| {
-            let mut random = Random::new(seed);
+        for_seeds(|draw| {
             let mut output = Output::default();
             let mut other = Output::default();
             let mut expected = Vec::new();
             let mut expected_other = Vec::new();
             for step in 0..2000_u32 {
                 let bytes =
-                    vec![step.to_le_bytes()[0]; random.below(if step % 50 == 0 { 100_000 } else { 50 })];
-                let (output_of, model) = match random.below(3) {
+                    vec![step.to_le_bytes()[0]; draw.index(if step % 50 == 0 { 100_000 } else { 50 })];
+                let (output_of, model) = match draw.index(3) {
                     0 => (&mut other, &mut expected_other),
                     _ => (&mut output, &mut expected),
                 };
                 model.extend_from_slice(&bytes);
-                match random.below(2) {
+                match draw.index(2) {
                     0 => output_of.own().extend_from_slice(&bytes),
                     _ => output_of.share(bytes.into()),
                 }
-                if random.below(3) == 0 {
-                    let count = random.below(model.len() + 1);
+                if draw.index(3) == 0 {
+                    let count = draw.index(model.len() + 1);
                     model.drain(..count);
                     output_of.advance(count);
                 }
-                if random.below(10) == 0 {
+                if draw.index(10) == 0 {
                     output.append(&mut other);
                     expected.append(&mut expected_other);
                     assert!(other.is_empty());

@@ -1,5 +1,4 @@
-//! For the tests of `wire` only: one of each thing that travels, and random numbers that a seed
-//! repeats.
+//! For the tests of `wire` only: one of each thing that travels.
 
 use crate::message::{samples, table};
 use amq_protocol::frame::WriteContext;
@@ -8,8 +7,6 @@ use amq_protocol::protocol::{
 };
 use amq_protocol::types::FieldTable;
 use amq_protocol::types::parsing::parse_field_table;
-use std::hash::{BuildHasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// A table with a value of every kind, nested ones too.
 pub(super) fn every_kind() -> FieldTable {
@@ -231,45 +228,4 @@ fn basic_methods() -> Vec<AMQPClass> {
     ]
     .map(AMQPClass::Basic)
     .to_vec()
-}
-
-/// Random numbers that a seed repeats (splitmix64).
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to one less than `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap()
-    }
-
-    pub(super) fn octet(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-}
-
-/// Runs a test with a fixed seed and a fresh one, and prints the seed that fails.
-pub(super) fn for_seeds(test: impl Fn(u64)) {
-    for seed in [1, RandomState::new().hash_one(0)] {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
-            print_seed(seed);
-            resume_unwind(panic);
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a failing seed must be seen, to be run again")]
-fn print_seed(seed: u64) {
-    eprintln!("failed with seed {seed}");
 }

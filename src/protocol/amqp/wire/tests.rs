@@ -4,8 +4,9 @@
 use super::encode::{self, Content, Delivery};
 use super::frame::{self, FRAME_END, FRAME_MAX, FRAME_MIN, Kind};
 use super::method::{self, Method};
-use super::samples::{Random, every_kind, every_method, for_seeds};
+use super::samples::{every_kind, every_method};
 use super::{fields, header};
+use crate::draw::{Draw, for_seeds};
 use crate::message::{properties, table};
 use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, basic};
@@ -218,18 +219,21 @@ fn read_all(mut input: &[u8]) -> usize {
     count
 }
 
+fn octet(draw: &mut Draw) -> u8 {
+    u8::try_from(draw.below(256)).unwrap()
+}
+
 #[test]
 fn garbage_is_refused_or_read_but_never_breaks_anything() {
-    for_seeds(|seed| {
-        let mut random = Random::new(seed);
+    for_seeds(|draw| {
         for _ in 0..2000 {
             // A valid frame around garbage, so that the garbage reaches what is behind the framing.
-            let len = random.below(200);
-            let mut input = vec![1 + random.octet() % 3, 0, 1, 0, 0, 0, u8::try_from(len).unwrap()];
-            input.extend((0..len).map(|_| random.octet()));
+            let len = draw.index(200);
+            let mut input = vec![1 + octet(draw) % 3, 0, 1, 0, 0, 0, u8::try_from(len).unwrap()];
+            input.extend((0..len).map(|_| octet(draw)));
             input.push(FRAME_END);
             assert_eq!(read_all(&input), 1);
-            let bare: Vec<u8> = (0..len).map(|_| random.octet()).collect();
+            let bare: Vec<u8> = (0..len).map(|_| octet(draw)).collect();
             read_all(&bare);
             let _ = frame::protocol_header(&bare);
         }
@@ -254,23 +258,22 @@ fn damaged_frames_are_refused_or_read_but_never_break_anything() {
     let mut publish = Vec::new();
     encode::publish(&mut publish, 1, FRAME_MIN, false, &content);
     pieces.push(publish);
-    for_seeds(|seed| {
-        let mut random = Random::new(seed);
+    for_seeds(|draw| {
         for piece in &pieces {
             for _ in 0..100 {
                 let mut damaged = piece.clone();
-                for _ in 0..=random.below(3) {
+                for _ in 0..=draw.index(3) {
                     // Mostly behind the head, so that the frame itself stays whole.
-                    let at = if random.below(8) == 0 { 0 } else { 7.min(damaged.len() - 1) };
-                    let at = at + random.below(damaged.len() - at);
-                    damaged[at] = match random.below(3) {
+                    let at = if draw.index(8) == 0 { 0 } else { 7.min(damaged.len() - 1) };
+                    let at = at + draw.index(damaged.len() - at);
+                    damaged[at] = match draw.index(3) {
                         0 => 0xff,
-                        1 => damaged[at] ^ (1 << random.below(8)),
-                        _ => random.octet(),
+                        1 => damaged[at] ^ (1 << draw.index(8)),
+                        _ => octet(draw),
                     };
                 }
                 read_all(&damaged);
-                damaged.truncate(random.below(damaged.len()));
+                damaged.truncate(draw.index(damaged.len()));
                 read_all(&damaged);
             }
         }

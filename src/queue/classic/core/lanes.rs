@@ -168,22 +168,15 @@ pub(in crate::queue::classic) fn split(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BlockBuilder, Copies, Message};
+    use crate::message::{BlockBuilder, Message};
 
     fn block(priorities: &[Option<u8>]) -> Block {
         let mut builder = BlockBuilder::default();
         for &priority in priorities {
             builder.push(&Message {
                 persistent: true,
-                died: false,
-                copies: Copies::Open,
-                expires: false,
                 priority,
-                arrived_at_ms: 0,
-                exchange: b"",
-                routing_key: b"q",
-                properties: &[0, 0],
-                body: b"",
+                ..Message::published(0, (b"", b"q"), &[0, 0], b"")
             });
         }
         builder.build()
