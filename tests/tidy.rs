@@ -343,6 +343,47 @@ fn what_knows_no_protocol_names_no_reply_codes() {
     assert_eq!(found("src/protocol/amqp/session/mod.rs", "use super::fault::AmqpError;"), 0);
 }
 
+/// How headers begin that the broker itself reads or writes, as literals of Rust.
+const OWN_HEADERS: &[&str] = &[
+    "\"CC\"",
+    "\"BCC\"",
+    "\"x-acquired-count\"",
+    "\"x-death",
+    "\"x-delay\"",
+    "\"x-delivery-count\"",
+    "\"x-first-death",
+    "\"x-last-death",
+    "\"x-stream-filter-value\"",
+];
+
+fn header_names(path: &str, text: &str) -> Vec<Offence> {
+    let of_tests = path.ends_with("/tests.rs") || path.contains("/tests/");
+    let applies = is_rust(path) && !of_tests && room(path).is_some_and(|room| room != "message");
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let what = "names a header: call what `message` has for it";
+    lines_where(if applies { &text[..end] } else { "" }, what, |line| {
+        let is_comment = line.trim_start().starts_with("//");
+        !is_comment && OWN_HEADERS.iter().any(|name| line.contains(name))
+    })
+}
+
+#[test]
+fn headers_that_the_broker_reads_have_their_names_in_one_room() {
+    check(
+        header_names,
+        ("src/queue/delayed.rs", 2, "//! Delays.\nconst DELAY: &[u8] = b\"x-delay\";\n"),
+        (
+            "src/queue/delayed.rs",
+            "/// \"x-delay\" is negative then.\nconst KIND: &str = \"x-delayed-type\";\n",
+        ),
+    );
+    let found = |path: &str| header_names(path, "const CC: &str = \"CC\";").len();
+    assert_eq!(
+        (found("src/broker/trace.rs"), found("src/message/mod.rs"), found("src/queue/tests.rs")),
+        (1, 0, 0)
+    );
+}
+
 fn neutral(path: &str, text: &str) -> Vec<Offence> {
     let of_fuzz = path.starts_with("conformance/fuzz/");
     let applies = is_rust(path) && path.starts_with("conformance/") && !of_fuzz;

@@ -21,9 +21,9 @@ use self::table::{
     DEAD_LETTER_STRATEGY, DELIVERY_LIMIT, EXPIRES, MAX_LENGTH, MAX_LENGTH_BYTES, MAX_PRIORITY, MESSAGE_TTL,
     OVERFLOW, PRIORITY, QUEUE_TYPE, SINGLE_ACTIVE_CONSUMER, Subject, number, string,
 };
-use crate::arguments::value::{equivalent_flag, integer};
+use crate::arguments::value::equivalent_flag;
 use crate::error::{BrokerError, Resource};
-use crate::message::table::{FieldTable, FieldValue};
+use crate::message::table::{FieldTable, FieldValue, integer};
 use crate::policy::Definition;
 
 /// How often a message of a quorum queue may be returned when its declaration does not say

@@ -2,8 +2,8 @@
 
 use super::table::{Precedence, Subject, value};
 use super::{QueueFlags, QueueType, Settings};
-use crate::arguments::value::integer;
 use crate::message::table::FieldValue;
+use crate::message::table::integer;
 use crate::policy::{Definition, Value};
 
 impl Settings {

@@ -2,11 +2,11 @@
 
 use crate::arguments::exchange_type::DELAYED_MESSAGE;
 use crate::arguments::exchange_type::ExchangeType;
-use crate::arguments::value::{integer, term, text};
+use crate::arguments::value::{term, text};
 use crate::clock::interval_ms;
 use crate::error::{BrokerError, Resource, ShownValue, ValueFault};
-use crate::message::table::type_name;
 use crate::message::table::{FieldTable, FieldValue};
+use crate::message::table::{integer, type_name};
 use crate::policy::key::{DELAYS_MAX, SEGMENT_BYTES_MAX, TIME_MAX_MS};
 
 /// Filter values of one consumer; each message is compared with all.

@@ -15,10 +15,10 @@ use super::rule::{
 };
 use super::{QueueType, rule};
 use crate::arguments::exchange_type::ExchangeType;
-use crate::arguments::value::{equivalent, integer, text};
+use crate::arguments::value::{equivalent, text};
 use crate::clock::interval_ms;
 use crate::error::{BrokerError, Resource, ValueFault};
-use crate::message::table::{FieldTable, FieldValue};
+use crate::message::table::{FieldTable, FieldValue, integer};
 use std::sync::LazyLock;
 
 pub(super) const QUEUE_TYPE: &str = "x-queue-type";

@@ -1,23 +1,7 @@
 //! Values in field tables: when two are equal, and how RabbitMQ prints them in its error texts.
 
 use crate::error::{BrokerError, Difference, Resource, ShownValue};
-use crate::message::table::{FieldTable, FieldValue};
-use crate::message::table::{RawValue, type_name};
-
-/// The value as a whole number, if it is one of the integer types.
-#[must_use]
-pub fn integer(value: &FieldValue) -> Option<i64> {
-    match *value {
-        FieldValue::ShortShortInt(number) => Some(number.into()),
-        FieldValue::ShortShortUInt(number) => Some(number.into()),
-        FieldValue::ShortInt(number) => Some(number.into()),
-        FieldValue::ShortUInt(number) => Some(number.into()),
-        FieldValue::LongInt(number) => Some(number.into()),
-        FieldValue::LongUInt(number) => Some(number.into()),
-        FieldValue::LongLongInt(number) => Some(number),
-        _ => None,
-    }
-}
+use crate::message::table::{FieldTable, FieldValue, RawValue, integer, type_name};
 
 /// The value as text, if it is a long string.
 #[must_use]

@@ -9,12 +9,12 @@
 use super::Broker;
 use super::vhost::VHost;
 use crate::clock::Now;
+use crate::message::copies::all_keys;
 use crate::message::properties::{self, Properties};
 use crate::message::table;
 use crate::message::table::{FieldTable, FieldValue};
 use crate::message::{BCC, Block, Copies, Message};
 use crate::queue::Queue;
-use crate::queue::dead_letter::all_keys;
 use crate::routing::topology::TRACE;
 use std::sync::Arc;
 

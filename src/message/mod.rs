@@ -22,10 +22,14 @@
 //! A record has no sequence number of its own: a run of records lies under the number of its first
 //! one, and a block that is routed to several queues has another in each.
 //!
-//! What the broker itself reads of properties and headers it reads by [`properties`] and
-//! [`table`], without knowing which protocol they came by.
+//! What the broker itself reads of properties and headers it reads by [`properties`],
+//! [`headers`], `deaths`, `copies` and [`table`], without knowing which protocol they came by; no
+//! other room knows how such a header is called.
 
+pub(crate) mod copies;
+pub(crate) mod deaths;
 pub mod error;
+pub mod headers;
 pub mod properties;
 pub(crate) mod reader;
 #[cfg(test)]

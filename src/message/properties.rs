@@ -135,6 +135,14 @@ pub fn has_expiration(raw: &[u8]) -> bool {
     raw.first().is_some_and(|high| high & EXPIRATION.to_be_bytes()[0] != 0)
 }
 
+/// The time to live that a message with these properties has of its own, milliseconds, if it has a
+/// valid one.
+#[must_use]
+pub fn expiration_ms(raw: &[u8]) -> Option<u64> {
+    let properties = decode(raw).ok()?;
+    str::from_utf8(properties.expiration?).ok()?.parse().ok()
+}
+
 #[inline]
 fn read(raw: &[u8]) -> Option<Properties<'_>> {
     let mut list = ByteReader::new(raw);

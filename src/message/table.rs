@@ -272,6 +272,31 @@ pub fn with(bytes: &[u8], name: &str, value: Option<&FieldValue>) -> Vec<u8> {
     out
 }
 
+/// The value as a whole number, if it is one of the integer types.
+#[must_use]
+pub fn integer(value: &FieldValue) -> Option<i64> {
+    match *value {
+        FieldValue::ShortShortInt(number) => Some(number.into()),
+        FieldValue::ShortShortUInt(number) => Some(number.into()),
+        FieldValue::ShortInt(number) => Some(number.into()),
+        FieldValue::ShortUInt(number) => Some(number.into()),
+        FieldValue::LongInt(number) => Some(number.into()),
+        FieldValue::LongUInt(number) => Some(number.into()),
+        FieldValue::LongLongInt(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// The strings of an array; of anything else none.
+pub(crate) fn strings(array: Option<&FieldValue>) -> Vec<Vec<u8>> {
+    let Some(FieldValue::FieldArray(items)) = array else { return Vec::new() };
+    let string = |item: &FieldValue| match item {
+        FieldValue::LongString(text) => Some(text.clone()),
+        _ => None,
+    };
+    items.as_slice().iter().filter_map(string).collect()
+}
+
 /// Appends the bytes of a table, its names in ascending order.
 ///
 /// # Panics

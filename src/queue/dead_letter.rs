@@ -5,25 +5,13 @@
 //! the routing keys of its message, copies and all, unless the queue has a key for it, which then
 //! replaces all of them for good. Everything here is a pure function from records to records.
 
+use crate::message::copies::{all_keys, known_keys};
+use crate::message::deaths::{self, Death, LastDeath};
 use crate::message::properties;
 use crate::message::table;
-use crate::message::table::{FieldTable, FieldValue};
-use crate::message::{BCC, Block, BlockBuilder, CC, Copies, Message};
+use crate::message::table::FieldTable;
+use crate::message::{BCC, Block, BlockBuilder, Copies, Message};
 use crate::queue::DeathReason;
-
-/// One entry of `x-death`.
-#[derive(Debug, Clone, PartialEq)]
-struct Death {
-    count: i64,
-    reason: String,
-    queue: String,
-    /// Seconds since 1970 of the first death of this queue and reason.
-    time_s: u64,
-    exchange: String,
-    routing_keys: Vec<Vec<u8>>,
-    /// The `expiration` that the message had and lost.
-    original_expiration: Option<Vec<u8>>,
-}
 
 /// Where and when a message died.
 #[derive(Debug, Clone, Copy)]
@@ -72,14 +60,21 @@ pub(crate) fn dead_letter(message: &Message<'_>, at: &Circumstances<'_>) -> Dead
     // life.
     let mut old = properties::decode(message.properties).unwrap_or_default();
     let headers = old.headers.and_then(|bytes| table::decode(bytes).ok()).unwrap_or_default();
-    let mut history = if message.died { read_history(&headers) } else { Vec::new() };
+    let mut history = if message.died { deaths::read(&headers) } else { Vec::new() };
     record_death(&mut history, message, at, &headers, old.expiration);
     let (mut routing_keys, mut copies) = (all_keys(message, &headers), message.copies);
     if let Some(key) = at.routing_key {
         routing_keys = vec![key.as_bytes().to_vec()];
         copies = Copies::Spent;
     }
-    let mut bytes = write_headers(headers, message, at, &history);
+    let exchange = text(message.exchange);
+    let last = LastDeath {
+        reason: at.reason.name(),
+        queue: at.queue,
+        exchange: &exchange,
+        is_repeated: message.died,
+    };
+    let mut bytes = deaths::write(headers, last, &history);
     if copies == Copies::Spent {
         bytes = table::with(&bytes, BCC, None);
     }
@@ -128,149 +123,6 @@ fn record_death(
     history.insert(0, newest);
 }
 
-/// The routing key and those of the `CC` header, while they count; `BCC` stays secret.
-fn known_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
-    let mut keys = vec![message.routing_key.to_vec()];
-    if message.copies != Copies::Spent {
-        keys.extend(strings(headers.get(CC)));
-    }
-    keys
-}
-
-/// All keys that a message with these headers is routed by, the secret ones too.
-pub(crate) fn all_keys(message: &Message<'_>, headers: &FieldTable) -> Vec<Vec<u8>> {
-    let mut keys = known_keys(message, headers);
-    if message.copies == Copies::Blind {
-        keys.extend(strings(headers.get(BCC)));
-    }
-    keys
-}
-
-/// The strings of an array.
-fn strings(array: Option<&FieldValue>) -> Vec<Vec<u8>> {
-    let Some(FieldValue::FieldArray(items)) = array else { return Vec::new() };
-    let string = |item: &FieldValue| match item {
-        FieldValue::LongString(text) => Some(text.clone()),
-        _ => None,
-    };
-    items.as_slice().iter().filter_map(string).collect()
-}
-
-fn read_history(headers: &FieldTable) -> Vec<Death> {
-    let Some(FieldValue::FieldArray(deaths)) = headers.get("x-death") else { return Vec::new() };
-    deaths.as_slice().iter().filter_map(read_death).collect()
-}
-
-fn read_death(entry: &FieldValue) -> Option<Death> {
-    let FieldValue::FieldTable(fields) = entry else { return None };
-    let string = |key: &str| match fields.get(key) {
-        Some(FieldValue::LongString(value)) => Some(value.clone()),
-        _ => None,
-    };
-    let Some(&FieldValue::LongLongInt(count)) = fields.get("count") else { return None };
-    let Some(&FieldValue::Timestamp(time_s)) = fields.get("time") else { return None };
-    Some(Death {
-        count,
-        reason: text(&string("reason")?),
-        queue: text(&string("queue")?),
-        time_s,
-        exchange: text(&string("exchange")?),
-        routing_keys: strings(fields.get("routing-keys")),
-        original_expiration: string("original-expiration"),
-    })
-}
-
-/// The headers' bytes: all keys in order, with the death's own among them.
-fn write_headers(
-    headers: FieldTable,
-    message: &Message<'_>,
-    at: &Circumstances<'_>,
-    history: &[Death],
-) -> Vec<u8> {
-    let mut all = headers;
-    let mut put = |key: &str, value: &str| {
-        all.insert(key.to_owned(), FieldValue::LongString(value.into()));
-    };
-    put("x-last-death-reason", at.reason.name());
-    put("x-last-death-queue", at.queue);
-    put("x-last-death-exchange", &text(message.exchange));
-    if !(message.died && all.contains_key("x-first-death-reason")) {
-        let mut put = |key: &str, value: &str| {
-            all.insert(key.to_owned(), FieldValue::LongString(value.into()));
-        };
-        put("x-first-death-reason", at.reason.name());
-        put("x-first-death-queue", at.queue);
-        put("x-first-death-exchange", &text(message.exchange));
-    }
-    let mut out = Vec::new();
-    let (mut before, mut after) = (FieldTable::default(), FieldTable::default());
-    for (key, value) in all {
-        match key.as_str().cmp("x-death") {
-            std::cmp::Ordering::Less => before.insert(key, value),
-            std::cmp::Ordering::Equal => continue,
-            std::cmp::Ordering::Greater => after.insert(key, value),
-        };
-    }
-    table::encode(&before, &mut out);
-    write_history(history, &mut out);
-    table::encode(&after, &mut out);
-    out
-}
-
-/// `x-death` with its fields in the order in which RabbitMQ writes them, which a sorted table would
-/// lose.
-fn write_history(history: &[Death], out: &mut Vec<u8>) {
-    short(out, b"x-death");
-    out.push(b'A');
-    with_length(out, |out| {
-        for death in history {
-            out.push(b'F');
-            with_length(out, |out| {
-                if let Some(expiration) = &death.original_expiration {
-                    long_field(out, b"original-expiration", expiration);
-                }
-                short(out, b"count");
-                out.push(b'l');
-                out.extend_from_slice(&death.count.to_be_bytes());
-                long_field(out, b"reason", death.reason.as_bytes());
-                long_field(out, b"queue", death.queue.as_bytes());
-                short(out, b"time");
-                out.push(b'T');
-                out.extend_from_slice(&death.time_s.to_be_bytes());
-                long_field(out, b"exchange", death.exchange.as_bytes());
-                short(out, b"routing-keys");
-                out.push(b'A');
-                with_length(out, |out| {
-                    for key in &death.routing_keys {
-                        out.push(b'S');
-                        with_length(out, |out| out.extend_from_slice(key));
-                    }
-                });
-            });
-        }
-    });
-}
-
-fn long_field(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    short(out, key);
-    out.push(b'S');
-    with_length(out, |out| out.extend_from_slice(value));
-}
-
-fn short(out: &mut Vec<u8>, key: &[u8]) {
-    out.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
-    out.extend_from_slice(key);
-}
-
-/// Writes what `content` writes behind its length in four bytes.
-fn with_length(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
-    let at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    content(out);
-    let len = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
-    out[at..at + 4].copy_from_slice(&len.to_be_bytes());
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -278,7 +130,9 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::CC;
     use crate::message::properties::Properties;
+    use crate::message::table::FieldValue;
 
     fn die(message: &Message<'_>, queue: &str, reason: DeathReason) -> DeadLetter {
         dead_letter(
@@ -329,7 +183,7 @@ mod tests {
                 "x-last-death-reason"
             ]
         );
-        let deaths = read_history(&headers);
+        let deaths = deaths::read(&headers);
         assert_eq!(
             deaths,
             [Death {
@@ -384,7 +238,7 @@ mod tests {
         let last = dead_letter(&third, &at("s", None));
         assert_eq!(last.routing_keys, [b"dead"]);
         let keys: Vec<_> =
-            read_history(&headers_of(&last)).into_iter().map(|death| death.routing_keys).collect();
+            deaths::read(&headers_of(&last)).into_iter().map(|death| death.routing_keys).collect();
         let known = vec![b"a.b".to_vec(), b"c".to_vec()];
         assert_eq!(keys, [vec![b"dead".to_vec()], known.clone(), known]);
     }
@@ -394,7 +248,7 @@ mod tests {
         let first = die(&message(&[0, 0]), "q", DeathReason::Rejected);
         let second = die(&first.block.message(0), "r", DeathReason::DeliveryLimit);
         let third = die(&second.block.message(0), "q", DeathReason::Rejected);
-        let deaths = read_history(&headers_of(&third));
+        let deaths = deaths::read(&headers_of(&third));
         let told: Vec<_> =
             deaths.iter().map(|death| (death.queue.as_str(), death.count, &*death.exchange)).collect();
         assert_eq!(told, [("q", 2, "logs"), ("r", 1, "dlx")], "the first death's exchange stays");
@@ -408,7 +262,7 @@ mod tests {
         let first = die(&message(&[0, 0]), "q", DeathReason::Rejected);
         let forged = Message { died: false, ..first.block.message(0) };
         let again = die(&forged, "q", DeathReason::Rejected);
-        assert_eq!(read_history(&headers_of(&again))[0].count, 1);
+        assert_eq!(deaths::read(&headers_of(&again))[0].count, 1);
     }
 
     #[test]

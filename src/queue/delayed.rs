@@ -6,13 +6,10 @@
 //! has come. Consumers see the header with the opposite sign: the message was delayed. Everything
 //! here is a pure function of a message.
 
-use crate::arguments::value::integer;
-use crate::message::table::FieldValue;
+use crate::message::copies::all_keys;
+use crate::message::headers::{delay, with_delay_passed};
 use crate::message::{Block, BlockBuilder, Message};
 use crate::message::{properties, table};
-use crate::queue::dead_letter::all_keys;
-
-const DELAY: &[u8] = b"x-delay";
 
 /// What the names of the queues begin with in which delayed messages wait.
 const PREFIX: &str = "amq.delayed.";
@@ -41,12 +38,6 @@ pub(crate) fn due_ms(message: &Message<'_>) -> u64 {
     message.arrived_at_ms.saturating_add(delay_ms(message.properties).unwrap_or_default())
 }
 
-fn delay(raw: &[u8]) -> Option<i64> {
-    let headers = properties::decode(raw).ok()?.headers?;
-    let value = table::get(headers, DELAY)?.decode().ok()?;
-    integer(&value)
-}
-
 /// A message whose time has come.
 #[derive(Debug)]
 pub(crate) struct Released {
@@ -61,9 +52,8 @@ pub(crate) fn release(message: &Message<'_>, now_unix_ms: u64) -> Released {
     let mut own = properties::decode(message.properties).unwrap_or_default();
     let headers = own.headers.and_then(|bytes| table::decode(bytes).ok()).unwrap_or_default();
     let routing_keys = all_keys(message, &headers);
-    let negated = delay(message.properties).map(|ms| FieldValue::LongLongInt(ms.saturating_neg()));
-    let headers =
-        negated.map(|negated| table::with(own.headers.unwrap_or_default(), "x-delay", Some(&negated)));
+    let delay = delay(message.properties);
+    let headers = delay.map(|ms| with_delay_passed(own.headers.unwrap_or_default(), ms));
     own.headers = headers.as_deref().or(own.headers);
     let mut raw = Vec::with_capacity(message.properties.len() + 8);
     properties::encode(&own, &mut raw);
@@ -76,7 +66,7 @@ pub(crate) fn release(message: &Message<'_>, now_unix_ms: u64) -> Released {
 mod tests {
     use super::*;
     use crate::message::properties::Properties;
-    use crate::message::table::FieldTable;
+    use crate::message::table::{FieldTable, FieldValue};
 
     fn raw(delay: FieldValue) -> Vec<u8> {
         let mut headers = FieldTable::default();

@@ -11,9 +11,9 @@
 use crate::arguments::table::{
     CACHE_SIZE, CACHE_TTL, DEDUPLICATION, DEDUPLICATION_HEADER, flag, number, string,
 };
-use crate::arguments::value::{canonical, integer};
+use crate::arguments::value::canonical;
 use crate::message::Message;
-use crate::message::table::FieldTable;
+use crate::message::table::{FieldTable, integer};
 use crate::message::{properties, table};
 
 /// How many values are remembered when the declaration does not say (LavinMQ).

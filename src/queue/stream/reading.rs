@@ -5,15 +5,12 @@ use crate::arguments::QueueType;
 use crate::arguments::table::{
     MATCH_UNFILTERED, OFFSET_TRACKING, STREAM_FILTER, STREAM_OFFSET, Subject, flag, string, value,
 };
-use crate::arguments::value::{integer, text};
+use crate::arguments::value::text;
 use crate::clock::{Clock, Now, interval_ms};
 use crate::error::{BrokerError, Resource, ValueFault};
 use crate::message::Message;
-use crate::message::table::{FieldTable, FieldValue};
-use crate::message::{properties, table};
-
-/// The header of a message that filters look at.
-const FILTER_VALUE: &[u8] = b"x-stream-filter-value";
+use crate::message::headers::stream_filter_value;
+use crate::message::table::{FieldTable, FieldValue, integer};
 
 /// Where a consumer begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,9 +135,7 @@ impl Filter {
     /// Whether the consumer wants this message. An empty value counts as none (RabbitMQ:
     /// stream-filtering).
     pub(super) fn wants(&self, message: &Message<'_>) -> bool {
-        let value =
-            properties::headers(message.properties).and_then(|headers| table::get(headers, FILTER_VALUE));
-        let value = value.filter(|value| value.kind == b'S').map_or(&[][..], |value| value.bytes);
+        let value = stream_filter_value(message.properties);
         (value.is_empty() && self.unfiltered) || self.values.iter().any(|wanted| **wanted == *value)
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::arguments::QueueType;
 use crate::arguments::table::STREAM_OFFSET;
+use crate::message::headers::{ACQUIRED_COUNT, DELIVERY_COUNT};
 use crate::message::table::{self, FieldValue};
 use crate::message::{BCC, Copies, Message, properties};
 use crate::queue::Queue;
@@ -30,7 +31,7 @@ pub(super) fn shown<'a>(message: &Message<'a>, deliveries: u32, acquired: u32) -
 fn rewritten<'a>(raw: &'a [u8], deliveries: u32, acquired: u32) -> Cow<'a, [u8]> {
     let Ok(mut parts) = properties::decode(raw) else { return Cow::Borrowed(raw) };
     let mut headers = table::with(parts.headers.unwrap_or_default(), BCC, None);
-    for (header, count) in [("x-delivery-count", deliveries), ("x-acquired-count", acquired)] {
+    for (header, count) in [(DELIVERY_COUNT, deliveries), (ACQUIRED_COUNT, acquired)] {
         if count > 0 {
             headers = table::with(&headers, header, Some(&FieldValue::LongLongInt(count.into())));
         }

@@ -53,18 +53,12 @@ impl ExpiryClock {
 
 /// When a message expires in a queue with this time to live: milliseconds since 1970.
 pub(crate) fn deadline_ms(message: &Message<'_>, ttl_ms: Option<u64>) -> Option<u64> {
-    let own_ms = if message.expires { expiration_ms(message.properties) } else { None };
+    let own_ms = if message.expires { properties::expiration_ms(message.properties) } else { None };
     let ttl_ms = match (own_ms, ttl_ms) {
         (Some(own_ms), Some(ttl_ms)) => own_ms.min(ttl_ms),
         (own_ms, ttl_ms) => own_ms.or(ttl_ms)?,
     };
     Some(message.arrived_at_ms.saturating_add(ttl_ms))
-}
-
-/// The property `expiration`, which was found to be valid when the message came.
-fn expiration_ms(raw: &[u8]) -> Option<u64> {
-    let properties = properties::decode(raw).ok()?;
-    str::from_utf8(properties.expiration?).ok()?.parse().ok()
 }
 
 /// What there is to wait for.
