@@ -91,17 +91,6 @@ impl Users<'_> {
         })
     }
 
-    /// Adds a user as it is kept elsewhere, or replaces the one of its name.
-    ///
-    /// # Errors
-    /// Something of it cannot be used.
-    pub fn put(self, user: User) -> Result<Ticket, UserError> {
-        let tags: Vec<&str> = user.tags.iter().map(String::as_str).collect();
-        let tags = user::tags("user", &tags).map_err(UserError::Invalid)?;
-        let name = user.name.clone();
-        self.change("put", &name, |directory| put(directory, User { tags, ..user }))
-    }
-
     /// Gives a user another password. Connections stay.
     ///
     /// # Errors

@@ -1,9 +1,8 @@
 //! Users over restarts, and what an operator may not do with them.
 
 use crate::support::disk::SimDisk;
-use leveret::auth::password::{Algorithm, PasswordHash};
 use leveret::auth::permission::{Permission, TopicPermission};
-use leveret::auth::user::{User, UserLimits};
+use leveret::auth::user::UserLimits;
 use leveret::broker::accounts::Refusal;
 use leveret::broker::users::UserError;
 use leveret::broker::{Broker, BrokerSettings};
@@ -88,12 +87,7 @@ fn users_and_what_they_may_do_outlive_the_broker() {
     let limits = UserLimits { connections_max: Some(2), channels_max: Some(9) };
     users.set_limits("bob", limits).expect("bob is there");
     users.change_password("guest", "better").expect("guest is there");
-    let hash =
-        PasswordHash::from_base64(Algorithm::Sha256, "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR");
-    let (tags, limits_of_alice) = (Vec::new(), UserLimits::default());
-    users
-        .put(User { name: "alice".into(), password: hash, tags, limits: limits_of_alice })
-        .expect("alice is well-formed");
+    users.add("alice", "test12", &[]).expect("there is no alice");
     let there = (users.list(), users.permissions(), users.topic_permissions());
     let broker = restart(broker, &disk);
     let users = broker.users();
