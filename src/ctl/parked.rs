@@ -45,7 +45,7 @@ impl Command {
             Self::ListParked { queue, columns } => (
                 ParkedOperation::ListParked { vhost, queue },
                 Columns::chosen(&columns, columns_of::<ParkedRow>(), columns_of::<ParkedRow>())
-                    .map(Shown::List)?,
+                    .map(|columns| Shown::List(columns.with_time("died_at")))?,
             ),
             Self::RequeueParked { queue, to } => {
                 let to: Option<(String, String)> =

@@ -2,7 +2,7 @@
 //! everybody else, or JSON.
 
 use super::error::CtlError;
-use super::text::cell;
+use super::text::{cell, date_and_time};
 use serde_json::{Map, Value};
 
 /// Rows that are looked at before the width of columns is settled; longer cells further down stick
@@ -20,21 +20,24 @@ pub enum Style {
     Json,
 }
 
+/// How a value is written in a cell.
+type Written = fn(&Value) -> Value;
+
 /// Which columns a list has.
 #[derive(Debug)]
 pub struct Columns {
     shown: Vec<String>,
     /// They were asked for, so that JSON has no others.
     chosen: bool,
-    /// This one is JSON in a cell, too.
-    json: Option<&'static str>,
+    /// How the values of one of them are written in a cell.
+    special: Option<(&'static str, Written)>,
 }
 
 impl Columns {
     /// Always these.
     #[must_use]
     pub fn fixed(names: &[&str]) -> Self {
-        Self { shown: names.iter().map(|&name| name.to_owned()).collect(), chosen: false, json: None }
+        Self { shown: names.iter().map(|&name| name.to_owned()).collect(), chosen: false, special: None }
     }
 
     /// Those of `known` that are asked for; if none is, `usual`. What RabbitMQ calls `pid` is here
@@ -55,21 +58,30 @@ impl Columns {
             }
             shown.push(meant.to_owned());
         }
-        Ok(Self { shown, chosen: true, json: None })
+        Ok(Self { shown, chosen: true, special: None })
     }
 
     /// These, with the values of one of them as they would be typed: as JSON.
     #[must_use]
     pub fn with_json(self, name: &'static str) -> Self {
-        Self { json: Some(name), ..self }
+        Self { special: Some((name, |value| Value::from(value.to_string()))), ..self }
+    }
+
+    /// These, with the values of one of them, milliseconds since 1970, as a date and time; in JSON
+    /// they are numbers.
+    #[must_use]
+    pub fn with_time(self, name: &'static str) -> Self {
+        let written =
+            |value: &Value| value.as_u64().map_or_else(|| value.clone(), |ms| date_and_time(ms).into());
+        Self { special: Some((name, written)), ..self }
     }
 
     /// The cells of a row.
     fn cells(&self, row: &Value) -> Vec<String> {
-        let shown = |name: &String| match row.get(name) {
-            None => String::new(),
-            Some(value) if self.json == Some(name) => cell(&Value::from(value.to_string())),
-            Some(value) => cell(value),
+        let shown = |name: &String| match (row.get(name), self.special) {
+            (None, _) => String::new(),
+            (Some(value), Some((special, written))) if special == name => cell(&written(value)),
+            (Some(value), _) => cell(value),
         };
         self.shown.iter().map(shown).collect()
     }
@@ -265,6 +277,14 @@ mod tests {
         let row = [r#"{"name":{"a":["b",1]},"messages":{"a":["b",1]}}"#];
         let columns = Columns::fixed(&["name", "messages"]).with_json("name");
         assert_eq!(written(columns, Style::Tabs, false, &row), "{\"a\":[\"b\",1]}\t[{\"a\",[\"b\",1]}]\n");
+    }
+
+    #[test]
+    fn a_column_can_be_a_time_but_in_json() {
+        let row = [r#"{"name":"a","messages":1795000000123}"#];
+        let columns = || columns().with_time("messages");
+        assert_eq!(written(columns(), Style::Tabs, false, &row), "a\t2026-11-18T11:06:40.123Z\n");
+        assert!(written(columns(), Style::Json, false, &row).contains("\"messages\":1795000000123"));
     }
 
     #[test]
