@@ -6,7 +6,7 @@ use leveret::audit::Audit;
 use leveret::config::{Config, Flags, LogFormat, misnamed_variables};
 use leveret::ctl::CtlError;
 use leveret::near::did_you_mean;
-use leveret::node::Node;
+use leveret::node::{Node, StartError};
 use leveret::server::{LogLines, LogSink, log_exchange};
 use leveret::{ctl, perf, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -38,7 +38,8 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 /// How often the number of omitted log lines is logged.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// Exit status for a command line or a file that is refused; clap uses the same.
+/// Exit status for a command line, or a file of settings, a certificate or a key that is refused;
+/// clap uses the same.
 const STATUS_USAGE: u8 = 2;
 /// Exit status for everything else that ends the broker.
 const STATUS_FAILURE: u8 = 1;
@@ -185,7 +186,10 @@ async fn run(config: Config, reload: &Reload, lines: LogLines) -> Result<(), Fai
     let mut hang_up = on_signal(SignalKind::hangup())?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
-    let mut node = Node::start(config.clone()).await.map_err(failure)?;
+    let mut node = Node::start(config.clone()).await.map_err(|error| match error {
+        StartError::Tls(file) => usage(file),
+        error => failure(error),
+    })?;
     node.publish_log(lines);
     let ready = node.addresses().ready_line(&config.data_dir);
     info!("{ready}");

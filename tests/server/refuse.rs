@@ -6,9 +6,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 
-/// Holds that `command` is refused in one line with `why` in it.
+/// Holds that `command` is refused in one line with `why` in it; the exit status.
 #[track_caller]
-fn refused(command: &mut Command, why: &str) {
+fn refused(command: &mut Command, why: &str) -> Option<i32> {
     let output = outcome(command);
     let text = String::from_utf8(output.stderr).expect("it is text");
     assert!(text.contains(why), "'{why}' is not in: {text}");
@@ -16,6 +16,7 @@ fn refused(command: &mut Command, why: &str) {
     assert!(text.starts_with("leveret: "), "{text}");
     assert!(output.status.code().is_some_and(|code| code != 0), "{:?}", output.status);
     assert_eq!(output.stdout, b"", "it never said that it was ready");
+    output.status.code()
 }
 
 #[test]
@@ -64,12 +65,14 @@ fn certificates_that_are_of_no_use() {
     folder.write("garbage", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n");
     let check = |tls: &str, why: &str| {
         let file = folder.write("leveret.toml", &format!("[tls]\n{tls}"));
-        refused(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(file), why);
+        let status = refused(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(file), why);
+        assert_eq!(status, Some(2), "{why}");
     };
     check(&format!("cert = {}\nkey = 'x'", other("none.pem")), "none.pem for TLS: No such file");
     check(&format!("cert = {}\nkey = 'x'", other("empty")), "empty for TLS: there is no certificate in it");
     check(&format!("cert = {}\nkey = 'x'", other("garbage")), "garbage for TLS: ");
     check(&format!("{good_cert}key = {}", other("none.key")), "none.key for TLS: No such file");
+    check(&format!("{good_cert}key = {}", other("")), "for TLS: Is a directory");
     check(
         &format!("{good_cert}key = {}", other("good.pem")),
         "good.pem for TLS: there is no private key in it",
