@@ -384,6 +384,30 @@ fn headers_that_the_broker_reads_have_their_names_in_one_room() {
     );
 }
 
+fn passwords(path: &str, text: &str) -> Vec<Offence> {
+    // What documents hold is hidden as a whole.
+    let of_documents = path.starts_with("src/admin/definitions/");
+    let applies = is_rust(path) && room(path) == Some("admin") && !of_documents;
+    let what = "a password of an operation is a `Password`, which no log shows";
+    lines_where(if applies { text } else { "" }, what, |line| {
+        let field = line.trim().trim_start_matches("pub ").split_once(": ");
+        field.is_some_and(|(name, kind)| {
+            name.split('_').any(|word| word == "password")
+                && name.chars().all(is_word)
+                && kind.contains("String")
+        })
+    })
+}
+
+#[test]
+fn a_password_that_an_operator_gives_is_of_the_type_that_hides_it() {
+    check(
+        passwords,
+        ("src/admin/users.rs", 3, "AddUser {\n    /// The password.\n    new_password: Option<String>,\n}\n"),
+        ("src/admin/users.rs", "AddUser {\n    password: Password,\n    tags: Vec<String>,\n}\n"),
+    );
+}
+
 fn neutral(path: &str, text: &str) -> Vec<Offence> {
     let of_fuzz = path.starts_with("conformance/fuzz/");
     let applies = is_rust(path) && path.starts_with("conformance/") && !of_fuzz;

@@ -18,7 +18,7 @@ pub use self::document::Document;
 
 use self::reading::Notes;
 use super::access::{Requirement, Tag};
-use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told, find};
+use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told, find, secret};
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
 use crate::ids::Ticket;
@@ -54,7 +54,7 @@ pub enum DefinitionsOperation {
 /// A document as it was given. It is not shown: it has hashes of passwords.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Source(pub Value);
+pub struct Source(#[serde(serialize_with = "secret::serialize")] pub Value);
 
 impl Source {
     /// What a file holds.

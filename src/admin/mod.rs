@@ -33,6 +33,7 @@ pub mod permissions;
 pub mod policies;
 pub mod queues;
 pub mod refusal;
+mod secret;
 pub mod users;
 pub mod value;
 pub mod vhosts;

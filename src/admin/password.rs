@@ -1,16 +1,17 @@
 //! A password as it is given: it goes where it has to go, and is shown nowhere.
 
+use super::secret;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A password in plain text; its `Debug` output hides it.
+/// A password in plain text; neither its `Debug` output nor the log shows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Password(pub String);
+pub struct Password(#[serde(serialize_with = "secret::serialize")] pub String);
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(secret::HIDDEN)
     }
 }
 
@@ -20,6 +21,10 @@ mod tests {
 
     #[test]
     fn it_is_not_shown() {
-        assert_eq!(format!("{:?}", Password("secret".to_owned())), "***");
+        let password = Password("hush".to_owned());
+        assert_eq!(format!("{password:?}"), "***");
+        let written = || serde_json::to_string(&Some(&password)).unwrap();
+        assert_eq!(secret::hidden(written), r#""***""#);
+        assert_eq!(written(), r#""hush""#, "it goes where it has to go");
     }
 }
