@@ -70,6 +70,37 @@ fn damage_in_the_journal_refuses_a_start_and_is_repaired_on_request() {
     declare(&mut client(&broker), 2);
     let (_status, log) = broker.stop();
     assert!(log.contains("repair: dropping entry "), "{log}");
+    assert_eq!(lost(&log), "nobody knows how many messages one damaged part of the file had, which are lost");
+}
+
+/// What the last line of a repair says.
+fn lost(log: &str) -> &str {
+    let mut said = log.lines().filter_map(|line| Some(line.split_once("repair: ")?.1));
+    said.next_back().expect("it says what it does")
+}
+
+#[test]
+fn a_repair_says_in_the_end_how_many_messages_it_lost() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let mut first = client(&broker);
+    declare(&mut first, 0);
+    publish(&mut first, "*100000");
+    drop(first);
+    broker.stop();
+    let path = folder.at("data").join("leveret.redb");
+    let whole = fs::read(&path).expect("it is there");
+    // What is not in the journal any more, behind which the tables are.
+    let is_body = |page: &[u8]| page.iter().all(|&byte| byte == b'x');
+    let last = whole.chunks_exact(4096).rposition(is_body).expect("the body is longer than a page");
+    let mut torn = whole.clone();
+    torn[last * 4096..][..4096].fill(b'y');
+    for (file, said) in [(whole, "no message is lost"), (torn, "1 message is lost")] {
+        fs::write(&path, file).expect("it is ours");
+        let broker = Process::spawn(leveret_in(&folder).arg("--repair"));
+        let (_status, log) = broker.stop();
+        assert_eq!(lost(&log), said, "{log}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod join;
 mod journal;
 mod keyed;
 mod log;
+mod loss;
 mod metadata;
 mod page;
 mod quarantine;
@@ -39,6 +40,7 @@ use self::checked::Totals;
 use self::disk::Disk;
 use self::file::{DataFile, FileIdentity};
 use self::log::RedbLog;
+use self::loss::Loss;
 use self::page::Pages;
 pub use self::reserve::{FILE_NAME as RESERVE_NAME, Reserve};
 use self::reserve::{ReserveFile, STEP};
@@ -81,15 +83,15 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
         .free_bytes
         .get_or_insert_with(|| Arc::new(move || machine::disk_free_bytes(&of_disk).unwrap_or(u64::MAX)));
     options.reserve = options.reserve.or_else(|| reserve_of(dir, false));
-    let open_file = || {
+    let open_file = |lost| {
         let data = DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options))?;
         let file = data.identity();
-        open_at(data, Some((dir, file)), options.clone())
+        open_at(data, Some((dir, file)), options.clone(), lost)
     };
-    let opened = match guarded(open_file) {
+    let opened = match guarded(|| open_file(Loss::default())) {
         Err(StoreError::Damaged(what)) if options.repair => {
             tracing::warn!("repair: {what}; readable rows of {file} are copied into a new file in its place");
-            guarded(|| salvage::replace(&path, &options)).and_then(|()| guarded(open_file))
+            guarded(|| salvage::replace(&path, &options)).and_then(|lost| guarded(|| open_file(lost)))
         }
         done => done,
     };
@@ -104,17 +106,19 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
 /// As [`open`].
 pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Opened, StoreError> {
     let repair = options.repair;
-    guarded(|| open_at(backend, None, options)).map_err(|error| error.advise(repair))
+    guarded(|| open_at(backend, None, options, Loss::default())).map_err(|error| error.advise(repair))
 }
 
-/// As [`open_backend`]; the file is in a folder, if it is one.
+/// As [`open_backend`]; the file is in a folder, if it is one, and a repair has lost so much
+/// already.
 fn open_at(
     backend: impl StorageBackend,
     folder: Option<(&Path, FileIdentity)>,
     options: Options,
+    lost: Loss,
 ) -> Result<Opened, StoreError> {
     let (dir, file) = folder.unzip();
-    let (storage, recovered) = open_storage(backend, dir, options)?;
+    let (storage, recovered) = open_storage(backend, dir, options, lost)?;
     let (database, pending) = (storage.database(), Arc::new(Pending::default()));
     if storage.is_full() {
         pending.set_health(Health::Full);
@@ -130,6 +134,7 @@ fn open_storage(
     backend: impl StorageBackend,
     dir: Option<&Path>,
     options: Options,
+    mut lost: Loss,
 ) -> Result<(RedbStorage, Recovered), StoreError> {
     let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.journal_bytes)?;
     if let Some(reserve) = &options.reserve {
@@ -157,7 +162,7 @@ fn open_storage(
         upgrade::tables(&database, format)?;
         identity = table::identify(&database, format, options.repair)?;
         if !identity.clean {
-            recover::replay(&database, &disk, (identity.journal, format), options.repair)?;
+            lost.unknown(recover::replay(&database, &disk, (identity.journal, format), options.repair)?);
             identity = table::identify(&database, format, options.repair)?;
         }
     }
@@ -171,7 +176,11 @@ fn open_storage(
     if format < FORMAT || head_damaged {
         disk.make_current()?;
     }
-    recover::tidy(&database, &mut found)?;
+    lost.add(recover::tidy(&database, &mut found)?);
+    if options.repair {
+        lost.messages(recover::count_damaged(&database)?);
+        lost.tell();
+    }
     keep_room(&disk, dir, &options);
     let room = Room::new(disk.clone(), options.free_bytes);
     let sweeper = Sweeper::read(&database)?;

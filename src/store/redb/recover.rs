@@ -9,11 +9,14 @@ use super::checked::{self, Totals, Transaction};
 use super::disk::Disk;
 use super::index::{Indexes, QueueIndexes};
 use super::journal;
+use super::loss::Loss;
 use super::metadata;
 use super::quarantine;
 use super::segment::{self, Segment, SegmentView};
 use super::stream;
-use super::table::{self, DELIVERED, Identity, LOCAL_SEGMENTS, QUEUES, REQUEUES, RowKey, Rows, SEGMENTS};
+use super::table::{
+    self, BODIES, DELIVERED, Identity, LOCAL_SEGMENTS, QUEUES, REQUEUES, RowKey, Rows, SEGMENTS,
+};
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::store::change::{DamagedRun, Recovered, RecoveredLane, RecoveredQueue, RecoveredRequeue};
@@ -42,6 +45,8 @@ pub(super) struct Found {
     chores: Vec<Chore>,
     /// Rows of `segments` that are damaged.
     damaged: Vec<RowKey>,
+    /// How many rows of `segments` are missing.
+    missing: u64,
 }
 
 #[derive(Debug)]
@@ -55,13 +60,13 @@ enum Chore {
 }
 
 /// Puts into the tables what only the journal of a file of this format has: the groups after number
-/// `last`. Without those that are damaged, if that is to be repaired.
+/// `last`. Without those that are damaged, if that is to be repaired: how many these are.
 pub(super) fn replay(
     database: &Database,
     disk: &Disk,
     (last, format): (u64, u32),
     repair: bool,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let journal::Found { entries, damaged, .. } = journal::read(disk, last, format)?;
     let number = entries.last().map_or(last, |entry| entry.number);
     if !damaged.is_empty() {
@@ -74,8 +79,9 @@ pub(super) fn replay(
         }
         tracing::warn!("repair: dropping {listed} of the journal, keeping the rest up to entry {number}");
     }
+    let dropped = damaged.iter().map(|range| range.end - range.start).sum();
     if entries.is_empty() {
-        return Ok(());
+        return Ok(dropped);
     }
     let mut batch = WriteBatch::default();
     for journal::Entry { number, payload } in &entries {
@@ -88,7 +94,8 @@ pub(super) fn replay(
     let mut writer = Writer::new(&tx);
     writer.write(&batch, &indexes)?;
     writer.finish(&batch, number, false)?;
-    tx.commit()
+    tx.commit()?;
+    Ok(dropped)
 }
 
 /// Names entries by their numbers.
@@ -125,7 +132,7 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
     let mut queues = read_queues(&tx)?;
     let mut found = Found::default();
     read_segments(&tx, &mut queues, &mut found)?;
-    check_totals(&found, totals, repair)?;
+    found.missing = check_totals(&found, totals, repair)?;
     read_requeues(&tx, &mut queues, &mut found)?;
     for (&id, queue) in &queues {
         next_queue = next_queue.max(id + 1);
@@ -150,11 +157,11 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
 }
 
 /// Checks that no row of `segments` has disappeared or come back. Of damaged ones only the number
-/// is known.
-fn check_totals(found: &Found, expected: Option<Totals>, repair: bool) -> Result<(), StoreError> {
-    let Some(expected) = expected else { return Ok(()) };
+/// is known. How many are missing, if that is to be repaired.
+fn check_totals(found: &Found, expected: Option<Totals>, repair: bool) -> Result<u64, StoreError> {
+    let Some(expected) = expected else { return Ok(0) };
     if found.totals.rows == expected.rows && (found.totals.sum == expected.sum || !found.damaged.is_empty()) {
-        return Ok(());
+        return Ok(0);
     }
     let what = found.totals.unlike(expected, SEGMENTS.name());
     if !repair {
@@ -163,7 +170,8 @@ fn check_totals(found: &Found, expected: Option<Totals>, repair: bool) -> Result
         )));
     }
     tracing::warn!("repair: {what}; continuing with those that exist");
-    Ok(())
+    // Where as many are there some are older than they should be.
+    Ok(expected.rows.saturating_sub(found.totals.rows).max(1))
 }
 
 /// Keeps the numbers of runs that were set aside from being given again.
@@ -223,10 +231,14 @@ fn recount(tx: &ReadTransaction) -> Result<QueueIndexes, StoreError> {
 }
 
 /// Tidies up, a bounded number of rows in each transaction; first of all it sets aside what is
-/// damaged.
-pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreError> {
+/// damaged. How many messages are gone by that, and by what was missing.
+pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<Loss, StoreError> {
+    let new = found.damaged.len();
     quarantine::quarantine(database, &mem::take(&mut found.damaged))?;
     found.recovered.damaged = quarantine::list(&database.begin_read()?)?;
+    let mut loss = Loss::default();
+    loss.unknown(found.missing);
+    found.recovered.damaged.iter().rev().take(new).for_each(|run| loss.run(run.messages));
     skip_numbers(&found.recovered.damaged, &mut found.recovered.queues);
     for chores in mem::take(&mut found.chores).chunks(TIDY_ROWS) {
         let tx = Transaction::begin(database)?;
@@ -255,7 +267,24 @@ pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<(), StoreEr
         drop(rows);
         tx.commit()?;
     }
-    Ok(())
+    Ok(loss)
+}
+
+/// How many messages have no records any more, or others than were written: all records are read.
+pub(super) fn count_damaged(database: &Database) -> Result<u64, StoreError> {
+    let tx = database.begin_read()?;
+    let bodies = tx.open_table(BODIES)?;
+    let mut damaged = 0;
+    for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
+        let (key, value) = row?;
+        let view = SegmentView::decode(key.value(), value.value())?;
+        let apart = bodies.get(key.value())?;
+        let records = view.inline.or(apart.as_ref().map(|records| records.value()));
+        if !records.is_some_and(|records| view.matches(records)) {
+            damaged += u64::from(view.unsettled());
+        }
+    }
+    Ok(damaged)
 }
 
 fn read_queues(tx: &ReadTransaction) -> Result<BTreeMap<u64, RecoveredQueue>, StoreError> {

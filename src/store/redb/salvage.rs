@@ -11,6 +11,7 @@
 use super::checked::{self, Salvaged, TOTALS, Totals, Transaction};
 use super::disk::{Disk, Found};
 use super::file::{self, DataFile};
+use super::loss::Loss;
 use super::segment::{self, Marks, Segment, SegmentView};
 use super::table::{
     self, BINDINGS, BODIES, DAMAGED, DELIVERED, EXCHANGES, LOCAL_BODIES, LOCAL_SEGMENTS, META, META_AHEAD,
@@ -67,19 +68,19 @@ static SMALL: [&dyn Salvaged; 15] = [
     &SEEN,
 ];
 
-/// Puts a new file in the place of the one at `path`.
-pub(super) fn replace(path: &Path, options: &Options) -> Result<(), StoreError> {
+/// Puts a new file in the place of the one at `path`. What is known to be lost with it.
+pub(super) fn replace(path: &Path, options: &Options) -> Result<Loss, StoreError> {
     let Found { disk, fresh, format, .. } = Disk::open(DataFile::open(path)?, 0)?;
     if fresh || format < FORMAT_CHECKED {
         return Err(StoreError::Damaged(format!("of a file of format {format} nothing more can be read")));
     }
     let aside = with_suffix(path, "salvaged");
-    let made = copy(&disk, &aside, options).and_then(|()| Ok(keep(path)?)).and_then(|kept| {
+    let made = copy(&disk, &aside, options).and_then(|lost| Ok((lost, keep(path)?))).and_then(|made| {
         fs::rename(&aside, path)?;
-        Ok(kept)
+        Ok(made)
     });
-    let kept = match made {
-        Ok(kept) => kept,
+    let (lost, kept) = match made {
+        Ok(made) => made,
         Err(error) => {
             fs::remove_file(&aside).unwrap_or_else(
                 |error| tracing::warn!(%error, "cannot remove a file that is no longer needed"),
@@ -91,7 +92,7 @@ pub(super) fn replace(path: &Path, options: &Options) -> Result<(), StoreError> 
         File::open(folder)?.sync_all()?;
     }
     tracing::warn!("repair: the damaged file is kept as {}", kept.display());
-    Ok(())
+    Ok(lost)
 }
 
 /// Gives the file another name as well.
@@ -113,7 +114,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn copy(from: &Disk, path: &Path, options: &Options) -> Result<(), StoreError> {
+fn copy(from: &Disk, path: &Path, options: &Options) -> Result<Loss, StoreError> {
     let file = file::options().truncate(true).open(path)?;
     let Found { disk, .. } = Disk::open(DataFile::of(file, path)?, from.journal_bytes())?;
     disk.copy_journal(from)?;
@@ -133,10 +134,11 @@ fn copy(from: &Disk, path: &Path, options: &Options) -> Result<(), StoreError> {
             if is_wanted { copied.take(table, key, row, sure) } else { Ok(()) }
         })?;
     }
-    copied.finish()?;
+    let lost = copied.finish()?;
     drop(database);
     disk.sync()?;
-    Ok(disk.complete()?)
+    disk.complete()?;
+    Ok(lost)
 }
 
 /// A row that was read.
@@ -263,7 +265,7 @@ impl<'d> Copied<'d> {
         Ok(true)
     }
 
-    fn finish(mut self) -> Result<(), StoreError> {
+    fn finish(mut self) -> Result<Loss, StoreError> {
         self.flush()?;
         if self.meta.is_empty() && self.expected.is_empty() {
             return Err(StoreError::Damaged(
@@ -296,7 +298,11 @@ impl<'d> Copied<'d> {
         values.extend(self.meta.get(META_AHEAD).map(|&ahead| (META_AHEAD, ahead)));
         table::write_meta(&tx, &values, self.segments)?;
         tx.commit()?;
-        self.tell()
+        self.tell()?;
+        let mut lost = Loss::default();
+        let expected = self.meta.get(table::META_ROWS).copied().unwrap_or_default();
+        lost.unknown(expected.saturating_sub(self.segments.rows));
+        Ok(lost)
     }
 
     /// Makes rows of `segments` for records that have none.

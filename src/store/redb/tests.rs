@@ -3,6 +3,7 @@
 
 use super::checked::Checked;
 use super::file::DataFile;
+use super::loss::Loss;
 use super::open_storage;
 use super::segment::SegmentView;
 use super::storage::RedbStorage;
@@ -117,7 +118,7 @@ impl Drop for Folder {
 /// A storage in the file at `path`, with a journal of so many bytes if that is new.
 fn open(path: &Path, journal_bytes: u64) -> RedbStorage {
     let options = Options { journal_bytes, ..Options::default() };
-    open_storage(DataFile::open(path).unwrap(), None, options).unwrap().0
+    open_storage(DataFile::open(path).unwrap(), None, options, Loss::default()).unwrap().0
 }
 
 /// What a file holds that outlives the broker: the bytes of each record and what is kept of those
