@@ -67,7 +67,7 @@
 //! | `draw` | for unit tests alone: random choices that a seed repeats |
 //! | [`audit`] | how many log lines of a kind there may be |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
-//! | [`message`] | a message as bytes: record and block, properties, and tables such as headers and arguments are |
+//! | [`message`] | a message as bytes: record and block, properties, tables such as headers and arguments are, and what the broker itself reads of headers |
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`arguments`] | every argument of queues, exchanges and consumers, in one table, and what it amounts to |
