@@ -1,7 +1,7 @@
 //! Length limits on a disk that loses power: what was refused or dropped never comes back, and what
 //! was driven out of a full queue is in one place, once.
 
-use super::fixtures::{ME, durable, persistent};
+use super::fixtures::{ME, durable, durable_before, persistent};
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings};
@@ -113,11 +113,8 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
                 });
             }
         }
-        let now_durable = broker.log().durable();
-        if disk.calls() >= cut_at {
-            break;
-        }
-        durable = now_durable;
+        let Some(ticket) = durable_before(disk, cut_at, &broker) else { break };
+        durable = ticket;
     }
     broker.shutdown().expect("the disk itself works");
     (known, durable)

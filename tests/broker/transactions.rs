@@ -1,7 +1,7 @@
 //! Transactions into full queues: all of each is there or nothing, whoever else publishes and
 //! wherever the power goes, and no queue holds more than it may.
 
-use super::fixtures::{ME, durable, persistent};
+use super::fixtures::{ME, durable, durable_before, persistent};
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings, Rooms, Settlement};
@@ -230,11 +230,8 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
         );
         known.insert(id, Known { parts, acks: acked, ticket });
         check_limits(&broker, &format!("seed {seed:#x}, transaction {id}"));
-        let now_durable = broker.log().durable();
-        if disk.calls() >= cut_at {
-            break;
-        }
-        durable = now_durable;
+        let Some(ticket) = durable_before(disk, cut_at, &broker) else { break };
+        durable = ticket;
     }
     broker.shutdown().expect("the disk itself works");
     (known, durable)

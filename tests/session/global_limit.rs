@@ -14,16 +14,13 @@ fn filled(queues: &str, count: usize) -> String {
     script
 }
 
-/// `a` holds a message of `q`, all that the channel may, so that `b` waits for room to have one of
-/// `r`.
+/// `a` holds a message of `q`, all that the channel may: every other consumer waits for room.
 const HELD: &str = "
         > 1 basic.qos 1 global
         < 1 basic.qos-ok
         > 1 basic.consume q a
         < 1 basic.consume-ok a
         < 1 basic.deliver a 1 '' q q1
-        > 1 basic.consume r b
-        < 1 basic.consume-ok b
         ";
 
 #[test]
@@ -31,11 +28,7 @@ fn queues_take_turns() {
     check(&format!(
         "
         {}
-        > 1 basic.qos 1 global
-        < 1 basic.qos-ok
-        > 1 basic.consume q a
-        < 1 basic.consume-ok a
-        < 1 basic.deliver a 1 '' q q1
+        {HELD}
         > 1 basic.consume r b nowait
         > 1 basic.consume s c nowait
         > 1 basic.ack 1
@@ -157,6 +150,8 @@ fn what_a_recover_gives_back_is_room_for_another_queue() {
         "
         {}
         {HELD}
+        > 1 basic.consume r b
+        < 1 basic.consume-ok b
         > 1 basic.recover requeue
         < 1 basic.recover-ok
         < 1 basic.deliver b 2 '' r r1
@@ -184,6 +179,8 @@ fn what_a_transaction_acknowledges_is_room_for_another_queue_once_it_commits() {
         > 1 tx.select
         < 1 tx.select-ok
         {HELD}
+        > 1 basic.consume r b
+        < 1 basic.consume-ok b
         > 1 basic.ack 1
         > 1 tx.rollback
         < 1 tx.rollback-ok
@@ -202,6 +199,8 @@ fn what_a_deleted_queue_held_is_room_for_another_queue() {
         "
         {}
         {HELD}
+        > 1 basic.consume r b
+        < 1 basic.consume-ok b
         b> 1 queue.delete q
         b< 1 queue.delete-ok 0
         < 1 basic.cancel a
@@ -236,11 +235,7 @@ fn a_queue_that_is_gone_or_empty_holds_nobody_up() {
     check(&format!(
         "
         {}
-        > 1 basic.qos 1 global
-        < 1 basic.qos-ok
-        > 1 basic.consume q a
-        < 1 basic.consume-ok a
-        < 1 basic.deliver a 1 '' q q1
+        {HELD}
         > 1 basic.consume r b nowait
         > 1 basic.consume s c nowait
         > 1 basic.consume t d nowait

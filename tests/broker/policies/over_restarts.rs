@@ -1,6 +1,7 @@
 //! Policies are there again after a restart, and after a power cut those that were durable.
 
 use super::{Bench, policy, text, to_dead};
+use crate::broker::fixtures::durable_before;
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::clock::Now;
@@ -75,11 +76,8 @@ fn work(bench: &Bench, seed: u64, cut_at: u64) -> (Vec<(Ticket, Lengths)>, Ticke
         };
         steps.push((ticket.expect("it can be done"), lengths(bench)));
         bench.publish("q", &["a", "b", "c"]);
-        let now_durable = bench.broker.log().durable();
-        if bench.disk.calls() >= cut_at {
-            break;
-        }
-        durable = now_durable;
+        let Some(ticket) = durable_before(&bench.disk, cut_at, &bench.broker) else { break };
+        durable = ticket;
     }
     bench.broker.shutdown().expect("the disk itself works");
     (steps, durable)

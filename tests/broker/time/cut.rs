@@ -2,6 +2,7 @@
 //! once, wherever the power goes.
 
 use super::{TestBroker, at, fields, number};
+use crate::broker::fixtures::durable_before;
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::arguments::Requeue;
@@ -71,11 +72,8 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
         if let Some(id) = serve(&fixture.broker, &mut draw, clock) {
             known.entry(id).and_modify(|known: &mut Known| known.taken = true);
         }
-        let now_durable = fixture.broker.log().durable();
-        if disk.calls() >= cut_at {
-            break;
-        }
-        durable = now_durable;
+        let Some(ticket) = durable_before(disk, cut_at, &fixture.broker) else { break };
+        durable = ticket;
     }
     fixture.broker.shutdown().expect("the disk itself works");
     (known, durable)
