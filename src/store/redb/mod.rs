@@ -183,7 +183,7 @@ fn open_storage(
     }
     keep_room(&disk, dir, &options);
     let room = Room::new(disk.clone(), options.free_bytes);
-    let sweeper = Sweeper::read(&database)?;
+    let sweeper = Sweeper::new(found.removed);
     let database = Arc::new(RwLock::new(Some(database)));
     let (cache_bytes, last) = (options.cache_bytes, identity.journal);
     let storage = RedbStorage::new((database, disk), room, cache_bytes, (found.indexes, sweeper), last)?;

@@ -14,8 +14,9 @@ use super::metadata;
 use super::quarantine;
 use super::segment::{self, Segment, SegmentView};
 use super::stream;
+use super::sweep;
 use super::table::{
-    self, BODIES, DELIVERED, Identity, LOCAL_SEGMENTS, QUEUES, REQUEUES, RowKey, Rows, SEGMENTS,
+    self, BODIES, DELIVERED, Identity, LOCAL_SEGMENTS, QUEUES, REQUEUES, Removed, RowKey, Rows, SEGMENTS,
 };
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
@@ -45,6 +46,8 @@ pub(super) struct Found {
     chores: Vec<Chore>,
     /// Rows of `segments` that are damaged.
     damaged: Vec<RowKey>,
+    /// The rows of `removed_bodies`.
+    pub(super) removed: Vec<Removed>,
     /// How many rows of `segments` are missing.
     missing: u64,
 }
@@ -134,6 +137,14 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
     read_segments(&tx, &mut queues, &mut found)?;
     found.missing = check_totals(&found, totals, repair)?;
     read_requeues(&tx, &mut queues, &mut found)?;
+    found.removed = sweep::read(&tx)?;
+    for &Removed { first: (id, first), end } in &found.removed {
+        // A body under such a number would be taken for one that is to be removed.
+        if let Some(queue) = queues.get_mut(&id) {
+            let next = &mut lane(queue, first).next;
+            *next = end.max(*next);
+        }
+    }
     for (&id, queue) in &queues {
         next_queue = next_queue.max(id + 1);
         let index = found.indexes.entry(QueueId(id)).or_default();

@@ -18,7 +18,7 @@ use super::table::{
     META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, PERMISSIONS, POLICIES, QUEUES, REMOVED_BODIES, REQUEUES,
     RowKey, SEEN, SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
 };
-use super::{Options, open_database, tree};
+use super::{Options, open_database, sweep, tree};
 use crate::ids::QueueId;
 use crate::message::Block;
 use crate::store::change::QueueRecord;
@@ -309,12 +309,8 @@ impl<'d> Copied<'d> {
     fn restore_segments(&mut self) -> Result<(), StoreError> {
         let tx = self.database.begin_read()?;
         let (segments, bodies) = (tx.open_table(SEGMENTS)?, tx.open_table(BODIES)?);
-        let mut removed = BTreeMap::new();
-        REMOVED_BODIES.read(&tx, |first, value| {
-            let [end] = checked::numbers(REMOVED_BODIES.name, value)?;
-            removed.insert(first, (first.0, end));
-            Ok(())
-        })?;
+        let removed: BTreeMap<RowKey, RowKey> =
+            sweep::read(&tx)?.into_iter().map(|row| (row.first, (row.first.0, row.end))).collect();
         let is_removed = |key: RowKey| removed.range(..=key).next_back().is_some_and(|(_, &end)| key < end);
         let mut restored = Vec::new();
         for row in bodies.range::<RowKey>(..)? {

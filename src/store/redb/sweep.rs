@@ -5,7 +5,8 @@
 //! purged or deleted loses its rows of `segments` in one transaction and its bodies a few at a
 //! time, or all others would wait for as long as that takes. Each row says of which bodies that is
 //! so: those of a queue from the number in the key to one below that in the value, a u64. No body
-//! is put there again, as no number is given twice.
+//! is put there again: while the broker runs no number is given twice, and a start goes on with
+//! numbers above these.
 //!
 //! Those of spilled messages are remembered in memory alone: their tables do not outlive the
 //! broker.
@@ -13,7 +14,7 @@
 use super::checked::{self, Transaction};
 use super::table::{BODIES, LOCAL_BODIES, REMOVED_BODIES, Removed};
 use crate::store::error::StoreError;
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase};
 use std::collections::VecDeque;
 
 /// What is still to be removed.
@@ -23,22 +24,26 @@ pub(super) struct Sweeper {
     local: VecDeque<Removed>,
 }
 
+/// What the table says.
+pub(super) fn read(tx: &ReadTransaction) -> Result<Vec<Removed>, StoreError> {
+    let mut removed = Vec::new();
+    REMOVED_BODIES.read(tx, |first, value| {
+        let [end] = checked::numbers(REMOVED_BODIES.name, value)?;
+        removed.push(Removed { first, end });
+        Ok(())
+    })?;
+    Ok(removed)
+}
+
 impl Sweeper {
-    /// What the table says.
-    pub(super) fn read(database: &Database) -> Result<Self, StoreError> {
-        let mut sweeper = Self::default();
-        sweeper.read_again(database)?;
-        Ok(sweeper)
+    /// With what the table says.
+    pub(super) fn new(removed: Vec<Removed>) -> Self {
+        Self { lasting: removed.into(), local: VecDeque::new() }
     }
 
     /// Reads the table again, after it became unknown what is in it.
     pub(super) fn read_again(&mut self, database: &Database) -> Result<(), StoreError> {
-        self.lasting.clear();
-        REMOVED_BODIES.read(&database.begin_read()?, |first, value| {
-            let [end] = checked::numbers(REMOVED_BODIES.name, value)?;
-            self.lasting.push_back(Removed { first, end });
-            Ok(())
-        })?;
+        self.lasting = read(&database.begin_read()?)?.into();
         Ok(())
     }
 
