@@ -2,7 +2,40 @@
 //!
 //! Plain values: nothing here allocates, locks or knows what the number points at.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A map by numbers that this process gives out: see [`IdHasher`].
+pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// Hashes up to 64 bits by one multiplication: for numbers that are given out here, one after the
+/// other, so that nobody can choose them to collide. What a client chooses is hashed with a secret.
+#[derive(Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u32(byte.into()));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = self.0 << 32 | u64::from(number);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number;
+    }
+
+    fn finish(&self) -> u64 {
+        // 2^64 divided by the golden ratio: neighbouring numbers end up far apart (Knuth, section
+        // 6.4).
+        let spread = u128::from(self.0) * 0x9e37_79b9_7f4a_7c15;
+        #[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
+        let folded = (spread >> 64) as u64 ^ spread as u64;
+        folded
+    }
+}
 
 /// Names a queue for the life of its data: never used again, not even after the queue is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

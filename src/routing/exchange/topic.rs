@@ -21,9 +21,9 @@ use self::plan::{LongMatch, Plan, UNKNOWN};
 use super::multi_set::MultiSet;
 use super::shrink;
 use crate::blocking;
+use crate::ids::IdMap;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -49,7 +49,7 @@ pub struct Topic<T> {
     nodes: Vec<NodeState<T>>,
     free_nodes: Vec<Node>,
     /// From a node, with a word that is not a wildcard, to the next.
-    steps: HashMap<(Node, u32), Node, BuildHasherDefault<StepHasher>>,
+    steps: IdMap<(Node, u32), Node>,
     /// The words that occur in `steps`.
     words: HashMap<Box<[u8]>, Word>,
     free_words: Vec<u32>,
@@ -123,31 +123,6 @@ struct Word {
     number: u32,
     /// How many entries of `steps` use it.
     uses: u32,
-}
-
-/// Hashes a node and a word by one multiplication: both numbers are given out here, one after the
-/// other, so nobody can choose them to collide. Words themselves are the client's choice and hashed
-/// with a secret.
-#[derive(Default)]
-struct StepHasher(u64);
-
-impl Hasher for StepHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u32(byte.into()));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = self.0 << 32 | u64::from(number);
-    }
-
-    fn finish(&self) -> u64 {
-        // 2^64 divided by the golden ratio: neighbouring numbers end up far apart (Knuth, section
-        // 6.4).
-        let spread = u128::from(self.0) * 0x9e37_79b9_7f4a_7c15;
-        #[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
-        let folded = (spread >> 64) as u64 ^ spread as u64;
-        folded
-    }
 }
 
 /// The sets of nodes of one walk, kept by each thread for their memory.

@@ -1,9 +1,8 @@
 //! What the commit thread knows of a queue's rows without looking: counters, not a map of rows.
 
 use super::segment::{INLINE_BYTES_MAX, RUN_BYTES_MAX};
-use crate::ids::{QueueId, SeqRange};
+use crate::ids::{IdMap, QueueId, SeqRange};
 use crate::store::commit::merge::OnDisk;
-use std::collections::HashMap;
 
 /// Rows below this many bytes are small: in time they are joined with their neighbours.
 const SMALL_BYTES: usize = 16 * 1024;
@@ -14,7 +13,7 @@ const SMALL_BYTES: usize = 16 * 1024;
 const JOIN_ROWS: u32 = 128;
 
 /// Queues that have something on disk.
-pub(super) type QueueIndexes = HashMap<QueueId, QueueIndex>;
+pub(super) type QueueIndexes = IdMap<QueueId, QueueIndex>;
 
 /// Every queue that has something on disk.
 #[derive(Debug, Default)]

@@ -208,7 +208,7 @@ fn lane(queue: &mut RecoveredQueue, seq: u64) -> &mut RecoveredLane {
 /// Counts the rows of a database that was opened anew while the broker runs.
 pub(super) fn recount_all(database: &Database) -> Result<Indexes, StoreError> {
     let tx = database.begin_read()?;
-    let mut local = QueueIndexes::new();
+    let mut local = QueueIndexes::default();
     count_runs(&tx.open_table(LOCAL_SEGMENTS)?, &mut local)?;
     Ok(Indexes { queues: recount(&tx)?, local })
 }
@@ -228,7 +228,7 @@ fn count_runs(
 
 /// Counts the rows of what outlives the broker.
 fn recount(tx: &ReadTransaction) -> Result<QueueIndexes, StoreError> {
-    let mut indexes = QueueIndexes::new();
+    let mut indexes = QueueIndexes::default();
     count_runs(&tx.open_table(SEGMENTS)?, &mut indexes)?;
     REQUEUES.read(tx, |(id, _), _| {
         indexes.entry(QueueId(id)).or_default().requeues += 1;
