@@ -26,7 +26,7 @@ pub mod seen;
 use self::change::{Log, PageSource, Recovered};
 pub use self::error::StoreError;
 pub use self::guard::explains as explains_panic;
-pub use self::redb::{RESERVE_NAME, Reserve, open, open_backend};
+pub use self::redb::{Blocks, RESERVE_NAME, open, open_backend};
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ const JOURNAL_BYTES: u64 = 8 << 20;
 
 /// What new files have, and old ones once they were opened. Another way to keep data is another
 /// number.
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 
 /// Tells how many bytes are free where the data lies.
 pub type FreeBytes = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -56,9 +56,11 @@ pub struct Options {
     /// Where free space is learnt; none for a folder asks its file system, none for a backend does
     /// not ask.
     pub free_bytes: Option<FreeBytes>,
-    /// What has room when the disk is full; none for a folder is a file in it, none for a backend
-    /// is nothing.
-    pub reserve: Option<Arc<dyn Reserve>>,
+    /// Room kept for when the disk is full in a file that is new, bytes; none is what a full
+    /// journal needs for a folder, and nothing for a backend.
+    pub reserve_bytes: Option<u64>,
+    /// The blocks of a backend, without which nothing is kept; a folder has those of its file.
+    pub blocks: Option<Arc<dyn Blocks>>,
 }
 
 impl Default for Options {
@@ -70,7 +72,8 @@ impl Default for Options {
             journal_bytes: JOURNAL_BYTES,
             repair: false,
             free_bytes: None,
-            reserve: None,
+            reserve_bytes: None,
+            blocks: None,
         }
     }
 }

@@ -64,7 +64,7 @@ fn a_file_with_a_damaged_page_is_refused_in_one_line() {
     let (_status, _log) = Process::start(&folder).stop();
     let file = folder.at("data").join(FILE_NAME);
     let whole = fs::read(&file).expect("it is there");
-    let front = 4096 + (8 << 20);
+    let front = 4096 + (28 << 20);
     let refused = (front..whole.len()).step_by(4096).any(|at| {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x40;

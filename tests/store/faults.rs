@@ -5,11 +5,11 @@ use super::{
     ALL, Told, block, bodies, commit, declare, nobody, open_sim, open_with, publish, settle, wait_for,
     wait_until,
 };
-use crate::support::disk::{SimDisk, SimReserve};
+use crate::support::disk::SimDisk;
 use crate::support::draw::seeds;
 use leveret::ids::{QueueId, Ticket};
 use leveret::store::change::{Change, Health, Waiter};
-use leveret::store::{Opened, Options, Reserve, StoreError, open_backend};
+use leveret::store::{Blocks, Opened, Options, StoreError, open_backend};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -236,6 +236,18 @@ fn a_disk_that_was_full_has_room_once_its_messages_are_consumed() {
     assert!((disk.bytes() as u64) < 3 << 20, "{} bytes are left", disk.bytes());
 }
 
+/// How much is kept in a file on a [`SimDisk`].
+const RESERVE: usize = 8 << 20;
+
+/// Options for a file on `disk` that keeps room for when that is full.
+fn reserving(disk: &SimDisk) -> Options {
+    let (reserve_bytes, blocks) = (Some(RESERVE as u64), Arc::new(disk.clone()));
+    Options { reserve_bytes, blocks: Some(blocks), journal_bytes: JOURNAL, ..Options::default() }
+}
+
+/// A journal that takes some entries.
+const JOURNAL: u64 = 1 << 20;
+
 /// A disk of so many bytes with a reserve, which tells what of it is free; beside the store
 /// somebody else may have some.
 struct Shared {
@@ -246,22 +258,12 @@ struct Shared {
 
 impl Shared {
     const BYTES: u64 = 48 << 20;
-    const RESERVE: usize = 8 << 20;
 
     fn new() -> Self {
         let (disk, others) = (SimDisk::default(), Arc::<AtomicU64>::default());
-        let reserve = SimReserve::of(&disk, Self::RESERVE);
-        let (seen, kept, taken) = (disk.clone(), Arc::clone(&reserve), Arc::clone(&others));
-        let free = move || {
-            let used = seen.bytes() as u64 + kept.left() + taken.load(Ordering::Relaxed);
-            Self::BYTES.saturating_sub(used)
-        };
-        let options = Options {
-            free_bytes: Some(Arc::new(free)),
-            journal_bytes: 0,
-            reserve: Some(reserve),
-            ..Options::default()
-        };
+        let (seen, taken) = (disk.clone(), Arc::clone(&others));
+        let free = move || Self::BYTES.saturating_sub(seen.bytes() as u64 + taken.load(Ordering::Relaxed));
+        let options = Options { free_bytes: Some(Arc::new(free)), journal_bytes: 0, ..reserving(&disk) };
         let opened = open_backend(disk.clone(), options).unwrap();
         let shared = Self { disk, opened, others };
         shared.others_have(0);
@@ -272,7 +274,7 @@ impl Shared {
     /// Others have so many bytes, which nobody else can have.
     fn others_have(&self, bytes: u64) {
         self.others.store(bytes, Ordering::Relaxed);
-        let ours = Self::BYTES - bytes - Self::RESERVE as u64;
+        let ours = Self::BYTES - bytes;
         self.disk.set_capacity(Some(usize::try_from(ours).unwrap()));
     }
 
@@ -315,7 +317,7 @@ fn a_file_is_made_smaller_although_a_record_waits_for_room() {
     let published = shared.publish(200);
     assert_eq!((published, log.health()), (200, Health::Good));
     commit(log, [settle(1, 0, published)]);
-    let used = shared.disk.bytes() as u64 + Shared::RESERVE as u64;
+    let used = shared.disk.bytes() as u64;
     shared.others_have(Shared::BYTES - used);
     let waiting = log.append(&mut vec![publish(2, 0, &[vec![7; 3_000_000]])]);
     log.notify(waiting, &nobody());
@@ -325,34 +327,37 @@ fn a_file_is_made_smaller_although_a_record_waits_for_room() {
     wait_until("room", || log.health() == Health::Good);
 }
 
-/// What a process leaves that was killed with some records in its journal alone, and how many those
-/// are.
-fn killed() -> (Vec<u8>, u64) {
+/// What a process leaves that was killed with eight records in its journal alone.
+fn killed() -> Vec<u8> {
     let disk = SimDisk::default();
-    let opened = open_with(&disk, 1 << 20);
+    let opened = open_backend(disk.clone(), reserving(&disk)).unwrap();
     commit(&opened.log, [declare(1)]);
     let large = vec![7; 100_000];
     for seq in 0..8 {
         commit(&opened.log, [publish(1, seq, &[&large])]);
     }
-    (disk.image(), 8)
+    disk.image()
+}
+
+/// How many bytes the reserve of a file has that was made on `disk` as [`reserving`] says.
+fn reserved(disk: &SimDisk) -> usize {
+    let front = 4096 + usize::try_from(JOURNAL).unwrap();
+    disk.bytes_in(front..front + RESERVE)
 }
 
 #[test]
 fn a_start_on_a_full_disk_takes_what_it_needs_from_the_reserve() {
-    let (image, messages) = killed();
-    let disk = SimDisk::holding(image);
+    let disk = SimDisk::holding(killed());
     disk.set_capacity(Some(disk.bytes()));
     let without = open_backend(disk, Options::default()).unwrap_err();
     assert!(without.is_full(), "{without}");
 
-    let disk = SimDisk::holding(killed().0);
-    let reserve = SimReserve::of(&disk, 8 << 20);
+    let disk = SimDisk::holding(killed());
     disk.set_capacity(Some(disk.bytes()));
-    let options = Options { reserve: Some(Arc::clone(&reserve) as Arc<dyn Reserve>), ..Options::default() };
-    let opened = open_backend(disk.clone(), options).unwrap();
-    assert_eq!(bodies(&opened, 1, ALL).len() as u64, messages);
-    assert!(reserve.missing() > 0);
+    let opened = open_backend(disk.clone(), reserving(&disk)).unwrap();
+    assert_eq!(bodies(&opened, 1, ALL).len(), 8);
+    let left = reserved(&disk);
+    assert!(0 < left && left < RESERVE, "{left} are left");
     assert_eq!(opened.log.health(), Health::Full);
     // Publishers wait, and are not confirmed.
     let ticket = opened.log.append(&mut vec![publish(1, 100, &["late"])]);
@@ -370,19 +375,51 @@ fn a_start_on_a_full_disk_takes_what_it_needs_from_the_reserve() {
     disk.set_capacity(None);
     wait_for(&opened.log, ticket);
     wait_until("good", || opened.log.health() == Health::Good);
-    assert_eq!(reserve.missing(), 0);
+    assert_eq!(reserved(&disk), RESERVE);
+}
+
+/// What is left of the reserve is told by the disk alone.
+#[test]
+fn one_start_after_another_on_a_full_disk_finds_what_the_last_one_left() {
+    let disk = SimDisk::holding(killed());
+    disk.set_capacity(Some(disk.bytes()));
+    let mut left = RESERVE;
+    for start in 0..6 {
+        let opened = open_backend(disk.clone(), reserving(&disk))
+            .unwrap_or_else(|why| panic!("start {start}, {left} bytes were left: {why}"));
+        assert_eq!(opened.log.health(), Health::Full, "start {start}");
+        let there: u64 = opened.recovered.queues[0].messages.iter().map(|range| range.len()).sum();
+        assert_eq!(there, 8 - start, "start {start}");
+        commit(&opened.log, [settle(1, start, start + 1)]);
+        drop(opened);
+        left = reserved(&disk);
+        assert!(left < RESERVE, "start {start}");
+    }
+    assert!(left > RESERVE / 4, "{left} are left");
+    disk.set_capacity(None);
+    let opened = open_backend(disk.clone(), reserving(&disk)).unwrap();
+    assert_eq!((opened.log.health(), reserved(&disk)), (Health::Good, RESERVE));
+}
+
+/// A backup may fill holes, or make some.
+#[test]
+fn a_reserve_without_blocks_is_filled_once_there_is_room() {
+    let disk = SimDisk::holding(killed());
+    let front = 4096 + JOURNAL;
+    disk.punch(front..front + RESERVE as u64).unwrap();
+    disk.set_capacity(Some(disk.bytes() + RESERVE));
+    let opened = open_backend(disk.clone(), reserving(&disk)).unwrap();
+    assert_eq!(bodies(&opened, 1, ALL).len(), 8);
+    disk.set_capacity(None);
+    wait_until("good", || opened.log.health() == Health::Good);
+    assert_eq!(reserved(&disk), RESERVE);
 }
 
 /// Records that nobody was told of are no reason to touch what is kept for the others.
 #[test]
 fn new_records_take_nothing_from_the_reserve() {
     let disk = SimDisk::default();
-    let reserve = SimReserve::of(&disk, 8 << 20);
-    let options = Options {
-        journal_bytes: 0,
-        reserve: Some(Arc::clone(&reserve) as Arc<dyn Reserve>),
-        ..Options::default()
-    };
+    let options = Options { journal_bytes: 0, ..reserving(&disk) };
     let opened = open_backend(disk.clone(), options).unwrap();
     commit(&opened.log, [declare(1)]);
     disk.set_capacity(Some(disk.bytes()));
@@ -393,7 +430,7 @@ fn new_records_take_nothing_from_the_reserve() {
     opened.log.notify(ticket, &nobody());
     wait_until("full", || opened.log.health() == Health::Full);
     assert!(opened.log.durable() < ticket);
-    assert_eq!(reserve.missing(), 0);
+    assert_eq!(disk.bytes_in(4096..4096 + RESERVE), RESERVE);
     // A declaration is no record.
     let ticket = opened.log.append(&mut vec![settle(1, 0, 20), declare(2)]);
     wait_for(&opened.log, ticket);

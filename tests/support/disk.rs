@@ -5,12 +5,12 @@
 //! sectors (reordered), or all of it. The calls go on after the cut as if nothing had happened, to
 //! nobody's use: what counts is the image that the cut leaves behind.
 //!
-//! A file takes room block by block, when something is written there; a longer one has a hole at
-//! its end.
+//! A file takes room block by block, when something is written there or it is asked for; a longer
+//! one has a hole at its end.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::draw::Draw;
-use leveret::store::Reserve;
+use leveret::store::Blocks;
 use redb::StorageBackend;
 use std::collections::BTreeSet;
 use std::io;
@@ -56,54 +56,6 @@ enum When {
     Call(u64),
     /// At each call, as if each were the last.
     Always,
-}
-
-/// Room that is kept beside a [`SimDisk`], which has more of it for each byte that is spent.
-#[derive(Debug)]
-pub(crate) struct SimReserve {
-    disk: SimDisk,
-    whole: usize,
-    left: Mutex<usize>,
-}
-
-impl SimReserve {
-    /// As much as `whole` for `disk`.
-    pub(crate) fn of(disk: &SimDisk, whole: usize) -> Arc<Self> {
-        Arc::new(Self { disk: disk.clone(), whole, left: Mutex::new(whole) })
-    }
-}
-
-impl Reserve for SimReserve {
-    fn spend(&self, bytes: usize) -> bool {
-        let mut left = self.left.lock().unwrap();
-        let given = (bytes + 65_536).min(*left);
-        *left -= given;
-        let mut disk = self.disk.state();
-        disk.capacity = disk.capacity.map(|capacity| capacity + given);
-        given > 0
-    }
-
-    fn left(&self) -> u64 {
-        *self.left.lock().unwrap() as u64
-    }
-
-    fn missing(&self) -> u64 {
-        self.whole as u64 - self.left()
-    }
-
-    fn refill(&self) -> bool {
-        let mut left = self.left.lock().unwrap();
-        let missing = self.whole - *left;
-        let mut disk = self.disk.state();
-        let used = disk.used();
-        match &mut disk.capacity {
-            Some(capacity) if *capacity < used + missing => return false,
-            Some(capacity) => *capacity -= missing,
-            None => {}
-        }
-        *left = self.whole;
-        true
-    }
 }
 
 /// A power cut.
@@ -197,6 +149,11 @@ impl SimDisk {
         self.state().used()
     }
 
+    /// Bytes in use of `range`.
+    pub(crate) fn bytes_in(&self, range: Range<usize>) -> usize {
+        self.state().blocks.range(blocks(range)).count() * BLOCK
+    }
+
     /// What a process finds that comes after this one, without a power cut.
     pub(crate) fn image(&self) -> Vec<u8> {
         self.state().live.clone()
@@ -280,6 +237,11 @@ fn sectors(at: usize, bytes: &[u8]) -> impl Iterator<Item = Write> {
     [Write::Bytes(at, head.to_vec())].into_iter().chain(rest)
 }
 
+/// The blocks that bytes lie in.
+fn blocks(bytes: Range<usize>) -> Range<usize> {
+    bytes.start / BLOCK..bytes.end.div_ceil(BLOCK)
+}
+
 fn place(at: u64) -> usize {
     usize::try_from(at).unwrap()
 }
@@ -317,10 +279,27 @@ impl StorageBackend for SimDisk {
 
     fn write(&self, at: u64, bytes: &[u8]) -> Result<(), io::Error> {
         let mut state = self.state();
-        state.call(place(at) / BLOCK..(place(at) + bytes.len()).div_ceil(BLOCK))?;
+        state.call(blocks(place(at)..place(at) + bytes.len()))?;
         let write = Write::Bytes(place(at), bytes.to_vec());
         write.apply(&mut state.live, usize::MAX);
         state.pending.push(write);
+        Ok(())
+    }
+}
+
+/// What is in a reserve is nothing: a power cut makes no difference to it.
+impl Blocks for SimDisk {
+    fn allocate(&self, range: Range<u64>) -> io::Result<()> {
+        assert!(range.end <= StorageBackend::len(self)?, "it is within the file");
+        self.state().call(blocks(place(range.start)..place(range.end)))
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        let (mut state, range) = (self.state(), place(range.start)..place(range.end));
+        state.call(0..0)?;
+        assert!(state.live[range.clone()].iter().all(|&byte| byte == 0), "nothing is written there");
+        let given = range.start.div_ceil(BLOCK)..range.end / BLOCK;
+        state.blocks.retain(|block| !given.contains(block));
         Ok(())
     }
 }

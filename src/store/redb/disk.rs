@@ -1,20 +1,24 @@
-//! The data file as a whole: a head that says it is ours, the journal's room, and redb behind both.
+//! The data file as a whole: a head that says it is ours, the journal's room, the reserve, and redb
+//! behind them.
 //!
 //! ```text
 //! 0                 head: magic 16 bytes | u32 format | u32 state | u64 j | u32 CRC-32 of magic, format and j
+//!                   | u64 r | u32 CRC-32 of all before but the state
 //! 512               the head again, complete, from format 5 on | zeros
 //! 4 KiB             journal, j bytes: see `journal`
-//! 4 KiB + j         redb's own file, to the end
+//! 4 KiB + j         reserve, r bytes, which are zeros or a hole: see `reserve`
+//! 4 KiB + j + r     redb's own file, to the end
 //! ```
 //!
 //! Integers of the head are big-endian. The state is 0 while the file is made and all ones once it
-//! is complete; it is outside of the checksum, so that it changes with one write of which any part
-//! will do. The second head counts where the first does not match its checksum, or is of an older
-//! format: it is written before the first one is written over. The head is read before anything is
-//! written, under the file's lock: a file that turns out to be somebody else's, of a newer version
-//! or damaged is left byte for byte as it was. To redb a [`Disk`] is a file that begins where its
-//! part begins. After an I/O error redb refuses to go on with a database, so it is opened anew over
-//! the same `Disk`, which meanwhile keeps the lock.
+//! is complete; it is outside of the checksums, so that it changes with one write of which any part
+//! will do. The first checksum is where every version since format 4 looks for it, so that an older
+//! one can tell a newer file from a damaged one. The second head counts where the first does not
+//! match its checksum, or is of an older format: it is written before the first one is written
+//! over. The head is read before anything is written, under the file's lock: a file that turns out
+//! to be somebody else's, of a newer version or damaged is left byte for byte as it was. To redb a
+//! [`Disk`] is a file that begins where its part begins. After an I/O error redb refuses to go on
+//! with a database, so it is opened anew over the same `Disk`, which meanwhile keeps the lock.
 //!
 //! The formats there have been, each the number of everything that this page and
 //! `journal`, `group`, `table`, `segment`, `record` and `message` draw:
@@ -27,6 +31,7 @@
 //! | 4 | the head's checksum and its state of all ones; tables that a reader of format 3 would pass over |
 //! | 5 | the second head; the journal's slots and keyed entries; checksums of the rows of `segments`, of their records and of the table `leveret` |
 //! | 6 | checksums of the rows of all other tables but `damaged`, and the table `totals` |
+//! | 7 | r and the second checksum of the head; r is 0 in a file that was of an older format |
 //!
 //! The tables of what is spilled (see `table`) are of no format: each start makes them anew, and a
 //! version that does not know them passes over them.
@@ -58,7 +63,7 @@ use crate::store::FORMAT;
 use crate::store::error::{StoreError, is_full};
 use redb::{BackendError, StorageBackend};
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -71,11 +76,14 @@ const FORMAT_CHECKED: u32 = 4;
 /// The first format with a second head.
 const FORMAT_COPIED: u32 = 5;
 
+/// The first format with a reserve.
+const FORMAT_RESERVING: u32 = 7;
+
 /// What a data file begins with: as PNG does, with bytes that a transfer as text would spoil.
 const MAGIC: [u8; 16] = *b"Leveret data\r\n\x1a\n";
 
-/// Magic, format, state, length of the journal, checksum.
-const HEAD_LEN: usize = 36;
+/// Magic, format, state, length of the journal, checksum, length of the reserve, checksum.
+const HEAD_LEN: usize = 48;
 
 /// Where the format lies in the head.
 const FORMAT_AT: usize = 16;
@@ -86,8 +94,14 @@ const STATE_AT: usize = 20;
 /// Where the length of the journal lies in the head.
 const JOURNAL_AT: usize = 24;
 
-/// Where the checksum lies in the head.
+/// Where the first checksum lies in the head.
 const CHECKSUM_AT: usize = 32;
+
+/// Where the length of the reserve lies in the head.
+const RESERVE_AT: usize = 36;
+
+/// Where the second checksum lies in the head.
+const SECOND_CHECKSUM_AT: usize = 44;
 
 /// Where the second head lies: in a sector of its own.
 const COPY_AT: u64 = 512;
@@ -105,10 +119,17 @@ pub(super) struct Disk(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     backend: Box<dyn StorageBackend>,
-    journal_bytes: u64,
-    reserve: OnceLock<Arc<dyn Reserve>>,
+    front: Front,
+    reserve: OnceLock<Reserve>,
     /// Whether what is written now may take from the reserve.
     spends: AtomicBool,
+}
+
+/// How much room there is before redb's part, beside the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Front {
+    pub(super) journal_bytes: u64,
+    pub(super) reserve_bytes: u64,
 }
 
 /// A file that was opened.
@@ -124,9 +145,8 @@ pub(super) struct Found {
 }
 
 impl Disk {
-    /// Locks and opens what `backend` holds, or prepares it with a journal of `journal_bytes` when
-    /// it is empty.
-    pub(super) fn open(backend: impl StorageBackend, journal_bytes: u64) -> Result<Found, StoreError> {
+    /// Locks and opens what `backend` holds, or prepares it with such a `front` when it is empty.
+    pub(super) fn open(backend: impl StorageBackend, front: Front) -> Result<Found, StoreError> {
         lock(&backend)?;
         let (found, head_damaged) = match (Head::read(&backend), Head::read_copy(&backend)?) {
             (Err(StoreError::Damaged(_)), Some(copy)) => (Some(copy), true),
@@ -135,10 +155,10 @@ impl Disk {
             (Ok(Some(head)), Some(copy)) if head.format < copy.format => (Some(copy), true),
             (found, _) => (found?, false),
         };
-        let journal_bytes = found.as_ref().map_or(journal_bytes, |head| head.journal_bytes);
+        let complete = found.as_ref().filter(|head| head.complete);
         let disk = Self(Arc::new(Inner {
             backend: Box::new(backend),
-            journal_bytes,
+            front: complete.map_or(front, |head| head.front),
             reserve: OnceLock::new(),
             spends: AtomicBool::new(true),
         }));
@@ -155,16 +175,17 @@ impl Disk {
 
     /// Says that the file is ours before anything else is in it, then makes room.
     fn prepare(&self) -> io::Result<()> {
-        let Inner { backend, journal_bytes, .. } = &*self.0;
+        let Inner { backend, front, .. } = &*self.0;
         backend.set_len(0)?;
         backend.set_len(HEAD_LEN as u64)?;
         backend.write(0, &Head { complete: false, ..self.head() }.encode())?;
         backend.sync_data()?;
         // Zeros, not a hole: a commit then changes no metadata of the file system.
         let mut at = HEAD_ROOM;
-        backend.set_len(at + journal_bytes)?;
-        while at < HEAD_ROOM + journal_bytes {
-            let left = usize::try_from(HEAD_ROOM + journal_bytes - at).unwrap_or(usize::MAX);
+        let end = at + front.journal_bytes;
+        backend.set_len(front.end())?;
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
             let part = &ZEROS[..left.min(ZEROS.len())];
             backend.write(at, part)?;
             at += part.len() as u64;
@@ -190,11 +211,17 @@ impl Disk {
     }
 
     fn head(&self) -> Head {
-        Head { format: FORMAT, complete: true, journal_bytes: self.0.journal_bytes }
+        Head { format: FORMAT, complete: true, front: self.0.front }
+    }
+
+    /// Where in the file its reserve is, which may be empty.
+    pub(super) fn reserve_room(&self) -> Range<u64> {
+        let front = self.0.front;
+        HEAD_ROOM + front.journal_bytes..front.end()
     }
 
     /// From now on `reserve` makes room for writes for which the disk has none.
-    pub(super) fn rely_on(&self, reserve: Arc<dyn Reserve>) {
+    pub(super) fn rely_on(&self, reserve: Reserve) {
         let _first = self.0.reserve.set(reserve);
     }
 
@@ -204,7 +231,7 @@ impl Disk {
     }
 
     /// What may make room, if anything may.
-    pub(super) fn reserve(&self) -> Option<&Arc<dyn Reserve>> {
+    pub(super) fn reserve(&self) -> Option<&Reserve> {
         self.0.reserve.get()
     }
 
@@ -225,7 +252,7 @@ impl Disk {
 
     /// How many bytes the journal has.
     pub(super) fn journal_bytes(&self) -> u64 {
-        self.0.journal_bytes
+        self.0.front.journal_bytes
     }
 
     /// Reads from the journal's room.
@@ -235,15 +262,18 @@ impl Disk {
 
     /// Writes to the journal's room; the caller keeps to its length.
     pub(super) fn write_journal(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        assert!(at + bytes.len() as u64 <= self.0.journal_bytes, "the journal would run into the database");
+        assert!(
+            at + bytes.len() as u64 <= self.journal_bytes(),
+            "the journal would run into what is behind it"
+        );
         self.with_room(bytes.len(), || self.0.backend.write(HEAD_ROOM + at, bytes))
     }
 
     /// Takes over the journal's room of another file, which is as long.
     pub(super) fn copy_journal(&self, from: &Self) -> io::Result<()> {
         let (mut at, mut part) = (0, vec![0; ZEROS.len()]);
-        while at < self.0.journal_bytes {
-            let count = usize::try_from(self.0.journal_bytes - at).unwrap_or(usize::MAX).min(part.len());
+        while at < self.journal_bytes() {
+            let count = usize::try_from(self.journal_bytes() - at).unwrap_or(usize::MAX).min(part.len());
             from.read_journal(at, &mut part[..count])?;
             self.write_journal(at, &part[..count])?;
             at += count as u64;
@@ -256,8 +286,20 @@ impl Disk {
         self.0.backend.sync_data()
     }
 
+    /// Where redb's part begins.
     fn front(&self) -> u64 {
-        HEAD_ROOM + self.0.journal_bytes
+        self.0.front.end()
+    }
+}
+
+impl Front {
+    #[cfg(test)]
+    pub(super) fn of_journal(journal_bytes: u64) -> Self {
+        Self { journal_bytes, reserve_bytes: 0 }
+    }
+
+    fn end(self) -> u64 {
+        HEAD_ROOM.saturating_add(self.journal_bytes).saturating_add(self.reserve_bytes)
     }
 }
 
@@ -273,7 +315,7 @@ impl Drop for Inner {
 struct Head {
     format: u32,
     complete: bool,
-    journal_bytes: u64,
+    front: Front,
 }
 
 impl Head {
@@ -282,9 +324,12 @@ impl Head {
         head[..FORMAT_AT].copy_from_slice(&MAGIC);
         head[FORMAT_AT..STATE_AT].copy_from_slice(&self.format.to_be_bytes());
         head[STATE_AT..JOURNAL_AT].fill(if self.complete { 0xff } else { 0 });
-        head[JOURNAL_AT..CHECKSUM_AT].copy_from_slice(&self.journal_bytes.to_be_bytes());
-        let sum = checksum(&head);
-        head[CHECKSUM_AT..].copy_from_slice(&sum);
+        head[JOURNAL_AT..CHECKSUM_AT].copy_from_slice(&self.front.journal_bytes.to_be_bytes());
+        let sum = checksum(&head[..CHECKSUM_AT]);
+        head[CHECKSUM_AT..RESERVE_AT].copy_from_slice(&sum);
+        head[RESERVE_AT..SECOND_CHECKSUM_AT].copy_from_slice(&self.front.reserve_bytes.to_be_bytes());
+        let sum = checksum(&head[..SECOND_CHECKSUM_AT]);
+        head[SECOND_CHECKSUM_AT..].copy_from_slice(&sum);
         head
     }
 
@@ -302,8 +347,8 @@ impl Head {
         }
         let head = Self::decode(&bytes)?;
         let format = head.format;
-        if head.complete && len <= HEAD_ROOM.saturating_add(head.journal_bytes) {
-            return Err(StoreError::Damaged("the file ends within its journal".to_owned()));
+        if head.complete && len <= head.front.end() {
+            return Err(StoreError::Damaged("the file ends before its tables".to_owned()));
         }
         if !head.complete && format < FORMAT_CHECKED {
             // One bit would make the difference to a file full of messages.
@@ -329,14 +374,22 @@ impl Head {
 
     fn decode(bytes: &[u8; HEAD_LEN]) -> Result<Self, StoreError> {
         let format = u32::from_be_bytes(array(bytes, FORMAT_AT));
-        if format >= FORMAT_CHECKED && bytes[CHECKSUM_AT..] != checksum(bytes) {
-            return Err(StoreError::Damaged("its head does not match its checksum".to_owned()));
+        let damaged = || StoreError::Damaged("its head does not match its checksum".to_owned());
+        if format >= FORMAT_CHECKED && array(bytes, CHECKSUM_AT) != checksum(&bytes[..CHECKSUM_AT]) {
+            return Err(damaged());
         }
         if !(FORMAT_OLDEST..=FORMAT).contains(&format) {
             return Err(StoreError::WrongVersion { place: String::new(), found: format.into() });
         }
-        let complete = array::<4>(bytes, STATE_AT) != [0; 4];
-        Ok(Self { format, complete, journal_bytes: u64::from_be_bytes(array(bytes, JOURNAL_AT)) })
+        let reserves = format >= FORMAT_RESERVING;
+        if reserves && array(bytes, SECOND_CHECKSUM_AT) != checksum(&bytes[..SECOND_CHECKSUM_AT]) {
+            return Err(damaged());
+        }
+        let front = Front {
+            journal_bytes: u64::from_be_bytes(array(bytes, JOURNAL_AT)),
+            reserve_bytes: if reserves { u64::from_be_bytes(array(bytes, RESERVE_AT)) } else { 0 },
+        };
+        Ok(Self { format, complete: array::<4>(bytes, STATE_AT) != [0; 4], front })
     }
 }
 
@@ -344,10 +397,11 @@ fn array<const N: usize>(head: &[u8; HEAD_LEN], at: usize) -> [u8; N] {
     *head[at..].first_chunk().expect("the fields lie within the head")
 }
 
-fn checksum(head: &[u8; HEAD_LEN]) -> [u8; 4] {
+/// Of what a head begins with, but the state.
+fn checksum(begin: &[u8]) -> [u8; 4] {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&head[..STATE_AT]);
-    hasher.update(&head[JOURNAL_AT..CHECKSUM_AT]);
+    hasher.update(&begin[..STATE_AT]);
+    hasher.update(&begin[JOURNAL_AT..]);
     hasher.finalize().to_be_bytes()
 }
 
@@ -432,12 +486,12 @@ mod tests {
     }
 
     fn opened(bytes: &[u8]) -> Result<bool, StoreError> {
-        Disk::open(holding(bytes), 64).map(|found| found.fresh)
+        Disk::open(holding(bytes), Front::of_journal(64)).map(|found| found.fresh)
     }
 
     #[test]
     fn a_file_counts_once_it_is_complete() {
-        let head = |complete| Head { format: FORMAT, complete, journal_bytes: 3 }.encode();
+        let head = |complete| Head { format: FORMAT, complete, front: Front::of_journal(3) }.encode();
         let mut file = head(false).to_vec();
         for end in 0..=HEAD_LEN {
             assert!(opened(&file[..end]).unwrap(), "cut at {end}");
@@ -447,7 +501,7 @@ mod tests {
         assert!(opened(&file).unwrap(), "what was never complete begins anew");
         file[..HEAD_LEN].copy_from_slice(&head(true));
         assert!(!opened(&file).unwrap());
-        let found = Disk::open(holding(&file), 64).unwrap();
+        let found = Disk::open(holding(&file), Front::of_journal(64)).unwrap();
         assert_eq!(found.disk.journal_bytes(), 3, "the file knows its journal");
         let cut = opened(&file[..4098]);
         assert!(matches!(cut, Err(StoreError::Damaged(_))), "{cut:?}");
@@ -463,7 +517,8 @@ mod tests {
         }
         assert!(matches!(opened(b"short"), Err(StoreError::NotOurs { .. })));
         for format in [0, 1, FORMAT + 1, 9, u32::MAX] {
-            file[..HEAD_LEN].copy_from_slice(&Head { format, complete: true, journal_bytes: 0 }.encode());
+            file[..HEAD_LEN]
+                .copy_from_slice(&Head { format, complete: true, front: Front::of_journal(0) }.encode());
             let refused = opened(&file);
             let found = u64::from(format);
             assert!(matches!(refused, Err(StoreError::WrongVersion { found: told, .. }) if told == found));
@@ -473,50 +528,62 @@ mod tests {
     /// The bytes that the head of this file draws; a change here is a new format.
     #[test]
     fn the_head_is_as_drawn() {
-        let head = Head { format: 5, complete: true, journal_bytes: 258 }.encode();
-        assert_eq!(&head[..32], b"Leveret data\r\n\x1a\n\0\0\0\x05\xff\xff\xff\xff\0\0\0\0\0\0\x01\x02");
-        let summed = b"Leveret data\r\n\x1a\n\0\0\0\x05\0\0\0\0\0\0\x01\x02";
-        assert_eq!(head[32..], crc32fast::hash(summed).to_be_bytes());
+        let front = Front { journal_bytes: 258, reserve_bytes: 772 };
+        let head = Head { format: 7, complete: true, front }.encode();
+        assert_eq!(&head[..32], b"Leveret data\r\n\x1a\n\0\0\0\x07\xff\xff\xff\xff\0\0\0\0\0\0\x01\x02");
+        let summed = b"Leveret data\r\n\x1a\n\0\0\0\x07\0\0\0\0\0\0\x01\x02";
+        assert_eq!(head[32..36], crc32fast::hash(summed).to_be_bytes());
+        assert_eq!(head[36..44], *b"\0\0\0\0\0\0\x03\x04");
+        let summed = [summed, &head[32..44]].concat();
+        assert_eq!(head[44..], crc32fast::hash(&summed).to_be_bytes());
     }
 
     #[test]
     fn a_head_with_a_bit_turned_is_refused_or_says_the_same() {
-        for journal_bytes in [0, 3, 1 << 20] {
-            // No older format is a bit away from this one that has no checksum.
-            let mut file = Head { format: FORMAT_COPIED, complete: true, journal_bytes }.encode().to_vec();
-            file.resize(4097 + usize::try_from(journal_bytes).unwrap(), 7);
-            for bit in 0..HEAD_LEN * 8 {
-                let mut turned = file.clone();
-                turned[bit / 8] ^= 1 << (bit % 8);
-                let found = Disk::open(holding(&turned), 64);
-                let is_state = (STATE_AT..JOURNAL_AT).contains(&(bit / 8));
-                assert_eq!(found.is_ok(), is_state, "bit {bit}");
-                assert!(found.is_err() || found.is_ok_and(|found| !found.fresh), "bit {bit}");
+        for (journal_bytes, reserve_bytes) in [(0, 0), (3, 0), (0, 3), (1 << 20, 1 << 20)] {
+            for (format, head_len) in [(FORMAT_COPIED, RESERVE_AT), (FORMAT, HEAD_LEN)] {
+                let front = Front { journal_bytes, reserve_bytes };
+                let mut file = Head { format, complete: true, front }.encode().to_vec();
+                file.resize(usize::try_from(front.end()).unwrap() + 1, 7);
+                for bit in 0..head_len * 8 {
+                    let mut turned = file.clone();
+                    turned[bit / 8] ^= 1 << (bit % 8);
+                    let format = u32::from_be_bytes(*turned[FORMAT_AT..].first_chunk().unwrap());
+                    if (FORMAT_OLDEST..FORMAT_CHECKED).contains(&format) {
+                        // What the second head is for.
+                        continue;
+                    }
+                    let found = Disk::open(holding(&turned), Front::of_journal(64));
+                    let is_state = (STATE_AT..JOURNAL_AT).contains(&(bit / 8));
+                    assert_eq!(found.is_ok(), is_state, "format {format}, bit {bit}");
+                    assert!(found.is_err() || found.is_ok_and(|found| !found.fresh), "bit {bit}");
+                }
             }
         }
     }
 
     #[test]
     fn the_second_head_counts_where_the_first_is_damaged_and_nowhere_else() {
-        let Found { disk, .. } = Disk::open(InMemoryBackend::new(), 3).unwrap();
+        let front = Front { journal_bytes: 3, reserve_bytes: 5 };
+        let Found { disk, .. } = Disk::open(InMemoryBackend::new(), front).unwrap();
         StorageBackend::set_len(&disk, 10).unwrap();
         disk.complete().unwrap();
-        let mut file = vec![0; 4096 + 13];
+        let mut file = vec![0; 4096 + 18];
         disk.0.backend.read(0, &mut file).unwrap();
-        for bit in (STATE_AT * 8..HEAD_LEN * 8).filter(|bit| bit % 8 == 0) {
+        for bit in FORMAT_AT * 8..HEAD_LEN * 8 {
             let mut turned = file.clone();
-            turned[bit / 8] ^= 1;
-            let found = Disk::open(holding(&turned), 64).unwrap();
-            assert_eq!((found.fresh, found.format, found.disk.journal_bytes()), (false, FORMAT, 3));
-            assert_eq!(found.head_damaged, bit / 8 >= JOURNAL_AT, "bit {bit}");
+            turned[bit / 8] ^= 1 << (bit % 8);
+            let found = Disk::open(holding(&turned), Front::of_journal(64)).unwrap();
+            assert_eq!((found.fresh, found.format, found.disk.0.front), (false, FORMAT, front));
+            let is_state = (STATE_AT..JOURNAL_AT).contains(&(bit / 8));
+            assert_eq!(found.head_damaged, !is_state, "bit {bit}");
             found.disk.make_current().unwrap();
             let mut healed = [0; HEAD_LEN];
             found.disk.0.backend.read(0, &mut healed).unwrap();
             assert_eq!(healed, file[..HEAD_LEN]);
         }
         // Of a newer version, whatever this one may have written before.
-        file[..HEAD_LEN]
-            .copy_from_slice(&Head { format: FORMAT + 1, complete: true, journal_bytes: 3 }.encode());
+        file[..HEAD_LEN].copy_from_slice(&Head { format: FORMAT + 1, complete: true, front }.encode());
         assert!(matches!(opened(&file), Err(StoreError::WrongVersion { .. })));
         // A copy that is damaged as well.
         file[JOURNAL_AT] ^= 1;
@@ -529,29 +596,32 @@ mod tests {
     fn an_older_head_is_not_taken_for_an_empty_file() {
         for format in FORMAT_OLDEST..FORMAT_CHECKED {
             let mut file = vec![7; 5000];
-            file[..HEAD_LEN].copy_from_slice(&Head { format, complete: false, journal_bytes: 3 }.encode());
+            file[..HEAD_LEN]
+                .copy_from_slice(&Head { format, complete: false, front: Front::of_journal(3) }.encode());
             assert!(matches!(opened(&file), Err(StoreError::Damaged(_))));
             file[STATE_AT + 3] = 1;
-            let found = Disk::open(holding(&file), 64).unwrap();
+            let found = Disk::open(holding(&file), Front::of_journal(64)).unwrap();
             assert_eq!((found.fresh, found.format, found.disk.journal_bytes()), (false, format, 3));
             found.disk.make_current().unwrap();
             let mut head = [0; HEAD_LEN];
             found.disk.0.backend.read(0, &mut head).unwrap();
-            assert_eq!(head, Head { format: FORMAT, complete: true, journal_bytes: 3 }.encode());
+            assert_eq!(head, Head { format: FORMAT, complete: true, front: Front::of_journal(3) }.encode());
         }
     }
 
     #[test]
     fn the_parts_of_the_file_lie_behind_each_other() {
-        let Found { disk, fresh, .. } = Disk::open(InMemoryBackend::new(), 100).unwrap();
+        let front = Front { journal_bytes: 100, reserve_bytes: 50 };
+        let Found { disk, fresh, .. } = Disk::open(InMemoryBackend::new(), front).unwrap();
         assert!(fresh);
-        assert_eq!(StorageBackend::len(&disk).unwrap(), 0);
+        assert_eq!((StorageBackend::len(&disk).unwrap(), disk.reserve_room()), (0, 4196..4246));
         disk.set_len(10).unwrap();
         disk.write(2, b"database").unwrap();
         disk.write_journal(92, b"journal!").unwrap();
-        let mut whole = vec![0; 4096 + 110];
+        let mut whole = vec![0; 4096 + 160];
         disk.0.backend.read(0, &mut whole).unwrap();
-        assert_eq!(&whole[4096 + 92..], b"journal!\0\0database");
+        assert_eq!(&whole[4096 + 92..4096 + 101], b"journal!\0");
+        assert_eq!(&whole[4096 + 149..], b"\0\0\0database");
         let (mut journal, mut database) = ([0; 3], [0; 4]);
         disk.read_journal(92, &mut journal).unwrap();
         disk.read(6, &mut database).unwrap();

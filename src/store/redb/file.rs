@@ -5,6 +5,7 @@
 //! place; [`FileIdentity::check`] finds out the same for who asks now and then. Nothing is
 //! confirmed after such a failure.
 
+use super::reserve::Blocks;
 use crate::store::error::{Gone, StoreError};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
@@ -83,6 +84,11 @@ impl DataFile {
     /// Where it is, and which file.
     pub(super) fn identity(&self) -> FileIdentity {
         self.identity.clone()
+    }
+
+    /// What it takes of the disk.
+    pub(super) fn blocks(&self) -> Arc<dyn Blocks> {
+        Arc::<File>::clone(&self.identity.file)
     }
 }
 

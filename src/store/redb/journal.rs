@@ -409,13 +409,13 @@ fn first_unkeyed(bytes: &[u8], number: u64) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
     use crate::store::FORMAT;
-    use crate::store::redb::disk::Found as Opened;
+    use crate::store::redb::disk::{Found as Opened, Front};
     use redb::backends::InMemoryBackend;
 
     const ROOM: u64 = ENTRIES_AT + 200;
 
     fn disk() -> Disk {
-        let Opened { disk, .. } = Disk::open(InMemoryBackend::new(), ROOM).unwrap();
+        let Opened { disk, .. } = Disk::open(InMemoryBackend::new(), Front::of_journal(ROOM)).unwrap();
         begin(&disk, 0).unwrap();
         disk
     }
@@ -471,7 +471,8 @@ mod tests {
         assert!(!append(&mut journal, 2, &[b'y'; 29]), "one byte too many");
         assert!(append(&mut journal, 2, &[b'y'; 28]));
         assert_eq!(payloads(&disk, 0).len(), 2);
-        let Opened { disk, .. } = Disk::open(InMemoryBackend::new(), ENTRIES_AT - 1).unwrap();
+        let Opened { disk, .. } =
+            Disk::open(InMemoryBackend::new(), Front::of_journal(ENTRIES_AT - 1)).unwrap();
         begin(&disk, 0).unwrap();
         assert!(!append(&mut Journal::open(disk.clone(), 0).unwrap(), 1, b""), "no room for slots");
         assert_eq!(read(&disk, 0, FORMAT).unwrap(), Found::default());

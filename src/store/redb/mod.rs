@@ -2,8 +2,8 @@
 //!
 //! In the order in which a group passes: `storage` -> `journal` and `keyed` (small groups, one
 //! after the other) -> `write` and `join` (rows in a transaction, with the counters of `index`) ->
-//! redb -> `disk` (the parts of the file) -> `file` (in its folder, beside the room that `reserve`
-//! keeps and `room` looks after). `table`, `checked`, `segment`, `stream`, `metadata` and
+//! redb -> `disk` (the parts of the file, among them the room that `reserve` keeps and `room` looks
+//! after) -> `file` (in its folder). `table`, `checked`, `segment`, `stream`, `metadata` and
 //! `quarantine` have the rows. At the start `tree` looks for damage and turns single bits back,
 //! `salvage` makes a new file of what is left of one, `upgrade` makes older rows the same as new
 //! ones, and `recover` reads them; `page` reads records later on.
@@ -37,13 +37,13 @@ mod upgrade;
 mod write;
 
 use self::checked::Totals;
-use self::disk::Disk;
+use self::disk::{Disk, Front};
 use self::file::{DataFile, FileIdentity};
 use self::log::RedbLog;
 use self::loss::Loss;
 use self::page::Pages;
-pub use self::reserve::{FILE_NAME as RESERVE_NAME, Reserve};
-use self::reserve::{ReserveFile, STEP};
+pub use self::reserve::{Blocks, FILE_NAME as RESERVE_NAME};
+use self::reserve::{Reserve, STEP};
 use self::room::{Room, TREES_BYTES};
 use self::storage::RedbStorage;
 use self::sweep::Sweeper;
@@ -59,8 +59,8 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
-/// How long the reserve of a folder is: a full journal becomes rows of nearly twice its size at the
-/// worst.
+/// How long the reserve of a file in a folder is: a full journal becomes rows of nearly twice its
+/// size at the worst.
 const RESERVE_BYTES: u64 = 2 * JOURNAL_BYTES + TREES_BYTES;
 
 /// Opens the data file of the folder `dir`, or makes both; holds the folder until the log is closed
@@ -82,11 +82,11 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     options
         .free_bytes
         .get_or_insert_with(|| Arc::new(move || machine::disk_free_bytes(&of_disk).unwrap_or(u64::MAX)));
-    options.reserve = options.reserve.or_else(|| reserve_of(dir, false));
+    options.reserve_bytes.get_or_insert(RESERVE_BYTES);
     let open_file = |lost| {
         let data = DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options))?;
-        let file = data.identity();
-        open_at(data, Some((dir, file)), options.clone(), lost)
+        let (file, blocks) = (data.identity(), Some(data.blocks()));
+        open_at(data, Some((dir, file)), Options { blocks, ..options.clone() }, lost)
     };
     let opened = match guarded(|| open_file(Loss::default())) {
         Err(StoreError::Damaged(what)) if options.repair => {
@@ -136,10 +136,8 @@ fn open_storage(
     options: Options,
     mut lost: Loss,
 ) -> Result<(RedbStorage, Recovered), StoreError> {
-    let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.journal_bytes)?;
-    if let Some(reserve) = &options.reserve {
-        disk.rely_on(Arc::clone(reserve));
-    }
+    let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.front())?;
+    find_reserve(&disk, dir, &options, fresh);
     if options.repair {
         tree::mend(&disk)?;
     }
@@ -190,10 +188,28 @@ fn open_storage(
     Ok((storage, found.recovered))
 }
 
-/// The reserve of the folder `dir`, which may be made if it is not there.
-fn reserve_of(dir: &Path, make: bool) -> Option<Arc<dyn Reserve>> {
-    match ReserveFile::open(dir, RESERVE_BYTES, make) {
-        Ok(reserve) => Some(Arc::new(reserve)),
+/// Finds what is kept for a full disk: in the file or, if that has no place for it, in the folder
+/// `dir`.
+fn find_reserve(disk: &Disk, dir: Option<&Path>, options: &Options, fresh: bool) {
+    let room = disk.reserve_room();
+    let found = if room.is_empty() {
+        dir.and_then(|dir| reserve_beside(dir, false))
+    } else {
+        options.blocks.as_ref().map(|blocks| Reserve::of(Arc::clone(blocks), room))
+    };
+    if let Some(reserve) = found {
+        let has_room = options.has_free(reserve.missing() + 2 * TREES_BYTES);
+        if has_room || !fresh {
+            reserve.recount(has_room);
+        }
+        disk.rely_on(reserve);
+    }
+}
+
+/// What keeps room in the folder `dir`, which may be made if it is not there.
+fn reserve_beside(dir: &Path, make: bool) -> Option<Reserve> {
+    match Reserve::beside(dir, RESERVE_BYTES, make) {
+        Ok(reserve) => Some(reserve),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
             tracing::warn!(%error, "no space is reserved for a full disk");
@@ -202,23 +218,37 @@ fn reserve_of(dir: &Path, make: bool) -> Option<Arc<dyn Reserve>> {
     }
 }
 
-/// Fills the reserve while there is room, and makes one in the folder `dir` if there is none.
+/// Fills the reserve while there is room, and makes one in the folder `dir` if the file has no
+/// place for it.
 fn keep_room(disk: &Disk, dir: Option<&Path>, options: &Options) {
-    let free = options.free_bytes.as_ref().map_or(u64::MAX, |free| free());
-    let has_room_for = |bytes: u64| free >= bytes + 2 * TREES_BYTES;
-    if let (None, Some(dir)) = (disk.reserve(), dir) {
-        match has_room_for(RESERVE_BYTES).then(|| reserve_of(dir, true)) {
-            Some(made) => made.into_iter().for_each(|reserve| disk.rely_on(reserve)),
-            None => tracing::warn!(free, "too little space to reserve some for a full disk"),
+    match (dir, disk.reserve()) {
+        (Some(dir), None) if options.has_free(RESERVE_BYTES + 2 * TREES_BYTES) => {
+            reserve_beside(dir, true).into_iter().for_each(|reserve| disk.rely_on(reserve));
         }
+        (Some(_), None) => tracing::warn!("too little space to reserve some for a full disk"),
+        (Some(dir), Some(_)) if !disk.reserve_room().is_empty() => reserve::remove_beside(dir),
+        _ => {}
     }
     if let Some(reserve) = disk.reserve() {
-        if has_room_for(reserve.missing()) {
+        if options.has_free(reserve.missing() + 2 * TREES_BYTES) {
             reserve.refill();
-        } else if free < STEP {
+        } else if !options.has_free(STEP) {
             // The operator's socket takes some as well.
             reserve.spend(0);
         }
+    }
+}
+
+impl Options {
+    /// What a new file has before its tables.
+    fn front(&self) -> Front {
+        let reserve_bytes = self.reserve_bytes.unwrap_or(0);
+        Front { journal_bytes: self.journal_bytes, reserve_bytes }
+    }
+
+    /// Whether so many bytes are free, as far as that is known.
+    fn has_free(&self, bytes: u64) -> bool {
+        self.free_bytes.as_ref().is_none_or(|free| free() >= bytes)
     }
 }
 

@@ -9,7 +9,7 @@
 //! one.
 
 use super::checked::{self, Salvaged, TOTALS, Totals, Transaction};
-use super::disk::{Disk, Found};
+use super::disk::{Disk, Found, Front};
 use super::file::{self, DataFile};
 use super::loss::Loss;
 use super::segment::{self, Marks, Segment, SegmentView};
@@ -70,7 +70,7 @@ static SMALL: [&dyn Salvaged; 15] = [
 
 /// Puts a new file in the place of the one at `path`. What is known to be lost with it.
 pub(super) fn replace(path: &Path, options: &Options) -> Result<Loss, StoreError> {
-    let Found { disk, fresh, format, .. } = Disk::open(DataFile::open(path)?, 0)?;
+    let Found { disk, fresh, format, .. } = Disk::open(DataFile::open(path)?, options.front())?;
     if fresh || format < FORMAT_CHECKED {
         return Err(StoreError::Damaged(format!("of a file of format {format} nothing more can be read")));
     }
@@ -116,7 +116,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn copy(from: &Disk, path: &Path, options: &Options) -> Result<Loss, StoreError> {
     let file = file::options().truncate(true).open(path)?;
-    let Found { disk, .. } = Disk::open(DataFile::of(file, path)?, from.journal_bytes())?;
+    let front = Front { journal_bytes: from.journal_bytes(), ..options.front() };
+    let Found { disk, .. } = Disk::open(DataFile::of(file, path)?, front)?;
     disk.copy_journal(from)?;
     let database = open_database(&disk, options.cache_bytes)?;
     let mut copied = Copied::of(&database);

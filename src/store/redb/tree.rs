@@ -493,7 +493,7 @@ fn children(page: &[u8]) -> Option<Vec<Pointer>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::redb::disk::Found;
+    use crate::store::redb::disk::{Found, Front};
     use redb::backends::InMemoryBackend;
     use redb::{Database, TableDefinition};
     use std::collections::BTreeMap;
@@ -507,7 +507,7 @@ mod tests {
 
     /// A file with trees of several heights, and the rows of all tables.
     fn file() -> (Disk, Rows) {
-        let Found { disk, .. } = Disk::open(InMemoryBackend::new(), 0).unwrap();
+        let Found { disk, .. } = Disk::open(InMemoryBackend::new(), Front::of_journal(0)).unwrap();
         let database = Database::builder().create_with_backend(disk.clone()).unwrap();
         let mut rows = BTreeMap::new();
         for round in 0..3_u64 {

@@ -162,7 +162,7 @@ pub(super) fn with_head(found: DataFile, path: &Path, options: &Options) -> Resu
 
 fn copy_with_head(from: &DataFile, path: &Path, options: &Options) -> Result<(), StoreError> {
     let file = file::options().truncate(true).open(path)?;
-    let Found { disk, .. } = Disk::open(DataFile::of(file, path)?, options.journal_bytes)?;
+    let Found { disk, .. } = Disk::open(DataFile::of(file, path)?, options.front())?;
     let len = from.len()?;
     disk.set_len(len)?;
     let (mut at, mut part) = (0, vec![0; COPIED_BYTES]);
