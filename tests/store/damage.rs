@@ -97,13 +97,13 @@ fn no_bit_of_the_journal_loses_more_than_the_last_entry_silently() {
 }
 
 /// By queue and number.
-type Bodies = BTreeMap<(u64, u64), Vec<u8>>;
+pub(super) type Bodies = BTreeMap<(u64, u64), Vec<u8>>;
 
 /// Where redb's part begins in a file without a journal.
 const TABLES: usize = 4096;
 
 /// A file with rows of every kind, stopped in order or killed, and what is in it.
-fn stored(clean: bool) -> (Vec<u8>, Bodies) {
+pub(super) fn stored(clean: bool) -> (Vec<u8>, Bodies) {
     let disk = SimDisk::default();
     let opened = open_sim(&disk);
     let mut expected = Bodies::new();
@@ -156,7 +156,7 @@ fn definitions(name: &str) -> [Change; 3] {
 }
 
 /// All that is defined, a line each.
-fn defined(opened: &Opened) -> BTreeSet<String> {
+pub(super) fn defined(opened: &Opened) -> BTreeSet<String> {
     let Recovered { queues, exchanges, bindings, auth, .. } = &opened.recovered;
     let queues = queues.iter().map(|queue| format!("{:?}", queue.record));
     let exchanges = exchanges.iter().map(|exchange| format!("{exchange:?}"));
@@ -166,7 +166,7 @@ fn defined(opened: &Opened) -> BTreeSet<String> {
 }
 
 /// All that a start finds and reads back.
-fn read_all(opened: &Opened) -> Bodies {
+pub(super) fn read_all(opened: &Opened) -> Bodies {
     let mut all = Bodies::new();
     for queue in &opened.recovered.queues {
         let id = queue.record.id.0;
@@ -212,7 +212,7 @@ fn check(image: Vec<u8>, expected: &Bodies, case: &str) -> Outcome {
     if damaged > 0 { Outcome::Told } else { Outcome::Untouched }
 }
 
-fn open_sim_or_not(image: Vec<u8>) -> Result<Opened, StoreError> {
+pub(super) fn open_sim_or_not(image: Vec<u8>) -> Result<Opened, StoreError> {
     open_backend(SimDisk::holding(image), Options { journal_bytes: 0, ..Options::default() })
 }
 

@@ -1,6 +1,7 @@
 //! The store from outside: what is on disk after anything that can happen to a disk.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cut_short;
 mod damage;
 mod faults;
 mod files;

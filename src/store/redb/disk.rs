@@ -348,7 +348,9 @@ impl Head {
         let head = Self::decode(&bytes)?;
         let format = head.format;
         if head.complete && len <= head.front.end() {
-            return Err(StoreError::Damaged("the file ends before its tables".to_owned()));
+            let what =
+                "it ends before its tables; a repair (--repair) can read nothing of it: restore a copy";
+            return Err(StoreError::Damaged(what.to_owned()));
         }
         if !head.complete && format < FORMAT_CHECKED {
             // One bit would make the difference to a file full of messages.

@@ -141,8 +141,10 @@ fn open_storage(
     if options.repair {
         tree::mend(&disk)?;
     }
-    tree::check(&disk)?;
-    let database = open_database(&disk, options.cache_bytes)?;
+    let missing = tree::missing(&disk)?;
+    let opened = tree::check(&disk).and_then(|()| tree::fill(&disk));
+    let opened = opened.and_then(|()| open_database(&disk, options.cache_bytes));
+    let database = opened.map_err(|error| salvage::tell_if_cut_short(&disk, (missing, format), error))?;
     let mut identity = table::Identity::FRESH;
     if fresh {
         // The commit syncs both.

@@ -7,6 +7,9 @@
 //! of `segments` is lost get a new one, by which none of them is settled. A queue whose record is
 //! lost comes back as `damaged.queue.N` in the vhost `/`. The damaged file is kept beside the new
 //! one.
+//!
+//! Pages are found by pointers alone. Of a file that was cut short before what both commits point
+//! to nothing is read: a page that nothing leads to may be a client's bytes that look like one.
 
 use super::checked::{self, Salvaged, TOTALS, Totals, Transaction};
 use super::disk::{Disk, Found, Front};
@@ -40,6 +43,9 @@ const BATCH_BYTES: usize = 16 << 20;
 
 /// So many rows of a table that are dropped are named.
 const NAMED_MAX: u64 = 20;
+
+/// Said where no repair is offered.
+const HOPELESS: &str = "; a repair (--repair) can read nothing of it: restore a copy";
 
 /// Where queues without a record go.
 const VHOST: &str = "/";
@@ -93,6 +99,27 @@ pub(super) fn replace(path: &Path, options: &Options) -> Result<Loss, StoreError
     }
     tracing::warn!("repair: the damaged file is kept as {}", kept.display());
     Ok(lost)
+}
+
+/// Says of damage in a file of this format that so many bytes are missing at its end, if any are,
+/// and whether a repair can read the rest.
+pub(super) fn tell_if_cut_short(disk: &Disk, (missing, format): (u64, u32), error: StoreError) -> StoreError {
+    let what = match error {
+        StoreError::Damaged(what) if missing > 0 => format!("{missing} bytes are missing at its end: {what}"),
+        // Redb may have written meanwhile that no more is to be there.
+        StoreError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "a page lies outside of the file".to_owned()
+        }
+        error => return error,
+    };
+    let mut is_there = false;
+    let mut each = |table: &str, _: &[u8], _: &[u8], _| {
+        is_there |= [META.name(), TOTALS.name].contains(&table);
+        Ok(())
+    };
+    let read = [false, true].map(|other| tree::salvage(disk, other, &mut each));
+    let helps = format >= FORMAT_CHECKED && is_there && read.iter().all(Result::is_ok);
+    StoreError::Damaged(if helps { what } else { what + HOPELESS })
 }
 
 /// Gives the file another name as well.
@@ -254,8 +281,10 @@ impl<'d> Copied<'d> {
             match SegmentView::decode(key, value) {
                 Ok(view) if view.declared => self.queues.insert(key.0),
                 Ok(_) => true,
-                // Of a key that nobody can know: what is damaged otherwise the start sets aside.
+                // Of a key or a length that nobody can know: what is damaged otherwise the start
+                // sets aside.
                 Err(_) if !sure && !self.queues.contains(&key.0) => return Ok(false),
+                Err(_) if SegmentView::count_of_damaged(value) == 0 => return Ok(false),
                 Err(_) => true,
             };
             self.segments.add(segment::checksum_of(value));

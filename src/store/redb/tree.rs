@@ -14,7 +14,8 @@
 //!
 //! ```text
 //! header    0 u8*9 magic | 9 u8: bit 0 = the second slot counts, bit 1 = it was not closed, bit 2 = it was committed in two phases
-//!           | 12 u32 bytes of a page | 16 u32 0 | 20 u32 pages of a region | ... | 64 slot | 192 slot
+//!           | 12 u32 bytes of a page | 16 u32 0 | 20 u32 pages of a region | 24 u32 whole regions | 28 u32 pages behind them
+//!           | ... | 64 slot | 192 slot
 //! slot      0 u8 3 | 1 u8 there is a data root | 2 u8 there is a system root | 8 data root | 40 system root | 104 u64 commit
 //!           | 112 checksum of all before
 //! root      u64 page | checksum | u64 how many rows
@@ -40,6 +41,8 @@ use twox_hash::XxHash3_128;
 const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
 const HEADER: usize = 320;
 const FLAGS_AT: usize = 9;
+const REGIONS_AT: usize = 24;
+const REST_AT: usize = 28;
 const SECOND_SLOT: u8 = 1;
 const TWO_PHASES: u8 = 4;
 const SLOTS_AT: [usize; 2] = [64, 192];
@@ -100,6 +103,26 @@ pub(super) fn check(disk: &Disk) -> Result<(), StoreError> {
     Walk::of(disk, Aim::Check)?.map_or(Ok(()), |mut walk| walk.all())
 }
 
+/// How many bytes are missing at the end of redb's part.
+pub(super) fn missing(disk: &Disk) -> Result<u64, StoreError> {
+    let said = header(disk)?.map_or(PAGE, |header| said_len(&header));
+    Ok(said.saturating_sub(StorageBackend::len(disk)?))
+}
+
+/// Puts zeros at the end of a file that may have lost some there.
+pub(super) fn fill(disk: &Disk) -> Result<(), StoreError> {
+    let (len, Some(header)) = (StorageBackend::len(disk)?, header(disk)?) else { return Ok(()) };
+    let whole = whole_len(len, &header);
+    if whole > len {
+        tracing::warn!(
+            "{} bytes were missing at the end of the data file, which are taken for zeros",
+            whole - len
+        );
+        StorageBackend::set_len(disk, whole)?;
+    }
+    Ok(())
+}
+
 /// Turns bits back that were turned. What it cannot mend stays.
 pub(super) fn mend(disk: &Disk) -> Result<(), StoreError> {
     Walk::of(disk, Aim::Mend)?.map_or(Ok(()), |mut walk| walk.all())
@@ -138,6 +161,9 @@ struct Walk<'d> {
     disk: &'d Disk,
     aim: Aim,
     header: Vec<u8>,
+    /// How long redb's part is, and how long it is if zeros are missing at its end.
+    len: u64,
+    whole_len: u64,
     /// What was found last.
     damaged: Option<String>,
     /// Pages that may be read yet: a pointer that is not true may lead back to where it is.
@@ -147,13 +173,11 @@ struct Walk<'d> {
 impl<'d> Walk<'d> {
     /// None where there is nothing to look at, or redb looks at all: after a commit in one phase.
     fn of(disk: &'d Disk, aim: Aim) -> Result<Option<Self>, StoreError> {
-        let mut header = vec![0; HEADER];
-        if StorageBackend::len(disk)? < PAGE {
-            return Ok(None);
-        }
-        StorageBackend::read(disk, 0, &mut header)?;
-        let pages_left = StorageBackend::len(disk)? / PAGE;
-        let mut walk = Self { disk, aim, header, damaged: None, pages_left };
+        let Some(header) = header(disk)? else { return Ok(None) };
+        let len = StorageBackend::len(disk)?;
+        let whole_len = whole_len(len, &header);
+        let pages_left = whole_len / PAGE;
+        let mut walk = Self { disk, aim, header, len, whole_len, damaged: None, pages_left };
         walk.mend_header()?;
         if aim == Aim::Salvage {
             return Ok(Some(walk));
@@ -281,7 +305,7 @@ impl<'d> Walk<'d> {
         let is_leaf_of_records =
             |page: &[u8]| (of_records || RUNS.contains(&name)) && page.first() == Some(&LEAF);
         let mut page = vec![0; if of_records && self.aim == Aim::Check { len.min(PAGE_LEN) } else { len }];
-        StorageBackend::read(self.disk, place, &mut page)?;
+        self.read(place, &mut page)?;
         if self.aim == Aim::Check && is_leaf_of_records(&page) {
             return if has_sound_head(&page, len, widths) && (of_records || has_known_runs(&page, widths)) {
                 Ok(Some((page, false)))
@@ -291,7 +315,7 @@ impl<'d> Walk<'d> {
         }
         if page.len() < len {
             page.resize(len, 0);
-            StorageBackend::read(self.disk, place, &mut page)?;
+            self.read(place, &mut page)?;
         }
         let matches = |page: &[u8]| {
             end(page, widths)
@@ -339,12 +363,19 @@ impl<'d> Walk<'d> {
         Ok(StorageBackend::write(self.disk, place + part.start as u64, &bytes[..part.len()])?)
     }
 
+    /// Reads a page, of which zeros may be missing.
+    fn read(&self, place: u64, page: &mut [u8]) -> Result<(), StoreError> {
+        let there =
+            usize::try_from(self.len.saturating_sub(place)).map_or(page.len(), |len| len.min(page.len()));
+        Ok(StorageBackend::read(self.disk, place, &mut page[..there])?)
+    }
+
     /// Where in the file a page lies, and its length.
     fn place(&self, page: u64) -> Option<(u64, usize)> {
         let (order, region, index) = (page >> 59, (page >> 20) & 0xf_ffff, page & 0xf_ffff);
         let bytes = PAGE.checked_shl(u32::try_from(order).ok()?)?;
         let start = PAGE + region * (PAGE << 20) + (index & (0xf_ffff >> order)) * bytes;
-        let within = start + bytes <= StorageBackend::len(self.disk).ok()?;
+        let within = start < self.len && start + bytes <= self.whole_len;
         within.then_some((start, usize::try_from(bytes).ok()?))
     }
 
@@ -357,6 +388,29 @@ impl<'d> Walk<'d> {
         }
         Ok(())
     }
+}
+
+fn header(disk: &Disk) -> Result<Option<Vec<u8>>, StoreError> {
+    if StorageBackend::len(disk)? < PAGE {
+        return Ok(None);
+    }
+    let mut header = vec![0; HEADER];
+    StorageBackend::read(disk, 0, &mut header)?;
+    Ok(Some(header))
+}
+
+/// How long a part of redb's is that has `len` bytes, if no more is missing than zeros at its end.
+/// What is said of it in the header has no checksum: where it says twice as much, that is not
+/// believed.
+fn whole_len(len: u64, header: &[u8]) -> u64 {
+    let said = said_len(header);
+    len.next_multiple_of(PAGE).max(if said / 2 <= len { said } else { 0 })
+}
+
+fn said_len(header: &[u8]) -> u64 {
+    let pages = |at| array(header, at).map_or(0, u32::from_le_bytes).into();
+    let (regions, rest): (u64, u64) = (pages(REGIONS_AT), pages(REST_AT));
+    PAGE + regions * (PAGE << 20) + rest * PAGE
 }
 
 fn checksum(bytes: &[u8]) -> u128 {
