@@ -191,6 +191,18 @@ impl<'a> Access<'a> {
         })
     }
 
+    /// What it may do with queues and exchanges of a vhost; none is everything.
+    pub(super) fn grants_in(&self, vhost: &str) -> Option<Arc<Grants>> {
+        self.user
+            .as_ref()
+            .map(|user| self.grants(user, vhost).unwrap_or_else(|| Arc::new(Grants::nothing(&user.name))))
+    }
+
+    /// The user, if it is one.
+    pub(super) fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
     /// What the user may do in a vhost that exists.
     fn grants(&self, user: &User, vhost: &str) -> Option<Arc<Grants>> {
         self.broker.accounts().grants_of(&user.name, vhost)
@@ -206,7 +218,7 @@ impl<'a> Access<'a> {
         };
         match self.grants(user, name) {
             Some(grants) if grants.may_enter() => Ok(place),
-            _ => Err(refused_for(user, "vhost", name)),
+            _ => Err(Refusal { kind: RefusalKind::HiddenVHost, ..refused_for(user, "vhost", name) }),
         }
     }
 

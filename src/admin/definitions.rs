@@ -14,7 +14,8 @@ mod export;
 mod import;
 mod reading;
 
-pub use self::document::Document;
+pub use self::document::{Document, UserEntry};
+pub use self::export::RABBITMQ_VERSION;
 
 use self::reading::Notes;
 use super::access::{Requirement, Tag};

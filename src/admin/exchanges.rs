@@ -1,19 +1,25 @@
 //! Exchanges and bindings. The default exchange, and the binding that it has to every queue, are
 //! nowhere in the broker; they are listed because clients can use them.
 
-use super::access::{Requirement, Tag};
-use super::refusal::Refusal;
-use super::value::{Arguments, arguments, decoded};
+use super::access::{Access, Requirement, Tag};
+use super::binding_key::{properties_key, quoted};
+use super::refusal::{Refusal, RefusalKind};
+use super::value::{Arguments, arguments, decoded, table_of};
 use super::{DESCRIBED_MAX, Performed, Row, Told, find};
+use crate::auth::permission::Right;
 use crate::broker::Broker;
-use crate::broker::vhost::VHost;
+use crate::broker::vhost::access::{may_bind, may_declare_exchange};
 use crate::broker::vhost::listing::Bound;
-use crate::ids::Ticket;
-use crate::routing::topology::{Declared, Target};
+use crate::broker::vhost::{Bind, Destination, ExchangeDeclare, VHost};
+use crate::error::Resource;
+use crate::ids::{ConnectionId, Ticket};
+use crate::message::table::{self, FieldTable};
+use crate::routing::topology::{Declared, Target, is_predeclared};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What can be asked about exchanges.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ExchangeOperation {
     /// All exchanges of a vhost.
@@ -33,6 +39,65 @@ pub enum ExchangeOperation {
         /// The exchange.
         exchange: String,
     },
+    /// An exchange, if there is none that differs; as whoever asks could declare it.
+    DeclareExchange {
+        /// The virtual host.
+        vhost: String,
+        /// The exchange.
+        exchange: String,
+        /// Its type.
+        kind: String,
+        /// Survives a restart.
+        durable: bool,
+        /// Goes with the last binding from it.
+        auto_delete: bool,
+        /// Clients may not publish to it.
+        internal: bool,
+        /// As declared.
+        arguments: Arguments,
+    },
+    /// An exchange goes, with its bindings.
+    DeleteExchange {
+        /// The virtual host.
+        vhost: String,
+        /// The exchange.
+        exchange: String,
+        /// Only if nothing is bound to it.
+        if_unused: bool,
+    },
+    /// A queue or an exchange receives from an exchange.
+    Bind(BindingSetting),
+    /// It does no longer.
+    Unbind {
+        /// The virtual host.
+        vhost: String,
+        /// The exchange that routes.
+        source: String,
+        /// What receives.
+        destination: String,
+        /// Whether that is an exchange, and not a queue.
+        to_exchange: bool,
+        /// Which of the bindings between them.
+        properties_key: String,
+    },
+}
+
+/// A binding, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BindingSetting {
+    /// The virtual host.
+    pub vhost: String,
+    /// The exchange that routes.
+    pub source: String,
+    /// What receives.
+    pub destination: String,
+    /// Whether that is an exchange, and not a queue.
+    pub to_exchange: bool,
+    /// The binding key.
+    pub routing_key: String,
+    /// As bound.
+    pub arguments: Arguments,
 }
 
 /// An exchange, as it is listed.
@@ -72,6 +137,9 @@ pub struct BindingRow {
     pub routing_key: String,
     /// As given.
     pub arguments: Arguments,
+    /// What tells it from others between the same two.
+    #[serde(default)]
+    pub properties_key: String,
 }
 
 /// An exchange and its bindings.
@@ -84,11 +152,26 @@ pub struct ExchangeDescription {
 }
 
 impl ExchangeOperation {
-    /// What it takes of a user.
+    /// Whether it changes anything.
+    pub(super) fn is_change(&self) -> bool {
+        match self {
+            Self::ListExchanges { .. } | Self::ListBindings { .. } | Self::DescribeExchange { .. } => false,
+            Self::DeclareExchange { .. }
+            | Self::DeleteExchange { .. }
+            | Self::Bind(_)
+            | Self::Unbind { .. } => true,
+        }
+    }
+
+    /// What it takes of a user; to change something takes its permissions, too.
     pub(super) fn requirement(&self) -> Requirement<'_> {
         let (Self::ListExchanges { vhost }
         | Self::ListBindings { vhost }
-        | Self::DescribeExchange { vhost, .. }) = self;
+        | Self::DescribeExchange { vhost, .. }
+        | Self::DeclareExchange { vhost, .. }
+        | Self::DeleteExchange { vhost, .. }
+        | Self::Bind(BindingSetting { vhost, .. })
+        | Self::Unbind { vhost, .. }) = self;
         Requirement::VHost(Tag::Management, vhost)
     }
 }
@@ -97,7 +180,11 @@ impl ExchangeOperation {
 ///
 /// # Errors
 /// Why it is refused.
-pub(super) fn perform(broker: &Broker, operation: ExchangeOperation) -> Result<Performed, Refusal> {
+pub(super) fn perform(
+    broker: &Broker,
+    operation: ExchangeOperation,
+    access: &Access<'_>,
+) -> Result<Performed, Refusal> {
     match operation {
         ExchangeOperation::ListExchanges { vhost } => {
             let place = find::vhost(broker, &vhost)?;
@@ -115,7 +202,122 @@ pub(super) fn perform(broker: &Broker, operation: ExchangeOperation) -> Result<P
         ExchangeOperation::DescribeExchange { vhost, exchange } => {
             describe(&*find::vhost(broker, &vhost)?, &vhost, &exchange)
         }
+        ExchangeOperation::DeclareExchange {
+            vhost,
+            exchange,
+            kind,
+            durable,
+            auto_delete,
+            internal,
+            arguments,
+        } => {
+            let place = find::vhost(broker, &vhost)?;
+            let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
+            let grants = access.grants_in(&vhost);
+            let may = |on: &Resource, new: Option<&FieldTable>| {
+                grants.as_ref().map_or(Ok(()), |grants| may_declare_exchange(grants, on, new))
+            };
+            let is_new = find_exchange(&place, &exchange).is_none();
+            let (name, passive) = (exchange, false);
+            let declare = ExchangeDeclare { name, kind, passive, durable, auto_delete, internal, arguments };
+            Ok(Performed::put(is_new, place.declare_exchange_if(&may, declare)?))
+        }
+        ExchangeOperation::DeleteExchange { vhost, exchange, if_unused } => {
+            let place = find::vhost(broker, &vhost)?;
+            if find_exchange(&place, &exchange).is_none() && !exchange.is_empty() {
+                let known = place.list_exchanges();
+                return Err(Refusal::not_found(
+                    "exchange",
+                    &exchange,
+                    known.iter().map(|known| &*known.name),
+                ));
+            }
+            if let Some(grants) = access.grants_in(&vhost)
+                && !is_predeclared(&exchange)
+            {
+                grants.check(Right::Configure, &place.on_exchange(&exchange))?;
+            }
+            Ok(Performed::done(place.delete_exchange(&exchange, if_unused)?))
+        }
+        ExchangeOperation::Bind(setting) => {
+            let (place, bind) = binding(broker, setting, access)?;
+            let ticket = place.bind(bind, ConnectionId(0))?;
+            Ok(Performed::put(true, ticket))
+        }
+        ExchangeOperation::Unbind { vhost, source, destination, to_exchange, properties_key } => {
+            let place = find::vhost(broker, &vhost)?;
+            let ends = (source.as_str(), destination.as_str(), to_exchange);
+            let bind = find_binding(&place, ends, &properties_key)?;
+            if let Some(grants) = access.grants_in(&vhost) {
+                may_bind(&grants, &place, &bind)?;
+            }
+            Ok(Performed::done(place.unbind(bind, ConnectionId(0))?))
+        }
     }
+}
+
+/// A binding that whoever asks may make and remove, and its vhost. An operator may bind exclusive
+/// queues, too.
+fn binding(
+    broker: &Broker,
+    setting: BindingSetting,
+    access: &Access<'_>,
+) -> Result<(Arc<VHost>, Bind), Refusal> {
+    let BindingSetting { vhost, source, destination, to_exchange, routing_key, arguments } = setting;
+    let place = find::vhost(broker, &vhost)?;
+    let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
+    let destination =
+        if to_exchange { Destination::Exchange(destination) } else { Destination::Queue(destination) };
+    let bind = Bind { source, destination, routing_key: routing_key.into_bytes(), arguments };
+    if let Some(grants) = access.grants_in(&vhost) {
+        may_bind(&grants, &place, &bind)?;
+    }
+    Ok((place, bind))
+}
+
+/// The binding of that key between two ends.
+fn find_binding(
+    place: &VHost,
+    (source, destination, to_exchange): (&str, &str, bool),
+    key: &str,
+) -> Result<Bind, Refusal> {
+    let is_it = |bound: &Bound| {
+        let (is_exchange, name) = match &bound.target {
+            Target::Queue(queue) => (false, &*queue.name),
+            Target::Exchange(declared) => (true, &*declared.name),
+        };
+        *bound.source.name == *source
+            && (is_exchange, name) == (to_exchange, destination)
+            && key_of(bound) == key
+    };
+    let found = place.list_bindings().into_iter().find(is_it).ok_or_else(|| {
+        let why = format!("there is no binding '{key}' from '{source}' to '{destination}'");
+        Refusal::new(RefusalKind::NotFound, why)
+    })?;
+    let name = destination.to_owned();
+    Ok(Bind {
+        source: source.to_owned(),
+        destination: if to_exchange { Destination::Exchange(name) } else { Destination::Queue(name) },
+        routing_key: found.key.to_vec(),
+        arguments: table::decode(&found.arguments).unwrap_or_default(),
+    })
+}
+
+fn key_of(bound: &Bound) -> String {
+    properties_key(&bound.key, &table::decode(&bound.arguments).unwrap_or_default())
+}
+
+/// The key of a binding that is asked for with these arguments.
+///
+/// # Errors
+/// One of them cannot be used.
+pub fn key_for(routing_key: &str, arguments: &Arguments) -> Result<String, Refusal> {
+    let table = table_of(arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
+    Ok(properties_key(routing_key.as_bytes(), &table))
+}
+
+fn find_exchange(place: &VHost, name: &str) -> Option<Arc<Declared>> {
+    place.list_exchanges().into_iter().find(|declared| *declared.name == *name)
 }
 
 fn describe(place: &VHost, vhost: &str, name: &str) -> Result<Performed, Refusal> {
@@ -173,6 +375,7 @@ fn default_binding(queue: &str) -> BindingRow {
         destination_kind: "queue".to_owned(),
         routing_key: queue.to_owned(),
         arguments: Arguments::new(),
+        properties_key: quoted(queue.as_bytes()),
     }
 }
 
@@ -190,6 +393,7 @@ impl BindingRow {
             destination_kind: kind.to_owned(),
             routing_key: String::from_utf8_lossy(&bound.key).into_owned(),
             arguments: decoded(&bound.arguments),
+            properties_key: key_of(bound),
         }
     }
 }

@@ -17,6 +17,7 @@
 //! No I/O; [`perform_durably`] alone waits and reads the clock, all else has time passed in.
 
 mod access;
+pub mod binding_key;
 pub mod clients;
 mod columns;
 pub mod damage;
@@ -26,6 +27,7 @@ mod durable;
 pub mod exchanges;
 mod find;
 mod limits;
+pub mod messages;
 pub mod node;
 pub mod parked;
 pub mod password;
@@ -49,6 +51,7 @@ use self::clients::ClientOperation;
 use self::definitions::DefinitionsOperation;
 use self::describe::describe;
 use self::exchanges::ExchangeOperation;
+use self::messages::MessageOperation;
 use self::node::NodeOperation;
 use self::parked::ParkedOperation;
 use self::permissions::PermissionOperation;
@@ -88,6 +91,8 @@ pub enum Operation {
     Parked(ParkedOperation),
     /// About exchanges and bindings.
     Exchanges(ExchangeOperation),
+    /// About messages on their way in and out.
+    Messages(MessageOperation),
     /// About connections and channels.
     Clients(ClientOperation),
     /// About everything that is declared, as one.
@@ -130,6 +135,10 @@ pub type Rows = Box<dyn Iterator<Item = Row> + Send>;
 pub enum Told {
     /// It is done.
     Done,
+    /// It is done, and was not there before.
+    Created,
+    /// A user.
+    User(users::UserRow),
     /// How the broker stands.
     Status(node::Status),
     /// Everything that is declared.
@@ -140,6 +149,14 @@ pub enum Told {
     Messages(u64),
     /// What came of moving parked messages.
     Requeued(parked::RequeueResult),
+    /// Whether a message reached a queue.
+    Routed(bool),
+    /// Messages that were taken from a queue.
+    Fetched(Vec<messages::FetchedMessage>),
+    /// What there is, in numbers.
+    Overview(Box<node::Overview>),
+    /// What the process uses.
+    Usage(Box<node::Usage>),
     /// A queue and all that belongs to it.
     Queue(queues::QueueDescription),
     /// An exchange and what is bound to it.
@@ -154,6 +171,8 @@ pub enum Told {
 pub enum Row {
     /// A user.
     User(users::UserRow),
+    /// A user as definitions have it.
+    UserEntry(Box<definitions::UserEntry>),
     /// The limits of a user.
     UserLimits(users::UserLimitsRow),
     /// What a user may do.
@@ -190,6 +209,11 @@ impl Performed {
         Self::told(Told::Done, ticket)
     }
 
+    /// Something is there, on disk with `ticket`, whether it was before or not.
+    fn put(is_new: bool, ticket: Ticket) -> Self {
+        Self::told(if is_new { Told::Created } else { Told::Done }, ticket)
+    }
+
     fn told(told: Told, ticket: Ticket) -> Self {
         Self { answer: Answer::One(Box::new(told)), ticket }
     }
@@ -212,6 +236,7 @@ impl Operation {
             Self::Queues(operation) => operation.requirement(),
             Self::Parked(operation) => operation.requirement(),
             Self::Exchanges(operation) => operation.requirement(),
+            Self::Messages(operation) => operation.requirement(),
             Self::Clients(operation) => operation.requirement(),
             Self::Definitions(_) => DefinitionsOperation::requirement(),
         }
@@ -221,7 +246,9 @@ impl Operation {
     #[must_use]
     pub fn is_change(&self) -> bool {
         match self {
-            Self::Node(_) | Self::Exchanges(_) => false,
+            Self::Node(_) => false,
+            Self::Exchanges(operation) => operation.is_change(),
+            Self::Messages(operation) => operation.is_change(),
             Self::Users(operation) => operation.is_change(),
             Self::Permissions(operation) => operation.is_change(),
             Self::VHosts(operation) => operation.is_change(),
@@ -253,14 +280,15 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         .inspect_err(|refusal| info!(by, "refused: {}: {refusal}", describe(&operation)))?;
     let change = operation.is_change().then(|| describe(&operation));
     let performed = match operation {
-        Operation::Node(operation) => node::perform(broker, &operation, caller),
+        Operation::Node(operation) => node::perform(broker, &operation, caller, &access),
         Operation::Users(operation) => users::perform(broker, operation, &access),
         Operation::Permissions(operation) => permissions::perform(broker, operation),
         Operation::VHosts(operation) => vhosts::perform(broker, operation, &access),
         Operation::Policies(operation) => policies::perform(broker, operation, caller),
         Operation::Queues(operation) => queues::perform(broker, operation, caller, &access),
         Operation::Parked(operation) => parked::perform(broker, operation, caller, &access),
-        Operation::Exchanges(operation) => exchanges::perform(broker, operation),
+        Operation::Exchanges(operation) => exchanges::perform(broker, operation, &access),
+        Operation::Messages(operation) => messages::perform(broker, operation, caller, &access),
         Operation::Clients(operation) => clients::perform(broker, operation, caller, &access),
         Operation::Definitions(operation) => definitions::perform(broker, operation, caller),
     };

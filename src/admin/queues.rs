@@ -5,13 +5,16 @@ use super::access::{Access, Requirement, Tag};
 use super::exchanges::BindingRow;
 use super::policies::arguments_of;
 use super::refusal::{Refusal, RefusalKind};
-use super::value::{Arguments, arguments, decoded};
+use super::value::{Arguments, arguments, decoded, table_of};
 use super::{Caller, DESCRIBED_MAX, Performed, Row, Told, find};
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::clients::Client;
-use crate::broker::vhost::VHost;
+use crate::broker::vhost::access::may_declare_queue;
+use crate::broker::vhost::{QueueDeclare, VHost};
+use crate::error::Resource;
 use crate::ids::{ConnectionId, Ticket};
+use crate::message::table::FieldTable;
 use crate::policy::book::InEffect;
 use crate::queue::{Queue, Subscribed};
 use crate::routing::topology::Target;
@@ -19,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What can be done with queues.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum QueueOperation {
     /// All queues of a vhost.
@@ -38,6 +41,19 @@ pub enum QueueOperation {
         vhost: String,
         /// The queue.
         queue: String,
+    },
+    /// A queue, if there is none that differs; as whoever asks could declare it.
+    DeclareQueue {
+        /// The virtual host.
+        vhost: String,
+        /// The queue.
+        queue: String,
+        /// Survives a restart.
+        durable: bool,
+        /// Goes with its last consumer.
+        auto_delete: bool,
+        /// As declared.
+        arguments: Arguments,
     },
     /// What is ready in a queue is dropped.
     PurgeQueue {
@@ -108,6 +124,12 @@ pub struct QueueRow {
 pub struct ConsumerRow {
     /// Its queue.
     pub queue_name: String,
+    /// Its vhost.
+    #[serde(default)]
+    pub vhost: String,
+    /// Its user.
+    #[serde(default)]
+    pub user: String,
     /// The name of its channel.
     pub channel_pid: String,
     /// Its tag.
@@ -140,13 +162,16 @@ pub struct QueueDescription {
 impl QueueOperation {
     /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
-        matches!(self, Self::PurgeQueue { .. } | Self::DeleteQueue { .. })
+        matches!(self, Self::DeclareQueue { .. } | Self::PurgeQueue { .. } | Self::DeleteQueue { .. })
     }
 
     /// What it takes of a user.
     pub(super) fn requirement(&self) -> Requirement<'_> {
         let (vhost, queue, right) = match self {
-            Self::ListQueues { vhost } | Self::DescribeQueue { vhost, .. } => {
+            // For a new one permissions of its name count, too.
+            Self::ListQueues { vhost }
+            | Self::DescribeQueue { vhost, .. }
+            | Self::DeclareQueue { vhost, .. } => {
                 return Requirement::VHost(Tag::Management, vhost);
             }
             // Those of its own connections, unless it sees all.
@@ -186,6 +211,27 @@ pub(super) fn perform(
             Ok(Performed::rows(queues.into_iter().flat_map(seen).map(Row::Consumer)))
         }
         QueueOperation::DescribeQueue { vhost, queue } => describe(broker, &vhost, &queue),
+        QueueOperation::DeclareQueue { vhost, queue, durable, auto_delete, arguments } => {
+            let place = find::vhost(broker, &vhost)?;
+            let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
+            let grants = access.grants_in(&vhost);
+            let may = |on: &Resource, new: Option<&FieldTable>| {
+                grants.as_ref().map_or(Ok(()), |grants| may_declare_queue(grants, on, new))
+            };
+            let is_new = place.find_queue(&queue).is_none();
+            let declare = QueueDeclare {
+                name: queue,
+                passive: false,
+                durable,
+                exclusive: false,
+                auto_delete,
+                arguments,
+                connection: ConnectionId(0),
+                now: caller.now,
+            };
+            let (_queue, ticket) = place.declare_queue_if(&may, declare)?;
+            Ok(Performed::put(is_new, ticket))
+        }
         QueueOperation::PurgeQueue { vhost, queue } => {
             let queue = find::queue(broker, &vhost, &queue)?;
             if queue.is_stream() {
@@ -259,8 +305,11 @@ fn consumers(broker: &Broker, queue: &Queue, only: Option<&str>) -> Vec<Consumer
             (true, true) => "single_active",
             (true, false) => "waiting",
         };
+        let client = broker.clients().get(consumer.label.connection);
         ConsumerRow {
             queue_name: queue.name.to_string(),
+            vhost: queue.on().vhost.to_string(),
+            user: client.map(|client| client.facts.user.clone()).unwrap_or_default(),
             channel_pid: format!("{connection} ({})", consumer.label.channel),
             consumer_tag: text(&consumer.label.tag),
             ack_required: consumer.ack_required,

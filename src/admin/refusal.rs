@@ -29,6 +29,9 @@ pub enum RefusalKind {
     Denied,
     /// Whoever asks does not have the tag or the permission that it takes.
     Forbidden,
+    /// Whoever asks may not enter the vhost.
+    #[serde(rename = "hidden_vhost")]
+    HiddenVHost,
     /// The broker cannot do it now.
     Unavailable,
 }
@@ -96,9 +99,7 @@ impl From<BrokerError> for Refusal {
             E::NotFound(_) => RefusalKind::NotFound,
             E::NoPermission { .. }
             | E::NoKeyPermission { .. }
-            | E::Locked(_)
             | E::InExclusiveUse(_)
-            | E::InternalExchange(_)
             | E::SystemExchange(_)
             | E::DefaultExchange
             | E::DelayQueue { .. }
@@ -109,7 +110,9 @@ impl From<BrokerError> for Refusal {
             | E::NoVHost(_)
             | E::VHostConnectionLimit { .. }
             | E::UserConnectionLimit { .. } => RefusalKind::Denied,
-            E::InvalidArgument { .. } | E::VHostDeleted(_) | E::UserDeleted => RefusalKind::Invalid,
+            E::InvalidArgument { .. } | E::InternalExchange(_) | E::VHostDeleted(_) | E::UserDeleted => {
+                RefusalKind::Invalid
+            }
             _ => RefusalKind::Conflict,
         };
         Self::new(kind, error.to_string())

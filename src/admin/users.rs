@@ -1,10 +1,12 @@
 //! Users: their passwords, tags and limits.
 
 use super::access::{Access, Requirement, Tag};
+use super::definitions::UserEntry;
 use super::limits::limit;
-use super::{Password, Performed, Refusal, Row};
+use super::{Password, Performed, Refusal, Row, Told};
 use crate::admin::refusal::RefusalKind;
-use crate::auth::user::{User, UserLimits};
+use crate::auth::password::{Algorithm, PasswordHash};
+use crate::auth::user::{ADMINISTRATOR, User, UserLimits};
 use crate::broker::Broker;
 use crate::broker::users::UserError;
 use crate::ids::Ticket;
@@ -21,6 +23,16 @@ pub enum UserOperation {
         /// Its password.
         password: Password,
         /// Its tags.
+        tags: Vec<String>,
+    },
+    /// A user with this password, or without one, and these tags, whether it is there or not; its
+    /// limits stay.
+    PutUser {
+        /// Its name.
+        user: String,
+        /// What it logs in with.
+        password: Credential,
+        /// All the tags that it has from now on.
         tags: Vec<String>,
     },
     /// Another password.
@@ -56,6 +68,14 @@ pub enum UserOperation {
     },
     /// All users.
     ListUsers,
+    /// Who asks, with its tags.
+    #[serde(rename = "whoami")]
+    WhoAmI,
+    /// Users as definitions have them: all, or one.
+    ExportUsers {
+        /// The one.
+        user: Option<String>,
+    },
     /// Limits; those that are not named stay.
     SetUserLimits {
         /// The user.
@@ -74,6 +94,23 @@ pub enum UserOperation {
     ListUserLimits {
         /// The user.
         user: Option<String>,
+    },
+}
+
+/// What a user logs in with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// Nothing.
+    Nothing,
+    /// A password in clear.
+    Password(Password),
+    /// A password that is hashed already.
+    Hash {
+        /// Salt and hash in base64.
+        hash: Password,
+        /// The algorithm, as definitions call it.
+        algorithm: String,
     },
 }
 
@@ -126,16 +163,25 @@ pub struct UserLimitsRow {
 impl UserOperation {
     /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
-        !matches!(self, Self::AuthenticateUser { .. } | Self::ListUsers | Self::ListUserLimits { .. })
+        !matches!(
+            self,
+            Self::AuthenticateUser { .. }
+                | Self::ListUsers
+                | Self::WhoAmI
+                | Self::ExportUsers { .. }
+                | Self::ListUserLimits { .. }
+        )
     }
 
     /// What it takes of a user.
     pub(super) fn requirement(&self) -> Requirement<'_> {
         match self {
             // Those that the user sees.
-            Self::ListUserLimits { user: None } => Requirement::Tag(Tag::Management),
+            Self::ListUserLimits { user: None } | Self::WhoAmI => Requirement::Tag(Tag::Management),
             Self::ListUserLimits { user: Some(user) } => Requirement::User(Tag::Monitoring, user),
             Self::AddUser { .. }
+            | Self::PutUser { .. }
+            | Self::ExportUsers { .. }
             | Self::ChangePassword { .. }
             | Self::ClearPassword { .. }
             | Self::AuthenticateUser { .. }
@@ -163,6 +209,7 @@ pub(super) fn perform(
             let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
             users.add(&user, &password.0, &tags)
         }
+        UserOperation::PutUser { user, password, tags } => return put(broker, &user, password, &tags),
         UserOperation::ChangePassword { user, password } => users.change_password(&user, &password.0),
         UserOperation::ClearPassword { user } => users.clear_password(&user),
         UserOperation::SetUserTags { user, tags } => {
@@ -181,9 +228,47 @@ pub(super) fn perform(
             let row = |User { name, tags, .. }| Row::User(UserRow { user: name, tags });
             return Ok(Performed::rows(users.list().into_iter().map(row)));
         }
+        UserOperation::WhoAmI => {
+            let (user, tags) = match access.user() {
+                Some(user) => (user.name.clone(), user.tags.clone()),
+                None => ("operator".to_owned(), vec![ADMINISTRATOR.to_owned()]),
+            };
+            return Ok(Performed::told(Told::User(UserRow { user, tags }), Ticket(0)));
+        }
+        UserOperation::ExportUsers { user } => {
+            let listed = match user {
+                None => users.list(),
+                Some(name) => match users.get(&name) {
+                    Some(user) => vec![user],
+                    None => return Err(Refusal::of_users(broker, UserError::NoSuchUser(name))),
+                },
+            };
+            let rows = listed.into_iter().map(|user| Row::UserEntry(Box::new(UserEntry::of(user))));
+            return Ok(Performed::rows(rows));
+        }
         UserOperation::ListUserLimits { user } => return list_limits(broker, user, access.sees_only()),
     };
     changed.map(Performed::done).map_err(|error| Refusal::of_users(broker, error))
+}
+
+fn put(broker: &Broker, name: &str, given: Credential, tags: &[String]) -> Result<Performed, Refusal> {
+    let invalid = |why: &str| Refusal::new(RefusalKind::Invalid, why);
+    let password = match given {
+        Credential::Nothing => None,
+        Credential::Password(Password(text)) if text.is_empty() => None,
+        Credential::Password(Password(text)) => Some(PasswordHash::of(text.as_bytes())),
+        Credential::Hash { hash: Password(hash), .. } if hash.is_empty() => None,
+        Credential::Hash { hash: Password(hash), algorithm } => {
+            let algorithm = Algorithm::named(&algorithm)
+                .ok_or_else(|| invalid(&format!("unknown hashing algorithm '{algorithm}'")))?;
+            let hash = PasswordHash::from_base64(algorithm, &hash);
+            Some(hash.ok_or_else(|| invalid("the password hash is not base64 of salt and hash"))?)
+        }
+    };
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    let put = broker.users().put(name, password, &tags);
+    let (is_new, ticket) = put.map_err(|error| Refusal::of_users(broker, error))?;
+    Ok(Performed::put(is_new, ticket))
 }
 
 fn authenticate(broker: &Broker, user: &str, password: &Password) -> Result<Performed, Refusal> {

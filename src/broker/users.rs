@@ -91,6 +91,28 @@ impl Users<'_> {
         })
     }
 
+    /// A user has this password, or none, and these tags from now on, whether it was there or not;
+    /// its limits stay. Whether it is new.
+    ///
+    /// # Errors
+    /// Something of it cannot be used.
+    pub fn put(
+        self,
+        name: &str,
+        password: Option<PasswordHash>,
+        tags: &[&str],
+    ) -> Result<(bool, Ticket), UserError> {
+        let tags = user::tags("user", tags).map_err(UserError::Invalid)?;
+        let mut is_new = false;
+        let ticket = self.change("put", name, |directory| {
+            let there = directory.user(name);
+            is_new = there.is_none();
+            let limits = there.map(|user| user.limits).unwrap_or_default();
+            put(directory, User { name: name.to_owned(), password, tags, limits })
+        })?;
+        Ok((is_new, ticket))
+    }
+
     /// Gives a user another password. Connections stay.
     ///
     /// # Errors

@@ -106,6 +106,7 @@ pub(super) fn status_of(operation: &Operation, kind: RefusalKind) -> u8 {
         RefusalKind::Invalid
         | RefusalKind::Denied
         | RefusalKind::Forbidden
+        | RefusalKind::HiddenVHost
         | RefusalKind::Conflict
         | RefusalKind::Unavailable => STATUS_UNAVAILABLE,
     }

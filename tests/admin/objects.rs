@@ -86,7 +86,7 @@ fn consumers_are_listed_and_where_one_is_served_at_a_time_it_is_told_which() {
     assert_eq!(
         of("c"),
         json!({
-            "queue_name": "q", "channel_pid": "127.0.0.1:50000 (1)", "consumer_tag": "c",
+            "queue_name": "q", "vhost": "/", "user": "guest", "channel_pid": "127.0.0.1:50000 (1)", "consumer_tag": "c",
             "ack_required": true, "prefetch_count": 2, "active": true, "activity_status": "up",
             "exclusive": false, "arguments": { "x-priority": 3 },
         })
@@ -121,7 +121,7 @@ fn exchanges_and_bindings_are_listed() {
         bindings[1],
         json!({
             "source_name": "", "source_kind": "exchange", "destination_name": "q",
-            "destination_kind": "queue", "routing_key": "q", "arguments": {},
+            "destination_kind": "queue", "routing_key": "q", "arguments": {}, "properties_key": "q",
         })
     );
     assert_eq!((&bindings[3]["source_name"], &bindings[3]["routing_key"]), (&json!("t"), &json!("k.#")));

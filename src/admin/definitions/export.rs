@@ -19,7 +19,7 @@ use crate::routing::topology::{Target, is_predeclared};
 use serde_json::json;
 
 /// The version of RabbitMQ whose documents these are.
-const RABBITMQ_VERSION: &str = "4.3.0";
+pub const RABBITMQ_VERSION: &str = "4.3.0";
 
 /// Everything there is.
 pub(super) fn export(broker: &Broker) -> Document {
@@ -29,7 +29,7 @@ pub(super) fn export(broker: &Broker) -> Document {
         rabbit_version: Some(RABBITMQ_VERSION.to_owned()),
         product_name: Some("Leveret".to_owned()),
         product_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        users: users.list().into_iter().map(user).collect(),
+        users: users.list().into_iter().map(UserEntry::of).collect(),
         vhosts: broker.vhosts().list().into_iter().map(vhost).collect(),
         ..Document::default()
     };
@@ -57,16 +57,20 @@ pub(super) fn export(broker: &Broker) -> Document {
     document
 }
 
-fn user(user: User) -> UserEntry {
-    let limits =
-        [("max-connections", user.limits.connections_max), ("max-channels", user.limits.channels_max)];
-    UserEntry {
-        name: user.name,
-        hashing_algorithm: user.password.as_ref().map(|hash| hash.algorithm().name().to_owned()),
-        password_hash: Some(user.password.map(|hash| hash.to_base64()).unwrap_or_default()),
-        password: None,
-        tags: user.tags,
-        limits: limits_of(&limits),
+impl UserEntry {
+    /// A user as definitions have it.
+    #[must_use]
+    pub fn of(user: User) -> Self {
+        let limits =
+            [("max-connections", user.limits.connections_max), ("max-channels", user.limits.channels_max)];
+        Self {
+            name: user.name,
+            hashing_algorithm: user.password.as_ref().map(|hash| hash.algorithm().name().to_owned()),
+            password_hash: Some(user.password.map(|hash| hash.to_base64()).unwrap_or_default()),
+            password: None,
+            tags: user.tags,
+            limits: limits_of(&limits),
+        }
     }
 }
 
