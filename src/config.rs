@@ -36,7 +36,7 @@ pub struct Flags {
     /// [default: none]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_AMQPS", value_delimiter = ',', value_parser = address)]
     pub amqps: Vec<SocketAddr>,
-    /// Address for health checks and metrics [default: 127.0.0.1:15672]
+    /// Address for the management API, health checks and metrics [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_HTTP", value_parser = address)]
     pub http: Option<SocketAddr>,
     /// Memory use above which publishers are blocked: bytes (512MiB) or a share of the machine's
@@ -95,7 +95,7 @@ pub struct Config {
     pub tls: Option<tls::Tls>,
     /// Addresses from which every AMQP connection has to begin with a PROXY header.
     pub proxy_protocol_from: Vec<network::Network>,
-    /// Address for health checks and metrics.
+    /// Address for the management API, health checks and metrics.
     pub http: SocketAddr,
     /// The filter of the log.
     pub log: String,

@@ -47,7 +47,8 @@
 //! limits) is in the directory of `auth`, beside the users.
 //!
 //! An operator's command comes over a socket in the data folder to
-//! `server/control`, is an operation of [`admin`], which returns when its ticket is durable. What
+//! `server/control`, or from a user to `http`; it is an operation of [`admin`], which returns when
+//! its ticket is durable. What
 //! only a session knows (its channels) it is asked for through a flag in [`broker::clients`] and a
 //! wake; it answers from its own state, so that nothing is counted for the purpose on the path of a
 //! message.
@@ -80,7 +81,8 @@
 //! | [`protocol::amqp::wire`] | bytes to frames, methods, content headers, and back |
 //! | [`protocol::amqp::fault`], [`protocol::amqp::reply`] | what goes wrong with a client, and the one table of what it is told: code, what ends, text |
 //! | [`protocol::amqp::session`] | one client's protocol state |
-//! | [`server`], [`http`] | the tokio shell; they never name each other |
+//! | [`server`] | the tokio shell: sockets, timers, operators |
+//! | [`http`] | RabbitMQ's management API, health and metrics, on a thread of its own (axum); `server` and it never name each other |
 //! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
 //! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `protocol::amqp::wire` and `message` alone |

@@ -10,7 +10,7 @@ use crate::admin::{Caller, Requester};
 use crate::broker::{AlarmLimits, Broker, BrokerSettings};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
-use crate::http;
+use crate::http::{self, Listener};
 use crate::machine;
 use crate::server::{
     self, BadFile, Certificates, Control, ListenerOptions, LogLines, Server, ShutdownReason,
@@ -64,7 +64,7 @@ pub struct Addresses {
     pub amqp: Vec<SocketAddr>,
     /// AMQP over TLS.
     pub amqps: Vec<SocketAddr>,
-    /// Health and metrics.
+    /// The management API, health and metrics.
     pub http: SocketAddr,
 }
 
@@ -124,7 +124,7 @@ impl Node {
                 tasks.spawn(server::accept(Arc::clone(&server), listener, options.clone()));
             }
         }
-        tasks.spawn(http::serve(http, Arc::clone(&broker)));
+        tasks.spawn(http::serve(http, Arc::clone(&broker), addresses.listeners()));
         match Control::bind(&config.data_dir) {
             Ok(control) => drop(tasks.spawn(server::serve_control(control, Arc::clone(&broker)))),
             Err(why) => warn!(error = why, "leveret ctl cannot reach this broker"),
@@ -305,6 +305,14 @@ fn port(listener: &TcpListener) -> Result<SocketAddr, StartError> {
 }
 
 impl Addresses {
+    /// What is spoken where, for those who ask by HTTP.
+    fn listeners(&self) -> Vec<Listener> {
+        let all = |protocol, addresses: &[SocketAddr]| -> Vec<Listener> {
+            addresses.iter().map(|&address| Listener { protocol, address }).collect()
+        };
+        [all("amqp", &self.amqp), all("amqp/ssl", &self.amqps), all("http", &[self.http])].concat()
+    }
+
     /// The line that `leveret serve` prints once it accepts connections; scripts wait for it.
     #[must_use]
     pub fn ready_line(&self, data_dir: &Path) -> String {

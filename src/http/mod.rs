@@ -1,22 +1,67 @@
-//! The HTTP port: health and metrics.
+//! The HTTP port: RabbitMQ's management API, health and metrics.
 //!
-//! A small server for operators' tools, apart from the AMQP one: its connections, heads and waits
-//! have limits of their own, so that whatever happens here costs the broker little; and it has a
-//! thread of its own, so that whatever happens there does not keep health waiting.
+//! A small server for operators' tools, apart from the AMQP one: its connections, heads, bodies and
+//! waits have limits of their own, so that whatever happens here costs the broker little; and it
+//! has a thread of its own, so that whatever happens there does not keep health waiting.
+//!
+//! Everything is done by operations of [`crate::admin`], with the permissions of the user who asks;
+//! no handler locks a queue or reads the disk on this thread.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `routes`, `route` | the table of all paths, which each subject adds its rows to |
+//! | `call` | a request as those who answer it get it: who asks, names, query, body |
+//! | `answer` | answers and faults, in RabbitMQ's words |
+//! | `list`, `columns` | filters, order, pages and columns of all lists |
+//! | `login`, `sessions`, `attempts` | who asks, and who tries passwords |
+//! | `router` | `/healthz` and `/metrics`, which ask nobody who he is |
 
+mod answer;
+mod attempts;
+mod bindings;
+mod body;
+mod call;
+mod columns;
 mod connection_slots;
+mod connections;
+mod definitions;
+mod exchanges;
+mod features;
+mod given;
+mod health;
+mod list;
+mod login;
+mod messages;
+mod nodes;
+mod openapi;
+mod overview;
+mod permissions;
+mod policies;
 mod prometheus;
+mod query;
+mod queues;
+mod route;
 mod router;
+mod routes;
+mod sessions;
+mod state;
+mod users;
+mod vhosts;
+
+pub use self::state::Listener;
 
 use self::connection_slots::{ConnectionSlot, ConnectionSlots};
+use self::state::{Peer, State};
 use crate::broker::Broker;
+use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
-use std::future::ready;
+use hyper_util::service::TowerToHyperService;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -43,7 +88,7 @@ const BACK_OFF: Duration = Duration::from_millis(200);
 
 /// Serves on `listener`, on a thread of its own, until the future is dropped; comes back only after
 /// a fault of the broker.
-pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
+pub async fn serve(listener: TcpListener, broker: Arc<Broker>, listeners: Vec<Listener>) {
     // Dropped when this future is, which ends the thread.
     let (_stop, stopped) = oneshot::channel::<()>();
     let (ended, has_ended) = oneshot::channel::<()>();
@@ -51,7 +96,7 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
         thread::Builder::new().name("leveret-http".to_owned()).spawn(move || {
             // Dropped with the thread, whatever ends it.
             let _ended = ended;
-            if let Err(error) = run(listener, broker, stopped) {
+            if let Err(error) = run(listener, broker, listeners, stopped) {
                 error!(%error, "cannot serve HTTP");
             }
         })
@@ -64,12 +109,17 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
 }
 
 /// Serves until `stopped` says so.
-fn run(listener: StdListener, broker: Arc<Broker>, stopped: oneshot::Receiver<()>) -> io::Result<()> {
+fn run(
+    listener: StdListener,
+    broker: Arc<Broker>,
+    listeners: Vec<Listener>,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
         tokio::select! {
-            () = accept(listener, broker) => {}
+            () = accept(listener, router::all(&Arc::new(State::new(broker, listeners)))) => {}
             // Nothing is ever sent.
             _dropped = stopped => {}
         }
@@ -77,13 +127,13 @@ fn run(listener: StdListener, broker: Arc<Broker>, stopped: oneshot::Receiver<()
     })
 }
 
-async fn accept(listener: TcpListener, broker: Arc<Broker>) {
+async fn accept(listener: TcpListener, router: Router) {
     let places = Arc::new(ConnectionSlots::default());
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
                 let (place, given_up) = places.enter(address.ip());
-                let serving = attend(socket, Arc::clone(&broker), place);
+                let serving = attend(socket, address, router.clone(), place);
                 tokio::spawn(async move {
                     tokio::select! {
                         () = serving => {}
@@ -100,10 +150,13 @@ async fn accept(listener: TcpListener, broker: Arc<Broker>) {
 }
 
 /// Answers what comes on one connection.
-async fn attend(socket: TcpStream, broker: Arc<Broker>, place: ConnectionSlot) {
-    let service = service_fn(|request| {
+async fn attend(socket: TcpStream, address: SocketAddr, router: Router, place: ConnectionSlot) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
         place.renew();
-        ready(Ok::<_, Infallible>(router::answer(&request, &broker)))
+        request.extensions_mut().insert(Peer(address));
+        normalize(request.uri_mut());
+        router.call(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -115,5 +168,22 @@ async fn attend(socket: TcpStream, broker: Arc<Broker>, place: ConnectionSlot) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "HTTP connection ended"),
         Err(_late) => debug!("HTTP connection closed: it lasted too long"),
+    }
+}
+
+/// A path as it is routed: without a slash at its end, and with a name for the default exchange,
+/// which has none.
+fn normalize(uri: &mut Uri) {
+    let path = uri.path();
+    if !path.contains("//") && (!path.ends_with('/') || path == "/") {
+        return;
+    }
+    let mut plain = path.trim_end_matches('/').replace("/e//", "/e/amq.default/");
+    if let Some(query) = uri.query() {
+        plain.push('?');
+        plain.push_str(query);
+    }
+    if let Ok(plain) = plain.parse() {
+        *uri = plain;
     }
 }

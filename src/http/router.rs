@@ -1,36 +1,53 @@
-//! Which path is answered by what.
+//! The paths that ask nobody who he is, `/healthz` and `/metrics`, beside those of the API.
 
+use super::answer::Fault;
 use super::prometheus;
-use crate::blocking;
+use super::routes;
+use super::state::State;
 use crate::broker::{Broker, Shortage};
 use crate::clock;
 use crate::machine;
 use crate::store::change::Health;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use axum::Router;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
 
-/// An answer: all of them are short enough to be made before the first byte is sent.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// All paths there are.
+pub(super) fn all(state: &Arc<State>) -> Router {
+    let open = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
+    let open = open.method_not_allowed_fallback(not_allowed).with_state(Arc::clone(state));
+    routes::router(state).merge(open)
+}
 
-/// Answers one request; its body, should it have one, is never read.
-pub(super) fn answer<Body>(request: &Request<Body>, broker: &Broker) -> Answer {
-    let page: fn(&Broker) -> Answer = match request.uri().path() {
-        "/healthz" => |broker| healthz(broker.health(), broker.alarms().shortage(Health::Good)),
-        "/metrics" => metrics,
-        _ => return error(StatusCode::NOT_FOUND, "not_found", "Not Found"),
-    };
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return page(broker);
+async fn not_allowed() -> Response {
+    Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed").into_response()
+}
+
+async fn health(Shared(state): Shared<Arc<State>>) -> Response {
+    healthz(state.broker.health(), state.broker.alarms().shortage(Health::Good))
+}
+
+/// It locks each queue once, so it is made aside, and one at a time.
+async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
+    // Nobody closes it.
+    let turn = Arc::clone(&state.lists).acquire_owned().await;
+    let page = spawn_blocking(move || {
+        let _turn = turn;
+        page(&state.broker)
+    });
+    match page.await {
+        Ok(page) => text_answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page),
+        Err(_panic) => Fault::unavailable("the page failed by a fault of the broker").into_response(),
     }
-    let mut refusal = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed");
-    refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    refusal
 }
 
 /// Whether publishers are served, for load balancers and container platforms.
-fn healthz(health: Health, shortage: Shortage) -> Answer {
+fn healthz(health: Health, shortage: Shortage) -> Response {
     let (status, text) = match health {
         Health::Good if shortage.memory => {
             (StatusCode::SERVICE_UNAVAILABLE, "low on memory: publishers are blocked")
@@ -45,7 +62,7 @@ fn healthz(health: Health, shortage: Shortage) -> Answer {
     text_answer(status, "text/plain; charset=utf-8", text.into())
 }
 
-fn metrics(broker: &Broker) -> Answer {
+fn page(broker: &Broker) -> String {
     let alarms = broker.alarms();
     let shortage = alarms.shortage(broker.health());
     let up_ms = clock::mono_ms().saturating_sub(broker.started_at().mono_ms);
@@ -57,22 +74,11 @@ fn metrics(broker: &Broker) -> Answer {
         resident_bytes: machine::resident_bytes(),
         descriptors: (machine::descriptors_open(), machine::descriptors_max()),
     };
-    // It locks each queue once.
-    let gauges = blocking::run(|| broker.gauges());
-    let text = prometheus::exposition(broker.metrics(), &gauges, &node);
-    text_answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+    prometheus::exposition(broker.metrics(), &broker.gauges(), &node)
 }
 
-/// An error as RabbitMQ's management API writes it.
-fn error(status: StatusCode, error: &str, reason: &str) -> Answer {
-    text_answer(status, "application/json", format!("{{\"error\":\"{error}\",\"reason\":\"{reason}\"}}"))
-}
-
-fn text_answer(status: StatusCode, kind: &'static str, text: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
+fn text_answer(status: StatusCode, kind: &'static str, text: String) -> Response {
+    (status, [(CONTENT_TYPE, kind)], text).into_response()
 }
 
 #[cfg(test)]

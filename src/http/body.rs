@@ -1,0 +1,100 @@
+//! Bodies of requests: read up to a limit, within a time, and all of them together within another
+//! limit.
+
+use super::answer::Fault;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::StatusCode;
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// The largest body, in bytes: a message of 16 MiB as base64 fits in it, and so do definitions of
+/// 100,000 queues.
+pub(super) const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// The largest body of somebody who has not logged in, in bytes: a name and a password.
+pub(super) const LOGIN_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of all bodies that are read or worked on.
+const ALL_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes that a permit stands for.
+const PERMIT_BYTES: usize = 1024;
+
+/// How long a body may take to arrive.
+const BODY_WAIT: Duration = Duration::from_secs(60);
+
+/// A body, and its share of what there is for all of them.
+#[derive(Debug, Default)]
+pub(super) struct RequestBody {
+    bytes: Vec<u8>,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// Room for all bodies.
+pub(super) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ALL_BYTES_MAX / PERMIT_BYTES))
+}
+
+/// Reads a body of at most so many bytes to its end.
+///
+/// # Errors
+/// It is too large or too slow, or there are too many.
+pub(super) async fn read(body: Body, max: usize, room: &Arc<Semaphore>) -> Result<RequestBody, Fault> {
+    timeout(BODY_WAIT, read_all(body, max, room)).await.unwrap_or_else(|_late| {
+        let status = StatusCode::REQUEST_TIMEOUT;
+        Err(Fault::new(status, "timeout", "the body did not arrive in time"))
+    })
+}
+
+async fn read_all(mut body: Body, max: usize, room: &Arc<Semaphore>) -> Result<RequestBody, Fault> {
+    if body.size_hint().lower() > max as u64 {
+        return Err(Fault::too_large(max));
+    }
+    let mut read = RequestBody::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Fault::bad_request(format!("cannot read the body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.bytes.len() + data.len() > max {
+            return Err(Fault::too_large(max));
+        }
+        read.add(&data, room)?;
+    }
+    Ok(read)
+}
+
+impl RequestBody {
+    fn add(&mut self, data: &Bytes, room: &Arc<Semaphore>) -> Result<(), Fault> {
+        let len = self.bytes.len() + data.len();
+        let held = self._share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        // It fits, being at most a few thousand.
+        let more = u32::try_from(len.div_ceil(PERMIT_BYTES).saturating_sub(held)).unwrap_or(u32::MAX);
+        let more = Arc::clone(room).try_acquire_many_owned(more);
+        let more = more.map_err(|_full| Fault::unavailable("too many large requests at once: try again"))?;
+        match &mut self._share {
+            Some(share) => share.merge(more),
+            None => self._share = Some(more),
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// The bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The object that it is; an empty one if there is no body.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn object(&self) -> Result<Map<String, Value>, Fault> {
+        if self.bytes.is_empty() {
+            return Ok(Map::new());
+        }
+        serde_json::from_slice(&self.bytes).map_err(|_error| Fault::bad_request("not_json"))
+    }
+}

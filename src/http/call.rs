@@ -1,0 +1,197 @@
+//! A request of the API as those who answer it get it: who asks, what the path names, what the
+//! query and the body say. Whoever is not let in does not get that far.
+
+use super::answer::{self, Fault};
+use super::body::{self, BODY_BYTES_MAX, RequestBody};
+use super::columns::Columns;
+use super::login;
+use super::query::Query;
+use super::state::{Peer, State};
+use crate::admin::vhosts::VHostOperation;
+use crate::admin::{Answer, Operation, Requester, Row, Rows, Told, perform_durably};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::header::ACCEPT_ENCODING;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The header that a request which changes something has, if it comes with a cookie: a page of
+/// another origin cannot send it.
+const GUARD: (&str, &str) = ("x-requested-with", "leveret");
+
+/// What every answer may look at of a request.
+pub(super) struct Call {
+    pub(super) state: Arc<State>,
+    /// The user who asks.
+    pub(super) user: String,
+    /// Its tags.
+    pub(super) tags: Vec<String>,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    pub(super) body: RequestBody,
+    /// The parts of the path that are names.
+    names: Vec<(String, String)>,
+}
+
+impl FromRequest<Arc<State>> for Call {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Peer>().copied();
+        let login = login::check(state, &parts.headers, peer).await?;
+        let is_change = !matches!(parts.method, Method::GET | Method::HEAD);
+        if login.by_cookie && is_change && parts.headers.get(GUARD.0).is_none_or(|value| value != GUARD.1) {
+            let why =
+                format!("a request with a cookie that changes something needs {}: {}", GUARD.0, GUARD.1);
+            return Err(Fault::new(StatusCode::FORBIDDEN, "forbidden", why).into_response());
+        }
+        let names = names(&mut parts, state).await.map_err(IntoResponse::into_response)?;
+        let body =
+            body::read(body, BODY_BYTES_MAX, &state.bodies).await.map_err(IntoResponse::into_response)?;
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let state = Arc::clone(state);
+        Ok(Self { state, user: login.user, tags: login.tags, query, headers: parts.headers, body, names })
+    }
+}
+
+/// The names in the path.
+async fn names(parts: &mut Parts, state: &Arc<State>) -> Result<Vec<(String, String)>, Fault> {
+    let params = RawPathParams::from_request_parts(parts, state).await;
+    let params = params.map_err(|_error| Fault::bad_request("the path is not UTF-8"))?;
+    let names: Vec<_> = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if names.iter().any(|(_, value)| value.contains('\0')) {
+        return Err(Fault::bad_request("a name in the path has a NUL"));
+    }
+    Ok(names)
+}
+
+impl Call {
+    /// What the path has in place of `{name}`.
+    pub(super) fn name(&self, name: &str) -> String {
+        let found = self.names.iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// The vhost that the path names.
+    pub(super) fn vhost(&self) -> String {
+        self.name("vhost")
+    }
+
+    /// The body, which is an object.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn object(&self) -> Result<Map<String, Value>, Fault> {
+        self.body.object()
+    }
+
+    /// Who asks.
+    pub(super) fn requester(&self) -> Requester {
+        Requester::User(self.user.clone())
+    }
+
+    /// Whether who asks sees what concerns the whole broker.
+    pub(super) fn monitors(&self) -> bool {
+        self.tags.iter().any(|tag| tag == "administrator" || tag == "monitoring")
+    }
+
+    /// Whether who asks may do everything.
+    pub(super) fn administers(&self) -> bool {
+        self.tags.iter().any(|tag| tag == "administrator")
+    }
+
+    /// Does an operation for who asks; what it changes is on disk then.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) async fn perform(&self, operation: Operation) -> Result<Answer, Fault> {
+        // Nobody closes it.
+        let _turn = self.state.work.acquire().await;
+        Ok(perform_durably(&self.state.broker, operation, self.requester()).await?)
+    }
+
+    /// As [`Self::perform`], for one thing that is told.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) async fn told(&self, operation: Operation) -> Result<Told, Fault> {
+        match self.perform(operation).await? {
+            Answer::One(told) => Ok(*told),
+            // No operation answers otherwise than it says.
+            Answer::Many(_) => Ok(Told::Done),
+        }
+    }
+
+    /// As [`Self::perform`], for a list.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) async fn rows(&self, operation: Operation) -> Result<Rows, Fault> {
+        match self.perform(operation).await? {
+            Answer::Many(rows) => Ok(rows),
+            Answer::One(_) => Ok(Box::new(std::iter::empty())),
+        }
+    }
+
+    /// As [`Self::rows`], of each of some vhosts in turn; one that is gone has none.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) async fn rows_of_all(
+        &self,
+        vhosts: Vec<String>,
+        operation: impl Fn(String) -> Operation,
+    ) -> Result<Rows, Fault> {
+        let mut all: Rows = Box::new(std::iter::empty());
+        for vhost in vhosts {
+            match self.rows(operation(vhost)).await {
+                Ok(rows) => all = Box::new(all.chain(rows)),
+                Err(fault) if fault.is_missing() => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The vhosts that who asks knows of: all, or those that it may enter.
+    ///
+    /// # Errors
+    /// They are refused.
+    pub(super) async fn visible_vhosts(&self) -> Result<Vec<String>, Fault> {
+        let rows = self.rows(Operation::VHosts(VHostOperation::ListVhosts)).await?;
+        Ok(rows.filter_map(|row| if let Row::VHost(row) = row { Some(row.name) } else { None }).collect())
+    }
+
+    /// As [`Self::rows`], of the vhost that the path names, or of all that who asks may look into.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) async fn rows_in(&self, operation: impl Fn(String) -> Operation) -> Result<Rows, Fault> {
+        match self.vhost() {
+            all if all.is_empty() => self.rows_of_all(self.visible_vhosts().await?, operation).await,
+            named => self.rows(operation(named)).await,
+        }
+    }
+
+    /// Whether the client takes compressed answers.
+    pub(super) fn takes_gzip(&self) -> bool {
+        let accepted = self.headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        accepted.is_some_and(|accepted| accepted.split(',').any(is_gzip))
+    }
+
+    /// One thing as JSON: of its fields those that were asked for.
+    pub(super) async fn one(&self, mut value: Value) -> Response {
+        Columns::of(&self.query).pick(&mut value);
+        answer::json_text(value.to_string().into_bytes(), self.takes_gzip()).await
+    }
+}
+
+/// Whether an entry of `Accept-Encoding` is gzip and not refused.
+fn is_gzip(entry: &str) -> bool {
+    let mut parts = entry.split(';').map(str::trim);
+    let is_it = matches!(parts.next(), Some("gzip" | "*"));
+    is_it && parts.all(|part| part.strip_prefix("q=").is_none_or(|q| q.parse::<f32>().is_ok_and(|q| q > 0.0)))
+}

@@ -1,0 +1,136 @@
+//! Definitions: everything that is declared, out and in.
+
+use super::answer::{Fault, done};
+use super::call::Call;
+use super::route::{Route, get, post};
+use crate::admin::definitions::{DefinitionsOperation, Source};
+use crate::admin::{Operation, Told};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+/// The field of a form in which RabbitMQ's pages send a file.
+const FILE: &str = "name=\"file\"";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/api/definitions", "Everything that is declared", export),
+        post("/api/definitions", "Declare what a document has", import),
+        get("/api/definitions/{vhost}", "What is declared in a virtual host", export),
+        post("/api/definitions/{vhost}", "Declare what a document has in a virtual host", import),
+    ]
+}
+
+async fn export(call: Call) -> Result<Response, Fault> {
+    let told = call.told(Operation::Definitions(DefinitionsOperation::ExportDefinitions)).await?;
+    let Told::Definitions(document) = told else { return Err(Fault::unavailable("no definitions")) };
+    let mut document = json!(document);
+    let vhost = call.vhost();
+    if vhost.is_empty() {
+        let node = &call.state.node;
+        document["rabbitmq_definition_format"] = json!("cluster");
+        document["original_cluster_name"] = json!(node);
+        document["explanation"] = json!(format!("Definitions of cluster '{node}'"));
+    } else {
+        document = of_vhost(document, &vhost).ok_or_else(|| Fault::bad_request("vhost_not_found"))?;
+    }
+    let mut answer = call.one(document).await;
+    if let Some(name) = call.query.get("download")
+        && let Ok(named) = HeaderValue::from_str(&format!("attachment; filename={}", file_name(name)))
+    {
+        answer.headers_mut().insert(CONTENT_DISPOSITION, named);
+    }
+    Ok(answer)
+}
+
+/// A name that is one file's everywhere.
+fn file_name(given: &str) -> String {
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    given.chars().filter(is_plain).take(255).collect()
+}
+
+/// What a document has of one vhost, without saying which.
+fn of_vhost(mut document: Value, vhost: &str) -> Option<Value> {
+    let vhosts = document["vhosts"].as_array()?;
+    let own = vhosts.iter().find(|entry| entry["name"] == vhost)?.clone();
+    let mut told = Map::new();
+    for name in ["rabbitmq_version", "rabbit_version", "product_name", "product_version"] {
+        told.insert(name.to_owned(), document[name].take());
+    }
+    told.insert("rabbitmq_definition_format".to_owned(), json!("single_virtual_host"));
+    told.insert("original_vhost_name".to_owned(), json!(vhost));
+    told.insert("explanation".to_owned(), json!(format!("Definitions of virtual host '{vhost}'")));
+    told.insert("metadata".to_owned(), own["metadata"].clone());
+    told.insert("description".to_owned(), own["metadata"]["description"].clone());
+    told.insert("limits".to_owned(), own["limits"].clone());
+    for name in ["parameters", "policies", "queues", "exchanges", "bindings"] {
+        let Value::Array(entries) = document[name].take() else { continue };
+        let entries = entries.into_iter().filter(|entry| entry["vhost"] == vhost).map(|mut entry| {
+            if let Value::Object(entry) = &mut entry {
+                entry.shift_remove("vhost");
+            }
+            entry
+        });
+        told.insert(name.to_owned(), entries.collect());
+    }
+    Some(Value::Object(told))
+}
+
+async fn import(call: Call) -> Result<Response, Fault> {
+    let kind = call.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let bytes = match kind.strip_prefix("multipart/form-data") {
+        Some(parameters) => {
+            file(call.body.bytes(), parameters).ok_or_else(|| Fault::bad_request("no file"))?
+        }
+        None => call.body.bytes(),
+    };
+    let document: Result<Map<String, Value>, _> = serde_json::from_slice(bytes);
+    let document = document.map_err(|_error| Fault::bad_request("failed_to_parse_json"))?;
+    let (document, vhost) = (Source(Value::Object(document)), call.vhost());
+    let vhost = Some(vhost).filter(|vhost| !vhost.is_empty());
+    let operation = DefinitionsOperation::ImportDefinitions { document, vhost, strict: false };
+    call.told(Operation::Definitions(operation)).await.map_err(Fault::in_words)?;
+    Ok(done())
+}
+
+/// The file in a form (RFC 7578).
+fn file<'a>(body: &'a [u8], parameters: &str) -> Option<&'a [u8]> {
+    let boundary = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("boundary="))?;
+    let delimiter = format!("--{}", boundary.trim_matches('"'));
+    let mut parts = split(body, delimiter.as_bytes()).into_iter();
+    parts.find_map(|part| {
+        let end = find(part, b"\r\n\r\n")?;
+        let head = std::str::from_utf8(&part[..end]).ok()?;
+        let content = &part[end + 4..];
+        head.contains(FILE).then(|| content.strip_suffix(b"\r\n").unwrap_or(content))
+    })
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn split<'a>(mut bytes: &'a [u8], delimiter: &[u8]) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    while let Some(at) = find(bytes, delimiter) {
+        parts.push(&bytes[..at]);
+        bytes = &bytes[at + delimiter.len()..];
+    }
+    parts.push(bytes);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_in_its_form() {
+        let body = b"--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x\r\n\
+                     Content-Disposition: form-data; name=\"file\"; filename=\"d.json\"\r\n\r\n{}\r\n--x--\r\n";
+        assert_eq!(file(body, "; boundary=x"), Some(&b"{}"[..]));
+        assert_eq!(file(body, "; boundary=\"x\""), Some(&b"{}"[..]));
+        assert_eq!((file(body, "; boundary=y"), file(body, "")), (None, None));
+    }
+}

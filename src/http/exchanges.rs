@@ -1,0 +1,96 @@
+//! Exchanges.
+
+use super::answer::{Fault, done, put as answer_put};
+use super::call::Call;
+use super::given::{arguments, flag, text};
+use super::list::{self, Listed, Show};
+use super::route::{Route, delete, get, put};
+use crate::admin::exchanges::{ExchangeOperation, ExchangeRow};
+use crate::admin::{Operation, Row, Told};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+/// What the path has for the default exchange, whose name is empty.
+const DEFAULT: &str = "amq.default";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/api/exchanges", "All exchanges", all),
+        get("/api/exchanges/{vhost}", "The exchanges of a virtual host", all),
+        get("/api/exchanges/{vhost}/{name}", "An exchange", one),
+        put("/api/exchanges/{vhost}/{name}", "Declare an exchange", declare),
+        delete("/api/exchanges/{vhost}/{name}", "Delete an exchange", remove),
+    ]
+}
+
+/// The name of an exchange as a path has it.
+pub(super) fn exchange_name(given: String) -> String {
+    if given == DEFAULT { String::new() } else { given }
+}
+
+impl Listed for ExchangeRow {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn json(self, _show: &Show) -> Value {
+        let mut shown = json!({
+            "name": self.name,
+            "vhost": self.vhost,
+            "type": self.kind,
+            "durable": self.durable,
+            "auto_delete": self.auto_delete,
+            "internal": self.internal,
+            "arguments": self.arguments,
+        });
+        if let Some(policy) = self.policy {
+            shown["policy"] = json!(policy);
+        }
+        shown
+    }
+}
+
+fn exchange(row: Row) -> Option<ExchangeRow> {
+    if let Row::Exchange(row) = row { Some(row) } else { None }
+}
+
+async fn all(call: Call) -> Result<Response, Fault> {
+    let rows = call.rows_in(|vhost| Operation::Exchanges(ExchangeOperation::ListExchanges { vhost })).await?;
+    list::answer(&call, rows.filter_map(exchange)).await
+}
+
+async fn one(call: Call) -> Result<Response, Fault> {
+    let (vhost, exchange) = (call.vhost(), exchange_name(call.name("name")));
+    let told =
+        call.told(Operation::Exchanges(ExchangeOperation::DescribeExchange { vhost, exchange })).await?;
+    let Told::Exchange(described) = told else { return Err(Fault::no_object()) };
+    let mut shown = described.exchange.json(&Show::of(&call));
+    shown["incoming"] = json!([]);
+    shown["outgoing"] = json!([]);
+    Ok(call.one(shown).await)
+}
+
+async fn declare(call: Call) -> Result<Response, Fault> {
+    let given = call.object()?;
+    let operation = ExchangeOperation::DeclareExchange {
+        vhost: call.vhost(),
+        exchange: exchange_name(call.name("name")),
+        kind: text(&given, "type", "direct")?,
+        durable: flag(&given, "durable")?,
+        auto_delete: flag(&given, "auto_delete")?,
+        internal: flag(&given, "internal")?,
+        arguments: arguments(&given)?,
+    };
+    let told = call.told(Operation::Exchanges(operation)).await.map_err(Fault::in_words)?;
+    Ok(answer_put(told == Told::Created))
+}
+
+async fn remove(call: Call) -> Result<Response, Fault> {
+    let operation = ExchangeOperation::DeleteExchange {
+        vhost: call.vhost(),
+        exchange: exchange_name(call.name("name")),
+        if_unused: call.query.is_true("if-unused"),
+    };
+    call.told(Operation::Exchanges(operation)).await?;
+    Ok(done())
+}

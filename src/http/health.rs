@@ -1,0 +1,149 @@
+//! Health checks: 200 with `ok`, or 503 and why.
+
+use super::answer::{Fault, json_of};
+use super::call::Call;
+use super::overview::check_node;
+use super::route::{Route, get};
+use crate::broker::Shortage;
+use crate::store::change::Health;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+pub(super) fn routes() -> Vec<Route> {
+    const OF_QUEUES: &str = "Whether quorum queues have leaders";
+    vec![
+        get("/api/health/checks/alarms", "Whether publishers have to wait", alarms),
+        get("/api/health/checks/local-alarms", "The same of this node", alarms),
+        get(
+            "/api/health/checks/certificate-expiration/{within}/{unit}",
+            "Whether certificates expire",
+            certificates,
+        ),
+        get("/api/health/checks/port-listener/{port}", "Whether something listens on a port", port),
+        get("/api/health/checks/protocol-listener/{protocol}", "Whether a protocol is spoken", protocol),
+        get("/api/health/checks/virtual-hosts", "Whether all virtual hosts run", works),
+        get("/api/health/checks/node-is-quorum-critical", "Whether others need this node", single),
+        get("/api/health/checks/is-in-service", "Whether clients are served", works),
+        get("/api/health/checks/below-node-connection-limit", "Whether there is room for connections", room),
+        get("/api/health/checks/ready-to-serve-clients", "Whether clients are served", works),
+        get("/api/health/checks/reached-target-cluster-size", "Whether all nodes are there", works),
+        get("/api/health/checks/metadata-store/initialized", "Whether the store is there", works),
+        get("/api/health/checks/metadata-store/initialized/with-data", "Whether the store has data", works),
+        get("/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts", OF_QUEUES, works),
+        get(
+            "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
+            OF_QUEUES,
+            works,
+        ),
+        get("/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}", OF_QUEUES, of_vhost),
+        get(
+            "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
+            OF_QUEUES,
+            of_vhost,
+        ),
+        get("/api/aliveness-test/{vhost}", "Whether a virtual host works", of_vhost),
+        get("/api/healthchecks/node", "Whether this node works", works),
+        get("/api/healthchecks/node/{node}", "Whether a node works", node),
+    ]
+}
+
+async fn ok(call: &Call) -> Response {
+    call.one(json!({"status": "ok"})).await
+}
+
+fn failed(reason: &str, more: Value) -> Response {
+    let mut told = json!({"status": "failed", "reason": reason});
+    if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
+        told.extend(more);
+    }
+    json_of(StatusCode::SERVICE_UNAVAILABLE, &told)
+}
+
+async fn alarms(call: Call) -> Response {
+    let health = call.state.broker.health();
+    let Shortage { memory, disk } = call.state.broker.alarms().shortage(health);
+    let node = &call.state.node;
+    let raised = [(memory, "memory"), (disk, "disk")].into_iter().filter(|(is_on, _)| *is_on);
+    let raised: Vec<Value> =
+        raised.map(|(_, resource)| json!({"node": node, "resource": resource})).collect();
+    if raised.is_empty() {
+        return ok(&call).await;
+    }
+    failed("There are alarms in effect in the cluster", json!({"alarms": raised}))
+}
+
+/// Whether the broker works at all.
+async fn works(call: Call) -> Response {
+    match call.state.broker.health() {
+        Health::Good | Health::Full => ok(&call).await,
+        Health::Failed => failed("the store has failed", Value::Null),
+    }
+}
+
+async fn single(call: Call) -> Response {
+    call.one(json!({"status": "ok", "reason": "single node cluster"})).await
+}
+
+async fn of_vhost(call: Call) -> Result<Response, Fault> {
+    let vhost = call.vhost();
+    if !call.visible_vhosts().await?.contains(&vhost) {
+        return Err(Fault::no_object());
+    }
+    Ok(works(call).await)
+}
+
+async fn node(call: Call) -> Result<Response, Fault> {
+    check_node(&call)?;
+    Ok(works(call).await)
+}
+
+async fn certificates(call: Call) -> Result<Response, Fault> {
+    let units = ["days", "weeks", "months", "years"];
+    if !units.contains(&call.name("unit").as_str()) {
+        let why = "Time unit not recognised. Supported units: days, weeks, months, years.";
+        return Err(Fault::bad_request(why));
+    }
+    let within = call.name("within").parse::<u32>();
+    within.map_err(|_none| Fault::bad_request("Invalid expiration period"))?;
+    Ok(ok(&call).await)
+}
+
+async fn port(call: Call) -> Result<Response, Fault> {
+    let port: u16 = call.name("port").parse().map_err(|_none| Fault::bad_request("Invalid port"))?;
+    let ports: Vec<u16> = call.state.listeners.iter().map(|listener| listener.address.port()).collect();
+    if ports.contains(&port) {
+        return Ok(call.one(json!({"status": "ok", "port": port})).await);
+    }
+    Ok(failed("No active listener", json!({"missing": port, "ports": ports})))
+}
+
+async fn protocol(call: Call) -> Response {
+    let mut protocols: Vec<&str> = call.state.listeners.iter().map(|listener| listener.protocol).collect();
+    protocols.dedup();
+    let wanted = call.name("protocol");
+    let missing: Vec<&str> = wanted.split(',').filter(|name| !protocols.contains(&canonical(name))).collect();
+    if missing.is_empty() {
+        return call.one(json!({"status": "ok", "protocols": protocols})).await;
+    }
+    failed("No active listener", json!({"missing": missing, "protocols": protocols}))
+}
+
+/// A protocol by the name under which listeners have it.
+fn canonical(name: &str) -> &str {
+    match name {
+        "amqp091" | "amqp0-9-1" | "amqp0.9.1" | "amqp10" | "amqp1.0" => "amqp",
+        "amqps" | "amqp/ssl" => "amqp/ssl",
+        "management" => "http",
+        other => other,
+    }
+}
+
+async fn room(call: Call) -> Response {
+    let broker = &call.state.broker;
+    let (limit, there) = (broker.settings().limits.connections_max, broker.clients().list().len());
+    if there < limit as usize {
+        return ok(&call).await;
+    }
+    failed("Connection limit is reached", json!({"limit": limit, "connections": there}))
+}

@@ -1,0 +1,347 @@
+//! Lists: filtered by name, sorted, cut into pages, and reduced to some columns, as RabbitMQ's
+//! management API does it for each of its lists.
+//!
+//! A list is made aside, a row at a time; how many are made at a time is limited. Rows that the
+//! page does not show are not turned into JSON, unless they are sorted by something in them.
+
+use super::answer::{self, Fault};
+use super::call::Call;
+use super::columns::{Columns, field};
+use super::query::Query;
+use crate::auth::pattern::Pattern;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+use std::cmp::Ordering;
+use std::io::Write;
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
+use tracing::error;
+
+/// Rows of a page, where the request does not say.
+const PAGE_SIZE: usize = 100;
+
+/// Rows of a page, at most.
+const PAGE_SIZE_MAX: usize = 500;
+
+/// What a list has, row by row.
+pub(super) trait Listed: Send + 'static {
+    /// The name by which it is filtered.
+    fn name(&self) -> &str;
+    /// The row, as it is shown.
+    fn json(self, show: &Show) -> Value;
+}
+
+/// What every row may look at.
+pub(super) struct Show {
+    /// The name of the node.
+    pub(super) node: String,
+    /// Only what was declared is shown, and no statistics.
+    pub(super) disable_stats: bool,
+    /// With the numbers of messages all the same.
+    pub(super) enable_queue_totals: bool,
+}
+
+impl Show {
+    pub(super) fn of(call: &Call) -> Self {
+        Self {
+            node: call.state.node.clone(),
+            disable_stats: call.query.is_true("disable_stats"),
+            enable_queue_totals: call.query.is_true("enable_queue_totals"),
+        }
+    }
+}
+
+/// Rows that are JSON already.
+impl Listed for Value {
+    fn name(&self) -> &str {
+        self["name"].as_str().unwrap_or_default()
+    }
+
+    fn json(self, _show: &Show) -> Value {
+        self
+    }
+}
+
+/// What the query says of a list.
+struct Wanted {
+    page: Option<Page>,
+    filter: Filter,
+    /// The path of the field by which it is sorted.
+    sort: Vec<String>,
+    reverse: bool,
+    columns: Columns,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Page {
+    number: usize,
+    size: usize,
+}
+
+/// Which names are wanted.
+enum Filter {
+    All,
+    /// Those that contain this, in lower case.
+    Part(String),
+    /// Those in which this is found.
+    Found(Pattern),
+    /// No name: the pattern makes no sense.
+    None,
+}
+
+impl Wanted {
+    fn of(query: &Query) -> Result<Self, Fault> {
+        let page = Page::of(query)?;
+        let filter = match query.get("name").filter(|name| page.is_some() && !name.is_empty()) {
+            None => Filter::All,
+            Some(name) if query.is_true("use_regex") => {
+                Pattern::compile(&format!("(?i){name}")).map_or(Filter::None, Filter::Found)
+            }
+            Some(name) => Filter::Part(name.to_lowercase()),
+        };
+        let sort = query.get("sort").unwrap_or_default();
+        let sort = if sort.is_empty() { Vec::new() } else { sort.split('.').map(str::to_owned).collect() };
+        Ok(Self { page, filter, sort, reverse: query.is_true("sort_reverse"), columns: Columns::of(query) })
+    }
+}
+
+impl Page {
+    fn of(query: &Query) -> Result<Option<Self>, Fault> {
+        let Some(page) = query.get("page") else { return Ok(None) };
+        let size = query.get("page_size");
+        let number = |text: &str| {
+            text.parse::<i64>().map_err(|_none| Fault::bad_request("Pagination parameters are invalid"))
+        };
+        let (page, size) = (number(page)?, size.map(number).transpose()?);
+        let in_range =
+            |number: i64, max: usize| usize::try_from(number).ok().filter(|n| (1..=max).contains(n));
+        match (in_range(page, usize::MAX), size.map_or(Some(PAGE_SIZE), |size| in_range(size, PAGE_SIZE_MAX)))
+        {
+            (Some(number), Some(size)) => Ok(Some(Self { number, size })),
+            _ => {
+                let size = size.map_or_else(|| "undefined".to_owned(), |size| size.to_string());
+                let why = format!("Invalid pagination parameters: page number {page}, page size {size}");
+                Err(Fault::new(StatusCode::BAD_REQUEST, "invalid_pagination_parameters", why))
+            }
+        }
+    }
+
+    /// Which rows of so many are on it, if there is such a page.
+    fn range(self, len: usize) -> Result<std::ops::Range<usize>, Fault> {
+        let start = (self.number - 1).saturating_mul(self.size);
+        if start >= len && self.number > 1 {
+            let Self { number, size } = self;
+            let why = format!("Page out of range, page: {number} page size: {size}, len: {len}");
+            return Err(Fault::new(StatusCode::BAD_REQUEST, "page_out_of_range", why));
+        }
+        Ok(start..(start + self.size).min(len))
+    }
+}
+
+impl Filter {
+    fn takes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Part(part) => name.to_lowercase().contains(part),
+            Self::Found(pattern) => pattern.matches(name.as_bytes()),
+            Self::None => false,
+        }
+    }
+}
+
+/// Answers with a list, as the query wants it.
+pub(super) async fn answer<R: Listed>(
+    call: &Call,
+    rows: impl Iterator<Item = R> + Send + 'static,
+) -> Result<Response, Fault> {
+    let wanted = Wanted::of(&call.query)?;
+    let show = Show::of(call);
+    // Nobody closes it.
+    let turn = Arc::clone(&call.state.lists).acquire_owned().await;
+    let made = spawn_blocking(move || {
+        let _turn = turn;
+        make(rows, &wanted, &show)
+    });
+    let text = made.await.map_err(|fault| {
+        error!(%fault, "a list panicked");
+        Fault::unavailable("the list failed by a fault of the broker: see its log")
+    })??;
+    Ok(answer::json_text(text, call.takes_gzip()).await)
+}
+
+/// The list as JSON.
+fn make<R: Listed>(rows: impl Iterator<Item = R>, wanted: &Wanted, show: &Show) -> Result<Vec<u8>, Fault> {
+    let mut total = 0;
+    let rows = rows.inspect(|_| total += 1).filter(|row| wanted.filter.takes(row.name()));
+    let mut text = Vec::new();
+    if wanted.page.is_none() && wanted.sort.is_empty() {
+        write_all(rows.map(|row| row.json(show)), &wanted.columns, &mut text);
+        return Ok(text);
+    }
+    if wanted.sort.is_empty() {
+        return write_page(rows.collect(), |row| row.json(show), (wanted, total_of(&mut total)), text);
+    }
+    let mut sorted: Vec<(Value, Value)> = rows
+        .map(|row| {
+            let row = row.json(show);
+            (field(&row, &wanted.sort).cloned().unwrap_or_default(), row)
+        })
+        .collect();
+    sorted.sort_by(|(one, _), (other, _)| order(one, other));
+    if wanted.reverse {
+        sorted.reverse();
+    }
+    let rows = sorted.into_iter().map(|(_, row)| row);
+    if wanted.page.is_none() {
+        write_all(rows, &wanted.columns, &mut text);
+        return Ok(text);
+    }
+    write_page(rows.collect(), |row| row, (wanted, total_of(&mut total)), text)
+}
+
+/// How many rows were seen.
+fn total_of(total: &mut usize) -> usize {
+    *total
+}
+
+fn write_page<R>(
+    rows: Vec<R>,
+    json: impl Fn(R) -> Value,
+    (wanted, total): (&Wanted, usize),
+    mut text: Vec<u8>,
+) -> Result<Vec<u8>, Fault> {
+    let Some(page) = wanted.page else { return Ok(text) };
+    let filtered = rows.len();
+    let range = page.range(filtered)?;
+    let head = json!({
+        "filtered_count": filtered,
+        "item_count": range.len(),
+        "page": page.number,
+        "page_count": filtered.div_ceil(page.size),
+        "page_size": page.size,
+        "total_count": total,
+    });
+    let head = head.to_string();
+    // The object stays open for its items.
+    text.extend_from_slice(head.trim_end_matches('}').as_bytes());
+    text.extend_from_slice(b",\"items\":");
+    let shown = rows.into_iter().skip(range.start).take(range.len());
+    write_all(shown.map(json), &wanted.columns, &mut text);
+    text.push(b'}');
+    Ok(text)
+}
+
+fn write_all(rows: impl Iterator<Item = Value>, columns: &Columns, text: &mut Vec<u8>) {
+    text.push(b'[');
+    for (at, mut row) in rows.enumerate() {
+        if at > 0 {
+            text.push(b',');
+        }
+        columns.pick(&mut row);
+        // Writing to memory does not fail.
+        let _always = write!(text, "{row}");
+    }
+    text.push(b']');
+}
+
+/// Numbers before texts, and what is not there first.
+fn order(one: &Value, other: &Value) -> Ordering {
+    let rank = |value: &Value| match value {
+        Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Number(_) => 2,
+        Value::String(_) => 3,
+        Value::Array(_) => 4,
+        Value::Object(_) => 5,
+    };
+    match (one, other) {
+        (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
+        (Value::String(one), Value::String(other)) => one.cmp(other),
+        (Value::Number(one), Value::Number(other)) => match (one.as_i64(), other.as_i64()) {
+            (Some(one), Some(other)) => one.cmp(&other),
+            _ => one.as_f64().partial_cmp(&other.as_f64()).unwrap_or(Ordering::Equal),
+        },
+        _ => rank(one).cmp(&rank(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show() -> Show {
+        Show { node: String::new(), disable_stats: false, enable_queue_totals: false }
+    }
+
+    #[track_caller]
+    fn check(query: &str, expected: &Value) {
+        let rows = [("b", 2, 1.5), ("A", 10, 0.5), ("ab", 1, 0.0)];
+        let rows =
+            rows.map(|(name, count, rate)| json!({"name": name, "count": count, "in": {"rate": rate}}));
+        let wanted = Wanted::of(&Query::parse(query));
+        let made = wanted.and_then(|wanted| make(rows.into_iter(), &wanted, &show()));
+        let answer = match made {
+            Ok(text) => serde_json::from_slice(&text).unwrap(),
+            Err(fault) => json!(format!("{fault:?}")),
+        };
+        assert_eq!(&answer, expected, "{query}");
+    }
+
+    #[test]
+    fn rows_are_sorted_and_reduced() {
+        check("columns=name", &json!([{"name": "b"}, {"name": "A"}, {"name": "ab"}]));
+        check("columns=name&sort=name", &json!([{"name": "A"}, {"name": "ab"}, {"name": "b"}]));
+        check(
+            "columns=count,none&sort=count&sort_reverse=true",
+            &json!([{"count": 10}, {"count": 2}, {"count": 1}]),
+        );
+        check(
+            "columns=in.rate&sort=in.rate",
+            &json!([{"in": {"rate": 0.0}}, {"in": {"rate": 0.5}}, {"in": {"rate": 1.5}}]),
+        );
+        check("columns=name&sort=none", &json!([{"name": "b"}, {"name": "A"}, {"name": "ab"}]));
+        check("columns=name&name=b", &json!([{"name": "b"}, {"name": "A"}, {"name": "ab"}]));
+    }
+
+    #[test]
+    fn rows_come_in_pages() {
+        let page = |items: Value, counts: [usize; 6]| {
+            let [filtered, item, page, pages, size, total] = counts;
+            json!({"filtered_count": filtered, "item_count": item, "items": items, "page": page,
+                   "page_count": pages, "page_size": size, "total_count": total})
+        };
+        check(
+            "page=1&page_size=2&columns=name",
+            &page(json!([{"name": "b"}, {"name": "A"}]), [3, 2, 1, 2, 2, 3]),
+        );
+        check("page=2&page_size=2&columns=name&sort=name", &page(json!([{"name": "b"}]), [3, 1, 2, 2, 2, 3]));
+        check(
+            "page=1&name=a&columns=name",
+            &page(json!([{"name": "A"}, {"name": "ab"}]), [2, 2, 1, 1, 100, 3]),
+        );
+        let first = page(json!([{"name": "A"}]), [1, 1, 1, 1, 100, 3]);
+        check("page=1&name=%5Ea%24&use_regex=true&columns=name", &first);
+        check("page=1&name=(&use_regex=true", &page(json!([]), [0, 0, 1, 0, 100, 3]));
+        check("page=1&name=zz", &page(json!([]), [0, 0, 1, 0, 100, 3]));
+    }
+
+    #[track_caller]
+    fn check_refused(query: &str, words: &str) {
+        let wanted = Wanted::of(&Query::parse(query));
+        let rows = std::iter::repeat_n(json!({"name": "a"}), 5);
+        let fault = wanted.and_then(|wanted| make(rows, &wanted, &show())).unwrap_err();
+        assert!(format!("{fault:?}").contains(words), "{query}: {fault:?}");
+    }
+
+    #[test]
+    fn pages_that_there_cannot_be_are_refused() {
+        check_refused("page=x", "Pagination parameters are invalid");
+        check_refused("page=0", "page number 0, page size undefined");
+        check_refused("page=-1&page_size=7", "page number -1, page size 7");
+        check_refused("page=1&page_size=501", "page number 1, page size 501");
+        check_refused("page=9&page_size=2", "Page out of range, page: 9 page size: 2, len: 5");
+        check_refused("page=9223372036854775807", "Page out of range");
+        check_refused("page=9223372036854775808", "Pagination parameters are invalid");
+    }
+}

@@ -1,0 +1,182 @@
+//! Who asks: a user with its password (RFC 7617), or with the cookie of a session.
+
+use super::answer::{Fault, done, json_of, who_are_you};
+use super::body::{self, LOGIN_BYTES_MAX};
+use super::route::{Route, delete, post};
+use super::state::{Peer, State};
+use crate::admin::users::UserOperation;
+use crate::admin::{Answer, Caller, Operation, Requester, Told, perform};
+use crate::clock;
+use axum::extract::{Request, State as Shared};
+use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::time::sleep;
+use url::form_urlencoded;
+
+/// The name of the cookie.
+const SESSION: &str = "leveret_session";
+
+/// Who was let in.
+pub(super) struct Login {
+    pub(super) user: String,
+    pub(super) tags: Vec<String>,
+    /// By a cookie, which a browser sends whether its user wants that or not.
+    pub(super) by_cookie: bool,
+}
+
+/// A name and a password, as they are given.
+#[derive(Deserialize)]
+struct Credentials {
+    username: String,
+    password: String,
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        post("/api/session", "Log in: a cookie stands for the user from then on", open),
+        delete("/api/session", "Log out", close),
+        post("/api/login", "Log in with a form, as RabbitMQ's pages do", form),
+    ]
+}
+
+/// Lets somebody in.
+///
+/// # Errors
+/// The answer that it gets instead.
+pub(super) async fn check(
+    state: &Arc<State>,
+    headers: &HeaderMap,
+    peer: Option<Peer>,
+) -> Result<Login, Response> {
+    if let Some(given) = headers.get(AUTHORIZATION) {
+        let Some((name, password)) = basic(given) else {
+            return Err(Fault::not_authenticated().into_response());
+        };
+        log_in(state, &name, &password, peer).await.map_err(IntoResponse::into_response)?;
+        return identify(state, name, false).map_err(IntoResponse::into_response);
+    }
+    let Some(secret) = cookie(headers) else { return Err(who_are_you()) };
+    match state.sessions.user(&state.broker, secret, clock::mono_ms()) {
+        Some(user) => identify(state, user, true).map_err(IntoResponse::into_response),
+        None => Err(Fault::not_authenticated().into_response()),
+    }
+}
+
+/// Whether that is the user's password; who tries again and again waits for the answer.
+async fn log_in(state: &Arc<State>, name: &str, password: &str, peer: Option<Peer>) -> Result<(), Fault> {
+    let address = peer.map(|Peer(address)| address.ip().to_canonical());
+    let is_local = address.is_some_and(|address| address.is_loopback());
+    match Requester::log_in(&state.broker, name, password.as_bytes(), is_local) {
+        Ok(_user) => {
+            state.attempts.succeed();
+            Ok(())
+        }
+        Err(_logged) => {
+            if let Some(address) = address {
+                sleep(state.attempts.fail(address, clock::mono_ms())).await;
+            }
+            Err(Fault::not_authenticated())
+        }
+    }
+}
+
+/// Who that is, if it has a tag by which it may use this at all.
+fn identify(state: &Arc<State>, user: String, by_cookie: bool) -> Result<Login, Fault> {
+    let caller = Caller { who: Requester::User(user), now: state.broker.clock().now(), inquiry: None };
+    let performed = perform(&state.broker, Operation::Users(UserOperation::WhoAmI), &caller);
+    let told = match performed.map(|performed| performed.answer) {
+        Ok(Answer::One(told)) => *told,
+        Ok(Answer::Many(_)) => return Err(Fault::not_authenticated()),
+        Err(_refusal) => return Err(Fault::not_authorised("Not management user")),
+    };
+    match told {
+        Told::User(row) => Ok(Login { user: row.user, tags: row.tags, by_cookie }),
+        _ => Err(Fault::not_authenticated()),
+    }
+}
+
+/// The name and the password of RFC 7617.
+fn basic(given: &HeaderValue) -> Option<(String, String)> {
+    let given = given.to_str().ok()?;
+    let (scheme, encoded) = given.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+/// The secret of the session, if there is a cookie.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs =
+        cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == SESSION).map(|(_, secret)| secret)
+}
+
+async fn open(shared: Shared<Arc<State>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Shared(state) = shared;
+    let body = match body::read(body, LOGIN_BYTES_MAX, &state.bodies).await {
+        Ok(body) => body,
+        Err(fault) => return fault.into_response(),
+    };
+    let Ok(Credentials { username, password }) = serde_json::from_slice(body.bytes()) else {
+        return Fault::bad_request("a username and a password are needed").into_response();
+    };
+    let peer = parts.extensions.get::<Peer>().copied();
+    if let Err(fault) = log_in(&state, &username, &password, peer).await {
+        return fault.into_response();
+    }
+    if let Err(fault) = identify(&state, username.clone(), true) {
+        return fault.into_response();
+    }
+    let secret = state.sessions.open(&state.broker, &username, clock::mono_ms());
+    with_cookie(done(), &format!("{SESSION}={secret}; HttpOnly; SameSite=Strict; Path=/api"))
+}
+
+async fn close(shared: Shared<Arc<State>>, headers: HeaderMap) -> Response {
+    if let Some(secret) = cookie(&headers) {
+        shared.sessions.close(secret);
+    }
+    with_cookie(done(), &format!("{SESSION}=; HttpOnly; SameSite=Strict; Path=/api; Max-Age=0"))
+}
+
+/// RabbitMQ's pages send a form and keep the password themselves.
+async fn form(shared: Shared<Arc<State>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Shared(state) = shared;
+    let is_form = parts.headers.get("content-type").is_some_and(|kind| {
+        kind.to_str().is_ok_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+    });
+    if !is_form {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    let body = match body::read(body, LOGIN_BYTES_MAX, &state.bodies).await {
+        Ok(body) => body,
+        Err(fault) => return fault.into_response(),
+    };
+    let field = |name: &str| {
+        let mut pairs = form_urlencoded::parse(body.bytes());
+        pairs.find(|(own, _)| own == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    };
+    let peer = parts.extensions.get::<Peer>().copied();
+    match log_in(&state, &field("username"), &field("password"), peer).await {
+        Ok(()) => json_of(StatusCode::OK, &json!("ok")),
+        Err(fault) => fault.into_response(),
+    }
+}
+
+fn with_cookie(mut answer: Response, cookie: &str) -> Response {
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        answer.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    answer
+}

@@ -1,0 +1,150 @@
+//! Messages: published to an exchange, fetched from a queue.
+
+use super::answer::Fault;
+use super::call::Call;
+use super::exchanges::exchange_name;
+use super::given::{check_given, text};
+use super::route::{Route, post};
+use crate::admin::messages::{
+    FetchSettlement, MessageOperation, MessageProperties, Payload, PayloadEncoding,
+};
+use crate::admin::value::Arguments;
+use crate::admin::{Operation, Told};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+/// What may become of messages that are fetched.
+const ACK_MODES: &str = "ack_requeue_true, ack_requeue_false, reject_requeue_true, reject_requeue_false";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        post("/api/exchanges/{vhost}/{name}/publish", "Publish a message", publish),
+        post("/api/queues/{vhost}/{name}/get", "Fetch messages", fetch),
+    ]
+}
+
+async fn publish(call: Call) -> Result<Response, Fault> {
+    let given = call.object()?;
+    check_given(&given, &["payload_encoding", "payload", "properties", "routing_key"])?;
+    let payload = text(&given, "payload", "")?;
+    let payload = match given["payload_encoding"].as_str() {
+        Some("string") => payload.into_bytes(),
+        Some("base64") => {
+            let decoded = STANDARD.decode(&payload);
+            decoded.map_err(|_error| Fault::bad_request(json!(["not_base64", payload])))?
+        }
+        _ => return Err(Fault::bad_request(json!(["unsupported_encoding", given["payload_encoding"]]))),
+    };
+    let operation = MessageOperation::Publish {
+        vhost: call.vhost(),
+        exchange: exchange_name(call.name("name")),
+        routing_key: text(&given, "routing_key", "")?,
+        properties: Box::new(properties(&given["properties"])?),
+        payload: Payload(payload),
+    };
+    match call.told(Operation::Messages(operation)).await {
+        Ok(Told::Routed(routed)) => Ok(call.one(json!({"routed": routed})).await),
+        Ok(_) => Err(Fault::unavailable("no answer")),
+        Err(fault) if fault.is_missing() => Err(Fault::not_found("exchange_not_found")),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Properties as RabbitMQ reads them: an empty list is none, numbers may be texts.
+fn properties(given: &Value) -> Result<MessageProperties, Fault> {
+    let empty = Map::new();
+    let given = match given {
+        Value::Object(given) => given,
+        Value::Array(list) if list.is_empty() => &empty,
+        _ => return Err(Fault::bad_request("the properties are not an object")),
+    };
+    let text = |name: &str| match given.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Number(number)) if name == "expiration" => Ok(Some(number.to_string())),
+        Some(_) => Err(Fault::bad_request(json!(["not_binary", name]))),
+    };
+    let number = |name: &str| match given.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().or_else(|| value.as_str()?.parse().ok()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Fault::bad_request(json!(["not_int", name]))),
+        },
+    };
+    let byte = |name: &str| match number(name)?.map(u8::try_from) {
+        None => Ok(None),
+        Some(Ok(number)) => Ok(Some(number)),
+        Some(Err(_too_large)) => Err(Fault::bad_request(json!(["not_int", name]))),
+    };
+    let headers = match given.get("headers") {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(list)) if list.is_empty() => Some(Arguments::new()),
+        Some(headers) => {
+            let headers = serde_json::from_value(headers.clone());
+            Some(headers.map_err(|_error| Fault::bad_request("the headers are not an object"))?)
+        }
+    };
+    Ok(MessageProperties {
+        content_type: text("content_type")?,
+        content_encoding: text("content_encoding")?,
+        headers,
+        delivery_mode: byte("delivery_mode")?,
+        priority: byte("priority")?,
+        correlation_id: text("correlation_id")?,
+        reply_to: text("reply_to")?,
+        expiration: text("expiration")?,
+        message_id: text("message_id")?,
+        timestamp: number("timestamp")?,
+        kind: text("type")?,
+        user_id: text("user_id")?,
+        app_id: text("app_id")?,
+        cluster_id: text("cluster_id")?,
+    })
+}
+
+async fn fetch(call: Call) -> Result<Response, Fault> {
+    let given = call.object()?;
+    check_given(&given, &["count", "ackmode", "encoding"])?;
+    let count = match &given["count"] {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_u64(),
+    };
+    let count = count.ok_or_else(|| Fault::bad_request(json!(["not_integer", given["count"]])))?;
+    let settlement = match given["ackmode"].as_str() {
+        Some("ack_requeue_true" | "reject_requeue_true") => FetchSettlement::Requeue,
+        Some("ack_requeue_false") => FetchSettlement::Acknowledge,
+        Some("reject_requeue_false") => FetchSettlement::Reject,
+        other => {
+            let given = other.map_or_else(|| given["ackmode"].to_string(), str::to_owned);
+            let why = format!("Invalid ackmode value: {given}. Valid values are: {ACK_MODES}");
+            return Err(Fault::bad_request(why));
+        }
+    };
+    let encoding = match given["encoding"].as_str() {
+        Some("auto") => PayloadEncoding::Auto,
+        Some("base64") => PayloadEncoding::Base64,
+        _ => return Err(Fault::bad_request("Unsupported encoding. Please use auto or base64.")),
+    };
+    let truncate = given.get("truncate").and_then(Value::as_u64);
+    let truncate = truncate.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let (vhost, queue) = (call.vhost(), call.name("name"));
+    let operation = MessageOperation::Fetch { vhost, queue, count, settlement, encoding, truncate };
+    match call.told(Operation::Messages(operation)).await {
+        Ok(Told::Fetched(messages)) => {
+            let messages = messages.into_iter().map(|message| {
+                let mut shown = json!(message);
+                // Erlang's empty object.
+                if message.properties == MessageProperties::default() {
+                    shown["properties"] = json!([]);
+                }
+                shown
+            });
+            Ok(call.one(messages.collect()).await)
+        }
+        Ok(_) => Err(Fault::unavailable("no answer")),
+        Err(fault) if fault.is_missing() => Err(Fault::not_found("queue_not_found")),
+        Err(fault) => Err(fault),
+    }
+}

@@ -1,0 +1,105 @@
+//! Nodes: there is one.
+
+use super::answer::Fault;
+use super::call::Call;
+use super::list;
+use super::overview::{check_monitors, check_node, churn, exchange_types};
+use super::route::{Route, get};
+use crate::admin::definitions::RABBITMQ_VERSION;
+use crate::admin::node::{NodeOperation, Usage};
+use crate::admin::{Operation, Told};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/api/nodes", "All nodes", all),
+        get("/api/nodes/{node}", "A node", one),
+        get("/api/nodes/{node}/memory", "What a node uses memory for", memory),
+    ]
+}
+
+async fn usage(call: &Call) -> Result<Usage, Fault> {
+    check_monitors(call)?;
+    match call.told(Operation::Node(NodeOperation::Usage)).await? {
+        Told::Usage(usage) => Ok(*usage),
+        _ => Err(Fault::unavailable("no usage")),
+    }
+}
+
+async fn all(call: Call) -> Result<Response, Fault> {
+    let node = node(&call, &usage(&call).await?);
+    list::answer(&call, std::iter::once(node)).await
+}
+
+async fn one(call: Call) -> Result<Response, Fault> {
+    check_node(&call)?;
+    let node = node(&call, &usage(&call).await?);
+    Ok(call.one(node).await)
+}
+
+async fn memory(call: Call) -> Result<Response, Fault> {
+    check_node(&call)?;
+    let usage = usage(&call).await?;
+    let rss = usage.memory_bytes;
+    let total = json!({"rss": rss, "allocated": rss, "erlang": 0});
+    let messages = usage.message_memory_bytes;
+    let memory = json!({"strategy": "rss", "queue_procs": messages, "total": total});
+    Ok(call.one(json!({"memory": memory})).await)
+}
+
+/// A node in RabbitMQ's words.
+fn node(call: &Call, usage: &Usage) -> Value {
+    let mut node = json!({
+        "name": call.state.node,
+        "type": "disc",
+        "running": usage.store_works,
+        "being_drained": false,
+        "os_pid": usage.pid.to_string(),
+        "uptime": usage.uptime_ms,
+        "processors": usage.processors,
+        "run_queue": 0,
+        "rates_mode": "none",
+        "mem_used": usage.memory_bytes,
+        "mem_limit": usage.memory_limit_bytes,
+        "mem_alarm": usage.memory_alarm,
+        "mem_calculation_strategy": "rss",
+        "disk_free": usage.disk_free_bytes,
+        "disk_free_limit": usage.disk_free_limit_bytes,
+        "disk_free_alarm": usage.disk_alarm,
+        "fd_used": usage.descriptors,
+        "fd_total": usage.descriptors_max,
+        "sockets_used": usage.connections,
+        "sockets_total": usage.connections_max,
+        "proc_used": 0,
+        "proc_total": 0,
+        "partitions": [],
+        "exchange_types": exchange_types(),
+        "auth_mechanisms": auth_mechanisms(),
+        "applications": [],
+        "contexts": [],
+        "log_files": [],
+        "config_files": [],
+        "enabled_plugins": [],
+        "cluster_links": [],
+        "net_ticktime": 0,
+        "rabbitmq_version": RABBITMQ_VERSION,
+        "erlang_version": "none",
+        "erlang_full_version": "none",
+    });
+    if let (Value::Object(node), Value::Object(churn)) = (&mut node, churn(&usage.counters)) {
+        node.extend(churn);
+    }
+    node
+}
+
+fn auth_mechanisms() -> Value {
+    let told = |(name, description): (&str, &str)| json!({"name": name, "description": description, "enabled": true});
+    let known = [
+        ("PLAIN", "SASL PLAIN authentication mechanism"),
+        ("AMQPLAIN", "QPid AMQPLAIN mechanism"),
+        ("EXTERNAL", "SASL EXTERNAL authentication mechanism"),
+        ("ANONYMOUS", "SASL ANONYMOUS authentication mechanism"),
+    ];
+    known.into_iter().map(told).collect()
+}

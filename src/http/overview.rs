@@ -1,0 +1,222 @@
+//! The broker at a glance, and who asks.
+
+use super::answer::{Fault, done};
+use super::call::Call;
+use super::list;
+use super::route::{Route, delete, get, post};
+use super::state::Listener;
+use crate::admin::definitions::RABBITMQ_VERSION;
+use crate::admin::node::{Counters, NodeOperation, Overview};
+use crate::admin::{Operation, Told};
+use crate::auth::password::PasswordHash;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+/// Types of exchanges, as RabbitMQ describes them.
+const EXCHANGE_TYPES: [(&str, &str); 8] = [
+    ("direct", "AMQP direct exchange, as per the AMQP specification"),
+    ("fanout", "AMQP fanout exchange, as per the AMQP specification"),
+    ("headers", "AMQP headers exchange, as per the AMQP specification"),
+    ("topic", "AMQP topic exchange, as per the AMQP specification"),
+    ("x-consistent-hash", "Consistent Hashing Exchange"),
+    ("x-delayed-message", "Delayed Message Exchange"),
+    ("x-local-random", "Picks one random local binding (queue) to route via (to)."),
+    ("x-random", "Randomly picks a binding (queue) to route via (to)."),
+];
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/api/overview", "The broker at a glance", overview),
+        get("/api/whoami", "The user who asks", whoami),
+        get("/api/version", "The version of RabbitMQ whose API this is", version),
+        get("/api/cluster-name", "The name of the cluster", cluster_name),
+        get("/api/extensions", "Extensions of the management pages", nothing),
+        get("/api/auth/attempts/{node}", "Logins, succeeded and failed", attempts),
+        get("/api/auth/attempts/{node}/source", "The same by where they came from", nothing),
+        delete("/api/auth/attempts/{node}", "Begin to count logins anew", reset_attempts),
+        delete("/api/auth/attempts/{node}/source", "The same by where they came from", reset_attempts),
+        get("/api/auth/hash_password/{password}", "The hash of a password", hash_password),
+        post("/api/rebalance/queues", "Spread the leaders of queues over the nodes", rebalance),
+        delete("/api/reset", "Begin statistics anew", reset),
+        delete("/api/reset/{node}", "Begin the statistics of a node anew", reset),
+    ]
+}
+
+async fn overview(call: Call) -> Result<Response, Fault> {
+    let Told::Overview(overview) = call.told(Operation::Node(NodeOperation::Overview)).await? else {
+        return Err(Fault::unavailable("no overview"));
+    };
+    let Overview { queues, exchanges, connections, channels, consumers, .. } = *overview;
+    let messages = overview.messages_ready + overview.messages_unacknowledged;
+    let counters = overview.counters.as_ref();
+    let mut told = json!({
+        "management_version": RABBITMQ_VERSION,
+        "rates_mode": "none",
+        "product_version": overview.version,
+        "product_name": overview.product,
+        "rabbitmq_version": RABBITMQ_VERSION,
+        "cluster_name": call.state.node,
+        "cluster_tags": {},
+        "node_tags": {},
+        "erlang_version": "none",
+        "erlang_full_version": "none",
+        "disable_stats": false,
+        "default_queue_type": "classic",
+        "is_op_policy_updating_enabled": true,
+        "enable_queue_totals": false,
+        "exchange_types": exchange_types(),
+        "message_stats": counters.map_or_else(|| json!({}), message_stats),
+        "churn_rates": counters.map_or_else(|| json!({}), churn),
+        "queue_totals": {
+            "messages": messages,
+            "messages_ready": overview.messages_ready,
+            "messages_unacknowledged": overview.messages_unacknowledged,
+        },
+        "object_totals": {
+            "channels": channels,
+            "consumers": consumers,
+            "connections": connections,
+            "exchanges": exchanges,
+            "queues": queues,
+        },
+        "statistics_db_event_queue": 0,
+        "node": call.state.node,
+    });
+    if call.monitors() {
+        told["listeners"] = listeners(&call).collect();
+        told["contexts"] = json!([]);
+    }
+    Ok(call.one(told).await)
+}
+
+/// All listeners, as RabbitMQ tells them.
+pub(super) fn listeners(call: &Call) -> impl Iterator<Item = Value> {
+    call.state.listeners.iter().map(|Listener { protocol, address }| {
+        json!({
+            "node": call.state.node,
+            "protocol": protocol,
+            "ip_address": address.ip().to_string(),
+            "port": address.port(),
+            "socket_opts": {"nodelay": true},
+            "tls": protocol.ends_with("ssl") || *protocol == "https",
+        })
+    })
+}
+
+pub(super) fn exchange_types() -> Value {
+    let told = |(name, description)| json!({"name": name, "description": description, "enabled": true});
+    EXCHANGE_TYPES.into_iter().map(told).collect()
+}
+
+/// Counters of messages by RabbitMQ's names.
+pub(super) fn message_stats(counters: &Counters) -> Value {
+    let Counters { deliver, deliver_no_ack, get, get_no_ack, .. } = counters;
+    json!({
+        "publish": counters.publish,
+        "confirm": counters.confirm,
+        "return_unroutable": counters.return_unroutable,
+        "drop_unroutable": counters.drop_unroutable,
+        "ack": counters.ack,
+        "deliver": deliver,
+        "deliver_no_ack": deliver_no_ack,
+        "get": get,
+        "get_no_ack": get_no_ack,
+        "get_empty": counters.get_empty,
+        "redeliver": counters.redeliver,
+        "deliver_get": deliver + deliver_no_ack + get + get_no_ack,
+    })
+}
+
+/// What came and went, by RabbitMQ's names.
+pub(super) fn churn(counters: &Counters) -> Value {
+    json!({
+        "connection_created": counters.connection_created,
+        "connection_closed": counters.connection_closed,
+        "channel_created": counters.channel_created,
+        "channel_closed": counters.channel_closed,
+        "queue_declared": counters.queue_declared,
+        "queue_created": counters.queue_created,
+        "queue_deleted": counters.queue_deleted,
+    })
+}
+
+async fn whoami(call: Call) -> Response {
+    let told = json!({"name": call.user, "tags": call.tags, "is_internal_user": true});
+    call.one(told).await
+}
+
+async fn version(call: Call) -> Response {
+    call.one(json!(RABBITMQ_VERSION)).await
+}
+
+async fn cluster_name(call: Call) -> Response {
+    let name = json!({"name": call.state.node});
+    call.one(name).await
+}
+
+async fn nothing(call: Call) -> Result<Response, Fault> {
+    list::answer(&call, std::iter::empty::<Value>()).await
+}
+
+/// Whether the path names this node.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check_node(call: &Call) -> Result<(), Fault> {
+    if call.name("node") == call.state.node { Ok(()) } else { Err(Fault::no_object()) }
+}
+
+/// Whether who asks sees the broker as a whole.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check_monitors(call: &Call) -> Result<(), Fault> {
+    if call.monitors() { Ok(()) } else { Err(Fault::not_authorised("Not monitor user")) }
+}
+
+/// Whether who asks may do everything.
+///
+/// # Errors
+/// It may not.
+pub(super) fn check_administers(call: &Call) -> Result<(), Fault> {
+    if call.administers() { Ok(()) } else { Err(Fault::not_authorised("Not administrator user")) }
+}
+
+async fn attempts(call: Call) -> Result<Response, Fault> {
+    check_monitors(&call)?;
+    check_node(&call)?;
+    let (failed, succeeded) = call.state.attempts.counts();
+    let mut told = Map::new();
+    told.insert("protocol".to_owned(), json!("http"));
+    told.insert("auth_attempts".to_owned(), json!(failed + succeeded));
+    told.insert("auth_attempts_failed".to_owned(), json!(failed));
+    told.insert("auth_attempts_succeeded".to_owned(), json!(succeeded));
+    list::answer(&call, std::iter::once(Value::Object(told))).await
+}
+
+async fn reset_attempts(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    check_node(&call)?;
+    call.state.attempts.reset();
+    Ok(done())
+}
+
+async fn hash_password(call: Call) -> Response {
+    let hash = PasswordHash::of(call.name("password").as_bytes());
+    call.one(json!({"ok": hash.to_base64()})).await
+}
+
+/// There is one node, where all of them are.
+async fn rebalance(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    Ok(done())
+}
+
+/// Statistics are of the moment: there is nothing to begin anew.
+async fn reset(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    if !call.name("node").is_empty() {
+        check_node(&call)?;
+    }
+    Ok(done())
+}

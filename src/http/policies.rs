@@ -1,0 +1,234 @@
+//! Policies of both ranks, and parameters, which is how RabbitMQ keeps operator policies and limits
+//! of virtual hosts.
+
+use super::answer::{Fault, done, put as answer_put};
+use super::call::Call;
+use super::list;
+use super::route::{Route, delete, get, put};
+use crate::admin::policies::{PolicyOperation, PolicyRow, PolicySetting};
+use crate::admin::value::Arguments;
+use crate::admin::vhosts::VHostOperation;
+use crate::admin::{Operation, Row, Rows};
+use crate::policy::Rank;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/api/policies", "All policies", users),
+        get("/api/policies/{vhost}", "The policies of a virtual host", users),
+        get("/api/policies/{vhost}/{name}", "A policy", user),
+        put("/api/policies/{vhost}/{name}", "Set a policy", set_user),
+        delete("/api/policies/{vhost}/{name}", "Clear a policy", clear_user),
+        get("/api/operator-policies", "All operator policies", operators),
+        get("/api/operator-policies/{vhost}", "The operator policies of a virtual host", operators),
+        get("/api/operator-policies/{vhost}/{name}", "An operator policy", operator),
+        put("/api/operator-policies/{vhost}/{name}", "Set an operator policy", set_operator),
+        delete("/api/operator-policies/{vhost}/{name}", "Clear an operator policy", clear_operator),
+        get("/api/parameters", "All parameters", parameters),
+        get("/api/parameters/{component}", "The parameters of a component", parameters),
+        get("/api/parameters/{component}/{vhost}", "Those of a virtual host", parameters),
+        get("/api/parameters/{component}/{vhost}/{name}", "A parameter", parameter),
+        put("/api/parameters/{component}/{vhost}/{name}", "Set a parameter", set_parameter),
+        delete("/api/parameters/{component}/{vhost}/{name}", "Clear a parameter", clear_parameter),
+    ]
+}
+
+fn operation(of: PolicyOperation) -> Operation {
+    Operation::Policies(of)
+}
+
+fn policy(row: Row) -> Option<PolicyRow> {
+    if let Row::Policy(row) = row { Some(row) } else { None }
+}
+
+fn shown(row: &PolicyRow) -> Value {
+    let PolicyRow { vhost, name, pattern, apply_to, definition, priority } = row;
+    json!({
+        "vhost": vhost,
+        "name": name,
+        "pattern": pattern,
+        "apply-to": apply_to,
+        "definition": definition,
+        "priority": priority,
+    })
+}
+
+async fn rows(call: &Call, rank: Rank) -> Result<Rows, Fault> {
+    call.rows_in(|vhost| operation(listing(rank, vhost))).await
+}
+
+fn listing(rank: Rank, vhost: String) -> PolicyOperation {
+    match rank {
+        Rank::User => PolicyOperation::ListPolicies { vhost },
+        Rank::Operator => PolicyOperation::ListOperatorPolicies { vhost },
+    }
+}
+
+async fn users(call: Call) -> Result<Response, Fault> {
+    let rows = rows(&call, Rank::User).await?;
+    list::answer(&call, rows.filter_map(policy).map(|row| shown(&row))).await
+}
+
+async fn operators(call: Call) -> Result<Response, Fault> {
+    let rows = rows(&call, Rank::Operator).await?;
+    list::answer(&call, rows.filter_map(policy).map(|row| shown(&row))).await
+}
+
+async fn find(call: &Call, rank: Rank) -> Result<Option<PolicyRow>, Fault> {
+    let name = call.name("name");
+    Ok(rows(call, rank).await?.filter_map(policy).find(|row| row.name == name))
+}
+
+async fn user(call: Call) -> Result<Response, Fault> {
+    let row = find(&call, Rank::User).await?.ok_or_else(Fault::no_object)?;
+    Ok(call.one(shown(&row)).await)
+}
+
+async fn operator(call: Call) -> Result<Response, Fault> {
+    let row = find(&call, Rank::Operator).await?.ok_or_else(Fault::no_object)?;
+    Ok(call.one(shown(&row)).await)
+}
+
+/// A policy as a body gives it.
+///
+/// # Errors
+/// Something is missing, or is not what it should be.
+pub(super) fn setting(
+    given: &Map<String, Value>,
+    vhost: String,
+    policy: String,
+) -> Result<PolicySetting, Fault> {
+    let required = ["pattern", "definition"].into_iter().filter(|name| !given.contains_key(*name));
+    let missing: Vec<String> = required.map(|name| format!("{{key_missing,{name}}}")).collect();
+    if !missing.is_empty() {
+        return Err(Fault::bad_request(format!("[{}]", missing.join(","))));
+    }
+    let text = |name: &str, default: &str| match given.get(name) {
+        None => Ok(default.to_owned()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(Fault::bad_request(format!("{name} is not a text"))),
+    };
+    let (pattern, apply_to) = (text("pattern", "")?, text("apply-to", "all")?);
+    let priority = match given.get("priority") {
+        None => 0,
+        Some(value) => value.as_i64().ok_or_else(|| {
+            let term = value.as_str().map_or_else(|| value.to_string(), |text| format!("<<\"{text}\">>"));
+            Fault::bad_request(format!(
+                "Validation failed\n\npriority should be a number, actually was {term}\n"
+            ))
+        })?,
+    };
+    let definition: Arguments = serde_json::from_value(given["definition"].clone())
+        .map_err(|_error| Fault::bad_request("the definition is not an object"))?;
+    if definition.is_empty() {
+        return Err(Fault::bad_request("Validation failed\n\nno policy provided\n"));
+    }
+    Ok(PolicySetting { vhost, policy, pattern, apply_to, priority, definition })
+}
+
+async fn set(call: Call, rank: Rank) -> Result<Response, Fault> {
+    let given = call.object()?;
+    set_given(&call, rank, &given).await
+}
+
+async fn set_given(call: &Call, rank: Rank, given: &Map<String, Value>) -> Result<Response, Fault> {
+    let setting = setting(given, call.vhost(), call.name("name"))?;
+    let is_new = find(call, rank).await.map_err(Fault::in_words)?.is_none();
+    let set = match rank {
+        Rank::User => PolicyOperation::SetPolicy(setting),
+        Rank::Operator => PolicyOperation::SetOperatorPolicy(setting),
+    };
+    call.told(operation(set)).await.map_err(Fault::in_words)?;
+    Ok(answer_put(is_new))
+}
+
+async fn clear(call: Call, rank: Rank) -> Result<Response, Fault> {
+    let (vhost, policy) = (call.vhost(), call.name("name"));
+    let clear = match rank {
+        Rank::User => PolicyOperation::ClearPolicy { vhost, policy },
+        Rank::Operator => PolicyOperation::ClearOperatorPolicy { vhost, policy },
+    };
+    call.told(operation(clear)).await?;
+    Ok(done())
+}
+
+async fn set_user(call: Call) -> Result<Response, Fault> {
+    set(call, Rank::User).await
+}
+
+async fn set_operator(call: Call) -> Result<Response, Fault> {
+    set(call, Rank::Operator).await
+}
+
+async fn clear_user(call: Call) -> Result<Response, Fault> {
+    clear(call, Rank::User).await
+}
+
+async fn clear_operator(call: Call) -> Result<Response, Fault> {
+    clear(call, Rank::Operator).await
+}
+
+/// All parameters that who asks may see.
+async fn all_parameters(call: &Call) -> Result<Vec<Value>, Fault> {
+    if !call.tags.iter().any(|tag| tag == "administrator" || tag == "policymaker") {
+        return Err(Fault::not_authorised("User not authorised to access object"));
+    }
+    let (component, vhost) = (call.name("component"), call.vhost());
+    if !vhost.is_empty() && !call.visible_vhosts().await?.contains(&vhost) {
+        return Err(Fault::no_object());
+    }
+    let limits = call.rows(Operation::VHosts(VHostOperation::ListVhostLimits { vhost: None })).await?;
+    let limits = limits.filter_map(|row| if let Row::VHostLimits(row) = row { Some(row) } else { None });
+    let mut all: Vec<Value> = limits
+        .map(|row| {
+            let mut value = Map::new();
+            for (name, limit) in [("max-connections", row.max_connections), ("max-queues", row.max_queues)] {
+                limit.and_then(|limit| value.insert(name.to_owned(), json!(limit)));
+            }
+            json!({"component": "vhost-limits", "name": "limits", "vhost": row.vhost, "value": value})
+        })
+        .collect();
+    let policies = rows(call, Rank::Operator).await?.filter_map(policy).map(|row| {
+        let mut value = shown(&row);
+        if let Value::Object(value) = &mut value {
+            value.retain(|name, _| name != "vhost" && name != "name");
+        }
+        json!({"component": "operator_policy", "name": row.name, "vhost": row.vhost, "value": value})
+    });
+    all.extend(policies);
+    all.retain(|parameter| {
+        (component.is_empty() || parameter["component"] == component)
+            && (vhost.is_empty() || parameter["vhost"] == vhost)
+    });
+    Ok(all)
+}
+
+async fn parameters(call: Call) -> Result<Response, Fault> {
+    let all = all_parameters(&call).await?;
+    list::answer(&call, all.into_iter()).await
+}
+
+async fn parameter(call: Call) -> Result<Response, Fault> {
+    let name = call.name("name");
+    let found = all_parameters(&call).await?.into_iter().find(|parameter| parameter["name"] == name);
+    Ok(call.one(found.ok_or_else(Fault::no_object)?).await)
+}
+
+async fn set_parameter(call: Call) -> Result<Response, Fault> {
+    let given = call.object()?;
+    let value = given.get("value").ok_or_else(|| Fault::bad_request("[{key_missing,value}]"))?;
+    match (call.name("component").as_str(), value) {
+        ("operator_policy", Value::Object(value)) => set_given(&call, Rank::Operator, value).await,
+        (component, _) => {
+            Err(Fault::bad_request(format!("Validation failed\n\ncomponent {component} not found\n")))
+        }
+    }
+}
+
+async fn clear_parameter(call: Call) -> Result<Response, Fault> {
+    match call.name("component").as_str() {
+        "operator_policy" => clear(call, Rank::Operator).await,
+        _ => Err(Fault::no_object()),
+    }
+}

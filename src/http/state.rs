@@ -1,0 +1,61 @@
+//! What all requests share.
+
+use super::attempts::Attempts;
+use super::body;
+use super::sessions::Sessions;
+use crate::broker::Broker;
+use crate::machine;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Operations that are performed at a time: more would only wait for the same processors.
+const WORK_MAX: usize = 8;
+
+/// Lists that are made at a time, each of which may have 100,000 rows in memory.
+const LISTS_MAX: usize = 2;
+
+/// What all requests share.
+pub(super) struct State {
+    pub(super) broker: Arc<Broker>,
+    /// Where the broker listens.
+    pub(super) listeners: Vec<Listener>,
+    /// The name of the node, as RabbitMQ's tools know one.
+    pub(super) node: String,
+    pub(super) sessions: Sessions,
+    pub(super) attempts: Attempts,
+    /// A permit for each operation that may run.
+    pub(super) work: Semaphore,
+    /// A permit for each list that may be made.
+    pub(super) lists: Arc<Semaphore>,
+    /// Room for the bodies of requests.
+    pub(super) bodies: Arc<Semaphore>,
+}
+
+/// Where the broker listens, and what is spoken there.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// `amqp`, `amqp/ssl`, `http` or `https`.
+    pub protocol: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+impl State {
+    pub(super) fn new(broker: Arc<Broker>, listeners: Vec<Listener>) -> Self {
+        Self {
+            broker,
+            listeners,
+            node: format!("leveret@{}", machine::hostname()),
+            sessions: Sessions::default(),
+            attempts: Attempts::default(),
+            work: Semaphore::new(WORK_MAX),
+            lists: Arc::new(Semaphore::new(LISTS_MAX)),
+            bodies: body::room(),
+        }
+    }
+}

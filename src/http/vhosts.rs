@@ -1,0 +1,208 @@
+//! Virtual hosts and their limits.
+
+use super::answer::{Fault, done, put as answer_put};
+use super::call::Call;
+use super::list;
+use super::overview::{check_administers, check_node};
+use super::route::{Route, delete, get, post, put};
+use crate::admin::permissions::{PermissionOperation, PermissionRow};
+use crate::admin::vhosts::{VHostLimitsChange, VHostLimitsRow, VHostOperation, VHostRow};
+use crate::admin::{Operation, Row};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        get("/api/vhosts", "All virtual hosts", all),
+        get("/api/vhosts/{vhost}", "A virtual host", one),
+        put("/api/vhosts/{vhost}", "Make or change a virtual host", set),
+        delete("/api/vhosts/{vhost}", "Delete a virtual host and all that is in it", remove),
+        post("/api/vhosts/{vhost}/start/{node}", "Start a virtual host that has failed", start),
+        get("/api/vhost-limits", "The limits of all virtual hosts", all_limits),
+        get("/api/vhost-limits/{vhost}", "The limits of a virtual host", limits),
+        put("/api/vhost-limits/{vhost}/{name}", "Set a limit of a virtual host", set_limit),
+        delete("/api/vhost-limits/{vhost}/{name}", "Clear a limit of a virtual host", clear_limit),
+    ]
+}
+
+async fn rows(call: &Call) -> Result<Vec<VHostRow>, Fault> {
+    let rows = call.rows(Operation::VHosts(VHostOperation::ListVhosts)).await?;
+    Ok(rows.filter_map(|row| if let Row::VHost(row) = row { Some(row) } else { None }).collect())
+}
+
+async fn all(call: Call) -> Result<Response, Fault> {
+    let node = call.state.node.clone();
+    let rows = rows(&call).await?.into_iter().map(move |row| vhost(&node, row));
+    list::answer(&call, rows).await
+}
+
+async fn one(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    let row = find(&call).await?.ok_or_else(Fault::no_object)?;
+    Ok(call.one(vhost(&call.state.node, row)).await)
+}
+
+async fn find(call: &Call) -> Result<Option<VHostRow>, Fault> {
+    let name = call.vhost();
+    Ok(rows(call).await?.into_iter().find(|row| row.name == name))
+}
+
+/// A vhost in RabbitMQ's words.
+fn vhost(node: &str, row: VHostRow) -> Value {
+    let VHostRow { name, description, tags, default_queue_type, tracing } = row;
+    let metadata = json!({
+        "description": description,
+        "tags": tags,
+        "default_queue_type": default_queue_type,
+    });
+    json!({
+        "name": name,
+        "description": description,
+        "metadata": metadata,
+        "tags": tags,
+        "default_queue_type": default_queue_type,
+        "cluster_state": {node: "running"},
+        "protected_from_deletion": false,
+        "tracing": tracing,
+    })
+}
+
+async fn set(call: Call) -> Result<Response, Fault> {
+    let (vhost, given) = (call.vhost(), call.object()?);
+    let text = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (description, default_queue_type) = (text("description"), kind(&given)?);
+    let tags = given.get("tags").map(tags).transpose()?;
+    let there = find(&call).await?;
+    let is_new = there.is_none();
+    let operation = if is_new {
+        let (description, tags) = (description.unwrap_or_default(), tags.unwrap_or_default());
+        VHostOperation::AddVhost { vhost: vhost.clone(), description, tags, default_queue_type }
+    } else {
+        VHostOperation::UpdateVhostMetadata { vhost: vhost.clone(), description, tags, default_queue_type }
+    };
+    call.told(Operation::VHosts(operation)).await?;
+    if is_new {
+        // Who makes a vhost may use it.
+        let all = || ".*".to_owned();
+        let (user, vhost) = (call.user.clone(), vhost.clone());
+        let row = PermissionRow { user, vhost, configure: all(), write: all(), read: all() };
+        call.told(Operation::Permissions(PermissionOperation::SetPermissions(row))).await?;
+    }
+    match given.get("tracing") {
+        Some(on) if is_true(on) => trace(&call, VHostOperation::TraceOn { vhost }).await?,
+        Some(_) => trace(&call, VHostOperation::TraceOff { vhost }).await?,
+        None => {}
+    }
+    Ok(answer_put(is_new))
+}
+
+async fn trace(call: &Call, operation: VHostOperation) -> Result<(), Fault> {
+    call.told(Operation::VHosts(operation)).await.map(|_done| ())
+}
+
+fn is_true(value: &Value) -> bool {
+    *value == json!(true) || *value == json!("true")
+}
+
+fn kind(given: &Map<String, Value>) -> Result<Option<String>, Fault> {
+    match given.get("default_queue_type").and_then(Value::as_str) {
+        None | Some("" | "undefined") => Ok(None),
+        Some(kind @ ("classic" | "quorum" | "stream")) => Ok(Some(kind.to_owned())),
+        Some(other) => Err(Fault::bad_request(format!("{other} is not a valid queue type"))),
+    }
+}
+
+/// Tags as a list, or as a text with commas.
+///
+/// # Errors
+/// They are neither.
+pub(super) fn tags(given: &Value) -> Result<Vec<String>, Fault> {
+    let tags: Option<Vec<&str>> = match given {
+        Value::String(text) => Some(text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect()),
+        Value::Array(list) => list.iter().map(Value::as_str).collect(),
+        _ => None,
+    };
+    let tags = tags.ok_or_else(|| Fault::bad_request("tags are a list of texts, or a text with commas"))?;
+    Ok(tags.into_iter().map(str::to_owned).collect())
+}
+
+async fn remove(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    call.told(Operation::VHosts(VHostOperation::DeleteVhost { vhost: call.vhost() })).await?;
+    Ok(done())
+}
+
+/// A vhost that is there runs.
+async fn start(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    find(&call).await?.ok_or_else(Fault::no_object)?;
+    let node = call.name("node");
+    check_node(&call).map_err(|_other| Fault::bad_request(format!("Unknown node: {node}")))?;
+    Ok(done())
+}
+
+async fn all_limits(call: Call) -> Result<Response, Fault> {
+    list_limits(&call, None).await
+}
+
+async fn limits(call: Call) -> Result<Response, Fault> {
+    let vhost = call.vhost();
+    list_limits(&call, Some(vhost)).await
+}
+
+async fn list_limits(call: &Call, vhost: Option<String>) -> Result<Response, Fault> {
+    let rows = call.rows(Operation::VHosts(VHostOperation::ListVhostLimits { vhost })).await?;
+    let rows =
+        rows.filter_map(|row| if let Row::VHostLimits(row) = row { Some(shown_limits(&row)) } else { None });
+    list::answer(call, rows.collect::<Vec<_>>().into_iter()).await
+}
+
+fn shown_limits(row: &VHostLimitsRow) -> Value {
+    let mut value = Map::new();
+    for (name, limit) in [("max-connections", row.max_connections), ("max-queues", row.max_queues)] {
+        if let Some(limit) = limit {
+            value.insert(name.to_owned(), json!(limit));
+        }
+    }
+    json!({"vhost": row.vhost, "value": value})
+}
+
+/// The number that a limit is to be, under its name.
+///
+/// # Errors
+/// It is none.
+pub(super) fn limit_of(given: &Map<String, Value>, name: &str) -> Result<i64, Fault> {
+    let value = given.get("value").ok_or_else(|| Fault::bad_request("[{key_missing,value}]"))?;
+    value.as_i64().ok_or_else(|| {
+        let term = value.as_str().map_or_else(|| value.to_string(), |text| format!("<<\"{text}\">>"));
+        Fault::bad_request(format!("Validation failed\n\n{name} should be a number, actually was {term}\n"))
+    })
+}
+
+async fn set_limit(call: Call) -> Result<Response, Fault> {
+    let (name, given) = (call.name("name"), call.object()?);
+    let value = limit_of(&given, &name)?;
+    change_limit(&call, &name, value).await
+}
+
+async fn clear_limit(call: Call) -> Result<Response, Fault> {
+    let name = call.name("name");
+    change_limit(&call, &name, -1).await
+}
+
+async fn change_limit(call: &Call, name: &str, value: i64) -> Result<Response, Fault> {
+    let mut limits = VHostLimitsChange::default();
+    match name {
+        "max-connections" => limits.max_connections = Some(value),
+        "max-queues" => limits.max_queues = Some(value),
+        _ => {
+            let why =
+                format!("Validation failed\n\nUnrecognised terms [{{<<\"{name}\">>,{value}}}] in limits\n");
+            return Err(Fault::bad_request(why));
+        }
+    }
+    let operation = VHostOperation::SetVhostLimits { vhost: call.vhost(), limits };
+    let set = call.told(Operation::VHosts(operation)).await;
+    set.map_err(|fault| if fault.is_missing() { Fault::not_found("vhost_not_found") } else { fault })?;
+    Ok(done())
+}
