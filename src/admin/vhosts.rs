@@ -41,6 +41,13 @@ pub enum VHostOperation {
         /// The virtual host.
         vhost: String,
     },
+    /// The vhost cannot be deleted from now on, or can.
+    ProtectVhost {
+        /// The virtual host.
+        vhost: String,
+        /// Whether it cannot.
+        protected: bool,
+    },
     /// What clients publish and are delivered is copied to `amq.rabbitmq.trace`, until the broker
     /// stops.
     TraceOn {
@@ -99,6 +106,9 @@ pub struct VHostRow {
     /// Whether what clients publish and are delivered is copied to `amq.rabbitmq.trace`.
     #[serde(default)]
     pub tracing: bool,
+    /// Whether it cannot be deleted.
+    #[serde(default)]
+    pub protected_from_deletion: bool,
 }
 
 /// The limits of a vhost, as they are listed.
@@ -129,6 +139,7 @@ impl VHostOperation {
             Self::AddVhost { .. }
             | Self::UpdateVhostMetadata { .. }
             | Self::DeleteVhost { .. }
+            | Self::ProtectVhost { .. }
             | Self::TraceOn { .. }
             | Self::TraceOff { .. }
             | Self::SetVhostLimits { .. }
@@ -149,13 +160,14 @@ pub(super) fn perform(
     let vhosts = broker.vhosts();
     let changed = match operation {
         VHostOperation::AddVhost { vhost, description, tags, default_queue_type } => {
-            let limits = VHostLimits::default();
-            vhosts.create(VHostRecord { name: vhost, description, tags, default_queue_type, limits })
+            let record = VHostRecord::named(&vhost);
+            vhosts.create(VHostRecord { description, tags, default_queue_type, ..record })
         }
         VHostOperation::UpdateVhostMetadata { vhost, description, tags, default_queue_type } => {
             vhosts.set_metadata(&vhost, VHostMetadata { description, tags, default_queue_type })
         }
         VHostOperation::DeleteVhost { vhost } => vhosts.delete(&vhost),
+        VHostOperation::ProtectVhost { vhost, protected } => vhosts.protect(&vhost, protected),
         VHostOperation::SetVhostLimits { vhost, limits } => set_limits(broker, &vhost, limits),
         VHostOperation::ClearVhostLimits { vhost } => {
             let record = vhosts.record(&vhost).ok_or_else(|| Refusal::no_vhost(broker, &vhost))?;
@@ -173,6 +185,7 @@ pub(super) fn perform(
             return Ok(Performed::rows(listed.into_iter().map(|(tracing, record)| {
                 Row::VHost(VHostRow {
                     tracing,
+                    protected_from_deletion: record.protected,
                     name: record.name,
                     description: record.description,
                     tags: record.tags,
@@ -184,7 +197,9 @@ pub(super) fn perform(
     };
     changed.map(Performed::done).map_err(|error| match error {
         VHostError::NoSuchVHost(name) => Refusal::no_vhost(broker, &name),
-        VHostError::TooMany { .. } => Refusal::new(RefusalKind::Conflict, error.to_string()),
+        VHostError::TooMany { .. } | VHostError::Protected(_) => {
+            Refusal::new(RefusalKind::Conflict, error.to_string())
+        }
         VHostError::Invalid(why) => Refusal::new(RefusalKind::Invalid, why),
     })
 }

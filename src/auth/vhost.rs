@@ -34,6 +34,8 @@ pub struct VHostRecord {
     pub default_queue_type: Option<String>,
     /// What there may be in it.
     pub limits: VHostLimits,
+    /// It cannot be deleted.
+    pub protected: bool,
 }
 
 impl VHostRecord {

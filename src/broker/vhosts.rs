@@ -31,6 +31,8 @@ pub enum VHostError {
         /// `limits.vhosts_max`.
         max: u32,
     },
+    /// It is protected from deletion.
+    Protected(String),
     /// A name, a tag, a type or a description cannot be used.
     Invalid(String),
 }
@@ -41,6 +43,9 @@ impl fmt::Display for VHostError {
             Self::NoSuchVHost(name) => write!(f, "there is no vhost '{name}'"),
             Self::TooMany { name, max } => {
                 write!(f, "cannot create vhost '{name}': vhost limit of {max} is reached")
+            }
+            Self::Protected(name) => {
+                write!(f, "Refusing to delete virtual host '{name}' because it is protected from deletion")
             }
             Self::Invalid(why) => f.write_str(why),
         }
@@ -151,15 +156,27 @@ impl VHosts<'_> {
         self.alter("set the limits of", name, |record| change(&mut record.limits))
     }
 
+    /// From now on a vhost cannot be deleted, or can.
+    ///
+    /// # Errors
+    /// There is no such vhost.
+    pub fn protect(self, name: &str, protected: bool) -> Result<Ticket, VHostError> {
+        self.alter("protected or unprotected", name, |record| record.protected = protected)
+    }
+
     /// Deletes a vhost with all that is in it and all permissions and policies for it; its
     /// connections are closed.
     ///
     /// # Errors
-    /// There is no such vhost.
+    /// There is no such vhost, or it is protected.
     pub fn delete(self, name: &str) -> Result<Ticket, VHostError> {
         let _alone = self.registry.change();
         let no_such_vhost = || VHostError::NoSuchVHost(name.to_owned());
-        let vhost = self.get(name).filter(|_| self.record(name).is_some()).ok_or_else(no_such_vhost)?;
+        let record = self.record(name).ok_or_else(no_such_vhost)?;
+        let vhost = self.get(name).ok_or_else(no_such_vhost)?;
+        if record.protected {
+            return Err(VHostError::Protected(name.to_owned()));
+        }
         let changes = vhost.clear();
         let (ticket, leaving) = {
             // The rows about the vhost and those of what is in it reach the disk together.

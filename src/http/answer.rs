@@ -86,6 +86,16 @@ impl Fault {
         }
     }
 
+    /// As 412, where what is there does not allow it.
+    pub(super) fn into_precondition(self) -> Self {
+        match &self.0.refusal {
+            Some(refusal) if refusal.kind == RefusalKind::Conflict => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", refusal.message.clone())
+            }
+            _ => self,
+        }
+    }
+
     /// Whether what the path names is not there.
     pub(super) fn is_missing(&self) -> bool {
         self.0.status == StatusCode::NOT_FOUND

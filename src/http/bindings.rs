@@ -33,6 +33,18 @@ fn binding(row: Row) -> Option<BindingRow> {
     if let Row::Binding(row) = row { Some(row) } else { None }
 }
 
+/// Rows in RabbitMQ's order, made when the first is asked for.
+fn ordered(rows: Rows) -> impl Iterator<Item = BindingRow> + Send {
+    std::iter::once(rows).flat_map(|rows| {
+        let mut rows: Vec<_> = rows.filter_map(binding).collect();
+        let key = |row: &BindingRow| {
+            (row.source_name.clone(), row.destination_name.clone(), row.routing_key.clone())
+        };
+        rows.sort_by_cached_key(key);
+        rows
+    })
+}
+
 /// A binding in RabbitMQ's words.
 fn shown(vhost: &str, row: &BindingRow) -> Value {
     json!({
@@ -61,7 +73,7 @@ async fn all(call: Call) -> Result<Response, Fault> {
     for vhost in vhosts {
         match of_vhost(&call, vhost.clone()).await {
             Ok(rows) => {
-                let rows = rows.filter_map(binding).map(move |row| shown(&vhost, &row));
+                let rows = ordered(rows).map(move |row| shown(&vhost, &row));
                 all = Box::new(all.chain(rows));
             }
             Err(fault) if fault.is_missing() && !is_one => {}
@@ -77,7 +89,7 @@ async fn some(
     is_wanted: impl Fn(&BindingRow) -> bool + Send + 'static,
 ) -> Result<Response, Fault> {
     let vhost = call.vhost();
-    let rows = of_vhost(call, vhost.clone()).await?.filter_map(binding).filter(is_wanted);
+    let rows = ordered(of_vhost(call, vhost.clone()).await?).filter(is_wanted);
     list::answer(call, rows.map(move |row| shown(&vhost, &row))).await
 }
 

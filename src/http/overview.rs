@@ -80,9 +80,9 @@ async fn overview(call: Call) -> Result<Response, Fault> {
             "queues": queues,
         },
         "statistics_db_event_queue": 0,
-        "node": call.state.node,
     });
     if call.monitors() {
+        told["node"] = json!(call.state.node);
         told["listeners"] = listeners(&call).collect();
         told["contexts"] = json!([]);
     }

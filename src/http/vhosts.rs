@@ -17,6 +17,8 @@ pub(super) fn routes() -> Vec<Route> {
         get("/api/vhosts/{vhost}", "A virtual host", one),
         put("/api/vhosts/{vhost}", "Make or change a virtual host", set),
         delete("/api/vhosts/{vhost}", "Delete a virtual host and all that is in it", remove),
+        post("/api/vhosts/{vhost}/deletion/protection", "A virtual host cannot be deleted", protect),
+        delete("/api/vhosts/{vhost}/deletion/protection", "It can again", unprotect),
         post("/api/vhosts/{vhost}/start/{node}", "Start a virtual host that has failed", start),
         get("/api/vhost-limits", "The limits of all virtual hosts", all_limits),
         get("/api/vhost-limits/{vhost}", "The limits of a virtual host", limits),
@@ -49,7 +51,7 @@ async fn find(call: &Call) -> Result<Option<VHostRow>, Fault> {
 
 /// A vhost in RabbitMQ's words.
 fn vhost(node: &str, row: VHostRow) -> Value {
-    let VHostRow { name, description, tags, default_queue_type, tracing } = row;
+    let VHostRow { name, description, tags, default_queue_type, tracing, protected_from_deletion } = row;
     let metadata = json!({
         "description": description,
         "tags": tags,
@@ -62,7 +64,7 @@ fn vhost(node: &str, row: VHostRow) -> Value {
         "tags": tags,
         "default_queue_type": default_queue_type,
         "cluster_state": {node: "running"},
-        "protected_from_deletion": false,
+        "protected_from_deletion": protected_from_deletion,
         "tracing": tracing,
     })
 }
@@ -87,6 +89,9 @@ async fn set(call: Call) -> Result<Response, Fault> {
         let (user, vhost) = (call.user.clone(), vhost.clone());
         let row = PermissionRow { user, vhost, configure: all(), write: all(), read: all() };
         call.told(Operation::Permissions(PermissionOperation::SetPermissions(row))).await?;
+    }
+    if let Some(protected) = given.get("protected_from_deletion") {
+        set_protected(&call, is_true(protected)).await?;
     }
     match given.get("tracing") {
         Some(on) if is_true(on) => trace(&call, VHostOperation::TraceOn { vhost }).await?,
@@ -128,7 +133,22 @@ pub(super) fn tags(given: &Value) -> Result<Vec<String>, Fault> {
 
 async fn remove(call: Call) -> Result<Response, Fault> {
     check_administers(&call)?;
-    call.told(Operation::VHosts(VHostOperation::DeleteVhost { vhost: call.vhost() })).await?;
+    let deleted = call.told(Operation::VHosts(VHostOperation::DeleteVhost { vhost: call.vhost() })).await;
+    deleted.map_err(Fault::into_precondition)?;
+    Ok(done())
+}
+
+async fn protect(call: Call) -> Result<Response, Fault> {
+    set_protected(&call, true).await
+}
+
+async fn unprotect(call: Call) -> Result<Response, Fault> {
+    set_protected(&call, false).await
+}
+
+async fn set_protected(call: &Call, protected: bool) -> Result<Response, Fault> {
+    let vhost = call.vhost();
+    call.told(Operation::VHosts(VHostOperation::ProtectVhost { vhost, protected })).await?;
     Ok(done())
 }
 

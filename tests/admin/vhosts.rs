@@ -39,13 +39,28 @@ fn vhosts_come_change_and_go() {
     assert!(fixture.ticket > Ticket(0) && fixture.ticket <= fixture.world.broker.log().durable());
     fixture.answers(&add("staging", &json!("stream")), &json!("done"));
     let rows = fixture.ask(&all).unwrap();
-    let staging = |description: &str, kind: &str| json!({ "name": "staging", "description": description, "tags": ["a", "b"], "default_queue_type": kind, "tracing": false });
+    let staging = |description: &str, kind: &str| json!({ "name": "staging", "description": description, "tags": ["a", "b"], "default_queue_type": kind, "tracing": false, "protected_from_deletion": false });
     assert_eq!(rows[0]["name"], "/");
     assert_eq!(rows[1], staging("of ann", "quorum"), "one that is there stays as it is");
     fixture.answers(&update("staging", &json!("of bob"), &Value::Null), &json!("done"));
     assert_eq!(fixture.ask(&all).unwrap()[1], staging("of bob", "quorum"));
     fixture.answers(&named("delete_vhost", "staging"), &json!("done"));
     assert_eq!(fixture.column(&all, "name"), ["/"]);
+}
+
+#[test]
+fn a_vhost_that_is_protected_stays() {
+    let mut fixture = TestBroker::new();
+    let protect = |on: bool| vhosts(&json!({ "protect_vhost": { "vhost": "staging", "protected": on } }));
+    fixture.refuses(&protect(true), RefusalKind::NoVHost, "there is no vhost 'staging'");
+    fixture.answers(&add("staging", &Value::Null), &json!("done"));
+    fixture.answers(&protect(true), &json!("done"));
+    let all = vhosts(&json!("list_vhosts"));
+    assert_eq!(fixture.column(&all, "protected_from_deletion"), [json!(false), json!(true)]);
+    let words = "Refusing to delete virtual host 'staging' because it is protected from deletion";
+    fixture.refuses(&named("delete_vhost", "staging"), RefusalKind::Conflict, words);
+    fixture.answers(&protect(false), &json!("done"));
+    fixture.answers(&named("delete_vhost", "staging"), &json!("done"));
 }
 
 #[test]

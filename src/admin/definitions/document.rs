@@ -119,6 +119,9 @@ pub struct MetadataEntry {
     /// The type of queues that are declared without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_queue_type: Option<String>,
+    /// It cannot be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected_from_deletion: Option<bool>,
 }
 
 /// What a user may do in a vhost.

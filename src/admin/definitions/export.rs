@@ -87,8 +87,10 @@ fn own_limits(record: &VHostRecord) -> Arguments {
 
 fn vhost(record: VHostRecord) -> VHostEntry {
     let limits = own_limits(&record);
-    let VHostRecord { name, description, tags, default_queue_type, .. } = record;
-    let metadata = MetadataEntry { description: Some(description), tags, default_queue_type };
+    let VHostRecord { name, description, tags, default_queue_type, protected, .. } = record;
+    let protected_from_deletion = protected.then_some(true);
+    let metadata =
+        MetadataEntry { description: Some(description), tags, default_queue_type, protected_from_deletion };
     VHostEntry { name, metadata, limits, ..VHostEntry::default() }
 }
 

@@ -109,7 +109,8 @@ fn declarations(document: &Document, definitions: &mut Definitions, now: Now, no
 }
 
 fn vhost(entry: &VHostEntry) -> Result<VHostRecord, String> {
-    let MetadataEntry { description, tags, default_queue_type } = entry.metadata.clone();
+    let MetadataEntry { description, tags, default_queue_type, protected_from_deletion } =
+        entry.metadata.clone();
     let tags = if tags.is_empty() { entry.tags.clone().unwrap_or_default() } else { tags };
     // RabbitMQ's exports of 3.x write a missing one like this.
     let kind =
@@ -119,6 +120,7 @@ fn vhost(entry: &VHostEntry) -> Result<VHostRecord, String> {
         description: description.or_else(|| entry.description.clone()).unwrap_or_default(),
         tags,
         default_queue_type: kind,
+        protected: protected_from_deletion.unwrap_or_default(),
         limits: vhost_limits(&entry.limits)?,
     })
 }

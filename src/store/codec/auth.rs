@@ -13,7 +13,7 @@
 //! permissions        key: str user | str vhost              value: str configure | str write | str read
 //! topic_permissions  key: str user | str vhost | str exchange      str write | str read
 //! vhosts             key: str name                          value: flags (1 connections are limited, 2 queues are, 4 has a default
-//!                                                                  queue type) | u32 connections | u32 queues | str description
+//!                                                                  queue type, 8 cannot be deleted) | u32 connections | u32 queues | str description
 //!                                                                  | str default queue type | str tag ...
 //! ```
 
@@ -35,6 +35,7 @@ const ALGORITHMS: u8 = SHA256 | SHA512 | MD5;
 const VHOST_CONNECTIONS: u8 = 1;
 const VHOST_QUEUES: u8 = 2;
 const VHOST_QUEUE_TYPE: u8 = 4;
+const VHOST_PROTECTED: u8 = 8;
 
 /// What a row is about: which table has it.
 pub(in crate::store) type Kind = u8;
@@ -165,7 +166,8 @@ fn encode_vhost(record: &VHostRecord) -> Vec<u8> {
     let connections = if connections_max.is_some() { VHOST_CONNECTIONS } else { 0 };
     let queues = if queues_max.is_some() { VHOST_QUEUES } else { 0 };
     let kind = if record.default_queue_type.is_some() { VHOST_QUEUE_TYPE } else { 0 };
-    let mut row = vec![connections | queues | kind];
+    let protected = if record.protected { VHOST_PROTECTED } else { 0 };
+    let mut row = vec![connections | queues | kind | protected];
     row.extend_from_slice(&connections_max.unwrap_or_default().to_be_bytes());
     row.extend_from_slice(&queues_max.unwrap_or_default().to_be_bytes());
     put(&mut row, record.description.as_bytes());
@@ -176,7 +178,7 @@ fn encode_vhost(record: &VHostRecord) -> Vec<u8> {
 
 fn decode_vhost(name: String, row: &[u8]) -> Result<VHostRecord, StoreError> {
     let mut reader = Reader { table: "vhosts", rest: row };
-    let flags = reader.flags(VHOST_CONNECTIONS | VHOST_QUEUES | VHOST_QUEUE_TYPE)?;
+    let flags = reader.flags(VHOST_CONNECTIONS | VHOST_QUEUES | VHOST_QUEUE_TYPE | VHOST_PROTECTED)?;
     let (connections, queues) = (reader.u32()?, reader.u32()?);
     let (description, kind) = (reader.text()?, reader.text()?);
     let has = |flag| flags & flag != 0;
@@ -195,7 +197,8 @@ fn decode_vhost(name: String, row: &[u8]) -> Result<VHostRecord, StoreError> {
     while !reader.rest.is_empty() {
         tags.push(reader.text()?);
     }
-    Ok(VHostRecord { name, description, tags, default_queue_type, limits })
+    let protected = has(VHOST_PROTECTED);
+    Ok(VHostRecord { name, description, tags, default_queue_type, limits, protected })
 }
 
 fn strings(parts: &[&str]) -> Vec<u8> {
@@ -244,6 +247,7 @@ mod tests {
             tags: vec!["t".to_owned()],
             default_queue_type: Some("quorum".to_owned()),
             limits: VHostLimits { connections_max: Some(7), queues_max: None },
+            protected: true,
             ..VHostRecord::named("v")
         }
     }
@@ -281,7 +285,7 @@ mod tests {
         assert_eq!(row.value.unwrap(), b"\0\0\0\x01a\0\0\0\x01b");
         let row = encode(&AuthChange::PutVHost(vhost()));
         assert_eq!((row.kind, row.key.as_slice()), (VHOST, &b"\0\0\0\x01v"[..]));
-        let value = b"\x05\0\0\0\x07\0\0\0\0\0\0\0\x01d\0\0\0\x06quorum\0\0\0\x01t";
+        let value = b"\x0d\0\0\0\x07\0\0\0\0\0\0\0\x01d\0\0\0\x06quorum\0\0\0\x01t";
         assert_eq!(row.value.unwrap(), value);
     }
 
@@ -322,7 +326,7 @@ mod tests {
         }
         let AuthRow { key, value, .. } = encode(&AuthChange::PutVHost(vhost()));
         let mut value = value.unwrap();
-        for flags in [0, 1, 4, 8, 13] {
+        for flags in [0, 1, 4, 8, 21] {
             value[0] = flags;
             assert!(decode(VHOST, &key, Some(&value)).is_err(), "flags {flags}");
         }
