@@ -9,6 +9,7 @@ mod docs;
 mod examples;
 mod faults;
 mod fuzz;
+mod http;
 mod node;
 mod scripts;
 mod server;

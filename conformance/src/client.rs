@@ -96,6 +96,18 @@ impl Client {
     /// # Errors
     /// The broker cannot be reached or refuses, or does not answer in time.
     pub fn connect_within(address: &str, patience: Duration) -> Result<Self, ClientError> {
+        Self::open(address, "/", patience)
+    }
+
+    /// As [`Client::connect`], on that vhost.
+    ///
+    /// # Errors
+    /// The broker cannot be reached or refuses.
+    pub fn connect_to(address: &str, vhost: &str) -> Result<Self, ClientError> {
+        Self::open(address, vhost, PATIENCE)
+    }
+
+    fn open(address: &str, vhost: &str, patience: Duration) -> Result<Self, ClientError> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(patience))?;
@@ -126,7 +138,7 @@ impl Client {
         let tune_ok =
             connection::TuneOk { channel_max: tune.channel_max, frame_max: tune.frame_max, heartbeat: 0 };
         client.put_on(0, AMQPClass::Connection(connection::AMQPMethod::TuneOk(tune_ok)))?;
-        let open = connection::Open { virtual_host: "/".into() };
+        let open = connection::Open { virtual_host: vhost.into() };
         client.put_on(0, AMQPClass::Connection(connection::AMQPMethod::Open(open)))?;
         client.flush()?;
         client.answer()?;

@@ -9,6 +9,7 @@
 //! [`faults`] starts a broker, hurts it and checks what it owed its clients; [`attacks`] starts one
 //! and has clients try to take it down.
 
+pub mod api;
 pub mod attacks;
 pub mod client;
 mod clock;

@@ -5,6 +5,8 @@
 //! Exit status: 0 when all cases pass, 1 when one fails, 2 when a script is bad or there is no
 //! broker.
 
+#[path = "../api/mod.rs"]
+mod api;
 #[path = "../attacks/mod.rs"]
 mod attacks;
 #[path = "../bench/mod.rs"]
@@ -107,6 +109,8 @@ enum Work {
     Faults(faults::Arguments),
     /// Let clients try to take a broker down, and check that it keeps serving others
     Attacks(attacks::Arguments),
+    /// Ask a management API all that there is to ask, and print what it answers
+    Api(api::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -115,6 +119,7 @@ fn main() -> ExitCode {
         Some(Work::Bench(arguments)) => return bench::run(arguments),
         Some(Work::Faults(arguments)) => return faults::run(arguments),
         Some(Work::Attacks(arguments)) => return attacks::run(arguments),
+        Some(Work::Api(arguments)) => return api::run(&arguments),
         None => {}
     }
     match all(&arguments) {

@@ -81,9 +81,15 @@ pub fn publish(exchange: &str, key: &str) -> AMQPClass {
 /// basic.consume with acknowledgements; the broker names the consumer.
 #[must_use]
 pub fn consume(queue: &str) -> AMQPClass {
+    consume_as(queue, "")
+}
+
+/// As [`consume`]; the consumer has that name.
+#[must_use]
+pub fn consume_as(queue: &str, tag: &str) -> AMQPClass {
     AMQPClass::Basic(basic::AMQPMethod::Consume(basic::Consume {
         queue: queue.into(),
-        consumer_tag: "".into(),
+        consumer_tag: tag.into(),
         no_local: false,
         no_ack: false,
         exclusive: false,

@@ -1,0 +1,3 @@
+//! The management API: held against what a RabbitMQ answered, and over real sockets.
+
+mod like_rabbitmq;
