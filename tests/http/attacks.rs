@@ -1,0 +1,157 @@
+//! Bad requests, on purpose or not: refused, in nobody's way.
+
+use super::client::{Api, login};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Health is answered within so long, whatever others do.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+fn head(method: &str, path: &str, more: &str) -> String {
+    let login = login("guest", "guest");
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {login}\r\n{more}\r\n"
+    )
+}
+
+#[track_caller]
+fn check_health(api: &Api) {
+    let mut socket = TcpStream::connect(api.broker.http).expect("the broker is ready");
+    socket.set_read_timeout(Some(AT_ONCE)).expect("it is a timeout");
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("health is answered at once");
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+#[test]
+fn bodies_that_are_too_large_are_refused() {
+    let api = Api::start();
+    let announced = head("PUT", "/api/queues/%2F/q", "Content-Length: 40000000\r\n");
+    assert_eq!(api.send(announced.as_bytes()).status, 413);
+    let login = "POST /api/session HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9000\r\n\r\n";
+    assert_eq!(api.send(login.as_bytes()).status, 413, "nobody has logged in there");
+    let mut socket = TcpStream::connect(api.broker.http).expect("the broker is ready");
+    let endless = head("POST", "/api/definitions", "Transfer-Encoding: chunked\r\n");
+    socket.write_all(endless.as_bytes()).expect("it reads");
+    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    // The broker answers and ends the connection, which this may notice as an error.
+    let sent = (0..2000).take_while(|_| socket.write_all(&chunk).is_ok()).count();
+    assert!(sent < 2000, "{sent} chunks were read");
+    check_health(&api);
+}
+
+#[test]
+fn bodies_that_do_not_come_are_in_nobodys_way() {
+    let api = Api::start();
+    let begun = head("PUT", "/api/vhosts/v", "Content-Length: 100\r\n");
+    let slow: Vec<_> = (0..80)
+        .map(|_| {
+            let mut socket = TcpStream::connect(api.broker.http).expect("the broker is ready");
+            socket.write_all(begun.as_bytes()).expect("it reads");
+            socket
+        })
+        .collect();
+    check_health(&api);
+    api.check("GET", "/api/overview", None, 200);
+    drop(slow);
+}
+
+#[test]
+fn paths_mean_one_thing() {
+    let api = Api::start();
+    api.check("PUT", "/api/queues/%2F/a%2Fb", Some("{}"), 201);
+    for (path, status) in [
+        ("/api/queues/%2F/a%2Fb", 200),
+        ("/api/queues/%2f/a%2fb", 200),
+        ("/api/queues/%2F/a%252Fb", 404),
+        ("/api/queues/%2F/a/b", 404),
+        ("/api/queues/%2F/../%2F/a%2Fb", 404),
+        ("/api/queues/%2F/%2E%2E", 404),
+        ("/api/queues/%2F/a%00", 400),
+        ("/api/queues/%2F/%FF", 400),
+        ("/api/queues/%FF/a", 400),
+        ("/api/../api/overview", 404),
+        ("//api/overview", 404),
+        ("/api/overview/", 200),
+        ("/api/queues/%2F/%ZZ", 404),
+        ("/API/overview", 404),
+    ] {
+        let answer = api.ask("GET", path, None);
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+}
+
+#[test]
+fn requests_that_could_be_two_are_refused() {
+    let api = Api::start();
+    for more in [
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: +5\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Content-Length : 5\r\n",
+    ] {
+        let request = format!("{}hello", head("PUT", "/api/vhosts/v", more));
+        assert_eq!(api.send(request.as_bytes()).status, 400, "{more}");
+    }
+    api.check("GET", "/api/vhosts/v", None, 404);
+    check_health(&api);
+}
+
+#[test]
+fn requests_that_come_together_are_answered_in_order() {
+    let api = Api::start();
+    let (first, last) =
+        (head("GET", "/api/whoami", "").replace("close", "keep-alive"), head("GET", "/api/version", ""));
+    let mut socket = TcpStream::connect(api.broker.http).expect("the broker is ready");
+    socket.set_read_timeout(Some(AT_ONCE)).expect("it is a timeout");
+    socket.write_all([first, last].concat().as_bytes()).expect("it reads");
+    let mut answers = String::new();
+    socket.read_to_string(&mut answers).expect("both are answered");
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2);
+    let (whoami, version) = (answers.find("\"guest\""), answers.find("\"4.3.0\""));
+    assert!(whoami.is_some() && whoami < version, "{answers}");
+}
+
+/// A pattern that a backtracking engine would try for years.
+#[test]
+fn patterns_that_explode_are_found_in_time() {
+    let api = Api::start();
+    api.check("PUT", &format!("/api/queues/%2F/{}", "a".repeat(250)), Some("{}"), 201);
+    for pattern in ["(a+)+b", "(a%7Caa)+b", "(?=(a+)+b)a", "(.*)*%5C1b"] {
+        let found = api.check("GET", &format!("/api/queues?page=1&use_regex=true&name={pattern}"), None, 200);
+        assert_eq!(found["filtered_count"], 0, "{pattern}");
+    }
+}
+
+#[test]
+fn those_who_try_passwords_are_in_nobodys_way() {
+    let api = Api::start();
+    let request = format!(
+        "GET /api/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {}\r\n\r\n",
+        login("guest", "wrong")
+    );
+    let tried: Vec<_> = (0..100)
+        .map(|_| {
+            let mut socket = TcpStream::connect(api.broker.http).expect("the broker is ready");
+            socket.write_all(request.as_bytes()).expect("it reads");
+            socket
+        })
+        .collect();
+    check_health(&api);
+    api.check("GET", "/api/whoami", None, 200);
+    drop(tried);
+}
+
+#[test]
+fn bodies_that_are_no_json_are_refused() {
+    let api = Api::start();
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    for body in ["", "null", "[]", "{\"a\":", "\u{0}", "1e999", &*deep] {
+        let answer = api.ask("POST", "/api/exchanges/%2F/amq.default/publish", Some(body));
+        assert_eq!(answer.status, 400, "{body:.20}: {}", answer.text());
+    }
+    check_health(&api);
+}

@@ -1,0 +1,150 @@
+//! What is asked for and changed, as far as the comparison with RabbitMQ does not show it.
+
+use super::client::{Api, json};
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+use std::io::Read;
+
+fn publish(key: &str, payload: &str, more: &str) -> String {
+    format!(
+        r#"{{"properties":{{{more}}},"routing_key":"{key}","payload":"{payload}","payload_encoding":"string"}}"#
+    )
+}
+
+fn get(count: u32, ackmode: &str) -> String {
+    format!(r#"{{"count":{count},"ackmode":"{ackmode}","encoding":"auto"}}"#)
+}
+
+/// The payloads of messages that were fetched.
+fn payloads(messages: &Value) -> Vec<&str> {
+    messages.as_array().into_iter().flatten().filter_map(|message| message["payload"].as_str()).collect()
+}
+
+#[test]
+fn messages_are_fetched_in_order_and_become_what_was_asked_for() {
+    let api = Api::start();
+    api.check("PUT", "/api/queues/%2F/dead", Some("{}"), 201);
+    let arguments = r#"{"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"dead"}}"#;
+    api.check("PUT", "/api/queues/%2F/q", Some(arguments), 201);
+    for payload in ["a", "b", "c"] {
+        let body = publish("q", payload, r#""delivery_mode":2,"headers":{"n":1}"#);
+        let routed = api.check("POST", "/api/exchanges/%2F/amq.default/publish", Some(&body), 200);
+        assert_eq!(routed, json!({"routed": true}));
+    }
+    let fetch = |queue: &str, count, ackmode: &str| {
+        api.check("POST", &format!("/api/queues/%2F/{queue}/get"), Some(&get(count, ackmode)), 200)
+    };
+    let again = fetch("q", 2, "ack_requeue_true");
+    assert_eq!(payloads(&again), ["a", "b"]);
+    assert_eq!(again[0]["properties"], json!({"headers": {"n": 1}, "delivery_mode": 2}));
+    assert_eq!((&again[0]["redelivered"], &again[0]["message_count"]), (&json!(false), &json!(2)));
+    let first = fetch("q", 1, "ack_requeue_false");
+    assert_eq!((payloads(&first), &first[0]["redelivered"]), (vec!["a"], &json!(true)));
+    assert_eq!(payloads(&fetch("q", 1, "reject_requeue_false")), ["b"]);
+    assert_eq!(payloads(&fetch("dead", 9, "ack_requeue_false")), ["b"]);
+    assert_eq!(payloads(&fetch("q", 9, "ack_requeue_false")), ["c"]);
+    assert_eq!(fetch("q", 9, "ack_requeue_false"), json!([]));
+    let queue = api.check("GET", "/api/queues/%2F/q", None, 200);
+    assert_eq!((&queue["messages"], &queue["messages_unacknowledged"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn a_message_goes_to_all_keys_of_its_copies_and_blind_ones_are_not_told() {
+    let api = Api::start();
+    for queue in ["a", "b", "c"] {
+        api.check("PUT", &format!("/api/queues/%2F/{queue}"), Some("{}"), 201);
+    }
+    let body = publish("a", "x", r#""headers":{"CC":["b"],"BCC":["c"]}"#);
+    api.check("POST", "/api/exchanges/%2F/amq.default/publish", Some(&body), 200);
+    for queue in ["a", "b", "c"] {
+        let path = format!("/api/queues/%2F/{queue}/get");
+        let fetched = api.check("POST", &path, Some(&get(1, "ack_requeue_false")), 200);
+        assert_eq!(fetched[0]["properties"]["headers"], json!({"CC": ["b"]}), "{queue}");
+    }
+    let body = publish("a", "x", r#""headers":{"CC":"b"}"#);
+    api.check("POST", "/api/exchanges/%2F/amq.default/publish", Some(&body), 400);
+}
+
+#[test]
+fn what_cannot_be_published_is_refused() {
+    let api = Api::start();
+    let arguments = r#"{"arguments":{"x-max-length":1,"x-overflow":"reject-publish"}}"#;
+    api.check("PUT", "/api/queues/%2F/q", Some(arguments), 201);
+    let refused = |body: &str, status: u16| {
+        api.check("POST", "/api/exchanges/%2F/amq.default/publish", Some(body), status)
+    };
+    refused(&publish("q", "x", r#""expiration":"soon""#), 400);
+    refused(&publish("q", "x", r#""expiration":"-1""#), 400);
+    refused(&publish("q", "x", r#""priority":256"#), 400);
+    refused(&publish(&"k".repeat(256), "x", ""), 400);
+    refused(&publish("q", "x", &format!(r#""message_id":"{}""#, "m".repeat(256))), 400);
+    refused(&publish("q", "x", ""), 200);
+    let full = refused(&publish("q", "x", ""), 400);
+    assert_eq!(full["reason"], "a queue has refused the message: it is full, or has had it already");
+}
+
+#[test]
+fn long_answers_are_compressed_for_those_who_take_that() {
+    let api = Api::start();
+    let ask = |accepted: &str| {
+        let login = super::client::login("guest", "guest");
+        api.ask_with(
+            ("GET", "/api/feature-flags"),
+            &[("Authorization", &login), ("Accept-Encoding", accepted)],
+            None,
+        )
+    };
+    let (plain, zipped) = (ask("identity"), ask("deflate, gzip;q=0.5"));
+    assert_eq!((plain.header("content-encoding"), ask("gzip;q=0").header("content-encoding")), (None, None));
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+    assert!(zipped.header("vary").is_some_and(|vary| vary.contains("accept-encoding")));
+    assert!(zipped.body.len() < plain.body.len() / 2);
+    let mut unzipped = String::new();
+    GzDecoder::new(zipped.body.as_slice()).read_to_string(&mut unzipped).expect("it is gzip");
+    assert_eq!(unzipped, plain.text());
+}
+
+#[test]
+fn a_form_with_a_file_is_imported() {
+    let api = Api::start();
+    let body = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"d.json\"\r\n\r\n\
+                {\"queues\":[{\"name\":\"q\",\"vhost\":\"/\"}]}\r\n--x--\r\n";
+    let login = super::client::login("guest", "guest");
+    let request = format!(
+        "POST /api/definitions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {login}\r\n\
+         Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(api.send(request.as_bytes()).status, 204);
+    api.check("GET", "/api/queues/%2F/q", None, 200);
+}
+
+#[test]
+fn every_path_is_described_and_has_its_methods() {
+    let api = Api::start();
+    let described = api.check("GET", "/api/openapi.json", None, 200);
+    let paths = described["paths"].as_object().expect("there are paths");
+    assert!(paths.len() > 80, "{} paths", paths.len());
+    for (path, methods) in paths {
+        let allowed = api.ask("PATCH", &path.replace(['{', '}'], ""), None);
+        assert_eq!(allowed.status, 405, "{path}");
+        let allowed = allowed.header("allow").expect("it is said what is allowed");
+        for method in methods.as_object().expect("there are methods").keys() {
+            assert!(allowed.split(", ").any(|name| name.eq_ignore_ascii_case(method)), "{path}: {allowed}");
+        }
+    }
+}
+
+/// A binding of a client has arguments of types that JSON does not tell apart.
+#[test]
+fn a_binding_is_found_by_its_key_whatever_its_arguments_are() {
+    let api = Api::start();
+    api.check("PUT", "/api/queues/%2F/q", Some("{}"), 201);
+    let binding = r#"{"routing_key":"k","arguments":{"x-match":"all","n":5}}"#;
+    let bound = api.ask("POST", "/api/bindings/%2F/e/amq.headers/q/q", Some(binding));
+    let location = bound.header("location").expect("it says where it is").to_owned();
+    let path = format!("/api/bindings/%2F/e/amq.headers/q/{location}");
+    assert_eq!(json(&api.ask("GET", &path, None))["arguments"], json!({"n": 5, "x-match": "all"}));
+    api.check("DELETE", &path, None, 204);
+    api.check("GET", &path, None, 404);
+}
