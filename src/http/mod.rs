@@ -13,6 +13,7 @@
 //! | `call` | a request as those who answer it get it: who asks, names, query, body |
 //! | `answer` | answers and faults, in RabbitMQ's words |
 //! | `list`, `columns` | filters, order, pages and columns of all lists |
+//! | `stream` | what paths answer, as it changes: server-sent events |
 //! | `login`, `sessions`, `attempts` | who asks, and who tries passwords |
 //! | `router` | `/healthz` and `/metrics`, which ask nobody who he is |
 
@@ -45,6 +46,7 @@ mod router;
 mod routes;
 mod sessions;
 mod state;
+mod stream;
 mod users;
 mod vhosts;
 
@@ -52,6 +54,7 @@ pub use self::state::Listener;
 
 use self::connection_slots::{ConnectionSlot, ConnectionSlots};
 use self::state::{Peer, State};
+use self::stream::Inner;
 use crate::broker::Broker;
 use axum::Router;
 use hyper::body::Incoming;
@@ -151,10 +154,11 @@ async fn accept(listener: TcpListener, router: Router) {
 
 /// Answers what comes on one connection.
 async fn attend(socket: TcpStream, address: SocketAddr, router: Router, place: ConnectionSlot) {
-    let router = TowerToHyperService::new(router);
+    let (inner, router) = (Inner(router.clone()), TowerToHyperService::new(router));
     let service = service_fn(|mut request: Request<Incoming>| {
         place.renew();
         request.extensions_mut().insert(Peer(address));
+        request.extensions_mut().insert(inner.clone());
         normalize(request.uri_mut());
         router.call(request)
     });

@@ -5,9 +5,9 @@ use super::answer::{Fault, allowed, finish};
 use super::route::{Methods, Route};
 use super::state::State;
 use super::{
-    bindings, connections, definitions, exchanges, features, messages, permissions, policies, queues,
+    bindings, connections, definitions, exchanges, features, health, login, messages, nodes, openapi,
+    overview, permissions, policies, queues, stream, users, vhosts,
 };
-use super::{health, login, nodes, openapi, overview, users, vhosts};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -35,6 +35,7 @@ pub(super) fn all() -> Vec<Route> {
         connections::routes(),
         definitions::routes(),
         health::routes(),
+        stream::routes(),
         openapi::routes(),
     ];
     subjects.into_iter().flatten().collect()

@@ -15,6 +15,9 @@ const WORK_MAX: usize = 8;
 /// Lists that are made at a time, each of which may have 100,000 rows in memory.
 const LISTS_MAX: usize = 2;
 
+/// Streams of events at a time: half of the connections there may be.
+const STREAMS_MAX: usize = 32;
+
 /// What all requests share.
 pub(super) struct State {
     pub(super) broker: Arc<Broker>,
@@ -28,6 +31,8 @@ pub(super) struct State {
     pub(super) work: Semaphore,
     /// A permit for each list that may be made.
     pub(super) lists: Arc<Semaphore>,
+    /// A permit for each stream of events.
+    pub(super) streams: Arc<Semaphore>,
     /// Room for the bodies of requests.
     pub(super) bodies: Arc<Semaphore>,
 }
@@ -55,6 +60,7 @@ impl State {
             attempts: Attempts::default(),
             work: Semaphore::new(WORK_MAX),
             lists: Arc::new(Semaphore::new(LISTS_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             bodies: body::room(),
         }
     }

@@ -6,3 +6,4 @@ mod client;
 mod like_rabbitmq;
 mod objects;
 mod sessions;
+mod stream;
