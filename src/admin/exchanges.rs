@@ -5,7 +5,7 @@ use super::access::{Access, Requirement, Tag};
 use super::binding_key::{properties_key, quoted};
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, decoded, table_of};
-use super::{DESCRIBED_MAX, Performed, Row, Told, find};
+use super::{DESCRIBED_MAX, Performed, Row, Told, explain_route, find};
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::vhost::access::{may_bind, may_declare_exchange};
@@ -40,22 +40,7 @@ pub enum ExchangeOperation {
         exchange: String,
     },
     /// An exchange, if there is none that differs; as whoever asks could declare it.
-    DeclareExchange {
-        /// The virtual host.
-        vhost: String,
-        /// The exchange.
-        exchange: String,
-        /// Its type.
-        kind: String,
-        /// Survives a restart.
-        durable: bool,
-        /// Goes with the last binding from it.
-        auto_delete: bool,
-        /// Clients may not publish to it.
-        internal: bool,
-        /// As declared.
-        arguments: Arguments,
-    },
+    DeclareExchange(ExchangeSetting),
     /// An exchange goes, with its bindings.
     DeleteExchange {
         /// The virtual host.
@@ -67,6 +52,17 @@ pub enum ExchangeOperation {
     },
     /// A queue or an exchange receives from an exchange.
     Bind(BindingSetting),
+    /// Where a message would go; nothing is published.
+    RouteTo {
+        /// The virtual host.
+        vhost: String,
+        /// The exchange; empty for the default exchange.
+        exchange: String,
+        /// Its routing key.
+        routing_key: String,
+        /// Its headers.
+        headers: Arguments,
+    },
     /// It does no longer.
     Unbind {
         /// The virtual host.
@@ -80,6 +76,26 @@ pub enum ExchangeOperation {
         /// Which of the bindings between them.
         properties_key: String,
     },
+}
+
+/// An exchange, as it is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeSetting {
+    /// The virtual host.
+    pub vhost: String,
+    /// Its name.
+    pub exchange: String,
+    /// Its type.
+    pub kind: String,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Goes with the last binding from it.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// As declared.
+    pub arguments: Arguments,
 }
 
 /// A binding, as it is asked for.
@@ -155,7 +171,10 @@ impl ExchangeOperation {
     /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
         match self {
-            Self::ListExchanges { .. } | Self::ListBindings { .. } | Self::DescribeExchange { .. } => false,
+            Self::ListExchanges { .. }
+            | Self::ListBindings { .. }
+            | Self::DescribeExchange { .. }
+            | Self::RouteTo { .. } => false,
             Self::DeclareExchange { .. }
             | Self::DeleteExchange { .. }
             | Self::Bind(_)
@@ -168,7 +187,8 @@ impl ExchangeOperation {
         let (Self::ListExchanges { vhost }
         | Self::ListBindings { vhost }
         | Self::DescribeExchange { vhost, .. }
-        | Self::DeclareExchange { vhost, .. }
+        | Self::RouteTo { vhost, .. }
+        | Self::DeclareExchange(ExchangeSetting { vhost, .. })
         | Self::DeleteExchange { vhost, .. }
         | Self::Bind(BindingSetting { vhost, .. })
         | Self::Unbind { vhost, .. }) = self;
@@ -202,26 +222,7 @@ pub(super) fn perform(
         ExchangeOperation::DescribeExchange { vhost, exchange } => {
             describe(&*find::vhost(broker, &vhost)?, &vhost, &exchange)
         }
-        ExchangeOperation::DeclareExchange {
-            vhost,
-            exchange,
-            kind,
-            durable,
-            auto_delete,
-            internal,
-            arguments,
-        } => {
-            let place = find::vhost(broker, &vhost)?;
-            let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
-            let grants = access.grants_in(&vhost);
-            let may = |on: &Resource, new: Option<&FieldTable>| {
-                grants.as_ref().map_or(Ok(()), |grants| may_declare_exchange(grants, on, new))
-            };
-            let is_new = find_exchange(&place, &exchange).is_none();
-            let (name, passive) = (exchange, false);
-            let declare = ExchangeDeclare { name, kind, passive, durable, auto_delete, internal, arguments };
-            Ok(Performed::put(is_new, place.declare_exchange_if(&may, declare)?))
-        }
+        ExchangeOperation::DeclareExchange(setting) => declare(broker, setting, access),
         ExchangeOperation::DeleteExchange { vhost, exchange, if_unused } => {
             let place = find::vhost(broker, &vhost)?;
             if find_exchange(&place, &exchange).is_none() && !exchange.is_empty() {
@@ -239,6 +240,11 @@ pub(super) fn perform(
             }
             Ok(Performed::done(place.delete_exchange(&exchange, if_unused)?))
         }
+        ExchangeOperation::RouteTo { vhost, exchange, routing_key, headers } => {
+            let place = find::vhost(broker, &vhost)?;
+            let routed = explain_route::explain(&place, &exchange, &routing_key, &headers)?;
+            Ok(Performed::told(Told::Explained(routed), Ticket(0)))
+        }
         ExchangeOperation::Bind(setting) => {
             let (place, bind) = binding(broker, setting, access)?;
             let ticket = place.bind(bind, ConnectionId(0))?;
@@ -254,6 +260,20 @@ pub(super) fn perform(
             Ok(Performed::done(place.unbind(bind, ConnectionId(0))?))
         }
     }
+}
+
+fn declare(broker: &Broker, setting: ExchangeSetting, access: &Access<'_>) -> Result<Performed, Refusal> {
+    let ExchangeSetting { vhost, exchange, kind, durable, auto_delete, internal, arguments } = setting;
+    let place = find::vhost(broker, &vhost)?;
+    let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
+    let grants = access.grants_in(&vhost);
+    let may = |on: &Resource, new: Option<&FieldTable>| {
+        grants.as_ref().map_or(Ok(()), |grants| may_declare_exchange(grants, on, new))
+    };
+    let is_new = find_exchange(&place, &exchange).is_none();
+    let (name, passive) = (exchange, false);
+    let declare = ExchangeDeclare { name, kind, passive, durable, auto_delete, internal, arguments };
+    Ok(Performed::put(is_new, place.declare_exchange_if(&may, declare)?))
 }
 
 /// A binding that whoever asks may make and remove, and its vhost. An operator may bind exclusive

@@ -25,6 +25,7 @@ pub mod definitions;
 mod describe;
 mod durable;
 pub mod exchanges;
+pub mod explain_route;
 mod find;
 mod limits;
 pub mod messages;
@@ -149,6 +150,10 @@ pub enum Told {
     Messages(u64),
     /// What came of moving parked messages.
     Requeued(parked::RequeueResult),
+    /// What a policy would change.
+    PolicyPreview(policies::PolicyPreview),
+    /// Where a message would go.
+    Explained(explain_route::ExplainedRoute),
     /// Whether a message reached a queue.
     Routed(bool),
     /// Messages that were taken from a queue.

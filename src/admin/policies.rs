@@ -3,12 +3,16 @@
 use super::access::{Requirement, Tag};
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, Value};
-use super::{Caller, Performed, Row, find};
+use super::{Caller, Performed, Row, Told, find};
 use crate::broker::Broker;
 use crate::broker::policies::PolicyError;
+use crate::broker::vhost::apply_policies::PolicyDifference;
 use crate::ids::Ticket;
 use crate::policy::{self, ApplyTo, Definition, Policy, Rank};
 use serde::{Deserialize, Serialize};
+
+/// Queues and exchanges that a preview shows, at most.
+const PREVIEWED_MAX: usize = 500;
 
 /// What can be done with policies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +36,8 @@ pub enum PolicyOperation {
         /// The name of the policy.
         policy: String,
     },
+    /// What would change if that policy were set; nothing does.
+    PreviewPolicy(PolicySetting),
     /// All users' policies of a vhost.
     ListPolicies {
         /// The virtual host.
@@ -80,18 +86,47 @@ pub struct PolicyRow {
     pub priority: i64,
 }
 
+/// What a policy would change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyPreview {
+    /// Queues, 500 at most together with the exchanges.
+    pub queues: Vec<PreviewedObject>,
+    /// Exchanges.
+    pub exchanges: Vec<PreviewedObject>,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// What a policy would change for a queue or exchange.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreviewedObject {
+    /// Its name.
+    pub name: String,
+    /// What policies of both ranks amount to.
+    pub before: Arguments,
+    /// What they would.
+    pub after: Arguments,
+    /// The user's policy in effect.
+    pub policy_before: Option<String>,
+    /// The one that would be.
+    pub policy_after: Option<String>,
+}
+
 impl PolicyOperation {
     /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
-        !matches!(self, Self::ListPolicies { .. } | Self::ListOperatorPolicies { .. })
+        !matches!(
+            self,
+            Self::PreviewPolicy(_) | Self::ListPolicies { .. } | Self::ListOperatorPolicies { .. }
+        )
     }
 
     /// What it takes of a user.
     pub(super) fn requirement(&self) -> Requirement<'_> {
         match self {
-            Self::SetPolicy(PolicySetting { vhost, .. }) | Self::ClearPolicy { vhost, .. } => {
-                Requirement::VHost(Tag::Policymaker, vhost)
-            }
+            Self::SetPolicy(PolicySetting { vhost, .. })
+            | Self::PreviewPolicy(PolicySetting { vhost, .. })
+            | Self::ClearPolicy { vhost, .. } => Requirement::VHost(Tag::Policymaker, vhost),
             Self::SetOperatorPolicy(_) | Self::ClearOperatorPolicy { .. } => {
                 Requirement::Tag(Tag::Administrator)
             }
@@ -118,6 +153,7 @@ pub(super) fn perform(
         PolicyOperation::ClearOperatorPolicy { vhost, policy } => {
             clear(broker, Rank::Operator, &vhost, &policy, caller)
         }
+        PolicyOperation::PreviewPolicy(setting) => return preview(broker, setting),
         PolicyOperation::ListPolicies { vhost } => return list(broker, Rank::User, &vhost),
         PolicyOperation::ListOperatorPolicies { vhost } => return list(broker, Rank::Operator, &vhost),
     };
@@ -125,12 +161,36 @@ pub(super) fn perform(
 }
 
 fn set(broker: &Broker, rank: Rank, setting: PolicySetting, caller: &Caller) -> Result<Ticket, Refusal> {
+    let policy = policy_of(setting)?;
+    let vhost = policy.vhost.clone();
+    let set = broker.policies().set(rank, policy, caller.now);
+    set.map_err(|error| refusal(broker, rank, &vhost, error))
+}
+
+fn policy_of(setting: PolicySetting) -> Result<Policy, Refusal> {
     let PolicySetting { vhost, policy: name, pattern, apply_to, priority, definition } = setting;
     let apply_to = ApplyTo::named(&apply_to).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
     let definition = definition_of(&definition);
-    let policy = Policy { vhost: vhost.clone(), name, pattern, apply_to, priority, definition };
-    let set = broker.policies().set(rank, policy, caller.now);
-    set.map_err(|error| refusal(broker, rank, &vhost, error))
+    Ok(Policy { vhost, name, pattern, apply_to, priority, definition })
+}
+
+fn preview(broker: &Broker, setting: PolicySetting) -> Result<Performed, Refusal> {
+    let policy = policy_of(setting)?;
+    let vhost = policy.vhost.clone();
+    let found = broker.policies().preview(Rank::User, policy);
+    let found = found.map_err(|error| refusal(broker, Rank::User, &vhost, error))?;
+    let mut preview = PolicyPreview { total: found.len(), ..PolicyPreview::default() };
+    for PolicyDifference { name, is_queue, before, after } in found.into_iter().take(PREVIEWED_MAX) {
+        let shown = PreviewedObject {
+            name: name.to_string(),
+            before: arguments_of(&before.definition),
+            after: arguments_of(&after.definition),
+            policy_before: before.policy,
+            policy_after: after.policy,
+        };
+        if is_queue { &mut preview.queues } else { &mut preview.exchanges }.push(shown);
+    }
+    Ok(Performed::told(Told::PolicyPreview(preview), Ticket(0)))
 }
 
 fn clear(broker: &Broker, rank: Rank, vhost: &str, name: &str, caller: &Caller) -> Result<Ticket, Refusal> {

@@ -7,6 +7,7 @@
 use super::effects::EffectHandler;
 use super::registry::Registry;
 use super::vhost::VHost;
+use super::vhost::apply_policies::PolicyDifference;
 use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::policy::book::{Book, InEffect};
@@ -119,6 +120,22 @@ pub struct Policies<'a> {
 }
 
 impl<'a> Policies<'a> {
+    /// What would be in effect otherwise if a policy were set; nothing is.
+    ///
+    /// # Errors
+    /// There is no such vhost, or something of it cannot be used.
+    pub fn preview(self, rank: Rank, policy: Policy) -> Result<Vec<PolicyDifference>, PolicyError> {
+        let vhost = self.vhost(&policy.vhost)?;
+        policy.check(rank).map_err(PolicyError::Invalid)?;
+        let mut book = Book::default();
+        for rank in [Rank::User, Rank::Operator] {
+            let of_vhost = self.list(rank).into_iter().filter(|known| known.vhost == policy.vhost);
+            of_vhost.for_each(|known| book.apply(PolicyChange::Put(rank, known)));
+        }
+        book.apply(PolicyChange::Put(rank, policy));
+        Ok(vhost.policies().compared_with(&book))
+    }
+
     /// All policies of a rank: by vhost, and there the highest priority first.
     #[must_use]
     pub fn list(self, rank: Rank) -> Vec<Policy> {

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::given::{arguments, flag, text};
 use super::list::{self, Listed, Show};
 use super::route::{Route, delete, get, put};
-use crate::admin::exchanges::{ExchangeOperation, ExchangeRow};
+use crate::admin::exchanges::{ExchangeOperation, ExchangeRow, ExchangeSetting};
 use crate::admin::{Operation, Row, Told};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ async fn one(call: Call) -> Result<Response, Fault> {
 
 async fn declare(call: Call) -> Result<Response, Fault> {
     let given = call.object()?;
-    let operation = ExchangeOperation::DeclareExchange {
+    let setting = ExchangeSetting {
         vhost: call.vhost(),
         exchange: exchange_name(call.name("name")),
         kind: text(&given, "type", "direct")?,
@@ -81,7 +81,8 @@ async fn declare(call: Call) -> Result<Response, Fault> {
         internal: flag(&given, "internal")?,
         arguments: arguments(&given)?,
     };
-    let told = call.told(Operation::Exchanges(operation)).await.map_err(Fault::in_words)?;
+    let declare = Operation::Exchanges(ExchangeOperation::DeclareExchange(setting));
+    let told = call.told(declare).await.map_err(Fault::in_words)?;
     Ok(answer_put(told == Told::Created))
 }
 

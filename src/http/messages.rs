@@ -5,6 +5,7 @@ use super::call::Call;
 use super::exchanges::exchange_name;
 use super::given::{check_given, text};
 use super::route::{Route, post};
+use crate::admin::exchanges::ExchangeOperation;
 use crate::admin::messages::{
     FetchSettlement, MessageOperation, MessageProperties, Payload, PayloadEncoding,
 };
@@ -21,6 +22,7 @@ const ACK_MODES: &str = "ack_requeue_true, ack_requeue_false, reject_requeue_tru
 pub(super) fn routes() -> Vec<Route> {
     vec![
         post("/api/exchanges/{vhost}/{name}/publish", "Publish a message", publish),
+        post("/api/exchanges/{vhost}/{name}/route", "Where a message would go, and why", route),
         post("/api/queues/{vhost}/{name}/get", "Fetch messages", fetch),
     ]
 }
@@ -102,6 +104,25 @@ fn properties(given: &Value) -> Result<MessageProperties, Fault> {
         app_id: text("app_id")?,
         cluster_id: text("cluster_id")?,
     })
+}
+
+async fn route(call: Call) -> Result<Response, Fault> {
+    let given = call.object()?;
+    let headers = match given.get("headers") {
+        None | Some(Value::Null) => Arguments::new(),
+        Some(headers) => serde_json::from_value(headers.clone())
+            .map_err(|_error| Fault::bad_request("the headers are not an object"))?,
+    };
+    let operation = ExchangeOperation::RouteTo {
+        vhost: call.vhost(),
+        exchange: exchange_name(call.name("name")),
+        routing_key: text(&given, "routing_key", "")?,
+        headers,
+    };
+    match call.told(Operation::Exchanges(operation)).await? {
+        Told::Explained(explained) => Ok(call.one(json!(explained)).await),
+        _ => Err(Fault::unavailable("no answer")),
+    }
 }
 
 async fn fetch(call: Call) -> Result<Response, Fault> {

@@ -4,11 +4,11 @@
 use super::answer::{Fault, done, put as answer_put};
 use super::call::Call;
 use super::list;
-use super::route::{Route, delete, get, put};
+use super::route::{Route, delete, get, post, put};
 use crate::admin::policies::{PolicyOperation, PolicyRow, PolicySetting};
 use crate::admin::value::Arguments;
 use crate::admin::vhosts::VHostOperation;
-use crate::admin::{Operation, Row, Rows};
+use crate::admin::{Operation, Row, Rows, Told};
 use crate::policy::Rank;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -20,6 +20,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/api/policies/{vhost}/{name}", "A policy", user),
         put("/api/policies/{vhost}/{name}", "Set a policy", set_user),
         delete("/api/policies/{vhost}/{name}", "Clear a policy", clear_user),
+        post("/api/policies/{vhost}/{name}/preview", "What a policy would change", preview),
         get("/api/operator-policies", "All operator policies", operators),
         get("/api/operator-policies/{vhost}", "The operator policies of a virtual host", operators),
         get("/api/operator-policies/{vhost}/{name}", "An operator policy", operator),
@@ -94,11 +95,7 @@ async fn operator(call: Call) -> Result<Response, Fault> {
 ///
 /// # Errors
 /// Something is missing, or is not what it should be.
-pub(super) fn setting(
-    given: &Map<String, Value>,
-    vhost: String,
-    policy: String,
-) -> Result<PolicySetting, Fault> {
+fn setting(given: &Map<String, Value>, vhost: String, policy: String) -> Result<PolicySetting, Fault> {
     let required = ["pattern", "definition"].into_iter().filter(|name| !given.contains_key(*name));
     let missing: Vec<String> = required.map(|name| format!("{{key_missing,{name}}}")).collect();
     if !missing.is_empty() {
@@ -141,6 +138,14 @@ async fn set_given(call: &Call, rank: Rank, given: &Map<String, Value>) -> Resul
     };
     call.told(operation(set)).await.map_err(Fault::in_words)?;
     Ok(answer_put(is_new))
+}
+
+async fn preview(call: Call) -> Result<Response, Fault> {
+    let setting = setting(&call.object()?, call.vhost(), call.name("name"))?;
+    match call.told(operation(PolicyOperation::PreviewPolicy(setting))).await.map_err(Fault::in_words)? {
+        Told::PolicyPreview(preview) => Ok(call.one(json!(preview)).await),
+        _ => Err(Fault::unavailable("no answer")),
+    }
 }
 
 async fn clear(call: Call, rank: Rank) -> Result<Response, Fault> {

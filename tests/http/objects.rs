@@ -148,3 +148,83 @@ fn a_binding_is_found_by_its_key_whatever_its_arguments_are() {
     api.check("DELETE", &path, None, 204);
     api.check("GET", &path, None, 404);
 }
+
+#[test]
+fn it_is_told_where_a_message_would_go_and_why() {
+    let api = Api::start();
+    for (queue, body) in [("q1", "{}"), ("q2", "{}"), ("lost", "{}")] {
+        api.check("PUT", &format!("/api/queues/%2F/{queue}"), Some(body), 201);
+    }
+    let orders = r#"{"type":"topic","arguments":{"alternate-exchange":"alt"}}"#;
+    for (exchange, body) in
+        [("orders", orders), ("alt", r#"{"type":"fanout"}"#), ("inner", r#"{"type":"headers"}"#)]
+    {
+        api.check("PUT", &format!("/api/exchanges/%2F/{exchange}"), Some(body), 201);
+    }
+    for (path, body) in [
+        ("orders/q/q1", r#"{"routing_key":"order.*"}"#),
+        ("orders/q/q1", r##"{"routing_key":"other.#"}"##),
+        ("orders/e/inner", r#"{"routing_key":"order.new"}"#),
+        ("inner/q/q2", r#"{"arguments":{"x-match":"all","kind":"big"}}"#),
+        ("alt/q/lost", "{}"),
+    ] {
+        api.check("POST", &format!("/api/bindings/%2F/e/{path}"), Some(body), 201);
+    }
+    let route = |exchange: &str, body: &str| {
+        api.check("POST", &format!("/api/exchanges/%2F/{exchange}/route"), Some(body), 200)
+    };
+    let step = |exchange, destination, kind, key, arguments: Value, alternate| {
+        json!({"exchange": exchange, "destination": destination, "destination_type": kind, "routing_key": key,
+               "arguments": arguments, "alternate": alternate})
+    };
+    let to_q1 = json!({"name": "q1", "path": [step("orders", "q1", "queue", "order.*", json!({}), false)]});
+    let to_q2 = json!({"name": "q2", "path": [
+        step("orders", "inner", "exchange", "order.new", json!({}), false),
+        step("inner", "q2", "queue", "", json!({"kind": "big", "x-match": "all"}), false),
+    ]});
+    let big = route("orders", r#"{"routing_key":"order.new","headers":{"kind":"big"}}"#);
+    assert_eq!(
+        big,
+        json!({"routed": true, "queues": [to_q1, to_q2], "alternate": null, "why": "2 queues get it, each once"})
+    );
+    let small = route("orders", r#"{"routing_key":"order.new"}"#);
+    assert_eq!(small["queues"], json!([to_q1]));
+    let other = route("orders", r#"{"routing_key":"nothing"}"#);
+    let alternate = step("orders", "alt", "exchange", "nothing", json!({}), true);
+    assert_eq!((&other["alternate"], &other["queues"][0]["name"]), (&json!("alt"), &json!("lost")));
+    assert_eq!(other["queues"][0]["path"][0], alternate);
+    let nowhere = route("inner", r#"{"routing_key":"x"}"#);
+    assert_eq!((&nowhere["routed"], &nowhere["queues"]), (&json!(false), &json!([])));
+    assert!(
+        nowhere["why"]
+            .as_str()
+            .is_some_and(|why| why.starts_with("no binding of the headers exchange 'inner'"))
+    );
+    assert_eq!(route("amq.default", r#"{"routing_key":"q1"}"#)["routed"], true);
+    assert_eq!(route("amq.default", r#"{"routing_key":"q"}"#)["routed"], false);
+    api.check("POST", "/api/exchanges/%2F/none/route", Some("{}"), 404);
+}
+
+#[test]
+fn it_is_told_what_a_policy_would_change() {
+    let api = Api::start();
+    for queue in ["a1", "a2", "b1"] {
+        api.check("PUT", &format!("/api/queues/%2F/{queue}"), Some("{}"), 201);
+    }
+    let old = Some(r#"{"pattern":"^a1","definition":{"max-length":5},"priority":1}"#);
+    api.check("PUT", "/api/policies/%2F/old", old, 201);
+    let preview = |body: &str, status| api.check("POST", "/api/policies/%2F/new/preview", Some(body), status);
+    let told =
+        preview(r#"{"pattern":"^a","definition":{"max-length":9},"priority":2,"apply-to":"queues"}"#, 200);
+    let queue = |name, before: Value, policy: Value| json!({"name": name, "before": before, "after": {"max-length": 9}, "policy_before": policy, "policy_after": "new"});
+    let a1 = queue("a1", json!({"max-length": 5}), json!("old"));
+    let a2 = queue("a2", json!({}), Value::Null);
+    assert_eq!((&told["exchanges"], &told["total"]), (&json!([]), &json!(2)));
+    let mut queues = told["queues"].as_array().expect("there are queues").clone();
+    queues.sort_by_key(|queue| queue["name"].to_string());
+    assert_eq!(queues, [a1, a2]);
+    assert_eq!(preview(r#"{"pattern":"^c","definition":{"max-length":9}}"#, 200)["total"], 0);
+    preview(r#"{"pattern":"(","definition":{"max-length":9}}"#, 400);
+    preview(r#"{"pattern":"^a"}"#, 400);
+    api.check("GET", "/api/policies/%2F/new", None, 404);
+}

@@ -6,7 +6,7 @@
 
 use super::objects::Objects;
 use crate::arguments::{QueueType, Settings, alternate_exchange};
-use crate::policy::book::InEffect;
+use crate::policy::book::{Book, InEffect};
 use crate::policy::{Object, Value};
 use crate::queue::Queue;
 use crate::queue::reply::is_reply_queue;
@@ -16,6 +16,32 @@ use std::sync::Arc;
 
 /// Exchanges that are looked at under one lock.
 const GOVERNED_AT_ONCE: usize = 256;
+
+/// A queue or exchange for which something else would be in effect.
+#[derive(Debug)]
+pub struct PolicyDifference {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it is a queue.
+    pub is_queue: bool,
+    /// What is in effect.
+    pub before: InEffect,
+    /// What would be.
+    pub after: InEffect,
+}
+
+/// What a queue is to policies; none for what is part of a channel, or of an exchange, and not an
+/// operator's.
+fn object_of(queue: &Queue) -> Option<Object> {
+    if is_reply_queue(&queue.name) || queue.settings.delays {
+        return None;
+    }
+    Some(match queue.settings.kind {
+        QueueType::Classic => Object::ClassicQueue,
+        QueueType::Quorum => Object::QuorumQueue,
+        QueueType::Stream => Object::Stream,
+    })
+}
 
 /// What policies are in effect in a vhost.
 #[derive(Clone, Copy)]
@@ -31,16 +57,25 @@ impl VHostPolicies<'_> {
     /// What is in effect for a queue.
     #[must_use]
     pub fn of_queue(self, queue: &Queue) -> InEffect {
-        // Part of a channel, or of an exchange: not an operator's.
-        if is_reply_queue(&queue.name) || queue.settings.delays {
-            return InEffect::default();
-        }
-        let object = match queue.settings.kind {
-            QueueType::Classic => Object::ClassicQueue,
-            QueueType::Quorum => Object::QuorumQueue,
-            QueueType::Stream => Object::Stream,
+        object_of(queue).map(|object| self.in_effect(object, &queue.name)).unwrap_or_default()
+    }
+
+    /// The queues and exchanges for which something else would be in effect by another book.
+    pub(in crate::broker) fn compared_with(self, book: &Book) -> Vec<PolicyDifference> {
+        let state = self.0.read();
+        let queues: Vec<_> = state.topology.queues().cloned().collect();
+        let exchanges: Vec<_> =
+            state.topology.exchanges().map(|found| Arc::clone(&found.declared.name)).collect();
+        drop(state);
+        let queues = queues.iter().filter_map(|queue| Some((object_of(queue)?, Arc::clone(&queue.name))));
+        let exchanges = exchanges.into_iter().map(|name| (Object::Exchange, name));
+        let difference = |(object, name): (Object, Arc<str>)| {
+            let before = self.in_effect(object, &name);
+            let after = book.in_effect(self.0.vhost(), object, &name);
+            let is_queue = object != Object::Exchange;
+            (before != after).then_some(PolicyDifference { name, is_queue, before, after })
         };
-        self.in_effect(object, &queue.name)
+        queues.chain(exchanges).filter_map(difference).collect()
     }
 
     /// What is in effect for an exchange; none when there is no such exchange.

@@ -3,7 +3,9 @@
 use super::{Exchange, Topology, VHost, exchange};
 use crate::blocking;
 use crate::error::BrokerError;
+use crate::routing::exchange::RoutingInput;
 use crate::routing::exchange::topic::LongMatches;
+use crate::routing::explain::{Explained, explain};
 use crate::routing::route::{self, Route};
 use crate::routing::topology::Target;
 use std::sync::Arc;
@@ -142,6 +144,23 @@ impl VHost {
         let found = route::find(&state.topology, origin, keys, properties, &mut put_off.long);
         drop(state);
         if put_off.are_due() { OwnRoute::Due } else { OwnRoute::Found(Arc::new(found)) }
+    }
+
+    /// Where a message would go from an exchange, and by which bindings; none if there is no such
+    /// exchange. The default exchange has no bindings to tell of.
+    #[must_use]
+    pub fn explain(&self, exchange_name: &str, message: RoutingInput<'_>) -> Option<Explained> {
+        let mut put_off = PutOff::default();
+        loop {
+            let state = self.objects.read();
+            let origin = state.topology.exchange(exchange_name)?;
+            let explained = explain(&state.topology, origin, message, &mut put_off.long);
+            drop(state);
+            if !put_off.are_due() {
+                return Some(explained);
+            }
+            put_off.make();
+        }
     }
 
     /// The route from the exchange that `origin` finds, the default exchange if it finds none.
