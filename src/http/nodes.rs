@@ -9,7 +9,36 @@ use crate::admin::definitions::RABBITMQ_VERSION;
 use crate::admin::node::{NodeOperation, Usage};
 use crate::admin::{Operation, Told};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+/// What the Erlang VM has and this process has not: no memory is used for it. Tools ask for all of
+/// them.
+const NOTHING: [&str; 24] = [
+    "allocated_unused",
+    "atom",
+    "binary",
+    "code",
+    "connection_channels",
+    "connection_other",
+    "connection_readers",
+    "connection_writers",
+    "metadata_store",
+    "metadata_store_ets",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "msg_index",
+    "other_ets",
+    "other_proc",
+    "plugins",
+    "quorum_ets",
+    "quorum_queue_dlx_procs",
+    "quorum_queue_procs",
+    "reserved_unallocated",
+    "stream_queue_coordinator_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -41,10 +70,12 @@ async fn one(call: Call) -> Result<Response, Fault> {
 async fn memory(call: Call) -> Result<Response, Fault> {
     check_node(&call)?;
     let usage = usage(&call).await?;
-    let rss = usage.memory_bytes;
-    let total = json!({"rss": rss, "allocated": rss, "erlang": 0});
-    let messages = usage.message_memory_bytes;
-    let memory = json!({"strategy": "rss", "queue_procs": messages, "total": total});
+    let (rss, messages) = (usage.memory_bytes.unwrap_or_default(), usage.message_memory_bytes);
+    let mut memory: Map<String, Value> = NOTHING.iter().map(|name| ((*name).to_owned(), json!(0))).collect();
+    memory.insert("queue_procs".to_owned(), json!(messages));
+    memory.insert("other_system".to_owned(), json!(rss.saturating_sub(messages)));
+    memory.insert("strategy".to_owned(), json!("rss"));
+    memory.insert("total".to_owned(), json!({"rss": rss, "allocated": rss, "erlang": rss}));
     Ok(call.one(json!({"memory": memory})).await)
 }
 

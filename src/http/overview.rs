@@ -2,8 +2,9 @@
 
 use super::answer::{Fault, done};
 use super::call::Call;
+use super::given::check_given;
 use super::list;
-use super::route::{Route, delete, get, post};
+use super::route::{Route, delete, get, post, put};
 use super::state::Listener;
 use crate::admin::definitions::RABBITMQ_VERSION;
 use crate::admin::node::{Counters, NodeOperation, Overview};
@@ -30,6 +31,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/api/whoami", "The user who asks", whoami),
         get("/api/version", "The version of RabbitMQ whose API this is", version),
         get("/api/cluster-name", "The name of the cluster", cluster_name),
+        put("/api/cluster-name", "It has that of its node", name_cluster),
         get("/api/extensions", "Extensions of the management pages", nothing),
         get("/api/auth/attempts/{node}", "Logins, succeeded and failed", attempts),
         get("/api/auth/attempts/{node}/source", "The same by where they came from", nothing),
@@ -152,6 +154,12 @@ async fn version(call: Call) -> Response {
 async fn cluster_name(call: Call) -> Response {
     let name = json!({"name": call.state.node});
     call.one(name).await
+}
+
+async fn name_cluster(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    check_given(&call.object()?, &["name"])?;
+    Err(Fault::bad_request("a cluster of one node has the name of its node"))
 }
 
 async fn nothing(call: Call) -> Result<Response, Fault> {

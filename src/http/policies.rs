@@ -3,7 +3,9 @@
 
 use super::answer::{Fault, done, put as answer_put};
 use super::call::Call;
+use super::given::check_given;
 use super::list;
+use super::overview::check_administers;
 use super::route::{Route, delete, get, post, put};
 use crate::admin::policies::{PolicyOperation, PolicyRow, PolicySetting};
 use crate::admin::value::Arguments;
@@ -32,6 +34,10 @@ pub(super) fn routes() -> Vec<Route> {
         get("/api/parameters/{component}/{vhost}/{name}", "A parameter", parameter),
         put("/api/parameters/{component}/{vhost}/{name}", "Set a parameter", set_parameter),
         delete("/api/parameters/{component}/{vhost}/{name}", "Clear a parameter", clear_parameter),
+        get("/api/global-parameters", "Parameters of no virtual host", global_parameters),
+        get("/api/global-parameters/{name}", "One of them", global_parameter),
+        put("/api/global-parameters/{name}", "They are not kept", set_global_parameter),
+        delete("/api/global-parameters/{name}", "Clear one", clear_global_parameter),
     ]
 }
 
@@ -174,11 +180,16 @@ async fn clear_operator(call: Call) -> Result<Response, Fault> {
     clear(call, Rank::Operator).await
 }
 
+fn check_sees_parameters(call: &Call) -> Result<(), Fault> {
+    if call.tags.iter().any(|tag| tag == "administrator" || tag == "policymaker") {
+        return Ok(());
+    }
+    Err(Fault::not_authorised("User not authorised to access object"))
+}
+
 /// All parameters that who asks may see.
 async fn all_parameters(call: &Call) -> Result<Vec<Value>, Fault> {
-    if !call.tags.iter().any(|tag| tag == "administrator" || tag == "policymaker") {
-        return Err(Fault::not_authorised("User not authorised to access object"));
-    }
+    check_sees_parameters(call)?;
     let (component, vhost) = (call.name("component"), call.vhost());
     if !vhost.is_empty() && !call.visible_vhosts().await?.contains(&vhost) {
         return Err(Fault::no_object());
@@ -207,6 +218,34 @@ async fn all_parameters(call: &Call) -> Result<Vec<Value>, Fault> {
             && (vhost.is_empty() || parameter["vhost"] == vhost)
     });
     Ok(all)
+}
+
+/// What RabbitMQ keeps as parameters of no vhost, as far as it is known here.
+fn all_global_parameters(call: &Call) -> Result<Vec<Value>, Fault> {
+    check_sees_parameters(call)?;
+    Ok(vec![json!({"name": "cluster_name", "value": call.state.node})])
+}
+
+async fn global_parameters(call: Call) -> Result<Response, Fault> {
+    let all = all_global_parameters(&call)?;
+    list::answer(&call, all.into_iter()).await
+}
+
+async fn global_parameter(call: Call) -> Result<Response, Fault> {
+    let name = call.name("name");
+    let found = all_global_parameters(&call)?.into_iter().find(|parameter| parameter["name"] == name);
+    Ok(call.one(found.ok_or_else(Fault::no_object)?).await)
+}
+
+async fn set_global_parameter(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    check_given(&call.object()?, &["value"])?;
+    Err(Fault::bad_request("global parameters are not kept: nothing here would use them"))
+}
+
+async fn clear_global_parameter(call: Call) -> Result<Response, Fault> {
+    check_administers(&call)?;
+    Err(Fault::no_object())
 }
 
 async fn parameters(call: Call) -> Result<Response, Fault> {
