@@ -67,6 +67,7 @@
 //! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
 //! | `draw` | for unit tests alone: random choices that a seed repeats |
 //! | [`audit`] | how many log lines of a kind there may be |
+//! | [`tls`] | certificates: which are shown to whom, read again when they change; whom a client's names; alone names rustls |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
 //! | [`message`] | a message as bytes: record and block, properties, tables such as headers and arguments are, and what the broker itself reads of headers |
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
@@ -196,3 +197,4 @@ pub mod queue;
 pub mod routing;
 pub mod server;
 pub mod store;
+pub mod tls;

@@ -12,10 +12,9 @@ use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::http::{self, Listener};
 use crate::machine;
-use crate::server::{
-    self, BadFile, Certificates, Control, ListenerOptions, LogLines, Server, ShutdownReason,
-};
+use crate::server::{self, Control, ListenerOptions, LogLines, Server, ShutdownReason};
 use crate::store::{self, StoreError};
+use crate::tls::{BadFile, Certificates};
 use std::fmt::{self, Display};
 use std::fs;
 use std::io;

@@ -21,7 +21,7 @@ type Rule = fn(path: &str, text: &str) -> Vec<Offence>;
 /// What is in [`PROTOCOL`] counts as rooms.
 const ROOMS: &[&[&str]] = &[
     &["ids", "clock", "draw", "error", "config", "machine", "metrics", "near"],
-    &["audit", "blocking"],
+    &["audit", "blocking", "tls"],
     &["message"],
     &["auth"],
     &["policy"],
@@ -81,12 +81,12 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("subtle", &["auth"]),
     ("tikv_jemallocator", &["main"]),
     ("tokio", &["blocking", "admin", "server", "http", "node", "perf", "main"]),
-    ("tokio_rustls", &["server"]),
+    ("tokio_rustls", &["tls", "server"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),
     ("twox_hash", &["store/redb"]),
     ("url", &["perf", "http"]),
-    ("x509_cert", &["server"]),
+    ("x509_cert", &["tls"]),
 ];
 
 /// What every room that may name `amq_protocol` besides `wire` may use of it: its values.

@@ -5,12 +5,12 @@
 //! have ten seconds together.
 
 use super::proxy;
-use super::tls::{Certificates, is_foreign};
 use super::{ConnectionGuard, connection};
 use crate::client::identity::Peer;
 use crate::clock::{self, Now};
 use crate::config::network::Network;
 use crate::protocol::amqp::wire::output::Output;
+use crate::tls::{Certificates, is_foreign};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};

@@ -1,14 +1,13 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
 //! [`Server`] is what connections share. `listener` accepts,
-//! `arrival` sees clients through what comes before AMQP (`proxy`, `tls`, `certificate`),
+//! `arrival` sees clients through what comes before AMQP (`proxy`, [`crate::tls`]),
 //! `connection` is the loop of one client, `control` serves operators,
 //! `timer` drives what the broker does by the clock, `pressure` notices a store that is full or has
 //! failed, and that memory or disk get short. Everything that knows AMQP is in
 //! `session`; everything that is kept is in `broker`. No lock is held across an await.
 
 mod arrival;
-mod certificate;
 mod connection;
 mod control;
 mod handshake_limiter;
@@ -18,14 +17,12 @@ mod pressure;
 mod proxy;
 mod socket;
 mod timer;
-mod tls;
 
 pub use arrival::ListenerOptions;
 pub use control::{Control, serve as serve_control};
 pub use listener::accept;
 pub use log::{LogLines, LogSink, log_exchange};
 pub use timer::run as run_timer;
-pub use tls::{BadFile, Certificates};
 
 use self::handshake_limiter::{HandshakeLimiter, HandshakePermit};
 use crate::broker::Broker;

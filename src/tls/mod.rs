@@ -4,7 +4,8 @@
 //! Files are looked at when a client connects, at most once a second. What is wrong with new ones
 //! is logged, and the old certificates stay. Alone names rustls.
 
-use super::certificate;
+mod certificate;
+
 use crate::config::tls::{Shown, Tls, TlsVersion, Verify};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,7 +78,7 @@ impl Certificates {
     }
 
     /// What shakes hands with a client that connects now.
-    pub(super) fn acceptor(&self, now_ms: u64) -> TlsAcceptor {
+    pub fn acceptor(&self, now_ms: u64) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if now_ms >= current.looked_at_ms + LOOK_MS {
             current.looked_at_ms = now_ms;
@@ -98,7 +99,7 @@ impl Certificates {
 
     /// The user that the client's certificate names, if it showed one; one that is shown was
     /// verified.
-    pub(super) fn client_name(&self, connection: &ServerConnection) -> Option<String> {
+    pub fn client_name(&self, connection: &ServerConnection) -> Option<String> {
         let certificate = connection.peer_certificates()?.first()?;
         certificate::name(certificate, self.settings.login_from)
     }
@@ -119,7 +120,7 @@ impl Current {
 }
 
 /// Whether a handshake failed because what came is not TLS at all.
-pub(super) fn is_foreign(error: &io::Error) -> bool {
+pub fn is_foreign(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
