@@ -39,6 +39,10 @@ pub struct Flags {
     /// Address for the management API, health checks and metrics [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_HTTP", value_parser = address)]
     pub http: Option<SocketAddr>,
+    /// Address for the management API, health checks and metrics over TLS; requires [tls] in the
+    /// settings file [default: none]
+    #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_HTTPS", value_parser = address)]
+    pub https: Option<SocketAddr>,
     /// Memory use above which publishers are blocked: bytes (512MiB) or a share of the machine's
     /// memory (0.6) [default: 0.6]
     #[arg(long, value_name = "AMOUNT", env = "LEVERET_MEMORY_LIMIT")]
@@ -91,12 +95,16 @@ pub struct Config {
     pub amqp: Vec<SocketAddr>,
     /// Addresses for AMQP clients over TLS.
     pub amqps: Vec<SocketAddr>,
-    /// The settings of TLS; present if `amqps` has an address.
+    /// The settings of TLS; present if `amqps` or `https` has an address.
     pub tls: Option<tls::Tls>,
     /// Addresses from which every AMQP connection has to begin with a PROXY header.
     pub proxy_protocol_from: Vec<network::Network>,
     /// Address for the management API, health checks and metrics.
     pub http: SocketAddr,
+    /// The same over TLS.
+    pub https: Option<SocketAddr>,
+    /// Who may use the management API.
+    pub management: Management,
     /// The filter of the log.
     pub log: String,
     /// The format of the log.
@@ -145,6 +153,14 @@ pub struct Auth {
     pub anonymous_user: Option<String>,
 }
 
+/// `[management]`: who may use the management API.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Management {
+    /// Origins whose pages may use it, as in `https://tools.example`; `*` for all.
+    pub cors_allow_origins: Vec<String>,
+}
+
 /// Why a configuration is refused, in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
@@ -159,6 +175,8 @@ struct File {
     tls: Option<tls::Tls>,
     proxy_protocol_from: Vec<network::Network>,
     http: Option<Address>,
+    https: Option<Address>,
+    management: Management,
     log: Option<String>,
     log_format: Option<LogFormat>,
     definitions: Option<PathBuf>,
@@ -227,6 +245,10 @@ impl Config {
         if !amqps.is_empty() && file.tls.is_none() {
             return Err("amqps needs a certificate: set tls.cert and tls.key in the settings file".to_owned());
         }
+        let https = flags.https.or(file.https.map(|address| address.0));
+        if https.is_some() && file.tls.is_none() {
+            return Err("https needs a certificate: set tls.cert and tls.key in the settings file".to_owned());
+        }
         let log = flags.log.or(file.log).unwrap_or_else(|| "info".to_owned());
         check_log_filter(&log)?;
         let memory_limit = flags.memory_limit.or(file.memory_limit).unwrap_or(MEMORY_LIMIT);
@@ -238,6 +260,8 @@ impl Config {
             tls: file.tls,
             proxy_protocol_from: file.proxy_protocol_from,
             http: flags.http.or(file.http.map(|address| address.0)).unwrap_or_else(|| local(15_672)),
+            https,
+            management: file.management,
             log,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             definitions: flags.definitions.or(file.definitions),
@@ -401,6 +425,9 @@ mod tests {
             refusal.starts_with("amqps needs a certificate: set tls.cert and tls.key in the settings file"),
             "{refusal}"
         );
+        let typed_https = Flags { https: Some(address("127.0.0.1:15671").unwrap()), ..Flags::default() };
+        let refusal = Config::merge(typed_https, File::default()).unwrap_err();
+        assert!(refusal.starts_with("https needs a certificate"), "{refusal}");
         let file = "amqps = ['127.0.0.1:1']\n[tls]\ncert = 'a'\nkey = 'b'";
         assert_eq!(resolved(Flags::default(), file).amqps, [address("127.0.0.1:1").unwrap()]);
         let config = resolved(typed(), file);
@@ -427,7 +454,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused_in_one_line() {
-        refused("htttp = '127.0.0.1:1'", "line 1: there is no key 'htttp'; did you mean 'http'?");
+        refused("htttp = '127.0.0.1:1'", "line 1: there is no key 'htttp'; did you mean 'http' or 'https'?");
         let near = "line 3: there is no key 'limits.frame_maxi'; did you mean 'frame_max'?";
         refused("log = 'info'\n[limits]\nframe_maxi = 1", near);
         refused("[advertise]\nname = 'x'", "there is no key 'advertise.name'; there are product, version");

@@ -10,7 +10,7 @@ use crate::admin::{Caller, Requester};
 use crate::broker::{AlarmLimits, Broker, BrokerSettings};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
-use crate::http::{self, Listener};
+use crate::http::{self, Listener, Port, Served};
 use crate::machine;
 use crate::server::{self, Control, ListenerOptions, LogLines, Server, ShutdownReason};
 use crate::store::{self, StoreError};
@@ -65,6 +65,8 @@ pub struct Addresses {
     pub amqps: Vec<SocketAddr>,
     /// The management API, health and metrics.
     pub http: SocketAddr,
+    /// The same over TLS.
+    pub https: Option<SocketAddr>,
 }
 
 /// Why a node does not start. Nothing of it runs then.
@@ -112,7 +114,13 @@ impl Node {
         let amqp = bind_all(&config.amqp)?;
         let amqps = bind_all(&config.amqps)?;
         let http = bind(config.http)?;
-        let addresses = Addresses { amqp: ports(&amqp)?, amqps: ports(&amqps)?, http: port(&http)? };
+        let https = config.https.map(bind).transpose()?;
+        let addresses = Addresses {
+            amqp: ports(&amqp)?,
+            amqps: ports(&amqps)?,
+            http: port(&http)?,
+            https: https.as_ref().map(port).transpose()?,
+        };
         let (broker, config) = off_the_runtime(move || Ok((open(&config)?, config))).await?;
         let server = Server::new(Arc::clone(&broker));
         let mut tasks = JoinSet::new();
@@ -123,7 +131,11 @@ impl Node {
                 tasks.spawn(server::accept(Arc::clone(&server), listener, options.clone()));
             }
         }
-        tasks.spawn(http::serve(http, Arc::clone(&broker), addresses.listeners()));
+        let mut http_ports = vec![Port { listener: http, certificates: None }];
+        http_ports.extend(https.map(|listener| Port { listener, certificates: certificates.clone() }));
+        let (broker_served, listeners) = (Arc::clone(&broker), addresses.listeners());
+        let allow_origins = config.management.cors_allow_origins.clone();
+        tasks.spawn(http::serve(http_ports, Served { broker: broker_served, listeners, allow_origins }));
         match Control::bind(&config.data_dir) {
             Ok(control) => drop(tasks.spawn(server::serve_control(control, Arc::clone(&broker)))),
             Err(why) => warn!(error = why, "leveret ctl cannot reach this broker"),
@@ -249,7 +261,7 @@ fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
 /// port to others means to do so with this broker.
 fn check_first_users(config: &Config, broker: &Broker) -> Result<(), StartError> {
     let is_public = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
-    let mut listeners = config.amqp.iter().chain(&config.amqps).chain([&config.http]);
+    let mut listeners = config.amqp.iter().chain(&config.amqps).chain([&config.http]).chain(&config.https);
     match listeners.find(is_public) {
         Some(public) if !config.users.allow_default && broker.accounts().is_untouched() => {
             Err(StartError::Unguarded(*public))
@@ -309,7 +321,8 @@ impl Addresses {
         let all = |protocol, addresses: &[SocketAddr]| -> Vec<Listener> {
             addresses.iter().map(|&address| Listener { protocol, address }).collect()
         };
-        [all("amqp", &self.amqp), all("amqp/ssl", &self.amqps), all("http", &[self.http])].concat()
+        let https = all("https", self.https.as_slice());
+        [all("amqp", &self.amqp), all("amqp/ssl", &self.amqps), all("http", &[self.http]), https].concat()
     }
 
     /// The line that `leveret serve` prints once it accepts connections; scripts wait for it.
@@ -321,8 +334,9 @@ impl Addresses {
         };
         let amqps =
             if self.amqps.is_empty() { String::new() } else { format!(" amqps={}", list(&self.amqps)) };
+        let https = self.https.map(|address| format!(" https={address}")).unwrap_or_default();
         let (amqp, http, data) = (list(&self.amqp), self.http, data_dir.display());
-        format!("leveret {version} ready amqp={amqp}{amqps} http={http} data={data}")
+        format!("leveret {version} ready amqp={amqp}{amqps} http={http}{https} data={data}")
     }
 }
 

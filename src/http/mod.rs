@@ -25,6 +25,7 @@ mod call;
 mod columns;
 mod connection_slots;
 mod connections;
+mod cors;
 mod definitions;
 mod exchanges;
 mod features;
@@ -56,6 +57,8 @@ use self::connection_slots::{ConnectionSlot, ConnectionSlots};
 use self::state::{Peer, State};
 use self::stream::Inner;
 use crate::broker::Broker;
+use crate::clock;
+use crate::tls::Certificates;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -68,9 +71,11 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
@@ -89,17 +94,36 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(300);
 /// How long to wait when the system cannot accept.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
-/// Serves on `listener`, on a thread of its own, until the future is dropped; comes back only after
+/// Where HTTP is served.
+pub struct Port {
+    /// The socket.
+    pub listener: TcpListener,
+    /// What is shown to clients, if TLS is spoken there.
+    pub certificates: Option<Arc<Certificates>>,
+}
+
+/// What is served.
+pub struct Served {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// Where it listens, which is told.
+    pub listeners: Vec<Listener>,
+    /// Origins whose pages may use the API; `*` for all.
+    pub allow_origins: Vec<String>,
+}
+
+/// Serves on all ports, on a thread of its own, until the future is dropped; comes back only after
 /// a fault of the broker.
-pub async fn serve(listener: TcpListener, broker: Arc<Broker>, listeners: Vec<Listener>) {
+pub async fn serve(ports: Vec<Port>, served: Served) {
     // Dropped when this future is, which ends the thread.
     let (_stop, stopped) = oneshot::channel::<()>();
     let (ended, has_ended) = oneshot::channel::<()>();
-    let started = listener.into_std().and_then(|listener| {
+    let ports = ports.into_iter().map(|port| Ok((port.listener.into_std()?, port.certificates)));
+    let started = ports.collect::<io::Result<Vec<_>>>().and_then(|ports| {
         thread::Builder::new().name("leveret-http".to_owned()).spawn(move || {
             // Dropped with the thread, whatever ends it.
             let _ended = ended;
-            if let Err(error) = run(listener, broker, listeners, stopped) {
+            if let Err(error) = run(ports, served, stopped) {
                 error!(%error, "cannot serve HTTP");
             }
         })
@@ -111,18 +135,24 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>, listeners: Vec<Li
     let _dropped = has_ended.await;
 }
 
+/// A socket that is not in a runtime yet, and what is shown to clients there.
+type StdPort = (StdListener, Option<Arc<Certificates>>);
+
 /// Serves until `stopped` says so.
-fn run(
-    listener: StdListener,
-    broker: Arc<Broker>,
-    listeners: Vec<Listener>,
-    stopped: oneshot::Receiver<()>,
-) -> io::Result<()> {
+fn run(ports: Vec<StdPort>, served: Served, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
+        let Served { broker, listeners, allow_origins } = served;
+        let router = router::all(&Arc::new(State::new(broker, (listeners, allow_origins))));
+        let places = Arc::<ConnectionSlots>::default();
+        let mut accepting = JoinSet::new();
+        for (listener, certificates) in ports {
+            let listener = TcpListener::from_std(listener)?;
+            accepting.spawn(accept(listener, certificates, router.clone(), Arc::clone(&places)));
+        }
         tokio::select! {
-            () = accept(listener, router::all(&Arc::new(State::new(broker, listeners)))) => {}
+            // None of them ends by itself.
+            _panic = accepting.join_next() => {}
             // Nothing is ever sent.
             _dropped = stopped => {}
         }
@@ -130,13 +160,17 @@ fn run(
     })
 }
 
-async fn accept(listener: TcpListener, router: Router) {
-    let places = Arc::new(ConnectionSlots::default());
+async fn accept(
+    listener: TcpListener,
+    certificates: Option<Arc<Certificates>>,
+    router: Router,
+    places: Arc<ConnectionSlots>,
+) {
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
                 let (place, given_up) = places.enter(address.ip());
-                let serving = attend(socket, address, router.clone(), place);
+                let serving = receive(socket, address, certificates.clone(), (router.clone(), place));
                 tokio::spawn(async move {
                     tokio::select! {
                         () = serving => {}
@@ -152,8 +186,29 @@ async fn accept(listener: TcpListener, router: Router) {
     }
 }
 
+/// Shakes hands, where TLS is spoken, and answers what comes.
+async fn receive(
+    socket: TcpStream,
+    address: SocketAddr,
+    certificates: Option<Arc<Certificates>>,
+    (router, place): (Router, ConnectionSlot),
+) {
+    let Some(certificates) = certificates else { return attend(socket, address, router, place).await };
+    let handshake = certificates.open_acceptor(clock::mono_ms()).accept(socket);
+    match timeout(HEAD_WAIT, handshake).await {
+        Ok(Ok(socket)) => attend(socket, address, router, place).await,
+        Ok(Err(error)) => debug!(peer = %address, %error, "TLS handshake failed"),
+        Err(_late) => debug!(peer = %address, "TLS handshake took too long"),
+    }
+}
+
 /// Answers what comes on one connection.
-async fn attend(socket: TcpStream, address: SocketAddr, router: Router, place: ConnectionSlot) {
+async fn attend(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    address: SocketAddr,
+    router: Router,
+    place: ConnectionSlot,
+) {
     let (inner, router) = (Inner(router.clone()), TowerToHyperService::new(router));
     let service = service_fn(|mut request: Request<Incoming>| {
         place.renew();

@@ -5,7 +5,7 @@ use super::answer::{Fault, allowed, finish};
 use super::route::{Methods, Route};
 use super::state::State;
 use super::{
-    bindings, connections, definitions, exchanges, features, health, login, messages, nodes, openapi,
+    bindings, connections, cors, definitions, exchanges, features, health, login, messages, nodes, openapi,
     overview, permissions, policies, queues, stream, users, vhosts,
 };
 use axum::Router;
@@ -59,7 +59,9 @@ pub(super) fn router(state: &Arc<State>) -> Router {
         };
         router = router.route(path, routes.fallback(other));
     }
-    router.fallback(not_found).layer(middleware::map_response(finished)).with_state(Arc::clone(state))
+    let cors = middleware::from_fn_with_state(Arc::clone(state), cors::allow);
+    let router = router.fallback(not_found).layer(middleware::map_response(finished)).layer(cors);
+    router.with_state(Arc::clone(state))
 }
 
 /// Methods as RabbitMQ lists them.

@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) broker: Arc<Broker>,
     /// Where the broker listens.
     pub(super) listeners: Vec<Listener>,
+    /// Origins whose pages may use the API; `*` for all.
+    pub(super) allow_origins: Vec<String>,
     /// The name of the node, as RabbitMQ's tools know one.
     pub(super) node: String,
     pub(super) sessions: Sessions,
@@ -51,10 +53,11 @@ pub struct Listener {
 pub(super) struct Peer(pub(super) SocketAddr);
 
 impl State {
-    pub(super) fn new(broker: Arc<Broker>, listeners: Vec<Listener>) -> Self {
+    pub(super) fn new(broker: Arc<Broker>, (listeners, allow_origins): (Vec<Listener>, Vec<String>)) -> Self {
         Self {
             broker,
             listeners,
+            allow_origins,
             node: format!("leveret@{}", machine::hostname()),
             sessions: Sessions::default(),
             attempts: Attempts::default(),

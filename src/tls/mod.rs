@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -41,6 +41,8 @@ pub struct Certificates {
 
 struct Current {
     acceptor: TlsAcceptor,
+    /// The same for browsers, which are asked for no certificate.
+    open: TlsAcceptor,
     /// What the files were when they were last read, whether what was read was good or not.
     stamps: Vec<Stamp>,
     looked_at_ms: u64,
@@ -72,13 +74,22 @@ impl Certificates {
     /// One of them cannot be read or is not what it should be.
     pub fn read(settings: Tls, now_ms: u64) -> Result<Self, BadFile> {
         let stamps = stamps(&settings);
-        let acceptor = TlsAcceptor::from(Arc::new(server_config(&settings)?));
-        let current = Mutex::new(Current { acceptor, stamps, looked_at_ms: now_ms });
+        let [acceptor, open] = acceptors(&settings)?;
+        let current = Mutex::new(Current { acceptor, open, stamps, looked_at_ms: now_ms });
         Ok(Self { settings, current })
     }
 
     /// What shakes hands with a client that connects now.
     pub fn acceptor(&self, now_ms: u64) -> TlsAcceptor {
+        self.newest(now_ms).acceptor.clone()
+    }
+
+    /// As [`Self::acceptor`], asking nobody for a certificate.
+    pub fn open_acceptor(&self, now_ms: u64) -> TlsAcceptor {
+        self.newest(now_ms).open.clone()
+    }
+
+    fn newest(&self, now_ms: u64) -> MutexGuard<'_, Current> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if now_ms >= current.looked_at_ms + LOOK_MS {
             current.looked_at_ms = now_ms;
@@ -87,7 +98,7 @@ impl Certificates {
                 current.read(&self.settings, stamps);
             }
         }
-        current.acceptor.clone()
+        current
     }
 
     /// Reads all files again, whether they seem to have changed or not.
@@ -109,9 +120,9 @@ impl Current {
     /// Takes the files, which have these `stamps`, if they are of use.
     fn read(&mut self, settings: &Tls, stamps: Vec<Stamp>) {
         self.stamps = stamps;
-        match server_config(settings) {
-            Ok(config) => {
-                self.acceptor = TlsAcceptor::from(Arc::new(config));
+        match acceptors(settings) {
+            Ok([acceptor, open]) => {
+                (self.acceptor, self.open) = (acceptor, open);
                 info!("certificates reloaded");
             }
             Err(error) => error!(%error, "certificates not reloaded"),
@@ -134,6 +145,13 @@ fn stamps(settings: &Tls) -> Vec<Stamp> {
         Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
     };
     paths.map(stamp).collect()
+}
+
+/// One that asks clients for a certificate as `settings` say, and one that does not.
+fn acceptors(settings: &Tls) -> Result<[TlsAcceptor; 2], BadFile> {
+    let open = Tls { verify: Verify::None, ..settings.clone() };
+    let acceptor = |settings| Ok(TlsAcceptor::from(Arc::new(server_config(settings)?)));
+    Ok([acceptor(settings)?, acceptor(&open)?])
 }
 
 fn server_config(settings: &Tls) -> Result<ServerConfig, BadFile> {

@@ -1,6 +1,7 @@
 //! Who may: passwords, tags, permissions of vhosts and of what is in them.
 
 use super::client::{Api, json, login};
+use crate::support::process::{Folder, Process, leveret_in};
 use serde_json::json;
 
 /// What a user is answered, request by request.
@@ -110,4 +111,24 @@ fn a_vhost_is_there_only_for_those_who_may_enter_it() {
         "makes",
         &[("PUT", "/api/policies/v/p", policy, 201), ("DELETE", "/api/policies/v/p", None, 204)],
     );
+}
+
+#[test]
+fn only_pages_of_named_origins_are_let_read() {
+    let folder = Folder::new();
+    let config =
+        folder.write("leveret.toml", "[management]\ncors_allow_origins = ['https://tools.example']\n");
+    let api = Api::of(Process::spawn(leveret_in(&folder).arg("--config").arg(config)), folder);
+    let allowed = |method: &str, origin: &str| {
+        let headers = [("Origin", origin), ("Access-Control-Request-Headers", "authorization")];
+        let answer = api.ask_with((method, "/api/queues"), &headers, None);
+        ["origin", "methods", "headers"]
+            .map(|of| answer.header(&format!("access-control-allow-{of}")).map(str::to_owned))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let methods = some("HEAD, GET, PUT, DELETE, POST, OPTIONS");
+    let preflight = [some("https://tools.example"), methods, some("authorization")];
+    assert_eq!(allowed("OPTIONS", "https://tools.example"), preflight);
+    assert_eq!(allowed("GET", "https://tools.example"), [some("https://tools.example"), None, None]);
+    assert_eq!(allowed("OPTIONS", "https://other.example"), [None, None, None]);
 }

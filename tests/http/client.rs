@@ -25,7 +25,11 @@ pub(super) fn json(answer: &Answer) -> Value {
 impl Api {
     pub(super) fn start() -> Self {
         let folder = Folder::new();
-        Self { broker: Process::start(&folder), _folder: folder }
+        Self::of(Process::start(&folder), folder)
+    }
+
+    pub(super) fn of(broker: Process, folder: Folder) -> Self {
+        Self { broker, _folder: folder }
     }
 
     /// Asks with these headers.

@@ -1,6 +1,8 @@
 //! The HTTP port over real sockets.
 
-use crate::support::process::{Folder, PATIENCE, Process};
+use super::dialogue::{Tls, connect};
+use crate::support::certificates::Authority;
+use crate::support::process::{Folder, PATIENCE, Process, leveret_in};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -95,4 +97,30 @@ fn idle_connections_give_way() {
     let mut first = &silent[0];
     assert_eq!(first.read(&mut [0]).expect("it is ended"), 0, "the one that was idle for longest");
     drop((half, asked));
+}
+
+/// What AMQPS asks clients for, a certificate, browsers have not.
+#[test]
+fn the_api_is_served_over_tls_too() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let files = authority.sign("localhost", &["localhost"]).write(&folder, "server");
+    let ca = folder.write("ca.pem", &authority.pem());
+    let ca = format!("ca = '{}'\nverify = 'required'\n", ca.display());
+    let config = folder.write("leveret.toml", &format!("[tls]\n{files}{ca}"));
+    let broker = Process::spawn(leveret_in(&folder).args(["--https", "127.0.0.1:0", "--config"]).arg(config));
+    let https = broker.ready.split_whitespace().find_map(|word| word.strip_prefix("https="));
+    let https: SocketAddr = https.expect("it is in the ready line").parse().expect("it is an address");
+    let mut socket = Tls::trusting(&authority).connect(connect(https)).expect("the handshake succeeds");
+    let request = "GET /api/overview HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+                   Connection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).expect("the broker reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("the stream ends");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("\"protocol\":\"https\""), "{answer}");
+    // What is not TLS is in nobody's way.
+    let mut plain = TcpStream::connect(https).expect("the broker is ready");
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("the broker reads");
+    let _ended = plain.read_to_end(&mut Vec::new());
+    assert_eq!(ask(broker.http, "GET", "/healthz").1, "ok");
 }
