@@ -5,7 +5,7 @@ use super::access::{Access, Requirement, Tag};
 use super::binding_key::{properties_key, quoted};
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, decoded, table_of};
-use super::{DESCRIBED_MAX, Performed, Row, Told, explain_route, find};
+use super::{DESCRIBED_MAX, Performed, Row, Told, explain_route, find, short};
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::vhost::access::{may_bind, may_declare_exchange};
@@ -264,6 +264,7 @@ pub(super) fn perform(
 
 fn declare(broker: &Broker, setting: ExchangeSetting, access: &Access<'_>) -> Result<Performed, Refusal> {
     let ExchangeSetting { vhost, exchange, kind, durable, auto_delete, internal, arguments } = setting;
+    short::check([("name of the exchange", &*exchange), ("type", &*kind)])?;
     let place = find::vhost(broker, &vhost)?;
     let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
     let grants = access.grants_in(&vhost);
@@ -284,6 +285,7 @@ fn binding(
     access: &Access<'_>,
 ) -> Result<(Arc<VHost>, Bind), Refusal> {
     let BindingSetting { vhost, source, destination, to_exchange, routing_key, arguments } = setting;
+    short::check([("routing key", &*routing_key)])?;
     let place = find::vhost(broker, &vhost)?;
     let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
     let destination =

@@ -6,7 +6,7 @@
 use super::access::{Access, Requirement, Tag};
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, table_of};
-use super::{Caller, Performed, Told, find, secret};
+use super::{Caller, Performed, Told, find, secret, short};
 use crate::arguments::Requeue;
 use crate::auth::permission::{Grants, Right};
 use crate::broker::Broker;
@@ -229,9 +229,7 @@ fn publish(
     if sent.payload.0.len() as u64 > limit {
         return Err(invalid(format!("a message has at most {limit} bytes")));
     }
-    for (what, text) in [("exchange", &sent.exchange), ("routing key", &sent.routing_key)] {
-        check_short(what, text)?;
-    }
+    short::check([("exchange", &*sent.exchange), ("routing key", &*sent.routing_key)])?;
     let grants = access.grants_in(&place.name);
     if let Some(grants) = &grants {
         check_user_id(grants, &sent.properties)?;
@@ -291,13 +289,6 @@ fn check_user_id(grants: &Grants, properties: &MessageProperties) -> Result<(), 
         ))),
         _ => Ok(()),
     }
-}
-
-fn check_short(what: &str, text: &str) -> Result<(), Refusal> {
-    if text.len() > usize::from(u8::MAX) {
-        return Err(invalid(format!("the {what} has {} bytes; {} are allowed", text.len(), u8::MAX)));
-    }
-    Ok(())
 }
 
 fn invalid(why: impl Into<String>) -> Refusal {
@@ -489,9 +480,7 @@ impl MessageProperties {
             ("app_id", &self.app_id),
             ("cluster_id", &self.cluster_id),
         ];
-        for (name, text) in texts {
-            text.as_deref().map_or(Ok(()), |text| check_short(name, text))?;
-        }
+        short::check(texts.iter().filter_map(|(name, text)| Some((*name, text.as_deref()?))))?;
         if let Some(text) = &self.expiration
             && text.parse::<u64>().ok().is_none_or(|ms| ms > EXPIRATION_MAX_MS)
         {

@@ -37,6 +37,7 @@ pub mod policies;
 pub mod queues;
 pub mod refusal;
 mod secret;
+mod short;
 pub mod users;
 pub mod value;
 pub mod vhosts;

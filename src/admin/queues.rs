@@ -6,7 +6,7 @@ use super::exchanges::BindingRow;
 use super::policies::arguments_of;
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, decoded, table_of};
-use super::{Caller, DESCRIBED_MAX, Performed, Row, Told, find};
+use super::{Caller, DESCRIBED_MAX, Performed, Row, Told, find, short};
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::clients::Client;
@@ -212,6 +212,7 @@ pub(super) fn perform(
         }
         QueueOperation::DescribeQueue { vhost, queue } => describe(broker, &vhost, &queue),
         QueueOperation::DeclareQueue { vhost, queue, durable, auto_delete, arguments } => {
+            short::check([("name of the queue", &*queue)])?;
             let place = find::vhost(broker, &vhost)?;
             let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
             let grants = access.grants_in(&vhost);

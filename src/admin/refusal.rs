@@ -105,14 +105,15 @@ impl From<BrokerError> for Refusal {
             | E::DelayQueue { .. }
             | E::ReplyQueueBinding
             | E::ReservedName { .. }
-            | E::NameTooLong { .. }
             | E::Undefinable(_)
             | E::NoVHost(_)
             | E::VHostConnectionLimit { .. }
             | E::UserConnectionLimit { .. } => RefusalKind::Denied,
-            E::InvalidArgument { .. } | E::InternalExchange(_) | E::VHostDeleted(_) | E::UserDeleted => {
-                RefusalKind::Invalid
-            }
+            E::InvalidArgument { .. }
+            | E::NameTooLong { .. }
+            | E::InternalExchange(_)
+            | E::VHostDeleted(_)
+            | E::UserDeleted => RefusalKind::Invalid,
             _ => RefusalKind::Conflict,
         };
         Self::new(kind, error.to_string())

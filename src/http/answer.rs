@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::io::Write;
 use tokio::task::spawn_blocking;
+use tracing::error;
 
 /// What RabbitMQ asks browsers for.
 const REALM: &str = "Basic realm=\"RabbitMQ Management\"";
@@ -173,6 +174,17 @@ pub(super) async fn json_text(text: Vec<u8>, takes_gzip: bool) -> Response {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     answer
+}
+
+/// Does what takes milliseconds on a thread on which nobody else waits.
+///
+/// # Errors
+/// It panicked.
+pub(super) async fn aside<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, Fault> {
+    spawn_blocking(work).await.map_err(|fault| {
+        error!(%fault, "a request panicked");
+        Fault::unavailable("the request failed by a fault of the broker: see its log")
+    })
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {

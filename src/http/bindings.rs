@@ -164,7 +164,7 @@ async fn one(call: Call) -> Result<Response, Fault> {
 }
 
 async fn bind(call: Call) -> Result<Response, Fault> {
-    let (given, ends) = (call.object()?, Ends::of(&call)?);
+    let (given, ends) = (call.object().await?, Ends::of(&call)?);
     let (routing_key, arguments) = (text(&given, "routing_key", "")?, arguments(&given)?);
     let key = key_for(&routing_key, &arguments)?.replace('%', "%25").replace('+', "%2B");
     let location = format!("{}/{key}", quoted(ends.destination.as_bytes()));

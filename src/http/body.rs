@@ -1,7 +1,7 @@
 //! Bodies of requests: read up to a limit, within a time, and all of them together within another
 //! limit.
 
-use super::answer::Fault;
+use super::answer::{Fault, aside};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::StatusCode;
 use http_body_util::BodyExt;
@@ -21,6 +21,9 @@ pub(super) const LOGIN_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of all bodies that are read or worked on.
 const ALL_BYTES_MAX: usize = 64 << 20;
 
+/// A body of more bytes takes milliseconds to be read as JSON.
+const ASIDE: usize = 64 * 1024;
+
 /// Bytes that a permit stands for.
 const PERMIT_BYTES: usize = 1024;
 
@@ -30,8 +33,15 @@ const BODY_WAIT: Duration = Duration::from_secs(60);
 /// A body, and its share of what there is for all of them.
 #[derive(Debug, Default)]
 pub(super) struct RequestBody {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     _share: Option<OwnedSemaphorePermit>,
+}
+
+/// A body that is being read.
+#[derive(Default)]
+struct Reading {
+    bytes: Vec<u8>,
+    share: Option<OwnedSemaphorePermit>,
 }
 
 /// Room for all bodies.
@@ -54,7 +64,7 @@ async fn read_all(mut body: Body, max: usize, room: &Arc<Semaphore>) -> Result<R
     if body.size_hint().lower() > max as u64 {
         return Err(Fault::too_large(max));
     }
-    let mut read = RequestBody::default();
+    let mut read = Reading::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Fault::bad_request(format!("cannot read the body: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -63,38 +73,44 @@ async fn read_all(mut body: Body, max: usize, room: &Arc<Semaphore>) -> Result<R
         }
         read.add(&data, room)?;
     }
-    Ok(read)
+    Ok(RequestBody { bytes: Bytes::from(read.bytes), _share: read.share })
 }
 
-impl RequestBody {
+impl Reading {
     fn add(&mut self, data: &Bytes, room: &Arc<Semaphore>) -> Result<(), Fault> {
         let len = self.bytes.len() + data.len();
-        let held = self._share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self.share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         // It fits, being at most a few thousand.
         let more = u32::try_from(len.div_ceil(PERMIT_BYTES).saturating_sub(held)).unwrap_or(u32::MAX);
         let more = Arc::clone(room).try_acquire_many_owned(more);
         let more = more.map_err(|_full| Fault::unavailable("too many large requests at once: try again"))?;
-        match &mut self._share {
+        match &mut self.share {
             Some(share) => share.merge(more),
-            None => self._share = Some(more),
+            None => self.share = Some(more),
         }
         self.bytes.extend_from_slice(data);
         Ok(())
     }
+}
 
+impl RequestBody {
     /// The bytes.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The object that it is; an empty one if there is no body.
+    /// The object that it is; an empty one if there is no body. One that takes long to read is read
+    /// aside.
     ///
     /// # Errors
     /// It is none.
-    pub(super) fn object(&self) -> Result<Map<String, Value>, Fault> {
-        if self.bytes.is_empty() {
-            return Ok(Map::new());
-        }
-        serde_json::from_slice(&self.bytes).map_err(|_error| Fault::bad_request("not_json"))
+    pub(super) async fn object(&self) -> Result<Map<String, Value>, Fault> {
+        let bytes = self.bytes.clone();
+        let parse = move || match bytes.len() {
+            0 => Ok(Map::new()),
+            _ => serde_json::from_slice(&bytes),
+        };
+        let read = if self.bytes.len() < ASIDE { parse() } else { aside(parse).await? };
+        read.map_err(|_error| Fault::bad_request("not_json"))
     }
 }

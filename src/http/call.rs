@@ -84,8 +84,8 @@ impl Call {
     ///
     /// # Errors
     /// It is none.
-    pub(super) fn object(&self) -> Result<Map<String, Value>, Fault> {
-        self.body.object()
+    pub(super) async fn object(&self) -> Result<Map<String, Value>, Fault> {
+        self.body.object().await
     }
 
     /// Who asks.
@@ -186,6 +186,23 @@ impl Call {
     pub(super) async fn one(&self, mut value: Value) -> Response {
         Columns::of(&self.query).pick(&mut value);
         answer::json_text(value.to_string().into_bytes(), self.takes_gzip()).await
+    }
+
+    /// As [`Self::one`], of something large, which is made aside.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) async fn large(
+        &self,
+        make: impl FnOnce() -> Result<Value, Fault> + Send + 'static,
+    ) -> Result<Response, Fault> {
+        let columns = Columns::of(&self.query);
+        let text = answer::aside(move || {
+            let mut value = make()?;
+            columns.pick(&mut value);
+            Ok::<_, Fault>(value.to_string().into_bytes())
+        });
+        Ok(answer::json_text(text.await??, self.takes_gzip()).await)
     }
 }
 

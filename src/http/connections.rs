@@ -36,7 +36,7 @@ impl Listed for ConnectionRow {
         &self.name
     }
 
-    fn json(self, show: &Show) -> Value {
+    fn json(&self, show: &Show) -> Value {
         let mut shown = json!(self);
         shown["node"] = json!(show.node);
         shown["type"] = json!("network");
@@ -53,7 +53,7 @@ impl Listed for ConnectionRow {
         ] {
             shown[name] = Value::Null;
         }
-        if let (Value::Object(shown), None) = (&mut shown, self.user_provided_name) {
+        if let (Value::Object(shown), None) = (&mut shown, &self.user_provided_name) {
             shown.remove("user_provided_name");
         }
         shown
@@ -65,7 +65,7 @@ impl Listed for ChannelRow {
         &self.name
     }
 
-    fn json(self, show: &Show) -> Value {
+    fn json(&self, show: &Show) -> Value {
         let mut shown = json!(self);
         shown["node"] = json!(show.node);
         shown["state"] = json!("running");

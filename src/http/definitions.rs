@@ -1,9 +1,9 @@
 //! Definitions: everything that is declared, out and in.
 
-use super::answer::{Fault, done};
+use super::answer::{Fault, aside, done};
 use super::call::Call;
 use super::route::{Route, get, post};
-use crate::admin::definitions::{DefinitionsOperation, Source};
+use crate::admin::definitions::{DefinitionsOperation, Document, Source};
 use crate::admin::{Operation, Told};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -25,23 +25,26 @@ pub(super) fn routes() -> Vec<Route> {
 async fn export(call: Call) -> Result<Response, Fault> {
     let told = call.told(Operation::Definitions(DefinitionsOperation::ExportDefinitions)).await?;
     let Told::Definitions(document) = told else { return Err(Fault::unavailable("no definitions")) };
-    let mut document = json!(document);
-    let vhost = call.vhost();
-    if vhost.is_empty() {
-        let node = &call.state.node;
-        document["rabbitmq_definition_format"] = json!("cluster");
-        document["original_cluster_name"] = json!(node);
-        document["explanation"] = json!(format!("Definitions of cluster '{node}'"));
-    } else {
-        document = of_vhost(document, &vhost).ok_or_else(|| Fault::bad_request("vhost_not_found"))?;
-    }
-    let mut answer = call.one(document).await;
+    let (vhost, node) = (call.vhost(), call.state.node.clone());
+    let mut answer = call.large(move || shown(&document, &vhost, &node)).await?;
     if let Some(name) = call.query.get("download")
         && let Ok(named) = HeaderValue::from_str(&format!("attachment; filename={}", file_name(name)))
     {
         answer.headers_mut().insert(CONTENT_DISPOSITION, named);
     }
     Ok(answer)
+}
+
+/// Definitions in RabbitMQ's words: all, or those of one vhost.
+fn shown(document: &Document, vhost: &str, node: &str) -> Result<Value, Fault> {
+    let mut shown = json!(document);
+    if !vhost.is_empty() {
+        return of_vhost(shown, vhost).ok_or_else(|| Fault::bad_request("vhost_not_found"));
+    }
+    shown["rabbitmq_definition_format"] = json!("cluster");
+    shown["original_cluster_name"] = json!(node);
+    shown["explanation"] = json!(format!("Definitions of cluster '{node}'"));
+    Ok(shown)
 }
 
 /// A name that is one file's everywhere.
@@ -79,19 +82,23 @@ fn of_vhost(mut document: Value, vhost: &str) -> Option<Value> {
 
 async fn import(call: Call) -> Result<Response, Fault> {
     let kind = call.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let bytes = match kind.strip_prefix("multipart/form-data") {
-        Some(parameters) => {
-            file(call.body.bytes(), parameters).ok_or_else(|| Fault::bad_request("no file"))?
-        }
-        None => call.body.bytes(),
-    };
-    let document: Result<Map<String, Value>, _> = serde_json::from_slice(bytes);
-    let document = document.map_err(|_error| Fault::bad_request("failed_to_parse_json"))?;
+    let parameters = kind.strip_prefix("multipart/form-data").map(str::to_owned);
+    let body = call.body.bytes().clone();
+    let document = aside(move || document(&body, parameters.as_deref())).await??;
     let (document, vhost) = (Source(Value::Object(document)), call.vhost());
     let vhost = Some(vhost).filter(|vhost| !vhost.is_empty());
     let operation = DefinitionsOperation::ImportDefinitions { document, vhost, strict: false };
     call.told(Operation::Definitions(operation)).await.map_err(Fault::in_words)?;
     Ok(done())
+}
+
+/// The document in a body, or in the file of a form.
+fn document(body: &[u8], form: Option<&str>) -> Result<Map<String, Value>, Fault> {
+    let bytes = match form {
+        Some(parameters) => file(body, parameters).ok_or_else(|| Fault::bad_request("no file"))?,
+        None => body,
+    };
+    serde_json::from_slice(bytes).map_err(|_error| Fault::bad_request("failed_to_parse_json"))
 }
 
 /// The file in a form (RFC 7578).

@@ -33,7 +33,7 @@ impl Listed for ExchangeRow {
         &self.name
     }
 
-    fn json(self, _show: &Show) -> Value {
+    fn json(&self, _show: &Show) -> Value {
         let mut shown = json!({
             "name": self.name,
             "vhost": self.vhost,
@@ -43,7 +43,7 @@ impl Listed for ExchangeRow {
             "internal": self.internal,
             "arguments": self.arguments,
         });
-        if let Some(policy) = self.policy {
+        if let Some(policy) = &self.policy {
             shown["policy"] = json!(policy);
         }
         shown
@@ -71,7 +71,7 @@ async fn one(call: Call) -> Result<Response, Fault> {
 }
 
 async fn declare(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     let setting = ExchangeSetting {
         vhost: call.vhost(),
         exchange: exchange_name(call.name("name")),

@@ -15,8 +15,6 @@ use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::io::Write;
 use std::sync::Arc;
-use tokio::task::spawn_blocking;
-use tracing::error;
 
 /// Rows of a page, where the request does not say.
 const PAGE_SIZE: usize = 100;
@@ -29,7 +27,12 @@ pub(super) trait Listed: Send + 'static {
     /// The name by which it is filtered.
     fn name(&self) -> &str;
     /// The row, as it is shown.
-    fn json(self, show: &Show) -> Value;
+    fn json(&self, show: &Show) -> Value;
+
+    /// A field of it by which lists are often sorted, so that not all of it has to be made.
+    fn sort_key(&self, _field: &str) -> Option<Value> {
+        None
+    }
 }
 
 /// What every row may look at.
@@ -58,8 +61,8 @@ impl Listed for Value {
         self["name"].as_str().unwrap_or_default()
     }
 
-    fn json(self, _show: &Show) -> Value {
-        self
+    fn json(&self, _show: &Show) -> Value {
+        self.clone()
     }
 }
 
@@ -159,15 +162,11 @@ pub(super) async fn answer<R: Listed>(
     let show = Show::of(call);
     // Nobody closes it.
     let turn = Arc::clone(&call.state.lists).acquire_owned().await;
-    let made = spawn_blocking(move || {
+    let text = answer::aside(move || {
         let _turn = turn;
         make(rows, &wanted, &show)
     });
-    let text = made.await.map_err(|fault| {
-        error!(%fault, "a list panicked");
-        Fault::unavailable("the list failed by a fault of the broker: see its log")
-    })??;
-    Ok(answer::json_text(text, call.takes_gzip()).await)
+    Ok(answer::json_text(text.await??, call.takes_gzip()).await)
 }
 
 /// The list as JSON.
@@ -179,57 +178,42 @@ fn make<R: Listed>(rows: impl Iterator<Item = R>, wanted: &Wanted, show: &Show) 
         write_all(rows.map(|row| row.json(show)), &wanted.columns, &mut text);
         return Ok(text);
     }
-    if wanted.sort.is_empty() {
-        return write_page(rows.collect(), |row| row.json(show), (wanted, total_of(&mut total)), text);
-    }
-    let mut sorted: Vec<(Value, Value)> = rows
-        .map(|row| {
-            let row = row.json(show);
-            (field(&row, &wanted.sort).cloned().unwrap_or_default(), row)
-        })
-        .collect();
+    let rows = if wanted.sort.is_empty() { rows.collect() } else { sorted(rows, wanted, show) };
+    let Some(page) = wanted.page else {
+        write_all(rows.iter().map(|row| row.json(show)), &wanted.columns, &mut text);
+        return Ok(text);
+    };
+    let range = page.range(rows.len())?;
+    let head = json!({
+        "filtered_count": rows.len(),
+        "item_count": range.len(),
+        "page": page.number,
+        "page_count": rows.len().div_ceil(page.size),
+        "page_size": page.size,
+        "total_count": total,
+    });
+    // The object stays open for its items.
+    text.extend_from_slice(head.to_string().trim_end_matches('}').as_bytes());
+    text.extend_from_slice(b",\"items\":");
+    write_all(rows[range].iter().map(|row| row.json(show)), &wanted.columns, &mut text);
+    text.push(b'}');
+    Ok(text)
+}
+
+/// The rows in the order that is wanted; of each only the key is made beside it.
+fn sorted<R: Listed>(rows: impl Iterator<Item = R>, wanted: &Wanted, show: &Show) -> Vec<R> {
+    let key = |row: &R| match wanted.sort.as_slice() {
+        [name] => row.sort_key(name),
+        _ => None,
+    };
+    let made = |row: &R| field(&row.json(show), &wanted.sort).cloned().unwrap_or_default();
+    let mut sorted: Vec<(Value, R)> =
+        rows.map(|row| (key(&row).unwrap_or_else(|| made(&row)), row)).collect();
     sorted.sort_by(|(one, _), (other, _)| order(one, other));
     if wanted.reverse {
         sorted.reverse();
     }
-    let rows = sorted.into_iter().map(|(_, row)| row);
-    if wanted.page.is_none() {
-        write_all(rows, &wanted.columns, &mut text);
-        return Ok(text);
-    }
-    write_page(rows.collect(), |row| row, (wanted, total_of(&mut total)), text)
-}
-
-/// How many rows were seen.
-fn total_of(total: &mut usize) -> usize {
-    *total
-}
-
-fn write_page<R>(
-    rows: Vec<R>,
-    json: impl Fn(R) -> Value,
-    (wanted, total): (&Wanted, usize),
-    mut text: Vec<u8>,
-) -> Result<Vec<u8>, Fault> {
-    let Some(page) = wanted.page else { return Ok(text) };
-    let filtered = rows.len();
-    let range = page.range(filtered)?;
-    let head = json!({
-        "filtered_count": filtered,
-        "item_count": range.len(),
-        "page": page.number,
-        "page_count": filtered.div_ceil(page.size),
-        "page_size": page.size,
-        "total_count": total,
-    });
-    let head = head.to_string();
-    // The object stays open for its items.
-    text.extend_from_slice(head.trim_end_matches('}').as_bytes());
-    text.extend_from_slice(b",\"items\":");
-    let shown = rows.into_iter().skip(range.start).take(range.len());
-    write_all(shown.map(json), &wanted.columns, &mut text);
-    text.push(b'}');
-    Ok(text)
+    sorted.into_iter().map(|(_, row)| row).collect()
 }
 
 fn write_all(rows: impl Iterator<Item = Value>, columns: &Columns, text: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use super::given::{check_given, text};
 use super::route::{Route, post};
 use crate::admin::exchanges::ExchangeOperation;
 use crate::admin::messages::{
-    FetchSettlement, MessageOperation, MessageProperties, Payload, PayloadEncoding,
+    FetchSettlement, FetchedMessage, MessageOperation, MessageProperties, Payload, PayloadEncoding,
 };
 use crate::admin::value::Arguments;
 use crate::admin::{Operation, Told};
@@ -28,7 +28,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn publish(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     check_given(&given, &["payload_encoding", "payload", "properties", "routing_key"])?;
     let payload = text(&given, "payload", "")?;
     let payload = match given["payload_encoding"].as_str() {
@@ -107,7 +107,7 @@ fn properties(given: &Value) -> Result<MessageProperties, Fault> {
 }
 
 async fn route(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     let headers = match given.get("headers") {
         None | Some(Value::Null) => Arguments::new(),
         Some(headers) => serde_json::from_value(headers.clone())
@@ -126,7 +126,7 @@ async fn route(call: Call) -> Result<Response, Fault> {
 }
 
 async fn fetch(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     check_given(&given, &["count", "ackmode", "encoding"])?;
     let count = match &given["count"] {
         Value::String(text) => text.parse().ok(),
@@ -154,15 +154,15 @@ async fn fetch(call: Call) -> Result<Response, Fault> {
     let operation = MessageOperation::Fetch { vhost, queue, count, settlement, encoding, truncate };
     match call.told(Operation::Messages(operation)).await {
         Ok(Told::Fetched(messages)) => {
-            let messages = messages.into_iter().map(|message| {
+            let shown = |message: FetchedMessage| {
                 let mut shown = json!(message);
                 // Erlang's empty object.
                 if message.properties == MessageProperties::default() {
                     shown["properties"] = json!([]);
                 }
                 shown
-            });
-            Ok(call.one(messages.collect()).await)
+            };
+            call.large(move || Ok(messages.into_iter().map(shown).collect())).await
         }
         Ok(_) => Err(Fault::unavailable("no answer")),
         Err(fault) if fault.is_missing() => Err(Fault::not_found("queue_not_found")),

@@ -158,7 +158,7 @@ async fn cluster_name(call: Call) -> Response {
 
 async fn name_cluster(call: Call) -> Result<Response, Fault> {
     check_administers(&call)?;
-    check_given(&call.object()?, &["name"])?;
+    check_given(&call.object().await?, &["name"])?;
     Err(Fault::bad_request("a cluster of one node has the name of its node"))
 }
 

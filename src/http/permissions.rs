@@ -109,7 +109,7 @@ fn missing(fault: Fault) -> Fault {
 }
 
 async fn set(call: Call) -> Result<Response, Fault> {
-    let [configure, write, read] = texts(&call.object()?, ["configure", "write", "read"])?;
+    let [configure, write, read] = texts(&call.object().await?, ["configure", "write", "read"])?;
     let is_new = find(&call).await.map_err(missing)?.is_none();
     let row = PermissionRow { user: call.name("user"), vhost: call.vhost(), configure, write, read };
     call.told(operation(PermissionOperation::SetPermissions(row))).await.map_err(missing)?;
@@ -158,7 +158,7 @@ async fn topics(call: Call) -> Result<Response, Fault> {
 }
 
 async fn set_topics(call: Call) -> Result<Response, Fault> {
-    let [exchange, write, read] = texts(&call.object()?, ["exchange", "write", "read"])?;
+    let [exchange, write, read] = texts(&call.object().await?, ["exchange", "write", "read"])?;
     let is_new = find_topics(&call).await.map_err(missing)?.is_empty();
     let row = TopicPermissionRow { user: call.name("user"), vhost: call.vhost(), exchange, write, read };
     call.told(operation(PermissionOperation::SetTopicPermissions(row))).await.map_err(missing)?;

@@ -131,7 +131,7 @@ fn setting(given: &Map<String, Value>, vhost: String, policy: String) -> Result<
 }
 
 async fn set(call: Call, rank: Rank) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     set_given(&call, rank, &given).await
 }
 
@@ -147,7 +147,7 @@ async fn set_given(call: &Call, rank: Rank, given: &Map<String, Value>) -> Resul
 }
 
 async fn preview(call: Call) -> Result<Response, Fault> {
-    let setting = setting(&call.object()?, call.vhost(), call.name("name"))?;
+    let setting = setting(&call.object().await?, call.vhost(), call.name("name"))?;
     match call.told(operation(PolicyOperation::PreviewPolicy(setting))).await.map_err(Fault::in_words)? {
         Told::PolicyPreview(preview) => Ok(call.one(json!(preview)).await),
         _ => Err(Fault::unavailable("no answer")),
@@ -239,7 +239,7 @@ async fn global_parameter(call: Call) -> Result<Response, Fault> {
 
 async fn set_global_parameter(call: Call) -> Result<Response, Fault> {
     check_administers(&call)?;
-    check_given(&call.object()?, &["value"])?;
+    check_given(&call.object().await?, &["value"])?;
     Err(Fault::bad_request("global parameters are not kept: nothing here would use them"))
 }
 
@@ -260,7 +260,7 @@ async fn parameter(call: Call) -> Result<Response, Fault> {
 }
 
 async fn set_parameter(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     let value = given.get("value").ok_or_else(|| Fault::bad_request("[{key_missing,value}]"))?;
     match (call.name("component").as_str(), value) {
         ("operator_policy", Value::Object(value)) => set_given(&call, Rank::Operator, value).await,

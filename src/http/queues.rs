@@ -33,7 +33,7 @@ impl Listed for QueueRow {
         &self.name
     }
 
-    fn json(self, show: &Show) -> Value {
+    fn json(&self, show: &Show) -> Value {
         let is_replicated = self.kind != "classic";
         let mut shown = json!({
             "name": self.name,
@@ -51,16 +51,16 @@ impl Listed for QueueRow {
             shown["online"] = json!([show.node]);
         }
         if self.kind == "quorum" {
-            shown["delivery_limit"] = delivery_limit(&self);
+            shown["delivery_limit"] = delivery_limit(self);
         }
         if show.disable_stats {
             if show.enable_queue_totals {
-                totals(&self, &mut shown);
+                totals(self, &mut shown);
             }
             shown["arguments"] = json!(self.arguments);
             return shown;
         }
-        totals(&self, &mut shown);
+        totals(self, &mut shown);
         shown["internal"] = json!(false);
         shown["internal_owner"] = json!(false);
         shown["messages_parked"] = json!(self.messages_parked);
@@ -70,11 +70,27 @@ impl Listed for QueueRow {
         shown["operator_policy"] = json!(self.operator_policy);
         shown["effective_policy_definition"] = json!(self.effective_policy_definition);
         shown["exclusive_consumer_tag"] = json!(self.exclusive_consumer_tag);
-        if let Some(owner) = self.owner_pid {
+        if let Some(owner) = &self.owner_pid {
             shown["owner_pid_details"] = json!({"name": owner});
         }
         shown["arguments"] = json!(self.arguments);
         shown
+    }
+
+    fn sort_key(&self, field: &str) -> Option<Value> {
+        Some(match field {
+            "name" => json!(self.name),
+            "vhost" => json!(self.vhost),
+            "type" => json!(self.kind),
+            "state" => json!(self.state),
+            "messages" => json!(self.messages),
+            "messages_ready" => json!(self.messages_ready),
+            "messages_unacknowledged" => json!(self.messages_unacknowledged),
+            "messages_parked" => json!(self.messages_parked),
+            "consumers" => json!(self.consumers),
+            "memory" => json!(self.memory),
+            _ => return None,
+        })
     }
 }
 
@@ -122,7 +138,7 @@ async fn one(call: Call) -> Result<Response, Fault> {
 }
 
 async fn declare(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     let operation = QueueOperation::DeclareQueue {
         vhost: call.vhost(),
         queue: call.name("name"),
@@ -153,7 +169,7 @@ async fn purge(call: Call) -> Result<Response, Fault> {
 
 /// What RabbitMQ did to mirrored queues, which it has no longer.
 async fn act(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     check_given(&given, &["action"])?;
     Err(Fault::bad_request(json!(["unknown", given["action"]])))
 }

@@ -77,7 +77,7 @@ async fn without_permissions(call: Call) -> Result<Response, Fault> {
 }
 
 async fn set(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     let text = |name: &str| match given.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -108,7 +108,7 @@ async fn remove(call: Call) -> Result<Response, Fault> {
 }
 
 async fn bulk_delete(call: Call) -> Result<Response, Fault> {
-    let given = call.object()?;
+    let given = call.object().await?;
     let users = given.get("users").and_then(Value::as_array);
     let users = users.ok_or_else(|| Fault::bad_request("[{key_missing,users}]"))?;
     for user in users.iter().take(BULK_MAX).filter_map(Value::as_str) {
@@ -150,7 +150,7 @@ fn shown_limits(row: &UserLimitsRow) -> Value {
 }
 
 async fn set_limit(call: Call) -> Result<Response, Fault> {
-    let (name, given) = (call.name("name"), call.object()?);
+    let (name, given) = (call.name("name"), call.object().await?);
     let value = limit_of(&given, &name)?;
     change_limit(&call, &name, value).await
 }

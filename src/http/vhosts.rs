@@ -70,7 +70,7 @@ fn vhost(node: &str, row: VHostRow) -> Value {
 }
 
 async fn set(call: Call) -> Result<Response, Fault> {
-    let (vhost, given) = (call.vhost(), call.object()?);
+    let (vhost, given) = (call.vhost(), call.object().await?);
     let text = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
     let (description, default_queue_type) = (text("description"), kind(&given)?);
     let tags = given.get("tags").map(tags).transpose()?;
@@ -200,7 +200,7 @@ pub(super) fn limit_of(given: &Map<String, Value>, name: &str) -> Result<i64, Fa
 }
 
 async fn set_limit(call: Call) -> Result<Response, Fault> {
-    let (name, given) = (call.name("name"), call.object()?);
+    let (name, given) = (call.name("name"), call.object().await?);
     let value = limit_of(&given, &name)?;
     change_limit(&call, &name, value).await
 }

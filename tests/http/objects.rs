@@ -78,6 +78,11 @@ fn what_cannot_be_published_is_refused() {
     refused(&publish("q", "x", r#""priority":256"#), 400);
     refused(&publish(&"k".repeat(256), "x", ""), 400);
     refused(&publish("q", "x", &format!(r#""message_id":"{}""#, "m".repeat(256))), 400);
+    let long = "q".repeat(256);
+    api.check("PUT", &format!("/api/queues/%2F/{long}"), Some("{}"), 400);
+    api.check("PUT", &format!("/api/exchanges/%2F/{long}"), Some("{}"), 400);
+    let bind = format!(r#"{{"routing_key":"{long}"}}"#);
+    api.check("POST", "/api/bindings/%2F/e/amq.topic/q/q", Some(&bind), 400);
     refused(&publish("q", "x", ""), 200);
     let full = refused(&publish("q", "x", ""), 400);
     assert_eq!(full["reason"], "a queue has refused the message: it is full, or has had it already");
