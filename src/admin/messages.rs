@@ -38,6 +38,9 @@ const FETCHED_BYTES_MAX: usize = 32 << 20;
 /// How long a message may take to be read from disk.
 const DISK_WAIT: Duration = Duration::from_secs(10);
 
+/// Bytes of a content header's frame beside the properties (AMQP 0-9-1 sections 2.3.5 and 4.2.6.1).
+const HEADER_FRAME_BYTES: usize = 8 + 12;
+
 /// Ten years (RabbitMQ: `MAX_EXPIRY_TIMER`).
 const EXPIRATION_MAX_MS: u64 = 315_360_000_000;
 
@@ -238,6 +241,11 @@ fn publish(
     let headers = sent.properties.headers.as_ref().map(table_of).transpose().map_err(invalid)?;
     let copies = CopyKeys::of(headers.as_ref())?;
     let raw = sent.properties.encoded(headers.as_ref())?;
+    let limit = broker.settings().limits.frame_max as usize;
+    if raw.len() > limit.saturating_sub(HEADER_FRAME_BYTES) {
+        let why = format!("the properties have {} bytes, and must fit in a frame of {limit}", raw.len());
+        return Err(invalid(why));
+    }
     let (exchange, routing_key) = (sent.exchange.as_bytes(), sent.routing_key.as_bytes());
     let keys = copies.with(routing_key);
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();

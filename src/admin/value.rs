@@ -1,7 +1,7 @@
 //! Arguments and properties as an operator reads them: AMQP's values without their widths.
 
 use crate::message::table;
-use crate::message::table::{FieldTable, FieldValue};
+use crate::message::table::{DEPTH_MAX, FieldTable, FieldValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -46,8 +46,13 @@ pub fn decoded(bytes: &[u8]) -> Arguments {
 /// `long`, others `double`, texts `longstr` (RabbitMQ: `rabbit_misc:to_amqp_table`).
 ///
 /// # Errors
-/// A name is too long for a table, or a number does not fit.
+/// A name is too long for a table, a number does not fit, or it is nested too deep to be read.
 pub fn table_of(arguments: &Arguments) -> Result<FieldTable, String> {
+    table_within(arguments, 1)
+}
+
+/// As [`table_of`]; `depth` counts this table.
+fn table_within(arguments: &Arguments, depth: usize) -> Result<FieldTable, String> {
     let mut table = FieldTable::default();
     for (name, value) in arguments {
         if name.len() > usize::from(u8::MAX) {
@@ -55,14 +60,18 @@ pub fn table_of(arguments: &Arguments) -> Result<FieldTable, String> {
         }
         table.insert(
             name.as_str().into(),
-            value.to_amqp().map_err(|why| format!("the argument '{name}' {why}"))?,
+            value.to_amqp(depth + 1).map_err(|why| format!("the argument '{name}' {why}"))?,
         );
     }
     Ok(table)
 }
 
 impl Value {
-    fn to_amqp(&self) -> Result<FieldValue, String> {
+    /// `depth` counts the value, if it is a table or a list.
+    fn to_amqp(&self, depth: usize) -> Result<FieldValue, String> {
+        if depth > DEPTH_MAX && matches!(self, Self::List(_) | Self::Table(_)) {
+            return Err(format!("is nested deeper than {DEPTH_MAX}"));
+        }
         Ok(match self {
             Self::Nothing => FieldValue::Void,
             Self::Bool(value) => FieldValue::Boolean(*value),
@@ -71,10 +80,10 @@ impl Value {
             Self::Float(value) => FieldValue::Double(*value),
             Self::Text(value) => FieldValue::LongString(value.as_str().into()),
             Self::List(values) => {
-                let values: Result<Vec<_>, _> = values.iter().map(Self::to_amqp).collect();
+                let values: Result<Vec<_>, _> = values.iter().map(|value| value.to_amqp(depth + 1)).collect();
                 FieldValue::FieldArray(values?)
             }
-            Self::Table(values) => FieldValue::FieldTable(table_of(values)?),
+            Self::Table(values) => FieldValue::FieldTable(table_within(values, depth)?),
         })
     }
 
@@ -113,6 +122,26 @@ impl Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What can be written can be read.
+    #[test]
+    fn tables_are_no_deeper_than_those_of_clients() {
+        let nested = |depth: usize| {
+            let lists = (2..depth).fold(Value::Bool(true), |inner, _| Value::List(vec![inner]));
+            let tables = (2..depth)
+                .fold(Value::Bool(true), |inner, _| Value::Table([("in".to_owned(), inner)].into()));
+            [lists, tables].map(|value| Arguments::from([("x".to_owned(), value)]))
+        };
+        for arguments in nested(DEPTH_MAX + 1) {
+            let mut encoded = Vec::new();
+            table::encode(&table_of(&arguments).unwrap(), &mut encoded);
+            assert_eq!(table::check(&encoded), Ok(()));
+            assert_eq!(decoded(&encoded), arguments);
+        }
+        for arguments in nested(DEPTH_MAX + 2) {
+            assert!(table_of(&arguments).unwrap_err().ends_with("is nested deeper than 64"));
+        }
+    }
 
     #[track_caller]
     fn check(value: FieldValue, expected: &Value) {

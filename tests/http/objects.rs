@@ -76,6 +76,7 @@ fn what_cannot_be_published_is_refused() {
     refused(&publish("q", "x", r#""expiration":"soon""#), 400);
     refused(&publish("q", "x", r#""expiration":"-1""#), 400);
     refused(&publish("q", "x", r#""priority":256"#), 400);
+    refused(&publish("q", "x", &format!(r#""headers":{{"h":"{}"}}"#, "h".repeat(150_000))), 400);
     refused(&publish(&"k".repeat(256), "x", ""), 400);
     refused(&publish("q", "x", &format!(r#""message_id":"{}""#, "m".repeat(256))), 400);
     let long = "q".repeat(256);
