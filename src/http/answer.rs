@@ -1,5 +1,6 @@
 //! Answers, and what is told of what went wrong, in the words of RabbitMQ's management API.
 
+use super::held::Held;
 use crate::admin::{Refusal, RefusalKind};
 use axum::body::Body;
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
@@ -9,6 +10,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::error;
 
@@ -159,21 +162,29 @@ pub(super) fn done() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// 200 with JSON, which is compressed if it is worth it and the client takes that.
-pub(super) async fn json_text(text: Vec<u8>, takes_gzip: bool) -> Response {
+/// 200 with JSON, which is compressed if it is worth it and the client takes that; once there is
+/// room for it, if it is large.
+///
+/// # Errors
+/// There is none.
+pub(super) async fn json_text(
+    text: Vec<u8>,
+    takes_gzip: bool,
+    room: &Arc<Semaphore>,
+) -> Result<Response, Fault> {
     let zips = takes_gzip && text.len() >= GZIP_MIN;
     let body = match text.len() {
         _ if !zips => text,
         ..GZIP_ASIDE => gzip(&text),
         _ => spawn_blocking(move || gzip(&text)).await.unwrap_or_default(),
     };
-    let mut answer = Response::new(Body::from(body));
+    let mut answer = Response::new(Body::new(Held::of(body, room).await?));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if zips {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    answer
+    Ok(answer)
 }
 
 /// Does what takes milliseconds on a thread on which nobody else waits.

@@ -185,7 +185,17 @@ impl Call {
     /// One thing as JSON: of its fields those that were asked for.
     pub(super) async fn one(&self, mut value: Value) -> Response {
         Columns::of(&self.query).pick(&mut value);
-        answer::json_text(value.to_string().into_bytes(), self.takes_gzip()).await
+        let text = value.to_string().into_bytes();
+        let answered = self.answer(text).await;
+        answered.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    /// Answers with JSON.
+    ///
+    /// # Errors
+    /// It is large, and too much is not read.
+    pub(super) async fn answer(&self, text: Vec<u8>) -> Result<Response, Fault> {
+        answer::json_text(text, self.takes_gzip(), &self.state.answers).await
     }
 
     /// As [`Self::one`], of something large, which is made aside.
@@ -202,7 +212,7 @@ impl Call {
             columns.pick(&mut value);
             Ok::<_, Fault>(value.to_string().into_bytes())
         });
-        Ok(answer::json_text(text.await??, self.takes_gzip()).await)
+        self.answer(text.await??).await
     }
 }
 

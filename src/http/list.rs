@@ -166,7 +166,7 @@ pub(super) async fn answer<R: Listed>(
         let _turn = turn;
         make(rows, &wanted, &show)
     });
-    Ok(answer::json_text(text.await??, call.takes_gzip()).await)
+    call.answer(text.await??).await
 }
 
 /// The list as JSON.

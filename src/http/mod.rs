@@ -31,6 +31,7 @@ mod exchanges;
 mod features;
 mod given;
 mod health;
+mod held;
 mod list;
 mod login;
 mod messages;

@@ -35,7 +35,7 @@ async fn health(Shared(state): Shared<Arc<State>>) -> Response {
 /// It locks each queue once, so it is made aside, and one at a time.
 async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     // Nobody closes it.
-    let turn = Arc::clone(&state.lists).acquire_owned().await;
+    let turn = Arc::clone(&state.metrics).acquire_owned().await;
     let page = spawn_blocking(move || {
         let _turn = turn;
         page(&state.broker)

@@ -2,6 +2,7 @@
 
 use super::attempts::Attempts;
 use super::body;
+use super::held;
 use super::sessions::Sessions;
 use crate::broker::Broker;
 use crate::machine;
@@ -35,6 +36,10 @@ pub(super) struct State {
     pub(super) lists: Arc<Semaphore>,
     /// A permit for each stream of events.
     pub(super) streams: Arc<Semaphore>,
+    /// A permit to make the page of metrics.
+    pub(super) metrics: Arc<Semaphore>,
+    /// Room for large answers that are not read yet.
+    pub(super) answers: Arc<Semaphore>,
     /// Room for the bodies of requests.
     pub(super) bodies: Arc<Semaphore>,
 }
@@ -64,6 +69,8 @@ impl State {
             work: Semaphore::new(WORK_MAX),
             lists: Arc::new(Semaphore::new(LISTS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            metrics: Arc::new(Semaphore::new(1)),
+            answers: held::room(),
             bodies: body::room(),
         }
     }
