@@ -410,7 +410,7 @@ fn whole_len(len: u64, header: &[u8]) -> u64 {
 fn said_len(header: &[u8]) -> u64 {
     let pages = |at| array(header, at).map_or(0, u32::from_le_bytes).into();
     let (regions, rest): (u64, u64) = (pages(REGIONS_AT), pages(REST_AT));
-    PAGE + regions * (PAGE << 20) + rest * PAGE
+    regions.saturating_mul(PAGE << 20).saturating_add((rest + 1) * PAGE)
 }
 
 fn checksum(bytes: &[u8]) -> u128 {
@@ -593,6 +593,11 @@ mod tests {
     }
 
     /// What the head of this file draws is what redb writes.
+    #[test]
+    fn a_header_that_says_anything_tells_no_length() {
+        assert_eq!(whole_len(5 * PAGE - 1, &[0xff; HEADER]), 5 * PAGE);
+    }
+
     #[test]
     fn all_rows_are_read() {
         let (disk, expected) = file();
