@@ -39,6 +39,9 @@ const INTERVALS_MS: std::ops::RangeInclusive<u64> = 1000..=60_000;
 /// How often something is said, so that it is noticed when the other end is gone.
 const PING_EVERY: Duration = Duration::from_secs(10);
 
+/// What is said then: an event, since scripts do not see comments.
+const PING: &[u8] = b"event: ping\ndata: {}\n\n";
+
 /// The longest answer that is told, in bytes.
 const BODY_BYTES_MAX: usize = 8 << 20;
 
@@ -75,7 +78,7 @@ async fn stream(
     let asking = Asking { router, peer, headers: headers(&call.headers) };
     tokio::spawn(async move {
         // The stream ends when its client is gone.
-        let _gone = watch(&asking, watched, Duration::from_millis(every), &events).await;
+        let _gone = watch(&asking, watched, (Duration::from_millis(every), PING_EVERY), &events).await;
         drop(place);
     });
     let mut answer = Response::new(Body::new(Events(told)));
@@ -135,6 +138,11 @@ impl Asking {
             Err(_too_long) => (StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()),
         }
     }
+
+    /// Whether who asks is still let in, and only some path is not for it.
+    async fn is_logged_in(&self) -> bool {
+        self.ask(&Uri::from_static("/api/session")).await.0 == StatusCode::OK
+    }
 }
 
 /// Tells what changes, until nobody hears it.
@@ -144,15 +152,20 @@ impl Asking {
 async fn watch(
     asking: &Asking,
     mut watched: Vec<Watched>,
-    every: Duration,
+    (every, ping_every): (Duration, Duration),
     events: &Sender<Bytes>,
 ) -> Result<(), Gone> {
     let mut ticks = interval(every);
-    let mut ping_at = Instant::now() + PING_EVERY;
+    let mut ping_at = Instant::now() + ping_every;
     loop {
-        while timeout_at(ping_at, ticks.tick()).await.is_err() {
-            tell(events, Bytes::from_static(b": ping\n\n")).await?;
-            ping_at += PING_EVERY;
+        let waited = tokio::select! {
+            waited = timeout_at(ping_at, ticks.tick()) => waited,
+            () = events.closed() => return Err(Gone),
+        };
+        if waited.is_err() {
+            tell(events, Bytes::from_static(PING)).await?;
+            ping_at += ping_every;
+            continue;
         }
         for Watched { path, uri, last } in &mut watched {
             let (status, body) = asking.ask(uri).await;
@@ -163,8 +176,7 @@ async fn watch(
                 *last = Some(hash);
                 tell(events, event(path, status, &body)).await?;
             }
-            if status == StatusCode::UNAUTHORIZED {
-                // It was logged out, or deleted.
+            if status == StatusCode::UNAUTHORIZED && !asking.is_logged_in().await {
                 return Ok(());
             }
         }
@@ -198,5 +210,46 @@ impl HttpBody for Events {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(context).map(|event| event.map(|event| Ok(Frame::data(event))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use tokio::runtime::Builder;
+    use tokio::time::timeout;
+
+    fn asking() -> Asking {
+        let peer = Peer(SocketAddr::from(([127, 0, 0, 1], 1)));
+        Asking { router: Router::new(), peer, headers: HeaderMap::new() }
+    }
+
+    /// Pages open another stream for each page that is shown.
+    #[test]
+    fn a_stream_ends_as_soon_as_nobody_hears_it() {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (events, told) = channel(EVENTS_MAX);
+            let hour = Duration::from_secs(3600);
+            let asking = asking();
+            drop(told);
+            let ended = timeout(Duration::from_secs(60), watch(&asking, Vec::new(), (hour, hour), &events));
+            assert!(ended.await.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_changes_says_that_it_is_there() {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let asking = asking();
+            let (events, mut told) = channel(EVENTS_MAX);
+            let rhythm = (Duration::from_secs(3600), Duration::from_millis(1));
+            tokio::select! {
+                _gone = watch(&asking, Vec::new(), rhythm, &events) => panic!("it has ended"),
+                said = told.recv() => assert_eq!(said.as_deref(), Some(PING)),
+            }
+        });
     }
 }

@@ -20,11 +20,14 @@ impl Events {
         Self(BufReader::new(socket))
     }
 
-    /// The next event's data; none at the end.
+    /// The next update; none at the end.
     fn next(&mut self) -> Option<Value> {
-        let mut line = String::new();
+        let (mut line, mut is_update) = (String::new(), false);
         while self.0.read_line(&mut line).expect("something comes") > 0 {
-            if let Some(data) = line.strip_prefix("data: ") {
+            if let Some(event) = line.strip_prefix("event: ") {
+                is_update = event.trim_end() == "update";
+            }
+            if let Some(data) = line.strip_prefix("data: ").filter(|_| is_update) {
                 return Some(serde_json::from_str(data).expect("data is JSON"));
             }
             line.clear();
@@ -60,6 +63,20 @@ fn a_stream_ends_when_its_user_is_gone() {
     api.check("DELETE", "/api/users/ann", None, 204);
     assert_eq!(events.next().map(|event| event["status"].clone()), Some(json!(401)));
     assert_eq!(events.next(), None);
+}
+
+/// The pages of a user without the tag for nodes ask for them beside what it may see.
+#[test]
+fn a_path_that_is_refused_ends_no_stream() {
+    let api = Api::start();
+    api.add_user("ann", "management");
+    let query = "path=/api/nodes&path=/api/vhosts%3Fcolumns%3Dname&interval=1000";
+    let mut events = Events::of(&api, "ann", query);
+    assert_eq!(events.next().map(|event| event["status"].clone()), Some(json!(401)));
+    assert_eq!(events.next().map(|event| event["body"].clone()), Some(json!([])));
+    api.check("PUT", "/api/vhosts/v", Some("{}"), 201);
+    api.check("PUT", "/api/permissions/v/ann", Some(r#"{"configure":"","write":"","read":""}"#), 201);
+    assert_eq!(events.next().map(|event| event["body"].clone()), Some(json!([{"name": "v"}])));
 }
 
 #[test]
