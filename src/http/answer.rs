@@ -129,9 +129,13 @@ impl IntoResponse for Fault {
     }
 }
 
-/// 401 without a body: who asks has not said who it is.
-pub(super) fn who_are_you() -> Response {
+/// 401 without a body: who asks has not said who it is. A browser that is told the realm opens a
+/// dialog of its own, which is not for a script.
+pub(super) fn who_are_you(is_from_script: bool) -> Response {
     let mut answer = StatusCode::UNAUTHORIZED.into_response();
+    if is_from_script {
+        return answer;
+    }
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(REALM));
     answer
 }

@@ -2,13 +2,13 @@
 
 use super::answer::{Fault, done, json_of, who_are_you};
 use super::body::{self, LOGIN_BYTES_MAX};
-use super::route::{Route, delete, post};
+use super::route::{Route, delete, get, post};
 use super::state::{Peer, State};
 use crate::admin::users::UserOperation;
 use crate::admin::{Answer, Caller, Operation, Requester, Told, perform};
 use crate::clock;
-use axum::extract::{Request, State as Shared};
-use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use axum::extract::{Extension, Request, State as Shared};
+use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -39,6 +39,7 @@ struct Credentials {
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
+        get("/api/session", "Who is logged in", session),
         post("/api/session", "Log in: a cookie stands for the user from then on", open),
         delete("/api/session", "Log out", close),
         post("/api/login", "Log in with a form, as RabbitMQ's pages do", form),
@@ -61,11 +62,19 @@ pub(super) async fn check(
         log_in(state, &name, &password, peer).await.map_err(IntoResponse::into_response)?;
         return identify(state, name, false).map_err(IntoResponse::into_response);
     }
-    let Some(secret) = cookie(headers) else { return Err(who_are_you()) };
+    let Some(secret) = cookie(headers) else { return Err(who_are_you(is_from_script(headers))) };
     match state.sessions.user(&state.broker, secret, clock::mono_ms()) {
         Some(user) => identify(state, user, true).map_err(IntoResponse::into_response),
         None => Err(Fault::not_authenticated().into_response()),
     }
+}
+
+/// Whether a page asks, which has a form of its own for logins: with the header that pages send, or
+/// for events, for which they cannot send any.
+fn is_from_script(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    headers.contains_key("x-requested-with")
+        || accepts.is_some_and(|accepts| accepts.contains("text/event-stream"))
 }
 
 /// Whether that is the user's password; who tries again and again waits for the answer.
@@ -119,6 +128,14 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     let mut pairs =
         cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == SESSION).map(|(_, secret)| secret)
+}
+
+/// Who asks, or 204 when that is nobody: browsers tell their users of every 401.
+async fn session(shared: Shared<Arc<State>>, peer: Option<Extension<Peer>>, headers: HeaderMap) -> Response {
+    match check(&shared, &headers, peer.map(|Extension(peer)| peer)).await {
+        Ok(login) => json_of(StatusCode::OK, &json!({"name": login.user, "tags": login.tags})),
+        Err(_refused) => done(),
+    }
 }
 
 async fn open(shared: Shared<Arc<State>>, request: Request) -> Response {

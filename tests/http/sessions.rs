@@ -1,6 +1,6 @@
 //! Sessions of the web pages: the cookie, and requests that other pages make a browser send.
 
-use super::client::{Api, json};
+use super::client::{Api, json, login};
 use conformance::api::http::Answer;
 
 const ANN: &str = r#"{"username":"ann","password":"ann"}"#;
@@ -25,6 +25,48 @@ fn a_cookie_stands_for_the_user_until_it_logs_out() {
     assert_eq!(json(&whoami())["name"], "ann");
     assert_eq!(api.ask_with(("DELETE", "/api/session"), &[("Cookie", &cookie)], None).status, 204);
     assert_eq!(whoami().status, 401);
+}
+
+/// A page asks this first, and browsers tell their users of every 401.
+#[test]
+fn who_is_logged_in_is_told_without_a_401() {
+    let api = Api::start();
+    api.add_user("ann", "management,monitoring");
+    api.add_user("bob", "");
+    let ask = |headers: &[(&str, &str)]| api.ask_with(("GET", "/api/session"), headers, None);
+    let (bob, wrong) = (login("bob", "bob"), login("ann", "wrong"));
+    for nobody in [
+        &[][..],
+        &[("Cookie", "leveret_session=0")],
+        &[("Authorization", &bob)],
+        &[("Authorization", &wrong)],
+        &[("Authorization", "Basic !")],
+    ] {
+        let answer = ask(nobody);
+        assert_eq!((answer.status, answer.text()), (204, String::new()), "{nobody:?}");
+    }
+    let cookie = cookie(&api.ask_with(("POST", "/api/session"), &[], Some(ANN)));
+    for known in [("Cookie", &*cookie), ("Authorization", &login("ann", "ann"))] {
+        let answer = ask(&[known]);
+        let ann = serde_json::json!({"name": "ann", "tags": ["management", "monitoring"]});
+        assert_eq!((answer.status, json(&answer)), (200, ann));
+    }
+    api.check("DELETE", "/api/users/ann", None, 204);
+    assert_eq!(ask(&[("Cookie", &cookie)]).status, 204);
+}
+
+/// Its dialog would come before the form of the page.
+#[test]
+fn a_browser_opens_no_dialog_for_a_page() {
+    let api = Api::start();
+    for (header, realm) in [
+        (("X-Requested-With", "leveret"), None),
+        (("Accept", "text/event-stream"), None),
+        (("Accept", "text/html"), Some("Basic realm=\"RabbitMQ Management\"")),
+    ] {
+        let answer = api.ask_with(("GET", "/api/overview"), &[header], None);
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, realm), "{header:?}");
+    }
 }
 
 #[test]
