@@ -65,6 +65,16 @@ export async function api(url, method, path, body) {
   return text ? JSON.parse(text) : null;
 }
 
+/** A test that is run only where the broker has this path of the API. */
+export const needs = (pattern, test) => Object.assign(test, { needs: pattern });
+
+/** Whether the broker has what a test needs. */
+export async function has({ url }, { needs: pattern }) {
+  if (!pattern) return true;
+  const { paths } = await api(url, 'GET', '/api/openapi.json');
+  return Object.keys(paths).some((path) => path.replace(/\{[^}]*\}/g, '{}') === pattern);
+}
+
 /** A page in a fresh context that counts what must not happen; `faults()` lists it. */
 export async function visit(broker, options = {}) {
   const context = await broker.browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });

@@ -13,6 +13,8 @@ import { gzipSync } from 'node:zlib';
 import { World } from './world.mjs';
 
 const FILES = fileURLToPath(new URL('../../src/http/ui/', import.meta.url));
+// what the broker sends with its pages
+const POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml' };
 
@@ -108,6 +110,9 @@ function routes(world) {
     return made ? 201 : 204;
   };
 
+  on('GET', '/api/openapi.json', () => ({ paths: { '/api/definitions/preview': {}, '/api/log': {}, '/api/jobs': {},
+        '/api/queues/{vhost}/{name}/messages': {}, '/api/queues/{vhost}/{name}/move': {},
+        '/api/queues/{vhost}/{name}/redrive': {} } }));
   on('GET', '/api/whoami', (c) => ({ name: c.user.name, tags: c.user.tags }));
   on('GET', '/api/overview', (c) => world.overview(c.query));
   on('GET', '/api/cluster-name', () => ({ name: world.clusterName }));
@@ -360,7 +365,7 @@ export async function start({ port = 0, queues = 0 } = {}) {
     }
     return {};
   };
-  const OPEN = /^\/api\/(queues|exchanges|bindings|vhosts|policies|whoami|overview|definitions)/;
+  const OPEN = /^\/api\/(openapi|queues|exchanges|bindings|vhosts|policies|whoami|overview|definitions)/;
   const may = (who, method, path) => {
     const tags = who.tags;
     if (!tags.length) fail(401, 'not_authorized', 'Not management user');
@@ -491,7 +496,7 @@ export async function start({ port = 0, queues = 0 } = {}) {
           const path = join(FILES, name);
           if (!path.startsWith(FILES) || !existsSync(path)) return response.writeHead(404).end();
           response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream',
-              'content-security-policy': "default-src 'self'", 'x-content-type-options': 'nosniff',
+              'content-security-policy': POLICY, 'x-content-type-options': 'nosniff',
               'referrer-policy': 'no-referrer' });
           response.end(readFileSync(path));
         }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { api, axe, login, visit, until } from './browser.mjs';
+import { api, axe, has, login, needs, visit, until } from './browser.mjs';
 
 const V = '%2F';
 const WIDE = { width: 1280, height: 800 }, NARROW = { width: 360, height: 740 };
@@ -10,13 +10,13 @@ const QUEUE = 'ui.page', EXCHANGE = 'ui.exchange', POLICY = 'ui-policy';
 
 /** Every page, with what shows that it is complete. */
 const ALL = [['overview', '.legend'], ['queues', '.line a'], ['queue', '.legend', `queues/${V}/${QUEUE}`],
-  ['messages', '.line', `queues/${V}/${QUEUE}/messages`], ['streams', '.grid, .empty'],
+  ['messages', '.line, .missing', `queues/${V}/${QUEUE}/messages`], ['streams', '.grid, .empty'],
   ['exchanges', '.line a'], ['exchange', '.legend', `exchanges/${V}/${EXCHANGE}`],
   ['topology', '.node', `topology?vhost=${V}`], ['connections', '.line a, .empty'],
   ['channels', '.line a, .empty'], ['policies', '.line a'],
   ['policy', '.note.success', `policies/${V}/${POLICY}`], ['users', '.line a'],
   ['user', '.sentences', 'users/guest'], ['vhosts', '.line a'], ['vhost', '.figures', `vhosts/${V}`],
-  ['definitions', '.card'], ['cluster', '.legend'], ['log', '.line, .empty']];
+  ['definitions', '.card'], ['cluster', '.legend'], ['log', '.line, .empty, .missing']];
 
 async function furnish({ url }) {
   await api(url, 'PUT', `/api/queues/${V}/${QUEUE}`, { durable: true, arguments: {} });
@@ -106,6 +106,7 @@ export const PAGES = {
       for (const [hash, open] of [['queues', 'Declare a queue'], [`queues/${V}/${QUEUE}`, 'Publish'],
           [`queues/${V}/${QUEUE}`, 'Move'], [`queues/${V}/${QUEUE}`, 'Delete'], ['users', 'Add a user'],
           ['vhosts', 'Add a virtual host'], ['exchanges', 'Declare an exchange']]) {
+        if (open === 'Move' && !(await has(broker, { needs: '/api/queues/{}/{}/move' }))) continue;
         await inner.go(hash);
         await page.click(`.page-head button:has-text("${open}")`);
         await page.waitForSelector('dialog[open]');
@@ -198,7 +199,7 @@ export const PAGES = {
     await page.click('form >> text=Test');
     await page.waitForSelector('.note.warning:has-text("Nowhere")');
   }),
-  'definitions are compared before they are imported': (broker) => inside(broker, {},
+  'definitions are compared before they are imported': needs('/api/definitions/preview', (broker) => inside(broker, {},
     async (view, page) => {
     await api(broker.url, 'DELETE', `/api/queues/${V}/ui.imported`);
     await view.go('definitions');
@@ -220,6 +221,28 @@ export const PAGES = {
     await page.waitForSelector('text=are imported');
     await page.waitForSelector('text=Nothing: 2 definitions');
     await api(broker.url, 'DELETE', `/api/queues/${V}/ui.imported`);
+  })),
+  'what the broker does not have is said in words': (broker) => inside(broker, {}, async (view, page) => {
+    await page.route('**/api/openapi.json', (route) => route.fulfill({ json: { paths: {} } }));
+    const told = (selector, words) => page.waitForSelector(
+      `${selector}:has-text("${words} not available in this version of Leveret.")`);
+    await view.go('log');
+    await told('.missing', 'The log in the browser is');
+    await view.go(`queues/${V}/${QUEUE}/messages`);
+    await told('.missing', 'Looking into queues is');
+    await page.click('.page-head button:has-text("Move")');
+    await told('.toasts', 'Moving messages is');
+    await page.click('.page-head button:has-text("Redrive")');
+    await told('.toasts', 'Redriving messages is');
+    await api(broker.url, 'DELETE', `/api/vhosts/ui-imported`);
+    await view.go('definitions');
+    await page.setInputFiles('input[type=file]', { name: 'new.json', mimeType: 'application/json',
+        buffer: Buffer.from('{"vhosts":[{"name":"ui-imported"}]}') });
+    await told('.missing', 'Comparing a file with what is there is');
+    await page.click('button:has-text("Import")');
+    await page.click('dialog button[type=submit]');
+    await page.waitForSelector('.toasts:has-text("are imported")');
+    await api(broker.url, 'DELETE', `/api/vhosts/ui-imported`);
   }),
   'a user is added, gets permissions, and the tester says what it may': (broker) => inside(broker, {},
     async (view, page) => {

@@ -5,7 +5,7 @@
 //
 // LEVERET_UI_SHOTS                     a folder for a picture of every page
 // LEVERET_UI_ALARM, LEVERET_UI_CALM    commands that raise and end a memory alarm of a real broker
-import { open } from './browser.mjs';
+import { has, open } from './browser.mjs';
 import { FILES } from './files.test.mjs';
 import { PAGES } from './pages.test.mjs';
 import { QUEUES } from './queues.test.mjs';
@@ -13,9 +13,14 @@ import { ACCESS } from './access.test.mjs';
 
 const words = process.argv.slice(2);
 const broker = await open();
-let passed = 0, failed = 0;
+let passed = 0, failed = 0, skipped = 0;
 for (const [name, test] of Object.entries({ ...FILES, ...ACCESS, ...QUEUES, ...PAGES })) {
   if (words.length && !words.some((word) => name.includes(word))) continue;
+  if (!(await has(broker, test))) {
+    skipped++;
+    console.log(`skipped - ${name}: this broker has no ${test.needs}`);
+    continue;
+  }
   const began = Date.now();
   try {
     await test(broker);
@@ -27,5 +32,5 @@ for (const [name, test] of Object.entries({ ...FILES, ...ACCESS, ...QUEUES, ...P
   }
 }
 await broker.close();
-console.log(`${passed} passed, ${failed} failed`);
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exit(failed || !passed ? 1 : 0);

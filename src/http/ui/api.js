@@ -69,6 +69,21 @@ export const put = (where, body = {}) => request('PUT', where, body);
 export const post = (where, body = {}) => request('POST', where, body);
 export const del = (where, options) => request('DELETE', where, undefined, options);
 
+let paths = null;
+/** Whether the broker has a path of the API, such as `/api/queues/{}/{}/messages`. */
+export async function has(pattern) {
+  paths ??= get('/api/openapi.json').then((known) => new Set(
+      Object.keys(known.paths).map((p) => p.replace(/\{[^}]*\}/g, '{}'))));
+  try {
+    return (await paths).has(pattern);
+  } catch (e) {
+    paths = null;
+    // a broker that does not say what it has is asked for it
+    if (e.status === 404) return true;
+    throw e;
+  }
+}
+
 /** Adds a query to a path, leaving out what is nothing. */
 export function query(where, values) {
   const list = Object.entries(values).filter(

@@ -92,7 +92,7 @@ class Chart extends HTMLElement {
         && [svg('line.limit', { x1: LEFT, x2: right, y1: y(limit.value), y2: y(limit.value) })],
       series.map((s, i) => this.curve(s, i)), !any
         && svg('text.tick', { x: (LEFT + right) / 2, y: height / 2, 'text-anchor': 'middle' },
-        'No data yet'), this.cursor);
+        'No history of this is available'), this.cursor);
     this.drawLegend();
     if (this.cursorX !== undefined && this.cursorX !== null) this.point(this.cursorX);
   }

@@ -92,6 +92,10 @@ export function note(kind, ...children) {
 export const problem = (error) => note('error', h('p', error.message),
   error.advice && h('p', error.advice));
 
+/** Says what this version of the broker does not have. */
+export const missing = (what) => h('div.missing', note('warning',
+    `${what} not available in this version of Leveret.`));
+
 /** Code to be copied. */
 export function snippet(code) {
   const copy = iconButton('Copy', 'copy', () => {

@@ -1,9 +1,9 @@
 // Moving and redriving: the question, and the progress of the work.
 import { h, show, text, button, plainTable, tag } from './dom.js';
-import { get, post, del, path, query } from './api.js';
+import { get, post, del, has, path, query } from './api.js';
 import { count, plural } from './format.js';
 import { field, input, select } from './fields.js';
-import { open, attempt, uid } from './dialog.js';
+import { open, attempt, toast, uid } from './dialog.js';
 
 const POLL_MS = 400;
 const verbs = { move: ['Move', 'Moving', 'Moved'], redrive: ['Redrive', 'Redriving', 'Redriven'] };
@@ -46,7 +46,7 @@ export function jobList(queue, ended) {
       }
     }
   }
-  get('/api/jobs').then((jobs) => {
+  has('/api/jobs').then((known) => (known ? get('/api/jobs') : [])).then((jobs) => {
     for (const job of jobs) if (job.queue === queue.name && job.vhost === queue.vhost
         && job.state === 'running') follow(job);
   }, () => {});
@@ -77,8 +77,12 @@ function targetField(vhost) {
 }
 
 /** Asks where messages should go, and starts it; answers the number of the job. */
-export function ask(kind, queue, { ids, total }) {
-  const [verb] = verbs[kind];
+export async function ask(kind, queue, { ids, total }) {
+  const [verb, doing] = verbs[kind];
+  if (!(await has(`/api/queues/{}/{}/${kind}`))) {
+    toast(`${doing} messages is not available in this version of Leveret.`, 'error');
+    return false;
+  }
   const { box: target, list } = targetField(queue.vhost);
   const exchange = input({}), key = input({});
   const which = select([['', 'every state but unacknowledged'], ['ready', 'ready'], ['parked', 'parked'],

@@ -1,6 +1,6 @@
 // Definitions: downloaded as a file, and uploaded after the difference was seen.
-import { h, show, card, button, note, problem, save, plainTable } from '../dom.js';
-import { get, post, path } from '../api.js';
+import { h, show, card, button, missing, note, problem, save, plainTable } from '../dom.js';
+import { get, has, post, path } from '../api.js';
 import { plural } from '../format.js';
 import { field, select } from '../fields.js';
 import { attempt, confirm } from '../dialog.js';
@@ -40,8 +40,20 @@ export default async function definitions(ctx) {
       show(result, note('error', `${chosen.name} is not JSON: ${e.message}`));
       return;
     }
+    const offer = (words, danger, then) => h('div', button('Import', async () => {
+      if (!(await confirm({ title: `Import ${chosen.name}?`, text: words, action: 'Import', danger }))) return;
+      if (await attempt(() => post(where(), parsed), 'The definitions are imported')) {
+        dispatchEvent(new Event('vhosts'));
+        then();
+      }
+    }, { kind: 'primary', image: 'upload' }));
     const whole = scope.value ? scoped(parsed, scope.value) : parsed;
     try {
+      if (!(await has('/api/definitions/preview'))) {
+        show(result, missing('Comparing a file with what is there is'),
+          offer('What is here under the same names is replaced.', true, () => show(result)));
+        return;
+      }
       const { add, change, same, problems, skipped } = await post('/api/definitions/preview', whole);
       const nothing = !add.length && !change.length;
       show(result, h('h2', `What ${chosen.name} would do`), problems.map((p) => note('error', p)),
@@ -55,15 +67,9 @@ export default async function definitions(ctx) {
         add.length ? card('Additions', plainTable('Additions', ['Kind', 'Name', 'Virtual host'],
             add.slice(0, ROWS_MAX).map((a) => [a.kind, a.name, a.vhost ?? ''])),
           add.length > ROWS_MAX && h('p.quiet', `and ${add.length - ROWS_MAX} more`)) : null,
-        !nothing && !problems.length && h('div', button('Import', async () => {
-        if (!(await confirm({ title: `Import ${chosen.name}?`,
-                text: `${plural(add.length, 'addition')} and ${plural(change.length, 'change')} are made.`,
-                action: 'Import', danger: change.length > 0 }))) return;
-        if (await attempt(() => post(where(), parsed), 'The definitions are imported')) {
-          dispatchEvent(new Event('vhosts'));
-          compare();
-        }
-      }, { kind: 'primary', image: 'upload' })));
+        !nothing && !problems.length && offer(
+          `${plural(add.length, 'addition')} and ${plural(change.length, 'change')} are made.`,
+          change.length > 0, compare));
     } catch (error) {
       show(result, problem(error));
     }

@@ -1,5 +1,6 @@
 // The last thousand lines of the broker's log, filtered and followed.
-import { h, note, tag, empty } from '../dom.js';
+import { h, note, tag, empty, missing } from '../dom.js';
+import { has } from '../api.js';
 import { clock } from '../format.js';
 import { table } from '../table.js';
 import { check } from '../fields.js';
@@ -11,7 +12,9 @@ const FIELDS = { level: { exact: true, read: (l) => l.level.toLowerCase(), examp
     hint: 'the part of the broker' }, text: { read: (l) => l.text, example: 'text:refused',
     hint: 'in the line' } };
 
-export default function log(ctx) {
+export default async function log(ctx) {
+  if (!(await has('/api/log')))
+    return h('div.page', ctx.head('Log'), missing('The log in the browser is'));
   const follow = check('Follow', true);
   const list = table({
     label: 'Log',

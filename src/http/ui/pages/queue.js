@@ -1,7 +1,7 @@
 // One queue: its numbers, who consumes, what sends to it, what is in effect and why, its messages.
-import { h, show, renew, card, cardWith, icon, button, iconButton, tag, figures, plainTable, empty, snippet,
+import { h, show, renew, card, cardWith, icon, button, iconButton, tag, figures, plainTable, empty, snippet, missing,
   note } from '../dom.js';
-import { get, post, del, path, enc } from '../api.js';
+import { get, post, del, has, path, enc } from '../api.js';
 import { count, bytes, duration, exchangeName, value, ago } from '../format.js';
 import { link, exchangeLink } from '../link.js';
 import { chart } from '../chart.js';
@@ -128,7 +128,8 @@ export default async function queue(ctx) {
     ctx.live(base, (q) => {
       current = q;
     }, () => {});
-    return h('div.page.full', top, messages(ctx, current, { jobs }));
+    return h('div.page.full', top, await has('/api/queues/{}/{}/messages')
+        ? messages(ctx, current, { jobs }) : missing('Looking into queues is'));
   }
 
   const numbers = figures(), whoConsumes = h('div'), bindingList = h('div'), effect = h('div'),
@@ -146,7 +147,7 @@ export default async function queue(ctx) {
               h('span.grow', h('a', { href: exchangeLink(vhost, b.source) }, b.source), bindingWords(b)),
               unbind(b, loadBindings)]))));
   }
-  const waiting = (state, n) => n
+  const waiting = (state, n) => n === undefined ? '\u2013' : n
     ? h('a', { href: `${link('queues', vhost, name, 'messages')}?state=${state}` }, count(n)) : '0';
   function draw(q, rangeMs) {
     current = q;
