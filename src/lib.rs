@@ -83,7 +83,7 @@
 //! | [`protocol::amqp::fault`], [`protocol::amqp::reply`] | what goes wrong with a client, and the one table of what it is told: code, what ends, text |
 //! | [`protocol::amqp::session`] | one client's protocol state |
 //! | [`server`] | the tokio shell: sockets, timers, operators |
-//! | [`http`] | RabbitMQ's management API, health and metrics, on a thread of its own (axum); `server` and it never name each other |
+//! | [`http`] | RabbitMQ's management API, the web pages (`http/ui`), health and metrics, on a thread of its own (axum); `server` and it never name each other |
 //! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
 //! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `protocol::amqp::wire` and `message` alone |
@@ -91,7 +91,8 @@
 //! Beside `src/`: `tests/` (one binary;
 //! `tests/tidy.rs` holds the rules of the house), `conformance/` (a broker-neutral suite and the
 //! benchmark), `docs/` (a page for each subject) and `examples/` (programs of clients, from which
-//! the documentation's code is taken).
+//! the documentation's code is taken). The programs of the web pages lie in `src/http/ui`, and `tests/ui`
+//! tests them in a browser.
 //!
 //! # Invariants
 //!

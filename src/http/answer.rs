@@ -202,14 +202,14 @@ pub(super) async fn aside<R: Send + 'static>(work: impl FnOnce() -> R + Send + '
     })
 }
 
-fn gzip(text: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
     // Writing to memory does not fail.
     let _always = encoder.write_all(text);
     encoder.finish().unwrap_or_default()
 }
 
-/// What every answer of the API says to browsers and caches.
+/// What every answer says to browsers and caches.
 pub(super) fn finish(answer: &mut Response) {
     let headers = answer.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));

@@ -178,8 +178,7 @@ impl Call {
 
     /// Whether the client takes compressed answers.
     pub(super) fn takes_gzip(&self) -> bool {
-        let accepted = self.headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        accepted.is_some_and(|accepted| accepted.split(',').any(is_gzip))
+        takes_gzip(&self.headers)
     }
 
     /// One thing as JSON: of its fields those that were asked for.
@@ -214,6 +213,12 @@ impl Call {
         });
         self.answer(text.await??).await
     }
+}
+
+/// Whether the client takes compressed answers, by the headers of its request.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.split(',').any(is_gzip))
 }
 
 /// Whether an entry of `Accept-Encoding` is gzip and not refused.

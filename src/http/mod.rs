@@ -1,4 +1,4 @@
-//! The HTTP port: RabbitMQ's management API, health and metrics.
+//! The HTTP port: RabbitMQ's management API, the web pages, health and metrics.
 //!
 //! A small server for operators' tools, apart from the AMQP one: its connections, heads, bodies and
 //! waits have limits of their own, so that whatever happens here costs the broker little; and it
@@ -15,6 +15,7 @@
 //! | `list`, `columns` | filters, order, pages and columns of all lists |
 //! | `stream` | what paths answer, as it changes: server-sent events |
 //! | `login`, `sessions`, `attempts` | who asks, and who tries passwords |
+//! | `ui` | the web pages: files in the program, which ask nobody who he is |
 //! | `router` | `/healthz` and `/metrics`, which ask nobody who he is |
 
 mod answer;
@@ -49,6 +50,7 @@ mod routes;
 mod sessions;
 mod state;
 mod stream;
+mod ui;
 mod users;
 mod vhosts;
 

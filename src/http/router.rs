@@ -1,9 +1,11 @@
-//! The paths that ask nobody who he is, `/healthz` and `/metrics`, beside those of the API.
+//! The paths that ask nobody who he is, `/healthz`, `/metrics` and the web pages, beside those of
+//! the API.
 
 use super::answer::Fault;
 use super::prometheus;
 use super::routes;
 use super::state::State;
+use super::ui;
 use crate::broker::{Broker, Shortage};
 use crate::clock;
 use crate::machine;
@@ -21,10 +23,10 @@ use tokio::task::spawn_blocking;
 pub(super) fn all(state: &Arc<State>) -> Router {
     let open = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
     let open = open.method_not_allowed_fallback(not_allowed).with_state(Arc::clone(state));
-    routes::router(state).merge(open)
+    routes::router(state).merge(open).merge(ui::router())
 }
 
-async fn not_allowed() -> Response {
+pub(super) async fn not_allowed() -> Response {
     Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed").into_response()
 }
 

@@ -7,3 +7,4 @@ mod like_rabbitmq;
 mod objects;
 mod sessions;
 mod stream;
+mod ui;
