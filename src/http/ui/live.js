@@ -6,6 +6,7 @@ const PATHS_MAX = 8;
 const INTERVAL_MS = 2000;
 const STALE_MS = 25000;
 const RETRY_MS = 3000;
+const LASTED_MS = 10000;
 
 const subscribers = new Map();
 // what the open stream has said of each path; it says it again only when it differs
@@ -81,6 +82,7 @@ function open() {
   if (address === opened && source && source.readyState !== EventSource.CLOSED) return;
   shut();
   opened = address;
+  const began = Date.now();
   const mine = (source = new EventSource(address));
   mine.addEventListener('update', (event) => {
     if (source !== mine) return;
@@ -100,6 +102,12 @@ function open() {
   });
   mine.addEventListener('error', () => {
     if (source !== mine) return;
+    if (Date.now() - began > LASTED_MS) {
+      // the broker ends every connection after some minutes
+      shut();
+      open();
+      return;
+    }
     become('stale');
     shut();
     check().then((who) => (who ? pollOnce(paths) : null)).finally(() => {
