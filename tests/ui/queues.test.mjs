@@ -226,7 +226,7 @@ export const QUEUES = {
     await until('no queue', async () => /^0 of/.test(await counted(page)));
   }),
   'a hundred thousand queues are shown without a freeze': async (broker) => {
-    if (!broker.mock) return;
+    if (!broker.mock) return 'only the made-up broker has that many';
     await fetch(`${broker.url}/mock/queues`, { method: 'POST', body: JSON.stringify({ count: 100000 }) });
     await inside(broker, async (view, page) => {
       await page.addInitScript(() => {
