@@ -96,8 +96,6 @@ struct Open {
     changes: Vec<Change>,
     /// Bytes of records in `changes`.
     bytes: usize,
-    /// Changes of groups that were cut and are not on disk.
-    at_work: usize,
     /// How many wait until less is pending.
     crowded: usize,
     /// Who wants to know of the open group.
@@ -393,7 +391,6 @@ impl Pending {
             Cut { number: Ticket(open.cut + 1), changes: mem::take(&mut open.changes), stop: open.stop };
         open.cut += 1;
         open.bytes = 0;
-        open.at_work += cut.changes.len();
         let mut waiting = mem::take(&mut open.waiting);
         open.watching.append(&mut waiting);
         drop(open);
@@ -409,7 +406,8 @@ impl Pending {
             return;
         }
         self.durable.store(number.0, Ordering::Release);
-        self.changes.fetch_sub(mem::take(&mut open.at_work), Ordering::Relaxed);
+        // All that was cut is on disk.
+        self.changes.store(open.changes.len(), Ordering::Relaxed);
         self.announced.notify_all();
         let mut watching = mem::take(&mut open.watching);
         drop(open);

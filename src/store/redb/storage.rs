@@ -299,7 +299,6 @@ impl RedbStorage {
     fn sweep(&mut self) -> Result<(), StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Stopped)?;
-        self.disk.spend_reserve(true);
         self.sweeper.sweep(database).inspect_err(|_| self.is_broken = true)?;
         self.in_one_phase = false;
         (self.may_shrink, self.swept_ms) = (true, clock::mono_ms());
