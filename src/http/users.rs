@@ -4,14 +4,14 @@ use super::answer::{Fault, done, put as answer_put};
 use super::call::Call;
 use super::list;
 use super::route::{Route, delete, get, post, put};
-use super::vhosts::{limit_of, tags};
+use super::vhosts::{limit_of, limits_in_effect, tags};
 use crate::admin::definitions::UserEntry;
 use crate::admin::permissions::PermissionOperation;
 use crate::admin::users::{Credential, LimitsChange, UserLimitsRow, UserOperation};
 use crate::admin::vhosts::VHostOperation;
 use crate::admin::{Operation, Password, Row, Told};
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Users that are deleted by one request, at most.
@@ -140,13 +140,8 @@ async fn list_limits(call: &Call, user: Option<String>) -> Result<Response, Faul
 }
 
 fn shown_limits(row: &UserLimitsRow) -> Value {
-    let mut value = Map::new();
-    for (name, limit) in [("max-connections", row.max_connections), ("max-channels", row.max_channels)] {
-        if let Some(limit) = limit {
-            value.insert(name.to_owned(), json!(limit));
-        }
-    }
-    json!({"user": row.user, "value": value})
+    let limits = [("max-connections", row.max_connections), ("max-channels", row.max_channels)];
+    json!({"user": row.user, "value": limits_in_effect(limits)})
 }
 
 async fn set_limit(call: Call) -> Result<Response, Fault> {

@@ -178,13 +178,14 @@ async fn list_limits(call: &Call, vhost: Option<String>) -> Result<Response, Fau
 }
 
 fn shown_limits(row: &VHostLimitsRow) -> Value {
-    let mut value = Map::new();
-    for (name, limit) in [("max-connections", row.max_connections), ("max-queues", row.max_queues)] {
-        if let Some(limit) = limit {
-            value.insert(name.to_owned(), json!(limit));
-        }
-    }
-    json!({"vhost": row.vhost, "value": value})
+    let limits = [("max-connections", row.max_connections), ("max-queues", row.max_queues)];
+    json!({"vhost": row.vhost, "value": limits_in_effect(limits)})
+}
+
+/// The limits that are set, by their names.
+pub(super) fn limits_in_effect(limits: [(&str, Option<u32>); 2]) -> Map<String, Value> {
+    let set = limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), json!(limit?))));
+    set.collect()
 }
 
 /// The number that a limit is to be, under its name.
