@@ -196,7 +196,7 @@ impl Broker {
             }
         });
         sizes_read?;
-        broker.start_timers(now);
+        broker.start_queues(now);
         Ok(broker)
     }
 
@@ -592,11 +592,11 @@ impl Broker {
         effects::begin_turn();
     }
 
-    /// Sets the timers of the queues that were on disk; their leases begin anew.
-    fn start_timers(&self, now: Now) {
+    /// Queues that were on disk keep to their limits and set their timers; their leases begin anew.
+    fn start_queues(&self, now: Now) {
         self.each_queue(|queue| {
-            queue.touch(now);
-            self.dispatch_again(queue, now);
+            let effects = queue.start(now);
+            self.effects.carry_out(queue, &effects, now, None);
         });
     }
 }

@@ -457,6 +457,12 @@ impl Queue {
         self.of_classic(|classic| classic.dispatch_and_finish(self, now))
     }
 
+    /// The broker has started with it: what was too much dies again, if a crash came before that
+    /// was on disk, and its lease begins anew.
+    pub(super) fn start(&self, now: Now) -> Effects {
+        self.of_classic(|classic| classic.start(self, now))
+    }
+
     /// It is its turn to take up to `share` of what is free under the limit of a channel, under
     /// which no consumer of a stream is.
     pub(super) fn take_turn(&self, limit: &Arc<ChannelLimit>, share: u32, now: Now) -> Effects {

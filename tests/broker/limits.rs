@@ -122,6 +122,11 @@ fn work(disk: &SimDisk, seed: u64, cut_at: u64) -> (BTreeMap<u64, Known>, Ticket
 
 fn check(disk: &SimDisk, known: &BTreeMap<u64, Known>, durable: Ticket, what: &str) {
     let broker = open(disk);
+    for (name, most) in [("first", 5), ("second", 3), ("drops", 4)] {
+        let Ok(queue) = broker.vhost().queue(name, ME) else { continue };
+        let ready = queue.stats().ready;
+        assert!(ready <= most, "{what}: {ready} messages are ready in '{name}', which has room for {most}");
+    }
     // What the cut came before.
     declare(&broker);
     let mut found: BTreeMap<u64, Vec<&str>> = BTreeMap::new();

@@ -136,6 +136,13 @@ impl Classic {
         self.dispatch_and_finish(queue, now)
     }
 
+    /// The broker has started with it.
+    pub(super) fn start(&mut self, queue: &Queue, now: Now) -> Effects {
+        self.used_at_ms = now.unix_ms;
+        self.trim(now);
+        self.dispatch_and_finish(queue, now)
+    }
+
     /// Learns the sizes of messages that were on disk when the process started, if they matter.
     ///
     /// # Errors

@@ -1,13 +1,14 @@
 //! Policies are there again after a restart, and after a power cut those that were durable.
 
 use super::{Bench, policy, text, to_dead};
-use crate::broker::fixtures::durable_before;
+use crate::broker::fixtures::{ME, durable_before};
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::clock::Now;
 use leveret::ids::Ticket;
 use leveret::message::table::FieldValue;
-use leveret::policy::{ApplyTo, Policy, Rank, Value};
+use leveret::policy::{ApplyTo, Policy, PolicyChange, Rank, Value};
+use leveret::store::change::Change;
 use std::collections::BTreeMap;
 
 #[test]
@@ -46,6 +47,37 @@ fn policies_and_what_comes_of_them_outlive_the_broker() {
     bench.declare("q-new", &[("x-max-length", FieldValue::LongInt(1))]);
     bench.publish("q-new", &["a", "b"]);
     assert_eq!(bench.drain("q-new"), "b");
+}
+
+/// A crash may come between a policy, or a message, and what it drives out of a queue.
+#[test]
+fn a_queue_that_a_crash_left_above_its_limit_keeps_to_it_from_the_start() {
+    for (limit, bytes) in [("max-length", 1), ("max-length-bytes", 2)] {
+        let bench = Bench::new();
+        for name in ["q-lettered", "q-drops", "q-refuses"] {
+            bench.declare(name, &[]);
+            bench.publish(name, &["aa", "bb", "cc"]);
+        }
+        bench.declare("dead", &[]);
+        let [exchange, key] = to_dead();
+        let limited = |name: &str, rest: &[(&str, Value)]| {
+            let definition = [&[(limit, Value::Integer(bytes))], rest].concat();
+            let of_one = Policy { pattern: format!("^{name}$"), ..policy(name, &definition) };
+            Change::Policy(PolicyChange::Put(Rank::User, of_one))
+        };
+        bench.broker.log().append(&mut vec![
+            limited("q-lettered", &[exchange, key]),
+            limited("q-drops", &[]),
+            limited("q-refuses", &[("overflow", text("reject-publish"))]),
+        ]);
+        let bench = bench.restart();
+        let queue = |name: &str| bench.broker.vhost().queue(name, ME).expect("it was declared");
+        bench.broker.send_letters(&queue("q-lettered"), bench.now);
+        let ready = |name: &str| queue(name).stats().ready;
+        let expected = [("q-lettered", 1), ("q-drops", 1), ("q-refuses", 3), ("dead", 2)];
+        assert_eq!(expected.map(|(name, _)| (name, ready(name))), expected, "{limit}");
+        assert_eq!(bench.drain("dead"), "aa bb");
+    }
 }
 
 /// What the policies of a broker say of the length, by name.

@@ -12,9 +12,8 @@
 //!
 //! On disk a message that is parked has a row of `returns` with a [`Mark`]; one that stands in line
 //! has none as a rule, and one if its death was part of a transaction, or the broker stopped. So
-//! after a power cut it is an ordinary message again: what had expired dies again, what was too
-//! many when something is next published or comes back; what was rejected, or was at its delivery
-//! limit, is delivered again.
+//! after a power cut it is an ordinary message again: what had expired or was too many dies again,
+//! at the start; what was rejected, or was at its delivery limit, is delivered again.
 
 pub(in crate::queue::classic) mod parked;
 
