@@ -8,6 +8,7 @@ use super::{
 use crate::support::disk::SimDisk;
 use crate::support::draw::seeds;
 use leveret::ids::{QueueId, Ticket};
+use leveret::policy::{PolicyChange, Rank};
 use leveret::store::change::{Change, Health, Waiter};
 use leveret::store::{Blocks, Opened, Options, StoreError, open_backend};
 use std::io;
@@ -306,6 +307,29 @@ fn what_is_consumed_makes_room_although_a_record_waits_for_it() {
     log.append(&mut vec![settle(1, 0, published + 1)]);
     wait_for(log, waiting);
     wait_until("room", || log.health() == Health::Good);
+}
+
+/// Whoever would consume what fills the disk declares its queues first, and waits for that: a record
+/// that cannot be written must not keep it out.
+#[test]
+fn what_is_declared_does_not_wait_for_room_although_a_record_does() {
+    let change = |metadata: bool| {
+        let gone =
+            PolicyChange::Delete { rank: Rank::User, vhost: "/".to_owned(), name: "limits".to_owned() };
+        if metadata { Change::Policy(gone) } else { declare(3) }
+    };
+    for metadata in [false, true] {
+        let shared = Shared::new();
+        let log = &shared.opened.log;
+        let published = shared.publish(u64::MAX);
+        let waiting = log.append(&mut vec![publish(2, 0, &[vec![7; 60_000]])]);
+        log.notify(waiting, &nobody());
+        wait_until("held", || log.pending_bytes() >= 60_000);
+        assert!(log.durable() < waiting, "{published} were taken");
+        let declared = log.append(&mut vec![change(metadata)]);
+        wait_for(log, declared);
+        assert_eq!(log.health(), Health::Full, "publishers still wait");
+    }
 }
 
 /// What was consumed while there was room is in the file still when the disk gets full: it is given

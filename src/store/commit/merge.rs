@@ -160,12 +160,20 @@ impl WriteBatch {
         !self.metadata.is_empty() || self.queues.values().any(QueueBatch::lasts)
     }
 
-    /// Whether something leaves that may be on disk, after [`WriteBatch::settle`].
-    pub(in crate::store) fn takes_away(&self) -> bool {
-        self.queues.values().any(|queue| {
-            let leaves = |local: &LocalBatch| local.deleted || !local.settled.is_empty();
-            queue.deleted || !queue.settled.is_empty() || queue.local.as_deref().is_some_and(leaves)
-        })
+    /// Whether there is something that cannot wait for room on a full disk, after
+    /// [`WriteBatch::settle`]: messages leave that may be on disk, or something is declared, set or
+    /// deleted, for which those may wait who would consume.
+    pub(in crate::store) fn is_urgent(&self) -> bool {
+        let leaves = |local: &LocalBatch| local.deleted || !local.settled.is_empty();
+        let trims = |stream: &StreamBatch| stream.first.is_some();
+        !self.metadata.is_empty()
+            || self.queues.values().any(|queue| {
+                queue.deleted
+                    || queue.declared.is_some()
+                    || !queue.settled.is_empty()
+                    || queue.local.as_deref().is_some_and(leaves)
+                    || queue.stream.as_deref().is_some_and(trims)
+            })
     }
 
     /// Takes in `changes`, which come after everything before.
@@ -583,7 +591,7 @@ mod tests {
         let mut batch = WriteBatch::default();
         batch.absorb(vec![spill(10, 0..5), settle(3, 12)]);
         batch.settle(|_| spilled);
-        assert!(!batch.lasts() && batch.takes_away());
+        assert!(!batch.lasts() && batch.is_urgent());
         assert_eq!(local(&batch), (vec![12, 13, 14], vec![3, 4]));
         assert_eq!((batch.bytes, batch.rows), (3 * block(1).bytes().len(), 1));
         // It gathers beside what is journaled, and is written with that.
