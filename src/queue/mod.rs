@@ -457,10 +457,14 @@ impl Queue {
         self.of_classic(|classic| classic.dispatch_and_finish(self, now))
     }
 
-    /// The broker has started with it: what was too much dies again, if a crash came before that
+    /// The broker has started with it: what was too much goes again, if a crash came before that
     /// was on disk, and its lease begins anew.
     pub(super) fn start(&self, now: Now) -> Effects {
-        self.of_classic(|classic| classic.start(self, now))
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.start(self, now),
+            Body::Stream(stream) => stream.start(self, now),
+        }
     }
 
     /// It is its turn to take up to `share` of what is free under the limit of a channel, under

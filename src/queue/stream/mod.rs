@@ -96,6 +96,12 @@ impl Stream {
         self.retain(queue, next, now.unix_ms)
     }
 
+    /// The broker has started with it.
+    pub(super) fn start(&mut self, queue: &Queue, now: Now) -> Effects {
+        self.trim(queue, now.unix_ms);
+        self.finish_flushed(queue)
+    }
+
     /// Keeps as much as these settings say from now on.
     fn retain(&mut self, queue: &Queue, next: Arc<Settings>, now_ms: u64) -> Effects {
         self.log.retain(next.retention);

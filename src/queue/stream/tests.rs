@@ -351,6 +351,17 @@ fn the_oldest_go_when_there_is_too_much() {
 }
 
 #[test]
+fn what_is_too_much_goes_at_the_start() {
+    let mut bench = Bench::new(&[("x-stream-max-segment-size-bytes", FieldValue::LongInt(10_000))]);
+    bench.bulk(20);
+    bench.settings.retention.bytes = Some(100_000);
+    bench.restart();
+    assert_eq!(bench.queue.stats().ready, 320);
+    bench.serve(bench.queue.start(NOW));
+    assert!((60..120).contains(&bench.queue.stats().ready));
+}
+
+#[test]
 fn the_old_go_when_something_new_comes_or_somebody_asks() {
     let bench = Bench::new(&[
         ("x-max-age", text("10s")),
