@@ -237,6 +237,27 @@ fn a_disk_that_was_full_has_room_once_its_messages_are_consumed() {
     assert!((disk.bytes() as u64) < 3 << 20, "{} bytes are left", disk.bytes());
 }
 
+/// What leaves keeps pace with what comes, however it is scattered: a file must not grow without an
+/// end because nobody ever rests.
+#[test]
+fn a_file_does_not_grow_while_as_much_leaves_as_comes() {
+    const RUNS: u64 = 100;
+    let disk = SimDisk::default();
+    let opened = open_with(&disk, 0);
+    commit(&opened.log, [declare(1)]);
+    let bodies = [[7; 20_000]; 3];
+    // Each run has a row of its own: between two of them are numbers that were never there.
+    let begins = |round: u64| (0..RUNS).map(move |run| (round * RUNS + run) * 10);
+    for round in 0..40 {
+        let come = begins(round).map(|first| publish(1, first, &bodies));
+        let before = round.checked_sub(1).into_iter().flat_map(begins);
+        let leave = before.map(|first| settle(1, first, first + 3));
+        commit(&opened.log, come.chain(leave));
+    }
+    let (used, a_round) = (disk.bytes(), 100 * bodies.as_flattened().len());
+    assert!(used < 6 * a_round, "{used} bytes of the disk, where no more than {} are used", 2 * a_round);
+}
+
 /// How much is kept in a file on a [`SimDisk`].
 const RESERVE: usize = 8 << 20;
 
@@ -309,8 +330,8 @@ fn what_is_consumed_makes_room_although_a_record_waits_for_it() {
     wait_until("room", || log.health() == Health::Good);
 }
 
-/// Whoever would consume what fills the disk declares its queues first, and waits for that: a record
-/// that cannot be written must not keep it out.
+/// Whoever would consume what fills the disk declares its queues first, and waits for that: a
+/// record that cannot be written must not keep it out.
 #[test]
 fn what_is_declared_does_not_wait_for_room_although_a_record_does() {
     let change = |metadata: bool| {

@@ -64,7 +64,12 @@ impl<S: Storage> Committer<S> {
     }
 
     fn timeout(&self) -> WaitTimeout {
-        if self.group.changes.is_empty() { self.storage.timeout() } else { WaitTimeout::Retry }
+        match self.storage.timeout() {
+            // What is tidied may make the room that the group waits for.
+            WaitTimeout::Soon => WaitTimeout::Soon,
+            _ if !self.group.changes.is_empty() => WaitTimeout::Retry,
+            timeout => timeout,
+        }
     }
 
     fn rest(&mut self) -> Result<(), StoreError> {

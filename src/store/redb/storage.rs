@@ -13,8 +13,9 @@
 //!
 //! What brings no records is written to a full disk nevertheless, from the reserve; so is what
 //! brings some and also takes others away or declares something, or a record that nobody consumes
-//! would keep on the disk what all others do, and keep out those who would consume it. When nothing happens, the file is made smaller, whether records wait or not. What
-//! is known of the disk is in `room`.
+//! would keep on the disk what all others do, and keep out those who would consume it. When nothing
+//! happens, the file is made smaller, whether records wait or not. What is known of the disk is in
+//! `room`.
 //!
 //! redb finds out what is in use by walking the whole file when it is opened after a crash, about
 //! 2.5 GB/s, and is then as good as what it finds: one damaged page is a file that it refuses. A
@@ -65,6 +66,9 @@ const GATHERED_ROWS_MAX: usize = 10_000;
 /// everybody else.
 const SWEEP_EVERY_MS: u64 = 20;
 
+/// When a file that could not be made smaller is tried again.
+const SHRINK_AGAIN_MS: u64 = 5000;
+
 /// A transaction that takes longer than this is told in the log, for who looks for what others wait
 /// for.
 const SLOW_MS: u64 = 20;
@@ -100,8 +104,9 @@ pub(super) struct RedbStorage {
     is_broken: bool,
     /// Something was committed since the last rest.
     has_news: bool,
-    /// Something was committed since the file was last made smaller.
-    may_shrink: bool,
+    /// From when on the file may be made smaller, by the monotonic clock: not before something was
+    /// committed since it was, or some time has passed since that failed.
+    shrinks_from_ms: u64,
     /// The last transaction did not save what is in use.
     in_one_phase: bool,
     /// What is removed when there is time.
@@ -135,7 +140,7 @@ impl RedbStorage {
             readable: Ticket(0),
             is_broken: false,
             has_news: true,
-            may_shrink: true,
+            shrinks_from_ms: 0,
             in_one_phase: false,
             sweeper,
             swept_ms: 0,
@@ -292,17 +297,23 @@ impl RedbStorage {
         learn(&mut self.indexes.queues, changed.queues);
         learn(&mut self.indexes.local, changed.local);
         self.sweeper.extend(changed.removed, changed.removed_local);
-        (self.has_news, self.may_shrink) = (true, true);
+        (self.has_news, self.shrinks_from_ms) = (true, 0);
     }
 
-    /// Removes a portion of what is still to be removed.
+    /// Removes some of what is still to be removed: more while the disk is full, since publishers
+    /// wait for that then.
     fn sweep(&mut self) -> Result<(), StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Stopped)?;
-        self.sweeper.sweep(database).inspect_err(|_| self.is_broken = true)?;
-        self.in_one_phase = false;
-        (self.may_shrink, self.swept_ms) = (true, clock::mono_ms());
-        Ok(())
+        let began_ms = clock::mono_ms();
+        loop {
+            self.sweeper.sweep(database).inspect_err(|_| self.is_broken = true)?;
+            (self.in_one_phase, self.shrinks_from_ms, self.swept_ms) = (false, 0, clock::mono_ms());
+            let goes_on = self.room.is_full() && self.swept_ms < began_ms + SWEEP_EVERY_MS;
+            if self.sweeper.is_empty() || !goes_on {
+                return Ok(());
+            }
+        }
     }
 
     /// Opens the database anew after a fault, and looks whether what was being written is in the
@@ -338,31 +349,34 @@ impl RedbStorage {
         Ok(())
     }
 
-    /// While the disk is full, gives it back what was consumed: redb keeps it in the file, where
-    /// nobody else can see that there is room.
+    /// While the disk is full, gives it back what was consumed, once all of that is removed: redb
+    /// keeps it in the file, where nobody else can see that there is room.
     fn compact_if_full(&mut self) -> Result<(), StoreError> {
-        if !self.may_shrink || !self.room.is_full() || !self.room.is_enough_to_shrink() {
+        let now_ms = clock::mono_ms();
+        let is_due = now_ms >= self.shrinks_from_ms && self.sweeper.is_empty();
+        if !is_due || !self.room.is_full() || !self.room.is_enough_to_shrink() {
             return Ok(());
         }
         self.empty_journal()?;
-        while !self.sweeper.is_empty() {
-            self.sweep()?;
-        }
-        // Should it fail nevertheless, what waits is tried before it is tried again.
-        self.may_shrink = false;
+        // Should it fail, what waits is tried before it is tried again.
+        self.shrinks_from_ms = now_ms + SHRINK_AGAIN_MS;
         // Its commits do not save what is in use.
         self.in_one_phase = true;
-        self.compact().inspect_err(|_| self.is_broken = true)
+        if self.compact().inspect_err(|_| self.is_broken = true)? {
+            self.shrinks_from_ms = u64::MAX;
+        }
+        Ok(())
     }
 
-    fn compact(&self) -> Result<(), StoreError> {
+    /// Makes the file as small as it can be; false when that cannot be done now.
+    fn compact(&self) -> Result<bool, StoreError> {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         match place.as_mut().ok_or(StoreError::Stopped)?.compact() {
-            Ok(_any) => Ok(()),
+            Ok(_any) => Ok(true),
             Err(CompactionError::Storage(error)) => Err(error.into()),
             Err(error) => {
                 tracing::debug!(%error, "cannot shrink the data file");
-                Ok(())
+                Ok(false)
             }
         }
     }

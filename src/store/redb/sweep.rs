@@ -3,19 +3,23 @@
 //!
 //! Redb reads what it removes, and bodies are most of a file: about 2.5 GB/s. So a queue that is
 //! purged or deleted loses its rows of `segments` in one transaction and its bodies a few at a
-//! time, or all others would wait for as long as that takes. Each row says of which bodies that is
-//! so: those of a queue from the number in the key to one below that in the value, a u64. No body
-//! is put there again: while the broker runs no number is given twice, and a start goes on with
-//! numbers above these.
+//! time, or all others would wait for as long as that takes. So does a queue of which much is
+//! settled, if it is more than comes with the same transaction. Each row says of which bodies that
+//! is so: those of a queue from the number in the key to one below that in the value, a u64. No
+//! body is put there again: while the broker runs no number is given twice, and a start goes on
+//! with numbers above these.
 //!
 //! Those of spilled messages are remembered in memory alone: their tables do not outlive the
 //! broker.
 
 use super::checked::{self, Transaction};
-use super::table::{BODIES, LOCAL_BODIES, REMOVED_BODIES, Removed};
+use super::table::{BODIES, LOCAL_BODIES, PORTION, REMOVED_BODIES, Removed};
 use crate::store::error::StoreError;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use std::collections::VecDeque;
+
+/// Rows that are dealt with in one transaction: each may have found its bodies gone.
+const ROWS_MAX: usize = 256;
 
 /// What is still to be removed.
 #[derive(Debug, Default)]
@@ -57,26 +61,30 @@ impl Sweeper {
         self.local.extend(local);
     }
 
-    /// Removes one portion, in a transaction of its own.
+    /// Removes up to two portions of bodies, in a transaction of its own.
     pub(super) fn sweep(&mut self, database: &Database) -> Result<(), StoreError> {
-        let (is_local, portion) = match (self.lasting.front(), self.local.front()) {
-            (Some(&portion), _) => (false, portion),
-            (None, Some(&portion)) => (true, portion),
-            (None, None) => return Ok(()),
-        };
+        let is_local = self.lasting.is_empty();
+        let (rows, bodies) =
+            if is_local { (&mut self.local, LOCAL_BODIES) } else { (&mut self.lasting, BODIES) };
         let tx = Transaction::begin(database)?;
-        let Removed { first, end } = portion;
-        let bodies = if is_local { LOCAL_BODIES } else { BODIES };
-        tx.unchecked().open_table(bodies)?.retain_in(first..(first.0, end), |_, _| false)?;
-        if !is_local {
-            tx.open(&REMOVED_BODIES)?.remove(first)?;
+        let (mut bodies, mut remembered) = (tx.unchecked().open_table(bodies)?, tx.open(&REMOVED_BODIES)?);
+        let (mut done, mut removed) = (0, 0);
+        for &Removed { first, end } in rows.iter().take(ROWS_MAX) {
+            bodies.retain_in(first..(first.0, end), |_, _| {
+                removed += 1;
+                false
+            })?;
+            if !is_local {
+                remembered.remove(first)?;
+            }
+            done += 1;
+            if removed >= PORTION {
+                break;
+            }
         }
+        drop((bodies, remembered));
         tx.commit()?;
-        if is_local {
-            self.local.pop_front()
-        } else {
-            self.lasting.pop_front()
-        };
+        rows.drain(..done);
         Ok(())
     }
 }

@@ -43,7 +43,10 @@ use crate::store::codec::number;
 use crate::store::commit::merge::RequeueRow;
 use crate::store::error::StoreError;
 use crc32fast::Hasher;
-use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
+use redb::{
+    AccessGuard, AccessGuardMutInPlace, Database, ReadableDatabase, ReadableTable, StorageError, Table,
+    TableDefinition,
+};
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::RangeBounds;
@@ -254,7 +257,7 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
 type Runs = TableDefinition<'static, RowKey, &'static [u8]>;
 
 /// Bodies that are removed at a time: 3 ms, if each is as large as it may be.
-const PORTION: usize = 32;
+pub(super) const PORTION: usize = 32;
 
 /// A row of `removed_bodies`: bodies of a queue from a number to one below `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,7 +277,7 @@ pub(super) struct Rows<'tx> {
     segments: Option<Table<'tx, RowKey, &'static [u8]>>,
     bodies: Option<Table<'tx, RowKey, &'static [u8]>>,
     requeues: Option<CheckedTable<'tx, RowKey>>,
-    /// So many bodies more are removed at once.
+    /// So many bodies more are removed at once: more than come, so that what leaves keeps pace.
     removals_left: usize,
     /// Bodies that are to be removed later.
     removed: Vec<Removed>,
@@ -370,6 +373,16 @@ impl<'tx> Rows<'tx> {
     /// Which bodies are to be removed later.
     pub(super) fn removed(self) -> Vec<Removed> {
         self.removed
+    }
+
+    /// Room for a body.
+    pub(super) fn insert_body(
+        &mut self,
+        key: RowKey,
+        bytes: usize,
+    ) -> Result<AccessGuardMutInPlace<'_, &'static [u8]>, StoreError> {
+        self.removals_left = self.removals_left.saturating_add(2);
+        Ok(self.bodies()?.insert_reserve(key, bytes)?)
     }
 
     pub(super) fn bodies(&mut self) -> Result<&mut Table<'tx, RowKey, &'static [u8]>, StoreError> {

@@ -187,7 +187,7 @@ fn insert(rows: &mut Rows<'_>, id: QueueId, row: &Row, index: &mut QueueIndex) -
         segment.checksum = Some(crc32fast::hash(&records));
         segment.inline = Some(records);
     } else {
-        let mut records = rows.bodies()?.insert_reserve((id.0, first), row.bytes)?;
+        let mut records = rows.insert_body((id.0, first), row.bytes)?;
         row.copy_to(records.as_mut());
         segment.checksum = Some(crc32fast::hash(records.as_mut()));
     }
