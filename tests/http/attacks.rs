@@ -2,7 +2,7 @@
 
 use super::client::{Api, login};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 /// Health is answered within so long, whatever others do.
@@ -98,6 +98,20 @@ fn requests_that_could_be_two_are_refused() {
     }
     api.check("GET", "/api/vhosts/v", None, 404);
     check_health(&api);
+}
+
+/// As `nc -N` does, and scripts that end their side once they have asked.
+#[test]
+fn who_has_nothing_more_to_say_is_answered() {
+    let api = Api::start();
+    let mut socket = TcpStream::connect(api.broker.http).expect("the broker is ready");
+    socket.set_read_timeout(Some(AT_ONCE)).expect("it is a timeout");
+    let request = head("PUT", "/api/vhosts/v", "").replace("Connection: close\r\n", "");
+    socket.write_all(request.as_bytes()).expect("it reads");
+    socket.shutdown(Shutdown::Write).expect("it is open");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("it ends after the answer");
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
 }
 
 #[test]
