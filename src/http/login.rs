@@ -79,7 +79,7 @@ fn is_from_script(headers: &HeaderMap) -> bool {
 
 /// Whether that is the user's password; who tries again and again waits for the answer.
 async fn log_in(state: &Arc<State>, name: &str, password: &str, peer: Option<Peer>) -> Result<(), Fault> {
-    let address = peer.map(|Peer(address)| address.ip().to_canonical());
+    let address = peer.map(|peer| peer.address.ip().to_canonical());
     let is_local = address.is_some_and(|address| address.is_loopback());
     match Requester::log_in(&state.broker, name, password.as_bytes(), is_local) {
         Ok(_user) => {
@@ -156,14 +156,14 @@ async fn open(shared: Shared<Arc<State>>, request: Request) -> Response {
         return fault.into_response();
     }
     let secret = state.sessions.open(&state.broker, &username, clock::mono_ms());
-    with_cookie(done(), &format!("{SESSION}={secret}; HttpOnly; SameSite=Strict; Path=/api"))
+    with_cookie(done(), &secret, peer)
 }
 
-async fn close(shared: Shared<Arc<State>>, headers: HeaderMap) -> Response {
+async fn close(shared: Shared<Arc<State>>, peer: Option<Extension<Peer>>, headers: HeaderMap) -> Response {
     if let Some(secret) = cookie(&headers) {
         shared.sessions.close(secret);
     }
-    with_cookie(done(), &format!("{SESSION}=; HttpOnly; SameSite=Strict; Path=/api; Max-Age=0"))
+    with_cookie(done(), "; Max-Age=0", peer.map(|Extension(peer)| peer))
 }
 
 /// RabbitMQ's pages send a form and keep the password themselves.
@@ -191,8 +191,12 @@ async fn form(shared: Shared<Arc<State>>, request: Request) -> Response {
     }
 }
 
-fn with_cookie(mut answer: Response, cookie: &str) -> Response {
-    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+/// Sets the cookie to `value`, which may have attributes. If it came by TLS, a browser sends it
+/// back by TLS alone.
+fn with_cookie(mut answer: Response, value: &str, peer: Option<Peer>) -> Response {
+    let secure = if peer.is_some_and(|peer| peer.by_tls) { "; Secure" } else { "" };
+    let cookie = format!("{SESSION}={value}; HttpOnly; SameSite=Strict; Path=/api{secure}");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         answer.headers_mut().insert(SET_COOKIE, cookie);
     }
     answer

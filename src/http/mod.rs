@@ -196,10 +196,12 @@ async fn receive(
     certificates: Option<Arc<Certificates>>,
     (router, place): (Router, ConnectionSlot),
 ) {
-    let Some(certificates) = certificates else { return attend(socket, address, router, place).await };
+    let Some(certificates) = certificates else {
+        return attend(socket, Peer { address, by_tls: false }, router, place).await;
+    };
     let handshake = certificates.open_acceptor(clock::mono_ms()).accept(socket);
     match timeout(HEAD_WAIT, handshake).await {
-        Ok(Ok(socket)) => attend(socket, address, router, place).await,
+        Ok(Ok(socket)) => attend(socket, Peer { address, by_tls: true }, router, place).await,
         Ok(Err(error)) => debug!(peer = %address, %error, "TLS handshake failed"),
         Err(_late) => debug!(peer = %address, "TLS handshake took too long"),
     }
@@ -208,14 +210,14 @@ async fn receive(
 /// Answers what comes on one connection.
 async fn attend(
     socket: impl AsyncRead + AsyncWrite + Unpin,
-    address: SocketAddr,
+    peer: Peer,
     router: Router,
     place: ConnectionSlot,
 ) {
     let (inner, router) = (Inner(router.clone()), TowerToHyperService::new(router));
     let service = service_fn(|mut request: Request<Incoming>| {
         place.renew();
-        request.extensions_mut().insert(Peer(address));
+        request.extensions_mut().insert(peer);
         request.extensions_mut().insert(inner.clone());
         normalize(request.uri_mut());
         router.call(request)

@@ -55,7 +55,11 @@ pub struct Listener {
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Over TLS.
+    pub(super) by_tls: bool,
+}
 
 impl State {
     pub(super) fn new(broker: Arc<Broker>, (listeners, allow_origins): (Vec<Listener>, Vec<String>)) -> Self {

@@ -11,6 +11,7 @@ fn cookie(answer: &Answer) -> String {
     for attribute in ["HttpOnly", "SameSite=Strict", "Path=/api"] {
         assert!(set.contains(attribute), "{set}");
     }
+    assert!(!set.contains("Secure"), "a browser would not send it back without TLS: {set}");
     set.split(';').next().expect("there is a first part").to_owned()
 }
 

@@ -118,6 +118,17 @@ fn the_api_is_served_over_tls_too() {
     socket.read_to_string(&mut answer).expect("the stream ends");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains("\"protocol\":\"https\""), "{answer}");
+    let mut socket = Tls::trusting(&authority).connect(connect(https)).expect("the handshake succeeds");
+    let credentials = r#"{"username":"guest","password":"guest"}"#;
+    let request = format!(
+        "POST /api/session HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{credentials}",
+        credentials.len()
+    );
+    socket.write_all(request.as_bytes()).expect("the broker reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("the stream ends");
+    let cookie = answer.lines().find(|line| line.starts_with("set-cookie: ")).expect("there is a cookie");
+    assert!(cookie.contains("; Secure"), "it must not be sent without TLS: {cookie}");
     // What is not TLS is in nobody's way.
     let mut plain = TcpStream::connect(https).expect("the broker is ready");
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("the broker reads");
