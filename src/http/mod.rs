@@ -14,6 +14,7 @@
 //! | `answer` | answers and faults, in RabbitMQ's words |
 //! | `list`, `columns` | filters, order, pages and columns of all lists |
 //! | `stream` | what paths answer, as it changes: server-sent events |
+//! | `head`, `body` | what is read of a request, and what of it is refused |
 //! | `login`, `sessions`, `attempts` | who asks, and who tries passwords |
 //! | `ui` | the web pages: files in the program, which ask nobody who he is |
 //! | `router` | `/healthz` and `/metrics`, which ask nobody who he is |
@@ -31,6 +32,7 @@ mod definitions;
 mod exchanges;
 mod features;
 mod given;
+mod head;
 mod health;
 mod held;
 mod list;
@@ -63,6 +65,9 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::tls::Certificates;
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -220,7 +225,13 @@ async fn attend(
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(inner.clone());
         normalize(request.uri_mut());
-        router.call(request)
+        let answered = head::check(&request).map(|()| router.call(request));
+        async move {
+            match answered {
+                Ok(answering) => answering.await,
+                Err(fault) => Ok(last(fault.into_response())),
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -235,6 +246,12 @@ async fn attend(
         Ok(Err(error)) => debug!(%error, "HTTP connection ended"),
         Err(_late) => debug!("HTTP connection closed: it lasted too long"),
     }
+}
+
+/// An answer after which the connection ends.
+fn last(mut answer: Response) -> Response {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// A path as it is routed: without a slash at its end, and with a name for the default exchange,

@@ -114,6 +114,51 @@ fn who_has_nothing_more_to_say_is_answered() {
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
 }
 
+/// What RFC 9112 has servers refuse (sections 3.2, 6.1, 6.3, 7.1).
+#[test]
+fn heads_that_mean_nothing_are_refused() {
+    let api = Api::start();
+    let put = |host: &str, more: &str| head("PUT", "/api/vhosts/v", more).replace("Host: x\r\n", host);
+    let chunk =
+        |size: &str| format!("{}{size}\r\nhello", put("Host: x\r\n", "Transfer-Encoding: chunked\r\n"));
+    for request in [
+        put("", ""),
+        put("Host: x\r\nHost: x\r\n", ""),
+        put("Host: x y\r\n", ""),
+        put("Host: me@x\r\n", ""),
+        put("Host: x\r\nHost: y\r\n", "").replace("HTTP/1.1", "HTTP/1.0"),
+        put("Host: x\r\n", "Transfer-Encoding: gzip, chunked\r\n"),
+        put("Host: x\r\n", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"),
+        put("Host: x\r\n", "Transfer-Encoding: chunked, chunked\r\n"),
+        put("Host: x\r\n", "Transfer-Encoding: chunked\r\n").replace("HTTP/1.1", "HTTP/1.0"),
+        chunk("10000000000000000"),
+        chunk("-1"),
+        chunk("0x5"),
+    ] {
+        assert_eq!(api.send(request.as_bytes()).status, 400, "{request}");
+    }
+    api.check("GET", "/api/vhosts/v", None, 404);
+    let old = put("", "").replace("HTTP/1.1", "HTTP/1.0").replace("PUT", "GET");
+    assert_eq!(api.send(old.as_bytes()).status, 404, "HTTP/1.0 needs no host");
+}
+
+/// Two lengths could be read as two requests: only one is, and nothing after it.
+#[test]
+fn nothing_comes_after_a_request_with_two_lengths() {
+    let api = Api::start();
+    for more in [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+    ] {
+        let first = head("GET", "/api/whoami", more).replace("Connection: close\r\n", "");
+        let request = format!("{first}0\r\n\r\n{}", head("PUT", "/api/vhosts/v", ""));
+        let answer = api.send(request.as_bytes());
+        assert_eq!(answer.header("connection"), Some("close"), "{more}");
+        assert_eq!(answer.text().matches("HTTP/1.1").count(), 0, "{more}");
+    }
+    api.check("GET", "/api/vhosts/v", None, 404);
+}
+
 #[test]
 fn requests_that_come_together_are_answered_in_order() {
     let api = Api::start();
