@@ -65,6 +65,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::tls::Certificates;
 use axum::Router;
+use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse, Response};
@@ -74,6 +75,7 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -221,16 +223,17 @@ async fn attend(
 ) {
     let (inner, router) = (Inner(router.clone()), TowerToHyperService::new(router));
     let service = service_fn(|mut request: Request<Incoming>| {
-        place.renew();
+        let busy = place.begin();
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(inner.clone());
         normalize(request.uri_mut());
         let answered = head::check(&request).map(|()| router.call(request));
         async move {
-            match answered {
-                Ok(answering) => answering.await,
-                Err(fault) => Ok(last(fault.into_response())),
-            }
+            let answer = match answered {
+                Ok(answering) => answering.await?,
+                Err(fault) => last(fault.into_response()),
+            };
+            Ok::<_, Infallible>(answer.map(|body| Body::new(busy.until_read(body))))
         }
     });
     let connection = http1::Builder::new()
