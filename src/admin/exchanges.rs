@@ -264,7 +264,7 @@ pub(super) fn perform(
 
 fn declare(broker: &Broker, setting: ExchangeSetting, access: &Access<'_>) -> Result<Performed, Refusal> {
     let ExchangeSetting { vhost, exchange, kind, durable, auto_delete, internal, arguments } = setting;
-    short::check([("name of the exchange", &*exchange), ("type", &*kind)])?;
+    short::check_names([("name of the exchange", &*exchange), ("type", &*kind)])?;
     let place = find::vhost(broker, &vhost)?;
     let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
     let grants = access.grants_in(&vhost);
@@ -286,6 +286,7 @@ fn binding(
 ) -> Result<(Arc<VHost>, Bind), Refusal> {
     let BindingSetting { vhost, source, destination, to_exchange, routing_key, arguments } = setting;
     short::check([("routing key", &*routing_key)])?;
+    short::check_names([("name of the source", &*source), ("name of the destination", &*destination)])?;
     let place = find::vhost(broker, &vhost)?;
     let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
     let destination =

@@ -212,7 +212,7 @@ pub(super) fn perform(
         }
         QueueOperation::DescribeQueue { vhost, queue } => describe(broker, &vhost, &queue),
         QueueOperation::DeclareQueue { vhost, queue, durable, auto_delete, arguments } => {
-            short::check([("name of the queue", &*queue)])?;
+            short::check_names([("name of the queue", &*queue)])?;
             let place = find::vhost(broker, &vhost)?;
             let arguments = table_of(&arguments).map_err(|why| Refusal::new(RefusalKind::Invalid, why))?;
             let grants = access.grants_in(&vhost);

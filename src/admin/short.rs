@@ -3,6 +3,22 @@
 
 use super::refusal::{Refusal, RefusalKind};
 
+/// As [`check`], for names under which something is made: AMQP clients say names without line ends,
+/// which the broker takes out, so that one with some would not be found again.
+///
+/// # Errors
+/// The first that cannot be used.
+pub(super) fn check_names<'a>(
+    names: impl IntoIterator<Item = (&'static str, &'a str)>,
+) -> Result<(), Refusal> {
+    names.into_iter().try_for_each(|(what, name)| {
+        if name.contains(['\r', '\n']) {
+            return Err(Refusal::new(RefusalKind::Invalid, format!("the {what} has a line end")));
+        }
+        check([(what, name)])
+    })
+}
+
 /// Whether these fit, each with what it is.
 ///
 /// # Errors

@@ -159,6 +159,30 @@ fn nothing_comes_after_a_request_with_two_lengths() {
     api.check("GET", "/api/vhosts/v", None, 404);
 }
 
+/// Line ends are taken out of names that AMQP clients say.
+#[test]
+fn what_is_made_is_found_by_its_name() {
+    let api = Api::start();
+    api.check("PUT", "/api/queues/%2F/ab", Some("{}"), 201);
+    for name in ["%0A", "%0D%0A", "a%0Ab", "a%0D"] {
+        let queue = format!("/api/queues/%2F/{name}");
+        api.check("PUT", &queue, Some("{}"), 400);
+        api.check("GET", &queue, None, 404);
+        let exchange = format!("/api/exchanges/%2F/{name}");
+        api.check("PUT", &exchange, Some(r#"{"type":"direct"}"#), 400);
+        api.check("GET", &exchange, None, 404);
+        api.check("POST", &format!("/api/bindings/%2F/e/amq.direct/q/{name}"), Some("{}"), 400);
+        api.check("POST", &format!("/api/bindings/%2F/e/{name}/q/ab"), Some("{}"), 400);
+    }
+    assert_eq!(api.check("GET", "/api/queues?columns=name", None, 200), serde_json::json!([{"name": "ab"}]));
+    for path in ["/api/vhosts/", "/api/users/"] {
+        let path = format!("{path}a%0Ab");
+        api.check("PUT", &path, Some(r#"{"tags":"", "password":"p"}"#), 201);
+        api.check("GET", &path, None, 200);
+        api.check("DELETE", &path, None, 204);
+    }
+}
+
 #[test]
 fn requests_that_come_together_are_answered_in_order() {
     let api = Api::start();
