@@ -64,6 +64,10 @@ pub enum Pattern {
     Found(Arc<Finder>),
 }
 
+/// Whether a pattern is found in a name cannot be told: it would be tried too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManySteps;
+
 /// What [`Pattern::Found`] looks for, ready for use.
 #[derive(Debug)]
 pub struct Finder {
@@ -101,15 +105,32 @@ impl Pattern {
         Ok(Self::Found(Arc::new(finder)))
     }
 
-    /// Whether it is found in a name.
+    /// Whether it is found in a name; not in one that takes too many steps, which is logged.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
+        self.find(name).unwrap_or_else(|TooManySteps| {
+            let (pattern, name) = (self.text(), String::from_utf8_lossy(name));
+            warn!(pattern, %name, "a pattern takes too many steps to match and counts as not matching: simplify it");
+            false
+        })
+    }
+
+    /// Whether it is found in a name.
+    ///
+    /// # Errors
+    /// To find out takes too many steps.
+    pub fn find(&self, name: &[u8]) -> Result<bool, TooManySteps> {
         match self {
-            Self::Any => true,
-            Self::Empty => matches!(name, b"" | b"\n"),
-            Self::Nothing => false,
+            Self::Any => Ok(true),
+            Self::Empty => Ok(matches!(name, b"" | b"\n")),
+            Self::Nothing => Ok(false),
             Self::Found(finder) => finder.is_found_in(name),
         }
+    }
+
+    /// As it was written, where that takes steps.
+    fn text(&self) -> &str {
+        if let Self::Found(finder) = self { &finder.text } else { "" }
     }
 }
 
@@ -123,7 +144,7 @@ impl Finder {
         Ok(Self { text: text.to_owned(), engine: Engine::compile(&rewritten)?, for_last_newline })
     }
 
-    fn is_found_in(&self, name: &[u8]) -> bool {
+    fn is_found_in(&self, name: &[u8]) -> Result<bool, TooManySteps> {
         let engine = match &self.for_last_newline {
             Some(other) if name.ends_with(b"\n") => {
                 let compiled =
@@ -132,16 +153,11 @@ impl Finder {
             }
             _ => Some(&self.engine),
         };
-        let found = match engine {
-            Some(Engine::Linear(regex)) => return regex.is_match(name),
-            Some(Engine::Backtracking(regex)) => regex.is_match(name).ok(),
-            None => None,
-        };
-        found.unwrap_or_else(|| {
-            let name = String::from_utf8_lossy(name);
-            warn!(pattern = self.text, %name, "a pattern takes too many steps to match and counts as not matching: simplify it");
-            false
-        })
+        match engine {
+            Some(Engine::Linear(regex)) => Ok(regex.is_match(name)),
+            Some(Engine::Backtracking(regex)) => regex.is_match(name).map_err(|_limit| TooManySteps),
+            None => Err(TooManySteps),
+        }
     }
 }
 

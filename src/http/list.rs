@@ -9,11 +9,13 @@ use super::call::Call;
 use super::columns::{Columns, field};
 use super::query::Query;
 use crate::auth::pattern::Pattern;
+use crate::clock;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::io::Write;
+use std::mem;
 use std::sync::Arc;
 
 /// Rows of a page, where the request does not say.
@@ -21,6 +23,10 @@ const PAGE_SIZE: usize = 100;
 
 /// Rows of a page, at most.
 const PAGE_SIZE_MAX: usize = 500;
+
+/// How long a pattern may be looked for in all the names of a list, in microseconds: simple ones
+/// take a tenth of it for 100,000 names. How many steps a name takes at most, the pattern knows.
+const FIND_US_MAX: u64 = 300_000;
 
 /// What a list has, row by row.
 pub(super) trait Listed: Send + 'static {
@@ -87,8 +93,11 @@ enum Filter {
     All,
     /// Those that contain this, in lower case.
     Part(String),
-    /// Those in which this is found.
-    Found(Pattern),
+    /// Those in which this is found, as long as there is time.
+    Found {
+        pattern: Pattern,
+        left_us: u64,
+    },
     /// No name: the pattern makes no sense.
     None,
 }
@@ -99,7 +108,8 @@ impl Wanted {
         let filter = match query.get("name").filter(|name| page.is_some() && !name.is_empty()) {
             None => Filter::All,
             Some(name) if query.is_true("use_regex") => {
-                Pattern::compile(&format!("(?i){name}")).map_or(Filter::None, Filter::Found)
+                let pattern = Pattern::compile(&format!("(?i){name}"));
+                pattern.map_or(Filter::None, |pattern| Filter::Found { pattern, left_us: FIND_US_MAX })
             }
             Some(name) => Filter::Part(name.to_lowercase()),
         };
@@ -143,12 +153,21 @@ impl Page {
 }
 
 impl Filter {
-    fn takes(&self, name: &str) -> bool {
+    /// # Errors
+    /// To find out takes too long.
+    fn takes(&mut self, name: &str) -> Result<bool, Fault> {
         match self {
-            Self::All => true,
-            Self::Part(part) => name.to_lowercase().contains(part),
-            Self::Found(pattern) => pattern.matches(name.as_bytes()),
-            Self::None => false,
+            Self::All => Ok(true),
+            Self::Part(part) => Ok(name.to_lowercase().contains(&*part)),
+            Self::Found { pattern, left_us } => {
+                let began_us = clock::mono_us();
+                let found = pattern.find(name.as_bytes());
+                *left_us = left_us.saturating_sub(clock::mono_us().saturating_sub(began_us));
+                found.ok().filter(|_| *left_us > 0).ok_or_else(|| {
+                    Fault::bad_request("the pattern takes too many steps to match these names: simplify it")
+                })
+            }
+            Self::None => Ok(false),
         }
     }
 }
@@ -164,21 +183,30 @@ pub(super) async fn answer<R: Listed>(
     let turn = Arc::clone(&call.state.lists).acquire_owned().await;
     let text = answer::aside(move || {
         let _turn = turn;
-        make(rows, &wanted, &show)
+        make(rows, wanted, &show)
     });
     call.answer(text.await??).await
 }
 
 /// The list as JSON.
-fn make<R: Listed>(rows: impl Iterator<Item = R>, wanted: &Wanted, show: &Show) -> Result<Vec<u8>, Fault> {
-    let mut total = 0;
-    let rows = rows.inspect(|_| total += 1).filter(|row| wanted.filter.takes(row.name()));
+fn make<R: Listed>(rows: impl Iterator<Item = R>, mut wanted: Wanted, show: &Show) -> Result<Vec<u8>, Fault> {
     let mut text = Vec::new();
     if wanted.page.is_none() && wanted.sort.is_empty() {
         write_all(rows.map(|row| row.json(show)), &wanted.columns, &mut text);
         return Ok(text);
     }
-    let rows = if wanted.sort.is_empty() { rows.collect() } else { sorted(rows, wanted, show) };
+    let (mut total, mut refused) = (0, None);
+    let mut filter = mem::replace(&mut wanted.filter, Filter::All);
+    let rows = rows.map_while(|row| {
+        total += 1;
+        let taken = filter.takes(row.name()).map_err(|fault| refused = Some(fault)).ok()?;
+        Some(taken.then_some(row))
+    });
+    let rows = rows.flatten();
+    let rows = if wanted.sort.is_empty() { rows.collect() } else { sorted(rows, &wanted, show) };
+    if let Some(fault) = refused {
+        return Err(fault);
+    }
     let Some(page) = wanted.page else {
         write_all(rows.iter().map(|row| row.json(show)), &wanted.columns, &mut text);
         return Ok(text);
@@ -264,7 +292,7 @@ mod tests {
         let rows =
             rows.map(|(name, count, rate)| json!({"name": name, "count": count, "in": {"rate": rate}}));
         let wanted = Wanted::of(&Query::parse(query));
-        let made = wanted.and_then(|wanted| make(rows.into_iter(), &wanted, &show()));
+        let made = wanted.and_then(|wanted| make(rows.into_iter(), wanted, &show()));
         let answer = match made {
             Ok(text) => serde_json::from_slice(&text).unwrap(),
             Err(fault) => json!(format!("{fault:?}")),
@@ -314,8 +342,22 @@ mod tests {
     fn check_refused(query: &str, words: &str) {
         let wanted = Wanted::of(&Query::parse(query));
         let rows = std::iter::repeat_n(json!({"name": "a"}), 5);
-        let fault = wanted.and_then(|wanted| make(rows, &wanted, &show())).unwrap_err();
+        let fault = wanted.and_then(|wanted| make(rows, wanted, &show())).unwrap_err();
         assert!(format!("{fault:?}").contains(words), "{query}: {fault:?}");
+    }
+
+    /// Each name is within what a pattern may take for one.
+    #[test]
+    fn a_pattern_has_so_much_time_for_all_names() {
+        let rows = |count| std::iter::repeat_n(json!({"name": "a".repeat(250)}), count);
+        let query = "page=1&use_regex=true&name=(?=(.)(?!.*b))a%2Bc%5C1";
+        let find = |count| {
+            let wanted = Wanted::of(&Query::parse(query)).unwrap();
+            make(rows(count), wanted, &show())
+        };
+        assert!(find(1).is_ok());
+        let fault = find(10_000_000).unwrap_err();
+        assert!(format!("{fault:?}").contains("too many steps"), "{fault:?}");
     }
 
     #[test]
