@@ -24,6 +24,9 @@ const ALL_BYTES_MAX: usize = 64 << 20;
 /// A body of more bytes takes milliseconds to be read as JSON.
 const ASIDE: usize = 64 * 1024;
 
+/// Values in a body: a table of AMQP has no more of them in a frame of 128 KiB.
+const VALUES_MAX: usize = 128 * 1024;
+
 /// Bytes that a permit stands for.
 const PERMIT_BYTES: usize = 1024;
 
@@ -108,9 +111,53 @@ impl RequestBody {
         let bytes = self.bytes.clone();
         let parse = move || match bytes.len() {
             0 => Ok(Map::new()),
-            _ => serde_json::from_slice(&bytes),
+            _ => parse(&bytes, VALUES_MAX, "not_json"),
         };
-        let read = if self.bytes.len() < ASIDE { parse() } else { aside(parse).await? };
-        read.map_err(|_error| Fault::bad_request("not_json"))
+        if self.bytes.len() < ASIDE { parse() } else { aside(parse).await? }
+    }
+}
+
+/// Reads JSON of at most so many values: each takes up to a hundred bytes, and a body has room for
+/// millions of them.
+///
+/// # Errors
+/// It has more, or is no object: what is told then.
+pub(super) fn parse(bytes: &[u8], values_max: usize, otherwise: &str) -> Result<Map<String, Value>, Fault> {
+    if count_values(bytes) > values_max {
+        return Err(Fault::bad_request(format!("more than {values_max} values")));
+    }
+    serde_json::from_slice(bytes).map_err(|_error| Fault::bad_request(otherwise))
+}
+
+/// How many values there are in JSON, those in others too, and no fewer if it is none.
+fn count_values(bytes: &[u8]) -> usize {
+    let (mut count, mut in_text, mut is_escaped) = (1, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_before_they_are_made() {
+        for (text, count) in
+            [("1", 1), (r#"{"a": 1, "b": [true, {"c": null}]}"#, 6), (r#"{"[,{\",": "\\", "b": "{"}"#, 3)]
+        {
+            assert_eq!(count_values(text.as_bytes()), count, "{text}");
+            // An empty list counts as one with a value in it.
+            assert!(serde_json::from_str::<Value>(text).is_ok(), "{text}");
+        }
+        assert!(parse(br#"{"a": [1, 2, 3]}"#, 5, "").is_ok());
+        assert!(parse(br#"{"a": [1, 2, 3, 4]}"#, 5, "").is_err());
     }
 }

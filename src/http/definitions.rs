@@ -1,6 +1,7 @@
 //! Definitions: everything that is declared, out and in.
 
 use super::answer::{Fault, aside, done};
+use super::body;
 use super::call::Call;
 use super::route::{Route, get, post};
 use crate::admin::definitions::{DefinitionsOperation, Document, Source};
@@ -9,6 +10,9 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
+
+/// Values in a document: a binding has seven, and a body has room for 300,000 of them.
+const VALUES_MAX: usize = 3_000_000;
 
 /// The field of a form in which RabbitMQ's pages send a file.
 const FILE: &str = "name=\"file\"";
@@ -98,7 +102,7 @@ fn document(body: &[u8], form: Option<&str>) -> Result<Map<String, Value>, Fault
         Some(parameters) => file(body, parameters).ok_or_else(|| Fault::bad_request("no file"))?,
         None => body,
     };
-    serde_json::from_slice(bytes).map_err(|_error| Fault::bad_request("failed_to_parse_json"))
+    body::parse(bytes, VALUES_MAX, "failed_to_parse_json")
 }
 
 /// The file in a form (RFC 7578).

@@ -183,6 +183,36 @@ fn what_is_made_is_found_by_its_name() {
     }
 }
 
+/// Bodies that fit, with more in them than a client of AMQP could send: they would take a hundred
+/// bytes for each value.
+#[test]
+fn more_values_than_amqp_has_room_for_are_refused_before_they_are_read() {
+    let api = Api::start();
+    let resident = || {
+        let text = api.ask("GET", "/metrics", None).text();
+        let line = text.lines().find_map(|line| line.strip_prefix("rabbitmq_process_resident_memory_bytes "));
+        line.and_then(|bytes| bytes.parse::<u64>().ok()).expect("it is told")
+    };
+    let before = resident();
+    let arguments: Vec<String> = (0..1_000_000).map(|n| format!("\"a{n}\":1")).collect();
+    let arguments = format!("{{\"arguments\":{{{}}}}}", arguments.join(","));
+    let list = |len: usize| format!("{{\"queues\":[{}0]}}", "0,".repeat(len));
+    for (method, path, body) in [
+        ("PUT", "/api/queues/%2F/q", &*arguments),
+        ("PUT", "/api/exchanges/%2F/x", &*arguments),
+        ("POST", "/api/exchanges/%2F/amq.direct/publish", &*arguments),
+        ("POST", "/api/bindings/%2F/e/amq.direct/q/q", &*arguments),
+        ("PUT", "/api/policies/%2F/p", &*list(200_000)),
+        ("POST", "/api/definitions", &*list(8_000_000)),
+    ] {
+        let answer = api.ask(method, path, Some(body));
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        assert!(answer.text().contains(" values"), "{path}: {}", answer.text());
+    }
+    let more = resident().saturating_sub(before);
+    assert!(more < 150 << 20, "{more} bytes more");
+}
+
 #[test]
 fn requests_that_come_together_are_answered_in_order() {
     let api = Api::start();
