@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The header that a request which changes something has, if it comes with a cookie: a page of
 /// another origin cannot send it.
@@ -33,6 +34,11 @@ pub(super) struct Call {
     pub(super) body: RequestBody,
     /// The parts of the path that are names.
     names: Vec<(String, String)>,
+}
+
+/// Who has it may make an answer of many MiB.
+pub(super) struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl FromRequest<Arc<State>> for Call {
@@ -108,9 +114,43 @@ impl Call {
     /// # Errors
     /// It is refused.
     pub(super) async fn perform(&self, operation: Operation) -> Result<Answer, Fault> {
+        self.perform_holding(operation, ()).await.map(|(answer, ())| answer)
+    }
+
+    /// As [`Self::perform`]; what is held is given back once the operation has been performed, also
+    /// if the client goes away meanwhile.
+    async fn perform_holding<H: Send + 'static>(
+        &self,
+        operation: Operation,
+        held: H,
+    ) -> Result<(Answer, H), Fault> {
         // Nobody closes it.
-        let _turn = self.state.work.acquire().await;
-        Ok(perform_durably(&self.state.broker, operation, self.requester()).await?)
+        let turn = Arc::clone(&self.state.work).acquire_owned().await;
+        let (broker, requester) = (Arc::clone(&self.state.broker), self.requester());
+        let performing = tokio::spawn(async move {
+            let answer = perform_durably(&broker, operation, requester).await;
+            drop(turn);
+            (answer, held)
+        });
+        // It has no panic of its own: see `perform_durably`.
+        let (answer, held) = performing.await.map_err(|_panic| Fault::unavailable("the operation failed"))?;
+        Ok((answer?, held))
+    }
+
+    /// As [`Self::told`], of what may be many MiB, in a turn that lasts until it is dropped.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) async fn told_in_turn(&self, operation: Operation) -> Result<(Told, Turn), Fault> {
+        // Nobody closes it.
+        let turn = Turn { _permit: Arc::clone(&self.state.large).acquire_owned().await.ok() };
+        let (answer, turn) = self.perform_holding(operation, turn).await?;
+        let told = match answer {
+            Answer::One(told) => *told,
+            // No operation answers otherwise than it says.
+            Answer::Many(_) => Told::Done,
+        };
+        Ok((told, turn))
     }
 
     /// As [`Self::perform`], for one thing that is told.
@@ -197,16 +237,18 @@ impl Call {
         answer::json_text(text, self.takes_gzip(), &self.state.answers).await
     }
 
-    /// As [`Self::one`], of something large, which is made aside.
+    /// As [`Self::one`], of something large, which is made aside, and in its turn.
     ///
     /// # Errors
     /// It cannot be made.
     pub(super) async fn large(
         &self,
+        turn: Turn,
         make: impl FnOnce() -> Result<Value, Fault> + Send + 'static,
     ) -> Result<Response, Fault> {
         let columns = Columns::of(&self.query);
         let text = answer::aside(move || {
+            let _turn = turn;
             let mut value = make()?;
             columns.pick(&mut value);
             Ok::<_, Fault>(value.to_string().into_bytes())

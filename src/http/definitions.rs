@@ -27,10 +27,11 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn export(call: Call) -> Result<Response, Fault> {
-    let told = call.told(Operation::Definitions(DefinitionsOperation::ExportDefinitions)).await?;
+    let operation = Operation::Definitions(DefinitionsOperation::ExportDefinitions);
+    let (told, turn) = call.told_in_turn(operation).await?;
     let Told::Definitions(document) = told else { return Err(Fault::unavailable("no definitions")) };
     let (vhost, node) = (call.vhost(), call.state.node.clone());
-    let mut answer = call.large(move || shown(&document, &vhost, &node)).await?;
+    let mut answer = call.large(turn, move || shown(&document, &vhost, &node)).await?;
     if let Some(name) = call.query.get("download")
         && let Ok(named) = HeaderValue::from_str(&format!("attachment; filename={}", file_name(name)))
     {

@@ -152,8 +152,8 @@ async fn fetch(call: Call) -> Result<Response, Fault> {
     let truncate = truncate.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let (vhost, queue) = (call.vhost(), call.name("name"));
     let operation = MessageOperation::Fetch { vhost, queue, count, settlement, encoding, truncate };
-    match call.told(Operation::Messages(operation)).await {
-        Ok(Told::Fetched(messages)) => {
+    match call.told_in_turn(Operation::Messages(operation)).await {
+        Ok((Told::Fetched(messages), turn)) => {
             let shown = |message: FetchedMessage| {
                 let mut shown = json!(message);
                 // Erlang's empty object.
@@ -162,7 +162,7 @@ async fn fetch(call: Call) -> Result<Response, Fault> {
                 }
                 shown
             };
-            call.large(move || Ok(messages.into_iter().map(shown).collect())).await
+            call.large(turn, move || Ok(messages.into_iter().map(shown).collect())).await
         }
         Ok(_) => Err(Fault::unavailable("no answer")),
         Err(fault) if fault.is_missing() => Err(Fault::not_found("queue_not_found")),

@@ -16,6 +16,10 @@ const WORK_MAX: usize = 8;
 /// Lists that are made at a time, each of which may have 100,000 rows in memory.
 const LISTS_MAX: usize = 2;
 
+/// Answers of many MiB that are made at a time: messages that are fetched, all definitions. Each
+/// keeps a processor busy, and the other one is for the clients of AMQP.
+const LARGE_MAX: usize = 1;
+
 /// Streams of events at a time: half of the connections there may be.
 const STREAMS_MAX: usize = 32;
 
@@ -31,9 +35,11 @@ pub(super) struct State {
     pub(super) sessions: Sessions,
     pub(super) attempts: Attempts,
     /// A permit for each operation that may run.
-    pub(super) work: Semaphore,
+    pub(super) work: Arc<Semaphore>,
     /// A permit for each list that may be made.
     pub(super) lists: Arc<Semaphore>,
+    /// A permit for each answer of many MiB that may be made.
+    pub(super) large: Arc<Semaphore>,
     /// A permit for each stream of events.
     pub(super) streams: Arc<Semaphore>,
     /// A permit to make the page of metrics.
@@ -70,8 +76,9 @@ impl State {
             node: format!("leveret@{}", machine::hostname()),
             sessions: Sessions::default(),
             attempts: Attempts::default(),
-            work: Semaphore::new(WORK_MAX),
+            work: Arc::new(Semaphore::new(WORK_MAX)),
             lists: Arc::new(Semaphore::new(LISTS_MAX)),
+            large: Arc::new(Semaphore::new(LARGE_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             metrics: Arc::new(Semaphore::new(1)),
             answers: held::room(),
