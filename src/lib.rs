@@ -106,9 +106,8 @@
 //!   is elsewhere: who sends it holds the [`store::change::AtomicBatch`], so that both ends reach
 //!   the disk in one commit, and then the turn of its queue, so that letters arrive in the order in
 //!   which they died.
-//! * Definitions are looked at with all vhosts concerned locked, in order of their names, before
-//!   any of it is made: atomic batch -> topologies -> { users, policies } -> log. Nobody else holds
-//!   two topologies.
+//! * Definitions are looked at before any of it is made, both a part at a time. Few of them are one
+//!   atomic batch; of many each part waits for room in the log. Nobody holds two topologies.
 //! * Whether a client may do something is asked of its user's compiled permissions, which are
 //!   looked up once and again when any have changed; a publish asks when its route is looked up,
 //!   and a change of permissions makes every route be looked up again, so that one whose route is

@@ -1,15 +1,20 @@
 //! Definitions: users, vhosts, what users may do, policies, and what is declared, taken in as one
 //! (RabbitMQ: definitions.md).
 //!
-//! Everything is looked at first, with all vhosts concerned locked in the order of their names;
-//! then it is made, which cannot fail any more, and in one atomic batch, so that it is on disk
-//! whole or not at all. Users, vhosts and policies that are there become what the definitions say;
-//! queues and exchanges that are there stay what they are.
+//! Everything is looked at first; then it is made, which cannot fail any more. Users, vhosts and
+//! policies that are there become what the definitions say; queues and exchanges that are there
+//! stay what they are.
+//!
+//! A few things are made in one atomic batch, so that they are on disk whole or not at all. Many
+//! would keep everybody else from the disk: they are made in parts, each of which waits until there
+//! is room in the log. A crash between two leaves those that were made, in the order in which they
+//! need each other; nobody was told that all of them are there, and to make them again makes the
+//! rest.
 
 use super::accounts::Accounts;
 use super::policies::{POLICIES_MAX, Policies, PolicyBook};
 use super::users::USERS_MAX;
-use super::vhost::{Draft, Locked, VHost};
+use super::vhost::{DEFINED_AT_ONCE, Draft, VHost};
 use super::vhosts::VHosts;
 use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::permission::{Permission, TopicPermission};
@@ -19,6 +24,8 @@ use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::policy::{Policy, Rank};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::mem;
 use std::sync::Arc;
 
 /// What there is to be.
@@ -107,6 +114,13 @@ impl Definitions {
         Ok(defined)
     }
 
+    /// How many changes these are, at most.
+    fn len(&self) -> usize {
+        let who = self.users.len() + self.permissions.len() + self.topic_permissions.len();
+        let drafts: usize = self.drafts.values().map(Draft::len).sum();
+        self.vhosts.len() + self.policies.len() + who + drafts
+    }
+
     /// As [`Self::make`], in the vhosts concerned, in order of their names.
     fn make_in(
         mut self,
@@ -115,30 +129,67 @@ impl Definitions {
         (mut faults, is_strict): (Vec<String>, bool),
         now: Now,
     ) -> Result<Defined, Vec<String>> {
-        let _batch = policies.log.atomic_batch();
-        let locked: Vec<_> = places.iter().map(|place| Locked::of(place)).collect();
-        let mut checked = Vec::with_capacity(locked.len());
-        for (place, of) in locked.iter().zip(places) {
-            let draft = self.drafts.remove(&*of.name).unwrap_or_default();
-            checked.push(place.check(draft, &mut faults));
+        let (log, is_small) = (&policies.log, self.len() <= DEFINED_AT_ONCE);
+        let mut checked = Vec::with_capacity(places.len());
+        for place in places {
+            let draft = self.drafts.remove(&*place.name).unwrap_or_default();
+            checked.push(place.definitions().check(draft, &mut faults));
         }
         if is_strict {
             checked.iter_mut().for_each(|checked| faults.append(&mut checked.skipped));
         }
-        let (mut ticket, _nobody) = accounts.change(|directory| self.changes(directory, faults))?;
+        let _batch = is_small.then(|| log.atomic_batch());
+        let before_part = || {
+            if !is_small {
+                log.wait_for_room();
+            }
+        };
+        let mut ticket = self.make_users(accounts, faults, &before_part)?;
+        before_part();
         ticket = ticket.max(policies.put(&self.policies));
         let (mut kept, mut skipped) = (Vec::new(), Vec::new());
-        for (place, mut checked) in locked.into_iter().zip(checked) {
+        for (place, mut checked) in places.iter().zip(checked) {
             kept.append(&mut checked.kept);
             skipped.append(&mut checked.skipped);
-            ticket = ticket.max(place.make(checked, now));
+            ticket = ticket.max(place.definitions().make(checked, now, &before_part));
         }
         Ok(Defined { ticket, kept, skipped })
     }
 
+    /// Makes users and vhosts, and what users may do, a part at a time.
+    ///
+    /// # Errors
+    /// There are `faults`, or some are found; nothing is made then.
+    fn make_users(
+        &self,
+        accounts: &Accounts,
+        faults: Vec<String>,
+        before_part: &dyn Fn(),
+    ) -> Result<Ticket, Vec<String>> {
+        let mut changes = Vec::new();
+        let (mut ticket, _nobody) = accounts.change(|directory| {
+            changes = self.changes(directory, faults)?;
+            Ok::<_, Vec<String>>(Vec::new())
+        })?;
+        while !changes.is_empty() {
+            let rest = changes.split_off(changes.len().min(DEFINED_AT_ONCE));
+            let part = mem::replace(&mut changes, rest);
+            before_part();
+            let Ok((made, _nobody)) = accounts.change(|directory| {
+                // Somebody may have deleted the user since.
+                let new: BTreeSet<String> = part.iter().filter_map(put_user).map(str::to_owned).collect();
+                let is_there = |user: &str| new.contains(user) || directory.user(user).is_some();
+                let part = part.into_iter().filter(|change| subject(change).is_none_or(is_there));
+                Ok::<_, Infallible>(part.collect())
+            });
+            ticket = made;
+        }
+        Ok(ticket)
+    }
+
     /// Gives vhosts their limits; one that is there already stays otherwise as it is.
     fn limit_vhosts(&mut self, vhosts: VHosts<'_>, faults: &mut Vec<String>) {
-        for (name, limits) in std::mem::take(&mut self.vhost_limits) {
+        for (name, limits) in mem::take(&mut self.vhost_limits) {
             if let Some(record) = self.vhosts.iter_mut().find(|record| record.name == name) {
                 record.limits = limits;
             } else if let Some(record) = vhosts.record(&name) {
@@ -246,5 +297,19 @@ impl Definitions {
         let new = self.topic_permissions.iter().filter(|of| known.get(&place(of)) != Some(of));
         changes.extend(new.cloned().map(AuthChange::PutTopicPermission));
         Ok(changes)
+    }
+}
+
+/// The user whom a change makes.
+fn put_user(change: &AuthChange) -> Option<&str> {
+    if let AuthChange::PutUser(user) = change { Some(&user.name) } else { None }
+}
+
+/// The user to whom a change lets something.
+fn subject(change: &AuthChange) -> Option<&str> {
+    match change {
+        AuthChange::PutPermission(permission) => Some(&permission.user),
+        AuthChange::PutTopicPermission(topic) => Some(&topic.user),
+        _ => None,
     }
 }

@@ -24,7 +24,7 @@ pub(super) mod routing;
 mod tests;
 
 pub use self::context::BrokerContext;
-pub(super) use self::define::Locked;
+pub(super) use self::define::{DEFINED_AT_ONCE, VHostDefinitions};
 pub use self::define::{Draft, DraftQueue};
 pub use self::recover::RecoveredVHost;
 pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
@@ -119,6 +119,11 @@ impl VHost {
     #[must_use]
     pub fn policies(&self) -> VHostPolicies<'_> {
         VHostPolicies(&self.objects)
+    }
+
+    /// What may be defined here.
+    pub(super) fn definitions(&self) -> VHostDefinitions<'_> {
+        VHostDefinitions(self)
     }
 
     /// The queues of direct reply-to.

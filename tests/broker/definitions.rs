@@ -471,6 +471,56 @@ fn definitions_are_on_disk_whole_or_not_at_all() {
     assert!(whole > 0 && none > 0, "{whole} whole, {none} none");
 }
 
+/// Others reach the disk between two parts. What a crash leaves is in order, and is completed by
+/// the same import.
+#[test]
+fn many_definitions_are_made_in_parts() {
+    let names = |kind: &str, count: usize| (0..count).map(|n| format!("{kind}{n}")).collect::<Vec<_>>();
+    let (users, queues) = (names("user", 6000), names("queue", 3000));
+    let document = json!({
+        "users": users.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
+        "permissions": users.iter().map(|name| {
+            json!({"user": name, "vhost": "/", "configure": "", "write": "", "read": ""})
+        }).collect::<Vec<_>>(),
+        "queues": queues.iter().map(|name| json!({"name": name, "vhost": "/"})).collect::<Vec<_>>(),
+        "bindings": queues.iter().flat_map(|name| ["a", "b", "c"].map(|key| {
+            json!({"source": "amq.topic", "vhost": "/", "destination": name, "destination_type": "queue",
+                   "routing_key": key, "arguments": {}})
+        })).collect::<Vec<_>>(),
+    });
+    let counts = |broker: &Arc<Broker>| {
+        let all = export(broker);
+        ["users", "permissions", "queues", "bindings"].map(|of| all[of].as_array().expect("a list").len())
+    };
+    let disk = SimDisk::default();
+    let broker = start(&disk);
+    let (before, first) = (counts(&broker), disk.calls());
+    import(&broker, &document).expect("it can be made");
+    let after = counts(&broker);
+    broker.shutdown().expect("the disk works");
+    let last = disk.calls();
+    let mut partly = 0;
+    for tenth in 1..10 {
+        let disk = SimDisk::default().cut_at(first + (last - first) * tenth / 10, tenth);
+        let broker = start(&disk);
+        import(&broker, &document).expect("it can be made");
+        let _cut = broker.shutdown();
+        drop(broker);
+        let Some(cut) = disk.take_cuts().pop() else { continue };
+        let broker = start(&SimDisk::holding(cut.image));
+        let found = counts(&broker);
+        if found != before && found != after {
+            partly += 1;
+        }
+        for (at, pair) in found.windows(2).enumerate() {
+            assert!(pair[0] == after[at] || pair[1] == before[at + 1], "cut {tenth}: {found:?} of {after:?}");
+        }
+        import(&broker, &document).expect("the rest");
+        assert_eq!(counts(&broker), after, "cut {tenth}");
+    }
+    assert!(partly > 0, "all of it was one group");
+}
+
 #[test]
 fn the_first_user_goes_when_others_are_defined_at_the_first_start() {
     let broker = start(&SimDisk::default());

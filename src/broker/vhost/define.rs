@@ -1,15 +1,18 @@
-//! What definitions put into a vhost: all of it is looked at before any of it is made, under one
-//! lock, so that it is made whole or not at all.
+//! What definitions put into a vhost: all of it is looked at before any of it is made.
+//!
+//! Both are done a part at a time, each under the lock of the topology, so that others are served
+//! between two parts. What they do meanwhile counts: what is there already stays as it is, and a
+//! binding one of whose ends they have deleted is not made.
 //!
 //! Definitions are an operator's: names that are reserved may be used, and the limits of the vhost
-//! are not asked. What is there already stays as it is.
+//! are not asked.
 
 use super::access::anything;
 use super::apply_policies::VHostPolicies;
 use super::context::BrokerContext;
 use super::delayed::{check_not_delay_queue, kind_of, open_delay_queue};
 use super::names::{RESERVED, check_length, check_not_default, clean};
-use super::objects::State;
+use super::objects::{Objects, State};
 use super::{Bind, Destination, ExchangeDeclare, QueueDeclare, VHost, check_exchange_equivalent};
 use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::{QueueFlags, Settings};
@@ -22,7 +25,10 @@ use crate::routing::topology::{Declared, Topology};
 use crate::store::change::Change;
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::{Arc, RwLockWriteGuard};
+use std::sync::Arc;
+
+/// Things that are looked at or made at a time, while others wait: some milliseconds.
+pub(in crate::broker) const DEFINED_AT_ONCE: usize = 512;
 
 /// What is to be in a vhost.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +43,11 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// How many things are in it.
+    pub(in crate::broker) fn len(&self) -> usize {
+        self.exchanges.len() + self.queues.len() + self.bindings.len()
+    }
+
     /// The kind and the name of the first thing in it, for messages.
     pub(in crate::broker) fn first_name(&self) -> String {
         match (self.queues.first(), self.exchanges.first()) {
@@ -69,39 +80,79 @@ pub(in crate::broker) struct Checked {
     pub(in crate::broker) skipped: Vec<String>,
 }
 
-/// A vhost that nobody else changes, or looks at.
-pub(in crate::broker) struct Locked<'a> {
-    vhost: &'a VHost,
-    state: RwLockWriteGuard<'a, State>,
-}
+/// What may be defined in a vhost.
+#[derive(Clone, Copy)]
+pub(in crate::broker) struct VHostDefinitions<'a>(pub(super) &'a VHost);
 
-impl<'a> Locked<'a> {
-    /// Keeps everybody else out.
-    pub(in crate::broker) fn of(vhost: &'a VHost) -> Self {
-        Self { vhost, state: vhost.objects.write_without(Topology::any_removal) }
-    }
-
-    fn context(&self) -> &BrokerContext {
-        &self.vhost.objects.context
-    }
-
+impl VHostDefinitions<'_> {
     /// Looks at a draft. What of it cannot be made is added to `faults`, as a client would be told.
-    pub(in crate::broker) fn check(&self, draft: Draft, faults: &mut Vec<String>) -> Checked {
-        let mut checked = Checked::default();
+    pub(in crate::broker) fn check(self, draft: Draft, faults: &mut Vec<String>) -> Checked {
+        let (vhost, mut checked) = (self.0, Checked::default());
         let mut note = |result: Result<(), BrokerError>| {
             faults.extend(result.err().map(|error| error.to_string()));
         };
-        for exchange in draft.exchanges {
-            note(self.check_exchange(exchange, &mut checked));
-        }
-        for queue in draft.queues {
-            note(self.check_queue(queue, &mut checked));
-        }
-        for bind in draft.bindings {
-            note(self.check_binding(bind, &mut checked));
-        }
-        note(self.check_counts(&checked));
+        self.in_parts(draft.exchanges.into_iter(), &|| {}, |state, _changes, exchange| {
+            note(Checking { vhost, state }.check_exchange(exchange, &mut checked));
+        });
+        self.in_parts(draft.queues.into_iter(), &|| {}, |state, _changes, queue| {
+            note(Checking { vhost, state }.check_queue(queue, &mut checked));
+        });
+        self.in_parts(draft.bindings.into_iter(), &|| {}, |state, _changes, bind| {
+            note(Checking { vhost, state }.check_binding(bind, &mut checked));
+        });
+        note(check_counts(vhost, &checked));
         checked
+    }
+
+    /// Makes it, each part once `before_part` has come back.
+    pub(in crate::broker) fn make(self, checked: Checked, now: Now, before_part: &dyn Fn()) -> Ticket {
+        let objects = &self.0.objects;
+        let Checked { exchanges, queues, bindings, .. } = checked;
+        let exchanges = self.in_parts(exchanges.into_iter(), before_part, |state, changes, exchange| {
+            make_exchange(objects, state, exchange, changes);
+        });
+        let queues = self.in_parts(queues.into_iter(), before_part, |state, changes, (name, settings)| {
+            if state.topology.queue(&name).is_none() {
+                objects.create(state, changes, name, settings, None).touch(now);
+            }
+        });
+        let bindings = self.in_parts(bindings.into_iter(), before_part, |state, changes, bind| {
+            make_binding(state, &bind, changes);
+        });
+        exchanges.max(queues).max(bindings)
+    }
+
+    /// Does something with all of these, a part at a time under the lock, and appends what it
+    /// changes.
+    fn in_parts<T>(
+        self,
+        mut things: impl ExactSizeIterator<Item = T>,
+        before_part: &dyn Fn(),
+        mut take: impl FnMut(&mut State, &mut Vec<Change>, T),
+    ) -> Ticket {
+        let (objects, mut changes, mut ticket) = (&self.0.objects, Vec::new(), Ticket(0));
+        while things.len() > 0 {
+            before_part();
+            objects.let_in();
+            let mut state = objects.write_without(Topology::any_removal);
+            for thing in things.by_ref().take(DEFINED_AT_ONCE) {
+                take(&mut state, &mut changes, thing);
+            }
+            ticket = ticket.max(objects.finish(&mut state, &mut changes));
+        }
+        ticket
+    }
+}
+
+/// A vhost, as it is looked at.
+struct Checking<'a> {
+    vhost: &'a VHost,
+    state: &'a State,
+}
+
+impl Checking<'_> {
+    fn context(&self) -> &BrokerContext {
+        &self.vhost.objects.context
     }
 
     fn check_exchange(&self, mut declare: ExchangeDeclare, checked: &mut Checked) -> Result<(), BrokerError> {
@@ -196,40 +247,36 @@ impl<'a> Locked<'a> {
         let there = self.state.topology.exchange(exchange).map(|found| found.declared.kind);
         there.or_else(|| checked.exchanges.get(exchange).map(|(declared, _)| declared.kind))
     }
+}
 
-    /// The broker's own limits hold for operators, too.
-    fn check_counts(&self, checked: &Checked) -> Result<(), BrokerError> {
-        let (there, limits) = (self.context().counts(), &self.context().limits);
-        let delays = checked.exchanges.values().filter(|(_, delays)| *delays).count();
-        for (what, there, new, max) in [
-            ("queue", there.queues, checked.queues.len() + delays, limits.queues_max),
-            ("exchange", there.exchanges, checked.exchanges.len(), limits.exchanges_max),
-            ("binding", there.bindings, checked.bindings.len(), limits.bindings_max),
-        ] {
-            if new > 0 && there + new > max as usize {
-                let vhost = Arc::clone(&self.vhost.name);
-                return Err(BrokerError::DefinitionLimit { what, new, vhost, max });
-            }
+/// The broker's own limits hold for operators, too. They keep memory in bounds: what clients
+/// declare while definitions are made is not counted again.
+fn check_counts(vhost: &VHost, checked: &Checked) -> Result<(), BrokerError> {
+    let context = &vhost.objects.context;
+    let (there, limits) = (context.counts(), &context.limits);
+    let delays = checked.exchanges.values().filter(|(_, delays)| *delays).count();
+    for (what, there, new, max) in [
+        ("queue", there.queues, checked.queues.len() + delays, limits.queues_max),
+        ("exchange", there.exchanges, checked.exchanges.len(), limits.exchanges_max),
+        ("binding", there.bindings, checked.bindings.len(), limits.bindings_max),
+    ] {
+        if new > 0 && there + new > max as usize {
+            return Err(BrokerError::DefinitionLimit { what, new, vhost: Arc::clone(&vhost.name), max });
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Makes it.
-    pub(in crate::broker) fn make(mut self, checked: Checked, now: Now) -> Ticket {
-        let (objects, state, mut changes) = (&self.vhost.objects, &mut *self.state, Vec::new());
-        for (name, (declared, delays)) in checked.exchanges {
-            let delay =
-                delays.then(|| open_delay_queue(objects, state, &mut changes, (&name, declared.durable)));
-            state.topology.add_exchange(Declared { delay, ..declared }, &mut changes);
-            VHostPolicies(objects).apply_to_exchange(&mut state.topology, &name);
-        }
-        for (name, settings) in checked.queues {
-            objects.create(state, &mut changes, name, settings, None).touch(now);
-        }
-        for bind in checked.bindings {
-            make_binding(state, &bind, &mut changes);
-        }
-        objects.finish(state, &mut changes)
+fn make_exchange(
+    objects: &Objects,
+    state: &mut State,
+    (name, (declared, delays)): (String, (Declared, bool)),
+    changes: &mut Vec<Change>,
+) {
+    if state.topology.exchange(&name).is_none() {
+        let delay = delays.then(|| open_delay_queue(objects, state, changes, (&name, declared.durable)));
+        state.topology.add_exchange(Declared { delay, ..declared }, changes);
+        VHostPolicies(objects).apply_to_exchange(&mut state.topology, &name);
     }
 }
 
