@@ -9,6 +9,7 @@
 //!  contents    tables, bodies, patterns and tiny frames of the kinds that cost most
 //!  deaf        clients that do not read, or do not acknowledge
 //!  stalls      what would keep the broker's threads busy: topics, fanouts, deletes, purges, policies
+//!  api         requests of the HTTP API that take long: definitions, fetches, patterns
 //!  flood       many publishers against a slow consumer, every message counted
 //! probe        a normal client beside all that: how long its round trips take, and that it loses nothing
 //! gauge        what the system tells of the process: memory, descriptors
@@ -19,6 +20,7 @@
 //! Nothing of the broker's code is used. Invariant: an attack ends by itself, after the time it was
 //! given or at the broker's refusals.
 
+mod api;
 mod contents;
 mod deaf;
 mod flood;
@@ -84,6 +86,9 @@ pub fn all() -> &'static [Attack] {
         Attack { name: "stall-backlog", run: stalls::backlog },
         Attack { name: "stall-purge", run: stalls::purge },
         Attack { name: "stall-policy", run: stalls::policy },
+        Attack { name: "stall-import", run: api::import },
+        Attack { name: "stall-fetch", run: api::fetch },
+        Attack { name: "stall-filters", run: api::filters },
         Attack { name: "deaf", run: deaf::deaf },
         Attack { name: "unacked", run: deaf::unacked },
         Attack { name: "flood", run: flood::flood },
