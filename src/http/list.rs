@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn a_pattern_has_so_much_time_for_all_names() {
         let rows = |count| std::iter::repeat_n(json!({"name": "a".repeat(250)}), count);
-        let query = "page=1&use_regex=true&name=(?=(.)(?!.*b))a%2Bc%5C1";
+        let query = "page=1&use_regex=true&name=(?=a)b";
         let find = |count| {
             let wanted = Wanted::of(&Query::parse(query)).unwrap();
             make(rows(count), wanted, &show())
