@@ -158,7 +158,8 @@
 //! * **Deadlines are not stored**: a message expires so long after its arrival as its record or its
 //!   queue says. Only what is next in line is looked at, so that a million messages with times to
 //!   live cost nothing while they wait. What waits for a retry or is delayed is in an index by
-//!   time, 40 bytes each, and on disk as a row of `returns`.
+//!   time, 40 bytes each, and on disk as a row of `returns`; and by number, which is nothing for
+//!   neighbours that are delayed, and as much again for what waits for a retry.
 //! * A record has **no sequence number** of its own: a run lies under the number of its first
 //!   record, and a block that is routed to several queues has another in each.
 //! * The room that listens and serves sockets is `server`, as tokio and hyper call it, and not

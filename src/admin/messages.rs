@@ -443,6 +443,21 @@ fn encoded(bytes: &[u8], encoding: PayloadEncoding) -> (String, &'static str) {
     }
 }
 
+/// The first bytes of a body, `most` at most, as they are told, and how; and whether that is not
+/// all. A text is not cut in a character.
+pub(super) fn told_body(body: &[u8], most: usize) -> (String, &'static str, bool) {
+    let mut shown = &body[..most.min(body.len())];
+    let truncated = shown.len() < body.len();
+    if let Err(fault) = std::str::from_utf8(shown)
+        && truncated
+        && fault.error_len().is_none()
+    {
+        shown = &shown[..fault.valid_up_to()];
+    }
+    let (payload, encoding) = encoded(shown, PayloadEncoding::Auto);
+    (payload, encoding, truncated)
+}
+
 impl MessageProperties {
     /// Those of a message; blind copies are not told.
     #[must_use]

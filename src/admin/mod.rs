@@ -18,6 +18,7 @@
 
 mod access;
 pub mod binding_key;
+pub mod browse;
 pub mod clients;
 mod columns;
 pub mod damage;
@@ -37,6 +38,7 @@ pub mod policies;
 pub mod queues;
 pub mod refusal;
 mod secret;
+pub mod selection;
 mod short;
 pub mod users;
 pub mod value;
@@ -49,6 +51,7 @@ pub use self::password::Password;
 pub use self::refusal::{Refusal, RefusalKind};
 
 use self::access::Access;
+use self::browse::BrowseOperation;
 use self::clients::ClientOperation;
 use self::definitions::DefinitionsOperation;
 use self::describe::describe;
@@ -95,6 +98,8 @@ pub enum Operation {
     Exchanges(ExchangeOperation),
     /// About messages on their way in and out.
     Messages(MessageOperation),
+    /// About messages where they are.
+    Browse(BrowseOperation),
     /// About connections and channels.
     Clients(ClientOperation),
     /// About everything that is declared, as one.
@@ -157,6 +162,10 @@ pub enum Told {
     Explained(explain_route::ExplainedRoute),
     /// Whether a message reached a queue.
     Routed(bool),
+    /// Messages of a queue, where they are.
+    MessagePage(browse::MessagePage),
+    /// One of them.
+    Message(Box<browse::ShownMessage>),
     /// Messages that were taken from a queue.
     Fetched(Vec<messages::FetchedMessage>),
     /// What there is, in numbers.
@@ -243,6 +252,7 @@ impl Operation {
             Self::Parked(operation) => operation.requirement(),
             Self::Exchanges(operation) => operation.requirement(),
             Self::Messages(operation) => operation.requirement(),
+            Self::Browse(operation) => operation.requirement(),
             Self::Clients(operation) => operation.requirement(),
             Self::Definitions(_) => DefinitionsOperation::requirement(),
         }
@@ -255,6 +265,7 @@ impl Operation {
             Self::Node(_) => false,
             Self::Exchanges(operation) => operation.is_change(),
             Self::Messages(operation) => operation.is_change(),
+            Self::Browse(operation) => operation.is_change(),
             Self::Users(operation) => operation.is_change(),
             Self::Permissions(operation) => operation.is_change(),
             Self::VHosts(operation) => operation.is_change(),
@@ -271,9 +282,16 @@ impl Operation {
 /// those that tell of them. None for what is going to be refused.
 #[must_use]
 pub fn inquiry_for(broker: &Broker, operation: &Operation, who: &Requester) -> Option<Arc<StatsRequest>> {
-    let asks = matches!(operation, Operation::Clients(operation) if operation.asks_sessions());
+    let (asks, held_of) = match operation {
+        Operation::Clients(operation) => (operation.asks_sessions(), None),
+        Operation::Browse(operation) => {
+            let held_of = operation.held_of(broker);
+            (held_of.is_some(), held_of)
+        }
+        _ => return None,
+    };
     let may = || Access::checked(broker, who, operation.requirement()).is_ok();
-    (asks && may()).then(|| broker.clients().inquire())
+    (asks && may()).then(|| broker.clients().inquire(held_of))
 }
 
 /// Performs an operation, if whoever asks may.
@@ -295,6 +313,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         Operation::Parked(operation) => parked::perform(broker, operation, caller, &access),
         Operation::Exchanges(operation) => exchanges::perform(broker, operation, &access),
         Operation::Messages(operation) => messages::perform(broker, operation, caller, &access),
+        Operation::Browse(operation) => browse::perform(broker, operation, caller),
         Operation::Clients(operation) => clients::perform(broker, operation, caller, &access),
         Operation::Definitions(operation) => definitions::perform(broker, operation, caller),
     };

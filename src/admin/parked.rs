@@ -2,7 +2,8 @@
 //! until an operator moves them.
 
 use super::access::{Access, Requirement, Tag};
-use super::refusal::{Refusal, RefusalKind};
+use super::browse::unreadable;
+use super::refusal::Refusal;
 use super::{Caller, Performed, Row, Told, find};
 use crate::auth::permission::Right;
 use crate::broker::Broker;
@@ -11,7 +12,6 @@ use crate::broker::vhost::VHost;
 use crate::ids::Ticket;
 use crate::message::properties;
 use crate::queue::Queue;
-use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -148,13 +148,6 @@ fn check_exchange(place: &VHost, name: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::not_found("exchange", name, known.iter().map(|exchange| &*exchange.name)))
-}
-
-fn unreadable(queue: &Queue, error: &StoreError) -> Refusal {
-    Refusal::new(
-        RefusalKind::Unavailable,
-        format!("messages of queue '{}' cannot be read: {error}", queue.name),
-    )
 }
 
 fn rows(broker: &Broker, queue: &Queue) -> Vec<ParkedRow> {

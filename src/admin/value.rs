@@ -87,7 +87,8 @@ impl Value {
         })
     }
 
-    fn of(value: &FieldValue) -> Self {
+    /// A value as it is told.
+    pub(super) fn of(value: &FieldValue) -> Self {
         let text = |bytes: &[u8]| Self::Text(String::from_utf8_lossy(bytes).into_owned());
         match value {
             FieldValue::Boolean(value) => Self::Bool(*value),

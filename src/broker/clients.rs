@@ -8,7 +8,7 @@
 //!
 //! Locks here are leaves.
 
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, QueueId, SeqRange};
 use crate::queue::mailbox::Mailbox;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -95,6 +95,20 @@ pub struct ClientReport {
     pub pending_bytes: u64,
     /// Its open channels, by number.
     pub channels: Vec<ChannelReport>,
+    /// What it holds of the queue that was asked about.
+    pub held: Vec<HeldRun>,
+}
+
+/// Consecutive messages of a queue that a channel holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRun {
+    /// The channel's number.
+    pub channel: u16,
+    /// The tag of its consumer; empty for what `basic.get` fetched, and for a consumer that has
+    /// gone.
+    pub tag: Box<[u8]>,
+    /// Which messages.
+    pub range: SeqRange,
 }
 
 /// What a session says of a channel.
@@ -233,10 +247,10 @@ impl Clients {
         self.lock().get(&id).cloned()
     }
 
-    /// Asks every session how it stands.
+    /// Asks every session how it stands, and what it holds of a queue.
     #[must_use]
-    pub fn inquire(&self) -> Arc<StatsRequest> {
-        let inquiry = Arc::new(StatsRequest::default());
+    pub fn inquire(&self, held_of: Option<QueueId>) -> Arc<StatsRequest> {
+        let inquiry = Arc::new(StatsRequest { held_of, ..StatsRequest::default() });
         for client in self.list() {
             client.ask(Question::of(client.id, &inquiry));
         }
@@ -251,6 +265,7 @@ impl Clients {
 /// What the sessions answer.
 #[derive(Debug, Default)]
 pub struct StatsRequest {
+    held_of: Option<QueueId>,
     answers: Mutex<Answers>,
 }
 
@@ -297,6 +312,12 @@ impl Question {
         Self { id, inquiry: Arc::clone(inquiry) }
     }
 
+    /// The queue of which it is told what the session holds.
+    #[must_use]
+    pub fn held_of(&self) -> Option<QueueId> {
+        self.inquiry.held_of
+    }
+
     /// Answers it.
     pub fn answer(self, report: ClientReport) {
         self.inquiry.lock().reports.insert(self.id, report);
@@ -338,16 +359,17 @@ mod tests {
     fn report() -> ClientReport {
         let (received_bytes, sent_bytes, pending_bytes) = (1, 2, 3);
         let (standing, channels) = (ClientStatus::Running, Vec::new());
-        ClientReport { standing, received_bytes, sent_bytes, pending_bytes, channels }
+        let held = Vec::new();
+        ClientReport { standing, received_bytes, sent_bytes, pending_bytes, channels, held }
     }
 
     #[test]
     fn an_inquiry_ends_when_all_have_answered_or_are_gone() {
         let (clients, context) = (Clients::default(), Context::from_waker(Waker::noop()));
-        assert!(clients.inquire().poll(&context).is_ready(), "there is nobody to wait for");
+        assert!(clients.inquire(None).poll(&context).is_ready(), "there is nobody to wait for");
         let entries: Vec<_> =
             (1..=3).map(|n| clients.enter(ConnectionId(n), facts(9), &Mailbox::new())).collect();
-        let inquiry = clients.inquire();
+        let inquiry = clients.inquire(None);
         assert!(inquiry.poll(&context).is_pending());
         let mut entries = entries.into_iter();
         let (first, second) = (entries.next().unwrap(), entries.next().unwrap());

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 mod alarms;
+pub mod browse;
 pub mod clients;
 mod deduplicate;
 pub mod definitions;
@@ -20,6 +21,7 @@ mod registry;
 mod thread;
 pub mod trace;
 mod transaction;
+pub mod transfer;
 pub mod users;
 mod verdict;
 pub mod vhost;
@@ -31,6 +33,7 @@ pub use self::transaction::{Rooms, Settlement};
 pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
+use self::browse::Browser;
 use self::clients::Clients;
 use self::deduplicate::enqueue_unseen;
 use self::effects::EffectHandler;
@@ -38,6 +41,7 @@ use self::parked::ParkedMessages;
 use self::policies::{Policies, PolicyBook};
 use self::registry::Registry;
 use self::transaction::AtomicBatches;
+use self::transfer::Transfers;
 use self::users::Users;
 use self::vhost::{BrokerContext, RecoveredVHost, VHost};
 use self::vhosts::VHosts;
@@ -372,6 +376,18 @@ impl Broker {
     #[must_use]
     pub fn parked(&self) -> ParkedMessages<'_> {
         ParkedMessages(&self.effects)
+    }
+
+    /// Looks at messages, and changes nothing by it.
+    #[must_use]
+    pub fn browser(&self) -> Browser<'_> {
+        Browser(&self.effects)
+    }
+
+    /// Takes single messages out of their places.
+    #[must_use]
+    pub fn transfers(&self) -> Transfers<'_> {
+        Transfers(&self.effects)
     }
 
     /// Before a queue goes: sends all letters that stand in its line. Reads the disk.

@@ -3,6 +3,7 @@
 
 use super::effects::{EffectHandler, Targets, are_names};
 use super::paging::PAGE_BYTES;
+use super::transfer::renewed;
 use super::vhost::routing::PutOff;
 use crate::clock::Now;
 use crate::ids::{SeqRange, Ticket};
@@ -187,9 +188,4 @@ impl ParkedMessages<'_> {
         }
         (all, ticket)
     }
-}
-
-/// A message that comes anew.
-fn renewed(message: &Message<'_>, (exchange, routing_key): (&[u8], &[u8]), now: Now) -> Block {
-    Block::of(&Message { exchange, routing_key, arrived_at_ms: now.unix_ms, ..*message })
 }

@@ -4,7 +4,7 @@
 //! queue. They are ordered by the tag that ends them, so that taking tags off the front of a run
 //! changes nothing but its value.
 
-use crate::ids::{ConsumerId, SeqRange};
+use crate::ids::{ConsumerId, QueueId, SeqRange};
 use crate::queue::{Queue, Settled};
 use std::collections::BTreeMap;
 use std::mem;
@@ -57,6 +57,13 @@ impl Unacked {
     /// How many deliveries are outstanding; what is back in its queue already is none.
     pub(crate) fn count(&self) -> u64 {
         self.runs.iter().filter(|(_, run)| !run.back).map(|(end, run)| end - run.first_tag).sum()
+    }
+
+    /// The outstanding deliveries of a queue, run by run.
+    pub(crate) fn of_queue(&self, queue: QueueId) -> impl Iterator<Item = Settled> {
+        let is_held = move |run: &UnackedRun| !run.back && run.queue.id == queue;
+        let runs = self.runs.iter().filter(move |(_, run)| is_held(run));
+        runs.map(|(&end, run)| run.part(run.first_tag, end).settled)
     }
 
     /// How many runs there are; what `basic.get` fetches is one each.

@@ -100,6 +100,16 @@ impl Fault {
         }
     }
 
+    /// As 409, where what is there does not allow it.
+    pub(super) fn into_conflict(self) -> Self {
+        match &self.0.refusal {
+            Some(refusal) if refusal.kind == RefusalKind::Conflict => {
+                Self::new(StatusCode::CONFLICT, "conflict", refusal.message.clone())
+            }
+            _ => self,
+        }
+    }
+
     /// Whether what the path names is not there.
     pub(super) fn is_missing(&self) -> bool {
         self.0.status == StatusCode::NOT_FOUND

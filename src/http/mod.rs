@@ -13,6 +13,7 @@
 //! | `call` | a request as those who answer it get it: who asks, names, query, body |
 //! | `answer` | answers and faults, in RabbitMQ's words |
 //! | `list`, `columns` | filters, order, pages and columns of all lists |
+//! | `browse` | messages of a queue where they are |
 //! | `stream` | what paths answer, as it changes: server-sent events |
 //! | `head`, `body` | what is read of a request, and what of it is refused |
 //! | `login`, `sessions`, `attempts` | who asks, and who tries passwords |
@@ -23,6 +24,7 @@ mod answer;
 mod attempts;
 mod bindings;
 mod body;
+mod browse;
 mod call;
 mod columns;
 mod connection_slots;

@@ -5,8 +5,8 @@ use super::answer::{Fault, allowed, finish};
 use super::route::{Methods, Route};
 use super::state::State;
 use super::{
-    bindings, connections, cors, definitions, exchanges, features, health, login, messages, nodes, openapi,
-    overview, permissions, policies, queues, stream, users, vhosts,
+    bindings, browse, connections, cors, definitions, exchanges, features, health, login, messages, nodes,
+    openapi, overview, permissions, policies, queues, stream, users, vhosts,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -32,6 +32,7 @@ pub(super) fn all() -> Vec<Route> {
         queues::routes(),
         bindings::routes(),
         messages::routes(),
+        browse::routes(),
         connections::routes(),
         definitions::routes(),
         health::routes(),

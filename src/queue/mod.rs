@@ -6,6 +6,7 @@
 //! the effects out.
 
 mod apply_policy;
+pub mod browse;
 mod channel_limit;
 mod classic;
 mod consumers;
@@ -14,7 +15,7 @@ pub mod dedup;
 pub mod delayed;
 pub mod mailbox;
 mod memory;
-mod ranges;
+pub(crate) mod ranges;
 pub mod reply;
 mod stream;
 #[cfg(test)]

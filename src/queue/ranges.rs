@@ -131,6 +131,12 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         self.entries.range(seq..).map(|(&first, (end, value))| (SeqRange { first, end: *end }, value))
     }
 
+    /// The last entry that begins below `seq`.
+    pub(crate) fn before(&self, seq: u64) -> Option<(SeqRange, &V)> {
+        let (&first, (end, value)) = self.entries.range(..seq).next_back()?;
+        Some((SeqRange { first, end: *end }, value))
+    }
+
     /// Shows everything that lies in `range`, in order, in pieces of one value each.
     pub(crate) fn within(&self, range: SeqRange, mut piece: impl FnMut(SeqRange, &V)) {
         if range.is_empty() {
@@ -191,6 +197,8 @@ mod tests {
             let probe = next(220);
             assert_eq!(ranges.at(probe).map(|(_, value)| *value), naive.get(&probe).copied(), "step {step}");
             assert_eq!(ranges.first().map(|(range, _)| range.first), naive.keys().next().copied());
+            let before = ranges.before(probe).map(|(range, _)| range.end.min(probe));
+            assert_eq!(before, naive.range(..probe).next_back().map(|(&seq, _)| seq + 1), "step {step}");
         }
     }
 

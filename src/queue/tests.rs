@@ -1,5 +1,6 @@
 //! Tests of one queue against a log that keeps what it is told in memory.
 
+mod browse;
 mod letters;
 mod limits;
 mod naive;

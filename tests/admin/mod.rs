@@ -1,6 +1,7 @@
 //! What an operator does, performed on a broker with sessions, without sockets and without a disk.
 
 mod access;
+mod browse;
 mod clients;
 mod durable;
 mod objects;

@@ -234,3 +234,39 @@ fn it_is_told_what_a_policy_would_change() {
     preview(r#"{"pattern":"^a"}"#, 400);
     api.check("GET", "/api/policies/%2F/new", None, 404);
 }
+
+#[test]
+fn messages_are_looked_at_where_they_are_deleted_and_made_ready() {
+    let api = Api::start();
+    api.check("PUT", "/api/queues/%2F/q", Some(r#"{"arguments":{"x-dead-letter-exchange":"gone"}}"#), 201);
+    for payload in ["a", "b", "c"] {
+        let body = publish("q", payload, r#""delivery_mode":2,"headers":{"n":1}"#);
+        api.check("POST", "/api/exchanges/%2F/amq.default/publish", Some(&body), 200);
+    }
+    let path = "/api/queues/%2F/q/messages";
+    api.check("POST", "/api/queues/%2F/q/get", Some(&get(1, "reject_requeue_false")), 200);
+    let page = api.check("GET", &format!("{path}?count=2&header=n:1"), None, 200);
+    assert_eq!(payloads(&page["messages"]), ["a", "b"]);
+    assert_eq!((&page["next"], &page["looked_at"]), (&json!("2"), &json!(2)));
+    assert_eq!(page["messages"][0]["parked_because"], "it was rejected, and the exchange does not exist");
+    let parked = api.check("GET", &format!("{path}?state=parked&from=tail"), None, 200);
+    assert_eq!((payloads(&parked["messages"]), &parked["next"]), (vec!["a"], &json!(null)));
+    assert_eq!(api.check("GET", &format!("{path}/1"), None, 200)["payload"], "b");
+    api.check("DELETE", &format!("{path}/1"), None, 204);
+    api.check("DELETE", &format!("{path}/1"), None, 404);
+    api.check("GET", &format!("{path}/one"), None, 404);
+    api.check("GET", &format!("{path}?from=middle"), None, 400);
+    api.check("GET", &format!("{path}?state=lost"), None, 400);
+    let ready = api.check("POST", &format!("{path}/2/requeue"), None, 409);
+    assert_eq!(ready["reason"], "message 2 of queue 'q' is ready, and neither delayed nor parked");
+    api.check("POST", &format!("{path}/0/requeue"), None, 204);
+    let queue = api.check("GET", "/api/queues/%2F/q", None, 200);
+    assert_eq!((&queue["messages_ready"], &queue["messages_parked"]), (&json!(2), &json!(0)));
+    assert_eq!(api.check("GET", "/api/queues/%2F/q/delayed", None, 200)["messages"], json!([]));
+    api.check("GET", "/api/queues/%2F/none/messages", None, 404);
+    api.add_user("eve", "management");
+    api.check("PUT", "/api/permissions/%2F/eve", Some(r#"{"configure":"","write":".*","read":"x"}"#), 201);
+    for (method, path) in [("GET", path.to_owned()), ("DELETE", format!("{path}/2"))] {
+        assert_eq!(api.ask_as("eve", (method, &path), None).status, 401, "{method}");
+    }
+}

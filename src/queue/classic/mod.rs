@@ -10,6 +10,7 @@ mod letters;
 mod limits;
 pub(super) mod reserve;
 
+use self::core::browse;
 use self::core::expiry::{ExpiryClock, NextExpiry};
 use self::core::letters::DeathReason;
 use self::core::paging::{self, Paging};
@@ -22,6 +23,7 @@ use crate::clock::Now;
 use crate::error::BrokerError;
 use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
+use crate::queue::browse::{Look, Named, NotTaken, Withdrawn};
 use crate::queue::channel_limit::ChannelLimit;
 use crate::queue::consumers::{Consumer, Consumers, SelectionRule, Subscribed};
 use crate::queue::mailbox::{DeliveryRun, Mail, Mailbox};
@@ -65,12 +67,12 @@ pub(super) struct Classic {
 impl Classic {
     /// An empty queue.
     pub(super) fn new(id: QueueId, settings: Arc<Settings>) -> Self {
-        Self::with(Core::new(id), settings)
+        Self::with(Core::new(id, &settings), settings)
     }
 
     /// A queue as it was on disk; `clean` tells whether the last process stopped cleanly.
     pub(super) fn recover(recovered: &RecoveredQueue, settings: Arc<Settings>, clean: bool) -> Self {
-        Self::with(Core::recover(recovered, clean), settings)
+        Self::with(Core::recover(recovered, &settings, clean), settings)
     }
 
     fn with(core: Core, settings: Arc<Settings>) -> Self {
@@ -366,6 +368,55 @@ impl Classic {
         (got, self.finish(queue, now))
     }
 
+    /// The window that begins at or after `at`, or with `back` ends at or before it.
+    pub(super) fn look(&self, at: u64, back: bool) -> Option<Look> {
+        browse::look(&self.core, at, back)
+    }
+
+    /// The first `most` messages that wait until `after` or longer, in order of time.
+    pub(super) fn delayed_from(&self, after: (u64, u64), most: usize) -> Vec<(u64, u64)> {
+        browse::delayed_from(&self.core, after, most)
+    }
+
+    /// One past the highest number that was given, of each lane.
+    pub(super) fn tails(&self) -> Vec<u64> {
+        browse::tails(&self.core)
+    }
+
+    /// Takes messages out of their places.
+    pub(super) fn withdraw(&mut self, named: &[Named]) -> Vec<Result<Withdrawn, NotTaken>> {
+        named.iter().map(|&named| browse::withdraw(&mut self.core, named)).collect()
+    }
+
+    /// What became of messages that were taken out of their places: `gone`, or `back`.
+    pub(super) fn return_withdrawn(
+        &mut self,
+        queue: &Queue,
+        (gone, back): (&[Withdrawn], &[Withdrawn]),
+        now: Now,
+    ) -> Effects {
+        if self.deleted {
+            return Effects::default();
+        }
+        gone.iter().for_each(|&gone| browse::remove(&mut self.core, gone));
+        back.iter().for_each(|&back| browse::put_back(&mut self.core, back));
+        self.dispatch_and_finish(queue, now)
+    }
+
+    /// Has a delayed message be ready now.
+    ///
+    /// # Errors
+    /// It is not delayed, or parked.
+    pub(super) fn bring_forward(
+        &mut self,
+        queue: &Queue,
+        named: Named,
+        now: Now,
+    ) -> Result<Option<Effects>, NotTaken> {
+        let is_done = browse::bring_forward(&mut self.core, named, queue.settings.delays, now)?;
+        Ok(is_done.then(|| self.dispatch_and_finish(queue, now)))
+    }
+
     /// What a purge drops: messages that may be delivered, now or when their time comes.
     pub(super) fn purgeable(&self) -> u64 {
         self.core.ready_or_waiting()
@@ -434,7 +485,8 @@ impl Classic {
         if let Some(at_ms) = self.armed_ms.take() {
             queue.context.timers.remove(at_ms, queue.id);
         }
-        self.remains = Some(Box::new(mem::replace(&mut self.core, Core::new(queue.id))));
+        let empty = Core::new(queue.id, &queue.settings);
+        self.remains = Some(Box::new(mem::replace(&mut self.core, empty)));
     }
 
     /// What was in it when it was closed, to be dropped.

@@ -13,6 +13,7 @@
 use crate::arguments::Retention;
 use crate::ids::{SeqRange, Ticket};
 use crate::message::Block;
+use crate::queue::browse::{Look, LookedRun, MessageState, WINDOW};
 use crate::store::change::{RecoveredQueue, StreamChunk};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -232,6 +233,41 @@ impl StreamLog {
         let after = self.tail.partition_point(|(first, _)| *first <= seq);
         let (first, block) = self.tail.get(after.checked_sub(1)?)?;
         (seq - first < u64::from(block.len())).then_some((*first, block))
+    }
+
+    /// The window that begins at or after `at`, or with `back` ends at or before it.
+    pub(super) fn look(&self, at: u64, back: bool) -> Option<Look> {
+        let here = SeqRange { first: self.first(), end: self.next };
+        let window = if back {
+            let end = at.min(here.end);
+            SeqRange { first: end.saturating_sub(WINDOW), end }.meet(here)
+        } else {
+            SeqRange { first: at, end: at.max(here.first).saturating_add(WINDOW) }.meet(here)
+        };
+        if window.is_empty() {
+            return None;
+        }
+        let run = |range, place| LookedRun {
+            range,
+            state: MessageState::Ready,
+            deliveries: 0,
+            redelivered: false,
+            place,
+        };
+        let (mut at, mut runs) = (window.first, Vec::new());
+        while at < window.end {
+            let rest = SeqRange { first: at, ..window };
+            let next = match self.in_tail(at) {
+                Some((first, block)) => {
+                    let own = SeqRange::of(first, u64::from(block.len())).meet(rest);
+                    run(own, Some((Arc::clone(block), first)))
+                }
+                None => run(SeqRange { end: self.tail_first(), ..rest }.meet(rest), None),
+            };
+            at = next.range.end.max(at + 1);
+            runs.push(next);
+        }
+        Some(Look { window, runs })
     }
 
     /// Where the chunk begins that holds what arrived at `ms`: nothing before it came at that time

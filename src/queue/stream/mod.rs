@@ -25,6 +25,7 @@ use crate::clock::Now;
 use crate::error::BrokerError;
 use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
+use crate::queue::browse::Look;
 use crate::queue::mailbox::Mail;
 use crate::store::change::{Change, Page, RecoveredQueue, StreamNote};
 use std::collections::{BTreeMap, VecDeque};
@@ -241,6 +242,21 @@ impl Stream {
         let lost = self.pages.load(wanted, pages, &self.log);
         self.serve_all(is_short(queue));
         (lost, self.finish_flushed(queue))
+    }
+
+    /// The window that begins at or after `at`, or with `back` ends at or before it.
+    pub(super) fn look(&self, at: u64, back: bool) -> Option<Look> {
+        self.log.look(at, back)
+    }
+
+    /// The number that the next message gets.
+    pub(super) fn next(&self) -> u64 {
+        self.log.next
+    }
+
+    /// Nothing before this number arrived at `ms` or later.
+    pub(super) fn since(&self, ms: u64) -> u64 {
+        self.log.since(ms)
     }
 
     /// Marks it as deleted and tells its consumers. Its messages are not counted (RabbitMQ:

@@ -12,10 +12,10 @@ use super::declare::LastQueue;
 use super::deliver::Deliveries;
 use super::mode::Mode;
 use crate::blocking;
-use crate::broker::clients::ChannelReport;
+use crate::broker::clients::{ChannelReport, HeldRun};
 use crate::broker::{Permit, Settlement};
 use crate::client::unacked::UnknownTag;
-use crate::ids::ConsumerId;
+use crate::ids::{ConsumerId, QueueId};
 use crate::protocol::amqp::fault::AmqpError;
 
 /// An open channel.
@@ -142,6 +142,18 @@ impl Channel {
         // What it held no longer fills the window that the consumers share.
         self.consumers.share_room(link);
         self.out.tell_cancelled(link, &subscription.tag);
+    }
+
+    /// What the channel holds of a queue.
+    pub(super) fn held_of(&self, queue: QueueId) -> impl Iterator<Item = HeldRun> {
+        self.deliveries.unacked.of_queue(queue).map(|settled| HeldRun {
+            channel: self.out.number,
+            tag: settled
+                .consumer
+                .and_then(|id| self.consumers.tag_of(id))
+                .map_or_else(Box::default, Box::from),
+            range: settled.range,
+        })
     }
 
     /// What an operator sees of the channel.

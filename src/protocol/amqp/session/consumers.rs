@@ -47,6 +47,11 @@ impl Consumers {
         self.by_tag.values().copied()
     }
 
+    /// The tag of a consumer.
+    pub(super) fn tag_of(&self, id: ConsumerId) -> Option<&[u8]> {
+        self.by_tag.iter().find(|(_, of)| **of == id).map(|(tag, _)| &**tag)
+    }
+
     /// A consumer is there no more; which one the tag stood for.
     pub(super) fn forget(&mut self, tag: &[u8]) -> Option<ConsumerId> {
         let id = self.by_tag.remove(tag)?;

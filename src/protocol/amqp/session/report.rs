@@ -9,7 +9,11 @@ use super::channel::Channel;
 use super::channels::Channels;
 use super::connection_state::ConnectionState;
 use crate::broker::clients::{ClientReport, ClientStatus};
+use crate::ids::QueueId;
 use crate::protocol::amqp::fault::AmqpError;
+
+/// Runs of messages of a queue that a session tells of, at most.
+const HELD_MAX: usize = 10_000;
 
 /// Answers what an operator asks.
 ///
@@ -24,12 +28,18 @@ pub(super) fn answer_calls(
         return Ok(());
     };
     for question in calls.questions {
-        question.answer(report(channels, link, standing));
+        let held_of = question.held_of();
+        question.answer(report(channels, link, (standing, held_of)));
     }
     calls.close.map_or(Ok(()), |reason| Err(Fault::of(AmqpError::ClosedByOperator(reason), (0, 0))))
 }
 
-fn report(channels: &Channels, link: &ConnectionState, standing: ClientStatus) -> ClientReport {
+fn report(
+    channels: &Channels,
+    link: &ConnectionState,
+    (standing, held_of): (ClientStatus, Option<QueueId>),
+) -> ClientReport {
+    let held = |queue| channels.iter().flat_map(move |channel| channel.held_of(queue)).take(HELD_MAX);
     let pending_bytes = link.output.len() as u64;
     ClientReport {
         standing,
@@ -37,5 +47,6 @@ fn report(channels: &Channels, link: &ConnectionState, standing: ClientStatus) -
         sent_bytes: link.output.progress() + pending_bytes,
         pending_bytes,
         channels: channels.iter().map(Channel::report).collect(),
+        held: held_of.into_iter().flat_map(held).collect(),
     }
 }

@@ -16,14 +16,16 @@
 //! at the start; what was rejected, or was at its delivery limit, is delivered again.
 
 pub(in crate::queue::classic) mod parked;
+mod told;
 
 use self::parked::ParkedRun;
+use self::told::Told;
 use super::{Core, RecordPlace, records};
 use crate::arguments::Settings;
 use crate::clock::Now;
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
-use crate::queue::Queue;
+use crate::queue::ranges::RangeMap;
 use crate::store::change::{Change, Page};
 use crate::store::mark::Mark;
 use std::collections::VecDeque;
@@ -53,9 +55,6 @@ const RETRIED_PER_MS: u64 = 30;
 
 /// A route that appears, or room, is looked at no sooner after the last try.
 const HASTE_MS: u64 = 100;
-
-/// How often it is logged that messages are parked or dropped.
-const LOG_EVERY_MS: u64 = 60_000;
 
 /// Why a message leaves its queue for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,6 +159,10 @@ impl Entry {
             && apart_ms < SAME_ENTRY_MS
     }
 
+    fn death(&self) -> Death {
+        Death { reason: self.reason, cause: self.cause, at_s: Mark::ms_of(self.place) / 1000 }
+    }
+
     fn mark(&self) -> Mark {
         let code = |at: Option<usize>| u8::try_from(at.unwrap_or_default()).unwrap_or_default();
         Mark {
@@ -190,6 +193,8 @@ pub(in crate::queue::classic) struct Letters {
     refused_by: Vec<QueueId>,
     /// Pages that were read for those in front, by the number of the first record.
     pages: Vec<(u64, Arc<Block>)>,
+    /// All of these that are in the queue, by their numbers.
+    dead: RangeMap<Death>,
     /// The last place that was given.
     place: u64,
     /// Somebody is going to send.
@@ -205,13 +210,14 @@ pub(in crate::queue::classic) struct Letters {
     told: Told,
 }
 
-/// What was logged.
-#[derive(Debug, Default)]
-struct Told {
-    /// When, in monotonic milliseconds.
-    at_ms: Option<u64>,
-    parked: u64,
-    dropped: u64,
+/// How a message died that is still in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue::classic) struct Death {
+    pub(in crate::queue::classic) reason: DeathReason,
+    /// Why it is parked, if it is.
+    pub(in crate::queue::classic) cause: Option<Cause>,
+    /// The second in which it died, so that neighbours are one entry of a map.
+    pub(in crate::queue::classic) at_s: u64,
 }
 
 /// A run of letters that died alike, and what became of each.
@@ -319,6 +325,7 @@ impl Letters {
 
     /// Takes these out, which are missing on disk.
     fn lose(&mut self, range: SeqRange) {
+        self.dead.take(range, |_, _| ());
         for entries in [&mut self.line, &mut self.parked] {
             let mut left = VecDeque::with_capacity(entries.len());
             for entry in entries.drain(..) {
@@ -394,7 +401,9 @@ impl Core {
         let place = letters.next_place(now_unix_ms);
         self.live.within(range, |piece, _| {
             letters.leaving += piece.len();
-            letters.push(Entry { range: piece, reason, cause: None, marked: false, place, bytes: 0 });
+            let entry = Entry { range: piece, reason, cause: None, marked: false, place, bytes: 0 };
+            letters.dead.insert(piece, entry.death());
+            letters.push(entry);
         });
     }
 
@@ -480,6 +489,7 @@ impl Core {
         let bytes = if mark.parked { u64::from(bytes) } else { 0 };
         let entry =
             Entry { range: SeqRange::of(seq, 1), reason, cause, marked: true, place: mark.place, bytes };
+        letters.dead.insert(entry.range, entry.death());
         if mark.parked {
             (letters.held, letters.held_bytes) = (letters.held + 1, letters.held_bytes + bytes);
             letters.parked.push_back(entry);
@@ -564,6 +574,7 @@ impl Core {
     fn letters_gone(&mut self, entry: &Entry, range: SeqRange, bytes: u64) {
         if let Some(letters) = &mut self.letters {
             letters.discount(entry, range.len(), bytes);
+            letters.dead.take(range, |_, _| ());
         }
         self.remove(range);
     }
@@ -579,6 +590,8 @@ impl Core {
         (letters.held, letters.held_bytes) = (letters.held + range.len(), letters.held_bytes + bytes);
         let known = part.entry.marked && part.entry.cause == Some(cause);
         let entry = Entry { range, cause: Some(cause), marked: true, bytes, ..part.entry };
+        letters.dead.take(range, |_, _| ());
+        letters.dead.insert(range, entry.death());
         push(&mut letters.parked, entry);
         if known {
             return;
@@ -597,7 +610,7 @@ impl Core {
     }
 }
 
-fn is_logged(place: &RecordPlace) -> bool {
+pub(super) fn is_logged(place: &RecordPlace) -> bool {
     matches!(place, RecordPlace::Disk | RecordPlace::Memory { logged: true, .. })
 }
 
@@ -713,28 +726,6 @@ impl Letters {
         let wait_ms = RETRY_MS + self.held / RETRIED_PER_MS;
         self.retry_ms.get_or_insert(now.unix_ms.saturating_add(wait_ms));
         !std::mem::replace(&mut self.listens, true)
-    }
-
-    /// Logs once in a while what was parked and dropped.
-    pub(in crate::queue::classic) fn tell(&mut self, queue: &Queue, tally: LetterTally, now: Now) {
-        let told = &mut self.told;
-        told.parked += tally.parked;
-        told.dropped += tally.dropped_at_limit;
-        let is_due = told.at_ms.is_none_or(|at_ms| now.mono_ms.saturating_sub(at_ms) >= LOG_EVERY_MS);
-        if !is_due || (told.parked == 0 && told.dropped == 0) {
-            return;
-        }
-        let (parked, dropped) = (std::mem::take(&mut told.parked), std::mem::take(&mut told.dropped));
-        told.at_ms = Some(now.mono_ms);
-        let why = self.parked.back().and_then(|entry| entry.cause).map_or("", Cause::name);
-        if dropped > 0 {
-            tracing::error!(queue = %queue.name, dropped, parked = self.held,
-                "dead letters dropped: limits.parked_max or limits.parked_bytes_max is reached");
-        }
-        if parked > 0 {
-            tracing::warn!(queue = %queue.name, vhost = %queue.home().name, new = parked, parked = self.held, why,
-                "dead letters parked: see leveret ctl list_parked and requeue_parked");
-        }
     }
 
     /// A route may have appeared, or there is room: whether there is something to try again, soon.

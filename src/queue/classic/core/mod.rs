@@ -3,11 +3,13 @@
 //!
 //! Pure state under the queue's lock; what must happen elsewhere leaves as [`Change`]s. What comes
 //! back is in `requeues`, what runs out of time in `expiry`, what has died in `letters`, what
-//! bodies take in `sizes`, what is on disk only in `paging`.
+//! bodies take in `sizes`, what is on disk only in `paging`. How a message stands, for whoever
+//! looks at it or takes it out by its number, is in `browse`.
 //!
 //! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and
 //! `waiting` hold live numbers that are not fresh, and all but `failed` share none with each other.
 
+pub(in crate::queue::classic) mod browse;
 pub(in crate::queue) mod expiry;
 pub(super) mod lanes;
 pub(in crate::queue) mod letters;
@@ -19,6 +21,7 @@ use self::lanes::{Lane, Lanes};
 use self::letters::Letters;
 use self::requeues::{Requeued, Waiting};
 use self::sizes::QueueSizes;
+use crate::arguments::Settings;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::message::Block;
 use crate::queue::ranges::RangeMap;
@@ -122,7 +125,7 @@ pub(in crate::queue) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(queue: QueueId) -> Self {
+    pub(super) fn new(queue: QueueId, settings: &Settings) -> Self {
         Self {
             queue,
             live: RangeMap::default(),
@@ -130,7 +133,7 @@ impl Core {
             returned: RangeMap::default(),
             failed: RangeMap::default(),
             letters: None,
-            waiting: Waiting::default(),
+            waiting: if settings.delays { Waiting::by_message() } else { Waiting::default() },
             expires: false,
             resident: 0,
             sizes: None,
@@ -141,8 +144,8 @@ impl Core {
 
     /// The state of a queue that was on disk. After a crash any message may have been delivered
     /// before.
-    pub(super) fn recover(recovered: &RecoveredQueue, clean: bool) -> Self {
-        let mut core = Self::new(recovered.record.id);
+    pub(super) fn recover(recovered: &RecoveredQueue, settings: &Settings, clean: bool) -> Self {
+        let mut core = Self::new(recovered.record.id, settings);
         core.expires = recovered.expires;
         for &range in &recovered.messages {
             core.live.insert(range, RecordPlace::Disk);
@@ -511,7 +514,7 @@ mod tests {
             RecoveredLane { lane: 2, delivered_up_to: 0, next: lane + 20 },
         ];
         let recovered = RecoveredQueue { lanes, ..recovered(messages, 0) };
-        let mut core = Core::recover(&recovered, true);
+        let mut core = Core::recover(&recovered, &Settings::default(), true);
         assert_eq!((core.ready(), core.unacked()), (5, 0));
         assert_eq!(core.lanes.give(2, 1).first, lane + 20);
         assert!(core.lanes.was_seen(5) && !core.lanes.was_seen(6) && !core.lanes.was_seen(lane + 10));

@@ -12,6 +12,7 @@ use crate::clock::Now;
 use crate::ids::SeqRange;
 use crate::message::Block;
 use crate::queue::delayed::due_ms;
+use crate::queue::ranges::RangeMap;
 use crate::store::change::Change;
 use std::collections::BTreeMap;
 
@@ -58,6 +59,11 @@ impl<'a> RequeuePolicy<'a> {
 pub(super) struct Waiting {
     /// (Milliseconds since 1970, number) -> failed deliveries.
     due: BTreeMap<(u64, u64), u32>,
+    /// Number -> milliseconds since 1970; 0 where each message says itself how long it waits, so
+    /// that a million neighbours are one entry.
+    times: RangeMap<u64>,
+    /// Each message says itself how long it waits.
+    by_message: bool,
 }
 
 impl Waiting {
@@ -65,9 +71,39 @@ impl Waiting {
         self.due.len() as u64
     }
 
+    /// Of messages each of which says itself how long it waits.
+    pub(super) fn by_message() -> Self {
+        Self { by_message: true, ..Self::default() }
+    }
+
     /// Their numbers.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.due.keys().map(|&(_, seq)| seq)
+    }
+
+    /// Their numbers, each with the time until which it waits; 0 where the message says that.
+    pub(super) fn times(&self) -> &RangeMap<u64> {
+        &self.times
+    }
+
+    /// How often the delivery of one has failed that waits until then.
+    pub(super) fn deliveries(&self, due_ms: u64, seq: u64) -> u32 {
+        self.due.get(&(due_ms, seq)).copied().unwrap_or_default()
+    }
+
+    /// The first `most` that wait until `after` or longer, in order: (time, number).
+    pub(super) fn in_order(&self, after: (u64, u64), most: usize) -> Vec<(u64, u64)> {
+        self.due.range(after..).take(most).map(|(&key, _)| key).collect()
+    }
+
+    /// Takes one out, wherever it stands; its time and its failed deliveries. `own_ms` is until
+    /// when it waits as it says itself.
+    pub(super) fn take(&mut self, seq: u64, own_ms: u64) -> Option<(u64, u32)> {
+        let (_, &told_ms) = self.times.at(seq)?;
+        let due_ms = if self.by_message { own_ms } else { told_ms };
+        let deliveries = self.due.remove(&(due_ms, seq))?;
+        self.times.take(SeqRange::of(seq, 1), |_, _| ());
+        Some((due_ms, deliveries))
     }
 
     /// When the first one's time comes.
@@ -77,6 +113,7 @@ impl Waiting {
 
     pub(super) fn insert(&mut self, due_ms: u64, seq: u64, deliveries: u32) {
         self.due.insert((due_ms, seq), deliveries);
+        self.times.insert(SeqRange::of(seq, 1), if self.by_message { 0 } else { due_ms });
     }
 
     /// The first one, if its time has come; it stays.
@@ -87,17 +124,24 @@ impl Waiting {
     /// Takes out the first one, if its time has come: its number and its failed deliveries.
     pub(super) fn pop(&mut self, now_unix_ms: u64) -> Option<(u64, u32)> {
         self.peek(now_unix_ms)?;
-        self.due.pop_first().map(|((_, seq), deliveries)| (seq, deliveries))
+        self.pop_first()
+    }
+
+    fn pop_first(&mut self) -> Option<(u64, u32)> {
+        let ((_, seq), deliveries) = self.due.pop_first()?;
+        self.times.take(SeqRange::of(seq, 1), |_, _| ());
+        Some((seq, deliveries))
     }
 
     /// Takes out the first one, whenever its time comes; its number.
     pub(super) fn take_first(&mut self) -> Option<u64> {
-        self.due.pop_first().map(|((_, seq), _)| seq)
+        self.pop_first().map(|(seq, _)| seq)
     }
 
     /// Takes these out; their numbers.
     pub(super) fn lose(&mut self, range: SeqRange) -> Vec<u64> {
         let mut lost = Vec::new();
+        self.times.take(range, |_, _| ());
         if !self.due.is_empty() {
             self.due.retain(|&(_, seq), _| {
                 let is_lost = (range.first..range.end).contains(&seq);
