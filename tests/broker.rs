@@ -7,6 +7,7 @@ mod fixtures;
 mod golden;
 mod limits;
 mod model;
+mod moves;
 mod one_commit;
 mod paging;
 mod policies;

@@ -93,6 +93,20 @@ impl Requester {
         }
     }
 
+    /// The user, if it is one.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Operator(_) => None,
+            Self::User(name) => Some(name),
+        }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        let (Self::Operator(name) | Self::User(name)) = self;
+        name
+    }
+
     /// How the log calls it.
     pub(super) fn log_name(&self) -> String {
         match self {

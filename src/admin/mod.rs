@@ -28,6 +28,7 @@ mod durable;
 pub mod exchanges;
 pub mod explain_route;
 mod find;
+pub mod jobs;
 mod limits;
 pub mod messages;
 pub mod node;
@@ -56,6 +57,7 @@ use self::clients::ClientOperation;
 use self::definitions::DefinitionsOperation;
 use self::describe::describe;
 use self::exchanges::ExchangeOperation;
+use self::jobs::JobOperation;
 use self::messages::MessageOperation;
 use self::node::NodeOperation;
 use self::parked::ParkedOperation;
@@ -100,6 +102,8 @@ pub enum Operation {
     Messages(MessageOperation),
     /// About messages where they are.
     Browse(BrowseOperation),
+    /// About jobs that move messages.
+    Jobs(JobOperation),
     /// About connections and channels.
     Clients(ClientOperation),
     /// About everything that is declared, as one.
@@ -166,6 +170,8 @@ pub enum Told {
     MessagePage(browse::MessagePage),
     /// One of them.
     Message(Box<browse::ShownMessage>),
+    /// A job.
+    Job(jobs::JobRow),
     /// Messages that were taken from a queue.
     Fetched(Vec<messages::FetchedMessage>),
     /// What there is, in numbers.
@@ -210,6 +216,8 @@ pub enum Row {
     Exchange(exchanges::ExchangeRow),
     /// A binding.
     Binding(exchanges::BindingRow),
+    /// A job.
+    Job(jobs::JobRow),
     /// A connection.
     Connection(Box<clients::ConnectionRow>),
     /// A channel.
@@ -253,6 +261,7 @@ impl Operation {
             Self::Exchanges(operation) => operation.requirement(),
             Self::Messages(operation) => operation.requirement(),
             Self::Browse(operation) => operation.requirement(),
+            Self::Jobs(operation) => operation.requirement(),
             Self::Clients(operation) => operation.requirement(),
             Self::Definitions(_) => DefinitionsOperation::requirement(),
         }
@@ -266,6 +275,7 @@ impl Operation {
             Self::Exchanges(operation) => operation.is_change(),
             Self::Messages(operation) => operation.is_change(),
             Self::Browse(operation) => operation.is_change(),
+            Self::Jobs(operation) => operation.is_change(),
             Self::Users(operation) => operation.is_change(),
             Self::Permissions(operation) => operation.is_change(),
             Self::VHosts(operation) => operation.is_change(),
@@ -314,6 +324,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         Operation::Exchanges(operation) => exchanges::perform(broker, operation, &access),
         Operation::Messages(operation) => messages::perform(broker, operation, caller, &access),
         Operation::Browse(operation) => browse::perform(broker, operation, caller),
+        Operation::Jobs(operation) => jobs::perform(broker, operation, caller, &access),
         Operation::Clients(operation) => clients::perform(broker, operation, caller, &access),
         Operation::Definitions(operation) => definitions::perform(broker, operation, caller),
     };

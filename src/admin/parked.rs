@@ -142,7 +142,10 @@ pub(super) fn perform(
 }
 
 /// Messages that are sent to an exchange that does not exist would only stay where they are.
-fn check_exchange(place: &VHost, name: &str) -> Result<(), Refusal> {
+///
+/// # Errors
+/// There is no exchange of that name.
+pub(super) fn check_exchange(place: &VHost, name: &str) -> Result<(), Refusal> {
     let known = place.list_exchanges();
     if name.is_empty() || known.iter().any(|exchange| *exchange.name == *name) {
         return Ok(());

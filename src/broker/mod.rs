@@ -12,6 +12,7 @@ mod deduplicate;
 pub mod definitions;
 mod effects;
 pub mod entry;
+pub mod jobs;
 pub mod log_exchange;
 mod paging;
 pub mod parked;
@@ -37,6 +38,7 @@ use self::browse::Browser;
 use self::clients::Clients;
 use self::deduplicate::enqueue_unseen;
 use self::effects::EffectHandler;
+use self::jobs::{Job, Jobs, NotBegun, Order};
 use self::parked::ParkedMessages;
 use self::policies::{Policies, PolicyBook};
 use self::registry::Registry;
@@ -144,6 +146,7 @@ pub struct Broker {
     effects: Arc<EffectHandler>,
     accounts: Accounts,
     clients: Clients,
+    jobs: Jobs,
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
     settings: BrokerSettings,
@@ -181,6 +184,7 @@ impl Broker {
             effects,
             accounts,
             clients: Clients::default(),
+            jobs: Jobs::default(),
             log,
             timers,
             settings,
@@ -209,6 +213,7 @@ impl Broker {
     /// # Errors
     /// The last changes could not be written.
     pub fn shutdown(&self) -> Result<(), StoreError> {
+        self.jobs.stop_all();
         let mut changes = Vec::new();
         self.each_queue(|queue| {
             if queue.is_durable() {
@@ -388,6 +393,20 @@ impl Broker {
     #[must_use]
     pub fn transfers(&self) -> Transfers<'_> {
         Transfers(&self.effects)
+    }
+
+    /// Jobs that move messages.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// Begins a job that moves messages.
+    ///
+    /// # Errors
+    /// Too many run already, or the system has no thread for it.
+    pub fn begin_job(&self, order: Order) -> Result<Arc<Job>, NotBegun> {
+        self.jobs.begin(&self.effects, order)
     }
 
     /// Before a queue goes: sends all letters that stand in its line. Reads the disk.

@@ -12,15 +12,23 @@ use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::message::{Block, Message};
 use crate::queue::browse::{Named, NotTaken};
-use crate::queue::{Queue, Wanted};
+use crate::queue::{Outcome, Queue, Wanted};
 use crate::store::StoreError;
 use std::sync::Arc;
+
+/// Messages that are moved in one atomic batch, at most.
+pub(super) const BATCH_MAX: usize = 256;
+
+/// Copies of them, but for those of one message.
+pub(super) const COPIES_MAX: usize = 512;
 
 /// Where a message is to go.
 pub(super) enum Target {
     /// Into a queue in which it was before: to whoever remembers what was there, it is no
     /// duplicate.
     Back(Arc<Queue>),
+    /// Into all of these queues, or none.
+    Queues(Box<[Arc<Queue>]>),
 }
 
 /// A message and what is to become of it.
@@ -56,6 +64,16 @@ pub enum Undone {
 /// Takes messages out of their places.
 #[derive(Clone, Copy)]
 pub struct Transfers<'a>(pub(super) &'a EffectHandler);
+
+impl Target {
+    /// How many copies that makes.
+    pub(super) fn copies(&self) -> usize {
+        match self {
+            Self::Back(_) => 1,
+            Self::Queues(queues) => queues.len(),
+        }
+    }
+}
 
 impl Transfers<'_> {
     /// Deletes a message, which is not dead-lettered. It is gone when the ticket is durable. Reads
@@ -106,7 +124,7 @@ impl Transfers<'_> {
         found.ok_or(Undone::NotTaken(NotTaken::Gone))
     }
 
-    /// Moves messages, what became of each, and when that is durable.
+    /// Moves messages, no more than [`BATCH_MAX`]; what became of each, and when that is durable.
     pub(super) fn move_batch(
         self,
         queue: &Arc<Queue>,
@@ -124,7 +142,7 @@ impl Transfers<'_> {
             let Planned { block, target, .. } = planned;
             fates.push(match withdrawn {
                 Err(why) => Fate::NotTaken(why),
-                Ok(withdrawn) if self.hand_over(block, &target, &mut targets, now) => {
+                Ok(withdrawn) if self.hand_over(queue, block, &target, &mut targets, now) => {
                     gone.push(withdrawn);
                     Fate::Moved
                 }
@@ -146,7 +164,14 @@ impl Transfers<'_> {
     }
 
     /// Whether a message is where it is to go.
-    fn hand_over(self, block: Block, target: &Target, targets: &mut Targets, now: Now) -> bool {
+    fn hand_over(
+        self,
+        source: &Queue,
+        block: Block,
+        target: &Target,
+        targets: &mut Targets,
+        now: Now,
+    ) -> bool {
         match target {
             Target::Back(queue) => {
                 let mut wanted = Wanted::default();
@@ -156,6 +181,10 @@ impl Transfers<'_> {
                 queue.give_back(room);
                 targets.add(queue, effects);
                 true
+            }
+            Target::Queues(queues) => {
+                let to = (&mut Vec::new(), targets);
+                self.0.hand_over_whole(source, block, queues, to, now) == Outcome::Gone
             }
         }
     }

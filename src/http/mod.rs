@@ -13,7 +13,7 @@
 //! | `call` | a request as those who answer it get it: who asks, names, query, body |
 //! | `answer` | answers and faults, in RabbitMQ's words |
 //! | `list`, `columns` | filters, order, pages and columns of all lists |
-//! | `browse` | messages of a queue where they are |
+//! | `browse`, `jobs` | messages of a queue where they are, and moved to elsewhere |
 //! | `stream` | what paths answer, as it changes: server-sent events |
 //! | `head`, `body` | what is read of a request, and what of it is refused |
 //! | `login`, `sessions`, `attempts` | who asks, and who tries passwords |
@@ -37,6 +37,7 @@ mod given;
 mod head;
 mod health;
 mod held;
+mod jobs;
 mod list;
 mod login;
 mod messages;

@@ -5,8 +5,8 @@ use super::answer::{Fault, allowed, finish};
 use super::route::{Methods, Route};
 use super::state::State;
 use super::{
-    bindings, browse, connections, cors, definitions, exchanges, features, health, login, messages, nodes,
-    openapi, overview, permissions, policies, queues, stream, users, vhosts,
+    bindings, browse, connections, cors, definitions, exchanges, features, health, jobs, login, messages,
+    nodes, openapi, overview, permissions, policies, queues, stream, users, vhosts,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -33,6 +33,7 @@ pub(super) fn all() -> Vec<Route> {
         bindings::routes(),
         messages::routes(),
         browse::routes(),
+        jobs::routes(),
         connections::routes(),
         definitions::routes(),
         health::routes(),

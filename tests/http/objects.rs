@@ -270,3 +270,103 @@ fn messages_are_looked_at_where_they_are_deleted_and_made_ready() {
         assert_eq!(api.ask_as("eve", (method, &path), None).status, 401, "{method}");
     }
 }
+
+impl Api {
+    /// Begins a job as a user whose password is its name, and comes back when it has ended.
+    #[track_caller]
+    fn job(&self, user: &str, path: &str, body: &str) -> Value {
+        let begun = self.ask_as(user, ("POST", &format!("/api/queues/%2F/{path}")), Some(body));
+        assert_eq!(begun.status, 202, "{}", begun.text());
+        let path = format!("/api/jobs/{}", json(&begun)["id"].as_str().expect("it has a number"));
+        loop {
+            let job = json(&self.ask_as(user, ("GET", &path), None));
+            if job["state"] != "running" {
+                return job;
+            }
+        }
+    }
+
+    /// How many messages are ready.
+    fn ready(&self, queue: &str) -> Value {
+        let page = self.check("GET", &format!("/api/queues/%2F/{queue}/messages?state=ready"), None, 200);
+        json!(page["messages"].as_array().map(Vec::len))
+    }
+}
+
+#[test]
+fn messages_are_moved_and_redriven_by_who_may() {
+    let api = Api::start();
+    let arguments = r#"{"arguments":{"x-dead-letter-exchange":"","x-dead-letter-routing-key":"dead"}}"#;
+    api.check("PUT", "/api/queues/%2F/work", Some(arguments), 201);
+    for queue in ["dead", "other"] {
+        api.check("PUT", &format!("/api/queues/%2F/{queue}"), Some("{}"), 201);
+    }
+    for number in 0..5 {
+        let more = format!(r#""delivery_mode":2,"headers":{{"n":{number}}}"#);
+        let body = publish("work", &format!("m{number}"), &more);
+        api.check("POST", "/api/exchanges/%2F/amq.default/publish", Some(&body), 200);
+    }
+    api.check("POST", "/api/queues/%2F/work/get", Some(&get(5, "reject_requeue_false")), 200);
+    assert_eq!((api.ready("work"), api.ready("dead")), (json!(0), json!(5)));
+    let done = api.job("guest", "dead/redrive", r#"{"header":"n:3","reason":"rejected"}"#);
+    assert_eq!(
+        done,
+        json!({
+            "id": "1", "kind": "redrive", "vhost": "/", "queue": "dead", "state": "done", "moved": 1,
+            "left": 0, "total": 1, "reason": null, "by": "guest", "started_at": done["started_at"],
+        })
+    );
+    let back = api.check("GET", "/api/queues/%2F/work/messages", None, 200);
+    assert_eq!(payloads(&back["messages"]), ["m3"]);
+    assert_eq!(
+        (&back["messages"][0]["exchange"], &back["messages"][0]["routing_key"]),
+        (&json!(""), &json!("work"))
+    );
+    let done = api.job("guest", "dead/redrive", r#"{"to":"exchange","limit":1}"#);
+    assert_eq!((&done["moved"], &done["left"], api.ready("work")), (&json!(1), &json!(0), json!(2)));
+    let done = api.job("guest", "dead/move", r#"{"exchange":"","routing_key":"other","ids":["1"]}"#);
+    assert_eq!((&done["kind"], &done["moved"], api.ready("other")), (&json!("move"), &json!(1), json!(1)));
+    let left = api.job("guest", "other/redrive", r#"{"ids":[0,9]}"#);
+    assert_eq!((&left["moved"], &left["state"], &left["left"]), (&json!(1), &json!("failed"), &json!(1)));
+    assert_eq!(left["reason"], "message 9 is not there");
+    let nowhere = api.job("guest", "dead/move", r#"{"exchange":"amq.direct","routing_key":"k"}"#);
+    assert_eq!(
+        (&nowhere["state"], &nowhere["moved"], &nowhere["left"]),
+        (&json!("failed"), &json!(0), &json!(2))
+    );
+    let why = nowhere["reason"].as_str().expect("it says why");
+    assert!(why.ends_with("no queue takes it from the exchange 'amq.direct' with the key 'k'"), "{why}");
+    assert_eq!(api.ready("dead"), json!(2), "in their places");
+
+    for (path, body, status) in [
+        ("dead/move", r#"{"exchange":"gone","routing_key":"k"}"#, 404),
+        ("dead/move", r#"{"exchange":"","routing_key":"gone"}"#, 404),
+        ("gone/redrive", "{}", 404),
+        ("dead/move", "{}", 400),
+        ("dead/redrive", r#"{"to":"heaven"}"#, 400),
+        ("dead/redrive", r#"{"state":"unacknowledged"}"#, 400),
+        ("dead/redrive", r#"{"rate":0}"#, 400),
+    ] {
+        api.check("POST", &format!("/api/queues/%2F/{path}"), Some(body), status);
+    }
+    api.add_user("eve", "management");
+    let only_reads = r#"{"configure":"","write":"^$","read":".*"}"#;
+    api.check("PUT", "/api/permissions/%2F/eve", Some(only_reads), 201);
+    let refused = api.ask_as(
+        "eve",
+        ("POST", "/api/queues/%2F/dead/move"),
+        Some(r#"{"exchange":"","routing_key":"other"}"#),
+    );
+    assert_eq!(refused.status, 401);
+    let refused = api.job("eve", "dead/redrive", "{}");
+    assert_eq!(
+        (&refused["state"], &refused["moved"], &refused["left"]),
+        (&json!("failed"), &json!(0), &json!(2))
+    );
+    let why = refused["reason"].as_str().expect("it says why");
+    assert!(why.contains("access to exchange 'amq.default' in vhost '/' refused for user 'eve'"), "{why}");
+    let seen = |user: &str| json(&api.ask_as(user, ("GET", "/api/jobs"), None)).as_array().map(Vec::len);
+    assert_eq!((seen("eve"), seen("guest")), (Some(1), Some(6)), "everybody sees its own");
+    assert_eq!(api.ask_as("eve", ("GET", "/api/jobs/1"), None).status, 404);
+    api.check("DELETE", "/api/jobs/99", None, 404);
+}
