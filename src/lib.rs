@@ -63,7 +63,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
+//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`statistics`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
 //! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
 //! | `draw` | for unit tests alone: random choices that a seed repeats |
 //! | [`audit`] | how many log lines of a kind there may be |
@@ -197,5 +197,6 @@ pub mod protocol;
 pub mod queue;
 pub mod routing;
 pub mod server;
+pub mod statistics;
 pub mod store;
 pub mod tls;

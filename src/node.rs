@@ -13,6 +13,7 @@ use crate::config::{Advertise, Config};
 use crate::http::{self, Listener, Port, Served};
 use crate::machine;
 use crate::server::{self, Control, ListenerOptions, LogLines, Server, ShutdownReason};
+use crate::statistics::SamplesWanted;
 use crate::store::{self, StoreError};
 use crate::tls::{BadFile, Certificates};
 use std::fmt::{self, Display};
@@ -252,7 +253,7 @@ fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
     let text = fs::read(file).map_err(|error| refused(&format_args!("cannot read it: {error}")))?;
     let source = Source::parse(&text).map_err(|error| refused(&error))?;
     let who = Requester::Operator(format!("the start, {}", file.display()));
-    let caller = Caller { who, now: broker.clock().now(), inquiry: None };
+    let caller = Caller { who, now: broker.clock().now(), inquiry: None, samples: SamplesWanted::default() };
     start_with(broker, source, &caller).map_err(|refusal| refused(&refusal))
 }
 

@@ -5,7 +5,9 @@ use super::value::{Arguments, Value, decoded};
 use super::{Caller, Performed, Refusal, Row, Told, find};
 use crate::broker::Broker;
 use crate::broker::clients::{ChannelReport, Client, ClientReport, ClientStatus, Publishing};
+use crate::broker::counted::TRAFFIC;
 use crate::ids::{ConnectionId, Ticket};
+use crate::statistics::{EVENTS, SamplesWanted, Trend};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,6 +80,9 @@ pub struct ConnectionRow {
     pub send_oct: Option<u64>,
     /// Bytes that wait for it.
     pub send_pend: Option<u64>,
+    /// How the bytes that came from it, and went to it, change.
+    #[serde(skip)]
+    pub traffic: [Trend; TRAFFIC],
 }
 
 /// A channel, as it is listed.
@@ -111,6 +116,13 @@ pub struct ChannelRow {
     pub prefetch_count: u16,
     /// The window that its consumers share; 0 for none.
     pub global_prefetch_count: u32,
+    /// What happened to messages on it, in the order of [`crate::statistics::EVENT_NAMES`]; none if
+    /// nothing has.
+    #[serde(skip)]
+    pub events: Option<[Trend; EVENTS]>,
+    /// When any of that changed last, milliseconds since 1970.
+    #[serde(skip)]
+    pub changed_at_ms: Option<u64>,
 }
 
 /// A connection and its channels.
@@ -162,25 +174,26 @@ pub(super) fn perform(
         all.retain(|client| only.is_none_or(|only| only == client.facts.user));
         all.into_iter()
     };
+    let sampled = (broker.sampling().newest(), caller.samples);
     match operation {
         ClientOperation::ListConnections => {
             let rows = seen().map(move |client| {
                 let report = reports.remove(&client.id);
-                Row::Connection(Box::new(connection_row(&client, report.as_ref())))
+                Row::Connection(Box::new(connection_row(&client, report.as_ref(), sampled)))
             });
             Ok(Performed::rows(rows))
         }
         ClientOperation::ListChannels => {
             let rows = seen().flat_map(move |client| {
-                channel_rows(&client, &reports).into_iter().map(|row| Row::Channel(Box::new(row)))
+                channel_rows(&client, &reports, sampled).into_iter().map(|row| Row::Channel(Box::new(row)))
             });
             Ok(Performed::rows(rows))
         }
         ClientOperation::DescribeConnection { connection } => {
             let client = find::connection(broker, &connection)?;
             let description = ConnectionDescription {
-                connection: connection_row(&client, reports.get(&client.id)),
-                channels: channel_rows(&client, &reports),
+                connection: connection_row(&client, reports.get(&client.id), sampled),
+                channels: channel_rows(&client, &reports, sampled),
             };
             Ok(Performed::told(Told::Connection(description), Ticket(0)))
         }
@@ -191,8 +204,13 @@ pub(super) fn perform(
     }
 }
 
-fn connection_row(client: &Client, report: Option<&ClientReport>) -> ConnectionRow {
+fn connection_row(
+    client: &Client,
+    report: Option<&ClientReport>,
+    (newest, samples): (u32, SamplesWanted),
+) -> ConnectionRow {
     let facts = &client.facts;
+    let bytes = report.map_or_else(|| client.traffic(), |report| [report.received_bytes, report.sent_bytes]);
     let client_properties = decoded(&facts.properties);
     let user_provided_name = match client_properties.get("connection_name") {
         Some(Value::Text(name)) => Some(name.clone()),
@@ -225,11 +243,22 @@ fn connection_row(client: &Client, report: Option<&ClientReport>) -> ConnectionR
         recv_oct: report.map(|report| report.received_bytes),
         send_oct: report.map(|report| report.sent_bytes),
         send_pend: report.map(|report| report.pending_bytes),
+        traffic: client.traffic_history.trends(bytes, newest, samples.data),
     }
 }
 
-fn channel_rows(client: &Client, reports: &BTreeMap<ConnectionId, ClientReport>) -> Vec<ChannelRow> {
+fn channel_rows(
+    client: &Client,
+    reports: &BTreeMap<ConnectionId, ClientReport>,
+    (newest, samples): (u32, SamplesWanted),
+) -> Vec<ChannelRow> {
     let connection = client.facts.name();
+    let counted: BTreeMap<_, _> = client.channels().into_iter().collect();
+    let events = |number: u16| {
+        let channel = counted.get(&number)?;
+        let counts = channel.counters.counts();
+        (counts != [0; EVENTS]).then(|| channel.history.trends(counts, newest, samples.events))
+    };
     let row = |channel: &ChannelReport| ChannelRow {
         name: format!("{connection} ({})", channel.number),
         connection: connection.clone(),
@@ -245,6 +274,8 @@ fn channel_rows(client: &Client, reports: &BTreeMap<ConnectionId, ClientReport>)
         acks_uncommitted: channel.acks_uncommitted,
         prefetch_count: channel.prefetch,
         global_prefetch_count: channel.shared_prefetch,
+        events: events(channel.number),
+        changed_at_ms: counted.get(&channel.number).and_then(|channel| channel.history.changed_at_ms()),
     };
     reports.get(&client.id).map_or_else(Vec::new, |report| report.channels.iter().map(row).collect())
 }

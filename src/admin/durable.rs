@@ -8,6 +8,7 @@ use super::{Answer, Caller, Operation, Performed, Refusal, RefusalKind, Requeste
 use crate::broker::Broker;
 use crate::clock;
 use crate::ids::Ticket;
+use crate::statistics::SamplesWanted;
 use crate::store::change::{Health, Waiter};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -37,12 +38,25 @@ pub async fn perform_durably(
     operation: Operation,
     who: Requester,
 ) -> Result<Answer, Refusal> {
+    perform_with_samples(broker, operation, who, SamplesWanted::default()).await
+}
+
+/// As [`perform_durably`], with samples in what is told of objects.
+///
+/// # Errors
+/// As [`perform_durably`].
+pub async fn perform_with_samples(
+    broker: &Arc<Broker>,
+    operation: Operation,
+    who: Requester,
+    samples: SamplesWanted,
+) -> Result<Answer, Refusal> {
     let inquiry = inquiry_for(broker, &operation, &who);
     if let Some(inquiry) = &inquiry {
         // What has come by then is shown.
         let _all = timeout(INQUIRY_WAIT, poll_fn(|context| inquiry.poll(context))).await;
     }
-    let caller = Caller { who, now: broker.clock().now(), inquiry };
+    let caller = Caller { who, now: broker.clock().now(), inquiry, samples };
     let of = Arc::clone(broker);
     let performed = spawn_blocking(move || perform(&of, operation, &caller)).await;
     let Performed { answer, ticket } = performed.map_err(|fault| {

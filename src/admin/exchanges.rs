@@ -5,7 +5,7 @@ use super::access::{Access, Requirement, Tag};
 use super::binding_key::{properties_key, quoted};
 use super::refusal::{Refusal, RefusalKind};
 use super::value::{Arguments, arguments, decoded, table_of};
-use super::{DESCRIBED_MAX, Performed, Row, Told, explain_route, find, short};
+use super::{Caller, DESCRIBED_MAX, Performed, Row, Told, explain_route, find, short};
 use crate::auth::permission::Right;
 use crate::broker::Broker;
 use crate::broker::vhost::access::{may_bind, may_declare_exchange};
@@ -15,6 +15,7 @@ use crate::error::Resource;
 use crate::ids::{ConnectionId, Ticket};
 use crate::message::table::{self, FieldTable};
 use crate::routing::topology::{Declared, Target, is_predeclared};
+use crate::statistics::{SamplesWanted, Trend};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -136,6 +137,9 @@ pub struct ExchangeRow {
     pub arguments: Arguments,
     /// The name of the policy in effect.
     pub policy: Option<String>,
+    /// Messages that came, and those that went on to queues; none if none ever has.
+    #[serde(skip)]
+    pub flow: Option<[Trend; 2]>,
 }
 
 /// A binding, as it is listed.
@@ -203,14 +207,17 @@ impl ExchangeOperation {
 pub(super) fn perform(
     broker: &Broker,
     operation: ExchangeOperation,
+    caller: &Caller,
     access: &Access<'_>,
 ) -> Result<Performed, Refusal> {
+    let sampled = (broker.sampling().newest(), caller.samples);
     match operation {
         ExchangeOperation::ListExchanges { vhost } => {
             let place = find::vhost(broker, &vhost)?;
             let exchanges = place.list_exchanges();
-            let first = std::iter::once(default_exchange(&vhost));
-            let rows = first.chain(exchanges.into_iter().map(move |declared| row(&place, &declared)));
+            let first = std::iter::once(default_exchange(&place, sampled));
+            let rows =
+                first.chain(exchanges.into_iter().map(move |declared| row(&place, &declared, sampled)));
             Ok(Performed::rows(rows.map(Row::Exchange)))
         }
         ExchangeOperation::ListBindings { vhost } => {
@@ -220,7 +227,7 @@ pub(super) fn perform(
             Ok(Performed::rows(queues.chain(made).map(Row::Binding)))
         }
         ExchangeOperation::DescribeExchange { vhost, exchange } => {
-            describe(&*find::vhost(broker, &vhost)?, &vhost, &exchange)
+            describe(&*find::vhost(broker, &vhost)?, &exchange, sampled)
         }
         ExchangeOperation::DeclareExchange(setting) => declare(broker, setting, access),
         ExchangeOperation::DeleteExchange { vhost, exchange, if_unused } => {
@@ -343,12 +350,12 @@ fn find_exchange(place: &VHost, name: &str) -> Option<Arc<Declared>> {
     place.list_exchanges().into_iter().find(|declared| *declared.name == *name)
 }
 
-fn describe(place: &VHost, vhost: &str, name: &str) -> Result<Performed, Refusal> {
+fn describe(place: &VHost, name: &str, sampled: (u32, SamplesWanted)) -> Result<Performed, Refusal> {
     let exchanges = place.list_exchanges();
     let (exchange, bindings) = if name.is_empty() {
         let queues = place.list_queues();
         let bindings = queues.iter().take(DESCRIBED_MAX).map(|queue| default_binding(&queue.name));
-        (default_exchange(vhost), bindings.collect())
+        (default_exchange(place, sampled), bindings.collect())
     } else {
         let found = exchanges.iter().find(|declared| *declared.name == *name);
         let found = found.ok_or_else(|| {
@@ -359,25 +366,33 @@ fn describe(place: &VHost, vhost: &str, name: &str) -> Result<Performed, Refusal
             leads_here || *bound.source.name == *name
         });
         let bindings = bindings.take(DESCRIBED_MAX).map(|bound| BindingRow::of(&bound));
-        (row(place, found), bindings.collect())
+        (row(place, found, sampled), bindings.collect())
     };
     Ok(Performed::told(Told::Exchange(ExchangeDescription { exchange, bindings }), Ticket(0)))
 }
 
-fn default_exchange(vhost: &str) -> ExchangeRow {
+/// What went through an exchange, with its history up to a tick.
+fn flow(place: &VHost, name: &str, (newest, samples): (u32, SamplesWanted)) -> Option<[Trend; 2]> {
+    let flow = place.flow_of(name)?;
+    let counts = flow.counts();
+    (counts != [0; 2]).then(|| flow.history.trends(counts, newest, samples.events))
+}
+
+fn default_exchange(place: &VHost, sampled: (u32, SamplesWanted)) -> ExchangeRow {
     ExchangeRow {
         name: String::new(),
-        vhost: vhost.to_owned(),
+        vhost: place.name.to_string(),
         kind: "direct".to_owned(),
         durable: true,
         auto_delete: false,
         internal: false,
         arguments: Arguments::new(),
         policy: None,
+        flow: flow(place, "", sampled),
     }
 }
 
-fn row(place: &VHost, declared: &Declared) -> ExchangeRow {
+fn row(place: &VHost, declared: &Declared, sampled: (u32, SamplesWanted)) -> ExchangeRow {
     ExchangeRow {
         name: declared.name.to_string(),
         vhost: place.name.to_string(),
@@ -387,6 +402,7 @@ fn row(place: &VHost, declared: &Declared) -> ExchangeRow {
         internal: declared.internal,
         arguments: arguments(&declared.arguments),
         policy: place.policies().of_exchange(&declared.name).and_then(|in_effect| in_effect.policy),
+        flow: flow(place, &declared.name, sampled),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::message::{BCC, Block, CC, Copies, Message};
 use crate::metrics::SizeTally;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Got, Queue, Settled};
+use crate::statistics::{Event, EventCounters};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -199,7 +200,9 @@ pub(super) fn perform(
                 let why = format!("basic.get not supported by stream queues {}", queue.on());
                 return Err(Refusal::new(RefusalKind::Invalid, why));
             }
-            let mut fetching = Fetching { broker, queue: &queue, settlement, caller, held: Vec::new() };
+            let place = find::vhost(broker, &vhost)?;
+            let (counted, held) = (&place.counted.ended, Vec::new());
+            let mut fetching = Fetching { broker, queue: &queue, counted, settlement, caller, held };
             let fetched = fetching.fetch(count.min(FETCHED_MAX), encoding, truncate)?;
             drop(fetching);
             // What was settled is durable once this is, which comes after it.
@@ -270,8 +273,12 @@ fn publish(
     let metrics = broker.metrics();
     metrics.received.add(1);
     metrics.sizes.add(&sizes);
+    let counted = &place.counted.ended;
+    counted.add(Event::Publish, 1);
+    route.flow.add(1, route.queues.len() as u64);
     if route.queues.is_empty() {
         metrics.unroutable_returned.add(1);
+        counted.add(Event::ReturnUnroutable, 1);
         return Ok(Performed::told(Told::Routed(false), Ticket(0)));
     }
     if route.traced {
@@ -347,6 +354,7 @@ impl CopyKeys {
 struct Fetching<'a> {
     broker: &'a Broker,
     queue: &'a Arc<Queue>,
+    counted: &'a EventCounters,
     settlement: FetchSettlement,
     caller: &'a Caller,
     held: Vec<Settled>,
@@ -361,10 +369,17 @@ impl Fetching<'_> {
     ) -> Result<Vec<FetchedMessage>, Refusal> {
         let (mailbox, waker) = (Mailbox::new(), Waker::from(Arc::new(Unpark(thread::current()))));
         let (mut fetched, mut bytes) = (Vec::new(), 0);
+        let (metrics, no_ack) = (self.broker.metrics(), self.settlement == FetchSettlement::Acknowledge);
+        let (counter, event) = if no_ack {
+            (&metrics.get_auto_ack, Event::GetNoAck)
+        } else {
+            (&metrics.get_manual_ack, Event::Get)
+        };
         while (fetched.len() as u64) < count && bytes < FETCHED_BYTES_MAX {
-            match self.broker.get(self.queue, false, &mailbox, self.caller.now) {
+            match self.broker.get(self.queue, no_ack, &mailbox, self.caller.now) {
                 Got::Empty => {
-                    self.broker.metrics().get_empty.add(u64::from(fetched.is_empty()));
+                    metrics.get_empty.add(1);
+                    self.counted.add(Event::GetEmpty, 1);
                     break;
                 }
                 Got::Paging => {
@@ -378,9 +393,13 @@ impl Fetching<'_> {
                     mailbox.take(&mut Vec::new());
                 }
                 Got::Message { first, block, index, redelivered, remaining, .. } => {
-                    self.held.push(Settled { consumer: None, range: SeqRange::of(first, 1) });
-                    self.broker.metrics().get_manual_ack.add(1);
-                    self.broker.metrics().redelivered.add(u64::from(redelivered));
+                    if !no_ack {
+                        self.held.push(Settled { consumer: None, range: SeqRange::of(first, 1) });
+                    }
+                    counter.add(1);
+                    metrics.redelivered.add(u64::from(redelivered));
+                    self.counted.add(event, 1);
+                    self.counted.add(Event::Redeliver, redelivered.into());
                     let message = block.message(index);
                     bytes += message.body.len();
                     fetched.push(told(&message, redelivered, remaining, (encoding, truncate)));
@@ -395,10 +414,8 @@ impl Drop for Fetching<'_> {
     fn drop(&mut self) {
         let (broker, queue, now) = (self.broker, self.queue, self.caller.now);
         match self.settlement {
-            FetchSettlement::Acknowledge => {
-                broker.metrics().acknowledged.add(self.held.len() as u64);
-                broker.settle(queue, &self.held, now);
-            }
+            // They were gone with being fetched.
+            FetchSettlement::Acknowledge => {}
             FetchSettlement::Requeue => broker.put_back(queue, &self.held, Requeue::Failed, now),
             FetchSettlement::Reject => broker.reject(queue, &self.held, now),
         }

@@ -47,7 +47,7 @@ pub mod vhosts;
 
 pub use self::access::{Requester, Requirement, Tag};
 pub use self::columns::columns_of;
-pub use self::durable::perform_durably;
+pub use self::durable::{perform_durably, perform_with_samples};
 pub use self::password::Password;
 pub use self::refusal::{Refusal, RefusalKind};
 
@@ -70,6 +70,7 @@ use crate::broker::Broker;
 use crate::broker::clients::StatsRequest;
 use crate::clock::Now;
 use crate::ids::Ticket;
+use crate::statistics::SamplesWanted;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tracing::info;
@@ -119,6 +120,8 @@ pub struct Caller {
     pub now: Now,
     /// What the sessions answered, where [`inquiry_for`] asked them.
     pub inquiry: Option<Arc<StatsRequest>>,
+    /// Which samples are told beside counts.
+    pub samples: SamplesWanted,
 }
 
 /// What came of an operation.
@@ -317,11 +320,11 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         Operation::Node(operation) => node::perform(broker, &operation, caller, &access),
         Operation::Users(operation) => users::perform(broker, operation, &access),
         Operation::Permissions(operation) => permissions::perform(broker, operation),
-        Operation::VHosts(operation) => vhosts::perform(broker, operation, &access),
+        Operation::VHosts(operation) => vhosts::perform(broker, operation, caller, &access),
         Operation::Policies(operation) => policies::perform(broker, operation, caller),
         Operation::Queues(operation) => queues::perform(broker, operation, caller, &access),
         Operation::Parked(operation) => parked::perform(broker, operation, caller, &access),
-        Operation::Exchanges(operation) => exchanges::perform(broker, operation, &access),
+        Operation::Exchanges(operation) => exchanges::perform(broker, operation, caller, &access),
         Operation::Messages(operation) => messages::perform(broker, operation, caller, &access),
         Operation::Browse(operation) => browse::perform(broker, operation, caller),
         Operation::Jobs(operation) => jobs::perform(broker, operation, caller, &access),

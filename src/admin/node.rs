@@ -3,8 +3,10 @@
 use super::access::{Access, Requirement, Tag};
 use super::{Caller, Performed, Refusal, Told, damage};
 use crate::broker::Broker;
+use crate::broker::sampling::{CHURN, USAGE, churn, events};
 use crate::ids::Ticket;
 use crate::machine;
+use crate::statistics::{EVENTS, Trend};
 use crate::store::change::Health;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -90,32 +92,17 @@ pub struct Overview {
     pub messages_ready: u64,
     /// Messages delivered and not settled.
     pub messages_unacknowledged: u64,
-    /// What happened since the start, for those who see the whole broker.
-    pub counters: Option<Counters>,
-}
-
-/// What happened since the start.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "they have RabbitMQ's names")]
-pub struct Counters {
-    pub publish: u64,
-    pub confirm: u64,
-    pub return_unroutable: u64,
-    pub drop_unroutable: u64,
-    pub deliver: u64,
-    pub deliver_no_ack: u64,
-    pub get: u64,
-    pub get_no_ack: u64,
-    pub get_empty: u64,
-    pub redeliver: u64,
-    pub ack: u64,
-    pub connection_created: u64,
-    pub connection_closed: u64,
-    pub channel_created: u64,
-    pub channel_closed: u64,
-    pub queue_declared: u64,
-    pub queue_created: u64,
-    pub queue_deleted: u64,
+    /// Messages that wait for a consumer, and those that are unacknowledged.
+    #[serde(skip)]
+    pub lengths: [Trend; 2],
+    /// What happened to messages since the start, in the order of
+    /// [`crate::statistics::EVENT_NAMES`]; none if nothing has, or for who does not see all.
+    #[serde(skip)]
+    pub events: Option<[Trend; EVENTS]>,
+    /// What came and went, in the order of [`crate::broker::sampling::CHURN_NAMES`], for those who
+    /// see the whole broker.
+    #[serde(skip)]
+    pub churn: Option<[Trend; CHURN]>,
 }
 
 /// What the process uses.
@@ -151,8 +138,13 @@ pub struct Usage {
     pub message_memory_bytes: u64,
     /// Whether the store still commits.
     pub store_works: bool,
-    /// What happened since the start.
-    pub counters: Counters,
+    /// What came and went since the start, in the order of
+    /// [`crate::broker::sampling::CHURN_NAMES`].
+    #[serde(skip)]
+    pub churn: [Trend; CHURN],
+    /// What is used, in the order of [`crate::broker::sampling::USAGE_NAMES`].
+    #[serde(skip)]
+    pub trends: [Trend; USAGE],
 }
 
 impl NodeOperation {
@@ -180,7 +172,7 @@ pub(super) fn perform(
     let told = match operation {
         NodeOperation::Ping => Told::Done,
         NodeOperation::Status => Told::Status(status(broker, caller)),
-        NodeOperation::Overview => Told::Overview(Box::new(overview(broker, access))),
+        NodeOperation::Overview => Told::Overview(Box::new(overview(broker, caller, access))),
         NodeOperation::Usage => Told::Usage(Box::new(usage(broker, caller))),
         NodeOperation::ListDamaged { records } => return damage::list(broker, *records, caller),
     };
@@ -218,7 +210,7 @@ fn status(broker: &Broker, caller: &Caller) -> Status {
     }
 }
 
-fn overview(broker: &Broker, access: &Access<'_>) -> Overview {
+fn overview(broker: &Broker, caller: &Caller, access: &Access<'_>) -> Overview {
     let settings = broker.settings();
     let only = access.sees_only();
     let clients = broker.clients().list().into_iter();
@@ -229,6 +221,9 @@ fn overview(broker: &Broker, access: &Access<'_>) -> Overview {
         connections: connections as u64,
         ..Overview::default()
     };
+    let (sampling, samples) = (broker.sampling(), caller.samples);
+    let newest = sampling.newest();
+    let mut lengths: Vec<[Trend; 2]> = Vec::new();
     for vhost in broker.vhosts().all().iter().filter(|vhost| access.sees_vhost(&vhost.name)) {
         overview.exchanges += vhost.list_exchanges().len() as u64 + 1;
         for queue in vhost.list_queues() {
@@ -238,58 +233,49 @@ fn overview(broker: &Broker, access: &Access<'_>) -> Overview {
             overview.messages_ready += stats.ready;
             overview.messages_unacknowledged += stats.unacked;
         }
+        lengths.extend(vhost.counted.lengths.sampled(newest, samples.lengths));
     }
-    if only.is_none() {
-        let counters = counters(broker);
-        overview.channels = counters.channel_created.saturating_sub(counters.channel_closed);
-        overview.counters = Some(counters);
-    }
+    let now = [overview.messages_ready, overview.messages_unacknowledged];
+    overview.lengths = if only.is_none() {
+        overview.channels = broker.gauges_without_queues().channels;
+        let (events, churn) = (events(broker.metrics()), churn(broker.metrics()));
+        overview.events =
+            (events != [0; EVENTS]).then(|| sampling.events.trends(events, newest, samples.events));
+        overview.churn = Some(sampling.churn.trends(churn, newest, samples.events));
+        sampling.lengths.trends(now, newest, samples.lengths)
+    } else {
+        std::array::from_fn(|at| Trend {
+            value: now[at],
+            ..Trend::sum(lengths.iter().map(|of_vhost| &of_vhost[at]))
+        })
+    };
     overview
-}
-
-fn counters(broker: &Broker) -> Counters {
-    let metrics = broker.metrics();
-    Counters {
-        publish: metrics.received.get(),
-        confirm: metrics.confirmed.get(),
-        return_unroutable: metrics.unroutable_returned.get(),
-        drop_unroutable: metrics.unroutable_dropped.get(),
-        deliver: metrics.delivered_manual_ack.get(),
-        deliver_no_ack: metrics.delivered_auto_ack.get(),
-        get: metrics.get_manual_ack.get(),
-        get_no_ack: metrics.get_auto_ack.get(),
-        get_empty: metrics.get_empty.get(),
-        redeliver: metrics.redelivered.get(),
-        ack: metrics.acknowledged.get(),
-        connection_created: metrics.connections_opened.get(),
-        connection_closed: metrics.connections_closed.get(),
-        channel_created: metrics.channels_opened.get(),
-        channel_closed: metrics.channels_closed.get(),
-        queue_declared: metrics.queues_declared.get(),
-        queue_created: metrics.queues_created.get(),
-        queue_deleted: metrics.queues_deleted.get(),
-    }
 }
 
 fn usage(broker: &Broker, caller: &Caller) -> Usage {
     let (health, limits) = (broker.health(), broker.alarms().limits());
     let shortage = broker.alarms().shortage(health);
+    let (memory, descriptors) = (machine::resident_bytes(), machine::descriptors_open());
+    let (disk_free, connections) = (broker.alarms().disk_free_bytes(), broker.clients().list().len() as u64);
+    let (sampling, samples) = (broker.sampling(), caller.samples);
+    let now = [memory, descriptors, Some(connections), disk_free].map(Option::unwrap_or_default);
     Usage {
         pid: std::process::id(),
         uptime_ms: caller.now.mono_ms.saturating_sub(broker.started_at().mono_ms),
-        memory_bytes: machine::resident_bytes(),
+        memory_bytes: memory,
         memory_limit_bytes: Some(limits.memory_bytes).filter(|&bytes| bytes != u64::MAX),
         memory_alarm: shortage.memory,
-        disk_free_bytes: broker.alarms().disk_free_bytes(),
+        disk_free_bytes: disk_free,
         disk_free_limit_bytes: limits.disk_free_bytes,
         disk_alarm: shortage.disk,
-        descriptors: machine::descriptors_open(),
+        descriptors,
         descriptors_max: machine::descriptors_max(),
         processors: machine::processors() as u64,
         connections_max: broker.settings().limits.connections_max,
-        connections: broker.clients().list().len() as u64,
+        connections,
         message_memory_bytes: broker.gauges().resident,
         store_works: health != Health::Failed,
-        counters: counters(broker),
+        churn: sampling.churn.trends(churn(broker.metrics()), sampling.newest(), samples.events),
+        trends: sampling.usage.trends(now, sampling.newest(), samples.node),
     }
 }

@@ -12,12 +12,14 @@ use crate::broker::Broker;
 use crate::broker::clients::Client;
 use crate::broker::vhost::access::may_declare_queue;
 use crate::broker::vhost::{QueueDeclare, VHost};
+use crate::clock::Now;
 use crate::error::Resource;
 use crate::ids::{ConnectionId, Ticket};
 use crate::message::table::FieldTable;
 use crate::policy::book::InEffect;
-use crate::queue::{Queue, Subscribed};
+use crate::queue::{Queue, QueueTrends, Subscribed};
 use crate::routing::topology::Target;
+use crate::statistics::SamplesWanted;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -109,6 +111,35 @@ pub struct QueueRow {
     pub messages_unacknowledged: u64,
     /// Messages that died and have nowhere to go; in none of the other counts.
     pub messages_parked: u64,
+    /// Messages that wait for their time; in none of the other counts.
+    #[serde(default)]
+    pub messages_delayed: u64,
+    /// Messages that are in memory.
+    #[serde(default)]
+    pub messages_ram: u64,
+    /// Bytes of the bodies of all messages.
+    #[serde(default)]
+    pub message_bytes: u64,
+    /// Of those that wait for a consumer, or for their time.
+    #[serde(default)]
+    pub message_bytes_ready: u64,
+    /// Of those that are delivered and not settled.
+    #[serde(default)]
+    pub message_bytes_unacknowledged: u64,
+    /// Of those that are in memory.
+    #[serde(default)]
+    pub message_bytes_ram: u64,
+    /// How long ago the oldest message came, in milliseconds; none if there is none, or it is on
+    /// disk only.
+    #[serde(default)]
+    pub oldest_message_age_ms: Option<u64>,
+    /// The property `timestamp` of what is next in line, seconds since 1970.
+    #[serde(default)]
+    pub head_message_timestamp: Option<u64>,
+    /// When somebody last declared it, consumed from it or asked it for a message, milliseconds
+    /// since 1970.
+    #[serde(skip)]
+    pub used_at_ms: u64,
     /// Consumers.
     pub consumers: u32,
     /// Bytes of messages in memory.
@@ -117,6 +148,9 @@ pub struct QueueRow {
     pub owner_pid: Option<String>,
     /// The tag of the consumer that does not share it.
     pub exclusive_consumer_tag: Option<String>,
+    /// How its counts change.
+    #[serde(skip)]
+    pub trends: QueueTrends,
 }
 
 /// A consumer, as it is listed.
@@ -196,13 +230,10 @@ pub(super) fn perform(
     match operation {
         QueueOperation::ListQueues { vhost } => {
             let place = find::vhost(broker, &vhost)?;
-            let broker = Arc::clone(broker);
-            Ok(Performed::rows(
-                place
-                    .list_queues()
-                    .into_iter()
-                    .map(move |queue| Row::Queue(Box::new(row(&broker, &place, &queue)))),
-            ))
+            let (broker, now, samples) = (Arc::clone(broker), caller.now, caller.samples);
+            let queues = place.list_queues().into_iter();
+            let shown = move |queue: Arc<Queue>| row((&broker, &place), &queue, (now, &samples));
+            Ok(Performed::rows(queues.map(move |queue| Row::Queue(Box::new(shown(queue))))))
         }
         QueueOperation::ListConsumers { vhost } => {
             let queues = find::vhost(broker, &vhost)?.list_queues();
@@ -210,7 +241,9 @@ pub(super) fn perform(
             let seen = move |queue: Arc<Queue>| consumers(&broker, &queue, only.as_deref());
             Ok(Performed::rows(queues.into_iter().flat_map(seen).map(Row::Consumer)))
         }
-        QueueOperation::DescribeQueue { vhost, queue } => describe(broker, &vhost, &queue),
+        QueueOperation::DescribeQueue { vhost, queue } => {
+            describe(broker, (&vhost, &queue), (caller.now, &caller.samples))
+        }
         QueueOperation::DeclareQueue { vhost, queue, durable, auto_delete, arguments } => {
             short::check_names([("name of the queue", &*queue)])?;
             let place = find::vhost(broker, &vhost)?;
@@ -254,7 +287,11 @@ pub(super) fn perform(
     }
 }
 
-fn describe(broker: &Broker, vhost: &str, name: &str) -> Result<Performed, Refusal> {
+fn describe(
+    broker: &Broker,
+    (vhost, name): (&str, &str),
+    sampled: (Now, &SamplesWanted),
+) -> Result<Performed, Refusal> {
     let queue = find::queue(broker, vhost, name)?;
     let place = find::vhost(broker, vhost)?;
     let bindings = place.list_bindings().into_iter();
@@ -262,15 +299,15 @@ fn describe(broker: &Broker, vhost: &str, name: &str) -> Result<Performed, Refus
     let mut consumers: Vec<_> = consumers(broker, &queue, None);
     consumers.truncate(DESCRIBED_MAX);
     let description = QueueDescription {
-        queue: row(broker, &place, &queue),
+        queue: row((broker, &place), &queue, sampled),
         bindings: own.take(DESCRIBED_MAX).map(|bound| BindingRow::of(&bound)).collect(),
         consumers,
     };
     Ok(Performed::told(Told::Queue(description), Ticket(0)))
 }
 
-fn row(broker: &Broker, place: &VHost, queue: &Queue) -> QueueRow {
-    let (stats, settings) = (queue.stats(), &queue.settings);
+fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, &SamplesWanted)) -> QueueRow {
+    let (stats, oldest, settings) = (queue.stats(), queue.oldest(), &queue.settings);
     let alone = if stats.consumers == 1 { queue.consumers() } else { Vec::new() };
     let alone = alone.into_iter().find(|consumer| consumer.exclusive);
     let InEffect { policy, operator: operator_policy, definition } = place.policies().of_queue(queue);
@@ -290,10 +327,25 @@ fn row(broker: &Broker, place: &VHost, queue: &Queue) -> QueueRow {
         messages_ready: stats.ready,
         messages_unacknowledged: stats.unacked,
         messages_parked: stats.parked,
+        messages_delayed: stats.delayed,
+        messages_ram: (stats.ready + stats.unacked + stats.delayed + stats.parked)
+            .saturating_sub(stats.bodies.on_disk),
+        message_bytes: stats.bodies.all,
+        message_bytes_ready: stats.bodies.ready,
+        message_bytes_unacknowledged: if stats.unacked == 0 {
+            0
+        } else {
+            stats.bodies.all - stats.bodies.ready
+        },
+        message_bytes_ram: stats.bodies.memory,
+        oldest_message_age_ms: oldest.arrived_at_ms.map(|at_ms| now.unix_ms.saturating_sub(at_ms)),
+        head_message_timestamp: oldest.head_timestamp,
+        used_at_ms: stats.used_at_ms,
         consumers: stats.consumers,
         memory: stats.resident as u64,
         owner_pid: queue.owner().map(|owner| connection_name(broker, owner)),
         exclusive_consumer_tag: alone.map(|consumer| text(&consumer.label.tag)),
+        trends: queue.trends(&stats, broker.sampling().newest(), samples),
     }
 }
 

@@ -3,11 +3,13 @@
 use super::access::{Access, Requirement, Tag};
 use super::limits::limit;
 use super::refusal::{Refusal, RefusalKind};
-use super::{Performed, Row};
+use super::{Caller, Performed, Row};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::broker::Broker;
+use crate::broker::vhost::VHost;
 use crate::broker::vhosts::{VHostError, VHostMetadata};
 use crate::ids::Ticket;
+use crate::statistics::{EVENTS, SamplesWanted, Trend};
 use serde::{Deserialize, Serialize};
 
 /// What can be done with vhosts.
@@ -93,7 +95,7 @@ pub struct VHostLimitsChange {
 }
 
 /// A vhost, as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VHostRow {
     /// Its name.
     pub name: String,
@@ -109,6 +111,21 @@ pub struct VHostRow {
     /// Whether it cannot be deleted.
     #[serde(default)]
     pub protected_from_deletion: bool,
+    /// How its messages and connections do, as the newest sample has it.
+    #[serde(skip)]
+    pub trends: VHostTrends,
+}
+
+/// How the messages and connections of a vhost do; each is none if nothing has ever happened.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VHostTrends {
+    /// What happened to messages on its channels, in the order of
+    /// [`crate::statistics::EVENT_NAMES`].
+    pub events: Option<[Trend; EVENTS]>,
+    /// Messages that wait for a consumer, and those that are unacknowledged.
+    pub lengths: Option<[Trend; 2]>,
+    /// Bytes that came, and that went.
+    pub traffic: Option<[Trend; 2]>,
 }
 
 /// The limits of a vhost, as they are listed.
@@ -155,6 +172,7 @@ impl VHostOperation {
 pub(super) fn perform(
     broker: &Broker,
     operation: VHostOperation,
+    caller: &Caller,
     access: &Access<'_>,
 ) -> Result<Performed, Refusal> {
     let vhosts = broker.vhosts();
@@ -179,12 +197,13 @@ pub(super) fn perform(
         VHostOperation::TraceOn { vhost } => set_tracing(broker, vhost, true),
         VHostOperation::TraceOff { vhost } => set_tracing(broker, vhost, false),
         VHostOperation::ListVhosts => {
-            let tracing = |name: &str| vhosts.get(name).is_some_and(|vhost| vhost.is_tracing());
             let seen = vhosts.list().into_iter().filter(|record| access.sees_vhost(&record.name));
-            let listed: Vec<_> = seen.map(|record| (tracing(&record.name), record)).collect();
-            return Ok(Performed::rows(listed.into_iter().map(|(tracing, record)| {
+            let listed: Vec<_> = seen.map(|record| (vhosts.get(&record.name), record)).collect();
+            let (newest, samples) = (broker.sampling().newest(), caller.samples);
+            return Ok(Performed::rows(listed.into_iter().map(move |(vhost, record)| {
                 Row::VHost(VHostRow {
-                    tracing,
+                    tracing: vhost.as_ref().is_some_and(|vhost| vhost.is_tracing()),
+                    trends: vhost.map(|vhost| trends(&vhost, newest, &samples)).unwrap_or_default(),
                     protected_from_deletion: record.protected,
                     name: record.name,
                     description: record.description,
@@ -202,6 +221,15 @@ pub(super) fn perform(
         }
         VHostError::Invalid(why) => Refusal::new(RefusalKind::Invalid, why),
     })
+}
+
+fn trends(vhost: &VHost, newest: u32, samples: &SamplesWanted) -> VHostTrends {
+    let counted = &vhost.counted;
+    VHostTrends {
+        events: counted.events.sampled(newest, samples.events),
+        lengths: counted.lengths.sampled(newest, samples.lengths),
+        traffic: counted.traffic.sampled(newest, samples.data),
+    }
 }
 
 fn set_tracing(broker: &Broker, name: String, on: bool) -> Result<Ticket, VHostError> {

@@ -8,12 +8,14 @@
 //!
 //! Locks here are leaves.
 
+use super::counted::{ChannelEvents, TRAFFIC};
 use crate::ids::{ConnectionId, QueueId, SeqRange};
 use crate::queue::mailbox::Mailbox;
+use crate::statistics::Recorder;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -141,7 +143,13 @@ pub struct Client {
     pub id: ConnectionId,
     /// Who it is.
     pub facts: Facts,
+    /// Bytes that came and went, over time.
+    pub traffic_history: Recorder<TRAFFIC>,
     mailbox: Arc<Mailbox>,
+    /// Bytes that came, and that went.
+    traffic: [AtomicU64; TRAFFIC],
+    /// Its open channels, by their numbers.
+    channels: Mutex<BTreeMap<u16, Arc<ChannelEvents>>>,
     called: AtomicBool,
     calls: Mutex<Calls>,
 }
@@ -174,6 +182,43 @@ impl Client {
         let mut calls = self.calls();
         self.called.store(false, Ordering::Relaxed);
         Some(std::mem::take(&mut *calls))
+    }
+
+    /// So many bytes came, and went, since the client was let in; for the session.
+    #[inline]
+    pub fn note_traffic(&self, bytes: [u64; TRAFFIC]) {
+        for (counter, bytes) in self.traffic.iter().zip(bytes) {
+            counter.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that came, and that went, at the end of the session's last turn.
+    #[must_use]
+    pub fn traffic(&self) -> [u64; TRAFFIC] {
+        self.traffic.each_ref().map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// A channel is opened: where it counts.
+    #[must_use]
+    pub fn open_channel(&self, number: u16) -> Arc<ChannelEvents> {
+        let events = Arc::<ChannelEvents>::default();
+        self.lock_channels().insert(number, Arc::clone(&events));
+        events
+    }
+
+    /// A channel is closed.
+    pub fn close_channel(&self, number: u16) {
+        self.lock_channels().remove(&number);
+    }
+
+    /// What the open channels have counted, by their numbers.
+    #[must_use]
+    pub fn channels(&self) -> Vec<(u16, Arc<ChannelEvents>)> {
+        self.lock_channels().iter().map(|(&number, events)| (number, Arc::clone(events))).collect()
+    }
+
+    fn lock_channels(&self) -> MutexGuard<'_, BTreeMap<u16, Arc<ChannelEvents>>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self, question: Question) {
@@ -229,8 +274,16 @@ impl Clients {
     /// A client is let in.
     #[must_use]
     pub fn enter(&self, id: ConnectionId, facts: Facts, mailbox: &Arc<Mailbox>) -> ClientHandle {
-        let (called, calls) = (AtomicBool::new(false), Mutex::default());
-        let client = Arc::new(Client { id, facts, mailbox: Arc::clone(mailbox), called, calls });
+        let client = Arc::new(Client {
+            id,
+            facts,
+            traffic_history: Recorder::default(),
+            mailbox: Arc::clone(mailbox),
+            traffic: Default::default(),
+            channels: Mutex::default(),
+            called: AtomicBool::new(false),
+            calls: Mutex::default(),
+        });
         self.lock().insert(id, Arc::clone(&client));
         ClientHandle { client, all: Arc::clone(&self.all) }
     }

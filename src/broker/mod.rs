@@ -8,6 +8,7 @@ pub mod accounts;
 mod alarms;
 pub mod browse;
 pub mod clients;
+pub mod counted;
 mod deduplicate;
 pub mod definitions;
 mod effects;
@@ -19,6 +20,7 @@ pub mod parked;
 pub mod policies;
 mod quotas;
 mod registry;
+pub mod sampling;
 mod thread;
 pub mod trace;
 mod transaction;
@@ -42,6 +44,7 @@ use self::jobs::{Job, Jobs, NotBegun, Order};
 use self::parked::ParkedMessages;
 use self::policies::{Policies, PolicyBook};
 use self::registry::Registry;
+use self::sampling::{Sampling, USAGE};
 use self::transaction::AtomicBatches;
 use self::transfer::Transfers;
 use self::users::Users;
@@ -154,6 +157,7 @@ pub struct Broker {
     places: Quotas,
     alarms: Arc<Alarms>,
     unread: Arc<Unread>,
+    sampling: Sampling,
     new_connection_id: AtomicU64,
     new_consumer_id: AtomicU64,
 }
@@ -192,6 +196,7 @@ impl Broker {
             places,
             alarms,
             unread,
+            sampling: Sampling::default(),
             new_connection_id: AtomicU64::new(1),
             new_consumer_id: AtomicU64::new(1),
         });
@@ -329,6 +334,19 @@ impl Broker {
         &self.metrics
     }
 
+    /// What was counted, over time.
+    #[must_use]
+    pub fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
+    /// Takes a sample of everything that is counted, unless there is one of that time. Call it
+    /// every [`crate::statistics::TICK_MS`]; `usage` is what the process uses, as
+    /// [`sampling::USAGE_NAMES`] has it. It takes about 0.2 ms for 1,000 queues.
+    pub fn sample(&self, usage: [u64; USAGE], now: Now) {
+        self.sampling.sample(self, usage, now);
+    }
+
     /// How many connections and channels there may still be.
     #[must_use]
     pub fn places(&self) -> &Quotas {
@@ -433,17 +451,23 @@ impl Broker {
         self.log.health()
     }
 
-    /// What there is now. Locks each queue once.
+    /// What there is now of clients: what queues have is left out.
     #[must_use]
-    pub fn gauges(&self) -> Gauges {
+    pub fn gauges_without_queues(&self) -> Gauges {
         let metrics = &self.metrics;
         let left = |came: &Counter, went: &Counter| came.get().saturating_sub(went.get());
-        let mut gauges = Gauges {
+        Gauges {
             connections: left(&metrics.connections_opened, &metrics.connections_closed),
             channels: left(&metrics.channels_opened, &metrics.channels_closed),
             publishers: left(&metrics.publishers_started, &metrics.publishers_ended),
             ..Gauges::default()
-        };
+        }
+    }
+
+    /// What there is now. Locks each queue once.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let mut gauges = self.gauges_without_queues();
         self.each_queue(|queue| {
             let QueueStats { ready, unacked, consumers, parked, resident, .. } = queue.stats();
             gauges.resident += resident as u64;

@@ -39,6 +39,7 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::arguments::table::{DELAYED_TYPE, Subject};
 use crate::arguments::value::{equivalent, equivalent_flag};
 use crate::arguments::{self, QueueFlags, Settings};
+use crate::broker::counted::VHostCounted;
 use crate::broker::quotas::Quota;
 use crate::clock::Now;
 use crate::error::{BrokerError, Resource, ResourceKind};
@@ -60,6 +61,8 @@ pub struct VHost {
     pub name: Arc<str>,
     /// For the connections of clients that have opened it.
     pub connections: Quota,
+    /// What is counted of it.
+    pub counted: VHostCounted,
     objects: Objects,
     deleted: AtomicBool,
     /// Whether what clients publish and are delivered is copied to the firehose.
@@ -79,6 +82,7 @@ impl VHost {
         Self {
             name: Arc::clone(name),
             connections: Quota::with(u64::MAX),
+            counted: VHostCounted::default(),
             objects: Objects::new(home, Arc::clone(context)),
             deleted: AtomicBool::new(false),
             tracing: AtomicBool::new(false),

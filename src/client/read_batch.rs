@@ -7,6 +7,9 @@ use super::route_cache::RouteCache;
 use crate::broker::Broker;
 use crate::clock::Now;
 use crate::metrics::{Metrics, SizeTally};
+use crate::statistics::ExchangeFlow;
+use std::mem;
+use std::sync::Arc;
 
 /// What the current read gathers.
 #[derive(Default)]
@@ -43,10 +46,46 @@ impl ReadBatch {
     }
 }
 
+/// What goes through an exchange during one turn, until somebody publishes to another one.
+#[derive(Debug, Default)]
+pub(crate) struct FlowTally {
+    exchange: Option<Arc<ExchangeFlow>>,
+    came: u64,
+    went: u64,
+}
+
+impl FlowTally {
+    /// A message comes to the exchange `to`, and goes to so many queues.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, to: &Arc<ExchangeFlow>, queues: usize) {
+        if !self.exchange.as_ref().is_some_and(|exchange| Arc::ptr_eq(exchange, to)) {
+            self.change(to);
+        }
+        self.came += 1;
+        self.went += queues as u64;
+    }
+
+    #[cold]
+    fn change(&mut self, to: &Arc<ExchangeFlow>) {
+        self.report();
+        self.exchange = Some(Arc::clone(to));
+    }
+
+    /// Adds what was counted to the exchange.
+    fn report(&mut self) {
+        let (came, went) = (mem::take(&mut self.came), mem::take(&mut self.went));
+        if let (Some(exchange), 1..) = (&self.exchange, came) {
+            exchange.add(came, went);
+        }
+    }
+}
+
 /// What is counted during one turn, so that the shared counters are touched once.
 #[derive(Debug, Default)]
 pub(crate) struct ReadTally {
     pub(crate) received: u64,
+    /// What went through the exchange that was published to last.
+    pub(crate) flow: FlowTally,
     pub(crate) received_confirm: u64,
     pub(crate) sizes: SizeTally,
     pub(crate) dropped: u64,
@@ -66,8 +105,9 @@ pub(crate) struct ReadTally {
 
 impl ReadTally {
     /// Adds what was counted to the broker's counters.
-    pub(crate) fn report(self, metrics: &Metrics) {
+    pub(crate) fn report(&mut self, metrics: &Metrics) {
         if self.received > 0 {
+            self.flow.report();
             metrics.received.add(self.received);
             metrics.received_confirm.add(self.received_confirm);
             metrics.sizes.add(&self.sizes);
@@ -78,5 +118,7 @@ impl ReadTally {
         metrics.delivered_auto_ack.add(self.delivered_auto_ack);
         metrics.delivered_manual_ack.add(self.delivered_manual_ack);
         metrics.redelivered.add(self.redelivered);
+        // The exchange stays: it is likely to be the next one, too.
+        *self = Self { flow: mem::take(&mut self.flow), ..Self::default() };
     }
 }

@@ -2,7 +2,8 @@
 //! everybody else, or JSON.
 
 use super::error::CtlError;
-use super::text::{cell, date_and_time};
+use super::text::cell;
+use crate::clock::date_and_time;
 use serde_json::{Map, Value};
 
 /// Rows that are looked at before the width of columns is settled; longer cells further down stick

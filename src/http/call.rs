@@ -7,8 +7,9 @@ use super::columns::Columns;
 use super::login;
 use super::query::Query;
 use super::state::{Peer, State};
+use super::statistics;
 use crate::admin::vhosts::VHostOperation;
-use crate::admin::{Answer, Operation, Requester, Row, Rows, Told, perform_durably};
+use crate::admin::{Answer, Operation, Requester, Row, Rows, Told, perform_with_samples};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::ACCEPT_ENCODING;
 use axum::http::request::Parts;
@@ -127,12 +128,13 @@ impl Call {
         // Nobody closes it.
         let turn = Arc::clone(&self.state.work).acquire_owned().await;
         let (broker, requester) = (Arc::clone(&self.state.broker), self.requester());
+        let samples = statistics::wanted(&self.query);
         let performing = tokio::spawn(async move {
-            let answer = perform_durably(&broker, operation, requester).await;
+            let answer = perform_with_samples(&broker, operation, requester, samples).await;
             drop(turn);
             (answer, held)
         });
-        // It has no panic of its own: see `perform_durably`.
+        // It has no panic of its own: see `perform_with_samples`.
         let (answer, held) = performing.await.map_err(|_panic| Fault::unavailable("the operation failed"))?;
         Ok((answer?, held))
     }

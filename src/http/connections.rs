@@ -4,9 +4,11 @@ use super::answer::{Fault, done};
 use super::call::Call;
 use super::list::{self, Listed, Show};
 use super::route::{Route, delete, get};
+use super::statistics;
 use crate::admin::clients::{ChannelRow, ClientOperation, ConnectionRow};
 use crate::admin::queues::{ConsumerRow, QueueOperation};
 use crate::admin::{Operation, Row, Told};
+use crate::statistics::EVENTS;
 use axum::http::HeaderName;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -53,10 +55,24 @@ impl Listed for ConnectionRow {
         ] {
             shown[name] = Value::Null;
         }
+        let [received, sent] = &self.traffic;
+        if !show.disable_stats {
+            statistics::put(&mut shown, "recv_oct", received);
+            statistics::put(&mut shown, "send_oct", sent);
+        }
         if let (Value::Object(shown), None) = (&mut shown, &self.user_provided_name) {
             shown.remove("user_provided_name");
         }
         shown
+    }
+
+    fn sort_key(&self, path: &str) -> Option<Value> {
+        let [received, sent] = &self.traffic;
+        match path {
+            "recv_oct_details.rate" => Some(json!(received.rate)),
+            "send_oct_details.rate" => Some(json!(sent.rate)),
+            _ => None,
+        }
     }
 }
 
@@ -70,12 +86,22 @@ impl Listed for ChannelRow {
         shown["node"] = json!(show.node);
         shown["state"] = json!("running");
         shown["user_who_performed_action"] = json!(self.user);
+        if let (Some(events), false) = (&self.events, show.disable_stats) {
+            shown["message_stats"] = statistics::message_stats(events);
+        }
+        if let Some(since) = show.idle_since(self.changed_at_ms) {
+            shown["idle_since"] = since;
+        }
         let (host, port) = ends(&self.connection);
         shown["connection_details"] = json!({"name": self.connection, "peer_host": host, "peer_port": port});
         if let Value::Object(shown) = &mut shown {
             shown.remove("connection");
         }
         shown
+    }
+
+    fn sort_key(&self, path: &str) -> Option<Value> {
+        statistics::rate(path, self.events.as_ref().map(<[_; EVENTS]>::as_slice), None)
     }
 }
 

@@ -5,6 +5,7 @@ use super::call::Call;
 use super::given::{arguments, flag, text};
 use super::list::{self, Listed, Show};
 use super::route::{Route, delete, get, put};
+use super::statistics;
 use crate::admin::exchanges::{ExchangeOperation, ExchangeRow, ExchangeSetting};
 use crate::admin::{Operation, Row, Told};
 use axum::response::Response;
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 
 /// What the path has for the default exchange, whose name is empty.
 const DEFAULT: &str = "amq.default";
+
+/// What goes through an exchange, by RabbitMQ's names.
+const FLOW_NAMES: [&str; 2] = ["publish_in", "publish_out"];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -33,7 +37,7 @@ impl Listed for ExchangeRow {
         &self.name
     }
 
-    fn json(&self, _show: &Show) -> Value {
+    fn json(&self, show: &Show) -> Value {
         let mut shown = json!({
             "name": self.name,
             "vhost": self.vhost,
@@ -46,7 +50,20 @@ impl Listed for ExchangeRow {
         if let Some(policy) = &self.policy {
             shown["policy"] = json!(policy);
         }
+        if let (Some(flow), false) = (&self.flow, show.disable_stats) {
+            let mut stats = json!({});
+            for (name, trend) in FLOW_NAMES.iter().zip(flow) {
+                statistics::put(&mut stats, name, trend);
+            }
+            shown["message_stats"] = stats;
+        }
         shown
+    }
+
+    fn sort_key(&self, path: &str) -> Option<Value> {
+        let name = path.strip_prefix("message_stats.")?.strip_suffix("_details.rate")?;
+        let at = FLOW_NAMES.iter().position(|known| *known == name)?;
+        Some(json!(self.flow.as_ref().map(|flow| flow[at].rate)))
     }
 }
 

@@ -8,8 +8,10 @@ use super::answer::{self, Fault};
 use super::call::Call;
 use super::columns::{Columns, field};
 use super::query::Query;
+use super::statistics;
 use crate::auth::pattern::Pattern;
 use crate::clock;
+use crate::statistics::TICK_MS;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -35,8 +37,9 @@ pub(super) trait Listed: Send + 'static {
     /// The row, as it is shown.
     fn json(&self, show: &Show) -> Value;
 
-    /// A field of it by which lists are often sorted, so that not all of it has to be made.
-    fn sort_key(&self, _field: &str) -> Option<Value> {
+    /// A field of it by which lists are often sorted, as its path with points, so that not all of
+    /// it has to be made.
+    fn sort_key(&self, _path: &str) -> Option<Value> {
         None
     }
 }
@@ -49,6 +52,10 @@ pub(super) struct Show {
     pub(super) disable_stats: bool,
     /// With the numbers of messages all the same.
     pub(super) enable_queue_totals: bool,
+    /// Who asks sees the broker as a whole.
+    pub(super) monitors: bool,
+    /// When the newest samples were taken, milliseconds since 1970.
+    pub(super) sampled_at_ms: u64,
 }
 
 impl Show {
@@ -57,7 +64,18 @@ impl Show {
             node: call.state.node.clone(),
             disable_stats: call.query.is_true("disable_stats"),
             enable_queue_totals: call.query.is_true("enable_queue_totals"),
+            monitors: call.monitors(),
+            sampled_at_ms: u64::from(call.state.broker.sampling().newest()) * TICK_MS,
         }
+    }
+}
+
+impl Show {
+    /// Since when an object is idle that has changed last at this time, if it is.
+    pub(super) fn idle_since(&self, changed_at_ms: Option<u64>) -> Option<Value> {
+        // What happens now is known with the next sample.
+        let is_idle = |at_ms: &u64| at_ms + 2 * TICK_MS <= self.sampled_at_ms;
+        changed_at_ms.filter(is_idle).map(|at_ms| json!(statistics::time(at_ms)))
     }
 }
 
@@ -230,10 +248,8 @@ fn make<R: Listed>(rows: impl Iterator<Item = R>, mut wanted: Wanted, show: &Sho
 
 /// The rows in the order that is wanted; of each only the key is made beside it.
 fn sorted<R: Listed>(rows: impl Iterator<Item = R>, wanted: &Wanted, show: &Show) -> Vec<R> {
-    let key = |row: &R| match wanted.sort.as_slice() {
-        [name] => row.sort_key(name),
-        _ => None,
-    };
+    let path = wanted.sort.join(".");
+    let key = |row: &R| row.sort_key(&path);
     let made = |row: &R| field(&row.json(show), &wanted.sort).cloned().unwrap_or_default();
     let mut sorted: Vec<(Value, R)> =
         rows.map(|row| (key(&row).unwrap_or_else(|| made(&row)), row)).collect();
@@ -283,7 +299,13 @@ mod tests {
     use super::*;
 
     fn show() -> Show {
-        Show { node: String::new(), disable_stats: false, enable_queue_totals: false }
+        Show {
+            node: String::new(),
+            disable_stats: false,
+            enable_queue_totals: false,
+            monitors: true,
+            sampled_at_ms: 0,
+        }
     }
 
     #[track_caller]

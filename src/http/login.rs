@@ -7,6 +7,7 @@ use super::state::{Peer, State};
 use crate::admin::users::UserOperation;
 use crate::admin::{Answer, Caller, Operation, Requester, Told, perform};
 use crate::clock;
+use crate::statistics::SamplesWanted;
 use axum::extract::{Extension, Request, State as Shared};
 use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -97,7 +98,12 @@ async fn log_in(state: &Arc<State>, name: &str, password: &str, peer: Option<Pee
 
 /// Who that is, if it has a tag by which it may use this at all.
 fn identify(state: &Arc<State>, user: String, by_cookie: bool) -> Result<Login, Fault> {
-    let caller = Caller { who: Requester::User(user), now: state.broker.clock().now(), inquiry: None };
+    let caller = Caller {
+        who: Requester::User(user),
+        now: state.broker.clock().now(),
+        inquiry: None,
+        samples: SamplesWanted::default(),
+    };
     let performed = perform(&state.broker, Operation::Users(UserOperation::WhoAmI), &caller);
     let told = match performed.map(|performed| performed.answer) {
         Ok(Answer::One(told)) => *told,

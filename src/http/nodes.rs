@@ -3,11 +3,13 @@
 use super::answer::Fault;
 use super::call::Call;
 use super::list;
-use super::overview::{check_monitors, check_node, churn, exchange_types};
+use super::overview::{RATES_MODE, check_monitors, check_node, churn, exchange_types};
 use super::route::{Route, get};
+use super::statistics;
 use crate::admin::definitions::RABBITMQ_VERSION;
 use crate::admin::node::{NodeOperation, Usage};
 use crate::admin::{Operation, Told};
+use crate::broker::sampling::USAGE_NAMES;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -90,7 +92,7 @@ fn node(call: &Call, usage: &Usage) -> Value {
         "uptime": usage.uptime_ms,
         "processors": usage.processors,
         "run_queue": 0,
-        "rates_mode": "none",
+        "rates_mode": RATES_MODE,
         "mem_used": usage.memory_bytes,
         "mem_limit": usage.memory_limit_bytes,
         "mem_alarm": usage.memory_alarm,
@@ -118,7 +120,10 @@ fn node(call: &Call, usage: &Usage) -> Value {
         "erlang_version": "none",
         "erlang_full_version": "none",
     });
-    if let (Value::Object(node), Value::Object(churn)) = (&mut node, churn(&usage.counters)) {
+    for (name, trend) in USAGE_NAMES.iter().zip(&usage.trends) {
+        node[format!("{name}_details")] = statistics::details(trend);
+    }
+    if let (Value::Object(node), Value::Object(churn)) = (&mut node, churn(&usage.churn)) {
         node.extend(churn);
     }
     node

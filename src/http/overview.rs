@@ -6,10 +6,13 @@ use super::given::check_given;
 use super::list;
 use super::route::{Route, delete, get, post, put};
 use super::state::Listener;
+use super::statistics::{self, message_stats};
 use crate::admin::definitions::RABBITMQ_VERSION;
-use crate::admin::node::{Counters, NodeOperation, Overview};
+use crate::admin::node::{NodeOperation, Overview};
 use crate::admin::{Operation, Told};
 use crate::auth::password::PasswordHash;
+use crate::broker::sampling::{CHURN, CHURN_NAMES};
+use crate::statistics::Trend;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -24,6 +27,9 @@ const EXCHANGE_TYPES: [(&str, &str); 8] = [
     ("x-local-random", "Picks one random local binding (queue) to route via (to)."),
     ("x-random", "Randomly picks a binding (queue) to route via (to)."),
 ];
+
+/// What is counted: each object for itself, and not each pair of them.
+pub(super) const RATES_MODE: &str = "basic";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -49,11 +55,13 @@ async fn overview(call: Call) -> Result<Response, Fault> {
         return Err(Fault::unavailable("no overview"));
     };
     let Overview { queues, exchanges, connections, channels, consumers, .. } = *overview;
-    let messages = overview.messages_ready + overview.messages_unacknowledged;
-    let counters = overview.counters.as_ref();
+    let mut queue_totals = json!({});
+    let [ready, unacked] = &overview.lengths;
+    statistics::put_lengths(&mut queue_totals, ready, unacked);
     let mut told = json!({
         "management_version": RABBITMQ_VERSION,
-        "rates_mode": "none",
+        "rates_mode": RATES_MODE,
+        "sample_retention_policies": {"global": [600, 28800], "basic": [600, 28800], "detailed": [600]},
         "product_version": overview.version,
         "product_name": overview.product,
         "rabbitmq_version": RABBITMQ_VERSION,
@@ -67,13 +75,9 @@ async fn overview(call: Call) -> Result<Response, Fault> {
         "is_op_policy_updating_enabled": true,
         "enable_queue_totals": false,
         "exchange_types": exchange_types(),
-        "message_stats": counters.map_or_else(|| json!({}), message_stats),
-        "churn_rates": counters.map_or_else(|| json!({}), churn),
-        "queue_totals": {
-            "messages": messages,
-            "messages_ready": overview.messages_ready,
-            "messages_unacknowledged": overview.messages_unacknowledged,
-        },
+        "message_stats": overview.events.as_ref().map_or_else(|| json!({}), |events| message_stats(events)),
+        "churn_rates": overview.churn.as_ref().map_or_else(|| json!({}), churn),
+        "queue_totals": queue_totals,
         "object_totals": {
             "channels": channels,
             "consumers": consumers,
@@ -110,36 +114,13 @@ pub(super) fn exchange_types() -> Value {
     EXCHANGE_TYPES.into_iter().map(told).collect()
 }
 
-/// Counters of messages by RabbitMQ's names.
-pub(super) fn message_stats(counters: &Counters) -> Value {
-    let Counters { deliver, deliver_no_ack, get, get_no_ack, .. } = counters;
-    json!({
-        "publish": counters.publish,
-        "confirm": counters.confirm,
-        "return_unroutable": counters.return_unroutable,
-        "drop_unroutable": counters.drop_unroutable,
-        "ack": counters.ack,
-        "deliver": deliver,
-        "deliver_no_ack": deliver_no_ack,
-        "get": get,
-        "get_no_ack": get_no_ack,
-        "get_empty": counters.get_empty,
-        "redeliver": counters.redeliver,
-        "deliver_get": deliver + deliver_no_ack + get + get_no_ack,
-    })
-}
-
 /// What came and went, by RabbitMQ's names.
-pub(super) fn churn(counters: &Counters) -> Value {
-    json!({
-        "connection_created": counters.connection_created,
-        "connection_closed": counters.connection_closed,
-        "channel_created": counters.channel_created,
-        "channel_closed": counters.channel_closed,
-        "queue_declared": counters.queue_declared,
-        "queue_created": counters.queue_created,
-        "queue_deleted": counters.queue_deleted,
-    })
+pub(super) fn churn(trends: &[Trend; CHURN]) -> Value {
+    let mut churn = json!({});
+    for (name, trend) in CHURN_NAMES.iter().zip(trends) {
+        statistics::put(&mut churn, name, trend);
+    }
+    churn
 }
 
 async fn whoami(call: Call) -> Response {

@@ -6,9 +6,12 @@ use super::connections::shown_consumer;
 use super::given::{arguments, check_given, flag};
 use super::list::{self, Listed, Show};
 use super::route::{Route, delete, get, post, put};
+use super::statistics;
 use crate::admin::queues::{QueueOperation, QueueRow};
 use crate::admin::value::Value as Argument;
 use crate::admin::{Operation, Row, Told};
+use crate::queue::QueueTrends;
+use crate::statistics::QUEUE_EVENTS;
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -60,7 +63,25 @@ impl Listed for QueueRow {
             shown["arguments"] = json!(self.arguments);
             return shown;
         }
-        totals(self, &mut shown);
+        statistics::put_lengths(&mut shown, &self.trends.ready, &self.trends.unacked);
+        if let Some(events) = &self.trends.events {
+            shown["message_stats"] = statistics::message_stats(events);
+        }
+        let used_at_ms = Some(self.used_at_ms).filter(|&at_ms| at_ms > 0);
+        if let Some(since) = show.idle_since(self.trends.changed_at_ms.max(used_at_ms)) {
+            shown["idle_since"] = since;
+        }
+        let capacity = if self.consumers > 0 { self.trends.capacity } else { 0.0 };
+        shown["consumer_capacity"] = json!(capacity);
+        shown["consumer_utilisation"] = json!(capacity);
+        shown["head_message_timestamp"] = json!(self.head_message_timestamp);
+        shown["oldest_message_age_ms"] = json!(self.oldest_message_age_ms);
+        shown["message_bytes"] = json!(self.message_bytes);
+        shown["message_bytes_ready"] = json!(self.message_bytes_ready);
+        shown["message_bytes_unacknowledged"] = json!(self.message_bytes_unacknowledged);
+        shown["message_bytes_ram"] = json!(self.message_bytes_ram);
+        shown["messages_ram"] = json!(self.messages_ram);
+        shown["messages_delayed"] = json!(self.messages_delayed);
         shown["internal"] = json!(false);
         shown["internal_owner"] = json!(false);
         shown["messages_parked"] = json!(self.messages_parked);
@@ -77,8 +98,8 @@ impl Listed for QueueRow {
         shown
     }
 
-    fn sort_key(&self, field: &str) -> Option<Value> {
-        Some(match field {
+    fn sort_key(&self, path: &str) -> Option<Value> {
+        Some(match path {
             "name" => json!(self.name),
             "vhost" => json!(self.vhost),
             "type" => json!(self.kind),
@@ -89,7 +110,14 @@ impl Listed for QueueRow {
             "messages_parked" => json!(self.messages_parked),
             "consumers" => json!(self.consumers),
             "memory" => json!(self.memory),
-            _ => return None,
+            "messages_delayed" => json!(self.messages_delayed),
+            "message_bytes" => json!(self.message_bytes),
+            "oldest_message_age_ms" => json!(self.oldest_message_age_ms),
+            _ => {
+                let QueueTrends { events, ready, unacked, .. } = &self.trends;
+                let events = events.as_ref().map(<[_; QUEUE_EVENTS]>::as_slice);
+                return statistics::rate(path, events, Some([ready, unacked]));
+            }
         })
     }
 }

@@ -2,9 +2,10 @@
 
 use super::answer::{Fault, done, put as answer_put};
 use super::call::Call;
-use super::list;
+use super::list::{self, Show};
 use super::overview::{check_administers, check_node};
 use super::route::{Route, delete, get, post, put};
+use super::statistics;
 use crate::admin::permissions::{PermissionOperation, PermissionRow};
 use crate::admin::vhosts::{VHostLimitsChange, VHostLimitsRow, VHostOperation, VHostRow};
 use crate::admin::{Operation, Row};
@@ -33,15 +34,16 @@ async fn rows(call: &Call) -> Result<Vec<VHostRow>, Fault> {
 }
 
 async fn all(call: Call) -> Result<Response, Fault> {
-    let node = call.state.node.clone();
-    let rows = rows(&call).await?.into_iter().map(move |row| vhost(&node, row));
+    let show = Show::of(&call);
+    let rows = rows(&call).await?.into_iter().map(move |row| vhost(&show, row));
     list::answer(&call, rows).await
 }
 
 async fn one(call: Call) -> Result<Response, Fault> {
     check_administers(&call)?;
     let row = find(&call).await?.ok_or_else(Fault::no_object)?;
-    Ok(call.one(vhost(&call.state.node, row)).await)
+    let shown = vhost(&Show::of(&call), row);
+    Ok(call.one(shown).await)
 }
 
 async fn find(call: &Call) -> Result<Option<VHostRow>, Fault> {
@@ -50,23 +52,38 @@ async fn find(call: &Call) -> Result<Option<VHostRow>, Fault> {
 }
 
 /// A vhost in RabbitMQ's words.
-fn vhost(node: &str, row: VHostRow) -> Value {
-    let VHostRow { name, description, tags, default_queue_type, tracing, protected_from_deletion } = row;
+fn vhost(show: &Show, row: VHostRow) -> Value {
+    let VHostRow { name, description, tags, default_queue_type, tracing, protected_from_deletion, trends } =
+        row;
     let metadata = json!({
         "description": description,
         "tags": tags,
         "default_queue_type": default_queue_type,
     });
-    json!({
+    let mut shown = json!({
         "name": name,
         "description": description,
         "metadata": metadata,
         "tags": tags,
         "default_queue_type": default_queue_type,
-        "cluster_state": {node: "running"},
+        "cluster_state": {&show.node: "running"},
         "protected_from_deletion": protected_from_deletion,
         "tracing": tracing,
-    })
+    });
+    if show.disable_stats || !show.monitors {
+        return shown;
+    }
+    if let Some([ready, unacked]) = &trends.lengths {
+        statistics::put_lengths(&mut shown, ready, unacked);
+    }
+    if let Some([received, sent]) = &trends.traffic {
+        statistics::put(&mut shown, "recv_oct", received);
+        statistics::put(&mut shown, "send_oct", sent);
+    }
+    if let Some(events) = &trends.events {
+        shown["message_stats"] = statistics::message_stats(events);
+    }
+    shown
 }
 
 async fn set(call: Call) -> Result<Response, Fault> {

@@ -152,6 +152,8 @@ pub struct Block {
     starts: Box<[u32]>,
     persistent: u32,
     traits: Traits,
+    /// Bytes that its records take beside their bodies.
+    heads: usize,
 }
 
 /// What some record of a block has that most have not.
@@ -195,17 +197,18 @@ impl Block {
     /// A record's lengths do not add up.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, NotABlock> {
         let mut starts = Vec::new();
-        let (mut persistent, mut traits) = (0, Traits::default());
+        let (mut persistent, mut traits, mut heads) = (0, Traits::default(), 0);
         let mut at = 0;
         while at < bytes.len() {
             let record = &bytes[at..];
-            let len = record_len(record).ok_or(NotABlock { at })?;
+            let (len, head) = record_len(record).ok_or(NotABlock { at })?;
+            heads += head;
             starts.push(u32::try_from(at).map_err(|_beyond_4_gib| NotABlock { at })?);
             persistent += u32::from(record[4] & PERSISTENT);
             traits.add(record[4]);
             at += len;
         }
-        Ok(Self { bytes, starts: starts.into(), persistent, traits })
+        Ok(Self { bytes, starts: starts.into(), persistent, traits, heads })
     }
 
     /// A block of one message whose body is large: the body is written once and never copied again.
@@ -303,6 +306,7 @@ impl Block {
                 let start = at + self.start(index) - base;
                 kept.starts.push(u32::try_from(start).expect("no further in than in the whole"));
                 kept.persistent += u32::from(self.is_persistent(index));
+                kept.heads += record_len(&self.bytes[self.start(index)..]).map_or(0, |(_, head)| head);
             }
         }
         kept.bytes.shrink_to_fit();
@@ -314,6 +318,16 @@ impl Block {
     #[must_use]
     pub fn bytes_of(&self, range: Range<u32>) -> usize {
         self.start(range.end).saturating_sub(self.start(range.start))
+    }
+
+    /// How many bytes the bodies of the records in `range` have: exactly of all records, or where
+    /// what records have beside their bodies is of one size, as it is as a rule; else nearly. No
+    /// record is looked at.
+    #[must_use]
+    pub fn bodies_of(&self, range: Range<u32>) -> u64 {
+        let heads_before = |index: u32| self.heads as u64 * u64::from(index) / u64::from(self.len().max(1));
+        let heads = heads_before(range.end) - heads_before(range.start);
+        (self.bytes_of(range) as u64).saturating_sub(heads)
     }
 
     /// Whether record `index` is persistent.
@@ -383,13 +397,13 @@ fn word(record: &[u8], at: usize) -> u32 {
 
 /// The length of the record at the head of `bytes`, when all of it is there and its parts fit into
 /// it.
-fn record_len(bytes: &[u8]) -> Option<usize> {
+fn record_len(bytes: &[u8]) -> Option<(usize, usize)> {
     if bytes.len() < RECORD_HEAD {
         return None;
     }
     let len = word(bytes, 0) as usize;
     let parts = RECORD_HEAD + usize::from(bytes[5]) + usize::from(bytes[6]) + word(bytes, 8) as usize;
-    (parts <= len && len <= bytes.len()).then_some(len)
+    (parts <= len && len <= bytes.len()).then_some((len, parts))
 }
 
 /// Collects records into the next [`Block`].
@@ -399,6 +413,8 @@ pub struct BlockBuilder {
     starts: Vec<u32>,
     persistent: u32,
     traits: Traits,
+    /// Bytes that its records take beside their bodies.
+    heads: usize,
 }
 
 impl BlockBuilder {
@@ -453,6 +469,7 @@ impl BlockBuilder {
         self.starts.push(at);
         self.persistent += u32::from(message.persistent);
         self.traits.add(head[4]);
+        self.heads += len - body_len;
         self.bytes.extend_from_slice(&head);
         self.bytes.extend_from_slice(message.exchange);
         self.bytes.extend_from_slice(message.routing_key);
@@ -490,8 +507,8 @@ impl BlockBuilder {
     /// The block of everything pushed.
     #[must_use]
     pub fn build(self) -> Block {
-        let (starts, persistent, traits) = (self.starts.into(), self.persistent, self.traits);
-        Block { bytes: self.bytes.into(), starts, persistent, traits }
+        let Self { bytes, starts, persistent, traits, heads } = self;
+        Block { bytes: bytes.into(), starts: starts.into(), persistent, traits, heads }
     }
 }
 
@@ -513,6 +530,23 @@ mod tests {
         assert!(builder.bytes.capacity() < 200, "{}", builder.bytes.capacity());
         builder.push_body(b"x", 1 << 27);
         assert!(builder.bytes.capacity() < 400, "{}", builder.bytes.capacity());
+    }
+
+    #[test]
+    fn bodies_are_counted_without_looking_at_records() {
+        let block = |messages: &[Message<'_>]| {
+            let mut builder = BlockBuilder::default();
+            messages.iter().for_each(|message| builder.push(message));
+            builder.build()
+        };
+        let alike = block(&[sample(b"123", false), sample(b"", false), sample(b"12345", true)]);
+        let other = Message { routing_key: b"a.b.c.d", ..sample(b"12", false) };
+        let mixed = block(&[sample(b"123", false), other]);
+        for block in [Block::from_bytes(alike.bytes().clone()).unwrap(), alike] {
+            assert_eq!([0..3, 0..1, 1..2, 1..3, 2..2].map(|range| block.bodies_of(range)), [8, 3, 0, 5, 0]);
+        }
+        assert_eq!(mixed.bodies_of(0..2), 5);
+        assert_eq!(mixed.bodies_of(0..1) + mixed.bodies_of(1..2), 5, "the parts are the whole");
     }
 
     #[test]

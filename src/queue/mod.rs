@@ -13,6 +13,7 @@ mod consumers;
 pub mod dead_letter;
 pub mod dedup;
 pub mod delayed;
+mod history;
 pub mod mailbox;
 mod memory;
 pub(crate) mod ranges;
@@ -24,15 +25,18 @@ pub mod timers;
 pub mod unread;
 
 pub use self::channel_limit::ChannelLimit;
+pub use self::classic::core::bodies::BodyBytes;
 pub(crate) use self::classic::core::expiry::deadline_ms;
 pub use self::classic::core::letters::{Cause, DeathReason};
 pub(crate) use self::classic::core::letters::{LetterRun, LetterTally, Outcome, ParkedMax};
 pub(crate) use self::classic::reserve::{Reservation, Wanted};
 pub use self::consumers::{Consumer, Label, Subscribed};
+pub use self::history::QueueTrends;
 pub use self::stream::{Filter, Reading, Start};
 
 use self::apply_policy::Unlocked;
 use self::classic::Classic;
+use self::history::SERIES;
 use self::stream::Stream;
 use crate::arguments::{QueueType, Requeue, Settings};
 use crate::blocking;
@@ -43,6 +47,7 @@ use crate::message::Block;
 use crate::queue::dedup::Deduplicator;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::timers::Timers;
+use crate::statistics::{QUEUE_EVENTS, Recorder};
 use crate::store::StoreError;
 use crate::store::change::{Log, Page, PageSource, RecoveredQueue};
 use crate::store::seen::SeenBy;
@@ -138,6 +143,27 @@ pub struct QueueStats {
     pub parked_bytes: u64,
     /// Bytes of records in memory.
     pub resident: usize,
+    /// Messages that wait for their time.
+    pub delayed: u64,
+    /// Bytes of bodies of all its messages, and of those that may be delivered.
+    pub bodies: BodyBytes,
+    /// What has happened to its messages; none if nothing ever has.
+    pub counts: Option<[u64; QUEUE_EVENTS]>,
+    /// How long consumers have had no room for what is ready: milliseconds, and since when that is
+    /// so now, in the clock's monotonic milliseconds.
+    pub blocked: (u64, Option<u64>),
+    /// When somebody last declared it, consumed from it or asked it for a message, milliseconds
+    /// since 1970; 0 if that is not known.
+    pub used_at_ms: u64,
+}
+
+/// What is next in a queue, as far as it is in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Oldest {
+    /// When the oldest message came, be it ready or not: milliseconds since 1970.
+    pub arrived_at_ms: Option<u64>,
+    /// The property `timestamp` of what is next in line, seconds since 1970.
+    pub head_timestamp: Option<u64>,
 }
 
 /// A queue that dispatches nothing while this lives.
@@ -208,6 +234,8 @@ pub struct Queue {
     this: Weak<Self>,
     is_stream: bool,
     unlocked: Unlocked,
+    /// What it has counted, over time: see [`Queue::sample`].
+    history: Recorder<SERIES>,
     /// Held by who sends its dead letters.
     turn: Mutex<()>,
     body: Mutex<Body>,
@@ -269,6 +297,7 @@ impl Queue {
             this: Weak::clone(this),
             is_stream: matches!(body, Body::Stream(_)),
             unlocked,
+            history: Recorder::default(),
             turn: Mutex::default(),
             body: Mutex::new(body),
         })
@@ -311,6 +340,16 @@ impl Queue {
         match body {
             Body::Classic(classic) => classic.stats(),
             Body::Stream(stream) => stream.stats(),
+        }
+    }
+
+    /// What is next in it.
+    #[must_use]
+    pub fn oldest(&self) -> Oldest {
+        let body = &*self.lock();
+        match body {
+            Body::Classic(classic) => classic.oldest(),
+            Body::Stream(stream) => stream.oldest(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::routing::exchange::RoutingInput;
 use crate::routing::exchange::hash::mix;
 use crate::routing::exchange::topic::LongMatches;
 use crate::routing::topology::{Exchange, Target, Topology};
+use crate::statistics::ExchangeFlow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub struct Route {
     pub dedup: Option<Arc<Deduplicator>>,
     /// Whether that exchange or one of the queues takes in each message once.
     pub deduplicates: bool,
+    /// What goes through that exchange.
+    pub flow: Arc<ExchangeFlow>,
     /// How much was looked at to find it: bindings, nodes of a trie, queues.
     pub effort: usize,
     /// Made of the queues: the same for routes to the same queues, and hardly ever for others.
@@ -96,6 +99,7 @@ struct Walk<'a> {
     pending: Vec<&'a Exchange>,
     cacheable: bool,
     dedup: Option<Arc<Deduplicator>>,
+    flow: Arc<ExchangeFlow>,
     /// Doubles are taken out when there are more queues and pending exchanges than this.
     doubles_at: usize,
     effort: usize,
@@ -120,6 +124,7 @@ pub fn find<'a>(
         pending: Vec::new(),
         cacheable: true,
         dedup: None,
+        flow: Arc::clone(origin.map_or(topology.default_flow(), |origin| &origin.flow)),
         doubles_at: GATHERED,
         effort: long.effort(),
         long,
@@ -218,6 +223,7 @@ impl<'a> Walk<'a> {
             atomic,
             dedup,
             deduplicates,
+            flow: self.flow,
             effort,
             fingerprint,
         }

@@ -32,6 +32,7 @@ use crate::queue::delayed::exchange_of;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::exchange::hash::hash;
 use crate::routing::exchange::{BindingTable, RoutingTarget};
+use crate::statistics::ExchangeFlow;
 use crate::store::change::{BindingRecord, Change, ExchangeRecord, QueueRecord, StreamNote};
 use crate::store::seen::SeenBy;
 use std::cmp::Ordering;
@@ -68,6 +69,8 @@ pub struct Topology {
     vhost: Arc<str>,
     exchanges: HashMap<Arc<str>, Exchange>,
     queues: HashMap<Arc<str>, Bound>,
+    /// What goes through the default exchange.
+    default_flow: Arc<ExchangeFlow>,
     owned: BTreeMap<(ConnectionId, QueueId), Arc<Queue>>,
     /// How many of the queues are the broker's own.
     own_queues: usize,
@@ -130,6 +133,8 @@ pub struct Exchange {
     pub alternate: Option<Arc<str>>,
     /// What it has seen, if it takes in each message once.
     pub dedup: Option<Arc<Deduplicator>>,
+    /// What goes through it.
+    pub flow: Arc<ExchangeFlow>,
     bindings: BTreeSet<Binding>,
     /// The exchanges that have bindings to it.
     sources: BTreeSet<Arc<str>>,
@@ -169,6 +174,7 @@ impl Topology {
             vhost,
             exchanges: HashMap::new(),
             queues: HashMap::new(),
+            default_flow: Arc::default(),
             owned: BTreeMap::new(),
             own_queues: 0,
             bindings: 0,
@@ -240,6 +246,11 @@ impl Topology {
     /// All exchanges; the default exchange is none of them.
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.values()
+    }
+
+    /// What goes through the default exchange.
+    pub fn default_flow(&self) -> &Arc<ExchangeFlow> {
+        &self.default_flow
     }
 
     /// How many queues there are, those of direct reply-to and of delayed messages included.
@@ -336,7 +347,9 @@ impl Topology {
         let alternate = alternate_exchange(&declared.arguments).map(Arc::from);
         let name = Arc::clone(&declared.name);
         let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
-        self.exchanges.insert(name, Exchange { declared, table, alternate, dedup, bindings, sources });
+        let flow = Arc::default();
+        let exchange = Exchange { declared, table, alternate, dedup, flow, bindings, sources };
+        self.exchanges.insert(name, exchange);
     }
 
     /// Makes a binding, both ends of which exist; nothing happens when it exists.

@@ -4,7 +4,10 @@
 use super::Server;
 use super::pressure::{self, Pressure};
 use crate::broker::Broker;
+use crate::broker::sampling::USAGE;
 use crate::clock::{self, Clock, Now};
+use crate::machine;
+use crate::statistics::TICK_MS;
 use crate::store::change::Health;
 use std::future::{pending, poll_fn};
 use std::path::PathBuf;
@@ -43,8 +46,11 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
     let clock = server.broker.clock();
     let mut pause = Pause::after(clock.now());
     let (mut due_ms, mut tick) = (None, 0_u32);
+    let sampler = sample(Arc::clone(&server.broker));
+    tokio::pin!(sampler);
     loop {
         tokio::select! {
+            () = &mut sampler => return,
             _ = ticks.tick() => {
                 pause.notice(clock.now());
                 if let Some(set_ms) = clock.is_set() {
@@ -76,6 +82,29 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
             }
         }
     }
+}
+
+/// Takes a sample of what is counted at each multiple of 5 s, on a thread on which nobody waits.
+async fn sample(broker: Arc<Broker>) {
+    loop {
+        let now = broker.clock().now();
+        sleep(Duration::from_millis(TICK_MS - now.unix_ms % TICK_MS)).await;
+        let of = Arc::clone(&broker);
+        if let Err(fault) = spawn_blocking(move || of.sample(usage(&of), of.clock().now())).await {
+            error!(%fault, "taking samples of the statistics failed");
+        }
+    }
+}
+
+/// What the process uses, in the order of the samples.
+fn usage(broker: &Broker) -> [u64; USAGE] {
+    let used = [
+        machine::resident_bytes(),
+        machine::descriptors_open(),
+        Some(broker.clients().list().len() as u64),
+        broker.alarms().disk_free_bytes(),
+    ];
+    used.map(Option::unwrap_or_default)
 }
 
 /// Keeps with the data how far the calendar is ahead of the machine's clock, so that a restart

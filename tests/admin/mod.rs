@@ -7,6 +7,7 @@ mod durable;
 mod objects;
 mod parked;
 mod policies;
+mod statistics;
 mod test_broker;
 mod users;
 mod vhosts;

@@ -52,7 +52,9 @@ fn queues_are_listed_with_what_is_in_them() {
             "exclusive": false, "arguments": { "x-max-priority": 5 }, "policy": null, "operator_policy": null,
             "effective_policy_definition": {}, "state": "running", "messages": 3,
             "messages_ready": 1, "messages_unacknowledged": 2, "messages_parked": 0, "consumers": 1,
-            "memory": rows[1]["memory"], "owner_pid": null, "exclusive_consumer_tag": null,
+            "messages_delayed": 0, "messages_ram": 3, "message_bytes": 11, "message_bytes_ready": 5,
+            "message_bytes_unacknowledged": 6, "message_bytes_ram": 11, "oldest_message_age_ms": 0,
+            "head_message_timestamp": null, "memory": rows[1]["memory"], "owner_pid": null, "exclusive_consumer_tag": null,
         })
     );
     assert_eq!(rows[0]["name"], "own");

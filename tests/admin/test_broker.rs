@@ -5,6 +5,7 @@ use crate::session::world::{Pieces, World};
 use leveret::admin::{self, Answer, Caller, Operation, RefusalKind, Requester};
 use leveret::broker::BrokerSettings;
 use leveret::ids::Ticket;
+use leveret::statistics::SamplesWanted;
 use serde_json::{Value, from_value, to_value};
 use std::task::{Context, Waker};
 
@@ -58,21 +59,31 @@ impl TestBroker {
         who: &Requester,
         operation: &Value,
     ) -> Result<Value, (RefusalKind, String)> {
+        Ok(match self.answer(who, operation, SamplesWanted::default())? {
+            Answer::One(told) => to_value(*told).expect("it can be told"),
+            Answer::Many(rows) => rows.map(|row| to_value(row).expect("it can be told")).collect(),
+        })
+    }
+
+    /// What an operation answers, with samples.
+    pub(super) fn answer(
+        &mut self,
+        who: &Requester,
+        operation: &Value,
+        samples: SamplesWanted,
+    ) -> Result<Answer, (RefusalKind, String)> {
         let operation: Operation = from_value(operation.clone()).expect("it is an operation");
         let inquiry = admin::inquiry_for(&self.world.broker, &operation, who);
         self.world.settle();
         if let Some(inquiry) = &inquiry {
             assert!(inquiry.poll(&Context::from_waker(Waker::noop())).is_ready(), "everybody has answered");
         }
-        let caller = Caller { who: who.clone(), now: self.world.now, inquiry };
+        let caller = Caller { who: who.clone(), now: self.world.now, inquiry, samples };
         let performed = admin::perform(&self.world.broker, operation, &caller);
         self.world.settle();
         let performed = performed.map_err(|refusal| (refusal.kind, refusal.message))?;
         self.ticket = performed.ticket;
-        Ok(match performed.answer {
-            Answer::One(told) => to_value(*told).expect("it can be told"),
-            Answer::Many(rows) => rows.map(|row| to_value(row).expect("it can be told")).collect(),
-        })
+        Ok(performed.answer)
     }
 
     /// Asks, and gets this.

@@ -5,6 +5,7 @@ use leveret::admin::definitions::{DefinitionsOperation, Source, start_with};
 use leveret::admin::{self, Answer, Caller, Operation, Requester};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
+use leveret::statistics::SamplesWanted;
 use leveret::store::{Options, open_backend};
 use serde_json::{Value, from_str, json, to_value};
 use std::sync::Arc;
@@ -21,7 +22,12 @@ fn start(disk: &SimDisk) -> Arc<Broker> {
 }
 
 fn caller() -> Caller {
-    Caller { who: Requester::Operator("test".to_owned()), now: NOW, inquiry: None }
+    Caller {
+        who: Requester::Operator("test".to_owned()),
+        now: NOW,
+        inquiry: None,
+        samples: SamplesWanted::default(),
+    }
 }
 
 fn perform(broker: &Arc<Broker>, operation: DefinitionsOperation) -> Result<Value, String> {

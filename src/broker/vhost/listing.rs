@@ -4,7 +4,8 @@
 use super::VHost;
 use crate::queue::Queue;
 use crate::queue::reply::is_reply_queue;
-use crate::routing::topology::{Declared, Target};
+use crate::routing::topology::{Declared, Exchange, Target};
+use crate::statistics::ExchangeFlow;
 use std::sync::Arc;
 
 /// One end of a binding, and how messages get to the other.
@@ -45,6 +46,28 @@ impl VHost {
         drop(state);
         exchanges.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         exchanges
+    }
+
+    /// What goes through each exchange, that of the default exchange first, whose name is empty.
+    #[must_use]
+    pub fn list_flows(&self) -> Vec<(Arc<str>, Arc<ExchangeFlow>)> {
+        let state = self.objects.read();
+        let default = (Arc::from(""), Arc::clone(state.topology.default_flow()));
+        let of = |exchange: &Exchange| (Arc::clone(&exchange.declared.name), Arc::clone(&exchange.flow));
+        std::iter::once(default).chain(state.topology.exchanges().map(of)).collect()
+    }
+
+    /// What goes through an exchange.
+    #[must_use]
+    pub fn flow_of(&self, exchange: &str) -> Option<Arc<ExchangeFlow>> {
+        let state = self.objects.read();
+        let topology = &state.topology;
+        let flow = if exchange.is_empty() {
+            Some(topology.default_flow())
+        } else {
+            topology.exchange(exchange).map(|found| &found.flow)
+        };
+        flow.cloned()
     }
 
     /// All bindings that were made, by their sources; those from the default exchange are not made.

@@ -28,7 +28,8 @@ use crate::queue::channel_limit::ChannelLimit;
 use crate::queue::consumers::{Consumer, Consumers, SelectionRule, Subscribed};
 use crate::queue::mailbox::{DeliveryRun, Mail, Mailbox};
 use crate::queue::memory::{CountedBytes, budget};
-use crate::queue::{Busy, Effects, Got, Queue, QueueContext, QueueStats, Settled};
+use crate::queue::{Busy, Effects, Got, Oldest, Queue, QueueContext, QueueStats, Settled, count_of};
+use crate::statistics::{Event, QueueTally};
 use crate::store::StoreError;
 use crate::store::change::{Page, PageSource, RecoveredQueue};
 use std::mem;
@@ -57,6 +58,11 @@ pub(super) struct Classic {
     /// What transactions that are about to come have reserved.
     reserved: Reservation,
     counted: CountedBytes,
+    tally: QueueTally,
+    /// How long its consumers had no room for what is ready, in milliseconds, but for the time
+    /// since `blocked_since_ms`.
+    blocked_ms: u64,
+    blocked_since_ms: Option<u64>,
     /// When the queue is to be called, as the timers know it: milliseconds since 1970.
     armed_ms: Option<u64>,
     /// When somebody last declared it, consumed from it or asked it for a message: milliseconds
@@ -88,6 +94,9 @@ impl Classic {
             wanted_by: Vec::new(),
             reserved: Reservation::default(),
             counted: CountedBytes::default(),
+            tally: QueueTally::default(),
+            blocked_ms: 0,
+            blocked_since_ms: None,
             armed_ms: None,
             used_at_ms: 0,
         };
@@ -162,14 +171,23 @@ impl Classic {
         let (parked, parked_bytes) = core.letters.as_ref().map_or((0, 0), |letters| letters.held());
         let delayed = core.waiting() + core.dead() - parked;
         QueueStats {
-            // Who asks a queue of delayed messages wants to know how many there are.
-            ready: core.ready() + if self.settings.delays { delayed } else { 0 },
+            ready: core.ready(),
             parked,
             parked_bytes,
             unacked: core.unacked(),
             consumers: u32::try_from(self.consumers.len()).unwrap_or(u32::MAX),
             resident: core.resident(),
+            delayed,
+            bodies: core.body_bytes(),
+            counts: self.tally.counts(),
+            blocked: (self.blocked_ms, self.blocked_since_ms),
+            used_at_ms: self.used_at_ms,
         }
+    }
+
+    /// What is next in it.
+    pub(super) fn oldest(&self) -> Oldest {
+        self.core.oldest()
     }
 
     /// Its consumers, in the order in which they are served.
@@ -208,6 +226,7 @@ impl Classic {
                 // A consumer who waits takes what comes first, not the best of what comes together.
                 self.dispatch(queue, now, pushed);
             }
+            self.tally.add(Event::Publish, u64::from(records.end - records.start));
             pushed = self.core.push(block, records, lane, logged);
             if block.is_redelivered() && !queue.settings.delays {
                 self.core.come_redelivered(pushed, logged);
@@ -228,6 +247,7 @@ impl Classic {
         for part in settled {
             self.core.remove(part.range);
         }
+        self.tally.add(Event::Ack, count_of(settled));
         self.release_and_finish(queue, settled, now)
     }
 
@@ -348,21 +368,28 @@ impl Classic {
                 self.getters.push(Arc::clone(mailbox));
                 Got::Paging
             }
-            Head::Empty => Got::Empty,
+            Head::Empty => {
+                self.tally.add(Event::GetEmpty, 1);
+                Got::Empty
+            }
             Head::OnDisk(_) => {
                 self.getters.push(Arc::clone(mailbox));
                 Got::Paging
             }
             Head::Ready(range) => match self.core.take(range, 1, no_ack) {
                 None => Got::Empty,
-                Some(taken) => Got::Message {
-                    first: taken.first,
-                    block: taken.block,
-                    index: taken.range.start,
-                    redelivered: taken.redelivered,
-                    deliveries: taken.deliveries,
-                    remaining: u32::try_from(self.core.ready()).unwrap_or(u32::MAX),
-                },
+                Some(taken) => {
+                    self.tally.add(if no_ack { Event::GetNoAck } else { Event::Get }, 1);
+                    self.tally.add(Event::Redeliver, taken.redelivered.into());
+                    Got::Message {
+                        first: taken.first,
+                        block: taken.block,
+                        index: taken.range.start,
+                        redelivered: taken.redelivered,
+                        deliveries: taken.deliveries,
+                        remaining: u32::try_from(self.core.ready()).unwrap_or(u32::MAX),
+                    }
+                }
             },
         };
         (got, self.finish(queue, now))
@@ -550,6 +577,10 @@ impl Classic {
             }
             let Some(taken) = self.core.take(range, count, turn.no_ack) else { break };
             let bytes = taken.block.bytes_of(taken.range.clone());
+            self.tally.add(delivery_event(turn.no_ack), count.into());
+            if taken.redelivered {
+                self.tally.add(Event::Redeliver, count.into());
+            }
             self.consumers.dispatch(turn, count, bytes, |consumer| {
                 Mail::Deliver(DeliveryRun {
                     consumer,
@@ -613,6 +644,7 @@ impl Classic {
             }
         }
         self.counted.set(self.core.resident(), memory);
+        self.note_blocked(now);
         self.arm(queue, next);
         Effects {
             letters: self.core.calls_for_sender(),
@@ -623,6 +655,19 @@ impl Classic {
             room_for: self.room_for(),
             dropped: self.core.take_dropped(),
             ticket,
+        }
+    }
+
+    /// Measures how long consumers have no room for what is ready.
+    fn note_blocked(&mut self, now: Now) {
+        let is_blocked = !self.consumers.is_empty() && self.core.ready() > 0;
+        match self.blocked_since_ms {
+            None if is_blocked => self.blocked_since_ms = Some(now.mono_ms),
+            Some(since_ms) if !is_blocked => {
+                self.blocked_ms += now.mono_ms.saturating_sub(since_ms);
+                self.blocked_since_ms = None;
+            }
+            None | Some(_) => {}
         }
     }
 
@@ -677,6 +722,11 @@ impl Classic {
     fn is_expired(&self, now: Now) -> bool {
         self.lease_ends().is_some_and(|at_ms| at_ms <= now.unix_ms)
     }
+}
+
+/// What it is to be dealt to a consumer.
+pub(super) fn delivery_event(no_ack: bool) -> Event {
+    if no_ack { Event::DeliverNoAck } else { Event::Deliver }
 }
 
 /// What tests look at.

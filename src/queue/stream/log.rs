@@ -94,6 +94,11 @@ impl StreamLog {
         }
     }
 
+    /// When its first chunk came, milliseconds since 1970.
+    pub(super) fn since_ms(&self) -> Option<u64> {
+        self.chunks.front().map(|chunk| chunk.since_ms)
+    }
+
     /// Keeps so much from now on.
     pub(super) fn retain(&mut self, retention: Retention) {
         self.retention = retention;
@@ -131,7 +136,7 @@ impl StreamLog {
     }
 
     /// Bytes of records that are here.
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.position - self.chunks.front().map_or(self.position, |chunk| chunk.position)
     }
 

@@ -19,7 +19,7 @@ use self::pages::Pages;
 use self::reader::{Left, StreamReader};
 use super::consumers::{Consumer, Subscribed};
 use super::memory::{CountedBytes, MEMORY_PLENTY, MEMORY_SHORT, budget};
-use super::{Busy, Effects, Queue, QueueContext, QueueStats, Settled};
+use super::{BodyBytes, Busy, Effects, Oldest, Queue, QueueContext, QueueStats, Settled, count_of};
 use crate::arguments::{Retention, Settings};
 use crate::clock::Now;
 use crate::error::BrokerError;
@@ -27,6 +27,7 @@ use crate::ids::{ConsumerId, QueueId, SeqRange, Ticket};
 use crate::message::Block;
 use crate::queue::browse::Look;
 use crate::queue::mailbox::Mail;
+use crate::statistics::{Event, QueueTally};
 use crate::store::change::{Change, Page, RecoveredQueue, StreamNote};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -53,6 +54,7 @@ pub(super) struct Stream {
     changes: Vec<Change>,
     deleted: bool,
     counted: CountedBytes,
+    tally: QueueTally,
 }
 
 impl Stream {
@@ -79,6 +81,7 @@ impl Stream {
             changes: Vec::new(),
             deleted: false,
             counted: CountedBytes::default(),
+            tally: QueueTally::default(),
         }
     }
 
@@ -118,8 +121,15 @@ impl Stream {
             unacked: self.readers.values().map(|reader| u64::from(reader.unacked)).sum(),
             consumers: u32::try_from(self.readers.len()).unwrap_or(u32::MAX),
             resident: self.counted.get(),
+            counts: self.tally.counts(),
+            bodies: BodyBytes { all: self.log.bytes(), ready: self.log.bytes(), ..BodyBytes::default() },
             ..QueueStats::default()
         }
+    }
+
+    /// When its first chunk came.
+    pub(super) fn oldest(&self) -> Oldest {
+        Oldest { arrived_at_ms: self.log.since_ms(), head_timestamp: None }
     }
 
     /// Its consumers, all of whom are served at a time.
@@ -136,6 +146,7 @@ impl Stream {
         let range = self.log.push(block, |chunk| {
             changes.push(Change::Stream { queue: id, note: StreamNote::Chunk(chunk) });
         });
+        self.tally.add(Event::Publish, block.len().into());
         self.changes.push(Change::Publish {
             queue: id,
             first: range.first,
@@ -163,6 +174,7 @@ impl Stream {
 
     /// Messages are settled.
     pub(super) fn settle(&mut self, queue: &Queue, settled: &[Settled]) -> Effects {
+        self.tally.add(Event::Ack, count_of(settled));
         self.release(queue, settled, false)
     }
 
@@ -317,7 +329,7 @@ impl Stream {
     /// a page if it wants one.
     fn serve(&mut self, id: ConsumerId, short: bool) {
         let Some(reader) = self.readers.get_mut(&id) else { return };
-        reader.dispatch(&self.log, &mut self.pages);
+        self.tally.add(Event::Deliver, reader.dispatch(&self.log, &mut self.pages));
         if !reader.hungry && reader.wanted(&self.log, &self.pages).is_some() {
             reader.hungry = true;
             self.hungry.push_back(id);

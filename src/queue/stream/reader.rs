@@ -89,9 +89,9 @@ impl StreamReader {
         (count > 0 && bytes > 0).then_some((count, bytes))
     }
 
-    /// Posts what there is for it and what it has room for.
-    pub(super) fn dispatch(&mut self, log: &StreamLog, pages: &mut Pages) {
-        let mut mail = Vec::new();
+    /// Posts what there is for it and what it has room for; how many messages that are.
+    pub(super) fn dispatch(&mut self, log: &StreamLog, pages: &mut Pages) -> u64 {
+        let (mut mail, mut dispatched) = (Vec::new(), 0);
         while let Some((count, bytes)) = self.room() {
             let Some((base, block)) = self.current(log, pages) else { break };
             let start = u32::try_from(self.position - base).unwrap_or(u32::MAX);
@@ -103,6 +103,7 @@ impl StreamReader {
             let first = base + u64::from(range.start);
             let count = range.end - range.start;
             self.unacked += count;
+            dispatched += u64::from(count);
             self.unsent.set(self.unsent.bytes() + block.bytes_of(range.clone()));
             if let Some(track) = &mut self.track {
                 track.outstanding.insert(SeqRange::of(first, count.into()), ());
@@ -120,6 +121,7 @@ impl StreamReader {
         if !mail.is_empty() {
             self.consumer.mailbox.post(&mut mail);
         }
+        dispatched
     }
 
     /// The block that holds what is next, if it is in memory, and its first number.

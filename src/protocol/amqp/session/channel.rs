@@ -13,10 +13,13 @@ use super::deliver::Deliveries;
 use super::mode::Mode;
 use crate::blocking;
 use crate::broker::clients::{ChannelReport, HeldRun};
+use crate::broker::counted::ChannelEvents;
 use crate::broker::{Permit, Settlement};
 use crate::client::unacked::UnknownTag;
 use crate::ids::{ConsumerId, QueueId};
 use crate::protocol::amqp::fault::AmqpError;
+use crate::statistics::Event;
+use std::sync::Arc;
 
 /// An open channel.
 ///
@@ -36,9 +39,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, places: Vec<Permit>) -> Self {
+    pub(super) fn new(number: u16, events: Arc<ChannelEvents>, places: Vec<Permit>) -> Self {
         Self {
-            out: ChannelOutput::new(number),
+            out: ChannelOutput::new(number, events),
             mode: Mode::Plain,
             deliveries: Deliveries::new(),
             consumers: Consumers::new(),
@@ -128,11 +131,17 @@ impl Channel {
         if self.consumers.limit.is_set() {
             link.pending.note_eased(self.out.number);
         }
-        let acks = &mut link.batch.acks;
-        blocking::run_many(runs, || {
-            unacked.take(tag, multiple, |part| acks.add(&part.run.queue, fate, part.settled))
-        })
-        .map_err(unknown)
+        let (acks, mut settled) = (&mut link.batch.acks, 0);
+        let taken = blocking::run_many(runs, || {
+            unacked.take(tag, multiple, |part| {
+                settled += part.settled.range.len();
+                acks.add(&part.run.queue, fate, part.settled);
+            })
+        });
+        if fate == Settlement::Ack {
+            self.out.events.counters.add_alone(Event::Ack, settled);
+        }
+        taken.map_err(unknown)
     }
 
     /// The queue of a consumer is gone.

@@ -2,22 +2,26 @@
 
 use super::connection_state::ConnectionState;
 use super::deferred_replies::DeferredReplies;
+use crate::broker::counted::ChannelEvents;
 use crate::ids::Ticket;
 use crate::protocol::amqp::wire::encode;
 use crate::protocol::amqp::wire::output::Output;
 use amq_protocol::protocol::{AMQPClass, basic};
 use amq_protocol::types::ShortString;
+use std::sync::Arc;
 
 /// Where a channel's frames go.
 pub(super) struct ChannelOutput {
     /// The channel's number.
     pub(super) number: u16,
+    /// What it has counted; operators look at it.
+    pub(super) events: Arc<ChannelEvents>,
     pub(super) held: DeferredReplies,
 }
 
 impl ChannelOutput {
-    pub(super) fn new(number: u16) -> Self {
-        Self { number, held: DeferredReplies::default() }
+    pub(super) fn new(number: u16, events: Arc<ChannelEvents>) -> Self {
+        Self { number, events, held: DeferredReplies::default() }
     }
 
     /// Where the channel's next frame belongs.

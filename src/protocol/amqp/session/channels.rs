@@ -124,7 +124,9 @@ impl Channels {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || Slot::Free);
         }
-        let mut channel = Channel::new(number, places);
+        let client = link.client.handle.as_ref().map(|handle| handle.client());
+        let events = client.map(|client| client.open_channel(number)).unwrap_or_default();
+        let mut channel = Channel::new(number, events, places);
         channel.out.reply(link, &AMQPClass::Channel(amqp::AMQPMethod::OpenOk(amqp::OpenOk {})));
         self.slots[index] = Slot::Open(Box::new(channel));
         link.broker.metrics().channels_opened.add(1);
@@ -322,4 +324,10 @@ fn release_now(link: &mut ConnectionState, mut channels: Vec<Channel>) {
     let publishers = channels.iter().filter(|channel| channel.is_publisher()).count();
     link.broker.metrics().publishers_ended.add(publishers as u64);
     link.broker.metrics().channels_closed.add(channels.len() as u64);
+    for channel in channels {
+        link.client.vhost.counted.end_channel(&channel.out.events);
+        if let Some(handle) = &link.client.handle {
+            handle.client().close_channel(channel.out.number);
+        }
+    }
 }

@@ -155,7 +155,9 @@ impl Connection {
 
     /// Undoes everything: what is outstanding goes back, exclusive queues go.
     pub(super) fn shut(&mut self, link: &mut ConnectionState) {
-        link.client.handle = None;
+        if let Some(handle) = link.client.handle.take() {
+            link.client.vhost.counted.end_connection(handle.client().traffic());
+        }
         self.channels.flush(link);
         self.channels.release_all(link);
         let exclusive = link.client.vhost.queues_of(link.client.id);

@@ -120,8 +120,16 @@ impl ConnectionState {
         self.inbox.wake_at(&self.broker, ticket);
     }
 
+    /// Shows operators how many bytes came and went.
+    pub(super) fn note_traffic(&self) {
+        if let Some(handle) = &self.client.handle {
+            let sent = self.output.progress() + self.output.len() as u64;
+            handle.client().note_traffic([self.received_bytes, sent]);
+        }
+    }
+
     /// Hands what was counted to the broker.
     pub(super) fn report(&mut self) {
-        std::mem::take(&mut self.tally).report(self.broker.metrics());
+        self.tally.report(self.broker.metrics());
     }
 }

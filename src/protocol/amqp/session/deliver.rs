@@ -17,6 +17,7 @@ use crate::protocol::amqp::wire::frame::FRAME_END;
 use crate::protocol::amqp::wire::output::Output;
 use crate::queue::Got;
 use crate::queue::mailbox::DeliveryRun;
+use crate::statistics::Event;
 use amq_protocol::protocol::{AMQPClass, basic};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -69,8 +70,10 @@ impl Deliveries {
         subscription.uncredited += run.block.bytes_of(first_index..run.range.start);
         if subscription.no_ack {
             link.tally.delivered_auto_ack += count;
+            out.events.counters.add_alone(Event::DeliverNoAck, count);
         } else {
             link.tally.delivered_manual_ack += count;
+            out.events.counters.add_alone(Event::Deliver, count);
             let (queue, timeout_ms) = (Arc::clone(&subscription.queue), subscription.timeout_ms);
             let due_ms = link.due_after(timeout_ms);
             let outstanding = UnackedRun::new(first_tag, run.first, queue, Some(run.consumer), due_ms);
@@ -78,6 +81,7 @@ impl Deliveries {
         }
         if run.redelivered {
             link.tally.redelivered += count;
+            out.events.counters.add_alone(Event::Redeliver, count);
         }
         if link.client.vhost.is_tracing() {
             trace::deliveries(link, channel, &run, first_index);
@@ -96,6 +100,7 @@ impl Deliveries {
                 link.pending_get = Some(get);
             } else {
                 metrics.get_empty.add(1);
+                out.events.counters.add_alone(Event::GetEmpty, 1);
                 out.reply(link, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
             }
             return;
@@ -103,6 +108,9 @@ impl Deliveries {
         let counter = if get.no_ack { &metrics.get_auto_ack } else { &metrics.get_manual_ack };
         counter.add(1);
         metrics.redelivered.add(u64::from(redelivered));
+        let event = if get.no_ack { Event::GetNoAck } else { Event::Get };
+        out.events.counters.add_alone(event, 1);
+        out.events.counters.add_alone(Event::Redeliver, redelivered.into());
         let first_tag = self.next_tag;
         self.next_tag += 1;
         let message = block.message(index);

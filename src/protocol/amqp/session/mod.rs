@@ -201,6 +201,7 @@ impl Session {
         }
         self.link.output.count_replies(before);
         self.link.received_bytes += used as u64;
+        self.link.note_traffic();
         if let State::Open(connection) = &mut self.state {
             connection.deliver_taken(&mut self.link);
         }

@@ -10,6 +10,7 @@ use crate::client::unacked::Unacked;
 use crate::ids::Ticket;
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::wire::encode;
+use crate::statistics::Event;
 use amq_protocol::protocol::{AMQPClass, confirm, tx};
 use std::ops::RangeInclusive;
 
@@ -114,12 +115,13 @@ impl Mode {
         let Self::Confirm(confirms) = self else { return };
         confirms.answer(durable, |Answer { verdict, tag, multiple, count }| {
             let number = out.number;
+            if verdict == Verdict::Taken {
+                link.tally.confirmed += count;
+                out.events.counters.add_alone(Event::Confirm, count);
+            }
             let frames = out.frames(&mut link.output).own();
             match verdict {
-                Verdict::Taken => {
-                    link.tally.confirmed += count;
-                    encode::ack(frames, number, tag, multiple);
-                }
+                Verdict::Taken => encode::ack(frames, number, tag, multiple),
                 // `requeue` means nothing here; RabbitMQ sets it.
                 Verdict::Refused => encode::nack(frames, number, tag, multiple, true),
             }

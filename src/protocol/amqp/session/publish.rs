@@ -17,6 +17,7 @@ use crate::client::publish_batch::Publish;
 use crate::message::{Block, LARGE_BODY, Message};
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::wire::encode::{self, Content};
+use crate::statistics::Event;
 
 impl Channel {
     /// A message whose content came in one piece.
@@ -91,6 +92,8 @@ impl Channel {
         let route = link.batch.routes.current();
         let routed = !route.queues.is_empty() || route.knows(message, link.now);
         link.tally.received += 1;
+        link.tally.flow.add(&route.flow, route.queues.len());
+        self.out.events.counters.add_alone(Event::Publish, 1);
         link.tally.sizes.add(message.body.len());
         self.count_publisher(link);
         if let Mode::Confirm(confirms) = &mut self.mode {
@@ -126,9 +129,11 @@ impl Channel {
         }
         if !mandatory {
             link.tally.dropped += 1;
+            self.out.events.counters.add_alone(Event::DropUnroutable, 1);
             return;
         }
         link.tally.returned += 1;
+        self.out.events.counters.add_alone(Event::ReturnUnroutable, 1);
         let &Message { exchange, routing_key, body, .. } = message;
         let content = Content { exchange, routing_key, properties: &shown(message, 0, 0), body };
         let number = self.out.number;

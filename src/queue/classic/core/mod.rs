@@ -9,6 +9,7 @@
 //! Invariants: every fresh number (see `lanes`) is live; `returned`, `failed`, `letters` and
 //! `waiting` hold live numbers that are not fresh, and all but `failed` share none with each other.
 
+pub(in crate::queue) mod bodies;
 pub(in crate::queue::classic) mod browse;
 pub(in crate::queue) mod expiry;
 pub(super) mod lanes;
@@ -17,13 +18,15 @@ pub(in crate::queue) mod paging;
 pub(super) mod requeues;
 pub(super) mod sizes;
 
+use self::bodies::Bodies;
 use self::lanes::{Lane, Lanes};
 use self::letters::Letters;
 use self::requeues::{Requeued, Waiting};
 use self::sizes::QueueSizes;
 use crate::arguments::Settings;
 use crate::ids::{QueueId, SeqRange, lane_of};
-use crate::message::Block;
+use crate::message::{Block, properties};
+use crate::queue::Oldest;
 use crate::queue::ranges::RangeMap;
 use crate::store::change::{Change, RecoveredLane, RecoveredQueue, RecoveredRequeue};
 use crate::store::mark::Mark;
@@ -115,7 +118,9 @@ pub(in crate::queue) struct Core {
     expires: bool,
     /// Bytes of live records in memory.
     resident: usize,
-    /// What bodies take; only where that is limited.
+    /// What bodies take.
+    bodies: Bodies,
+    /// What each body takes; only where that is limited.
     pub(super) sizes: Option<Box<QueueSizes>>,
     /// What the store must be told; taken after each operation.
     changes: Vec<Change>,
@@ -136,6 +141,7 @@ impl Core {
             waiting: if settings.delays { Waiting::by_message() } else { Waiting::default() },
             expires: false,
             resident: 0,
+            bodies: Bodies::default(),
             sizes: None,
             changes: Vec::new(),
             dropped_at_limit: 0,
@@ -147,6 +153,7 @@ impl Core {
     pub(super) fn recover(recovered: &RecoveredQueue, settings: &Settings, clean: bool) -> Self {
         let mut core = Self::new(recovered.record.id, settings);
         core.expires = recovered.expires;
+        core.bodies = Bodies::recover(recovered);
         for &range in &recovered.messages {
             core.live.insert(range, RecordPlace::Disk);
         }
@@ -272,6 +279,7 @@ impl Core {
         }
         self.expires |= block.expires();
         self.resident += weight(block, records.clone());
+        self.bodies.push(block.bodies_of(records.clone()));
         if let Some(sizes) = &mut self.sizes {
             sizes.push(range.first, block, records.clone());
         }
@@ -298,6 +306,25 @@ impl Core {
             Some((piece, RecordPlace::Disk)) => Head::OnDisk(range.meet(piece)),
             None => Head::Empty,
         }
+    }
+
+    /// What is next, and the oldest message, as far as they are in memory.
+    pub(super) fn oldest(&self) -> Oldest {
+        let shown = |seq: u64| match self.live.at(seq) {
+            Some((_, RecordPlace::Memory { block, base, .. })) => {
+                Some(block.message(u32::try_from(seq.wrapping_sub(*base)).ok()?))
+            }
+            Some((_, RecordPlace::Disk)) | None => None,
+        };
+        let first = |lane: &Lane| self.live.from(lane.first).next().map(|(piece, _)| piece.first);
+        let arrivals = self.lanes.iter().filter_map(first).filter_map(shown);
+        let head_timestamp = match self.head() {
+            Head::Ready(range) => {
+                shown(range.first).and_then(|message| properties::decode(message.properties).ok()?.timestamp)
+            }
+            Head::OnDisk(_) | Head::Empty => None,
+        };
+        Oldest { arrived_at_ms: arrivals.map(|message| message.arrived_at_ms).min(), head_timestamp }
     }
 
     /// Bytes of the bodies of messages that may be delivered; known only where that is limited.
@@ -348,6 +375,7 @@ impl Core {
                 self.failed.insert(range, mark.deliveries);
             }
         }
+        self.bodies.take(block.bodies_of(records.clone()));
         if let Some(sizes) = &mut self.sizes {
             sizes.take(range);
         }
@@ -370,17 +398,26 @@ impl Core {
     /// Takes messages out of memory; how many there were, and whether the store knows of any.
     fn forget(&mut self, range: SeqRange) -> (u64, bool) {
         let (mut removed, mut logged, mut freed) = (0, false, 0);
+        let bodies = &mut self.bodies;
         self.live.take(range, |piece, place| {
             removed += piece.len();
             match place {
                 RecordPlace::Memory { block, base, logged: told } => {
                     logged |= told;
-                    freed += weight(&block, records(&block, base, piece));
+                    let records = records(&block, base, piece);
+                    bodies.remove(block.bodies_of(records.clone()));
+                    freed += weight(&block, records);
                 }
-                RecordPlace::Disk => logged = true,
+                RecordPlace::Disk => {
+                    logged = true;
+                    bodies.remove_from_disk(piece.len());
+                }
             }
         });
         self.resident -= freed;
+        if self.live.is_empty() {
+            self.bodies.clear();
+        }
         if !self.failed.is_empty() {
             self.failed.take(range, |_, _| ());
         }
@@ -425,8 +462,11 @@ impl Core {
         let mut ready: Vec<SeqRange> = self.lanes.iter().map(|lane| range.meet(lane.fresh())).collect();
         self.returned.take(range, |piece, _| ready.push(piece));
         ready.extend(self.waiting.lose(range).into_iter().map(|seq| SeqRange::of(seq, 1)));
-        if let Some(sizes) = &mut self.sizes {
-            ready.into_iter().for_each(|piece| sizes.take(piece));
+        for piece in ready {
+            self.bodies.take(self.bytes_in(piece));
+            if let Some(sizes) = &mut self.sizes {
+                sizes.take(piece);
+            }
         }
         self.lose_letters(range);
         self.pass_by(range);
@@ -452,6 +492,7 @@ impl Core {
     /// Takes ready messages out of the line; they stay live, and it is the caller's to say what
     /// becomes of them.
     pub(super) fn withdraw(&mut self, range: SeqRange) {
+        self.bodies.take(self.bytes_in(range));
         if let Some(sizes) = &mut self.sizes {
             sizes.take(range);
         }
@@ -471,6 +512,7 @@ impl Core {
                 Some(range) => self.live.part(range, pieces.min(PURGED_AT_ONCE)),
                 None => {
                     let Some(seq) = self.waiting.take_first() else { break };
+                    self.bodies.take(self.bytes_in(SeqRange::of(seq, 1)));
                     if let Some(sizes) = &mut self.sizes {
                         sizes.take(SeqRange::of(seq, 1));
                     }

@@ -281,7 +281,9 @@ fn head_end(core: &Core, head_bytes: usize) -> u64 {
 fn to_disk(core: &mut Core, range: SeqRange) {
     replace(core, range, |core, piece, place| match place {
         RecordPlace::Memory { block, base, logged: true } => {
-            core.resident -= weight(&block, records(&block, base, piece));
+            let records = records(&block, base, piece);
+            core.bodies.to_disk(piece.len(), block.bodies_of(records.clone()));
+            core.resident -= weight(&block, records);
             RecordPlace::Disk
         }
         RecordPlace::Memory { .. } | RecordPlace::Disk => place,
@@ -329,7 +331,9 @@ pub(in crate::queue::classic) fn put_pages(core: &mut Core, wanted: SeqRange, pa
         at = at.max(range.end);
         replace(core, range, |core, piece, place| match place {
             RecordPlace::Disk => {
-                core.resident += weight(&block, records(&block, page.first, piece));
+                let records = records(&block, page.first, piece);
+                core.bodies.to_memory(piece.len(), block.bodies_of(records.clone()));
+                core.resident += weight(&block, records);
                 RecordPlace::Memory { block: Arc::clone(&block), base: page.first, logged: true }
             }
             RecordPlace::Memory { .. } => place,

@@ -193,6 +193,7 @@ impl Core {
         policy: RequeuePolicy<'_>,
     ) {
         let (queue, deliveries) = (self.queue, returned.deliveries);
+        self.bodies.put_back(self.bytes_in(part));
         if let Some(sizes) = &mut self.sizes {
             // What waits counts as if it were ready.
             sizes.put_back(part);
