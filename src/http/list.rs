@@ -68,9 +68,7 @@ impl Show {
             sampled_at_ms: u64::from(call.state.broker.sampling().newest()) * TICK_MS,
         }
     }
-}
 
-impl Show {
     /// Since when an object is idle that has changed last at this time, if it is.
     pub(super) fn idle_since(&self, changed_at_ms: Option<u64>) -> Option<Value> {
         // What happens now is known with the next sample.

@@ -1,14 +1,12 @@
-//! The paths that ask nobody who he is, `/healthz`, `/metrics` and the web pages, beside those of
+//! The paths that ask nobody who he is, `/healthz`, `/livez`, `/readyz`, `/metrics` and the web pages, beside those of
 //! the API.
 
 use super::answer::Fault;
-use super::prometheus;
+use super::metrics;
 use super::routes;
 use super::state::State;
 use super::ui;
-use crate::broker::{Broker, Shortage};
-use crate::clock;
-use crate::machine;
+use crate::broker::Shortage;
 use crate::store::change::Health;
 use axum::Router;
 use axum::extract::State as Shared;
@@ -17,11 +15,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::Arc;
-use tokio::task::spawn_blocking;
 
 /// All paths there are.
 pub(super) fn all(state: &Arc<State>) -> Router {
-    let open = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
+    let checks = Router::new().route("/healthz", get(health));
+    let checks = checks.route("/livez", get(lives)).route("/readyz", get(is_ready));
+    let open = checks.merge(metrics::router());
     let open = open.method_not_allowed_fallback(not_allowed).with_state(Arc::clone(state));
     routes::router(state).merge(open).merge(ui::router())
 }
@@ -34,18 +33,29 @@ async fn health(Shared(state): Shared<Arc<State>>) -> Response {
     healthz(state.broker.health(), state.broker.alarms().shortage(Health::Good))
 }
 
-/// It locks each queue once, so it is made aside, and one at a time.
-async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    // Nobody closes it.
-    let turn = Arc::clone(&state.metrics).acquire_owned().await;
-    let page = spawn_blocking(move || {
-        let _turn = turn;
-        page(&state.broker)
-    });
-    match page.await {
-        Ok(page) => text_answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page),
-        Err(_panic) => Fault::unavailable("the page failed by a fault of the broker").into_response(),
+/// Whether the process is to be left alone: it is started again only where that helps.
+async fn lives(Shared(state): Shared<Arc<State>>) -> Response {
+    match state.broker.health() {
+        Health::Good | Health::Full => ok(),
+        Health::Failed => unavailable("the store has failed"),
     }
+}
+
+/// Whether clients are served: consumers may be, where publishers have to wait.
+async fn is_ready(Shared(state): Shared<Arc<State>>) -> Response {
+    match state.broker.health() {
+        Health::Good => ok(),
+        Health::Full => unavailable("the disk is full"),
+        Health::Failed => unavailable("the store has failed"),
+    }
+}
+
+fn ok() -> Response {
+    text_answer(StatusCode::OK, "text/plain; charset=utf-8", "ok".into())
+}
+
+fn unavailable(why: &str) -> Response {
+    text_answer(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", why.into())
 }
 
 /// Whether publishers are served, for load balancers and container platforms.
@@ -62,21 +72,6 @@ fn healthz(health: Health, shortage: Shortage) -> Response {
         Health::Failed => (StatusCode::SERVICE_UNAVAILABLE, "the store has failed"),
     };
     text_answer(status, "text/plain; charset=utf-8", text.into())
-}
-
-fn page(broker: &Broker) -> String {
-    let alarms = broker.alarms();
-    let shortage = alarms.shortage(broker.health());
-    let up_ms = clock::mono_ms().saturating_sub(broker.started_at().mono_ms);
-    let node = prometheus::Node {
-        host: &machine::hostname(),
-        up_s: up_ms / 1000,
-        alarms,
-        shortage,
-        resident_bytes: machine::resident_bytes(),
-        descriptors: (machine::descriptors_open(), machine::descriptors_max()),
-    };
-    prometheus::exposition(broker.metrics(), &broker.gauges(), &node)
 }
 
 fn text_answer(status: StatusCode, kind: &'static str, text: String) -> Response {

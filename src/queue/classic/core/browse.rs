@@ -118,6 +118,7 @@ pub(in crate::queue::classic) fn withdraw(core: &mut Core, named: Named) -> Resu
         let Requeued { deliveries, redelivered } = found.ok_or(NotTaken::Unacknowledged)?;
         Origin::Ready { deliveries, redelivered }
     };
+    core.bodies.take(core.bytes_in(range));
     if let Some(sizes) = &mut core.sizes {
         sizes.take(range);
     }
@@ -134,6 +135,7 @@ pub(in crate::queue::classic) fn put_back(core: &mut Core, withdrawn: Withdrawn)
         Origin::Delayed { due_ms, deliveries } => core.waiting.insert(due_ms, seq, deliveries),
         Origin::Parked => return,
     }
+    core.bodies.put_back(core.bytes_in(range));
     if let Some(sizes) = &mut core.sizes {
         sizes.put_back(range);
     }
