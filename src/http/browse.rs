@@ -49,20 +49,18 @@ async fn delayed(call: Call) -> Result<Response, Fault> {
 }
 
 async fn page(call: Call, operation: BrowseOperation) -> Result<Response, Fault> {
-    match call.told_in_turn(Operation::Browse(operation)).await? {
-        (Told::MessagePage(page), turn) => call.large(turn, move || Ok(json!(page))).await,
-        _ => Err(Fault::unavailable("no answer")),
-    }
+    let (told, turn) = call.told_in_turn(Operation::Browse(operation)).await?;
+    let Told::MessagePage(page) = told else { return Err(Fault::unavailable("no answer")) };
+    call.large(turn, move || Ok(json!(page))).await
 }
 
 async fn one(call: Call) -> Result<Response, Fault> {
     let (vhost, queue, id) = (call.vhost(), call.name("name"), id(&call)?);
     let payload_bytes = bytes(&call, WHOLE_BYTES)?;
     let operation = BrowseOperation::GetMessage { vhost, queue, id, payload_bytes };
-    match call.told_in_turn(Operation::Browse(operation)).await? {
-        (Told::Message(message), turn) => call.large(turn, move || Ok(json!(message))).await,
-        _ => Err(Fault::unavailable("no answer")),
-    }
+    let (told, turn) = call.told_in_turn(Operation::Browse(operation)).await?;
+    let Told::Message(message) = told else { return Err(Fault::unavailable("no answer")) };
+    call.large(turn, move || Ok(json!(message))).await
 }
 
 async fn remove(call: Call) -> Result<Response, Fault> {
