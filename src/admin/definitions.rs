@@ -8,20 +8,24 @@
 //! | `reading` | a document as it was given, entry by entry |
 //! | `export` | what there is, as a document |
 //! | `import` | a document, as what there is to be |
+//! | `preview` | what an import would do |
 
 mod document;
 mod export;
 mod import;
+mod preview;
 mod reading;
 
 pub use self::document::{Document, UserEntry};
 pub use self::export::RABBITMQ_VERSION;
+pub use self::preview::DefinitionsPreview;
 
 use self::reading::Notes;
 use super::access::{Requirement, Tag};
 use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told, find, secret};
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
+use crate::broker::definitions::Mode;
 use crate::ids::Ticket;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -49,6 +53,14 @@ pub enum DefinitionsOperation {
         /// Whether it is refused if something would be left out.
         #[serde(default)]
         strict: bool,
+    },
+    /// What an import would do; nothing changes.
+    PreviewDefinitions {
+        /// The document.
+        document: Source,
+        /// As of an import.
+        #[serde(default)]
+        vhost: Option<String>,
     },
 }
 
@@ -137,7 +149,14 @@ pub(super) fn perform(
             }
             import(broker, given, vhost.as_deref(), strict, caller)
         }
-        DefinitionsOperation::ImportDefinitions { .. } => {
+        DefinitionsOperation::PreviewDefinitions { document: Source(Value::Object(given)), vhost } => {
+            if let Some(vhost) = &vhost {
+                find::vhost(broker, vhost)?;
+            }
+            let preview = preview(broker, given, vhost.as_deref(), caller);
+            Ok(Performed::told(Told::DefinitionsPreview(Box::new(preview)), Ticket(0)))
+        }
+        DefinitionsOperation::ImportDefinitions { .. } | DefinitionsOperation::PreviewDefinitions { .. } => {
             Err(Refusal::new(RefusalKind::Invalid, "these are no definitions: not an object"))
         }
     }
@@ -154,11 +173,12 @@ fn import(
     let document = reading::read(given, vhost, &mut notes);
     let definitions = import::read(broker, &document, caller.now, &mut notes);
     let Notes { mut faults, mut skipped, warnings } = notes;
+    let mode = if is_strict { Mode::Strict } else { Mode::Lenient };
     if is_strict {
         faults.append(&mut skipped);
     }
     let made = definitions
-        .make(broker.vhosts(), broker.policies(), (faults, is_strict), caller.now)
+        .make(broker.vhosts(), broker.policies(), (faults, mode), caller.now)
         .map_err(|faults| refusal(&faults))?;
     skipped.extend(made.skipped);
     for what in made.kept.iter().chain(&skipped).chain(&warnings) {
@@ -166,6 +186,33 @@ fn import(
     }
     let imported = Imported { defined: document.len(), kept: made.kept, skipped, warnings };
     Ok(Performed::told(Told::Imported(imported), made.ticket))
+}
+
+fn preview(
+    broker: &Broker,
+    given: Map<String, Value>,
+    vhost: Option<&str>,
+    caller: &Caller,
+) -> DefinitionsPreview {
+    let mut notes = Notes::default();
+    let document = reading::read(given, vhost, &mut notes);
+    let definitions = import::read(broker, &document, caller.now, &mut notes);
+    let Notes { faults, skipped, warnings } = notes;
+    let mut preview = preview::compare(broker, &definitions);
+    preview.skipped = [skipped, warnings].concat();
+    match definitions.make(broker.vhosts(), broker.policies(), (faults, Mode::Look), caller.now) {
+        Ok(looked) => {
+            // What differs and stays as it is was found, but is not the same.
+            preview.same = preview.same.saturating_sub(looked.kept.len());
+            preview.skipped.extend(looked.kept);
+            preview.skipped.extend(looked.skipped);
+        }
+        Err(mut faults) => {
+            faults.truncate(FAULTS_MAX);
+            preview.problems = faults;
+        }
+    }
+    preview
 }
 
 /// All that is wrong with a document, in one line.

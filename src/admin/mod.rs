@@ -159,6 +159,8 @@ pub enum Told {
     Definitions(definitions::Document),
     /// What an import came to.
     Imported(definitions::Imported),
+    /// What an import would do.
+    DefinitionsPreview(Box<definitions::DefinitionsPreview>),
     /// It is done, to so many messages.
     Messages(u64),
     /// What came of moving parked messages.

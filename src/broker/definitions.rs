@@ -47,6 +47,17 @@ pub struct Definitions {
     pub drafts: BTreeMap<String, Draft>,
 }
 
+/// What is made of definitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All that can be; what cannot is left out, if the rest does without it.
+    Lenient,
+    /// All of it, or nothing.
+    Strict,
+    /// Nothing: it is only looked whether it could be.
+    Look,
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defined {
@@ -59,8 +70,8 @@ pub struct Defined {
 }
 
 impl Definitions {
-    /// Makes what there is to be; nothing, when some of it cannot be made or there are
-    /// `faults` already. If `is_strict`, nothing may be left out either.
+    /// Makes what there is to be; nothing, when some of it cannot be made or there are `faults`
+    /// already.
     ///
     /// # Errors
     /// All faults, a sentence each.
@@ -68,7 +79,7 @@ impl Definitions {
         mut self,
         vhosts: VHosts<'_>,
         policies: Policies<'_>,
-        (mut faults, is_strict): (Vec<String>, bool),
+        (mut faults, mode): (Vec<String>, Mode),
         now: Now,
     ) -> Result<Defined, Vec<String>> {
         let registry = vhosts.registry;
@@ -90,15 +101,18 @@ impl Definitions {
         let records = self.vhosts.clone();
         let governed: BTreeSet<String> =
             self.policies.iter().map(|(_, policy)| policy.vhost.clone()).collect();
-        let defined = self.make_in(&places, (vhosts.accounts, policies.book()), (faults, is_strict), now);
+        let defined = self.make_in(&places, (vhosts.accounts, policies.book()), (faults, mode), now);
         for place in places.into_iter().filter(is_new) {
-            if defined.is_ok() {
+            if defined.is_ok() && mode != Mode::Look {
                 registry.insert(place);
             } else {
                 let _never_on_disk = place.close();
             }
         }
         let defined = defined?;
+        if mode == Mode::Look {
+            return Ok(defined);
+        }
         for record in &records {
             if let Some(place) = registry.get(&record.name) {
                 place.configure(record);
@@ -126,7 +140,7 @@ impl Definitions {
         mut self,
         places: &[Arc<VHost>],
         (accounts, policies): (&Accounts, &PolicyBook),
-        (mut faults, is_strict): (Vec<String>, bool),
+        (mut faults, mode): (Vec<String>, Mode),
         now: Now,
     ) -> Result<Defined, Vec<String>> {
         let (log, is_small) = (&policies.log, self.len() <= DEFINED_AT_ONCE);
@@ -135,8 +149,17 @@ impl Definitions {
             let draft = self.drafts.remove(&*place.name).unwrap_or_default();
             checked.push(place.definitions().check(draft, &mut faults));
         }
-        if is_strict {
+        if mode == Mode::Strict {
             checked.iter_mut().for_each(|checked| faults.append(&mut checked.skipped));
+        }
+        let (mut kept, mut skipped) = (Vec::new(), Vec::new());
+        for checked in &mut checked {
+            kept.append(&mut checked.kept);
+            skipped.append(&mut checked.skipped);
+        }
+        if mode == Mode::Look {
+            accounts.show(|directory| self.changes(directory, faults))?;
+            return Ok(Defined { ticket: Ticket(0), kept, skipped });
         }
         let _batch = is_small.then(|| log.atomic_batch());
         let before_part = || {
@@ -147,10 +170,7 @@ impl Definitions {
         let mut ticket = self.make_users(accounts, faults, &before_part)?;
         before_part();
         ticket = ticket.max(policies.put(&self.policies));
-        let (mut kept, mut skipped) = (Vec::new(), Vec::new());
-        for (place, mut checked) in places.iter().zip(checked) {
-            kept.append(&mut checked.kept);
-            skipped.append(&mut checked.skipped);
+        for (place, checked) in places.iter().zip(checked) {
             ticket = ticket.max(place.definitions().make(checked, now, &before_part));
         }
         Ok(Defined { ticket, kept, skipped })

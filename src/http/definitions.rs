@@ -21,16 +21,28 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/definitions", "Everything that is declared", export),
         post("/api/definitions", "Declare what a document has", import),
+        // The name of a virtual host, too.
+        get("/api/definitions/preview", "What is declared in the virtual host 'preview'", export_preview),
+        post("/api/definitions/preview", "What an import would do", preview),
         get("/api/definitions/{vhost}", "What is declared in a virtual host", export),
         post("/api/definitions/{vhost}", "Declare what a document has in a virtual host", import),
     ]
 }
 
 async fn export(call: Call) -> Result<Response, Fault> {
+    let vhost = call.vhost();
+    export_of(call, vhost).await
+}
+
+async fn export_preview(call: Call) -> Result<Response, Fault> {
+    export_of(call, "preview".to_owned()).await
+}
+
+async fn export_of(call: Call, vhost: String) -> Result<Response, Fault> {
     let operation = Operation::Definitions(DefinitionsOperation::ExportDefinitions);
     let (told, turn) = call.told_in_turn(operation).await?;
     let Told::Definitions(document) = told else { return Err(Fault::unavailable("no definitions")) };
-    let (vhost, node) = (call.vhost(), call.state.node.clone());
+    let node = call.state.node.clone();
     let mut answer = call.large(turn, move || shown(&document, &vhost, &node)).await?;
     if let Some(name) = call.query.get("download")
         && let Ok(named) = HeaderValue::from_str(&format!("attachment; filename={}", file_name(name)))
@@ -85,12 +97,25 @@ fn of_vhost(mut document: Value, vhost: &str) -> Option<Value> {
     Some(Value::Object(told))
 }
 
-async fn import(call: Call) -> Result<Response, Fault> {
+/// The document that a request brings.
+async fn given(call: &Call) -> Result<Source, Fault> {
     let kind = call.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let parameters = kind.strip_prefix("multipart/form-data").map(str::to_owned);
     let body = call.body.bytes().clone();
-    let document = aside(move || document(&body, parameters.as_deref())).await??;
-    let (document, vhost) = (Source(Value::Object(document)), call.vhost());
+    Ok(Source(Value::Object(aside(move || document(&body, parameters.as_deref())).await??)))
+}
+
+async fn preview(call: Call) -> Result<Response, Fault> {
+    let (document, vhost) = (given(&call).await?, call.query.get("vhost").map(str::to_owned));
+    let operation = DefinitionsOperation::PreviewDefinitions { document, vhost };
+    let told = call.told_in_turn(Operation::Definitions(operation)).await;
+    let (told, turn) = told.map_err(Fault::in_words)?;
+    let Told::DefinitionsPreview(preview) = told else { return Err(Fault::unavailable("no answer")) };
+    call.large(turn, move || Ok(json!(preview))).await
+}
+
+async fn import(call: Call) -> Result<Response, Fault> {
+    let (document, vhost) = (given(&call).await?, call.vhost());
     let vhost = Some(vhost).filter(|vhost| !vhost.is_empty());
     let operation = DefinitionsOperation::ImportDefinitions { document, vhost, strict: false };
     call.told(Operation::Definitions(operation)).await.map_err(Fault::in_words)?;

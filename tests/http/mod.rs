@@ -6,6 +6,7 @@ mod client;
 mod like_rabbitmq;
 mod metrics;
 mod objects;
+mod preview;
 mod sessions;
 mod statistics;
 mod stream;
