@@ -6,6 +6,8 @@
 //! Lines below the level `info` are not counted: they are for whoever asked for them, while he
 //! looks.
 
+pub mod recent;
+
 use crate::clock;
 use std::collections::HashMap;
 use std::fmt::{Debug, Write};

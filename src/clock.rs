@@ -141,8 +141,9 @@ fn boot_ms() -> u64 {
     u64::try_from(time.tv_sec).unwrap_or_default().saturating_mul(1000) + part
 }
 
+/// What the wall clock shows, milliseconds since 1970: for what people read, and nothing else.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-fn wall_now_ms() -> u64 {
+pub(crate) fn wall_now_ms() -> u64 {
     // A machine whose clock stands before 1970 gets the time 0 rather than a crash.
     whole_ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

@@ -31,6 +31,12 @@
 //! `client/ack_batch` gathers per queue -> at the end of the read `queue.settle(ranges)`, one lock
 //! per queue: drop, return credit, deal again -> `Change::Settle`.
 //!
+//! A message that somebody looks at where it is: `broker/browse` asks its queue how a window of
+//! numbers stands and where the records are, and reads without the queue's lock what is on disk
+//! alone. One that is deleted or moved by an operator, `broker/transfer` takes out of its place,
+//! and under one atomic batch lets the targets take it and the queue forget it, as a dead letter;
+//! `broker/jobs` does that to many.
+//!
 //! A **stream** is a queue whose log nobody empties. What a queue's lock guards is an enum of two:
 //! `queue/classic`, whose messages go once they are settled, and `queue/stream`. In a stream each
 //! consumer has a position of its own; an ack gives it room and, if it asked, is remembered under
@@ -66,7 +72,7 @@
 //! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`statistics`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
 //! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
 //! | `draw` | for unit tests alone: random choices that a seed repeats |
-//! | [`audit`] | how many log lines of a kind there may be |
+//! | [`audit`] | how many log lines of a kind there may be, and the last of them |
 //! | [`tls`] | certificates: which are shown to whom, read again when they change; whom a client's names; alone names rustls |
 //! | [`blocking`] | work that takes long, off the threads that serve connections; names tokio, for this alone |
 //! | [`message`] | a message as bytes: record and block, properties, tables such as headers and arguments are, and what the broker itself reads of headers |

@@ -3,6 +3,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
+use leveret::audit::recent::RecentLines;
 use leveret::config::{Config, Flags, LogFormat, misnamed_variables};
 use leveret::ctl::CtlError;
 use leveret::near::did_you_mean;
@@ -182,7 +183,7 @@ fn raise_descriptor_limit() {
 }
 
 /// Runs a node until a signal or a fault ends it, then stops it.
-async fn run(config: Config, reload: &Reload, lines: LogLines) -> Result<(), Failure> {
+async fn run(config: Config, reload: &Reload, lines: Lines) -> Result<(), Failure> {
     let mut hang_up = on_signal(SignalKind::hangup())?;
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
@@ -190,7 +191,8 @@ async fn run(config: Config, reload: &Reload, lines: LogLines) -> Result<(), Fai
         StartError::Tls(file) => usage(file),
         error => failure(error),
     })?;
-    node.publish_log(lines);
+    node.publish_log(lines.published);
+    node.show_log(lines.recent);
     let ready = node.addresses().ready_line(&config.data_dir);
     info!("{ready}");
     if let Err(error) = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush()) {
@@ -243,7 +245,7 @@ fn log_filter(text: &str) -> Result<EnvFilter, Failure> {
     filter.map_err(|error| usage(format_args!("'{text}' is not a log filter: {error}")))
 }
 
-fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Registry>, LogLines), Failure> {
+fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Registry>, Lines), Failure> {
     let (filter, handle) = reload::Layer::new(log_filter(&config.log)?);
     // A log that cannot be written (whoever read it is gone) must not end the broker.
     let lines = layer().with_writer(io::stderr).log_internal_errors(false);
@@ -255,8 +257,8 @@ fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Regist
         LogFormat::Json => (lines.json().boxed(), copies.json().boxed()),
     };
     let copies = copies.with_filter(dynamic_filter_fn(move |line, _| wanted.wants(*line.level())));
-    let audit = Audit::default();
-    registry().with(filter).with(audit.clone()).with(lines).with(copies).init();
+    let (audit, recent) = (Audit::default(), RecentLines::default());
+    registry().with(filter).with(audit.clone()).with(lines).with(copies).with(recent.clone()).init();
     // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it
     // happens.
     panic::set_hook(Box::new(|panic| {
@@ -264,7 +266,13 @@ fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Regist
             error!(backtrace = %std::backtrace::Backtrace::capture(), "{panic}");
         }
     }));
-    Ok((audit, handle, published))
+    Ok((audit, handle, Lines { published, recent }))
+}
+
+/// Lines of the log, for whoever sees them by way of the broker.
+struct Lines {
+    published: LogLines,
+    recent: RecentLines,
 }
 
 /// Lines of the log on their way to the exchange for them.

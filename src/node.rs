@@ -7,6 +7,7 @@
 
 use crate::admin::definitions::{Source, start_with};
 use crate::admin::{Caller, Requester};
+use crate::audit::recent::RecentLines;
 use crate::broker::{AlarmLimits, Broker, BrokerSettings};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
@@ -156,6 +157,11 @@ impl Node {
     /// Publishes lines of the log to the exchange `amq.rabbitmq.log` from now on.
     pub fn publish_log(&mut self, lines: LogLines) {
         self.tasks.spawn(lines.publish(Arc::clone(&self.broker)));
+    }
+
+    /// Has the last lines of the log shown to who may see them.
+    pub fn show_log(&self, lines: RecentLines) {
+        self.broker.show_log(lines);
     }
 
     /// Reads certificates again. What is wrong with them is logged, and then they stay as they

@@ -179,6 +179,8 @@ pub enum Told {
     Job(jobs::JobRow),
     /// Messages that were taken from a queue.
     Fetched(Vec<messages::FetchedMessage>),
+    /// Lines of the log.
+    Log(Vec<node::LogRow>),
     /// What there is, in numbers.
     Overview(Box<node::Overview>),
     /// What the process uses.

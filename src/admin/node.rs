@@ -2,6 +2,7 @@
 
 use super::access::{Access, Requirement, Tag};
 use super::{Caller, Performed, Refusal, Told, damage};
+use crate::audit::recent::LogLine;
 use crate::broker::Broker;
 use crate::broker::sampling::{CHURN, USAGE, churn, events};
 use crate::ids::Ticket;
@@ -23,11 +24,29 @@ pub enum NodeOperation {
     Overview,
     /// What the process uses.
     Usage,
+    /// The last lines of the log.
+    ReadLog {
+        /// Lines at most.
+        lines: usize,
+    },
     /// Which messages are damaged on disk.
     ListDamaged {
         /// With what is left of them.
         records: bool,
     },
+}
+
+/// A line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogRow {
+    /// When it was written, milliseconds since 1970 by the wall clock.
+    pub at: u64,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: &'static str,
+    /// The part of the broker that has written it.
+    pub target: &'static str,
+    /// What it says.
+    pub text: String,
 }
 
 /// How the broker stands.
@@ -152,7 +171,9 @@ impl NodeOperation {
     pub(super) fn requirement(&self) -> Requirement<'_> {
         Requirement::Tag(match self {
             Self::Ping | Self::Overview => Tag::Management,
-            Self::Status | Self::Usage | Self::ListDamaged { records: false } => Tag::Monitoring,
+            Self::Status | Self::Usage | Self::ReadLog { .. } | Self::ListDamaged { records: false } => {
+                Tag::Monitoring
+            }
             // It shows what is in messages of all vhosts.
             Self::ListDamaged { records: true } => Tag::Administrator,
         })
@@ -174,9 +195,15 @@ pub(super) fn perform(
         NodeOperation::Status => Told::Status(status(broker, caller)),
         NodeOperation::Overview => Told::Overview(Box::new(overview(broker, caller, access))),
         NodeOperation::Usage => Told::Usage(Box::new(usage(broker, caller))),
+        NodeOperation::ReadLog { lines } => Told::Log(log(broker, *lines)),
         NodeOperation::ListDamaged { records } => return damage::list(broker, *records, caller),
     };
     Ok(Performed::told(told, Ticket(0)))
+}
+
+fn log(broker: &Broker, lines: usize) -> Vec<LogRow> {
+    let row = |LogLine { at_ms, level, target, text }| LogRow { at: at_ms, level, target, text };
+    broker.recent_log(lines).into_iter().map(row).collect()
 }
 
 fn status(broker: &Broker, caller: &Caller) -> Status {

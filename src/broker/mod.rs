@@ -51,6 +51,7 @@ use self::users::Users;
 use self::vhost::{BrokerContext, RecoveredVHost, VHost};
 use self::vhosts::VHosts;
 use crate::arguments::Requeue;
+use crate::audit::recent::{LogLine, RecentLines};
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
 use crate::blocking;
@@ -71,8 +72,8 @@ use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Queues that are called in one go at most.
 const TICK_QUEUES_MAX: usize = 256;
@@ -150,6 +151,7 @@ pub struct Broker {
     accounts: Accounts,
     clients: Clients,
     jobs: Jobs,
+    recent: OnceLock<RecentLines>,
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
     settings: BrokerSettings,
@@ -189,6 +191,7 @@ impl Broker {
             accounts,
             clients: Clients::default(),
             jobs: Jobs::default(),
+            recent: OnceLock::new(),
             log,
             timers,
             settings,
@@ -436,6 +439,17 @@ impl Broker {
     #[must_use]
     pub fn unread(&self) -> &Arc<Unread> {
         &self.unread
+    }
+
+    /// Has the last lines of the log shown to who may see them; once.
+    pub fn show_log(&self, lines: RecentLines) {
+        let _those_that_came_first_stay = self.recent.set(lines);
+    }
+
+    /// The last lines of the log, the oldest first; none if nobody keeps them.
+    #[must_use]
+    pub fn recent_log(&self, count: usize) -> Vec<LogLine> {
+        self.recent.get().map(|lines| lines.last(count)).unwrap_or_default()
     }
 
     /// Whether something is bound to the exchange of the log: see [`log_exchange`].

@@ -9,6 +9,7 @@ use super::statistics;
 use crate::admin::definitions::RABBITMQ_VERSION;
 use crate::admin::node::{NodeOperation, Usage};
 use crate::admin::{Operation, Told};
+use crate::audit::recent::LINES_MAX;
 use crate::broker::sampling::USAGE_NAMES;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -44,6 +45,7 @@ const NOTHING: [&str; 24] = [
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
+        get("/api/log", "The last lines of the log", log),
         get("/api/nodes", "All nodes", all),
         get("/api/nodes/{node}", "A node", one),
         get("/api/nodes/{node}/memory", "What a node uses memory for", memory),
@@ -56,6 +58,17 @@ async fn usage(call: &Call) -> Result<Usage, Fault> {
         Told::Usage(usage) => Ok(*usage),
         _ => Err(Fault::unavailable("no usage")),
     }
+}
+
+async fn log(call: Call) -> Result<Response, Fault> {
+    let lines = match call.query.get("lines").map(str::parse) {
+        None => LINES_MAX,
+        Some(Ok(lines)) => lines,
+        Some(Err(_none)) => return Err(Fault::bad_request("lines is not a number")),
+    };
+    let (told, turn) = call.told_in_turn(Operation::Node(NodeOperation::ReadLog { lines })).await?;
+    let Told::Log(lines) = told else { return Err(Fault::unavailable("no answer")) };
+    call.large(turn, move || Ok(json!({"lines": lines}))).await
 }
 
 async fn all(call: Call) -> Result<Response, Fault> {

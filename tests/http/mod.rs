@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod client;
 mod like_rabbitmq;
+mod log;
 mod metrics;
 mod objects;
 mod preview;
