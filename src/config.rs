@@ -195,6 +195,9 @@ const MEMORY_LIMIT: Amount = Amount::Share(600_000);
 const DISK_FREE_LIMIT: Bytes = Bytes(256 << 20);
 /// No broker runs in less: who writes `1` means a share.
 const MEMORY_LIMIT_MIN: u64 = 1 << 20;
+/// Variables of the environment that `leveret ctl` reads.
+const VARIABLES_OF_CTL: [&str; 5] =
+    ["LEVERET_URL", "LEVERET_USERNAME", "LEVERET_PASSWORD", "LEVERET_PASSWORD_FILE", "LEVERET_TLS_CA"];
 /// What a level of the log may be.
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -280,7 +283,8 @@ impl Config {
 /// like ours and is none is a slip, or for another version.
 pub fn misnamed_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let flags = Flags::augment_args(clap::Command::new("serve"));
-    let known: Vec<&str> = flags.get_arguments().filter_map(|flag| flag.get_env()?.to_str()).collect();
+    let own = flags.get_arguments().filter_map(|flag| flag.get_env()?.to_str());
+    let known: Vec<&str> = own.chain(VARIABLES_OF_CTL).collect();
     let unknown = names.filter(|name| name.starts_with("LEVERET_") && !known.contains(&name.as_str()));
     unknown
         .map(|name| format!("unknown environment variable {name}{}", did_you_mean(&name, &known)))
@@ -466,7 +470,8 @@ mod tests {
 
     #[test]
     fn variables_that_nothing_reads_are_told() {
-        let names = ["LEVERET_AMPQ", "LEVERET_AMQP", "PATH", "LEVERET_WHATEVER"].map(str::to_owned);
+        let names =
+            ["LEVERET_AMPQ", "LEVERET_AMQP", "LEVERET_URL", "PATH", "LEVERET_WHATEVER"].map(str::to_owned);
         let told = [
             "unknown environment variable LEVERET_AMPQ; did you mean 'LEVERET_AMQP' or 'LEVERET_AMQPS'?",
             "unknown environment variable LEVERET_WHATEVER",

@@ -52,9 +52,8 @@
 //! it sends on (dead letters, delayed messages) stays there. What is kept of vhosts (metadata,
 //! limits) is in the directory of `auth`, beside the users.
 //!
-//! An operator's command comes over a socket in the data folder to
-//! `server/control`, or from a user to `http`; it is an operation of [`admin`], which returns when
-//! its ticket is durable. What
+//! An operator's command comes to `http` over a socket in the data folder, that of a user by a port;
+//! it is an operation of [`admin`], which returns when its ticket is durable. What
 //! only a session knows (its channels) it is asked for through a flag in [`broker::clients`] and a
 //! wake; it answers from its own state, so that nothing is counted for the purpose on the path of a
 //! message.
@@ -91,7 +90,8 @@
 //! | [`server`] | the tokio shell: sockets, timers, operators |
 //! | [`http`] | RabbitMQ's management API, the web pages (`http/ui`), health and metrics, on a thread of its own (axum); `server` and it never name each other |
 //! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
-//! | [`ctl`] | the operator's command line: a client of the socket in the data folder |
+//! | [`api_client`] | a client of the management API, by the socket in the data folder or by a URL: for command line programs |
+//! | [`ctl`] | the operator's command line |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `protocol::amqp::wire` and `message` alone |
 //!
 //! Beside `src/`: `tests/` (one binary;
@@ -178,6 +178,7 @@
 //!   limit (two cores): it is not here.
 
 pub mod admin;
+pub mod api_client;
 pub mod arguments;
 pub mod audit;
 pub mod auth;

@@ -11,9 +11,9 @@ use crate::audit::recent::RecentLines;
 use crate::broker::{AlarmLimits, Broker, BrokerSettings};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
-use crate::http::{self, Listener, Port, Served};
+use crate::http::{self, Listener, Port, Served, Socket};
 use crate::machine;
-use crate::server::{self, Control, ListenerOptions, LogLines, Server, ShutdownReason};
+use crate::server::{self, ListenerOptions, LogLines, Server, ShutdownReason};
 use crate::statistics::SamplesWanted;
 use crate::store::{self, StoreError};
 use crate::tls::{BadFile, Certificates};
@@ -137,11 +137,10 @@ impl Node {
         http_ports.extend(https.map(|listener| Port { listener, certificates: certificates.clone() }));
         let (broker_served, listeners) = (Arc::clone(&broker), addresses.listeners());
         let allow_origins = config.management.cors_allow_origins.clone();
-        tasks.spawn(http::serve(http_ports, Served { broker: broker_served, listeners, allow_origins }));
-        match Control::bind(&config.data_dir) {
-            Ok(control) => drop(tasks.spawn(server::serve_control(control, Arc::clone(&broker)))),
-            Err(why) => warn!(error = why, "leveret ctl cannot reach this broker"),
-        }
+        let socket = Socket::bind(&config.data_dir);
+        let socket = socket.inspect_err(|why| warn!(error = why, "leveret ctl cannot reach this broker"));
+        let served = Served { broker: broker_served, listeners, allow_origins };
+        tasks.spawn(http::serve(http_ports, socket.ok(), served));
         let mut timer = JoinSet::new();
         timer.spawn(server::run_timer(Arc::clone(&server), config.data_dir));
         let connections = Connections(server);

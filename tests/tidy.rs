@@ -39,6 +39,7 @@ const ROOMS: &[&[&str]] = &[
     &["protocol"],
     &["server", "http"],
     &["node"],
+    &["api_client"],
     &["perf", "ctl"],
 ];
 
@@ -50,22 +51,22 @@ const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "machine", "message", 
 
 /// What `ctl` may import, being a client of a broker that runs elsewhere: where to find it, and
 /// what to ask.
-const ROOMS_OF_CTL: &[&str] = &["clock", "error", "config", "admin"];
+const ROOMS_OF_CTL: &[&str] = &["clock", "error", "config", "admin", "api_client"];
 
 /// Crates that only some rooms, or folders of a room, may name, so that replacing one touches one
 /// place.
 const OWNERS: &[(&str, &[&str])] = &[
     ("amq_protocol", &["wire", "session", "perf"]),
     ("axum", &["http"]),
-    ("base64", &["auth", "admin", "http"]),
+    ("base64", &["auth", "admin", "http", "api_client"]),
     ("clap_complete", &["ctl"]),
     ("dashmap", &["broker"]),
     ("fancy_regex", &["auth"]),
     ("flate2", &["http"]),
     ("getrandom", &["auth", "store/redb", "http"]),
-    ("http_body_util", &["http"]),
-    ("hyper", &["http"]),
-    ("hyper_util", &["http"]),
+    ("http_body_util", &["http", "api_client"]),
+    ("hyper", &["http", "api_client"]),
+    ("hyper_util", &["http", "api_client"]),
     ("indicatif", &["perf"]),
     ("ipnet", &["config"]),
     ("md5", &["auth"]),
@@ -73,19 +74,20 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redb", &["store/redb"]),
     ("regex", &["auth"]),
     ("rustix", &["clock", "machine", "store/redb", "server", "ctl", "main"]),
+    ("rustls_native_certs", &["tls"]),
     ("serde_ignored", &["admin"]),
-    ("serde_json", &["admin", "server", "http", "ctl"]),
+    ("serde_json", &["admin", "http", "ctl"]),
     ("serde_path_to_error", &["config"]),
     ("sha2", &["auth"]),
     ("strsim", &["near"]),
     ("subtle", &["auth"]),
     ("tikv_jemallocator", &["main"]),
-    ("tokio", &["blocking", "admin", "server", "http", "node", "perf", "main"]),
+    ("tokio", &["blocking", "tls", "admin", "server", "http", "node", "api_client", "perf", "main"]),
     ("tokio_rustls", &["tls", "server"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),
     ("twox_hash", &["store/redb"]),
-    ("url", &["perf", "http"]),
+    ("url", &["perf", "http", "api_client", "ctl"]),
     ("x509_cert", &["tls"]),
 ];
 

@@ -10,8 +10,8 @@ const SOCKET: &str = "control.sock";
 /// zero at the end.
 const PATH_BYTES_MAX: usize = 107;
 
-/// The longest request, in bytes, without the end of its line. The longest that is meant has
-/// definitions: some 200 bytes a queue with its bindings.
+/// The longest body of a request, in bytes. The longest that is meant has definitions: some 200
+/// bytes a queue with its bindings.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The socket of a broker whose data is there.

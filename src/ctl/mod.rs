@@ -1,4 +1,5 @@
-//! `leveret ctl`: the operator's command line, a client of the socket in the broker's data folder.
+//! `leveret ctl`: the operator's command line, a client of the management API: by the socket in the
+//! broker's data folder, or with a user and a password by a URL.
 //!
 //! Commands have the names and the arguments that rabbitmqctl gave them, in groups, a file each:
 //! what was typed becomes a [`Request`], an operation of [`crate::admin`] and how its answer is to
@@ -7,13 +8,14 @@
 //! | file | holds |
 //! |---|---|
 //! | [`node`], [`users`], [`permissions`], [`vhosts`], [`policies`], [`objects`], [`parked`], [`clients`], [`definitions`] | the commands |
-//! | [`socket`] | the conversation with the broker |
+//! | [`target`], [`broker`] | which broker, and the conversation with it |
 //! | [`table`], [`text`] | answers as tables, tab-separated lines and JSON |
 //! | [`secret`] | passwords that are not on the command line |
 //! | [`error`] | why a command did not do what it should |
 //!
-//! Not here: any decision about what may be done, which is the broker's; a runtime.
+//! Not here: any decision about what may be done, which is the broker's.
 
+pub mod broker;
 pub mod clients;
 pub mod definitions;
 pub mod error;
@@ -23,21 +25,21 @@ pub mod parked;
 pub mod permissions;
 pub mod policies;
 pub mod secret;
-pub mod socket;
 pub mod table;
+pub mod target;
 pub mod text;
 pub mod users;
 pub mod vhosts;
 
 pub use self::error::CtlError;
 
-use self::error::status_of;
-use self::socket::{Broker, Reply};
+use self::broker::{Broker, Reply};
 use self::table::{Columns, Style, Table};
-use crate::admin::{Operation, Refusal};
-use crate::config::{Config, Flags};
+use crate::admin::Operation;
+use crate::api_client;
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
+use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -49,7 +51,7 @@ const VHOST: &str = "/";
 #[command(disable_help_subcommand = true)]
 pub struct Options {
     #[command(flatten)]
-    place: Location,
+    place: target::Location,
     #[command(flatten)]
     show: Show,
     /// Virtual host [default: /]
@@ -57,17 +59,6 @@ pub struct Options {
     vhost: Option<String>,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Which broker the command talks to.
-#[derive(Args, Debug, Clone)]
-struct Location {
-    /// Data folder of the broker [default: leveret-data]
-    #[arg(long, value_name = "DIR", env = "LEVERET_DATA_DIR", global = true)]
-    data_dir: Option<PathBuf>,
-    /// Settings file of the broker, which may name the data folder
-    #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG", global = true)]
-    config: Option<PathBuf>,
 }
 
 /// How answers are shown.
@@ -193,11 +184,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
         Command::Clients(command) => command.request()?,
         Command::Definitions(command) => command.request(typed)?,
     };
-    let Location { data_dir, config } = place;
-    let flags = Flags { data_dir, config, ..Flags::default() };
-    let config = Config::resolve(flags).map_err(|error| CtlError::Usage(error.to_string()))?;
-    let mut broker = Broker::connect(&config.data_dir)?;
-    broker.ask(&request.operation)?;
+    let mut broker = Broker::connect(place.target()?, api_client::WAIT)?;
     match answer(&mut broker, request, show) {
         // What was to be deleted does not exist.
         Err(CtlError::Refused { status: 0, .. }) if show.quiet => Ok(()),
@@ -208,51 +195,48 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
 
 fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlError> {
     let Request { operation, answer: shown } = request;
-    let refused = |refusal: Refusal| {
-        let status = status_of(&operation, refusal.kind);
-        CtlError::Refused { status, refusal }
-    };
-    let terminal = io::stdout().is_terminal();
-    if let Shown::List(columns) = shown {
-        let style = match (show.json, terminal) {
+    match (broker.perform(&operation)?, shown) {
+        (Reply::Many(mut rows), Shown::List(columns)) => {
+            let mut table = Table::new(columns, show.style(), !show.quiet);
+            while let Some(row) = broker.row(&mut rows)? {
+                print(&table.row(row))?;
+            }
+            print(&table.end())
+        }
+        (Reply::One(told), shown) => show.one(&told, shown),
+        (Reply::Many(_), _) => Err(CtlError::Garbled("a list where none was asked for".to_owned())),
+    }
+}
+
+impl Show {
+    fn style(self) -> Style {
+        match (self.json, io::stdout().is_terminal()) {
             (true, _) => Style::Json,
             (false, true) => Style::Aligned,
             (false, false) => Style::Tabs,
-        };
-        let mut table = Table::new(columns, style, !show.quiet);
-        loop {
-            match broker.hear()? {
-                Reply::Row(row) => print(&table.row(row))?,
-                Reply::Answer(_) => return print(&table.end()),
-                Reply::Refusal(refusal) => return Err(refused(refusal)),
-            }
         }
     }
-    let told = match broker.hear()? {
-        Reply::Answer(told) => told,
-        Reply::Refusal(refusal) => return Err(refused(refusal)),
-        Reply::Row(_) => return Err(CtlError::Garbled("a row where none was asked for".to_owned())),
-    };
-    let complete = match &shown {
-        Shown::Requeued(to) => parked::check_none_left(&told, to.as_ref()),
-        _ => Ok(()),
-    };
-    let text = match shown {
-        Shown::File(file) => return definitions::write(&told, file.as_deref()),
-        _ if show.json => format!("{told}\n"),
-        Shown::Done(words) if !show.quiet && !words.is_empty() => format!("{words}\n"),
-        Shown::Messages(words) if !show.quiet => {
-            format!(
-                "{words}: {}\n",
-                told.get("messages").and_then(serde_json::Value::as_u64).unwrap_or_default()
-            )
-        }
-        Shown::Requeued(_) if !show.quiet => format!("messages moved: {}\n", parked::moved(&told)),
-        Shown::Imported => definitions::imported(&told, !show.quiet),
-        Shown::Done(_) | Shown::Messages(_) | Shown::Requeued(_) | Shown::List(_) => String::new(),
-        Shown::Thing => table::thing(&told, if terminal { Style::Aligned } else { Style::Tabs }, !show.quiet),
-    };
-    print(text.as_bytes()).and(complete)
+
+    /// Shows one thing.
+    fn one(self, told: &Value, shown: Shown) -> Result<(), CtlError> {
+        let complete = match &shown {
+            Shown::Requeued(to) => parked::check_none_left(told, to.as_ref()),
+            _ => Ok(()),
+        };
+        let text = match shown {
+            Shown::File(file) => return definitions::write(told, file.as_deref()),
+            _ if self.json => format!("{told}\n"),
+            Shown::Done(words) if !self.quiet && !words.is_empty() => format!("{words}\n"),
+            Shown::Messages(words) if !self.quiet => {
+                format!("{words}: {}\n", told.get("messages").and_then(Value::as_u64).unwrap_or_default())
+            }
+            Shown::Requeued(_) if !self.quiet => format!("messages moved: {}\n", parked::moved(told)),
+            Shown::Imported => definitions::imported(told, !self.quiet),
+            Shown::Done(_) | Shown::Messages(_) | Shown::Requeued(_) | Shown::List(_) => String::new(),
+            Shown::Thing => table::thing(told, self.style(), !self.quiet),
+        };
+        print(text.as_bytes()).and(complete)
+    }
 }
 
 /// Writes to standard output. Whoever reads it may have read enough: that is no fault.

@@ -110,6 +110,11 @@ impl Fault {
         }
     }
 
+    /// What the broker says, if it is the broker who refuses.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        self.0.refusal.as_ref()
+    }
+
     /// Whether what the path names is not there.
     pub(super) fn is_missing(&self) -> bool {
         self.0.status == StatusCode::NOT_FOUND

@@ -5,6 +5,7 @@ use super::answer::{Fault, aside};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::StatusCode;
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,17 +103,28 @@ impl RequestBody {
         &self.bytes
     }
 
-    /// The object that it is; an empty one if there is no body. One that takes long to read is read
-    /// aside.
+    /// The object that it is; an empty one if there is no body.
     ///
     /// # Errors
     /// It is none.
     pub(super) async fn object(&self) -> Result<Map<String, Value>, Fault> {
+        if self.bytes.is_empty() {
+            return Ok(Map::new());
+        }
+        self.parse(VALUES_MAX).await?.map_err(|_error| Fault::bad_request("not_json"))
+    }
+
+    /// What it is as JSON of at most so many values, or what is wrong with it. One that takes long to
+    /// read is read aside.
+    ///
+    /// # Errors
+    /// It has more, or cannot be read now.
+    pub(super) async fn parse<T: DeserializeOwned + Send + 'static>(
+        &self,
+        values_max: usize,
+    ) -> Result<serde_json::Result<T>, Fault> {
         let bytes = self.bytes.clone();
-        let parse = move || match bytes.len() {
-            0 => Ok(Map::new()),
-            _ => parse(&bytes, VALUES_MAX, "not_json"),
-        };
+        let parse = move || parse_any(&bytes, values_max);
         if self.bytes.len() < ASIDE { parse() } else { aside(parse).await? }
     }
 }
@@ -123,10 +135,18 @@ impl RequestBody {
 /// # Errors
 /// It has more, or is no object: what is told then.
 pub(super) fn parse(bytes: &[u8], values_max: usize, otherwise: &str) -> Result<Map<String, Value>, Fault> {
+    parse_any(bytes, values_max)?.map_err(|_error| Fault::bad_request(otherwise))
+}
+
+/// As [`parse`], of any JSON, or what is wrong with it.
+///
+/// # Errors
+/// It has more values.
+fn parse_any<T: DeserializeOwned>(bytes: &[u8], values_max: usize) -> Result<serde_json::Result<T>, Fault> {
     if count_values(bytes) > values_max {
         return Err(Fault::bad_request(format!("more than {values_max} values")));
     }
-    serde_json::from_slice(bytes).map_err(|_error| Fault::bad_request(otherwise))
+    Ok(serde_json::from_slice(bytes))
 }
 
 /// How many values there are in JSON, those in others too, and no fewer if it is none.

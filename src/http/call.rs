@@ -4,12 +4,13 @@
 use super::answer::{self, Fault};
 use super::body::{self, BODY_BYTES_MAX, RequestBody};
 use super::columns::Columns;
-use super::login;
+use super::login::{self, Login};
 use super::query::Query;
 use super::state::{Peer, State};
 use super::statistics;
 use crate::admin::vhosts::VHostOperation;
 use crate::admin::{Answer, Operation, Requester, Row, Rows, Told, perform_with_samples};
+use crate::config::control::REQUEST_BYTES_MAX;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::ACCEPT_ENCODING;
 use axum::http::request::Parts;
@@ -26,7 +27,9 @@ const GUARD: (&str, &str) = ("x-requested-with", "leveret");
 /// What every answer may look at of a request.
 pub(super) struct Call {
     pub(super) state: Arc<State>,
-    /// The user who asks.
+    /// Who asks.
+    pub(super) who: Requester,
+    /// The name of the user who asks; of an operator how the log calls it.
     pub(super) user: String,
     /// Its tags.
     pub(super) tags: Vec<String>,
@@ -56,11 +59,15 @@ impl FromRequest<Arc<State>> for Call {
             return Err(Fault::new(StatusCode::FORBIDDEN, "forbidden", why).into_response());
         }
         let names = names(&mut parts, state).await.map_err(IntoResponse::into_response)?;
-        let body =
-            body::read(body, BODY_BYTES_MAX, &state.bodies).await.map_err(IntoResponse::into_response)?;
+        let (max, room) = match login.who {
+            Requester::User(_) => (BODY_BYTES_MAX, &state.bodies),
+            Requester::Operator(_) => (REQUEST_BYTES_MAX, &state.operator_bodies),
+        };
+        let body = body::read(body, max, room).await.map_err(IntoResponse::into_response)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let state = Arc::clone(state);
-        Ok(Self { state, user: login.user, tags: login.tags, query, headers: parts.headers, body, names })
+        let Login { who, name: user, tags, by_cookie: _ } = login;
+        Ok(Self { state, who, user, tags, query, headers: parts.headers, body, names })
     }
 }
 
@@ -95,11 +102,6 @@ impl Call {
         self.body.object().await
     }
 
-    /// Who asks.
-    pub(super) fn requester(&self) -> Requester {
-        Requester::User(self.user.clone())
-    }
-
     /// Whether who asks sees what concerns the whole broker.
     pub(super) fn monitors(&self) -> bool {
         self.tags.iter().any(|tag| tag == "administrator" || tag == "monitoring")
@@ -125,9 +127,12 @@ impl Call {
         operation: Operation,
         held: H,
     ) -> Result<(Answer, H), Fault> {
-        // Nobody closes it.
-        let turn = Arc::clone(&self.state.work).acquire_owned().await;
-        let (broker, requester) = (Arc::clone(&self.state.broker), self.requester());
+        // Operators do not wait for others. Nobody closes it.
+        let turn = match self.who {
+            Requester::User(_) => Some(Arc::clone(&self.state.work).acquire_owned().await),
+            Requester::Operator(_) => None,
+        };
+        let (broker, requester) = (Arc::clone(&self.state.broker), self.who.clone());
         let samples = statistics::wanted(&self.query);
         let performing = tokio::spawn(async move {
             let answer = perform_with_samples(&broker, operation, requester, samples).await;

@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
-/// Connections at a time.
-const CONNECTIONS_MAX: usize = 64;
-
-/// The connections of one listener.
-#[derive(Debug, Default)]
-pub(super) struct ConnectionSlots(Mutex<Table>);
+/// The connections of some listeners.
+#[derive(Debug)]
+pub(super) struct ConnectionSlots {
+    max: usize,
+    table: Mutex<Table>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -58,10 +58,15 @@ pub(super) struct Answering {
 }
 
 impl ConnectionSlots {
+    /// So many at a time.
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, table: Mutex::default() })
+    }
+
     /// A place for a connection from `address`, and what becomes ready when it has to give way.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> (ConnectionSlot, oneshot::Receiver<()>) {
         let mut table = self.table();
-        if table.taken.len() >= CONNECTIONS_MAX
+        if table.taken.len() >= self.max
             && let Some(number) = table.idlest()
         {
             table.taken.remove(&number);
@@ -82,7 +87,7 @@ impl ConnectionSlots {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,12 +161,14 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot::error::TryRecvError;
 
+    const MAX: usize = 64;
+
     #[test]
     fn the_idlest_of_the_address_with_most_gives_way() {
-        let places = Arc::new(ConnectionSlots::default());
+        let places = ConnectionSlots::new(MAX);
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
         let (other, mut others) = places.enter(address(2));
-        let mut of_one: Vec<_> = (1..CONNECTIONS_MAX).map(|_| places.enter(address(1))).collect();
+        let mut of_one: Vec<_> = (1..MAX).map(|_| places.enter(address(1))).collect();
         drop(of_one[0].0.begin());
         let told = |gives_way: &mut oneshot::Receiver<()>| gives_way.try_recv() == Err(TryRecvError::Closed);
         let _newcomer = places.enter(address(3));
@@ -174,11 +181,11 @@ mod tests {
     /// A stream of events asks once, and may last for minutes.
     #[test]
     fn what_is_being_answered_gives_way_last() {
-        let places = Arc::new(ConnectionSlots::default());
+        let places = ConnectionSlots::new(MAX);
         let address = IpAddr::from([192, 0, 2, 1]);
         let mut stream = places.enter(address);
         let events = stream.0.begin().until_read(Body::empty());
-        let mut idle: Vec<_> = (1..CONNECTIONS_MAX).map(|_| places.enter(address)).collect();
+        let mut idle: Vec<_> = (1..MAX).map(|_| places.enter(address)).collect();
         let told = |gives_way: &mut oneshot::Receiver<()>| gives_way.try_recv() == Err(TryRecvError::Closed);
         let _newcomer = places.enter(address);
         assert!(told(&mut idle[0].1) && !told(&mut stream.1));

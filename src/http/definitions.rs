@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 /// Values in a document: a binding has seven, and a body has room for 300,000 of them.
-const VALUES_MAX: usize = 3_000_000;
+pub(super) const VALUES_MAX: usize = 3_000_000;
 
 /// The field of a form in which RabbitMQ's pages send a file.
 const FILE: &str = "name=\"file\"";

@@ -5,7 +5,7 @@ use super::body::{self, LOGIN_BYTES_MAX};
 use super::route::{Route, delete, get, post};
 use super::state::{Peer, State};
 use crate::admin::users::UserOperation;
-use crate::admin::{Answer, Caller, Operation, Requester, Told, perform};
+use crate::admin::{Answer, Caller, Operation, Requester, Tag, Told, perform};
 use crate::clock;
 use crate::statistics::SamplesWanted;
 use axum::extract::{Extension, Request, State as Shared};
@@ -25,7 +25,9 @@ const SESSION: &str = "leveret_session";
 
 /// Who was let in.
 pub(super) struct Login {
-    pub(super) user: String,
+    pub(super) who: Requester,
+    /// The user's name; of an operator how the log calls it.
+    pub(super) name: String,
     pub(super) tags: Vec<String>,
     /// By a cookie, which a browser sends whether its user wants that or not.
     pub(super) by_cookie: bool,
@@ -56,6 +58,9 @@ pub(super) async fn check(
     headers: &HeaderMap,
     peer: Option<Peer>,
 ) -> Result<Login, Response> {
+    if let Some(Peer::Operator(uid)) = peer {
+        return Ok(operator(uid));
+    }
     if let Some(given) = headers.get(AUTHORIZATION) {
         let Some((name, password)) = basic(given) else {
             return Err(Fault::not_authenticated().into_response());
@@ -70,6 +75,13 @@ pub(super) async fn check(
     }
 }
 
+/// Whoever may open the socket may do all, and needs no name.
+fn operator(uid: Option<u32>) -> Login {
+    let name = uid.map_or_else(|| "ctl".to_owned(), |uid| format!("ctl, uid {uid}"));
+    let tags = vec![Tag::Administrator.name().to_owned()];
+    Login { who: Requester::Operator(name.clone()), name, tags, by_cookie: false }
+}
+
 /// Whether a page asks, which has a form of its own for logins: with the header that pages send, or
 /// for events, for which they cannot send any.
 fn is_from_script(headers: &HeaderMap) -> bool {
@@ -80,8 +92,14 @@ fn is_from_script(headers: &HeaderMap) -> bool {
 
 /// Whether that is the user's password; who tries again and again waits for the answer.
 async fn log_in(state: &Arc<State>, name: &str, password: &str, peer: Option<Peer>) -> Result<(), Fault> {
-    let address = peer.map(|peer| peer.address.ip().to_canonical());
-    let is_local = address.is_some_and(|address| address.is_loopback());
+    let (address, is_local) = match peer {
+        Some(Peer::Address { address, .. }) => {
+            let address = address.ip().to_canonical();
+            (Some(address), address.is_loopback())
+        }
+        Some(Peer::Operator(_)) => (None, true),
+        None => (None, false),
+    };
     match Requester::log_in(&state.broker, name, password.as_bytes(), is_local) {
         Ok(_user) => {
             state.attempts.succeed();
@@ -98,8 +116,9 @@ async fn log_in(state: &Arc<State>, name: &str, password: &str, peer: Option<Pee
 
 /// Who that is, if it has a tag by which it may use this at all.
 fn identify(state: &Arc<State>, user: String, by_cookie: bool) -> Result<Login, Fault> {
+    let who = Requester::User(user);
     let caller = Caller {
-        who: Requester::User(user),
+        who: who.clone(),
         now: state.broker.clock().now(),
         inquiry: None,
         samples: SamplesWanted::default(),
@@ -111,7 +130,7 @@ fn identify(state: &Arc<State>, user: String, by_cookie: bool) -> Result<Login, 
         Err(_refusal) => return Err(Fault::not_authorised("Not management user")),
     };
     match told {
-        Told::User(row) => Ok(Login { user: row.user, tags: row.tags, by_cookie }),
+        Told::User(row) => Ok(Login { who, name: row.user, tags: row.tags, by_cookie }),
         _ => Err(Fault::not_authenticated()),
     }
 }
@@ -139,7 +158,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 /// Who asks, or 204 when that is nobody: browsers tell their users of every 401.
 async fn session(shared: Shared<Arc<State>>, peer: Option<Extension<Peer>>, headers: HeaderMap) -> Response {
     match check(&shared, &headers, peer.map(|Extension(peer)| peer)).await {
-        Ok(login) => json_of(StatusCode::OK, &json!({"name": login.user, "tags": login.tags})),
+        Ok(login) => json_of(StatusCode::OK, &json!({"name": login.name, "tags": login.tags})),
         Err(_refused) => done(),
     }
 }
@@ -200,7 +219,7 @@ async fn form(shared: Shared<Arc<State>>, request: Request) -> Response {
 /// Sets the cookie to `value`, which may have attributes. If it came by TLS, a browser sends it
 /// back by TLS alone.
 fn with_cookie(mut answer: Response, value: &str, peer: Option<Peer>) -> Response {
-    let secure = if peer.is_some_and(|peer| peer.by_tls) { "; Secure" } else { "" };
+    let secure = if matches!(peer, Some(Peer::Address { by_tls: true, .. })) { "; Secure" } else { "" };
     let cookie = format!("{SESSION}={value}; HttpOnly; SameSite=Strict; Path=/api{secure}");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         answer.headers_mut().insert(SET_COOKIE, cookie);

@@ -18,6 +18,8 @@
 //! | `head`, `body` | what is read of a request, and what of it is refused |
 //! | `login`, `sessions`, `attempts` | who asks, and who tries passwords |
 //! | `ui` | the web pages: files in the program, which ask nobody who he is |
+//! | `operations` | any operation by its name, for `leveret ctl` |
+//! | `socket` | the operators' socket in the data folder |
 //! | `router` | `/healthz` and `/metrics`, which ask nobody who he is |
 
 mod answer;
@@ -46,6 +48,7 @@ mod messages;
 mod metrics;
 mod nodes;
 mod openapi;
+mod operations;
 mod overview;
 mod permissions;
 mod policies;
@@ -56,6 +59,7 @@ mod route;
 mod router;
 mod routes;
 mod sessions;
+mod socket;
 mod state;
 mod statistics;
 mod stream;
@@ -63,6 +67,7 @@ mod ui;
 mod users;
 mod vhosts;
 
+pub use self::socket::Socket;
 pub use self::state::Listener;
 
 use self::connection_slots::{ConnectionSlot, ConnectionSlots};
@@ -84,12 +89,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -107,6 +113,12 @@ const HEAD_WAIT: Duration = Duration::from_secs(30);
 
 /// How long a connection may last, so that clients that do not read their answers go away too.
 const CONNECTION_WAIT: Duration = Duration::from_secs(300);
+
+/// Connections by the ports at a time.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Connections by the operators' socket at a time: an operator and his scripts.
+const OPERATORS_MAX: usize = 16;
 
 /// How long to wait when the system cannot accept.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -129,18 +141,20 @@ pub struct Served {
     pub allow_origins: Vec<String>,
 }
 
-/// Serves on all ports, on a thread of its own, until the future is dropped; comes back only after
-/// a fault of the broker.
-pub async fn serve(ports: Vec<Port>, served: Served) {
+/// Serves on all ports and on the operators' socket, on a thread of its own, until the future is
+/// dropped, and with it the socket; comes back only after a fault of the broker.
+pub async fn serve(ports: Vec<Port>, socket: Option<Socket>, served: Served) {
     // Dropped when this future is, which ends the thread.
     let (_stop, stopped) = oneshot::channel::<()>();
     let (ended, has_ended) = oneshot::channel::<()>();
+    let operators = socket.as_ref().map(|socket| socket.listener.try_clone()).transpose();
     let ports = ports.into_iter().map(|port| Ok((port.listener.into_std()?, port.certificates)));
-    let started = ports.collect::<io::Result<Vec<_>>>().and_then(|ports| {
+    let ports = ports.collect::<io::Result<Vec<_>>>();
+    let started = ports.and_then(|ports| Ok((ports, operators?))).and_then(|(ports, operators)| {
         thread::Builder::new().name("leveret-http".to_owned()).spawn(move || {
             // Dropped with the thread, whatever ends it.
             let _ended = ended;
-            if let Err(error) = run(ports, served, stopped) {
+            if let Err(error) = run(ports, operators, served, stopped) {
                 error!(%error, "cannot serve HTTP");
             }
         })
@@ -156,16 +170,25 @@ pub async fn serve(ports: Vec<Port>, served: Served) {
 type StdPort = (StdListener, Option<Arc<Certificates>>);
 
 /// Serves until `stopped` says so.
-fn run(ports: Vec<StdPort>, served: Served, stopped: oneshot::Receiver<()>) -> io::Result<()> {
+fn run(
+    ports: Vec<StdPort>,
+    operators: Option<StdUnixListener>,
+    served: Served,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let Served { broker, listeners, allow_origins } = served;
         let router = router::all(&Arc::new(State::new(broker, (listeners, allow_origins))));
-        let places = Arc::<ConnectionSlots>::default();
+        let places = ConnectionSlots::new(CONNECTIONS_MAX);
         let mut accepting = JoinSet::new();
         for (listener, certificates) in ports {
             let listener = TcpListener::from_std(listener)?;
             accepting.spawn(accept(listener, certificates, router.clone(), Arc::clone(&places)));
+        }
+        if let Some(operators) = operators {
+            operators.set_nonblocking(true)?;
+            accepting.spawn(accept_operators(UnixListener::from_std(operators)?, router));
         }
         tokio::select! {
             // None of them ends by itself.
@@ -203,6 +226,29 @@ async fn accept(
     }
 }
 
+async fn accept_operators(listener: UnixListener, router: Router) {
+    let places = ConnectionSlots::new(OPERATORS_MAX);
+    loop {
+        match listener.accept().await {
+            Ok((socket, _unnamed)) => {
+                let uid = socket.peer_cred().ok().map(|who| who.uid());
+                let (place, given_up) = places.enter(Ipv4Addr::UNSPECIFIED.into());
+                let serving = attend(socket, Peer::Operator(uid), router.clone(), place);
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = serving => {}
+                        _other = given_up => debug!("an operator's connection closed: there are too many"),
+                    }
+                });
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept connections of leveret ctl; trying again");
+                sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
 /// Shakes hands, where TLS is spoken, and answers what comes.
 async fn receive(
     socket: TcpStream,
@@ -211,11 +257,11 @@ async fn receive(
     (router, place): (Router, ConnectionSlot),
 ) {
     let Some(certificates) = certificates else {
-        return attend(socket, Peer { address, by_tls: false }, router, place).await;
+        return attend(socket, Peer::Address { address, by_tls: false }, router, place).await;
     };
     let handshake = certificates.open_acceptor(clock::mono_ms()).accept(socket);
     match timeout(HEAD_WAIT, handshake).await {
-        Ok(Ok(socket)) => attend(socket, Peer { address, by_tls: true }, router, place).await,
+        Ok(Ok(socket)) => attend(socket, Peer::Address { address, by_tls: true }, router, place).await,
         Ok(Err(error)) => debug!(peer = %address, %error, "TLS handshake failed"),
         Err(_late) => debug!(peer = %address, "TLS handshake took too long"),
     }

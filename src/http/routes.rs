@@ -6,7 +6,7 @@ use super::route::{Methods, Route};
 use super::state::State;
 use super::{
     bindings, browse, connections, cors, definitions, exchanges, features, health, jobs, login, messages,
-    nodes, openapi, overview, permissions, policies, queues, stream, users, vhosts,
+    nodes, openapi, operations, overview, permissions, policies, queues, stream, users, vhosts,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -38,6 +38,7 @@ pub(super) fn all() -> Vec<Route> {
         definitions::routes(),
         health::routes(),
         stream::routes(),
+        operations::routes(),
         openapi::routes(),
     ];
     subjects.into_iter().flatten().collect()

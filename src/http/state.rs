@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) answers: Arc<Semaphore>,
     /// Room for the bodies of requests.
     pub(super) bodies: Arc<Semaphore>,
+    /// Room for those of operators.
+    pub(super) operator_bodies: Arc<Semaphore>,
 }
 
 /// Where the broker listens, and what is spoken there.
@@ -61,10 +63,15 @@ pub struct Listener {
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
-    /// Over TLS.
-    pub(super) by_tls: bool,
+pub(super) enum Peer {
+    /// From an address, by a port.
+    Address {
+        address: SocketAddr,
+        /// Over TLS.
+        by_tls: bool,
+    },
+    /// By the operators' socket: the uid, if the system says it.
+    Operator(Option<u32>),
 }
 
 impl State {
@@ -83,6 +90,7 @@ impl State {
             metrics: Arc::new(Semaphore::new(1)),
             answers: held::room(),
             bodies: body::room(),
+            operator_bodies: body::room(),
         }
     }
 }

@@ -221,7 +221,7 @@ mod tests {
     use tokio::time::timeout;
 
     fn asking() -> Asking {
-        let peer = Peer { address: SocketAddr::from(([127, 0, 0, 1], 1)), by_tls: false };
+        let peer = Peer::Address { address: SocketAddr::from(([127, 0, 0, 1], 1)), by_tls: false };
         Asking { router: Router::new(), peer, headers: HeaderMap::new() }
     }
 

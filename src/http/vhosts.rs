@@ -8,7 +8,7 @@ use super::route::{Route, delete, get, post, put};
 use super::statistics;
 use crate::admin::permissions::{PermissionOperation, PermissionRow};
 use crate::admin::vhosts::{VHostLimitsChange, VHostLimitsRow, VHostOperation, VHostRow};
-use crate::admin::{Operation, Row};
+use crate::admin::{Operation, Requester, Row};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -100,8 +100,8 @@ async fn set(call: Call) -> Result<Response, Fault> {
         VHostOperation::UpdateVhostMetadata { vhost: vhost.clone(), description, tags, default_queue_type }
     };
     call.told(Operation::VHosts(operation)).await?;
-    if is_new {
-        // Who makes a vhost may use it.
+    if is_new && matches!(call.who, Requester::User(_)) {
+        // The user who makes a vhost may use it.
         let all = || ".*".to_owned();
         let (user, vhost) = (call.user.clone(), vhost.clone());
         let row = PermissionRow { user, vhost, configure: all(), write: all(), read: all() };

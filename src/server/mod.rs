@@ -2,14 +2,13 @@
 //!
 //! [`Server`] is what connections share. `listener` accepts,
 //! `arrival` sees clients through what comes before AMQP (`proxy`, [`crate::tls`]),
-//! `connection` is the loop of one client, `control` serves operators,
-//! `timer` drives what the broker does by the clock, `pressure` notices a store that is full or has
-//! failed, and that memory or disk get short. Everything that knows AMQP is in
-//! `session`; everything that is kept is in `broker`. No lock is held across an await.
+//! `connection` is the loop of one client, `timer` drives what the broker does by the clock,
+//! `pressure` notices a store that is full or has failed, and that memory or disk get short.
+//! Everything that knows AMQP is in `session`; everything that is kept is in `broker`. No lock is
+//! held across an await.
 
 mod arrival;
 mod connection;
-mod control;
 mod handshake_limiter;
 mod listener;
 mod log;
@@ -19,7 +18,6 @@ mod socket;
 mod timer;
 
 pub use arrival::ListenerOptions;
-pub use control::{Control, serve as serve_control};
 pub use listener::accept;
 pub use log::{LogLines, LogSink, log_exchange};
 pub use timer::run as run_timer;

@@ -5,6 +5,9 @@
 //! is logged, and the old certificates stay. Alone names rustls.
 
 mod certificate;
+mod client;
+
+pub use self::client::connect;
 
 use crate::config::tls::{Shown, Tls, TlsVersion, Verify};
 use std::collections::BTreeMap;

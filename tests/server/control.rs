@@ -2,50 +2,34 @@
 
 use super::dialogue::{Client, connect};
 use crate::support::process::{Folder, PATIENCE, Process, leveret, outcome};
+use conformance::api::http::{self, Answer, send_over};
 use leveret::config::control::REQUEST_BYTES_MAX;
-use serde_json::{Value, from_str};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-/// As many as are served at a time.
-const CLIENTS_MAX: usize = 16;
+const PING: &str = r#"{"node":"ping"}"#;
 
-const PING: &[u8] = b"{\"node\":\"ping\"}\n";
+/// A connection to the broker whose data is in that folder.
+fn operator(folder: &Folder) -> UnixStream {
+    let stream = UnixStream::connect(folder.at("data/control.sock")).expect("the broker is ready");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a minute is a timeout");
+    stream
+}
 
-struct Operator(BufReader<UnixStream>);
+fn request(operation: &str) -> Vec<u8> {
+    http::request(("POST", "/api/operations"), &[("Host", "x")], Some(operation.as_bytes()))
+}
 
-impl Operator {
-    fn of(folder: &Folder) -> Self {
-        let stream = UnixStream::connect(folder.at("data/control.sock")).expect("the broker is ready");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a minute is a timeout");
-        Self(BufReader::new(stream))
-    }
+fn ask(folder: &Folder, operation: &str) -> Answer {
+    send_over(operator(folder), &request(operation)).expect("the broker answers")
+}
 
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.get_mut().write_all(bytes).expect("the broker reads");
-    }
-
-    /// The next line, or nothing at the end.
-    fn line(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        let read = self.0.read_line(&mut line).expect("the broker answers");
-        (read > 0).then(|| from_str(&line).expect("it is JSON"))
-    }
-
-    #[track_caller]
-    fn is_served(&mut self) {
-        self.write(PING);
-        assert_eq!(self.line().expect("an answer")["answer"], "done");
-    }
-
-    #[track_caller]
-    fn hears_refusal(&mut self, words: &str) {
-        let line = self.line().expect("an answer");
-        let message = line["refusal"]["message"].as_str().unwrap_or_default();
-        assert!(message.contains(words), "{line}");
-    }
+#[track_caller]
+fn is_served(folder: &Folder) {
+    let answer = ask(folder, PING);
+    assert_eq!((answer.status, answer.text()), (200, "\"done\"".to_owned()));
 }
 
 #[test]
@@ -56,7 +40,7 @@ fn the_socket_is_for_its_user_alone_and_goes_with_the_broker() {
     assert!(socket.file_type().is_socket());
     assert_eq!(socket.mode() & 0o7777, 0o600);
     assert!(!folder.at("data/.control").exists(), "where it was made is gone");
-    Operator::of(&folder).is_served();
+    is_served(&folder);
     let (status, log) = broker.stop();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(!folder.at("data/control.sock").exists());
@@ -71,7 +55,7 @@ fn a_socket_that_a_killed_broker_left_is_replaced() {
     fs::create_dir(folder.at("data/.control")).unwrap();
     drop(UnixListener::bind(folder.at("data/.control/s")).unwrap());
     let broker = Process::start(&folder);
-    Operator::of(&folder).is_served();
+    is_served(&folder);
     assert!(!folder.at("data/.control").exists());
     drop(broker);
 }
@@ -107,58 +91,60 @@ fn a_path_that_no_socket_can_have_is_told() {
 }
 
 #[test]
-fn garbage_is_refused_and_the_next_request_is_heard() {
+fn garbage_is_refused() {
     let folder = Folder::new();
     let _broker = Process::start(&folder);
-    let mut operator = Operator::of(&folder);
-    for garbage in
-        [&b"garbage\n"[..], b"\n", b"\xff\xfe\0\n", b"{\"node\":\"stop\"}\n", b"[[[[[[[[[[\n", b"{}\n"]
+    let deep = "[".repeat(100_000);
+    for garbage in ["garbage", "", "\0", r#"{"node":"stop"}"#, "{}", &deep] {
+        let answer = ask(&folder, garbage);
+        assert!(answer.status == 400 && answer.text().contains("not an operation: "), "{}", answer.text());
+    }
+    is_served(&folder);
+}
+
+#[test]
+fn a_refusal_says_its_kind_and_all_that_it_is_for() {
+    let folder = Folder::new();
+    let _broker = Process::start(&folder);
+    let answer = ask(&folder, r#"{"queues":{"purge_queue":{"vhost":"/","queue":"q"}}}"#);
+    let told = r#"{"error":"not_found","reason":"there is no queue 'q'"}"#;
+    assert_eq!((answer.status, answer.text().as_str()), (404, told));
+}
+
+/// Whoever may open the socket does all that a user with all rights does, and needs no password.
+#[test]
+fn the_whole_api_is_served_to_operators() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    for (method, path, status) in
+        [("PUT", "/api/vhosts/v", 201), ("PUT", "/api/queues/v/q", 201), ("GET", "/api/queues/v/q", 200)]
     {
-        operator.write(garbage);
-        operator.hears_refusal("not an operation");
-        operator.is_served();
+        let request = http::request((method, path), &[("Host", "x")], Some(b"{}"));
+        let answer = send_over(operator(&folder), &request).expect("the broker answers");
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
     }
-    let deep = [b"[".repeat(100_000), b"\n".to_vec()].concat();
-    operator.write(&deep);
-    operator.hears_refusal("not an operation");
-    operator.write(&[PING, PING].concat());
-    assert!(operator.line().is_some() && operator.line().is_some(), "two at once are answered in turn");
+    let (_status, log) = broker.stop();
+    assert!(log.contains("changed: add_vhost vhost=v") && log.contains("ctl, uid "), "{log}");
 }
 
 #[test]
-fn a_line_without_end_ends() {
+fn a_body_without_end_is_refused() {
     let folder = Folder::new();
     let _broker = Process::start(&folder);
-    let mut operator = Operator::of(&folder);
-    // Exactly what is too much, so that nothing is left unread and the refusal is heard.
-    operator.write(&vec![b' '; REQUEST_BYTES_MAX + 1]);
-    operator.hears_refusal(&format!("a request has at most {REQUEST_BYTES_MAX} bytes"));
-    assert_eq!(operator.line(), None, "and the connection ends");
-    Operator::of(&folder).is_served();
+    let length = REQUEST_BYTES_MAX + 1;
+    let head = format!(
+        "POST /api/operations HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let answer = send_over(operator(&folder), head.as_bytes()).expect("the broker answers");
+    assert!(
+        answer.status == 413 && answer.text().contains(&REQUEST_BYTES_MAX.to_string()),
+        "{}",
+        answer.text()
+    );
+    is_served(&folder);
 }
 
-#[test]
-fn operators_are_served_at_the_same_time_and_not_too_many() {
-    let folder = Folder::new();
-    let _broker = Process::start(&folder);
-    let mut operators: Vec<_> = (0..CLIENTS_MAX).map(|_| Operator::of(&folder)).collect();
-    operators.iter_mut().rev().for_each(Operator::is_served);
-    let mut late = Operator::of(&folder);
-    late.hears_refusal("16 commands are being served already");
-    assert_eq!(late.line(), None);
-    drop(operators);
-    // Those who are gone are noticed a moment later.
-    loop {
-        let mut operator = Operator::of(&folder);
-        if operator.0.get_mut().write_all(PING).is_ok()
-            && operator.line().is_some_and(|line| line["answer"] == "done")
-        {
-            break;
-        }
-    }
-}
-
-/// Its answer waits for it, no more of it than a buffer; others are served meanwhile.
+/// Its answer waits for it, no more of it than some buffers; others are served meanwhile.
 #[test]
 fn an_operator_that_does_not_read_costs_little() {
     const QUEUES: usize = 3000;
@@ -170,18 +156,18 @@ fn an_operator_that_does_not_read_costs_little() {
         client.say(&[&format!("1 queue.declare queue-{number}-{}", "x".repeat(100))]);
         assert!(client.hear().starts_with("1 queue.declare-ok"));
     }
-    let mut deaf = Operator::of(&folder);
-    deaf.write(b"{\"queues\":{\"list_queues\":{\"vhost\":\"/\"}}}\n");
-    deaf.write(PING);
-    Operator::of(&folder).is_served();
+    let list = request(r#"{"queues":{"list_queues":{"vhost":"/"}}}"#);
+    let mut deaf = operator(&folder);
+    deaf.write_all(&list).expect("the broker reads");
+    // More than are served at a time, all of whom ask again and again.
+    for _ in 0..40 {
+        is_served(&folder);
+    }
     client.say(&["1 queue.declare other"]);
     assert_eq!(client.hear(), "1 queue.declare-ok other 0 0");
-    let rows = std::iter::from_fn(|| deaf.line()).take_while(|line| line.get("row").is_some()).count();
-    assert!((QUEUES..=QUEUES + 1).contains(&rows), "{rows}: in the end it gets everything");
-    assert_eq!(deaf.line().expect("an answer")["answer"], "done", "that of the ping");
+    let answer = send_over(deaf, b"").expect("in the end it gets everything");
+    let rows = answer.text().lines().count();
+    assert!((QUEUES..=QUEUES + 1).contains(&rows), "{rows} rows");
     let (status, log) = broker.stop();
     assert_eq!(status.code(), Some(0), "{log}");
-    let mut rest = Vec::new();
-    let _reset = deaf.0.read_to_end(&mut rest);
-    assert_eq!(rest, b"", "the broker is gone");
 }

@@ -109,6 +109,33 @@ fn users_are_managed() {
     fixture.prints(&["delete_user", "ann", "--quiet"], "");
 }
 
+/// Over the network a user may what its tags and permissions say.
+#[test]
+fn a_broker_elsewhere_is_asked_by_its_url() {
+    let fixture = TestBroker::new();
+    fixture.run(&["add_user", "ann", "secret"]);
+    fixture.run(&["set_user_tags", "ann", "monitoring"]);
+    fixture.run(&["set_permissions", "ann", "", "", ""]);
+    let url = format!("http://{}", fixture.broker.http);
+    let file = fixture.folder.write("password", "secret\n");
+    let by = |args: &[&str]| {
+        run(leveret()
+            .args(["ctl", "--url", &url, "--username", "ann", "--password-file"])
+            .arg(&file)
+            .args(args))
+    };
+    assert_eq!(by(&["-q", "list_queues"]), (0, "empty\t0\nq\t2\n".to_owned(), String::new()));
+    let (status, _, words) = by(&["purge_queue", "q"]);
+    assert!(status == 69 && words.contains("read access to queue 'q' in vhost '/' refused"), "{words}");
+    let (status, _, words) = by(&["--password", "x", "ping"]);
+    assert_eq!((status, words.as_str()), (77, "leveret: the broker refuses the user: Not_Authorized\n"));
+    let (status, _, words) = run(leveret().args(["ctl", "ping", "--url", "amqp://x", "--password", "x"]));
+    assert!(status == 64 && words.contains("is not a URL such as http://"), "{words}");
+    drop(fixture.broker);
+    let (status, _, words) = by(&["ping"]);
+    assert!(status == 69 && words.contains("cannot reach the broker at http://127.0.0.1"), "{words}");
+}
+
 #[test]
 fn permissions_are_managed() {
     let fixture = TestBroker::new();

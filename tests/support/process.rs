@@ -65,6 +65,11 @@ pub(crate) fn leveret() -> Command {
         "DEFINITIONS",
         "DISK_FREE_LIMIT",
         "ANONYMOUS_USER",
+        "URL",
+        "USERNAME",
+        "PASSWORD",
+        "PASSWORD_FILE",
+        "TLS_CA",
     ] {
         command.env_remove(format!("LEVERET_{name}"));
     }

@@ -43,7 +43,15 @@ pub fn ask(
     headers: &[(&str, &str)],
     body: Option<&[u8]>,
 ) -> io::Result<Answer> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    let host = address.to_string();
+    let headers = [&[("Host", host.as_str())], headers].concat();
+    send(address, &request((method, path), &headers, body))
+}
+
+/// The bytes of a request after whose answer the connection ends.
+#[must_use]
+pub fn request((method, path): (&str, &str), headers: &[(&str, &str)], body: Option<&[u8]>) -> Vec<u8> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -51,9 +59,7 @@ pub fn ask(
         request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
     }
     request.push_str("\r\n");
-    let mut bytes = request.into_bytes();
-    bytes.extend_from_slice(body.unwrap_or_default());
-    send(address, &bytes)
+    [request.as_bytes(), body.unwrap_or_default()].concat()
 }
 
 /// Sends bytes as they are, and reads until the server ends the connection.
@@ -64,9 +70,17 @@ pub fn send(address: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
     let mut socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    socket.write_all(bytes)?;
+    send_over(&mut socket, bytes)
+}
+
+/// As [`send`], over a connection that there is already.
+///
+/// # Errors
+/// As [`ask`].
+pub fn send_over(mut connection: impl Read + Write, bytes: &[u8]) -> io::Result<Answer> {
+    connection.write_all(bytes)?;
     let mut answer = Vec::new();
-    socket.read_to_end(&mut answer)?;
+    connection.read_to_end(&mut answer)?;
     read(&answer).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 

@@ -1,0 +1,269 @@
+//! A client of the management API: of the broker whose data is in a folder, by the
+//! socket there, or of one elsewhere, by its URL. What the command line programs are built on.
+//!
+//! Calls block; each has a time after which it is given up when nothing comes.
+
+use crate::admin::Password;
+use crate::config::control::socket;
+use crate::tls;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use url::Url;
+
+/// How long the broker may say nothing, where nothing else is asked for: longer than it waits for
+/// its disk.
+pub const WAIT: Duration = Duration::from_secs(60);
+
+/// The largest answer that is taken as a whole, in bytes.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// Where a broker is.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// On this machine, with its data in this folder.
+    Folder(PathBuf),
+    /// Somewhere.
+    Url {
+        /// Its address, with `http` or `https`.
+        url: Url,
+        /// Who asks.
+        user: String,
+        /// With which password.
+        password: Password,
+        /// The file of the authority's certificate; if none, those that the system trusts count.
+        ca: Option<PathBuf>,
+    },
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum ApiError {
+    /// There is no broker, or it does not answer.
+    Unreachable(String),
+    /// Whoever asks may not talk to it.
+    NoRight(String),
+    /// What came makes no sense.
+    Garbled(String),
+}
+
+/// A connection to a broker.
+#[derive(Debug)]
+pub struct Client {
+    runtime: Runtime,
+    target: Target,
+    wait: Duration,
+    requests: SendRequest<Full<Bytes>>,
+}
+
+/// An answer whose body has not come yet.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status of HTTP.
+    pub status: u16,
+    /// Whether it is JSON a line.
+    pub is_lines: bool,
+    body: Incoming,
+    /// What has come of a line whose end has not.
+    rest: Vec<u8>,
+    /// How much of it was searched for an end.
+    searched: usize,
+}
+
+impl Client {
+    /// Connects; `wait` is how long the broker may say nothing.
+    ///
+    /// # Errors
+    /// There is no broker, or it may not be talked to.
+    pub fn connect(target: Target, wait: Duration) -> Result<Self, ApiError> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| ApiError::Unreachable(format!("cannot start a runtime: {error}")))?;
+        let requests = runtime.block_on(within(wait, open(&target)))??;
+        Ok(Self { runtime, target, wait, requests })
+    }
+
+    /// Posts a body to a path, which is percent-encoded.
+    ///
+    /// # Errors
+    /// The broker is gone, or does not answer in time.
+    pub fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, ApiError> {
+        self.ask(Method::POST, path, body)
+    }
+
+    fn ask(&mut self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ApiError> {
+        let request = request(&self.target, method, path, body)?;
+        if self.requests.is_closed() {
+            self.requests = self.runtime.block_on(within(self.wait, open(&self.target)))??;
+        }
+        let answer = self.runtime.block_on(within(self.wait, self.requests.send_request(request)))?;
+        let answer = answer.map_err(|error| lost(&error))?;
+        let (head, body) = answer.into_parts();
+        let is_lines = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/x-ndjson");
+        Ok(Answer { status: head.status.as_u16(), is_lines, body, rest: Vec::new(), searched: 0 })
+    }
+
+    /// The next bytes of an answer, or nothing at its end.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub fn part(&self, answer: &mut Answer) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            let frame = self.runtime.block_on(within(self.wait, answer.body.frame()))?;
+            let Some(frame) = frame.transpose().map_err(|error| lost(&error))? else { return Ok(None) };
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// The next line of an answer, or nothing at its end.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub fn line(&self, answer: &mut Answer) -> Result<Option<Vec<u8>>, ApiError> {
+        loop {
+            if let Some(end) = answer.rest[answer.searched..].iter().position(|&byte| byte == b'\n') {
+                let rest = answer.rest.split_off(answer.searched + end + 1);
+                answer.searched = 0;
+                return Ok(Some(std::mem::replace(&mut answer.rest, rest)));
+            }
+            answer.searched = answer.rest.len();
+            match self.part(answer)? {
+                Some(part) => answer.rest.extend_from_slice(&part),
+                None if answer.rest.is_empty() => return Ok(None),
+                None => return Ok(Some(std::mem::take(&mut answer.rest))),
+            }
+        }
+    }
+
+    /// The whole body of an answer.
+    ///
+    /// # Errors
+    /// As [`Self::post`]; or it is larger than any answer.
+    pub fn whole(&self, mut answer: Answer) -> Result<Vec<u8>, ApiError> {
+        let mut whole = Vec::new();
+        while let Some(part) = self.part(&mut answer)? {
+            if whole.len() + part.len() > ANSWER_BYTES_MAX {
+                return Err(ApiError::Garbled(format!("more than {ANSWER_BYTES_MAX} bytes")));
+            }
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole)
+    }
+}
+
+async fn within<T>(wait: Duration, work: impl Future<Output = T>) -> Result<T, ApiError> {
+    let late = || format!("the broker did not answer within {} s", wait.as_secs());
+    timeout(wait, work).await.map_err(|_late| ApiError::Unreachable(late()))
+}
+
+fn lost(error: &hyper::Error) -> ApiError {
+    if error.is_parse() {
+        return ApiError::Garbled(error.to_string());
+    }
+    ApiError::Unreachable(format!("lost the connection to the broker: {error}"))
+}
+
+/// A request with what it says of where it goes and who asks.
+fn request(
+    target: &Target,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<Request<Full<Bytes>>, ApiError> {
+    let request = Request::builder().method(method).header(CONTENT_TYPE, "application/json");
+    let request = match target {
+        Target::Folder(_) => request.uri(path).header(HOST, "localhost"),
+        Target::Url { url, user, password, ca: _ } => {
+            let own = format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.0)));
+            let host = url.host_str().unwrap_or_default();
+            let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+            let path = format!("{}{path}", url.path().trim_end_matches('/'));
+            request.uri(path).header(HOST, host).header(AUTHORIZATION, own)
+        }
+    };
+    let body = Full::new(Bytes::from(body));
+    request.body(body).map_err(|error| ApiError::Garbled(format!("{path}: {error}")))
+}
+
+async fn open(target: &Target) -> Result<SendRequest<Full<Bytes>>, ApiError> {
+    match target {
+        Target::Folder(folder) => {
+            let path = socket(folder).map_err(ApiError::Unreachable)?;
+            let stream = UnixStream::connect(&path).await;
+            speak(stream.map_err(|error| no_socket(folder, &path, &error))?).await
+        }
+        Target::Url { url, ca, .. } => {
+            let unreachable = |error: io::Error| {
+                ApiError::Unreachable(format!("cannot reach the broker at {url}: {error}"))
+            };
+            let host = url.host_str().unwrap_or_default();
+            // An IPv6 address is in brackets.
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let port = url.port_or_known_default().unwrap_or_default();
+            let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+            if url.scheme() == "https" {
+                return speak(tls::connect(stream, host, ca.as_deref()).await.map_err(unreachable)?).await;
+            }
+            speak(stream).await
+        }
+    }
+}
+
+/// A connection that HTTP is spoken on from now on.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, ApiError> {
+    let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
+    // Who waits for an answer is told what goes wrong.
+    tokio::spawn(async move { connection.await.unwrap_or_default() });
+    Ok(requests)
+}
+
+fn no_socket(folder: &Path, path: &Path, error: &io::Error) -> ApiError {
+    let (path, shown) = (path.display(), folder.display());
+    match error.kind() {
+        ErrorKind::NotFound => ApiError::Unreachable(format!(
+            "no broker is running on the data in {shown} (there is no {path}): name its data folder with --data-dir"
+        )),
+        ErrorKind::ConnectionRefused => ApiError::Unreachable(format!(
+            "no broker is running on the data in {shown} (nothing listens on {path})"
+        )),
+        ErrorKind::PermissionDenied => {
+            let owner = fs::metadata(folder).map(|folder| format!(" (uid {})", folder.uid()));
+            let owner = owner.unwrap_or_default();
+            ApiError::NoRight(format!(
+                "no permission to use {path}: run this as the user that runs the broker{owner}, or as root"
+            ))
+        }
+        _ => ApiError::Unreachable(format!("cannot reach the broker on {path}: {error}")),
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) | Self::NoRight(why) => f.write_str(why),
+            Self::Garbled(what) => write!(f, "unexpected answer from the broker: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for ApiError {}
