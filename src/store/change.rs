@@ -400,6 +400,13 @@ pub trait Log: Send + Sync {
         Ok(())
     }
 
+    /// A copy of all that is durable now, part by part, for [`crate::store::restore`]; each part is
+    /// read when it is asked for, which may block. A log that does not outlive the process has
+    /// none.
+    fn backup(&self) -> CopyParts {
+        Box::new(std::iter::empty())
+    }
+
     /// Commits what is pending, marks the stop as clean, and ends the commit thread. Appends after
     /// this are dropped.
     ///
@@ -407,6 +414,9 @@ pub trait Log: Send + Sync {
     /// What kept the last group from the disk.
     fn close(&self) -> Result<(), StoreError>;
 }
+
+/// The bytes of a copy, part by part; after a fault there are no more.
+pub type CopyParts = Box<dyn Iterator<Item = Result<Vec<u8>, StoreError>> + Send>;
 
 /// Records that were read back.
 #[derive(Debug, Clone)]

@@ -13,13 +13,13 @@
 use crate::store::error::StoreError;
 use crc32fast::Hasher;
 use redb::{
-    Database, Key, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value,
+    Database, Key, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, TableHandle, Value,
     WriteTransaction,
 };
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
 /// How many rows each table has, and what their checksums add up to.
 pub(super) static TOTALS: Checked<&str> = Checked::new("totals");
@@ -135,10 +135,65 @@ impl<K: Key + 'static> Checked<K> {
     }
 }
 
-/// A table of which rows are taken that were read without redb.
-pub(super) trait Salvaged: Sync {
-    fn name(&self) -> &'static str;
+/// Takes a row, its key and its value; returns whether it takes another.
+pub(super) type Take<'a> = dyn FnMut(&[u8], &[u8]) -> bool + 'a;
 
+/// A table whose rows can be read as they lie there.
+pub(super) trait RawRows: Sync {
+    fn name(&self) -> &str;
+
+    /// Has `take` take the rows after a key until it has enough; returns whether there are no more.
+    fn rows(
+        &self,
+        tx: &ReadTransaction,
+        after: Option<&[u8]>,
+        take: &mut Take<'_>,
+    ) -> Result<bool, StoreError>;
+}
+
+impl<K: Key + Sync + 'static, V: Value + Sync + 'static> RawRows for TableDefinition<'static, K, V> {
+    fn name(&self) -> &str {
+        TableHandle::name(self)
+    }
+
+    fn rows(
+        &self,
+        tx: &ReadTransaction,
+        after: Option<&[u8]>,
+        take: &mut Take<'_>,
+    ) -> Result<bool, StoreError> {
+        let table = match tx.open_table(*self) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(true),
+            table => table?,
+        };
+        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(K::from_bytes(key)));
+        for row in ReadableTable::range::<K::SelfType<'_>>(&table, (from, Bound::Unbounded))? {
+            let (key, value) = row?;
+            if !take(K::as_bytes(&key.value()).as_ref(), V::as_bytes(&value.value()).as_ref()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl<K: Key + Sync + 'static> RawRows for Checked<K> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn rows(
+        &self,
+        tx: &ReadTransaction,
+        after: Option<&[u8]>,
+        take: &mut Take<'_>,
+    ) -> Result<bool, StoreError> {
+        self.definition.rows(tx, after, take)
+    }
+}
+
+/// A table of which rows are taken that were read without redb.
+pub(super) trait Salvaged: RawRows {
     /// Makes the table.
     fn make(&'static self, tx: &Transaction) -> Result<(), StoreError>;
 
@@ -147,10 +202,6 @@ pub(super) trait Salvaged: Sync {
 }
 
 impl<K: Key + Sync + 'static> Salvaged for Checked<K> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
     fn make(&'static self, tx: &Transaction) -> Result<(), StoreError> {
         tx.open(self).map(drop)
     }

@@ -1,12 +1,13 @@
 //! The log as the broker holds it: the pending group, and the thread behind it.
 
+use super::backup::{Backup, Signals};
 use super::checked::{Totals, Transaction};
 use super::file::FileIdentity;
 use super::page::Shared;
 use super::storage::RedbStorage;
 use super::table::{META_AHEAD, write_meta};
 use crate::ids::Ticket;
-use crate::store::change::{AtomicBatch, Change, Health, Log, Waiter};
+use crate::store::change::{AtomicBatch, Change, CopyParts, Health, Log, Waiter};
 use crate::store::commit::committer::Committer;
 use crate::store::commit::pending::{Pending, Stop};
 use crate::store::error::StoreError;
@@ -22,6 +23,7 @@ pub(super) struct RedbLog {
     database: Shared,
     /// The data file, if it is one.
     file: Option<FileIdentity>,
+    signals: Signals,
 }
 
 impl RedbLog {
@@ -32,7 +34,7 @@ impl RedbLog {
         database: Shared,
         file: Option<FileIdentity>,
     ) -> Result<Self, StoreError> {
-        let of_thread = Arc::clone(&pending);
+        let (of_thread, signals) = (Arc::clone(&pending), committer.storage.signals());
         let work = move || {
             if let Err(error) = guarded(|| committer.run()) {
                 of_thread.fail(error);
@@ -40,7 +42,7 @@ impl RedbLog {
             of_thread.close();
         };
         let thread = thread::Builder::new().name("commit".to_owned()).spawn(work)?;
-        Ok(Self { pending, database, thread: Mutex::new(Some(thread)), file })
+        Ok(Self { pending, database, thread: Mutex::new(Some(thread)), file, signals })
     }
 
     fn end(&self, stop: Stop) -> Result<(), StoreError> {
@@ -112,6 +114,11 @@ impl Log for RedbLog {
         // A full disk passes: the commit thread finds that this database is of no use any more, and
         // opens it anew.
         kept.map_err(|error| if error.passes() { error } else { self.pending.give_up(error) })
+    }
+
+    fn backup(&self) -> CopyParts {
+        let (database, pending) = (Arc::clone(&self.database), Arc::clone(&self.pending));
+        Box::new(Backup::new(database, pending, self.signals.clone()))
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -6,8 +6,9 @@
 //! after) -> `file` (in its folder). `table`, `checked`, `segment`, `stream`, `metadata` and
 //! `quarantine` have the rows. At the start `tree` looks for damage and turns single bits back,
 //! `salvage` makes a new file of what is left of one, `upgrade` makes older rows the same as new
-//! ones, and `recover` reads them; `page` reads records later on.
+//! ones, and `recover` reads them; `page` reads records later on, and `backup` all rows.
 
+mod backup;
 mod checked;
 mod disk;
 mod error;
@@ -36,6 +37,7 @@ mod tree;
 mod upgrade;
 mod write;
 
+pub use self::backup::restore;
 use self::checked::Totals;
 use self::disk::{Disk, Front};
 use self::file::{DataFile, FileIdentity};

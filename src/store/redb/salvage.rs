@@ -56,7 +56,8 @@ const STREAM_ARGUMENTS: &[u8] = b"\x0cx-queue-typeS\0\0\0\x06stream";
 /// In the place of the number of the last commit, if that is not known: above any.
 const UNKNOWN_NUMBER: u64 = 1 << 54;
 
-static SMALL: [&dyn Salvaged; 15] = [
+/// All tables but those of messages.
+pub(super) static SMALL: [&dyn Salvaged; 15] = [
     &REMOVED_BODIES,
     &REQUEUES,
     &DELIVERED,
@@ -179,7 +180,7 @@ struct Row {
 }
 
 /// What was taken over so far.
-struct Copied<'d> {
+pub(super) struct Copied<'d> {
     database: &'d Database,
     /// What is put into the next transaction.
     batch: Vec<Row>,
@@ -196,7 +197,8 @@ struct Copied<'d> {
 }
 
 impl<'d> Copied<'d> {
-    fn of(database: &'d Database) -> Self {
+    /// Puts rows into `database`, which has none.
+    pub(super) fn of(database: &'d Database) -> Self {
         Self {
             database,
             batch: Vec::new(),
@@ -211,7 +213,13 @@ impl<'d> Copied<'d> {
     }
 
     /// Takes a row over, if it is as it was written and there is none with its key.
-    fn take(&mut self, table: &str, key: &[u8], value: &[u8], sure: bool) -> Result<(), StoreError> {
+    pub(super) fn take(
+        &mut self,
+        table: &str,
+        key: &[u8],
+        value: &[u8],
+        sure: bool,
+    ) -> Result<(), StoreError> {
         self.bytes += key.len() + value.len();
         self.batch.push(Row { table: table.to_owned(), key: key.to_vec(), value: value.to_vec(), sure });
         if self.bytes < BATCH_BYTES { Ok(()) } else { self.flush() }
@@ -295,8 +303,15 @@ impl<'d> Copied<'d> {
         Ok(true)
     }
 
-    fn finish(mut self) -> Result<Loss, StoreError> {
+    /// The number of the last commit that the rows are of, once all were taken.
+    pub(super) fn number(&mut self) -> Result<u64, StoreError> {
         self.flush()?;
+        Ok(self.meta.get(META_JOURNAL).copied().unwrap_or(UNKNOWN_NUMBER))
+    }
+
+    /// Puts in what is left, and says what could not be taken over.
+    pub(super) fn finish(mut self) -> Result<Loss, StoreError> {
+        let number = self.number()?;
         if self.meta.is_empty() && self.expected.is_empty() {
             return Err(StoreError::Damaged(
                 "its list of tables cannot be read: there is nothing to go by".to_owned(),
@@ -322,7 +337,6 @@ impl<'d> Copied<'d> {
         if !is_true {
             tracing::warn!("repair: the table `leveret` does not match its checksum and is used as it is");
         }
-        let number = value(META_JOURNAL, UNKNOWN_NUMBER);
         let mut values =
             vec![(META_CLEAN, clean), (META_JOURNAL, number), (META_NEXT_QUEUE, value(META_NEXT_QUEUE, 1))];
         values.extend(self.meta.get(META_AHEAD).map(|&ahead| (META_AHEAD, ahead)));

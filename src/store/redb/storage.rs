@@ -23,6 +23,7 @@
 //! for each GiB of the file. So does each transaction but those of large groups, for which
 //! publishers wait one after the other; once the store is idle, one more commit does it for them.
 
+use super::backup::Signals;
 use super::checked::Transaction;
 use super::disk::Disk;
 use super::index::{Indexes, QueueIndex, QueueIndexes};
@@ -45,6 +46,7 @@ use crate::store::error::StoreError;
 use redb::CompactionError;
 use std::io;
 use std::mem;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 /// A group of more bytes than this is not written twice: a transaction then costs less than the
@@ -112,6 +114,7 @@ pub(super) struct RedbStorage {
     /// What is removed when there is time.
     sweeper: Sweeper,
     swept_ms: u64,
+    signals: Signals,
 }
 
 impl RedbStorage {
@@ -144,12 +147,18 @@ impl RedbStorage {
             in_one_phase: false,
             sweeper,
             swept_ms: 0,
+            signals: Signals::default(),
         })
     }
 
     /// The database, while it is open.
     pub(super) fn database(&self) -> Shared {
         Arc::clone(&self.database)
+    }
+
+    /// What is told to and by those who make copies.
+    pub(super) fn signals(&self) -> Signals {
+        self.signals.clone()
     }
 
     /// Whether the disk is full.
@@ -210,7 +219,8 @@ impl RedbStorage {
     /// Writes a group to the journal, if there is room for it.
     fn append(&mut self, group: &mut Group, ticket: Ticket) -> Result<bool, StoreError> {
         let gathered = self.journaled.bytes + self.journaled.rows * ROW_BYTES;
-        if gathered > GATHERED_BYTES_MAX || self.journaled.rows > GATHERED_ROWS_MAX {
+        let is_wanted = self.signals.flush.swap(false, Ordering::Relaxed);
+        if gathered > GATHERED_BYTES_MAX || self.journaled.rows > GATHERED_ROWS_MAX || is_wanted {
             return Ok(false);
         }
         let lasts = group.changes.lasts();
@@ -320,6 +330,7 @@ impl RedbStorage {
     /// tables after all.
     fn reopen(&mut self) -> Result<(), StoreError> {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        self.signals.reopened.fetch_add(1, Ordering::Relaxed);
         drop(place.take());
         let database = open_database(&self.disk, self.cache_bytes)?;
         self.indexes = recover::recount_all(&database)?;
