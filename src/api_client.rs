@@ -10,11 +10,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -26,6 +27,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use url::Url;
+
+pub use hyper::Method;
 
 /// How long the broker may say nothing, where nothing else is asked for: longer than it waits for
 /// its disk.
@@ -72,13 +75,24 @@ pub struct Client {
     requests: SendRequest<Full<Bytes>>,
 }
 
+/// What the body of an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// JSON, or nothing.
+    Json,
+    /// JSON a line.
+    Lines,
+    /// Bytes for a file.
+    Bytes,
+}
+
 /// An answer whose body has not come yet.
 #[derive(Debug)]
 pub struct Answer {
     /// The status of HTTP.
     pub status: u16,
-    /// Whether it is JSON a line.
-    pub is_lines: bool,
+    /// What its body is.
+    pub kind: Kind,
     body: Incoming,
     /// What has come of a line whose end has not.
     rest: Vec<u8>,
@@ -99,15 +113,11 @@ impl Client {
         Ok(Self { runtime, target, wait, requests })
     }
 
-    /// Posts a body to a path, which is percent-encoded.
+    /// Asks for something at a path, whose names are [`encoded`].
     ///
     /// # Errors
     /// The broker is gone, or does not answer in time.
-    pub fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Answer, ApiError> {
-        self.ask(Method::POST, path, body)
-    }
-
-    fn ask(&mut self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ApiError> {
+    pub fn ask(&mut self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, ApiError> {
         let request = request(&self.target, method, path, body)?;
         if self.requests.is_closed() {
             self.requests = self.runtime.block_on(within(self.wait, open(&self.target)))??;
@@ -115,14 +125,18 @@ impl Client {
         let answer = self.runtime.block_on(within(self.wait, self.requests.send_request(request)))?;
         let answer = answer.map_err(|error| lost(&error))?;
         let (head, body) = answer.into_parts();
-        let is_lines = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/x-ndjson");
-        Ok(Answer { status: head.status.as_u16(), is_lines, body, rest: Vec::new(), searched: 0 })
+        let kind = match head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
+            Some(b"application/x-ndjson") => Kind::Lines,
+            Some(b"application/octet-stream") => Kind::Bytes,
+            _ => Kind::Json,
+        };
+        Ok(Answer { status: head.status.as_u16(), kind, body, rest: Vec::new(), searched: 0 })
     }
 
     /// The next bytes of an answer, or nothing at its end.
     ///
     /// # Errors
-    /// As [`Self::post`].
+    /// As [`Self::ask`].
     pub fn part(&self, answer: &mut Answer) -> Result<Option<Bytes>, ApiError> {
         loop {
             let frame = self.runtime.block_on(within(self.wait, answer.body.frame()))?;
@@ -136,7 +150,7 @@ impl Client {
     /// The next line of an answer, or nothing at its end.
     ///
     /// # Errors
-    /// As [`Self::post`].
+    /// As [`Self::ask`].
     pub fn line(&self, answer: &mut Answer) -> Result<Option<Vec<u8>>, ApiError> {
         loop {
             if let Some(end) = answer.rest[answer.searched..].iter().position(|&byte| byte == b'\n') {
@@ -156,7 +170,7 @@ impl Client {
     /// The whole body of an answer.
     ///
     /// # Errors
-    /// As [`Self::post`]; or it is larger than any answer.
+    /// As [`Self::ask`]; or it is larger than any answer.
     pub fn whole(&self, mut answer: Answer) -> Result<Vec<u8>, ApiError> {
         let mut whole = Vec::new();
         while let Some(part) = self.part(&mut answer)? {
@@ -167,6 +181,12 @@ impl Client {
         }
         Ok(whole)
     }
+}
+
+/// A name as a part of a path.
+#[must_use]
+pub fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
 async fn within<T>(wait: Duration, work: impl Future<Output = T>) -> Result<T, ApiError> {

@@ -32,6 +32,17 @@ pub enum ClientOperation {
         /// What its client is told.
         reason: String,
     },
+    /// Connections are closed, those that have been there for longest first.
+    CloseConnections {
+        /// Only of this vhost.
+        vhost: Option<String>,
+        /// Only of this user.
+        user: Option<String>,
+        /// So many; none for all.
+        limit: Option<u64>,
+        /// What their clients are told.
+        reason: String,
+    },
 }
 
 /// A connection, as it is listed.
@@ -137,7 +148,7 @@ pub struct ConnectionDescription {
 impl ClientOperation {
     /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
-        matches!(self, Self::CloseConnection { .. })
+        matches!(self, Self::CloseConnection { .. } | Self::CloseConnections { .. })
     }
 
     /// What it takes of a user.
@@ -149,6 +160,7 @@ impl ClientOperation {
             Self::CloseConnection { connection, .. } => {
                 Requirement::Connection(Tag::Administrator, connection)
             }
+            Self::CloseConnections { .. } => Requirement::Tag(Tag::Administrator),
         }
     }
 
@@ -200,6 +212,18 @@ pub(super) fn perform(
         ClientOperation::CloseConnection { connection, reason } => {
             find::connection(broker, &connection)?.close(&reason);
             Ok(Performed::done(Ticket(0)))
+        }
+        ClientOperation::CloseConnections { vhost, user, limit, reason } => {
+            if let Some(vhost) = &vhost {
+                find::vhost(broker, vhost)?;
+            }
+            let mut clients = broker.clients().list();
+            let is_of =
+                |name: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| name == wanted);
+            clients.retain(|client| is_of(&client.facts.vhost, &vhost) && is_of(&client.facts.user, &user));
+            let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+            let closed = clients.iter().take(limit).map(|client| client.close(&reason)).count();
+            Ok(Performed::told(Told::Connections(closed as u64), Ticket(0)))
         }
     }
 }

@@ -23,12 +23,13 @@ pub use self::preview::DefinitionsPreview;
 use self::reading::Notes;
 use super::access::{Requirement, Tag};
 use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told, find, secret};
+use crate::auth::user::ADMINISTRATOR;
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
 use crate::broker::definitions::Mode;
 use crate::ids::Ticket;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::sync::Arc;
 use tracing::warn;
@@ -76,6 +77,18 @@ impl Source {
     /// It is not JSON.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(text).map(Self).map_err(|error| format!("not JSON: {error}"))
+    }
+
+    /// An administrator, who may do everything in a vhost.
+    #[must_use]
+    pub fn of_administrator(name: &str, password: &str, vhost: &str) -> Self {
+        Self(json!({
+            "users": [{"name": name, "password": password, "tags": [ADMINISTRATOR]}],
+            "vhosts": [{"name": vhost}],
+            "permissions": [
+                {"user": name, "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*"}
+            ],
+        }))
     }
 }
 

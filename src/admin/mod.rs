@@ -71,6 +71,7 @@ use crate::broker::clients::StatsRequest;
 use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::statistics::SamplesWanted;
+use crate::store::change::CopyParts;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tracing::info;
@@ -138,6 +139,8 @@ pub enum Answer {
     One(Box<Told>),
     /// Any number of things.
     Many(Rows),
+    /// A copy of the data file, part by part; making a part may block.
+    Copy(CopyParts),
 }
 
 /// The rows of a list, made one by one.
@@ -163,6 +166,8 @@ pub enum Told {
     DefinitionsPreview(Box<definitions::DefinitionsPreview>),
     /// It is done, to so many messages.
     Messages(u64),
+    /// It is done, to so many connections.
+    Connections(u64),
     /// What came of moving parked messages.
     Requeued(parked::RequeueResult),
     /// What a policy would change.
@@ -278,7 +283,7 @@ impl Operation {
     #[must_use]
     pub fn is_change(&self) -> bool {
         match self {
-            Self::Node(_) => false,
+            Self::Node(operation) => operation.is_change(),
             Self::Exchanges(operation) => operation.is_change(),
             Self::Messages(operation) => operation.is_change(),
             Self::Browse(operation) => operation.is_change(),

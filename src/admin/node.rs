@@ -1,10 +1,11 @@
 //! The broker as a whole: whether it is there, and how it stands.
 
 use super::access::{Access, Requirement, Tag};
-use super::{Caller, Performed, Refusal, Told, damage};
+use super::{Answer, Caller, Performed, Refusal, RefusalKind, Told, damage};
 use crate::audit::recent::LogLine;
-use crate::broker::Broker;
 use crate::broker::sampling::{CHURN, USAGE, churn, events};
+use crate::broker::{AlarmLimits, Broker};
+use crate::config::{Amount, Bytes};
 use crate::ids::Ticket;
 use crate::machine;
 use crate::statistics::{EVENTS, Trend};
@@ -34,6 +35,28 @@ pub enum NodeOperation {
         /// With what is left of them.
         records: bool,
     },
+    /// A copy of the data file, with everything that is confirmed when it begins.
+    Backup,
+    /// Another filter of the log, until the next start or reload.
+    SetLogLevel {
+        /// A level, or levels by module.
+        level: String,
+    },
+    /// Another limit of memory, above which publishers wait, until the next start or reload.
+    SetVmMemoryHighWatermark {
+        /// Bytes, as in `512MiB`, or a share of the machine's memory, as in `0.6`.
+        limit: String,
+    },
+    /// Another limit of free disk space, below which publishers wait, until the next start or
+    /// reload.
+    SetDiskFreeLimit {
+        /// Bytes, as in `512MiB`.
+        limit: String,
+    },
+    /// No new connections from now on.
+    SuspendListeners,
+    /// New connections again.
+    ResumeListeners,
 }
 
 /// A line of the log.
@@ -167,6 +190,24 @@ pub struct Usage {
 }
 
 impl NodeOperation {
+    /// Whether it changes anything.
+    pub(super) fn is_change(&self) -> bool {
+        match self {
+            Self::Ping
+            | Self::Status
+            | Self::Overview
+            | Self::Usage
+            | Self::ReadLog { .. }
+            | Self::ListDamaged { .. } => false,
+            Self::Backup
+            | Self::SetLogLevel { .. }
+            | Self::SetVmMemoryHighWatermark { .. }
+            | Self::SetDiskFreeLimit { .. }
+            | Self::SuspendListeners
+            | Self::ResumeListeners => true,
+        }
+    }
+
     /// What it takes of a user.
     pub(super) fn requirement(&self) -> Requirement<'_> {
         Requirement::Tag(match self {
@@ -175,7 +216,13 @@ impl NodeOperation {
                 Tag::Monitoring
             }
             // It shows what is in messages of all vhosts.
-            Self::ListDamaged { records: true } => Tag::Administrator,
+            Self::ListDamaged { records: true }
+            | Self::Backup
+            | Self::SetLogLevel { .. }
+            | Self::SetVmMemoryHighWatermark { .. }
+            | Self::SetDiskFreeLimit { .. }
+            | Self::SuspendListeners
+            | Self::ResumeListeners => Tag::Administrator,
         })
     }
 }
@@ -197,6 +244,32 @@ pub(super) fn perform(
         NodeOperation::Usage => Told::Usage(Box::new(usage(broker, caller))),
         NodeOperation::ReadLog { lines } => Told::Log(log(broker, *lines)),
         NodeOperation::ListDamaged { records } => return damage::list(broker, *records, caller),
+        NodeOperation::Backup => {
+            return Ok(Performed { answer: Answer::Copy(broker.log().backup()), ticket: Ticket(0) });
+        }
+        NodeOperation::SetLogLevel { level } => {
+            let unavailable = || Refusal::new(RefusalKind::Unavailable, "the log has no filter here");
+            let set = broker.log_filter().get().ok_or_else(unavailable)?;
+            set(level).map_err(invalid)?;
+            Told::Done
+        }
+        NodeOperation::SetVmMemoryHighWatermark { limit } => {
+            let amount: Amount = limit.parse().map_err(invalid)?;
+            let bytes = amount.bytes_of(machine::memory_bytes());
+            let memory_bytes =
+                bytes.ok_or_else(|| invalid("it is not known how much memory there is".to_owned()))?;
+            broker.alarms().set_limits(AlarmLimits { memory_bytes, ..broker.alarms().limits() });
+            Told::Done
+        }
+        NodeOperation::SetDiskFreeLimit { limit } => {
+            let Bytes(disk_free_bytes) = limit.parse().map_err(invalid)?;
+            broker.alarms().set_limits(AlarmLimits { disk_free_bytes, ..broker.alarms().limits() });
+            Told::Done
+        }
+        NodeOperation::SuspendListeners | NodeOperation::ResumeListeners => {
+            broker.listening().suspend(*operation == NodeOperation::SuspendListeners);
+            Told::Done
+        }
     };
     Ok(Performed::told(told, Ticket(0)))
 }
@@ -204,6 +277,10 @@ pub(super) fn perform(
 fn log(broker: &Broker, lines: usize) -> Vec<LogRow> {
     let row = |LogLine { at_ms, level, target, text }| LogRow { at: at_ms, level, target, text };
     broker.recent_log(lines).into_iter().map(row).collect()
+}
+
+fn invalid(why: String) -> Refusal {
+    Refusal::new(RefusalKind::Invalid, why)
 }
 
 fn status(broker: &Broker, caller: &Caller) -> Status {

@@ -1,6 +1,7 @@
 //! A password as it is given: it goes where it has to go, and is shown nowhere.
 
 use super::secret;
+use crate::auth::password::PasswordHash;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -8,6 +9,14 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Password(#[serde(serialize_with = "secret::serialize")] pub String);
+
+impl Password {
+    /// Its salted hash in base64, as definitions have it (SHA-256).
+    #[must_use]
+    pub fn hashed(&self) -> String {
+        PasswordHash::of(self.0.as_bytes()).to_base64()
+    }
+}
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,8 +8,9 @@ use crate::broker::Broker;
 use crate::broker::policies::PolicyError;
 use crate::broker::vhost::apply_policies::PolicyDifference;
 use crate::ids::Ticket;
-use crate::policy::{self, ApplyTo, Definition, Policy, Rank};
+use crate::policy::{self, ApplyTo, Definition, Object, Policy, Rank};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 
 /// Queues and exchanges that a preview shows, at most.
 const PREVIEWED_MAX: usize = 500;
@@ -48,6 +49,30 @@ pub enum PolicyOperation {
         /// The virtual host.
         vhost: String,
     },
+    /// Users' policies of a vhost that match an object, whether it exists or not; the first one is
+    /// in effect.
+    ListPoliciesThatMatch {
+        /// The virtual host.
+        vhost: String,
+        /// The name of the object.
+        name: String,
+        /// What it is: `classic_queue`, `quorum_queue`, `stream` or `exchange`.
+        object: ObjectKind,
+    },
+}
+
+/// What a policy can be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectKind {
+    /// A classic queue.
+    ClassicQueue,
+    /// A quorum queue.
+    QuorumQueue,
+    /// A stream.
+    Stream,
+    /// An exchange.
+    Exchange,
 }
 
 /// A policy, as it is given.
@@ -117,7 +142,10 @@ impl PolicyOperation {
     pub(super) fn is_change(&self) -> bool {
         !matches!(
             self,
-            Self::PreviewPolicy(_) | Self::ListPolicies { .. } | Self::ListOperatorPolicies { .. }
+            Self::PreviewPolicy(_)
+                | Self::ListPolicies { .. }
+                | Self::ListOperatorPolicies { .. }
+                | Self::ListPoliciesThatMatch { .. }
         )
     }
 
@@ -130,9 +158,9 @@ impl PolicyOperation {
             Self::SetOperatorPolicy(_) | Self::ClearOperatorPolicy { .. } => {
                 Requirement::Tag(Tag::Administrator)
             }
-            Self::ListPolicies { vhost } | Self::ListOperatorPolicies { vhost } => {
-                Requirement::VHost(Tag::Management, vhost)
-            }
+            Self::ListPolicies { vhost }
+            | Self::ListOperatorPolicies { vhost }
+            | Self::ListPoliciesThatMatch { vhost, .. } => Requirement::VHost(Tag::Management, vhost),
         }
     }
 }
@@ -156,6 +184,9 @@ pub(super) fn perform(
         PolicyOperation::PreviewPolicy(setting) => return preview(broker, setting),
         PolicyOperation::ListPolicies { vhost } => return list(broker, Rank::User, &vhost),
         PolicyOperation::ListOperatorPolicies { vhost } => return list(broker, Rank::Operator, &vhost),
+        PolicyOperation::ListPoliciesThatMatch { vhost, name, object } => {
+            return list_matching(broker, &vhost, &name, object);
+        }
     };
     changed.map(Performed::done)
 }
@@ -202,6 +233,20 @@ fn list(broker: &Broker, rank: Rank, vhost: &str) -> Result<Performed, Refusal> 
     find::vhost(broker, vhost)?;
     let mut policies = broker.policies().list(rank);
     policies.retain(|policy| policy.vhost == vhost);
+    Ok(Performed::rows(policies.into_iter().map(|policy| Row::Policy(row(policy)))))
+}
+
+fn list_matching(broker: &Broker, vhost: &str, name: &str, object: ObjectKind) -> Result<Performed, Refusal> {
+    find::vhost(broker, vhost)?;
+    let object = match object {
+        ObjectKind::ClassicQueue => Object::ClassicQueue,
+        ObjectKind::QuorumQueue => Object::QuorumQueue,
+        ObjectKind::Stream => Object::Stream,
+        ObjectKind::Exchange => Object::Exchange,
+    };
+    let mut policies = broker.policies().list(Rank::User);
+    policies.retain(|policy| policy.vhost == vhost && policy.matches(object, name));
+    policies.sort_by_key(|policy| Reverse(policy.priority));
     Ok(Performed::rows(policies.into_iter().map(|policy| Row::Policy(row(policy)))))
 }
 

@@ -25,6 +25,13 @@ pub enum UserOperation {
         /// Its tags.
         tags: Vec<String>,
     },
+    /// A new user, whose password is a hash already.
+    AddHashedUser {
+        /// Its name.
+        user: String,
+        /// Base64 of salt and hash (SHA-256, as RabbitMQ's).
+        password: Password,
+    },
     /// A user with this password, or without one, and these tags, whether it is there or not; its
     /// limits stay.
     PutUser {
@@ -160,6 +167,9 @@ pub struct UserLimitsRow {
     pub max_channels: Option<u32>,
 }
 
+/// What is said of a hash that is none.
+const NO_HASH: &str = "the password hash is not base64 of salt and hash";
+
 impl UserOperation {
     /// Whether it changes anything.
     pub(super) fn is_change(&self) -> bool {
@@ -180,6 +190,7 @@ impl UserOperation {
             Self::ListUserLimits { user: None } | Self::WhoAmI => Requirement::Tag(Tag::Management),
             Self::ListUserLimits { user: Some(user) } => Requirement::User(Tag::Monitoring, user),
             Self::AddUser { .. }
+            | Self::AddHashedUser { .. }
             | Self::PutUser { .. }
             | Self::ExportUsers { .. }
             | Self::ChangePassword { .. }
@@ -208,6 +219,11 @@ pub(super) fn perform(
         UserOperation::AddUser { user, password, tags } => {
             let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
             users.add(&user, &password.0, &tags)
+        }
+        UserOperation::AddHashedUser { user, password } => {
+            let hash = PasswordHash::from_base64(Algorithm::Sha256, &password.0);
+            let hash = hash.ok_or_else(|| Refusal::new(RefusalKind::Invalid, NO_HASH))?;
+            users.add_hashed(&user, hash, &[])
         }
         UserOperation::PutUser { user, password, tags } => return put(broker, &user, password, &tags),
         UserOperation::ChangePassword { user, password } => users.change_password(&user, &password.0),
@@ -262,7 +278,7 @@ fn put(broker: &Broker, name: &str, given: Credential, tags: &[String]) -> Resul
             let algorithm = Algorithm::named(&algorithm)
                 .ok_or_else(|| invalid(&format!("unknown hashing algorithm '{algorithm}'")))?;
             let hash = PasswordHash::from_base64(algorithm, &hash);
-            Some(hash.ok_or_else(|| invalid("the password hash is not base64 of salt and hash"))?)
+            Some(hash.ok_or_else(|| invalid(NO_HASH))?)
         }
     };
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();

@@ -55,7 +55,7 @@ pub struct Accounts {
     fresh: bool,
     log: Arc<dyn Log>,
     /// Users who may come from this machine only.
-    local_only: Vec<String>,
+    local_only: RwLock<Vec<String>>,
     /// What a password is compared with when there is no user, so that this takes as long.
     nobody: PasswordHash,
 }
@@ -97,13 +97,22 @@ impl Accounts {
         let (logins, grants, places) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let state = State { directory, ticket, logins, grants, places };
         let (epoch, nobody) = (AtomicU64::new(1), PasswordHash::of(DEFAULT_USER.as_bytes()));
-        Self { state: RwLock::new(state), fresh, epoch, log, local_only, nobody }
+        Self { state: RwLock::new(state), fresh, epoch, log, local_only: RwLock::new(local_only), nobody }
     }
 
     /// Whether there never were users before this start, which has made the default one.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.fresh
+    }
+
+    /// Other users may come from this machine only, from their next login on.
+    pub fn set_local_only(&self, users: Vec<String>) {
+        *self.local_only.write().unwrap_or_else(PoisonError::into_inner) = users;
+    }
+
+    fn local_only(&self) -> RwLockReadGuard<'_, Vec<String>> {
+        self.local_only.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another number after each change. Never 0.
@@ -173,7 +182,7 @@ impl Accounts {
         if !right {
             return Err(Refusal::WrongPassword);
         }
-        if !is_local && self.local_only.iter().any(|local| local == user) {
+        if !is_local && self.local_only().iter().any(|local| local == user) {
             return Err(Refusal::NotLocal);
         }
         Ok(known)

@@ -22,7 +22,9 @@ pub struct AlarmLimits {
 /// The memory and disk alarms, which block publishers (RabbitMQ: alarms.md).
 #[derive(Debug)]
 pub struct Alarms {
-    limits: AlarmLimits,
+    /// Of [`AlarmLimits`], which can be others later on.
+    memory_limit: AtomicU64,
+    disk_free_limit: AtomicU64,
     memory: AtomicBool,
     /// What [`Alarms::observe_memory`] said last.
     memory_seen: AtomicBool,
@@ -63,7 +65,8 @@ impl Alarms {
     #[must_use]
     pub fn new(limits: AlarmLimits) -> Self {
         Self {
-            limits,
+            memory_limit: AtomicU64::new(limits.memory_bytes),
+            disk_free_limit: AtomicU64::new(limits.disk_free_bytes),
             memory: AtomicBool::new(false),
             memory_seen: AtomicBool::new(false),
             disk: AtomicBool::new(false),
@@ -77,13 +80,22 @@ impl Alarms {
     /// Where they begin.
     #[must_use]
     pub fn limits(&self) -> AlarmLimits {
-        self.limits
+        AlarmLimits {
+            memory_bytes: self.memory_limit.load(Ordering::Relaxed),
+            disk_free_bytes: self.disk_free_limit.load(Ordering::Relaxed),
+        }
+    }
+
+    /// They begin elsewhere from the next measurement on.
+    pub fn set_limits(&self, limits: AlarmLimits) {
+        self.memory_limit.store(limits.memory_bytes, Ordering::Relaxed);
+        self.disk_free_limit.store(limits.disk_free_bytes, Ordering::Relaxed);
     }
 
     /// So much memory is resident; whether the alarm is another than when this was called last, or
     /// ends now.
     pub fn observe_memory(&self, resident_bytes: u64) -> bool {
-        let limit = self.limits.memory_bytes;
+        let limit = self.limits().memory_bytes;
         self.unfinished_then.store(self.unfinished.load(Ordering::Relaxed), Ordering::Relaxed);
         self.resident_bytes.store(resident_bytes, Ordering::Relaxed);
         let was = self.memory.load(Ordering::Relaxed);
@@ -97,7 +109,7 @@ impl Alarms {
     fn expect_memory(&self, unfinished: u64) {
         let grown = unfinished.saturating_sub(self.unfinished_then.load(Ordering::Relaxed));
         let expected = self.resident_bytes.load(Ordering::Relaxed).saturating_add(grown);
-        if expected > self.limits.memory_bytes {
+        if expected > self.limits().memory_bytes {
             self.memory.store(true, Ordering::Relaxed);
         }
     }
@@ -105,7 +117,7 @@ impl Alarms {
     /// So much of the disk is free; whether that begins or ends the alarm.
     pub fn observe_disk(&self, free_bytes: u64) -> bool {
         self.disk_free_bytes.store(free_bytes, Ordering::Relaxed);
-        let limit = self.limits.disk_free_bytes;
+        let limit = self.limits().disk_free_bytes;
         let was = self.disk.load(Ordering::Relaxed);
         let is = free_bytes < if was { limit.saturating_add(limit / 16) } else { limit };
         self.disk.store(is, Ordering::Relaxed);

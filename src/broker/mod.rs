@@ -14,6 +14,7 @@ pub mod definitions;
 mod effects;
 pub mod entry;
 pub mod jobs;
+mod listening;
 pub mod log_exchange;
 mod paging;
 pub mod parked;
@@ -31,6 +32,7 @@ pub mod vhost;
 pub mod vhosts;
 
 pub use self::alarms::{AlarmLimits, Alarms, Shortage, Unfinished};
+pub use self::listening::Listening;
 pub use self::quotas::{Permit, Quota, Quotas};
 pub use self::transaction::{Rooms, Settlement};
 pub use self::verdict::Enqueued;
@@ -144,6 +146,9 @@ pub struct Gauges {
     pub resident: u64,
 }
 
+/// Sets the filter of the log; an error says why it cannot be used.
+pub type LogFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
 /// A broker: virtual hosts, users, policies, clients and the log behind them.
 pub struct Broker {
     registry: Arc<Registry>,
@@ -158,6 +163,8 @@ pub struct Broker {
     metrics: Arc<Metrics>,
     places: Quotas,
     alarms: Arc<Alarms>,
+    listening: Listening,
+    log_filter: OnceLock<LogFilter>,
     unread: Arc<Unread>,
     sampling: Sampling,
     new_connection_id: AtomicU64,
@@ -198,6 +205,8 @@ impl Broker {
             metrics,
             places,
             alarms,
+            listening: Listening::default(),
+            log_filter: OnceLock::new(),
             unread,
             sampling: Sampling::default(),
             new_connection_id: AtomicU64::new(1),
@@ -372,6 +381,18 @@ impl Broker {
     #[must_use]
     pub fn alarms(&self) -> &Arc<Alarms> {
         &self.alarms
+    }
+
+    /// Whether new clients are let in.
+    #[must_use]
+    pub fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// What sets the filter of the log, once whoever made the log has said it.
+    #[must_use]
+    pub fn log_filter(&self) -> &OnceLock<LogFilter> {
+        &self.log_filter
     }
 
     /// Who is there and may do what, for sessions.

@@ -79,9 +79,17 @@ impl Users<'_> {
     /// # Errors
     /// There is one of that name, or something of it cannot be used.
     pub fn add(self, name: &str, password: &str, tags: &[&str]) -> Result<Ticket, UserError> {
+        self.add_hashed(name, hash(password)?, tags)
+    }
+
+    /// As [`Self::add`], with a password that is a hash already.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_hashed(self, name: &str, password: PasswordHash, tags: &[&str]) -> Result<Ticket, UserError> {
         let user = User {
             name: name.to_owned(),
-            password: Some(hash(password)?),
+            password: Some(password),
             tags: user::tags("user", tags).map_err(UserError::Invalid)?,
             limits: UserLimits::default(),
         };

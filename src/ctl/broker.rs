@@ -1,9 +1,11 @@
 //! The conversation with the broker: an operation is asked for by the API, whose answer is one
 //! thing, the rows of a list, or a refusal.
 
+use super::Asks;
 use super::error::{CtlError, status_of};
 use crate::admin::{Operation, Refusal, RefusalKind};
-use crate::api_client::{Answer, ApiError, Client, Target};
+use crate::api_client::{Answer, ApiError, Client, Kind, Method, Target};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -22,6 +24,8 @@ pub enum Reply {
     One(Value),
     /// A list, of which [`Broker::row`] has the rows.
     Many(Answer),
+    /// A copy of the data file, of which [`Broker::part`] has the bytes.
+    Copy(Answer),
 }
 
 /// Why something is refused, as the API says it.
@@ -41,19 +45,31 @@ impl Broker {
         Ok(Self(Client::connect(target, wait)?))
     }
 
-    /// Does an operation.
+    /// Asks for what a command asks for.
     ///
     /// # Errors
     /// It is refused, or the broker is gone.
-    pub fn perform(&mut self, operation: &Operation) -> Result<Reply, CtlError> {
-        let body = serde_json::to_vec(operation).map_err(|error| CtlError::Usage(error.to_string()))?;
-        let answer = self.0.post(OPERATIONS, body)?;
+    pub fn ask(&mut self, asks: &Asks) -> Result<Reply, CtlError> {
+        let (answer, operation) = match asks {
+            Asks::Operation(operation) => {
+                let body = serde_json::to_vec(operation);
+                let body = body.map_err(|error| CtlError::Usage(error.to_string()))?;
+                (self.0.ask(Method::POST, OPERATIONS, body)?, Some(operation))
+            }
+            Asks::Path(method, path, body) => {
+                let body = body.as_ref().map(Value::to_string).unwrap_or_default();
+                (self.0.ask(method.clone(), path, body.into_bytes())?, None)
+            }
+            Asks::Nothing(told) => return Ok(Reply::One(told.clone())),
+        };
         match answer.status {
-            200 if answer.is_lines => Ok(Reply::Many(answer)),
+            200 if answer.kind == Kind::Lines => Ok(Reply::Many(answer)),
+            200 if answer.kind == Kind::Bytes => Ok(Reply::Copy(answer)),
             200 => Ok(Reply::One(parsed(&self.0.whole(answer)?)?)),
+            201 | 204 => Ok(Reply::One(Value::Null)),
             status => {
                 let text = self.0.whole(answer)?;
-                Err(refused(status, &text, |kind| status_of(operation, kind)))
+                Err(refused(status, &text, operation))
             }
         }
     }
@@ -65,31 +81,44 @@ impl Broker {
     pub fn row(&self, answer: &mut Answer) -> Result<Option<Value>, CtlError> {
         self.0.line(answer)?.map(|line| parsed(&line)).transpose()
     }
+
+    /// The next bytes of a copy.
+    ///
+    /// # Errors
+    /// The broker is gone, or it ended before its time.
+    pub fn part(&self, answer: &mut Answer) -> Result<Option<Bytes>, CtlError> {
+        Ok(self.0.part(answer)?)
+    }
 }
 
 fn parsed(text: &[u8]) -> Result<Value, CtlError> {
     serde_json::from_slice(text).map_err(|error| CtlError::Garbled(error.to_string()))
 }
 
-/// Why there was another status than 200.
-fn refused(status: u16, text: &[u8], status_of: impl Fn(RefusalKind) -> u8) -> CtlError {
+/// Why there was another status than 200, for an operation or for a path.
+fn refused(status: u16, text: &[u8], operation: Option<&Operation>) -> CtlError {
     let Ok(Told { error, reason }) = serde_json::from_slice(text) else {
-        return match status {
-            401 => CtlError::NoRight("the broker asks for a user and a password".to_owned()),
-            404 => CtlError::Garbled(format!("there is no {OPERATIONS}: is it a Leveret?")),
-            status => CtlError::Garbled(format!("status {status}")),
+        return match (status, serde_json::from_slice::<Value>(text)) {
+            // A check of health.
+            (503, Ok(told)) => CtlError::Check(told["reason"].as_str().unwrap_or("failed").to_owned()),
+            (401, _) => CtlError::NoRight("the broker asks for a user and a password".to_owned()),
+            (404, _) => CtlError::Garbled(format!("there is no {OPERATIONS}: is it a Leveret?")),
+            (status, _) => CtlError::Garbled(format!("status {status}")),
         };
     };
     let message = reason.as_str().map_or_else(|| reason.to_string(), str::to_owned);
-    match serde_json::from_value::<RefusalKind>(Value::from(error)) {
-        Ok(kind) => CtlError::Refused { status: status_of(kind), refusal: Refusal::new(kind, message) },
-        Err(_of_http) if status == 401 => {
-            CtlError::NoRight(format!("the broker refuses the user: {message}"))
+    let kind = serde_json::from_value::<RefusalKind>(Value::from(error));
+    match (kind, operation) {
+        (Ok(kind), Some(operation)) => {
+            let status = status_of(operation, kind);
+            CtlError::Refused { status, refusal: Refusal::new(kind, message) }
         }
-        Err(_of_http) if status == 404 => {
+        (_, _) if status == 401 => CtlError::NoRight(format!("the broker refuses the user: {message}")),
+        (_, Some(_)) if status == 404 => {
             CtlError::Garbled(format!("there is no {OPERATIONS}: is it a Leveret?"))
         }
-        Err(_of_http) => CtlError::Garbled(message),
+        (_, Some(_)) => CtlError::Garbled(message),
+        (_, None) => CtlError::Check(message),
     }
 }
 

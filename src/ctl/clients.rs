@@ -2,7 +2,7 @@
 
 use super::error::CtlError;
 use super::table::Columns;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::clients::{ChannelRow, ClientOperation, ConnectionRow};
 use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
@@ -33,23 +33,67 @@ pub enum Command {
         /// Reason to tell the client
         reason: String,
     },
+    /// Close connections: of one vhost with -p, or all
+    CloseAllConnections {
+        /// Close those of all vhosts (the default)
+        #[arg(long)]
+        global: bool,
+        /// Close no more than so many, those that have been there for longest
+        #[arg(long, value_name = "NUMBER")]
+        limit: Option<u64>,
+        /// Reason to tell the clients
+        reason: String,
+    },
+    /// Close all connections of a user
+    CloseAllUserConnections {
+        /// Name of the user
+        user: String,
+        /// Reason to tell the clients
+        reason: String,
+    },
 }
 
+/// Columns that RabbitMQ has beside ours.
+const CONNECTIONS_OF_RABBITMQ: &[&str] = &[
+    "node",
+    "ssl_protocol",
+    "ssl_key_exchange",
+    "ssl_cipher",
+    "ssl_hash",
+    "peer_cert_subject",
+    "peer_cert_issuer",
+    "peer_cert_validity",
+    "recv_cnt",
+    "send_cnt",
+    "reductions",
+    "garbage_collection",
+];
+
 impl Command {
-    /// What it asks for.
+    /// Whether it is about one vhost, which `-p` names.
+    pub(super) fn has_vhost(&self) -> bool {
+        matches!(self, Self::CloseAllConnections { .. })
+    }
+
+    /// What it asks for, of that vhost if one was typed.
     ///
     /// # Errors
     /// What was typed cannot be meant.
-    pub fn request(self) -> Result<Request, CtlError> {
+    pub fn request(self, vhost: Option<String>) -> Result<Request, CtlError> {
         let (operation, answer) = match self {
             Self::ListConnections { columns } => {
                 let usual = ["user", "peer_host", "peer_port", "state"];
-                let columns = Columns::chosen(&columns, &usual, columns_of::<ConnectionRow>())?;
+                let columns = Columns::chosen(
+                    &columns,
+                    &usual,
+                    columns_of::<ConnectionRow>(),
+                    CONNECTIONS_OF_RABBITMQ,
+                )?;
                 (ClientOperation::ListConnections, Shown::List(columns))
             }
             Self::ListChannels { columns } => {
                 let usual = ["name", "user", "consumer_count", "messages_unacknowledged"];
-                let columns = Columns::chosen(&columns, &usual, columns_of::<ChannelRow>())?;
+                let columns = Columns::chosen(&columns, &usual, columns_of::<ChannelRow>(), &["node"])?;
                 (ClientOperation::ListChannels, Shown::List(columns))
             }
             Self::DescribeConnection { connection } => {
@@ -58,7 +102,17 @@ impl Command {
             Self::CloseConnection { connection, reason } => {
                 (ClientOperation::CloseConnection { connection, reason }, Shown::Done(""))
             }
+            Self::CloseAllConnections { global, limit, reason } => {
+                let vhost = vhost.filter(|_| !global);
+                let close = ClientOperation::CloseConnections { vhost, user: None, limit, reason };
+                (close, Shown::Count("connections", "connections closed"))
+            }
+            Self::CloseAllUserConnections { user, reason } => {
+                let user = Some(user);
+                let close = ClientOperation::CloseConnections { vhost: None, user, limit: None, reason };
+                (close, Shown::Count("connections", "connections closed"))
+            }
         };
-        Ok(Request { operation: Operation::Clients(operation), answer })
+        Ok(Request { asks: Asks::Operation(Operation::Clients(operation)), answer })
     }
 }

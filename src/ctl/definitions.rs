@@ -1,7 +1,7 @@
 //! Commands about definitions: everything that is declared, into a file and out of it.
 
 use super::error::CtlError;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::Operation;
 use crate::admin::definitions::{DefinitionsOperation, Source};
 use clap::Subcommand;
@@ -35,6 +35,9 @@ pub enum Command {
         /// Refuse a document that has anything Leveret cannot use, instead of skipping that
         #[arg(long)]
         strict: bool,
+        /// Accepted for scripts: an import changes only what is not as the document says
+        #[arg(long)]
+        skip_if_unchanged: bool,
         /// Only json is supported
         #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
         format: Option<String>,
@@ -78,7 +81,7 @@ impl Command {
         match self {
             Self::ExportDefinitions { file, .. } | Self::Definitions(Direction::Export { file }) => {
                 Ok(Request {
-                    operation: Operation::Definitions(DefinitionsOperation::ExportDefinitions),
+                    asks: Asks::Operation(Operation::Definitions(DefinitionsOperation::ExportDefinitions)),
                     answer: Shown::File((file != Path::new(STANDARD)).then_some(file)),
                 })
             }
@@ -86,7 +89,8 @@ impl Command {
             | Self::Definitions(Direction::Import { file, strict }) => {
                 let document = read(&file)?;
                 let operation = DefinitionsOperation::ImportDefinitions { document, vhost, strict };
-                Ok(Request { operation: Operation::Definitions(operation), answer: Shown::Imported })
+                let asks = Asks::Operation(Operation::Definitions(operation));
+                Ok(Request { asks, answer: Shown::Imported })
             }
         }
     }

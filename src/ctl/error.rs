@@ -61,6 +61,8 @@ pub enum CtlError {
         /// What it was refused for.
         refusal: Refusal,
     },
+    /// What was looked at is not well, or is refused.
+    Check(String),
     /// It was done in part.
     Incomplete(String),
     /// The broker said what no broker says.
@@ -85,7 +87,9 @@ impl CtlError {
             Self::Usage(_) => STATUS_USAGE,
             Self::File(_) => STATUS_DATA,
             Self::NoPassword(_) | Self::Garbled(_) => STATUS_SOFTWARE,
-            Self::NotRunning(_) | Self::Definition(_) | Self::Incomplete(_) => STATUS_UNAVAILABLE,
+            Self::NotRunning(_) | Self::Definition(_) | Self::Check(_) | Self::Incomplete(_) => {
+                STATUS_UNAVAILABLE
+            }
             Self::NoRight(_) => STATUS_NO_RIGHT,
             Self::Refused { status, .. } => *status,
             Self::Output(_) => STATUS_IO,
@@ -158,8 +162,11 @@ fn without_object(operation: &Operation) -> u8 {
 fn is_checked_before(operation: &Operation) -> bool {
     matches!(
         operation,
-        Operation::Users(UserOperation::AddUser { .. } | UserOperation::ChangePassword { .. })
-            | Operation::VHosts(VHostOperation::AddVhost { .. } | VHostOperation::UpdateVhostMetadata { .. })
+        Operation::Users(
+            UserOperation::AddUser { .. }
+                | UserOperation::AddHashedUser { .. }
+                | UserOperation::ChangePassword { .. }
+        ) | Operation::VHosts(VHostOperation::AddVhost { .. } | VHostOperation::UpdateVhostMetadata { .. })
     )
 }
 
@@ -172,6 +179,7 @@ impl fmt::Display for CtlError {
             | Self::File(why)
             | Self::NotRunning(why)
             | Self::NoRight(why)
+            | Self::Check(why)
             | Self::Incomplete(why) => f.write_str(why),
             Self::Refused { refusal, .. } => refusal.fmt(f),
             Self::Garbled(what) => write!(f, "unexpected answer from the broker: {what}"),

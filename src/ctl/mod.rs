@@ -7,7 +7,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`node`], [`users`], [`permissions`], [`vhosts`], [`policies`], [`objects`], [`parked`], [`clients`], [`definitions`] | the commands |
+//! | [`node`], [`checks`], [`parameters`], [`users`], [`permissions`], [`vhosts`], [`policies`], [`objects`], [`messages`], [`parked`], [`clients`], [`definitions`] | the commands |
+//! | [`backup`] | a copy of the data file as a file |
 //! | [`target`], [`broker`] | which broker, and the conversation with it |
 //! | [`table`], [`text`] | answers as tables, tab-separated lines and JSON |
 //! | [`secret`] | passwords that are not on the command line |
@@ -15,12 +16,16 @@
 //!
 //! Not here: any decision about what may be done, which is the broker's.
 
+pub mod backup;
 pub mod broker;
+pub mod checks;
 pub mod clients;
 pub mod definitions;
 pub mod error;
+pub mod messages;
 pub mod node;
 pub mod objects;
+pub mod parameters;
 pub mod parked;
 pub mod permissions;
 pub mod policies;
@@ -36,12 +41,15 @@ pub use self::error::CtlError;
 use self::broker::{Broker, Reply};
 use self::table::{Columns, Style, Table};
 use crate::admin::Operation;
-use crate::api_client;
-use clap::{Args, Subcommand};
+use crate::admin::node::NodeOperation;
+use crate::api_client::{self, Method, Target};
+use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 /// The vhost when none is named.
 const VHOST: &str = "/";
@@ -54,6 +62,8 @@ pub struct Options {
     place: target::Location,
     #[command(flatten)]
     show: Show,
+    #[command(flatten)]
+    script: Script,
     /// Virtual host [default: /]
     #[arg(short = 'p', long, value_name = "VHOST", global = true)]
     vhost: Option<String>,
@@ -64,9 +74,12 @@ pub struct Options {
 /// How answers are shown.
 #[derive(Args, Debug, Clone, Copy)]
 struct Show {
-    /// Print JSON
+    /// Print JSON, as --formatter json
     #[arg(long, global = true)]
     json: bool,
+    /// Format of lists [default: columns on a terminal, tabs elsewhere]
+    #[arg(long, value_name = "FORMAT", global = true)]
+    formatter: Option<Formatter>,
     /// Omit headers and informational text
     // Scripts for rabbitmqctl give several of these names at once.
     #[arg(
@@ -81,11 +94,48 @@ struct Show {
     quiet: bool,
 }
 
+/// Formats that rabbitmqctl has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Formatter {
+    /// An array of objects
+    Json,
+    /// Tabs between columns
+    Table,
+    /// Commas between columns
+    Csv,
+    /// Lines around all cells
+    PrettyTable,
+}
+
+/// What scripts for rabbitmqctl say beside that.
+#[derive(Args, Debug, Clone)]
+struct Script {
+    /// Seconds to wait for each part of the answer [default: 60]
+    #[arg(short, long, value_name = "SECONDS", global = true)]
+    timeout: Option<String>,
+    /// Accepted for scripts: --data-dir or --url says which broker
+    #[arg(short, long, value_name = "NODE", global = true)]
+    node: Option<String>,
+}
+
+/// How long `await_startup` waits, where nothing is said.
+const STARTUP_WAIT: Duration = Duration::from_secs(300);
+
+/// How often it looks.
+const STARTUP_EVERY: Duration = Duration::from_millis(250);
+
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 enum Command {
     #[command(flatten)]
     Node(node::Command),
+    #[command(flatten)]
+    Checks(checks::Command),
+    #[command(flatten)]
+    Parameters(parameters::Command),
+    /// Wait until the broker runs, 300 seconds or as --timeout says
+    AwaitStartup,
     #[command(flatten)]
     Users(users::Command),
     #[command(flatten)]
@@ -96,6 +146,8 @@ enum Command {
     Policies(policies::Command),
     #[command(flatten)]
     Objects(objects::Command),
+    #[command(flatten)]
+    Messages(messages::Command),
     #[command(flatten)]
     Parked(parked::Command),
     #[command(flatten)]
@@ -114,11 +166,17 @@ impl Command {
     /// has no effect.
     fn has_vhost(&self) -> bool {
         match self {
-            Self::Node(_) | Self::Users(_) | Self::Clients(_) | Self::Completions { .. } => false,
+            Self::Node(_)
+            | Self::Checks(_)
+            | Self::AwaitStartup
+            | Self::Users(_)
+            | Self::Completions { .. } => false,
+            Self::Clients(command) => command.has_vhost(),
+            Self::Parameters(command) => command.has_vhost(),
             Self::Permissions(command) => command.has_vhost(),
             Self::VHosts(command) => command.has_vhost(),
             Self::Definitions(command) => command.has_vhost(),
-            Self::Policies(_) | Self::Objects(_) | Self::Parked(_) => true,
+            Self::Policies(_) | Self::Objects(_) | Self::Messages(_) | Self::Parked(_) => true,
         }
     }
 }
@@ -127,9 +185,20 @@ impl Command {
 #[derive(Debug)]
 pub struct Request {
     /// What is asked.
-    pub operation: Operation,
+    pub asks: Asks,
     /// How it is shown.
     pub answer: Shown,
+}
+
+/// What is asked of the broker.
+#[derive(Debug)]
+pub enum Asks {
+    /// An operation.
+    Operation(Operation),
+    /// A path of the API, with a body if there is one.
+    Path(Method, String, Option<Value>),
+    /// Nothing: the answer is known.
+    Nothing(Value),
 }
 
 /// How an answer is shown.
@@ -137,8 +206,14 @@ pub struct Request {
 pub enum Shown {
     /// Nothing, or these words for people.
     Done(&'static str),
-    /// How many messages it was done to.
-    Messages(&'static str),
+    /// How many of something it was done to: its name in the answer, and words for people.
+    Count(&'static str, &'static str),
+    /// These words, if all is well.
+    Checked(String),
+    /// Whether the listeners of an overview can be connected to, each at its address or at this one.
+    Listeners(Option<String>),
+    /// The text that is the answer.
+    Text,
     /// How many parked messages were moved to this exchange and key, or back to their queue.
     Requeued(Option<(String, String)>),
     /// A thing with all its parts.
@@ -147,14 +222,27 @@ pub enum Shown {
     File(Option<PathBuf>),
     /// What an import came to.
     Imported,
+    /// A copy of the data file, into a file.
+    Copy(PathBuf),
     /// A list with these columns.
     List(Columns),
+    /// The same, of those in this vhost.
+    ListIn(String, Columns),
+    /// A page of messages, with these columns.
+    Page(Columns),
+    /// What came of a job, once it has ended.
+    Job,
 }
 
 impl Request {
     /// A command that does something.
     fn done(operation: Operation, words: &'static str) -> Self {
-        Self { operation, answer: Shown::Done(words) }
+        Self { asks: Asks::Operation(operation), answer: Shown::Done(words) }
+    }
+
+    /// A command whose answer is known.
+    fn told(text: &str) -> Self {
+        Self { asks: Asks::Nothing(Value::from(text)), answer: Shown::Text }
     }
 }
 
@@ -163,28 +251,36 @@ impl Request {
 /// # Errors
 /// Why the command failed.
 pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError> {
-    let Options { place, show, vhost: typed, command } = options;
+    let Options { place, show, script, vhost: typed, command } = options;
     if typed.is_some() && !command.has_vhost() {
         return Err(CtlError::Usage("--vhost has no effect on this command".to_owned()));
     }
+    let wait = script.wait()?;
     let vhost = typed.clone().unwrap_or_else(|| VHOST.to_owned());
     let request = match command {
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut program, "leveret", &mut script);
-            return print(&script);
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut program, "leveret", &mut text);
+            return print(&text);
         }
+        Command::AwaitStartup => return await_startup(&place.target()?, wait.unwrap_or(STARTUP_WAIT)),
         Command::Node(command) => command.request()?,
+        Command::Checks(command) => command.request(),
+        Command::Parameters(command) => command.request(&vhost)?,
         Command::Users(command) => command.request()?,
         Command::Permissions(command) => command.request(vhost),
         Command::VHosts(command) => command.request(vhost)?,
         Command::Policies(command) => command.request(vhost)?,
         Command::Objects(command) => command.request(vhost)?,
+        Command::Messages(command) => command.request(vhost)?,
         Command::Parked(command) => command.request(vhost)?,
-        Command::Clients(command) => command.request()?,
+        Command::Clients(command) => command.request(typed)?,
         Command::Definitions(command) => command.request(typed)?,
     };
-    let mut broker = Broker::connect(place.target()?, api_client::WAIT)?;
+    if let Asks::Nothing(told) = &request.asks {
+        return show.one(told, request.answer);
+    }
+    let mut broker = Broker::connect(place.target()?, wait.unwrap_or(api_client::WAIT))?;
     match answer(&mut broker, request, show) {
         // What was to be deleted does not exist.
         Err(CtlError::Refused { status: 0, .. }) if show.quiet => Ok(()),
@@ -193,28 +289,100 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
     }
 }
 
+impl Script {
+    /// How long the broker may say nothing, if that is said.
+    fn wait(&self) -> Result<Option<Duration>, CtlError> {
+        match self.timeout.as_deref() {
+            None => Ok(None),
+            Some("infinity") => Ok(Some(Duration::MAX)),
+            Some(text) => {
+                match text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+                    Some(wait) => Ok(Some(wait)),
+                    None => Err(CtlError::Usage(format!("'{text}' is not a number of seconds"))),
+                }
+            }
+        }
+    }
+}
+
+/// Comes back once the broker answers.
+fn await_startup(target: &Target, wait: Duration) -> Result<(), CtlError> {
+    let ping = Asks::Operation(Operation::Node(NodeOperation::Ping));
+    let mut waited = Duration::ZERO;
+    loop {
+        let asked =
+            Broker::connect(target.clone(), api_client::WAIT).and_then(|mut broker| broker.ask(&ping));
+        match asked {
+            Ok(_answer) => return Ok(()),
+            Err(CtlError::NotRunning(_)) if waited < wait => {
+                thread::park_timeout(STARTUP_EVERY);
+                waited += STARTUP_EVERY;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlError> {
-    let Request { operation, answer: shown } = request;
-    match (broker.perform(&operation)?, shown) {
+    let Request { asks, answer: shown } = request;
+    match (broker.ask(&asks)?, shown) {
         (Reply::Many(mut rows), Shown::List(columns)) => {
-            let mut table = Table::new(columns, show.style(), !show.quiet);
+            let mut table = show.table(columns);
             while let Some(row) = broker.row(&mut rows)? {
                 print(&table.row(row))?;
             }
             print(&table.end())
         }
+        (Reply::One(Value::Array(mut rows)), Shown::ListIn(vhost, columns)) => {
+            rows.retain(|row| row["vhost"] == vhost.as_str());
+            show.rows(rows, columns)
+        }
+        (Reply::One(Value::Array(rows)), Shown::List(columns)) => show.rows(rows, columns),
+        (Reply::One(mut told), Shown::Page(columns)) => match told["message_page"]["messages"].take() {
+            Value::Array(messages) => show.rows(messages, columns),
+            _ => Err(CtlError::Garbled("no messages".to_owned())),
+        },
+        (Reply::One(told), Shown::Job) => {
+            let job = messages::wait_for(broker, told)?;
+            show.one(&job, Shown::Count("moved", "messages moved"))
+        }
+        (Reply::Copy(mut parts), Shown::Copy(file)) => {
+            backup::write(&file, || broker.part(&mut parts))?;
+            show.one(&Value::Null, Shown::Done(""))
+        }
         (Reply::One(told), shown) => show.one(&told, shown),
-        (Reply::Many(_), _) => Err(CtlError::Garbled("a list where none was asked for".to_owned())),
+        (Reply::Many(_) | Reply::Copy(_), _) => {
+            Err(CtlError::Garbled("something else was asked for".to_owned()))
+        }
     }
 }
 
 impl Show {
     fn style(self) -> Style {
-        match (self.json, io::stdout().is_terminal()) {
-            (true, _) => Style::Json,
-            (false, true) => Style::Aligned,
-            (false, false) => Style::Tabs,
+        match self.formatter {
+            _ if self.json => Style::Json,
+            Some(Formatter::Json) => Style::Json,
+            Some(Formatter::Table) => Style::Tabs,
+            Some(Formatter::Csv) => Style::Csv,
+            Some(Formatter::PrettyTable) => Style::Boxes,
+            None if io::stdout().is_terminal() => Style::Aligned,
+            None => Style::Tabs,
         }
+    }
+
+    fn rows(self, rows: Vec<Value>, columns: Columns) -> Result<(), CtlError> {
+        let mut table = self.table(columns);
+        rows.into_iter().try_for_each(|row| print(&table.row(row)))?;
+        print(&table.end())
+    }
+
+    fn table(self, columns: Columns) -> Table {
+        if !columns.empty().is_empty() {
+            // Whoever does not hear it sees that they are empty.
+            let _told =
+                writeln!(io::stderr(), "leveret: no meaning here, and empty: {}", columns.empty().join(", "));
+        }
+        Table::new(columns, self.style(), !self.quiet)
     }
 
     /// Shows one thing.
@@ -225,14 +393,28 @@ impl Show {
         };
         let text = match shown {
             Shown::File(file) => return definitions::write(told, file.as_deref()),
-            _ if self.json => format!("{told}\n"),
+            Shown::Listeners(address) => format!("{}\n", checks::connect(told, address.as_deref())?),
+            _ if self.style() == Style::Json => format!("{told}\n"),
             Shown::Done(words) if !self.quiet && !words.is_empty() => format!("{words}\n"),
-            Shown::Messages(words) if !self.quiet => {
-                format!("{words}: {}\n", told.get("messages").and_then(Value::as_u64).unwrap_or_default())
+            Shown::Count(name, words) if !self.quiet => {
+                format!("{words}: {}\n", told.get(name).and_then(Value::as_u64).unwrap_or_default())
             }
+            Shown::Checked(words) if !self.quiet => format!("{words}\n"),
+            Shown::Text => match told.as_str() {
+                Some("") | None => String::new(),
+                Some(text) => format!("{text}\n"),
+            },
             Shown::Requeued(_) if !self.quiet => format!("messages moved: {}\n", parked::moved(told)),
             Shown::Imported => definitions::imported(told, !self.quiet),
-            Shown::Done(_) | Shown::Messages(_) | Shown::Requeued(_) | Shown::List(_) => String::new(),
+            Shown::Done(_)
+            | Shown::Count(..)
+            | Shown::Checked(_)
+            | Shown::Requeued(_)
+            | Shown::List(_)
+            | Shown::ListIn(..)
+            | Shown::Page(_)
+            | Shown::Job
+            | Shown::Copy(_) => String::new(),
             Shown::Thing => table::thing(told, self.style(), !self.quiet),
         };
         print(text.as_bytes()).and(complete)

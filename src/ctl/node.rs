@@ -2,11 +2,12 @@
 
 use super::error::CtlError;
 use super::table::Columns;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::damage::DamagedRow;
 use crate::admin::node::NodeOperation;
 use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
+use std::path::PathBuf;
 
 /// The commands.
 #[derive(Subcommand, Debug, Clone)]
@@ -22,6 +23,38 @@ pub enum Command {
         /// Columns, such as queue, vhost, queue_id, first, messages, bytes, records
         columns: Vec<String>,
     },
+    /// Copy the data file while the broker works, with everything that is confirmed when it begins;
+    /// leveret restore makes a data file of the copy
+    Backup {
+        /// File to write
+        file: PathBuf,
+    },
+    /// Set the level of the log, until the broker is started or reloaded
+    SetLogLevel {
+        /// A level, or levels by module as in info,leveret::protocol=debug
+        level: String,
+    },
+    /// Set the memory use above which publishers are blocked, until the broker is started or
+    /// reloaded
+    SetVmMemoryHighWatermark {
+        /// A share of the machine's memory, as in 0.6; or the word absolute, then bytes
+        #[arg(num_args = 1..=2, required = true)]
+        limit: Vec<String>,
+    },
+    /// Set the free disk space below which publishers are blocked, until the broker is started or
+    /// reloaded
+    SetDiskFreeLimit {
+        /// Bytes, as in 1GB
+        limit: String,
+    },
+    /// Close the listeners for AMQP; clients that are connected stay
+    SuspendListeners,
+    /// Open them again
+    ResumeListeners,
+    /// Do nothing: the log goes to standard error, and whoever reads that rotates it
+    RotateLogs,
+    /// Print the version of this program
+    Version,
 }
 
 /// All but what may be large.
@@ -36,12 +69,41 @@ impl Command {
         let (operation, answer) = match self {
             Self::Ping => (NodeOperation::Ping, Shown::Done("Ping succeeded")),
             Self::Status => (NodeOperation::Status, Shown::Thing),
+            Self::Backup { file } => (NodeOperation::Backup, Shown::Copy(file)),
+            Self::SetLogLevel { level } => {
+                // As RabbitMQ calls them.
+                let level = match level.as_str() {
+                    "warning" => "warn".to_owned(),
+                    "critical" | "alert" | "emergency" => "error".to_owned(),
+                    "notice" => "info".to_owned(),
+                    "none" => "off".to_owned(),
+                    _ => level,
+                };
+                (NodeOperation::SetLogLevel { level }, Shown::Done(""))
+            }
+            Self::SetVmMemoryHighWatermark { limit } => {
+                let limit = match limit.as_slice() {
+                    [limit] => limit.clone(),
+                    [word, limit] if word == "absolute" => limit.clone(),
+                    _ => {
+                        return Err(CtlError::Usage(
+                            "the limit is a share, or absolute and bytes".to_owned(),
+                        ));
+                    }
+                };
+                (NodeOperation::SetVmMemoryHighWatermark { limit }, Shown::Done(""))
+            }
+            Self::SetDiskFreeLimit { limit } => (NodeOperation::SetDiskFreeLimit { limit }, Shown::Done("")),
+            Self::SuspendListeners => (NodeOperation::SuspendListeners, Shown::Done("")),
+            Self::ResumeListeners => (NodeOperation::ResumeListeners, Shown::Done("")),
+            Self::RotateLogs => return Ok(Request::told("")),
+            Self::Version => return Ok(Request::told(env!("CARGO_PKG_VERSION"))),
             Self::ListDamaged { columns } => {
                 let records = columns.iter().any(|column| column == "records");
-                let columns = Columns::chosen(&columns, &DAMAGED_USUAL, columns_of::<DamagedRow>())?;
+                let columns = Columns::chosen(&columns, &DAMAGED_USUAL, columns_of::<DamagedRow>(), &[])?;
                 (NodeOperation::ListDamaged { records }, Shown::List(columns))
             }
         };
-        Ok(Request { operation: Operation::Node(operation), answer })
+        Ok(Request { asks: Asks::Operation(Operation::Node(operation)), answer })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::CtlError;
 use super::table::Columns;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::exchanges::{BindingRow, ExchangeOperation, ExchangeRow};
 use crate::admin::queues::{ConsumerRow, QueueOperation, QueueRow};
 use crate::admin::{Operation, columns_of};
@@ -14,6 +14,12 @@ use clap::Subcommand;
 pub enum Command {
     /// List queues: name and messages, or the given columns
     ListQueues {
+        /// Only queues that can be used, which are all
+        #[arg(long)]
+        online: bool,
+        /// Only queues of this node, which are all
+        #[arg(long)]
+        local: bool,
         /// Columns, such as messages_ready, consumers, arguments, policy, type, durable, owner_pid
         columns: Vec<String>,
     },
@@ -60,6 +66,34 @@ pub enum Command {
     },
 }
 
+/// Columns that RabbitMQ has beside ours.
+const QUEUES_OF_RABBITMQ: &[&str] = &[
+    "exclusive_consumer_pid",
+    "messages_ready_ram",
+    "messages_unacknowledged_ram",
+    "messages_ram",
+    "messages_persistent",
+    "message_bytes",
+    "message_bytes_ready",
+    "message_bytes_unacknowledged",
+    "message_bytes_ram",
+    "message_bytes_persistent",
+    "head_message_timestamp",
+    "disk_reads",
+    "disk_writes",
+    "consumer_utilisation",
+    "consumer_capacity",
+    "leader",
+    "members",
+    "online",
+    "slave_pids",
+    "synchronised_slave_pids",
+    "mirror_pids",
+    "synchronised_mirror_pids",
+    "message_stats",
+    "storage_version",
+];
+
 /// What rabbitmqctl shows of consumers.
 const CONSUMER_USUAL: [&str; 7] =
     ["queue_name", "channel_pid", "consumer_tag", "ack_required", "prefetch_count", "active", "arguments"];
@@ -72,10 +106,10 @@ impl Command {
     pub fn request(self, vhost: String) -> Result<Request, CtlError> {
         use {ExchangeOperation as Exchanges, QueueOperation as Queues};
         let chosen = |asked: &[String], usual: &[&str], known: &[&str]| {
-            Columns::chosen(asked, usual, known).map(Shown::List)
+            Columns::chosen(asked, usual, known, QUEUES_OF_RABBITMQ).map(Shown::List)
         };
         let (operation, answer) = match self {
-            Self::ListQueues { columns } => (
+            Self::ListQueues { columns, online: _, local: _ } => (
                 Operation::Queues(Queues::ListQueues { vhost }),
                 chosen(&columns, &["name", "messages"], columns_of::<QueueRow>())?,
             ),
@@ -97,14 +131,15 @@ impl Command {
             Self::DescribeExchange { exchange } => {
                 (Operation::Exchanges(Exchanges::DescribeExchange { vhost, exchange }), Shown::Thing)
             }
-            Self::PurgeQueue { queue } => {
-                (Operation::Queues(Queues::PurgeQueue { vhost, queue }), Shown::Messages("messages purged"))
-            }
+            Self::PurgeQueue { queue } => (
+                Operation::Queues(Queues::PurgeQueue { vhost, queue }),
+                Shown::Count("messages", "messages purged"),
+            ),
             Self::DeleteQueue { queue, if_empty, if_unused } => (
                 Operation::Queues(Queues::DeleteQueue { vhost, queue, if_empty, if_unused }),
-                Shown::Messages("queue deleted, messages ready in it"),
+                Shown::Count("messages", "queue deleted, messages ready in it"),
             ),
         };
-        Ok(Request { operation, answer })
+        Ok(Request { asks: Asks::Operation(operation), answer })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::CtlError;
 use super::table::Columns;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::parked::{ParkedOperation, ParkedRow};
 use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
@@ -44,7 +44,7 @@ impl Command {
         let (operation, answer) = match self {
             Self::ListParked { queue, columns } => (
                 ParkedOperation::ListParked { vhost, queue },
-                Columns::chosen(&columns, columns_of::<ParkedRow>(), columns_of::<ParkedRow>())
+                Columns::chosen(&columns, columns_of::<ParkedRow>(), columns_of::<ParkedRow>(), &[])
                     .map(|columns| Shown::List(columns.with_time("died_at")))?,
             ),
             Self::RequeueParked { queue, to } => {
@@ -53,10 +53,10 @@ impl Command {
                 (ParkedOperation::RequeueParked { vhost, queue, to: to.clone() }, Shown::Requeued(to))
             }
             Self::DropParked { queue } => {
-                (ParkedOperation::DropParked { vhost, queue }, Shown::Messages("messages dropped"))
+                (ParkedOperation::DropParked { vhost, queue }, Shown::Count("messages", "messages dropped"))
             }
         };
-        Ok(Request { operation: Operation::Parked(operation), answer })
+        Ok(Request { asks: Asks::Operation(Operation::Parked(operation)), answer })
     }
 }
 

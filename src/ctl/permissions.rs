@@ -1,7 +1,7 @@
 //! Commands about what users may do.
 
 use super::table::Columns;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::Operation;
 use crate::admin::permissions::{PermissionOperation, PermissionRow, TopicPermissionRow};
 use clap::Subcommand;
@@ -74,30 +74,30 @@ impl Command {
     /// What it asks for, in that vhost.
     #[must_use]
     pub fn request(self, vhost: String) -> Request {
-        use PermissionOperation as Asks;
+        use PermissionOperation as Wanted;
         let operation = match self {
             Self::SetPermissions { user, configure, write, read } => {
-                Asks::SetPermissions(PermissionRow { user, vhost, configure, write, read })
+                Wanted::SetPermissions(PermissionRow { user, vhost, configure, write, read })
             }
-            Self::ClearPermissions { user } => Asks::ClearPermissions { user, vhost },
+            Self::ClearPermissions { user } => Wanted::ClearPermissions { user, vhost },
             Self::SetTopicPermissions { user, exchange, write, read } => {
-                Asks::SetTopicPermissions(TopicPermissionRow { user, vhost, exchange, write, read })
+                Wanted::SetTopicPermissions(TopicPermissionRow { user, vhost, exchange, write, read })
             }
             Self::ClearTopicPermissions { user, exchange } => {
-                Asks::ClearTopicPermissions { user, vhost, exchange }
+                Wanted::ClearTopicPermissions { user, vhost, exchange }
             }
             Self::ListPermissions => {
-                return list(Asks::ListPermissions { vhost }, &["user", "configure", "write", "read"]);
+                return list(Wanted::ListPermissions { vhost }, &["user", "configure", "write", "read"]);
             }
             Self::ListUserPermissions { user } => {
-                return list(Asks::ListUserPermissions { user }, &["vhost", "configure", "write", "read"]);
+                return list(Wanted::ListUserPermissions { user }, &["vhost", "configure", "write", "read"]);
             }
             Self::ListTopicPermissions => {
-                return list(Asks::ListTopicPermissions { vhost }, &["user", "exchange", "write", "read"]);
+                return list(Wanted::ListTopicPermissions { vhost }, &["user", "exchange", "write", "read"]);
             }
             Self::ListUserTopicPermissions { user } => {
                 return list(
-                    Asks::ListUserTopicPermissions { user },
+                    Wanted::ListUserTopicPermissions { user },
                     &["vhost", "exchange", "write", "read"],
                 );
             }
@@ -107,5 +107,8 @@ impl Command {
 }
 
 fn list(operation: PermissionOperation, columns: &[&str]) -> Request {
-    Request { operation: Operation::Permissions(operation), answer: Shown::List(Columns::fixed(columns)) }
+    Request {
+        asks: Asks::Operation(Operation::Permissions(operation)),
+        answer: Shown::List(Columns::fixed(columns)),
+    }
 }

@@ -2,9 +2,9 @@
 
 use super::error::CtlError;
 use super::table::Columns;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::Operation;
-use crate::admin::policies::{PolicyOperation, PolicySetting};
+use crate::admin::policies::{ObjectKind, PolicyOperation, PolicySetting};
 use clap::{Args, Subcommand};
 
 /// The commands.
@@ -29,6 +29,14 @@ pub enum Command {
     },
     /// List operator policies in a vhost
     ListOperatorPolicies,
+    /// List the policies that match a name; the first one is in effect
+    ListPoliciesThatMatch {
+        /// Kind of the object: queues (classic), classic_queues, quorum_queues, streams, exchanges
+        #[arg(long, value_name = "KIND", default_value = "queues")]
+        object_type: String,
+        /// Name of a queue or an exchange
+        name: String,
+    },
 }
 
 /// A policy as it is typed.
@@ -57,14 +65,25 @@ impl Command {
     /// # Errors
     /// What was typed cannot be meant.
     pub fn request(self, vhost: String) -> Result<Request, CtlError> {
-        use PolicyOperation as Asks;
         let operation = match self {
-            Self::SetPolicy(setting) => Asks::SetPolicy(setting.of(vhost)?),
-            Self::SetOperatorPolicy(setting) => Asks::SetOperatorPolicy(setting.of(vhost)?),
-            Self::ClearPolicy { name } => Asks::ClearPolicy { vhost, policy: name },
-            Self::ClearOperatorPolicy { name } => Asks::ClearOperatorPolicy { vhost, policy: name },
-            Self::ListPolicies => return Ok(list(Asks::ListPolicies { vhost })),
-            Self::ListOperatorPolicies => return Ok(list(Asks::ListOperatorPolicies { vhost })),
+            Self::SetPolicy(setting) => PolicyOperation::SetPolicy(setting.of(vhost)?),
+            Self::SetOperatorPolicy(setting) => PolicyOperation::SetOperatorPolicy(setting.of(vhost)?),
+            Self::ClearPolicy { name } => PolicyOperation::ClearPolicy { vhost, policy: name },
+            Self::ClearOperatorPolicy { name } => {
+                PolicyOperation::ClearOperatorPolicy { vhost, policy: name }
+            }
+            Self::ListPoliciesThatMatch { object_type, name } => {
+                let object = match object_type.as_str() {
+                    "queue" | "queues" | "classic_queue" | "classic_queues" => ObjectKind::ClassicQueue,
+                    "quorum_queue" | "quorum_queues" => ObjectKind::QuorumQueue,
+                    "stream" | "streams" => ObjectKind::Stream,
+                    "exchange" | "exchanges" => ObjectKind::Exchange,
+                    other => return Err(CtlError::Usage(format!("'{other}' is no kind of object"))),
+                };
+                return Ok(list(PolicyOperation::ListPoliciesThatMatch { vhost, name, object }));
+            }
+            Self::ListPolicies => return Ok(list(PolicyOperation::ListPolicies { vhost })),
+            Self::ListOperatorPolicies => return Ok(list(PolicyOperation::ListOperatorPolicies { vhost })),
         };
         Ok(Request::done(Operation::Policies(operation), ""))
     }
@@ -83,5 +102,5 @@ impl Setting {
 
 fn list(operation: PolicyOperation) -> Request {
     let columns = Columns::fixed(&COLUMNS).with_json("definition");
-    Request { operation: Operation::Policies(operation), answer: Shown::List(columns) }
+    Request { asks: Asks::Operation(Operation::Policies(operation)), answer: Shown::List(columns) }
 }

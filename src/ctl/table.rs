@@ -19,6 +19,10 @@ pub enum Style {
     Tabs,
     /// An array of objects.
     Json,
+    /// Commas between columns, and quotes where they are needed (RFC 4180).
+    Csv,
+    /// Lines around all cells.
+    Boxes,
 }
 
 /// How a value is written in a cell.
@@ -32,34 +36,48 @@ pub struct Columns {
     chosen: bool,
     /// How the values of one of them are written in a cell.
     special: Option<(&'static str, Written)>,
+    /// Those that have no meaning here, and no values.
+    empty: Vec<String>,
 }
 
 impl Columns {
     /// Always these.
     #[must_use]
     pub fn fixed(names: &[&str]) -> Self {
-        Self { shown: names.iter().map(|&name| name.to_owned()).collect(), chosen: false, special: None }
+        Self {
+            shown: names.iter().map(|&name| name.to_owned()).collect(),
+            chosen: false,
+            special: None,
+            empty: Vec::new(),
+        }
     }
 
     /// Those of `known` that are asked for; if none is, `usual`. What RabbitMQ calls `pid` is here
-    /// a name.
+    /// a name; `foreign` it has and we do not.
     ///
     /// # Errors
     /// One is asked for that is not known.
-    pub fn chosen(asked: &[String], usual: &[&str], known: &[&str]) -> Result<Self, CtlError> {
+    pub fn chosen(
+        asked: &[String],
+        usual: &[&str],
+        known: &[&str],
+        foreign: &[&str],
+    ) -> Result<Self, CtlError> {
         if asked.is_empty() {
             return Ok(Self::fixed(usual));
         }
-        let mut shown = Vec::new();
+        let (mut shown, mut empty) = (Vec::new(), Vec::new());
         for name in asked.iter().flat_map(|asked| asked.split(',')).filter(|name| !name.is_empty()) {
             let meant = if name == "pid" { "name" } else { name };
-            if !known.contains(&meant) {
+            if foreign.contains(&meant) && !known.contains(&meant) {
+                empty.push(meant.to_owned());
+            } else if !known.contains(&meant) {
                 let known = known.join(", ");
                 return Err(CtlError::Usage(format!("unknown column '{name}'; the columns are {known}")));
             }
             shown.push(meant.to_owned());
         }
-        Ok(Self { shown, chosen: true, special: None })
+        Ok(Self { shown, chosen: true, special: None, empty })
     }
 
     /// These, with the values of one of them as they would be typed: as JSON.
@@ -75,6 +93,12 @@ impl Columns {
         let written =
             |value: &Value| value.as_u64().map_or_else(|| value.clone(), |ms| date_and_time(ms).into());
         Self { special: Some((name, written)), ..self }
+    }
+
+    /// Those that have no meaning here.
+    #[must_use]
+    pub fn empty(&self) -> &[String] {
+        &self.empty
     }
 
     /// The cells of a row.
@@ -94,6 +118,10 @@ pub struct Table {
     columns: Columns,
     style: Style,
     header: bool,
+    /// Nothing is written yet.
+    is_new: bool,
+    /// A row is, or the names of the columns.
+    has_line: bool,
     /// Rows that wait for their columns' widths.
     waiting: Vec<Vec<String>>,
     widths: Option<Vec<usize>>,
@@ -104,7 +132,16 @@ impl Table {
     /// A list without rows so far; with the names of its columns at its head, or without.
     #[must_use]
     pub fn new(columns: Columns, style: Style, header: bool) -> Self {
-        Self { columns, style, header, waiting: Vec::new(), widths: None, rows: 0 }
+        Self {
+            columns,
+            style,
+            header,
+            is_new: true,
+            has_line: false,
+            waiting: Vec::new(),
+            widths: None,
+            rows: 0,
+        }
     }
 
     /// Takes a row; what can be written of the list now.
@@ -116,7 +153,7 @@ impl Table {
             return format!("{before}{shown}").into_bytes();
         }
         let cells = self.columns.cells(&row);
-        if self.style == Style::Aligned && self.widths.is_none() {
+        if matches!(self.style, Style::Aligned | Style::Boxes) && self.widths.is_none() {
             self.waiting.push(cells);
             return if self.waiting.len() < MEASURED_ROWS { Vec::new() } else { self.settle() };
         }
@@ -131,9 +168,12 @@ impl Table {
         match self.style {
             Style::Json if self.rows == 0 => b"[]\n".to_vec(),
             Style::Json => b"\n]\n".to_vec(),
-            Style::Aligned if self.widths.is_none() => self.settle(),
-            Style::Aligned => Vec::new(),
-            Style::Tabs => {
+            Style::Aligned | Style::Boxes => {
+                let mut text = if self.widths.is_none() { self.settle() } else { Vec::new() };
+                text.extend(self.rule(['\u{2514}', '\u{2534}', '\u{2518}']).into_bytes());
+                text
+            }
+            Style::Tabs | Style::Csv => {
                 let mut text = String::new();
                 self.rows += 1;
                 self.begin(&mut text);
@@ -166,30 +206,59 @@ impl Table {
         text.into_bytes()
     }
 
-    /// The names of the columns, once.
+    /// What is before the first row, once.
     fn begin(&mut self, text: &mut String) {
-        if std::mem::take(&mut self.header) {
-            let names = self.columns.shown.clone();
-            self.line(&names, text);
+        if std::mem::take(&mut self.is_new) {
+            text.push_str(&self.rule(['\u{250c}', '\u{252c}', '\u{2510}']));
+            if self.header {
+                let names = self.columns.shown.clone();
+                self.line(&names, text);
+            }
         }
     }
 
-    fn line(&self, cells: &[String], text: &mut String) {
+    /// A line between rows: how it begins, what is between columns, how it ends.
+    fn rule(&self, [left, middle, right]: [char; 3]) -> String {
+        let Some(widths) = self.widths.as_ref().filter(|_| self.style == Style::Boxes) else {
+            return String::new();
+        };
+        let parts: Vec<String> = widths.iter().map(|width| "\u{2500}".repeat(width + 2)).collect();
+        format!("{left}{}{right}\n", parts.join(&middle.to_string()))
+    }
+
+    fn line(&mut self, cells: &[String], text: &mut String) {
+        if std::mem::replace(&mut self.has_line, true) {
+            text.push_str(&self.rule(['\u{251c}', '\u{253c}', '\u{2524}']));
+        }
+        if self.style == Style::Csv {
+            return text.push_str(&csv(cells));
+        }
+        let (before, between, after) = match self.style {
+            Style::Boxes => ("\u{2502} ", " \u{2502} ", " \u{2502}"),
+            Style::Aligned => ("", "  ", ""),
+            Style::Tabs | Style::Json | Style::Csv => ("", "\t", ""),
+        };
+        text.push_str(before);
         for (at, cell) in cells.iter().enumerate() {
             let last = at + 1 == cells.len();
             text.push_str(cell);
-            match &self.widths {
-                _ if last => {}
-                None => text.push('\t'),
-                Some(widths) => {
-                    let width = widths.get(at).copied().unwrap_or_default();
-                    let gap = width.saturating_sub(cell.chars().count()) + 2;
-                    text.extend(std::iter::repeat_n(' ', gap));
-                }
+            if let Some(widths) = self.widths.as_ref().filter(|_| !last || self.style == Style::Boxes) {
+                let width = widths.get(at).copied().unwrap_or_default();
+                text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
             }
+            text.push_str(if last { after } else { between });
         }
         text.push('\n');
     }
+}
+
+/// A line of a file of comma-separated values.
+fn csv(cells: &[String]) -> String {
+    let quoted = |cell: &String| {
+        let plain = !cell.contains(['"', ',', '\n', '\r']);
+        if plain { cell.clone() } else { format!("\"{}\"", cell.replace('"', "\"\"")) }
+    };
+    format!("{}\n", cells.iter().map(quoted).collect::<Vec<_>>().join(","))
 }
 
 /// A thing with its parts: each field a line, each list of parts a table under its name.
@@ -265,11 +334,27 @@ mod tests {
     }
 
     #[test]
+    fn a_table_may_have_lines_and_commas_are_quoted() {
+        let boxes = "\
+\u{250c}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{252c}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2510}
+\u{2502} name   \u{2502} messages \u{2502}
+\u{251c}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{253c}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2524}
+\u{2502} a      \u{2502} 10       \u{2502}
+\u{251c}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{253c}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2524}
+\u{2502} longer \u{2502} 2        \u{2502}
+\u{2514}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2534}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2500}\u{2518}
+";
+        assert_eq!(written(columns(), Style::Boxes, true, &ROWS), boxes);
+        let row = [r#"{"name":"a,\"b\"","messages":1}"#];
+        assert_eq!(written(columns(), Style::Csv, true, &row), "name,messages\n\"a,\"\"b\"\"\",1\n");
+    }
+
+    #[test]
     fn json_is_an_array_with_all_fields_or_those_asked_for() {
         let parse = |text: String| serde_json::from_str::<Value>(&text).unwrap();
         assert_eq!(parse(written(columns(), Style::Json, true, &[])), Value::Array(Vec::new()));
         assert_eq!(parse(written(columns(), Style::Json, true, &ROWS))[1]["x"], 2);
-        let chosen = Columns::chosen(&["name".to_owned()], &[], &["name", "x"]).unwrap();
+        let chosen = Columns::chosen(&["name".to_owned()], &[], &["name", "x"], &[]).unwrap();
         assert_eq!(parse(written(chosen, Style::Json, true, &ROWS))[1].to_string(), r#"{"name":"longer"}"#);
     }
 
@@ -290,8 +375,14 @@ mod tests {
 
     #[test]
     fn columns_are_checked() {
-        let chosen = |asked: &str| Columns::chosen(&[asked.to_owned()], &["name"], &["name", "state"]);
+        let chosen =
+            |asked: &str| Columns::chosen(&[asked.to_owned()], &["name"], &["name", "state"], &["memory"]);
         assert_eq!(chosen("state,pid").unwrap().shown, ["state", "name"]);
+        let foreign = chosen("memory,name").unwrap();
+        assert_eq!(
+            (foreign.shown.as_slice(), foreign.empty()),
+            (["memory", "name"].map(str::to_owned).as_slice(), ["memory".to_owned()].as_slice())
+        );
         let refused = chosen("nme").unwrap_err().to_string();
         assert_eq!(refused, "unknown column 'nme'; the columns are name, state");
     }

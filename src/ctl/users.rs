@@ -3,7 +3,7 @@
 use super::error::CtlError;
 use super::secret::password;
 use super::table::Columns;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::Operation;
 use crate::admin::users::{LimitsChange, UserOperation, WhichLimits};
 use clap::{Subcommand, ValueEnum};
@@ -16,6 +16,14 @@ pub enum Command {
     AddUser {
         /// Name of the user
         user: String,
+        /// Password; if omitted, it is asked for or read from standard input
+        password: Option<String>,
+        /// The password is a hash, as hash_password prints it
+        #[arg(long)]
+        pre_hashed_password: bool,
+    },
+    /// Print the hash of a password, for add_user --pre-hashed-password and for definitions
+    HashPassword {
         /// Password; if omitted, it is asked for or read from standard input
         password: Option<String>,
     },
@@ -95,10 +103,17 @@ impl Command {
     /// What was typed cannot be meant.
     pub fn request(self) -> Result<Request, CtlError> {
         let (operation, words) = match self {
-            Self::AddUser { user, password: given } => {
+            Self::AddUser { user, password: given, pre_hashed_password } => {
                 let password = password(given)?;
                 let words = "The user has no permissions yet: see leveret ctl set_permissions --help";
-                (UserOperation::AddUser { user, password, tags: Vec::new() }, words)
+                if pre_hashed_password {
+                    (UserOperation::AddHashedUser { user, password }, words)
+                } else {
+                    (UserOperation::AddUser { user, password, tags: Vec::new() }, words)
+                }
+            }
+            Self::HashPassword { password: given } => {
+                return Ok(Request::told(&password(given)?.hashed()));
             }
             Self::DeleteUser { user } => (UserOperation::DeleteUser { user }, ""),
             Self::ChangePassword { user, password: given } => {
@@ -134,7 +149,10 @@ impl Command {
 }
 
 fn list(operation: UserOperation, columns: &[&str]) -> Request {
-    Request { operation: Operation::Users(operation), answer: Shown::List(Columns::fixed(columns)) }
+    Request {
+        asks: Asks::Operation(Operation::Users(operation)),
+        answer: Shown::List(Columns::fixed(columns)),
+    }
 }
 
 fn limits(definition: &str) -> Result<LimitsChange, CtlError> {

@@ -2,7 +2,7 @@
 
 use super::error::CtlError;
 use super::table::Columns;
-use super::{Request, Shown};
+use super::{Asks, Request, Shown};
 use crate::admin::vhosts::{VHostOperation, VHostRow};
 use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
@@ -76,32 +76,37 @@ impl Command {
     /// # Errors
     /// What was typed cannot be meant.
     pub fn request(self, vhost: String) -> Result<Request, CtlError> {
-        use VHostOperation as Asks;
+        use VHostOperation as Wanted;
         let operation = match self {
             Self::AddVhost { name, description, tags, default_queue_type } => {
-                Asks::AddVhost { vhost: name, description, tags, default_queue_type }
+                Wanted::AddVhost { vhost: name, description, tags, default_queue_type }
             }
             Self::UpdateVhostMetadata { name, description, tags, default_queue_type } => {
-                Asks::UpdateVhostMetadata { vhost: name, description, tags, default_queue_type }
+                Wanted::UpdateVhostMetadata { vhost: name, description, tags, default_queue_type }
             }
-            Self::DeleteVhost { name } => Asks::DeleteVhost { vhost: name },
+            Self::DeleteVhost { name } => Wanted::DeleteVhost { vhost: name },
             Self::SetVhostLimits { definition } => {
                 let limits = serde_json::from_str(&definition).map_err(|error| {
                     let example = r#"{"max-connections": 5, "max-queues": 50}"#;
                     CtlError::bad_limits(&error, example)
                 })?;
-                Asks::SetVhostLimits { vhost, limits }
+                Wanted::SetVhostLimits { vhost, limits }
             }
-            Self::TraceOn => Asks::TraceOn { vhost },
-            Self::TraceOff => Asks::TraceOff { vhost },
-            Self::ClearVhostLimits => Asks::ClearVhostLimits { vhost },
+            Self::TraceOn => Wanted::TraceOn { vhost },
+            Self::TraceOff => Wanted::TraceOff { vhost },
+            Self::ClearVhostLimits => Wanted::ClearVhostLimits { vhost },
             Self::ListVhosts { columns } => {
-                let columns = Columns::chosen(&columns, &["name"], columns_of::<VHostRow>())?;
-                return Ok(list(Asks::ListVhosts, columns));
+                let columns = Columns::chosen(
+                    &columns,
+                    &["name"],
+                    columns_of::<VHostRow>(),
+                    &["cluster_state", "metadata", "recovery"],
+                )?;
+                return Ok(list(Wanted::ListVhosts, columns));
             }
             Self::ListVhostLimits => {
                 let columns = Columns::fixed(&["vhost", "max-connections", "max-queues"]);
-                return Ok(list(Asks::ListVhostLimits { vhost: None }, columns));
+                return Ok(list(Wanted::ListVhostLimits { vhost: None }, columns));
             }
         };
         Ok(Request::done(Operation::VHosts(operation), ""))
@@ -109,5 +114,5 @@ impl Command {
 }
 
 fn list(operation: VHostOperation, columns: Columns) -> Request {
-    Request { operation: Operation::VHosts(operation), answer: Shown::List(columns) }
+    Request { asks: Asks::Operation(Operation::VHosts(operation)), answer: Shown::List(columns) }
 }

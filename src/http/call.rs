@@ -155,7 +155,7 @@ impl Call {
         let told = match answer {
             Answer::One(told) => *told,
             // No operation answers otherwise than it says.
-            Answer::Many(_) => Told::Done,
+            Answer::Many(_) | Answer::Copy(_) => Told::Done,
         };
         Ok((told, turn))
     }
@@ -168,7 +168,7 @@ impl Call {
         match self.perform(operation).await? {
             Answer::One(told) => Ok(*told),
             // No operation answers otherwise than it says.
-            Answer::Many(_) => Ok(Told::Done),
+            Answer::Many(_) | Answer::Copy(_) => Ok(Told::Done),
         }
     }
 
@@ -179,7 +179,7 @@ impl Call {
     pub(super) async fn rows(&self, operation: Operation) -> Result<Rows, Fault> {
         match self.perform(operation).await? {
             Answer::Many(rows) => Ok(rows),
-            Answer::One(_) => Ok(Box::new(std::iter::empty())),
+            Answer::One(_) | Answer::Copy(_) => Ok(Box::new(std::iter::empty())),
         }
     }
 

@@ -126,7 +126,7 @@ fn identify(state: &Arc<State>, user: String, by_cookie: bool) -> Result<Login, 
     let performed = perform(&state.broker, Operation::Users(UserOperation::WhoAmI), &caller);
     let told = match performed.map(|performed| performed.answer) {
         Ok(Answer::One(told)) => *told,
-        Ok(Answer::Many(_)) => return Err(Fault::not_authenticated()),
+        Ok(Answer::Many(_) | Answer::Copy(_)) => return Err(Fault::not_authenticated()),
         Err(_refusal) => return Err(Fault::not_authorised("Not management user")),
     };
     match told {

@@ -120,6 +120,9 @@ const CONNECTIONS_MAX: usize = 64;
 /// Connections by the operators' socket at a time: an operator and his scripts.
 const OPERATORS_MAX: usize = 16;
 
+/// The same for operators, who copy the data file.
+const OPERATOR_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// How long to wait when the system cannot accept.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
@@ -297,7 +300,11 @@ async fn attend(
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(socket), service);
-    match timeout(CONNECTION_WAIT, connection).await {
+    let wait = match peer {
+        Peer::Address { .. } => CONNECTION_WAIT,
+        Peer::Operator(_) => OPERATOR_WAIT,
+    };
+    match timeout(wait, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "HTTP connection ended"),
         Err(_late) => debug!("HTTP connection closed: it lasted too long"),

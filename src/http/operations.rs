@@ -3,13 +3,15 @@
 //!
 //! The body is an operation as JSON, `{"GROUP": {"NAME": {ARGUMENTS}}}`, or `{"GROUP": "NAME"}`
 //! without arguments. One thing is answered as JSON. A list is answered as lines of JSON, a row
-//! each, made while the client reads them: no more than a few buffers of it are in memory.
+//! each, a copy of the data file as bytes; both are made while the client reads them: no more than a
+//! few buffers are in memory.
 
 use super::answer::{Fault, aside, json_of};
 use super::call::Call;
 use super::definitions::VALUES_MAX;
 use super::route::{Route, post};
 use crate::admin::{Answer, Operation, Requester, Rows};
+use crate::store::change::CopyParts;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
@@ -20,17 +22,26 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::{error, warn};
 
 /// The type of lines of JSON.
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// The type of a copy.
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Bytes of rows that are made before they are handed on.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Such buffers that wait for a client.
 const BUFFERS_MAX: usize = 2;
+
+/// How long a client may take none of them.
+const READ_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn routes() -> Vec<Route> {
     vec![post("/api/operations", "Do any operation: what leveret ctl does", perform)]
@@ -50,7 +61,8 @@ async fn perform(call: Call) -> Result<Response, Fault> {
         Ok(Answer::One(told)) => {
             call.answer(aside(move || json!(told).to_string().into_bytes()).await?).await
         }
-        Ok(Answer::Many(rows)) => Ok(lines(rows)),
+        Ok(Answer::Many(rows)) => Ok(streamed(LINES, Box::new(Buffers(rows)))),
+        Ok(Answer::Copy(parts)) => copy(parts).await,
         Err(fault) => Ok(refused(fault)),
     }
 }
@@ -63,46 +75,79 @@ fn refused(fault: Fault) -> Response {
     told.map_or(answer, |told| json_of(status, &told))
 }
 
-fn lines(rows: Rows) -> Response {
+/// A copy, or why none can be made.
+async fn copy(mut parts: CopyParts) -> Result<Response, Fault> {
+    let (first, rest) = aside(move || (parts.next(), parts)).await?;
+    let first = first.transpose().map_err(|error| Fault::unavailable(error.to_string()))?;
+    let first = first.into_iter().map(Ok);
+    let parts = first.chain(rest).map(|part| {
+        part.inspect_err(|error| warn!(%error, "a copy of the data file is not finished"))
+            .map_err(io::Error::other)
+    });
+    Ok(streamed(BYTES, Box::new(parts)))
+}
+
+/// What an answer consists of.
+type Parts = Box<dyn Iterator<Item = io::Result<Vec<u8>>> + Send>;
+
+fn streamed(kind: HeaderValue, parts: Parts) -> Response {
     let (buffers, made) = channel(BUFFERS_MAX);
-    tokio::spawn(make(rows, buffers));
-    let mut answer = Response::new(Body::new(Lines(made)));
-    answer.headers_mut().insert(CONTENT_TYPE, LINES);
+    tokio::spawn(make(parts, buffers));
+    let mut answer = Response::new(Body::new(Streamed { made, has_ended: false }));
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }
 
-/// Hands on all rows, unless nobody wants more of them.
-async fn make(rows: Rows, buffers: Sender<io::Result<Bytes>>) {
-    let mut left = Some(rows);
-    while let Some(rows) = left {
-        let (buffer, rest) = match spawn_blocking(move || encode(rows)).await.map_err(io::Error::other) {
-            Ok(Ok((buffer, rest))) => (Ok(buffer), rest),
-            Ok(Err(error)) | Err(error) => (Err(error), None),
+/// Hands on all parts and the end, unless nobody wants more of them.
+async fn make(mut parts: Parts, buffers: Sender<Made>) {
+    loop {
+        let (part, rest) = match spawn_blocking(move || (parts.next(), parts)).await {
+            Ok(made) => made,
+            Err(panic) => return error!(%panic, "an answer is not finished"),
         };
-        if buffers.send(buffer).await.is_err() {
-            return;
+        let is_last = !matches!(part, Some(Ok(_)));
+        let made = part.map_or(Made::End, |part| Made::Part(part.map(Bytes::from)));
+        match timeout(READ_WAIT, buffers.send(made)).await {
+            Ok(Ok(())) if !is_last => parts = rest,
+            _ => return,
         }
-        left = rest;
     }
 }
 
-/// A buffer full of rows and those that are left, if there may be some.
-fn encode(mut rows: Rows) -> io::Result<(Bytes, Option<Rows>)> {
-    let mut buffer = Vec::new();
-    for row in &mut rows {
-        serde_json::to_writer(&mut buffer, &row)?;
-        buffer.push(b'\n');
-        if buffer.len() >= BUFFER_BYTES {
-            return Ok((buffer.into(), Some(rows)));
+/// Rows as lines, a buffer at a time.
+struct Buffers(Rows);
+
+impl Iterator for Buffers {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut buffer = Vec::new();
+        for row in &mut self.0 {
+            if let Err(error) = serde_json::to_writer(&mut buffer, &row) {
+                return Some(Err(error.into()));
+            }
+            buffer.push(b'\n');
+            if buffer.len() >= BUFFER_BYTES {
+                break;
+            }
         }
+        (!buffer.is_empty()).then_some(Ok(buffer))
     }
-    Ok((buffer.into(), None))
 }
 
-/// Rows as a body; an error ends the connection, so that nobody takes a part for the whole.
-struct Lines(Receiver<io::Result<Bytes>>);
+enum Made {
+    Part(io::Result<Bytes>),
+    End,
+}
 
-impl HttpBody for Lines {
+/// Parts as a body. One that ends without its end ends the connection, so that nobody takes a part
+/// for the whole.
+struct Streamed {
+    made: Receiver<Made>,
+    has_ended: bool,
+}
+
+impl HttpBody for Streamed {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -110,6 +155,16 @@ impl HttpBody for Lines {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(context).map(|buffer| buffer.map(|buffer| buffer.map(Frame::data)))
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        self.made.poll_recv(context).map(|made| match made {
+            Some(Made::Part(part)) => Some(part.map(Frame::data)),
+            Some(Made::End) => {
+                self.has_ended = true;
+                None
+            }
+            None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+        })
     }
 }

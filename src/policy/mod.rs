@@ -141,6 +141,12 @@ impl Policy {
         check_delays(&self.definition)
     }
 
+    /// Whether it is for an object of this kind and name.
+    #[must_use]
+    pub fn matches(&self, object: Object, name: &str) -> bool {
+        self.is_for(object) && compile(&self.pattern).is_ok_and(|pattern| pattern.matches(name.as_bytes()))
+    }
+
     /// Whether it is for objects of this kind: some keys make no sense for all, and then nothing of
     /// the policy does.
     #[must_use]

@@ -18,7 +18,7 @@ mod socket;
 mod timer;
 
 pub use arrival::ListenerOptions;
-pub use listener::accept;
+pub use listener::{accept, listen};
 pub use log::{LogLines, LogSink, log_exchange};
 pub use timer::run as run_timer;
 

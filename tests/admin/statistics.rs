@@ -38,7 +38,7 @@ impl Sampled {
     fn rows(&mut self, operation: &Value) -> Vec<Row> {
         match self.answer(operation) {
             Answer::Many(rows) => rows.collect(),
-            Answer::One(_) => Vec::new(),
+            Answer::One(_) | Answer::Copy(_) => Vec::new(),
         }
     }
 }

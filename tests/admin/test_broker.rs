@@ -61,6 +61,7 @@ impl TestBroker {
     ) -> Result<Value, (RefusalKind, String)> {
         Ok(match self.answer(who, operation, SamplesWanted::default())? {
             Answer::One(told) => to_value(*told).expect("it can be told"),
+            Answer::Copy(_) => panic!("no row asks for a copy"),
             Answer::Many(rows) => rows.map(|row| to_value(row).expect("it can be told")).collect(),
         })
     }
