@@ -9,10 +9,13 @@ pub mod control;
 mod fault;
 mod limits;
 pub mod network;
+pub mod rabbitmq;
+mod secret;
 pub mod tls;
 
 pub use self::amount::{Amount, Bytes};
 pub use self::limits::Limits;
+pub use self::secret::Secret;
 
 use self::fault::in_words;
 use crate::near::did_you_mean;
@@ -56,6 +59,15 @@ pub struct Flags {
     /// Definitions in RabbitMQ's JSON format to import at the start [default: none]
     #[arg(long, value_name = "FILE", env = "LEVERET_DEFINITIONS")]
     pub definitions: Option<PathBuf>,
+    /// Administrator of new data, instead of guest [default: guest]
+    #[arg(long, value_name = "USER", env = "LEVERET_DEFAULT_USER")]
+    pub default_user: Option<String>,
+    /// Password of that user [default: guest]
+    #[arg(long, value_name = "PASSWORD", env = "LEVERET_DEFAULT_PASS", hide_env_values = true)]
+    pub default_pass: Option<Secret>,
+    /// Virtual host in which that user may do everything [default: /]
+    #[arg(long, value_name = "VHOST", env = "LEVERET_DEFAULT_VHOST")]
+    pub default_vhost: Option<String>,
     /// Start although the data file is damaged: what can be repaired is repaired, the rest is
     /// dropped and logged
     #[arg(long)]
@@ -63,6 +75,9 @@ pub struct Flags {
     /// Settings file in TOML; flags and environment variables take precedence
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Check a settings file and the certificates that it names, and end
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub check_config: Option<PathBuf>,
     /// Log level, or levels by module as in `info,leveret::protocol=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "LEVERET_LOG")]
     pub log: Option<String>,
@@ -143,6 +158,12 @@ pub struct Users {
     /// Whether a broker runs on an address that others can reach although
     /// `guest` with the password `guest` is all the users it has.
     pub allow_default: bool,
+    /// The administrator of new data, instead of `guest` (RabbitMQ: `default_user`).
+    pub default_user: Option<String>,
+    /// Its password; `guest` if there is none.
+    pub default_pass: Option<Secret>,
+    /// The vhost in which it may do everything, which is made; `/` if there is none.
+    pub default_vhost: Option<String>,
 }
 
 /// `[auth]`: how clients log in.
@@ -214,7 +235,13 @@ impl Default for Advertise {
 
 impl Default for Users {
     fn default() -> Self {
-        Self { local_only: vec!["guest".to_owned()], allow_default: false }
+        Self {
+            local_only: vec!["guest".to_owned()],
+            allow_default: false,
+            default_user: None,
+            default_pass: None,
+            default_vhost: None,
+        }
     }
 }
 
@@ -273,10 +300,21 @@ impl Config {
             disk_free_limit: flags.disk_free_limit.or(file.disk_free_limit).unwrap_or(DISK_FREE_LIMIT),
             advertise: file.advertise,
             limits: file.limits,
-            users: file.users,
+            users: Users {
+                default_user: flags.default_user.or(file.users.default_user),
+                default_pass: flags.default_pass.or(file.users.default_pass),
+                default_vhost: flags.default_vhost.or(file.users.default_vhost),
+                ..file.users
+            },
             auth: Auth { anonymous_user: flags.anonymous_user.or(file.auth.anonymous_user) },
         })
     }
+}
+
+/// A settings file that has every key, with its default and what it means.
+#[must_use]
+pub fn documented() -> String {
+    include_str!("config/default.toml").replace("VERSION", env!("CARGO_PKG_VERSION"))
 }
 
 /// What is wrong with the names of variables of the environment, a sentence each: one that begins
@@ -325,8 +363,12 @@ fn parse(text: &str) -> Result<File, String> {
     Ok(file)
 }
 
-/// A word that is no level would be taken for a module, and nothing else would be logged.
-fn check_log_filter(filter: &str) -> Result<(), String> {
+/// Whether that can be the filter of the log: a word that is no level would be taken for a module,
+/// and nothing else would be logged.
+///
+/// # Errors
+/// Why not.
+pub fn check_log_filter(filter: &str) -> Result<(), String> {
     // The names of spans may hold commas; nobody writes them by mistake.
     if filter.contains('[') {
         return Ok(());
@@ -364,6 +406,67 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    /// The keys of a settings file that has them all, with their sections, and its values.
+    fn uncommented(documented: &str) -> (BTreeSet<String>, String) {
+        let (mut keys, mut section, mut text) = (BTreeSet::new(), String::new(), String::new());
+        for line in documented.lines() {
+            // What is said of a key has a space before it.
+            let line = line.strip_prefix('#').unwrap_or(line);
+            if line.starts_with(' ') {
+                continue;
+            }
+            if let Some(name) = line.strip_prefix('[') {
+                section = format!("{}.", name.trim_end_matches(']'));
+            } else if let Some((key, _)) = line.split_once(" = ") {
+                keys.insert(format!("{section}{key}"));
+            }
+            text.push_str(line);
+            text.push('\n');
+        }
+        (keys, text)
+    }
+
+    #[test]
+    fn the_documented_settings_are_all_there_are_with_their_defaults() {
+        let (keys, text) = uncommented(&documented());
+        let file = parse(&text).expect("each example is a value");
+        let default = File::default();
+        let config = Config::merge(Flags::default(), parse(&documented()).unwrap()).unwrap();
+        assert_eq!(config, Config::default(), "a comment changes nothing");
+        let config = Config::merge(Flags::default(), parse(&text).unwrap()).unwrap();
+        let said = Config {
+            amqps: Vec::new(),
+            https: None,
+            tls: None,
+            definitions: None,
+            proxy_protocol_from: Vec::new(),
+            management: default.management,
+            auth: default.auth,
+            users: Users {
+                default_user: None,
+                default_pass: None,
+                default_vhost: None,
+                ..config.users.clone()
+            },
+            ..config
+        };
+        assert_eq!(said, Config::default());
+        assert_eq!(file.tls.expect("it is there").verify, tls::Verify::None);
+        for limit in Limits::default().keys() {
+            assert!(keys.contains(&format!("limits.{limit}")), "{limit} is not documented");
+        }
+        // What serde says that there is, of a key that is not known.
+        for section in ["", "users.", "auth.", "management.", "advertise.", "tls."] {
+            let unknown = toml::from_str::<File>(&format!("{section}zzzzzzzz = 1\n"));
+            let error = unknown.expect_err("there is no such key");
+            let sections = ["limits", "users", "auth", "management", "advertise", "tls", "sni"];
+            for key in error.message().split('`').skip(3).step_by(2).filter(|key| !sections.contains(key)) {
+                assert!(keys.contains(&format!("{section}{key}")), "{section}{key} is not documented");
+            }
+        }
+    }
 
     fn resolved(flags: Flags, file: &str) -> Config {
         Config::merge(flags, parse(file).unwrap()).unwrap()
@@ -399,7 +502,7 @@ mod tests {
         assert_eq!(config.amqp, [address("127.0.0.1:1").unwrap(), address("[::1]:2").unwrap()]);
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!(config.auth.anonymous_user.as_deref(), Some("nobody"));
-        assert_eq!(config.users, Users { local_only: Vec::new(), allow_default: false });
+        assert_eq!(config.users, Users { local_only: Vec::new(), ..Users::default() });
         assert_eq!((config.limits.heartbeat_s, config.limits.frame_max), (0, 131_072));
         assert_eq!(
             (config.advertise.product.as_str(), config.advertise.version.as_str()),

@@ -1,20 +1,26 @@
 //! The `leveret` binary: reads the command line, starts the log and a node, and waits for a signal.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
 use leveret::audit::recent::RecentLines;
-use leveret::config::{Config, Flags, LogFormat, misnamed_variables};
+use leveret::config::{
+    Config, Flags, LogFormat, Users, check_log_filter, documented, misnamed_variables, rabbitmq,
+};
 use leveret::ctl::CtlError;
 use leveret::near::did_you_mean;
-use leveret::node::{Node, StartError};
+use leveret::node::{self, Node, StartError};
 use leveret::server::{LogLines, LogSink, log_exchange};
 use leveret::{ctl, perf, store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use serde_json::json;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::panic;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime;
@@ -67,12 +73,37 @@ enum Command {
     Perf(perf::Options),
     /// Administer a running broker
     Ctl(ctl::Options),
+    /// Make a data file from a copy that leveret ctl backup made
+    Restore(Restore),
+    /// Print a settings file with every key, its default and what it means
+    Config,
+    /// Print RabbitMQ's settings (rabbitmq.conf) as a settings file; what has no meaning here is told
+    /// on standard error
+    ImportConfig {
+        /// The file; - is standard input
+        file: PathBuf,
+    },
+}
+
+/// Where a copy is, and where its data go.
+#[derive(Debug, Args)]
+struct Restore {
+    /// The copy
+    file: PathBuf,
+    /// Folder for the data, without a data file [default: leveret-data]
+    #[arg(long, value_name = "DIR", env = "LEVERET_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Settings file of the broker, which may name the data folder
+    #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 /// Why the process fails: a line for standard error, and an exit status.
 struct Failure {
     line: String,
     status: u8,
+    /// As that of the log, once it is known.
+    format: LogFormat,
 }
 
 fn main() -> ExitCode {
@@ -81,26 +112,42 @@ fn main() -> ExitCode {
     let outcome = match Cli::try_parse_from(&args) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(flags),
         Ok(Cli { command: Command::Perf(options) }) => perf::run(options).map_err(failure),
+        Ok(Cli { command: Command::Restore(restore) }) => restore.run(),
+        Ok(Cli { command: Command::Config }) => print(&documented()),
+        Ok(Cli { command: Command::ImportConfig { file } }) => import_config(&file),
         Ok(Cli { command: Command::Ctl(options) }) => match ctl::run(options, Cli::command()) {
             // As other programs in front of `head`: without a word.
             Err(error @ CtlError::Unread) => return error.status().into(),
-            done => done.map_err(|error| Failure { status: error.status(), line: error.to_string() }),
+            done => done.map_err(|error| Failure { status: error.status(), ..failure(error) }),
         },
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return if error.print().is_ok() { ExitCode::SUCCESS } else { STATUS_FAILURE.into() };
         }
         Err(error) => {
             let status = if is_ctl { ctl::error::STATUS_USAGE } else { STATUS_USAGE };
-            Err(Failure { line: in_one_line(&error, &args), status })
+            Err(Failure { status, ..failure(in_one_line(&error, &args)) })
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+        Err(Failure { line, status, format: LogFormat::Text }) => {
             // When this cannot be written, nobody is left to read it.
-            let _told = writeln!(io::stderr(), "leveret: {}", failure.line);
-            failure.status.into()
+            let _told = writeln!(io::stderr(), "leveret: {line}");
+            status.into()
         }
+        Err(Failure { line, status, format: LogFormat::Json }) => {
+            let line = json!({"level": "ERROR", "fields": {"message": line, "status": status}});
+            let _told = writeln!(io::stderr(), "{line}");
+            status.into()
+        }
+    }
+}
+
+impl Restore {
+    fn run(self) -> Result<(), Failure> {
+        let Self { file, data_dir, config } = self;
+        let config = Config::resolve(Flags { data_dir, config, ..Flags::default() }).map_err(usage)?;
+        store::restore(&file, &config.data_dir).map_err(failure)
     }
 }
 
@@ -154,7 +201,37 @@ fn in_one_line(error: &clap::Error, args: &[OsString]) -> String {
 
 /// The broker, from start to end.
 fn serve(flags: Flags) -> Result<(), Failure> {
+    if let Some(file) = flags.check_config.clone() {
+        let config = Config::resolve(Flags { config: Some(file.clone()), ..flags }).map_err(usage)?;
+        node::check(&config).map_err(usage)?;
+        return print(&format!("{} can be used\n", file.display()));
+    }
+    // Until it is known how the log is written, faults are text.
     let config = Config::resolve(flags.clone()).map_err(usage)?;
+    let format = config.log_format;
+    serve_as(flags, config).map_err(|failure| Failure { format, ..failure })
+}
+
+/// Prints a text.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|error| failure(format_args!("cannot write to standard output: {error}")))
+}
+
+fn import_config(file: &Path) -> Result<(), Failure> {
+    let read =
+        if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
+    let conf = read.map_err(|error| usage(format_args!("cannot read {}: {error}", file.display())))?;
+    let imported = rabbitmq::import(&conf).map_err(|why| usage(format_args!("{}: {why}", file.display())))?;
+    for left in imported.left {
+        // What came of the rest is of use without it.
+        let _told = writeln!(io::stderr(), "not taken over: {left}");
+    }
+    print(&imported.toml)
+}
+
+fn serve_as(flags: Flags, config: Config) -> Result<(), Failure> {
     let (audit, filter, lines) = start_log(&config)?;
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     misnamed_variables(variables).iter().for_each(|what| warn!("{what}"));
@@ -193,24 +270,46 @@ async fn run(config: Config, reload: &Reload, lines: Lines) -> Result<(), Failur
     })?;
     node.publish_log(lines.published);
     node.show_log(lines.recent);
+    let filter = reload.filter.clone();
+    node.set_log_filter(Box::new(move |text| set_filter(&filter, text).map_err(|failure| failure.line)));
     let ready = node.addresses().ready_line(&config.data_dir);
     info!("{ready}");
-    if let Err(error) = writeln!(io::stdout(), "{ready}").and_then(|()| io::stdout().flush()) {
+    let line = match config.log_format {
+        LogFormat::Text => ready,
+        LogFormat::Json => node.addresses().ready_json(&config.data_dir).to_string(),
+    };
+    if let Err(error) = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush()) {
         warn!(%error, "cannot write the ready line");
     }
+    tell_systemd(&[NotifyState::Ready]);
+    let watchdog = sd_notify::watchdog_enabled().map(|time| time / 2);
+    let mut alive = interval(watchdog.unwrap_or(REPORT_EVERY));
     loop {
         tokio::select! {
             biased;
-            Some(()) = hang_up.recv() => reload.reload(&config, &node),
+            Some(()) = hang_up.recv() => {
+                tell_systemd(&NotifyState::monotonic_usec_now().map(|now| vec![NotifyState::Reloading, now]).unwrap_or_default());
+                reload.reload(&config, &node);
+                tell_systemd(&[NotifyState::Ready]);
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = node.failed() => break,
+            _ = alive.tick(), if watchdog.is_some() => tell_systemd(&[NotifyState::Watchdog]),
         }
     }
+    tell_systemd(&[NotifyState::Stopping]);
     node.shutdown().await.map_err(failure)
 }
 
-/// The settings that SIGHUP reloads: the log filter and the certificates.
+/// Tells systemd how the broker stands, if that is who started it (`Type=notify`).
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "cannot tell systemd");
+    }
+}
+
+/// What SIGHUP reloads.
 struct Reload {
     flags: Flags,
     filter: reload::Handle<EnvFilter, Registry>,
@@ -219,21 +318,42 @@ struct Reload {
 impl Reload {
     /// Reloads them. What cannot be used is logged, and what was in effect stays.
     fn reload(&self, config: &Config, node: &Node) {
-        info!("SIGHUP: reloading the log filter and the certificates");
+        info!("SIGHUP: reloading the settings and the certificates");
         match Config::resolve(self.flags.clone()) {
             Ok(read) => {
-                match log_filter(&read.log).and_then(|filter| self.filter.reload(filter).map_err(failure)) {
+                match set_filter(&self.filter, &read.log) {
                     Ok(()) => info!(filter = read.log, "log filter reloaded"),
                     Err(Failure { line, .. }) => error!(error = line, "log filter not reloaded"),
                 }
-                if (Config { log: config.log.clone(), ..read }) != *config {
+                node.reload(&read);
+                info!(
+                    memory_limit = ?read.memory_limit,
+                    disk_free_limit = ?read.disk_free_limit,
+                    local_only = ?read.users.local_only,
+                    "limits of memory and disk and local users reloaded"
+                );
+                let started = Config {
+                    log: read.log.clone(),
+                    memory_limit: read.memory_limit,
+                    disk_free_limit: read.disk_free_limit,
+                    users: Users { local_only: read.users.local_only.clone(), ..config.users.clone() },
+                    ..config.clone()
+                };
+                if started != read {
                     warn!("other changed settings take effect at the next start");
                 }
             }
-            Err(error) => error!(%error, "settings not reloaded"),
+            Err(error) => {
+                error!(%error, "settings not reloaded");
+                node.reload_certificates();
+            }
         }
-        node.reload_certificates();
     }
+}
+
+fn set_filter(handle: &reload::Handle<EnvFilter, Registry>, text: &str) -> Result<(), Failure> {
+    check_log_filter(text).map_err(usage)?;
+    log_filter(text).and_then(|filter| handle.reload(filter).map_err(failure))
 }
 
 fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
@@ -317,9 +437,9 @@ async fn report(audit: Audit) {
 }
 
 fn usage(line: impl Display) -> Failure {
-    Failure { line: line.to_string(), status: STATUS_USAGE }
+    Failure { status: STATUS_USAGE, ..failure(line) }
 }
 
 fn failure(line: impl Display) -> Failure {
-    Failure { line: line.to_string(), status: STATUS_FAILURE }
+    Failure { line: line.to_string(), status: STATUS_FAILURE, format: LogFormat::Text }
 }

@@ -8,15 +8,17 @@
 use crate::admin::definitions::{Source, start_with};
 use crate::admin::{Caller, Requester};
 use crate::audit::recent::RecentLines;
-use crate::broker::{AlarmLimits, Broker, BrokerSettings};
+use crate::broker::accounts::DEFAULT_USER;
+use crate::broker::{AlarmLimits, Broker, BrokerSettings, LogFilter};
 use crate::clock::{self, Clock};
-use crate::config::{Advertise, Config};
+use crate::config::{Advertise, Config, Users};
 use crate::http::{self, Listener, Port, Served, Socket};
 use crate::machine;
 use crate::server::{self, ListenerOptions, LogLines, Server, ShutdownReason};
 use crate::statistics::SamplesWanted;
 use crate::store::{self, StoreError};
 use crate::tls::{BadFile, Certificates};
+use serde_json::{Value, json};
 use std::fmt::{self, Display};
 use std::fs;
 use std::io;
@@ -24,16 +26,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tracing::{error, info, warn};
 
 /// How long connections may take to end when the node stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
-
-/// Clients that wait in a listener's queue until they are accepted; more are not answered and try
-/// again a second later. Linux takes no more unless it is told to (`net.core.somaxconn`).
-const BACKLOG: u32 = 4096;
 
 /// A running broker. It serves until [`Node::shutdown`]. A node that is dropped instead ends its
 /// connections and leaves its data as a crash does: what was confirmed is there.
@@ -92,6 +90,8 @@ pub enum StartError {
         /// What is wrong with them.
         why: String,
     },
+    /// The user to start with is refused.
+    DefaultUser(String),
     /// Everybody could log in: see [`crate::config::Users::allow_default`].
     Unguarded(SocketAddr),
 }
@@ -163,8 +163,22 @@ impl Node {
         self.broker.show_log(lines);
     }
 
-    /// Reads certificates again. What is wrong with them is logged, and then they stay as they
-    /// were.
+    /// Has operators set the filter of the log by this from now on.
+    pub fn set_log_filter(&self, set: LogFilter) {
+        // There is one log.
+        let _first = self.broker.log_filter().set(set);
+    }
+
+    /// Takes over what may change while the node runs: the limits of memory and disk, which users
+    /// are local only; and reads certificates again. What is wrong with those is logged, and then
+    /// they stay as they were.
+    pub fn reload(&self, config: &Config) {
+        self.broker.alarms().set_limits(alarm_limits(config));
+        self.broker.accounts().set_local_only(config.users.local_only.clone());
+        self.reload_certificates();
+    }
+
+    /// Reads certificates again, as [`Self::reload`] does.
     pub fn reload_certificates(&self) {
         if let Some(certificates) = &self.certificates {
             certificates.read_again(clock::mono_ms());
@@ -239,7 +253,9 @@ fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
     let opened = store::open(&config.data_dir, options).map_err(StartError::Store)?;
     let now = Clock::starting(opened.recovered.ahead_ms).now();
     let broker = Broker::start(opened, settings(config), now).map_err(StartError::Store)?;
-    let checked = define(config, &broker).and_then(|()| check_first_users(config, &broker));
+    let checked = add_default_user(config, &broker)
+        .and_then(|()| define(config, &broker))
+        .and_then(|()| check_first_users(config, &broker));
     match checked {
         Ok(()) => {
             check_anonymous_user(config, &broker);
@@ -250,6 +266,22 @@ fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
             Err(why)
         }
     }
+}
+
+/// In new data the user that the settings name takes the place of the first one.
+fn add_default_user(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
+    let Users { default_user: Some(name), default_pass, default_vhost, .. } = &config.users else {
+        return Ok(());
+    };
+    if !broker.accounts().is_fresh() || !broker.accounts().is_untouched() {
+        return Ok(());
+    }
+    let password = default_pass.as_ref().map_or(DEFAULT_USER, |password| password.0.as_str());
+    let vhost = default_vhost.as_deref().unwrap_or("/");
+    let who = Requester::Operator("the start, the default user".to_owned());
+    let caller = Caller { who, now: broker.clock().now(), inquiry: None, samples: SamplesWanted::default() };
+    start_with(broker, Source::of_administrator(name, password, vhost), &caller)
+        .map_err(|refusal| StartError::DefaultUser(refusal.to_string()))
 }
 
 fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
@@ -286,14 +318,27 @@ fn check_anonymous_user(config: &Config, broker: &Broker) {
 
 fn settings(config: &Config) -> BrokerSettings {
     let Advertise { product, version } = config.advertise.clone();
-    let none = AlarmLimits::default();
-    let alarms = AlarmLimits {
-        memory_bytes: config.memory_limit.bytes_of(machine::memory_bytes()).unwrap_or(none.memory_bytes),
-        disk_free_bytes: config.disk_free_limit.0,
-    };
-    let local_only = config.users.local_only.clone();
+    let (alarms, local_only) = (alarm_limits(config), config.users.local_only.clone());
     let anonymous_user = config.auth.anonymous_user.clone();
     BrokerSettings { product, version, local_only, anonymous_user, limits: config.limits.clone(), alarms }
+}
+
+fn alarm_limits(config: &Config) -> AlarmLimits {
+    let none = AlarmLimits::default();
+    AlarmLimits {
+        memory_bytes: config.memory_limit.bytes_of(machine::memory_bytes()).unwrap_or(none.memory_bytes),
+        disk_free_bytes: config.disk_free_limit.0,
+    }
+}
+
+/// Looks whether a broker could start with these settings, as far as that is known without its
+/// data.
+///
+/// # Errors
+/// A certificate or key is of no use.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::mono_ms()));
+    certificates.transpose().map_err(StartError::Tls).map(drop)
 }
 
 fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
@@ -301,15 +346,7 @@ fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let bound = socket.and_then(|socket| {
-        // A port is free again at once, although connections of a broker before this one are still
-        // known to the system.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    });
-    bound.map_err(|error| StartError::Listen { address, error })
+    server::listen(address).map_err(|error| StartError::Listen { address, error })
 }
 
 fn ports(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
@@ -329,6 +366,20 @@ impl Addresses {
         };
         let https = all("https", self.https.as_slice());
         [all("amqp", &self.amqp), all("amqp/ssl", &self.amqps), all("http", &[self.http]), https].concat()
+    }
+
+    /// The same as [`Self::ready_line`] for programs.
+    #[must_use]
+    pub fn ready_json(&self, data_dir: &Path) -> Value {
+        json!({
+            "ready": true,
+            "version": env!("CARGO_PKG_VERSION"),
+            "amqp": self.amqp,
+            "amqps": self.amqps,
+            "http": self.http,
+            "https": self.https,
+            "data": data_dir.display().to_string(),
+        })
     }
 
     /// The line that `leveret serve` prints once it accepts connections; scripts wait for it.
@@ -353,6 +404,7 @@ impl Display for StartError {
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Definitions { file, why } => write!(f, "cannot import {}: {why}", file.display()),
+            Self::DefaultUser(why) => write!(f, "cannot add the default user: {why}"),
             Self::Unguarded(address) => write!(
                 f,
                 "will not listen on {address} while guest with the password guest is the only user: listen on a \

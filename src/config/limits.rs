@@ -119,6 +119,12 @@ impl Limits {
         Ok(())
     }
 
+    /// All keys.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> Vec<&'static str> {
+        self.ranges().into_iter().map(|(key, ..)| key).collect()
+    }
+
     /// Each key, its value, and what it may be.
     fn ranges(&self) -> [(&'static str, u64, RangeInclusive<u64>); 25] {
         let seconds = 0..=u64::from(u16::MAX);

@@ -1,6 +1,7 @@
 //! The process from outside: how it starts, what it refuses, how its sockets behave, how it stops.
 
 mod alarms;
+mod backup;
 mod control;
 mod ctl;
 mod damage;
@@ -9,6 +10,7 @@ mod folder;
 mod http;
 mod log;
 mod metrics;
+mod operate;
 mod proxy;
 mod refuse;
 mod sockets;

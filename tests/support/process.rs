@@ -36,7 +36,7 @@ impl Folder {
     }
 
     /// Writes a file in it; returns its path.
-    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.at(name);
         fs::write(&path, text).expect("a file in a folder of ours can be written");
         path
@@ -65,6 +65,9 @@ pub(crate) fn leveret() -> Command {
         "DEFINITIONS",
         "DISK_FREE_LIMIT",
         "ANONYMOUS_USER",
+        "DEFAULT_USER",
+        "DEFAULT_PASS",
+        "DEFAULT_VHOST",
         "URL",
         "USERNAME",
         "PASSWORD",

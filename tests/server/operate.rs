@@ -1,0 +1,272 @@
+//! What operators and their scripts do beside declaring things: checks, limits, listeners, settings,
+//! the supervisor of the process, and messages where they are.
+
+use super::dialogue::{Client, connect};
+use crate::support::process::{Folder, PATIENCE, Process, leveret, leveret_in, outcome};
+use serde_json::{Value, from_str};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+
+/// The end of a command: status, standard output, standard error.
+type End = (i32, String, String);
+
+fn run(command: &mut Command) -> End {
+    let output = outcome(command);
+    let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
+    (output.status.code().expect("it ended by itself"), text(output.stdout), text(output.stderr))
+}
+
+fn ctl(folder: &Folder, args: &[&str]) -> End {
+    run(leveret().arg("ctl").arg("--data-dir").arg(folder.at("data")).args(args))
+}
+
+#[track_caller]
+fn prints(folder: &Folder, args: &[&str], expected: &str) {
+    assert_eq!(ctl(folder, args), (0, expected.to_owned(), String::new()), "{args:?}");
+}
+
+fn client(broker: &Process) -> Client {
+    let mut client = Client::over(connect(broker.amqp));
+    client.log_in("PLAIN guest guest");
+    client
+}
+
+#[track_caller]
+fn declare(client: &mut Client, queue: &str, arguments: &str) {
+    client.say(&[&format!("1 queue.declare {queue} durable {arguments}")]);
+    assert_eq!(client.hear(), format!("1 queue.declare-ok {queue} 0 0"));
+}
+
+#[test]
+fn scripts_for_rabbitmqctl_say_how_lists_are_written() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    declare(&mut client(&broker), "a,b", "");
+    let list = |format: &str| ctl(&folder, &["list_queues", "name", "messages", "--formatter", format]);
+    assert_eq!(list("csv").1, "name,messages\n\"a,b\",0\n");
+    assert_eq!(list("table").1, "name\tmessages\na,b\t0\n");
+    assert_eq!(from_str::<Value>(&list("json").1).expect("it is JSON")[0]["name"], "a,b");
+    let boxes = list("pretty_table").1;
+    assert!(boxes.contains("\u{2502} a,b  \u{2502} 0        \u{2502}\n"), "{boxes}");
+    let args = ["-n", "rabbit@here", "-t", "5", "list_queues", "--online", "--local", "-q"];
+    prints(&folder, &args, "a,b\t0\n");
+    let (status, said, told) = ctl(&folder, &["-q", "list_queues", "disk_reads", "name", "leader"]);
+    assert_eq!((status, said.as_str()), (0, "\ta,b\t\n"));
+    assert_eq!(told, "leveret: no meaning here, and empty: disk_reads, leader\n");
+    assert_eq!(ctl(&folder, &["-t", "soon", "ping"]).0, 64);
+    prints(&folder, &["version"], &format!("{}\n", env!("CARGO_PKG_VERSION")));
+    prints(&folder, &["rotate_logs"], "");
+}
+
+#[test]
+fn checks_end_as_the_broker_is() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    prints(&folder, &["check_running"], "The broker is running\n");
+    prints(&folder, &["-q", "check_running"], "");
+    prints(&folder, &["check_local_alarms"], "The broker reported no local alarms\n");
+    prints(&folder, &["check_virtual_hosts"], "All virtual hosts are running\n");
+    prints(&folder, &["node_health_check"], "Health check passed\n");
+    prints(
+        &folder,
+        &["check_certificate_expiration", "--within", "2", "--unit", "months"],
+        "No certificate expires within 2 months\n",
+    );
+    let port = broker.amqp.port().to_string();
+    prints(&folder, &["check_port_listener", &port], &format!("A listener on port {port} is active\n"));
+    assert_eq!(ctl(&folder, &["check_port_listener", "1"]).0, 69);
+    let (status, said, _) = ctl(&folder, &["check_port_connectivity"]);
+    assert!(
+        status == 0 && said.starts_with("Successfully connected to ports ") && said.contains(&port),
+        "{said}"
+    );
+    prints(&folder, &["await_startup"], "");
+    prints(&folder, &["set_disk_free_limit", "1000TB"], "");
+    let mut alarms = ctl(&folder, &["check_local_alarms"]);
+    while alarms.0 == 0 {
+        alarms = ctl(&folder, &["check_local_alarms"]);
+    }
+    assert!(alarms.0 == 69 && alarms.2.contains("There are alarms in effect"), "{alarms:?}");
+    assert_eq!(ctl(&folder, &["check_running", "-t", "5"]).0, 0);
+    drop(broker);
+    assert_eq!(ctl(&folder, &["check_running"]).0, 69);
+    assert_eq!(ctl(&folder, &["await_startup", "--timeout", "0.1"]).0, 69);
+}
+
+#[test]
+fn limits_and_the_log_change_while_the_broker_runs() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let status =
+        || from_str::<Value>(&ctl(&folder, &["--json", "status"]).1).expect("it is JSON")["status"].clone();
+    prints(&folder, &["set_vm_memory_high_watermark", "absolute", "3GiB"], "");
+    prints(&folder, &["set_disk_free_limit", "5MB"], "");
+    assert_eq!(status()["memory_limit_bytes"], 3_u64 << 30);
+    assert_eq!(status()["disk_free_limit_bytes"], 5_000_000);
+    assert_eq!(ctl(&folder, &["set_vm_memory_high_watermark", "much"]).0, 69);
+    prints(&folder, &["set_log_level", "debug"], "");
+    assert_eq!(ctl(&folder, &["set_log_level", "loud"]).0, 69);
+    drop(TcpStream::connect(broker.amqp).expect("it listens"));
+    broker.until_logged("DEBUG");
+}
+
+#[test]
+fn listeners_are_closed_and_opened_again() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let mut there = client(&broker);
+    prints(&folder, &["suspend_listeners"], "");
+    broker.until_logged("listener suspended");
+    assert!(TcpStream::connect(broker.amqp).is_err(), "nothing listens there");
+    declare(&mut there, "q", "");
+    prints(&folder, &["resume_listeners"], "");
+    broker.until_logged("listener resumed");
+    client(&broker);
+    let (status, said, _) = ctl(&folder, &["close_all_user_connections", "guest", "maintenance"]);
+    assert!(status == 0 && said.starts_with("connections closed: "), "{said}");
+    assert!(there.hear().contains("maintenance"), "it is told why");
+    prints(&folder, &["close_all_connections", "--limit", "5", "maintenance"], "connections closed: 0\n");
+}
+
+#[test]
+fn users_come_with_hashes_and_policies_tell_what_they_match() {
+    let folder = Folder::new();
+    let _broker = Process::start(&folder);
+    let (_, hash, _) = ctl(&folder, &["hash_password", "secret"]);
+    assert_eq!(ctl(&folder, &["add_user", "ann", hash.trim(), "--pre-hashed-password"]).0, 0);
+    assert_eq!(ctl(&folder, &["add_user", "ann", hash.trim(), "--pre-hashed-password"]).0, 70);
+    assert_eq!(ctl(&folder, &["add_user", "bob", "!", "--pre-hashed-password"]).0, 65);
+    prints(&folder, &["authenticate_user", "ann", "secret"], "Success\n");
+    for (name, pattern, priority) in [("low", "^a", "1"), ("high", "^ab", "2"), ("other", "^b", "3")] {
+        let args = ["set_policy", name, pattern, r#"{"max-length":5}"#, "--priority", priority];
+        prints(&folder, &args, "");
+    }
+    let (_, said, _) = ctl(&folder, &["-q", "list_policies_that_match", "abc"]);
+    let names: Vec<&str> = said.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+    assert_eq!(names, ["high", "low"]);
+    prints(
+        &folder,
+        &["set_parameter", "operator_policy", "o", r#"{"pattern":"^q","definition":{"max-length":3}}"#],
+        "",
+    );
+    let (_, said, _) = ctl(&folder, &["-q", "list_parameters"]);
+    assert!(said.starts_with("operator_policy\to\t{") && said.contains("\"max-length\":3"), "{said}");
+    prints(&folder, &["clear_parameter", "operator_policy", "o"], "");
+    prints(&folder, &["-q", "list_parameters"], "");
+    assert_eq!(ctl(&folder, &["-q", "list_global_parameters"]).0, 0);
+}
+
+#[test]
+fn messages_are_seen_deleted_and_moved() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let mut client = client(&broker);
+    declare(&mut client, "q", "");
+    declare(&mut client, "other", "");
+    for body in ["one", "two", "three"] {
+        client.say(&[&format!("1 basic.publish '' q {body} persistent")]);
+    }
+    let peek = |queue: &str| ctl(&folder, &["-q", "peek", queue, "id,payload"]).1;
+    while peek("q").lines().count() < 3 {}
+    let said = peek("q");
+    let rows: Vec<(&str, &str)> = said.lines().filter_map(|line| line.split_once('\t')).collect();
+    let bodies: Vec<&str> = rows.iter().map(|(_, body)| *body).collect();
+    assert_eq!(bodies, ["one", "two", "three"]);
+    prints(&folder, &["delete_message", "q", rows[0].0], "");
+    assert_eq!(ctl(&folder, &["delete_message", "q", rows[0].0]).0, 65, "it is gone");
+    prints(&folder, &["move", "q", "--to", "", "other", "--text", "tw"], "messages moved: 1\n");
+    prints(&folder, &["move", "q", "--to", "", "other"], "messages moved: 1\n");
+    assert_eq!(peek("q"), "");
+    assert_eq!(peek("other").lines().count(), 2);
+    let (status, _, told) = ctl(&folder, &["move", "other", "--to", "", "nowhere"]);
+    assert!(status == 69 && told.contains("0 moved, 2 left"), "{told}");
+    let (_, said, _) = ctl(&folder, &["-q", "list_jobs"]);
+    assert_eq!(said.lines().count(), 3, "{said}");
+}
+
+#[test]
+fn a_settings_file_is_checked_and_printed() {
+    let folder = Folder::new();
+    let good = folder.write("good.toml", "log = 'info'\n");
+    let bad = folder.write("bad.toml", "logg = 'info'\n");
+    let check = |file| run(leveret().args(["serve", "--check-config"]).arg(file));
+    assert_eq!(check(&good), (0, format!("{} can be used\n", good.display()), String::new()));
+    let (status, said, told) = check(&bad);
+    assert!(status == 2 && said.is_empty() && told.contains("line 1: there is no key 'logg'"), "{told}");
+    let cert =
+        folder.write("tls.toml", "amqps = ['127.0.0.1:0']\n[tls]\ncert = 'none.pem'\nkey = 'none.pem'\n");
+    let (status, _, told) = check(&cert);
+    assert!(status == 2 && told.contains("none.pem"), "{told}");
+    let (status, printed, _) = run(leveret().arg("config"));
+    assert!(status == 0 && printed.contains("#heartbeat_s = 60\n"), "{printed}");
+    assert_eq!(check(&folder.write("all.toml", printed)).0, 0);
+    let conf = folder.write("rabbitmq.conf", "heartbeat = 30\ncluster_name = x\n");
+    let imported = run(leveret().arg("import-config").arg(&conf));
+    let left = "not taken over: line 2: cluster_name = x: it has no meaning here\n";
+    assert_eq!(imported, (0, "\n[limits]\nheartbeat_s = 30\n".to_owned(), left.to_owned()));
+    assert_eq!(run(leveret().arg("import-config").arg(folder.at("nothing"))).0, 2);
+}
+
+#[test]
+fn new_data_has_the_user_that_was_asked_for() {
+    let folder = Folder::new();
+    let start = || {
+        let mut command = leveret_in(&folder);
+        command.env("LEVERET_DEFAULT_USER", "ann").env("LEVERET_DEFAULT_PASS", "secret");
+        Process::spawn(command.env("LEVERET_DEFAULT_VHOST", "/own"))
+    };
+    let broker = start();
+    prints(&folder, &["-q", "list_users"], "ann\t[administrator]\n");
+    prints(&folder, &["authenticate_user", "ann", "secret"], "Success\n");
+    prints(&folder, &["-q", "list_user_permissions", "ann"], "/own\t.*\t.*\t.*\n");
+    prints(&folder, &["change_password", "ann", "other"], "");
+    let (_, log) = broker.stop();
+    assert!(!log.contains("secret"), "{log}");
+    let again = start();
+    prints(&folder, &["authenticate_user", "ann", "other"], "Success\n");
+    drop(again);
+}
+
+#[test]
+fn a_log_in_json_makes_all_that_is_said_json() {
+    let folder = Folder::new();
+    let mut command = leveret_in(&folder);
+    command.args(["--log-format", "json"]).env("LEVERET_DEFINITIONS", "nowhere.json");
+    let (status, said, told) = run(&mut command);
+    let line: Value = from_str(told.lines().last().unwrap_or_default()).expect("the fault is JSON");
+    assert!(line["fields"]["message"].as_str().is_some_and(|text| text.contains("nowhere.json")), "{line}");
+    assert_eq!((status, said.as_str()), (1, ""));
+}
+
+#[test]
+fn settings_are_read_again_on_sighup_and_systemd_is_told() {
+    let folder = Folder::new();
+    let config = folder.write("leveret.toml", "memory_limit = '3GiB'\n");
+    let socket = UnixDatagram::bind(folder.at("notify")).expect("the folder is ours");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a minute is a timeout");
+    let mut command = leveret_in(&folder);
+    command.arg("--config").arg(&config).env("NOTIFY_SOCKET", folder.at("notify"));
+    let broker = Process::spawn(command.env("WATCHDOG_USEC", "400000"));
+    let hear = |wanted: &str| {
+        let mut buffer = [0; 1024];
+        loop {
+            let read = socket.recv(&mut buffer).expect("it tells before the minute is over");
+            if String::from_utf8_lossy(&buffer[..read]).contains(wanted) {
+                break;
+            }
+        }
+    };
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    folder.write("leveret.toml", "memory_limit = '2GiB'\nlog = 'debug'\n[users]\nlocal_only = []\n");
+    broker.signal("HUP");
+    hear("RELOADING=1");
+    broker.until_logged("limits of memory and disk and local users reloaded");
+    let status = from_str::<Value>(&ctl(&folder, &["--json", "status"]).1).expect("it is JSON");
+    assert_eq!(status["status"]["memory_limit_bytes"], 2_u64 << 30);
+    broker.signal("TERM");
+    hear("STOPPING=1");
+    let (status, log) = broker.ended();
+    assert!(status.success() && !log.contains("take effect at the next start"), "{log}");
+}
