@@ -17,7 +17,8 @@ use crate::error::Resource;
 use crate::ids::{ConnectionId, Ticket};
 use crate::message::table::FieldTable;
 use crate::policy::book::InEffect;
-use crate::queue::{Queue, QueueTrends, Subscribed};
+use crate::queue::history::{self, QueueTrends};
+use crate::queue::{Queue, Subscribed};
 use crate::routing::topology::Target;
 use crate::statistics::SamplesWanted;
 use serde::{Deserialize, Serialize};
@@ -345,7 +346,7 @@ fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, 
         memory: stats.resident as u64,
         owner_pid: queue.owner().map(|owner| connection_name(broker, owner)),
         exclusive_consumer_tag: alone.map(|consumer| text(&consumer.label.tag)),
-        trends: queue.trends(&stats, broker.sampling().newest(), samples),
+        trends: history::trends(queue, &stats, broker.sampling().newest(), samples),
     }
 }
 

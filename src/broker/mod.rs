@@ -208,7 +208,7 @@ impl Broker {
             listening: Listening::default(),
             log_filter: OnceLock::new(),
             unread,
-            sampling: Sampling::default(),
+            sampling: Sampling::starting(now),
             new_connection_id: AtomicU64::new(1),
             new_consumer_id: AtomicU64::new(1),
         });

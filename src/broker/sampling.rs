@@ -11,7 +11,7 @@ use super::vhost::VHost;
 use crate::clock::Now;
 use crate::metrics::{Counter, Metrics};
 use crate::queue::reply::is_reply_queue;
-use crate::queue::{Queue, QueueStats};
+use crate::queue::{Queue, QueueStats, history};
 use crate::statistics::{EVENTS, MINUTES_KEPT, Moment, Recorder, TICK_MS, TICKS_KEPT};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -62,7 +62,7 @@ pub struct Sampling {
     pub churn: Recorder<CHURN>,
     /// What the process uses.
     pub usage: Recorder<USAGE>,
-    /// The tick of the newest samples; 0 before there are any.
+    /// The tick of the newest samples, or of the start.
     newest: AtomicU32,
     /// Bytes that all samples take.
     bytes: AtomicUsize,
@@ -76,22 +76,21 @@ struct Pass {
     kept: (u32, u32),
 }
 
-impl Default for Sampling {
-    fn default() -> Self {
+impl Sampling {
+    /// None is taken yet; `now` is when counting began.
+    pub(super) fn starting(now: Now) -> Self {
         Self {
             events: Recorder::default(),
             lengths: Recorder::default(),
             churn: Recorder::default(),
             usage: Recorder::default(),
-            newest: AtomicU32::new(0),
+            newest: AtomicU32::new(tick_of(now)),
             bytes: AtomicUsize::new(0),
             pass: Mutex::new(Pass { minute: 0, kept: (TICKS_KEPT, MINUTES_KEPT) }),
         }
     }
-}
 
-impl Sampling {
-    /// The tick of the newest samples; 0 before there are any.
+    /// The tick of the newest samples, or of the start.
     #[must_use]
     pub fn newest(&self) -> u32 {
         self.newest.load(Ordering::Relaxed)
@@ -107,12 +106,12 @@ impl Sampling {
     /// the process uses.
     pub(super) fn sample(&self, broker: &Broker, usage: [u64; USAGE], now: Now) {
         let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
-        let tick = u32::try_from(now.unix_ms / TICK_MS).unwrap_or(u32::MAX);
+        let tick = tick_of(now);
         let newest = self.newest();
         if tick <= newest {
             return;
         }
-        let passed = if newest == 0 { 1 } else { tick - newest };
+        let passed = tick - newest;
         let minute = Some(tick / MINUTE_TICKS).filter(|&minute| minute > pass.minute);
         let moment = Moment { tick, mono_ms: now.mono_ms, passed, minute, kept: pass.kept };
         pass.minute = minute.unwrap_or(pass.minute);
@@ -130,6 +129,11 @@ impl Sampling {
             + self.churn.record(moment, churn(metrics), [0; CHURN])
             + self.usage.record(moment, usage, [0; USAGE])
     }
+}
+
+/// Ticks since 1970.
+fn tick_of(now: Now) -> u32 {
+    u32::try_from(now.unix_ms / TICK_MS).unwrap_or(u32::MAX)
 }
 
 /// How many samples are kept, where as many as `before` take so many bytes.
@@ -230,7 +234,7 @@ fn of_client(client: &Client, moment: &Moment, open: &mut Open) -> usize {
 fn of_vhost(vhost: &VHost, moment: &Moment, open: &Open, slices: &mut Slices) -> ([u64; 2], usize) {
     let (mut bytes, mut lengths) = (0, [0; 2]);
     vhost.each_queue(&mut |queue: &Arc<Queue>| {
-        let (QueueStats { ready, unacked, .. }, took) = queue.sample(moment);
+        let (QueueStats { ready, unacked, .. }, took) = history::sample(queue, moment);
         bytes += took;
         if !is_reply_queue(&queue.name) {
             add(&mut lengths, [ready, unacked]);

@@ -8,7 +8,7 @@ use crate::broker::vhost::VHost;
 use crate::clock::Now;
 use crate::ids::ConnectionId;
 use crate::queue::reply::is_reply_queue;
-use crate::queue::{Oldest, Queue, QueueStats};
+use crate::queue::{Oldest, Queue, QueueStats, history};
 use crate::statistics::{EVENTS, Event, QUEUE_EVENTS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -389,7 +389,7 @@ fn queues(vhost: &VHost, now: Now) -> impl Iterator<Item = Labelled<OfQueue>> {
             let mut labels = String::with_capacity(vhost.name.len() + queue.name.len() + 18);
             label(&mut labels, "vhost", &vhost.name);
             label(&mut labels, "queue", &queue.name);
-            let (stats, oldest, capacity) = (queue.stats(), queue.oldest(), queue.capacity());
+            let (stats, oldest, capacity) = (queue.stats(), queue.oldest(), history::capacity(queue));
             rows.push(Labelled { labels, of: OfQueue { stats, oldest, capacity, now_ms: now.unix_ms } });
         }
     });

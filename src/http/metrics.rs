@@ -4,7 +4,7 @@
 use super::answer::Fault;
 use super::exposition::{Page, Pieces};
 use super::families::{self, Wanted};
-use super::prometheus;
+use super::prometheus::{self, AGGREGATED};
 use super::query::Query;
 use super::state::State;
 use crate::broker::Broker;
@@ -39,7 +39,7 @@ pub(super) fn router() -> Router<Arc<State>> {
 }
 
 async fn totals(Shared(state): Shared<Arc<State>>) -> Response {
-    answer(state, "aggregated", None).await
+    answer(state, AGGREGATED, None).await
 }
 
 async fn per_object(Shared(state): Shared<Arc<State>>) -> Response {
@@ -94,7 +94,7 @@ fn make(
         head = whole(state, endpoint);
     }
     match wanted {
-        None if endpoint == "aggregated" => families::write_totals(broker, now, &mut head),
+        None if endpoint == AGGREGATED => families::write_totals(broker, now, &mut head),
         None => {}
         Some(wanted) => parts.extend(wanted.collect(broker, reports, now)),
     }

@@ -14,11 +14,14 @@ const QUEUE: &str = "{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"}"
 const DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"at_least_once\"}";
 const NO_DEAD_LETTER: &str = "{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"}";
 
+/// The page of the broker as a whole.
+pub(super) const AGGREGATED: &str = "aggregated";
+
 /// How the process, the store and the machine fare: a plain record, made for each page.
 pub(super) struct Node<'a> {
     /// The machine's name.
     pub(super) host: &'a str,
-    /// Which page it is: `aggregated` or `per-object`.
+    /// Which page it is: [`AGGREGATED`] or `per-object`.
     pub(super) endpoint: &'a str,
     /// Seconds since it was started.
     pub(super) up_s: u64,
@@ -47,6 +50,9 @@ pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, node: &Node<'_>) ->
     page.dead_letters(metrics);
     page.churn(metrics);
     page.gauges(gauges);
+    if node.endpoint == AGGREGATED {
+        page.queues(gauges);
+    }
     page.node(node);
     page.0
 }
@@ -192,24 +198,35 @@ impl Page {
 
     /// What is there now.
     fn gauges(&mut self, gauges: &Gauges) {
-        let messages = gauges.messages_ready + gauges.messages_unacked;
         for (name, help, value) in [
             ("connections", "Open connections", gauges.connections),
             ("process_open_tcp_sockets", "Open connections", gauges.connections),
             ("channels", "Open channels", gauges.channels),
             ("consumers", "Consumers", gauges.consumers),
             ("queues", "Queues", gauges.queues),
-            ("queue_messages", "Messages in queues", messages),
-            ("queue_messages_ready", "Messages that wait for a consumer", gauges.messages_ready),
-            ("queue_messages_unacked", "Messages that wait for an acknowledgement", gauges.messages_unacked),
         ] {
             self.gauge(&format!("rabbitmq_{name}"), help, "", value);
         }
-        let parked = gauges.messages_parked;
-        self.gauge("leveret_queue_messages_parked", "Dead letters that have nowhere to go", "", parked);
         self.gauge("rabbitmq_global_consumers", "Consumers", PROTOCOL, gauges.consumers);
         let help = "Channels that have published something";
         self.gauge("rabbitmq_global_publishers", help, PROTOCOL, gauges.publishers);
+    }
+
+    /// What is in all queues together, where it is not told of each.
+    fn queues(&mut self, gauges: &Gauges) {
+        let messages = gauges.messages_ready + gauges.messages_unacked;
+        for (name, help, value) in [
+            ("rabbitmq_queue_messages", "Messages, ready and unacknowledged", messages),
+            ("rabbitmq_queue_messages_ready", "Messages that wait for a consumer", gauges.messages_ready),
+            (
+                "rabbitmq_queue_messages_unacked",
+                "Messages that wait for an acknowledgement",
+                gauges.messages_unacked,
+            ),
+            ("leveret_queue_messages_parked", "Dead letters that have nowhere to go", gauges.messages_parked),
+        ] {
+            self.gauge(name, help, "", value);
+        }
     }
 
     /// How the process, the store and the machine fare.
@@ -311,7 +328,7 @@ mod tests {
         let shortage = alarms.shortage(Health::Good);
         let node = Node {
             host: "a\"b",
-            endpoint: "aggregated",
+            endpoint: AGGREGATED,
             connections_max: 100,
             logins: (1, 2),
             sample_bytes: 7,

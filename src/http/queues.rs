@@ -10,7 +10,7 @@ use super::statistics;
 use crate::admin::queues::{QueueOperation, QueueRow};
 use crate::admin::value::Value as Argument;
 use crate::admin::{Operation, Row, Told};
-use crate::queue::QueueTrends;
+use crate::queue::history::QueueTrends;
 use crate::statistics::QUEUE_EVENTS;
 use axum::response::Response;
 use serde_json::{Value, json};

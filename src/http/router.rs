@@ -1,5 +1,5 @@
-//! The paths that ask nobody who he is, `/healthz`, `/livez`, `/readyz`, `/metrics` and the web pages, beside those of
-//! the API.
+//! The paths that ask nobody who he is, `/healthz`, `/livez`, `/readyz`, `/metrics` and the web
+//! pages, beside those of the API.
 
 use super::answer::Fault;
 use super::metrics;

@@ -30,36 +30,33 @@ pub struct QueueTrends {
     pub changed_at_ms: Option<u64>,
 }
 
-impl Queue {
-    /// Takes a sample of its counts, which are returned with how many bytes its samples take. A
-    /// queue to which nothing has ever happened keeps none.
-    pub fn sample(&self, moment: &Moment) -> (QueueStats, usize) {
-        let stats = self.stats();
-        let Some(counts) = stats.counts else { return (stats, 0) };
-        let values = values(counts, &stats, moment.mono_ms);
-        (stats, self.history.record(moment, values, before(counts, &stats)))
-    }
+/// Takes a sample of a queue's counts, which are returned with how many bytes its samples take. A
+/// queue to which nothing has ever happened keeps none.
+pub fn sample(queue: &Queue, moment: &Moment) -> (QueueStats, usize) {
+    let stats = queue.stats();
+    let Some(counts) = stats.counts else { return (stats, 0) };
+    let values = values(counts, &stats, moment.mono_ms);
+    (stats, queue.history.record(moment, values, before(counts, &stats)))
+}
 
-    /// The part of the time between the last two samples in which its consumers could take what was
-    /// ready, or nothing was.
-    #[must_use]
-    pub fn capacity(&self) -> f64 {
-        capacity(self.history.rate(BLOCKED))
-    }
+/// The part of the time between the last two samples in which the consumers of a queue could take
+/// what was ready, or nothing was.
+#[must_use]
+pub fn capacity(queue: &Queue) -> f64 {
+    left(queue.history.rate(BLOCKED))
+}
 
-    /// How its counts, which are `stats`, change; `newest` is the tick of the newest sample.
-    #[must_use]
-    pub fn trends(&self, stats: &QueueStats, newest: u32, wanted: &SamplesWanted) -> QueueTrends {
-        let now = values(stats.counts.unwrap_or_default(), stats, 0);
-        let of_lengths = self.history.trends(now, newest, wanted.lengths);
-        let [.., ready, unacked, blocked] = of_lengths;
-        let events = stats.counts.is_some().then(|| {
-            let mut of_events = self.history.trends(now, newest, wanted.events).into_iter();
-            std::array::from_fn(|_| of_events.next().unwrap_or_default())
-        });
-        let capacity = capacity(blocked.rate);
-        QueueTrends { events, ready, unacked, capacity, changed_at_ms: self.history.changed_at_ms() }
-    }
+/// How the counts of a queue, which are `stats`, change; `newest` is the tick of the newest sample.
+#[must_use]
+pub fn trends(queue: &Queue, stats: &QueueStats, newest: u32, wanted: &SamplesWanted) -> QueueTrends {
+    let (history, now) = (&queue.history, values(stats.counts.unwrap_or_default(), stats, 0));
+    let [.., ready, unacked, blocked] = history.trends(now, newest, wanted.lengths);
+    let events = stats.counts.is_some().then(|| {
+        let mut of_events = history.trends(now, newest, wanted.events).into_iter();
+        std::array::from_fn(|_| of_events.next().unwrap_or_default())
+    });
+    let (capacity, changed_at_ms) = (left(blocked.rate), history.changed_at_ms());
+    QueueTrends { events, ready, unacked, capacity, changed_at_ms }
 }
 
 /// What is sampled, at a time of the monotonic clock.
@@ -83,6 +80,6 @@ fn before(counts: [u64; QUEUE_EVENTS], stats: &QueueStats) -> [u64; SERIES] {
 }
 
 /// The part of the time that is left where consumers had no room for so many milliseconds a second.
-fn capacity(blocked_ms_per_s: f64) -> f64 {
+fn left(blocked_ms_per_s: f64) -> f64 {
     (1.0 - blocked_ms_per_s / 1000.0).clamp(0.0, 1.0)
 }

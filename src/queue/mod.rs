@@ -13,7 +13,7 @@ mod consumers;
 pub mod dead_letter;
 pub mod dedup;
 pub mod delayed;
-mod history;
+pub mod history;
 pub mod mailbox;
 mod memory;
 pub(crate) mod ranges;
@@ -31,7 +31,6 @@ pub use self::classic::core::letters::{Cause, DeathReason};
 pub(crate) use self::classic::core::letters::{LetterRun, LetterTally, Outcome, ParkedMax};
 pub(crate) use self::classic::reserve::{Reservation, Wanted};
 pub use self::consumers::{Consumer, Label, Subscribed};
-pub use self::history::QueueTrends;
 pub use self::stream::{Filter, Reading, Start};
 
 use self::apply_policy::Unlocked;
@@ -234,7 +233,7 @@ pub struct Queue {
     this: Weak<Self>,
     is_stream: bool,
     unlocked: Unlocked,
-    /// What it has counted, over time: see [`Queue::sample`].
+    /// What it has counted, over time: see [`history::sample`].
     history: Recorder<SERIES>,
     /// Held by who sends its dead letters.
     turn: Mutex<()>,

@@ -1,5 +1,5 @@
-//! What is counted of objects (queues, exchanges, channels, connections, vhosts, the node), and what
-//! the counts were: plain values, without a clock, a lock or names of objects.
+//! What is counted of objects (queues, exchanges, channels, connections, vhosts, the node), and
+//! what the counts were: plain values, without a clock and without names of objects.
 //!
 //! Whoever has an object counts in it, under a lock or on a cache line that it has at hand anyway.
 //! Every 5 s one place looks at all of them (`broker/sampling`) and keeps a sample of each that has

@@ -63,8 +63,8 @@ impl<const N: usize> Ring<N> {
         }
     }
 
-    /// Shows each set of values, and the tick from which on it was in force, from the oldest on. The
-    /// first was so before its tick, too.
+    /// Shows each set of values, and the tick from which on it was in force, from the oldest on.
+    /// The first was so before its tick, too.
     pub(super) fn each(&self, mut show: impl FnMut(u32, &[u64; N])) {
         let mut reader = Reader { bytes: self.entries.iter().copied(), used: 0 };
         let (mut tick, mut values) = (self.base_tick, self.base);

@@ -26,7 +26,7 @@ fn metrics(api: &Api, path: &str) -> BTreeMap<String, f64> {
     all
 }
 
-/// Whether each of these is larger after `act` than before, on both pages that have it.
+/// Whether each of these is larger after `act` than before, on each of the two pages that has it.
 #[track_caller]
 fn check_moves(api: &Api, names: &str, act: impl FnOnce()) {
     let pages = ["/metrics", "/metrics/per-object"];
@@ -52,18 +52,36 @@ fn no_ack(mut asked: AMQPClass) -> AMQPClass {
     asked
 }
 
-#[test]
-fn each_metric_moves_with_what_it_counts() {
+/// A broker, and a client of it.
+fn connected() -> (Api, Client) {
     let api = Api::start();
-    let (address, mut connected) = (api.broker.amqp.to_string(), None);
-    let opened = "rabbitmq_connections rabbitmq_connections_opened_total rabbitmq_channels \
-                  rabbitmq_channels_opened_total rabbitmq_connection_channels rabbitmq_connection_incoming_bytes_total \
-                  rabbitmq_connection_outgoing_bytes_total";
-    check_moves(&api, opened, || connected = Client::connect(&address).ok());
-    let mut client = connected.expect("the broker lets clients in");
-    check_moves(&api, "rabbitmq_queues rabbitmq_queues_declared_total rabbitmq_queues_created_total", || {
-        client.call(method::declare_queue("q", FieldTable::default())).expect("the broker answers");
-    });
+    let client = Client::connect(&api.broker.amqp.to_string()).expect("the broker lets clients in");
+    (api, client)
+}
+
+/// What was sent before has been taken.
+fn sync(client: &mut Client) {
+    client.call(method::look_for_queue("q")).expect("the broker answers");
+}
+
+fn publish(client: &mut Client, queue: &str) {
+    client.publish("", queue, b"0123456789").expect("it is sent");
+    sync(client);
+}
+
+fn fetch(client: &mut Client) {
+    client.ask(method::get("q")).expect("the broker answers");
+}
+
+fn declare(client: &mut Client, queue: &str) {
+    client.call(method::declare_queue(queue, FieldTable::default())).expect("the broker answers");
+}
+
+#[test]
+fn metrics_move_as_clients_publish() {
+    let (api, mut client) = connected();
+    let declared = "rabbitmq_queues rabbitmq_queues_declared_total rabbitmq_queues_created_total";
+    check_moves(&api, declared, || declare(&mut client, "q"));
     let published = "rabbitmq_global_messages_received_total rabbitmq_global_messages_routed_total \
                      rabbitmq_global_publishers rabbitmq_message_size_bytes_bucket rabbitmq_message_size_bytes_count \
                      rabbitmq_message_size_bytes_sum rabbitmq_queue_messages rabbitmq_queue_messages_ready \
@@ -71,40 +89,38 @@ fn each_metric_moves_with_what_it_counts() {
                      rabbitmq_queue_messages_ram_bytes rabbitmq_queue_process_memory_bytes \
                      rabbitmq_queue_messages_published_total rabbitmq_channel_messages_published_total \
                      rabbitmq_exchange_messages_published_total leveret_exchange_messages_routed_total";
-    let sync = |client: &mut Client| {
-        client.call(method::look_for_queue("q")).expect("the broker answers");
-    };
-    check_moves(&api, published, || {
-        client.publish("", "q", b"0123456789").expect("it is sent");
-        sync(&mut client);
-    });
+    check_moves(&api, published, || publish(&mut client, "q"));
     client.call(method::select_confirms()).expect("the broker answers");
     let confirmed = "rabbitmq_global_messages_received_confirm_total rabbitmq_global_messages_confirmed_total \
                      rabbitmq_channel_messages_confirmed_total";
     check_moves(&api, confirmed, || {
-        client.publish("", "q", b"0123456789").expect("it is sent");
-        client.flush().expect("it is sent");
+        publish(&mut client, "q");
         client.poll(Duration::from_secs(60)).expect("the broker answers").expect("it confirms");
     });
     let dropped = "rabbitmq_global_messages_unroutable_dropped_total \
                    rabbitmq_channel_messages_unroutable_dropped_total";
-    check_moves(&api, dropped, || {
-        client.publish("", "nowhere", b"x").expect("it is sent");
-        sync(&mut client);
-    });
+    check_moves(&api, dropped, || publish(&mut client, "nowhere"));
     check_moves(&api, "rabbitmq_global_messages_unroutable_returned_total", || {
         let body = r#"{"properties":{},"routing_key":"nowhere","payload":"x","payload_encoding":"string"}"#;
         api.check("POST", "/api/exchanges/%2F/amq.default/publish", Some(body), 200);
     });
+}
+
+#[test]
+fn metrics_move_as_clients_are_delivered_to() {
+    let (api, mut client) = connected();
+    declare(&mut client, "q");
+    publish(&mut client, "q");
+    publish(&mut client, "q");
     let fetched = "rabbitmq_global_messages_delivered_get_manual_ack_total rabbitmq_global_messages_delivered_total \
                    rabbitmq_queue_messages_unacked rabbitmq_queue_messages_unacked_bytes rabbitmq_queue_get_ack_total \
                    rabbitmq_channel_get_ack_total rabbitmq_channel_messages_unacked";
-    check_moves(&api, fetched, || drop(client.ask(method::get("q")).expect("the broker answers")));
+    check_moves(&api, fetched, || fetch(&mut client));
     let redelivered = "rabbitmq_global_messages_redelivered_total rabbitmq_queue_messages_redelivered_total \
                        rabbitmq_channel_messages_redelivered_total";
     check_moves(&api, redelivered, || {
         client.cast([method::nack(1, true)]).expect("it is sent");
-        client.ask(method::get("q")).expect("the broker answers");
+        fetch(&mut client);
     });
     let acknowledged = "rabbitmq_global_messages_acknowledged_total rabbitmq_queue_messages_acked_total \
                         rabbitmq_channel_messages_acked_total";
@@ -112,38 +128,51 @@ fn each_metric_moves_with_what_it_counts() {
         client.cast([method::ack(2, false)]).expect("it is sent");
         sync(&mut client);
     });
-    let fetch = r#"{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}"#;
+    let one = r#"{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}"#;
     check_moves(
         &api,
         "rabbitmq_global_messages_delivered_get_auto_ack_total rabbitmq_queue_get_total",
         || {
-            api.check("POST", "/api/queues/%2F/q/get", Some(fetch), 200);
+            api.check("POST", "/api/queues/%2F/q/get", Some(one), 200);
         },
     );
     let nothing = "rabbitmq_global_messages_get_empty_total rabbitmq_queue_get_empty_total \
                    rabbitmq_channel_get_empty_total";
-    check_moves(&api, nothing, || drop(client.ask(method::get("q")).expect("the broker answers")));
-    let consumed = "rabbitmq_consumers rabbitmq_global_consumers rabbitmq_queue_consumers \
-                    rabbitmq_global_messages_delivered_consume_manual_ack_total rabbitmq_channel_consumers \
+    check_moves(&api, nothing, || fetch(&mut client));
+    let consumed = "rabbitmq_consumers rabbitmq_global_consumers rabbitmq_queue_consumers rabbitmq_channel_consumers \
+                    rabbitmq_global_messages_delivered_consume_manual_ack_total \
                     rabbitmq_queue_messages_delivered_ack_total rabbitmq_channel_messages_delivered_ack_total";
     check_moves(&api, consumed, || {
         client.call(method::consume("q")).expect("the broker answers");
-        client.publish("", "q", b"x").expect("it is sent");
+        publish(&mut client, "q");
         sync(&mut client);
     });
-    client.call(method::declare_queue("other", FieldTable::default())).expect("the broker answers");
+    declare(&mut client, "other");
     let unheard = "rabbitmq_global_messages_delivered_consume_auto_ack_total \
                    rabbitmq_queue_messages_delivered_total rabbitmq_channel_messages_delivered_total";
     check_moves(&api, unheard, || {
         client.call(no_ack(method::consume("other"))).expect("the broker answers");
-        client.publish("", "other", b"x").expect("it is sent");
+        publish(&mut client, "other");
         sync(&mut client);
     });
+}
+
+#[test]
+fn metrics_move_as_clients_come_and_go() {
+    let api = Api::start();
+    let (address, mut connected) = (api.broker.amqp.to_string(), None);
+    let opened = "rabbitmq_connections rabbitmq_connections_opened_total rabbitmq_channels \
+                  rabbitmq_channels_opened_total rabbitmq_connection_channels \
+                  rabbitmq_connection_incoming_bytes_total rabbitmq_connection_outgoing_bytes_total";
+    check_moves(&api, opened, || connected = Client::connect(&address).ok());
+    let mut client = connected.expect("the broker lets clients in");
+    declare(&mut client, "q");
     check_moves(&api, "rabbitmq_queues_deleted_total", || {
-        client.call(method::delete_queue("other")).expect("the broker answers");
+        client.call(method::delete_queue("q")).expect("the broker answers");
     });
     check_moves(&api, "rabbitmq_connections_closed_total rabbitmq_channels_closed_total", || {
         client.close().expect("the broker answers");
+        drop(client);
         while metrics(&api, "/metrics")["rabbitmq_connections"] > 0.0 {}
     });
     check_moves(&api, "rabbitmq_auth_attempts_total rabbitmq_auth_attempts_succeeded_total", || {
@@ -217,6 +246,15 @@ fn families_are_told_of_the_vhosts_that_are_asked_for() {
     assert!(one.contains(r#"queue="o""#) && !one.contains(r#"vhost="/""#), "{one}");
     assert!(one.contains(r#"rabbitmq_cluster_vhost_status{vhost="other"} 1"#), "{one}");
     assert!(!page("").contains("rabbitmq_detailed_"), "what is not asked for is not told");
+    for path in ["/metrics", "/metrics/per-object", "/metrics/detailed?family=queue_metrics"] {
+        let answer =
+            api.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+        let text = answer.text();
+        let mut announced = BTreeSet::new();
+        for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+            assert!(announced.insert(line), "{path}: {line} comes twice");
+        }
+    }
     for path in ["/livez", "/readyz", "/healthz"] {
         let answer =
             api.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());

@@ -10,6 +10,7 @@ mod letters;
 mod limits;
 pub(super) mod reserve;
 
+use self::core::bodies::body_bytes;
 use self::core::browse;
 use self::core::expiry::{ExpiryClock, NextExpiry};
 use self::core::letters::DeathReason;
@@ -178,7 +179,7 @@ impl Classic {
             consumers: u32::try_from(self.consumers.len()).unwrap_or(u32::MAX),
             resident: core.resident(),
             delayed,
-            bodies: core.body_bytes(),
+            bodies: body_bytes(core),
             counts: self.tally.counts(),
             blocked: (self.blocked_ms, self.blocked_since_ms),
             used_at_ms: self.used_at_ms,

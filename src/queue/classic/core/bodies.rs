@@ -109,27 +109,25 @@ impl Bodies {
     }
 }
 
-impl Core {
-    /// Bytes of the bodies of these messages.
-    pub(super) fn bytes_in(&self, range: SeqRange) -> u64 {
-        let mut bytes = 0;
-        self.live.within(range, |piece, place| {
-            bytes += match place {
-                RecordPlace::Memory { block, base, .. } => block.bodies_of(records(block, *base, piece)),
-                RecordPlace::Disk => self.bodies.on_disk(piece.len()),
-            }
-        });
-        bytes
-    }
+/// Bytes of the bodies of these messages.
+pub(super) fn bytes_in(core: &Core, range: SeqRange) -> u64 {
+    let mut bytes = 0;
+    core.live.within(range, |piece, place| {
+        bytes += match place {
+            RecordPlace::Memory { block, base, .. } => block.bodies_of(records(block, *base, piece)),
+            RecordPlace::Disk => core.bodies.on_disk(piece.len()),
+        }
+    });
+    bytes
+}
 
-    /// How large the queue is.
-    pub(in crate::queue::classic) fn body_bytes(&self) -> BodyBytes {
-        let Bodies { memory, disk, disk_count, taken } = self.bodies;
-        let all = memory + disk;
-        // Nothing is out, so that what is left of an estimate is nothing.
-        let taken = if self.live.len() == self.ready_or_waiting() { 0 } else { taken.min(all) };
-        BodyBytes { all, ready: all - taken, memory, on_disk: disk_count }
-    }
+/// How large the queue is.
+pub(in crate::queue::classic) fn body_bytes(core: &Core) -> BodyBytes {
+    let Bodies { memory, disk, disk_count, taken } = core.bodies;
+    let all = memory + disk;
+    // Nothing is out, so that what is left of an estimate is nothing.
+    let taken = if core.live.len() == core.ready_or_waiting() { 0 } else { taken.min(all) };
+    BodyBytes { all, ready: all - taken, memory, on_disk: disk_count }
 }
 
 #[cfg(test)]

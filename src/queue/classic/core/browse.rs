@@ -3,6 +3,7 @@
 //! Looking changes nothing. What is taken out is live and in no place, as if a consumer had it,
 //! until it is put back or removed.
 
+use super::bodies::bytes_in;
 use super::letters::{DeathReason, is_logged};
 use super::requeues::Requeued;
 use super::{Core, RecordPlace};
@@ -118,7 +119,7 @@ pub(in crate::queue::classic) fn withdraw(core: &mut Core, named: Named) -> Resu
         let Requeued { deliveries, redelivered } = found.ok_or(NotTaken::Unacknowledged)?;
         Origin::Ready { deliveries, redelivered }
     };
-    core.bodies.take(core.bytes_in(range));
+    core.bodies.take(bytes_in(core, range));
     if let Some(sizes) = &mut core.sizes {
         sizes.take(range);
     }
@@ -135,7 +136,7 @@ pub(in crate::queue::classic) fn put_back(core: &mut Core, withdrawn: Withdrawn)
         Origin::Delayed { due_ms, deliveries } => core.waiting.insert(due_ms, seq, deliveries),
         Origin::Parked => return,
     }
-    core.bodies.put_back(core.bytes_in(range));
+    core.bodies.put_back(bytes_in(core, range));
     if let Some(sizes) = &mut core.sizes {
         sizes.put_back(range);
     }

@@ -18,7 +18,7 @@ pub(in crate::queue) mod paging;
 pub(super) mod requeues;
 pub(super) mod sizes;
 
-use self::bodies::Bodies;
+use self::bodies::{Bodies, bytes_in};
 use self::lanes::{Lane, Lanes};
 use self::letters::Letters;
 use self::requeues::{Requeued, Waiting};
@@ -463,7 +463,7 @@ impl Core {
         self.returned.take(range, |piece, _| ready.push(piece));
         ready.extend(self.waiting.lose(range).into_iter().map(|seq| SeqRange::of(seq, 1)));
         for piece in ready {
-            self.bodies.take(self.bytes_in(piece));
+            self.bodies.take(bytes_in(self, piece));
             if let Some(sizes) = &mut self.sizes {
                 sizes.take(piece);
             }
@@ -492,7 +492,7 @@ impl Core {
     /// Takes ready messages out of the line; they stay live, and it is the caller's to say what
     /// becomes of them.
     pub(super) fn withdraw(&mut self, range: SeqRange) {
-        self.bodies.take(self.bytes_in(range));
+        self.bodies.take(bytes_in(self, range));
         if let Some(sizes) = &mut self.sizes {
             sizes.take(range);
         }
@@ -512,7 +512,7 @@ impl Core {
                 Some(range) => self.live.part(range, pieces.min(PURGED_AT_ONCE)),
                 None => {
                     let Some(seq) = self.waiting.take_first() else { break };
-                    self.bodies.take(self.bytes_in(SeqRange::of(seq, 1)));
+                    self.bodies.take(bytes_in(self, SeqRange::of(seq, 1)));
                     if let Some(sizes) = &mut self.sizes {
                         sizes.take(SeqRange::of(seq, 1));
                     }

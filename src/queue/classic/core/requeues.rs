@@ -5,6 +5,7 @@
 //!
 //! A delay is durable: the store knows until when a message waits.
 
+use super::bodies::bytes_in;
 use super::letters::DeathReason;
 use super::{Core, RecordPlace};
 use crate::arguments::{Requeue, Retry, Settings};
@@ -193,7 +194,7 @@ impl Core {
         policy: RequeuePolicy<'_>,
     ) {
         let (queue, deliveries) = (self.queue, returned.deliveries);
-        self.bodies.put_back(self.bytes_in(part));
+        self.bodies.put_back(bytes_in(self, part));
         if let Some(sizes) = &mut self.sizes {
             // What waits counts as if it were ready.
             sizes.put_back(part);
