@@ -71,7 +71,7 @@ pub use self::socket::Socket;
 pub use self::state::Listener;
 
 use self::connection_slots::{ConnectionSlot, ConnectionSlots};
-use self::state::{Peer, State};
+use self::state::{Line, Peer, State};
 use self::stream::Inner;
 use crate::broker::Broker;
 use crate::clock;
@@ -236,7 +236,7 @@ async fn accept_operators(listener: UnixListener, router: Router) {
             Ok((socket, _unnamed)) => {
                 let uid = socket.peer_cred().ok().map(|who| who.uid());
                 let (place, given_up) = places.enter(Ipv4Addr::UNSPECIFIED.into());
-                let serving = attend(socket, Peer::Operator(uid), router.clone(), place);
+                let serving = attend(socket, (Peer::Operator(uid), Line::default()), router.clone(), place);
                 tokio::spawn(async move {
                     tokio::select! {
                         () = serving => {}
@@ -259,12 +259,15 @@ async fn receive(
     certificates: Option<Arc<Certificates>>,
     (router, place): (Router, ConnectionSlot),
 ) {
-    let Some(certificates) = certificates else {
-        return attend(socket, Peer::Address { address, by_tls: false }, router, place).await;
+    let line = match Line::of(&socket) {
+        Ok(line) => line,
+        Err(error) => return warn!(%error, "cannot serve an HTTP connection"),
     };
+    let peer = Peer::Address { address, by_tls: certificates.is_some() };
+    let Some(certificates) = certificates else { return attend(socket, (peer, line), router, place).await };
     let handshake = certificates.open_acceptor(clock::mono_ms()).accept(socket);
     match timeout(HEAD_WAIT, handshake).await {
-        Ok(Ok(socket)) => attend(socket, Peer::Address { address, by_tls: true }, router, place).await,
+        Ok(Ok(socket)) => attend(socket, (peer, line), router, place).await,
         Ok(Err(error)) => debug!(peer = %address, %error, "TLS handshake failed"),
         Err(_late) => debug!(peer = %address, "TLS handshake took too long"),
     }
@@ -273,7 +276,7 @@ async fn receive(
 /// Answers what comes on one connection.
 async fn attend(
     socket: impl AsyncRead + AsyncWrite + Unpin,
-    peer: Peer,
+    (peer, line): (Peer, Line),
     router: Router,
     place: ConnectionSlot,
 ) {
@@ -281,6 +284,7 @@ async fn attend(
     let service = service_fn(|mut request: Request<Incoming>| {
         let busy = place.begin();
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(line.clone());
         request.extensions_mut().insert(inner.clone());
         normalize(request.uri_mut());
         let answered = head::check(&request).map(|()| router.call(request));

@@ -6,8 +6,13 @@ use super::held;
 use super::sessions::Sessions;
 use crate::broker::Broker;
 use crate::machine;
-use std::net::SocketAddr;
+use std::future::pending;
+use std::io;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 /// Operations that are performed at a time: more would only wait for the same processors.
@@ -72,6 +77,36 @@ pub(super) enum Peer {
     },
     /// By the operators' socket: the uid, if the system says it.
     Operator(Option<u32>),
+}
+
+/// The connection that a request came by, to look whether its client has ended its side. A request
+/// is answered all the same, but what goes on for ever would never end.
+/// That of operators is not looked at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Line(Option<Arc<StdTcpStream>>);
+
+impl Line {
+    /// The line of a connection.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub(super) fn of(socket: &TcpStream) -> io::Result<Self> {
+        Ok(Self(Some(Arc::new(socket.as_fd().try_clone_to_owned()?.into()))))
+    }
+
+    /// Comes back when the client has ended its side, or the connection is broken.
+    pub(super) async fn ended(&self) {
+        let Some(socket) = &self.0 else { return pending().await };
+        let Ok(socket) = socket.try_clone().and_then(TcpStream::from_std) else { return };
+        while let Ok(ready) = socket.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            // What came is for others to read: this waits until more happens.
+            let _cleared = socket
+                .try_io(Interest::READABLE, || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock)));
+        }
+    }
 }
 
 impl State {

@@ -6,7 +6,7 @@
 use super::answer::Fault;
 use super::call::Call;
 use super::route::{Route, get};
-use super::state::Peer;
+use super::state::{Line, Peer};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Extension, Request};
@@ -59,6 +59,7 @@ pub(super) fn routes() -> Vec<Route> {
 async fn stream(
     Extension(Inner(router)): Extension<Inner>,
     Extension(peer): Extension<Peer>,
+    Extension(line): Extension<Line>,
     call: Call,
 ) -> Result<Response, Fault> {
     let paths: Vec<&str> = call.query.all("path").collect();
@@ -77,8 +78,11 @@ async fn stream(
     let (events, told) = channel(EVENTS_MAX);
     let asking = Asking { router, peer, headers: headers(&call.headers) };
     tokio::spawn(async move {
-        // The stream ends when its client is gone.
-        let _gone = watch(&asking, watched, (Duration::from_millis(every), PING_EVERY), &events).await;
+        tokio::select! {
+            _gone = watch(&asking, watched, (Duration::from_millis(every), PING_EVERY), &events) => {}
+            // Who has nothing more to say may still read an answer, but this has no end.
+            () = line.ended() => {}
+        }
         drop(place);
     });
     let mut answer = Response::new(Body::new(Events(told)));

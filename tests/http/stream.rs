@@ -54,6 +54,16 @@ fn what_changes_is_told() {
     );
 }
 
+/// Pages open another stream for each page that is shown, and there are 32 at a time.
+#[test]
+fn a_stream_ends_with_its_client() {
+    let api = Api::start();
+    for _page in 0..80 {
+        let mut events = Events::of(&api, "guest", "path=/api/whoami&interval=60000");
+        assert!(events.next().is_some_and(|event| event["status"] == 200));
+    }
+}
+
 #[test]
 fn a_stream_ends_when_its_user_is_gone() {
     let api = Api::start();
