@@ -25,7 +25,15 @@ export class ApiError extends Error {
 /** Dispatches `login` when the session has ended. */
 export const session = new EventTarget();
 
-export async function request(method, where, body, { signal, headers } = {}) {
+let leaving = new AbortController();
+/** Nobody waits for what is asked at the moment; its answers never come. */
+export function abandon() {
+  leaving.abort();
+  leaving = new AbortController();
+}
+
+export async function request(method, where, body, { signal = leaving.signal, headers } = {}) {
+  const left = leaving.signal;
   let response;
   try {
     response = await fetch(where.slice(1), { method, signal, credentials: 'same-origin', cache: 'no-store',
@@ -33,6 +41,7 @@ export async function request(method, where, body, { signal, headers } = {}) {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
         body: body === undefined ? undefined : JSON.stringify(body) });
   } catch (e) {
+    if (left.aborted) return new Promise(() => {});
     if (e.name === 'AbortError') throw e;
     throw new ApiError(0, { reason: 'The broker does not answer.' });
   }

@@ -1,9 +1,9 @@
 // The page around the pages: login, navigation, virtual host, search, state of the connection,
 // alarms; and the way from `#/queues/%2F/orders` to the module that shows it.
 import { h, show, text, icon, button, problem, note } from './dom.js';
-import { enc, get, post, del, query, session, who, ApiError } from './api.js';
+import { abandon, enc, get, post, del, query, session, who, ApiError } from './api.js';
 import { bytes, duration } from './format.js';
-import { subscribe, pause, state } from './live.js';
+import { subscribe, end, pause, state } from './live.js';
 import { toast } from './dialog.js';
 import { search } from './search.js';
 
@@ -227,9 +227,11 @@ function shell() {
 }
 
 async function logout() {
-  leave();
-  await del('/api/session').catch(() => {});
   app.user = null;
+  leave();
+  end();
+  abandon();
+  await del('/api/session').catch(() => {});
   location.reload();
 }
 

@@ -115,6 +115,7 @@ function picture({ nodes, edges, label }, allLabels) {
   }, new Map()).values()];
   const { at, through, width, height } = place(nodes, edges);
   const neighbours = new Map(nodes.map((n) => [n.id, new Set([n.id])]));
+  const stacked = new Map();
   const lines = edges.map((e) => {
     const a = at.get(e.from), b = at.get(e.to);
     neighbours.get(e.from).add(e.to);
@@ -136,12 +137,14 @@ function picture({ nodes, edges, label }, allLabels) {
         py = y;
       }
     } else d += `C${x1 + 60},${y1 + 70} ${x2 - 60},${y2 + 70} ${x2 - 6},${y2}`;
-    const [lx, ly] = stops[0] ?? [x2, y2];
+    // the words of lines to the same node stand one above the other
+    const above = e.label ? stacked.get(e.to) ?? 0 : 0;
+    if (e.label) stacked.set(e.to, above + 1);
     return { e, line: svg('path', { class: `edge ${e.kind ?? ''}`, d }, svg('title', `${e.label ?? ''}`)),
       head: svg('path', { class: `edge ${e.kind ?? ''}`,
           d: `M${x2 - 8},${y2 - 4}L${x2 - 1},${y2}L${x2 - 8},${y2 + 4}` }),
       words: e.label ? svg('text', { class: `edge-label ${allLabels ? '' : 'faded'}` },
-        cut(e.label, allLabels ? 15 : 30)) : null, ends: [x1 + 10, y1 - 6, x2 - 12, y2 - 6] };
+        cut(e.label, allLabels ? 13 : 30)) : null, ends: [x1 + 10, y1 - 6, x2 - 12, y2 - 6 - 15 * above] };
   });
   // The words of a line stand at its far end, seen from the node that is looked at.
   const put = ({ words, ends: [x1, y1, x2, y2] }, far) => {
@@ -155,7 +158,7 @@ function picture({ nodes, edges, label }, allLabels) {
     return { n, mark: svg('a', { href: n.href, class: `node ${n.kind}`, transform: `translate(${x} ${y})` },
         svg('title', `${n.kind} ${n.name}`), svg('rect',
           { width: WIDE, height: HIGH, rx: n.kind === 'exchange' ? 16 : 4 }),
-        svg('text', { x: 12, y: 21 }, cut(n.name, n.note ? 17 : 23)),
+        svg('text', { x: 12, y: 21 }, cut(n.name, n.note ? 15 : 23)),
         n.note && svg('text.sub', { x: WIDE - 12, y: 21, 'text-anchor': 'end' }, n.note)) };
   });
   const layer = svg('g', lines.map((l) => [l.line, l.head]), marks.map((m) => m.mark),

@@ -41,6 +41,13 @@ export function subscribe(path, receive) {
   };
 }
 
+/** Stops for good: nobody is logged in. */
+export function end() {
+  subscribers.clear();
+  clearTimeout(timer);
+  shut();
+}
+
 /** Stops or goes on, as the person likes. */
 export function pause(stop) {
   wanted = !stop;

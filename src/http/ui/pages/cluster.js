@@ -22,7 +22,7 @@ export default async function cluster(ctx) {
               ['Memory limit', bytes(node.mem_limit)],
               ['Free disk', bytes(node.disk_free), node.disk_free_alarm ? 'bad' : null],
               ['Least free disk', bytes(node.disk_free_limit)], ['Connections', count(node.sockets_used)],
-              ['Files', `${count(node.fd_used)} of ${count(node.fd_total)}`]]))));
+              ['Open files', count(node.fd_used)]]))));
     memory.set(memorySeries(n, rangeMs));
     disk.set(diskSeries(n, rangeMs));
   }

@@ -36,12 +36,12 @@ const columns = () => [
   { id: 'user', title: 'User', width: '112px', sort: 'user', needs: ['user'], render: (c) => c.user },
   { id: 'state', title: 'State', width: '96px', sort: 'state', needs: ['state'], narrow: true,
     memo: (c) => c.state, render: (c) => stateCell(c.state) },
-  { id: 'client', title: 'Client', width: '160px', needs: ['client_properties'], render: client },
+  { id: 'client', title: 'Client', width: '144px', needs: ['client_properties'], render: client },
   { id: 'tls', title: 'TLS', width: '72px', sort: 'ssl', needs: ['ssl', 'ssl_protocol'],
     memo: (c) => String(c.ssl), render: (c) => c.ssl
       ? h('span.row.tight', { title: c.ssl_protocol ?? 'TLS' }, icon('lock'), 'yes')
       : h('span.quiet', 'no') },
-  { id: 'channels', title: 'Channels', width: '96px', num: true, sort: 'channels', needs: ['channels'],
+  { id: 'channels', title: 'Channels', width: '88px', num: true, sort: 'channels', needs: ['channels'],
     render: (c) => count(c.channels) },
   { id: 'in', title: 'From client', width: '112px', num: true, sort: 'recv_oct_details.rate',
     needs: ['recv_oct_details.rate'], render: (c) => (

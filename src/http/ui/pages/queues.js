@@ -48,7 +48,7 @@ export const QUEUE_FIELDS = {
 const NOT_OF_STREAMS = ['type', 'unacked', 'parked'];
 
 const columns = () => [
-  linkColumn('Name', (q) => link('queues', q.vhost, q.name)),
+  linkColumn('Name', (q) => link('queues', q.vhost, q.name), { width: 'minmax(176px, 1fr)' }),
   { id: 'vhost', title: 'Virtual host', width: '120px', sort: 'vhost', needs: ['vhost'],
     render: (q) => q.vhost, hidden: true },
   { id: 'type', title: 'Type', width: '80px', sort: 'type', needs: ['type'], render: (q) => q.type },
@@ -58,7 +58,7 @@ const columns = () => [
         q.effective_policy_definition]), render: (q) => features(q).join(', '), hidden: true },
   { id: 'policy', title: 'Policy', width: '120px', sort: 'policy', needs: ['policy'],
     render: (q) => q.policy ?? '', hidden: true },
-  { id: 'state', title: 'State', width: '88px', sort: 'state', needs: ['state', 'idle_since', 'damaged'],
+  { id: 'state', title: 'State', width: '80px', sort: 'state', needs: ['state', 'idle_since', 'damaged'],
     memo: (q) => `${q.state}${q.damaged}${q.idle_since}`, render: stateTag },
   numberColumn('ready', 'Ready', 'messages_ready', count, { narrow: true, width: '96px' }),
   numberColumn('unacked', 'Unacked', 'messages_unacknowledged', count, { width: '88px' }),
@@ -72,7 +72,7 @@ const columns = () => [
   numberColumn('out', 'Out', 'message_stats.deliver_get_details.rate', rate, { width: '80px' }),
   numberColumn('ack', 'Acked', 'message_stats.ack_details.rate', rate, { hidden: true, width: '88px' }),
   numberColumn('redeliver', 'Redelivered', 'message_stats.redeliver_details.rate', rate, { hidden: true }),
-  numberColumn('consumers', 'Consumers', 'consumers', count, { width: '104px' }),
+  numberColumn('consumers', 'Consumers', 'consumers', count, { width: '96px' }),
   numberColumn('age', 'Oldest', 'oldest_message_age_ms', (v) => (v === null ? '' : duration(v, 1)),
     { width: '88px' }),
   numberColumn('bytes', 'Bytes', 'message_bytes', bytes, { hidden: true }),
