@@ -227,7 +227,7 @@ fn check_over_a_restart(mut program: Command) {
 }
 
 #[track_caller]
-fn ended_well(output: &Output, log: &str) {
+pub(crate) fn ended_well(output: &Output, log: &str) {
     let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
     let [printed, complained] = said;
     let status = output.status;

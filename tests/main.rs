@@ -17,6 +17,7 @@ mod session;
 mod store;
 mod support;
 mod tidy;
+mod ui;
 
 /// What the fuzz targets check, for `fuzz` to run a bounded number of times.
 #[expect(unreachable_pub, reason = "they are public where cargo-fuzz builds them as a library")]

@@ -35,15 +35,22 @@ pub(crate) fn source(client: &str, pin: &str) -> PathBuf {
 
 /// The folder that has the `node_modules` of `conformance/clients/<client>/package-lock.json`.
 pub(crate) fn node_modules(client: &str) -> PathBuf {
-    let files = ["package.json", "package-lock.json"].map(|name| programs(client).join(name));
+    node_modules_of(client, &programs(client), |_place| {})
+}
+
+/// The folder `name` that has the `node_modules` of `folder`'s package-lock.json, and what `then`
+/// adds.
+pub(crate) fn node_modules_of(name: &str, folder: &Path, then: impl FnOnce(&Path)) -> PathBuf {
+    let files = ["package.json", "package-lock.json"].map(|name| folder.join(name));
     let recipe = files.each_ref().map(|file| read(file)).concat();
-    installed(client, &recipe, |place| {
+    installed(name, &recipe, |place| {
         for file in &files {
             let name = file.file_name().expect("a file has a name");
             fs::copy(file, place.join(name)).expect("the build folder can be written");
         }
         let quiet = ["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"];
         run(NODE, Command::new("npm").args(quiet).current_dir(place));
+        then(place);
     })
 }
 

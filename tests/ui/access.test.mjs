@@ -1,7 +1,9 @@
 // Logging in and out, what a user may not, alarms, a connection that is cut.
 import assert from 'node:assert/strict';
-import { execSync } from 'node:child_process';
 import { api, login, visit, until, password } from './browser.mjs';
+
+const setAlarm = (url, resource) => fetch(`${url}/mock/alarm`,
+  { method: 'POST', body: JSON.stringify({ resource }) });
 
 export const ACCESS = {
   'a wrong password is refused in words': async (broker) => {
@@ -62,13 +64,25 @@ export const ACCESS = {
     await page.waitForSelector('h1:has-text("Virtual hosts")');
     await view.context.close();
   },
-  'an alarm is told in words on every page': async (broker) => {
-    if (!broker.mock && !process.env.LEVERET_UI_ALARM) return 'no LEVERET_UI_ALARM is given';
+  'an alarm is told in words': async ({ mock, browser, url }) => {
+    const alarmed = mock ? url : process.env.LEVERET_UI_ALARMED;
+    if (!alarmed) return 'no LEVERET_UI_ALARMED is given';
+    if (mock) await setAlarm(url, 'memory');
+    const view = await visit({ browser, url: alarmed });
+    await login({ url: alarmed }, view);
+    await view.go('users');
+    await view.page.waitForSelector('.alarm-bar:visible');
+    assert.match(await view.page.textContent('.alarm-bar'),
+      /Memory alarm on .*: more than .* is in use, so publishers are blocked/);
+    if (mock) await setAlarm(url, null);
+    assert.deepEqual(view.faults(), []);
+    await view.context.close();
+  },
+  'an alarm is told when it comes, on every page, until it goes': async (broker) => {
+    if (!broker.mock) return 'a real broker has its alarm from the start';
     const view = await visit(broker);
     const { page } = view;
-    const command = (resource) => broker.mock ? fetch(`${broker.url}/mock/alarm`,
-      { method: 'POST', body: JSON.stringify({ resource }) })
-      : execSync(process.env[resource ? 'LEVERET_UI_ALARM' : 'LEVERET_UI_CALM']);
+    const command = (resource) => setAlarm(broker.url, resource);
     await login(broker, view);
     await view.go('users');
     assert.equal(await page.isVisible('.alarm-bar'), false);

@@ -1,51 +1,27 @@
 // A Chromium with a page that is logged in, and what must hold of every page: no error in the
 // console, no request to another host.
 //
-// LEVERET_UI_TOOLS     folder with node_modules (see package.json); this folder unless given
-// LEVERET_UI_CHROMIUM  a Chromium to use; else one of the system, else that of @sparticuz/chromium
 // LEVERET_UI_URL       a broker's HTTP address; without it a made-up one is started
 // LEVERET_UI_USER, LEVERET_UI_PASSWORD  guest and guest unless given
-import { createRequire } from 'node:module';
-import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+// LEVERET_UI_SLOW      a machine that does much else meanwhile, or a debug build: nothing is late
+import { launch, require } from './chromium.mjs';
 import { start } from './mock.mjs';
 
-const tools = process.env.LEVERET_UI_TOOLS ?? fileURLToPath(new URL('.', import.meta.url));
-const require = createRequire(join(tools, 'here.js'));
 export const user = process.env.LEVERET_UI_USER ?? 'guest';
 export const password = process.env.LEVERET_UI_PASSWORD ?? 'guest';
-const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+export const slow = Boolean(process.env.LEVERET_UI_SLOW);
+/** How long anything may take that is waited for. */
+const PATIENCE_MS = slow ? 60000 : 15000;
 
-async function executable() {
-  if (process.env.LEVERET_UI_CHROMIUM) return process.env.LEVERET_UI_CHROMIUM;
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    for (const name of NAMES) if (existsSync(join(folder, name))) return join(folder, name);
-  }
-  const { default: chromium } = await import(pathToFileURL(require.resolve('@sparticuz/chromium')));
-  return chromium.executablePath();
-}
-
-async function launch() {
-  try {
-    const { chromium } = require('playwright-core');
-    return await chromium.launch({ executablePath: await executable(),
-        args: ['--no-sandbox', '--no-zygote', '--disable-gpu'] });
-  } catch (error) {
-    throw new Error('no Chromium runs here. Install the packages of tests/ui/package.json (npm install) and'
-        + ' name their folder in LEVERET_UI_TOOLS; and a Chromium (Debian: chromium), or what the one of'
-        + ` @sparticuz/chromium needs (Debian: libnss3). ${error.message}`);
-  }
-}
-
-/** `{ url, mock, browser, close }`; `mock` is null when the broker is a real one. */
+/** Brokers to test, the real one first if there is one: `{ url, mock, browser }`. */
 export async function open() {
-  const browser = await launch();
-  const mock = process.env.LEVERET_UI_URL ? null : await start({ queues: 40 });
-  const url = (process.env.LEVERET_UI_URL ?? mock.url).replace(/\/$/, '');
-  return { url, mock, browser, close: async () => {
+  const [browser, mock] = [await launch(), await start({ queues: 40 })];
+  const brokers = [{ url: mock.url, mock, browser }];
+  const real = process.env.LEVERET_UI_URL?.replace(/\/$/, '');
+  if (real) brokers.unshift({ url: real, mock: null, browser });
+  return { brokers, close: async () => {
     await browser.close();
-    await mock?.close();
+    await mock.close();
   }
   };
 }
@@ -79,7 +55,7 @@ export async function has({ url }, { needs: pattern }) {
 export async function visit(broker, options = {}) {
   const context = await broker.browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(15000);
+  page.setDefaultTimeout(PATIENCE_MS);
   const faults = [];
   let expected = null;
   page.on('pageerror', (error) => faults.push(`error: ${error.stack}`));
@@ -117,7 +93,7 @@ export async function login(broker, view, name = user, secret = password) {
 }
 
 /** Waits until `ask` answers something true; throws `words` when it does not in time. */
-export async function until(words, ask, ms = 15000) {
+export async function until(words, ask, ms = PATIENCE_MS) {
   const end = Date.now() + ms;
   for (;;) {
     const answer = await ask();

@@ -120,8 +120,10 @@ function routes(world) {
   on('GET', '/api/nodes/:n', (c) => world.nodes(c.query)[0]);
   on('GET', '/api/vhosts', (c) => list([...world.vhosts.values()].map((v) => world.vhostRow(v)), c.query));
   on('GET', '/api/vhosts/:v', (c, v) => world.vhostRow(vhost(v), c.query));
-  on('PUT', '/api/vhosts/:v', (c, v) => put(world.vhosts, v,
-      { ...world.vhosts.get(v), name: v, ...c.body }));
+  on('PUT', '/api/vhosts/:v', (c, v) => {
+    if (!world.vhosts.has(v)) world.addDefaults(v);
+    return put(world.vhosts, v, { ...world.vhosts.get(v), name: v, ...c.body });
+  });
   on('DELETE', '/api/vhosts/:v', (c, v) => {
     if (vhost(v).protected_from_deletion) fail(412, 'precondition_failed',
       `virtual host '${v}' is protected from deletion`);
@@ -347,8 +349,8 @@ function routes(world) {
 }
 
 /** Starts the server; answers `{ url, world, close }`. */
-export async function start({ port = 0, queues = 0 } = {}) {
-  const world = new World({ queues });
+export async function start({ port = 0, queues = 0, markup = true } = {}) {
+  const world = new World({ queues, markup });
   const table = routes(world);
   const sessions = new Map();
   const streams = new Set();

@@ -1,7 +1,5 @@
 // Every page: it opens, fits a narrow screen, has light and dark, is used by keys, and is accessible.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { api, axe, has, login, needs, visit, until } from './browser.mjs';
 
 const V = '%2F';
@@ -61,12 +59,6 @@ async function accessible(page, name) {
       (v) => `${name}: ${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.failureSummary}`).join('; ')}`),
     []);
 }
-async function shot(page, name) {
-  const folder = process.env.LEVERET_UI_SHOTS;
-  if (!folder) return;
-  mkdirSync(folder, { recursive: true });
-  await page.screenshot({ path: join(folder, `${name}.png`) });
-}
 
 const accessibleIn = (colorScheme) => (broker) => inside(broker, { viewport: WIDE, colorScheme },
   async (view, page) => {
@@ -74,7 +66,6 @@ const accessibleIn = (colorScheme) => (broker) => inside(broker, { viewport: WID
   assert.equal(/^rgb\((\d+)/.exec(ground)[1] < 60, colorScheme === 'dark');
   await eachPage(view, async (name) => {
     await accessible(page, name);
-    await shot(page, `${name}-${colorScheme}`);
   });
 });
 
@@ -88,7 +79,6 @@ export const PAGES = {
           document.querySelector('main').scrollWidth - document.querySelector('main').clientWidth]);
       assert.ok(wide[0] <= NARROW.width && wide[1] <= 0, `${name} is ${wide} wide`);
       await accessible(page, name);
-      await shot(page, `${name}-narrow`);
     });
     await page.click('[aria-label="Menu"]');
     await page.click('nav.side >> text=Exchanges');
@@ -100,7 +90,6 @@ export const PAGES = {
     await view.page.goto(`${broker.url}/`);
     await view.page.waitForSelector('#password');
     await accessible(view.page, 'login');
-    await shot(view.page, 'login');
     await view.context.close();
     await inside(broker, {}, async (inner, page) => {
       for (const [hash, open] of [['queues', 'Declare a queue'], [`queues/${V}/${QUEUE}`, 'Publish'],
@@ -111,7 +100,6 @@ export const PAGES = {
         await page.click(`.page-head button:has-text("${open}")`);
         await page.waitForSelector('dialog[open]');
         await accessible(page, open);
-        await shot(page, `dialog-${open.toLowerCase().replaceAll(' ', '-')}`);
         await page.keyboard.press('Escape');
         await page.waitForSelector('dialog', { state: 'detached' });
       }

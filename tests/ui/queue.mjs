@@ -88,7 +88,7 @@ export class Queue {
         message_id: `m-${hash(this.name + i).toString(16)}`, timestamp: Math.floor(published_at / 1000),
         headers: { tenant: `t-${i % 9}`, attempt: i % 4 } },
       payload: JSON.stringify({ id: 48000 + i, customer: { name: i % 5 ? 'Ada Lovelace'
-              : '<script>alert(1)</script>', email: 'ada@example.org' }, total: 19.9 + i, currency: 'EUR',
+              : this.world.markup ? '<script>alert(1)</script>' : 'Ada', email: 'ada@example.org' }, total: 19.9 + i, currency: 'EUR',
           paid: i % 2 === 0, items: [{ sku: 'HARE-1', count: 2 },
             { sku: 'HARE-7', count: 1, note: null }] }), payload_encoding: 'string' };
     if (i % 11 === 5) Object.assign(message, { payload: 'plain text, not JSON: '

@@ -1,12 +1,13 @@
 // Queues and their messages: declare, publish, browse, redrive, delete; lists of any length.
 import assert from 'node:assert/strict';
-import { api, login, needs, visit, until } from './browser.mjs';
+import { api, login, needs, slow, user, visit, until } from './browser.mjs';
 
 const V = '%2F';
 const MESSAGES = '/api/queues/{}/{}/messages';
 const MANY = 1000;
-const FRAME_MS = 50;
-const PAINT_MS = 200;
+/** The longest that a page may be busy, and until something is seen of it. */
+const FRAME_MS = slow ? 2000 : 50;
+const PAINT_MS = slow ? 5000 : 200;
 
 async function inside(broker, work, options) {
   const view = await visit(broker, options);
@@ -188,16 +189,18 @@ export const QUEUES = {
     assert.equal(await page.locator('.toasts img').count(), 0);
     await api(broker.url, 'DELETE', `/api/queues/${V}/${encodeURIComponent(name)}`);
   }),
-  'a thousand queues are filtered as typed, and deleted with one question': (broker) => inside(broker,
+  'a thousand queues are filtered as typed, and fifty deleted with one question': (broker) => inside(broker,
     async (view, page) => {
     const names = Array.from({ length: MANY }, (_, i) => `ui.many.${String(i).padStart(4, '0')}`);
-    // a broker has room for some connections only, and the page has its own
-    for (let i = 0; i < MANY; i += 10) {
-      await Promise.all(names.slice(i, i + 10).map(
-          (name, k) => api(broker.url, 'PUT', `/api/queues/${V}/${name}`,
-            { durable: true, arguments: (i + k) % 100 ? {} : { 'x-queue-type': 'quorum' } })));
-    }
-    await send(broker, names[7], 'x');
+    const queues = names.map((name, i) => ({ name, vhost: 'ui-many', durable: true, auto_delete: false,
+        arguments: i % 100 ? {} : { 'x-queue-type': 'quorum' } }));
+    await api(broker.url, 'DELETE', '/api/vhosts/ui-many');
+    await api(broker.url, 'PUT', '/api/vhosts/ui-many', {});
+    await api(broker.url, 'PUT', `/api/permissions/ui-many/${user}`,
+      { configure: '.*', write: '.*', read: '.*' });
+    await api(broker.url, 'POST', '/api/definitions', { queues });
+    await api(broker.url, 'POST', '/api/exchanges/ui-many/amq.default/publish',
+      { routing_key: names[7], payload: 'x', payload_encoding: 'string', properties: {} });
     await view.go('queues');
     const filter = page.locator('.filter input');
     const shows = (text, words) => filter.fill(text)
@@ -218,12 +221,17 @@ export const QUEUES = {
     await until('the order', async () => (await page.textContent('.line a >> nth=0')) === names[7]);
     await page.click('.head .pick input');
     await page.waitForSelector('.selected-bar:has-text("1,000 selected")');
+    await page.click('.head .pick input');
+    await shows('/many\\.00[0-4].$/', /^50 of /);
+    await page.click('.head .pick input');
+    await page.waitForSelector('.selected-bar:has-text("50 selected")');
     await page.click('.selected-bar >> text=Delete');
-    assert.match(await page.textContent('dialog h2'), /Delete 1,000 queues with 1 message\?/);
+    assert.match(await page.textContent('dialog h2'), /Delete 50 queues with 1 message\?/);
     await page.fill('dialog input', '1');
     await page.click('dialog button[type=submit]');
-    await page.waitForSelector('.toasts:has-text("Deleted: 1,000 queues")', { timeout: 60000 });
+    await page.waitForSelector('.toasts:has-text("Deleted: 50 queues")');
     await until('no queue', async () => /^0 of/.test(await counted(page)));
+    await api(broker.url, 'DELETE', '/api/vhosts/ui-many');
   }),
   'a hundred thousand queues are shown without a freeze': async (broker) => {
     if (!broker.mock) return 'only the made-up broker has that many';

@@ -16,7 +16,9 @@ const propertiesKey = (key, args) => {
 };
 
 export class World {
-  constructor({ queues = 0 }) {
+  /** Without `markup` no name looks like any, for pictures. */
+  constructor({ queues = 0, markup = true }) {
+    this.markup = markup;
     this.start = Date.now() - 27 * HOUR;
     this.clusterName = 'orders-eu';
     this.node = 'leveret@mq1';
@@ -83,7 +85,7 @@ export class World {
     q('/', 'parked-payments', 'quorum', {}, { made: 4, parked: 4 });
     q('/', 'unroutable', 'classic', {}, { made: 6 });
     q('/', 'reports', 'classic', { 'x-expires': 86400000 }, {});
-    q('/', '<b>bold</b> & "quoted"', 'classic', {}, { made: 1 });
+    if (this.markup) q('/', '<b>bold</b> & "quoted"', 'classic', {}, { made: 1 });
     q('billing', 'invoices.created', 'quorum', {},
       { rate: 52, level: 10, consumers: 2, unacked: 3, made: 12 });
     q('billing', 'invoices.paid', 'quorum', { 'x-single-active-consumer': true },
@@ -115,7 +117,7 @@ export class World {
       ['worker-1', 'app', 'amqplib', '0.10.9', 'Node.js v22'],
       ['worker-2', 'app', 'amqplib', '0.10.9', 'Node.js v22'],
       ['billing', 'billing-worker', 'RabbitMQ Java client', '5.26.0', 'Java 21'],
-      ['', 'guest', 'lapin', '2.5.0', 'Rust'], ['reporting <img src=x onerror=alert(1)>', 'app', 'bunny',
+      ['', 'guest', 'lapin', '2.5.0', 'Rust'], [`reporting${this.markup ? ' <img src=x onerror=alert(1)>' : ''}`, 'app', 'bunny',
         '2.24.0', 'ruby 3.4']];
     this.connections = clients.map(([name, user, product, version, platform], i) => {
       const peer_port = 41200 + i * 7;
