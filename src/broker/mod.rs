@@ -650,20 +650,21 @@ impl Broker {
     }
 
     /// Drops everything that is ready, in parts, between which others may use the queue: what they
-    /// bring meanwhile stays, as if it had come afterwards.
+    /// bring meanwhile stays, as if it had come afterwards. It is durable when all of it is, and
+    /// what was settled before.
     pub fn purge(&self, queue: &Arc<Queue>, now: Now) -> (u64, Ticket) {
         let ready = queue.purgeable();
         blocking::run_many(usize::try_from(ready).unwrap_or(usize::MAX), || {
-            let (mut purged, mut newest) = (0, Ticket(0));
+            let mut purged = 0;
             loop {
                 let (part, effects) = queue.purge_part(ready - purged, now);
-                newest = newest.max(effects.ticket);
                 self.effects.carry_out(queue, &effects, now, None);
                 purged += part;
                 if part == 0 || purged >= ready {
-                    return (purged, newest);
+                    break;
                 }
             }
+            (purged, if queue.is_durable() { self.log.append(&mut Vec::new()) } else { Ticket(0) })
         })
     }
 

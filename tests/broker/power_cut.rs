@@ -363,6 +363,21 @@ fn check(disk: &SimDisk, known: &Knowledge, what: &str) {
     broker.shutdown().expect("the disk works");
 }
 
+/// Who purges a queue wants it to be empty after a crash too, also if the last message was settled
+/// a moment before.
+#[test]
+fn a_purge_waits_for_what_was_settled_before_it() {
+    let broker = open(&SimDisk::default());
+    let (queue, declared) = declare(&broker, "work", FieldTable::default());
+    let route = broker.vhost().route(b"", b"work", &[0, 0]).expect("the default exchange");
+    let published = broker.enqueue(&route, block([1]), NOW).ticket;
+    let got = broker.get(&queue, true, &Mailbox::new(), NOW);
+    assert!(matches!(got, Got::Message { .. }), "{got:?}");
+    let (purged, ticket) = broker.purge(&queue, NOW);
+    assert_eq!(purged, 0);
+    assert!(ticket >= published && published >= declared, "{ticket:?} after {published:?}");
+}
+
 #[test]
 fn nothing_confirmed_is_lost_wherever_the_power_goes() {
     for (seed, step) in seeds(0x000C_0FFE).zip([1, 3]) {
