@@ -77,8 +77,8 @@ enum Command {
     Restore(Restore),
     /// Print a settings file with every key, its default and what it means
     Config,
-    /// Print RabbitMQ's settings (rabbitmq.conf) as a settings file; what has no meaning here is told
-    /// on standard error
+    /// Print RabbitMQ's settings (rabbitmq.conf) as a settings file; what has no meaning here is
+    /// told on standard error
     ImportConfig {
         /// The file; - is standard input
         file: PathBuf,

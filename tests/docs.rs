@@ -200,7 +200,7 @@ fn every_command_line_is_understood() {
 fn every_settings_file_is_accepted() {
     let folder = Folder::new();
     for fence in blocks(&["toml"]) {
-        let config = Some(folder.write("leveret.toml", &fence.lines.join("\n")));
+        let config = Some(folder.write("leveret.toml", fence.lines.join("\n")));
         let resolved = Config::resolve(Flags { config, ..Flags::default() });
         assert!(resolved.is_ok(), "{}: {}", fence.at, resolved.unwrap_err());
     }

@@ -191,7 +191,7 @@ pub enum Told {
     /// What the process uses.
     Usage(Box<node::Usage>),
     /// A queue and all that belongs to it.
-    Queue(queues::QueueDescription),
+    Queue(Box<queues::QueueDescription>),
     /// An exchange and what is bound to it.
     Exchange(exchanges::ExchangeDescription),
     /// A connection and its channels.
@@ -213,7 +213,7 @@ pub enum Row {
     /// Which keys a user may use.
     TopicPermission(permissions::TopicPermissionRow),
     /// A vhost.
-    VHost(vhosts::VHostRow),
+    VHost(Box<vhosts::VHostRow>),
     /// The limits of a vhost.
     VHostLimits(vhosts::VHostLimitsRow),
     /// A policy.

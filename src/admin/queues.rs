@@ -304,7 +304,7 @@ fn describe(
         bindings: own.take(DESCRIBED_MAX).map(|bound| BindingRow::of(&bound)).collect(),
         consumers,
     };
-    Ok(Performed::told(Told::Queue(description), Ticket(0)))
+    Ok(Performed::told(Told::Queue(Box::new(description)), Ticket(0)))
 }
 
 fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, &SamplesWanted)) -> QueueRow {

@@ -201,7 +201,7 @@ pub(super) fn perform(
             let listed: Vec<_> = seen.map(|record| (vhosts.get(&record.name), record)).collect();
             let (newest, samples) = (broker.sampling().newest(), caller.samples);
             return Ok(Performed::rows(listed.into_iter().map(move |(vhost, record)| {
-                Row::VHost(VHostRow {
+                Row::VHost(Box::new(VHostRow {
                     tracing: vhost.as_ref().is_some_and(|vhost| vhost.is_tracing()),
                     trends: vhost.map(|vhost| trends(&vhost, newest, &samples)).unwrap_or_default(),
                     protected_from_deletion: record.protected,
@@ -209,7 +209,7 @@ pub(super) fn perform(
                     description: record.description,
                     tags: record.tags,
                     default_queue_type: record.default_queue_type.unwrap_or_else(|| "classic".to_owned()),
-                })
+                }))
             })));
         }
         VHostOperation::ListVhostLimits { vhost } => return list_limits(broker, vhost, access),

@@ -36,7 +36,7 @@ pub enum Command {
         #[arg(long)]
         strict: bool,
         /// Accepted for scripts: an import changes only what is not as the document says
-        #[arg(long)]
+        #[arg(long = "skip-if-unchanged")]
         skip_if_unchanged: bool,
         /// Only json is supported
         #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]

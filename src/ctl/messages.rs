@@ -132,7 +132,7 @@ pub struct Chosen {
 }
 
 /// How many messages a job moves, and how fast.
-#[derive(Args, Debug, Clone)]
+#[derive(Args, Debug, Clone, Copy)]
 pub struct Pace {
     /// Messages at most
     #[arg(long, value_name = "NUMBER")]

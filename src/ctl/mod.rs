@@ -210,7 +210,8 @@ pub enum Shown {
     Count(&'static str, &'static str),
     /// These words, if all is well.
     Checked(String),
-    /// Whether the listeners of an overview can be connected to, each at its address or at this one.
+    /// Whether the listeners of an overview can be connected to, each at its address or at this
+    /// one.
     Listeners(Option<String>),
     /// The text that is the answer.
     Text,

@@ -32,7 +32,7 @@ pub enum Command {
     /// List the policies that match a name; the first one is in effect
     ListPoliciesThatMatch {
         /// Kind of the object: queues (classic), classic_queues, quorum_queues, streams, exchanges
-        #[arg(long, value_name = "KIND", default_value = "queues")]
+        #[arg(long = "object-type", value_name = "KIND", default_value = "queues")]
         object_type: String,
         /// Name of a queue or an exchange
         name: String,

@@ -19,7 +19,7 @@ pub enum Command {
         /// Password; if omitted, it is asked for or read from standard input
         password: Option<String>,
         /// The password is a hash, as hash_password prints it
-        #[arg(long)]
+        #[arg(long = "pre-hashed-password")]
         pre_hashed_password: bool,
     },
     /// Print the hash of a password, for add_user --pre-hashed-password and for definitions

@@ -114,8 +114,8 @@ impl RequestBody {
         self.parse(VALUES_MAX).await?.map_err(|_error| Fault::bad_request("not_json"))
     }
 
-    /// What it is as JSON of at most so many values, or what is wrong with it. One that takes long to
-    /// read is read aside.
+    /// What it is as JSON of at most so many values, or what is wrong with it. One that takes long
+    /// to read is read aside.
     ///
     /// # Errors
     /// It has more, or cannot be read now.

@@ -3,8 +3,8 @@
 //!
 //! The body is an operation as JSON, `{"GROUP": {"NAME": {ARGUMENTS}}}`, or `{"GROUP": "NAME"}`
 //! without arguments. One thing is answered as JSON. A list is answered as lines of JSON, a row
-//! each, a copy of the data file as bytes; both are made while the client reads them: no more than a
-//! few buffers are in memory.
+//! each, a copy of the data file as bytes; both are made while the client reads them: no more than
+//! a few buffers are in memory.
 
 use super::answer::{Fault, aside, json_of};
 use super::call::Call;

@@ -30,7 +30,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn rows(call: &Call) -> Result<Vec<VHostRow>, Fault> {
     let rows = call.rows(Operation::VHosts(VHostOperation::ListVhosts)).await?;
-    Ok(rows.filter_map(|row| if let Row::VHost(row) = row { Some(row) } else { None }).collect())
+    Ok(rows.filter_map(|row| if let Row::VHost(row) = row { Some(*row) } else { None }).collect())
 }
 
 async fn all(call: Call) -> Result<Response, Fault> {

@@ -65,7 +65,10 @@ fn a_tag_says_which_kinds_of_things_one_may_do() {
     check(&api, "makes", &[("GET", "/api/parameters", None, 200), ("GET", "/api/nodes", None, 401)]);
     let overview = |user| json(&api.ask_as(user, ("GET", "/api/overview"), None));
     assert_eq!(overview("own")["message_stats"], json!({}), "the broker's is not shown to everybody");
-    assert!(overview("sees")["message_stats"]["publish"].is_u64());
+    let message = r#"{"properties":{},"routing_key":"q","payload":"x","payload_encoding":"string"}"#;
+    api.check("POST", "/api/exchanges/%2F/amq.default/publish", Some(message), 200);
+    assert_eq!(overview("sees")["message_stats"]["publish"], 1);
+    assert_eq!(overview("own")["message_stats"], json!({}), "nor when there is something to show");
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn families_are_told_of_the_vhosts_that_are_asked_for() {
     let page = |query: &str| {
         let request =
             format!("GET /metrics/detailed{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        api.send(request.as_bytes()).text().to_string()
+        api.send(request.as_bytes()).text()
     };
     let both = page("?family=queue_coarse_metrics&family=queue_consumer_count");
     let line = r#"rabbitmq_detailed_queue_messages_ready{vhost="/",queue="a\"b\\c"} 0"#;

@@ -22,7 +22,22 @@ pub(super) fn ask(address: SocketAddr, method: &str, path: &str) -> (String, Str
     let answer =
         exchange(address, &format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
     let (head, body) = answer.split_once("\r\n\r\n").expect("there is a head");
-    (head.to_owned(), body.to_owned())
+    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    (head.to_owned(), if is_chunked { joined(body) } else { body.to_owned() })
+}
+
+/// What is in chunks (RFC 9112, 7.1).
+fn joined(mut chunks: &str) -> String {
+    let mut body = String::new();
+    loop {
+        let (len, rest) = chunks.split_once("\r\n").expect("each chunk says how long it is");
+        let (chunk, rest) = rest.split_at(usize::from_str_radix(len, 16).expect("a number"));
+        if chunk.is_empty() {
+            return body;
+        }
+        body.push_str(chunk);
+        chunks = rest.strip_prefix("\r\n").expect("each chunk has an end");
+    }
 }
 
 /// The value of one series of the metrics page.
@@ -104,9 +119,9 @@ fn idle_connections_give_way() {
 fn the_api_is_served_over_tls_too() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let files = authority.sign("localhost", &["localhost"]).write(&folder, "server");
-    let ca = folder.write("ca.pem", &authority.pem());
+    let ca = folder.write("ca.pem", authority.pem());
     let ca = format!("ca = '{}'\nverify = 'required'\n", ca.display());
-    let config = folder.write("leveret.toml", &format!("[tls]\n{files}{ca}"));
+    let config = folder.write("leveret.toml", format!("[tls]\n{files}{ca}"));
     let broker = Process::spawn(leveret_in(&folder).args(["--https", "127.0.0.1:0", "--config"]).arg(config));
     let https = broker.ready.split_whitespace().find_map(|word| word.strip_prefix("https="));
     let https: SocketAddr = https.expect("it is in the ready line").parse().expect("it is an address");

@@ -1,5 +1,5 @@
-//! What operators and their scripts do beside declaring things: checks, limits, listeners, settings,
-//! the supervisor of the process, and messages where they are.
+//! What operators and their scripts do beside declaring things: checks, limits, listeners,
+//! settings, the supervisor of the process, and messages where they are.
 
 use super::dialogue::{Client, connect};
 use crate::support::process::{Folder, PATIENCE, Process, leveret, leveret_in, outcome};
@@ -180,7 +180,9 @@ fn messages_are_seen_deleted_and_moved() {
     assert_eq!(peek("q"), "");
     assert_eq!(peek("other").lines().count(), 2);
     let (status, _, told) = ctl(&folder, &["move", "other", "--to", "", "nowhere"]);
-    assert!(status == 69 && told.contains("0 moved, 2 left"), "{told}");
+    assert!(status == 65 && told.contains("there is no queue 'nowhere'"), "{status}: {told}");
+    let (status, _, told) = ctl(&folder, &["move", "other", "--to", "amq.direct", "nowhere"]);
+    assert!(status == 69 && told.contains("0 moved, 2 left"), "{status}: {told}");
     let (_, said, _) = ctl(&folder, &["-q", "list_jobs"]);
     assert_eq!(said.lines().count(), 3, "{said}");
 }

@@ -64,7 +64,7 @@ fn certificates_that_are_of_no_use() {
     folder.write("empty", "");
     folder.write("garbage", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n");
     let check = |tls: &str, why: &str| {
-        let file = folder.write("leveret.toml", &format!("[tls]\n{tls}"));
+        let file = folder.write("leveret.toml", format!("[tls]\n{tls}"));
         let status = refused(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(file), why);
         assert_eq!(status, Some(2), "{why}");
     };
@@ -127,7 +127,7 @@ fn a_folder_that_is_a_file() {
 fn a_public_address_while_everybody_knows_the_only_password() {
     let folder = Folder::new();
     let files = Authority::new().sign("localhost", &["localhost"]).write(&folder, "server");
-    let config = folder.write("tls.toml", &format!("[tls]\n{files}"));
+    let config = folder.write("tls.toml", format!("[tls]\n{files}"));
     let public = |flag: &str| {
         let mut command = leveret_in(&folder);
         command.arg("--config").arg(&config);

@@ -68,7 +68,7 @@ fn a_client_that_vanishes_is_noticed() {
 
 /// A broker with these limits.
 fn limited(folder: &Folder, limits: &str) -> Process {
-    let file = folder.write("leveret.toml", &format!("[limits]\n{limits}"));
+    let file = folder.write("leveret.toml", format!("[limits]\n{limits}"));
     Process::spawn(leveret_in(folder).arg("--config").arg(file))
 }
 

@@ -98,7 +98,7 @@ fn sighup_reads_certificates_again() {
     let folder = Folder::new();
     let authority = Authority::new();
     let files = authority.sign("localhost", &["localhost"]).write(&folder, "server");
-    let config = folder.write("leveret.toml", &format!("[tls]\n{files}"));
+    let config = folder.write("leveret.toml", format!("[tls]\n{files}"));
     let start =
         || Process::spawn(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(&config));
     hang_up(start(), "certificates reloaded");

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// A broker with a TLS port, on which `tls` holds beside the certificate of `localhost`.
 pub(super) fn broker(folder: &Folder, authority: &Authority, tls: &str) -> Process {
     let files = authority.sign("localhost", &["localhost"]).write(folder, "server");
-    let config = folder.write("leveret.toml", &format!("[tls]\n{files}{tls}"));
+    let config = folder.write("leveret.toml", format!("[tls]\n{files}{tls}"));
     Process::spawn(leveret_in(folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(config))
 }
 
@@ -127,7 +127,7 @@ fn versions_that_are_too_old_are_refused() {
 #[test]
 fn clients_show_certificates_where_they_have_to() {
     let (folder, authority) = (Folder::new(), Authority::new());
-    let ca = folder.write("ca.pem", &authority.pem());
+    let ca = folder.write("ca.pem", authority.pem());
     let verify = |how: &str| format!("verify = '{how}'\nca = '{}'\n", ca.display());
     let (good, stranger) = (authority.sign("hare", &[]), Authority::new().sign("hare", &[]));
     let required = broker(&folder, &authority, &verify("required"));
@@ -151,7 +151,7 @@ fn clients_show_certificates_where_they_have_to() {
 #[test]
 fn a_certificate_is_a_login() {
     let (folder, authority) = (Folder::new(), Authority::new());
-    let ca = folder.write("ca.pem", &authority.pem());
+    let ca = folder.write("ca.pem", authority.pem());
     let verify = |from| format!("verify = 'optional'\nca = '{}'\nlogin_from = '{from}'\n", ca.display());
     let guest = authority.sign("guest", &["guest"]);
     for from in ["common_name", "subject_alternative_name"] {

@@ -51,7 +51,7 @@ impl Signed {
     /// Writes `NAME.pem` and `NAME.key`; returns the two as keys of the configuration.
     pub(crate) fn write(&self, folder: &Folder, name: &str) -> String {
         let certificate = folder.write(&format!("{name}.pem"), &self.certificate_pem);
-        let key = folder.write(&format!("{name}.key"), &self.key.serialize_pem());
+        let key = folder.write(&format!("{name}.key"), self.key.serialize_pem());
         format!("cert = '{}'\nkey = '{}'\n", certificate.display(), key.display())
     }
 

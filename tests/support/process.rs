@@ -1,6 +1,7 @@
 //! The real process: started on free ports with a folder of its own, stopped in every way, gone
 //! when dropped.
 
+use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -167,11 +168,16 @@ impl Process {
         if ready.is_empty() {
             panic!("the broker did not become ready: {}", log.join().unwrap_or_default());
         }
-        let address = |key| {
-            let word = ready.split_whitespace().find_map(|word| word.strip_prefix(key))?;
+        let json: Option<Value> = serde_json::from_str(&ready).ok();
+        let address = |key: &str| {
+            if let Some(json) = &json {
+                let told = if json[key].is_array() { &json[key][0] } else { &json[key] };
+                return told.as_str()?.parse().ok();
+            }
+            let word = ready.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))?;
             word.split(',').next()?.parse().ok()
         };
-        let (amqp, amqps, http) = (address("amqp="), address("amqps="), address("http="));
+        let (amqp, amqps, http) = (address("amqp"), address("amqps"), address("http"));
         let (Some(amqp), Some(http)) = (amqp, http) else { panic!("not a ready line: {ready}") };
         Self { child, ready, amqp, amqps, http, logged, log: Some(log) }
     }

@@ -172,7 +172,8 @@ impl Classic {
         let (parked, parked_bytes) = core.letters.as_ref().map_or((0, 0), |letters| letters.held());
         let delayed = core.waiting() + core.dead() - parked;
         QueueStats {
-            ready: core.ready(),
+            // Who asks a queue of delayed messages wants to know how many there are.
+            ready: core.ready() + if self.settings.delays { delayed } else { 0 },
             parked,
             parked_bytes,
             unacked: core.unacked(),

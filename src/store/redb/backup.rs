@@ -82,7 +82,7 @@ pub(super) struct Backup {
 
 enum State {
     New,
-    Reading(Reading),
+    Reading(Box<Reading>),
     Ended,
 }
 
@@ -122,7 +122,7 @@ impl Backup {
         }
         match &mut self.state {
             State::New => {
-                self.state = State::Reading(self.begin()?);
+                self.state = State::Reading(Box::new(self.begin()?));
                 Ok(Some([&MAGIC[..], &FORMAT.to_be_bytes()].concat()))
             }
             State::Reading(reading) => {

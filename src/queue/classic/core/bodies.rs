@@ -80,14 +80,14 @@ impl Bodies {
     }
 
     /// So many messages with so many bytes are on disk only.
-    pub(super) fn to_disk(&mut self, count: u64, bytes: u64) {
+    pub(super) fn move_to_disk(&mut self, count: u64, bytes: u64) {
         self.memory = self.memory.saturating_sub(bytes);
         self.disk += bytes;
         self.disk_count += count;
     }
 
     /// They are in memory again.
-    pub(super) fn to_memory(&mut self, count: u64, bytes: u64) {
+    pub(super) fn move_to_memory(&mut self, count: u64, bytes: u64) {
         self.leave_disk(count);
         self.memory += bytes;
     }
@@ -138,11 +138,11 @@ mod tests {
     fn what_is_on_disk_leaves_it_with_its_share() {
         let mut bodies = Bodies::default();
         bodies.push(100);
-        bodies.to_disk(4, 80);
+        bodies.move_to_disk(4, 80);
         bodies.take(20);
         bodies.remove_from_disk(1);
         assert_eq!((bodies.memory, bodies.disk, bodies.taken), (20, 60, 0));
-        bodies.to_memory(1, 25);
+        bodies.move_to_memory(1, 25);
         assert_eq!((bodies.memory, bodies.disk, bodies.disk_count), (45, 40, 2));
         bodies.remove_from_disk(2);
         assert_eq!((bodies.disk, bodies.disk_count), (0, 0));

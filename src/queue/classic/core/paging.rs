@@ -282,7 +282,7 @@ fn to_disk(core: &mut Core, range: SeqRange) {
     replace(core, range, |core, piece, place| match place {
         RecordPlace::Memory { block, base, logged: true } => {
             let records = records(&block, base, piece);
-            core.bodies.to_disk(piece.len(), block.bodies_of(records.clone()));
+            core.bodies.move_to_disk(piece.len(), block.bodies_of(records.clone()));
             core.resident -= weight(&block, records);
             RecordPlace::Disk
         }
@@ -332,7 +332,7 @@ pub(in crate::queue::classic) fn put_pages(core: &mut Core, wanted: SeqRange, pa
         replace(core, range, |core, piece, place| match place {
             RecordPlace::Disk => {
                 let records = records(&block, page.first, piece);
-                core.bodies.to_memory(piece.len(), block.bodies_of(records.clone()));
+                core.bodies.move_to_memory(piece.len(), block.bodies_of(records.clone()));
                 core.resident += weight(&block, records);
                 RecordPlace::Memory { block: Arc::clone(&block), base: page.first, logged: true }
             }
