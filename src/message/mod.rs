@@ -325,6 +325,9 @@ impl Block {
     /// record is looked at.
     #[must_use]
     pub fn bodies_of(&self, range: Range<u32>) -> u64 {
+        if range == (0..self.len()) {
+            return self.bytes.len().saturating_sub(self.heads) as u64;
+        }
         let heads_before = |index: u32| self.heads as u64 * u64::from(index) / u64::from(self.len().max(1));
         let heads = heads_before(range.end) - heads_before(range.start);
         (self.bytes_of(range) as u64).saturating_sub(heads)
