@@ -39,7 +39,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 30;
 
 /// Where a broker is.
 #[derive(Debug, Clone)]
-pub enum Target {
+pub enum Endpoint {
     /// On this machine, with its data in this folder.
     Folder(PathBuf),
     /// Somewhere.
@@ -70,14 +70,14 @@ pub enum ApiError {
 #[derive(Debug)]
 pub struct Client {
     runtime: Runtime,
-    target: Target,
+    target: Endpoint,
     wait: Duration,
     requests: SendRequest<Full<Bytes>>,
 }
 
 /// What the body of an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum BodyKind {
     /// JSON, or nothing.
     Json,
     /// JSON a line.
@@ -92,7 +92,7 @@ pub struct Answer {
     /// The status of HTTP.
     pub status: u16,
     /// What its body is.
-    pub kind: Kind,
+    pub kind: BodyKind,
     body: Incoming,
     /// What has come of a line whose end has not.
     rest: Vec<u8>,
@@ -105,7 +105,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no broker, or it may not be talked to.
-    pub fn connect(target: Target, wait: Duration) -> Result<Self, ApiError> {
+    pub fn connect(target: Endpoint, wait: Duration) -> Result<Self, ApiError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| ApiError::Unreachable(format!("cannot start a runtime: {error}")))?;
@@ -126,9 +126,9 @@ impl Client {
         let answer = answer.map_err(|error| lost(&error))?;
         let (head, body) = answer.into_parts();
         let kind = match head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
-            Some(b"application/x-ndjson") => Kind::Lines,
-            Some(b"application/octet-stream") => Kind::Bytes,
-            _ => Kind::Json,
+            Some(b"application/x-ndjson") => BodyKind::Lines,
+            Some(b"application/octet-stream") => BodyKind::Bytes,
+            _ => BodyKind::Json,
         };
         Ok(Answer { status: head.status.as_u16(), kind, body, rest: Vec::new(), searched: 0 })
     }
@@ -203,15 +203,15 @@ fn lost(error: &hyper::Error) -> ApiError {
 
 /// A request with what it says of where it goes and who asks.
 fn request(
-    target: &Target,
+    target: &Endpoint,
     method: Method,
     path: &str,
     body: Vec<u8>,
 ) -> Result<Request<Full<Bytes>>, ApiError> {
     let request = Request::builder().method(method).header(CONTENT_TYPE, "application/json");
     let request = match target {
-        Target::Folder(_) => request.uri(path).header(HOST, "localhost"),
-        Target::Url { url, user, password, ca: _ } => {
+        Endpoint::Folder(_) => request.uri(path).header(HOST, "localhost"),
+        Endpoint::Url { url, user, password, ca: _ } => {
             let own = format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.0)));
             let host = url.host_str().unwrap_or_default();
             let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
@@ -223,14 +223,14 @@ fn request(
     request.body(body).map_err(|error| ApiError::Garbled(format!("{path}: {error}")))
 }
 
-async fn open(target: &Target) -> Result<SendRequest<Full<Bytes>>, ApiError> {
+async fn open(target: &Endpoint) -> Result<SendRequest<Full<Bytes>>, ApiError> {
     match target {
-        Target::Folder(folder) => {
+        Endpoint::Folder(folder) => {
             let path = socket(folder).map_err(ApiError::Unreachable)?;
             let stream = UnixStream::connect(&path).await;
             speak(stream.map_err(|error| no_socket(folder, &path, &error))?).await
         }
-        Target::Url { url, ca, .. } => {
+        Endpoint::Url { url, ca, .. } => {
             let unreachable = |error: io::Error| {
                 ApiError::Unreachable(format!("cannot reach the broker at {url}: {error}"))
             };

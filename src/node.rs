@@ -278,8 +278,7 @@ fn add_default_user(config: &Config, broker: &Arc<Broker>) -> Result<(), StartEr
     }
     let password = default_pass.as_ref().map_or(DEFAULT_USER, |password| password.0.as_str());
     let vhost = default_vhost.as_deref().unwrap_or("/");
-    let who = Requester::Operator("the start, the default user".to_owned());
-    let caller = Caller { who, now: broker.clock().now(), inquiry: None, samples: SamplesWanted::default() };
+    let caller = starting(broker, &"the default user");
     start_with(broker, Source::of_administrator(name, password, vhost), &caller)
         .map_err(|refusal| StartError::DefaultUser(refusal.to_string()))
 }
@@ -289,9 +288,14 @@ fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
     let refused = |why: &dyn Display| StartError::Definitions { file: file.clone(), why: why.to_string() };
     let text = fs::read(file).map_err(|error| refused(&format_args!("cannot read it: {error}")))?;
     let source = Source::parse(&text).map_err(|error| refused(&error))?;
-    let who = Requester::Operator(format!("the start, {}", file.display()));
-    let caller = Caller { who, now: broker.clock().now(), inquiry: None, samples: SamplesWanted::default() };
+    let caller = starting(broker, &file.display());
     start_with(broker, source, &caller).map_err(|refusal| refused(&refusal))
+}
+
+/// The start as an operator, because of something in the settings.
+fn starting(broker: &Broker, because_of: &dyn Display) -> Caller {
+    let who = Requester::Operator(format!("the start, {because_of}"));
+    Caller { who, now: broker.clock().now(), inquiry: None, samples: SamplesWanted::default() }
 }
 
 /// Everybody knows the first user's password: with nobody else there, a broker that others can

@@ -44,7 +44,7 @@ pub enum BrowseOperation {
         count: u64,
         /// Bytes of a body that are told, at most.
         payload_bytes: usize,
-        /// Which.
+        /// Which messages; all of them where nothing is said.
         #[serde(default)]
         selection: Selection,
     },

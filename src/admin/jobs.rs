@@ -35,7 +35,7 @@ pub enum JobOperation {
         exchange: String,
         /// The routing key.
         routing_key: String,
-        /// Which.
+        /// Which messages, and how many.
         #[serde(default)]
         which: Which,
     },
@@ -48,7 +48,7 @@ pub enum JobOperation {
         /// To what of that.
         #[serde(default)]
         to: RedriveTarget,
-        /// Which.
+        /// Which messages, and how many.
         #[serde(default)]
         which: Which,
     },

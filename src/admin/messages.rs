@@ -206,7 +206,7 @@ pub(super) fn perform(
             let fetched = fetching.fetch(count.min(FETCHED_MAX), encoding, truncate)?;
             drop(fetching);
             // What was settled is durable once this is, which comes after it.
-            let ticket = broker.log().append(&mut Vec::new());
+            let ticket = broker.log().last_appended();
             Ok(Performed::told(Told::Fetched(fetched), ticket))
         }
     }

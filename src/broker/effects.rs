@@ -168,8 +168,8 @@ impl Targets {
 }
 
 /// Whether a message can have these as its exchange and its routing key. Arguments of a queue may
-/// be longer, and lead nowhere.
-pub(super) fn are_names(names: [&str; 2]) -> bool {
+/// be longer, and what a publisher has put into a header, and lead nowhere.
+pub(super) fn are_names(names: [&[u8]; 2]) -> bool {
     names.iter().all(|name| u8::try_from(name.len()).is_ok())
 }
 
@@ -434,7 +434,7 @@ impl EffectHandler {
                 return Some(Outcome::Stuck(Cause::NoExchange));
             };
             let key = settings.dead_letter_routing_key.as_deref().unwrap_or_default();
-            if !are_names([exchange, key]) {
+            if !are_names([exchange, key].map(str::as_bytes)) {
                 return Some(Outcome::Stuck(Cause::NoRoute));
             }
             let at = Circumstances {

@@ -6,9 +6,9 @@
 //! process, and what it has not moved by then is where it was.
 
 use super::browse::{Browser, Direction, Found, Looked};
-use super::effects::EffectHandler;
+use super::effects::{EffectHandler, are_names};
 use super::thread;
-use super::transfer::{BATCH_MAX, COPIES_MAX, Fate, Planned, Target, Transfers, renewed};
+use super::transfer::{BATCH_MAX, COPIES_MAX, MoveOutcome, Planned, Target, Transfers, renewed};
 use super::vhost::VHost;
 use super::vhost::routing::PutOff;
 use crate::clock::{self, Now};
@@ -392,22 +392,22 @@ impl Work {
         };
         let Plan { planned, ids, why: unplanned, left_out, .. } = plan;
         let (is_redrive, is_named) = (self.job.redrives, self.order.ids.is_some());
-        let (fates, ticket) = match planned.len() {
+        let (outcomes, ticket) = match planned.len() {
             0 => (Vec::new(), Ticket(0)),
             _ => Transfers(handler).move_batch(&queue, planned, now),
         };
         self.newest = self.newest.max(ticket);
         let (mut moved, mut stuck, mut why, mut is_full) = (0, left_out, unplanned, false);
-        for (id, fate) in ids.into_iter().zip(fates) {
-            match fate {
-                Fate::Moved => moved += 1,
+        for (id, outcome) in ids.into_iter().zip(outcomes) {
+            match outcome {
+                MoveOutcome::Moved => moved += 1,
                 // Somebody else has it.
-                Fate::NotTaken(NotTaken::Gone | NotTaken::Unacknowledged) if !is_named => {}
-                Fate::NotTaken(not) => {
+                MoveOutcome::NotTaken(NotTaken::Gone | NotTaken::Unacknowledged) if !is_named => {}
+                MoveOutcome::NotTaken(not) => {
                     stuck += 1;
                     why.get_or_insert_with(|| format!("message {id} {}", not_taken(not)));
                 }
-                Fate::Refused => {
+                MoveOutcome::Refused => {
                     (stuck, is_full) = (stuck + 1, true);
                     why.get_or_insert_with(|| format!("message {id} is refused: a queue is full"));
                 }
@@ -576,7 +576,7 @@ impl<'a> Plan<'a> {
         let queue = queue.ok_or_else(|| format!("the queue '{}' does not exist", death.queue))?;
         (self.work.order.may)(self.place, "", &[queue.name.as_bytes()])?;
         let key = death.routing_keys.first().map_or(&[][..], Vec::as_slice);
-        if !are_short([death.exchange.as_bytes(), key]) {
+        if !are_names([death.exchange.as_bytes(), key]) {
             return Err("its header x-death makes no sense".to_owned());
         }
         let block = renewed(&message, (death.exchange.as_bytes(), key), self.now);
@@ -590,7 +590,7 @@ impl<'a> Plan<'a> {
         keys: &[&[u8]],
     ) -> Result<(Block, Target), String> {
         let key = keys.first().copied().unwrap_or_default();
-        if !are_short([exchange.as_bytes(), key]) {
+        if !are_names([exchange.as_bytes(), key]) {
             return Err("its header x-death makes no sense".to_owned());
         }
         (self.work.order.may)(self.place, exchange, keys)?;
@@ -603,12 +603,6 @@ impl<'a> Plan<'a> {
         let block = renewed(message, (exchange.as_bytes(), key), self.now);
         Ok((block, Target::Queues(route.queues.clone())))
     }
-}
-
-/// Whether a message can have these as its exchange and its routing key. Those of a header are
-/// whatever its publisher has put there.
-fn are_short(names: [&[u8]; 2]) -> bool {
-    names.iter().all(|name| u8::try_from(name.len()).is_ok())
 }
 
 /// Whether messages that stand so may be taken out of their queue.

@@ -664,7 +664,7 @@ impl Broker {
                     break;
                 }
             }
-            (purged, if queue.is_durable() { self.log.append(&mut Vec::new()) } else { Ticket(0) })
+            (purged, if queue.is_durable() { self.log.last_appended() } else { Ticket(0) })
         })
     }
 

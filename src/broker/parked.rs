@@ -159,7 +159,9 @@ impl ParkedMessages<'_> {
             targets.add(queue, effects);
             return outcome;
         };
-        let Some(vhost) = self.0.vhost_of(queue).filter(|_| are_names([exchange, routing_key])) else {
+        let Some(vhost) =
+            self.0.vhost_of(queue).filter(|_| are_names([exchange, routing_key].map(str::as_bytes)))
+        else {
             return Outcome::Stuck(Cause::NoRoute);
         };
         let keys = [routing_key.as_bytes()];
@@ -186,6 +188,6 @@ impl ParkedMessages<'_> {
             all += dropped;
             self.0.carry_out(queue, &effects, now, None);
         }
-        (all, self.0.log().append(&mut Vec::new()))
+        (all, self.0.log().last_appended())
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Planned {
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum MoveOutcome {
     /// It is elsewhere.
     Moved,
     /// A queue that it was to go to is full.
@@ -107,12 +107,12 @@ impl Transfers<'_> {
         let message = found.message();
         let block = renewed(&message, (message.exchange, message.routing_key), now);
         let target = Target::Back(Arc::clone(queue));
-        let (fates, ticket) =
+        let (outcomes, ticket) =
             self.move_batch(queue, vec![Planned { named: found.named(), block, target }], now);
-        match fates.first() {
-            Some(Fate::Moved) => Ok(ticket),
-            Some(Fate::NotTaken(why)) => Err(Undone::NotTaken(*why)),
-            Some(Fate::Refused) | None => Err(Undone::Full),
+        match outcomes.first() {
+            Some(MoveOutcome::Moved) => Ok(ticket),
+            Some(MoveOutcome::NotTaken(why)) => Err(Undone::NotTaken(*why)),
+            Some(MoveOutcome::Refused) | None => Err(Undone::Full),
         }
     }
 
@@ -130,25 +130,25 @@ impl Transfers<'_> {
         queue: &Arc<Queue>,
         planned: Vec<Planned>,
         now: Now,
-    ) -> (Vec<Fate>, Ticket) {
+    ) -> (Vec<MoveOutcome>, Ticket) {
         self.0.log().wait_for_room();
         let batch = self.0.log().atomic_batch();
         let (mut targets, mut gone, mut back) = (Targets::default(), Vec::new(), Vec::new());
         let turn = queue.turn();
         let named: Vec<Named> = planned.iter().map(|planned| planned.named).collect();
         let withdrawn = queue.withdraw(&named);
-        let mut fates = Vec::with_capacity(named.len());
+        let mut outcomes = Vec::with_capacity(named.len());
         for (planned, withdrawn) in planned.into_iter().zip(withdrawn) {
             let Planned { block, target, .. } = planned;
-            fates.push(match withdrawn {
-                Err(why) => Fate::NotTaken(why),
+            outcomes.push(match withdrawn {
+                Err(why) => MoveOutcome::NotTaken(why),
                 Ok(withdrawn) if self.hand_over(queue, block, &target, &mut targets, now) => {
                     gone.push(withdrawn);
-                    Fate::Moved
+                    MoveOutcome::Moved
                 }
                 Ok(withdrawn) => {
                     back.push(withdrawn);
-                    Fate::Refused
+                    MoveOutcome::Refused
                 }
             });
         }
@@ -160,7 +160,7 @@ impl Transfers<'_> {
         self.0.carry_out(queue, &effects, now, Some(&batch));
         drop(batch);
         // What came before is durable once this is.
-        (fates, self.0.log().append(&mut Vec::new()))
+        (outcomes, self.0.log().last_appended())
     }
 
     /// Whether a message is where it is to go.

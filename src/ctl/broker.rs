@@ -4,7 +4,7 @@
 use super::Asks;
 use super::error::{CtlError, status_of};
 use crate::admin::{Operation, Refusal, RefusalKind};
-use crate::api_client::{Answer, ApiError, Client, Kind, Method, Target};
+use crate::api_client::{Answer, ApiError, BodyKind, Client, Endpoint, Method};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -41,7 +41,7 @@ impl Broker {
     ///
     /// # Errors
     /// There is none, or it may not be talked to.
-    pub fn connect(target: Target, wait: Duration) -> Result<Self, CtlError> {
+    pub fn connect(target: Endpoint, wait: Duration) -> Result<Self, CtlError> {
         Ok(Self(Client::connect(target, wait)?))
     }
 
@@ -63,8 +63,8 @@ impl Broker {
             Asks::Nothing(told) => return Ok(Reply::One(told.clone())),
         };
         match answer.status {
-            200 if answer.kind == Kind::Lines => Ok(Reply::Many(answer)),
-            200 if answer.kind == Kind::Bytes => Ok(Reply::Copy(answer)),
+            200 if answer.kind == BodyKind::Lines => Ok(Reply::Many(answer)),
+            200 if answer.kind == BodyKind::Bytes => Ok(Reply::Copy(answer)),
             200 => Ok(Reply::One(parsed(&self.0.whole(answer)?)?)),
             201 | 204 => Ok(Reply::One(Value::Null)),
             status => {

@@ -3,7 +3,7 @@
 
 use super::error::CtlError;
 use super::{Asks, Request, Shown};
-use crate::api_client::Method;
+use crate::api_client::{Method, encoded};
 use clap::Subcommand;
 use serde_json::Value;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -74,7 +74,7 @@ impl Command {
                 format!("A listener on port {port} is active"),
             ),
             Self::CheckProtocolListener { protocol } => check(
-                &format!("health/checks/protocol-listener/{}", protocol.replace('/', "%2F")),
+                &format!("health/checks/protocol-listener/{}", encoded(&protocol)),
                 format!("A listener for protocol {protocol} is active"),
             ),
             Self::CheckVirtualHosts => {

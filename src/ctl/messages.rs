@@ -88,7 +88,7 @@ pub enum Command {
         queue: String,
         /// The queue in which they died, or the exchange by which they had come there
         #[arg(long, value_name = "WHAT", default_value = "queue")]
-        to: Target,
+        to: RedriveTo,
         /// Which messages
         #[command(flatten)]
         chosen: Chosen,
@@ -107,7 +107,7 @@ pub enum Command {
 
 /// Where a message goes that is redriven.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Target {
+pub enum RedriveTo {
     /// Into the queue in which it died
     Queue,
     /// To the exchange by which it had come there
@@ -197,8 +197,8 @@ impl Command {
             Self::Redrive { queue, to, chosen, pace } => {
                 let which = chosen.which(pace)?;
                 let to = match to {
-                    Target::Queue => RedriveTarget::Queue,
-                    Target::Exchange => RedriveTarget::Exchange,
+                    RedriveTo::Queue => RedriveTarget::Queue,
+                    RedriveTo::Exchange => RedriveTarget::Exchange,
                 };
                 (job(JobOperation::RedriveMessages { vhost, queue, to, which }), Shown::Job)
             }

@@ -42,7 +42,7 @@ use self::broker::{Broker, Reply};
 use self::table::{Columns, Style, Table};
 use crate::admin::Operation;
 use crate::admin::node::NodeOperation;
-use crate::api_client::{self, Method, Target};
+use crate::api_client::{self, Endpoint, Method};
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde_json::Value;
@@ -307,7 +307,7 @@ impl Script {
 }
 
 /// Comes back once the broker answers.
-fn await_startup(target: &Target, wait: Duration) -> Result<(), CtlError> {
+fn await_startup(target: &Endpoint, wait: Duration) -> Result<(), CtlError> {
     let ping = Asks::Operation(Operation::Node(NodeOperation::Ping));
     let mut waited = Duration::ZERO;
     loop {

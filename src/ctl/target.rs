@@ -3,7 +3,7 @@
 use super::error::CtlError;
 use super::secret::password;
 use crate::admin::Password;
-use crate::api_client::Target;
+use crate::api_client::Endpoint;
 use crate::config::{Config, Flags};
 use clap::Args;
 use std::fs;
@@ -51,12 +51,12 @@ impl Location {
     ///
     /// # Errors
     /// The settings file or the URL cannot be used, or there is no password.
-    pub fn target(self) -> Result<Target, CtlError> {
+    pub fn target(self) -> Result<Endpoint, CtlError> {
         let Self { data_dir, config, url, user, password: given, password_file, tls_ca: ca } = self;
         let Some(url) = url else {
             let flags = Flags { data_dir, config, ..Flags::default() };
             let config = Config::resolve(flags).map_err(|error| CtlError::Usage(error.to_string()))?;
-            return Ok(Target::Folder(config.data_dir));
+            return Ok(Endpoint::Folder(config.data_dir));
         };
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(CtlError::Usage(format!("'{url}' is not a URL such as http://broker:15672")));
@@ -71,6 +71,6 @@ impl Location {
             }
             (None, None) => password(None)?,
         };
-        Ok(Target::Url { url, user, password, ca })
+        Ok(Endpoint::Url { url, user, password, ca })
     }
 }

@@ -15,7 +15,7 @@ const PIECE: usize = 32 * 1024;
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     /// It only grows while the object is there.
     Counter,
     /// It goes up and down.
@@ -47,7 +47,7 @@ pub(super) struct Metric<T> {
     /// Its name, without what the page begins all names with.
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricKind,
     pub(super) total: Total,
     /// Its value; none where an object has none.
     pub(super) value: fn(&T) -> Option<Number>,
@@ -106,8 +106,8 @@ impl<T> Metric<T> {
 
     fn head(&self, prefix: &str, text: &mut String) {
         let kind = match self.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
         };
         let name = self.name(prefix);
         // Writing to a String does not fail.
@@ -237,14 +237,14 @@ mod tests {
     const SIZE: Metric<u64> = Metric {
         name: "size",
         help: "How large it is",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         total: Total::Sum,
         value: |n| Some(Number::Whole(*n)),
     };
     const AGE: Metric<u64> = Metric {
         name: "leveret_age_seconds",
         help: "How old it is",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         total: Total::Max,
         value: |n| (*n > 1).then_some(Number::Real(0.5)),
     };

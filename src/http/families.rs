@@ -1,7 +1,7 @@
 //! What is told of each queue, exchange, channel and connection, in RabbitMQ's families of metrics
 //! (prometheus_rabbitmq_core_metrics_collector). What RabbitMQ has not begins with `leveret`.
 
-use super::exposition::{Kind, Labelled, Metric, Number, Pieces, Table, Total, label};
+use super::exposition::{Labelled, Metric, MetricKind, Number, Pieces, Table, Total, label};
 use crate::broker::Broker;
 use crate::broker::clients::{ChannelReport, ClientReport};
 use crate::broker::vhost::VHost;
@@ -43,7 +43,7 @@ pub(super) struct Wanted {
 }
 
 const fn counter<T>(name: &'static str, help: &'static str, value: fn(&T) -> Option<Number>) -> Metric<T> {
-    Metric { name, help, kind: Kind::Counter, total: Total::Sum, value }
+    Metric { name, help, kind: MetricKind::Counter, total: Total::Sum, value }
 }
 
 const fn gauge<T>(
@@ -52,11 +52,17 @@ const fn gauge<T>(
     total: Total,
     value: fn(&T) -> Option<Number>,
 ) -> Metric<T> {
-    Metric { name, help, kind: Kind::Gauge, total, value }
+    Metric { name, help, kind: MetricKind::Gauge, total, value }
 }
 
 fn whole(n: u64) -> Option<Number> {
     Some(Number::Whole(n))
+}
+
+impl OfChannel {
+    fn count(&self, event: Event) -> Option<Number> {
+        whole(self.0[event as usize])
+    }
 }
 
 impl OfQueue {
@@ -161,37 +167,31 @@ static EXCHANGES: [Metric<OfExchange>; 2] = [
 
 static CHANNEL_PUBLISHES: [Metric<OfChannel>; 4] = [
     counter("channel_messages_published_total", "Messages published on a channel", |c| {
-        whole(c.0[Event::Publish as usize])
+        c.count(Event::Publish)
     }),
-    counter("channel_messages_confirmed_total", "Messages confirmed", |c| {
-        whole(c.0[Event::Confirm as usize])
-    }),
+    counter("channel_messages_confirmed_total", "Messages confirmed", |c| c.count(Event::Confirm)),
     counter("channel_messages_unroutable_returned_total", "Messages returned for want of a queue", |c| {
-        whole(c.0[Event::ReturnUnroutable as usize])
+        c.count(Event::ReturnUnroutable)
     }),
     counter("channel_messages_unroutable_dropped_total", "Messages dropped for want of a queue", |c| {
-        whole(c.0[Event::DropUnroutable as usize])
+        c.count(Event::DropUnroutable)
     }),
 ];
 
 static CHANNEL_DELIVERIES: [Metric<OfChannel>; 7] = [
-    counter("channel_get_ack_total", "Messages fetched, to be acknowledged", |c| {
-        whole(c.0[Event::Get as usize])
-    }),
-    counter("channel_get_total", "Messages fetched with no-ack", |c| whole(c.0[Event::GetNoAck as usize])),
+    counter("channel_get_ack_total", "Messages fetched, to be acknowledged", |c| c.count(Event::Get)),
+    counter("channel_get_total", "Messages fetched with no-ack", |c| c.count(Event::GetNoAck)),
     counter("channel_messages_delivered_ack_total", "Messages consumed, to be acknowledged", |c| {
-        whole(c.0[Event::Deliver as usize])
+        c.count(Event::Deliver)
     }),
     counter("channel_messages_delivered_total", "Messages consumed with no-ack", |c| {
-        whole(c.0[Event::DeliverNoAck as usize])
+        c.count(Event::DeliverNoAck)
     }),
     counter("channel_messages_redelivered_total", "Deliveries that may not be a message's first", |c| {
-        whole(c.0[Event::Redeliver as usize])
+        c.count(Event::Redeliver)
     }),
-    counter("channel_messages_acked_total", "Messages acknowledged", |c| whole(c.0[Event::Ack as usize])),
-    counter("channel_get_empty_total", "Fetches that found nothing", |c| {
-        whole(c.0[Event::GetEmpty as usize])
-    }),
+    counter("channel_messages_acked_total", "Messages acknowledged", |c| c.count(Event::Ack)),
+    counter("channel_get_empty_total", "Fetches that found nothing", |c| c.count(Event::GetEmpty)),
 ];
 
 /// What only the session knows.

@@ -38,7 +38,7 @@ pub enum MessageState {
 /// Consecutive messages that stand alike.
 #[derive(Debug, Clone)]
 pub(crate) struct LookedRun {
-    /// Which.
+    /// Their numbers.
     pub(crate) range: SeqRange,
     /// How they stand.
     pub(crate) state: MessageState,

@@ -348,6 +348,11 @@ pub trait Log: Send + Sync {
     /// order of changes here is the order in the queue.
     fn append(&self, changes: &mut Vec<Change>) -> Ticket;
 
+    /// The ticket with which all is durable that was appended until now, by whomever.
+    fn last_appended(&self) -> Ticket {
+        self.append(&mut Vec::new())
+    }
+
     /// Begins a set of appends that reach the disk together.
     fn atomic_batch(&self) -> AtomicBatch<'_>;
 

@@ -312,6 +312,17 @@ impl Shared {
         });
         published.count() as u64
     }
+
+    /// Publishes to queue 1 until the disk is full, and one to queue 2, which waits for room; how
+    /// many, and for what it waits.
+    fn publish_until_one_waits(&self) -> (u64, Ticket) {
+        let (log, published) = (&self.opened.log, self.publish(u64::MAX));
+        let waiting = log.append(&mut vec![publish(2, 0, &[vec![7; 60_000]])]);
+        log.notify(waiting, &nobody());
+        wait_until("held", || log.pending_bytes() >= 60_000);
+        assert!(log.durable() < waiting, "{published} were taken");
+        (published, waiting)
+    }
 }
 
 /// A publisher that was told to wait has sent something by then: it must not keep what others
@@ -320,11 +331,7 @@ impl Shared {
 fn what_is_consumed_makes_room_although_a_record_waits_for_it() {
     let shared = Shared::new();
     let log = &shared.opened.log;
-    let published = shared.publish(u64::MAX);
-    let waiting = log.append(&mut vec![publish(2, 0, &[vec![7; 60_000]])]);
-    log.notify(waiting, &nobody());
-    wait_until("held", || log.pending_bytes() >= 60_000);
-    assert!(log.durable() < waiting, "{published} were taken");
+    let (published, waiting) = shared.publish_until_one_waits();
     log.append(&mut vec![settle(1, 0, published + 1)]);
     wait_for(log, waiting);
     wait_until("room", || log.health() == Health::Good);
@@ -342,11 +349,7 @@ fn what_is_declared_does_not_wait_for_room_although_a_record_does() {
     for metadata in [false, true] {
         let shared = Shared::new();
         let log = &shared.opened.log;
-        let published = shared.publish(u64::MAX);
-        let waiting = log.append(&mut vec![publish(2, 0, &[vec![7; 60_000]])]);
-        log.notify(waiting, &nobody());
-        wait_until("held", || log.pending_bytes() >= 60_000);
-        assert!(log.durable() < waiting, "{published} were taken");
+        shared.publish_until_one_waits();
         let declared = log.append(&mut vec![change(metadata)]);
         wait_for(log, declared);
         assert_eq!(log.health(), Health::Full, "publishers still wait");
