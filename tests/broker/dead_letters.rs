@@ -59,7 +59,7 @@ fn open(disk: &SimDisk, now: Now) -> Arc<Broker> {
 
 /// Waits for what another thread does.
 #[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(super) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..PATIENCE_MS {
         if condition() {
             return;
