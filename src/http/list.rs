@@ -195,6 +195,8 @@ pub(super) async fn answer<R: Listed>(
 ) -> Result<Response, Fault> {
     let wanted = Wanted::of(&call.query)?;
     let show = Show::of(call);
+    // So that there is one `make` for rows of a kind, and not one for each path.
+    let rows: Box<dyn Iterator<Item = R> + Send> = Box::new(rows);
     // Nobody closes it.
     let turn = Arc::clone(&call.state.lists).acquire_owned().await;
     let text = answer::aside(move || {

@@ -91,6 +91,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -100,6 +101,7 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, error, warn};
 
 /// The longest request head, in bytes. hyper takes no less than 8 KiB.
@@ -111,17 +113,17 @@ const HEADERS_MAX: usize = 64;
 /// How long a client may take to send its next request's head.
 const HEAD_WAIT: Duration = Duration::from_secs(30);
 
-/// How long a connection may last, so that clients that do not read their answers go away too.
+/// How long a connection takes requests; the answer that is being sent then still ends.
 const CONNECTION_WAIT: Duration = Duration::from_secs(300);
+
+/// How long a client may read nothing of an answer.
+const READ_WAIT: Duration = Duration::from_secs(60);
 
 /// Connections by the ports at a time.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Connections by the operators' socket at a time: an operator and his scripts.
 const OPERATORS_MAX: usize = 16;
-
-/// The same for operators, who copy the data file.
-const OPERATOR_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How long to wait when the system cannot accept.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -296,6 +298,8 @@ async fn attend(
             Ok::<_, Infallible>(answer.map(|body| Body::new(busy.until_read(body))))
         }
     });
+    let mut socket = TimeoutStream::new(socket);
+    socket.set_write_timeout(Some(READ_WAIT));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WAIT)
@@ -303,15 +307,17 @@ async fn attend(
         .half_close(true)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(socket), service);
-    let wait = match peer {
-        Peer::Address { .. } => CONNECTION_WAIT,
-        Peer::Operator(_) => OPERATOR_WAIT,
+        .serve_connection(TokioIo::new(Box::pin(socket)), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = sleep(CONNECTION_WAIT) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
-    match timeout(wait, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "HTTP connection ended"),
-        Err(_late) => debug!("HTTP connection closed: it lasted too long"),
+    if let Err(error) = ended {
+        debug!(%error, "HTTP connection ended");
     }
 }
 
@@ -335,5 +341,51 @@ fn normalize(uri: &mut Uri) {
     }
     if let Ok(plain) = plain.parse() {
         *uri = plain;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
+
+    /// Bytes of the answer, and of what is sent of it before somebody reads.
+    const ANSWER: usize = 64 * 1024;
+    const BUFFER: usize = 1024;
+
+    /// Asks for a long answer, on a connection that is attended.
+    async fn ask() -> (DuplexStream, JoinHandle<()>) {
+        let (mut client, server) = duplex(BUFFER);
+        let router = Router::new().route("/", get(|| async { "x".repeat(ANSWER) }));
+        let (place, _stays) = ConnectionSlots::new(1).enter(Ipv4Addr::LOCALHOST.into());
+        let peer = (Peer::Operator(None), Line::default());
+        let attending = tokio::spawn(async move { attend(server, peer, router, place).await });
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("there is room for it");
+        (client, attending)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_gets_all_of_its_answer() {
+        let (mut client, attending) = ask().await;
+        let (began, mut read) = (Instant::now(), 0);
+        loop {
+            sleep(READ_WAIT / 2).await;
+            match client.read(&mut [0; BUFFER]).await.expect("it can be read") {
+                0 => break,
+                n => read += n,
+            }
+        }
+        assert!(read > ANSWER, "{read} bytes, with a head");
+        assert!(began.elapsed() > 2 * CONNECTION_WAIT);
+        attending.await.expect("it ends with the answer, as it has lasted for long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_let_go() {
+        let (_client, attending) = ask().await;
+        timeout(2 * READ_WAIT, attending).await.expect("it ends").expect("without a panic");
     }
 }
