@@ -3,7 +3,7 @@
 
 use super::effects::{EffectHandler, Targets, are_names};
 use super::paging::PAGE_BYTES;
-use super::transfer::renewed;
+use super::transfer::{Target, Transfers, renewed};
 use super::vhost::routing::PutOff;
 use crate::clock::Now;
 use crate::ids::{SeqRange, Ticket};
@@ -150,14 +150,10 @@ impl ParkedMessages<'_> {
         now: Now,
     ) -> Outcome {
         let Some((exchange, routing_key)) = to else {
-            let block = Arc::new(renewed(message, (message.exchange, message.routing_key), now));
-            // It was in the queue all the time: to whoever remembers what was there, it is no
-            // duplicate.
-            let (_, effects) = queue.enqueue(&block, now);
-            let outcome =
-                if effects.refused.is_empty() { Outcome::Gone } else { Outcome::Stuck(Cause::Refused) };
-            targets.add(queue, effects);
-            return outcome;
+            let block = renewed(message, (message.exchange, message.routing_key), now);
+            let target = Target::Back(Arc::clone(queue));
+            let has_room = Transfers(self.0).hand_over(queue, block, &target, targets, now);
+            return if has_room { Outcome::Gone } else { Outcome::Stuck(Cause::Refused) };
         };
         let Some(vhost) =
             self.0.vhost_of(queue).filter(|_| are_names([exchange, routing_key].map(str::as_bytes)))

@@ -164,7 +164,7 @@ impl Transfers<'_> {
     }
 
     /// Whether a message is where it is to go.
-    fn hand_over(
+    pub(super) fn hand_over(
         self,
         source: &Queue,
         block: Block,

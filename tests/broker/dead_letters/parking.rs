@@ -39,6 +39,27 @@ fn parked_messages_outlive_the_broker_and_are_moved_back() {
     assert_eq!(counts(&fixture, "q"), (0, 0, 0));
 }
 
+/// Refused publishes die there; a message that is parked is not published again.
+#[test]
+fn what_does_not_fit_into_its_queue_stays_parked_and_dies_nowhere_else() {
+    let fixture = TestBroker::new();
+    let mut arguments = dies_into("dead").to_vec();
+    arguments.extend([("x-max-length", number(1)), ("x-overflow", text("reject-publish-dlx"))]);
+    fixture.declare("q", &arguments);
+    fixture.publish("q", [1]);
+    fixture.reject("q");
+    assert_eq!(counts(&fixture, "q"), (1, 0, 0), "dead is not declared yet");
+    fixture.publish("q", [2]);
+    fixture.declare("dead", &[]);
+    let moved = fixture.broker.parked().requeue(&fixture.queue("q"), None, fixture.now).unwrap();
+    assert_eq!((moved.moved, moved.parked), (0, 1));
+    assert_eq!((counts(&fixture, "q"), counts(&fixture, "dead")), ((1, 1, 0), (0, 0, 0)));
+    fixture.drain("q");
+    let moved = fixture.broker.parked().requeue(&fixture.queue("q"), None, fixture.now).unwrap();
+    assert_eq!((moved.moved, moved.parked), (1, 0));
+    assert_eq!(fixture.drain("q"), [1]);
+}
+
 #[test]
 fn a_backlog_of_parked_messages_is_moved_from_disk() {
     const COUNT: u64 = 20_000;
