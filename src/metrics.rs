@@ -25,6 +25,38 @@ impl Counter {
     }
 }
 
+/// How often something was done to a file, for how many bytes, and how long it took in all.
+#[derive(Debug, Default)]
+pub struct IoTally {
+    /// How often it was done.
+    pub count: Counter,
+    /// Bytes that were read or written.
+    pub bytes: Counter,
+    /// Microseconds that it took.
+    pub us: Counter,
+}
+
+/// What was done to the data file since the start.
+#[derive(Debug, Default)]
+pub struct IoCounters {
+    /// Reads that the store's cache did not answer.
+    pub reads: IoTally,
+    /// Writes.
+    pub writes: IoTally,
+    /// Writes that were waited for until they were on disk (fdatasync).
+    pub syncs: IoTally,
+}
+
+impl IoTally {
+    /// Something is done to so many bytes, and was begun at `began_us` by the monotonic clock,
+    /// whose time is `now_us`.
+    pub fn add(&self, bytes: usize, (began_us, now_us): (u64, u64)) {
+        self.count.add(1);
+        self.bytes.add(bytes as u64);
+        self.us.add(now_us.saturating_sub(began_us));
+    }
+}
+
 /// The sizes of messages that are told apart, each by its upper bound in bytes; what is larger than
 /// all is counted as well (RabbitMQ: rabbit_msg_size_metrics).
 pub const SIZE_BOUNDS: [usize; 8] =

@@ -8,6 +8,7 @@ use crate::broker::{AlarmLimits, Broker};
 use crate::config::{Amount, Bytes};
 use crate::ids::Ticket;
 use crate::machine;
+use crate::metrics::IoTally;
 use crate::statistics::{EVENTS, Trend};
 use crate::store::change::Health;
 use serde::{Deserialize, Serialize};
@@ -180,6 +181,8 @@ pub struct Usage {
     pub message_memory_bytes: u64,
     /// Whether the store still commits.
     pub store_works: bool,
+    /// Reads, writes and syncs of the data file since the start.
+    pub io: [IoUsage; 3],
     /// What came and went since the start, in the order of
     /// [`crate::broker::sampling::CHURN_NAMES`].
     #[serde(skip)]
@@ -187,6 +190,23 @@ pub struct Usage {
     /// What is used, in the order of [`crate::broker::sampling::USAGE_NAMES`].
     #[serde(skip)]
     pub trends: [Trend; USAGE],
+}
+
+/// How often something was done to the data file, in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoUsage {
+    /// How often.
+    pub count: u64,
+    /// Bytes that were read or written.
+    pub bytes: u64,
+    /// Microseconds that it took.
+    pub us: u64,
+}
+
+impl IoUsage {
+    fn of(tally: &IoTally) -> Self {
+        Self { count: tally.count.get(), bytes: tally.bytes.get(), us: tally.us.get() }
+    }
 }
 
 impl NodeOperation {
@@ -379,6 +399,9 @@ fn usage(broker: &Broker, caller: &Caller) -> Usage {
         connections,
         message_memory_bytes: broker.gauges().resident,
         store_works: health != Health::Failed,
+        io: broker
+            .io()
+            .map_or([IoUsage::default(); 3], |io| [&io.reads, &io.writes, &io.syncs].map(IoUsage::of)),
         churn: sampling.churn.trends(churn(broker.metrics()), sampling.newest(), samples.events),
         trends: sampling.usage.trends(now, sampling.newest(), samples.node),
     }

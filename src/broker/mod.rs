@@ -62,7 +62,7 @@ use crate::config::Limits;
 use crate::error::BrokerError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::message::Block;
-use crate::metrics::{Counter, Metrics};
+use crate::metrics::{Counter, IoCounters, Metrics};
 use crate::queue::mailbox::Mailbox;
 use crate::queue::reply::is_reply_queue;
 use crate::queue::timers::Timers;
@@ -484,6 +484,12 @@ impl Broker {
     #[must_use]
     pub fn health(&self) -> Health {
         self.log.health()
+    }
+
+    /// What was done to the data file, if there is one.
+    #[must_use]
+    pub fn io(&self) -> Option<&IoCounters> {
+        self.log.io()
     }
 
     /// What there is now of clients: what queues have is left out.

@@ -119,6 +119,7 @@ fn whole(state: &State, endpoint: &'static str) -> String {
         connections_max: broker.settings().limits.connections_max,
         logins: state.attempts.counts(),
         sample_bytes: broker.sampling().bytes(),
+        io: broker.io(),
     };
     prometheus::exposition(broker.metrics(), &broker.gauges(), &node)
 }

@@ -133,6 +133,15 @@ fn node(call: &Call, usage: &Usage) -> Value {
         "erlang_version": "none",
         "erlang_full_version": "none",
     });
+    for (what, io) in ["read", "write", "sync"].into_iter().zip(usage.io) {
+        node[format!("io_{what}_count")] = json!(io.count);
+        // Milliseconds.
+        let average = if io.count > 0 { io.us as f64 / 1000.0 / io.count as f64 } else { 0.0 };
+        node[format!("io_{what}_avg_time")] = json!(average);
+        if what != "sync" {
+            node[format!("io_{what}_bytes")] = json!(io.bytes);
+        }
+    }
     for (name, trend) in USAGE_NAMES.iter().zip(&usage.trends) {
         node[format!("{name}_details")] = statistics::details(trend);
     }

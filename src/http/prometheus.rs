@@ -6,8 +6,8 @@
 
 use super::exposition::label;
 use crate::broker::{Alarms, Gauges, Shortage};
-use crate::metrics::{Metrics, SIZE_BOUNDS, Sizes};
-use std::fmt::Write;
+use crate::metrics::{IoCounters, Metrics, SIZE_BOUNDS, Sizes};
+use std::fmt::{Display, Write};
 
 const PROTOCOL: &str = "{protocol=\"amqp091\"}";
 const QUEUE: &str = "{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"}";
@@ -39,6 +39,8 @@ pub(super) struct Node<'a> {
     pub(super) logins: (u64, u64),
     /// Bytes that samples of statistics take.
     pub(super) sample_bytes: usize,
+    /// What was done to the data file.
+    pub(super) io: Option<&'a IoCounters>,
 }
 
 /// The page.
@@ -54,6 +56,7 @@ pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, node: &Node<'_>) ->
         page.queues(gauges);
     }
     page.node(node);
+    node.io.into_iter().for_each(|io| page.io(io));
     page.0
 }
 
@@ -275,6 +278,29 @@ impl Page {
         }
     }
 
+    /// What is done to the data file.
+    fn io(&mut self, io: &IoCounters) {
+        for (what, help, tally, has_bytes) in [
+            ("read", "Reads of the data file", &io.reads, true),
+            ("write", "Writes to the data file", &io.writes, true),
+            ("sync", "Waits until what was written is on disk", &io.syncs, false),
+        ] {
+            let name = format!("rabbitmq_io_{what}");
+            self.counter(&format!("{name}_ops_total"), help, "", tally.count.get());
+            if has_bytes {
+                self.counter(
+                    &format!("{name}_bytes_total"),
+                    &format!("{help}, bytes"),
+                    "",
+                    tally.bytes.get(),
+                );
+            }
+            let (name, us) = (format!("{name}_time_seconds_total"), tally.us.get());
+            self.head(&name, &format!("{help}, seconds"), "counter");
+            self.sample(&name, "", format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000));
+        }
+    }
+
     fn counter(&mut self, name: &str, help: &str, labels: &str, value: u64) {
         self.head(name, help, "counter");
         self.sample(name, labels, value);
@@ -290,7 +316,7 @@ impl Page {
         let _always = write!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}\n");
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: u64) {
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         let _always = writeln!(self.0, "{name}{labels} {value}");
     }
 }
@@ -326,12 +352,16 @@ mod tests {
         let alarms = Alarms::new(AlarmLimits { memory_bytes: 1000, disk_free_bytes: 2000 });
         alarms.observe_disk(1500);
         let shortage = alarms.shortage(Health::Good);
+        let io = IoCounters::default();
+        io.syncs.add(0, (1_000_000, 3_000_500));
+        io.writes.add(11, (0, 1));
         let node = Node {
             host: "a\"b",
             endpoint: AGGREGATED,
             connections_max: 100,
             logins: (1, 2),
             sample_bytes: 7,
+            io: Some(&io),
             up_s: 9,
             alarms: &alarms,
             shortage,
@@ -403,9 +433,11 @@ mod tests {
                     if of_current == "histogram" { ["_bucket", "_count", "_sum"].as_slice() } else { &[""] };
                 assert!(parts.contains(&part), "{line}");
                 assert!(samples.insert(series), "{series} comes twice");
-                value.parse::<u64>().unwrap();
+                value.parse::<f64>().unwrap();
             }
         }
         assert!(samples.len() > 30);
+        assert!(samples.contains("rabbitmq_io_read_bytes_total"));
+        assert!(page.contains("\nrabbitmq_io_sync_time_seconds_total 2.000500\n"));
     }
 }

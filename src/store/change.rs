@@ -10,6 +10,7 @@ use super::seen::{SeenBy, SeenRecord};
 use crate::auth::directory::AuthChange;
 use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::message::Block;
+use crate::metrics::IoCounters;
 use crate::policy::PolicyChange;
 use std::fmt;
 use std::ops::Range;
@@ -386,6 +387,11 @@ pub trait Log: Send + Sync {
 
     /// Whether the store still commits.
     fn health(&self) -> Health;
+
+    /// What was done to the data file, if there is one.
+    fn io(&self) -> Option<&IoCounters> {
+        None
+    }
 
     /// Nothing is confirmed or written from now on, because of `fault`: [`Log::health`] is
     /// [`Health::Failed`].

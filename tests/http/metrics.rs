@@ -82,6 +82,11 @@ fn metrics_move_as_clients_publish() {
     let (api, mut client) = connected();
     let declared = "rabbitmq_queues rabbitmq_queues_declared_total rabbitmq_queues_created_total";
     check_moves(&api, declared, || declare(&mut client, "q"));
+    let stored = "rabbitmq_io_write_ops_total rabbitmq_io_write_bytes_total rabbitmq_io_write_time_seconds_total \
+                  rabbitmq_io_sync_ops_total rabbitmq_io_sync_time_seconds_total";
+    check_moves(&api, stored, || {
+        api.check("PUT", "/api/queues/%2F/kept", Some(r#"{"durable":true}"#), 201);
+    });
     let published = "rabbitmq_global_messages_received_total rabbitmq_global_messages_routed_total \
                      rabbitmq_global_publishers rabbitmq_message_size_bytes_bucket rabbitmq_message_size_bytes_count \
                      rabbitmq_message_size_bytes_sum rabbitmq_queue_messages rabbitmq_queue_messages_ready \

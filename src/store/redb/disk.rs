@@ -58,7 +58,9 @@
 //! `upgrade`. The order of [`Disk::make_current`] lets a power cut leave a file of the one format
 //! or of the other.
 
+use super::counted::Counted;
 use super::reserve::Reserve;
+use crate::metrics::IoCounters;
 use crate::store::FORMAT;
 use crate::store::error::{StoreError, is_full};
 use redb::{BackendError, StorageBackend};
@@ -119,6 +121,7 @@ pub(super) struct Disk(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     backend: Box<dyn StorageBackend>,
+    io: Arc<IoCounters>,
     front: Front,
     reserve: OnceLock<Reserve>,
     /// Whether what is written now may take from the reserve.
@@ -156,7 +159,9 @@ impl Disk {
             (found, _) => (found?, false),
         };
         let complete = found.as_ref().filter(|head| head.complete);
+        let backend = Counted::new(backend);
         let disk = Self(Arc::new(Inner {
+            io: backend.io(),
             backend: Box::new(backend),
             front: complete.map_or(front, |head| head.front),
             reserve: OnceLock::new(),
@@ -248,6 +253,11 @@ impl Disk {
 
     fn make_room(&self, bytes: usize) -> bool {
         self.0.spends.load(Ordering::Relaxed) && self.reserve().is_some_and(|reserve| reserve.spend(bytes))
+    }
+
+    /// What was done to the file since it was opened.
+    pub(super) fn io(&self) -> Arc<IoCounters> {
+        Arc::clone(&self.0.io)
     }
 
     /// How many bytes the journal has.

@@ -7,6 +7,7 @@ use super::page::Shared;
 use super::storage::RedbStorage;
 use super::table::{META_AHEAD, write_meta};
 use crate::ids::Ticket;
+use crate::metrics::IoCounters;
 use crate::store::change::{AtomicBatch, Change, CopyParts, Health, Log, Waiter};
 use crate::store::commit::committer::Committer;
 use crate::store::commit::pending::{Pending, Stop};
@@ -24,6 +25,7 @@ pub(super) struct RedbLog {
     /// The data file, if it is one.
     file: Option<FileIdentity>,
     signals: Signals,
+    io: Arc<IoCounters>,
 }
 
 impl RedbLog {
@@ -35,6 +37,7 @@ impl RedbLog {
         file: Option<FileIdentity>,
     ) -> Result<Self, StoreError> {
         let (of_thread, signals) = (Arc::clone(&pending), committer.storage.signals());
+        let io = committer.storage.io();
         let work = move || {
             if let Err(error) = guarded(|| committer.run()) {
                 of_thread.fail(error);
@@ -42,7 +45,7 @@ impl RedbLog {
             of_thread.close();
         };
         let thread = thread::Builder::new().name("commit".to_owned()).spawn(work)?;
-        Ok(Self { pending, database, thread: Mutex::new(Some(thread)), file, signals })
+        Ok(Self { pending, database, thread: Mutex::new(Some(thread)), file, signals, io })
     }
 
     fn end(&self, stop: Stop) -> Result<(), StoreError> {
@@ -89,6 +92,10 @@ impl Log for RedbLog {
 
     fn health(&self) -> Health {
         self.pending.health()
+    }
+
+    fn io(&self) -> Option<&IoCounters> {
+        Some(&self.io)
     }
 
     fn fail(&self, fault: StoreError) {

@@ -3,13 +3,15 @@
 //! In the order in which a group passes: `storage` -> `journal` and `keyed` (small groups, one
 //! after the other) -> `write` and `join` (rows in a transaction, with the counters of `index`) ->
 //! redb -> `disk` (the parts of the file, among them the room that `reserve` keeps and `room` looks
-//! after) -> `file` (in its folder). `table`, `checked`, `segment`, `stream`, `metadata` and
-//! `quarantine` have the rows. At the start `tree` looks for damage and turns single bits back,
-//! `salvage` makes a new file of what is left of one, `upgrade` makes older rows the same as new
-//! ones, and `recover` reads them; `page` reads records later on, and `backup` all rows.
+//! after) -> `counted` -> `file` (in its folder). `table`, `checked`, `segment`, `stream`,
+//! `metadata` and `quarantine` have the rows. At the start `tree` looks for damage and turns single
+//! bits back, `salvage` makes a new file of what is left of one, `upgrade` makes older rows the
+//! same as new ones, and `recover` reads them; `page` reads records later on, and `backup` all
+//! rows.
 
 mod backup;
 mod checked;
+mod counted;
 mod disk;
 mod error;
 mod file;

@@ -37,6 +37,7 @@ use super::table;
 use super::write::{Changed, Writer};
 use crate::clock;
 use crate::ids::{QueueId, Ticket};
+use crate::metrics::IoCounters;
 use crate::store::FORMAT;
 use crate::store::commit::group::Group;
 use crate::store::commit::merge::{OnDisk, WriteBatch};
@@ -159,6 +160,11 @@ impl RedbStorage {
     /// What is told to and by those who make copies.
     pub(super) fn signals(&self) -> Signals {
         self.signals.clone()
+    }
+
+    /// What was done to the data file.
+    pub(super) fn io(&self) -> Arc<IoCounters> {
+        self.disk.io()
     }
 
     /// Whether the disk is full.
