@@ -29,6 +29,8 @@ pub struct Alarms {
     /// What [`Alarms::observe_memory`] said last.
     memory_seen: AtomicBool,
     disk: AtomicBool,
+    /// A publisher was told to wait since [`Alarms::has_somebody_to_wake`] said so last.
+    waits: AtomicBool,
     disk_free_bytes: AtomicU64,
     resident_bytes: AtomicU64,
     /// Bytes that clients have begun and not finished.
@@ -70,6 +72,7 @@ impl Alarms {
             memory: AtomicBool::new(false),
             memory_seen: AtomicBool::new(false),
             disk: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
             disk_free_bytes: AtomicU64::new(u64::MAX),
             resident_bytes: AtomicU64::new(0),
             unfinished: AtomicU64::new(0),
@@ -128,6 +131,19 @@ impl Alarms {
     #[must_use]
     pub fn disk_free_bytes(&self) -> Option<u64> {
         Some(self.disk_free_bytes.load(Ordering::Relaxed)).filter(|&free| free != u64::MAX)
+    }
+
+    /// A publisher waits, having seen a shortage, and will not look again by itself.
+    pub fn wait(&self) {
+        self.waits.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a publisher waits although there is no `shortage`, which may have ended before
+    /// anybody but that publisher had seen it. Said once: whoever is woken and still has to wait
+    /// says so again.
+    #[must_use]
+    pub fn has_somebody_to_wake(&self, shortage: Shortage) -> bool {
+        shortage.reason().is_none() && self.waits.swap(false, Ordering::Relaxed)
     }
 
     /// Whether too much memory is in use.

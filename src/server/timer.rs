@@ -65,7 +65,8 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
                 }
                 tick = tick.wrapping_add(1);
                 let health = server.broker.health();
-                if pressure.changes(health) || changed {
+                changed |= pressure.changes(health);
+                if alarms.has_somebody_to_wake(alarms.shortage(health)) || changed {
                     server.wake_all();
                 }
                 if health == Health::Failed {

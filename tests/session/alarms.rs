@@ -90,6 +90,28 @@ fn as_long_as_anything_is_short_publishers_wait() {
     play(&mut world, "! ignores a\n! disk good\n! wake a\n< 0 connection.unblocked\n! reads a");
 }
 
+/// What is short may be so for less time than passes until somebody looks again: the store finds
+/// the disk full and has room a moment later.
+#[test]
+fn a_publisher_that_was_told_to_wait_is_remembered_until_it_goes_on() {
+    let mut world = world(Pieces::Whole);
+    let must_wake = |world: &World| {
+        let alarms = world.broker.alarms();
+        alarms.has_somebody_to_wake(alarms.shortage(world.broker.health()))
+    };
+    play(
+        &mut world,
+        "! disk full\n> 1 basic.publish '' q one\n< 0 connection.blocked low on disk\n! ignores a",
+    );
+    assert!(!must_wake(&world), "it is full");
+    play(&mut world, "! disk good");
+    assert!(must_wake(&world) && !must_wake(&world), "it is told once");
+    play(&mut world, "! disk full\n! wake a\n! ignores a\n! disk good");
+    assert!(must_wake(&world), "it found the disk full again when it looked");
+    play(&mut world, "! wake a\n< 0 connection.unblocked\n! reads a");
+    assert!(!must_wake(&world));
+}
+
 /// A body that never ends is memory too.
 #[test]
 fn a_part_of_a_message_counts() {

@@ -59,6 +59,9 @@ impl Flow {
             }
             Some(_) | None => {}
         }
+        if self.blocked {
+            link.broker.alarms().wait();
+        }
         if published || self.throttled {
             // Whatever is pending after this was read gets a later ticket; what is durable by then
             // wakes at once.
