@@ -20,12 +20,24 @@ pub(super) struct Place {
 pub(super) struct Copy {
     /// Every delivery, in order.
     pub(super) deliveries: Vec<Place>,
+    /// One of them was not marked as redelivered.
+    unmarked: bool,
     /// The last delivery was not answered by its consumer yet.
     pub(super) held: bool,
     /// The last delivery was settled for good.
     pub(super) settled: Option<(Place, Settlement)>,
     /// A message was refused since, and must come to this queue of dead letters.
     pub(super) owed: bool,
+}
+
+impl Copy {
+    /// Whether a delivery that is not marked as redelivered may have been the first: consumers read
+    /// what a process had sent when it was about to end at their own pace, and others may have read
+    /// before what was sent after it.
+    fn may_have_come_first(&self, facts: &Facts, place: Place) -> bool {
+        let is_elsewhere = |other: &Place| other.epoch == place.epoch && other.channel != place.channel;
+        facts.ends_before(place.epoch, place.at) && !self.unmarked && self.deliveries.iter().all(is_elsewhere)
+    }
 }
 
 /// The state of each message in each of its queues, followed delivery by delivery.
@@ -94,11 +106,13 @@ impl<'a> Copies<'a> {
         self.check_held(place, queue, id);
         let copy = self.copies.entry((queue, id)).or_default();
         let before = copy.deliveries.len();
+        let is_wrong = before > 0 && !redelivered && !copy.may_have_come_first(facts, place);
+        copy.unmarked |= !redelivered;
         copy.deliveries.push(place);
         copy.held = true;
         copy.settled = None;
         copy.owed = false;
-        if before > 0 && !redelivered && !facts.wander_in(queue) {
+        if is_wrong && !facts.wander_in(queue) {
             self.report(Kind::WrongFlag, place, queue, id, "again without saying so");
         }
         if before == 0 && self.facts.source_of(queue).is_none() {

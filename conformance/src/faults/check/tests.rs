@@ -280,6 +280,24 @@ fn what_was_read_late_belongs_to_the_process_that_sent_it() {
     });
 }
 
+/// The process was about to end and gave what one consumer had to another.
+#[test]
+fn what_was_read_late_may_have_been_sent_first() {
+    let read_late = |s: &mut Story| {
+        s.sent(1, IN_ONE).add(0, Event::Ending { crash: false });
+        s.again(B, ONE, 1).acked(B, ONE, 1).came(A, ONE, 1).acked(A, ONE, 1);
+    };
+    allows(read_late);
+    finds(&[Kind::WrongFlag], |s| {
+        read_late(s);
+        s.came(B, ONE, 1).acked(B, ONE, 1);
+    });
+    finds(&[Kind::WrongFlag], |s| {
+        s.sent(1, IN_ONE).again(B, ONE, 1).settled(B, ONE, 1, Settlement::Requeue);
+        s.came(A, ONE, 1).acked(A, ONE, 1);
+    });
+}
+
 #[test]
 fn a_redelivery_says_so() {
     let twice = |s: &mut Story| {
