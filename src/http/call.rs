@@ -33,6 +33,7 @@ pub(super) struct Call {
     pub(super) user: String,
     /// Its tags.
     pub(super) tags: Vec<String>,
+    pub(super) method: Method,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
     pub(super) body: RequestBody,
@@ -67,7 +68,8 @@ impl FromRequest<Arc<State>> for Call {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let state = Arc::clone(state);
         let Login { who, name: user, tags, by_cookie: _ } = login;
-        Ok(Self { state, who, user, tags, query, headers: parts.headers, body, names })
+        let Parts { method, headers, .. } = parts;
+        Ok(Self { state, who, user, tags, method, query, headers, body, names })
     }
 }
 

@@ -4,7 +4,7 @@ use super::answer::{Fault, done, put as answer_put};
 use super::call::Call;
 use super::list;
 use super::route::{Route, delete, get, post, put};
-use super::vhosts::{limit_of, limits_in_effect, tags};
+use super::vhosts::{limit_wanted, limits_in_effect, tags};
 use crate::admin::definitions::UserEntry;
 use crate::admin::permissions::PermissionOperation;
 use crate::admin::users::{Credential, LimitsChange, UserLimitsRow, UserOperation};
@@ -27,8 +27,8 @@ pub(super) fn routes() -> Vec<Route> {
         delete("/api/users/{user}", "Delete a user", remove),
         get("/api/user-limits", "The limits of all users", all_limits),
         get("/api/user-limits/{user}", "The limits of a user", limits),
-        put("/api/user-limits/{user}/{name}", "Set a limit of a user", set_limit),
-        delete("/api/user-limits/{user}/{name}", "Clear a limit of a user", clear_limit),
+        put("/api/user-limits/{user}/{name}", "Set a limit of a user", change_limit),
+        delete("/api/user-limits/{user}/{name}", "Clear a limit of a user", change_limit),
     ]
 }
 
@@ -144,20 +144,10 @@ fn shown_limits(row: &UserLimitsRow) -> Value {
     json!({"user": row.user, "value": limits_in_effect(limits)})
 }
 
-async fn set_limit(call: Call) -> Result<Response, Fault> {
-    let (name, given) = (call.name("name"), call.object().await?);
-    let value = limit_of(&given, &name)?;
-    change_limit(&call, &name, value).await
-}
-
-async fn clear_limit(call: Call) -> Result<Response, Fault> {
-    let name = call.name("name");
-    change_limit(&call, &name, -1).await
-}
-
-async fn change_limit(call: &Call, name: &str, value: i64) -> Result<Response, Fault> {
-    let (user, mut limits) = (call.name("user"), LimitsChange::default());
-    match name {
+async fn change_limit(call: Call) -> Result<Response, Fault> {
+    let ((name, value), user) = (limit_wanted(&call).await?, call.name("user"));
+    let mut limits = LimitsChange::default();
+    match name.as_str() {
         "max-connections" => limits.max_connections = Some(value),
         "max-channels" => limits.max_channels = Some(value),
         _ => {

@@ -9,6 +9,7 @@ use super::statistics;
 use crate::admin::permissions::{PermissionOperation, PermissionRow};
 use crate::admin::vhosts::{VHostLimitsChange, VHostLimitsRow, VHostOperation, VHostRow};
 use crate::admin::{Operation, Requester, Row};
+use axum::http::Method;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -23,8 +24,8 @@ pub(super) fn routes() -> Vec<Route> {
         post("/api/vhosts/{vhost}/start/{node}", "Start a virtual host that has failed", start),
         get("/api/vhost-limits", "The limits of all virtual hosts", all_limits),
         get("/api/vhost-limits/{vhost}", "The limits of a virtual host", limits),
-        put("/api/vhost-limits/{vhost}/{name}", "Set a limit of a virtual host", set_limit),
-        delete("/api/vhost-limits/{vhost}/{name}", "Clear a limit of a virtual host", clear_limit),
+        put("/api/vhost-limits/{vhost}/{name}", "Set a limit of a virtual host", change_limit),
+        delete("/api/vhost-limits/{vhost}/{name}", "Clear a limit of a virtual host", change_limit),
     ]
 }
 
@@ -205,32 +206,31 @@ pub(super) fn limits_in_effect(limits: [(&str, Option<u32>); 2]) -> Map<String, 
     set.collect()
 }
 
-/// The number that a limit is to be, under its name.
+/// The name of a limit and the number that it is to be; -1 is no limit, which is what
+/// whoever deletes it wants.
 ///
 /// # Errors
-/// It is none.
-pub(super) fn limit_of(given: &Map<String, Value>, name: &str) -> Result<i64, Fault> {
-    let value = given.get("value").ok_or_else(|| Fault::bad_request("[{key_missing,value}]"))?;
-    value.as_i64().ok_or_else(|| {
-        let term = value.as_str().map_or_else(|| value.to_string(), |text| format!("<<\"{text}\">>"));
-        Fault::bad_request(format!("Validation failed\n\n{name} should be a number, actually was {term}\n"))
-    })
-}
-
-async fn set_limit(call: Call) -> Result<Response, Fault> {
-    let (name, given) = (call.name("name"), call.object().await?);
-    let value = limit_of(&given, &name)?;
-    change_limit(&call, &name, value).await
-}
-
-async fn clear_limit(call: Call) -> Result<Response, Fault> {
+/// It is no number.
+pub(super) async fn limit_wanted(call: &Call) -> Result<(String, i64), Fault> {
     let name = call.name("name");
-    change_limit(&call, &name, -1).await
+    if call.method == Method::DELETE {
+        return Ok((name, -1));
+    }
+    let given = call.object().await?;
+    let value = given.get("value").ok_or_else(|| Fault::bad_request("[{key_missing,value}]"))?;
+    match value.as_i64() {
+        Some(limit) => Ok((name, limit)),
+        None => {
+            let term = value.as_str().map_or_else(|| value.to_string(), |text| format!("<<\"{text}\">>"));
+            let why = format!("Validation failed\n\n{name} should be a number, actually was {term}\n");
+            Err(Fault::bad_request(why))
+        }
+    }
 }
 
-async fn change_limit(call: &Call, name: &str, value: i64) -> Result<Response, Fault> {
-    let mut limits = VHostLimitsChange::default();
-    match name {
+async fn change_limit(call: Call) -> Result<Response, Fault> {
+    let ((name, value), mut limits) = (limit_wanted(&call).await?, VHostLimitsChange::default());
+    match name.as_str() {
         "max-connections" => limits.max_connections = Some(value),
         "max-queues" => limits.max_queues = Some(value),
         _ => {
