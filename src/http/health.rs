@@ -14,7 +14,7 @@ pub(super) fn routes() -> Vec<Route> {
     const OF_QUEUES: &str = "Whether quorum queues have leaders";
     vec![
         get("/api/health/checks/alarms", "Whether publishers have to wait", alarms),
-        get("/api/health/checks/local-alarms", "The same of this node", alarms),
+        get("/api/health/checks/local-alarms", "Alarms of this node", alarms),
         get(
             "/api/health/checks/certificate-expiration/{within}/{unit}",
             "Whether certificates expire",

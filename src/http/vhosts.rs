@@ -20,7 +20,11 @@ pub(super) fn routes() -> Vec<Route> {
         put("/api/vhosts/{vhost}", "Make or change a virtual host", set),
         delete("/api/vhosts/{vhost}", "Delete a virtual host and all that is in it", remove),
         post("/api/vhosts/{vhost}/deletion/protection", "A virtual host cannot be deleted", protect),
-        delete("/api/vhosts/{vhost}/deletion/protection", "It can again", unprotect),
+        delete(
+            "/api/vhosts/{vhost}/deletion/protection",
+            "Allow the virtual host to be deleted again",
+            unprotect,
+        ),
         post("/api/vhosts/{vhost}/start/{node}", "Start a virtual host that has failed", start),
         get("/api/vhost-limits", "The limits of all virtual hosts", all_limits),
         get("/api/vhost-limits/{vhost}", "The limits of a virtual host", limits),
