@@ -23,6 +23,17 @@ pub fn same(one: &FieldValue, other: &FieldValue) -> bool {
     }
 }
 
+/// As [`same`], and arrays item by item: clients write the same whole number as different types.
+fn same_to_all(one: &FieldValue, other: &FieldValue) -> bool {
+    match (one, other) {
+        (FieldValue::FieldArray(one), FieldValue::FieldArray(other)) => {
+            let (one, other) = (one.as_slice(), other.as_slice());
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same_to_all(one, other))
+        }
+        _ => same(one, other),
+    }
+}
+
 /// Bytes that two values have in common when they are [`same`]; arrays and tables only when their
 /// bytes are equal.
 #[must_use]
@@ -74,7 +85,7 @@ pub fn equivalent(
 ) -> Result<(), BrokerError> {
     match (received, current) {
         (None, None) => Ok(()),
-        (Some(received), Some(current)) if same(received, current) => Ok(()),
+        (Some(received), Some(current)) if same_to_all(received, current) => Ok(()),
         (received, current) => {
             let difference = Difference { received: received.map(shown), current: current.map(shown) };
             Err(BrokerError::Inequivalent { key, on: on.clone(), difference: difference.into() })
@@ -161,6 +172,18 @@ mod tests {
         check(ten, Some(&FieldValue::LongString("10".into())), "received '10' but current is '10'");
         check(Some(&FieldValue::Float(1.5)), Some(&FieldValue::Double(1.5)), "");
         check(Some(&FieldValue::LongString("a".into())), Some(&FieldValue::ByteArray(b"a".to_vec())), "");
+    }
+
+    #[test]
+    fn arrays_are_equal_item_by_item() {
+        let array = |items: &[FieldValue]| FieldValue::FieldArray(items.to_vec().into());
+        let [short, long] = [FieldValue::ShortInt(200), FieldValue::LongLongInt(200)];
+        check(Some(&array(&[short.clone()])), Some(&array(&[long.clone()])), "");
+        let nested = |item| Some(array(&[array(&[item])]));
+        check(nested(short.clone()).as_ref(), nested(long.clone()).as_ref(), "");
+        let longer = array(&[short.clone(), long]);
+        let expected = "received '[{short,200}]' but current is '[{short,200},{long,200}]'";
+        check(Some(&array(&[short])), Some(&longer), expected);
     }
 
     #[test]
