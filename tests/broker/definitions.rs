@@ -244,6 +244,27 @@ fn a_type_that_is_said_counts_and_not_the_default_of_the_vhost() {
     assert_eq!(after["queues"][0]["arguments"], json!({}));
 }
 
+#[test]
+fn a_queue_that_is_there_keeps_its_type_whatever_the_default_of_its_vhost_is_now() {
+    let broker = start(&SimDisk::default());
+    let document = |default: &str| {
+        json!({
+            "vhosts": [{"name": "v", "metadata": {"default_queue_type": default}}],
+            "queues": [
+                {"name": "lazy", "vhost": "v", "arguments": {"x-max-priority": 5}},
+                {"name": "plain", "vhost": "v", "arguments": {}},
+            ],
+        })
+    };
+    import(&broker, &document("classic")).expect("it can be taken in");
+    for _again in 0..2 {
+        let imported = import(&broker, &document("quorum")).expect("what is there stays");
+        assert_eq!(imported["kept"], json!([]));
+    }
+    let after = export(&broker);
+    assert_eq!([0, 1].map(|at| &after["queues"][at]["type"]), ["classic", "classic"]);
+}
+
 /// Of no use here are keys that nobody knows, what plugins keep, and what every vhost has by
 /// itself.
 #[test]

@@ -189,11 +189,14 @@ impl Checking<'_> {
         let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
         let flags = QueueFlags { durable, auto_delete, exclusive: false };
         self.context().check_new_arguments(&on, &arguments)?;
+        let there = self.state.topology.queue(&name);
         if !is_typed {
-            self.state.default_kind.fill(flags, &mut arguments);
+            // A queue that is there is of the type that was the default when it was declared.
+            let kind = there.map_or(self.state.default_kind, |queue| queue.settings.kind);
+            kind.fill(flags, &mut arguments);
         }
         let settings = Settings::declare(&on, flags, arguments)?;
-        if let Some(there) = self.state.topology.queue(&name) {
+        if let Some(there) = there {
             let differs = there.settings.check_equivalent(&on, flags, &settings.arguments);
             checked.kept.extend(differs.err().map(|error| error.to_string()));
             return Ok(());
