@@ -92,6 +92,7 @@
 //! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
 //! | [`api_client`] | a client of the management API, by the socket in the data folder or by a URL: for command line programs |
 //! | [`ctl`] | the operator's command line |
+//! | [`top`] | what a broker does, in a terminal as it happens: a client as `ctl`, whose options and connection it takes; alone names ratatui |
 //! | [`perf`] | the load generator: a client of any AMQP broker, built on `protocol::amqp::wire` and `message` alone |
 //!
 //! Beside `src/`: `tests/` (one binary;
@@ -207,3 +208,4 @@ pub mod server;
 pub mod statistics;
 pub mod store;
 pub mod tls;
+pub mod top;

@@ -11,7 +11,7 @@ use leveret::ctl::CtlError;
 use leveret::near::did_you_mean;
 use leveret::node::{self, Node, StartError};
 use leveret::server::{LogLines, LogSink, log_exchange};
-use leveret::{ctl, perf, store};
+use leveret::{ctl, perf, store, top};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -73,6 +73,8 @@ enum Command {
     Perf(perf::Options),
     /// Administer a running broker
     Ctl(ctl::Options),
+    /// Watch a running broker: queues, connections, the node
+    Top(top::Options),
     /// Make a data file from a copy that leveret ctl backup made
     Restore(Restore),
     /// Print a settings file with every key, its default and what it means
@@ -108,28 +110,28 @@ struct Failure {
 
 fn main() -> ExitCode {
     let args = with_default_command(std::env::args_os().collect());
-    let is_ctl = args.get(1).is_some_and(|command| command == "ctl");
+    let is_client = args.get(1).is_some_and(|command| command == "ctl" || command == "top");
     let outcome = match Cli::try_parse_from(&args) {
         Ok(Cli { command: Command::Serve(flags) }) => serve(flags),
         Ok(Cli { command: Command::Perf(options) }) => perf::run(options).map_err(failure),
         Ok(Cli { command: Command::Restore(restore) }) => restore.run(),
         Ok(Cli { command: Command::Config }) => print(&documented()),
         Ok(Cli { command: Command::ImportConfig { file } }) => import_config(&file),
-        Ok(Cli { command: Command::Ctl(options) }) => match ctl::run(options, Cli::command()) {
-            // As other programs in front of `head`: without a word.
-            Err(error @ CtlError::Unread) => return error.status().into(),
-            done => done.map_err(|error| Failure { status: error.status(), ..failure(error) }),
-        },
+        Ok(Cli { command: Command::Ctl(options) }) => {
+            ctl::run(options, Cli::command()).map_err(|error| refused(&error))
+        }
+        Ok(Cli { command: Command::Top(options) }) => top::run(options).map_err(|error| refused(&error)),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return if error.print().is_ok() { ExitCode::SUCCESS } else { STATUS_FAILURE.into() };
         }
         Err(error) => {
-            let status = if is_ctl { ctl::error::STATUS_USAGE } else { STATUS_USAGE };
+            let status = if is_client { ctl::error::STATUS_USAGE } else { STATUS_USAGE };
             Err(Failure { status, ..failure(in_one_line(&error, &args)) })
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { line, status, .. }) if line.is_empty() => status.into(),
         Err(Failure { line, status, format: LogFormat::Text }) => {
             // When this cannot be written, nobody is left to read it.
             let _told = writeln!(io::stderr(), "leveret: {line}");
@@ -438,6 +440,13 @@ async fn report(audit: Audit) {
 
 fn usage(line: impl Display) -> Failure {
     Failure { status: STATUS_USAGE, ..failure(line) }
+}
+
+/// Why a client of the broker ends. Where nobody reads its answer any more, it says so to nobody,
+/// as other programs in front of `head`.
+fn refused(error: &CtlError) -> Failure {
+    let line = if matches!(error, CtlError::Unread) { String::new() } else { error.to_string() };
+    Failure { status: error.status(), ..failure(line) }
 }
 
 fn failure(line: impl Display) -> Failure {

@@ -41,6 +41,7 @@ const ROOMS: &[&[&str]] = &[
     &["node"],
     &["api_client"],
     &["perf", "ctl"],
+    &["top"],
 ];
 
 /// The folder of a protocol, whose files and folders have floors as the rooms of `src/` have.
@@ -52,6 +53,9 @@ const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "machine", "message", 
 /// What `ctl` may import, being a client of a broker that runs elsewhere: where to find it, and
 /// what to ask.
 const ROOMS_OF_CTL: &[&str] = &["clock", "error", "config", "admin", "api_client"];
+
+/// What `top` may import, being such a client too, by the options and the connection of `ctl`.
+const ROOMS_OF_TOP: &[&str] = &["clock", "api_client", "ctl"];
 
 /// Crates that only some rooms, or folders of a room, may name, so that replacing one touches one
 /// place.
@@ -71,19 +75,20 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ipnet", &["config"]),
     ("md5", &["auth"]),
     ("percent_encoding", &["perf", "http", "api_client"]),
+    ("ratatui", &["top"]),
     ("redb", &["store/redb"]),
     ("regex", &["auth"]),
     ("rustix", &["clock", "machine", "store/redb", "server", "ctl", "main"]),
     ("rustls_native_certs", &["tls"]),
     ("serde_ignored", &["admin"]),
     ("sd_notify", &["main"]),
-    ("serde_json", &["admin", "http", "node", "ctl", "main"]),
+    ("serde_json", &["admin", "http", "node", "ctl", "top", "main"]),
     ("serde_path_to_error", &["config"]),
     ("sha2", &["auth"]),
     ("strsim", &["near"]),
     ("subtle", &["auth"]),
     ("tikv_jemallocator", &["main"]),
-    ("tokio", &["blocking", "tls", "admin", "server", "http", "node", "api_client", "perf", "main"]),
+    ("tokio", &["blocking", "tls", "admin", "server", "http", "node", "api_client", "perf", "top", "main"]),
     ("tokio_rustls", &["tls", "server"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["audit", "main"]),
@@ -222,6 +227,7 @@ fn layers(path: &str, text: &str) -> Vec<Offence> {
         _ if to == from => true,
         "perf" => ROOMS_OF_PERF.contains(&to),
         "ctl" => ROOMS_OF_CTL.contains(&to),
+        "top" => ROOMS_OF_TOP.contains(&to),
         _ => row(to).is_some_and(|to_row| to_row < from_row || (to_row == 0 && from_row == 0)),
     };
     let mut offences = lines_where(&code, "reaches out of its room by `super::super`", |line| {
@@ -255,6 +261,8 @@ fn server_and_http_do_not_know_each_other_and_perf_knows_only_the_wire() {
     assert_eq!(found("src/http/router.rs", "use crate::{session::Session, server};"), 1);
     assert_eq!(found("src/perf/mod.rs", "use crate::{\n    broker::Broker,\n    wire::encode,\n};"), 1);
     assert_eq!(found("src/ctl/mod.rs", "use crate::{broker::Broker, admin::Operation};"), 1);
+    assert_eq!(found("src/top/mod.rs", "use crate::{admin::Operation, ctl::CtlError};"), 1);
+    assert_eq!(found("src/ctl/mod.rs", "use crate::top::Top;"), 1);
     assert_eq!(found("src/store/mod.rs", "use super::broker::Broker;"), 1);
     assert_eq!(found("src/broker/queue/core.rs", "use super::super::Mailbox;"), 0);
     assert_eq!(found("src/broker/route.rs", "use super::super::session;"), 1);

@@ -73,7 +73,7 @@ pub struct Options {
 
 /// How answers are shown.
 #[derive(Args, Debug, Clone, Copy)]
-struct Show {
+pub struct Show {
     /// Print JSON, as --formatter json
     #[arg(long, global = true)]
     json: bool,
@@ -371,7 +371,11 @@ impl Show {
         }
     }
 
-    fn rows(self, rows: Vec<Value>, columns: Columns) -> Result<(), CtlError> {
+    /// Prints rows that are all there.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn rows(self, rows: Vec<Value>, columns: Columns) -> Result<(), CtlError> {
         let mut table = self.table(columns);
         rows.into_iter().try_for_each(|row| print(&table.row(row)))?;
         print(&table.end())

@@ -31,12 +31,19 @@ fn nested(value: &Value) -> String {
 
 /// The text without characters that would end the line or the column, or tell a terminal to do
 /// something.
-fn visible(text: &str) -> String {
-    if !text.contains(char::is_control) {
+#[must_use]
+pub fn visible(text: &str) -> String {
+    if !text.contains(is_obeyed) {
         return text.to_owned();
     }
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let shown = |c: char| if is_obeyed(c) { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
+}
+
+/// Whether a terminal would obey it: control characters, and those that turn the direction of the
+/// text around, so that what follows seems to say something else.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -63,6 +70,7 @@ mod tests {
     fn a_cell_is_one_line() {
         check(r#""plain \u00e9""#, "plain \u{e9}");
         check(r#""a\tb\nc\u001b[2Jd\u009b""#, r"a\tb\nc\u{1b}[2Jd\u{9b}");
+        check(r#""a\u202eb""#, r"a\u{202e}b");
         check("null", "");
         check("1.5", "1.5");
     }

@@ -10,14 +10,14 @@ use std::process::Command;
 
 /// A broker, its folder, and a client that has declared the queue
 /// `q` with a message and a consumer, and `empty`.
-struct TestBroker {
-    folder: Folder,
-    broker: Process,
+pub(super) struct TestBroker {
+    pub(super) folder: Folder,
+    pub(super) broker: Process,
     client: Client,
 }
 
 /// The end of a command: status, standard output, standard error.
-type End = (i32, String, String);
+pub(super) type End = (i32, String, String);
 
 fn ctl(folder: &Folder, args: &[&str]) -> Command {
     let mut command = leveret();
@@ -25,14 +25,14 @@ fn ctl(folder: &Folder, args: &[&str]) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> End {
+pub(super) fn run(command: &mut Command) -> End {
     let output = outcome(command);
     let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
     (output.status.code().expect("it ended by itself"), text(output.stdout), text(output.stderr))
 }
 
 impl TestBroker {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = Folder::new();
         let broker = Process::start(&folder);
         let mut client = Client::over(connect(broker.amqp));

@@ -16,3 +16,4 @@ mod refuse;
 mod sockets;
 mod start;
 mod tls;
+mod top;
