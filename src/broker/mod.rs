@@ -541,15 +541,22 @@ impl Broker {
     pub fn enqueue(&self, route: &Route, block: Block, now: Now) -> Enqueued {
         // Some hundred queues take a worker's time already.
         blocking::run_many(QUEUE_EFFORT * route.queues.len(), || {
+            let bytes = block.bytes().len();
             let mut batches = AtomicBatches::of(&*self.log);
             if route.deduplicates {
                 let rooms = &mut Rooms::default();
-                return enqueue_unseen(&self.effects, route, block, rooms, (now, batches.take()));
+                return enqueue_unseen(&self.effects, route, block, rooms, (now, batches.take(bytes)));
             }
             let block = Arc::new(block);
             let mut all = Enqueued::default();
             for queue in &route.queues {
-                let batch = route.atomic.then(|| batches.take());
+                let batch = if route.atomic {
+                    Some(batches.take(bytes))
+                } else {
+                    // What a queue has no memory for is written as well.
+                    batches.make_room(bytes);
+                    None
+                };
                 let (ticket, mut effects) = queue.enqueue(&block, now);
                 all.add(ticket, mem::take(&mut effects.refused));
                 self.effects.carry_out(queue, &effects, now, batch);

@@ -13,6 +13,7 @@
 use super::Broker;
 use super::deduplicate::enqueue_unseen;
 use crate::arguments::Requeue;
+use crate::blocking;
 use crate::clock::Now;
 use crate::ids::{QueueId, Ticket};
 use crate::message::Block;
@@ -26,6 +27,10 @@ use std::sync::Arc;
 /// Copies of blocks that are put into queues in one atomic batch: four milliseconds, if each takes
 /// a microsecond.
 const COPIES_MAX: usize = 4096;
+
+/// Bytes of these copies, each of which is written: some ten milliseconds, for which all others
+/// wait.
+const COPIED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Runs of messages that are settled in one go.
 const PORTION: usize = 1024;
@@ -115,35 +120,45 @@ impl Drop for Rooms {
     }
 }
 
-/// The atomic batch of something that may be put into so many queues that the commit thread would
-/// wait for long. It ends after each [`COPIES_MAX`] copies, and another one begins: what was
-/// appended before may then reach the disk without the rest.
+/// The atomic batch of something that may be put into so many queues that the commit thread, and
+/// who waits for it, would wait for long. It ends after [`COPIES_MAX`] copies, or before they have
+/// more than [`COPIED_BYTES_MAX`] bytes, and another one begins once the disk has most of that:
+/// what was appended before may then reach the disk without the rest.
 pub(super) struct AtomicBatches<'a> {
     log: &'a dyn Log,
     batch: Option<AtomicBatch<'a>>,
-    taken: usize,
+    copies: usize,
+    bytes: usize,
 }
 
 impl<'a> AtomicBatches<'a> {
     pub(super) fn of(log: &'a dyn Log) -> Self {
-        Self { log, batch: None, taken: 0 }
+        Self { log, batch: None, copies: 0, bytes: 0 }
     }
 
-    /// The batch for one more copy of a block, or one more portion of acknowledgements.
-    pub(super) fn take(&mut self) -> &AtomicBatch<'a> {
-        if self.taken == COPIES_MAX {
-            (self.batch, self.taken) = (None, 0);
-        }
-        self.taken += 1;
+    /// The batch for one more copy of a block of so many bytes, or for one more portion of
+    /// acknowledgements.
+    pub(super) fn take(&mut self, bytes: usize) -> &AtomicBatch<'a> {
+        self.make_room(bytes);
         self.batch.get_or_insert_with(|| self.log.atomic_batch())
+    }
+
+    /// Waits, if so many bytes more would be too much at a time. Nobody may wait for the caller.
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        if self.copies == COPIES_MAX || self.copies > 0 && self.bytes + bytes > COPIED_BYTES_MAX {
+            (self.batch, self.copies, self.bytes) = (None, 0, 0);
+            blocking::run(|| self.log.wait_for_room());
+        }
+        self.copies += 1;
+        self.bytes += bytes;
     }
 }
 
 impl Broker {
     /// Everything a transaction did, as one, in the `rooms` that [`Rooms::reserve`] took for the
     /// same `publishes`. When the ticket is durable, all of it is. One of more than `COPIES_MAX`
-    /// copies may be there in part after a crash, but nothing is acknowledged without all that was
-    /// published.
+    /// copies or [`COPIED_BYTES_MAX`] bytes may be there in part after a crash, but nothing is
+    /// acknowledged without all that was published.
     pub fn commit_tx(
         &self,
         publishes: Vec<(Arc<Route>, Block)>,
@@ -161,7 +176,7 @@ impl Broker {
             .iter()
             .flat_map(|(queue, ack, settled)| settled.chunks(PORTION).map(move |part| (queue, ack, part)));
         for (queue, ack, settled) in portions {
-            let batch = batches.take();
+            let batch = batches.take(0);
             let effects = match ack {
                 Settlement::Ack => queue.settle(settled, now),
                 Settlement::Requeue(how) => queue.put_back(settled, *how, now),
@@ -182,17 +197,47 @@ impl Broker {
         rooms: &mut Rooms,
         (now, batches): (Now, &mut AtomicBatches<'_>),
     ) -> Ticket {
+        let block_bytes = block.bytes().len();
         if route.deduplicates {
-            return enqueue_unseen(&self.effects, route, block, rooms, (now, batches.take())).ticket;
+            return enqueue_unseen(&self.effects, route, block, rooms, (now, batches.take(block_bytes)))
+                .ticket;
         }
         let block = Arc::new(block);
         let mut newest = Ticket(0);
         for queue in &route.queues {
-            let batch = batches.take();
+            let batch = batches.take(block_bytes);
             let (ticket, effects) = rooms.enqueue(queue, &block, now);
             newest = newest.max(ticket);
             self.effects.carry_out(queue, &effects, now, Some(batch));
         }
         newest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::change::Change;
+    use crate::store::fake::FakeLog;
+
+    /// How many of the copies of so many bytes are in the batch after each.
+    fn copies(bytes: &[usize]) -> Vec<usize> {
+        let log = FakeLog::<Vec<Vec<Change>>>::default();
+        let mut batches = AtomicBatches::of(&log);
+        bytes
+            .iter()
+            .map(|&bytes| {
+                let _batch = batches.take(bytes);
+                batches.copies
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_batch_ends_before_it_has_too_many_bytes_or_copies() {
+        let half = COPIED_BYTES_MAX / 2;
+        assert_eq!(copies(&[half, half, 1, half, half]), [1, 2, 1, 2, 1]);
+        assert_eq!(copies(&[1, 3 * COPIED_BYTES_MAX, 0, 1]), [1, 1, 1, 2], "one copy is whole in any case");
+        assert_eq!(copies(&[1; COPIES_MAX + 2])[COPIES_MAX - 1..], [COPIES_MAX, 1, 2]);
     }
 }
