@@ -191,7 +191,7 @@ fn import(
         faults.append(&mut skipped);
     }
     let made = definitions
-        .make(broker.vhosts(), broker.policies(), (faults, mode), caller.now)
+        .make(broker.vhosts(), broker.policies(), broker.parameters(), (faults, mode), caller.now)
         .map_err(|faults| refusal(&faults))?;
     skipped.extend(made.skipped);
     for what in made.kept.iter().chain(&skipped).chain(&warnings) {
@@ -213,7 +213,13 @@ fn preview(
     let Notes { faults, skipped, warnings } = notes;
     let mut preview = preview::compare(broker, &definitions);
     preview.skipped = [skipped, warnings].concat();
-    match definitions.make(broker.vhosts(), broker.policies(), (faults, Mode::Look), caller.now) {
+    match definitions.make(
+        broker.vhosts(),
+        broker.policies(),
+        broker.parameters(),
+        (faults, Mode::Look),
+        caller.now,
+    ) {
         Ok(looked) => {
             // What differs and stays as it is was found, but is not the same.
             preview.same = preview.same.saturating_sub(looked.kept.len());

@@ -32,6 +32,7 @@ pub mod jobs;
 mod limits;
 pub mod messages;
 pub mod node;
+pub mod parameters;
 pub mod parked;
 pub mod password;
 pub mod permissions;
@@ -60,6 +61,7 @@ use self::exchanges::ExchangeOperation;
 use self::jobs::JobOperation;
 use self::messages::MessageOperation;
 use self::node::NodeOperation;
+use self::parameters::ParameterOperation;
 use self::parked::ParkedOperation;
 use self::permissions::PermissionOperation;
 use self::policies::PolicyOperation;
@@ -94,6 +96,8 @@ pub enum Operation {
     VHosts(VHostOperation),
     /// About policies.
     Policies(PolicyOperation),
+    /// About global parameters.
+    Parameters(ParameterOperation),
     /// About queues and their consumers.
     Queues(QueueOperation),
     /// About messages that died and have nowhere to go.
@@ -218,6 +222,8 @@ pub enum Row {
     VHostLimits(vhosts::VHostLimitsRow),
     /// A policy.
     Policy(policies::PolicyRow),
+    /// A global parameter.
+    GlobalParameter(parameters::GlobalParameterRow),
     /// A queue.
     Queue(Box<queues::QueueRow>),
     /// A consumer.
@@ -268,6 +274,7 @@ impl Operation {
             Self::Permissions(_) => PermissionOperation::requirement(),
             Self::VHosts(operation) => operation.requirement(),
             Self::Policies(operation) => operation.requirement(),
+            Self::Parameters(_) => ParameterOperation::requirement(),
             Self::Queues(operation) => operation.requirement(),
             Self::Parked(operation) => operation.requirement(),
             Self::Exchanges(operation) => operation.requirement(),
@@ -292,6 +299,7 @@ impl Operation {
             Self::Permissions(operation) => operation.is_change(),
             Self::VHosts(operation) => operation.is_change(),
             Self::Policies(operation) => operation.is_change(),
+            Self::Parameters(operation) => operation.is_change(),
             Self::Queues(operation) => operation.is_change(),
             Self::Parked(operation) => operation.is_change(),
             Self::Clients(operation) => operation.is_change(),
@@ -331,6 +339,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         Operation::Permissions(operation) => permissions::perform(broker, operation),
         Operation::VHosts(operation) => vhosts::perform(broker, operation, caller, &access),
         Operation::Policies(operation) => policies::perform(broker, operation, caller),
+        Operation::Parameters(operation) => parameters::perform(broker, operation),
         Operation::Queues(operation) => queues::perform(broker, operation, caller, &access),
         Operation::Parked(operation) => parked::perform(broker, operation, caller, &access),
         Operation::Exchanges(operation) => exchanges::perform(broker, operation, caller, &access),

@@ -12,6 +12,7 @@
 //! rest.
 
 use super::accounts::Accounts;
+use super::parameters::GlobalParameters;
 use super::policies::{POLICIES_MAX, Policies, PolicyBook};
 use super::users::USERS_MAX;
 use super::vhost::{DEFINED_AT_ONCE, Draft, VHost};
@@ -43,6 +44,8 @@ pub struct Definitions {
     pub topic_permissions: Vec<TopicPermission>,
     /// Policies of both ranks.
     pub policies: Vec<(Rank, Policy)>,
+    /// Global parameters: names, and values as JSON texts.
+    pub parameters: Vec<(String, String)>,
     /// What is declared, by vhost.
     pub drafts: BTreeMap<String, Draft>,
 }
@@ -79,6 +82,7 @@ impl Definitions {
         mut self,
         vhosts: VHosts<'_>,
         policies: Policies<'_>,
+        parameters: &GlobalParameters,
         (mut faults, mode): (Vec<String>, Mode),
         now: Now,
     ) -> Result<Defined, Vec<String>> {
@@ -86,6 +90,7 @@ impl Definitions {
         let _alone = registry.change();
         self.limit_vhosts(vhosts, &mut faults);
         self.check(vhosts, policies, &mut faults);
+        faults.extend(parameters.faults_of(&self.parameters));
         let named = self.vhosts.iter().map(|record| &record.name).chain(self.drafts.keys());
         let names: BTreeSet<String> = named.cloned().collect();
         let place = |name: &String| registry.get(name).unwrap_or_else(|| registry.prepare(name));
@@ -101,7 +106,8 @@ impl Definitions {
         let records = self.vhosts.clone();
         let governed: BTreeSet<String> =
             self.policies.iter().map(|(_, policy)| policy.vhost.clone()).collect();
-        let defined = self.make_in(&places, (vhosts.accounts, policies.book()), (faults, mode), now);
+        let defined =
+            self.make_in(&places, (vhosts.accounts, policies.book(), parameters), (faults, mode), now);
         for place in places.into_iter().filter(is_new) {
             if defined.is_ok() && mode != Mode::Look {
                 registry.insert(place);
@@ -132,14 +138,14 @@ impl Definitions {
     fn len(&self) -> usize {
         let who = self.users.len() + self.permissions.len() + self.topic_permissions.len();
         let drafts: usize = self.drafts.values().map(Draft::len).sum();
-        self.vhosts.len() + self.policies.len() + who + drafts
+        self.vhosts.len() + self.policies.len() + self.parameters.len() + who + drafts
     }
 
     /// As [`Self::make`], in the vhosts concerned, in order of their names.
     fn make_in(
         mut self,
         places: &[Arc<VHost>],
-        (accounts, policies): (&Accounts, &PolicyBook),
+        (accounts, policies, parameters): (&Accounts, &PolicyBook, &GlobalParameters),
         (mut faults, mode): (Vec<String>, Mode),
         now: Now,
     ) -> Result<Defined, Vec<String>> {
@@ -173,6 +179,8 @@ impl Definitions {
         for (place, checked) in places.iter().zip(checked) {
             ticket = ticket.max(place.definitions().make(checked, now, &before_part));
         }
+        before_part();
+        ticket = ticket.max(parameters.define(self.parameters));
         Ok(Defined { ticket, kept, skipped })
     }
 

@@ -17,6 +17,7 @@ pub mod jobs;
 mod listening;
 pub mod log_exchange;
 mod paging;
+pub mod parameters;
 pub mod parked;
 pub mod policies;
 mod quotas;
@@ -43,6 +44,7 @@ use self::clients::Clients;
 use self::deduplicate::enqueue_unseen;
 use self::effects::EffectHandler;
 use self::jobs::{Job, Jobs, NotBegun, Order};
+use self::parameters::GlobalParameters;
 use self::parked::ParkedMessages;
 use self::policies::{Policies, PolicyBook};
 use self::registry::Registry;
@@ -61,6 +63,7 @@ use crate::clock::{Clock, Now};
 use crate::config::Limits;
 use crate::error::BrokerError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
+use crate::machine;
 use crate::message::Block;
 use crate::metrics::{Counter, IoCounters, Metrics};
 use crate::queue::mailbox::Mailbox;
@@ -154,6 +157,8 @@ pub struct Broker {
     registry: Arc<Registry>,
     effects: Arc<EffectHandler>,
     accounts: Accounts,
+    parameters: GlobalParameters,
+    node_name: String,
     clients: Clients,
     jobs: Jobs,
     recent: OnceLock<RecentLines>,
@@ -188,6 +193,8 @@ impl Broker {
         let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
+        let parameters = mem::take(&mut recovered.parameters);
+        let parameters = GlobalParameters::recover(parameters, Arc::clone(&log));
         let (registry, clock) = (Arc::new(Registry::new(context)), Clock::starting(recovered.ahead_ms));
         let (vhosts, of_pages) = (Arc::clone(&registry), Arc::clone(&pages));
         let effects = EffectHandler::start(vhosts, of_pages, clock, now, !recovered.clean);
@@ -196,6 +203,8 @@ impl Broker {
             registry,
             effects,
             accounts,
+            parameters,
+            node_name: format!("leveret@{}", machine::hostname()),
             clients: Clients::default(),
             jobs: Jobs::default(),
             recent: OnceLock::new(),
@@ -417,6 +426,18 @@ impl Broker {
     #[must_use]
     pub fn policies(&self) -> Policies<'_> {
         Policies { vhosts: &self.registry, effects: &self.effects }
+    }
+
+    /// What operators and tools keep by name.
+    #[must_use]
+    pub fn parameters(&self) -> &GlobalParameters {
+        &self.parameters
+    }
+
+    /// What RabbitMQ's tools know it by among the nodes of a cluster: here, the only one.
+    #[must_use]
+    pub fn node_name(&self) -> &str {
+        &self.node_name
     }
 
     /// What operators do with messages that died and have nowhere to go.

@@ -5,6 +5,7 @@ use super::body;
 use super::call::Call;
 use super::route::{Route, get, post};
 use crate::admin::definitions::{DefinitionsOperation, Document, Source};
+use crate::admin::parameters::cluster_name;
 use crate::admin::{Operation, Told};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -42,8 +43,8 @@ async fn export_of(call: Call, vhost: String) -> Result<Response, Fault> {
     let operation = Operation::Definitions(DefinitionsOperation::ExportDefinitions);
     let (told, turn) = call.told_in_turn(operation).await?;
     let Told::Definitions(document) = told else { return Err(Fault::unavailable("no definitions")) };
-    let node = call.state.node.clone();
-    let mut answer = call.large(turn, move || shown(&document, &vhost, &node)).await?;
+    let cluster = cluster_name(&call.state.broker);
+    let mut answer = call.large(turn, move || shown(&document, &vhost, &cluster)).await?;
     if let Some(name) = call.query.get("download")
         && let Ok(named) = HeaderValue::from_str(&format!("attachment; filename={}", file_name(name)))
     {
@@ -53,14 +54,14 @@ async fn export_of(call: Call, vhost: String) -> Result<Response, Fault> {
 }
 
 /// Definitions in RabbitMQ's words: all, or those of one vhost.
-fn shown(document: &Document, vhost: &str, node: &str) -> Result<Value, Fault> {
+fn shown(document: &Document, vhost: &str, cluster: &str) -> Result<Value, Fault> {
     let mut shown = json!(document);
     if !vhost.is_empty() {
         return of_vhost(shown, vhost).ok_or_else(|| Fault::bad_request("vhost_not_found"));
     }
     shown["rabbitmq_definition_format"] = json!("cluster");
-    shown["original_cluster_name"] = json!(node);
-    shown["explanation"] = json!(format!("Definitions of cluster '{node}'"));
+    shown["original_cluster_name"] = json!(cluster);
+    shown["explanation"] = json!(format!("Definitions of cluster '{cluster}'"));
     Ok(shown)
 }
 

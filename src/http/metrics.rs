@@ -4,9 +4,10 @@
 use super::answer::Fault;
 use super::exposition::{Page, Pieces};
 use super::families::{self, Wanted};
-use super::prometheus::{self, AGGREGATED};
+use super::prometheus::{self, AGGREGATED, Names};
 use super::query::Query;
 use super::state::State;
+use crate::admin::parameters::cluster_name;
 use crate::broker::Broker;
 use crate::broker::clients::ClientReport;
 use crate::clock;
@@ -87,11 +88,13 @@ fn make(
 ) -> VecDeque<Box<dyn Pieces>> {
     let (broker, now) = (&state.broker, state.broker.clock().now());
     let mut parts = VecDeque::new();
+    let cluster = cluster_name(broker);
+    let names = Names { node: &state.node, cluster: &cluster };
     let mut head = String::new();
     if endpoint == "detailed" {
-        prometheus::identity(&machine::hostname(), endpoint, &mut head);
+        prometheus::identity(names, endpoint, &mut head);
     } else {
-        head = whole(state, endpoint);
+        head = whole(state, names, endpoint);
     }
     match wanted {
         None if endpoint == AGGREGATED => families::write_totals(broker, now, &mut head),
@@ -103,13 +106,13 @@ fn make(
 }
 
 /// What is told of the broker as a whole.
-fn whole(state: &State, endpoint: &'static str) -> String {
+fn whole(state: &State, names: Names<'_>, endpoint: &'static str) -> String {
     let broker = &state.broker;
     let alarms = broker.alarms();
     let shortage = alarms.shortage(broker.health());
     let up_ms = clock::mono_ms().saturating_sub(broker.started_at().mono_ms);
     let node = prometheus::Node {
-        host: &machine::hostname(),
+        names,
         endpoint,
         up_s: up_ms / 1000,
         alarms,

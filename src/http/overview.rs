@@ -9,6 +9,7 @@ use super::state::Listener;
 use super::statistics::{self, message_stats};
 use crate::admin::definitions::RABBITMQ_VERSION;
 use crate::admin::node::{NodeOperation, Overview};
+use crate::admin::parameters::{self, CLUSTER_NAME, ParameterOperation};
 use crate::admin::{Operation, Told};
 use crate::auth::password::PasswordHash;
 use crate::broker::sampling::{CHURN, CHURN_NAMES};
@@ -37,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/api/whoami", "The user who asks", whoami),
         get("/api/version", "The version of RabbitMQ whose API this is", version),
         get("/api/cluster-name", "The name of the cluster", cluster_name),
-        put("/api/cluster-name", "It has that of its node", name_cluster),
+        put("/api/cluster-name", "Name the cluster", name_cluster),
         get("/api/extensions", "Extensions of the management pages", nothing),
         get("/api/auth/attempts/{node}", "Logins, succeeded and failed", attempts),
         get("/api/auth/attempts/{node}/source", "The same by where they came from", nothing),
@@ -65,7 +66,7 @@ async fn overview(call: Call) -> Result<Response, Fault> {
         "product_version": overview.version,
         "product_name": overview.product,
         "rabbitmq_version": RABBITMQ_VERSION,
-        "cluster_name": call.state.node,
+        "cluster_name": parameters::cluster_name(&call.state.broker),
         "cluster_tags": {},
         "node_tags": {},
         "erlang_version": "none",
@@ -133,14 +134,18 @@ async fn version(call: Call) -> Response {
 }
 
 async fn cluster_name(call: Call) -> Response {
-    let name = json!({"name": call.state.node});
+    let name = json!({"name": parameters::cluster_name(&call.state.broker)});
     call.one(name).await
 }
 
 async fn name_cluster(call: Call) -> Result<Response, Fault> {
     check_administers(&call)?;
-    check_given(&call.object().await?, &["name"])?;
-    Err(Fault::bad_request("a cluster of one node has the name of its node"))
+    let mut given = call.object().await?;
+    check_given(&given, &["name"])?;
+    let (name, value) = (CLUSTER_NAME.to_owned(), given["name"].take());
+    let operation = ParameterOperation::SetGlobalParameter { name, value };
+    call.told(Operation::Parameters(operation)).await.map_err(Fault::in_words)?;
+    Ok(done())
 }
 
 async fn nothing(call: Call) -> Result<Response, Fault> {

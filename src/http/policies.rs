@@ -5,8 +5,8 @@ use super::answer::{Fault, done, put as answer_put};
 use super::call::Call;
 use super::given::check_given;
 use super::list;
-use super::overview::check_administers;
 use super::route::{Route, delete, get, post, put};
+use crate::admin::parameters::ParameterOperation;
 use crate::admin::policies::{PolicyOperation, PolicyRow, PolicySetting};
 use crate::admin::value::Arguments;
 use crate::admin::vhosts::VHostOperation;
@@ -36,7 +36,7 @@ pub(super) fn routes() -> Vec<Route> {
         delete("/api/parameters/{component}/{vhost}/{name}", "Clear a parameter", clear_parameter),
         get("/api/global-parameters", "Parameters of no virtual host", global_parameters),
         get("/api/global-parameters/{name}", "One of them", global_parameter),
-        put("/api/global-parameters/{name}", "They are not kept", set_global_parameter),
+        put("/api/global-parameters/{name}", "Set one", set_global_parameter),
         delete("/api/global-parameters/{name}", "Clear one", clear_global_parameter),
     ]
 }
@@ -220,32 +220,38 @@ async fn all_parameters(call: &Call) -> Result<Vec<Value>, Fault> {
     Ok(all)
 }
 
-/// What RabbitMQ keeps as parameters of no vhost, as far as it is known here.
-fn all_global_parameters(call: &Call) -> Result<Vec<Value>, Fault> {
+async fn all_global_parameters(call: &Call) -> Result<impl Iterator<Item = Value> + Send + use<>, Fault> {
     check_sees_parameters(call)?;
-    Ok(vec![json!({"name": "cluster_name", "value": call.state.node})])
+    let rows = call.rows(Operation::Parameters(ParameterOperation::ListGlobalParameters)).await?;
+    Ok(rows.map(|row| json!(row)))
 }
 
 async fn global_parameters(call: Call) -> Result<Response, Fault> {
-    let all = all_global_parameters(&call)?;
-    list::answer(&call, all.into_iter()).await
+    let all = all_global_parameters(&call).await?;
+    list::answer(&call, all).await
 }
 
 async fn global_parameter(call: Call) -> Result<Response, Fault> {
     let name = call.name("name");
-    let found = all_global_parameters(&call)?.into_iter().find(|parameter| parameter["name"] == name);
+    let found = all_global_parameters(&call).await?.find(|parameter| parameter["name"] == name);
     Ok(call.one(found.ok_or_else(Fault::no_object)?).await)
 }
 
 async fn set_global_parameter(call: Call) -> Result<Response, Fault> {
-    check_administers(&call)?;
-    check_given(&call.object().await?, &["value"])?;
-    Err(Fault::bad_request("global parameters are not kept: nothing here would use them"))
+    check_sees_parameters(&call)?;
+    let mut given = call.object().await?;
+    check_given(&given, &["value"])?;
+    let (name, value) = (call.name("name"), given["value"].take());
+    let operation = Operation::Parameters(ParameterOperation::SetGlobalParameter { name, value });
+    let told = call.told(operation).await.map_err(Fault::in_words)?;
+    Ok(answer_put(told == Told::Created))
 }
 
 async fn clear_global_parameter(call: Call) -> Result<Response, Fault> {
-    check_administers(&call)?;
-    Err(Fault::no_object())
+    check_sees_parameters(&call)?;
+    let operation = ParameterOperation::ClearGlobalParameter { name: call.name("name") };
+    call.told(Operation::Parameters(operation)).await?;
+    Ok(done())
 }
 
 async fn parameters(call: Call) -> Result<Response, Fault> {

@@ -19,8 +19,8 @@ pub(super) const AGGREGATED: &str = "aggregated";
 
 /// How the process, the store and the machine fare: a plain record, made for each page.
 pub(super) struct Node<'a> {
-    /// The machine's name.
-    pub(super) host: &'a str,
+    /// Its name, and that of its cluster.
+    pub(super) names: Names<'a>,
     /// Which page it is: [`AGGREGATED`] or `per-object`.
     pub(super) endpoint: &'a str,
     /// Seconds since it was started.
@@ -43,10 +43,19 @@ pub(super) struct Node<'a> {
     pub(super) io: Option<&'a IoCounters>,
 }
 
+/// What a broker is called: by these, dashboards choose it.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// The node's name.
+    pub(super) node: &'a str,
+    /// The cluster's.
+    pub(super) cluster: &'a str,
+}
+
 /// The page.
 pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, node: &Node<'_>) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
-    page.who(node.host, node.endpoint);
+    page.who(node.names, node.endpoint);
     page.messages(metrics);
     page.sizes(&metrics.sizes);
     page.dead_letters(metrics);
@@ -61,9 +70,9 @@ pub(super) fn exposition(metrics: &Metrics, gauges: &Gauges, node: &Node<'_>) ->
 }
 
 /// Who tells: the series by which others are joined.
-pub(super) fn identity(host: &str, endpoint: &str, text: &mut String) {
+pub(super) fn identity(names: Names<'_>, endpoint: &str, text: &mut String) {
     let mut page = Page(std::mem::take(text));
-    page.who(host, endpoint);
+    page.who(names, endpoint);
     *text = page.0;
 }
 
@@ -72,7 +81,7 @@ struct Page(String);
 impl Page {
     /// The series by whose labels RabbitMQ's dashboards choose a cluster and name its nodes. This
     /// broker is a cluster of one.
-    fn who(&mut self, host: &str, endpoint: &str) {
+    fn who(&mut self, names: Names<'_>, endpoint: &str) {
         let version = env!("CARGO_PKG_VERSION");
         let mut labels = String::new();
         for (name, value) in [
@@ -86,11 +95,11 @@ impl Page {
             label(&mut labels, name, value);
         }
         self.gauge("rabbitmq_build_info", "Version of this broker", &format!("{{{labels}}}"), 1);
-        let (node, mut labels) = (format!("leveret@{host}"), String::new());
+        let mut labels = String::new();
         for (name, value) in [
-            ("rabbitmq_node", node.as_str()),
-            ("rabbitmq_cluster", &node),
-            ("rabbitmq_cluster_permanent_id", &node),
+            ("rabbitmq_node", names.node),
+            ("rabbitmq_cluster", names.cluster),
+            ("rabbitmq_cluster_permanent_id", names.node),
             ("rabbitmq_endpoint", endpoint),
         ] {
             label(&mut labels, name, value);
@@ -356,7 +365,7 @@ mod tests {
         io.syncs.add(0, (1_000_000, 3_000_500));
         io.writes.add(11, (0, 1));
         let node = Node {
-            host: "a\"b",
+            names: Names { node: "leveret@a\"b", cluster: "hares" },
             endpoint: AGGREGATED,
             connections_max: 100,
             logins: (1, 2),
@@ -386,7 +395,7 @@ mod tests {
             "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"+Inf\"} 4",
             "rabbitmq_message_size_bytes_count{protocol=\"amqp091\"} 4",
             "rabbitmq_message_size_bytes_sum{protocol=\"amqp091\"} 100000202",
-            "rabbitmq_identity_info{rabbitmq_node=\"leveret@a\\\"b\",rabbitmq_cluster=\"leveret@a\\\"b\",\
+            "rabbitmq_identity_info{rabbitmq_node=\"leveret@a\\\"b\",rabbitmq_cluster=\"hares\",\
              rabbitmq_cluster_permanent_id=\"leveret@a\\\"b\",rabbitmq_endpoint=\"aggregated\"} 1",
             "rabbitmq_auth_attempts_total{protocol=\"http\"} 3",
             "leveret_statistics_bytes 7",

@@ -5,7 +5,6 @@ use super::body;
 use super::held;
 use super::sessions::Sessions;
 use crate::broker::Broker;
-use crate::machine;
 use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
@@ -112,10 +111,10 @@ impl Line {
 impl State {
     pub(super) fn new(broker: Arc<Broker>, (listeners, allow_origins): (Vec<Listener>, Vec<String>)) -> Self {
         Self {
+            node: broker.node_name().to_owned(),
             broker,
             listeners,
             allow_origins,
-            node: format!("leveret@{}", machine::hostname()),
             sessions: Sessions::default(),
             attempts: Attempts::default(),
             work: Arc::new(Semaphore::new(WORK_MAX)),

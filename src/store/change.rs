@@ -107,6 +107,13 @@ pub enum Change {
     Auth(AuthChange),
     /// Something about policies.
     Policy(PolicyChange),
+    /// A global parameter has another value.
+    Parameter {
+        /// Its name.
+        name: String,
+        /// Its value, a JSON text; none takes it away.
+        value: Option<String>,
+    },
 }
 
 /// What is kept of a stream beside its records.
@@ -218,6 +225,8 @@ pub struct Recovered {
     pub auth: Option<Vec<AuthChange>>,
     /// The changes that make the policies that there are.
     pub policies: Vec<PolicyChange>,
+    /// Global parameters: names, and values as JSON texts.
+    pub parameters: Vec<(String, String)>,
     /// Runs of messages that do not match their checksums, found now or before: they are in no
     /// queue.
     pub damaged: Vec<DamagedRun>,

@@ -4,6 +4,7 @@
 use super::dialogue::{Client, connect};
 use crate::support::process::{Folder, PATIENCE, Process, leveret, leveret_in, outcome};
 use serde_json::{Value, from_str};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -155,6 +156,38 @@ fn users_come_with_hashes_and_policies_tell_what_they_match() {
     prints(&folder, &["clear_parameter", "operator_policy", "o"], "");
     prints(&folder, &["-q", "list_parameters"], "");
     assert_eq!(ctl(&folder, &["-q", "list_global_parameters"]).0, 0);
+}
+
+#[test]
+fn global_parameters_and_the_name_of_the_cluster_last_over_a_restart() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let listed = |folder: &Folder| ctl(folder, &["-q", "--no-table-headers", "list_global_parameters"]).1;
+    assert_eq!(listed(&folder), "");
+    prints(&folder, &["set_global_parameter", "seen", "[1,{\"b\":null}]"], "");
+    prints(&folder, &["set_global_parameter", "gone", "5"], "");
+    prints(&folder, &["clear_global_parameter", "gone"], "");
+    prints(&folder, &["set_cluster_name", "hares"], "");
+    assert_eq!(ctl(&folder, &["clear_global_parameter", "gone"]).0, 69);
+    assert_eq!(ctl(&folder, &["set_global_parameter", "bad", "{bad"]).0, 69);
+    let (status, _, told) = ctl(&folder, &["set_global_parameter", "cluster_name", "5"]);
+    assert!(status == 69 && told.contains("the name of the cluster is a text, not 5"), "{status}: {told}");
+    let (status, _, told) = ctl(&folder, &["set_cluster_name", ""]);
+    assert!(status == 69 && told.contains("the name of a cluster has 1 to 255 bytes, not 0"), "{told}");
+    let (status, _, told) =
+        ctl(&folder, &["set_global_parameter", "big", &format!("\"{}\"", "x".repeat(65_535))]);
+    assert!(status == 69 && told.contains("the value of 'big' has 65537 bytes of JSON"), "{status}: {told}");
+    let all = "cluster_name\t\"hares\"\nseen\t[1,{\"b\":null}]\n";
+    assert_eq!(listed(&folder), all);
+    broker.stop();
+    let broker = Process::start(&folder);
+    assert_eq!(listed(&folder), all);
+    let (mut socket, mut head) = (connect(broker.amqp), [0; 7]);
+    socket.write_all(b"AMQP\0\0\x09\x01").expect("the broker reads");
+    socket.read_exact(&mut head).expect("the broker answers");
+    let mut start = vec![0; usize::from(u16::from_be_bytes([head[5], head[6]]))];
+    socket.read_exact(&mut start).expect("the broker answers");
+    assert!(start.windows(5).any(|part| part == b"hares"), "clients are told");
 }
 
 #[test]

@@ -48,8 +48,9 @@ pub(crate) fn expected(name: &str) -> String {
 
 /// Everything that a start found, line by line.
 fn told(opened: &Opened) -> String {
-    let Recovered { queues, exchanges, bindings, seen, auth, policies, damaged, clean, next_queue, ahead_ms } =
-        &opened.recovered;
+    let Recovered { queues, exchanges, bindings, seen, auth, policies, parameters, .. } = &opened.recovered;
+    let Recovered { damaged, clean, next_queue, ahead_ms, .. } = &opened.recovered;
+    assert_eq!(parameters, &[], "there were none yet");
     let mut out = String::new();
     assert_eq!(damaged, &[]);
     writeln!(out, "clean {clean}, next queue {next_queue}").unwrap();

@@ -29,6 +29,7 @@ pub(super) struct Model {
     auth: Option<Vec<AuthChange>>,
     /// By rank and name.
     policies: BTreeMap<(Rank, String), Policy>,
+    parameters: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl Workload {
     /// The next unit and what must be on disk after it.
     pub(super) fn step(&mut self) -> (Unit, Model) {
         let mut unit = Vec::new();
-        match self.draw.below(26) {
+        match self.draw.below(27) {
             0 => unit.push(vec![self.declare()]),
             1 => unit.push(self.declare_stream()),
             2 => unit.push(self.delete()),
@@ -82,6 +83,7 @@ impl Workload {
             17 | 18 => unit.push(self.see()),
             19 | 20 => unit.push(self.allow()),
             21 | 22 => unit.push(vec![self.rule()]),
+            23 => unit.push(vec![self.parameter()]),
             _ => {
                 // Everything at once, also what is consumed before it is written.
                 unit.push(self.publish());
@@ -262,6 +264,14 @@ impl Workload {
         Change::Policy(PolicyChange::Put(rank, policy))
     }
 
+    fn parameter(&mut self) -> Change {
+        let name = format!("parameter {}", self.draw.below(3));
+        let value = (!self.draw.one_in(3)).then(|| self.draw.below(9).to_string());
+        self.model.parameters.remove(&name);
+        self.model.parameters.extend(value.clone().map(|value| (name.clone(), value)));
+        Change::Parameter { name, value }
+    }
+
     fn exchange(&mut self) -> Change {
         let name = format!("exchange {}", self.draw.below(4));
         if self.model.exchanges.remove(&name).is_some() {
@@ -432,6 +442,7 @@ pub(super) fn found(opened: &Opened) -> Model {
         let PolicyChange::Put(rank, policy) = change else { panic!("a row of a policy is that policy") };
         model.policies.insert((*rank, policy.name.clone()), policy.clone());
     }
+    model.parameters = recovered.parameters.iter().cloned().collect();
     model.bindings = recovered.bindings.iter().cloned().collect();
     assert!(recovered.seen.is_sorted_by_key(|record| (record.by.clone(), record.number)));
     model.seen =

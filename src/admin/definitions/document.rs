@@ -4,6 +4,7 @@
 //! Plain data: nothing here knows whether a document makes sense. Passwords are hashes; a document
 //! that somebody wrote by hand may have one in clear.
 
+use crate::admin::parameters::GlobalParameterRow;
 use crate::admin::value::{self, Arguments};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -34,8 +35,8 @@ pub struct Document {
     pub topic_permissions: Vec<TopicPermissionEntry>,
     /// Operator policies, limits of vhosts, and what plugins keep.
     pub parameters: Vec<ParameterEntry>,
-    /// Parameters of no vhost; nothing here uses them.
-    pub global_parameters: Vec<Value>,
+    /// Parameters of no vhost.
+    pub global_parameters: Vec<GlobalParameterRow>,
     /// Policies.
     pub policies: Vec<PolicyEntry>,
     /// Queues.
@@ -52,7 +53,7 @@ impl Document {
     pub fn len(&self) -> usize {
         let who =
             self.users.len() + self.vhosts.len() + self.permissions.len() + self.topic_permissions.len();
-        let how = self.parameters.len() + self.policies.len();
+        let how = self.parameters.len() + self.global_parameters.len() + self.policies.len();
         who + how + self.queues.len() + self.exchanges.len() + self.bindings.len()
     }
 

@@ -6,6 +6,7 @@ use super::document::{
     BindingEntry, Document, ExchangeEntry, MetadataEntry, ParameterEntry, PermissionEntry, PolicyEntry,
     QueueEntry, TopicPermissionEntry, UserEntry, VHostEntry,
 };
+use crate::admin::parameters::{self, GlobalParameterRow};
 use crate::admin::policies::arguments_of;
 use crate::admin::value::{Arguments, Value, arguments, decoded};
 use crate::auth::user::User;
@@ -20,6 +21,9 @@ use serde_json::json;
 
 /// The version of RabbitMQ whose documents these are.
 pub const RABBITMQ_VERSION: &str = "4.3.0";
+
+/// What the names of global parameters begin with that the broker itself keeps, as on RabbitMQ.
+const INTERNAL: &str = "internal_";
 
 /// Everything there is.
 pub(super) fn export(broker: &Broker) -> Document {
@@ -49,6 +53,11 @@ pub(super) fn export(broker: &Broker) -> Document {
     }));
     document.policies.extend(broker.policies().list(Rank::User).into_iter().map(policy));
     document.parameters.extend(broker.policies().list(Rank::Operator).into_iter().map(operator_policy));
+    // What the broker itself has noted there is not for another one.
+    let own = |parameter: &GlobalParameterRow| parameter.name.starts_with(INTERNAL);
+    document
+        .global_parameters
+        .extend(parameters::all(broker).into_iter().filter(|parameter| !own(parameter)));
     let limited = broker.vhosts().list().into_iter().filter_map(vhost_limits);
     document.parameters.extend(limited);
     for place in broker.vhosts().all() {

@@ -6,6 +6,7 @@ use super::document::{
     VHostEntry, read_map,
 };
 use super::reading::Notes;
+use crate::admin::parameters::{GlobalParameterRow, text_of};
 use crate::admin::policies::definition_of;
 use crate::admin::value::{Arguments, Value, table_of};
 use crate::auth::password::{Algorithm, PasswordHash};
@@ -60,6 +61,11 @@ pub(super) fn read(broker: &Broker, document: &Document, now: Now, notes: &mut N
         let about = format!("parameter '{}' of '{}'", entry.name, entry.component);
         let read = parameter(entry, &mut definitions, notes);
         notes.take(&about, read);
+    }
+    for GlobalParameterRow { name, value } in &document.global_parameters {
+        let about = format!("global parameter '{name}'");
+        let text = notes.take(&about, text_of(name, value));
+        definitions.parameters.extend(text.map(|text| (name.clone(), text)));
     }
     declarations(document, &mut definitions, now, notes);
     definitions

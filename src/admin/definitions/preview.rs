@@ -35,8 +35,8 @@ pub struct DefinitionsPreview {
 /// Something that would be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Addition {
-    /// `user`, `vhost`, `permission`, `topic_permission`, `policy`, `operator_policy`, `queue`,
-    /// `exchange` or `binding`.
+    /// `user`, `vhost`, `permission`, `topic_permission`, `policy`, `operator_policy`,
+    /// `global_parameter`, `queue`, `exchange` or `binding`.
     pub kind: &'static str,
     /// Its vhost, if it is in one.
     pub vhost: Option<String>,
@@ -90,6 +90,10 @@ pub(super) fn compare(broker: &Broker, definitions: &Definitions) -> Definitions
             let before = known.get(&(&policy.vhost, &policy.name)).map(|before| policy_settings(before));
             preview.note((kind, Some(&policy.vhost), &policy.name), before, &policy_settings(policy));
         }
+    }
+    for (name, value) in &definitions.parameters {
+        let before = broker.parameters().get(name).map(|before| parameter_settings(&before));
+        preview.note(("global_parameter", None, name), before, &parameter_settings(value));
     }
     for (vhost, draft) in &definitions.drafts {
         declared(broker, vhost, draft, &mut preview);
@@ -227,4 +231,9 @@ fn policy_settings(policy: &Policy) -> Map<String, Value> {
         ("priority", json!(policy.priority)),
         ("definition", json!(arguments_of(&policy.definition))),
     ])
+}
+
+/// Of a JSON text.
+fn parameter_settings(value: &str) -> Map<String, Value> {
+    settings([("value", serde_json::from_str(value).unwrap_or_default())])
 }

@@ -8,6 +8,7 @@ use super::document::{
     BindingEntry, Document, ExchangeEntry, ParameterEntry, PermissionEntry, PolicyEntry, QueueEntry,
     TopicPermissionEntry, UserEntry, VHostEntry,
 };
+use crate::admin::parameters::GlobalParameterRow;
 use crate::auth::vhost::ROOT;
 use crate::near::did_you_mean;
 use serde::de::DeserializeOwned;
@@ -33,7 +34,7 @@ const ORIGIN: [&str; 9] = [
 const IN_VHOST: [&str; 5] = ["parameters", "policies", "queues", "exchanges", "bindings"];
 
 /// Sections of the whole broker.
-const OF_BROKER: [&str; 4] = ["users", "vhosts", "permissions", "topic_permissions"];
+const OF_BROKER: [&str; 5] = ["users", "vhosts", "permissions", "topic_permissions", "global_parameters"];
 
 /// What is found on the way.
 #[derive(Debug, Default)]
@@ -70,6 +71,7 @@ pub(super) fn read(mut given: Map<String, Value>, vhost: Option<&str>, notes: &m
         permissions: section(&mut given, "permissions", notes),
         topic_permissions: section(&mut given, "topic_permissions", notes),
         parameters: section(&mut given, "parameters", notes),
+        global_parameters: section(&mut given, "global_parameters", notes),
         policies: section(&mut given, "policies", notes),
         queues: section(&mut given, "queues", notes),
         exchanges: section(&mut given, "exchanges", notes),
@@ -158,20 +160,13 @@ fn section<E: Entry>(given: &mut Map<String, Value>, name: &str, notes: &mut Not
 
 /// Tells of what no section takes.
 fn left_over(given: Map<String, Value>, notes: &mut Notes) {
-    let sections = IN_VHOST.iter().chain(&OF_BROKER).copied().chain(["global_parameters"]);
-    let sections: Vec<&str> = sections.collect();
+    let sections: Vec<&str> = IN_VHOST.iter().chain(&OF_BROKER).copied().collect();
     for (key, value) in given {
         match (key.as_str(), value) {
             (origin, _) if ORIGIN.contains(&origin) => {}
             // Those of one vhost, which its operator has set.
             ("metadata", Value::Object(_)) => {}
             ("limits", Value::Object(limits)) if limits.is_empty() => {}
-            ("global_parameters", Value::Array(all)) => {
-                for parameter in all {
-                    let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
-                    notes.skipped.push(format!("the global parameter '{name}' has no effect in Leveret"));
-                }
-            }
             (key, _) => {
                 let near = did_you_mean(key, &sections);
                 notes.skipped.push(format!("unknown key '{key}' in the document{near}"));
@@ -208,6 +203,12 @@ impl Entry for TopicPermissionEntry {
 impl Entry for ParameterEntry {
     fn what(&self) -> String {
         format!("parameter '{}' of '{}' in vhost '{}'", self.name, self.component, self.vhost)
+    }
+}
+
+impl Entry for GlobalParameterRow {
+    fn what(&self) -> String {
+        format!("global parameter '{}'", self.name)
     }
 }
 

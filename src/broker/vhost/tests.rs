@@ -469,6 +469,7 @@ fn what_was_on_disk_is_there_again() {
         ahead_ms: 0,
         auth: None,
         policies: Vec::new(),
+        parameters: Vec::new(),
         damaged: Vec::new(),
         queues: vec![RecoveredQueue {
             record,

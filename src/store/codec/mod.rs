@@ -1,6 +1,7 @@
 //! Changes as bytes, wherever these are: a row of a table has them, and so has a commit group.
 
 pub(in crate::store) mod auth;
+pub(in crate::store) mod parameter;
 pub(in crate::store) mod policy;
 pub(in crate::store) mod record;
 pub(in crate::store) mod seen;

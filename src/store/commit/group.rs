@@ -27,6 +27,8 @@
 //! 47 delete vhost                                           str key
 //! 48 put policy      str key | str row of `policies`
 //! 49 delete policy   str key
+//! 50 put parameter   str name | str value, a JSON text
+//! 51 delete parameter str name
 //! ```
 
 use super::merge::{QueueBatch, WriteBatch};
@@ -67,6 +69,8 @@ const AUTH: u8 = 40;
 const AUTH_LAST: u8 = AUTH + 2 * auth::KINDS - 1;
 const PUT_POLICY: u8 = 48;
 const DELETE_POLICY: u8 = 49;
+const PUT_PARAMETER: u8 = 50;
+const DELETE_PARAMETER: u8 = 51;
 
 /// What is committed at a time.
 #[derive(Debug)]
@@ -144,6 +148,11 @@ fn encode_changes(batch: &WriteBatch, out: &mut Vec<u8>) {
                 out.push(if value.is_some() { PUT_POLICY } else { DELETE_POLICY });
                 put(out, &key);
                 value.iter().for_each(|value| put(out, value));
+            }
+            Change::Parameter { name, value } => {
+                out.push(if value.is_some() { PUT_PARAMETER } else { DELETE_PARAMETER });
+                put(out, name.as_bytes());
+                value.iter().for_each(|value| put(out, value.as_bytes()));
             }
             Change::Publish { .. }
             | Change::Spill { .. }
@@ -289,6 +298,8 @@ impl<'a> Reader<'a> {
             }
             PUT_POLICY => Change::Policy(policy::decode(self.bytes()?, Some(self.bytes()?))?),
             DELETE_POLICY => Change::Policy(policy::decode(self.bytes()?, None)?),
+            PUT_PARAMETER => Change::Parameter { name: self.text()?, value: Some(self.text()?) },
+            DELETE_PARAMETER => Change::Parameter { name: self.text()?, value: None },
             _ => return Err(malformed()),
         })
     }
@@ -429,6 +440,8 @@ mod tests {
                 vhost: "/".into(),
                 name: "gone".into(),
             }),
+            Change::Parameter { name: "cluster_name".into(), value: Some("\"c\"".into()) },
+            Change::Parameter { name: "gone".into(), value: None },
         ]
     }
 

@@ -335,7 +335,8 @@ impl QueueBatch {
             | Change::Seen(_)
             | Change::Forget(_)
             | Change::Auth(_)
-            | Change::Policy(_) => {}
+            | Change::Policy(_)
+            | Change::Parameter { .. } => {}
         }
         bytes
     }
@@ -414,7 +415,8 @@ fn queue_of(change: &Change) -> Option<QueueId> {
         | Change::Seen(_)
         | Change::Forget(_)
         | Change::Auth(_)
-        | Change::Policy(_) => None,
+        | Change::Policy(_)
+        | Change::Parameter { .. } => None,
     }
 }
 

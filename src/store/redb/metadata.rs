@@ -1,15 +1,17 @@
 //! The tables of what is not a message: exchanges and bindings, what was seen, users and what they
-//! may do, policies.
+//! may do, policies, global parameters.
 
 use super::checked::{Checked, Transaction};
-use super::table::{BINDINGS, EXCHANGES, PERMISSIONS, POLICIES, SEEN, TOPIC_PERMISSIONS, USERS, VHOSTS};
+use super::table::{
+    BINDINGS, EXCHANGES, GLOBAL_PARAMETERS, PERMISSIONS, POLICIES, SEEN, TOPIC_PERMISSIONS, USERS, VHOSTS,
+};
 use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
 use crate::policy::PolicyChange;
 use crate::store::change::{BindingRecord, Change, ExchangeRecord};
 use crate::store::codec::auth::{self, AuthRow, KINDS, USER, VHOST};
 use crate::store::codec::policy::{self, PolicyRow};
-use crate::store::codec::{record, seen};
+use crate::store::codec::{parameter, record, seen};
 use crate::store::error::StoreError;
 use crate::store::seen::SeenRecord;
 use redb::{ReadTransaction, TableHandle};
@@ -22,7 +24,8 @@ pub(super) fn write(tx: &Transaction, changes: &[Change]) -> Result<(), StoreErr
     write_topology(tx, changes)?;
     write_seen(tx, changes)?;
     write_auth(tx, changes)?;
-    write_policies(tx, changes)
+    write_policies(tx, changes)?;
+    write_parameters(tx, changes)
 }
 
 fn is_of_seen(change: &Change) -> bool {
@@ -30,8 +33,9 @@ fn is_of_seen(change: &Change) -> bool {
 }
 
 fn write_topology(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
-    let is_elsewhere =
-        |change: &Change| is_of_seen(change) || matches!(change, Change::Auth(_) | Change::Policy(_));
+    let is_elsewhere = |change: &Change| {
+        is_of_seen(change) || matches!(change, Change::Auth(_) | Change::Policy(_) | Change::Parameter { .. })
+    };
     if changes.iter().all(is_elsewhere) {
         return Ok(());
     }
@@ -63,7 +67,8 @@ fn write_topology(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError
             | Change::Seen(_)
             | Change::Forget(_)
             | Change::Auth(_)
-            | Change::Policy(_) => {}
+            | Change::Policy(_)
+            | Change::Parameter { .. } => {}
         }
     }
     Ok(())
@@ -113,6 +118,18 @@ fn write_policies(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError
         match value {
             Some(value) => table.insert(key.as_slice(), &value)?,
             None => table.remove(key.as_slice())?,
+        };
+    }
+    Ok(())
+}
+
+fn write_parameters(tx: &Transaction, changes: &[Change]) -> Result<(), StoreError> {
+    for change in changes {
+        let Change::Parameter { name, value } = change else { continue };
+        let mut table = tx.open(&GLOBAL_PARAMETERS)?;
+        match value {
+            Some(value) => table.insert(name.as_bytes(), value.as_bytes())?,
+            None => table.remove(name.as_bytes())?,
         };
     }
     Ok(())
@@ -180,6 +197,16 @@ pub(super) fn read_policies(tx: &ReadTransaction) -> Result<Vec<PolicyChange>, S
     let mut found = Vec::new();
     POLICIES.read(tx, |key, value| {
         found.push(policy::decode(key, Some(value))?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// All global parameters: names and values.
+pub(super) fn read_parameters(tx: &ReadTransaction) -> Result<Vec<(String, String)>, StoreError> {
+    let mut found = Vec::new();
+    GLOBAL_PARAMETERS.read(tx, |name, value| {
+        found.push((parameter::decode(name)?, parameter::decode(value)?));
         Ok(())
     })?;
     Ok(found)

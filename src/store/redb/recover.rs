@@ -159,6 +159,7 @@ pub(super) fn recover(database: &Database, identity: Identity, repair: bool) -> 
         seen: metadata::read_seen(&tx)?,
         auth: metadata::read_auth(&tx)?,
         policies: metadata::read_policies(&tx)?,
+        parameters: metadata::read_parameters(&tx)?,
         damaged: Vec::new(),
         clean,
         next_queue,

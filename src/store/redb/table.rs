@@ -24,6 +24,7 @@
 //! | `topic_permissions` | user, vhost and exchange | two patterns |
 //! | `vhosts` | name | a vhost's record; a file that never had this table has the vhost `/` alone |
 //! | `policies` | rank, vhost and name | a policy: see `policy`; there once there was one |
+//! | `global_parameters` | name | a JSON text; there once there was one |
 //! | `seen` | whose, and a slot | a value that a message had: see `seen` |
 //!
 //! The version of all this is in the file's head: see `disk`.
@@ -124,6 +125,7 @@ pub(super) static PERMISSIONS: Checked<&[u8]> = Checked::new("permissions");
 pub(super) static TOPIC_PERMISSIONS: Checked<&[u8]> = Checked::new("topic_permissions");
 pub(super) static VHOSTS: Checked<&[u8]> = Checked::new("vhosts");
 pub(super) static POLICIES: Checked<&[u8]> = Checked::new("policies");
+pub(super) static GLOBAL_PARAMETERS: Checked<&[u8]> = Checked::new("global_parameters");
 pub(super) static SEEN: Checked<&[u8]> = Checked::new("seen");
 
 /// What the tables say of themselves: a plain record of the rows of `meta`.

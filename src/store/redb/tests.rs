@@ -8,8 +8,8 @@ use super::open_storage;
 use super::segment::SegmentView;
 use super::storage::RedbStorage;
 use super::table::{
-    BINDINGS, BODIES, EXCHANGES, LOCAL_SEGMENTS, PERMISSIONS, POLICIES, QUEUES, REQUEUES, SEEN, SEGMENTS,
-    STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
+    BINDINGS, BODIES, EXCHANGES, GLOBAL_PARAMETERS, LOCAL_SEGMENTS, PERMISSIONS, POLICIES, QUEUES, REQUEUES,
+    SEEN, SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
 };
 use crate::auth::directory::AuthChange;
 use crate::auth::user::{User, UserLimits};
@@ -148,6 +148,7 @@ impl Content {
         let others =
             [&EXCHANGES, &BINDINGS, &USERS, &PERMISSIONS, &TOPIC_PERMISSIONS, &VHOSTS, &POLICIES, &SEEN];
         content.read_rows(&tx, &others);
+        content.read_rows(&tx, &[&GLOBAL_PARAMETERS]);
         content.spilled = tx.open_table(LOCAL_SEGMENTS).unwrap().range::<(u64, u64)>(..).unwrap().count();
         content
     }
@@ -331,7 +332,7 @@ impl Workload {
     fn of_metadata(&mut self) -> Change {
         let (vhost, name) = ("/".to_owned(), format!("x{}", self.below(4)));
         let by = SeenBy::Exchange { vhost: vhost.clone(), name: name.clone() };
-        match self.below(10) {
+        match self.below(12) {
             0 => Change::DeleteExchange { vhost, name },
             1 => Change::DeclareExchange(ExchangeRecord {
                 vhost,
@@ -370,6 +371,8 @@ impl Workload {
                     definition: BTreeMap::default(),
                 },
             )),
+            9 => Change::Parameter { name, value: None },
+            10 => Change::Parameter { name, value: Some(self.below(99).to_string()) },
             _ => {
                 let (slot, number, value) = (self.below(5), self.below(900), vec![b'v'; 9]);
                 Change::Seen(SeenRecord { by, slot, number, until_ms: 1, value })
@@ -444,6 +447,6 @@ fn same<K: Ord + Debug, V: PartialEq + Debug>(one: &BTreeMap<K, V>, other: &BTre
 fn groups_make_of_another_file_the_same() {
     let folder = Folder::new("groups");
     let kinds: BTreeSet<_> = (1..=3).flat_map(|seed| replicate(&folder, seed, 200)).collect();
-    assert_eq!(kinds.len(), 13, "the fixed seeds do too little: {kinds:?}");
+    assert_eq!(kinds.len(), 14, "the fixed seeds do too little: {kinds:?}");
     seeds(0).for_each(|seed| drop(replicate(&folder, seed, 200)));
 }

@@ -4,6 +4,7 @@
 use super::connection_state::{Capabilities, ConnectionState, NegotiatedLimits};
 use super::introduction::Introduction;
 use super::{Fault, Next};
+use crate::admin::parameters::cluster_name;
 use crate::broker::clients::Facts;
 use crate::broker::entry::no_vhost;
 use crate::client::identity::Peer;
@@ -211,7 +212,7 @@ fn start(link: &ConnectionState) -> amqp::AMQPMethod {
     let mut server_properties = FieldTable::default();
     server_properties
         .insert("capabilities".into(), AMQPValue::FieldTable(capabilities))
-        .insert("cluster_name".into(), text("leveret"))
+        .insert("cluster_name".into(), text(&cluster_name(&link.broker)))
         .insert("copyright".into(), text("The Leveret authors"))
         .insert("information".into(), text("Licensed under the Apache License 2.0"))
         .insert("platform".into(), text("Rust"))
