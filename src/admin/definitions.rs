@@ -23,6 +23,7 @@ pub use self::preview::DefinitionsPreview;
 use self::reading::Notes;
 use super::access::{Requirement, Tag};
 use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told, find, secret};
+use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::user::ADMINISTRATOR;
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
@@ -33,6 +34,10 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 use std::sync::Arc;
 use tracing::warn;
+
+/// The global parameter that has the hash of the last import. Exports are without it, as without
+/// all whose names begin like this.
+const IMPORTED: &str = "internal_imported_definitions";
 
 /// Faults of a document that are told, at most: nobody mends more in one go.
 const FAULTS_MAX: usize = 1000;
@@ -54,6 +59,9 @@ pub enum DefinitionsOperation {
         /// Whether it is refused if something would be left out.
         #[serde(default)]
         strict: bool,
+        /// Whether it is skipped if the last import was the same.
+        #[serde(default)]
+        skip_if_unchanged: bool,
     },
     /// What an import would do; nothing changes.
     PreviewDefinitions {
@@ -110,6 +118,20 @@ pub struct Imported {
     pub skipped: Vec<String>,
     /// What else should be known, a sentence each.
     pub warnings: Vec<String>,
+    /// Nothing was done: the last import was the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchanged: bool,
+}
+
+/// How a document is taken in.
+#[derive(Debug, Clone, Copy, Default)]
+struct ImportOptions<'a> {
+    /// As of [`DefinitionsOperation::ImportDefinitions`].
+    vhost: Option<&'a str>,
+    /// As there.
+    strict: bool,
+    /// As there.
+    skip_if_unchanged: bool,
 }
 
 impl DefinitionsOperation {
@@ -134,7 +156,12 @@ pub fn start_with(broker: &Arc<Broker>, source: Source, caller: &Caller) -> Resu
     let is_default = |user: &Value| user.get("name").and_then(Value::as_str) == Some(DEFAULT_USER);
     let users = source.0.get("users").and_then(Value::as_array);
     let others = users.is_some_and(|users| !users.is_empty() && !users.iter().any(is_default));
-    let operation = DefinitionsOperation::ImportDefinitions { document: source, vhost: None, strict: false };
+    let operation = DefinitionsOperation::ImportDefinitions {
+        document: source,
+        vhost: None,
+        strict: false,
+        skip_if_unchanged: false,
+    };
     super::perform(broker, Operation::Definitions(operation), caller)?;
     if others && broker.accounts().is_fresh() && broker.users().get(DEFAULT_USER).is_some() {
         let deleted = broker.users().delete(DEFAULT_USER);
@@ -156,11 +183,21 @@ pub(super) fn perform(
         DefinitionsOperation::ExportDefinitions => {
             Ok(Performed::told(Told::Definitions(export::export(broker)), Ticket(0)))
         }
-        DefinitionsOperation::ImportDefinitions { document: Source(Value::Object(given)), vhost, strict } => {
+        DefinitionsOperation::ImportDefinitions {
+            document: Source(Value::Object(given)),
+            vhost,
+            strict,
+            skip_if_unchanged,
+        } => {
             if let Some(vhost) = &vhost {
                 find::vhost(broker, vhost)?;
             }
-            import(broker, given, vhost.as_deref(), strict, caller)
+            import(
+                broker,
+                given,
+                ImportOptions { vhost: vhost.as_deref(), strict, skip_if_unchanged },
+                caller,
+            )
         }
         DefinitionsOperation::PreviewDefinitions { document: Source(Value::Object(given)), vhost } => {
             if let Some(vhost) = &vhost {
@@ -178,13 +215,26 @@ pub(super) fn perform(
 fn import(
     broker: &Broker,
     given: Map<String, Value>,
-    vhost: Option<&str>,
-    is_strict: bool,
+    options: ImportOptions<'_>,
     caller: &Caller,
 ) -> Result<Performed, Refusal> {
+    let ImportOptions { vhost, strict: is_strict, skip_if_unchanged } = options;
+    let last = last_import(broker);
+    // Once somebody has asked for it, each import is noted, so that none is taken for the last one
+    // that is not.
+    let noted = (skip_if_unchanged || last.is_some()).then(|| json!([given, vhost, is_strict]).to_string());
+    let is_last = noted.iter().zip(&last).any(|(noted, last)| last.verify(noted.as_bytes()));
+    if skip_if_unchanged && is_last {
+        let imported = Imported { unchanged: true, ..Imported::default() };
+        return Ok(Performed::told(Told::Imported(imported), Ticket(0)));
+    }
     let mut notes = Notes::default();
     let document = reading::read(given, vhost, &mut notes);
-    let definitions = import::read(broker, &document, caller.now, &mut notes);
+    let mut definitions = import::read(broker, &document, caller.now, &mut notes);
+    if let Some(noted) = noted.filter(|_| !is_last) {
+        let hash = PasswordHash::of(noted.as_bytes()).to_base64();
+        definitions.parameters.push((IMPORTED.to_owned(), json!(hash).to_string()));
+    }
     let Notes { mut faults, mut skipped, warnings } = notes;
     let mode = if is_strict { Mode::Strict } else { Mode::Lenient };
     if is_strict {
@@ -197,8 +247,16 @@ fn import(
     for what in made.kept.iter().chain(&skipped).chain(&warnings) {
         warn!("definitions: {what}");
     }
-    let imported = Imported { defined: document.len(), kept: made.kept, skipped, warnings };
+    let defined = document.len();
+    let imported = Imported { defined, kept: made.kept, skipped, warnings, unchanged: false };
     Ok(Performed::told(Told::Imported(imported), made.ticket))
+}
+
+/// The hash of the last import, if one was noted. It is made as that of a password is, with a salt:
+/// there are hashes of passwords in what was imported.
+fn last_import(broker: &Broker) -> Option<PasswordHash> {
+    let text: String = serde_json::from_str(&broker.parameters().get(IMPORTED)?).ok()?;
+    PasswordHash::from_base64(Algorithm::Sha256, &text)
 }
 
 fn preview(

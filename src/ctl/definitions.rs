@@ -35,7 +35,7 @@ pub enum Command {
         /// Refuse a document that has anything Leveret cannot use, instead of skipping that
         #[arg(long)]
         strict: bool,
-        /// Accepted for scripts: an import changes only what is not as the document says
+        /// Do nothing if the last import was the same
         #[arg(long = "skip-if-unchanged")]
         skip_if_unchanged: bool,
         /// Only json is supported
@@ -64,6 +64,9 @@ pub enum Direction {
         /// Refuse a document that has anything Leveret cannot use, instead of skipping that
         #[arg(long)]
         strict: bool,
+        /// Do nothing if the last import was the same
+        #[arg(long = "skip-if-unchanged")]
+        skip_if_unchanged: bool,
     },
 }
 
@@ -85,10 +88,11 @@ impl Command {
                     answer: Shown::File((file != Path::new(STANDARD)).then_some(file)),
                 })
             }
-            Self::ImportDefinitions { file, strict, .. }
-            | Self::Definitions(Direction::Import { file, strict }) => {
+            Self::ImportDefinitions { file, strict, skip_if_unchanged, .. }
+            | Self::Definitions(Direction::Import { file, strict, skip_if_unchanged }) => {
                 let document = read(&file)?;
-                let operation = DefinitionsOperation::ImportDefinitions { document, vhost, strict };
+                let operation =
+                    DefinitionsOperation::ImportDefinitions { document, vhost, strict, skip_if_unchanged };
                 let asks = Asks::Operation(Operation::Definitions(operation));
                 Ok(Request { asks, answer: Shown::Imported })
             }
@@ -128,7 +132,9 @@ pub fn write(told: &Value, file: Option<&Path>) -> Result<(), CtlError> {
 pub fn imported(told: &Value, words: bool) -> String {
     let of = |key: &str| told.get("imported").and_then(|imported| imported.get(key));
     let mut text = String::new();
-    if words {
+    if words && of("unchanged").is_some() {
+        text.push_str("Definitions are unchanged since the last import\n");
+    } else if words {
         let count = of("defined").and_then(Value::as_u64).unwrap_or_default();
         text.push_str(&format!("Definitions imported: {count}\n"));
     }

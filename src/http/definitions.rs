@@ -118,7 +118,8 @@ async fn preview(call: Call) -> Result<Response, Fault> {
 async fn import(call: Call) -> Result<Response, Fault> {
     let (document, vhost) = (given(&call).await?, call.vhost());
     let vhost = Some(vhost).filter(|vhost| !vhost.is_empty());
-    let operation = DefinitionsOperation::ImportDefinitions { document, vhost, strict: false };
+    let operation =
+        DefinitionsOperation::ImportDefinitions { document, vhost, strict: false, skip_if_unchanged: false };
     call.told(Operation::Definitions(operation)).await.map_err(Fault::in_words)?;
     Ok(done())
 }

@@ -48,7 +48,10 @@ fn import_into(
     strict: bool,
 ) -> Result<Value, String> {
     let (document, vhost) = (Source(document.clone()), vhost.map(str::to_owned));
-    let imported = perform(broker, DefinitionsOperation::ImportDefinitions { document, vhost, strict })?;
+    let imported = perform(
+        broker,
+        DefinitionsOperation::ImportDefinitions { document, vhost, strict, skip_if_unchanged: false },
+    )?;
     Ok(imported["imported"].clone())
 }
 
@@ -130,6 +133,44 @@ fn a_real_export_of_rabbitmq_is_taken_in_and_written_again() {
         document
     };
     assert_eq!(lasting(&found), lasting(&export(&broker)));
+}
+
+#[test]
+fn what_was_imported_last_is_skipped_if_that_is_asked_for() {
+    let disk = SimDisk::default();
+    let document = |queue: &str| json!({"queues": [{"name": queue, "vhost": "/"}]});
+    let skipping = |broker: &Arc<Broker>, document: &Value, vhost: Option<&str>| {
+        let (document, vhost) = (Source(document.clone()), vhost.map(str::to_owned));
+        let operation = DefinitionsOperation::ImportDefinitions {
+            document,
+            vhost,
+            strict: false,
+            skip_if_unchanged: true,
+        };
+        let imported = perform(broker, operation).expect("it can be taken in")["imported"].clone();
+        imported.get("unchanged") == Some(&json!(true))
+    };
+    let broker = start(&disk);
+    import(&broker, &document("a")).expect("it can be taken in");
+    assert_eq!(broker.parameters().list(), [], "nobody has asked for it yet");
+    assert!(!skipping(&broker, &document("a"), None), "it is not known that it was the last one");
+    let kept = broker.parameters().list();
+    assert!(skipping(&broker, &document("a"), None));
+    import(&broker, &document("a")).expect("it can be taken in");
+    assert_eq!(broker.parameters().list(), kept, "again is as once");
+    assert_eq!(export(&broker)["global_parameters"], json!([]), "it is not for other brokers");
+    broker.shutdown().expect("the disk works");
+
+    let broker = start(&SimDisk::holding(disk.image()));
+    assert!(skipping(&broker, &document("a"), None), "it is known after a restart");
+    assert!(!skipping(&broker, &document("a"), Some("/")), "it is not the same import");
+    assert!(!skipping(&broker, &document("b"), None));
+    assert!(skipping(&broker, &document("b"), None));
+    import(&broker, &document("a")).expect("it can be taken in");
+    assert!(!skipping(&broker, &document("b"), None), "another one was imported meanwhile");
+    let faulty = json!({"queues": [{"name": "q", "vhost": "none"}]});
+    import(&broker, &faulty).expect_err("there is no such vhost");
+    assert!(skipping(&broker, &document("b"), None), "nothing came of that one");
 }
 
 #[test]
