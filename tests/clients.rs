@@ -2,10 +2,11 @@
 //! `conformance/clients/`.
 //!
 //! With a URI in `LEVERET_TEST_AMQP` they run against that broker instead: what they expect is what
-//! RabbitMQ does, and this is how it is checked. Programs that meet a restart do so there when
-//! `LEVERET_TEST_RESTART` has a command for the shell that ends once that broker was ended and is
-//! back, with its data; without one they start their own. `kill` always does. Scripts append `stop`
-//! or `kill` to that command, which says how it is ended.
+//! RabbitMQ does, and this is how it is checked. Its management API is at the URL in
+//! `LEVERET_TEST_API`. Programs that meet a restart do so there when `LEVERET_TEST_RESTART` has a
+//! command for the shell that ends once that broker was ended and is back, with its data; without
+//! one they start their own. `kill` always does. Scripts append `stop` or `kill` to that command,
+//! which says how it is ended.
 
 mod aio_pika;
 mod amqplib;
@@ -13,6 +14,7 @@ mod celery;
 pub(crate) mod install;
 mod kill;
 mod lapin;
+mod management;
 mod pika;
 
 use crate::support::process::{Folder, Process, leveret, outcome, outcome_within};
@@ -38,6 +40,8 @@ static SHARED: RwLock<()> = RwLock::new(());
 pub(crate) struct Subject {
     /// Where it is.
     pub(crate) uri: String,
+    /// Where its management API is.
+    pub(crate) api: String,
     whose: Whose,
 }
 
@@ -69,11 +73,13 @@ impl Subject {
 
     fn held(hold: impl FnOnce() -> Hold) -> Self {
         if let Ok(uri) = env::var("LEVERET_TEST_AMQP") {
-            return Self { uri, whose: Whose::Others(hold()) };
+            let api = env::var("LEVERET_TEST_API").unwrap_or_else(|_| "http://127.0.0.1:15672".to_owned());
+            return Self { uri, api, whose: Whose::Others(hold()) };
         }
         let folder = Folder::new();
         let process = Process::start(&folder);
-        Self { uri: uri(process.amqp), whose: Whose::Ours(process, folder) }
+        let api = format!("http://{}", process.http);
+        Self { uri: uri(process.amqp), api, whose: Whose::Ours(process, folder) }
     }
 
     /// Has its operator stand by: ours by `leveret ctl`, others' as somebody said, if at all. Ours
