@@ -149,6 +149,9 @@ pub struct QueueRow {
     pub owner_pid: Option<String>,
     /// The tag of the consumer that does not share it.
     pub exclusive_consumer_tag: Option<String>,
+    /// The tag of the consumer that is served, where that is one at a time.
+    #[serde(default)]
+    pub single_active_consumer_tag: Option<String>,
     /// How its counts change.
     #[serde(skip)]
     pub trends: QueueTrends,
@@ -309,8 +312,11 @@ fn describe(
 
 fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, &SamplesWanted)) -> QueueRow {
     let (stats, oldest, settings) = (queue.stats(), queue.oldest(), &queue.settings);
-    let alone = if stats.consumers == 1 { queue.consumers() } else { Vec::new() };
-    let alone = alone.into_iter().find(|consumer| consumer.exclusive);
+    let is_one_served = settings.single_active && stats.consumers > 0;
+    let consumers = if is_one_served || stats.consumers == 1 { queue.consumers() } else { Vec::new() };
+    let tag_of = |is_meant: fn(&Subscribed) -> bool| {
+        consumers.iter().find(|consumer| is_meant(consumer)).map(|consumer| text(&consumer.label.tag))
+    };
     let InEffect { policy, operator: operator_policy, definition } = place.policies().of_queue(queue);
     QueueRow {
         name: queue.name.to_string(),
@@ -345,7 +351,8 @@ fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, 
         consumers: stats.consumers,
         memory: stats.resident as u64,
         owner_pid: queue.owner().map(|owner| connection_name(broker, owner)),
-        exclusive_consumer_tag: alone.map(|consumer| text(&consumer.label.tag)),
+        exclusive_consumer_tag: tag_of(|consumer| consumer.exclusive),
+        single_active_consumer_tag: if is_one_served { tag_of(|consumer| consumer.active) } else { None },
         trends: history::trends(queue, &stats, broker.sampling().newest(), samples),
     }
 }

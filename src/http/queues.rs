@@ -91,6 +91,7 @@ impl Listed for QueueRow {
         shown["operator_policy"] = json!(self.operator_policy);
         shown["effective_policy_definition"] = json!(self.effective_policy_definition);
         shown["exclusive_consumer_tag"] = json!(self.exclusive_consumer_tag);
+        shown["single_active_consumer_tag"] = json!(self.single_active_consumer_tag);
         if let Some(owner) = &self.owner_pid {
             shown["owner_pid_details"] = json!({"name": owner});
         }

@@ -55,6 +55,7 @@ fn queues_are_listed_with_what_is_in_them() {
             "messages_delayed": 0, "messages_ram": 3, "message_bytes": 11, "message_bytes_ready": 5,
             "message_bytes_unacknowledged": 6, "message_bytes_ram": 11, "oldest_message_age_ms": 0,
             "head_message_timestamp": null, "memory": rows[1]["memory"], "owner_pid": null, "exclusive_consumer_tag": null,
+            "single_active_consumer_tag": null,
         })
     );
     assert_eq!(rows[0]["name"], "own");
@@ -102,8 +103,12 @@ fn consumers_are_listed_and_where_one_is_served_at_a_time_it_is_told_which() {
     assert_eq!(of("only")["exclusive"], true);
     assert_eq!((&of("reader")["queue_name"], &of("reader")["prefetch_count"]), (&json!("s"), &json!(10)));
     let queues = fixture.ask(&list("queues", "list_queues")).unwrap();
-    let alone = queues.as_array().unwrap().iter().find(|row| row["name"] == "alone").unwrap();
-    assert_eq!(alone["exclusive_consumer_tag"], "only");
+    let tags = |queue: &str| {
+        let row = queues.as_array().unwrap().iter().find(|row| row["name"] == queue).unwrap();
+        [&row["exclusive_consumer_tag"], &row["single_active_consumer_tag"]]
+    };
+    assert_eq!(tags("alone"), [&json!("only"), &json!(null)]);
+    assert_eq!(tags("one"), [&json!(null), &json!("first")]);
     fixture.say("b", &["1 channel.close"]);
     assert_eq!(fixture.column(&all, "consumer_tag"), ["c"]);
 }
