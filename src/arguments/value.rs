@@ -176,14 +176,14 @@ mod tests {
 
     #[test]
     fn arrays_are_equal_item_by_item() {
-        let array = |items: &[FieldValue]| FieldValue::FieldArray(items.to_vec().into());
+        let array = |items: Vec<FieldValue>| FieldValue::FieldArray(items);
         let [short, long] = [FieldValue::ShortInt(200), FieldValue::LongLongInt(200)];
-        check(Some(&array(&[short.clone()])), Some(&array(&[long.clone()])), "");
-        let nested = |item| Some(array(&[array(&[item])]));
+        check(Some(&array(vec![short.clone()])), Some(&array(vec![long.clone()])), "");
+        let nested = |item| Some(array(vec![array(vec![item])]));
         check(nested(short.clone()).as_ref(), nested(long.clone()).as_ref(), "");
-        let longer = array(&[short.clone(), long]);
+        let longer = array(vec![short.clone(), long]);
         let expected = "received '[{short,200}]' but current is '[{short,200},{long,200}]'";
-        check(Some(&array(&[short])), Some(&longer), expected);
+        check(Some(&array(vec![short])), Some(&longer), expected);
     }
 
     #[test]

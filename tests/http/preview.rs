@@ -10,14 +10,9 @@ fn names(list: &Value) -> Vec<String> {
     entries.map(|entry| format!("{} {}", text(entry, "kind"), text(entry, "name"))).collect()
 }
 
-#[test]
-fn an_import_is_compared_with_what_is_there_before_it_is_done() {
-    let api = Api::start();
-    api.check("PUT", "/api/queues/%2F/kept", Some(r#"{"durable":true,"arguments":{"x-max-length":1}}"#), 201);
-    api.check("PUT", "/api/queues/%2F/same", Some(r#"{"durable":true}"#), 201);
-    let policy = r#"{"pattern":"^a","definition":{"max-length":5},"apply-to":"queues"}"#;
-    api.check("PUT", "/api/policies/%2F/p", Some(policy), 201);
-    let document = json!({
+/// Something of each kind; some of it is there already.
+fn document() -> Value {
+    json!({
         "users": [{ "name": "guest", "password": "hush-hush", "tags": ["monitoring"] }, { "name": "new", "tags": "" }],
         "vhosts": [{ "name": "/" , "metadata": { "description": "Default virtual host" } }, { "name": "more" }],
         "permissions": [{ "user": "new", "vhost": "more", "configure": "", "write": "", "read": ".*" }],
@@ -30,7 +25,17 @@ fn an_import_is_compared_with_what_is_there_before_it_is_done() {
         "exchanges": [{ "name": "x", "vhost": "more", "type": "topic" }],
         "bindings": [{ "source": "x", "vhost": "more", "destination": "q", "destination_type": "queue", "routing_key": "#" }],
         "global_parameters": [{ "name": "cluster_name", "value": "c" }],
-    });
+    })
+}
+
+#[test]
+fn an_import_is_compared_with_what_is_there_before_it_is_done() {
+    let api = Api::start();
+    api.check("PUT", "/api/queues/%2F/kept", Some(r#"{"durable":true,"arguments":{"x-max-length":1}}"#), 201);
+    api.check("PUT", "/api/queues/%2F/same", Some(r#"{"durable":true}"#), 201);
+    let policy = r#"{"pattern":"^a","definition":{"max-length":5},"apply-to":"queues"}"#;
+    api.check("PUT", "/api/policies/%2F/p", Some(policy), 201);
+    let document = document();
     let before = api.check("GET", "/api/definitions", None, 200);
     let preview = |document: &Value| {
         let answer = api.ask("POST", "/api/definitions/preview", Some(&document.to_string()));
