@@ -78,15 +78,21 @@ pub(super) struct Access<'a> {
 }
 
 impl Requester {
-    /// The user of that name, if the password is right and the user may come from where it comes.
+    /// The user of that name, if the password is right and the user may come from `peer`, which is
+    /// an address of this machine or not.
     ///
     /// # Errors
     /// It is refused, which is all that it is told; the log says why.
-    pub fn log_in(broker: &Broker, name: &str, password: &[u8], is_local: bool) -> Result<Self, Refusal> {
+    pub fn log_in(
+        broker: &Broker,
+        (name, password): (&str, &[u8]),
+        peer: &str,
+        is_local: bool,
+    ) -> Result<Self, Refusal> {
         match broker.accounts().authenticate(name, password, is_local) {
             Ok(()) => Ok(Self::User(name.to_owned())),
             Err(refusal) => {
-                warn!(user = name, "refuses a login: {}", refusal.text());
+                warn!(%peer, user = name, "login refused: {}", refusal.text());
                 let why = format!("login was refused for user '{name}'");
                 Err(Refusal::new(RefusalKind::Denied, why))
             }

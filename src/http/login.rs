@@ -92,15 +92,15 @@ fn is_from_script(headers: &HeaderMap) -> bool {
 
 /// Whether that is the user's password; who tries again and again waits for the answer.
 async fn log_in(state: &Arc<State>, name: &str, password: &str, peer: Option<Peer>) -> Result<(), Fault> {
-    let (address, is_local) = match peer {
+    let (address, is_local, shown) = match peer {
         Some(Peer::Address { address, .. }) => {
-            let address = address.ip().to_canonical();
-            (Some(address), address.is_loopback())
+            let ip = address.ip().to_canonical();
+            (Some(ip), ip.is_loopback(), address.to_string())
         }
-        Some(Peer::Operator(_)) => (None, true),
-        None => (None, false),
+        Some(Peer::Operator(_)) => (None, true, "socket".to_owned()),
+        None => (None, false, "unknown".to_owned()),
     };
-    match Requester::log_in(&state.broker, name, password.as_bytes(), is_local) {
+    match Requester::log_in(&state.broker, (name, password.as_bytes()), &shown, is_local) {
         Ok(_user) => {
             state.attempts.succeed();
             Ok(())

@@ -340,7 +340,7 @@ fn a_user_logs_in_with_its_password_and_from_where_it_may() {
     let fixture = fixture();
     let broker = &fixture.world.broker;
     let log_in = |name: &str, password: &str, is_local: bool| {
-        let logged_in = Requester::log_in(broker, name, password.as_bytes(), is_local);
+        let logged_in = Requester::log_in(broker, (name, password.as_bytes()), "here", is_local);
         logged_in.map_err(|refusal| (refusal.kind, refusal.message))
     };
     assert_eq!(log_in("user", "user", false), Ok(user("user")));

@@ -31,7 +31,7 @@ fn nobody_is_let_in_without_a_password() {
         let answer = api.ask_with(("GET", "/api/whoami"), &[("Authorization", given)], None);
         assert_eq!((answer.status, json(&answer)), (401, refused.clone()), "{given}");
     }
-    api.broker.until_logged("refuses a login");
+    api.broker.until_logged("login refused: the password is wrong peer=127.0.0.1:");
 }
 
 #[test]
