@@ -56,7 +56,6 @@ const STATUS_FAILURE: u8 = 1;
 #[command(
     name = "leveret",
     version,
-    disable_help_subcommand = true,
     override_usage = "leveret [COMMAND] [OPTIONS]",
     after_help = "Without a command, leveret runs the broker and takes the options of leveret serve."
 )]
@@ -180,8 +179,11 @@ fn in_one_line(error: &clap::Error, args: &[OsString]) -> String {
     };
     let near = match error.kind() {
         ErrorKind::InvalidSubcommand => {
-            let known = command.get_subcommands().map(clap::Command::get_name);
-            did_you_mean(named(ContextKind::InvalidSubcommand), known)
+            let name = named(ContextKind::InvalidSubcommand);
+            if let Some(instead) = ctl::names::instead_of(name).filter(|_| command.get_name() == "ctl") {
+                return format!("there is no command '{name}': {instead} (see {path} --help)");
+            }
+            did_you_mean(name, command.get_subcommands().map(clap::Command::get_name))
         }
         ErrorKind::UnknownArgument => {
             let known = command.get_arguments().filter_map(|flag| Some(format!("--{}", flag.get_long()?)));

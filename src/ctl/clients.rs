@@ -70,11 +70,6 @@ const CONNECTIONS_OF_RABBITMQ: &[&str] = &[
 ];
 
 impl Command {
-    /// Whether it is about one vhost, which `-p` names.
-    pub(super) fn has_vhost(&self) -> bool {
-        matches!(self, Self::CloseAllConnections { .. })
-    }
-
     /// What it asks for, of that vhost if one was typed.
     ///
     /// # Errors

@@ -71,11 +71,6 @@ pub enum Direction {
 }
 
 impl Command {
-    /// Whether it is about one vhost, which `-p` names.
-    pub(super) fn has_vhost(&self) -> bool {
-        matches!(self, Self::ImportDefinitions { .. } | Self::Definitions(Direction::Import { .. }))
-    }
-
     /// What it asks for, in that vhost if one was typed.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`node`], [`checks`], [`parameters`], [`users`], [`permissions`], [`vhosts`], [`policies`], [`objects`], [`messages`], [`parked`], [`clients`], [`definitions`] | the commands |
+//! | [`names`] | which commands take `-p`, and commands of rabbitmqctl that do not exist here |
 //! | [`backup`] | a copy of the data file as a file |
 //! | [`target`], [`broker`] | which broker, and the conversation with it |
 //! | [`table`], [`text`] | answers as tables, tab-separated lines and JSON |
@@ -23,6 +24,7 @@ pub mod clients;
 pub mod definitions;
 pub mod error;
 pub mod messages;
+pub mod names;
 pub mod node;
 pub mod objects;
 pub mod parameters;
@@ -56,7 +58,6 @@ const VHOST: &str = "/";
 
 /// Administer a running broker, as the user that runs it or as root
 #[derive(Args, Debug, Clone)]
-#[command(disable_help_subcommand = true)]
 pub struct Options {
     #[command(flatten)]
     place: target::Location,
@@ -68,11 +69,12 @@ pub struct Options {
     #[arg(short = 'p', long, value_name = "VHOST", global = true)]
     vhost: Option<String>,
     #[command(subcommand)]
-    command: Command,
+    command: names::Named,
 }
 
 /// How answers are shown.
 #[derive(Args, Debug, Clone, Copy)]
+#[command(next_help_heading = "Output options")]
 pub struct Show {
     /// Print JSON, as --formatter json
     #[arg(long, global = true)]
@@ -110,6 +112,7 @@ enum Formatter {
 
 /// What scripts for rabbitmqctl say beside that.
 #[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Connection options")]
 struct Script {
     /// Seconds to wait for each part of the answer [default: 60]
     #[arg(short, long, value_name = "SECONDS", global = true)]
@@ -159,26 +162,6 @@ enum Command {
         /// Name of the shell
         shell: Shell,
     },
-}
-
-impl Command {
-    /// Whether it is about one vhost, which `-p` names. As in rabbitmqctl, `-p` is refused where it
-    /// has no effect.
-    fn has_vhost(&self) -> bool {
-        match self {
-            Self::Node(_)
-            | Self::Checks(_)
-            | Self::AwaitStartup
-            | Self::Users(_)
-            | Self::Completions { .. } => false,
-            Self::Clients(command) => command.has_vhost(),
-            Self::Parameters(command) => command.has_vhost(),
-            Self::Permissions(command) => command.has_vhost(),
-            Self::VHosts(command) => command.has_vhost(),
-            Self::Definitions(command) => command.has_vhost(),
-            Self::Policies(_) | Self::Objects(_) | Self::Messages(_) | Self::Parked(_) => true,
-        }
-    }
 }
 
 /// What a command asks of the broker, and how the answer is shown.
@@ -258,7 +241,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
     }
     let wait = script.wait()?;
     let vhost = typed.clone().unwrap_or_else(|| VHOST.to_owned());
-    let request = match command {
+    let request = match command.command {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut program, "leveret", &mut text);
@@ -270,7 +253,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
         Command::Parameters(command) => command.request(&vhost)?,
         Command::Users(command) => command.request()?,
         Command::Permissions(command) => command.request(vhost),
-        Command::VHosts(command) => command.request(vhost)?,
+        Command::VHosts(command) => command.request(typed)?,
         Command::Policies(command) => command.request(vhost)?,
         Command::Objects(command) => command.request(vhost)?,
         Command::Messages(command) => command.request(vhost)?,

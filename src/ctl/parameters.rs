@@ -52,11 +52,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it is about one vhost, which `-p` names.
-    pub(super) fn has_vhost(&self) -> bool {
-        matches!(self, Self::ListParameters | Self::SetParameter { .. } | Self::ClearParameter { .. })
-    }
-
     /// What it asks for, in that vhost.
     ///
     /// # Errors

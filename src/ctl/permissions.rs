@@ -66,11 +66,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it is about one vhost, which `-p` names.
-    pub(super) fn has_vhost(&self) -> bool {
-        !matches!(self, Self::ListUserPermissions { .. } | Self::ListUserTopicPermissions { .. })
-    }
-
     /// What it asks for, in that vhost.
     #[must_use]
     pub fn request(self, vhost: String) -> Request {

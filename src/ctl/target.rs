@@ -15,6 +15,7 @@ const USER: &str = "guest";
 
 /// Which broker a command talks to.
 #[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Connection options")]
 pub struct Location {
     /// Data folder of the broker [default: leveret-data]
     #[arg(long, value_name = "DIR", env = "LEVERET_DATA_DIR", global = true)]

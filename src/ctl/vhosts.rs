@@ -2,7 +2,7 @@
 
 use super::error::CtlError;
 use super::table::Columns;
-use super::{Asks, Request, Shown};
+use super::{Asks, Request, Shown, VHOST};
 use crate::admin::vhosts::{VHostOperation, VHostRow};
 use crate::admin::{Operation, columns_of};
 use clap::Subcommand;
@@ -61,22 +61,22 @@ pub enum Command {
     },
     /// Remove the limits of a vhost
     ClearVhostLimits,
-    /// List the limits of vhosts that have any
-    ListVhostLimits,
+    /// List the limits of vhosts that have any; with -p, only of that vhost
+    ListVhostLimits {
+        /// Of all vhosts (the default)
+        #[arg(long)]
+        global: bool,
+    },
 }
 
 impl Command {
-    /// Whether it is about one vhost, which `-p` names.
-    pub(super) fn has_vhost(&self) -> bool {
-        matches!(self, Self::TraceOn | Self::TraceOff | Self::SetVhostLimits { .. } | Self::ClearVhostLimits)
-    }
-
-    /// What it asks for, in that vhost.
+    /// What it asks for, in that vhost if one was typed.
     ///
     /// # Errors
     /// What was typed cannot be meant.
-    pub fn request(self, vhost: String) -> Result<Request, CtlError> {
+    pub fn request(self, typed: Option<String>) -> Result<Request, CtlError> {
         use VHostOperation as Wanted;
+        let vhost = typed.clone().unwrap_or_else(|| VHOST.to_owned());
         let operation = match self {
             Self::AddVhost { name, description, tags, default_queue_type } => {
                 Wanted::AddVhost { vhost: name, description, tags, default_queue_type }
@@ -104,9 +104,9 @@ impl Command {
                 )?;
                 return Ok(list(Wanted::ListVhosts, columns));
             }
-            Self::ListVhostLimits => {
+            Self::ListVhostLimits { global } => {
                 let columns = Columns::fixed(&["vhost", "max-connections", "max-queues"]);
-                return Ok(list(Wanted::ListVhostLimits { vhost: None }, columns));
+                return Ok(list(Wanted::ListVhostLimits { vhost: typed.filter(|_| !global) }, columns));
             }
         };
         Ok(Request::done(Operation::VHosts(operation), ""))

@@ -197,6 +197,10 @@ fn vhosts_are_managed() {
     fixture.refuses(&["-p", "stagin", "set_vhost_limits", "{}"], 65, nowhere);
     assert_eq!(fixture.run(&["set_vhost_limits", "{"]).0, 69);
     fixture.prints(&["list_vhost_limits"], "vhost\tmax-connections\tmax-queues\nstaging\t5\t3\n");
+    fixture.prints(&["-q", "list_vhost_limits", "-p", "/"], "");
+    fixture.prints(&["-q", "list_vhost_limits", "-p", "staging"], "staging\t5\t3\n");
+    fixture.prints(&["-q", "list_vhost_limits", "-p", "/", "--global"], "staging\t5\t3\n");
+    fixture.refuses(&["list_vhost_limits", "-p", "stagin"], 65, nowhere);
     fixture.prints(&["-p", "staging", "clear_vhost_limits"], "");
     fixture.refuses(&["-p", "stagin", "clear_vhost_limits"], 69, nowhere);
     fixture.refuses(&["clear_vhost_limits"], 69, "vhost '/' has no limits");
@@ -406,6 +410,27 @@ fn json_is_json_and_a_line_is_a_line() {
         (&Value::from("a\t\"b'\u{e9}\u{1b}[2J"), Some(3))
     );
     fixture.prints(&["-q", "list_queues", "name"], "a\\t\"b'\u{e9}\\u{1b}[2J\nempty\nq\n");
+}
+
+/// Each command shows its own options apart from those that all have, and `-p` where it is of use.
+#[test]
+fn help_is_about_one_command() {
+    let folder = Folder::new();
+    let help = |args: &[&str]| run(leveret().args(args)).1;
+    for args in [&["ctl", "help", "peek"][..], &["help", "ctl", "peek"], &["ctl", "peek", "--help"]] {
+        let text = help(args);
+        let (own, common) = text.split_once("\nConnection options:\n").expect("it has both");
+        assert!(
+            own.contains("--from") && own.contains("-p, --vhost") && !own.contains("--data-dir"),
+            "{text}"
+        );
+        assert!(common.contains("--data-dir") && common.contains("Output options:\n      --json"), "{text}");
+    }
+    for without in ["add_user", "backup", "set_disk_free_limit", "close_connection", "list_jobs"] {
+        assert!(!help(&["ctl", without, "--help"]).contains("--vhost"), "{without}");
+        let (status, _, words) = run(&mut ctl(&folder, &[without, "-p", "x", "a", "b"]));
+        assert_eq!(status, 64, "{without}: {words}");
+    }
 }
 
 #[test]

@@ -38,7 +38,10 @@ fn flags_that_are_not_known() {
     refused(leveret().arg("ctl"), "a command is missing (see leveret ctl --help)");
     refused(leveret().args(["perf", "--consumers", "x"]), "not a whole number (see leveret perf --help)");
     refused(leveret().args(["ctl", "list_queue"]), "'list_queues'? (see leveret ctl --help)");
-    refused(leveret().args(["ctl", "stop"]), "unrecognized subcommand 'stop' (see leveret ctl --help)");
+    let stop = "there is no command 'stop': to stop the broker, send SIGTERM to its process (see leveret ctl --help)";
+    refused(leveret().args(["ctl", "stop"]), stop);
+    refused(leveret().arg("stop"), "unrecognized subcommand 'stop' (see leveret --help)");
+    refused(leveret().args(["ctl", "help", "list_queue"]), "'list_queues'? (see leveret ctl --help)");
     assert!(!folder.at("data").exists());
 }
 
