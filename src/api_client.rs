@@ -113,6 +113,15 @@ impl Client {
         Ok(Self { runtime, target, wait, requests })
     }
 
+    /// The data folder, if that is how the broker was found.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.target {
+            Endpoint::Folder(folder) => Some(folder),
+            Endpoint::Url { .. } => None,
+        }
+    }
+
     /// Asks for something at a path, whose names are [`encoded`].
     ///
     /// # Errors

@@ -14,6 +14,9 @@ use crate::store::change::Health;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// What RabbitMQ calls a limit of free disk space that is a multiple of the machine's memory.
+pub const MEM_RELATIVE: &str = "mem_relative";
+
 /// What can be asked about the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -51,7 +54,8 @@ pub enum NodeOperation {
     /// Another limit of free disk space, below which publishers wait, until the next start or
     /// reload.
     SetDiskFreeLimit {
-        /// Bytes, as in `512MiB`.
+        /// Bytes, as in `512MiB`, or [`MEM_RELATIVE`] and a multiple of the machine's memory, as in
+        /// `mem_relative 1.5`.
         limit: String,
     },
     /// No new connections from now on.
@@ -276,13 +280,12 @@ pub(super) fn perform(
         NodeOperation::SetVmMemoryHighWatermark { limit } => {
             let amount: Amount = limit.parse().map_err(invalid)?;
             let bytes = amount.bytes_of(machine::memory_bytes());
-            let memory_bytes =
-                bytes.ok_or_else(|| invalid("it is not known how much memory there is".to_owned()))?;
+            let memory_bytes = bytes.ok_or_else(|| invalid(UNKNOWN_MEMORY.to_owned()))?;
             broker.alarms().set_limits(AlarmLimits { memory_bytes, ..broker.alarms().limits() });
             Told::Done
         }
         NodeOperation::SetDiskFreeLimit { limit } => {
-            let Bytes(disk_free_bytes) = limit.parse().map_err(invalid)?;
+            let disk_free_bytes = disk_free_limit(limit, machine::memory_bytes()).map_err(invalid)?;
             broker.alarms().set_limits(AlarmLimits { disk_free_bytes, ..broker.alarms().limits() });
             Told::Done
         }
@@ -292,6 +295,26 @@ pub(super) fn perform(
         }
     };
     Ok(Performed::told(told, Ticket(0)))
+}
+
+const UNKNOWN_MEMORY: &str = "it is not known how much memory there is";
+
+/// Bytes of the disk that must be free, with so much memory.
+fn disk_free_limit(limit: &str, memory_bytes: Option<u64>) -> Result<u64, String> {
+    let Some(multiple) = limit.strip_prefix(MEM_RELATIVE) else {
+        return limit.parse().map(|Bytes(bytes)| bytes);
+    };
+    let multiple = multiple.trim();
+    let Some(factor) = multiple.parse::<f64>().ok().filter(|factor| (0.0..=1000.0).contains(factor)) else {
+        return Err(format!("'{multiple}' is not a multiple of the memory, as in 1.5"));
+    };
+    let memory_bytes = memory_bytes.ok_or(UNKNOWN_MEMORY)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the factor is positive, and what is too large becomes the largest number"
+    )]
+    Ok((memory_bytes as f64 * factor) as u64)
 }
 
 fn log(broker: &Broker, lines: usize) -> Vec<LogRow> {
@@ -404,5 +427,21 @@ fn usage(broker: &Broker, caller: &Caller) -> Usage {
             .map_or([IoUsage::default(); 3], |io| [&io.reads, &io.writes, &io.syncs].map(IoUsage::of)),
         churn: sampling.churn.trends(churn(broker.metrics()), sampling.newest(), samples.events),
         trends: sampling.usage.trends(now, sampling.newest(), samples.node),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::disk_free_limit;
+
+    #[test]
+    fn free_disk_space_is_bytes_or_a_multiple_of_the_memory() {
+        assert_eq!(disk_free_limit("5MB", None), Ok(5_000_000));
+        assert_eq!(disk_free_limit("mem_relative 1.5", Some(1000)), Ok(1500));
+        assert_eq!(disk_free_limit("mem_relative 1", Some(u64::MAX)), Ok(u64::MAX));
+        for wrong in ["mem_relative", "mem_relative -1", "mem_relative NaN", "mem_relative 1e9", "1.5"] {
+            assert!(disk_free_limit(wrong, Some(1000)).is_err(), "{wrong}");
+        }
+        assert!(disk_free_limit("mem_relative 1", None).is_err());
     }
 }

@@ -143,6 +143,9 @@ pub struct QueueRow {
     pub used_at_ms: u64,
     /// Consumers.
     pub consumers: u32,
+    /// The part of the last seconds in which consumers had room for what was ready.
+    #[serde(default)]
+    pub consumer_capacity: f64,
     /// Bytes of messages in memory.
     pub memory: u64,
     /// The name of the connection that alone may use it.
@@ -318,6 +321,7 @@ fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, 
         consumers.iter().find(|consumer| is_meant(consumer)).map(|consumer| text(&consumer.label.tag))
     };
     let InEffect { policy, operator: operator_policy, definition } = place.policies().of_queue(queue);
+    let trends = history::trends(queue, &stats, broker.sampling().newest(), samples);
     QueueRow {
         name: queue.name.to_string(),
         vhost: place.name.to_string(),
@@ -349,11 +353,12 @@ fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, 
         head_message_timestamp: oldest.head_timestamp,
         used_at_ms: stats.used_at_ms,
         consumers: stats.consumers,
+        consumer_capacity: if stats.consumers > 0 { trends.capacity } else { 0.0 },
         memory: stats.resident as u64,
         owner_pid: queue.owner().map(|owner| connection_name(broker, owner)),
         exclusive_consumer_tag: tag_of(|consumer| consumer.exclusive),
         single_active_consumer_tag: if is_one_served { tag_of(|consumer| consumer.active) } else { None },
-        trends: history::trends(queue, &stats, broker.sampling().newest(), samples),
+        trends,
     }
 }
 

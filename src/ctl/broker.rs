@@ -8,6 +8,7 @@ use crate::api_client::{Answer, ApiError, BodyKind, Client, Endpoint, Method};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
+use std::path::Path;
 use std::time::Duration;
 
 /// The path where every operation is done.
@@ -74,6 +75,12 @@ impl Broker {
         }
     }
 
+    /// The data folder, if it is known by that.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.0.folder()
+    }
+
     /// The next row of a list.
     ///
     /// # Errors
@@ -99,8 +106,7 @@ fn parsed(text: &[u8]) -> Result<Value, CtlError> {
 fn refused(status: u16, text: &[u8], operation: Option<&Operation>) -> CtlError {
     let Ok(Told { error, reason }) = serde_json::from_slice(text) else {
         return match (status, serde_json::from_slice::<Value>(text)) {
-            // A check of health.
-            (503, Ok(told)) => CtlError::Check(told["reason"].as_str().unwrap_or("failed").to_owned()),
+            (503, Ok(told)) => CtlError::Check(not_well(&told)),
             (401, _) => CtlError::NoRight("the broker asks for a user and a password".to_owned()),
             (404, _) => CtlError::Garbled(format!("there is no {OPERATIONS}: is it a Leveret?")),
             (status, _) => CtlError::Garbled(format!("status {status}")),
@@ -120,6 +126,14 @@ fn refused(status: u16, text: &[u8], operation: Option<&Operation>) -> CtlError 
         (_, Some(_)) => CtlError::Garbled(message),
         (_, None) => CtlError::Check(message),
     }
+}
+
+/// Why a check of health failed, with the alarms if it is because of these.
+fn not_well(told: &Value) -> String {
+    let reason = told["reason"].as_str().unwrap_or("failed");
+    let alarms = told["alarms"].as_array().into_iter().flatten();
+    let alarms: Vec<&str> = alarms.filter_map(|alarm| alarm["resource"].as_str()).collect();
+    if alarms.is_empty() { reason.to_owned() } else { format!("{reason}: {}", alarms.join(", ")) }
 }
 
 impl From<ApiError> for CtlError {

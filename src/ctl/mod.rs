@@ -202,6 +202,8 @@ pub enum Shown {
     Requeued(Option<(String, String)>),
     /// A thing with all its parts.
     Thing,
+    /// The broker's status, with where it is.
+    Status,
     /// JSON, into a file or to standard output.
     File(Option<PathBuf>),
     /// What an import came to.
@@ -326,6 +328,10 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
             Value::Array(messages) => show.rows(messages, columns),
             _ => Err(CtlError::Garbled("no messages".to_owned())),
         },
+        (Reply::One(told), Shown::Status) => {
+            let status = node::with_place(broker, told)?;
+            show.one(&status, Shown::Thing)
+        }
         (Reply::One(told), Shown::Job) => {
             let job = messages::wait_for(broker, told)?;
             show.one(&job, Shown::Count("moved", "messages moved"))
@@ -366,9 +372,10 @@ impl Show {
 
     fn table(self, columns: Columns) -> Table {
         if !columns.empty().is_empty() {
+            let names = columns.empty().join(", ");
+            let end = if columns.empty().len() == 1 { "the column is" } else { "these columns are" };
             // Whoever does not hear it sees that they are empty.
-            let _told =
-                writeln!(io::stderr(), "leveret: no meaning here, and empty: {}", columns.empty().join(", "));
+            let _told = writeln!(io::stderr(), "leveret: no value here for {names}: {end} empty");
         }
         Table::new(columns, self.style(), !self.quiet)
     }
@@ -401,6 +408,7 @@ impl Show {
             | Shown::List(_)
             | Shown::ListIn(..)
             | Shown::Page(_)
+            | Shown::Status
             | Shown::Job
             | Shown::Copy(_) => String::new(),
             Shown::Thing => table::thing(told, self.style(), !self.quiet),

@@ -1,12 +1,15 @@
 //! Commands about the broker as a whole.
 
+use super::broker::{Broker, Reply};
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Asks, Request, Shown};
 use crate::admin::damage::DamagedRow;
-use crate::admin::node::NodeOperation;
+use crate::admin::node::{MEM_RELATIVE, NodeOperation};
 use crate::admin::{Operation, columns_of};
+use crate::api_client::Method;
 use clap::Subcommand;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// The commands.
@@ -44,8 +47,9 @@ pub enum Command {
     /// Set the free disk space below which publishers are blocked, until the broker is started or
     /// reloaded
     SetDiskFreeLimit {
-        /// Bytes, as in 1GB
-        limit: String,
+        /// Bytes, as in 1GB; or the word mem_relative, then a multiple of the machine's memory, as in 1.5
+        #[arg(num_args = 1..=2, required = true)]
+        limit: Vec<String>,
     },
     /// Close the listeners for AMQP; clients that are connected stay
     SuspendListeners,
@@ -68,7 +72,7 @@ impl Command {
     pub fn request(self) -> Result<Request, CtlError> {
         let (operation, answer) = match self {
             Self::Ping => (NodeOperation::Ping, Shown::Done("Ping succeeded")),
-            Self::Status => (NodeOperation::Status, Shown::Thing),
+            Self::Status => (NodeOperation::Status, Shown::Status),
             Self::Backup { file } => (NodeOperation::Backup, Shown::Copy(file)),
             Self::SetLogLevel { level } => {
                 // As RabbitMQ calls them.
@@ -93,7 +97,18 @@ impl Command {
                 };
                 (NodeOperation::SetVmMemoryHighWatermark { limit }, Shown::Done(""))
             }
-            Self::SetDiskFreeLimit { limit } => (NodeOperation::SetDiskFreeLimit { limit }, Shown::Done("")),
+            Self::SetDiskFreeLimit { limit } => {
+                let limit = match limit.as_slice() {
+                    [limit] => limit.clone(),
+                    [word, multiple] if word == MEM_RELATIVE => format!("{word} {multiple}"),
+                    _ => {
+                        return Err(CtlError::Usage(format!(
+                            "the limit is bytes, or {MEM_RELATIVE} and a multiple of the memory"
+                        )));
+                    }
+                };
+                (NodeOperation::SetDiskFreeLimit { limit }, Shown::Done(""))
+            }
             Self::SuspendListeners => (NodeOperation::SuspendListeners, Shown::Done("")),
             Self::ResumeListeners => (NodeOperation::ResumeListeners, Shown::Done("")),
             Self::RotateLogs => return Ok(Request::told("")),
@@ -106,4 +121,30 @@ impl Command {
         };
         Ok(Request { asks: Asks::Operation(Operation::Node(operation)), answer })
     }
+}
+
+/// The status with the name of the node and where it listens, which its HTTP server knows, and with
+/// its data folder, if that is how it was found.
+///
+/// # Errors
+/// The broker is gone.
+pub fn with_place(broker: &mut Broker, mut told: Value) -> Result<Value, CtlError> {
+    let Reply::One(overview) = broker.ask(&Asks::Path(Method::GET, "/api/overview".to_owned(), None))? else {
+        return Err(CtlError::Garbled("no overview".to_owned()));
+    };
+    let listener = |listener: &Value| {
+        json!({
+            "protocol": listener["protocol"],
+            "address": listener["ip_address"],
+            "port": listener["port"],
+        })
+    };
+    let status = &mut told["status"];
+    status["node"] = overview["node"].clone();
+    if let Some(folder) = broker.folder() {
+        let folder = folder.canonicalize().unwrap_or_else(|_unknown| folder.to_owned());
+        status["data_dir"] = json!(folder.display().to_string());
+    }
+    status["listeners"] = overview["listeners"].as_array().into_iter().flatten().map(listener).collect();
+    Ok(told)
 }

@@ -76,7 +76,6 @@ const QUEUES_OF_RABBITMQ: &[&str] = &[
     "disk_reads",
     "disk_writes",
     "consumer_utilisation",
-    "consumer_capacity",
     "leader",
     "members",
     "online",

@@ -71,9 +71,8 @@ impl Listed for QueueRow {
         if let Some(since) = show.idle_since(self.trends.changed_at_ms.max(used_at_ms)) {
             shown["idle_since"] = since;
         }
-        let capacity = if self.consumers > 0 { self.trends.capacity } else { 0.0 };
-        shown["consumer_capacity"] = json!(capacity);
-        shown["consumer_utilisation"] = json!(capacity);
+        shown["consumer_capacity"] = json!(self.consumer_capacity);
+        shown["consumer_utilisation"] = json!(self.consumer_capacity);
         shown["head_message_timestamp"] = json!(self.head_message_timestamp);
         shown["oldest_message_age_ms"] = json!(self.oldest_message_age_ms);
         shown["message_bytes"] = json!(self.message_bytes);

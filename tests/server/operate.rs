@@ -54,7 +54,8 @@ fn scripts_for_rabbitmqctl_say_how_lists_are_written() {
     prints(&folder, &args, "a,b\t0\n");
     let (status, said, told) = ctl(&folder, &["-q", "list_queues", "disk_reads", "name", "leader"]);
     assert_eq!((status, said.as_str()), (0, "\ta,b\t\n"));
-    assert_eq!(told, "leveret: no meaning here, and empty: disk_reads, leader\n");
+    assert_eq!(told, "leveret: no value here for disk_reads, leader: these columns are empty\n");
+    prints(&folder, &["-q", "list_queues", "consumer_capacity"], "0.0\n");
     assert_eq!(ctl(&folder, &["-t", "soon", "ping"]).0, 64);
     prints(&folder, &["version"], &format!("{}\n", env!("CARGO_PKG_VERSION")));
     prints(&folder, &["rotate_logs"], "");
@@ -88,7 +89,8 @@ fn checks_end_as_the_broker_is() {
     while alarms.0 == 0 {
         alarms = ctl(&folder, &["check_local_alarms"]);
     }
-    assert!(alarms.0 == 69 && alarms.2.contains("There are alarms in effect"), "{alarms:?}");
+    assert_eq!(alarms.0, 69);
+    assert_eq!(alarms.2, "leveret: There are alarms in effect in the cluster: disk\n");
     assert_eq!(ctl(&folder, &["check_running", "-t", "5"]).0, 0);
     drop(broker);
     assert_eq!(ctl(&folder, &["check_running"]).0, 69);
@@ -105,11 +107,27 @@ fn limits_and_the_log_change_while_the_broker_runs() {
     prints(&folder, &["set_disk_free_limit", "5MB"], "");
     assert_eq!(status()["memory_limit_bytes"], 3_u64 << 30);
     assert_eq!(status()["disk_free_limit_bytes"], 5_000_000);
+    prints(&folder, &["set_disk_free_limit", "mem_relative", "1.5"], "");
+    assert_ne!(status()["disk_free_limit_bytes"], 5_000_000);
+    assert_eq!(ctl(&folder, &["set_disk_free_limit", "mem_relative", "much"]).0, 69);
+    assert_eq!(ctl(&folder, &["set_disk_free_limit", "relative", "1.5"]).0, 64);
     assert_eq!(ctl(&folder, &["set_vm_memory_high_watermark", "much"]).0, 69);
     prints(&folder, &["set_log_level", "debug"], "");
     assert_eq!(ctl(&folder, &["set_log_level", "loud"]).0, 69);
     drop(TcpStream::connect(broker.amqp).expect("it listens"));
     broker.until_logged("DEBUG");
+}
+
+#[test]
+fn the_status_says_where_the_broker_is() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let (status, said, _) = ctl(&folder, &["status"]);
+    let data = folder.at("data").canonicalize().expect("it is there");
+    assert!(status == 0 && said.contains(&format!("data_dir\t{}\n", data.display())), "{said}");
+    assert!(said.contains("\nnode\tleveret@"), "{said}");
+    let listener = format!("\namqp\t127.0.0.1\t{}\n", broker.amqp.port());
+    assert!(said.contains("\nlisteners: 2\nprotocol\taddress\tport\n") && said.contains(&listener), "{said}");
 }
 
 #[test]
