@@ -97,6 +97,9 @@ struct Restore {
     /// Settings file of the broker, which may name the data folder
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     config: Option<PathBuf>,
+    /// Do not say that it is done
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// Why the process fails: a line for standard error, and an exit status.
@@ -146,9 +149,14 @@ fn main() -> ExitCode {
 
 impl Restore {
     fn run(self) -> Result<(), Failure> {
-        let Self { file, data_dir, config } = self;
+        let Self { file, data_dir, config, quiet } = self;
         let config = Config::resolve(Flags { data_dir, config, ..Flags::default() }).map_err(usage)?;
-        store::restore(&file, &config.data_dir).map_err(failure)
+        let made = store::restore(&file, &config.data_dir).map_err(failure)?;
+        if !quiet {
+            // The file is there, whether that is read or not.
+            let _told = writeln!(io::stderr(), "leveret: made {} of {}", made.display(), file.display());
+        }
+        Ok(())
     }
 }
 

@@ -114,7 +114,8 @@ impl Requester {
     }
 
     /// How the log calls it.
-    pub(super) fn log_name(&self) -> String {
+    #[must_use]
+    pub fn log_name(&self) -> String {
         match self {
             Self::Operator(name) => name.clone(),
             Self::User(name) => format!("user '{name}'"),

@@ -222,9 +222,10 @@ impl NodeOperation {
             | Self::Overview
             | Self::Usage
             | Self::ReadLog { .. }
-            | Self::ListDamaged { .. } => false,
-            Self::Backup
-            | Self::SetLogLevel { .. }
+            | Self::ListDamaged { .. }
+            // Whoever sends it logs how it ends.
+            | Self::Backup => false,
+            Self::SetLogLevel { .. }
             | Self::SetVmMemoryHighWatermark { .. }
             | Self::SetDiskFreeLimit { .. }
             | Self::SuspendListeners

@@ -337,7 +337,11 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
             show.one(&job, Shown::Count("moved", "messages moved"))
         }
         (Reply::Copy(mut parts), Shown::Copy(file)) => {
-            backup::write(&file, || broker.part(&mut parts))?;
+            let bytes = backup::write(&file, || broker.part(&mut parts))?;
+            if !show.quiet {
+                // The copy is there, whether that is read or not.
+                let _told = writeln!(io::stderr(), "leveret: wrote {} ({bytes} bytes)", file.display());
+            }
             show.one(&Value::Null, Shown::Done(""))
         }
         (Reply::One(told), shown) => show.one(&told, shown),

@@ -31,6 +31,9 @@ pub enum Command {
     Backup {
         /// File to write
         file: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
     },
     /// Set the level of the log, until the broker is started or reloaded
     SetLogLevel {
@@ -68,12 +71,18 @@ impl Command {
     /// What it asks for.
     ///
     /// # Errors
-    /// There is no such column.
+    /// What was typed cannot be meant, or the file of a copy exists.
     pub fn request(self) -> Result<Request, CtlError> {
         let (operation, answer) = match self {
             Self::Ping => (NodeOperation::Ping, Shown::Done("Ping succeeded")),
             Self::Status => (NodeOperation::Status, Shown::Status),
-            Self::Backup { file } => (NodeOperation::Backup, Shown::Copy(file)),
+            Self::Backup { file, force } => {
+                if !force && file.exists() {
+                    let why = "choose another name, or replace it with --force";
+                    return Err(CtlError::File(format!("{} exists: {why}", file.display())));
+                }
+                (NodeOperation::Backup, Shown::Copy(file))
+            }
             Self::SetLogLevel { level } => {
                 // As RabbitMQ calls them.
                 let level = match level.as_str() {

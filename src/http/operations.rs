@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// The type of lines of JSON.
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
@@ -57,12 +57,13 @@ async fn perform(call: Call) -> Result<Response, Fault> {
         Some(large) => large.acquire_owned().await.ok(),
         None => None,
     };
+    let by = call.who.log_name();
     match call.perform(operation).await {
         Ok(Answer::One(told)) => {
             call.answer(aside(move || json!(told).to_string().into_bytes()).await?).await
         }
         Ok(Answer::Many(rows)) => Ok(streamed(LINES, Box::new(Buffers(rows)))),
-        Ok(Answer::Copy(parts)) => copy(parts).await,
+        Ok(Answer::Copy(parts)) => copy(parts, by).await,
         Err(fault) => Ok(refused(fault)),
     }
 }
@@ -76,15 +77,51 @@ fn refused(fault: Fault) -> Response {
 }
 
 /// A copy, or why none can be made.
-async fn copy(mut parts: CopyParts) -> Result<Response, Fault> {
+async fn copy(mut parts: CopyParts, by: String) -> Result<Response, Fault> {
     let (first, rest) = aside(move || (parts.next(), parts)).await?;
     let first = first.transpose().map_err(|error| Fault::unavailable(error.to_string()))?;
-    let first = first.into_iter().map(Ok);
-    let parts = first.chain(rest).map(|part| {
-        part.inspect_err(|error| warn!(%error, "a copy of the data file is not finished"))
-            .map_err(io::Error::other)
-    });
-    Ok(streamed(BYTES, Box::new(parts)))
+    let parts = Box::new(first.into_iter().map(Ok).chain(rest));
+    Ok(streamed(BYTES, Box::new(Copy { parts, by, bytes: 0, is_told: false })))
+}
+
+/// A copy, of which the log tells whether the client took it to its end.
+struct Copy {
+    parts: CopyParts,
+    by: String,
+    bytes: u64,
+    is_told: bool,
+}
+
+impl Iterator for Copy {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let by = &self.by;
+        match self.parts.next() {
+            Some(Ok(part)) => {
+                self.bytes += part.len() as u64;
+                Some(Ok(part))
+            }
+            Some(Err(error)) => {
+                self.is_told = true;
+                warn!(by, %error, "a copy of the data file is not finished");
+                Some(Err(io::Error::other(error)))
+            }
+            None => {
+                self.is_told = true;
+                info!(by, bytes = self.bytes, "a copy of the data file is sent");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if !self.is_told {
+            warn!(by = self.by, "a copy of the data file is not finished: the client left");
+        }
+    }
 }
 
 /// What an answer consists of.

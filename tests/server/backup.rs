@@ -56,7 +56,11 @@ fn a_copy_has_what_was_confirmed_when_it_began() {
 
     let other = Folder::new();
     let made = restore(&copy, &other);
-    assert!(made.status.success(), "{made:?}");
+    let told = String::from_utf8_lossy(&made.stderr).into_owned();
+    assert!(
+        made.status.success() && told.contains("data/leveret.redb of ") && made.stdout.is_empty(),
+        "{told}"
+    );
     let restored = Process::start(&other);
     let mut consumer = client(&restored, MESSAGES);
     for left in [MESSAGES - 1, MESSAGES - 2] {
@@ -80,13 +84,32 @@ fn no_file_is_made_of_a_copy_that_is_not_whole_and_none_is_replaced() {
     let broker = Process::start(&folder);
     publish(&mut client(&broker, 0), 0..MESSAGES);
     let copy = folder.at("copy");
-    assert!(backup(&folder, &copy).status.success());
-    broker.stop();
+    let made = backup(&folder, &copy);
+    let told = String::from_utf8_lossy(&made.stderr).into_owned();
+    assert!(made.status.success() && made.stdout.is_empty(), "{told}");
+    let len = fs::metadata(&copy).expect("it is there").len();
+    assert_eq!(told, format!("leveret: wrote {} ({len} bytes)\n", copy.display()));
+    let again = backup(&folder, &copy);
+    let told = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.code() == Some(65) && told.contains("copy exists: choose another name"), "{told}");
+    let forced = |file: &Path| {
+        let mut command = leveret();
+        command.args(["ctl", "-q", "backup", "--force"]).arg(file).arg("--data-dir").arg(folder.at("data"));
+        outcome(&mut command)
+    };
+    let again = forced(&copy);
+    assert!(again.status.success() && again.stderr.is_empty(), "{again:?}");
+    // Nothing can be written there, so that the broker is left before it has sent everything.
+    assert_eq!(forced(Path::new("/dev/full/copy")).status.code(), Some(65));
+    broker.until_logged("a copy of the data file is not finished: the client left by=\"ctl, uid ");
+    let (_, log) = broker.stop();
+    assert_eq!(log.matches("a copy of the data file is sent by=\"ctl, uid ").count(), 2, "{log}");
+    assert!(!log.contains("changed: backup"), "{log}");
     let refused = |made: Output, words: &str| {
         let told = String::from_utf8_lossy(&made.stderr).into_owned();
         assert!(made.status.code() == Some(1) && told.contains(words) && told.lines().count() == 1, "{told}");
     };
-    refused(restore(&copy, &folder), "leveret.redb exists: restore into another folder");
+    refused(restore(&copy, &folder), "data/leveret.redb exists: restore into another folder");
     let whole = fs::read(&copy).expect("it is there");
     let other = Folder::new();
     for (changed, words) in [
@@ -97,7 +120,6 @@ fn no_file_is_made_of_a_copy_that_is_not_whole_and_none_is_replaced() {
         ([&whole[..300_000], b"?", &whole[300_001..]].concat(), "it does not match its checksums"),
     ] {
         refused(restore(&other.write("copy", changed), &other), words);
-        let left = fs::read_dir(other.at("data")).expect("it was made").count();
-        assert_eq!(left, 0, "{words}");
+        assert!(!other.at("data").exists(), "{words}");
     }
 }

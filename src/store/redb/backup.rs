@@ -33,10 +33,12 @@ use crate::store::error::StoreError;
 use crate::store::guard::guarded;
 use crate::store::{FILE_NAME, FORMAT};
 use redb::{ReadTransaction, ReadableDatabase};
+use std::error::Error;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -224,27 +226,70 @@ fn ended(why: &str) -> StoreError {
     io::Error::other(format!("the copy ends before its time: {why}")).into()
 }
 
-/// Makes the data file of the folder `dir` from the copy in the file `copy`. There must be none.
+/// Why no data file was made of a copy.
+#[derive(Debug)]
+pub enum RestoreError {
+    /// There is a data file already.
+    Exists(PathBuf),
+    /// What went wrong with the copy in this file, or with the data file that was being made of it.
+    Copy(PathBuf, StoreError),
+    /// What went wrong with the folder.
+    Folder(StoreError),
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists(path) => {
+                write!(f, "{} exists: restore into another folder, or move it away", path.display())
+            }
+            Self::Copy(copy, error) => {
+                write!(f, "cannot restore {}: ", copy.display())?;
+                match error {
+                    StoreError::Damaged(what) => f.write_str(what),
+                    StoreError::Io(error) => error.fmt(f),
+                    StoreError::WrongVersion { found, .. } => write!(
+                        f,
+                        "it has format {found}, and this version of Leveret restores format {FORMAT}: use the \
+                         version that made it, or a newer one"
+                    ),
+                    error => error.fmt(f),
+                }
+            }
+            Self::Folder(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for RestoreError {}
+
+/// Makes the data file of the folder `dir` from the copy in the file `copy`; which file that is.
+/// There must be none.
 ///
 /// # Errors
-/// There is one, the copy is not whole, or of a newer version, or a file cannot be read or written.
-pub fn restore(copy: &Path, dir: &Path) -> Result<(), StoreError> {
-    let of_copy = |error: StoreError| error.at(&copy.display().to_string());
+/// There is one, the copy is not whole, or of a newer version, or a file cannot be read or written;
+/// then there is no folder that was not there before.
+pub fn restore(copy: &Path, dir: &Path) -> Result<PathBuf, RestoreError> {
+    let of_copy = |error| RestoreError::Copy(copy.to_owned(), error);
     let from = File::open(copy).map_err(|error| of_copy(error.into()))?;
-    file::make_folder(dir)?;
     let path = dir.join(FILE_NAME);
     if path.exists() {
-        let why = format!("{} exists: restore into another folder, or move it away", path.display());
-        return Err(io::Error::new(ErrorKind::AlreadyExists, why).into());
+        return Err(RestoreError::Exists(path));
     }
+    let is_new = !dir.exists();
+    let of_folder = |error: io::Error| RestoreError::Folder(error.into());
+    file::make_folder(dir).map_err(of_folder)?;
     let aside = dir.join(format!("{FILE_NAME}.restored"));
     let made = guarded(|| fill(&aside, &mut BufReader::new(from))).map_err(of_copy).and_then(|()| {
         // Unlike a new name, a second one does not take the place of a file.
-        Ok(fs::hard_link(&aside, &path)?)
+        fs::hard_link(&aside, &path).and_then(|()| File::open(dir)?.sync_all()).map_err(of_folder)
     });
     let _removed = fs::remove_file(&aside);
-    made?;
-    Ok(File::open(dir)?.sync_all()?)
+    if made.is_err() && is_new {
+        // Not one that somebody has put something into meanwhile.
+        let _removed = fs::remove_dir(dir);
+    }
+    made.map(|()| path)
 }
 
 /// Puts the rows of a copy into a new file.

@@ -39,7 +39,7 @@ mod tree;
 mod upgrade;
 mod write;
 
-pub use self::backup::restore;
+pub use self::backup::{RestoreError, restore};
 use self::checked::Totals;
 use self::disk::{Disk, Front};
 use self::file::{DataFile, FileIdentity};
