@@ -10,7 +10,7 @@ use crate::client::identity::Peer;
 use crate::clock::{self, Now};
 use crate::config::network::Network;
 use crate::protocol::amqp::wire::output::Output;
-use crate::tls::{Certificates, is_foreign};
+use crate::tls::{Certificates, Other, explained, is_foreign};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -156,7 +156,7 @@ async fn turn_away(peer: &Peer, Turned { why, error, socket }: Turned) {
     if is_foreign(&error) {
         warn!(peer = %peer.address, "refused: does not speak TLS");
     } else {
-        warn!(peer = %peer.address, "refused: {why}{error}");
+        warn!(peer = %peer.address, "refused: {why}{}", explained(&error, Other::Client));
     }
     connection::finish(socket, Output::default()).await;
 }

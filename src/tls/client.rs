@@ -1,7 +1,7 @@
 //! The other side of TLS: a program of ours that connects to a broker, and looks whether it is the
 //! one that it wants to talk to.
 
-use super::{BadFile, bad, certificates};
+use super::{BadFile, Other, bad, certificates, explained};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    connected.map_err(|error| io::Error::new(error.kind(), explained(&error, Other::Server)))
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, BadFile> {

@@ -6,8 +6,10 @@
 
 mod certificate;
 mod client;
+mod fault;
 
 pub use self::client::connect;
+pub use self::fault::{Other, explained};
 
 use crate::config::tls::{Shown, Tls, TlsVersion, Verify};
 use std::collections::BTreeMap;

@@ -1,11 +1,12 @@
 //! The TLS port: who gets in, what they are shown, and what happens to those who do not.
 
 use super::dialogue::{Client, Tls, connect};
-use crate::support::certificates::Authority;
-use crate::support::process::{Folder, Process, leveret_in};
+use crate::support::certificates::{Authority, Signed};
+use crate::support::process::{Folder, Process, leveret, leveret_in, outcome};
 use leveret::clock;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// A broker with a TLS port, on which `tls` holds beside the certificate of `localhost`.
 pub(super) fn broker(folder: &Folder, authority: &Authority, tls: &str) -> Process {
@@ -139,8 +140,18 @@ fn clients_show_certificates_where_they_have_to() {
         let right = Tls { shows: Some(&good), old, ..Tls::trusting(&authority) };
         right.client(port(&required)).log_in("PLAIN guest guest");
     }
+    let authority_itself = authority.as_signed();
+    assert!(
+        Tls { shows: Some(&authority_itself), ..Tls::trusting(&authority) }
+            .refused(port(&required))
+            .contains("alert")
+    );
     let (_status, log) = required.stop();
-    assert_eq!(log.matches("refused: the TLS handshake failed").count(), 4, "{log}");
+    let refused =
+        |why: &str| log.matches(&format!("refused: the TLS handshake failed: the client{why}")).count();
+    assert_eq!(refused(" shows no certificate"), 2, "{log}");
+    assert_eq!(refused("'s certificate is signed by nobody who is trusted here"), 2, "{log}");
+    assert_eq!(refused("'s certificate is that of an authority (CA:TRUE), not of a client"), 1, "{log}");
 
     let optional = broker(&folder, &authority, &verify("optional"));
     Tls::trusting(&authority).client(port(&optional)).log_in("PLAIN guest guest");
@@ -202,4 +213,32 @@ fn certificates_are_read_again_when_they_change() {
     let (_status, log) = broker.stop();
     assert!(log.contains("certificates not reloaded error=cannot use "), "{log}");
     assert!(log.contains("certificates reloaded"), "{log}");
+}
+
+/// What `leveret ctl` says of certificates that it does not accept.
+#[test]
+fn ctl_says_in_words_what_is_wrong_with_a_certificate() {
+    let (folder, authority, other) = (Folder::new(), Authority::new(), Authority::new());
+    let ca = folder.write("ca.pem", authority.pem());
+    let other_ca = folder.write("other.pem", other.pem());
+    let start = |signed: &Signed| {
+        let config = folder.write("leveret.toml", format!("[tls]\n{}", signed.write(&folder, "server")));
+        Process::spawn(leveret_in(&folder).args(["--https", "127.0.0.1:0", "--config"]).arg(config))
+    };
+    let refused = |broker: &Process, ca: &Path, why: &str| {
+        let address = broker.ready.split_once(" https=").and_then(|(_, rest)| rest.split(' ').next());
+        let url = format!("https://{}", address.expect("it is told"));
+        let args = ["ctl", "ping", "--username", "guest", "--password", "guest", "--url", &url, "--tls-ca"];
+        let ended = outcome(leveret().args(args).arg(ca));
+        let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let expected =
+            format!("leveret: cannot reach the broker at {url}/: the server's certificate {why}\n");
+        assert_eq!((ended.status.code(), words), (Some(69), expected));
+    };
+    let broker = start(&authority.sign("localhost", &["localhost"]));
+    refused(&broker, &other_ca, "is signed by nobody who is trusted here");
+    refused(&broker, &ca, "is for localhost, not for 127.0.0.1");
+    broker.stop();
+    let broker = start(&authority.as_signed());
+    refused(&broker, &ca, "is that of an authority (CA:TRUE), not of a server");
 }

@@ -35,6 +35,13 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Its own certificate, for a server or client that shows it as if it were its own.
+    pub(crate) fn as_signed(&self) -> Signed {
+        let (certificate, key) = (self.certificate().clone(), self.0.key().serialize_pem());
+        let key = KeyPair::from_pem(&key).expect("it was a key");
+        Signed { certificate, certificate_pem: self.pem(), key }
+    }
+
     /// A certificate of an organisation Field, for servers and clients.
     pub(crate) fn sign(&self, common_name: &str, alternative_names: &[&str]) -> Signed {
         let mut params = named(common_name, alternative_names);
