@@ -311,10 +311,13 @@ impl Config {
     }
 }
 
+/// Every key with its default, explained; of this version, which is its number.
+const DOCUMENTED: &str = include_str!("config/default.toml");
+
 /// A settings file that has every key, with its default and what it means.
 #[must_use]
 pub fn documented() -> String {
-    include_str!("config/default.toml").replace("VERSION", env!("CARGO_PKG_VERSION"))
+    DOCUMENTED.replace("VERSION", env!("CARGO_PKG_VERSION"))
 }
 
 /// What is wrong with the names of variables of the environment, a sentence each: one that begins
@@ -387,7 +390,10 @@ fn check_memory_limit(limit: Amount) -> Result<(), String> {
     match limit {
         Amount::Bytes(bytes) if bytes < MEMORY_LIMIT_MIN => {
             let unit = if bytes == 1 { "byte" } else { "bytes" };
-            Err(format!("memory_limit is {bytes} {unit}; write 1.0 for all memory, or bytes as in 512MiB"))
+            Err(format!(
+                "memory_limit is {bytes} {unit}, and has to be at least 1MiB; write 1.0 for all memory, or bytes as \
+                 in 512MiB"
+            ))
         }
         Amount::Bytes(_) | Amount::Share(_) => Ok(()),
     }
@@ -625,7 +631,11 @@ mod tests {
                 File::default(),
             )
         };
-        let why = |bytes| format!("memory_limit is {bytes}; write 1.0 for all memory, or bytes as in 512MiB");
+        let why = |bytes| {
+            format!(
+                "memory_limit is {bytes}, and has to be at least 1MiB; write 1.0 for all memory, or bytes as in 512MiB"
+            )
+        };
         assert_eq!(check("1").unwrap_err(), why("1 byte"));
         assert_eq!(check("7").unwrap_err(), why("7 bytes"));
         assert_eq!(check("1023kib").unwrap_err(), why("1047552 bytes"));

@@ -339,9 +339,9 @@ impl Reload {
                 }
                 node.reload(&read);
                 info!(
-                    memory_limit = ?read.memory_limit,
-                    disk_free_limit = ?read.disk_free_limit,
-                    local_only = ?read.users.local_only,
+                    memory_limit = %read.memory_limit,
+                    disk_free_limit = read.disk_free_limit.0,
+                    local_only = read.users.local_only.join(","),
                     "limits of memory and disk and local users reloaded"
                 );
                 let started = Config {

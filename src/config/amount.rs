@@ -2,6 +2,7 @@
 //! `1073741824`, or, for memory, a share of what there is, `0.6`.
 
 use serde::Deserialize;
+use std::fmt;
 use std::str::FromStr;
 
 /// An amount of memory: bytes, or a share of what the machine has.
@@ -60,11 +61,24 @@ impl Amount {
     }
 }
 
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => bytes.fmt(f),
+            Self::Share(millionths) => write!(f, "{:?}", f64::from(*millionths) / f64::from(MILLION)),
+        }
+    }
+}
+
 impl FromStr for Amount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is not an amount, as in 512MiB, 2GB or 0.6");
+        let wrong = || {
+            format!(
+                "'{text}' is not an amount: bytes, as in 512MiB or 2GB, or a share of at most 1.0, as in 0.6"
+            )
+        };
         if text == "1.0" {
             return Ok(Self::Share(MILLION));
         }
@@ -133,6 +147,7 @@ mod tests {
             ("1.0", Amount::Share(1_000_000)),
         ] {
             assert_eq!(text.parse(), Ok(amount), "{text}");
+            assert_eq!(amount.to_string().parse(), Ok(amount), "it is written as it is read");
         }
         for text in ["", "MiB", "-1", "1.5", "0.", "0.x", "0.1234567", "99999999999TiB", "12 miles"] {
             assert!(text.parse::<Amount>().is_err(), "{text}");

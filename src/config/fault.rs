@@ -1,6 +1,7 @@
 //! What is wrong with a file of settings, in one line: where it is, which key, and what is expected
 //! there.
 
+use super::DOCUMENTED;
 use super::limits::range_of;
 use crate::near::did_you_mean;
 use toml::de::{DeTable, Error};
@@ -69,11 +70,30 @@ fn instead(name: &str, known: &[String]) -> String {
     if let Some((_, ours)) = RABBITMQ_KEYS.iter().find(|(theirs, _)| *theirs == name) {
         return format!("; did you mean '{ours}'?");
     }
+    if let Some(elsewhere) = keys().find(|key| key.rsplit_once('.').is_some_and(|(_, last)| last == name)) {
+        return format!("; did you mean '{elsewhere}'?");
+    }
     let near = did_you_mean(name, known);
     if !near.is_empty() || known.is_empty() || known.len() > LISTED_MAX {
         return near;
     }
     format!("; there are {}", known.join(", "))
+}
+
+/// All keys, as the file that explains them has them, with their sections.
+fn keys() -> impl Iterator<Item = String> {
+    let mut section = "";
+    DOCUMENTED.lines().filter_map(move |line| {
+        let line = line.trim_start_matches('#');
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+            return None;
+        }
+        let (key, _) = line.split_once(" = ").filter(|(key, _)| !key.contains(' '))?;
+        // A host's own certificate is in a section of its own.
+        (!section.contains('"'))
+            .then(|| if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") })
+    })
 }
 
 /// What serde expects at a key, as it is written in a file.

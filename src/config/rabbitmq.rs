@@ -133,6 +133,9 @@ impl Gathered {
             ("vm_memory_high_watermark" | "disk_free_limit", _) => {
                 return Err("no amount is known by that name");
             }
+            ("", "consumer_timeout") => {
+                return Err("set the key consumer-timeout in a policy (leveret ctl set_policy)");
+            }
             _ => return Err("it has no meaning here"),
         }
         Ok(())
@@ -302,6 +305,7 @@ default_pass = 'se\"cret'
 connection_max = infinity
 cluster_formation.peer_discovery_backend = k8s
 proxy_protocol = true
+consumer_timeout = 900000
 ";
         let imported = import(conf).unwrap();
         let toml = "\
@@ -333,6 +337,7 @@ local_only = []
             "line 19: connection_max = infinity: a value that has no meaning here",
             "line 20: cluster_formation.peer_discovery_backend = k8s: it has no meaning here",
             "line 21: proxy_protocol = true: set proxy_protocol_from to the addresses of the proxies",
+            "line 22: consumer_timeout = 900000: set the key consumer-timeout in a policy (leveret ctl set_policy)",
         ];
         assert_eq!(imported.left, left);
     }

@@ -315,7 +315,7 @@ fn settings_are_read_again_on_sighup_and_systemd_is_told() {
     folder.write("leveret.toml", "memory_limit = '2GiB'\nlog = 'debug'\n[users]\nlocal_only = []\n");
     broker.signal("HUP");
     hear("RELOADING=1");
-    broker.until_logged("limits of memory and disk and local users reloaded");
+    broker.until_logged("local users reloaded memory_limit=2147483648 disk_free_limit=268435456 local_only=");
     let status = from_str::<Value>(&ctl(&folder, &["--json", "status"]).1).expect("it is JSON");
     assert_eq!(status["status"]["memory_limit_bytes"], 2_u64 << 30);
     broker.signal("TERM");

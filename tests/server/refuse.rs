@@ -53,6 +53,11 @@ fn files_that_are_not_understood() {
         leveret_in(&folder).arg("--config").arg(&file),
         "leveret.toml line 3: there is no key 'limits.frames_max'; did you mean 'frame_max'?",
     );
+    folder.write("leveret.toml", "default_user = 'ann'\n");
+    refused(
+        leveret_in(&folder).arg("--config").arg(&file),
+        "leveret.toml line 1: there is no key 'default_user'; did you mean 'users.default_user'?",
+    );
     refused(leveret_in(&folder).arg("--config").arg(folder.at("none.toml")), "none.toml: No such file");
     assert!(!folder.at("data").exists());
 }

@@ -295,7 +295,8 @@ impl RedbStorage {
         let took_ms = clock::mono_ms() - began_ms;
         if took_ms > SLOW_MS {
             let queues = batch.queues.len();
-            tracing::debug!(took_ms, ?phases, batch.bytes, batch.rows, queues, "a transaction took long");
+            let two_phases = matches!(phases, Phases::Two);
+            tracing::debug!(took_ms, two_phases, batch.bytes, batch.rows, queues, "a transaction took long");
         }
         Ok(changed)
     }
