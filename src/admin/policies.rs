@@ -8,6 +8,8 @@ use crate::broker::Broker;
 use crate::broker::policies::PolicyError;
 use crate::broker::vhost::apply_policies::PolicyDifference;
 use crate::ids::Ticket;
+use crate::near;
+use crate::policy::key::KEYS;
 use crate::policy::{self, ApplyTo, Definition, Object, Policy, Rank};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -91,6 +93,17 @@ pub struct PolicySetting {
     pub priority: i64,
     /// What it says.
     pub definition: Arguments,
+}
+
+impl PolicySetting {
+    /// The end of a sentence that asks for keys that may have been meant by those that there are
+    /// none of.
+    #[must_use]
+    pub fn did_you_mean(&self) -> String {
+        let known = || KEYS.iter().map(|key| key.name);
+        let unknown = self.definition.keys().filter(|name| !known().any(|key| key == **name));
+        unknown.map(|name| near::did_you_mean(name, known())).collect()
+    }
 }
 
 /// A policy, as it is listed.

@@ -623,5 +623,5 @@ fn last_death(found: &Found) -> Result<Option<Death>, String> {
     let headers = properties::headers(found.message().properties);
     let headers = headers.and_then(|headers| table::decode(headers).ok());
     let death = headers.and_then(|headers| deaths::read(&headers).into_iter().next());
-    death.map(Some).ok_or_else(|| "it has not died: it has no header x-death".to_owned())
+    death.map(Some).ok_or_else(|| "it is not a dead letter (no x-death header)".to_owned())
 }

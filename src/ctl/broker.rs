@@ -3,6 +3,7 @@
 
 use super::Asks;
 use super::error::{CtlError, status_of};
+use crate::admin::policies::PolicyOperation;
 use crate::admin::{Operation, Refusal, RefusalKind};
 use crate::api_client::{Answer, ApiError, BodyKind, Client, Endpoint, Method};
 use bytes::Bytes;
@@ -117,7 +118,13 @@ fn refused(status: u16, text: &[u8], operation: Option<&Operation>) -> CtlError 
     match (kind, operation) {
         (Ok(kind), Some(operation)) => {
             let status = status_of(operation, kind);
-            CtlError::Refused { status, refusal: Refusal::new(kind, message) }
+            let near = match operation {
+                Operation::Policies(
+                    PolicyOperation::SetPolicy(setting) | PolicyOperation::SetOperatorPolicy(setting),
+                ) if kind == RefusalKind::Invalid => setting.did_you_mean(),
+                _ => String::new(),
+            };
+            CtlError::Refused { status, refusal: Refusal::new(kind, format!("{message}{near}")) }
         }
         (_, _) if status == 401 => CtlError::NoRight(format!("the broker refuses the user: {message}")),
         (_, Some(_)) if status == 404 => {

@@ -34,6 +34,9 @@ const COLUMNS: [&str; 9] = [
     "payload",
 ];
 
+/// What of it is a time.
+const TIMES: [&str; 3] = ["published_at", "due_at", "expires_at"];
+
 /// The commands.
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
@@ -48,6 +51,9 @@ pub enum Command {
         /// Messages at most, up to 500
         #[arg(long, value_name = "NUMBER", default_value_t = 20)]
         count: u64,
+        /// Only those in this state
+        #[arg(long, value_name = "STATE", value_parser = ["ready", "unacknowledged", "delayed", "parked"])]
+        state: Option<String>,
         /// Which messages
         #[command(flatten)]
         chosen: Chosen,
@@ -86,7 +92,7 @@ pub enum Command {
     Redrive {
         /// Name of the queue
         queue: String,
-        /// The queue in which they died, or the exchange by which they had come there
+        /// Where to send them: the queue they died in, or the exchange they were published to
         #[arg(long, value_name = "WHAT", default_value = "queue")]
         to: RedriveTo,
         /// Which messages
@@ -108,18 +114,15 @@ pub enum Command {
 /// Where a message goes that is redriven.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum RedriveTo {
-    /// Into the queue in which it died
+    /// Into the queue it died in
     Queue,
-    /// To the exchange by which it had come there
+    /// To the exchange it was published to
     Exchange,
 }
 
 /// Which messages.
 #[derive(Args, Debug, Clone)]
 pub struct Chosen {
-    /// Only those that are ready, unacknowledged, delayed or parked
-    #[arg(long, value_name = "STATE")]
-    state: Option<String>,
     /// Only those with this header, NAME or NAME:VALUE
     #[arg(long, value_name = "HEADER")]
     header: Option<String>,
@@ -131,28 +134,31 @@ pub struct Chosen {
     reason: Option<String>,
 }
 
-/// How many messages a job moves, and how fast.
-#[derive(Args, Debug, Clone, Copy)]
+/// Which messages a job moves, how many, and how fast.
+#[derive(Args, Debug, Clone)]
 pub struct Pace {
-    /// Messages at most
+    /// Only those in this state
+    #[arg(long, value_name = "STATE", value_parser = ["ready", "delayed", "parked"])]
+    state: Option<String>,
+    /// At most this many messages
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u64>,
-    /// Messages of a second, at most
+    /// At most this many messages per second
     #[arg(long, value_name = "NUMBER")]
     rate: Option<u64>,
 }
 
 impl Chosen {
-    fn selection(self) -> Result<Selection, CtlError> {
-        let Self { state, header, text, reason } = self;
+    fn selection(self, state: Option<String>) -> Result<Selection, CtlError> {
+        let Self { header, text, reason } = self;
         let state = state.map(|name| ShownState::named(&name)).transpose();
         let state = state.map_err(|refusal| CtlError::Usage(refusal.message))?;
         Ok(Selection { state, header, text, reason })
     }
 
     fn which(self, pace: Pace) -> Result<Which, CtlError> {
-        let Pace { limit, rate } = pace;
-        Ok(Which { ids: None, selection: self.selection()?, limit, rate })
+        let Pace { state, limit, rate } = pace;
+        Ok(Which { ids: None, selection: self.selection(state)?, limit, rate })
     }
 }
 
@@ -165,8 +171,8 @@ impl Command {
         let browse = |operation| Asks::Operation(Operation::Browse(operation));
         let job = |operation| Asks::Operation(Operation::Jobs(operation));
         let (asks, answer) = match self {
-            Self::Peek { queue, from, count, chosen, columns } => {
-                let (payload_bytes, selection) = (PAYLOAD_BYTES, chosen.selection()?);
+            Self::Peek { queue, from, count, state, chosen, columns } => {
+                let (payload_bytes, selection) = (PAYLOAD_BYTES, chosen.selection(state)?);
                 let shown = if columns.is_empty() { COLUMNS.map(str::to_owned).to_vec() } else { columns };
                 let names: Vec<&str> = shown.iter().flat_map(|names| names.split(',')).collect();
                 (
@@ -178,7 +184,11 @@ impl Command {
                         payload_bytes,
                         selection,
                     }),
-                    Shown::Page(Columns::fixed(&names).with_time("published_at")),
+                    Shown::Page(
+                        TIMES
+                            .into_iter()
+                            .fold(Columns::fixed(&names), |columns, name| columns.with_time(name)),
+                    ),
                 )
             }
             Self::DeleteMessage { queue, id } => {

@@ -34,8 +34,8 @@ pub struct Columns {
     shown: Vec<String>,
     /// They were asked for, so that JSON has no others.
     chosen: bool,
-    /// How the values of one of them are written in a cell.
-    special: Option<(&'static str, Written)>,
+    /// How the values of some of them are written in a cell.
+    special: Vec<(&'static str, Written)>,
     /// Those that have no meaning here, and no values.
     empty: Vec<String>,
 }
@@ -47,7 +47,7 @@ impl Columns {
         Self {
             shown: names.iter().map(|&name| name.to_owned()).collect(),
             chosen: false,
-            special: None,
+            special: Vec::new(),
             empty: Vec::new(),
         }
     }
@@ -77,22 +77,24 @@ impl Columns {
             }
             shown.push(meant.to_owned());
         }
-        Ok(Self { shown, chosen: true, special: None, empty })
+        Ok(Self { shown, chosen: true, special: Vec::new(), empty })
     }
 
     /// These, with the values of one of them as they would be typed: as JSON.
     #[must_use]
-    pub fn with_json(self, name: &'static str) -> Self {
-        Self { special: Some((name, |value| Value::from(value.to_string()))), ..self }
+    pub fn with_json(mut self, name: &'static str) -> Self {
+        self.special.push((name, |value| Value::from(value.to_string())));
+        self
     }
 
     /// These, with the values of one of them, milliseconds since 1970, as a date and time; in JSON
     /// they are numbers.
     #[must_use]
-    pub fn with_time(self, name: &'static str) -> Self {
+    pub fn with_time(mut self, name: &'static str) -> Self {
         let written =
             |value: &Value| value.as_u64().map_or_else(|| value.clone(), |ms| date_and_time(ms).into());
-        Self { special: Some((name, written)), ..self }
+        self.special.push((name, written));
+        self
     }
 
     /// Those that have no meaning here.
@@ -103,10 +105,11 @@ impl Columns {
 
     /// The cells of a row.
     fn cells(&self, row: &Value) -> Vec<String> {
-        let shown = |name: &String| match (row.get(name), self.special) {
+        let written = |name: &str| self.special.iter().find(|(special, _)| *special == name);
+        let shown = |name: &String| match (row.get(name), written(name)) {
             (None, _) => String::new(),
-            (Some(value), Some((special, written))) if special == name => cell(&written(value)),
-            (Some(value), _) => cell(value),
+            (Some(value), Some((_, written))) => cell(&written(value)),
+            (Some(value), None) => cell(value),
         };
         self.shown.iter().map(shown).collect()
     }
@@ -368,8 +371,8 @@ mod tests {
     #[test]
     fn a_column_can_be_a_time_but_in_json() {
         let row = [r#"{"name":"a","messages":1795000000123}"#];
-        let columns = || columns().with_time("messages");
-        assert_eq!(written(columns(), Style::Tabs, false, &row), "a\t2026-11-18T11:06:40.123Z\n");
+        let columns = || columns().with_json("name").with_time("messages");
+        assert_eq!(written(columns(), Style::Tabs, false, &row), "\"a\"\t2026-11-18T11:06:40.123Z\n");
         assert!(written(columns(), Style::Json, false, &row).contains("\"messages\":1795000000123"));
     }
 

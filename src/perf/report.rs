@@ -120,7 +120,7 @@ impl fmt::Display for Report {
             writeln!(f, ", max {:.3}", ms(latency.max()))?;
         }
         if let Some(cpu) = self.per_message(self.client_cpu_us) {
-            writeln!(f, "this side  {cpu:.3} us of CPU per message")?;
+            writeln!(f, "generator  {cpu:.3} us of CPU per message")?;
         }
         if let Some(broker) = self.broker {
             write!(f, "broker     ")?;
@@ -221,7 +221,7 @@ mod tests {
              consumed   2,000,000 in 2.00 s: 1,000,000/s\n\
              refused    3\n\
              latency    min 0.080 ms, median 0.090, 95th 2.000, 99th 2.000, 99.9th 2.000, max 2.000\n\
-             this side  0.100 us of CPU per message\n\
+             generator  0.100 us of CPU per message\n\
              broker     0.500 us of CPU per message, 1.0 MiB resident, 2.0 MiB at the most\n"
         );
         assert_eq!(Report::default().to_string(), "no messages in 0.00 s\n");

@@ -335,7 +335,7 @@ fn what_is_left_out_is_told_and_refused_if_nothing_may_be() {
         "global parameter 'cluster_name': unknown key 'of'",
         "unknown key 'quues' in the document; did you mean 'queues'?",
         "policy 'fed' in vhost '/': the key 'federation-upstream-set' has no effect in Leveret",
-        "policy 'fed' in vhost '/': no key is left",
+        "policy 'fed' in vhost '/' is left out: Leveret uses none of its keys",
         "policy 'old' in vhost '/': the key 'queue-master-locator' has no effect in Leveret",
         "policy 'old' in vhost '/': the key 'shards-per-node' has no effect in Leveret",
         "the parameter 's' in vhost '/' is for 'shovel', which this broker does not have",

@@ -236,6 +236,9 @@ fn policies_are_managed() {
         fixture.refuses(&[&set, "p2", "^q", r#"{"max-length":-5}"#], 69, "-5 is not a valid maximum length");
         let (status, _, words) = fixture.run(&[&set, "p2", "^q", "{\"max-length\":"]);
         assert!(status == 69 && words.contains("invalid policy definition: "), "{words}");
+        let unknown =
+            r#"[{<<"max-lenght">>,5}] are not recognised policy settings; did you mean 'max-length'?"#;
+        fixture.refuses(&[&set, "p2", "^q", r#"{"max-lenght":5}"#], 69, unknown);
         assert_eq!(fixture.run(&[&set, "p2", "^q"]).0, 64);
         assert_eq!(fixture.run(&[&set, "p2", "^q", "{}", "--priority", "x"]).0, 64);
         let nowhere = "there is no vhost '/x'; did you mean '/'?";

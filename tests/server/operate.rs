@@ -224,6 +224,8 @@ fn messages_are_seen_deleted_and_moved() {
     let rows: Vec<(&str, &str)> = said.lines().filter_map(|line| line.split_once('\t')).collect();
     let bodies: Vec<&str> = rows.iter().map(|(_, body)| *body).collect();
     assert_eq!(bodies, ["one", "two", "three"]);
+    let (status, _, told) = ctl(&folder, &["move", "q", "--to", "", "other", "--state", "unacknowledged"]);
+    assert!(status == 64 && told.contains("[possible values: ready, delayed, parked]"), "{told}");
     prints(&folder, &["delete_message", "q", rows[0].0], "");
     assert_eq!(ctl(&folder, &["delete_message", "q", rows[0].0]).0, 65, "it is gone");
     prints(&folder, &["move", "q", "--to", "", "other", "--text", "tw"], "messages moved: 1\n");

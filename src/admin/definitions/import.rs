@@ -204,7 +204,7 @@ fn policy(rank: Rank, entry: &PolicyEntry, notes: &mut Notes) -> Option<Policy> 
         is_known
     });
     if definition.is_empty() && !was_empty {
-        notes.skipped.push(format!("{about}: no key is left"));
+        notes.skipped.push(format!("{about} is left out: Leveret uses none of its keys"));
         return None;
     }
     let (vhost, name, pattern) = (entry.vhost.clone(), entry.name.clone(), entry.pattern.clone());

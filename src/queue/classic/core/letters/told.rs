@@ -35,7 +35,7 @@ impl Letters {
         }
         if parked > 0 {
             tracing::warn!(queue = %queue.name, vhost = %queue.home().name, new = parked, parked = self.held, why,
-                "dead letters parked: see leveret ctl list_parked and requeue_parked");
+                "messages parked: see leveret ctl list_parked and requeue_parked");
         }
     }
 }
