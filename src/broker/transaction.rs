@@ -157,7 +157,7 @@ impl<'a> AtomicBatches<'a> {
 impl Broker {
     /// Everything a transaction did, as one, in the `rooms` that [`Rooms::reserve`] took for the
     /// same `publishes`. When the ticket is durable, all of it is. One of more than `COPIES_MAX`
-    /// copies or [`COPIED_BYTES_MAX`] bytes may be there in part after a crash, but nothing is
+    /// copies or `COPIED_BYTES_MAX` bytes may be there in part after a crash, but nothing is
     /// acknowledged without all that was published.
     pub fn commit_tx(
         &self,

@@ -57,14 +57,20 @@ fn wait_for(log: &Arc<dyn Log>, ticket: Ticket) {
 }
 
 /// Waits until `condition` holds, which no event announces.
+#[track_caller]
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..PATIENCE.as_millis() {
-        if condition() {
-            return;
+    assert!(comes_true(condition), "never: {what}");
+}
+
+/// Whether `condition` holds before long.
+fn comes_true(condition: impl Fn() -> bool) -> bool {
+    (0..PATIENCE.as_millis()).any(|_| {
+        let holds = condition();
+        if !holds {
+            thread::park_timeout(Duration::from_millis(1));
         }
-        thread::park_timeout(Duration::from_millis(1));
-    }
-    panic!("never: {what}");
+        holds
+    })
 }
 
 /// Appends `changes` and waits until they are on disk.

@@ -25,6 +25,8 @@ pub(in crate::store) struct Committer<S> {
     group: Group,
     /// What is cut since a fault and not part of `group`, which may turn out to be applied.
     late: Vec<Change>,
+    /// The group could not be written when it was tried last.
+    has_failed: bool,
     linger: Linger,
 }
 
@@ -32,7 +34,7 @@ impl<S: Storage> Committer<S> {
     /// Commits what `pending` gathers to `storage`.
     pub(in crate::store) fn new(pending: Arc<Pending>, storage: S) -> Self {
         let group = Group::after(storage.applied());
-        Self { pending, storage, group, late: Vec::new(), linger: Linger::default() }
+        Self { pending, storage, group, late: Vec::new(), has_failed: false, linger: Linger::default() }
     }
 
     /// Works until it is told to stop or cannot go on.
@@ -106,6 +108,7 @@ impl<S: Storage> Committer<S> {
         self.linger.learn(tally, waited, appended, bytes);
         let applied = self.apply(cut.number, idle, cut.stop.is_some());
         self.tell_of_readable();
+        self.has_failed = applied.is_err();
         applied?;
         self.begin_group(bytes);
         self.look_for_room();
@@ -121,7 +124,8 @@ impl<S: Storage> Committer<S> {
         if self.group.changes.is_empty() {
             return Ok(());
         }
-        if idle {
+        // Once what is new has been tried, be there ever so much of it.
+        if idle || self.has_failed {
             self.storage.shrink()?;
         }
         self.storage.apply(&mut self.group, ticket)

@@ -469,7 +469,13 @@ impl Storage for RedbStorage {
     }
 
     fn shrink(&mut self) -> Result<(), StoreError> {
-        let done = if self.room.is_there() { Ok(()) } else { self.compact_if_full() };
+        let done = if self.room.is_there() {
+            Ok(())
+        } else if self.sweeper.is_empty() {
+            self.compact_if_full()
+        } else {
+            self.sweep()
+        };
         self.noting(done)
     }
 
