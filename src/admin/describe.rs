@@ -78,7 +78,7 @@ mod tests {
             json!({ "document": { "users": [{ "password_hash": "hush" }] }, "vhost": null, "strict": true });
         check(
             json!({ "definitions": { "import_definitions": import } }),
-            "import_definitions document=*** strict=true",
+            "import_definitions document=*** strict=true skip_if_unchanged=false",
         );
     }
 }

@@ -65,7 +65,11 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => bytes.fmt(f),
-            Self::Share(millionths) => write!(f, "{:?}", f64::from(*millionths) / f64::from(MILLION)),
+            Self::Share(millionths) => {
+                let share = f64::from(*millionths) / f64::from(MILLION);
+                // Without a point it would be bytes.
+                if share.fract() == 0.0 { write!(f, "{share:.1}") } else { write!(f, "{share}") }
+            }
         }
     }
 }
