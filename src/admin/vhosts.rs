@@ -253,14 +253,11 @@ fn set_limits(broker: &Broker, name: &str, change: VHostLimitsChange) -> Result<
 }
 
 fn list_limits(broker: &Broker, vhost: Option<String>, access: &Access<'_>) -> Result<Performed, Refusal> {
-    let records = match vhost {
-        None => {
-            let all = broker.vhosts().list().into_iter();
-            let limited = all.filter(|record| record.limits != VHostLimits::default());
-            limited.filter(|record| access.sees_vhost(&record.name)).collect()
-        }
+    let mut records = match vhost {
+        None => broker.vhosts().list(),
         Some(name) => vec![broker.vhosts().record(&name).ok_or_else(|| Refusal::no_vhost(broker, &name))?],
     };
+    records.retain(|record| record.limits != VHostLimits::default() && access.sees_vhost(&record.name));
     Ok(Performed::rows(records.into_iter().map(|VHostRecord { name, limits, .. }| {
         let VHostLimits { connections_max: max_connections, queues_max: max_queues } = limits;
         Row::VHostLimits(VHostLimitsRow { vhost: name, max_connections, max_queues })

@@ -1,5 +1,5 @@
-//! What the name of a command says by itself: whether it takes `-p`, and for commands of rabbitmqctl
-//! that there are none of here, what to do instead.
+//! What the name of a command says by itself: whether it takes `-p`, and what to do instead of a
+//! command of rabbitmqctl that Leveret does not have.
 
 use super::Command;
 use clap::{Arg, ArgMatches, FromArgMatches, Subcommand};

@@ -50,7 +50,7 @@ pub enum Command {
     /// Set the free disk space below which publishers are blocked, until the broker is started or
     /// reloaded
     SetDiskFreeLimit {
-        /// Bytes, as in 1GB; or the word mem_relative, then a multiple of the machine's memory, as in 1.5
+        /// Bytes, as in 1GB; or mem_relative and a multiple of the machine's memory, as in 1.5
         #[arg(num_args = 1..=2, required = true)]
         limit: Vec<String>,
     },

@@ -54,7 +54,10 @@ fn of_certificate(why: &CertificateError, other: Other) -> String {
         CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity" => {
             format!("is that of an authority (CA:TRUE), not of a {other}")
         }
-        CertificateError::UnknownIssuer => "is signed by nobody who is trusted here".to_owned(),
+        // A signature is wrong if somebody else has the name of one who is trusted.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "is signed by nobody who is trusted here".to_owned()
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
@@ -68,7 +71,6 @@ fn of_certificate(why: &CertificateError, other: Other) -> String {
             format!("is not meant for a {other} (extendedKeyUsage)")
         }
         CertificateError::BadEncoding => "cannot be read".to_owned(),
-        CertificateError::BadSignature => "has a wrong signature".to_owned(),
         why => format!("is refused: {}", spaced(why)),
     };
     format!("the {other}'s certificate {why}")

@@ -40,7 +40,7 @@ fn flags_that_are_not_known() {
     refused(leveret().args(["ctl", "list_queue"]), "'list_queues'? (see leveret ctl --help)");
     let stop = "there is no command 'stop': to stop the broker, send SIGTERM to its process (see leveret ctl --help)";
     refused(leveret().args(["ctl", "stop"]), stop);
-    refused(leveret().arg("stop"), "unrecognized subcommand 'stop' (see leveret --help)");
+    refused(leveret().arg("eval"), "unrecognized subcommand 'eval' (see leveret --help)");
     refused(leveret().args(["ctl", "help", "list_queue"]), "'list_queues'? (see leveret ctl --help)");
     assert!(!folder.at("data").exists());
 }

@@ -178,7 +178,8 @@ fn a_certificate_is_a_login() {
     let broker = broker(&folder, &authority, &verify("distinguished_name"));
     let mut other = Tls { shows: Some(&guest), ..Tls::trusting(&authority) }.client(port(&broker));
     other.greet();
-    other.say(&["0 connection.start-ok EXTERNAL"]);
+    other.say(&["0 connection.start-ok EXTERNAL guest guest authentication_failure_close"]);
+    assert!(other.hear().starts_with("0 connection.close 403 ACCESS_REFUSED"));
     let (_status, log) = broker.stop();
     assert!(log.contains("there is no such user") && log.contains("user=\"O=Field,CN=guest\""), "{log}");
 }
