@@ -8,6 +8,7 @@ mod log;
 mod metrics;
 mod objects;
 mod preview;
+mod rabbitmqadmin;
 mod sessions;
 mod statistics;
 mod stream;
