@@ -465,7 +465,8 @@ impl EffectHandler {
             return Some(Outcome::Stuck(Cause::NoRoute));
         }
         let block = self.mark_repeated(block, part, (&message, settings));
-        Some(if settings.retries() {
+        // What is driven out has no place to wait in.
+        Some(if settings.retries() && part.reason() != DeathReason::MaxLen {
             self.hand_over_whole(queue, block, &open, (refused_by, targets), now)
         } else {
             self.hand_over(block, &open, targets, now)

@@ -166,6 +166,22 @@ fn one_queue_that_refuses_keeps_the_letter_from_no_other() {
     assert_eq!((fixture.drain("open"), counts(&fixture, "q")), (vec![7], (1, 0, 0)));
 }
 
+/// It cannot wait for the others: its queue has no place for it.
+#[test]
+fn what_is_driven_out_goes_to_those_who_have_room() {
+    let fixture = TestBroker::new();
+    fixture.declare("full", &[("x-max-length", number(0)), ("x-overflow", text("reject-publish"))]);
+    fixture.declare("open", &[]);
+    for queue in ["full", "open"] {
+        fixture.bind("amq.fanout", queue);
+    }
+    let mut arguments = at_least_once("");
+    arguments.extend([("x-dead-letter-exchange", text("amq.fanout")), ("x-max-length", number(1))]);
+    fixture.declare("q", &arguments);
+    fixture.publish("q", 0..3);
+    assert_eq!((fixture.drain("open"), counts(&fixture, "q")), (vec![0, 1], (0, 1, 0)));
+}
+
 fn publish_delayed(broker: &Broker, fixture: &TestBroker, number: u64, delay_ms: i32) {
     // Headers with `x-delay`, a signed integer of four bytes.
     let mut raw = vec![0x30, 0, 0, 0, 0, 13, 7];
