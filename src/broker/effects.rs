@@ -47,6 +47,10 @@ const INLINE_MAX: u64 = 512;
 /// goes nowhere counts as one.
 const COPIES_MAX: u64 = 512;
 
+/// Bytes of a copy that count as one more: [`COPIES_MAX`] of them is what is written in one go, for
+/// which everybody waits.
+const COPY_BYTES: usize = 16 * 1024;
+
 /// Bindings and nodes of a trie that are looked at for a letter while a copy is put into a queue.
 const LOOKED_AT: usize = 32;
 
@@ -137,7 +141,7 @@ fn serve(orders: &Receiver<Order>, handler: &Weak<EffectHandler>) {
 /// What letters did to the queues they came to.
 #[derive(Default)]
 pub(super) struct Targets {
-    /// How many copies of letters they got.
+    /// How many copies of letters they got, large ones counted as several.
     copies: u64,
     /// How much was looked at to find them.
     looked_at: usize,
@@ -145,8 +149,9 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    pub(super) fn add(&mut self, queue: &Arc<Queue>, effects: Effects) {
-        self.copies += 1;
+    /// A queue got a copy of `block`.
+    pub(super) fn add(&mut self, queue: &Arc<Queue>, block: &Block, effects: Effects) {
+        self.copies += 1 + (block.bytes().len() / COPY_BYTES) as u64;
         if !effects.is_empty() {
             let (_, all) = self.effects.entry(queue.id).or_insert_with(|| (Arc::clone(queue), Vec::new()));
             all.push(effects);
@@ -510,7 +515,7 @@ impl EffectHandler {
             if !effects.refused.is_empty() {
                 outcome = Outcome::Stuck(Cause::Refused);
             }
-            targets.add(target, effects);
+            targets.add(target, &block, effects);
         }
         outcome
     }
@@ -538,7 +543,7 @@ impl EffectHandler {
         };
         for target in queues {
             let (_, effects) = hand_in(self.context(), target, &block, &mut rooms, now);
-            targets.add(target, effects);
+            targets.add(target, &block, effects);
         }
         Outcome::Gone
     }

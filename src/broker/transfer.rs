@@ -177,9 +177,10 @@ impl Transfers<'_> {
                 let mut wanted = Wanted::default();
                 wanted.add(&block, 0);
                 let Some(mut room) = queue.reserve(&wanted) else { return false };
-                let (_, effects) = queue.enqueue_reserved(&mut room, &Arc::new(block), now);
+                let block = Arc::new(block);
+                let (_, effects) = queue.enqueue_reserved(&mut room, &block, now);
                 queue.give_back(room);
-                targets.add(queue, effects);
+                targets.add(queue, &block, effects);
                 true
             }
             Target::Queues(queues) => {

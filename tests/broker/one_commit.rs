@@ -65,6 +65,20 @@ impl TestBroker {
         }
     }
 
+    /// Publishes so many messages to `queue` and rejects them in one go.
+    fn reject_many(&self, queue: &Arc<Queue>, count: usize, body: &[u8]) {
+        let route =
+            self.broker.vhost().route(b"", queue.name.as_bytes(), &[0, 0]).expect("the default exchange");
+        for _message in 0..count {
+            self.broker.enqueue(&route, Block::of(&Message { body, ..persistent() }), NOW);
+        }
+        let taken = (0..count).map(|_message| match self.broker.get(queue, false, &Mailbox::new(), NOW) {
+            Got::Message { first, .. } => Settled { consumer: None, range: SeqRange::of(first, 1) },
+            other => panic!("{other:?}"),
+        });
+        self.broker.reject(queue, &taken.collect::<Vec<_>>(), NOW);
+    }
+
     /// Every append since the last call was made in an atomic batch, and there were `appends`.
     #[track_caller]
     fn together(&self, appends: usize) {
@@ -257,16 +271,8 @@ fn letters_whose_routes_take_long_to_find_go_a_few_at_a_time() {
     let mut arguments = FieldTable::default();
     arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("amq.headers".into()));
     let from = declare(&fixture.broker, "from", arguments);
-    let route = fixture.broker.vhost().route(b"", b"from", &[0, 0]).expect("the default exchange");
-    for _message in 0..100 {
-        fixture.broker.enqueue(&route, message(), NOW);
-    }
     let before = fixture.log.batches();
-    let taken = (0..100).map(|_message| match fixture.broker.get(&from, false, &Mailbox::new(), NOW) {
-        Got::Message { first, .. } => Settled { consumer: None, range: SeqRange::of(first, 1) },
-        other => panic!("{other:?}"),
-    });
-    fixture.broker.reject(&from, &taken.collect::<Vec<_>>(), NOW);
+    fixture.reject_many(&from, 100, b"");
     // What is left to the thread that sends letters takes its time.
     while from.stats().parked < 100 {
         std::thread::yield_now();
@@ -274,6 +280,39 @@ fn letters_whose_routes_take_long_to_find_go_a_few_at_a_time() {
     let batches = fixture.log.batches() - before;
     assert!(batches >= 10, "{batches} batches for 100 letters");
     assert_eq!(dead.stats().ready, 0, "no header fits");
+}
+
+/// All of a batch is written at a time, while everybody waits.
+#[test]
+fn large_letters_to_many_queues_go_a_few_at_a_time() {
+    let fixture = TestBroker::new();
+    let bind = |name: String| {
+        let destination = Destination::Queue(name);
+        Bind {
+            source: "amq.direct".into(),
+            destination,
+            routing_key: Vec::new(),
+            arguments: FieldTable::default(),
+        }
+    };
+    for number in 0..20 {
+        let name = format!("q{number}");
+        declare(&fixture.broker, &name, FieldTable::default());
+        fixture.broker.vhost().bind(bind(name), ME).expect("both ends exist");
+    }
+    let mut arguments = FieldTable::default();
+    for (argument, value) in [("x-dead-letter-exchange", "amq.direct"), ("x-dead-letter-routing-key", "")] {
+        arguments.insert(argument.into(), FieldValue::LongString(value.into()));
+    }
+    let from = declare(&fixture.broker, "from", arguments);
+    let last = fixture.broker.vhost().queue("q19", ME).expect("it was declared");
+    let before = fixture.log.batches();
+    fixture.reject_many(&from, 16, &[b'x'; 60 * 1024]);
+    while last.stats().ready < 16 {
+        std::thread::yield_now();
+    }
+    let batches = fixture.log.batches() - before;
+    assert!(batches >= 3, "{batches} batches for 320 copies of 60 KiB");
 }
 
 /// The commit thread waits for an atomic batch.
