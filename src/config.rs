@@ -493,7 +493,7 @@ mod tests {
         assert_eq!(config.http, address("127.0.0.1:15672").unwrap());
         assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
         assert_eq!(config.advertise.product, "Leveret");
-        assert_eq!(config.limits.message_bytes_max, 134_217_728);
+        assert_eq!(config.limits.message_bytes_max, 16_777_216);
         assert_eq!(config.memory_limit, Amount::Share(600_000));
         assert_eq!(config.disk_free_limit, Bytes(268_435_456));
         assert_eq!(config.auth.anonymous_user, None);

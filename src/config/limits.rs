@@ -81,7 +81,7 @@ impl Default for Limits {
             frame_max: 131_072,
             channel_max: 2047,
             heartbeat_s: 60,
-            message_bytes_max: 128 * 1024 * 1024,
+            message_bytes_max: 16 * 1024 * 1024,
             connections_max: 16_384,
             handshake_timeout_s: 10,
             handshake_frame_max: 65_536,

@@ -117,7 +117,7 @@ fn bodies_that_are_announced_and_do_not_come() {
                 [
                     format!("{channel} channel.open"),
                     format!("{channel} method 60 40 0000 00 0161 00"),
-                    format!("{channel} content-header 60 134217728"),
+                    format!("{channel} content-header 60 16777216"),
                     format!("{channel} content-body x"),
                 ],
             );
@@ -137,8 +137,8 @@ fn bodies_beyond_all_measure() {
              536870912 (60,40)",
         ),
         (
-            134_217_729,
-            "1 channel.close 406 PRECONDITION_FAILED - message size 134217729 is larger than configured max size 134217728 \
+            16_777_217,
+            "1 channel.close 406 PRECONDITION_FAILED - message size 16777217 is larger than configured max size 16777216 \
              (60,40)",
         ),
     ] {

@@ -7,7 +7,7 @@ use super::wire::{Refused, Wire};
 use std::time::Duration;
 
 /// What the largest message has, in bytes.
-const BODY_MAX: u64 = 128 * 1024 * 1024;
+const BODY_MAX: u64 = 16 * 1024 * 1024;
 /// Channels that begin a body each, in one connection, at most.
 const CHANNELS_MAX: u32 = 2000;
 /// Connections that do so.
@@ -89,7 +89,7 @@ pub(crate) fn bodies(site: &Site, tally: &Tally) -> Result<(), String> {
         for channel in 2..=channels {
             wire.send(&[frames::open_channel(channel), begin(channel)].concat())?;
         }
-        tally.tried("bodies of 128 MiB announced", u64::from(channels) - 1);
+        tally.tried("bodies of 16 MiB announced", u64::from(channels) - 1);
         wire.calls(&[], (20, 11), usize::from(channels) - 1)?;
         wires.push(wire);
     }
@@ -100,7 +100,7 @@ pub(crate) fn bodies(site: &Site, tally: &Tally) -> Result<(), String> {
         [method, frames::header(1, size, false, None)].concat()
     };
     for _turn in 0..20 {
-        refusal(site, tally, "bodies over 128 MiB", &announced(BODY_MAX + 1))?;
+        refusal(site, tally, "bodies over 16 MiB", &announced(BODY_MAX + 1))?;
         refusal(site, tally, "bodies over all measure", &announced(u64::MAX))?;
     }
     Ok(())
