@@ -25,7 +25,7 @@ pub(crate) fn drain(stage: &Stage<'_>) -> Result<(), String> {
     match stage.start.ctl(&stage.data, &["requeue_parked", PARKING]) {
         // The disk was full a moment ago: they are back all the same.
         Err(why) if why.contains("applied, but not persisted") => {}
-        done => done?,
+        done => drop(done?),
     }
     empty(stage.world, PARKING, PARKED).map_err(|why| failed(PARKED, why))
 }

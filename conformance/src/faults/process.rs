@@ -70,16 +70,16 @@ impl Start {
         process.kill()
     }
 
-    /// Has the operator's command line do something to the broker on `data`.
+    /// What the operator's command line prints of the broker on `data`.
     ///
     /// # Errors
     /// It refuses, as it says.
-    pub(crate) fn ctl(&self, data: &Path, arguments: &[&str]) -> Result<(), String> {
+    pub(crate) fn ctl(&self, data: &Path, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(&self.leveret);
         command.arg("ctl").arg("--data-dir").arg(data).args(arguments).stdin(Stdio::null());
         let done = command.output().map_err(|why| format!("ctl cannot be started: {why}"))?;
         if done.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
         }
         let why = String::from_utf8_lossy(&done.stderr);
         Err(format!("ctl {} ended with {}: {}", arguments.join(" "), done.status, why.trim()))

@@ -207,6 +207,8 @@ impl Episode<'_> {
         }
         if !moved {
             let what = format!("{count} more confirms did not come within {PATIENCE:?}");
+            let columns = ["list_queues", "name", "messages", "messages_parked", "message_bytes"];
+            (self.say)(&self.stage.start.ctl(&self.stage.data, &columns).unwrap_or_else(|why| why));
             self.stage.record(Event::Stuck { what });
         }
         Ok(moved)

@@ -2,6 +2,7 @@
 
 use crate::client::method::{bind_queue, declare_exchange, declare_queue};
 use crate::client::{Client, ClientError};
+use crate::faults::dice::Dice;
 use amq_protocol::types::{AMQPValue, FieldTable, LongString};
 
 /// A queue with one consumer, which is never hurt: its order is checked to the letter.
@@ -75,17 +76,30 @@ pub(crate) struct Target {
     pub(crate) queues: &'static [&'static str],
 }
 
-/// What publishers choose from.
-pub(crate) const TARGETS: [Target; 8] = [
+/// Where most messages go.
+const TARGETS: [Target; 6] = [
     Target { exchange: "", key: ONE, queues: &[ONE] },
     Target { exchange: "", key: WORK, queues: &[WORK] },
     Target { exchange: BOTH, key: "", queues: &[ONE, TWO] },
     Target { exchange: BOTH, key: "again", queues: &[ONE, TWO] },
-    Target { exchange: "", key: INPUT, queues: &[INPUT] },
     Target { exchange: "", key: CHAIN[0], queues: &[CHAIN[0]] },
     Target { exchange: "", key: EXPIRING[0], queues: &[EXPIRING[0]] },
+];
+
+/// Queues in which messages pile up: transactions wait as publishers do while the disk is full, and
+/// what is parked stays. Full of these, the small disk would be full for good.
+const PILING: [Target; 2] = [
+    Target { exchange: "", key: INPUT, queues: &[INPUT] },
     Target { exchange: "", key: PARKING, queues: &[PARKING] },
 ];
+
+/// One message in so many goes to those.
+const PILED: u64 = 16;
+
+/// Where a publisher sends its next message.
+pub(crate) fn choose(dice: &mut Dice) -> Target {
+    if dice.one_in(PILED) { dice.pick(&PILING) } else { dice.pick(&TARGETS) }
+}
 
 /// Declares everything that lasts.
 pub(crate) fn declare(client: &mut Client) -> Result<(), ClientError> {

@@ -6,7 +6,7 @@ use crate::client::{ClientError, publish_frames};
 use crate::faults::body;
 use crate::faults::dice::Dice;
 use crate::faults::history::{Event, Id};
-use crate::faults::topology::{DEAD, TARGETS, TWO, WORK};
+use crate::faults::topology::{DEAD, TWO, WORK, choose};
 use crate::faults::world::{Session, TICK, World};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn vanish_now(session: &mut Session<'_>, dice: &mut Dice) -> Result<(usize, usiz
     }
     session.call(select_confirms())?;
     for _ in 0..dice.between(0, 20) {
-        let (id, target) = (session.next_id(), dice.pick(&TARGETS));
+        let (id, target) = (session.next_id(), choose(dice));
         session.record(Event::Published { id, queues: target.queues });
         session.client.publish(target.exchange, target.key, &body::encode(id))?;
     }

@@ -6,7 +6,7 @@ use crate::client::method::select_confirms;
 use crate::faults::body;
 use crate::faults::dice::Dice;
 use crate::faults::history::{Event, Id};
-use crate::faults::topology::{TARGETS, Target};
+use crate::faults::topology::{Target, choose};
 use crate::faults::world::{Session, TICK};
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::basic::AMQPMethod as Basic;
@@ -29,7 +29,7 @@ pub(super) fn publish(session: &mut Session<'_>, dice: &mut Dice, window: u32) -
         session.rest();
         if !confirms.blocked {
             for _ in 0..dice.between(1, u64::from(window)) {
-                confirms.publish(session, dice.pick(&TARGETS))?;
+                confirms.publish(session, choose(dice))?;
             }
             session.client.flush()?;
         }
