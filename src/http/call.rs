@@ -14,15 +14,11 @@ use crate::config::control::REQUEST_BYTES_MAX;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::ACCEPT_ENCODING;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
-
-/// The header that a request which changes something has, if it comes with a cookie: a page of
-/// another origin cannot send it.
-const GUARD: (&str, &str) = ("x-requested-with", "leveret");
 
 /// What every answer may look at of a request.
 pub(super) struct Call {
@@ -54,10 +50,8 @@ impl FromRequest<Arc<State>> for Call {
         let peer = parts.extensions.get::<Peer>().copied();
         let login = login::check(state, &parts.headers, peer).await?;
         let is_change = !matches!(parts.method, Method::GET | Method::HEAD);
-        if login.by_cookie && is_change && parts.headers.get(GUARD.0).is_none_or(|value| value != GUARD.1) {
-            let why =
-                format!("a request with a cookie that changes something needs {}: {}", GUARD.0, GUARD.1);
-            return Err(Fault::new(StatusCode::FORBIDDEN, "forbidden", why).into_response());
+        if login.by_cookie && is_change {
+            login::check_guard(&parts.headers).map_err(IntoResponse::into_response)?;
         }
         let names = names(&mut parts, state).await.map_err(IntoResponse::into_response)?;
         let (max, room) = match login.who {

@@ -23,6 +23,10 @@ use url::form_urlencoded;
 /// The name of the cookie.
 const SESSION: &str = "leveret_session";
 
+/// The header of a request that changes something by the cookie, or the cookie itself: a page of
+/// another origin cannot send it.
+const GUARD: (&str, &str) = ("x-requested-with", "leveret");
+
 /// Who was let in.
 pub(super) struct Login {
     pub(super) who: Requester,
@@ -75,6 +79,18 @@ pub(super) async fn check(
     }
 }
 
+/// Whether a page of this origin asks, or no browser.
+///
+/// # Errors
+/// It may be a page of another origin.
+pub(super) fn check_guard(headers: &HeaderMap) -> Result<(), Fault> {
+    if headers.get(GUARD.0).is_some_and(|value| value == GUARD.1) {
+        return Ok(());
+    }
+    let why = format!("this request needs the header {}: {}", GUARD.0, GUARD.1);
+    Err(Fault::new(StatusCode::FORBIDDEN, "forbidden", why))
+}
+
 /// Whoever may open the socket may do all, and needs no name.
 fn operator(uid: Option<u32>) -> Login {
     let name = uid.map_or_else(|| "ctl".to_owned(), |uid| format!("ctl, uid {uid}"));
@@ -86,8 +102,7 @@ fn operator(uid: Option<u32>) -> Login {
 /// for events, for which they cannot send any.
 fn is_from_script(headers: &HeaderMap) -> bool {
     let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    headers.contains_key("x-requested-with")
-        || accepts.is_some_and(|accepts| accepts.contains("text/event-stream"))
+    headers.contains_key(GUARD.0) || accepts.is_some_and(|accepts| accepts.contains("text/event-stream"))
 }
 
 /// Whether that is the user's password; who tries again and again waits for the answer.
@@ -166,6 +181,10 @@ async fn session(shared: Shared<Arc<State>>, peer: Option<Extension<Peer>>, head
 async fn open(shared: Shared<Arc<State>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Shared(state) = shared;
+    // Another page could make its user work as somebody else without noticing.
+    if let Err(fault) = check_guard(&parts.headers) {
+        return fault.into_response();
+    }
     let body = match body::read(body, LOGIN_BYTES_MAX, &state.bodies).await {
         Ok(body) => body,
         Err(fault) => return fault.into_response(),
@@ -185,6 +204,9 @@ async fn open(shared: Shared<Arc<State>>, request: Request) -> Response {
 }
 
 async fn close(shared: Shared<Arc<State>>, peer: Option<Extension<Peer>>, headers: HeaderMap) -> Response {
+    if let Err(fault) = check_guard(&headers) {
+        return fault.into_response();
+    }
     if let Some(secret) = cookie(&headers) {
         shared.sessions.close(secret);
     }

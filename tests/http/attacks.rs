@@ -30,7 +30,8 @@ fn bodies_that_are_too_large_are_refused() {
     let api = Api::start();
     let announced = head("PUT", "/api/queues/%2F/q", "Content-Length: 40000000\r\n");
     assert_eq!(api.send(announced.as_bytes()).status, 413);
-    let login = "POST /api/session HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9000\r\n\r\n";
+    let login = "POST /api/session HTTP/1.1\r\nHost: x\r\nX-Requested-With: leveret\r\nConnection: close\r\n\
+                 Content-Length: 9000\r\n\r\n";
     assert_eq!(api.send(login.as_bytes()).status, 413, "nobody has logged in there");
     let mut socket = TcpStream::connect(api.broker.http).expect("the broker is ready");
     let endless = head("POST", "/api/definitions", "Transfer-Encoding: chunked\r\n");

@@ -5,6 +5,9 @@ use conformance::api::http::Answer;
 
 const ANN: &str = r#"{"username":"ann","password":"ann"}"#;
 
+/// What a page of another origin cannot send.
+const GUARD: (&str, &str) = ("X-Requested-With", "leveret");
+
 /// What the browser sends back of an answer's cookie.
 fn cookie(answer: &Answer) -> String {
     let set = answer.header("set-cookie").expect("there is a cookie");
@@ -19,12 +22,12 @@ fn cookie(answer: &Answer) -> String {
 fn a_cookie_stands_for_the_user_until_it_logs_out() {
     let api = Api::start();
     api.add_user("ann", "administrator");
-    let opened = api.ask_with(("POST", "/api/session"), &[], Some(ANN));
+    let opened = api.ask_with(("POST", "/api/session"), &[GUARD], Some(ANN));
     assert_eq!(opened.status, 204);
     let cookie = cookie(&opened);
     let whoami = || api.ask_with(("GET", "/api/whoami"), &[("Cookie", &cookie)], None);
     assert_eq!(json(&whoami())["name"], "ann");
-    assert_eq!(api.ask_with(("DELETE", "/api/session"), &[("Cookie", &cookie)], None).status, 204);
+    assert_eq!(api.ask_with(("DELETE", "/api/session"), &[("Cookie", &cookie), GUARD], None).status, 204);
     assert_eq!(whoami().status, 401);
 }
 
@@ -46,7 +49,7 @@ fn who_is_logged_in_is_told_without_a_401() {
         let answer = ask(nobody);
         assert_eq!((answer.status, answer.text()), (204, String::new()), "{nobody:?}");
     }
-    let cookie = cookie(&api.ask_with(("POST", "/api/session"), &[], Some(ANN)));
+    let cookie = cookie(&api.ask_with(("POST", "/api/session"), &[GUARD], Some(ANN)));
     for known in [("Cookie", &*cookie), ("Authorization", &login("ann", "ann"))] {
         let answer = ask(&[known]);
         let ann = serde_json::json!({"name": "ann", "tags": ["management", "monitoring"]});
@@ -74,19 +77,19 @@ fn a_browser_opens_no_dialog_for_a_page() {
 fn a_session_ends_with_the_password() {
     let api = Api::start();
     api.add_user("ann", "administrator");
-    let cookie = cookie(&api.ask_with(("POST", "/api/session"), &[], Some(ANN)));
+    let cookie = cookie(&api.ask_with(("POST", "/api/session"), &[GUARD], Some(ANN)));
     api.check("PUT", "/api/users/ann", Some(r#"{"password":"other","tags":"administrator"}"#), 204);
     assert_eq!(api.ask_with(("GET", "/api/whoami"), &[("Cookie", &cookie)], None).status, 401);
-    assert_eq!(api.ask_with(("POST", "/api/session"), &[], Some(ANN)).status, 401, "it is another one");
+    assert_eq!(api.ask_with(("POST", "/api/session"), &[GUARD], Some(ANN)).status, 401, "it is another one");
 }
 
 #[test]
 fn who_may_not_use_the_api_gets_no_session() {
     let api = Api::start();
     api.add_user("ann", "");
-    assert_eq!(api.ask_with(("POST", "/api/session"), &[], Some(ANN)).status, 401);
+    assert_eq!(api.ask_with(("POST", "/api/session"), &[GUARD], Some(ANN)).status, 401);
     for body in ["", "{}", "[1]", r#"{"username":"guest"}"#] {
-        assert_eq!(api.ask_with(("POST", "/api/session"), &[], Some(body)).status, 400, "{body}");
+        assert_eq!(api.ask_with(("POST", "/api/session"), &[GUARD], Some(body)).status, 400, "{body}");
     }
     let made_up = format!("leveret_session={}", "0".repeat(64));
     assert_eq!(api.ask_with(("GET", "/api/whoami"), &[("Cookie", &made_up)], None).status, 401);
@@ -97,7 +100,7 @@ fn who_may_not_use_the_api_gets_no_session() {
 fn a_change_by_cookie_alone_is_refused() {
     let api = Api::start();
     api.add_user("ann", "administrator");
-    let cookie = cookie(&api.ask_with(("POST", "/api/session"), &[], Some(ANN)));
+    let cookie = cookie(&api.ask_with(("POST", "/api/session"), &[GUARD], Some(ANN)));
     let put = |headers: &[(&str, &str)]| {
         api.ask_with(("PUT", "/api/vhosts/v"), &[&[("Cookie", &*cookie)], headers].concat(), Some("{}"))
             .status
@@ -105,5 +108,23 @@ fn a_change_by_cookie_alone_is_refused() {
     assert_eq!(put(&[]), 403);
     assert_eq!(put(&[("X-Requested-With", "XMLHttpRequest")]), 403);
     api.check("GET", "/api/vhosts/v", None, 404);
-    assert_eq!(put(&[("X-Requested-With", "leveret")]), 201);
+    assert_eq!(put(&[GUARD]), 201);
+}
+
+/// It would have its user work as somebody else, or log out.
+#[test]
+fn a_page_of_another_origin_opens_and_ends_no_session() {
+    let api = Api::start();
+    api.add_user("ann", "administrator");
+    let cookie = cookie(&api.ask_with(("POST", "/api/session"), &[GUARD], Some(ANN)));
+    let foreign = [("Origin", "http://elsewhere.example"), ("Content-Type", "text/plain")];
+    for body in [ANN, "{}", ""] {
+        let opened = api.ask_with(("POST", "/api/session"), &foreign, Some(body));
+        assert_eq!((opened.status, opened.header("set-cookie")), (403, None), "{body}");
+    }
+    let by_cookie = [&foreign[..], &[("Cookie", &*cookie)]].concat();
+    let closed = api.ask_with(("DELETE", "/api/session"), &by_cookie, None);
+    assert_eq!((closed.status, closed.header("set-cookie")), (403, None));
+    assert_eq!(json(&closed)["reason"], "this request needs the header x-requested-with: leveret");
+    assert_eq!(api.ask_with(("GET", "/api/whoami"), &[("Cookie", &cookie)], None).status, 200);
 }

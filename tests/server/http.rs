@@ -136,7 +136,8 @@ fn the_api_is_served_over_tls_too() {
     let mut socket = Tls::trusting(&authority).connect(connect(https)).expect("the handshake succeeds");
     let credentials = r#"{"username":"guest","password":"guest"}"#;
     let request = format!(
-        "POST /api/session HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{credentials}",
+        "POST /api/session HTTP/1.1\r\nHost: x\r\nX-Requested-With: leveret\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{credentials}",
         credentials.len()
     );
     socket.write_all(request.as_bytes()).expect("the broker reads");
