@@ -6,6 +6,7 @@
 
 pub mod accounts;
 mod alarms;
+pub mod attempts;
 pub mod browse;
 pub mod clients;
 pub mod counted;
@@ -39,6 +40,7 @@ pub use self::transaction::{Rooms, Settlement};
 pub use self::verdict::Enqueued;
 
 use self::accounts::Accounts;
+use self::attempts::Attempts;
 use self::browse::Browser;
 use self::clients::Clients;
 use self::deduplicate::enqueue_unseen;
@@ -157,6 +159,7 @@ pub struct Broker {
     registry: Arc<Registry>,
     effects: Arc<EffectHandler>,
     accounts: Accounts,
+    attempts: Attempts,
     parameters: GlobalParameters,
     node_name: String,
     clients: Clients,
@@ -203,6 +206,7 @@ impl Broker {
             registry,
             effects,
             accounts,
+            attempts: Attempts::default(),
             parameters,
             node_name: format!("leveret@{}", machine::hostname()),
             clients: Clients::default(),
@@ -408,6 +412,12 @@ impl Broker {
     #[must_use]
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
+    }
+
+    /// Logins that succeeded and failed, and how long who fails waits.
+    #[must_use]
+    pub fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 
     /// What operators do with users.

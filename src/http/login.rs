@@ -6,6 +6,7 @@ use super::route::{Route, delete, get, post};
 use super::state::{Peer, State};
 use crate::admin::users::UserOperation;
 use crate::admin::{Answer, Caller, Operation, Requester, Tag, Told, perform};
+use crate::broker::attempts::LoginBy;
 use crate::clock;
 use crate::statistics::SamplesWanted;
 use axum::extract::{Extension, Request, State as Shared};
@@ -117,12 +118,12 @@ async fn log_in(state: &Arc<State>, name: &str, password: &str, peer: Option<Pee
     };
     match Requester::log_in(&state.broker, (name, password.as_bytes()), &shown, is_local) {
         Ok(_user) => {
-            state.attempts.succeed();
+            state.broker.attempts().succeed(LoginBy::Http);
             Ok(())
         }
         Err(_logged) => {
             if let Some(address) = address {
-                sleep(state.attempts.fail(address, clock::mono_ms())).await;
+                sleep(state.broker.attempts().fail(LoginBy::Http, address, clock::mono_ms())).await;
             }
             Err(Fault::not_authenticated())
         }

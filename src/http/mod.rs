@@ -16,14 +16,13 @@
 //! | `browse`, `jobs` | messages of a queue where they are, and moved to elsewhere |
 //! | `stream` | what paths answer, as it changes: server-sent events |
 //! | `head`, `body` | what is read of a request, and what of it is refused |
-//! | `login`, `sessions`, `attempts` | who asks, and who tries passwords |
+//! | `login`, `sessions` | who asks |
 //! | `ui` | the web pages: files in the program, which ask nobody who he is |
 //! | `operations` | any operation by its name, for `leveret ctl` |
 //! | `socket` | the operators' socket in the data folder |
 //! | `router` | `/healthz` and `/metrics`, which ask nobody who he is |
 
 mod answer;
-mod attempts;
 mod bindings;
 mod body;
 mod browse;

@@ -12,10 +12,11 @@ use crate::admin::node::{NodeOperation, Overview};
 use crate::admin::parameters::{self, CLUSTER_NAME, ParameterOperation};
 use crate::admin::{Operation, Told};
 use crate::auth::password::PasswordHash;
+use crate::broker::attempts::LoginBy;
 use crate::broker::sampling::{CHURN, CHURN_NAMES};
 use crate::statistics::Trend;
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Types of exchanges, as RabbitMQ describes them.
 const EXCHANGE_TYPES: [(&str, &str); 8] = [
@@ -179,19 +180,22 @@ pub(super) fn check_administers(call: &Call) -> Result<(), Fault> {
 async fn attempts(call: Call) -> Result<Response, Fault> {
     check_monitors(&call)?;
     check_node(&call)?;
-    let (failed, succeeded) = call.state.attempts.counts();
-    let mut told = Map::new();
-    told.insert("protocol".to_owned(), json!("http"));
-    told.insert("auth_attempts".to_owned(), json!(failed + succeeded));
-    told.insert("auth_attempts_failed".to_owned(), json!(failed));
-    told.insert("auth_attempts_succeeded".to_owned(), json!(succeeded));
-    list::answer(&call, std::iter::once(Value::Object(told))).await
+    let rows = LoginBy::ALL.map(|by| {
+        let (failed, succeeded) = call.state.broker.attempts().counts(by);
+        json!({
+            "protocol": by.protocol(),
+            "auth_attempts": failed + succeeded,
+            "auth_attempts_failed": failed,
+            "auth_attempts_succeeded": succeeded,
+        })
+    });
+    list::answer(&call, rows.into_iter()).await
 }
 
 async fn reset_attempts(call: Call) -> Result<Response, Fault> {
     check_administers(&call)?;
     check_node(&call)?;
-    call.state.attempts.reset();
+    call.state.broker.attempts().reset();
     Ok(done())
 }
 

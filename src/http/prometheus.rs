@@ -5,6 +5,7 @@
 //! here, and what it has not begins with `leveret`.
 
 use super::exposition::label;
+use crate::broker::attempts::{Attempts, LoginBy};
 use crate::broker::{Alarms, Gauges, Shortage};
 use crate::metrics::{IoCounters, Metrics, SIZE_BOUNDS, Sizes};
 use std::fmt::{Display, Write};
@@ -35,8 +36,8 @@ pub(super) struct Node<'a> {
     pub(super) descriptors: (Option<u64>, Option<u64>),
     /// Connections there may be.
     pub(super) connections_max: u32,
-    /// Logins by HTTP that failed, and that succeeded.
-    pub(super) logins: (u64, u64),
+    /// Logins that failed, and that succeeded.
+    pub(super) attempts: &'a Attempts,
     /// Bytes that samples of statistics take.
     pub(super) sample_bytes: usize,
     /// What was done to the data file.
@@ -244,14 +245,17 @@ impl Page {
     /// How the process, the store and the machine fare.
     fn node(&mut self, node: &Node<'_>) {
         let &Node { up_s, alarms, shortage, resident_bytes, descriptors, .. } = node;
-        let (failed, succeeded) = node.logins;
-        for (name, help, value) in [
-            ("", "Logins", failed + succeeded),
-            ("_failed", "Logins that failed", failed),
-            ("_succeeded", "Logins that succeeded", succeeded),
+        for (name, help, count) in [
+            ("", "Logins", (|(failed, succeeded)| failed + succeeded) as fn((u64, u64)) -> u64),
+            ("_failed", "Logins that failed", |(failed, _)| failed),
+            ("_succeeded", "Logins that succeeded", |(_, succeeded)| succeeded),
         ] {
             let name = format!("rabbitmq_auth_attempts{name}_total");
-            self.counter(&name, help, "{protocol=\"http\"}", value);
+            self.head(&name, help, "counter");
+            for by in LoginBy::ALL {
+                let labels = format!("{{protocol=\"{}\"}}", by.protocol());
+                self.sample(&name, &labels, count(node.attempts.counts(by)));
+            }
         }
         let help = "Memory that samples of the statistics take";
         self.gauge("leveret_statistics_bytes", help, "", node.sample_bytes as u64);
@@ -364,11 +368,13 @@ mod tests {
         let io = IoCounters::default();
         io.syncs.add(0, (1_000_000, 3_000_500));
         io.writes.add(11, (0, 1));
+        let attempts = Attempts::default();
+        attempts.succeed(LoginBy::Amqp);
         let node = Node {
             names: Names { node: "leveret@a\"b", cluster: "hares" },
             endpoint: AGGREGATED,
             connections_max: 100,
-            logins: (1, 2),
+            attempts: &attempts,
             sample_bytes: 7,
             io: Some(&io),
             up_s: 9,
@@ -397,7 +403,8 @@ mod tests {
             "rabbitmq_message_size_bytes_sum{protocol=\"amqp091\"} 100000202",
             "rabbitmq_identity_info{rabbitmq_node=\"leveret@a\\\"b\",rabbitmq_cluster=\"hares\",\
              rabbitmq_cluster_permanent_id=\"leveret@a\\\"b\",rabbitmq_endpoint=\"aggregated\"} 1",
-            "rabbitmq_auth_attempts_total{protocol=\"http\"} 3",
+            "rabbitmq_auth_attempts_total{protocol=\"http\"} 0",
+            "rabbitmq_auth_attempts_succeeded_total{protocol=\"amqp091\"} 1",
             "leveret_statistics_bytes 7",
             "rabbitmq_erlang_uptime_seconds 9",
             "leveret_dead_letters_parked_total 9",

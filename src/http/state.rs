@@ -1,6 +1,5 @@
 //! What all requests share.
 
-use super::attempts::Attempts;
 use super::body;
 use super::held;
 use super::sessions::Sessions;
@@ -37,7 +36,6 @@ pub(super) struct State {
     /// The name of the node, as RabbitMQ's tools know one.
     pub(super) node: String,
     pub(super) sessions: Sessions,
-    pub(super) attempts: Attempts,
     /// A permit for each operation that may run.
     pub(super) work: Arc<Semaphore>,
     /// A permit for each list that may be made.
@@ -116,7 +114,6 @@ impl State {
             listeners,
             allow_origins,
             sessions: Sessions::default(),
-            attempts: Attempts::default(),
             work: Arc::new(Semaphore::new(WORK_MAX)),
             lists: Arc::new(Semaphore::new(LISTS_MAX)),
             large: Arc::new(Semaphore::new(LARGE_MAX)),

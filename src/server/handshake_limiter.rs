@@ -8,10 +8,11 @@
 //! client goes on when the broker has said something to it, which it does once a step; single bytes
 //! do not count.
 
+use crate::broker::attempts::network;
 use crate::clock;
 use crate::config::Limits;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -19,9 +20,6 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
-
-/// The part of an IPv6 address that names a network; one client has all of the rest.
-const IPV6_NETWORK: u128 = u128::MAX << 64;
 
 /// How long a step of the handshake may take when others wait: a few round trips around the world.
 pub(super) const STEP_MS: u64 = 1000;
@@ -202,13 +200,6 @@ impl Drop for HandshakePermit {
         count.remove(self.address, self.key);
         drop(count);
         self.among.gone.notify_one();
-    }
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
     }
 }
 

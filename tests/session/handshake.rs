@@ -3,6 +3,7 @@
 use crate::session::script::{check, opening, play};
 use crate::session::world::{Pieces, World};
 use leveret::broker::BrokerSettings;
+use std::fmt::Write;
 
 const CAPABLE: &str = "authentication_failure_close";
 
@@ -78,6 +79,58 @@ fn a_wrong_login_is_refused() {
             "
         ));
     }
+}
+
+/// One attempt after another is no way to a password, from whatever port.
+#[test]
+fn whoever_guesses_passwords_waits_for_the_answer() {
+    let refusal = "0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication mechanism \
+                   PLAIN. For details see the broker logfile. (0,0)";
+    let mut script = String::new();
+    for (name, port, told) in [("d", 1, true), ("e", 2, true), ("f", 3, true), ("g", 4, false)] {
+        let _always = write!(
+            script,
+            "
+            ! accept {name} 10.0.0.1:{port}
+            {name}> header
+            {name}< 0 connection.start PLAIN AMQPLAIN en_US
+            {name}> 0 connection.start-ok PLAIN nobody wrong {CAPABLE}
+            {}
+            ",
+            if told { format!("{name}< {refusal}") } else { String::new() }
+        );
+    }
+    check(&format!(
+        "
+        {script}
+        ! user add ann secret
+        ! user may ann .* .* .*
+        ! wait 99
+        ! open g
+        ! reads g
+        g> 0 connection.close
+        ! accept n 10.0.0.2:1
+        n> header
+        n< 0 connection.start PLAIN AMQPLAIN en_US
+        n> 0 connection.start-ok PLAIN ann secret
+        n< 0 connection.tune 2047 131072 60
+        ! accept s 10.0.0.1:5
+        s> header
+        s< 0 connection.start PLAIN AMQPLAIN en_US
+        s> 0 connection.start-ok PLAIN ann secret
+        s< 0 connection.tune 2047 131072 60
+        ! wait 1
+        g< {refusal}
+        g> 0 connection.close-ok
+        ! closed g
+        ! accept k 10.0.0.1:6
+        k> header
+        k< 0 connection.start PLAIN AMQPLAIN en_US
+        k> 0 connection.start-ok PLAIN ann wrong {CAPABLE}
+        ! shutdown k
+        ! closed k
+        "
+    ));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::connection_state::{Capabilities, ConnectionState, NegotiatedLimits};
 use super::introduction::Introduction;
 use super::{Fault, Next};
 use crate::admin::parameters::cluster_name;
+use crate::broker::attempts::LoginBy;
 use crate::broker::clients::Facts;
 use crate::broker::entry::no_vhost;
 use crate::client::identity::Peer;
@@ -94,12 +95,7 @@ impl Handshake {
         let fault = |error| Fault::of(error, method::ids(payload));
         match method::decode(payload).map_err(|error| fault(error.into()))? {
             Method::Other(class) => match *class {
-                AMQPClass::Connection(method) => {
-                    self.handle_method(link, &method).map_err(|error| match error {
-                        AmqpError::LoginRefused { .. } => Fault::of(error, (0, 0)),
-                        error => fault(error),
-                    })
-                }
+                AMQPClass::Connection(method) => self.handle_method(link, &method).map_err(fault),
                 _ => Err(fault(self.unexpected())),
             },
             _ => Err(fault(self.unexpected())),
@@ -115,13 +111,11 @@ impl Handshake {
             (Self::StartOk, amqp::AMQPMethod::StartOk(start_ok)) => {
                 link.capabilities = capabilities(&start_ok.client_properties);
                 match log_in(link, start_ok) {
-                    Ok(user) => link.client.user = user,
-                    Err(refused @ AmqpError::LoginRefused { .. }) => {
-                        if link.capabilities.authentication_failure_close {
-                            return Err(refused);
-                        }
-                        return Ok(Next::Silence);
+                    Ok(user) => {
+                        link.broker.attempts().succeed(LoginBy::Amqp);
+                        link.client.user = user;
                     }
+                    Err(refused @ AmqpError::LoginRefused { .. }) => return Ok(refuse(link, refused)),
                     Err(error) => return Err(error),
                 }
                 let NegotiatedLimits { channel_max, frame_max, heartbeat_s } = link.limits;
@@ -158,6 +152,18 @@ impl Handshake {
             Self::Open(_) => "opening",
         };
         AmqpError::UnexpectedMethod { state }
+    }
+}
+
+/// What is said to a client whose login is refused, and when: the more logins from its address were
+/// refused, the later.
+fn refuse(link: &ConnectionState, refused: AmqpError) -> Next {
+    let (address, now_ms) = (link.client.peer.address.ip(), link.now.mono_ms);
+    let wait = link.broker.attempts().fail(LoginBy::Amqp, address, now_ms);
+    if link.capabilities.authentication_failure_close {
+        Next::Refused(Fault::of(refused, (0, 0)), wait)
+    } else {
+        Next::Silence
     }
 }
 

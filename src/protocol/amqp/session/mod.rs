@@ -5,10 +5,10 @@
 //! then looks at [`Session::output`], [`Session::poll_deadline`],
 //! [`Session::wants_input`] and [`Session::is_closed`].
 //!
-//! A session is in one of four states: it shakes hands, it is open, it has said `connection.close`
-//! and waits for the answer, or it is closed. What a read brought is gathered (publishes by route,
-//! acknowledgements by queue) and handed to the broker once, at the end of the read or before a
-//! method that could tell the difference.
+//! A session is in one of five states: it shakes hands, its login is refused and it waits to say
+//! so, it is open, it has said `connection.close` and waits for the answer, or it is closed. What a
+//! read brought is gathered (publishes by route, acknowledgements by queue) and handed to the
+//! broker once, at the end of the read or before a method that could tell the difference.
 //!
 //! Invariants: nothing that a peer sends makes it panic; what it keeps for a peer is limited; a
 //! reply that promises durability is in the output only after the log said so.
@@ -64,7 +64,9 @@ use crate::protocol::amqp::wire::method;
 use crate::protocol::amqp::wire::output::Output;
 use crate::queue::mailbox::Mailbox;
 use amq_protocol::protocol::{AMQPClass, connection as amqp};
+use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::warn;
 
 /// How long a peer may take to answer `connection.close` (RabbitMQ: `CLOSING_TIMEOUT`).
@@ -88,6 +90,11 @@ enum State {
         handshake: Handshake,
         until_ms: u64,
     },
+    /// The login is refused, of which the client hears then: who guesses passwords has to wait.
+    Refused {
+        fault: Fault,
+        until_ms: u64,
+    },
     Open(Connection),
     /// Waits for `connection.close-ok`.
     Closing {
@@ -102,6 +109,8 @@ enum State {
 enum Next {
     Stay,
     Opened,
+    /// The login was refused, which the client is told after so long.
+    Refused(Fault, Duration),
     /// The login was refused and the client does not understand a refusal: say nothing for a while.
     Silence,
     Closed,
@@ -219,7 +228,9 @@ impl Session {
                     self.close(&fault);
                 }
             }
-            State::Handshake { .. } | State::Closing { .. } | State::Closed => self.link.inbox.discard(),
+            State::Handshake { .. } | State::Refused { .. } | State::Closing { .. } | State::Closed => {
+                self.link.inbox.discard();
+            }
         }
         self.note_output();
     }
@@ -232,13 +243,14 @@ impl Session {
                 warn!(peer = %self.link.client.peer.address, "closed: the handshake took too long");
                 self.state = State::Closed;
             }
+            State::Refused { until_ms, .. } if now.mono_ms >= until_ms => self.tell_refusal(),
             State::Closing { until_ms, .. } if now.mono_ms >= until_ms => self.state = State::Closed,
             State::Open(_) => {
                 self.check_pulse();
                 self.check_patience();
                 self.check_deadlines();
             }
-            State::Handshake { .. } | State::Closing { .. } | State::Closed => {}
+            State::Handshake { .. } | State::Refused { .. } | State::Closing { .. } | State::Closed => {}
         }
         self.note_output();
     }
@@ -275,7 +287,9 @@ impl Session {
     #[must_use]
     pub fn poll_deadline(&self) -> u64 {
         match self.state {
-            State::Handshake { until_ms, .. } | State::Closing { until_ms, .. } => until_ms,
+            State::Handshake { until_ms, .. }
+            | State::Refused { until_ms, .. }
+            | State::Closing { until_ms, .. } => until_ms,
             State::Open(_) => {
                 let of_link = self.link.overdue.at_ms().min(self.link.stale.at_ms());
                 self.pulse.poll_deadline().min(self.patience.poll_deadline()).min(of_link)
@@ -290,7 +304,7 @@ impl Session {
     #[must_use]
     pub fn wants_input(&self) -> bool {
         match &self.state {
-            State::Handshake { .. } | State::Closing { .. } => true,
+            State::Handshake { .. } | State::Refused { .. } | State::Closing { .. } => true,
             State::Open(connection) => connection.wants_input(&self.link),
             State::Closed => false,
         }
@@ -308,10 +322,11 @@ impl Session {
         &self.link.client.user
     }
 
-    /// Whether either side has closed the connection: it is then no news that the client leaves.
+    /// Whether either side has closed the connection, or is about to: it is then no news that the
+    /// client leaves.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        matches!(self.state, State::Closing { .. } | State::Closed)
+        matches!(self.state, State::Refused { .. } | State::Closing { .. } | State::Closed)
     }
 
     /// Whether nothing more will be said once the output is written.
@@ -333,7 +348,7 @@ impl Session {
             State::Handshake { handshake, .. } => handshake.handle_input(&mut self.link, input, &mut used),
             State::Open(connection) => connection.handle_input(&mut self.link, input, &mut used),
             State::Closing { deaf: false, .. } => Ok(await_close_ok(&mut self.link, input, &mut used)),
-            State::Closing { deaf: true, .. } | State::Closed => {
+            State::Refused { .. } | State::Closing { deaf: true, .. } | State::Closed => {
                 used = input.len();
                 Ok(Next::Stay)
             }
@@ -343,6 +358,11 @@ impl Session {
             Ok(Next::Opened) => {
                 self.pulse = Pulse::every(self.link.limits.heartbeat_s, self.link.now);
                 self.state = State::Open(Connection::open(&self.link));
+            }
+            Ok(Next::Refused(fault, wait)) if wait.is_zero() => self.close(&fault),
+            Ok(Next::Refused(fault, wait)) => {
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(SILENCE_MS);
+                self.state = State::Refused { fault, until_ms: self.link.now.mono_ms + wait_ms };
             }
             Ok(Next::Silence) => {
                 self.state = State::Closing { until_ms: self.link.now.mono_ms + SILENCE_MS, deaf: true };
@@ -358,16 +378,23 @@ impl Session {
         self.link.now = now;
         match self.state {
             State::Open(_) => self.close(&Fault::of(why, (0, 0))),
-            State::Handshake { .. } => self.state = State::Closed,
+            State::Handshake { .. } | State::Refused { .. } => self.state = State::Closed,
             State::Closing { .. } | State::Closed => {}
         }
         self.note_output();
     }
 
+    /// The client has waited long enough to hear that its login is refused.
+    fn tell_refusal(&mut self) {
+        if let State::Refused { fault, .. } = mem::replace(&mut self.state, State::Closed) {
+            self.close(&fault);
+        }
+    }
+
     /// Ends the connection for a fault: everything of it is undone, then the client is told.
     fn close(&mut self, fault: &Fault) {
         warn!(peer = %self.link.client.peer.address, user = self.link.client.user, "closing the connection: {}", fault.error);
-        let is_stranger = matches!(self.state, State::Handshake { .. });
+        let is_stranger = !matches!(self.state, State::Open(_));
         if let State::Open(connection) = &mut self.state {
             connection.shut(&mut self.link);
         }
