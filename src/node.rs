@@ -423,6 +423,10 @@ impl std::error::Error for StartError {}
 impl Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(error) = &self.error else { return f.write_str("the store has failed") };
+        if self.while_stopping && error.is_full() {
+            let lost = "what clients did last could not be written, and none of that was confirmed";
+            return write!(f, "stopped on a full disk: {lost}; what was confirmed is on disk: {error}");
+        }
         let what = if let StoreError::BrokerFault(_) = error { "broker" } else { "store" };
         let when = if self.while_stopping { " while stopping" } else { "" };
         let kept =

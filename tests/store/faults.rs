@@ -177,6 +177,32 @@ fn a_store_that_stops_on_a_full_disk_says_so() {
     assert!(!opened.recovered.clean && opened.recovered.queues.is_empty());
 }
 
+/// What is known of deliveries may be lost by a crash, too.
+#[test]
+fn a_stop_on_a_full_disk_by_which_nothing_is_lost_is_no_fault() {
+    let stopped = |last: &[Change]| {
+        let disk = SimDisk::default();
+        let opened = open_sim(&disk);
+        commit(&opened.log, [declare(1), publish(1, 0, &["a", "b"])]);
+        disk.set_failing(Some(io::ErrorKind::StorageFull));
+        opened.log.append(&mut last.to_vec());
+        let closed = opened.log.close();
+        drop(opened);
+        let opened = open_sim(&SimDisk::holding(disk.image()));
+        assert!(!opened.recovered.clean && opened.recovered.queues.len() == 1, "{last:?}");
+        assert_eq!(bodies(&opened, 1, ALL).len(), 2, "{last:?}");
+        closed.map_err(|error| error.is_full())
+    };
+    let (queue, seq) = (QueueId(1), 0);
+    let delivered = Change::Delivered { queue, up_to: 1 };
+    let requeued = Change::Requeue { queue, seq, deliveries: 1, due_ms: 0 };
+    assert_eq!(stopped(&[]), Ok(()));
+    assert_eq!(stopped(&[delivered.clone(), requeued]), Ok(()));
+    for done in [settle(1, 0, 1), publish(1, 2, &["c"]), declare(2)] {
+        assert_eq!(stopped(&[delivered.clone(), done]), Err(true));
+    }
+}
+
 /// How full a disk may get is for the operator to say; the store itself waits only when it would
 /// hardly be able to write.
 #[test]

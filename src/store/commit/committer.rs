@@ -5,6 +5,9 @@
 //! consumed meanwhile need not be written any more), and it is tried again every second. The same
 //! if somebody else has found the disk full, after which the storage does no more until it has
 //! recovered. Any other fault is the end: nothing is confirmed from then on.
+//!
+//! A stop does not wait for room. If nothing that clients did is lost by that, it is no fault: the
+//! next start then is one as after a crash.
 
 use super::group::Group;
 use super::linger::{Linger, Tally};
@@ -15,6 +18,7 @@ use crate::store::change::{Change, Health};
 use crate::store::error::StoreError;
 use std::mem;
 use std::sync::Arc;
+use tracing::warn;
 
 /// Decides what reaches the storage, and in which order.
 pub(in crate::store) struct Committer<S> {
@@ -42,7 +46,24 @@ impl<S: Storage> Committer<S> {
     /// # Errors
     /// What kept a group from the disk, unless it passes.
     pub(in crate::store) fn run(mut self) -> Result<(), StoreError> {
-        self.work_until_stopped().and_then(|()| self.storage.close())
+        let worked = self.work_until_stopped();
+        let is_more_than_marks = self.is_more_than_marks();
+        match worked.and_then(|()| self.storage.close()) {
+            Err(error) if error.is_full() && !is_more_than_marks => {
+                warn!(
+                    "the disk is full: stopped without the mark of a clean stop, as by a crash; \
+                     all that was confirmed is on disk"
+                );
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    /// Whether something is not written that clients or operators did.
+    fn is_more_than_marks(&self) -> bool {
+        let is_more = |change: &Change| !matches!(change, Change::Delivered { .. } | Change::Requeue { .. });
+        self.group.changes.is_more_than_marks() || self.late.iter().any(is_more)
     }
 
     fn work_until_stopped(&mut self) -> Result<(), StoreError> {

@@ -160,6 +160,11 @@ impl WriteBatch {
         !self.metadata.is_empty() || self.queues.values().any(QueueBatch::lasts)
     }
 
+    /// Whether there is something that clients or operators did, beside the marks of deliveries.
+    pub(in crate::store) fn is_more_than_marks(&self) -> bool {
+        !self.metadata.is_empty() || self.queues.values().any(QueueBatch::is_more_than_marks)
+    }
+
     /// Whether there is something that cannot wait for room on a full disk, after
     /// [`WriteBatch::settle`]: messages leave that may be on disk, or something is declared, set or
     /// deleted, for which those may wait who would consume.
@@ -237,12 +242,15 @@ impl WriteBatch {
 impl QueueBatch {
     /// Whether there is something beside what is local.
     pub(in crate::store) fn lasts(&self) -> bool {
+        self.is_more_than_marks() || !self.requeues.is_empty() || !self.delivered.is_empty()
+    }
+
+    /// As [`WriteBatch::is_more_than_marks`].
+    fn is_more_than_marks(&self) -> bool {
         self.deleted
             || self.declared.is_some()
             || !self.runs.is_empty()
             || !self.settled.is_empty()
-            || !self.requeues.is_empty()
-            || !self.delivered.is_empty()
             || self.stream.is_some()
     }
 
