@@ -146,6 +146,9 @@ pub struct QueueRow {
     /// The part of the last seconds in which consumers had room for what was ready.
     #[serde(default)]
     pub consumer_capacity: f64,
+    /// The same, under RabbitMQ's older name.
+    #[serde(default)]
+    pub consumer_utilisation: f64,
     /// Bytes of messages in memory.
     pub memory: u64,
     /// The name of the connection that alone may use it.
@@ -322,6 +325,7 @@ fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, 
     };
     let InEffect { policy, operator: operator_policy, definition } = place.policies().of_queue(queue);
     let trends = history::trends(queue, &stats, broker.sampling().newest(), samples);
+    let consumer_capacity = if stats.consumers > 0 { trends.capacity } else { 0.0 };
     QueueRow {
         name: queue.name.to_string(),
         vhost: place.name.to_string(),
@@ -353,7 +357,8 @@ fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, 
         head_message_timestamp: oldest.head_timestamp,
         used_at_ms: stats.used_at_ms,
         consumers: stats.consumers,
-        consumer_capacity: if stats.consumers > 0 { trends.capacity } else { 0.0 },
+        consumer_capacity,
+        consumer_utilisation: consumer_capacity,
         memory: stats.resident as u64,
         owner_pid: queue.owner().map(|owner| connection_name(broker, owner)),
         exclusive_consumer_tag: tag_of(|consumer| consumer.exclusive),

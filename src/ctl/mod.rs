@@ -82,18 +82,16 @@ pub struct Show {
     /// Format of lists [default: columns on a terminal, tabs elsewhere]
     #[arg(long, value_name = "FORMAT", global = true)]
     formatter: Option<Formatter>,
-    /// Omit headers and informational text
-    // Scripts for rabbitmqctl give several of these names at once.
-    #[arg(
-        short,
-        long,
-        alias = "silent",
-        short_alias = 's',
-        alias = "no-table-headers",
-        overrides_with = "quiet",
-        global = true
-    )]
+    /// Omit informational text
+    // Scripts for rabbitmqctl give several of these at once, or one twice.
+    #[arg(short, long, overrides_with = "quiet", global = true)]
     quiet: bool,
+    /// Omit the names of columns
+    #[arg(long, overrides_with = "no_table_headers", global = true)]
+    no_table_headers: bool,
+    /// Omit both
+    #[arg(short, long, overrides_with = "silent", global = true)]
+    silent: bool,
 }
 
 /// Formats that rabbitmqctl has.
@@ -269,7 +267,7 @@ pub fn run(options: Options, mut program: clap::Command) -> Result<(), CtlError>
     let mut broker = Broker::connect(place.target()?, wait.unwrap_or(api_client::WAIT))?;
     match answer(&mut broker, request, show) {
         // What was to be deleted does not exist.
-        Err(CtlError::Refused { status: 0, .. }) if show.quiet => Ok(()),
+        Err(CtlError::Refused { status: 0, .. }) if show.is_quiet() => Ok(()),
         Err(CtlError::Refused { status: 0, refusal }) => print(format!("{refusal}\n").as_bytes()),
         ended => ended,
     }
@@ -338,7 +336,7 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
         }
         (Reply::Copy(mut parts), Shown::Copy(file)) => {
             let bytes = backup::write(&file, || broker.part(&mut parts))?;
-            if !show.quiet {
+            if !show.is_quiet() {
                 // The copy is there, whether that is read or not.
                 let _told = writeln!(io::stderr(), "leveret: wrote {} ({bytes} bytes)", file.display());
             }
@@ -352,6 +350,14 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
 }
 
 impl Show {
+    fn is_quiet(self) -> bool {
+        self.quiet || self.silent
+    }
+
+    fn has_headers(self) -> bool {
+        !(self.no_table_headers || self.silent)
+    }
+
     fn style(self) -> Style {
         match self.formatter {
             _ if self.json => Style::Json,
@@ -381,7 +387,7 @@ impl Show {
             // Whoever does not hear it sees that they are empty.
             let _told = writeln!(io::stderr(), "leveret: no value here for {names}: {end} empty");
         }
-        Table::new(columns, self.style(), !self.quiet)
+        Table::new(columns, self.style(), self.has_headers())
     }
 
     /// Shows one thing.
@@ -394,17 +400,17 @@ impl Show {
             Shown::File(file) => return definitions::write(told, file.as_deref()),
             Shown::Listeners(address) => format!("{}\n", checks::connect(told, address.as_deref())?),
             _ if self.style() == Style::Json => format!("{told}\n"),
-            Shown::Done(words) if !self.quiet && !words.is_empty() => format!("{words}\n"),
-            Shown::Count(name, words) if !self.quiet => {
+            Shown::Done(words) if !self.is_quiet() && !words.is_empty() => format!("{words}\n"),
+            Shown::Count(name, words) if !self.is_quiet() => {
                 format!("{words}: {}\n", told.get(name).and_then(Value::as_u64).unwrap_or_default())
             }
-            Shown::Checked(words) if !self.quiet => format!("{words}\n"),
+            Shown::Checked(words) if !self.is_quiet() => format!("{words}\n"),
             Shown::Text => match told.as_str() {
                 Some("") | None => String::new(),
                 Some(text) => format!("{text}\n"),
             },
-            Shown::Requeued(_) if !self.quiet => format!("messages moved: {}\n", parked::moved(told)),
-            Shown::Imported => definitions::imported(told, !self.quiet),
+            Shown::Requeued(_) if !self.is_quiet() => format!("messages moved: {}\n", parked::moved(told)),
+            Shown::Imported => definitions::imported(told, !self.is_quiet()),
             Shown::Done(_)
             | Shown::Count(..)
             | Shown::Checked(_)
@@ -415,7 +421,7 @@ impl Show {
             | Shown::Status
             | Shown::Job
             | Shown::Copy(_) => String::new(),
-            Shown::Thing => table::thing(told, self.style(), !self.quiet),
+            Shown::Thing => table::thing(told, self.style(), self.has_headers()),
         };
         print(text.as_bytes()).and(complete)
     }

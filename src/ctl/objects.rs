@@ -75,7 +75,6 @@ const QUEUES_OF_RABBITMQ: &[&str] = &[
     "message_bytes_persistent",
     "disk_reads",
     "disk_writes",
-    "consumer_utilisation",
     "leader",
     "members",
     "online",
@@ -86,6 +85,10 @@ const QUEUES_OF_RABBITMQ: &[&str] = &[
     "message_stats",
     "storage_version",
 ];
+
+/// What rabbitmqctl shows of bindings.
+const BINDING_USUAL: [&str; 6] =
+    ["source_name", "source_kind", "destination_name", "destination_kind", "routing_key", "arguments"];
 
 /// What rabbitmqctl shows of consumers.
 const CONSUMER_USUAL: [&str; 7] =
@@ -112,7 +115,7 @@ impl Command {
             ),
             Self::ListBindings { columns } => (
                 Operation::Exchanges(Exchanges::ListBindings { vhost }),
-                chosen(&columns, columns_of::<BindingRow>(), columns_of::<BindingRow>())?,
+                chosen(&columns, &BINDING_USUAL, columns_of::<BindingRow>())?,
             ),
             Self::ListConsumers { columns } => (
                 Operation::Queues(Queues::ListConsumers { vhost }),

@@ -176,7 +176,9 @@ impl Table {
                 text.extend(self.rule(['\u{2514}', '\u{2534}', '\u{2518}']).into_bytes());
                 text
             }
-            Style::Tabs | Style::Csv => {
+            // As rabbitmqctl, for scripts that count lines.
+            Style::Tabs => Vec::new(),
+            Style::Csv => {
                 let mut text = String::new();
                 self.rows += 1;
                 self.begin(&mut text);
@@ -333,7 +335,8 @@ mod tests {
         assert_eq!(written(columns(), Style::Aligned, false, &ROWS), "a       10\nlonger  2\n");
         assert_eq!(written(columns(), Style::Tabs, true, &ROWS), "name\tmessages\na\t10\nlonger\t2\n");
         assert_eq!(written(columns(), Style::Tabs, false, &ROWS), "a\t10\nlonger\t2\n");
-        assert_eq!(written(columns(), Style::Tabs, true, &[]), "name\tmessages\n");
+        assert_eq!(written(columns(), Style::Aligned, true, &[]), "name  messages\n");
+        assert_eq!(written(columns(), Style::Tabs, true, &[]), "");
     }
 
     #[test]

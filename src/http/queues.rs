@@ -72,7 +72,7 @@ impl Listed for QueueRow {
             shown["idle_since"] = since;
         }
         shown["consumer_capacity"] = json!(self.consumer_capacity);
-        shown["consumer_utilisation"] = json!(self.consumer_capacity);
+        shown["consumer_utilisation"] = json!(self.consumer_utilisation);
         shown["head_message_timestamp"] = json!(self.head_message_timestamp);
         shown["oldest_message_age_ms"] = json!(self.oldest_message_age_ms);
         shown["message_bytes"] = json!(self.message_bytes);

@@ -56,6 +56,7 @@ fn queues_are_listed_with_what_is_in_them() {
             "message_bytes_unacknowledged": 6, "message_bytes_ram": 11, "oldest_message_age_ms": 0,
             "head_message_timestamp": null, "memory": rows[1]["memory"], "owner_pid": null, "exclusive_consumer_tag": null,
             "single_active_consumer_tag": null, "consumer_capacity": rows[1]["consumer_capacity"],
+            "consumer_utilisation": rows[1]["consumer_capacity"],
         })
     );
     assert_eq!(rows[0]["name"], "own");

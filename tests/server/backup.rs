@@ -94,7 +94,7 @@ fn no_file_is_made_of_a_copy_that_is_not_whole_and_none_is_replaced() {
     assert!(again.status.code() == Some(65) && told.contains("copy exists: choose another name"), "{told}");
     let forced = |file: &Path| {
         let mut command = leveret();
-        command.args(["ctl", "-q", "backup", "--force"]).arg(file).arg("--data-dir").arg(folder.at("data"));
+        command.args(["ctl", "-s", "backup", "--force"]).arg(file).arg("--data-dir").arg(folder.at("data"));
         outcome(&mut command)
     };
     let again = forced(&copy);

@@ -94,6 +94,10 @@ fn users_are_managed() {
     fixture.prints(&["set_user_tags", "ann", "monitoring", "b"], "");
     fixture.refuses(&["set_user_tags", "gest"], 67, NOBODY);
     fixture.prints(&["list_users"], "user\ttags\nann\t[b, monitoring]\nguest\t[administrator]\n");
+    let (names, rows) = ("user\ttags\n", "ann\t[b, monitoring]\nguest\t[administrator]\n");
+    fixture.prints(&["list_users", "-q"], &format!("{names}{rows}"));
+    fixture.prints(&["list_users", "--no-table-headers"], rows);
+    fixture.prints(&["list_users", "-q", "-s"], rows);
     fixture.prints(&["set_user_limits", "ann", r#"{"max-connections": 5}"#], "");
     let (status, _, words) = fixture.run(&["set_user_limits", "ann", r#"{"foo": 5}"#]);
     assert!(status == 69 && words.contains("invalid limits: unknown limit 'foo', expected "), "{words}");
@@ -102,7 +106,7 @@ fn users_are_managed() {
     fixture.refuses(&["list_user_limits", "--user", "gest"], 69, NOBODY);
     fixture.prints(&["clear_user_limits", "ann", "all"], "");
     fixture.refuses(&["clear_user_limits", "gest", "max-channels"], 69, NOBODY);
-    fixture.prints(&["-q", "list_user_limits"], "");
+    fixture.prints(&["-s", "list_user_limits"], "");
     fixture.prints(&["delete_user", "ann"], "");
     // What is to be gone is gone.
     fixture.prints(&["delete_user", "ann"], "there is no user 'ann'\n");
@@ -124,7 +128,7 @@ fn a_broker_elsewhere_is_asked_by_its_url() {
             .arg(&file)
             .args(args))
     };
-    assert_eq!(by(&["-q", "list_queues"]), (0, "empty\t0\nq\t2\n".to_owned(), String::new()));
+    assert_eq!(by(&["-s", "list_queues"]), (0, "empty\t0\nq\t2\n".to_owned(), String::new()));
     let (status, _, words) = by(&["purge_queue", "q"]);
     assert!(status == 69 && words.contains("read access to queue 'q' in vhost '/' refused"), "{words}");
     let (status, _, words) = by(&["--password", "x", "ping"]);
@@ -162,9 +166,9 @@ fn permissions_are_managed() {
     fixture.prints(&["list_user_topic_permissions", "ann"], own);
     fixture.refuses(&["list_user_topic_permissions", "gest"], 69, NOBODY);
     fixture.prints(&["clear_topic_permissions", "ann", "amq.topic"], "");
-    fixture.prints(&["-q", "clear_topic_permissions", "gest"], "");
+    fixture.prints(&["-s", "clear_topic_permissions", "gest"], "");
     fixture.prints(&["list_topic_permissions", "--quiet", "--no-table-headers"], "");
-    fixture.prints(&["-q", "list_topic_permissions", "-s", "--silent"], "");
+    fixture.prints(&["-s", "list_topic_permissions", "-s", "--silent"], "");
 }
 
 #[test]
@@ -186,29 +190,29 @@ fn vhosts_are_managed() {
     fixture.refuses(&["add_vhost", "x", "--default-queue-type", "bogus"], 65, bogus);
     fixture.prints(&["add_vhost", "staging"], "");
     fixture.prints(&["list_vhosts"], "name\n/\nstaging\n");
-    let columns = ["list_vhosts", "-q", "name", "description", "tags", "default_queue_type"];
+    let columns = ["list_vhosts", "-s", "name", "description", "tags", "default_queue_type"];
     fixture.prints(&columns, "/\tDefault virtual host\t[]\tclassic\nstaging\ttry it\t[a, b]\tquorum\n");
     assert_eq!(fixture.run(&["list_vhosts", "nonsense"]).0, 64);
     fixture.prints(&["update_vhost_metadata", "staging", "--description", "other"], "");
     fixture.refuses(&["update_vhost_metadata", "stagin"], 65, nowhere);
-    fixture.prints(&["-q", "list_vhosts", "description"], "Default virtual host\nother\n");
+    fixture.prints(&["-s", "list_vhosts", "description"], "Default virtual host\nother\n");
     fixture.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-queues": 3}"#], "");
     fixture.prints(&["-p", "staging", "set_vhost_limits", r#"{"max-connections": 5}"#], "");
     fixture.refuses(&["-p", "stagin", "set_vhost_limits", "{}"], 65, nowhere);
     assert_eq!(fixture.run(&["set_vhost_limits", "{"]).0, 69);
     fixture.prints(&["list_vhost_limits"], "vhost\tmax-connections\tmax-queues\nstaging\t5\t3\n");
-    fixture.prints(&["-q", "list_vhost_limits", "-p", "/"], "");
-    fixture.prints(&["-q", "list_vhost_limits", "-p", "staging"], "staging\t5\t3\n");
-    fixture.prints(&["-q", "list_vhost_limits", "-p", "/", "--global"], "staging\t5\t3\n");
+    fixture.prints(&["-s", "list_vhost_limits", "-p", "/"], "");
+    fixture.prints(&["-s", "list_vhost_limits", "-p", "staging"], "staging\t5\t3\n");
+    fixture.prints(&["-s", "list_vhost_limits", "-p", "/", "--global"], "staging\t5\t3\n");
     fixture.refuses(&["list_vhost_limits", "-p", "stagin"], 65, nowhere);
     fixture.prints(&["-p", "staging", "clear_vhost_limits"], "");
     fixture.refuses(&["-p", "stagin", "clear_vhost_limits"], 69, nowhere);
     fixture.refuses(&["clear_vhost_limits"], 69, "vhost '/' has no limits");
-    fixture.prints(&["-q", "list_vhost_limits"], "");
-    fixture.prints(&["-q", "list_queues", "-p", "staging"], "");
+    fixture.prints(&["-s", "list_vhost_limits"], "");
+    fixture.prints(&["list_queues", "-p", "staging"], "");
     fixture.refuses(&["delete_vhost", "stagin"], 65, nowhere);
     fixture.prints(&["delete_vhost", "staging"], "");
-    fixture.prints(&["-q", "list_vhosts"], "/\n");
+    fixture.prints(&["-s", "list_vhosts"], "/\n");
 }
 
 #[test]
@@ -226,10 +230,10 @@ fn policies_are_managed() {
     fixture.prints(&["list_policies"], &format!("{head}{alternate}{row}"));
     fixture.prints(&["set_operator_policy", "o1", "^q", r#"{"max-length": 3}"#], "");
     fixture.prints(&["list_operator_policies"], &format!("{head}/\to1\t^q\tall\t{{\"max-length\":3}}\t0\n"));
-    let columns = ["-q", "list_queues", "name", "policy", "operator_policy", "effective_policy_definition"];
+    let columns = ["-s", "list_queues", "name", "policy", "operator_policy", "effective_policy_definition"];
     let effective = r#"[{"dead-letter-exchange","x"},{"max-length",3}]"#;
     fixture.prints(&columns, &format!("empty\t\t\t[]\nq\tp1\to1\t{effective}\n"));
-    let (_, exchanges, _) = fixture.run(&["-q", "list_exchanges", "name", "policy"]);
+    let (_, exchanges, _) = fixture.run(&["-s", "list_exchanges", "name", "policy"]);
     assert!(exchanges.starts_with("\t\namq.direct\tp0\n"), "{exchanges}");
     for (one, all) in [("policy", "policies"), ("operator_policy", "operator_policies")] {
         let set = format!("set_{one}");
@@ -249,11 +253,11 @@ fn policies_are_managed() {
         fixture.refuses(&[&format!("clear_{one}"), "-p", "/x", "none"], 69, nowhere);
     }
     fixture.client.say(&["1 basic.publish '' q three", "1 basic.publish '' q four"]);
-    while fixture.run(&["-q", "list_queues", "messages"]).1 != "0\n4\n" {}
+    while fixture.run(&["-s", "list_queues", "messages"]).1 != "0\n4\n" {}
     fixture.prints(&["clear_policy", "p1"], "");
     fixture.prints(&["clear_operator_policy", "o1"], "");
-    fixture.prints(&["-q", "list_operator_policies"], "");
-    fixture.prints(&["-q", "list_policies"], alternate);
+    fixture.prints(&["-s", "list_operator_policies"], "");
+    fixture.prints(&["-s", "list_policies"], alternate);
 }
 
 #[test]
@@ -267,13 +271,13 @@ fn queues_and_what_belongs_to_them_are_managed() {
     }
     fixture.prints(&["list_queues"], "name\tmessages\nempty\t0\nq\t2\n");
     fixture.prints(
-        &["list_queues", "name", "durable", "messages_ready,messages_unacknowledged", "-q"],
+        &["list_queues", "name", "durable", "messages_ready,messages_unacknowledged", "-s"],
         "empty\tfalse\t0\t0\nq\ttrue\t1\t1\n",
     );
     let (_, exchanges, _) = fixture.run(&["list_exchanges"]);
     assert!(exchanges.starts_with("name\ttype\n\tdirect\namq.direct\tdirect\n"), "{exchanges}");
-    fixture.prints(&["list_bindings", "destination_name", "-q"], "empty\nq\n");
-    fixture.prints(&["list_consumers", "queue_name", "consumer_tag", "prefetch_count", "-q"], "q\tc\t1\n");
+    fixture.prints(&["list_bindings", "destination_name", "-s"], "empty\nq\n");
+    fixture.prints(&["list_consumers", "queue_name", "consumer_tag", "prefetch_count", "-s"], "q\tc\t1\n");
     let (_, told, _) = fixture.run(&["describe_queue", "q"]);
     assert!(told.starts_with("name\tq\n") && told.contains("\nconsumers: 1\nqueue_name\t"), "{told}");
     fixture.refuses(&["describe_queue", "empt"], 65, "there is no queue 'empt'; did you mean 'empty'?");
@@ -286,10 +290,10 @@ fn queues_and_what_belongs_to_them_are_managed() {
     fixture.refuses(&["delete_queue", "-p", "/x", "q"], 64, nowhere);
     fixture.refuses(&["delete_queue", "q", "--if-unused"], 69, "queue 'q' in vhost '/' in use");
     fixture.client.say(&["1 basic.publish '' empty one"]);
-    while fixture.run(&["-q", "list_queues", "messages"]).1 != "1\n1\n" {}
+    while fixture.run(&["-s", "list_queues", "messages"]).1 != "1\n1\n" {}
     fixture.refuses(&["delete_queue", "empty", "--if-empty"], 69, "queue 'empty' in vhost '/' not empty");
     fixture.prints(&["delete_queue", "empty"], "queue deleted, messages ready in it: 1\n");
-    fixture.prints(&["list_queues", "name", "-q"], "q\n");
+    fixture.prints(&["list_queues", "name", "-s"], "q\n");
 }
 
 #[test]
@@ -302,7 +306,7 @@ fn parked_messages_that_find_no_way_are_an_error() {
         assert!(fixture.client.hear().starts_with("1 basic.get-ok"));
     }
     fixture.client.say(&["1 basic.reject 2", "1 basic.reject 3"]);
-    while fixture.run(&["-q", "list_queues", "messages_parked"]).1 != "0\n2\n0\n" {}
+    while fixture.run(&["-s", "list_queues", "messages_parked"]).1 != "0\n2\n0\n" {}
     fixture.refuses(&["requeue_parked", "p", "--to", "nowhere", "k"], 65, "there is no exchange 'nowhere'");
     let stay = "leveret: 2 messages stay parked: no queue took them from exchange '' with key 'none'\n";
     let (status, told, words) = fixture.run(&["requeue_parked", "p", "--to", "", "none"]);
@@ -316,7 +320,7 @@ fn parked_messages_that_find_no_way_are_an_error() {
 #[test]
 fn connections_are_listed_and_closed() {
     let mut fixture = TestBroker::new();
-    let (_, name, _) = fixture.run(&["-q", "list_connections", "name"]);
+    let (_, name, _) = fixture.run(&["-s", "list_connections", "name"]);
     let name = name.trim_end();
     assert!(
         name.starts_with("127.0.0.1:") && name.ends_with(&format!(" -> {}", fixture.broker.amqp)),
@@ -336,7 +340,7 @@ fn connections_are_listed_and_closed() {
     }
     fixture.prints(&["close_connection", name, "go away"], "");
     assert_eq!(fixture.client.hear(), "0 connection.close 320 CONNECTION_FORCED - go away (0,0)");
-    fixture.prints(&["-q", "list_connections"], "");
+    fixture.prints(&["-s", "list_connections"], "");
 }
 
 /// What was typed is told from what is there, and both from a broker that is not.
@@ -375,8 +379,8 @@ fn what_a_command_did_outlives_the_process() {
     assert_eq!(run(&mut ctl(&folder, &["delete_queue", "q"])).0, 0);
     broker.kill();
     let _broker = Process::start(&folder);
-    assert_eq!(run(&mut ctl(&folder, &["-q", "list_users", "--json"])).1.matches("\"user\"").count(), 2);
-    assert_eq!(run(&mut ctl(&folder, &["-q", "list_queues"])).1, "");
+    assert_eq!(run(&mut ctl(&folder, &["-s", "list_users", "--json"])).1.matches("\"user\"").count(), 2);
+    assert_eq!(run(&mut ctl(&folder, &["-s", "list_queues"])).1, "");
 }
 
 /// Whatever clients call things.
@@ -412,7 +416,7 @@ fn json_is_json_and_a_line_is_a_line() {
         (&rows[0]["name"], rows[0]["arguments"]["x-max-priority"].as_i64()),
         (&Value::from("a\t\"b'\u{e9}\u{1b}[2J"), Some(3))
     );
-    fixture.prints(&["-q", "list_queues", "name"], "a\\t\"b'\u{e9}\\u{1b}[2J\nempty\nq\n");
+    fixture.prints(&["-s", "list_queues", "name"], "a\\t\"b'\u{e9}\\u{1b}[2J\nempty\nq\n");
 }
 
 /// Each command shows its own options apart from those that all have, and `-p` where it is of use.
@@ -463,8 +467,8 @@ fn definitions_go_from_one_broker_to_another() {
     other.run(&["delete_queue", "q"]);
     let words = "Definitions imported: 5\n";
     assert_eq!(other.with_input(&["import_definitions"], &exported), (0, words.to_owned(), String::new()));
-    other.prints(&["-q", "definitions", "import", name], "");
-    other.prints(&["-q", "list_queues", "name", "durable"], "empty\tfalse\nq\ttrue\n");
+    other.prints(&["-s", "definitions", "import", name], "");
+    other.prints(&["-s", "list_queues", "name", "durable"], "empty\tfalse\nq\ttrue\n");
     other.prints(&["authenticate_user", "ann", "secret"], "Success\n");
     other.refuses(
         &["import_definitions", "no/such"],
@@ -478,15 +482,15 @@ fn definitions_go_from_one_broker_to_another() {
     let left_out = "leveret: unknown key 'vhost_limits' in the document\n";
     assert_eq!((status, words.as_str()), (69, left_out));
     let told = "skipped: unknown key 'vhost_limits' in the document\n";
-    assert_eq!(other.with_input(&["-q", "import_definitions"], extra), (0, told.to_owned(), String::new()));
+    assert_eq!(other.with_input(&["-s", "import_definitions"], extra), (0, told.to_owned(), String::new()));
     other.prints(&["add_vhost", "v"], "");
     let one = r#"{"queues": [{"name": "there"}]}"#;
     assert_eq!(other.with_input(&["-p", "v", "definitions", "import"], one).0, 0);
-    other.prints(&["-q", "list_queues", "-p", "v", "name"], "there\n");
+    other.prints(&["-s", "list_queues", "-p", "v", "name"], "there\n");
     let bad = r#"{"queues": [{"name": "r", "vhost": "/"}, {"name": "s", "vhost": "/x"}]}"#;
     let refused = (69, String::new(), "leveret: queue 's': there is no vhost '/x'\n".to_owned());
     assert_eq!(other.with_input(&["import_definitions"], bad), refused);
-    other.prints(&["-q", "list_queues", "name"], "empty\nq\n");
+    other.prints(&["-s", "list_queues", "name"], "empty\nq\n");
 }
 
 #[test]
@@ -510,7 +514,7 @@ fn a_password_hashed_by_md5_lets_in_and_the_log_asks_to_change_it() {
                   "permissions": [{"user": "old", "vhost": "/", "configure": "", "write": "", "read": ""}]}"#;
     let weak = "hashed with MD5, which is not safe: change it";
     let told = format!("warning: the password of user 'old' is {weak}\n");
-    assert_eq!(fixture.with_input(&["-q", "import_definitions"], old), (0, told, String::new()));
+    assert_eq!(fixture.with_input(&["-s", "import_definitions"], old), (0, told, String::new()));
     Client::over(connect(fixture.broker.amqp)).log_in("PLAIN old secret");
     let (_status, log) = fixture.broker.stop();
     assert!(log.contains(&format!("the password is {weak} user=\"old\"")), "{log}");
@@ -526,7 +530,7 @@ fn a_broker_starts_with_definitions_or_not_at_all() {
         // Nobody knows a password of its users, so it may be where others can reach it.
         let mut command = leveret_in(&folder);
         let broker = Process::spawn(command.args(["--amqp", "0.0.0.0:0", "--definitions"]).arg(&file));
-        assert_eq!(run(&mut ctl(&folder, &["-q", "list_users"])).1, "ann\t[administrator]\n");
+        assert_eq!(run(&mut ctl(&folder, &["-s", "list_users"])).1, "ann\t[administrator]\n");
         broker.signal("TERM");
         assert!(broker.ended().0.success());
     }

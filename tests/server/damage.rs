@@ -38,7 +38,7 @@ fn turn(folder: &Folder, what: &str) {
 
 fn list(folder: &Folder, columns: &[&str]) -> String {
     let mut command = leveret();
-    command.args(["ctl", "-q", "--data-dir"]).arg(folder.at("data")).arg("list_damaged").args(columns);
+    command.args(["ctl", "-s", "--data-dir"]).arg(folder.at("data")).arg("list_damaged").args(columns);
     let Output { stdout, stderr, .. } = outcome(&mut command);
     assert_eq!(String::from_utf8_lossy(&stderr), "");
     String::from_utf8(stdout).expect("it is UTF-8")

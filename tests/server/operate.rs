@@ -50,12 +50,12 @@ fn scripts_for_rabbitmqctl_say_how_lists_are_written() {
     assert_eq!(from_str::<Value>(&list("json").1).expect("it is JSON")[0]["name"], "a,b");
     let boxes = list("pretty_table").1;
     assert!(boxes.contains("\u{2502} a,b  \u{2502} 0        \u{2502}\n"), "{boxes}");
-    let args = ["-n", "rabbit@here", "-t", "5", "list_queues", "--online", "--local", "-q"];
+    let args = ["-n", "rabbit@here", "-t", "5", "list_queues", "--online", "--local", "-s"];
     prints(&folder, &args, "a,b\t0\n");
-    let (status, said, told) = ctl(&folder, &["-q", "list_queues", "disk_reads", "name", "leader"]);
+    let (status, said, told) = ctl(&folder, &["-s", "list_queues", "disk_reads", "name", "leader"]);
     assert_eq!((status, said.as_str()), (0, "\ta,b\t\n"));
     assert_eq!(told, "leveret: no value here for disk_reads, leader: these columns are empty\n");
-    prints(&folder, &["-q", "list_queues", "consumer_capacity"], "0.0\n");
+    prints(&folder, &["-s", "list_queues", "consumer_capacity", "consumer_utilisation"], "0.0\t0.0\n");
     assert_eq!(ctl(&folder, &["-t", "soon", "ping"]).0, 64);
     prints(&folder, &["version"], &format!("{}\n", env!("CARGO_PKG_VERSION")));
     prints(&folder, &["rotate_logs"], "");
@@ -66,7 +66,7 @@ fn checks_end_as_the_broker_is() {
     let folder = Folder::new();
     let broker = Process::start(&folder);
     prints(&folder, &["check_running"], "The broker is running\n");
-    prints(&folder, &["-q", "check_running"], "");
+    prints(&folder, &["-s", "check_running"], "");
     prints(&folder, &["check_local_alarms"], "The broker reported no local alarms\n");
     prints(&folder, &["check_virtual_hosts"], "All virtual hosts are running\n");
     prints(&folder, &["node_health_check"], "Health check passed\n");
@@ -161,7 +161,7 @@ fn users_come_with_hashes_and_policies_tell_what_they_match() {
         let args = ["set_policy", name, pattern, r#"{"max-length":5}"#, "--priority", priority];
         prints(&folder, &args, "");
     }
-    let (_, said, _) = ctl(&folder, &["-q", "list_policies_that_match", "abc"]);
+    let (_, said, _) = ctl(&folder, &["-s", "list_policies_that_match", "abc"]);
     let names: Vec<&str> = said.lines().filter_map(|line| line.split('\t').nth(1)).collect();
     assert_eq!(names, ["high", "low"]);
     prints(
@@ -169,18 +169,18 @@ fn users_come_with_hashes_and_policies_tell_what_they_match() {
         &["set_parameter", "operator_policy", "o", r#"{"pattern":"^q","definition":{"max-length":3}}"#],
         "",
     );
-    let (_, said, _) = ctl(&folder, &["-q", "list_parameters"]);
+    let (_, said, _) = ctl(&folder, &["-s", "list_parameters"]);
     assert!(said.starts_with("operator_policy\to\t{") && said.contains("\"max-length\":3"), "{said}");
     prints(&folder, &["clear_parameter", "operator_policy", "o"], "");
-    prints(&folder, &["-q", "list_parameters"], "");
-    assert_eq!(ctl(&folder, &["-q", "list_global_parameters"]).0, 0);
+    prints(&folder, &["-s", "list_parameters"], "");
+    assert_eq!(ctl(&folder, &["-s", "list_global_parameters"]).0, 0);
 }
 
 #[test]
 fn global_parameters_and_the_name_of_the_cluster_last_over_a_restart() {
     let folder = Folder::new();
     let broker = Process::start(&folder);
-    let listed = |folder: &Folder| ctl(folder, &["-q", "--no-table-headers", "list_global_parameters"]).1;
+    let listed = |folder: &Folder| ctl(folder, &["-s", "--no-table-headers", "list_global_parameters"]).1;
     assert_eq!(listed(&folder), "");
     prints(&folder, &["set_global_parameter", "seen", "[1,{\"b\":null}]"], "");
     prints(&folder, &["set_global_parameter", "gone", "5"], "");
@@ -218,7 +218,7 @@ fn messages_are_seen_deleted_and_moved() {
     for body in ["one", "two", "three"] {
         client.say(&[&format!("1 basic.publish '' q {body} persistent")]);
     }
-    let peek = |queue: &str| ctl(&folder, &["-q", "peek", queue, "id,payload"]).1;
+    let peek = |queue: &str| ctl(&folder, &["-s", "peek", queue, "id,payload"]).1;
     while peek("q").lines().count() < 3 {}
     let said = peek("q");
     let rows: Vec<(&str, &str)> = said.lines().filter_map(|line| line.split_once('\t')).collect();
@@ -236,7 +236,7 @@ fn messages_are_seen_deleted_and_moved() {
     assert!(status == 65 && told.contains("there is no queue 'nowhere'"), "{status}: {told}");
     let (status, _, told) = ctl(&folder, &["move", "other", "--to", "amq.direct", "nowhere"]);
     assert!(status == 69 && told.contains("0 moved, 2 left"), "{status}: {told}");
-    let (_, said, _) = ctl(&folder, &["-q", "list_jobs"]);
+    let (_, said, _) = ctl(&folder, &["-s", "list_jobs"]);
     assert_eq!(said.lines().count(), 3, "{said}");
 }
 
@@ -272,9 +272,9 @@ fn new_data_has_the_user_that_was_asked_for() {
         Process::spawn(command.env("LEVERET_DEFAULT_VHOST", "/own"))
     };
     let broker = start();
-    prints(&folder, &["-q", "list_users"], "ann\t[administrator]\n");
+    prints(&folder, &["-s", "list_users"], "ann\t[administrator]\n");
     prints(&folder, &["authenticate_user", "ann", "secret"], "Success\n");
-    prints(&folder, &["-q", "list_user_permissions", "ann"], "/own\t.*\t.*\t.*\n");
+    prints(&folder, &["-s", "list_user_permissions", "ann"], "/own\t.*\t.*\t.*\n");
     prints(&folder, &["change_password", "ann", "other"], "");
     let (_, log) = broker.stop();
     assert!(!log.contains("secret"), "{log}");

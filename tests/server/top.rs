@@ -53,14 +53,14 @@ fn on_a_pipe_it_prints_a_table_once() {
         let printed = prints(args);
         printed.lines().map(|row| row.split('\t').next().unwrap_or("").to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(names(&["-q", "--sort=name"]), ["empty", r"evil\u{1b}]0;x\u{7}", "q"]);
-    assert_eq!(names(&["-q", "--sort=name", "--reverse", "--limit", "1"]), ["q"]);
-    assert_eq!(names(&["-q", "--filter", "MPT", "-p", "/"]), ["empty"]);
+    assert_eq!(names(&["-s", "--sort=name"]), ["empty", r"evil\u{1b}]0;x\u{7}", "q"]);
+    assert_eq!(names(&["-s", "--sort=name", "--reverse", "--limit", "1"]), ["q"]);
+    assert_eq!(names(&["-s", "--filter", "MPT", "-p", "/"]), ["empty"]);
     let json: Value = from_str(&prints(&["--json", "--sort=messages", "--once"])).expect("it is JSON");
     assert_eq!((&json[0]["name"], &json[0]["messages_unacknowledged"]), (&"q".into(), &1.into()));
     let node = prints(&["--view", "node"]);
     assert!(node.contains("queues\t3\n") && node.contains("mem_alarm\tfalse\n"), "{node}");
-    let connections = prints(&["-q", "--view", "connections"]);
+    let connections = prints(&["-s", "--view", "connections"]);
     assert!(connections.contains(" -> 127.0.0.1:") && connections.contains("\tguest\t"), "{connections}");
 }
 
@@ -80,7 +80,7 @@ fn what_cannot_be_shown_ends_as_in_ctl() {
     let url = format!("http://{}", fixture.broker.http);
     let by = |password: &str| {
         let mut command = leveret();
-        command.args(["top", "-q", "--sort=name", "--url", &url, "--password", password]);
+        command.args(["top", "-s", "--sort=name", "--url", &url, "--password", password]);
         command
     };
     assert_eq!(run(&mut by("guest")).1.lines().count(), 2);
