@@ -17,15 +17,27 @@ use serde_json::{Value, json};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/bindings", "All bindings", all),
-        get("/api/bindings/{vhost}", "The bindings of a virtual host", all),
-        get("/api/bindings/{vhost}/e/{source}/{kind}/{destination}", "Bindings of two ends", between),
-        post("/api/bindings/{vhost}/e/{source}/{kind}/{destination}", "Bind", bind),
-        get("/api/bindings/{vhost}/e/{source}/{kind}/{destination}/{props}", "A binding", one),
-        delete("/api/bindings/{vhost}/e/{source}/{kind}/{destination}/{props}", "Remove a binding", unbind),
-        get("/api/queues/{vhost}/{name}/bindings", "What leads to a queue", of_queue),
-        get("/api/exchanges/{vhost}/{name}/bindings/source", "What an exchange leads to", from_exchange),
-        get("/api/exchanges/{vhost}/{name}/bindings/destination", "What leads to an exchange", to_exchange),
+        get("/api/bindings", "List all bindings", all),
+        get("/api/bindings/{vhost}", "List the bindings in a virtual host", all),
+        get(
+            "/api/bindings/{vhost}/e/{source}/{kind}/{destination}",
+            "List the bindings between an exchange and a queue or exchange",
+            between,
+        ),
+        post("/api/bindings/{vhost}/e/{source}/{kind}/{destination}", "Create a binding", bind),
+        get("/api/bindings/{vhost}/e/{source}/{kind}/{destination}/{props}", "Get a binding", one),
+        delete("/api/bindings/{vhost}/e/{source}/{kind}/{destination}/{props}", "Delete a binding", unbind),
+        get("/api/queues/{vhost}/{name}/bindings", "List the bindings of a queue", of_queue),
+        get(
+            "/api/exchanges/{vhost}/{name}/bindings/source",
+            "List the bindings with an exchange as the source",
+            from_exchange,
+        ),
+        get(
+            "/api/exchanges/{vhost}/{name}/bindings/destination",
+            "List the bindings with an exchange as the destination",
+            to_exchange,
+        ),
     ]
 }
 

@@ -23,15 +23,27 @@ const WANTED_BYTES_MAX: usize = 256;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/queues/{vhost}/{name}/messages", "Messages of a queue, which stay where they are", list),
-        get("/api/queues/{vhost}/{name}/messages/{id}", "One message of a queue", one),
-        delete("/api/queues/{vhost}/{name}/messages/{id}", "Delete one message", remove),
+        get(
+            "/api/queues/{vhost}/{name}/messages",
+            "Browse the messages of a queue without consuming them",
+            list,
+        ),
+        get(
+            "/api/queues/{vhost}/{name}/messages/{id}",
+            "Get one message of a queue without consuming it",
+            one,
+        ),
+        delete("/api/queues/{vhost}/{name}/messages/{id}", "Delete one message from a queue", remove),
         post(
             "/api/queues/{vhost}/{name}/messages/{id}/requeue",
-            "Make a delayed or parked one ready",
+            "Make a delayed or parked message ready now",
             requeue,
         ),
-        get("/api/queues/{vhost}/{name}/delayed", "Delayed messages of a queue, in order of time", delayed),
+        get(
+            "/api/queues/{vhost}/{name}/delayed",
+            "List the delayed messages of a queue, soonest first",
+            delayed,
+        ),
     ]
 }
 

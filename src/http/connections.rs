@@ -18,18 +18,18 @@ const CLOSED: &str = "Closed via management plugin";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/connections", "All connections", connections),
-        get("/api/connections/{name}", "A connection", connection),
+        get("/api/connections", "List all connections", connections),
+        get("/api/connections/{name}", "Get a connection", connection),
         delete("/api/connections/{name}", "Close a connection", close),
-        get("/api/connections/{name}/channels", "The channels of a connection", channels_of_connection),
-        get("/api/connections/username/{user}", "The connections of a user", of_user),
-        delete("/api/connections/username/{user}", "Close the connections of a user", close_of_user),
-        get("/api/vhosts/{vhost}/connections", "The connections to a virtual host", of_vhost),
-        get("/api/channels", "All channels", channels),
-        get("/api/channels/{name}", "A channel", channel),
-        get("/api/vhosts/{vhost}/channels", "The channels in a virtual host", channels_of_vhost),
-        get("/api/consumers", "All consumers", consumers),
-        get("/api/consumers/{vhost}", "The consumers in a virtual host", consumers),
+        get("/api/connections/{name}/channels", "List the channels of a connection", channels_of_connection),
+        get("/api/connections/username/{user}", "List the connections of a user", of_user),
+        delete("/api/connections/username/{user}", "Close all connections of a user", close_of_user),
+        get("/api/vhosts/{vhost}/connections", "List the connections to a virtual host", of_vhost),
+        get("/api/channels", "List all channels", channels),
+        get("/api/channels/{name}", "Get a channel", channel),
+        get("/api/vhosts/{vhost}/channels", "List the channels in a virtual host", channels_of_vhost),
+        get("/api/consumers", "List all consumers", consumers),
+        get("/api/consumers/{vhost}", "List the consumers in a virtual host", consumers),
     ]
 }
 

@@ -20,13 +20,17 @@ const FILE: &str = "name=\"file\"";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/definitions", "Everything that is declared", export),
-        post("/api/definitions", "Declare what a document has", import),
+        get("/api/definitions", "Export definitions", export),
+        post("/api/definitions", "Import definitions", import),
         // The name of a virtual host, too.
-        get("/api/definitions/preview", "What is declared in the virtual host 'preview'", export_preview),
-        post("/api/definitions/preview", "What an import would do", preview),
-        get("/api/definitions/{vhost}", "What is declared in a virtual host", export),
-        post("/api/definitions/{vhost}", "Declare what a document has in a virtual host", import),
+        get(
+            "/api/definitions/preview",
+            "Export the definitions of the virtual host 'preview'",
+            export_preview,
+        ),
+        post("/api/definitions/preview", "Preview an import of definitions", preview),
+        get("/api/definitions/{vhost}", "Export the definitions of a virtual host", export),
+        post("/api/definitions/{vhost}", "Import definitions into a virtual host", import),
     ]
 }
 

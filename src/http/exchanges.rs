@@ -19,9 +19,9 @@ const FLOW_NAMES: [&str; 2] = ["publish_in", "publish_out"];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/exchanges", "All exchanges", all),
-        get("/api/exchanges/{vhost}", "The exchanges of a virtual host", all),
-        get("/api/exchanges/{vhost}/{name}", "An exchange", one),
+        get("/api/exchanges", "List all exchanges", all),
+        get("/api/exchanges/{vhost}", "List the exchanges in a virtual host", all),
+        get("/api/exchanges/{vhost}/{name}", "Get an exchange", one),
         put("/api/exchanges/{vhost}/{name}", "Declare an exchange", declare),
         delete("/api/exchanges/{vhost}/{name}", "Delete an exchange", remove),
     ]

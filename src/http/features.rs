@@ -49,10 +49,10 @@ const FLAGS: [&str; 33] = [
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/feature-flags", "Feature flags", flags),
+        get("/api/feature-flags", "List all feature flags", flags),
         put("/api/feature-flags/{name}/enable", "Enable a feature flag", enable),
-        get("/api/deprecated-features", "Features that RabbitMQ has deprecated", none),
-        get("/api/deprecated-features/used", "Those that are in use", none),
+        get("/api/deprecated-features", "List the features that RabbitMQ has deprecated", none),
+        get("/api/deprecated-features/used", "List the deprecated features in use", none),
     ]
 }
 

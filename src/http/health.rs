@@ -13,23 +13,47 @@ use serde_json::{Value, json};
 pub(super) fn routes() -> Vec<Route> {
     const OF_QUEUES: &str = "Whether quorum queues have leaders";
     vec![
-        get("/api/health/checks/alarms", "Whether publishers have to wait", alarms),
-        get("/api/health/checks/local-alarms", "Alarms of this node", alarms),
+        get("/api/health/checks/alarms", "Check that no alarm is in effect", alarms),
+        get("/api/health/checks/local-alarms", "Check that no alarm is in effect on this node", alarms),
         get(
             "/api/health/checks/certificate-expiration/{within}/{unit}",
-            "Whether certificates expire",
+            "Check that no certificate expires within a period",
             certificates,
         ),
-        get("/api/health/checks/port-listener/{port}", "Whether something listens on a port", port),
-        get("/api/health/checks/protocol-listener/{protocol}", "Whether a protocol is spoken", protocol),
-        get("/api/health/checks/virtual-hosts", "Whether all virtual hosts run", works),
-        get("/api/health/checks/node-is-quorum-critical", "Whether others need this node", single),
-        get("/api/health/checks/is-in-service", "Whether clients are served", works),
-        get("/api/health/checks/below-node-connection-limit", "Whether there is room for connections", room),
-        get("/api/health/checks/ready-to-serve-clients", "Whether clients are served", works),
-        get("/api/health/checks/reached-target-cluster-size", "Whether all nodes are there", works),
-        get("/api/health/checks/metadata-store/initialized", "Whether the store is there", works),
-        get("/api/health/checks/metadata-store/initialized/with-data", "Whether the store has data", works),
+        get("/api/health/checks/port-listener/{port}", "Check that a port has a listener", port),
+        get(
+            "/api/health/checks/protocol-listener/{protocol}",
+            "Check that a protocol has a listener",
+            protocol,
+        ),
+        get("/api/health/checks/virtual-hosts", "Check that all virtual hosts are running", works),
+        get(
+            "/api/health/checks/node-is-quorum-critical",
+            "Check that no queue would lose its quorum without this node",
+            single,
+        ),
+        get("/api/health/checks/is-in-service", "Check that the node serves clients", works),
+        get(
+            "/api/health/checks/below-node-connection-limit",
+            "Check that the node is below its connection limit",
+            room,
+        ),
+        get("/api/health/checks/ready-to-serve-clients", "Check that the node serves clients", works),
+        get(
+            "/api/health/checks/reached-target-cluster-size",
+            "Check that the cluster has reached its target size",
+            works,
+        ),
+        get(
+            "/api/health/checks/metadata-store/initialized",
+            "Check that the metadata store is initialized",
+            works,
+        ),
+        get(
+            "/api/health/checks/metadata-store/initialized/with-data",
+            "Check that the metadata store is initialized and has data",
+            works,
+        ),
         get("/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts", OF_QUEUES, works),
         get(
             "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
@@ -42,9 +66,9 @@ pub(super) fn routes() -> Vec<Route> {
             OF_QUEUES,
             of_vhost,
         ),
-        get("/api/aliveness-test/{vhost}", "Whether a virtual host works", of_vhost),
-        get("/api/healthchecks/node", "Whether this node works", works),
-        get("/api/healthchecks/node/{node}", "Whether a node works", node),
+        get("/api/aliveness-test/{vhost}", "Check that a virtual host works", of_vhost),
+        get("/api/healthchecks/node", "Check that this node works", works),
+        get("/api/healthchecks/node/{node}", "Check that a node works", node),
     ]
 }
 

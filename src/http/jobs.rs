@@ -15,9 +15,13 @@ use serde_json::{Map, Value, json};
 pub(super) fn routes() -> Vec<Route> {
     vec![
         post("/api/queues/{vhost}/{name}/move", "Move messages to an exchange or a queue", move_messages),
-        post("/api/queues/{vhost}/{name}/redrive", "Send messages back to where they died", redrive),
-        get("/api/jobs", "Jobs that move messages", list),
-        get("/api/jobs/{id}", "A job", one),
+        post(
+            "/api/queues/{vhost}/{name}/redrive",
+            "Move dead-lettered messages back to where they died",
+            redrive,
+        ),
+        get("/api/jobs", "List the jobs that move messages", list),
+        get("/api/jobs/{id}", "Get a job", one),
         delete("/api/jobs/{id}", "Stop a job", stop),
     ]
 }

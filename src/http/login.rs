@@ -47,10 +47,10 @@ struct Credentials {
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/session", "Who is logged in", session),
-        post("/api/session", "Log in: a cookie stands for the user from then on", open),
+        get("/api/session", "Get the user who is logged in", session),
+        post("/api/session", "Log in and set a session cookie", open),
         delete("/api/session", "Log out", close),
-        post("/api/login", "Log in with a form, as RabbitMQ's pages do", form),
+        post("/api/login", "Log in with a form, as RabbitMQ's management UI does", form),
     ]
 }
 

@@ -22,8 +22,8 @@ const ACK_MODES: &str = "ack_requeue_true, ack_requeue_false, reject_requeue_tru
 pub(super) fn routes() -> Vec<Route> {
     vec![
         post("/api/exchanges/{vhost}/{name}/publish", "Publish a message", publish),
-        post("/api/exchanges/{vhost}/{name}/route", "Where a message would go, and why", route),
-        post("/api/queues/{vhost}/{name}/get", "Fetch messages", fetch),
+        post("/api/exchanges/{vhost}/{name}/route", "Show where a message would be routed, and why", route),
+        post("/api/queues/{vhost}/{name}/get", "Get messages from a queue", fetch),
     ]
 }
 

@@ -45,10 +45,10 @@ const NOTHING: [&str; 24] = [
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/log", "The last lines of the log", log),
-        get("/api/nodes", "All nodes", all),
-        get("/api/nodes/{node}", "A node", one),
-        get("/api/nodes/{node}/memory", "What a node uses memory for", memory),
+        get("/api/log", "List recent log lines", log),
+        get("/api/nodes", "List all nodes", all),
+        get("/api/nodes/{node}", "Get a node", one),
+        get("/api/nodes/{node}/memory", "Get a node's memory use by category", memory),
     ]
 }
 

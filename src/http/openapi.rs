@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![get("/api/openapi.json", "This description", show)]
+    vec![get("/api/openapi.json", "Get this OpenAPI document", show)]
 }
 
 async fn show(call: Call) -> Response {

@@ -44,7 +44,7 @@ const BUFFERS_MAX: usize = 2;
 const READ_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![post("/api/operations", "Do any operation: what leveret ctl does", perform)]
+    vec![post("/api/operations", "Perform any operation of leveret ctl", perform)]
 }
 
 async fn perform(call: Call) -> Result<Response, Fault> {

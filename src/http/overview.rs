@@ -35,20 +35,28 @@ pub(super) const RATES_MODE: &str = "basic";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/overview", "The broker at a glance", overview),
-        get("/api/whoami", "The user who asks", whoami),
-        get("/api/version", "The version of RabbitMQ whose API this is", version),
-        get("/api/cluster-name", "The name of the cluster", cluster_name),
-        put("/api/cluster-name", "Name the cluster", name_cluster),
-        get("/api/extensions", "Extensions of the management pages", nothing),
-        get("/api/auth/attempts/{node}", "Logins, succeeded and failed", attempts),
-        get("/api/auth/attempts/{node}/source", "The same by where they came from", nothing),
-        delete("/api/auth/attempts/{node}", "Begin to count logins anew", reset_attempts),
-        delete("/api/auth/attempts/{node}/source", "The same by where they came from", reset_attempts),
-        get("/api/auth/hash_password/{password}", "The hash of a password", hash_password),
-        post("/api/rebalance/queues", "Spread the leaders of queues over the nodes", rebalance),
-        delete("/api/reset", "Begin statistics anew", reset),
-        delete("/api/reset/{node}", "Begin the statistics of a node anew", reset),
+        get("/api/overview", "Get an overview of the broker", overview),
+        get("/api/whoami", "Get the authenticated user", whoami),
+        get("/api/version", "Get the RabbitMQ version that this API is compatible with", version),
+        get("/api/cluster-name", "Get the cluster name", cluster_name),
+        put("/api/cluster-name", "Set the cluster name", name_cluster),
+        get("/api/extensions", "List the extensions of the management UI", nothing),
+        get("/api/auth/attempts/{node}", "Get the authentication attempts on a node", attempts),
+        get(
+            "/api/auth/attempts/{node}/source",
+            "Get the authentication attempts on a node by source",
+            nothing,
+        ),
+        delete("/api/auth/attempts/{node}", "Reset the authentication attempts of a node", reset_attempts),
+        delete(
+            "/api/auth/attempts/{node}/source",
+            "Reset the authentication attempts of a node by source",
+            reset_attempts,
+        ),
+        get("/api/auth/hash_password/{password}", "Hash a password", hash_password),
+        post("/api/rebalance/queues", "Rebalance queue leaders across nodes", rebalance),
+        delete("/api/reset", "Reset statistics", reset),
+        delete("/api/reset/{node}", "Reset the statistics of a node", reset),
     ]
 }
 

@@ -12,27 +12,39 @@ use serde_json::{Map, Value, json};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/permissions", "All permissions", all),
-        get("/api/permissions/{vhost}/{user}", "What a user may do in a virtual host", one),
-        put("/api/permissions/{vhost}/{user}", "Set what a user may do in a virtual host", set),
-        delete("/api/permissions/{vhost}/{user}", "A user may do nothing in a virtual host", clear),
-        get("/api/vhosts/{vhost}/permissions", "The permissions in a virtual host", of_vhost),
-        get("/api/users/{user}/permissions", "The permissions of a user", of_user),
-        get("/api/topic-permissions", "All permissions for keys", all_topics),
-        get("/api/topic-permissions/{vhost}/{user}", "Keys that a user may use in a virtual host", topics),
-        put("/api/topic-permissions/{vhost}/{user}", "Set which keys a user may use", set_topics),
-        delete("/api/topic-permissions/{vhost}/{user}", "A user may use all keys", clear_topics),
+        get("/api/permissions", "List all permissions", all),
+        get("/api/permissions/{vhost}/{user}", "Get a user's permissions in a virtual host", one),
+        put("/api/permissions/{vhost}/{user}", "Set a user's permissions in a virtual host", set),
+        delete("/api/permissions/{vhost}/{user}", "Clear a user's permissions in a virtual host", clear),
+        get("/api/vhosts/{vhost}/permissions", "List the permissions in a virtual host", of_vhost),
+        get("/api/users/{user}/permissions", "List the permissions of a user", of_user),
+        get("/api/topic-permissions", "List all topic permissions", all_topics),
+        get(
+            "/api/topic-permissions/{vhost}/{user}",
+            "List a user's topic permissions in a virtual host",
+            topics,
+        ),
+        put(
+            "/api/topic-permissions/{vhost}/{user}",
+            "Set a user's topic permissions in a virtual host",
+            set_topics,
+        ),
+        delete(
+            "/api/topic-permissions/{vhost}/{user}",
+            "Clear a user's topic permissions in a virtual host",
+            clear_topics,
+        ),
         delete(
             "/api/topic-permissions/{vhost}/{user}/{exchange}",
-            "Likewise with one exchange",
+            "Clear a user's topic permissions on an exchange",
             clear_topics,
         ),
         get(
             "/api/vhosts/{vhost}/topic-permissions",
-            "Permissions for keys in a virtual host",
+            "List the topic permissions in a virtual host",
             topics_of_vhost,
         ),
-        get("/api/users/{user}/topic-permissions", "Permissions for keys of a user", topics_of_user),
+        get("/api/users/{user}/topic-permissions", "List the topic permissions of a user", topics_of_user),
     ]
 }
 

@@ -20,14 +20,14 @@ const DELIVERY_LIMIT: i64 = 20;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/queues", "All queues", all),
-        get("/api/queues/detailed", "All queues, with everything that is known of them", all),
-        get("/api/queues/{vhost}", "The queues of a virtual host", all),
-        get("/api/queues/{vhost}/{name}", "A queue", one),
+        get("/api/queues", "List all queues", all),
+        get("/api/queues/detailed", "List all queues in full detail", all),
+        get("/api/queues/{vhost}", "List the queues in a virtual host", all),
+        get("/api/queues/{vhost}/{name}", "Get a queue", one),
         put("/api/queues/{vhost}/{name}", "Declare a queue", declare),
         delete("/api/queues/{vhost}/{name}", "Delete a queue", remove),
-        delete("/api/queues/{vhost}/{name}/contents", "Drop what is ready in a queue", purge),
-        post("/api/queues/{vhost}/{name}/actions", "Do something to a queue", act),
+        delete("/api/queues/{vhost}/{name}/contents", "Purge a queue: drop its ready messages", purge),
+        post("/api/queues/{vhost}/{name}/actions", "Perform an action on a queue", act),
     ]
 }
 

@@ -53,7 +53,7 @@ const EVENTS_MAX: usize = 2;
 pub(super) struct Inner(pub(super) Router);
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![get("/api/stream", "What some paths answer, as it changes", stream)]
+    vec![get("/api/stream", "Stream the responses of some paths as they change", stream)]
 }
 
 async fn stream(

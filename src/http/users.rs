@@ -19,14 +19,18 @@ const BULK_MAX: usize = 10_000;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/users", "All users", all),
-        get("/api/users/without-permissions", "Users who may enter no virtual host", without_permissions),
-        post("/api/users/bulk-delete", "Delete some users", bulk_delete),
-        get("/api/users/{user}", "A user", one),
-        put("/api/users/{user}", "Make or change a user", set),
+        get("/api/users", "List all users", all),
+        get(
+            "/api/users/without-permissions",
+            "List the users without permissions in any virtual host",
+            without_permissions,
+        ),
+        post("/api/users/bulk-delete", "Delete multiple users", bulk_delete),
+        get("/api/users/{user}", "Get a user", one),
+        put("/api/users/{user}", "Create or update a user", set),
         delete("/api/users/{user}", "Delete a user", remove),
-        get("/api/user-limits", "The limits of all users", all_limits),
-        get("/api/user-limits/{user}", "The limits of a user", limits),
+        get("/api/user-limits", "List the limits of all users", all_limits),
+        get("/api/user-limits/{user}", "List the limits of a user", limits),
         put("/api/user-limits/{user}/{name}", "Set a limit of a user", change_limit),
         delete("/api/user-limits/{user}/{name}", "Clear a limit of a user", change_limit),
     ]

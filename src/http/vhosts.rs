@@ -15,19 +15,19 @@ use serde_json::{Map, Value, json};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/vhosts", "All virtual hosts", all),
-        get("/api/vhosts/{vhost}", "A virtual host", one),
-        put("/api/vhosts/{vhost}", "Make or change a virtual host", set),
-        delete("/api/vhosts/{vhost}", "Delete a virtual host and all that is in it", remove),
-        post("/api/vhosts/{vhost}/deletion/protection", "A virtual host cannot be deleted", protect),
+        get("/api/vhosts", "List all virtual hosts", all),
+        get("/api/vhosts/{vhost}", "Get a virtual host", one),
+        put("/api/vhosts/{vhost}", "Create or update a virtual host", set),
+        delete("/api/vhosts/{vhost}", "Delete a virtual host and everything in it", remove),
+        post("/api/vhosts/{vhost}/deletion/protection", "Protect a virtual host from deletion", protect),
         delete(
             "/api/vhosts/{vhost}/deletion/protection",
-            "Allow the virtual host to be deleted again",
+            "Remove deletion protection from a virtual host",
             unprotect,
         ),
-        post("/api/vhosts/{vhost}/start/{node}", "Start a virtual host that has failed", start),
-        get("/api/vhost-limits", "The limits of all virtual hosts", all_limits),
-        get("/api/vhost-limits/{vhost}", "The limits of a virtual host", limits),
+        post("/api/vhosts/{vhost}/start/{node}", "Restart a failed virtual host", start),
+        get("/api/vhost-limits", "List the limits of all virtual hosts", all_limits),
+        get("/api/vhost-limits/{vhost}", "List the limits of a virtual host", limits),
         put("/api/vhost-limits/{vhost}/{name}", "Set a limit of a virtual host", change_limit),
         delete("/api/vhost-limits/{vhost}/{name}", "Clear a limit of a virtual host", change_limit),
     ]
