@@ -6,6 +6,7 @@
 
 mod amount;
 pub mod control;
+mod current_limits;
 mod fault;
 mod limits;
 pub mod network;
@@ -14,6 +15,7 @@ mod secret;
 pub mod tls;
 
 pub use self::amount::{Amount, Bytes};
+pub use self::current_limits::CurrentLimits;
 pub use self::limits::Limits;
 pub use self::secret::Secret;
 
@@ -309,6 +311,54 @@ impl Config {
             auth: Auth { anonymous_user: flags.anonymous_user.or(file.auth.anonymous_user) },
         })
     }
+
+    /// The keys that `other` changes and that a running broker does not take over, joined by
+    /// commas. Whoever adds a key decides here whether it is one of them.
+    #[must_use]
+    pub fn changes_for_next_start(&self, other: &Self) -> String {
+        let Self {
+            data_dir,
+            definitions,
+            repair: _,
+            amqp,
+            amqps,
+            tls,
+            proxy_protocol_from,
+            http,
+            https,
+            management,
+            log: _,
+            log_format,
+            memory_limit: _,
+            disk_free_limit: _,
+            advertise,
+            limits: _,
+            users,
+            auth,
+        } = self;
+        let first = (&users.default_user, &users.default_pass, &users.default_vhost);
+        let changed = [
+            ("data_dir", *data_dir != other.data_dir),
+            ("definitions", *definitions != other.definitions),
+            ("amqp", *amqp != other.amqp),
+            ("amqps", *amqps != other.amqps),
+            ("tls", *tls != other.tls),
+            ("proxy_protocol_from", *proxy_protocol_from != other.proxy_protocol_from),
+            ("http", *http != other.http),
+            ("https", *https != other.https),
+            ("management", *management != other.management),
+            ("log_format", *log_format != other.log_format),
+            ("advertise", *advertise != other.advertise),
+            ("users.allow_default", users.allow_default != other.users.allow_default),
+            ("users.default_user", first.0 != &other.users.default_user),
+            ("users.default_pass", first.1 != &other.users.default_pass),
+            ("users.default_vhost", first.2 != &other.users.default_vhost),
+            ("auth", *auth != other.auth),
+        ];
+        let keys: Vec<&str> =
+            changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect();
+        keys.join(",")
+    }
 }
 
 /// Every key with its default, explained; of this version, which is its number.
@@ -476,6 +526,39 @@ mod tests {
 
     fn resolved(flags: Flags, file: &str) -> Config {
         Config::merge(flags, parse(file).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn keys_that_take_effect_at_the_next_start_are_named() {
+        let check = |file: &str, keys: &str| {
+            let other = resolved(Flags::default(), file);
+            assert_eq!(Config::default().changes_for_next_start(&other), keys, "{file}");
+        };
+        let taken_over = "log = 'warn'\nmemory_limit = '2GiB'\ndisk_free_limit = '1GiB'\n\
+                          [users]\nlocal_only = []\n[limits]\nheartbeat_s = 7\n";
+        check(taken_over, "");
+        check("data_dir = 'x'\ndefinitions = 'x'\nlog_format = 'json'", "data_dir,definitions,log_format");
+        let tls = "[tls]\ncert = 'c'\nkey = 'k'\n";
+        let addresses = format!(
+            "amqp = ['[::1]:1']\namqps = ['[::1]:2']\nhttp = '[::1]:3'\nhttps = '[::1]:4'\n\
+             proxy_protocol_from = ['::1']\n{tls}"
+        );
+        check(&addresses, "amqp,amqps,tls,proxy_protocol_from,http,https");
+        check(
+            "[users]\nallow_default = true\ndefault_user = 'u'\ndefault_pass = 'p'\ndefault_vhost = 'v'\n",
+            "users.allow_default,users.default_user,users.default_pass,users.default_vhost",
+        );
+        check(
+            "[auth]\nanonymous_user = 'u'\n[advertise]\nversion = '1'\n[management]\ncors_allow_origins = ['*']\n",
+            "management,advertise,auth",
+        );
+    }
+
+    #[test]
+    fn changed_limits_are_named() {
+        let other = Limits { heartbeat_s: 7, bindings_max: 1, ..Limits::default() };
+        assert_eq!(Limits::default().changes(&other), ["heartbeat_s=7", "bindings_max=1"]);
+        assert!(other.changes(&other.clone()).is_empty());
     }
 
     #[track_caller]

@@ -4,9 +4,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
 use leveret::audit::recent::RecentLines;
-use leveret::config::{
-    Config, Flags, LogFormat, Users, check_log_filter, documented, misnamed_variables, rabbitmq,
-};
+use leveret::config::{Config, Flags, LogFormat, check_log_filter, documented, misnamed_variables, rabbitmq};
 use leveret::ctl::CtlError;
 use leveret::near::did_you_mean;
 use leveret::node::{self, Node, StartError};
@@ -344,15 +342,9 @@ impl Reload {
                     local_only = read.users.local_only.join(","),
                     "limits of memory and disk and local users reloaded"
                 );
-                let started = Config {
-                    log: read.log.clone(),
-                    memory_limit: read.memory_limit,
-                    disk_free_limit: read.disk_free_limit,
-                    users: Users { local_only: read.users.local_only.clone(), ..config.users.clone() },
-                    ..config.clone()
-                };
-                if started != read {
-                    warn!("other changed settings take effect at the next start");
+                let keys = config.changes_for_next_start(&read);
+                if !keys.is_empty() {
+                    warn!(keys, "changed settings that take effect at the next start");
                 }
             }
             Err(error) => {

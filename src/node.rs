@@ -169,10 +169,16 @@ impl Node {
         let _first = self.broker.log_filter().set(set);
     }
 
-    /// Takes over what may change while the node runs: the limits of memory and disk, which users
-    /// are local only; and reads certificates again. What is wrong with those is logged, and then
-    /// they stay as they were.
+    /// Takes over what may change while the node runs: the limits of memory and disk, those of
+    /// clients, which are logged, and which users are local only; and reads certificates again.
+    /// What is wrong with those is logged, and then they stay as they were.
     pub fn reload(&self, config: &Config) {
+        let changed = self.broker.limits().get().changes(&config.limits);
+        if !changed.is_empty() {
+            self.broker.set_limits(config.limits.clone());
+            self.connections.0.reload_limits();
+            info!(limits = changed.join(","), "limits of clients reloaded");
+        }
         self.broker.alarms().set_limits(alarm_limits(config));
         self.broker.accounts().set_local_only(config.users.local_only.clone());
         self.reload_certificates();

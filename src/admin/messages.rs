@@ -231,7 +231,7 @@ fn publish(
         let why = format!("publishers are blocked: {reason}");
         return Err(Refusal::new(RefusalKind::Unavailable, why));
     }
-    let limit = broker.settings().limits.message_bytes_max;
+    let limit = broker.limits().message_bytes_max();
     if sent.payload.0.len() as u64 > limit {
         return Err(invalid(format!("a message has at most {limit} bytes")));
     }
@@ -244,7 +244,7 @@ fn publish(
     let headers = sent.properties.headers.as_ref().map(table_of).transpose().map_err(invalid)?;
     let copies = CopyKeys::of(headers.as_ref())?;
     let raw = sent.properties.encoded(headers.as_ref())?;
-    let limit = broker.settings().limits.frame_max as usize;
+    let limit = broker.limits().get().frame_max as usize;
     if raw.len() > limit.saturating_sub(HEADER_FRAME_BYTES) {
         let why = format!("the properties have {} bytes, and must fit in a frame of {limit}", raw.len());
         return Err(invalid(why));

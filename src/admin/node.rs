@@ -419,7 +419,7 @@ fn usage(broker: &Broker, caller: &Caller) -> Usage {
         descriptors,
         descriptors_max: machine::descriptors_max(),
         processors: machine::processors() as u64,
-        connections_max: broker.settings().limits.connections_max,
+        connections_max: broker.limits().get().connections_max,
         connections,
         message_memory_bytes: broker.gauges().resident,
         store_works: health != Health::Failed,

@@ -238,7 +238,7 @@ impl Definitions {
                 Err(why) => faults.push(format!("vhost '{}': {why}", record.name)),
             }
         }
-        let max = there.registry.context().limits.vhosts_max;
+        let max = there.registry.context().limits.get().vhosts_max;
         if vhosts.len() > max as usize {
             faults.push(format!("cannot define so many vhosts: vhost limit of {max} is reached"));
         }

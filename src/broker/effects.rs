@@ -384,7 +384,7 @@ impl EffectHandler {
 
     /// How much may be parked in a queue.
     pub(super) fn parked_max(&self) -> ParkedMax {
-        let limits = &self.context().limits;
+        let limits = self.context().limits.get();
         ParkedMax { messages: limits.parked_max, bytes: limits.parked_bytes_max }
     }
 

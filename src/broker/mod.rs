@@ -62,7 +62,7 @@ use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
 use crate::blocking;
 use crate::clock::{Clock, Now};
-use crate::config::Limits;
+use crate::config::{CurrentLimits, Limits};
 use crate::error::BrokerError;
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::machine;
@@ -109,7 +109,7 @@ pub struct BrokerSettings {
     pub local_only: Vec<String>,
     /// The user that clients are who log in by ANONYMOUS; none where that is not offered.
     pub anonymous_user: Option<String>,
-    /// What clients may ask for.
+    /// What clients may ask for, until [`Broker::set_limits`] changes it.
     pub limits: Limits,
     /// When publishers have to wait.
     pub alarms: AlarmLimits,
@@ -168,6 +168,7 @@ pub struct Broker {
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
     settings: BrokerSettings,
+    limits: Arc<CurrentLimits>,
     metrics: Arc<Metrics>,
     places: Quotas,
     alarms: Arc<Alarms>,
@@ -188,10 +189,11 @@ impl Broker {
         let Opened { log, pages, mut recovered } = opened;
         let timers = Arc::new(Timers::default());
         let metrics = Arc::<Metrics>::default();
-        let (limits, next_queue) = (settings.limits.clone(), recovered.next_queue);
+        let limits = Arc::new(CurrentLimits::new(settings.limits.clone()));
+        let (of_all, next_queue) = (Arc::clone(&limits), recovered.next_queue);
         let policies = PolicyBook::recover(mem::take(&mut recovered.policies), Arc::clone(&log));
         let (of_log, of_timers, counted) = (Arc::clone(&log), Arc::clone(&timers), Arc::clone(&metrics));
-        let context = BrokerContext::new(of_log, of_timers, limits, next_queue, policies, counted);
+        let context = BrokerContext::new(of_log, of_timers, of_all, next_queue, policies, counted);
         let (places, alarms) = (Quotas::new(&settings.limits), Arc::new(Alarms::new(settings.alarms)));
         let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
         let local_only = settings.local_only.clone();
@@ -215,6 +217,7 @@ impl Broker {
             log,
             timers,
             settings,
+            limits,
             metrics,
             places,
             alarms,
@@ -351,6 +354,20 @@ impl Broker {
     #[must_use]
     pub fn settings(&self) -> &BrokerSettings {
         &self.settings
+    }
+
+    /// What clients may ask for now.
+    #[must_use]
+    pub fn limits(&self) -> &CurrentLimits {
+        &self.limits
+    }
+
+    /// Clients may ask for this from now on. What is there stays, also where it is more than that;
+    /// what was agreed upon with a connection holds until its end.
+    pub fn set_limits(&self, limits: Limits) {
+        self.places.set(&limits);
+        self.unread.set_max(limits.unread_bytes_max);
+        self.limits.set(limits);
     }
 
     /// What was counted.

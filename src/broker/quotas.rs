@@ -41,6 +41,12 @@ impl Quotas {
             channels: Quota::with(limits.channels_max),
         }
     }
+
+    /// As many as these limits say may come from now on.
+    pub fn set(&self, limits: &Limits) {
+        self.connections.set_max(limits.connections_max.into());
+        self.channels.set_max(limits.channels_max);
+    }
 }
 
 impl Quota {

@@ -104,7 +104,7 @@ impl VHosts<'_> {
     /// There are too many, or something of it cannot be used.
     pub fn create(self, record: VHostRecord) -> Result<Ticket, VHostError> {
         let record = record.checked().map_err(VHostError::Invalid)?;
-        let (name, max) = (record.name.clone(), self.registry.context().limits.vhosts_max);
+        let (name, max) = (record.name.clone(), self.registry.context().limits.get().vhosts_max);
         let _alone = self.registry.change();
         let (ticket, _nobody) = self.accounts.change(|directory| {
             if directory.vhost(&name).is_some() {

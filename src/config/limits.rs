@@ -119,6 +119,14 @@ impl Limits {
         Ok(())
     }
 
+    /// The keys that have another value in `other`, each with that value: `heartbeat_s=30`.
+    #[must_use]
+    pub fn changes(&self, other: &Self) -> Vec<String> {
+        let pairs = self.ranges().into_iter().zip(other.ranges());
+        let changed = pairs.filter(|((_, before, _), (_, after, _))| before != after);
+        changed.map(|(_, (key, after, _))| format!("{key}={after}")).collect()
+    }
+
     /// All keys.
     #[cfg(test)]
     pub(super) fn keys(&self) -> Vec<&'static str> {

@@ -165,7 +165,7 @@ fn canonical(name: &str) -> &str {
 
 async fn room(call: Call) -> Response {
     let broker = &call.state.broker;
-    let (limit, there) = (broker.settings().limits.connections_max, broker.clients().list().len());
+    let (limit, there) = (broker.limits().get().connections_max, broker.clients().list().len());
     if there < limit as usize {
         return ok(&call).await;
     }

@@ -119,7 +119,7 @@ fn whole(state: &State, names: Names<'_>, endpoint: &'static str) -> String {
         shortage,
         resident_bytes: machine::resident_bytes(),
         descriptors: (machine::descriptors_open(), machine::descriptors_max()),
-        connections_max: broker.settings().limits.connections_max,
+        connections_max: broker.limits().get().connections_max,
         attempts: broker.attempts(),
         sample_bytes: broker.sampling().bytes(),
         io: broker.io(),

@@ -17,7 +17,7 @@ pub const TIGHT_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Unread {
     bytes: AtomicUsize,
-    max: usize,
+    max: AtomicUsize,
 }
 
 /// What one consumer or connection has of the sum; it is taken out again when this is dropped.
@@ -38,7 +38,14 @@ impl Unread {
     /// High above `max` bytes.
     #[must_use]
     pub fn with(max: u64) -> Self {
-        Self { bytes: AtomicUsize::new(0), max: usize::try_from(max).unwrap_or(usize::MAX) }
+        let unread = Self { bytes: AtomicUsize::new(0), max: AtomicUsize::new(0) };
+        unread.set_max(max);
+        unread
+    }
+
+    /// High above so many bytes from now on.
+    pub fn set_max(&self, max: u64) {
+        self.max.store(usize::try_from(max).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// The sum of all shares.
@@ -52,7 +59,7 @@ impl Unread {
     #[must_use]
     #[inline]
     pub fn allowed(&self, usual: usize) -> usize {
-        if self.bytes() > self.max { usual.min(TIGHT_BYTES) } else { usual }
+        if self.bytes() > self.max.load(Ordering::Relaxed) { usual.min(TIGHT_BYTES) } else { usual }
     }
 }
 
@@ -129,5 +136,17 @@ mod tests {
         assert_eq!((unread.bytes(), unread.allowed(150_000)), (TIGHT_BYTES, 150_000));
         drop(shares);
         assert_eq!(unread.bytes(), 0);
+    }
+
+    #[test]
+    fn another_limit_holds_at_once() {
+        let unread = Arc::new(Unread::with(200_000));
+        let mut share = Share::of(&unread);
+        share.set(150_000);
+        assert_eq!(share.allowed(200_000), 200_000);
+        unread.set_max(100_000);
+        assert_eq!(share.allowed(200_000), TIGHT_BYTES);
+        unread.set_max(u64::MAX);
+        assert_eq!(share.allowed(200_000), 200_000);
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn receive(
     options: ListenerOptions,
 ) {
     let began = guard.broker().clock().now();
-    let wait = Duration::from_secs(guard.broker().settings().limits.handshake_timeout_s.into());
+    let wait = Duration::from_secs(guard.broker().limits().get().handshake_timeout_s.into());
     let until = Instant::now() + wait;
     let mut peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
     if options.expects_proxy(address) {

@@ -14,6 +14,7 @@ use crate::config::Limits;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,8 +28,8 @@ pub(super) const STEP_MS: u64 = 1000;
 /// All that have not shaken hands.
 #[derive(Debug)]
 pub(super) struct HandshakeLimiter {
-    max: u32,
-    per_address_max: u32,
+    max: AtomicU32,
+    per_address_max: AtomicU32,
     count: Mutex<Count>,
     /// One of them has gone.
     gone: Notify,
@@ -63,9 +64,22 @@ impl HandshakeLimiter {
     /// Nobody has come yet. There is room for `sockets_max` of all kinds, of which no more than
     /// half are for handshakes.
     pub(super) fn new(limits: &Limits, sockets_max: u32) -> Arc<Self> {
-        let max = limits.handshakes_max.min((sockets_max / 2).max(1));
-        let per_address_max = limits.handshakes_per_address_max;
-        Arc::new(Self { max, per_address_max, count: Mutex::default(), gone: Notify::new() })
+        let (max, per_address_max) = (AtomicU32::new(0), AtomicU32::new(0));
+        let limiter = Self { max, per_address_max, count: Mutex::default(), gone: Notify::new() };
+        limiter.set_limits(limits, sockets_max);
+        Arc::new(limiter)
+    }
+
+    /// Other limits hold from now on. Who is there stays.
+    pub(super) fn set_limits(&self, limits: &Limits, sockets_max: u32) {
+        self.max.store(limits.handshakes_max.min((sockets_max / 2).max(1)), Ordering::Relaxed);
+        self.per_address_max.store(limits.handshakes_per_address_max, Ordering::Relaxed);
+        // Who waits looks again.
+        self.gone.notify_waiters();
+    }
+
+    fn max(&self) -> u32 {
+        self.max.load(Ordering::Relaxed)
     }
 
     /// One more, as soon as there is room. Its address is not known if a proxy will tell it.
@@ -88,14 +102,14 @@ impl HandshakeLimiter {
     fn try_admit(self: &Arc<Self>, address: Option<IpAddr>, now_ms: u64) -> Result<HandshakePermit, u64> {
         let address = address.map(network);
         let mut count = self.count();
-        if count.all >= self.max {
+        if count.all >= self.max() {
             return Err(count.make_room(now_ms));
         }
         count.all += 1;
         let (key, gives_way) = count.add(address, now_ms);
         if let Some(here) = count.by_address.get_mut(&address)
             && address.is_some()
-            && here.len() > usize::try_from(self.per_address_max).unwrap_or(usize::MAX)
+            && here.len() > self.per_address_max.load(Ordering::Relaxed) as usize
         {
             give_way(here, now_ms);
         }
@@ -196,7 +210,7 @@ impl Drop for HandshakePermit {
         let mut count = self.among.count();
         count.all -= 1;
         // That others wait is logged once, not each time.
-        count.is_full &= count.all > self.among.max / 2;
+        count.is_full &= count.all > self.among.max() / 2;
         count.remove(self.address, self.key);
         drop(count);
         self.among.gone.notify_one();
@@ -265,6 +279,21 @@ mod tests {
         assert!(gives_way(&mut other), "a network counts as one address");
         drop((other, two, same));
         assert!(limiter.count().by_address.is_empty() && limiter.count().all == 0);
+    }
+
+    #[test]
+    fn other_limits_hold_for_who_comes_next() {
+        let limiter = limiter(1, 10);
+        let one = come(&limiter, "192.0.2.1", 0).unwrap();
+        assert!(come(&limiter, "192.0.2.2", 0).is_err());
+        let limits = Limits { handshakes_max: 3, handshakes_per_address_max: 1, ..Limits::default() };
+        limiter.set_limits(&limits, 1000);
+        let mut two = come(&limiter, "192.0.2.2", 0).unwrap();
+        let _three = come(&limiter, "192.0.2.2", 2000).unwrap();
+        assert!(gives_way(&mut two), "one of an address need not");
+        drop(one);
+        limiter.set_limits(&limits, 2);
+        assert!(come(&limiter, "192.0.2.1", 3000).is_err(), "two are there, and half of the sockets is one");
     }
 
     #[test]

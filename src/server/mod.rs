@@ -26,6 +26,7 @@ use self::handshake_limiter::{HandshakeLimiter, HandshakePermit};
 use crate::broker::Broker;
 use crate::client::identity::Peer;
 use crate::clock::Now;
+use crate::config::Limits;
 use crate::machine;
 use crate::protocol::amqp::session::Session;
 use crate::queue::mailbox::Mailbox;
@@ -53,10 +54,27 @@ pub enum ShutdownReason {
     StoreFailed,
 }
 
+/// How many sockets clients may have: those of connections and handshakes, as far as there are
+/// descriptors for them. Logs if these are too few.
+fn sockets_max(limits: &Limits) -> u32 {
+    let wanted = limits.connections_max.saturating_add(limits.handshakes_max);
+    let sockets_max = machine::descriptors_max()
+        .and_then(|most| u32::try_from(most).ok())
+        .map_or(wanted, |most| wanted.min(most.saturating_sub(DESCRIPTORS_KEPT).max(2)));
+    if sockets_max < limits.connections_max {
+        warn!(
+            "the open-files limit allows {sockets_max} connections, below limits.connections_max = {}",
+            limits.connections_max
+        );
+    }
+    sockets_max
+}
+
 /// What all connections share.
 pub struct Server {
     broker: Arc<Broker>,
-    sockets_max: u32,
+    /// How many permits there are, taken or not.
+    sockets_max: Mutex<u32>,
     /// Those who have not shaken hands.
     handshakes: Arc<HandshakeLimiter>,
     /// One for each connection that may still come: the limit, and (all of them back) the sign that
@@ -79,32 +97,38 @@ impl Server {
     /// told so; therefore it takes more sockets than connections.
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Arc<Self> {
-        let limits = &broker.settings().limits;
-        let wanted = limits.connections_max.saturating_add(limits.handshakes_max);
-        let sockets_max = machine::descriptors_max()
-            .and_then(|most| u32::try_from(most).ok())
-            .map_or(wanted, |most| wanted.min(most.saturating_sub(DESCRIPTORS_KEPT).max(2)));
-        if sockets_max < limits.connections_max {
-            warn!(
-                "the open-files limit allows {sockets_max} connections, below limits.connections_max = {}",
-                limits.connections_max
-            );
-        }
-        let handshakes = HandshakeLimiter::new(limits, sockets_max);
-        // A usize has 32 bits or more wherever tokio runs; a semaphore counts up to an eighth of
-        // that.
-        let permits = usize::try_from(sockets_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let limits = broker.limits().get();
+        let sockets_max = sockets_max(&limits);
+        let handshakes = HandshakeLimiter::new(&limits, sockets_max);
         Arc::new(Self {
             broker,
-            sockets_max,
+            sockets_max: Mutex::new(sockets_max),
             handshakes,
-            permits: Arc::new(Semaphore::new(permits)),
+            // A usize has 32 bits or more wherever tokio runs, and limits allow no more sockets
+            // than a semaphore counts.
+            permits: Arc::new(Semaphore::new(sockets_max as usize)),
             mailboxes: Mutex::default(),
             next: AtomicU64::new(0),
             reason: OnceLock::new(),
             long_turns: Arc::new(Semaphore::new(machine::processors().saturating_sub(1).max(1))),
             ending: Semaphore::new(0),
         })
+    }
+
+    /// Takes over the limits of the broker after a change. Connections that are there stay.
+    pub fn reload_limits(&self) {
+        let limits = self.broker.limits().get();
+        let wanted = sockets_max(&limits);
+        self.handshakes.set_limits(&limits, wanted);
+        let mut sockets_max = self.sockets_max.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted > *sockets_max {
+            self.permits.add_permits((wanted - *sockets_max) as usize);
+            *sockets_max = wanted;
+        } else {
+            // Those that are taken cannot be withdrawn; the other limits hold for their sockets.
+            let withdrawn = self.permits.forget_permits((*sockets_max - wanted) as usize);
+            *sockets_max -= u32::try_from(withdrawn).unwrap_or(u32::MAX);
+        }
     }
 
     /// Tells every connection to end, for the reason that was given first. Connections that are
@@ -118,7 +142,8 @@ impl Server {
     /// Waits up to `wait` until connections that were told to end have ended; whether they all
     /// have.
     pub async fn ended(&self, wait: Duration) -> bool {
-        matches!(timeout(wait, self.permits.acquire_many(self.sockets_max)).await, Ok(Ok(_all)))
+        let sockets_max = *self.sockets_max.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(timeout(wait, self.permits.acquire_many(sockets_max)).await, Ok(Ok(_all)))
     }
 
     /// Has every session look at the broker again.

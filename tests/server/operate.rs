@@ -295,6 +295,47 @@ fn a_log_in_json_makes_all_that_is_said_json() {
 }
 
 #[test]
+fn limits_are_read_again_on_sighup() {
+    let folder = Folder::new();
+    let limits = |more: &str| format!("[limits]\nconnections_max = 1\nhandshakes_max = 1\n{more}");
+    let config = folder.write("leveret.toml", limits(""));
+    let broker = Process::spawn(leveret_in(&folder).arg("--config").arg(&config));
+    let mut one = client(&broker);
+    declare(&mut one, "q", "");
+    let more = "[limits]\nconnections_max = 3\nqueues_max = 1\nheartbeat_s = 7\nmessage_bytes_max = 1024\n";
+    folder.write("leveret.toml", more);
+    broker.signal("HUP");
+    let changed = "heartbeat_s=7,message_bytes_max=1024,connections_max=3,handshakes_max=4096,queues_max=1";
+    broker.until_logged(&format!("limits of clients reloaded limits=\"{changed}\""));
+    // As many sockets as that could not come before.
+    let mut others: Vec<Client> = (0..2).map(|_| Client::over(connect(broker.amqp))).collect();
+    for other in &mut others {
+        other.greet();
+        other.say(&["0 connection.start-ok PLAIN guest guest"]);
+        assert_eq!(other.hear(), "0 connection.tune 2047 131072 7");
+        other.say(&["0 connection.tune-ok 2047 131072 0", "0 connection.open /"]);
+        assert_eq!(other.hear(), "0 connection.open-ok");
+    }
+    one.say(&["1 queue.declare r durable"]);
+    let refused = one.hear();
+    assert!(refused.contains("cannot declare queue 'r': queue limit in cluster (1) is reached"), "{refused}");
+    // Nothing of a file with a limit that cannot be is taken over.
+    folder.write("leveret.toml", limits("queues_max = 0\n"));
+    broker.signal("HUP");
+    broker.until_logged("settings not reloaded error=");
+    let status = from_str::<Value>(&ctl(&folder, &["--json", "status"]).1).expect("it is JSON");
+    assert_eq!(status["status"]["connections"], 3);
+    // Fewer than there are: they stay, and nobody else comes.
+    folder.write("leveret.toml", limits(""));
+    broker.signal("HUP");
+    broker.until_logged("connections_max=1,handshakes_max=1,queues_max=200000");
+    one.say(&["1 channel.close-ok", "2 channel.open"]);
+    assert_eq!(one.hear(), "2 channel.open-ok");
+    let (status, log) = broker.stop();
+    assert!(status.success() && !log.contains("take effect at the next start"), "{log}");
+}
+
+#[test]
 fn settings_are_read_again_on_sighup_and_systemd_is_told() {
     let folder = Folder::new();
     let config = folder.write("leveret.toml", "memory_limit = '3GiB'\n");

@@ -86,8 +86,8 @@ fn sighup_reads_the_log_filter_again() {
     assert!(log.contains("stopped"), "the filter is in effect: {log}");
     let log = check("log = 'info'", "log = 'info,=x=y'", "'info,=x=y' is not a log filter");
     assert!(log.contains("stopped"), "{log}");
-    let more = "log = 'warn'\n[limits]\nheartbeat_s = 7\n";
-    let log = check("", more, "other changed settings take effect at the next start");
+    let more = "log = 'warn'\n[advertise]\nproduct = 'x'\n";
+    let log = check("", more, "changed settings that take effect at the next start keys=\"advertise\"");
     assert!(!log.contains("stopped"), "{log}");
     let log = check("", "logs = 'warn'", "settings not reloaded error=");
     assert!(log.contains("there is no key 'logs'") && log.contains("stopped"), "{log}");

@@ -393,3 +393,96 @@ fn strangers_that_take_their_time() {
         ",
     );
 }
+
+/// As an operator changes them: what is agreed upon with a connection stays, and so does what there
+/// is; whatever else is asked for next is held against the new ones.
+#[test]
+fn limits_that_change() {
+    let small = Limits {
+        heartbeat_s: 7,
+        channel_max: 9,
+        frame_max: 8192,
+        connections_max: 1,
+        channels_max: 2,
+        consumers_per_channel_max: 1,
+        message_bytes_max: 1024,
+        transaction_bytes_max: 1024,
+        vhosts_max: 1,
+        queues_max: 1,
+        exchanges_max: 1,
+        bindings_max: 1,
+        ..Limits::default()
+    };
+    let mut world = World::new(Pieces::Whole, limited(Limits::default()));
+    let there = "
+        > 1 queue.declare q
+        < 1 queue.declare-ok q 0 0
+        > 1 queue.declare r
+        < 1 queue.declare-ok r 0 0
+        > 1 basic.consume q one
+        < 1 basic.consume-ok one
+        b> 1 queue.declare q passive
+        b< 1 queue.declare-ok q 0 1
+        ";
+    play(&mut world, there);
+    world.broker.set_limits(small);
+    let refused = "
+        > 1 queue.declare r
+        < 1 queue.declare-ok r 0 0
+        > 2 channel.open
+        < 0 connection.close 530 NOT_ALLOWED - number of channels opened on node 'leveret' has reached the maximum \
+         allowed limit of (2) (0,0)
+        > 0 connection.close-ok
+        b> 1 queue.declare s
+        b< 1 channel.close 406 PRECONDITION_FAILED - cannot declare queue 's': queue limit in cluster (1) is reached (50,10)
+        b> 1 channel.close-ok
+        ! accept h
+        h> header
+        h< 0 connection.start PLAIN AMQPLAIN en_US
+        h> 0 connection.start-ok PLAIN guest guest
+        h< 0 connection.tune 9 8192 7
+        h> 0 connection.tune-ok 9 8192 0
+        h> 0 connection.open /
+        h< 0 connection.close 530 NOT_ALLOWED - connection refused: node connection limit (1) is reached (10,40)
+        h> 0 connection.close-ok
+        b> 1 channel.open
+        b< 1 channel.open-ok
+        b> 1 basic.publish '' r *1025
+        b< 1 channel.close 406 PRECONDITION_FAILED - message size 1025 is larger than configured max size 1024 (60,40)
+        b> 1 channel.close-ok
+        ";
+    play(&mut world, refused);
+    world.broker.set_limits(Limits::default());
+    let again = "
+        b> 1 channel.open
+        b< 1 channel.open-ok
+        b> 1 queue.declare s
+        b< 1 queue.declare-ok s 0 0
+        b> 1 basic.publish '' s *1025
+        c> 1 queue.declare s passive
+        c< 1 queue.declare-ok s 1 0
+        ";
+    play(&mut world, again);
+}
+
+/// The time in which a body has to go on may be given up while one is on its way.
+#[test]
+fn a_body_that_need_not_go_on_any_more() {
+    let mut world = World::new(Pieces::Bytes, limited(Limits { body_timeout_s: 20, ..Limits::default() }));
+    play(
+        &mut world,
+        "
+        > 1 method 60 40 0000 00 0171 00
+        > 1 content-header 60 3
+        ! wait 15000
+        ",
+    );
+    world.broker.set_limits(Limits { body_timeout_s: 0, ..Limits::default() });
+    play(
+        &mut world,
+        "
+        ! wait 15000
+        ! open a
+        ",
+    );
+}

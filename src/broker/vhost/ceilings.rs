@@ -23,7 +23,7 @@ impl BrokerContext {
         arguments: &FieldTable,
     ) -> Result<(), BrokerError> {
         check_open(state, on)?;
-        let max = self.limits.queues_max;
+        let max = self.limits.get().queues_max;
         if self.counts().queues >= max as usize {
             return Err(BrokerError::QueueLimit { queue: on.name.clone(), max });
         }
@@ -46,7 +46,7 @@ impl BrokerContext {
         arguments: &FieldTable,
     ) -> Result<(), BrokerError> {
         check_open(state, on)?;
-        let max = self.limits.exchanges_max;
+        let max = self.limits.get().exchanges_max;
         if self.counts().exchanges >= max as usize {
             return Err(BrokerError::ExchangeLimit { exchange: on.clone(), max });
         }
@@ -64,11 +64,11 @@ impl BrokerContext {
         bind: &Bind,
     ) -> Result<(), BrokerError> {
         let on = Resource::exchange(vhost, &bind.source);
-        let max = self.limits.bindings_max;
+        let max = self.limits.get().bindings_max;
         if self.counts().bindings >= max as usize {
             return Err(BrokerError::BindingLimit { exchange: on, max });
         }
-        let max = self.limits.topic_hashes_max;
+        let max = self.limits.get().topic_hashes_max;
         let count = if kind == ExchangeType::Topic { hashes(&bind.routing_key) } else { 0 };
         if count > max as usize {
             let key = String::from_utf8_lossy(&bind.routing_key).into_owned();
@@ -103,10 +103,10 @@ impl BrokerContext {
     /// # Errors
     /// [`BrokerError::ArgumentsTooLong`].
     fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
-        let max = self.limits.arguments_bytes_max;
         if arguments.is_empty() {
             return Ok(());
         }
+        let max = self.limits.get().arguments_bytes_max;
         let bytes = encoded(arguments).len();
         if bytes > max as usize {
             return Err(BrokerError::ArgumentsTooLong { on: on.clone(), bytes, max });

@@ -7,7 +7,7 @@
 use super::VHost;
 use crate::arguments::misnamed::Misnamed;
 use crate::broker::policies::PolicyBook;
-use crate::config::Limits;
+use crate::config::CurrentLimits;
 use crate::ids::{QueueId, VHostId};
 use crate::metrics::Metrics;
 use crate::queue::timers::Timers;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Weak};
 /// What all virtual hosts of a broker share: the log, timers, policies, metrics and limits.
 pub struct BrokerContext {
     pub(in crate::broker) log: Arc<dyn Log>,
-    pub(in crate::broker) limits: Limits,
+    pub(in crate::broker) limits: Arc<CurrentLimits>,
     pub(in crate::broker) policies: PolicyBook,
     pub(in crate::broker) metrics: Arc<Metrics>,
     /// Something is bound to the exchange of the log.
@@ -57,7 +57,7 @@ impl BrokerContext {
     pub fn new(
         log: Arc<dyn Log>,
         timers: Arc<Timers>,
-        limits: Limits,
+        limits: Arc<CurrentLimits>,
         next_queue: u64,
         policies: PolicyBook,
         metrics: Arc<Metrics>,

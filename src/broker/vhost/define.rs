@@ -256,7 +256,7 @@ impl Checking<'_> {
 /// declare while definitions are made is not counted again.
 fn check_counts(vhost: &VHost, checked: &Checked) -> Result<(), BrokerError> {
     let context = &vhost.objects.context;
-    let (there, limits) = (context.counts(), &context.limits);
+    let (there, limits) = (context.counts(), context.limits.get());
     let delays = checked.exchanges.values().filter(|(_, delays)| *delays).count();
     for (what, there, new, max) in [
         ("queue", there.queues, checked.queues.len() + delays, limits.queues_max),

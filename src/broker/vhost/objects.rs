@@ -72,7 +72,7 @@ impl Objects {
     /// Brings back what was on disk.
     pub(super) fn restore(&mut self, part: &RecoveredVHost<'_>) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut changes = restore(&mut state.topology, part, &self.queue_context, &self.context.limits);
+        let mut changes = restore(&mut state.topology, part, &self.queue_context, &self.context.limits.get());
         state.ticket = append(&self.queue_context, &mut changes).unwrap_or_default();
         let counts = Counts::of(&state.topology);
         self.context.count(state.counted, counts);

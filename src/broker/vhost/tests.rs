@@ -7,7 +7,7 @@ use super::*;
 use crate::arguments::table::ALTERNATE_EXCHANGE;
 use crate::auth::vhost::ROOT;
 use crate::broker::policies::PolicyBook;
-use crate::config::Limits;
+use crate::config::{CurrentLimits, Limits};
 use crate::ids::{ConsumerId, QueueId};
 use crate::message::properties::NONE;
 use crate::message::table::FieldTable;
@@ -32,7 +32,8 @@ struct Fixture {
 
 fn recover(recovered: &Recovered) -> Fixture {
     let log = Arc::<FakeLog<Vec<Vec<Change>>>>::default();
-    let (timers, limits, next_queue) = (Arc::<Timers>::default(), Limits::default(), recovered.next_queue);
+    let limits = Arc::new(CurrentLimits::new(Limits::default()));
+    let (timers, next_queue) = (Arc::<Timers>::default(), recovered.next_queue);
     let policies = PolicyBook::recover(Vec::new(), log.clone());
     let context = BrokerContext::new(log.clone(), timers, limits, next_queue, policies, Arc::default());
     let (mut parts, _orphans) = RecoveredVHost::all(recovered);

@@ -70,7 +70,7 @@ pub(super) struct ConnectionState {
 
 impl ConnectionState {
     pub(super) fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
-        let settings = &broker.settings().limits;
+        let settings = broker.limits().get();
         let limits = NegotiatedLimits {
             channel_max: settings.channel_max,
             frame_max: settings.frame_max,
@@ -103,7 +103,7 @@ impl ConnectionState {
 
     /// A content is on its way, of which not all came at once.
     pub(super) fn await_body(&mut self) {
-        let timeout_s = self.broker.settings().limits.body_timeout_s;
+        let timeout_s = self.broker.limits().get().body_timeout_s;
         if timeout_s > 0 {
             self.stale.bring_forward(self.due_after(u64::from(timeout_s) * 1000));
         }

@@ -81,7 +81,7 @@ impl Consumers {
         link: &ConnectionState,
         consume: &basic::Consume,
     ) -> Result<(Consumer, String), AmqpError> {
-        let limits = &link.broker.settings().limits;
+        let limits = link.broker.limits().get();
         let max = limits.consumers_per_channel_max;
         if self.by_tag.len() >= max as usize {
             return Err(AmqpError::ConsumerLimit { max });

@@ -140,7 +140,7 @@ pub(super) fn check_header(link: &ConnectionState, header: &ContentHeader<'_>) -
     if size > BODY_MAX {
         return Err(AmqpError::BodyTooLarge { size, max: BODY_MAX });
     }
-    let max = link.broker.settings().limits.message_bytes_max;
+    let max = link.broker.limits().message_bytes_max();
     if size > max {
         return Err(AmqpError::MessageTooLarge { size, max });
     }

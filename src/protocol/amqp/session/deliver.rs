@@ -138,7 +138,7 @@ impl Deliveries {
     /// # Errors
     /// 406: there are as many as there may be.
     pub(super) fn check_room(&self, link: &ConnectionState) -> Result<(), AmqpError> {
-        let max = link.broker.settings().limits.unacked_max;
+        let max = link.broker.limits().get().unacked_max;
         if self.unacked.len() >= max as usize {
             return Err(AmqpError::UnackedLimit { max });
         }

@@ -71,7 +71,7 @@ impl Handshake {
                 say(link, start(link));
                 *self = Self::StartOk;
             }
-            let frame_max = link.broker.settings().limits.handshake_frame_max;
+            let frame_max = link.broker.limits().get().handshake_frame_max;
             let decoded = frame::decode(&input[*used..], frame_max);
             let decoded = decoded.map_err(|error| Fault::unreadable(error.into(), input, used))?;
             let Some((frame, len)) = decoded else { return Ok(Next::Stay) };

@@ -143,8 +143,9 @@ impl Session {
     /// A session for a client that connected at the time `now`, or a little before.
     #[must_use]
     pub fn new(broker: Arc<Broker>, peer: Peer, now: Now) -> Self {
-        let patience = WriteTimeout::of(broker.settings().limits.write_timeout_s);
-        let until_ms = now.mono_ms + 1000 * u64::from(broker.settings().limits.handshake_timeout_s);
+        let limits = broker.limits().get();
+        let patience = WriteTimeout::of(limits.write_timeout_s);
+        let until_ms = now.mono_ms + 1000 * u64::from(limits.handshake_timeout_s);
         Self {
             link: ConnectionState::new(broker, peer, now),
             state: State::Handshake { handshake: Handshake::Header, until_ms },

@@ -104,7 +104,7 @@ impl Transaction {
     /// # Errors
     /// 406: it is too large.
     pub(super) fn check_size(&self, link: &mut ConnectionState) -> Result<(), AmqpError> {
-        let max = link.broker.settings().limits.transaction_bytes_max;
+        let max = link.broker.limits().get().transaction_bytes_max;
         link.tally.transacted = true;
         // It goes into a block of its own if the worst comes to the worst.
         link.batch.budget.take(1);

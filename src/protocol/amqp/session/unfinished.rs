@@ -32,7 +32,7 @@ pub(super) fn check_kept(channels: &Channels, link: &mut ConnectionState) -> Res
         memory += kept.1;
     }
     link.unfinished.set(memory);
-    let max = link.broker.settings().limits.unfinished_bytes_max;
+    let max = link.broker.limits().get().unfinished_bytes_max;
     if bytes <= max {
         return Ok(());
     }
@@ -49,9 +49,12 @@ pub(super) fn check_stale(channels: &Channels, link: &mut ConnectionState, reads
     if !link.stale.is_due(now_ms) {
         return Ok(());
     }
-    let timeout_s = link.broker.settings().limits.body_timeout_s;
+    let timeout_s = link.broker.limits().get().body_timeout_s;
     let timeout_ms = u64::from(timeout_s) * 1000;
     link.stale = Deadline::NEVER;
+    if timeout_s == 0 {
+        return Ok(());
+    }
     let Some((heard_ms, number)) = channels.iter().filter_map(longest_ago).min() else {
         return Ok(());
     };
