@@ -156,6 +156,8 @@ pub struct Metrics {
     pub redelivered: Counter,
     /// Messages acknowledged.
     pub acknowledged: Counter,
+    /// Deliveries taken back because they were not acknowledged in time.
+    pub deliveries_timed_out: Counter,
     /// Messages dead-lettered because a consumer rejected them.
     pub dead_lettered_rejected: Counter,
     /// Messages dead-lettered because they expired.

@@ -621,6 +621,11 @@ impl Broker {
 
     /// Messages come back to their places, some perhaps later; beyond the delivery limit they die.
     pub fn put_back(&self, queue: &Arc<Queue>, settled: &[Settled], how: Requeue, now: Now) {
+        if how == Requeue::Overdue {
+            let deliveries = count_of(settled);
+            self.metrics.deliveries_timed_out.add(deliveries);
+            queue.deliveries_timed_out.add(deliveries);
+        }
         if count_of(settled) <= PORTION {
             let effects = queue.put_back(settled, how, now);
             self.effects.carry_out(queue, &effects, now, None);

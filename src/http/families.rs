@@ -18,6 +18,7 @@ pub(super) struct OfQueue {
     stats: QueueStats,
     oldest: Oldest,
     capacity: f64,
+    timed_out: u64,
     now_ms: u64,
 }
 
@@ -147,7 +148,7 @@ static DELIVERIES: [Metric<OfQueue>; 8] = [
     counter("queue_get_empty_total", "Fetches that found nothing", |q| q.count(Event::GetEmpty)),
 ];
 
-static OWN: [Metric<OfQueue>; 3] = [
+static OWN: [Metric<OfQueue>; 4] = [
     gauge("leveret_queue_messages_parked", "Dead letters that have nowhere to go", Total::None, |q| {
         whole(q.stats.parked)
     }),
@@ -157,6 +158,9 @@ static OWN: [Metric<OfQueue>; 3] = [
     gauge("leveret_queue_oldest_message_age_seconds", "Age of the oldest message", Total::Max, |q| {
         let age_ms = q.now_ms.saturating_sub(q.oldest.arrived_at_ms?);
         Some(Number::Whole(age_ms / 1000))
+    }),
+    counter("leveret_queue_deliveries_timed_out_total", "Deliveries not acknowledged in time", |q| {
+        whole(q.timed_out)
     }),
 ];
 
@@ -390,7 +394,11 @@ fn queues(vhost: &VHost, now: Now) -> impl Iterator<Item = Labelled<OfQueue>> {
             label(&mut labels, "vhost", &vhost.name);
             label(&mut labels, "queue", &queue.name);
             let (stats, oldest, capacity) = (queue.stats(), queue.oldest(), history::capacity(queue));
-            rows.push(Labelled { labels, of: OfQueue { stats, oldest, capacity, now_ms: now.unix_ms } });
+            let timed_out = queue.deliveries_timed_out.get();
+            rows.push(Labelled {
+                labels,
+                of: OfQueue { stats, oldest, capacity, timed_out, now_ms: now.unix_ms },
+            });
         }
     });
     rows.into_iter()

@@ -138,6 +138,12 @@ impl Page {
         }
         let duplicates = m.deduplicated.get();
         self.counter("leveret_messages_deduplicated_total", "Duplicates not taken", PROTOCOL, duplicates);
+        self.counter(
+            "leveret_deliveries_timed_out_total",
+            "Deliveries taken back because they were not acknowledged in time",
+            "",
+            m.deliveries_timed_out.get(),
+        );
         let damaged = m.damaged.get();
         self.counter(
             "leveret_messages_damaged_total",
@@ -349,6 +355,7 @@ mod tests {
         metrics.get_manual_ack.add(3);
         metrics.dropped_delivery_limit.add(1);
         metrics.deduplicated.add(8);
+        metrics.deliveries_timed_out.add(12);
         let mut sizes = SizeTally::default();
         [0, 100, 101, 100_000_001].into_iter().for_each(|bytes| sizes.add(bytes));
         metrics.sizes.add(&sizes);
@@ -395,6 +402,7 @@ mod tests {
             "rabbitmq_global_messages_dead_lettered_delivery_limit_total\
              {queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"} 1",
             "leveret_messages_deduplicated_total{protocol=\"amqp091\"} 8",
+            "leveret_deliveries_timed_out_total 12",
             "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100\"} 2",
             "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"1000\"} 3",
             "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100000000\"} 3",

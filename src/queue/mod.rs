@@ -43,6 +43,7 @@ use crate::clock::Now;
 use crate::error::{BrokerError, Resource};
 use crate::ids::{ConnectionId, ConsumerId, QueueId, SeqRange, Ticket, VHostId};
 use crate::message::Block;
+use crate::metrics::Counter;
 use crate::queue::dedup::Deduplicator;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::timers::Timers;
@@ -233,6 +234,8 @@ pub struct Queue {
     this: Weak<Self>,
     is_stream: bool,
     unlocked: Unlocked,
+    /// Deliveries taken back because they were not acknowledged in time.
+    pub deliveries_timed_out: Counter,
     /// What it has counted, over time: see [`history::sample`].
     history: Recorder<SERIES>,
     /// Held by who sends its dead letters.
@@ -296,6 +299,7 @@ impl Queue {
             this: Weak::clone(this),
             is_stream: matches!(body, Body::Stream(_)),
             unlocked,
+            deliveries_timed_out: Counter::default(),
             history: Recorder::default(),
             turn: Mutex::default(),
             body: Mutex::new(body),

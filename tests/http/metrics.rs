@@ -163,6 +163,23 @@ fn metrics_move_as_clients_are_delivered_to() {
 }
 
 #[test]
+fn metrics_move_as_clients_do_not_acknowledge_in_time() {
+    let (api, mut client) = connected();
+    declare(&mut client, "q");
+    let slow = r#"{"durable":true,"arguments":{"x-consumer-timeout":1}}"#;
+    api.check("PUT", "/api/queues/%2F/slow", Some(slow), 201);
+    publish(&mut client, "slow");
+    let path = "/metrics/detailed?family=leveret_queue_metrics";
+    let of_queue = "leveret_queue_deliveries_timed_out_total";
+    assert_eq!(metrics(&api, path).get(of_queue), Some(&0.0));
+    check_moves(&api, "leveret_deliveries_timed_out_total leveret_queue_deliveries_timed_out_total", || {
+        client.ask(method::get("slow")).expect("the broker answers");
+        while metrics(&api, "/metrics")["leveret_deliveries_timed_out_total"] < 1.0 {}
+    });
+    assert_eq!(metrics(&api, path).get(of_queue), Some(&1.0));
+}
+
+#[test]
 fn metrics_move_as_clients_come_and_go() {
     let api = Api::start();
     let (address, mut connected) = (api.broker.amqp.to_string(), None);

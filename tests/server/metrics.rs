@@ -109,6 +109,11 @@ const STEPS: &[(&[&str], &[&str])] = &[
     (&["1 basic.get full"], &["1 basic.get-ok"]),
     (&["1 basic.reject 14 requeue", "1 basic.get full"], &["1 basic.get-ok"]),
     (&["1 basic.reject 15 requeue", "1 basic.get full"], &["1 basic.get-empty"]),
+    // Not acknowledged in time.
+    (&["3 channel.open"], &["3 channel.open-ok"]),
+    (&["3 queue.declare slow x-consumer-timeout=1"], &["3 queue.declare-ok"]),
+    (&["3 basic.publish '' slow r", "3 basic.get slow"], &["3 basic.get-ok", "3 channel.close 406"]),
+    (&["3 channel.close-ok"], &[]),
 ];
 
 /// Every series of the page.
