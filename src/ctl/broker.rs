@@ -120,7 +120,9 @@ fn refused(status: u16, text: &[u8], operation: Option<&Operation>) -> CtlError 
             let status = status_of(operation, kind);
             let near = match operation {
                 Operation::Policies(
-                    PolicyOperation::SetPolicy(setting) | PolicyOperation::SetOperatorPolicy(setting),
+                    PolicyOperation::SetPolicy(setting)
+                    | PolicyOperation::SetOperatorPolicy(setting)
+                    | PolicyOperation::PreviewPolicy(setting),
                 ) if kind == RefusalKind::Invalid => setting.did_you_mean(),
                 _ => String::new(),
             };

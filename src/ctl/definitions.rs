@@ -1,6 +1,7 @@
 //! Commands about definitions: everything that is declared, into a file and out of it.
 
 use super::error::CtlError;
+use super::text::visible;
 use super::{Asks, Request, Shown};
 use crate::admin::Operation;
 use crate::admin::definitions::{DefinitionsOperation, Source};
@@ -38,6 +39,9 @@ pub enum Command {
         /// Do nothing if the last import was the same
         #[arg(long = "skip-if-unchanged")]
         skip_if_unchanged: bool,
+        /// Only show what the import would add, change and skip
+        #[arg(long, conflicts_with_all = ["strict", "skip_if_unchanged"])]
+        preview: bool,
         /// Only json is supported
         #[arg(long, value_name = "FORMAT", value_parser = ["json"], hide = true)]
         format: Option<String>,
@@ -67,6 +71,9 @@ pub enum Direction {
         /// Do nothing if the last import was the same
         #[arg(long = "skip-if-unchanged")]
         skip_if_unchanged: bool,
+        /// Only show what the import would add, change and skip
+        #[arg(long, conflicts_with_all = ["strict", "skip_if_unchanged"])]
+        preview: bool,
     },
 }
 
@@ -83,8 +90,15 @@ impl Command {
                     answer: Shown::File((file != Path::new(STANDARD)).then_some(file)),
                 })
             }
+            Self::ImportDefinitions { file, preview: true, .. }
+            | Self::Definitions(Direction::Import { file, preview: true, .. }) => {
+                let document = read(&file)?;
+                let operation = DefinitionsOperation::PreviewDefinitions { document, vhost };
+                let asks = Asks::Operation(Operation::Definitions(operation));
+                Ok(Request { asks, answer: Shown::ImportPreview })
+            }
             Self::ImportDefinitions { file, strict, skip_if_unchanged, .. }
-            | Self::Definitions(Direction::Import { file, strict, skip_if_unchanged }) => {
+            | Self::Definitions(Direction::Import { file, strict, skip_if_unchanged, .. }) => {
                 let document = read(&file)?;
                 let operation =
                     DefinitionsOperation::ImportDefinitions { document, vhost, strict, skip_if_unchanged };
@@ -139,4 +153,45 @@ pub fn imported(told: &Value, words: bool) -> String {
         }
     }
     text
+}
+
+/// What an import would do, a line each.
+#[must_use]
+pub fn previewed(told: &Value, words: bool) -> String {
+    let preview = &told["definitions_preview"];
+    let list = |key: &str| preview[key].as_array().into_iter().flatten();
+    let name = |what: &Value| {
+        let of = |key: &str| visible(what[key].as_str().unwrap_or_default());
+        let vhost =
+            if what["vhost"].is_null() { String::new() } else { format!(" in vhost '{}'", of("vhost")) };
+        format!("{} '{}'{vhost}", of("kind"), of("name"))
+    };
+    let mut text = String::new();
+    for what in list("add") {
+        text.push_str(&format!("add: {}\n", name(what)));
+    }
+    for what in list("change") {
+        text.push_str(&format!("change: {} from {} to {}\n", name(what), what["before"], what["after"]));
+    }
+    for (key, word) in [("skipped", "skipped"), ("problems", "problem")] {
+        for what in list(key).filter_map(Value::as_str) {
+            text.push_str(&format!("{word}: {}\n", visible(what)));
+        }
+    }
+    if words {
+        text.push_str(&format!("Definitions that are already there: {}\n", preview["same"]));
+    }
+    text
+}
+
+/// Whether a preview found nothing that keeps the document from being imported.
+///
+/// # Errors
+/// It did.
+pub fn check_no_problems(told: &Value) -> Result<(), CtlError> {
+    match told["definitions_preview"]["problems"].as_array().map_or(0, Vec::len) {
+        0 => Ok(()),
+        1 => Err(CtlError::Check("the import would be refused: 1 problem".to_owned())),
+        count => Err(CtlError::Check(format!("the import would be refused: {count} problems"))),
+    }
 }

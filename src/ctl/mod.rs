@@ -206,6 +206,10 @@ pub enum Shown {
     File(Option<PathBuf>),
     /// What an import came to.
     Imported,
+    /// What an import would do.
+    ImportPreview,
+    /// What a policy would change, with these columns.
+    Changes(Columns),
     /// A copy of the data file, into a file.
     Copy(PathBuf),
     /// A list with these columns.
@@ -326,6 +330,14 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
             Value::Array(messages) => show.rows(messages, columns),
             _ => Err(CtlError::Garbled("no messages".to_owned())),
         },
+        (Reply::One(told), Shown::Changes(columns)) => {
+            let (rows, more) = policies::previewed(&told);
+            if more > 0 {
+                // The rows are the answer.
+                let _told = writeln!(io::stderr(), "leveret: {more} more are not listed");
+            }
+            show.rows(rows, columns)
+        }
         (Reply::One(told), Shown::Status) => {
             let status = node::with_place(broker, told)?;
             show.one(&status, Shown::Thing)
@@ -394,6 +406,7 @@ impl Show {
     fn one(self, told: &Value, shown: Shown) -> Result<(), CtlError> {
         let complete = match &shown {
             Shown::Requeued(to) => parked::check_none_left(told, to.as_ref()),
+            Shown::ImportPreview => definitions::check_no_problems(told),
             _ => Ok(()),
         };
         let text = match shown {
@@ -411,12 +424,14 @@ impl Show {
             },
             Shown::Requeued(_) if !self.is_quiet() => format!("messages moved: {}\n", parked::moved(told)),
             Shown::Imported => definitions::imported(told, !self.is_quiet()),
+            Shown::ImportPreview => definitions::previewed(told, !self.is_quiet()),
             Shown::Done(_)
             | Shown::Count(..)
             | Shown::Checked(_)
             | Shown::Requeued(_)
             | Shown::List(_)
             | Shown::ListIn(..)
+            | Shown::Changes(_)
             | Shown::Page(_)
             | Shown::Status
             | Shown::Job

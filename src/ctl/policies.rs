@@ -6,13 +6,21 @@ use super::{Asks, Request, Shown};
 use crate::admin::Operation;
 use crate::admin::policies::{ObjectKind, PolicyOperation, PolicySetting};
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 /// The commands.
 #[derive(Subcommand, Debug, Clone)]
 #[command(rename_all = "snake_case")]
 pub enum Command {
     /// Set a policy for queues and exchanges whose names match a pattern
-    SetPolicy(Setting),
+    SetPolicy {
+        /// The policy
+        #[command(flatten)]
+        setting: Setting,
+        /// Only list the queues and exchanges that it would change, and how
+        #[arg(long)]
+        preview: bool,
+    },
     /// Delete a policy
     ClearPolicy {
         /// Name of the policy
@@ -59,6 +67,26 @@ pub struct Setting {
 /// What rabbitmqctl shows of policies.
 const COLUMNS: [&str; 6] = ["vhost", "name", "pattern", "apply-to", "definition", "priority"];
 
+/// What is shown of a queue or exchange that a policy would change.
+const PREVIEW_COLUMNS: [&str; 6] = ["kind", "name", "policy_before", "policy_after", "before", "after"];
+
+/// The rows of a preview, and how many more the policy would change.
+#[must_use]
+pub fn previewed(told: &Value) -> (Vec<Value>, u64) {
+    let preview = &told["policy_preview"];
+    let mut rows = Vec::new();
+    for (list, kind) in [("queues", "queue"), ("exchanges", "exchange")] {
+        for object in preview[list].as_array().into_iter().flatten() {
+            let mut row = object.clone();
+            row["kind"] = Value::from(kind);
+            rows.push(row);
+        }
+    }
+    let total = preview["total"].as_u64().unwrap_or_default();
+    let more = total.saturating_sub(rows.len() as u64);
+    (rows, more)
+}
+
 impl Command {
     /// What it asks for, in that vhost.
     ///
@@ -66,7 +94,12 @@ impl Command {
     /// What was typed cannot be meant.
     pub fn request(self, vhost: String) -> Result<Request, CtlError> {
         let operation = match self {
-            Self::SetPolicy(setting) => PolicyOperation::SetPolicy(setting.of(vhost)?),
+            Self::SetPolicy { setting, preview: false } => PolicyOperation::SetPolicy(setting.of(vhost)?),
+            Self::SetPolicy { setting, preview: true } => {
+                let operation = Operation::Policies(PolicyOperation::PreviewPolicy(setting.of(vhost)?));
+                let columns = Columns::fixed(&PREVIEW_COLUMNS);
+                return Ok(Request { asks: Asks::Operation(operation), answer: Shown::Changes(columns) });
+            }
             Self::SetOperatorPolicy(setting) => PolicyOperation::SetOperatorPolicy(setting.of(vhost)?),
             Self::ClearPolicy { name } => PolicyOperation::ClearPolicy { vhost, policy: name },
             Self::ClearOperatorPolicy { name } => {

@@ -450,6 +450,57 @@ fn shells_can_complete_commands() {
 }
 
 #[test]
+fn a_policy_is_previewed() {
+    let fixture = TestBroker::new();
+    let preview = ["set_policy", "--preview", "p", "^q", r#"{"max-length": 5}"#];
+    let head = "kind\tname\tpolicy_before\tpolicy_after\tbefore\tafter\n";
+    fixture.prints(&preview, &format!("{head}queue\tq\t\tp\t[]\t[{{\"max-length\",5}}]\n"));
+    fixture.prints(&["-q", "list_policies"], "");
+    fixture.prints(&["set_policy", "p", "^q", r#"{"max-length": 5}"#], "");
+    fixture.prints(&preview, "");
+    let (status, listed, _) =
+        fixture.run(&[&["--json"], &preview[..3], &["^e", r#"{"max-length": 4}"#]].concat());
+    let listed: Value = from_str(&listed).expect("it is JSON");
+    let mut names: Vec<_> = listed.as_array().into_iter().flatten().map(|row| row["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!((status, names), (0, vec![Some("empty"), Some("q")]), "'q' has no policy any more");
+    fixture.refuses(
+        &["set_policy", "--preview", "p", "^q", r#"{"max-lengt": 5}"#],
+        69,
+        "[{<<\"max-lengt\">>,5}] are not recognised policy settings; did you mean 'max-length'?",
+    );
+}
+
+#[test]
+fn an_import_is_previewed() {
+    let fixture = TestBroker::new();
+    fixture.prints(&["set_policy", "p", "^q", r#"{"max-length": 5}"#], "");
+    let document = r#"{
+        "queues": [{"vhost": "/", "name": "q", "durable": true, "auto_delete": false, "arguments": {}},
+                   {"vhost": "/", "name": "new", "durable": true, "auto_delete": false, "arguments": {}}],
+        "policies": [{"vhost": "/", "name": "p", "pattern": "^q", "apply-to": "all", "priority": 0,
+                      "definition": {"max-length": 6}}]
+    }"#;
+    let told = "add: queue 'new' in vhost '/'\n\
+                change: policy 'p' in vhost '/' from {\"definition\":{\"max-length\":5}} to \
+                {\"definition\":{\"max-length\":6}}\n";
+    let same = "Definitions that are already there: 1\n";
+    let import = ["import_definitions", "--preview"];
+    assert_eq!(fixture.with_input(&import, document), (0, format!("{told}{same}"), String::new()));
+    let quiet = ["-q", "definitions", "import", "--preview"];
+    assert_eq!(fixture.with_input(&quiet, document), (0, told.to_owned(), String::new()));
+    let (status, listed, _) = fixture.with_input(&["--json", "import_definitions", "--preview"], document);
+    let listed: Value = from_str(&listed).expect("it is JSON");
+    assert_eq!((status, &listed["definitions_preview"]["add"][0]["name"]), (0, &Value::from("new")));
+    fixture.prints(&["-s", "list_queues", "name"], "empty\nq\n");
+    let bad = r#"{"queues": [{"name": "r", "vhost": "/"}, {"name": "s", "vhost": "/x"}]}"#;
+    let (status, listed, why) = fixture.with_input(&import, bad);
+    assert!(listed.contains("problem: queue 's': there is no vhost '/x'\n"), "{listed}");
+    assert_eq!((status, why.as_str()), (69, "leveret: the import would be refused: 1 problem\n"));
+    assert_eq!(fixture.run(&["import_definitions", "--preview", "--strict"]).0, 64);
+}
+
+#[test]
 fn definitions_go_from_one_broker_to_another() {
     let fixture = TestBroker::new();
     fixture.run(&["add_user", "ann", "secret"]);
