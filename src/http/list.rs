@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::io::Write;
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows of a page, where the request does not say.
@@ -26,6 +27,9 @@ const PAGE_SIZE: usize = 100;
 
 /// Rows of a page, at most.
 const PAGE_SIZE_MAX: usize = 500;
+
+/// Rows that are kept before they are sorted for a page.
+const KEPT_MIN: usize = 1024;
 
 /// Rows of a list that is made at once: to have another thread make it costs 30 to 40 us.
 const SHORT: usize = 16;
@@ -78,6 +82,21 @@ impl Show {
         // What happens now is known with the next sample.
         let is_idle = |at_ms: &u64| at_ms + 2 * TICK_MS <= self.sampled_at_ms;
         changed_at_ms.filter(is_idle).map(|at_ms| json!(statistics::time(at_ms)))
+    }
+}
+
+/// Rows that are too large to be moved around.
+impl<R: Listed> Listed for Box<R> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn json(&self, show: &Show) -> Value {
+        (**self).json(show)
+    }
+
+    fn sort_key(&self, path: &str) -> Option<Value> {
+        (**self).sort_key(path)
     }
 }
 
@@ -160,15 +179,21 @@ impl Page {
         }
     }
 
-    /// Which rows of so many are on it, if there is such a page.
-    fn range(self, len: usize) -> Result<std::ops::Range<usize>, Fault> {
+    /// Which rows are on it, if there are so many.
+    fn rows(self) -> Range<usize> {
         let start = (self.number - 1).saturating_mul(self.size);
+        start..start.saturating_add(self.size)
+    }
+
+    /// Which rows of so many are on it, if there is such a page.
+    fn range(self, len: usize) -> Result<Range<usize>, Fault> {
+        let Range { start, end } = self.rows();
         if start >= len && self.number > 1 {
             let Self { number, size } = self;
             let why = format!("Page out of range, page: {number} page size: {size}, len: {len}");
             return Err(Fault::new(StatusCode::BAD_REQUEST, "page_out_of_range", why));
         }
-        Ok(start..(start + self.size).min(len))
+        Ok(start..end.min(len))
     }
 }
 
@@ -228,44 +253,81 @@ fn make<R: Listed>(rows: impl Iterator<Item = R>, mut wanted: Wanted, show: &Sho
         let taken = filter.takes(row.name()).map_err(|fault| refused = Some(fault)).ok()?;
         Some(taken.then_some(row))
     });
-    let rows = rows.flatten();
-    let rows = if wanted.sort.is_empty() { rows.collect() } else { sorted(rows, &wanted, show) };
+    let selected = select(rows.flatten(), &wanted, show);
     if let Some(fault) = refused {
         return Err(fault);
     }
+    let Selected { first, rows, found } = selected;
     let Some(page) = wanted.page else {
         write_all(rows.iter().map(|row| row.json(show)), &wanted.columns, &mut text);
         return Ok(text);
     };
-    let range = page.range(rows.len())?;
+    let range = page.range(found)?;
     let head = json!({
-        "filtered_count": rows.len(),
+        "filtered_count": found,
         "item_count": range.len(),
         "page": page.number,
-        "page_count": rows.len().div_ceil(page.size),
+        "page_count": found.div_ceil(page.size),
         "page_size": page.size,
         "total_count": total,
     });
     // The object stays open for its items.
     text.extend_from_slice(head.to_string().trim_end_matches('}').as_bytes());
     text.extend_from_slice(b",\"items\":");
-    write_all(rows[range].iter().map(|row| row.json(show)), &wanted.columns, &mut text);
+    let items = &rows[range.start - first..range.end - first];
+    write_all(items.iter().map(|row| row.json(show)), &wanted.columns, &mut text);
     text.push(b'}');
     Ok(text)
 }
 
-/// The rows in the order that is wanted; of each only the key is made beside it.
-fn sorted<R: Listed>(rows: impl Iterator<Item = R>, wanted: &Wanted, show: &Show) -> Vec<R> {
+/// The rows that a page shows, and some of those around them.
+struct Selected<R> {
+    /// How many rows are before the first one.
+    first: usize,
+    rows: Vec<R>,
+    /// How many rows there are in all.
+    found: usize,
+}
+
+/// A row, and by what it is sorted.
+struct Keyed<R> {
+    key: Value,
+    /// How many rows came before it.
+    at: usize,
+    row: R,
+}
+
+/// The rows of the page that is wanted, in the order that is wanted; all of them without a page. No
+/// more are kept meanwhile than it takes.
+fn select<R: Listed>(rows: impl Iterator<Item = R>, wanted: &Wanted, show: &Show) -> Selected<R> {
+    let page = wanted.page.map_or(0..usize::MAX, Page::rows);
+    let mut found = 0;
+    if wanted.sort.is_empty() {
+        let counted = rows.inspect(|_| found += 1).enumerate();
+        let rows = counted.filter_map(|(at, row)| page.contains(&at).then_some(row)).collect();
+        return Selected { first: page.start.min(found), rows, found };
+    }
     let path = wanted.sort.join(".");
     let key = |row: &R| row.sort_key(&path);
     let made = |row: &R| field(&row.json(show), &wanted.sort).cloned().unwrap_or_default();
-    let mut sorted: Vec<(Value, R)> =
-        rows.map(|row| (key(&row).unwrap_or_else(|| made(&row)), row)).collect();
-    sorted.sort_by(|(one, _), (other, _)| order(one, other));
-    if wanted.reverse {
-        sorted.reverse();
+    // Those with the same key stay as they come, and are reversed with the others.
+    let in_order = |one: &Keyed<R>, other: &Keyed<R>| {
+        let order = order(&one.key, &other.key).then(one.at.cmp(&other.at));
+        if wanted.reverse { order.reverse() } else { order }
+    };
+    let enough = page.end.saturating_mul(2).max(KEPT_MIN);
+    let mut kept: Vec<Keyed<R>> = Vec::new();
+    for row in rows {
+        kept.push(Keyed { key: key(&row).unwrap_or_else(|| made(&row)), at: found, row });
+        found += 1;
+        if kept.len() >= enough {
+            kept.sort_unstable_by(in_order);
+            kept.truncate(page.end);
+        }
     }
-    sorted.into_iter().map(|(_, row)| row).collect()
+    kept.sort_unstable_by(in_order);
+    kept.truncate(page.end);
+    Selected { first: 0, rows: kept.into_iter().map(|keyed| keyed.row).collect(), found }
 }
 
 fn write_all(rows: impl Iterator<Item = Value>, columns: &Columns, text: &mut Vec<u8>) {
@@ -328,6 +390,29 @@ mod tests {
             Err(fault) => json!(format!("{fault:?}")),
         };
         assert_eq!(&answer, expected, "{query}");
+    }
+
+    #[test]
+    fn a_page_of_many_rows_is_that_of_all_of_them_sorted() {
+        const COUNT: usize = 5000;
+        let row = |at: usize| json!({"name": at.to_string(), "count": at * 7919 % 100});
+        for reverse in [false, true] {
+            let mut all: Vec<_> = (0..COUNT).collect();
+            all.sort_by_key(|at| at * 7919 % 100);
+            if reverse {
+                all.reverse();
+            }
+            for (page, size) in [(1, 3), (1, 500), (7, 500), (10, 500), (13, 17)] {
+                let query = format!("sort=count&sort_reverse={reverse}&page={page}&page_size={size}");
+                let wanted = Wanted::of(&Query::parse(&query)).unwrap();
+                let made: Value =
+                    serde_json::from_slice(&make((0..COUNT).map(row), wanted, &show()).unwrap()).unwrap();
+                let expected: Vec<_> =
+                    all.iter().skip((page - 1) * size).take(size).map(|&at| row(at)).collect();
+                assert_eq!(made["items"], json!(expected), "{query}");
+                assert_eq!((&made["total_count"], &made["filtered_count"]), (&json!(COUNT), &json!(COUNT)));
+            }
+        }
     }
 
     #[test]

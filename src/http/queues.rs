@@ -144,8 +144,8 @@ fn delivery_limit(row: &QueueRow) -> Value {
 }
 
 /// A row of a list of queues.
-pub(super) fn queue(row: Row) -> Option<QueueRow> {
-    if let Row::Queue(row) = row { Some(*row) } else { None }
+fn queue(row: Row) -> Option<Box<QueueRow>> {
+    if let Row::Queue(row) = row { Some(row) } else { None }
 }
 
 async fn all(call: Call) -> Result<Response, Fault> {

@@ -27,7 +27,7 @@ impl VHost {
     pub fn list_queues(&self) -> Vec<Arc<Queue>> {
         let mut queues: Vec<_> = self.objects.read().topology.queues().cloned().collect();
         queues.retain(|queue| !is_reply_queue(&queue.name));
-        queues.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        queues.sort_by_cached_key(|queue| Arc::clone(&queue.name));
         queues
     }
 
