@@ -132,6 +132,37 @@ fn nothing_is_confirmed_after_the_store_failed() {
     );
 }
 
+/// What it published before the disk was full waits for room, too.
+#[test]
+fn whoever_waits_for_a_confirm_is_told_that_the_disk_is_full() {
+    check(
+        "
+        > 1 confirm.select
+        < 1 confirm.select-ok
+        > 1 queue.declare q durable
+        < 1 queue.declare-ok q 0 0
+        b> 1 basic.consume q c
+        b< 1 basic.consume-ok c
+        ! hold
+        > 1 basic.publish '' q x persistent
+        b< 1 basic.deliver c 1 '' q persistent x
+        ! disk full
+        ! wake b
+        ! reads b
+        ! wake a
+        < 0 connection.blocked low on disk
+        ! ignores a
+        ! sync
+        < 1 basic.ack 1
+        ! ignores a
+        ! disk good
+        ! wake a
+        < 0 connection.unblocked
+        ! reads a
+        ",
+    );
+}
+
 #[test]
 fn publishers_wait_while_the_disk_is_full() {
     check(

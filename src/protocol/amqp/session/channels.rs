@@ -260,6 +260,12 @@ impl Channels {
         }
     }
 
+    /// Whether a channel waits for the disk to confirm what was published on it.
+    pub(super) fn await_confirms(&self, link: &ConnectionState) -> bool {
+        let mut slots = link.pending.waiting().filter_map(|number| self.slots.get(usize::from(number)));
+        slots.any(|slot| matches!(slot, Slot::Open(channel) if channel.mode.awaits().is_some()))
+    }
+
     /// Bytes that channels keep back.
     pub(super) fn held_bytes(&self, link: &ConnectionState) -> usize {
         let slots = link.pending.waiting().filter_map(|number| self.slots.get(usize::from(number)));

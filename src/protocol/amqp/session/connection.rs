@@ -108,7 +108,7 @@ impl Connection {
         // Contents that are small may come to their end; many of them together are not small.
         let is_much = link.tally.partial && link.unfinished.bytes() >= LARGE_BODY as u64;
         let published = link.tally.received > 0 || link.tally.large || is_much;
-        self.flow.watch(link, published)?;
+        self.flow.watch(link, published, &self.channels)?;
         self.channels.announce(link);
         link.report();
         Ok(())
@@ -120,7 +120,7 @@ impl Connection {
         link.inbox.take();
         check_presence(link).map_err(|gone| Fault::of(gone, (0, 0)))?;
         report::answer_calls(&self.channels, link, self.flow.status())?;
-        self.flow.watch(link, false)?;
+        self.flow.watch(link, false, &self.channels)?;
         mail::deliver(&mut self.channels, link);
         self.channels.announce(link);
         link.report();

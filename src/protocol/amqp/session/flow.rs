@@ -1,6 +1,7 @@
 //! When a publisher has to wait: memory or disk is short, or the log is behind.
 
 use super::Fault;
+use super::channels::Channels;
 use super::connection_state::ConnectionState;
 use crate::broker::clients::ClientStatus;
 use crate::ids::Ticket;
@@ -42,14 +43,23 @@ impl Flow {
 
     /// Publishers are told when memory or disk is short, wait while the log is behind, and go when
     /// the store failed.
-    pub(super) fn watch(&mut self, link: &mut ConnectionState, published: bool) -> Result<(), Fault> {
+    pub(super) fn watch(
+        &mut self,
+        link: &mut ConnectionState,
+        published: bool,
+        channels: &Channels,
+    ) -> Result<(), Fault> {
         let health = link.broker.health();
         if health == Health::Failed {
             tell_blocked(link, "the store has failed");
             return Err(Fault::of(AmqpError::StoreFailed, (0, 0)));
         }
         match link.broker.alarms().shortage(health).reason() {
-            Some(reason) if published && !self.blocked => {
+            // What waits for its confirm then waits for room, and its client would not know why.
+            Some(reason)
+                if !self.blocked
+                    && (published || health == Health::Full && channels.await_confirms(link)) =>
+            {
                 self.blocked = true;
                 tell_blocked(link, reason);
             }
