@@ -2,8 +2,11 @@
 //! nowhere to go.
 
 use super::*;
+use crate::queue::classic::core::letters::Batch;
 
 const LATER: Now = Now { mono_ms: NOW.mono_ms + 60_000, unix_ms: NOW.unix_ms + 60_000 };
+
+const LAST: Now = Now { mono_ms: NOW.mono_ms + 120_000, unix_ms: NOW.unix_ms + 120_000 };
 
 fn dead_lettering() -> Settings {
     Settings { dead_letter_exchange: Some("dlx".into()), ..durable() }
@@ -29,6 +32,16 @@ fn held_by_a_consumer(settings: Settings, bodies: &[&str]) -> Bench {
 impl Bench {
     fn reject(&self, first: u64, count: u64) -> Effects {
         self.queue.reject(&held(1, first, count), NOW)
+    }
+
+    /// All of so many letters are refused.
+    fn refuse(&self, mut batch: Batch, count: usize) {
+        assert_eq!(batch.parts.iter().map(|part| part.records.len()).sum::<usize>(), count);
+        for part in &mut batch.parts {
+            part.records.clone().for_each(|_| part.note(Outcome::Stuck(Cause::Refused)));
+        }
+        let (effects, _) = self.queue.letters_sent(batch, PLENTY, LATER);
+        self.letters_with(effects, LATER, PLENTY, |_| Outcome::Stuck(Cause::Refused));
     }
 
     /// Nothing finds a way out.
@@ -218,6 +231,37 @@ fn what_finds_a_way_goes_and_the_rest_stays_in_order() {
     bench.letters_with(bench.queue.tick(LATER), LATER, PLENTY, only(&["c"]));
     let last = Now { unix_ms: LATER.unix_ms + 60_000, ..LATER };
     assert_eq!(bench.letters(bench.queue.tick(last), last), rejected(&["a", "d"]));
+}
+
+/// The clock may say that it is time while others are being sent.
+#[test]
+fn what_is_tried_again_is_not_overtaken() {
+    let bench = held_by_a_consumer(at_least_once(), &["a", "b", "c"]);
+    let effects = bench.reject(0, 1);
+    bench.park(effects, PLENTY);
+    let _ = bench.reject(1, 1);
+    let batch = bench.queue.next_letters().expect("the second");
+    assert!(!bench.queue.tick(LATER).letters, "not while that is on its way");
+    let _ = bench.reject(2, 1);
+    bench.refuse(batch, 1);
+    assert_eq!(bench.letters(bench.queue.tick(LAST), LAST), rejected(&["a", "b", "c"]));
+}
+
+/// Somebody may look at what is parked while it is tried again, of which a batch has no more than
+/// one.
+#[test]
+fn who_looks_at_what_is_tried_again_changes_no_order() {
+    let large = ["a", "b"].map(|body| body.repeat(600_000));
+    let bodies = large.each_ref().map(String::as_str);
+    let bench = held_by_a_consumer(at_least_once(), &bodies);
+    let effects = bench.reject(0, 2);
+    bench.park(effects, PLENTY);
+    assert!(bench.queue.tick(LATER).letters, "both are tried again");
+    let batch = bench.queue.next_letters().expect("the first");
+    assert_eq!(bench.queue.unread_parked(), None);
+    bench.refuse(batch, 1);
+    let sent = bench.letters(bench.queue.tick(LAST), LAST);
+    assert!(sent == rejected(&bodies), "{:?}", sent.iter().map(|(_, body)| &body[..1]).collect::<Vec<_>>());
 }
 
 /// What was rejected in a transaction that is on disk is dead after a restart, sent or not; and

@@ -179,7 +179,7 @@ impl Entry {
 pub(in crate::queue::classic) struct Letters {
     /// Those that are to be sent, the next one first.
     line: VecDeque<Entry>,
-    /// Those that have nowhere to go, in the order in which that was found.
+    /// Those that have nowhere to go, in the order of their deaths.
     parked: VecDeque<Entry>,
     /// What the queue refused, in the order of their entries in `line`.
     refused: VecDeque<(Arc<Block>, Range<u32>)>,
@@ -199,6 +199,8 @@ pub(in crate::queue::classic) struct Letters {
     place: u64,
     /// Somebody is going to send.
     claimed: bool,
+    /// A batch was taken out, which is in neither `line` nor `parked` until it is settled.
+    batch_is_out: bool,
     /// Some have died since anybody was told.
     grown: bool,
     /// When those that are parked were last tried.
@@ -364,6 +366,17 @@ fn push(entries: &mut VecDeque<Entry>, entry: Entry) {
         }
         _ => entries.push_back(entry),
     }
+}
+
+/// Puts an entry where it belongs in the order of deaths, which is the end unless what died later
+/// was parked meanwhile.
+fn park(parked: &mut VecDeque<Entry>, entry: Entry) {
+    let key = |entry: &Entry| (entry.place, entry.range.first);
+    if parked.back().is_none_or(|last| key(last) < key(&entry)) {
+        return push(parked, entry);
+    }
+    let at = parked.partition_point(|other| key(other) < key(&entry));
+    parked.insert(at, entry);
 }
 
 /// The first of `records` that make `count` messages at most and `bytes` at most: how many, and
@@ -592,7 +605,7 @@ impl Core {
         let entry = Entry { range, cause: Some(cause), marked: true, bytes, ..part.entry };
         letters.dead.take(range, |_, _| ());
         letters.dead.insert(range, entry.death());
-        push(&mut letters.parked, entry);
+        park(&mut letters.parked, entry);
         if known {
             return;
         }
@@ -739,17 +752,20 @@ impl Letters {
         true
     }
 
-    /// What is parked is to be sent again, if it is time.
+    /// What is parked is to be sent again, if it is time and it overtakes nothing.
     pub(in crate::queue::classic) fn retry_if_due(&mut self, now: Now) {
-        if !self.parked.is_empty() && self.retry_ms.is_none_or(|at_ms| at_ms <= now.unix_ms) {
+        if !self.batch_is_out
+            && !self.parked.is_empty()
+            && self.retry_ms.is_none_or(|at_ms| at_ms <= now.unix_ms)
+        {
             self.retry(now.unix_ms);
         }
     }
 
     /// When what is parked is to be tried again: at once what was before the broker started, or a
-    /// policy said so.
+    /// policy said so. While others are being sent, that is asked again after it.
     pub(in crate::queue::classic) fn retry_at(&self) -> Option<u64> {
-        (!self.parked.is_empty()).then(|| self.retry_ms.unwrap_or_default())
+        (!self.batch_is_out && !self.parked.is_empty()).then(|| self.retry_ms.unwrap_or_default())
     }
 }
 
@@ -766,6 +782,7 @@ impl Core {
             }
             return None;
         }
+        letters.batch_is_out = true;
         let refused_by = if settings.retries() { letters.refused_by.clone() } else { Vec::new() };
         Some(Batch { settings: Arc::clone(settings), parts, refused_by })
     }
@@ -775,7 +792,11 @@ impl Core {
         if let Some(letters) = self.letters.as_deref_mut() {
             letters.stop_retry();
         }
-        self.next_parts(|letters| &mut letters.parked, most)
+        let parts = self.next_parts(|letters| &mut letters.parked, most);
+        if let Some(letters) = self.letters.as_deref_mut() {
+            letters.batch_is_out = !parts.is_empty();
+        }
+        parts
     }
 
     /// The parked messages after the first `skipped`.
@@ -818,6 +839,7 @@ impl Core {
         }
         if let Some(letters) = self.letters.as_deref_mut() {
             batch.parts.iter().rev().for_each(|part| letters.return_unsent(part));
+            letters.batch_is_out = false;
             letters.refused_by = batch.refused_by;
         }
         tally
