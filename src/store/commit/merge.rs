@@ -35,7 +35,7 @@ pub(in crate::store) struct WriteBatch {
     pub(in crate::store) metadata: Vec<Change>,
     /// Bytes of records in `queues`.
     pub(in crate::store) bytes: usize,
-    /// How many runs they are in, and rows of requeued messages.
+    /// How many runs they are in, and rows of requeued messages and of `metadata`.
     pub(in crate::store) rows: usize,
     /// Above the ids of all queues that were declared, those that are gone again too.
     pub(in crate::store) next_queue: u64,
@@ -226,7 +226,7 @@ impl WriteBatch {
     /// Takes what is settled out of what enters, and forgets what cannot be on disk: `before` tells
     /// what can.
     pub(in crate::store) fn settle(&mut self, before: impl Fn(QueueId) -> OnDisk) {
-        (self.bytes, self.rows) = (0, 0);
+        (self.bytes, self.rows) = (0, self.metadata.len());
         self.queues.retain(|&id, queue| {
             queue.settle(before(id));
             for runs in [&queue.runs].into_iter().chain(queue.local.as_ref().map(|local| &local.runs)) {
@@ -618,6 +618,21 @@ mod tests {
         batch.absorb(vec![spill(30, 0..1), Change::DeleteQueue(QUEUE)]);
         batch.settle(|_| spilled);
         assert!(!batch.lasts() && batch.queues[&QUEUE].local.as_ref().unwrap().deleted && batch.bytes == 0);
+    }
+
+    /// However small they are, who writes them takes time for each.
+    #[test]
+    fn rows_of_metadata_count() {
+        let unset = |name: &str| Change::Parameter { name: name.to_owned(), value: None };
+        let mut batch = WriteBatch::default();
+        batch.absorb(vec![publish(10, 0..1), unset("a"), unset("b")]);
+        batch.settle(|_| OnDisk::default());
+        assert_eq!(batch.rows, 3);
+        let mut later = WriteBatch::default();
+        later.absorb(vec![unset("a")]);
+        later.settle(|_| OnDisk::default());
+        batch.merge(later);
+        assert_eq!(batch.rows, 4);
     }
 
     /// Against a model of sets of numbers, in one go and in several groups.
