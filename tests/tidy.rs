@@ -50,9 +50,9 @@ const PROTOCOL: &str = "protocol/amqp/";
 /// What `perf` may import, being a client of any broker.
 const ROOMS_OF_PERF: &[&str] = &["ids", "clock", "error", "machine", "message", "wire"];
 
-/// What `ctl` may import, being a client of a broker that runs elsewhere: where to find it, and
-/// what to ask.
-const ROOMS_OF_CTL: &[&str] = &["clock", "error", "config", "admin", "api_client"];
+/// What `ctl` may import, being a client of a broker that runs elsewhere: where to find it, what to
+/// ask, and what was meant by a slip.
+const ROOMS_OF_CTL: &[&str] = &["clock", "error", "config", "near", "admin", "api_client"];
 
 /// What `top` may import, being such a client too, by the options and the connection of `ctl`.
 const ROOMS_OF_TOP: &[&str] = &["clock", "api_client", "ctl"];

@@ -205,10 +205,12 @@ pub(super) fn perform(
     let view = |payload_bytes| View { broker, queue, payload_bytes, holders: Holders::of(broker, &reports) };
     match operation {
         BrowseOperation::ListMessages { from, count, payload_bytes, selection, .. } => {
+            check_count(count)?;
             let page = view(payload_bytes).page(&Start::parse(&from)?, count, &selection)?;
             Ok(Performed::told(Told::MessagePage(page), Ticket(0)))
         }
         BrowseOperation::ListDelayed { from, count, payload_bytes, .. } => {
+            check_count(count)?;
             let page = view(payload_bytes).delayed(&from, count)?;
             Ok(Performed::told(Told::MessagePage(page), Ticket(0)))
         }
@@ -226,6 +228,15 @@ pub(super) fn perform(
             requeued.map(Performed::done).map_err(|why| undone(queue, id, why))
         }
     }
+}
+
+/// Whether a page may have so many messages.
+fn check_count(count: u64) -> Result<(), Refusal> {
+    if count <= COUNT_MAX {
+        return Ok(());
+    }
+    let why = format!("count is {COUNT_MAX} at most, not {count}");
+    Err(Refusal::new(RefusalKind::Invalid, why))
 }
 
 fn gone(queue: &Queue, id: u64) -> Refusal {

@@ -6,6 +6,8 @@ use super::value::Value;
 use crate::broker::browse::Found;
 use crate::message::deaths;
 use crate::message::{Message, properties, table};
+use crate::near::did_you_mean;
+use crate::queue::DeathReason;
 use crate::queue::browse::MessageState;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +82,20 @@ impl ShownState {
 }
 
 impl Selection {
+    /// The reason of that name.
+    ///
+    /// # Errors
+    /// No message dies for it.
+    pub fn reason_named(name: &str) -> Result<String, Refusal> {
+        let all = DeathReason::ALL.map(DeathReason::name);
+        if all.contains(&name) {
+            return Ok(name.to_owned());
+        }
+        let near = did_you_mean(name, all);
+        let why = format!("there is no reason '{name}'; the reasons are {}{near}", all.join(", "));
+        Err(Refusal::new(RefusalKind::Invalid, why))
+    }
+
     /// Whether messages that stand so may be meant.
     pub(super) fn wants(&self, state: MessageState) -> bool {
         self.state.is_none_or(|wanted| wanted == state.into())

@@ -34,6 +34,27 @@ const COLUMNS: [&str; 9] = [
     "payload",
 ];
 
+/// What it can have.
+const ALL_COLUMNS: [&str; 17] = [
+    "id",
+    "state",
+    "published_at",
+    "due_at",
+    "expires_at",
+    "parked_because",
+    "reason",
+    "unacknowledged_by",
+    "redelivered",
+    "delivery_count",
+    "exchange",
+    "routing_key",
+    "properties",
+    "payload",
+    "payload_encoding",
+    "payload_bytes",
+    "truncated",
+];
+
 /// What of it is a time.
 const TIMES: [&str; 3] = ["published_at", "due_at", "expires_at"];
 
@@ -49,7 +70,7 @@ pub enum Command {
         #[arg(long, value_name = "PLACE", default_value = "head")]
         from: String,
         /// Messages at most, up to 500
-        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=500))]
         count: u64,
         /// Only those in this state
         #[arg(long, value_name = "STATE", value_parser = ["ready", "unacknowledged", "delayed", "parked"])]
@@ -153,6 +174,8 @@ impl Chosen {
         let Self { header, text, reason } = self;
         let state = state.map(|name| ShownState::named(&name)).transpose();
         let state = state.map_err(|refusal| CtlError::Usage(refusal.message))?;
+        let reason = reason.map(|name| Selection::reason_named(&name)).transpose();
+        let reason = reason.map_err(|refusal| CtlError::Usage(refusal.message))?;
         Ok(Selection { state, header, text, reason })
     }
 
@@ -173,8 +196,7 @@ impl Command {
         let (asks, answer) = match self {
             Self::Peek { queue, from, count, state, chosen, columns } => {
                 let (payload_bytes, selection) = (PAYLOAD_BYTES, chosen.selection(state)?);
-                let shown = if columns.is_empty() { COLUMNS.map(str::to_owned).to_vec() } else { columns };
-                let names: Vec<&str> = shown.iter().flat_map(|names| names.split(',')).collect();
+                let columns = Columns::chosen(&columns, &COLUMNS, &ALL_COLUMNS, &[])?;
                 (
                     browse(BrowseOperation::ListMessages {
                         vhost,
@@ -184,11 +206,7 @@ impl Command {
                         payload_bytes,
                         selection,
                     }),
-                    Shown::Page(
-                        TIMES
-                            .into_iter()
-                            .fold(Columns::fixed(&names), |columns, name| columns.with_time(name)),
-                    ),
+                    Shown::Page(TIMES.into_iter().fold(columns, |columns, name| columns.with_time(name))),
                 )
             }
             Self::DeleteMessage { queue, id } => {

@@ -4,6 +4,7 @@
 use super::error::CtlError;
 use super::text::cell;
 use crate::clock::date_and_time;
+use crate::near::did_you_mean;
 use serde_json::{Map, Value};
 
 /// Rows that are looked at before the width of columns is settled; longer cells further down stick
@@ -72,8 +73,9 @@ impl Columns {
             if foreign.contains(&meant) && !known.contains(&meant) {
                 empty.push(meant.to_owned());
             } else if !known.contains(&meant) {
-                let known = known.join(", ");
-                return Err(CtlError::Usage(format!("unknown column '{name}'; the columns are {known}")));
+                let (near, known) = (did_you_mean(name, known), known.join(", "));
+                let why = format!("unknown column '{name}'; the columns are {known}{near}");
+                return Err(CtlError::Usage(why));
             }
             shown.push(meant.to_owned());
         }
@@ -390,6 +392,6 @@ mod tests {
             (["memory", "name"].map(str::to_owned).as_slice(), ["memory".to_owned()].as_slice())
         );
         let refused = chosen("nme").unwrap_err().to_string();
-        assert_eq!(refused, "unknown column 'nme'; the columns are name, state");
+        assert_eq!(refused, "unknown column 'nme'; the columns are name, state; did you mean 'name'?");
     }
 }

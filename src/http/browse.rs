@@ -114,5 +114,6 @@ fn text(call: &Call, name: &str, otherwise: &str) -> Result<String, Fault> {
 fn selection(call: &Call) -> Result<Selection, Fault> {
     let wanted = |name| Ok::<_, Fault>(Some(text(call, name, "")?).filter(|text| !text.is_empty()));
     let state = wanted("state")?.map(|name| ShownState::named(&name)).transpose()?;
-    Ok(Selection { state, header: wanted("header")?, text: wanted("text")?, reason: wanted("reason")? })
+    let reason = wanted("reason")?.map(|name| Selection::reason_named(&name)).transpose()?;
+    Ok(Selection { state, header: wanted("header")?, text: wanted("text")?, reason })
 }

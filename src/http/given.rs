@@ -2,6 +2,7 @@
 
 use super::answer::Fault;
 use crate::admin::value::Arguments;
+use crate::near::did_you_mean;
 use serde_json::{Map, Value, json};
 
 /// A bool, or a text that says one.
@@ -51,4 +52,19 @@ pub(super) fn check_given(given: &Map<String, Value>, names: &[&str]) -> Result<
     let missing = names.iter().filter(|name| !given.contains_key(**name));
     let missing: Vec<String> = missing.map(|name| format!("{{key_missing,{name}}}")).collect();
     if missing.is_empty() { Ok(()) } else { Err(Fault::bad_request(format!("[{}]", missing.join(",")))) }
+}
+
+/// Whether there are no fields but those of these names: a path that RabbitMQ does not have takes
+/// no others, as a slip would mean something else.
+///
+/// # Errors
+/// There is another one.
+pub(super) fn check_known(given: &Map<String, Value>, names: &[&str]) -> Result<(), Fault> {
+    match given.keys().find(|name| !names.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let near = did_you_mean(name, names);
+            Err(Fault::bad_request(format!("there is no field '{name}'{near}")))
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::answer::{Fault, done, json_of};
 use super::call::Call;
 use super::exchanges::exchange_name;
-use super::given::{check_given, text};
+use super::given::{check_given, check_known, text};
 use super::route::{Route, delete, get, post};
 use crate::admin::jobs::{JobOperation, RedriveTarget, Which};
 use crate::admin::selection::{Selection, ShownState};
@@ -28,6 +28,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn move_messages(call: Call) -> Result<Response, Fault> {
     let given = call.object().await?;
+    check_job(&given, &["exchange", "routing_key"])?;
     check_given(&given, &["exchange", "routing_key"])?;
     let operation = JobOperation::MoveMessages {
         vhost: call.vhost(),
@@ -41,6 +42,7 @@ async fn move_messages(call: Call) -> Result<Response, Fault> {
 
 async fn redrive(call: Call) -> Result<Response, Fault> {
     let given = call.object().await?;
+    check_job(&given, &["to"])?;
     let to = match text(&given, "to", "queue")?.as_str() {
         "queue" => RedriveTarget::Queue,
         "exchange" => RedriveTarget::Exchange,
@@ -83,12 +85,17 @@ fn id(call: &Call) -> Result<u64, Fault> {
     call.name("id").parse().map_err(|_error| Fault::no_object())
 }
 
+/// Whether a body says nothing but which messages a job moves, and what is in these fields.
+fn check_job(given: &Map<String, Value>, own: &[&str]) -> Result<(), Fault> {
+    check_known(given, &[own, &["ids", "state", "header", "text", "reason", "limit", "rate"]].concat())
+}
+
 /// Which messages a body names: by numbers, or by what they have in common.
 fn which(given: &Map<String, Value>) -> Result<Which, Fault> {
     let wanted = |name| Ok::<_, Fault>(Some(text(given, name, "")?).filter(|text| !text.is_empty()));
     let state = wanted("state")?.map(|name| ShownState::named(&name)).transpose()?;
-    let selection =
-        Selection { state, header: wanted("header")?, text: wanted("text")?, reason: wanted("reason")? };
+    let reason = wanted("reason")?.map(|name| Selection::reason_named(&name)).transpose()?;
+    let selection = Selection { state, header: wanted("header")?, text: wanted("text")?, reason };
     let number = |name: &str| match given.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match number_of(value) {

@@ -3,7 +3,7 @@
 use super::answer::Fault;
 use super::call::Call;
 use super::exchanges::exchange_name;
-use super::given::{check_given, text};
+use super::given::{check_given, check_known, text};
 use super::route::{Route, post};
 use crate::admin::exchanges::ExchangeOperation;
 use crate::admin::messages::{
@@ -108,6 +108,7 @@ fn properties(given: &Value) -> Result<MessageProperties, Fault> {
 
 async fn route(call: Call) -> Result<Response, Fault> {
     let given = call.object().await?;
+    check_known(&given, &["routing_key", "headers"])?;
     let headers = match given.get("headers") {
         None | Some(Value::Null) => Arguments::new(),
         Some(headers) => serde_json::from_value(headers.clone())

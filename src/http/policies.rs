@@ -3,7 +3,7 @@
 
 use super::answer::{Fault, done, put as answer_put};
 use super::call::Call;
-use super::given::check_given;
+use super::given::{check_given, check_known};
 use super::list;
 use super::route::{Route, delete, get, post, put};
 use crate::admin::parameters::ParameterOperation;
@@ -151,7 +151,10 @@ async fn set_given(call: &Call, rank: Rank, given: &Map<String, Value>) -> Resul
 }
 
 async fn preview(call: Call) -> Result<Response, Fault> {
-    let setting = setting(&call.object().await?, call.vhost(), call.name("name"))?;
+    let given = call.object().await?;
+    // Clients send the names of the path in the body, too.
+    check_known(&given, &["vhost", "name", "pattern", "definition", "apply-to", "priority"])?;
+    let setting = setting(&given, call.vhost(), call.name("name"))?;
     match call.told(operation(PolicyOperation::PreviewPolicy(setting))).await.map_err(Fault::in_words)? {
         Told::PolicyPreview(preview) => Ok(call.one(json!(preview)).await),
         _ => Err(Fault::unavailable("no answer")),

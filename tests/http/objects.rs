@@ -369,3 +369,49 @@ fn messages_are_moved_and_redriven_by_who_may() {
     assert_eq!(api.ask_as("eve", ("GET", "/api/jobs/1"), None).status, 404);
     api.check("DELETE", "/api/jobs/99", None, 404);
 }
+
+#[test]
+fn a_slip_in_a_body_or_a_query_is_refused() {
+    let api = Api::start();
+    api.check("PUT", "/api/queues/%2F/dead", Some("{}"), 201);
+    let reasons = "the reasons are rejected, delivery_limit, expired, maxlen, delayed";
+    for (method, path, body, why) in [
+        (
+            "POST",
+            "queues/%2F/dead/redrive",
+            r#"{"reasn":"rejected"}"#,
+            "there is no field 'reasn'; did you mean 'reason'?".to_owned(),
+        ),
+        (
+            "POST",
+            "queues/%2F/dead/move",
+            r#"{"exchange":"","routing_key":"other","rat":1}"#,
+            "there is no field 'rat'; did you mean 'rate'?".to_owned(),
+        ),
+        (
+            "POST",
+            "policies/%2F/p/preview",
+            r#"{"pattern":"","definition":{"max-length":1},"priorty":1}"#,
+            "there is no field 'priorty'; did you mean 'priority'?".to_owned(),
+        ),
+        (
+            "POST",
+            "exchanges/%2F/amq.direct/route",
+            r#"{"routing-key":"k"}"#,
+            "there is no field 'routing-key'; did you mean 'routing_key'?".to_owned(),
+        ),
+        (
+            "POST",
+            "queues/%2F/dead/redrive",
+            r#"{"reason":"expird"}"#,
+            format!("there is no reason 'expird'; {reasons}; did you mean 'expired'?"),
+        ),
+        ("GET", "queues/%2F/dead/messages?reason=foo", "", format!("there is no reason 'foo'; {reasons}")),
+        ("GET", "queues/%2F/dead/messages?count=501", "", "count is 500 at most, not 501".to_owned()),
+        ("GET", "queues/%2F/dead/delayed?count=501", "", "count is 500 at most, not 501".to_owned()),
+    ] {
+        let body = Some(body).filter(|body| !body.is_empty());
+        let refused = api.check(method, &format!("/api/{path}"), body, 400);
+        assert_eq!(refused["reason"], why, "{path}");
+    }
+}

@@ -220,6 +220,16 @@ fn messages_are_seen_deleted_and_moved() {
     }
     let peek = |queue: &str| ctl(&folder, &["-s", "peek", queue, "id,payload"]).1;
     while peek("q").lines().count() < 3 {}
+    for (args, why) in [
+        (&["peek", "q", "pyload"][..], "unknown column 'pyload'; the columns are id, state,"),
+        (&["peek", "q", "--count", "501"], "501 is not in 0..=500"),
+        (&["redrive", "q", "--reason", "nope"], "there is no reason 'nope'; the reasons are rejected,"),
+    ] {
+        let (status, _, told) = ctl(&folder, args);
+        assert!(status == 64 && told.contains(why), "{status}: {told}");
+    }
+    let (_, json, _) = ctl(&folder, &["--json", "peek", "q", "id", "--count", "1"]);
+    assert_eq!(json, "[\n{\"id\":\"0\"}\n]\n");
     let said = peek("q");
     let rows: Vec<(&str, &str)> = said.lines().filter_map(|line| line.split_once('\t')).collect();
     let bodies: Vec<&str> = rows.iter().map(|(_, body)| *body).collect();

@@ -72,7 +72,9 @@ pub enum DeathReason {
 }
 
 impl DeathReason {
-    const ALL: [Self; 5] = [Self::Rejected, Self::DeliveryLimit, Self::Expired, Self::MaxLen, Self::Delayed];
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Rejected, Self::DeliveryLimit, Self::Expired, Self::MaxLen, Self::Delayed];
 
     /// As the `x-death` header writes it (RabbitMQ: dlx.md).
     #[must_use]
