@@ -378,13 +378,13 @@ fn all_faults_are_told_at_once() {
         "number 3 of users ('w'): tags are a list of strings, or one string with commas between them",
         "vhosts is not a list",
         "queue 'r' in vhost '/' is defined twice, in different ways",
-        "user 'u': the password hash is not one of 'rabbit_password_hashing_sha256'",
+        "user 'u': the password hash is not in base64, or not as long as rabbit_password_hashing_sha256 makes it",
         "binding from 'amq.direct' to 'q': a destination is a queue or an exchange, not 'cat'",
         "limits of vhost 'x': there is no vhost 'x'",
         "permission of user 'nobody' in vhost '/': '(' is not a pattern: missing closing parenthesis",
         "policy 'p' in vhost 'v': 0 is not a valid queue expiry",
         "policy 'p' in vhost 'v': there is no vhost 'v'",
-        "unknown exchange type 'odd'",
+        "exchange 'e' in vhost '/': unknown exchange type 'odd'",
         "invalid arg 'x-expires' for queue 'q' in vhost '/': {value_zero,0}",
         "permission of user 'nobody': there is no such user",
     ];
@@ -417,7 +417,7 @@ fn one_vhost_goes_into_another() {
     let document =
         json!({"users": [{"name": "u"}], "queues": [queue("a", "1"), queue("b", "2"), queue("to", "3")]});
     let imported = import_into(&broker, &document, Some("to"), false).expect("it is of that vhost, too");
-    let users = "users belong to no vhost and cannot be imported into vhost 'to'";
+    let users = "users are not imported: an import into vhost 'to' has none";
     let other = |name: &str| format!("1 entries belong to vhost '{name}', not to vhost 'to'");
     assert_eq!(imported["skipped"], json!([users, other("a"), other("b")]));
     assert!(names("to").contains(&"\"3\"".to_owned()) && names("to").len() == 8);
@@ -435,7 +435,7 @@ fn nothing_is_taken_in_by_halves() {
     no(
         "users",
         json!({"name": "u", "password_hash": "AAAA", "tags": []}),
-        "user 'u': the password hash is not one of 'rabbit_password_hashing_sha256'",
+        "user 'u': the password hash is not in base64, or not as long as rabbit_password_hashing_sha256 makes it",
     );
     no(
         "users",
@@ -478,7 +478,8 @@ fn nothing_is_declared_by_halves() {
         json!({"name": "q", "vhost": "/", "durable": false, "type": "quorum"}),
         "invalid property 'non-durable' for queue 'q' in vhost '/'",
     );
-    no("exchanges", json!({"name": "e", "vhost": "/", "type": "odd"}), "unknown exchange type 'odd'");
+    let untyped = "exchange 'e' in vhost '/': unknown exchange type 'odd'";
+    no("exchanges", json!({"name": "e", "vhost": "/", "type": "odd"}), untyped);
     let binding = json!({"source": "amq.headers", "vhost": "/", "destination": "plain", "destination_type": "queue",
                          "routing_key": "", "arguments": {"x-match": "some"}});
     no(

@@ -103,3 +103,23 @@ fn a_virtual_host_may_have_the_name_of_a_path() {
     let exported = api.check("GET", "/api/definitions/preview", None, 200);
     assert_eq!(exported["original_vhost_name"], "preview");
 }
+
+#[test]
+fn what_an_import_skips_is_not_among_what_it_adds() {
+    let api = Api::start();
+    api.check("PUT", "/api/queues/%2F/kept", Some("{}"), 201);
+    let loose = json!({
+        "policies": [{ "vhost": "/", "name": "m", "pattern": "", "definition": { "max-lenght": 5 } }],
+        "bindings": [{ "source": "gone", "vhost": "/", "destination": "kept", "destination_type": "queue", "routing_key": "k" }],
+    });
+    let told = api.check("POST", "/api/definitions/preview", Some(&loose.to_string()), 200);
+    assert_eq!(told["add"], json!([]), "what is skipped is not added");
+    assert_eq!(
+        told["skipped"],
+        json!([
+            "policy 'm' in vhost '/': the key 'max-lenght' has no effect in Leveret; did you mean 'max-length'?",
+            "policy 'm' in vhost '/' is left out: Leveret uses none of its keys",
+            "the binding from 'gone' to 'kept': no exchange 'gone' in vhost '/'",
+        ])
+    );
+}

@@ -18,7 +18,8 @@ use crate::broker::definitions::Definitions;
 use crate::broker::vhost::{Bind, Destination, Draft, DraftQueue, ExchangeDeclare, QueueDeclare};
 use crate::clock::Now;
 use crate::ids::ConnectionId;
-use crate::policy::key::is_used;
+use crate::near::did_you_mean;
+use crate::policy::key::{KEYS, is_used};
 use crate::policy::{ApplyTo, Policy, Rank};
 use serde::Deserialize;
 
@@ -186,7 +187,10 @@ fn password(broker: &Broker, entry: &UserEntry) -> Result<Option<PasswordHash>, 
         None => vec![Algorithm::Sha256, Algorithm::Md5],
     };
     let read = named.iter().find_map(|&algorithm| PasswordHash::from_base64(algorithm, hash));
-    read.map(Some).ok_or_else(|| format!("the password hash is not one of '{}'", named[0].name()))
+    read.map(Some).ok_or_else(|| {
+        let name = named[0].name();
+        format!("the password hash is not in base64, or not as long as {name} makes it")
+    })
 }
 
 /// A policy, without the keys that are of no use here; none if nothing is left.
@@ -199,7 +203,9 @@ fn policy(rank: Rank, entry: &PolicyEntry, notes: &mut Notes) -> Option<Policy> 
     definition.retain(|key, _| {
         let is_known = is_used(rank, key);
         if !is_known {
-            notes.skipped.push(format!("{about}: the key '{key}' has no effect in Leveret"));
+            let known = KEYS.iter().map(|key| key.name).filter(|name| is_used(rank, name));
+            let near = did_you_mean(key, known);
+            notes.skipped.push(format!("{about}: the key '{key}' has no effect in Leveret{near}"));
         }
         is_known
     });

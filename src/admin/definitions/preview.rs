@@ -138,6 +138,8 @@ fn declared(broker: &Broker, vhost: &str, draft: &Draft, preview: &mut Definitio
     for exchange in &draft.exchanges {
         preview.found(("exchange", Some(vhost), &exchange.name), exchanges.contains(&exchange.name));
     }
+    exchanges.extend(draft.exchanges.iter().map(|exchange| exchange.name.clone()));
+    let queues: BTreeSet<&str> = draft.queues.iter().map(|queue| queue.declare.name.as_str()).collect();
     for queue in &draft.queues {
         let name = &queue.declare.name;
         let is_there = place.as_ref().is_some_and(|place| place.find_queue(name).is_some());
@@ -149,6 +151,13 @@ fn declared(broker: &Broker, vhost: &str, draft: &Draft, preview: &mut Definitio
             Destination::Queue(name) => (false, name),
             Destination::Exchange(name) => (true, name),
         };
+        let has_queue = || {
+            queues.contains(to.as_str()) || place.as_ref().is_some_and(|place| place.find_queue(to).is_some())
+        };
+        // What it is between is not there: it is left out.
+        if !exchanges.contains(source) || !(if to_exchange { exchanges.contains(to) } else { has_queue() }) {
+            continue;
+        }
         let mut encoded = Vec::new();
         table::encode(arguments, &mut encoded);
         let ends = (source.clone(), to_exchange, to.clone());

@@ -90,7 +90,7 @@ fn only_into(vhost: &str, given: &mut Map<String, Value>, notes: &mut Notes) {
         if is_there {
             notes
                 .skipped
-                .push(format!("{section} belong to no vhost and cannot be imported into vhost '{vhost}'"));
+                .push(format!("{section} are not imported: an import into vhost '{vhost}' has none"));
         }
     }
     let mut named: BTreeMap<String, usize> = BTreeMap::new();

@@ -88,19 +88,23 @@ impl VHostDefinitions<'_> {
     /// Looks at a draft. What of it cannot be made is added to `faults`, as a client would be told.
     pub(in crate::broker) fn check(self, draft: Draft, faults: &mut Vec<String>) -> Checked {
         let (vhost, mut checked) = (self.0, Checked::default());
-        let mut note = |result: Result<(), BrokerError>| {
-            faults.extend(result.err().map(|error| error.to_string()));
+        let mut note = |result: Result<(), BrokerError>, about: String| {
+            faults.extend(result.err().map(|error| format!("{about}{error}")));
         };
         self.in_parts(draft.exchanges.into_iter(), &|| {}, |state, _changes, exchange| {
-            note(Checking { vhost, state }.check_exchange(exchange, &mut checked));
+            let on = vhost.on_exchange(&exchange.name);
+            let looked = Checking { vhost, state }.check_exchange(exchange, &mut checked);
+            // All other faults name what they are about.
+            let is_untyped = matches!(looked, Err(BrokerError::UnknownExchangeType(_)));
+            note(looked, if is_untyped { format!("{on}: ") } else { String::new() });
         });
         self.in_parts(draft.queues.into_iter(), &|| {}, |state, _changes, queue| {
-            note(Checking { vhost, state }.check_queue(queue, &mut checked));
+            note(Checking { vhost, state }.check_queue(queue, &mut checked), String::new());
         });
         self.in_parts(draft.bindings.into_iter(), &|| {}, |state, _changes, bind| {
-            note(Checking { vhost, state }.check_binding(bind, &mut checked));
+            note(Checking { vhost, state }.check_binding(bind, &mut checked), String::new());
         });
-        note(check_counts(vhost, &checked));
+        note(check_counts(vhost, &checked), String::new());
         checked
     }
 
