@@ -16,7 +16,7 @@ pub enum Command {
     ListParameters,
     /// Set a parameter
     SetParameter {
-        /// Component, such as operator_policy
+        /// Component: vhost-limits or operator_policy
         component: String,
         /// Name of the parameter
         name: String,
@@ -25,7 +25,7 @@ pub enum Command {
     },
     /// Clear a parameter
     ClearParameter {
-        /// Component, such as operator_policy
+        /// Component: vhost-limits or operator_policy
         component: String,
         /// Name of the parameter
         name: String,

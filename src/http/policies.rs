@@ -9,10 +9,11 @@ use super::route::{Route, delete, get, post, put};
 use crate::admin::parameters::ParameterOperation;
 use crate::admin::policies::{PolicyOperation, PolicyRow, PolicySetting};
 use crate::admin::value::Arguments;
-use crate::admin::vhosts::VHostOperation;
+use crate::admin::vhosts::{VHostLimitsChange, VHostOperation};
 use crate::admin::{Operation, Row, Rows, Told};
 use crate::policy::Rank;
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -277,14 +278,42 @@ async fn set_parameter(call: Call) -> Result<Response, Fault> {
     let value = given.get("value").ok_or_else(|| Fault::bad_request("[{key_missing,value}]"))?;
     match (call.name("component").as_str(), value) {
         ("operator_policy", Value::Object(value)) => set_given(&call, Rank::Operator, value).await,
+        ("vhost-limits", value) => set_limits(&call, value).await,
         (component, _) => {
             Err(Fault::bad_request(format!("Validation failed\n\ncomponent {component} not found\n")))
         }
     }
 }
 
+/// All limits of a vhost at once, as a parameter has them: those that are not named are lifted.
+async fn set_limits(call: &Call, value: &Value) -> Result<Response, Fault> {
+    let name = call.name("name");
+    if name != "limits" {
+        let why = format!("the parameter of vhost-limits is called 'limits', not '{name}'");
+        return Err(Fault::bad_request(why));
+    }
+    let VHostLimitsChange { max_connections, max_queues } =
+        VHostLimitsChange::deserialize(value).map_err(|error| {
+            let why = error.to_string().replace("unknown field", "unknown limit").replace('`', "'");
+            Fault::bad_request(format!("invalid limits: {why}"))
+        })?;
+    let limits = VHostLimitsChange {
+        max_connections: max_connections.or(Some(-1)),
+        max_queues: max_queues.or(Some(-1)),
+    };
+    let is_new = all_parameters(call).await?.is_empty();
+    let operation = VHostOperation::SetVhostLimits { vhost: call.vhost(), limits };
+    call.told(Operation::VHosts(operation)).await.map_err(Fault::in_words)?;
+    Ok(answer_put(is_new))
+}
+
 async fn clear_parameter(call: Call) -> Result<Response, Fault> {
     match call.name("component").as_str() {
+        "vhost-limits" if call.name("name") == "limits" => {
+            let operation = VHostOperation::ClearVhostLimits { vhost: call.vhost() };
+            call.told(Operation::VHosts(operation)).await?;
+            Ok(done())
+        }
         "operator_policy" => clear(call, Rank::Operator).await,
         _ => Err(Fault::no_object()),
     }

@@ -173,6 +173,15 @@ fn users_come_with_hashes_and_policies_tell_what_they_match() {
     assert!(said.starts_with("operator_policy\to\t{") && said.contains("\"max-length\":3"), "{said}");
     prints(&folder, &["clear_parameter", "operator_policy", "o"], "");
     prints(&folder, &["-s", "list_parameters"], "");
+    for limits in [r#"{"max-connections":7}"#, r#"{"max-queues":5}"#] {
+        prints(&folder, &["set_parameter", "vhost-limits", "limits", limits], "");
+        prints(&folder, &["-s", "list_parameters"], &format!("vhost-limits\tlimits\t{limits}\n"));
+    }
+    let (status, _, told) = ctl(&folder, &["set_parameter", "vhost-limits", "limits", r#"{"max-queue":5}"#]);
+    assert!(status == 69 && told.contains("invalid limits: unknown limit 'max-queue'"), "{status}: {told}");
+    assert_eq!(ctl(&folder, &["set_parameter", "vhost-limits", "other", "{}"]).0, 69);
+    prints(&folder, &["clear_parameter", "vhost-limits", "limits"], "");
+    prints(&folder, &["-s", "list_parameters"], "");
     assert_eq!(ctl(&folder, &["-s", "list_global_parameters"]).0, 0);
 }
 
