@@ -3,10 +3,10 @@
 //! notice: the log tells of each name once.
 
 use super::table::TABLE;
-use crate::error::Resource;
 use crate::message::table::FieldTable;
 use crate::near::nearest;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use tracing::warn;
 
@@ -31,7 +31,7 @@ pub struct Misnamed {
 
 impl Misnamed {
     /// Looks at the arguments of something that is made.
-    pub fn look_at(&self, on: &Resource, arguments: &FieldTable) {
+    pub fn look_at(&self, on: &dyn Display, arguments: &FieldTable) {
         for name in arguments.keys() {
             if let Some(meant) = self.meant_by(name.as_str()) {
                 warn!("{on} has the unknown argument '{name}', which has no effect; did you mean '{meant}'?");

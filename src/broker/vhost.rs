@@ -51,6 +51,7 @@ use crate::queue::{Busy, Home, Queue};
 use crate::routing::exchange::check_binding;
 use crate::routing::topology::{Declared, Exchange, Target, Topology};
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -419,7 +420,7 @@ impl VHost {
 
     /// Tells the log of arguments that do nothing and are nearly called like one that does
     /// something, of each name once.
-    pub fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
+    pub fn tell_of_misnamed(&self, on: &dyn Display, arguments: &FieldTable) {
         self.objects.context.tell_of_misnamed(on, arguments);
     }
 

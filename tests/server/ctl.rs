@@ -551,10 +551,14 @@ fn an_argument_that_is_nearly_called_right_is_told_in_the_log_once() {
         fixture.client.say(&[&format!("1 queue.declare {queue} x-retry-delay=3 mine=4")]);
         assert_eq!(fixture.client.hear(), format!("1 queue.declare-ok {queue} 0 0"));
     }
+    fixture.client.say(&["1 basic.consume a t x-priorty=3"]);
+    assert_eq!(fixture.client.hear(), "1 basic.consume-ok t");
     let (_status, log) = fixture.broker.stop();
+    let of_consumer = "consumer 't' of queue 'a' in vhost '/' has the unknown argument 'x-priorty', which has no effect; did you mean 'x-priority'?";
+    assert_eq!(log.matches(of_consumer).count(), 1, "{log}");
     let told = "queue 'a' in vhost '/' has the unknown argument 'x-retry-delay', which has no effect; did you mean 'x-retry-delays'?";
     assert_eq!(log.matches(told).count(), 1, "{log}");
-    assert_eq!(log.matches("has the unknown argument").count(), 1, "{log}");
+    assert_eq!(log.matches("has the unknown argument").count(), 2, "{log}");
 }
 
 /// RabbitMQ hashed like this before 3.6, and an export does not say so.

@@ -9,6 +9,7 @@ use crate::error::{BrokerError, Resource};
 use crate::message::table::FieldTable;
 use crate::routing::exchange::topic::hashes;
 use crate::routing::topology::encoded;
+use std::fmt::Display;
 use std::sync::Arc;
 
 impl BrokerContext {
@@ -94,7 +95,7 @@ impl BrokerContext {
 
     /// Tells the log of arguments that do nothing and are nearly called like one that does
     /// something, of each name once.
-    pub(super) fn tell_of_misnamed(&self, on: &Resource, arguments: &FieldTable) {
+    pub(super) fn tell_of_misnamed(&self, on: &dyn Display, arguments: &FieldTable) {
         self.misnamed.look_at(on, arguments);
     }
 

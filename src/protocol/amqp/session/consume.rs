@@ -87,7 +87,8 @@ fn consume(
     let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
     let arguments = fields::read(&consume.arguments);
     let reading = Reading::parse((kind, queue.on()), given, &arguments, (link.now, link.broker.clock()))?;
-    link.client.vhost.tell_of_misnamed(&queue.on(), &arguments);
+    let on = format!("consumer '{tag}' of {}", queue.on());
+    link.client.vhost.tell_of_misnamed(&on, &arguments);
     stream::check_consumer(consumers, &queue, consume)?;
     let priority = consumer_priority(&arguments);
     let timeout_ms = consumer_timeout(&arguments);
