@@ -17,7 +17,11 @@ const OPERATIONS: &str = "/api/operations";
 
 /// A running broker.
 #[derive(Debug)]
-pub struct Broker(Client);
+pub struct Broker {
+    client: Client,
+    /// Who asks, if it asks by a URL.
+    user: Option<String>,
+}
 
 /// What a broker answers.
 #[derive(Debug)]
@@ -44,7 +48,8 @@ impl Broker {
     /// # Errors
     /// There is none, or it may not be talked to.
     pub fn connect(target: Endpoint, wait: Duration) -> Result<Self, CtlError> {
-        Ok(Self(Client::connect(target, wait)?))
+        let user = if let Endpoint::Url { user, .. } = &target { Some(user.clone()) } else { None };
+        Ok(Self { client: Client::connect(target, wait)?, user })
     }
 
     /// Asks for what a command asks for.
@@ -56,22 +61,22 @@ impl Broker {
             Asks::Operation(operation) => {
                 let body = serde_json::to_vec(operation);
                 let body = body.map_err(|error| CtlError::Usage(error.to_string()))?;
-                (self.0.ask(Method::POST, OPERATIONS, body)?, Some(operation))
+                (self.client.ask(Method::POST, OPERATIONS, body)?, Some(operation))
             }
             Asks::Path(method, path, body) => {
                 let body = body.as_ref().map(Value::to_string).unwrap_or_default();
-                (self.0.ask(method.clone(), path, body.into_bytes())?, None)
+                (self.client.ask(method.clone(), path, body.into_bytes())?, None)
             }
             Asks::Nothing(told) => return Ok(Reply::One(told.clone())),
         };
         match answer.status {
             200 if answer.kind == BodyKind::Lines => Ok(Reply::Many(answer)),
             200 if answer.kind == BodyKind::Bytes => Ok(Reply::Copy(answer)),
-            200 => Ok(Reply::One(parsed(&self.0.whole(answer)?)?)),
+            200 => Ok(Reply::One(parsed(&self.client.whole(answer)?)?)),
             201 | 204 => Ok(Reply::One(Value::Null)),
             status => {
-                let text = self.0.whole(answer)?;
-                Err(refused(status, &text, operation))
+                let text = self.client.whole(answer)?;
+                Err(refused(status, &text, operation, self.user.as_deref().unwrap_or_default()))
             }
         }
     }
@@ -79,7 +84,7 @@ impl Broker {
     /// The data folder, if it is known by that.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
-        self.0.folder()
+        self.client.folder()
     }
 
     /// The next row of a list.
@@ -87,7 +92,7 @@ impl Broker {
     /// # Errors
     /// The broker is gone, or makes no sense.
     pub fn row(&self, answer: &mut Answer) -> Result<Option<Value>, CtlError> {
-        self.0.line(answer)?.map(|line| parsed(&line)).transpose()
+        self.client.line(answer)?.map(|line| parsed(&line)).transpose()
     }
 
     /// The next bytes of a copy.
@@ -95,7 +100,7 @@ impl Broker {
     /// # Errors
     /// The broker is gone, or it ended before its time.
     pub fn part(&self, answer: &mut Answer) -> Result<Option<Bytes>, CtlError> {
-        Ok(self.0.part(answer)?)
+        Ok(self.client.part(answer)?)
     }
 }
 
@@ -103,8 +108,8 @@ fn parsed(text: &[u8]) -> Result<Value, CtlError> {
     serde_json::from_slice(text).map_err(|error| CtlError::Garbled(error.to_string()))
 }
 
-/// Why there was another status than 200, for an operation or for a path.
-fn refused(status: u16, text: &[u8], operation: Option<&Operation>) -> CtlError {
+/// Why there was another status than 200, for an operation or for a path that this user asked for.
+fn refused(status: u16, text: &[u8], operation: Option<&Operation>, user: &str) -> CtlError {
     let Ok(Told { error, reason }) = serde_json::from_slice(text) else {
         return match (status, serde_json::from_slice::<Value>(text)) {
             (503, Ok(told)) => CtlError::Check(not_well(&told)),
@@ -128,7 +133,16 @@ fn refused(status: u16, text: &[u8], operation: Option<&Operation>) -> CtlError 
             };
             CtlError::Refused { status, refusal: Refusal::new(kind, format!("{message}{near}")) }
         }
-        (_, _) if status == 401 => CtlError::NoRight(format!("the broker refuses the user: {message}")),
+        (_, _) if status == 401 => {
+            let why = match message.as_str() {
+                "Not_Authorized" => "the name or the password is wrong",
+                "Not management user" => {
+                    "it takes the tag management, policymaker, monitoring or administrator"
+                }
+                other => other,
+            };
+            CtlError::NoRight(format!("the broker refuses user '{user}': {why}"))
+        }
         (_, Some(_)) if status == 404 => {
             CtlError::Garbled(format!("there is no {OPERATIONS}: is it a Leveret?"))
         }

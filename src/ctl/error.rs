@@ -80,6 +80,12 @@ impl CtlError {
         Self::Definition(format!("invalid limits: {why} (example: {example})"))
     }
 
+    /// There is no vhost of that name, as the API does not say.
+    pub(crate) fn no_vhost(name: &str) -> Self {
+        let refusal = Refusal::new(RefusalKind::NoVHost, format!("there is no vhost '{name}'"));
+        Self::Refused { status: STATUS_DATA, refusal }
+    }
+
     /// The status that the process ends with.
     #[must_use]
     pub fn status(&self) -> u8 {

@@ -29,10 +29,10 @@ mod view;
 pub use self::view::View;
 
 use self::state::Top;
-use crate::api_client::{Endpoint, WAIT};
+use crate::api_client::{Endpoint, Method, WAIT, encoded};
 use crate::ctl::broker::Broker;
 use crate::ctl::target::Location;
-use crate::ctl::{CtlError, Show};
+use crate::ctl::{Asks, CtlError, Show};
 use clap::Args;
 use std::env;
 use std::io::{self, IsTerminal};
@@ -98,8 +98,19 @@ pub fn run(options: Options) -> Result<(), CtlError> {
     }
     top.room(usize::from(limit));
     let mut broker = Broker::connect(target, WAIT)?;
-    let answer = top.question().ask(&mut broker)?;
+    let answer = match top.question().ask(&mut broker) {
+        Err(CtlError::Check(_)) if is_missing(&top.vhost, &mut broker) => {
+            return Err(CtlError::no_vhost(&top.vhost));
+        }
+        asked => asked?,
+    };
     once::print(&top, &answer, show)
+}
+
+/// Whether a vhost is named that does not exist.
+fn is_missing(vhost: &str, broker: &mut Broker) -> bool {
+    let path = format!("/api/vhosts/{}", encoded(vhost));
+    !vhost.is_empty() && matches!(broker.ask(&Asks::Path(Method::GET, path, None)), Err(CtlError::Check(_)))
 }
 
 /// Whether the terminal may show colours (<https://no-color.org>).

@@ -132,7 +132,10 @@ fn a_broker_elsewhere_is_asked_by_its_url() {
     let (status, _, words) = by(&["purge_queue", "q"]);
     assert!(status == 69 && words.contains("read access to queue 'q' in vhost '/' refused"), "{words}");
     let (status, _, words) = by(&["--password", "x", "ping"]);
-    assert_eq!((status, words.as_str()), (77, "leveret: the broker refuses the user: Not_Authorized\n"));
+    assert_eq!(
+        (status, words.as_str()),
+        (77, "leveret: the broker refuses user 'ann': the name or the password is wrong\n")
+    );
     let (status, _, words) = run(leveret().args(["ctl", "ping", "--url", "amqp://x", "--password", "x"]));
     assert!(status == 64 && words.contains("is not a URL such as http://"), "{words}");
     drop(fixture.broker);

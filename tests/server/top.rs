@@ -76,7 +76,7 @@ fn what_cannot_be_shown_ends_as_in_ctl() {
     refuses(&mut top(&["--sort", "depht"]), 64, "unknown column 'depht'; the columns are name, vhost, in");
     refuses(&mut top(&["--view", "queue"]), 64, "queues, connections, node");
     refuses(&mut top(&["--limit", "501"]), 64, "501 is not in 1..=500");
-    refuses(&mut top(&["--vhost", "nowhere"]), 69, "queues in vhost 'nowhere': ");
+    refuses(&mut top(&["--vhost", "nowhere"]), 65, "there is no vhost 'nowhere'");
     let url = format!("http://{}", fixture.broker.http);
     let by = |password: &str| {
         let mut command = leveret();
@@ -84,7 +84,7 @@ fn what_cannot_be_shown_ends_as_in_ctl() {
         command
     };
     assert_eq!(run(&mut by("guest")).1.lines().count(), 2);
-    refuses(&mut by("wrong"), 77, "the broker refuses the user");
+    refuses(&mut by("wrong"), 77, "the broker refuses user");
     let mut nowhere = leveret();
     refuses(nowhere.args(["top", "--data-dir"]).arg(fixture.folder.at("none")), 69, "no broker is running");
 }
