@@ -61,10 +61,10 @@ pub struct Flags {
     /// Definitions in RabbitMQ's JSON format to import at the start [default: none]
     #[arg(long, value_name = "FILE", env = "LEVERET_DEFINITIONS")]
     pub definitions: Option<PathBuf>,
-    /// Administrator of new data, instead of guest [default: guest]
+    /// Administrator of new data, instead of guest; requires --default-pass [default: guest]
     #[arg(long, value_name = "USER", env = "LEVERET_DEFAULT_USER")]
     pub default_user: Option<String>,
-    /// Password of that user [default: guest]
+    /// Password of that user, or of guest if none is named [default: guest]
     #[arg(long, value_name = "PASSWORD", env = "LEVERET_DEFAULT_PASS", hide_env_values = true)]
     pub default_pass: Option<Secret>,
     /// Virtual host in which that user may do everything [default: /]
@@ -160,9 +160,10 @@ pub struct Users {
     /// Whether a broker runs on an address that others can reach although
     /// `guest` with the password `guest` is all the users it has.
     pub allow_default: bool,
-    /// The administrator of new data, instead of `guest` (RabbitMQ: `default_user`).
+    /// The administrator of new data, instead of `guest` (RabbitMQ: `default_user`); it needs a
+    /// password.
     pub default_user: Option<String>,
-    /// Its password; `guest` if there is none.
+    /// Its password, or that of `guest` if no other is named.
     pub default_pass: Option<Secret>,
     /// The vhost in which it may do everything, which is made; `/` if there is none.
     pub default_vhost: Option<String>,

@@ -213,7 +213,7 @@ fn in_one_line(error: &clap::Error, args: &[OsString]) -> String {
 fn serve(flags: Flags) -> Result<(), Failure> {
     if let Some(file) = flags.check_config.clone() {
         let config = Config::resolve(Flags { config: Some(file.clone()), ..flags }).map_err(usage)?;
-        node::check(&config).map_err(usage)?;
+        node::check(&config).map_err(|why| usage(format_args!("{}: {why}", file.display())))?;
         return print(&format!("{} can be used\n", file.display()));
     }
     // Until it is known how the log is written, faults are text.
@@ -275,7 +275,7 @@ async fn run(config: Config, reload: &Reload, lines: Lines) -> Result<(), Failur
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut node = Node::start(config.clone()).await.map_err(|error| match error {
-        StartError::Tls(file) => usage(file),
+        StartError::Tls(_) | StartError::Settings(_) => reload.in_file(&error),
         error => failure(error),
     })?;
     node.publish_log(lines.published);
@@ -326,6 +326,14 @@ struct Reload {
 }
 
 impl Reload {
+    /// A fault of the settings, with the file that has them.
+    fn in_file(&self, why: &StartError) -> Failure {
+        match &self.flags.config {
+            Some(file) => usage(format_args!("{}: {why}", file.display())),
+            None => usage(why),
+        }
+    }
+
     /// Reloads them. What cannot be used is logged, and what was in effect stays.
     fn reload(&self, config: &Config, node: &Node) {
         info!("SIGHUP: reloading the settings and the certificates");

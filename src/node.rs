@@ -11,7 +11,7 @@ use crate::audit::recent::RecentLines;
 use crate::broker::accounts::DEFAULT_USER;
 use crate::broker::{AlarmLimits, Broker, BrokerSettings, LogFilter};
 use crate::clock::{self, Clock};
-use crate::config::{Advertise, Config, Users};
+use crate::config::{Advertise, Config, Secret, Users};
 use crate::http::{self, Listener, Port, Served, Socket};
 use crate::machine;
 use crate::server::{self, ListenerOptions, LogLines, Server, ShutdownReason};
@@ -90,6 +90,8 @@ pub enum StartError {
         /// What is wrong with them.
         why: String,
     },
+    /// Settings do not go together.
+    Settings(&'static str),
     /// The user to start with is refused.
     DefaultUser(String),
     /// Everybody could log in: see [`crate::config::Users::allow_default`].
@@ -111,6 +113,7 @@ impl Node {
     /// Nothing is served, and nothing was changed but for what the store repairs and upgrades as it
     /// opens.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        check_default_user(&config.users)?;
         let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::mono_ms()));
         let certificates = certificates.transpose().map_err(StartError::Tls)?.map(Arc::new);
         let amqp = bind_all(&config.amqp)?;
@@ -274,19 +277,31 @@ fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
     }
 }
 
-/// In new data the user that the settings name takes the place of the first one.
+/// Nobody is to be given a password that everybody knows.
+fn check_default_user(users: &Users) -> Result<(), StartError> {
+    match (&users.default_user, &users.default_pass) {
+        (Some(_), None) => Err(StartError::Settings("users.default_user needs users.default_pass")),
+        _ => Ok(()),
+    }
+}
+
+/// In new data the user that the settings name takes the place of the first one, or has its name
+/// and another password.
 fn add_default_user(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
-    let Users { default_user: Some(name), default_pass, default_vhost, .. } = &config.users else {
+    let Users { default_user, default_pass: Some(Secret(password)), default_vhost, .. } = &config.users
+    else {
         return Ok(());
     };
     if !broker.accounts().is_fresh() || !broker.accounts().is_untouched() {
         return Ok(());
     }
-    let password = default_pass.as_ref().map_or(DEFAULT_USER, |password| password.0.as_str());
+    let name = default_user.as_deref().unwrap_or(DEFAULT_USER);
     let vhost = default_vhost.as_deref().unwrap_or("/");
     let caller = starting(broker, &"the default user");
     start_with(broker, Source::of_administrator(name, password, vhost), &caller)
-        .map_err(|refusal| StartError::DefaultUser(refusal.to_string()))
+        .map_err(|refusal| StartError::DefaultUser(refusal.to_string()))?;
+    info!(vhost, "added the administrator '{name}'");
+    Ok(())
 }
 
 fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
@@ -345,8 +360,9 @@ fn alarm_limits(config: &Config) -> AlarmLimits {
 /// data.
 ///
 /// # Errors
-/// A certificate or key is of no use.
+/// A certificate or key is of no use, or settings do not go together.
 pub fn check(config: &Config) -> Result<(), StartError> {
+    check_default_user(&config.users)?;
     let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::mono_ms()));
     certificates.transpose().map_err(StartError::Tls).map(drop)
 }

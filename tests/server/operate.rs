@@ -297,9 +297,19 @@ fn new_data_has_the_user_that_was_asked_for() {
     prints(&folder, &["change_password", "ann", "other"], "");
     let (_, log) = broker.stop();
     assert!(!log.contains("secret"), "{log}");
+    assert!(log.contains("added the administrator 'ann'"), "{log}");
     let again = start();
     prints(&folder, &["authenticate_user", "ann", "other"], "Success\n");
-    drop(again);
+    assert!(!again.stop().1.contains("added the administrator"));
+}
+
+#[test]
+fn guest_of_new_data_has_the_password_that_was_asked_for() {
+    let folder = Folder::new();
+    let broker = Process::spawn(leveret_in(&folder).args(["--default-pass", "secret"]));
+    prints(&folder, &["-s", "list_users"], "guest\t[administrator]\n");
+    prints(&folder, &["authenticate_user", "guest", "secret"], "Success\n");
+    drop(broker);
 }
 
 #[test]

@@ -132,6 +132,20 @@ fn a_folder_that_is_a_file() {
 }
 
 #[test]
+fn an_administrator_without_a_password() {
+    let folder = Folder::new();
+    let why = "users.default_user needs users.default_pass";
+    assert_eq!(refused(leveret_in(&folder).args(["--default-user", "alice"]), why), Some(2));
+    assert_eq!(refused(leveret_in(&folder).env("LEVERET_DEFAULT_USER", "alice"), why), Some(2));
+    let file = folder.write("leveret.toml", "[users]\ndefault_user = 'alice'\n");
+    let named = format!("leveret.toml: {why}");
+    for flag in ["--config", "--check-config"] {
+        assert_eq!(refused(leveret_in(&folder).arg(flag).arg(&file), &named), Some(2), "{flag}");
+    }
+    assert!(!folder.at("data").exists());
+}
+
+#[test]
 fn a_public_address_while_everybody_knows_the_only_password() {
     let folder = Folder::new();
     let files = Authority::new().sign("localhost", &["localhost"]).write(&folder, "server");
