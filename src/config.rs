@@ -22,7 +22,7 @@ pub use self::secret::Secret;
 use self::fault::in_words;
 use crate::near::did_you_mean;
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -182,6 +182,7 @@ pub struct Auth {
 #[serde(deny_unknown_fields, default)]
 pub struct Management {
     /// Origins whose pages may use it, as in `https://tools.example`; `*` for all.
+    #[serde(deserialize_with = "origins")]
     pub cors_allow_origins: Vec<String>,
 }
 
@@ -194,7 +195,7 @@ pub struct ConfigError(String);
 #[serde(deny_unknown_fields, default)]
 struct File {
     data_dir: Option<PathBuf>,
-    amqp: Vec<Address>,
+    amqp: Option<Vec<Address>>,
     amqps: Vec<Address>,
     tls: Option<tls::Tls>,
     proxy_protocol_from: Vec<network::Network>,
@@ -270,17 +271,17 @@ impl Config {
 
     fn merge(flags: Flags, file: File) -> Result<Self, String> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut amqp = either(flags.amqp, file.amqp);
+        let mut amqp = either(flags.amqp, file.amqp.unwrap_or_default());
         if amqp.is_empty() {
             amqp.push(local(5672));
         }
         let amqps = either(flags.amqps, file.amqps);
         if !amqps.is_empty() && file.tls.is_none() {
-            return Err("amqps needs a certificate: set tls.cert and tls.key in the settings file".to_owned());
+            return Err(needs_certificate("amqps"));
         }
         let https = flags.https.or(file.https.map(|address| address.0));
         if https.is_some() && file.tls.is_none() {
-            return Err("https needs a certificate: set tls.cert and tls.key in the settings file".to_owned());
+            return Err(needs_certificate("https"));
         }
         let log = flags.log.or(file.log).unwrap_or_else(|| "info".to_owned());
         check_log_filter(&log)?;
@@ -383,6 +384,25 @@ pub fn misnamed_variables(names: impl Iterator<Item = String>) -> Vec<String> {
         .collect()
 }
 
+/// A scheme, a host and perhaps a port, as browsers name the page that asks; or `*`.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Origin(String);
+
+impl TryFrom<String> for Origin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_host = |(scheme, host): (&str, &str)| {
+            !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', ' '])
+        };
+        if text == "*" || text.split_once("://").is_some_and(is_host) {
+            return Ok(Self(text));
+        }
+        Err(format!("'{text}' is not an origin, as in https://tools.example or http://localhost:8080; or *"))
+    }
+}
+
 impl TryFrom<String> for Address {
     type Error = String;
 
@@ -414,7 +434,39 @@ fn parse(text: &str) -> Result<File, String> {
         let line = fault::line_of(text, "limits", key);
         format!("line {line}: limits.{key} {why}")
     })?;
+    file.check().map_err(|(key, why)| format!("line {}: {why}", fault::line_of(text, key, "")))?;
     Ok(file)
+}
+
+impl File {
+    /// What types do not say of a key outside of sections; which key it is, and what is wrong.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let at = |key| move |why| (key, why);
+        if self.amqp.as_ref().is_some_and(Vec::is_empty) {
+            return Err(("amqp", "amqp is an empty list; it needs at least one address".to_owned()));
+        }
+        if let Some(log) = &self.log {
+            check_log_filter(log).map_err(at("log"))?;
+        }
+        if let Some(limit) = self.memory_limit {
+            check_memory_limit(limit).map_err(at("memory_limit"))?;
+        }
+        let secure = [("amqps", !self.amqps.is_empty()), ("https", self.https.is_some())];
+        match secure.into_iter().find(|(_, is_wanted)| *is_wanted && self.tls.is_none()) {
+            Some((key, _)) => Err((key, needs_certificate(key))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn needs_certificate(key: &str) -> String {
+    format!("{key} needs a certificate: set tls.cert and tls.key in the settings file")
+}
+
+/// Reads origins that browsers may send.
+fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let origins = Vec::<Origin>::deserialize(from)?;
+    Ok(origins.into_iter().map(|Origin(origin)| origin).collect())
 }
 
 /// Whether that can be the filter of the log: a word that is no level would be taken for a module,
@@ -657,8 +709,18 @@ mod tests {
         refused("[advertise]\nname = 'x'", "there is no key 'advertise.name'; there are product, version");
         refused("[limits]\nnothing_like_it = 1", "there is no key 'limits.nothing_like_it'");
         refused("amqp = ['127.0.0.1']", "amqp[0]: '127.0.0.1' is not an address");
+        refused("\namqp = []", "line 2: amqp is an empty list; it needs at least one address");
+        let origin =
+            "line 2: management.cors_allow_origins[0]: 'tools.example' is not an origin, as in https://";
+        refused("[management]\ncors_allow_origins = ['tools.example']", origin);
+        refused("[management]\ncors_allow_origins = ['https://a/']", "'https://a/' is not an origin");
         refused("log_format = 'xml'", "line 1: log_format is 'xml'; it may be 'text', 'json'");
         refused("log = ", "line 1");
+        refused("log = 'info'\nlog = 'warn'", "line 2: the key 'log' is there twice");
+        refused("\n\nlog = 'verbose'", "line 3: log: 'verbose' is neither a level");
+        refused("\nmemory_limit = '1KiB'", "line 2: memory_limit is 1024 bytes, and has to be at least 1MiB");
+        refused("http = '[::1]:1'\namqps = ['[::1]:2']", "line 2: amqps needs a certificate: set tls.cert");
+        refused("https = '[::1]:2'", "line 1: https needs a certificate");
     }
 
     #[test]

@@ -427,7 +427,14 @@ impl Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tls(error) => error.fmt(f),
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen { address, error } => {
+                write!(f, "cannot listen on {address}: {error}")?;
+                if error.kind() == io::ErrorKind::AddrInUse {
+                    f.write_str("; stop what listens there, or choose another address (--amqp, --http)")?;
+                }
+                Ok(())
+            }
+            Self::Settings(why) => f.write_str(why),
             Self::Store(error) => error.fmt(f),
             Self::Definitions { file, why } => write!(f, "cannot import {}: {why}", file.display()),
             Self::DefaultUser(why) => write!(f, "cannot add the default user: {why}"),

@@ -24,8 +24,12 @@ const LISTED_MAX: usize = 8;
 
 /// What is wrong with `text` at a key; without one, with the text as such.
 pub(super) fn in_words(text: &str, key: &str, error: &Error) -> String {
-    let line = line_at(text, error.span().map_or(0, |span| span.start));
+    let span = error.span().unwrap_or_default();
+    let line = line_at(text, span.start);
     let message = error.message().replace('\n', ", ");
+    if message == "duplicate key" {
+        return format!("line {line}: the key '{}' is there twice", text.get(span).unwrap_or(key));
+    }
     format!("line {line}: {}", explained(key, &message))
 }
 

@@ -60,17 +60,26 @@ type Stamp = Option<(u64, u64, i64, i64)>;
 /// Which file is of no use, and why.
 #[derive(Debug)]
 pub struct BadFile {
+    /// Which names it.
+    key: String,
     path: PathBuf,
     why: String,
 }
 
 impl fmt::Display for BadFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot use {} for TLS: {}", self.path.display(), self.why)
+        write!(f, "{}: cannot use {} for TLS: {}", self.key, self.path.display(), self.why)
     }
 }
 
 impl std::error::Error for BadFile {}
+
+impl BadFile {
+    /// The same, named by that key.
+    fn at(self, section: &str, key: &str) -> Self {
+        Self { key: format!("{section}.{key}"), ..self }
+    }
+}
 
 impl Certificates {
     /// Reads all files that `settings` name.
@@ -161,10 +170,10 @@ fn acceptors(settings: &Tls) -> Result<[TlsAcceptor; 2], BadFile> {
 
 fn server_config(settings: &Tls) -> Result<ServerConfig, BadFile> {
     let provider = Arc::new(ring::default_provider());
-    let default = certified(&settings.shown, &provider)?;
+    let default = certified(&settings.shown, "tls", &provider)?;
     let mut by_name = BTreeMap::new();
     for (name, shown) in &settings.sni {
-        by_name.insert(name.clone(), certified(shown, &provider)?);
+        by_name.insert(name.clone(), certified(shown, &format!("tls.sni.\"{name}\""), &provider)?);
     }
     let versions: &[&'static SupportedProtocolVersion] = match settings.min_version {
         TlsVersion::V1_2 => &[&TLS13, &TLS12],
@@ -173,12 +182,20 @@ fn server_config(settings: &Tls) -> Result<ServerConfig, BadFile> {
     let verifier = verifier(settings, &provider)?;
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
-        .map_err(|error| bad(&settings.shown.cert, error))?;
+        .map_err(|error| bad(&settings.shown.cert, error).at("tls", "cert"))?;
     Ok(builder.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(ByName { by_name, default })))
 }
 
-fn certified(shown: &Shown, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, BadFile> {
-    let chain = certificates(&shown.cert)?;
+fn certified(shown: &Shown, section: &str, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, BadFile> {
+    let chain = certificates(&shown.cert).map_err(|bad| bad.at(section, "cert"))?;
+    with_key(chain, shown, provider).map(Arc::new).map_err(|bad| bad.at(section, "key"))
+}
+
+fn with_key(
+    chain: Vec<CertificateDer<'static>>,
+    shown: &Shown,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, BadFile> {
     let key = PrivateKeyDer::from_pem_slice(&content(&shown.key)?).map_err(|error| match error {
         pem::Error::NoItemsFound => bad(&shown.key, "there is no private key in it"),
         error => bad(&shown.key, error),
@@ -188,19 +205,27 @@ fn certified(shown: &Shown, provider: &CryptoProvider) -> Result<Arc<CertifiedKe
     certified
         .keys_match()
         .map_err(|_error| bad(&shown.key, format_args!("it is not the key of {}", shown.cert.display())))?;
-    Ok(Arc::new(certified))
+    Ok(certified)
 }
 
 fn verifier(settings: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, BadFile> {
     let Some(ca) = settings.ca.as_ref().filter(|_ca| settings.verify != Verify::None) else {
         return Ok(Arc::new(NoClientAuth));
     };
+    verifier_of(ca, settings.verify, provider).map_err(|bad| bad.at("tls", "ca"))
+}
+
+fn verifier_of(
+    ca: &Path,
+    verify: Verify,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, BadFile> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca)? {
         roots.add(certificate).map_err(|error| bad(ca, error))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder = if settings.verify == Verify::Optional { builder.allow_unauthenticated() } else { builder };
+    let builder = if verify == Verify::Optional { builder.allow_unauthenticated() } else { builder };
     builder.build().map(|verifier| verifier as _).map_err(|error| bad(ca, error))
 }
 
@@ -223,7 +248,7 @@ fn content(path: &Path) -> Result<Vec<u8>, BadFile> {
 }
 
 fn bad(path: &Path, why: impl fmt::Display) -> BadFile {
-    BadFile { path: path.to_owned(), why: why.to_string() }
+    BadFile { key: String::new(), path: path.to_owned(), why: why.to_string() }
 }
 
 /// Finds the certificate for the host that a client names.

@@ -80,6 +80,9 @@ fn certificates_that_are_of_no_use() {
     check(&format!("cert = {}\nkey = 'x'", other("empty")), "empty for TLS: there is no certificate in it");
     check(&format!("cert = {}\nkey = 'x'", other("garbage")), "garbage for TLS: ");
     check(&format!("{good_cert}key = {}", other("none.key")), "none.key for TLS: No such file");
+    check(&format!("{good_cert}key = 'x'"), "leveret.toml: tls.key: cannot use x for TLS: No such file");
+    let sni = format!("{good}[tls.sni.'a.example']\ncert = 'x'\nkey = 'x'");
+    check(&sni, "leveret.toml: tls.sni.\"a.example\".cert: cannot use x for TLS: No such file");
     check(&format!("{good_cert}key = {}", other("")), "for TLS: Is a directory");
     check(
         &format!("{good_cert}key = {}", other("good.pem")),
@@ -101,7 +104,9 @@ fn a_port_that_is_taken() {
         let mut command = leveret();
         let other = if flag == "--amqp" { "--http" } else { "--amqp" };
         command.args([flag, &address, other, "127.0.0.1:0", "--data-dir"]).arg(folder.at("data"));
-        refused(&mut command, &format!("cannot listen on {address}"));
+        let status = refused(&mut command, &format!("cannot listen on {address}: Address already in use"));
+        assert_eq!(status, Some(1));
+        refused(&mut command, "; stop what listens there, or choose another address (--amqp, --http)");
     }
     assert!(!folder.at("data").exists(), "the data is not touched when the ports cannot be had");
 }
@@ -128,7 +133,7 @@ fn a_file_that_is_not_ours() {
 fn a_folder_that_is_a_file() {
     let folder = Folder::new();
     folder.write("data", "x");
-    refused(&mut leveret_in(&folder), "data");
+    refused(&mut leveret_in(&folder), "data: it is a file, not a folder");
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn certificates_are_read_again_when_they_change() {
     third.write(&folder, "server");
     while client.sees(port(&broker)) != *third.certificate() {}
     let (_status, log) = broker.stop();
-    assert!(log.contains("certificates not reloaded error=cannot use "), "{log}");
+    assert!(log.contains("certificates not reloaded error=tls.cert: cannot use "), "{log}");
     assert!(log.contains("certificates reloaded"), "{log}");
 }
 

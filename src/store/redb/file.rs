@@ -42,7 +42,12 @@ pub(super) struct FileIdentity {
 
 /// Makes the folder `dir` and those above it, if they are not there, for the broker's user alone.
 pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            return io::Error::new(io::ErrorKind::NotADirectory, "it is a file, not a folder");
+        }
+        error
+    })
 }
 
 /// Options for a file that, if it is not there, is made for the broker's user alone.
