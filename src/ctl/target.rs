@@ -55,6 +55,10 @@ impl Location {
     pub fn target(self) -> Result<Endpoint, CtlError> {
         let Self { data_dir, config, url, user, password: given, password_file, tls_ca: ca } = self;
         let Some(url) = url else {
+            if user.is_some() || given.is_some() || password_file.is_some() {
+                let why = "--username, --password and --password-file have no effect without --url";
+                return Err(CtlError::Usage(why.to_owned()));
+            }
             let flags = Flags { data_dir, config, ..Flags::default() };
             let config = Config::resolve(flags).map_err(|error| CtlError::Usage(error.to_string()))?;
             return Ok(Endpoint::Folder(config.data_dir));

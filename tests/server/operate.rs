@@ -313,6 +313,16 @@ fn guest_of_new_data_has_the_password_that_was_asked_for() {
 }
 
 #[test]
+fn a_user_is_not_ignored_without_a_url() {
+    let folder = Folder::new();
+    for [flag, value] in [["--username", "ann"], ["--password", "x"], ["--password-file", "x"]] {
+        let (status, said, told) = ctl(&folder, &[flag, value, "list_users"]);
+        assert_eq!((status, said.as_str()), (64, ""), "{flag}");
+        assert!(told.ends_with("have no effect without --url\n"), "{told}");
+    }
+}
+
+#[test]
 fn a_log_in_json_makes_all_that_is_said_json() {
     let folder = Folder::new();
     let mut command = leveret_in(&folder);
