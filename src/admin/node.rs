@@ -11,6 +11,7 @@ use crate::machine;
 use crate::metrics::IoTally;
 use crate::statistics::{EVENTS, Trend};
 use crate::store::change::Health;
+pub use crate::store::may_hold_copy;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

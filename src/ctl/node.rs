@@ -5,7 +5,7 @@ use super::error::CtlError;
 use super::table::Columns;
 use super::{Asks, Request, Shown};
 use crate::admin::damage::DamagedRow;
-use crate::admin::node::{MEM_RELATIVE, NodeOperation};
+use crate::admin::node::{MEM_RELATIVE, NodeOperation, may_hold_copy};
 use crate::admin::{Operation, columns_of};
 use crate::api_client::Method;
 use clap::Subcommand;
@@ -31,7 +31,7 @@ pub enum Command {
     Backup {
         /// File to write
         file: PathBuf,
-        /// Replace the file if it exists
+        /// Replace the file if it is such a copy, or empty
         #[arg(long)]
         force: bool,
     },
@@ -77,9 +77,16 @@ impl Command {
             Self::Ping => (NodeOperation::Ping, Shown::Done("Ping succeeded")),
             Self::Status => (NodeOperation::Status, Shown::Status),
             Self::Backup { file, force } => {
-                if !force && file.exists() {
-                    let why = "choose another name, or replace it with --force";
-                    return Err(CtlError::File(format!("{} exists: {why}", file.display())));
+                let refused = |why| Err(CtlError::File(format!("{} {why}", file.display())));
+                if file.exists() {
+                    if !force {
+                        return refused("exists: choose another name, or replace it with --force");
+                    }
+                    if !may_hold_copy(&file) {
+                        return refused(
+                            "is no copy that leveret ctl backup made, and stays as it is: choose another name",
+                        );
+                    }
                 }
                 (NodeOperation::Backup, Shown::Copy(file))
             }

@@ -21,6 +21,11 @@ pub enum StoreError {
         /// The file.
         place: String,
     },
+    /// The file is a copy for [`crate::store::restore`]; it was not touched.
+    Copy {
+        /// The file.
+        place: String,
+    },
     /// The file was written by a newer version of Leveret, which keeps its data in another way; it
     /// was not touched.
     WrongVersion {
@@ -74,6 +79,7 @@ impl StoreError {
         match self {
             Self::InUse { .. } => Self::InUse { place: at.to_owned() },
             Self::NotOurs { .. } => Self::NotOurs { place: at.to_owned() },
+            Self::Copy { .. } => Self::Copy { place: at.to_owned() },
             Self::WrongVersion { found, .. } => Self::WrongVersion { place: at.to_owned(), found },
             Self::Io(error) => Self::Io(io::Error::new(error.kind(), format!("{at}: {error}"))),
             Self::Damaged(what) => Self::Damaged(format!("{at}: {what}")),
@@ -110,6 +116,10 @@ impl fmt::Display for StoreError {
         match self {
             Self::InUse { place } => write!(f, "the data folder {place} is in use by another process"),
             Self::NotOurs { place } => write!(f, "{place} is not a Leveret data file; it was left as it is"),
+            Self::Copy { place } => write!(
+                f,
+                "{place} is a copy that leveret ctl backup made: move it away and run leveret restore"
+            ),
             Self::WrongVersion { place, found } => write!(
                 f,
                 "{place} has data format {found}, and this version of Leveret reads the formats 1 to {}: start the \

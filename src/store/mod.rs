@@ -26,7 +26,7 @@ pub mod seen;
 use self::change::{Log, PageSource, Recovered};
 pub use self::error::StoreError;
 pub use self::guard::explains as explains_panic;
-pub use self::redb::{Blocks, RESERVE_NAME, RestoreError, open, open_backend, restore};
+pub use self::redb::{Blocks, RESERVE_NAME, RestoreError, may_hold_copy, open, open_backend, restore};
 use std::fmt;
 use std::sync::Arc;
 

@@ -97,6 +97,14 @@ fn no_file_is_made_of_a_copy_that_is_not_whole_and_none_is_replaced() {
         command.args(["ctl", "-s", "backup", "--force"]).arg(file).arg("--data-dir").arg(folder.at("data"));
         outcome(&mut command)
     };
+    let others = folder.write("others", "a shopping list");
+    for file in [&others, &folder.at("data/leveret.redb"), &folder.at("data")] {
+        let refused = forced(file);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(65), "{told}");
+        assert!(told.contains("is no copy that leveret ctl backup made, and stays as it is"), "{told}");
+    }
+    assert_eq!(fs::read(&others).expect("it is there"), b"a shopping list");
     let again = forced(&copy);
     assert!(again.status.success() && again.stderr.is_empty(), "{again:?}");
     // Nothing can be written there, so that the broker is left before it has sent everything.

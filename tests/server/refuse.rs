@@ -130,6 +130,20 @@ fn a_file_that_is_not_ours() {
 }
 
 #[test]
+fn a_copy_that_is_no_data_file() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let copy = folder.at("copy");
+    let made = outcome(leveret().args(["ctl", "backup"]).arg(&copy).arg("--data-dir").arg(folder.at("data")));
+    assert!(made.status.success(), "{made:?}");
+    assert!(broker.stop().0.success());
+    fs::rename(&copy, folder.at("data/leveret.redb")).unwrap();
+    let why = "leveret.redb is a copy that leveret ctl backup made: move it away and run leveret restore";
+    refused(&mut leveret_in(&folder), why);
+    refused(leveret_in(&folder).arg("--repair"), why);
+}
+
+#[test]
 fn a_folder_that_is_a_file() {
     let folder = Folder::new();
     folder.write("data", "x");

@@ -292,6 +292,18 @@ pub fn restore(copy: &Path, dir: &Path) -> Result<PathBuf, RestoreError> {
     made.map(|()| path)
 }
 
+/// Whether a file begins as a copy does.
+pub(super) fn is_copy(path: &Path) -> bool {
+    let mut head = [0; MAGIC.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == MAGIC
+}
+
+/// Whether a copy may take the place of a file: of another copy, or of an empty file.
+#[must_use]
+pub fn may_hold_copy(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && (found.len() == 0 || is_copy(path)))
+}
+
 /// Puts the rows of a copy into a new file.
 fn fill(path: &Path, from: &mut impl Read) -> Result<(), StoreError> {
     let mut head = [0; 20];

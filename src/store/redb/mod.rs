@@ -39,7 +39,7 @@ mod tree;
 mod upgrade;
 mod write;
 
-pub use self::backup::{RestoreError, restore};
+pub use self::backup::{RestoreError, may_hold_copy, restore};
 use self::checked::Totals;
 use self::disk::{Disk, Front};
 use self::file::{DataFile, FileIdentity};
@@ -80,6 +80,9 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     let file = path.display().to_string();
     let named =
         |error| if let StoreError::InUse { .. } = error { error.at(&folder) } else { error.at(&file) };
+    if backup::is_copy(&path) {
+        return Err(StoreError::Copy { place: file });
+    }
     let mut options = options;
     let of_disk = dir.to_owned();
     // A file system that cannot say is taken to have room.
