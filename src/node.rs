@@ -142,7 +142,9 @@ impl Node {
         let allow_origins = config.management.cors_allow_origins.clone();
         let socket = Socket::bind(&config.data_dir);
         let socket = socket.inspect_err(|why| warn!(error = why, "leveret ctl cannot reach this broker"));
-        let served = Served { broker: broker_served, listeners, allow_origins };
+        let certificates_served = certificates.clone();
+        let served =
+            Served { broker: broker_served, listeners, allow_origins, certificates: certificates_served };
         tasks.spawn(http::serve(http_ports, socket.ok(), served));
         let mut timer = JoinSet::new();
         timer.spawn(server::run_timer(Arc::clone(&server), config.data_dir));

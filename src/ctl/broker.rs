@@ -151,12 +151,23 @@ fn refused(status: u16, text: &[u8], operation: Option<&Operation>, user: &str) 
     }
 }
 
-/// Why a check of health failed, with the alarms if it is because of these.
+/// Why a check of health failed, with the alarms or certificates if it is because of these.
 fn not_well(told: &Value) -> String {
     let reason = told["reason"].as_str().unwrap_or("failed");
     let alarms = told["alarms"].as_array().into_iter().flatten();
-    let alarms: Vec<&str> = alarms.filter_map(|alarm| alarm["resource"].as_str()).collect();
-    if alarms.is_empty() { reason.to_owned() } else { format!("{reason}: {}", alarms.join(", ")) }
+    let mut because: Vec<String> =
+        alarms.filter_map(|alarm| alarm["resource"].as_str()).map(str::to_owned).collect();
+    let expired = told["expired"].as_array().into_iter().flatten();
+    for one in expired.flat_map(|listener| listener["certificates"].as_array().into_iter().flatten()) {
+        let [file, subject, date] =
+            ["file", "subject", "expires_on"].map(|key| one[key].as_str().unwrap_or_default());
+        let one = format!("{file} ({subject}) on {date}");
+        // Listeners have them in common.
+        if !because.contains(&one) {
+            because.push(one);
+        }
+    }
+    if because.is_empty() { reason.to_owned() } else { format!("{reason}: {}", because.join(", ")) }
 }
 
 impl From<ApiError> for CtlError {

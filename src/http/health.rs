@@ -4,8 +4,11 @@ use super::answer::{Fault, json_of};
 use super::call::Call;
 use super::overview::check_node;
 use super::route::{Route, get};
+use super::state::Listener;
 use crate::broker::Shortage;
+use crate::clock::{mono_ms, wall_now_ms};
 use crate::store::change::Health;
+use crate::tls::InUse;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -123,14 +126,67 @@ async fn node(call: Call) -> Result<Response, Fault> {
 }
 
 async fn certificates(call: Call) -> Result<Response, Fault> {
-    let units = ["days", "weeks", "months", "years"];
-    if !units.contains(&call.name("unit").as_str()) {
-        let why = "Time unit not recognised. Supported units: days, weeks, months, years.";
-        return Err(Fault::bad_request(why));
-    }
+    const HOUR_MS: u64 = 60 * 60 * 1000;
+    // A month is a twelfth of a year, as in RabbitMQ.
+    let unit_ms = match call.name("unit").as_str() {
+        "days" => 24 * HOUR_MS,
+        "weeks" => 7 * 24 * HOUR_MS,
+        "months" => 730 * HOUR_MS,
+        "years" => 365 * 24 * HOUR_MS,
+        _ => {
+            let why = "Time unit not recognised. Supported units: days, weeks, months, years.";
+            return Err(Fault::bad_request(why));
+        }
+    };
     let within = call.name("within").parse::<u32>();
-    within.map_err(|_none| Fault::bad_request("Invalid expiration period"))?;
-    Ok(ok(&call).await)
+    let within = within.map_err(|_none| Fault::bad_request("Invalid expiration period"))?;
+    let until_ms = wall_now_ms().saturating_add(u64::from(within) * unit_ms);
+    let secure: Vec<&Listener> = call
+        .state
+        .listeners
+        .iter()
+        .filter(|listener| matches!(listener.protocol, "amqp/ssl" | "https"))
+        .collect();
+    let in_use = call.state.certificates.as_ref().filter(|_| !secure.is_empty());
+    let in_use = in_use.map_or_else(Vec::new, |certificates| certificates.in_use(mono_ms()));
+    let expired: Vec<Value> = secure
+        .into_iter()
+        .filter_map(|listener| expiring(&call.state.node, listener, &in_use, until_ms))
+        .collect();
+    if expired.is_empty() {
+        return Ok(ok(&call).await);
+    }
+    Ok(failed("Certificates expiring", json!({"expired": expired})))
+}
+
+/// What of the certificates of a listener expires until then, if any does. Browsers are asked for
+/// no certificate, so that no authority counts for them.
+fn expiring(node: &str, listener: &Listener, in_use: &[InUse], until_ms: u64) -> Option<Value> {
+    let of_listener = |one: &&InUse| !one.of_authority || listener.protocol == "amqp/ssl";
+    let used: Vec<&InUse> = in_use.iter().filter(of_listener).collect();
+    let ends: Vec<&InUse> = used.iter().copied().filter(|one| one.expires_ms <= until_ms).collect();
+    if ends.is_empty() {
+        return None;
+    }
+    let file = |of_authority| used.iter().find(|one| one.of_authority == of_authority).map(|one| &one.file);
+    let dates = |of_authority| -> Vec<String> {
+        ends.iter().filter(|one| one.of_authority == of_authority).map(|one| one.expires_on()).collect()
+    };
+    let certificates: Vec<Value> = ends
+        .iter()
+        .map(|one| json!({"file": one.file.display().to_string(), "subject": one.subject, "expires_on": one.expires_on()}))
+        .collect();
+    Some(json!({
+        "node": node,
+        "protocol": listener.protocol,
+        "interface": listener.address.ip().to_string(),
+        "port": listener.address.port(),
+        "certfile": file(false).map(|file| file.display().to_string()),
+        "certfile_expires_on": dates(false),
+        "cacertfile": file(true).map(|file| file.display().to_string()),
+        "cacertfile_expires_on": dates(true),
+        "certificates": certificates,
+    }))
 }
 
 async fn port(call: Call) -> Result<Response, Fault> {

@@ -143,6 +143,8 @@ pub struct Served {
     pub listeners: Vec<Listener>,
     /// Origins whose pages may use the API; `*` for all.
     pub allow_origins: Vec<String>,
+    /// What those of its listeners show that speak TLS.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// Serves on all ports and on the operators' socket, on a thread of its own, until the future is
@@ -182,8 +184,7 @@ fn run(
 ) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let Served { broker, listeners, allow_origins } = served;
-        let router = router::all(&Arc::new(State::new(broker, (listeners, allow_origins))));
+        let router = router::all(&Arc::new(State::new(served)));
         let places = ConnectionSlots::new(CONNECTIONS_MAX);
         let mut accepting = JoinSet::new();
         for (listener, certificates) in ports {

@@ -1,9 +1,11 @@
 //! What all requests share.
 
+use super::Served;
 use super::body;
 use super::held;
 use super::sessions::Sessions;
 use crate::broker::Broker;
+use crate::tls::Certificates;
 use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
@@ -33,6 +35,8 @@ pub(super) struct State {
     pub(super) listeners: Vec<Listener>,
     /// Origins whose pages may use the API; `*` for all.
     pub(super) allow_origins: Vec<String>,
+    /// What those of its listeners show that speak TLS.
+    pub(super) certificates: Option<Arc<Certificates>>,
     /// The name of the node, as RabbitMQ's tools know one.
     pub(super) node: String,
     pub(super) sessions: Sessions,
@@ -107,12 +111,14 @@ impl Line {
 }
 
 impl State {
-    pub(super) fn new(broker: Arc<Broker>, (listeners, allow_origins): (Vec<Listener>, Vec<String>)) -> Self {
+    pub(super) fn new(served: Served) -> Self {
+        let Served { broker, listeners, allow_origins, certificates } = served;
         Self {
             node: broker.node_name().to_owned(),
             broker,
             listeners,
             allow_origins,
+            certificates,
             sessions: Sessions::default(),
             work: Arc::new(Semaphore::new(WORK_MAX)),
             lists: Arc::new(Semaphore::new(LISTS_MAX)),

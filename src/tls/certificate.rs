@@ -47,6 +47,14 @@ pub(super) fn name(certificate: &[u8], part: LoginFrom) -> Option<String> {
     fits.then_some(name)
 }
 
+/// Whose a certificate is, and until when it is valid, in milliseconds since 1970.
+pub(super) fn validity(certificate: &[u8]) -> Option<(String, u64)> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let ends = certificate.tbs_certificate().validity().not_after.to_unix_duration();
+    let subject = distinguished_name(certificate.tbs_certificate().subject()).unwrap_or_default();
+    Some((subject.escape_debug().to_string(), ends.as_secs().saturating_mul(1000)))
+}
+
 /// RFC 4514: the last part first.
 fn distinguished_name(subject: &Name) -> Option<String> {
     let mut parts = Vec::new();

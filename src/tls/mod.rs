@@ -6,9 +6,11 @@
 
 mod certificate;
 mod client;
+mod expiry;
 mod fault;
 
 pub use self::client::connect;
+pub use self::expiry::InUse;
 pub use self::fault::{Other, explained};
 
 use crate::config::tls::{Shown, Tls, TlsVersion, Verify};
@@ -48,6 +50,8 @@ struct Current {
     acceptor: TlsAcceptor,
     /// The same for browsers, which are asked for no certificate.
     open: TlsAcceptor,
+    /// What clients are shown, and what they are verified against.
+    in_use: Vec<InUse>,
     /// What the files were when they were last read, whether what was read was good or not.
     stamps: Vec<Stamp>,
     looked_at_ms: u64,
@@ -89,7 +93,8 @@ impl Certificates {
     pub fn read(settings: Tls, now_ms: u64) -> Result<Self, BadFile> {
         let stamps = stamps(&settings);
         let [acceptor, open] = acceptors(&settings)?;
-        let current = Mutex::new(Current { acceptor, open, stamps, looked_at_ms: now_ms });
+        let in_use = expiry::in_use(&settings);
+        let current = Mutex::new(Current { acceptor, open, in_use, stamps, looked_at_ms: now_ms });
         Ok(Self { settings, current })
     }
 
@@ -101,6 +106,11 @@ impl Certificates {
     /// As [`Self::acceptor`], asking nobody for a certificate.
     pub fn open_acceptor(&self, now_ms: u64) -> TlsAcceptor {
         self.newest(now_ms).open.clone()
+    }
+
+    /// The certificates in use, those of authorities among them.
+    pub fn in_use(&self, now_ms: u64) -> Vec<InUse> {
+        self.newest(now_ms).in_use.clone()
     }
 
     fn newest(&self, now_ms: u64) -> MutexGuard<'_, Current> {
@@ -136,7 +146,7 @@ impl Current {
         self.stamps = stamps;
         match acceptors(settings) {
             Ok([acceptor, open]) => {
-                (self.acceptor, self.open) = (acceptor, open);
+                (self.acceptor, self.open, self.in_use) = (acceptor, open, expiry::in_use(settings));
                 info!("certificates reloaded");
             }
             Err(error) => error!(%error, "certificates not reloaded"),

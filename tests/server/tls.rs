@@ -243,3 +243,33 @@ fn ctl_says_in_words_what_is_wrong_with_a_certificate() {
     let broker = start(&authority.as_signed());
     refused(&broker, &ca, "is that of an authority (CA:TRUE), not of a server");
 }
+
+#[test]
+fn certificates_that_have_expired_are_told() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let files = authority.sign_expired("localhost").write(&folder, "server");
+    let config = folder.write("leveret.toml", format!("[tls]\n{files}"));
+    let check = || {
+        let mut command = leveret();
+        let args = ["ctl", "check_certificate_expiration", "--within", "1", "--unit", "days", "--data-dir"];
+        let output = outcome(command.args(args).arg(folder.at("data")));
+        (output.status.code(), String::from_utf8(output.stderr).expect("it is text"))
+    };
+    let broker = Process::spawn(leveret_in(&folder).arg("--config").arg(&config));
+    assert_eq!(check().0, Some(0), "nobody is shown it");
+    drop(broker);
+    let broker =
+        Process::spawn(leveret_in(&folder).args(["--amqps", "127.0.0.1:0", "--config"]).arg(&config));
+    let file = folder.at("server.pem").display().to_string();
+    let told = format!(
+        "leveret: Certificates expiring: {file} (O=Field,CN=localhost) on 2001-12-31T00:00:00.000Z\n"
+    );
+    assert_eq!(check(), (Some(69), told));
+    authority.sign("localhost", &["localhost"]).write(&folder, "server");
+    let looked = clock::mono_ms() + 60_000;
+    while check().0 != Some(0) {
+        assert!(clock::mono_ms() < looked, "the new one is used");
+    }
+    let (_status, log) = broker.stop();
+    assert!(log.contains("a certificate has expired file="), "{log}");
+}

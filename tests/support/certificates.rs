@@ -3,6 +3,7 @@
 use super::process::Folder;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -44,7 +45,17 @@ impl Authority {
 
     /// A certificate of an organisation Field, for servers and clients.
     pub(crate) fn sign(&self, common_name: &str, alternative_names: &[&str]) -> Signed {
-        let mut params = named(common_name, alternative_names);
+        self.sign_with(named(common_name, alternative_names))
+    }
+
+    /// One that was valid until the end of the year 2001.
+    pub(crate) fn sign_expired(&self, common_name: &str) -> Signed {
+        let mut params = named(common_name, &[common_name]);
+        (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2001, 12, 31));
+        self.sign_with(params)
+    }
+
+    fn sign_with(&self, mut params: CertificateParams) -> Signed {
         params.distinguished_name.push(DnType::OrganizationName, "Field");
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
