@@ -23,7 +23,7 @@ pub(super) fn port(broker: &Process) -> SocketAddr {
 #[test]
 fn plain_and_tls_are_served_side_by_side() {
     let (folder, authority) = (Folder::new(), Authority::new());
-    let broker = broker(&folder, &authority, "");
+    let broker = broker(&folder, &authority, "[limits]\nmessage_bytes_max = 33554432\n");
     let expected = format!(" ready amqp={} amqps={} http={} ", broker.amqp, port(&broker), broker.http);
     assert!(broker.ready.contains(&expected), "{}", broker.ready);
     let mut plain = Client::over(connect(broker.amqp));
