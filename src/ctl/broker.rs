@@ -151,9 +151,14 @@ fn refused(status: u16, text: &[u8], operation: Option<&Operation>, user: &str) 
     }
 }
 
-/// Why a check of health failed, with the alarms or certificates if it is because of these.
+/// Why a check of health failed, with the alarms or certificates if it is because of these, or with
+/// the port that nothing listens on and those that something does.
 fn not_well(told: &Value) -> String {
     let reason = told["reason"].as_str().unwrap_or("failed");
+    if let (Some(port), Some(ports)) = (told["missing"].as_u64(), told["ports"].as_array()) {
+        let ports: Vec<String> = ports.iter().map(Value::to_string).collect();
+        return format!("{reason} on port {port}; there is one on each of the ports {}", ports.join(", "));
+    }
     let alarms = told["alarms"].as_array().into_iter().flatten();
     let mut because: Vec<String> =
         alarms.filter_map(|alarm| alarm["resource"].as_str()).map(str::to_owned).collect();
