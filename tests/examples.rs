@@ -27,9 +27,9 @@ fn check(program: &mut Command, expected: &str) -> String {
     // example.
     let output = outcome(program.arg(url).env_remove("AMQP_URL"));
     let parked =
-        outcome(leveret().args(["ctl", "--quiet", "list_parked", "--data-dir"]).arg(folder.at("data")));
+        outcome(leveret().args(["ctl", "--silent", "list_parked", "--data-dir"]).arg(folder.at("data")));
     let queues = leveret()
-        .args(["ctl", "--quiet", "list_queues", "name", "messages", "--data-dir"])
+        .args(["ctl", "--silent", "list_queues", "name", "messages", "--data-dir"])
         .arg(folder.at("data"))
         .output()
         .expect("the binary was built");
