@@ -116,7 +116,7 @@ impl<'a> Copies<'a> {
             self.report(Kind::WrongFlag, place, queue, id, "again without saying so");
         }
         if before == 0 && self.facts.source_of(queue).is_none() {
-            self.check_order(place, queue, id);
+            self.check_order((place, redelivered), queue, id);
         }
         // It is back from disk, where it had not died yet: it may die anew.
         if let Some(dead) = self.facts.dead_letters_of(queue)
@@ -191,16 +191,18 @@ impl<'a> Copies<'a> {
         }
     }
 
-    /// Other consumers that left may have given back what they had been dealt and nobody saw: then
-    /// there is no telling.
-    fn check_order(&mut self, place: Place, queue: &'static str, id: Id) {
+    /// Other consumers that left may have given back what they had been dealt and nobody saw, or
+    /// their channels have not said yet that they saw it before the process ended: then there is no
+    /// telling.
+    fn check_order(&mut self, (place, redelivered): (Place, bool), queue: &'static str, id: Id) {
         let newest = self.newest.entry((place.channel, queue, id.channel)).or_default();
         let before = *newest;
         *newest = before.max(id.number);
         let others = self.consumers.get(&(place.epoch, queue)).into_iter().flatten();
         let mut left =
             others.filter(|&&other| other != place.channel && self.facts.closed_before(other, place.at));
-        if before > id.number && left.next().is_none() {
+        let was_elsewhere = redelivered && self.facts.ends_before(place.epoch, place.at);
+        if before > id.number && !was_elsewhere && left.next().is_none() {
             let what = format!("after {} of the same channel", Id { number: before, ..id });
             self.report(Kind::Reordered, place, queue, id, &what);
         }

@@ -298,6 +298,25 @@ fn what_was_read_late_may_have_been_sent_first() {
     });
 }
 
+/// Another consumer had the first one, and said so late.
+#[test]
+fn what_comes_again_as_a_process_ends_may_come_after_later_ones() {
+    let story = |ends: bool| {
+        move |s: &mut Story| {
+            s.sent(1, IN_ONE).sent(2, IN_ONE);
+            if ends {
+                s.add(0, Event::Ending { crash: false });
+            }
+            s.came(B, ONE, 2).acked(B, ONE, 2).again(B, ONE, 1).acked(B, ONE, 1);
+            if ends {
+                s.came(A, ONE, 1).acked(A, ONE, 1);
+            }
+        }
+    };
+    allows(story(true));
+    finds(&[Kind::Reordered], story(false));
+}
+
 #[test]
 fn a_redelivery_says_so() {
     let twice = |s: &mut Story| {
