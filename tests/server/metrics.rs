@@ -132,6 +132,11 @@ fn every_series_moves() {
     let before = series(broker.http);
     let mut client = Client::over(connect(broker.amqp));
     client.log_in("PLAIN guest guest");
+    let mut stranger = Client::over(connect(broker.amqp));
+    stranger.greet();
+    stranger.say(&["0 connection.start-ok PLAIN guest wrong authentication_failure_close"]);
+    assert!(stranger.hear().starts_with("0 connection.close 403"));
+    stranger.say(&["0 connection.close-ok"]);
     for (said, answers) in STEPS {
         client.say(said);
         for answer in *answers {
