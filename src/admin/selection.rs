@@ -59,7 +59,7 @@ impl ShownState {
     ///
     /// # Errors
     /// There is none.
-    pub fn named(name: &str) -> Result<Self, Refusal> {
+    fn named(name: &str) -> Result<Self, Refusal> {
         let all = [Self::Ready, Self::Unacknowledged, Self::Delayed, Self::Parked];
         all.into_iter().find(|state| state.name() == name).ok_or_else(|| {
             let why =
@@ -81,19 +81,31 @@ impl ShownState {
     }
 }
 
+/// Whether messages die for a reason of that name.
+fn check_reason(name: &str) -> Result<(), Refusal> {
+    let all = DeathReason::ALL.map(DeathReason::name);
+    if all.contains(&name) {
+        return Ok(());
+    }
+    let near = did_you_mean(name, all);
+    let why = format!("there is no reason '{name}'; the reasons are {}{near}", all.join(", "));
+    Err(Refusal::new(RefusalKind::Invalid, why))
+}
+
 impl Selection {
-    /// The reason of that name.
+    /// Messages that stand as the state of that name says, died for the reason of that name, and
+    /// have this header and this text, as far as these are given.
     ///
     /// # Errors
-    /// No message dies for it.
-    pub fn reason_named(name: &str) -> Result<String, Refusal> {
-        let all = DeathReason::ALL.map(DeathReason::name);
-        if all.contains(&name) {
-            return Ok(name.to_owned());
-        }
-        let near = did_you_mean(name, all);
-        let why = format!("there is no reason '{name}'; the reasons are {}{near}", all.join(", "));
-        Err(Refusal::new(RefusalKind::Invalid, why))
+    /// There is no such state, or no message dies for that reason.
+    pub fn named(
+        [state, reason]: [Option<String>; 2],
+        header: Option<String>,
+        text: Option<String>,
+    ) -> Result<Self, Refusal> {
+        let state = state.map(|name| ShownState::named(&name)).transpose()?;
+        reason.as_deref().map_or(Ok(()), check_reason)?;
+        Ok(Self { state, header, text, reason })
     }
 
     /// Whether messages that stand so may be meant.

@@ -8,7 +8,7 @@ use super::{Asks, Request, Shown};
 use crate::admin::Operation;
 use crate::admin::browse::BrowseOperation;
 use crate::admin::jobs::{JobOperation, RedriveTarget, Which};
-use crate::admin::selection::{Selection, ShownState};
+use crate::admin::selection::Selection;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
@@ -172,11 +172,8 @@ pub struct Pace {
 impl Chosen {
     fn selection(self, state: Option<String>) -> Result<Selection, CtlError> {
         let Self { header, text, reason } = self;
-        let state = state.map(|name| ShownState::named(&name)).transpose();
-        let state = state.map_err(|refusal| CtlError::Usage(refusal.message))?;
-        let reason = reason.map(|name| Selection::reason_named(&name)).transpose();
-        let reason = reason.map_err(|refusal| CtlError::Usage(refusal.message))?;
-        Ok(Selection { state, header, text, reason })
+        let named = Selection::named([state, reason], header, text);
+        named.map_err(|refusal| CtlError::Usage(refusal.message))
     }
 
     fn which(self, pace: Pace) -> Result<Which, CtlError> {

@@ -4,7 +4,7 @@ use super::answer::{Fault, done};
 use super::call::Call;
 use super::route::{Route, delete, get, post};
 use crate::admin::browse::BrowseOperation;
-use crate::admin::selection::{Selection, ShownState};
+use crate::admin::selection::Selection;
 use crate::admin::{Operation, Told};
 use axum::response::Response;
 use serde_json::json;
@@ -113,7 +113,5 @@ fn text(call: &Call, name: &str, otherwise: &str) -> Result<String, Fault> {
 
 fn selection(call: &Call) -> Result<Selection, Fault> {
     let wanted = |name| Ok::<_, Fault>(Some(text(call, name, "")?).filter(|text| !text.is_empty()));
-    let state = wanted("state")?.map(|name| ShownState::named(&name)).transpose()?;
-    let reason = wanted("reason")?.map(|name| Selection::reason_named(&name)).transpose()?;
-    Ok(Selection { state, header: wanted("header")?, text: wanted("text")?, reason })
+    Ok(Selection::named([wanted("state")?, wanted("reason")?], wanted("header")?, wanted("text")?)?)
 }

@@ -6,7 +6,7 @@ use super::exchanges::exchange_name;
 use super::given::{check_given, check_known, text};
 use super::route::{Route, delete, get, post};
 use crate::admin::jobs::{JobOperation, RedriveTarget, Which};
-use crate::admin::selection::{Selection, ShownState};
+use crate::admin::selection::Selection;
 use crate::admin::{Operation, Row, Told};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -93,9 +93,8 @@ fn check_job(given: &Map<String, Value>, own: &[&str]) -> Result<(), Fault> {
 /// Which messages a body names: by numbers, or by what they have in common.
 fn which(given: &Map<String, Value>) -> Result<Which, Fault> {
     let wanted = |name| Ok::<_, Fault>(Some(text(given, name, "")?).filter(|text| !text.is_empty()));
-    let state = wanted("state")?.map(|name| ShownState::named(&name)).transpose()?;
-    let reason = wanted("reason")?.map(|name| Selection::reason_named(&name)).transpose()?;
-    let selection = Selection { state, header: wanted("header")?, text: wanted("text")?, reason };
+    let named = [wanted("state")?, wanted("reason")?];
+    let selection = Selection::named(named, wanted("header")?, wanted("text")?)?;
     let number = |name: &str| match given.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match number_of(value) {
