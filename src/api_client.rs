@@ -237,7 +237,7 @@ async fn open(target: &Endpoint) -> Result<SendRequest<Full<Bytes>>, ApiError> {
         Endpoint::Folder(folder) => {
             let path = socket(folder).map_err(ApiError::Unreachable)?;
             let stream = UnixStream::connect(&path).await;
-            speak(stream.map_err(|error| no_socket(folder, &path, &error))?).await
+            speak(Box::new(stream.map_err(|error| no_socket(folder, &path, &error))?)).await
         }
         Endpoint::Url { url, ca, .. } => {
             let unreachable = |error: io::Error| {
@@ -249,17 +249,21 @@ async fn open(target: &Endpoint) -> Result<SendRequest<Full<Bytes>>, ApiError> {
             let port = url.port_or_known_default().unwrap_or_default();
             let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
             if url.scheme() == "https" {
-                return speak(tls::connect(stream, host, ca.as_deref()).await.map_err(unreachable)?).await;
+                let stream = tls::connect(stream, host, ca.as_deref()).await.map_err(unreachable)?;
+                return speak(Box::new(stream)).await;
             }
-            speak(stream).await
+            speak(Box::new(stream)).await
         }
     }
 }
 
+/// What HTTP is spoken on. One type for all, so that hyper's code is compiled once.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// A connection that HTTP is spoken on from now on.
-async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<SendRequest<Full<Bytes>>, ApiError> {
+async fn speak(stream: Box<dyn Stream>) -> Result<SendRequest<Full<Bytes>>, ApiError> {
     let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
     // Who waits for an answer is told what goes wrong.
     tokio::spawn(async move { connection.await.unwrap_or_default() });

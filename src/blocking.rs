@@ -110,7 +110,20 @@ pub fn runs() -> u64 {
 fn aside<R>(work: impl FnOnce() -> R) -> R {
     let has_workers =
         Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if has_workers { block_in_place(work) } else { work() }
+    if !has_workers {
+        return work();
+    }
+    let (mut work, mut done) = (Some(work), None);
+    in_place(&mut || done = work.take().map(|work| work()));
+    match done {
+        Some(done) => done,
+        None => unreachable!("in_place has called it"),
+    }
+}
+
+/// The runtime's part, which is compiled once, and not for each kind of work.
+fn in_place(work: &mut dyn FnMut()) {
+    block_in_place(work);
 }
 
 #[cfg(test)]

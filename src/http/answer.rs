@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
+use std::any::Any;
 use std::io::Write;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -211,10 +212,22 @@ pub(super) async fn json_text(
 /// # Errors
 /// It panicked.
 pub(super) async fn aside<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, Fault> {
+    let done = any_aside(Box::new(|| Box::new(work()))).await?;
+    done.downcast().map(|done| *done).map_err(|_none| fault_of_request())
+}
+
+/// The runtime's part, which is compiled once, and not for each kind of work.
+async fn any_aside(
+    work: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>,
+) -> Result<Box<dyn Any + Send>, Fault> {
     spawn_blocking(work).await.map_err(|fault| {
         error!(%fault, "a request panicked");
-        Fault::unavailable("the request failed by a fault of the broker: see its log")
+        fault_of_request()
     })
+}
+
+fn fault_of_request() -> Fault {
+    Fault::unavailable("the request failed by a fault of the broker: see its log")
 }
 
 pub(super) fn gzip(text: &[u8]) -> Vec<u8> {

@@ -218,14 +218,20 @@ impl Filter {
 }
 
 /// Answers with a list, as the query wants it.
-pub(super) async fn answer<R: Listed>(
+pub(super) fn answer<R: Listed>(
     call: &Call,
     rows: impl Iterator<Item = R> + Send + 'static,
+) -> impl Future<Output = Result<Response, Fault>> + Send {
+    // So that all below is compiled once for rows of a kind, and not for each path.
+    answer_with(call, Box::new(rows))
+}
+
+async fn answer_with<R: Listed>(
+    call: &Call,
+    rows: Box<dyn Iterator<Item = R> + Send>,
 ) -> Result<Response, Fault> {
     let wanted = Wanted::of(&call.query)?;
     let show = Show::of(call);
-    // So that there is one `make` for rows of a kind, and not one for each path.
-    let rows: Box<dyn Iterator<Item = R> + Send> = Box::new(rows);
     let is_short = rows.size_hint().1.is_some_and(|most| most <= SHORT);
     if is_short && !matches!(wanted.filter, Filter::Found { .. }) {
         return call.answer(make(rows, wanted, &show)?).await;

@@ -2,7 +2,7 @@
 
 use super::answer::{Fault, done, json_of, who_are_you};
 use super::body::{self, LOGIN_BYTES_MAX};
-use super::route::{Route, delete, get, post};
+use super::route::{DELETE, GET, POST, Route, of_request};
 use super::state::{Peer, State};
 use crate::admin::users::UserOperation;
 use crate::admin::{Answer, Caller, Operation, Requester, Tag, Told, perform};
@@ -47,10 +47,10 @@ struct Credentials {
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        get("/api/session", "Get the user who is logged in", session),
-        post("/api/session", "Log in and set a session cookie", open),
-        delete("/api/session", "Log out", close),
-        post("/api/login", "Log in with a form, as RabbitMQ's management UI does", form),
+        of_request(GET, "/api/session", "Get the user who is logged in", session),
+        of_request(POST, "/api/session", "Log in and set a session cookie", open),
+        of_request(DELETE, "/api/session", "Log out", close),
+        of_request(POST, "/api/login", "Log in with a form, as RabbitMQ's management UI does", form),
     ]
 }
 

@@ -127,6 +127,11 @@ const OPERATORS_MAX: usize = 16;
 /// How long to wait when the system cannot accept.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
+/// What HTTP is spoken on. One type for all, so that hyper's code is compiled once.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// Where HTTP is served.
 pub struct Port {
     /// The socket.
@@ -238,7 +243,8 @@ async fn accept_operators(listener: UnixListener, router: Router) {
             Ok((socket, _unnamed)) => {
                 let uid = socket.peer_cred().ok().map(|who| who.uid());
                 let (place, given_up) = places.enter(Ipv4Addr::UNSPECIFIED.into());
-                let serving = attend(socket, (Peer::Operator(uid), Line::default()), router.clone(), place);
+                let peer = (Peer::Operator(uid), Line::default());
+                let serving = attend(Box::new(socket), peer, router.clone(), place);
                 tokio::spawn(async move {
                     tokio::select! {
                         () = serving => {}
@@ -266,22 +272,19 @@ async fn receive(
         Err(error) => return warn!(%error, "cannot serve an HTTP connection"),
     };
     let peer = Peer::Address { address, by_tls: certificates.is_some() };
-    let Some(certificates) = certificates else { return attend(socket, (peer, line), router, place).await };
+    let Some(certificates) = certificates else {
+        return attend(Box::new(socket), (peer, line), router, place).await;
+    };
     let handshake = certificates.open_acceptor(clock::mono_ms()).accept(socket);
     match timeout(HEAD_WAIT, handshake).await {
-        Ok(Ok(socket)) => attend(socket, (peer, line), router, place).await,
+        Ok(Ok(socket)) => attend(Box::new(socket), (peer, line), router, place).await,
         Ok(Err(error)) => debug!(peer = %address, %error, "TLS handshake failed"),
         Err(_late) => debug!(peer = %address, "TLS handshake took too long"),
     }
 }
 
 /// Answers what comes on one connection.
-async fn attend(
-    socket: impl AsyncRead + AsyncWrite + Unpin,
-    (peer, line): (Peer, Line),
-    router: Router,
-    place: ConnectionSlot,
-) {
+async fn attend(socket: Box<dyn Stream>, (peer, line): (Peer, Line), router: Router, place: ConnectionSlot) {
     let (inner, router) = (Inner(router.clone()), TowerToHyperService::new(router));
     let service = service_fn(|mut request: Request<Incoming>| {
         let busy = place.begin();
@@ -362,7 +365,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { "x".repeat(ANSWER) }));
         let (place, _stays) = ConnectionSlots::new(1).enter(Ipv4Addr::LOCALHOST.into());
         let peer = (Peer::Operator(None), Line::default());
-        let attending = tokio::spawn(async move { attend(server, peer, router, place).await });
+        let attending = tokio::spawn(async move { attend(Box::new(server), peer, router, place).await });
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("there is room for it");
         (client, attending)
     }

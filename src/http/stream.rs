@@ -5,7 +5,7 @@
 
 use super::answer::Fault;
 use super::call::Call;
-use super::route::{Route, get};
+use super::route::{GET, Route, of_request};
 use super::state::{Line, Peer};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -53,7 +53,7 @@ const EVENTS_MAX: usize = 2;
 pub(super) struct Inner(pub(super) Router);
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![get("/api/stream", "Stream the responses of some paths as they change", stream)]
+    vec![of_request(GET, "/api/stream", "Stream the responses of some paths as they change", stream)]
 }
 
 async fn stream(
