@@ -288,6 +288,8 @@ fn publish(
     }
     let block = Block::of(&message);
     metrics.routed.add(route.reach(&block));
+    // Nobody reads another request of this client meanwhile, as a session does not read on.
+    broker.log().wait_for_room();
     let enqueued = broker.enqueue(&route, block, caller.now);
     if !enqueued.refused.is_empty() {
         let why = "a queue has refused the message: it is full, or has had it already";

@@ -30,7 +30,7 @@ const COPIES_MAX: usize = 4096;
 
 /// Bytes of these copies, each of which is written: some ten milliseconds, for which all others
 /// wait.
-const COPIED_BYTES_MAX: usize = 16 * 1024 * 1024;
+const COPIED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Runs of messages that are settled in one go.
 const PORTION: usize = 1024;

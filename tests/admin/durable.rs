@@ -53,3 +53,16 @@ fn who_waits_is_told_that_the_store_has_failed() {
         assert_eq!(refusal.message, words);
     });
 }
+
+#[test]
+fn who_publishes_by_http_waits_while_the_disk_is_behind() {
+    let mut fixture = TestBroker::new();
+    fixture.client("a", 50_000);
+    fixture.say("a", &["1 queue.declare q"]);
+    let publish = json!({ "messages": { "publish": {
+        "vhost": "/", "exchange": "", "routing_key": "q", "properties": {}, "payload": "eA==",
+    } } });
+    let before = fixture.world.log.waits();
+    fixture.answers(&publish, &json!({ "routed": true }));
+    assert_eq!(fixture.world.log.waits() - before, 1);
+}

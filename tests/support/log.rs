@@ -36,6 +36,8 @@ struct State {
     batches: usize,
     /// Appends in a batch that was open while its thread did something that takes long.
     long: usize,
+    /// How often somebody waited while much is pending.
+    waits: usize,
 }
 
 impl MemoryLog {
@@ -53,6 +55,7 @@ impl MemoryLog {
             gated: Vec::new(),
             batches: 0,
             long: 0,
+            waits: 0,
         };
         Arc::new(Self { gate: RwLock::new(()), state: Mutex::new(state) })
     }
@@ -94,6 +97,11 @@ impl MemoryLog {
         self.state().long
     }
 
+    /// How often somebody would have waited, if much had been pending.
+    pub(crate) fn waits(&self) -> usize {
+        self.state().waits
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,6 +120,10 @@ impl State {
 }
 
 impl Log for MemoryLog {
+    fn wait_for_room(&self) {
+        self.state().waits += 1;
+    }
+
     fn append(&self, changes: &mut Vec<Change>) -> Ticket {
         let gated = self.gate.try_write().is_err();
         let mut state = self.state();

@@ -30,8 +30,8 @@ const GATHER_CHANGES: usize = 8 * 1024;
 /// the commit thread.
 const BEHIND_CHANGES: usize = 4096;
 
-/// Bytes of records of which the same is true.
-const BEHIND_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of records of which the same is true, where the file grows by them.
+const BEHIND_BYTES: usize = 2 * 1024 * 1024;
 
 /// How long after the last commit the store counts as idle.
 const IDLE: Duration = Duration::from_secs(1);
