@@ -101,6 +101,8 @@ pub(crate) struct ReadTally {
     pub(crate) large: bool,
     /// A transaction grew.
     pub(crate) transacted: bool,
+    /// Something was asked of exchanges, queues or bindings.
+    pub(crate) declared: bool,
 }
 
 impl ReadTally {

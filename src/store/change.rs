@@ -116,6 +116,45 @@ pub enum Change {
     },
 }
 
+/// A change that is no record counts once more for each so many bytes that it brings: a small one
+/// takes about as long to write.
+const SMALL_BYTES: usize = 256;
+
+impl Change {
+    /// How many small changes it counts for. Records are counted by their bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let bytes = match self {
+            Self::DeclareQueue(record) => return record.weight(),
+            Self::DeclareExchange(record) => record.arguments.len(),
+            Self::Bind(record) | Self::Unbind(record) => record.routing_key.len() + record.arguments.len(),
+            Self::Seen(record) => record.value.len(),
+            Self::Parameter { value: Some(value), .. } => value.len(),
+            Self::Publish { .. }
+            | Self::Spill { .. }
+            | Self::Settle { .. }
+            | Self::Requeue { .. }
+            | Self::Delivered { .. }
+            | Self::Stream { .. }
+            | Self::DeleteQueue(_)
+            | Self::DeleteExchange { .. }
+            | Self::Forget(_)
+            | Self::Auth(_)
+            | Self::Policy(_)
+            | Self::Parameter { value: None, .. } => 0,
+        };
+        1 + bytes / SMALL_BYTES
+    }
+}
+
+impl QueueRecord {
+    /// As [`Change::weight`].
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        1 + self.arguments.len() / SMALL_BYTES
+    }
+}
+
 /// What is kept of a stream beside its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamNote {

@@ -233,6 +233,27 @@ fn publishers_wait_while_many_small_changes_are_behind() {
 }
 
 #[test]
+fn who_binds_waits_while_the_log_is_behind() {
+    let value = "x".repeat(16_000);
+    let bind = |at: usize| format!("> 1 queue.bind q amq.headers k x-note={value}{at} nowait\n");
+    let binds: String = (0..300).map(bind).collect();
+    check_whole(&format!(
+        "
+        > 1 queue.declare q durable
+        < 1 queue.declare-ok q 0 0
+        ! hold
+        {}
+        ! reads a
+        {binds}
+        ! ignores a
+        ! sync
+        ! reads a
+        ",
+        bind(1000),
+    ));
+}
+
+#[test]
 fn publishers_wait_while_the_log_is_behind() {
     let publish = "> 1 basic.publish '' q *1000000 persistent\n".repeat(9);
     check_whole(&format!(

@@ -131,7 +131,7 @@ impl Log for MemoryLog {
         state.long += usize::from(gated && blocking::runs() > RUNS.get());
         for change in changes.drain(..) {
             state.pending = true;
-            state.pending_changes += 1;
+            state.pending_changes += change.weight();
             if let Change::Publish { block, range, .. } | Change::Spill { block, range, .. } = change {
                 state.pending_bytes += block.bytes_of(range);
             }

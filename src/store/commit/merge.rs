@@ -35,7 +35,8 @@ pub(in crate::store) struct WriteBatch {
     pub(in crate::store) metadata: Vec<Change>,
     /// Bytes of records in `queues`.
     pub(in crate::store) bytes: usize,
-    /// How many runs they are in, and rows of requeued messages and of `metadata`.
+    /// How many runs they are in, and rows of requeued messages, of declarations and of `metadata`,
+    /// of which large ones count as more.
     pub(in crate::store) rows: usize,
     /// Above the ids of all queues that were declared, those that are gone again too.
     pub(in crate::store) next_queue: u64,
@@ -226,14 +227,15 @@ impl WriteBatch {
     /// Takes what is settled out of what enters, and forgets what cannot be on disk: `before` tells
     /// what can.
     pub(in crate::store) fn settle(&mut self, before: impl Fn(QueueId) -> OnDisk) {
-        (self.bytes, self.rows) = (0, self.metadata.len());
+        (self.bytes, self.rows) = (0, self.metadata.iter().map(Change::weight).sum());
         self.queues.retain(|&id, queue| {
             queue.settle(before(id));
             for runs in [&queue.runs].into_iter().chain(queue.local.as_ref().map(|local| &local.runs)) {
                 self.bytes += runs.iter().map(Run::bytes).sum::<usize>();
                 self.rows += runs.len();
             }
-            self.rows += queue.requeues.len();
+            let declared = queue.declared.as_ref().map_or(0, QueueRecord::weight);
+            self.rows += queue.requeues.len() + declared + usize::from(queue.deleted);
             queue.lasts() || queue.local.is_some()
         });
     }
@@ -633,6 +635,11 @@ mod tests {
         later.settle(|_| OnDisk::default());
         batch.merge(later);
         assert_eq!(batch.rows, 4);
+        let mut large = WriteBatch::default();
+        let value = Some("x".repeat(16 * 1024));
+        large.absorb(vec![Change::Parameter { name: "a".to_owned(), value }]);
+        large.settle(|_| OnDisk::default());
+        assert_eq!(large.rows, 65, "what is large takes longer");
     }
 
     /// Against a model of sets of numbers, in one go and in several groups.

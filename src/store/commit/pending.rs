@@ -66,7 +66,8 @@ pub(in crate::store) struct Pending {
     stored: AtomicU64,
     /// Bytes of records appended and neither on disk nor dropped.
     bytes: AtomicUsize,
-    /// Changes appended and neither on disk nor dropped.
+    /// How many small changes those count for that were appended and are neither on disk nor
+    /// dropped.
     changes: AtomicUsize,
     /// A [`Health`], as `set_health` writes it.
     health: AtomicU8,
@@ -94,6 +95,8 @@ struct Open {
     /// How many groups were cut before this one.
     cut: u64,
     changes: Vec<Change>,
+    /// How many small ones `changes` count for.
+    weight: usize,
     /// Bytes of records in `changes`.
     bytes: usize,
     /// How many wait until less is pending.
@@ -121,7 +124,7 @@ impl Open {
 
     /// Whether there is enough to write.
     fn is_much(&self) -> bool {
-        self.bytes >= GATHER_BYTES || self.changes.len() >= GATHER_CHANGES
+        self.bytes >= GATHER_BYTES || self.weight >= GATHER_CHANGES
     }
 
     /// Whether the group must be committed now.
@@ -172,6 +175,7 @@ pub(in crate::store) enum WaitTimeout {
 impl Pending {
     pub(in crate::store) fn append(&self, changes: &mut Vec<Change>) -> Ticket {
         let bytes: usize = changes.iter().map(record_bytes).sum();
+        let weight: usize = changes.iter().map(Change::weight).sum();
         let mut open = self.open();
         let ticket = Ticket(open.cut + 1);
         if open.closed {
@@ -184,9 +188,10 @@ impl Pending {
             return if open.changes.is_empty() { Ticket(open.cut) } else { ticket };
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.changes.fetch_add(changes.len(), Ordering::Relaxed);
+        self.changes.fetch_add(weight, Ordering::Relaxed);
         let was_much = open.is_much();
         open.changes.append(changes);
+        open.weight += weight;
         open.bytes += bytes;
         let wake = match open.thread {
             ThreadState::Working => false,
@@ -390,7 +395,7 @@ impl Pending {
         let cut =
             Cut { number: Ticket(open.cut + 1), changes: mem::take(&mut open.changes), stop: open.stop };
         open.cut += 1;
-        open.bytes = 0;
+        (open.weight, open.bytes) = (0, 0);
         let mut waiting = mem::take(&mut open.waiting);
         open.watching.append(&mut waiting);
         drop(open);
@@ -407,7 +412,7 @@ impl Pending {
         }
         self.durable.store(number.0, Ordering::Release);
         // All that was cut is on disk.
-        self.changes.store(open.changes.len(), Ordering::Relaxed);
+        self.changes.store(open.weight, Ordering::Relaxed);
         self.announced.notify_all();
         let mut watching = mem::take(&mut open.watching);
         drop(open);
@@ -426,6 +431,7 @@ impl Pending {
         open.waiting.clear();
         open.watching.clear();
         open.changes.clear();
+        open.weight = 0;
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -517,6 +523,18 @@ mod tests {
             pending.fail(StoreError::Stopped);
             waits.join().unwrap();
         });
+    }
+
+    #[test]
+    fn what_is_large_counts_for_many_small_changes() {
+        let pending = Pending::default();
+        let value = Some("x".repeat(16 * 1024));
+        pending.append(&mut vec![Change::Parameter { name: "a".to_owned(), value }]);
+        assert_eq!(pending.changes(), 65);
+        let first = cut(&pending).number;
+        append(&pending);
+        pending.announce(first);
+        assert_eq!(pending.changes(), 1, "what was appended since");
     }
 
     #[test]

@@ -10,14 +10,14 @@ use crate::protocol::amqp::wire::encode;
 use crate::store::change::Health;
 use amq_protocol::protocol::{AMQPClass, connection};
 
-/// Bytes that the log may be behind before publishers are not read any more: what redb writes in
+/// Bytes that the log may be behind before who brings more is not read any more: what redb writes in
 /// about 10 ms.
 const BEHIND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Changes of which the same is true.
 const BEHIND_CHANGES_MAX: usize = 16 * 1024;
 
-/// What keeps a connection that published from being read.
+/// What keeps a connection that published, or declared something, from being read.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     /// Memory or disk is short.
@@ -41,8 +41,8 @@ impl Flow {
         }
     }
 
-    /// Publishers are told when memory or disk is short, wait while the log is behind, and go when
-    /// the store failed.
+    /// Publishers are told when memory or disk is short, and wait while the log is behind, as those
+    /// do who declare; all go when the store failed.
     pub(super) fn watch(
         &mut self,
         link: &mut ConnectionState,
@@ -72,7 +72,7 @@ impl Flow {
         if self.blocked {
             link.broker.alarms().wait();
         }
-        if published || self.throttled {
+        if published || link.tally.declared || self.throttled {
             // Whatever is pending after this was read gets a later ticket; what is durable by then
             // wakes at once.
             let next = Ticket(link.durable().0 + 1);
