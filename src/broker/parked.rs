@@ -6,7 +6,7 @@ use super::paging::PAGE_BYTES;
 use super::transfer::{Target, Transfers, renewed};
 use super::vhost::routing::PutOff;
 use crate::clock::Now;
-use crate::ids::{SeqRange, Ticket};
+use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::message::{Block, Message};
 use crate::queue::{Cause, DeathReason, Outcome, Queue};
 use crate::store::StoreError;
@@ -91,8 +91,9 @@ impl ParkedMessages<'_> {
     }
 
     /// Moves all that is parked in a queue now: back to its end, or to where an exchange sends it
-    /// with a routing key. Its times to live begin anew, and nobody has delivered it. Reads the
-    /// disk.
+    /// with a routing key. Its times to live begin anew, and nobody has delivered it. What a full
+    /// queue refuses stays parked in its place, and with it all that would come after it in that
+    /// queue, though there be room again. Reads the disk.
     ///
     /// # Errors
     /// The store cannot be read; what was moved by then is.
@@ -103,6 +104,7 @@ impl ParkedMessages<'_> {
         now: Now,
     ) -> Result<Moved, StoreError> {
         let (mut left, mut all) = (queue.stats().parked, Moved::default());
+        let mut refused_by = Vec::new();
         while left > 0 {
             if let Some(unread) = queue.unread_parked() {
                 let pages = self.0.pages.load(queue.id, unread, PAGE_BYTES)?;
@@ -123,7 +125,8 @@ impl ParkedMessages<'_> {
                     for index in part.records.clone() {
                         left = left.saturating_sub(1);
                         let message = part.block.message(index);
-                        let outcome = self.move_one(queue, &message, to, (&mut targets, &mut put_off), now);
+                        let means = (&mut targets, &mut put_off, &mut refused_by);
+                        let outcome = self.move_one(queue, &message, to, means, now);
                         all.moved += u64::from(outcome == Outcome::Gone);
                         part.note(outcome);
                     }
@@ -146,14 +149,21 @@ impl ParkedMessages<'_> {
         queue: &Arc<Queue>,
         message: &Message<'_>,
         to: Option<(&str, &str)>,
-        (targets, put_off): (&mut Targets, &mut PutOff),
+        (targets, put_off, refused_by): (&mut Targets, &mut PutOff, &mut Vec<QueueId>),
         now: Now,
     ) -> Outcome {
         let Some((exchange, routing_key)) = to else {
+            if refused_by.contains(&queue.id) {
+                return Outcome::Stuck(Cause::Refused);
+            }
             let block = renewed(message, (message.exchange, message.routing_key), now);
             let target = Target::Back(Arc::clone(queue));
             let has_room = Transfers(self.0).hand_over(queue, block, &target, targets, now);
-            return if has_room { Outcome::Gone } else { Outcome::Stuck(Cause::Refused) };
+            if has_room {
+                return Outcome::Gone;
+            }
+            refused_by.push(queue.id);
+            return Outcome::Stuck(Cause::Refused);
         };
         let Some(vhost) =
             self.0.vhost_of(queue).filter(|_| are_names([exchange, routing_key].map(str::as_bytes)))
@@ -169,7 +179,7 @@ impl ParkedMessages<'_> {
         }
         let block = renewed(message, (exchange.as_bytes(), routing_key.as_bytes()), now);
         // Into all queues or none: what is not moved may be moved again.
-        self.0.hand_over_whole(queue, block, &route.queues, (&mut Vec::new(), targets), now)
+        self.0.hand_over_whole(queue, block, &route.queues, (refused_by, targets), now)
     }
 
     /// Drops all that is parked in a queue: how many messages, and when that is durable, and what

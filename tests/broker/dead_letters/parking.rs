@@ -1,6 +1,8 @@
 //! Dead letters and delayed messages that have nowhere to go are kept, and found again.
 
-use super::{ME_AS_CONSUMER, SimDisk, TestBroker, dies_into, in_order, number, persistent, text, wait_until};
+use super::{
+    ME_AS_CONSUMER, SimDisk, TestBroker, dies_into, in_order, number, persistent, text, wait_for, wait_until,
+};
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::ExchangeDeclare;
 use leveret::broker::{Broker, BrokerSettings};
@@ -8,7 +10,8 @@ use leveret::config::Limits;
 use leveret::ids::SeqRange;
 use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, Message};
-use leveret::queue::Settled;
+use leveret::queue::mailbox::Mailbox;
+use leveret::queue::{Got, Settled};
 use leveret::store::{Options, open_backend};
 
 fn at_least_once(queue: &str) -> Vec<(&'static str, FieldValue)> {
@@ -58,6 +61,66 @@ fn what_does_not_fit_into_its_queue_stays_parked_and_dies_nowhere_else() {
     let moved = fixture.broker.parked().requeue(&fixture.queue("q"), None, fixture.now).unwrap();
     assert_eq!((moved.moved, moved.parked), (1, 0));
     assert_eq!(fixture.drain("q"), [1]);
+}
+
+/// Publishes a message of so many bytes to `q`, which rejects it.
+fn park_bytes(fixture: &TestBroker, bytes: usize) {
+    let message = Message {
+        arrived_at_ms: fixture.now.unix_ms,
+        routing_key: b"q",
+        body: &vec![0; bytes],
+        ..persistent()
+    };
+    let route = fixture.broker.vhost().route(b"", b"q", &[0, 0]).unwrap();
+    fixture.broker.enqueue(&route, Block::of(&message), fixture.now);
+    let held = [Settled { consumer: None, range: taken(fixture, "q").unwrap().0 }];
+    fixture.broker.reject(&fixture.queue("q"), &held, fixture.now);
+}
+
+/// Takes the next message of a queue, which stays unacknowledged: its number and its size.
+fn taken(fixture: &TestBroker, queue: &str) -> Option<(SeqRange, usize)> {
+    let (queue, mailbox) = (fixture.queue(queue), Mailbox::new());
+    loop {
+        match fixture.broker.get(&queue, false, &mailbox, fixture.now) {
+            Got::Message { first, block, index, .. } => {
+                return Some((SeqRange::of(first, 1), block.message(index).body.len()));
+            }
+            Got::Empty => return None,
+            Got::Paging => wait_for(&mailbox),
+        }
+    }
+}
+
+/// A smaller message would find the room that a larger one before it did not.
+#[test]
+fn what_a_full_queue_refuses_is_not_overtaken_when_it_is_moved() {
+    for to in [None, Some(("amq.fanout", ""))] {
+        let mut fixture = TestBroker::new();
+        let limit = || vec![("x-max-length-bytes", number(100)), ("x-overflow", text("reject-publish"))];
+        let mut dying = dies_into("missing").to_vec();
+        dying.extend(limit());
+        fixture.declare("q", &dying);
+        fixture.declare("full", &limit());
+        fixture.declare("open", &[]);
+        for queue in ["full", "open"] {
+            fixture.bind("amq.fanout", queue);
+        }
+        [60, 70, 20, 30].into_iter().for_each(|bytes| park_bytes(&fixture, bytes));
+        let target = if to.is_some() { "full" } else { "q" };
+        let requeue = |fixture: &TestBroker| {
+            let moved = fixture.broker.parked().requeue(&fixture.queue("q"), to, fixture.now).unwrap();
+            (moved.moved, moved.parked)
+        };
+        assert_eq!(requeue(&fixture), (1, 3), "{to:?}: 70 does not fit beside 60");
+        assert_eq!(requeue(&fixture), (0, 3), "{to:?}");
+        fixture.restart();
+        assert_eq!(taken(&fixture, target).map(|(_, bytes)| bytes), Some(60));
+        assert_eq!(requeue(&fixture), (2, 1), "{to:?}: 30 does not fit beside 70 and 20");
+        let sizes: Vec<usize> = std::iter::from_fn(|| taken(&fixture, target)).map(|(_, n)| n).collect();
+        assert_eq!(sizes, [70, 20], "{to:?}");
+        assert_eq!(requeue(&fixture), (1, 0), "{to:?}");
+        assert_eq!(taken(&fixture, target).map(|(_, bytes)| bytes), Some(30));
+    }
 }
 
 #[test]
