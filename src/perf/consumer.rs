@@ -17,6 +17,9 @@ use crate::protocol::amqp::wire::encode;
 /// with questions.
 const EMPTY_PAUSE_US: u64 = 1_000;
 
+/// How long the broker may take to answer the first poll.
+const FIRST_POLL_MAX_US: u64 = 60_000_000;
+
 /// How long the broker may take no acknowledgements once the run is over.
 const SETTLE_MAX_US: u64 = 5_000_000;
 
@@ -25,6 +28,8 @@ pub struct Consumer<'a> {
     connection: Connection,
     /// The polls of `--get`, encoded, one a queue; empty when consuming.
     polls: Vec<Vec<u8>>,
+    /// Messages that came before the run began.
+    early: u64,
     settling: Settling,
     latency: Option<Histogram>,
     run: &'a Run,
@@ -43,7 +48,8 @@ struct Settling {
 }
 
 impl<'a> Consumer<'a> {
-    /// Connects consumer number `index`. Deliveries may begin at once.
+    /// Connects consumer number `index`. Deliveries may begin at once. The answer to what it asks
+    /// for first is awaited: nobody has published anything when the broker refuses it.
     ///
     /// # Errors
     ///
@@ -72,12 +78,41 @@ impl<'a> Consumer<'a> {
                 connection.call(&AMQPClass::Basic(basic::AMQPMethod::Qos(qos)))?;
             }
             for (number, queue) in own.into_iter().enumerate() {
-                connection.say(&consume(queue, &format!("c{number}"), no_ack)?)?;
+                let (tag, is_first) = (format!("c{number}"), number == 0);
+                if !is_first {
+                    connection.say(&consume(queue, &tag, no_ack, true)?)?;
+                    continue;
+                }
+                let answer = connection.call(&consume(queue, &tag, no_ack, false)?)?;
+                if !matches!(answer, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_))) {
+                    return Err(unexpected("basic.consume-ok"));
+                }
             }
         }
         let settling = Settling { every: options.ack, ..Settling::default() };
         let latency = options.latency.then(Histogram::default);
-        Ok(Self { connection, polls, settling, latency, run, tally })
+        let mut this = Self { connection, polls, early: 0, settling, latency, run, tally };
+        if !this.polls.is_empty() {
+            this.poll_first()?;
+        }
+        Ok(this)
+    }
+
+    /// Polls once. What came counts when the run begins.
+    fn poll_first(&mut self) -> Result<(), PerfError> {
+        let deadline_us = clock::mono_us() + FIRST_POLL_MAX_US;
+        self.settling.outbox.extend_from_slice(&self.polls[0]);
+        loop {
+            let taken = self.receive()?;
+            if taken.empty || taken.messages > 0 {
+                self.early = taken.messages;
+                return Ok(());
+            }
+            self.connection.read()?;
+            if clock::mono_us() > deadline_us {
+                return Err(PerfError::TimedOut("an answer to basic.get"));
+            }
+        }
     }
 
     /// Consumes until the run is over; returns the latencies seen while it was measured.
@@ -86,6 +121,7 @@ impl<'a> Consumer<'a> {
     ///
     /// When the broker refuses.
     pub fn run(mut self) -> Result<Option<Histogram>, PerfError> {
+        self.tally.add(self.early);
         if self.polls.is_empty() {
             while !self.run.reached(Phase::Over) {
                 // Deliveries may have come behind an answer, so first those, then the socket.
@@ -114,8 +150,16 @@ impl<'a> Consumer<'a> {
         Ok(())
     }
 
-    /// Takes what one read brought and acknowledges it in one write; whether a poll found nothing.
+    /// Takes what one read brought, counts it, and acknowledges it in one write; whether a poll
+    /// found nothing.
     fn take(&mut self) -> Result<Taken, PerfError> {
+        let taken = self.receive()?;
+        self.tally.add(taken.messages);
+        Ok(taken)
+    }
+
+    /// As [`Self::take`], without counting.
+    fn receive(&mut self) -> Result<Taken, PerfError> {
         let now_us = clock::mono_us();
         let measuring = self.run.measuring();
         let mut taken = Taken::default();
@@ -136,7 +180,6 @@ impl<'a> Consumer<'a> {
                 Incoming::Confirm { .. } => return Err(unexpected("something to say to a consumer")),
             }
         }
-        self.tally.add(taken.messages);
         self.flush()?;
         Ok(taken)
     }
@@ -211,15 +254,15 @@ fn record(latency: &mut Histogram, run: &Run, stamp: [u8; STAMP_BYTES], now_us: 
     }
 }
 
-/// Without an answer: the broker closes the channel if it refuses.
-fn consume(queue: &str, consumer_tag: &str, no_ack: bool) -> Result<AMQPClass, PerfError> {
+/// If there is `no_answer`, the broker closes the channel when it refuses.
+fn consume(queue: &str, tag: &str, no_ack: bool, no_answer: bool) -> Result<AMQPClass, PerfError> {
     Ok(AMQPClass::Basic(basic::AMQPMethod::Consume(basic::Consume {
         queue: short(queue)?,
-        consumer_tag: short(consumer_tag)?,
+        consumer_tag: short(tag)?,
         no_local: false,
         no_ack,
         exclusive: false,
-        nowait: true,
+        nowait: no_answer,
         arguments: FieldTable::default(),
     })))
 }

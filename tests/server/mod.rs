@@ -11,6 +11,7 @@ mod http;
 mod log;
 mod metrics;
 mod operate;
+mod perf;
 mod proxy;
 mod refuse;
 mod sockets;
