@@ -22,7 +22,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -36,6 +36,18 @@ pub const WAIT: Duration = Duration::from_secs(60);
 
 /// The largest answer that is taken as a whole, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// The port that the management API has by default, for whoever named another.
+const HINT: &str = "name the port of the management API, by default 15672";
+
+/// How long whatever listens at a URL may take to show what it speaks.
+const PROBE_WAIT: Duration = Duration::from_secs(5);
+
+/// What is said to a port to see what it speaks.
+const PROBE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// The first bytes of an alert of TLS (RFC 8446 section 5.1).
+const TLS_ALERT: &[u8] = &[21, 3];
 
 /// Where a broker is.
 #[derive(Debug, Clone)]
@@ -60,6 +72,8 @@ pub enum Endpoint {
 pub enum ApiError {
     /// There is no broker, or it does not answer.
     Unreachable(String),
+    /// What listens there speaks something else.
+    OtherProtocol(String),
     /// Whoever asks may not talk to it.
     NoRight(String),
     /// What came makes no sense.
@@ -73,6 +87,8 @@ pub struct Client {
     target: Endpoint,
     wait: Duration,
     requests: SendRequest<Full<Bytes>>,
+    /// There was an answer: what listens there speaks HTTP.
+    is_http: bool,
 }
 
 /// What the body of an answer is.
@@ -110,7 +126,7 @@ impl Client {
         let runtime =
             runtime.map_err(|error| ApiError::Unreachable(format!("cannot start a runtime: {error}")))?;
         let requests = runtime.block_on(within(wait, open(&target)))??;
-        Ok(Self { runtime, target, wait, requests })
+        Ok(Self { runtime, target, wait, requests, is_http: false })
     }
 
     /// The data folder, if that is how the broker was found.
@@ -132,7 +148,13 @@ impl Client {
             self.requests = self.runtime.block_on(within(self.wait, open(&self.target)))??;
         }
         let answer = self.runtime.block_on(within(self.wait, self.requests.send_request(request)))?;
-        let answer = answer.map_err(|error| lost(&error))?;
+        let answer = match (answer, &self.target) {
+            (Err(error), Endpoint::Url { url, .. }) if !self.is_http && !error.is_user() => {
+                return Err(self.runtime.block_on(other_protocol(url, || lost(&error))));
+            }
+            (answer, _) => answer.map_err(|error| lost(&error))?,
+        };
+        self.is_http = true;
         let (head, body) = answer.into_parts();
         let kind = match head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
             Some(b"application/x-ndjson") => BodyKind::Lines,
@@ -241,20 +263,60 @@ async fn open(target: &Endpoint) -> Result<SendRequest<Full<Bytes>>, ApiError> {
         }
         Endpoint::Url { url, ca, .. } => {
             let unreachable = |error: io::Error| {
-                ApiError::Unreachable(format!("cannot reach the broker at {url}: {error}"))
+                let hint = match error.kind() {
+                    ErrorKind::ConnectionRefused => format!(" (nothing listens there: {HINT})"),
+                    _ => String::new(),
+                };
+                ApiError::Unreachable(format!("cannot reach the broker at {url}: {error}{hint}"))
             };
-            let host = url.host_str().unwrap_or_default();
-            // An IPv6 address is in brackets.
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let port = url.port_or_known_default().unwrap_or_default();
+            let (host, port) = host_and_port(url);
             let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
             if url.scheme() == "https" {
-                let stream = tls::connect(stream, host, ca.as_deref()).await.map_err(unreachable)?;
-                return speak(Box::new(stream)).await;
+                return match tls::connect(stream, host, ca.as_deref()).await {
+                    Ok(stream) => speak(Box::new(stream)).await,
+                    Err(error) => Err(other_protocol(url, || unreachable(error)).await),
+                };
             }
             speak(Box::new(stream)).await
         }
     }
+}
+
+fn host_and_port(url: &Url) -> (&str, u16) {
+    let host = url.host_str().unwrap_or_default();
+    // An IPv6 address is in brackets.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (host, url.port_or_known_default().unwrap_or_default())
+}
+
+/// What is wrong with a URL at which nobody speaks its protocol, by what is spoken there instead;
+/// `otherwise`, if that is not known.
+async fn other_protocol(url: &Url, otherwise: impl FnOnce() -> ApiError) -> ApiError {
+    let first = timeout(PROBE_WAIT, first_bytes(url)).await.ok().and_then(Result::ok).unwrap_or_default();
+    let (is_tls, (_, port)) = (url.scheme() == "https", host_and_port(url));
+    let place = format!("{}:{port}", url.host_str().unwrap_or_default());
+    let why = if first.starts_with(b"AMQP") {
+        format!("AMQP is spoken at {place}, not HTTP: {HINT}")
+    } else if first.starts_with(TLS_ALERT) && !is_tls {
+        format!("TLS is spoken at {place}: try https://{place}, if that is the port of the management API")
+    } else if first.starts_with(b"HTTP/") && is_tls {
+        format!("HTTP without TLS is spoken at {place}: try http://{place}")
+    } else if is_tls {
+        return otherwise();
+    } else {
+        format!("HTTP is not spoken at {place}: {HINT}")
+    };
+    ApiError::OtherProtocol(why)
+}
+
+/// The first bytes that come from where a URL is, to a request without TLS.
+async fn first_bytes(url: &Url) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(host_and_port(url)).await?;
+    stream.write_all(PROBE).await?;
+    let mut first = vec![0; 8];
+    let count = stream.read(&mut first).await?;
+    first.truncate(count);
+    Ok(first)
 }
 
 /// What HTTP is spoken on. One type for all, so that hyper's code is compiled once.
@@ -293,7 +355,7 @@ fn no_socket(folder: &Path, path: &Path, error: &io::Error) -> ApiError {
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(why) | Self::NoRight(why) => f.write_str(why),
+            Self::Unreachable(why) | Self::OtherProtocol(why) | Self::NoRight(why) => f.write_str(why),
             Self::Garbled(what) => write!(f, "unexpected answer from the broker: {what}"),
         }
     }

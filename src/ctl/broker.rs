@@ -179,6 +179,7 @@ impl From<ApiError> for CtlError {
     fn from(error: ApiError) -> Self {
         match error {
             ApiError::Unreachable(why) => Self::NotRunning(why),
+            ApiError::OtherProtocol(why) => Self::OtherProtocol(why),
             ApiError::NoRight(why) => Self::NoRight(why),
             ApiError::Garbled(what) => Self::Garbled(what),
         }

@@ -52,6 +52,8 @@ pub enum CtlError {
     File(String),
     /// No broker is running there.
     NotRunning(String),
+    /// Something that is no broker's API answers there.
+    OtherProtocol(String),
     /// The socket may not be used.
     NoRight(String),
     /// The broker refuses.
@@ -93,9 +95,11 @@ impl CtlError {
             Self::Usage(_) => STATUS_USAGE,
             Self::File(_) => STATUS_DATA,
             Self::NoPassword(_) | Self::Garbled(_) => STATUS_SOFTWARE,
-            Self::NotRunning(_) | Self::Definition(_) | Self::Check(_) | Self::Incomplete(_) => {
-                STATUS_UNAVAILABLE
-            }
+            Self::NotRunning(_)
+            | Self::OtherProtocol(_)
+            | Self::Definition(_)
+            | Self::Check(_)
+            | Self::Incomplete(_) => STATUS_UNAVAILABLE,
             Self::NoRight(_) => STATUS_NO_RIGHT,
             Self::Refused { status, .. } => *status,
             Self::Output(_) => STATUS_IO,
@@ -184,6 +188,7 @@ impl fmt::Display for CtlError {
             | Self::NoPassword(why)
             | Self::File(why)
             | Self::NotRunning(why)
+            | Self::OtherProtocol(why)
             | Self::NoRight(why)
             | Self::Check(why)
             | Self::Incomplete(why) => f.write_str(why),

@@ -5,8 +5,9 @@ use crate::support::certificates::{Authority, Signed};
 use crate::support::process::{Folder, Process, leveret, leveret_in, outcome};
 use leveret::clock;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::thread;
 
 /// A broker with a TLS port, on which `tls` holds beside the certificate of `localhost`.
 pub(super) fn broker(folder: &Folder, authority: &Authority, tls: &str) -> Process {
@@ -272,4 +273,53 @@ fn certificates_that_have_expired_are_told() {
     }
     let (_status, log) = broker.stop();
     assert!(log.contains("a certificate has expired file="), "{log}");
+}
+
+/// What `leveret ctl` says when something else is spoken at a port than its URL says.
+#[test]
+fn ctl_says_in_words_what_is_wrong_with_a_port() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let signed = authority.sign("localhost", &["localhost"]);
+    let config = folder.write("leveret.toml", format!("[tls]\n{}", signed.write(&folder, "server")));
+    let flags = ["--https", "127.0.0.1:0", "--amqps", "127.0.0.1:0", "--config"];
+    let broker = Process::spawn(leveret_in(&folder).args(flags).arg(config));
+    let place = |key: &str| {
+        let word = broker.ready.split_once(&format!(" {key}=")).and_then(|(_, rest)| rest.split(' ').next());
+        word.expect("it is told").trim().to_owned()
+    };
+    let refused = |scheme: &str, place: &str, why: &str| {
+        let url = format!("{scheme}://{place}");
+        let args = ["ctl", "ping", "--username", "guest", "--password", "guest", "--url", &url];
+        let ended = outcome(leveret().args(args));
+        let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!((ended.status.code(), words), (Some(69), format!("leveret: {why}\n")), "{url}");
+    };
+    let hint = "name the port of the management API, by default 15672";
+    let [amqp, amqps, http, https] = ["amqp", "amqps", "http", "https"].map(place);
+    refused("http", &amqp, &format!("AMQP is spoken at {amqp}, not HTTP: {hint}"));
+    refused("https", &amqp, &format!("AMQP is spoken at {amqp}, not HTTP: {hint}"));
+    for tls in [amqps, https] {
+        let why =
+            format!("TLS is spoken at {tls}: try https://{tls}, if that is the port of the management API");
+        refused("http", &tls, &why);
+    }
+    refused("https", &http, &format!("HTTP without TLS is spoken at {http}: try http://{http}"));
+    let other = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let at = other.local_addr().expect("it has an address").to_string();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _connection in 0..2 {
+                let (mut socket, _) = other.accept().expect("it comes");
+                let _read = socket.read(&mut [0; 4096]);
+                socket.write_all(b"220 mail.example.com\r\n").expect("it is read");
+            }
+        });
+        refused("http", &at, &format!("HTTP is not spoken at {at}: {hint}"));
+    });
+    drop(other);
+    let url = format!("http://{at}/");
+    let why = format!(
+        "cannot reach the broker at {url}: Connection refused (os error 111) (nothing listens there: {hint})"
+    );
+    refused("http", &at, &why);
 }
