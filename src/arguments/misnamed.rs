@@ -1,8 +1,9 @@
-//! Arguments that nobody takes and whose names are nearly those of arguments that somebody takes.
-//! They may be a client's own, so they are kept; but most are slips, which nobody would ever
-//! notice: the log tells of each name once.
+//! Arguments without effect: those that nobody takes and whose names are nearly those of arguments
+//! that somebody takes, and one that says nothing without another. The former may be a client's
+//! own, so they are kept; but most are slips, which nobody would ever notice: the log tells of each
+//! name once.
 
-use super::table::TABLE;
+use super::table::{RETRY_DELAYS, RETRY_JITTER, TABLE};
 use crate::message::table::FieldTable;
 use crate::near::nearest;
 use std::collections::BTreeSet;
@@ -37,6 +38,19 @@ impl Misnamed {
                 warn!("{on} has the unknown argument '{name}', which has no effect; did you mean '{meant}'?");
             }
         }
+        if self.has_jitter_alone(arguments) {
+            warn!(
+                "{on} has the argument '{RETRY_JITTER}' without '{RETRY_DELAYS}', so it has no effect, \
+                 unless a policy sets 'retry-delays'"
+            );
+        }
+    }
+
+    /// Whether there is a jitter and no delay that it could change, for the first time.
+    fn has_jitter_alone(&self, arguments: &FieldTable) -> bool {
+        arguments.contains_key(RETRY_JITTER)
+            && !arguments.contains_key(RETRY_DELAYS)
+            && self.is_first(RETRY_JITTER)
     }
 
     /// What a name that is seen for the first time stands for, if it is a slip.
@@ -45,18 +59,20 @@ impl Misnamed {
         if known().any(|known| known == name) {
             return None;
         }
+        self.is_first(name).then(|| nearest(name, known()).into_iter().next())?
+    }
+
+    /// Whether nobody has looked at this name before.
+    fn is_first(&self, name: &str) -> bool {
         let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if looked_at.len() >= NAMES_MAX || !looked_at.insert(name.to_owned()) {
-            return None;
-        }
-        drop(looked_at);
-        nearest(name, known()).into_iter().next()
+        looked_at.len() < NAMES_MAX && looked_at.insert(name.to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::table::FieldValue;
 
     #[test]
     fn a_slip_is_seen_once_and_what_is_a_clients_own_is_not() {
@@ -70,6 +86,17 @@ mod tests {
         for name in ["x-message-ttl", "x-ha-policy", "owner", "x-my-own-thing", ""] {
             assert_eq!(meant(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_jitter_without_delays_is_seen_once() {
+        let misnamed = Misnamed::default();
+        let mut arguments = FieldTable::default();
+        arguments.insert(RETRY_JITTER.into(), FieldValue::LongInt(20));
+        let mut whole = arguments.clone();
+        whole.insert(RETRY_DELAYS.into(), FieldValue::FieldArray(vec![FieldValue::LongInt(1)].into()));
+        let seen = [&whole, &arguments, &arguments].map(|arguments| misnamed.has_jitter_alone(arguments));
+        assert_eq!(seen, [false, true, false]);
     }
 
     #[test]

@@ -16,12 +16,35 @@ pub const DELIVERY_COUNT: &str = "x-delivery-count";
 /// How often a message was delivered (RabbitMQ: quorum-queues.md).
 pub const ACQUIRED_COUNT: &str = "x-acquired-count";
 
-/// The header `x-delay` of a message with these properties, if it is a whole number.
+/// The header `x-delay` of a message with these properties, if it is a number: a whole one, the
+/// digits of one as a text, or another one without what is behind its point (RabbitMQ's plugin
+/// rabbitmq_delayed_message_exchange takes these).
 #[must_use]
 pub fn delay(raw: &[u8]) -> Option<i64> {
+    match delay_header(raw)? {
+        FieldValue::LongString(text) => str::from_utf8(&text).ok()?.parse().ok(),
+        FieldValue::Float(number) => Some(whole(number.into())),
+        FieldValue::Double(number) => Some(whole(number)),
+        value => integer(&value),
+    }
+}
+
+/// What the header `x-delay` of a message with these properties holds, if it has one that is no
+/// number.
+#[must_use]
+pub fn unreadable_delay(raw: &[u8]) -> Option<FieldValue> {
+    if delay(raw).is_some() { None } else { delay_header(raw) }
+}
+
+fn delay_header(raw: &[u8]) -> Option<FieldValue> {
     let headers = properties::decode(raw).ok()?.headers?;
-    let value = table::get(headers, DELAY.as_bytes())?.decode().ok()?;
-    integer(&value)
+    table::get(headers, DELAY.as_bytes())?.decode().ok()
+}
+
+/// A number without what is behind its point; 0 for one that is not a number.
+#[expect(clippy::cast_possible_truncation, reason = "what is out of range becomes the nearest number")]
+fn whole(number: f64) -> i64 {
+    number as i64
 }
 
 /// The headers of a message with a delay, which has passed.

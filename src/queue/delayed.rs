@@ -79,13 +79,18 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_numbers_above_0_are_delays() {
+    fn only_numbers_above_0_are_delays() {
         assert_eq!(delay_ms(&raw(FieldValue::LongInt(5000))), Some(5000));
         assert_eq!(delay_ms(&raw(FieldValue::ShortUInt(7))), Some(7));
         assert_eq!(delay_ms(&raw(FieldValue::LongLongInt(1 << 40))), Some(1 << 40));
         assert_eq!(delay_ms(&raw(FieldValue::LongInt(0))), None);
         assert_eq!(delay_ms(&raw(FieldValue::LongInt(-5000))), None);
-        assert_eq!(delay_ms(&raw(FieldValue::LongString("5000".into()))), None);
+        assert_eq!(delay_ms(&raw(FieldValue::LongString("5000".into()))), Some(5000));
+        assert_eq!(delay_ms(&raw(FieldValue::Double(5000.9))), Some(5000));
+        assert_eq!(delay_ms(&raw(FieldValue::Float(0.9))), None);
+        for text in ["", "5 s", "-5000", "99999999999999999999"] {
+            assert_eq!(delay_ms(&raw(FieldValue::LongString(text.into()))), None, "{text}");
+        }
         assert_eq!(delay_ms(&[0x10, 0, 2]), None);
     }
 

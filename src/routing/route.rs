@@ -160,6 +160,7 @@ impl<'a> Walk<'a> {
                 self.queues.push(Arc::clone(delay));
                 return;
             }
+            exchange.tell_of_unreadable_delay(self.topology.vhost(), self.properties);
         }
         self.cacheable &= exchange.table.goes_by_key_alone();
         let mut anywhere = false;

@@ -22,8 +22,10 @@ use self::removal::Leaving;
 use crate::arguments::alternate_exchange;
 use crate::arguments::exchange_type::DELAYED_MESSAGE;
 use crate::arguments::exchange_type::ExchangeType;
+use crate::arguments::value::term;
 use crate::auth::vhost::ROOT;
 use crate::ids::{ConnectionId, QueueId};
+use crate::message::headers::unreadable_delay;
 use crate::message::table;
 use crate::message::table::FieldTable;
 use crate::queue::Queue;
@@ -38,7 +40,7 @@ use crate::store::seen::SeenBy;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The exchanges that exist from the beginning, and whether they are internal. They are durable,
 /// but no change ever tells of them.
@@ -56,6 +58,9 @@ pub const TRACE: &str = "amq.rabbitmq.trace";
 
 /// The exchange to which the log goes; in the vhost `/` only.
 pub const LOG: &str = "amq.rabbitmq.log";
+
+/// How much of a delay that is no number the log shows, in characters.
+const DELAY_SHOWN_MAX: usize = 100;
 
 /// Those of a vhost.
 fn predeclared(vhost: &str) -> impl Iterator<Item = (&'static str, ExchangeType, bool)> {
@@ -135,6 +140,8 @@ pub struct Exchange {
     pub dedup: Option<Arc<Deduplicator>>,
     /// What goes through it.
     pub flow: Arc<ExchangeFlow>,
+    /// The log has told of a delay that is no number.
+    told_of_delay: OnceLock<()>,
     bindings: BTreeSet<Binding>,
     /// The exchanges that have bindings to it.
     sources: BTreeSet<Arc<str>>,
@@ -347,8 +354,8 @@ impl Topology {
         let alternate = alternate_exchange(&declared.arguments).map(Arc::from);
         let name = Arc::clone(&declared.name);
         let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
-        let flow = Arc::default();
-        let exchange = Exchange { declared, table, alternate, dedup, flow, bindings, sources };
+        let (flow, told_of_delay) = (Arc::default(), OnceLock::new());
+        let exchange = Exchange { declared, table, alternate, dedup, flow, told_of_delay, bindings, sources };
         self.exchanges.insert(name, exchange);
     }
 
@@ -430,6 +437,19 @@ impl Exchange {
     /// Whether it is to be deleted once a binding was removed.
     pub fn is_bare(&self) -> bool {
         self.declared.auto_delete && self.bindings.is_empty()
+    }
+
+    /// Logs the first message with an `x-delay` that is no number, which is routed at once.
+    pub(super) fn tell_of_unreadable_delay(&self, vhost: &str, properties: &[u8]) {
+        if self.told_of_delay.get().is_none()
+            && let Some(value) = unreadable_delay(properties)
+            && self.told_of_delay.set(()).is_ok()
+        {
+            let kind = table::type_name(&value);
+            let value: String = term(&value).chars().take(DELAY_SHOWN_MAX).collect();
+            tracing::warn!(vhost, exchange = %self.declared.name, value, kind,
+                "a message was not delayed: its header 'x-delay' is not a number of milliseconds");
+        }
     }
 
     /// The bindings to one destination.

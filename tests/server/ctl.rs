@@ -556,12 +556,39 @@ fn an_argument_that_is_nearly_called_right_is_told_in_the_log_once() {
     }
     fixture.client.say(&["1 basic.consume a t x-priorty=3"]);
     assert_eq!(fixture.client.hear(), "1 basic.consume-ok t");
+    for queue in ["c", "d"] {
+        fixture.client.say(&[&format!("1 queue.declare {queue} x-retry-jitter=20")]);
+        assert_eq!(fixture.client.hear(), format!("1 queue.declare-ok {queue} 0 0"));
+    }
     let (_status, log) = fixture.broker.stop();
+    let jitter = "queue 'c' in vhost '/' has the argument 'x-retry-jitter' without 'x-retry-delays'";
+    assert_eq!((log.matches(jitter).count(), log.matches("x-retry-jitter").count()), (1, 1), "{log}");
     let of_consumer = "consumer 't' of queue 'a' in vhost '/' has the unknown argument 'x-priorty', which has no effect; did you mean 'x-priority'?";
     assert_eq!(log.matches(of_consumer).count(), 1, "{log}");
     let told = "queue 'a' in vhost '/' has the unknown argument 'x-retry-delay', which has no effect; did you mean 'x-retry-delays'?";
     assert_eq!(log.matches(told).count(), 1, "{log}");
     assert_eq!(log.matches("has the unknown argument").count(), 2, "{log}");
+}
+
+#[test]
+fn a_delay_that_is_no_number_is_told_in_the_log_once() {
+    let mut fixture = TestBroker::new();
+    for (said, answer) in [
+        ("1 exchange.declare later x-delayed-message x-delayed-type=fanout", "1 exchange.declare-ok"),
+        ("1 queue.bind empty later k", "1 queue.bind-ok"),
+    ] {
+        fixture.client.say(&[said]);
+        assert_eq!(fixture.client.hear(), answer);
+    }
+    for delay in ["soon", "never", "-5"] {
+        fixture.client.say(&[&format!("1 basic.publish later k now x-delay={delay}"), "1 basic.get empty"]);
+        assert!(fixture.client.hear().starts_with("1 basic.get-ok"), "{delay}");
+    }
+    let (_status, log) = fixture.broker.stop();
+    let told = "a message was not delayed: its header 'x-delay' is not a number of milliseconds";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+    let line = log.lines().find(|line| line.contains(told)).expect("it is there");
+    assert!(line.contains("later") && line.contains("soon") && line.contains("longstr"), "{line}");
 }
 
 /// RabbitMQ hashed like this before 3.6, and an export does not say so.
