@@ -6,11 +6,12 @@ use super::limits::limit;
 use super::{Password, Performed, Refusal, Row, Told};
 use crate::admin::refusal::RefusalKind;
 use crate::auth::password::{Algorithm, PasswordHash};
-use crate::auth::user::{ADMINISTRATOR, User, UserLimits};
+use crate::auth::user::{ADMINISTRATOR, User, UserLimits, tags_without_meaning};
 use crate::broker::Broker;
 use crate::broker::users::UserError;
 use crate::ids::Ticket;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 /// What can be done with users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +184,17 @@ impl UserOperation {
         )
     }
 
+    /// Which of the tags that it sets give no rights, if any, in a sentence.
+    #[must_use]
+    pub fn tags_without_meaning(&self) -> Option<String> {
+        match self {
+            Self::AddUser { user, tags, .. }
+            | Self::PutUser { user, tags, .. }
+            | Self::SetUserTags { user, tags } => tags_without_meaning(user, tags),
+            _ => None,
+        }
+    }
+
     /// What it takes of a user.
     pub(super) fn requirement(&self) -> Requirement<'_> {
         match self {
@@ -210,6 +222,19 @@ impl UserOperation {
 /// # Errors
 /// Why it is refused.
 pub(super) fn perform(
+    broker: &Broker,
+    operation: UserOperation,
+    access: &Access<'_>,
+) -> Result<Performed, Refusal> {
+    let note = operation.tags_without_meaning();
+    let performed = perform_unnoted(broker, operation, access)?;
+    if let Some(note) = note {
+        warn!("{note}");
+    }
+    Ok(performed)
+}
+
+fn perform_unnoted(
     broker: &Broker,
     operation: UserOperation,
     access: &Access<'_>,

@@ -24,6 +24,12 @@ pub const MONITORING: &str = "monitoring";
 /// The tag of those who may do everything to the broker.
 pub const ADMINISTRATOR: &str = "administrator";
 
+/// The tags that give rights.
+const WITH_MEANING: [&str; 5] = [ADMINISTRATOR, MONITORING, POLICYMAKER, MANAGEMENT, IMPERSONATOR];
+
+/// What tools write for no tag at all.
+const NO_TAG: &str = "none";
+
 /// What one user may have at a time; none is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UserLimits {
@@ -76,6 +82,20 @@ pub fn tags(what: &str, given: &[&str]) -> Result<Vec<String>, String> {
     Ok(tags)
 }
 
+/// Which of a user's tags give no rights, if any, in a sentence for whoever sets them.
+#[must_use]
+pub fn tags_without_meaning(user: &str, tags: &[impl AsRef<str>]) -> Option<String> {
+    let has_none = |tag: &&str| !WITH_MEANING.contains(tag) && *tag != NO_TAG && !tag.is_empty();
+    let shown: Vec<String> =
+        tags.iter().map(AsRef::as_ref).filter(has_none).map(|tag| format!("'{tag}'")).collect();
+    if shown.is_empty() {
+        return None;
+    }
+    let (tags, give) = if shown.len() == 1 { ("tag", "gives") } else { ("tags", "give") };
+    let (shown, known) = (shown.join(", "), WITH_MEANING.join(", "));
+    Some(format!("the {tags} {shown} of user '{user}' {give} no rights; those that do: {known}"))
+}
+
 /// Whether something may be called that.
 ///
 /// # Errors
@@ -100,6 +120,18 @@ mod tests {
         assert!(tags("user", &[""]).is_err());
         let many: Vec<String> = (0..65).map(|n| n.to_string()).collect();
         assert!(tags("user", &many.iter().map(String::as_str).collect::<Vec<_>>()).is_err());
+    }
+
+    #[test]
+    fn tags_that_give_no_rights_are_named() {
+        let said = |tags: &[&str]| tags_without_meaning("ann", tags);
+        assert_eq!(said(&["administrator", "monitoring", "policymaker"]), None);
+        assert_eq!(said(&["management", "impersonator", "none", ""]), None);
+        let known = "those that do: administrator, monitoring, policymaker, management, impersonator";
+        let one = format!("the tag 'adminstrator' of user 'ann' gives no rights; {known}");
+        assert_eq!(said(&["adminstrator", "monitoring"]), Some(one));
+        let two = format!("the tags 'a', 'Management' of user 'ann' give no rights; {known}");
+        assert_eq!(said(&["a", "Management"]), Some(two));
     }
 
     #[test]

@@ -187,6 +187,8 @@ pub enum Asks {
 pub enum Shown {
     /// Nothing, or these words for people.
     Done(&'static str),
+    /// Nothing, and to whoever looks this about what was done, if anything.
+    Noted(Option<String>),
     /// How many of something it was done to: its name in the answer, and words for people.
     Count(&'static str, &'static str),
     /// These words, if all is well.
@@ -354,6 +356,13 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
             }
             show.one(&Value::Null, Shown::Done(""))
         }
+        (Reply::One(told), Shown::Noted(note)) => {
+            if let Some(note) = note {
+                // It is done, whether that is read or not.
+                let _told = writeln!(io::stderr(), "leveret: {note}");
+            }
+            show.one(&told, Shown::Done(""))
+        }
         (Reply::One(told), shown) => show.one(&told, shown),
         (Reply::Many(_) | Reply::Copy(_), _) => {
             Err(CtlError::Garbled("something else was asked for".to_owned()))
@@ -426,6 +435,7 @@ impl Show {
             Shown::Imported => definitions::imported(told, !self.is_quiet()),
             Shown::ImportPreview => definitions::previewed(told, !self.is_quiet()),
             Shown::Done(_)
+            | Shown::Noted(_)
             | Shown::Count(..)
             | Shown::Checked(_)
             | Shown::Requeued(_)

@@ -123,7 +123,11 @@ impl Command {
             Self::AuthenticateUser { user, password: given } => {
                 (UserOperation::AuthenticateUser { user, password: password(given)? }, "Success")
             }
-            Self::SetUserTags { user, tags } => (UserOperation::SetUserTags { user, tags }, ""),
+            Self::SetUserTags { user, tags } => {
+                let operation = UserOperation::SetUserTags { user, tags };
+                let answer = Shown::Noted(operation.tags_without_meaning());
+                return Ok(Request { asks: Asks::Operation(Operation::Users(operation)), answer });
+            }
             Self::SetUserLimits { user, definition } => {
                 let limits = limits(&definition)?;
                 (UserOperation::SetUserLimits { user, limits }, "")

@@ -91,7 +91,11 @@ fn users_are_managed() {
     fixture.refuses(&["clear_password", "gest"], 69, NOBODY);
     fixture.refuses(&["authenticate_user", "gest", "x"], 65, NOBODY);
     fixture.refuses(&["add_user", "", "x"], 65, "the name of a user has 1 to 255 bytes, not 0");
-    fixture.prints(&["set_user_tags", "ann", "monitoring", "b"], "");
+    let note = "leveret: the tag 'b' of user 'ann' gives no rights; those that do: administrator, monitoring, \
+                policymaker, management, impersonator\n";
+    let noted = fixture.run(&["set_user_tags", "ann", "monitoring", "b"]);
+    assert_eq!(noted, (0, String::new(), note.to_owned()));
+    fixture.prints(&["set_user_tags", "guest", "administrator"], "");
     fixture.refuses(&["set_user_tags", "gest"], 67, NOBODY);
     fixture.prints(&["list_users"], "user\ttags\nann\t[b, monitoring]\nguest\t[administrator]\n");
     let (names, rows) = ("user\ttags\n", "ann\t[b, monitoring]\nguest\t[administrator]\n");
@@ -111,6 +115,8 @@ fn users_are_managed() {
     // What is to be gone is gone.
     fixture.prints(&["delete_user", "ann"], "there is no user 'ann'\n");
     fixture.prints(&["delete_user", "ann", "--quiet"], "");
+    let (_status, log) = fixture.broker.stop();
+    assert_eq!(log.matches("the tag 'b' of user 'ann' gives no rights").count(), 1, "{log}");
 }
 
 /// Over the network a user may what its tags and permissions say.

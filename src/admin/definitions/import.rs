@@ -11,7 +11,7 @@ use crate::admin::policies::definition_of;
 use crate::admin::value::{Arguments, Value, table_of};
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::permission::{Permission, TopicPermission};
-use crate::auth::user::{User, UserLimits};
+use crate::auth::user::{User, UserLimits, tags_without_meaning};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::broker::Broker;
 use crate::broker::definitions::Definitions;
@@ -38,6 +38,8 @@ pub(super) fn read(broker: &Broker, document: &Document, now: Now, notes: &mut N
                 .warnings
                 .push(format!("the password of {about} is hashed with MD5, which is not safe: change it"));
         }
+        let tags = user.as_ref().and_then(|user| tags_without_meaning(&user.name, &user.tags));
+        notes.warnings.extend(tags);
         definitions.users.extend(user);
     }
     definitions.permissions.extend(document.permissions.iter().map(|entry| Permission {
