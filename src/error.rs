@@ -364,8 +364,6 @@ pub enum ValueFault {
     Type(&'static str),
     /// It is of this type and should be a whole number.
     NotInteger(&'static str),
-    /// It is of this type and should be an array of whole numbers.
-    NotIntegers(&'static str),
     /// It is less than 0.
     Negative(i64),
     /// It is 0.
@@ -390,10 +388,13 @@ pub enum ValueFault {
     NoDeadLetterExchange,
     /// It is no age.
     Age,
-    /// It is an empty list of delays.
-    NoDelays,
-    /// It has more delays than there may be.
-    TooManyDelays(usize),
+    /// It is no list of so many delays at most, for this reason.
+    Delays {
+        /// What is wrong.
+        why: String,
+        /// The most that a list may have.
+        max: usize,
+    },
     /// It is no place in a stream.
     StreamOffset(ShownValue),
     /// There have to be from one to so many values to filter by.

@@ -12,6 +12,9 @@ use crate::policy::key::{DELAYS_MAX, SEGMENT_BYTES_MAX, TIME_MAX_MS};
 /// Filter values of one consumer; each message is compared with all.
 const FILTERS_MAX: usize = 64;
 
+/// How much of a value that is no list of delays is shown, in characters.
+const SHOWN_MAX: usize = 40;
+
 /// The values that an argument accepts, and what is wrong with others.
 #[derive(Debug, Clone, Copy)]
 pub enum ValueRule {
@@ -170,15 +173,25 @@ impl ValueRule {
 }
 
 fn delays_fault(value: &FieldValue) -> Option<ValueFault> {
-    match array_of_integers(value) {
-        None => Some(ValueFault::NotIntegers(type_name(value))),
-        Some(delays) if delays.is_empty() => Some(ValueFault::NoDelays),
-        Some(delays) if delays.len() > DELAYS_MAX => Some(ValueFault::TooManyDelays(delays.len())),
-        Some(delays) => delays
-            .into_iter()
-            .find(|ms| !(0..=TIME_MAX_MS).contains(ms))
-            .map(|ms| if ms < 0 { ValueFault::Negative(ms) } else { ValueFault::TooLarge(ms) }),
-    }
+    let shown = |value: &FieldValue| {
+        let text: String = term(value).chars().filter(|&of| of != '"').take(SHOWN_MAX).collect();
+        format!("{} {text}", type_name(value))
+    };
+    let item_fault = |item: &FieldValue| match integer(item) {
+        None => Some(format!("{} is not a number", shown(item))),
+        Some(ms) if ms < 0 => Some(format!("{ms} is negative")),
+        Some(ms) if ms > TIME_MAX_MS => Some(format!("{ms} is more than {TIME_MAX_MS}")),
+        Some(_) => None,
+    };
+    let why = match value {
+        FieldValue::FieldArray(items) if items.is_empty() => Some("the list is empty".to_owned()),
+        FieldValue::FieldArray(items) if items.len() > DELAYS_MAX => {
+            Some(format!("the list has {} times", items.len()))
+        }
+        FieldValue::FieldArray(items) => items.iter().find_map(item_fault),
+        value => Some(format!("{} is not a list", shown(value))),
+    };
+    why.map(|why| ValueFault::Delays { why, max: DELAYS_MAX })
 }
 
 fn offset_fault(value: &FieldValue) -> Option<ValueFault> {

@@ -62,6 +62,20 @@ fn values_out_of_range_are_refused_in_rabbitmqs_words() {
     check("x-message-ttl", FieldValue::Void, ": \"expected integer, got void\"");
     check("x-max-length", FieldValue::Boolean(true), ": \"expected integer, got bool\"");
     check("x-max-length-bytes", int(i64::MAX), "");
+    let delays = |items: Vec<FieldValue>| FieldValue::FieldArray(items);
+    let expected = "expected are 1 to 100 times in milliseconds, as in [1000,60000]\"";
+    for (value, why) in [
+        (int(1000), "long 1000 is not a list"),
+        (string("1s"), "longstr <<1s>> is not a list"),
+        (delays(vec![]), "the list is empty"),
+        (delays(vec![int(1); 101]), "the list has 101 times"),
+        (delays(vec![int(1), string("a\"b")]), "longstr <<ab>> is not a number"),
+        (delays(vec![int(1), int(-1)]), "-1 is negative"),
+        (delays(vec![int(315_360_000_001)]), "315360000001 is more than 315360000000"),
+    ] {
+        check("x-retry-delays", value, &format!(": \"{why}; {expected}"));
+    }
+    check("x-retry-delays", delays(vec![int(0); 100]), "");
     check("x-max-priority", int(256), ": {max_value_exceeded,256}");
     check("x-max-priority", int(255), "");
     check("x-queue-version", int(1), ": \"unsupported queue version '1'\"");

@@ -72,6 +72,10 @@ const CLASSIC_STREAM: &[Object] = &[Object::ClassicQueue, Object::Stream];
 const QUORUM_STREAM: &[Object] = &[Object::QuorumQueue, Object::Stream];
 const ALL_QUEUES: &[Object] = &[Object::ClassicQueue, Object::QuorumQueue, Object::Stream];
 
+const RETRY_DELAYS: PolicyValueRule = PolicyValueRule::Delays(
+    "value of retry-delays. Must be 1 to 100 times in milliseconds, as in [1000,60000]",
+);
+
 const LEAST: Option<Merge> = Some(Merge::Least);
 const MOST: Option<Merge> = Some(Merge::Most);
 
@@ -124,7 +128,7 @@ pub static KEYS: &[Key] = &[
         &[],
         LEAST,
     ),
-    key("retry-delays", PolicyValueRule::Delays("list of retry delays"), STREAM, None),
+    key("retry-delays", RETRY_DELAYS, STREAM, None),
     key("retry-jitter", range(0, 100, "retry jitter. Valid range is 0-100"), STREAM, None),
     key("max-age", PolicyValueRule::Interval("max age"), CLASSIC_QUORUM, None),
     key("stream-max-segment-size-bytes", range(0, SEGMENT_BYTES_MAX, "segment size"), CLASSIC_QUORUM, None),

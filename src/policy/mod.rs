@@ -136,7 +136,14 @@ impl Policy {
             .map(|(name, value)| format!("{{<<{name:?}>>,{value}}}"))
             .collect();
         if !unknown.is_empty() {
-            return Err(format!("[{}] are not recognised policy settings", unknown.join(",")));
+            let said = format!("[{}] are not recognised policy settings", unknown.join(","));
+            let is_users = |name: &String| key::is_used(Rank::User, name) && !key::is_used(rank, name);
+            if !self.definition.keys().any(is_users) {
+                return Err(said);
+            }
+            let names = KEYS.iter().map(|key| key.name).filter(|name| key::is_used(rank, name));
+            let names: Vec<&str> = names.collect();
+            return Err(format!("{said}; operator policies may set: {}", names.join(", ")));
         }
         check_delays(&self.definition)
     }

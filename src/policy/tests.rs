@@ -59,7 +59,11 @@ fn values_are_refused_in_rabbitmqs_words() {
     let said = "delayed-retry-min is required when delayed-retry-type is all";
     check("delayed-retry-type", text("all"), said);
     check("delayed-retry-type", text("disabled"), "");
-    check("retry-delays", Value::Integers(vec![]), "[] is not a valid list of retry delays");
+    let delays =
+        "is not a valid value of retry-delays. Must be 1 to 100 times in milliseconds, as in [1000,60000]";
+    check("retry-delays", Value::Integers(vec![]), &format!("[] {delays}"));
+    check("retry-delays", Value::Integers(vec![1, -1]), &format!("[1,-1] {delays}"));
+    check("retry-delays", text("1s"), &format!("<<\"1s\">> {delays}"));
     check("retry-delays", Value::Integers(vec![1, 0]), "");
     check("retry-jitter", int(101), "101 is not a valid retry jitter. Valid range is 0-100");
     let said = "use of deprecated queue-master-locator argument is not permitted";
@@ -110,8 +114,13 @@ fn operators_have_the_keys_that_can_be_merged() {
         ]
     );
     assert_eq!(of(Rank::User).len(), KEYS.len());
-    let said = "[{<<\"alternate-exchange\">>,<<\"zz\">>}] are not recognised policy settings";
-    check(Rank::Operator, &[("alternate-exchange", text("zz"))], said);
+    let said = "[{<<\"alternate-exchange\">>,<<\"zz\">>}] are not recognised policy settings; operator policies \
+                may set: message-ttl, expires, max-length, max-length-bytes, max-in-memory-length, \
+                max-in-memory-bytes, overflow, delivery-limit, delayed-retry-type, delayed-retry-min, \
+                delayed-retry-max, queue-version, target-group-size";
+    check(Rank::Operator, &[("max-length", Value::Integer(1)), ("alternate-exchange", text("zz"))], said);
+    let said = "[{<<\"foo\">>,<<\"zz\">>}] are not recognised policy settings";
+    check(Rank::Operator, &[("max-length", Value::Integer(1)), ("foo", text("zz"))], said);
 }
 
 #[test]

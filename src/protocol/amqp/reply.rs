@@ -277,7 +277,6 @@ fn value_fault(fault: &ValueFault) -> String {
     match fault {
         F::Type(found) => format!("{{unacceptable_type,{found}}}"),
         F::NotInteger(found) => format!("\"expected integer, got {found}\""),
-        F::NotIntegers(found) => format!("\"expected array of integers, got {found}\""),
         F::Negative(number) => format!("{{value_negative,{number}}}"),
         F::Zero(number) => format!("{{value_zero,{number}}}"),
         F::TooLarge(number) => format!("{{value_too_large,{number}}}"),
@@ -290,8 +289,9 @@ fn value_fault(fault: &ValueFault) -> String {
         F::QueueLocator => "invalid_queue_locator_arg".to_owned(),
         F::NoDeadLetterExchange => "routing_key_but_no_dlx_defined".to_owned(),
         F::Age => "invalid_max_age".to_owned(),
-        F::NoDelays => "no_delays".to_owned(),
-        F::TooManyDelays(count) => format!("{{too_many_delays,{count}}}"),
+        F::Delays { why, max } => {
+            format!("\"{why}; expected are 1 to {max} times in milliseconds, as in [1000,60000]\"")
+        }
         F::StreamOffset(ShownValue { text, type_name }) => {
             format!("{{invalid_stream_offset_arg,{{{type_name},{text}}}}}")
         }
