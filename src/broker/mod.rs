@@ -556,9 +556,15 @@ impl Broker {
     /// What there is now. Locks each queue once.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
+        self.gauges_with(|_queue, _stats| ())
+    }
+
+    /// As [`Self::gauges`]; shows each queue that is counted, with what it says of itself.
+    pub fn gauges_with(&self, mut show: impl FnMut(&Arc<Queue>, QueueStats)) -> Gauges {
         let mut gauges = self.gauges_without_queues();
         self.each_queue(|queue| {
-            let QueueStats { ready, unacked, consumers, parked, resident, .. } = queue.stats();
+            let stats = queue.stats();
+            let QueueStats { ready, unacked, consumers, parked, resident, .. } = stats;
             gauges.resident += resident as u64;
             if is_reply_queue(&queue.name) {
                 // Part of its channel, as an operator sees it.
@@ -569,6 +575,7 @@ impl Broker {
             gauges.messages_unacked += unacked;
             gauges.messages_parked += parked;
             gauges.consumers += u64::from(consumers);
+            show(queue, stats);
         });
         gauges
     }

@@ -2,9 +2,9 @@
 //! (prometheus_rabbitmq_core_metrics_collector). What RabbitMQ has not begins with `leveret`.
 
 use super::exposition::{Labelled, Metric, MetricKind, Number, Pieces, Table, Total, label};
-use crate::broker::Broker;
 use crate::broker::clients::{ChannelReport, ClientReport};
 use crate::broker::vhost::VHost;
+use crate::broker::{Broker, Gauges};
 use crate::clock::Now;
 use crate::ids::ConnectionId;
 use crate::queue::reply::is_reply_queue;
@@ -365,12 +365,14 @@ impl Wanted {
     }
 }
 
-/// What is told of all objects together. Locks each queue twice.
-pub(super) fn write_totals(broker: &Broker, now: Now, text: &mut String) {
+/// What there is, and what is told of all objects together.
+pub(super) fn totals(broker: &Broker, now: Now) -> (Gauges, String) {
     let all = Wanted { families: Vec::new(), vhosts: Vec::new(), prefix: "rabbitmq_" };
-    let vhosts = broker.vhosts().all();
-    let rows = vhosts.iter().flat_map(|vhost| queues(vhost, now));
-    Table::new(rows.collect(), all.queues(), all.prefix).write_totals(text);
+    let (mut rows, mut text) = (Vec::new(), String::new());
+    let gauges = broker.gauges_with(|queue, stats| {
+        rows.push(Labelled { labels: String::new(), of: OfQueue::new(queue, stats, now) });
+    });
+    Table::new(rows, all.queues(), all.prefix).write_totals(&mut text);
     let (mut channels, mut connections) = (Vec::new(), Vec::new());
     for client in broker.clients().list() {
         let of_client = client.channels();
@@ -382,8 +384,16 @@ pub(super) fn write_totals(broker: &Broker, now: Now, text: &mut String) {
         }));
     }
     let counted = CHANNEL_PUBLISHES.iter().chain(&CHANNEL_DELIVERIES);
-    Table::new(channels, counted, all.prefix).write_totals(text);
-    Table::new(connections, all.connections(), all.prefix).write_totals(text);
+    Table::new(channels, counted, all.prefix).write_totals(&mut text);
+    Table::new(connections, all.connections(), all.prefix).write_totals(&mut text);
+    (gauges, text)
+}
+
+impl OfQueue {
+    fn new(queue: &Queue, stats: QueueStats, now: Now) -> Self {
+        let (oldest, capacity) = (queue.oldest(), history::capacity(queue));
+        Self { stats, oldest, capacity, timed_out: queue.deliveries_timed_out.get(), now_ms: now.unix_ms }
+    }
 }
 
 fn queues(vhost: &VHost, now: Now) -> impl Iterator<Item = Labelled<OfQueue>> {
@@ -393,12 +403,7 @@ fn queues(vhost: &VHost, now: Now) -> impl Iterator<Item = Labelled<OfQueue>> {
             let mut labels = String::with_capacity(vhost.name.len() + queue.name.len() + 18);
             label(&mut labels, "vhost", &vhost.name);
             label(&mut labels, "queue", &queue.name);
-            let (stats, oldest, capacity) = (queue.stats(), queue.oldest(), history::capacity(queue));
-            let timed_out = queue.deliveries_timed_out.get();
-            rows.push(Labelled {
-                labels,
-                of: OfQueue { stats, oldest, capacity, timed_out, now_ms: now.unix_ms },
-            });
+            rows.push(Labelled { labels, of: OfQueue::new(queue, queue.stats(), now) });
         }
     });
     rows.into_iter()

@@ -8,8 +8,8 @@ use super::prometheus::{self, AGGREGATED, Names};
 use super::query::Query;
 use super::state::State;
 use crate::admin::parameters::cluster_name;
-use crate::broker::Broker;
 use crate::broker::clients::ClientReport;
+use crate::broker::{Broker, Gauges};
 use crate::clock;
 use crate::ids::ConnectionId;
 use crate::machine;
@@ -91,22 +91,24 @@ fn make(
     let cluster = cluster_name(broker);
     let names = Names { node: &state.node, cluster: &cluster };
     let mut head = String::new();
-    if endpoint == "detailed" {
-        prometheus::identity(names, endpoint, &mut head);
-    } else {
-        head = whole(state, names, endpoint);
+    match endpoint {
+        "detailed" => prometheus::identity(names, endpoint, &mut head),
+        AGGREGATED => {
+            let (gauges, totals) = families::totals(broker, now);
+            head = whole(state, names, endpoint, &gauges);
+            head.push_str(&totals);
+        }
+        _ => head = whole(state, names, endpoint, &broker.gauges()),
     }
-    match wanted {
-        None if endpoint == AGGREGATED => families::write_totals(broker, now, &mut head),
-        None => {}
-        Some(wanted) => parts.extend(wanted.collect(broker, reports, now)),
+    if let Some(wanted) = wanted {
+        parts.extend(wanted.collect(broker, reports, now));
     }
     parts.push_front(Box::new(head) as Box<dyn Pieces>);
     parts
 }
 
 /// What is told of the broker as a whole.
-fn whole(state: &State, names: Names<'_>, endpoint: &'static str) -> String {
+fn whole(state: &State, names: Names<'_>, endpoint: &'static str, gauges: &Gauges) -> String {
     let broker = &state.broker;
     let alarms = broker.alarms();
     let shortage = alarms.shortage(broker.health());
@@ -124,5 +126,5 @@ fn whole(state: &State, names: Names<'_>, endpoint: &'static str) -> String {
         sample_bytes: broker.sampling().bytes(),
         io: broker.io(),
     };
-    prometheus::exposition(broker.metrics(), &broker.gauges(), &node)
+    prometheus::exposition(broker.metrics(), gauges, &node)
 }
