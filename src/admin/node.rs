@@ -329,7 +329,7 @@ fn invalid(why: String) -> Refusal {
 }
 
 fn status(broker: &Broker, caller: &Caller) -> Status {
-    let (settings, gauges, health) = (broker.settings(), broker.gauges(), broker.health());
+    let (gauges, health) = (broker.gauges(), broker.health());
     let (alarms, limits) = (broker.alarms().shortage(health), broker.alarms().limits());
     let alarms = [(alarms.memory, "memory"), (alarms.disk, "disk")];
     let store = match health {
@@ -338,8 +338,8 @@ fn status(broker: &Broker, caller: &Caller) -> Status {
         Health::Failed => "failed",
     };
     Status {
-        product: settings.product.clone(),
-        version: settings.version.clone(),
+        product: broker.product().to_owned(),
+        version: broker.version().to_owned(),
         pid: std::process::id(),
         uptime_s: caller.now.mono_ms.saturating_sub(broker.started_at().mono_ms) / 1000,
         store: store.to_owned(),
@@ -360,13 +360,12 @@ fn status(broker: &Broker, caller: &Caller) -> Status {
 }
 
 fn overview(broker: &Broker, caller: &Caller, access: &Access<'_>) -> Overview {
-    let settings = broker.settings();
     let only = access.sees_only();
     let clients = broker.clients().list().into_iter();
     let connections = clients.filter(|client| only.is_none_or(|only| only == client.facts.user)).count();
     let mut overview = Overview {
-        product: settings.product.clone(),
-        version: settings.version.clone(),
+        product: broker.product().to_owned(),
+        version: broker.version().to_owned(),
         connections: connections as u64,
         ..Overview::default()
     };

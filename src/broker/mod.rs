@@ -167,8 +167,9 @@ pub struct Broker {
     recent: OnceLock<RecentLines>,
     log: Arc<dyn Log>,
     timers: Arc<Timers>,
-    settings: BrokerSettings,
-    limits: Arc<CurrentLimits>,
+    product: String,
+    version: String,
+    anonymous_user: Option<String>,
     metrics: Arc<Metrics>,
     places: Quotas,
     alarms: Arc<Alarms>,
@@ -189,14 +190,13 @@ impl Broker {
         let Opened { log, pages, mut recovered } = opened;
         let timers = Arc::new(Timers::default());
         let metrics = Arc::<Metrics>::default();
-        let limits = Arc::new(CurrentLimits::new(settings.limits.clone()));
-        let (of_all, next_queue) = (Arc::clone(&limits), recovered.next_queue);
+        let BrokerSettings { product, version, local_only, anonymous_user, limits, alarms } = settings;
+        let (places, alarms) = (Quotas::new(&limits), Arc::new(Alarms::new(alarms)));
+        let unread = Arc::new(Unread::with(limits.unread_bytes_max));
+        let (of_all, next_queue) = (Arc::new(CurrentLimits::new(limits)), recovered.next_queue);
         let policies = PolicyBook::recover(mem::take(&mut recovered.policies), Arc::clone(&log));
         let (of_log, of_timers, counted) = (Arc::clone(&log), Arc::clone(&timers), Arc::clone(&metrics));
         let context = BrokerContext::new(of_log, of_timers, of_all, next_queue, policies, counted);
-        let (places, alarms) = (Quotas::new(&settings.limits), Arc::new(Alarms::new(settings.alarms)));
-        let unread = Arc::new(Unread::with(settings.limits.unread_bytes_max));
-        let local_only = settings.local_only.clone();
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
         let parameters = mem::take(&mut recovered.parameters);
         let parameters = GlobalParameters::recover(parameters, Arc::clone(&log));
@@ -216,8 +216,9 @@ impl Broker {
             recent: OnceLock::new(),
             log,
             timers,
-            settings,
-            limits,
+            product,
+            version,
+            anonymous_user,
             metrics,
             places,
             alarms,
@@ -350,16 +351,28 @@ impl Broker {
         &self.timers
     }
 
-    /// What the operator decided.
+    /// `product` in the server's properties.
     #[must_use]
-    pub fn settings(&self) -> &BrokerSettings {
-        &self.settings
+    pub fn product(&self) -> &str {
+        &self.product
+    }
+
+    /// `version` in the server's properties.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The user that clients are who log in by ANONYMOUS; none where that is not offered.
+    #[must_use]
+    pub fn anonymous_user(&self) -> Option<&str> {
+        self.anonymous_user.as_deref()
     }
 
     /// What clients may ask for now.
     #[must_use]
     pub fn limits(&self) -> &CurrentLimits {
-        &self.limits
+        &self.registry.context().limits
     }
 
     /// Clients may ask for this from now on. What is there stays, also where it is more than that;
@@ -367,7 +380,7 @@ impl Broker {
     pub fn set_limits(&self, limits: Limits) {
         self.places.set(&limits);
         self.unread.set_max(limits.unread_bytes_max);
-        self.limits.set(limits);
+        self.limits().set(limits);
     }
 
     /// What was counted.

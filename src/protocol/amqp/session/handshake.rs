@@ -209,7 +209,6 @@ fn say(link: &mut ConnectionState, method: amqp::AMQPMethod) {
 }
 
 fn start(link: &ConnectionState) -> amqp::AMQPMethod {
-    let settings = link.broker.settings();
     let text = |value: &str| AMQPValue::LongString(value.into());
     let mut capabilities = FieldTable::default();
     for name in CAPABILITIES {
@@ -222,13 +221,13 @@ fn start(link: &ConnectionState) -> amqp::AMQPMethod {
         .insert("copyright".into(), text("The Leveret authors"))
         .insert("information".into(), text("Licensed under the Apache License 2.0"))
         .insert("platform".into(), text("Rust"))
-        .insert("product".into(), text(&settings.product))
-        .insert("version".into(), text(&settings.version));
+        .insert("product".into(), text(link.broker.product()))
+        .insert("version".into(), text(link.broker.version()));
     amqp::AMQPMethod::Start(amqp::Start {
         version_major: 0,
         version_minor: 9,
         server_properties,
-        mechanisms: mechanisms(&link.client.peer, settings.anonymous_user.is_some()).into(),
+        mechanisms: mechanisms(&link.client.peer, link.broker.anonymous_user().is_some()).into(),
         locales: "en_US".into(),
     })
 }
@@ -258,13 +257,13 @@ fn capabilities(properties: &FieldTable) -> Capabilities {
 fn log_in(link: &ConnectionState, start_ok: &amqp::StartOk) -> Result<String, AmqpError> {
     let mechanism = start_ok.mechanism.as_str();
     let response = start_ok.response.as_bytes();
-    let (peer, anonymous) = (&link.client.peer, &link.broker.settings().anonymous_user);
+    let (peer, anonymous) = (&link.client.peer, link.broker.anonymous_user());
     let credentials = match (mechanism, &peer.certificate_name) {
         ("PLAIN", _) => with_password(plain(response)),
         ("AMQPLAIN", _) => with_password(amqplain(response)),
         // What the client responds is not looked at: it could only name somebody else.
         (EXTERNAL, Some(name)) => Some((name.as_bytes(), None)),
-        (ANONYMOUS, _) if anonymous.is_some() => anonymous.as_ref().map(|name| (name.as_bytes(), None)),
+        (ANONYMOUS, _) if anonymous.is_some() => anonymous.map(|name| (name.as_bytes(), None)),
         _ => return Err(AmqpError::UnknownMechanism(mechanism.to_owned())),
     };
     let refused = |user: &str, why: &str| {
