@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Messages of a page, at most.
-const COUNT_MAX: u64 = 500;
+pub const COUNT_MAX: u64 = 500;
 
 /// Bytes of bodies and properties of a page; the message that goes beyond is the last.
 const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -104,7 +104,7 @@ pub struct MessagePage {
 }
 
 /// A message of a queue, as it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownMessage {
     /// Its number in the queue, or its offset in a stream.
     pub id: String,
@@ -143,7 +143,7 @@ pub struct ShownMessage {
 }
 
 /// Who has a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The name of the connection.
     pub connection: String,
@@ -379,7 +379,7 @@ impl View<'_> {
             Refusal::new(RefusalKind::Invalid, why)
         })?;
         let mut room = Room::of(count);
-        let most = usize::try_from(count.min(COUNT_MAX)).unwrap_or(usize::MAX);
+        let most = usize::try_from(count).unwrap_or(usize::MAX);
         let show = |found: Found| room.take(|| self.show(&found));
         let next = self.broker.browser().delayed(self.queue, after, most, show);
         let next = next.map_err(|error| unreadable(self.queue, &error))?;
@@ -450,7 +450,7 @@ struct Room {
 
 impl Room {
     fn of(count: u64) -> Self {
-        let count = usize::try_from(count.min(COUNT_MAX)).unwrap_or(usize::MAX);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
         Self { messages: Vec::new(), count, bytes: PAGE_BYTES_MAX }
     }
 

@@ -5,10 +5,10 @@ use super::broker::{Broker, Reply};
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Asks, Request, Shown};
-use crate::admin::Operation;
-use crate::admin::browse::BrowseOperation;
+use crate::admin::browse::{BrowseOperation, COUNT_MAX, ShownMessage};
 use crate::admin::jobs::{JobOperation, RedriveTarget, Which};
 use crate::admin::selection::Selection;
+use crate::admin::{Operation, columns_of};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
@@ -34,27 +34,6 @@ const COLUMNS: [&str; 9] = [
     "payload",
 ];
 
-/// What it can have.
-const ALL_COLUMNS: [&str; 17] = [
-    "id",
-    "state",
-    "published_at",
-    "due_at",
-    "expires_at",
-    "parked_because",
-    "reason",
-    "unacknowledged_by",
-    "redelivered",
-    "delivery_count",
-    "exchange",
-    "routing_key",
-    "properties",
-    "payload",
-    "payload_encoding",
-    "payload_bytes",
-    "truncated",
-];
-
 /// What of it is a time.
 const TIMES: [&str; 3] = ["published_at", "due_at", "expires_at"];
 
@@ -69,8 +48,8 @@ pub enum Command {
         /// Where to begin: head, tail, time:MS (milliseconds since 1970), or an id
         #[arg(long, value_name = "PLACE", default_value = "head")]
         from: String,
-        /// Messages at most, up to 500
-        #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=500))]
+        /// Messages at most
+        #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=COUNT_MAX), help = format!("Messages at most, up to {COUNT_MAX}"))]
         count: u64,
         /// Only those in this state
         #[arg(long, value_name = "STATE", value_parser = ["ready", "unacknowledged", "delayed", "parked"])]
@@ -193,7 +172,7 @@ impl Command {
         let (asks, answer) = match self {
             Self::Peek { queue, from, count, state, chosen, columns } => {
                 let (payload_bytes, selection) = (PAYLOAD_BYTES, chosen.selection(state)?);
-                let columns = Columns::chosen(&columns, &COLUMNS, &ALL_COLUMNS, &[])?;
+                let columns = Columns::chosen(&columns, &COLUMNS, columns_of::<ShownMessage>(), &[])?;
                 (
                     browse(BrowseOperation::ListMessages {
                         vhost,
