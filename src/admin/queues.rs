@@ -134,6 +134,10 @@ pub struct QueueRow {
     /// disk only.
     #[serde(default)]
     pub oldest_message_age_ms: Option<u64>,
+    /// How long consumed messages had been in it on average, in milliseconds; none if none were
+    /// consumed since the start.
+    #[serde(default)]
+    pub average_message_wait_ms: Option<f64>,
     /// The property `timestamp` of what is next in line, seconds since 1970.
     #[serde(default)]
     pub head_message_timestamp: Option<u64>,
@@ -354,6 +358,7 @@ fn row((broker, place): (&Broker, &VHost), queue: &Queue, (now, samples): (Now, 
         },
         message_bytes_ram: stats.bodies.memory,
         oldest_message_age_ms: oldest.arrived_at_ms.map(|at_ms| now.unix_ms.saturating_sub(at_ms)),
+        average_message_wait_ms: stats.waits.average_ms(),
         head_message_timestamp: oldest.head_timestamp,
         used_at_ms: stats.used_at_ms,
         consumers: stats.consumers,

@@ -71,6 +71,11 @@ impl OfQueue {
         whole(self.stats.counts.map_or(0, |counts: [u64; QUEUE_EVENTS]| counts[event as usize]))
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "nobody reads 53 bits of a measure")]
+    fn waited_s(&self) -> Option<Number> {
+        Some(Number::Real(self.stats.waits.ms as f64 / 1000.0))
+    }
+
     fn messages(&self) -> u64 {
         self.stats.ready + self.stats.unacked
     }
@@ -148,7 +153,7 @@ static DELIVERIES: [Metric<OfQueue>; 8] = [
     counter("queue_get_empty_total", "Fetches that found nothing", |q| q.count(Event::GetEmpty)),
 ];
 
-static OWN: [Metric<OfQueue>; 4] = [
+static OWN: [Metric<OfQueue>; 6] = [
     gauge("leveret_queue_messages_parked", "Dead letters that have nowhere to go", Total::None, |q| {
         whole(q.stats.parked)
     }),
@@ -161,6 +166,12 @@ static OWN: [Metric<OfQueue>; 4] = [
     }),
     counter("leveret_queue_deliveries_timed_out_total", "Deliveries not acknowledged in time", |q| {
         whole(q.timed_out)
+    }),
+    counter("leveret_queue_message_wait_seconds_total", "Time that consumed messages were in a queue", |q| {
+        q.waited_s()
+    }),
+    counter("leveret_queue_messages_waited_total", "Consumed messages whose time in a queue is known", |q| {
+        whole(q.stats.waits.count)
     }),
 ];
 

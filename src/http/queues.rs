@@ -75,6 +75,7 @@ impl Listed for QueueRow {
         shown["consumer_utilisation"] = json!(self.consumer_utilisation);
         shown["head_message_timestamp"] = json!(self.head_message_timestamp);
         shown["oldest_message_age_ms"] = json!(self.oldest_message_age_ms);
+        shown["average_message_wait_ms"] = json!(self.average_message_wait_ms);
         shown["message_bytes"] = json!(self.message_bytes);
         shown["message_bytes_ready"] = json!(self.message_bytes_ready);
         shown["message_bytes_unacknowledged"] = json!(self.message_bytes_unacknowledged);
@@ -113,6 +114,7 @@ impl Listed for QueueRow {
             "messages_delayed" => json!(self.messages_delayed),
             "message_bytes" => json!(self.message_bytes),
             "oldest_message_age_ms" => json!(self.oldest_message_age_ms),
+            "average_message_wait_ms" => json!(self.average_message_wait_ms),
             _ => {
                 let QueueTrends { events, ready, unacked, .. } = &self.trends;
                 let events = events.as_ref().map(<[_; QUEUE_EVENTS]>::as_slice);

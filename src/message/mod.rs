@@ -365,6 +365,21 @@ impl Block {
         }
     }
 
+    /// When the first and the last of the records in `range` arrived, in milliseconds since 1970;
+    /// none if there are none.
+    #[must_use]
+    pub fn arrivals(&self, range: Range<u32>) -> Option<(u64, u64)> {
+        let arrival = |index: u32| {
+            let at = self.start(index) + ARRIVED;
+            Some(u64::from_be_bytes(self.bytes.get(at..at + 8)?.try_into().ok()?))
+        };
+        if range.is_empty() {
+            return None;
+        }
+        let first = arrival(range.start)?;
+        Some((first, if range.len() == 1 { first } else { arrival(range.end - 1)? }))
+    }
+
     /// The body of record `index` as a share of the block's bytes.
     #[must_use]
     pub fn body(&self, index: u32) -> Bytes {
@@ -623,6 +638,8 @@ mod tests {
         let later = block.arrived_at(7);
         assert_eq!(later.message(1), Message { arrived_at_ms: 7, ..sample(b"two", false) });
         assert_eq!(later.message(0).arrived_at_ms, 7);
+        assert_eq!((later.arrivals(0..2), later.arrivals(1..1)), (Some((7, 7)), None));
+        assert_eq!(later.arrivals(9..10), None, "there is no such record");
         assert_eq!(shared.message(0), sample(b"one", true), "who shares the block sees nothing of it");
     }
 

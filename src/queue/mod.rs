@@ -47,7 +47,7 @@ use crate::metrics::Counter;
 use crate::queue::dedup::Deduplicator;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::timers::Timers;
-use crate::statistics::{QUEUE_EVENTS, Recorder};
+use crate::statistics::{QUEUE_EVENTS, Recorder, Waits};
 use crate::store::StoreError;
 use crate::store::change::{Log, Page, PageSource, RecoveredQueue};
 use crate::store::seen::SeenBy;
@@ -149,6 +149,9 @@ pub struct QueueStats {
     pub bodies: BodyBytes,
     /// What has happened to its messages; none if nothing ever has.
     pub counts: Option<[u64; QUEUE_EVENTS]>,
+    /// How long messages waited that were acknowledged, or consumed without; of those that were
+    /// then on disk only it is not known.
+    pub waits: Waits,
     /// How long consumers have had no room for what is ready: milliseconds, and since when that is
     /// so now, in the clock's monotonic milliseconds.
     pub blocked: (u64, Option<u64>),

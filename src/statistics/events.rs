@@ -55,16 +55,50 @@ pub const EVENT_NAMES: [&str; EVENTS] = [
 /// Those that make up `deliver_get`, by their place.
 pub const DELIVER_GET: [Event; 4] = [Event::Deliver, Event::DeliverNoAck, Event::Get, Event::GetNoAck];
 
+/// How long messages had been in their queue when they were consumed for good.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// Of how many messages that is known.
+    pub count: u64,
+    /// How long they waited in all, in milliseconds.
+    pub ms: u64,
+}
+
+impl Waits {
+    /// `n` messages, the first and the last of which arrived at these times, go at `now_ms`. Those
+    /// between them count as if they had come at equal distances.
+    #[inline]
+    pub fn add(&mut self, n: u64, (first_ms, last_ms): (u64, u64), now_ms: u64) {
+        let both = now_ms.saturating_sub(first_ms).saturating_add(now_ms.saturating_sub(last_ms));
+        self.count += n;
+        self.ms = self.ms.saturating_add(n.saturating_mul(both) / 2);
+    }
+
+    /// The time that one waited on average, in milliseconds; none if none is known.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "nobody reads 53 bits of a mean")]
+    pub fn average_ms(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.ms as f64 / self.count as f64)
+    }
+}
+
 /// What a queue counts under its lock; it takes memory only once something was counted.
 #[derive(Debug, Default)]
-pub struct QueueTally(Option<Box<[u64; QUEUE_EVENTS]>>);
+pub struct QueueTally(Option<Box<QueueCounts>>);
+
+/// What was counted.
+#[derive(Debug, Default)]
+struct QueueCounts {
+    events: [u64; QUEUE_EVENTS],
+    waits: Waits,
+}
 
 impl QueueTally {
     /// Counts `n` of these; those that queues do not count are none.
     #[inline]
     pub fn add(&mut self, event: Event, n: u64) {
         if n > 0
-            && let Some(count) = self.0.get_or_insert_default().get_mut(event as usize)
+            && let Some(count) = self.0.get_or_insert_default().events.get_mut(event as usize)
         {
             *count += n;
         }
@@ -73,7 +107,23 @@ impl QueueTally {
     /// All counts; none if nothing has ever happened.
     #[must_use]
     pub fn counts(&self) -> Option<[u64; QUEUE_EVENTS]> {
-        self.0.as_deref().copied()
+        self.0.as_deref().map(|counts| counts.events)
+    }
+
+    /// Adds how long some messages waited.
+    #[inline]
+    pub fn add_waits(&mut self, waits: Waits) {
+        if waits.count > 0 {
+            let all = &mut self.0.get_or_insert_default().waits;
+            all.count += waits.count;
+            all.ms = all.ms.saturating_add(waits.ms);
+        }
+    }
+
+    /// How long all messages waited that were consumed.
+    #[must_use]
+    pub fn waits(&self) -> Waits {
+        self.0.as_deref().map_or_else(Waits::default, |counts| counts.waits)
     }
 }
 
@@ -152,6 +202,21 @@ mod tests {
         assert_eq!(tally.counts(), Some([0, 0, 0, 0, 0, 0, 2, 0]));
         assert_eq!(EVENT_NAMES[Event::DropUnroutable as usize], "drop_unroutable");
         assert_eq!(EVENT_NAMES[Event::Ack as usize], "ack");
+    }
+
+    #[test]
+    fn waits_are_those_of_the_first_and_the_last() {
+        let (mut tally, mut waits) = (QueueTally::default(), Waits::default());
+        tally.add_waits(waits);
+        assert_eq!((tally.counts(), tally.waits().average_ms()), (None, None));
+        waits.add(3, (1_000, 2_000), 5_000);
+        waits.add(1, (9_000, 9_000), 5_000);
+        tally.add_waits(waits);
+        tally.add_waits(waits);
+        assert_eq!(tally.waits(), Waits { count: 8, ms: 21_000 });
+        assert_eq!(tally.waits().average_ms(), Some(2_625.0));
+        waits.add(u64::MAX / 4, (0, 0), u64::MAX);
+        assert_eq!(waits.ms, 10_500 + u64::MAX / 2, "a sum beyond all numbers is cut off");
     }
 
     #[test]

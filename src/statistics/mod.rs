@@ -11,7 +11,7 @@ mod recorder;
 mod ring;
 
 pub use self::events::{
-    DELIVER_GET, EVENT_NAMES, EVENTS, Event, EventCounters, ExchangeFlow, QUEUE_EVENTS, QueueTally,
+    DELIVER_GET, EVENT_NAMES, EVENTS, Event, EventCounters, ExchangeFlow, QUEUE_EVENTS, QueueTally, Waits,
 };
 pub use self::history::{
     History, MINUTES_KEPT, Moment, SampleRange, SamplesWanted, TICK_MS, TICKS_KEPT, Trend, still_trends,

@@ -54,6 +54,7 @@ fn queues_are_listed_with_what_is_in_them() {
             "messages_ready": 1, "messages_unacknowledged": 2, "messages_parked": 0, "consumers": 1,
             "messages_delayed": 0, "messages_ram": 3, "message_bytes": 11, "message_bytes_ready": 5,
             "message_bytes_unacknowledged": 6, "message_bytes_ram": 11, "oldest_message_age_ms": 0,
+            "average_message_wait_ms": null,
             "head_message_timestamp": null, "memory": rows[1]["memory"], "owner_pid": null, "exclusive_consumer_tag": null,
             "single_active_consumer_tag": null, "consumer_capacity": rows[1]["consumer_capacity"],
             "consumer_utilisation": rows[1]["consumer_capacity"],

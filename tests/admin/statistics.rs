@@ -66,6 +66,7 @@ fn queues_channels_exchanges_and_vhosts_tell_what_happened_to_messages() {
     assert_eq!((queue.trends.ready.value, samples(&queue.trends.ready)), (4, vec![4, 0, 0]));
     assert_eq!((queue.message_bytes, queue.message_bytes_ready, queue.messages_ram), (16, 16, 4));
     assert_eq!(queue.oldest_message_age_ms, Some(TICK_MS));
+    assert_eq!(queue.average_message_wait_ms, Some(0.0), "it was fetched in the moment in which it came");
 
     let Some(Row::Channel(channel)) = broker.rows(&json!({"clients": "list_channels"})).pop() else {
         panic!("no channel")

@@ -128,7 +128,10 @@ fn metrics_move_as_clients_are_delivered_to() {
         fetch(&mut client);
     });
     let acknowledged = "rabbitmq_global_messages_acknowledged_total rabbitmq_queue_messages_acked_total \
-                        rabbitmq_channel_messages_acked_total";
+                        rabbitmq_channel_messages_acked_total leveret_queue_message_wait_seconds_total \
+                        leveret_queue_messages_waited_total";
+    // It has been there for a while, by a clock of milliseconds.
+    while api.check("GET", "/api/queues/%2F/q", None, 200)["oldest_message_age_ms"] == 0 {}
     check_moves(&api, acknowledged, || {
         client.cast([method::ack(2, false)]).expect("it is sent");
         sync(&mut client);

@@ -17,7 +17,7 @@ use self::core::letters::DeathReason;
 use self::core::paging::{self, Paging};
 use self::core::requeues::RequeuePolicy;
 use self::core::sizes::QueueSizes;
-use self::core::{Core, Head, lanes};
+use self::core::{Core, Head, Taken, lanes};
 use self::reserve::Reservation;
 use crate::arguments::{Requeue, Settings};
 use crate::clock::Now;
@@ -30,10 +30,11 @@ use crate::queue::consumers::{Consumer, Consumers, SelectionRule, Subscribed};
 use crate::queue::mailbox::{DeliveryRun, Mail, Mailbox};
 use crate::queue::memory::{CountedBytes, budget};
 use crate::queue::{Busy, Effects, Got, Oldest, Queue, QueueContext, QueueStats, Settled, count_of};
-use crate::statistics::{Event, QueueTally};
+use crate::statistics::{Event, QueueTally, Waits};
 use crate::store::StoreError;
 use crate::store::change::{Page, PageSource, RecoveredQueue};
 use std::mem;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -182,6 +183,7 @@ impl Classic {
             delayed,
             bodies: body_bytes(core),
             counts: self.tally.counts(),
+            waits: self.tally.waits(),
             blocked: (self.blocked_ms, self.blocked_since_ms),
             used_at_ms: self.used_at_ms,
         }
@@ -246,9 +248,11 @@ impl Classic {
 
     /// Messages are acknowledged.
     pub(super) fn settle(&mut self, queue: &Queue, settled: &[Settled], now: Now) -> Effects {
+        let mut waits = Waits::default();
         for part in settled {
-            self.core.remove(part.range);
+            self.core.remove_shown(part.range, |block, records| add_waits(&mut waits, block, records, now));
         }
+        self.tally.add_waits(waits);
         self.tally.add(Event::Ack, count_of(settled));
         self.release_and_finish(queue, settled, now)
     }
@@ -382,6 +386,9 @@ impl Classic {
                 None => Got::Empty,
                 Some(taken) => {
                     self.tally.add(if no_ack { Event::GetNoAck } else { Event::Get }, 1);
+                    if no_ack {
+                        self.note_waits(&taken, now);
+                    }
                     self.tally.add(Event::Redeliver, taken.redelivered.into());
                     Got::Message {
                         first: taken.first,
@@ -580,6 +587,9 @@ impl Classic {
             let Some(taken) = self.core.take(range, count, turn.no_ack) else { break };
             let bytes = taken.block.bytes_of(taken.range.clone());
             self.tally.add(delivery_event(turn.no_ack), count.into());
+            if turn.no_ack {
+                self.note_waits(&taken, now);
+            }
             if taken.redelivered {
                 self.tally.add(Event::Redeliver, count.into());
             }
@@ -594,6 +604,13 @@ impl Classic {
                 })
             });
         }
+    }
+
+    /// Counts how long messages had waited that nobody is going to acknowledge.
+    fn note_waits(&mut self, taken: &Taken, now: Now) {
+        let mut waits = Waits::default();
+        add_waits(&mut waits, &taken.block, taken.range.clone(), now);
+        self.tally.add_waits(waits);
     }
 
     /// Hands the changes to the log, in the order they happened.
@@ -723,6 +740,13 @@ impl Classic {
     /// Whether nobody has used it for too long.
     fn is_expired(&self, now: Now) -> bool {
         self.lease_ends().is_some_and(|at_ms| at_ms <= now.unix_ms)
+    }
+}
+
+/// Adds how long these records have been in their queue; only the first and the last are looked at.
+fn add_waits(waits: &mut Waits, block: &Block, records: Range<u32>, now: Now) {
+    if let Some(arrived_ms) = block.arrivals(records.clone()) {
+        waits.add((records.end - records.start).into(), arrived_ms, now.unix_ms);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::arguments::Retry;
+use crate::statistics::Waits;
 
 fn at(ms: u64) -> Now {
     Now { mono_ms: NOW.mono_ms + ms, unix_ms: NOW.unix_ms + ms }
@@ -203,4 +204,52 @@ fn a_queue_goes_when_nobody_uses_it() {
     bench.queue.touch(at(1100));
     assert!(!bench.queue.close_expired(at(1100)), "declared again at the last moment");
     assert!(bench.queue.close_expired(at(1200)));
+}
+
+/// Of what is acknowledged, or goes to whoever does not acknowledge; of nothing else.
+#[test]
+fn how_long_messages_waited_is_known_once_they_are_consumed() {
+    let bench = Bench::new(durable());
+    let waits = || bench.queue.stats().waits;
+    bench.subscribe(bench.consumer(1, 4));
+    let _ = bench.queue.enqueue(&block(0, &[None; 4]), at(0));
+    let _ = bench.queue.enqueue(&block(100, &[None; 4]), at(100));
+    assert_eq!(waits(), Waits::default(), "none is consumed yet");
+    let _ = bench.queue.reject(&held(1, 0, 1), at(300));
+    let _ = bench.queue.put_back(&held(1, 1, 1), Requeue::Failed, at(300));
+    assert_eq!(waits(), Waits::default());
+    // Three of the first block, and then two of the second.
+    let _ = bench.queue.settle(&held(1, 1, 3), at(500));
+    assert_eq!(waits(), Waits { count: 3, ms: 1_500 });
+    let _ = bench.queue.settle(&held(1, 4, 2), at(600));
+    assert_eq!(waits(), Waits { count: 5, ms: 2_500 });
+    // The last two, and one that goes as it comes.
+    let _ = bench.queue.settle(&held(1, 6, 2), at(600));
+    let _ = bench.queue.cancel(ConsumerId(1), at(700));
+    let _ = bench.queue.enqueue(&block(700, &[None; 3]), at(700));
+    assert!(matches!(bench.queue.get(false, &bench.mailbox, at(800)).0, Got::Message { .. }));
+    assert_eq!(waits(), Waits { count: 7, ms: 3_500 });
+    assert!(matches!(bench.queue.get(true, &bench.mailbox, at(850)).0, Got::Message { .. }));
+    assert_eq!(waits(), Waits { count: 8, ms: 3_650 });
+    let eager = Consumer { no_ack: true, ..bench.consumer(2, 0) };
+    let _ = bench.queue.subscribe(eager, at(900)).unwrap();
+    assert_eq!(waits(), Waits { count: 9, ms: 3_850 });
+    assert_eq!(waits().average_ms(), Some(3_850.0 / 9.0));
+    let (purged, _) = bench.queue.purge_part(u64::MAX, at(900));
+    assert_eq!((purged, waits().count), (0, 9));
+}
+
+#[test]
+fn how_long_a_message_waited_whose_bytes_are_on_disk_only_is_not_known() {
+    let bench = Bench::new(durable());
+    bench.subscribe(bench.consumer(1, 100));
+    let body = "x".repeat(1_000_000);
+    for _message in 0..20 {
+        let _ = bench.publish(&[&body], true);
+        let _ = bench.queue.credit(ConsumerId(1), 2 * body.len(), NOW);
+    }
+    assert_eq!(bench.counts(), (0, 20));
+    let _ = bench.queue.settle(&held(1, 0, 20), NOW);
+    let known = bench.queue.stats().waits.count;
+    assert!((1..=6).contains(&known), "{known} of 20");
 }

@@ -388,7 +388,12 @@ impl Core {
 
     /// Removes messages for good, wherever they are.
     pub(super) fn remove(&mut self, range: SeqRange) -> u64 {
-        let (removed, logged) = self.forget(range);
+        self.remove_shown(range, |_, _| ())
+    }
+
+    /// Removes messages for good, wherever they are, and shows those whose bytes are in memory.
+    pub(super) fn remove_shown(&mut self, range: SeqRange, show: impl FnMut(&Block, Range<u32>)) -> u64 {
+        let (removed, logged) = self.forget(range, show);
         if logged {
             self.tell_settled(range);
         }
@@ -396,7 +401,7 @@ impl Core {
     }
 
     /// Takes messages out of memory; how many there were, and whether the store knows of any.
-    fn forget(&mut self, range: SeqRange) -> (u64, bool) {
+    fn forget(&mut self, range: SeqRange, mut show: impl FnMut(&Block, Range<u32>)) -> (u64, bool) {
         let (mut removed, mut logged, mut freed) = (0, false, 0);
         let bodies = &mut self.bodies;
         self.live.take(range, |piece, place| {
@@ -405,6 +410,7 @@ impl Core {
                 RecordPlace::Memory { block, base, logged: told } => {
                     logged |= told;
                     let records = records(&block, base, piece);
+                    show(&block, records.clone());
                     bodies.remove(block.bodies_of(records.clone()));
                     freed += weight(&block, records);
                 }
@@ -470,7 +476,7 @@ impl Core {
         }
         self.lose_letters(range);
         self.pass_by(range);
-        self.forget(range).0
+        self.forget(range, |_, _| ()).0
     }
 
     /// What never was dealt of `range` is not fresh any more; what is before it stays ready.
