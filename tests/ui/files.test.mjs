@@ -58,6 +58,11 @@ export const FILES = {
       assert.ok(parse(wrong, fields).error, wrong);
     const { sort, reverse, past } = shortcut(parse('messages>1k', fields).tests);
     assert.deepEqual([sort, reverse, past(rows[0]), past(rows[1])], ['messages', true, false, true]);
+    for (const [op, enough] of [['>', true], ['>=', false], ['<', true], ['<=', false]]) {
+      const { past: ends } = shortcut(parse(`messages${op}3`, fields).tests);
+      const [within, beyond] = op[0] === '>' ? [4, 2] : [2, 4];
+      assert.deepEqual([within, 3, beyond].map((messages) => ends({ messages })), [false, enough, true], op);
+    }
   },
   'numbers, sizes and times are told shortly': () => {
     const plain = (text) => text.replaceAll('\u00a0', ' ');

@@ -67,7 +67,10 @@ function list(rows, query) {
   }
   const sort = query.get('sort');
   if (sort) {
-    const keyed = rows.map((row) => [at(row, sort) ?? '', row]);
+    // `messages` of a queue that is not a row yet are the messages themselves
+    const key = (row) => sort === 'messages' && row.toRow
+      ? row.messages_ready + row.messages_unacknowledged : at(row, sort) ?? '';
+    const keyed = rows.map((row) => [key(row), row]);
     keyed.sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0));
     if (query.get('sort_reverse') === 'true') keyed.reverse();
     rows = keyed.map((pair) => pair[1]);

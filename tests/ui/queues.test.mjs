@@ -209,7 +209,10 @@ export const QUEUES = {
     assert.ok((await page.locator('.line').count()) < 80);
     await shows('/many\\.00[0-4].$/', /^50 of /);
     await shows('ui.many type:quorum', /^10 of /);
+    const asked = [];
+    page.on('request', (request) => /sort=messages&/.test(request.url()) && asked.push(request.url()));
     await shows('ui.many messages>0', /^1 of /);
+    assert.equal(asked.length, 1, 'what comes after the first queue without messages is not asked for');
     await shows('/many\\.0/ type:classic dlx:no', /^990 of /);
     await filter.fill('ui.many messages>x');
     await page.waitForSelector('.note.warning:has-text("is compared with a number")');

@@ -91,10 +91,12 @@ export function matcher({ name, regex, tests }) {
 export function shortcut(tests) {
   for (const { field, op, value } of tests) {
     if (!field?.sort) continue;
-    if (field.kind === 'number' && (op === '>' || op === '>='))
-      return { sort: field.sort, reverse: true, past: (row) => (field.read(row) ?? 0) < value };
-    if (field.kind === 'number' && (op === '<' || op === '<='))
-      return { sort: field.sort, reverse: false, past: (row) => (field.read(row) ?? 0) > value };
+    if (field.kind === 'number' && /[<>]/.test(op))
+      return { sort: field.sort, reverse: op.startsWith('>'), past: (row) => {
+        const has = field.read(row) ?? 0;
+        return has === value ? op.length < 2 : has < value === op.startsWith('>');
+      }
+      };
     if (field.exact) {
       const falling = value > 'm';
       return { sort: field.sort, reverse: falling, past: (row) => {
