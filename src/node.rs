@@ -318,7 +318,7 @@ fn define(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {
 /// The start as an operator, because of something in the settings.
 fn starting(broker: &Broker, because_of: &dyn Display) -> Caller {
     let who = Requester::Operator(format!("the start, {because_of}"));
-    Caller { who, now: broker.clock().now(), inquiry: None, samples: SamplesWanted::default() }
+    Caller { who, now: broker.clock().now(), inquiry: None, samples: SamplesWanted::default(), rows: None }
 }
 
 /// Everybody knows the first user's password: with nobody else there, a broker that others can

@@ -4,7 +4,9 @@
 //! What is asked of the broker is done on a thread on which nobody else waits: a policy may make it
 //! read a queue's backlog.
 
-use super::{Answer, Caller, Operation, Performed, Refusal, RefusalKind, Requester, inquiry_for, perform};
+use super::{
+    Answer, Caller, Operation, Performed, Refusal, RefusalKind, Requester, RowFilter, inquiry_for, perform,
+};
 use crate::broker::Broker;
 use crate::clock;
 use crate::ids::Ticket;
@@ -38,25 +40,25 @@ pub async fn perform_durably(
     operation: Operation,
     who: Requester,
 ) -> Result<Answer, Refusal> {
-    perform_with_samples(broker, operation, who, SamplesWanted::default()).await
+    perform_wanted(broker, operation, who, (SamplesWanted::default(), None)).await
 }
 
-/// As [`perform_durably`], with samples in what is told of objects.
+/// As [`perform_durably`], with samples in what is told of objects, and of a list some rows only.
 ///
 /// # Errors
 /// As [`perform_durably`].
-pub async fn perform_with_samples(
+pub async fn perform_wanted(
     broker: &Arc<Broker>,
     operation: Operation,
     who: Requester,
-    samples: SamplesWanted,
+    (samples, rows): (SamplesWanted, Option<RowFilter>),
 ) -> Result<Answer, Refusal> {
     let inquiry = inquiry_for(broker, &operation, &who);
     if let Some(inquiry) = &inquiry {
         // What has come by then is shown.
         let _all = timeout(INQUIRY_WAIT, poll_fn(|context| inquiry.poll(context))).await;
     }
-    let caller = Caller { who, now: broker.clock().now(), inquiry, samples };
+    let caller = Caller { who, now: broker.clock().now(), inquiry, samples, rows };
     let of = Arc::clone(broker);
     let performed = spawn_blocking(move || perform(&of, operation, &caller)).await;
     let Performed { answer, ticket } = performed.map_err(|fault| {

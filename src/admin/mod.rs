@@ -48,7 +48,7 @@ pub mod vhosts;
 
 pub use self::access::{Requester, Requirement, Tag};
 pub use self::columns::columns_of;
-pub use self::durable::{perform_durably, perform_with_samples};
+pub use self::durable::{perform_durably, perform_wanted};
 pub use self::password::Password;
 pub use self::refusal::{Refusal, RefusalKind};
 
@@ -75,6 +75,7 @@ use crate::ids::Ticket;
 use crate::statistics::SamplesWanted;
 use crate::store::change::CopyParts;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 use tracing::info;
 
@@ -127,6 +128,18 @@ pub struct Caller {
     pub inquiry: Option<Arc<StatsRequest>>,
     /// Which samples are told beside counts.
     pub samples: SamplesWanted,
+    /// Which rows of a list of queues are looked at; none if all are.
+    pub rows: Option<RowFilter>,
+}
+
+/// Which rows of a list are made, by their names: it is asked of each, in their order.
+#[derive(Clone)]
+pub struct RowFilter(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl fmt::Debug for RowFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RowFilter")
+    }
 }
 
 /// What came of an operation.

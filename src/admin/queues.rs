@@ -245,7 +245,9 @@ pub(super) fn perform(
         QueueOperation::ListQueues { vhost } => {
             let place = find::vhost(broker, &vhost)?;
             let (broker, now, samples) = (Arc::clone(broker), caller.now, caller.samples);
-            let queues = place.list_queues().into_iter();
+            let wanted = caller.rows.clone();
+            let is_wanted = move |queue: &Arc<Queue>| wanted.as_ref().is_none_or(|only| only.0(&queue.name));
+            let queues = place.list_queues().into_iter().filter(is_wanted);
             let shown = move |queue: Arc<Queue>| row((&broker, &place), &queue, (now, &samples));
             Ok(Performed::rows(queues.map(move |queue| Row::Queue(Box::new(shown(queue))))))
         }

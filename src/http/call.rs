@@ -9,7 +9,7 @@ use super::query::Query;
 use super::state::{Peer, State};
 use super::statistics;
 use crate::admin::vhosts::VHostOperation;
-use crate::admin::{Answer, Operation, Requester, Row, Rows, Told, perform_with_samples};
+use crate::admin::{Answer, Operation, Requester, Row, RowFilter, Rows, Told, perform_wanted};
 use crate::config::control::REQUEST_BYTES_MAX;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::ACCEPT_ENCODING;
@@ -35,6 +35,8 @@ pub(super) struct Call {
     pub(super) body: RequestBody,
     /// The parts of the path that are names.
     names: Vec<(String, String)>,
+    /// Which rows of a list of queues are made; none if all are.
+    pub(super) rows: Option<RowFilter>,
 }
 
 /// Who has it may make an answer of many MiB.
@@ -63,7 +65,7 @@ impl FromRequest<Arc<State>> for Call {
         let state = Arc::clone(state);
         let Login { who, name: user, tags, by_cookie: _ } = login;
         let Parts { method, headers, .. } = parts;
-        Ok(Self { state, who, user, tags, method, query, headers, body, names })
+        Ok(Self { state, who, user, tags, method, query, headers, body, names, rows: None })
     }
 }
 
@@ -129,13 +131,13 @@ impl Call {
             Requester::Operator(_) => None,
         };
         let (broker, requester) = (Arc::clone(&self.state.broker), self.who.clone());
-        let samples = statistics::wanted(&self.query);
+        let wanted = (statistics::wanted(&self.query), self.rows.clone());
         let performing = tokio::spawn(async move {
-            let answer = perform_with_samples(&broker, operation, requester, samples).await;
+            let answer = perform_wanted(&broker, operation, requester, wanted).await;
             drop(turn);
             (answer, held)
         });
-        // It has no panic of its own: see `perform_with_samples`.
+        // It has no panic of its own: see `perform_wanted`.
         let (answer, held) = performing.await.map_err(|_panic| Fault::unavailable("the operation failed"))?;
         Ok((answer?, held))
     }

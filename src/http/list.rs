@@ -10,6 +10,7 @@ use super::call::Call;
 use super::columns::{Columns, field};
 use super::query::Query;
 use super::statistics;
+use crate::admin::RowFilter;
 use crate::auth::pattern::Pattern;
 use crate::clock;
 use crate::statistics::TICK_MS;
@@ -20,7 +21,7 @@ use std::cmp::Ordering;
 use std::io::Write;
 use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows of a page, where the request does not say.
 const PAGE_SIZE: usize = 100;
@@ -217,53 +218,120 @@ impl Filter {
     }
 }
 
+/// The page of a list that is not sorted, whose rows can be told by their names alone, so that no
+/// others are made.
+#[derive(Clone)]
+pub(super) struct Window(Arc<Mutex<Seen>>);
+
+/// What has been seen of a list.
+struct Seen {
+    filter: Filter,
+    page: Page,
+    /// Rows that there are.
+    total: usize,
+    /// Of those, how many the filter takes.
+    found: usize,
+    refused: Option<Fault>,
+}
+
+impl Window {
+    /// What a query wants, if that can be told by names.
+    ///
+    /// # Errors
+    /// It makes no sense.
+    pub(super) fn of(query: &Query) -> Result<Option<Self>, Fault> {
+        let Wanted { page, filter, sort, .. } = Wanted::of(query)?;
+        let page = page.filter(|_| sort.is_empty());
+        let seen = |page| Seen { filter, page, total: 0, found: 0, refused: None };
+        Ok(page.map(|page| Self(Arc::new(Mutex::new(seen(page))))))
+    }
+
+    /// Whoever makes rows asks this of each, and makes those that are on the page.
+    pub(super) fn filter(&self) -> RowFilter {
+        let seen = Arc::clone(&self.0);
+        RowFilter(Arc::new(move |name| seen.lock().unwrap_or_else(PoisonError::into_inner).takes(name)))
+    }
+
+    /// The rows that were made, and of how many.
+    ///
+    /// # Errors
+    /// To tell which are wanted takes too long.
+    fn selected<R>(&self, rows: impl Iterator<Item = R>) -> Result<(Selected<R>, usize), Fault> {
+        let rows = rows.collect();
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = seen.page.rows().start.min(seen.found);
+        let (found, total) = (seen.found, seen.total);
+        seen.refused.take().map_or(Ok((Selected { first, rows, found }, total)), Err)
+    }
+}
+
+impl Seen {
+    fn takes(&mut self, name: &str) -> bool {
+        self.total += 1;
+        let taken = self.refused.is_none()
+            && self.filter.takes(name).unwrap_or_else(|fault| {
+                self.refused = Some(fault);
+                false
+            });
+        self.found += usize::from(taken);
+        taken && self.page.rows().contains(&(self.found - 1))
+    }
+}
+
 /// Answers with a list, as the query wants it.
 pub(super) fn answer<R: Listed>(
     call: &Call,
     rows: impl Iterator<Item = R> + Send + 'static,
 ) -> impl Future<Output = Result<Response, Fault>> + Send {
+    answer_in(call, rows, None)
+}
+
+/// Answers with a list whose rows were made as the window takes them, if there is one.
+pub(super) fn answer_in<R: Listed>(
+    call: &Call,
+    rows: impl Iterator<Item = R> + Send + 'static,
+    window: Option<Window>,
+) -> impl Future<Output = Result<Response, Fault>> + Send {
     // So that all below is compiled once for rows of a kind, and not for each path.
-    answer_with(call, Box::new(rows))
+    answer_with(call, Box::new(rows), window)
 }
 
 async fn answer_with<R: Listed>(
     call: &Call,
     rows: Box<dyn Iterator<Item = R> + Send>,
+    window: Option<Window>,
 ) -> Result<Response, Fault> {
     let wanted = Wanted::of(&call.query)?;
     let show = Show::of(call);
     let is_short = rows.size_hint().1.is_some_and(|most| most <= SHORT);
     if is_short && !matches!(wanted.filter, Filter::Found { .. }) {
-        return call.answer(make(rows, wanted, &show)?).await;
+        return call.answer(make(rows, wanted, window, &show)?).await;
     }
     // Nobody closes it.
     let turn = Arc::clone(&call.state.lists).acquire_owned().await;
     let text = answer::aside(move || {
         let _turn = turn;
-        make(rows, wanted, &show)
+        make(rows, wanted, window, &show)
     });
     call.answer(text.await??).await
 }
 
 /// The list as JSON.
-fn make<R: Listed>(rows: impl Iterator<Item = R>, mut wanted: Wanted, show: &Show) -> Result<Vec<u8>, Fault> {
+fn make<R: Listed>(
+    rows: impl Iterator<Item = R>,
+    mut wanted: Wanted,
+    window: Option<Window>,
+    show: &Show,
+) -> Result<Vec<u8>, Fault> {
     let mut text = Vec::new();
     if wanted.page.is_none() && wanted.sort.is_empty() {
         write_all(rows.map(|row| row.json(show)), &wanted.columns, &mut text);
         return Ok(text);
     }
-    let (mut total, mut refused) = (0, None);
-    let mut filter = mem::replace(&mut wanted.filter, Filter::All);
-    let rows = rows.map_while(|row| {
-        total += 1;
-        let taken = filter.takes(row.name()).map_err(|fault| refused = Some(fault)).ok()?;
-        Some(taken.then_some(row))
-    });
-    let selected = select(rows.flatten(), &wanted, show);
-    if let Some(fault) = refused {
-        return Err(fault);
-    }
-    let Selected { first, rows, found } = selected;
+    let (Selected { first, rows, found }, total) = match window {
+        Some(window) => window.selected(rows)?,
+        None => find(rows, &mut wanted, show)?,
+    };
     let Some(page) = wanted.page else {
         write_all(rows.iter().map(|row| row.json(show)), &wanted.columns, &mut text);
         return Ok(text);
@@ -284,6 +352,23 @@ fn make<R: Listed>(rows: impl Iterator<Item = R>, mut wanted: Wanted, show: &Sho
     write_all(items.iter().map(|row| row.json(show)), &wanted.columns, &mut text);
     text.push(b'}');
     Ok(text)
+}
+
+/// The rows that are wanted of all, and how many there are in all.
+fn find<R: Listed>(
+    rows: impl Iterator<Item = R>,
+    wanted: &mut Wanted,
+    show: &Show,
+) -> Result<(Selected<R>, usize), Fault> {
+    let (mut total, mut refused) = (0, None);
+    let mut filter = mem::replace(&mut wanted.filter, Filter::All);
+    let rows = rows.map_while(|row| {
+        total += 1;
+        let taken = filter.takes(row.name()).map_err(|fault| refused = Some(fault)).ok()?;
+        Some(taken.then_some(row))
+    });
+    let selected = select(rows.flatten(), wanted, show);
+    refused.map_or(Ok((selected, total)), Err)
 }
 
 /// The rows that a page shows, and some of those around them.
@@ -389,13 +474,19 @@ mod tests {
         let rows = [("b", 2, 1.5), ("A", 10, 0.5), ("ab", 1, 0.0)];
         let rows =
             rows.map(|(name, count, rate)| json!({"name": name, "count": count, "in": {"rate": rate}}));
-        let wanted = Wanted::of(&Query::parse(query));
-        let made = wanted.and_then(|wanted| make(rows.into_iter(), wanted, &show()));
-        let answer = match made {
+        let answer = |made: Result<Vec<u8>, Fault>| match made {
             Ok(text) => serde_json::from_slice(&text).unwrap(),
             Err(fault) => json!(format!("{fault:?}")),
         };
-        assert_eq!(&answer, expected, "{query}");
+        let query = Query::parse(query);
+        let made =
+            Wanted::of(&query).and_then(|wanted| make(rows.clone().into_iter(), wanted, None, &show()));
+        assert_eq!(&answer(made), expected, "{query:?}");
+        let Some(window) = Window::of(&query).unwrap() else { return };
+        let only = window.filter();
+        let rows = rows.into_iter().filter(move |row| only.0(row.name()));
+        let made = Wanted::of(&query).and_then(|wanted| make(rows, wanted, Some(window), &show()));
+        assert_eq!(&answer(made), expected, "{query:?} in a window");
     }
 
     #[test]
@@ -412,7 +503,8 @@ mod tests {
                 let query = format!("sort=count&sort_reverse={reverse}&page={page}&page_size={size}");
                 let wanted = Wanted::of(&Query::parse(&query)).unwrap();
                 let made: Value =
-                    serde_json::from_slice(&make((0..COUNT).map(row), wanted, &show()).unwrap()).unwrap();
+                    serde_json::from_slice(&make((0..COUNT).map(row), wanted, None, &show()).unwrap())
+                        .unwrap();
                 let expected: Vec<_> =
                     all.iter().skip((page - 1) * size).take(size).map(|&at| row(at)).collect();
                 assert_eq!(made["items"], json!(expected), "{query}");
@@ -463,7 +555,7 @@ mod tests {
     fn check_refused(query: &str, words: &str) {
         let wanted = Wanted::of(&Query::parse(query));
         let rows = std::iter::repeat_n(json!({"name": "a"}), 5);
-        let fault = wanted.and_then(|wanted| make(rows, wanted, &show())).unwrap_err();
+        let fault = wanted.and_then(|wanted| make(rows, wanted, None, &show())).unwrap_err();
         assert!(format!("{fault:?}").contains(words), "{query}: {fault:?}");
     }
 
@@ -474,7 +566,7 @@ mod tests {
         let query = "page=1&use_regex=true&name=(?=a)b";
         let find = |count| {
             let wanted = Wanted::of(&Query::parse(query)).unwrap();
-            make(rows(count), wanted, &show())
+            make(rows(count), wanted, None, &show())
         };
         assert!(find(1).is_ok());
         let fault = find(10_000_000).unwrap_err();

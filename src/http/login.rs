@@ -138,6 +138,7 @@ fn identify(state: &Arc<State>, user: String, by_cookie: bool) -> Result<Login, 
         now: state.broker.clock().now(),
         inquiry: None,
         samples: SamplesWanted::default(),
+        rows: None,
     };
     let performed = perform(&state.broker, Operation::Users(UserOperation::WhoAmI), &caller);
     let told = match performed.map(|performed| performed.answer) {

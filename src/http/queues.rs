@@ -4,7 +4,7 @@ use super::answer::{Fault, done, put as answer_put};
 use super::call::Call;
 use super::connections::shown_consumer;
 use super::given::{arguments, check_given, flag};
-use super::list::{self, Listed, Show};
+use super::list::{self, Listed, Show, Window};
 use super::route::{Route, delete, get, post, put};
 use super::statistics;
 use crate::admin::queues::{QueueOperation, QueueRow};
@@ -150,9 +150,12 @@ fn queue(row: Row) -> Option<Box<QueueRow>> {
     if let Row::Queue(row) = row { Some(row) } else { None }
 }
 
-async fn all(call: Call) -> Result<Response, Fault> {
+async fn all(mut call: Call) -> Result<Response, Fault> {
+    // There may be many, and a row is not made for its name alone.
+    let window = Window::of(&call.query)?;
+    call.rows = window.as_ref().map(Window::filter);
     let rows = call.rows_in(|vhost| Operation::Queues(QueueOperation::ListQueues { vhost })).await?;
-    list::answer(&call, rows.filter_map(queue)).await
+    list::answer_in(&call, rows.filter_map(queue), window).await
 }
 
 async fn one(call: Call) -> Result<Response, Fault> {

@@ -79,7 +79,7 @@ impl TestBroker {
         if let Some(inquiry) = &inquiry {
             assert!(inquiry.poll(&Context::from_waker(Waker::noop())).is_ready(), "everybody has answered");
         }
-        let caller = Caller { who: who.clone(), now: self.world.now, inquiry, samples };
+        let caller = Caller { who: who.clone(), now: self.world.now, inquiry, samples, rows: None };
         let performed = admin::perform(&self.world.broker, operation, &caller);
         self.world.settle();
         let performed = performed.map_err(|refusal| (refusal.kind, refusal.message))?;

@@ -27,6 +27,7 @@ fn caller() -> Caller {
         now: NOW,
         inquiry: None,
         samples: SamplesWanted::default(),
+        rows: None,
     }
 }
 
