@@ -94,7 +94,7 @@ mod tests {
         let mut arguments = FieldTable::default();
         arguments.insert(RETRY_JITTER.into(), FieldValue::LongInt(20));
         let mut whole = arguments.clone();
-        whole.insert(RETRY_DELAYS.into(), FieldValue::FieldArray(vec![FieldValue::LongInt(1)].into()));
+        whole.insert(RETRY_DELAYS.into(), FieldValue::FieldArray(vec![FieldValue::LongInt(1)]));
         let seen = [&whole, &arguments, &arguments].map(|arguments| misnamed.has_jitter_alone(arguments));
         assert_eq!(seen, [false, true, false]);
     }
