@@ -253,6 +253,27 @@ fn who_binds_waits_while_the_log_is_behind() {
     ));
 }
 
+/// What was sent before the disk was full waits for room, and only who consumes makes some.
+#[test]
+fn who_declares_is_read_while_the_disk_is_full() {
+    let publish = "> 1 basic.publish '' q *1000000 persistent\n".repeat(9);
+    check_whole(&format!(
+        "
+        > 1 queue.declare q durable
+        < 1 queue.declare-ok q 0 0
+        ! hold
+        {publish}
+        b> 1 queue.bind q amq.fanout '' nowait
+        ! ignores b
+        ! disk full
+        ! wake b
+        ! reads b
+        b> 1 queue.bind q amq.direct '' nowait
+        ! reads b
+        "
+    ));
+}
+
 #[test]
 fn publishers_wait_while_the_log_is_behind() {
     let publish = "> 1 basic.publish '' q *1000000 persistent\n".repeat(9);

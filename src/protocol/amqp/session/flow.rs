@@ -10,8 +10,8 @@ use crate::protocol::amqp::wire::encode;
 use crate::store::change::Health;
 use amq_protocol::protocol::{AMQPClass, connection};
 
-/// Bytes that the log may be behind before who brings more is not read any more: what redb writes in
-/// about 10 ms.
+/// Bytes that the log may be behind before who brings more is not read any more: what redb writes
+/// in about 10 ms.
 const BEHIND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Changes of which the same is true.
@@ -77,8 +77,11 @@ impl Flow {
             // wakes at once.
             let next = Ticket(link.durable().0 + 1);
             let log = link.broker.log();
-            self.throttled =
+            let is_behind =
                 log.pending_bytes() > BEHIND_BYTES_MAX || log.pending_changes() > BEHIND_CHANGES_MAX;
+            // On a full disk it stays behind until somebody consumes, and that may be this client:
+            // publishers are blocked then.
+            self.throttled = is_behind && health == Health::Good;
             if self.throttled {
                 link.inbox.wake_at(&link.broker, next);
             }
