@@ -7,6 +7,7 @@
 
 use crate::ids::Ticket;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// What the values of one cache may take in memory, [`OVERHEAD`] for each: beyond it the oldest are
@@ -17,11 +18,66 @@ const BYTES_MAX: usize = 128 << 20;
 /// About what a value costs beside its bytes.
 const OVERHEAD: usize = 128;
 
+/// How many values are in one map. To make room in one that has about a million took 240 ms, and
+/// all confirms waited for it.
+const PART_MAX: usize = 8192;
+
+/// In how many maps they are if there are more: of the most that there can be, each has about twice
+/// as many.
+const PARTS: usize = 64;
+
+/// When values came: one map, or many if there are many values.
+#[derive(Debug)]
+struct Known {
+    hasher: RandomState,
+    parts: Vec<HashMap<Arc<[u8]>, Seen>>,
+}
+
+impl Known {
+    fn new() -> Self {
+        Self { hasher: RandomState::new(), parts: vec![HashMap::new()] }
+    }
+
+    fn part(&self, value: &[u8]) -> usize {
+        match self.parts.len() {
+            1 => 0,
+            parts => usize::try_from(self.hasher.hash_one(value) % parts as u64).unwrap_or_default(),
+        }
+    }
+
+    fn get(&self, value: &[u8]) -> Option<&Seen> {
+        self.parts[self.part(value)].get(value)
+    }
+
+    fn get_mut(&mut self, value: &[u8]) -> Option<&mut Seen> {
+        let part = self.part(value);
+        self.parts[part].get_mut(value)
+    }
+
+    fn remove(&mut self, value: &[u8]) {
+        let part = self.part(value);
+        self.parts[part].remove(value);
+    }
+
+    fn insert(&mut self, value: &Arc<[u8]>, seen: Seen) {
+        if self.parts.len() == 1 && self.parts[0].len() >= PART_MAX {
+            let all = std::mem::take(&mut self.parts[0]);
+            self.parts.resize_with(PARTS, HashMap::new);
+            for (value, seen) in all {
+                let part = self.part(&value);
+                self.parts[part].insert(value, seen);
+            }
+        }
+        let part = self.part(value);
+        self.parts[part].insert(Arc::clone(value), seen);
+    }
+}
+
 /// The most recently seen deduplication values, with expiry.
 #[derive(Debug)]
 pub struct Cache {
     size: u64,
-    known: HashMap<Arc<[u8]>, Seen>,
+    known: Known,
     /// The values with the numbers from `first` on; nothing where a number was not recovered.
     line: VecDeque<Option<Arc<[u8]>>>,
     first: u64,
@@ -44,7 +100,7 @@ impl Cache {
     #[must_use]
     pub fn new(size: u64) -> Self {
         let size = size.clamp(1, (BYTES_MAX / OVERHEAD) as u64);
-        Self { size, known: HashMap::new(), line: VecDeque::new(), first: 0, bytes: 0, bytes_max: BYTES_MAX }
+        Self { size, known: Known::new(), line: VecDeque::new(), first: 0, bytes: 0, bytes_max: BYTES_MAX }
     }
 
     /// The slot that a number has on disk.
@@ -101,7 +157,7 @@ impl Cache {
     fn push(&mut self, number: u64, value: &Arc<[u8]>, until_ms: u64) {
         self.bytes += value.len() + OVERHEAD;
         self.line.push_back(Some(Arc::clone(value)));
-        self.known.insert(Arc::clone(value), Seen { number, ticket: Ticket(0), until_ms });
+        self.known.insert(value, Seen { number, ticket: Ticket(0), until_ms });
         while self.line.len() as u64 > self.size || (self.bytes > self.bytes_max && self.line.len() > 1) {
             self.forget_oldest();
         }
@@ -194,12 +250,31 @@ mod tests {
             cache.insert(&value, EVER);
             assert!(cache.bytes <= cache.bytes_max);
         }
-        assert_eq!((cache.line.len(), cache.known.len(), cache.first), (4, 4, 6));
+        assert_eq!((cache.line.len(), cache.known.parts[0].len(), cache.first), (4, 4, 6));
         let huge: Arc<[u8]> = vec![0; 9000].into();
         cache.insert(&huge, EVER);
         assert!(cache.find(&huge, 0).is_some(), "the newest is always remembered");
         add(&mut cache, "a", EVER);
         assert_eq!((cache.line.len(), cache.bytes), (1, 1 + OVERHEAD));
+    }
+
+    /// However many there are, none is lost as they are divided, and no map of them is large.
+    #[test]
+    fn many_values_are_in_many_maps() {
+        const MANY: u32 = 100_000;
+        let mut cache = Cache::new(u64::from(MANY) / 2);
+        for count in 0..MANY {
+            let number = cache.insert(&Arc::from(count.to_be_bytes()), EVER);
+            cache.set_ticket(&count.to_be_bytes(), number, Ticket(u64::from(count)));
+            let largest = cache.known.parts.iter().map(HashMap::len).max().unwrap();
+            assert!(largest <= PART_MAX);
+        }
+        let known = (0..MANY).filter(|count| {
+            let seen = cache.find(&count.to_be_bytes(), 0);
+            seen.is_some_and(|seen| seen.ticket == Ticket(u64::from(*count)))
+        });
+        assert!(known.eq(MANY / 2..MANY));
+        assert_eq!(cache.known.parts.len(), PARTS);
     }
 
     /// What is in the slots brings back the values that were written, and no older ones.
