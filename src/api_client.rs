@@ -22,7 +22,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -319,13 +319,8 @@ async fn first_bytes(url: &Url) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
-/// What HTTP is spoken on. One type for all, so that hyper's code is compiled once.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
-
 /// A connection that HTTP is spoken on from now on.
-async fn speak(stream: Box<dyn Stream>) -> Result<SendRequest<Full<Bytes>>, ApiError> {
+async fn speak(stream: Box<dyn tls::Stream>) -> Result<SendRequest<Full<Bytes>>, ApiError> {
     let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
     // Who waits for an answer is told what goes wrong.
     tokio::spawn(async move { connection.await.unwrap_or_default() });

@@ -74,7 +74,7 @@ use self::state::{Line, Peer, State};
 use self::stream::Inner;
 use crate::broker::Broker;
 use crate::clock;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Stream};
 use axum::Router;
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -94,7 +94,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -126,11 +125,6 @@ const OPERATORS_MAX: usize = 16;
 
 /// How long to wait when the system cannot accept.
 const BACK_OFF: Duration = Duration::from_millis(200);
-
-/// What HTTP is spoken on. One type for all, so that hyper's code is compiled once.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Where HTTP is served.
 pub struct Port {

@@ -130,18 +130,7 @@ impl Change {
             Self::Bind(record) | Self::Unbind(record) => record.routing_key.len() + record.arguments.len(),
             Self::Seen(record) => record.value.len(),
             Self::Parameter { value: Some(value), .. } => value.len(),
-            Self::Publish { .. }
-            | Self::Spill { .. }
-            | Self::Settle { .. }
-            | Self::Requeue { .. }
-            | Self::Delivered { .. }
-            | Self::Stream { .. }
-            | Self::DeleteQueue(_)
-            | Self::DeleteExchange { .. }
-            | Self::Forget(_)
-            | Self::Auth(_)
-            | Self::Policy(_)
-            | Self::Parameter { value: None, .. } => 0,
+            _ => 0,
         };
         1 + bytes / SMALL_BYTES
     }

@@ -12,6 +12,12 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+/// A connection, with TLS or without: one type for all, so that what is built on it, such as all of
+/// hyper, is compiled once.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// Shakes hands with a server that has to have a certificate for `host`: of an authority whose
 /// certificate is in the file `ca`, or else of one that the system trusts.
 ///

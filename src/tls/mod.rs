@@ -9,7 +9,7 @@ mod client;
 mod expiry;
 mod fault;
 
-pub use self::client::connect;
+pub use self::client::{Stream, connect};
 pub use self::expiry::InUse;
 pub use self::fault::{Other, explained};
 

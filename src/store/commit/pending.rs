@@ -174,8 +174,9 @@ pub(in crate::store) enum WaitTimeout {
 
 impl Pending {
     pub(in crate::store) fn append(&self, changes: &mut Vec<Change>) -> Ticket {
-        let bytes: usize = changes.iter().map(record_bytes).sum();
-        let weight: usize = changes.iter().map(Change::weight).sum();
+        let (bytes, weight) = changes
+            .iter()
+            .fold((0, 0), |(bytes, weight), change| (bytes + record_bytes(change), weight + change.weight()));
         let mut open = self.open();
         let ticket = Ticket(open.cut + 1);
         if open.closed {

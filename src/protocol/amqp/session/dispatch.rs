@@ -15,16 +15,11 @@ pub(super) fn handle_method(
     method: AMQPClass,
 ) -> Result<(), AmqpError> {
     let Channel { out, mode, deliveries, consumers, last_queue, .. } = channel;
+    link.tally.declared |= matches!(method, AMQPClass::Exchange(_) | AMQPClass::Queue(_));
     match method {
         AMQPClass::Basic(method) => handle_basic(channel, link, method),
-        AMQPClass::Exchange(method) => {
-            link.tally.declared = true;
-            handle_exchange(out, link, method)
-        }
-        AMQPClass::Queue(method) => {
-            link.tally.declared = true;
-            handle_queue((out, last_queue), link, method)
-        }
+        AMQPClass::Exchange(method) => handle_exchange(out, link, method),
+        AMQPClass::Queue(method) => handle_queue((out, last_queue), link, method),
         AMQPClass::Tx(method) => mode.handle_tx((out, consumers, &mut deliveries.unacked), link, &method),
         AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => mode.select_confirms(out, link, &select),
         AMQPClass::Channel(amqp::AMQPMethod::Flow(flow)) => {
