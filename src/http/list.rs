@@ -240,10 +240,15 @@ impl Window {
     /// # Errors
     /// It makes no sense.
     pub(super) fn of(query: &Query) -> Result<Option<Self>, Fault> {
-        let Wanted { page, filter, sort, .. } = Wanted::of(query)?;
-        let page = page.filter(|_| sort.is_empty());
-        let seen = |page| Seen { filter, page, total: 0, found: 0, refused: None };
-        Ok(page.map(|page| Self(Arc::new(Mutex::new(seen(page))))))
+        let mut wanted = Wanted::of(query)?;
+        Ok(Self::in_order(&mut wanted))
+    }
+
+    /// The page that is wanted, if it is not sorted.
+    fn in_order(wanted: &mut Wanted) -> Option<Self> {
+        let page = wanted.page.filter(|_| wanted.sort.is_empty())?;
+        let filter = mem::replace(&mut wanted.filter, Filter::All);
+        Some(Self(Arc::new(Mutex::new(Seen { filter, page, total: 0, found: 0, refused: None }))))
     }
 
     /// Whoever makes rows asks this of each, and makes those that are on the page.
@@ -330,7 +335,13 @@ fn make<R: Listed>(
     }
     let (Selected { first, rows, found }, total) = match window {
         Some(window) => window.selected(rows)?,
-        None => find(rows, &mut wanted, show)?,
+        None => match Window::in_order(&mut wanted) {
+            Some(window) => {
+                let is_on_page = window.filter().0;
+                window.selected(rows.filter(|row| is_on_page(row.name())))?
+            }
+            None => find(rows, &mut wanted, show)?,
+        },
     };
     let Some(page) = wanted.page else {
         write_all(rows.iter().map(|row| row.json(show)), &wanted.columns, &mut text);
@@ -393,11 +404,6 @@ struct Keyed<R> {
 fn select<R: Listed>(rows: impl Iterator<Item = R>, wanted: &Wanted, show: &Show) -> Selected<R> {
     let page = wanted.page.map_or(0..usize::MAX, Page::rows);
     let mut found = 0;
-    if wanted.sort.is_empty() {
-        let counted = rows.inspect(|_| found += 1).enumerate();
-        let rows = counted.filter_map(|(at, row)| page.contains(&at).then_some(row)).collect();
-        return Selected { first: page.start.min(found), rows, found };
-    }
     let path = wanted.sort.join(".");
     let key = |row: &R| row.sort_key(&path);
     let made = |row: &R| field(&row.json(show), &wanted.sort).cloned().unwrap_or_default();
