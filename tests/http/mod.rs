@@ -3,6 +3,7 @@
 mod access;
 mod attacks;
 mod client;
+mod go_clients;
 mod like_rabbitmq;
 mod log;
 mod metrics;
