@@ -93,16 +93,20 @@ fn vhost(show: &Show, row: VHostRow) -> Value {
 
 async fn set(call: Call) -> Result<Response, Fault> {
     let (vhost, given) = (call.vhost(), call.object().await?);
-    let text = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
-    let (description, default_queue_type) = (text("description"), kind(&given)?);
-    let tags = given.get("tags").map(tags).transpose()?;
-    let there = find(&call).await?;
-    let is_new = there.is_none();
+    let description = given.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let tags = given.get("tags").map(tags).transpose()?.unwrap_or_default();
+    let default_queue_type = kind(&given)?;
+    let is_new = find(&call).await?.is_none();
     let operation = if is_new {
-        let (description, tags) = (description.unwrap_or_default(), tags.unwrap_or_default());
         VHostOperation::AddVhost { vhost: vhost.clone(), description, tags, default_queue_type }
     } else {
-        VHostOperation::UpdateVhostMetadata { vhost: vhost.clone(), description, tags, default_queue_type }
+        // Whoever puts a vhost says all of it: what is left out is as in a new one.
+        VHostOperation::UpdateVhostMetadata {
+            vhost: vhost.clone(),
+            description: Some(description),
+            tags: Some(tags),
+            default_queue_type: default_queue_type.or_else(|| Some("classic".to_owned())),
+        }
     };
     call.told(Operation::VHosts(operation)).await?;
     if is_new && matches!(call.who, Requester::User(_)) {
