@@ -10,6 +10,7 @@ use crate::admin::permissions::PermissionOperation;
 use crate::admin::users::{Credential, LimitsChange, UserLimitsRow, UserOperation};
 use crate::admin::vhosts::VHostOperation;
 use crate::admin::{Operation, Password, Row, Told};
+use axum::http::Method;
 use axum::response::Response;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -136,10 +137,12 @@ async fn limits(call: Call) -> Result<Response, Fault> {
     list_limits(&call, Some(user)).await
 }
 
+/// Who has no limits is not listed, even if nobody else was asked for.
 async fn list_limits(call: &Call, user: Option<String>) -> Result<Response, Fault> {
     let rows = call.rows(Operation::Users(UserOperation::ListUserLimits { user })).await?;
-    let rows =
-        rows.filter_map(|row| if let Row::UserLimits(row) = row { Some(shown_limits(&row)) } else { None });
+    let limited = |row: &UserLimitsRow| row.max_connections.or(row.max_channels).is_some();
+    let rows = rows.filter_map(|row| if let Row::UserLimits(row) = row { Some(row) } else { None });
+    let rows = rows.filter(limited).map(|row| shown_limits(&row));
     list::answer(call, rows.collect::<Vec<_>>().into_iter()).await
 }
 
@@ -160,11 +163,10 @@ async fn change_limit(call: Call) -> Result<Response, Fault> {
         }
     }
     let operation = UserOperation::SetUserLimits { user: user.clone(), limits };
+    // A user who is gone has no limit either, which is what whoever deletes it wants: 404 says so.
+    let is_set = call.method != Method::DELETE;
     let set = call.told(Operation::Users(operation)).await;
-    set.map_err(
-        |fault| {
-            if fault.is_missing() { Fault::bad_request(json!(["no_such_user", user])) } else { fault }
-        },
-    )?;
+    let no_user = || Fault::bad_request(json!(["no_such_user", user]));
+    set.map_err(|fault| if is_set && fault.is_missing() { no_user() } else { fault })?;
     Ok(done())
 }
