@@ -8,7 +8,7 @@ use super::list;
 use super::route::{Route, delete, get, post};
 use crate::admin::binding_key::quoted;
 use crate::admin::exchanges::{BindingRow, BindingSetting, ExchangeOperation, key_for};
-use crate::admin::{Operation, Row, Rows};
+use crate::admin::{Operation, RefusalKind, Row, Rows};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -95,13 +95,20 @@ async fn all(call: Call) -> Result<Response, Fault> {
     list::answer(&call, all).await
 }
 
-/// Those bindings of the path's vhost that `is_wanted`.
+/// Those bindings of the path's vhost that `is_wanted`; none if there is no such vhost, as clients
+/// expect who look whether a binding is still there.
 async fn some(
     call: &Call,
     is_wanted: impl Fn(&BindingRow) -> bool + Send + 'static,
 ) -> Result<Response, Fault> {
     let vhost = call.vhost();
-    let rows = ordered(of_vhost(call, vhost.clone()).await?).filter(is_wanted);
+    let all = match of_vhost(call, vhost.clone()).await {
+        Err(fault) if fault.refusal().is_some_and(|refusal| refusal.kind == RefusalKind::NoVHost) => {
+            Box::new(std::iter::empty())
+        }
+        all => all?,
+    };
+    let rows = ordered(all).filter(is_wanted);
     list::answer(call, rows.map(move |row| shown(&vhost, &row))).await
 }
 
