@@ -174,6 +174,12 @@ pub struct Metrics {
     /// Messages that died, have nowhere to go and were dropped, because as many were parked as may
     /// be.
     pub dead_letters_dropped_at_limit: Counter,
+    /// Messages dropped because a consumer rejected them, where no dead-letter exchange is set.
+    pub dropped_rejected: Counter,
+    /// Messages dropped because they expired, where no dead-letter exchange is set.
+    pub dropped_expired: Counter,
+    /// Messages dropped because their queue was full, where no dead-letter exchange is set.
+    pub dropped_maxlen: Counter,
     /// Messages dropped at the delivery limit where no dead-letter exchange is set and none is
     /// parked.
     pub dropped_delivery_limit: Counter,

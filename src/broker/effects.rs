@@ -311,9 +311,13 @@ impl EffectHandler {
             self.pager.request(PageRequest { queue: Arc::clone(queue), wanted, now });
         }
         effects.room_for.iter().filter_map(Weak::upgrade).for_each(|source| source.retry_soon());
-        if effects.dropped > 0 {
-            self.context().metrics.dropped_delivery_limit.add(effects.dropped);
-            tracing::warn!(queue = %queue.name, dropped = effects.dropped,
+        let (dropped, metrics) = (effects.dropped, &self.context().metrics);
+        metrics.dropped_rejected.add(dropped.rejected);
+        metrics.dropped_expired.add(dropped.expired);
+        metrics.dropped_maxlen.add(dropped.max_len);
+        if dropped.delivery_limit > 0 {
+            metrics.dropped_delivery_limit.add(dropped.delivery_limit);
+            tracing::warn!(queue = %queue.name, dropped = dropped.delivery_limit,
                 "messages dropped at the delivery limit: the queue has no dead-letter exchange and its strategy is at-most-once");
         }
         if (effects.delete || effects.expired)

@@ -177,19 +177,18 @@ impl Page {
     }
 
     fn dead_letters(&mut self, m: &Metrics) {
-        for (reason, value) in [
-            ("rejected", &m.dead_lettered_rejected),
-            ("expired", &m.dead_lettered_expired),
-            ("maxlen", &m.dead_lettered_maxlen),
-            ("delivery_limit", &m.dead_lettered_delivery_limit),
+        for (reason, sent, dropped) in [
+            ("rejected", &m.dead_lettered_rejected, &m.dropped_rejected),
+            ("expired", &m.dead_lettered_expired, &m.dropped_expired),
+            ("maxlen", &m.dead_lettered_maxlen, &m.dropped_maxlen),
+            ("delivery_limit", &m.dead_lettered_delivery_limit, &m.dropped_delivery_limit),
         ] {
             let name = format!("rabbitmq_global_messages_dead_lettered_{reason}_total");
-            let help = format!("Messages dead-lettered: {reason}");
-            self.counter(&name, &help, DEAD_LETTER, value.get());
+            let help =
+                format!("Messages dead-lettered, or dropped where no dead-letter exchange is set: {reason}");
+            self.counter(&name, &help, DEAD_LETTER, sent.get());
+            self.sample(&name, NO_DEAD_LETTER, dropped.get());
         }
-        // The last metric's second sample.
-        let name = "rabbitmq_global_messages_dead_lettered_delivery_limit_total";
-        self.sample(name, NO_DEAD_LETTER, m.dropped_delivery_limit.get());
         let (name, help) =
             ("leveret_dead_letters_parked_total", "Dead letters that had nowhere to go and were kept");
         self.counter(name, help, "", m.parked.get());

@@ -27,7 +27,7 @@ pub mod unread;
 pub use self::channel_limit::ChannelLimit;
 pub use self::classic::core::bodies::BodyBytes;
 pub(crate) use self::classic::core::expiry::deadline_ms;
-pub use self::classic::core::letters::{Cause, DeathReason};
+pub use self::classic::core::letters::{Cause, DeathReason, Dropped};
 pub(crate) use self::classic::core::letters::{LetterRun, LetterTally, Outcome, ParkedMax};
 pub(crate) use self::classic::reserve::{Reservation, Wanted};
 pub use self::consumers::{Consumer, Label, Subscribed};
@@ -191,9 +191,8 @@ pub struct Effects {
     pub delete: bool,
     /// Nobody has used the queue for as long as it may stay.
     pub expired: bool,
-    /// Messages that were dropped at the delivery limit, for want of a dead-letter exchange and as
-    /// the settings say.
-    pub dropped: u64,
+    /// Messages that were dropped for want of a dead-letter exchange, as the settings say.
+    pub dropped: Dropped,
     /// There is room for letters of these, which were refused.
     pub room_for: Vec<Weak<Queue>>,
     /// The records of the block just handed over that the queue does not take, in order.
@@ -208,7 +207,7 @@ impl Effects {
         !self.letters
             && self.page.is_none()
             && !(self.delete || self.expired)
-            && self.dropped == 0
+            && self.dropped == Dropped::default()
             && self.room_for.is_empty()
     }
 }
@@ -576,7 +575,7 @@ impl Queue {
     /// Marks it as deleted and tells its consumers; how many messages were ready.
     ///
     /// # Errors
-    /// It has consumers, or messages that are ready, where it should not.
+    /// It has consumers, or messages that nobody has, where it should not.
     pub fn close(&self, if_unused: bool, if_empty: bool) -> Result<u64, Busy> {
         let body = &mut *self.lock();
         match body {

@@ -494,10 +494,11 @@ impl Classic {
     /// Marks it as deleted and tells its consumers; how many messages were ready.
     ///
     /// # Errors
-    /// It has consumers, or messages that are ready, where it should not.
+    /// It has consumers, or messages that are ready, wait for their time or are parked, where it
+    /// should not.
     pub(super) fn close(&mut self, queue: &Queue, if_unused: bool, if_empty: bool) -> Result<u64, Busy> {
         // In RabbitMQ's order.
-        if if_empty && (self.core.ready() > 0 || self.core.dead() > 0) {
+        if if_empty && (self.core.ready_or_waiting() > 0 || self.core.dead() > 0) {
             return Err(Busy::NotEmpty);
         }
         if if_unused && !self.consumers.is_empty() {

@@ -240,3 +240,14 @@ fn agrees_with_a_list() {
         check_against_a_list(seed, Overflow::Reject);
     }
 }
+
+#[test]
+fn what_is_dropped_without_a_dead_letter_exchange_is_counted_by_its_reason() {
+    let bench = Bench::new(limited(2, None, Overflow::DropHead));
+    let _ = bench.publish(&["a", "b"], true);
+    let effects = bench.publish(&["c", "d", "e"], true);
+    assert_eq!(effects.dropped, Dropped { max_len: 3, ..Dropped::default() });
+    bench.subscribe(bench.consumer(1, 1));
+    let effects = bench.queue.reject(&held(1, 3, 1), NOW);
+    assert_eq!(effects.dropped, Dropped { rejected: 1, ..Dropped::default() });
+}

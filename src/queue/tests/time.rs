@@ -188,6 +188,18 @@ fn what_waits_is_purged_with_the_rest() {
 }
 
 #[test]
+fn a_queue_whose_messages_all_wait_is_not_empty() {
+    let retry = Retry::Steps { delays_ms: [100].into(), jitter: 0 };
+    let bench = Bench::new(Settings { retry, ..durable() });
+    let _ = bench.publish(&["a"], true);
+    bench.subscribe(bench.consumer(1, 1));
+    let _ = bench.queue.cancel(ConsumerId(1), at(0));
+    let _ = bench.queue.put_back(&held(1, 0, 1), Requeue::Declined, at(0));
+    assert_eq!(bench.queue.close(false, true), Err(Busy::NotEmpty));
+    assert_eq!(bench.queue.close(false, false), Ok(0));
+}
+
+#[test]
 fn a_queue_goes_when_nobody_uses_it() {
     let bench = Bench::new(Settings { expires_ms: Some(100), ..durable() });
     bench.queue.touch(at(0));

@@ -15,9 +15,11 @@
 //! after a power cut it is an ordinary message again: what had expired or was too many dies again,
 //! at the start; what was rejected, or was at its delivery limit, is delivered again.
 
+mod dropped;
 pub(in crate::queue::classic) mod parked;
 mod told;
 
+pub use self::dropped::Dropped;
 use self::parked::ParkedRun;
 use self::told::Told;
 use super::{Core, RecordPlace, records};
@@ -407,9 +409,7 @@ impl Core {
     ) {
         if !keeps {
             let dropped = self.remove(range);
-            if reason == DeathReason::DeliveryLimit {
-                self.dropped_at_limit += dropped;
-            }
+            self.dropped.add(reason, dropped);
             return;
         }
         let letters = self.letters.get_or_insert_default();

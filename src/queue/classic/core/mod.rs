@@ -20,7 +20,7 @@ pub(super) mod sizes;
 
 use self::bodies::{Bodies, bytes_in};
 use self::lanes::{Lane, Lanes};
-use self::letters::Letters;
+use self::letters::{Dropped, Letters};
 use self::requeues::{Requeued, Waiting};
 use self::sizes::QueueSizes;
 use crate::arguments::Settings;
@@ -124,9 +124,8 @@ pub(in crate::queue) struct Core {
     pub(super) sizes: Option<Box<QueueSizes>>,
     /// What the store must be told; taken after each operation.
     changes: Vec<Change>,
-    /// Messages dropped at the delivery limit for want of a dead-letter exchange, where they are
-    /// not parked.
-    dropped_at_limit: u64,
+    /// Messages dropped for want of a dead-letter exchange, where they are not parked.
+    dropped: Dropped,
 }
 
 impl Core {
@@ -144,7 +143,7 @@ impl Core {
             bodies: Bodies::default(),
             sizes: None,
             changes: Vec::new(),
-            dropped_at_limit: 0,
+            dropped: Dropped::default(),
         }
     }
 
@@ -447,9 +446,9 @@ impl Core {
         }
     }
 
-    /// Messages that were dropped at the delivery limit since the last call.
-    pub(super) fn take_dropped(&mut self) -> u64 {
-        mem::take(&mut self.dropped_at_limit)
+    /// Messages that were dropped since the last call.
+    pub(super) fn take_dropped(&mut self) -> Dropped {
+        mem::take(&mut self.dropped)
     }
 
     fn tell_settled(&mut self, range: SeqRange) {
