@@ -269,6 +269,7 @@ fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
         .and_then(|()| check_first_users(config, &broker));
     match checked {
         Ok(()) => {
+            broker.accounts().keep_default_user();
             check_anonymous_user(config, &broker);
             Ok(broker)
         }

@@ -81,21 +81,18 @@ pub(super) struct Login {
 }
 
 impl Accounts {
-    /// Starts with what was on disk; the first time with the default user.
+    /// Starts with what was on disk; the first time with the default user, who is in memory only
+    /// until [`Self::keep_default_user`].
     pub(super) fn recover(
         recovered: Option<Vec<AuthChange>>,
         log: Arc<dyn Log>,
         local_only: Vec<String>,
     ) -> Self {
-        let (mut directory, mut ticket) = (Directory::default(), Ticket(0));
+        let mut directory = Directory::default();
         let fresh = recovered.is_none();
-        let changes = recovered.unwrap_or_else(first_users);
-        changes.iter().cloned().for_each(|change| directory.apply(change));
-        if fresh {
-            ticket = log.append(&mut changes.into_iter().map(Change::Auth).collect());
-        }
+        recovered.unwrap_or_else(first_users).into_iter().for_each(|change| directory.apply(change));
         let (logins, grants, places) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let state = State { directory, ticket, logins, grants, places };
+        let state = State { directory, ticket: Ticket(0), logins, grants, places };
         let (epoch, nobody) = (AtomicU64::new(1), PasswordHash::of(DEFAULT_USER.as_bytes()));
         Self { state: RwLock::new(state), fresh, epoch, log, local_only: RwLock::new(local_only), nobody }
     }
@@ -104,6 +101,22 @@ impl Accounts {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.fresh
+    }
+
+    /// Writes the default user to disk, if this start has made it and it is still there. Until then
+    /// a start that fails, or is killed, leaves data without users, and the next one is the first.
+    pub fn keep_default_user(&self) {
+        if !self.fresh {
+            return;
+        }
+        let mut state = self.write();
+        let user = state.directory.user(DEFAULT_USER).cloned().map(AuthChange::PutUser);
+        let own = |permission: &&Permission| permission.user == DEFAULT_USER;
+        let permissions = state.directory.permissions().filter(own).cloned().map(AuthChange::PutPermission);
+        let mut changes: Vec<_> = user.into_iter().chain(permissions).map(Change::Auth).collect();
+        if !changes.is_empty() {
+            state.ticket = self.log.append(&mut changes);
+        }
     }
 
     /// Other users may come from this machine only, from their next login on.

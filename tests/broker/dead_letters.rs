@@ -8,6 +8,7 @@ mod parking;
 
 use super::fixtures::{ME, durable, persistent};
 use super::power_cut::wait_for;
+use crate::broker::start_broker;
 use crate::support::disk::SimDisk;
 use leveret::broker::vhost::{Bind, Destination};
 use leveret::broker::{Broker, BrokerSettings, Enqueued};
@@ -54,7 +55,7 @@ fn dies_into(queue: &str) -> [(&'static str, FieldValue); 2] {
 
 fn open(disk: &SimDisk, now: Now) -> Arc<Broker> {
     let opened = open_backend(disk.clone(), Options::default()).unwrap();
-    Broker::start(opened, BrokerSettings::default(), now).unwrap()
+    start_broker(opened, BrokerSettings::default(), now).unwrap()
 }
 
 /// Waits for what another thread does.

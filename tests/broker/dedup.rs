@@ -3,6 +3,7 @@
 
 use super::fixtures::{ME, persistent};
 use super::power_cut::{Bell, declare, open, wait_for};
+use crate::broker::start_broker;
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use crate::support::log::{MemoryLog, NoPages};
@@ -123,7 +124,7 @@ impl TestBroker {
         let log = MemoryLog::new();
         let recovered = Recovered { clean: true, ..Recovered::default() };
         let opened = Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered };
-        let broker = Broker::start(opened, BrokerSettings::default(), NOW).expect("an empty store");
+        let broker = start_broker(opened, BrokerSettings::default(), NOW).expect("an empty store");
         declare(&broker, "once", arguments(at_queue));
         declare(&broker, "all", FieldTable::default());
         declare_exchange(&broker, "x", arguments(at_exchange), &["once", "all"]);

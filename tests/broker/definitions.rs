@@ -1,5 +1,6 @@
 //! Definitions, there and back: a real export of RabbitMQ's, nothing by halves, nothing twice.
 
+use crate::broker::start_broker;
 use crate::support::disk::SimDisk;
 use leveret::admin::definitions::{DefinitionsOperation, Source, start_with};
 use leveret::admin::{self, Answer, Caller, Operation, Requester};
@@ -18,7 +19,7 @@ const NOW: Now = Now { mono_ms: 1000, unix_ms: 1_795_000_000_000 };
 fn start(disk: &SimDisk) -> Arc<Broker> {
     let options = Options { journal_bytes: 3000, ..Options::default() };
     let opened = open_backend(disk.clone(), options).expect("the disk works");
-    Broker::start(opened, BrokerSettings::default(), NOW).expect("the store is sound")
+    start_broker(opened, BrokerSettings::default(), NOW).expect("the store is sound")
 }
 
 fn caller() -> Caller {

@@ -1,6 +1,7 @@
 //! Messages in files that older versions wrote are delivered as if this one had taken them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use crate::broker::start_broker;
 use crate::store::golden::{SHOWN_BYTES, expected, image, names};
 use crate::support::folder::Folder;
 use leveret::broker::{Broker, BrokerSettings};
@@ -21,7 +22,7 @@ fn messages_of_every_format_are_delivered() {
         let folder = Folder::new();
         fs::write(folder.at(FILE_NAME), image(&name)).unwrap();
         let opened = open(&folder.at(""), Options::default()).unwrap();
-        let broker = Broker::start(opened, BrokerSettings::default(), NOW).unwrap();
+        let broker = start_broker(opened, BrokerSettings::default(), NOW).unwrap();
         let text = expected(&name);
         for queue in ["plain", "counted", "urgent"] {
             let bodies: Vec<&str> = text

@@ -2,6 +2,7 @@
 //! was driven out of a full queue is in one place, once.
 
 use super::fixtures::{ME, durable, durable_before, persistent};
+use crate::broker::start_broker;
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings};
@@ -48,7 +49,7 @@ fn open(disk: &SimDisk) -> Arc<Broker> {
     // A journal that is full now and then.
     let options = store::Options { journal_bytes: 3000, ..store::Options::default() };
     let opened = store::open_backend(disk.clone(), options).expect("the store opens");
-    Broker::start(opened, BrokerSettings::default(), NOW).expect("the broker starts")
+    start_broker(opened, BrokerSettings::default(), NOW).expect("the broker starts")
 }
 
 fn declare(broker: &Broker) {

@@ -2,6 +2,7 @@
 //! log.
 
 use super::fixtures::{ME, durable, persistent};
+use crate::broker::start_broker;
 use crate::support::log::{MemoryLog, NoPages};
 use leveret::arguments::Requeue;
 use leveret::blocking;
@@ -33,7 +34,7 @@ impl TestBroker {
         let log = MemoryLog::new();
         let recovered = Recovered { clean: true, ..Recovered::default() };
         let opened = Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered };
-        let broker = Broker::start(opened, BrokerSettings::default(), NOW).expect("an empty store");
+        let broker = start_broker(opened, BrokerSettings::default(), NOW).expect("an empty store");
         let mut arguments = FieldTable::default();
         arguments.insert("x-dead-letter-exchange".into(), FieldValue::LongString("".into()));
         arguments.insert("x-dead-letter-routing-key".into(), FieldValue::LongString("dead".into()));

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::fixtures::{ME, persistent};
+use crate::broker::start_broker;
 use crate::support::disk::SimDisk;
 use leveret::arguments::Requeue;
 use leveret::broker::{Broker, BrokerSettings};
@@ -60,7 +61,7 @@ fn start(count: u32, body: &[u8], failures: u32) -> (Arc<Broker>, Arc<Failing>) 
     let Opened { log, pages, recovered } = open_backend(disk, Options::default()).unwrap();
     let failing = Arc::new(Failing { pages, left: AtomicU32::new(failures) });
     let opened = Opened { log, pages: Arc::clone(&failing) as _, recovered };
-    (Broker::start(opened, BrokerSettings::default(), NOW).unwrap(), failing)
+    (start_broker(opened, BrokerSettings::default(), NOW).unwrap(), failing)
 }
 
 /// Asks for a message of `queue` until it is there, as a session does whose mailbox wakes; it stays

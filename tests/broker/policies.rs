@@ -5,6 +5,7 @@ mod exchanges;
 mod over_restarts;
 
 use super::fixtures::{ME, durable, persistent};
+use crate::broker::start_broker;
 use crate::support::disk::SimDisk;
 use leveret::arguments::Requeue;
 use leveret::auth::vhost::VHostRecord;
@@ -30,7 +31,7 @@ struct Bench {
 
 fn open(disk: &SimDisk, now: Now) -> Arc<Broker> {
     let opened = open_backend(disk.clone(), Options::default()).expect("the disk works");
-    Broker::start(opened, BrokerSettings::default(), now).expect("the store is sound")
+    start_broker(opened, BrokerSettings::default(), now).expect("the store is sound")
 }
 
 fn text(text: &str) -> Value {

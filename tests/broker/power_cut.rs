@@ -8,6 +8,7 @@
 //! full and drives them on to another, or have nowhere to go and are parked.
 
 use super::fixtures::{ME, durable, persistent};
+use crate::broker::start_broker;
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::arguments::Requeue;
@@ -93,7 +94,7 @@ pub(super) fn open(disk: &SimDisk) -> Arc<Broker> {
     // A journal that is full now and then.
     let options = store::Options { journal_bytes: 3000, ..store::Options::default() };
     let opened = store::open_backend(disk.clone(), options).expect("the store opens");
-    Broker::start(opened, BrokerSettings::default(), NOW).expect("the broker starts")
+    start_broker(opened, BrokerSettings::default(), NOW).expect("the broker starts")
 }
 
 pub(super) fn declare(broker: &Broker, name: &str, arguments: FieldTable) -> (Arc<Queue>, Ticket) {

@@ -2,6 +2,7 @@
 //! given twice, and a named consumer goes on no later than where it was.
 
 use super::fixtures::{ME, durable};
+use crate::broker::start_broker;
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings};
@@ -24,7 +25,7 @@ fn open(disk: &SimDisk) -> Arc<Broker> {
     // A journal that is full now and then.
     let options = store::Options { journal_bytes: 20_000, ..store::Options::default() };
     let opened = store::open_backend(disk.clone(), options).expect("the store opens");
-    Broker::start(opened, BrokerSettings::default(), NOW).expect("the broker starts")
+    start_broker(opened, BrokerSettings::default(), NOW).expect("the broker starts")
 }
 
 fn declare(broker: &Broker, max_bytes: i32) -> (Arc<Queue>, Ticket) {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::fixtures::{ME, durable, persistent};
+use crate::broker::start_broker;
 use crate::support::disk::SimDisk;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
@@ -75,11 +76,8 @@ impl PageSource for Panicking<dyn PageSource> {
 /// first work.
 fn start(thread: &'static str) -> Arc<Broker> {
     let disk = SimDisk::default();
-    let broker = Broker::start(
-        open_backend(disk.clone(), Options::default()).unwrap(),
-        BrokerSettings::default(),
-        NOW,
-    );
+    let broker =
+        start_broker(open_backend(disk.clone(), Options::default()).unwrap(), BrokerSettings::default(), NOW);
     let broker = broker.unwrap();
     let mut arguments = FieldTable::default();
     arguments.insert("x-message-ttl".into(), FieldValue::LongLongInt(1000));
@@ -103,7 +101,7 @@ fn start(thread: &'static str) -> Arc<Broker> {
         pages: Arc::new(Panicking(thread, pages)),
         recovered,
     };
-    Broker::start(opened, BrokerSettings::default(), NOW).unwrap()
+    start_broker(opened, BrokerSettings::default(), NOW).unwrap()
 }
 
 /// A panic of the thread of this name, which has to do with letters that die, ends the broker,

@@ -5,6 +5,7 @@ mod cut;
 
 use super::fixtures::{ME, durable};
 use super::power_cut::Bell;
+use crate::broker::start_broker;
 use crate::support::disk::SimDisk;
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare};
@@ -42,7 +43,7 @@ impl TestBroker {
         // A journal that is full now and then.
         let options = store::Options { journal_bytes: 3000, ..store::Options::default() };
         let opened = store::open_backend(disk.clone(), options).expect("the store opens");
-        Broker::start(opened, BrokerSettings::default(), now).expect("the broker starts")
+        start_broker(opened, BrokerSettings::default(), now).expect("the broker starts")
     }
 
     /// Stops cleanly and starts again.

@@ -2,6 +2,7 @@
 //! wherever the power goes, and no queue holds more than it may.
 
 use super::fixtures::{ME, durable, durable_before, persistent};
+use crate::broker::start_broker;
 use crate::support::disk::{SimDisk, cut_everywhere};
 use crate::support::draw::{Draw, seeds};
 use leveret::broker::{Broker, BrokerSettings, Rooms, Settlement};
@@ -38,7 +39,7 @@ fn open(disk: &SimDisk) -> Arc<Broker> {
     // A journal that is full now and then.
     let options = store::Options { journal_bytes: 3000, ..store::Options::default() };
     let opened = store::open_backend(disk.clone(), options).expect("the store opens");
-    let broker = Broker::start(opened, BrokerSettings::default(), NOW).expect("the broker starts");
+    let broker = start_broker(opened, BrokerSettings::default(), NOW).expect("the broker starts");
     for (name, (messages, bytes)) in NAMES.into_iter().zip(LIMITS) {
         let mut arguments = FieldTable::default();
         for (key, limit) in [("x-max-length", messages), ("x-max-length-bytes", bytes)] {

@@ -1,5 +1,6 @@
 //! Users over restarts, and what an operator may not do with them.
 
+use crate::broker::start_broker;
 use crate::support::disk::SimDisk;
 use leveret::auth::permission::{Permission, TopicPermission};
 use leveret::auth::user::UserLimits;
@@ -16,7 +17,7 @@ const NOW: Now = Now { mono_ms: 1000, unix_ms: 1_795_000_000_000 };
 
 fn start(disk: &SimDisk) -> Arc<Broker> {
     let opened = open_backend(disk.clone(), Options::default()).expect("the disk works");
-    Broker::start(opened, BrokerSettings::default(), NOW).expect("the store is sound")
+    start_broker(opened, BrokerSettings::default(), NOW).expect("the store is sound")
 }
 
 /// Stops the broker and starts it again on what is on disk.

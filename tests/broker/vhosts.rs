@@ -2,6 +2,7 @@
 
 use super::fixtures::{ME, durable, persistent};
 use super::power_cut::wait_for;
+use crate::broker::start_broker;
 use crate::store::golden::image;
 use crate::support::disk::SimDisk;
 use crate::support::draw::Draw;
@@ -30,7 +31,7 @@ const NOW: Now = Now { mono_ms: 1000, unix_ms: 1_795_000_000_000 };
 fn start(disk: &SimDisk) -> Arc<Broker> {
     let options = Options { journal_bytes: 3000, ..Options::default() };
     let opened = open_backend(disk.clone(), options).expect("the disk works");
-    Broker::start(opened, BrokerSettings::default(), NOW).expect("the store is sound")
+    start_broker(opened, BrokerSettings::default(), NOW).expect("the store is sound")
 }
 
 /// Stops the broker and starts it again on what is on disk.
@@ -188,7 +189,7 @@ fn a_file_that_knew_one_vhost_gets_others() {
     fs::write(folder.at(FILE_NAME), image("3-killed")).expect("there is room");
     for expected in [&[ROOT, "v"][..], &[ROOT, "v", "w"]] {
         let opened = open(&folder.at(""), Options::default()).expect("it is ours");
-        let broker = Broker::start(opened, BrokerSettings::default(), NOW).expect("the store is sound");
+        let broker = start_broker(opened, BrokerSettings::default(), NOW).expect("the store is sound");
         broker.vhost().queue("plain", ME).expect("it was in the only vhost there was");
         add(&broker, expected[expected.len() - 1]);
         assert_eq!(names(&broker), expected);
@@ -269,7 +270,7 @@ fn nothing_is_declared_in_a_vhost_that_goes() {
 fn operators_are_told_what_is_wrong() {
     let opened = open_backend(SimDisk::default(), Options::default()).expect("the disk works");
     let limits = Limits { vhosts_max: 2, ..Limits::default() };
-    let broker = Broker::start(opened, BrokerSettings { limits, ..BrokerSettings::default() }, NOW)
+    let broker = start_broker(opened, BrokerSettings { limits, ..BrokerSettings::default() }, NOW)
         .expect("the store is sound");
     let vhosts = broker.vhosts();
     let text = |outcome: Result<Ticket, VHostError>| outcome.map(|_| ()).map_err(|error| error.to_string());

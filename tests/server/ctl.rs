@@ -631,3 +631,22 @@ fn a_broker_starts_with_definitions_or_not_at_all() {
     assert_eq!(output.status.code(), Some(1), "{words}");
     assert!(words.contains("bad.json: number 1 of permissions: missing field `configure`"), "{words}");
 }
+
+/// Everybody knows the password of the default user.
+#[test]
+fn a_first_start_that_is_refused_leaves_no_default_user_behind() {
+    let folder = Folder::new();
+    let users = |permissions: &str| {
+        format!(
+            r#"{{"users": [{{"name": "ann", "password": "secret", "tags": ""}}], "permissions": [{permissions}]}}"#
+        )
+    };
+    let bad = folder.write("bad.json", users(r#"{"user": "ann", "vhost": "/"}"#));
+    let output = outcome(leveret_in(&folder).arg("--definitions").arg(&bad));
+    assert_eq!(output.status.code(), Some(1));
+    let good = folder.write("good.json", users(""));
+    let broker = Process::spawn(leveret_in(&folder).arg("--definitions").arg(&good));
+    assert_eq!(run(&mut ctl(&folder, &["-s", "list_users"])).1, "ann\t[]\n");
+    broker.signal("TERM");
+    assert!(broker.ended().0.success());
+}

@@ -3,6 +3,7 @@
 use super::{
     ME_AS_CONSUMER, SimDisk, TestBroker, dies_into, in_order, number, persistent, text, wait_for, wait_until,
 };
+use crate::broker::start_broker;
 use leveret::arguments::Requeue;
 use leveret::broker::vhost::ExchangeDeclare;
 use leveret::broker::{Broker, BrokerSettings};
@@ -303,7 +304,7 @@ fn no_more_is_parked_than_the_settings_say() {
     fixture.disk = SimDisk::default();
     let opened = open_backend(fixture.disk.clone(), Options::default()).unwrap();
     fixture.broker =
-        Broker::start(opened, BrokerSettings { limits, ..BrokerSettings::default() }, fixture.now).unwrap();
+        start_broker(opened, BrokerSettings { limits, ..BrokerSettings::default() }, fixture.now).unwrap();
     fixture.declare("q", &dies_into("missing"));
     fixture.publish("q", 0..5);
     fixture.reject_many("q", 5);

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::naive::{self, ChannelKey, Delivered, Naive};
+use crate::broker::start_broker;
 use crate::support::disk::SimDisk;
 use crate::support::draw::Draw;
 use amq_protocol::protocol::AMQPClass;
@@ -268,6 +269,6 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Result
 fn start(disk: &SimDisk) -> Arc<Broker> {
     let opened =
         store::open_backend(disk.clone(), Options::default()).expect("a disk in memory can be opened");
-    Broker::start(opened, BrokerSettings::default(), Clock::starting(0).now())
+    start_broker(opened, BrokerSettings::default(), Clock::starting(0).now())
         .expect("what was stored makes sense")
 }
