@@ -1,5 +1,7 @@
 //! Numbers as people read them at a glance, in few characters.
 
+use std::time::Duration;
+
 /// Counts from this one on are told in millions and more.
 const COUNT_WHOLE_MAX: u64 = 99_999_999;
 
@@ -31,10 +33,10 @@ pub(super) fn bytes(number: f64) -> String {
 }
 
 /// A time in its two largest units.
-pub(super) fn age(ms: u64) -> String {
-    let s = ms / 1000;
+pub(super) fn age(time: Duration) -> String {
+    let s = time.as_secs();
     match s {
-        0..10 => format!("{s}.{}s", ms % 1000 / 100),
+        0..10 => format!("{s}.{}s", time.subsec_millis() / 100),
         10..60 => format!("{s}s"),
         60..3600 => format!("{}m {:02}s", s / 60, s % 60),
         3600..86_400 => format!("{}h {:02}m", s / 3600, s / 60 % 60),
@@ -84,7 +86,7 @@ mod tests {
             ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "4.7 GiB"]
         );
         assert_eq!(
-            [0, 9_999, 10_000, 61_000, 3_600_000, 90_000_000].map(age),
+            [0, 9_999, 10_000, 61_000, 3_600_000, 90_000_000].map(|ms| age(Duration::from_millis(ms))),
             ["0.0s", "9.9s", "10s", "1m 01s", "1h 00m", "1d 01h"]
         );
     }

@@ -183,6 +183,7 @@ impl Sheet {
             ],
         );
         self.fact("oldest", shown(Kind::Age, at(queue, "oldest_message_age_ms")));
+        self.fact("average wait", shown(Kind::Age, at(queue, "average_message_wait_ms")));
         self.numbers(
             "bytes",
             queue,

@@ -144,7 +144,7 @@ fn a_long_list_is_asked_for_page_by_page() {
           name,vhost,message_stats.publish_details.rate,message_stats.deliver_get_details.rate,messages,\
           oldest_message_age_ms,consumers,messages_ready,messages_unacknowledged,\
           message_stats.ack_details.rate,message_stats.redeliver_details.rate,message_bytes,\
-          messages_delayed,messages_parked,memory,type,state"
+          messages_delayed,messages_parked,average_message_wait_ms,memory,type,state"
         ]
     );
     screen.queues(&(0..10).map(|n| queue(&format!("q{n}"), n)).collect::<Vec<_>>(), 100_000);
@@ -312,7 +312,7 @@ fn described() -> Value {
         "name": "orders", "vhost": "/", "state": "running", "type": "quorum", "durable": true,
         "messages": 7, "messages_details": {"rate": 0.0, "samples": samples},
         "messages_ready": 5, "messages_unacknowledged": 2, "messages_delayed": 3, "messages_parked": 1,
-        "oldest_message_age_ms": 500, "message_bytes": 2048,
+        "oldest_message_age_ms": 500, "average_message_wait_ms": 1234.5, "message_bytes": 2048,
         "message_stats": {"publish": 9, "publish_details": {"rate": 3.4, "samples": samples}},
         "policy": "limits", "effective_policy_definition": {"max-length": 5},
         "arguments": {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"},
@@ -340,6 +340,7 @@ fn a_queue_is_looked_into() {
         "type                quorum   durable",
         "messages            5 ready   2 unacked   3 delayed   1 parked",
         "oldest              0.5s",
+        "average wait        1.2s",
         "messages a second   3.4 in",
         "dead letters        to exchange '' with the key 'dead'",
         "policy              limits",

@@ -7,6 +7,7 @@ use super::format::{age, bytes, count, rate};
 use crate::ctl::text::cell;
 use clap::ValueEnum;
 use serde_json::Value;
+use std::time::Duration;
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,6 +79,7 @@ const QUEUES: &[Column] = &[
     column("bytes", "message_bytes", Some('b'), (Kind::Bytes, 10)),
     column("delayed", "messages_delayed", None, (Kind::Count, 9)),
     column("parked", "messages_parked", None, (Kind::Count, 8)),
+    column("wait", "average_message_wait_ms", Some('w'), (Kind::Age, 8)),
     column("memory", "memory", Some('m'), (Kind::Bytes, 10)),
     column("type", "type", None, (Kind::Text, 8)),
     column("state", "state", None, (Kind::Text, 8)),
@@ -145,7 +147,7 @@ pub(super) fn shown(kind: Kind, value: &Value) -> String {
     let (whole, number) = (value.as_u64(), value.as_f64());
     match kind {
         Kind::Count => whole.map(count),
-        Kind::Age => whole.map(age),
+        Kind::Age => number.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()).map(age),
         Kind::Rate => number.map(rate),
         Kind::Bytes | Kind::ByteRate => number.map(bytes),
         Kind::Text => None,

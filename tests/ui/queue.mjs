@@ -238,6 +238,7 @@ export class Queue {
       ...gauge('messages_unacknowledged', () => c.unacknowledged, query), messages_delayed: c.delayed,
       messages_parked: c.parked, damaged: null, head_message_timestamp: null,
       oldest_message_age_ms: total + c.delayed + c.parked ? (this.shape.made ?? 9) * 47e3 : null,
+      average_message_wait_ms: rate ? 1e4 / rate : null,
       storage_version: 2 };
     if (rate) {
       row.message_stats = { ...counter('publish', rate, this.name, query) };

@@ -157,6 +157,7 @@ export default async function queue(ctx) {
         ['Parked', waiting('parked', q.messages_parked)], ['Total', count(held(q))],
         ['Bytes', bytes(q.message_bytes ?? 0)], ['Oldest',
           q.oldest_message_age_ms ? duration(q.oldest_message_age_ms, 1) : '\u2013'],
+        ['Average wait', duration(q.average_message_wait_ms, 1)],
         ['Consumers', count(q.consumers)]]);
     charts.rates.set(rateSeries(q.message_stats, rangeMs));
     charts.depth.set(depthSeries(q, rangeMs));

@@ -75,6 +75,7 @@ const columns = () => [
   numberColumn('consumers', 'Consumers', 'consumers', count, { width: '96px' }),
   numberColumn('age', 'Oldest', 'oldest_message_age_ms', (v) => (v === null ? '' : duration(v, 1)),
     { width: '88px' }),
+  numberColumn('wait', 'Average wait', 'average_message_wait_ms', (v) => duration(v, 1), { hidden: true }),
   numberColumn('bytes', 'Bytes', 'message_bytes', bytes, { hidden: true }),
   numberColumn('memory', 'Memory', 'memory', bytes, { hidden: true })
 ];
