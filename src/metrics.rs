@@ -70,6 +70,12 @@ pub struct SizeTally {
 }
 
 impl SizeTally {
+    /// Bytes of all bodies.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Counts a message with a body of so many bytes.
     #[inline]
     pub fn add(&mut self, bytes: usize) {

@@ -32,6 +32,9 @@ const COPIES_MAX: usize = 4096;
 /// wait.
 const COPIED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// A block of more bytes is so much that others like it wait until it is on disk.
+const LARGE_BYTES_MIN: usize = 1024 * 1024;
+
 /// Runs of messages that are settled in one go.
 const PORTION: usize = 1024;
 
@@ -143,9 +146,14 @@ impl<'a> AtomicBatches<'a> {
         self.batch.get_or_insert_with(|| self.log.atomic_batch())
     }
 
-    /// Waits, if so many bytes more would be too much at a time. Nobody may wait for the caller.
+    /// Waits, if so many bytes more would be too much at a time; with a large block also before its
+    /// first copy. Nobody may wait for the caller.
     pub(super) fn make_room(&mut self, bytes: usize) {
-        if self.copies == COPIES_MAX || self.copies > 0 && self.bytes + bytes > COPIED_BYTES_MAX {
+        let is_full = self.copies == COPIES_MAX || self.bytes + bytes > COPIED_BYTES_MAX;
+        if bytes > LARGE_BYTES_MIN && (is_full || self.copies == 0) {
+            (self.batch, self.copies, self.bytes) = (None, 0, 0);
+            blocking::run(|| self.log.wait_for_turn());
+        } else if is_full && self.copies > 0 {
             (self.batch, self.copies, self.bytes) = (None, 0, 0);
             blocking::run(|| self.log.wait_for_room());
         }

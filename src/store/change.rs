@@ -399,6 +399,10 @@ pub trait Log: Send + Sync {
     /// batch: all commits are one line, and those of others come after what it has appended.
     fn wait_for_room(&self) {}
 
+    /// The same for who appends more at once than may be pending: they go on one after the other,
+    /// each when the one before is on disk.
+    fn wait_for_turn(&self) {}
+
     /// The newest ticket that is on disk.
     fn durable(&self) -> Ticket;
 

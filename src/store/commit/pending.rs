@@ -53,6 +53,8 @@ pub(in crate::store) struct Pending {
     wake: Condvar,
     /// Who has much to append waits here.
     announced: Condvar,
+    /// Held by the one who waits until it may append much at once.
+    large: Mutex<()>,
     /// Read by who holds an atomic batch.
     atomic_batches: RwLock<()>,
     /// The commit thread holds it while it waits for the atomic batches to end: who would begin one
@@ -236,6 +238,13 @@ impl Pending {
             open = self.announced.wait_timeout(open, RETRY).unwrap_or_else(PoisonError::into_inner).0;
         }
         open.crowded -= 1;
+    }
+
+    /// As [`Self::wait_for_room`], for who appends so much at once that nothing of the kind should
+    /// be in the same group: they go on one after the other, each when the one before is on disk.
+    pub(in crate::store) fn wait_for_turn(&self) {
+        let _turn = blocking::wait(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wait_for_room();
     }
 
     pub(in crate::store) fn durable(&self) -> Ticket {
@@ -471,6 +480,14 @@ mod tests {
         pending.append(&mut vec![Change::Settle { queue: QueueId(1), range: SeqRange::of(0, 1) }])
     }
 
+    /// More than may be pending before others wait.
+    fn append_many(pending: &Pending) -> Ticket {
+        let one = || Change::Settle { queue: QueueId(1), range: SeqRange::of(0, 1) };
+        let mut changes = Vec::new();
+        changes.resize_with(BEHIND_CHANGES + 1, one);
+        pending.append(&mut changes)
+    }
+
     fn cut(pending: &Pending) -> Cut {
         match pending.next(WaitTimeout::None, Duration::ZERO) {
             Next::Commit(group) => group,
@@ -499,23 +516,15 @@ mod tests {
     #[test]
     fn who_has_much_to_append_waits_for_what_is_pending_and_for_no_more() {
         let pending = Pending::default();
-        let much = || {
-            let mut changes = Vec::new();
-            changes.resize_with(BEHIND_CHANGES + 1, || Change::Settle {
-                queue: QueueId(1),
-                range: SeqRange::of(0, 1),
-            });
-            pending.append(&mut changes)
-        };
         pending.wait_for_room();
-        let first = much();
+        let first = append_many(&pending);
         thread::scope(|scope| {
             let waits = scope.spawn(|| pending.wait_for_room());
             // Somebody waits: the group is cut without gathering.
             let group = cut(&pending);
             assert_eq!((group.number, waits.is_finished()), (first, false));
             // Others bring as much meanwhile.
-            much();
+            append_many(&pending);
             pending.announce(first);
             waits.join().unwrap();
         });
@@ -523,6 +532,26 @@ mod tests {
             let waits = scope.spawn(|| pending.wait_for_room());
             pending.fail(StoreError::Stopped);
             waits.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn of_those_who_append_much_at_once_one_goes_on_at_a_time() {
+        let pending = Pending::default();
+        let much = || {
+            pending.wait_for_turn();
+            append_many(&pending);
+        };
+        append_many(&pending);
+        thread::scope(|scope| {
+            let waiting = [scope.spawn(much), scope.spawn(much)];
+            let mut gone = 0;
+            while gone < waiting.len() {
+                let group = cut(&pending);
+                assert!(group.changes.len() <= BEHIND_CHANGES + 1, "one after the other");
+                pending.announce(group.number);
+                gone = waiting.iter().filter(|one| one.is_finished()).count();
+            }
         });
     }
 

@@ -70,6 +70,10 @@ impl Log for RedbLog {
         self.pending.wait_for_room();
     }
 
+    fn wait_for_turn(&self) {
+        self.pending.wait_for_turn();
+    }
+
     fn durable(&self) -> Ticket {
         self.pending.durable()
     }

@@ -17,6 +17,14 @@ const BEHIND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Changes of which the same is true.
 const BEHIND_CHANGES_MAX: usize = 16 * 1024;
 
+/// Who brings no more bytes than this at a time, in no more than [`LITTLE_MESSAGES`], does not wait
+/// for what others bring.
+const LITTLE_BYTES: u64 = 16 * 1024;
+const LITTLE_MESSAGES: u64 = 16;
+
+/// How many times as far behind the log may be before those wait, too: many of them bring much.
+const FAR: usize = 8;
+
 /// What keeps a connection that published, or declared something, from being read.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -77,8 +85,10 @@ impl Flow {
             // wakes at once.
             let next = Ticket(link.durable().0 + 1);
             let log = link.broker.log();
-            let is_behind =
-                log.pending_bytes() > BEHIND_BYTES_MAX || log.pending_changes() > BEHIND_CHANGES_MAX;
+            let is_little = published && !self.throttled && brings_little(link);
+            let share = if is_little { FAR } else { 1 };
+            let is_behind = log.pending_bytes() / share > BEHIND_BYTES_MAX
+                || log.pending_changes() / share > BEHIND_CHANGES_MAX;
             // On a full disk it stays behind until somebody consumes, and that may be this client:
             // publishers are blocked then.
             self.throttled = is_behind && health == Health::Good;
@@ -88,6 +98,13 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+/// Whether the messages of this turn are few and small.
+fn brings_little(link: &ConnectionState) -> bool {
+    let tally = &link.tally;
+    let is_more = tally.large || tally.partial || tally.transacted || tally.declared;
+    !is_more && tally.received <= LITTLE_MESSAGES && tally.sizes.bytes() <= LITTLE_BYTES
 }
 
 /// Tells clients that understand it why they are not heard.
