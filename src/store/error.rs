@@ -55,6 +55,16 @@ pub enum StoreError {
 #[derive(Debug)]
 pub(super) struct Gone(pub(super) PathBuf);
 
+/// Somebody has made the data file shorter: what an [`io::Error`] has in it until it is a
+/// [`StoreError`].
+#[derive(Debug)]
+pub(super) struct CutShort {
+    /// Bytes that it has.
+    pub(super) left: u64,
+    /// Bytes that it should have.
+    pub(super) of: u64,
+}
+
 impl StoreError {
     /// Whether the disk (or the user's share of it) is full: this passes.
     #[must_use]
@@ -155,10 +165,21 @@ impl fmt::Display for Gone {
 
 impl Error for Gone {}
 
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it was cut short while it was in use: {} of {} bytes are left", self.left, self.of)
+    }
+}
+
+impl Error for CutShort {}
+
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
-        match error.get_ref().and_then(|error| error.downcast_ref::<Gone>()) {
-            Some(Gone(path)) => Self::Gone { place: path.display().to_string() },
+        if let Some(Gone(path)) = error.get_ref().and_then(|error| error.downcast_ref()) {
+            return Self::Gone { place: path.display().to_string() };
+        }
+        match error.get_ref().and_then(|error| error.downcast_ref::<CutShort>()) {
+            Some(cut) => Self::Damaged(cut.to_string()),
             None => Self::Io(error),
         }
     }

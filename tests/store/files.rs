@@ -7,7 +7,7 @@ use leveret::ids::Ticket;
 use leveret::store::change::Health;
 use leveret::store::{FILE_NAME, Opened, Options, StoreError, open};
 use redb::{Database, TableDefinition};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -203,6 +203,22 @@ fn a_folder_that_was_moved_is_noticed_by_whoever_looks() {
     assert_eq!(opened.log.health(), Health::Failed);
     let ticket = append(&opened, 0, b"a");
     check_gone(&opened, ticket);
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_noticed_by_whoever_looks() {
+    let folder = Folder::new();
+    let opened = open_folder(&folder.at("data")).unwrap();
+    commit(&opened.log, [declare(1), publish(1, 0, &["a"])]);
+    opened.log.check_place();
+    assert_eq!(opened.log.health(), Health::Good);
+    let file = File::options().write(true).open(folder.at("data/leveret.redb")).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    opened.log.check_place();
+    assert_eq!(opened.log.health(), Health::Failed);
+    let error = opened.log.close().unwrap_err();
+    assert!(error.to_string().contains("cut short while it was in use"), "{error}");
+    assert!(!error.keeps_what_was_confirmed());
 }
 
 /// Something else may be in the way of the folder instead of nothing.

@@ -1,12 +1,12 @@
 //! The data file in its folder: made for the broker's user alone, and watched.
 //!
-//! What is written to a file that has no name any more is gone with the process. A sync therefore
-//! fails once the file was deleted, and so does making it longer once something else is in its
+//! What is written to a file that has no name any more is gone with the process, and so is what was
+//! in the part of a file that somebody has cut off. A sync therefore fails once the file was deleted, and so does making it longer once something else is in its
 //! place; [`FileIdentity::check`] finds out the same for who asks now and then. Nothing is
 //! confirmed after such a failure.
 
 use super::reserve::Blocks;
-use crate::store::error::{Gone, StoreError};
+use crate::store::error::{CutShort, Gone, StoreError};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 use rustix::fs::{AtFlags, StatxFlags, statx};
@@ -16,6 +16,7 @@ use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What others than the owner may do with a file or a folder.
 const OTHERS: u32 = 0o077;
@@ -38,6 +39,8 @@ pub(super) struct FileIdentity {
     file: Arc<File>,
     device: u64,
     inode: u64,
+    /// How long it has been made.
+    len: Arc<AtomicU64>,
 }
 
 /// Makes the folder `dir` and those above it, if they are not there, for the broker's user alone.
@@ -81,8 +84,8 @@ impl DataFile {
     pub(super) fn of(file: File, path: &Path) -> Result<Self, StoreError> {
         let found = file.metadata()?;
         let watched = Arc::new(file.try_clone()?);
-        let identity =
-            FileIdentity { path: path.into(), file: watched, device: found.dev(), inode: found.ino() };
+        let (device, inode, len) = (found.dev(), found.ino(), Arc::new(AtomicU64::new(found.len())));
+        let identity = FileIdentity { path: path.into(), file: watched, device, inode, len };
         Ok(Self { backend: FileBackend::new(file)?, identity })
     }
 
@@ -98,13 +101,18 @@ impl DataFile {
 }
 
 impl FileIdentity {
-    /// Whether the file is where it was opened.
+    /// Whether the file is where it was opened, and whole.
     ///
     /// # Errors
-    /// It was deleted, moved or replaced, or the file system it is on was unmounted.
+    /// It was deleted, moved, replaced or cut short, or the file system it is on was unmounted.
     pub(super) fn check(&self) -> io::Result<()> {
         let is_it = |found: &Metadata| found.dev() == self.device && found.ino() == self.inode;
+        // First: what is made longer meanwhile is longer than this.
+        let len = self.len.load(Ordering::Acquire);
         match fs::metadata(&self.path) {
+            Ok(found) if is_it(&found) && found.len() < len => {
+                Err(io::Error::other(CutShort { left: found.len(), of: len }))
+            }
             Ok(found) if is_it(&found) => Ok(()),
             Ok(_another) => Err(self.gone()),
             Err(error) if GONE.contains(&error.kind()) => Err(self.gone()),
@@ -138,7 +146,12 @@ impl StorageBackend for DataFile {
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
         self.identity.check()?;
-        self.backend.set_len(len)
+        let before = self.identity.len.fetch_min(len, Ordering::AcqRel);
+        self.backend
+            .set_len(len)
+            .inspect_err(|_as_before| self.identity.len.store(before, Ordering::Release))?;
+        self.identity.len.store(len, Ordering::Release);
+        Ok(())
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
