@@ -81,6 +81,7 @@ pub fn all() -> &'static [Attack] {
         Attack { name: "stall-letters", run: stalls::letters },
         Attack { name: "stall-fanout", run: stalls::fanout },
         Attack { name: "stall-transactions", run: stalls::transactions },
+        Attack { name: "stall-copies", run: stalls::copies },
         Attack { name: "stall-headers", run: stalls::headers },
         Attack { name: "stall-deletes", run: stalls::deletes },
         Attack { name: "stall-backlog", run: stalls::backlog },

@@ -206,8 +206,12 @@ pub(crate) fn header(channel: u16, size: u64, persistent: bool, headers: Option<
 
 /// A message by the default exchange, on channel 1.
 pub(crate) fn publish(queue: &str, body: &[u8], persistent: bool) -> Vec<u8> {
-    let mut bytes = publish_method(1, "", queue, false);
-    bytes.extend(header(1, body.len() as u64, persistent, None));
+    [publish_method(1, "", queue, false), content(body, persistent)].concat()
+}
+
+/// What comes after a publish on channel 1.
+pub(crate) fn content(body: &[u8], persistent: bool) -> Vec<u8> {
+    let mut bytes = header(1, body.len() as u64, persistent, None);
     for part in body.chunks(PAYLOAD_MAX) {
         bytes.extend(frame(BODY, 1, part));
     }

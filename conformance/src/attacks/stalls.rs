@@ -193,6 +193,30 @@ fn with_fanouts(
     Ok(wire.close()?)
 }
 
+/// Persistent messages of a MiB, each for fifty durable queues, so that the disk has much to do.
+pub(crate) fn copies(site: &Site, tally: &Tally) -> Result<(), String> {
+    const EXCHANGE: &str = "stall-copies";
+    const QUEUES: u32 = 50;
+    let mut wire = site.enter(0)?;
+    let name = |n: u32| format!("stall-{n}");
+    wire.call(&frames::declare_exchange(EXCHANGE, "fanout"), (40, 11))?;
+    make(&mut wire, (50, 11), QUEUES, |n| frames::declare_with(&name(n), true, &one_message()))?;
+    make(&mut wire, (50, 21), QUEUES, |n| frames::bind(&name(n), EXCHANGE, ""))?;
+    let mut wires = (0..CLIENTS).map(|number| site.enter(number)).collect::<Result<Vec<_>, _>>()?;
+    wires.iter_mut().try_for_each(|wire| wire.call(&frames::select_confirm(), (85, 11)))?;
+    let message =
+        [frames::publish_method(1, EXCHANGE, "", false), frames::content(&vec![b'x'; 1024 * 1024], true)]
+            .concat();
+    while !site.is_over() {
+        tally.tried("messages of 1 MiB to 50 queues", CLIENTS.into());
+        wires.iter_mut().try_for_each(|wire| wire.send(&message))?;
+        wires.iter_mut().try_for_each(|wire| wire.until((60, 80)))?;
+    }
+    make(&mut wire, (50, 41), QUEUES, |n| frames::delete(&name(n)))?;
+    wire.call(&frames::delete_exchange(EXCHANGE), (40, 21))?;
+    wires.into_iter().chain([wire]).try_for_each(|wire| Ok(wire.close()?))
+}
+
 /// A headers exchange with many bindings, none of which matches.
 pub(crate) fn headers(site: &Site, tally: &Tally) -> Result<(), String> {
     let mut wire = site.enter(0)?;
