@@ -25,6 +25,8 @@ pub const CHANNEL: u16 = 1;
 const SOCKET_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long an answer may take. Long: a broker with a deep backlog answers after it.
 const ANSWER_MAX_US: u64 = 60_000_000;
+/// How long the broker may block a publisher before the run is given up.
+const BLOCKED_MAX_US: u64 = 3_000_000;
 /// How long the answer to the end of the connection may take; nothing is lost without it.
 const CLOSE_MAX_US: u64 = 5_000_000;
 
@@ -35,6 +37,8 @@ pub struct Connection {
     pub inbox: Inbox,
     /// Longest frame, with its framing, that both sides take.
     pub frame_max: u32,
+    /// Since when, and why, the broker takes no messages from here, if it said so.
+    blocked: Option<(u64, String)>,
 }
 
 impl Connection {
@@ -51,7 +55,7 @@ impl Connection {
             .and_then(|()| stream.set_read_timeout(Some(SOCKET_TIMEOUT)))
             .and_then(|()| stream.set_write_timeout(Some(SOCKET_TIMEOUT)));
         settings.map_err(PerfError::io("cannot set up the socket"))?;
-        let mut this = Self { stream, inbox: Inbox::new(), frame_max: FRAME_MIN };
+        let mut this = Self { stream, inbox: Inbox::new(), frame_max: FRAME_MIN, blocked: None };
         this.handshake(uri, name)?;
         this.open_channel()?;
         Ok(this)
@@ -133,15 +137,20 @@ impl Connection {
     }
 
     fn answer_within(&mut self, time_us: u64) -> Result<AMQPClass, PerfError> {
-        let deadline_us = clock::mono_us() + time_us;
+        let start_us = clock::mono_us();
+        let deadline_us = start_us + time_us;
         loop {
             while let Some(incoming) = self.inbox.next()? {
                 if let Incoming::Method(payload) = incoming {
                     let method = decode(payload)?;
+                    if self.note_blocked(&method) {
+                        continue;
+                    }
                     return refusal(&method).map_or(Ok(method), |refused| self.leave(refused));
                 }
             }
             self.read()?;
+            self.check_blocked(start_us)?;
             if clock::mono_us() > deadline_us {
                 return Err(PerfError::TimedOut("an answer to a method"));
             }
@@ -161,12 +170,47 @@ impl Connection {
         Err(refused)
     }
 
-    /// What to do with a method that came unasked: nothing, unless it ends something.
+    /// Whether a method says that the broker blocks publishers, or does so no longer, which is
+    /// noted.
+    fn note_blocked(&mut self, method: &AMQPClass) -> bool {
+        use connection::AMQPMethod::{Blocked, Unblocked};
+        match method {
+            AMQPClass::Connection(Blocked(blocked)) => {
+                self.blocked = Some((clock::mono_us(), blocked.reason.to_string()));
+                true
+            }
+            AMQPClass::Connection(Unblocked(_)) => {
+                self.blocked = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Looks whether the broker has taken no messages for too long, at the earliest since then.
+    ///
+    /// # Errors
+    ///
+    /// [`PerfError::Blocked`] if so.
+    pub fn check_blocked(&self, earliest_us: u64) -> Result<(), PerfError> {
+        match &self.blocked {
+            Some((since_us, reason))
+                if clock::mono_us() >= earliest_us.max(*since_us).saturating_add(BLOCKED_MAX_US) =>
+            {
+                Err(PerfError::Blocked(reason.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What to do with a method that came unasked: nothing, unless it ends something or tells that
+    /// publishers are blocked.
     ///
     /// # Errors
     ///
     /// [`PerfError::Refused`], after having answered.
     pub fn unasked(&mut self, method: &AMQPClass) -> Result<(), PerfError> {
+        self.note_blocked(method);
         refusal(method).map_or(Ok(()), |refused| self.leave(refused))
     }
 
@@ -313,9 +357,13 @@ pub fn short(text: &str) -> Result<ShortString, PerfError> {
 /// with a text instead of a closed socket (RabbitMQ: auth-notification.md).
 fn client_properties(name: &str) -> FieldTable {
     let mut capabilities = FieldTable::default();
-    for capability in
-        ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "authentication_failure_close"]
-    {
+    for capability in [
+        "publisher_confirms",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "authentication_failure_close",
+    ] {
         capabilities.insert(capability.into(), AMQPValue::Boolean(true));
     }
     let mut properties = FieldTable::default();

@@ -26,12 +26,16 @@ pub enum PerfError {
         /// The broker's own words.
         text: String,
     },
+    /// The broker takes no messages, for the reason it gives.
+    Blocked(String),
     /// The broker cancelled a consumer.
     Cancelled,
     /// The broker ended the TCP connection without a word.
     Disconnected,
     /// The broker did not answer in time.
     TimedOut(&'static str),
+    /// Something else than AMQP 0-9-1 is spoken there.
+    OtherProtocol(&'static str),
     /// The broker sent what AMQP 0-9-1 does not allow here.
     Protocol(String),
     /// A thread of the load generator panicked.
@@ -52,9 +56,13 @@ impl fmt::Display for PerfError {
             Self::Uri(why) => write!(f, "not an AMQP URI: {why}"),
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
             Self::Refused { what, code, text } => write!(f, "the broker closed the {what}: {code} {text}"),
+            Self::Blocked(reason) => write!(f, "the broker is blocking publishers: {reason}"),
             Self::Cancelled => f.write_str("the broker cancelled a consumer: its queue is gone"),
             Self::Disconnected => f.write_str("the broker ended the connection without a word"),
             Self::TimedOut(what) => write!(f, "the broker did not answer in time: {what}"),
+            Self::OtherProtocol(what) => {
+                write!(f, "the port speaks {what}, not AMQP 0-9-1 without TLS: see --uri")
+            }
             Self::Protocol(why) => write!(f, "protocol error of the broker: {why}"),
             Self::Panicked => f.write_str("a worker thread panicked"),
         }

@@ -166,8 +166,8 @@ impl Inbox {
         let bytes = &self.buffer[self.start..self.end];
         let &[kind, _, _, a, b, c, d, ..] = bytes else { return Ok(None) };
         let size = u32::from_be_bytes([a, b, c, d]) as usize;
-        if size > INBOX_BYTES - FRAMING {
-            return Err(protocol("a frame larger than was agreed upon"));
+        if size > INBOX_BYTES - FRAMING || kind > FRAME_HEARTBEAT {
+            return Err(no_frame(bytes));
         }
         let Some(&last) = bytes.get(size + FRAMING - 1) else { return Ok(None) };
         if last != FRAME_END {
@@ -176,6 +176,18 @@ impl Inbox {
         let first = self.start + FRAMING - 1;
         self.start += size + FRAMING;
         Ok(Some((kind, first..first + size)))
+    }
+}
+
+/// Why what came is no frame: most of the time something else is listening there.
+#[cold]
+fn no_frame(bytes: &[u8]) -> PerfError {
+    match bytes {
+        [b'H', b'T', b'T', b'P', ..] => PerfError::OtherProtocol("HTTP"),
+        [21, 3, ..] => PerfError::OtherProtocol("TLS"),
+        [b'A', b'M', b'Q', b'P', ..] => PerfError::OtherProtocol("another version of AMQP"),
+        [kind, ..] if *kind > FRAME_HEARTBEAT => protocol("an unknown kind of frame"),
+        _ => protocol("a frame larger than was agreed upon"),
     }
 }
 

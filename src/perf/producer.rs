@@ -105,6 +105,7 @@ impl<'a> Producer<'a> {
             if free == 0 {
                 self.connection.read()?;
                 self.hear()?;
+                self.connection.check_blocked(0)?;
                 continue;
             }
             let due = self.pace.map_or(u64::MAX, |pace| pace.due(clock::mono_us()).saturating_sub(self.sent));
@@ -139,6 +140,7 @@ impl<'a> Producer<'a> {
             // The broker takes no more for now. Perhaps it waits for us to take what it has to say.
             self.connection.read_available()?;
             hear(&mut self.connection, &mut self.window, self.tally)?;
+            self.connection.check_blocked(0)?;
             let now_us = clock::mono_us();
             if written > 0 || !self.run.reached(Phase::Draining) {
                 stuck_since_us = now_us;
@@ -160,7 +162,9 @@ impl<'a> Producer<'a> {
             if self.connection.read()? {
                 self.hear()?;
                 deadline_us = clock::mono_us() + PATIENCE_US;
-            } else if clock::mono_us() > deadline_us {
+            }
+            self.connection.check_blocked(0)?;
+            if clock::mono_us() > deadline_us {
                 return Err(PerfError::TimedOut("the last publishes are not confirmed"));
             }
         }

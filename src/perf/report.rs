@@ -44,10 +44,11 @@ impl Flow {
 }
 
 impl Report {
-    /// CPU time is shared out over what came out at the end, or went in when nothing came out.
+    /// CPU time is shared out over what came out at the end, or went in when nothing came out. None
+    /// is too little to be measured.
     fn per_message(&self, cpu_us: u64) -> Option<f64> {
         let messages = if self.consumed.count > 0 { self.consumed.count } else { self.published.count };
-        (messages > 0).then(|| cpu_us as f64 / messages as f64)
+        (messages > 0 && cpu_us > 0).then(|| cpu_us as f64 / messages as f64)
     }
 
     fn seconds(&self) -> f64 {

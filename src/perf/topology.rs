@@ -38,14 +38,16 @@ impl Topology {
         queues: &[String],
     ) -> Result<Self, PerfError> {
         let mut made = Self::default();
+        // A broker logs it when what is looked for does not exist: only where it decides anything.
+        let decides = !options.keep && !options.delete && options.queue != QUEUE;
         let existed = match queues.first() {
-            Some(first) => exists(control, &declare_queue(first, true)?)?,
-            None => false,
+            Some(first) if decides => exists(control, &declare_queue(first, true)?)?,
+            _ => false,
         };
         for some in queues.chunks(PIPELINE) {
             declare_queues(control, some)?;
         }
-        if !options.keep && (!existed || options.delete || options.queue == QUEUE) {
+        if !options.keep && !existed {
             made.queues = queues.to_vec();
         }
         if !options.exchange.is_empty() {
@@ -86,6 +88,10 @@ impl Topology {
 }
 
 /// Declares queues; one that exists with other properties is taken as it is.
+///
+/// # Errors
+///
+/// When the broker refuses one that does not exist, for the reason it gives.
 fn declare_queues(control: &mut Connection, names: &[String]) -> Result<(), PerfError> {
     let mut from = 0;
     while from < names.len() {
@@ -95,10 +101,14 @@ fn declare_queues(control: &mut Connection, names: &[String]) -> Result<(), Perf
         while from < names.len() {
             match control.answer() {
                 Ok(_) => from += 1,
-                Err(PerfError::Refused { what: "channel", code: PRECONDITION_FAILED, .. }) => {
+                Err(refused @ PerfError::Refused { what: "channel", code: PRECONDITION_FAILED, .. }) => {
+                    control.open_channel()?;
+                    // The same code says that there may be no more queues.
+                    if !exists(control, &declare_queue(&names[from], true)?)? {
+                        return Err(refused);
+                    }
                     // The broker ignored the declares after this one: say them again.
                     from += 1;
-                    control.open_channel()?;
                     break;
                 }
                 Err(error) => return Err(error),

@@ -6,12 +6,15 @@
 use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::str::FromStr;
-use url::Url;
+use url::{ParseError, Url};
 
 use crate::perf::error::PerfError;
 
 /// Port of AMQP without TLS.
 const PORT: u16 = 5672;
+
+/// What is missing where there is another scheme, or none.
+const SCHEME: &str = "it has to begin with amqp://";
 
 /// Where the broker is and who we are.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,11 +45,14 @@ impl FromStr for Uri {
         if !text.split('%').skip(1).all(digits) {
             return Err(refuse("after a percent sign come two hexadecimal digits"));
         }
-        let url = Url::parse(text).map_err(|fault| refuse(&fault.to_string()))?;
+        let url = match Url::parse(text) {
+            Err(ParseError::RelativeUrlWithoutBase) => return Err(refuse(SCHEME)),
+            parsed => parsed.map_err(|fault| refuse(&fault.to_string()))?,
+        };
         match url.scheme() {
             "amqp" if !url.cannot_be_a_base() => {}
             "amqps" => return Err(refuse("amqps (TLS) is not supported here")),
-            _ => return Err(refuse("it has to begin with amqp://")),
+            _ => return Err(refuse(SCHEME)),
         }
         let (user, password) = match (url.username(), url.password()) {
             ("", None) => ("guest", "guest"),
@@ -128,6 +134,8 @@ mod tests {
             let error = text.parse::<Uri>().expect_err(text);
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+        let refused = "127.0.0.1:5672".parse::<Uri>().expect_err("it has no scheme").to_string();
+        assert_eq!(refused, "not an AMQP URI: it has to begin with amqp://");
         assert!(!format!("{:?}", "amqp://u:secret@h".parse::<Uri>().unwrap()).contains("secret"));
     }
 }
