@@ -4,7 +4,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
 use leveret::audit::recent::RecentLines;
-use leveret::config::{Config, Flags, LogFormat, check_log_filter, documented, misnamed_variables, rabbitmq};
+use leveret::config::rabbitmq::{self, Imported};
+use leveret::config::{Config, Flags, LogFormat, check_log_filter, documented, misnamed_variables};
 use leveret::ctl::CtlError;
 use leveret::near::did_you_mean;
 use leveret::node::{self, Node, StartError};
@@ -76,8 +77,8 @@ enum Command {
     Restore(Restore),
     /// Print a settings file with every key, its default and what it means
     Config,
-    /// Print RabbitMQ's settings (rabbitmq.conf) as a settings file; what has no meaning here is
-    /// told on standard error
+    /// Print RabbitMQ's settings (rabbitmq.conf) as a settings file; reports ignored settings on
+    /// standard error
     ImportConfig {
         /// The file; - is standard input
         file: PathBuf,
@@ -152,7 +153,8 @@ impl Restore {
         let made = store::restore(&file, &config.data_dir).map_err(failure)?;
         if !quiet {
             // The file is there, whether that is read or not.
-            let _told = writeln!(io::stderr(), "leveret: made {} of {}", made.display(), file.display());
+            let _told =
+                writeln!(io::stderr(), "leveret: made {} of {}", made.display(), file.display());
         }
         Ok(())
     }
@@ -233,12 +235,15 @@ fn import_config(file: &Path) -> Result<(), Failure> {
     let read =
         if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
     let conf = read.map_err(|error| usage(format_args!("cannot read {}: {error}", file.display())))?;
-    let imported = rabbitmq::import(&conf).map_err(|why| usage(format_args!("{}: {why}", file.display())))?;
-    for left in imported.left {
+    let Imported { toml, left, faults } = rabbitmq::import(&conf);
+    for left in left {
         // What came of the rest is of use without it.
         let _told = writeln!(io::stderr(), "not taken over: {left}");
     }
-    print(&imported.toml)
+    if !faults.is_empty() {
+        return Err(usage(format_args!("{}: {}", file.display(), faults.join("; "))));
+    }
+    print(&toml)
 }
 
 fn serve_as(flags: Flags, config: Config) -> Result<(), Failure> {

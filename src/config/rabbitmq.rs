@@ -1,8 +1,10 @@
 //! RabbitMQ's settings (`rabbitmq.conf`) as ours, as far as they have a meaning here.
 //!
-//! A line is `key = value`; `#` begins a comment. What is not taken over is told with its line.
+//! A line is `key = value`; `#` begins a comment. What is not taken over, and what cannot be used,
+//! is told with its line.
 
 use super::parse;
+use crate::near::did_you_mean;
 use std::collections::BTreeMap;
 
 /// Settings of another broker, as ours.
@@ -12,6 +14,8 @@ pub struct Imported {
     pub toml: String,
     /// What was not taken over, and why, a line each.
     pub left: Vec<String>,
+    /// What is wrong, a line each: it has to be mended first.
+    pub faults: Vec<String>,
 }
 
 /// Where a key of RabbitMQ goes: our key, and how its value is written.
@@ -50,11 +54,38 @@ const KEYS: [Row; 29] = [
     ("default_vhost", "users.default_vhost", text),
 ];
 
+/// Keys that are taken apart, for whoever mistypes one.
+const OTHER_KEYS: [&str; 9] = [
+    "listeners.tcp.default",
+    "listeners.ssl.default",
+    "management.tcp.port",
+    "management.ssl.port",
+    "loopback_users.guest",
+    "ssl_options.verify",
+    "ssl_options.fail_if_no_peer_cert",
+    "proxy_protocol",
+    "consumer_timeout",
+];
+
+/// Values that stand for no limit.
+const NO_LIMIT: [&str; 3] = ["0", "infinity", "none"];
+
+/// A key of ours and what is written for it.
+#[derive(Debug, Clone)]
+struct Setting {
+    /// Where it comes from: the line, the last one of several.
+    line: usize,
+    value: String,
+}
+
 /// What is gathered of the file.
 #[derive(Default)]
 struct Gathered {
-    /// Values by key, as they are written.
-    values: BTreeMap<String, String>,
+    /// The line that is being read, from 1.
+    line: usize,
+    values: BTreeMap<String, Setting>,
+    /// The last line about a key that takes several.
+    lines: BTreeMap<&'static str, usize>,
     amqp: Vec<String>,
     amqps: Vec<String>,
     /// Address and port of HTTP, and of HTTPS.
@@ -65,21 +96,23 @@ struct Gathered {
     requires: bool,
     versions: Vec<String>,
     left: Vec<String>,
+    faults: Vec<String>,
 }
 
 /// Settings of RabbitMQ as ours.
-///
-/// # Errors
-/// They are not of that form, or a value cannot be used here.
-pub fn import(conf: &str) -> Result<Imported, String> {
+#[must_use]
+pub fn import(conf: &str) -> Imported {
     let mut gathered = Gathered::default();
     for (at, line) in conf.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if line.is_empty() {
             continue;
         }
-        let (key, value) =
-            line.split_once('=').ok_or_else(|| format!("line {}: '{line}' is not 'key = value'", at + 1))?;
+        gathered.line = at + 1;
+        let Some((key, value)) = line.split_once('=') else {
+            gathered.faults.push(format!("line {}: '{line}' is not 'key = value'", at + 1));
+            continue;
+        };
         let (key, value) = (key.trim(), unquoted(value.trim()));
         if let Err(why) = gathered.take(key, value) {
             gathered.left.push(format!("line {}: {key} = {value}: {why}", at + 1));
@@ -98,11 +131,15 @@ impl Gathered {
     ///
     /// # Errors
     /// Why it is not.
-    fn take(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
+    fn take(&mut self, key: &str, value: &str) -> Result<(), String> {
         if let Some((_, ours, written)) = KEYS.iter().find(|(theirs, ..)| *theirs == key) {
-            let value = written(value).ok_or("a value that has no meaning here")?;
-            self.values.insert((*ours).to_owned(), value);
+            let no_limit = NO_LIMIT.contains(&value);
+            let why = if no_limit { "Leveret has no such value" } else { "invalid value" };
+            self.put(ours, written(value).ok_or(why)?);
             return Ok(());
+        }
+        if let Some(why) = instead_of(key, value) {
+            return why.map_or(Ok(()), |why| Err(why.to_owned()));
         }
         let (group, last) = key.rsplit_once('.').unwrap_or(("", key));
         match (group, last) {
@@ -111,6 +148,7 @@ impl Gathered {
                 if value != "none" {
                     listeners.push(address(value).ok_or("not an address and a port")?);
                 }
+                self.lines.insert(if key.contains("ssl") { "amqps" } else { "amqp" }, self.line);
             }
             ("management.tcp" | "management.listener", "port" | "ip") => self.http(0, last, value),
             ("management.ssl", "port" | "ip") => self.http(1, last, value),
@@ -126,75 +164,136 @@ impl Gathered {
             ("ssl_options", "verify") => self.verifies = value == "verify_peer",
             ("ssl_options", "fail_if_no_peer_cert") => self.requires = value == "true",
             ("ssl_options.versions", _) => self.versions.push(value.to_owned()),
-            ("", "proxy_protocol") if value == "true" => {
-                return Err("set proxy_protocol_from to the addresses of the proxies");
+            _ => {
+                let near = did_you_mean(key, KEYS.iter().map(|(theirs, ..)| *theirs).chain(OTHER_KEYS));
+                return Err(format!("Leveret has no such setting{near}"));
             }
-            ("disk_free_limit", "relative") => return Err("set disk_free_limit to a number of bytes"),
-            ("vm_memory_high_watermark" | "disk_free_limit", _) => {
-                return Err("no amount is known by that name");
-            }
-            ("", "consumer_timeout") => {
-                return Err("set the key consumer-timeout in a policy (leveret ctl set_policy)");
-            }
-            _ => return Err("it has no meaning here"),
         }
         Ok(())
     }
 
+    /// Sets a key of ours.
+    fn put(&mut self, key: &str, value: String) {
+        let line = self.lines.get(key).copied().unwrap_or(self.line);
+        self.values.insert(key.to_owned(), Setting { line, value });
+    }
+
     fn http(&mut self, which: usize, what: &str, value: &str) {
+        self.lines.insert(["http", "https"][which], self.line);
         let (ip, port) = &mut self.http[which];
         *(if what == "ip" { ip } else { port }) = Some(value.to_owned());
     }
 
-    fn finish(mut self) -> Result<Imported, String> {
-        for (key, listeners) in [("amqp", &self.amqp), ("amqps", &self.amqps)] {
-            if !listeners.is_empty() {
-                self.values.insert(key.to_owned(), list(listeners));
+    fn finish(mut self) -> Imported {
+        for (key, listeners) in [("amqp", list(&self.amqp)), ("amqps", list(&self.amqps))] {
+            if listeners != list(&[]) {
+                self.put(key, listeners);
             }
         }
-        for ((ip, port), (key, default)) in self.http.iter().zip([("http", "15672"), ("https", "15671")]) {
+        for ((ip, port), (key, default)) in
+            self.http.clone().into_iter().zip([("http", "15672"), ("https", "15671")])
+        {
             if ip.is_some() || port.is_some() {
                 let (ip, port) = (ip.as_deref().unwrap_or("0.0.0.0"), port.as_deref().unwrap_or(default));
                 let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-                self.values.insert(key.to_owned(), quoted(&format!("{ip}:{port}")));
+                self.put(key, quoted(&format!("{ip}:{port}")));
             }
         }
         if !self.origins.is_empty() {
-            self.values.insert("management.cors_allow_origins".to_owned(), list(&self.origins));
+            self.put("management.cors_allow_origins", list(&self.origins));
         }
-        if let Some(users) = &self.local_only {
-            self.values.insert("users.local_only".to_owned(), list(users));
+        if let Some(users) = self.local_only.take() {
+            self.put("users.local_only", list(&users));
         }
         if self.values.contains_key("tls.cert") {
             if self.verifies {
-                let verify = if self.requires { "required" } else { "optional" };
-                self.values.insert("tls.verify".to_owned(), quoted(verify));
+                self.put("tls.verify", quoted(if self.requires { "required" } else { "optional" }));
             }
             if !self.versions.is_empty() && self.versions.iter().all(|version| version == "tlsv1.3") {
-                self.values.insert("tls.min_version".to_owned(), quoted("1.3"));
+                self.put("tls.min_version", quoted("1.3"));
             }
         }
-        let toml = written(&self.values);
-        parse(&toml).map_err(|why| format!("{why}, in what came of it:\n{toml}"))?;
-        Ok(Imported { toml, left: self.left })
+        self.check_default_user();
+        self.faults.append(&mut faults_of(&mut self.values));
+        Imported { toml: written(&self.values).0, left: self.left, faults: self.faults }
+    }
+
+    /// A user without a password would have the one that everybody knows.
+    fn check_default_user(&mut self) {
+        if self.values.contains_key("users.default_pass") {
+            return;
+        }
+        if let Some(user) = self.values.remove("users.default_user") {
+            let line = user.line;
+            self.left.push(format!("line {line}: default_user: it needs a password: set default_pass"));
+        }
     }
 }
 
-/// Values with their sections, those without one first.
-fn written(values: &BTreeMap<String, String>) -> String {
-    let mut toml = String::new();
-    let plain = values.iter().filter(|(key, _)| !key.contains('.'));
-    plain.for_each(|(key, value)| toml.push_str(&format!("{key} = {value}\n")));
+/// What to do instead of a key that Leveret does not have; nothing where nothing is to be done.
+fn instead_of(key: &str, value: &str) -> Option<Option<&'static str>> {
+    let (group, last) = key.rsplit_once('.').unwrap_or(("", key));
+    let why = match (group, last) {
+        ("", "proxy_protocol") if value == "true" => {
+            "set proxy_protocol_from to the addresses of the proxies"
+        }
+        ("disk_free_limit", "relative") => "set disk_free_limit to a number of bytes",
+        ("vm_memory_high_watermark" | "disk_free_limit", _) => "set memory_limit and disk_free_limit",
+        ("", "consumer_timeout") => "set the key consumer-timeout in a policy (leveret ctl set_policy)",
+        ("", "cluster_name") => "set it with leveret ctl set_cluster_name",
+        ("", "default_queue_type") => {
+            "set it for a vhost: leveret ctl update_vhost_metadata VHOST --default-queue-type TYPE"
+        }
+        ("management.ssl", "port" | "ip") => return None,
+        ("management.ssl", _) => "HTTPS has the certificate of the section [tls]",
+        ("prometheus.tcp" | "prometheus.ssl", _) => "metrics are on the HTTP port, at /metrics",
+        // The default user may do everything, and administers.
+        ("default_permissions", "configure" | "read" | "write") if value == ".*" => return Some(None),
+        ("default_permissions", _) => "set it with leveret ctl set_permissions",
+        ("default_user_tags", "administrator") if value == "true" => return Some(None),
+        ("default_user_tags", _) => "set them with leveret ctl set_user_tags",
+        _ => return None,
+    };
+    Some(Some(why))
+}
+
+/// What of these values cannot be used, with the lines that they come from. It is taken out.
+fn faults_of(values: &mut BTreeMap<String, Setting>) -> Vec<String> {
+    let mut faults = Vec::new();
+    loop {
+        let (toml, keys) = written(values);
+        let Err(why) = parse(&toml) else { return faults };
+        let place = why.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+        let place = place.and_then(|(line, what)| Some((line.parse::<usize>().ok()?, what)));
+        let found = place.and_then(|(line, what)| Some((keys.get(line.checked_sub(1)?)?.as_ref()?, what)));
+        let Some((key, what)) = found else {
+            faults.push(place.map_or(why.as_str(), |(_, what)| what).to_owned());
+            return faults;
+        };
+        let line = values.remove(key).map_or(0, |setting| setting.line);
+        faults.push(format!("line {line}: {what}"));
+    }
+}
+
+/// Values with their sections, those without one first; and the key of each line.
+fn written(values: &BTreeMap<String, Setting>) -> (String, Vec<Option<String>>) {
+    let (mut toml, mut keys) = (String::new(), Vec::new());
+    for (key, Setting { value, .. }) in values.iter().filter(|(key, _)| !key.contains('.')) {
+        toml.push_str(&format!("{key} = {value}\n"));
+        keys.push(Some(key.clone()));
+    }
     let mut section = "";
-    for (key, value) in values {
-        let Some((of, key)) = key.split_once('.') else { continue };
+    for (whole, Setting { value, .. }) in values {
+        let Some((of, key)) = whole.split_once('.') else { continue };
         if of != section {
             toml.push_str(&format!("\n[{of}]\n"));
+            keys.extend([None, None]);
             section = of;
         }
         toml.push_str(&format!("{key} = {value}\n"));
+        keys.push(Some(whole.clone()));
     }
-    toml
+    (toml, keys)
 }
 
 fn list(values: &[String]) -> String {
@@ -307,7 +406,7 @@ cluster_formation.peer_discovery_backend = k8s
 proxy_protocol = true
 consumer_timeout = 900000
 ";
-        let imported = import(conf).unwrap();
+        let imported = import(conf);
         let toml = "\
 amqp = [\"0.0.0.0:5672\"]
 amqps = [\"[::1]:5671\"]
@@ -334,18 +433,71 @@ local_only = []
 ";
         assert_eq!(imported.toml, toml);
         let left = [
-            "line 19: connection_max = infinity: a value that has no meaning here",
-            "line 20: cluster_formation.peer_discovery_backend = k8s: it has no meaning here",
+            "line 19: connection_max = infinity: Leveret has no such value",
+            "line 20: cluster_formation.peer_discovery_backend = k8s: Leveret has no such setting",
             "line 21: proxy_protocol = true: set proxy_protocol_from to the addresses of the proxies",
             "line 22: consumer_timeout = 900000: set the key consumer-timeout in a policy (leveret ctl set_policy)",
         ];
-        assert_eq!(imported.left, left);
+        assert_eq!((imported.left, imported.faults), (left.map(str::to_owned).to_vec(), Vec::new()));
+    }
+
+    #[track_caller]
+    fn left(line: &str, why: &str) {
+        let Imported { toml, left, faults } = import(line);
+        let left: Vec<&str> = left.iter().map(String::as_str).collect();
+        let expected = if why.is_empty() { vec![] } else { vec![format!("line 1: {line}: {why}")] };
+        assert_eq!(
+            (toml.as_str(), left, faults),
+            ("", expected.iter().map(String::as_str).collect(), vec![])
+        );
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
-        assert_eq!(import("heartbeat 30").unwrap_err(), "line 1: 'heartbeat 30' is not 'key = value'");
-        let refused = import("frame_max = 5").unwrap_err();
-        assert!(refused.contains("limits.frame_max is 5; it may be from 4096"), "{refused}");
+    fn what_is_not_taken_over_is_told_with_what_to_do() {
+        left("cluster_name = x", "set it with leveret ctl set_cluster_name");
+        left(
+            "default_queue_type = quorum",
+            "set it for a vhost: leveret ctl update_vhost_metadata VHOST --default-queue-type TYPE",
+        );
+        left("management.ssl.certfile = /a.pem", "HTTPS has the certificate of the section [tls]");
+        left("prometheus.tcp.port = 15692", "metrics are on the HTTP port, at /metrics");
+        left("default_permissions.read = .*", "");
+        left("default_permissions.read = ^a", "set it with leveret ctl set_permissions");
+        left("default_user_tags.administrator = true", "");
+        left("heartbet = 3", "Leveret has no such setting; did you mean 'heartbeat'?");
+        left("heartbeat = abc", "invalid value");
+    }
+
+    #[test]
+    fn a_default_user_has_a_password() {
+        let alone = import("default_user = admin");
+        assert_eq!(alone.toml, "");
+        assert_eq!(alone.left, ["line 1: default_user: it needs a password: set default_pass"]);
+        assert_eq!(import("default_pass = x").toml, "\n[users]\ndefault_pass = \"x\"\n");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_the_lines_of_the_file() {
+        let conf = "\
+# a comment
+heartbeat 30
+frame_max = 5
+cluster_name = x
+log.console.level = warning
+channel_max = 70000
+listeners.ssl.default = 5671
+";
+        let Imported { left, faults, .. } = import(conf);
+        assert_eq!(left, ["line 4: cluster_name = x: set it with leveret ctl set_cluster_name"]);
+        let starts = [
+            "line 2: 'heartbeat 30' is not 'key = value'",
+            "line 6: limits.channel_max is integer 70000; it has to be ",
+            "line 3: limits.frame_max is 5; it may be from 4096",
+            "line 7: amqps needs a certificate",
+        ];
+        assert_eq!(faults.len(), starts.len(), "{faults:?}");
+        for (fault, start) in faults.iter().zip(starts) {
+            assert!(fault.starts_with(start), "{fault}");
+        }
     }
 }

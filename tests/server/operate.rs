@@ -279,8 +279,12 @@ fn a_settings_file_is_checked_and_printed() {
     assert_eq!(check(&folder.write("all.toml", printed)).0, 0);
     let conf = folder.write("rabbitmq.conf", "heartbeat = 30\ncluster_name = x\n");
     let imported = run(leveret().arg("import-config").arg(&conf));
-    let left = "not taken over: line 2: cluster_name = x: it has no meaning here\n";
+    let left = "not taken over: line 2: cluster_name = x: set it with leveret ctl set_cluster_name\n";
     assert_eq!(imported, (0, "\n[limits]\nheartbeat_s = 30\n".to_owned(), left.to_owned()));
+    let faulty = folder.write("faulty.conf", "cluster_name = x\nframe_max = 5\n");
+    let (status, printed, told) = run(leveret().arg("import-config").arg(&faulty));
+    assert!(status == 2 && printed.is_empty() && told.starts_with("not taken over: line 1: "), "{told}");
+    assert!(told.contains("faulty.conf: line 2: limits.frame_max is 5"), "{told}");
     assert_eq!(run(leveret().arg("import-config").arg(folder.at("nothing"))).0, 2);
 }
 
