@@ -503,7 +503,7 @@ impl<'a> Plan<'a> {
         let order = &self.work.order;
         for (at, &seq) in ids.iter().enumerate().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
             let is_taken = match Browser(handler).one(&order.queue, seq)? {
-                None => self.leave(format!("message {seq} is not there")),
+                None => self.leave(format!("message {seq} is no longer in the queue")),
                 Some(found) if !may_leave(found.state) => {
                     self.leave(format!("message {seq} is with a consumer, or on its way"))
                 }

@@ -2,6 +2,7 @@
 
 use super::answer::{Fault, done};
 use super::call::Call;
+use super::given::check_query;
 use super::route::{Route, delete, get, post};
 use crate::admin::browse::BrowseOperation;
 use crate::admin::selection::Selection;
@@ -20,6 +21,12 @@ const WHOLE_BYTES: u64 = 16 << 20;
 
 /// Bytes of a text or a header that is looked for.
 const WANTED_BYTES_MAX: usize = 256;
+
+/// What the query of a page may say.
+const PAGE: [&str; 4] = ["from", "count", "payload_bytes", "columns"];
+
+/// And which messages are on it.
+const SELECTION: [&str; 4] = ["state", "reason", "header", "text"];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -48,6 +55,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(call: Call) -> Result<Response, Fault> {
+    check_query(&call.query, &[&PAGE[..], &SELECTION].concat())?;
     let (vhost, queue, from) = (call.vhost(), call.name("name"), text(&call, "from", "head")?);
     let (count, payload_bytes) = (number(&call, "count", COUNT)?, bytes(&call, PAYLOAD_BYTES)?);
     let selection = selection(&call)?;
@@ -55,6 +63,7 @@ async fn list(call: Call) -> Result<Response, Fault> {
 }
 
 async fn delayed(call: Call) -> Result<Response, Fault> {
+    check_query(&call.query, &PAGE)?;
     let (vhost, queue, from) = (call.vhost(), call.name("name"), text(&call, "from", "head")?);
     let (count, payload_bytes) = (number(&call, "count", COUNT)?, bytes(&call, PAYLOAD_BYTES)?);
     page(call, BrowseOperation::ListDelayed { vhost, queue, from, count, payload_bytes }).await
@@ -63,10 +72,11 @@ async fn delayed(call: Call) -> Result<Response, Fault> {
 async fn page(call: Call, operation: BrowseOperation) -> Result<Response, Fault> {
     let (told, turn) = call.told_in_turn(Operation::Browse(operation)).await?;
     let Told::MessagePage(page) = told else { return Err(Fault::unavailable("no answer")) };
-    call.large(turn, move || Ok(json!(page))).await
+    call.large_rows(turn, "messages", move || Ok(json!(page))).await
 }
 
 async fn one(call: Call) -> Result<Response, Fault> {
+    check_query(&call.query, &["payload_bytes", "columns"])?;
     let (vhost, queue, id) = (call.vhost(), call.name("name"), id(&call)?);
     let payload_bytes = bytes(&call, WHOLE_BYTES)?;
     let operation = BrowseOperation::GetMessage { vhost, queue, id, payload_bytes };

@@ -252,11 +252,42 @@ impl Call {
         make: impl FnOnce() -> Result<Value, Fault> + Send + 'static,
     ) -> Result<Response, Fault> {
         let columns = Columns::of(&self.query);
-        let text = answer::aside(move || {
-            let _turn = turn;
+        let picked = move || {
             let mut value = make()?;
             columns.pick(&mut value);
-            Ok::<_, Fault>(value.to_string().into_bytes())
+            Ok(value)
+        };
+        self.whole(turn, picked).await
+    }
+
+    /// As [`Self::large`], of an object whose field of this name has rows: the columns are theirs.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) async fn large_rows(
+        &self,
+        turn: Turn,
+        rows: &'static str,
+        make: impl FnOnce() -> Result<Value, Fault> + Send + 'static,
+    ) -> Result<Response, Fault> {
+        let columns = Columns::of(&self.query);
+        let picked = move || {
+            let mut value = make()?;
+            let rows = value.get_mut(rows).and_then(Value::as_array_mut);
+            rows.into_iter().flatten().for_each(|row| columns.pick(row));
+            Ok(value)
+        };
+        self.whole(turn, picked).await
+    }
+
+    async fn whole(
+        &self,
+        turn: Turn,
+        make: impl FnOnce() -> Result<Value, Fault> + Send + 'static,
+    ) -> Result<Response, Fault> {
+        let text = answer::aside(move || {
+            let _turn = turn;
+            make().map(|value| value.to_string().into_bytes())
         });
         self.answer(text.await??).await
     }

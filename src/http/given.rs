@@ -1,6 +1,7 @@
 //! What bodies of declarations say.
 
 use super::answer::Fault;
+use super::query::Query;
 use crate::admin::value::Arguments;
 use crate::near::did_you_mean;
 use serde_json::{Map, Value, json};
@@ -60,11 +61,27 @@ pub(super) fn check_given(given: &Map<String, Value>, names: &[&str]) -> Result<
 /// # Errors
 /// There is another one.
 pub(super) fn check_known(given: &Map<String, Value>, names: &[&str]) -> Result<(), Fault> {
-    match given.keys().find(|name| !names.contains(&name.as_str())) {
+    check_names("field", given.keys().map(String::as_str), names)
+}
+
+/// As [`check_known`], of the parameters of a query.
+///
+/// # Errors
+/// There is another one.
+pub(super) fn check_query(query: &Query, names: &[&str]) -> Result<(), Fault> {
+    check_names("parameter", query.names(), names)
+}
+
+fn check_names<'a>(
+    what: &str,
+    mut given: impl Iterator<Item = &'a str>,
+    known: &[&str],
+) -> Result<(), Fault> {
+    match given.find(|name| !known.contains(name)) {
         None => Ok(()),
         Some(name) => {
-            let near = did_you_mean(name, names);
-            Err(Fault::bad_request(format!("there is no field '{name}'{near}")))
+            let near = did_you_mean(name, known);
+            Err(Fault::bad_request(format!("there is no {what} '{name}'{near}")))
         }
     }
 }

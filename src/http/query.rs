@@ -21,6 +21,11 @@ impl Query {
         self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
+    /// The names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Whether that is said to be so.
     pub(super) fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some("true")

@@ -308,7 +308,7 @@ fn what_is_on_disk_alone_is_deleted_and_moved() {
     let wanted = Order { ids: Some(vec![7, 1999, 1234]), ..order(&queue, to_queue("other")) };
     let (state, moved, left, reason) = work(&broker, wanted);
     assert_eq!((state, moved, left), (JobState::Failed, 2, 1));
-    assert_eq!(reason.as_deref(), Some("message 1234 is not there"));
+    assert_eq!(reason.as_deref(), Some("message 1234 is no longer in the queue"));
     assert_eq!(drain(&broker, "other"), [7, 1999]);
     let left: Vec<u64> = (0..count).filter(|id| ![7, 1234, 1999].contains(id)).collect();
     assert_eq!(drain(&broker, "work"), left);

@@ -249,6 +249,9 @@ fn messages_are_looked_at_where_they_are_deleted_and_made_ready() {
     assert_eq!(payloads(&page["messages"]), ["a", "b"]);
     assert_eq!((&page["next"], &page["looked_at"]), (&json!("2"), &json!(2)));
     assert_eq!(page["messages"][0]["parked_because"], "it was rejected, and the exchange does not exist");
+    let some = api.check("GET", &format!("{path}?columns=id,payload"), None, 200);
+    assert_eq!(some["messages"][0], json!({"id": "0", "payload": "a"}), "the columns are those of messages");
+    assert_eq!((&some["next"], &some["looked_at"]), (&json!(null), &json!(3)));
     let parked = api.check("GET", &format!("{path}?state=parked&from=tail"), None, 200);
     assert_eq!((payloads(&parked["messages"]), &parked["next"]), (vec!["a"], &json!(null)));
     assert_eq!(api.check("GET", &format!("{path}/1"), None, 200)["payload"], "b");
@@ -333,7 +336,7 @@ fn messages_are_moved_and_redriven_by_who_may() {
     assert_eq!((&done["kind"], &done["moved"], api.ready("other")), (&json!("move"), &json!(1), json!(1)));
     let left = api.job("guest", "other/redrive", r#"{"ids":[0,9]}"#);
     assert_eq!((&left["moved"], &left["state"], &left["left"]), (&json!(1), &json!("failed"), &json!(1)));
-    assert_eq!(left["reason"], "message 9 is not there");
+    assert_eq!(left["reason"], "message 9 is no longer in the queue");
     let nowhere = api.job("guest", "dead/move", r#"{"exchange":"amq.direct","routing_key":"k"}"#);
     assert_eq!(outcome(&nowhere), json!(["failed", 0, 2]));
     let why = nowhere["reason"].as_str().expect("it says why");
@@ -407,6 +410,13 @@ fn a_slip_in_a_body_or_a_query_is_refused() {
             format!("there is no reason 'expird'; {reasons}; did you mean 'expired'?"),
         ),
         ("GET", "queues/%2F/dead/messages?reason=foo", "", format!("there is no reason 'foo'; {reasons}")),
+        (
+            "GET",
+            "queues/%2F/dead/messages?stat=parked",
+            "",
+            "there is no parameter 'stat'; did you mean 'state'?".to_owned(),
+        ),
+        ("GET", "queues/%2F/dead/delayed?state=parked", "", "there is no parameter 'state'".to_owned()),
         ("GET", "queues/%2F/dead/messages?count=501", "", "count is 500 at most, not 501".to_owned()),
         ("GET", "queues/%2F/dead/delayed?count=501", "", "count is 500 at most, not 501".to_owned()),
     ] {
