@@ -1,7 +1,8 @@
 //! Operations as an operator reads them in the log: the name of the command, then each argument as
 //! `key=value`, as in `requeue_parked vhost=/ queue=jobs`.
 
-use super::{Operation, secret};
+use super::parked::RequeueResult;
+use super::{Answer, Operation, Told, secret};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -24,6 +25,25 @@ pub(super) fn describe(operation: &Operation) -> String {
     text
 }
 
+/// What a change came to, for the log: how much was changed, where the answer says that.
+pub(super) fn changed(change: &str, answer: &Answer) -> String {
+    let counted = |count: u64, what: &str| match count {
+        0 => format!("nothing changed: {change}"),
+        1 => format!("changed: {change}: 1 {what}"),
+        count => format!("changed: {change}: {count} {what}s"),
+    };
+    let Answer::One(told) = answer else { return format!("changed: {change}") };
+    match **told {
+        Told::Messages(count) => counted(count, "message"),
+        Told::Connections(count) => counted(count, "connection"),
+        Told::Requeued(RequeueResult { moved, parked: 0 }) => counted(moved, "message"),
+        Told::Requeued(RequeueResult { moved, parked }) => {
+            format!("{}; still parked: {parked}", counted(moved, "message"))
+        }
+        _ => format!("changed: {change}"),
+    }
+}
+
 /// The one entry of an object.
 fn only(value: &Value) -> Option<(&String, &Value)> {
     value.as_object().and_then(|object| object.iter().next())
@@ -33,6 +53,7 @@ fn add(text: &mut String, key: &str, value: &Value) {
     // Writing to a string does not fail.
     let _written = match value {
         Value::Null => Ok(()),
+        Value::Object(none) if none.is_empty() => Ok(()),
         Value::String(word) if is_plain(word) => write!(text, " {key}={word}"),
         Value::String(_) | Value::Array(_) | Value::Object(_) | Value::Bool(_) | Value::Number(_) => {
             write!(text, " {key}={value}")
@@ -62,8 +83,24 @@ mod tests {
         check(requeue(json!(["nope", "x"])), r#"requeue_parked vhost=/ queue=jobs to=["nope","x"]"#);
         check(requeue(Value::Null), "requeue_parked vhost=/ queue=jobs");
         check(json!({ "node": "ping" }), "ping");
+        let redrive = |which: Value| json!({ "jobs": { "redrive_messages": { "vhost": "/", "queue": "q", "which": which } } });
+        check(redrive(json!({})), "redrive_messages vhost=/ queue=q to=queue");
+        let some = "redrive_messages vhost=/ queue=q to=queue which={\"selection\":{\"state\":\"parked\"},\"limit\":5}";
+        check(redrive(json!({ "selection": { "state": "parked" }, "limit": 5 })), some);
         let delete = json!({ "delete_user": { "user": "a b\n" } });
         check(json!({ "users": delete }), r#"delete_user user="a b\n""#);
+    }
+
+    #[test]
+    fn a_change_is_told_with_how_much_it_changed() {
+        let told = |told: Told| changed("drop_parked queue=q", &Answer::One(Box::new(told)));
+        assert_eq!(told(Told::Done), "changed: drop_parked queue=q");
+        assert_eq!(told(Told::Messages(1)), "changed: drop_parked queue=q: 1 message");
+        assert_eq!(told(Told::Messages(0)), "nothing changed: drop_parked queue=q");
+        assert_eq!(told(Told::Connections(2)), "changed: drop_parked queue=q: 2 connections");
+        let requeued = |moved, parked| told(Told::Requeued(RequeueResult { moved, parked }));
+        assert_eq!(requeued(3, 0), "changed: drop_parked queue=q: 3 messages");
+        assert_eq!(requeued(0, 3), "nothing changed: drop_parked queue=q; still parked: 3");
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub struct Which {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<u64>>,
     /// Those of them that fit.
+    #[serde(skip_serializing_if = "Selection::is_all")]
     pub selection: Selection,
     /// Messages at most.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,6 +192,11 @@ pub(super) fn perform(
                 let why = format!("job {job} is of '{}': only an administrator may stop it", found.by);
                 return Err(Refusal::new(RefusalKind::Forbidden, why));
             }
+            let state = found.progress().state;
+            if state != JobState::Running {
+                let why = format!("job {job} has ended already: it is {}", state.name());
+                return Err(Refusal::new(RefusalKind::Conflict, why));
+            }
             found.stop();
             Ok(Performed::done(Ticket(0)))
         }
@@ -230,8 +236,8 @@ fn begin(
     if matches!(selection.state, Some(ShownState::Unacknowledged | ShownState::Leaving)) {
         return invalid("what a consumer has, or is on its way, cannot be moved".to_owned());
     }
-    if rate == Some(0) || limit == Some(0) {
-        return invalid("a rate or a limit is 1 or more".to_owned());
+    if let Some((name, _)) = [("rate", rate), ("limit", limit)].iter().find(|(_, value)| *value == Some(0)) {
+        return invalid(format!("{name} must be at least 1"));
     }
     let (by, may) = (caller.who.name().to_owned(), may_publish(broker, caller));
     let wanted = selection.clone();

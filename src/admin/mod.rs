@@ -56,7 +56,7 @@ use self::access::Access;
 use self::browse::BrowseOperation;
 use self::clients::ClientOperation;
 use self::definitions::DefinitionsOperation;
-use self::describe::describe;
+use self::describe::{changed, describe};
 use self::exchanges::ExchangeOperation;
 use self::jobs::JobOperation;
 use self::messages::MessageOperation;
@@ -364,7 +364,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
     };
     if let Some(change) = change {
         match &performed {
-            Ok(_) => info!(by, "changed: {change}"),
+            Ok(performed) => info!(by, "{}", changed(&change, &performed.answer)),
             Err(refusal) => info!(by, "refused: {change}: {refusal}"),
         }
     }

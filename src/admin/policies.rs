@@ -222,7 +222,8 @@ fn preview(broker: &Broker, setting: PolicySetting) -> Result<Performed, Refusal
     let policy = policy_of(setting)?;
     let vhost = policy.vhost.clone();
     let found = broker.policies().preview(Rank::User, policy);
-    let found = found.map_err(|error| refusal(broker, Rank::User, &vhost, error))?;
+    let mut found = found.map_err(|error| refusal(broker, Rank::User, &vhost, error))?;
+    found.sort_by(|one, other| one.name.cmp(&other.name));
     let mut preview = PolicyPreview { total: found.len(), ..PolicyPreview::default() };
     for PolicyDifference { name, is_queue, before, after } in found.into_iter().take(PREVIEWED_MAX) {
         let shown = PreviewedObject {

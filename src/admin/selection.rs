@@ -32,13 +32,17 @@ pub enum ShownState {
 #[serde(deny_unknown_fields, default)]
 pub struct Selection {
     /// How they stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<ShownState>,
     /// They have this header, `NAME`, or with this value, `NAME:VALUE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
     /// Their body contains this.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Why they died last, or are parked: `rejected`, `expired`, `maxlen`, `delivery_limit`,
     /// `delayed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
@@ -93,6 +97,11 @@ fn check_reason(name: &str) -> Result<(), Refusal> {
 }
 
 impl Selection {
+    /// Whether nothing is said.
+    pub(super) fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Messages that stand as the state of that name says, died for the reason of that name, and
     /// have this header and this text, as far as these are given.
     ///

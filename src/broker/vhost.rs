@@ -188,6 +188,7 @@ impl VHost {
             may(&on, Some(&arguments))?;
             self.objects.context.check_new_queue(state, &on, &arguments)?;
             let settings = Settings::declare(&on, flags, arguments)?;
+            self.tell_of_misnamed(&on, &settings.arguments);
             let owner = exclusive.then_some(declare.connection);
             let queue = self.objects.create(state, changes, name, settings, owner);
             queue.touch(declare.now);
@@ -307,6 +308,7 @@ impl VHost {
                 check_reserved(ResourceKind::Exchange, &name)?;
                 self.objects.context.check_new_exchange(state, &on, &declare.arguments)?;
                 declare.check_values(&on, (kind, delays), may)?;
+                self.tell_of_misnamed(&on, &declare.arguments);
                 let delay =
                     delays.then(|| open_delay_queue(&self.objects, state, changes, (&name, declare.durable)));
                 state.topology.add_exchange(Declared { delay, ..wanted }, changes);

@@ -77,7 +77,7 @@ async fn one(call: Call) -> Result<Response, Fault> {
 
 async fn stop(call: Call) -> Result<Response, Fault> {
     let job = id(&call)?;
-    call.told(Operation::Jobs(JobOperation::StopJob { job })).await?;
+    call.told(Operation::Jobs(JobOperation::StopJob { job })).await.map_err(Fault::into_conflict)?;
     Ok(done())
 }
 

@@ -33,7 +33,7 @@ impl BrokerContext {
         {
             return Err(BrokerError::VHostQueueLimit { queue: on.clone(), max });
         }
-        self.check_new_arguments(on, arguments)
+        self.check_arguments(on, arguments)
     }
 
     /// Whether there may be one more exchange, with these arguments.
@@ -51,7 +51,7 @@ impl BrokerContext {
         if self.counts().exchanges >= max as usize {
             return Err(BrokerError::ExchangeLimit { exchange: on.clone(), max });
         }
-        self.check_new_arguments(on, arguments)
+        self.check_arguments(on, arguments)
     }
 
     /// Whether there may be one more binding.
@@ -78,21 +78,6 @@ impl BrokerContext {
         self.check_arguments(&on, &bind.arguments)
     }
 
-    /// Whether these arguments of a queue or an exchange are not too many. Tells the log of those
-    /// that are misnamed.
-    ///
-    /// # Errors
-    /// [`BrokerError::ArgumentsTooLong`].
-    pub(super) fn check_new_arguments(
-        &self,
-        on: &Resource,
-        arguments: &FieldTable,
-    ) -> Result<(), BrokerError> {
-        self.check_arguments(on, arguments)?;
-        self.tell_of_misnamed(on, arguments);
-        Ok(())
-    }
-
     /// Tells the log of arguments that do nothing and are nearly called like one that does
     /// something, of each name once.
     pub(super) fn tell_of_misnamed(&self, on: &dyn Display, arguments: &FieldTable) {
@@ -103,7 +88,7 @@ impl BrokerContext {
     ///
     /// # Errors
     /// [`BrokerError::ArgumentsTooLong`].
-    fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
+    pub(super) fn check_arguments(&self, on: &Resource, arguments: &FieldTable) -> Result<(), BrokerError> {
         if arguments.is_empty() {
             return Ok(());
         }

@@ -165,8 +165,9 @@ impl Checking<'_> {
         check_length(ResourceKind::Exchange, &name)?;
         let on = self.vhost.on_exchange(&name);
         let (kind, delays) = kind_of(&declare.kind, &declare.arguments)?;
-        self.context().check_new_arguments(&on, &declare.arguments)?;
+        self.context().check_arguments(&on, &declare.arguments)?;
         declare.check_values(&on, (kind, delays), &anything)?;
+        self.context().tell_of_misnamed(&on, &declare.arguments);
         let declared = declare.declared(&name, kind);
         if let Some(there) = self.state.topology.exchange(&name) {
             // RabbitMQ's exports leave out internal exchanges, but not its own, of which they do
@@ -192,7 +193,7 @@ impl Checking<'_> {
         }
         let QueueDeclare { durable, auto_delete, mut arguments, .. } = declare;
         let flags = QueueFlags { durable, auto_delete, exclusive: false };
-        self.context().check_new_arguments(&on, &arguments)?;
+        self.context().check_arguments(&on, &arguments)?;
         let there = self.state.topology.queue(&name);
         if !is_typed {
             // A queue that is there is of the type that was the default when it was declared.
@@ -200,6 +201,7 @@ impl Checking<'_> {
             kind.fill(flags, &mut arguments);
         }
         let settings = Settings::declare(&on, flags, arguments)?;
+        self.context().tell_of_misnamed(&on, &settings.arguments);
         if let Some(there) = there {
             let differs = there.settings.check_equivalent(&on, flags, &settings.arguments);
             checked.kept.extend(differs.err().map(|error| error.to_string()));
