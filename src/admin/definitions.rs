@@ -22,6 +22,7 @@ pub use self::preview::DefinitionsPreview;
 
 use self::reading::Notes;
 use super::access::{Requirement, Tag};
+use super::json_fault::in_words;
 use super::{Caller, Operation, Performed, Refusal, RefusalKind, Told, find, secret};
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::user::ADMINISTRATOR;
@@ -84,7 +85,7 @@ impl Source {
     /// # Errors
     /// It is not JSON.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(text).map(Self).map_err(|error| format!("not JSON: {error}"))
+        serde_json::from_slice(text).map(Self).map_err(|error| format!("not JSON: {}", in_words(&error)))
     }
 
     /// An administrator, who may do everything in a vhost.
@@ -109,9 +110,13 @@ impl fmt::Debug for Source {
 /// What an import came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// How many users, vhosts, permissions, policies, queues, exchanges and bindings the document
-    /// names.
-    pub defined: usize,
+    /// How many things were made: users, vhosts, permissions, policies, parameters, queues,
+    /// exchanges and bindings.
+    pub added: usize,
+    /// How many were there and have become what the document says.
+    pub changed: usize,
+    /// How many were there already as they are defined.
+    pub same: usize,
     /// What differs from what is there and stays as it is, a sentence each.
     pub kept: Vec<String>,
     /// What of the document is left out, being of no use here, a sentence each.
@@ -207,7 +212,7 @@ pub(super) fn perform(
             Ok(Performed::told(Told::DefinitionsPreview(Box::new(preview)), Ticket(0)))
         }
         DefinitionsOperation::ImportDefinitions { .. } | DefinitionsOperation::PreviewDefinitions { .. } => {
-            Err(Refusal::new(RefusalKind::Invalid, "these are no definitions: not an object"))
+            Err(Refusal::new(RefusalKind::Invalid, "the definitions are not a JSON object"))
         }
     }
 }
@@ -231,6 +236,7 @@ fn import(
     let mut notes = Notes::default();
     let document = reading::read(given, vhost, &mut notes);
     let mut definitions = import::read(broker, &document, caller.now, &mut notes);
+    let DefinitionsPreview { add, change, same, .. } = preview::compare(broker, &definitions);
     if let Some(noted) = noted.filter(|_| !is_last) {
         let hash = PasswordHash::of(noted.as_bytes()).to_base64();
         definitions.parameters.push((IMPORTED.to_owned(), json!(hash).to_string()));
@@ -244,11 +250,20 @@ fn import(
         .make(broker.vhosts(), broker.policies(), broker.parameters(), (faults, mode), caller.now)
         .map_err(|faults| refusal(&faults))?;
     skipped.extend(made.skipped);
-    for what in made.kept.iter().chain(&skipped).chain(&warnings) {
-        warn!("definitions: {what}");
+    for (word, all) in [("kept", &made.kept), ("skipped", &skipped), ("warning", &warnings)] {
+        for what in all {
+            warn!("definitions: {word}: {what}");
+        }
     }
-    let defined = document.len();
-    let imported = Imported { defined, kept: made.kept, skipped, warnings, unchanged: false };
+    let imported = Imported {
+        added: add.len(),
+        changed: change.len(),
+        same: same.saturating_sub(made.kept.len()),
+        kept: made.kept,
+        skipped,
+        warnings,
+        unchanged: false,
+    };
     Ok(Performed::told(Told::Imported(imported), made.ticket))
 }
 
@@ -270,7 +285,7 @@ fn preview(
     let definitions = import::read(broker, &document, caller.now, &mut notes);
     let Notes { faults, skipped, warnings } = notes;
     let mut preview = preview::compare(broker, &definitions);
-    preview.skipped = [skipped, warnings].concat();
+    (preview.skipped, preview.warnings) = (skipped, warnings);
     match definitions.make(
         broker.vhosts(),
         broker.policies(),
@@ -281,7 +296,7 @@ fn preview(
         Ok(looked) => {
             // What differs and stays as it is was found, but is not the same.
             preview.same = preview.same.saturating_sub(looked.kept.len());
-            preview.skipped.extend(looked.kept);
+            preview.kept = looked.kept;
             preview.skipped.extend(looked.skipped);
         }
         Err(mut faults) => {
@@ -296,7 +311,7 @@ fn preview(
 fn refusal(faults: &[String]) -> Refusal {
     let mut message = match faults.len() {
         1 => String::new(),
-        count => format!("{count} faults: "),
+        count => format!("{count} problems: "),
     };
     message.push_str(&faults[..faults.len().min(FAULTS_MAX)].join("; "));
     if faults.len() > FAULTS_MAX {

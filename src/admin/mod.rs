@@ -29,6 +29,7 @@ pub mod exchanges;
 pub mod explain_route;
 mod find;
 pub mod jobs;
+pub mod json_fault;
 mod limits;
 pub mod messages;
 pub mod node;

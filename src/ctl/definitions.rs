@@ -144,12 +144,25 @@ pub fn imported(told: &Value, words: bool) -> String {
     if words && of("unchanged").is_some() {
         text.push_str("Definitions are unchanged since the last import\n");
     } else if words {
-        let count = of("defined").and_then(Value::as_u64).unwrap_or_default();
-        text.push_str(&format!("Definitions imported: {count}\n"));
+        let count = |key: &str| of(key).and_then(Value::as_u64).unwrap_or_default();
+        text.push_str(&format!("Definitions imported: {}\n", count("added") + count("changed")));
+        text.push_str(&format!("{THERE}: {}\n", count("same")));
     }
-    for (key, word) in [("kept", "kept"), ("skipped", "skipped"), ("warnings", "warning")] {
-        for what in of(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            text.push_str(&format!("{word}: {what}\n"));
+    text + &notes(&told["imported"], &NOTES)
+}
+
+/// What is noted of a document: names in the answer, and words in front of each sentence.
+const NOTES: [(&str, &str); 3] = [("kept", "kept"), ("skipped", "skipped"), ("warnings", "warning")];
+
+/// In front of the number of those that need nothing.
+const THERE: &str = "Definitions that are already there";
+
+/// Sentences of an answer, a line each.
+fn notes(of: &Value, names: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (key, word) in names {
+        for what in of[*key].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            text.push_str(&format!("{word}: {}\n", visible(what)));
         }
     }
     text
@@ -173,13 +186,10 @@ pub fn previewed(told: &Value, words: bool) -> String {
     for what in list("change") {
         text.push_str(&format!("change: {} from {} to {}\n", name(what), what["before"], what["after"]));
     }
-    for (key, word) in [("skipped", "skipped"), ("problems", "problem")] {
-        for what in list(key).filter_map(Value::as_str) {
-            text.push_str(&format!("{word}: {}\n", visible(what)));
-        }
-    }
+    text.push_str(&notes(preview, &NOTES));
+    text.push_str(&notes(preview, &[("problems", "problem")]));
     if words {
-        text.push_str(&format!("Definitions that are already there: {}\n", preview["same"]));
+        text.push_str(&format!("{THERE}: {}\n", preview["same"]));
     }
     text
 }

@@ -5,6 +5,7 @@
 //! that is not there is refused here, where rabbitmqctl lists nothing.
 
 use crate::admin::clients::ClientOperation;
+use crate::admin::json_fault::in_words;
 use crate::admin::permissions::PermissionOperation;
 use crate::admin::policies::PolicyOperation;
 use crate::admin::queues::QueueOperation;
@@ -78,7 +79,7 @@ pub enum CtlError {
 impl CtlError {
     /// Limits that were typed cannot be read.
     pub(super) fn bad_limits(error: &serde_json::Error, example: &str) -> Self {
-        let why = error.to_string().replace("unknown field", "unknown limit").replace('`', "'");
+        let why = in_words(error).replace("unknown field", "unknown limit");
         Self::Definition(format!("invalid limits: {why} (example: {example})"))
     }
 
@@ -162,6 +163,7 @@ fn without_object(operation: &Operation) -> u8 {
     match operation {
         Operation::Queues(QueueOperation::DeleteQueue { .. }) => STATUS_USAGE,
         Operation::Clients(ClientOperation::CloseConnection { .. })
+        | Operation::Parameters(_)
         | Operation::Policies(_)
         | Operation::VHosts(_) => STATUS_UNAVAILABLE,
         _ => STATUS_DATA,

@@ -4,6 +4,7 @@ use super::error::CtlError;
 use super::table::Columns;
 use super::{Asks, Request, Shown};
 use crate::admin::Operation;
+use crate::admin::json_fault::in_words;
 use crate::admin::policies::{ObjectKind, PolicyOperation, PolicySetting};
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -127,7 +128,10 @@ impl Setting {
         let Self { priority, apply_to, name: policy, pattern, definition } = self;
         let definition = serde_json::from_str(&definition).map_err(|error| {
             let example = r#"{"max-length": 100}"#;
-            CtlError::Definition(format!("invalid policy definition: {error} (example: {example})"))
+            CtlError::Definition(format!(
+                "invalid policy definition: {} (example: {example})",
+                in_words(&error)
+            ))
         })?;
         Ok(PolicySetting { vhost, policy, pattern, apply_to, priority, definition })
     }

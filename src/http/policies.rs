@@ -6,6 +6,7 @@ use super::call::Call;
 use super::given::{check_given, check_known};
 use super::list;
 use super::route::{Route, delete, get, post, put};
+use crate::admin::json_fault::in_words;
 use crate::admin::parameters::ParameterOperation;
 use crate::admin::policies::{PolicyOperation, PolicyRow, PolicySetting};
 use crate::admin::value::Arguments;
@@ -294,7 +295,7 @@ async fn set_limits(call: &Call, value: &Value) -> Result<Response, Fault> {
     }
     let VHostLimitsChange { max_connections, max_queues } =
         VHostLimitsChange::deserialize(value).map_err(|error| {
-            let why = error.to_string().replace("unknown field", "unknown limit").replace('`', "'");
+            let why = in_words(&error).replace("unknown field", "unknown limit");
             Fault::bad_request(format!("invalid limits: {why}"))
         })?;
     let limits = VHostLimitsChange {

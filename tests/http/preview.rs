@@ -72,13 +72,14 @@ fn an_import_is_compared_with_what_is_there_before_it_is_done() {
         ])
     );
     assert_eq!((&told["same"], &told["problems"]), (&json!(2), &json!([])), "the vhost / and the queue same");
-    let skipped = told["skipped"].as_array().expect("it is a list");
-    assert_eq!(skipped.len(), 1, "{skipped:?}");
+    let kept = told["kept"].as_array().expect("it is a list");
+    assert_eq!(kept.len(), 1, "{kept:?}");
     assert!(
-        skipped[0]
+        kept[0]
             .as_str()
             .is_some_and(|what| what.contains("inequivalent arg 'x-max-length' for queue 'kept'"))
     );
+    assert_eq!((&told["skipped"], &told["warnings"]), (&json!([]), &json!([])));
     assert_eq!(api.check("GET", "/api/definitions", None, 200), before, "nothing has changed");
 
     let wrong = json!({
@@ -114,6 +115,11 @@ fn what_an_import_skips_is_not_among_what_it_adds() {
     });
     let told = api.check("POST", "/api/definitions/preview", Some(&loose.to_string()), 200);
     assert_eq!(told["add"], json!([]), "what is skipped is not added");
+    let user = json!({ "users": [{ "name": "bob", "password": "hush-hush", "tags": ["x"] }] });
+    let user = api.check("POST", "/api/definitions/preview", Some(&user.to_string()), 200);
+    let nothing = "the tag 'x' of user 'bob' gives no rights";
+    assert!(user["warnings"][0].as_str().is_some_and(|what| what.starts_with(nothing)), "{user}");
+    assert_eq!(user["skipped"], json!([]), "it is imported");
     assert_eq!(
         told["skipped"],
         json!([

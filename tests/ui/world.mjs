@@ -527,8 +527,8 @@ export class World {
     compare('policy', document.policies, (e) => this.policies.find(
         (p) => p.vhost === e.vhost && p.name === e.name),
       ['pattern', 'priority', 'definition', 'apply-to']);
-    return { add, change, same, problems, skipped: document.parameters?.length
-        ? ['parameters: none is known here'] : [] };
+    return { add, change, same, problems, kept: [], warnings: [],
+      skipped: document.parameters?.length ? ['parameters: none is known here'] : [] };
   }
   importDefinitions(document) {
     for (const v of document.vhosts ?? []) this.vhosts.set(v.name, { ...this.vhosts.get(v.name), ...v });

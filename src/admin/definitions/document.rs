@@ -47,23 +47,6 @@ pub struct Document {
     pub bindings: Vec<BindingEntry>,
 }
 
-impl Document {
-    /// How many things it names.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        let who =
-            self.users.len() + self.vhosts.len() + self.permissions.len() + self.topic_permissions.len();
-        let how = self.parameters.len() + self.global_parameters.len() + self.policies.len();
-        who + how + self.queues.len() + self.exchanges.len() + self.bindings.len()
-    }
-
-    /// Whether it names nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// A user.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UserEntry {

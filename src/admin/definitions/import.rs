@@ -6,6 +6,7 @@ use super::document::{
     VHostEntry, read_map,
 };
 use super::reading::Notes;
+use crate::admin::json_fault::in_words;
 use crate::admin::parameters::{GlobalParameterRow, text_of};
 use crate::admin::policies::definition_of;
 use crate::admin::value::{Arguments, Value, table_of};
@@ -233,7 +234,7 @@ struct OperatorPolicy {
 fn parameter(entry: &ParameterEntry, definitions: &mut Definitions, notes: &mut Notes) -> Result<(), String> {
     match entry.component.as_str() {
         "operator_policy" => {
-            let value = OperatorPolicy::deserialize(&entry.value).map_err(|error| error.to_string())?;
+            let value = OperatorPolicy::deserialize(&entry.value).map_err(|error| in_words(&error))?;
             let OperatorPolicy { pattern, apply_to, definition, priority } = value;
             let (vhost, name) = (entry.vhost.clone(), entry.name.clone());
             let all = PolicyEntry { vhost, name, pattern, apply_to, definition, priority };
@@ -241,7 +242,7 @@ fn parameter(entry: &ParameterEntry, definitions: &mut Definitions, notes: &mut 
             definitions.policies.extend(policy.map(|policy| (Rank::Operator, policy)));
         }
         "vhost-limits" => {
-            let limits = read_map(entry.value.clone()).map_err(|error| error.to_string())?;
+            let limits = read_map(entry.value.clone()).map_err(|error| in_words(&error))?;
             definitions.vhost_limits.push((entry.vhost.clone(), vhost_limits(&limits)?));
         }
         component => notes.skipped.push(format!(

@@ -28,8 +28,12 @@ pub struct DefinitionsPreview {
     pub same: usize,
     /// What keeps the document from being imported, a sentence each.
     pub problems: Vec<String>,
-    /// What would be left out, or stay as it is although it differs, a sentence each.
+    /// What differs from what is there and would stay as it is, a sentence each.
+    pub kept: Vec<String>,
+    /// What would be left out, a sentence each.
     pub skipped: Vec<String>,
+    /// What else should be known, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Something that would be made.

@@ -8,6 +8,7 @@ use super::document::{
     BindingEntry, Document, ExchangeEntry, ParameterEntry, PermissionEntry, PolicyEntry, QueueEntry,
     TopicPermissionEntry, UserEntry, VHostEntry,
 };
+use crate::admin::json_fault::in_words;
 use crate::admin::parameters::GlobalParameterRow;
 use crate::auth::vhost::ROOT;
 use crate::near::did_you_mean;
@@ -140,7 +141,7 @@ fn section<E: Entry>(given: &mut Map<String, Value>, name: &str, notes: &mut Not
         let entry: E = match serde_ignored::deserialize(value, |path| ignored.push(path.to_string())) {
             Ok(entry) => entry,
             Err(error) => {
-                notes.faults.push(format!("number {} of {name}{shown}: {error}", at + 1));
+                notes.faults.push(format!("entry {} of {name}{shown}: {}", at + 1, in_words(&error)));
                 continue;
             }
         };

@@ -54,10 +54,11 @@ export default async function definitions(ctx) {
           offer('What is here under the same names is replaced.', true, () => show(result)));
         return;
       }
-      const { add, change, same, problems, skipped } = await post('/api/definitions/preview', whole);
+      const { add, change, same, problems, kept, skipped, warnings } = await post('/api/definitions/preview', whole);
       const nothing = !add.length && !change.length;
       show(result, h('h2', `What ${chosen.name} would do`), problems.map((p) => note('error', p)),
-        skipped.map((s) => note('warning', `Skipped: ${s}`)),
+        kept.map((s) => note('warning', `Kept: ${s}`)), skipped.map((s) => note('warning', `Skipped: ${s}`)),
+        warnings.map((s) => note('warning', s)),
         note(nothing ? 'success' : null,
           nothing ? `Nothing: ${plural(same, 'definition')} of it ${same === 1 ? 'is' : 'are'} here already.`
             : `${plural(add.length, 'addition')}, ${plural(change.length, 'change')}; ${plural(same, 'definition')} the same. Nothing is deleted by an import.`),
