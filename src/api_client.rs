@@ -149,8 +149,9 @@ impl Client {
         }
         let answer = self.runtime.block_on(within(self.wait, self.requests.send_request(request)))?;
         let answer = match (answer, &self.target) {
-            (Err(error), Endpoint::Url { url, .. }) if !self.is_http && !error.is_user() => {
-                return Err(self.runtime.block_on(other_protocol(url, || lost(&error))));
+            (Err(error), Endpoint::Url { url, ca, .. }) if !self.is_http && !error.is_user() => {
+                let probe = other_protocol(url, reach(url, ca.as_deref()), || lost(&error));
+                return Err(self.runtime.block_on(probe));
             }
             (answer, _) => answer.map_err(|error| lost(&error))?,
         };
@@ -274,7 +275,7 @@ async fn open(target: &Endpoint) -> Result<SendRequest<Full<Bytes>>, ApiError> {
             if url.scheme() == "https" {
                 return match tls::connect(stream, host, ca.as_deref()).await {
                     Ok(stream) => speak(Box::new(stream)).await,
-                    Err(error) => Err(other_protocol(url, || unreachable(error)).await),
+                    Err(error) => Err(other_protocol(url, reach_plain(url), || unreachable(error)).await),
                 };
             }
             speak(Box::new(stream)).await
@@ -289,29 +290,48 @@ fn host_and_port(url: &Url) -> (&str, u16) {
     (host, url.port_or_known_default().unwrap_or_default())
 }
 
-/// What is wrong with a URL at which nobody speaks its protocol, by what is spoken there instead;
-/// `otherwise`, if that is not known.
-async fn other_protocol(url: &Url, otherwise: impl FnOnce() -> ApiError) -> ApiError {
-    let first = timeout(PROBE_WAIT, first_bytes(url)).await.ok().and_then(Result::ok).unwrap_or_default();
+/// A new connection to where a URL is, over TLS if it says so.
+async fn reach(url: &Url, ca: Option<&Path>) -> io::Result<Box<dyn tls::Stream>> {
+    let (host, port) = host_and_port(url);
+    let stream = TcpStream::connect((host, port)).await?;
+    if url.scheme() == "https" {
+        return Ok(Box::new(tls::connect(stream, host, ca).await?));
+    }
+    Ok(Box::new(stream))
+}
+
+/// As [`reach`], without TLS.
+async fn reach_plain(url: &Url) -> io::Result<Box<dyn tls::Stream>> {
+    Ok(Box::new(TcpStream::connect(host_and_port(url)).await?))
+}
+
+/// What is wrong with a URL at which nobody speaks its protocol, by what is spoken there instead on
+/// a new connection; `otherwise`, if that is not known.
+async fn other_protocol(
+    url: &Url,
+    reached: impl Future<Output = io::Result<Box<dyn tls::Stream>>>,
+    otherwise: impl FnOnce() -> ApiError,
+) -> ApiError {
+    let first = async { first_bytes(reached.await?).await };
+    let first = timeout(PROBE_WAIT, first).await.ok().and_then(Result::ok).unwrap_or_default();
     let (is_tls, (_, port)) = (url.scheme() == "https", host_and_port(url));
     let place = format!("{}:{port}", url.host_str().unwrap_or_default());
     let why = if first.starts_with(b"AMQP") {
-        format!("AMQP is spoken at {place}, not HTTP: {HINT}")
+        format!("{place} speaks AMQP, not HTTP: {HINT}")
     } else if first.starts_with(TLS_ALERT) && !is_tls {
-        format!("TLS is spoken at {place}: try https://{place}, if that is the port of the management API")
+        format!("{place} speaks TLS: try https://{place}, if that is the port of the management API")
     } else if first.starts_with(b"HTTP/") && is_tls {
-        format!("HTTP without TLS is spoken at {place}: try http://{place}")
+        format!("{place} speaks HTTP without TLS: try http://{place}")
     } else if is_tls {
         return otherwise();
     } else {
-        format!("HTTP is not spoken at {place}: {HINT}")
+        format!("{place} does not speak HTTP: {HINT}")
     };
     ApiError::OtherProtocol(why)
 }
 
-/// The first bytes that come from where a URL is, to a request without TLS.
-async fn first_bytes(url: &Url) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(host_and_port(url)).await?;
+/// The first bytes that come as the answer to a request.
+async fn first_bytes(mut stream: Box<dyn tls::Stream>) -> io::Result<Vec<u8>> {
     stream.write_all(PROBE).await?;
     let mut first = vec![0; 8];
     let count = stream.read(&mut first).await?;
@@ -331,7 +351,7 @@ fn no_socket(folder: &Path, path: &Path, error: &io::Error) -> ApiError {
     let (path, shown) = (path.display(), folder.display());
     match error.kind() {
         ErrorKind::NotFound => ApiError::Unreachable(format!(
-            "no broker is running on the data in {shown} (there is no {path}): name its data folder with --data-dir"
+            "no broker is running on the data in {shown} (there is no {path}): is that its data folder (--data-dir)?"
         )),
         ErrorKind::ConnectionRefused => ApiError::Unreachable(format!(
             "no broker is running on the data in {shown} (nothing listens on {path})"

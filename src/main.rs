@@ -68,10 +68,13 @@ enum Command {
     /// Run the broker (the default)
     Serve(Flags),
     /// Put load on any AMQP broker and measure it
+    #[command(version)]
     Perf(perf::Options),
     /// Administer a running broker
+    #[command(version)]
     Ctl(ctl::Options),
     /// Watch a running broker: queues, connections, the node
+    #[command(version)]
     Top(top::Options),
     /// Make a data file from a copy that leveret ctl backup made
     Restore(Restore),
@@ -96,7 +99,7 @@ struct Restore {
     /// Settings file of the broker, which may name the data folder
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     config: Option<PathBuf>,
-    /// Do not say that it is done
+    /// Print nothing on success
     #[arg(short, long)]
     quiet: bool,
 }
@@ -154,7 +157,7 @@ impl Restore {
         if !quiet {
             // The file is there, whether that is read or not.
             let _told =
-                writeln!(io::stderr(), "leveret: made {} of {}", made.display(), file.display());
+                writeln!(io::stderr(), "leveret: restored {} from {}", made.display(), file.display());
         }
         Ok(())
     }

@@ -93,6 +93,8 @@ pub struct Status {
     pub store: String,
     /// What publishers wait for: `memory`, `disk`.
     pub alarms: Vec<String>,
+    /// Bytes of memory in use, if that is known.
+    pub memory_bytes: Option<u64>,
     /// Bytes of memory in use from which on publishers wait; none for no limit.
     pub memory_limit_bytes: Option<u64>,
     /// Bytes of the disk that must be free.
@@ -115,6 +117,10 @@ pub struct Status {
     pub messages_ready: u64,
     /// Messages delivered and not settled.
     pub messages_unacknowledged: u64,
+    /// Messages that wait for a retry or for their time.
+    pub messages_delayed: u64,
+    /// Messages that died and have nowhere to go.
+    pub messages_parked: u64,
     /// Users.
     pub users: u64,
 }
@@ -329,7 +335,9 @@ fn invalid(why: String) -> Refusal {
 }
 
 fn status(broker: &Broker, caller: &Caller) -> Status {
-    let (gauges, health) = (broker.gauges(), broker.health());
+    let mut delayed = 0;
+    let gauges = broker.gauges_with(|_queue, stats| delayed += stats.delayed);
+    let health = broker.health();
     let (alarms, limits) = (broker.alarms().shortage(health), broker.alarms().limits());
     let alarms = [(alarms.memory, "memory"), (alarms.disk, "disk")];
     let store = match health {
@@ -344,6 +352,7 @@ fn status(broker: &Broker, caller: &Caller) -> Status {
         uptime_s: caller.now.mono_ms.saturating_sub(broker.started_at().mono_ms) / 1000,
         store: store.to_owned(),
         alarms: alarms.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| (*name).to_owned()).collect(),
+        memory_bytes: machine::resident_bytes(),
         memory_limit_bytes: Some(limits.memory_bytes).filter(|&bytes| bytes != u64::MAX),
         disk_free_limit_bytes: limits.disk_free_bytes,
         disk_free_bytes: broker.alarms().disk_free_bytes(),
@@ -355,6 +364,8 @@ fn status(broker: &Broker, caller: &Caller) -> Status {
         consumers: gauges.consumers,
         messages_ready: gauges.messages_ready,
         messages_unacknowledged: gauges.messages_unacked,
+        messages_delayed: delayed,
+        messages_parked: gauges.messages_parked,
         users: broker.users().list().len() as u64,
     }
 }

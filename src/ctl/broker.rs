@@ -15,6 +15,9 @@ use std::time::Duration;
 /// The path where every operation is done.
 const OPERATIONS: &str = "/api/operations";
 
+/// What there is to say where the API has no such path.
+const NO_LEVERET: &str = "there is no /api/operations: the URL has to be that of Leveret, without a path, as in http://broker:15672";
+
 /// A running broker.
 #[derive(Debug)]
 pub struct Broker {
@@ -63,7 +66,7 @@ impl Broker {
                 let body = body.map_err(|error| CtlError::Usage(error.to_string()))?;
                 (self.client.ask(Method::POST, OPERATIONS, body)?, Some(operation))
             }
-            Asks::Path(method, path, body) => {
+            Asks::Path(method, path, body) | Asks::PathIn { method, path, body, .. } => {
                 let body = body.as_ref().map(Value::to_string).unwrap_or_default();
                 (self.client.ask(method.clone(), path, body.into_bytes())?, None)
             }
@@ -76,8 +79,35 @@ impl Broker {
             201 | 204 => Ok(Reply::One(Value::Null)),
             status => {
                 let text = self.client.whole(answer)?;
+                if let (404, Asks::PathIn { method, vhost, missing, .. }) = (status, asks) {
+                    return Err(self.missing(method, vhost, missing));
+                }
                 Err(refused(status, &text, operation, self.user.as_deref().unwrap_or_default()))
             }
+        }
+    }
+
+    /// Looks whether there is a vhost of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn check_vhost(&mut self, name: &str) -> Result<(), CtlError> {
+        let list = PolicyOperation::ListOperatorPolicies { vhost: name.to_owned() };
+        if let Reply::Many(mut rows) = self.ask(&Asks::Operation(Operation::Policies(list)))? {
+            while self.row(&mut rows)?.is_some() {}
+        }
+        Ok(())
+    }
+
+    /// What the broker did not find: the vhost, or else what is missing in it. As in rabbitmqctl,
+    /// what cannot be cleared has the same status in either case.
+    fn missing(&mut self, method: &Method, vhost: &str, what: &str) -> CtlError {
+        match self.check_vhost(vhost) {
+            Err(CtlError::Refused { refusal, .. }) if *method == Method::DELETE => {
+                CtlError::Check(refusal.message)
+            }
+            Err(error) => error,
+            Ok(()) => CtlError::Check(what.to_owned()),
         }
     }
 
@@ -114,7 +144,7 @@ fn refused(status: u16, text: &[u8], operation: Option<&Operation>, user: &str) 
         return match (status, serde_json::from_slice::<Value>(text)) {
             (503, Ok(told)) => CtlError::Check(not_well(&told)),
             (401, _) => CtlError::NoRight("the broker asks for a user and a password".to_owned()),
-            (404, _) => CtlError::Garbled(format!("there is no {OPERATIONS}: is it a Leveret?")),
+            (404, _) => CtlError::Garbled(NO_LEVERET.to_owned()),
             (status, _) => CtlError::Garbled(format!("status {status}")),
         };
     };
@@ -137,27 +167,35 @@ fn refused(status: u16, text: &[u8], operation: Option<&Operation>, user: &str) 
             let why = match message.as_str() {
                 "Not_Authorized" => "the name or the password is wrong",
                 "Not management user" => {
-                    "it takes the tag management, policymaker, monitoring or administrator"
+                    "the API requires the tag management, policymaker, monitoring or administrator"
                 }
                 other => other,
             };
             CtlError::NoRight(format!("the broker refuses user '{user}': {why}"))
         }
-        (_, Some(_)) if status == 404 => {
-            CtlError::Garbled(format!("there is no {OPERATIONS}: is it a Leveret?"))
-        }
+        (_, Some(_)) if status == 404 => CtlError::Garbled(NO_LEVERET.to_owned()),
         (_, Some(_)) => CtlError::Garbled(message),
-        (_, None) => CtlError::Check(message),
+        // RabbitMQ's words for it are several lines.
+        (_, None) => {
+            CtlError::Check(message.trim_start_matches("Validation failed").trim().replace('\n', " "))
+        }
     }
 }
 
 /// Why a check of health failed, with the alarms or certificates if it is because of these, or with
-/// the port that nothing listens on and those that something does.
+/// the port or the protocol that nothing listens for and those that something does.
 fn not_well(told: &Value) -> String {
     let reason = told["reason"].as_str().unwrap_or("failed");
     if let (Some(port), Some(ports)) = (told["missing"].as_u64(), told["ports"].as_array()) {
         let ports: Vec<String> = ports.iter().map(Value::to_string).collect();
         return format!("{reason} on port {port}; there is one on each of the ports {}", ports.join(", "));
+    }
+    if let (Some(missing), Some(protocols)) = (told["missing"].as_array(), told["protocols"].as_array()) {
+        let names = |names: &[Value]| {
+            let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+            names.join(", ")
+        };
+        return format!("{reason} for {}; there are listeners for {}", names(missing), names(protocols));
     }
     let alarms = told["alarms"].as_array().into_iter().flatten();
     let mut because: Vec<String> =

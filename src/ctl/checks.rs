@@ -41,14 +41,14 @@ pub enum Command {
     CheckVirtualHosts,
     /// Check that no certificate expires soon
     CheckCertificateExpiration {
-        /// How soon
+        /// How far to look ahead, in the unit of --unit
         #[arg(long, value_name = "NUMBER", default_value_t = 4)]
         within: u32,
-        /// Unit of that: days, weeks, months, years
+        /// Unit of --within: days, weeks, months, years
         #[arg(long, value_name = "UNIT", default_value = "weeks")]
         unit: String,
     },
-    /// Check that the broker is well
+    /// Check that the broker works; alarms do not fail it: see check_local_alarms
     NodeHealthCheck,
 }
 
@@ -82,11 +82,16 @@ impl Command {
             }
             Self::CheckCertificateExpiration { within, unit } => check(
                 &format!("health/checks/certificate-expiration/{within}/{unit}"),
-                format!("No certificate expires within {within} {unit}"),
+                format!("No certificate expires within {within} {}", counted(within, &unit)),
             ),
             Self::NodeHealthCheck => check("healthchecks/node", "Health check passed".to_owned()),
         }
     }
+}
+
+/// A unit as it is said of so many.
+fn counted(number: u32, unit: &str) -> &str {
+    if number == 1 { unit.strip_suffix('s').unwrap_or(unit) } else { unit }
 }
 
 /// Connects to each listener that an overview names; which ports these are.

@@ -38,7 +38,7 @@ pub enum Command {
         /// Close those of all vhosts (the default)
         #[arg(long)]
         global: bool,
-        /// Close no more than so many, those that have been there for longest
+        /// Close at most this many connections, oldest first
         #[arg(long, value_name = "NUMBER")]
         limit: Option<u64>,
         /// Reason to tell the clients

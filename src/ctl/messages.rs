@@ -57,7 +57,7 @@ pub enum Command {
         /// Which messages
         #[command(flatten)]
         chosen: Chosen,
-        /// Columns, such as published_at, due_at, expires_at, properties, unacknowledged_by
+        /// Columns, such as message_id, published_at, due_at, properties, unacknowledged_by
         columns: Vec<String>,
     },
     /// Delete one message of a queue for good; peek shows its id
@@ -92,7 +92,7 @@ pub enum Command {
     Redrive {
         /// Name of the queue
         queue: String,
-        /// Where to send them: the queue they died in, or the exchange they were published to
+        /// Where to send them: the queue they died in, or the exchange that routed them to it
         #[arg(long, value_name = "WHAT", default_value = "queue")]
         to: RedriveTo,
         /// Which messages
@@ -102,13 +102,25 @@ pub enum Command {
         #[command(flatten)]
         pace: Pace,
     },
-    /// List jobs that move or redrive messages, with those of the last time
+    /// List jobs that move or redrive messages, including recent ones
     ListJobs,
-    /// Stop a job after the batch at which it is
+    /// Stop a job after its current batch
     StopJob {
         /// Number of the job
         job: u64,
     },
+}
+
+/// A column that is one of a message's properties.
+const MESSAGE_ID: &str = "message_id";
+
+/// The messages of a page, with their ids beside what else is told of them.
+#[must_use]
+pub fn with_ids(mut messages: Vec<Value>) -> Vec<Value> {
+    for message in &mut messages {
+        message[MESSAGE_ID] = message["properties"][MESSAGE_ID].clone();
+    }
+    messages
 }
 
 /// Where a message goes that is redriven.
@@ -116,7 +128,7 @@ pub enum Command {
 pub enum RedriveTo {
     /// Into the queue it died in
     Queue,
-    /// To the exchange it was published to
+    /// To the exchange that routed it to the queue it died in, with the same keys
     Exchange,
 }
 
@@ -172,7 +184,8 @@ impl Command {
         let (asks, answer) = match self {
             Self::Peek { queue, from, count, state, chosen, columns } => {
                 let (payload_bytes, selection) = (PAYLOAD_BYTES, chosen.selection(state)?);
-                let columns = Columns::chosen(&columns, &COLUMNS, columns_of::<ShownMessage>(), &[])?;
+                let known = [columns_of::<ShownMessage>(), &[MESSAGE_ID]].concat();
+                let columns = Columns::chosen(&columns, &COLUMNS, &known, &[])?;
                 (
                     browse(BrowseOperation::ListMessages {
                         vhost,

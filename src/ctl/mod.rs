@@ -40,6 +40,7 @@ pub mod vhosts;
 
 pub use self::error::CtlError;
 
+use self::backup::Backup;
 use self::broker::{Broker, Reply};
 use self::table::{Columns, Style, Table};
 use crate::admin::Operation;
@@ -178,6 +179,20 @@ pub enum Asks {
     Operation(Operation),
     /// A path of the API, with a body if there is one.
     Path(Method, String, Option<Value>),
+    /// A path about something of a vhost, whose answer does not say what is missing: the vhost, or
+    /// what these words say.
+    PathIn {
+        /// The method.
+        method: Method,
+        /// The path.
+        path: String,
+        /// The body, if there is one.
+        body: Option<Value>,
+        /// The vhost.
+        vhost: String,
+        /// What is missing if the vhost is there.
+        missing: String,
+    },
     /// Nothing: the answer is known.
     Nothing(Value),
 }
@@ -315,6 +330,8 @@ fn await_startup(target: &Endpoint, wait: Duration) -> Result<(), CtlError> {
 
 fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlError> {
     let Request { asks, answer: shown } = request;
+    // Before the broker begins to copy.
+    let copy = if let Shown::Copy(file) = &shown { Some(Backup::create(file)?) } else { None };
     match (broker.ask(&asks)?, shown) {
         (Reply::Many(mut rows), Shown::List(columns)) => {
             let mut table = show.table(columns);
@@ -325,11 +342,14 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
         }
         (Reply::One(Value::Array(mut rows)), Shown::ListIn(vhost, columns)) => {
             rows.retain(|row| row["vhost"] == vhost.as_str());
+            if rows.is_empty() {
+                broker.check_vhost(&vhost)?;
+            }
             show.rows(rows, columns)
         }
         (Reply::One(Value::Array(rows)), Shown::List(columns)) => show.rows(rows, columns),
         (Reply::One(mut told), Shown::Page(columns)) => match told["message_page"]["messages"].take() {
-            Value::Array(messages) => show.rows(messages, columns),
+            Value::Array(messages) => show.rows(messages::with_ids(messages), columns),
             _ => Err(CtlError::Garbled("no messages".to_owned())),
         },
         (Reply::One(told), Shown::Changes(columns)) => {
@@ -349,7 +369,8 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
             show.one(&job, Shown::Count("moved", "messages moved"))
         }
         (Reply::Copy(mut parts), Shown::Copy(file)) => {
-            let bytes = backup::write(&file, || broker.part(&mut parts))?;
+            let copy = copy.map_or_else(|| Backup::create(&file), Ok)?;
+            let bytes = copy.write(|| broker.part(&mut parts))?;
             if !show.is_quiet() {
                 // The copy is there, whether that is read or not.
                 let _told = writeln!(io::stderr(), "leveret: wrote {} ({bytes} bytes)", file.display());

@@ -70,11 +70,14 @@ const OF_RABBITMQ: &[(&[&str], &str)] = &[
     ),
     (&["stop", "stop_app", "shutdown"], "to stop the broker, send SIGTERM to its process"),
     (&["start_app"], "leveret serve starts the broker"),
-    (&["wait"], "await_startup waits until the broker runs"),
+    (&["wait"], "use leveret ctl await_startup instead"),
     (&["reset", "force_reset"], "to begin anew, stop the broker and remove its data folder"),
-    (&["environment"], "leveret config prints all settings with their defaults"),
-    (&["report", "observer", "memory_breakdown", "listeners"], "status and leveret ctl list_queues tell it"),
-    (&["is_running", "is_booting"], "check_running tells whether the broker runs"),
+    (&["environment"], "use leveret config, which prints all settings with their defaults"),
+    (
+        &["report", "observer", "memory_breakdown", "listeners"],
+        "use leveret ctl status and list_queues instead",
+    ),
+    (&["is_running", "is_booting"], "use leveret ctl check_running instead"),
     (
         &["list_feature_flags", "enable_feature_flag", "list_deprecated_features", "enable_all_stable"],
         "all features are always enabled",

@@ -56,9 +56,9 @@ pub enum Command {
     },
     /// Close the listeners for AMQP; clients that are connected stay
     SuspendListeners,
-    /// Open them again
+    /// Open the listeners for AMQP again
     ResumeListeners,
-    /// Do nothing: the log goes to standard error, and whoever reads that rotates it
+    /// Do nothing: the log goes to standard error, where another program rotates it
     RotateLogs,
     /// Print the version of this program
     Version,

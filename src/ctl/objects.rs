@@ -14,10 +14,10 @@ use clap::Subcommand;
 pub enum Command {
     /// List queues: name and messages, or the given columns
     ListQueues {
-        /// Only queues that can be used, which are all
+        /// No effect: every queue is online
         #[arg(long)]
         online: bool,
-        /// Only queues of this node, which are all
+        /// No effect: every queue is on this node
         #[arg(long)]
         local: bool,
         /// Columns, such as messages_ready, consumers, arguments, policy, type, durable, owner_pid
@@ -48,7 +48,7 @@ pub enum Command {
         /// Name of the exchange; '' is the default exchange
         exchange: String,
     },
-    /// Drop all ready messages of a queue
+    /// Drop the ready and delayed messages of a queue; unacknowledged and parked ones stay
     PurgeQueue {
         /// Name of the queue
         queue: String,

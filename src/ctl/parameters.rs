@@ -4,6 +4,9 @@
 use super::error::CtlError;
 use super::table::Columns;
 use super::{Asks, Request, Shown};
+use crate::admin::Operation;
+use crate::admin::json_fault::in_words;
+use crate::admin::parameters::ParameterOperation;
 use crate::api_client::{Method, encoded};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -30,16 +33,16 @@ pub enum Command {
         /// Name of the parameter
         name: String,
     },
-    /// List the parameters of no vhost
+    /// List global parameters
     ListGlobalParameters,
-    /// Set a parameter of no vhost
+    /// Set a global parameter
     SetGlobalParameter {
         /// Name of the parameter
         name: String,
         /// JSON
         value: String,
     },
-    /// Clear a parameter of no vhost
+    /// Clear a global parameter
     ClearGlobalParameter {
         /// Name of the parameter
         name: String,
@@ -57,34 +60,43 @@ impl Command {
     /// # Errors
     /// The value is not JSON.
     pub fn request(self, vhost: &str) -> Result<Request, CtlError> {
-        let parameter = |component: &str, name: &str| {
-            format!("/api/parameters/{}/{}/{}", encoded(component), encoded(vhost), encoded(name))
+        let parameter = |method: Method, component: String, name: String, body: Option<Value>| {
+            let path =
+                format!("/api/parameters/{}/{}/{}", encoded(&component), encoded(vhost), encoded(&name));
+            let missing = format!("there is no parameter '{name}' of component '{component}'");
+            Asks::PathIn { method, path, body, vhost: vhost.to_owned(), missing }
         };
-        let global = |name: &str| format!("/api/global-parameters/{}", encoded(name));
         let (asks, answer) = match self {
             Self::ListParameters => {
                 let columns = Columns::fixed(&["component", "name", "value"]).with_json("value");
-                (list("parameters"), Shown::ListIn(vhost.to_owned(), columns))
+                let asks = Asks::PathIn {
+                    method: Method::GET,
+                    path: "/api/parameters".to_owned(),
+                    body: None,
+                    vhost: vhost.to_owned(),
+                    missing: "there are no parameters".to_owned(),
+                };
+                (asks, Shown::ListIn(vhost.to_owned(), columns))
             }
             Self::SetParameter { component, name, value } => {
                 let body = json!({
                     "component": &component, "vhost": vhost, "name": &name, "value": parsed(&value)?,
                 });
-                (Asks::Path(Method::PUT, parameter(&component, &name), Some(body)), Shown::Done(""))
+                (parameter(Method::PUT, component, name, Some(body)), Shown::Done(""))
             }
             Self::ClearParameter { component, name } => {
-                (Asks::Path(Method::DELETE, parameter(&component, &name), None), Shown::Done(""))
+                (parameter(Method::DELETE, component, name, None), Shown::Done(""))
             }
             Self::ListGlobalParameters => {
                 let columns = Columns::fixed(&["name", "value"]).with_json("value");
-                (list("global-parameters"), Shown::List(columns))
+                (global(ParameterOperation::ListGlobalParameters), Shown::List(columns))
             }
             Self::SetGlobalParameter { name, value } => {
-                let body = json!({"name": &name, "value": parsed(&value)?});
-                (Asks::Path(Method::PUT, global(&name), Some(body)), Shown::Done(""))
+                let value = parsed(&value)?;
+                (global(ParameterOperation::SetGlobalParameter { name, value }), Shown::Done(""))
             }
             Self::ClearGlobalParameter { name } => {
-                (Asks::Path(Method::DELETE, global(&name), None), Shown::Done(""))
+                (global(ParameterOperation::ClearGlobalParameter { name }), Shown::Done(""))
             }
             Self::SetClusterName { name } => {
                 let path = "/api/cluster-name".to_owned();
@@ -95,11 +107,11 @@ impl Command {
     }
 }
 
-fn list(path: &str) -> Asks {
-    Asks::Path(Method::GET, format!("/api/{path}"), None)
+fn global(operation: ParameterOperation) -> Asks {
+    Asks::Operation(Operation::Parameters(operation))
 }
 
 fn parsed(value: &str) -> Result<Value, CtlError> {
     serde_json::from_str(value)
-        .map_err(|error| CtlError::Definition(format!("the value is not JSON: {error}")))
+        .map_err(|error| CtlError::Definition(format!("the value is not JSON: {}", in_words(&error))))
 }

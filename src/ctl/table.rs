@@ -74,7 +74,8 @@ impl Columns {
                 empty.push(meant.to_owned());
             } else if !known.contains(&meant) {
                 let (near, known) = (did_you_mean(name, known), known.join(", "));
-                let why = format!("unknown column '{name}'; the columns are {known}{near}");
+                let the = if near.is_empty() { "; the" } else { " The" };
+                let why = format!("unknown column '{name}'{near}{the} columns are {known}");
                 return Err(CtlError::Usage(why));
             }
             shown.push(meant.to_owned());
@@ -392,6 +393,6 @@ mod tests {
             (["memory", "name"].map(str::to_owned).as_slice(), ["memory".to_owned()].as_slice())
         );
         let refused = chosen("nme").unwrap_err().to_string();
-        assert_eq!(refused, "unknown column 'nme'; the columns are name, state; did you mean 'name'?");
+        assert_eq!(refused, "unknown column 'nme'; did you mean 'name'? The columns are name, state");
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{Config, Flags};
 use clap::Args;
 use std::fs;
 use std::path::PathBuf;
-use url::Url;
+use url::{ParseError, Url};
 
 /// The user, where none is named.
 const USER: &str = "guest";
@@ -24,7 +24,7 @@ pub struct Location {
     #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG", global = true)]
     config: Option<PathBuf>,
     /// A broker elsewhere, by its management API, as in http://broker:15672
-    #[arg(long, value_name = "URL", env = "LEVERET_URL", global = true)]
+    #[arg(long, value_name = "URL", env = "LEVERET_URL", global = true, value_parser = parse)]
     url: Option<Url>,
     /// User for --url [default: guest]
     #[arg(id = "url-user", long = "username", value_name = "USER", env = "LEVERET_USERNAME", global = true)]
@@ -47,6 +47,21 @@ pub struct Location {
     tls_ca: Option<PathBuf>,
 }
 
+/// The URL of a broker.
+fn parse(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|fault| match fault {
+        ParseError::RelativeUrlWithoutBase => String::new(),
+        fault => format!("{fault}: "),
+    });
+    let is_http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    let wrong = match url {
+        Ok(url) if is_http(&url) => return Ok(url),
+        Ok(_) => String::new(),
+        Err(fault) => fault,
+    };
+    Err(format!("{wrong}expected a URL such as http://broker:15672"))
+}
+
 impl Location {
     /// Where that broker is.
     ///
@@ -63,9 +78,6 @@ impl Location {
             let config = Config::resolve(flags).map_err(|error| CtlError::Usage(error.to_string()))?;
             return Ok(Endpoint::Folder(config.data_dir));
         };
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(CtlError::Usage(format!("'{url}' is not a URL such as http://broker:15672")));
-        }
         let user = user.unwrap_or_else(|| USER.to_owned());
         let password = match (given, password_file) {
             (Some(given), _) => Password(given),

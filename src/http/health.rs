@@ -17,7 +17,7 @@ pub(super) fn routes() -> Vec<Route> {
     const OF_QUEUES: &str = "Whether quorum queues have leaders";
     vec![
         get("/api/health/checks/alarms", "Check that no alarm is in effect", alarms),
-        get("/api/health/checks/local-alarms", "Check that no alarm is in effect on this node", alarms),
+        get("/api/health/checks/local-alarms", "Check that no alarm is in effect on this node", local_alarms),
         get(
             "/api/health/checks/certificate-expiration/{within}/{unit}",
             "Check that no certificate expires within a period",
@@ -88,6 +88,14 @@ fn failed(reason: &str, more: Value) -> Response {
 }
 
 async fn alarms(call: Call) -> Response {
+    alarms_in(&call, "in the cluster").await
+}
+
+async fn local_alarms(call: Call) -> Response {
+    alarms_in(&call, "on the node").await
+}
+
+async fn alarms_in(call: &Call, place: &str) -> Response {
     let health = call.state.broker.health();
     let Shortage { memory, disk } = call.state.broker.alarms().shortage(health);
     let node = &call.state.node;
@@ -95,9 +103,9 @@ async fn alarms(call: Call) -> Response {
     let raised: Vec<Value> =
         raised.map(|(_, resource)| json!({"node": node, "resource": resource})).collect();
     if raised.is_empty() {
-        return ok(&call).await;
+        return ok(call).await;
     }
-    failed("There are alarms in effect in the cluster", json!({"alarms": raised}))
+    failed(&format!("There are alarms in effect {place}"), json!({"alarms": raised}))
 }
 
 /// Whether the broker works at all.

@@ -10,6 +10,7 @@ use super::answer::{Fault, aside, json_of};
 use super::call::Call;
 use super::definitions::VALUES_MAX;
 use super::route::{Route, post};
+use crate::admin::json_fault::in_words;
 use crate::admin::{Answer, Operation, Requester, Rows};
 use crate::store::change::CopyParts;
 use axum::body::{Body, Bytes, HttpBody};
@@ -49,7 +50,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn perform(call: Call) -> Result<Response, Fault> {
     let operation = call.body.parse::<Operation>(VALUES_MAX).await?;
-    let operation = operation.map_err(|error| Fault::bad_request(format!("not an operation: {error}")))?;
+    let operation =
+        operation.map_err(|error| Fault::bad_request(format!("not an operation: {}", in_words(&error))))?;
     let is_large = matches!(operation, Operation::Definitions(_) | Operation::Messages(_));
     let turn = (is_large && matches!(call.who, Requester::User(_))).then(|| Arc::clone(&call.state.large));
     // Nobody closes it.
@@ -104,7 +106,7 @@ impl Iterator for Copy {
             }
             Some(Err(error)) => {
                 self.is_told = true;
-                warn!(by, %error, "a copy of the data file is not finished");
+                warn!(by, %error, "a copy of the data file is incomplete");
                 Some(Err(io::Error::other(error)))
             }
             None => {
@@ -119,7 +121,7 @@ impl Iterator for Copy {
 impl Drop for Copy {
     fn drop(&mut self) {
         if !self.is_told {
-            warn!(by = self.by, "a copy of the data file is not finished: the client left");
+            warn!(by = self.by, "a copy of the data file is incomplete: the client left");
         }
     }
 }

@@ -56,7 +56,7 @@ fn of_certificate(why: &CertificateError, other: Other) -> String {
         }
         // A signature is wrong if somebody else has the name of one who is trusted.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "is signed by nobody who is trusted here".to_owned()
+            "is not signed by a trusted CA".to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
@@ -116,7 +116,7 @@ mod tests {
         let certificate = |why| Error::InvalidCertificate(why);
         check(
             certificate(CertificateError::UnknownIssuer),
-            "the server's certificate is signed by nobody who is trusted here",
+            "the server's certificate is not signed by a trusted CA",
         );
         let expected = "a.example".try_into().unwrap();
         let presented = vec![r#"DnsName("localhost")"#.to_owned(), "IpAddress(127.0.0.1)".to_owned()];

@@ -47,28 +47,28 @@ pub struct Options {
     place: Location,
     #[command(flatten)]
     show: Show,
-    /// What to look at first
+    /// View to start with
     #[arg(long, value_name = "VIEW", value_enum, default_value_t = View::Queues)]
     view: View,
     /// Column to sort by, such as in, out, depth, age, name [default: in]
     #[arg(long, value_name = "COLUMN")]
     sort: Option<String>,
-    /// Smallest numbers first, or last names
+    /// Reverse the order: smallest numbers first, names from Z to A
     #[arg(long)]
     reverse: bool,
-    /// Only names that contain this text
+    /// Show only names that contain this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Only this virtual host [default: all]
+    /// Show only this virtual host [default: all]
     #[arg(short = 'p', long, value_name = "VHOST")]
     vhost: Option<String>,
-    /// Seconds between two looks
+    /// Seconds between updates
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     interval: u64,
-    /// Print a table once and end, as on a pipe
+    /// Print a table once and exit, as on a pipe
     #[arg(long)]
     once: bool,
-    /// Rows of that table, 500 at most
+    /// Rows of the table that --once prints, 500 at most
     #[arg(long, value_name = "ROWS", default_value_t = ROWS, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
 }

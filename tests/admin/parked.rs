@@ -54,6 +54,10 @@ fn parked_messages_are_listed_and_counted() {
     let queue = &queue["queue"]["queue"];
     assert_eq!((&queue["messages_parked"], &queue["messages"]), (&json!(3), &json!(0)));
     assert_eq!(fixture.world.broker.gauges().messages_parked, 3);
+    let status = fixture.ask(&json!({ "node": "status" })).unwrap();
+    let status = &status["status"];
+    assert_eq!((&status["messages_parked"], &status["messages_delayed"]), (&json!(3), &json!(0)));
+    assert!(status["memory_bytes"].as_u64() > Some(0), "{status}");
     fixture.refuses(
         &parked("list_parked", "qq"),
         RefusalKind::NotFound,

@@ -3,7 +3,7 @@
 use super::dialogue::{Client, connect};
 use crate::support::process::{Folder, Process, leveret, outcome};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Output;
 
@@ -58,7 +58,7 @@ fn a_copy_has_what_was_confirmed_when_it_began() {
     let made = restore(&copy, &other);
     let told = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(
-        made.status.success() && told.contains("data/leveret.redb of ") && made.stdout.is_empty(),
+        made.status.success() && told.contains("data/leveret.redb from ") && made.stdout.is_empty(),
         "{told}"
     );
     let restored = Process::start(&other);
@@ -107,11 +107,15 @@ fn no_file_is_made_of_a_copy_that_is_not_whole_and_none_is_replaced() {
     assert_eq!(fs::read(&others).expect("it is there"), b"a shopping list");
     let again = forced(&copy);
     assert!(again.status.success() && again.stderr.is_empty(), "{again:?}");
+    // Where no file can be opened, the broker is not asked for a copy.
+    assert_eq!(forced(&folder.at("none/copy")).status.code(), Some(65));
     // Nothing can be written there, so that the broker is left before it has sent everything.
-    assert_eq!(forced(Path::new("/dev/full/copy")).status.code(), Some(65));
-    broker.until_logged("a copy of the data file is not finished: the client left by=\"ctl, uid ");
+    symlink("/dev/full", folder.at("full.part")).expect("the folder is ours");
+    assert_eq!(forced(&folder.at("full")).status.code(), Some(65));
+    broker.until_logged("a copy of the data file is incomplete: the client left by=\"ctl, uid ");
     let (_, log) = broker.stop();
     assert_eq!(log.matches("a copy of the data file is sent by=\"ctl, uid ").count(), 2, "{log}");
+    assert_eq!(log.matches("the client left").count(), 1, "{log}");
     assert!(!log.contains("changed: backup"), "{log}");
     let refused = |made: Output, words: &str| {
         let told = String::from_utf8_lossy(&made.stderr).into_owned();

@@ -27,6 +27,11 @@ fn prints(folder: &Folder, args: &[&str], expected: &str) {
     assert_eq!(ctl(folder, args), (0, expected.to_owned(), String::new()), "{args:?}");
 }
 
+#[track_caller]
+fn refuses(folder: &Folder, args: &[&str], status: i32, words: &str) {
+    assert_eq!(ctl(folder, args), (status, String::new(), format!("leveret: {words}\n")), "{args:?}");
+}
+
 fn client(broker: &Process) -> Client {
     let mut client = Client::over(connect(broker.amqp));
     client.log_in("PLAIN guest guest");
@@ -68,6 +73,9 @@ fn checks_end_as_the_broker_is() {
     prints(&folder, &["check_running"], "The broker is running\n");
     prints(&folder, &["-s", "check_running"], "");
     prints(&folder, &["check_local_alarms"], "The broker reported no local alarms\n");
+    let (status, _, told) = ctl(&folder, &["check_protocol_listener", "mqtt"]);
+    let why = "leveret: No active listener for mqtt; there are listeners for amqp, http\n";
+    assert_eq!((status, told.as_str()), (69, why));
     prints(&folder, &["check_virtual_hosts"], "All virtual hosts are running\n");
     prints(&folder, &["node_health_check"], "Health check passed\n");
     prints(
@@ -75,6 +83,8 @@ fn checks_end_as_the_broker_is() {
         &["check_certificate_expiration", "--within", "2", "--unit", "months"],
         "No certificate expires within 2 months\n",
     );
+    let month = ["check_certificate_expiration", "--within", "1", "--unit", "months"];
+    prints(&folder, &month, "No certificate expires within 1 month\n");
     let port = broker.amqp.port().to_string();
     prints(&folder, &["check_port_listener", &port], &format!("A listener on port {port} is active\n"));
     let (status, _, told) = ctl(&folder, &["check_port_listener", "1"]);
@@ -92,7 +102,7 @@ fn checks_end_as_the_broker_is() {
         alarms = ctl(&folder, &["check_local_alarms"]);
     }
     assert_eq!(alarms.0, 69);
-    assert_eq!(alarms.2, "leveret: There are alarms in effect in the cluster: disk\n");
+    assert_eq!(alarms.2, "leveret: There are alarms in effect on the node: disk\n");
     assert_eq!(ctl(&folder, &["check_running", "-t", "5"]).0, 0);
     drop(broker);
     assert_eq!(ctl(&folder, &["check_running"]).0, 69);
@@ -185,6 +195,23 @@ fn users_come_with_hashes_and_policies_tell_what_they_match() {
     prints(&folder, &["clear_parameter", "vhost-limits", "limits"], "");
     prints(&folder, &["-s", "list_parameters"], "");
     assert_eq!(ctl(&folder, &["-s", "list_global_parameters"]).0, 0);
+    let limits = ["vhost-limits", "limits"];
+    let nowhere = "there is no vhost 'nope'";
+    let nothing = "there is no parameter 'limits' of component 'vhost-limits'";
+    refuses(&folder, &["list_parameters", "-p", "nope"], 65, nowhere);
+    refuses(&folder, &["set_parameter", "-p", "nope", limits[0], limits[1], "{}"], 65, nowhere);
+    refuses(&folder, &["clear_parameter", "-p", "nope", limits[0], limits[1]], 69, nowhere);
+    refuses(
+        &folder,
+        &["clear_parameter", "none", "limits"],
+        69,
+        "there is no parameter 'limits' of component 'none'",
+    );
+    prints(&folder, &["set_parameter", limits[0], limits[1], r#"{"max-queues":5}"#], "");
+    prints(&folder, &["clear_parameter", limits[0], limits[1]], "");
+    // As `clear_vhost_limits`.
+    refuses(&folder, &["clear_parameter", limits[0], limits[1]], 69, nothing);
+    refuses(&folder, &["clear_global_parameter", "nope"], 69, "there is no global parameter 'nope'");
 }
 
 #[test]
@@ -232,7 +259,10 @@ fn messages_are_seen_deleted_and_moved() {
     let peek = |queue: &str| ctl(&folder, &["-s", "peek", queue, "id,payload"]).1;
     while peek("q").lines().count() < 3 {}
     for (args, why) in [
-        (&["peek", "q", "pyload"][..], "unknown column 'pyload'; the columns are id, state,"),
+        (
+            &["peek", "q", "pyload"][..],
+            "unknown column 'pyload'; did you mean 'payload'? The columns are id, state,",
+        ),
         (&["peek", "q", "--count", "501"], "501 is not in 0..=500"),
         (&["redrive", "q", "--reason", "nope"], "there is no reason 'nope'; the reasons are rejected,"),
     ] {
@@ -241,6 +271,7 @@ fn messages_are_seen_deleted_and_moved() {
     }
     let (_, json, _) = ctl(&folder, &["--json", "peek", "q", "id", "--count", "1"]);
     assert_eq!(json, "[\n{\"id\":\"0\"}\n]\n");
+    prints(&folder, &["-s", "peek", "q", "id", "message_id", "--count", "1"], "0\t\n");
     let said = peek("q");
     let rows: Vec<(&str, &str)> = said.lines().filter_map(|line| line.split_once('\t')).collect();
     let bodies: Vec<&str> = rows.iter().map(|(_, body)| *body).collect();
@@ -259,6 +290,9 @@ fn messages_are_seen_deleted_and_moved() {
     assert!(status == 69 && told.contains("0 moved, 2 left"), "{status}: {told}");
     let (_, said, _) = ctl(&folder, &["-s", "list_jobs"]);
     assert_eq!(said.lines().count(), 3, "{said}");
+    let job = said.split('\t').next().expect("it has a number");
+    let (status, _, told) = ctl(&folder, &["stop_job", job]);
+    assert!(status == 69 && told.contains(&format!("job {job} has ended already: it is ")), "{told}");
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn clients_show_certificates_where_they_have_to() {
     let refused =
         |why: &str| log.matches(&format!("refused: the TLS handshake failed: the client{why}")).count();
     assert_eq!(refused(" shows no certificate"), 2, "{log}");
-    assert_eq!(refused("'s certificate is signed by nobody who is trusted here"), 2, "{log}");
+    assert_eq!(refused("'s certificate is not signed by a trusted CA"), 2, "{log}");
     assert_eq!(refused("'s certificate is that of an authority (CA:TRUE), not of a client"), 1, "{log}");
 
     let optional = broker(&folder, &authority, &verify("optional"));
@@ -238,7 +238,7 @@ fn ctl_says_in_words_what_is_wrong_with_a_certificate() {
         assert_eq!((ended.status.code(), words), (Some(69), expected));
     };
     let broker = start(&authority.sign("localhost", &["localhost"]));
-    refused(&broker, &other_ca, "is signed by nobody who is trusted here");
+    refused(&broker, &other_ca, "is not signed by a trusted CA");
     refused(&broker, &ca, "is for localhost, not for 127.0.0.1");
     broker.stop();
     let broker = start(&authority.as_signed());
@@ -296,14 +296,19 @@ fn ctl_says_in_words_what_is_wrong_with_a_port() {
     };
     let hint = "name the port of the management API, by default 15672";
     let [amqp, amqps, http, https] = ["amqp", "amqps", "http", "https"].map(place);
-    refused("http", &amqp, &format!("AMQP is spoken at {amqp}, not HTTP: {hint}"));
-    refused("https", &amqp, &format!("AMQP is spoken at {amqp}, not HTTP: {hint}"));
+    refused("http", &amqp, &format!("{amqp} speaks AMQP, not HTTP: {hint}"));
+    refused("https", &amqp, &format!("{amqp} speaks AMQP, not HTTP: {hint}"));
+    let ca = folder.write("ca.pem", authority.pem());
+    let secure = amqps.replace("127.0.0.1", "localhost");
+    let args = ["ctl", "ping", "--username", "guest", "--password", "guest", "--url"];
+    let ended = outcome(leveret().args(args).arg(format!("https://{secure}")).arg("--tls-ca").arg(ca));
+    let why = format!("leveret: {secure} speaks AMQP, not HTTP: {hint}\n");
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned()), (Some(69), why));
     for tls in [amqps, https] {
-        let why =
-            format!("TLS is spoken at {tls}: try https://{tls}, if that is the port of the management API");
+        let why = format!("{tls} speaks TLS: try https://{tls}, if that is the port of the management API");
         refused("http", &tls, &why);
     }
-    refused("https", &http, &format!("HTTP without TLS is spoken at {http}: try http://{http}"));
+    refused("https", &http, &format!("{http} speaks HTTP without TLS: try http://{http}"));
     let other = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let at = other.local_addr().expect("it has an address").to_string();
     thread::scope(|scope| {
@@ -314,7 +319,7 @@ fn ctl_says_in_words_what_is_wrong_with_a_port() {
                 socket.write_all(b"220 mail.example.com\r\n").expect("it is read");
             }
         });
-        refused("http", &at, &format!("HTTP is not spoken at {at}: {hint}"));
+        refused("http", &at, &format!("{at} does not speak HTTP: {hint}"));
     });
     drop(other);
     let url = format!("http://{at}/");
