@@ -176,7 +176,9 @@ impl<'a> Access<'a> {
         };
         if !tag.is_of(user) {
             let (tag, name) = (tag.name(), &user.name);
-            return Err(forbidden(format!("this takes the tag '{tag}', which user '{name}' does not have")));
+            return Err(forbidden(format!(
+                "this requires the tag '{tag}', which user '{name}' does not have"
+            )));
         }
         match requirement {
             Requirement::Tag(_) => Ok(()),

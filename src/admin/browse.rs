@@ -254,7 +254,7 @@ fn undone(queue: &Queue, id: u64, why: Undone) -> Refusal {
         Undone::NotTaken(NotTaken::Gone) => return gone(queue, id),
         Undone::Store(error) => return unreadable(queue, &error),
         Undone::NotTaken(NotTaken::Stream) => {
-            let why = format!("queue '{name}' is a stream, whose messages go by its size and age");
+            let why = format!("queue '{name}' is a stream: its messages are removed by size and age only");
             return Refusal::new(RefusalKind::Invalid, why);
         }
         Undone::NotTaken(NotTaken::Unacknowledged) => {
@@ -435,8 +435,8 @@ fn parked_because(state: MessageState) -> Option<String> {
     let stuck = match cause {
         Cause::NoExchange => "the queue has no dead-letter exchange",
         Cause::ExchangeMissing => "the exchange does not exist",
-        Cause::NoRoute => "no queue takes it there",
-        Cause::Refused => "a queue refused it, being full",
+        Cause::NoRoute => "no queue is bound to it there",
+        Cause::Refused => "a queue was full and refused it",
     };
     Some(format!("{died}, and {stuck}"))
 }

@@ -63,7 +63,7 @@ fn values_out_of_range_are_refused_in_rabbitmqs_words() {
     check("x-max-length", FieldValue::Boolean(true), ": \"expected integer, got bool\"");
     check("x-max-length-bytes", int(i64::MAX), "");
     let delays = |items: Vec<FieldValue>| FieldValue::FieldArray(items);
-    let expected = "expected are 1 to 100 times in milliseconds, as in [1000,60000]\"";
+    let expected = "expected 1 to 100 delays in ms, as in [1000,60000]\"";
     for (value, why) in [
         (int(1000), "long 1000 is not a list"),
         (string("1s"), "longstr <<1s>> is not a list"),

@@ -91,8 +91,10 @@ impl OfQueue {
 
 /// Told of all queues together elsewhere.
 static COARSE: [Metric<OfQueue>; 3] = [
-    gauge("queue_messages_ready", "Messages that wait for a consumer", Total::None, |q| whole(q.stats.ready)),
-    gauge("queue_messages_unacked", "Messages that wait for an acknowledgement", Total::None, |q| {
+    gauge("queue_messages_ready", "Messages ready to be delivered to a consumer", Total::None, |q| {
+        whole(q.stats.ready)
+    }),
+    gauge("queue_messages_unacked", "Messages delivered and not acknowledged yet", Total::None, |q| {
         whole(q.stats.unacked)
     }),
     gauge("queue_messages", "Messages, ready and unacknowledged", Total::None, |q| whole(q.messages())),
@@ -102,32 +104,48 @@ static CONSUMER_COUNT: [Metric<OfQueue>; 1] =
     [gauge("queue_consumers", "Consumers of a queue", Total::Sum, |q| whole(q.stats.consumers.into()))];
 
 static QUEUES: [Metric<OfQueue>; 11] = [
-    gauge("queue_consumer_capacity", "Part of the time in which consumers had room", Total::None, |q| {
-        q.capacity()
-    }),
-    gauge("queue_consumer_utilisation", "The same", Total::None, |q| q.capacity()),
-    gauge("queue_process_memory_bytes", "Memory that messages take", Total::Sum, |q| {
+    gauge(
+        "queue_consumer_capacity",
+        "Fraction of the time in which consumers could take messages",
+        Total::None,
+        |q| q.capacity(),
+    ),
+    gauge(
+        "queue_consumer_utilisation",
+        "Fraction of the time in which consumers could take messages",
+        Total::None,
+        |q| q.capacity(),
+    ),
+    gauge("queue_process_memory_bytes", "Memory used by the messages of a queue", Total::Sum, |q| {
         whole(q.stats.resident as u64)
     }),
     gauge("queue_messages_ram", "Messages in memory", Total::Sum, |q| {
         whole(q.all().saturating_sub(q.stats.bodies.on_disk))
     }),
-    gauge("queue_messages_ram_bytes", "Bytes of their bodies", Total::Sum, |q| whole(q.stats.bodies.memory)),
+    gauge("queue_messages_ram_bytes", "Bytes of the bodies of messages in memory", Total::Sum, |q| {
+        whole(q.stats.bodies.memory)
+    }),
     gauge("queue_messages_bytes", "Bytes of the bodies of messages", Total::Sum, |q| {
         whole(q.stats.bodies.all)
     }),
-    gauge("queue_messages_ready_bytes", "Of those that may be delivered", Total::Sum, |q| {
+    gauge("queue_messages_ready_bytes", "Bytes of the bodies of ready messages", Total::Sum, |q| {
         whole(q.stats.bodies.ready)
     }),
-    gauge("queue_messages_unacked_bytes", "Of those that are unacknowledged", Total::Sum, |q| {
-        whole(if q.stats.unacked == 0 { 0 } else { q.stats.bodies.all - q.stats.bodies.ready })
-    }),
+    gauge(
+        "queue_messages_unacked_bytes",
+        "Bytes of the bodies of unacknowledged messages",
+        Total::Sum,
+        |q| whole(if q.stats.unacked == 0 { 0 } else { q.stats.bodies.all - q.stats.bodies.ready }),
+    ),
     gauge("queue_messages_paged_out", "Messages that are on disk only", Total::Sum, |q| {
         whole(q.stats.bodies.on_disk)
     }),
-    gauge("queue_messages_paged_out_bytes", "Bytes of their bodies", Total::Sum, |q| {
-        whole(q.stats.bodies.all.saturating_sub(q.stats.bodies.memory))
-    }),
+    gauge(
+        "queue_messages_paged_out_bytes",
+        "Bytes of the bodies of messages on disk only",
+        Total::Sum,
+        |q| whole(q.stats.bodies.all.saturating_sub(q.stats.bodies.memory)),
+    ),
     gauge(
         "queue_head_message_timestamp",
         "Timestamp of the next message, seconds since 1970",
@@ -157,9 +175,12 @@ static OWN: [Metric<OfQueue>; 6] = [
     gauge("leveret_queue_messages_parked", "Dead letters that have nowhere to go", Total::None, |q| {
         whole(q.stats.parked)
     }),
-    gauge("leveret_queue_messages_delayed", "Messages that wait for their time", Total::Sum, |q| {
-        whole(q.stats.delayed)
-    }),
+    gauge(
+        "leveret_queue_messages_delayed",
+        "Delayed messages, and messages waiting for a retry",
+        Total::Sum,
+        |q| whole(q.stats.delayed),
+    ),
     gauge("leveret_queue_oldest_message_age_seconds", "Age of the oldest message", Total::Max, |q| {
         let age_ms = q.now_ms.saturating_sub(q.oldest.arrived_at_ms?);
         Some(Number::Whole(age_ms / 1000))
@@ -177,7 +198,11 @@ static OWN: [Metric<OfQueue>; 6] = [
 
 static EXCHANGES: [Metric<OfExchange>; 2] = [
     counter("exchange_messages_published_total", "Messages published to an exchange", |e| whole(e.0[0])),
-    counter("leveret_exchange_messages_routed_total", "Queues that these reached", |e| whole(e.0[1])),
+    counter(
+        "leveret_exchange_messages_routed_total",
+        "Messages routed from an exchange to queues, once for each queue",
+        |e| whole(e.0[1]),
+    ),
 ];
 
 static CHANNEL_PUBLISHES: [Metric<OfChannel>; 4] = [
@@ -185,12 +210,16 @@ static CHANNEL_PUBLISHES: [Metric<OfChannel>; 4] = [
         c.count(Event::Publish)
     }),
     counter("channel_messages_confirmed_total", "Messages confirmed", |c| c.count(Event::Confirm)),
-    counter("channel_messages_unroutable_returned_total", "Messages returned for want of a queue", |c| {
-        c.count(Event::ReturnUnroutable)
-    }),
-    counter("channel_messages_unroutable_dropped_total", "Messages dropped for want of a queue", |c| {
-        c.count(Event::DropUnroutable)
-    }),
+    counter(
+        "channel_messages_unroutable_returned_total",
+        "Messages returned to the publisher because no queue was bound for them",
+        |c| c.count(Event::ReturnUnroutable),
+    ),
+    counter(
+        "channel_messages_unroutable_dropped_total",
+        "Messages dropped because no queue was bound for them",
+        |c| c.count(Event::DropUnroutable),
+    ),
 ];
 
 static CHANNEL_DELIVERIES: [Metric<OfChannel>; 7] = [
@@ -212,16 +241,24 @@ static CHANNEL_DELIVERIES: [Metric<OfChannel>; 7] = [
 /// What only the session knows.
 static CHANNELS: [Metric<OfChannel>; 7] = [
     gauge("channel_consumers", "Consumers on a channel", Total::Sum, |c| whole(c.1?.consumers)),
-    gauge("channel_messages_unacked", "Delivered and not acknowledged", Total::Sum, |c| whole(c.1?.unacked)),
-    gauge("channel_messages_unconfirmed", "Published and not confirmed", Total::Sum, |c| {
+    gauge("channel_messages_unacked", "Messages delivered and not acknowledged yet", Total::Sum, |c| {
+        whole(c.1?.unacked)
+    }),
+    gauge("channel_messages_unconfirmed", "Messages published and not confirmed yet", Total::Sum, |c| {
         whole(c.1?.unconfirmed)
     }),
-    gauge("channel_messages_uncommitted", "Published and not committed", Total::Sum, |c| {
-        whole(c.1?.uncommitted)
-    }),
-    gauge("channel_acks_uncommitted", "Acknowledged and not committed", Total::Sum, |c| {
-        whole(c.1?.acks_uncommitted)
-    }),
+    gauge(
+        "channel_messages_uncommitted",
+        "Messages published in a transaction and not committed yet",
+        Total::Sum,
+        |c| whole(c.1?.uncommitted),
+    ),
+    gauge(
+        "channel_acks_uncommitted",
+        "Acknowledgements in a transaction and not committed yet",
+        Total::Sum,
+        |c| whole(c.1?.acks_uncommitted),
+    ),
     gauge("consumer_prefetch", "Unacknowledged messages a consumer may have", Total::Sum, |c| {
         whole(c.1?.prefetch.into())
     }),
@@ -238,10 +275,11 @@ static TRAFFIC: [Metric<OfConnection>; 2] = [
 static CONNECTIONS: [Metric<OfConnection>; 1] =
     [gauge("connection_channels", "Channels of a connection", Total::Sum, |c| whole(c.1))];
 
-static VHOSTS: [Metric<Present>; 1] = [gauge("vhost_status", "1 while it runs", Total::None, |_| whole(1))];
+static VHOSTS: [Metric<Present>; 1] =
+    [gauge("vhost_status", "1 while the virtual host runs", Total::None, |_| whole(1))];
 
 static EXCHANGE_NAMES: [Metric<Present>; 1] =
-    [gauge("exchange_name", "An exchange that is there", Total::None, |_| whole(1))];
+    [gauge("exchange_name", "1 for an exchange that exists", Total::None, |_| whole(1))];
 
 impl Wanted {
     /// Whether a family is wanted by one of its names.

@@ -128,16 +128,33 @@ impl Page {
     fn messages(&mut self, m: &Metrics) {
         for (name, help, value) in [
             ("received", "Messages published by clients", &m.received),
-            ("received_confirm", "Of those, expecting a confirm", &m.received_confirm),
-            ("routed", "Queues that messages reached", &m.routed),
+            (
+                "received_confirm",
+                "Messages published on channels with publisher confirms",
+                &m.received_confirm,
+            ),
+            ("routed", "Messages routed to queues, once for each queue", &m.routed),
             ("confirmed", "Messages confirmed to publishers", &m.confirmed),
-            ("unroutable_dropped", "Messages dropped for want of a queue", &m.unroutable_dropped),
-            ("unroutable_returned", "Messages returned for want of a queue", &m.unroutable_returned),
+            (
+                "unroutable_dropped",
+                "Messages dropped because no queue was bound for them",
+                &m.unroutable_dropped,
+            ),
+            (
+                "unroutable_returned",
+                "Messages returned to the publisher because no queue was bound for them",
+                &m.unroutable_returned,
+            ),
         ] {
             self.counter(&format!("rabbitmq_global_messages_{name}_total"), help, PROTOCOL, value.get());
         }
         let duplicates = m.deduplicated.get();
-        self.counter("leveret_messages_deduplicated_total", "Duplicates not taken", PROTOCOL, duplicates);
+        self.counter(
+            "leveret_messages_deduplicated_total",
+            "Messages dropped as duplicates of earlier ones",
+            PROTOCOL,
+            duplicates,
+        );
         self.counter(
             "leveret_deliveries_timed_out_total",
             "Deliveries taken back because they were not acknowledged in time",
@@ -235,10 +252,14 @@ impl Page {
         let messages = gauges.messages_ready + gauges.messages_unacked;
         for (name, help, value) in [
             ("rabbitmq_queue_messages", "Messages, ready and unacknowledged", messages),
-            ("rabbitmq_queue_messages_ready", "Messages that wait for a consumer", gauges.messages_ready),
+            (
+                "rabbitmq_queue_messages_ready",
+                "Messages ready to be delivered to a consumer",
+                gauges.messages_ready,
+            ),
             (
                 "rabbitmq_queue_messages_unacked",
-                "Messages that wait for an acknowledgement",
+                "Messages delivered and not acknowledged yet",
                 gauges.messages_unacked,
             ),
             ("leveret_queue_messages_parked", "Dead letters that have nowhere to go", gauges.messages_parked),
@@ -262,7 +283,7 @@ impl Page {
                 self.sample(&name, &labels, count(node.attempts.counts(by)));
             }
         }
-        let help = "Memory that samples of the statistics take";
+        let help = "Memory used by the samples of the statistics";
         self.gauge("leveret_statistics_bytes", help, "", node.sample_bytes as u64);
         self.gauge("rabbitmq_erlang_uptime_seconds", "Seconds since the start", "", up_s);
         for (resource, help, is_short) in [

@@ -269,13 +269,13 @@ fn a_refusal_says_what_is_missing() {
         "user",
         json!({ "users": "list_users" }),
         RefusalKind::Forbidden,
-        "this takes the tag 'administrator', which user 'user' does not have",
+        "this requires the tag 'administrator', which user 'user' does not have",
     );
     check(
         "none",
         json!({ "node": "ping" }),
         RefusalKind::Forbidden,
-        "this takes the tag 'management', which user 'none' does not have",
+        "this requires the tag 'management', which user 'none' does not have",
     );
     check("gone", json!({ "node": "ping" }), RefusalKind::Forbidden, "user 'gone' was deleted");
     let queues = |vhost: &str| json!({ "queues": { "list_queues": { "vhost": vhost } } });

@@ -259,6 +259,6 @@ fn a_stream_is_looked_at_by_offset_and_gives_nothing_away() {
     fixture.refuses(
         &browse("delete_message", "s", 1),
         RefusalKind::Invalid,
-        "queue 's' is a stream, whose messages go by its size and age",
+        "queue 's' is a stream: its messages are removed by size and age only",
     );
 }

@@ -290,7 +290,7 @@ fn value_fault(fault: &ValueFault) -> String {
         F::NoDeadLetterExchange => "routing_key_but_no_dlx_defined".to_owned(),
         F::Age => "invalid_max_age".to_owned(),
         F::Delays { why, max } => {
-            format!("\"{why}; expected are 1 to {max} times in milliseconds, as in [1000,60000]\"")
+            format!("\"{why}; expected 1 to {max} delays in ms, as in [1000,60000]\"")
         }
         F::StreamOffset(ShownValue { text, type_name }) => {
             format!("{{invalid_stream_offset_arg,{{{type_name},{text}}}}}")
