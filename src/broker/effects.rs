@@ -310,7 +310,8 @@ impl EffectHandler {
         if let Some(wanted) = effects.page {
             self.pager.request(PageRequest { queue: Arc::clone(queue), wanted, now });
         }
-        effects.room_for.iter().filter_map(Weak::upgrade).for_each(|source| source.retry_soon());
+        let waiting = effects.room_for.iter().filter_map(Weak::upgrade);
+        waiting.for_each(|source| source.retry_soon(Some(queue.id)));
         let (dropped, metrics) = (effects.dropped, &self.context().metrics);
         metrics.dropped_rejected.add(dropped.rejected);
         metrics.dropped_expired.add(dropped.expired);

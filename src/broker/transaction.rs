@@ -94,10 +94,7 @@ impl Rooms {
             if !queue.dedup.as_deref().is_some_and(|seen| seen.knows(&block.message(0), now)) {
                 wanted.add(block, 0);
             }
-            let Some(room) = queue.reserve(&wanted) else {
-                queue.call_when_there_is_room(source);
-                return None;
-            };
+            let room = queue.reserve_for(source, &wanted)?;
             rooms.reserved.insert(queue.id, (Arc::clone(queue), room));
         }
         Some(rooms)

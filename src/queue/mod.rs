@@ -398,9 +398,23 @@ impl Queue {
         }
     }
 
-    /// Nothing comes for this room.
+    /// As [`Queue::reserve`], of room for a letter of `source`: that is called once there may be
+    /// some, if there is none.
+    pub(crate) fn reserve_for(&self, source: &Self, wanted: &Wanted) -> Option<Reservation> {
+        if !self.may_refuse() {
+            return Some(Reservation::default());
+        }
+        let body = &mut *self.lock();
+        match body {
+            Body::Classic(classic) => classic.reserve_for(source, wanted),
+            Body::Stream(_) => Some(Reservation::default()),
+        }
+    }
+
+    /// Nothing comes for this room: others may find some.
     pub(crate) fn give_back(&self, room: Reservation) {
-        self.of_classic(|classic| classic.give_back(room));
+        let called = self.of_classic(|classic| classic.give_back(room));
+        called.iter().filter_map(Weak::upgrade).for_each(|source| source.retry_soon(Some(self.id)));
     }
 
     /// As [`Queue::enqueue`], of records for which there is room, or was when it was asked for:
@@ -416,11 +430,6 @@ impl Queue {
             Body::Classic(classic) => classic.enqueue_reserved(self, room, block, now),
             Body::Stream(stream) => stream.enqueue(self, block),
         }
-    }
-
-    /// Calls `source` once, when a letter of its that was refused may find room.
-    pub(crate) fn call_when_there_is_room(&self, source: &Self) {
-        self.of_classic(|classic| classic.call_when_there_is_room(source));
     }
 
     /// Messages are acknowledged.
@@ -643,21 +652,45 @@ impl Home {
 
 /// Queues that hold dead letters without a route and are told when their vhost's routes change.
 #[derive(Debug, Default)]
-pub struct Stranded(Mutex<Vec<Weak<Queue>>>);
+pub struct Stranded(Mutex<StrandedQueues>);
+
+#[derive(Debug, Default)]
+struct StrandedQueues {
+    queues: Vec<Weak<Queue>>,
+    /// How often routes have changed.
+    changes: u64,
+}
 
 impl Stranded {
-    /// Tells `queue` once, at the next change.
-    pub fn add(&self, queue: Weak<Queue>) {
-        self.lock().push(queue);
+    /// How often routes have changed.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.lock().changes
+    }
+
+    /// Tells `queue` once, at the next change after the first `seen`; whether that is still to
+    /// come.
+    #[must_use]
+    pub fn add(&self, queue: Weak<Queue>, seen: u64) -> bool {
+        let mut stranded = self.lock();
+        let is_to_come = stranded.changes == seen;
+        if is_to_come {
+            stranded.queues.push(queue);
+        }
+        is_to_come
     }
 
     /// Tells all of them that there may be a route now.
     pub fn retry(&self) {
-        let queues = mem::take(&mut *self.lock());
-        queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.retry_soon());
+        let queues = {
+            let mut stranded = self.lock();
+            stranded.changes += 1;
+            mem::take(&mut stranded.queues)
+        };
+        queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.retry_soon(None));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {
+    fn lock(&self) -> MutexGuard<'_, StrandedQueues> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

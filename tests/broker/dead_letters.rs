@@ -5,6 +5,7 @@
 mod chains;
 mod order;
 mod parking;
+mod retries;
 
 use super::fixtures::{ME, durable, persistent};
 use super::power_cut::wait_for;
@@ -204,6 +205,15 @@ impl TestBroker {
     /// Stops the broker and starts it again on what is on disk.
     fn restart(&mut self) {
         self.broker.shutdown().unwrap();
+        self.disk = SimDisk::holding(self.disk.image());
+        self.broker = open(&self.disk, self.now);
+    }
+
+    /// The process is killed once everything is on disk, and started again after so long.
+    fn crash(&mut self, ms: u64) {
+        let log = self.broker.log();
+        wait_until("all is on disk", || log.durable() >= log.last_appended());
+        self.now = Now { mono_ms: self.now.mono_ms + ms, unix_ms: self.now.unix_ms + ms };
         self.disk = SimDisk::holding(self.disk.image());
         self.broker = open(&self.disk, self.now);
     }

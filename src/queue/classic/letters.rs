@@ -7,10 +7,10 @@ use super::core::letters::parked::ParkedRun;
 use super::core::letters::{Batch, LetterTally, Letters, ParkedMax};
 use crate::blocking;
 use crate::clock::Now;
-use crate::ids::{SeqRange, Ticket};
+use crate::ids::{QueueId, SeqRange, Ticket};
 use crate::queue::{Effects, Queue};
 use crate::store::change::Page;
-use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::sync::{MutexGuard, PoisonError, Weak};
 
 /// Entries of parked messages that are dropped in one go at most: so long the queue's lock is held.
 const DROPPED_MAX: usize = 1024;
@@ -25,7 +25,8 @@ impl Queue {
     /// Takes the next letters out of the line. They stay in the queue until
     /// [`Queue::letters_sent`].
     pub(crate) fn next_letters(&self) -> Option<Batch> {
-        self.of_classic(|classic| classic.core.next_letters(&classic.settings))
+        let routes = self.home().stranded.changes();
+        self.of_classic(|classic| classic.core.next_letters(&classic.settings, routes))
     }
 
     /// Whether letters stand in line.
@@ -57,9 +58,9 @@ impl Queue {
         self.of_classic(|classic| classic.letters_sent(self, batch, most, now))
     }
 
-    /// A route may have appeared, or there is room: what is parked is tried again.
-    pub(crate) fn retry_soon(&self) {
-        self.of_classic(|classic| classic.retry_soon(self));
+    /// There is room in that queue, or a route may have appeared: what is parked is tried again.
+    pub(crate) fn retry_soon(&self, room_in: Option<QueueId>) {
+        self.of_classic(|classic| classic.retry_soon(self, room_in));
     }
 
     /// What stands in line is dead on disk, too.
@@ -92,11 +93,8 @@ impl Queue {
     /// `most` at most, which stay in the queue until [`Queue::letters_sent`]. None if there are
     /// none, or they have to be read first.
     pub(crate) fn next_parked(&self, most: u64) -> Option<Batch> {
-        self.of_classic(|classic| {
-            let parts = classic.core.next_parked(most);
-            let (settings, refused_by) = (Arc::clone(&classic.settings), Vec::new());
-            (!parts.is_empty()).then_some(Batch { settings, parts, refused_by })
-        })
+        let routes = self.home().stranded.changes();
+        self.of_classic(|classic| classic.core.next_parked(&classic.settings, (most, routes)))
     }
 
     /// Drops parked messages, some at a time: how many, and when that is durable. None once there
@@ -126,21 +124,22 @@ impl Classic {
         if self.deleted {
             return (Effects::default(), LetterTally::default());
         }
+        let routes = batch.routes;
         let tally = self.core.settle_letters(&self.settings, batch, most);
         if let Some(letters) = self.core.letters.as_deref_mut() {
             letters.tell(queue, tally, now);
-            if self.settings.retries() && letters.listen(now) {
-                queue.home().stranded.add(Weak::clone(&queue.this));
+            let listens = self.settings.retries() && letters.listen(now);
+            if listens && !queue.home().stranded.add(Weak::clone(&queue.this), routes) {
+                // While the batch was on its way.
+                letters.retry_soon(None);
             }
         }
         (self.finish(queue, now), tally)
     }
 
-    fn retry_soon(&mut self, queue: &Queue) {
-        if self.deleted || !self.settings.retries() {
-            return;
-        }
-        if self.core.letters.as_deref_mut().is_some_and(Letters::retry_soon) {
+    fn retry_soon(&mut self, queue: &Queue, room_in: Option<QueueId>) {
+        let letters = self.core.letters.as_deref_mut().filter(|_| !self.deleted);
+        if letters.is_some_and(|letters| letters.retry_soon(room_in)) {
             self.arm(queue, NextExpiry::default());
         }
     }

@@ -87,7 +87,7 @@ impl Classic {
     }
 
     /// Calls a queue once, when a letter of its that was refused may find room.
-    pub(in crate::queue) fn call_when_there_is_room(&mut self, source: &Queue) {
+    pub(super) fn call_when_there_is_room(&mut self, source: &Queue) {
         if self.wanted_by.iter().all(|&(id, _)| id != source.id) {
             self.wanted_by.push((source.id, Weak::clone(&source.this)));
         }

@@ -353,7 +353,6 @@ impl Classic {
         if !queue.settings.delays {
             self.core.resume(now.unix_ms);
         }
-        self.retry_letters(now);
         let expired = self.is_expired(now);
         Effects { expired, ..self.dispatch_and_finish(queue, now) }
     }
@@ -647,6 +646,7 @@ impl Classic {
             let clock = ExpiryClock::of(&self.settings, now, SeqRange::default());
             self.core.expire(clock, self.settings.dead_letters())
         };
+        self.retry_letters(now);
         let ticket = self.flush(queue);
         if ticket > Ticket(0) {
             paging::mark(&mut self.core, ticket);

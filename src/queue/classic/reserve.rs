@@ -13,7 +13,7 @@ use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::message::Block;
 use crate::queue::{Effects, Queue};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What a transaction is to put into one queue.
 #[derive(Debug, Default)]
@@ -111,9 +111,20 @@ impl Classic {
         Some(room)
     }
 
-    /// Nothing comes for this room.
-    pub(in crate::queue) fn give_back(&mut self, room: Reservation) {
+    /// As [`Classic::reserve`], of room for a letter of `source`: that is called once there may be
+    /// some, if there is none.
+    pub(in crate::queue) fn reserve_for(&mut self, source: &Queue, wanted: &Wanted) -> Option<Reservation> {
+        let room = self.reserve(wanted);
+        if room.is_none() {
+            self.call_when_there_is_room(source);
+        }
+        room
+    }
+
+    /// Nothing comes for this room: who is to be called because of that.
+    pub(in crate::queue) fn give_back(&mut self, room: Reservation) -> Vec<Weak<Queue>> {
         self.reserved.remove(room);
+        self.room_for()
     }
 
     /// As [`Classic::enqueue`], of records for which there is room, or was when it was asked for:

@@ -44,6 +44,14 @@ impl Bench {
         self.letters_with(effects, LATER, PLENTY, |_| Outcome::Stuck(Cause::Refused));
     }
 
+    /// A batch is refused, and nothing else is sent.
+    fn refuse_at(&self, mut batch: Batch, now: Now) {
+        for part in &mut batch.parts {
+            part.records.clone().for_each(|_| part.note(Outcome::Stuck(Cause::Refused)));
+        }
+        let _left = self.queue.letters_sent(batch, PLENTY, now);
+    }
+
     /// Nothing finds a way out.
     fn park(&self, effects: Effects, most: ParkedMax) -> Vec<(DeathReason, String)> {
         self.letters_with(effects, NOW, most, |_| Outcome::Stuck(Cause::NoRoute))
@@ -154,9 +162,7 @@ fn parked_messages_are_parked_after_a_restart_in_their_order() {
     let again = bench.restarted(at_least_once());
     assert_eq!((again.parked(), again.counts()), (bench.parked(), (1, 0)));
     // With another strategy they are tried again: at once, and in their order.
-    let effects = again.queue.dispatch_again(NOW);
-    assert!(!effects.letters);
-    assert_eq!(again.letters(again.queue.tick(LATER), LATER), rejected(&["c", "a", "d"]));
+    assert_eq!(again.letters(again.queue.dispatch_again(NOW), NOW), rejected(&["c", "a", "d"]));
     assert_eq!(again.parked(), (0, 0));
     assert_eq!(again.disk.kept().rows.len(), 1, "b is still there");
 }
@@ -296,4 +302,132 @@ fn what_is_tried_again_is_dropped_and_moved_with_the_rest() {
             assert_eq!(batch.parts.iter().map(|part| part.records.len()).sum::<usize>(), 3);
         }
     }
+}
+
+/// What waits for room comes before what dies as the broker starts, with whatever settings.
+#[test]
+fn what_was_parked_before_a_crash_is_not_overtaken_at_the_start() {
+    let bench = held_by_a_consumer(dead_lettering(), &["a", "b", "c", "d"]);
+    let effects = bench.reject(1, 2);
+    bench.letters_with(effects, NOW, PLENTY, |_| Outcome::Stuck(Cause::Refused));
+    let again = bench.restarted(Settings { ttl_ms: Some(1), ..at_least_once() });
+    let sent = again.letters(again.queue.start(LATER), LATER);
+    let expired = ["a", "d"].map(|body| (DeathReason::Expired, body.to_owned()));
+    assert_eq!(sent, [&rejected(&["b", "c"])[..], &expired].concat());
+}
+
+/// The room, or the route, may be seen before the queue has taken back what was refused.
+#[test]
+fn room_that_appears_while_letters_are_on_their_way_is_not_missed() {
+    for is_route in [false, true] {
+        appears_meanwhile(is_route);
+    }
+}
+
+fn appears_meanwhile(is_route: bool) {
+    let bench = held_by_a_consumer(at_least_once(), &["a", "b"]);
+    let _ = bench.reject(0, 2);
+    let mut batch = bench.queue.next_letters().expect("both");
+    for part in &mut batch.parts {
+        part.records.clone().for_each(|_| part.note(Outcome::Stuck(Cause::Refused)));
+    }
+    if is_route {
+        bench.queue.home().stranded.retry();
+    } else {
+        bench.queue.retry_soon(Some(QueueId(2)));
+    }
+    let (effects, _) = bench.queue.letters_sent(batch, PLENTY, NOW);
+    let mut sent = bench.letters(effects, NOW);
+    let soon = Now { unix_ms: NOW.unix_ms + 100, ..NOW };
+    for queue in bench.timers.take_due(soon.unix_ms, 9) {
+        sent.extend(bench.letters(queue.tick(soon), soon));
+    }
+    assert_eq!(sent, rejected(&["a", "b"]));
+}
+
+/// The numbers below `count` have died and are parked, refused by the queue 2.
+fn refused(count: usize) -> Bench {
+    let bodies: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+    let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let bench = held_by_a_consumer(at_least_once(), &texts);
+    let effects = bench.reject(0, count as u64);
+    bench.tried(&effects, NOW, |_| Some(QueueId(2)));
+    bench
+}
+
+impl Bench {
+    /// Plays the broker: `refuses` says who refuses the letter of this number. Which were tried.
+    fn tried(&self, effects: &Effects, now: Now, refuses: impl Fn(u64) -> Option<QueueId>) -> Vec<u64> {
+        let (mut tried, mut todo) = (Vec::new(), effects.letters);
+        while todo && let Some(mut batch) = self.queue.next_letters() {
+            for part in &mut batch.parts {
+                for index in part.records.clone() {
+                    let body = part.block.message(index).body;
+                    let number = std::str::from_utf8(body).unwrap().parse().unwrap();
+                    tried.push(number);
+                    let refused_by = refuses(number);
+                    batch.refused_by.extend(refused_by);
+                    part.note(refused_by.map_or(Outcome::Gone, |_| Outcome::Stuck(Cause::Refused)));
+                }
+            }
+            todo = self.queue.letters_sent(batch, PLENTY, now).0.letters;
+        }
+        tried
+    }
+}
+
+fn after_ms(ms: u64) -> Now {
+    Now { mono_ms: NOW.mono_ms + ms, unix_ms: NOW.unix_ms + ms }
+}
+
+/// It costs the same however many wait behind them.
+#[test]
+fn room_has_only_those_in_front_tried_again() {
+    let bench = refused(1000);
+    bench.queue.retry_soon(Some(QueueId(2)));
+    let tried = bench
+        .tried(&bench.queue.tick(after_ms(20)), after_ms(20), |number| (number >= 300).then_some(QueueId(2)));
+    assert_eq!((tried.len(), bench.parked().0), (512, 700), "two batches, the first of which went");
+    assert!(tried.is_sorted());
+    assert!(!bench.queue.tick(after_ms(2000)).letters, "nobody has said that there is room again");
+    bench.queue.retry_soon(Some(QueueId(2)));
+    assert!(bench.queue.tick(after_ms(2000)).letters);
+}
+
+/// A letter for it may stand anywhere.
+#[test]
+fn room_for_those_behind_has_all_tried_again() {
+    let bench = refused(1000);
+    bench.queue.retry_soon(None);
+    let all = bench.tried(&bench.queue.tick(after_ms(100)), after_ms(100), |_| Some(QueueId(2)));
+    assert_eq!(all.len(), 1000, "there may be a route for any");
+    bench.queue.retry_soon(Some(QueueId(3)));
+    let refuses = |number| (number < 900).then_some(QueueId(2));
+    assert!(!bench.queue.tick(after_ms(101)).letters, "not at once");
+    let first = bench.tried(&bench.queue.tick(after_ms(120)), after_ms(120), refuses);
+    assert_eq!(first.len(), 256, "those in front wait for another queue");
+    let all = bench.tried(&bench.queue.tick(after_ms(300)), after_ms(300), refuses);
+    assert_eq!((all.len(), bench.parked().0), (1000, 900));
+    // A try of all that has begun is not begun anew, though there be room.
+    bench.queue.retry_soon(None);
+    assert!(bench.queue.tick(after_ms(500)).letters);
+    let batch = bench.queue.next_letters().unwrap();
+    bench.queue.retry_soon(None);
+    bench.refuse_at(batch, after_ms(700));
+    let batch = bench.queue.next_letters().unwrap();
+    let part = &batch.parts[0];
+    assert_eq!(part.block.message(part.records.start).body, b"256");
+}
+
+/// Who looks at what is parked stops a try of all in the middle.
+#[test]
+fn a_try_that_is_stopped_in_the_middle_changes_no_order() {
+    let bench = refused(600);
+    bench.queue.retry_soon(None);
+    assert!(bench.queue.tick(after_ms(200)).letters);
+    let batch = bench.queue.next_letters().unwrap();
+    bench.refuse_at(batch, after_ms(200));
+    assert_eq!(bench.queue.unread_parked(), None);
+    let tried = bench.tried(&bench.queue.tick(LAST), LAST, |_| None);
+    assert!(tried.into_iter().eq(0..600));
 }

@@ -123,3 +123,16 @@ fn a_queue_that_is_deleted_takes_anything() {
     bench.queue.give_back(room);
     assert_eq!(bench.reserve(&["a", "b"]), Some(Reservation::default()));
 }
+
+/// A letter that was refused because of what is reserved finds room when that is given back.
+#[test]
+fn who_waits_for_room_is_called_when_it_is_given_back() {
+    let (bench, source) = (Bench::new(limited(1, None)), Bench::new(durable()));
+    let room = bench.reserve(&["a"]).unwrap();
+    let mut wanted = Wanted::default();
+    wanted.add(&block(&["b"]), 0);
+    assert_eq!(bench.queue.reserve_for(&source.queue, &wanted), None);
+    let called = bench.queue.of_classic(|classic| classic.give_back(room));
+    assert_eq!(called.len(), 1);
+    assert_ne!(bench.queue.reserve_for(&source.queue, &wanted), None);
+}

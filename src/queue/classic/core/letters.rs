@@ -8,7 +8,8 @@
 //!
 //! What has nowhere to go is **parked**: it stays in its queue until an operator moves it. Where
 //! the settings say so ([`Settings::retries`]) it is tried again, in order, when a route appears,
-//! when there is room, and every few seconds. Delayed messages whose time has come go the same way.
+//! when there is room, and every few seconds: see `retry`. Delayed messages whose time has come go
+//! the same way.
 //!
 //! On disk a message that is parked has a row of `returns` with a [`Mark`]; one that stands in line
 //! has none as a rule, and one if its death was part of a transaction, or the broker stopped. So
@@ -17,14 +18,15 @@
 
 mod dropped;
 pub(in crate::queue::classic) mod parked;
+mod retry;
 mod told;
 
 pub use self::dropped::Dropped;
 use self::parked::ParkedRun;
+use self::retry::Retry;
 use self::told::Told;
 use super::{Core, RecordPlace, records};
 use crate::arguments::Settings;
-use crate::clock::Now;
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use crate::queue::ranges::RangeMap;
@@ -47,16 +49,6 @@ const REFUSED_BYTES_MAX: usize = 16 << 20;
 
 /// Deaths of neighbours that are no further apart are one entry.
 const SAME_ENTRY_MS: u64 = 1000;
-
-/// How often what is parked is tried again where the settings say so.
-const RETRY_MS: u64 = 3000;
-
-/// So many parked messages put off the next try by a millisecond: trying takes no more than a tenth
-/// of the time.
-const RETRIED_PER_MS: u64 = 30;
-
-/// A route that appears, or room, is looked at no sooner after the last try.
-const HASTE_MS: u64 = 100;
 
 /// Why a message leaves its queue for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,8 +185,7 @@ pub(in crate::queue::classic) struct Letters {
     /// Parked messages; those that are tried again are among them until they are gone.
     held: u64,
     held_bytes: u64,
-    /// Where letters were to go that were refused at the last try: what comes after them waits.
-    refused_by: Vec<QueueId>,
+    retry: Retry,
     /// Pages that were read for those in front, by the number of the first record.
     pages: Vec<(u64, Arc<Block>)>,
     /// All of these that are in the queue, by their numbers.
@@ -207,12 +198,6 @@ pub(in crate::queue::classic) struct Letters {
     batch_is_out: bool,
     /// Some have died since anybody was told.
     grown: bool,
-    /// When those that are parked were last tried.
-    tried_ms: u64,
-    /// When they are to be tried again.
-    retry_ms: Option<u64>,
-    /// The vhost is to say when a route may have appeared.
-    listens: bool,
     told: Told,
 }
 
@@ -272,6 +257,10 @@ pub(crate) struct Batch {
     pub(crate) parts: Vec<LetterRun>,
     /// Letters to these queues wait behind others.
     pub(crate) refused_by: Vec<QueueId>,
+    /// They are those that are parked in front.
+    of_front: bool,
+    /// How often the routes of the vhost had changed when it was taken.
+    pub(in crate::queue::classic) routes: u64,
 }
 
 /// What a batch came to.
@@ -300,25 +289,6 @@ impl Letters {
     fn push(&mut self, entry: Entry) {
         self.grown = true;
         push(&mut self.line, entry);
-    }
-
-    /// What is parked is to be sent, before everything else.
-    fn retry(&mut self, now_unix_ms: u64) {
-        (self.tried_ms, self.retry_ms) = (now_unix_ms, None);
-        self.refused_by.clear();
-        self.parked.append(&mut self.line);
-        std::mem::swap(&mut self.parked, &mut self.line);
-    }
-
-    /// What is tried again and has not been sent is parked as before: somebody moves or drops it.
-    fn stop_retry(&mut self) {
-        if self.line.iter().any(|entry| entry.cause.is_some()) {
-            let (tried, new): (VecDeque<Entry>, _) =
-                self.line.drain(..).partition(|entry| entry.cause.is_some());
-            self.line = new;
-            tried.into_iter().rev().for_each(|entry| self.parked.push_front(entry));
-            self.retry_ms.get_or_insert(self.tried_ms.saturating_add(RETRY_MS));
-        }
     }
 
     /// The record of this number in the pages that were read.
@@ -380,7 +350,13 @@ fn park(parked: &mut VecDeque<Entry>, entry: Entry) {
         return push(parked, entry);
     }
     let at = parked.partition_point(|other| key(other) < key(&entry));
-    parked.insert(at, entry);
+    match at.checked_sub(1).and_then(|before| parked.get_mut(before)) {
+        Some(before) if before.joins(&entry) => {
+            before.range.end = entry.range.end;
+            before.bytes += entry.bytes;
+        }
+        _ => parked.insert(at, entry),
+    }
 }
 
 /// The first of `records` that make `count` messages at most and `bytes` at most: how many, and
@@ -451,7 +427,7 @@ impl Core {
     /// The messages in front of the line, if they are on disk alone and no page of them is here.
     pub(in crate::queue::classic) fn unread_letters(&self) -> Option<SeqRange> {
         let letters = self.letters.as_ref()?;
-        let front = letters.line.front()?.range;
+        let front = letters.source().front()?.range;
         match self.live.at(front.first) {
             Some((piece, RecordPlace::Disk)) if !front.is_empty() && letters.read(front.first).is_none() => {
                 Some(front.meet(piece))
@@ -464,7 +440,7 @@ impl Core {
     pub(in crate::queue::classic) fn calls_for_sender(&mut self) -> bool {
         let unread = self.unread_letters().is_some();
         let Some(letters) = &mut self.letters else { return false };
-        if letters.line.is_empty() || unread {
+        if letters.source().is_empty() || unread {
             return false;
         }
         std::mem::take(&mut letters.grown) || !letters.claimed
@@ -508,6 +484,7 @@ impl Core {
         if mark.parked {
             (letters.held, letters.held_bytes) = (letters.held + 1, letters.held_bytes + bytes);
             letters.parked.push_back(entry);
+            letters.retry.doubt();
         } else {
             letters.leaving += 1;
             letters.line.push_back(entry);
@@ -680,7 +657,7 @@ impl Letters {
 
     /// Puts back in front what was not sent of a part: nothing came of those after the last
     /// outcome.
-    fn return_unsent(&mut self, part: &LetterRun) {
+    fn return_unsent(&mut self, part: &LetterRun, is_of_front: bool) {
         let sent: u32 = part.outcomes.iter().map(|(count, _)| count).sum();
         let records = part.records.start + sent..part.records.end;
         if records.start >= records.end {
@@ -698,7 +675,11 @@ impl Letters {
         if entry.cause.is_none() {
             entry.bytes = 0;
         }
-        self.line.push_front(entry);
+        if is_of_front {
+            park(&mut self.parked, entry);
+        } else {
+            self.line.push_front(entry);
+        }
     }
 
     /// So many messages of an entry, with so many bytes, are not what they were.
@@ -731,74 +712,45 @@ impl Letters {
     pub(in crate::queue::classic) fn claim(&mut self) -> bool {
         !std::mem::replace(&mut self.claimed, true)
     }
-
-    /// What is parked is to be tried again: says when, unless that is known. Whether the vhost is
-    /// to be asked to tell of routes that appear.
-    pub(in crate::queue::classic) fn listen(&mut self, now: Now) -> bool {
-        if self.parked.is_empty() {
-            return false;
-        }
-        let wait_ms = RETRY_MS + self.held / RETRIED_PER_MS;
-        self.retry_ms.get_or_insert(now.unix_ms.saturating_add(wait_ms));
-        !std::mem::replace(&mut self.listens, true)
-    }
-
-    /// A route may have appeared, or there is room: whether there is something to try again, soon.
-    pub(in crate::queue::classic) fn retry_soon(&mut self) -> bool {
-        self.listens = false;
-        if self.parked.is_empty() {
-            return false;
-        }
-        let soon_ms = self.tried_ms.saturating_add(HASTE_MS);
-        self.retry_ms = Some(self.retry_ms.map_or(soon_ms, |at_ms| at_ms.min(soon_ms)));
-        true
-    }
-
-    /// What is parked is to be sent again, if it is time and it overtakes nothing.
-    pub(in crate::queue::classic) fn retry_if_due(&mut self, now: Now) {
-        if !self.batch_is_out
-            && !self.parked.is_empty()
-            && self.retry_ms.is_none_or(|at_ms| at_ms <= now.unix_ms)
-        {
-            self.retry(now.unix_ms);
-        }
-    }
-
-    /// When what is parked is to be tried again: at once what was before the broker started, or a
-    /// policy said so. While others are being sent, that is asked again after it.
-    pub(in crate::queue::classic) fn retry_at(&self) -> Option<u64> {
-        (!self.batch_is_out && !self.parked.is_empty()).then(|| self.retry_ms.unwrap_or_default())
-    }
 }
 
 impl Core {
-    /// Takes the next letters out of the line. They stay in the queue until
-    /// [`Core::settle_letters`].
-    pub(in crate::queue::classic) fn next_letters(&mut self, settings: &Arc<Settings>) -> Option<Batch> {
-        let parts = self.next_parts(|letters| &mut letters.line, LETTERS_MAX);
+    /// Takes the next letters out of the line, when the vhost's routes have changed so often. They
+    /// stay in the queue until [`Core::settle_letters`].
+    pub(in crate::queue::classic) fn next_letters(
+        &mut self,
+        settings: &Arc<Settings>,
+        routes: u64,
+    ) -> Option<Batch> {
+        let (of_front, refused_by) = self.letters.as_deref_mut()?.next_try(settings);
+        let parts = if of_front {
+            self.next_parts(|letters| &mut letters.parked, LETTERS_MAX)
+        } else {
+            self.next_parts(|letters| &mut letters.line, LETTERS_MAX)
+        };
         let letters = self.letters.as_deref_mut()?;
         if parts.is_empty() {
             letters.claimed = false;
-            if letters.line.is_empty() {
+            if letters.source().is_empty() {
                 letters.pages = Vec::new();
             }
             return None;
         }
         letters.batch_is_out = true;
-        let refused_by = if settings.retries() { letters.refused_by.clone() } else { Vec::new() };
-        Some(Batch { settings: Arc::clone(settings), parts, refused_by })
+        Some(Batch { settings: Arc::clone(settings), parts, refused_by, of_front, routes })
     }
 
     /// Takes out the first parked messages, `most` at most.
-    pub(in crate::queue::classic) fn next_parked(&mut self, most: u64) -> Vec<LetterRun> {
-        if let Some(letters) = self.letters.as_deref_mut() {
-            letters.stop_retry();
-        }
+    pub(in crate::queue::classic) fn next_parked(
+        &mut self,
+        settings: &Arc<Settings>,
+        (most, routes): (u64, u64),
+    ) -> Option<Batch> {
+        self.letters.as_deref_mut()?.stop_retry();
         let parts = self.next_parts(|letters| &mut letters.parked, most);
-        if let Some(letters) = self.letters.as_deref_mut() {
-            letters.batch_is_out = !parts.is_empty();
-        }
-        parts
+        self.letters.as_deref_mut()?.batch_is_out = !parts.is_empty();
+        let (settings, refused_by) = (Arc::clone(settings), Vec::new());
+        (!parts.is_empty()).then_some(Batch { settings, parts, refused_by, of_front: false, routes })
     }
 
     /// The parked messages after the first `skipped`.
@@ -840,9 +792,9 @@ impl Core {
             settle_part(self, settings, part, most, &mut tally);
         }
         if let Some(letters) = self.letters.as_deref_mut() {
-            batch.parts.iter().rev().for_each(|part| letters.return_unsent(part));
+            batch.parts.iter().rev().for_each(|part| letters.return_unsent(part, batch.of_front));
             letters.batch_is_out = false;
-            letters.refused_by = batch.refused_by;
+            letters.note_tried(batch);
         }
         tally
     }
