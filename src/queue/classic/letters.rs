@@ -153,8 +153,17 @@ impl Classic {
         }
     }
 
-    /// When what is parked is to be tried again.
+    /// Logs what was parked, if it is time.
+    pub(super) fn tell_of_letters(&mut self, queue: &Queue, now: Now) {
+        if let Some(letters) = self.core.letters.as_deref_mut() {
+            letters.tell(queue, LetterTally::default(), now);
+        }
+    }
+
+    /// When what is parked is to be tried again, or to be logged.
     pub(super) fn letters_due(&self) -> Option<u64> {
-        self.core.letters.as_ref().filter(|_| self.settings.retries())?.retry_at()
+        let letters = self.core.letters.as_deref()?;
+        let retry = letters.retry_at().filter(|_| self.settings.retries());
+        retry.into_iter().chain(letters.tell_at()).min()
     }
 }

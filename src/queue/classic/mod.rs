@@ -353,6 +353,7 @@ impl Classic {
         if !queue.settings.delays {
             self.core.resume(now.unix_ms);
         }
+        self.tell_of_letters(queue, now);
         let expired = self.is_expired(now);
         Effects { expired, ..self.dispatch_and_finish(queue, now) }
     }

@@ -152,6 +152,21 @@ fn what_has_nowhere_to_go_is_parked_and_counts_apart() {
     assert_eq!(bench.queue.close(false, false), Ok(0));
 }
 
+/// The first is logged at once; of a burst it is one of many.
+#[test]
+fn what_is_parked_after_that_was_logged_is_logged_when_it_is_time_again() {
+    let bench = held_by_a_consumer(dead_lettering(), &["a", "b", "c"]);
+    let due = |now: Now| !bench.timers.take_due(now.unix_ms, 10).is_empty();
+    let effects = bench.reject(0, 1);
+    bench.park(effects, PLENTY);
+    assert!(!due(LATER), "all of it was logged");
+    let effects = bench.reject(1, 2);
+    bench.park(effects, PLENTY);
+    assert!(due(LATER));
+    let _ = bench.queue.tick(LATER);
+    assert!(!due(LAST), "all of it was logged");
+}
+
 #[test]
 fn parked_messages_are_parked_after_a_restart_in_their_order() {
     let bench = held_by_a_consumer(dead_lettering(), &["a", "b", "c", "d"]);
