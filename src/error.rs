@@ -189,6 +189,15 @@ pub enum BrokerError {
         /// How many there may be.
         max: u32,
     },
+    /// There is too little of something to define more.
+    Scarce {
+        /// What was to be done: `declare` or `bind to`.
+        verb: &'static str,
+        /// The queue or the exchange.
+        on: Resource,
+        /// What there is too little of.
+        what: Scarce,
+    },
     /// There are as many connections as there may be in the vhost.
     VHostConnectionLimit {
         /// The vhost.
@@ -333,6 +342,24 @@ impl BrokerError {
 }
 
 impl std::error::Error for BrokerError {}
+
+/// What there is too little of for more definitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scarce {
+    /// The disk is full.
+    Disk,
+    /// Too much memory is in use.
+    Memory,
+}
+
+impl fmt::Display for Scarce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disk => "the disk is full, and nothing more can be defined before there is room",
+            Self::Memory => "memory is short, and nothing more can be defined before less is in use",
+        })
+    }
+}
 
 /// The value of an argument, as texts show it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@ mod dead_letters;
 mod dedup;
 mod definitions;
 mod fixtures;
+mod full_disk;
 mod golden;
 mod limits;
 mod model;

@@ -248,6 +248,12 @@ pub(super) fn unreadable(queue: &Queue, error: &StoreError) -> Refusal {
     Refusal::new(RefusalKind::Unavailable, why)
 }
 
+/// Messages cannot be moved now.
+pub(super) fn no_room() -> Refusal {
+    let why = "the disk is full: messages are moved once there is room again";
+    Refusal::new(RefusalKind::Unavailable, why)
+}
+
 fn undone(queue: &Queue, id: u64, why: Undone) -> Refusal {
     let name = &queue.name;
     let why = match why {
@@ -267,6 +273,7 @@ fn undone(queue: &Queue, id: u64, why: Undone) -> Refusal {
             format!("message {id} of queue '{name}' is ready, and neither delayed nor parked")
         }
         Undone::Full => format!("queue '{name}' is full"),
+        Undone::NoRoom => return no_room(),
     };
     Refusal::new(RefusalKind::Conflict, why)
 }

@@ -28,7 +28,7 @@ use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::user::ADMINISTRATOR;
 use crate::broker::Broker;
 use crate::broker::accounts::DEFAULT_USER;
-use crate::broker::definitions::Mode;
+use crate::broker::definitions::{Mode, NotDefined};
 use crate::ids::Ticket;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -248,7 +248,16 @@ fn import(
     }
     let made = definitions
         .make(broker.vhosts(), broker.policies(), broker.parameters(), (faults, mode), caller.now)
-        .map_err(|faults| refusal(&faults))?;
+        .map_err(|why| match why {
+            NotDefined::Faults(faults) => refusal(&faults),
+            NotDefined::Scarce(what) => {
+                Refusal::new(RefusalKind::Unavailable, format!("nothing is defined: {what}"))
+            }
+        })?;
+    if let Some(what) = made.stopped {
+        let why = format!("a part is defined, and the rest when it is tried again: {what}");
+        return Err(Refusal::new(RefusalKind::Unavailable, why));
+    }
     skipped.extend(made.skipped);
     for (word, all) in [("kept", &made.kept), ("skipped", &skipped), ("warning", &warnings)] {
         for what in all {
@@ -299,7 +308,8 @@ fn preview(
             preview.kept = looked.kept;
             preview.skipped.extend(looked.skipped);
         }
-        Err(mut faults) => {
+        Err(NotDefined::Scarce(what)) => preview.problems = vec![what.to_string()],
+        Err(NotDefined::Faults(mut faults)) => {
             faults.truncate(FAULTS_MAX);
             preview.problems = faults;
         }

@@ -338,6 +338,27 @@ pub fn inquiry_for(broker: &Broker, operation: &Operation, who: &Requester) -> O
     (asks && may()).then(|| broker.clients().inquire(held_of))
 }
 
+/// Whether there is room on the disk and in memory for what an operation sets that is in no vhost.
+/// What is declared is looked at where that is done.
+fn check_room(broker: &Broker, operation: &Operation) -> Result<(), Refusal> {
+    use self::{ParameterOperation as G, PermissionOperation as R, PolicyOperation as P};
+    use self::{UserOperation as U, VHostOperation as V};
+    let sets = matches!(
+        operation,
+        Operation::Users(
+            U::AddUser { .. } | U::AddHashedUser { .. } | U::PutUser { .. } | U::SetUserTags { .. }
+        ) | Operation::Permissions(R::SetPermissions(_) | R::SetTopicPermissions(_))
+            | Operation::VHosts(V::AddVhost { .. } | V::UpdateVhostMetadata { .. })
+            | Operation::Policies(P::SetPolicy(_) | P::SetOperatorPolicy(_))
+            | Operation::Parameters(G::SetGlobalParameter { .. })
+    );
+    if !sets {
+        return Ok(());
+    }
+    let bytes = || serde_json::to_vec(operation).map_or(usize::MAX / 2, |text| text.len());
+    broker.admit(bytes).map_err(|what| Refusal::new(RefusalKind::Unavailable, what.to_string()))
+}
+
 /// Performs an operation, if whoever asks may.
 ///
 /// # Errors
@@ -347,7 +368,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
     let access = Access::checked(broker, &caller.who, operation.requirement())
         .inspect_err(|refusal| info!(by, "refused: {}: {refusal}", describe(&operation)))?;
     let change = operation.is_change().then(|| describe(&operation));
-    let performed = match operation {
+    let performed = check_room(broker, &operation).and_then(|()| match operation {
         Operation::Node(operation) => node::perform(broker, &operation, caller, &access),
         Operation::Users(operation) => users::perform(broker, operation, &access),
         Operation::Permissions(operation) => permissions::perform(broker, operation),
@@ -362,7 +383,7 @@ pub fn perform(broker: &Arc<Broker>, operation: Operation, caller: &Caller) -> R
         Operation::Jobs(operation) => jobs::perform(broker, operation, caller, &access),
         Operation::Clients(operation) => clients::perform(broker, operation, caller, &access),
         Operation::Definitions(operation) => definitions::perform(broker, operation, caller),
-    };
+    });
     if let Some(change) = change {
         match &performed {
             Ok(performed) => info!(by, "{}", changed(&change, &performed.answer)),

@@ -2,7 +2,7 @@
 //! until an operator moves them.
 
 use super::access::{Access, Requirement, Tag};
-use super::browse::unreadable;
+use super::browse::{no_room, unreadable};
 use super::refusal::Refusal;
 use super::{Caller, Performed, Row, Told, find};
 use crate::auth::permission::Right;
@@ -12,6 +12,7 @@ use crate::broker::vhost::VHost;
 use crate::ids::Ticket;
 use crate::message::properties;
 use crate::queue::Queue;
+use crate::store::change::Health;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -128,6 +129,9 @@ pub(super) fn perform(
                 check_exchange(&*find::vhost(broker, &vhost)?, exchange)?;
             }
             let queue = find::queue(broker, &vhost, &queue)?;
+            if broker.health() == Health::Full {
+                return Err(no_room());
+            }
             let to = to.as_ref().map(|(exchange, key)| (exchange.as_str(), key.as_str()));
             let moved = broker.parked().requeue(&queue, to, caller.now);
             let Moved { moved, parked, ticket } = moved.map_err(|error| unreadable(&queue, &error))?;

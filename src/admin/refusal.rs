@@ -114,6 +114,7 @@ impl From<BrokerError> for Refusal {
             | E::InternalExchange(_)
             | E::VHostDeleted(_)
             | E::UserDeleted => RefusalKind::Invalid,
+            E::Scarce { .. } => RefusalKind::Unavailable,
             _ => RefusalKind::Conflict,
         };
         Self::new(kind, error.to_string())

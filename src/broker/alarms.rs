@@ -4,7 +4,7 @@
 //!
 //! Between two measurements clients can send more than the limit leaves. What takes memory and
 //! neither goes to disk nor to a consumer, unfinished bodies and transactions, is therefore counted
-//! as it comes, on top of what was measured last.
+//! as it comes, on top of what was measured last; and what is declared and bound.
 
 use crate::store::change::Health;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub struct Alarms {
     unfinished: AtomicU64,
     /// What that was when `resident_bytes` was measured.
     unfinished_then: AtomicU64,
+    /// What definitions are expected to have taken since.
+    defined: AtomicU64,
 }
 
 /// What one connection has begun and not finished; taken out of the sum when this is dropped.
@@ -77,6 +79,7 @@ impl Alarms {
             resident_bytes: AtomicU64::new(0),
             unfinished: AtomicU64::new(0),
             unfinished_then: AtomicU64::new(0),
+            defined: AtomicU64::new(0),
         }
     }
 
@@ -100,6 +103,7 @@ impl Alarms {
     pub fn observe_memory(&self, resident_bytes: u64) -> bool {
         let limit = self.limits().memory_bytes;
         self.unfinished_then.store(self.unfinished.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.defined.store(0, Ordering::Relaxed);
         self.resident_bytes.store(resident_bytes, Ordering::Relaxed);
         let was = self.memory.load(Ordering::Relaxed);
         let is = resident_bytes > if was { limit - limit / 16 } else { limit };
@@ -111,10 +115,17 @@ impl Alarms {
     /// Begins the alarm if what was measured last and what has come since are above the limit.
     fn expect_memory(&self, unfinished: u64) {
         let grown = unfinished.saturating_sub(self.unfinished_then.load(Ordering::Relaxed));
+        let grown = grown.saturating_add(self.defined.load(Ordering::Relaxed));
         let expected = self.resident_bytes.load(Ordering::Relaxed).saturating_add(grown);
         if expected > self.limits().memory_bytes {
             self.memory.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Definitions take so much more, as far as can be told; that may begin the alarm.
+    pub(super) fn expect_defined(&self, bytes: u64) {
+        self.defined.fetch_add(bytes, Ordering::Relaxed);
+        self.expect_memory(self.unfinished.load(Ordering::Relaxed));
     }
 
     /// So much of the disk is free; whether that begins or ends the alarm.

@@ -9,25 +9,32 @@
 //! would keep everybody else from the disk: they are made in parts, each of which waits until there
 //! is room in the log. A crash between two leaves those that were made, in the order in which they
 //! need each other; nobody was told that all of them are there, and to make them again makes the
-//! rest.
+//! rest. So does a shortage of disk or memory that begins between two; while there is one, no more
+//! is made than a little: see `scarcity`.
 
 use super::accounts::Accounts;
 use super::parameters::GlobalParameters;
 use super::policies::{POLICIES_MAX, Policies, PolicyBook};
 use super::users::USERS_MAX;
-use super::vhost::{DEFINED_AT_ONCE, Draft, VHost};
+use super::vhost::{BrokerContext, DEFINED_AT_ONCE, Draft, VHost};
 use super::vhosts::VHosts;
 use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::permission::{Permission, TopicPermission};
 use crate::auth::user::{User, check_name, tags};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
 use crate::clock::Now;
+use crate::error::Scarce;
 use crate::ids::Ticket;
 use crate::policy::{Policy, Rank};
+use crate::routing::topology::Defined as Amount;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::mem;
 use std::sync::Arc;
+
+/// Bytes that a user, a permission or a policy has, about.
+const SOMETHING: usize = 512;
 
 /// What there is to be.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +77,23 @@ pub struct Defined {
     pub kept: Vec<String>,
     /// Bindings that lack an end and are left out, in words.
     pub skipped: Vec<String>,
+    /// Why not all of it is made.
+    pub stopped: Option<Scarce>,
+}
+
+/// Why nothing is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotDefined {
+    /// Something cannot be made, a sentence each.
+    Faults(Vec<String>),
+    /// It is too much while there is too little of something.
+    Scarce(Scarce),
+}
+
+impl From<Vec<String>> for NotDefined {
+    fn from(faults: Vec<String>) -> Self {
+        Self::Faults(faults)
+    }
 }
 
 impl Definitions {
@@ -77,7 +101,7 @@ impl Definitions {
     /// already.
     ///
     /// # Errors
-    /// All faults, a sentence each.
+    /// All faults, or there is no room.
     pub fn make(
         mut self,
         vhosts: VHosts<'_>,
@@ -85,7 +109,7 @@ impl Definitions {
         parameters: &GlobalParameters,
         (mut faults, mode): (Vec<String>, Mode),
         now: Now,
-    ) -> Result<Defined, Vec<String>> {
+    ) -> Result<Defined, NotDefined> {
         let registry = vhosts.registry;
         let _alone = registry.change();
         self.limit_vhosts(vhosts, &mut faults);
@@ -107,7 +131,7 @@ impl Definitions {
         let governed: BTreeSet<String> =
             self.policies.iter().map(|(_, policy)| policy.vhost.clone()).collect();
         let defined =
-            self.make_in(&places, (vhosts.accounts, policies.book(), parameters), (faults, mode), now);
+            self.make_in(&places, (vhosts.accounts, registry.context(), parameters), (faults, mode), now);
         for place in places.into_iter().filter(is_new) {
             if defined.is_ok() && mode != Mode::Look {
                 registry.insert(place);
@@ -145,11 +169,11 @@ impl Definitions {
     fn make_in(
         mut self,
         places: &[Arc<VHost>],
-        (accounts, policies, parameters): (&Accounts, &PolicyBook, &GlobalParameters),
+        (accounts, context, parameters): (&Accounts, &BrokerContext, &GlobalParameters),
         (mut faults, mode): (Vec<String>, Mode),
         now: Now,
-    ) -> Result<Defined, Vec<String>> {
-        let (log, is_small) = (&policies.log, self.len() <= DEFINED_AT_ONCE);
+    ) -> Result<Defined, NotDefined> {
+        let (log, scarcity, is_small) = (&context.log, &context.scarcity, self.len() <= DEFINED_AT_ONCE);
         let mut checked = Vec::with_capacity(places.len());
         for place in places {
             let draft = self.drafts.remove(&*place.name).unwrap_or_default();
@@ -165,23 +189,52 @@ impl Definitions {
         }
         if mode == Mode::Look {
             accounts.show(|directory| self.changes(directory, faults))?;
-            return Ok(Defined { ticket: Ticket(0), kept, skipped });
+            return Ok(Defined { ticket: Ticket(0), kept, skipped, stopped: None });
+        }
+        // Under a shortage nothing begins that could not be made whole.
+        let (was_scarce, stopped) = (scarcity.now().is_some(), Cell::new(None));
+        if was_scarce && faults.is_empty() {
+            let elsewhere = self.amount(accounts, &context.policies, parameters);
+            let more = checked.iter().fold(elsewhere, |mut sum, checked| {
+                sum += checked.new;
+                sum
+            });
+            scarcity.admit(context.defined(), || more).map_err(NotDefined::Scarce)?;
+            scarcity.add_elsewhere(elsewhere.all);
         }
         let _batch = is_small.then(|| log.atomic_batch());
         let before_part = || {
-            if !is_small {
+            if !is_small && !was_scarce && stopped.get().is_none() {
                 log.wait_for_room();
+                stopped.set(scarcity.now());
             }
+            stopped.get().is_none()
         };
         let mut ticket = self.make_users(accounts, faults, &before_part)?;
-        before_part();
-        ticket = ticket.max(policies.put(&self.policies));
+        if before_part() {
+            ticket = ticket.max(context.policies.put(&self.policies));
+        }
         for (place, checked) in places.iter().zip(checked) {
             ticket = ticket.max(place.definitions().make(checked, now, &before_part));
         }
-        before_part();
-        ticket = ticket.max(parameters.define(self.parameters));
-        Ok(Defined { ticket, kept, skipped })
+        if before_part() {
+            ticket = ticket.max(parameters.define(self.parameters));
+        }
+        Ok(Defined { ticket, kept, skipped, stopped: stopped.get() })
+    }
+
+    /// About how much that is of what is in no vhost and not so already.
+    fn amount(&self, accounts: &Accounts, policies: &PolicyBook, parameters: &GlobalParameters) -> Amount {
+        let mut amount = Amount::default();
+        let who = accounts.show(|directory| self.changes(directory, Vec::new()).unwrap_or_default().len());
+        let put = self.policies.iter().filter(|(rank, policy)| !policies.has(*rank, policy)).count();
+        (0..who + put).for_each(|_| amount += Amount::of(SOMETHING, true));
+        for (name, value) in &self.parameters {
+            if parameters.get(name).as_ref() != Some(value) {
+                amount += Amount::of(name.len() + value.len(), true);
+            }
+        }
+        amount
     }
 
     /// Makes users and vhosts, and what users may do, a part at a time.
@@ -192,7 +245,7 @@ impl Definitions {
         &self,
         accounts: &Accounts,
         faults: Vec<String>,
-        before_part: &dyn Fn(),
+        before_part: &dyn Fn() -> bool,
     ) -> Result<Ticket, Vec<String>> {
         let mut changes = Vec::new();
         let (mut ticket, _nobody) = accounts.change(|directory| {
@@ -202,7 +255,9 @@ impl Definitions {
         while !changes.is_empty() {
             let rest = changes.split_off(changes.len().min(DEFINED_AT_ONCE));
             let part = mem::replace(&mut changes, rest);
-            before_part();
+            if !before_part() {
+                break;
+            }
             let Ok((made, _nobody)) = accounts.change(|directory| {
                 // Somebody may have deleted the user since.
                 let new: BTreeSet<String> = part.iter().filter_map(put_user).map(str::to_owned).collect();

@@ -11,6 +11,12 @@
 //!
 //! All commits are one line, so the thread waits before a batch while much is on its way to disk.
 //!
+//! While the disk is full, letters stay in their queues, whatever they died of: copies that nobody
+//! waits for would take the room that acknowledgements need. But what is dead-lettered may be all
+//! that there is on the disk, and those who would consume it wait for it elsewhere. So as long as
+//! enough is left, the thread sends a few at a time, each once the ones before are on disk; those
+//! of a queue that goes are sent in any case, since they would go with it.
+//!
 //! The commit thread waits for an atomic batch, and everybody for the commit thread. So matches of
 //! routing keys that take long are made without one: see [`PutOff`].
 
@@ -31,12 +37,13 @@ use crate::queue::delayed::{due_ms, exchange_of, release};
 use crate::queue::{
     Cause, DeathReason, Effects, LetterRun, LetterTally, Outcome, ParkedMax, Queue, deadline_ms,
 };
-use crate::store::change::{AtomicBatch, Log, Page, PageSource};
+use crate::store::change::{AtomicBatch, Health, Log, Page, PageSource};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 /// Letters that a call sends itself and copies of them, those that these drive out of other queues
 /// included. It bounds how long the session waits that made it, and the commit thread for an atomic
@@ -50,6 +57,12 @@ const COPIES_MAX: u64 = 512;
 /// Bytes of a copy that count as one more: [`COPIES_MAX`] of them is what is written in one go, for
 /// which everybody waits.
 const COPY_BYTES: usize = 16 * 1024;
+
+/// Bytes of copies that are put into queues in one go while the disk is full.
+const FULL_BYTES: usize = 512 * 1024;
+
+/// How long the thread waits then before it looks again.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bindings and nodes of a trie that are looked at for a letter while a copy is put into a queue.
 const LOOKED_AT: usize = 32;
@@ -106,19 +119,20 @@ struct Chain {
 
 fn serve(orders: &Receiver<Order>, handler: &Weak<EffectHandler>) {
     let mut chains: VecDeque<Chain> = VecDeque::new();
+    let (mut pause, mut newest) = (Duration::ZERO, Ticket(0));
     loop {
         let order = if chains.is_empty() {
-            orders.recv().map_err(|_gone| TryRecvError::Disconnected)
+            orders.recv().map_err(|_gone| RecvTimeoutError::Disconnected)
         } else {
-            orders.try_recv()
+            orders.recv_timeout(pause)
         };
         match order {
             Ok(Order { queue, now, found_ms }) => {
                 chains.push_back(Chain { queues: vec![queue], put_off: PutOff::default(), now, found_ms });
                 continue;
             }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
         let (Some(mut chain), Some(handler)) = (chains.pop_front(), handler.upgrade()) else { return };
         let passed_ms = clock::mono_ms().saturating_sub(chain.found_ms);
@@ -127,9 +141,14 @@ fn serve(orders: &Receiver<Order>, handler: &Weak<EffectHandler>) {
             unix_ms: chain.now.unix_ms.saturating_add(passed_ms),
         };
         handler.log().wait_for_room();
-        {
+        let is_full = handler.is_full();
+        pause = if is_full { FULL_PAUSE } else { Duration::ZERO };
+        if !is_full || handler.log().durable() >= newest && handler.log().has_spare() {
+            let bytes_max = if is_full { FULL_BYTES } else { usize::MAX };
             let _batch = handler.log().atomic_batch();
-            let (_sent, _nobody_waits_for_it) = handler.send_next(&mut chain.queues, &mut chain.put_off, now);
+            let to = Targets::taking(bytes_max);
+            let (_sent, ticket) = handler.send_next(&mut chain.queues, &mut chain.put_off, to, now);
+            newest = newest.max(ticket);
         }
         chain.put_off.make();
         if !chain.queues.is_empty() {
@@ -145,12 +164,25 @@ pub(super) struct Targets {
     copies: u64,
     /// How much was looked at to find them.
     looked_at: usize,
+    /// Bytes of copies that may come yet; none: any.
+    bytes_left: Option<usize>,
     effects: BTreeMap<QueueId, (Arc<Queue>, Vec<Effects>)>,
 }
 
 impl Targets {
+    /// Of copies of no more bytes than that.
+    fn taking(bytes: usize) -> Self {
+        Self { bytes_left: Some(bytes), ..Self::default() }
+    }
+
+    /// Whether so many copies of `block` may come.
+    fn take(&self, block: &Block, copies: usize) -> bool {
+        self.bytes_left.is_none_or(|left| block.bytes().len().saturating_mul(copies) <= left)
+    }
+
     /// A queue got a copy of `block`.
     pub(super) fn add(&mut self, queue: &Arc<Queue>, block: &Block, effects: Effects) {
+        self.bytes_left = self.bytes_left.map(|left| left.saturating_sub(block.bytes().len()));
         self.copies += 1 + (block.bytes().len() / COPY_BYTES) as u64;
         if !effects.is_empty() {
             let (_, all) = self.effects.entry(queue.id).or_insert_with(|| (Arc::clone(queue), Vec::new()));
@@ -225,6 +257,11 @@ impl EffectHandler {
         &self.context().log
     }
 
+    /// Whether the disk is full, so that nothing may be appended for which nobody waits.
+    pub(super) fn is_full(&self) -> bool {
+        self.log().health() == Health::Full
+    }
+
     /// The vhost that a queue is in, if it still exists.
     pub(super) fn vhost_of(&self, queue: &Queue) -> Option<Arc<VHost>> {
         self.context().vhost(queue.home().id)
@@ -243,10 +280,14 @@ impl EffectHandler {
         if effects.is_empty() {
             return newest;
         }
-        if effects.delete && batch.is_none() {
+        if (effects.delete || effects.expired) && batch.is_none() {
             self.send_letters(queue, now);
         }
         if !self.carry_out_others(queue, effects, now) {
+            return newest;
+        }
+        if self.is_full() {
+            self.sender.order(Arc::clone(queue), now);
             return newest;
         }
         let (mut own, mut put_off) = (None, PutOff::default());
@@ -255,7 +296,7 @@ impl EffectHandler {
             if batch.is_none() {
                 own.get_or_insert_with(|| self.log().atomic_batch());
             }
-            let (sent, ticket) = self.send_next(&mut queues, &mut put_off, now);
+            let (sent, ticket) = self.send_next(&mut queues, &mut put_off, Targets::default(), now);
             left = left.saturating_sub(sent);
             newest = newest.max(ticket);
             if put_off.are_due() {
@@ -296,7 +337,7 @@ impl EffectHandler {
         self.log().wait_for_room();
         {
             let _batch = self.log().atomic_batch();
-            self.send_next(&mut queues, put_off, now);
+            self.send_next(&mut queues, put_off, Targets::default(), now);
         }
         put_off.make();
         let others = queues.into_iter().filter(|target| target.id != queue.id);
@@ -337,10 +378,15 @@ impl EffectHandler {
     /// adds those in which something has died by that. Returns how many letters and copies that
     /// were, one at least, and what it took to find their queues counted as such. An atomic batch
     /// of the log is open. Before a letter whose matches take long it ends: the caller makes what
-    /// is due in `put_off` without the batch, and calls again.
-    fn send_next(&self, queues: &mut Vec<Arc<Queue>>, put_off: &mut PutOff, now: Now) -> (u64, Ticket) {
+    /// is due in `put_off` without the batch, and calls again. `targets` are none yet.
+    fn send_next(
+        &self,
+        queues: &mut Vec<Arc<Queue>>,
+        put_off: &mut PutOff,
+        mut targets: Targets,
+        now: Now,
+    ) -> (u64, Ticket) {
         let Some(queue) = queues.last().cloned() else { return (1, Ticket(0)) };
-        let mut targets = Targets::default();
         let (effects, sent) = {
             let _turn = queue.turn();
             let Some(mut batch) = queue.next_letters() else {
@@ -414,7 +460,8 @@ impl EffectHandler {
         metrics.dead_letters_dropped_at_limit.add(tally.dropped_at_limit);
     }
 
-    /// Sends one letter to all queues of its route; none if matches of it were put off.
+    /// Sends one letter to all queues of its route; none if matches of it were put off, or its
+    /// copies are more than there may be now.
     fn send(
         &self,
         (queue, settings): (&Queue, &Settings),
@@ -475,6 +522,9 @@ impl EffectHandler {
             return Some(Outcome::Stuck(Cause::NoRoute));
         }
         let block = self.mark_repeated(block, part, (&message, settings));
+        if !targets.take(&block, open.len()) {
+            return None;
+        }
         // What is driven out has no place to wait in.
         Some(if settings.retries() && part.reason() != DeathReason::MaxLen {
             self.hand_over_whole(queue, block, &open, (refused_by, targets), now)

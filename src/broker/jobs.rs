@@ -3,7 +3,7 @@
 //! A job looks for its messages as a browser does, and moves each batch as [`super::transfer`]
 //! does: a message is in one place or the other, whenever the power goes. What came to the queue
 //! after the job began is not its own, so that it ends. Nothing of it is on disk: it ends with the
-//! process, and what it has not moved by then is where it was.
+//! process, and what it has not moved by then is where it was. While the disk is full it waits.
 
 use super::browse::{Browser, Direction, Found, Looked};
 use super::effects::{EffectHandler, are_names};
@@ -36,6 +36,9 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// How often a job that waits looks whether the broker is still there, at least.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a job that is at work moves nothing.
+const WAITS: &str = "it waits for room: the disk is full";
 
 /// Batches of a second, where a job is to go slowly.
 const BATCHES_PER_SECOND: u64 = 10;
@@ -104,7 +107,7 @@ pub struct Progress {
     pub moved: u64,
     /// Messages that are not; while it runs, those that may still be.
     pub left: u64,
-    /// Why some are left, in words: the first reason.
+    /// Why some are left, in words: the first reason. While it runs, also why it waits.
     pub reason: Option<String>,
 }
 
@@ -217,6 +220,16 @@ impl Job {
                 None | Some((false, Health::Failed)) => return false,
                 Some((false, Health::Good | Health::Full)) => {}
             }
+        }
+    }
+
+    /// Says that it waits for room, or does no longer.
+    fn tell_waits(&self, waits: bool) {
+        let reason = &mut self.lock().progress.reason;
+        if waits {
+            reason.get_or_insert_with(|| WAITS.to_owned());
+        } else if reason.as_deref() == Some(WAITS) {
+            *reason = None;
         }
     }
 
@@ -348,6 +361,7 @@ impl Work {
         let Some(log) = handler.upgrade().map(|handler| Arc::downgrade(handler.log())) else { return };
         let (state, reason) = loop {
             if self.job.lock().stops {
+                self.job.tell_waits(false);
                 break (JobState::Stopped, None);
             }
             // The broker may be gone.
@@ -356,6 +370,13 @@ impl Work {
                 .order
                 .rate
                 .map_or(0, |rate| started_ms.saturating_add(self.moved.saturating_mul(1000) / rate.max(1)));
+            let is_full = handler.is_full();
+            self.job.tell_waits(is_full);
+            if is_full {
+                drop(handler);
+                self.job.pause(u64::MAX);
+                continue;
+            }
             if due_ms > clock::mono_ms() {
                 drop(handler);
                 self.job.pause(due_ms);

@@ -24,6 +24,7 @@ pub mod policies;
 mod quotas;
 mod registry;
 pub mod sampling;
+mod scarcity;
 mod thread;
 pub mod trace;
 mod transaction;
@@ -63,7 +64,7 @@ use crate::auth::vhost::VHostRecord;
 use crate::blocking;
 use crate::clock::{Clock, Now};
 use crate::config::{CurrentLimits, Limits};
-use crate::error::BrokerError;
+use crate::error::{BrokerError, Scarce};
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
 use crate::machine;
 use crate::message::Block;
@@ -74,6 +75,7 @@ use crate::queue::timers::Timers;
 use crate::queue::unread::Unread;
 use crate::queue::{ChannelLimit, Consumer, Got, Queue, QueueStats, Settled, count_of, in_portions};
 use crate::routing::route::Route;
+use crate::routing::topology::Defined;
 use crate::store::change::{Change, DamagedRun, Health, Log, Recovered};
 use crate::store::{Opened, StoreError};
 use std::convert::Infallible;
@@ -195,7 +197,8 @@ impl Broker {
         let unread = Arc::new(Unread::with(limits.unread_bytes_max));
         let (of_all, next_queue) = (Arc::new(CurrentLimits::new(limits)), recovered.next_queue);
         let policies = PolicyBook::recover(mem::take(&mut recovered.policies), Arc::clone(&log));
-        let (of_log, of_timers, counted) = (Arc::clone(&log), Arc::clone(&timers), Arc::clone(&metrics));
+        let (of_log, of_timers) = (Arc::clone(&log), Arc::clone(&timers));
+        let counted = (Arc::clone(&metrics), Arc::clone(&alarms));
         let context = BrokerContext::new(of_log, of_timers, of_all, next_queue, policies, counted);
         let accounts = Accounts::recover(recovered.auth.take(), Arc::clone(&log), local_only);
         let parameters = mem::take(&mut recovered.parameters);
@@ -539,6 +542,20 @@ impl Broker {
     #[must_use]
     pub fn wants_log(&self) -> bool {
         self.registry.context().wants_log()
+    }
+
+    /// Whether something may be set that is in no vhost and has so many bytes.
+    ///
+    /// # Errors
+    /// What there is too little of for that.
+    pub fn admit(&self, bytes: impl Fn() -> usize) -> Result<(), Scarce> {
+        let context = self.registry.context();
+        if context.scarcity.now().is_some() {
+            let more = Defined::of(bytes(), true);
+            context.scarcity.admit(context.defined(), || more)?;
+            context.scarcity.add_elsewhere(more.all);
+        }
+        Ok(())
     }
 
     /// Whether the store still commits.

@@ -93,7 +93,7 @@ impl ParkedMessages<'_> {
     /// Moves all that is parked in a queue now: back to its end, or to where an exchange sends it
     /// with a routing key. Its times to live begin anew, and nobody has delivered it. What a full
     /// queue refuses stays parked in its place, and with it all that would come after it in that
-    /// queue, though there be room again. Reads the disk.
+    /// queue, though there be room again. It ends when the disk is full. Reads the disk.
     ///
     /// # Errors
     /// The store cannot be read; what was moved by then is.
@@ -105,7 +105,7 @@ impl ParkedMessages<'_> {
     ) -> Result<Moved, StoreError> {
         let (mut left, mut all) = (queue.stats().parked, Moved::default());
         let mut refused_by = Vec::new();
-        while left > 0 {
+        while left > 0 && !self.0.is_full() {
             if let Some(unread) = queue.unread_parked() {
                 let pages = self.0.pages.load(queue.id, unread, PAGE_BYTES)?;
                 queue.show_parked(pages);

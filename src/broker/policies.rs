@@ -87,13 +87,18 @@ impl PolicyBook {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let mut changes = Vec::new();
         for (rank, policy) in policies {
-            if !book.policies(*rank).any(|known| known == policy) {
+            if !has(&book, *rank, policy) {
                 let change = PolicyChange::Put(*rank, policy.clone());
                 book.apply(change.clone());
                 changes.push(Change::Policy(change));
             }
         }
         self.log.append(&mut changes)
+    }
+
+    /// Whether this very policy is there.
+    pub(super) fn has(&self, rank: Rank, policy: &Policy) -> bool {
+        self.show(|book| has(book, rank, policy))
     }
 
     fn show<R>(&self, look: impl FnOnce(&Book) -> R) -> R {
@@ -109,6 +114,10 @@ impl PolicyBook {
         book.apply(change.clone());
         Ok(self.log.append(&mut vec![Change::Policy(change)]))
     }
+}
+
+fn has(book: &Book, rank: Rank, policy: &Policy) -> bool {
+    book.policies(rank).any(|known| known == policy)
 }
 
 /// An operator's operations on policies.

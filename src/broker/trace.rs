@@ -16,6 +16,7 @@ use crate::message::table::{FieldTable, FieldValue};
 use crate::message::{BCC, Block, Copies, Message};
 use crate::queue::Queue;
 use crate::routing::topology::TRACE;
+use crate::store::change::Health;
 use std::sync::Arc;
 
 /// What a copy calls the broker, as its error texts do.
@@ -78,6 +79,10 @@ pub(super) fn publish_own(
     (properties, body): (&[u8], &[u8]),
     now: Now,
 ) {
+    if broker.health() == Health::Full {
+        // Nobody waits for it, and it would take the room of what somebody does wait for.
+        return;
+    }
     let route = vhost.route_own(exchange, &[routing_key], properties);
     let Some(route) = route.filter(|route| !route.queues.is_empty()) else { return };
     let message = Message::published(now.unix_ms, (exchange.as_bytes(), routing_key), properties, body);

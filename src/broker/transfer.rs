@@ -57,6 +57,8 @@ pub enum Undone {
     NotTaken(NotTaken),
     /// Its queue is full.
     Full,
+    /// The disk is full.
+    NoRoom,
     /// The store cannot be read.
     Store(StoreError),
 }
@@ -95,7 +97,7 @@ impl Transfers<'_> {
     /// exchange is routed. Reads the disk.
     ///
     /// # Errors
-    /// It is not there, neither delayed nor parked, or its queue is full.
+    /// It is not there, neither delayed nor parked, or there is no room for it.
     pub fn requeue(self, queue: &Arc<Queue>, seq: u64, now: Now) -> Result<Ticket, Undone> {
         let found = self.find(queue, seq)?;
         let turn = queue.turn();
@@ -103,6 +105,9 @@ impl Transfers<'_> {
         drop(turn);
         if let Some(effects) = effects {
             return Ok(effects.ticket.max(self.0.carry_out(queue, &effects, now, None)));
+        }
+        if self.0.is_full() {
+            return Err(Undone::NoRoom);
         }
         let message = found.message();
         let block = renewed(&message, (message.exchange, message.routing_key), now);

@@ -186,7 +186,7 @@ impl VHost {
             };
             let on = self.on_queue(&name);
             may(&on, Some(&arguments))?;
-            self.objects.context.check_new_queue(state, &on, &arguments)?;
+            self.objects.context.check_new_queue(state, &on, (&arguments, durable))?;
             let settings = Settings::declare(&on, flags, arguments)?;
             self.tell_of_misnamed(&on, &settings.arguments);
             let owner = exclusive.then_some(declare.connection);
@@ -306,7 +306,7 @@ impl VHost {
                 check_exchange_equivalent(&on, &existing.declared, &wanted, &declare.kind)?;
             } else {
                 check_reserved(ResourceKind::Exchange, &name)?;
-                self.objects.context.check_new_exchange(state, &on, &declare.arguments)?;
+                self.objects.context.check_new_exchange(state, &on, (&declare.arguments, declare.durable))?;
                 declare.check_values(&on, (kind, delays), may)?;
                 self.tell_of_misnamed(&on, &declare.arguments);
                 let delay =
@@ -345,7 +345,8 @@ impl VHost {
     ///
     /// # Errors
     /// An end is the default exchange, a reply queue or another connection's exclusive queue, or
-    /// does not exist; the exchange cannot use the arguments; there are too many.
+    /// does not exist; the exchange cannot use the arguments; there are too many, or there is no
+    /// room.
     pub fn bind(&self, bind: Bind, connection: ConnectionId) -> Result<Ticket, BrokerError> {
         let bind = bind.clean(&self.name)?;
         let bound = self.objects.change(|state, changes| {
@@ -364,6 +365,7 @@ impl VHost {
             if !(kind.binds_once() && state.topology.leads_to(&bind.source, &target)) {
                 let binding = bind.to(target);
                 if !state.topology.is_bound(&bind.source, &binding) {
+                    self.objects.context.check_room_to_bind(&self.name, &bind, durable)?;
                     self.objects.context.check_new_binding(&self.name, kind, &bind)?;
                 }
                 state.topology.bind(&bind.source, binding, changes);

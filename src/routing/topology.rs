@@ -12,12 +12,14 @@
 //! What is deleted is gone at once for all who look, and in the changes; its bindings are removed
 //! in parts (see `removal`).
 
+mod defined;
 mod removal;
 #[cfg(test)]
 mod tests;
 
 pub use self::removal::{Gone, Removal};
 
+pub use self::defined::Defined;
 use self::removal::Leaving;
 use crate::arguments::alternate_exchange;
 use crate::arguments::exchange_type::DELAYED_MESSAGE;
@@ -82,6 +84,8 @@ pub struct Topology {
     /// How many bindings there are.
     bindings: usize,
     /// What nobody has counted yet.
+    /// How much all of that is.
+    defined: Defined,
     churn: Churn,
     /// Whether what is published is copied to the firehose.
     traced: bool,
@@ -185,6 +189,7 @@ impl Topology {
             owned: BTreeMap::new(),
             own_queues: 0,
             bindings: 0,
+            defined: Defined::default(),
             churn: Churn::default(),
             traced: false,
             revision: 0,
@@ -296,6 +301,11 @@ impl Topology {
         self.bindings
     }
 
+    /// How much that is, what leaves included.
+    pub fn defined(&self) -> Defined {
+        self.defined
+    }
+
     /// The exclusive queues of a connection.
     pub fn owned_by(&self, owner: ConnectionId) -> impl Iterator<Item = &Arc<Queue>> {
         let (first, last) = ((owner, QueueId(0)), (owner, QueueId(u64::MAX)));
@@ -327,6 +337,7 @@ impl Topology {
             self.owned.insert((owner, queue.id), Arc::clone(&queue));
         }
         self.own_queues += usize::from(is_own(&queue.name));
+        self.defined += Defined::of_queue(&queue);
         self.queues.insert(Arc::clone(&queue.name), Bound { queue, sources: BTreeSet::new() });
     }
 
@@ -353,6 +364,7 @@ impl Topology {
         let dedup = Deduplicator::new(by, declared.durable, &declared.arguments);
         let alternate = alternate_exchange(&declared.arguments).map(Arc::from);
         let name = Arc::clone(&declared.name);
+        self.defined += Defined::of_exchange(&declared);
         let (declared, bindings, sources) = (Arc::new(declared), BTreeSet::new(), BTreeSet::new());
         let (flow, told_of_delay) = (Arc::default(), OnceLock::new());
         let exchange = Exchange { declared, table, alternate, dedup, flow, told_of_delay, bindings, sources };
@@ -367,6 +379,7 @@ impl Topology {
         }
         self.revision += 1;
         self.bindings += 1;
+        self.defined += Defined::of_binding(&exchange.declared, &binding);
         exchange.table.insert(&binding.key, &binding.arguments, binding.target.clone());
         record(Change::Bind, (&self.vhost, &exchange.declared), &binding, changes);
         let (name, target) = (Arc::clone(&exchange.declared.name), binding.target.clone());
@@ -397,6 +410,7 @@ impl Topology {
         }
         self.revision += 1;
         self.bindings -= 1;
+        self.defined -= Defined::of_binding(&exchange.declared, binding);
         exchange.table.remove(&binding.key, &binding.arguments, &binding.target);
         record(Change::Unbind, (&self.vhost, &exchange.declared), binding, changes);
         let was_last = exchange.to(&binding.target).next().is_none();

@@ -403,6 +403,12 @@ pub trait Log: Send + Sync {
     /// each when the one before is on disk.
     fn wait_for_turn(&self) {}
 
+    /// Whether so much is left of a full disk that the broker may go on moving messages from queue
+    /// to queue, a few at a time. Never waited for: whoever may not now asks again later.
+    fn has_spare(&self) -> bool {
+        false
+    }
+
     /// The newest ticket that is on disk.
     fn durable(&self) -> Ticket;
 

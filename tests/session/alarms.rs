@@ -112,6 +112,69 @@ fn a_publisher_that_was_told_to_wait_is_remembered_until_it_goes_on() {
     assert!(!must_wake(&world));
 }
 
+/// Who consumes may declare a little; what is defined takes room, too, and that nobody consumes.
+#[test]
+fn little_can_be_defined_while_something_is_short() {
+    let note = "n".repeat(14_000);
+    let declare = |queue: &str| format!("> 1 queue.declare {queue} durable plain plain x-note={note}");
+    for (memory, what) in [
+        (MUCH, "memory is short, and nothing more can be defined before less is in use"),
+        (LITTLE, "the disk is full, and nothing more can be defined before there is room"),
+    ] {
+        let mut world = limited(Pieces::Whole, 1000);
+        machine(&mut world, memory, MUCH);
+        if memory == LITTLE {
+            play(&mut world, "! disk full");
+        }
+        for number in 0..73 {
+            let queue = format!("many{number}");
+            play(&mut world, &format!("{}\n< 1 queue.declare-ok {queue} 0 0", declare(&queue)));
+        }
+        play(
+            &mut world,
+            &format!(
+                "{}
+                < 1 channel.close 406 PRECONDITION_FAILED - cannot declare queue 'more' in vhost '/': {what} (50,10)
+                > 1 channel.close-ok
+                > 1 channel.open
+                < 1 channel.open-ok
+                {}
+                < 1 queue.declare-ok many0 0 0
+                > 1 queue.delete many1
+                < 1 queue.delete-ok 0
+                {}
+                < 1 queue.declare-ok more 0 0
+                > 1 queue.bind more amq.headers k x-note={note}
+                < 1 channel.close 406 PRECONDITION_FAILED - cannot bind to exchange 'amq.headers' in vhost '/': {what} (50,20)
+                > 1 channel.close-ok
+                > 1 channel.open
+                < 1 channel.open-ok
+                ",
+                declare("more"), declare("many0"), declare("more"),
+            ),
+        );
+        machine(&mut world, LITTLE, MUCH);
+        play(&mut world, &format!("! disk good\n{}\n< 1 queue.declare-ok again 0 0", declare("again")));
+    }
+}
+
+/// Memory that definitions take is not waited for until somebody measures it.
+#[test]
+fn what_is_defined_counts_before_memory_is_measured() {
+    let mut world = limited(Pieces::Whole, 10_000_000);
+    machine(&mut world, 4_000_000, MUCH);
+    let note = "n".repeat(14_000);
+    for number in 0..120 {
+        let declare = format!(
+            "> 1 queue.declare q{number} plain plain x-note={note}\n< 1 queue.declare-ok q{number} 0 0"
+        );
+        play(&mut world, &declare);
+    }
+    assert!(world.broker.alarms().memory_is_short());
+    machine(&mut world, 9_000_000, MUCH);
+    assert!(!world.broker.alarms().memory_is_short(), "it was less than expected");
+}
+
 /// A body that never ends is memory too.
 #[test]
 fn a_part_of_a_message_counts() {

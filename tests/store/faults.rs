@@ -383,6 +383,38 @@ fn what_is_declared_does_not_wait_for_room_although_a_record_does() {
     }
 }
 
+/// What does not fit into all that is left of the disk must not keep from it what makes room: as if
+/// copies of a dead letter had been made for many queues before the disk was found full.
+#[test]
+fn what_is_consumed_goes_ahead_of_what_does_not_fit() {
+    let shared = Shared::new();
+    let log = &shared.opened.log;
+    commit(log, [declare(4), publish(4, 0, &["a", "b"])]);
+    let published = shared.publish(u64::MAX);
+    let copies = |queue| publish(queue, 0, &[vec![7; 12_000_000]]);
+    let waiting = log.append(&mut vec![copies(2), settle(4, 0, 1)]);
+    log.notify(waiting, &nobody());
+    // In the same cut with it nothing goes ahead.
+    wait_until("it waits", || log.append(&mut vec![settle(3, 0, 1)]) > waiting);
+    let left = |queue: usize| {
+        let image = SimDisk::holding(shared.disk.image());
+        image.set_capacity(Some(image.bytes()));
+        let found = open_backend(image.clone(), reserving(&image)).unwrap();
+        let of_queue = found.recovered.queues.iter().find(|of| of.record.id == QueueId(queue as u64));
+        of_queue.map(|of| of.messages.iter().map(|range| range.len()).sum::<u64>())
+    };
+    for half in [0..published / 2, published / 2..published - 10] {
+        log.append(&mut vec![settle(1, half.start, half.end)]);
+        wait_until("off the disk", || left(1) <= Some(published - half.end + 1));
+        assert_eq!((left(4), left(2)), (Some(2), Some(0)), "what belongs together waits");
+    }
+    assert!(log.durable() < waiting);
+    // A queue whose messages are on their way is not deleted before they are there.
+    log.append(&mut vec![Change::DeleteQueue(QueueId(4)), Change::DeleteQueue(QueueId(1))]);
+    wait_until("deleted", || left(1).is_none());
+    assert_eq!((left(4), left(2)), (Some(2), Some(0)));
+}
+
 /// What was consumed while there was room is in the file still when the disk gets full: it is given
 /// back although a record waits.
 #[test]

@@ -1,5 +1,5 @@
-//! How much there may be in a vhost, and in all of them. What exists is declared again, and bound
-//! again, whatever the limits are.
+//! How much there may be in a vhost, and in all of them, and that there is room for it. What exists
+//! is declared again, and bound again, whatever the limits are.
 
 use super::context::BrokerContext;
 use super::objects::State;
@@ -8,22 +8,23 @@ use crate::arguments::exchange_type::ExchangeType;
 use crate::error::{BrokerError, Resource};
 use crate::message::table::FieldTable;
 use crate::routing::exchange::topic::hashes;
-use crate::routing::topology::encoded;
+use crate::routing::topology::{Defined, encoded};
 use std::fmt::Display;
 use std::sync::Arc;
 
 impl BrokerContext {
-    /// Whether there may be one more queue, with these arguments.
+    /// Whether there may be one more queue, durable or not, with these arguments.
     ///
     /// # Errors
-    /// There are as many as there may be, in all vhosts or in this one.
+    /// There are as many as there may be, in all vhosts or in this one, or there is no room for it.
     pub(super) fn check_new_queue(
         &self,
         state: &State,
         on: &Resource,
-        arguments: &FieldTable,
+        (arguments, durable): (&FieldTable, bool),
     ) -> Result<(), BrokerError> {
         check_open(state, on)?;
+        self.check_room("declare", on, || Defined::named(&on.name, arguments, durable))?;
         let max = self.limits.get().queues_max;
         if self.counts().queues >= max as usize {
             return Err(BrokerError::QueueLimit { queue: on.name.clone(), max });
@@ -36,17 +37,18 @@ impl BrokerContext {
         self.check_arguments(on, arguments)
     }
 
-    /// Whether there may be one more exchange, with these arguments.
+    /// Whether there may be one more exchange, durable or not, with these arguments.
     ///
     /// # Errors
-    /// There are as many as there may be.
+    /// There are as many as there may be, or there is no room for it.
     pub(super) fn check_new_exchange(
         &self,
         state: &State,
         on: &Resource,
-        arguments: &FieldTable,
+        (arguments, durable): (&FieldTable, bool),
     ) -> Result<(), BrokerError> {
         check_open(state, on)?;
+        self.check_room("declare", on, || Defined::named(&on.name, arguments, durable))?;
         let max = self.limits.get().exchanges_max;
         if self.counts().exchanges >= max as usize {
             return Err(BrokerError::ExchangeLimit { exchange: on.clone(), max });
@@ -76,6 +78,31 @@ impl BrokerContext {
             return Err(BrokerError::TooManyWildcards { key, count, max });
         }
         self.check_arguments(&on, &bind.arguments)
+    }
+
+    /// Whether one more binding has room, both of whose ends are durable or not.
+    ///
+    /// # Errors
+    /// [`BrokerError::Scarce`].
+    pub(super) fn check_room_to_bind(
+        &self,
+        vhost: &Arc<str>,
+        bind: &Bind,
+        durable: bool,
+    ) -> Result<(), BrokerError> {
+        let on = Resource::exchange(vhost, &bind.source);
+        self.check_room("bind to", &on, || bind.defined(durable))
+    }
+
+    /// Whether there is room for so much more.
+    fn check_room(
+        &self,
+        verb: &'static str,
+        on: &Resource,
+        more: impl Fn() -> Defined,
+    ) -> Result<(), BrokerError> {
+        let scarce = |what| BrokerError::Scarce { verb, on: on.clone(), what };
+        self.scarcity.admit(self.defined(), more).map_err(scarce)
     }
 
     /// Tells the log of arguments that do nothing and are nearly called like one that does

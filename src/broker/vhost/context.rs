@@ -6,13 +6,15 @@
 
 use super::VHost;
 use crate::arguments::misnamed::Misnamed;
+use crate::broker::alarms::Alarms;
 use crate::broker::policies::PolicyBook;
+use crate::broker::scarcity::Scarcity;
 use crate::config::CurrentLimits;
 use crate::ids::{QueueId, VHostId};
 use crate::metrics::Metrics;
 use crate::queue::timers::Timers;
 use crate::queue::{Home, QueueContext};
-use crate::routing::topology::{LOG, Topology};
+use crate::routing::topology::{Defined, LOG, Topology};
 use crate::store::change::Log;
 use dashmap::DashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -24,6 +26,7 @@ pub struct BrokerContext {
     pub(in crate::broker) limits: Arc<CurrentLimits>,
     pub(in crate::broker) policies: PolicyBook,
     pub(in crate::broker) metrics: Arc<Metrics>,
+    pub(in crate::broker) scarcity: Scarcity,
     /// Something is bound to the exchange of the log.
     log_wanted: AtomicBool,
     memory: Arc<AtomicUsize>,
@@ -38,6 +41,8 @@ pub struct BrokerContext {
     queues: AtomicUsize,
     exchanges: AtomicUsize,
     bindings: AtomicUsize,
+    /// How much all of that is, in bytes, and what of it is durable.
+    defined: [AtomicUsize; 2],
 }
 
 /// How much there is.
@@ -49,6 +54,8 @@ pub(super) struct Counts {
     pub(super) exchanges: usize,
     /// Bindings.
     pub(super) bindings: usize,
+    /// Bytes of all of them.
+    pub(super) defined: Defined,
 }
 
 impl BrokerContext {
@@ -60,9 +67,10 @@ impl BrokerContext {
         limits: Arc<CurrentLimits>,
         next_queue: u64,
         policies: PolicyBook,
-        metrics: Arc<Metrics>,
+        (metrics, alarms): (Arc<Metrics>, Arc<Alarms>),
     ) -> Arc<Self> {
         Arc::new(Self {
+            scarcity: Scarcity::new(Arc::clone(&log), alarms),
             log,
             limits,
             policies,
@@ -77,6 +85,7 @@ impl BrokerContext {
             queues: AtomicUsize::new(0),
             exchanges: AtomicUsize::new(0),
             bindings: AtomicUsize::new(0),
+            defined: Default::default(),
         })
     }
 
@@ -132,7 +141,14 @@ impl BrokerContext {
             queues: self.queues.load(Ordering::Relaxed),
             exchanges: self.exchanges.load(Ordering::Relaxed),
             bindings: self.bindings.load(Ordering::Relaxed),
+            defined: self.defined(),
         }
+    }
+
+    /// How much is defined in all vhosts.
+    pub(in crate::broker) fn defined(&self) -> Defined {
+        let [all, durable] = self.defined.each_ref().map(|bytes| bytes.load(Ordering::Relaxed));
+        Defined { all, durable }
     }
 
     /// A vhost has `after` where it had `before`.
@@ -144,6 +160,8 @@ impl BrokerContext {
         turn(&self.queues, before.queues, after.queues);
         turn(&self.exchanges, before.exchanges, after.exchanges);
         turn(&self.bindings, before.bindings, after.bindings);
+        turn(&self.defined[0], before.defined.all, after.defined.all);
+        turn(&self.defined[1], before.defined.durable, after.defined.durable);
     }
 }
 
@@ -154,6 +172,7 @@ impl Counts {
             queues: topology.queue_count(),
             exchanges: topology.exchange_count(),
             bindings: topology.binding_count(),
+            defined: topology.defined(),
         }
     }
 }

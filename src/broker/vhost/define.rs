@@ -21,7 +21,7 @@ use crate::error::{BrokerError, Resource, ResourceKind};
 use crate::ids::Ticket;
 use crate::queue::reply::is_reply_queue;
 use crate::routing::exchange::check_binding;
-use crate::routing::topology::{Declared, Topology};
+use crate::routing::topology::{Declared, Defined, Topology};
 use crate::store::change::Change;
 use std::collections::BTreeMap;
 use std::mem;
@@ -74,6 +74,8 @@ pub(in crate::broker) struct Checked {
     exchanges: BTreeMap<String, (Declared, bool)>,
     queues: BTreeMap<String, Settings>,
     bindings: Vec<Bind>,
+    /// How much of that is not there.
+    pub(in crate::broker) new: Defined,
     /// What is there already and differs, in words.
     pub(in crate::broker) kept: Vec<String>,
     /// Bindings that are left out, in words.
@@ -91,25 +93,30 @@ impl VHostDefinitions<'_> {
         let mut note = |result: Result<(), BrokerError>, about: String| {
             faults.extend(result.err().map(|error| format!("{about}{error}")));
         };
-        self.in_parts(draft.exchanges.into_iter(), &|| {}, |state, _changes, exchange| {
+        self.in_parts(draft.exchanges.into_iter(), &|| true, |state, _changes, exchange| {
             let on = vhost.on_exchange(&exchange.name);
             let looked = Checking { vhost, state }.check_exchange(exchange, &mut checked);
             // All other faults name what they are about.
             let is_untyped = matches!(looked, Err(BrokerError::UnknownExchangeType(_)));
             note(looked, if is_untyped { format!("{on}: ") } else { String::new() });
         });
-        self.in_parts(draft.queues.into_iter(), &|| {}, |state, _changes, queue| {
+        self.in_parts(draft.queues.into_iter(), &|| true, |state, _changes, queue| {
             note(Checking { vhost, state }.check_queue(queue, &mut checked), String::new());
         });
-        self.in_parts(draft.bindings.into_iter(), &|| {}, |state, _changes, bind| {
+        self.in_parts(draft.bindings.into_iter(), &|| true, |state, _changes, bind| {
             note(Checking { vhost, state }.check_binding(bind, &mut checked), String::new());
         });
         note(check_counts(vhost, &checked), String::new());
         checked
     }
 
-    /// Makes it, each part once `before_part` has come back.
-    pub(in crate::broker) fn make(self, checked: Checked, now: Now, before_part: &dyn Fn()) -> Ticket {
+    /// Makes it, each part once `before_part` has come back and said that it may be made.
+    pub(in crate::broker) fn make(
+        self,
+        checked: Checked,
+        now: Now,
+        before_part: &dyn Fn() -> bool,
+    ) -> Ticket {
         let objects = &self.0.objects;
         let Checked { exchanges, queues, bindings, .. } = checked;
         let exchanges = self.in_parts(exchanges.into_iter(), before_part, |state, changes, exchange| {
@@ -131,12 +138,11 @@ impl VHostDefinitions<'_> {
     fn in_parts<T>(
         self,
         mut things: impl ExactSizeIterator<Item = T>,
-        before_part: &dyn Fn(),
+        before_part: &dyn Fn() -> bool,
         mut take: impl FnMut(&mut State, &mut Vec<Change>, T),
     ) -> Ticket {
         let (objects, mut changes, mut ticket) = (&self.0.objects, Vec::new(), Ticket(0));
-        while things.len() > 0 {
-            before_part();
+        while things.len() > 0 && before_part() {
             objects.let_in();
             let mut state = objects.write_without(Topology::any_removal);
             for thing in things.by_ref().take(DEFINED_AT_ONCE) {
@@ -179,6 +185,7 @@ impl Checking<'_> {
             checked.kept.extend(differs.err().map(|error| error.to_string()));
             return Ok(());
         }
+        checked.new += Defined::named(&name, &declared.arguments, declared.durable);
         once(&on, checked.exchanges.insert(name, (declared, delays)).is_none())
     }
 
@@ -207,6 +214,7 @@ impl Checking<'_> {
             checked.kept.extend(differs.err().map(|error| error.to_string()));
             return Ok(());
         }
+        checked.new += Defined::named(&name, &settings.arguments, settings.durable);
         once(&on, checked.queues.insert(name, settings).is_none())
     }
 
@@ -226,6 +234,7 @@ impl Checking<'_> {
         let is_new = |target| !topology.is_bound(&bind.source, &bind.to(target));
         if bind.target(topology).is_none_or(is_new) {
             self.context().check_new_binding(&self.vhost.name, kind, &bind)?;
+            checked.new += bind.defined(true);
         }
         checked.bindings.push(bind);
         Ok(())

@@ -190,6 +190,9 @@ impl Objects {
         }
         let counts = Counts::of(&state.topology);
         self.context.count(state.counted, counts);
+        if let Some(grown @ 1..) = counts.defined.all.checked_sub(state.counted.defined.all) {
+            self.context.scarcity.grown(grown);
+        }
         state.counted = counts;
         let churn = state.topology.take_churn();
         self.context.metrics.queues_created.add(churn.created);

@@ -11,7 +11,7 @@ use crate::error::{BrokerError, Resource};
 use crate::ids::ConnectionId;
 use crate::message::table::FieldTable;
 use crate::queue::reply::is_reply_queue;
-use crate::routing::topology::{Binding, Declared, Target, Topology, encoded};
+use crate::routing::topology::{Binding, Declared, Defined, Target, Topology, encoded};
 use std::sync::Arc;
 
 /// `queue.declare`.
@@ -144,6 +144,11 @@ impl Bind {
                 topology.exchange(name).map(|found| Target::Exchange(Arc::clone(&found.declared)))
             }
         }
+    }
+
+    /// How much it is, if both ends are durable or not.
+    pub(super) fn defined(&self, durable: bool) -> Defined {
+        Defined::of(self.routing_key.len() + encoded(&self.arguments).len(), durable)
     }
 
     /// The binding to what its destination names.

@@ -7,6 +7,7 @@ use super::*;
 use crate::arguments::table::ALTERNATE_EXCHANGE;
 use crate::auth::vhost::ROOT;
 use crate::broker::policies::PolicyBook;
+use crate::broker::{AlarmLimits, Alarms};
 use crate::config::{CurrentLimits, Limits};
 use crate::ids::{ConsumerId, QueueId};
 use crate::message::properties::NONE;
@@ -35,7 +36,9 @@ fn recover(recovered: &Recovered) -> Fixture {
     let limits = Arc::new(CurrentLimits::new(Limits::default()));
     let (timers, next_queue) = (Arc::<Timers>::default(), recovered.next_queue);
     let policies = PolicyBook::recover(Vec::new(), log.clone());
-    let context = BrokerContext::new(log.clone(), timers, limits, next_queue, policies, Arc::default());
+    let alarms = Arc::new(Alarms::new(AlarmLimits::default()));
+    let context =
+        BrokerContext::new(log.clone(), timers, limits, next_queue, policies, (Arc::default(), alarms));
     let (mut parts, _orphans) = RecoveredVHost::all(recovered);
     let part = parts.remove(ROOT).unwrap_or_default();
     Fixture { vhost: VHost::recover(ROOT, &part, &context), log }

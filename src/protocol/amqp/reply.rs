@@ -189,6 +189,7 @@ fn row_of_broker(error: &BrokerError) -> Row {
             PRECONDITION_FAILED,
             format!("cannot define {new} more in vhost '{vhost}': {what} limit of {max} is reached"),
         ),
+        E::Scarce { verb, on, what } => (PRECONDITION_FAILED, format!("cannot {verb} {on}: {what}")),
         E::UnknownExchangeType(name) if name.is_empty() => {
             fixed(PRECONDITION_FAILED, "invalid exchange type ''")
         }

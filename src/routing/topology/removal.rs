@@ -9,6 +9,7 @@
 //! An auto-delete exchange whose last binding is removed goes the same way, as a part of the same
 //! removal.
 
+use super::defined::Defined;
 use super::{Binding, Bound, Exchange, Target, Topology, is_own, is_predeclared, record};
 use crate::blocking;
 use crate::queue::Queue;
@@ -134,6 +135,7 @@ impl Topology {
         shrink::give_back(&mut self.queues);
         let queue = &bound.queue;
         self.revision += 1;
+        self.defined -= Defined::of_queue(queue);
         self.own_queues -= usize::from(is_own(&queue.name));
         self.churn.deleted += u64::from(!is_reply_queue(&queue.name));
         if let Some(owner) = queue.owner() {
@@ -155,6 +157,7 @@ impl Topology {
         let Some((name, exchange)) = self.exchanges.remove_entry(name) else { return };
         shrink::give_back(&mut self.exchanges);
         self.revision += 1;
+        self.defined -= Defined::of_exchange(&exchange.declared);
         // No row tells of those that are there from the beginning.
         if exchange.declared.durable && !is_predeclared(&name) {
             changes.push(Change::DeleteExchange { vhost: self.vhost.to_string(), name: name.to_string() });
@@ -228,6 +231,7 @@ impl Topology {
         {
             *left -= 1;
             self.bindings -= 1;
+            self.defined -= Defined::of_binding(&exchange.declared, &binding);
             record(Change::Unbind, (&self.vhost, &exchange.declared), &binding, changes);
             let was_last = exchange.bindings.first().is_none_or(|next| next.target != binding.target);
             if was_last && let Some(sources) = self.sources_of(&binding.target) {
@@ -271,6 +275,7 @@ impl Topology {
                 *left -= lost.len();
                 self.bindings -= lost.len();
                 for binding in lost {
+                    self.defined -= Defined::of_binding(&exchange.declared, &binding);
                     exchange.bindings.remove(&binding);
                     if is_here {
                         exchange.table.remove(&binding.key, &binding.arguments, target);

@@ -6,12 +6,16 @@
 //! if somebody else has found the disk full, after which the storage does no more until it has
 //! recovered. Any other fault is the end: nothing is confirmed from then on.
 //!
+//! What is in that group may be too much for what is left of the disk. What comes later and makes
+//! room goes ahead of it then: see `relief`.
+//!
 //! A stop does not wait for room. If nothing that clients did is lost by that, it is no fault: the
 //! next start then is one as after a crash.
 
 use super::group::Group;
 use super::linger::{Linger, Tally};
 use super::pending::{Cut, Next, Pending, Stop, WaitTimeout};
+use super::relief::Relief;
 use super::storage::Storage;
 use crate::ids::Ticket;
 use crate::store::change::{Change, Health};
@@ -31,6 +35,8 @@ pub(in crate::store) struct Committer<S> {
     late: Vec<Change>,
     /// The group could not be written when it was tried last.
     has_failed: bool,
+    /// What may go ahead of a group that does not fit.
+    relief: Relief,
     linger: Linger,
 }
 
@@ -38,7 +44,8 @@ impl<S: Storage> Committer<S> {
     /// Commits what `pending` gathers to `storage`.
     pub(in crate::store) fn new(pending: Arc<Pending>, storage: S) -> Self {
         let group = Group::after(storage.applied());
-        Self { pending, storage, group, late: Vec::new(), has_failed: false, linger: Linger::default() }
+        let (late, relief, linger) = (Vec::new(), Relief::default(), Linger::default());
+        Self { pending, storage, group, late, has_failed: false, relief, linger }
     }
 
     /// Works until it is told to stop or cannot go on.
@@ -80,7 +87,10 @@ impl<S: Storage> Committer<S> {
             match result {
                 Ok(()) if stop.is_some() => return Ok(()),
                 Ok(()) => {}
-                Err(error) if error.passes() && stop.is_none() => self.pending.set_health(Health::Full),
+                Err(error) if error.passes() && stop.is_none() => {
+                    self.pending.set_spare(self.storage.has_spare());
+                    self.pending.set_health(Health::Full);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -114,10 +124,11 @@ impl<S: Storage> Committer<S> {
             self.late.extend(cut.changes);
         }
         self.storage.recover()?;
-        if self.storage.applied() >= self.group.number {
-            self.begin_group(self.group.changes.bytes);
-        }
+        self.see_what_is_applied();
         let changes = mem::take(&mut self.late);
+        if self.has_failed {
+            self.relief.add(&changes);
+        }
         let idle = changes.is_empty();
         let tally = Tally::of(&changes);
         let batch = &mut self.group.changes;
@@ -129,6 +140,12 @@ impl<S: Storage> Committer<S> {
         self.linger.learn(tally, waited, appended, bytes);
         let applied = self.apply(cut.number, idle, cut.stop.is_some());
         self.tell_of_readable();
+        if applied.as_ref().is_err_and(StoreError::passes) && cut.stop.is_none() {
+            if !self.has_failed {
+                self.relief.begin(&self.group.changes);
+            }
+            self.relieve()?;
+        }
         self.has_failed = applied.is_err();
         applied?;
         self.begin_group(bytes);
@@ -136,6 +153,42 @@ impl<S: Storage> Committer<S> {
         self.pending.announce(cut.number);
         self.tell_of_readable();
         if cut.stop.is_some() { Ok(()) } else { self.storage.tidy() }
+    }
+
+    /// Once the storage knows again what is kept: whether that is the group at hand, or what went
+    /// ahead of it, which has the same number then.
+    fn see_what_is_applied(&mut self) {
+        if self.storage.applied() < self.group.number {
+            return self.relief.stays();
+        }
+        if self.relief.is_under_way() {
+            self.relief.done();
+            self.group.number = self.storage.applied() + 1;
+        } else {
+            self.begin_group(self.group.changes.bytes);
+        }
+    }
+
+    /// The group does not fit: has what makes room go ahead of it. Nobody is told, since what came
+    /// before is not on disk.
+    fn relieve(&mut self) -> Result<(), StoreError> {
+        if self.relief.is_empty() {
+            return Ok(());
+        }
+        self.storage.recover()?;
+        if self.storage.applied() >= self.group.number {
+            // It is on disk after all, which the next round finds.
+            return Ok(());
+        }
+        let mut ahead = Group::after(self.storage.applied());
+        ahead.changes.absorb(self.relief.begin_to_go());
+        ahead.changes.settle(|id| self.storage.on_disk(id));
+        if !ahead.changes.is_empty() {
+            self.storage.apply(&mut ahead, self.pending.durable())?;
+        }
+        self.relief.done();
+        self.group.number = self.storage.applied() + 1;
+        Ok(())
     }
 
     fn apply(&mut self, ticket: Ticket, idle: bool, last: bool) -> Result<(), StoreError> {
@@ -156,6 +209,7 @@ impl<S: Storage> Committer<S> {
     fn begin_group(&mut self, bytes: usize) {
         self.pending.give_back(bytes);
         self.group = Group::after(self.storage.applied());
+        self.relief = Relief::default();
     }
 
     /// Says up to which ticket everything can be read back.
@@ -165,6 +219,7 @@ impl<S: Storage> Committer<S> {
 
     fn look_for_room(&mut self) {
         let has_room = self.storage.has_room();
+        self.pending.set_spare(self.storage.has_spare());
         self.pending.set_health(if has_room { Health::Good } else { Health::Full });
     }
 }

@@ -73,6 +73,8 @@ pub(in crate::store) struct Pending {
     changes: AtomicUsize,
     /// A [`Health`], as `set_health` writes it.
     health: AtomicU8,
+    /// As [`Log::has_spare`](crate::store::change::Log::has_spare).
+    spare: AtomicBool,
     /// Why it has failed.
     fault: Mutex<Option<StoreError>>,
 }
@@ -241,7 +243,8 @@ impl Pending {
     }
 
     /// As [`Self::wait_for_room`], for who appends so much at once that nothing of the kind should
-    /// be in the same group: they go on one after the other, each when the one before is on disk.
+    /// be in the same group: they go on one after the other, each when the one before is on disk,
+    /// as a rule. Who goes on has not appended yet when the next one looks.
     pub(in crate::store) fn wait_for_turn(&self) {
         let _turn = blocking::wait(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
         self.wait_for_room();
@@ -299,6 +302,15 @@ impl Pending {
             1 => Health::Full,
             _ => Health::Failed,
         }
+    }
+
+    pub(in crate::store) fn has_spare(&self) -> bool {
+        self.spare.load(Ordering::Relaxed)
+    }
+
+    /// For the commit thread, beside [`Pending::set_health`].
+    pub(in crate::store) fn set_spare(&self, spare: bool) {
+        self.spare.store(spare, Ordering::Relaxed);
     }
 
     pub(in crate::store) fn set_health(&self, health: Health) {
@@ -536,22 +548,23 @@ mod tests {
     }
 
     #[test]
-    fn of_those_who_append_much_at_once_one_goes_on_at_a_time() {
+    fn of_those_who_append_much_at_once_one_waits_for_the_other() {
         let pending = Pending::default();
-        let much = || {
-            pending.wait_for_turn();
-            append_many(&pending);
-        };
-        append_many(&pending);
         thread::scope(|scope| {
-            let waiting = [scope.spawn(much), scope.spawn(much)];
-            let mut gone = 0;
-            while gone < waiting.len() {
-                let group = cut(&pending);
-                assert!(group.changes.len() <= BEHIND_CHANGES + 1, "one after the other");
-                pending.announce(group.number);
-                gone = waiting.iter().filter(|one| one.is_finished()).count();
-            }
+            let turn = pending.large.lock().unwrap();
+            let waits = scope.spawn(|| pending.wait_for_turn());
+            // The other thread has every chance to go on too early.
+            (0..1000).for_each(|_| thread::yield_now());
+            assert!(!waits.is_finished());
+            drop(turn);
+            waits.join().unwrap();
+        });
+        let first = append_many(&pending);
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| pending.wait_for_turn());
+            assert_eq!((cut(&pending).number, waits.is_finished()), (first, false));
+            pending.announce(first);
+            waits.join().unwrap();
         });
     }
 

@@ -74,6 +74,12 @@ pub(in crate::store) trait Storage {
     /// Whether publishers may go on; looks at the disk.
     fn has_room(&mut self) -> bool;
 
+    /// Whether enough is left of a full disk for what its queues hand on among themselves, beside
+    /// what makes room; looks at the disk.
+    fn has_spare(&self) -> bool {
+        true
+    }
+
     /// Ends its use of the disk.
     ///
     /// # Errors

@@ -74,6 +74,10 @@ impl Log for RedbLog {
         self.pending.wait_for_turn();
     }
 
+    fn has_spare(&self) -> bool {
+        self.pending.has_spare()
+    }
+
     fn durable(&self) -> Ticket {
         self.pending.durable()
     }

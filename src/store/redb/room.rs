@@ -14,6 +14,10 @@ use std::io;
 /// trees, and what it replaces is free only after it.
 pub(super) const TREES_BYTES: u64 = 4 * 1024 * 1024;
 
+/// So many bytes of the reserve, or free beside it, are for what makes room: while there is more,
+/// queues may hand messages on among themselves.
+const SPARED_BYTES: u64 = 3 * TREES_BYTES;
+
 /// The room on the disk that a data file is on.
 pub(super) struct Room {
     disk: Disk,
@@ -82,6 +86,12 @@ impl Room {
     /// Whether the file can be made smaller, which takes room for a while.
     pub(super) fn is_enough_to_shrink(&self) -> bool {
         self.has_free(TREES_BYTES.saturating_sub(self.left()))
+    }
+
+    /// Whether more is left of a full disk than what is kept for making room.
+    pub(super) fn has_spare(&self) -> bool {
+        let left = self.left();
+        left > 0 && self.has_free(SPARED_BYTES.saturating_sub(left))
     }
 
     fn has_free(&self, bytes: u64) -> bool {

@@ -485,6 +485,10 @@ impl Storage for RedbStorage {
         is_there
     }
 
+    fn has_spare(&self) -> bool {
+        self.room.has_spare()
+    }
+
     fn close(self) -> Result<(), StoreError> {
         let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         Ok(database.map_or(Ok(()), redb::Database::close)?)
