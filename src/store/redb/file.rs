@@ -1,8 +1,9 @@
 //! The data file in its folder: made for the broker's user alone, and watched.
 //!
 //! What is written to a file that has no name any more is gone with the process, and so is what was
-//! in the part of a file that somebody has cut off. A sync therefore fails once the file was deleted, and so does making it longer once something else is in its
-//! place; [`FileIdentity::check`] finds out the same for who asks now and then. Nothing is
+//! in the part of a file that somebody has cut off. A sync therefore fails once the file was
+//! deleted, and so does making it longer once something else is in its place or it is shorter than
+//! it was made; [`FileIdentity::check`] finds out the same for who asks now and then. Nothing is
 //! confirmed after such a failure.
 
 use super::reserve::Blocks;
