@@ -109,6 +109,14 @@ const STEPS: &[(&[&str], &[&str])] = &[
     (&["1 basic.get full"], &["1 basic.get-ok"]),
     (&["1 basic.reject 14 requeue", "1 basic.get full"], &["1 basic.get-ok"]),
     (&["1 basic.reject 15 requeue", "1 basic.get full"], &["1 basic.get-empty"]),
+    // Nobody wants what dies in these.
+    (&["1 queue.declare short x-max-length=1"], &["1 queue.declare-ok"]),
+    (&["1 basic.publish '' short s"], &["1 basic.ack"]),
+    (&["1 basic.publish '' short t"], &["1 basic.ack"]),
+    (&["1 basic.get short"], &["1 basic.get-ok"]),
+    (&["1 basic.reject 16", "1 basic.get short"], &["1 basic.get-empty"]),
+    (&["1 queue.declare brief x-message-ttl=1"], &["1 queue.declare-ok"]),
+    (&["1 basic.publish '' brief u"], &["1 basic.ack"]),
     // Not acknowledged in time.
     (&["3 channel.open"], &["3 channel.open-ok"]),
     (&["3 queue.declare slow x-consumer-timeout=1"], &["3 queue.declare-ok"]),

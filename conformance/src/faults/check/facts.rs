@@ -1,6 +1,7 @@
 //! What a history says as a whole, gathered before its deliveries are judged one by one.
 
-use crate::faults::history::{Event, Id, Record};
+use crate::faults::history::{Event, Id, Record, Settlement};
+use crate::faults::inject::Fault;
 use std::collections::{HashMap, HashSet};
 
 /// A message that somebody tried to publish: a plain record of what the history says of it.
@@ -54,6 +55,9 @@ pub(super) struct Facts {
     dead_letters: HashMap<&'static str, &'static str>,
     /// Queues along which messages move by themselves.
     wander: HashSet<&'static str>,
+    /// Processes whose disk was full for a time: dead letters stay where they died until there is
+    /// room, whatever is confirmed meanwhile.
+    full: HashSet<u32>,
 }
 
 impl Facts {
@@ -86,6 +90,10 @@ impl Facts {
             }
             Event::Wanders { queue } => {
                 self.wander.insert(queue);
+            }
+            Event::Fault { ref what } if *what == Fault::Full.to_string() => {
+                // The next one may start before there is room.
+                self.full.extend([epoch, epoch + 1]);
             }
             Event::Answered => self.answers.entry(channel).or_default().push(at),
             Event::Closed => {
@@ -191,11 +199,14 @@ impl Facts {
         }
     }
 
-    /// Whether what `channel` said in event `at` to process `epoch` was certainly on disk when that
-    /// ended.
-    pub(super) fn is_kept(&self, epoch: u32, channel: u32, at: usize) -> bool {
+    /// Whether how `channel` settled a message in event `at`, as process `epoch` was told, was
+    /// certainly on disk when that ended.
+    pub(super) fn is_kept(&self, epoch: u32, channel: u32, (at, how): (usize, Settlement)) -> bool {
         if !self.crashed(epoch) || self.attempt_of(at).is_some() {
             return self.is_taken(channel, at);
+        }
+        if how == Settlement::Reject && self.full.contains(&epoch) {
+            return false;
         }
         let synced = self.synced.get(&epoch).copied().unwrap_or_default();
         self.answered_at(channel, at).is_some_and(|answered| answered < synced)

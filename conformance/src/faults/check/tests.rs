@@ -244,6 +244,26 @@ fn what_is_settled_comes_again_after_a_crash_unless_that_was_on_disk() {
     });
 }
 
+/// A full disk keeps dead letters where they died until there is room.
+#[test]
+fn what_was_rejected_comes_again_after_a_crash_if_the_disk_had_been_full() {
+    let rejected = |s: &mut Story| {
+        s.sent(1, IN_ONE).came(A, ONE, 1).settled(A, ONE, 1, Settlement::Reject).taken(A);
+    };
+    let crashed = |s: &mut Story| {
+        s.sent(2, IN_ONE).came(B, ONE, 2).acked(B, ONE, 2).crash().again(B, ONE, 1).acked(B, ONE, 1);
+    };
+    finds(&[Kind::Duplicated], |s| {
+        rejected(s);
+        crashed(s);
+    });
+    allows(|s| {
+        s.add(P, Event::Fault { what: "full".to_owned() });
+        rejected(s);
+        crashed(s);
+    });
+}
+
 #[test]
 fn a_message_is_with_one_consumer() {
     let rest = |s: &mut Story| {
