@@ -144,9 +144,8 @@ fn serve(orders: &Receiver<Order>, handler: &Weak<EffectHandler>) {
         let is_full = handler.is_full();
         pause = if is_full { FULL_PAUSE } else { Duration::ZERO };
         if !is_full || handler.log().durable() >= newest && handler.log().has_spare() {
-            let bytes_max = if is_full { FULL_BYTES } else { usize::MAX };
             let _batch = handler.log().atomic_batch();
-            let to = Targets::taking(bytes_max);
+            let to = if is_full { Targets::taking(FULL_BYTES) } else { Targets::default() };
             let (_sent, ticket) = handler.send_next(&mut chain.queues, &mut chain.put_off, to, now);
             newest = newest.max(ticket);
         }

@@ -147,12 +147,10 @@ impl<'a> AtomicBatches<'a> {
     /// first copy. Nobody may wait for the caller.
     pub(super) fn make_room(&mut self, bytes: usize) {
         let is_full = self.copies == COPIES_MAX || self.bytes + bytes > COPIED_BYTES_MAX;
-        if bytes > LARGE_BYTES_MIN && (is_full || self.copies == 0) {
+        let is_large = bytes > LARGE_BYTES_MIN;
+        if is_full || is_large && self.copies == 0 {
             (self.batch, self.copies, self.bytes) = (None, 0, 0);
-            blocking::run(|| self.log.wait_for_turn());
-        } else if is_full && self.copies > 0 {
-            (self.batch, self.copies, self.bytes) = (None, 0, 0);
-            blocking::run(|| self.log.wait_for_room());
+            blocking::run(|| if is_large { self.log.wait_for_turn() } else { self.log.wait_for_room() });
         }
         self.copies += 1;
         self.bytes += bytes;

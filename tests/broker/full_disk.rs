@@ -4,12 +4,13 @@
 
 use super::dead_letters::wait_until;
 use super::fixtures::{ME, durable, persistent};
+use super::moves::order;
 use super::power_cut::wait_for;
 use crate::support::disk::SimDisk;
 use leveret::admin::definitions::{DefinitionsOperation, Source};
 use leveret::admin::parameters::ParameterOperation;
 use leveret::admin::{self, Caller, Operation, RefusalKind, Requester};
-use leveret::broker::jobs::{Destination as Elsewhere, JobState, Order};
+use leveret::broker::jobs::{Destination as Elsewhere, JobState};
 use leveret::broker::vhost::{Bind, Destination, QueueDeclare};
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::Now;
@@ -285,18 +286,7 @@ fn messages_are_moved_once_there_is_room() {
     let full = Full::with(500, 0);
     full.fill(0);
     let destination = Elsewhere::Exchange { exchange: "amq.fanout".into(), routing_key: String::new() };
-    let order = Order {
-        queue: full.queue("src"),
-        destination,
-        ids: None,
-        wants: Box::new(|_any| true),
-        fits: Box::new(|_any| true),
-        limit: None,
-        rate: None,
-        may: Box::new(|_, _, _| Ok(())),
-        by: "test".to_owned(),
-    };
-    let job = full.broker.begin_job(order).unwrap();
+    let job = full.broker.begin_job(order(&full.queue("src"), destination)).unwrap();
     let waits = Some("it waits for room: the disk is full");
     wait_until("it waits", || job.progress().reason.as_deref() == waits);
     assert_eq!((job.progress().moved, job.progress().state), (0, JobState::Running));

@@ -57,7 +57,8 @@ fn wait_until_durable(broker: &Broker, ticket: Ticket) {
     bell.wait(ticket);
 }
 
-fn order(queue: &Arc<Queue>, destination: Destination) -> Order {
+/// All messages of a queue, as fast as it goes.
+pub(super) fn order(queue: &Arc<Queue>, destination: Destination) -> Order {
     Order {
         queue: Arc::clone(queue),
         destination,
