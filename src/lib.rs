@@ -155,6 +155,10 @@
 //!   of CPU a message); messages to 1, 100 and 10,000 queues in turn 0.53, 4.2 and 12.5 us, then
 //!   0.37, 1.9 and 4.4 us of CPU. The file is ours from its head on, so it is also told from
 //!   somebody else's without opening redb.
+//! * A record that is longer than a run (254 KiB) is cut into **parts**, each a row of its own:
+//!   redb copies what lies beside a new row, and its pages are powers of two. 12 MB to 50 queues in
+//!   one run, before and after: confirms of somebody else 13.3 and 4.6 ms (median), 60 and 19 ms (the
+//!   longest) in memory, 16.8 and 8.2, 130 and 36 ms on a disk; and 2.9 times as many copies.
 //! * Commit groups are atomic through **atomic batches** (readers of a lock that the commit thread
 //!   takes to cut a group), so dead-lettering, transactions and multi-queue publishes need no
 //!   change type of their own. A transaction first takes room in each queue that may refuse, one

@@ -39,7 +39,7 @@ const JOURNAL_BYTES: u64 = 8 << 20;
 
 /// What new files have, and old ones once they were opened. Another way to keep data is another
 /// number.
-const FORMAT: u32 = 7;
+const FORMAT: u32 = 8;
 
 /// Tells how many bytes are free where the data lies.
 pub type FreeBytes = Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -120,6 +120,10 @@ pub(super) fn stored(clean: bool) -> (Vec<u8>, Bodies) {
             expected.extend((first..).zip(batch).map(|(seq, body)| ((queue, seq), body)));
         }
     }
+    // Longer than a run, so that it is in parts.
+    let (long, seq) = (body(3, 8, 300_000), 8);
+    commit(&opened.log, [publish(3, seq, &[&long])]);
+    expected.insert((3, seq), long);
     let gone = [(1, 5, 7), (2, 0, 4), (2, 30, 31), (3, 2, 3), (4, 0, 99)];
     commit(&opened.log, gone.map(|(queue, first, end)| settle(queue, first, end)));
     expected.retain(|&(queue, seq), _| {

@@ -410,9 +410,14 @@ fn what_is_consumed_goes_ahead_of_what_does_not_fit() {
     }
     assert!(log.durable() < waiting);
     // A queue whose messages are on their way is not deleted before they are there.
+    shared.others_have(16 << 20);
     log.append(&mut vec![Change::DeleteQueue(QueueId(4)), Change::DeleteQueue(QueueId(1))]);
     wait_until("deleted", || left(1).is_none());
     assert_eq!((left(4), left(2)), (Some(2), Some(0)));
+    shared.others_have(0);
+    wait_for(log, waiting);
+    wait_until("deleted", || left(4).is_none());
+    assert_eq!(left(2), Some(1));
 }
 
 /// What was consumed while there was room is in the file still when the disk gets full: it is given

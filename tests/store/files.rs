@@ -100,12 +100,12 @@ fn a_file_of_a_newer_version_is_left_alone() {
     let file = folder.at(FILE_NAME);
     open_folder(&folder.at("")).unwrap().log.close().unwrap();
     let mut bytes = fs::read(&file).unwrap();
-    bytes[19] = 8;
+    bytes[19] = 9;
     let checksum = crc32fast::hash(&[&bytes[..20], &bytes[24..32]].concat());
     bytes[32..36].copy_from_slice(&checksum.to_be_bytes());
     fs::write(&file, bytes).unwrap();
     let text = format!(
-        "{} has data format 8, and this version of Leveret reads the formats 1 to 7: start the version that wrote it, or a \
+        "{} has data format 9, and this version of Leveret reads the formats 1 to 8: start the version that wrote it, or a \
          newer one; the file was left as it is",
         file.display()
     );

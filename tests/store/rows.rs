@@ -7,7 +7,7 @@ use crate::support::disk::{Cut, SimDisk};
 use leveret::ids::{QueueId, SeqRange, Ticket};
 use leveret::store::Opened;
 use leveret::store::change::{Change, RecoveredRequeue};
-use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use redb::{Database, Key, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use std::collections::BTreeMap;
 
 /// More bodies than are removed at a time, twice.
@@ -15,13 +15,22 @@ const MANY: u64 = 70;
 
 /// How many rows a table has in the file, by its last commit.
 fn rows(disk: &SimDisk, table: &str) -> u64 {
+    rows_of(disk, TableDefinition::<(u64, u64), &[u8]>::new(table))
+}
+
+/// The same of the table of parts.
+fn parts(disk: &SimDisk) -> u64 {
+    rows_of(disk, TableDefinition::<(u64, u64, u32), &[u8]>::new("body_parts"))
+}
+
+fn rows_of<K: Key + 'static>(disk: &SimDisk, table: TableDefinition<'_, K, &'static [u8]>) -> u64 {
     // Behind the head of the file, which has the length of the journal, and that.
     let mut image = disk.image();
     let journal = usize::try_from(u64::from_be_bytes(image[24..32].try_into().unwrap())).unwrap();
     let database = image.split_off(4096 + journal);
     let database = Database::builder().create_with_backend(SimDisk::holding(database)).unwrap();
     let tx = database.begin_read().unwrap();
-    tx.open_table(TableDefinition::<(u64, u64), &[u8]>::new(table)).unwrap().len().unwrap()
+    tx.open_table(table).unwrap().len().unwrap()
 }
 
 #[test]
@@ -141,6 +150,12 @@ fn spilled_bodies_are_removed_a_few_at_a_time_too() {
     store(vec![settle(1, 0, MANY), spill(MANY)]);
     wait_until("removed", || rows(&disk, "local_bodies") == 1);
     assert_eq!(bodies(&opened, 1, ALL).into_keys().collect::<Vec<_>>(), [MANY]);
+    let long = vec![b'y'; LONG];
+    let spill = Change::Spill { queue: QueueId(2), first: 0, range: 0..1, block: block(&[(&long, false)]) };
+    store(vec![spill]);
+    assert_eq!(bodies(&opened, 2, ALL).into_values().collect::<Vec<_>>(), [long]);
+    store(vec![settle(2, 0, 1)]);
+    assert!(bodies(&opened, 2, ALL).is_empty());
 }
 
 #[test]
@@ -168,6 +183,83 @@ fn what_is_still_to_be_removed_survives_a_power_cut_at_every_call() {
         wait_until("removed", || rows(&disk, "removed_bodies") == 0);
         opened.log.close().unwrap();
         assert_eq!(rows(&disk, "bodies"), left + 1, "cut at call {call}");
+    }
+}
+
+/// Bytes of a message that is cut into parts of 254 KiB: into 13.
+const LONG: usize = 13 * 254 * 1024 - 100;
+
+/// Redb copies the neighbour of a new row, and makes pages of powers of two: in one row each, these
+/// were written 2.8 times.
+#[test]
+fn a_long_message_is_written_twice_at_most() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    let long = vec![b'x'; LONG];
+    commit(&opened.log, (1..=8).map(declare));
+    let before = disk.written();
+    for queue in 1..=8 {
+        commit(&opened.log, [publish(queue, 0, &[&long])]);
+    }
+    let written = disk.written() - before;
+    assert!(written < 2 * 8 * LONG as u64, "{written} bytes for {}", 8 * LONG);
+    assert_eq!((rows(&disk, "bodies"), parts(&disk)), (0, 8 * 13));
+}
+
+/// So many parts that they are more than are removed at once, twice.
+#[test]
+fn long_messages_leave_a_few_parts_at_a_time() {
+    for removal in [settle(1, 0, 12), Change::DeleteQueue(QueueId(1))] {
+        let disk = SimDisk::default();
+        let opened = open_sim(&disk);
+        let (long, case) = (vec![b'x'; LONG], format!("{removal:?}"));
+        commit(&opened.log, [declare(1), declare(2)]);
+        commit(&opened.log, [publish(2, 0, &[&long])]);
+        for seq in 0..12 {
+            commit(&opened.log, [publish(1, seq, &[&long])]);
+        }
+        commit(&opened.log, [removal]);
+        opened.log.close().unwrap();
+        assert_eq!(rows(&disk, "segments"), 1, "{case}: messages leave at once");
+        assert!(parts(&disk) > 13, "{case}: their records in the long run");
+
+        let disk = SimDisk::holding(disk.image());
+        let opened = open_sim(&disk);
+        wait_until("all are removed", || parts(&disk) == 13);
+        assert_eq!(bodies(&opened, 2, ALL).into_values().collect::<Vec<_>>(), [long], "{case}");
+        opened.log.close().unwrap();
+        assert_eq!(rows(&disk, "removed_bodies"), 0, "{case}");
+    }
+}
+
+/// One that is alone goes at once.
+#[test]
+fn long_messages_survive_a_power_cut_at_every_call() {
+    let disk = SimDisk::default();
+    let opened = open_sim(&disk);
+    let long = |seq: u64| vec![b'a' + u8::try_from(seq).unwrap(); LONG / 4];
+    commit(&opened.log, [declare(1), publish(1, 0, &[long(0)])]);
+    drop(opened);
+    let disk = SimDisk::holding(disk.image()).cut_everywhere(7);
+    let opened = open_sim(&disk);
+    let steps = [vec![publish(1, 1, &[long(1)])], vec![settle(1, 0, 1)], vec![publish(1, 2, &[long(2)])]];
+    let expected = [vec![0], vec![0, 1], vec![1], vec![1, 2]];
+    for (step, changes) in steps.into_iter().enumerate() {
+        disk.set_progress(step, step + 1);
+        commit(&opened.log, changes);
+        disk.set_progress(step + 1, step + 1);
+    }
+    drop(opened);
+    for Cut { call, image, progress: (durable, tried) } in disk.take_cuts() {
+        let disk = SimDisk::holding(image);
+        let opened = open_sim(&disk);
+        let there: Vec<u64> =
+            opened.recovered.queues[0].messages.iter().flat_map(|range| range.first..range.end).collect();
+        assert!(expected[durable..=tried].contains(&there), "cut at call {call}: {there:?}");
+        let read = bodies(&opened, 1, ALL);
+        assert!(read == there.iter().map(|&seq| (seq, long(seq))).collect(), "cut at call {call}");
+        opened.log.close().unwrap();
+        assert_eq!(parts(&disk), 4 * there.len() as u64, "cut at call {call}");
     }
 }
 

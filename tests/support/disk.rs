@@ -40,6 +40,8 @@ struct State {
     pending: Vec<Write>,
     /// Calls that change something, so far.
     calls: u64,
+    /// Bytes that were written, so far.
+    written: u64,
     /// When power is cut, and the seed of what it leaves.
     cut: Option<(When, u64)>,
     cuts: Vec<Cut>,
@@ -137,6 +139,11 @@ impl SimDisk {
     /// From now on there is room for this many bytes.
     pub(crate) fn set_capacity(&self, bytes: Option<usize>) {
         self.state().capacity = bytes;
+    }
+
+    /// Bytes that were written.
+    pub(crate) fn written(&self) -> u64 {
+        self.state().written
     }
 
     /// Calls that changed something.
@@ -280,6 +287,7 @@ impl StorageBackend for SimDisk {
     fn write(&self, at: u64, bytes: &[u8]) -> Result<(), io::Error> {
         let mut state = self.state();
         state.call(blocks(place(at)..place(at) + bytes.len()))?;
+        state.written += bytes.len() as u64;
         let write = Write::Bytes(place(at), bytes.to_vec());
         write.apply(&mut state.live, usize::MAX);
         state.pending.push(write);

@@ -23,7 +23,7 @@ use super::file::{self, DataFile};
 use super::loss::Loss;
 use super::page::Shared;
 use super::salvage::{Copied, SMALL};
-use super::table::{BODIES, DAMAGED, META, SEGMENTS};
+use super::table::{BODIES, BODY_PARTS, DAMAGED, META, SEGMENTS};
 use super::{Options, RESERVE_BYTES, journal, open_database};
 use crate::clock;
 use crate::ids::Ticket;
@@ -46,6 +46,9 @@ use std::time::Duration;
 
 /// What a copy begins with.
 const MAGIC: [u8; 16] = *b"Leveret copy\r\n\x1a\n";
+
+/// The oldest format whose rows are taken as they are.
+const FORMAT_OLDEST: u32 = 7;
 
 /// Bytes of a block, about: it ends with the row that makes it longer.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -99,7 +102,7 @@ struct Reading {
 }
 
 /// The tables that are not in [`SMALL`].
-static LARGE: [&dyn RawRows; 5] = [&META, &SEGMENTS, &BODIES, &DAMAGED, &TOTALS];
+static LARGE: [&dyn RawRows; 6] = [&META, &SEGMENTS, &BODIES, &BODY_PARTS, &DAMAGED, &TOTALS];
 
 fn table(number: usize) -> Option<&'static dyn RawRows> {
     let small = || SMALL.get(number.checked_sub(LARGE.len())?).map(|&small| small as &dyn RawRows);
@@ -250,8 +253,8 @@ impl fmt::Display for RestoreError {
                     StoreError::Io(error) => error.fmt(f),
                     StoreError::WrongVersion { found, .. } => write!(
                         f,
-                        "it has format {found}, and this version of Leveret restores format {FORMAT}: use the \
-                         version that made it, or a newer one"
+                        "it has format {found}, and this version of Leveret restores formats {FORMAT_OLDEST} to {FORMAT}: \
+                         use the version that made it, or a newer one"
                     ),
                     error => error.fmt(f),
                 }
@@ -312,7 +315,7 @@ fn fill(path: &Path, from: &mut impl Read) -> Result<(), StoreError> {
         return Err(StoreError::Damaged("it is not a copy that leveret ctl backup made".to_owned()));
     }
     let format = head.last_chunk().map_or(0, |format| u32::from_be_bytes(*format));
-    if format != FORMAT {
+    if !(FORMAT_OLDEST..=FORMAT).contains(&format) {
         return Err(StoreError::WrongVersion { place: String::new(), found: format.into() });
     }
     let file = file::options().truncate(true).open(path)?;

@@ -79,7 +79,7 @@ fn read(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Vec<Joined>
     for (first, segment, records) in found {
         let records = match records {
             Some(records) => Some(records),
-            None => rows.bodies()?.get((id.0, first))?.map(|body| body.value().to_vec()),
+            None => rows.bodies().read((id.0, first), segment.bytes)?,
         };
         let whole = records.as_ref().is_some_and(|records| segment.matches(records));
         all.push(Joined { first, segment, records: records.unwrap_or_default(), whole, rows: vec![first] });
@@ -90,13 +90,13 @@ fn read(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<Vec<Joined>
 fn replace(rows: &mut Rows<'_>, id: QueueId, mut row: Joined) -> Result<(), StoreError> {
     for &first in &row.rows {
         rows.remove_segment((id.0, first))?;
-        rows.bodies()?.remove((id.0, first))?;
+        rows.bodies().remove((id.0, first))?;
     }
     row.segment.checksum = Some(crc32fast::hash(&row.records));
     if row.records.len() <= INLINE_BYTES_MAX {
         row.segment.inline = Some(row.records);
     } else {
-        rows.bodies()?.insert((id.0, row.first), row.records.as_slice())?;
+        rows.bodies().insert((id.0, row.first), &row.records)?;
     }
     rows.put_segment((id.0, row.first), &row.segment)
 }

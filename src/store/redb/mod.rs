@@ -10,6 +10,7 @@
 //! rows.
 
 mod backup;
+mod body;
 mod checked;
 mod counted;
 mod disk;

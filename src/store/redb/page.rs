@@ -1,8 +1,9 @@
 //! Reads records back, on whatever thread asks.
 
+use super::body::{BodyTables, CommittedBodies};
 use super::quarantine;
 use super::segment::SegmentView;
-use super::table::{BODIES, LOCAL_BODIES, LOCAL_SEGMENTS, RowKey, SEGMENTS};
+use super::table::{LOCAL_SEGMENTS, RowKey, SEGMENTS};
 use crate::ids::{QueueId, SeqRange};
 use crate::message::Block;
 use crate::store::change::{DamagedRun, Page, PageSource};
@@ -69,8 +70,10 @@ impl Pages {
 impl PageSource for Pages {
     fn load(&self, queue: QueueId, range: SeqRange, bytes_max: usize) -> Result<Vec<Page>, StoreError> {
         self.read(|tx| {
-            let (lasting, local) =
-                (Runs::open(tx, SEGMENTS, BODIES)?, Runs::open(tx, LOCAL_SEGMENTS, LOCAL_BODIES)?);
+            let (lasting, local) = (
+                Runs::open(tx, SEGMENTS, BodyTables::LASTING)?,
+                Runs::open(tx, LOCAL_SEGMENTS, BodyTables::LOCAL)?,
+            );
             let (mut rows, mut spilled) = (lasting.rows(queue, range)?, local.rows(queue, range)?);
             let (mut row, mut spilled_row) = (rows.next().transpose()?, spilled.next().transpose()?);
             let mut pages = Vec::new();
@@ -91,7 +94,7 @@ impl PageSource for Pages {
                 let (key, view) = (key.value(), SegmentView::decode(key.value(), value.value())?);
                 let records = match view.inline {
                     Some(records) => Some(Bytes::copy_from_slice(records)),
-                    None => ReadableTable::get(bodies, key)?.map(|body| Bytes::copy_from_slice(body.value())),
+                    None => bodies.read(key, view.bytes)?,
                 };
                 match records.ok_or("they are missing").and_then(|records| block_of(&view, records)) {
                     Ok(block) => {
@@ -116,17 +119,17 @@ impl PageSource for Pages {
     }
 }
 
-/// A table of runs and that of their records.
-struct Runs {
+/// A table of runs and those of their records.
+struct Runs<'a> {
     segments: ReadOnlyTable<RowKey, &'static [u8]>,
-    bodies: ReadOnlyTable<RowKey, &'static [u8]>,
+    bodies: CommittedBodies<'a>,
 }
 
 type Definition = TableDefinition<'static, RowKey, &'static [u8]>;
 
-impl Runs {
-    fn open(tx: &ReadTransaction, segments: Definition, bodies: Definition) -> Result<Self, StoreError> {
-        Ok(Self { segments: tx.open_table(segments)?, bodies: tx.open_table(bodies)? })
+impl<'a> Runs<'a> {
+    fn open(tx: &'a ReadTransaction, segments: Definition, bodies: BodyTables) -> Result<Self, StoreError> {
+        Ok(Self { segments: tx.open_table(segments)?, bodies: CommittedBodies::open(tx, bodies)? })
     }
 
     /// The rows of `queue` with numbers in `range`.

@@ -11,9 +11,10 @@
 //!
 //! Nothing but an export reads them again, and nothing deletes them.
 
+use super::body::{BodyTables, CommittedBodies, UNKNOWN_BYTES};
 use super::checked::Transaction;
 use super::segment::SegmentView;
-use super::table::{BODIES, DAMAGED, LOCAL_BODIES, LOCAL_SEGMENTS, RowKey, Rows, SEGMENTS, write_meta};
+use super::table::{DAMAGED, LOCAL_SEGMENTS, RowKey, Rows, SEGMENTS, write_meta};
 use crate::ids::QueueId;
 use crate::store::change::DamagedRun;
 use crate::store::codec::record::Reader;
@@ -24,7 +25,7 @@ use std::collections::BTreeSet;
 /// Rows that one transaction sets aside at most: what it holds in memory of them.
 const ROWS_MAX: usize = 1024;
 
-/// Takes the rows under these keys out of `segments` and `bodies`.
+/// Takes the rows under these keys out of `segments`, and their records.
 pub(super) fn quarantine(database: &Database, keys: &[RowKey]) -> Result<(), StoreError> {
     for keys in keys.chunks(ROWS_MAX) {
         let tx = Transaction::begin(database)?;
@@ -42,9 +43,9 @@ pub(super) fn quarantine(database: &Database, keys: &[RowKey]) -> Result<(), Sto
             let mut damaged = tx.unchecked().open_table(DAMAGED)?;
             let next = damaged.last()?.map_or(0, |(key, _)| key.value() + 1);
             for (id, (key, row)) in (next..).zip(&found) {
-                let records = rows.bodies()?.remove(*key)?;
-                let records = records.as_ref().map(|records| records.value()).unwrap_or_default();
-                damaged.insert(id, encode(*key, row, records).as_slice())?;
+                let records = rows.bodies().read(*key, UNKNOWN_BYTES)?.unwrap_or_default();
+                rows.bodies().remove(*key)?;
+                damaged.insert(id, encode(*key, row, &records).as_slice())?;
             }
         }
         write_meta(&tx, &[], rows.totals())?;
@@ -86,9 +87,9 @@ pub(super) fn records(tx: &ReadTransaction, run: &DamagedRun) -> Result<Vec<u8>,
         let (_, row, records) = decode(value.value())?;
         return Ok([SegmentView::inline_of_damaged(row), records].concat());
     }
-    for (segments, bodies) in [(SEGMENTS, BODIES), (LOCAL_SEGMENTS, LOCAL_BODIES)] {
-        if let Some(body) = tx.open_table(bodies)?.get(key)? {
-            return Ok(body.value().to_vec());
+    for (segments, bodies) in [(SEGMENTS, BodyTables::LASTING), (LOCAL_SEGMENTS, BodyTables::LOCAL)] {
+        if let Some(records) = CommittedBodies::open(tx, bodies)?.read(key, UNKNOWN_BYTES)? {
+            return Ok(records.into());
         }
         if let Some(row) = tx.open_table(segments)?.get(key)? {
             return Ok(SegmentView::inline_of_damaged(row.value()).to_vec());

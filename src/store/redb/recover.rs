@@ -5,6 +5,7 @@
 //! settled. The rest is tidied away: rows of queues without a record, rows of which nothing lasts,
 //! marks of transient records (which are settled now), returns of messages that are gone.
 
+use super::body::{BodyTables, CommittedBodies};
 use super::checked::{self, Totals, Transaction};
 use super::disk::Disk;
 use super::index::{Indexes, QueueIndexes};
@@ -16,7 +17,7 @@ use super::segment::{self, Segment, SegmentView};
 use super::stream;
 use super::sweep;
 use super::table::{
-    self, BODIES, DELIVERED, Identity, LOCAL_SEGMENTS, QUEUES, REQUEUES, Removed, RowKey, Rows, SEGMENTS,
+    self, DELIVERED, Identity, LOCAL_SEGMENTS, QUEUES, REQUEUES, Removed, RowKey, Rows, SEGMENTS,
 };
 use super::write::Writer;
 use crate::ids::{QueueId, SeqRange, lane_of};
@@ -259,7 +260,7 @@ pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<Loss, Store
             match *chore {
                 Chore::Remove(key) => {
                     rows.remove_segment(key)?;
-                    rows.bodies()?.remove(key)?;
+                    rows.bodies().remove(key)?;
                 }
                 Chore::SettleTransient(key) => {
                     let row = rows.segments()?.get(key)?;
@@ -285,14 +286,13 @@ pub(super) fn tidy(database: &Database, found: &mut Found) -> Result<Loss, Store
 /// How many messages have no records any more, or others than were written: all records are read.
 pub(super) fn count_damaged(database: &Database) -> Result<u64, StoreError> {
     let tx = database.begin_read()?;
-    let bodies = tx.open_table(BODIES)?;
+    let bodies = CommittedBodies::open(&tx, BodyTables::LASTING)?;
     let mut damaged = 0;
     for row in tx.open_table(SEGMENTS)?.range::<RowKey>(..)? {
         let (key, value) = row?;
         let view = SegmentView::decode(key.value(), value.value())?;
-        let apart = bodies.get(key.value())?;
-        let records = view.inline.or(apart.as_ref().map(|records| records.value()));
-        if !records.is_some_and(|records| view.matches(records)) {
+        let apart = if view.inline.is_none() { bodies.read(key.value(), view.bytes)? } else { None };
+        if !view.inline.or(apart.as_deref()).is_some_and(|records| view.matches(records)) {
             damaged += u64::from(view.unsettled());
         }
     }

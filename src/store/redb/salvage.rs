@@ -11,15 +11,17 @@
 //! Pages are found by pointers alone. Of a file that was cut short before what both commits point
 //! to nothing is read: a page that nothing leads to may be a client's bytes that look like one.
 
+use super::body::{self, BodyTables, CommittedBodies, UNKNOWN_BYTES};
 use super::checked::{self, Salvaged, TOTALS, Totals, Transaction};
 use super::disk::{Disk, Found, Front};
 use super::file::{self, DataFile};
 use super::loss::Loss;
 use super::segment::{self, Marks, Segment, SegmentView};
 use super::table::{
-    self, BINDINGS, BODIES, DAMAGED, DELIVERED, EXCHANGES, LOCAL_BODIES, LOCAL_SEGMENTS, META, META_AHEAD,
-    META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, PERMISSIONS, POLICIES, QUEUES, REMOVED_BODIES, REQUEUES,
-    RowKey, SEEN, SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
+    self, BINDINGS, BODIES, BODY_PARTS, DAMAGED, DELIVERED, EXCHANGES, LOCAL_BODIES, LOCAL_BODY_PARTS,
+    LOCAL_SEGMENTS, META, META_AHEAD, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, PERMISSIONS, POLICIES,
+    QUEUES, REMOVED_BODIES, REQUEUES, RowKey, SEEN, SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS,
+    TOPIC_PERMISSIONS, USERS, VHOSTS,
 };
 use super::{Options, open_database, sweep, tree};
 use crate::ids::QueueId;
@@ -272,8 +274,19 @@ impl<'d> Copied<'d> {
             }
             return Ok(true);
         }
-        if [LOCAL_SEGMENTS.name(), LOCAL_BODIES.name()].contains(&table.as_str()) {
+        if [LOCAL_SEGMENTS.name(), LOCAL_BODIES.name(), LOCAL_BODY_PARTS.name()].contains(&table.as_str()) {
             // Of no use to a start.
+            return Ok(true);
+        }
+        if table == BODY_PARTS.name() {
+            let Some(key) = body::part_key(key) else { return Ok(false) };
+            let mut parts = tx.unchecked().open_table(BODY_PARTS)?;
+            if parts.get(key)?.is_none() {
+                parts.insert(key, value.as_slice())?;
+                if !sure {
+                    self.unsure.insert((key.0, key.1));
+                }
+            }
             return Ok(true);
         }
         let Some(key) = table::row_key(key) else { return Ok(false) };
@@ -327,6 +340,7 @@ impl<'d> Copied<'d> {
         }
         tx.unchecked().open_table(SEGMENTS)?;
         tx.unchecked().open_table(BODIES)?;
+        tx.unchecked().open_table(BODY_PARTS)?;
         tx.commit()?;
         self.restore_segments()?;
         let tx = Transaction::begin(self.database)?;
@@ -352,19 +366,18 @@ impl<'d> Copied<'d> {
     /// Makes rows of `segments` for records that have none.
     fn restore_segments(&mut self) -> Result<(), StoreError> {
         let tx = self.database.begin_read()?;
-        let (segments, bodies) = (tx.open_table(SEGMENTS)?, tx.open_table(BODIES)?);
+        let segments = tx.open_table(SEGMENTS)?;
         let removed: BTreeMap<RowKey, RowKey> =
             sweep::read(&tx)?.into_iter().map(|row| (row.first, (row.first.0, row.end))).collect();
         let is_removed = |key: RowKey| removed.range(..=key).next_back().is_some_and(|(_, &end)| key < end);
         let mut restored = Vec::new();
-        for row in bodies.range::<RowKey>(..)? {
-            let (key, records) = row?;
-            let key = key.value();
+        let bodies = CommittedBodies::open(&tx, BodyTables::LASTING)?;
+        for key in bodies.keys()? {
             let is_sure = !self.unsure.contains(&key);
             if segments.get(key)?.is_some() || !is_sure || is_removed(key) {
                 continue;
             }
-            if let Some(segment) = segment_of(records.value()) {
+            if let Some(segment) = bodies.read(key, UNKNOWN_BYTES)?.and_then(segment_of) {
                 restored.push((key, segment));
             }
         }
@@ -440,19 +453,20 @@ impl<'d> Copied<'d> {
 }
 
 /// What there is to say of records.
-fn segment_of(records: &[u8]) -> Option<Segment> {
-    let block = Block::from_bytes(Bytes::copy_from_slice(records)).ok()?;
+fn segment_of(records: Bytes) -> Option<Segment> {
+    let (bytes, checksum) = (u32::try_from(records.len()).ok()?, crc32fast::hash(&records));
+    let block = Block::from_bytes(records).ok()?;
     let mut transient = Marks::default();
     for index in (0..block.len()).filter(|&index| !block.is_persistent(index)) {
         transient.set(index..index + 1);
     }
     Some(Segment {
         count: block.len(),
-        bytes: u32::try_from(records.len()).ok()?,
+        bytes,
         expires: block.expires(),
         transient,
         declared: true,
-        checksum: Some(crc32fast::hash(records)),
+        checksum: Some(checksum),
         ..Segment::default()
     })
 }

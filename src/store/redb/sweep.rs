@@ -2,7 +2,7 @@
 //! `removed_bodies`.
 //!
 //! Redb reads what it removes, and bodies are most of a file: about 2.5 GB/s. So a queue that is
-//! purged or deleted loses its rows of `segments` in one transaction and its bodies a few at a
+//! purged or deleted loses its rows of `segments` in one transaction and its bodies a few rows at a
 //! time, or all others would wait for as long as that takes. So does a queue of which much is
 //! settled, if it is more than comes with the same transaction. Each row says of which bodies that
 //! is so: those of a queue from the number in the key to one below that in the value, a u64. No
@@ -12,14 +12,18 @@
 //! Those of spilled messages are remembered in memory alone: their tables do not outlive the
 //! broker.
 
+use super::body::{Bodies, BodyTables};
 use super::checked::{self, Transaction};
-use super::table::{BODIES, LOCAL_BODIES, PORTION, REMOVED_BODIES, Removed};
+use super::table::{PORTION, REMOVED_BODIES, Removed};
 use crate::store::error::StoreError;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use std::collections::VecDeque;
 
 /// Rows that are dealt with in one transaction: each may have found its bodies gone.
 const ROWS_MAX: usize = 256;
+
+/// Rows of records that one transaction removes at most.
+const ROWS_AT_ONCE: usize = 2 * PORTION;
 
 /// What is still to be removed.
 #[derive(Debug, Default)]
@@ -61,26 +65,29 @@ impl Sweeper {
         self.local.extend(local);
     }
 
-    /// Removes up to two portions of bodies, in a transaction of its own.
+    /// Removes up to two portions of rows, in a transaction of its own.
     pub(super) fn sweep(&mut self, database: &Database) -> Result<(), StoreError> {
         let is_local = self.lasting.is_empty();
-        let (rows, bodies) =
-            if is_local { (&mut self.local, LOCAL_BODIES) } else { (&mut self.lasting, BODIES) };
+        let (rows, tables) = if is_local {
+            (&mut self.local, BodyTables::LOCAL)
+        } else {
+            (&mut self.lasting, BodyTables::LASTING)
+        };
         let tx = Transaction::begin(database)?;
-        let (mut bodies, mut remembered) = (tx.unchecked().open_table(bodies)?, tx.open(&REMOVED_BODIES)?);
+        let (mut bodies, mut remembered) = (Bodies::new(&tx, tables), tx.open(&REMOVED_BODIES)?);
         let (mut done, mut removed) = (0, 0);
         for &Removed { first, end } in rows.iter().take(ROWS_MAX) {
-            bodies.retain_in(first..(first.0, end), |_, _| {
-                removed += 1;
-                false
-            })?;
+            let most = ROWS_AT_ONCE - removed;
+            let found = bodies.remove_some(first, end, most)?;
+            removed += found;
+            if found == most {
+                // There may be more.
+                break;
+            }
             if !is_local {
                 remembered.remove(first)?;
             }
             done += 1;
-            if removed >= PORTION {
-                break;
-            }
         }
         drop((bodies, remembered));
         tx.commit()?;

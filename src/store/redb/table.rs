@@ -7,9 +7,10 @@
 //! |---|---|---|
 //! | `leveret` | `"clean"`, `"next_queue"`, `"journal"`, `"ahead"`, `"rows"`, `"sum"`, `"check"` | u64 |
 //! | `segments` | (queue id, number of the first record) | count, bytes and settled marks of a run of records |
-//! | `bodies` | the same | the records of that run, as they came; absent when `segments` holds them |
+//! | `bodies` | the same | the records of that run, as they came; absent when `segments` or `body_parts` holds them |
+//! | `body_parts` | (queue id, number of the record, u32 from 0) | 254 KiB of a record that is longer than that, or its end: see `body` |
 //! | `removed_bodies` | (queue id, number) | u64, `end`: the bodies of the queue from the key's number up to, not including, `end` are to be removed: see `sweep` |
-//! | `local_segments`, `local_bodies` | as of both above | runs of records that were written for want of memory alone; empty once the broker has started |
+//! | `local_segments`, `local_bodies`, `local_body_parts` | as of those above | runs of records that were written for want of memory alone; empty once the broker has started |
 //! | `damaged` | u64, one more than the last | a run that was taken out of `segments` and `bodies`: see `quarantine` |
 //! | `returns` | (queue id, number) | what `Change::Requeue` says: u32, failed deliveries; u64, until when it waits, milliseconds since 1970, or 0; of a message that has died: see `mark` |
 //! | `delivered` | (queue id, lane) | u64, one past the highest number of the lane ever delivered; empty while the broker runs |
@@ -36,6 +37,7 @@
 //! `checked`, which also draws the table `totals`. `"check"` is the CRC-32 of the other values
 //! there, in the order above, `"ahead"` last and only if it is there.
 
+use super::body::{self, Bodies, BodyTables, PartKey};
 use super::checked::{self, Checked, CheckedTable, Totals, Transaction};
 use super::metadata;
 use super::segment::{self, Segment};
@@ -44,10 +46,7 @@ use crate::store::codec::number;
 use crate::store::commit::merge::RequeueRow;
 use crate::store::error::StoreError;
 use crc32fast::Hasher;
-use redb::{
-    AccessGuard, AccessGuardMutInPlace, Database, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition,
-};
+use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::RangeBounds;
@@ -106,10 +105,14 @@ pub(super) fn decode_requeue(value: &[u8]) -> Result<RequeueRow, StoreError> {
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("leveret");
 pub(super) const SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("segments");
 pub(super) const BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("bodies");
+pub(super) const BODY_PARTS: TableDefinition<'_, PartKey, &[u8]> = TableDefinition::new("body_parts");
 /// As [`SEGMENTS`], of what was spilled since the start.
 pub(super) const LOCAL_SEGMENTS: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("local_segments");
 /// As [`BODIES`], of what was spilled since the start.
 pub(super) const LOCAL_BODIES: TableDefinition<'_, RowKey, &[u8]> = TableDefinition::new("local_bodies");
+/// As [`BODY_PARTS`], of what was spilled since the start.
+pub(super) const LOCAL_BODY_PARTS: TableDefinition<'_, PartKey, &[u8]> =
+    TableDefinition::new("local_body_parts");
 pub(super) const DAMAGED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("damaged");
 pub(super) static REMOVED_BODIES: Checked<RowKey> = Checked::new("removed_bodies");
 pub(super) static REQUEUES: Checked<RowKey> = Checked::new("returns");
@@ -237,10 +240,13 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
     write_meta(&tx, &values, Totals::default())?;
     tx.unchecked().open_table(SEGMENTS)?;
     tx.unchecked().open_table(BODIES)?;
+    tx.unchecked().open_table(BODY_PARTS)?;
     for local in [LOCAL_SEGMENTS, LOCAL_BODIES] {
         tx.unchecked().delete_table(local)?;
         tx.unchecked().open_table(local)?;
     }
+    tx.unchecked().delete_table(LOCAL_BODY_PARTS)?;
+    tx.unchecked().open_table(LOCAL_BODY_PARTS)?;
     tx.open(&DELIVERED)?.remove_in::<RowKey>(..)?;
     tx.open(&REMOVED_BODIES)?;
     tx.open(&REQUEUES)?;
@@ -255,10 +261,10 @@ pub(super) fn begin_run(database: &Database, next_queue: u64, found: Totals) -> 
     tx.commit()
 }
 
-/// A table of runs, or of their records.
+/// A table of runs.
 type Runs = TableDefinition<'static, RowKey, &'static [u8]>;
 
-/// Bodies that are removed at a time: 3 ms, if each is as large as it may be.
+/// Rows of records that are removed at a time: 3 ms, if each is as large as it may be.
 pub(super) const PORTION: usize = 32;
 
 /// A row of `removed_bodies`: bodies of a queue from a number to one below `end`.
@@ -274,12 +280,13 @@ pub(super) struct Removed {
 pub(super) struct Rows<'tx> {
     tx: &'tx Transaction,
     totals: Totals,
-    /// How the tables of runs and of their records are called.
-    tables: [Runs; 2],
+    /// How the table of runs is called.
+    runs: Runs,
     segments: Option<Table<'tx, RowKey, &'static [u8]>>,
-    bodies: Option<Table<'tx, RowKey, &'static [u8]>>,
+    bodies: Bodies<'tx>,
     requeues: Option<CheckedTable<'tx, RowKey>>,
-    /// So many bodies more are removed at once: more than come, so that what leaves keeps pace.
+    /// So many rows of records more are removed at once: more than come, so that what leaves keeps
+    /// pace.
     removals_left: usize,
     /// Bodies that are to be removed later.
     removed: Vec<Removed>,
@@ -287,21 +294,21 @@ pub(super) struct Rows<'tx> {
 
 impl<'tx> Rows<'tx> {
     pub(super) fn new(tx: &'tx Transaction) -> Self {
-        Self::of(tx, [SEGMENTS, BODIES])
+        Self::of(tx, SEGMENTS, BodyTables::LASTING)
     }
 
     /// Of what was spilled: nobody asks for its [`Rows::totals`].
     pub(super) fn local(tx: &'tx Transaction) -> Self {
-        Self::of(tx, [LOCAL_SEGMENTS, LOCAL_BODIES])
+        Self::of(tx, LOCAL_SEGMENTS, BodyTables::LOCAL)
     }
 
-    fn of(tx: &'tx Transaction, tables: [Runs; 2]) -> Self {
+    fn of(tx: &'tx Transaction, runs: Runs, bodies: BodyTables) -> Self {
         Self {
             tx,
             totals: Totals::default(),
-            tables,
+            runs,
             segments: None,
-            bodies: None,
+            bodies: Bodies::new(tx, bodies),
             requeues: None,
             removals_left: PORTION,
             removed: Vec::new(),
@@ -315,12 +322,12 @@ impl<'tx> Rows<'tx> {
 
     /// For reading.
     pub(super) fn segments(&mut self) -> Result<&Table<'tx, RowKey, &'static [u8]>, StoreError> {
-        Ok(opened(self.tx, &mut self.segments, self.tables[0])?)
+        Ok(body::opened(self.tx, &mut self.segments, self.runs)?)
     }
 
     pub(super) fn put_segment(&mut self, key: RowKey, segment: &Segment) -> Result<(), StoreError> {
         let row = segment.encode(key);
-        let table = opened(self.tx, &mut self.segments, self.tables[0])?;
+        let table = body::opened(self.tx, &mut self.segments, self.runs)?;
         let before = table.insert(key, row.as_slice())?;
         count(&mut self.totals, before.as_ref());
         self.totals.add(segment::checksum_of(&row));
@@ -328,7 +335,7 @@ impl<'tx> Rows<'tx> {
     }
 
     pub(super) fn remove_segment(&mut self, key: RowKey) -> Result<(), StoreError> {
-        let table = opened(self.tx, &mut self.segments, self.tables[0])?;
+        let table = body::opened(self.tx, &mut self.segments, self.runs)?;
         let before = table.remove(key)?;
         count(&mut self.totals, before.as_ref());
         Ok(())
@@ -341,7 +348,7 @@ impl<'tx> Rows<'tx> {
         mut keeps: impl FnMut(RowKey, &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         let totals = &mut self.totals;
-        let table = opened(self.tx, &mut self.segments, self.tables[0])?;
+        let table = body::opened(self.tx, &mut self.segments, self.runs)?;
         Ok(table.retain_in(keys, |key, row| {
             let keep = keeps(key, row);
             if !keep {
@@ -352,17 +359,18 @@ impl<'tx> Rows<'tx> {
     }
 
     /// Removes the bodies of these runs of a queue, which are in order and have no run that stays
-    /// between them: now if they are few, else later.
-    pub(super) fn remove_bodies(&mut self, id: QueueId, firsts: &[u64]) -> Result<(), StoreError> {
-        let portion = |firsts: &[u64]| {
-            let (first, last) = (firsts.first()?, firsts.last()?);
-            Some(Removed { first: (id.0, *first), end: last + 1 })
+    /// between them: now if they are few, else later. Each has its number and how many bytes.
+    pub(super) fn remove_bodies(&mut self, id: QueueId, runs: &[(u64, u32)]) -> Result<(), StoreError> {
+        let portion = |runs: &[(u64, u32)]| {
+            let (first, last) = (runs.first()?, runs.last()?);
+            Some(Removed { first: (id.0, first.0), end: last.0 + 1 })
         };
-        if firsts.len() > self.removals_left {
-            self.removed.extend(firsts.chunks(PORTION).filter_map(portion));
-        } else if let Some(Removed { first, end }) = portion(firsts) {
-            self.removals_left -= firsts.len();
-            self.bodies()?.retain_in(first..(id.0, end), |_, _| false)?;
+        let rows = runs.iter().map(|&(_, bytes)| body::rows_of(bytes)).sum::<usize>();
+        if rows > self.removals_left {
+            self.removed.extend(runs.chunks(PORTION).filter_map(portion));
+        } else if let Some(Removed { first, end }) = portion(runs) {
+            self.removals_left -= rows;
+            self.bodies.remove_in(first, end, rows > runs.len())?;
         }
         Ok(())
     }
@@ -377,18 +385,14 @@ impl<'tx> Rows<'tx> {
         self.removed
     }
 
-    /// Room for a body.
-    pub(super) fn insert_body(
-        &mut self,
-        key: RowKey,
-        bytes: usize,
-    ) -> Result<AccessGuardMutInPlace<'_, &'static [u8]>, StoreError> {
-        self.removals_left = self.removals_left.saturating_add(2);
-        Ok(self.bodies()?.insert_reserve(key, bytes)?)
+    /// For as many bytes of records as are put in.
+    pub(super) fn bodies_for(&mut self, bytes: u32) -> &mut Bodies<'tx> {
+        self.removals_left = self.removals_left.saturating_add(2 * body::rows_of(bytes));
+        &mut self.bodies
     }
 
-    pub(super) fn bodies(&mut self) -> Result<&mut Table<'tx, RowKey, &'static [u8]>, StoreError> {
-        opened(self.tx, &mut self.bodies, self.tables[1])
+    pub(super) fn bodies(&mut self) -> &mut Bodies<'tx> {
+        &mut self.bodies
     }
 
     pub(super) fn requeues(&mut self) -> Result<&mut CheckedTable<'tx, RowKey>, StoreError> {
@@ -402,15 +406,4 @@ impl<'tx> Rows<'tx> {
 /// Takes a row that was replaced or removed out of the count.
 fn count(totals: &mut Totals, before: Option<&AccessGuard<'_, &'static [u8]>>) {
     before.iter().for_each(|before| totals.take(segment::checksum_of(before.value())));
-}
-
-fn opened<'a, 'tx>(
-    tx: &'tx Transaction,
-    slot: &'a mut Option<Table<'tx, RowKey, &'static [u8]>>,
-    definition: TableDefinition<'_, RowKey, &'static [u8]>,
-) -> Result<&'a mut Table<'tx, RowKey, &'static [u8]>, StoreError> {
-    match slot {
-        Some(table) => Ok(table),
-        None => Ok(slot.insert(tx.unchecked().open_table(definition)?)),
-    }
 }

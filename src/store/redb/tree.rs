@@ -64,7 +64,7 @@ const HEIGHT_MAX: u32 = 40;
 const TRIED_BYTES_MAX: usize = 16 * 1024;
 
 /// The tables whose leaves are not looked at as a whole.
-const RECORDS: [&str; 2] = ["bodies", "local_bodies"];
+const RECORDS: [&str; 4] = ["bodies", "body_parts", "local_bodies", "local_body_parts"];
 const RUNS: [&str; 2] = ["segments", "local_segments"];
 
 /// What a look at the trees is for.

@@ -3,6 +3,7 @@
 //! Nothing here commits. What the writer learns of each queue takes effect in the
 //! [`Indexes`] only once the transaction has: see [`Writer::finish`].
 
+use super::body::UNKNOWN_BYTES;
 use super::checked::Transaction;
 use super::index::{Indexes, QueueIndex};
 use super::join;
@@ -181,13 +182,20 @@ fn insert(rows: &mut Rows<'_>, id: QueueId, row: &Row, index: &mut QueueIndex) -
         declared: index.declared,
         ..Segment::default()
     };
-    if row.bytes <= INLINE_BYTES_MAX {
+    if let [record] = &*row.runs
+        && row.bytes > RUN_BYTES_MAX
+    {
+        // It is alone in its row: see `records_that_fit`.
+        let records = record.block.slice(record.range.clone());
+        rows.bodies_for(segment.bytes).insert((id.0, first), &records)?;
+        segment.checksum = Some(crc32fast::hash(&records));
+    } else if row.bytes <= INLINE_BYTES_MAX {
         let mut records = vec![0; row.bytes];
         row.copy_to(&mut records);
         segment.checksum = Some(crc32fast::hash(&records));
         segment.inline = Some(records);
     } else {
-        let mut records = rows.insert_body((id.0, first), row.bytes)?;
+        let mut records = rows.bodies_for(segment.bytes).room((id.0, first), row.bytes)?;
         row.copy_to(records.as_mut());
         segment.checksum = Some(crc32fast::hash(records.as_mut()));
     }
@@ -243,7 +251,7 @@ fn put_back(rows: &mut Rows<'_>, id: QueueId, row: Option<(u64, Segment)>) -> Re
     if segment.is_gone() {
         rows.remove_segment(key)?;
         if segment.inline.is_none() {
-            rows.remove_bodies(id, &[first])?;
+            rows.remove_bodies(id, &[(first, segment.bytes)])?;
         }
     } else {
         rows.put_segment(key, &segment)?;
@@ -261,7 +269,7 @@ fn remove(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<u64, Stor
         match SegmentView::decode(key, row) {
             Ok(view) => {
                 live += u64::from(view.unsettled());
-                bodies.extend(view.inline.is_none().then_some(key.1));
+                bodies.extend(view.inline.is_none().then_some((key.1, view.bytes)));
             }
             Err(error) => damaged = Some(error),
         }
@@ -275,8 +283,11 @@ fn remove(rows: &mut Rows<'_>, id: QueueId, range: SeqRange) -> Result<u64, Stor
 fn remove_all(rows: &mut Rows<'_>, id: QueueId) -> Result<(), StoreError> {
     let mut bodies = Vec::new();
     rows.remove_segments((id.0, 0)..=(id.0, u64::MAX), |key, row| {
-        let is_inline = SegmentView::decode(key, row).is_ok_and(|view| view.inline.is_some());
-        bodies.extend((!is_inline).then_some(key.1));
+        match SegmentView::decode(key, row) {
+            Ok(view) if view.inline.is_some() => {}
+            Ok(view) => bodies.push((key.1, view.bytes)),
+            Err(_) => bodies.push((key.1, UNKNOWN_BYTES)),
+        }
         false
     })?;
     rows.remove_bodies(id, &bodies)

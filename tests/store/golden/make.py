@@ -6,6 +6,7 @@ Every durable thing that the format knows is in the file. Half of the messages a
 kill, in the journal alone: between the halves the broker has time to rest. Of ten messages in each queue the first few
 are acknowledged, and some have come back: `counted 0` four times, `counted 3` once, `patient 0` and `patient 1` once
 each, to wait for a billion milliseconds, as what `later` delays does. `parking 0` and `parking 1` have died and found no exchange.
+From format 8 on a message of each half is so long that it is in parts.
 """
 
 import signal
@@ -89,6 +90,8 @@ def half(first):
         for number in range(first, first + 5):
             say("", "parking", f"parking {number}")
         channel.basic_reject(take("parking"), requeue=False)
+    if version >= 8:
+        say("", "plain", f"long {first} ".encode() + b"x" * 600_000)
 
 
 def half_of_3(first):
