@@ -35,8 +35,10 @@ use crate::message::{Block, Message};
 use crate::queue::dead_letter::{Circumstances, dead_letter};
 use crate::queue::delayed::{due_ms, exchange_of, release};
 use crate::queue::{
-    Cause, DeathReason, Effects, LetterRun, LetterTally, Outcome, ParkedMax, Queue, deadline_ms,
+    Cause, DeathReason, Destination, Effects, LetterRun, LetterTally, Outcome, ParkedMax, Queue, Waiting,
+    deadline_ms,
 };
+use crate::routing::route::Route;
 use crate::store::change::{AtomicBatch, Health, Log, Page, PageSource};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -393,7 +395,7 @@ impl EffectHandler {
                 return (1, Ticket(0));
             };
             let mut sent = 0;
-            let mut refused_by = std::mem::take(&mut batch.refused_by);
+            let mut waiting = std::mem::take(&mut batch.waiting);
             'letters: for part in &mut batch.parts {
                 for index in part.records.clone() {
                     // The queue takes back what nothing has come of.
@@ -401,7 +403,7 @@ impl EffectHandler {
                         break 'letters;
                     }
                     let letter = (&*part, index);
-                    let to = (&mut refused_by, &mut targets);
+                    let to = (&mut waiting, &mut targets);
                     let Some(outcome) = self.send((&queue, &batch.settings), letter, to, put_off, now) else {
                         break 'letters;
                     };
@@ -410,7 +412,7 @@ impl EffectHandler {
                     part.note(outcome);
                 }
             }
-            batch.refused_by = refused_by;
+            batch.waiting = waiting;
             let (effects, tally) = queue.letters_sent(batch, self.parked_max(), now);
             self.count_parked(tally);
             (effects, sent + targets.cost())
@@ -465,23 +467,25 @@ impl EffectHandler {
         &self,
         (queue, settings): (&Queue, &Settings),
         (part, index): (&LetterRun, u32),
-        (refused_by, targets): (&mut Vec<QueueId>, &mut Targets),
+        (waiting, targets): (&mut Waiting, &mut Targets),
         put_off: &mut PutOff,
         now: Now,
     ) -> Option<Outcome> {
         // With a vhost goes where its dead letters would go.
         let Some(vhost) = self.vhost_of(queue) else { return Some(Outcome::Gone) };
         let message = part.block.message(index);
+        // What is driven out has no place to wait in.
+        let waits = settings.retries() && part.reason() != DeathReason::MaxLen;
         let (block, open, is_cycle);
         if part.reason() == DeathReason::Delayed {
             let Some(exchange) = exchange_of(&queue.name) else { return Some(Outcome::Gone) };
             let released = release(&message, now.unix_ms);
             let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
             let properties = released.block.message(0).properties;
-            let route = match vhost.route_under_batch(exchange, &keys, properties, put_off) {
-                OwnRoute::Found(route) => route,
-                OwnRoute::NoExchange => return Some(Outcome::Stuck(Cause::ExchangeMissing)),
-                OwnRoute::Due => return None,
+            let found = vhost.route_under_batch(exchange, &keys, properties, put_off);
+            let route = match Self::in_order(found, waits.then_some((waiting, exchange, &keys))) {
+                Ok(route) => route,
+                Err(outcome) => return outcome,
             };
             targets.looked_at += route.effort;
             (block, open, is_cycle) = (released.block, route.queues.to_vec(), false);
@@ -503,10 +507,10 @@ impl EffectHandler {
             };
             let letter = dead_letter(&message, &at);
             let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
-            let route = match vhost.route_under_batch(exchange, &keys, letter.properties(), put_off) {
-                OwnRoute::Found(route) => route,
-                OwnRoute::NoExchange => return Some(Outcome::Stuck(Cause::ExchangeMissing)),
-                OwnRoute::Due => return None,
+            let found = vhost.route_under_batch(exchange, &keys, letter.properties(), put_off);
+            let route = match Self::in_order(found, waits.then_some((waiting, exchange, &keys))) {
+                Ok(route) => route,
+                Err(outcome) => return outcome,
             };
             targets.looked_at += route.effort;
             let may_enter = |queue: &&Arc<Queue>| !letter.is_cycle(&queue.name);
@@ -517,19 +521,39 @@ impl EffectHandler {
         if is_cycle {
             return Some(Outcome::Gone);
         }
-        if open.is_empty() {
-            return Some(Outcome::Stuck(Cause::NoRoute));
-        }
         let block = self.mark_repeated(block, part, (&message, settings));
         if !targets.take(&block, open.len()) {
             return None;
         }
-        // What is driven out has no place to wait in.
-        Some(if settings.retries() && part.reason() != DeathReason::MaxLen {
-            self.hand_over_whole(queue, block, &open, (refused_by, targets), now)
+        Some(if waits {
+            self.hand_over_whole(queue, block, &open, (waiting, targets), now)
         } else {
             self.hand_over(block, &open, targets, now)
         })
+    }
+
+    /// The route of a letter, which has some queue; or what becomes of it at once: none if it is to
+    /// be routed again. Of one that waits with others for a route it is known to where it goes.
+    fn in_order(
+        (found, revision): (OwnRoute, u64),
+        order: Option<(&mut Waiting, &str, &[&[u8]])>,
+    ) -> Result<Arc<Route>, Option<Outcome>> {
+        let order = order.map(|(waiting, exchange, keys)| (waiting, Destination::of(exchange, keys)));
+        let cause = match found {
+            OwnRoute::Found(route) if !route.queues.is_empty() => {
+                // A route that appears is for those first that have waited for it.
+                let comes_later = |(waiting, to): (&mut Waiting, _)| waiting.is_stranded(to, revision);
+                let is_later = order.is_some_and(comes_later);
+                return if is_later { Err(Some(Outcome::Stuck(Cause::NoRoute))) } else { Ok(route) };
+            }
+            OwnRoute::Found(_) => Cause::NoRoute,
+            OwnRoute::NoExchange => Cause::ExchangeMissing,
+            OwnRoute::Due => return Err(None),
+        };
+        if let Some((waiting, to)) = order {
+            waiting.strand(to, revision);
+        }
+        Err(Some(Outcome::Stuck(cause)))
     }
 
     /// What a queue sends on may be delivered before the disk knows that it was sent, and is sent
@@ -581,18 +605,14 @@ impl EffectHandler {
         queue: &Queue,
         block: Block,
         queues: &[Arc<Queue>],
-        (refused_by, targets): (&mut Vec<QueueId>, &mut Targets),
+        (waiting, targets): (&mut Waiting, &mut Targets),
         now: Now,
     ) -> Outcome {
         let block = Arc::new(block);
-        let waits = queues.iter().any(|target| refused_by.contains(&target.id));
+        let waits = queues.iter().any(|target| waiting.is_refused(target.id));
         let rooms = if waits { None } else { Rooms::reserve_for(queue, &block, queues, now) };
         let Some(mut rooms) = rooms else {
-            for target in queues {
-                if !refused_by.contains(&target.id) {
-                    refused_by.push(target.id);
-                }
-            }
+            queues.iter().for_each(|target| waiting.refuse(target.id));
             return Outcome::Stuck(Cause::Refused);
         };
         for target in queues {

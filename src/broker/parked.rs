@@ -6,9 +6,9 @@ use super::paging::PAGE_BYTES;
 use super::transfer::{Target, Transfers, renewed};
 use super::vhost::routing::PutOff;
 use crate::clock::Now;
-use crate::ids::{QueueId, SeqRange, Ticket};
+use crate::ids::{SeqRange, Ticket};
 use crate::message::{Block, Message};
-use crate::queue::{Cause, DeathReason, Outcome, Queue};
+use crate::queue::{Cause, DeathReason, Outcome, Queue, Waiting};
 use crate::store::StoreError;
 use std::ops::Range;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl ParkedMessages<'_> {
         now: Now,
     ) -> Result<Moved, StoreError> {
         let (mut left, mut all) = (queue.stats().parked, Moved::default());
-        let mut refused_by = Vec::new();
+        let mut waiting = Waiting::default();
         while left > 0 && !self.0.is_full() {
             if let Some(unread) = queue.unread_parked() {
                 let pages = self.0.pages.load(queue.id, unread, PAGE_BYTES)?;
@@ -125,7 +125,7 @@ impl ParkedMessages<'_> {
                     for index in part.records.clone() {
                         left = left.saturating_sub(1);
                         let message = part.block.message(index);
-                        let means = (&mut targets, &mut put_off, &mut refused_by);
+                        let means = (&mut targets, &mut put_off, &mut waiting);
                         let outcome = self.move_one(queue, &message, to, means, now);
                         all.moved += u64::from(outcome == Outcome::Gone);
                         part.note(outcome);
@@ -149,11 +149,11 @@ impl ParkedMessages<'_> {
         queue: &Arc<Queue>,
         message: &Message<'_>,
         to: Option<(&str, &str)>,
-        (targets, put_off, refused_by): (&mut Targets, &mut PutOff, &mut Vec<QueueId>),
+        (targets, put_off, waiting): (&mut Targets, &mut PutOff, &mut Waiting),
         now: Now,
     ) -> Outcome {
         let Some((exchange, routing_key)) = to else {
-            if refused_by.contains(&queue.id) {
+            if waiting.is_refused(queue.id) {
                 return Outcome::Stuck(Cause::Refused);
             }
             let block = renewed(message, (message.exchange, message.routing_key), now);
@@ -162,7 +162,7 @@ impl ParkedMessages<'_> {
             if has_room {
                 return Outcome::Gone;
             }
-            refused_by.push(queue.id);
+            waiting.refuse(queue.id);
             return Outcome::Stuck(Cause::Refused);
         };
         let Some(vhost) =
@@ -179,7 +179,7 @@ impl ParkedMessages<'_> {
         }
         let block = renewed(message, (exchange.as_bytes(), routing_key.as_bytes()), now);
         // Into all queues or none: what is not moved may be moved again.
-        self.0.hand_over_whole(queue, block, &route.queues, (refused_by, targets), now)
+        self.0.hand_over_whole(queue, block, &route.queues, (waiting, targets), now)
     }
 
     /// Drops all that is parked in a queue: how many messages, and when that is durable, and what

@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::ids::Ticket;
 use crate::message::{Block, Message};
 use crate::queue::browse::{Named, NotTaken};
-use crate::queue::{Outcome, Queue, Wanted};
+use crate::queue::{Outcome, Queue, Waiting, Wanted};
 use crate::store::StoreError;
 use std::sync::Arc;
 
@@ -189,7 +189,7 @@ impl Transfers<'_> {
                 true
             }
             Target::Queues(queues) => {
-                let to = (&mut Vec::new(), targets);
+                let to = (&mut Waiting::default(), targets);
                 self.0.hand_over_whole(source, block, queues, to, now) == Outcome::Gone
             }
         }

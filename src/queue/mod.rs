@@ -28,7 +28,9 @@ pub use self::channel_limit::ChannelLimit;
 pub use self::classic::core::bodies::BodyBytes;
 pub(crate) use self::classic::core::expiry::deadline_ms;
 pub use self::classic::core::letters::{Cause, DeathReason, Dropped};
-pub(crate) use self::classic::core::letters::{LetterRun, LetterTally, Outcome, ParkedMax};
+pub(crate) use self::classic::core::letters::{
+    Destination, LetterRun, LetterTally, Outcome, ParkedMax, Waiting,
+};
 pub(crate) use self::classic::reserve::{Reservation, Wanted};
 pub use self::consumers::{Consumer, Label, Subscribed};
 pub use self::stream::{Filter, Reading, Start};

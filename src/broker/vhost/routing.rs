@@ -117,7 +117,7 @@ impl VHost {
         put_off: &mut PutOff,
     ) -> Option<Arc<Route>> {
         loop {
-            match self.route_under_batch(exchange_name, keys, properties, put_off) {
+            match self.route_under_batch(exchange_name, keys, properties, put_off).0 {
                 OwnRoute::Found(route) => return Some(route),
                 OwnRoute::NoExchange => return None,
                 OwnRoute::Due => put_off.make(),
@@ -126,7 +126,7 @@ impl VHost {
     }
 
     /// As [`Self::route_own`], under an atomic batch of the log, for which the commit thread waits
-    /// and everybody behind it.
+    /// and everybody behind it; and the revision of the topology by which that is so.
     #[must_use]
     pub fn route_under_batch(
         &self,
@@ -134,16 +134,17 @@ impl VHost {
         keys: &[&[u8]],
         properties: &[u8],
         put_off: &mut PutOff,
-    ) -> OwnRoute {
+    ) -> (OwnRoute, u64) {
         put_off.begin(keys);
         let state = self.objects.read();
-        let origin = state.topology.exchange(exchange_name);
+        let (origin, revision) = (state.topology.exchange(exchange_name), state.topology.revision());
         if origin.is_none() && !exchange_name.is_empty() {
-            return OwnRoute::NoExchange;
+            return (OwnRoute::NoExchange, revision);
         }
         let found = route::find(&state.topology, origin, keys, properties, &mut put_off.long);
         drop(state);
-        if put_off.are_due() { OwnRoute::Due } else { OwnRoute::Found(Arc::new(found)) }
+        let found = if put_off.are_due() { OwnRoute::Due } else { OwnRoute::Found(Arc::new(found)) };
+        (found, revision)
     }
 
     /// Where a message would go from an exchange, and by which bindings; none if there is no such

@@ -381,7 +381,7 @@ impl Bench {
                     let number = std::str::from_utf8(body).unwrap().parse().unwrap();
                     tried.push(number);
                     let refused_by = refuses(number);
-                    batch.refused_by.extend(refused_by);
+                    refused_by.into_iter().for_each(|queue| batch.waiting.refuse(queue));
                     part.note(refused_by.map_or(Outcome::Gone, |_| Outcome::Stuck(Cause::Refused)));
                 }
             }

@@ -20,14 +20,16 @@ mod dropped;
 pub(in crate::queue::classic) mod parked;
 mod retry;
 mod told;
+mod waiting;
 
 pub use self::dropped::Dropped;
 use self::parked::ParkedRun;
 use self::retry::Retry;
 use self::told::Told;
+pub(crate) use self::waiting::{Destination, Waiting};
 use super::{Core, RecordPlace, records};
 use crate::arguments::Settings;
-use crate::ids::{QueueId, SeqRange};
+use crate::ids::SeqRange;
 use crate::message::Block;
 use crate::queue::ranges::RangeMap;
 use crate::store::change::{Change, Page};
@@ -255,8 +257,8 @@ pub(crate) struct Batch {
     pub(crate) settings: Arc<Settings>,
     /// In the order in which they are to be sent.
     pub(crate) parts: Vec<LetterRun>,
-    /// Letters to these queues wait behind others.
-    pub(crate) refused_by: Vec<QueueId>,
+    /// Whom they wait behind.
+    pub(crate) waiting: Waiting,
     /// They are those that are parked in front.
     of_front: bool,
     /// How often the routes of the vhost had changed when it was taken.
@@ -722,7 +724,7 @@ impl Core {
         settings: &Arc<Settings>,
         routes: u64,
     ) -> Option<Batch> {
-        let (of_front, refused_by) = self.letters.as_deref_mut()?.next_try(settings);
+        let (of_front, waiting) = self.letters.as_deref_mut()?.next_try(settings);
         let parts = if of_front {
             self.next_parts(|letters| &mut letters.parked, LETTERS_MAX)
         } else {
@@ -737,7 +739,7 @@ impl Core {
             return None;
         }
         letters.batch_is_out = true;
-        Some(Batch { settings: Arc::clone(settings), parts, refused_by, of_front, routes })
+        Some(Batch { settings: Arc::clone(settings), parts, waiting, of_front, routes })
     }
 
     /// Takes out the first parked messages, `most` at most.
@@ -749,8 +751,8 @@ impl Core {
         self.letters.as_deref_mut()?.stop_retry();
         let parts = self.next_parts(|letters| &mut letters.parked, most);
         self.letters.as_deref_mut()?.batch_is_out = !parts.is_empty();
-        let (settings, refused_by) = (Arc::clone(settings), Vec::new());
-        (!parts.is_empty()).then_some(Batch { settings, parts, refused_by, of_front: false, routes })
+        let (settings, waiting) = (Arc::clone(settings), Waiting::default());
+        (!parts.is_empty()).then_some(Batch { settings, parts, waiting, of_front: false, routes })
     }
 
     /// The parked messages after the first `skipped`.

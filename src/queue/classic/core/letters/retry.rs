@@ -5,11 +5,12 @@
 //! costs the same however much waits: the first of those that are parked are tried as long as they
 //! go. What is behind them for a queue that has room is found by a try of all.
 //!
-//! What waits for a queue is not overtaken by what comes after it: until all are tried again it is
-//! known which queues refused any (`refused_by`). It is not known of those that were parked before
-//! the broker started, or under settings that do not retry: they are tried before anything else is
-//! sent.
+//! What waits for a queue or a route is not overtaken by what comes after it: until all are tried
+//! again it is known which queues refused any, and where there was no route (`waiting`). It is not
+//! known of those that were parked before the broker started, or under settings that do not retry:
+//! they are tried before anything else is sent.
 
+use super::waiting::Waiting;
 use super::{Batch, Entry, Letters, Outcome, park};
 use crate::arguments::Settings;
 use crate::clock::Now;
@@ -32,10 +33,10 @@ const FRONT_HASTE_MS: u64 = 10;
 /// What is known of the tries of what is parked.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
-    /// Where letters were to go that were refused and are parked: what comes after them waits.
-    refused_by: Vec<QueueId>,
+    /// Where letters were to go that are parked.
+    waiting: Waiting,
     /// The same of those in front that are being tried, or were last.
-    front_refused_by: Vec<QueueId>,
+    front_waiting: Waiting,
     /// Some are parked of which it is not known where they are to go.
     is_unknown: bool,
     /// Those in front are being tried.
@@ -84,27 +85,27 @@ impl Letters {
         self.retry.tries_front && !self.parked.is_empty()
     }
 
-    /// The next batch is about to be taken: whether from those parked in front, and to which queues
-    /// letters wait behind others.
-    pub(super) fn next_try(&mut self, settings: &Settings) -> (bool, Vec<QueueId>) {
+    /// The next batch is about to be taken: whether from those parked in front, and whom its
+    /// letters wait behind.
+    pub(super) fn next_try(&mut self, settings: &Settings) -> (bool, Waiting) {
         if !settings.retries() {
             self.retry.tries_front = false;
-            return (false, Vec::new());
+            return (false, Waiting::default());
         }
         if self.tries_front() {
-            return (true, self.retry.front_refused_by.clone());
+            return (true, self.retry.front_waiting.clone());
         }
         if self.parked.is_empty() {
-            self.retry.refused_by.clear();
+            self.retry.waiting = Waiting::default();
         }
-        (false, self.retry.refused_by.clone())
+        (false, self.retry.waiting.clone())
     }
 
     /// What became of a batch has been taken in.
     pub(super) fn note_tried(&mut self, batch: Batch) {
-        let Batch { settings, parts, refused_by, of_front, .. } = batch;
+        let Batch { settings, parts, waiting, of_front, .. } = batch;
         let retry = &mut self.retry;
-        refused_by.iter().for_each(|&queue| add(&mut retry.refused_by, queue));
+        retry.waiting.add(&waiting);
         if !settings.retries() {
             retry.is_unknown = true;
         }
@@ -116,11 +117,11 @@ impl Letters {
             retry.tries_front = false;
             let room_in = std::mem::take(&mut retry.room_in);
             // What waits for these stands farther behind, if anywhere.
-            if room_in.iter().any(|queue| !refused_by.contains(queue)) {
+            if room_in.iter().any(|&queue| !waiting.is_refused(queue)) {
                 retry.all_by(retry.all_tried_ms.saturating_add(HASTE_MS + self.held / RETRIED_PER_MS));
             }
         }
-        retry.front_refused_by = refused_by;
+        retry.front_waiting = waiting;
     }
 
     /// All that is parked is to be sent, before everything else.
@@ -206,7 +207,7 @@ impl Letters {
             self.retry_all(now.unix_ms);
         } else if is_due(self.front_due()) {
             self.retry.tries_front = true;
-            self.retry.front_refused_by.clear();
+            self.retry.front_waiting = Waiting::default();
             (self.retry.tried_ms, self.retry.front_at_ms) = (now.unix_ms, None);
         }
     }
