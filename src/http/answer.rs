@@ -1,6 +1,6 @@
 //! Answers, and what is told of what went wrong, in the words of RabbitMQ's management API.
 
-use super::held::Held;
+use super::held::{Held, Room};
 use crate::admin::{Refusal, RefusalKind};
 use axum::body::Body;
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
@@ -11,8 +11,6 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::any::Any;
 use std::io::Write;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::error;
 
@@ -187,11 +185,7 @@ pub(super) fn done() -> Response {
 ///
 /// # Errors
 /// There is none.
-pub(super) async fn json_text(
-    text: Vec<u8>,
-    takes_gzip: bool,
-    room: &Arc<Semaphore>,
-) -> Result<Response, Fault> {
+pub(super) async fn json_text(text: Vec<u8>, takes_gzip: bool, room: &Room) -> Result<Response, Fault> {
     let zips = takes_gzip && text.len() >= GZIP_MIN;
     let body = match text.len() {
         _ if !zips => text,

@@ -2,7 +2,7 @@
 
 use super::Served;
 use super::body;
-use super::held;
+use super::held::Room;
 use super::sessions::Sessions;
 use crate::broker::Broker;
 use crate::tls::Certificates;
@@ -51,7 +51,7 @@ pub(super) struct State {
     /// A permit to make the page of metrics.
     pub(super) metrics: Arc<Semaphore>,
     /// Room for large answers that are not read yet.
-    pub(super) answers: Arc<Semaphore>,
+    pub(super) answers: Arc<Room>,
     /// Room for the bodies of requests.
     pub(super) bodies: Arc<Semaphore>,
     /// Room for those of operators.
@@ -113,6 +113,7 @@ impl Line {
 impl State {
     pub(super) fn new(served: Served) -> Self {
         let Served { broker, listeners, allow_origins, certificates } = served;
+        let memory = broker.alarms().limits().memory_bytes;
         Self {
             node: broker.node_name().to_owned(),
             broker,
@@ -125,7 +126,7 @@ impl State {
             large: Arc::new(Semaphore::new(LARGE_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             metrics: Arc::new(Semaphore::new(1)),
-            answers: held::room(),
+            answers: Arc::new(Room::for_memory(memory)),
             bodies: body::room(),
             operator_bodies: body::room(),
         }
