@@ -191,7 +191,7 @@ pub enum BrokerError {
     },
     /// There is too little of something to define more.
     Scarce {
-        /// What was to be done: `declare` or `bind to`.
+        /// What was to be done: `declare`, `bind to` or `consume from`.
         verb: &'static str,
         /// The queue or the exchange.
         on: Resource,

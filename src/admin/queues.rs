@@ -395,7 +395,7 @@ fn consumers(broker: &Broker, queue: &Queue, only: Option<&str>) -> Vec<Consumer
             active: consumer.active,
             activity_status: activity.to_owned(),
             exclusive: consumer.exclusive,
-            arguments: decoded(&consumer.label.arguments),
+            arguments: consumer.label.arguments.map(|kept| decoded(kept.table())).unwrap_or_default(),
         }
     };
     let is_seen = |consumer: &Subscribed| {

@@ -47,7 +47,7 @@ use crate::ids::{ConnectionId, Ticket};
 use crate::message::table::{FieldTable, FieldValue};
 use crate::queue::delayed::queue_name;
 use crate::queue::reply::is_reply_queue;
-use crate::queue::{Busy, Home, Queue};
+use crate::queue::{Busy, ConsumerArguments, Home, Queue};
 use crate::routing::exchange::check_binding;
 use crate::routing::topology::{Declared, Exchange, Target, Topology};
 use std::convert::Infallible;
@@ -420,6 +420,18 @@ impl VHost {
     /// less than before.
     pub fn renew_routes(&self) {
         self.objects.renew_routes();
+    }
+
+    /// The arguments of a new consumer of this queue, if it has any.
+    ///
+    /// # Errors
+    /// They are too long, or there is no room for them.
+    pub fn keep_arguments(
+        &self,
+        on: &Resource,
+        arguments: &FieldTable,
+    ) -> Result<Option<Arc<ConsumerArguments>>, BrokerError> {
+        self.objects.context.keep_arguments(on, arguments)
     }
 
     /// Tells the log of arguments that do nothing and are nearly called like one that does

@@ -62,7 +62,8 @@ pub struct Limits {
     /// The most `#` in a binding key of a topic exchange (RabbitMQ 4.3: 2): each may stand for any
     /// number of words, so a message is held against the rest of the key from every word on.
     pub topic_hashes_max: u32,
-    /// The largest arguments of a queue, an exchange or a binding, in bytes as they are sent.
+    /// The largest arguments of a queue, an exchange, a binding or a consumer, in bytes as they are
+    /// sent.
     pub arguments_bytes_max: u32,
 }
 

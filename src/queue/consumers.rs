@@ -15,6 +15,7 @@ use crate::ids::{ConnectionId, ConsumerId};
 use crate::queue::mailbox::{Mail, Mailbox};
 use crate::queue::unread::Share;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Bytes of records dealt to a consumer and not yet encoded by its session, beyond which it is
@@ -33,8 +34,39 @@ pub struct Label {
     pub tag: Box<[u8]>,
     /// What `basic.qos` said: unacknowledged messages at most; 0 for no limit.
     pub prefetch: u16,
-    /// Its arguments as an encoded table.
-    pub arguments: Box<[u8]>,
+    /// Its arguments, if it has any.
+    pub arguments: Option<Arc<ConsumerArguments>>,
+}
+
+/// The arguments of a consumer, which count among those of all consumers for as long as they are
+/// kept.
+#[derive(Debug)]
+pub struct ConsumerArguments {
+    /// As an encoded table.
+    table: Box<[u8]>,
+    /// Bytes of all of them.
+    all: Arc<AtomicUsize>,
+}
+
+impl ConsumerArguments {
+    /// Counts these in `all`.
+    #[must_use]
+    pub fn new(table: Box<[u8]>, all: Arc<AtomicUsize>) -> Self {
+        all.fetch_add(table.len(), Ordering::Relaxed);
+        Self { table, all }
+    }
+
+    /// As an encoded table.
+    #[must_use]
+    pub fn table(&self) -> &[u8] {
+        &self.table
+    }
+}
+
+impl Drop for ConsumerArguments {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.table.len(), Ordering::Relaxed);
+    }
 }
 
 /// A consumer, as whoever looks at a queue sees it.

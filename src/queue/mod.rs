@@ -32,7 +32,7 @@ pub(crate) use self::classic::core::letters::{
     Destination, LetterRun, LetterTally, Outcome, ParkedMax, Waiting,
 };
 pub(crate) use self::classic::reserve::{Reservation, Wanted};
-pub use self::consumers::{Consumer, Label, Subscribed};
+pub use self::consumers::{Consumer, ConsumerArguments, Label, Subscribed};
 pub use self::stream::{Filter, Reading, Start};
 
 use self::apply_policy::Unlocked;

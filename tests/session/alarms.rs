@@ -153,6 +153,33 @@ fn little_can_be_defined_while_something_is_short() {
                 declare("more"), declare("many0"), declare("more"),
             ),
         );
+        if memory == MUCH {
+            // As much as is left may come with consumers, and come back with them.
+            let refused = format!(
+                "
+                > 1 basic.consume q c no-ack x-note={note}
+                < 1 channel.close 406 PRECONDITION_FAILED - cannot consume from queue 'q' in vhost '/': {what} (60,20)
+                > 1 channel.close-ok
+                > 1 channel.open
+                < 1 channel.open-ok
+                > 1 basic.consume q c no-ack x-priority=7
+                < 1 basic.consume-ok c
+                > 1 basic.cancel c
+                < 1 basic.cancel-ok c
+                "
+            );
+            let taken = format!(
+                "
+                > 1 queue.delete many2
+                < 1 queue.delete-ok 0
+                > 1 basic.consume q c no-ack x-note={note}
+                < 1 basic.consume-ok c
+                > 1 basic.cancel c
+                < 1 basic.cancel-ok c
+                "
+            );
+            play(&mut world, &format!("{refused}{taken}{taken}").replacen("many2", "many3", 1));
+        }
         machine(&mut world, LITTLE, MUCH);
         play(&mut world, &format!("! disk good\n{}\n< 1 queue.declare-ok again 0 0", declare("again")));
     }

@@ -204,6 +204,11 @@ fn arguments() {
             < 1 queue.declare-ok q 0 0
             > 1 queue.bind q amq.headers k x-note={long}
             < 1 channel.close 406 PRECONDITION_FAILED - arguments for exchange 'amq.headers' in vhost '/' {why} (50,20)
+            > 1 channel.close-ok
+            > 1 channel.open
+            < 1 channel.open-ok
+            > 1 basic.consume q c x-note={long}
+            < 1 channel.close 406 PRECONDITION_FAILED - arguments for queue 'q' in vhost '/' {why} (60,20)
             "
         ),
     );

@@ -95,7 +95,7 @@ impl BrokerContext {
     }
 
     /// Whether there is room for so much more.
-    fn check_room(
+    pub(super) fn check_room(
         &self,
         verb: &'static str,
         on: &Resource,

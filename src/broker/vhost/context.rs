@@ -10,10 +10,12 @@ use crate::broker::alarms::Alarms;
 use crate::broker::policies::PolicyBook;
 use crate::broker::scarcity::Scarcity;
 use crate::config::CurrentLimits;
+use crate::error::{BrokerError, Resource};
 use crate::ids::{QueueId, VHostId};
+use crate::message::table::{self, FieldTable};
 use crate::metrics::Metrics;
 use crate::queue::timers::Timers;
-use crate::queue::{Home, QueueContext};
+use crate::queue::{ConsumerArguments, Home, QueueContext};
 use crate::routing::topology::{Defined, LOG, Topology};
 use crate::store::change::Log;
 use dashmap::DashMap;
@@ -43,6 +45,8 @@ pub struct BrokerContext {
     bindings: AtomicUsize,
     /// How much all of that is, in bytes, and what of it is durable.
     defined: [AtomicUsize; 2],
+    /// Bytes of the arguments of consumers.
+    consumed: Arc<AtomicUsize>,
 }
 
 /// How much there is.
@@ -86,6 +90,7 @@ impl BrokerContext {
             exchanges: AtomicUsize::new(0),
             bindings: AtomicUsize::new(0),
             defined: Default::default(),
+            consumed: Arc::default(),
         })
     }
 
@@ -145,10 +150,31 @@ impl BrokerContext {
         }
     }
 
-    /// How much is defined in all vhosts.
+    /// How much is defined in all vhosts, arguments of consumers among it.
     pub(in crate::broker) fn defined(&self) -> Defined {
         let [all, durable] = self.defined.each_ref().map(|bytes| bytes.load(Ordering::Relaxed));
-        Defined { all, durable }
+        Defined { all: all + self.consumed.load(Ordering::Relaxed), durable }
+    }
+
+    /// The arguments of a new consumer of this queue.
+    ///
+    /// # Errors
+    /// They are too long, or there is no room for them.
+    pub(super) fn keep_arguments(
+        &self,
+        on: &Resource,
+        arguments: &FieldTable,
+    ) -> Result<Option<Arc<ConsumerArguments>>, BrokerError> {
+        if arguments.is_empty() {
+            return Ok(None);
+        }
+        self.check_arguments(on, arguments)?;
+        let mut encoded = Vec::new();
+        table::encode(arguments, &mut encoded);
+        let bytes = encoded.len();
+        self.check_room("consume from", on, || Defined { all: bytes, durable: 0 })?;
+        self.scarcity.grown(bytes);
+        Ok(Some(Arc::new(ConsumerArguments::new(encoded.into(), Arc::clone(&self.consumed)))))
     }
 
     /// A vhost has `after` where it had `before`.

@@ -83,7 +83,7 @@ fn consume(
     }
     link.client.check_queue(Right::Read, &name)?;
     let queue = link.client.vhost.queue(&name, link.client.id)?;
-    let (consumer, tag) = consumers.new_consumer(out.number, link, consume)?;
+    let (consumer, tag) = consumers.new_consumer(out.number, link, (consume, &queue.on()))?;
     let (kind, given) = (queue.settings.kind, consume.consumer_tag.as_str());
     let arguments = fields::read(&consume.arguments);
     let reading = Reading::parse((kind, queue.on()), given, &arguments, (link.now, link.broker.clock()))?;

@@ -3,9 +3,9 @@
 use super::channel_output::ChannelOutput;
 use super::connection_state::ConnectionState;
 use crate::client::inbox::Subscription;
+use crate::error::Resource;
 use crate::ids::ConsumerId;
 use crate::message::properties::{self, Properties};
-use crate::message::table;
 use crate::protocol::amqp::fault::AmqpError;
 use crate::protocol::amqp::wire::fields;
 use crate::queue::reply::REPLY_TO;
@@ -74,12 +74,12 @@ impl Consumers {
         link.broker.take_turns(&self.limit, link.now);
     }
 
-    /// A consumer with nothing special about it, and its tag.
+    /// A consumer of that queue with nothing special about it, and its tag.
     pub(super) fn new_consumer(
         &self,
         channel: u16,
         link: &ConnectionState,
-        consume: &basic::Consume,
+        (consume, on): (&basic::Consume, &Resource),
     ) -> Result<(Consumer, String), AmqpError> {
         let limits = link.broker.limits().get();
         let max = limits.consumers_per_channel_max;
@@ -91,14 +91,12 @@ impl Consumers {
         if self.by_tag.contains_key(tag.as_bytes()) {
             return Err(AmqpError::ConsumerTagInUse(tag));
         }
-        let mut arguments = Vec::new();
-        table::encode(&fields::read(&consume.arguments), &mut arguments);
         let label = Label {
             connection: link.client.id,
             channel,
             tag: tag.as_bytes().into(),
             prefetch: self.prefetch,
-            arguments: arguments.into(),
+            arguments: link.client.vhost.keep_arguments(on, &fields::read(&consume.arguments))?,
         };
         let consumer = Consumer {
             no_ack: consume.no_ack,
@@ -140,7 +138,8 @@ impl Consumers {
         link: &mut ConnectionState,
         consume: &basic::Consume,
     ) -> Result<(), AmqpError> {
-        let (consumer, tag) = self.new_consumer(out.number, link, consume)?;
+        let on = Resource::queue(&link.client.vhost.name, consume.queue.as_str());
+        let (consumer, tag) = self.new_consumer(out.number, link, (consume, &on))?;
         if !consume.no_ack {
             return Err(AmqpError::ReplyConsumerAcks);
         }
