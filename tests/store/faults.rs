@@ -459,6 +459,40 @@ fn check_made_smaller(is_busy: bool) {
     });
 }
 
+/// Half of what is on the disk is consumed, all over the file: to bring the rest together would
+/// take room, of which there is none, nor any of the reserve.
+#[test]
+fn what_is_consumed_makes_room_where_it_is() {
+    let disk = SimDisk::default();
+    let options = |disk: &SimDisk| {
+        let seen = disk.clone();
+        let free = move || (seen.capacity().saturating_sub(seen.bytes())) as u64;
+        Options { free_bytes: Some(Arc::new(free)), ..reserving(disk) }
+    };
+    disk.set_capacity(Some(64 << 20));
+    let opened = open_backend(disk.clone(), options(&disk)).unwrap();
+    commit(&opened.log, [declare(1), declare(2)]);
+    let body = vec![7; 200_000];
+    for seq in 0..100 {
+        commit(&opened.log, [publish(1 + seq % 2, seq / 2, &[&body])]);
+    }
+    commit(&opened.log, [settle(1, 0, 50)]);
+    drop(opened);
+    let reserve = 4096 + JOURNAL..4096 + JOURNAL + RESERVE as u64;
+    let disk = SimDisk::holding(disk.image());
+    disk.punch(reserve).unwrap();
+    disk.set_capacity(Some(disk.bytes()));
+    let opened = open_backend(disk.clone(), options(&disk)).unwrap();
+    wait_until("room", || opened.log.health() == Health::Good);
+    assert_eq!(bodies(&opened, 2, ALL).len(), 50);
+    let ticket = opened.log.append(&mut vec![publish(1, 50, &[&body])]);
+    wait_for(&opened.log, ticket);
+    opened.log.close().unwrap();
+    let opened = open_backend(SimDisk::holding(disk.image()), Options::default()).unwrap();
+    let counts = [1, 2].map(|queue| bodies(&opened, queue, ALL).len());
+    assert_eq!(counts, [1, 50]);
+}
+
 /// What a process leaves that was killed with eight records in its journal alone.
 fn killed() -> Vec<u8> {
     let disk = SimDisk::default();

@@ -60,14 +60,14 @@
 //! or of the other.
 
 use super::counted::Counted;
-use super::reserve::Reserve;
+use super::reserve::{Blocks, Reserve};
 use crate::metrics::IoCounters;
 use crate::store::FORMAT;
 use crate::store::error::{StoreError, is_full};
 use redb::{BackendError, StorageBackend};
 use std::io;
 use std::ops::{Bound, Range};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The first format with a head.
@@ -124,9 +124,11 @@ struct Inner {
     backend: Box<dyn StorageBackend>,
     io: Arc<IoCounters>,
     front: Front,
+    /// What the file takes of its disk, where that is known.
+    blocks: OnceLock<Arc<dyn Blocks>>,
     reserve: OnceLock<Reserve>,
-    /// Whether what is written now may take from the reserve.
-    spends: AtomicBool,
+    /// What is written now leaves so many bytes of the reserve.
+    kept: AtomicU64,
 }
 
 /// How much room there is before redb's part, beside the head.
@@ -165,8 +167,9 @@ impl Disk {
             io: backend.io(),
             backend: Box::new(backend),
             front: complete.map_or(front, |head| head.front),
+            blocks: OnceLock::new(),
             reserve: OnceLock::new(),
-            spends: AtomicBool::new(true),
+            kept: AtomicU64::new(0),
         }));
         match found {
             Some(Head { complete: true, format, .. }) => {
@@ -231,9 +234,28 @@ impl Disk {
         let _first = self.0.reserve.set(reserve);
     }
 
-    /// Whether writes may take from the reserve from now on.
-    pub(super) fn spend_reserve(&self, spends: bool) {
-        self.0.spends.store(spends, Ordering::Relaxed);
+    /// Writes leave so many bytes of the reserve from now on.
+    pub(super) fn keep_of_reserve(&self, bytes: u64) {
+        self.0.kept.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What the file takes of its disk.
+    pub(super) fn own(&self, blocks: Arc<dyn Blocks>) {
+        let _first = self.0.blocks.set(blocks);
+    }
+
+    /// Whether it is known what the file takes of its disk.
+    pub(super) fn can_punch(&self) -> bool {
+        self.0.blocks.get().is_some()
+    }
+
+    /// Gives the disk back what a range of redb's part has.
+    ///
+    /// # Errors
+    /// It cannot be done there.
+    pub(super) fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        let blocks = self.0.blocks.get().ok_or(io::ErrorKind::Unsupported)?;
+        blocks.punch(self.front() + range.start..self.front() + range.end)
     }
 
     /// What may make room, if anything may.
@@ -253,7 +275,8 @@ impl Disk {
     }
 
     fn make_room(&self, bytes: usize) -> bool {
-        self.0.spends.load(Ordering::Relaxed) && self.reserve().is_some_and(|reserve| reserve.spend(bytes))
+        let kept = self.0.kept.load(Ordering::Relaxed);
+        self.reserve().is_some_and(|reserve| reserve.left() > kept && reserve.spend(bytes))
     }
 
     /// What was done to the file since it was opened.

@@ -16,6 +16,7 @@ mod counted;
 mod disk;
 mod error;
 mod file;
+mod holes;
 mod index;
 mod join;
 mod journal;
@@ -145,12 +146,17 @@ fn open_storage(
     mut lost: Loss,
 ) -> Result<(RedbStorage, Recovered), StoreError> {
     let disk::Found { disk, fresh, format, head_damaged } = Disk::open(backend, options.front())?;
+    options.blocks.iter().for_each(|blocks| disk.own(Arc::clone(blocks)));
     find_reserve(&disk, dir, &options, fresh);
     if options.repair {
         tree::mend(&disk)?;
     }
     let missing = tree::missing(&disk)?;
     let opened = tree::check(&disk).and_then(|()| tree::fill(&disk));
+    if opened.is_ok() && !options.has_free(TREES_BYTES) {
+        // What is free in the file may be all there is.
+        holes::punch(&disk)?;
+    }
     let opened = opened.and_then(|()| open_database(&disk, options.cache_bytes));
     let database = opened.map_err(|error| salvage::tell_if_cut_short(&disk, (missing, format), error))?;
     let mut identity = table::Identity::FRESH;

@@ -14,8 +14,8 @@
 //! What brings no records is written to a full disk nevertheless, from the reserve; so is what
 //! brings some and also takes others away or declares something, or a record that nobody consumes
 //! would keep on the disk what all others do, and keep out those who would consume it. When nothing
-//! happens, the file is made smaller, whether records wait or not. What is known of the disk is in
-//! `room`.
+//! happens, the disk gets back what is free in the file, whether records wait or not: see `holes`.
+//! What is known of the disk is in `room`.
 //!
 //! redb finds out what is in use by walking the whole file when it is opened after a crash, about
 //! 2.5 GB/s, and is then as good as what it finds: one damaged page is a file that it refuses. A
@@ -26,12 +26,13 @@
 use super::backup::Signals;
 use super::checked::Transaction;
 use super::disk::Disk;
+use super::holes;
 use super::index::{Indexes, QueueIndex, QueueIndexes};
 use super::journal::Journal;
 use super::open_database;
 use super::page::Shared;
 use super::recover;
-use super::room::Room;
+use super::room::{Room, TREES_BYTES};
 use super::sweep::Sweeper;
 use super::table;
 use super::write::{Changed, Writer};
@@ -68,6 +69,10 @@ const GATHERED_ROWS_MAX: usize = 10_000;
 /// How much time passes between portions of what is still to be removed, so that most of it is for
 /// everybody else.
 const SWEEP_EVERY_MS: u64 = 20;
+
+/// What is free in a file is given back no sooner after the last time, nor than ten times as long
+/// as that took.
+const PUNCH_AGAIN_MS: u64 = 1000;
 
 /// When a file that could not be made smaller is tried again.
 const SHRINK_AGAIN_MS: u64 = 5000;
@@ -110,6 +115,8 @@ pub(super) struct RedbStorage {
     /// From when on the file may be made smaller, by the monotonic clock: not before something was
     /// committed since it was, or some time has passed since that failed.
     shrinks_from_ms: u64,
+    /// When what is free in it may be given back again.
+    punches_from_ms: u64,
     /// The last transaction did not save what is in use.
     in_one_phase: bool,
     /// What is removed when there is time.
@@ -145,6 +152,7 @@ impl RedbStorage {
             is_broken: false,
             has_news: true,
             shrinks_from_ms: 0,
+            punches_from_ms: 0,
             in_one_phase: false,
             sweeper,
             swept_ms: 0,
@@ -183,7 +191,12 @@ impl RedbStorage {
             if !batch.is_urgent() {
                 return Err(io::Error::from(io::ErrorKind::StorageFull).into());
             }
-            self.room.make_sure_it_fits(self.journaled.bytes + batch.bytes, true)?;
+            if self.room.make_sure_it_fits(self.journaled.bytes + batch.bytes, true).is_err() {
+                // One after the other they may.
+                self.room.make_sure_it_fits(batch.bytes, true)?;
+                self.empty_journal()?;
+                self.room.make_sure_it_fits(group.changes.bytes, true)?;
+            }
         }
         if batch.bytes <= JOURNALED_BYTES_MAX {
             if self.append(group, ticket)? {
@@ -211,9 +224,9 @@ impl RedbStorage {
     fn write_to_tables(&mut self, group: &mut Group, spends: bool, phases: Phases) -> Result<(), StoreError> {
         self.room.make_sure_it_fits(group.changes.bytes, spends)?;
         let number = if group.changes.lasts() { group.number } else { self.number };
-        self.disk.spend_reserve(spends);
+        self.disk.keep_of_reserve(if spends { 0 } else { u64::MAX });
         let committed = self.commit(&group.changes, number, phases == Phases::Two, phases);
-        self.disk.spend_reserve(true);
+        self.disk.keep_of_reserve(0);
         let changed = committed.inspect_err(|_| self.is_broken = true)?;
         self.number = number;
         self.in_one_phase = phases == Phases::One;
@@ -333,12 +346,13 @@ impl RedbStorage {
         }
     }
 
-    /// Opens the database anew after a fault, and looks whether what was being written is in the
-    /// tables after all.
-    fn reopen(&mut self) -> Result<(), StoreError> {
+    /// Opens the database anew, as after a fault, and looks whether what was being written is in
+    /// the tables after all. While it is closed, does something to the file.
+    fn reopen<T>(&mut self, meanwhile: impl Fn(&Disk) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         self.signals.reopened.fetch_add(1, Ordering::Relaxed);
         drop(place.take());
+        let done = meanwhile(&self.disk)?;
         let database = open_database(&self.disk, self.cache_bytes)?;
         self.indexes = recover::recount_all(&database)?;
         self.sweeper.read_again(&database)?;
@@ -351,28 +365,43 @@ impl RedbStorage {
         } else if stored == self.number && !self.journal.is_empty() {
             self.forget_journal(false);
         }
-        Ok(())
+        Ok(done)
     }
 
     fn rest_now(&mut self) -> Result<(), StoreError> {
         self.empty_journal()?;
-        self.compact_if_full()?;
+        self.shrink_if_full()?;
+        self.end_in_two_phases()?;
+        self.has_news = false;
+        Ok(())
+    }
+
+    /// Once more in two phases, if the last commit was in one: see the head of this file.
+    fn end_in_two_phases(&mut self) -> Result<(), StoreError> {
         if self.in_one_phase {
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
             let settled = Transaction::begin(database.as_ref().ok_or(StoreError::Stopped)?)?.commit();
             settled.inspect_err(|_| self.is_broken = true)?;
             self.in_one_phase = false;
         }
-        self.has_news = false;
         Ok(())
     }
 
     /// While the disk is full, gives it back what was consumed, once all of that is removed: redb
     /// keeps it in the file, where nobody else can see that there is room.
-    fn compact_if_full(&mut self) -> Result<(), StoreError> {
+    fn shrink_if_full(&mut self) -> Result<(), StoreError> {
         let now_ms = clock::mono_ms();
-        let is_due = now_ms >= self.shrinks_from_ms && self.sweeper.is_empty();
-        if !is_due || !self.room.is_full() || !self.room.is_enough_to_shrink() {
+        let is_due = now_ms >= self.shrinks_from_ms.max(self.punches_from_ms) && self.sweeper.is_empty();
+        if !is_due || !self.room.is_full() {
+            return Ok(());
+        }
+        if self.punch()? {
+            let ended_ms = clock::mono_ms();
+            self.punches_from_ms = ended_ms + PUNCH_AGAIN_MS.max(10 * (ended_ms - now_ms));
+            self.shrinks_from_ms = u64::MAX;
+            return Ok(());
+        }
+        if !self.room.is_enough_to_shrink() {
             return Ok(());
         }
         self.empty_journal()?;
@@ -380,10 +409,26 @@ impl RedbStorage {
         self.shrinks_from_ms = now_ms + SHRINK_AGAIN_MS;
         // Its commits do not save what is in use.
         self.in_one_phase = true;
-        if self.compact().inspect_err(|_| self.is_broken = true)? {
+        // What it moves may need more than there is, and a start needs some.
+        self.disk.keep_of_reserve(2 * TREES_BYTES);
+        let compacted = self.compact();
+        self.disk.keep_of_reserve(0);
+        if compacted.inspect_err(|_| self.is_broken = true)? {
             self.shrinks_from_ms = u64::MAX;
         }
         Ok(())
+    }
+
+    /// Makes holes of what is free in the file; false when that cannot be done here.
+    fn punch(&mut self) -> Result<bool, StoreError> {
+        if !self.disk.can_punch() {
+            return Ok(false);
+        }
+        self.end_in_two_phases()?;
+        self.is_broken = true;
+        let punched = self.reopen(holes::punch)?;
+        tracing::debug!(punched, "free pages were given back to the disk");
+        Ok(punched.is_some())
     }
 
     /// Makes the file as small as it can be; false when that cannot be done now.
@@ -439,7 +484,7 @@ impl Storage for RedbStorage {
     }
 
     fn recover(&mut self) -> Result<(), StoreError> {
-        let done = if self.is_broken { self.reopen() } else { Ok(()) };
+        let done = if self.is_broken { self.reopen(|_| Ok(())) } else { Ok(()) };
         self.noting(done)
     }
 
@@ -469,10 +514,11 @@ impl Storage for RedbStorage {
     }
 
     fn shrink(&mut self) -> Result<(), StoreError> {
-        let done = if self.room.is_there() {
+        // What waits may need more room than there is, though some is there.
+        let done = if self.room.is_there() && !self.room.is_full() {
             Ok(())
         } else if self.sweeper.is_empty() {
-            self.compact_if_full()
+            self.shrink_if_full()
         } else {
             self.sweep()
         };

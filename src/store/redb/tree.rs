@@ -74,6 +74,8 @@ enum Aim {
     Check,
     /// To find all of it, records' too, and put back what can be.
     Mend,
+    /// As that, and to know where they lie.
+    Find,
     /// To read what can be read.
     Salvage,
 }
@@ -107,6 +109,30 @@ pub(super) fn check(disk: &Disk) -> Result<(), StoreError> {
 pub(super) fn missing(disk: &Disk) -> Result<u64, StoreError> {
     let said = header(disk)?.map_or(PAGE, |header| said_len(&header));
     Ok(said.saturating_sub(StorageBackend::len(disk)?))
+}
+
+/// What of redb's part nothing leads to below the commit that counts; none if that cannot be told
+/// but by redb: after a commit in one phase.
+///
+/// # Errors
+/// [`StoreError::Damaged`] at the first page that is not as it was written.
+pub(super) fn free(disk: &Disk) -> Result<Option<Vec<Range<u64>>>, StoreError> {
+    let Some(mut walk) = Walk::of(disk, Aim::Find)? else { return Ok(None) };
+    walk.all()?;
+    let is_used = |page: u64| {
+        let word = usize::try_from(page / 64).ok().and_then(|word| walk.used.get(word));
+        word.is_none_or(|word| word & 1 << (page % 64) != 0)
+    };
+    let mut free: Vec<Range<u64>> = Vec::new();
+    // The first one has the header.
+    for page in (1..walk.len / PAGE).filter(|&page| !is_used(page)) {
+        let (start, end) = (page * PAGE, (page + 1) * PAGE);
+        match free.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => free.push(start..end),
+        }
+    }
+    Ok(Some(free))
 }
 
 /// Puts zeros at the end of a file that may have lost some there.
@@ -168,6 +194,9 @@ struct Walk<'d> {
     damaged: Option<String>,
     /// Pages that may be read yet: a pointer that is not true may lead back to where it is.
     pages_left: u64,
+    /// Of each of the smallest pages whether it is a part of one that was found, if that is asked:
+    /// a bit each.
+    used: Vec<u64>,
 }
 
 impl<'d> Walk<'d> {
@@ -177,13 +206,27 @@ impl<'d> Walk<'d> {
         let len = StorageBackend::len(disk)?;
         let whole_len = whole_len(len, &header);
         let pages_left = whole_len / PAGE;
-        let mut walk = Self { disk, aim, header, len, whole_len, damaged: None, pages_left };
+        let words = if aim == Aim::Find { pages_left.div_ceil(64) } else { 0 };
+        let used = vec![0; usize::try_from(words).unwrap_or_default()];
+        let mut walk = Self { disk, aim, header, len, whole_len, damaged: None, pages_left, used };
         walk.mend_header()?;
         if aim == Aim::Salvage {
             return Ok(Some(walk));
         }
         let is_sure = walk.header[FLAGS_AT] & TWO_PHASES != 0;
         Ok((is_sure || aim == Aim::Mend).then_some(walk))
+    }
+
+    fn only_checks(&self) -> bool {
+        matches!(self.aim, Aim::Check | Aim::Find)
+    }
+
+    fn note_used(&mut self, place: u64, len: usize) {
+        let pages = place / PAGE..(place + len as u64).div_ceil(PAGE);
+        for page in pages {
+            let word = usize::try_from(page / 64).ok().and_then(|word| self.used.get_mut(word));
+            word.into_iter().for_each(|word| *word |= 1 << (page % 64));
+        }
     }
 
     /// Looks at what is the same in every file.
@@ -196,7 +239,7 @@ impl<'d> Walk<'d> {
             &(1_u32 << 20).to_le_bytes(),
         ];
         let whole = whole.concat();
-        if self.aim == Aim::Check && self.header[..MAGIC.len()] != *MAGIC {
+        if self.only_checks() && self.header[..MAGIC.len()] != *MAGIC {
             // Redb would take it for somebody else's file.
             return self.found("the head of the tables is damaged");
         }
@@ -301,12 +344,13 @@ impl<'d> Walk<'d> {
         let Some((place, len)) = self.place(at.page) else {
             return self.found(&format!("{} lies outside of the file", what())).map(|()| None);
         };
+        self.note_used(place, len);
         let of_records = RECORDS.contains(&name);
         let is_leaf_of_records =
             |page: &[u8]| (of_records || RUNS.contains(&name)) && page.first() == Some(&LEAF);
-        let mut page = vec![0; if of_records && self.aim == Aim::Check { len.min(PAGE_LEN) } else { len }];
+        let mut page = vec![0; if of_records && self.only_checks() { len.min(PAGE_LEN) } else { len }];
         self.read(place, &mut page)?;
-        if self.aim == Aim::Check && is_leaf_of_records(&page) {
+        if self.only_checks() && is_leaf_of_records(&page) {
             return if has_sound_head(&page, len, widths) && (of_records || has_known_runs(&page, widths)) {
                 Ok(Some((page, false)))
             } else {
@@ -382,7 +426,7 @@ impl<'d> Walk<'d> {
     /// What to do about damage.
     fn found(&mut self, what: &str) -> Result<(), StoreError> {
         match self.aim {
-            Aim::Check => return Err(StoreError::Damaged(what.to_owned())),
+            Aim::Check | Aim::Find => return Err(StoreError::Damaged(what.to_owned())),
             Aim::Mend => tracing::warn!("repair: {what}"),
             Aim::Salvage => self.damaged = Some(what.to_owned()),
         }
@@ -549,7 +593,7 @@ mod tests {
     use super::*;
     use crate::store::redb::disk::{Found, Front};
     use redb::backends::InMemoryBackend;
-    use redb::{Database, TableDefinition};
+    use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
     use std::collections::BTreeMap;
 
     const BODIES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("bodies");
@@ -610,6 +654,36 @@ mod tests {
         });
         assert_eq!(lost.unwrap(), Some(BTreeSet::new()));
         assert!(found == expected, "{} rows of {}", found.len(), expected.len());
+    }
+
+    #[test]
+    fn what_nothing_leads_to_may_be_anything() {
+        let (disk, expected) = file();
+        let free = free(&disk).unwrap().unwrap();
+        let bytes: u64 = free.iter().map(|range| range.end - range.start).sum();
+        assert!(bytes > 10 * PAGE, "{bytes} bytes are free");
+        for range in free {
+            let len = usize::try_from(range.end - range.start).unwrap();
+            StorageBackend::write(&disk, range.start, &vec![0x55; len]).unwrap();
+        }
+        check(&disk).unwrap();
+        let database = Database::builder().create_with_backend(disk.clone()).unwrap();
+        let mut rows = 0;
+        for row in database.begin_read().unwrap().open_table(NAMES).unwrap().iter().unwrap() {
+            let (name, value) = row.unwrap();
+            assert_eq!(expected[&("names".to_owned(), name.value().to_vec())], value.value());
+            rows += 1;
+        }
+        assert_eq!(rows, 3000);
+        // What is free is used again.
+        let mut tx = database.begin_write().unwrap();
+        tx.set_quick_repair(true);
+        for at in 0..1000_u64 {
+            tx.open_table(NAMES).unwrap().insert(&at.to_be_bytes()[..], &[7; 300][..]).unwrap();
+        }
+        tx.commit().unwrap();
+        database.close().unwrap();
+        check(&disk).unwrap();
     }
 
     #[test]
