@@ -235,6 +235,19 @@ fn it_is_told_what_a_policy_would_change() {
     api.check("GET", "/api/policies/%2F/new", None, 404);
 }
 
+/// The tests of RabbitMQ's own client in Rust look for it.
+#[test]
+fn refusals_of_policies_begin_as_rabbitmqs() {
+    let api = Api::start();
+    let policy = Some(r#"{"pattern":"^a","definition":{"foo":"bar"}}"#);
+    let why = "Validation failed\n\n[{<<\"foo\">>,<<\"bar\">>}] are not recognised policy settings\n";
+    for path in ["/api/policies/%2F/p", "/api/operator-policies/%2F/p"] {
+        let told = api.check("PUT", path, policy, 400)["reason"].clone();
+        assert!(told.as_str().is_some_and(|told| told.starts_with(&why[..60])), "{told}");
+    }
+    assert_eq!(api.check("PUT", "/api/policies/%2F/p", policy, 400)["reason"], why);
+}
+
 #[test]
 fn messages_are_looked_at_where_they_are_deleted_and_made_ready() {
     let api = Api::start();
