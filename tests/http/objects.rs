@@ -249,6 +249,28 @@ fn refusals_of_policies_begin_as_rabbitmqs() {
 }
 
 #[test]
+fn a_hash_of_a_password_is_known_by_its_length() {
+    let api = Api::start();
+    let user = format!(r#"{{"password_hash":"{}=","tags":"management"}}"#, "A".repeat(91));
+    api.check("PUT", "/api/users/ann", Some(&user), 201);
+    let told = api.check("GET", "/api/users/ann", None, 200);
+    assert_eq!(told["hashing_algorithm"], "rabbit_password_hashing_sha512");
+    api.check("PUT", "/api/users/bob", Some(r#"{"password_hash":"AAAA","tags":""}"#), 400);
+}
+
+#[test]
+fn the_flag_of_the_newest_version_is_stable_as_rabbitmqs() {
+    let api = Api::start();
+    let flags = api.check("GET", "/api/feature-flags", None, 200);
+    let stability = |name: &str| {
+        let mut all = flags.as_array().expect("it is a list").iter();
+        all.find(|flag| flag["name"] == name).map(|flag| flag["stability"].clone())
+    };
+    assert_eq!(stability("rabbitmq_4.3.0"), Some(json!("stable")));
+    assert_eq!(stability("rabbitmq_4.2.0"), Some(json!("required")));
+}
+
+#[test]
 fn messages_are_looked_at_where_they_are_deleted_and_made_ready() {
     let api = Api::start();
     api.check("PUT", "/api/queues/%2F/q", Some(r#"{"arguments":{"x-dead-letter-exchange":"gone"}}"#), 201);
