@@ -271,6 +271,17 @@ fn the_flag_of_the_newest_version_is_stable_as_rabbitmqs() {
 }
 
 #[test]
+fn the_node_is_found_as_rabbitmqs_too() {
+    let api = Api::start();
+    let nodes = api.check("GET", "/api/nodes", None, 200);
+    let name = nodes[0]["name"].as_str().expect("it has a name");
+    let rabbit = name.replacen("leveret@", "rabbit@", 1);
+    assert_ne!(rabbit, name);
+    assert_eq!(api.check("GET", &format!("/api/nodes/{rabbit}"), None, 200)["name"], name);
+    api.check("GET", &format!("/api/nodes/{rabbit}x"), None, 404);
+}
+
+#[test]
 fn messages_are_looked_at_where_they_are_deleted_and_made_ready() {
     let api = Api::start();
     api.check("PUT", "/api/queues/%2F/q", Some(r#"{"arguments":{"x-dead-letter-exchange":"gone"}}"#), 201);
