@@ -196,6 +196,25 @@ fn every_command_line_is_understood() {
     assert!(checked > 10, "{checked} command lines were found");
 }
 
+/// The smallest systems have a shell, and no other program to send a signal with.
+#[test]
+fn the_unit_of_systemd_runs_what_every_system_has() {
+    let unit = page("deploy/leveret.service");
+    let commands: Vec<_> = unit.lines().filter(|line| line.starts_with("Exec")).collect();
+    assert_eq!(commands.len(), 2, "a start and a reload: {commands:?}");
+    for command in commands {
+        let (_key, line) = command.split_once('=').expect("it has a value");
+        let words = words(line);
+        let (program, arguments) = words.split_first().expect("it runs something");
+        if program == "/usr/local/bin/leveret" {
+            let output = outcome(leveret().args(arguments).arg("--help"));
+            assert!(output.status.success(), "{line}");
+        } else {
+            assert_eq!(program, "/bin/sh", "{line}");
+        }
+    }
+}
+
 #[test]
 fn every_settings_file_is_accepted() {
     let folder = Folder::new();

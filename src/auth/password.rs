@@ -42,6 +42,13 @@ impl Algorithm {
         [Self::Sha256, Self::Sha512, Self::Md5].into_iter().find(|algorithm| algorithm.name() == name)
     }
 
+    /// By which of the two that are safe a password may have been hashed: salt and hash in base64.
+    #[must_use]
+    pub fn of_hash(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        [Self::Sha256, Self::Sha512].into_iter().find(|algorithm| bytes.len() == SALT + algorithm.len())
+    }
+
     /// Bytes of a hash without its salt.
     fn len(self) -> usize {
         match self {

@@ -92,10 +92,12 @@ impl Alarms {
         }
     }
 
-    /// They begin elsewhere from the next measurement on.
+    /// They begin elsewhere: that of memory at once if what was measured last is above its limit,
+    /// all else with the next measurement.
     pub fn set_limits(&self, limits: AlarmLimits) {
         self.memory_limit.store(limits.memory_bytes, Ordering::Relaxed);
         self.disk_free_limit.store(limits.disk_free_bytes, Ordering::Relaxed);
+        self.expect_memory(self.unfinished.load(Ordering::Relaxed));
     }
 
     /// So much memory is resident; whether the alarm is another than when this was called last, or
@@ -262,6 +264,17 @@ mod tests {
         assert!(alarms.observe_memory(100), "whoever was told to wait is told to go on");
         connection.set(120);
         assert!(!alarms.memory_is_short(), "what was there when it was measured does not count twice");
+    }
+
+    #[test]
+    fn a_limit_below_what_was_measured_last_begins_the_alarm() {
+        let alarms = Alarms::new(AlarmLimits { memory_bytes: 160, disk_free_bytes: 0 });
+        assert!(!alarms.observe_memory(100));
+        alarms.set_limits(AlarmLimits { memory_bytes: 99, disk_free_bytes: 0 });
+        assert!(alarms.memory_is_short());
+        assert!(alarms.observe_memory(100), "it is told once it was measured");
+        alarms.set_limits(AlarmLimits { memory_bytes: 160, disk_free_bytes: 0 });
+        assert!(alarms.observe_memory(100) && !alarms.memory_is_short());
     }
 
     #[test]

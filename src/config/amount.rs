@@ -86,8 +86,9 @@ impl FromStr for Amount {
         if text == "1.0" {
             return Ok(Self::Share(MILLION));
         }
-        if let Some(digits) = text.strip_prefix("0.").filter(|digits| (1..=6).contains(&digits.len())) {
-            let millionths: u32 = format!("{digits:0<6}").parse().map_err(|_not_digits| wrong())?;
+        if let Some(digits) = text.strip_prefix("0.").filter(|digits| is_number(digits)) {
+            // Of more digits the rest is dropped: 0.000000001, by which operators block publishers.
+            let millionths: u32 = format!("{digits:0<6.6}").parse().map_err(|_not_digits| wrong())?;
             return Ok(Self::Share(millionths));
         }
         let lower = text.to_ascii_lowercase();
@@ -98,13 +99,17 @@ impl FromStr for Amount {
     }
 }
 
+fn is_number(digits: &str) -> bool {
+    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+}
+
 impl TryFrom<Written> for Amount {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
             Written::Whole(bytes) => Ok(Self::Bytes(bytes)),
-            Written::Share(share) if share > 0.0 && share < 1.0 => format!("{share:.6}").parse(),
+            Written::Share(share) if share > 0.0 && share < 1.0 => share.to_string().parse(),
             Written::Share(share) => format!("{share:?}").parse(),
             Written::Text(text) => text.parse(),
         }
@@ -148,12 +153,14 @@ mod tests {
             ("0", Amount::Bytes(0)),
             ("0.6", Amount::Share(600_000)),
             ("0.000001", Amount::Share(1)),
+            ("0.000000001", Amount::Share(0)),
+            ("0.9999999", Amount::Share(999_999)),
             ("1.0", Amount::Share(1_000_000)),
         ] {
             assert_eq!(text.parse(), Ok(amount), "{text}");
             assert_eq!(amount.to_string().parse(), Ok(amount), "it is written as it is read");
         }
-        for text in ["", "MiB", "-1", "1.5", "0.", "0.x", "0.1234567", "99999999999TiB", "12 miles"] {
+        for text in ["", "MiB", "-1", "1.5", "0.", "0.x", "0.1x", "99999999999TiB", "12 miles"] {
             assert!(text.parse::<Amount>().is_err(), "{text}");
         }
         assert_eq!(Amount::Share(600_000).bytes_of(Some(1000)), Some(600));

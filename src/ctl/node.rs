@@ -103,6 +103,8 @@ impl Command {
             }
             Self::SetVmMemoryHighWatermark { limit } => {
                 let limit = match limit.as_slice() {
+                    // All memory, or none: without its point it would be bytes.
+                    [limit] if limit == "1" || limit == "0" => format!("{limit}.0"),
                     [limit] => limit.clone(),
                     [word, limit] if word == "absolute" => limit.clone(),
                     _ => {

@@ -89,6 +89,17 @@ impl Fault {
         }
     }
 
+    /// In RabbitMQ's form of what is wrong with a parameter, to which policies belong there:
+    /// programs look for how it begins.
+    pub(super) fn into_validation(self) -> Self {
+        match &self.0.refusal {
+            Some(refusal) if refusal.kind == RefusalKind::Invalid => {
+                Self::bad_request(format!("Validation failed\n\n{}\n", refusal.message))
+            }
+            _ => self,
+        }
+    }
+
     /// As 412, where what is there does not allow it.
     pub(super) fn into_precondition(self) -> Self {
         match &self.0.refusal {

@@ -34,6 +34,12 @@ const PERMIT_BYTES: usize = 1024;
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(60);
 
+/// The largest body of somebody who is refused that is read nevertheless, in bytes.
+const REFUSED_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long such a body may take to arrive.
+const REFUSED_WAIT: Duration = Duration::from_secs(2);
+
 /// A body, and its share of what there is for all of them.
 #[derive(Debug, Default)]
 pub(super) struct RequestBody {
@@ -62,6 +68,22 @@ pub(super) async fn read(body: Body, max: usize, room: &Arc<Semaphore>) -> Resul
         let status = StatusCode::REQUEST_TIMEOUT;
         Err(Fault::new(status, "timeout", "the body did not arrive in time"))
     })
+}
+
+/// Reads a body of somebody who is refused, and forgets it. Who says its name only when it is asked
+/// for it goes on over the same connection, and writes the body before it reads the answer; the
+/// connection would end under it.
+pub(super) async fn pass_over(mut body: Body) {
+    let mut left = REFUSED_BYTES_MAX.checked_sub(body.size_hint().lower()).map(|_fits| REFUSED_BYTES_MAX);
+    let passed = async {
+        while let Some(room) = left
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            left = room.checked_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+    };
+    // Late or not: it is answered.
+    let _late = timeout(REFUSED_WAIT, passed).await;
 }
 
 async fn read_all(mut body: Body, max: usize, room: &Arc<Semaphore>) -> Result<RequestBody, Fault> {

@@ -50,7 +50,13 @@ impl FromRequest<Arc<State>> for Call {
     async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
         let peer = parts.extensions.get::<Peer>().copied();
-        let login = login::check(state, &parts.headers, peer).await?;
+        let login = match login::check(state, &parts.headers, peer).await {
+            Ok(login) => login,
+            Err(refused) => {
+                body::pass_over(body).await;
+                return Err(refused);
+            }
+        };
         let is_change = !matches!(parts.method, Method::GET | Method::HEAD);
         if login.by_cookie && is_change {
             login::check_guard(&parts.headers).map_err(IntoResponse::into_response)?;

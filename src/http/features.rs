@@ -47,6 +47,15 @@ const FLAGS: [&str; 33] = [
     "virtual_host_metadata",
 ];
 
+/// Those that a cluster may still be without; all others it must have.
+const STABLE: [&str; 5] = [
+    "rabbitmq_4.3.0",
+    "tie_binding_to_dest_with_keep_while_cond",
+    "topic_binding_projection_v4",
+    "topic_binding_projection_v5",
+    "track_qq_members_uids",
+];
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/feature-flags", "List all feature flags", flags),
@@ -61,13 +70,14 @@ async fn flags(call: Call) -> Result<Response, Fault> {
 }
 
 fn flag(name: &str) -> Value {
+    let is_stable = STABLE.contains(&name);
     json!({
         "name": name,
         "desc": "",
         "doc_url": "",
         "state": "enabled",
-        "stability": "required",
-        "require_level": "hard",
+        "stability": if is_stable { "stable" } else { "required" },
+        "require_level": if is_stable { "none" } else { "hard" },
         "experiment_level": "supported",
         "provided_by": "leveret",
         "callbacks": [],

@@ -161,12 +161,16 @@ async fn nothing(call: Call) -> Result<Response, Fault> {
     list::answer(&call, std::iter::empty::<Value>()).await
 }
 
-/// Whether the path names this node.
+/// Whether the path names this node: as it calls itself, or as RabbitMQ's would be called on this
+/// machine, which is what the checks for Nagios ask for.
 ///
 /// # Errors
 /// It does not.
 pub(super) fn check_node(call: &Call) -> Result<(), Fault> {
-    if call.name("node") == call.state.node { Ok(()) } else { Err(Fault::no_object()) }
+    let (name, own) = (call.name("node"), call.state.node.as_str());
+    let host = |node: &str| node.split_once('@').map(|(_name, host)| host.to_owned());
+    let is_rabbit = name.starts_with("rabbit@") && host(&name) == host(own);
+    if name == own || is_rabbit { Ok(()) } else { Err(Fault::no_object()) }
 }
 
 /// Whether who asks sees the broker as a whole.

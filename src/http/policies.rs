@@ -148,7 +148,8 @@ async fn set_given(call: &Call, rank: Rank, given: &Map<String, Value>) -> Resul
         Rank::User => PolicyOperation::SetPolicy(setting),
         Rank::Operator => PolicyOperation::SetOperatorPolicy(setting),
     };
-    call.told(operation(set)).await.map_err(Fault::in_words)?;
+    let told = call.told(operation(set)).await;
+    told.map_err(|fault| fault.in_words().into_validation())?;
     Ok(answer_put(is_new))
 }
 

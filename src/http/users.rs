@@ -10,6 +10,7 @@ use crate::admin::permissions::PermissionOperation;
 use crate::admin::users::{Credential, LimitsChange, UserLimitsRow, UserOperation};
 use crate::admin::vhosts::VHostOperation;
 use crate::admin::{Operation, Password, Row, Told};
+use crate::auth::password::Algorithm;
 use axum::http::Method;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -96,8 +97,8 @@ async fn set(call: Call) -> Result<Response, Fault> {
         }
         (Some(password), None) => Credential::Password(Password(password)),
         (None, Some(hash)) => {
-            let algorithm = text("hashing_algorithm")?;
-            let algorithm = algorithm.unwrap_or_else(|| "rabbit_password_hashing_sha256".to_owned());
+            let by_length = || Algorithm::of_hash(&hash).unwrap_or(Algorithm::Sha256).name().to_owned();
+            let algorithm = text("hashing_algorithm")?.unwrap_or_else(by_length);
             Credential::Hash { hash: Password(hash), algorithm }
         }
         (None, None) => Credential::Nothing,

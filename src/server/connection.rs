@@ -112,8 +112,13 @@ pub(super) async fn serve<S: Stream>(stream: S, peer: Peer, guard: ConnectionGua
     match poll_fn(|context| connection.poll_guarded(context)).await {
         End::Closed => {
             // What the session held is the broker's again before the client is waited for.
-            let last_words = mem::take(connection.session.output());
+            let mut last_words = mem::take(connection.session.output());
+            let is_closed_by_client = connection.session.is_closed_by_client();
             connection.disconnect();
+            if is_closed_by_client {
+                let end = poll_fn(|context| poll_end(&mut connection.stream, &mut last_words, context));
+                let _either = timeout(LINGER_WAIT, end).await;
+            }
             finish(connection.stream, last_words).await;
             debug!(peer = %address, "socket closed");
         }
@@ -484,6 +489,17 @@ pub(super) async fn finish<S: Stream>(mut stream: S, mut output: Output) {
     }
     // Whether the client is heard of again or not, the connection is over.
     let _either = timeout(LINGER_WAIT, poll_fn(|context| poll_discard(&mut stream, context))).await;
+}
+
+/// Answers a client that has closed the connection, which then ends the stream. A client may take
+/// an end that comes first for a failure, even behind the answer that it waits for.
+fn poll_end<S: Stream>(
+    stream: &mut S,
+    output: &mut Output,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    write_some(stream, output, context)?;
+    poll_discard(stream, context)
 }
 
 /// Writes as much as the socket takes; when that is not everything, the task is woken once it takes

@@ -1,8 +1,11 @@
 //! Who may: passwords, tags, permissions of vhosts and of what is in them.
 
 use super::client::{Api, json, login};
-use crate::support::process::{Folder, Process, leveret_in};
+use crate::support::process::{Folder, PATIENCE, Process, leveret_in};
 use serde_json::json;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 
 /// What a user is answered, request by request.
 #[track_caller]
@@ -32,6 +35,27 @@ fn nobody_is_let_in_without_a_password() {
         assert_eq!((answer.status, json(&answer)), (401, refused.clone()), "{given}");
     }
     api.broker.until_logged("login refused: the password is wrong peer=127.0.0.1:");
+}
+
+/// Clients such as httplib2 and .NET's with its credentials: they say who they are when they are
+/// asked, and send the body before they look whether they are.
+#[test]
+fn who_is_asked_for_its_name_goes_on_over_the_same_connection() {
+    let api = Api::start();
+    let mut socket = TcpStream::connect(api.broker.http).expect("the broker is ready");
+    let head =
+        |more: &str| format!("PUT /api/vhosts/v HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n{more}\r\n");
+    socket.write_all(head("").as_bytes()).expect("it is open");
+    socket.set_read_timeout(Some(Duration::from_millis(100))).expect("it is a timeout");
+    let early = socket.read(&mut [0]).expect_err("the body is waited for");
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
+    let known = format!("Authorization: {}\r\nConnection: close\r\n", login("guest", "guest"));
+    socket.write_all(format!("{{}}{}{{}}", head(&known)).as_bytes()).expect("it is open");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a minute is a timeout");
+    let mut answers = String::new();
+    socket.read_to_string(&mut answers).expect("the answers are text");
+    assert!(answers.starts_with("HTTP/1.1 401 "), "{answers}");
+    assert!(answers.contains("HTTP/1.1 201 "), "{answers}");
 }
 
 #[test]

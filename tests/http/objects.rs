@@ -235,6 +235,52 @@ fn it_is_told_what_a_policy_would_change() {
     api.check("GET", "/api/policies/%2F/new", None, 404);
 }
 
+/// The tests of RabbitMQ's own client in Rust look for it.
+#[test]
+fn refusals_of_policies_begin_as_rabbitmqs() {
+    let api = Api::start();
+    let policy = Some(r#"{"pattern":"^a","definition":{"foo":"bar"}}"#);
+    let why = "Validation failed\n\n[{<<\"foo\">>,<<\"bar\">>}] are not recognised policy settings\n";
+    for path in ["/api/policies/%2F/p", "/api/operator-policies/%2F/p"] {
+        let told = api.check("PUT", path, policy, 400)["reason"].clone();
+        assert!(told.as_str().is_some_and(|told| told.starts_with(&why[..60])), "{told}");
+    }
+    assert_eq!(api.check("PUT", "/api/policies/%2F/p", policy, 400)["reason"], why);
+}
+
+#[test]
+fn a_hash_of_a_password_is_known_by_its_length() {
+    let api = Api::start();
+    let user = format!(r#"{{"password_hash":"{}=","tags":"management"}}"#, "A".repeat(91));
+    api.check("PUT", "/api/users/ann", Some(&user), 201);
+    let told = api.check("GET", "/api/users/ann", None, 200);
+    assert_eq!(told["hashing_algorithm"], "rabbit_password_hashing_sha512");
+    api.check("PUT", "/api/users/bob", Some(r#"{"password_hash":"AAAA","tags":""}"#), 400);
+}
+
+#[test]
+fn the_flag_of_the_newest_version_is_stable_as_rabbitmqs() {
+    let api = Api::start();
+    let flags = api.check("GET", "/api/feature-flags", None, 200);
+    let stability = |name: &str| {
+        let mut all = flags.as_array().expect("it is a list").iter();
+        all.find(|flag| flag["name"] == name).map(|flag| flag["stability"].clone())
+    };
+    assert_eq!(stability("rabbitmq_4.3.0"), Some(json!("stable")));
+    assert_eq!(stability("rabbitmq_4.2.0"), Some(json!("required")));
+}
+
+#[test]
+fn the_node_is_found_as_rabbitmqs_too() {
+    let api = Api::start();
+    let nodes = api.check("GET", "/api/nodes", None, 200);
+    let name = nodes[0]["name"].as_str().expect("it has a name");
+    let rabbit = name.replacen("leveret@", "rabbit@", 1);
+    assert_ne!(rabbit, name);
+    assert_eq!(api.check("GET", &format!("/api/nodes/{rabbit}"), None, 200)["name"], name);
+    api.check("GET", &format!("/api/nodes/{rabbit}x"), None, 404);
+}
+
 #[test]
 fn messages_are_looked_at_where_they_are_deleted_and_made_ready() {
     let api = Api::start();

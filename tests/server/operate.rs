@@ -119,6 +119,10 @@ fn limits_and_the_log_change_while_the_broker_runs() {
     prints(&folder, &["set_disk_free_limit", "5MB"], "");
     assert_eq!(status()["memory_limit_bytes"], 3_u64 << 30);
     assert_eq!(status()["disk_free_limit_bytes"], 5_000_000);
+    prints(&folder, &["set_vm_memory_high_watermark", "0.000000001"], "");
+    assert_eq!(status()["memory_limit_bytes"], 0);
+    prints(&folder, &["set_vm_memory_high_watermark", "1"], "");
+    assert!(status()["memory_limit_bytes"].as_u64() > Some(1 << 20), "all memory, not one byte");
     prints(&folder, &["set_disk_free_limit", "mem_relative", "1.5"], "");
     assert_ne!(status()["disk_free_limit_bytes"], 5_000_000);
     assert_eq!(ctl(&folder, &["set_disk_free_limit", "mem_relative", "much"]).0, 69);

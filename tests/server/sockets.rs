@@ -3,8 +3,8 @@
 use super::dialogue::Client;
 use super::http::metric;
 use crate::support::process::{Folder, PATIENCE, Process, leveret_in};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 const HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
@@ -64,6 +64,25 @@ fn a_client_that_vanishes_is_noticed() {
     drop((greeted, connect(broker.amqp)));
     until(&broker, "rabbitmq_connections_closed_total", 2);
     assert_eq!(metric(broker.http, "rabbitmq_connections_opened_total"), 2);
+}
+
+/// A client whose threads share a connection may report a failure when the stream ends before it
+/// has dealt with the answer, as Go's does. So the end is the client's, as with RabbitMQ.
+#[test]
+fn who_closes_the_connection_ends_the_stream() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder);
+    let mut socket = connect(broker.amqp);
+    let mut client = Client::over(socket.try_clone().expect("it is open"));
+    client.log_in("PLAIN guest guest");
+    client.say(&["0 connection.close 200 bye"]);
+    assert_eq!(client.hear(), "0 connection.close-ok");
+    socket.set_read_timeout(Some(Duration::from_millis(100))).expect("it is a timeout");
+    let early = socket.read(&mut [0]).expect_err("nothing comes, not even the end");
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
+    socket.set_read_timeout(Some(PATIENCE)).expect("a minute is a timeout");
+    socket.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!(heard(&mut socket), b"");
 }
 
 /// A broker with these limits.

@@ -16,7 +16,7 @@ const ADVICE =
 
 export class ApiError extends Error {
   constructor(status, body) {
-    super(body?.reason ? String(body.reason) : `The broker answered ${status || 'nothing'}.`);
+    super(body?.reason ? String(body.reason).replace(/^Validation failed\s+/, '').trim() : `The broker answered ${status || 'nothing'}.`);
     this.status = status;
     this.advice = ADVICE[status];
   }

@@ -270,7 +270,7 @@ impl Connection {
                     self.shut(link);
                     let ok = AMQPClass::Connection(M::CloseOk(connection::CloseOk {}));
                     encode::method(link.output.own(), 0, &ok);
-                    return Ok(Next::Closed);
+                    return Ok(Next::ClosedByClient);
                 }
                 AMQPClass::Connection(M::UpdateSecret(update)) => {
                     // The users are the broker's own, so that the new secret is not looked at, as

@@ -139,7 +139,7 @@ impl Handshake {
             }
             (_, amqp::AMQPMethod::Close(_)) => {
                 say(link, amqp::AMQPMethod::CloseOk(amqp::CloseOk {}));
-                Ok(Next::Closed)
+                Ok(Next::ClosedByClient)
             }
             _ => Err(self.unexpected()),
         }

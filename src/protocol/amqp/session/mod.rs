@@ -83,6 +83,7 @@ pub struct Session {
     state: State,
     pulse: Pulse,
     patience: WriteTimeout,
+    is_closed_by_client: bool,
 }
 
 enum State {
@@ -114,6 +115,7 @@ enum Next {
     /// The login was refused and the client does not understand a refusal: say nothing for a while.
     Silence,
     Closed,
+    ClosedByClient,
 }
 
 /// A fault that ends the connection.
@@ -151,6 +153,7 @@ impl Session {
             state: State::Handshake { handshake: Handshake::Header, until_ms },
             pulse: Pulse::off(now),
             patience,
+            is_closed_by_client: false,
         }
     }
 
@@ -336,6 +339,13 @@ impl Session {
         matches!(self.state, State::Closed)
     }
 
+    /// Whether it is closed because the client asked for it: then the stream is the client's to
+    /// end, once it has read the answer.
+    #[must_use]
+    pub fn is_closed_by_client(&self) -> bool {
+        self.is_closed_by_client
+    }
+
     /// Where queues and the log reach this session.
     #[must_use]
     pub fn mailbox(&self) -> &Arc<Mailbox> {
@@ -369,6 +379,10 @@ impl Session {
                 self.state = State::Closing { until_ms: self.link.now.mono_ms + SILENCE_MS, deaf: true };
             }
             Ok(Next::Closed) => self.state = State::Closed,
+            Ok(Next::ClosedByClient) => {
+                self.state = State::Closed;
+                self.is_closed_by_client = true;
+            }
             Err(fault) => self.close(&fault),
         }
         used
@@ -480,7 +494,7 @@ fn await_close_ok(link: &mut ConnectionState, input: &[u8], used: &mut usize) ->
                     (0, (10, 50)) => {
                         let close_ok = amqp::AMQPMethod::CloseOk(amqp::CloseOk {});
                         encode::method(link.output.own(), 0, &AMQPClass::Connection(close_ok));
-                        return Next::Closed;
+                        return Next::ClosedByClient;
                     }
                     _ => {}
                 }
