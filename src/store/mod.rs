@@ -19,6 +19,7 @@ mod error;
 pub(crate) mod fake;
 pub mod format;
 mod guard;
+mod keyed;
 pub mod mark;
 mod redb;
 pub mod seen;

@@ -1,13 +1,12 @@
 //! Where changes are kept: tables in one redb file, with a journal before them. Alone names redb.
 //!
-//! In the order in which a group passes: `storage` -> `journal` and `keyed` (small groups, one
-//! after the other) -> `write` and `join` (rows in a transaction, with the counters of `index`) ->
-//! redb -> `disk` (the parts of the file, among them the room that `reserve` keeps and `room` looks
-//! after) -> `counted` -> `file` (in its folder). `table`, `checked`, `segment`, `stream`,
-//! `metadata` and `quarantine` have the rows. At the start `tree` looks for damage and turns single
-//! bits back, `salvage` makes a new file of what is left of one, `upgrade` makes older rows the
-//! same as new ones, and `recover` reads them; `page` reads records later on, and `backup` all
-//! rows.
+//! In the order in which a group passes: `storage` -> `journal` (small groups, one after the other)
+//! -> `write` and `join` (rows in a transaction, with the counters of `index`) -> redb -> `disk`
+//! (the parts of the file, among them the room that `reserve` keeps and `room` looks after) ->
+//! `counted` -> `file` (in its folder). `table`, `checked`, `segment`, `stream`, `metadata` and
+//! `quarantine` have the rows. At the start `tree` looks for damage and turns single bits back,
+//! `salvage` makes a new file of what is left of one, `upgrade` makes older rows the same as new
+//! ones, and `recover` reads them; `page` reads records later on, and `backup` all rows.
 
 mod backup;
 mod checked;
@@ -18,7 +17,6 @@ mod file;
 mod index;
 mod join;
 mod journal;
-mod keyed;
 mod log;
 mod loss;
 mod metadata;
