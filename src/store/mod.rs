@@ -22,6 +22,7 @@ mod guard;
 mod keyed;
 pub mod mark;
 mod redb;
+pub mod replica;
 pub mod seen;
 
 use self::change::{Log, PageSource, Recovered};

@@ -10,6 +10,7 @@ pub(crate) mod golden;
 mod journal;
 mod model;
 mod power_cut;
+mod raft_log;
 mod redb_pages;
 mod rows;
 
