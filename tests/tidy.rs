@@ -67,7 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("dashmap", &["broker"]),
     ("fancy_regex", &["auth"]),
     ("flate2", &["http"]),
-    ("getrandom", &["auth", "store/redb", "http"]),
+    ("getrandom", &["auth", "store", "http"]),
     ("http_body_util", &["http", "api_client"]),
     ("hyper", &["http", "api_client"]),
     ("hyper_util", &["http", "api_client"]),

@@ -12,6 +12,7 @@ mod model;
 mod power_cut;
 mod raft_log;
 mod redb_pages;
+mod replica;
 mod rows;
 
 use crate::support::disk::SimDisk;

@@ -99,10 +99,10 @@ impl Storage for Tap {
 }
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(in crate::store) struct Folder(pub(in crate::store) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(in crate::store) fn new(name: &str) -> Self {
         let dir = env::temp_dir().join(format!("leveret-{name}-{}", process::id()));
         fs::create_dir_all(&dir).unwrap();
         Self(dir)
@@ -125,16 +125,16 @@ fn open(path: &Path, journal_bytes: u64) -> RedbStorage {
 /// that were requeued, by queue and number, and the rows of all other tables. The marks of a clean
 /// stop are not among them: a start removes them.
 #[derive(Debug, Default)]
-struct Content {
-    records: BTreeMap<(u64, u64), Bytes>,
-    requeues: BTreeMap<(u64, u64), Vec<u8>>,
-    rows: BTreeMap<(&'static str, String), Vec<u8>>,
+pub(in crate::store) struct Content {
+    pub(in crate::store) records: BTreeMap<(u64, u64), Bytes>,
+    pub(in crate::store) requeues: BTreeMap<(u64, u64), Vec<u8>>,
+    pub(in crate::store) rows: BTreeMap<(&'static str, String), Vec<u8>>,
     /// Rows with spilled records, which do not outlive it.
     spilled: usize,
 }
 
 impl Content {
-    fn of(storage: &mut RedbStorage) -> Self {
+    pub(in crate::store) fn of(storage: &mut RedbStorage) -> Self {
         // Puts what is in the journal into the tables.
         storage.rest().unwrap();
         let database = storage.database();
@@ -200,18 +200,18 @@ impl Content {
 }
 
 /// Draws what a broker might tell its store.
-struct Workload {
+pub(in crate::store) struct Workload {
     draw: Draw,
     /// The next number of each queue.
-    next: BTreeMap<u64, u64>,
-    streams: BTreeSet<u64>,
+    pub(in crate::store) next: BTreeMap<u64, u64>,
+    pub(in crate::store) streams: BTreeSet<u64>,
     /// Queues without a record: all that the store has of them is spilled.
-    undeclared: BTreeSet<u64>,
-    next_queue: u64,
+    pub(in crate::store) undeclared: BTreeSet<u64>,
+    pub(in crate::store) next_queue: u64,
 }
 
 impl Workload {
-    fn new(seed: u64) -> Self {
+    pub(in crate::store) fn new(seed: u64) -> Self {
         Self {
             draw: Draw::new(seed),
             next: BTreeMap::new(),
@@ -221,12 +221,12 @@ impl Workload {
         }
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(in crate::store) fn below(&mut self, n: u64) -> u64 {
         self.draw.below(n)
     }
 
     /// The changes of a group.
-    fn cut(&mut self) -> Vec<Change> {
+    pub(in crate::store) fn cut(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
         for _ in 0..=self.below(6) {
             self.step(&mut changes);
@@ -436,7 +436,11 @@ fn replicate(folder: &Folder, seed: u64, cuts: u64) -> BTreeSet<&'static str> {
 }
 
 /// Asserts that two maps are the same; shows what is in one of them alone.
-fn same<K: Ord + Debug, V: PartialEq + Debug>(one: &BTreeMap<K, V>, other: &BTreeMap<K, V>, seed: u64) {
+pub(in crate::store) fn same<K: Ord + Debug, V: PartialEq + Debug>(
+    one: &BTreeMap<K, V>,
+    other: &BTreeMap<K, V>,
+    seed: u64,
+) {
     let lacks = |of: &BTreeMap<K, V>, (key, value): &(&K, &V)| of.get(key) != Some(value);
     let first: Vec<_> = one.iter().filter(|row| lacks(other, row)).collect();
     let second: Vec<_> = other.iter().filter(|row| lacks(one, row)).collect();

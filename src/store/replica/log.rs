@@ -527,8 +527,7 @@ impl RaftLog {
     /// Reads the generation, and cuts off what a power cut has left behind it.
     fn read(&mut self) -> Result<(), StoreError> {
         let mut window = Window::new(Arc::clone(&self.file), self.records.start)?;
-        loop {
-            let Some(head) = Head::read(window.bytes(HEAD)?, &self.key) else { break };
+        while let Some(head) = Head::read(window.bytes(HEAD)?, &self.key) {
             let whole = window.bytes(HEAD + head.len)?;
             if head.number != self.number + 1 || whole.len() < HEAD + head.len {
                 break;
@@ -537,7 +536,7 @@ impl RaftLog {
                 break;
             }
             let payload = Bytes::copy_from_slice(&whole[HEAD..]);
-            self.take_in(head.kind, payload).ok_or_else(|| damaged("a record makes no sense, and it is"))?;
+            self.take_in(head.kind, &payload).ok_or_else(|| damaged("a record makes no sense, and it is"))?;
             self.number = head.number;
             window.skip(record_bytes(head.len));
             self.records.end = window.at;
@@ -559,10 +558,10 @@ impl RaftLog {
     }
 
     /// Does what a record of the file says; none if there is no such record.
-    fn take_in(&mut self, kind: u8, payload: Bytes) -> Option<()> {
+    fn take_in(&mut self, kind: u8, payload: &Bytes) -> Option<()> {
         match kind {
             ENTRY => {
-                let (term, index) = (word(&payload, 0)?, word(&payload, 8)?);
+                let (term, index) = (word(payload, 0)?, word(payload, 8)?);
                 let is_next = index == self.first() + self.entries.len() as u64;
                 let len = u32::try_from(payload.len() - 16).ok().filter(|_| is_next)?;
                 let at = self.records.end + (HEAD + 16) as u64;
@@ -572,10 +571,10 @@ impl RaftLog {
             }
             VOTE => {
                 let committed = *payload.get(16)? == 1;
-                self.vote = Some(Vote { term: word(&payload, 0)?, node: word(&payload, 8)?, committed });
+                self.vote = Some(Vote { term: word(payload, 0)?, node: word(payload, 8)?, committed });
             }
-            TRUNCATED => self.drop_from(word(&payload, 0)?),
-            PURGED => self.drop_up_to(EntryId { term: word(&payload, 0)?, index: word(&payload, 8)? }),
+            TRUNCATED => self.drop_from(word(payload, 0)?),
+            PURGED => self.drop_up_to(EntryId { term: word(payload, 0)?, index: word(payload, 8)? }),
             NOTE => drop(self.notes.insert(*payload.first()?, payload.slice(1..))),
             _ => return None,
         }
