@@ -14,6 +14,7 @@ mod raft_log;
 mod redb_pages;
 mod replica;
 mod rows;
+mod simulation;
 
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange, Ticket};

@@ -36,7 +36,7 @@ impl LogFile for SimDisk {
     }
 }
 
-fn open(disk: &SimDisk) -> Result<RaftLog, StoreError> {
+pub(super) fn open(disk: &SimDisk) -> Result<RaftLog, StoreError> {
     RaftLog::open(Arc::new(disk.clone()))
 }
 

@@ -43,8 +43,14 @@ fn begin(replica: &Replica, entries: Arc<Mutex<Vec<Bytes>>>) -> Opened {
     replica.serve(Arc::new(alone)).unwrap()
 }
 
+/// What a node holds, as a broker finds it that begins with that.
+pub(super) fn state_of(replica: &Replica) -> Model {
+    let after = replica.applied().map_or(0, |id| usize::try_from(id.index).unwrap() + 1);
+    found(&begin(replica, Arc::new(Mutex::new(vec![Bytes::new(); after]))))
+}
+
 /// Entries, and what there is after each of them; before the first, nothing.
-fn entries(seed: u64) -> (Vec<Bytes>, Vec<Model>) {
+pub(super) fn entries(seed: u64) -> (Vec<Bytes>, Vec<Model>) {
     let replica = open(&SimDisk::default());
     let entries = Arc::new(Mutex::new(Vec::new()));
     let opened = begin(&replica, Arc::clone(&entries));
@@ -95,11 +101,9 @@ fn entries_are_applied_once_whatever_call_power_is_cut_at() {
             let there = replica.applied().map_or(0, |id| usize::try_from(id.index).unwrap() + 1);
             // What is on the disk now, as a broker finds it that begins with it.
             let other = open(&SimDisk::holding(disk.image()));
-            let history = entries[..there].to_vec();
-            assert_eq!(found(&begin(&other, Arc::new(Mutex::new(history)))), states[there], "{case}");
+            assert_eq!(state_of(&other), states[there], "{case}");
             apply(&replica, &entries, &mut Draw::new(seed ^ call));
-            let last = found(&begin(&replica, Arc::new(Mutex::new(entries.clone()))));
-            assert_eq!(&last, states.last().unwrap(), "{case}, {there} entries were there");
+            assert_eq!(&state_of(&replica), states.last().unwrap(), "{case}, {there} entries were there");
         }
     }
 }

@@ -50,8 +50,11 @@ use crate::store::keyed::{KEY_BYTES, Key};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Debug};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The file's name in the data folder.
@@ -130,6 +133,28 @@ pub trait LogFile: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+impl LogFile for File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(out, at)
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, at)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        Self::set_len(self, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
 /// Which entry: its place in the log, and the term of the leader that put it there. The order is
 /// that of Raft: by term, then by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -198,6 +223,20 @@ pub struct RaftLog {
 }
 
 impl RaftLog {
+    /// Opens the log in the data folder `dir`, which is held by whoever has its data file open, or
+    /// begins one.
+    ///
+    /// # Errors
+    /// As [`RaftLog::open`].
+    pub fn open_in(dir: &Path) -> Result<Self, StoreError> {
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = file.open(dir.join(FILE_NAME))?;
+        // So that the file is still there, by this name, after a power cut.
+        File::open(dir)?.sync_all()?;
+        Self::open(Arc::new(file))
+    }
+
     /// Reads what `file` holds, or begins with it.
     ///
     /// # Errors
