@@ -14,6 +14,7 @@ use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError,
 use openraft::impls::OneshotResponder;
 use openraft::network::RPCOption;
 use openraft::raft::{ClientWriteResult, SnapshotResponse};
+use openraft::type_config::TypeConfigExt;
 use openraft::{
     AnyError, Config, OptionalSend, Raft, RaftNetworkFactory, RaftNetworkV2, Snapshot, SnapshotPolicy,
 };
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -32,6 +34,8 @@ type RaftNode = Raft<TypeConfig, StateMachine>;
 pub struct Member {
     raft: RaftNode,
     replica: Replica,
+    /// For how long after a majority has answered nobody else can be elected.
+    lease: Duration,
 }
 
 /// What a member is made of.
@@ -59,8 +63,11 @@ pub struct Status {
     pub term: u64,
     /// Who leads, as far as it knows.
     pub leader: Option<NodeId>,
-    /// Whether it leads itself.
+    /// Whether it leads itself, as far as it knows.
     pub is_leader: bool,
+    /// Whether nobody else can lead: it leads, and has heard of a majority since any other node
+    /// may have begun to miss it. Only then may it serve.
+    pub is_sure: bool,
     /// The last entry that it has applied.
     pub applied: Option<EntryId>,
     /// All nodes that belong to the cluster.
@@ -91,7 +98,9 @@ impl Member {
         let tables = StateMachine::new(replica.clone(), log.clone());
         let started = Raft::new(id, config, Network { transport }, log, tables);
         let raft = DeterministicRng::<openraft::TokioRuntime>::scope(seed, started).await;
-        Ok(Self { raft: raft.map_err(io::Error::other)?, replica })
+        // Clocks do not go alike to the last millisecond.
+        let lease = Duration::from_millis(timing.election_ms.start.saturating_sub(timing.heartbeat_ms));
+        Ok(Self { raft: raft.map_err(io::Error::other)?, replica, lease })
     }
 
     /// Founds a cluster of these nodes, none of which belongs to one: to be asked of one of them.
@@ -130,10 +139,13 @@ impl Member {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let members: &Members = &metrics.membership_config;
+        let heard = metrics.last_quorum_acked.as_deref().copied();
+        let is_heard = heard.is_some_and(|heard| TypeConfig::now() < heard + self.lease);
         Status {
             term: metrics.current_term,
             leader: metrics.current_leader,
             is_leader: metrics.state.is_leader(),
+            is_sure: metrics.state.is_leader() && is_heard,
             applied: metrics.last_applied.as_ref().map(of_raft_id),
             members: members.nodes().map(|(&id, peer)| (id, peer.clone())).collect(),
             works: metrics.running_state.is_ok(),

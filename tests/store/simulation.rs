@@ -13,7 +13,7 @@ use crate::support::draw::{Draw, seeds};
 use bytes::Bytes;
 use leveret::cluster::{Call, Member, NodeId, Parts, Peer, Timing, Transport};
 use leveret::store::replica::log::EntryId;
-use leveret::store::replica::{Outcome, Replica};
+use leveret::store::replica::{NotApplied, Outcome, Replica};
 use leveret::store::{Options, open_replica_backend};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -119,6 +119,8 @@ struct Cluster {
     /// How often power was cut, and how often a proposal was in vain or its fate unknown.
     cuts: usize,
     unknown: usize,
+    /// How often one was applied already.
+    refused: usize,
 }
 
 impl Cluster {
@@ -133,6 +135,7 @@ impl Cluster {
             seed,
             cuts: 0,
             unknown: 0,
+            refused: 0,
         };
         for node in NODES {
             cluster.start(node).await;
@@ -258,6 +261,8 @@ impl Cluster {
     /// Proposes a group to somebody who says that it leads: whether it is applied now.
     async fn propose(&mut self, entry: &Bytes) -> bool {
         let members: Vec<_> = self.net.links().members.values().cloned().collect();
+        let sure = members.iter().filter(|member| member.status().is_sure).count();
+        assert!(sure <= 1, "seed {}: two nodes are sure that they lead", self.seed);
         let leaders: Vec<_> = members.iter().filter(|member| member.status().is_leader).collect();
         if leaders.is_empty() {
             sleep(Duration::from_millis(self.draw.below(300))).await;
@@ -265,10 +270,17 @@ impl Cluster {
         }
         let leader = *self.draw.pick(&leaders);
         let proposed = timeout(PATIENCE, leader.propose(leader.status().term, entry.clone())).await;
-        // Refused is one that was applied when nobody knew.
-        let is_applied = matches!(proposed, Ok(Ok(Outcome::Applied | Outcome::Refused)));
-        self.unknown += usize::from(!is_applied);
-        is_applied
+        match proposed {
+            Ok(Ok(Outcome::Applied)) => true,
+            Ok(Ok(Outcome::Refused)) => {
+                self.refused += 1;
+                true
+            }
+            Ok(Err(NotApplied)) | Err(_) => {
+                self.unknown += 1;
+                false
+            }
+        }
     }
 
     fn applied(&self) -> Vec<Option<EntryId>> {
@@ -277,7 +289,7 @@ impl Cluster {
 }
 
 /// Runs a cluster through faults until all groups are confirmed, and then until all nodes have all.
-async fn run(seed: u64) -> (usize, usize) {
+async fn run(seed: u64) -> [usize; 3] {
     let (entries, states): (Vec<Bytes>, Vec<Model>) = entries(seed);
     let mut cluster = Cluster::new(seed).await;
     let (mut next, mut steps) = (0, 0);
@@ -318,19 +330,21 @@ async fn run(seed: u64) -> (usize, usize) {
         assert!(cluster.disks[node].tables.take_cuts().is_empty(), "a node works whose disk has failed");
         assert_eq!(&state_of(replica), states.last().unwrap(), "seed {seed}, node {node}");
     }
-    (cluster.cuts, cluster.unknown)
+    [cluster.cuts, cluster.unknown, cluster.refused]
 }
 
 #[test]
 fn what_a_majority_has_is_there_once_on_all_nodes_in_the_end() {
-    let (mut cuts, mut unknown) = (0, 0);
+    let mut all = [0; 3];
     for seed in seeds(12) {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let (of_this, unknown_of_this) = runtime.block_on(run(seed));
-        (cuts, unknown) = (cuts + of_this, unknown + unknown_of_this);
+        let of_this = runtime.block_on(run(seed));
+        all.iter_mut().zip(of_this).for_each(|(all, one)| *all += one);
     }
+    let [cuts, unknown, refused] = all;
+    assert!(cuts > 30, "only {cuts} power cuts");
     assert!(
-        cuts > 10 && unknown > 10,
-        "{cuts} power cuts and {unknown} groups without an answer are too few"
+        unknown > 30 && refused > 0,
+        "only {unknown} groups without an answer, {refused} of them applied"
     );
 }

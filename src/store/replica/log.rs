@@ -186,14 +186,12 @@ pub struct LogEntry {
 }
 
 /// Where an entry is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Place {
     term: u64,
     /// Of its payload.
     at: u64,
     len: u32,
-    /// Its payload, if it is a recent one.
-    recent: Option<Bytes>,
 }
 
 /// The log and the vote. After an error it does no more: what is on disk is unknown then.
@@ -212,8 +210,9 @@ pub struct RaftLog {
     purged: Option<EntryId>,
     /// From the one behind `purged` on.
     entries: VecDeque<Place>,
-    /// How many of the last of `entries` are in memory, and their bytes.
-    recent: (usize, usize),
+    /// The payloads of the last of `entries`, and their bytes.
+    recent: VecDeque<Bytes>,
+    recent_bytes: usize,
     notes: BTreeMap<u8, Bytes>,
     /// Bytes of records that say what is still so.
     live: u64,
@@ -265,7 +264,8 @@ impl RaftLog {
             vote: None,
             purged: None,
             entries: VecDeque::new(),
-            recent: (0, 0),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
             notes: BTreeMap::new(),
             live: 0,
             is_broken: false,
@@ -313,7 +313,7 @@ impl RaftLog {
     /// They could not be written, or do not follow.
     pub fn append(&mut self, entries: impl IntoIterator<Item = LogEntry>) -> Result<u64, StoreError> {
         let mut batch = Vec::new();
-        let mut places = Vec::new();
+        let mut new = Vec::new();
         let first = self.first() + self.entries.len() as u64;
         for (LogEntry { id, payload }, expected) in entries.into_iter().zip(first..) {
             if id.index != expected {
@@ -323,17 +323,11 @@ impl RaftLog {
             let len = u32::try_from(payload.len()).map_err(|_over| too_large())?;
             self.encode(ENTRY, &[&id.term.to_be_bytes(), &id.index.to_be_bytes(), &payload])?;
             let at = self.records.end + (batch.len() + HEAD + 16) as u64;
-            places.push(Place { term: id.term, at, len, recent: Some(payload) });
+            new.push((Place { term: id.term, at, len }, payload));
             batch.extend_from_slice(&self.record);
         }
         self.write(&batch)?;
-        for place in places {
-            self.live += record_bytes(16 + place.len as usize);
-            self.recent.1 += place.len as usize;
-            self.recent.0 += 1;
-            self.entries.push_back(place);
-        }
-        self.forget_recent();
+        new.into_iter().for_each(|(place, payload)| self.push(place, payload));
         Ok(self.number)
     }
 
@@ -403,16 +397,14 @@ impl RaftLog {
         let (mut found, mut bytes) = (Vec::new(), 0);
         for index in indexes.start.max(first)..end {
             let at = usize::try_from(index - first).map_err(io::Error::other)?;
-            let place = &self.entries[at];
-            bytes += place.len as usize;
+            bytes += self.entries[at].len as usize;
             if bytes > bytes_max && !found.is_empty() {
                 break;
             }
-            let payload = match &place.recent {
-                Some(payload) => payload.clone(),
-                None => self.payload(place)?,
-            };
-            found.push(LogEntry { id: EntryId { term: place.term, index }, payload });
+            found.push(LogEntry {
+                id: EntryId { term: self.entries[at].term, index },
+                payload: self.payload(at)?,
+            });
         }
         Ok(found)
     }
@@ -476,16 +468,33 @@ impl RaftLog {
         Ok(())
     }
 
-    fn payload(&self, place: &Place) -> Result<Bytes, StoreError> {
+    /// The payload of the entry at this place among `entries`.
+    fn payload(&self, at: usize) -> Result<Bytes, StoreError> {
+        let is_recent = at.checked_sub(self.entries.len() - self.recent.len());
+        if let Some(payload) = is_recent.and_then(|at| self.recent.get(at)) {
+            return Ok(payload.clone());
+        }
+        let place = self.entries[at];
         let mut payload = vec![0; place.len as usize];
         self.file.read(place.at, &mut payload)?;
         Ok(payload.into())
     }
 
+    fn push(&mut self, place: Place, payload: Bytes) {
+        self.live += record_bytes(16 + payload.len());
+        self.recent_bytes += payload.len();
+        self.entries.push_back(place);
+        self.recent.push_back(payload);
+        while self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1 {
+            self.recent_bytes -= self.recent.pop_front().map_or(0, |payload| payload.len());
+        }
+    }
+
     fn drop_from(&mut self, index: u64) {
         while self.first() + self.entries.len() as u64 > index.max(self.first()) {
             let Some(place) = self.entries.pop_back() else { break };
-            self.gone(&place);
+            self.live -= record_bytes(16 + place.len as usize);
+            self.recent_bytes -= self.recent.pop_back().map_or(0, |payload| payload.len());
         }
     }
 
@@ -494,26 +503,12 @@ impl RaftLog {
             let index = self.first();
             let Some(place) = self.entries.pop_front() else { break };
             self.purged = Some(EntryId { term: place.term, index });
-            self.gone(&place);
-        }
-        self.purged = Some(upto);
-    }
-
-    fn gone(&mut self, place: &Place) {
-        self.live -= record_bytes(16 + place.len as usize);
-        if let Some(payload) = &place.recent {
-            self.recent = (self.recent.0 - 1, self.recent.1 - payload.len());
-        }
-    }
-
-    /// Keeps the last entries alone in memory.
-    fn forget_recent(&mut self) {
-        while self.recent.1 > RECENT_BYTES_MAX && self.recent.0 > 1 {
-            let oldest = self.entries.len() - self.recent.0;
-            if let Some(payload) = self.entries[oldest].recent.take() {
-                self.recent = (self.recent.0 - 1, self.recent.1 - payload.len());
+            self.live -= record_bytes(16 + place.len as usize);
+            if self.recent.len() > self.entries.len() {
+                self.recent_bytes -= self.recent.pop_front().map_or(0, |payload| payload.len());
             }
         }
+        self.purged = Some(upto);
     }
 
     /// Writes what is still so into a new generation.
@@ -546,11 +541,11 @@ impl RaftLog {
             put(PURGED, &[&term.to_be_bytes(), &index.to_be_bytes()])?;
         }
         let mut places = VecDeque::new();
-        for (place, index) in self.entries.iter().zip(self.first()..) {
-            let payload = place.recent.clone().map_or_else(|| self.payload(place), Ok)?;
+        for (at, (place, index)) in self.entries.iter().zip(self.first()..).enumerate() {
+            let payload = self.payload(at)?;
             let behind = put(ENTRY, &[&place.term.to_be_bytes(), &index.to_be_bytes(), &payload])?;
             let at = behind - record_bytes(16 + payload.len()) + (HEAD + 16) as u64;
-            places.push_back(Place { at, ..place.clone() });
+            places.push_back(Place { at, ..*place });
         }
         // The sync covers the slots as they are, too: at no time are both being written.
         self.file.sync()?;
@@ -579,7 +574,6 @@ impl RaftLog {
             self.number = head.number;
             window.skip(record_bytes(head.len));
             self.records.end = window.at;
-            self.forget_recent();
         }
         let next = self.number + 1;
         while let Some(head) = window.find_head(&self.key)? {
@@ -604,9 +598,7 @@ impl RaftLog {
                 let is_next = index == self.first() + self.entries.len() as u64;
                 let len = u32::try_from(payload.len() - 16).ok().filter(|_| is_next)?;
                 let at = self.records.end + (HEAD + 16) as u64;
-                self.live += record_bytes(payload.len());
-                self.recent = (self.recent.0 + 1, self.recent.1 + len as usize);
-                self.entries.push_back(Place { term, at, len, recent: Some(payload.slice(16..)) });
+                self.push(Place { term, at, len }, payload.slice(16..));
             }
             VOTE => {
                 let committed = *payload.get(16)? == 1;

@@ -215,7 +215,12 @@ impl Tables {
             Some(Proposed { group, ticket, .. }) => (group, ticket),
             None => (Group::decode(u64::from_be_bytes(*number), changes, FORMAT)?, Ticket(0)),
         };
+        let is_ours = ticket > Ticket(0);
         let applied = self.storage.apply_committed(&mut group, ticket, id)?;
+        if !is_ours {
+            // Where a broker is at work, its commit thread sees to it.
+            self.storage.tidy()?;
+        }
         Ok(if applied { Outcome::Applied } else { Outcome::Refused })
     }
 

@@ -5,8 +5,10 @@ use super::log::EntryId;
 use super::{NotApplied, Outcome, Propose, Replica};
 use crate::draw::{Draw, seeds};
 use crate::ids::{QueueId, SeqRange, Ticket};
-use crate::message::{BlockBuilder, Message};
+use crate::message::{Block, BlockBuilder, Message};
 use crate::store::change::{Change, Health, Log, QueueRecord};
+use crate::store::commit::pending::WaitTimeout;
+use crate::store::commit::storage::Storage;
 use crate::store::error::StoreError;
 use crate::store::redb::tests::{Content, Folder, Workload, same};
 use crate::store::{Opened, Options};
@@ -269,4 +271,39 @@ fn a_new_broker_gives_no_number_that_another_node_has_in_a_row() {
     let found: Vec<_> = paths.iter().map(|path| Content::of(&mut open(path).tables().storage)).collect();
     same(&found[0].records, &found[1].records, next);
     assert_eq!(found[0].records.len(), 10);
+}
+
+/// Bodies that are gone are removed some at a time: by the nodes that have no broker, too.
+#[test]
+fn a_node_without_a_broker_removes_what_is_gone() {
+    let folder = Folder::new("sweep");
+    let log = FakeLog::default();
+    let nodes: Vec<_> = (0..2).map(|node| open(&folder.0.join(node.to_string()))).collect();
+    let opened = promote(&log, &nodes[0]);
+    let (queue, vhost, name) = (QueueId(1), "/".to_owned(), "q".to_owned());
+    let record = QueueRecord { id: queue, vhost, name, auto_delete: false, arguments: Vec::new() };
+    let body = vec![7; 100_000];
+    let message = Message { persistent: true, ..Message::published(1, (b"", b"q"), &[0, 0], &body) };
+    let block = Arc::new(Block::of(&message));
+    let commit = |change| wait_for(&opened.log, opened.log.append(&mut vec![change]));
+    commit(Change::DeclareQueue(record));
+    for first in 0..200 {
+        commit(Change::Publish { queue, first, block: Arc::clone(&block), range: 0..1 });
+    }
+    catch_up(&log, &nodes[1], usize::MAX);
+    nodes[1].flush().unwrap();
+    commit(Change::Settle { queue, range: SeqRange { first: 0, end: 200 } });
+    catch_up(&log, &nodes[1], usize::MAX);
+    nodes[1].flush().unwrap();
+    let is_left = || matches!(nodes[1].tables().storage.timeout(), WaitTimeout::Soon);
+    assert!(is_left(), "the test settles too little");
+    for first in 200.. {
+        commit(Change::Delivered { queue, up_to: first });
+        catch_up(&log, &nodes[1], usize::MAX);
+        if !is_left() {
+            break;
+        }
+        assert!(first < 1_000_000, "it is never removed");
+    }
+    drop(opened);
 }
