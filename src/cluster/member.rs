@@ -99,7 +99,7 @@ impl Member {
         let started = Raft::new(id, config, Network { transport }, log, tables);
         let raft = DeterministicRng::<openraft::TokioRuntime>::scope(seed, started).await;
         // Clocks do not go alike to the last millisecond.
-        let lease = Duration::from_millis(timing.election_ms.start.saturating_sub(timing.heartbeat_ms));
+        let lease = Duration::from_millis(timing.election_ms.end.saturating_sub(timing.heartbeat_ms));
         Ok(Self { raft: raft.map_err(io::Error::other)?, replica, lease })
     }
 

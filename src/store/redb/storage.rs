@@ -61,6 +61,10 @@ use std::sync::{Arc, PoisonError};
 /// second copy.
 const JOURNALED_BYTES_MAX: usize = 128 * 1024;
 
+/// A group of more bytes than this is not gathered with others where a cluster's log has it. There
+/// it is on disk as it is, and each transaction less is two syncs less; but it is held in memory.
+const COMMITTED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// So much gathers in the journal, in bytes of records and [`ROW_BYTES`] for each row, before it is
 /// put into the tables: what is held in memory meanwhile.
 const GATHERED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -201,7 +205,7 @@ impl RedbStorage {
             return Ok(false);
         }
         group.changes.settle(|id| self.on_disk(id));
-        if group.changes.bytes > JOURNALED_BYTES_MAX || !self.append(group, ticket)? {
+        if group.changes.bytes > COMMITTED_BYTES_MAX || !self.append(group, ticket)? {
             // Before the entry counts as applied.
             self.empty_journal()?;
             self.entry = Some(entry);
