@@ -78,7 +78,8 @@
 //! | [`auth`] | users, passwords, vhosts, permissions: who may do what |
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`arguments`] | every argument of queues, exchanges and consumers, in one table, and what it amounts to |
-//! | [`store`] | `Change`, the `Log`, and behind them `store/commit` (the order of changes: groups, tickets) and `store/redb` (tables, journal, recovery, paging; alone names redb) |
+//! | [`store`] | `Change`, the `Log`, and behind them `store/commit` (the order of changes: groups, tickets) and `store/redb` (tables, journal, recovery, paging; alone names redb); `store/replica`: a cluster's log, and tables that are made of it |
+//! | `cluster` | nodes that hold the same data: Raft over `store/replica`, the way between nodes; alone names openraft; used by tests alone so far, as no setting starts a node of a cluster yet, and only built with the feature `cluster` |
 //! | [`queue`] | one queue, classic or stream: log, consumers, limits, time, dead letters; knows no exchange |
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
@@ -191,6 +192,8 @@ pub mod blocking;
 pub mod broker;
 pub mod client;
 pub mod clock;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod config;
 pub mod ctl;
 #[cfg(test)]

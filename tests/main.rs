@@ -4,6 +4,7 @@ mod admin;
 mod attacks;
 mod broker;
 mod clients;
+mod cluster;
 mod dependencies;
 mod docs;
 mod examples;

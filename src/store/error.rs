@@ -34,6 +34,15 @@ pub enum StoreError {
         /// Its format.
         found: u64,
     },
+    /// The folder holds the data of a node of a cluster; it was not touched.
+    OfCluster {
+        /// The folder.
+        place: String,
+    },
+    /// The file is that of a broker without a cluster; it was not touched.
+    NotOfCluster,
+    /// This node does not lead its cluster any more: what was to be committed may or may not be.
+    NotLeading,
     /// The file contradicts itself.
     Damaged(String),
     /// The file was deleted, moved or replaced under the running broker: what is written to it is
@@ -92,6 +101,9 @@ impl StoreError {
             Self::Copy { .. } => Self::Copy { place: at.to_owned() },
             Self::WrongVersion { found, .. } => Self::WrongVersion { place: at.to_owned(), found },
             Self::Io(error) => Self::Io(io::Error::new(error.kind(), format!("{at}: {error}"))),
+            Self::OfCluster { place } => Self::OfCluster { place },
+            Self::NotOfCluster => Self::NotOfCluster,
+            Self::NotLeading => Self::NotLeading,
             Self::Damaged(what) => Self::Damaged(format!("{at}: {what}")),
             Self::Gone { place } => Self::Gone { place },
             Self::BrokerFault(what) => Self::BrokerFault(what),
@@ -136,6 +148,18 @@ impl fmt::Display for StoreError {
                  version that wrote it, or a newer one; the file was left as it is",
                 FORMAT
             ),
+            Self::OfCluster { place } => write!(
+                f,
+                "the data folder {place} is that of a node of a cluster, and without the others what it holds is \
+                 unknown; it was left as it is"
+            ),
+            Self::NotOfCluster => {
+                write!(
+                    f,
+                    "the data is that of a broker without a cluster: a node starts with an empty folder"
+                )
+            }
+            Self::NotLeading => write!(f, "this node does not lead its cluster any more"),
             Self::Damaged(what) => write!(f, "the data file is damaged: {what}"),
             Self::Gone { place } => write!(
                 f,

@@ -3,7 +3,8 @@
 //! [`change`] is the seam: what may happen, and the traits behind which it is kept. Behind it,
 //! `commit` has the order of changes (what waits, which groups it becomes, who is told) and `redb`
 //! keeps them (tables and journal in one file, recovery, paging); what both draw as bytes is in
-//! `codec`. Panics of redb end in `guard`.
+//! `codec`. Panics of redb end in `guard`. On a node of a cluster [`replica`] stands between the
+//! two: groups go through the cluster's log before they reach the tables.
 //!
 //! What is committed is a group, which has the same effect wherever it is applied. Records that
 //! were only spilled for want of memory are in none: they are in tables that each start empties.
@@ -19,14 +20,18 @@ mod error;
 pub(crate) mod fake;
 pub mod format;
 mod guard;
+mod keyed;
 pub mod mark;
 mod redb;
+pub mod replica;
 pub mod seen;
 
 use self::change::{Log, PageSource, Recovered};
 pub use self::error::StoreError;
 pub use self::guard::explains as explains_panic;
-pub use self::redb::{Blocks, RESERVE_NAME, RestoreError, may_hold_copy, open, open_backend, restore};
+pub use self::redb::{
+    Blocks, RESERVE_NAME, RestoreError, may_hold_copy, open, open_backend, open_replica_backend, restore,
+};
 use std::fmt;
 use std::sync::Arc;
 

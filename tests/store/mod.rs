@@ -10,8 +10,11 @@ pub(crate) mod golden;
 mod journal;
 mod model;
 mod power_cut;
+mod raft_log;
 mod redb_pages;
+mod replica;
 mod rows;
+mod simulation;
 
 use crate::support::disk::SimDisk;
 use leveret::ids::{QueueId, SeqRange, Ticket};

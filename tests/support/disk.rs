@@ -125,6 +125,26 @@ impl SimDisk {
         mem::take(&mut self.state().cuts)
     }
 
+    /// What a power cut leaves that comes now.
+    pub(crate) fn cut_now(&self, seed: u64) -> Vec<u8> {
+        self.state().cut_power(seed)
+    }
+
+    /// Has power cut `calls` calls from now, which fails; nothing is asked of the disk after that.
+    pub(crate) fn cut_and_fail_in(&self, calls: u64, seed: u64) {
+        let mut state = self.state();
+        let at = When::Call(state.calls + calls);
+        (state.cut, state.fault) = (Some((at, seed)), Some((at, io::ErrorKind::Other)));
+    }
+
+    /// Takes back what [`SimDisk::cut_and_fail_in`] has announced, if it has not come yet.
+    pub(crate) fn withdraw_cut(&self) {
+        let mut state = self.state();
+        if state.cuts.is_empty() {
+            (state.cut, state.fault) = (None, None);
+        }
+    }
+
     /// Has call number `call`, counted from 1, return an error of `kind`.
     pub(crate) fn fail_at(self, call: u64, kind: io::ErrorKind) -> Self {
         self.state().fault = Some((When::Call(call), kind));

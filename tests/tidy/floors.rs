@@ -8,8 +8,10 @@ use super::circles::{imports, module, modules};
 use super::source::{File, files};
 
 /// Rooms that have floors: the names of their modules, lowest first.
-const FLOORS: &[(&str, &[&[&str]])] =
-    &[("store", &[&["change", "error", "guard", "mark", "seen"], &["codec"], &["commit"], &["redb"]])];
+const FLOORS: &[(&str, &[&[&str]])] = &[(
+    "store",
+    &[&["change", "error", "guard", "mark", "seen"], &["codec"], &["commit"], &["redb", "replica"]],
+)];
 
 /// The row of a file in its room, if that has floors and the file is on one.
 fn floor(path: &str) -> Option<(&'static str, usize)> {

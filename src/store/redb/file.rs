@@ -35,7 +35,7 @@ pub(super) struct DataFile {
 
 /// Where a data file was opened, and which file that was.
 #[derive(Debug, Clone)]
-pub(super) struct FileIdentity {
+pub(in crate::store) struct FileIdentity {
     path: Arc<Path>,
     file: Arc<File>,
     device: u64,

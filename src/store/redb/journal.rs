@@ -49,8 +49,8 @@
 //! payload, from the front of the room on.
 
 use super::disk::Disk;
-use super::keyed::{KEY_BYTES, Key};
 use crate::store::error::StoreError;
+use crate::store::keyed::{KEY_BYTES, Key};
 use std::io;
 use std::ops::Range;
 

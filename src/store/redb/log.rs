@@ -4,13 +4,13 @@ use super::backup::{Backup, Signals};
 use super::checked::{Totals, Transaction};
 use super::file::FileIdentity;
 use super::page::Shared;
-use super::storage::RedbStorage;
 use super::table::{META_AHEAD, write_meta};
 use crate::ids::Ticket;
 use crate::metrics::IoCounters;
 use crate::store::change::{AtomicBatch, Change, CopyParts, Health, Log, Waiter};
 use crate::store::commit::committer::Committer;
 use crate::store::commit::pending::{Pending, Stop};
+use crate::store::commit::storage::Storage;
 use crate::store::error::StoreError;
 use crate::store::guard::guarded;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,16 +28,26 @@ pub(super) struct RedbLog {
     io: Arc<IoCounters>,
 }
 
+/// What a log takes of the storage at its end, which may be behind another one.
+#[derive(Debug)]
+pub(in crate::store) struct LogParts {
+    pub(super) database: Shared,
+    pub(super) file: Option<FileIdentity>,
+    pub(super) signals: Signals,
+    pub(super) io: Arc<IoCounters>,
+    /// Whether the disk is full.
+    pub(super) is_full: bool,
+}
+
 impl RedbLog {
     /// Starts the commit thread.
-    pub(super) fn start(
-        committer: Committer<RedbStorage>,
+    pub(super) fn start<S: Storage + Send + 'static>(
+        committer: Committer<S>,
         pending: Arc<Pending>,
-        database: Shared,
-        file: Option<FileIdentity>,
+        parts: LogParts,
     ) -> Result<Self, StoreError> {
-        let (of_thread, signals) = (Arc::clone(&pending), committer.storage.signals());
-        let io = committer.storage.io();
+        let LogParts { database, file, signals, io, .. } = parts;
+        let of_thread = Arc::clone(&pending);
         let work = move || {
             if let Err(error) = guarded(|| committer.run()) {
                 of_thread.fail(error);

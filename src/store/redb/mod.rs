@@ -1,13 +1,12 @@
 //! Where changes are kept: tables in one redb file, with a journal before them. Alone names redb.
 //!
-//! In the order in which a group passes: `storage` -> `journal` and `keyed` (small groups, one
-//! after the other) -> `write` and `join` (rows in a transaction, with the counters of `index`) ->
-//! redb -> `disk` (the parts of the file, among them the room that `reserve` keeps and `room` looks
-//! after) -> `counted` -> `file` (in its folder). `table`, `checked`, `segment`, `stream`,
-//! `metadata` and `quarantine` have the rows. At the start `tree` looks for damage and turns single
-//! bits back, `salvage` makes a new file of what is left of one, `upgrade` makes older rows the
-//! same as new ones, and `recover` reads them; `page` reads records later on, and `backup` all
-//! rows.
+//! In the order in which a group passes: `storage` -> `journal` (small groups, one after the other)
+//! -> `write` and `join` (rows in a transaction, with the counters of `index`) -> redb -> `disk`
+//! (the parts of the file, among them the room that `reserve` keeps and `room` looks after) ->
+//! `counted` -> `file` (in its folder). `table`, `checked`, `segment`, `stream`, `metadata` and
+//! `quarantine` have the rows. At the start `tree` looks for damage and turns single bits back,
+//! `salvage` makes a new file of what is left of one, `upgrade` makes older rows the same as new
+//! ones, and `recover` reads them; `page` reads records later on, and `backup` all rows.
 
 mod backup;
 mod body;
@@ -20,7 +19,6 @@ mod holes;
 mod index;
 mod join;
 mod journal;
-mod keyed;
 mod log;
 mod loss;
 mod metadata;
@@ -36,7 +34,7 @@ mod stream;
 mod sweep;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;
 mod tree;
 mod upgrade;
 mod write;
@@ -44,14 +42,16 @@ mod write;
 pub use self::backup::{RestoreError, may_hold_copy, restore};
 use self::checked::Totals;
 use self::disk::{Disk, Front};
-use self::file::{DataFile, FileIdentity};
+use self::file::DataFile;
+pub(in crate::store) use self::file::FileIdentity;
+pub(in crate::store) use self::log::LogParts;
 use self::log::RedbLog;
 use self::loss::Loss;
 use self::page::Pages;
 pub use self::reserve::{Blocks, FILE_NAME as RESERVE_NAME};
 use self::reserve::{Reserve, STEP};
 use self::room::{Room, TREES_BYTES};
-use self::storage::RedbStorage;
+pub(in crate::store) use self::storage::RedbStorage;
 use self::sweep::Sweeper;
 use super::change::{Health, Recovered};
 use super::error::StoreError;
@@ -60,6 +60,9 @@ use super::{FILE_NAME, FORMAT, JOURNAL_BYTES, Opened, Options};
 use crate::machine;
 use crate::store::commit::committer::Committer;
 use crate::store::commit::pending::Pending;
+use crate::store::commit::storage::Storage;
+use crate::store::replica::Replica;
+use crate::store::replica::log::FILE_NAME as LOG_NAME;
 use redb::{Database, StorageBackend};
 use std::io;
 use std::path::Path;
@@ -74,8 +77,29 @@ const RESERVE_BYTES: u64 = 2 * JOURNAL_BYTES + TREES_BYTES;
 ///
 /// # Errors
 /// Another process holds the folder, the file there is not ours or of a newer version (it stays as
-/// it is), or it cannot be read or written.
+/// it is), it is that of a cluster's node, or it cannot be read or written.
 pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
+    if dir.join(LOG_NAME).exists() {
+        return Err(StoreError::OfCluster { place: dir.display().to_string() });
+    }
+    open_in(dir, options, start)
+}
+
+/// As [`open`], for a node of a cluster: see [`super::replica`].
+pub(in crate::store) fn open_replica(dir: &Path, options: Options) -> Result<Replicated, StoreError> {
+    open_in(dir, options, |storage, _, file| Ok((storage, file)))
+}
+
+/// Records of a row, at most.
+pub(in crate::store) const ROW_RECORDS_MAX: u64 = segment::RUN_RECORDS_MAX as u64;
+
+/// A storage, and its file if it has one.
+pub(in crate::store) type Replicated = (RedbStorage, Option<FileIdentity>);
+
+/// What comes of a storage that is open.
+type Start<T> = fn(RedbStorage, Recovered, Option<FileIdentity>) -> Result<T, StoreError>;
+
+fn open_in<T>(dir: &Path, options: Options, start: Start<T>) -> Result<T, StoreError> {
     let folder = dir.display().to_string();
     file::make_folder(dir).map_err(|error| StoreError::from(error).at(&folder))?;
     let path = dir.join(FILE_NAME);
@@ -95,7 +119,9 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
     let open_file = |lost| {
         let data = DataFile::open(&path).and_then(|found| upgrade::with_head(found, &path, &options))?;
         let (file, blocks) = (data.identity(), Some(data.blocks()));
-        open_at(data, Some((dir, file)), Options { blocks, ..options.clone() }, lost)
+        let options = Options { blocks, ..options.clone() };
+        let (storage, recovered) = open_storage(data, Some(dir), options, lost)?;
+        start(storage, recovered, Some(file))
     };
     let opened = match guarded(|| open_file(Loss::default())) {
         Err(StoreError::Damaged(what)) if options.repair => {
@@ -114,27 +140,54 @@ pub fn open(dir: &Path, options: Options) -> Result<Opened, StoreError> {
 /// # Errors
 /// As [`open`].
 pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Opened, StoreError> {
-    let repair = options.repair;
-    guarded(|| open_at(backend, None, options, Loss::default())).map_err(|error| error.advise(repair))
+    open_backend_with(backend, options, start)
 }
 
-/// As [`open_backend`]; the file is in a folder, if it is one, and a repair has lost so much
-/// already.
-fn open_at(
+/// As [`Replica::open`], of what `backend` holds.
+///
+/// # Errors
+/// As [`Replica::open`].
+pub fn open_replica_backend(backend: impl StorageBackend, options: Options) -> Result<Replica, StoreError> {
+    let options = Options { journal_bytes: 0, ..options };
+    Replica::of(open_backend_with(backend, options, |storage, _, file| Ok((storage, file)))?)
+}
+
+fn open_backend_with<T>(
     backend: impl StorageBackend,
-    folder: Option<(&Path, FileIdentity)>,
     options: Options,
-    lost: Loss,
+    start: Start<T>,
+) -> Result<T, StoreError> {
+    let repair = options.repair;
+    let opened = guarded(|| {
+        let (storage, recovered) = open_storage(backend, None, options, Loss::default())?;
+        start(storage, recovered, None)
+    });
+    opened.map_err(|error| error.advise(repair))
+}
+
+/// Starts the commit thread of a storage that is in this file, if it is in one.
+fn start(
+    storage: RedbStorage,
+    recovered: Recovered,
+    file: Option<FileIdentity>,
 ) -> Result<Opened, StoreError> {
-    let (dir, file) = folder.unzip();
-    let (storage, recovered) = open_storage(backend, dir, options, lost)?;
-    let (database, pending) = (storage.database(), Arc::new(Pending::default()));
-    if storage.is_full() {
+    let parts = storage.parts(file);
+    start_over(storage, parts, recovered)
+}
+
+/// Starts the commit thread of `storage`, whose groups reach the data file with these parts.
+pub(in crate::store) fn start_over<S: Storage + Send + 'static>(
+    storage: S,
+    parts: LogParts,
+    recovered: Recovered,
+) -> Result<Opened, StoreError> {
+    let pending = Arc::new(Pending::default());
+    if parts.is_full {
         pending.set_health(Health::Full);
     }
-    let pages = Pages::new(Arc::clone(&database), Arc::clone(&pending));
+    let pages = Pages::new(Arc::clone(&parts.database), Arc::clone(&pending));
     let committer = Committer::new(Arc::clone(&pending), storage);
-    let log = RedbLog::start(committer, pending, database, file)?;
+    let log = RedbLog::start(committer, pending, parts)?;
     Ok(Opened { log: Arc::new(log), pages: Arc::new(pages), recovered })
 }
 
@@ -199,7 +252,7 @@ fn open_storage(
     let room = Room::new(disk.clone(), options.free_bytes);
     let sweeper = Sweeper::new(found.removed);
     let database = Arc::new(RwLock::new(Some(database)));
-    let (cache_bytes, last) = (options.cache_bytes, identity.journal);
+    let (cache_bytes, last) = (options.cache_bytes, (identity.journal, identity.entry));
     let storage = RedbStorage::new((database, disk), room, cache_bytes, (found.indexes, sweeper), last)?;
     Ok((storage, found.recovered))
 }

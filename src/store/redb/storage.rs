@@ -17,6 +17,10 @@
 //! happens, the disk gets back what is free in the file, whether records wait or not: see `holes`.
 //! What is known of the disk is in `room`.
 //!
+//! Where the groups are those of a cluster, its log is what the journal is otherwise: nothing is
+//! written for a group until it goes into the tables, with the id of the last entry of that log
+//! that they then hold. What a crash takes is applied again, from the log.
+//!
 //! redb finds out what is in use by walking the whole file when it is opened after a crash, about
 //! 2.5 GB/s, and is then as good as what it finds: one damaged page is a file that it refuses. A
 //! commit in two phases that saves that knowledge spares both. It costs a second sync, and 64 KiB
@@ -26,9 +30,11 @@
 use super::backup::Signals;
 use super::checked::Transaction;
 use super::disk::Disk;
+use super::file::FileIdentity;
 use super::holes;
 use super::index::{Indexes, QueueIndex, QueueIndexes};
 use super::journal::Journal;
+use super::log::LogParts;
 use super::open_database;
 use super::page::Shared;
 use super::recover;
@@ -38,13 +44,14 @@ use super::table;
 use super::write::{Changed, Writer};
 use crate::clock;
 use crate::ids::{QueueId, Ticket};
-use crate::metrics::IoCounters;
 use crate::store::FORMAT;
+use crate::store::change::Recovered;
 use crate::store::commit::group::Group;
 use crate::store::commit::merge::{OnDisk, WriteBatch};
 use crate::store::commit::pending::WaitTimeout;
 use crate::store::commit::storage::Storage;
 use crate::store::error::StoreError;
+use crate::store::replica::log::EntryId;
 use redb::CompactionError;
 use std::io;
 use std::mem;
@@ -54,6 +61,10 @@ use std::sync::{Arc, PoisonError};
 /// A group of more bytes than this is not written twice: a transaction then costs less than the
 /// second copy.
 const JOURNALED_BYTES_MAX: usize = 128 * 1024;
+
+/// A group of more bytes than this is not gathered with others where a cluster's log has it. There
+/// it is on disk as it is, and each transaction less is two syncs less; but it is held in memory.
+const COMMITTED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// So much gathers in the journal, in bytes of records and [`ROW_BYTES`] for each row, before it is
 /// put into the tables: what is held in memory meanwhile.
@@ -90,7 +101,7 @@ enum Phases {
 
 /// Groups in the tables and the journal of a data file.
 #[derive(Debug)]
-pub(super) struct RedbStorage {
+pub(in crate::store) struct RedbStorage {
     /// Empty when opening it anew failed.
     database: Shared,
     disk: Disk,
@@ -123,11 +134,15 @@ pub(super) struct RedbStorage {
     sweeper: Sweeper,
     swept_ms: u64,
     signals: Signals,
+    /// The groups are entries of a cluster's log.
+    replicates: bool,
+    /// The last entry of that log that was applied.
+    entry: Option<EntryId>,
 }
 
 impl RedbStorage {
     /// What is in `database`, which is in `disk` and has these queues and what is `sweeper`'s; its
-    /// last group is `number`.
+    /// last group is `number`, that of `entry` in a cluster.
     ///
     /// # Errors
     /// The journal makes no sense.
@@ -136,7 +151,7 @@ impl RedbStorage {
         room: Room,
         cache_bytes: usize,
         (queues, sweeper): (QueueIndexes, Sweeper),
-        number: u64,
+        (number, entry): (u64, Option<EntryId>),
     ) -> Result<Self, StoreError> {
         Ok(Self {
             database,
@@ -157,7 +172,96 @@ impl RedbStorage {
             sweeper,
             swept_ms: 0,
             signals: Signals::default(),
+            replicates: false,
+            entry,
         })
+    }
+
+    /// Has a cluster's log take the place of the journal from now on.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub(in crate::store) fn replicate(&mut self) -> Result<(), StoreError> {
+        self.empty_journal()?;
+        self.replicates = true;
+        Ok(())
+    }
+
+    /// The last entry of that log that was applied.
+    pub(in crate::store) fn entry(&self) -> Option<EntryId> {
+        self.entry
+    }
+
+    /// Notes that an entry of the log was applied which has no group.
+    pub(in crate::store) fn apply_entry(&mut self, entry: EntryId) {
+        self.entry = Some(entry);
+    }
+
+    /// As [`Storage::apply`] of what an entry of the log has, however little room there is: a
+    /// majority has it on disk. False if it is not the group that comes next.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub(in crate::store) fn apply_committed(
+        &mut self,
+        group: &mut Group,
+        ticket: Ticket,
+        entry: EntryId,
+    ) -> Result<bool, StoreError> {
+        if group.number != self.number + 1 {
+            self.entry = Some(entry);
+            return Ok(false);
+        }
+        group.changes.settle(|id| self.on_disk(id));
+        if group.changes.bytes > COMMITTED_BYTES_MAX || !self.append(group, ticket)? {
+            // Before the entry counts as applied.
+            self.empty_journal()?;
+            self.entry = Some(entry);
+            self.write_to_tables(group, true, Phases::One)?;
+            (self.last, self.readable) = (ticket, ticket);
+        }
+        (self.number, self.entry) = (group.number, Some(entry));
+        Ok(true)
+    }
+
+    /// Whether there is room for a group that is to be proposed.
+    ///
+    /// # Errors
+    /// There is none, and it brings nothing but records.
+    pub(in crate::store) fn admit(&self, group: &Group) -> Result<(), StoreError> {
+        let is_short = group.changes.bytes > 0 && !self.room.is_there() && !group.changes.is_urgent();
+        if is_short { Err(io::Error::from(io::ErrorKind::StorageFull).into()) } else { Ok(()) }
+    }
+
+    /// Puts into the tables all that was applied.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub(in crate::store) fn flush(&mut self) -> Result<(), StoreError> {
+        self.empty_journal()
+    }
+
+    /// Does what a start does, and gives what it would find: for a broker that begins on tables
+    /// that are in use.
+    ///
+    /// # Errors
+    /// It could not be read or written.
+    pub(in crate::store) fn start_anew(&mut self) -> Result<Recovered, StoreError> {
+        self.empty_journal()?;
+        while !self.sweeper.is_empty() {
+            self.sweep()?;
+        }
+        let place = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = place.as_ref().ok_or(StoreError::Stopped)?;
+        let identity = table::identify(database, FORMAT, false)?;
+        let mut found = recover::recover(database, identity, false)?;
+        table::begin_run(database, identity.next_queue, found.totals)?;
+        recover::tidy(database, &mut found)?;
+        drop(place);
+        self.indexes = Indexes { queues: found.indexes, ..Indexes::default() };
+        self.sweeper = Sweeper::new(found.removed);
+        (self.last, self.readable) = (Ticket(0), Ticket(0));
+        Ok(found.recovered)
     }
 
     /// The database, while it is open.
@@ -165,19 +269,10 @@ impl RedbStorage {
         Arc::clone(&self.database)
     }
 
-    /// What is told to and by those who make copies.
-    pub(super) fn signals(&self) -> Signals {
-        self.signals.clone()
-    }
-
-    /// What was done to the data file.
-    pub(super) fn io(&self) -> Arc<IoCounters> {
-        self.disk.io()
-    }
-
-    /// Whether the disk is full.
-    pub(super) fn is_full(&self) -> bool {
-        self.room.is_full()
+    /// What a log takes of it, which is in this file if it is in one.
+    pub(in crate::store) fn parts(&self, file: Option<FileIdentity>) -> LogParts {
+        let (database, signals, io) = (self.database(), self.signals.clone(), self.disk.io());
+        LogParts { database, file, signals, io, is_full: self.room.is_full() }
     }
 
     /// Brings a group to disk, this way or that.
@@ -243,7 +338,8 @@ impl RedbStorage {
             return Ok(false);
         }
         let lasts = group.changes.lasts();
-        let fits = !lasts || self.journal.append(group.number, |out| group.encode(out))?;
+        let is_kept = !lasts || self.replicates;
+        let fits = is_kept || self.journal.append(group.number, |out| group.encode(out))?;
         if fits {
             self.number = if lasts { group.number } else { self.number };
             let mut batch = mem::take(&mut group.changes);
@@ -303,6 +399,9 @@ impl RedbStorage {
         let began_ms = clock::mono_ms();
         let mut writer = Writer::new(&tx);
         writer.write(batch, &self.indexes)?;
+        if let Some(entry) = self.entry {
+            writer.note_entry(entry)?;
+        }
         let changed = writer.finish(batch, number, last)?;
         tx.commit()?;
         let took_ms = clock::mono_ms() - began_ms;
@@ -362,7 +461,7 @@ impl RedbStorage {
         self.is_broken = false;
         if stored > self.number {
             self.number = stored;
-        } else if stored == self.number && !self.journal.is_empty() {
+        } else if stored == self.number && (!self.journal.is_empty() || self.replicates) {
             self.forget_journal(false);
         }
         Ok(done)

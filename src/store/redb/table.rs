@@ -45,6 +45,7 @@ use crate::ids::{QueueId, SeqRange};
 use crate::store::codec::number;
 use crate::store::commit::merge::RequeueRow;
 use crate::store::error::StoreError;
+use crate::store::replica::log::EntryId;
 use crc32fast::Hasher;
 use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition};
 use std::collections::BTreeMap;
@@ -62,6 +63,11 @@ pub(super) const META_AHEAD: &str = "ahead";
 /// Key of [`META`]: above every id that a durable queue ever had.
 pub(super) const META_NEXT_QUEUE: &str = "next_queue";
 
+/// Keys of [`META`]: the last entry of a cluster's log that the tables hold; there in the data of a
+/// node of a cluster alone.
+pub(super) const META_TERM: &str = "term";
+pub(super) const META_INDEX: &str = "index";
+
 /// Key of [`META`]: how many rows `segments` has.
 pub(super) const META_ROWS: &str = "rows";
 /// Key of [`META`]: the sum of their checksums.
@@ -69,8 +75,10 @@ const META_SUM: &str = "sum";
 /// Key of [`META`]: the checksum of the other values.
 const META_CHECK: &str = "check";
 
-/// What [`META_CHECK`] covers, beside [`META_AHEAD`].
+/// What [`META_CHECK`] covers, and then what it covers where it is there. A version that does not
+/// know of one takes the table for damaged, and leaves the file alone.
 const META_CHECKED: [&str; 5] = [META_CLEAN, META_NEXT_QUEUE, META_JOURNAL, META_ROWS, META_SUM];
+const META_CHECKED_OPTIONAL: [&str; 3] = [META_AHEAD, META_TERM, META_INDEX];
 
 /// The first format with [`META_CHECK`].
 const FORMAT_CHECKED: u32 = 5;
@@ -144,11 +152,14 @@ pub(super) struct Identity {
     pub(super) totals: Option<Totals>,
     /// See [`META_AHEAD`].
     pub(super) ahead_ms: i64,
+    /// See [`META_INDEX`].
+    pub(super) entry: Option<EntryId>,
 }
 
 impl Identity {
     /// Of a file that nothing was put into.
-    pub(super) const FRESH: Self = Self { clean: true, next_queue: 1, journal: 0, totals: None, ahead_ms: 0 };
+    pub(super) const FRESH: Self =
+        Self { clean: true, next_queue: 1, journal: 0, totals: None, ahead_ms: 0, entry: None };
 }
 
 /// Reads what a database of ours, of this format, says of itself. What does not match its checksum
@@ -177,6 +188,9 @@ pub(super) fn identify(database: &Database, format: u32, repair: bool) -> Result
         journal: read(META_JOURNAL, 0)?,
         totals: is_checked.then(totals).transpose()?,
         ahead_ms: value(&meta, META_AHEAD)?.map_or(0, u64::cast_signed),
+        entry: value(&meta, META_TERM)?
+            .zip(value(&meta, META_INDEX)?)
+            .map(|(term, index)| EntryId { term, index }),
     })
 }
 
@@ -189,8 +203,10 @@ fn meta_checksum(meta: &impl ReadableTable<&'static str, u64>) -> Result<u32, St
     for key in META_CHECKED {
         hasher.update(&value(meta, key)?.unwrap_or(0).to_be_bytes());
     }
-    if let Some(ahead) = value(meta, META_AHEAD)? {
-        hasher.update(&ahead.to_be_bytes());
+    for key in META_CHECKED_OPTIONAL {
+        if let Some(value) = value(meta, key)? {
+            hasher.update(&value.to_be_bytes());
+        }
     }
     Ok(hasher.finalize())
 }
@@ -201,7 +217,8 @@ pub(super) fn is_true(meta: &BTreeMap<String, u64>) -> bool {
     for key in META_CHECKED {
         hasher.update(&meta.get(key).copied().unwrap_or(0).to_be_bytes());
     }
-    meta.get(META_AHEAD).into_iter().for_each(|ahead| hasher.update(&ahead.to_be_bytes()));
+    let optional = META_CHECKED_OPTIONAL.iter().filter_map(|&key| meta.get(key));
+    optional.for_each(|value| hasher.update(&value.to_be_bytes()));
     meta.get(META_CHECK) == Some(&hasher.finalize().into())
 }
 

@@ -1,6 +1,7 @@
 //! Groups are values: what a random run commits is sent to a second file and applied there, some of
 //! it twice, and both then hold the same.
 
+use super::body::{BodyTables, CommittedBodies};
 use super::checked::Checked;
 use super::file::DataFile;
 use super::loss::Loss;
@@ -8,8 +9,8 @@ use super::open_storage;
 use super::segment::SegmentView;
 use super::storage::RedbStorage;
 use super::table::{
-    BINDINGS, BODIES, EXCHANGES, GLOBAL_PARAMETERS, LOCAL_SEGMENTS, PERMISSIONS, POLICIES, QUEUES, REQUEUES,
-    SEEN, SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
+    BINDINGS, EXCHANGES, GLOBAL_PARAMETERS, LOCAL_SEGMENTS, PERMISSIONS, POLICIES, QUEUES, REQUEUES, SEEN,
+    SEGMENTS, STREAM_CHUNKS, STREAM_OFFSETS, STREAMS, TOPIC_PERMISSIONS, USERS, VHOSTS,
 };
 use crate::auth::directory::AuthChange;
 use crate::auth::user::{User, UserLimits};
@@ -99,10 +100,10 @@ impl Storage for Tap {
 }
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(in crate::store) struct Folder(pub(in crate::store) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(in crate::store) fn new(name: &str) -> Self {
         let dir = env::temp_dir().join(format!("leveret-{name}-{}", process::id()));
         fs::create_dir_all(&dir).unwrap();
         Self(dir)
@@ -125,16 +126,16 @@ fn open(path: &Path, journal_bytes: u64) -> RedbStorage {
 /// that were requeued, by queue and number, and the rows of all other tables. The marks of a clean
 /// stop are not among them: a start removes them.
 #[derive(Debug, Default)]
-struct Content {
-    records: BTreeMap<(u64, u64), Bytes>,
-    requeues: BTreeMap<(u64, u64), Vec<u8>>,
-    rows: BTreeMap<(&'static str, String), Vec<u8>>,
+pub(in crate::store) struct Content {
+    pub(in crate::store) records: BTreeMap<(u64, u64), Bytes>,
+    pub(in crate::store) requeues: BTreeMap<(u64, u64), Vec<u8>>,
+    pub(in crate::store) rows: BTreeMap<(&'static str, String), Vec<u8>>,
     /// Rows with spilled records, which do not outlive it.
     spilled: usize,
 }
 
 impl Content {
-    fn of(storage: &mut RedbStorage) -> Self {
+    pub(in crate::store) fn of(storage: &mut RedbStorage) -> Self {
         // Puts what is in the journal into the tables.
         storage.rest().unwrap();
         let database = storage.database();
@@ -154,14 +155,15 @@ impl Content {
     }
 
     fn read_records(&mut self, tx: &ReadTransaction) {
-        let (segments, bodies) = (tx.open_table(SEGMENTS).unwrap(), tx.open_table(BODIES).unwrap());
+        let segments = tx.open_table(SEGMENTS).unwrap();
+        let bodies = CommittedBodies::open(tx, BodyTables::LASTING).unwrap();
         for row in segments.range::<(u64, u64)>(..).unwrap() {
             let (key, value) = row.unwrap();
             let (queue, first) = key.value();
             let view = SegmentView::decode((queue, first), value.value()).unwrap();
             let records = match view.inline {
                 Some(records) => records.to_vec(),
-                None => bodies.get((queue, first)).unwrap().unwrap().value().to_vec(),
+                None => bodies.read((queue, first), view.bytes).unwrap().unwrap().to_vec(),
             };
             assert!(view.matches(&records));
             let block = Block::from_bytes(records.into()).unwrap();
@@ -200,18 +202,18 @@ impl Content {
 }
 
 /// Draws what a broker might tell its store.
-struct Workload {
+pub(in crate::store) struct Workload {
     draw: Draw,
     /// The next number of each queue.
-    next: BTreeMap<u64, u64>,
-    streams: BTreeSet<u64>,
+    pub(in crate::store) next: BTreeMap<u64, u64>,
+    pub(in crate::store) streams: BTreeSet<u64>,
     /// Queues without a record: all that the store has of them is spilled.
-    undeclared: BTreeSet<u64>,
-    next_queue: u64,
+    pub(in crate::store) undeclared: BTreeSet<u64>,
+    pub(in crate::store) next_queue: u64,
 }
 
 impl Workload {
-    fn new(seed: u64) -> Self {
+    pub(in crate::store) fn new(seed: u64) -> Self {
         Self {
             draw: Draw::new(seed),
             next: BTreeMap::new(),
@@ -221,12 +223,12 @@ impl Workload {
         }
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(in crate::store) fn below(&mut self, n: u64) -> u64 {
         self.draw.below(n)
     }
 
     /// The changes of a group.
-    fn cut(&mut self) -> Vec<Change> {
+    pub(in crate::store) fn cut(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
         for _ in 0..=self.below(6) {
             self.step(&mut changes);
@@ -436,7 +438,11 @@ fn replicate(folder: &Folder, seed: u64, cuts: u64) -> BTreeSet<&'static str> {
 }
 
 /// Asserts that two maps are the same; shows what is in one of them alone.
-fn same<K: Ord + Debug, V: PartialEq + Debug>(one: &BTreeMap<K, V>, other: &BTreeMap<K, V>, seed: u64) {
+pub(in crate::store) fn same<K: Ord + Debug, V: PartialEq + Debug>(
+    one: &BTreeMap<K, V>,
+    other: &BTreeMap<K, V>,
+    seed: u64,
+) {
     let lacks = |of: &BTreeMap<K, V>, (key, value): &(&K, &V)| of.get(key) != Some(value);
     let first: Vec<_> = one.iter().filter(|row| lacks(other, row)).collect();
     let second: Vec<_> = other.iter().filter(|row| lacks(one, row)).collect();

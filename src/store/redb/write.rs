@@ -4,19 +4,21 @@
 //! [`Indexes`] only once the transaction has: see [`Writer::finish`].
 
 use super::body::UNKNOWN_BYTES;
-use super::checked::Transaction;
+use super::checked::{Totals, Transaction};
 use super::index::{Indexes, QueueIndex};
 use super::join;
 use super::metadata;
 use super::segment::{INLINE_BYTES_MAX, Marks, RUN_BYTES_MAX, RUN_RECORDS_MAX, Segment, SegmentView};
 use super::stream;
 use super::table::{
-    self, DELIVERED, META_CLEAN, META_JOURNAL, META_NEXT_QUEUE, QUEUES, REMOVED_BODIES, Removed, Rows,
+    self, DELIVERED, META_CLEAN, META_INDEX, META_JOURNAL, META_NEXT_QUEUE, META_TERM, QUEUES,
+    REMOVED_BODIES, Removed, Rows,
 };
 use crate::ids::{QueueId, SeqRange};
 use crate::store::codec::record;
 use crate::store::commit::merge::{self, LocalBatch, QueueBatch, Run, WriteBatch};
 use crate::store::error::StoreError;
+use crate::store::replica::log::EntryId;
 use redb::ReadableTable;
 
 /// One transaction in the making.
@@ -66,6 +68,11 @@ impl<'tx> Writer<'tx> {
             self.changed.queues.push((id, index));
         }
         Ok(())
+    }
+
+    /// Notes the last entry of a cluster's log that the tables hold with this.
+    pub(super) fn note_entry(&mut self, EntryId { term, index }: EntryId) -> Result<(), StoreError> {
+        table::write_meta(self.tx, &[(META_TERM, term), (META_INDEX, index)], Totals::default())
     }
 
     /// Notes that `batch` was written, which ends with entry `number` of the journal or takes its

@@ -32,7 +32,7 @@ const P: u64 = (1 << 61) - 1;
 /// Bytes of a key: a word for each word of a stride, and `r`.
 pub(super) const KEY_BYTES: usize = STRIDE + 8;
 
-/// The secret key of a round of the journal, and the checksum that needs it.
+/// The secret key of a round of the journal or of a log, and the checksum that needs it.
 #[derive(Clone)]
 pub(super) struct Key {
     words: Box<[u64; STRIDE / 8]>,

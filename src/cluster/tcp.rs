@@ -1,0 +1,222 @@
+//! The way between nodes: connections of TCP, each with one request at a time and its answer. A
+//! message is a u32 length, big-endian, and that many bytes.
+//!
+//! A connection begins with a [`handshake`](super::handshake); until that is done nobody takes more
+//! than a few hundred bytes, a few seconds and one of few places. What takes longer than its caller
+//! waits ends with the connection.
+
+use super::handshake::{
+    Client, HANDSHAKE_BYTES_MAX, Introduction, NONCE_BYTES, Refusal, Server, SharedSecret,
+};
+use super::types::NodeId;
+use super::{Call, Member, Transport};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+/// A message between nodes has no more bytes: an entry with a message of 128 MiB, and as much
+/// again.
+pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So many connections are in a handshake at a time; others wait to be accepted.
+const HANDSHAKES_MAX: usize = 32;
+
+/// So many connections to a node are kept for later.
+const IDLE_MAX: usize = 4;
+
+/// How long nothing is accepted after a failure to do so.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a node shows to others, and demands of them.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// What all nodes of the cluster know.
+    pub secret: SharedSecret,
+    /// Who it is.
+    pub me: Introduction,
+}
+
+/// The way to other nodes.
+pub struct TcpTransport {
+    identity: Identity,
+    addresses: BTreeMap<NodeId, String>,
+    idle: Mutex<BTreeMap<NodeId, Vec<TcpStream>>>,
+}
+
+impl TcpTransport {
+    /// Reaches nodes at these addresses.
+    #[must_use]
+    pub fn new(identity: Identity, addresses: BTreeMap<NodeId, String>) -> Self {
+        Self { identity, addresses, idle: Mutex::default() }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, BTreeMap<NodeId, Vec<TcpStream>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, to: NodeId, request: Bytes) -> io::Result<Bytes> {
+        let kept = self.idle().get_mut(&to).and_then(Vec::pop);
+        if let Some(stream) = kept
+            && let Ok(answer) = self.ask_over(to, stream, &request).await
+        {
+            return Ok(answer);
+        }
+        // The node may have been restarted: whatever else is kept is of no use either.
+        self.idle().remove(&to);
+        let stream = self.connect(to).await?;
+        self.ask_over(to, stream, &request).await
+    }
+
+    async fn ask_over(&self, to: NodeId, mut stream: TcpStream, request: &[u8]) -> io::Result<Bytes> {
+        write(&mut stream, request).await?;
+        let answer = read(&mut stream, MESSAGE_BYTES_MAX).await?;
+        let mut idle = self.idle();
+        let kept = idle.entry(to).or_default();
+        if kept.len() < IDLE_MAX {
+            kept.push(stream);
+        }
+        Ok(answer)
+    }
+
+    async fn connect(&self, to: NodeId) -> io::Result<TcpStream> {
+        let address = self.addresses.get(&to).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let (stream, them) = meet(address, &self.identity).await?;
+        if them.node == to {
+            Ok(stream)
+        } else {
+            Err(io::Error::other(format!("at {address} is another node, '{}'", them.name)))
+        }
+    }
+}
+
+impl Transport for TcpTransport {
+    fn call(&self, to: NodeId, request: Bytes) -> Call<'_> {
+        Box::pin(self.ask(to, request))
+    }
+}
+
+impl Debug for TcpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpTransport").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Connects to the node at `address`, and finds out who it is.
+///
+/// # Errors
+/// It cannot be reached, or one of the two refuses, which is logged.
+pub async fn meet(address: &str, identity: &Identity) -> io::Result<(TcpStream, Introduction)> {
+    let met = timeout(HANDSHAKE_TIMEOUT, async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let Identity { secret, me } = identity.clone();
+        let (mut client, hello) = Client::begin(secret, me, nonce()?);
+        write(&mut stream, &hello).await?;
+        let answer = read(&mut stream, HANDSHAKE_BYTES_MAX).await?;
+        let introduction = match client.introduce(&answer) {
+            Ok(introduction) => introduction,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        write(&mut stream, &introduction).await?;
+        let answer = read(&mut stream, HANDSHAKE_BYTES_MAX).await?;
+        io::Result::Ok(client.finish(&answer).map(|them| (stream, them)))
+    });
+    met.await.map_err(|_elapsed| io::ErrorKind::TimedOut)??.map_err(|refusal| {
+        warn!(address, "cannot join the node: {refusal}");
+        io::Error::new(io::ErrorKind::PermissionDenied, refusal.to_string())
+    })
+}
+
+/// Answers what other nodes ask, until it is dropped.
+pub async fn serve(listener: TcpListener, identity: Identity, member: Member) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        // Those that have ended are forgotten.
+        while connections.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let (mut stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "cannot accept a connection of another node");
+                sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let (identity, member) = (identity.clone(), member.clone());
+        connections.spawn(async move {
+            match timeout(HANDSHAKE_TIMEOUT, welcome(&mut stream, identity)).await {
+                Ok(Ok(Ok(them))) => {
+                    info!(name = them.name, %from, "a node of the cluster has connected");
+                    drop(place);
+                    // Whatever ends it, the other node connects again.
+                    let _ended = answer_all(stream, &member).await;
+                }
+                Ok(Ok(Err(refusal))) => warn!(%from, "refused on the cluster's port: {refusal}"),
+                Ok(Err(error)) => warn!(%from, "refused on the cluster's port: {error}"),
+                Err(_elapsed) => warn!(%from, "refused on the cluster's port: it says nothing"),
+            }
+        });
+    }
+}
+
+async fn welcome(stream: &mut TcpStream, identity: Identity) -> io::Result<Result<Introduction, Refusal>> {
+    stream.set_nodelay(true)?;
+    let hello = read(stream, HANDSHAKE_BYTES_MAX).await?;
+    let (server, answer) = match Server::begin(identity.secret, identity.me, &hello, nonce()?) {
+        Ok(begun) => begun,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    write(stream, &answer).await?;
+    let server = match server {
+        Ok(server) => server,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let introduction = read(stream, HANDSHAKE_BYTES_MAX).await?;
+    let (answer, them) = server.finish(introduction);
+    write(stream, &answer).await?;
+    Ok(them)
+}
+
+async fn answer_all(mut stream: TcpStream, member: &Member) -> io::Result<()> {
+    loop {
+        let request = read(&mut stream, MESSAGE_BYTES_MAX).await?;
+        let answer = member.handle(request).await?;
+        write(&mut stream, &answer).await?;
+    }
+}
+
+async fn read(stream: &mut TcpStream, bytes_max: usize) -> io::Result<Bytes> {
+    let len = stream.read_u32().await? as usize;
+    if len > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no message of a Leveret node"));
+    }
+    let mut message = vec![0; len];
+    stream.read_exact(&mut message).await?;
+    Ok(message.into())
+}
+
+async fn write(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    let len = u32::try_from(message.len()).ok().filter(|&len| len as usize <= MESSAGE_BYTES_MAX);
+    let len = len.ok_or(io::ErrorKind::InvalidInput)?;
+    stream.write_all(&len.to_be_bytes()).await?;
+    stream.write_all(message).await
+}
+
+fn nonce() -> io::Result<[u8; NONCE_BYTES]> {
+    let mut nonce = [0; NONCE_BYTES];
+    getrandom::fill(&mut nonce).map_err(|error| io::Error::other(format!("no random bytes: {error}")))?;
+    Ok(nonce)
+}
