@@ -391,7 +391,7 @@ fn what_is_consumed_goes_ahead_of_what_does_not_fit() {
     let log = &shared.opened.log;
     commit(log, [declare(4), publish(4, 0, &["a", "b"])]);
     let published = shared.publish(u64::MAX);
-    let copies = |queue| publish(queue, 0, &[vec![7; 12_000_000]]);
+    let copies = |queue| publish(queue, 0, &[vec![7; 18_000_000]]);
     let waiting = log.append(&mut vec![copies(2), settle(4, 0, 1)]);
     log.notify(waiting, &nobody());
     // In the same cut with it nothing goes ahead.
@@ -457,6 +457,18 @@ fn check_made_smaller(is_busy: bool) {
         done.store(true, Ordering::Relaxed);
         assert!(has_room, "publishers would wait for ever");
     });
+}
+
+/// There is room, and too little for it without the reserve: publishers would be let in and kept
+/// out, and whoever acknowledges something with it would wait for ever.
+#[test]
+fn what_takes_something_away_is_written_from_the_reserve_though_there_is_some_room() {
+    let shared = Shared::new();
+    let log = &shared.opened.log;
+    assert_eq!(shared.publish(20), 20);
+    shared.others_have(Shared::BYTES - shared.disk.bytes() as u64 - (10 << 20));
+    let ticket = log.append(&mut vec![publish(2, 0, &[vec![7; 6_000_000]]), settle(1, 0, 1)]);
+    wait_for(log, ticket);
 }
 
 /// Half of what is on the disk is consumed, all over the file: to bring the rest together would
