@@ -191,6 +191,13 @@ impl Targets {
         }
     }
 
+    /// A route was looked for, whether there is one or not.
+    fn look_at(&mut self, found: &OwnRoute) {
+        if let OwnRoute::Found(route) = found {
+            self.looked_at += route.effort;
+        }
+    }
+
     /// What it took, in copies.
     fn cost(&self) -> u64 {
         self.copies.saturating_add((self.looked_at / LOOKED_AT) as u64)
@@ -483,11 +490,11 @@ impl EffectHandler {
             let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
             let properties = released.block.message(0).properties;
             let found = vhost.route_under_batch(exchange, &keys, properties, put_off);
+            targets.look_at(&found.0);
             let route = match Self::in_order(found, waits.then_some((waiting, exchange, &keys))) {
                 Ok(route) => route,
                 Err(outcome) => return outcome,
             };
-            targets.looked_at += route.effort;
             (block, open, is_cycle) = (released.block, route.queues.to_vec(), false);
         } else {
             let Some(exchange) = settings.dead_letter_exchange.as_deref() else {
@@ -508,11 +515,11 @@ impl EffectHandler {
             let letter = dead_letter(&message, &at);
             let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
             let found = vhost.route_under_batch(exchange, &keys, letter.properties(), put_off);
+            targets.look_at(&found.0);
             let route = match Self::in_order(found, waits.then_some((waiting, exchange, &keys))) {
                 Ok(route) => route,
                 Err(outcome) => return outcome,
             };
-            targets.looked_at += route.effort;
             let may_enter = |queue: &&Arc<Queue>| !letter.is_cycle(&queue.name);
             open = route.queues.iter().filter(may_enter).cloned().collect::<Vec<_>>();
             is_cycle = open.is_empty() && !route.queues.is_empty();
