@@ -62,7 +62,8 @@ fn nothing_is_confirmed_after_a_fault_at_any_call() {
             let found = found(&open_sim(&SimDisk::holding(disk.image())));
             assert!(states[durable..].contains(&found), "{case}: {found:#?}");
         }
-        let least = if journal_bytes == 0 { 20 } else { 10 };
+        // In the journal some units are a call or two, and others none.
+        let least = if journal_bytes == 0 { 20 } else { 5 };
         assert!(faults > least, "seed {seed}, journal {journal_bytes}: only {faults} faults");
     }
 }
