@@ -13,6 +13,10 @@ use crate::client::method::{get, look_for_queue};
 /// The reply code for a queue that is not there.
 const NOT_FOUND: u16 = 404;
 
+/// How often parked messages are moved back while the disk is full: each is a process, so that all
+/// together take half a minute or so.
+const REQUEUE_TRIES: usize = 1000;
+
 /// Takes everything out of all queues, on a broker that has no other clients.
 ///
 /// # Errors
@@ -22,10 +26,15 @@ pub(crate) fn drain(stage: &Stage<'_>) -> Result<(), String> {
     for queue in LASTING.into_iter().chain(CHURN) {
         empty(stage.world, queue, queue).map_err(|why| failed(queue, why))?;
     }
-    match stage.start.ctl(&stage.data, &["requeue_parked", PARKING]) {
-        // The disk was full a moment ago: they are back all the same.
-        Err(why) if why.contains("applied, but not persisted") => {}
-        done => drop(done?),
+    for left in (0..REQUEUE_TRIES).rev() {
+        match stage.start.ctl(&stage.data, &["requeue_parked", PARKING]) {
+            // The disk is full until it has back what was just taken out.
+            Err(why) if left > 0 && why.contains("once there is room again") => continue,
+            // The disk was full a moment ago: they are back all the same.
+            Err(why) if why.contains("applied, but not persisted") => {}
+            done => drop(done?),
+        }
+        break;
     }
     empty(stage.world, PARKING, PARKED).map_err(|why| failed(PARKED, why))
 }
