@@ -279,9 +279,9 @@ impl RedbStorage {
     fn write(&mut self, group: &mut Group, ticket: Ticket) -> Result<(), StoreError> {
         let batch = &group.changes;
         let records = batch.bytes > 0;
-        // There may be some room, and too little for these.
-        let fits = || self.room.make_sure_it_fits(batch.bytes, false).is_ok();
-        let is_short = records && !(self.room.is_there() && fits());
+        // There may be some room, and too little for what did not fit before.
+        let is_too_much = || self.room.is_full() && self.room.make_sure_it_fits(batch.bytes, false).is_err();
+        let is_short = records && (!self.room.is_there() || is_too_much());
         if is_short {
             // Records that publishers sent before they were told to wait must not keep on the disk
             // what others consume, nor those others out.
