@@ -191,13 +191,6 @@ impl Targets {
         }
     }
 
-    /// A route was looked for, whether there is one or not.
-    fn look_at(&mut self, found: &OwnRoute) {
-        if let OwnRoute::Found(route) = found {
-            self.looked_at += route.effort;
-        }
-    }
-
     /// What it took, in copies.
     fn cost(&self) -> u64 {
         self.copies.saturating_add((self.looked_at / LOOKED_AT) as u64)
@@ -210,6 +203,37 @@ impl Targets {
         };
         self.effects.into_values().flat_map(each)
     }
+}
+
+/// The route of a letter from an exchange with these keys and properties, which has some queue; or
+/// what becomes of the letter at once: none if it is to be routed again. One that has an `order`
+/// waits behind those that found no route to there before.
+fn find_in_order(
+    vhost: &VHost,
+    (exchange, keys, properties): (&str, &[&[u8]], &[u8]),
+    order: Option<&mut Waiting>,
+    targets: &mut Targets,
+    put_off: &mut PutOff,
+) -> Result<Arc<Route>, Option<Outcome>> {
+    let (found, revision) = vhost.route_under_batch(exchange, keys, properties, put_off);
+    let order = order.map(|waiting| (waiting, Destination::of(exchange, keys)));
+    let cause = match found {
+        OwnRoute::Found(route) => {
+            targets.looked_at += route.effort;
+            if !route.queues.is_empty() {
+                // A route that appears is for those first that have waited for it.
+                let is_later = order.is_some_and(|(waiting, to)| waiting.is_stranded(to, revision));
+                return if is_later { Err(Some(Outcome::Stuck(Cause::NoRoute))) } else { Ok(route) };
+            }
+            Cause::NoRoute
+        }
+        OwnRoute::NoExchange => Cause::ExchangeMissing,
+        OwnRoute::Due => return Err(None),
+    };
+    if let Some((waiting, to)) = order {
+        waiting.strand(to, revision);
+    }
+    Err(Some(Outcome::Stuck(cause)))
 }
 
 /// Whether a message can have these as its exchange and its routing key. Arguments of a queue may
@@ -489,9 +513,8 @@ impl EffectHandler {
             let released = release(&message, now.unix_ms);
             let keys: Vec<_> = released.routing_keys.iter().map(Vec::as_slice).collect();
             let properties = released.block.message(0).properties;
-            let found = vhost.route_under_batch(exchange, &keys, properties, put_off);
-            targets.look_at(&found.0);
-            let route = match Self::in_order(found, waits.then_some((waiting, exchange, &keys))) {
+            let order = waits.then_some(&mut *waiting);
+            let route = match find_in_order(&vhost, (exchange, &keys, properties), order, targets, put_off) {
                 Ok(route) => route,
                 Err(outcome) => return outcome,
             };
@@ -514,9 +537,14 @@ impl EffectHandler {
             };
             let letter = dead_letter(&message, &at);
             let keys: Vec<_> = letter.routing_keys.iter().map(Vec::as_slice).collect();
-            let found = vhost.route_under_batch(exchange, &keys, letter.properties(), put_off);
-            targets.look_at(&found.0);
-            let route = match Self::in_order(found, waits.then_some((waiting, exchange, &keys))) {
+            let order = waits.then_some(&mut *waiting);
+            let route = match find_in_order(
+                &vhost,
+                (exchange, &keys, letter.properties()),
+                order,
+                targets,
+                put_off,
+            ) {
                 Ok(route) => route,
                 Err(outcome) => return outcome,
             };
@@ -537,30 +565,6 @@ impl EffectHandler {
         } else {
             self.hand_over(block, &open, targets, now)
         })
-    }
-
-    /// The route of a letter, which has some queue; or what becomes of it at once: none if it is to
-    /// be routed again. Of one that waits with others for a route it is known to where it goes.
-    fn in_order(
-        (found, revision): (OwnRoute, u64),
-        order: Option<(&mut Waiting, &str, &[&[u8]])>,
-    ) -> Result<Arc<Route>, Option<Outcome>> {
-        let order = order.map(|(waiting, exchange, keys)| (waiting, Destination::of(exchange, keys)));
-        let cause = match found {
-            OwnRoute::Found(route) if !route.queues.is_empty() => {
-                // A route that appears is for those first that have waited for it.
-                let comes_later = |(waiting, to): (&mut Waiting, _)| waiting.is_stranded(to, revision);
-                let is_later = order.is_some_and(comes_later);
-                return if is_later { Err(Some(Outcome::Stuck(Cause::NoRoute))) } else { Ok(route) };
-            }
-            OwnRoute::Found(_) => Cause::NoRoute,
-            OwnRoute::NoExchange => Cause::ExchangeMissing,
-            OwnRoute::Due => return Err(None),
-        };
-        if let Some((waiting, to)) = order {
-            waiting.strand(to, revision);
-        }
-        Err(Some(Outcome::Stuck(cause)))
     }
 
     /// What a queue sends on may be delivered before the disk knows that it was sent, and is sent

@@ -52,8 +52,7 @@ impl Waiting {
         if self.unrouted.len() < UNROUTED_MAX || self.unrouted.contains_key(&destination) {
             self.unrouted.entry(destination).or_insert(revision);
         } else {
-            let oldest = self.unrouted_others.map_or(revision, |before| before.min(revision));
-            self.unrouted_others = Some(oldest);
+            self.strand_others(revision);
         }
     }
 
@@ -67,9 +66,12 @@ impl Waiting {
     pub(super) fn add(&mut self, other: &Self) {
         other.refused_by.iter().for_each(|&queue| self.refuse(queue));
         other.unrouted.iter().for_each(|(&destination, &revision)| self.strand(destination, revision));
-        if let Some(revision) = other.unrouted_others {
-            self.unrouted_others = Some(self.unrouted_others.map_or(revision, |before| before.min(revision)));
-        }
+        other.unrouted_others.into_iter().for_each(|revision| self.strand_others(revision));
+    }
+
+    fn strand_others(&mut self, revision: u64) {
+        let oldest = self.unrouted_others.map_or(revision, |before| before.min(revision));
+        self.unrouted_others = Some(oldest);
     }
 }
 
