@@ -2,19 +2,20 @@
 //! from one to another with all that was confirmed; strangers are refused.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use crate::store::wait_for;
 use crate::support::folder::Folder;
 use leveret::cluster::handshake::{Introduction, SharedSecret};
 use leveret::cluster::tcp::{Identity, TcpTransport, meet, serve};
 use leveret::cluster::{Member, NodeId, Parts, Peer, Timing};
-use leveret::ids::{QueueId, Ticket};
+use leveret::ids::QueueId;
 use leveret::message::{BlockBuilder, Message};
-use leveret::store::change::{Change, Log, QueueRecord, Waiter};
+use leveret::store::change::{Change, Log, QueueRecord};
 use leveret::store::replica::Replica;
 use leveret::store::replica::log::RaftLog;
 use leveret::store::{Opened, Options};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -114,32 +115,13 @@ impl Cluster {
     }
 }
 
-/// Waits for tickets.
-#[derive(Debug, Default)]
-struct Told {
-    newest: Mutex<Ticket>,
-    news: Condvar,
-}
-
-impl Waiter for Told {
-    fn durable(&self, up_to: Ticket) {
-        *self.newest.lock().unwrap() = up_to;
-        self.news.notify_all();
-    }
-}
-
 /// Appends changes one after the other, and waits for each.
 async fn commit(log: &Arc<dyn Log>, changes: Vec<Change>) {
     let log = Arc::clone(log);
     let work = move || {
         for change in changes {
             let ticket = log.append(&mut vec![change]);
-            let told = Arc::new(Told::default());
-            let waiter: Arc<dyn Waiter> = Arc::<Told>::clone(&told);
-            log.notify(ticket, &waiter);
-            let newest = told.newest.lock().unwrap();
-            let waited = told.news.wait_timeout_while(newest, PATIENCE, |newest| *newest < ticket).unwrap();
-            assert!(!waited.1.timed_out(), "{ticket:?} was never durable");
+            wait_for(&log, ticket);
         }
     };
     spawn_blocking(work).await.unwrap();

@@ -49,7 +49,7 @@ fn nobody() -> Arc<dyn Waiter> {
 }
 
 /// Waits until `ticket` is on disk.
-fn wait_for(log: &Arc<dyn Log>, ticket: Ticket) {
+pub(crate) fn wait_for(log: &Arc<dyn Log>, ticket: Ticket) {
     let told = Arc::new(Told::default());
     let waiter: Arc<dyn Waiter> = Arc::<Told>::clone(&told);
     log.notify(ticket, &waiter);
