@@ -26,11 +26,12 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 use tracing::{Level, Metadata, error, info, warn};
-use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::filter::{Targets, dynamic_filter_fn};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, registry, reload};
+use tracing_subscriber::{Layer, Registry, registry, reload};
 
 /// Returns free memory to the system within some seconds, by a thread of its own. glibc's allocator
 /// keeps most of a peak: what many threads have freed lies between what is still in use.
@@ -330,7 +331,7 @@ fn tell_systemd(states: &[NotifyState<'_>]) {
 /// What SIGHUP reloads.
 struct Reload {
     flags: Flags,
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl Reload {
@@ -371,7 +372,7 @@ impl Reload {
     }
 }
 
-fn set_filter(handle: &reload::Handle<EnvFilter, Registry>, text: &str) -> Result<(), Failure> {
+fn set_filter(handle: &reload::Handle<Targets, Registry>, text: &str) -> Result<(), Failure> {
     check_log_filter(text).map_err(usage)?;
     log_filter(text).and_then(|filter| handle.reload(filter).map_err(failure))
 }
@@ -380,25 +381,29 @@ fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| failure(format_args!("cannot wait for signals: {error}")))
 }
 
-fn log_filter(text: &str) -> Result<EnvFilter, Failure> {
-    let filter = EnvFilter::builder().parse(text);
-    filter.map_err(|error| usage(format_args!("'{text}' is not a log filter: {error}")))
+fn log_filter(text: &str) -> Result<Targets, Failure> {
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    parts.join(",").parse().map_err(|error| usage(format_args!("'{text}' is not a log filter: {error}")))
 }
 
-fn start_log(config: &Config) -> Result<(Audit, reload::Handle<EnvFilter, Registry>, Lines), Failure> {
+fn start_log(config: &Config) -> Result<(Audit, reload::Handle<Targets, Registry>, Lines), Failure> {
     let (filter, handle) = reload::Layer::new(log_filter(&config.log)?);
-    // A log that cannot be written (whoever read it is gone) must not end the broker.
-    let lines = layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines_to = |writer: BoxMakeWriter, ansi: bool| {
+        // A log that cannot be written (whoever read it is gone) must not end the broker.
+        let lines = layer().with_writer(writer).with_ansi(ansi).log_internal_errors(false);
+        match config.log_format {
+            LogFormat::Text => lines.boxed(),
+            LogFormat::Json => lines.json().boxed(),
+        }
+    };
     let (sink, published) = log_exchange();
     let wanted = sink.clone();
-    let copies = layer().with_writer(LogCopies(sink)).with_ansi(false).log_internal_errors(false);
-    let (lines, copies) = match config.log_format {
-        LogFormat::Text => (lines.with_ansi(io::stderr().is_terminal()).boxed(), copies.boxed()),
-        LogFormat::Json => (lines.json().boxed(), copies.json().boxed()),
-    };
-    let copies = copies.with_filter(dynamic_filter_fn(move |line, _| wanted.wants(*line.level())));
+    let copies = lines_to(BoxMakeWriter::new(LogCopies(sink)), false)
+        .with_filter(dynamic_filter_fn(move |line, _| wanted.wants(*line.level())));
+    let lines = lines_to(BoxMakeWriter::new(io::stderr), io::stderr().is_terminal());
     let (audit, recent) = (Audit::default(), RecentLines::default());
-    registry().with(filter).with(audit.clone()).with(lines).with(copies).with(recent.clone()).init();
+    let seen = vec![lines, copies.boxed(), recent.clone().boxed()];
+    registry().with(filter).with(audit.clone()).with(seen).init();
     // A panic is a fault of the broker: it belongs into the log, in the log's format, wherever it
     // happens.
     panic::set_hook(Box::new(|panic| {
