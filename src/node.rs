@@ -24,6 +24,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -105,6 +106,10 @@ pub struct StopError {
     while_stopping: bool,
 }
 
+/// What a program waits for. It is boxed here, so that all that is awaited inside is compiled once,
+/// with the library: what a program awaits without a box is compiled with the program.
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 impl Node {
     /// Starts a broker in the runtime of the caller, which has to be a multi-threaded one with time
     /// and I/O.
@@ -112,7 +117,11 @@ impl Node {
     /// # Errors
     /// Nothing is served, and nothing was changed but for what the store repairs and upgrades as it
     /// opens.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub fn start(config: Config) -> Work<'static, Result<Self, StartError>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: Config) -> Result<Self, StartError> {
         check_default_user(&config.users)?;
         let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::mono_ms()));
         let certificates = certificates.transpose().map_err(StartError::Tls)?.map(Arc::new);
@@ -198,7 +207,11 @@ impl Node {
 
     /// Waits until the node cannot go on, because its store or a part of it has failed.
     /// [`Self::shutdown`] is to be called then, and says why.
-    pub async fn failed(&mut self) {
+    pub fn failed(&mut self) -> Work<'_, ()> {
+        Box::pin(self.fail())
+    }
+
+    async fn fail(&mut self) {
         let (task, ended) = tokio::select! {
             biased;
             Some(ended) = self.timer.join_next() => ("the timer", ended),
@@ -221,7 +234,11 @@ impl Node {
     /// # Errors
     /// The node had failed, or the store cannot be closed in order. What was confirmed is on disk,
     /// unless the error says otherwise.
-    pub async fn shutdown(mut self) -> Result<(), StopError> {
+    pub fn shutdown(self) -> Work<'static, Result<(), StopError>> {
+        Box::pin(self.stop())
+    }
+
+    async fn stop(mut self) -> Result<(), StopError> {
         let reason = self.reason;
         match reason {
             ShutdownReason::Stop => info!("stopping"),
