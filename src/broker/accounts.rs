@@ -245,8 +245,14 @@ impl Accounts {
     ) -> Result<(Ticket, Vec<Arc<Mailbox>>), E> {
         let mut state = self.write();
         let changes = decide(&state.directory)?;
+        Ok(self.make(&mut state, changes))
+    }
+
+    /// Makes these changes, as [`Self::change`] does. Apart from it, as that is compiled anew for
+    /// each way to decide.
+    fn make(&self, state: &mut State, changes: Vec<AuthChange>) -> (Ticket, Vec<Arc<Mailbox>>) {
         if changes.is_empty() {
-            return Ok((state.ticket, Vec::new()));
+            return (state.ticket, Vec::new());
         }
         let mut woken = Vec::new();
         for change in &changes {
@@ -271,7 +277,7 @@ impl Accounts {
         state.grants.clear();
         state.ticket = self.log.append(&mut changes.into_iter().map(Change::Auth).collect());
         self.epoch.fetch_add(1, Ordering::Release);
-        Ok((state.ticket, woken))
+        (state.ticket, woken)
     }
 
     /// Whether nobody can log in but the default user with its default password.
