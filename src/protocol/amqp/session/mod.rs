@@ -475,7 +475,8 @@ impl Session {
             self.pulse.spoke(self.link.now);
             let progress = self.link.output.progress();
             self.patience.watch(progress, self.link.now);
-            if self.link.broker.alarms().memory_is_short() {
+            let broker = &self.link.broker;
+            if broker.alarms().memory_is_short() || broker.unread().is_awaited() {
                 self.patience.hurry(progress, self.link.now);
             }
         }
