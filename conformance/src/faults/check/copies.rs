@@ -171,7 +171,7 @@ impl<'a> Copies<'a> {
                 facts.closed_before(settling.channel, place.at) || facts.ends_before(place.epoch, place.at);
             facts.is_taken(settling.channel, settling.at) || !broke
         } else {
-            facts.is_kept(settling.epoch, settling.channel, (settling.at, settlement))
+            facts.is_kept((settling.epoch, settling.channel), queue, (settling.at, settlement))
         };
         if !too_late {
             return;

@@ -1,7 +1,6 @@
 //! What a history says as a whole, gathered before its deliveries are judged one by one.
 
 use crate::faults::history::{Event, Id, Record, Settlement};
-use crate::faults::inject::Fault;
 use std::collections::{HashMap, HashSet};
 
 /// A message that somebody tried to publish: a plain record of what the history says of it.
@@ -55,9 +54,9 @@ pub(super) struct Facts {
     dead_letters: HashMap<&'static str, &'static str>,
     /// Queues along which messages move by themselves.
     wander: HashSet<&'static str>,
-    /// Processes whose disk was full for a time: dead letters stay where they died until there is
-    /// room, whatever is confirmed meanwhile.
-    full: HashSet<u32>,
+    /// By process and queue: the dead letters that were seen while it lived, in order, each with
+    /// the latest event in which one that had been seen by then was refused.
+    buried: HashMap<(u32, &'static str), Vec<(usize, usize)>>,
 }
 
 impl Facts {
@@ -65,8 +64,10 @@ impl Facts {
         let mut facts = Self::default();
         // The transaction that each transactional channel is in.
         let mut open: HashMap<u32, usize> = HashMap::new();
+        let mut refused = HashMap::new();
         for (at, record) in records.iter().enumerate() {
             facts.take(at, record);
+            facts.take_of_letters(at, record, &mut refused);
             facts.take_of_transactions(at, record, &mut open);
         }
         facts
@@ -91,10 +92,6 @@ impl Facts {
             Event::Wanders { queue } => {
                 self.wander.insert(queue);
             }
-            Event::Fault { ref what } if *what == Fault::Full.to_string() => {
-                // The next one may start before there is room.
-                self.full.extend([epoch, epoch + 1]);
-            }
             Event::Answered => self.answers.entry(channel).or_default().push(at),
             Event::Closed => {
                 self.closed.entry(channel).or_insert(at);
@@ -112,6 +109,29 @@ impl Facts {
                 if let Some(removal) = self.removals.entry(queue).or_default().last_mut() {
                     removal.done_at = Some(at);
                 }
+            }
+            _ => {}
+        }
+    }
+
+    /// `refused` has the event in which each message was refused last, by its queue.
+    fn take_of_letters(
+        &mut self,
+        at: usize,
+        record: &Record,
+        refused: &mut HashMap<(u32, &'static str, Id), usize>,
+    ) {
+        let epoch = record.epoch;
+        match record.event {
+            Event::Settled { id, queue, settlement: Settlement::Reject } => {
+                refused.insert((epoch, queue, id), at);
+            }
+            Event::Delivered { id, queue: dead, .. } if !self.ends_before(epoch, at) => {
+                let Some(queue) = self.source_of(dead) else { return };
+                let Some(&refused_at) = refused.get(&(epoch, queue, id)) else { return };
+                let buried = self.buried.entry((epoch, queue)).or_default();
+                let before = buried.last().map_or(0, |&(_, latest)| latest);
+                buried.push((at, before.max(refused_at)));
             }
             _ => {}
         }
@@ -199,17 +219,26 @@ impl Facts {
         }
     }
 
-    /// Whether how `channel` settled a message in event `at`, as process `epoch` was told, was
-    /// certainly on disk when that ended.
-    pub(super) fn is_kept(&self, epoch: u32, channel: u32, (at, how): (usize, Settlement)) -> bool {
+    /// Whether how `channel` settled a message of `queue` in event `at`, as process `epoch` was
+    /// told, was certainly on disk when that ended. A dead letter may have to be read from disk
+    /// first, and what is confirmed meanwhile says nothing of it; but letters go in order.
+    pub(super) fn is_kept(
+        &self,
+        (epoch, channel): (u32, u32),
+        queue: &'static str,
+        (at, how): (usize, Settlement),
+    ) -> bool {
         if !self.crashed(epoch) || self.attempt_of(at).is_some() {
             return self.is_taken(channel, at);
         }
-        if how == Settlement::Reject && self.full.contains(&epoch) {
-            return false;
-        }
+        let Some(answered) = self.answered_at(channel, at) else { return false };
         let synced = self.synced.get(&epoch).copied().unwrap_or_default();
-        self.answered_at(channel, at).is_some_and(|answered| answered < synced)
+        if how == Settlement::Reject && self.dead_letters_of(queue).is_some() {
+            let buried = self.buried.get(&(epoch, queue)).map_or(&[][..], Vec::as_slice);
+            let seen = &buried[..buried.partition_point(|&(seen, _)| seen < synced)];
+            return seen.last().is_some_and(|&(_, latest)| answered < latest);
+        }
+        answered < synced
     }
 
     fn answered_at(&self, channel: u32, at: usize) -> Option<usize> {

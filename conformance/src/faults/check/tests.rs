@@ -244,23 +244,40 @@ fn what_is_settled_comes_again_after_a_crash_unless_that_was_on_disk() {
     });
 }
 
-/// A full disk keeps dead letters where they died until there is room.
+/// A dead letter may have to be read from disk, and a full disk keeps it where it died.
 #[test]
-fn what_was_rejected_comes_again_after_a_crash_if_the_disk_had_been_full() {
-    let rejected = |s: &mut Story| {
-        s.sent(1, IN_ONE).came(A, ONE, 1).settled(A, ONE, 1, Settlement::Reject).taken(A);
+fn what_was_rejected_comes_again_after_a_crash_unless_a_later_dead_letter_was_on_disk() {
+    let rejected = |s: &mut Story, queue, number| {
+        s.came(A, queue, number).settled(A, queue, number, Settlement::Reject).taken(A);
     };
-    let crashed = |s: &mut Story| {
-        s.sent(2, IN_ONE).came(B, ONE, 2).acked(B, ONE, 2).crash().again(B, ONE, 1).acked(B, ONE, 1);
+    let crashed = |s: &mut Story, queue| {
+        s.sent(3, IN_ONE).came(B, ONE, 3).acked(B, ONE, 3).crash().again(B, queue, 1).acked(B, queue, 1);
+    };
+    // Without a dead-letter queue it is dropped at once.
+    finds(&[Kind::Duplicated], |s| {
+        s.sent(1, IN_ONE);
+        rejected(s, ONE, 1);
+        crashed(s, ONE);
+    });
+    let two_rejected = |s: &mut Story| {
+        s.sent(1, IN_WORK).sent(2, IN_WORK);
+        rejected(s, WORK, 1);
+        rejected(s, WORK, 2);
+    };
+    let both_letters = |s: &mut Story| {
+        for number in [1, 2] {
+            s.came(B, DEAD, number).acked(B, DEAD, number).taken(B);
+        }
     };
     finds(&[Kind::Duplicated], |s| {
-        rejected(s);
-        crashed(s);
+        two_rejected(s);
+        both_letters(s);
+        crashed(s, WORK);
     });
     allows(|s| {
-        s.add(P, Event::Fault { what: "full".to_owned() });
-        rejected(s);
-        crashed(s);
+        two_rejected(s);
+        crashed(s, WORK);
+        s.came(B, DEAD, 2).acked(B, DEAD, 2);
     });
 }
 
