@@ -132,6 +132,10 @@
 //! * The lock of a topology is held for a part of what takes long: matches of long keys are made
 //!   with a copy of the trie, and bindings of what is deleted are removed some hundred at a time,
 //!   by [`routing::topology::Removal`].
+//! * What is deleted is gone at once for all who look; what is left of it goes in parts, and
+//!   nothing new has its name before the last one: bindings of a queue or an exchange, and what was
+//!   in a vhost. On disk the first change says what is gone, so that a start finds what is left: a
+//!   binding without its ends, a vhost that is marked as deleted.
 //! * A panic in a session ends its connection and no other. One in a thread or task without which
 //!   the broker cannot go on, or under an open atomic batch, ends the broker (`Log::fail`), as
 //!   damage does that is found while it runs.

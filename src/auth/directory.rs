@@ -3,7 +3,7 @@
 use super::permission::{Grants, Permission, TopicPermission};
 use super::user::User;
 use super::vhost::VHostRecord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a [`Directory`] becomes another one. What deletes something that is not there changes
 /// nothing.
@@ -38,6 +38,12 @@ pub enum AuthChange {
     },
     /// A vhost is there, like this.
     PutVHost(VHostRecord),
+    /// A vhost is gone for everybody. What is in it goes by later changes, in parts; after the last
+    /// of them comes [`Self::DeleteVHost`]. The permissions for it go by changes of their own.
+    BeginVHostDeletion {
+        /// Its name, which no other has before that.
+        name: String,
+    },
     /// A vhost is gone. What is in it, and the permissions for it, go by changes of their own.
     DeleteVHost {
         /// Its name.
@@ -55,6 +61,8 @@ pub struct Directory {
     permissions: BTreeMap<UserAndVHost, Permission>,
     topics: BTreeMap<UserAndVHost, BTreeMap<String, TopicPermission>>,
     vhosts: BTreeMap<String, VHostRecord>,
+    /// Vhosts that are gone, but not all that was in them.
+    deleting: BTreeSet<String>,
 }
 
 impl Directory {
@@ -90,8 +98,13 @@ impl Directory {
             AuthChange::PutVHost(record) => {
                 self.vhosts.insert(record.name.clone(), record);
             }
+            AuthChange::BeginVHostDeletion { name } => {
+                self.vhosts.remove(&name);
+                self.deleting.insert(name);
+            }
             AuthChange::DeleteVHost { name } => {
                 self.vhosts.remove(&name);
+                self.deleting.remove(&name);
             }
         }
     }
@@ -128,6 +141,11 @@ impl Directory {
         self.vhosts.values()
     }
 
+    /// The names of the vhosts that are gone, but not all that was in them; in order.
+    pub fn deleting(&self) -> impl Iterator<Item = &str> {
+        self.deleting.iter().map(String::as_str)
+    }
+
     /// The changes by which a user goes with all its permissions.
     #[must_use]
     pub fn deletion_of(&self, name: &str) -> Vec<AuthChange> {
@@ -141,6 +159,14 @@ impl Directory {
     pub fn deletion_of_vhost(&self, name: &str) -> Vec<AuthChange> {
         let mut changes = self.without(|_user, vhost| vhost == name);
         changes.extend(self.vhost(name).map(|_| AuthChange::DeleteVHost { name: name.to_owned() }));
+        changes
+    }
+
+    /// As [`Self::deletion_of_vhost`], where what is in the vhost goes later.
+    #[must_use]
+    pub fn beginning_of_deletion(&self, name: &str) -> Vec<AuthChange> {
+        let mut changes = self.without(|_user, vhost| vhost == name);
+        changes.extend(self.vhost(name).map(|_| AuthChange::BeginVHostDeletion { name: name.to_owned() }));
         changes
     }
 

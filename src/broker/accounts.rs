@@ -268,7 +268,7 @@ impl Accounts {
                     woken.extend(state.leaving(|login| login.user == *name));
                     state.logins.retain(|_, login| login.user != *name);
                 }
-                AuthChange::DeleteVHost { name } => {
+                AuthChange::BeginVHostDeletion { name } | AuthChange::DeleteVHost { name } => {
                     woken.extend(state.leaving(|login| login.vhost.as_deref() == Some(name)));
                 }
                 _ => {}

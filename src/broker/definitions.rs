@@ -111,7 +111,8 @@ impl Definitions {
         now: Now,
     ) -> Result<Defined, NotDefined> {
         let registry = vhosts.registry;
-        let _alone = registry.change();
+        let named = self.vhosts.iter().map(|record| &record.name).chain(self.drafts.keys());
+        let _alone = vhosts.change_without(&named.map(String::as_str));
         self.limit_vhosts(vhosts, &mut faults);
         self.check(vhosts, policies, &mut faults);
         faults.extend(parameters.faults_of(&self.parameters));
@@ -202,6 +203,7 @@ impl Definitions {
             scarcity.admit(context.defined(), || more).map_err(NotDefined::Scarce)?;
             scarcity.add_elsewhere(elsewhere.all);
         }
+        places.iter().for_each(|place| place.definitions().wait_for_names());
         let _batch = is_small.then(|| log.atomic_batch());
         let before_part = || {
             if !is_small && !was_scarce && stopped.get().is_none() {

@@ -25,6 +25,7 @@ mod quotas;
 mod registry;
 pub mod sampling;
 mod scarcity;
+mod sweeps;
 mod thread;
 pub mod trace;
 mod transaction;
@@ -242,6 +243,7 @@ impl Broker {
         });
         sizes_read?;
         broker.start_queues(now);
+        broker.registry.context().sweeps.start(&broker).map_err(StoreError::Io)?;
         Ok(broker)
     }
 
@@ -251,6 +253,7 @@ impl Broker {
     /// The last changes could not be written.
     pub fn shutdown(&self) -> Result<(), StoreError> {
         self.jobs.stop_all();
+        self.registry.context().sweeps.stop();
         let mut changes = Vec::new();
         self.each_queue(|queue| {
             if queue.is_durable() {
@@ -304,6 +307,11 @@ impl Broker {
         for record in self.vhosts().list() {
             let part = parts.remove(record.name.as_str()).unwrap_or_default();
             self.registry.restore(&record.name, &part).configure(&record);
+        }
+        let deleting = self.accounts.show(|directory| directory.deleting().map(str::to_owned).collect());
+        for name in Vec::<String>::into_iter(deleting) {
+            let part = parts.remove(name.as_str()).unwrap_or_default();
+            self.registry.restore_leaving(&name, &part);
         }
         for (name, part) in parts {
             // A deletion takes everything with it, so the file is damaged; messages are worth more

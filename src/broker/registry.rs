@@ -3,6 +3,7 @@
 //! Sessions look theirs up once and keep it. What else asks all of them (gauges, a stop, a change
 //! of permissions) sees those that are there when it begins. The lock is a leaf.
 
+use super::sweeps::Order;
 use super::vhost::{BrokerContext, RecoveredVHost, VHost};
 use crate::auth::vhost::{ROOT, VHostRecord};
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ pub(super) struct Registry {
     vhosts: RwLock<BTreeMap<Arc<str>, Arc<VHost>>>,
     context: Arc<BrokerContext>,
     nowhere: Arc<VHost>,
+    /// Those that are deleted, but not all that was in them.
+    leaving: Mutex<BTreeMap<Arc<str>, Arc<VHost>>>,
     /// Held by who adds, alters or deletes one, over all of its steps.
     changing: Mutex<()>,
 }
@@ -22,7 +25,8 @@ impl Registry {
     pub(super) fn new(context: Arc<BrokerContext>) -> Self {
         let nowhere = VHost::new("", &context);
         let _never_on_disk = nowhere.close();
-        Self { vhosts: RwLock::default(), context, nowhere, changing: Mutex::new(()) }
+        let (vhosts, leaving, changing) = Default::default();
+        Self { vhosts, context, nowhere, leaving, changing }
     }
 
     /// What they share.
@@ -33,6 +37,13 @@ impl Registry {
     /// Adds a vhost in which there is what was on disk.
     pub(super) fn restore(&self, name: &str, part: &RecoveredVHost<'_>) -> Arc<VHost> {
         self.insert(VHost::recover(name, part, &self.context))
+    }
+
+    /// A vhost that is deleted, with what is left of it.
+    pub(super) fn restore_leaving(&self, name: &str, part: &RecoveredVHost<'_>) {
+        let vhost = VHost::recover(name, part, &self.context);
+        vhost.shut();
+        self.leave(vhost);
     }
 
     /// Adds an empty vhost, which is as the operator wants it before anybody finds it.
@@ -57,6 +68,32 @@ impl Registry {
     /// Forgets a vhost.
     pub(super) fn remove(&self, name: &str) {
         self.vhosts.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Forgets a vhost of which there is something left: no other has its name before
+    /// [`Self::let_go`].
+    pub(super) fn leave(&self, vhost: Arc<VHost>) {
+        self.leaving().insert(Arc::clone(&vhost.name), Arc::clone(&vhost));
+        self.remove(&vhost.name);
+        self.context.sweeps.order(Order::VHost(vhost));
+    }
+
+    /// The vhost that had this name, if there is something left of it.
+    pub(super) fn leaving_from(&self, name: &str) -> Option<Arc<VHost>> {
+        self.leaving().get(name).cloned()
+    }
+
+    /// Nothing is left of a vhost: `tell` says so to the log, the first time.
+    pub(super) fn let_go(&self, vhost: &Arc<VHost>, tell: impl FnOnce()) {
+        let mut leaving = self.leaving();
+        if leaving.get(&vhost.name).is_some_and(|found| Arc::ptr_eq(found, vhost)) {
+            tell();
+            leaving.remove(&vhost.name);
+        }
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<VHost>>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The vhost of that name.

@@ -31,6 +31,7 @@ pub use self::request::{Bind, Destination, ExchangeDeclare, QueueDeclare};
 
 use self::access::{May, anything};
 use self::apply_policies::VHostPolicies;
+use self::closing::Left;
 use self::delayed::{check_not_delay_queue, kind_of, open_delay_queue};
 use self::names::{RESERVED, check_not_default, check_reserved, clean};
 use self::objects::Objects;
@@ -54,7 +55,7 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// A virtual host: its exchanges, queues and bindings behind one lock.
 pub struct VHost {
@@ -66,6 +67,8 @@ pub struct VHost {
     pub counted: VHostCounted,
     objects: Objects,
     deleted: AtomicBool,
+    /// What is left in it, once somebody deletes that.
+    left: Mutex<Option<Left>>,
     /// Whether what clients publish and are delivered is copied to the firehose.
     tracing: AtomicBool,
 }
@@ -86,6 +89,7 @@ impl VHost {
             counted: VHostCounted::default(),
             objects: Objects::new(home, Arc::clone(context)),
             deleted: AtomicBool::new(false),
+            left: Mutex::default(),
             tracing: AtomicBool::new(false),
         }
     }
@@ -232,21 +236,22 @@ impl VHost {
     }
 
     /// Deletes this very queue, unless that is done already: one that is auto-delete and has lost
-    /// its last consumer, or exclusive and has lost its connection.
-    pub fn remove_queue(&self, queue: &Arc<Queue>) -> Ticket {
-        let Ok((removal, ticket)) = self.objects.change(|state, changes| {
+    /// its last consumer, or exclusive and has lost its connection. Many bindings go later, as
+    /// nobody waits for that.
+    pub fn remove_queue(&self, queue: &Arc<Queue>) {
+        let Ok((removal, _ticket)) = self.objects.change(|state, changes| {
             let is_here =
                 state.topology.queue(&queue.name).is_some_and(|current| Arc::ptr_eq(current, queue));
             let removal = is_here.then(|| {
                 let _unconditional = queue.close(false, false);
                 state.topology.remove_queue(&queue.name, changes)
             });
-            Ok::<_, Infallible>((removal.flatten(), queue.settings.durable))
+            Ok::<_, Infallible>((removal.flatten(), false))
         });
-        ticket.max(self.objects.go_on(removal))
+        self.objects.go_on_later(removal);
     }
 
-    /// Deletes this very queue if nobody has used it for as long as it may stay.
+    /// As [`Self::remove_queue`], if nobody has used it for as long as it may stay.
     pub fn remove_expired(&self, queue: &Arc<Queue>, now: Now) {
         let Ok((removal, _ticket)) = self.objects.change(|state, changes| {
             let is_here =
@@ -257,7 +262,7 @@ impl VHost {
             });
             Ok::<_, Infallible>((removal.flatten(), false))
         });
-        self.objects.go_on(removal);
+        self.objects.go_on_later(removal);
     }
 
     /// The queue of this name, for use by a connection.

@@ -2,8 +2,12 @@
 //! ask through `admin`.
 //!
 //! Each operation is in effect when it returns: the connections of a deleted vhost are on their way
-//! out, and nobody finds it any more. It is on disk once its ticket is durable; a deletion with all
-//! that was in the vhost, or not at all.
+//! out, and nobody finds it any more. It is on disk once its ticket is durable.
+//!
+//! A vhost in which there is little is deleted with it in one atomic batch. Of a large one the
+//! deletion itself is a row: from then on it is gone for everybody, after a restart as well, and no
+//! other may have its name. What was in it goes in parts, by `sweeps` or by who wants the name, and
+//! with the last of them that row. A start goes on with those that it finds.
 //!
 //! A vhost that exists is in the directory of [`super::accounts`], which is what is kept of it, and
 //! in the registry, where its queues are. Both change while the registry's lock for changes is
@@ -12,11 +16,13 @@
 use super::accounts::Accounts;
 use super::registry::Registry;
 use super::vhost::VHost;
-use crate::auth::directory::AuthChange;
+use crate::auth::directory::{AuthChange, Directory};
 use crate::auth::vhost::{VHostLimits, VHostRecord};
+use crate::blocking;
 use crate::ids::Ticket;
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use tracing::debug;
 
 /// Why an operation is refused, in words.
@@ -72,7 +78,7 @@ pub struct VHosts<'a> {
     pub(super) registry: &'a Registry,
 }
 
-impl VHosts<'_> {
+impl<'a> VHosts<'a> {
     /// All vhosts as they are kept, in order of their names.
     #[must_use]
     pub fn list(self) -> Vec<VHostRecord> {
@@ -105,7 +111,7 @@ impl VHosts<'_> {
     pub fn create(self, record: VHostRecord) -> Result<Ticket, VHostError> {
         let record = record.checked().map_err(VHostError::Invalid)?;
         let (name, max) = (record.name.clone(), self.registry.context().limits.get().vhosts_max);
-        let _alone = self.registry.change();
+        let _alone = self.change_without(&[name.as_str()].into_iter());
         let (ticket, _nobody) = self.accounts.change(|directory| {
             if directory.vhost(&name).is_some() {
                 return Ok(Vec::new());
@@ -177,6 +183,9 @@ impl VHosts<'_> {
         if record.protected {
             return Err(VHostError::Protected(name.to_owned()));
         }
+        if !vhost.shut() {
+            return Ok(self.begin_deletion(vhost));
+        }
         let changes = vhost.clear();
         let (ticket, leaving) = {
             // The rows about the vhost and those of what is in it reach the disk together.
@@ -191,6 +200,50 @@ impl VHosts<'_> {
         debug!(vhost = name, connections_closed = leaving.len(), "deleted a vhost");
         leaving.iter().for_each(|mailbox| mailbox.wake());
         Ok(ticket)
+    }
+
+    /// Deletes a vhost in which there is much: all but that.
+    fn begin_deletion(self, vhost: Arc<VHost>) -> Ticket {
+        let name = Arc::clone(&vhost.name);
+        let (ticket, leaving) = {
+            let _batch = self.registry.context().log.atomic_batch();
+            let begin = |directory: &Directory| Ok::<_, Infallible>(directory.beginning_of_deletion(&name));
+            let Ok(begun) = self.accounts.change(begin);
+            self.registry.context().policies.forget(&name);
+            begun
+        };
+        self.registry.leave(vhost);
+        debug!(vhost = %name, connections_closed = leaving.len(), "deleted a vhost: what was in it goes now");
+        leaving.iter().for_each(|mailbox| mailbox.wake());
+        ticket
+    }
+
+    /// Deletes a part of what is left of a vhost that is deleted; whether there is more.
+    pub(super) fn sweep(self, vhost: &Arc<VHost>) -> bool {
+        if vhost.sweep() {
+            return true;
+        }
+        self.registry.let_go(vhost, || {
+            let last = vec![AuthChange::DeleteVHost { name: vhost.name.to_string() }];
+            let Ok(_ticket) = self.accounts.change(|_directory| Ok::<_, Infallible>(last));
+            debug!(vhost = %vhost.name, "nothing is left of a deleted vhost");
+        });
+        false
+    }
+
+    /// Keeps others from adding, altering and deleting, once nothing is left of deleted vhosts that
+    /// had these names: whoever wants one helps to delete that.
+    pub(super) fn change_without<'n>(
+        self,
+        names: &(impl Iterator<Item = &'n str> + Clone),
+    ) -> MutexGuard<'a, ()> {
+        loop {
+            let alone = self.registry.change();
+            let found = names.clone().find_map(|name| self.registry.leaving_from(name));
+            let Some(vhost) = found else { return alone };
+            drop(alone);
+            blocking::run(|| while self.sweep(&vhost) {});
+        }
     }
 
     fn alter(

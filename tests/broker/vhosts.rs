@@ -1,12 +1,13 @@
 //! Vhosts over restarts, power cuts and races, and what an operator may not do with them.
 
 use super::fixtures::{ME, durable, persistent};
-use super::power_cut::wait_for;
+use super::power_cut::{Bell, wait_for};
 use crate::broker::start_broker;
 use crate::store::golden::image;
 use crate::support::disk::SimDisk;
 use crate::support::draw::Draw;
 use crate::support::folder::Folder;
+use crate::support::log::{MemoryLog, NoPages};
 use leveret::auth::permission::Permission;
 use leveret::auth::vhost::{ROOT, VHostLimits, VHostRecord};
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare, VHost};
@@ -19,7 +20,8 @@ use leveret::message::table::{FieldTable, FieldValue};
 use leveret::message::{Block, Message};
 use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Queue, Settled};
-use leveret::store::{FILE_NAME, Options, open, open_backend};
+use leveret::store::change::Recovered;
+use leveret::store::{FILE_NAME, Opened, Options, open, open_backend};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -241,6 +243,131 @@ fn a_deletion_is_whole_whenever_the_power_is_cut() {
         }
     }
     assert!(whole > 2 && gone > 2, "{whole} cuts before it, {gone} after it");
+}
+
+/// More things than are deleted in one commit.
+const MANY: usize = 600;
+
+fn add_large(broker: &Broker) -> Arc<VHost> {
+    let v = add(broker, "v");
+    for number in 0..MANY {
+        declare(&v, &format!("q{number}"), &[]);
+    }
+    v
+}
+
+/// Waits until nothing is left of `v`, by adding another.
+fn add_again(broker: &Broker, when: &str) -> Arc<VHost> {
+    let v = add(broker, "v");
+    assert_eq!(v.list_queues().len(), 0, "{when}: a queue is left");
+    assert!(v.list_bindings().is_empty(), "{when}: a binding is left");
+    assert!(v.route(b"x-a", b"", &[0, 0]).is_err(), "{when}: an exchange is left");
+    v
+}
+
+#[test]
+fn a_large_vhost_goes_in_parts_that_let_others_in() {
+    let log = MemoryLog::new();
+    let recovered = Recovered { clean: true, ..Recovered::default() };
+    let opened = Opened { log: Arc::clone(&log) as _, pages: Arc::new(NoPages), recovered };
+    let broker = start_broker(opened, BrokerSettings::default(), NOW).expect("an empty store");
+    let v = add_large(&broker);
+    for number in 0..4 * MANY {
+        let bind = Bind {
+            source: "amq.topic".into(),
+            destination: Destination::Queue("q0".into()),
+            routing_key: number.to_string().into_bytes(),
+            arguments: FieldTable::default(),
+        };
+        v.bind(bind, ME).expect("both are there");
+    }
+    let (waits, _so_far) = (log.waits(), log.take_largest());
+    broker.vhosts().delete("v").expect("it is there");
+    assert_eq!((names(&broker), broker.gauges().queues), (vec![ROOT.to_owned()], 0), "it is gone at once");
+    assert_eq!(broker.users().permissions(), [permission(ROOT)]);
+    assert!(v.is_deleted() && v.declare_queue(queue("late", FieldTable::default())).is_err());
+    let again = add_again(&broker, "at once");
+    let (waits, largest) = (log.waits() - waits, log.take_largest());
+    assert!(largest <= 1100, "{largest} changes are appended as one");
+    assert!(waits >= 10, "{waits} of the parts waited for room in the log");
+    assert_eq!(v.list_bindings().len(), 0);
+    declare(&again, "q0", &[]);
+    assert_eq!((again.list_queues().len(), v.list_queues().len()), (1, 0));
+}
+
+#[test]
+fn a_large_deletion_is_whole_whenever_the_power_is_cut() {
+    let disk = SimDisk::default();
+    let broker = start(&disk);
+    let v = add_large(&broker);
+    declare(&v, "a", &[]);
+    bind(&v, "x-a", "a");
+    publish(&broker, &v, "", "a", "kept");
+    declare(&broker.vhost(), "a", &[]);
+    broker.shutdown().expect("the disk works");
+    drop((broker, v));
+    let image = disk.image();
+    let (mut whole, mut begun, mut anew) = (0, 0, 0);
+    for call in (1..).step_by(3) {
+        let disk = SimDisk::holding(image.clone()).cut_at(call, call);
+        let broker = start(&disk);
+        let deleted = broker.vhosts().delete("v").expect("it is there");
+        let bell = Arc::new(Bell::default());
+        broker.log().notify(deleted, &(Arc::clone(&bell) as _));
+        bell.wait(deleted);
+        let v = add_again(&broker, "at once");
+        declare(&v, "a", &[]);
+        let _cut = broker.shutdown();
+        drop((broker, v));
+        let Some(cut) = disk.take_cuts().pop() else { break };
+        let (mut disk, when) = (SimDisk::holding(cut.image), format!("call {call}"));
+        let broker = start(&disk);
+        broker.vhost().queue("a", ME).expect("the other vhost is not concerned");
+        let Some(v) = broker.vhosts().get("v") else {
+            begun += 1;
+            assert_eq!(names(&broker), [ROOT], "{when}");
+            assert_eq!(broker.users().permissions(), [permission(ROOT)], "{when}");
+            assert_eq!(broker.gauges().queues, 1, "{when}");
+            let v = add_again(&broker, &when);
+            declare(&v, "b", &[]);
+            let broker = restart(broker, &mut disk);
+            let v = broker.vhosts().get("v").expect("it was added again");
+            assert_eq!(v.list_queues().len(), 1, "{when}: what was declared later stays");
+            continue;
+        };
+        if v.route(b"x-a", b"", &[0, 0]).is_ok() {
+            whole += 1;
+            assert_eq!((v.list_queues().len(), body(&broker, &v, "a").as_deref()), (MANY + 1, Some("kept")));
+        } else {
+            anew += 1;
+            let left = v.list_queues().len();
+            assert!(left <= 1, "{when}: {left} queues of the old one");
+            assert_eq!(v.queue("a", ME).ok().and_then(|queue| next(&broker, &queue)), None, "{when}");
+        }
+    }
+    assert!(whole > 2 && begun > 2 && anew > 0, "{whole} before it, {begun} meanwhile, {anew} afterwards");
+}
+
+#[test]
+fn a_start_goes_on_with_a_deletion() {
+    let mut disk = SimDisk::default();
+    let broker = start(&disk);
+    let v = add_large(&broker);
+    broker.vhosts().delete("v").expect("it is there");
+    // What the thread that deletes it has not done by then stays on disk.
+    let broker = restart(broker, &mut disk);
+    drop(v);
+    assert_eq!(broker.gauges().queues, 0);
+    add_again(&broker, "after a restart");
+    broker.vhosts().delete("v").expect("it is there");
+    let broker = restart(broker, &mut disk);
+    broker.shutdown().expect("the disk works");
+    drop(broker);
+    let found =
+        open_backend(SimDisk::holding(disk.image()), Options::default()).expect("it is ours").recovered;
+    assert_eq!(found.queues.len(), 0);
+    let text = format!("{:?}", found.auth);
+    assert!(!text.contains("BeginVHostDeletion") && !text.contains("\"v\""), "{text}");
 }
 
 #[test]

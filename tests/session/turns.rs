@@ -79,6 +79,23 @@ fn a_read_for_many_fanouts() {
     assert_eq!(world.heard("a"), ["1 basic.get-ok 1 x k 99 m"]);
 }
 
+#[test]
+fn many_queues_that_go_with_their_consumers() {
+    let mut world = world();
+    let queues = (0..1200).flat_map(|number| {
+        [
+            format!("1 queue.declare q{number} durable auto-delete"),
+            format!("1 basic.consume q{number} c{number}"),
+        ]
+    });
+    say(&mut world, queues);
+    let waits = world.log.waits();
+    say(&mut world, ["1 channel.close".to_owned()]);
+    assert_eq!(world.broker.gauges().queues, 0);
+    let waits = world.log.waits() - waits;
+    assert!(waits >= 2, "{waits} times there had to be room in the log");
+}
+
 /// It would be asked without end otherwise.
 #[test]
 fn what_is_left_while_publishers_wait_is_not_asked_for() {

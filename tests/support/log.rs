@@ -38,6 +38,8 @@ struct State {
     long: usize,
     /// How often somebody waited while much is pending.
     waits: usize,
+    /// What the changes of the largest append weigh.
+    largest: usize,
 }
 
 impl MemoryLog {
@@ -56,6 +58,7 @@ impl MemoryLog {
             batches: 0,
             long: 0,
             waits: 0,
+            largest: 0,
         };
         Arc::new(Self { gate: RwLock::new(()), state: Mutex::new(state) })
     }
@@ -102,6 +105,11 @@ impl MemoryLog {
         self.state().waits
     }
 
+    /// What the changes of the largest append since the last call weigh.
+    pub(crate) fn take_largest(&self) -> usize {
+        std::mem::take(&mut self.state().largest)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,6 +137,7 @@ impl Log for MemoryLog {
         let mut state = self.state();
         state.gated.push(gated);
         state.long += usize::from(gated && blocking::runs() > RUNS.get());
+        state.largest = state.largest.max(changes.iter().map(Change::weight).sum());
         for change in changes.drain(..) {
             state.pending = true;
             state.pending_changes += change.weight();

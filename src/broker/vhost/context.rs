@@ -9,6 +9,7 @@ use crate::arguments::misnamed::Misnamed;
 use crate::broker::alarms::Alarms;
 use crate::broker::policies::PolicyBook;
 use crate::broker::scarcity::Scarcity;
+use crate::broker::sweeps::Sweeps;
 use crate::config::CurrentLimits;
 use crate::error::{BrokerError, Resource};
 use crate::ids::{QueueId, VHostId};
@@ -29,6 +30,7 @@ pub struct BrokerContext {
     pub(in crate::broker) policies: PolicyBook,
     pub(in crate::broker) metrics: Arc<Metrics>,
     pub(in crate::broker) scarcity: Scarcity,
+    pub(in crate::broker) sweeps: Sweeps,
     /// Something is bound to the exchange of the log.
     log_wanted: AtomicBool,
     memory: Arc<AtomicUsize>,
@@ -79,6 +81,7 @@ impl BrokerContext {
             limits,
             policies,
             metrics,
+            sweeps: Sweeps::default(),
             log_wanted: AtomicBool::new(false),
             memory: Arc::default(),
             timers,

@@ -110,6 +110,12 @@ impl VHostDefinitions<'_> {
         checked
     }
 
+    /// Waits until no name is taken by something that is deleted. Not to be called under an atomic
+    /// batch.
+    pub(in crate::broker) fn wait_for_names(self) {
+        drop(self.0.objects.write_without(Topology::any_removal));
+    }
+
     /// Makes it, each part once `before_part` has come back and said that it may be made.
     pub(in crate::broker) fn make(
         self,
@@ -144,7 +150,7 @@ impl VHostDefinitions<'_> {
         let (objects, mut changes, mut ticket) = (&self.0.objects, Vec::new(), Ticket(0));
         while things.len() > 0 && before_part() {
             objects.let_in();
-            let mut state = objects.write_without(Topology::any_removal);
+            let mut state = objects.write_without_any();
             for thing in things.by_ref().take(DEFINED_AT_ONCE) {
                 take(&mut state, &mut changes, thing);
             }

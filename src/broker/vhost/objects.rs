@@ -9,6 +9,7 @@ use super::context::{BrokerContext, Counts};
 use super::recover::{RecoveredVHost, restore};
 use crate::arguments::{QueueType, Settings};
 use crate::blocking::{self, Waiting};
+use crate::broker::sweeps::Order;
 use crate::ids::{ConnectionId, Ticket, VHostId};
 use crate::queue::{Home, Queue, QueueContext};
 use crate::routing::topology::{Removal, Topology};
@@ -152,20 +153,35 @@ impl Objects {
         Ok((result, ticket))
     }
 
-    /// Removes what a removal has left, a part at a time, with others between two parts.
+    /// Removes what a removal has left, a part at a time, each once there is room in the log, with
+    /// others between two parts. Not to be called under an atomic batch.
     pub(super) fn go_on(&self, removal: Option<Removal>) -> Ticket {
         let Some(removal) = removal else { return Ticket(0) };
         blocking::run(|| {
             loop {
-                self.waiting.let_in();
-                let Ok((more, ticket)) = self.change(|state, changes| {
-                    Ok::<_, Infallible>((state.topology.go_on(removal, changes), true))
-                });
-                if more.is_none() {
+                self.context.log.wait_for_room();
+                if let (None, ticket) = self.remove_part(removal) {
                     return ticket;
                 }
             }
         })
+    }
+
+    /// Removes the next part of a removal; the removal, if there is more to do.
+    pub(super) fn remove_part(&self, removal: Removal) -> (Option<Removal>, Ticket) {
+        self.waiting.let_in();
+        let Ok(done) =
+            self.change(|state, changes| Ok::<_, Infallible>((state.topology.go_on(removal, changes), true)));
+        done
+    }
+
+    /// Leaves the rest of a removal, if there is any, to who waits for nobody's sake.
+    pub(super) fn go_on_later(&self, removal: Option<Removal>) {
+        if let Some(removal) = removal
+            && let Some(vhost) = self.context.vhost(self.id())
+        {
+            self.context.sweeps.order(Order::Removal(vhost, removal));
+        }
     }
 
     /// The lock, once what `removal` finds is gone: whoever wants a name that leaves helps to
@@ -179,6 +195,17 @@ impl Objects {
             let Some(found) = removal(&state.topology) else { return state };
             drop(state);
             self.go_on(Some(found));
+        }
+    }
+
+    /// As [`Self::write_without`] any removal, for who may have an atomic batch: it does not wait
+    /// for room in the log.
+    pub(super) fn write_without_any(&self) -> RwLockWriteGuard<'_, State> {
+        loop {
+            let state = self.write();
+            let Some(found) = state.topology.any_removal() else { return state };
+            drop(state);
+            let _more = self.remove_part(found);
         }
     }
 

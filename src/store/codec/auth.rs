@@ -15,6 +15,7 @@
 //! vhosts             key: str name                          value: flags (1 connections are limited, 2 queues are, 4 has a default
 //!                                                                  queue type, 8 cannot be deleted) | u32 connections | u32 queues | str description
 //!                                                                  | str default queue type | str tag ...
+//!                                                                  or 16 alone: it is deleted, but not all that was in it
 //! ```
 
 use super::record::{Reader, put};
@@ -36,6 +37,9 @@ const VHOST_CONNECTIONS: u8 = 1;
 const VHOST_QUEUES: u8 = 2;
 const VHOST_QUEUE_TYPE: u8 = 4;
 const VHOST_PROTECTED: u8 = 8;
+
+/// The value of a vhost that is deleted, while there are rows yet of what was in it.
+const VHOST_DELETING: [u8; 1] = [16];
 
 /// What a row is about: which table has it.
 pub(in crate::store) type Kind = u8;
@@ -71,6 +75,7 @@ pub(in crate::store) fn encode(change: &AuthChange) -> AuthRow {
             (TOPIC_PERMISSION, strings(&[user, vhost, exchange]), None)
         }
         AuthChange::PutVHost(record) => (VHOST, strings(&[&record.name]), Some(encode_vhost(record))),
+        AuthChange::BeginVHostDeletion { name } => (VHOST, strings(&[name]), Some(VHOST_DELETING.to_vec())),
         AuthChange::DeleteVHost { name } => (VHOST, strings(&[name]), None),
     };
     AuthRow { kind, key, value }
@@ -98,6 +103,7 @@ pub(in crate::store) fn decode(
         VHOST => {
             let [name] = texts("vhosts", key)?;
             Ok(match value {
+                Some(value) if value == VHOST_DELETING => AuthChange::BeginVHostDeletion { name },
                 Some(value) => AuthChange::PutVHost(decode_vhost(name, value)?),
                 None => AuthChange::DeleteVHost { name },
             })
@@ -252,7 +258,7 @@ mod tests {
         }
     }
 
-    fn changes() -> [AuthChange; 8] {
+    fn changes() -> [AuthChange; 9] {
         let [user, vhost, exchange] = ["u", "/", "t"].map(str::to_owned);
         [
             AuthChange::PutUser(self::user()),
@@ -262,6 +268,7 @@ mod tests {
             AuthChange::PutTopicPermission(topic()),
             AuthChange::DeleteTopicPermission { user, vhost, exchange },
             AuthChange::PutVHost(self::vhost()),
+            AuthChange::BeginVHostDeletion { name: "v".to_owned() },
             AuthChange::DeleteVHost { name: "v".to_owned() },
         ]
     }

@@ -426,6 +426,7 @@ mod tests {
             Change::Forget(by),
             Change::Auth(AuthChange::DeleteUser { name: "gone".into() }),
             Change::Auth(AuthChange::PutVHost(VHostRecord::root())),
+            Change::Auth(AuthChange::BeginVHostDeletion { name: "v".into() }),
             Change::Auth(AuthChange::DeleteVHost { name: "v".into() }),
             Change::Auth(AuthChange::PutPermission(Permission {
                 user: "u".into(),

@@ -10,7 +10,7 @@
 use super::stream::StreamBatch;
 use crate::ids::{QueueId, SeqRange, lane_of};
 use crate::message::Block;
-use crate::store::change::{Change, QueueRecord};
+use crate::store::change::{Change, DELETE_WEIGHT, QueueRecord};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
@@ -36,7 +36,7 @@ pub(in crate::store) struct WriteBatch {
     /// Bytes of records in `queues`.
     pub(in crate::store) bytes: usize,
     /// How many runs they are in, and rows of requeued messages, of declarations and of `metadata`,
-    /// of which large ones count as more.
+    /// of which large ones count as more, as do queues that go.
     pub(in crate::store) rows: usize,
     /// Above the ids of all queues that were declared, those that are gone again too.
     pub(in crate::store) next_queue: u64,
@@ -235,7 +235,8 @@ impl WriteBatch {
                 self.rows += runs.len();
             }
             let declared = queue.declared.as_ref().map_or(0, QueueRecord::weight);
-            self.rows += queue.requeues.len() + declared + usize::from(queue.deleted);
+            let deleted = if queue.deleted { DELETE_WEIGHT } else { 0 };
+            self.rows += queue.requeues.len() + declared + deleted;
             queue.lasts() || queue.local.is_some()
         });
     }
@@ -640,6 +641,10 @@ mod tests {
         large.absorb(vec![Change::Parameter { name: "a".to_owned(), value }]);
         large.settle(|_| OnDisk::default());
         assert_eq!(large.rows, 65, "what is large takes longer");
+        let mut deleted = WriteBatch::default();
+        deleted.absorb(vec![Change::DeleteQueue(QUEUE), Change::DeleteQueue(QueueId(8))]);
+        deleted.settle(|id| OnDisk { anything: id == QUEUE, ..OnDisk::default() });
+        assert_eq!(deleted.rows, 8, "it is looked for in many tables");
     }
 
     /// Against a model of sets of numbers, in one go and in several groups.

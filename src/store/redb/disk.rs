@@ -32,7 +32,7 @@
 //! | 5 | the second head; the journal's slots and keyed entries; checksums of the rows of `segments`, of their records and of the table `leveret` |
 //! | 6 | checksums of the rows of all other tables but `damaged`, and the table `totals` |
 //! | 7 | r and the second checksum of the head; r is 0 in a file that was of an older format |
-//! | 8 | long records in rows of `body_parts`; those that are there stay in one of `bodies` |
+//! | 8 | long records in rows of `body_parts`; those that are there stay in one of `bodies`; vhosts that are deleted, but not all that was in them |
 //!
 //! The tables of what is spilled (see `table`) are of no format: each start makes them anew, and a
 //! version that does not know them passes over them.

@@ -18,6 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracing::warn;
 
+/// Consumers that leave their queues before it is looked whether the log has room. With so many
+/// the work is done off the runtime's workers: see [`release`].
+const LEFT_AT_ONCE: usize = 512;
+
 /// What a channel number stands for.
 enum Slot {
     Free,
@@ -307,7 +311,11 @@ fn release_now(link: &mut ConnectionState, mut channels: Vec<Channel>) {
     let consumers: BTreeSet<ConsumerId> =
         channels.iter().flat_map(|channel| channel.consumers.ids()).collect();
     let mut left: BTreeMap<QueueId, Arc<Queue>> = BTreeMap::new();
-    for &id in &consumers {
+    for (before, &id) in consumers.iter().enumerate() {
+        // Queues may go with their consumers.
+        if before % LEFT_AT_ONCE == LEFT_AT_ONCE - 1 {
+            link.broker.log().wait_for_room();
+        }
         if let Some(subscription) = link.inbox.subscriptions.get(&id) {
             link.broker.leave(&subscription.queue, id, link.now);
             left.insert(subscription.queue.id, Arc::clone(&subscription.queue));
