@@ -68,7 +68,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`statistics`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
+//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`statistics`], [`cluster_status`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
 //! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
 //! | `draw` | for unit tests alone: random choices that a seed repeats |
 //! | [`audit`] | how many log lines of a kind there may be, and the last of them |
@@ -79,7 +79,7 @@
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`arguments`] | every argument of queues, exchanges and consumers, in one table, and what it amounts to |
 //! | [`store`] | `Change`, the `Log`, and behind them `store/commit` (the order of changes: groups, tickets) and `store/redb` (tables, journal, recovery, paging; alone names redb); `store/replica`: a cluster's log, and tables that are made of it |
-//! | `cluster` | nodes that hold the same data: Raft over `store/replica`, the way between nodes; alone names openraft; used by tests alone so far, as no setting starts a node of a cluster yet, and only built with the feature `cluster` |
+//! | `cluster` | nodes that hold the same data: how they become a cluster, Raft over `store/replica`, the way between nodes; alone names openraft; used by tests alone so far, as no setting starts a node of a cluster yet, and only built with the feature `cluster` |
 //! | [`queue`] | one queue, classic or stream: log, consumers, limits, time, dead letters; knows no exchange |
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
@@ -198,6 +198,7 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod cluster_status;
 pub mod config;
 pub mod ctl;
 #[cfg(test)]
