@@ -21,6 +21,7 @@ use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -290,7 +291,7 @@ async fn run(config: Config, reload: &Reload, lines: Lines) -> Result<(), Failur
     node.publish_log(lines.published);
     node.show_log(lines.recent);
     let filter = reload.filter.clone();
-    node.set_log_filter(Box::new(move |text| set_filter(&filter, text).map_err(|failure| failure.line)));
+    node.set_log_filter(Arc::new(move |text| set_filter(&filter, text).map_err(|failure| failure.line)));
     let ready = node.addresses().ready_line(&config.data_dir);
     info!("{ready}");
     let line = match config.log_format {

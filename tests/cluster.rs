@@ -2,6 +2,8 @@
 //! from one to another with all that was confirmed; strangers are refused.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod processes;
+
 use crate::store::wait_for;
 use crate::support::folder::Folder;
 use leveret::cluster::handshake::{Introduction, SharedSecret};

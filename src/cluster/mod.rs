@@ -10,15 +10,13 @@
 //! that [`handshake`] opens, another one the network of a simulation.
 //!
 //! A [`LocalNode`] is all of that in one process: it opens the data, becomes a cluster with its
-//! peers once (`founding`), and answers on its port.
+//! peers once (`founding`), and answers on its port. `node` has the broker follow the lead.
 //!
 //! What a leader confirms is on the disks of a majority, and follows from what was committed
 //! before: `store::replica` says how. Each proposal is for the term in which its broker began.
 //!
 //! # What is not there yet
 //!
-//! * Nothing but tests starts a [`LocalNode`]: there are no settings, no broker that goes with the
-//!   lead from node to node, no commands.
 //! * One group is on its way at a time.
 //! * The log is never purged, and there are no snapshots: a node must start empty, and one that has
 //!   lost its disk cannot come back.

@@ -1,6 +1,7 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
-//! [`Server`] is what connections share. `listener` accepts,
+//! [`Server`] is what connections share. `listener` accepts, on a node of a cluster for whichever
+//! server leads,
 //! `arrival` sees clients through what comes before AMQP (`proxy`, [`crate::tls`]),
 //! `connection` is the loop of one client, `timer` drives what the broker does by the clock,
 //! `pressure` notices a store that is full or has failed, and that memory or disk get short.
@@ -18,8 +19,8 @@ mod socket;
 mod timer;
 
 pub use arrival::ListenerOptions;
-pub use listener::{accept, listen};
-pub use log::{LogLines, LogSink, log_exchange};
+pub use listener::{accept, accept_for, listen};
+pub use log::{LogLines, LogSink, LogTarget, log_exchange};
 pub use timer::run as run_timer;
 
 use self::handshake_limiter::{HandshakeLimiter, HandshakePermit};
@@ -37,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -69,6 +70,20 @@ fn sockets_max(limits: &Limits) -> u32 {
     }
     sockets_max
 }
+
+/// Which node of a cluster leads, for those who take its clients.
+#[derive(Clone)]
+pub enum Leader {
+    /// This one, whose clients this takes.
+    Here(Arc<Server>),
+    /// Another one.
+    Elsewhere,
+    /// None, or it is not known.
+    Unknown,
+}
+
+/// As that changes.
+pub type Leading = watch::Receiver<Leader>;
 
 /// What all connections share.
 pub struct Server {
