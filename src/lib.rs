@@ -60,8 +60,9 @@
 //!
 //! On a node of a cluster `node/clustered` begins a broker when the node leads, on tables that are
 //! there, and drops it with all connections when it may not be the only one; `cluster/local` sees
-//! to how nodes come to be a cluster. While another one leads, `server/listener` lets clients go
-//! and `http/follower` answers what takes no broker.
+//! to how nodes come to be a cluster. While another one leads, `server/listener` hands its clients
+//! on, by a connection to the cluster's port of that one, and `http/follower` answers what takes no
+//! broker.
 //!
 //! A client that comes to a TLS port goes through `server/arrival` first; from there on its bytes
 //! take the same path, in a loop that is compiled a second time for it.

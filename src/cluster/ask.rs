@@ -4,6 +4,8 @@
 //! 16 state    answer: as `founding` draws it
 //! 17 status   answer: str node | u8 1, str leader | u8 0 | u16 count of nodes, each
 //!             str name | str address | u8 role | u8 running | u8 1, u64 lag | u8 0
+//! 18 forward  u8 whether by TLS | str client's address | str where it has connected to, or empty
+//!             answer: u8 1, and the connection is the client's from then on | u8 0
 //!
 //! role     0 leader | 1 follower | 2 outside
 //! running  0 no | 1 yes | 2 nobody knows
@@ -13,12 +15,49 @@ use super::types::{malformed, put_optional, put_text, take, take_optional, take_
 use crate::cluster_status::{ClusterStatus, NodeStatus, Role};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io;
+use std::net::SocketAddr;
 
 /// Asks for what a node knows of itself and of the cluster that it belongs to.
 pub(super) const STATE: u8 = 16;
 
 /// Asks the leader how all nodes stand.
 pub(super) const STATUS: u8 = 17;
+
+/// Hands a client over to the leader.
+pub(super) const FORWARD: u8 = 18;
+
+/// A client that is handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Whether it has come to a port of TLS, which it still has to speak.
+    pub by_tls: bool,
+    /// Where it is.
+    pub client: SocketAddr,
+    /// Where it has connected to.
+    pub local: Option<SocketAddr>,
+}
+
+impl Forwarded {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u8(FORWARD);
+        out.put_u8(self.by_tls.into());
+        put_text(&mut out, &self.client.to_string());
+        put_text(&mut out, &self.local.map(|local| local.to_string()).unwrap_or_default());
+        out.freeze()
+    }
+
+    /// Reads what follows the kind of the request.
+    pub(super) fn decode(mut bytes: Bytes) -> io::Result<Self> {
+        let by_tls = take(&mut bytes, 1)?[0] == 1;
+        let client = take_text(&mut bytes)?.parse().map_err(|_no_address| malformed())?;
+        let local = match take_text(&mut bytes)? {
+            empty if empty.is_empty() => None,
+            local => Some(local.parse().map_err(|_no_address| malformed())?),
+        };
+        Ok(Self { by_tls, client, local })
+    }
+}
 
 pub(super) fn encode_status(status: &ClusterStatus) -> Bytes {
     let mut out = BytesMut::new();
@@ -68,6 +107,18 @@ pub(super) fn decode_status(mut bytes: Bytes) -> io::Result<ClusterStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forwarded_client_is_read_again() {
+        for (by_tls, local) in [(true, None), (false, Some("[::1]:5672"))] {
+            let local = local.map(|local| local.parse().unwrap());
+            let client = Forwarded { by_tls, client: "10.0.0.1:4711".parse().unwrap(), local };
+            let bytes = client.encode();
+            assert_eq!((bytes[0], Forwarded::decode(bytes.slice(1..)).unwrap()), (FORWARD, client));
+            (1..bytes.len()).for_each(|end| assert!(Forwarded::decode(bytes.slice(1..end)).is_err()));
+        }
+        assert!(Forwarded::decode(Bytes::from_static(b"\x00\x00\x01x\x00\x00")).is_err());
+    }
 
     #[test]
     fn a_status_is_read_again() {

@@ -1,7 +1,7 @@
 //! This process's node: from its files, by way of the founding of the cluster, to its part in it;
 //! and what it answers on its port.
 
-use super::ask::{STATE, STATUS, decode_status, encode_status};
+use super::ask::{FORWARD, Forwarded, STATE, STATUS, decode_status, encode_status};
 use super::founding::{Founding, Heard, Kept, Step, decide};
 use super::handshake::{Introduction, SharedSecret};
 use super::log_store::NOTE_SELF;
@@ -81,7 +81,12 @@ struct Shared {
     /// Its log, until the member has it.
     log: Mutex<Option<RaftLog>>,
     part: OnceLock<Part>,
+    /// Takes clients that other nodes forward, as long as this one serves any.
+    takes: Mutex<Option<TakesClients>>,
 }
+
+/// Takes a client.
+pub type TakesClients = Arc<dyn Fn(TcpStream, Forwarded) + Send + Sync>;
 
 /// A node's part in the cluster.
 struct Part {
@@ -123,6 +128,7 @@ impl LocalNode {
             waits_for: Mutex::default(),
             log: Mutex::new(Some(log)),
             part: OnceLock::new(),
+            takes: Mutex::default(),
         })))
     }
 
@@ -138,6 +144,28 @@ impl LocalNode {
         let member = member.await.map_err(StoreError::Io)?;
         self.begin(&member, founding, is_founder).await;
         Ok(member)
+    }
+
+    /// Has clients that other nodes forward taken by this one from now on, or by nobody.
+    pub fn take_clients(&self, takes: Option<TakesClients>) {
+        *self.0.takes() = takes;
+    }
+
+    /// A connection to the server of the node that leads, for a client that has come here.
+    ///
+    /// # Errors
+    /// None leads, or it cannot be reached, or serves nobody yet.
+    pub async fn forward(&self, client: Forwarded) -> io::Result<TcpStream> {
+        let unknown = || io::Error::other("no other node leads the cluster");
+        let part = self.0.part.get().ok_or_else(unknown)?;
+        let leader =
+            part.member.status().leader.filter(|&leader| leader != self.0.node).ok_or_else(unknown)?;
+        let opened = timeout(ASK_WAIT, async {
+            let mut stream = part.transport.connect(leader).await?;
+            let answer = ask(&mut stream, &client.encode()).await?;
+            if answer[..] == [1] { Ok(stream) } else { Err(io::Error::other("it serves nobody yet")) }
+        });
+        opened.await.map_err(|_elapsed| io::ErrorKind::TimedOut)?
     }
 
     /// The tables.
@@ -308,6 +336,12 @@ impl LocalNode {
         }
     }
 
+    /// Whether somebody is a node of this cluster: whoever belongs to none has no part in it.
+    fn belongs_here(&self, who: &Introduction) -> bool {
+        let cluster = self.0.founding.get().map(|founding| founding.cluster);
+        who.cluster.is_some() && who.cluster == cluster
+    }
+
     fn kept(&self) -> Kept {
         let name = self.0.settings.name.clone();
         Kept { node: self.0.node, name, founding: self.0.founding.get().cloned() }
@@ -387,19 +421,36 @@ impl Respond for LocalNode {
                     Ok(Heard { node, name, peers, founding }.encode())
                 }
                 Some(&STATUS) => Ok(encode_status(&self.known_status())),
+                Some(&FORWARD) => {
+                    let takes = self.belongs_here(from) && self.0.takes().is_some();
+                    Forwarded::decode(request.slice(1..))?;
+                    Ok(Bytes::copy_from_slice(&[takes.into()]))
+                }
                 _ => {
-                    // Whoever belongs to no cluster has no part in this one.
-                    let cluster = self.0.founding.get().map(|founding| founding.cluster);
-                    let part =
-                        self.0.part.get().filter(|_| from.cluster.is_some() && from.cluster == cluster);
+                    let part = self.0.part.get().filter(|_| self.belongs_here(from));
                     part.ok_or_else(malformed)?.member.handle(request).await
                 }
             }
         })
     }
+
+    fn take(&self, from: &Introduction, request: &[u8], stream: TcpStream) -> Option<TcpStream> {
+        if request.first() != Some(&FORWARD) {
+            return Some(stream);
+        }
+        // If nobody takes clients any more, this one finds its connection closed.
+        let takes = self.0.takes().clone().filter(|_| self.belongs_here(from))?;
+        let client = Forwarded::decode(Bytes::copy_from_slice(&request[1..])).ok()?;
+        takes(stream, client);
+        None
+    }
 }
 
 impl Shared {
+    fn takes(&self) -> MutexGuard<'_, Option<TakesClients>> {
+        self.takes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn waits_for(&self) -> MutexGuard<'_, String> {
         self.waits_for.lock().unwrap_or_else(PoisonError::into_inner)
     }

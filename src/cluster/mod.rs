@@ -35,7 +35,8 @@ mod state_machine;
 pub mod tcp;
 mod types;
 
-pub use self::local::{LocalNode, NodeFault, Settings};
+pub use self::ask::Forwarded;
+pub use self::local::{LocalNode, NodeFault, Settings, TakesClients};
 pub use self::member::{Changes, Member, Parts, Progress, Status};
 pub use self::types::{NodeId, Peer};
 use bytes::Bytes;

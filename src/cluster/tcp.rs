@@ -58,6 +58,12 @@ pub trait Respond: Send + Sync + 'static {
     /// # Errors
     /// That is no request, and the connection ends.
     fn respond<'a>(&'a self, from: &'a Introduction, request: Bytes) -> Call<'a>;
+
+    /// Takes over the connection, if that is what a request was about, once it is answered.
+    fn take(&self, from: &Introduction, request: &[u8], stream: TcpStream) -> Option<TcpStream> {
+        let _of_no_interest = (from, request);
+        Some(stream)
+    }
 }
 
 /// The way to other nodes.
@@ -101,7 +107,8 @@ impl TcpTransport {
         Ok(answer)
     }
 
-    async fn connect(&self, to: NodeId) -> io::Result<TcpStream> {
+    /// A new connection to a node.
+    pub(super) async fn connect(&self, to: NodeId) -> io::Result<TcpStream> {
         let address = self.addresses.get(&to).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let met = meet(address, &self.identity).await;
         let (stream, them) = met.inspect_err(|error| {
@@ -221,8 +228,12 @@ async fn welcome(stream: &mut TcpStream, identity: Identity) -> io::Result<Resul
 async fn answer_all(mut stream: TcpStream, from: &Introduction, node: &dyn Respond) -> io::Result<()> {
     loop {
         let request = read(&mut stream, MESSAGE_BYTES_MAX).await?;
-        let answer = node.respond(from, request).await?;
+        let answer = node.respond(from, request.clone()).await?;
         write(&mut stream, &answer).await?;
+        stream = match node.take(from, &request, stream) {
+            Some(stream) => stream,
+            None => return Ok(()),
+        };
     }
 }
 

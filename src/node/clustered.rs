@@ -16,19 +16,25 @@ use super::{
 use crate::broker::OfCluster;
 use crate::cluster::handshake::SharedSecret;
 use crate::cluster::tcp::{Respond, serve};
-use crate::cluster::{LocalNode, Member, NodeFault, Settings, Timing};
+use crate::cluster::{
+    Forwarded, LocalNode, Member, NodeFault, NodeId, Settings, Status, TakesClients, Timing,
+};
 use crate::cluster_status::AskedStatus;
 use crate::config::Config;
 use crate::config::cluster::Cluster;
 use crate::http;
-use crate::server::{self, Leader, LogLines, ShutdownReason};
+use crate::server::{self, Ends, Forward, Leader, ListenerOptions, LogLines, Server, ShutdownReason};
 use crate::store::{Opened, Options, StoreError};
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How long a broker may take to begin once its node leads, before it is looked again whether it
 /// does.
@@ -120,8 +126,15 @@ impl Clustered {
         });
         let (stop, stopped) = oneshot::channel();
         let mut role = JoinSet::new();
-        let task =
-            Role { node, http, leading, shared: Arc::clone(&shared), follower: JoinSet::new(), failures: 0 };
+        let task = Role {
+            node,
+            http,
+            leading,
+            shared: Arc::clone(&shared),
+            follower: JoinSet::new(),
+            failures: 0,
+            seen: Default::default(),
+        };
         role.spawn(task.run(stopped));
         Ok(Self { shared, stop, role, ended: None, tasks })
     }
@@ -220,6 +233,8 @@ struct Role {
     follower: JoinSet<()>,
     /// Brokers that have failed in this term, or since one did well.
     failures: u32,
+    /// Who led when it was last looked, and which nodes were heard of.
+    seen: (Option<NodeId>, BTreeMap<NodeId, bool>),
 }
 
 /// A broker, and the term for which it is.
@@ -264,6 +279,7 @@ impl Role {
                     Err(why) => return Err(stopped_by(why)),
                 }
             }
+            self.log_changes(&member.status());
             self.tell_who_leads(&member, reign.as_ref());
             let look = if status.is_sure { status.sure_for } else { LOOK_EVERY };
             tokio::select! {
@@ -280,18 +296,42 @@ impl Role {
         }
     }
 
+    /// Logs who leads, and who is not heard of, when that changes.
+    fn log_changes(&mut self, status: &Status) {
+        let name = |id: &NodeId| status.members.get(id).map_or("?", |peer| peer.name.as_str());
+        let (leader, heard) = &mut self.seen;
+        if *leader != status.leader {
+            *leader = status.leader;
+            match &status.leader {
+                Some(_) if status.is_leader => {}
+                Some(other) => info!("node '{}' leads the cluster", name(other)),
+                None => info!("no node leads the cluster"),
+            }
+        }
+        heard.retain(|id, _| status.others.contains_key(id));
+        for (id, progress) in &status.others {
+            match heard.insert(*id, progress.is_heard) {
+                Some(true) if !progress.is_heard => warn!("node '{}' is not heard of any more", name(id)),
+                Some(false) if progress.is_heard => info!("node '{}' is heard of", name(id)),
+                _ => {}
+            }
+        }
+    }
+
     /// Says where clients are to go.
     fn tell_who_leads(&self, member: &Member, reign: Option<&Reign>) {
         let status = member.status();
         let leader = match reign {
             Some(Reign { serving, .. }) => Leader::Here(Arc::clone(serving.server())),
-            None if status.leader.is_some() && !status.is_leader => Leader::Elsewhere,
+            None if status.leader.is_some() && !status.is_leader => {
+                Leader::Elsewhere(Arc::new(ToLeader(self.node.clone())))
+            }
             None => Leader::Unknown,
         };
         self.leading.send_if_modified(|told| {
             let is_same = match (&*told, &leader) {
                 (Leader::Here(told), Leader::Here(now)) => Arc::ptr_eq(told, now),
-                (Leader::Elsewhere, Leader::Elsewhere) | (Leader::Unknown, Leader::Unknown) => true,
+                (Leader::Elsewhere(_), Leader::Elsewhere(_)) | (Leader::Unknown, Leader::Unknown) => true,
                 _ => false,
             };
             if !is_same {
@@ -333,14 +373,22 @@ impl Role {
         let serving = Serving::start(broker, &self.http, &config)?;
         let of = (Arc::clone(&serving.broker), Arc::clone(serving.server()));
         *self.shared.current() = Some(Box::new(move |config| reload(&of.0, &of.1, config)));
+        let options = listener_options(&config, self.http.certificates.clone());
+        self.node.take_clients(Some(takes_clients(Arc::clone(serving.server()), options)));
         info!(term, "this node leads the cluster and serves clients");
         Ok(Reign { serving, term })
     }
 
+    /// Takes no more clients.
+    fn serve_nobody(&self) {
+        self.leading.send_replace(Leader::Unknown);
+        self.node.take_clients(None);
+        *self.shared.current() = None;
+    }
+
     /// Drops a broker whole: all of its connections end.
     async fn depose(&mut self, reign: Option<Reign>) {
-        self.leading.send_replace(Leader::Unknown);
-        *self.shared.current() = None;
+        self.serve_nobody();
         let Some(Reign { mut serving, .. }) = reign else { return };
         // Nothing is confirmed from here on, also if a majority should be heard of again.
         serving.broker.log().fail(StoreError::NotLeading);
@@ -355,8 +403,7 @@ impl Role {
     /// Sees what became of a broker that has failed: if the node leads no more, that is why.
     async fn mourn(&mut self, member: &Member, reign: Option<Reign>) -> Result<(), StopError> {
         let Some(Reign { mut serving, term }) = reign else { return Ok(()) };
-        self.leading.send_replace(Leader::Unknown);
-        *self.shared.current() = None;
+        self.serve_nobody();
         let _rest_is_cut = serving.end(ShutdownReason::Stop, END_WAIT).await;
         let closed = timeout(CLOSE_WAIT, serving.close()).await;
         let status = member.status();
@@ -381,8 +428,7 @@ impl Role {
 
     /// Stops in order, and has another node lead.
     async fn finish(&mut self, member: &Member, reign: Option<Reign>) -> Result<(), StopError> {
-        self.leading.send_replace(Leader::Unknown);
-        *self.shared.current() = None;
+        self.serve_nobody();
         self.follower.shutdown().await;
         let mut stopped = Ok(());
         if let Some(Reign { mut serving, .. }) = reign {
@@ -405,6 +451,32 @@ impl Role {
         flushed.map_err(|error| StopError::of(Some(error), true))?;
         stopped
     }
+}
+
+/// The way to whichever other node leads.
+struct ToLeader(LocalNode);
+
+impl Forward for ToLeader {
+    fn open(
+        &self,
+        Ends { client, local }: Ends,
+        by_tls: bool,
+    ) -> Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send + '_>> {
+        Box::pin(self.0.forward(Forwarded { by_tls, client, local }))
+    }
+}
+
+/// Has this node's server take clients that other nodes forward. One that speaks TLS is let go if
+/// this node has no certificates.
+fn takes_clients(server: Arc<Server>, [plain, secure]: [ListenerOptions; 2]) -> TakesClients {
+    Arc::new(move |socket, Forwarded { by_tls, client, local }| {
+        let options = if by_tls { secure.clone() } else { plain.clone() };
+        if by_tls && options.tls.is_none() {
+            return debug!(%client, "closed: another node has forwarded a client of TLS, and this one has no [tls]");
+        }
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { server.admit_forwarded(socket, Ends { client, local }, &options).await });
+    })
 }
 
 /// Waits until the broker has failed, if there is one.

@@ -1,14 +1,16 @@
 //! Accepts AMQP connections for as long as the process lives, whatever the system says meanwhile.
 
-use super::{Leader, Leading, ListenerOptions, Server, connection};
+use super::{Ends, Leader, Leading, ListenerOptions, Server, connection};
 use crate::protocol::amqp::wire::output::Output;
 use std::future::{pending, poll_fn};
 use std::io::{self, Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
@@ -20,9 +22,13 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::fro
 /// again a second later. Linux takes no more unless it is told to (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
-/// Clients of a listener that wait at a time until it is known which node leads, and for how long.
-const HELD_MAX: usize = 1024;
+/// Clients of a listener that wait at a time until it is known which node leads, or are forwarded
+/// to it; others wait in the listener's queue.
+const HELD_MAX: usize = 4096;
+
+/// How long a client waits for a node that leads, and when it is tried again to forward it.
 const HELD_WAIT: Duration = Duration::from_secs(5);
+const FORWARD_AGAIN: Duration = Duration::from_millis(100);
 
 /// Listens on an address.
 ///
@@ -35,6 +41,14 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Clients of a listener that wait for a server, or are forwarded to that of another node; their
+/// connections end with it.
+struct Held {
+    places: Arc<Semaphore>,
+    leading: Leading,
+    clients: JoinSet<()>,
 }
 
 /// A listener, which is closed while listeners are suspended.
@@ -51,10 +65,14 @@ pub async fn accept(server: Arc<Server>, listener: TcpListener, options: Listene
 }
 
 /// Accepts on `listener` for the server that leads, whichever it is, until the future is dropped.
-/// While nobody leads, or another node does, clients are taken in by [`hold`].
+/// While nobody leads, clients wait; while another node does, they are forwarded to it.
 pub async fn accept_for(mut leading: Leading, listener: TcpListener, options: ListenerOptions) {
     let Some(mut socket) = Socket::of(listener) else { return pending().await };
-    let (held, for_held) = (Arc::new(Semaphore::new(HELD_MAX)), leading.clone());
+    let mut held = Held {
+        places: Arc::new(Semaphore::new(HELD_MAX)),
+        leading: leading.clone(),
+        clients: JoinSet::new(),
+    };
     loop {
         let leader = leading.borrow_and_update().clone();
         tokio::select! {
@@ -62,8 +80,8 @@ pub async fn accept_for(mut leading: Leading, listener: TcpListener, options: Li
             () = async {
                 match &leader {
                     Leader::Here(server) => socket.accept(server, &options).await,
-                    Leader::Unknown | Leader::Elsewhere => {
-                        socket.hold(&for_held, &held, &options).await;
+                    Leader::Unknown | Leader::Elsewhere(_) => {
+                        socket.hold(&mut held, &options).await;
                     }
                 }
             } => {}
@@ -105,25 +123,27 @@ impl Socket {
                     continue;
                 }
             };
-            if let Some((socket, address)) = looked_at(accepted, &mut wait).await {
+            if let Some((socket, ends)) = looked_at(accepted, &mut wait).await {
                 // Others wait in the listener's queue until there is room for this one.
-                server.admit(socket, address, options).await;
+                server.admit(socket, ends, options).await;
             }
         }
     }
 
     /// Has clients wait for a server.
-    async fn hold(&mut self, leading: &Leading, held: &Arc<Semaphore>, options: &ListenerOptions) {
+    async fn hold(&mut self, held: &mut Held, options: &ListenerOptions) {
         let mut wait = BACK_OFF.0;
         let listener = self.open().await;
         loop {
             // Nobody closes it. Without a permit clients wait in the listener's queue.
-            let Ok(permit) = Arc::clone(held).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&held.places).acquire_owned().await else { return };
             let accepted = listener.accept().await;
-            if let Some((socket, address)) = looked_at(accepted, &mut wait).await {
-                let (leading, options) = (leading.clone(), options.clone());
-                tokio::spawn(async move {
-                    hold(leading, socket, address, options).await;
+            // Those that have ended are forgotten.
+            while held.clients.try_join_next().is_some() {}
+            if let Some((socket, ends)) = looked_at(accepted, &mut wait).await {
+                let (leading, options) = (held.leading.clone(), options.clone());
+                held.clients.spawn(async move {
+                    hold(leading, (socket, ends), options).await;
                     drop(permit);
                 });
             }
@@ -131,18 +151,32 @@ impl Socket {
     }
 }
 
-/// Waits until this node leads, and then has its server take the client; lets it go if another one
-/// leads, or none after some seconds.
-async fn hold(mut leading: Leading, socket: TcpStream, address: SocketAddr, options: ListenerOptions) {
-    let is_known = |leader: &Leader| !matches!(leader, Leader::Unknown);
-    match timeout(HELD_WAIT, leading.wait_for(is_known)).await.map(|led| led.map(|led| led.clone())) {
-        Ok(Ok(Leader::Here(server))) => server.admit(socket, address, &options).await,
-        Ok(Ok(Leader::Elsewhere | Leader::Unknown)) => {
-            debug!(peer = %address, "closed: another node leads the cluster");
-            connection::finish(socket, Output::default()).await;
+/// Waits until a node leads, and has its server take the client: this node's, or by way of it
+/// another one's. After some seconds without one the client is let go.
+async fn hold(mut leading: Leading, (mut socket, ends): (TcpStream, Ends), options: ListenerOptions) {
+    let peer = ends.client;
+    let found = timeout(HELD_WAIT, async {
+        loop {
+            let leader = leading.wait_for(|leader| !matches!(leader, Leader::Unknown)).await;
+            let leader = leader.map(|leader| leader.clone()).ok()?;
+            let Leader::Elsewhere(forward) = &leader else { return Some((leader, None)) };
+            match forward.open(ends, options.tls.is_some()).await {
+                Ok(other) => return Some((leader, Some(other))),
+                Err(error) => debug!(%peer, %error, "cannot forward a client to the node that leads"),
+            }
+            // It may lead no more, or not yet.
+            let _other = timeout(FORWARD_AGAIN, leading.changed()).await;
         }
-        Ok(Err(_)) | Err(_) => {
-            debug!(peer = %address, "closed: no node leads the cluster");
+    });
+    match found.await.ok().flatten() {
+        Some((_, Some(mut other))) => {
+            let _lost = socket.set_nodelay(true);
+            // However it ends, that is for the two sides to make of it.
+            let _ended = copy_bidirectional(&mut socket, &mut other).await;
+        }
+        Some((Leader::Here(server), None)) => server.admit(socket, ends, &options).await,
+        Some((Leader::Elsewhere(_) | Leader::Unknown, None)) | None => {
+            debug!(%peer, "closed: no node leads the cluster");
             connection::finish(socket, Output::default()).await;
         }
     }
@@ -152,13 +186,15 @@ async fn hold(mut leading: Leading, socket: TcpStream, address: SocketAddr, opti
 async fn looked_at(
     accepted: io::Result<(TcpStream, SocketAddr)>,
     wait: &mut Duration,
-) -> Option<(TcpStream, SocketAddr)> {
+) -> Option<(TcpStream, Ends)> {
     match accepted {
         Ok((socket, address)) => {
             *wait = BACK_OFF.0;
             // An IPv4 client of an IPv6 socket shows its own address: guest may log in from the
             // loopback only.
-            return Some((socket, SocketAddr::new(address.ip().to_canonical(), address.port())));
+            let client = SocketAddr::new(address.ip().to_canonical(), address.port());
+            let local = socket.local_addr().ok();
+            return Some((socket, Ends { client, local }));
         }
         Err(error) if is_the_peers(&error) => debug!(%error, "a connection ended before it was accepted"),
         Err(error) => {

@@ -223,9 +223,10 @@ fn three_processes_lose_nothing_that_was_confirmed() {
     });
 }
 
-/// A node that does not lead says so, whatever it is asked, and tells who does.
+/// A node that does not lead forwards clients of AMQP, and says who leads whatever else it is
+/// asked.
 #[test]
-fn a_node_that_does_not_lead_serves_no_client() {
+fn a_node_that_does_not_lead_forwards_clients() {
     check(async {
         let mut trio = Trio::new();
         trio.start("b");
@@ -247,10 +248,20 @@ fn a_node_that_does_not_lead_serves_no_client() {
             .collect();
         assert_eq!(roles.iter().filter(|role| **role == "leader").count(), 1, "{told}");
         assert_eq!(roles.iter().filter(|role| **role == "follower").count(), 2, "{told}");
-        // Its port is open, and whoever comes is let go.
+        // The leader serves whoever comes, and knows where from and where to.
         let process = &trio.at_work[follower];
         let url = format!("amqp://guest:guest@{}/%2F", process.amqp);
-        assert!(Connection::connect(&url, ConnectionProperties::default()).await.is_err());
+        let connected = Connection::connect(&url, ConnectionProperties::default()).await;
+        let connection = connected.expect("the client is forwarded");
+        let channel = connection.create_channel().await.expect("a channel opens");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are on");
+        declare(&channel).await;
+        assert_eq!(publish(&channel, &mut 0, 10, || ()).await.len(), 20);
+        let mut ctl = leveret();
+        ctl.args(["ctl", "-s", "--data-dir"]).arg(trio.folders[leader].at("data"));
+        let listed = outcome(ctl.args(["list_connections", "peer_host", "port"])).stdout;
+        let listed = String::from_utf8(listed).expect("it is text");
+        assert_eq!(listed, format!("127.0.0.1\t{}\n", process.amqp.port()));
         for (path, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 200), ("/api/overview", 503)] {
             let (got, body) = get(process.http, path).await;
             assert_eq!(got, status, "{path}: {body}");
