@@ -383,7 +383,11 @@ fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
 }
 
 fn log_filter(text: &str) -> Result<Targets, Failure> {
-    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    let mut parts: Vec<_> = text.split(',').map(str::trim).collect();
+    if cfg!(feature = "cluster") && !text.contains("openraft") {
+        // It warns of each request that a node does not answer, some ten a second: ours tells once.
+        parts.push("openraft=error");
+    }
     parts.join(",").parse().map_err(|error| usage(format_args!("'{text}' is not a log filter: {error}")))
 }
 

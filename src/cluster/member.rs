@@ -293,6 +293,10 @@ impl Debug for Parts {
 /// Entries that go to another node at a time.
 const ENTRIES_MAX: u64 = 64;
 
+/// How long entries may take to another node and onto its disk: as long as 256 MiB take at half a
+/// gigabit a second, and as a disk that stalls. Whether the node is there heartbeats tell.
+const APPEND_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a node that is asked to lead has until it is asked again.
 const TRANSFER_AGAIN: Duration = Duration::from_millis(100);
 
@@ -347,7 +351,10 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 impl Connection {
     /// Asks, and waits for the answer no longer than it is of use.
     async fn ask(&self, request: Request, option: RPCOption) -> Result<Answer, RPCError<TypeConfig>> {
-        let answer = timeout(option.hard_ttl(), self.transport.call(self.to, request.encode())).await;
+        // A node that is behind, or whose disk is slow, is not to be sent the same again and again.
+        let has_entries = matches!(&request, Request::Append(append) if !append.entries.is_empty());
+        let wait = if has_entries { APPEND_WAIT.max(option.hard_ttl()) } else { option.hard_ttl() };
+        let answer = timeout(wait, self.transport.call(self.to, request.encode())).await;
         let answer = match answer {
             Ok(Ok(answer)) => Answer::decode(answer),
             Ok(Err(error)) => return Err(Unreachable::new(&error).into()),
