@@ -5,6 +5,7 @@
 //! anything is touched.
 
 mod amount;
+pub mod cluster;
 pub mod control;
 mod current_limits;
 mod fault;
@@ -19,6 +20,7 @@ pub use self::current_limits::CurrentLimits;
 pub use self::limits::Limits;
 pub use self::secret::Secret;
 
+use self::cluster::Cluster;
 use self::fault::in_words;
 use crate::near::did_you_mean;
 use clap::{Args, ValueEnum};
@@ -70,6 +72,18 @@ pub struct Flags {
     /// Virtual host in which that user may do everything [default: /]
     #[arg(long, value_name = "VHOST", env = "LEVERET_DEFAULT_VHOST")]
     pub default_vhost: Option<String>,
+    /// Name of this node of a cluster [default: no cluster]
+    #[arg(long, value_name = "NAME", env = "LEVERET_CLUSTER_NODE")]
+    pub cluster_node: Option<String>,
+    /// Address for the other nodes [default: the address of this node among the peers]
+    #[arg(long, value_name = "ADDR:PORT", env = "LEVERET_CLUSTER_LISTEN")]
+    pub cluster_listen: Option<String>,
+    /// All nodes of the cluster, this one included, and where the others reach them
+    #[arg(long, value_name = "NAME=HOST:PORT", env = "LEVERET_CLUSTER_PEERS", value_delimiter = ',')]
+    pub cluster_peers: Vec<String>,
+    /// File with the secret that all nodes of the cluster know
+    #[arg(long, value_name = "FILE", env = "LEVERET_CLUSTER_SECRET_FILE")]
+    pub cluster_secret_file: Option<PathBuf>,
     /// Start although the data file is damaged: what can be repaired is repaired, the rest is
     /// dropped and logged
     #[arg(long)]
@@ -138,6 +152,8 @@ pub struct Config {
     pub users: Users,
     /// How clients log in.
     pub auth: Auth,
+    /// Which node of a cluster this is, if it is one.
+    pub cluster: Option<Cluster>,
 }
 
 /// `[advertise]`: for clients that insist on another broker's name.
@@ -211,6 +227,7 @@ struct File {
     limits: Limits,
     users: Users,
     auth: Auth,
+    cluster: Option<cluster::Section>,
 }
 
 /// What RabbitMQ begins with too: other programs, and the cache of files, have the rest.
@@ -270,6 +287,7 @@ impl Config {
     }
 
     fn merge(flags: Flags, file: File) -> Result<Self, String> {
+        let cluster = Cluster::merge(&flags, file.cluster)?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut amqp = either(flags.amqp, file.amqp.unwrap_or_default());
         if amqp.is_empty() {
@@ -311,6 +329,7 @@ impl Config {
                 ..file.users
             },
             auth: Auth { anonymous_user: flags.anonymous_user.or(file.auth.anonymous_user) },
+            cluster,
         })
     }
 
@@ -337,6 +356,7 @@ impl Config {
             limits: _,
             users,
             auth,
+            cluster,
         } = self;
         let first = (&users.default_user, &users.default_pass, &users.default_vhost);
         let changed = [
@@ -356,6 +376,7 @@ impl Config {
             ("users.default_pass", first.1 != &other.users.default_pass),
             ("users.default_vhost", first.2 != &other.users.default_vhost),
             ("auth", *auth != other.auth),
+            ("cluster", *cluster != other.cluster),
         ];
         let keys: Vec<&str> =
             changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect();
@@ -545,6 +566,7 @@ mod tests {
             amqps: Vec::new(),
             https: None,
             tls: None,
+            cluster: None,
             definitions: None,
             proxy_protocol_from: Vec::new(),
             management: default.management,
@@ -563,10 +585,10 @@ mod tests {
             assert!(keys.contains(&format!("limits.{limit}")), "{limit} is not documented");
         }
         // What serde says that there is, of a key that is not known.
-        for section in ["", "users.", "auth.", "management.", "advertise.", "tls."] {
+        for section in ["", "users.", "auth.", "management.", "advertise.", "tls.", "cluster."] {
             let unknown = toml::from_str::<File>(&format!("{section}zzzzzzzz = 1\n"));
             let error = unknown.expect_err("there is no such key");
-            let sections = ["limits", "users", "auth", "management", "advertise", "tls", "sni"];
+            let sections = ["limits", "users", "auth", "management", "advertise", "tls", "sni", "cluster"];
             for key in error.message().split('`').skip(3).step_by(2).filter(|key| !sections.contains(key)) {
                 assert!(keys.contains(&format!("{section}{key}")), "{section}{key} is not documented");
             }

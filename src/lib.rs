@@ -58,6 +58,12 @@
 //! wake; it answers from its own state, so that nothing is counted for the purpose on the path of a
 //! message.
 //!
+//! On a node of a cluster `node/clustered` begins a broker when the node leads, on tables that are
+//! there, and drops it with all connections when it may not be the only one; `cluster/local` sees
+//! to how nodes come to be a cluster. While another one leads, `server/listener` hands its clients
+//! on, by a connection to the cluster's port of that one, and `http/follower` answers what takes no
+//! broker.
+//!
 //! A client that comes to a TLS port goes through `server/arrival` first; from there on its bytes
 //! take the same path, in a loop that is compiled a second time for it.
 //!
@@ -68,7 +74,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`statistics`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
+//! | [`ids`], [`clock`], [`error`], [`config`], [`metrics`], [`statistics`], [`cluster_status`], [`near`] | plain values; `clock` alone reads a clock; `error` says what went wrong, in no protocol's words |
 //! | [`machine`] | what the machine has, and what processes use of it; alone reads `/proc` |
 //! | `draw` | for unit tests alone: random choices that a seed repeats |
 //! | [`audit`] | how many log lines of a kind there may be, and the last of them |
@@ -79,7 +85,7 @@
 //! | [`policy`] | what operators say of queues and exchanges by name, and what of it is in effect |
 //! | [`arguments`] | every argument of queues, exchanges and consumers, in one table, and what it amounts to |
 //! | [`store`] | `Change`, the `Log`, and behind them `store/commit` (the order of changes: groups, tickets) and `store/redb` (tables, journal, recovery, paging; alone names redb); `store/replica`: a cluster's log, and tables that are made of it |
-//! | `cluster` | nodes that hold the same data: Raft over `store/replica`, the way between nodes; alone names openraft; used by tests alone so far, as no setting starts a node of a cluster yet, and only built with the feature `cluster` |
+//! | `cluster` | nodes that hold the same data: how they become a cluster, Raft over `store/replica`, the way between nodes; alone names openraft; only built with the feature `cluster` |
 //! | [`queue`] | one queue, classic or stream: log, consumers, limits, time, dead letters; knows no exchange |
 //! | [`routing`] | exchanges, bindings, topology, routes |
 //! | [`broker`] | vhosts, and what joins queues and routing: dead-lettering, transactions, definitions; no I/O, no async, time passed in |
@@ -90,7 +96,7 @@
 //! | [`protocol::amqp::session`] | one client's protocol state |
 //! | [`server`] | the tokio shell: sockets, timers, operators |
 //! | [`http`] | RabbitMQ's management API, the web pages (`http/ui`), health and metrics, on a thread of its own (axum); `server` and it never name each other |
-//! | [`node`] | a running broker as a value, for `main`, for tests, for programs that embed it |
+//! | [`node`] | a running broker, or node of a cluster, as a value, for `main`, for tests, for programs that embed it |
 //! | [`api_client`] | a client of the management API, by the socket in the data folder or by a URL: for command line programs |
 //! | [`ctl`] | the operator's command line |
 //! | [`top`] | what a broker does, in a terminal as it happens: a client as `ctl`, whose options and connection it takes; alone names ratatui |
@@ -198,6 +204,7 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod cluster_status;
 pub mod config;
 pub mod ctl;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -290,7 +291,7 @@ async fn run(config: Config, reload: &Reload, lines: Lines) -> Result<(), Failur
     node.publish_log(lines.published);
     node.show_log(lines.recent);
     let filter = reload.filter.clone();
-    node.set_log_filter(Box::new(move |text| set_filter(&filter, text).map_err(|failure| failure.line)));
+    node.set_log_filter(Arc::new(move |text| set_filter(&filter, text).map_err(|failure| failure.line)));
     let ready = node.addresses().ready_line(&config.data_dir);
     info!("{ready}");
     let line = match config.log_format {
@@ -382,7 +383,11 @@ fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
 }
 
 fn log_filter(text: &str) -> Result<Targets, Failure> {
-    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    let mut parts: Vec<_> = text.split(',').map(str::trim).collect();
+    if cfg!(feature = "cluster") && !text.contains("openraft") {
+        // It warns of each request that a node does not answer, some ten a second: ours tells once.
+        parts.push("openraft=error");
+    }
     parts.join(",").parse().map_err(|error| usage(format_args!("'{text}' is not a log filter: {error}")))
 }
 

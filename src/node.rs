@@ -4,7 +4,14 @@
 //! share nothing but the runtime. Order matters here. What can be refused is refused before
 //! anything is touched: certificates, then the ports, then the data folder. On the way down sockets
 //! go first, the store last.
+//!
+//! A node of a cluster ([`Config::cluster`]) has a broker as long as it leads: see `clustered`.
 
+#[cfg(feature = "cluster")]
+mod clustered;
+mod serving;
+
+use self::serving::{HttpPorts, Logs, Serving};
 use crate::admin::definitions::{Source, start_with};
 use crate::admin::{Caller, Requester};
 use crate::audit::recent::RecentLines;
@@ -12,23 +19,23 @@ use crate::broker::accounts::DEFAULT_USER;
 use crate::broker::{AlarmLimits, Broker, BrokerSettings, LogFilter};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config, Secret, Users};
-use crate::http::{self, Listener, Port, Served, Socket};
+use crate::http::{Listener, Socket};
 use crate::machine;
 use crate::server::{self, ListenerOptions, LogLines, Server, ShutdownReason};
 use crate::statistics::SamplesWanted;
-use crate::store::{self, StoreError};
+use crate::store::{self, Opened, StoreError};
 use crate::tls::{BadFile, Certificates};
 use serde_json::{Value, json};
 use std::fmt::{self, Display};
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 /// How long connections may take to end when the node stops.
@@ -37,24 +44,22 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 /// A running broker. It serves until [`Node::shutdown`]. A node that is dropped instead ends its
 /// connections and leaves its data as a crash does: what was confirmed is there.
 pub struct Node {
-    broker: Arc<Broker>,
-    connections: Connections,
+    kind: Kind,
     addresses: Addresses,
     certificates: Option<Arc<Certificates>>,
-    /// Listeners and what runs beside them. None of them ends by itself.
-    tasks: JoinSet<()>,
-    /// One task, which ends once the store has failed.
-    timer: JoinSet<()>,
-    reason: ShutdownReason,
 }
 
-/// The connections of a node: they end with it.
-struct Connections(Arc<Server>);
+/// What runs.
+enum Kind {
+    Alone(Alone),
+    #[cfg(feature = "cluster")]
+    OfCluster(clustered::Clustered),
+}
 
-impl Drop for Connections {
-    fn drop(&mut self) {
-        self.0.end(ShutdownReason::Stop);
-    }
+/// A broker without a cluster.
+struct Alone {
+    serving: Serving,
+    reason: ShutdownReason,
 }
 
 /// Where a node listens: the ports as they are, where port 0 was asked for.
@@ -92,7 +97,7 @@ pub enum StartError {
         why: String,
     },
     /// Settings do not go together.
-    Settings(&'static str),
+    Settings(String),
     /// The user to start with is refused.
     DefaultUser(String),
     /// Everybody could log in: see [`crate::config::Users::allow_default`].
@@ -104,6 +109,14 @@ pub enum StartError {
 pub struct StopError {
     error: Option<StoreError>,
     while_stopping: bool,
+    /// Why a node could not go on that has not failed.
+    refusal: Option<StartError>,
+}
+
+impl StopError {
+    fn of(error: Option<StoreError>, while_stopping: bool) -> Self {
+        Self { error, while_stopping, refusal: None }
+    }
 }
 
 /// What a program waits for. It is boxed here, so that all that is awaited inside is compiled once,
@@ -122,43 +135,20 @@ impl Node {
     }
 
     async fn begin(config: Config) -> Result<Self, StartError> {
-        check_default_user(&config.users)?;
+        check_settings(&config)?;
         let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::mono_ms()));
         let certificates = certificates.transpose().map_err(StartError::Tls)?.map(Arc::new);
-        let amqp = bind_all(&config.amqp)?;
-        let amqps = bind_all(&config.amqps)?;
-        let http = bind(config.http)?;
-        let https = config.https.map(bind).transpose()?;
-        let addresses = Addresses {
-            amqp: ports(&amqp)?,
-            amqps: ports(&amqps)?,
-            http: port(&http)?,
-            https: https.as_ref().map(port).transpose()?,
-        };
-        let (broker, config) = off_the_runtime(move || Ok((open(&config)?, config))).await?;
-        let server = Server::new(Arc::clone(&broker));
-        let mut tasks = JoinSet::new();
-        let plain = ListenerOptions { tls: None, proxies: config.proxy_protocol_from.clone().into() };
-        let secure = ListenerOptions { tls: certificates.clone(), ..plain.clone() };
-        for (listeners, options) in [(amqp, plain), (amqps, secure)] {
-            for listener in listeners {
-                tasks.spawn(server::accept(Arc::clone(&server), listener, options.clone()));
+        let sockets = Sockets::bind(&config, certificates.clone())?;
+        let addresses = sockets.addresses.clone();
+        let kind = match &config.cluster {
+            #[cfg(feature = "cluster")]
+            Some(cluster) => {
+                let cluster = cluster.clone();
+                Kind::OfCluster(clustered::Clustered::start(config, &cluster, sockets).await?)
             }
-        }
-        let mut http_ports = vec![Port { listener: http, certificates: None }];
-        http_ports.extend(https.map(|listener| Port { listener, certificates: certificates.clone() }));
-        let (broker_served, listeners) = (Arc::clone(&broker), addresses.listeners());
-        let allow_origins = config.management.cors_allow_origins.clone();
-        let socket = Socket::bind(&config.data_dir);
-        let socket = socket.inspect_err(|why| warn!(error = why, "leveret ctl cannot reach this broker"));
-        let certificates_served = certificates.clone();
-        let served =
-            Served { broker: broker_served, listeners, allow_origins, certificates: certificates_served };
-        tasks.spawn(http::serve(http_ports, socket.ok(), served));
-        let mut timer = JoinSet::new();
-        timer.spawn(server::run_timer(Arc::clone(&server), config.data_dir));
-        let connections = Connections(server);
-        Ok(Self { broker, connections, addresses, certificates, tasks, timer, reason: ShutdownReason::Stop })
+            _ => Kind::Alone(Alone::start(config, sockets).await?),
+        };
+        Ok(Self { kind, addresses, certificates })
     }
 
     /// Where it listens.
@@ -169,32 +159,43 @@ impl Node {
 
     /// Publishes lines of the log to the exchange `amq.rabbitmq.log` from now on.
     pub fn publish_log(&mut self, lines: LogLines) {
-        self.tasks.spawn(lines.publish(Arc::clone(&self.broker)));
+        match &mut self.kind {
+            Kind::Alone(alone) => {
+                lines.target().set(&alone.serving.broker);
+                alone.serving.tasks.spawn(lines.publish());
+            }
+            #[cfg(feature = "cluster")]
+            Kind::OfCluster(cluster) => cluster.publish_log(lines),
+        }
     }
 
     /// Has the last lines of the log shown to who may see them.
     pub fn show_log(&self, lines: RecentLines) {
-        self.broker.show_log(lines);
+        self.tell_of_log(&Logs { recent: Some(lines), ..Logs::default() });
     }
 
     /// Has operators set the filter of the log by this from now on.
     pub fn set_log_filter(&self, set: LogFilter) {
-        // There is one log.
-        let _first = self.broker.log_filter().set(set);
+        self.tell_of_log(&Logs { filter: Some(set), ..Logs::default() });
+    }
+
+    fn tell_of_log(&self, logs: &Logs) {
+        match &self.kind {
+            Kind::Alone(alone) => logs.tell(&alone.serving.broker),
+            #[cfg(feature = "cluster")]
+            Kind::OfCluster(cluster) => cluster.tell_of_log(logs),
+        }
     }
 
     /// Takes over what may change while the node runs: the limits of memory and disk, those of
     /// clients, which are logged, and which users are local only; and reads certificates again.
     /// What is wrong with those is logged, and then they stay as they were.
     pub fn reload(&self, config: &Config) {
-        let changed = self.broker.limits().get().changes(&config.limits);
-        if !changed.is_empty() {
-            self.broker.set_limits(config.limits.clone());
-            self.connections.0.reload_limits();
-            info!(limits = changed.join(","), "limits of clients reloaded");
+        match &self.kind {
+            Kind::Alone(Alone { serving, .. }) => reload(&serving.broker, serving.server(), config),
+            #[cfg(feature = "cluster")]
+            Kind::OfCluster(cluster) => cluster.reload(config),
         }
-        self.broker.alarms().set_limits(alarm_limits(config));
-        self.broker.accounts().set_local_only(config.users.local_only.clone());
         self.reload_certificates();
     }
 
@@ -212,24 +213,18 @@ impl Node {
     }
 
     async fn fail(&mut self) {
-        let (task, ended) = tokio::select! {
-            biased;
-            Some(ended) = self.timer.join_next() => ("the timer", ended),
-            Some(ended) = self.tasks.join_next() => ("a listener or a task beside it", ended),
-            // Both have run since the start.
-            else => return,
-        };
-        let fault = match ended.map_err(JoinError::try_into_panic) {
-            Err(Ok(panic)) => StoreError::panicked(task, &*panic),
-            Ok(()) | Err(Err(_)) => StoreError::BrokerFault(format!("{task} has ended")),
-        };
-        // If it is the store that has failed, its own reason came first.
-        self.broker.log().fail(fault);
-        self.reason = ShutdownReason::StoreFailed;
+        match &mut self.kind {
+            Kind::Alone(Alone { serving, reason }) => {
+                serving.failed().await;
+                *reason = ShutdownReason::StoreFailed;
+            }
+            #[cfg(feature = "cluster")]
+            Kind::OfCluster(cluster) => cluster.failed().await,
+        }
     }
 
     /// Stops: closes the listeners, ends all connections (320; 541 if it has failed) and closes the
-    /// store. What takes longer than 5 s to end is cut.
+    /// store. What takes longer than 5 s to end is cut. A node that leads a cluster hands it over.
     ///
     /// # Errors
     /// The node had failed, or the store cannot be closed in order. What was confirmed is on disk,
@@ -238,27 +233,109 @@ impl Node {
         Box::pin(self.stop())
     }
 
-    async fn stop(mut self) -> Result<(), StopError> {
+    async fn stop(self) -> Result<(), StopError> {
+        match self.kind {
+            Kind::Alone(alone) => alone.shutdown().await,
+            #[cfg(feature = "cluster")]
+            Kind::OfCluster(cluster) => cluster.shutdown().await,
+        }
+    }
+}
+
+impl Alone {
+    async fn start(config: Config, sockets: Sockets) -> Result<Self, StartError> {
+        let Sockets { amqp, amqps, http, https, addresses, certificates } = sockets;
+        let opened = off_the_runtime(move || open(&config).map(|broker| (broker, config)));
+        let (broker, config) = opened.await?;
+        let http = HttpPorts {
+            plain: http,
+            tls: https,
+            socket: operators_socket(&config),
+            listeners: addresses.listeners(),
+            certificates: certificates.clone(),
+        };
+        let mut serving = Serving::start(broker, &http, &config)?;
+        for (options, listeners) in listener_options(&config, certificates).into_iter().zip([amqp, amqps]) {
+            for listener in listeners {
+                let server = Arc::clone(serving.server());
+                serving.tasks.spawn(server::accept(server, listener, options.clone()));
+            }
+        }
+        Ok(Self { serving, reason: ShutdownReason::Stop })
+    }
+
+    async fn shutdown(mut self) -> Result<(), StopError> {
         let reason = self.reason;
         match reason {
             ShutdownReason::Stop => info!("stopping"),
             ShutdownReason::StoreFailed => error!("stopping because the broker has failed"),
         }
-        self.timer.shutdown().await;
-        self.tasks.shutdown().await;
-        let Connections(server) = &self.connections;
-        server.end(reason);
-        if !server.ended(STOP_WAIT).await {
+        if !self.serving.end(reason, STOP_WAIT).await {
             warn!(seconds = STOP_WAIT.as_secs(), "closing connections that did not end in time");
         }
         let while_stopping = reason != ShutdownReason::StoreFailed;
-        let broker = Arc::clone(&self.broker);
-        match off_the_runtime(move || broker.shutdown()).await {
-            Err(error) => Err(StopError { error: Some(error), while_stopping }),
+        match self.serving.close().await {
+            Err(error) => Err(StopError::of(Some(error), while_stopping)),
             Ok(()) if while_stopping => Ok(()),
-            Ok(()) => Err(StopError { error: None, while_stopping }),
+            Ok(()) => Err(StopError::of(None, while_stopping)),
         }
     }
+}
+
+/// What a node listens on.
+struct Sockets {
+    amqp: Vec<TcpListener>,
+    amqps: Vec<TcpListener>,
+    http: StdListener,
+    https: Option<StdListener>,
+    addresses: Addresses,
+    certificates: Option<Arc<Certificates>>,
+}
+
+impl Sockets {
+    fn bind(config: &Config, certificates: Option<Arc<Certificates>>) -> Result<Self, StartError> {
+        let (amqp, amqps) = (bind_all(&config.amqp)?, bind_all(&config.amqps)?);
+        let http = bind(config.http)?;
+        let https = config.https.map(bind).transpose()?;
+        let addresses = Addresses {
+            amqp: ports(&amqp)?,
+            amqps: ports(&amqps)?,
+            http: port(&http)?,
+            https: https.as_ref().map(port).transpose()?,
+        };
+        let std = |listener: TcpListener, address| {
+            listener.into_std().map_err(|error| StartError::Listen { address, error })
+        };
+        let http = std(http, addresses.http)?;
+        let https = https.zip(addresses.https).map(|(https, address)| std(https, address)).transpose()?;
+        Ok(Self { amqp, amqps, http, https, addresses, certificates })
+    }
+}
+
+/// What is asked of those who come to the ports of AMQP, and of AMQP over TLS.
+fn listener_options(config: &Config, certificates: Option<Arc<Certificates>>) -> [ListenerOptions; 2] {
+    let plain = ListenerOptions { tls: None, proxies: config.proxy_protocol_from.clone().into() };
+    let secure = ListenerOptions { tls: certificates, ..plain.clone() };
+    [plain, secure]
+}
+
+/// The operators' socket, if it can be made.
+fn operators_socket(config: &Config) -> Option<Arc<Socket>> {
+    let socket = Socket::bind(&config.data_dir);
+    let socket = socket.inspect_err(|why| warn!(error = why, "leveret ctl cannot reach this broker"));
+    socket.ok().map(Arc::new)
+}
+
+/// Has a broker take over what may change while it runs.
+fn reload(broker: &Broker, server: &Server, config: &Config) {
+    let changed = broker.limits().get().changes(&config.limits);
+    if !changed.is_empty() {
+        broker.set_limits(config.limits.clone());
+        server.reload_limits();
+        info!(limits = changed.join(","), "limits of clients reloaded");
+    }
+    broker.alarms().set_limits(alarm_limits(config));
+    broker.accounts().set_local_only(config.users.local_only.clone());
 }
 
 impl fmt::Debug for Node {
@@ -279,8 +356,13 @@ async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
 fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
     let options = store::Options { repair: config.repair, ..store::Options::default() };
     let opened = store::open(&config.data_dir, options).map_err(StartError::Store)?;
+    begin(config, opened, settings(config))
+}
+
+/// Starts a broker on what the store has recovered, and takes in the definitions to start with.
+fn begin(config: &Config, opened: Opened, settings: BrokerSettings) -> Result<Arc<Broker>, StartError> {
     let now = Clock::starting(opened.recovered.ahead_ms).now();
-    let broker = Broker::start(opened, settings(config), now).map_err(StartError::Store)?;
+    let broker = Broker::start(opened, settings, now).map_err(StartError::Store)?;
     let checked = add_default_user(config, &broker)
         .and_then(|()| define(config, &broker))
         .and_then(|()| check_first_users(config, &broker));
@@ -297,10 +379,24 @@ fn open(config: &Config) -> Result<Arc<Broker>, StartError> {
     }
 }
 
+/// Looks at what is known to be wrong with settings before anything is touched.
+fn check_settings(config: &Config) -> Result<(), StartError> {
+    check_default_user(&config.users)?;
+    let Some(cluster) = &config.cluster else { return Ok(()) };
+    if !cfg!(feature = "cluster") {
+        let why = "this program was built without clusters, and [cluster] asks for one: build it with `cargo build \
+                   --release --features cluster`";
+        return Err(StartError::Settings(why.to_owned()));
+    }
+    cluster.read_secret().map(drop).map_err(StartError::Settings)
+}
+
 /// Nobody is to be given a password that everybody knows.
 fn check_default_user(users: &Users) -> Result<(), StartError> {
     match (&users.default_user, &users.default_pass) {
-        (Some(_), None) => Err(StartError::Settings("users.default_user needs users.default_pass")),
+        (Some(_), None) => {
+            Err(StartError::Settings("users.default_user needs users.default_pass".to_owned()))
+        }
         _ => Ok(()),
     }
 }
@@ -365,7 +461,8 @@ fn settings(config: &Config) -> BrokerSettings {
     let Advertise { product, version } = config.advertise.clone();
     let (alarms, local_only) = (alarm_limits(config), config.users.local_only.clone());
     let anonymous_user = config.auth.anonymous_user.clone();
-    BrokerSettings { product, version, local_only, anonymous_user, limits: config.limits.clone(), alarms }
+    let limits = config.limits.clone();
+    BrokerSettings { product, version, local_only, anonymous_user, limits, alarms, cluster: None }
 }
 
 fn alarm_limits(config: &Config) -> AlarmLimits {
@@ -382,7 +479,7 @@ fn alarm_limits(config: &Config) -> AlarmLimits {
 /// # Errors
 /// A certificate or key is of no use, or settings do not go together.
 pub fn check(config: &Config) -> Result<(), StartError> {
-    check_default_user(&config.users)?;
+    check_settings(config)?;
     let certificates = config.tls.clone().map(|tls| Certificates::read(tls, clock::mono_ms()));
     certificates.transpose().map_err(StartError::Tls).map(drop)
 }
@@ -471,6 +568,9 @@ impl std::error::Error for StartError {}
 
 impl Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(refusal) = &self.refusal {
+            return refusal.fmt(f);
+        }
         let Some(error) = &self.error else { return f.write_str("the store has failed") };
         if self.while_stopping && error.is_full() {
             let lost = "what clients did last could not be written, and none of that was confirmed";

@@ -2,11 +2,13 @@
 //! from one to another with all that was confirmed; strangers are refused.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod processes;
+
 use crate::store::wait_for;
 use crate::support::folder::Folder;
 use leveret::cluster::handshake::{Introduction, SharedSecret};
-use leveret::cluster::tcp::{Identity, TcpTransport, meet, serve};
-use leveret::cluster::{Member, NodeId, Parts, Peer, Timing};
+use leveret::cluster::tcp::{Identity, Respond, TcpTransport, meet, serve};
+use leveret::cluster::{Call, Member, NodeId, Parts, Peer, Timing};
 use leveret::ids::QueueId;
 use leveret::message::{BlockBuilder, Message};
 use leveret::store::change::{Change, Log, QueueRecord};
@@ -30,8 +32,21 @@ const SECRET: &[u8] = b"known to all nodes of the test";
 const QUEUE: QueueId = QueueId(1);
 
 fn identity(node: NodeId, secret: &[u8]) -> Identity {
-    let me = Introduction { node, cluster: Some([7; 16]), name: format!("node {node}") };
+    let me = Introduction { node, process: node, cluster: Some([7; 16]), name: format!("node {node}") };
     Identity { secret: SharedSecret::new(secret).unwrap(), me }
+}
+
+/// Answers for a member.
+struct Answering(Identity, Member);
+
+impl Respond for Answering {
+    fn identity(&self) -> Identity {
+        self.0.clone()
+    }
+
+    fn respond<'a>(&'a self, _from: &'a Introduction, request: bytes::Bytes) -> Call<'a> {
+        Box::pin(self.1.handle(request))
+    }
 }
 
 /// A node at work.
@@ -77,11 +92,13 @@ impl Cluster {
             syncs_aside: true,
             replica: replica.clone(),
             transport: Arc::new(TcpTransport::new(identity(node, SECRET), others)),
-            timing: Timing::default(),
+            // On a machine that does much else nobody is to be elected but for a death.
+            timing: Timing { heartbeat_ms: 200, election_ms: 1000..1600 },
             seed: node,
         };
         let member = Member::start(parts).await.unwrap();
-        let server = tokio::spawn(serve(listener, identity(node, SECRET), member.clone()));
+        let server =
+            tokio::spawn(serve(listener, Arc::new(Answering(identity(node, SECRET), member.clone()))));
         self.nodes.insert(node, Node { member, replica, server });
     }
 
@@ -110,7 +127,7 @@ impl Cluster {
                 return (id, opened);
             }
             let (any, _) = self.nodes.iter().next().unwrap();
-            let _soon = timeout(Duration::from_millis(100), self.nodes[any].member.changed()).await;
+            let _soon = timeout(Duration::from_millis(100), self.nodes[any].member.changes().changed()).await;
         }
     }
 }
@@ -204,7 +221,8 @@ fn a_majority_is_enough_and_less_confirms_nothing() {
         let ticket = opened.log.append(&mut vec![publish(20)]);
         // It finds out that it may be alone.
         while cluster.nodes[&leader].member.status().is_sure {
-            let _soon = timeout(Duration::from_millis(20), cluster.nodes[&leader].member.changed()).await;
+            let _soon =
+                timeout(Duration::from_millis(20), cluster.nodes[&leader].member.changes().changed()).await;
         }
         assert!(opened.log.durable() < ticket, "one of three has confirmed");
         cluster.restart(others[1]).await;

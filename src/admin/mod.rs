@@ -20,6 +20,7 @@ mod access;
 pub mod binding_key;
 pub mod browse;
 pub mod clients;
+pub mod cluster;
 mod columns;
 pub mod damage;
 pub mod definitions;
@@ -72,6 +73,7 @@ use self::vhosts::VHostOperation;
 use crate::broker::Broker;
 use crate::broker::clients::StatsRequest;
 use crate::clock::Now;
+use crate::cluster_status::ClusterStatus;
 use crate::ids::Ticket;
 use crate::statistics::SamplesWanted;
 use crate::store::change::CopyParts;
@@ -176,6 +178,8 @@ pub enum Told {
     User(users::UserRow),
     /// How the broker stands.
     Status(node::Status),
+    /// How the nodes of a cluster stand.
+    ClusterStatus(ClusterStatus),
     /// Everything that is declared.
     Definitions(definitions::Document),
     /// What an import came to.

@@ -26,6 +26,8 @@ pub enum NodeOperation {
     Ping,
     /// The broker's status.
     Status,
+    /// How the nodes of its cluster stand.
+    ClusterStatus,
     /// What there is, in numbers, as far as whoever asks sees it.
     Overview,
     /// What the process uses.
@@ -226,6 +228,7 @@ impl NodeOperation {
         match self {
             Self::Ping
             | Self::Status
+            | Self::ClusterStatus
             | Self::Overview
             | Self::Usage
             | Self::ReadLog { .. }
@@ -244,9 +247,11 @@ impl NodeOperation {
     pub(super) fn requirement(&self) -> Requirement<'_> {
         Requirement::Tag(match self {
             Self::Ping | Self::Overview => Tag::Management,
-            Self::Status | Self::Usage | Self::ReadLog { .. } | Self::ListDamaged { records: false } => {
-                Tag::Monitoring
-            }
+            Self::Status
+            | Self::ClusterStatus
+            | Self::Usage
+            | Self::ReadLog { .. }
+            | Self::ListDamaged { records: false } => Tag::Monitoring,
             // It shows what is in messages of all vhosts.
             Self::ListDamaged { records: true }
             | Self::Backup
@@ -272,6 +277,7 @@ pub(super) fn perform(
     let told = match operation {
         NodeOperation::Ping => Told::Done,
         NodeOperation::Status => Told::Status(status(broker, caller)),
+        NodeOperation::ClusterStatus => Told::ClusterStatus(broker.cluster_status()),
         NodeOperation::Overview => Told::Overview(Box::new(overview(broker, caller, access))),
         NodeOperation::Usage => Told::Usage(Box::new(usage(broker, caller))),
         NodeOperation::ReadLog { lines } => Told::Log(log(broker, *lines)),

@@ -64,6 +64,7 @@ use crate::auth::directory::AuthChange;
 use crate::auth::vhost::VHostRecord;
 use crate::blocking;
 use crate::clock::{Clock, Now};
+use crate::cluster_status::{ClusterStatus, KnownStatus};
 use crate::config::{CurrentLimits, Limits};
 use crate::error::{BrokerError, Scarce};
 use crate::ids::{ConnectionId, ConsumerId, Ticket};
@@ -116,6 +117,23 @@ pub struct BrokerSettings {
     pub limits: Limits,
     /// When publishers have to wait.
     pub alarms: AlarmLimits,
+    /// The cluster that it is the broker of, if it is of one.
+    pub cluster: Option<OfCluster>,
+}
+
+/// What a broker knows of its cluster.
+#[derive(Clone)]
+pub struct OfCluster {
+    /// The node that it is on.
+    pub node: String,
+    /// Tells how the nodes stand.
+    pub status: KnownStatus,
+}
+
+impl fmt::Debug for OfCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OfCluster").field("node", &self.node).finish_non_exhaustive()
+    }
 }
 
 impl Default for BrokerSettings {
@@ -127,6 +145,7 @@ impl Default for BrokerSettings {
             anonymous_user: None,
             limits: Limits::default(),
             alarms: AlarmLimits::default(),
+            cluster: None,
         }
     }
 }
@@ -155,7 +174,7 @@ pub struct Gauges {
 }
 
 /// Sets the filter of the log; an error says why it cannot be used.
-pub type LogFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+pub type LogFilter = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// A broker: virtual hosts, users, policies, clients and the log behind them.
 pub struct Broker {
@@ -165,6 +184,7 @@ pub struct Broker {
     attempts: Attempts,
     parameters: GlobalParameters,
     node_name: String,
+    cluster: Option<OfCluster>,
     clients: Clients,
     jobs: Jobs,
     recent: OnceLock<RecentLines>,
@@ -193,7 +213,8 @@ impl Broker {
         let Opened { log, pages, mut recovered } = opened;
         let timers = Arc::new(Timers::default());
         let metrics = Arc::<Metrics>::default();
-        let BrokerSettings { product, version, local_only, anonymous_user, limits, alarms } = settings;
+        let BrokerSettings { product, version, local_only, anonymous_user, limits, alarms, cluster } =
+            settings;
         let (places, alarms) = (Quotas::new(&limits), Arc::new(Alarms::new(alarms)));
         let unread = Arc::new(Unread::with(limits.unread_bytes_max));
         let (of_all, next_queue) = (Arc::new(CurrentLimits::new(limits)), recovered.next_queue);
@@ -214,7 +235,11 @@ impl Broker {
             accounts,
             attempts: Attempts::default(),
             parameters,
-            node_name: format!("leveret@{}", machine::hostname()),
+            node_name: match &cluster {
+                Some(of) => format!("leveret@{}", of.node),
+                None => format!("leveret@{}", machine::hostname()),
+            },
+            cluster,
             clients: Clients::default(),
             jobs: Jobs::default(),
             recent: OnceLock::new(),
@@ -441,6 +466,18 @@ impl Broker {
     #[must_use]
     pub fn listening(&self) -> &Listening {
         &self.listening
+    }
+
+    /// How the nodes of its cluster stand; without a cluster it is the only one.
+    #[must_use]
+    pub fn cluster_status(&self) -> ClusterStatus {
+        self.cluster.as_ref().map_or_else(|| ClusterStatus::alone(&self.node_name), |of| (of.status)())
+    }
+
+    /// Whether it is the broker of a cluster: if its log ends, another node's goes on.
+    #[must_use]
+    pub fn is_of_cluster(&self) -> bool {
+        self.cluster.is_some()
     }
 
     /// What sets the filter of the log, once whoever made the log has said it.

@@ -9,7 +9,7 @@
 //! client  introduction | 32 bytes HMAC-SHA256
 //! server  u8 1 | introduction | 32 bytes HMAC-SHA256, or: u8 0 | str why it refuses
 //!
-//! introduction   u64 node | u8 whether it belongs to a cluster | 16 bytes which | str name
+//! introduction   u64 node | u64 process | u8 whether it belongs to a cluster | 16 bytes which | str name
 //! ```
 //!
 //! The secret is the key of both HMACs, over the word `client` or `server` and all that was sent
@@ -79,6 +79,8 @@ impl fmt::Debug for SharedSecret {
 pub struct Introduction {
     /// Which node.
     pub node: NodeId,
+    /// A number that its process has drawn: who has the same node and another one is a copy.
+    pub process: u64,
     /// To which cluster it belongs, if to any yet.
     pub cluster: Option<ClusterId>,
     /// What it is called.
@@ -104,6 +106,14 @@ pub enum Refusal {
     },
     /// The other side has refused, and says why.
     Refused(String),
+}
+
+impl Introduction {
+    /// Whether these are two processes with the data of one node.
+    #[must_use]
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        self.node == other.node && self.process != other.process
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -273,11 +283,12 @@ fn check(
         return Err(Refusal::Secret);
     }
     let node = take_u64(&mut introduction).map_err(no_node)?;
+    let process = take_u64(&mut introduction).map_err(no_node)?;
     let has_cluster = take(&mut introduction, 1).map_err(no_node)?[0] == 1;
     let mut cluster = ClusterId::default();
     take(&mut introduction, cluster.len()).map_err(no_node)?.copy_to_slice(&mut cluster);
     let name = take_text(&mut introduction).map_err(no_node)?;
-    Ok(Introduction { node, cluster: has_cluster.then_some(cluster), name })
+    Ok(Introduction { node, process, cluster: has_cluster.then_some(cluster), name })
 }
 
 fn check_cluster(me: &Introduction, them: &Introduction) -> Result<(), Refusal> {
@@ -291,6 +302,7 @@ fn check_cluster(me: &Introduction, them: &Introduction) -> Result<(), Refusal> 
 
 fn put_introduction(out: &mut BytesMut, who: &Introduction) {
     out.put_u64(who.node);
+    out.put_u64(who.process);
     out.put_u8(who.cluster.is_some().into());
     out.extend_from_slice(&who.cluster.unwrap_or_default());
     put_text(out, beginning(&who.name, NAME_BYTES_MAX));
@@ -309,7 +321,8 @@ mod tests {
     }
 
     fn node(node: NodeId, cluster: Option<u8>) -> Introduction {
-        Introduction { node, cluster: cluster.map(|id| [id; 16]), name: format!("node {node}") }
+        let (cluster, name) = (cluster.map(|id| [id; 16]), format!("node {node}"));
+        Introduction { node, process: node, cluster, name }
     }
 
     /// What the client and the server make of each other.

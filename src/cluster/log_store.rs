@@ -23,6 +23,9 @@ use std::thread;
 /// The last entry with members that was applied is noted under this.
 const NOTE_MEMBERS: u8 = 1;
 
+/// What a node keeps of itself is noted under this, before there is a [`LogStore`].
+pub(super) const NOTE_SELF: u8 = 2;
+
 /// So many bytes of entries are read at a time, or one entry.
 const READ_BYTES_MAX: usize = 4 << 20;
 

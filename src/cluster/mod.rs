@@ -9,22 +9,25 @@
 //! each other is bytes (`rpc`), brought there by a [`Transport`]: one is [`tcp`], over connections
 //! that [`handshake`] opens, another one the network of a simulation.
 //!
+//! A [`LocalNode`] is all of that in one process: it opens the data, becomes a cluster with its
+//! peers once (`founding`), and answers on its port. `node` has the broker follow the lead.
+//!
 //! What a leader confirms is on the disks of a majority, and follows from what was committed
 //! before: `store::replica` says how. Each proposal is for the term in which its broker began.
 //!
 //! # What is not there yet
 //!
-//! * Nothing but tests starts a [`Member`]: there are no settings, no founding of a cluster by
-//!   asking all peers, no broker that goes with the lead from node to node, no commands.
 //! * One group is on its way at a time.
 //! * The log is never purged, and there are no snapshots: a node must start empty, and one that has
 //!   lost its disk cannot come back.
-//! * A leader that is cut off commits nothing, but does not find out, and delivers what it has.
 //! * An entry is one message, of no more than [`tcp::MESSAGE_BYTES_MAX`], and not cut into pieces.
 //! * Connections are authenticated by a shared secret, and not encrypted.
 //! * A full disk ends a node's part, until it is started again.
 
+mod ask;
+mod founding;
 pub mod handshake;
+mod local;
 mod log_store;
 mod member;
 mod rpc;
@@ -32,7 +35,9 @@ mod state_machine;
 pub mod tcp;
 mod types;
 
-pub use self::member::{Member, Parts, Status};
+pub use self::ask::Forwarded;
+pub use self::local::{LocalNode, NodeFault, Settings, TakesClients};
+pub use self::member::{Changes, Member, Parts, Progress, Status};
 pub use self::types::{NodeId, Peer};
 use bytes::Bytes;
 use std::io;

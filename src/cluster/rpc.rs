@@ -4,30 +4,37 @@
 //! 1 append    vote | optional id before | optional id committed | u32 count, each id | u32 length | payload
 //! 2 vote      vote | optional id of the last entry | u8 whether the leader asks for it
 //! 3 pre-vote  as 2
+//! 4 transfer  vote of the leader | u64 node that is to lead | optional id of the last entry
 //!
 //! 1 answer    u8 0 all | u8 1, optional id of the last one | u8 2 not behind these | u8 3, vote that is higher
 //! 2, 3        vote | u8 whether it is given | optional id of the last entry
+//! 4           nothing: it asks for votes now
 //! 0           str why it cannot be answered
 //! ```
 
 use super::types::{
     RaftVote, TypeConfig, malformed, of_raft_entry, of_raft_id, of_raft_vote, put_id, put_optional, put_text,
-    put_vote, take, take_id, take_optional, take_text, take_vote, to_raft_entry, to_raft_id, to_raft_vote,
+    put_vote, take, take_id, take_optional, take_text, take_u64, take_vote, to_raft_entry, to_raft_id,
+    to_raft_vote,
 };
 use crate::store::replica::log::{EntryId, LogEntry};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
 use std::io;
 
 const FAULT: u8 = 0;
 const APPEND: u8 = 1;
 const VOTE: u8 = 2;
 const PRE_VOTE: u8 = 3;
+const TRANSFER: u8 = 4;
 
 pub(super) type Append = AppendEntriesRequest<TypeConfig>;
 pub(super) type Appended = AppendEntriesResponse<TypeConfig>;
 pub(super) type AskVote = VoteRequest<TypeConfig>;
 pub(super) type Voted = VoteResponse<TypeConfig>;
+pub(super) type Transfer = TransferLeaderRequest<TypeConfig>;
 
 /// A request.
 #[derive(Debug)]
@@ -35,6 +42,7 @@ pub(super) enum Request {
     Append(Append),
     Vote(AskVote),
     PreVote(AskVote),
+    Transfer(Transfer),
 }
 
 /// An answer.
@@ -42,6 +50,7 @@ pub(super) enum Request {
 pub(super) enum Answer {
     Appended(Appended),
     Voted(Voted),
+    Transferred,
     Fault(String),
 }
 
@@ -64,6 +73,12 @@ impl Request {
             }
             Self::Vote(ask) => put_ask(&mut out, VOTE, ask),
             Self::PreVote(ask) => put_ask(&mut out, PRE_VOTE, ask),
+            Self::Transfer(transfer) => {
+                out.put_u8(TRANSFER);
+                put_vote(&mut out, of_raft_vote(transfer.from_leader()));
+                out.put_u64(*transfer.to_node_id());
+                put_optional(&mut out, transfer.last_log_id().map(of_raft_id), put_id);
+            }
         }
         out.freeze()
     }
@@ -85,6 +100,11 @@ impl Request {
             }
             VOTE => take_ask(&mut bytes).map(Self::Vote),
             PRE_VOTE => take_ask(&mut bytes).map(Self::PreVote),
+            TRANSFER => {
+                let (from, to) = (take_raft_vote(&mut bytes)?, take_u64(&mut bytes)?);
+                let last = take_optional(&mut bytes, take_id)?.map(to_raft_id);
+                Ok(Self::Transfer(Transfer::new(from, to, last)))
+            }
             _ => Err(malformed()),
         }
     }
@@ -115,6 +135,7 @@ impl Answer {
                 out.put_u8(voted.vote_granted.into());
                 put_optional(&mut out, voted.last_log_id.as_ref().map(of_raft_id), put_id);
             }
+            Self::Transferred => out.put_u8(TRANSFER),
             Self::Fault(why) => {
                 out.put_u8(FAULT);
                 put_text(&mut out, why);
@@ -141,6 +162,7 @@ impl Answer {
                     granted,
                 )))
             }
+            TRANSFER => Ok(Self::Transferred),
             FAULT => take_text(&mut bytes).map(Self::Fault),
             _ => Err(malformed()),
         }

@@ -9,7 +9,7 @@ use super::handshake::{
     Client, HANDSHAKE_BYTES_MAX, Introduction, NONCE_BYTES, Refusal, Server, SharedSecret,
 };
 use super::types::NodeId;
-use super::{Call, Member, Transport};
+use super::{Call, Transport};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, error, warn};
 
 /// A message between nodes has no more bytes: an entry with a message of 128 MiB, and as much
 /// again.
@@ -46,6 +46,24 @@ pub struct Identity {
     pub secret: SharedSecret,
     /// Who it is.
     pub me: Introduction,
+}
+
+/// Who answers on a node's port.
+pub trait Respond: Send + Sync + 'static {
+    /// Who it is at this moment.
+    fn identity(&self) -> Identity;
+
+    /// The answer to what somebody asks who knows the secret.
+    ///
+    /// # Errors
+    /// That is no request, and the connection ends.
+    fn respond<'a>(&'a self, from: &'a Introduction, request: Bytes) -> Call<'a>;
+
+    /// Takes over the connection, if that is what a request was about, once it is answered.
+    fn take(&self, from: &Introduction, request: &[u8], stream: TcpStream) -> Option<TcpStream> {
+        let _of_no_interest = (from, request);
+        Some(stream)
+    }
 }
 
 /// The way to other nodes.
@@ -80,8 +98,7 @@ impl TcpTransport {
     }
 
     async fn ask_over(&self, to: NodeId, mut stream: TcpStream, request: &[u8]) -> io::Result<Bytes> {
-        write(&mut stream, request).await?;
-        let answer = read(&mut stream, MESSAGE_BYTES_MAX).await?;
+        let answer = ask(&mut stream, request).await?;
         let mut idle = self.idle();
         let kept = idle.entry(to).or_default();
         if kept.len() < IDLE_MAX {
@@ -90,9 +107,15 @@ impl TcpTransport {
         Ok(answer)
     }
 
-    async fn connect(&self, to: NodeId) -> io::Result<TcpStream> {
+    /// A new connection to a node.
+    pub(super) async fn connect(&self, to: NodeId) -> io::Result<TcpStream> {
         let address = self.addresses.get(&to).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let (stream, them) = meet(address, &self.identity).await?;
+        let met = meet(address, &self.identity).await;
+        let (stream, them) = met.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                warn!(address, "cannot join the node: {error}");
+            }
+        })?;
         if them.node == to {
             Ok(stream)
         } else {
@@ -116,7 +139,7 @@ impl Debug for TcpTransport {
 /// Connects to the node at `address`, and finds out who it is.
 ///
 /// # Errors
-/// It cannot be reached, or one of the two refuses, which is logged.
+/// It cannot be reached, or one of the two refuses (`PermissionDenied`).
 pub async fn meet(address: &str, identity: &Identity) -> io::Result<(TcpStream, Introduction)> {
     let met = timeout(HANDSHAKE_TIMEOUT, async {
         let mut stream = TcpStream::connect(address).await?;
@@ -133,14 +156,22 @@ pub async fn meet(address: &str, identity: &Identity) -> io::Result<(TcpStream, 
         let answer = read(&mut stream, HANDSHAKE_BYTES_MAX).await?;
         io::Result::Ok(client.finish(&answer).map(|them| (stream, them)))
     });
-    met.await.map_err(|_elapsed| io::ErrorKind::TimedOut)??.map_err(|refusal| {
-        warn!(address, "cannot join the node: {refusal}");
-        io::Error::new(io::ErrorKind::PermissionDenied, refusal.to_string())
-    })
+    met.await
+        .map_err(|_elapsed| io::ErrorKind::TimedOut)??
+        .map_err(|refusal| io::Error::new(io::ErrorKind::PermissionDenied, refusal.to_string()))
 }
 
-/// Answers what other nodes ask, until it is dropped.
-pub async fn serve(listener: TcpListener, identity: Identity, member: Member) {
+/// Asks a node over a connection of [`meet`], and waits for the answer.
+///
+/// # Errors
+/// The connection is lost.
+pub async fn ask(stream: &mut TcpStream, request: &[u8]) -> io::Result<Bytes> {
+    write(stream, request).await?;
+    read(stream, MESSAGE_BYTES_MAX).await
+}
+
+/// Has other nodes answered, until it is dropped.
+pub async fn serve(listener: TcpListener, node: Arc<dyn Respond>) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -155,14 +186,18 @@ pub async fn serve(listener: TcpListener, identity: Identity, member: Member) {
                 continue;
             }
         };
-        let (identity, member) = (identity.clone(), member.clone());
+        let node = Arc::clone(&node);
         connections.spawn(async move {
-            match timeout(HANDSHAKE_TIMEOUT, welcome(&mut stream, identity)).await {
+            let identity = node.identity();
+            match timeout(HANDSHAKE_TIMEOUT, welcome(&mut stream, identity.clone())).await {
+                Ok(Ok(Ok(them))) if them.is_copy_of(&identity.me) => {
+                    error!(%from, "refused on the cluster's port: it has a copy of this node's data");
+                }
                 Ok(Ok(Ok(them))) => {
-                    info!(name = them.name, %from, "a node of the cluster has connected");
+                    debug!(name = them.name, %from, "a node has connected");
                     drop(place);
                     // Whatever ends it, the other node connects again.
-                    let _ended = answer_all(stream, &member).await;
+                    let _ended = answer_all(stream, &them, &*node).await;
                 }
                 Ok(Ok(Err(refusal))) => warn!(%from, "refused on the cluster's port: {refusal}"),
                 Ok(Err(error)) => warn!(%from, "refused on the cluster's port: {error}"),
@@ -190,11 +225,15 @@ async fn welcome(stream: &mut TcpStream, identity: Identity) -> io::Result<Resul
     Ok(them)
 }
 
-async fn answer_all(mut stream: TcpStream, member: &Member) -> io::Result<()> {
+async fn answer_all(mut stream: TcpStream, from: &Introduction, node: &dyn Respond) -> io::Result<()> {
     loop {
         let request = read(&mut stream, MESSAGE_BYTES_MAX).await?;
-        let answer = member.handle(request).await?;
+        let answer = node.respond(from, request.clone()).await?;
         write(&mut stream, &answer).await?;
+        stream = match node.take(from, &request, stream) {
+            Some(stream) => stream,
+            None => return Ok(()),
+        };
     }
 }
 

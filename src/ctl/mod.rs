@@ -219,6 +219,8 @@ pub enum Shown {
     Thing,
     /// The broker's status, with where it is.
     Status,
+    /// How the nodes of a cluster stand, with these columns.
+    Cluster(Columns),
     /// JSON, into a file or to standard output.
     File(Option<PathBuf>),
     /// What an import came to.
@@ -364,6 +366,20 @@ fn answer(broker: &mut Broker, request: Request, show: Show) -> Result<(), CtlEr
             let status = node::with_place(broker, told)?;
             show.one(&status, Shown::Thing)
         }
+        (Reply::One(mut told), Shown::Cluster(columns)) => {
+            let mut status = told["cluster_status"].take();
+            if matches!(show.style(), Style::Json) {
+                return show.one(&status, Shown::Thing);
+            }
+            if let Some(why) = status["waits_for"].as_str().filter(|_| !show.is_quiet()) {
+                // The rows are the answer.
+                let _told = writeln!(io::stderr(), "leveret: the node belongs to no cluster yet: {why}");
+            }
+            match status["nodes"].take() {
+                Value::Array(nodes) => show.rows(nodes, columns),
+                _ => Err(CtlError::Garbled("no nodes".to_owned())),
+            }
+        }
         (Reply::One(told), Shown::Job) => {
             let job = messages::wait_for(broker, told)?;
             show.one(&job, Shown::Count("moved", "messages moved"))
@@ -465,6 +481,7 @@ impl Show {
             | Shown::Changes(_)
             | Shown::Page(_)
             | Shown::Status
+            | Shown::Cluster(_)
             | Shown::Job
             | Shown::Copy(_) => String::new(),
             Shown::Thing => table::thing(told, self.style(), self.has_headers()),

@@ -20,6 +20,11 @@ pub enum Command {
     Ping,
     /// Show the broker's status
     Status,
+    /// List the nodes of the cluster: who leads, and how far the others are behind
+    ClusterStatus {
+        /// Columns, such as name, role, running, lag, address
+        columns: Vec<String>,
+    },
     /// List messages that are damaged on disk and not delivered; the column records exports their
     /// bytes
     ListDamaged {
@@ -64,6 +69,9 @@ pub enum Command {
     Version,
 }
 
+/// What there is to tell of a node.
+const NODES_USUAL: [&str; 5] = ["name", "role", "running", "lag", "address"];
+
 /// All but what may be large.
 const DAMAGED_USUAL: [&str; 6] = ["queue", "vhost", "queue_id", "first", "messages", "bytes"];
 
@@ -76,6 +84,10 @@ impl Command {
         let (operation, answer) = match self {
             Self::Ping => (NodeOperation::Ping, Shown::Done("Ping succeeded")),
             Self::Status => (NodeOperation::Status, Shown::Status),
+            Self::ClusterStatus { columns } => {
+                let columns = Columns::chosen(&columns, &NODES_USUAL, &NODES_USUAL, &[])?;
+                (NodeOperation::ClusterStatus, Shown::Cluster(columns))
+            }
             Self::Backup { file, force } => {
                 let refused = |why| Err(CtlError::File(format!("{} {why}", file.display())));
                 if file.exists() {

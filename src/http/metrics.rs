@@ -97,6 +97,9 @@ fn make(
             let (gauges, totals) = families::totals(broker, now);
             head = whole(state, names, endpoint, &gauges);
             head.push_str(&totals);
+            if broker.is_of_cluster() {
+                head.push_str(&prometheus::of_cluster(&broker.cluster_status()));
+            }
         }
         _ => head = whole(state, names, endpoint, &broker.gauges()),
     }

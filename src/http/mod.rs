@@ -21,6 +21,7 @@
 //! | `operations` | any operation by its name, for `leveret ctl` |
 //! | `socket` | the operators' socket in the data folder |
 //! | `router` | `/healthz` and `/metrics`, which ask nobody who he is |
+//! | `follower` | all that a node of a cluster answers while it does not lead |
 
 mod answer;
 mod bindings;
@@ -36,6 +37,7 @@ mod exchanges;
 mod exposition;
 mod families;
 mod features;
+mod follower;
 mod given;
 mod head;
 mod health;
@@ -66,6 +68,7 @@ mod ui;
 mod users;
 mod vhosts;
 
+pub use self::follower::serve_following;
 pub use self::socket::Socket;
 pub use self::state::Listener;
 
@@ -148,7 +151,19 @@ pub struct Served {
 
 /// Serves on all ports and on the operators' socket, on a thread of its own, until the future is
 /// dropped, and with it the socket; comes back only after a fault of the broker.
-pub async fn serve(ports: Vec<Port>, socket: Option<Socket>, served: Served) {
+pub async fn serve(ports: Vec<Port>, socket: Option<Arc<Socket>>, served: Served) {
+    let router = |served| router::all(&Arc::new(State::new(served)));
+    serve_with(ports, socket, move || router(served), Duration::ZERO).await;
+}
+
+/// As [`serve`], with the paths that `router` makes on that thread; requests that have come when
+/// the future is dropped may take so long.
+async fn serve_with(
+    ports: Vec<Port>,
+    socket: Option<Arc<Socket>>,
+    router: impl FnOnce() -> Router + Send + 'static,
+    rest: Duration,
+) {
     // Dropped when this future is, which ends the thread.
     let (_stop, stopped) = oneshot::channel::<()>();
     let (ended, has_ended) = oneshot::channel::<()>();
@@ -159,7 +174,11 @@ pub async fn serve(ports: Vec<Port>, socket: Option<Socket>, served: Served) {
         thread::Builder::new().name("leveret-http".to_owned()).spawn(move || {
             // Dropped with the thread, whatever ends it.
             let _ended = ended;
-            if let Err(error) = run(ports, operators, served, stopped) {
+            if let Err(error) = run(ports, operators, router, async {
+                // Nothing is ever sent.
+                let _dropped = stopped.await;
+                rest
+            }) {
                 error!(%error, "cannot serve HTTP");
             }
         })
@@ -174,16 +193,16 @@ pub async fn serve(ports: Vec<Port>, socket: Option<Socket>, served: Served) {
 /// A socket that is not in a runtime yet, and what is shown to clients there.
 type StdPort = (StdListener, Option<Arc<Certificates>>);
 
-/// Serves until `stopped` says so.
+/// Serves until `stopped` says so, and how much longer what has come may take.
 fn run(
     ports: Vec<StdPort>,
     operators: Option<StdUnixListener>,
-    served: Served,
-    stopped: oneshot::Receiver<()>,
+    router: impl FnOnce() -> Router,
+    stopped: impl Future<Output = Duration>,
 ) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let router = router::all(&Arc::new(State::new(served)));
+        let router = router();
         let places = ConnectionSlots::new(CONNECTIONS_MAX);
         let mut accepting = JoinSet::new();
         for (listener, certificates) in ports {
@@ -194,12 +213,13 @@ fn run(
             operators.set_nonblocking(true)?;
             accepting.spawn(accept_operators(UnixListener::from_std(operators)?, router));
         }
-        tokio::select! {
+        let rest = tokio::select! {
             // None of them ends by itself.
-            _panic = accepting.join_next() => {}
-            // Nothing is ever sent.
-            _dropped = stopped => {}
-        }
+            _panic = accepting.join_next() => Duration::ZERO,
+            rest = stopped => rest,
+        };
+        accepting.shutdown().await;
+        sleep(rest).await;
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! Nodes: there is one.
+//! Nodes: this one, and the others of its cluster as far as it knows them.
 
 use super::answer::Fault;
 use super::call::Call;
@@ -11,6 +11,7 @@ use crate::admin::node::{NodeOperation, Usage};
 use crate::admin::{Operation, Told};
 use crate::audit::recent::LINES_MAX;
 use crate::broker::sampling::USAGE_NAMES;
+use crate::cluster_status::NodeStatus;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -73,7 +74,26 @@ async fn log(call: Call) -> Result<Response, Fault> {
 
 async fn all(call: Call) -> Result<Response, Fault> {
     let node = node(&call, &usage(&call).await?);
-    list::answer(&call, std::iter::once(node)).await
+    let others = others(&call);
+    list::answer(&call, std::iter::once(node).chain(others)).await
+}
+
+/// The other nodes of the cluster, of which this one knows little.
+fn others(call: &Call) -> Vec<Value> {
+    let status = call.state.broker.cluster_status();
+    let others = status.nodes.into_iter().filter(|node| node.name != status.node);
+    let other = |node: NodeStatus| {
+        json!({
+            "name": format!("leveret@{}", node.name),
+            "type": "disc",
+            "running": node.running.unwrap_or_default(),
+            "being_drained": false,
+            "rates_mode": RATES_MODE,
+            "role": node.role.name(),
+            "lag": node.lag,
+        })
+    };
+    others.map(other).collect()
 }
 
 async fn one(call: Call) -> Result<Response, Fault> {

@@ -71,7 +71,7 @@ async fn perform(call: Call) -> Result<Response, Fault> {
 }
 
 /// A refusal with its kind, from which programs tell what to make of it, and all that it says.
-fn refused(fault: Fault) -> Response {
+pub(super) fn refused(fault: Fault) -> Response {
     let told = fault.refusal().map(|refusal| json!({"error": refusal.kind, "reason": refusal.message}));
     let answer = fault.into_response();
     let status = answer.status();

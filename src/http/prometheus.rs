@@ -7,6 +7,7 @@
 use super::exposition::label;
 use crate::broker::attempts::{Attempts, LoginBy};
 use crate::broker::{Alarms, Gauges, Shortage};
+use crate::cluster_status::{ClusterStatus, NodeStatus};
 use crate::metrics::{IoCounters, Metrics, SIZE_BOUNDS, Sizes};
 use std::fmt::{Display, Write};
 
@@ -75,6 +76,28 @@ pub(super) fn identity(names: Names<'_>, endpoint: &str, text: &mut String) {
     let mut page = Page(std::mem::take(text));
     page.who(names, endpoint);
     *text = page.0;
+}
+
+/// How the nodes of a cluster stand.
+pub(super) fn of_cluster(status: &ClusterStatus) -> String {
+    let mut page = Page(String::new());
+    let leads = status.leader.as_ref() == Some(&status.node);
+    page.gauge("leveret_cluster_leads", "Whether this node leads its cluster", "", u64::from(leads));
+    let labels = |node: &NodeStatus| {
+        let mut labels = String::new();
+        label(&mut labels, "node", &node.name);
+        label(&mut labels, "role", node.role.name());
+        format!("{{{labels}}}")
+    };
+    page.head("leveret_cluster_node_running", "Whether the leader hears of a node", "gauge");
+    for (node, running) in status.nodes.iter().filter_map(|node| Some((node, node.running?))) {
+        page.sample("leveret_cluster_node_running", &labels(node), u64::from(running));
+    }
+    page.head("leveret_cluster_node_lag", "Entries of the leader's log that a node does not have", "gauge");
+    for (node, lag) in status.nodes.iter().filter_map(|node| Some((node, node.lag?))) {
+        page.sample("leveret_cluster_node_lag", &labels(node), lag);
+    }
+    page.0
 }
 
 struct Page(String);

@@ -50,11 +50,11 @@ async fn is_ready(Shared(state): Shared<Arc<State>>) -> Response {
     }
 }
 
-fn ok() -> Response {
+pub(super) fn ok() -> Response {
     text_answer(StatusCode::OK, "text/plain; charset=utf-8", "ok".into())
 }
 
-fn unavailable(why: &str) -> Response {
+pub(super) fn unavailable(why: &str) -> Response {
     text_answer(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", why.into())
 }
 
@@ -74,7 +74,7 @@ fn healthz(health: Health, shortage: Shortage) -> Response {
     text_answer(status, "text/plain; charset=utf-8", text.into())
 }
 
-fn text_answer(status: StatusCode, kind: &'static str, text: String) -> Response {
+pub(super) fn text_answer(status: StatusCode, kind: &'static str, text: String) -> Response {
     (status, [(CONTENT_TYPE, kind)], text).into_response()
 }
 

@@ -5,7 +5,7 @@
 //! have ten seconds together.
 
 use super::proxy;
-use super::{ConnectionGuard, connection};
+use super::{ConnectionGuard, Ends, connection};
 use crate::client::identity::Peer;
 use crate::clock::{self, Now};
 use crate::config::network::Network;
@@ -54,14 +54,14 @@ impl ListenerOptions {
 /// Reads what comes before AMQP (a PROXY header, the TLS handshake), then serves the client.
 pub(super) async fn receive(
     mut socket: TcpStream,
-    address: SocketAddr,
+    Ends { client: address, local }: Ends,
     mut guard: ConnectionGuard,
     options: ListenerOptions,
 ) {
     let began = guard.broker().clock().now();
     let wait = Duration::from_secs(guard.broker().limits().get().handshake_timeout_s.into());
     let until = Instant::now() + wait;
-    let mut peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
+    let mut peer = Peer { local, ..Peer::at(address) };
     if options.expects_proxy(address) {
         match in_time(&mut guard, peer.address, until, proxy::read(&mut socket)).await {
             Some(Ok(Some(told))) => peer.address = SocketAddr::new(told.ip().to_canonical(), told.port()),

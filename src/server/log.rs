@@ -6,7 +6,7 @@
 
 use crate::broker::{Broker, log_exchange};
 use std::cell::Cell;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::Level;
 
@@ -25,14 +25,30 @@ thread_local! {
 #[derive(Debug, Clone)]
 pub struct LogSink {
     lines: Sender<Line>,
-    broker: Arc<OnceLock<Weak<Broker>>>,
+    broker: LogTarget,
 }
 
 /// What is to be published.
 #[derive(Debug)]
 pub struct LogLines {
     lines: Receiver<Line>,
-    broker: Arc<OnceLock<Weak<Broker>>>,
+    broker: LogTarget,
+}
+
+/// The broker to which lines are published, once there is one; another one may come after it.
+/// Copies are the same.
+#[derive(Debug, Clone, Default)]
+pub struct LogTarget(Arc<RwLock<Weak<Broker>>>);
+
+impl LogTarget {
+    /// Has lines published to this one from now on.
+    pub fn set(&self, broker: &Arc<Broker>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(broker);
+    }
+
+    fn get(&self) -> Option<Arc<Broker>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
 }
 
 #[derive(Debug)]
@@ -41,12 +57,12 @@ struct Line {
     text: String,
 }
 
-/// Both ends. Nothing is taken before [`LogLines::publish`].
+/// Both ends. Nothing is taken before a broker is named.
 #[must_use]
 pub fn log_exchange() -> (LogSink, LogLines) {
     let (sender, lines) = channel(LINES_MAX);
-    let broker = Arc::<OnceLock<_>>::default();
-    (LogSink { lines: sender, broker: Arc::clone(&broker) }, LogLines { lines, broker })
+    let broker = LogTarget::default();
+    (LogSink { lines: sender, broker: broker.clone() }, LogLines { lines, broker })
 }
 
 impl LogSink {
@@ -54,9 +70,7 @@ impl LogSink {
     /// make more of it.
     #[must_use]
     pub fn wants(&self, level: Level) -> bool {
-        level <= Level::INFO
-            && !PUBLISHES.get()
-            && self.broker.get().and_then(Weak::upgrade).is_some_and(|broker| broker.wants_log())
+        level <= Level::INFO && !PUBLISHES.get() && self.broker.get().is_some_and(|broker| broker.wants_log())
     }
 
     /// Hands a line over, if there is room.
@@ -78,11 +92,16 @@ impl LogSink {
 }
 
 impl LogLines {
+    /// Where it is said which broker they are published to.
+    #[must_use]
+    pub fn target(&self) -> LogTarget {
+        self.broker.clone()
+    }
+
     /// Publishes what is handed over, for as long as there are senders.
-    pub async fn publish(mut self, broker: Arc<Broker>) {
-        // It is set here alone.
-        let _first = self.broker.set(Arc::downgrade(&broker));
+    pub async fn publish(mut self) {
         while let Some(Line { level, text }) = self.lines.recv().await {
+            let Some(broker) = self.broker.get() else { continue };
             PUBLISHES.set(true);
             log_exchange::publish(&broker, level, &text, broker.clock().now());
             PUBLISHES.set(false);

@@ -1,6 +1,7 @@
 //! The tokio shell around sessions: sockets, timers, and the end of both.
 //!
-//! [`Server`] is what connections share. `listener` accepts,
+//! [`Server`] is what connections share. `listener` accepts, on a node of a cluster for whichever
+//! server leads,
 //! `arrival` sees clients through what comes before AMQP (`proxy`, [`crate::tls`]),
 //! `connection` is the loop of one client, `timer` drives what the broker does by the clock,
 //! `pressure` notices a store that is full or has failed, and that memory or disk get short.
@@ -18,8 +19,8 @@ mod socket;
 mod timer;
 
 pub use arrival::ListenerOptions;
-pub use listener::{accept, listen};
-pub use log::{LogLines, LogSink, log_exchange};
+pub use listener::{accept, accept_for, listen};
+pub use log::{LogLines, LogSink, LogTarget, log_exchange};
 pub use timer::run as run_timer;
 
 use self::handshake_limiter::{HandshakeLimiter, HandshakePermit};
@@ -31,13 +32,15 @@ use crate::machine;
 use crate::protocol::amqp::session::Session;
 use crate::queue::mailbox::Mailbox;
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -69,6 +72,39 @@ fn sockets_max(limits: &Limits) -> u32 {
     }
     sockets_max
 }
+
+/// Which node of a cluster leads, for those who take its clients.
+#[derive(Clone)]
+pub enum Leader {
+    /// This one, whose clients this takes.
+    Here(Arc<Server>),
+    /// Another one, to which clients are forwarded.
+    Elsewhere(Arc<dyn Forward>),
+    /// None, or it is not known.
+    Unknown,
+}
+
+/// The two ends of a client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Where the client is.
+    pub client: SocketAddr,
+    /// Where it has connected to.
+    pub local: Option<SocketAddr>,
+}
+
+/// The way to the node that leads.
+pub trait Forward: Send + Sync {
+    /// A connection to its server of AMQP, or of AMQP over TLS, for a client between these ends.
+    fn open(
+        &self,
+        ends: Ends,
+        by_tls: bool,
+    ) -> Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send + '_>>;
+}
+
+/// As that changes.
+pub type Leading = watch::Receiver<Leader>;
 
 /// What all connections share.
 pub struct Server {
@@ -153,8 +189,14 @@ impl Server {
         }
     }
 
+    /// Serves a client that another node has forwarded, as if it had come here.
+    pub async fn admit_forwarded(self: &Arc<Self>, socket: TcpStream, ends: Ends, options: &ListenerOptions) {
+        self.admit(socket, ends, options).await;
+    }
+
     /// Serves the client behind `socket` on a task of its own, once there is room for one more.
-    async fn admit(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, options: &ListenerOptions) {
+    async fn admit(self: &Arc<Self>, socket: TcpStream, ends: Ends, options: &ListenerOptions) {
+        let address = ends.client;
         if self.permits.available_permits() == 0 {
             warn!("no more connections are possible: new clients wait to be accepted");
         }
@@ -171,10 +213,10 @@ impl Server {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(peer = %address, %error, "connection lost before it began");
         } else if options.is_open(address) {
-            let peer = Peer { local: socket.local_addr().ok(), ..Peer::at(address) };
+            let peer = Peer { local: ends.local, ..Peer::at(address) };
             tokio::spawn(connection::serve(socket, peer, guard, self.broker.clock().now()));
         } else {
-            tokio::spawn(arrival::receive(socket, address, guard, options.clone()));
+            tokio::spawn(arrival::receive(socket, ends, guard, options.clone()));
         }
     }
 

@@ -65,6 +65,10 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
                 }
                 tick = tick.wrapping_add(1);
                 let health = server.broker.health();
+                if health == Health::Failed && server.broker.is_of_cluster() {
+                    // Another node's broker goes on, and whoever drives this one ends it.
+                    return;
+                }
                 changed |= pressure.changes(health);
                 changed |= pressure.begins_to_be_awaited(server.broker.unread());
                 // A disk that is full again after a moment has not changed for who looks now and

@@ -74,6 +74,10 @@ pub(crate) fn leveret() -> Command {
         "PASSWORD",
         "PASSWORD_FILE",
         "TLS_CA",
+        "CLUSTER_NODE",
+        "CLUSTER_LISTEN",
+        "CLUSTER_PEERS",
+        "CLUSTER_SECRET_FILE",
     ] {
         command.env_remove(format!("LEVERET_{name}"));
     }

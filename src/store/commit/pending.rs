@@ -329,7 +329,11 @@ impl Pending {
     pub(in crate::store) fn fail(&self, fault: StoreError) {
         let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
         if self.health() != Health::Failed {
-            tracing::error!(error = %fault, "the store has failed: nothing is confirmed any more");
+            if matches!(fault, StoreError::NotLeading) {
+                tracing::info!("{fault}: nothing more is confirmed here");
+            } else {
+                tracing::error!(error = %fault, "the store has failed: nothing is confirmed any more");
+            }
             // What was found out first explains the rest.
             *first = Some(fault);
         }

@@ -58,6 +58,9 @@ impl Flow {
         channels: &Channels,
     ) -> Result<(), Fault> {
         let health = link.broker.health();
+        if health == Health::Failed && link.broker.is_of_cluster() {
+            return Err(Fault::of(AmqpError::Shutdown, (0, 0)));
+        }
         if health == Health::Failed {
             tell_blocked(link, "the store has failed");
             return Err(Fault::of(AmqpError::StoreFailed, (0, 0)));
