@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use leveret::audit::Audit;
 use leveret::audit::recent::RecentLines;
 use leveret::config::rabbitmq::{self, Imported};
-use leveret::config::{Config, Flags, LogFormat, check_log_filter, documented, misnamed_variables};
+use leveret::config::{Config, Flags, LogFormat, documented, log_filter, misnamed_variables};
 use leveret::ctl::CtlError;
 use leveret::near::did_you_mean;
 use leveret::node::{self, Node, StartError};
@@ -27,7 +27,7 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 use tracing::{Level, Metadata, error, info, warn};
-use tracing_subscriber::filter::{Targets, dynamic_filter_fn};
+use tracing_subscriber::filter::{ParseError, Targets, dynamic_filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt;
@@ -364,6 +364,9 @@ impl Reload {
                 if !keys.is_empty() {
                     warn!(keys, "changed settings that take effect at the next start");
                 }
+                if let Err(error) = node::check(&read) {
+                    error!(%error, "the next start would be refused with these settings");
+                }
             }
             Err(error) => {
                 error!(%error, "settings not reloaded");
@@ -374,25 +377,20 @@ impl Reload {
 }
 
 fn set_filter(handle: &reload::Handle<Targets, Registry>, text: &str) -> Result<(), Failure> {
-    check_log_filter(text).map_err(usage)?;
-    log_filter(text).and_then(|filter| handle.reload(filter).map_err(failure))
+    targets(text).and_then(|filter| handle.reload(filter).map_err(failure))
 }
 
 fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| failure(format_args!("cannot wait for signals: {error}")))
 }
 
-fn log_filter(text: &str) -> Result<Targets, Failure> {
-    let mut parts: Vec<_> = text.split(',').map(str::trim).collect();
-    if cfg!(feature = "cluster") && !text.contains("openraft") {
-        // It warns of each request that a node does not answer, some ten a second: ours tells once.
-        parts.push("openraft=error");
-    }
-    parts.join(",").parse().map_err(|error| usage(format_args!("'{text}' is not a log filter: {error}")))
+fn targets(filter: &str) -> Result<Targets, Failure> {
+    let refused = |why: ParseError| usage(format_args!("'{filter}' is not a log filter: {why}"));
+    log_filter(filter).map_err(usage)?.parse().map_err(refused)
 }
 
 fn start_log(config: &Config) -> Result<(Audit, reload::Handle<Targets, Registry>, Lines), Failure> {
-    let (filter, handle) = reload::Layer::new(log_filter(&config.log)?);
+    let (filter, handle) = reload::Layer::new(targets(&config.log)?);
     let lines_to = |writer: BoxMakeWriter, ansi: bool| {
         // A log that cannot be written (whoever read it is gone) must not end the broker.
         let lines = layer().with_writer(writer).with_ansi(ansi).log_internal_errors(false);

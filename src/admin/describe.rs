@@ -27,7 +27,10 @@ pub(super) fn describe(operation: &Operation) -> String {
 
 /// What a change came to, for the log: how much was changed, where the answer says that.
 pub(super) fn changed(change: &str, answer: &Answer) -> String {
+    // What is deleted is gone, whatever was in it.
+    let is_deletion = change.starts_with("delete_");
     let counted = |count: u64, what: &str| match count {
+        0 if is_deletion => format!("changed: {change}"),
         0 => format!("nothing changed: {change}"),
         1 => format!("changed: {change}: 1 {what}"),
         count => format!("changed: {change}: {count} {what}s"),
@@ -98,6 +101,8 @@ mod tests {
         assert_eq!(told(Told::Messages(1)), "changed: drop_parked queue=q: 1 message");
         assert_eq!(told(Told::Messages(0)), "nothing changed: drop_parked queue=q");
         assert_eq!(told(Told::Connections(2)), "changed: drop_parked queue=q: 2 connections");
+        let deleted = changed("delete_queue queue=q", &Answer::One(Box::new(Told::Messages(0))));
+        assert_eq!(deleted, "changed: delete_queue queue=q");
         let requeued = |moved, parked| told(Told::Requeued(RequeueResult { moved, parked }));
         assert_eq!(requeued(3, 0), "changed: drop_parked queue=q: 3 messages");
         assert_eq!(requeued(0, 3), "nothing changed: drop_parked queue=q; still parked: 3");

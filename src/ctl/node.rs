@@ -42,7 +42,7 @@ pub enum Command {
     },
     /// Set the level of the log, until the broker is started or reloaded
     SetLogLevel {
-        /// A level, or levels by module as in info,leveret::protocol=debug
+        /// A level, or levels by module as in info,leveret::server=debug
         level: String,
     },
     /// Set the memory use above which publishers are blocked, until the broker is started or

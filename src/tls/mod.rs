@@ -72,7 +72,10 @@ pub struct BadFile {
 
 impl fmt::Display for BadFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: cannot use {} for TLS: {}", self.key, self.path.display(), self.why)
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "cannot use {} for TLS: {}", self.path.display(), self.why)
     }
 }
 

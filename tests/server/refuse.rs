@@ -26,7 +26,7 @@ fn flags_that_are_not_known() {
     let near = "unexpected argument '--ampq'; did you mean '--amqp' or '--amqps'? (see leveret serve --help)";
     refused(leveret_in(&folder).args(["--ampq", "127.0.0.1:0"]), near);
     refused(leveret_in(&folder).args(["--amqp", "localhost"]), "'localhost' is not an address and a port");
-    refused(leveret_in(&folder).args(["--log", "info,=x=y"]), "is not a log filter");
+    refused(leveret_in(&folder).args(["--log", "info,=x=y"]), "is neither a level");
     refused(leveret().env("LEVERET_HTTP", "nowhere"), "'nowhere' is not an address and a port");
     refused(leveret().arg("sreve"), "unrecognized subcommand 'sreve'; did you mean 'serve'?");
     refused(leveret_in(&folder).args(["--log", "debu"]), "'debu' is neither a level");
