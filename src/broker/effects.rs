@@ -34,7 +34,6 @@ use crate::ids::{QueueId, Ticket};
 use crate::message::{Block, Message};
 use crate::queue::dead_letter::{Circumstances, dead_letter};
 use crate::queue::delayed::{due_ms, exchange_of, release};
-use crate::queue::unread::Unread;
 use crate::queue::{
     Cause, DeathReason, Destination, Effects, LetterRun, LetterTally, Outcome, ParkedMax, Queue, Waiting,
     deadline_ms,
@@ -264,7 +263,7 @@ impl EffectHandler {
     /// A thread cannot be started.
     pub(super) fn start(
         registry: Arc<Registry>,
-        (pages, unread): (Arc<dyn PageSource>, Arc<Unread>),
+        pages: Arc<dyn PageSource>,
         clock: Clock,
         started_at: Now,
         after_crash: bool,
@@ -275,7 +274,7 @@ impl EffectHandler {
         let handler = Arc::new(Self { registry, pages, clock, started_at, after_crash, pager, sender });
         let weak = Arc::downgrade(&handler);
         let deliver = move |request: &PageRequest, pages| deliver_pages(&weak, request, pages);
-        paging::start(handler.log(), Arc::clone(&handler.pages), unread, requests, deliver)?;
+        paging::start(handler.log(), Arc::clone(&handler.pages), requests, deliver)?;
         let weak = Arc::downgrade(&handler);
         thread::start("leveret-letters", handler.log(), move || serve(&orders, &weak))?;
         Ok(handler)

@@ -226,7 +226,7 @@ impl Broker {
         let parameters = mem::take(&mut recovered.parameters);
         let parameters = GlobalParameters::recover(parameters, Arc::clone(&log));
         let (registry, clock) = (Arc::new(Registry::new(context)), Clock::starting(recovered.ahead_ms));
-        let (vhosts, of_pages) = (Arc::clone(&registry), (Arc::clone(&pages), Arc::clone(&unread)));
+        let (vhosts, of_pages) = (Arc::clone(&registry), Arc::clone(&pages));
         let effects = EffectHandler::start(vhosts, of_pages, clock, now, !recovered.clean);
         let effects = effects.map_err(StoreError::Io)?;
         let broker = Arc::new(Self {

@@ -4,12 +4,10 @@
 //! Each consumer and each connection has a limit of its own, but a client may have thousands of
 //! either, and not read. Here is the sum for all of them; while it is high nobody gets more ahead
 //! than [`TIGHT_BYTES`]. That slows down no client that reads, for its own share is small, and it
-//! ends by itself: what is not taken in time is given up with its connection. What is longer than a
-//! page and has to be read from disk first waits for that end, or each consumer that does not read
-//! would bring another such message into memory.
+//! ends by itself: what is not taken in time is given up with its connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What each consumer and each connection may have ahead while the sum is high. No less than a
 /// session encodes before it tells a queue so, or a consumer would wait for ever.
@@ -20,8 +18,6 @@ pub const TIGHT_BYTES: usize = 64 * 1024;
 pub struct Unread {
     bytes: AtomicUsize,
     max: AtomicUsize,
-    /// Somebody waits until the sum is no longer high.
-    awaited: AtomicBool,
 }
 
 /// What one consumer or connection has of the sum; it is taken out again when this is dropped.
@@ -34,8 +30,7 @@ pub struct Share {
 impl Default for Unread {
     /// Never high.
     fn default() -> Self {
-        let [bytes, max] = [0, usize::MAX].map(AtomicUsize::new);
-        Self { bytes, max, awaited: AtomicBool::new(false) }
+        Self::with(u64::MAX)
     }
 }
 
@@ -43,7 +38,7 @@ impl Unread {
     /// High above `max` bytes.
     #[must_use]
     pub fn with(max: u64) -> Self {
-        let unread = Self::default();
+        let unread = Self { bytes: AtomicUsize::new(0), max: AtomicUsize::new(0) };
         unread.set_max(max);
         unread
     }
@@ -59,31 +54,12 @@ impl Unread {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether too much lies ready.
-    #[must_use]
-    #[inline]
-    pub fn is_high(&self) -> bool {
-        self.bytes() > self.max.load(Ordering::Relaxed)
-    }
-
     /// What one consumer or connection may have ahead, where it is `usual` as long as the sum is
     /// not high.
     #[must_use]
     #[inline]
     pub fn allowed(&self, usual: usize) -> usize {
-        if self.is_high() { usual.min(TIGHT_BYTES) } else { usual }
-    }
-
-    /// Whether somebody waits until the sum is no longer high.
-    pub fn set_awaited(&self, is_awaited: bool) {
-        self.awaited.store(is_awaited, Ordering::Relaxed);
-    }
-
-    /// As it was set. Clients that take nothing of what is theirs are given up soon then.
-    #[must_use]
-    #[inline]
-    pub fn is_awaited(&self) -> bool {
-        self.awaited.load(Ordering::Relaxed)
+        if self.bytes() > self.max.load(Ordering::Relaxed) { usual.min(TIGHT_BYTES) } else { usual }
     }
 }
 

@@ -6,21 +6,18 @@
 
 use crate::broker::Alarms;
 use crate::machine;
-use crate::queue::unread::Unread;
 use crate::store::change::Health;
-use std::mem;
 use std::path::Path;
 use tracing::{error, info, warn};
 
 /// The store's health as it was last seen.
 pub(super) struct Pressure {
     seen: Health,
-    awaited: bool,
 }
 
 impl Default for Pressure {
     fn default() -> Self {
-        Self { seen: Health::Good, awaited: false }
+        Self { seen: Health::Good }
     }
 }
 
@@ -39,12 +36,6 @@ impl Pressure {
             }
         }
         true
-    }
-
-    /// Whether somebody has begun to wait until clients take what lies ready for them.
-    pub(super) fn begins_to_be_awaited(&mut self, unread: &Unread) -> bool {
-        let was_awaited = mem::replace(&mut self.awaited, unread.is_awaited());
-        self.awaited && !was_awaited
     }
 }
 
@@ -85,11 +76,5 @@ mod tests {
         let mut pressure = Pressure::default();
         let seen = [Health::Good, Health::Full, Health::Full, Health::Good, Health::Failed, Health::Failed];
         assert_eq!(seen.map(|health| pressure.changes(health)), [false, true, false, true, true, false]);
-        let unread = Unread::default();
-        let awaited = [false, true, true, false, true].map(|awaited| {
-            unread.set_awaited(awaited);
-            pressure.begins_to_be_awaited(&unread)
-        });
-        assert_eq!(awaited, [false, true, false, false, true]);
     }
 }

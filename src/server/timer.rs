@@ -70,7 +70,6 @@ pub async fn run(server: Arc<Server>, folder: PathBuf) {
                     return;
                 }
                 changed |= pressure.changes(health);
-                changed |= pressure.begins_to_be_awaited(server.broker.unread());
                 // A disk that is full again after a moment has not changed for who looks now and
                 // then, but in that moment somebody may have begun to wait who is to consume.
                 changed |= health == Health::Full && tick.is_multiple_of(DISK_TICKS);

@@ -8,11 +8,9 @@ use crate::support::disk::SimDisk;
 use leveret::arguments::Requeue;
 use leveret::broker::{Broker, BrokerSettings};
 use leveret::clock::{Now, mono_ms};
-use leveret::config::Limits;
 use leveret::ids::{QueueId, SeqRange};
 use leveret::message::{Block, Message};
 use leveret::queue::mailbox::Mailbox;
-use leveret::queue::unread::Share;
 use leveret::queue::{Got, Settled};
 use leveret::store::change::{Change, Page, PageSource, QueueRecord};
 use leveret::store::{Opened, Options, StoreError, open_backend};
@@ -41,13 +39,13 @@ impl PageSource for Failing {
     }
 }
 
-/// A broker on two queues, `q1` and `q2`, each with `count` messages of its body on disk; pages of
-/// the first fail at first.
-fn start(count: u32, bodies: [&[u8]; 2], failures: u32) -> (Arc<Broker>, Arc<Failing>) {
+/// A broker on two queues, `q1` and `q2`, each with `count` messages on disk; pages of the first
+/// fail at first.
+fn start(count: u32, body: &[u8], failures: u32) -> (Arc<Broker>, Arc<Failing>) {
     let disk = SimDisk::default();
+    let message = Message { routing_key: b"q", properties: &[0, 0], body, ..persistent() };
     let opened = open_backend(disk.clone(), Options::default()).unwrap();
-    for (id, body) in [QueueId(1), QueueId(2)].into_iter().zip(bodies) {
-        let message = Message { routing_key: b"q", properties: &[0, 0], body, ..persistent() };
+    for id in [QueueId(1), QueueId(2)] {
         let name = format!("q{}", id.0);
         let declare = QueueRecord { id, vhost: "/".into(), name, auto_delete: false, arguments: Vec::new() };
         let block = Arc::new(Block::of(&message));
@@ -89,14 +87,14 @@ fn get(broker: &Arc<Broker>, queue: &str) -> Vec<u8> {
 
 #[test]
 fn a_page_that_cannot_be_read_is_asked_for_again() {
-    let (broker, failing) = start(1, [b"hare"; 2], 3);
+    let (broker, failing) = start(1, b"hare", 3);
     assert_eq!(get(&broker, "q1"), b"hare");
     assert_eq!(failing.left.load(Ordering::Relaxed), 0);
 }
 
 #[test]
 fn a_queue_that_cannot_be_read_does_not_hold_up_others() {
-    let (broker, _failing) = start(1, [b"hare"; 2], u32::MAX);
+    let (broker, _failing) = start(1, b"hare", u32::MAX);
     let damaged = broker.vhost().queue("q1", ME).unwrap();
     assert!(matches!(broker.get(&damaged, true, &Mailbox::new(), NOW), Got::Paging));
     assert_eq!(get(&broker, "q2"), b"hare");
@@ -110,7 +108,7 @@ fn a_queue_that_cannot_be_read_does_not_hold_up_others() {
 fn what_a_start_found_is_forgotten_again_once_it_was_delivered() {
     const COUNT: u32 = 100;
     let body = vec![b'x'; 200_000];
-    let (broker, _) = start(COUNT, [&body; 2], 0);
+    let (broker, _) = start(COUNT, &body, 0);
     let queue = broker.vhost().queue("q1", ME).unwrap();
     for round in ["first", "second"] {
         for _ in 0..COUNT {
@@ -126,33 +124,5 @@ fn what_a_start_found_is_forgotten_again_once_it_was_delivered() {
             Requeue::Failed,
             NOW,
         );
-    }
-}
-
-/// It would be read for a client that does not take it either.
-#[test]
-fn a_long_message_is_not_read_while_clients_leave_too_much_unread() {
-    let body = vec![b'x'; 1 << 20];
-    let (broker, _) = start(1, [&body, b"hare"], 0);
-    let unread = Arc::clone(broker.unread());
-    let mut left_by_others = Share::of(&unread);
-    left_by_others.set(usize::try_from(Limits::default().unread_bytes_max).unwrap() + 1);
-    let queue = broker.vhost().queue("q1", ME).unwrap();
-    let mailbox = Mailbox::new();
-    assert!(matches!(broker.get(&queue, false, &mailbox, NOW), Got::Paging));
-    let until_ms = mono_ms() + PATIENCE_MS;
-    while !unread.is_awaited() {
-        assert!(mono_ms() < until_ms, "nobody waits");
-        thread::yield_now();
-    }
-    assert_eq!(get(&broker, "q2"), b"hare", "a short one is read");
-    let mut mail = Vec::new();
-    mailbox.take(&mut mail);
-    assert!(mail.is_empty() && unread.is_awaited());
-    drop(left_by_others);
-    assert_eq!(get(&broker, "q1").len(), body.len());
-    while unread.is_awaited() {
-        assert!(mono_ms() < until_ms, "somebody still waits");
-        thread::yield_now();
     }
 }

@@ -242,22 +242,17 @@ fn who_does_not_understand_is_not_told() {
     );
 }
 
-/// Who does not take what is there for it has less time while memory is short, and while others
-/// wait for messages because too much lies unread.
+/// Who does not take what is there for it has less time while memory is short.
 #[test]
 fn who_does_not_read_is_not_waited_for() {
-    let short_of_memory = |world: &mut World| machine(world, MUCH, MUCH);
-    let awaited = |world: &mut World| world.broker.unread().set_awaited(true);
-    for press in [short_of_memory, awaited] {
-        let mut world = world(Pieces::Whole);
-        play(&mut world, "b> 1 basic.consume q c no-ack\nb< 1 basic.consume-ok c");
-        world.client("b").deaf = true;
-        play(&mut world, "> 1 basic.publish '' q one\n! wait 20000\n! open b");
-        press(&mut world);
-        play(&mut world, "! wake b\n! wait 9999\n! open b");
-        world.client("b").session.output().advance(1);
-        play(&mut world, "! wait 9999\n! open b\n! wait 10001\n! closed b\n! open a");
-    }
+    let mut world = world(Pieces::Whole);
+    play(&mut world, "b> 1 basic.consume q c no-ack\nb< 1 basic.consume-ok c");
+    world.client("b").deaf = true;
+    play(&mut world, "> 1 basic.publish '' q one\n! wait 20000\n! open b");
+    machine(&mut world, MUCH, MUCH);
+    play(&mut world, "! wake b\n! wait 9999\n! open b");
+    world.client("b").session.output().advance(1);
+    play(&mut world, "! wait 9999\n! open b\n! wait 10001\n! closed b\n! open a");
 }
 
 /// Its publisher is not read, so that it can never end: it is given up, for the others who wait.

@@ -475,8 +475,7 @@ impl Session {
             self.pulse.spoke(self.link.now);
             let progress = self.link.output.progress();
             self.patience.watch(progress, self.link.now);
-            let broker = &self.link.broker;
-            if broker.alarms().memory_is_short() || broker.unread().is_awaited() {
+            if self.link.broker.alarms().memory_is_short() {
                 self.patience.hurry(progress, self.link.now);
             }
         }
