@@ -13,8 +13,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// How long a client waits for anything before it comes again.
+const CLIENT_WAIT: Duration = Duration::from_secs(20);
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -110,11 +114,12 @@ impl Trio {
         loop {
             let leader = self.leader();
             let url = format!("amqp://guest:guest@{}/%2F", self.at_work[leader].amqp);
-            let Ok(connection) = Connection::connect(&url, ConnectionProperties::default()).await else {
-                continue;
-            };
-            let Ok(channel) = connection.create_channel().await else { continue };
-            if channel.confirm_select(ConfirmSelectOptions::default()).await.is_ok() {
+            let opened = timeout(CLIENT_WAIT, async {
+                let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+                let channel = connection.create_channel().await?;
+                channel.confirm_select(ConfirmSelectOptions::default()).await.map(|()| channel)
+            });
+            if let Ok(Ok(channel)) = opened.await {
                 return (leader, channel);
             }
         }
@@ -140,7 +145,8 @@ async fn publish(channel: &Channel, next: &mut u32, count: u32) -> BTreeSet<u32>
     }
     *next += count;
     for (number, confirm) in sent {
-        if confirm.await.is_ok_and(|confirm| confirm.is_ack()) {
+        let confirm = timeout(CLIENT_WAIT, confirm).await;
+        if confirm.is_ok_and(|confirm| confirm.is_ok_and(|confirm| confirm.is_ack())) {
             confirmed.insert(number);
         }
     }
@@ -166,7 +172,8 @@ impl Trio {
     /// machine that does much else.
     async fn check_all(&self, confirmed: &BTreeSet<u32>) {
         let found = loop {
-            if let Ok(found) = browse(&self.channel().await.1).await {
+            let (_, channel) = self.channel().await;
+            if let Ok(Ok(found)) = timeout(CLIENT_WAIT, browse(&channel)).await {
                 break found;
             }
         };
