@@ -55,9 +55,9 @@ pub struct Timing {
 }
 
 impl Default for Timing {
-    /// A node asks for votes 0.7 to 0.9 s after it has last heard of a leader.
+    /// A node asks for votes 1.05 to 1.3 s after it has last heard of a leader.
     fn default() -> Self {
-        Self { heartbeat_ms: 100, election_ms: 250..450 }
+        Self { heartbeat_ms: 150, election_ms: 400..650 }
     }
 }
 
