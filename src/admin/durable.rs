@@ -4,6 +4,8 @@
 //! What is asked of the broker is done on a thread on which nobody else waits: a policy may make it
 //! read a queue's backlog.
 
+use super::definitions::DefinitionsOperation;
+use super::vhosts::VHostOperation;
 use super::{
     Answer, Caller, Operation, Performed, Refusal, RefusalKind, Requester, RowFilter, inquiry_for, perform,
 };
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::error;
 
 /// How long the sessions may take to say how they stand. Those that have not by then are shown
@@ -29,6 +31,27 @@ const DISK_WAIT: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether the store has failed, which it does not say by itself.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether what had a name is gone.
+const NAME_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until nothing is left of deleted virtual hosts whose names an operation may want, or for
+/// half a minute: it would wait for that itself, and keep one of the places for operations.
+pub async fn wait_for_names(broker: &Broker, operation: &Operation) {
+    let is_taken = || match operation {
+        Operation::VHosts(VHostOperation::AddVhost { vhost, .. }) => broker.vhosts().is_leaving(Some(vhost)),
+        Operation::Definitions(DefinitionsOperation::ImportDefinitions { .. }) => {
+            broker.vhosts().is_leaving(None)
+        }
+        _ => false,
+    };
+    let gone = async {
+        while is_taken() {
+            sleep(NAME_EVERY).await;
+        }
+    };
+    let _in_time = timeout(DISK_WAIT, gone).await;
+}
 
 /// Performs an operation and waits until what it changes is on disk. It is performed even if nobody
 /// waits for it any more.

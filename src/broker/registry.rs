@@ -83,6 +83,12 @@ impl Registry {
         self.leaving().get(name).cloned()
     }
 
+    /// Whether there is something left of a vhost that had this name, or of any.
+    pub(super) fn is_leaving(&self, name: Option<&str>) -> bool {
+        let leaving = self.leaving();
+        name.map_or(!leaving.is_empty(), |name| leaving.contains_key(name))
+    }
+
     /// Nothing is left of a vhost: `tell` says so to the log, the first time.
     pub(super) fn let_go(&self, vhost: &Arc<VHost>, tell: impl FnOnce()) {
         let mut leaving = self.leaving();

@@ -231,6 +231,13 @@ impl<'a> VHosts<'a> {
         false
     }
 
+    /// Whether something is left of a deleted vhost of this name, or of any: who adds one waits,
+    /// and helps to delete that.
+    #[must_use]
+    pub fn is_leaving(self, name: Option<&str>) -> bool {
+        self.registry.is_leaving(name)
+    }
+
     /// Keeps others from adding, altering and deleting, once nothing is left of deleted vhosts that
     /// had these names: whoever wants one helps to delete that.
     pub(super) fn change_without<'n>(

@@ -9,7 +9,9 @@ use super::query::Query;
 use super::state::{Peer, State};
 use super::statistics;
 use crate::admin::vhosts::VHostOperation;
-use crate::admin::{Answer, Operation, Requester, Row, RowFilter, Rows, Told, perform_wanted};
+use crate::admin::{
+    Answer, Operation, Requester, Row, RowFilter, Rows, Told, perform_wanted, wait_for_names,
+};
 use crate::config::control::REQUEST_BYTES_MAX;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::ACCEPT_ENCODING;
@@ -131,6 +133,7 @@ impl Call {
         operation: Operation,
         held: H,
     ) -> Result<(Answer, H), Fault> {
+        wait_for_names(&self.state.broker, &operation).await;
         // Operators do not wait for others. Nobody closes it.
         let turn = match self.who {
             Requester::User(_) => Some(Arc::clone(&self.state.work).acquire_owned().await),

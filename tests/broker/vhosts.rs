@@ -8,6 +8,7 @@ use crate::support::disk::SimDisk;
 use crate::support::draw::Draw;
 use crate::support::folder::Folder;
 use crate::support::log::{MemoryLog, NoPages};
+use leveret::admin::{Operation, wait_for_names};
 use leveret::auth::permission::Permission;
 use leveret::auth::vhost::{ROOT, VHostLimits, VHostRecord};
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare, VHost};
@@ -22,11 +23,14 @@ use leveret::queue::mailbox::Mailbox;
 use leveret::queue::{Got, Queue, Settled};
 use leveret::store::change::Recovered;
 use leveret::store::{FILE_NAME, Opened, Options, open, open_backend};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
+use tokio::time::timeout;
 
 const NOW: Now = Now { mono_ms: 1000, unix_ms: 1_795_000_000_000 };
 
@@ -293,6 +297,37 @@ fn a_large_vhost_goes_in_parts_that_let_others_in() {
     assert_eq!(v.list_bindings().len(), 0);
     declare(&again, "q0", &[]);
     assert_eq!((again.list_queues().len(), v.list_queues().len()), (1, 0));
+}
+
+/// Each of those that wait would keep one of the few places for operations.
+#[test]
+fn who_wants_the_name_of_a_vhost_that_goes_waits_outside() {
+    let log = MemoryLog::new();
+    let recovered = Recovered { clean: true, ..Recovered::default() };
+    let opened = Opened { log, pages: Arc::new(NoPages), recovered };
+    let broker = start_broker(opened, BrokerSettings::default(), NOW).expect("an empty store");
+    let operation = |name: &str| {
+        let operation = json!({"vhosts": {"add_vhost": {"vhost": name, "description": "", "tags": []}}});
+        serde_json::from_value::<Operation>(operation).expect("it is one")
+    };
+    let import = json!({"definitions": {"import_definitions": {"document": {}}}});
+    let import = serde_json::from_value(import).expect("it is one");
+    add_large(&broker);
+    // Nobody deletes what is left any more.
+    broker.shutdown().expect("the log is in memory");
+    broker.vhosts().delete("v").expect("it is there");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime can be made");
+    let waits = |operation: &Operation| {
+        let wait = wait_for_names(&broker, operation);
+        runtime.block_on(async { timeout(Duration::from_secs(1), wait).await.is_err() })
+    };
+    assert_eq!(
+        [operation("v"), operation("w"), import].map(|operation| waits(&operation)),
+        [true, false, true]
+    );
+    add_again(&broker, "at once");
+    assert!(!waits(&operation("v")), "it is gone");
 }
 
 #[test]
