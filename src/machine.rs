@@ -101,6 +101,16 @@ impl Usage {
     }
 }
 
+/// Bytes that nobody can foresee.
+///
+/// # Errors
+/// The operating system has none.
+pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no random bytes: {error}")))?;
+    Ok(bytes)
+}
+
 /// The name of the machine; `localhost` where it is not known.
 #[must_use]
 pub fn hostname() -> String {

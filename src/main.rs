@@ -385,8 +385,7 @@ fn on_signal(kind: SignalKind) -> Result<Signal, Failure> {
 }
 
 fn targets(filter: &str) -> Result<Targets, Failure> {
-    let refused = |why: ParseError| usage(format_args!("'{filter}' is not a log filter: {why}"));
-    log_filter(filter).map_err(usage)?.parse().map_err(refused)
+    log_filter(filter).map_err(usage)?.parse().map_err(|error: ParseError| usage(error))
 }
 
 fn start_log(config: &Config) -> Result<(Audit, reload::Handle<Targets, Registry>, Lines), Failure> {

@@ -80,7 +80,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("fancy_regex", &["auth"]),
     ("flate2", &["http"]),
     ("futures_core", &["cluster"]),
-    ("getrandom", &["auth", "store", "cluster", "http"]),
+    ("getrandom", &["machine"]),
     ("http_body_util", &["http", "api_client"]),
     ("hyper", &["http", "api_client"]),
     ("hyper_util", &["http", "api_client"]),

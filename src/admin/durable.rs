@@ -32,12 +32,12 @@ const DISK_WAIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether the store has failed, which it does not say by itself.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether what had a name is gone.
-const NAME_EVERY: Duration = Duration::from_millis(20);
+/// How often it is looked whether a deleted virtual host is gone.
+const LEAVING_EVERY: Duration = Duration::from_millis(20);
 
 /// Waits until nothing is left of deleted virtual hosts whose names an operation may want, or for
 /// half a minute: it would wait for that itself, and keep one of the places for operations.
-pub async fn wait_for_names(broker: &Broker, operation: &Operation) {
+pub async fn wait_for_leaving_vhosts(broker: &Broker, operation: &Operation) {
     let is_taken = || match operation {
         Operation::VHosts(VHostOperation::AddVhost { vhost, .. }) => broker.vhosts().is_leaving(Some(vhost)),
         Operation::Definitions(DefinitionsOperation::ImportDefinitions { .. }) => {
@@ -47,7 +47,7 @@ pub async fn wait_for_names(broker: &Broker, operation: &Operation) {
     };
     let gone = async {
         while is_taken() {
-            sleep(NAME_EVERY).await;
+            sleep(LEAVING_EVERY).await;
         }
     };
     let _in_time = timeout(DISK_WAIT, gone).await;

@@ -50,7 +50,7 @@ pub mod vhosts;
 
 pub use self::access::{Requester, Requirement, Tag};
 pub use self::columns::columns_of;
-pub use self::durable::{perform_durably, perform_wanted, wait_for_names};
+pub use self::durable::{perform_durably, perform_wanted, wait_for_leaving_vhosts};
 pub use self::password::Password;
 pub use self::refusal::{Refusal, RefusalKind};
 

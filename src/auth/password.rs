@@ -3,6 +3,7 @@
 //!
 //! In definitions and on the command line these bytes are base64, beside the name of the algorithm.
 
+use crate::machine::random_bytes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
@@ -75,8 +76,7 @@ impl PasswordHash {
     /// When the operating system has no random bytes. It had some for the data file.
     #[must_use]
     pub fn of(password: &[u8]) -> Self {
-        let mut salt = [0; SALT];
-        getrandom::fill(&mut salt).expect("the operating system has random bytes");
+        let salt: [u8; SALT] = random_bytes().expect("the operating system has random bytes");
         Self::salted(Algorithm::Sha256, &salt, password)
     }
 

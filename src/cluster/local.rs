@@ -10,6 +10,7 @@ use super::types::{NodeId, Peer, malformed};
 use super::{Call, Member, Parts, Timing, Transport};
 use crate::blocking;
 use crate::cluster_status::{ClusterStatus, NodeStatus, Role};
+use crate::machine::random_bytes;
 use crate::store::replica::Replica;
 use crate::store::replica::log::RaftLog;
 use crate::store::{Options, StoreError};
@@ -219,8 +220,7 @@ impl LocalNode {
                 }
                 Step::Join(founding) => return Ok((self.settle(founding)?, false)),
                 Step::Found(members) => {
-                    let mut cluster = [0; 16];
-                    getrandom::fill(&mut cluster).map_err(no_random)?;
+                    let cluster = random_bytes().map_err(StoreError::Io)?;
                     return Ok((self.settle(Founding { cluster, members })?, true));
                 }
             }
@@ -461,13 +461,7 @@ impl Shared {
 }
 
 fn random() -> Result<u64, StoreError> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(no_random)?;
-    Ok(u64::from_be_bytes(bytes))
-}
-
-fn no_random(error: impl Display) -> StoreError {
-    StoreError::Io(io::Error::other(format!("no random bytes: {error}")))
+    Ok(u64::from_be_bytes(random_bytes()?))
 }
 
 fn hex(bytes: &[u8]) -> String {

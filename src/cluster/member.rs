@@ -253,8 +253,7 @@ impl Member {
     /// # Errors
     /// It does not lead.
     pub async fn lead(&self) -> Result<Opened, StoreError> {
-        let proposer =
-            Proposer { raft: self.raft.clone(), term: self.status().term, runtime: Handle::current() };
+        let proposer = self.proposer(self.status().term);
         match proposer.propose_and_wait(self.replica.begin()).await {
             Ok(Outcome::Applied) => {}
             Ok(Outcome::Refused) | Err(NotApplied) => return Err(StoreError::NotLeading),
@@ -267,8 +266,11 @@ impl Member {
     /// # Errors
     /// Nothing does, or nobody knows.
     pub async fn propose(&self, term: u64, entry: Bytes) -> Result<Outcome, NotApplied> {
-        let proposer = Proposer { raft: self.raft.clone(), term, runtime: Handle::current() };
-        proposer.propose_and_wait(entry).await
+        self.proposer(term).propose_and_wait(entry).await
+    }
+
+    fn proposer(&self, term: u64) -> Proposer {
+        Proposer { raft: self.raft.clone(), term, runtime: Handle::current() }
     }
 
     /// Ends its part.

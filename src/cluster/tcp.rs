@@ -5,11 +5,10 @@
 //! than a few hundred bytes, a few seconds and one of few places. What takes longer than its caller
 //! waits ends with the connection.
 
-use super::handshake::{
-    Client, HANDSHAKE_BYTES_MAX, Introduction, NONCE_BYTES, Refusal, Server, SharedSecret,
-};
+use super::handshake::{Client, HANDSHAKE_BYTES_MAX, Introduction, Refusal, Server, SharedSecret};
 use super::types::NodeId;
 use super::{Call, Transport};
+use crate::machine::random_bytes;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -145,7 +144,7 @@ pub async fn meet(address: &str, identity: &Identity) -> io::Result<(TcpStream, 
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let Identity { secret, me } = identity.clone();
-        let (mut client, hello) = Client::begin(secret, me, nonce()?);
+        let (mut client, hello) = Client::begin(secret, me, random_bytes()?);
         write(&mut stream, &hello).await?;
         let answer = read(&mut stream, HANDSHAKE_BYTES_MAX).await?;
         let introduction = match client.introduce(&answer) {
@@ -210,7 +209,7 @@ pub async fn serve(listener: TcpListener, node: Arc<dyn Respond>) {
 async fn welcome(stream: &mut TcpStream, identity: Identity) -> io::Result<Result<Introduction, Refusal>> {
     stream.set_nodelay(true)?;
     let hello = read(stream, HANDSHAKE_BYTES_MAX).await?;
-    let (server, answer) = match Server::begin(identity.secret, identity.me, &hello, nonce()?) {
+    let (server, answer) = match Server::begin(identity.secret, identity.me, &hello, random_bytes()?) {
         Ok(begun) => begun,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -252,10 +251,4 @@ async fn write(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
     let len = len.ok_or(io::ErrorKind::InvalidInput)?;
     stream.write_all(&len.to_be_bytes()).await?;
     stream.write_all(message).await
-}
-
-fn nonce() -> io::Result<[u8; NONCE_BYTES]> {
-    let mut nonce = [0; NONCE_BYTES];
-    getrandom::fill(&mut nonce).map_err(|error| io::Error::other(format!("no random bytes: {error}")))?;
-    Ok(nonce)
 }

@@ -10,7 +10,7 @@ use super::state::{Peer, State};
 use super::statistics;
 use crate::admin::vhosts::VHostOperation;
 use crate::admin::{
-    Answer, Operation, Requester, Row, RowFilter, Rows, Told, perform_wanted, wait_for_names,
+    Answer, Operation, Requester, Row, RowFilter, Rows, Told, perform_wanted, wait_for_leaving_vhosts,
 };
 use crate::config::control::REQUEST_BYTES_MAX;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
@@ -133,7 +133,7 @@ impl Call {
         operation: Operation,
         held: H,
     ) -> Result<(Answer, H), Fault> {
-        wait_for_names(&self.state.broker, &operation).await;
+        wait_for_leaving_vhosts(&self.state.broker, &operation).await;
         // Operators do not wait for others. Nobody closes it.
         let turn = match self.who {
             Requester::User(_) => Some(Arc::clone(&self.state.work).acquire_owned().await),

@@ -6,6 +6,7 @@
 
 use crate::auth::password::PasswordHash;
 use crate::broker::Broker;
+use crate::machine::random_bytes;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,8 +41,7 @@ impl Sessions {
     /// # Panics
     /// When the operating system has no random bytes. It had some for the data file.
     pub(super) fn open(&self, broker: &Broker, user: &str, now_ms: u64) -> String {
-        let mut bytes = [0; SECRET];
-        getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+        let bytes: [u8; SECRET] = random_bytes().expect("the operating system has random bytes");
         let mut secret = String::with_capacity(2 * SECRET);
         for byte in bytes {
             // Writing to a String does not fail.

@@ -475,7 +475,7 @@ fn takes_clients(server: Arc<Server>, [plain, secure]: [ListenerOptions; 2]) -> 
             return debug!(%client, "closed: another node has forwarded a client of TLS, and this one has no [tls]");
         }
         let server = Arc::clone(&server);
-        tokio::spawn(async move { server.admit_forwarded(socket, Ends { client, local }, &options).await });
+        tokio::spawn(async move { server.admit(socket, Ends { client, local }, &options).await });
     })
 }
 

@@ -189,13 +189,8 @@ impl Server {
         }
     }
 
-    /// Serves a client that another node has forwarded, as if it had come here.
-    pub async fn admit_forwarded(self: &Arc<Self>, socket: TcpStream, ends: Ends, options: &ListenerOptions) {
-        self.admit(socket, ends, options).await;
-    }
-
     /// Serves the client behind `socket` on a task of its own, once there is room for one more.
-    async fn admit(self: &Arc<Self>, socket: TcpStream, ends: Ends, options: &ListenerOptions) {
+    pub async fn admit(self: &Arc<Self>, socket: TcpStream, ends: Ends, options: &ListenerOptions) {
         let address = ends.client;
         if self.permits.available_permits() == 0 {
             warn!("no more connections are possible: new clients wait to be accepted");

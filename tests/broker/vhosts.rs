@@ -8,7 +8,7 @@ use crate::support::disk::SimDisk;
 use crate::support::draw::Draw;
 use crate::support::folder::Folder;
 use crate::support::log::{MemoryLog, NoPages};
-use leveret::admin::{Operation, wait_for_names};
+use leveret::admin::{Operation, wait_for_leaving_vhosts};
 use leveret::auth::permission::Permission;
 use leveret::auth::vhost::{ROOT, VHostLimits, VHostRecord};
 use leveret::broker::vhost::{Bind, Destination, ExchangeDeclare, QueueDeclare, VHost};
@@ -319,7 +319,7 @@ fn who_wants_the_name_of_a_vhost_that_goes_waits_outside() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime can be made");
     let waits = |operation: &Operation| {
-        let wait = wait_for_names(&broker, operation);
+        let wait = wait_for_leaving_vhosts(&broker, operation);
         runtime.block_on(async { timeout(Duration::from_secs(1), wait).await.is_err() })
     };
     assert_eq!(

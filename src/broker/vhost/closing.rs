@@ -98,11 +98,9 @@ impl VHost {
         things <= CLEARED_AS_ONE && counts.defined.durable <= CLEARED_BYTES
     }
 
-    /// Deletes all that is in it, and refuses whatever is to be declared later. What is returned is
-    /// to be appended to the log as one unit: it may be long, and an atomic batch is not held while
-    /// it is gathered.
+    /// Deletes all that is in it, after [`Self::shut`]. What is returned is to be appended to the
+    /// log as one unit: it may be long, and an atomic batch is not held while it is gathered.
     pub(in crate::broker) fn clear(&self) -> Vec<Change> {
-        let _is_little = self.shut();
         blocking::run(|| {
             let (mut left, mut gathered) = (Left::of(&self.objects.read().topology), Vec::new());
             while !left.is_nothing() {
@@ -140,8 +138,9 @@ impl VHost {
         self.objects.remove_part(removal).0.is_some()
     }
 
-    /// As [`VHost::clear`], appended.
+    /// As [`VHost::shut`] and [`VHost::clear`], appended.
     pub(in crate::broker) fn close(&self) -> Ticket {
+        let _is_little = self.shut();
         self.append_cleared(self.clear())
     }
 

@@ -190,22 +190,30 @@ impl Objects {
         &self,
         removal: impl Fn(&Topology) -> Option<Removal>,
     ) -> RwLockWriteGuard<'_, State> {
-        loop {
-            let state = self.write();
-            let Some(found) = removal(&state.topology) else { return state };
-            drop(state);
+        self.write_after(removal, |found| {
             self.go_on(Some(found));
-        }
+        })
     }
 
     /// As [`Self::write_without`] any removal, for who may have an atomic batch: it does not wait
     /// for room in the log.
     pub(super) fn write_without_any(&self) -> RwLockWriteGuard<'_, State> {
+        self.write_after(Topology::any_removal, |found| {
+            let _more = self.remove_part(found);
+        })
+    }
+
+    /// The lock, once `removal` finds nothing; `remove` is to do something about what it finds.
+    fn write_after(
+        &self,
+        removal: impl Fn(&Topology) -> Option<Removal>,
+        remove: impl Fn(Removal),
+    ) -> RwLockWriteGuard<'_, State> {
         loop {
             let state = self.write();
-            let Some(found) = state.topology.any_removal() else { return state };
+            let Some(found) = removal(&state.topology) else { return state };
             drop(state);
-            let _more = self.remove_part(found);
+            remove(found);
         }
     }
 

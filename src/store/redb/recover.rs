@@ -97,7 +97,7 @@ pub(super) fn replay(
     let tx = Transaction::begin(database)?;
     let mut writer = Writer::new(&tx);
     writer.write(&batch, &indexes)?;
-    writer.finish(&batch, number, false)?;
+    writer.finish(&batch, number, false, None)?;
     tx.commit()?;
     Ok(dropped)
 }

@@ -401,10 +401,7 @@ impl RedbStorage {
         let began_ms = clock::mono_ms();
         let mut writer = Writer::new(&tx);
         writer.write(batch, &self.indexes)?;
-        if let Some(entry) = self.entry {
-            writer.note_entry(entry)?;
-        }
-        let changed = writer.finish(batch, number, last)?;
+        let changed = writer.finish(batch, number, last, self.entry)?;
         tx.commit()?;
         let took_ms = clock::mono_ms() - began_ms;
         if took_ms > SLOW_MS {

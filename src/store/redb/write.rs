@@ -4,7 +4,7 @@
 //! [`Indexes`] only once the transaction has: see [`Writer::finish`].
 
 use super::body::UNKNOWN_BYTES;
-use super::checked::{Totals, Transaction};
+use super::checked::Transaction;
 use super::index::{Indexes, QueueIndex};
 use super::join;
 use super::metadata;
@@ -70,22 +70,22 @@ impl<'tx> Writer<'tx> {
         Ok(())
     }
 
-    /// Notes the last entry of a cluster's log that the tables hold with this.
-    pub(super) fn note_entry(&mut self, EntryId { term, index }: EntryId) -> Result<(), StoreError> {
-        table::write_meta(self.tx, &[(META_TERM, term), (META_INDEX, index)], Totals::default())
-    }
-
     /// Notes that `batch` was written, which ends with entry `number` of the journal or takes its
-    /// place, and whether the stop is a clean one. Returns what is known of the queues once the
-    /// transaction is committed.
+    /// place, whether the stop is a clean one, and the last entry of a cluster's log that the
+    /// tables hold then. Returns what is known of the queues once the transaction is committed.
     pub(super) fn finish(
         mut self,
         batch: &WriteBatch,
         number: u64,
         clean: bool,
+        entry: Option<EntryId>,
     ) -> Result<Changed, StoreError> {
         let next_queue = table::next_queue(self.tx)?.max(batch.next_queue);
-        let values = [(META_JOURNAL, number), (META_NEXT_QUEUE, next_queue), (META_CLEAN, clean.into())];
+        let mut values =
+            vec![(META_JOURNAL, number), (META_NEXT_QUEUE, next_queue), (META_CLEAN, clean.into())];
+        if let Some(EntryId { term, index }) = entry {
+            values.extend([(META_TERM, term), (META_INDEX, index)]);
+        }
         table::write_meta(self.tx, &values, self.rows.totals())?;
         (self.changed.removed, self.changed.removed_local) = (self.rows.removed(), self.local.removed());
         if !self.changed.removed.is_empty() {

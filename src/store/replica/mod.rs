@@ -49,8 +49,8 @@ use super::guard::guarded;
 use super::redb::{FileIdentity, ROW_RECORDS_MAX, RedbStorage, Replicated, open_replica, start_over};
 use super::{FORMAT, Opened, Options};
 use crate::ids::Ticket;
+use crate::machine::random_bytes;
 use bytes::{BufMut, Bytes, BytesMut};
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -127,9 +127,7 @@ impl Replica {
             return Err(StoreError::NotOfCluster);
         }
         storage.replicate()?;
-        let mut tag = [0; 8];
-        getrandom::fill(&mut tag).map_err(|error| io::Error::other(format!("no random bytes: {error}")))?;
-        let tag = u64::from_be_bytes(tag);
+        let tag = u64::from_be_bytes(random_bytes()?);
         let tables = Tables { storage, file, broker: 0, tag, proposed: None, awaited: None, begun: None };
         Ok(Self(Arc::new(Mutex::new(tables))))
     }

@@ -111,6 +111,7 @@ fn a_vhost_goes_in_parts() {
     }
     f.appended();
     let before = f.vhost.epoch();
+    let _is_little = f.vhost.shut();
     let changes = f.vhost.clear();
     assert!(f.vhost.epoch() > before);
     assert!(f.appended().is_empty(), "what is told of it is told at once, by who asked");
